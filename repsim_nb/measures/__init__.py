@@ -1,0 +1,48 @@
+"""Measures by their short names. If you are not sure: "cka_debiased" when samples are few, and always a second, different one beside it."""
+
+from ..errors import DegenerateComparisonError, UndefinedError, unknown
+from .alignment import NBS, Procrustes
+from .base import Measure, named, same_samples
+from .cca import CCA
+from .functional import JSD, Disagreement, OutputRank
+from .rsm import CKA, RSA, first_order
+
+REPRESENTATIONAL: dict[str, Measure] = {
+    "cka": CKA(),
+    "cka_debiased": CKA(debiased=True),
+    "cka_minibatch": CKA(batch_size=256),
+    "cka_rbf": CKA(kernel="rbf"),
+    "mean_cca": CCA(),
+    "mean_squared_cca": CCA(summary="mean_squared"),
+    "svcca": CCA(variance=0.99),
+    "pwcca": CCA(summary="projection_weighted"),
+    "procrustes": Procrustes(),
+    "procrustes_distance": Procrustes(form="distance"),
+    "angular_shape": Procrustes(form="angle"),
+    "nbs": NBS(),
+    "rsa": RSA(),
+    "rsa_cosine": RSA(first="cosine", second="row_cosine", diagonal=True),
+}
+FUNCTIONAL: dict[str, Measure] = {"jsd": JSD(), "disagreement": Disagreement(), "output_rank": OutputRank()}
+ALL: dict[str, Measure] = {**REPRESENTATIONAL, **FUNCTIONAL}
+
+
+def get(measure: str | Measure) -> Measure:
+    """A measure from its short name; a Measure passes as it is. ValueError lists the nearest names."""
+    if isinstance(measure, Measure):
+        return measure
+    if measure not in ALL:
+        raise unknown("measure", measure, ALL)
+    return ALL[measure]
+
+
+def short_name(measure: Measure) -> str:
+    """The short name that `get` knows it by, else how it prints."""
+    return next((name for name, known in ALL.items() if known == measure), str(measure))
+
+
+__all__ = [
+    "ALL", "CCA", "CKA", "FUNCTIONAL", "JSD", "NBS", "REPRESENTATIONAL", "RSA",
+    "DegenerateComparisonError", "Disagreement", "Measure", "OutputRank", "Procrustes", "UndefinedError",
+    "first_order", "get", "named", "same_samples", "short_name",
+]  # fmt: skip

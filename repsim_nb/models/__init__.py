@@ -1,0 +1,7 @@
+"""Networks: `load_model(spec)` gives a `Model`; `zoo()` lists those that ship."""
+
+from .architectures import ARCHITECTURES
+from .model import OUTPUT, Model
+from .sources import SOURCES, load_model, normalise, zoo, zoo_names
+
+__all__ = ["ARCHITECTURES", "OUTPUT", "SOURCES", "Model", "load_model", "normalise", "zoo", "zoo_names"]

@@ -1,0 +1,168 @@
+"""The five small networks of the zoo: 28×28 grey image in, ten logits out.
+
+Each names the submodules worth recording in `layers`, in forward order; `head` makes the logits, recorded as "output".
+A layer is a whole step (convolution, normalisation, ReLU, pooling), so that its activations are what the next step sees.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MLP(nn.Module):
+    """Three fully connected layers."""
+
+    layers = ("fc1", "fc2", "fc3")
+
+    def __init__(self, widths: tuple[int, int, int] = (128, 96, 64), classes: int = 10) -> None:
+        super().__init__()
+        sizes = (28 * 28, *widths)
+        self.fc1, self.fc2, self.fc3 = (nn.Sequential(nn.Linear(p, q), nn.ReLU()) for p, q in zip(sizes, sizes[1:], strict=False))
+        self.head = nn.Linear(widths[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.fc3(self.fc2(self.fc1(x.flatten(1)))))
+
+
+def _conv(inputs: int, outputs: int, *, stride: int = 1, groups: int = 1, kernel: int = 3) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
+
+
+class CNN(nn.Module):
+    """Three convolutions with pooling, one fully connected layer."""
+
+    layers = ("conv1", "conv2", "conv3", "fc")
+
+    def __init__(self, widths: tuple[int, int, int] = (16, 32, 48), classes: int = 10) -> None:
+        super().__init__()
+        sizes = (1, *widths)
+        self.conv1, self.conv2, self.conv3 = (
+            nn.Sequential(*_conv(p, q), nn.ReLU(), nn.MaxPool2d(2)) for p, q in zip(sizes, sizes[1:], strict=False)
+        )
+        self.fc = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * 9, 64), nn.ReLU())
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.fc(self.conv3(self.conv2(self.conv1(x)))))
+
+
+class _Residual(nn.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*_conv(inputs, outputs, stride=stride), nn.ReLU(), *_conv(outputs, outputs))
+        self.skip = nn.Identity() if inputs == outputs and stride == 1 else nn.Sequential(*_conv(inputs, outputs, stride=stride, kernel=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.skip(x))
+
+
+class _Pooled(nn.Module):
+    """The mean over space, the usual features before a head."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+class ResNet(nn.Module):
+    """A stem and three residual blocks."""
+
+    layers = ("stem", "block1", "block2", "block3", "pool")
+
+    def __init__(self, widths: tuple[int, int, int] = (16, 32, 64), classes: int = 10) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(*_conv(1, widths[0], stride=2), nn.ReLU())
+        self.block1 = _Residual(widths[0], widths[0], 1)
+        self.block2 = _Residual(widths[0], widths[1], 2)
+        self.block3 = _Residual(widths[1], widths[2], 2)
+        self.pool = _Pooled()
+        self.head = nn.Linear(widths[2], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(self.block3(self.block2(self.block1(self.stem(x))))))
+
+
+class Depthwise(nn.Module):
+    """A stem and three depthwise-separable blocks (one filter a channel, then a 1×1 mix)."""
+
+    layers = ("stem", "block1", "block2", "block3", "pool")
+
+    def __init__(self, widths: tuple[int, int, int, int] = (16, 32, 64, 96), classes: int = 10) -> None:
+        super().__init__()
+
+        def block(inputs: int, outputs: int, stride: int) -> nn.Module:
+            return nn.Sequential(*_conv(inputs, inputs, stride=stride, groups=inputs), nn.ReLU(), *_conv(inputs, outputs, kernel=1), nn.ReLU())
+
+        self.stem = nn.Sequential(*_conv(1, widths[0], stride=2), nn.ReLU())
+        self.block1 = block(widths[0], widths[1], 1)
+        self.block2 = block(widths[1], widths[2], 2)
+        self.block3 = block(widths[2], widths[3], 2)
+        self.pool = _Pooled()
+        self.head = nn.Linear(widths[3], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(self.block3(self.block2(self.block1(self.stem(x))))))
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads, self.qkv, self.mix = heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, tokens, width = x.shape
+        q, k, v = self.qkv(x).reshape(n, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return self.mix(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, tokens, width))
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = nn.Sequential(nn.LayerNorm(width), _Attention(width, heads))
+        self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(x)
+        return x + self.mlp(x)
+
+
+class ViT(nn.Module):
+    """A vision transformer: 7×7 patches (16 tokens), four blocks, the mean token."""
+
+    layers = ("embed", "block1", "block2", "block3", "block4", "pool")
+
+    def __init__(self, width: int = 64, heads: int = 4, classes: int = 10) -> None:
+        super().__init__()
+        self.embed = _Patches(width)
+        self.block1, self.block2, self.block3, self.block4 = (_Block(width, heads) for _ in range(4))
+        self.pool = _MeanToken(width)
+        self.head = nn.Linear(width, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embed(x)
+        for block in (self.block1, self.block2, self.block3, self.block4):
+            x = block(x)
+        return self.head(self.pool(x))
+
+
+class _Patches(nn.Module):
+    def __init__(self, width: int, size: int = 7) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(1, width, size, size)
+        self.position = nn.Parameter(torch.randn(1, (28 // size) ** 2, width) * 0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.patch(x).flatten(2).transpose(1, 2) + self.position
+
+
+class _MeanToken(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x).mean(1)
+
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {"mlp": MLP, "cnn": CNN, "resnet": ResNet, "depthwise": Depthwise, "vit": ViT}
