@@ -17,6 +17,12 @@ class DegenerateComparisonError(UndefinedError):
     """The value exists as arithmetic but is no evidence: CCA where the ranks fill the sample space."""
 
 
+class MissingRecording(KeyError):
+    """No recording, or more than one, has the key asked for."""
+
+    __str__ = Exception.__str__  # a KeyError would print its sentence in quotes
+
+
 class Stopped(Exception):
     """Long work was asked to stop by the person who started it."""
 

@@ -95,7 +95,7 @@ class CCA(Measure):
             return
         certain = sum(ranks) - (a.n - 1)
         sentence = (f"ranks {ranks[0]} + {ranks[1]} exceed n - 1 = {a.n - 1}, so {certain} canonical correlations are 1 whatever the data; "
-                    f"take more than {sum(ranks) + 1} samples, or keep fewer components (SVCCA, CCA(variance=...))")
+                    f"take more samples than both have features together, or keep fewer components (svcca, CCA(variance=...))")
         if self.degenerate == "raise":
             raise DegenerateComparisonError(sentence)
         warnings.warn(f"CCA: {sentence}", RuntimeWarning, stacklevel=4)

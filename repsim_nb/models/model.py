@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,11 +54,18 @@ class Model:
     layers: tuple[str, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
-    def check_layers(self, layers: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
-        """The layers asked for, as a tuple; ValueError with the nearest names where one is unknown or named twice."""
+    def check_layers(self, layers: str | int | Sequence[str | int] | None) -> tuple[str, ...]:
+        """The names of the layers asked for; a number counts in `layers`, so that -2 is the one before the output.
+
+        ValueError with the nearest names where one is unknown, or is asked for twice.
+        """
         if layers is None:
             return self.layers
-        layers = (layers,) if isinstance(layers, str) else tuple(layers)
+        layers = (layers,) if isinstance(layers, (str, int)) else tuple(layers)
+        for number in (name for name in layers if isinstance(name, int)):
+            if not -len(self.layers) <= number < len(self.layers):
+                raise ValueError(f"'{self.name}' has {len(self.layers)} layers; there is no number {number}")
+        layers = tuple(self.layers[name] if isinstance(name, int) else name for name in layers)
         known = [name for name, _ in self.module.named_modules() if name]
         for name in layers:
             if name != OUTPUT and name not in known:

@@ -1,0 +1,41 @@
+"""`python -m repsim_nb report ...` and `python -m repsim_nb doctor`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+
+from . import models, reports
+
+USAGE = """usage: python -m repsim_nb COMMAND
+  report NOTEBOOK OUT [name=value ...]   run a notebook with parameters and write an HTML report
+  doctor                                 print the versions that matter when something does not show"""
+SHOWN = ("repsim_nb", "numpy", "scipy", "scikit-learn", "pandas", "torch", "matplotlib", "ipywidgets", "anywidget", "jupyterlab", "ipykernel", "papermill", "nbconvert")
+
+
+def doctor() -> int:
+    """Versions, cores, and what ships."""
+    print(f"Python {platform.python_version()}, {platform.platform()}, {os.cpu_count()} cores")
+    for name in SHOWN:
+        try:
+            print(f"{name:14}{importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            print(f"{name:14}not installed")
+    print(f"zoo           {len(models.zoo_names())} networks")
+    return 0
+
+
+def main() -> int:
+    command, *rest = sys.argv[1:] or [""]
+    if command == "report":
+        return reports.main(rest)
+    if command == "doctor":
+        return doctor()
+    print(USAGE, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""`compare`: one measure over all pairs of two sets of representations, as a labelled table."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import measures
+from .errors import unknown
+from .files import replacing
+from .measures import Measure
+from .progress import Tick, ticking
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A measure's values for all pairs of rows and columns, with their labels.
+
+    values: DataFrame; the levels of its index and columns are the fields of the keys (or one level, "label"). A cell that the measure
+    cannot fill is masked (missing) there, and `undefined` holds its reason: {(row label, column label): sentence}.
+    n: the number of samples compared.
+    """
+
+    values: pd.DataFrame = field(repr=False)
+    measure: Measure
+    n: int
+    undefined: Mapping[tuple[Any, Any], str] = field(default_factory=dict, repr=False)
+
+    @property
+    def kind(self) -> str:
+        """"similarity" (larger is more alike) or "dissimilarity" (larger is less alike)."""
+        return self.measure.kind
+
+    @property
+    def name(self) -> str:
+        """The measure's short name, or how it prints."""
+        return measures.short_name(self.measure)
+
+    @property
+    def is_square(self) -> bool:
+        """Rows and columns are the same representations in the same order."""
+        return self.values.index.equals(self.values.columns)
+
+    def dissimilarity(self) -> pd.DataFrame:
+        """The values as dissimilarities: larger is less alike (1 - s for most similarities)."""
+        return self.measure.dissimilarity(self.values)
+
+    def tidy(self) -> pd.DataFrame:
+        """A row a cell: the fields of both labels (with _row, _column behind them), `value`, and `undefined`, the reason of a masked one."""
+        rows, columns = (_frame(axis).reset_index(drop=True) for axis in (self.values.index, self.values.columns))
+        i, j = (m.ravel() for m in np.indices(self.values.shape))
+        left, right = (part.iloc[which].reset_index(drop=True).add_suffix(end) for part, which, end in ((rows, i, "_row"), (columns, j, "_column")))
+        reasons = [self.undefined.get((self.values.index[a], self.values.columns[b])) for a, b in zip(i, j, strict=True)]
+        return pd.concat([left, right], axis=1).assign(value=self.values.to_numpy().ravel(), undefined=reasons)
+
+    def where(self, **fields: Any) -> Comparison:
+        """The rows and columns whose labels have the given field values (a value or a list of them)."""
+        return self._take(_which(self.values.index, fields), _which(self.values.columns, fields))
+
+    def between(self, rows: Mapping[str, Any], columns: Mapping[str, Any]) -> Comparison:
+        """Rows by one set of field values, columns by another: `c.between({"model": "a"}, {"model": "b"})`."""
+        return self._take(_which(self.values.index, rows), _which(self.values.columns, columns))
+
+    def _take(self, rows: np.ndarray, columns: np.ndarray) -> Comparison:
+        values = self.values.iloc[rows, columns]
+        kept = {cell: reason for cell, reason in self.undefined.items() if cell[0] in values.index and cell[1] in values.columns}
+        return Comparison(values, self.measure, self.n, kept)
+
+    def labels(self) -> tuple[Labels, Labels]:
+        """Short labels of rows and columns: of the fields only those that vary within the axis."""
+        return short_labels(self.values.index), short_labels(self.values.columns)
+
+    def constants(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """For rows and columns: the fields that do not vary, with their value."""
+        return constant_fields(self.values.index), constant_fields(self.values.columns)
+
+    def save(self, path: str | Path) -> Path:
+        """Write everything to one JSON file, in one step."""
+        path = Path(path)
+        content = {
+            "format": "repsim_nb.Comparison/1", "measure": {"class": type(self.measure).__name__, "options": asdict(self.measure)}, "n": self.n,
+            "rows": _axis_to_json(self.values.index), "columns": _axis_to_json(self.values.columns),
+            "values": [[None if np.isnan(v) else v for v in row] for row in self.values.to_numpy().tolist()],
+            "undefined": [[int(self.values.index.get_loc(r)), int(self.values.columns.get_loc(c)), why] for (r, c), why in self.undefined.items()],
+        }  # fmt: skip
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content))
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path, measure: Measure | None = None) -> Comparison:
+        """Read what `save` wrote. measure: needed only for a measure that is not part of this package."""
+        try:
+            content = json.loads(Path(path).read_text())
+            if content["format"] != "repsim_nb.Comparison/1":
+                raise KeyError("format")
+            index, columns = _axis_from_json(content["rows"]), _axis_from_json(content["columns"])
+            values = pd.DataFrame(np.array(content["values"], dtype=float), index=index, columns=columns)
+            undefined = {(index[i], columns[j]): why for i, j, why in content["undefined"]}
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise ValueError(f"the file {path} does not hold a comparison, or is damaged ({error!r})") from error
+        if measure is None:
+            kind = getattr(measures, content["measure"]["class"], None)
+            if not (isinstance(kind, type) and issubclass(kind, Measure)):
+                raise ValueError(f"{path} was made with a measure of your own, {content['measure']['class']}: pass it, Comparison.load(path, measure=...)")
+            measure = kind(**content["measure"]["options"])
+        return cls(values, measure, content["n"], undefined)
+
+    def __repr__(self) -> str:
+        shape = " × ".join(map(str, self.values.shape))
+        masked = f", {len(self.undefined)} undefined" if self.undefined else ""
+        return f"Comparison({self.measure}, {shape}, n={self.n}{masked})"
+
+    def _repr_html_(self) -> str:
+        rows, columns = self.labels()
+        table = self.values.set_axis(rows, axis=0).set_axis(columns, axis=1)
+        larger = "larger is more alike" if self.kind == "similarity" else "larger is less alike"
+        fixed = " × ".join(", ".join(map(str, c.values())) for c in self.constants())
+        head = f"<p><b>{html.escape(str(self.measure))}</b> ({self.kind}: {larger}), n = {self.n}{': ' + html.escape(fixed) if fixed.strip(' ×') else ''}</p>"
+        reasons = "".join(f"<li>{html.escape(why)}</li>" for why in dict.fromkeys(self.undefined.values()))
+        return head + table.to_html(float_format="{:.3f}".format, na_rep="–", max_rows=40, max_cols=30) + (f"<ul>{reasons}</ul>" if reasons else "")
+
+
+def compare(
+    measure: str | Measure,
+    xs: Mapping[Any, Any],
+    ys: Mapping[Any, Any] | None = None,
+    *,
+    on_undefined: str = "raise",
+    executor: Executor | None = None,
+    progress: bool | Tick = False,
+) -> Comparison:
+    """Compare every representation in xs with every one in ys (without ys: with every one in xs) -> Comparison.
+
+    measure: a short name (`measures.ALL`) or a Measure.  xs, ys: {label: array (n, ...)}, all of the same n samples in the same order;
+    labels are strings or keys.  on_undefined: "raise" at the first pair for which the measure has no value, or "mask" those cells and
+    keep the reasons.  executor: spreads preparing, then rows, over its workers.  progress: a bar, or a function(done, total) that may
+    raise to stop.
+    Errors: ValueError naming both sides where n differs; UndefinedError naming the pair.
+    """
+    measure = measures.get(measure)
+    if on_undefined not in ("raise", "mask"):
+        raise unknown("on_undefined", on_undefined, ("raise", "mask"))
+    for name, side in (("xs", xs), ("ys", ys)):
+        if side is not None and not isinstance(side, Mapping):
+            raise TypeError(f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}")
+    xs = {label: xs[label] for label in xs}  # opened once: a store maps a file at every look
+    ys = None if ys is None else {label: ys[label] for label in ys}
+    cells: dict[tuple[int, int], str] | None = {} if on_undefined == "mask" else None
+    with ticking(progress, str(measure), "step") as tick:
+        values = measure.table(xs, ys, undefined=cells, run=executor.map if executor else map, tick=tick)
+    index, columns = _axis(xs), _axis(xs if ys is None else ys)
+    undefined = {(index[i], columns[j]): why for (i, j), why in (cells or {}).items()}
+    return Comparison(pd.DataFrame(values, index=index, columns=columns), measure, len(next(iter(xs.values()))), undefined)
+
+
+# -- labels ----------------------------------------------------------------------------------------------------------------
+
+def _axis(labels: Mapping[Any, Any]) -> pd.Index:
+    first = next(iter(labels))
+    if all(type(label) is type(first) and hasattr(label, "_fields") for label in labels):
+        return pd.MultiIndex.from_tuples([tuple(label) for label in labels], names=first._fields)
+    return pd.Index([str(label) for label in labels], name="label")
+
+
+def _frame(axis: pd.Index) -> pd.DataFrame:
+    return axis.to_frame(index=False)
+
+
+def short_labels(axis: pd.Index) -> Labels:
+    """Each label by the fields that vary within the axis, joined by /; the last field where none does."""
+    frame = _frame(axis)
+    varying = [name for name in frame if frame[name].nunique() > 1] or [name for name in frame if name in ("layer", "label")][:1] or list(frame)[:1]
+    return tuple("/".join(map(str, row)) for row in frame[varying].itertuples(index=False))
+
+
+def constant_fields(axis: pd.Index) -> dict[str, Any]:
+    """The fields that are the same for all labels of the axis, those at their usual value left out."""
+    frame = _frame(axis)
+    return {name: frame[name].iloc[0] for name in frame if frame[name].nunique() == 1 and frame[name].iloc[0] not in ("", 0, "flatten") and name != "label"}
+
+
+def _which(axis: pd.Index, fields: Mapping[str, Any]) -> np.ndarray:
+    frame = _frame(axis)
+    keep = np.ones(len(frame), bool)
+    for name, wanted in fields.items():
+        if name not in frame:
+            raise unknown("field", name, list(frame))
+        values = [wanted] if isinstance(wanted, (str, int)) else list(wanted)
+        for value in values:
+            if value not in set(frame[name]):
+                raise unknown(name, value, dict.fromkeys(frame[name]))
+        keep &= frame[name].isin(values).to_numpy()
+    if not keep.any():
+        raise ValueError(f"no label has {', '.join(f'{k}={v!r}' for k, v in fields.items())} together")
+    return keep
+
+
+def _axis_to_json(axis: pd.Index) -> dict[str, Any]:
+    frame = _frame(axis)
+    return {"names": list(frame), "labels": [list(row) for row in frame.astype(object).itertuples(index=False)]}
+
+
+def _axis_from_json(axis: Mapping[str, Any]) -> pd.Index:
+    if axis["names"] == ["label"]:
+        return pd.Index([label for (label,) in axis["labels"]], name="label")
+    return pd.MultiIndex.from_tuples([tuple(label) for label in axis["labels"]], names=axis["names"])

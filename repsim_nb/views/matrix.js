@@ -1,0 +1,169 @@
+// A matrix on a canvas: redrawn whole at every change (a hundred by a hundred cells take a few milliseconds).
+const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colours", "bar_label", "chosen"];
+const BAR = 14, GAP = 18, TICK = 4;
+
+function ink(el, name, fallback) {
+  return getComputedStyle(el).getPropertyValue(name).trim() || fallback;
+}
+
+function format(value) {
+  const text = value.toFixed(2);
+  return text === "-0.00" ? "0.00" : text;
+}
+
+function isDark(hex) {
+  const part = (i) => parseInt(hex.slice(i, i + 2), 16);
+  return 0.299 * part(1) + 0.587 * part(3) + 0.114 * part(5) < 128;
+}
+
+function ellipsis(ctx, text, width) {
+  if (ctx.measureText(text).width <= width) return text;
+  while (text.length > 1 && ctx.measureText(text + "…").width > width) text = text.slice(0, -1);
+  return text + "…";
+}
+
+function layout(model, ctx, room) {
+  const rows = model.get("row_labels"), columns = model.get("column_labels");
+  ctx.font = "12px sans-serif";
+  const widest = (labels) => Math.min(190, Math.max(0, ...labels.map((l) => ctx.measureText(l).width)));
+  const left = widest(rows) + TICK + 4 + (model.get("row_title") ? 20 : 0);
+  const slanted = widest(columns) > 34;
+  const bottom = (slanted ? widest(columns) * 0.72 + 14 : 18) + TICK + (model.get("column_title") ? 20 : 0);
+  const right = GAP + BAR + 56 + (slanted ? 6 : 0), top = (model.get("title") ? 20 : 0) + (model.get("subtitle") ? 18 : 0) + 8;
+  const fit = (count, space) => Math.max(4, Math.min(46, Math.floor(space / Math.max(1, count))));
+  const cell = { w: fit(columns.length, room - left - right), h: fit(rows.length, 480) };
+  cell.w = Math.max(cell.w, Math.ceil(90 / Math.max(1, columns.length))); cell.h = Math.max(cell.h, Math.ceil(90 / Math.max(1, rows.length)));
+  const w = cell.w * columns.length, h = cell.h * rows.length;
+  ctx.font = "600 13px sans-serif";
+  const head = Math.max(ctx.measureText(model.get("title")).width, ctx.measureText(model.get("subtitle")).width);
+  return { left, top, cell, w, h, slanted, width: Math.max(left + w + right, Math.min(room, 8 + head + 12)), height: top + h + bottom };
+}
+
+function colourOf(model, value) {
+  const colours = model.get("colours"), low = model.get("low"), high = model.get("high");
+  const share = high > low ? (value - low) / (high - low) : 0;
+  return colours[Math.max(0, Math.min(colours.length - 1, Math.round(share * (colours.length - 1))))];
+}
+
+function hatch(ctx, x, y, w, h) {
+  ctx.save();
+  ctx.beginPath(); ctx.rect(x, y, w, h); ctx.clip();
+  ctx.fillStyle = "#c8c8c8"; ctx.fillRect(x, y, w, h);
+  ctx.strokeStyle = "#ffffff"; ctx.lineWidth = 1; ctx.beginPath();
+  for (let s = -h; s < w; s += 6) { ctx.moveTo(x + s, y + h); ctx.lineTo(x + s + h, y); }
+  ctx.stroke(); ctx.restore();
+}
+
+function drawLabels(ctx, g, rows, columns, text) {
+  ctx.fillStyle = text; ctx.font = "12px sans-serif"; ctx.textBaseline = "middle"; ctx.textAlign = "right";
+  const every = (size) => Math.max(1, Math.ceil(14 / size));
+  for (let i = 0; i < rows.length; i += every(g.cell.h)) ctx.fillText(ellipsis(ctx, rows[i], 190), g.left - TICK - 2, g.top + (i + 0.5) * g.cell.h);
+  for (let j = 0; j < columns.length; j += every(g.cell.w)) {
+    const x = g.left + (j + 0.5) * g.cell.w, y = g.top + g.h + TICK + 2;
+    ctx.save(); ctx.translate(x, y);
+    if (g.slanted) { ctx.rotate(-Math.PI / 4); ctx.textAlign = "right"; ctx.fillText(ellipsis(ctx, columns[j], 190), 0, 4); }
+    else { ctx.textAlign = "center"; ctx.textBaseline = "top"; ctx.fillText(columns[j], 0, 0); }
+    ctx.restore();
+  }
+}
+
+function drawTitles(ctx, g, model, text) {
+  ctx.fillStyle = text; ctx.textAlign = "left"; ctx.textBaseline = "top";
+  ctx.font = "600 13px sans-serif"; ctx.fillText(ellipsis(ctx, model.get("title"), g.width - 10), 4, 2);
+  ctx.font = "12px sans-serif"; ctx.fillText(ellipsis(ctx, model.get("subtitle"), g.width - 10), 4, 20);
+  ctx.textAlign = "center";
+  ctx.fillText(model.get("column_title"), g.left + g.w / 2, g.height - 16);
+  ctx.save(); ctx.translate(4, g.top + g.h / 2); ctx.rotate(-Math.PI / 2); ctx.fillText(model.get("row_title"), 0, 0); ctx.restore();
+}
+
+function drawBar(ctx, g, model, text) {
+  const colours = model.get("colours"), x = g.left + g.w + GAP, low = model.get("low"), high = model.get("high");
+  for (let s = 0; s < g.h; s += 1) { ctx.fillStyle = colours[Math.round((1 - s / g.h) * (colours.length - 1))]; ctx.fillRect(x, g.top + s, BAR, 1.5); }
+  ctx.fillStyle = text; ctx.font = "11px sans-serif"; ctx.textAlign = "left"; ctx.textBaseline = "middle";
+  for (const share of [0, 0.5, 1]) ctx.fillText((low + share * (high - low)).toFixed(2).replace(/\.?0+$/, "") || "0", x + BAR + 4, g.top + (1 - share) * g.h);
+  ctx.save(); ctx.translate(x + BAR + 36, g.top + g.h / 2); ctx.rotate(-Math.PI / 2); ctx.textAlign = "center"; ctx.textBaseline = "top";
+  ctx.fillText(ellipsis(ctx, model.get("bar_label"), g.h + 60), 0, 0); ctx.restore();
+}
+
+function draw(model, el, canvas) {
+  const ctx = canvas.getContext("2d"), values = model.get("values");
+  const g = layout(model, ctx, Math.max(320, Math.min(el.parentElement?.clientWidth || 760, 900)));
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = Math.round(g.width * ratio); canvas.height = Math.round(g.height * ratio);
+  canvas.style.width = g.width + "px"; canvas.style.height = g.height + "px";
+  ctx.scale(ratio, ratio);
+  const text = ink(el, "--jp-ui-font-color1", "#222222"), chosen = model.get("chosen");
+  values.forEach((row, i) => row.forEach((value, j) => {
+    const x = g.left + j * g.cell.w, y = g.top + i * g.cell.h;
+    if (value === null) return hatch(ctx, x, y, g.cell.w, g.cell.h);
+    const colour = colourOf(model, value);
+    ctx.fillStyle = colour; ctx.fillRect(x, y, g.cell.w + 0.5, g.cell.h + 0.5);
+    if (g.cell.w < 30 || g.cell.h < 16) return;
+    ctx.fillStyle = isDark(colour) ? "#ffffff" : "#000000"; ctx.font = "11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
+    ctx.fillText(format(value), x + g.cell.w / 2, y + g.cell.h / 2);
+  }));
+  if (chosen.length === 2 && chosen[0] < values.length && chosen[1] < values[0].length) {
+    ctx.strokeStyle = "#d55e00"; ctx.lineWidth = 3;
+    ctx.strokeRect(g.left + chosen[1] * g.cell.w + 1.5, g.top + chosen[0] * g.cell.h + 1.5, g.cell.w - 3, g.cell.h - 3);
+  }
+  drawLabels(ctx, g, model.get("row_labels"), model.get("column_labels"), text);
+  drawTitles(ctx, g, model, text);
+  drawBar(ctx, g, model, text);
+  canvas.setAttribute("aria-label", `${model.get("title")}: ${values.length} by ${values[0]?.length || 0} cells. Arrow keys move, Enter chooses a cell.`);
+  return g;
+}
+
+function render({ model, el }) {
+  el.classList.add("rs-matrix");
+  const canvas = document.createElement("canvas"), tip = document.createElement("div");
+  canvas.tabIndex = 0; canvas.setAttribute("role", "img"); tip.className = "rs-tip";
+  el.append(canvas, tip);
+  let g = null, waiting = false, cursor = [0, 0];
+  const redraw = () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => { waiting = false; g = draw(model, el, canvas); canvas.dataset.drawn = String(Number(canvas.dataset.drawn || 0) + 1); });
+  };
+  const at = (event) => {
+    const box = canvas.getBoundingClientRect();
+    const i = Math.floor((event.clientY - box.top - g.top) / g.cell.h), j = Math.floor((event.clientX - box.left - g.left) / g.cell.w);
+    return i >= 0 && j >= 0 && i < model.get("row_labels").length && j < model.get("column_labels").length ? [i, j] : null;
+  };
+  const show = (cell) => {
+    if (!cell) { tip.style.display = "none"; return; }
+    const [i, j] = cell, value = model.get("values")[i][j];
+    tip.replaceChildren();
+    const name = document.createElement("b"); name.textContent = `${model.get("row_labels")[i]} × ${model.get("column_labels")[j]}`;
+    tip.append(name, document.createElement("br"), value === null ? "undefined: " + (model.get("notes")[`${i},${j}`] || "") : value.toFixed(4));
+    tip.style.display = "block";
+    const x = g.left + (j + 1) * g.cell.w + 6, limit = canvas.clientWidth - tip.offsetWidth - 4;
+    tip.style.left = Math.max(0, Math.min(x, limit)) + "px"; tip.style.top = Math.max(0, g.top + i * g.cell.h - tip.offsetHeight - 4) + "px";
+  };
+  const choose = (cell) => {
+    if (!cell) return;
+    cursor = cell;
+    model.set("chosen", cell); model.set("presses", model.get("presses") + 1); model.save_changes();
+  };
+  canvas.addEventListener("mousemove", (event) => g && show(at(event)));
+  canvas.addEventListener("mouseleave", () => show(null));
+  canvas.addEventListener("blur", () => show(null));
+  canvas.addEventListener("click", (event) => g && choose(at(event)));
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (event.key === "Enter" || event.key === " ") choose(cursor);
+    else if (step) {
+      const clamp = (value, count) => Math.max(0, Math.min(count - 1, value));
+      cursor = [clamp(cursor[0] + step[0], model.get("row_labels").length), clamp(cursor[1] + step[1], model.get("column_labels").length)];
+      show(cursor);
+    } else return;
+    event.preventDefault(); event.stopPropagation();
+  });
+  const names = TRAITS.map((name) => "change:" + name).join(" ");
+  model.on(names, redraw);
+  const size = new ResizeObserver(redraw);
+  if (el.parentElement) size.observe(el.parentElement);
+  redraw();
+  return () => { model.off(names, redraw); size.disconnect(); };
+}
+
+export default { render };
