@@ -114,8 +114,8 @@ class Explorer(widgets.VBox):
         self._matrix, self._image = MatrixView(), widgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain"})
         self._message = widgets.HTML()
         self._stage = widgets.VBox([self._message], layout={"min_height": "330px", "overflow": "hidden"})
-        self._bar = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "visibility": "hidden"})
-        self._status = widgets.Label(layout={"width": "190px"})
+        self._bar = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "display": "none"})
+        self._status = widgets.Label()
         self._stop = widgets.Button(description="Stop", icon="stop", tooltip="Stop what is being computed", layout={"width": "90px"}, disabled=True)
         self._keep = widgets.Button(description="Keep picture", icon="camera", tooltip="Put this picture into the saved notebook", layout={"width": "130px"})
         self._show_code = widgets.ToggleButton(description="Code", icon="code", tooltip="Show the code that makes this picture", layout={"width": "90px"})
@@ -194,7 +194,7 @@ class Explorer(widgets.VBox):
         now = time.monotonic()
         if now - self._last_report > 0.1:
             self._last_report = now
-            self._bar.value, self._bar.layout.visibility, self._status.value = done / total, "visible", f"{done} of {total}"
+            self._bar.value, self._bar.layout.display, self._status.value = done / total, "", f"{done} of {total}"
 
     def _deliver(self, drawn: tuple[Picture, bytes | None] | None, error: BaseException | None) -> None:
         self._last_error = error
@@ -215,7 +215,7 @@ class Explorer(widgets.VBox):
     def _busy(self, busy: bool, status: str) -> None:
         self._stop.disabled, self._status.value = not busy, status
         if not busy:
-            self._bar.layout.visibility, self._bar.value = "hidden", 0
+            self._bar.layout.display, self._bar.value = "none", 0
 
     def _list_code(self) -> None:
         self._listing.value = f"<pre style='margin:4px 0;user-select:all'>{html.escape(self.code())}</pre>" if self._show_code.value else ""
@@ -381,7 +381,7 @@ class _Comparing(Explorer):
         name = _name_of(self._given) or "activations"
         plain = "" if isinstance(self._given, Activations) else f"{name} = rs.from_arrays({name})\n"
         lines = [f"{side} = {name}.where({self._fields_of(group)})" for side, group in (("a", a), ("b", b))]
-        return "import repsim_nb as rs\n" + plain + "\n".join(lines) + f'\nrs.plots.heatmap(rs.compare("{measure}", a, b, on_undefined="mask"))'
+        return "import repsim_nb as rs\n" + plain + "\n".join(lines) + f"\nrs.plots.heatmap(rs.compare({measure!r}, a, b, on_undefined='mask'));"
 
     def _fields_of(self, name: str) -> str:
         group = self._groups[name]
@@ -432,7 +432,7 @@ class _Comparing(Explorer):
             reasons.append(f"{' and '.join(dict.fromkeys(wide))}: at least as many features as samples. Biased estimates such as cka read too high there; "
                            "compare with cka_debiased.")
         notes = "".join(f"<li>{html.escape(reason)}</li>" for reason in dict.fromkeys(reasons))
-        table = f"<table><tr><th align='left'>measure</th><th align='right'>value</th><th align='left'>&nbsp; larger is</th></tr>{''.join(rows)}</table>"
+        table = f"<table style='line-height:1.35'><tr><th align='left'>measure</th><th align='right'>value</th><th align='left'>&nbsp; larger is</th></tr>{''.join(rows)}</table>"
         text = f"<b>{html.escape(' × '.join(titles))}</b><br>{html.escape('; '.join(about))}{table}"
         return text + (f"<ul style='max-width:680px;margin:4px 0;line-height:1.35'>{notes}</ul>" if notes else ""), self._matrices(titles, x, y)
 
@@ -461,8 +461,8 @@ def _value_row(measure: measures.Measure, value: float | None, *, chosen: bool) 
     direction = "more alike" if measure.kind == "similarity" else "less alike"
     low, high = measure.range
     number = "undefined" if value is None else f"{value:.4f}"
-    return (f"<tr style='font-weight:{'bold' if chosen else 'normal'}'><td>{measures.short_name(measure)}</td>"
-            f"<td align='right' style='font-variant-numeric:tabular-nums;padding-left:16px'>{number}</td><td>&nbsp; {direction} ({low:g} to {high:.3g})</td></tr>")
+    return (f"<tr style='font-weight:{'bold' if chosen else 'normal'}'><td style='padding:0'>{measures.short_name(measure)}</td>"
+            f"<td align='right' style='font-variant-numeric:tabular-nums;padding:0 0 0 16px'>{number}</td><td style='padding:0'>&nbsp; {direction} ({low:g} to {high:.3g})</td></tr>")
 
 
 def _name_of(thing: Any) -> str | None:

