@@ -10,6 +10,8 @@ import gzip
 import importlib.metadata
 import io
 import pickle
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,7 +78,7 @@ def _packed(name: str) -> Callable[[str], Split]:
                 return arrays[f"{split}_inputs"], arrays[f"{split}_targets"].astype(np.int64)
         except FileNotFoundError:
             raise FileNotFoundError(f"the data file {path} is missing: reinstall the package, or rebuild it with 'make data'") from None
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"the data file {path} is damaged ({error}): reinstall the package, or rebuild it with 'make data'") from error
     return read
 

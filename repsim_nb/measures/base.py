@@ -67,10 +67,11 @@ class Measure:
         undefined cell raises. run: `map`, or the map of an executor. tick(done, total) is called along the way and may raise to stop.
         """
         rows = _labelled(xs)
-        columns = rows if ys is None else _labelled(ys)
+        columns = {} if ys is None else _labelled(ys)
         same_samples(rows, columns)
+        rows, columns = one_library(rows, columns)
         mirrored = ys is None and self.symmetric
-        total = len(rows) + (0 if ys is None else len(columns)) + len(rows)
+        total = 2 * len(rows) + len(columns)
         done = 0
 
         def advance() -> None:
@@ -88,7 +89,8 @@ class Measure:
 
         left = prepared(rows)
         right = left if ys is None else prepared(columns)
-        values = np.full((len(rows), len(columns)), np.nan)
+        columns = columns or rows
+        values = np.full((len(left), len(right)), np.nan)
         ends = [right[i:] if mirrored else right for i in range(len(left))]
         for i, cells in enumerate(run(_Row(self), left, ends)):
             for j, cell in enumerate(cells, start=i if mirrored else 0):
@@ -144,9 +146,9 @@ class _Row:
 
 
 def _sentence(measure: Measure, error: UndefinedError, row: tuple[Any, Any], column: tuple[Any, Any]) -> str:
-    """Say of which representation, or of which pair, the error speaks."""
+    """Say of which representation (where one could not be prepared), or of which pair, the error speaks."""
     for label, prepared in (row, column):
-        if prepared is error:
+        if isinstance(prepared, UndefinedError):
             return f"{measure} of '{named(label)}': {error}"
     return f"{measure} of '{named(row[0])}' and '{named(column[0])}': {error}"
 
@@ -170,6 +172,21 @@ def same_samples(*sides: Mapping[Any, Array]) -> int:
         if m != n:
             raise ValueError(f"compare needs the same samples in every representation: '{named(first)}' has {n} rows, '{named(label)}' has {m}")
     return n
+
+
+def one_library(*sides: Mapping[Any, Array]) -> list[Mapping[Any, Array]]:
+    """The same arrays, all of one library: where NumPy arrays meet torch tensors, the tensors come to NumPy."""
+    tensors = [array_api_compat.is_torch_array(x) for side in sides for x in side.values()]
+    if all(tensors) or not any(tensors):
+        return list(sides)
+
+    def moved(x: Array) -> Array:
+        if not array_api_compat.is_torch_array(x):
+            return x
+        x = x.detach().cpu()
+        return (x.float() if x.element_size() < 4 and x.is_floating_point() else x).numpy()
+
+    return [{label: moved(x) for label, x in side.items()} for side in sides]
 
 
 # -- the door --------------------------------------------------------------------------------------------------------------
@@ -228,6 +245,8 @@ def centred_unit(x: Array) -> Array:
 def inner(a: Array, b: Array, block: int = 4096) -> float:
     """The inner product of two vectors: blocks in their precision, the sum of the blocks in float64."""
     xp = array_api_compat.array_namespace(a, b)
+    if a.dtype != b.dtype:
+        a, b = (xp.astype(v, xp.result_type(a, b)) for v in (a, b))
     return math.fsum(float(xp.vecdot(a[i : i + block], b[i : i + block])) for i in range(0, a.shape[0], block))
 
 

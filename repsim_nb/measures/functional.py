@@ -62,9 +62,10 @@ class JSD(Measure):
         _same_classes(a, b)
         xp = array_api_compat.array_namespace(a, b)
         m = (a + b) / 2
+        m = xp.where(m > 0, m, xp.ones_like(m))
 
         def kl(p: Array) -> Array:
-            return xp.sum(xp.where(p > 0, p * xp.log(xp.where(p > 0, p / m, xp.ones_like(p))), xp.zeros_like(p)), axis=1)
+            return xp.sum(p * xp.log(xp.where(p > 0, p / m, xp.ones_like(p))), axis=1)
 
         return float(xp.mean(kl(a) + kl(b)) / 2)
 

@@ -195,7 +195,10 @@ class RSA(_UnitVectors):
             x = _unit_rows(x - xp.mean(x, axis=1, keepdims=True), "its features are all equal, and correlation needs them to differ")
         elif self.first == "cosine":
             x = _unit_rows(x, "its activations are all 0, so its cosine with others is undefined")
-        return x @ x.T
+        else:
+            return x @ x.T
+        itself = xp.eye(x.shape[0], dtype=x.dtype, device=array_api_compat.device(x))
+        return (x @ x.T) * (1 - itself) + itself  # exactly 1 with itself: rounding must not break these ties
 
 
 def _unit_rows(x: Array, reason: str) -> Array:

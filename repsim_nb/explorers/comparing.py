@@ -1,0 +1,176 @@
+"""The comparison explorer: layers of one network against layers of another, and the detail of a pair."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from .. import measures, plots
+from ..comparison import Comparison, compare, short_labels
+from ..datasets import Dataset
+from ..errors import UndefinedError, unknown
+from ..models import OUTPUT
+from ..progress import Tick
+from ..store import Activations, Key, from_arrays
+from .base import Explorer, Worker, explain
+
+BESIDE = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # what the detail of a pair lists
+
+
+def comparison(xs: Mapping[Any, Any], *, dataset: Dataset | None = None, measure: str = "cka", a: str | None = None, b: str | None = None) -> Explorer:
+    """Layers of one network against layers of another: choose both, and the measure; click a cell for the detail of that pair.
+
+    xs: activations of the same samples (what `record` returns, a Store, or {"model/layer": array}).
+    dataset: what they were recorded on: then the detail sorts samples by class.  measure, a, b: the first choice.
+    """
+    return _Comparing(xs, dataset, measure, a, b)
+
+
+class _Comparing(Explorer):
+    def __init__(self, xs: Mapping[Any, Any], dataset: Dataset | None, measure: str, a: str | None, b: str | None) -> None:
+        self._given = xs
+        self._xs = xs if isinstance(xs, Activations) else from_arrays(xs)
+        if not len(self._xs):
+            raise ValueError("there is nothing to explore: no activations were given")
+        self._dataset = dataset
+        groups = list(dict.fromkeys(key._replace(layer="") for key in self._xs))
+        names = short_labels(pd.MultiIndex.from_tuples(groups, names=Key._fields)) if len({g.model for g in groups}) < len(groups) else tuple(g.model for g in groups)
+        self._groups = dict(zip(names, groups, strict=True))
+        self._done: dict[tuple[str, str, str], Comparison] = {}
+        if measure in measures.FUNCTIONAL:
+            raise ValueError(f"this explorer compares activations; '{measure}' is functional. Click output × output for the functional measures")
+        wide = {"style": {"description_width": "initial"}}
+        first = a if a is not None else names[0]
+        second = b if b is not None else names[min(1, len(names) - 1)]
+        controls = {
+            "a": widgets.Dropdown(options=names, value=self._check(first, names), description="model A (rows)", **wide),
+            "b": widgets.Dropdown(options=names, value=self._check(second, names), description="model B (columns)", **wide),
+            "measure": widgets.Dropdown(options=list(measures.REPRESENTATIONAL), value=measures.short_name(measures.get(measure)), description="measure", **wide),
+        }
+        self._detail, self._detail_image = widgets.HTML(), widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start", "display": "none"})
+        self.detail_errors: list[BaseException] = []
+        self._detailing = Worker(self._deliver_detail, lambda done, total: None)
+        super().__init__(self._compared, controls, self._code_of, on_cell=self._choose)
+        self._detail.value = "<i>Click a cell for the detail of that pair of layers.</i>"
+        self.children = (*self.children, self._detail, self._detail_image)
+        for control in controls.values():
+            control.observe(lambda _: self._clear_detail(), "value")
+
+    @staticmethod
+    def _check(name: str, names: tuple[str, ...]) -> str:
+        if name not in names:
+            raise unknown("choice", name, names)
+        return name
+
+    def _side(self, name: str) -> Activations:
+        group = self._groups[name]
+        return Activations({key: self._xs[key] for key in self._xs if key._replace(layer="") == group})
+
+    def _compared(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
+        if (a, b, measure) not in self._done:  # found again: nobody waits twice
+            self._done[a, b, measure] = compare(measure, self._side(a), self._side(b), on_undefined="mask", progress=progress)
+        return self._done[a, b, measure]
+
+    def _code_of(self, a: str, b: str, measure: str) -> str:
+        name = _name_of(self._given) or "activations"
+        plain = "" if isinstance(self._given, Activations) else f"{name} = rs.from_arrays({name})\n"
+        lines = [f"{side} = {name}.where({self._fields_of(group)})" for side, group in (("a", a), ("b", b))]
+        return "import repsim_nb as rs\n" + plain + "\n".join(lines) + f"\nrs.plots.heatmap(rs.compare({measure!r}, a, b, on_undefined='mask'));"
+
+    def _fields_of(self, name: str) -> str:
+        group = self._groups[name]
+        varying = [f for f in Key._fields if f != "layer" and len({getattr(g, f) for g in self._groups.values()}) > 1] or ["model"]
+        return ", ".join(f"{field}={getattr(group, field)!r}" for field in varying)
+
+    # -- the detail of one pair --------------------------------------------------------------------------------------------
+
+    def wait(self, timeout: float | None = None) -> Explorer:
+        """Until picture and detail are there; raises what the last of them raised."""
+        super().wait(timeout)
+        self._detailing.join(timeout)
+        return self
+
+    def choose(self, row: str, column: str) -> None:
+        """Show the detail of a pair of layers, as a click on its cell does."""
+        self.wait()
+        rows, columns = self.result.labels()  # type: ignore[union-attr]
+        self._matrix.chosen = [rows.index(self._check(row, rows)), columns.index(self._check(column, columns))]
+        self._matrix.presses += 1
+
+    def _clear_detail(self) -> None:
+        self._detailing.stop()
+        self._detail.value, self._detail_image.layout.display = "", "none"
+
+    def _choose(self, row: int, column: int) -> None:
+        shown = self.result
+        if not isinstance(shown, Comparison) or row >= shown.values.shape[0] or column >= shown.values.shape[1]:
+            return
+        keys = Key(*shown.values.index[row]), Key(*shown.values.columns[column])
+        self._detail.value = f"<i>{html.escape(str(keys[0]))} × {html.escape(str(keys[1]))}: computing …</i>"
+        self._detailing.submit(lambda tick: self._detailed(keys, shown, tick))
+
+    def _detailed(self, keys: tuple[Key, Key], shown: Comparison, tick: Tick) -> tuple[str, bytes | None]:
+        x, y = self._xs[keys[0]], self._xs[keys[1]]
+        names = list(dict.fromkeys([shown.name, *BESIDE, *(measures.FUNCTIONAL if keys[0].layer == keys[1].layer == OUTPUT else ())]))
+        titles = [f"{key.model} / {key.layer}" for key in keys]
+        rows, reasons = [], []
+        for done, name in enumerate(names):
+            tick(done, len(names))
+            undefined: dict[tuple[int, int], str] = {}
+            value = measures.get(name).table({titles[0]: x}, {titles[1]: y}, undefined=undefined)[0, 0]
+            rows.append(_value_row(measures.get(name), None if undefined else value, chosen=name == shown.name))
+            reasons += undefined.values()
+        about = [f"n = {len(x)} samples", *(f"{title}: {int(np.prod(v.shape[1:]))} features" for title, v in zip(titles, (x, y), strict=True))]
+        wide = [title for title, v in zip(titles, (x, y), strict=True) if np.prod(v.shape[1:]) >= len(x)]
+        if wide:
+            reasons.append(f"{' and '.join(dict.fromkeys(wide))}: at least as many features as samples. Biased estimates such as cka read too high there; "
+                           "compare with cka_debiased.")
+        notes = "".join(f"<li>{html.escape(reason)}</li>" for reason in dict.fromkeys(reasons))
+        table = f"<table style='line-height:1.35'><tr><th align='left'>measure</th><th align='right'>value</th><th align='left'>&nbsp; larger is</th></tr>{''.join(rows)}</table>"
+        text = f"<b>{html.escape(' × '.join(titles))}</b><br>{html.escape('; '.join(about))}{table}"
+        return text + (f"<ul style='max-width:680px;margin:4px 0;line-height:1.35'>{notes}</ul>" if notes else ""), self._matrices(titles, x, y)
+
+    def _matrices(self, titles: list[str], x: Any, y: Any) -> bytes | None:
+        known = self._dataset if self._dataset is not None and self._dataset.targets is not None and len(self._dataset) == len(x) else None
+        try:
+            pair = {title: measures.first_order(v) for title, v in zip(titles, (x, y), strict=True)}
+        except UndefinedError:
+            return None  # the row of rsa says why
+        figure = Figure(layout="constrained")
+        plots.samples(pair, targets=known.targets if known else None, classes=known.classes if known else (), figure=figure)
+        return plots.figure_png(figure, dpi=90)
+
+    def _deliver_detail(self, made: tuple[str, bytes | None] | None, error: BaseException | None) -> None:
+        if error is not None or made is None:
+            self.detail_errors.append(error)
+            self.errors.append(error)
+            self._detail.value, self._detail_image.layout.display = explain(error), "none"
+            return
+        self._detail.value, image = made
+        self._detail_image.value = image or b""
+        self._detail_image.layout.display = "" if image else "none"
+
+
+def _value_row(measure: measures.Measure, value: float | None, *, chosen: bool) -> str:
+    direction = "more alike" if measure.kind == "similarity" else "less alike"
+    low, high = measure.range
+    number = "undefined" if value is None else f"{value:.4f}"
+    return (f"<tr style='font-weight:{'bold' if chosen else 'normal'}'><td style='padding:0'>{measures.short_name(measure)}</td>"
+            f"<td align='right' style='font-variant-numeric:tabular-nums;padding:0 0 0 16px'>{number}</td><td style='padding:0'>&nbsp; {direction} ({low:g} to {high:.3g})</td></tr>")
+
+
+def _name_of(thing: Any) -> str | None:
+    """The name that the notebook's user gave to an object, so that code can speak of it."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    shell = get_ipython()
+    names = [name for name, value in (shell.user_ns if shell else {}).items() if value is thing and not name.startswith("_")]
+    return min(names, key=len) if names else None

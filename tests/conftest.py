@@ -1,0 +1,30 @@
+"""Shared by all rooms: real networks and data, loaded once."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pytest
+
+import repsim_nb as rs
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    return rs.load_dataset("mnist", n=200)
+
+
+@pytest.fixture(scope="session")
+def recorded(mnist):
+    """All layers of two CNNs that differ by their seed, and of an MLP, on 200 images."""
+    return rs.record(["zoo:mnist-cnn-0", "zoo:mnist-cnn-1", "zoo:mnist-mlp-0"], mnist, progress=False)

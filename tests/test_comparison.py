@@ -1,0 +1,173 @@
+import threading
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import repsim_nb as rs
+from repsim_nb.errors import Stopped
+from repsim_nb.measures import CCA, CKA, DegenerateComparisonError, Measure, UndefinedError
+
+
+@pytest.fixture
+def three(rng):
+    x = rng.normal(size=(50, 6))
+    return {"a": x, "b": x @ rng.normal(size=(6, 4)), "c": rng.normal(size=(50, 30))}
+
+
+def test_a_dict_of_arrays_is_enough(three):
+    c = rs.compare("cka", three)
+    assert list(c.values.index) == list(c.values.columns) == ["a", "b", "c"] and c.values.index.names == ["label"]
+    assert c.values.loc["a", "b"] == rs.measures.get("cka")(three["a"], three["b"]) and np.allclose(np.diag(c.values), 1)
+    assert c.n == 50 and c.is_square and c.kind == "similarity" and c.name == "cka"
+    assert np.allclose(c.dissimilarity(), 1 - c.values)
+
+
+def test_keys_become_index_levels(recorded):
+    c = rs.compare("cka", recorded.where(model="mnist-cnn-0"), recorded.where(model="mnist-mlp-0"))
+    assert list(c.values.index.names) == ["model", "layer", "dataset", "step", "pool"] and c.values.shape == (5, 4) and not c.is_square
+    assert c.labels() == (("conv1", "conv2", "conv3", "fc", "output"), ("fc1", "fc2", "fc3", "output"))
+    assert c.constants()[0] == {"model": "mnist-cnn-0", "dataset": "mnist/test[n=200,seed=0]"}
+    whole = rs.compare("cka", recorded)
+    part = whole.between({"model": "mnist-cnn-0"}, {"model": "mnist-mlp-0"})
+    assert np.allclose(part.values, c.values, atol=1e-12) and whole.where(layer="output").values.shape == (3, 3)
+    assert whole.where(model=["mnist-cnn-0", "mnist-cnn-1"], layer="fc").labels()[0] == ("mnist-cnn-0", "mnist-cnn-1")
+
+
+def test_tidy_is_a_row_a_cell(three, recorded):
+    tidy = rs.compare("mean_cca", three, {"z": three["a"]}).tidy()
+    assert list(tidy.columns) == ["label_row", "label_column", "value", "undefined"] and tidy.label_row.tolist() == ["a", "b", "c"]
+    long = rs.compare("cka", recorded).tidy()
+    row = long.query("model_row == 'mnist-cnn-0' and layer_row == 'fc' and model_column == 'mnist-mlp-0' and layer_column == 'fc2'")
+    assert len(long) == 14 * 14 and len(row) == 1
+
+
+def test_where_teaches(recorded):
+    c = rs.compare("cka", recorded.where(layer="output"))
+    with pytest.raises(ValueError, match="unknown model 'mnist-cnn'. Did you mean"):
+        c.where(model="mnist-cnn")
+    with pytest.raises(ValueError, match="unknown field 'leyer'. Did you mean 'layer'"):
+        c.where(leyer="output")
+
+
+def test_undefined_raises_or_is_masked_with_its_reason(three):
+    three["d"] = np.ones((50, 3))
+    three["e"] = np.arange(50.0 * 30).reshape(50, 30) ** 1.1 + three["c"]
+    with pytest.raises(UndefinedError, match="CCA of 'd': it is constant"):
+        rs.compare("mean_cca", three)
+    with pytest.raises(DegenerateComparisonError, match=r"CCA of 'c' and 'e': ranks 30 \+ 30 exceed n - 1 = 49"):
+        rs.compare("mean_cca", {k: three[k] for k in "ce"}, {"e": three["e"]})
+    c = rs.compare("mean_cca", three, on_undefined="mask")
+    assert c.values.loc["a", "b"] > 0.9 and c.values.loc["d"].isna().all() and c.values["d"].isna().all() and np.isnan(c.values.loc["c", "e"])
+    assert "constant" in c.undefined["d", "a"] and c.undefined["a", "d"] == c.undefined["d", "a"] and "ranks" in c.undefined["c", "e"]
+    assert len(c.undefined) == int(c.values.isna().sum().sum())
+    assert c.where(label=["a", "b"]).undefined == {} and len(c.where(label=["a", "d"]).undefined) == 3
+    assert "constant" in c._repr_html_() and "undefined" in repr(c)
+    with pytest.raises(ValueError, match="unknown on_undefined 'msk'. Did you mean 'mask'"):
+        rs.compare("cka", three, on_undefined="msk")
+
+
+def test_different_samples_are_never_masked(three):
+    three["b"] = three["b"][:-1]
+    with pytest.raises(ValueError, match="'a' has 50 rows, 'b' has 49"):
+        rs.compare("cka", three, on_undefined="mask")
+    with pytest.raises(ValueError, match="'a' has 50 rows, 'y' has 49"):
+        rs.compare("cka", {"a": three["a"]}, {"y": three["b"]})
+
+
+def test_nan_names_model_and_layer(recorded):
+    x = {key: recorded[key] for key in recorded.where(model="mnist-mlp-0")}
+    broken = np.array(recorded["mnist-mlp-0/fc2"])
+    broken[3, 4] = np.nan
+    x[next(k for k in x if k.layer == "fc2")] = broken
+    with pytest.raises(UndefinedError, match="CKA of 'mnist-mlp-0/fc2': it holds 1 values that are NaN or infinite, the first at sample 3, feature 4"):
+        rs.compare("cka", x)
+
+
+def test_bad_requests_teach(three):
+    with pytest.raises(ValueError, match="nothing to compare"):
+        rs.compare("cka", {})
+    with pytest.raises(TypeError, match="takes xs as a mapping"):
+        rs.compare("cka", three["a"], three["b"])
+    with pytest.raises(ValueError, match="unknown measure 'ckaa'"):
+        rs.compare("ckaa", three)
+
+
+def test_an_asymmetric_measure_keeps_both_orientations(three):
+    c = rs.compare("pwcca", {k: three[k] for k in "ab"})
+    assert c.values.loc["a", "b"] == CCA(summary="projection_weighted")(three["a"], three["b"])
+    assert c.values.loc["b", "a"] == CCA(summary="projection_weighted")(three["b"], three["a"])
+
+
+class Counting(CKA):
+    """Counts its work: what is prepared once is prepared once."""
+
+    calls = {"prepare": 0, "pair": 0}
+    lock = threading.Lock()
+
+    def prepare(self, x):
+        with self.lock:
+            self.calls["prepare"] += 1
+        return super().prepare(x)
+
+    def pair(self, a, b):
+        with self.lock:
+            self.calls["pair"] += 1
+        return super().pair(a, b)
+
+
+def test_each_representation_is_prepared_once_and_each_pair_done_once(three):
+    for xs, ys, expected in ((three, None, {"prepare": 3, "pair": 6}), (three, {"z": three["a"], "y": three["b"]}, {"prepare": 5, "pair": 6})):
+        Counting.calls = {"prepare": 0, "pair": 0}
+        rs.compare(Counting(), xs, ys)
+        assert Counting.calls == expected
+
+
+@pytest.mark.parametrize("name", ["cka", "mean_cca", "procrustes", "rsa", "pwcca"])
+def test_serial_threads_and_processes_agree(three, name):
+    three["d"] = np.ones((50, 3))
+    serial = rs.compare(name, three, on_undefined="mask")
+    for kind in (ThreadPoolExecutor, ProcessPoolExecutor):
+        with kind(2) as executor:
+            spread = rs.compare(name, three, on_undefined="mask", executor=executor)
+        assert np.allclose(spread.values, serial.values, atol=1e-12, equal_nan=True) and spread.undefined == serial.undefined
+
+
+def test_progress_is_told_and_can_stop(three, capsys):
+    told = []
+    rs.compare("cka", three, {"z": three["a"]}, progress=lambda done, total: told.append((done, total)))
+    assert told == [(i, 7) for i in range(1, 8)]
+
+    def stop(done, total):
+        if done == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        rs.compare("cka", three, progress=stop)
+    rs.compare("cka", three, progress=True)
+    assert "CKA" in capsys.readouterr().err
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path, three, recorded):
+    three["d"] = np.ones((50, 3))
+    measure = CCA(summary="projection_weighted", weights="y", variance=0.9)
+    for c in (rs.compare(measure, three, on_undefined="mask"), rs.compare("cka_debiased", recorded.where(model="mnist-mlp-0"), recorded)):
+        loaded = rs.Comparison.load(c.save(tmp_path / "c.json"))
+        pd.testing.assert_frame_equal(loaded.values, c.values, check_exact=True)
+        assert (loaded.undefined, loaded.measure, loaded.n, loaded.kind) == (c.undefined, c.measure, c.n, c.kind)
+    whole = (tmp_path / "c.json").read_text()
+    for content in (whole[:-20], "{}", "[1]", ""):
+        (tmp_path / "c.json").write_text(content)
+        with pytest.raises(ValueError, match="c.json does not hold a comparison, or is damaged"):
+            rs.Comparison.load(tmp_path / "c.json")
+    with pytest.raises(FileNotFoundError):
+        rs.Comparison.load(tmp_path / "absent.json")
+
+
+def test_a_measure_of_ones_own_is_passed_when_loading(tmp_path, three):
+    c = rs.compare(Counting(), three)
+    c.save(tmp_path / "c.json")
+    with pytest.raises(ValueError, match="a measure of your own, Counting"):
+        rs.Comparison.load(tmp_path / "c.json")
+    assert isinstance(rs.Comparison.load(tmp_path / "c.json", measure=Counting()).measure, Measure)

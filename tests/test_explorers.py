@@ -1,0 +1,254 @@
+"""Explorers by their state: set a control, wait, read what they show. tests/browser does the same with a mouse."""
+
+import time
+
+import ipywidgets as widgets
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import repsim_nb as rs
+from repsim_nb.explorers.base import Worker
+from repsim_nb.views import MatrixView
+
+
+def figure_of(k):
+    figure = Figure(figsize=(2, 1))
+    figure.add_subplot().set_title(f"k = {k}")
+    return figure
+
+
+@pytest.fixture
+def comparing(recorded, mnist):
+    return rs.explorers.comparison(recorded, dataset=mnist).wait()
+
+
+# -- explore ---------------------------------------------------------------------------------------------------------------
+
+def test_controls_by_what_they_offer():
+    e = rs.explorers.explore(lambda **_: figure_of(0), name=["a", "b"], pick={"one": 1}, whole=(1, 5), half=(0.0, 1.0), by_ten=(0, 100, 10), tick=True, own=widgets.IntText(3))
+    kinds = [type(e.controls[n]) for n in ("name", "pick", "whole", "half", "by_ten", "tick", "own")]
+    assert kinds == [widgets.Dropdown, widgets.Dropdown, widgets.IntSlider, widgets.FloatSlider, widgets.IntSlider, widgets.Checkbox, widgets.IntText]
+    assert e.values() == {"name": "a", "pick": 1, "whole": 1, "half": 0.0, "by_ten": 0, "tick": True, "own": 3} and e.controls["by_ten"].step == 10
+    for wrong in (3, "text", (5, 1), (1, "b"), [], None):
+        with pytest.raises(ValueError, match="the control 'k' must be"):
+            rs.explorers.explore(figure_of, k=wrong)
+    with pytest.raises(TypeError, match="takes a function first"):
+        rs.explorers.explore(figure_of(1), k=[1])
+
+
+def test_a_changed_control_draws_again():
+    e = rs.explorers.explore(figure_of, k=[1, 2]).wait()
+    first = e.png()
+    e.controls["k"].value = 2
+    assert e.wait().png() != first and e.png()[:4] == b"\x89PNG" and e.errors == []
+    assert e.code() == "figure_of(k=2)"
+
+
+def test_a_comparison_or_a_map_may_be_drawn(recorded):
+    def table(measure, progress):
+        return rs.compare(measure, recorded.where(layer="output"), progress=progress)
+
+    e = rs.explorers.explore(table, measure=["cka", "procrustes"]).wait()
+    assert isinstance(e._stage.children[0], MatrixView) and e._matrix.title.startswith("cka")
+    e.controls["measure"].value = "procrustes"
+    e.wait()
+    assert e._matrix.high == 2 and e.png()[:4] == b"\x89PNG"
+    m = rs.explorers.explore(lambda kind: rs.embedding.mds(rs.compare("cka", recorded), kind=kind), kind=["smacof", "classical"]).wait()
+    assert isinstance(m._stage.children[0], widgets.Image) and isinstance(m.result, rs.embedding.Embedding)
+
+
+def test_an_error_stands_where_the_picture_would_be_and_goes_away():
+    def draw(k):
+        if k == 2:
+            raise ValueError("two <is> too many")
+        return figure_of(k)
+
+    e = rs.explorers.explore(draw, k=[1, 2, 3]).wait()
+    e.controls["k"].value = 2
+    with pytest.raises(ValueError, match="too many"):
+        e.wait()
+    assert len(e.errors) == 1 and "two &lt;is&gt; too many" in e._stage.children[0].value and "image/png" not in e._bundle()
+    e.controls["k"].value = 3
+    e.wait()
+    assert isinstance(e._stage.children[0], widgets.Image) and len(e.errors) == 1
+    with pytest.raises(TypeError, match="must return a Figure, a Comparison or an Embedding; draw returned int"):
+        def draw(k):  # noqa: F811
+            return k
+
+        rs.explorers.explore(draw, k=[1]).wait()
+
+
+def test_only_the_last_request_counts():
+    drawn = []
+
+    def draw(k, progress):
+        for i in range(20):
+            time.sleep(0.01)
+            progress(i, 20)
+        drawn.append(k)
+        return figure_of(k)
+
+    e = rs.explorers.explore(draw, k=list(range(8)))
+    for k in range(1, 8):
+        e.controls["k"].value = k
+        time.sleep(0.02)
+    e.wait()
+    assert drawn == [7] and e.errors == []
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_stop_acts_at_once_and_the_picture_before_stays(told):
+    def patient(k, progress):
+        for i in range(200 * k):
+            time.sleep(0.01)
+            progress(i, 200)
+        return figure_of(k)
+
+    def deaf(k):
+        time.sleep(2 * k)
+        return figure_of(k)
+
+    e = rs.explorers.explore(patient if told else deaf, k=[0, 1]).wait()
+    before = e.png()
+    e.controls["k"].value = 1
+    time.sleep(0.3)
+    assert not e._stop.disabled and (not told or e._bar.layout.display == "")
+    start = time.perf_counter()
+    e._stop.click()
+    e.wait()
+    assert time.perf_counter() - start < 0.2 and e._stop.disabled and e._status.value == "stopped" and e.png() == before and e.errors == []
+    e.controls["k"].value = 0
+    assert e.wait(5).png() == before
+
+
+def test_wait_has_a_limit():
+    e = rs.explorers.explore(lambda k: time.sleep(0.5) or figure_of(k), k=[1])
+    with pytest.raises(TimeoutError, match="still working after 0.05 s"):
+        e.wait(0.05)
+    e.wait(5)
+
+
+def test_the_worker_under_fire():
+    delivered = []
+    worker = Worker(lambda result, error: delivered.append(result), lambda done, total: None)
+    for i in range(300):
+        worker.submit(lambda tick, i=i: i)
+        if i % 37 == 0:
+            worker.stop()
+    worker.submit(lambda tick: "last")
+    worker.join(5)
+    assert delivered[-1] == "last"
+
+
+# -- the comparison explorer -----------------------------------------------------------------------------------------------
+
+def test_it_opens_on_the_first_two_models(comparing):
+    assert comparing.values() == {"a": "mnist-cnn-0", "b": "mnist-cnn-1", "measure": "cka"} and comparing.errors == []
+    view = comparing._matrix
+    assert view.row_labels == ["conv1", "conv2", "conv3", "fc", "output"] and np.shape(view.values) == (5, 5)
+    assert (view.row_title, view.column_title, view.title) == ("layer of mnist-cnn-0", "layer of mnist-cnn-1", "cka: mnist-cnn-0 × mnist-cnn-1")
+    assert list(comparing.controls["measure"].options) == list(rs.measures.REPRESENTATIONAL)
+
+
+def test_every_measure_draws_and_masked_cells_have_reasons(comparing):
+    for measure in rs.measures.REPRESENTATIONAL:
+        comparing.controls["measure"].value = measure
+        comparing.wait()
+        view = comparing._matrix
+        assert len(view.notes) == sum(v is None for row in view.values for v in row) and all("ranks" in why for why in view.notes.values())
+    assert comparing.errors == []
+
+
+def test_a_choice_seen_before_is_found_again(comparing, monkeypatch):
+    comparing.controls["b"].value = "mnist-mlp-0"
+    comparing.wait()
+    shown = comparing.result
+    monkeypatch.setattr("repsim_nb.explorers.comparing.compare", lambda *a, **k: pytest.fail("computed again"))
+    comparing.controls["b"].value = "mnist-cnn-1"
+    comparing.wait()
+    comparing.controls["b"].value = "mnist-mlp-0"
+    assert comparing.wait().result is shown
+
+
+def test_the_code_makes_the_same_picture(comparing, recorded, monkeypatch):
+    monkeypatch.setattr("repsim_nb.explorers.comparing._name_of", lambda thing: "x" if thing is recorded else None)
+    comparing.controls["measure"].value = "mean_cca"
+    comparing.controls["b"].value = "mnist-mlp-0"
+    comparing.wait()
+    names = {"x": recorded}
+    exec(comparing.code(), names)
+    again = rs.compare("mean_cca", names["a"], names["b"], on_undefined="mask")
+    assert again.values.equals(comparing.result.values)
+    comparing._show_code.value = True
+    assert "mean_cca" in comparing._listing.value and comparing._listing.layout.display == ""
+
+
+def test_a_click_shows_the_detail_of_the_pair(comparing, recorded):
+    comparing.choose("conv1", "fc")
+    comparing.wait()
+    text = comparing._detail.value
+    value = rs.measures.get("cka_debiased")(recorded["mnist-cnn-0/conv1"], recorded["mnist-cnn-1/fc"])
+    assert f"{value:.4f}" in text and "3136 features" in text and "at least as many features as samples" in text and "exceed n - 1" in text
+    assert comparing._detail_image.value[:4] == b"\x89PNG" and comparing.errors == []
+    assert "jsd" not in text
+    comparing.choose("output", "output")
+    comparing.wait()
+    assert "jsd" in comparing._detail.value
+    comparing.controls["a"].value = "mnist-mlp-0"
+    assert comparing._detail.value == ""
+    with pytest.raises(ValueError, match="unknown choice .conv9"):
+        comparing.choose("conv9", "fc")
+
+
+def test_an_identical_cell_can_be_chosen_twice(comparing):
+    comparing.choose("fc", "fc")
+    comparing.wait()
+    comparing.controls["measure"].value = "rsa"
+    comparing.wait()
+    comparing.choose("fc", "fc")
+    comparing.wait()
+    assert "font-weight:bold'><td style='padding:0'>rsa" in comparing._detail.value
+
+
+def test_plain_arrays_steps_and_data_sets(rng, mnist):
+    x = rng.normal(size=(30, 4))
+    e = rs.explorers.comparison({"a/one": x, "a/two": x**2, "b/one": x + 1}).wait()
+    assert e.values()["b"] == "b" and e._matrix.row_labels == ["one", "two"] and "rs.from_arrays(" in e.code()
+    other = rs.load_dataset("fashion", n=200)
+    both = rs.record("zoo:mnist-mlp-0", mnist, progress=False) | rs.record("zoo:mnist-mlp-0", other, progress=False, step=1)
+    e = rs.explorers.comparison(both).wait()
+    assert list(e.controls["a"].options) == ["mnist/test[n=200,seed=0]/0", "fashion/test[n=200,seed=0]/1"] and "dataset='mnist/test[n=200,seed=0]', step=0" in e.code()
+    one = rs.explorers.comparison({"only/layer": x, "only/next": x**2}).wait()
+    assert one.values()["a"] == one.values()["b"] == "only"
+
+
+def test_bad_choices_teach(recorded):
+    with pytest.raises(ValueError, match="nothing to explore"):
+        rs.explorers.comparison({})
+    with pytest.raises(ValueError, match="unknown choice 'mnist-cnn-7'. Did you mean"):
+        rs.explorers.comparison(recorded, a="mnist-cnn-7")
+    with pytest.raises(ValueError, match="unknown measure 'ckaa'"):
+        rs.explorers.comparison(recorded, measure="ckaa")
+    with pytest.raises(ValueError, match="compares activations; 'jsd' is functional"):
+        rs.explorers.comparison(recorded, measure="jsd")
+
+
+def test_models_on_other_samples_show_a_sentence(recorded, rng):
+    x = recorded | rs.from_arrays({"mine/layer": rng.normal(size=(150, 4))})
+    e = rs.explorers.comparison(x, b="mine")
+    with pytest.raises(ValueError, match="has 200 rows, 'mine/layer' has 150"):
+        e.wait()
+    assert "has 150" in e._stage.children[0].value
+
+
+# -- what a saved notebook holds -------------------------------------------------------------------------------------------
+
+def test_the_bundle_holds_widget_picture_and_text(comparing):
+    bundle = comparing._bundle()
+    assert {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"} <= bundle.keys() and "Comparison(CKA" in bundle["text/plain"]
+
+
+def test_the_view_is_plain_and_ships_its_source():
+    view = MatrixView(values=[[1.0, None]], row_labels=["a"], column_labels=["b", "c"])
+    assert "export default" in view._esm and ".rs-matrix" in view._css

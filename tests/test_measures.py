@@ -1,0 +1,485 @@
+"""One table of laws over all measures; then known values; then calibration. A new measure is covered by its line in the dict."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import cdist, jensenshannon
+from scipy.stats import spearmanr
+
+import repsim_nb as rs
+from repsim_nb.measures import ALL, CCA, CKA, FUNCTIONAL, JSD, NBS, REPRESENTATIONAL, RSA, DegenerateComparisonError, Disagreement, OutputRank, Procrustes, UndefinedError
+from repsim_nb.measures.base import TRANSFORMS
+
+VARIANTS = {
+    "cka_rbf_off_diagonal": CKA(kernel="rbf", median="off_diagonal"), "cka_rbf_debiased": CKA(kernel="rbf", debiased=True, bandwidth=0.5), "cka_batches": CKA(batch_size=16),
+    "pwcca_y": CCA(summary="projection_weighted", weights="y"), "pwcca_all": CCA(summary="projection_weighted", normalise="all"), "pwcca_kept": CCA(summary="projection_weighted", variance=0.9),
+    **{f"rsa_{f}_{s}_{d}": RSA(first=f, second=s, diagonal=d) for f in ("correlation", "cosine", "dot", "euclidean")
+       for s in ("spearman", "pearson", "cosine", "row_cosine", "row_pearson") for d in (False, True)},
+}  # fmt: skip
+TABLE = {**REPRESENTATIONAL, **VARIANTS}
+
+
+def pair_of(seed=0, n=60, p=8, q=6, shift=1.0):
+    """Two related representations, columns of unequal mean and variance."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, p)) * np.linspace(0.5, 2, p) + shift * rng.normal(size=p)
+    y = x @ rng.normal(size=(p, q)) * 0.5 + rng.normal(size=(n, q)) + shift
+    return x, y
+
+
+def transformed(x, kind):
+    """Strong and fixed: what must leave an invariant measure alone, and must move any other."""
+    p = x.shape[1]
+    rng = np.random.default_rng(99)
+    matrix = {
+        "permutation": lambda: np.eye(p)[rng.permutation(p)],
+        "orthogonal": lambda: np.linalg.qr(rng.normal(size=(p, p)))[0],
+        "scaling": lambda: 2.7 * np.eye(p),
+        "linear": lambda: np.linalg.qr(rng.normal(size=(p, p)))[0] @ np.diag(np.geomspace(0.1, 10, p)) + np.triu(np.ones((p, p)), 1),
+    }
+    return x + 3 * np.arange(1, p + 1) if kind == "translation" else x @ matrix[kind]()
+
+
+def outputs(seed=0, n=50, classes=5):
+    rng = np.random.default_rng(seed)
+    x = 2 * rng.normal(size=(n, classes))
+    return x, x + rng.normal(size=x.shape)
+
+
+def sides(name):
+    return outputs() if name in FUNCTIONAL else pair_of()
+
+
+# -- declared facts, two-sided ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("kind", sorted(TRANSFORMS))
+@pytest.mark.parametrize("name", [*TABLE, *FUNCTIONAL])
+def test_invariances_are_exactly_those_declared(name, kind):
+    measure = {**TABLE, **FUNCTIONAL}[name]
+    x, y = sides(name)
+    value = measure(x, y)
+    moved = [abs(measure(transformed(x, kind), y) - value), abs(measure(x, transformed(y, kind)) - value)]
+    if kind in measure.invariant_to:
+        assert max(moved) < 1e-9
+    else:
+        assert max(moved) > 1e-4, f"{measure} does not say so, yet it is invariant to {kind}"
+
+
+@pytest.mark.parametrize("name", [*TABLE, *FUNCTIONAL])
+def test_symmetry_is_as_declared(name):
+    measure = {**TABLE, **FUNCTIONAL}[name]
+    x, y = sides(name)
+    assert (abs(measure(x, y) - measure(y, x)) < 1e-10) == measure.symmetric
+
+
+@pytest.mark.parametrize("name", [*TABLE, *FUNCTIONAL])
+def test_identity_direction_and_range(name):
+    measure = {**TABLE, **FUNCTIONAL}[name]
+    x, y = sides(name)
+    best = 1.0 if measure.kind == "similarity" else 0.0
+    # arccos and a root turn rounding of 1e-16 into 1e-8
+    assert measure(x, x) == pytest.approx(best, abs=1e-7)
+    worse = measure(x, y)
+    assert worse < best if measure.kind == "similarity" else worse > best
+    low, high = measure.range
+    assert low - (0.2 if measure == CKA(debiased=True) else 0) <= worse <= high
+    assert measure.dissimilarity(measure(x, x)) == pytest.approx(0, abs=1e-7) and measure.dissimilarity(worse) > 0
+
+
+@pytest.mark.parametrize("name", list(ALL))
+def test_the_triangle_inequality_where_declared(name):
+    measure = ALL[name]
+    rng = np.random.default_rng(5)
+    broken = 0
+    for _ in range(60):
+        x = 2 * rng.normal(size=(40, 4))
+        near = x + 0.3 * rng.normal(size=x.shape)
+        far = near + 0.3 * rng.normal(size=x.shape)
+        d = [measure.dissimilarity(measure(*pair)) for pair in ((x, far), (x, near), (near, far))]
+        broken += d[0] > d[1] + d[2] + 1e-9
+    if measure.is_metric:
+        assert broken == 0
+    elif name in ("cka", "procrustes", "jsd"):  # seen to fail: these are easily mistaken for metrics
+        assert broken > 0
+
+
+@pytest.mark.parametrize("name", [*TABLE, *FUNCTIONAL])
+def test_prepared_is_direct_and_the_table_is_the_pairs(name):
+    measure = {**TABLE, **FUNCTIONAL}[name]
+    x, y = sides(name)
+    z = x + 0.1 * np.random.default_rng(3).normal(size=x.shape)
+    a, b = measure.prepare(x), measure.prepare(y)
+    assert measure.pair(a, b) == measure(x, y) == measure.pair(a, b), "pair has no side effects"
+    table = measure.table([x, y, z])
+    direct = np.array([[measure(u, v) for v in (x, y, z)] for u in (x, y, z)])
+    assert np.allclose(table, direct, rtol=0, atol=1e-12)
+    assert np.allclose(measure.table([x, z], [y]), direct[[0, 2]][:, [1]], rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", [*REPRESENTATIONAL, *FUNCTIONAL])
+@pytest.mark.parametrize("form", ["float32", "float16", "bfloat16", "torch64", "torch32", "integers", "strided", "images", "readonly"])
+def test_every_kind_of_input(name, form):
+    measure = ALL[name]
+    x, y = sides(name)
+    x, y = (np.round(v * 8) / 8 for v in (x, y))  # so that every precision can hold it
+    value = measure(x, y)
+    make = {
+        "float32": lambda v: v.astype(np.float32), "float16": lambda v: v.astype(np.float16), "bfloat16": lambda v: torch.tensor(v).bfloat16(),
+        "torch64": torch.tensor, "torch32": lambda v: torch.tensor(v).float().requires_grad_(), "integers": lambda v: (v * 8).astype(np.int32),
+        "strided": lambda v: np.asfortranarray(np.repeat(v, 2, axis=0))[::2], "images": lambda v: v.reshape(len(v), -1, 1, 1), "readonly": lambda v: np.broadcast_to(v, v.shape),
+    }[form]  # fmt: skip
+    if form == "integers" and name == "jsd":
+        value = measure(8 * x, 8 * y)
+    if form == "bfloat16":
+        x, y = (torch.tensor(v).bfloat16().double().numpy() for v in (x, y))
+        value = measure(x, y)
+    kept = [np.array(v, copy=True) for v in (x, y)]
+    assert measure(make(x), make(y)) == pytest.approx(value, abs=2e-3 if name == "angular_shape" else 1e-5)
+    assert all(np.array_equal(u, v) for u, v in zip(kept, (x, y), strict=True)), "inputs are left alone"
+
+
+@pytest.mark.parametrize("name", list(ALL))
+def test_libraries_and_precisions_may_meet(name):
+    x, y = (v.astype(np.float32) for v in sides(name))
+    value = ALL[name](x, y)
+    for u, v in ((x, torch.tensor(y)), (torch.tensor(x), y.astype(float)), (torch.tensor(x), torch.tensor(y).double()), (torch.tensor(x).double(), torch.tensor(y))):
+        assert ALL[name](u, v) == pytest.approx(value, abs=1e-5)
+    assert ALL[name].table([x, torch.tensor(y).bfloat16()]).shape == (2, 2)
+
+
+@pytest.mark.parametrize("name", list(REPRESENTATIONAL))
+@pytest.mark.parametrize("scale", [1e-18, 1e18])
+def test_tiny_and_huge_activations_in_float32(name, scale):
+    x, y = (v.astype(np.float32) for v in pair_of(shift=0))
+    assert ALL[name](x * np.float32(scale), y) == pytest.approx(ALL[name](x, y), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [n for n, m in REPRESENTATIONAL.items() if not isinstance(m, CCA)])
+def test_fewer_samples_than_features(name):
+    x, y = pair_of(n=20, p=50, q=70)
+    value = ALL[name](x, y)
+    low, high = ALL[name].range
+    assert low - 0.2 <= value <= high
+    if "orthogonal" in ALL[name].invariant_to:
+        assert ALL[name](transformed(x, "orthogonal"), y) == pytest.approx(value, abs=1e-9)
+
+
+# -- bad input -------------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", list(ALL))
+def test_bad_input_is_one_clear_exception(name):
+    measure = ALL[name]
+    x, y = sides(name)
+    nan, infinite = x.copy(), x.copy()
+    nan[7, 2], infinite[0, 0] = np.nan, -np.inf
+    with pytest.raises(UndefinedError, match="'x': it holds 1 values that are NaN or infinite, the first at sample 7, feature 2"):
+        measure(nan, y)
+    with pytest.raises(UndefinedError, match="'y': it holds 1 values .* sample 0, feature 0"):
+        measure(y, infinite)
+    with pytest.raises(ValueError, match=f"'x' has {len(x)} rows, 'y' has {len(y) - 1}"):
+        measure(x, y[:-1])
+    with pytest.raises(ValueError, match=r"\(samples, features\); it has shape"):
+        measure(x[:, 0], y)
+    with pytest.raises(UndefinedError, match="no features"):
+        measure(x[:, :0], y)
+    with pytest.raises(ValueError, match="real numbers"):
+        measure(x + 1j, y)
+    with pytest.raises(ValueError, match="real numbers"):
+        measure(x.astype(str), y)
+    with pytest.raises(UndefinedError, match="samples are needed"):
+        measure(x[: measure.least - 1], y[: measure.least - 1])
+
+
+@pytest.mark.parametrize("name", list(REPRESENTATIONAL))
+def test_a_constant_representation_has_no_value(name):
+    x, y = pair_of()
+    with pytest.raises(UndefinedError, match="'x': it is constant"):
+        ALL[name](np.full_like(x, 3.3), y)
+
+
+def test_names():
+    with pytest.raises(ValueError, match="unknown measure 'procrutes'. Did you mean 'procrustes'"):
+        rs.measures.get("procrutes")
+    for name, measure in ALL.items():
+        assert rs.measures.get(name) is measure and rs.measures.short_name(measure) == name and rs.measures.get(measure) is measure
+    assert str(CKA(kernel="rbf", debiased=True)) == "CKA(kernel='rbf', debiased=True)" and str(CKA()) == "CKA"
+    assert rs.measures.short_name(CKA(bandwidth=2.0)) == "CKA(bandwidth=2.0)"
+
+
+@pytest.mark.parametrize("make", [
+    lambda: CKA(kernel="poly"), lambda: CKA(median="mean"), lambda: CKA(bandwidth=0), lambda: CKA(batch_size=3), lambda: CCA(summary="max"), lambda: CCA(variance=99),
+    lambda: CCA(weights="z"), lambda: CCA(normalise="none"), lambda: Procrustes(form="square"), lambda: RSA(first="pearson"), lambda: RSA(second="kendall"), lambda: JSD(inputs="probs"),
+])  # fmt: skip
+def test_illegal_options_are_refused(make):
+    with pytest.raises(ValueError):
+        make()
+
+
+def test_probabilities_are_checked():
+    x, y = outputs()
+    with pytest.raises(ValueError, match="rows sum to .*For logits"):
+        JSD(inputs="probabilities")(x, y)
+    with pytest.raises(UndefinedError, match="same classes; they have 5 and 4"):
+        JSD()(x, y[:, :4])
+    with pytest.raises(UndefinedError, match="same classes"):
+        Disagreement()(x, y[:, :4])
+
+
+# -- known values ----------------------------------------------------------------------------------------------------------
+
+def naive_hsic1(k, m):
+    """Song et al. 2012, eq. 5, by its double sums."""
+    n = len(k)
+    k, m = (a - np.diag(np.diag(a)) for a in (k, m))
+    one = np.ones(n)
+    return (np.trace(k @ m) + one @ k @ one * (one @ m @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ k @ m @ one)) / (n * (n - 3))
+
+
+def kernels(x, kind="linear", bandwidth=1.0, diagonal=True):
+    if kind == "linear":
+        return x @ x.T
+    d = cdist(x, x, "sqeuclidean")
+    middle = np.median(d if diagonal else d[~np.eye(len(d), dtype=bool)])
+    return np.exp(-d / (2 * bandwidth**2 * middle))
+
+
+def ratio(hsic, k, m):
+    return hsic(k, m) / np.sqrt(hsic(k, k) * hsic(m, m))
+
+
+@pytest.mark.parametrize("kind", ["linear", "rbf"])
+@pytest.mark.parametrize("diagonal", [True, False])
+@pytest.mark.parametrize("bandwidth", [1.0, 0.4])
+def test_cka_is_its_definition(kind, diagonal, bandwidth):
+    x, y = pair_of()
+    k, m = (kernels(v, kind, bandwidth, diagonal) for v in (x, y))
+    h = np.eye(len(x)) - 1 / len(x)
+    options = {"kernel": kind, "bandwidth": bandwidth, "median": "with_diagonal" if diagonal else "off_diagonal"}
+    assert CKA(**options)(x, y) == pytest.approx(ratio(lambda a, b: np.trace(a @ h @ b @ h), k, m), abs=1e-12)
+    assert CKA(**options, debiased=True)(x, y) == pytest.approx(ratio(naive_hsic1, k, m), abs=1e-12)
+
+
+def test_linear_cka_in_feature_space():
+    x, y = (v - v.mean(0) for v in pair_of())
+    assert CKA()(x, y) == pytest.approx(np.linalg.norm(y.T @ x) ** 2 / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y), abs=1e-12)
+
+
+@pytest.mark.parametrize("n, size, ends", [(60, 20, [20, 40, 60]), (62, 20, [20, 40, 62]), (64, 20, [20, 40, 60, 64]), (10, 100, [10])])
+def test_minibatch_cka_is_a_ratio_of_sums_weighted_by_size(n, size, ends):
+    x, y = pair_of(n=n)
+    starts = [0, *ends[:-1]]
+
+    def total(a, b):
+        return sum((e - s) * naive_hsic1(a[s:e] @ a[s:e].T, b[s:e] @ b[s:e].T) for s, e in zip(starts, ends, strict=True))
+
+    assert CKA(batch_size=size)(x, y) == pytest.approx(total(x, y) / math.sqrt(total(x, x) * total(y, y)), abs=1e-12)
+
+
+def test_the_last_short_batch_does_not_move_the_value():
+    x, y = pair_of(n=2004, p=40, q=40)
+    assert CKA(batch_size=200)(x, y) == pytest.approx(CKA(batch_size=200)(x[:2000], y[:2000]), abs=0.01)
+
+
+def test_cka_with_a_mean_offset_in_float32():
+    x, y = pair_of(n=400, p=20, q=20, shift=0)
+    shifted = CKA()((x + 10).astype(np.float32), (y + 1000).astype(np.float32))
+    assert shifted == pytest.approx(CKA()(x, y), abs=1e-4)
+
+
+def test_cka_of_a_deletion_has_its_closed_form():
+    x, _ = pair_of(n=200)
+    x = x - x.mean(0)
+    u, s, vt = np.linalg.svd(x, full_matrices=False)
+    for k in (1, 3, 6):
+        kept = u[:, :k] * s[:k] @ vt[:k]
+        assert CKA()(x, kept) == pytest.approx(math.sqrt((s[:k] ** 4).sum() / (s**4).sum()), abs=1e-10)
+        assert Procrustes()(x, kept) == pytest.approx(2 - 2 * math.sqrt((s[:k] ** 2).sum() / (s**2).sum()), abs=1e-10)
+        for summary in ("mean", "mean_squared"):
+            assert CCA(summary=summary)(x, kept) == pytest.approx(1, abs=1e-10)
+        assert CCA(summary="projection_weighted")(x, kept) == pytest.approx(1, abs=1e-9)
+        assert CCA(summary="projection_weighted", normalise="all")(x, kept) < 1 - 1e-3
+
+
+def test_canonical_correlations_against_an_eigenproblem():
+    x, y = (v - v.mean(0) for v in pair_of(n=300))
+    a = np.linalg.solve(x.T @ x, x.T @ y) @ np.linalg.solve(y.T @ y, y.T @ x)
+    rho = np.sqrt(np.sort(np.linalg.eigvals(a).real)[::-1][:6])
+    assert CCA()(x, y) == pytest.approx(rho.mean(), abs=1e-9)
+    assert CCA(summary="mean_squared")(x, y) == pytest.approx((rho**2).mean(), abs=1e-9)
+
+
+@pytest.mark.parametrize("p, q", [(8, 6), (6, 8), (5, 5)])
+def test_pwcca_by_its_definition_with_whitened_directions(p, q):
+    x, y = (v - v.mean(0) for v in pair_of(n=300, p=p, q=q))
+
+    def by_hand(x, y, normalise):
+        white = [v @ np.linalg.inv(np.linalg.cholesky(v.T @ v).T) for v in (x, y)]
+        u, rho, _ = np.linalg.svd(white[0].T @ white[1], full_matrices=normalise == "all")
+        alpha = np.abs((white[0] @ u).T @ x).sum(1)
+        return (alpha[: len(rho)] * rho).sum() / alpha.sum()
+
+    assert CCA(summary="projection_weighted")(x, y) == pytest.approx(by_hand(x, y, "kept"), abs=1e-9)
+    assert CCA(summary="projection_weighted", weights="y")(x, y) == pytest.approx(by_hand(y, x, "kept"), abs=1e-9)
+    if p <= q:  # where every direction has a partner the two conventions agree
+        assert CCA(summary="projection_weighted", normalise="all")(x, y) == pytest.approx(by_hand(x, y, "all"), abs=1e-9)
+    else:
+        assert CCA(summary="projection_weighted", normalise="all")(x, y) < CCA(summary="projection_weighted")(x, y)
+
+
+def test_svcca_keeps_the_fewest_components_with_the_share():
+    rng = np.random.default_rng(0)
+    x = np.linalg.qr(rng.normal(size=(100, 4)) - 0)[0]
+    x = np.linalg.qr(x - x.mean(0))[0] * np.sqrt([90, 9, 0.9, 0.1])  # 90 % + 9 % = 99 %
+    assert CCA(variance=0.99).prepare(x).q.shape[1] == 2 and CCA(variance=0.9901).prepare(x).q.shape[1] == 3 and CCA(variance=0.5).prepare(x).q.shape[1] == 1
+    assert CCA(variance=1.0).prepare(x).q.shape[1] == 4
+
+
+def test_duplicated_and_dead_columns_change_no_cca():
+    x, y = pair_of()
+    padded = np.hstack([x, x[:, :3], np.zeros((len(x), 2)), np.ones((len(x), 1))])
+    for summary in ("mean", "mean_squared"):
+        assert CCA(summary=summary)(padded, y) == pytest.approx(CCA(summary=summary)(x, y), abs=1e-9)
+
+
+def test_cca_refuses_where_ranks_fill_the_samples():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 10)), rng.normal(size=(20, 10))
+    for measure in (CCA(), CCA(summary="mean_squared"), CCA(summary="projection_weighted"), CCA(variance=1.0)):
+        with pytest.raises(DegenerateComparisonError, match=r"ranks 10 \+ 10 exceed n - 1 = 19, so 1 canonical correlations are 1"):
+            measure(x, y)
+    assert 0 < CCA()(x[:, :9], y) < 1
+    with pytest.warns(RuntimeWarning, match="exceed n - 1"):
+        assert CCA(degenerate="allow")(x, y) > 0.6
+    wide = rng.normal(size=(20, 40))
+    with pytest.warns(RuntimeWarning):
+        assert CCA(degenerate="allow")(wide, wide @ rng.normal(size=(40, 40))) == pytest.approx(1)
+
+
+def test_procrustes_is_the_best_rotation():
+    x, y = pair_of(p=6, q=6)
+    x, y = (v - v.mean(0) for v in (x, y))
+    x, y = (v / np.linalg.norm(v) for v in (x, y))
+    u, _, vt = np.linalg.svd(y.T @ x)
+    best = np.linalg.norm(x - y @ u @ vt) ** 2
+    assert Procrustes()(x, y) == pytest.approx(best, abs=1e-12)
+    assert Procrustes(form="distance")(x, y) == pytest.approx(math.sqrt(best), abs=1e-12)
+    assert Procrustes(form="angle")(x, y) == pytest.approx(math.acos(NBS()(x, y)), abs=1e-12)
+    padded = np.hstack([y, np.zeros((len(y), 9))])
+    assert Procrustes()(x, padded) == pytest.approx(best, abs=1e-12)
+
+
+def test_procrustes_sees_a_difference_that_float32_would_lose():
+    x, _ = (v.astype(np.float32) for v in pair_of(n=500, p=30))
+    noise = np.random.default_rng(1).normal(size=x.shape)
+    near = (x + 1e-4 * noise).astype(np.float32)
+    assert Procrustes(form="distance")(x, near) == pytest.approx(Procrustes(form="distance")(x.astype(float), near.astype(float)), rel=1e-9)
+    assert 1e-5 < Procrustes(form="distance")(x, near) < 1e-3
+
+
+@pytest.mark.parametrize("diagonal", [False, True])
+@pytest.mark.parametrize("first", ["correlation", "cosine", "dot", "euclidean"])
+def test_rsa_by_scipy(first, diagonal):
+    x, y = pair_of(n=30)
+    matrix = {
+        "correlation": np.corrcoef, "cosine": lambda v: 1 - cdist(v, v, "cosine"), "dot": lambda v: v @ v.T, "euclidean": lambda v: cdist(v, v),
+    }[first]  # fmt: skip
+    k, m = matrix(x), matrix(y)
+    if first in ("correlation", "cosine"):
+        for a in (k, m):
+            np.fill_diagonal(a, 1)  # ties, which rounding must not break
+    upper = np.triu_indices(30, 0 if diagonal else 1)
+    assert RSA(first=first, diagonal=diagonal)(x, y) == pytest.approx(spearmanr(k[upper], m[upper])[0], abs=1e-12)
+    assert RSA(first=first, second="pearson", diagonal=diagonal)(x, y) == pytest.approx(np.corrcoef(k[upper], m[upper])[0, 1], abs=1e-12)
+    rows = [[a if diagonal else np.delete(a, i) for i, a in enumerate(side)] for side in (k, m)]
+    cosine = np.mean([a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(*rows, strict=True)])
+    assert RSA(first=first, second="row_cosine", diagonal=diagonal)(x, y) == pytest.approx(cosine, abs=1e-12)
+    pearson = np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(*rows, strict=True)])
+    assert RSA(first=first, second="row_pearson", diagonal=diagonal)(x, y) == pytest.approx(pearson, abs=1e-12)
+
+
+def test_rsa_names_the_sample_that_has_no_similarity():
+    x, y = pair_of()
+    dead = x.copy()
+    dead[4] = 0
+    with pytest.raises(UndefinedError, match="'x': sample 4 .* all 0"):
+        RSA(first="cosine")(dead, y)
+    dead[4] = 2.5
+    with pytest.raises(UndefinedError, match="sample 4 .* features are all equal"):
+        RSA()(dead, y)
+    with pytest.raises(UndefinedError, match="at least 2 features"):
+        RSA()(x[:, :1], y)
+
+
+def test_unrelated_data_looks_alike_to_row_cosine_as_predicted():
+    rng = np.random.default_rng(0)
+    n, d = 200, 50
+    value = np.mean([rs.measures.get("rsa_cosine")(rng.normal(size=(n, d)), rng.normal(size=(n, d))) for _ in range(10)])
+    assert value == pytest.approx(1 / (1 + (n - 1) / d), abs=0.02)
+
+
+def test_jsd_by_scipy_and_at_its_ends():
+    x, y = outputs()
+    p, q = (np.exp(v) / np.exp(v).sum(1, keepdims=True) for v in (x, y))
+    assert JSD()(x, y) == pytest.approx(np.mean([jensenshannon(a, b) ** 2 for a, b in zip(p, q, strict=True)]), abs=1e-12)
+    assert JSD(inputs="probabilities")(p, q) == pytest.approx(JSD()(x, y), abs=1e-12)
+    a, b = np.eye(4)[[0, 1]], np.eye(4)[[2, 3]]
+    assert JSD(inputs="probabilities")(a, b) == pytest.approx(math.log(2)) and JSD(inputs="probabilities")(a, a) == 0
+    assert JSD()(np.array([[1e4, 0.0]]), np.array([[0.0, 1e4]])) == pytest.approx(math.log(2))
+
+
+def test_disagreement_and_output_rank_by_hand():
+    x, y = np.array([[3.0, 2, 1], [0, 5, 1], [1, 0, 9]]), np.array([[3.0, 2, 1], [5, 0, 1], [0, 1, 9]])
+    assert Disagreement()(x, y) == pytest.approx(1 / 3)
+    assert OutputRank()(x, y) == pytest.approx(np.mean([spearmanr(a, b)[0] for a, b in zip(x, y, strict=True)]))
+    two = np.array([[1.0, 2], [2, 1], [3, 4]]), np.array([[1.0, 2], [1, 2], [3, 4]])
+    assert OutputRank()(*two) == pytest.approx(2 * (2 / 3) - 1)
+
+
+def test_constant_outputs_are_left_out_and_counted():
+    x, y = outputs()
+    flat = x.copy()
+    flat[[1, 5]] = 7.0
+    keep = np.delete(np.arange(len(x)), [1, 5])
+    with pytest.warns(UserWarning, match="2 of 50 samples have constant outputs"):
+        assert OutputRank()(flat, y) == pytest.approx(OutputRank()(x[keep], y[keep]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        OutputRank()(x, y)
+    with pytest.raises(UndefinedError, match="every sample has constant outputs"):
+        OutputRank()(np.ones_like(x), y)
+
+
+# -- calibration -----------------------------------------------------------------------------------------------------------
+
+def test_debiased_cka_is_0_and_biased_cka_is_as_predicted_on_noise():
+    rng = np.random.default_rng(1)
+    n, p, q = 100, 200, 50
+    noise = [(rng.normal(size=(n, p)), rng.normal(size=(n, q))) for _ in range(60)]
+    debiased = np.array([CKA(debiased=True)(x, y) for x, y in noise])
+    assert abs(debiased.mean()) < 3.5 * debiased.std() / math.sqrt(len(debiased))
+    assert np.mean([CKA()(x, y) for x, y in noise]) == pytest.approx(math.sqrt(p * q / ((n + p) * (n + q))), abs=0.01)
+    batches = np.array([CKA(batch_size=25)(x, y) for x, y in noise])
+    assert abs(batches.mean()) < 3.5 * batches.std() / math.sqrt(len(batches))
+
+
+def test_cka_of_all_equal_distances_is_undefined_when_debiased():
+    with pytest.raises(UndefinedError, match="equally far"):
+        CKA(debiased=True)(np.eye(6), np.arange(12.0).reshape(6, 2) ** 2)
+
+
+def test_a_median_distance_of_zero_is_undefined():
+    x = np.zeros((20, 3))
+    x[0] = 1
+    with pytest.raises(UndefinedError, match="median distance between samples is 0"):
+        CKA(kernel="rbf")(x, np.random.default_rng(0).normal(size=(20, 3)))
+
+
+def test_blocked_float32_cka_is_right_on_long_products():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1200, 300)).astype(np.float32)
+    y = (x + rng.normal(size=x.shape)).astype(np.float32)
+    for measure in (CKA(), CKA(debiased=True)):
+        assert measure(x, y) == pytest.approx(measure(x.astype(float), y.astype(float)), abs=5e-7)

@@ -1,0 +1,155 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+import repsim_nb as rs
+from repsim_nb.files import shipped
+from repsim_nb.models import ARCHITECTURES
+from repsim_nb.recipes.zoo import ZOO
+
+ZOO_FOLDER = shipped("data") / "zoo"
+
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.act, self.last = nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.last(self.act(self.first(x.flatten(1))))
+
+
+def test_the_zoo_is_what_its_recipes_say():
+    cards = rs.models.zoo()
+    assert sorted(ZOO) == list(cards.index) and len(cards) >= 20
+    assert sum(path.stat().st_size for path in ZOO_FOLDER.glob("*.safetensors")) < 8e6
+    assert set(cards.architecture) == set(ARCHITECTURES)
+    for name, recipe in ZOO.items():
+        card = rs.load_model(f"zoo:{name}").card
+        assert all(card[k] == v for k, v in recipe.items() if k != "learning_rate" or recipe["epochs"]), name
+
+
+@pytest.mark.parametrize("name", sorted(ZOO))
+def test_every_zoo_network_has_the_accuracy_on_its_card(name):
+    model = rs.load_model(f"zoo:{name}")
+    data = rs.load_dataset(model.card["data"])
+    outputs = rs.record(model, data, "output", progress=False)["output"]
+    assert abs((outputs.argmax(1) == data.targets).mean() - model.card["test_accuracy"]) < 0.003
+    if model.card["epochs"] and model.card["labels"] == "true":
+        assert model.card["test_accuracy"] > 0.8
+    if model.card["labels"] == "shuffled":
+        assert model.card["train_accuracy"] > 0.95 and model.card["test_accuracy"] < 0.2
+
+
+def test_describe_gives_types_parameters_and_shapes_in_forward_order():
+    table = rs.load_model("zoo:mnist-cnn-0").describe()
+    assert list(table.index) == ["conv1", "conv2", "conv3", "fc", "output"]
+    assert table.loc["conv1", "shape"] == (16, 14, 14) and table.loc["output", "shape"] == (10,)
+    assert table.loc["output", "parameters"] == rs.load_model("zoo:mnist-cnn-0").card["parameters"]
+    model = rs.load_model(Small(), name="small")
+    assert "shape" not in model.describe() and model.describe(torch.zeros(2, 4)).loc["first", "shape"] == (5,)
+
+
+def test_any_module_and_how_its_layers_are_found():
+    model = rs.load_model(Small(), name="small")
+    assert model.name == "small" and model.layers == ("first", "last", "output")
+    assert model.check_layers(["act", -1]) == ("act", "output") and model.check_layers(-2) == ("last",)
+    with pytest.raises(ValueError, match="unknown layer of 'small' 'frist'. Did you mean 'first'"):
+        model.check_layers("frist")
+    with pytest.raises(ValueError, match="no number 7"):
+        model.check_layers(7)
+    with pytest.raises(ValueError, match="all different"):
+        model.check_layers(["first", 0])
+
+
+@pytest.mark.parametrize("spec, words", [
+    ("zoo:mnist-cnn-9", "unknown zoo network 'mnist-cnn-9'. Did you mean 'mnist-cnn-"),
+    ("zo:mnist-cnn-0", "unknown model source 'zo'. Did you mean 'zoo'"),
+    ("mnist-cnn-0", "Did you mean 'zoo:mnist-cnn-0'"),
+])  # fmt: skip
+def test_unknown_specs_name_the_nearest(spec, words):
+    with pytest.raises(ValueError, match=words):
+        rs.load_model(spec)
+    with pytest.raises(TypeError, match="load_model takes"):
+        rs.load_model(3)
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pt", ".pth"])
+@pytest.mark.parametrize("wrap", ["bare", "DataParallel", "state_dict"])
+def test_checkpoints_come_back_as_they_were(tmp_path, ending, wrap):
+    torch.manual_seed(0)
+    module, path = Small(), tmp_path / f"mine{ending}"
+    weights = {("module." if wrap == "DataParallel" else "") + k: v for k, v in module.state_dict().items()}
+    if ending == ".safetensors":
+        save_file(weights, path)
+    else:
+        torch.save({"state_dict": weights} if wrap == "state_dict" else weights, path)
+    for spec in (path, str(path), f"checkpoint:{path}"):
+        model = rs.load_model(spec, architecture=Small)
+        x = torch.randn(3, 4)
+        assert model.name == "mine" and torch.equal(model.module(x), module(x)) and not model.module.training
+
+
+def test_a_zoo_file_is_a_checkpoint_that_knows_its_architecture():
+    model = rs.load_model(ZOO_FOLDER / "mnist-cnn-0.safetensors")
+    twin = rs.load_model("zoo:mnist-cnn-0")
+    assert model.name == twin.name and model.card == twin.card
+    batch = rs.load_dataset("mnist", n=8).inputs
+    assert torch.equal(model.preprocess(batch), twin.preprocess(batch))
+
+
+def test_a_pickle_is_refused_and_never_run(tmp_path):
+    path = tmp_path / "whole.pt"
+    torch.save(Small(), path)
+    with pytest.raises(ValueError, match="refused.*could run code"):
+        rs.load_model(path, architecture=Small)
+
+
+def test_damaged_and_unfitting_files_are_named(tmp_path):
+    whole = (ZOO_FOLDER / "mnist-cnn-0.safetensors").read_bytes()
+    for keep in (len(whole) - 100, 50, 0):
+        path = tmp_path / f"cut{keep}.safetensors"
+        path.write_bytes(whole[:keep])
+        with pytest.raises(ValueError, match=f"cut{keep}.safetensors is damaged"):
+            rs.load_model(path)
+    torch.save(Small().state_dict(), tmp_path / "good.pt")
+    cut = tmp_path / "cut.pt"
+    cut.write_bytes((tmp_path / "good.pt").read_bytes()[:-200])
+    with pytest.raises(ValueError, match="cut.pt is damaged"):
+        rs.load_model(cut, architecture=Small)
+    with pytest.raises(FileNotFoundError, match="no checkpoint file"):
+        rs.load_model(tmp_path / "absent.pt", architecture=Small)
+    with pytest.raises(ValueError, match="weights alone: say which network"):
+        rs.load_model(tmp_path / "good.pt")
+    with pytest.raises(ValueError, match="does not fit Linear: it lacks 'weight', 'bias'; it has besides"):
+        rs.load_model(tmp_path / "good.pt", architecture=nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"first.weight \(5, 4\) for \(6, 4\)"):
+        other = Small()
+        other.first = nn.Linear(4, 6)
+        rs.load_model(tmp_path / "good.pt", architecture=other)
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="not a state dict"):
+        rs.load_model(tmp_path / "list.pt", architecture=Small)
+    with pytest.raises(ValueError, match="unknown architecture 'cmn'. Did you mean 'cnn'"):
+        rs.load_model(tmp_path / "good.pt", architecture="cmn")
+
+
+def test_pictures_become_channels_first_floats():
+    grey, colour = np.full((2, 5, 6), 255, np.uint8), np.zeros((2, 5, 6, 3), np.uint8)
+    images = rs.load_model(Small()).preprocess
+    assert images(grey).shape == (2, 1, 5, 6) and images(grey).max() == 1 and images(colour).shape == (2, 3, 5, 6)
+    assert images(np.zeros((2, 4))).dtype == torch.float32 and images(np.zeros((2, 4), np.int64)).dtype == torch.int64
+
+
+def test_cards_are_inside_the_weights():
+    for name in ZOO:
+        path = ZOO_FOLDER / f"{name}.safetensors"
+        from safetensors import safe_open
+
+        with safe_open(path, "pt") as file:
+            card = json.loads(file.metadata()["card"])
+        assert card["name"] == name and sum(v.numel() for k, v in load_file(path).items() if "running" not in k and "num_batches" not in k) == card["parameters"]

@@ -1,0 +1,54 @@
+"""Every notebook runs from top to bottom under papermill, reads well, and carries no outputs."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TRACKED = subprocess.run(["git", "ls-files", "notebooks/*.ipynb"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+NOTEBOOKS = [ROOT / name for name in TRACKED] or sorted((ROOT / "notebooks").glob("*.ipynb"))  # a reader's own are nobody's business
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+def committed(path):
+    """The notebook as git has it (a reader's own run of it is nobody's business), or as it is where there is no git."""
+    shown = subprocess.run(["git", "show", f":notebooks/{path.name}"], cwd=ROOT, capture_output=True, text=True)
+    return json.loads(shown.stdout if shown.returncode == 0 else path.read_text())
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_outputs_are_committed(path):
+    notebook = committed(path)
+    assert "widgets" not in notebook["metadata"]
+    for cell in notebook["cells"]:
+        assert not cell.get("outputs") and not cell.get("execution_count")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_it_is_for_reading(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert cells[0].cell_type == "markdown" and "?" in cells[0].source, "a question on top"
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert code[0].metadata.get("tags") == ["parameters"] and "fast" in code[0].source
+    for cell in code:
+        assert len([line for line in cell.source.splitlines() if line.strip()]) <= 10, cell.source
+    assert any("would change your mind" in cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_it_runs(path, tmp_path):
+    out = papermill.execute_notebook(str(path), str(tmp_path / path.name), parameters={"fast": True}, kernel_name="python3", cwd=str(tmp_path), progress_bar=False)
+    explorers = 0
+    for cell in out.cells:
+        for output in cell.get("outputs", []):
+            text = "".join(output.get("data", {}).get("text/plain", ""))
+            if text.startswith("Explorer"):
+                explorers += 1
+                assert "image/png" in output["data"] and VIEW in output["data"], f"an explorer failed: {text}"
+            if output.output_type == "stream":
+                assert "Warning" not in output.text, output.text
+    assert explorers == sum("explorers." in cell.source for cell in out.cells if cell.cell_type == "code")

@@ -1,0 +1,115 @@
+"""What the README says is run: its Python, its make targets, its links."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+import repsim_nb as rs
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+in_checkout = pytest.mark.skipif(not (ROOT / ".venv/.lab").exists(), reason="make targets need the .venv that `make test` makes")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def make(*words, **options):
+    return subprocess.run(["make", "--no-print-directory", *words], cwd=ROOT, capture_output=True, text=True, **options)
+
+
+def test_its_python_runs(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    names = {}
+    exec(code, names)
+    names["rs"].explorers.comparison(names["x"]).wait()
+    assert names["alike"].values.shape == (5, 5) and sum(bool(line.strip()) for line in code.splitlines()) <= 10
+
+
+def test_every_measure_it_names_exists_and_every_measure_is_named():
+    table = README[README.index("## Which measure first?") : README.index("## Terminology")]
+    named = {word for word in re.findall(r"`([a-z_]+)`", table)}
+    assert named <= set(rs.measures.ALL)
+    assert set(rs.measures.ALL) - named <= {"cka_minibatch", "cka_rbf", "mean_squared_cca", "procrustes_distance", "angular_shape", "nbs"}
+
+
+def test_its_files_are_there():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for target in re.findall(r"\b((?:data|docs)/\w+\.md|[A-Z]+\.md)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_make_target_it_names_is_explained_by_help():
+    shown = make("help").stdout
+    for target in set(re.findall(r"make ([a-z]+)", "\n".join(blocks("sh")) + " ".join(re.findall(r"`(make [^`]+)`", README)))):
+        assert f"make {target} " in shown, target
+
+
+@in_checkout
+def test_make_report(tmp_path):
+    (line,) = [line for line in "\n".join(blocks("sh")).splitlines() if line.startswith("make report")]
+    models = re.search(r'MODELS="([^"]+)"', line)[1]
+    done = make("report", f"MODELS={models}", f"OUT={tmp_path / 'a folder'}", "PARAMETERS=fast=true")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "a folder/report_comparison.html").read_text()
+    assert all(name.removeprefix("zoo:") in page for name in models.split())
+    wrong = make("report", "MODELS=zoo:mnist-cnn-0 zoo:nothing", f"OUT={tmp_path}", "PARAMETERS=fast=true")
+    assert wrong.returncode != 0 and "unknown zoo network 'nothing'" in wrong.stderr
+
+
+@in_checkout
+def test_make_lab_serves_the_tour(tmp_path):
+    from socket import socket
+
+    with socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    folders = {name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
+    arguments = f"ARGS=--no-browser --port {port} --ServerApp.ip=127.0.0.1 --IdentityProvider.token=t"
+    server = subprocess.Popen(["make", "lab", arguments], cwd=ROOT, env={**os.environ, **folders}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        page, start = None, time.monotonic()
+        while page is None and time.monotonic() - start < 60:
+            try:
+                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents/00_tour.ipynb?token=t&content=0", timeout=1)
+            except OSError:
+                assert server.poll() is None, server.stdout.read()
+                time.sleep(0.2)
+        assert page is not None and page.status == 200
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.communicate(timeout=20)
+
+
+def test_an_old_python_is_one_clear_line(tmp_path):
+    """In a copy, with a python that says it is 3.9."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    old = tmp_path / "python3.9"
+    old.write_text('#!/bin/sh\nif [ "$1" = "-V" ]; then echo "Python 3.9.2"; else exit 1; fi\n')
+    old.chmod(0o755)
+    done = subprocess.run(["make", "lab", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True)
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("make: ***")]
+    assert done.returncode != 0 and lines == [f"make: repsim_nb needs Python 3.11 or newer; {old} is Python 3.9.2. Name another: make lab PYTHON=/path/to/python3.11"]
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_a_failed_download_is_one_clear_line(tmp_path):
+    """In a copy whose package index is a closed port."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    closed = {**os.environ, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}
+    done = subprocess.run(["make", "lab", f"PYTHON={sys.executable}"], cwd=tmp_path, capture_output=True, text=True, env=closed)
+    assert done.returncode != 0 and "make: the installation failed, most likely a download; see the lines above, then call make again" in done.stdout
+    assert not (tmp_path / ".venv/.lab").exists()
