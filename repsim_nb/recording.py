@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .datasets import Dataset
+from .datasets import Dataset, load_dataset
 from .errors import unknown
 from .models import OUTPUT, Model, load_model
+from .models.running import capture, evaluating, forward
 from .progress import Tick, ticking
 from .store import Activations, Key, Store
-
-Sink = Callable[[str, Tensor], None]
 
 
 def _mean(x: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def _mean(x: Tensor) -> Tensor:
 def _token(which: int) -> Callable[[Tensor], Tensor]:
     def take(x: Tensor) -> Tensor:
         if x.ndim != 3:
-            raise ValueError(f"a token can be taken of activations (samples, tokens, features) only; these are {tuple(x.shape)}")
+            raise ValueError(f"has activations {tuple(x.shape)}, and a token can be taken of (samples, tokens, features) only")
         return x[:, which]
     return take
 
@@ -42,24 +42,7 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@contextmanager
-def capture(module: nn.Module, layers: Sequence[str], sink: Sink) -> Iterator[None]:
-    """While open, every forward pass hands each layer's output to `sink(name, tensor)`; the hooks always come off again.
-
-    The sink is called inside the hook and must copy what it keeps: a following in-place operation may overwrite the tensor.
-    """
-    modules = dict(module.named_modules())
-
-    def hook(name: str) -> Callable[..., None]:
-        return lambda _module, _inputs, out: sink(name, _tensor(out, name))
-
-    with ExitStack() as stack:
-        for name in layers:
-            stack.callback((module if name == OUTPUT else modules[name]).register_forward_hook(hook(name)).remove)
-        yield
-
-
-def _tensor(out: Any, name: str) -> Tensor:
+def _tensor(out: Any) -> Tensor:
     """The tensor of a module's output: itself, the first of a tuple, the states or the logits of a mapping."""
     if isinstance(out, Tensor):
         return out
@@ -67,27 +50,7 @@ def _tensor(out: Any, name: str) -> Tensor:
     for value in values if isinstance(values, (tuple, list)) else ():
         if isinstance(value, Tensor):
             return value
-    raise ValueError(f"layer '{name}' returns {type(out).__name__} with no tensor in it, so there is nothing to record; record a layer inside it")
-
-
-@contextmanager
-def _evaluating(module: nn.Module, device: str | torch.device | None) -> Iterator[torch.device]:
-    """Eval mode, no gradients, the random state kept; every training flag and the device are restored."""
-    flags = {m: m.training for m in module.modules()}
-    first = next((t for t in (*module.parameters(), *module.buffers())), None)
-    home = first.device if first is not None else torch.device("cpu")
-    place = torch.device(device) if device is not None else home
-    try:
-        module.eval()
-        if place != home:
-            module.to(place)
-        with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-            yield place
-    finally:
-        if place != home:
-            module.to(home)
-        for m, flag in flags.items():
-            m.training = flag
+    raise ValueError(f"returns {type(out).__name__} with no tensor in it, so there is nothing to record; record a layer inside it")
 
 
 def record(
@@ -105,13 +68,16 @@ def record(
     """Run the data through a model once and keep what its layers say -> Activations, Key -> array (n, p).
 
     model: a Model, a module, a spec of `load_model`, or a list of them.  data: a Dataset, or inputs (n, ...).
-    layers: names, or numbers (-2 is the layer before the output); None is `model.layers`, all of them.  into: a Store (or its folder); what it already holds is not run again.
+    layers: names, or numbers (-2 is the layer before the output); None is `model.layers`, but
+    for those that cannot be recorded (a warning names them) and one that only returns the output.  into: a Store (or its folder); what it already holds is not run again.
     pool: "flatten" keeps everything; "mean" averages over space or tokens; "first", "last" take one token; or a function of the tensor.
     step: the step of training, for checkpoints of one network.  batch_size: rows a pass; results do not depend on it beyond rounding.
     device: where to run; None is where the model is.  progress: a bar, or a function(done, total) that may raise to stop.
     Errors: ValueError for an unknown layer (with the nearest), one that never ran or ran twice, one without a sample axis.
     """
     models = [load_model(m) for m in (model if isinstance(model, (list, tuple)) else [model])]
+    if not models:
+        raise ValueError("record needs at least one model; the list is empty")
     names = [m.name for m in models]
     if len(set(names)) < len(names):
         raise ValueError(f"models recorded together need different names; got {names}. Name them: load_model(..., name=...)")
@@ -121,16 +87,16 @@ def record(
         raise unknown("pool", pool, POOLS)
     if batch_size < 1:
         raise ValueError(f"batch_size is at least 1; got {batch_size}")
+    data = load_dataset(data) if isinstance(data, str) else data
     dataset = data if isinstance(data, Dataset) else Dataset("inputs", data)
     if len(dataset) == 0:
         raise ValueError(f"dataset '{dataset.name}' is empty: there is nothing to record")
-    wanted = [m.check_layers(layers) for m in models]
+    runs = [_Run(m, dataset, layers, pool, step, batch_size, device) for m in models]
     into = Store(into) if isinstance(into, (str, Path)) else into
     total, done = len(models) * len(dataset), 0
     with ticking(progress, f"recording {names[0] if len(names) == 1 else f'{len(names)} models'}", "sample") as tick:
         recorded = Activations({})
-        for m, chosen in zip(models, wanted, strict=True):
-            run = _Run(m, dataset, chosen, pool, step, batch_size, device)
+        for run in runs:
             recorded = recorded | run(into, lambda rows, before=done: tick(before + rows, total))
             done += len(dataset)
     return recorded
@@ -139,96 +105,142 @@ def record(
 class _Run:
     """One model over one data set."""
 
-    def __init__(self, model: Model, dataset: Dataset, layers: tuple[str, ...], pool: Any, step: int | str, batch_size: int, device: Any) -> None:
+    def __init__(self, model: Model, dataset: Dataset, layers: Any, pool: Any, step: int | str, batch_size: int, device: Any) -> None:
         self.model, self.dataset, self.batch_size, self.device = model, dataset, batch_size, device
-        self.pool = POOLS[pool] if isinstance(pool, str) else pool
-        self.pool_name = pool if isinstance(pool, str) else getattr(pool, "__qualname__", type(pool).__name__)
-        self.keys = {layer: Key(model.name, layer, dataset.name, step, self.pool_name) for layer in layers}
+        step = step.item() if isinstance(step, np.generic) else step
+        self.step, self.pool = step, POOLS[pool] if isinstance(pool, str) else pool
+        self.pool_name = pool if isinstance(pool, str) else getattr(pool, "__name__", type(pool).__name__).replace("<lambda>", "lambda")
+        self.by_name, self.layers = layers is not None, model.check_layers(layers)
+
+    def key(self, layer: str) -> Key:
+        return Key(self.model.name, layer, self.dataset.name, self.step, self.pool_name)
 
     def __call__(self, into: Store | None, tick: Callable[[int], None]) -> Activations:
+        origin = {} if into is None else self._origin()
+        if into is not None and self.by_name and all(into.holds(self.key(layer), origin) for layer in self.layers):
+            tick(len(self.dataset))
+            wanted = {self.key(layer) for layer in self.layers}
+            return Activations({key: into[key] for key in into if key in wanted}, {self.model.name: self.model.card})
+        found, places = self._probe()
+        arrays: dict[str, Any]
         if into is None:
-            arrays: dict[str, np.ndarray] = {}
-
-            def keep(layer: str, start: int, values: np.ndarray) -> None:
-                if layer not in arrays:
-                    arrays[layer] = np.empty((len(self.dataset), *values.shape[1:]), values.dtype)
-                arrays[layer][start : start + len(values)] = values
-
-            order = self._pass(list(self.keys), 0, keep, tick)
-            return Activations({self.keys[layer]: arrays[layer] for layer in order}, {self.model.name: self.model.card})
-        origin = {"weights": fingerprint_weights(self.model.module), "inputs": fingerprint_inputs(self.dataset.inputs)}
-        missing = [layer for layer, key in self.keys.items() if not into.holds(key, origin)]
-        if missing:
-            self._into_store(into, missing, origin, tick)
+            arrays = {layer: np.empty((len(self.dataset), *first.shape[1:]), first.dtype) for layer, first in found.items()}
+            self._pass(list(arrays), 0, lambda layer, start, values: arrays[layer].__setitem__(slice(start, start + len(values)), values), tick)
+        else:
+            with into.alone(self.key("")):
+                missing = {layer: first for layer, first in found.items() if not into.holds(self.key(layer), origin)}
+                if missing:
+                    self._into_store(into, missing, places, origin, tick)
+            arrays = {layer: into[self.key(layer)] for layer in found}
         tick(len(self.dataset))
-        return Activations({key: into[key] for key in self.keys.values()}, {self.model.name: self.model.card})
+        return Activations({self.key(layer): arrays[layer] for layer in arrays}, {self.model.name: self.model.card})
 
-    def _into_store(self, store: Store, layers: list[str], origin: dict[str, str], tick: Callable[[int], None]) -> None:
-        writers: dict[str, Any] = {}
+    def _origin(self) -> dict[str, str]:
+        """Fingerprints of all that a recording is made from, but for the layer."""
+        prepared = self.model.preprocess(self.dataset.inputs[:2])
+        parts = prepared.values() if isinstance(prepared, Mapping) else [prepared]
+        return {
+            "weights": fingerprint_weights(self.model.module),
+            "inputs": fingerprint_inputs(self.dataset.inputs),
+            "preprocessing": " ".join(fingerprint_inputs(part) for part in parts),
+            "pool": self.pool_name if self.pool_name in POOLS else fingerprint_function(self.pool),
+        }
 
-        def keep(layer: str, start: int, values: np.ndarray) -> None:
-            writers[layer].write(start, values)
+    def _probe(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+        """Two samples through the whole network -> ({layer: pooled}, in the order in which layers run; {any module: its place in it}).
 
-        def begin(layer: str, _start: int, values: np.ndarray) -> None:
-            shape = (len(self.dataset), *values.shape[1:])
-            writers[layer] = store.writer(self.keys[layer], shape, values.dtype, origin, self.model.card)
+        A layer that cannot be recorded is an error if it was asked for by name; otherwise it is left out, with one warning.
+        """
+        found: dict[str, np.ndarray] = {}
+        problems: dict[str, str] = {}
+        places: dict[str, int] = {}
+        outs: dict[str, Any] = {}
+        batch = self.dataset.inputs[: min(2, self.batch_size)]
 
-        order = self._pass(layers, 0, begin, lambda rows: None, stop=min(self.batch_size, 2))  # two samples tell shapes and order
+        def look(name: str, out: Any) -> None:
+            if name in self.layers and name in places:
+                problems[name] = "ran more than once in one pass; record the modules around it instead"
+            elif name in self.layers:
+                try:
+                    outs[name] = _tensor(out)
+                    found[name] = self._pooled(name, outs[name], len(batch))
+                except ValueError as error:
+                    problems[name] = str(error)
+            places.setdefault(name, len(places))
+
+        names = list(dict.fromkeys(name or OUTPUT for name, _ in self.model.module.named_modules()))  # "output" is the whole, whatever a part is called
+        with capture(self.model.module, names, look), evaluating(self.model.module, self.device) as place:
+            self._forward_or_say(batch, place)
+        for layer in self.layers:
+            if layer not in places:
+                problems[layer] = "did not run in the forward pass, so it has no activations"
+        if problems and (self.by_name or not set(found) - set(problems)):
+            layer, why = next(iter(problems.items()))
+            raise ValueError(f"layer '{layer}' of '{self.model.name}' {why}")
+        if problems:
+            some = "; ".join(f"'{layer}' {why}" for layer, why in list(problems.items())[:3])
+            warnings.warn(f"{len(problems)} layers of '{self.model.name}' are left out: {some}", stacklevel=5)
+        same = {name for name, out in outs.items() if not self.by_name and name != OUTPUT and out is outs.get(OUTPUT)}  # the output once, not twice
+        return {layer: values for layer, values in found.items() if layer not in problems and layer not in same}, places
+
+    def _into_store(self, store: Store, layers: dict[str, np.ndarray], places: dict[str, int], origin: dict[str, str], tick: Callable[[int], None]) -> None:
+        writers = {
+            layer: store.writer(self.key(layer), (len(self.dataset), *first.shape[1:]), first.dtype, origin, self.model.card, place=places[layer])
+            for layer, first in layers.items()
+        }
         start = min(writer.rows for writer in writers.values())
         try:
-            self._pass(layers, start - start % self.batch_size, keep, tick)
+            self._pass(list(layers), start - start % self.batch_size, lambda layer, first, values: writers[layer].write(first, values), tick)
         except BaseException:
             for writer in writers.values():
                 writer.keep()
             raise
-        for layer in order:
-            writers[layer].commit()
+        for writer in writers.values():
+            writer.commit()
 
-    def _pass(self, layers: list[str], start: int, keep: Callable[[str, int, np.ndarray], None], tick: Callable[[int], None], stop: int | None = None) -> list[str]:
-        """Run rows start, ... through the model, handing on every layer's rows; the layers in the order in which they ran."""
-        model, inputs = self.model, self.dataset.inputs
-        seen: dict[str, int] = {}
+    def _pass(self, layers: list[str], start: int, keep: Callable[[str, int, np.ndarray], None], tick: Callable[[int], None]) -> None:
+        """Run rows start, ... through the model, handing on every layer's rows."""
         rows = (0, 0)
 
-        def sink(layer: str, out: Tensor) -> None:
-            if layer in seen and seen[layer] == rows[0]:
-                raise ValueError(f"layer '{layer}' of '{model.name}' ran more than once in one pass; record the modules around it instead")
-            seen[layer] = rows[0]
-            keep(layer, rows[0], self._pooled(layer, out, rows[1] - rows[0]))
+        def sink(layer: str, out: Any) -> None:
+            try:
+                keep(layer, rows[0], self._pooled(layer, _tensor(out), rows[1] - rows[0]))
+            except ValueError as error:
+                raise ValueError(f"layer '{layer}' of '{self.model.name}', samples {rows[0]} to {rows[1]}: {error}") from error
 
-        end = len(self.dataset) if stop is None else min(stop, len(self.dataset))
-        with capture(model.module, layers, sink), _evaluating(model.module, self.device) as place:
+        end = len(self.dataset)
+        with capture(self.model.module, layers, sink), evaluating(self.model.module, self.device) as place:
             for first in range(start, end, self.batch_size):
                 rows = first, min(first + self.batch_size, end)
-                self._forward(inputs[rows[0] : rows[1]], place)
-                silent = [layer for layer in layers if seen.get(layer) != first]
-                if silent:
-                    raise ValueError(f"layer '{silent[0]}' of '{model.name}' did not run in the forward pass, so it has no activations")
+                forward(self.model.module, self.model.preprocess(self.dataset.inputs[rows[0] : rows[1]]), place)
                 tick(rows[1])
-        return list(seen)
 
-    def _forward(self, batch: Any, place: torch.device) -> None:
-        batch = self.model.preprocess(batch)
-        if isinstance(batch, Mapping):
-            self.model.module(**{k: v.to(place) if isinstance(v, Tensor) else v for k, v in batch.items()})
-        else:
-            self.model.module(batch.to(place) if isinstance(batch, Tensor) else batch)
+    def _forward_or_say(self, batch: Any, place: torch.device) -> None:
+        prepared = None
+        try:
+            prepared = self.model.preprocess(batch)
+            forward(self.model.module, prepared, place)
+        except Exception as error:
+            reached = f"as {tuple(prepared.shape)} {str(prepared.dtype).removeprefix('torch.')}" if isinstance(prepared, Tensor) else f"as {type(prepared).__name__}"
+            given = f"{tuple(batch.shape)} {batch.dtype}" if hasattr(batch, "shape") else type(batch).__name__
+            raise ValueError(f"model '{self.model.name}' could not run on '{self.dataset.name}': {len(batch)} samples, {given}, reached it {reached}, and it said: "
+                             f"{error}. Give it a preprocess, load_model(..., preprocess=function of a batch), if the form is wrong") from error
 
     def _pooled(self, layer: str, out: Tensor, rows: int) -> np.ndarray:
         if out.ndim == 0 or out.shape[0] != rows:
-            raise ValueError(f"layer '{layer}' of '{self.model.name}' has no sample axis: for {rows} samples it gave shape {tuple(out.shape)}")
+            raise ValueError(f"has no sample axis: for {rows} samples it gave shape {tuple(out.shape)}")
         values = self.pool(out)
         if not isinstance(values, Tensor) or values.ndim < 2 or values.shape[0] != rows:
             shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise ValueError(f"pool '{self.pool_name}' must keep the {rows} samples as rows, (n, p); of layer '{layer}' {tuple(out.shape)} it made {shape}")
+            raise ValueError(f"was pooled by '{self.pool_name}' from {tuple(out.shape)} to {shape}, which must keep the {rows} samples as rows, (n, p)")
         values = values.detach().flatten(1)
         values = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
         return values.cpu().numpy()
 
 
 def fingerprint_weights(module: nn.Module) -> str:
-    """A hash of the architecture's name and of every weight's name, type, shape and bytes."""
-    digest = hashlib.blake2b(type(module).__qualname__.encode(), digest_size=16)
+    """A hash of the architecture as it prints and of every weight's name, type, shape and bytes."""
+    digest = hashlib.blake2b(f"{type(module).__qualname__} {module}".encode(), digest_size=16)
     for name, value in module.state_dict().items():
         if isinstance(value, Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -244,3 +256,16 @@ def fingerprint_inputs(inputs: Any) -> str:
     digest = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
     return digest.hexdigest()
+
+
+def fingerprint_function(function: Any) -> str:
+    """A hash of a function's code, constants, defaults and what it closes over (by how they print); of another callable, of its type and state."""
+    if isinstance(function, functools.partial):
+        return fingerprint_function(function.func) + f"{function.args}{function.keywords}"
+    code = getattr(function, "__code__", None)
+    if code is None:
+        said = f"{type(function).__qualname__} {vars(function) if hasattr(function, '__dict__') else function!r}"
+    else:
+        enclosed = [cell.cell_contents for cell in function.__closure__ or ()]
+        said = f"{code.co_code.hex()} {code.co_consts} {code.co_names} {function.__defaults__} {enclosed}"
+    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()

@@ -10,6 +10,16 @@ from typing import Any
 from .errors import listed, unknown
 from .files import replacing, shipped
 
+_STYLE = """
+body.jp-Notebook { max-width: 60rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; box-sizing: border-box; }
+.jp-RenderedMarkdown { max-width: 46rem; padding-left: 0 !important; }
+.jp-OutputArea-output, .jp-Cell { padding-left: 0 !important; }
+.jp-OutputPrompt, .jp-InputPrompt { display: none; }
+.jp-RenderedHTMLCommon table { margin-left: 0; }
+.jp-RenderedImage img { max-width: 100%; height: auto; }
+.jp-RenderedHTML { overflow-x: auto; }
+"""
+
 
 def notebook_path(notebook: str | Path) -> Path:
     """A notebook by its path, or by the name of one that ships ("report_comparison")."""
@@ -39,15 +49,19 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
             raise unknown(f"parameter of {source.name}", name, declared)
         _check_plain(name, value)
     out = Path(out).expanduser().resolve()
+    if source.resolve().parent == out:
+        raise ValueError(f"the report of {source} would overwrite the notebook itself: choose another folder than {out}")
     out.mkdir(parents=True, exist_ok=True)
     if "out_dir" in declared:
         parameters.setdefault("out_dir", str(out))
     executed = out / f"{source.stem}.ipynb"
+    for earlier in (executed, executed.with_suffix(".html")):  # a failed run must not leave an older report to be read as its own
+        earlier.unlink(missing_ok=True)
     try:
         papermill.execute_notebook(str(source), str(executed), parameters=parameters, kernel_name="python3", progress_bar=progress, cwd=str(out),
-                                   extra_arguments=["--IPKernelApp.log_level=40"])
+                                   extra_arguments=["--IPKernelApp.log_level=50"])
     except papermill.PapermillExecutionError as error:
-        raise RuntimeError(f"{source.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue}. What it did so far is in {executed}") from error
+        raise RuntimeError(f"{source.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue.rstrip('.')}. What it did so far is in {executed}") from error
     return to_html(executed)
 
 
@@ -84,10 +98,12 @@ def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
     for url in ("require_js_url", "jquery_url", "mathjax_url", "mermaid_js_url", "mermaid_layout_elk_js_url", "jupyter_widgets_base_url"):
         if exporter.has_trait(url):
             setattr(exporter, url, "")
+    if exporter.exclude_input:
+        content.cells = [cell for cell in content.cells if cell.cell_type != "code" or cell.outputs]
     body, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": _title(content, path.stem)}})
     target = path.with_suffix(".html")
     with replacing(target) as temporary:
-        temporary.write_text(body, encoding="utf-8")
+        temporary.write_text(body.replace("</head>", f"<style>{_STYLE}</style></head>", 1), encoding="utf-8")
     return target
 
 
@@ -128,6 +144,8 @@ def parse_parameters(words: list[str]) -> dict[str, Any]:
         name, equals, text = word.partition("=")
         if not equals or not name.isidentifier():
             raise ValueError(f"a parameter is written name=value; got '{word}'")
+        if text[:1] in ("[", "(", "{"):
+            raise ValueError(f"a list is written with commas alone, {name}=a,b; got '{word}'")
         parameters[name] = [_value(part) for part in text.split(",") if part] if "," in text else _value(text)
     return parameters
 

@@ -76,6 +76,15 @@ def test_different_samples_are_never_masked(three):
         rs.compare("cka", {"a": three["a"]}, {"y": three["b"]})
 
 
+def test_recordings_of_other_data_or_of_hidden_layers_are_refused(recorded):
+    other = rs.record("zoo:mnist-mlp-0", rs.load_dataset("fashion", n=200), progress=False)
+    with pytest.raises(ValueError, match=r"'mnist-cnn-0/conv1' was recorded on 'mnist/test\[n=200,seed=0\]', 'mnist-mlp-0/fc1' on 'fashion"):
+        rs.compare("cka", recorded, other)
+    with pytest.raises(ValueError, match="jsd compares what networks put out, and 'mnist-cnn-0/conv1' is a hidden layer"):
+        rs.compare("jsd", recorded)
+    assert rs.compare("jsd", recorded.where(layer="output")).values.shape == (3, 3)
+
+
 def test_nan_names_model_and_layer(recorded):
     x = {key: recorded[key] for key in recorded.where(model="mnist-mlp-0")}
     broken = np.array(recorded["mnist-mlp-0/fc2"])
@@ -92,6 +101,15 @@ def test_bad_requests_teach(three):
         rs.compare("cka", three["a"], three["b"])
     with pytest.raises(ValueError, match="unknown measure 'ckaa'"):
         rs.compare("ckaa", three)
+    with pytest.raises(ValueError, match="'1' is there twice"):
+        rs.compare("cka", {1: three["a"], "1": three["b"]})
+    for wrong in (3.0, three["a"][:, 0]):
+        with pytest.raises(ValueError, match=r"CKA of 'z': a representation is \(samples, features\)"):
+            rs.compare("cka", {"z": wrong})
+    with pytest.raises(ValueError, match="plain text have no fields: rs.from_arrays"):
+        rs.compare("cka", three).where(model="a")
+    with pytest.raises(TypeError, match="chosen by fields"):
+        rs.compare("cka", three).between("a", "b")
 
 
 def test_an_asymmetric_measure_keeps_both_orientations(three):
@@ -157,7 +175,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, three, recorded):
         pd.testing.assert_frame_equal(loaded.values, c.values, check_exact=True)
         assert (loaded.undefined, loaded.measure, loaded.n, loaded.kind) == (c.undefined, c.measure, c.n, c.kind)
     whole = (tmp_path / "c.json").read_text()
-    for content in (whole[:-20], "{}", "[1]", ""):
+    for content in (whole[:-20], "{}", "[1]", "", whole.replace('"n"', '"m"'), whole.replace('"measure"', '"x"'), whole.replace('"undefined": [', '"undefined": [[99, 0, "?"]')):
         (tmp_path / "c.json").write_text(content)
         with pytest.raises(ValueError, match="c.json does not hold a comparison, or is damaged"):
             rs.Comparison.load(tmp_path / "c.json")

@@ -130,15 +130,66 @@ def test_wait_has_a_limit():
 
 
 def test_the_worker_under_fire():
-    delivered = []
-    worker = Worker(lambda result, error: delivered.append(result), lambda done, total: None)
-    for i in range(300):
-        worker.submit(lambda tick, i=i: i)
+    """Slow deliveries, overtaken and stopped at random: what is delivered is always the newest, and never after a stop."""
+    rng = np.random.default_rng(0)
+    newest, wrong, delivered = [-1], [], []
+
+    def deliver(result, error):
+        time.sleep(rng.uniform(0, 0.002))
+        delivered.append(result)
+        if result != newest[0]:
+            wrong.append((result, newest[0]))
+
+    worker = Worker(deliver, lambda done, total: None)
+    for i in range(400):
+        worker.submit(lambda tick, i=i: i, before=lambda i=i: newest.__setitem__(0, i))
         if i % 37 == 0:
-            worker.stop()
-    worker.submit(lambda tick: "last")
+            worker.stop(after=lambda: newest.__setitem__(0, "stopped"))
+        time.sleep(rng.uniform(0, 0.002))
     worker.join(5)
-    assert delivered[-1] == "last"
+    assert delivered[-1] == 399 and wrong == [] and len(delivered) > 20
+
+
+def test_a_failing_delivery_is_shown_and_does_not_hang():
+    class Mine(rs.measures.Measure):
+        def prepare(self, x):
+            return x
+
+        def pair(self, a, b):
+            return 1.0  # and no `kind`: the picture cannot be drawn
+
+    e = rs.explorers.explore(lambda k: rs.compare(Mine(), {"a": np.eye(4), "b": np.eye(4)}), k=[1, 2])
+    with pytest.raises(AttributeError, match="kind"):
+        e.wait(5)
+    e.controls["k"].value = 2
+    with pytest.raises(AttributeError):
+        e.wait(5)
+    assert len(e.errors) == 2 and "kind" in e._stage.children[0].value
+
+
+def test_stop_can_be_pressed_while_anything_runs(recorded):
+    def draw(k, progress):
+        for i in range(30):
+            time.sleep(0.001)
+            progress(i, 30)
+        return figure_of(k)
+
+    e = rs.explorers.explore(draw, k=list(range(50))).wait()
+    for k in range(1, 50):
+        e.controls["k"].value = k
+        assert e._worker._thread is None or not e._stop.disabled
+        time.sleep(0.015 * (k % 3))
+    e.wait()
+    assert e._stop.disabled
+
+
+def test_a_drop_down_of_objects(rng):
+    tables = [rs.compare("cka", {i: rng.normal(size=(9, 3)) for i in range(k)}) for k in (2, 3)]
+    e = rs.explorers.explore(lambda table: table, table=tables).wait()
+    assert e.values() == {"table": tables[0]} and e.code() == "draw(table=table_choices['0: Comparison'])"
+    e.controls["table"].value = "1: Comparison"
+    assert e.wait().result is tables[1]
+    assert rs.explorers.explore(figure_of, k={"one": 1, "two": 2}).code() == "figure_of(k=1)"
 
 
 # -- the comparison explorer -----------------------------------------------------------------------------------------------
@@ -218,13 +269,17 @@ def test_plain_arrays_steps_and_data_sets(rng, mnist):
     other = rs.load_dataset("fashion", n=200)
     both = rs.record("zoo:mnist-mlp-0", mnist, progress=False) | rs.record("zoo:mnist-mlp-0", other, progress=False, step=1)
     e = rs.explorers.comparison(both).wait()
+    assert e.values()["b"] == e.values()["a"], "what was recorded on other samples is not offered first"
+    e.controls["b"].value = e.controls["b"].options[1]
+    with pytest.raises(ValueError, match="recorded on 'mnist/test.*on 'fashion/test"):
+        e.wait()
     assert list(e.controls["a"].options) == ["mnist/test[n=200,seed=0]/0", "fashion/test[n=200,seed=0]/1"] and "dataset='mnist/test[n=200,seed=0]', step=0" in e.code()
     one = rs.explorers.comparison({"only/layer": x, "only/next": x**2}).wait()
     assert one.values()["a"] == one.values()["b"] == "only"
 
 
 def test_bad_choices_teach(recorded):
-    with pytest.raises(ValueError, match="nothing to explore"):
+    with pytest.raises(ValueError, match="no arrays in it"):
         rs.explorers.comparison({})
     with pytest.raises(ValueError, match="unknown choice 'mnist-cnn-7'. Did you mean"):
         rs.explorers.comparison(recorded, a="mnist-cnn-7")
@@ -232,6 +287,23 @@ def test_bad_choices_teach(recorded):
         rs.explorers.comparison(recorded, measure="ckaa")
     with pytest.raises(ValueError, match="compares activations; 'jsd' is functional"):
         rs.explorers.comparison(recorded, measure="jsd")
+    with pytest.raises(TypeError, match="takes activations by key"):
+        rs.explorers.comparison(np.eye(3))
+    with pytest.raises(ValueError, match="none of the activations was recorded on .*'fashion/test'"):
+        rs.explorers.comparison(recorded, dataset=rs.load_dataset("fashion"))
+    own = rs.explorers.comparison(recorded, measure=rs.measures.CKA(kernel="rbf", bandwidth=2.0)).wait()
+    assert "rs.compare(rs.measures.CKA(kernel='rbf', bandwidth=2.0), a, b" in own.code()
+
+
+def test_a_failed_detail_raises_in_wait(comparing, monkeypatch):
+    monkeypatch.setattr("repsim_nb.plots.samples", lambda *a, **k: 1 / 0)
+    comparing._matrix.chosen = [0, 0]
+    comparing._matrix.presses += 1
+    with pytest.raises(ZeroDivisionError):
+        comparing.wait()
+    assert len(comparing.errors) == 1 and "ZeroDivisionError" in comparing._detail.value
+    comparing.controls["measure"].value = "rsa"
+    comparing.wait()
 
 
 def test_models_on_other_samples_show_a_sentence(recorded, rng):

@@ -10,7 +10,21 @@ from scipy.spatial.distance import cdist, jensenshannon
 from scipy.stats import spearmanr
 
 import repsim_nb as rs
-from repsim_nb.measures import ALL, CCA, CKA, FUNCTIONAL, JSD, NBS, REPRESENTATIONAL, RSA, DegenerateComparisonError, Disagreement, OutputRank, Procrustes, UndefinedError
+from repsim_nb.measures import (
+    ALL,
+    CCA,
+    CKA,
+    FUNCTIONAL,
+    JSD,
+    NBS,
+    REPRESENTATIONAL,
+    RSA,
+    DegenerateComparisonError,
+    Disagreement,
+    OutputRank,
+    Procrustes,
+    UndefinedError,
+)
 from repsim_nb.measures.base import TRANSFORMS
 
 VARIANTS = {
@@ -147,7 +161,8 @@ def test_libraries_and_precisions_may_meet(name):
     value = ALL[name](x, y)
     for u, v in ((x, torch.tensor(y)), (torch.tensor(x), y.astype(float)), (torch.tensor(x), torch.tensor(y).double()), (torch.tensor(x).double(), torch.tensor(y))):
         assert ALL[name](u, v) == pytest.approx(value, abs=1e-5)
-    assert ALL[name].table([x, torch.tensor(y).bfloat16()]).shape == (2, 2)
+    rough = torch.tensor(y).bfloat16()
+    assert ALL[name].table([x, rough])[0, 1] == pytest.approx(ALL[name](x, rough.double().numpy()), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", list(REPRESENTATIONAL))
@@ -466,8 +481,26 @@ def test_debiased_cka_is_0_and_biased_cka_is_as_predicted_on_noise():
 
 
 def test_cka_of_all_equal_distances_is_undefined_when_debiased():
-    with pytest.raises(UndefinedError, match="equally far"):
-        CKA(debiased=True)(np.eye(6), np.arange(12.0).reshape(6, 2) ** 2)
+    rng = np.random.default_rng(0)
+    for x in (np.eye(8), np.eye(8) @ np.linalg.qr(rng.normal(size=(8, 8)))[0], np.eye(8, dtype=np.float32)):
+        for measure in (CKA(debiased=True), CKA(batch_size=4)):
+            with pytest.raises(UndefinedError, match="equally far"):
+                measure(x, rng.normal(size=(8, 3)))
+
+
+def test_a_faint_sample_is_no_empty_one():
+    x, y = (v.astype(np.float32) for v in pair_of(shift=0))
+    faint = x.copy()
+    faint[3] *= np.float32(1e-9)
+    for first in ("cosine", "correlation"):
+        assert RSA(first=first)(faint, y) == pytest.approx(RSA(first=first)(x, y), abs=1e-5)
+
+
+def test_a_wide_rbf_kernel_does_not_drown_in_rounding():
+    x, y = pair_of()
+    for bandwidth in (30.0, 1000.0):
+        single, double = (CKA(kernel="rbf", bandwidth=bandwidth)(x.astype(t), y.astype(t)) for t in (np.float32, np.float64))
+        assert single == pytest.approx(double, abs=1e-4)
 
 
 def test_a_median_distance_of_zero_is_undefined():

@@ -54,6 +54,35 @@ def test_describe_gives_types_parameters_and_shapes_in_forward_order():
     assert "shape" not in model.describe() and model.describe(torch.zeros(2, 4)).loc["first", "shape"] == (5,)
 
 
+def test_a_checkpoint_never_touches_the_module_it_is_for(tmp_path):
+    torch.manual_seed(0)
+    mine, files = Small(), [tmp_path / "a.pt", tmp_path / "b.pt"]
+    for file in files:
+        torch.save(Small().state_dict(), file)
+    before = {k: v.clone() for k, v in mine.state_dict().items()}
+    a, b = (rs.load_model(file, architecture=mine) for file in files)
+    assert not torch.equal(a.module.first.weight, b.module.first.weight) and all(torch.equal(v, before[k]) for k, v in mine.state_dict().items())
+
+
+def test_options_are_checked_and_a_model_can_be_changed():
+    with pytest.raises(ValueError, match="unknown option of load_model 'nam'. Did you mean 'name'"):
+        rs.load_model("zoo:mnist-cnn-0", nam="x")
+    with pytest.raises(TypeError, match="Small is a class: make one first"):
+        rs.load_model(Small)
+    with pytest.raises(ValueError, match="end in .safetensors, .pt or .pth; got 'weights.bin'"):
+        rs.load_model("weights.bin")
+    model = rs.load_model("zoo:mnist-cnn-0")
+    twin = rs.load_model(model, name="twin", layers=["fc"])
+    assert (twin.name, twin.layers, twin.module) == ("twin", ("fc", "output"), model.module) and rs.load_model(model) is model
+    assert rs.load_model(Small(), layers=["first"]).layers == ("first", "output")
+
+
+def test_layers_of_a_module_are_believed_only_where_they_exist():
+    module = Small()
+    module.layers = ("first", "absent")
+    assert rs.load_model(module).layers == ("first", "last", "output")
+
+
 def test_any_module_and_how_its_layers_are_found():
     model = rs.load_model(Small(), name="small")
     assert model.name == "small" and model.layers == ("first", "last", "output")
@@ -142,6 +171,7 @@ def test_pictures_become_channels_first_floats():
     grey, colour = np.full((2, 5, 6), 255, np.uint8), np.zeros((2, 5, 6, 3), np.uint8)
     images = rs.load_model(Small()).preprocess
     assert images(grey).shape == (2, 1, 5, 6) and images(grey).max() == 1 and images(colour).shape == (2, 3, 5, 6)
+    assert torch.equal(images(torch.from_numpy(grey)), images(grey))
     assert images(np.zeros((2, 4))).dtype == torch.float32 and images(np.zeros((2, 4), np.int64)).dtype == torch.int64
 
 

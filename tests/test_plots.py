@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 import repsim_nb as rs
 from repsim_nb import plots
@@ -63,7 +64,8 @@ def test_values_outside_the_range_widen_the_colours(rng):
     c = rs.compare("cka_debiased", x)
     low, high = plots.colour_limits(c)
     assert low <= c.values.min().min() < 0 and high >= 1
-    assert plots.colour_limits(rs.compare("rsa", {i: rng.normal(size=(10, 40)) + 5 * i for i in range(2)}))[0] in (0.0, -0.1, -0.2, -0.3)
+    x = rng.normal(size=(10, 40))
+    assert plots.colour_limits(rs.compare("rsa", {"a": x, "b": x + 0.1 * rng.normal(size=x.shape)})) == (0.0, 1.0)
 
 
 def test_an_axes_can_be_given_and_no_text_is_cut(pair):
@@ -84,12 +86,27 @@ def test_several_heatmaps_stand_side_by_side(pair):
 def test_a_map_tells_groups_apart_and_how_far_to_trust_it(recorded):
     e = rs.embedding.mds(rs.compare("cka", recorded))
     ax = plots.embedding(e, colour="model", shape={"mnist-cnn-0": "cnn", "mnist-cnn-1": "cnn", "mnist-mlp-0": "mlp"}, path="model", labels="layer")
-    legend = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert legend == ["mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "cnn", "mlp"] and len(ax.collections) == 14 and len(ax.lines) == 3
+    legends = [child for child in ax.get_children() if isinstance(child, Legend)]
+    legend = [text.get_text() for one in legends for text in one.get_texts()]
+    assert [one.get_title().get_text() for one in legends] == ["model", "shape"] and legend == ["mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "cnn", "mlp"] and len(ax.collections) == 14 and len(ax.lines) == 3
     assert f"stress {e.stress:.2f}" in ax.get_xlabel() and "seed 0" in ax.get_xlabel() and "by cka" in ax.get_title() and "n = 200" in ax.get_title()
-    assert [t.get_text() for t in ax.texts if t.get_text()] == ["conv1", "output", "conv1", "output", "fc1", "output"]
+    assert [t.get_text() for t in ax.texts if t.get_text()] == ["output", "output", "output"]
     few = rs.embedding.mds(rs.compare("cka", recorded.where(layer="output")))
     assert [t.get_text() for t in plots.embedding(few).texts] == ["mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0"]
+
+
+def test_maps_of_one_and_of_four_axes(recorded):
+    c = rs.compare("cka", recorded)
+    assert plots.embedding(rs.embedding.mds(c, n_components=1)).get_ylim()[0] < 0
+    assert "of all 4 axes" in plots.embedding(rs.embedding.mds(c, n_components=4)).get_xlabel()
+    with pytest.raises(ValueError, match="unknown field for path 'modle'. Did you mean 'model'"):
+        plots.embedding(rs.embedding.mds(c), path="modle")
+
+
+def test_titles_say_what_differs_between_the_axes(mnist):
+    a, b = (rs.record("zoo:mnist-mlp-0", mnist, progress=False, step=s) for s in (0, 5))
+    ax = plots.heatmap(rs.compare("cka", a, b))
+    assert (ax.get_ylabel(), ax.get_xlabel()) == ("layer of mnist-mlp-0 (step 0)", "layer of mnist-mlp-0 (step 5)")
 
 
 def test_a_map_checks_its_attributes(recorded):

@@ -82,7 +82,7 @@ def test_make_lab_serves_the_tour(tmp_path):
         page, start = None, time.monotonic()
         while page is None and time.monotonic() - start < 60:
             try:
-                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents/00_tour.ipynb?token=t&content=0", timeout=1)
+                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents/notebooks/00_tour.ipynb?token=t&content=0", timeout=1)
             except OSError:
                 assert server.poll() is None, server.stdout.read()
                 time.sleep(0.2)

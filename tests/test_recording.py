@@ -5,7 +5,7 @@ from torch import nn
 
 import repsim_nb as rs
 from repsim_nb.errors import Stopped
-from repsim_nb.recording import capture
+from repsim_nb.models.running import capture
 
 
 class Inplace(nn.Module):
@@ -112,8 +112,8 @@ def test_tuples_and_mappings_give_their_tensor():
 
 
 @pytest.mark.parametrize("layer, words", [
-    ("nothing", "layer 'nothing' returns NoneType with no tensor"), ("never", "layer 'never' of 'odd' did not run"),
-    ("twice", "layer 'twice' of 'odd' ran more than once"), ("position", r"layer 'position' of 'odd' has no sample axis: for 6 samples it gave shape \(7, 5\)"),
+    ("nothing", "layer 'nothing' of 'odd' returns NoneType with no tensor"), ("never", "layer 'never' of 'odd' did not run"),
+    ("twice", "layer 'twice' of 'odd' ran more than once"), ("position", r"layer 'position' of 'odd' has no sample axis: for 2 samples it gave shape \(7, 5\)"),
 ])  # fmt: skip
 def test_layers_that_cannot_be_recorded_are_named(layer, words):
     data = np.zeros((6, 7, 4), np.float32)
@@ -137,10 +137,49 @@ def test_pools():
     assert np.allclose(rs.record("zoo:mnist-cnn-0", pictures, "conv1", pool="mean", progress=False)["conv1"], conv.mean((2, 3)), atol=1e-6)
     with pytest.raises(ValueError, match="unknown pool 'man'. Did you mean 'mean'"):
         rs.record("zoo:mnist-cnn-0", pictures, pool="man")
-    with pytest.raises(ValueError, match="a token can be taken of activations"):
+    with pytest.raises(ValueError, match="layer 'conv1' of 'mnist-cnn-0' has activations .* a token can be taken of"):
         rs.record("zoo:mnist-cnn-0", pictures, "conv1", pool="first", progress=False)
-    with pytest.raises(ValueError, match="must keep the 5 samples as rows"):
+    with pytest.raises(ValueError, match="was pooled by 'lambda' .* must keep the 2 samples as rows"):
         rs.record("zoo:mnist-cnn-0", pictures, "conv1", pool=lambda x: x.sum(), progress=False)
+
+
+def test_layers_nobody_asked_for_are_left_out_with_a_warning():
+    data = np.random.default_rng(0).normal(size=(6, 7, 4)).astype(np.float32)
+    with pytest.warns(UserWarning, match="3 layers of 'odd' are left out: .*'twice' ran more than once"):
+        x = rs.record(odd(), data, progress=False)
+    assert [k.layer for k in x] == ["lstm", "output"]
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, batch_first=True), 2)
+    with pytest.warns(UserWarning, match="left out"):
+        assert len(rs.record(rs.load_model(encoder, name="e"), data, progress=False)) >= 1
+
+
+def test_the_last_layer_is_recorded_once(mnist):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 3))
+    x = rs.record(rs.load_model(module, name="m"), mnist, progress=False)
+    assert [k.layer for k in x] == ["1", "output"] and len(rs.record(rs.load_model(module, name="m"), mnist, ["3", "output"], progress=False)) == 2
+
+
+def test_a_part_called_output_is_not_the_output(mnist):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.output = nn.Linear(784, 4)
+
+        def forward(self, x):
+            return self.output(x.flatten(1)) + 100
+
+    assert rs.record(rs.load_model(Named(), name="n"), mnist, "output", progress=False)["output"].min() > 50
+
+
+def test_what_a_model_cannot_run_is_said_with_shapes(mnist):
+    with pytest.raises(ValueError, match=r"model 'mnist-cnn-0' could not run on 'big': 2 samples, \(2, 32, 32, 3\) uint8, reached it as \(2, 3, 32, 32\) float32, and it said: "):
+        rs.record("zoo:mnist-cnn-0", rs.Dataset("big", np.zeros((5, 32, 32, 3), np.uint8)), progress=False)
+    with pytest.raises(ValueError, match="device 'cuda' was asked for"):
+        rs.record("zoo:mnist-cnn-0", mnist, device="cuda", progress=False)
+    with pytest.raises(ValueError, match="unknown dataset 'minst'. Did you mean 'mnist'"):
+        rs.record("zoo:mnist-cnn-0", "minst", progress=False)
+    with pytest.raises(ValueError, match="at least one model"):
+        rs.record([], mnist)
 
 
 def test_half_precision_is_recorded_as_float32():

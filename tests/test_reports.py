@@ -66,6 +66,25 @@ def test_a_report_that_fails_says_why(tmp_path, parameters, words):
         rs.reports.run("report_comparison", tmp_path, **parameters)
 
 
+def test_a_report_never_overwrites_its_notebook_nor_leaves_an_older_page(tmp_path):
+    own = tmp_path / "mine.ipynb"
+    own.write_bytes((ROOT / "notebooks/report_comparison.ipynb").read_bytes())
+    before = own.read_bytes()
+    with pytest.raises(ValueError, match="would overwrite the notebook itself"):
+        rs.reports.run(own, tmp_path)
+    assert own.read_bytes() == before
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine.html").write_text("an older report")
+    with pytest.raises(RuntimeError, match="two different models"):
+        rs.reports.run(own, tmp_path / "out", models=["zoo:mnist-cnn-0"])
+    assert not (tmp_path / "out/mine.html").exists()
+
+
+def test_functional_measures_and_two_single_layers(tmp_path):
+    page = rs.reports.run("report_comparison", tmp_path, models=["zoo:mnist-cnn-0", "zoo:mnist-mlp-0"], measures=["jsd", "disagreement"], fast=True).read_text()
+    assert "At the output, by jsd: the most alike are" in page and "No map" in page
+
+
 def test_notebooks_by_name_or_path(tmp_path):
     assert reports.notebook_path("00_tour").name == "00_tour.ipynb" and reports.notebook_path("00_tour.ipynb").is_file()
     assert reports.notebook_path(ROOT / "notebooks/00_tour.ipynb") == ROOT / "notebooks/00_tour.ipynb"

@@ -41,20 +41,22 @@ class Worker:
         self._pending: tuple[int, Callable[[Tick], Any]] | None = None
         self._thread: threading.Thread | None = None
 
-    def submit(self, job: Callable[[Tick], Any]) -> None:
-        """Do this instead of whatever is waiting or running."""
+    def submit(self, job: Callable[[Tick], Any], before: Callable[[], None] = lambda: None) -> None:
+        """Do this instead of whatever is waiting or running; `before` is called when nothing older can deliver any more."""
         with self._changed:
             self._newest += 1
+            before()
             self._pending = self._newest, job
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, daemon=True, name="repsim_nb explorer")
                 self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, after: Callable[[], None] = lambda: None) -> None:
         """Forget the running job; a job that calls its tick ends there, any other ends unseen."""
         with self._changed:
             self._newest += 1
             self._pending = self._thread = None
+            after()
             self._changed.notify_all()
 
     def join(self, timeout: float | None = None) -> None:
@@ -64,6 +66,15 @@ class Worker:
                 raise TimeoutError(f"the explorer is still working after {timeout} s")
 
     def _work(self) -> None:
+        try:
+            self._work_on()
+        finally:
+            with self._changed:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+                self._changed.notify_all()
+
+    def _work_on(self) -> None:
         while True:
             with self._changed:
                 if self._thread is not threading.current_thread():
@@ -86,19 +97,25 @@ class Worker:
                 continue
             except BaseException as problem:  # noqa: BLE001 (whatever goes wrong is shown in the explorer)
                 result, error = None, problem
-            if number == self._newest:
-                self._deliver(result, error)
+            with self._changed:  # nobody can ask for something newer between the look and the delivery
+                if number != self._newest:
+                    continue
+                try:
+                    self._deliver(result, error)
+                except Exception as problem:
+                    self._deliver(None, problem)
 
 
 class Explorer(widgets.VBox):
     """Controls and the picture they ask for.
 
     errors: the exceptions of failed drawings, oldest first.  wait(): until the picture is there; raises what the last drawing raised.
-    code(): Python that makes the same picture.  result: what the last drawing returned.  controls: the widgets, by name.
+    code(): Python that makes the same picture.  objects: {control: {label: object}} for drop-downs of things that are no plain values.  result: what the last drawing returned.  controls: the widgets, by name.
     """
 
-    def __init__(self, draw: Callable[..., Picture], controls: Mapping[str, widgets.Widget], code: Callable[..., str], on_cell: Callable[[int, int], None] | None = None) -> None:
-        self._draw, self._code = draw, code
+    def __init__(self, draw: Callable[..., Picture], controls: Mapping[str, widgets.Widget], code: Callable[..., str], *,
+                 on_cell: Callable[[int, int], None] | None = None, objects: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self._draw, self._code, self._objects = draw, code, dict(objects or {})
         self._told = "progress" in inspect.signature(draw).parameters
         self.controls, self.errors = dict(controls), []
         self.result: Picture | None = None
@@ -134,7 +151,7 @@ class Explorer(widgets.VBox):
 
     def values(self) -> dict[str, Any]:
         """What the controls say now."""
-        return {name: control.value for name, control in self.controls.items()}
+        return {name: self._objects.get(name, {}).get(control.value, control.value) for name, control in self.controls.items()}
 
     def wait(self, timeout: float | None = None) -> Explorer:
         """Until the last request is drawn. Raises what it raised; TimeoutError after `timeout` seconds; an interrupt stops it."""
@@ -149,12 +166,11 @@ class Explorer(widgets.VBox):
 
     def code(self) -> str:
         """Python that makes the picture of the present controls."""
-        return self._code(**self.values())
+        return self._code(**{name: control.value for name, control in self.controls.items()})
 
     def stop(self) -> None:
         """Give up what is being computed; the picture before stays."""
-        self._worker.stop()
-        self._busy(False, "stopped")
+        self._worker.stop(after=lambda: self._busy(False, "stopped"))
 
     def keep(self) -> None:
         """Put the present picture into the notebook, so that it is there when the notebook is opened without a kernel."""
@@ -162,7 +178,7 @@ class Explorer(widgets.VBox):
 
         if self._shown:
             display(self._bundle(), raw=True, display_id=self._display_id, update=True)
-        self._status.value = "picture kept: save the notebook"
+        self._status.value = "picture kept: save the notebook" if self._shown else "only an explorer shown by a cell of its own can keep its picture"
 
     def png(self) -> bytes | None:
         """The present picture as PNG; None where there is none."""
@@ -174,7 +190,6 @@ class Explorer(widgets.VBox):
 
     def _request(self) -> None:
         values = self.values()
-        self._busy(True, "computing …")
         self._list_code()
 
         def job(tick: Tick) -> tuple[Picture, bytes | None]:
@@ -184,13 +199,13 @@ class Explorer(widgets.VBox):
                 raise TypeError(f"draw must return a Figure, a Comparison or an Embedding; {getattr(self._draw, '__name__', 'it')} returned {type(result).__name__}")
             return result, _picture(result)
 
-        self._worker.submit(job)
+        self._worker.submit(job, before=lambda: self._busy(True, "computing …"))
 
     def _report(self, done: int, total: int) -> None:
         now = time.monotonic()
         if now - self._last_report > 0.1:
             self._last_report = now
-            self._bar.value, self._bar.layout.display, self._status.value = done / total, "", f"{done} of {total}"
+            self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", f"{done} of {total}"
 
     def _deliver(self, drawn: tuple[Picture, bytes | None] | None, error: BaseException | None) -> None:
         self._last_error = error
@@ -306,9 +321,21 @@ def explore(draw: Callable[..., Picture], **controls: Any) -> Explorer:
     """
     if not callable(draw):
         raise TypeError(f"explore takes a function first, explore(draw, layer=[...]); got {type(draw).__name__}")
-    made = {name: _control(name, choice) for name, choice in controls.items()}
+    objects = {name: _labelled(choice) for name, choice in controls.items() if isinstance(choice, (list, dict)) and not _is_plain(choice)}
+    made = {name: _control(name, list(objects[name]) if name in objects else choice) for name, choice in controls.items()}
+    called = getattr(draw, "__name__", "draw")
 
     def code(**values: Any) -> str:
-        return f"{getattr(draw, '__name__', 'draw')}({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+        words = [f"{name}={f'{name}_choices[{value!r}]' if name in objects else repr(value)}" for name, value in values.items()]
+        return f"{called if called.isidentifier() else 'draw'}({', '.join(words)})"
 
-    return Explorer(draw, made, code)
+    return Explorer(draw, made, code, objects=objects)
+
+
+def _is_plain(choice: list[Any] | dict[str, Any]) -> bool:
+    """Only values that print as Python and compare as one thing; a drop-down can hold these themselves."""
+    return all(isinstance(value, (str, int, float, bool, type(None))) for value in (choice.values() if isinstance(choice, dict) else choice))
+
+
+def _labelled(choice: list[Any] | dict[str, Any]) -> dict[str, Any]:
+    return choice if isinstance(choice, dict) else {f"{i}: {type(value).__name__}": value for i, value in enumerate(choice)}

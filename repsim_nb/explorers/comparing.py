@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from .. import measures, plots
 from ..comparison import Comparison, compare, short_labels
 from ..datasets import Dataset
-from ..errors import UndefinedError, unknown
+from ..errors import UndefinedError, listed, unknown
 from ..models import OUTPUT
 from ..progress import Tick
 from ..store import Activations, Key, from_arrays
@@ -23,7 +23,7 @@ from .base import Explorer, Worker, explain
 BESIDE = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # what the detail of a pair lists
 
 
-def comparison(xs: Mapping[Any, Any], *, dataset: Dataset | None = None, measure: str = "cka", a: str | None = None, b: str | None = None) -> Explorer:
+def comparison(xs: Mapping[Any, Any], *, dataset: Dataset | None = None, measure: str | measures.Measure = "cka", a: str | None = None, b: str | None = None) -> Explorer:
     """Layers of one network against layers of another: choose both, and the measure; click a cell for the detail of that pair.
 
     xs: activations of the same samples (what `record` returns, a Store, or {"model/layer": array}).
@@ -33,7 +33,9 @@ def comparison(xs: Mapping[Any, Any], *, dataset: Dataset | None = None, measure
 
 
 class _Comparing(Explorer):
-    def __init__(self, xs: Mapping[Any, Any], dataset: Dataset | None, measure: str, a: str | None, b: str | None) -> None:
+    def __init__(self, xs: Mapping[Any, Any], dataset: Dataset | None, measure: str | measures.Measure, a: str | None, b: str | None) -> None:
+        if not isinstance(xs, Mapping):
+            raise TypeError(f"the explorer takes activations by key: what rs.record returns, a Store, or {{'model/layer': array}}; got {type(xs).__name__}")
         self._given = xs
         self._xs = xs if isinstance(xs, Activations) else from_arrays(xs)
         if not len(self._xs):
@@ -43,18 +45,24 @@ class _Comparing(Explorer):
         names = short_labels(pd.MultiIndex.from_tuples(groups, names=Key._fields)) if len({g.model for g in groups}) < len(groups) else tuple(g.model for g in groups)
         self._groups = dict(zip(names, groups, strict=True))
         self._done: dict[tuple[str, str, str], Comparison] = {}
-        if measure in measures.FUNCTIONAL:
+        if dataset is not None and not any(key.dataset in ("", dataset.name) and len(self._xs[key]) == len(dataset) for key in self._xs):
+            raise ValueError(f"none of the activations was recorded on the dataset given with them, '{dataset.name}' ({len(dataset)} samples); "
+                             f"there are {listed(dict.fromkeys(f'{key.dataset} ({len(self._xs[key])})' for key in self._xs))}")
+        given = measures.get(measure)
+        if given.of == "outputs":
             raise ValueError(f"this explorer compares activations; '{measure}' is functional. Click output × output for the functional measures")
+        self._measures = {**measures.REPRESENTATIONAL, measures.short_name(given): given}
         wide = {"style": {"description_width": "initial"}}
         first = a if a is not None else names[0]
-        second = b if b is not None else names[min(1, len(names) - 1)]
+        mates = [name for name, group in self._groups.items() if group.dataset == self._groups.get(first, groups[0]).dataset and name != first]
+        second = b if b is not None else (mates or [first])[0]
         controls = {
             "a": widgets.Dropdown(options=names, value=self._check(first, names), description="model A (rows)", **wide),
             "b": widgets.Dropdown(options=names, value=self._check(second, names), description="model B (columns)", **wide),
-            "measure": widgets.Dropdown(options=list(measures.REPRESENTATIONAL), value=measures.short_name(measures.get(measure)), description="measure", **wide),
+            "measure": widgets.Dropdown(options=list(self._measures), value=measures.short_name(given), description="measure", **wide),
         }
         self._detail, self._detail_image = widgets.HTML(), widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start", "display": "none"})
-        self.detail_errors: list[BaseException] = []
+        self._detail_error: BaseException | None = None
         self._detailing = Worker(self._deliver_detail, lambda done, total: None)
         super().__init__(self._compared, controls, self._code_of, on_cell=self._choose)
         self._detail.value = "<i>Click a cell for the detail of that pair of layers.</i>"
@@ -74,14 +82,15 @@ class _Comparing(Explorer):
 
     def _compared(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
         if (a, b, measure) not in self._done:  # found again: nobody waits twice
-            self._done[a, b, measure] = compare(measure, self._side(a), self._side(b), on_undefined="mask", progress=progress)
+            self._done[a, b, measure] = compare(self._measures[measure], self._side(a), self._side(b), on_undefined="mask", progress=progress)
         return self._done[a, b, measure]
 
     def _code_of(self, a: str, b: str, measure: str) -> str:
         name = _name_of(self._given) or "activations"
         plain = "" if isinstance(self._given, Activations) else f"{name} = rs.from_arrays({name})\n"
         lines = [f"{side} = {name}.where({self._fields_of(group)})" for side, group in (("a", a), ("b", b))]
-        return "import repsim_nb as rs\n" + plain + "\n".join(lines) + f"\nrs.plots.heatmap(rs.compare({measure!r}, a, b, on_undefined='mask'));"
+        said = repr(measure) if measure in measures.ALL else f"rs.measures.{self._measures[measure]}"
+        return "import repsim_nb as rs\n" + plain + "\n".join(lines) + f"\nrs.plots.heatmap(rs.compare({said}, a, b, on_undefined='mask'));"
 
     def _fields_of(self, name: str) -> str:
         group = self._groups[name]
@@ -94,6 +103,8 @@ class _Comparing(Explorer):
         """Until picture and detail are there; raises what the last of them raised."""
         super().wait(timeout)
         self._detailing.join(timeout)
+        if self._detail_error is not None:
+            raise self._detail_error
         return self
 
     def choose(self, row: str, column: str) -> None:
@@ -104,8 +115,10 @@ class _Comparing(Explorer):
         self._matrix.presses += 1
 
     def _clear_detail(self) -> None:
-        self._detailing.stop()
-        self._detail.value, self._detail_image.layout.display = "", "none"
+        self._detailing.stop(after=self._empty_detail)
+
+    def _empty_detail(self) -> None:
+        self._detail.value, self._detail_image.layout.display, self._detail_error = "", "none", None
 
     def _choose(self, row: int, column: int) -> None:
         shown = self.result
@@ -123,8 +136,9 @@ class _Comparing(Explorer):
         for done, name in enumerate(names):
             tick(done, len(names))
             undefined: dict[tuple[int, int], str] = {}
-            value = measures.get(name).table({titles[0]: x}, {titles[1]: y}, undefined=undefined)[0, 0]
-            rows.append(_value_row(measures.get(name), None if undefined else value, chosen=name == shown.name))
+            measure = self._measures.get(name) or measures.get(name)
+            value = measure.table({titles[0]: x}, {titles[1]: y}, undefined=undefined)[0, 0]
+            rows.append(_value_row(measure, None if undefined else value, chosen=name == shown.name))
             reasons += undefined.values()
         about = [f"n = {len(x)} samples", *(f"{title}: {int(np.prod(v.shape[1:]))} features" for title, v in zip(titles, (x, y), strict=True))]
         wide = [title for title, v in zip(titles, (x, y), strict=True) if np.prod(v.shape[1:]) >= len(x)]
@@ -134,10 +148,10 @@ class _Comparing(Explorer):
         notes = "".join(f"<li>{html.escape(reason)}</li>" for reason in dict.fromkeys(reasons))
         table = f"<table style='line-height:1.35'><tr><th align='left'>measure</th><th align='right'>value</th><th align='left'>&nbsp; larger is</th></tr>{''.join(rows)}</table>"
         text = f"<b>{html.escape(' × '.join(titles))}</b><br>{html.escape('; '.join(about))}{table}"
-        return text + (f"<ul style='max-width:680px;margin:4px 0;line-height:1.35'>{notes}</ul>" if notes else ""), self._matrices(titles, x, y)
+        known = self._dataset if all(self._dataset is not None and key.dataset in ("", self._dataset.name) for key in keys) else None
+        return text + (f"<ul style='max-width:680px;margin:4px 0;line-height:1.35'>{notes}</ul>" if notes else ""), self._matrices(titles, x, y, known)
 
-    def _matrices(self, titles: list[str], x: Any, y: Any) -> bytes | None:
-        known = self._dataset if self._dataset is not None and self._dataset.targets is not None and len(self._dataset) == len(x) else None
+    def _matrices(self, titles: list[str], x: Any, y: Any, known: Dataset | None) -> bytes | None:
         try:
             pair = {title: measures.first_order(v) for title, v in zip(titles, (x, y), strict=True)}
         except UndefinedError:
@@ -147,8 +161,8 @@ class _Comparing(Explorer):
         return plots.figure_png(figure, dpi=90)
 
     def _deliver_detail(self, made: tuple[str, bytes | None] | None, error: BaseException | None) -> None:
+        self._detail_error = error
         if error is not None or made is None:
-            self.detail_errors.append(error)
             self.errors.append(error)
             self._detail.value, self._detail_image.layout.display = explain(error), "none"
             return

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import array_api_compat
 import numpy as np
 
-from ..errors import Stopped, UndefinedError
+from ..errors import UndefinedError
 
 Array = Any  # a NumPy array or a torch tensor
 TRANSFORMS = frozenset({"permutation", "orthogonal", "scaling", "translation", "linear"})
@@ -33,6 +33,7 @@ class Measure:
     symmetric: ClassVar[bool] = True
     invariant_to: ClassVar[frozenset[str]] = frozenset()
     is_metric: ClassVar[bool] = False
+    of: ClassVar[Literal["activations", "outputs"]] = "activations"  # representational, or functional
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)  # for colour scales; estimators may leave it a little
     least: ClassVar[int] = 3  # the fewest samples with which it says anything
 
@@ -159,7 +160,9 @@ def named(label: Any) -> str:
 
 
 def _labelled(xs: Mapping[Any, Array] | Sequence[Array]) -> Mapping[Any, Array]:
-    named_arrays = xs if isinstance(xs, Mapping) else dict(enumerate(xs))
+    if not isinstance(xs, (Mapping, list, tuple)):
+        raise TypeError(f"a table takes arrays by label, {{'a': x}}, or a list of them; got {type(xs).__name__}")
+    named_arrays = {label: x if hasattr(x, "shape") else np.asarray(x) for label, x in (xs.items() if isinstance(xs, Mapping) else enumerate(xs))}
     if not named_arrays:
         raise ValueError("there is nothing to compare: no representation was given")
     return named_arrays
@@ -167,7 +170,7 @@ def _labelled(xs: Mapping[Any, Array] | Sequence[Array]) -> Mapping[Any, Array]:
 
 def same_samples(*sides: Mapping[Any, Array]) -> int:
     """The number of samples that all share; ValueError names two that differ."""
-    (first, n), *rest = [(label, len(x)) for side in sides for label, x in side.items()]
+    (first, n), *rest = [(label, len(x) if x.ndim else 0) for side in sides for label, x in side.items()]
     for label, m in rest:
         if m != n:
             raise ValueError(f"compare needs the same samples in every representation: '{named(first)}' has {n} rows, '{named(label)}' has {m}")
@@ -200,10 +203,10 @@ def enter(x: Array, *, least: int = 1, double: bool = False, constant: bool = Fa
     x = x if array_api_compat.is_torch_array(x) else np.asarray(x)
     xp = array_api_compat.array_namespace(x)
     if x.ndim < 2:
-        raise ValueError(f"a representation is (samples, features); it has shape {tuple(x.shape)}" + (": use x[:, None] for one feature" if x.ndim else ""))
+        raise UndefinedError(f"a representation is (samples, features); it has shape {tuple(x.shape)}" + (": use x[:, None] for one feature" if x.ndim else ""))
     x = x.detach() if hasattr(x, "detach") else x
     if not xp.isdtype(x.dtype, ("real floating", "integral", "bool")):
-        raise ValueError(f"a representation holds real numbers; it has dtype {x.dtype}")
+        raise UndefinedError(f"a representation holds real numbers; it has dtype {x.dtype}")
     if not xp.isdtype(x.dtype, "real floating"):
         x = xp.astype(x, xp.float64)
     elif double or xp.finfo(x.dtype).bits < 32:
@@ -263,5 +266,3 @@ def reduced(x: Array) -> Array:
     xp = array_api_compat.array_namespace(x)
     return xp.linalg.qr(x.T, mode="reduced")[1].T if x.shape[1] > x.shape[0] else x
 
-
-__all__ = ["Array", "Measure", "Stopped", "UndefinedError"]

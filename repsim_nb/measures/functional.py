@@ -22,13 +22,20 @@ def _outputs(x: Array) -> Array:
     return x
 
 
+class _Functional(Measure):
+    """Compares outputs, so it has no meaning on a hidden layer."""
+
+    of: ClassVar = "outputs"
+    least: ClassVar[int] = 1
+
+
 def _same_classes(a: Array, b: Array) -> None:
     if a.shape[1] != b.shape[1]:
         raise UndefinedError(f"outputs must be over the same classes; they have {a.shape[1]} and {b.shape[1]} columns")
 
 
 @dataclass(frozen=True, kw_only=True)
-class JSD(Measure):
+class JSD(_Functional):
     """Jensen-Shannon divergence of the predicted distributions, mean over samples, in nats.
 
     (KL(p‖m) + KL(q‖m))/2 with m = (p + q)/2 and 0·log 0 = 0. inputs: "logits" (softmax is taken here) or "probabilities".
@@ -39,7 +46,6 @@ class JSD(Measure):
 
     kind: ClassVar = "dissimilarity"
     range: ClassVar[tuple[float, float]] = (0.0, float(np.log(2)))
-    least: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if self.inputs not in ("logits", "probabilities"):
@@ -54,7 +60,7 @@ class JSD(Measure):
             return x / xp.sum(x, axis=1, keepdims=True)
         total = xp.sum(x, axis=1)
         if bool(xp.any(x < 0)) or float(xp.max(xp.abs(total - 1))) > 1e-3:
-            raise ValueError(f"probabilities are at least 0 and sum to 1 in every row; here the smallest is {float(xp.min(x)):.3g} and rows sum to "
+            raise UndefinedError(f"probabilities are at least 0 and sum to 1 in every row; here the smallest is {float(xp.min(x)):.3g} and rows sum to "
                              f"{float(xp.min(total)):.3g} up to {float(xp.max(total)):.3g}. For logits use JSD(inputs='logits')")
         return x
 
@@ -71,7 +77,7 @@ class JSD(Measure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Disagreement(Measure):
+class Disagreement(_Functional):
     """The share of samples to which the two networks give different classes (the largest output; of equals the first).
 
     Range 0 to 1; obeys the triangle inequality.
@@ -80,7 +86,6 @@ class Disagreement(Measure):
     kind: ClassVar = "dissimilarity"
     invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
     is_metric: ClassVar[bool] = True
-    least: ClassVar[int] = 1
 
     def prepare(self, x: Array) -> tuple[Array, int]:
         """-> (the predicted classes (n,), the number of classes)."""
@@ -102,7 +107,7 @@ class Ranks(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputRank(Measure):
+class OutputRank(_Functional):
     """The thesis's rank coefficient: Spearman's ρ between the two output vectors of each sample, mean over samples.
 
     A sample whose outputs are all equal has no ranks: it is left out, and a warning counts how many were. With two classes each
@@ -112,7 +117,6 @@ class OutputRank(Measure):
     kind: ClassVar = "similarity"
     range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
-    least: ClassVar[int] = 1
 
     def prepare(self, x: Array) -> Ranks:
         x = np.asarray(array_api_compat.to_device(_outputs(x), "cpu"))

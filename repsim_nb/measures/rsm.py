@@ -62,14 +62,14 @@ class CKA(_UnitVectors):
         xp = array_api_compat.array_namespace(x)
         if self.batch_size is None:
             kernel = self._kernel(centred_unit(x))
-            return self._unit(xp.reshape(_u_centred(kernel) if self.debiased else _centred(kernel), (-1,)), kernel)
+            return self._unit(xp.reshape(_u_centred(kernel) if self.debiased else _centred(kernel), (-1,)), [kernel])
         x = centred_unit(x)
-        parts = []
+        parts, kernels = [], []
         for start, stop in batches(x.shape[0], self.batch_size):
             weight = (1 / (stop - start - 3)) ** 0.5  # n_b · 1/(n_b (n_b - 3)), half of it from each side
-            parts.append(xp.reshape(_u_centred(self._kernel(x[start:stop])), (-1,)) * weight)
-        vector = xp.concat(parts)
-        return self._unit(vector, vector)
+            kernels.append(self._kernel(x[start:stop]) * weight)
+            parts.append(xp.reshape(_u_centred(kernels[-1]), (-1,)))
+        return self._unit(xp.concat(parts), kernels)
 
     def _kernel(self, x: Array) -> Array:
         xp = array_api_compat.array_namespace(x)
@@ -83,11 +83,12 @@ class CKA(_UnitVectors):
         middle = _median(squared, diagonal=self.median == "with_diagonal")
         if middle <= 0:
             raise UndefinedError("the median distance between samples is 0 (half of them are copies), so the RBF kernel has no width")
-        return xp.exp(squared / (-2 * self.bandwidth**2 * middle))
+        return xp.expm1(squared / (-2 * self.bandwidth**2 * middle))  # exp less 1: centring takes the 1 out, here without cancellation
 
-    def _unit(self, vector: Array, scale: Array) -> Array:
-        xp = array_api_compat.array_namespace(scale)
-        floor = 8 * eps(vector) * float(xp.linalg.vector_norm(xp.reshape(scale, (-1,))))
+    def _unit(self, vector: Array, kernels: list[Array]) -> Array:
+        """At unit length, unless nothing but rounding of the kernels is left of it."""
+        xp = array_api_compat.array_namespace(vector)
+        floor = 8 * eps(vector) * sum(float(xp.sum(k * k, dtype=xp.float64)) for k in kernels) ** 0.5
         return unit(vector, "all samples are equally far from one another, so its centred kernel is 0", floor)
 
 
@@ -170,8 +171,8 @@ class RSA(_UnitVectors):
         n = matrix.shape[0]
         if self.second.startswith("row"):
             rows = matrix if self.diagonal else _without_diagonal(matrix)
-            rows = rows - xp.mean(rows, axis=1, keepdims=True) if self.second == "row_pearson" else rows
-            return xp.reshape(_unit_rows(rows, "its row of the similarity matrix is constant"), (-1,)) / n**0.5
+            rows = _unit_rows(rows, "its row of the similarity matrix is constant", centre=self.second == "row_pearson")
+            return xp.reshape(rows, (-1,)) / n**0.5
         row, column = (xp.asarray(i, device=array_api_compat.device(x)) for i in np.triu_indices(n, 0 if self.diagonal else 1))
         vector = xp.take(xp.reshape(matrix, (-1,)), row * n + column)
         if self.second == "spearman":
@@ -192,7 +193,7 @@ class RSA(_UnitVectors):
         if self.first == "correlation":
             if x.shape[1] < 2:
                 raise UndefinedError("correlation between samples needs at least 2 features; it has 1")
-            x = _unit_rows(x - xp.mean(x, axis=1, keepdims=True), "its features are all equal, and correlation needs them to differ")
+            x = _unit_rows(x, "its features are all equal, and correlation needs them to differ", centre=True)
         elif self.first == "cosine":
             x = _unit_rows(x, "its activations are all 0, so its cosine with others is undefined")
         else:
@@ -201,12 +202,17 @@ class RSA(_UnitVectors):
         return (x @ x.T) * (1 - itself) + itself  # exactly 1 with itself: rounding must not break these ties
 
 
-def _unit_rows(x: Array, reason: str) -> Array:
+def _unit_rows(x: Array, reason: str, *, centre: bool = False) -> Array:
+    """Each row at unit length, `centre`: its mean out first; UndefinedError names the first row of which nothing is left."""
     xp = array_api_compat.array_namespace(x)
+    largest = xp.max(xp.abs(x), axis=1, keepdims=True)
+    empty = largest == 0
+    x = x / xp.where(empty, xp.ones_like(largest), largest)  # each by its own size: a faint sample is no empty one
+    x = x - xp.mean(x, axis=1, keepdims=True) if centre else x
     lengths = xp.linalg.vector_norm(x, axis=1, keepdims=True)
-    flat = lengths <= 8 * eps(x) * x.shape[1] ** 0.5 * xp.max(xp.abs(x))
-    if bool(xp.any(flat)):
-        bad = np.flatnonzero(np.asarray(array_api_compat.to_device(flat, "cpu")))
+    empty = empty | (lengths <= (8 * eps(x) * x.shape[1] ** 0.5 if centre else 0))
+    if bool(xp.any(empty)):
+        bad = np.flatnonzero(np.asarray(array_api_compat.to_device(empty, "cpu")))
         raise UndefinedError(f"sample {bad[0]} ({len(bad)} such in all): {reason}")
     return x / lengths
 

@@ -12,16 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import unknown
-
-OUTPUT = "output"  # the name of what the whole network returns (for a classifier: its logits)
+from .running import OUTPUT, capture, evaluating, forward
 
 
 def images(batch: Any) -> Any:
     """The default `preprocess`: uint8 pictures become float32 in [0, 1], channels first; other arrays become float32 tensors.
 
-    (n, h, w) -> (n, 1, h, w);  (n, h, w, c) -> (n, c, h, w).  Tensors and lists pass unchanged.
+    (n, h, w) -> (n, 1, h, w);  (n, h, w, c) -> (n, c, h, w).  Other tensors, and lists, pass unchanged.
     """
-    if isinstance(batch, (Tensor, list)):
+    if isinstance(batch, list) or (isinstance(batch, Tensor) and batch.dtype != torch.uint8):
         return batch
     array = np.asarray(batch)
     if array.dtype != np.uint8:
@@ -33,7 +32,8 @@ def images(batch: Any) -> Any:
 def default_layers(module: nn.Module) -> tuple[str, ...]:
     """What is recorded of a network that does not say: its `layers` attribute, else every leaf that owns parameters; then the output."""
     own = getattr(module, "layers", None)
-    if isinstance(own, (tuple, list)) and all(isinstance(name, str) for name in own):
+    known = dict(module.named_modules())
+    if isinstance(own, (tuple, list)) and own and all(isinstance(name, str) and name in known for name in own):
         return (*own, OUTPUT)
     leaves = [name for name, m in module.named_modules() if name and not any(m.children()) and any(True for _ in m.parameters())]
     return (*leaves, OUTPUT)
@@ -99,23 +99,10 @@ def _shapes(model: Model, inputs: Any) -> dict[str, tuple[int, ...]]:
     """The shape of one sample's activation at each layer, in the order in which the layers run."""
     seen: dict[str, tuple[int, ...]] = {}
 
-    def note(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: Any, out: Any) -> None:
-            if isinstance(out, Tensor):
-                seen.setdefault(name, tuple(out.shape[1:]))
-        return hook
+    def note(name: str, out: Any) -> None:
+        if isinstance(out, Tensor):
+            seen.setdefault(name, tuple(out.shape[1:]))
 
-    modules = dict(model.module.named_modules())
-    handles = [(model.module if name == OUTPUT else modules[name]).register_forward_hook(note(name)) for name in model.layers]
-    flags = {m: m.training for m in modules.values()}
-    try:
-        model.module.eval()
-        with torch.inference_mode():
-            batch = model.preprocess(inputs)
-            model.module(**batch) if isinstance(batch, Mapping) else model.module(batch)
-    finally:
-        for m, flag in flags.items():
-            m.training = flag
-        for handle in handles:
-            handle.remove()
+    with capture(model.module, model.layers, note), evaluating(model.module) as place:
+        forward(model.module, model.preprocess(inputs), place)
     return seen

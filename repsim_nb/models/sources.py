@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import json
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from ..errors import listed, unknown
 from ..files import shipped
 from .architectures import ARCHITECTURES
 from .model import Model, default_layers, images
+from .running import OUTPUT
 
 
 def normalise(batch: np.ndarray, mean: float, std: float) -> Tensor:
@@ -54,10 +58,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ValueError(f"the file {path} is damaged or not in safetensors format ({error}): nothing of it was read") from error
 
 
-def _load_zoo(name: str, **options: Any) -> Model:
-    if name not in zoo_names():
-        raise unknown("zoo network", name, zoo_names())
-    return _load_checkpoint(str(_zoo_folder() / f"{name}.safetensors"), **{"name": name, **options})
+def _load_zoo(network: str, *, name: str | None = None, preprocess: Callable[[Any], Any] | None = None, layers: Sequence[str | int] | None = None) -> Model:
+    if network not in zoo_names():
+        raise unknown("zoo network", network, zoo_names())
+    return _load_checkpoint(str(_zoo_folder() / f"{network}.safetensors"), name=name, preprocess=preprocess, layers=layers)
 
 
 def _load_checkpoint(
@@ -66,7 +70,7 @@ def _load_checkpoint(
     architecture: str | nn.Module | Callable[[], nn.Module] | None = None,
     name: str | None = None,
     preprocess: Callable[[Any], Any] | None = None,
-    layers: list[str] | None = None,
+    layers: Sequence[str | int] | None = None,
 ) -> Model:
     file = Path(path).expanduser()
     if not file.is_file():
@@ -78,7 +82,7 @@ def _load_checkpoint(
                          f"(or one of {listed(ARCHITECTURES)})")
     if isinstance(architecture, str) and architecture not in ARCHITECTURES:
         raise unknown("architecture", architecture, ARCHITECTURES)
-    module = architecture if isinstance(architecture, nn.Module) else ARCHITECTURES[architecture]() if isinstance(architecture, str) else architecture()
+    module = copy.deepcopy(architecture) if isinstance(architecture, nn.Module) else ARCHITECTURES[architecture]() if isinstance(architecture, str) else architecture()
     _fill(module, weights, file)
     if preprocess is None and {"mean", "std"} <= card.keys():
         preprocess = partial(normalise, mean=card["mean"], std=card["std"])
@@ -120,13 +124,21 @@ def _load_module(
     *,
     name: str | None = None,
     preprocess: Callable[[Any], Any] | None = None,
-    layers: list[str] | None = None,
+    layers: Sequence[str | int] | None = None,
     card: Mapping[str, Any] | None = None,
 ) -> Model:
     model = Model(name or type(module).__name__, module, preprocess or images, default_layers(module), dict(card or {}))
-    if layers is None:
-        return model
-    return Model(model.name, module, model.preprocess, model.check_layers(layers), model.card)
+    return model if layers is None else _with_layers(model, layers)
+
+
+def _with_layers(model: Model, layers: Sequence[str | int]) -> Model:
+    """The last layer is always the output."""
+    return replace(model, layers=(*(name for name in model.check_layers(layers) if name != OUTPUT), OUTPUT))
+
+
+def _load_again(model: Model, *, name: str | None = None, preprocess: Callable[[Any], Any] | None = None, layers: Sequence[str | int] | None = None) -> Model:
+    changed = replace(model, name=name or model.name, preprocess=preprocess or model.preprocess)
+    return changed if layers is None else _with_layers(changed, layers)
 
 
 SOURCES: dict[str, Callable[..., Model]] = {"zoo": _load_zoo, "checkpoint": _load_checkpoint}
@@ -141,16 +153,28 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
     Errors: ValueError names the nearest known spec, a damaged file, weights that do not fit, a file that would have to run code.
     """
     if isinstance(spec, Model):
-        return spec
+        return _call(_load_again, spec, options) if options else spec
+    if isinstance(spec, type) and issubclass(spec, nn.Module):
+        raise TypeError(f"load_model takes a network, and {spec.__name__} is a class: make one first, load_model({spec.__name__}(...))")
     if isinstance(spec, nn.Module):
-        return _load_module(spec, **options)
+        return _call(_load_module, spec, options)
     if isinstance(spec, Path) or (isinstance(spec, str) and spec.endswith((".safetensors", ".pt", ".pth")) and not spec.startswith("checkpoint:")):
         spec = f"checkpoint:{spec}"
     if not isinstance(spec, str):
         raise TypeError(f"load_model takes 'zoo:NAME', 'checkpoint:PATH' or an nn.Module; it got {type(spec).__name__}")
     source, colon, rest = spec.partition(":")
+    if not colon and (Path(spec).exists() or Path(spec).suffix or "/" in spec):
+        raise ValueError(f"checkpoints are read from files that end in .safetensors, .pt or .pth; got '{spec}'. To read one by another name: 'checkpoint:{spec}'")
     if not colon:
         raise unknown("model", spec, [f"zoo:{name}" for name in zoo_names()], "A network of your own: load_model(module, name=...).")
     if source not in SOURCES:
         raise unknown("model source", source, SOURCES, "A network made by another library can be passed as it is: load_model(module, name=...).")
-    return SOURCES[source](rest, **options)
+    return _call(SOURCES[source], rest, options)
+
+
+def _call(source: Callable[..., Model], what: Any, options: Mapping[str, Any]) -> Model:
+    known = [name for name, p in inspect.signature(source).parameters.items() if p.kind is p.KEYWORD_ONLY and name != "card"]
+    for name in options:
+        if name not in known:
+            raise unknown("option of load_model", name, known)
+    return source(what, **options)

@@ -2,8 +2,9 @@
 const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colours", "bar_label", "chosen"];
 const BAR = 14, GAP = 18, TICK = 4;
 
-function ink(el, name, fallback) {
-  return getComputedStyle(el).getPropertyValue(name).trim() || fallback;
+function ink(el) {
+  const style = getComputedStyle(el);
+  return style.getPropertyValue("--jp-ui-font-color1").trim() || style.color || "#222222";
 }
 
 function format(value) {
@@ -16,27 +17,32 @@ function isDark(hex) {
   return 0.299 * part(1) + 0.587 * part(3) + 0.114 * part(5) < 128;
 }
 
+// Names of layers differ at their end and begin alike: what is cut is the middle.
 function ellipsis(ctx, text, width) {
   if (ctx.measureText(text).width <= width) return text;
-  while (text.length > 1 && ctx.measureText(text + "…").width > width) text = text.slice(0, -1);
-  return text + "…";
+  for (let keep = text.length - 1; keep > 1; keep -= 1) {
+    const short = text.slice(0, Math.floor(keep / 3)) + "…" + text.slice(text.length - Math.ceil((2 * keep) / 3));
+    if (ctx.measureText(short).width <= width) return short;
+  }
+  return "…";
 }
 
 function layout(model, ctx, room) {
   const rows = model.get("row_labels"), columns = model.get("column_labels");
   ctx.font = "12px sans-serif";
   const widest = (labels) => Math.min(190, Math.max(0, ...labels.map((l) => ctx.measureText(l).width)));
-  const left = widest(rows) + TICK + 4 + (model.get("row_title") ? 20 : 0);
   const slanted = widest(columns) > 34;
   const bottom = (slanted ? widest(columns) * 0.72 + 14 : 18) + TICK + (model.get("column_title") ? 20 : 0);
+  const margin = (slot) => Math.max(widest(rows) + TICK + 4 + (model.get("row_title") ? 20 : 0), slanted ? widest(columns) * 0.72 + 12 - slot / 2 : 0);
   const right = GAP + BAR + 56 + (slanted ? 6 : 0), top = (model.get("title") ? 20 : 0) + (model.get("subtitle") ? 18 : 0) + 8;
   const fit = (count, space) => Math.max(4, Math.min(46, Math.floor(space / Math.max(1, count))));
-  const cell = { w: fit(columns.length, room - left - right), h: fit(rows.length, 480) };
-  cell.w = Math.max(cell.w, Math.ceil(90 / Math.max(1, columns.length))); cell.h = Math.max(cell.h, Math.ceil(90 / Math.max(1, rows.length)));
+  const cell = { w: fit(columns.length, room - margin(46) - right), h: fit(rows.length, 480) };
+  cell.w = Math.max(cell.w, Math.ceil(110 / Math.max(1, columns.length))); cell.h = Math.max(cell.h, Math.ceil(150 / Math.max(1, rows.length)));
   const w = cell.w * columns.length, h = cell.h * rows.length;
   ctx.font = "600 13px sans-serif";
   const head = Math.max(ctx.measureText(model.get("title")).width, ctx.measureText(model.get("subtitle")).width);
-  return { left, top, cell, w, h, slanted, width: Math.max(left + w + right, Math.min(room, 8 + head + 12)), height: top + h + bottom };
+  const left = margin(cell.w), stride = Math.max(1, Math.ceil((slanted ? 14 : widest(columns) + 6) / cell.w));
+  return { left, top, cell, w, h, slanted, stride, width: Math.max(left + w + right, Math.min(room, 8 + head + 12)), height: top + h + bottom };
 }
 
 function colourOf(model, value) {
@@ -58,7 +64,7 @@ function drawLabels(ctx, g, rows, columns, text) {
   ctx.fillStyle = text; ctx.font = "12px sans-serif"; ctx.textBaseline = "middle"; ctx.textAlign = "right";
   const every = (size) => Math.max(1, Math.ceil(14 / size));
   for (let i = 0; i < rows.length; i += every(g.cell.h)) ctx.fillText(ellipsis(ctx, rows[i], 190), g.left - TICK - 2, g.top + (i + 0.5) * g.cell.h);
-  for (let j = 0; j < columns.length; j += every(g.cell.w)) {
+  for (let j = 0; j < columns.length; j += g.stride) {
     const x = g.left + (j + 0.5) * g.cell.w, y = g.top + g.h + TICK + 2;
     ctx.save(); ctx.translate(x, y);
     if (g.slanted) { ctx.rotate(-Math.PI / 4); ctx.textAlign = "right"; ctx.fillText(ellipsis(ctx, columns[j], 190), 0, 4); }
@@ -72,8 +78,8 @@ function drawTitles(ctx, g, model, text) {
   ctx.font = "600 13px sans-serif"; ctx.fillText(ellipsis(ctx, model.get("title"), g.width - 10), 4, 2);
   ctx.font = "12px sans-serif"; ctx.fillText(ellipsis(ctx, model.get("subtitle"), g.width - 10), 4, 20);
   ctx.textAlign = "center";
-  ctx.fillText(model.get("column_title"), g.left + g.w / 2, g.height - 16);
-  ctx.save(); ctx.translate(4, g.top + g.h / 2); ctx.rotate(-Math.PI / 2); ctx.fillText(model.get("row_title"), 0, 0); ctx.restore();
+  ctx.fillText(ellipsis(ctx, model.get("column_title"), g.w + 90), g.left + g.w / 2, g.height - 16);
+  ctx.save(); ctx.translate(4, g.top + g.h / 2); ctx.rotate(-Math.PI / 2); ctx.fillText(ellipsis(ctx, model.get("row_title"), g.h + 30), 0, 0); ctx.restore();
 }
 
 function drawBar(ctx, g, model, text) {
@@ -82,7 +88,7 @@ function drawBar(ctx, g, model, text) {
   ctx.fillStyle = text; ctx.font = "11px sans-serif"; ctx.textAlign = "left"; ctx.textBaseline = "middle";
   for (const share of [0, 0.5, 1]) ctx.fillText((low + share * (high - low)).toFixed(2).replace(/\.?0+$/, "") || "0", x + BAR + 4, g.top + (1 - share) * g.h);
   ctx.save(); ctx.translate(x + BAR + 36, g.top + g.h / 2); ctx.rotate(-Math.PI / 2); ctx.textAlign = "center"; ctx.textBaseline = "top";
-  ctx.fillText(ellipsis(ctx, model.get("bar_label"), g.h + 60), 0, 0); ctx.restore();
+  ctx.fillText(ellipsis(ctx, model.get("bar_label"), g.h + 40), 0, 0); ctx.restore();
 }
 
 function draw(model, el, canvas) {
@@ -92,7 +98,7 @@ function draw(model, el, canvas) {
   canvas.width = Math.round(g.width * ratio); canvas.height = Math.round(g.height * ratio);
   canvas.style.width = g.width + "px"; canvas.style.height = g.height + "px";
   ctx.scale(ratio, ratio);
-  const text = ink(el, "--jp-ui-font-color1", "#222222"), chosen = model.get("chosen");
+  const text = ink(el), chosen = model.get("chosen");
   values.forEach((row, i) => row.forEach((value, j) => {
     const x = g.left + j * g.cell.w, y = g.top + i * g.cell.h;
     if (value === null) return hatch(ctx, x, y, g.cell.w, g.cell.h);
@@ -122,6 +128,7 @@ function render({ model, el }) {
   const redraw = () => {
     if (waiting) return;
     waiting = true;
+    show(null);
     requestAnimationFrame(() => { waiting = false; g = draw(model, el, canvas); canvas.dataset.drawn = String(Number(canvas.dataset.drawn || 0) + 1); });
   };
   const at = (event) => {
@@ -149,21 +156,24 @@ function render({ model, el }) {
   canvas.addEventListener("blur", () => show(null));
   canvas.addEventListener("click", (event) => g && choose(at(event)));
   canvas.addEventListener("keydown", (event) => {
+    if (!model.get("values").length) return;
+    const clamp = (value, count) => Math.max(0, Math.min(count - 1, value));
+    const within = (i, j) => [clamp(i, model.get("row_labels").length), clamp(j, model.get("column_labels").length)];
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    if (event.key === "Enter" || event.key === " ") choose(cursor);
+    if (event.key === "Enter" || event.key === " ") choose(within(...cursor));
     else if (step) {
-      const clamp = (value, count) => Math.max(0, Math.min(count - 1, value));
-      cursor = [clamp(cursor[0] + step[0], model.get("row_labels").length), clamp(cursor[1] + step[1], model.get("column_labels").length)];
+      cursor = within(cursor[0] + step[0], cursor[1] + step[1]);
       show(cursor);
     } else return;
     event.preventDefault(); event.stopPropagation();
   });
   const names = TRAITS.map((name) => "change:" + name).join(" ");
   model.on(names, redraw);
-  const size = new ResizeObserver(redraw);
+  const size = new ResizeObserver(redraw), theme = new MutationObserver(redraw);
+  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class"] });
   if (el.parentElement) size.observe(el.parentElement);
   redraw();
-  return () => { model.off(names, redraw); size.disconnect(); };
+  return () => { model.off(names, redraw); size.disconnect(); theme.disconnect(); };
 }
 
 export default { render };
