@@ -203,13 +203,10 @@ def embedding(
         _join(ax, points.iloc[rows, :2].to_numpy(), colours[groups["colour"].iloc[rows[0]]] if colours else "0.6")
     if labels if labels is not None else len(points) <= 12:
         for i in np.concatenate(runs if path is None else [rows[-1:] for rows in runs]):
-            ax.annotate(names[i], points.iloc[i, :2], xytext=(6, 5), textcoords="offset points", fontsize=8)
-    handles = [Line2D([], [], ls="", marker="o", color=c, label=str(v)) for v, c in colours.items()]
-    if handles:
-        ax.add_artist(_legend(ax, "colour", colour, handles, top=1.0))
-    handles = [Line2D([], [], ls="", marker=m, color="0.4", label=str(v)) for v, m in shapes.items()]
-    if handles:
-        _legend(ax, "shape", shape, handles, top=1.0 - 0.075 * (len(colours) + 2) if colours else 1.0)
+            right = points.iloc[i, 0] > points.iloc[:, 0].mean()  # towards the middle, away from the frame
+            ax.annotate(names[i], points.iloc[i, :2], xytext=(-6 if right else 6, 5), ha="right" if right else "left", textcoords="offset points", fontsize=8)
+    _legend(ax, [("colour", colour, [Line2D([], [], ls="", marker="o", color=c, label=str(v)) for v, c in colours.items()]),
+                 ("shape", shape, [Line2D([], [], ls="", marker=m, color="0.4", label=str(v)) for v, m in shapes.items()])])
     method = {"smacof": "MDS (SMACOF)", "classical": "classical MDS"}[result.kind]
     fixed = constant_fields(points.index)
     about = ", ".join([*([str(fixed["dataset"])] if "dataset" in fixed else []), *([f"n = {result.n}"] if result.n else [])])
@@ -224,10 +221,17 @@ def embedding(
     return ax
 
 
-def _legend(ax: Axes, role: str, choice: Any, handles: list[Line2D], *, top: float) -> Any:
-    """A legend beside the map, under the name of what it tells apart."""
-    name = choice if isinstance(choice, str) else getattr(choice, "name", None) or role
-    return ax.legend(handles=handles, title=str(name), loc="upper left", bbox_to_anchor=(1.01, top), frameon=False, fontsize=9, title_fontsize=9, alignment="left")
+def _legend(ax: Axes, parts: list[tuple[str, Any, list[Line2D]]]) -> None:
+    """One legend beside the map: what colours mean, then what shapes mean, each under its name."""
+    handles, heads = [], []
+    for role, choice, marks in parts:
+        if marks:
+            heads.append(str(choice if isinstance(choice, str) else getattr(choice, "name", None) or role))
+            handles += [Line2D([], [], ls="", label=heads[-1]), *marks]
+    if handles:
+        legend = ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
+        for handle, text in zip(handles, legend.get_texts(), strict=True):
+            text.set_fontweight("bold" if handle.get_marker() == "None" else "normal")
 
 
 def _join(ax: Axes, points: np.ndarray, colour: str) -> None:

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
 
 import repsim_nb as rs
 from repsim_nb import plots
@@ -86,9 +85,10 @@ def test_several_heatmaps_stand_side_by_side(pair):
 def test_a_map_tells_groups_apart_and_how_far_to_trust_it(recorded):
     e = rs.embedding.mds(rs.compare("cka", recorded))
     ax = plots.embedding(e, colour="model", shape={"mnist-cnn-0": "cnn", "mnist-cnn-1": "cnn", "mnist-mlp-0": "mlp"}, path="model", labels="layer")
-    legends = [child for child in ax.get_children() if isinstance(child, Legend)]
-    legend = [text.get_text() for one in legends for text in one.get_texts()]
-    assert [one.get_title().get_text() for one in legends] == ["model", "shape"] and legend == ["mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "cnn", "mlp"] and len(ax.collections) == 14 and len(ax.lines) == 3
+    legend = [text.get_text() for text in ax.get_legend().get_texts()]
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().x1 <= ax.figure.bbox.x1, "the legend is inside the picture"
+    assert legend == ["model", "mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "shape", "cnn", "mlp"] and len(ax.collections) == 14 and len(ax.lines) == 3
     assert f"stress {e.stress:.2f}" in ax.get_xlabel() and "seed 0" in ax.get_xlabel() and "by cka" in ax.get_title() and "n = 200" in ax.get_title()
     assert [t.get_text() for t in ax.texts if t.get_text()] == ["output", "output", "output"]
     few = rs.embedding.mds(rs.compare("cka", recorded.where(layer="output")))
