@@ -92,6 +92,24 @@ def test_make_lab_serves_the_tour(tmp_path):
         server.communicate(timeout=20)
 
 
+def test_a_wheel_holds_data_zoo_and_notebooks(tmp_path):
+    pytest.importorskip("hatchling", reason="builds a wheel: pip install .[test]")
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "REPSIM_NB_CACHE")}
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", tmp_path, ROOT], check=True, env=environment)
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel], check=True, env=environment)
+    code = """
+import repsim_nb as rs
+assert rs.__file__.startswith(__import__("os").environ["PYTHONPATH"]), rs.__file__
+x = rs.record("zoo:mnist-mlp-0", "mnist", progress=False)
+print(len(rs.models.zoo()), len(x), rs.reports.notebook_path("report_comparison").parent.name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**environment, "PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True)
+    assert done.stdout.split() == ["24", "4", "notebooks"], done.stderr
+    assert (tmp_path / "site/repsim_nb/py.typed").exists()
+
+
 def test_an_old_python_is_one_clear_line(tmp_path):
     """In a copy, with a python that says it is 3.9."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
