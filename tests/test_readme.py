@@ -23,8 +23,11 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
-def make(*words, **options):
-    return subprocess.run(["make", "--no-print-directory", *words], cwd=ROOT, capture_output=True, text=True, **options)
+FRESH = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}  # `make test` runs us inside make
+
+
+def make(*words, cwd=ROOT, **changes):
+    return subprocess.run(["make", *words], cwd=cwd, capture_output=True, text=True, env={**FRESH, **changes})
 
 
 def test_its_python_runs(monkeypatch, tmp_path):
@@ -77,7 +80,7 @@ def test_make_lab_serves_the_tour(tmp_path):
         port = s.getsockname()[1]
     folders = {name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
     arguments = f"ARGS=--no-browser --port {port} --ServerApp.ip=127.0.0.1 --IdentityProvider.token=t"
-    server = subprocess.Popen(["make", "lab", arguments], cwd=ROOT, env={**os.environ, **folders}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    server = subprocess.Popen(["make", "lab", arguments], cwd=ROOT, env={**FRESH, **folders}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
     try:
         page, start = None, time.monotonic()
         while page is None and time.monotonic() - start < 60:
@@ -94,7 +97,7 @@ def test_make_lab_serves_the_tour(tmp_path):
 
 def test_a_wheel_holds_data_zoo_and_notebooks(tmp_path):
     pytest.importorskip("hatchling", reason="builds a wheel: pip install .[test]")
-    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "REPSIM_NB_CACHE")}
+    environment = {key: value for key, value in FRESH.items() if key not in ("PYTHONPATH", "REPSIM_NB_CACHE")}
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", tmp_path, ROOT], check=True, env=environment)
     (wheel,) = tmp_path.glob("*.whl")
@@ -117,7 +120,7 @@ def test_an_old_python_is_one_clear_line(tmp_path):
     old = tmp_path / "python3.9"
     old.write_text('#!/bin/sh\nif [ "$1" = "-V" ]; then echo "Python 3.9.2"; else exit 1; fi\n')
     old.chmod(0o755)
-    done = subprocess.run(["make", "lab", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True)
+    done = make("lab", f"PYTHON={old}", cwd=tmp_path)
     lines = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("make: ***")]
     assert done.returncode != 0 and lines == [f"make: repsim_nb needs Python 3.11 or newer; {old} is Python 3.9.2. Name another: make lab PYTHON=/path/to/python3.11"]
     assert not (tmp_path / ".venv").exists()
@@ -127,7 +130,7 @@ def test_a_failed_download_is_one_clear_line(tmp_path):
     """In a copy whose package index is a closed port."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
-    closed = {**os.environ, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}
-    done = subprocess.run(["make", "lab", f"PYTHON={sys.executable}"], cwd=tmp_path, capture_output=True, text=True, env=closed)
+    closed = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}
+    done = make("lab", f"PYTHON={sys.executable}", cwd=tmp_path, **closed)
     assert done.returncode != 0 and "make: the installation failed, most likely a download; see the lines above, then call make again" in done.stdout
     assert not (tmp_path / ".venv/.lab").exists()
