@@ -68,8 +68,9 @@ def record(
     """Run the data through a model once and keep what its layers say -> Activations, Key -> array (n, p).
 
     model: a Model, a module, a spec of `load_model`, or a list of them.  data: a Dataset, or inputs (n, ...).
-    layers: names, or numbers (-2 is the layer before the output); None is `model.layers`, but
-    for those that cannot be recorded (a warning names them) and one that only returns the output.  into: a Store (or its folder); what it already holds is not run again.
+    layers: names, or numbers (-2 is the layer before the output); None is `model.layers`, without those that cannot be recorded (a
+    warning names them) and without one that only returns the output.
+    into: a Store, or its folder; what it already holds is not run again, what was begun goes on.
     pool: "flatten" keeps everything; "mean" averages over space or tokens; "first", "last" take one token; or a function of the tensor.
     step: the step of training, for checkpoints of one network.  batch_size: rows a pass; results do not depend on it beyond rounding.
     device: where to run; None is where the model is.  progress: a bar, or a function(done, total) that may raise to stop.
@@ -109,6 +110,7 @@ class _Run:
         self.model, self.dataset, self.batch_size, self.device = model, dataset, batch_size, device
         step = step.item() if isinstance(step, np.generic) else step
         self.step, self.pool = step, POOLS[pool] if isinstance(pool, str) else pool
+        self.pool_print = pool if isinstance(pool, str) else fingerprint_function(pool)
         self.pool_name = pool if isinstance(pool, str) else getattr(pool, "__name__", type(pool).__name__).replace("<lambda>", "lambda")
         self.by_name, self.layers = layers is not None, model.check_layers(layers)
 
@@ -137,13 +139,16 @@ class _Run:
 
     def _origin(self) -> dict[str, str]:
         """Fingerprints of all that a recording is made from, but for the layer."""
-        prepared = self.model.preprocess(self.dataset.inputs[:2])
+        try:
+            prepared = self.model.preprocess(self.dataset.inputs[:2])
+        except Exception as error:
+            raise self._cannot_run(self.dataset.inputs[:2], None, error) from error
         parts = prepared.values() if isinstance(prepared, Mapping) else [prepared]
         return {
             "weights": fingerprint_weights(self.model.module),
             "inputs": fingerprint_inputs(self.dataset.inputs),
             "preprocessing": " ".join(fingerprint_inputs(part) for part in parts),
-            "pool": self.pool_name if self.pool_name in POOLS else fingerprint_function(self.pool),
+            "pool": self.pool_print,
         }
 
     def _probe(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
@@ -163,7 +168,7 @@ class _Run:
             elif name in self.layers:
                 try:
                     outs[name] = _tensor(out)
-                    found[name] = self._pooled(name, outs[name], len(batch))
+                    found[name] = self._pooled(name, outs[name], len(batch)).copy()
                 except ValueError as error:
                     problems[name] = str(error)
             places.setdefault(name, len(places))
@@ -180,8 +185,10 @@ class _Run:
         if problems:
             some = "; ".join(f"'{layer}' {why}" for layer, why in list(problems.items())[:3])
             warnings.warn(f"{len(problems)} layers of '{self.model.name}' are left out: {some}", stacklevel=5)
-        same = {name for name, out in outs.items() if not self.by_name and name != OUTPUT and out is outs.get(OUTPUT)}  # the output once, not twice
-        return {layer: values for layer, values in found.items() if layer not in problems and layer not in same}, places
+        twins = set()  # layers that return the very output, untouched: it is recorded once
+        if not self.by_name and OUTPUT in found:
+            twins = {name for name, out in outs.items() if name != OUTPUT and out is outs[OUTPUT] and np.array_equal(found[name], found[OUTPUT])}
+        return {layer: values for layer, values in found.items() if layer not in problems and layer not in twins}, places
 
     def _into_store(self, store: Store, layers: dict[str, np.ndarray], places: dict[str, int], origin: dict[str, str], tick: Callable[[int], None]) -> None:
         writers = {
@@ -221,10 +228,14 @@ class _Run:
             prepared = self.model.preprocess(batch)
             forward(self.model.module, prepared, place)
         except Exception as error:
-            reached = f"as {tuple(prepared.shape)} {str(prepared.dtype).removeprefix('torch.')}" if isinstance(prepared, Tensor) else f"as {type(prepared).__name__}"
-            given = f"{tuple(batch.shape)} {batch.dtype}" if hasattr(batch, "shape") else type(batch).__name__
-            raise ValueError(f"model '{self.model.name}' could not run on '{self.dataset.name}': {len(batch)} samples, {given}, reached it {reached}, and it said: "
-                             f"{error}. Give it a preprocess, load_model(..., preprocess=function of a batch), if the form is wrong") from error
+            raise self._cannot_run(batch, prepared, error) from error
+
+    def _cannot_run(self, batch: Any, prepared: Any, error: Exception) -> ValueError:
+        given = f"{tuple(batch.shape)} {batch.dtype}" if hasattr(batch, "shape") else type(batch).__name__
+        reached = f"reached it as {tuple(prepared.shape)} {str(prepared.dtype).removeprefix('torch.')}" if isinstance(prepared, Tensor) else \
+            "could not be preprocessed" if prepared is None else f"reached it as {type(prepared).__name__}"
+        return ValueError(f"model '{self.model.name}' could not run on '{self.dataset.name}': {len(batch)} samples, {given}, {reached}, and it said: "
+                          f"{error}. Give it a preprocess, load_model(..., preprocess=function of a batch), if the form is wrong")
 
     def _pooled(self, layer: str, out: Tensor, rows: int) -> np.ndarray:
         if out.ndim == 0 or out.shape[0] != rows:

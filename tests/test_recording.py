@@ -159,6 +159,13 @@ def test_the_last_layer_is_recorded_once(mnist):
     assert [k.layer for k in x] == ["1", "output"] and len(rs.record(rs.load_model(module, name="m"), mnist, ["3", "output"], progress=False)) == 2
 
 
+def test_a_layer_that_the_output_overwrites_is_no_twin_of_it(mnist):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(inplace=True))
+    x = rs.record(rs.load_model(module, name="m"), mnist, progress=False)
+    assert [k.layer for k in x] == ["1", "output"] and x["1"].min() < 0 <= x["output"].min()
+
+
 def test_a_part_called_output_is_not_the_output(mnist):
     class Named(nn.Module):
         def __init__(self):

@@ -278,6 +278,17 @@ def test_another_preprocess_pool_or_architecture_is_another_recording(tmp_path, 
         record(rs.load_model(relu, name="m"), pool=keeping(2))
 
 
+def test_a_function_called_mean_is_not_the_mean(tmp_path, mnist):
+    def mean(h):
+        return h.amax((2, 3))
+
+    rs.record("zoo:mnist-cnn-0", mnist, "conv3", pool="mean", into=tmp_path, progress=False)
+    with pytest.raises(ValueError, match="recorded with other pool. Give the pool function another name"):
+        rs.record("zoo:mnist-cnn-0", mnist, "conv3", pool=mean, into=tmp_path, progress=False)
+    with pytest.raises(ValueError, match="could not be preprocessed, and it said: division by zero"):
+        rs.record(rs.load_model("zoo:mnist-cnn-0", name="broken", preprocess=lambda b: 1 / 0), mnist, into=tmp_path, progress=False)
+
+
 def test_one_recording_is_removed_and_no_other(tmp_path, rng):
     store = rs.Store(tmp_path)
     for name in ("d[1]", "d1"):
