@@ -15,7 +15,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from .comparison import Comparison, constant_fields, short_labels
 from .embedding import Embedding
@@ -212,7 +211,7 @@ def embedding(
     about = ", ".join([*([str(fixed["dataset"])] if "dataset" in fixed else []), *([f"n = {result.n}"] if result.n else [])])
     ax.set_title(title if title is not None else f"{method} of {len(points)} points{f' by {result.name}' if result.name else ''}" + (f"\n{about}" if about else ""), fontsize=11)
     trust = "faithful" if result.stress < 0.1 else "fair" if result.stress < 0.2 else "poor: distances mislead"
-    ax.set_xlabel(f"distance on the map ≈ dissimilarity" + (", open mark = first" if path is not None else "")
+    ax.set_xlabel("distance on the map ≈ dissimilarity" + (", open mark = first" if path is not None else "")
                   + f"\nstress {result.stress:.2f} ({trust}{f', of all {dimensions} axes' if dimensions > 2 else ''}), negative eigenvalues {result.negative_share:.0%}, seed {result.seed}", fontsize=9)
     ax.set_aspect("equal", adjustable="datalim")
     ax.margins(0.16)

@@ -39,9 +39,9 @@ function layout(model, ctx, room) {
   const cell = { w: fit(columns.length, room - margin(46) - right), h: fit(rows.length, 480) };
   cell.w = Math.max(cell.w, Math.ceil(110 / Math.max(1, columns.length))); cell.h = Math.max(cell.h, Math.ceil(150 / Math.max(1, rows.length)));
   const w = cell.w * columns.length, h = cell.h * rows.length;
+  const left = margin(cell.w), stride = Math.max(1, Math.ceil((slanted ? 14 : widest(columns) + 6) / cell.w));
   ctx.font = "600 13px sans-serif";
   const head = Math.max(ctx.measureText(model.get("title")).width, ctx.measureText(model.get("subtitle")).width);
-  const left = margin(cell.w), stride = Math.max(1, Math.ceil((slanted ? 14 : widest(columns) + 6) / cell.w));
   return { left, top, cell, w, h, slanted, stride, width: Math.max(left + w + right, Math.min(room, 8 + head + 12)), height: top + h + bottom };
 }
 
