@@ -72,7 +72,7 @@ def record(
     warning names them) and without one that only returns the output.
     into: a Store, or its folder; what it already holds is not run again, what was begun goes on.
     pool: "flatten" keeps everything; "mean" averages over space or tokens; "first", "last" take one token; or a function of the tensor.
-    step: the step of training, for checkpoints of one network.  batch_size: rows a pass; results do not depend on it beyond rounding.
+    step: the step of training, for checkpoints of one network.  batch_size: rows a pass; of a network that treats samples apart, results do not depend on it beyond rounding.
     device: where to run; None is where the model is.  progress: a bar, or a function(done, total) that may raise to stop.
     Errors: ValueError for an unknown layer (with the nearest), one that never ran or ran twice, one without a sample axis.
     """

@@ -173,7 +173,10 @@ class Explorer(widgets.VBox):
         self._worker.stop(after=lambda: self._busy(False, "stopped"))
 
     def keep(self) -> None:
-        """Put the present picture into the notebook, so that it is there when the notebook is opened without a kernel."""
+        """Put the present picture into the notebook's file: exports, reports and viewers without widgets show it.
+
+        JupyterLab prefers the widget, and shows an error in its place until the cell is run again.
+        """
         from IPython.display import display
 
         if self._shown:
