@@ -168,7 +168,7 @@ class _Run:
             elif name in self.layers:
                 try:
                     outs[name] = _tensor(out)
-                    found[name] = self._pooled(name, outs[name], len(batch)).copy()
+                    found[name] = self._pooled(outs[name], len(batch)).copy()
                 except ValueError as error:
                     problems[name] = str(error)
             places.setdefault(name, len(places))
@@ -211,7 +211,7 @@ class _Run:
 
         def sink(layer: str, out: Any) -> None:
             try:
-                keep(layer, rows[0], self._pooled(layer, _tensor(out), rows[1] - rows[0]))
+                keep(layer, rows[0], self._pooled(_tensor(out), rows[1] - rows[0]))
             except ValueError as error:
                 raise ValueError(f"layer '{layer}' of '{self.model.name}', samples {rows[0]} to {rows[1]}: {error}") from error
 
@@ -237,7 +237,7 @@ class _Run:
         return ValueError(f"model '{self.model.name}' could not run on '{self.dataset.name}': {len(batch)} samples, {given}, {reached}, and it said: "
                           f"{error}. Give it a preprocess, load_model(..., preprocess=function of a batch), if the form is wrong")
 
-    def _pooled(self, layer: str, out: Tensor, rows: int) -> np.ndarray:
+    def _pooled(self, out: Tensor, rows: int) -> np.ndarray:
         if out.ndim == 0 or out.shape[0] != rows:
             raise ValueError(f"has no sample axis: for {rows} samples it gave shape {tuple(out.shape)}")
         values = self.pool(out)

@@ -67,9 +67,8 @@ class CCA(Measure):
     def prepare(self, x: Array) -> Basis:
         """-> an orthonormal basis of the centred columns, at numerical rank or at the share of variance asked for."""
         x = enter(x, least=self.least)
-        precision = eps(x)
-        x = centred_unit(enter(x, double=True))
-        xp = array_api_compat.array_namespace(x)
+        xp, precision = array_api_compat.array_namespace(x), eps(x)
+        x = centred_unit(xp.astype(x, xp.float64))
         u, s, _ = xp.linalg.svd(reduced(x), full_matrices=False)
         rank = int(xp.sum(xp.astype(s > s[0] * max(x.shape) * precision, xp.int64)))
         if self.variance is not None:
