@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import sys
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
@@ -17,8 +18,9 @@ from . import measures
 from .errors import unknown
 from .fields import chosen
 from .files import replacing
-from .measures import Measure
+from .measures import Measure, cost_of, on_device
 from .progress import Tick, ticking
+from .workers import workers
 
 Labels = tuple[str, ...]
 
@@ -149,15 +151,21 @@ def compare(
     *,
     on_undefined: str = "raise",
     executor: Executor | None = None,
+    scratch: str | Path | None = None,
+    device: Any = None,
     progress: bool | Tick = False,
 ) -> Comparison:
     """Compare every representation in xs with every one in ys (without ys: with every one in xs) -> Comparison.
 
     measure: a short name (`measures.ALL`) or a Measure.  xs, ys: {label: array (n, ...)}, all of the same n samples in the same order;
-    labels are strings or keys.  on_undefined: "raise" at the first pair for which the measure has no value, or "mask" those cells and
-    keep the reasons.  executor: spreads preparing, then rows, over its workers.  progress: a bar, or a function(done, total) that may
-    raise to stop.
-    Errors: ValueError naming both sides where n differs; UndefinedError naming the pair.
+    labels are strings or keys; arrays may be memory-mapped.  on_undefined: "raise" at the first pair for which the measure has no
+    value, or "mask" those cells and keep the reasons.
+    executor: who does the work (`concurrent.futures`, or `client.get_executor()` of dask.distributed); None is a thread for every core.
+    scratch: a folder where what is prepared once lies while the table is made, instead of in memory.  device: where to work as torch
+    tensors ("cuda"); None leaves arrays as they come.  progress: a bar, or a function(done, total) that may raise to stop.
+    A table that takes long or much memory says so on stderr before it starts.
+    Errors: ValueError naming both sides where n differs; UndefinedError naming the pair; MemoryError, before anything is done, where
+    there is no room.
     """
     measure = measures.get(measure)
     if on_undefined not in ("raise", "mask"):
@@ -166,14 +174,35 @@ def compare(
         if side is not None and not isinstance(side, Mapping):
             raise TypeError(f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}")
     _check_keys(measure, [*xs, *(ys or ())])
-    xs = {label: xs[label] for label in xs}  # opened once: a store maps a file at every look
-    ys = None if ys is None else {label: ys[label] for label in ys}
+    scratch = None if scratch is None else _folder(scratch)
+    xs = {label: on_device(xs[label], device) for label in xs}  # opened once: a store maps a file at every look
+    ys = None if ys is None else {label: on_device(ys[label], device) for label in ys}
     index, columns = (_axis(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
     cells: dict[tuple[int, int], str] | None = {} if on_undefined == "mask" else None
-    with ticking(progress, str(measure), "step") as tick:
-        values = measure.table(xs, ys, undefined=cells, run=executor.map if executor else map, tick=tick)
+    with workers(executor) as run:
+        _say_cost(measure, xs, ys, run.number, scratch)
+        with ticking(progress, str(measure), "step") as tick:
+            values = measure.table(xs, ys, undefined=cells, run=run, tick=tick, scratch=scratch)
     undefined = {(index[i], columns[j]): why for (i, j), why in (cells or {}).items()}
     return Comparison(pd.DataFrame(values, index=index, columns=columns), measure, len(next(iter(xs.values()))), undefined)
+
+
+def _folder(path: str | Path) -> Path:
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        raise ValueError(f"scratch is a folder that exists, on a disk with room; got {path}")
+    return path
+
+
+def _say_cost(measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, number: int, scratch: Path | None) -> None:
+    """Where a table is much work, say so first; where there is no room for it, raise."""
+    cost = cost_of(measure, xs, ys)
+    if cost is None:
+        return
+    cost.check(number, scratch)
+    sentence = cost.sentence(number, scratch is not None)
+    if sentence:
+        print(f"{measure}, {len(xs)} × {len(xs if ys is None else ys)} representations: {sentence}", file=sys.stderr)
 
 
 def _check_keys(measure: Measure, labels: list[Any]) -> None:

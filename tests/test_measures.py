@@ -126,11 +126,13 @@ def test_prepared_is_direct_and_the_table_is_the_pairs(name):
     x, y = sides(name)
     z = x + 0.1 * np.random.default_rng(3).normal(size=x.shape)
     a, b = measure.prepare(x), measure.prepare(y)
-    assert measure.pair(a, b) == measure(x, y) == measure.pair(a, b), "pair has no side effects"
+    assert measure.pair(a, b) == measure.pair(a, b) == pytest.approx(measure(x, y), abs=1e-12), "pair has no side effects"
     table = measure.table([x, y, z])
     direct = np.array([[measure(u, v) for v in (x, y, z)] for u in (x, y, z)])
-    assert np.allclose(table, direct, rtol=0, atol=1e-12)
-    assert np.allclose(measure.table([x, z], [y]), direct[[0, 2]][:, [1]], rtol=0, atol=1e-14)
+    apart = ~np.eye(3, dtype=bool)
+    assert np.allclose(table[apart], direct[apart], rtol=0, atol=1e-12)
+    assert np.allclose(table, direct, rtol=0, atol=1e-7), "a root or an arccos of rounding, where a representation meets itself"
+    assert np.allclose(measure.table([x, z], [y]), direct[[0, 2]][:, [1]], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", [*REPRESENTATIONAL, *FUNCTIONAL])

@@ -2,10 +2,10 @@
 
 from ..errors import DegenerateComparisonError, UndefinedError, unknown
 from .alignment import NBS, Procrustes
-from .base import Measure, named, same_samples
+from .base import Measure, cost_of, named, on_device, same_samples
 from .cca import CCA
 from .functional import JSD, Disagreement, OutputRank
-from .rsm import CKA, RSA, first_order
+from .rsm import CKA, RSA, DistanceCorrelation, first_order
 
 REPRESENTATIONAL: dict[str, Measure] = {
     "cka": CKA(),
@@ -20,6 +20,7 @@ REPRESENTATIONAL: dict[str, Measure] = {
     "procrustes_distance": Procrustes(form="distance"),
     "angular_shape": Procrustes(form="angle"),
     "nbs": NBS(),
+    "distance_correlation": DistanceCorrelation(),
     "rsa": RSA(),
     "rsa_cosine": RSA(first="cosine", second="row_cosine", diagonal=True),
 }
@@ -42,7 +43,7 @@ def short_name(measure: Measure) -> str:
 
 
 __all__ = [
-    "ALL", "CCA", "CKA", "FUNCTIONAL", "JSD", "NBS", "REPRESENTATIONAL", "RSA",
+    "ALL", "CCA", "CKA", "DistanceCorrelation", "FUNCTIONAL", "JSD", "NBS", "REPRESENTATIONAL", "RSA",
     "DegenerateComparisonError", "Disagreement", "Measure", "OutputRank", "Procrustes", "UndefinedError",
-    "first_order", "get", "named", "same_samples", "short_name",
+    "cost_of", "first_order", "get", "named", "on_device", "same_samples", "short_name",
 ]  # fmt: skip

@@ -7,14 +7,17 @@ values. Everything else (checking, labelling, tables) is written here, once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import array_api_compat
 import numpy as np
 
 from ..errors import UndefinedError
+from ..workers import HERE, Workers
+from .cost import Cost, keeper, rate
 
 Array = Any  # a NumPy array or a torch tensor
 TRANSFORMS = frozenset({"permutation", "orthogonal", "scaling", "translation", "linear"})
@@ -45,6 +48,11 @@ class Measure:
         """The value for two prepared representations; free of side effects."""
         raise NotImplementedError(f"{type(self).__name__} defines no pair(a, b)")
 
+    def both(self, a: Any, b: Any) -> tuple[float, float]:
+        """The values of (a, b) and of (b, a), where a table needs the two."""
+        value = self.pair(a, b)
+        return value, value if self.symmetric or a is b else self.pair(b, a)
+
     def dissimilarity(self, value: Any) -> Any:
         """A value (or an array of them) as a dissimilarity: 1 - s for a similarity, itself otherwise."""
         return 1 - value if self.kind == "similarity" else value
@@ -59,59 +67,132 @@ class Measure:
         ys: Mapping[Any, Array] | Sequence[Array] | None = None,
         *,
         undefined: dict[tuple[int, int], str] | None = None,
-        run: Callable[..., Iterable[Any]] = map,
+        run: Workers = HERE,
         tick: Callable[[int, int], None] | None = None,
+        scratch: Path | None = None,
     ) -> np.ndarray:
         """All pairs -> float64 (len(xs), len(ys)); without ys, of xs with itself.
 
         undefined: a dict to fill with {(row, column): reason}; those cells are NaN and the caller masks them. Without it the first
-        undefined cell raises. run: `map`, or the map of an executor. tick(done, total) is called along the way and may raise to stop.
+        undefined cell raises.  run: who does the work.  tick(done, total) is called along the way and may raise to stop.
+        scratch: a folder for what is prepared, while the table is made.
         """
         rows = _labelled(xs)
         columns = {} if ys is None else _labelled(ys)
         same_samples(rows, columns)
         rows, columns = one_library(rows, columns)
-        mirrored = ys is None and self.symmetric
-        total = 2 * len(rows) + len(columns)
-        done = 0
-
-        def advance() -> None:
-            nonlocal done
-            done += 1
-            if tick is not None:
-                tick(done, total)
-
-        def prepared(named: Mapping[Any, Array]) -> list[Any]:
-            values = []
-            for value in run(_Try(self.prepare), named.values()):
-                values.append(value)
-                advance()
-            return values
-
-        left = prepared(rows)
-        right = left if ys is None else prepared(columns)
-        columns = columns or rows
-        values = np.full((len(left), len(right)), np.nan)
-        ends = [right[i:] if mirrored else right for i in range(len(left))]
-        for i, cells in enumerate(run(_Row(self), left, ends)):
-            for j, cell in enumerate(cells, start=i if mirrored else 0):
-                if isinstance(cell, UndefinedError):
-                    reason = _sentence(self, cell, (list(rows)[i], left[i]), (list(columns)[j], right[j]))
-                    if undefined is None:
-                        raise type(cell)(reason) from cell
-                    undefined[i, j] = reason
-                    if mirrored:
-                        undefined[j, i] = reason
-                else:
-                    values[i, j] = cell
-                    if mirrored:
-                        values[j, i] = cell
-            advance()
+        job = Job(run, tick or (lambda done, total: None), scratch, _Reasons(self, list(rows), list(columns) or list(rows), undefined))
+        values = self._table(list(rows.values()), None if ys is None else list(columns.values()), job)
+        job.reasons.fill(values, mirrored=ys is None)
         return values
+
+    def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
+        """The work of `table` on checked arrays: prepare each, then every pair. A family that can do better overrides it."""
+        mirrored = ys is None
+        cells = [(i, j) for i in range(len(xs)) for j in range(i if mirrored else 0, len(xs if ys is None else ys))]
+        steps = len(xs) + len(ys or ()) + len(cells)
+        with keeper(job.scratch) as keep:
+            left = job.prepared(self.prepare, xs, 0, 0, steps, keep)
+            right = left if ys is None else job.prepared(self.prepare, ys, 1, len(xs), steps, keep)
+            cells = [(i, j) for i, j in cells if not isinstance(left[i], UndefinedError) and not isinstance(right[j], UndefinedError)]
+            values = np.full((len(left), len(right)), np.nan)
+            bundles = job.run.bundles(cells, shared=self._at_once(xs, ys))
+            done = steps - len(cells)
+            pairs = ([(left[i], right[j]) for i, j in bundle] for bundle in bundles)
+            for bundle, found in zip(bundles, job.run(_Pairs(self.both if mirrored else self.pair), pairs), strict=True):
+                for (i, j), value in zip(bundle, found, strict=True):
+                    if isinstance(value, UndefinedError):
+                        job.reasons.pair(i, j, value)
+                    elif mirrored:
+                        values[i, j], values[j, i] = value
+                    else:
+                        values[i, j] = value
+                done += len(bundle)
+                job.tick(done, steps)
+        return values
+
+    def _at_once(self, xs: list[Array], ys: list[Array] | None) -> int:
+        """How many pairs make a piece of work of a twentieth of a second or less: long enough to be worth a call, short enough to stop after."""
+        one = self.pair_flops(len(xs[0]), *(max(math.prod(x.shape[1:]) for x in side) for side in (xs, ys or xs))) / rate()
+        return 1 if math.isnan(one) else int(min(max(0.05 / max(one, 1e-6), 1), 4096))
+
+    # -- what it costs; a measure that does not say is not estimated ------------------------------------------------------
+
+    def prepare_flops(self, n: int, p: int) -> float:
+        """Work of `prepare`, counted as the flops of a matrix product that would take as long; NaN where a measure does not say."""
+        return math.nan
+
+    def pair_flops(self, n: int, p: int, q: int) -> float:
+        """Work of `pair`, likewise."""
+        return math.nan
+
+    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
+        """What one prepared representation takes in memory."""
+        return 8.0 * n * p
+
+    def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> Cost:
+        """What a table of representations (n, p), p in ps, with those of widths qs (or with themselves) will take."""
+        both = [*ps, *(qs or ())]
+        pairs = [(p, q) for i, p in enumerate(ps) for q in (ps[i:] if qs is None and self.symmetric else ps if qs is None else qs)]
+        flops = sum(self.prepare_flops(n, p) for p in both) + sum(self.pair_flops(n, p, q) for p, q in pairs)
+        return Cost(flops, sum(self.prepared_bytes(n, p, itemsize) for p in both), 16.0 * n * max(both))
 
     def __str__(self) -> str:
         changed = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default]
         return f"{type(self).__name__}({', '.join(changed)})" if changed else type(self).__name__
+
+
+class Job(NamedTuple):
+    """How a table is to be made: by whom, who is told, where prepared values are kept, who takes down what is undefined."""
+
+    run: Workers
+    tick: Callable[[int, int], None]
+    scratch: Path | None
+    reasons: _Reasons
+
+    def prepared(self, prepare: Callable[[Array], Any], xs: list[Array], side: int, done: int, total: int, keep: Callable[[Any], Any] = lambda value: value) -> list[Any]:
+        """`prepare` of each; an UndefinedError stands where it raised one, and is noted."""
+        values = []
+        for i, value in enumerate(self.run(_Try(prepare), xs)):
+            if isinstance(value, UndefinedError):
+                self.reasons.representation(side, i, value)
+            values.append(keep(value))
+            self.tick(done + i + 1, total)
+        return values
+
+
+class _Reasons:
+    """Why cells have no value. Where nobody asked for reasons, the first is raised."""
+
+    def __init__(self, measure: Measure, rows: list[Any], columns: list[Any], undefined: dict[tuple[int, int], str] | None) -> None:
+        self.measure, self.labels, self.undefined = measure, (rows, columns), undefined
+        self.bad: tuple[dict[int, str], dict[int, str]] = ({}, {})
+        self.cells: dict[tuple[int, int], str] = {}
+
+    def representation(self, side: int, i: int, error: UndefinedError) -> None:
+        """No cell of this row (side 0) or column (side 1) has a value."""
+        self.bad[side][i] = self._say(f"'{named(self.labels[side][i])}'", error)
+
+    def pair(self, i: int, j: int, error: UndefinedError) -> None:
+        """This cell has no value."""
+        self.cells[i, j] = self._say(f"'{named(self.labels[0][i])}' and '{named(self.labels[1][j])}'", error)
+
+    def _say(self, whom: str, error: UndefinedError) -> str:
+        sentence = f"{self.measure} of {whom}: {error}"
+        if self.undefined is None:
+            raise type(error)(sentence) from error
+        return sentence
+
+    def fill(self, values: np.ndarray, *, mirrored: bool) -> None:
+        """Write every cell's reason into `undefined`; a cell without a value and without a reason is a fault of the measure."""
+        rows, columns = self.bad[0], self.bad[0] if mirrored else self.bad[1]
+        for i, j in np.argwhere(~np.isfinite(values)).tolist():
+            why = rows.get(i) or columns.get(j) or self.cells.get((i, j)) or (mirrored and self.cells.get((j, i)))
+            if not why:
+                self.pair(i, j, UndefinedError(f"the value came out as {values[i, j]}"))
+                why = self.cells[i, j]
+            self.undefined[i, j] = why  # type: ignore[index] (without it, the first reason was raised)
+            values[i, j] = np.nan
 
 
 class _Try:
@@ -127,31 +208,14 @@ class _Try:
             return error
 
 
-class _Row:
-    """All cells of one row; an UndefinedError stands where a cell has no value."""
+class _Pairs:
+    """All of a bundle of pairs; an UndefinedError stands where one has no value."""
 
-    def __init__(self, measure: Measure) -> None:
-        self.measure = measure
+    def __init__(self, pair: Callable[[Any, Any], float]) -> None:
+        self.pair = _Try(pair)
 
-    def __call__(self, a: Any, bs: Sequence[Any]) -> list[Any]:
-        return [self.cell(a, b) for b in bs]
-
-    def cell(self, a: Any, b: Any) -> Any:
-        for side in (a, b):
-            if isinstance(side, UndefinedError):
-                return side
-        value = _Try(self.measure.pair)(a, b)
-        if not isinstance(value, UndefinedError) and not math.isfinite(value):
-            return UndefinedError(f"the value came out as {value}")
-        return value
-
-
-def _sentence(measure: Measure, error: UndefinedError, row: tuple[Any, Any], column: tuple[Any, Any]) -> str:
-    """Say of which representation (where one could not be prepared), or of which pair, the error speaks."""
-    for label, prepared in (row, column):
-        if isinstance(prepared, UndefinedError):
-            return f"{measure} of '{named(label)}': {error}"
-    return f"{measure} of '{named(row[0])}' and '{named(column[0])}': {error}"
+    def __call__(self, pairs: list[tuple[Any, Any]]) -> list[Any]:
+        return [self.pair(a, b) for a, b in pairs]
 
 
 def named(label: Any) -> str:
@@ -192,6 +256,25 @@ def one_library(*sides: Mapping[Any, Array]) -> list[Mapping[Any, Array]]:
     return [{label: moved(x) for label, x in side.items()} for side in sides]
 
 
+def on_device(x: Any, device: Any) -> Any:
+    """As a torch tensor on that device; None leaves it as it is."""
+    if device is None:
+        return x
+    import torch
+
+    return torch.as_tensor(np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x).to(device)
+
+
+def cost_of(measure: Measure, xs: Mapping[Any, Array], ys: Mapping[Any, Array] | None = None) -> Cost | None:
+    """What `measure.table(xs, ys)` will take; None where the arrays cannot be compared anyhow."""
+    arrays = [*xs.values(), *(ys or {}).values()]
+    if not arrays or not all(hasattr(x, "shape") and len(x.shape) > 1 and math.prod(x.shape) for x in arrays):
+        return None
+    widths = [math.prod(x.shape[1:]) for x in arrays]
+    finest = max(4 if x.dtype.itemsize < 4 else 8 if "int" in str(x.dtype) else x.dtype.itemsize for x in arrays)
+    return measure.cost(arrays[0].shape[0], widths[: len(xs)], None if ys is None else widths[len(xs) :], finest)
+
+
 # -- the door --------------------------------------------------------------------------------------------------------------
 
 def enter(x: Array, *, least: int = 1, double: bool = False, constant: bool = False) -> Array:
@@ -200,31 +283,40 @@ def enter(x: Array, *, least: int = 1, double: bool = False, constant: bool = Fa
     Half precision becomes float32, integers float64; `double` asks for float64 throughout. UndefinedError where there are fewer than
     `least` samples, no feature, a NaN or an infinity, or (unless `constant` is allowed) all samples are alike.
     """
-    x = x if array_api_compat.is_torch_array(x) else np.asarray(x)
+    x, dtype = shaped(x, least)
+    xp = array_api_compat.array_namespace(x)
+    x = xp.astype(x, xp.float64 if double else dtype, copy=False)
+    if not bool(xp.all(xp.isfinite(x))):
+        raise not_finite(x)
+    if not constant and x.shape[0] > 1 and bool(xp.all(x[1:] == x[:1])):
+        raise UndefinedError(f"it is constant: all {x.shape[0]} samples have the same activations")
+    return x
+
+
+def shaped(x: Array, least: int) -> tuple[Array, Any]:
+    """The part of `enter` that looks at no number -> (x as (n, p), the precision to work in)."""
+    x = x if array_api_compat.is_torch_array(x) else np.asanyarray(x)
     xp = array_api_compat.array_namespace(x)
     if x.ndim < 2:
         raise UndefinedError(f"a representation is (samples, features); it has shape {tuple(x.shape)}" + (": use x[:, None] for one feature" if x.ndim else ""))
     x = x.detach() if hasattr(x, "detach") else x
     if not xp.isdtype(x.dtype, ("real floating", "integral", "bool")):
         raise UndefinedError(f"a representation holds real numbers; it has dtype {x.dtype}")
-    if not xp.isdtype(x.dtype, "real floating"):
-        x = xp.astype(x, xp.float64)
-    elif double or xp.finfo(x.dtype).bits < 32:
-        x = xp.astype(x, xp.float64 if double else xp.float32)
     n, p = x.shape[0], math.prod(x.shape[1:])
     if n < least:
         raise UndefinedError(f"at least {least} samples are needed; it has {n}")
     if p == 0:
         raise UndefinedError(f"it has no features (shape {tuple(x.shape)})")
-    x = xp.reshape(x, (n, p))
-    finite = xp.isfinite(x)
-    if not bool(xp.all(finite)):
-        bad = np.asarray(array_api_compat.to_device(~finite, "cpu"))
-        row, column = (int(i) for i in np.argwhere(bad)[0])
-        raise UndefinedError(f"it holds {int(bad.sum())} values that are NaN or infinite, the first at sample {row}, feature {column}")
-    if not constant and n > 1 and bool(xp.all(x[1:] == x[:1])):
-        raise UndefinedError(f"it is constant: all {n} samples have the same activations")
-    return x
+    dtype = xp.float64 if not xp.isdtype(x.dtype, "real floating") else xp.float32 if xp.finfo(x.dtype).bits < 32 else x.dtype
+    return xp.reshape(x, (n, p)), dtype
+
+
+def not_finite(x: Array) -> UndefinedError:
+    """What to raise for a representation with NaN or infinity in it: how many, and where the first is."""
+    xp = array_api_compat.array_namespace(x)
+    bad = np.asarray(array_api_compat.to_device(~xp.isfinite(x), "cpu"))
+    row, column = (int(i) for i in np.argwhere(bad)[0])
+    return UndefinedError(f"it holds {int(bad.sum())} values that are NaN or infinite, the first at sample {row}, feature {column}")
 
 
 def eps(x: Array) -> float:
@@ -263,6 +355,8 @@ def unit(v: Array, reason: str, floor: float = 0.0) -> Array:
 
 def reduced(x: Array) -> Array:
     """(n, p) with p > n -> (n, n) with the same inner products between samples: a rotation of the features."""
-    xp = array_api_compat.array_namespace(x)
-    return xp.linalg.qr(x.T, mode="reduced")[1].T if x.shape[1] > x.shape[0] else x
-
+    if x.shape[1] <= x.shape[0]:
+        return x
+    if array_api_compat.is_torch_array(x):
+        return array_api_compat.array_namespace(x).linalg.qr(x.T)[1].T
+    return np.linalg.qr(x.T, mode="r").T  # without the basis, which costs as much again

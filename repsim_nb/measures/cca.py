@@ -67,26 +67,85 @@ class CCA(Measure):
     def prepare(self, x: Array) -> Basis:
         """-> an orthonormal basis of the centred columns, at numerical rank or at the share of variance asked for."""
         x = enter(x, least=self.least)
-        xp, precision = array_api_compat.array_namespace(x), eps(x)
+        xp, n = array_api_compat.array_namespace(x), x.shape[0]
+        smallest = max(x.shape) * eps(x)  # singular values below this share of the first are rounding
         x = centred_unit(xp.astype(x, xp.float64))
-        u, s, _ = xp.linalg.svd(reduced(x), full_matrices=False)
-        rank = int(xp.sum(xp.astype(s > s[0] * max(x.shape) * precision, xp.int64)))
-        if self.variance is not None:
-            share = xp.cumulative_sum(s * s) / xp.sum(s * s)
-            rank = min(rank, 1 + int(xp.sum(xp.astype(share < self.variance - 1e-12, xp.int64))))
-        q = u[:, :rank]
-        return Basis(q, q.T @ x if self.summary == "projection_weighted" else None, x.shape[0])
+        q = self._by_gram(x, smallest)
+        if q is None:
+            u, s, _ = xp.linalg.svd(reduced(x), full_matrices=False)
+            q = u[:, : self._kept(s, smallest)]
+        return Basis(q, q.T @ x if self.summary == "projection_weighted" else None, n)
+
+    def _kept(self, s: Array, smallest: float) -> int:
+        """How many of the singular values s, largest first."""
+        xp = array_api_compat.array_namespace(s)
+        rank = int(xp.sum(xp.astype(s > s[0] * smallest, xp.int64)))
+        if self.variance is None:
+            return rank
+        share = xp.cumulative_sum(s * s) / xp.sum(s * s)
+        return min(rank, 1 + int(xp.sum(xp.astype(share < self.variance - 1e-12, xp.int64))))
+
+    def _by_gram(self, x: Array, smallest: float) -> Array | None:
+        """The basis from the eigenvectors of the smaller Gram matrix, twice as fast as from an SVD.
+
+        Squaring halves the digits: None where a singular value is too small to tell it from nothing this way.
+        """
+        xp, (n, p) = array_api_compat.array_namespace(x), x.shape
+        squares, vectors = xp.linalg.eigh(x.T @ x if p <= n else x @ x.T)
+        squares, vectors = xp.flip(squares), xp.flip(vectors, axis=1)
+        floor = 1e-10 * float(squares[0])
+        if smallest**2 * float(squares[0]) < floor and float(squares[-1]) < floor:
+            return None
+        s = xp.clip(squares, 0, None) ** 0.5
+        kept = self._kept(s, smallest)
+        if p > n:
+            return vectors[:, :kept]
+        q = x @ (vectors[:, :kept] / s[:kept])
+        return q @ (1.5 * xp.eye(kept, dtype=q.dtype, device=array_api_compat.device(q)) - 0.5 * (q.T @ q))  # orthonormal to the last digit again
 
     def pair(self, a: Basis, b: Basis) -> float:
         self._check_ranks(a, b)
+        if a is b:
+            return 1.0  # every direction is its own partner
         xp = array_api_compat.array_namespace(a.q)
-        if self.summary != "projection_weighted":
-            rho = xp.linalg.svdvals(a.q.T @ b.q)
-            return float(xp.mean(rho if self.summary == "mean" else rho * rho))
+        if self.summary == "mean":
+            return float(xp.mean(xp.linalg.svdvals(a.q.T @ b.q)))
+        if self.summary == "mean_squared":  # no decomposition: the squares of singular values sum to those of the entries
+            product = a.q.T @ b.q
+            return float(xp.sum(product * product)) / min(product.shape)
         first, second = (a, b) if self.weights == "x" else (b, a)
-        u, rho, _ = xp.linalg.svd(first.q.T @ second.q, full_matrices=self.normalise == "all")
-        alpha = xp.sum(xp.abs(u.T @ first.coordinates), axis=1)
+        u, rho, _ = self._directions(first, second)
+        return self._weighted(u, rho, first)
+
+    def both(self, a: Basis, b: Basis) -> tuple[float, float]:
+        unlike = self.normalise == "all" and a.q.shape[1] != b.q.shape[1]  # directions without a partner: as `pair` finds them
+        if self.summary != "projection_weighted" or a is b or unlike:
+            return super().both(a, b)
+        self._check_ranks(a, b)
+        u, rho, vt = self._directions(a, b)  # the same decomposition serves both orientations
+        by_a, by_b = self._weighted(u, rho, a), self._weighted(vt.T, rho, b)
+        return (by_a, by_b) if self.weights == "x" else (by_b, by_a)
+
+    def _directions(self, a: Basis, b: Basis) -> tuple[Array, Array, Array]:
+        xp = array_api_compat.array_namespace(a.q)
+        return xp.linalg.svd(a.q.T @ b.q, full_matrices=self.normalise == "all")
+
+    @staticmethod
+    def _weighted(directions: Array, rho: Array, side: Basis) -> float:
+        xp = array_api_compat.array_namespace(rho)
+        alpha = xp.sum(xp.abs(directions.T @ side.coordinates), axis=1)
         return float(xp.sum(alpha[: rho.shape[0]] * rho) / xp.sum(alpha))
+
+    def prepare_flops(self, n: int, p: int) -> float:
+        small = min(n, p)
+        return 8.0 * n * p * small + 40.0 * small**3
+
+    def pair_flops(self, n: int, p: int, q: int) -> float:
+        p, q = min(n, p), min(n, q)
+        return 4.0 * n * p * q + (80.0 if self.summary == "projection_weighted" else 30.0 if self.summary == "mean" else 0.0) * p * q * min(p, q)
+
+    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
+        return 8.0 * (n * min(n, p) + (min(n, p) * p if self.summary == "projection_weighted" else 0))
 
     def _check_ranks(self, a: Basis, b: Basis) -> None:
         ranks = a.q.shape[1], b.q.shape[1]

@@ -1,0 +1,105 @@
+"""What a table will take, said before it starts: time by what this machine multiplies in a second, memory by what is held at once."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import psutil
+from threadpoolctl import ThreadpoolController
+
+HELD = 2**29  # bytes of prepared matrices that a table may keep in memory where it can also do without
+MUCH_TIME, MUCH_MEMORY = 30.0, 2**30  # seconds and bytes that are worth a sentence
+
+
+class Cost(NamedTuple):
+    """What one table takes beside its inputs.
+
+    flops: counted as the multiplications and additions of matrix products (a decomposition counts more, as it is slower); NaN where a
+    measure does not say.  held: bytes that are kept until the table is done, which `scratch` moves to a disk.  working: bytes in use
+    at once besides, per worker.
+    """
+
+    flops: float
+    held: float
+    working: float = 0.0
+
+    def seconds(self, workers: int = 1) -> float:
+        """About how long it takes on this machine; NaN where that is not known."""
+        return self.flops / (rate() * workers)
+
+    def sentence(self, workers: int = 1, scratch: bool = False) -> str:
+        """Time and memory in words; empty where neither is much."""
+        seconds, memory = self.seconds(workers), (0 if scratch else self.held) + workers * self.working
+        parts = [f"about {_span(seconds)}"] if seconds > MUCH_TIME else []
+        parts += [f"{size(memory)} of memory"] if memory > MUCH_MEMORY else []
+        parts += [f"{size(self.held)} on disk"] if scratch and self.held > MUCH_MEMORY else []
+        return " and ".join(parts)
+
+    def check(self, workers: int, scratch: Path | None) -> None:
+        """MemoryError, or OSError for the disk, where there is no room for it."""
+        memory = (0 if scratch else self.held) + workers * self.working
+        free = psutil.virtual_memory().available
+        if memory > free:
+            kept = f", {size(self.held)} of them for what is prepared once and kept: scratch='a folder' keeps that on disk" if self.held > 0.5 * memory and not scratch else ""
+            raise MemoryError(f"this table takes {size(memory)} of memory, and {size(free)} are free{kept}. Fewer samples or fewer representations at a time take less")
+        if scratch and self.held > shutil.disk_usage(scratch).free:
+            raise OSError(f"this table keeps {size(self.held)} in {scratch}, where {size(shutil.disk_usage(scratch).free)} are free")
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def size(number: float) -> str:
+    """Bytes in words."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
+
+
+@functools.cache
+def rate() -> float:
+    """Floating-point operations a second of one core in float32 matrix products, measured once (a few milliseconds)."""
+    a = np.ones((384, 384), np.float32)
+    with ThreadpoolController().limit(limits=1, user_api="blas"):
+        a @ a
+        return 2 * 384**3 / min(_time(lambda: a @ a) for _ in range(3))
+
+
+def _time(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def keeper(scratch: Path | None) -> Iterator[Callable[[Any], Any]]:
+    """Yield `keep(prepared)`: the same value with its large arrays in files of a folder inside `scratch`, gone at the end; or as it is."""
+    if scratch is None:
+        yield lambda prepared: prepared
+        return
+    numbers = itertools.count()
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="repsim_nb-") as folder:
+        def keep(prepared: Any) -> Any:
+            if isinstance(prepared, (tuple, list)):
+                parts = [keep(part) for part in prepared]
+                return type(prepared)(*parts) if hasattr(prepared, "_fields") else type(prepared)(parts)
+            if not isinstance(prepared, np.ndarray) or prepared.nbytes < 2**20:
+                return prepared
+            path = Path(folder) / f"{next(numbers)}.npy"
+            np.save(path, prepared)
+            return np.load(path, mmap_mode="r")
+        yield keep
+
+
+def columns_within(number: float, rows: int, itemsize: int) -> int:
+    """How many columns keep `number` blocks of this many rows within 64 MB, and never so few that a product is slow."""
+    return max(64, math.floor(2**26 / (number * rows * itemsize)))

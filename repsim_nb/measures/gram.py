@@ -1,0 +1,436 @@
+"""The engine: inner products of sample-by-sample matrices, all pairs of K representations at once, by tiles or by features.
+
+A member of the Gram family compares two n × n matrices by the cosine between them, once each is brought to its standard form (centred,
+say). So a table is one product of K long rows with themselves. The rows are never written down: they are made tile by tile, the same
+tile of every representation at a time, multiplied, and dropped; memory is bounded by the tile, whatever n is. For linear kernels
+<XXᵀ, YYᵀ> = ‖XᵀY‖², which is cheaper where features are few: `cheaper_by_features` decides.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import array_api_compat
+import numpy as np
+
+from ..errors import UndefinedError
+from ..workers import Workers, arrived, departing
+from . import cost
+from .base import Array, eps, not_finite, shaped
+
+ROWS = 256  # samples on the short side of a tile
+Grid = Sequence[tuple[Any, float]]  # (where, how often it counts)
+
+
+class Source(Protocol):
+    """One representation's matrix in standard form, of which any piece can be asked for.
+
+    floor: a length below which nothing but rounding is left of it.
+    """
+
+    floor: float
+    dtype: Any
+
+    def grid(self, number: int) -> Grid:
+        """Which pieces make up the matrix, and how often each counts; small enough to stack those of `number` representations."""
+
+    def piece(self, where: Any) -> Array:
+        """One piece as numbers."""
+
+    def flat(self) -> Array:
+        """All of it as one vector."""
+
+
+class Features:
+    """A representation, checked in one pass and handed out by rows: centred (means summed in float64), scaled so that nothing overflows.
+
+    x may be memory-mapped: no more of it than some rows is in memory at a time, unless `hold` was called.
+    """
+
+    def __init__(self, x: Array, least: int) -> None:
+        self._x, self.dtype = shaped(x, least)
+        self.n, self.p = self._x.shape
+        self.xp = array_api_compat.array_namespace(self._x)
+        self._held: Array | None = None
+        self._sizes: Array | None = None
+        low, high, total = None, None, 0
+        for rows in self.blocks():
+            block = self._raw(rows)
+            ends = self.xp.min(block, axis=0), self.xp.max(block, axis=0)
+            if not bool(self.xp.all(self.xp.isfinite(ends[0]) & self.xp.isfinite(ends[1]))):
+                raise not_finite(self._x)
+            low, high = ends if low is None else (self.xp.minimum(low, ends[0]), self.xp.maximum(high, ends[1]))
+            total = total + self.xp.sum(block, axis=0, dtype=self.xp.float64)
+        if bool(self.xp.all(low == high)):
+            raise UndefinedError(f"it is constant: all {self.n} samples have the same activations")
+        mean = total / self.n
+        self._mean = self.xp.astype(mean, self.dtype)
+        self._rest = self.xp.astype(mean - self.xp.astype(self._mean, self.xp.float64), self.dtype)  # what the precision of the work cannot hold
+        self._scale = float(self.xp.max(self.xp.maximum(high - self._mean, self._mean - low)))
+        if not 0 < self._scale < math.inf:
+            raise UndefinedError("it is constant within the precision of its numbers" if self._scale == 0 else "its values are too far apart for their precision")
+
+    def blocks(self) -> list[slice]:
+        """Runs of rows of about a million numbers each."""
+        return stretches(self.n, 2**20 // self.p)
+
+    def _raw(self, rows: slice) -> Array:
+        return self.xp.astype(self._x[rows], self.dtype, copy=False)
+
+    def __getitem__(self, rows: slice) -> Array:
+        if self._held is not None:
+            return self._held[rows]
+        return ((self._raw(rows) - self._mean) - self._rest) / self._scale
+
+    def hold(self) -> None:
+        """Keep all rows as they are handed out: for inputs that are asked for often and fit into memory."""
+        if self._held is None:
+            self._held = self[slice(0, self.n)]
+
+    @property
+    def itemsize(self) -> int:
+        return self._mean.dtype.itemsize
+
+    @property
+    def sizes(self) -> Array:
+        """The squared length of every sample, (n,)."""
+        if self._sizes is None:
+            self._sizes = self.xp.concat([self.xp.vecdot(block, block) for block in map(self.__getitem__, self.blocks())])
+        return self._sizes
+
+    def gram(self, rows: slice, columns: slice) -> Array:
+        """Inner products of samples."""
+        some = self[rows]
+        return some @ (some if rows == columns else self[columns]).T  # the same array on both sides: half the work
+
+    def distances(self, rows: slice, columns: slice) -> Array:
+        """Squared distances of samples; exactly 0 of each to itself."""
+        squared = self.gram(rows, columns)
+        squared *= -2
+        squared += self.sizes[rows, None]
+        squared += self.sizes[None, columns]
+        squared = self.xp.clip(squared, 0, None)
+        return squared * off_diagonal(squared) if rows == columns else squared
+
+    def all_distances(self, number: int) -> Array | None:
+        """Squared distances of all samples (n, n), where as many matrices as there are representations may be kept at once; else None."""
+        if number * self.n**2 * self.itemsize > cost.HELD:
+            return None
+        return self.distances(slice(0, self.n), slice(0, self.n))
+
+    def part(self, rows: slice) -> Features:
+        """Some of the samples as a representation of their own, centred anew."""
+        block = self[rows]
+        mean = self.xp.mean(block, axis=0, dtype=self.xp.float64) if self.xp is np else self.xp.mean(self.xp.astype(block, self.xp.float64), axis=0)
+        part = object.__new__(Features)
+        part.xp, part.dtype, (part.n, part.p), part._sizes = self.xp, self.dtype, block.shape, None
+        part._mean, part._held = self._mean, block - self.xp.astype(mean, self.dtype)
+        return part
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**{k: v for k, v in vars(self).items() if k != "xp"}, "_x": departing(self._x)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _x=arrived(state["_x"]))
+        self.xp = array_api_compat.array_namespace(self._x)
+
+
+class Kernel:
+    """A symmetric n × n matrix of a representation's samples, made tile by tile in its standard form.
+
+    entry: from squared distances to the matrix, or None for inner products.  whole: all squared distances, where they are at hand; then
+    the matrix is kept instead of made again.  unbiased: U-centred, zero on the diagonal, so that <A, B> / (n (n - 3)) is Song et al.'s
+    unbiased HSIC (Székely, Rizzo 2014); else row and column means out.
+    floor: a length below which nothing but rounding is left of it.
+    """
+
+    def __init__(self, features: Features, entry: Callable[[Array], Array] | None = None, *, whole: Array | None = None, unbiased: bool = False) -> None:
+        self.features, self.entry, self.unbiased, n = features, entry, unbiased, features.n
+        self.n, self.dtype, self.floor = n, features.dtype, 0.0
+        self._whole = None if whole is None or entry is None else entry(whole)
+        if entry is None and not unbiased:  # centred features make a centred matrix
+            return
+        sums = self._row_sums() if entry else -_float(features.sizes)  # rows of a centred Gram matrix sum to 0, without its diagonal to minus that
+        means, xp = sums / (n - 2 if unbiased else n), features.xp
+        self._means = xp.astype(xp.asarray(means, device=array_api_compat.device(features.sizes)), features.dtype)
+        self._mean = float(sums.sum() / ((n - 1) * (n - 2) if unbiased else n * n))
+        self.floor = 8 * eps(self._means) * float(np.abs(sums).sum())
+
+    def _entries(self, rows: slice, columns: slice) -> Array:
+        """The matrix before it is centred."""
+        if self._whole is not None:
+            return self._whole[rows, columns]
+        return self.features.gram(rows, columns) if self.entry is None else self.entry(self.features.distances(rows, columns))
+
+    def _row_sums(self) -> np.ndarray:
+        sums, xp = np.zeros(self.n), self.features.xp
+        for (rows, columns), _ in self.grid(1):
+            tile = self._entries(rows, columns)
+            sums[rows] += _host(xp.sum(tile, axis=1, dtype=xp.float64))
+            if rows != columns:
+                sums[columns] += _host(xp.sum(tile, axis=0, dtype=xp.float64))
+        return sums
+
+    def piece(self, where: tuple[slice, slice]) -> Array:
+        rows, columns = where
+        tile = self._entries(rows, columns)
+        if self.entry is None and not self.unbiased:
+            return tile  # centred features are all that a linear kernel needs
+        tile = tile - self._means[rows, None]
+        tile -= self._means[None, columns] - self._mean
+        return tile * off_diagonal(tile) if self.unbiased and rows == columns else tile
+
+    def grid(self, number: int) -> Grid:
+        return tiles(self.n, number, self.features.itemsize)
+
+    def flat(self) -> Array:
+        everything = slice(0, self.n)
+        return self.features.xp.reshape(self.piece((everything, everything)), (-1,))
+
+
+class Batches:
+    """Matrices of consecutive batches, each by itself, side by side. A batch of m counts 1/(m - 3), so that a sum of products is Σ m · HSIC₁."""
+
+    def __init__(self, features: Features, size: int, kernel: Callable[[Features], Kernel]) -> None:
+        self.features, self.size, self.kernel = features, size, kernel
+        self.n, self.dtype = features.n, features.dtype
+        self.floor = 8 * eps(features.sizes) * float(_float(features.sizes).sum())
+
+    def batches(self) -> list[slice]:
+        """A last batch of fewer than 4 joins the one before."""
+        batches = stretches(self.n, self.size)
+        if len(batches) > 1 and self.n - batches[-1].start < 4:
+            batches[-2:] = [slice(batches[-2].start, self.n)]
+        return batches
+
+    def grid(self, number: int) -> Grid:
+        return [((batch, where), weight / (batch.stop - batch.start - 3)) for batch in self.batches() for where, weight in tiles(batch.stop - batch.start, number, self.features.itemsize)]
+
+    def piece(self, where: tuple[slice, tuple[slice, slice]]) -> Array:
+        batch, place = where
+        return self.kernel(self.features.part(batch)).piece(place)
+
+    def flat(self) -> Array:
+        parts = [(batch, self.kernel(self.features.part(batch)).flat()) for batch in self.batches()]
+        return self.features.xp.concat([part / (batch.stop - batch.start - 3) ** 0.5 for batch, part in parts])
+
+
+class Vector(NamedTuple):
+    """A matrix that was written down whole: each number that counts, once."""
+
+    values: Array
+    floor: float
+
+    @property
+    def dtype(self) -> Any:
+        return self.values.dtype
+
+    def grid(self, number: int) -> Grid:
+        return [(piece, 1.0) for piece in stretches(self.values.shape[0], cost.columns_within(number, 1, self.dtype.itemsize))]
+
+    def piece(self, where: slice) -> Array:
+        return self.values[where]
+
+    def flat(self) -> Array:
+        return self.values
+
+
+def median_distance(features: Features, whole: Array | None, *, diagonal: bool) -> float:
+    """The median of all squared distances between samples, each pair in both orders; `diagonal`: with those of each to itself, which are 0.
+
+    Exact. Without the whole matrix it is found in passes over its tiles: each narrows the bit patterns of the two middle numbers (which
+    sort as the numbers do, none being negative) by 16 bits, so float32 takes two passes.
+    """
+    n = features.n
+    many = n * n if diagonal else n * (n - 1)
+    ranks = [max(rank - n if diagonal else rank, -1) for rank in ((many - 1) // 2, many // 2)]  # among the others; -1 is on the diagonal
+    ranks = [rank // 2 for rank in ranks]  # each pair once
+    if whole is None:
+        return sum(_ranked(features, rank) if rank >= 0 else 0.0 for rank in ranks) / 2
+    values, (low, high) = _host(whole)[np.tri(n, k=-1, dtype=bool)], ranks
+    if high < 0:
+        return 0.0
+    values.partition(high)
+    return (float(values[high]) + (0.0 if low < 0 else float(values[high] if low == high else values[:high].max()))) / 2
+
+
+def _ranked(features: Features, rank: int) -> float:
+    """The number with this rank among the squared distances above the diagonal."""
+    kind = np.dtype(f"uint{8 * features.itemsize}")
+    found, fixed = 0, 0  # the leading bits that are known, and how many
+    while fixed < 8 * features.itemsize:
+        shift = 8 * features.itemsize - fixed - 16
+        counts = np.zeros(2**16, np.int64)
+        for (rows, columns), _ in tiles(features.n, 1, features.itemsize):
+            tile = _host(features.distances(rows, columns))
+            bits = (tile[np.tri(len(tile), k=-1, dtype=bool)] if rows == columns else np.ascontiguousarray(tile).reshape(-1)).view(kind)
+            if fixed:
+                bits = bits[bits >> kind.type(shift + 16) == kind.type(found)]
+            counts += np.bincount((bits >> kind.type(shift)).astype(np.int64) & 0xFFFF, minlength=2**16)
+        below = np.concatenate([[0], np.cumsum(counts)])
+        place = int(np.searchsorted(below, rank, side="right")) - 1
+        found, fixed, rank = found << 16 | place, fixed + 16, rank - int(below[place])
+    return float(np.array([found], kind).view(f"float{8 * features.itemsize}")[0])
+
+
+def stretches(n: int, step: int) -> list[slice]:
+    """0 to n in runs of `step`."""
+    return [slice(i, min(i + max(step, 1), n)) for i in range(0, n, max(step, 1))]
+
+
+def off_diagonal(square: Array) -> Array:
+    """Ones, and 0 on the diagonal."""
+    xp = array_api_compat.array_namespace(square)
+    return 1 - xp.eye(square.shape[0], dtype=square.dtype, device=array_api_compat.device(square))
+
+
+def _host(x: Array) -> np.ndarray:
+    return np.asarray(array_api_compat.to_device(x, "cpu"))
+
+
+# -- by tiles --------------------------------------------------------------------------------------------------------------
+
+def tiles(n: int, number: int, itemsize: int) -> Grid:
+    """The upper trapezoid of an n × n matrix: squares on the diagonal once, what lies right of them twice, for the part below."""
+    wide = cost.columns_within(number, ROWS, itemsize)
+    grid: list[tuple[Any, float]] = []
+    for rows in stretches(n, ROWS):
+        grid.append(((rows, rows), 1.0))
+        grid += [((rows, slice(i, min(i + wide, n))), 2.0) for i in range(rows.stop, n, wide)]
+    return grid
+
+
+class Products(NamedTuple):
+    """between: <a_i, b_j> (K, L).  left, right: <a_i, a_i> (K,), <b_j, b_j> (L,). All float64."""
+
+    between: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+
+
+def by_tiles(left: Sequence[Source], right: Sequence[Source] | None, grid: Grid, run: Workers, tick: Callable[[float], None]) -> Products:
+    """Inner products of all pairs (without `right`: of `left` with itself), summed over the grid. tick(share done)."""
+    total = _zeros(len(left), None if right is None else len(right))
+    done, bundles = 0, run.bundles(list(grid))
+    for part, bundle in zip(run(_Bundle(left, right), bundles), bundles, strict=True):
+        total = Products(*(a + b for a, b in zip(total, part, strict=True)))  # in the order of the grid, however many workers there are
+        done += len(bundle)
+        tick(done / len(grid))
+    return total
+
+
+class _Bundle:
+    """Some pieces of the grid, multiplied: pieces in the precision of the finest representation, their sum in float64."""
+
+    def __init__(self, left: Sequence[Source], right: Sequence[Source] | None) -> None:
+        self.left, self.right = left, right
+
+    def __call__(self, bundle: Grid) -> Products:
+        total = _zeros(len(self.left), None if self.right is None else len(self.right))
+        for where, weight in bundle:
+            stack = _stack([*self.left, *(self.right or ())], where)
+            if self.right is None:
+                between = _float(stack @ stack.T)
+                part = Products(between, between.diagonal(), between.diagonal())
+            else:
+                a, b = stack[: len(self.left)], stack[len(self.left) :]
+                part = Products(_float(a @ b.T), _lengths(a), _lengths(b))
+            total = Products(*(t + weight * v for t, v in zip(total, part, strict=True)))
+        return total
+
+
+def _zeros(rows: int, columns: int | None) -> Products:
+    columns = rows if columns is None else columns
+    return Products(np.zeros((rows, columns)), np.zeros(rows), np.zeros(columns))
+
+
+def _stack(sources: Sequence[Source], where: Any) -> Array:
+    """The same piece of every representation, one a row."""
+    stack = None
+    for i, source in enumerate(sources):
+        piece = source.piece(where)
+        if stack is None:
+            xp = array_api_compat.array_namespace(piece)
+            finest = functools.reduce(xp.result_type, {s.dtype for s in sources})
+            stack = xp.empty((len(sources), math.prod(piece.shape)), dtype=finest, device=array_api_compat.device(piece))
+        stack[i] = piece.reshape(-1)
+    return stack
+
+
+def _lengths(a: Array) -> np.ndarray:
+    xp = array_api_compat.array_namespace(a)
+    return np.array([float(xp.vecdot(row, row)) for row in a])
+
+
+def _float(a: Array) -> np.ndarray:
+    return _host(a).astype(float)
+
+
+# -- by features -----------------------------------------------------------------------------------------------------------
+
+def cheaper_by_features(n: int, left: Sequence[int], right: Sequence[int] | None) -> bool:
+    """Of the two ways to all inner products of linear kernels, is the one by features faster? Widths of both sides go in."""
+    return flops_by_features(n, left, right) < 1.4 * flops_by_tiles(n, left, right)  # tiles have more to do than their products
+
+
+def flops_by_features(n: int, left: Sequence[int], right: Sequence[int] | None) -> float:
+    if right is None:
+        return n * float(sum(left)) ** 2
+    return 2 * n * float(sum(left)) * sum(right) + n * float(sum(p * p for p in (*left, *right)))
+
+
+def flops_by_tiles(n: int, left: Sequence[int], right: Sequence[int] | None) -> float:
+    rows, columns = len(left), len(right or ())
+    return float(n) ** 2 * (sum(left) + sum(right or ()) + (rows * columns if right else rows * rows))
+
+
+def by_features(left: Sequence[Features], right: Sequence[Features] | None, run: Workers, tick: Callable[[float], None], *, unbiased: bool) -> Products:
+    """The same products as `by_tiles` of linear kernels, from ‖XᵀY‖². For U-centred kernels the diagonals are taken out afterwards."""
+    everything = [*left, *(right or ())]
+    groups = _groups([features.p for features in everything])
+    border = len(left) if right is not None else None
+    jobs = [(a, b) for i, a in enumerate(groups) for b in groups[i:] if _wanted(a, b, border)]
+    found = np.zeros((len(everything), len(everything)))
+    done, bundles = 0, [[job] for job in jobs]
+    for part, ((a, b),) in zip(run(_cross, [[everything[i] for i in a] for (a, b), in bundles], [None if a is b else [everything[i] for i in b] for (a, b), in bundles]), bundles, strict=True):
+        found[np.ix_(a, b)], found[np.ix_(b, a)] = part, part.T
+        done += 1
+        tick(done / len(jobs))
+    if unbiased:
+        n, sizes = everything[0].n, np.stack([_float(features.sizes) for features in everything])
+        totals = sizes.sum(axis=1)
+        found += np.outer(totals, totals) / ((n - 1) * (n - 2)) - sizes @ sizes.T * (1 + 2 / (n - 2))
+    own, rows = found.diagonal(), slice(0, len(left))
+    return Products(found, own, own) if right is None else Products(found[rows, len(left) :], own[rows], own[len(left) :])
+
+
+def _groups(widths: Sequence[int], most: int = 1024) -> list[list[int]]:
+    """Neighbours together, up to so many features: large enough for fast products, small enough to stop between two."""
+    groups: list[list[int]] = [[]]
+    for i, width in enumerate(widths):
+        if groups[-1] and sum(widths[j] for j in groups[-1]) + width > most:
+            groups.append([])
+        groups[-1].append(i)
+    return groups
+
+
+def _wanted(a: list[int], b: list[int], border: int | None) -> bool:
+    """Does this pair of groups hold anything of the table, or of its lengths?"""
+    return border is None or a is b or (a[0] < border and b[-1] >= border)
+
+
+def _cross(a: Sequence[Features], b: Sequence[Features] | None) -> np.ndarray:
+    """‖XᵀY‖² for X in a and Y in b (or in a): (len(a), len(b)), streamed over rows."""
+    xp, width = a[0].xp, sum(features.p for features in (*a, *(b or ())))
+    products = 0
+    for rows in stretches(a[0].n, 2**22 // width):
+        x = xp.concat([features[rows] for features in a], axis=1)
+        y = x if b is None else xp.concat([features[rows] for features in b], axis=1)
+        products = products + xp.astype(x.T @ y, xp.float64)
+    b = a if b is None else b
+    down, across = (np.cumsum([0] + [features.p for features in side]) for side in (a, b))
+    squares = products * products
+    return np.array([[float(xp.sum(squares[i:k, j:m])) for j, m in zip(across[:-1], across[1:], strict=True)] for i, k in zip(down[:-1], down[1:], strict=True)])

@@ -1,0 +1,99 @@
+"""Where work is done: threads of this process, one BLAS thread each; or whatever an executor reaches, other machines included."""
+
+from __future__ import annotations
+
+import functools
+import math
+import mmap
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Workers:
+    """`workers(f, items)` yields f(item) in the order of the items. number: how many work at once. apart: they share no memory with us.
+
+    An exception, ours or a worker's, takes back all that has not begun.
+    """
+
+    each: Callable[..., Iterable[Any]] = map
+    number: int = 1
+    apart: bool = False
+
+    def __call__(self, f: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
+        return iter(self.each(f, *([departing(item) for item in some] if self.apart else some for some in items)))
+
+    def bundles(self, items: list[Any], shared: int = 1) -> list[list[Any]]:
+        """Items in bundles, one a call: of `shared` where memory is shared, else few large ones, since each call carries its data along."""
+        size = math.ceil(len(items) / (4 * self.number)) if self.apart else max(shared, 1)
+        return [items[i : i + size] for i in range(0, len(items), size)]
+
+
+HERE = Workers()
+
+
+@contextmanager
+def workers(executor: Executor | None = None) -> Iterator[Workers]:
+    """The workers of an executor; without one, a thread a core. BLAS keeps to one thread in each, so that they do not fight."""
+    if executor is not None and not isinstance(executor, ThreadPoolExecutor):
+        yield Workers(lambda f, *items: executor.map(functools.partial(_alone, f), *items), getattr(executor, "_max_workers", None) or cores(), apart=True)
+        return
+    with ThreadpoolController().limit(limits=1, user_api="blas"):
+        if executor is not None:
+            yield Workers(executor.map, executor._max_workers)
+            return
+        pool = ThreadPoolExecutor(cores(), thread_name_prefix="repsim_nb")
+        try:
+            yield Workers(pool.map, cores())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _alone(f: Callable[..., Any], *items: Any) -> Any:
+    with ThreadpoolController().limit(limits=1, user_api="blas"):
+        return f(*map(arrived, items))
+
+
+# -- how arrays travel -----------------------------------------------------------------------------------------------------
+
+class Address(NamedTuple):
+    """A memory-mapped array as it travels: where its numbers lie, not the numbers."""
+
+    path: str
+    offset: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+
+
+def departing(x: Any) -> Any:
+    """A memory-mapped array (or a contiguous part of one) as its address, also inside lists and tuples; anything else as it is."""
+    if isinstance(x, (list, tuple)):
+        return _each(departing, x)
+    if not isinstance(x, np.memmap) or not x.filename or not x.flags.c_contiguous or x._mmap is None:
+        return x
+    start = x.offset - x.offset % mmap.ALLOCATIONGRANULARITY  # where the map begins in the file; a slice keeps its parent's offset
+    base = np.frombuffer(x._mmap, np.uint8).__array_interface__["data"][0]
+    return Address(os.fspath(x.filename), start + x.__array_interface__["data"][0] - base, x.dtype, x.shape)
+
+
+def arrived(x: Any) -> Any:
+    """What `departing` sent away, opened where it came to."""
+    if isinstance(x, Address):
+        return np.memmap(x.path, mode="r", dtype=x.dtype, shape=x.shape, offset=x.offset)
+    return _each(arrived, x) if isinstance(x, (list, tuple)) else x
+
+
+def _each(f: Callable[[Any], Any], x: Any) -> Any:
+    return type(x)(*map(f, x)) if hasattr(x, "_fields") else type(x)(map(f, x))
