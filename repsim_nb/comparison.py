@@ -179,8 +179,11 @@ def compare(
     ys = None if ys is None else {label: on_device(ys[label], device) for label in ys}
     index, columns = (_axis(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
     cells: dict[tuple[int, int], str] | None = {} if on_undefined == "mask" else None
-    with workers(executor) as run:
-        _say_cost(measure, xs, ys, run.number, scratch)
+    cost = cost_of(measure, xs, ys)
+    with workers(executor, cost.affordable(scratch) if cost else 1) as run:
+        sentence = cost.sentence(run.number, scratch is not None) if cost else ""
+        if sentence:
+            print(f"{measure}, {len(index)} × {len(columns)} representations: {sentence}", file=sys.stderr)
         with ticking(progress, str(measure), "step") as tick:
             values = measure.table(xs, ys, undefined=cells, run=run, tick=tick, scratch=scratch)
     undefined = {(index[i], columns[j]): why for (i, j), why in (cells or {}).items()}
@@ -192,17 +195,6 @@ def _folder(path: str | Path) -> Path:
     if not path.is_dir():
         raise ValueError(f"scratch is a folder that exists, on a disk with room; got {path}")
     return path
-
-
-def _say_cost(measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, number: int, scratch: Path | None) -> None:
-    """Where a table is much work, say so first; where there is no room for it, raise."""
-    cost = cost_of(measure, xs, ys)
-    if cost is None:
-        return
-    cost.check(number, scratch)
-    sentence = cost.sentence(number, scratch is not None)
-    if sentence:
-        print(f"{measure}, {len(xs)} × {len(xs if ys is None else ys)} representations: {sentence}", file=sys.stderr)
 
 
 def _check_keys(measure: Measure, labels: list[Any]) -> None:

@@ -45,8 +45,8 @@ HERE = Workers()
 
 
 @contextmanager
-def workers(executor: Executor | None = None) -> Iterator[Workers]:
-    """The workers of an executor; without one, a thread a core. BLAS keeps to one thread in each, so that they do not fight."""
+def workers(executor: Executor | None = None, at_most: int = 2**16) -> Iterator[Workers]:
+    """The workers of an executor; without one, a thread a core (`at_most` so many). BLAS keeps to one thread in each, so that they do not fight."""
     if executor is not None and not isinstance(executor, ThreadPoolExecutor):
         yield Workers(lambda f, *items: executor.map(functools.partial(_alone, f), *items), getattr(executor, "_max_workers", None) or cores(), apart=True)
         return
@@ -54,11 +54,12 @@ def workers(executor: Executor | None = None) -> Iterator[Workers]:
         if executor is not None:
             yield Workers(executor.map, executor._max_workers)
             return
-        pool = ThreadPoolExecutor(cores(), thread_name_prefix="repsim_nb")
+        number = min(cores(), at_most)
+        pool = ThreadPoolExecutor(number, thread_name_prefix="repsim_nb")
         try:
-            yield Workers(pool.map, cores())
+            yield Workers(pool.map, number)
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)  # whoever stops gets the prompt back at once; a piece that runs ends unseen
 
 
 def _alone(f: Callable[..., Any], *items: Any) -> Any:

@@ -155,7 +155,7 @@ def test_serial_threads_and_processes_agree(three, name):
 @pytest.mark.parametrize("name", ["cka", "rsa", "procrustes", "pwcca"])
 def test_progress_is_told_and_can_stop(three, name, capsys):
     told = []
-    rs.compare(name, three, {"z": three["a"]}, progress=lambda done, total: told.append((done, total)))
+    rs.compare(name, three, {"z": three["a"]}, on_undefined="mask", progress=lambda done, total: told.append((done, total)))
     assert told[-1][0] == told[-1][1] and [done for done, _ in told] == sorted(done for done, _ in told) and len({total for _, total in told}) == 1 and len(told) > 4
 
     def stop(done, total):
@@ -163,8 +163,8 @@ def test_progress_is_told_and_can_stop(three, name, capsys):
             raise Stopped
 
     with pytest.raises(Stopped):
-        rs.compare(name, three, progress=stop)
-    rs.compare(name, three, progress=True)
+        rs.compare(name, three, on_undefined="mask", progress=stop)
+    rs.compare(name, three, on_undefined="mask", progress=True)
     assert str(rs.measures.get(name)) in capsys.readouterr().err
 
 

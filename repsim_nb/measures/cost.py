@@ -45,15 +45,15 @@ class Cost(NamedTuple):
         parts += [f"{size(self.held)} on disk"] if scratch and self.held > MUCH_MEMORY else []
         return " and ".join(parts)
 
-    def check(self, workers: int, scratch: Path | None) -> None:
-        """MemoryError, or OSError for the disk, where there is no room for it."""
-        memory = (0 if scratch else self.held) + workers * self.working
-        free = psutil.virtual_memory().available
-        if memory > free:
-            kept = f", {size(self.held)} of them for what is prepared once and kept: scratch='a folder' keeps that on disk" if self.held > 0.5 * memory and not scratch else ""
-            raise MemoryError(f"this table takes {size(memory)} of memory, and {size(free)} are free{kept}. Fewer samples or fewer representations at a time take less")
+    def affordable(self, scratch: Path | None) -> int:
+        """How many workers there is memory for. MemoryError where there is not even room for one, OSError where the disk has none."""
+        held, free = 0 if scratch else self.held, psutil.virtual_memory().available
+        if held + self.working > free:
+            kept = f", {size(self.held)} of them for what is prepared once and kept: scratch='a folder' keeps that on disk" if not scratch and self.working < free else ""
+            raise MemoryError(f"this table takes {size(held + self.working)} of memory, and {size(free)} are free{kept}. Fewer samples or fewer representations at a time take less")
         if scratch and self.held > shutil.disk_usage(scratch).free:
             raise OSError(f"this table keeps {size(self.held)} in {scratch}, where {size(shutil.disk_usage(scratch).free)} are free")
+        return max(1, int((free - held) // max(self.working, 1)))
 
 
 def _span(seconds: float) -> str:

@@ -248,10 +248,13 @@ class RSA(_Cosine):
             rows = _unit_rows(rows, "its row of the similarity matrix is constant", centre=self.second == "row_pearson")
             return xp.reshape(rows, (-1,)) / n**0.5
         vector = matrix[xp.asarray(np.tri(n, k=0 if self.diagonal else -1, dtype=bool), device=array_api_compat.device(x))]  # each pair once
+        largest = float(xp.max(xp.abs(vector)))
+        rounding = 8 * eps(vector) * (1.0 if self.first in ("correlation", "cosine") else largest)
+        if self.second != "cosine" and float(xp.max(vector)) - float(xp.min(vector)) <= rounding:  # ranks of rounding look like ranks
+            raise UndefinedError("all pairs of samples are equally alike")
         if self.second == "spearman":
             ranks = average_ranks(np.asarray(array_api_compat.to_device(vector, "cpu")))
             vector = xp.astype(xp.asarray(ranks, device=array_api_compat.device(x)), vector.dtype)
-        largest = float(xp.max(xp.abs(vector)))
         vector = vector - xp.mean(vector) if self.second != "cosine" else vector
         return unit(vector, "all pairs of samples are equally alike", 8 * eps(vector) * largest)
 
@@ -262,7 +265,7 @@ class RSA(_Cosine):
         number, pairs = len(ps) + len(qs or ()), n * n if self.second.startswith("row") else n * n / 2
         sorting = 60.0 * pairs * math.log2(n) if self.second == "spearman" else 0.0
         flops = 2.0 * n * n * (sum(ps) + sum(qs or ())) + number * (20 * n * n + sorting) + 2 * pairs * len(ps) * len(ps if qs is None else qs)
-        return cost.Cost(flops, number * pairs * itemsize, n * n * (3 * itemsize + 24) + 2**26)
+        return cost.Cost(flops, number * pairs * itemsize, n * n * (3 * itemsize + (24 if sorting else 0)) + 2**26)
 
     def _matrix(self, x: Array) -> Array:
         xp = array_api_compat.array_namespace(x)

@@ -1,0 +1,271 @@
+"""The engine behind tables: every way to the same numbers, bounded in memory, spread over workers, honest about what it will take."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+import repsim_nb as rs
+from repsim_nb.errors import Stopped
+from repsim_nb.measures import CKA, RSA, DistanceCorrelation, UndefinedError, cost, gram
+from repsim_nb.measures.rsm import average_ranks
+from repsim_nb.workers import Address, arrived, departing, workers
+
+GRAM = {
+    "linear": CKA(), "debiased": CKA(debiased=True), "batches": CKA(batch_size=40), "rbf": CKA(kernel="rbf"), "rbf debiased": CKA(kernel="rbf", debiased=True, median="off_diagonal"),
+    "distances": DistanceCorrelation(), "distances debiased": DistanceCorrelation(debiased=True), "distances root": DistanceCorrelation(squared=False), "rsa": RSA(), "rsa rows": RSA(second="row_cosine"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def some(rng):
+    base = rng.normal(size=(150, 12))
+    return {f"r{k}": base @ rng.normal(size=(12, 5 + 3 * k)) + 0.5 * rng.normal(size=(150, 5 + 3 * k)) + 3 for k in range(5)}
+
+
+def tiny_tiles(monkeypatch):
+    """So small that 150 samples make many tiles, and nothing may be kept whole."""
+    monkeypatch.setattr(gram, "ROWS", 32)
+    monkeypatch.setattr(cost, "HELD", 0)
+    monkeypatch.setattr(cost, "columns_within", lambda *_: 50)
+
+
+# -- every way to the same numbers -----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", GRAM)
+@pytest.mark.parametrize("ways", ["tiles", "features", "kept"])
+def test_tiles_features_and_kept_matrices_agree_with_pairs(some, monkeypatch, name, ways):
+    measure = GRAM[name]
+    prepared = {label: measure.prepare(x) for label, x in some.items()}
+    direct = np.array([[measure.pair(a, b) for b in prepared.values()] for a in prepared.values()])
+    monkeypatch.setattr(gram, "cheaper_by_features", lambda *_: ways == "features")
+    if ways == "tiles":
+        tiny_tiles(monkeypatch)
+    assert np.allclose(measure.table(some), direct, rtol=0, atol=1e-10)
+    labels = list(some)
+    rows, columns = {k: some[k] for k in labels[:2]}, {k: some[k] for k in labels[1:]}
+    assert np.allclose(measure.table(rows, columns), direct[:2, 1:], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", GRAM)
+def test_tiles_in_float32_are_near_float64(some, monkeypatch, name):
+    exact = GRAM[name].table(some)
+    tiny_tiles(monkeypatch)
+    single = GRAM[name].table({label: x.astype(np.float32) for label, x in some.items()})
+    assert np.abs(single - exact).max() < (2e-4 if name.startswith("rsa") else 3e-6)  # near ties change ranks
+
+
+def test_features_are_chosen_where_they_are_few_and_tiles_where_samples_are():
+    assert gram.cheaper_by_features(50_000, [256] * 24, None) and gram.cheaper_by_features(20_000, [64] * 24, None)
+    assert not gram.cheaper_by_features(2000, [768] * 24, None) and not gram.cheaper_by_features(2000, [768] * 13, [768] * 13)
+    assert gram.cheaper_by_features(2000, [64], [64]) and not gram.cheaper_by_features(100, [5000], [5000])
+
+
+@pytest.mark.parametrize("n", [7, 8, 40, 41])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_the_median_distance_is_exact_in_passes_too(rng, monkeypatch, n, dtype, diagonal):
+    x = rng.normal(size=(n, 3)).astype(dtype)
+    x[: n // 3] = x[0]  # ties at zero
+    features = gram.Features(x, 3)
+    whole = features.all_distances(1)
+    expected = np.median(whole if diagonal else whole[~np.eye(n, dtype=bool)])
+    assert gram.median_distance(features, whole, diagonal=diagonal) == pytest.approx(expected, rel=1e-6)
+    monkeypatch.setattr(gram, "ROWS", 16)
+    monkeypatch.setattr(cost, "columns_within", lambda *_: 16)
+    assert gram.median_distance(features, None, diagonal=diagonal) == pytest.approx(expected, rel=1e-5)
+
+
+def test_ranks_are_those_of_scipy(rng):
+    from scipy.stats import rankdata
+
+    for values in (rng.normal(size=1000), rng.integers(0, 9, size=1000) / 2, np.zeros(5), np.array([3.0])):
+        assert np.array_equal(average_ranks(values), rankdata(values))
+
+
+def test_precisions_may_be_mixed_in_one_table(some):
+    mixed = {label: x.astype(np.float32) if k % 2 else x for k, (label, x) in enumerate(some.items())}
+    for name in GRAM:
+        assert np.allclose(GRAM[name].table(mixed), GRAM[name].table(some), atol=2e-4)
+
+
+def test_one_bad_representation_spoils_only_its_own_cells(some):
+    some["flat"], some["holed"] = np.ones((150, 4)), np.where(np.arange(600).reshape(150, 4) == 77, np.nan, some["r0"][:, :4])
+    some["equal"] = np.eye(150)  # all samples equally far: nothing is left of its U-centred matrix
+    for name in ("debiased", "rbf", "distances debiased", "rsa"):
+        reasons = {}
+        table = GRAM[name].table(some, undefined=reasons)
+        bad = [5, 6] + ([7] if name != "rbf" else [])
+        good = [i for i in range(8) if i not in bad]
+        assert np.isfinite(table[np.ix_(good, good)]).all() and np.isnan(table[bad]).all() and np.isnan(table[:, bad]).all()
+        assert "'flat'" in reasons[0, 5] and "constant" in reasons[5, 0] and "'holed'" in reasons[6, 1] and "sample 19, feature 1" in reasons[1, 6]
+        assert len(reasons) == np.isnan(table).sum()
+    with pytest.raises(UndefinedError, match="'equal': all samples are equally far"):
+        CKA(debiased=True).table({"r0": some["r0"], "equal": some["equal"]})
+
+
+def test_torch_tensors_take_the_same_ways(some, monkeypatch):
+    tiny_tiles(monkeypatch)
+    for name in GRAM:
+        expected = GRAM[name].table(some)
+        assert np.allclose(GRAM[name].table({label: torch.tensor(x) for label, x in some.items()}), expected, rtol=0, atol=1e-10)
+    c = rs.compare("cka_debiased", some, device="cpu")
+    assert np.allclose(c.values, CKA(debiased=True).table(some), atol=1e-12)
+
+
+# -- bounded in memory -----------------------------------------------------------------------------------------------------
+
+BOUNDED = """
+import resource, sys, numpy as np
+import repsim_nb as rs
+from repsim_nb.measures import cost, gram
+by_features, measure, folder = sys.argv[1] == "features", sys.argv[2], sys.argv[3]
+gram.cheaper_by_features = lambda *_: by_features
+rs.compare(measure, {"a": np.random.default_rng(0).normal(size=(64, 4)).astype("f4")})
+x = {str(k): np.load(f"{folder}/{k}.npy", mmap_mode="r") for k in range(3)}
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+values = rs.compare(measure, x).values.to_numpy()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, values[0, 1])
+"""
+
+
+@pytest.mark.parametrize("ways, measure", [("tiles", "cka"), ("tiles", "cka_debiased"), ("features", "cka_debiased"), ("tiles", "cka_rbf"), ("tiles", "distance_correlation")])
+def test_memory_is_bounded_by_the_tile(tmp_path, rng, ways, measure):
+    """10,000 samples: one n × n matrix in float32 would be 400 MB, three of them 1.2 GB."""
+    base = rng.normal(size=(10_000, 8)).astype(np.float32)
+    for k in range(3):
+        np.save(tmp_path / f"{k}.npy", base + 0.5 * rng.normal(size=base.shape).astype(np.float32))
+    done = subprocess.run([sys.executable, "-c", BOUNDED, ways, measure, str(tmp_path)], capture_output=True, text=True, check=True)
+    megabytes, value = map(float, done.stdout.split())
+    assert megabytes < 400 and 0.3 < value < 1
+
+
+def test_a_table_that_cannot_fit_says_so_before_it_starts(tmp_path):
+    def many(n, number):
+        return {str(k): np.broadcast_to(np.float32(1), (n, 8)) for k in range(number)}
+
+    start = time.monotonic()
+    with pytest.raises(MemoryError, match=r"this table takes \d+\.\d GB of memory, and .* are free, .* prepared once and kept: scratch='a folder'"):
+        rs.compare(RSA(second="pearson"), many(20_000, 3000))
+    with pytest.raises(MemoryError, match="are free. Fewer samples"):  # not even one of them fits
+        rs.compare("rsa", many(1_000_000, 3), scratch=tmp_path)
+    with pytest.raises(OSError, match=r"keeps 16000\.0 GB in .*, where .* are free"):
+        rs.compare(RSA(second="pearson"), many(20_000, 20_000), scratch=tmp_path)
+    assert time.monotonic() - start < 10
+    with pytest.raises(ValueError, match="scratch is a folder that exists"):
+        rs.compare("rsa", {"a": np.eye(5)}, scratch=tmp_path / "nowhere")
+
+
+def test_much_time_or_memory_is_announced(some, monkeypatch, capsys):
+    rs.compare("cka", some)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(cost, "MUCH_TIME", 0)
+    rs.compare("rsa", some)
+    assert "RSA, 5 × 5 representations: about 0 s" in capsys.readouterr().err
+    monkeypatch.setattr(cost, "MUCH_MEMORY", 0)
+    rs.compare("procrustes", some)
+    assert "of memory" in capsys.readouterr().err
+
+
+def test_costs_grow_as_the_theory_says():
+    for name, n_power in (("cka", 1), ("cka_rbf", 2), ("rsa", 2), ("procrustes", 1), ("pwcca", 1)):
+        one, two = (rs.measures.get(name).cost(n, [64] * 6) for n in (20_000, 40_000))
+        assert 2**n_power * 0.7 < two.flops / one.flops < 2**n_power * 1.4, name
+    assert CKA().cost(50_000, [256] * 24).held == 0 and RSA().cost(1000, [8] * 4, itemsize=8).held == 4 * 8 * 1000**2 / 2
+    assert 0.2 < CKA().cost(2000, [64, 64]).seconds() / CKA().cost(4000, [64, 64]).seconds(2) < 2
+
+
+@pytest.mark.parametrize("name", ["rsa", "rsa_cosine", "procrustes", "pwcca", "cka_rbf"])
+def test_scratch_holds_what_is_prepared_and_is_left_empty(tmp_path, rng, name, monkeypatch):
+    x = {str(k): rng.normal(size=(700, 30 + 210 * (name != "pwcca"))) for k in range(3)}
+    seen = []
+    real = np.save
+    monkeypatch.setattr(np, "save", lambda path, value: (seen.append(value.nbytes), real(path, value))[1])
+    kept = rs.compare(name, x, scratch=tmp_path)
+    assert np.array_equal(kept.values, rs.compare(name, x).values) and list(tmp_path.iterdir()) == []
+    assert len(seen) == (3 if name in ("rsa", "rsa_cosine", "procrustes") else 0), "what is small, or made by tiles, is not written"
+
+    def stop(done, total):
+        if done == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        rs.compare(name, x, scratch=tmp_path, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- spread over workers ---------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", GRAM)
+def test_the_number_of_workers_changes_no_digit(some, monkeypatch, name):
+    tiny_tiles(monkeypatch)
+    tables = []
+    for number in (1, 3):
+        with ThreadPoolExecutor(number) as executor:
+            tables.append(rs.compare(GRAM[name], some, executor=executor).values.to_numpy())
+    assert np.array_equal(*tables) and np.array_equal(tables[0], rs.compare(GRAM[name], some).values)
+
+
+@pytest.mark.parametrize("name", ["cka_debiased", "cka_rbf", "rsa", "svcca"])
+def test_other_processes_give_the_same(some, tmp_path, name):
+    mapped = {}
+    for label, x in some.items():
+        np.save(tmp_path / f"{label}.npy", x)
+        mapped[label] = np.load(tmp_path / f"{label}.npy", mmap_mode="r")
+    serial = rs.compare(name, some)
+    with ProcessPoolExecutor(2) as executor:
+        for given in (some, mapped):
+            spread = rs.compare(name, given, executor=executor)
+            assert np.allclose(spread.values, serial.values, rtol=0, atol=1e-12)
+
+
+def test_dask_gives_the_same(some):
+    import distributed
+
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster, distributed.Client(cluster) as client:
+        for name in ("cka", "rsa", "procrustes"):
+            spread = rs.compare(name, some, executor=client.get_executor())
+            assert np.allclose(spread.values, rs.compare(name, some).values, rtol=0, atol=1e-12)
+
+
+def test_a_memory_mapped_array_travels_as_its_address(tmp_path, rng):
+    np.save(tmp_path / "x.npy", rng.normal(size=(3000, 40)))
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for part in (x, x[100:200], x[2999:], x.reshape(3000, 8, 5)):
+        assert isinstance(departing(part), Address) and np.array_equal(arrived(departing(part)), part) and arrived(departing(part)).shape == part.shape
+    for other in (x[:, 3:], np.array(x), x.T, "text", None, 3):
+        assert departing(other) is other
+    features = gram.Features(x, 3)
+    assert len(pickle.dumps(features)) < 5000
+    again = pickle.loads(pickle.dumps(features))
+    assert np.array_equal(again[slice(5, 9)], features[slice(5, 9)])
+
+
+def test_workers_keep_blas_to_one_thread_and_give_it_back():
+    from threadpoolctl import threadpool_info
+
+    def threads():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = threads()
+    with workers() as run:
+        assert set(threads()) == {1} and run.number == len(os.sched_getaffinity(0)) and list(run(abs, [-1, -2])) == [1, 2]
+    assert threads() == before
+
+
+def test_ctrl_c_returns_at_once(rng):
+    x = {str(k): rng.normal(size=(3000, 600)) for k in range(40)}
+    timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
+    start = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        rs.compare("procrustes", x)
+    assert time.monotonic() - start < 4
