@@ -1,5 +1,9 @@
 """Measures by their short names. If you are not sure: "cka_debiased" when samples are few, and always a second, different one beside it."""
 
+from collections.abc import Mapping
+
+import pandas as pd
+
 from ..errors import DegenerateComparisonError, UndefinedError, unknown
 from .alignment import NBS, Procrustes
 from .base import Measure, cost_of, named, on_device, same_samples
@@ -42,8 +46,19 @@ def short_name(measure: Measure) -> str:
     return next((name for name, known in ALL.items() if known == measure), str(measure))
 
 
+def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
+    """What each measure says of itself, a row a short name: kind, range, what leaves it unchanged, whether it is symmetric and a metric."""
+    def facts(measure: Measure) -> dict[str, object]:
+        low, high = measure.range
+        return {
+            "of": measure.of, "kind": measure.kind, "range": f"{low:g} to {high:.3g}", "unchanged by": ", ".join(sorted(measure.invariant_to)) or "nothing",
+            "symmetric": measure.symmetric, "metric": measure.is_metric, "samples needed": measure.least, "class": str(measure),
+        }  # fmt: skip
+    return pd.DataFrame({name: facts(measure) for name, measure in table.items()}).T.rename_axis("measure")
+
+
 __all__ = [
     "ALL", "CCA", "CKA", "DistanceCorrelation", "FUNCTIONAL", "JSD", "NBS", "REPRESENTATIONAL", "RSA",
     "DegenerateComparisonError", "Disagreement", "Measure", "OutputRank", "Procrustes", "UndefinedError",
-    "cost_of", "first_order", "get", "named", "on_device", "same_samples", "short_name",
+    "cost_of", "describe", "first_order", "get", "named", "on_device", "same_samples", "short_name",
 ]  # fmt: skip
