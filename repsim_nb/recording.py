@@ -74,7 +74,7 @@ def record(
     pool: "flatten" keeps everything; "mean" averages over space or tokens; "first", "last" take one token; or a function of the tensor.
     step: the step of training, for checkpoints of one network.  batch_size: rows a pass; of a network that treats samples apart, results do not depend on it beyond rounding.
     device: where to run; None is where the model is.  progress: a bar, or a function(done, total) that may raise to stop.
-    Errors: ValueError for an unknown layer (with the nearest), one that never ran or ran twice, one without a sample axis.
+    Errors: ValueError for an unknown layer (with the nearest), one that never ran or ran twice, one without a sample axis, or one that mixes samples.
     """
     models = [load_model(m) for m in (model if isinstance(model, (list, tuple)) else [model])]
     if not models:
@@ -185,10 +185,24 @@ class _Run:
         if problems:
             some = "; ".join(f"'{layer}' {why}" for layer, why in list(problems.items())[:3])
             warnings.warn(f"{len(problems)} layers of '{self.model.name}' are left out: {some}", stacklevel=5)
+        if len(batch) > 1:
+            self._check_apart(batch, {layer: values for layer, values in found.items() if layer not in problems})
         twins = set()  # layers that return the very output, untouched: it is recorded once
         if not self.by_name and OUTPUT in found:
             twins = {name for name, out in outs.items() if name != OUTPUT and out is outs[OUTPUT] and np.array_equal(found[name], found[OUTPUT])}
         return {layer: values for layer, values in found.items() if layer not in problems and layer not in twins}, places
+
+    def _check_apart(self, batch: Any, found: Mapping[str, np.ndarray]) -> None:
+        """A sample alone must give what it gives beside another; else values would hang on the batch size."""
+        def compare(layer: str, out: Any) -> None:
+            alone = self._pooled(_tensor(out), 1)[0]
+            beside = found[layer][0]
+            if alone.shape == beside.shape and not np.allclose(alone, beside, rtol=1e-2, atol=1e-3 * max(float(np.abs(beside).max()), 1e-6)):
+                raise ValueError(f"layer '{layer}' of '{self.model.name}' mixes samples: the first sample gives other activations when a second one stands beside it, so they "
+                                 f"would depend on batch_size. Does it take the samples along another axis (torch's attention needs batch_first=True)?")
+
+        with capture(self.model.module, list(found), compare), evaluating(self.model.module, self.device) as place:
+            forward(self.model.module, self.model.preprocess(batch[:1]), place)
 
     def _into_store(self, store: Store, layers: dict[str, np.ndarray], places: dict[str, int], origin: dict[str, str], tick: Callable[[int], None]) -> None:
         writers = {

@@ -206,3 +206,16 @@ def test_bad_requests_teach(mnist):
         rs.record("zoo:mnist-cnn-0", np.zeros((0, 28, 28), np.uint8))
     with pytest.raises(ValueError, match="pool is one of"):
         rs.record("zoo:mnist-cnn-0", mnist, pool=3)
+
+
+def test_a_network_that_mixes_samples_is_refused(rng):
+    def encoder(batch_first):
+        torch.manual_seed(0)
+        return torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=batch_first), 1, enable_nested_tensor=False)
+
+    tokens = rng.normal(size=(6, 5, 8)).astype(np.float32)
+    with pytest.raises(ValueError, match="mixes samples: .* depend on batch_size. .* batch_first=True"):
+        rs.record(rs.load_model(encoder(False), name="t"), tokens, layers="output", progress=False)
+    x = rs.record(rs.load_model(encoder(True), name="t"), tokens, layers="output", progress=False)
+    y = rs.record(rs.load_model(encoder(True), name="t"), tokens, layers="output", batch_size=2, progress=False)
+    assert np.allclose(x["output"], y["output"], atol=1e-5)

@@ -136,7 +136,7 @@ def test_an_interrupted_recording_is_invisible_and_goes_on(tmp_path, mnist, reco
     handle = model.module.register_forward_hook(lambda _m, inputs, _o: seen.append(len(inputs[0])))
     x = rs.record(model, mnist, into=tmp_path, batch_size=32, progress=False)
     handle.remove()
-    assert seen == [2, 32, 32, 32, 8], "two samples for the shapes, then only the rows that were missing"
+    assert seen == [2, 1, 32, 32, 32, 8], "two samples for the shapes, one alone to see that it says the same, then only the rows that were missing"
     direct = rs.record(model, mnist, batch_size=32, progress=False)
     assert all(np.array_equal(x[key], direct[key]) for key in direct)
 
