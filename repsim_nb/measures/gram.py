@@ -124,7 +124,7 @@ class Features:
     def part(self, rows: slice) -> Features:
         """Some of the samples as a representation of their own, centred anew."""
         block = self[rows]
-        mean = self.xp.mean(block, axis=0, dtype=self.xp.float64) if self.xp is np else self.xp.mean(self.xp.astype(block, self.xp.float64), axis=0)
+        mean = self.xp.sum(block, axis=0, dtype=self.xp.float64) / block.shape[0]
         part = object.__new__(Features)
         part.xp, part.dtype, (part.n, part.p), part._sizes = self.xp, self.dtype, block.shape, None
         part._mean, part._held = self._mean, block - self.xp.astype(mean, self.dtype)
