@@ -1,4 +1,4 @@
-"""The rows, as data: which work, of which size, whose adapters, what was aimed at, and what bounds it where that was not reached."""
+"""The rows, as data: which work, of which size, whose adapters, what was aimed at."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Case:
 
     inputs(size) -> what both sides get: {"xs": {label: array}, "ys": the same or absent} or, of networks, {"a", "b", "pictures", "batch"}.
     size and fast: the arguments of inputs, in earnest and for a quick look.  targets: peer -> how many times faster we want to be.
-    tolerance: how far from a comparable peer's values ours may be.  bound: what bounds it, where a target was not reached.
+    tolerance: how far from a comparable peer's values ours may be.
     """
 
     name: str
@@ -37,7 +37,6 @@ class Case:
     peers: tuple[str, ...]
     targets: Mapping[str, float] = field(default_factory=dict)
     tolerance: float = 1e-5
-    bound: str = ""
 
     def ours(self, given: Mapping[str, Any], measure: Measure | None = None) -> np.ndarray:
         """Our side, as a user would write it."""
@@ -45,7 +44,9 @@ class Case:
         if self.kind != "networks":
             return rs.compare(measure, given["xs"], given.get("ys")).values.to_numpy()
         x = given["pictures"]
-        recorded = [rs.record(rs.load_model(given[side], name=side), x, data.LAYERS, batch_size=given["batch"], progress=False) for side in "ab"]
+        recorded = [
+            rs.record(rs.load_model(given[side], name=side), x, data.LAYERS, batch_size=given["batch"], progress=False) for side in "ab"
+        ]
         return rs.compare(dataclasses.replace(measure, batch_size=given["batch"]), *recorded).values.to_numpy()
 
     def fresh(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -84,42 +85,214 @@ def sized(count: int, n: int, p: int) -> dict[str, int]:
 
 
 FAST = sized(4, 60, 12)
+CKA_PEERS = ("pytorch-cka", "ultimate-anatome", "ckatorch", "thingsvision")
 CASES = [
-    Case("cka", "cka", "Linear CKA, all pairs of 24 × (2000, 768)", CKA(), "cka", all_pairs, sized(24, 2000, 768), FAST,
-         ("pytorch-cka", "ultimate-anatome", "ckatorch", "thingsvision"), {"pytorch-cka": 6}),
-    Case("cka_debiased", "cka", "Debiased linear CKA, all pairs of 24 × (2000, 768)", CKA(debiased=True), "cka_debiased", all_pairs, sized(24, 2000, 768), FAST,
-         ("pytorch-cka", "ultimate-anatome", "ckatorch", "thingsvision"), {"pytorch-cka": 5}),
-    Case("cka_thin", "thin", "Linear CKA, p ≪ n: all pairs of 24 × (20000, 64)", CKA(), "cka", all_pairs, sized(24, 20000, 64), sized(4, 200, 4),
-         ("pytorch-cka", "ultimate-anatome", "ckatorch", "thingsvision")),
-    Case("cka_thin_debiased", "thin", "Debiased linear CKA, p ≪ n: all pairs of 24 × (20000, 64)", CKA(debiased=True), "cka_debiased", all_pairs,
-         sized(24, 20000, 64), sized(4, 200, 4), ("pytorch-cka", "ultimate-anatome", "ckatorch", "thingsvision")),
-    Case("zoo", "real", "Linear CKA of real activations: all layers of three CNNs, 15 × (1000, 10 to 3136)", CKA(), "cka", zoo, {"n": 1000}, {"n": 40},
-         ("pytorch-cka", "ultimate-anatome", "ckatorch", "thingsvision")),
-    Case("zoo_debiased", "real", "Debiased linear CKA of the same real activations", CKA(debiased=True), "cka_debiased", zoo, {"n": 1000}, {"n": 40},
-         ("pytorch-cka", "ultimate-anatome", "ckatorch", "thingsvision")),
-    Case("grid", "grid", "Linear CKA, a 13 × 13 grid, (2000, 768)", CKA(), "cka", grid, {"rows": 13, "columns": 13, "n": 2000, "p": 768},
-         {"rows": 3, "columns": 2, "n": 60, "p": 12}, ("pytorch-cka", "ultimate-anatome", "ckatorch", "thingsvision"), {"pytorch-cka": 2.5}),
-    Case("grid_debiased", "grid", "Debiased linear CKA, a 13 × 13 grid, (2000, 768)", CKA(debiased=True), "cka_debiased", grid,
-         {"rows": 13, "columns": 13, "n": 2000, "p": 768}, {"rows": 3, "columns": 2, "n": 60, "p": 12}, ("pytorch-cka",), {"pytorch-cka": 2.5}),
-    *(Case(f"networks_{build}", "minibatch", f"Minibatch CKA of two 12-layer {build.upper()}s, 2,000 inputs in batches of 250, forward passes included",
-           CKA(batch_size=250), "networks", networks, {"build": build, "n": 2000, "batch": 250, "width": width},
-           {"build": build, "n": 40, "batch": 20, "width": 16}, ("forward passes alone", "pytorch-cka", "cka-pytorch", "torch-cka", "ckatorch"), tolerance=1e-3)
-      for build, width in (("mlp", 512), ("cnn", 16))),
-    Case("cka_rbf", "rbf", "RBF CKA, all pairs of 6 × (2000, 768)", CKA(kernel="rbf"), "cka_rbf", all_pairs, sized(6, 2000, 768), FAST,
-         ("ckatorch", "thingsvision"), {"ckatorch": 15}, tolerance=1e-4),
-    Case("procrustes", "procrustes", "Procrustes, n > p: all pairs of 12 × (2000, 256)", rs.measures.get("procrustes"), "procrustes", all_pairs,
-         sized(12, 2000, 256), FAST, ("ultimate-anatome",), {"ultimate-anatome": 1}, tolerance=1e-4),
-    Case("procrustes_wide", "procrustes", "Procrustes, n < p: all pairs of 12 × (256, 2000)", rs.measures.get("procrustes"), "procrustes", all_pairs,
-         sized(12, 256, 2000), sized(4, 12, 60), ("ultimate-anatome",), {"ultimate-anatome": 20}, tolerance=1e-4),
-    Case("procrustes_wider", "procrustes", "Procrustes, n ≪ p: all pairs of 12 × (256, 8000)", rs.measures.get("procrustes"), "procrustes", all_pairs,
-         sized(12, 256, 8000), sized(4, 12, 90), ("ultimate-anatome",), {"ultimate-anatome": 20}, tolerance=1e-4),
-    Case("svcca", "cca", "SVCCA, all pairs of 6 × (2000, 256)", CCA(variance=0.99), "svcca", all_pairs, sized(6, 2000, 256), FAST,
-         ("ultimate-anatome",), {"ultimate-anatome": 4}),
-    Case("pwcca", "cca", "PWCCA, all ordered pairs of 6 × (2000, 256)", CCA(summary="projection_weighted"), "pwcca", all_pairs, sized(6, 2000, 256), FAST,
-         ("ultimate-anatome",), {"ultimate-anatome": 2}, tolerance=1e-4),
-    Case("rsa", "rsa", "RSA, correlation then Spearman: all pairs of 12 × (1000, 512)", RSA(), "rsa", all_pairs, sized(12, 1000, 512), FAST,
-         ("rsatoolbox", "mne-rsa", "thingsvision"), {"rsatoolbox": 4, "mne-rsa": 14}),
-    Case("rsa_pearson", "rsa", "RSA, correlation then Pearson: all pairs of 12 × (1000, 512)", RSA(second="pearson"), "rsa_pearson", all_pairs,
-         sized(12, 1000, 512), FAST, ("rsatoolbox", "mne-rsa", "thingsvision")),
+    Case(
+        name="cka",
+        part="cka",
+        title="Linear CKA, all pairs of 24 × (2000, 768)",
+        measure=CKA(),
+        kind="cka",
+        inputs=all_pairs,
+        size=sized(24, 2000, 768),
+        fast=FAST,
+        peers=CKA_PEERS,
+        targets={"pytorch-cka": 6},
+    ),
+    Case(
+        name="cka_debiased",
+        part="cka",
+        title="Debiased linear CKA, all pairs of 24 × (2000, 768)",
+        measure=CKA(debiased=True),
+        kind="cka_debiased",
+        inputs=all_pairs,
+        size=sized(24, 2000, 768),
+        fast=FAST,
+        peers=CKA_PEERS,
+        targets={"pytorch-cka": 5},
+    ),
+    Case(
+        name="cka_thin",
+        part="thin",
+        title="Linear CKA, p ≪ n: all pairs of 24 × (20000, 64)",
+        measure=CKA(),
+        kind="cka",
+        inputs=all_pairs,
+        size=sized(24, 20000, 64),
+        fast=sized(4, 200, 4),
+        peers=CKA_PEERS,
+    ),
+    Case(
+        name="cka_thin_debiased",
+        part="thin",
+        title="Debiased linear CKA, p ≪ n: all pairs of 24 × (20000, 64)",
+        measure=CKA(debiased=True),
+        kind="cka_debiased",
+        inputs=all_pairs,
+        size=sized(24, 20000, 64),
+        fast=sized(4, 200, 4),
+        peers=CKA_PEERS,
+    ),
+    Case(
+        name="zoo",
+        part="real",
+        title="Linear CKA of real activations: all layers of three CNNs, 15 × (1000, 10 to 3136)",
+        measure=CKA(),
+        kind="cka",
+        inputs=zoo,
+        size={"n": 1000},
+        fast={"n": 40},
+        peers=CKA_PEERS,
+    ),
+    Case(
+        name="zoo_debiased",
+        part="real",
+        title="Debiased linear CKA of the same real activations",
+        measure=CKA(debiased=True),
+        kind="cka_debiased",
+        inputs=zoo,
+        size={"n": 1000},
+        fast={"n": 40},
+        peers=CKA_PEERS,
+    ),
+    Case(
+        name="grid",
+        part="grid",
+        title="Linear CKA, a 13 × 13 grid, (2000, 768)",
+        measure=CKA(),
+        kind="cka",
+        inputs=grid,
+        size={"rows": 13, "columns": 13, "n": 2000, "p": 768},
+        fast={"rows": 3, "columns": 2, "n": 60, "p": 12},
+        peers=CKA_PEERS,
+        targets={"pytorch-cka": 2.5},
+    ),
+    Case(
+        name="grid_debiased",
+        part="grid",
+        title="Debiased linear CKA, a 13 × 13 grid, (2000, 768)",
+        measure=CKA(debiased=True),
+        kind="cka_debiased",
+        inputs=grid,
+        size={"rows": 13, "columns": 13, "n": 2000, "p": 768},
+        fast={"rows": 3, "columns": 2, "n": 60, "p": 12},
+        peers=("pytorch-cka",),
+        targets={"pytorch-cka": 2.5},
+    ),
+    *(
+        Case(
+            name=f"networks_{build}",
+            part="minibatch",
+            title=f"Minibatch CKA of two 12-layer {build.upper()}s, 2,000 inputs in batches of 250, forward passes included",
+            measure=CKA(batch_size=250),
+            kind="networks",
+            inputs=networks,
+            size={"build": build, "n": 2000, "batch": 250, "width": width},
+            fast={"build": build, "n": 40, "batch": 20, "width": 16},
+            peers=("forward passes alone", "pytorch-cka", "cka-pytorch", "torch-cka", "ckatorch"),
+            tolerance=1e-3,
+        )
+        for build, width in (("mlp", 512), ("cnn", 8))
+    ),
+    Case(
+        name="cka_rbf",
+        part="rbf",
+        title="RBF CKA, all pairs of 6 × (2000, 768)",
+        measure=CKA(kernel="rbf"),
+        kind="cka_rbf",
+        inputs=all_pairs,
+        size=sized(6, 2000, 768),
+        fast=FAST,
+        peers=("ckatorch", "thingsvision"),
+        targets={"ckatorch": 15},
+        tolerance=1e-4,
+    ),
+    Case(
+        name="procrustes",
+        part="procrustes",
+        title="Procrustes, n > p: all pairs of 12 × (2000, 256)",
+        measure=rs.measures.get("procrustes"),
+        kind="procrustes",
+        inputs=all_pairs,
+        size=sized(12, 2000, 256),
+        fast=FAST,
+        peers=("ultimate-anatome",),
+        targets={"ultimate-anatome": 1},
+        tolerance=1e-4,
+    ),
+    Case(
+        name="procrustes_wide",
+        part="procrustes",
+        title="Procrustes, n < p: all pairs of 12 × (256, 2000)",
+        measure=rs.measures.get("procrustes"),
+        kind="procrustes",
+        inputs=all_pairs,
+        size=sized(12, 256, 2000),
+        fast=sized(4, 12, 60),
+        peers=("ultimate-anatome",),
+        targets={"ultimate-anatome": 20},
+        tolerance=1e-4,
+    ),
+    Case(
+        name="procrustes_wider",
+        part="procrustes",
+        title="Procrustes, n ≪ p: all pairs of 12 × (256, 4000)",
+        measure=rs.measures.get("procrustes"),
+        kind="procrustes",
+        inputs=all_pairs,
+        size=sized(12, 256, 4000),
+        fast=sized(4, 12, 90),
+        peers=("ultimate-anatome",),
+        targets={"ultimate-anatome": 20},
+        tolerance=1e-4,
+    ),
+    Case(
+        name="svcca",
+        part="cca",
+        title="SVCCA, all pairs of 6 × (2000, 256)",
+        measure=CCA(variance=0.99),
+        kind="svcca",
+        inputs=all_pairs,
+        size=sized(6, 2000, 256),
+        fast=FAST,
+        peers=("ultimate-anatome",),
+        targets={"ultimate-anatome": 4},
+    ),
+    Case(
+        name="pwcca",
+        part="cca",
+        title="PWCCA, all ordered pairs of 6 × (2000, 256)",
+        measure=CCA(summary="projection_weighted"),
+        kind="pwcca",
+        inputs=all_pairs,
+        size=sized(6, 2000, 256),
+        fast=FAST,
+        peers=("ultimate-anatome",),
+        targets={"ultimate-anatome": 2},
+        tolerance=1e-4,
+    ),
+    Case(
+        name="rsa",
+        part="rsa",
+        title="RSA, correlation then Spearman: all pairs of 12 × (1000, 512)",
+        measure=RSA(),
+        kind="rsa",
+        inputs=all_pairs,
+        size=sized(12, 1000, 512),
+        fast=FAST,
+        peers=("rsatoolbox", "mne-rsa", "thingsvision"),
+        targets={"rsatoolbox": 4, "mne-rsa": 14},
+    ),
+    Case(
+        name="rsa_pearson",
+        part="rsa",
+        title="RSA, correlation then Pearson: all pairs of 12 × (1000, 512)",
+        measure=RSA(second="pearson"),
+        kind="rsa_pearson",
+        inputs=all_pairs,
+        size=sized(12, 1000, 512),
+        fast=FAST,
+        peers=("rsatoolbox", "mne-rsa", "thingsvision"),
+    ),
 ]
 BY_NAME = {case.name: case for case in CASES}

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -54,7 +54,7 @@ class Peak:
 class Own:
     """While open, samples the memory that is this process's own (anonymous), without pages of mapped files, which the system may drop at will."""
 
-    def __enter__(self) -> Own:
+    def __enter__(self) -> Self:
         self.before = self.peak_seen = self._read()
         self.done = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)
@@ -69,7 +69,7 @@ class Own:
     def _read() -> int:
         return Peak._read("RssAnon") or 0
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.done.set()
         self.thread.join()
 
@@ -78,11 +78,14 @@ class Own:
         return self.peak_seen - self.before
 
 
-def bound_memory(share: float = 0.8) -> None:
-    """Let this process fail with an error of its own, rather than the machine, when it wants more than there is."""
+def bound_memory(share: float = 0.6) -> None:
+    """Let this process fail with an error of its own, rather than the machine, when it wants more than a share of all memory."""
     if sys.platform == "linux":
-        available = int(next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable")).split()[1]) * 1024
-        resource.setrlimit(resource.RLIMIT_DATA, (int(available * share),) * 2)
+        resource.setrlimit(resource.RLIMIT_DATA, (int(all_memory() * share),) * 2)
+
+
+def all_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 class Side:
@@ -160,7 +163,9 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float, int | None]:
     return result, time.perf_counter() - start, peak.read()
 
 
-def over_pairs(pair: Callable[[Any, Any], float], xs: list[Any], ys: list[Any] | None, symmetric: bool, limit: float) -> tuple[np.ndarray, float, int, int]:
+def over_pairs(
+    pair: Callable[[Any, Any], float], xs: list[Any], ys: list[Any] | None, symmetric: bool, limit: float
+) -> tuple[np.ndarray, float, int, int]:
     """A pairwise function over a table -> (values, NaN where not done; seconds for the whole table; pairs done; pairs in all).
 
     Each pair once, without the diagonal where there is one. A table that would take longer than `limit` is measured on as many pairs as

@@ -83,6 +83,7 @@ def true_minibatch(a: nn.Module, b: nn.Module, layer: str, x: torch.Tensor, batc
 
 # -- values ----------------------------------------------------------------------------------------------------------------
 
+
 @defect("pytorch-cka", "float32 features are not centred: a mean offset destroys the value, and a clamp to [0, 1] hides it")
 def _not_centred() -> str:
     from cka import cka_from_features
@@ -119,7 +120,10 @@ def _debiased_self() -> str:
     return f"CKA(X, X) = {got:.3g}"
 
 
-@defect("ultimate-anatome", "SVCCA's cut is taken of the singular values, not of their squares, and before centring: a mean offset makes it drop most components")
+@defect(
+    "ultimate-anatome",
+    "SVCCA's cut is taken of the singular values, not of their squares, and before centring: a mean offset makes it drop most components",
+)
 def _svcca_cut() -> str:
     from anatome.similarity import _svd_reduction
 
@@ -131,7 +135,10 @@ def _svcca_cut() -> str:
     return f"{kept} components kept, where {true} hold 99 % of the variance, at a mean offset of 10"
 
 
-@defect("ultimate-anatome", "the second of its PWCCA functions, not the one used by default, takes its weights from the uncentred side and does not project the activations")
+@defect(
+    "ultimate-anatome",
+    "the second of its PWCCA functions, not the one used by default, takes its weights from the uncentred side and does not project the activations",
+)
 def _pwcca_weights() -> str:
     from anatome.similarity import _pwcca_distance2
 
@@ -182,6 +189,7 @@ def _epsilon() -> str:
 
 # -- networks --------------------------------------------------------------------------------------------------------------
 
+
 def _self_and_true(run: Callable[[nn.Module, nn.Module, torch.Tensor], float]) -> tuple[float, float]:
     x = inputs(256)
     got = run(network(0, inplace=True), network(1, inplace=True), x)
@@ -218,7 +226,11 @@ def _torch_cka(a: nn.Module, b: nn.Module, images: Any, layer: str = "0") -> flo
 def _cka_pytorch(a: nn.Module, b: nn.Module, images: Any, layer: str = "0") -> float:
     from cka_pytorch import CKACalculator
 
-    return float(CKACalculator(a, b, model1_layers=[layer], model2_layers=[layer], verbose=False).calculate_cka_matrix(images, num_epochs=1, epsilon=0.0)[0, 0])
+    return float(
+        CKACalculator(a, b, model1_layers=[layer], model2_layers=[layer], verbose=False).calculate_cka_matrix(
+            images, num_epochs=1, epsilon=0.0
+        )[0, 0]
+    )
 
 
 def _pytorch_cka(a: nn.Module, b: nn.Module, images: Any, layer: str = "0") -> float:
@@ -232,8 +244,12 @@ def _last_batch(run: Callable[..., float]) -> str:
     moved = []
     for seed in range(1, 6):
         x = torch.cat([inputs(256), inputs(4, seed)])
-        moved.append((abs(run(network(0), network(1), loader(x, 64)) - run(network(0), network(1), loader(x[:256], 64))),
-                      abs(true_minibatch(network(0), network(1), "0", x, 64) - true_minibatch(network(0), network(1), "0", x[:256], 64))))
+        moved.append(
+            (
+                abs(run(network(0), network(1), loader(x, 64)) - run(network(0), network(1), loader(x[:256], 64))),
+                abs(true_minibatch(network(0), network(1), "0", x, 64) - true_minibatch(network(0), network(1), "0", x[:256], 64)),
+            )
+        )
     theirs, ours = max(moved)
     assert theirs > 0.03 and theirs > 3 * ours, f"moves by {theirs:.4f} at most, ours by {ours:.4f}"
     return f"4 more samples move the value by {theirs:.3f} (ours by {ours:.3f})"
@@ -281,7 +297,10 @@ def _tiny_cka_pytorch() -> str:
     return _tiny_batch(_cka_pytorch)
 
 
-@defect("torch-cka", "a shuffled loader gives each side other samples: the CKA of a network with itself is about 0, without a warning that says so")
+@defect(
+    "torch-cka",
+    "a shuffled loader gives each side other samples: the CKA of a network with itself is about 0, without a warning that says so",
+)
 def _shuffled() -> str:
     torch.manual_seed(0)
     model = network(0)
@@ -343,7 +362,11 @@ def _ckatorch(x: torch.Tensor, layer: str) -> float:
     from ckatorch import CKA as CKATorch
     from torch.utils.data import DataLoader, TensorDataset
 
-    return float(CKATorch(Tapped(0), Tapped(1), layers=[layer], first_name="a", second_name="b")(DataLoader(TensorDataset(x), batch_size=64), epochs=1)[0, 0])
+    return float(
+        CKATorch(Tapped(0), Tapped(1), layers=[layer], first_name="a", second_name="b")(
+            DataLoader(TensorDataset(x), batch_size=64), epochs=1
+        )[0, 0]
+    )
 
 
 @defect("ckatorch", "only the last batch counts")

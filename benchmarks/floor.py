@@ -70,11 +70,16 @@ def measure(*, fast: bool, out: Path) -> list[dict[str, Any]]:
     rows = []
     for which, size in (("gram", {"count": 24, "n": 2000, "p": 768}), ("features", {"count": 24, "n": 20000, "p": 64})):
         size = {"count": 4, "n": 300, "p": 8} if fast else size
-        sides = {"floor": clock.Side(_floor_side, which, size), **{name: clock.Side(_ours_side, name, size) for name in ("cka", "cka_debiased")}}
+        sides = {
+            "floor": clock.Side(_floor_side, which, size),
+            **{name: clock.Side(_ours_side, name, size) for name in ("cka", "cka_debiased")},
+        }
         errors = [reply["error"] for side in sides.values() if "error" in (reply := side.answer(600))]
         if errors:
             raise RuntimeError(f"the floor could not be measured: {errors[0]}")
-        rows.append({"which": which, "size": size, "rows": clock.in_turn(sides, rounds=5, limit=600, say=lambda line: print(line, flush=True))})
+        rows.append(
+            {"which": which, "size": size, "rows": clock.in_turn(sides, rounds=5, limit=600, say=lambda line: print(line, flush=True))}
+        )
         for side in sides.values():
             side.close()
     return rows

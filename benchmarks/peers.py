@@ -60,6 +60,7 @@ def missing(peer: str) -> str | None:
 
 def stand_in() -> None:
     """Put the missing names in place. Called before a peer is imported; does nothing twice."""
+
     def empty(name: str, **names: Any) -> None:
         if name not in sys.modules and find_spec_or_none(name) is None:
             module = types.ModuleType(name)
@@ -90,6 +91,7 @@ def find_spec_or_none(name: str) -> Any:
 
 
 # -- adapters --------------------------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True)
 class Adapter:
@@ -125,7 +127,13 @@ def adapter(peer: str, kind: str, **facts: Any) -> Callable[[Callable[[], Callab
     return keep
 
 
-@adapter("pytorch-cka", "cka", by="table", comparable=False, note="has the debiased estimator only, so its values are compared in the debiased rows")
+@adapter(
+    "pytorch-cka",
+    "cka",
+    by="table",
+    comparable=False,
+    note="has the debiased estimator only, so its values are compared in the debiased rows",
+)
 @adapter("pytorch-cka", "cka_debiased", by="table")
 def _pytorch_cka():
     from cka import cka_from_features
@@ -170,7 +178,12 @@ def _thingsvision_debiased():
     return _things(kernel="linear", unbiased=True)
 
 
-@adapter("thingsvision", "cka_rbf", same_as=CKA(kernel="rbf", median="off_diagonal"), note="median without the diagonal; compared with ours set the same")
+@adapter(
+    "thingsvision",
+    "cka_rbf",
+    same_as=CKA(kernel="rbf", median="off_diagonal"),
+    note="median without the diagonal; compared with ours set the same",
+)
 def _thingsvision_rbf():
     return _things(kernel="rbf", sigma=None)
 
@@ -196,19 +209,28 @@ def _anatome_procrustes():
     return lambda x, y: 2 * float(orthogonal_procrustes_distance(x, y))
 
 
-@adapter("ultimate-anatome", "svcca", comparable=False, note="another cut: 99 % of the sum of the singular values, before centring, not of the variance")
+@adapter(
+    "ultimate-anatome",
+    "svcca",
+    comparable=False,
+    note="another cut: 99 % of the sum of the singular values, before centring, not of the variance",
+)
 def _anatome_svcca():
     from anatome.similarity import svcca_distance
 
     return lambda x, y: 1 - float(svcca_distance(x, y, accept_rate=0.99, backend="svd"))
 
 
-@adapter("ultimate-anatome", "pwcca", note="as it is: TypeError, torch.linalg.qr no longer has the argument `input`; the name was mended to measure it")
+@adapter(
+    "ultimate-anatome",
+    "pwcca",
+    note="as it is: TypeError, torch.linalg.qr no longer has the argument `input`; the name was mended to measure it",
+)
 def _anatome_pwcca():
     from anatome.similarity import pwcca_distance_choose_best_layer_matrix
 
     qr = torch.linalg.qr
-    torch.linalg.qr = lambda A=None, *, input=None: qr(A if input is None else input)  # noqa: N803, A002
+    torch.linalg.qr = lambda A=None, *, input=None: qr(A if input is None else input)
     return lambda x, y: 1 - float(pwcca_distance_choose_best_layer_matrix(x, y, backend="svd", use_layer_matrix="x"))
 
 
@@ -282,6 +304,7 @@ def _things_pearson():
 
 # -- two networks, forward passes included -----------------------------------------------------------------------------------
 
+
 def loader(pictures: torch.Tensor, batch: int, **options: Any) -> DataLoader:
     return DataLoader(TensorDataset(pictures, torch.zeros(len(pictures))), batch_size=batch, **options)
 
@@ -306,19 +329,24 @@ def _torch_cka_networks():
     return run
 
 
-@adapter("cka-pytorch", "networks", by="networks", note="adds 1e-4 under the root of the denominator")
+@adapter("cka-pytorch", "networks", by="networks", note="as it is, adds 1e-4 under the root of the denominator; set to 0 here, so that values can be compared")
 def _cka_pytorch_networks():
     from cka_pytorch import CKACalculator
 
     def run(a, b, x, batch):
         made = CKACalculator(a, b, model1_layers=LAYERS, model2_layers=LAYERS, hook_recursive=False, verbose=False)
-        return made.calculate_cka_matrix(loader(x, batch), num_epochs=1).double().numpy()
+        return made.calculate_cka_matrix(loader(x, batch), num_epochs=1, epsilon=0.0).double().numpy()
 
     return run
 
 
-@adapter("ckatorch", "networks", by="networks", comparable=False,
-         note="reads (1, n, p) only: on a layer's own (n, p) it raises IndexError, so a tap adds the axis; and only the last batch counts")
+@adapter(
+    "ckatorch",
+    "networks",
+    by="networks",
+    comparable=False,
+    note="reads (1, n, p) only: on a layer's own (n, p) it raises IndexError, so a tap adds the axis; and only the last batch counts",
+)
 def _ckatorch_networks():
     from ckatorch import CKA as CKATorch
 
@@ -330,11 +358,13 @@ def _ckatorch_networks():
     return run
 
 
-@adapter("forward passes alone", "networks", by="networks", comparable=False, note="what no package can avoid: both networks over all inputs")
+@adapter(
+    "forward passes alone", "networks", by="networks", comparable=False, note="what no package can avoid: both networks over all inputs"
+)
 def _forward():
     def run(a, b, x, batch):
         with torch.inference_mode():
-            for (part, _) in loader(x, batch):
+            for part, _ in loader(x, batch):
                 a(part), b(part)
 
     return run

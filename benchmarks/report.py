@@ -24,19 +24,23 @@ def written(results: dict[str, Any]) -> str:
 
 # -- how things are said ---------------------------------------------------------------------------------------------------
 
+
 def _seconds(s: float) -> str:
     return "–" if math.isnan(s) else f"{s:.0f}" if s >= 100 else f"{s:.3g}"
 
 
 def _times(ratio: float) -> str:
-    return "–" if math.isnan(ratio) else f"{ratio:.0f} ×" if ratio >= 20 else f"{ratio:.2g} ×" if ratio >= 9.95 else f"{ratio:.1f} ×" if ratio >= 1.95 else f"{ratio:.2f} ×"
+    if math.isnan(ratio):
+        return "–"
+    digits = 0 if ratio >= 9.95 else 1 if ratio >= 1.95 else 2
+    return f"{ratio:.{digits}f} ×"
 
 
 def _mega(size: float | None) -> str:
     return "–" if size is None else f"{size / 1e6:,.0f}"
 
 
-NUMBERS = {"seconds", "ratio", "difference", "MB", "target", "reached", "Gflop", "Gflop/s", "ours / floor", "inputs, MB", "own, MB", "all, MB"}
+NUMBERS = set("seconds|ratio|difference|MB|target|reached|Gflop|Gflop/s|ours / floor|inputs, MB|own, MB|all, MB".split("|"))  # to the right
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -46,6 +50,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 # -- the pieces ------------------------------------------------------------------------------------------------------------
 
+
 def _head(parts: dict[str, Any]) -> str:
     machines: dict[str, tuple[dict[str, Any], list[str]]] = {}
     for name, part in parts.items():
@@ -54,7 +59,9 @@ def _head(parts: dict[str, Any]) -> str:
     for at, names in machines.values():
         libraries = ", ".join(f"{k} {v}" for k, v in at["libraries"].items())
         which = f" ({', '.join(names)})" if len(machines) > 1 else ""
-        said.append(f"- Machine{which}: {at['cpu']}, {at['cores']} cores, {at['system']}; Python {at['python']}, {libraries}; BLAS of NumPy: {at['blas']}.")
+        said.append(
+            f"- Machine{which}: {at['cpu']}, {at['cores']} cores, {at['memory'] / 2**30:.0f} GiB, {at['system']}; Python {at['python']}, {libraries}; BLAS of NumPy: {at['blas']}."
+        )
     took = sum(part["took"] for part in parts.values()) / 60
     return f"""# Speed, memory and values beside other packages
 
@@ -63,6 +70,7 @@ def _head(parts: dict[str, Any]) -> str:
 {chr(10).join(said)}
 - Peers: {", ".join(f"{name} {v}" for name, (v, _) in PEERS.items())}.
 - Each side has a process of its own with its inputs in memory; all are bound to one core and one thread, and are called in turn (ours, peer, peer, ours, …).
+  A process that wants more than 60 % of the machine's memory is refused it.
   Seconds are the median of the calls after a first one that warms up, with the smallest and the largest in brackets; work of more than 20 s is called once.
 - Ratio: the peer's seconds divided by ours. MB: peak memory above the inputs. Difference: the largest difference between a value of theirs and ours;
   in our own row, between our value from the float32 inputs and our value from the same inputs in float64.
@@ -93,16 +101,37 @@ def _targets(parts: dict[str, Any]) -> str:
     for row in parts.get("floor", {}).get("found", []):
         if row["which"] == "gram":
             ratio = middle(row["rows"]["cka"]["seconds"]) / middle(row["rows"]["floor"]["seconds"])
-            rows.append(["The table of linear CKA, 24 × (2000, 768)", "the floor", f"≤ {FLOOR_TARGET} ×", _times(ratio), "yes" if ratio <= FLOOR_TARGET else "**no**"])
+            rows.append(
+                [
+                    "The table of linear CKA, 24 × (2000, 768)",
+                    "the floor",
+                    f"≤ {FLOOR_TARGET} ×",
+                    _times(ratio),
+                    "yes" if ratio <= FLOOR_TARGET else "**no**",
+                ]
+            )
             if ratio > FLOOR_TARGET:
                 because.append(BOUNDS.get("floor", "The floor: not yet said what bounds it."))
     for row in parts.get("memory", {}).get("found", []):
         peak = row.get("own")
-        rows.append([f"Memory, {row['measure']} of {_size(row['size'])}", "a promise", f"< {PROMISED / 1e9:.0f} GB", f"{_mega(peak)} MB" if peak is not None else row.get("error", "–"),
-                     "yes" if peak is not None and peak < PROMISED else "**no**"])
+        rows.append(
+            [
+                f"Memory, {row['measure']} of {_size(row['size'])}",
+                "a promise",
+                f"< {PROMISED / 1e9:.0f} GB",
+                f"{_mega(peak)} MB" if peak is not None else row.get("error", "–"),
+                "yes" if peak is not None and peak < PROMISED else "**no**",
+            ]
+        )
     if not rows:
         return ""
-    return "\n\n".join(["## Targets", _table(["work", "against", "target", "reached", ""], rows), "\n".join(f"- {sentence}" for sentence in dict.fromkeys(because))]).rstrip()
+    return "\n\n".join(
+        [
+            "## Targets",
+            _table(["work", "against", "target", "reached", ""], rows),
+            "\n".join(f"- {sentence}" for sentence in dict.fromkeys(because)),
+        ]
+    ).rstrip()
 
 
 def _size(size: dict[str, Any]) -> str:
@@ -127,8 +156,16 @@ def _cases(parts: dict[str, Any]) -> str:
             if difference is not None and difference > case.tolerance:
                 said.append(f"differs by more than the {case.tolerance:g} expected")
             spread = f" ({_seconds(min(seconds))} to {_seconds(max(seconds))})" if len(seconds) > 1 else ""
-            lines.append([f"**{name}**" if name == "repsim_nb" else name, ("≈ " if sampled else "") + _seconds(middle(seconds)) + spread,
-                          "" if name == "repsim_nb" else _times(_ratio(rows, name)), "" if difference is None else f"{difference:.1e}", _mega(row.get("peak")), "; ".join(said)])
+            lines.append(
+                [
+                    f"**{name}**" if name == "repsim_nb" else name,
+                    ("≈ " if sampled else "") + _seconds(middle(seconds)) + spread,
+                    "" if name == "repsim_nb" else _times(_ratio(rows, name)),
+                    "" if difference is None else f"{difference:.1e}",
+                    _mega(row.get("peak")),
+                    "; ".join(said),
+                ]
+            )
         pieces.append(f"### {case.title}\n\n" + _table(["", "seconds", "ratio", "difference", "MB", "what happened"], lines))
     return "\n\n".join(pieces) if len(pieces) > 1 else ""
 
@@ -140,44 +177,85 @@ def _floor(parts: dict[str, Any]) -> str:
     for row in parts["floor"]["found"]:
         base = row["rows"]["floor"]
         bare = middle(base["seconds"])
-        rows.append([f"bare products, {'Gram side, tiles of 256 rows' if row['which'] == 'gram' else 'feature side, one product'}", _size(row["size"]),
-                     f"{base['flops'] / 1e9:.1f}", f"{bare:.3g}", f"{base['flops'] / bare / 1e9:.0f}", "", _mega(base["peak"])])
+        rows.append(
+            [
+                f"bare products, {'Gram side, tiles of 256 rows' if row['which'] == 'gram' else 'feature side, one product'}",
+                _size(row["size"]),
+                f"{base['flops'] / 1e9:.1f}",
+                f"{bare:.3g}",
+                f"{base['flops'] / bare / 1e9:.0f}",
+                "",
+                _mega(base["peak"]),
+            ]
+        )
         for name in ("cka", "cka_debiased"):
             ours = row["rows"][name]
             seconds = middle(ours["seconds"])
-            rows.append([f"**repsim_nb**, {name}", _size(row["size"]), "", _seconds(seconds), "", _times(seconds / bare), _mega(ours.get("peak"))])
-    return ("## The floor\n\nThe matrix products that a table of linear CKA cannot do without, in plain NumPy (benchmarks/floor.py), in turn with ours: no centring, no check of the inputs, no sums.\n\n"
-            + _table(["what", "size", "Gflop", "seconds", "Gflop/s", "ours / floor", "MB"], rows))
+            rows.append(
+                [f"**repsim_nb**, {name}", _size(row["size"]), "", _seconds(seconds), "", _times(seconds / bare), _mega(ours.get("peak"))]
+            )
+    return (
+        "## The floor\n\nThe matrix products that a table of linear CKA cannot do without, in plain NumPy (benchmarks/floor.py), in turn with ours: no centring, no check of the inputs, no sums.\n\n"
+        + _table(["what", "size", "Gflop", "seconds", "Gflop/s", "ours / floor", "MB"], rows)
+    )
 
 
 def _memory(parts: dict[str, Any]) -> str:
     if "memory" not in parts:
         return ""
-    rows = [[row["measure"], _size(row["size"]), _mega(row["inputs"]), _seconds(row.get("seconds", math.nan)), _mega(row.get("own")), _mega(row.get("peak")), row.get("error", "")]
-            for row in parts["memory"]["found"]]
-    return ("## Memory\n\nRepresentations that are mapped from files. *Own*: the most memory that is the process's own. *All*: pages of the mapped inputs counted too, which the system\n"
-            "keeps while there is room and drops when there is not. On one core.\n\n" + _table(["measure", "size", "inputs, MB", "seconds", "own, MB", "all, MB", "what happened"], rows))
+    rows = [
+        [
+            row["measure"],
+            _size(row["size"]),
+            _mega(row["inputs"]),
+            _seconds(row.get("seconds", math.nan)),
+            _mega(row.get("own")),
+            _mega(row.get("peak")),
+            row.get("error", ""),
+        ]
+        for row in parts["memory"]["found"]
+    ]
+    return (
+        "## Memory\n\nRepresentations that are mapped from files. *Own*: the most memory that is the process's own. *All*: pages of the mapped inputs counted too, which the system\n"
+        "keeps while there is room and drops when there is not. On one core.\n\n"
+        + _table(["measure", "size", "inputs, MB", "seconds", "own, MB", "all, MB", "what happened"], rows)
+    )
 
 
 def _growth(parts: dict[str, Any]) -> str:
     if "growth" not in parts:
         return ""
     theory = "\n".join(f"- `{name}`: {said}." for name, said in THEORY.items())
-    ended = [f"`{row['measure']}` ends before {row['axis']} = {row['size']:,}: {row['error']}" for row in parts["growth"]["found"] if "error" in row]
+    ended = [
+        f"`{row['measure']}` at {'K' if row['axis'] == 'count' else row['axis']} = {row['size']:,}: {row['error']}."
+        for row in parts["growth"]["found"]
+        if "error" in row and not row["error"].startswith("DegenerateComparisonError")
+    ]
     base = ", ".join(f"{'K' if k == 'count' else k} = {v:,}" for k, v in BASE.items())
-    return ("## Growth\n\n![Time and peak memory against samples, features and representations](growth.png)\n\n"
-            f"Each alone, the others at {base}; a fresh process for each point, one thread. What the theory says of the time:\n\n{theory}" + ("\n\n" + "\n".join(f"- {line}" for line in ended) if ended else ""))
+    return (
+        "## Growth\n\n![Time and peak memory against samples, features and representations](growth.png)\n\n"
+        f"Each alone, the others at {base}; a fresh process for each point, one thread. What the theory says of the time:\n\n{theory}"
+        + ("\n\n" + "\n".join(f"- {line}" for line in ended) if ended else "")
+    )
 
 
 def _defects(parts: dict[str, Any]) -> str:
     if "defects" not in parts:
         return ""
-    rows = [[row["peer"], row["claim"], {True: "shown", False: "**not shown**", None: "not tried"}[row["shown"]], row["seen"]] for row in parts["defects"]["found"]]
-    return ("## Wrong or broken in peers\n\nEach is a small program in benchmarks/defects.py; that ours has none of these is tested in tests/test_peer_defects.py.\n\n"
-            + _table(["peer", "claim", "", "what was seen"], rows))
+    rows = [
+        [row["peer"], row["claim"], {True: "shown", False: "**not shown**", None: "not tried"}[row["shown"]], row["seen"]]
+        for row in parts["defects"]["found"]
+    ]
+    return (
+        "## Wrong or broken in peers\n\nEach is a small program in benchmarks/defects.py; that ours has none of these is tested in tests/test_peer_defects.py.\n\n"
+        + _table(["peer", "claim", "", "what was seen"], rows)
+        + "\n\nTwo more are often told of SVCCA, and are in none of these packages: one that keeps a single component, and one whose value changes from call to call. Ours is tested for both."
+    )
 
 
 def _stand_ins() -> str:
     lines = "\n".join(f"- {peer}: {what}." for peer, what in STAND_INS.items())
-    return ("## What was not installed\n\nSome peers import, or declare, large libraries that the measured computation never uses. They were installed without those, and entered so "
-            f"(benchmarks/peers.py):\n\n{lines}\n\npytorch-cka, ckatorch, torch-cka and rsatoolbox are imported as they are.")
+    return (
+        "## What was not installed\n\nSome peers import, or declare, large libraries that the measured computation never uses. They were installed without those, and entered so "
+        f"(benchmarks/peers.py):\n\n{lines}\n\npytorch-cka, ckatorch, torch-cka and rsatoolbox are imported as they are."
+    )

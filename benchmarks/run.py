@@ -47,14 +47,19 @@ def peer_side(name: str, peer: str, fast: bool, limit: float) -> Any:
     adapter = ADAPTERS[peer, case.kind]
     given = case.inputs(**(case.fast if fast else case.size))
     function = adapter.load()
-    sides = [None if given.get(side) is None else [torch.from_numpy(x) if adapter.takes == "torch" else x for x in given[side].values()] for side in ("xs", "ys")]
+    sides = [
+        None if given.get(side) is None else [torch.from_numpy(x) if adapter.takes == "torch" else x for x in given[side].values()]
+        for side in ("xs", "ys")
+    ]
 
     def call() -> dict[str, Any]:
         now = case.fresh(given)
         if adapter.by == "pair":
             (values, seconds, done, of), _, peak = clock.timed(lambda: clock.over_pairs(function, *sides, case.symmetric, limit))
             return {"seconds": seconds, "peak": peak, "values": values, "done": done, "of": of}
-        work = (lambda: function(*sides)) if adapter.by == "table" else (lambda: function(now["a"], now["b"], now["pictures"], now["batch"]))
+        work = (
+            (lambda: function(*sides)) if adapter.by == "table" else (lambda: function(now["a"], now["b"], now["pictures"], now["batch"]))
+        )
         values, seconds, peak = clock.timed(work)
         return {"seconds": seconds, "peak": peak, "values": values}
 
@@ -72,7 +77,12 @@ def measure_case(case: Any, *, fast: bool, rounds: int, limit: float) -> dict[st
     sides = {"repsim_nb": clock.Side(ours_side, case.name, fast)}
     sides |= {peer: clock.Side(peer_side, case.name, peer, fast, limit) for peer in case.peers if peer not in absent}
     unmade = {name: reply["error"] for name, side in sides.items() if "error" in (reply := side.answer(600))}
-    found = clock.in_turn({name: side for name, side in sides.items() if name not in unmade}, rounds=rounds, limit=600, say=lambda line: print(line, flush=True))
+    found = clock.in_turn(
+        {name: side for name, side in sides.items() if name not in unmade},
+        rounds=rounds,
+        limit=600,
+        say=lambda line: print(line, flush=True),
+    )
     rows = {name: {"error": why, "seconds": []} for name, why in (absent | unmade).items()} | found
     mine = rows["repsim_nb"].get("values")
     for adapter in case.adapters():
@@ -106,14 +116,24 @@ def machine() -> dict[str, Any]:
     import repsim_nb
 
     libraries = {"repsim_nb": repsim_nb.__version__, **{name: version(name) for name in ("numpy", "scipy", "torch")}}
-    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version(), "blas": _blas(), "libraries": libraries}
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "memory": clock.all_memory(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "blas": _blas(),
+        "libraries": libraries,
+    }
 
 
 def _blas() -> str:
     import numpy  # noqa: F401
     import threadpoolctl
 
-    return ", ".join(sorted({f"{lib['internal_api']} {lib['version']}" for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"}))
+    return ", ".join(
+        sorted({f"{lib['internal_api']} {lib['version']}" for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"})
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -121,7 +141,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("parts", nargs="*", help="what to measure; all if none is named")
     parser.add_argument("--fast", action="store_true", help="tiny sizes, to see that it runs; written into .cache/bench-fast and not here")
     parser.add_argument("--rounds", type=int, default=5, help="how often each side is called (5)")
-    parser.add_argument("--limit", type=float, default=60, help="seconds above which a pairwise peer is measured on some of the pairs and scaled (60)")
+    parser.add_argument(
+        "--limit", type=float, default=60, help="seconds above which a pairwise peer is measured on some of the pairs and scaled (60)"
+    )
     asked = parser.parse_args(arguments)
     clock.one_core()
 
@@ -136,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = HERE if not asked.fast else HERE.parent / ".cache" / "bench-fast"
     out.mkdir(parents=True, exist_ok=True)
     raw = out / "results.json"
-    results = json.loads(raw.read_text()) if raw.exists() else {"parts": {}}
+    results = json.loads(raw.read_text()) if raw.exists() and not asked.fast else {"parts": {}}
     for part in asked.parts or parts:
         if part == "write":
             continue
@@ -144,7 +166,10 @@ def main(arguments: list[str] | None = None) -> int:
         start = time.perf_counter()
         cases = [case for case in CASES if case.part == part]
         if cases:
-            found: Any = {case.name: measure_case(case, fast=asked.fast, rounds=2 if asked.fast else asked.rounds, limit=asked.limit) for case in cases}
+            found: Any = {
+                case.name: measure_case(case, fast=asked.fast, rounds=2 if asked.fast else asked.rounds, limit=asked.limit)
+                for case in cases
+            }
         else:
             found = others[part](fast=asked.fast, out=out)
         results["parts"][part] = {"found": found, "machine": machine(), "took": time.perf_counter() - start}

@@ -1,5 +1,7 @@
 """What is wrong or broken in other packages, and not in this one: one test a defect. benchmarks/defects.py shows the defects themselves."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -40,11 +42,15 @@ def hsic(x, y):
 def minibatch(x, y, cuts):
     """Σ n_b HSIC(x_b, y_b) / sqrt(...), with the batches between the cuts."""
     x, y = x.astype(float), y.astype(float)
-    xy, xx, yy = (sum((stop - start) * hsic(a[start:stop], b[start:stop]) for start, stop in zip(cuts, cuts[1:], strict=False)) for a, b in ((x, y), (x, x), (y, y)))
+    xy, xx, yy = (
+        sum((stop - start) * hsic(a[start:stop], b[start:stop]) for start, stop in itertools.pairwise(cuts))
+        for a, b in ((x, y), (x, x), (y, y))
+    )
     return xy / np.sqrt(xx * yy)
 
 
 # -- values ----------------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", ["cka", "cka_debiased", "cka_minibatch", "cka_rbf", "procrustes", "svcca", "pwcca"])
 def test_float32_features_with_a_mean_offset_are_centred(name):
@@ -116,6 +122,7 @@ def test_pwcca_whitens_and_centres():
 
 
 # -- networks --------------------------------------------------------------------------------------------------------------
+
 
 def test_a_layer_is_recorded_before_a_following_inplace_relu():
     x = inputs(100)
