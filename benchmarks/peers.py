@@ -329,7 +329,12 @@ def _torch_cka_networks():
     return run
 
 
-@adapter("cka-pytorch", "networks", by="networks", note="as it is, adds 1e-4 under the root of the denominator; set to 0 here, so that values can be compared")
+@adapter(
+    "cka-pytorch",
+    "networks",
+    by="networks",
+    note="as it is, adds 1e-4 under the root of the denominator; set to 0 here, so that values can be compared",
+)
 def _cka_pytorch_networks():
     from cka_pytorch import CKACalculator
 
