@@ -191,14 +191,14 @@ def over_pairs(
 def in_turn(sides: Mapping[str, Side], *, rounds: int, limit: float, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
     """Call the sides one after the other, round after round -> for each its seconds (all calls), peak, values, and what happened.
 
-    A first call warms up and counts only where it is the only one; a side that took over 20 s is called once, over 4 s three times.
+    A first call warms up and counts only where it is the only one; a side that took over 10 s is called once, over 3 s three times.
     """
     out: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in sides}
     for number in range(rounds + 1):
         for name, side in sides.items():
             known = out[name]
             calls = len(known["seconds"])
-            enough = calls >= 1 and (known["seconds"][0] > 20 or calls > rounds or (known["seconds"][0] > 4 and calls > 2))
+            enough = calls >= 1 and (known["seconds"][0] > 10 or calls > rounds or (known["seconds"][0] > 3 and calls > 2))
             if "error" in known or enough:
                 continue
             reply = side.call(limit)
