@@ -159,6 +159,8 @@ def main(arguments: list[str] | None = None) -> int:
     out.mkdir(parents=True, exist_ok=True)
     raw = out / "results.json"
     results = json.loads(raw.read_text()) if raw.exists() and not asked.fast else {"parts": {}}
+    if not asked.parts:
+        results.pop("note", None)  # whatever was said of older numbers
     for part in asked.parts or parts:
         if part == "write":
             continue
