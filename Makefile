@@ -2,6 +2,7 @@
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p $(NEW_ENOUGH) 2>/dev/null && echo $$p && break; done || command -v python3)
 VENV := .venv
+BENCH := .cache/bench
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export REPSIM_NB_CACHE ?= $(CURDIR)/.cache
@@ -14,7 +15,7 @@ NOTEBOOK ?= report_comparison
 OUT ?= reports/$(NOTEBOOK)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test report zoo carriers data clear doctor clean
+.PHONY: help lab test bench report zoo carriers data clear doctor clean
 
 help:  ## this list
 	@echo "repsim_nb: compare neural networks by what they represent"; echo
@@ -23,12 +24,16 @@ help:  ## this list
 	@echo '  make report MODELS="zoo:mnist-cnn-0 zoo:mnist-cnn-1" MEASURES="cka procrustes" DATASET=mnist'
 	@echo '  make report NOTEBOOK=00_tour OUT=somewhere PARAMETERS="fast=true"   any notebook, any parameter'
 	@echo '  make test ARGS="tests/test_store.py -x"                         some of the tests'
+	@echo '  make bench ARGS="cka growth"                                    some parts of the benchmark'
 
 lab: $(VENV)/.lab  ## JupyterLab on the tour (the first call installs: a few minutes)
 	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/00_tour.ipynb $(AS_ROOT) $(ARGS)
 
 test: $(VENV)/.test  ## all tests: every room, the notebooks under papermill, a real browser
 	$(RUN) -m pytest $(ARGS)
+
+bench: $(BENCH)/.made  ## speed, memory and values beside other packages, into benchmarks/RESULTS.md (about 25 minutes)
+	@$(BENCH)/bin/python -m benchmarks.run $(ARGS)
 
 report: $(VENV)/.lab  ## run a notebook with parameters and write one HTML file
 	@$(RUN) -m repsim_nb report "$(NOTEBOOK)" "$(OUT)" $(if $(MODELS),"models=$(call list,$(MODELS))") $(if $(MEASURES),"measures=$(call list,$(MEASURES))") $(if $(DATASET),"dataset=$(DATASET)") $(PARAMETERS)
@@ -70,4 +75,11 @@ $(VENV)/.lab: $(VENV)/.made pyproject.toml constraints.txt
 $(VENV)/.test: $(VENV)/.lab
 	@echo "Installing what the tests need"
 	@$(PIP) -e ".[test]" || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@touch $@
+
+$(BENCH)/.made: $(VENV)/.made benchmarks/needs.txt benchmarks/peers.txt pyproject.toml constraints.txt
+	@echo "Installing repsim_nb and the packages that it is measured against into $(BENCH) (about 1.5 GB; two to five minutes)"
+	@$(RUN) -m venv $(BENCH) || { echo "make bench: the virtual environment could not be made"; exit 1; }
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . -r benchmarks/needs.txt || { echo "make bench: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers.txt || { echo "make bench: a package to compare with could not be fetched; see the lines above, then call make again"; exit 1; }
 	@touch $@

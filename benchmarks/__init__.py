@@ -1,0 +1,1 @@
+"""Our speed, memory and values beside those of other packages, and how ours grow. `make bench` runs it; RESULTS.md is what came out."""

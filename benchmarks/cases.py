@@ -1,0 +1,298 @@
+"""The rows, as data: which work, of which size, whose adapters, what was aimed at."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import repsim_nb as rs
+from repsim_nb.measures import CCA, CKA, RSA, Measure
+
+from . import data
+from .peers import ADAPTERS, Adapter
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the benchmark.
+
+    inputs(size) -> what both sides get: {"xs": {label: array}, "ys": the same or absent} or, of networks, {"a", "b", "pictures", "batch"}.
+    size and fast: the arguments of inputs, in earnest and for a quick look.  targets: peer -> how many times faster we want to be.
+    tolerance: how far from a comparable peer's values ours may be.
+    """
+
+    name: str
+    part: str
+    title: str
+    measure: Measure
+    kind: str
+    inputs: Callable[..., dict[str, Any]]
+    size: Mapping[str, Any]
+    fast: Mapping[str, Any]
+    peers: tuple[str, ...]
+    targets: Mapping[str, float] = field(default_factory=dict)
+    tolerance: float = 1e-5
+
+    def ours(self, given: Mapping[str, Any], measure: Measure | None = None) -> np.ndarray:
+        """Our side, as a user would write it."""
+        measure = measure or self.measure
+        if self.kind != "networks":
+            return rs.compare(measure, given["xs"], given.get("ys")).values.to_numpy()
+        x = given["pictures"]
+        recorded = [
+            rs.record(rs.load_model(given[side], name=side), x, data.LAYERS, batch_size=given["batch"], progress=False) for side in "ab"
+        ]
+        return rs.compare(dataclasses.replace(measure, batch_size=given["batch"]), *recorded).values.to_numpy()
+
+    def fresh(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The inputs of one timed call: networks are copied, since some peers leave their hooks on them."""
+        return given if self.kind != "networks" else {**given, "a": copy.deepcopy(given["a"]), "b": copy.deepcopy(given["b"])}
+
+    def adapters(self) -> list[Adapter]:
+        return [ADAPTERS[peer, self.kind] for peer in self.peers]
+
+    @property
+    def symmetric(self) -> bool:
+        return self.measure.symmetric
+
+
+def all_pairs(count: int, n: int, p: int) -> dict[str, Any]:
+    return {"xs": data.activations(count, n, p)}
+
+
+def grid(rows: int, columns: int, n: int, p: int) -> dict[str, Any]:
+    made = data.activations(rows + columns, n, p)
+    labels = list(made)
+    return {"xs": {k: made[k] for k in labels[:rows]}, "ys": {k: made[k] for k in labels[rows:]}}
+
+
+def zoo(n: int) -> dict[str, Any]:
+    return {"xs": data.zoo_activations(n)}
+
+
+def networks(build: str, n: int, batch: int, width: int) -> dict[str, Any]:
+    make = {"mlp": data.mlp, "cnn": data.cnn}[build]
+    return {"a": make(0, width), "b": make(1, width), "pictures": data.pictures(n), "batch": batch}
+
+
+def sized(count: int, n: int, p: int) -> dict[str, int]:
+    return {"count": count, "n": n, "p": p}
+
+
+FAST = sized(4, 60, 12)
+CKA_PEERS = ("pytorch-cka", "ultimate-anatome", "ckatorch", "thingsvision")
+CASES = [
+    Case(
+        name="cka",
+        part="cka",
+        title="Linear CKA, all pairs of 24 × (2000, 768)",
+        measure=CKA(),
+        kind="cka",
+        inputs=all_pairs,
+        size=sized(24, 2000, 768),
+        fast=FAST,
+        peers=CKA_PEERS,
+        targets={"pytorch-cka": 6},
+    ),
+    Case(
+        name="cka_debiased",
+        part="cka",
+        title="Debiased linear CKA, all pairs of 24 × (2000, 768)",
+        measure=CKA(debiased=True),
+        kind="cka_debiased",
+        inputs=all_pairs,
+        size=sized(24, 2000, 768),
+        fast=FAST,
+        peers=CKA_PEERS,
+        targets={"pytorch-cka": 5},
+    ),
+    Case(
+        name="cka_thin",
+        part="thin",
+        title="Linear CKA, p ≪ n: all pairs of 24 × (20000, 64)",
+        measure=CKA(),
+        kind="cka",
+        inputs=all_pairs,
+        size=sized(24, 20000, 64),
+        fast=sized(4, 200, 4),
+        peers=CKA_PEERS,
+    ),
+    Case(
+        name="cka_thin_debiased",
+        part="thin",
+        title="Debiased linear CKA, p ≪ n: all pairs of 24 × (20000, 64)",
+        measure=CKA(debiased=True),
+        kind="cka_debiased",
+        inputs=all_pairs,
+        size=sized(24, 20000, 64),
+        fast=sized(4, 200, 4),
+        peers=CKA_PEERS,
+    ),
+    Case(
+        name="zoo",
+        part="real",
+        title="Linear CKA of real activations: all layers of three CNNs, 15 × (1000, 10 to 3136)",
+        measure=CKA(),
+        kind="cka",
+        inputs=zoo,
+        size={"n": 1000},
+        fast={"n": 40},
+        peers=CKA_PEERS,
+    ),
+    Case(
+        name="zoo_debiased",
+        part="real",
+        title="Debiased linear CKA of the same real activations",
+        measure=CKA(debiased=True),
+        kind="cka_debiased",
+        inputs=zoo,
+        size={"n": 1000},
+        fast={"n": 40},
+        peers=CKA_PEERS,
+    ),
+    Case(
+        name="grid",
+        part="grid",
+        title="Linear CKA, a 13 × 13 grid, (2000, 768)",
+        measure=CKA(),
+        kind="cka",
+        inputs=grid,
+        size={"rows": 13, "columns": 13, "n": 2000, "p": 768},
+        fast={"rows": 3, "columns": 2, "n": 60, "p": 12},
+        peers=CKA_PEERS,
+        targets={"pytorch-cka": 2.5},
+    ),
+    Case(
+        name="grid_debiased",
+        part="grid",
+        title="Debiased linear CKA, a 13 × 13 grid, (2000, 768)",
+        measure=CKA(debiased=True),
+        kind="cka_debiased",
+        inputs=grid,
+        size={"rows": 13, "columns": 13, "n": 2000, "p": 768},
+        fast={"rows": 3, "columns": 2, "n": 60, "p": 12},
+        peers=("pytorch-cka",),
+        targets={"pytorch-cka": 2.5},
+    ),
+    *(
+        Case(
+            name=f"networks_{build}",
+            part="minibatch",
+            title=f"Minibatch CKA of two 12-layer {build.upper()}s, 2,000 inputs in batches of 250, forward passes included",
+            measure=CKA(batch_size=250),
+            kind="networks",
+            inputs=networks,
+            size={"build": build, "n": 2000, "batch": 250, "width": width},
+            fast={"build": build, "n": 40, "batch": 20, "width": 16},
+            peers=("forward passes alone", "pytorch-cka", "cka-pytorch", "torch-cka", "ckatorch"),
+            tolerance=1e-3,
+        )
+        for build, width in (("mlp", 512), ("cnn", 8))
+    ),
+    Case(
+        name="cka_rbf",
+        part="rbf",
+        title="RBF CKA, all pairs of 6 × (2000, 768)",
+        measure=CKA(kernel="rbf"),
+        kind="cka_rbf",
+        inputs=all_pairs,
+        size=sized(6, 2000, 768),
+        fast=FAST,
+        peers=("ckatorch", "thingsvision"),
+        targets={"ckatorch": 15},
+        tolerance=1e-4,
+    ),
+    Case(
+        name="procrustes",
+        part="procrustes",
+        title="Procrustes, n > p: all pairs of 12 × (2000, 256)",
+        measure=rs.measures.get("procrustes"),
+        kind="procrustes",
+        inputs=all_pairs,
+        size=sized(12, 2000, 256),
+        fast=FAST,
+        peers=("ultimate-anatome",),
+        targets={"ultimate-anatome": 1},
+        tolerance=1e-4,
+    ),
+    Case(
+        name="procrustes_wide",
+        part="procrustes",
+        title="Procrustes, n < p: all pairs of 12 × (256, 2000)",
+        measure=rs.measures.get("procrustes"),
+        kind="procrustes",
+        inputs=all_pairs,
+        size=sized(12, 256, 2000),
+        fast=sized(4, 12, 60),
+        peers=("ultimate-anatome",),
+        targets={"ultimate-anatome": 20},
+        tolerance=1e-4,
+    ),
+    Case(
+        name="procrustes_wider",
+        part="procrustes",
+        title="Procrustes, n ≪ p: all pairs of 12 × (256, 4000)",
+        measure=rs.measures.get("procrustes"),
+        kind="procrustes",
+        inputs=all_pairs,
+        size=sized(12, 256, 4000),
+        fast=sized(4, 12, 90),
+        peers=("ultimate-anatome",),
+        targets={"ultimate-anatome": 20},
+        tolerance=1e-4,
+    ),
+    Case(
+        name="svcca",
+        part="cca",
+        title="SVCCA, all pairs of 6 × (2000, 256)",
+        measure=CCA(variance=0.99),
+        kind="svcca",
+        inputs=all_pairs,
+        size=sized(6, 2000, 256),
+        fast=FAST,
+        peers=("ultimate-anatome",),
+        targets={"ultimate-anatome": 4},
+    ),
+    Case(
+        name="pwcca",
+        part="cca",
+        title="PWCCA, all ordered pairs of 6 × (2000, 256)",
+        measure=CCA(summary="projection_weighted"),
+        kind="pwcca",
+        inputs=all_pairs,
+        size=sized(6, 2000, 256),
+        fast=FAST,
+        peers=("ultimate-anatome",),
+        targets={"ultimate-anatome": 2},
+        tolerance=1e-4,
+    ),
+    Case(
+        name="rsa",
+        part="rsa",
+        title="RSA, correlation then Spearman: all pairs of 12 × (1000, 512)",
+        measure=RSA(),
+        kind="rsa",
+        inputs=all_pairs,
+        size=sized(12, 1000, 512),
+        fast=FAST,
+        peers=("rsatoolbox", "mne-rsa", "thingsvision"),
+        targets={"rsatoolbox": 4, "mne-rsa": 14},
+    ),
+    Case(
+        name="rsa_pearson",
+        part="rsa",
+        title="RSA, correlation then Pearson: all pairs of 12 × (1000, 512)",
+        measure=RSA(second="pearson"),
+        kind="rsa_pearson",
+        inputs=all_pairs,
+        size=sized(12, 1000, 512),
+        fast=FAST,
+        peers=("rsatoolbox", "mne-rsa", "thingsvision"),
+    ),
+]
+BY_NAME = {case.name: case for case in CASES}

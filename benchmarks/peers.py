@@ -1,0 +1,375 @@
+"""The other packages, each behind a small adapter: which kind of work it does, and how it is called as its own documentation does.
+
+Some import things that the measured computation never uses (torchvision, TensorFlow, lightning, uutils, mne, numba). Those packages are
+entered past their `__init__`, and what is still missing is stood in for by an empty name, here and nowhere else; RESULTS.md says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from repsim_nb.measures import CKA, Measure
+
+from .data import LAYERS
+
+# distribution -> (its version, its module)
+PEERS = {
+    "pytorch-cka": ("1.1.3", "cka"),
+    "ckatorch": ("1.0.3", "ckatorch"),
+    "cka-pytorch": ("1.1.3", "cka_pytorch"),
+    "torch-cka": ("0.21", "torch_cka"),
+    "thingsvision": ("2.7.3", "thingsvision"),
+    "rsatoolbox": ("0.3.2", "rsatoolbox"),
+    "mne-rsa": ("1.0", "mne_rsa"),
+    "ultimate-anatome": ("0.1.1", "anatome"),
+}
+PAST_INIT = ("thingsvision", "mne_rsa", "anatome")  # entered past their __init__, which imports much that is not measured here
+STAND_INS = {
+    "cka-pytorch": "lightning (a class of it is named in an isinstance)",
+    "thingsvision": "its `__init__` (TensorFlow, torchvision, timm …), torchtyping (annotations), numba (a kernel that is not used here)",
+    "mne-rsa": "its `__init__` (mne, nibabel, PyVista), mne's logger",
+    "ultimate-anatome": "its `__init__` (torchvision), uutils (which it imports without declaring it: as installed, it cannot be imported)",
+}
+
+
+def missing(peer: str) -> str | None:
+    """Why a peer cannot be measured here; None if it can."""
+    if peer not in PEERS:  # not a package: the forward passes alone
+        return None
+    pinned, module = PEERS[peer]
+    try:
+        found = version(peer)
+    except PackageNotFoundError:
+        return f"{peer} {pinned} is not installed; make bench installs it"
+    if found != pinned:
+        return f"{peer} {pinned} is what the adapter was written for; {found} is installed"
+    return None if find_spec(module) else f"{peer} is installed without its module {module}"
+
+
+def stand_in() -> None:
+    """Put the missing names in place. Called before a peer is imported; does nothing twice."""
+
+    def empty(name: str, **names: Any) -> None:
+        if name not in sys.modules and find_spec_or_none(name) is None:
+            module = types.ModuleType(name)
+            module.__dict__.update({"__path__": [], **names})
+            sys.modules[name] = module
+            parent, _, child = name.rpartition(".")
+            if parent:
+                setattr(sys.modules[parent], child, module)
+
+    for name in PAST_INIT:
+        spec = find_spec_or_none(name)
+        if spec is not None and name not in sys.modules:
+            module = types.ModuleType(name)
+            module.__path__, module.__spec__ = list(spec.submodule_search_locations or []), spec
+            sys.modules[name] = module
+    empty("lightning"), empty("lightning.fabric"), empty("lightning.fabric.wrappers", _FabricModule=type("_FabricModule", (), {}))
+    empty("torchtyping", TensorType=type("TensorType", (), {"__class_getitem__": classmethod(lambda cls, _: cls)}))
+    empty("numba", njit=lambda **_: lambda f: f, prange=range)
+    empty("mne"), empty("mne.utils", logger=logging.getLogger("mne"))
+    empty("uutils"), empty("uutils.torch_uu")
+
+
+def find_spec_or_none(name: str) -> Any:
+    try:
+        return find_spec(name)
+    except (ImportError, ValueError):  # a parent is absent, or is itself a stand-in
+        return None
+
+
+# -- adapters --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One peer doing one kind of work.
+
+    load() -> a function. by "pair": f(x, y) -> float; by "table": f(xs, ys or None) -> (len, len); by "networks": f(a, b, pictures, batch size).
+    comparable: whether the value should be ours; same_as: our measure that it should equal where that is not the row's own.
+    """
+
+    peer: str
+    kind: str
+    load: Callable[[], Callable[..., Any]]
+    by: Literal["pair", "table", "networks"] = "pair"
+    takes: Literal["torch", "numpy"] = "torch"
+    comparable: bool = True
+    same_as: Measure | None = None
+    note: str = ""
+
+
+ADAPTERS: dict[tuple[str, str], Adapter] = {}
+
+
+def adapter(peer: str, kind: str, **facts: Any) -> Callable[[Callable[[], Callable[..., Any]]], Callable[[], Callable[..., Any]]]:
+    def keep(load: Callable[[], Callable[..., Any]]) -> Callable[[], Callable[..., Any]]:
+        def entered() -> Callable[..., Any]:
+            stand_in()
+            warnings.simplefilter("ignore")
+            return load()
+
+        ADAPTERS[peer, kind] = Adapter(peer, kind, entered, **facts)
+        return load
+
+    return keep
+
+
+@adapter(
+    "pytorch-cka",
+    "cka",
+    by="table",
+    comparable=False,
+    note="has the debiased estimator only, so its values are compared in the debiased rows",
+)
+@adapter("pytorch-cka", "cka_debiased", by="table")
+def _pytorch_cka():
+    from cka import cka_from_features
+
+    return lambda xs, ys=None: cka_from_features(xs, xs if ys is None else ys).double().numpy()
+
+
+@adapter("ckatorch", "cka")
+def _ckatorch():
+    from ckatorch import cka_base
+
+    return lambda x, y: float(cka_base(x, y))
+
+
+@adapter("ckatorch", "cka_debiased")
+def _ckatorch_debiased():
+    from ckatorch import cka_base
+
+    return lambda x, y: float(cka_base(x, y, unbiased=True))
+
+
+@adapter("ckatorch", "cka_rbf")
+def _ckatorch_rbf():
+    from ckatorch import cka_base
+
+    return lambda x, y: float(cka_base(x, y, kernel="rbf"))
+
+
+def _things(**options: Any) -> Callable[..., float]:
+    from thingsvision.core.cka import get_cka
+
+    return lambda x, y: float(get_cka(backend="torch", device="cpu", m=len(x), **options).compare(x, y))
+
+
+@adapter("thingsvision", "cka")
+def _thingsvision():
+    return _things(kernel="linear")
+
+
+@adapter("thingsvision", "cka_debiased")
+def _thingsvision_debiased():
+    return _things(kernel="linear", unbiased=True)
+
+
+@adapter(
+    "thingsvision",
+    "cka_rbf",
+    same_as=CKA(kernel="rbf", median="off_diagonal"),
+    note="median without the diagonal; compared with ours set the same",
+)
+def _thingsvision_rbf():
+    return _things(kernel="rbf", sigma=None)
+
+
+@adapter("ultimate-anatome", "cka")
+def _anatome():
+    from anatome.similarity import linear_cka_distance
+
+    return lambda x, y: 1 - float(linear_cka_distance(x, y, reduce_bias=False))
+
+
+@adapter("ultimate-anatome", "cka_debiased", comparable=False, note="wrong: its debiased CKA(X, X) is not 1 (a square root is missing)")
+def _anatome_debiased():
+    from anatome.similarity import linear_cka_distance
+
+    return lambda x, y: 1 - float(linear_cka_distance(x, y, reduce_bias=True))
+
+
+@adapter("ultimate-anatome", "procrustes", note="returns half of our squared form; doubled before comparing")
+def _anatome_procrustes():
+    from anatome.similarity import orthogonal_procrustes_distance
+
+    return lambda x, y: 2 * float(orthogonal_procrustes_distance(x, y))
+
+
+@adapter(
+    "ultimate-anatome",
+    "svcca",
+    comparable=False,
+    note="another cut: 99 % of the sum of the singular values, before centring, not of the variance",
+)
+def _anatome_svcca():
+    from anatome.similarity import svcca_distance
+
+    return lambda x, y: 1 - float(svcca_distance(x, y, accept_rate=0.99, backend="svd"))
+
+
+@adapter(
+    "ultimate-anatome",
+    "pwcca",
+    note="as it is: TypeError, torch.linalg.qr no longer has the argument `input`; the name was mended to measure it",
+)
+def _anatome_pwcca():
+    from anatome.similarity import pwcca_distance_choose_best_layer_matrix
+
+    qr = torch.linalg.qr
+    torch.linalg.qr = lambda A=None, *, input=None: qr(A if input is None else input)
+    return lambda x, y: 1 - float(pwcca_distance_choose_best_layer_matrix(x, y, backend="svd", use_layer_matrix="x"))
+
+
+def _rsatoolbox(second: str) -> Callable[..., np.ndarray]:
+    from rsatoolbox.data import Dataset
+    from rsatoolbox.rdm import calc_rdm, compare
+
+    def table(xs, ys=None):
+        left = calc_rdm([Dataset(x) for x in xs], method="correlation")
+        return compare(left, left if ys is None else calc_rdm([Dataset(y) for y in ys], method="correlation"), method=second)
+
+    return table
+
+
+@adapter("rsatoolbox", "rsa", by="table", takes="numpy")
+def _rsatoolbox_spearman():
+    return _rsatoolbox("spearman")
+
+
+@adapter("rsatoolbox", "rsa_pearson", by="table", takes="numpy")
+def _rsatoolbox_pearson():
+    return _rsatoolbox("corr")
+
+
+def _mne_rsa(second: str) -> Callable[..., np.ndarray]:
+    from mne_rsa.rdm import compute_rdm
+    from mne_rsa.rsa import rsa
+
+    def table(xs, ys=None):
+        left = [compute_rdm(x, "correlation") for x in xs]
+        values = np.eye(len(left))
+        for i in range(len(left) - 1):
+            values[i, i + 1 :] = rsa(left[i], left[i + 1 :], metric=second)
+        return values + np.triu(values, 1).T
+
+    return table
+
+
+@adapter("mne-rsa", "rsa", by="table", takes="numpy")
+def _mne_spearman():
+    return _mne_rsa("spearman")
+
+
+@adapter("mne-rsa", "rsa_pearson", by="table", takes="numpy")
+def _mne_pearson():
+    return _mne_rsa("pearson")
+
+
+def _things_rsa(second: str) -> Callable[..., np.ndarray]:
+    from thingsvision.core.rsa import compute_rdm, correlate_rdms
+
+    def table(xs, ys=None):
+        left = [compute_rdm(x, "correlation") for x in xs]
+        values = np.eye(len(left))
+        for i, j in zip(*np.triu_indices(len(left), 1), strict=True):
+            values[i, j] = values[j, i] = correlate_rdms(left[i], left[j], correlation=second)
+        return values
+
+    return table
+
+
+@adapter("thingsvision", "rsa", by="table", takes="numpy")
+def _things_spearman():
+    return _things_rsa("spearman")
+
+
+@adapter("thingsvision", "rsa_pearson", by="table", takes="numpy")
+def _things_pearson():
+    return _things_rsa("pearson")
+
+
+# -- two networks, forward passes included -----------------------------------------------------------------------------------
+
+
+def loader(pictures: torch.Tensor, batch: int, **options: Any) -> DataLoader:
+    return DataLoader(TensorDataset(pictures, torch.zeros(len(pictures))), batch_size=batch, **options)
+
+
+@adapter("pytorch-cka", "networks", by="networks")
+def _pytorch_cka_networks():
+    from cka import compute_cka
+
+    return lambda a, b, x, batch: compute_cka(a, b, loader(x, batch), layers=LAYERS, device="cpu", progress=False)[0].double().numpy()
+
+
+@adapter("torch-cka", "networks", by="networks")
+def _torch_cka_networks():
+    from torch_cka import CKA as TorchCKA
+
+    def run(a, b, x, batch):
+        made = TorchCKA(a, b, "a", "b", LAYERS, LAYERS, device="cpu")
+        with torch.inference_mode():
+            made.compare(loader(x, batch))
+        return made.hsic_matrix.double().numpy()
+
+    return run
+
+
+@adapter(
+    "cka-pytorch",
+    "networks",
+    by="networks",
+    note="as it is, adds 1e-4 under the root of the denominator; set to 0 here, so that values can be compared",
+)
+def _cka_pytorch_networks():
+    from cka_pytorch import CKACalculator
+
+    def run(a, b, x, batch):
+        made = CKACalculator(a, b, model1_layers=LAYERS, model2_layers=LAYERS, hook_recursive=False, verbose=False)
+        return made.calculate_cka_matrix(loader(x, batch), num_epochs=1, epsilon=0.0).double().numpy()
+
+    return run
+
+
+@adapter(
+    "ckatorch",
+    "networks",
+    by="networks",
+    comparable=False,
+    note="reads (1, n, p) only: on a layer's own (n, p) it raises IndexError, so a tap adds the axis; and only the last batch counts",
+)
+def _ckatorch_networks():
+    from ckatorch import CKA as CKATorch
+
+    def run(a, b, x, batch):
+        taps = [f"tap_{name}" for name in LAYERS]
+        images = DataLoader(TensorDataset(x), batch_size=batch)
+        return CKATorch(a, b, layers=taps, first_name="a", second_name="b")(images, epochs=1).double().numpy()
+
+    return run
+
+
+@adapter(
+    "forward passes alone", "networks", by="networks", comparable=False, note="what no package can avoid: both networks over all inputs"
+)
+def _forward():
+    def run(a, b, x, batch):
+        with torch.inference_mode():
+            for part, _ in loader(x, batch):
+                a(part), b(part)
+
+    return run

@@ -1,0 +1,277 @@
+"""results.json -> RESULTS.md: the tables, and beside each target what was reached."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .cases import CASES
+from .clock import middle
+from .growth import BASE, THEORY
+from .memory import PROMISED
+from .peers import PEERS, STAND_INS
+
+FLOOR_TARGET = 1.3
+# written after having read the numbers; each is printed below the row whose target was not reached
+BOUNDS: dict[str, str] = {
+    "cka": "Linear CKA against pytorch-cka: four fifths of its time are 48 whole Gram products (295 Gflop) at the speed of the BLAS. The floor below is "
+    "86 Gflop, so the ratio cannot go far beyond 4 to 5, whatever else is saved.",
+    "cka_debiased": "Debiased linear CKA against pytorch-cka: as for the biased one.",
+}
+
+
+def written(results: dict[str, Any]) -> str:
+    parts = results["parts"]
+    pieces = [
+        _head(parts, results.get("note", "")),
+        _targets(parts),
+        _cases(parts),
+        _floor(parts),
+        _memory(parts),
+        _growth(parts),
+        _defects(parts),
+        _stand_ins(),
+    ]
+    return "\n\n".join(piece for piece in pieces if piece) + "\n"
+
+
+# -- how things are said ---------------------------------------------------------------------------------------------------
+
+
+def _seconds(s: float) -> str:
+    return "–" if math.isnan(s) else f"{s:.0f}" if s >= 100 else f"{s:.3g}"
+
+
+def _times(ratio: float) -> str:
+    if math.isnan(ratio):
+        return "–"
+    digits = 0 if ratio >= 9.95 else 1 if ratio >= 1.95 else 2
+    return f"{ratio:.{digits}f} ×"
+
+
+def _mega(size: float | None) -> str:
+    return "–" if size is None else f"{size / 1e6:,.0f}"
+
+
+NUMBERS = set("seconds|ratio|difference|MB|target|reached|Gflop|Gflop/s|ours / floor|inputs, MB|own, MB|all, MB".split("|"))  # to the right
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "|".join("---:" if name in NUMBERS else "---" for name in head) + "|"]
+    return "\n".join(lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows])
+
+
+# -- the pieces ------------------------------------------------------------------------------------------------------------
+
+
+def _head(parts: dict[str, Any], note: str) -> str:
+    machines: dict[str, tuple[dict[str, Any], list[str]]] = {}
+    for name, part in parts.items():
+        machines.setdefault(str(part["machine"]), (part["machine"], []))[1].append(name)
+    said = []
+    for at, names in machines.values():
+        libraries = ", ".join(f"{k} {v}" for k, v in at["libraries"].items())
+        which = f" ({', '.join(names)})" if len(machines) > 1 else ""
+        said.append(
+            f"- Machine{which}: {at['cpu']}, {at['cores']} cores, {at['memory'] / 2**30:.0f} GiB, {at['system']}; Python {at['python']}, {libraries}; BLAS of NumPy: {at['blas']}."
+        )
+    took = sum(part["took"] for part in parts.values()) / 60
+    return f"""# Speed, memory and values beside other packages
+{note and chr(10) + note + chr(10)}
+`make bench` made this page; it took {took:.0f} minutes. The raw numbers are in results.json; `make bench ARGS="cka growth"` measures two parts again.
+
+{chr(10).join(said)}
+- Peers: {", ".join(f"{name} {v}" for name, (v, _) in PEERS.items())}.
+- Each side has a process of its own with its inputs in memory; all are bound to one core and one thread, and are called in turn (ours, peer, peer, ours, …).
+  A process that wants more than 60 % of the machine's memory is refused it.
+  Seconds are the median of the calls after a first one that warms up, with the smallest and the largest in brackets; work of more than 10 s is called once.
+- Ratio: the peer's seconds divided by ours. MB: peak memory above the inputs. Difference: the largest difference between a value of theirs and ours;
+  in our own row, between our value from the float32 inputs and our value from the same inputs in float64.
+- ≈ marks a pairwise peer whose whole table would have taken too long: some of the pairs were measured, and scaled to all. Pairwise peers do each
+  pair once and no diagonal; ours does the whole table. RSA counts the matrices of first order on both sides."""
+
+
+def _rows_of(parts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {name: found for case in CASES if case.part in parts for name, found in parts[case.part]["found"].items() if name == case.name}
+
+
+def _ratio(rows: dict[str, Any], peer: str) -> float:
+    return middle(rows[peer]["seconds"]) / middle(rows["repsim_nb"]["seconds"]) if peer in rows and rows[peer]["seconds"] else math.nan
+
+
+def _targets(parts: dict[str, Any]) -> str:
+    measured = _rows_of(parts)
+    rows, because = [], []
+    for case in CASES:
+        for peer, wanted in case.targets.items():
+            if case.name not in measured:
+                continue
+            ratio = _ratio(measured[case.name]["rows"], peer)
+            reached = ratio >= wanted
+            rows.append([case.title, peer, f"≥ {_times(wanted)}", _times(ratio), "yes" if reached else "**no**"])
+            if not reached:
+                because.append(BOUNDS.get(case.name, f"{case.title}: not yet said what bounds it."))
+    for row in parts.get("floor", {}).get("found", []):
+        if row["which"] == "gram":
+            ratio = middle(row["rows"]["cka"]["seconds"]) / middle(row["rows"]["floor"]["seconds"])
+            rows.append(
+                [
+                    "The table of linear CKA, 24 × (2000, 768)",
+                    "the floor",
+                    f"≤ {FLOOR_TARGET} ×",
+                    _times(ratio),
+                    "yes" if ratio <= FLOOR_TARGET else "**no**",
+                ]
+            )
+            if ratio > FLOOR_TARGET:
+                because.append(BOUNDS.get("floor", "The floor: not yet said what bounds it."))
+    for row in parts.get("memory", {}).get("found", []):
+        peak = row.get("own")
+        rows.append(
+            [
+                f"Memory, {row['measure']} of {_size(row['size'])}",
+                "a promise",
+                f"< {PROMISED / 1e9:.0f} GB",
+                f"{_mega(peak)} MB" if peak is not None else row.get("error", "–"),
+                "yes" if peak is not None and peak < PROMISED else "**no**",
+            ]
+        )
+    if not rows:
+        return ""
+    return "\n\n".join(
+        [
+            "## Targets",
+            _table(["work", "against", "target", "reached", ""], rows),
+            "\n".join(f"- {sentence}" for sentence in dict.fromkeys(because)),
+        ]
+    ).rstrip()
+
+
+def _size(size: dict[str, Any]) -> str:
+    return f"{size['count']} × ({size['n']:,}, {size['p']:,})"
+
+
+def _cases(parts: dict[str, Any]) -> str:
+    measured, pieces = _rows_of(parts), ["## Row by row"]
+    for case in CASES:
+        if case.name not in measured:
+            continue
+        rows = measured[case.name]["rows"]
+        lines = []
+        for name in ["repsim_nb", *case.peers]:
+            row = rows[name]
+            seconds = row["seconds"]
+            sampled = row.get("done", 0) < row.get("of", 0)
+            said = [row["error"]] if "error" in row else []
+            said += [f"measured on {row['done']} of {row['of']} pairs"] if sampled else []
+            said += [row["note"]] if row.get("note") else []
+            difference = row.get("difference")
+            if difference is not None and difference > case.tolerance:
+                own = rows["repsim_nb"].get("difference")
+                known = f"; ours is within {own:.0e} of float64" if own is not None and own < case.tolerance / 10 else ""
+                said.append(f"differs by more than the {case.tolerance:g} expected{known}")
+            spread = f" ({_seconds(min(seconds))} to {_seconds(max(seconds))})" if len(seconds) > 1 else ""
+            lines.append(
+                [
+                    f"**{name}**" if name == "repsim_nb" else name,
+                    ("≈ " if sampled else "") + _seconds(middle(seconds)) + spread,
+                    "" if name == "repsim_nb" else _times(_ratio(rows, name)),
+                    "" if difference is None else f"{difference:.1e}",
+                    _mega(row.get("peak")),
+                    "; ".join(said),
+                ]
+            )
+        pieces.append(f"### {case.title}\n\n" + _table(["", "seconds", "ratio", "difference", "MB", "what happened"], lines))
+    return "\n\n".join(pieces) if len(pieces) > 1 else ""
+
+
+def _floor(parts: dict[str, Any]) -> str:
+    if "floor" not in parts:
+        return ""
+    rows = []
+    for row in parts["floor"]["found"]:
+        base = row["rows"]["floor"]
+        bare = middle(base["seconds"])
+        rows.append(
+            [
+                f"bare products, {'Gram side, tiles of 256 rows' if row['which'] == 'gram' else 'feature side, one product'}",
+                _size(row["size"]),
+                f"{base['flops'] / 1e9:.1f}",
+                f"{bare:.3g}",
+                f"{base['flops'] / bare / 1e9:.0f}",
+                "",
+                _mega(base["peak"]),
+                "",
+            ]
+        )
+        for name in ("cka", "cka_debiased"):
+            ours = row["rows"][name]
+            seconds = middle(ours["seconds"])
+            ratio, peak, said = _times(seconds / bare), _mega(ours.get("peak")), ours.get("error", "")
+            rows.append([f"**repsim_nb**, {name}", _size(row["size"]), "", _seconds(seconds), "", ratio, peak, said])
+    return (
+        "## The floor\n\nThe matrix products that a table of linear CKA cannot do without, in plain NumPy (benchmarks/floor.py), in turn\n"
+        "with ours: no centring, no check of the inputs, no sums.\n\n"
+        + _table(["what", "size", "Gflop", "seconds", "Gflop/s", "ours / floor", "MB", "what happened"], rows)
+    )
+
+
+def _memory(parts: dict[str, Any]) -> str:
+    if "memory" not in parts:
+        return ""
+    rows = [
+        [
+            row["measure"],
+            _size(row["size"]),
+            _mega(row["inputs"]),
+            _seconds(row.get("seconds", math.nan)),
+            _mega(row.get("own")),
+            _mega(row.get("peak")),
+            row.get("error", ""),
+        ]
+        for row in parts["memory"]["found"]
+    ]
+    return (
+        "## Memory\n\nRepresentations that are mapped from files. *Own*: the most memory that is the process's own. *All*: pages of the\n"
+        "mapped inputs counted too, which the system keeps while there is room and drops when there is not. On one core.\n\n"
+        + _table(["measure", "size", "inputs, MB", "seconds", "own, MB", "all, MB", "what happened"], rows)
+    )
+
+
+def _growth(parts: dict[str, Any]) -> str:
+    if "growth" not in parts:
+        return ""
+    theory = "\n".join(f"- `{name}`: {said}." for name, said in THEORY.items())
+    ended = [
+        f"`{row['measure']}` at {'K' if row['axis'] == 'count' else row['axis']} = {row['size']:,}: {row['error']}."
+        for row in parts["growth"]["found"]
+        if "error" in row and not row["error"].startswith("DegenerateComparisonError")
+    ]
+    base = ", ".join(f"{'K' if k == 'count' else k} = {v:,}" for k, v in BASE.items())
+    return (
+        "## Growth\n\n![Time and peak memory against samples, features and representations](growth.png)\n\n"
+        f"Each alone, the others at {base}; a fresh process for each point, one thread. What the theory says of the time:\n\n{theory}"
+        + ("\n\n" + "\n".join(f"- {line}" for line in ended) if ended else "")
+    )
+
+
+def _defects(parts: dict[str, Any]) -> str:
+    if "defects" not in parts:
+        return ""
+    rows = [
+        [row["peer"], row["claim"], {True: "shown", False: "**not shown**", None: "not tried"}[row["shown"]], row["seen"]]
+        for row in parts["defects"]["found"]
+    ]
+    return (
+        "## Wrong or broken in peers\n\nEach is a small program in benchmarks/defects.py; that ours has none of these is tested in tests/test_peer_defects.py.\n\n"
+        + _table(["peer", "claim", "", "what was seen"], rows)
+        + "\n\nTwo more are often told of SVCCA, and are in none of these packages: one that keeps a single component, and one whose value changes from call to call. Ours is tested for both."
+    )
+
+
+def _stand_ins() -> str:
+    lines = "\n".join(f"- {peer}: {what}." for peer, what in STAND_INS.items())
+    return (
+        "## What was not installed\n\nSome peers import, or declare, large libraries that the measured computation never uses. They were installed without those, and entered so "
+        f"(benchmarks/peers.py):\n\n{lines}\n\npytorch-cka, ckatorch, torch-cka and rsatoolbox are imported as they are."
+    )
