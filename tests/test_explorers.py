@@ -368,6 +368,7 @@ def test_functional_measures_show_the_outputs_of_all_networks(comparing, recorde
         assert comparing.result.values.equals(again.values) and comparing._matrix.title == f"{measure} at output"
         assert comparing._matrix.row_labels == ["mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0"]
         assert comparing.controls["a"].disabled and comparing.controls["b"].disabled, "they would change nothing"
+        assert f"{measure} compares what networks put out" in comparing._detail.value
     monkeypatch.setattr(rs.plots, "heatmap", lambda table: table)
     names = {"x": recorded}
     exec(comparing.code().replace("rs.plots.heatmap", "shown = rs.plots.heatmap"), names)

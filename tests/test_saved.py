@@ -67,8 +67,11 @@ def test_a_failed_drawing_is_not_kept(monkeypatch):
 
 def test_an_explorer_that_fails_at_once_leaves_its_sentence(monkeypatch):
     outputs = Outputs(monkeypatch)
-    rs.explorers.explore(lambda k: 1 / k, k=[0])._ipython_display_()
-    assert outputs.image is None and "ZeroDivisionError: division by zero</pre>" in outputs.stand_in
+    def draw(k):
+        raise ValueError('"no"\n</style>')
+
+    rs.explorers.explore(draw, k=[0])._ipython_display_()
+    assert outputs.image is None and r'content: "Explorer: ValueError: \22 no\22 \a \3c /style>";' in outputs.stand_in
 
 
 def test_one_picture_in_a_report(recorded, monkeypatch, tmp_path):

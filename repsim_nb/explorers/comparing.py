@@ -136,7 +136,9 @@ class _Comparing(Explorer):
 
     def _begin(self) -> None:
         super()._begin()
-        self._say("")
+        measure = self.controls["measure"].value
+        functional = self._measures[measure].of == "outputs"
+        self._say(f"<i>{html.escape(measure)} compares what networks put out: the layer '{OUTPUT}' of all of them, each against each.</i>" if functional else "")
 
     def _stopped(self) -> None:
         if not self._drawing and not self._stop.disabled:  # it was the detail

@@ -17,7 +17,7 @@ _NOT_THEIRS = (_OURS, *(sysconfig.get_path(name) + os.sep for name in ("stdlib",
 # JupyterLab prefers the widget of an output to its picture, and shows an error where the widget's kernel is gone. A style that is saved
 # beside it puts the picture there instead, and only there: readers that show the explorer's own picture (exports, notebooks that are
 # not trusted) drop the style, or know no such outputs, and show one picture as well.
-_WIDGET = '[data-mime-type="application/vnd.jupyter.widget-view+json"]'
+_WIDGET = ".jp-OutputArea-output.lm-Panel"  # a live one holds elements; a dead one is text ("model not found"), or nothing
 _GONE = f".jp-OutputArea-child:has(> {_WIDGET}):not(:has(> {_WIDGET} > *))"
 _STYLE = f"""
 .rs-saved {{ display: none; }}
@@ -30,14 +30,13 @@ _STYLE = f"""
 def stand_in(name: str, text: str, image: bytes | None) -> dict[str, Any]:
     """A second output, to stand beside an explorer's own: invisible until the explorer is a dead widget, then its picture (or text)."""
     if image is None:
-        held = f"<pre class='rs-saved'>{html.escape(text)}</pre>"
-        style = _STYLE
+        quoted = "".join(f"\\{ord(c):x} " if c in "\"\\<\n" else c for c in text)
+        held = f'#{name}::before {{ content: "{quoted}"; white-space: pre-wrap; font-family: monospace; }}'
     else:
         width, height = (int.from_bytes(image[at : at + 4], "big") for at in (16, 20))  # where a PNG says how large it is
-        held = f"<div class='rs-saved' id='{name}' role='img' aria-label='{html.escape(text, quote=True)}'></div>"
-        style = (f"{_STYLE}#{name} {{ width: {width}px; max-width: 100%; aspect-ratio: {width} / {height}; "
-                 f"background: url(data:image/png;base64,{base64.b64encode(image).decode()}) 0 0 / contain no-repeat; }}\n")
-    return {"text/html": f"{held}<style>{style}</style>", "text/plain": ""}
+        held = (f"#{name} {{ width: {width}px; max-width: 100%; aspect-ratio: {width} / {height}; "
+                f"background: url(data:image/png;base64,{base64.b64encode(image).decode()}) 0 0 / contain no-repeat; }}")
+    return {"text/html": f"<div class='rs-saved' id='{name}' role='img' aria-label='{html.escape(text, quote=True)}'></div><style>{_STYLE}{held}\n</style>", "text/plain": ""}
 
 
 def explain(error: BaseException | None) -> str:
