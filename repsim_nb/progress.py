@@ -37,7 +37,10 @@ def _in_a_notebook() -> bool:
 
 @contextmanager
 def _line_in_a_cell(what: str, unit: str) -> Iterator[Tick]:
-    """The bar as a line of text, gone when the work is done. A widget would leave an error in the saved notebook; work too short to wait for shows nothing."""
+    """The bar as a line of text, gone when the work is done; work too short to wait for shows nothing.
+
+    A widget would leave an error in the saved notebook.
+    """
     from IPython.display import display
 
     start = shown = time.monotonic()

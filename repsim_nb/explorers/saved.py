@@ -36,7 +36,8 @@ def stand_in(name: str, text: str, image: bytes | None) -> dict[str, Any]:
         width, height = (int.from_bytes(image[at : at + 4], "big") for at in (16, 20))  # where a PNG says how large it is
         held = (f"#{name} {{ width: {width}px; max-width: 100%; aspect-ratio: {width} / {height}; "
                 f"background: url(data:image/png;base64,{base64.b64encode(image).decode()}) 0 0 / contain no-repeat; }}")
-    return {"text/html": f"<div class='rs-saved' id='{name}' role='img' aria-label='{html.escape(text, quote=True)}'></div><style>{_STYLE}{held}\n</style>", "text/plain": ""}
+    place = f"<div class='rs-saved' id='{name}' role='img' aria-label='{html.escape(text, quote=True)}'></div>"
+    return {"text/html": f"{place}<style>{_STYLE}{held}\n</style>", "text/plain": ""}
 
 
 def explain(error: BaseException | None) -> str:
