@@ -18,6 +18,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
+from matplotlib.transforms import Bbox
 
 from . import measures
 from .comparison import Comparison, constant_fields, short_labels
@@ -204,10 +206,11 @@ def embedding(
     names = points.index.get_level_values(labels) if isinstance(labels, str) else short_labels(points.index)
     for rows in runs if path is not None else ():
         _join(ax, points.iloc[rows, :2].to_numpy(), colours[groups["colour"].iloc[rows[0]]] if colours else "0.6")
+    written: list[Annotation] = []
     if labels if labels is not None else len(points) <= 12:
         for i in np.concatenate(runs if path is None else [rows[-1:] for rows in runs]):
             right = points.iloc[i, 0] > points.iloc[:, 0].mean()  # towards the middle, away from the frame
-            ax.annotate(names[i], points.iloc[i, :2], xytext=(-6 if right else 6, 5), ha="right" if right else "left", textcoords="offset points", fontsize=8)
+            written.append(ax.annotate(names[i], points.iloc[i, :2], xytext=(-6 if right else 6, 5), ha="right" if right else "left", textcoords="offset points", fontsize=8))
     _legend(ax, [("colour", colour, [Line2D([], [], ls="", marker="o", color=c, label=str(v)) for v, c in colours.items()]),
                  ("shape", shape, [Line2D([], [], ls="", marker=m, color="0.4", label=str(v)) for v, m in shapes.items()])])
     method = {"smacof": "MDS (SMACOF)", "classical": "classical MDS"}[result.kind]
@@ -221,7 +224,26 @@ def embedding(
     ax.margins(0.16)
     ax.grid(True, color="0.92", zorder=0)
     ax.tick_params(labelsize=8)
+    _spread(ax, written)
     return ax
+
+
+def _spread(ax: Axes, written: list[Annotation]) -> None:
+    """Move labels up or down, by whole lines, until none lies on another; points that coincide get a stack of labels."""
+    if len(written) < 2:
+        return
+    ax.figure.canvas.figure.draw_without_rendering()  # only a finished layout says where points are
+    placed: list[Bbox] = []
+    for label in written:
+        box, frame = label.get_window_extent(), ax.get_window_extent()
+        line = box.height * 1.1
+        steps = sorted(range(-len(written), len(written) + 1), key=lambda k: (abs(k), -k))
+        free = [k for k in steps if not any(box.translated(0, k * line).overlaps(other) for other in placed)]
+        inside = [k for k in free if frame.y0 <= box.y0 + k * line and box.y1 + k * line <= frame.y1]
+        step = (inside or free or [0])[0]
+        across, up = label.xyann
+        label.xyann = (across, up + step * line * 72 / ax.figure.dpi)
+        placed.append(box.translated(0, step * line))
 
 
 def _legend(ax: Axes, parts: list[tuple[str, Any, list[Line2D]]]) -> None:

@@ -1,5 +1,6 @@
 """Explorers by their state: set a control, wait, read what they show. tests/browser does the same with a mouse."""
 
+import html
 import time
 
 import ipywidgets as widgets
@@ -8,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import repsim_nb as rs
-from repsim_nb.explorers.base import Worker
+from repsim_nb.explorers.worker import Worker
 from repsim_nb.views import MatrixView
 
 
@@ -68,10 +69,12 @@ def test_an_error_stands_where_the_picture_would_be_and_goes_away():
     e.controls["k"].value = 2
     with pytest.raises(ValueError, match="too many"):
         e.wait()
-    assert len(e.errors) == 1 and "two &lt;is&gt; too many" in e._stage.children[0].value and "image/png" not in e._bundle()
+    shown, hidden = e._stage.children[1], e._stage.children[0]
+    assert len(e.errors) == 1 and "two &lt;is&gt; too many" in shown.value and "image/png" not in e._bundle() and e.png() is None
+    assert hidden is e._image and hidden.layout.visibility == "hidden", "its place stays open, so that the page does not jump"
     e.controls["k"].value = 3
     e.wait()
-    assert isinstance(e._stage.children[0], widgets.Image) and len(e.errors) == 1
+    assert e._stage.children == (e._image,) and e._image.layout.visibility is None and len(e.errors) == 1
     with pytest.raises(TypeError, match="must return a Figure, a Comparison or an Embedding; draw returned int"):
         def draw(k):  # noqa: F811
             return k
@@ -118,8 +121,62 @@ def test_stop_acts_at_once_and_the_picture_before_stays(told):
     e._stop.click()
     e.wait()
     assert time.perf_counter() - start < 0.2 and e._stop.disabled and e._status.value == "stopped" and e.png() == before and e.errors == []
+    assert e.values() == {"k": 0} and e.code().endswith("(k=0)") and e._worker._thread is None, "the controls name what is shown, and nothing is drawn for that"
+    e.controls["k"].value = 1
+    e.stop()
+    assert e.values() == {"k": 0} and e._bar.layout.display == "none"
+
+
+def test_stop_before_the_first_picture_says_so():
+    e = rs.explorers.explore(lambda k: time.sleep(0.5 * k) or figure_of(k), k=[1, 0])
+    e.stop()
+    assert "Stopped before there was a picture" in e._stage.children[-1].value and e.values() == {"k": 1}
     e.controls["k"].value = 0
-    assert e.wait(5).png() == before
+    assert e.wait(5)._stage.children == (e._image,)
+
+
+def test_stop_after_an_error_goes_back_to_the_error():
+    def draw(k, progress):
+        if k == 1:
+            raise ValueError("one is wrong")
+        for i in range(200 if k == 2 else 1):
+            time.sleep(0.01)
+            progress(i, 200)
+        return figure_of(k)
+
+    e = rs.explorers.explore(draw, k=[0, 1, 2]).wait()
+    e.controls["k"].value = 1
+    with pytest.raises(ValueError):
+        e.wait()
+    e.controls["k"].value = 2
+    time.sleep(0.1)
+    e.stop()
+    assert e.values() == {"k": 1} and "one is wrong" in e._stage.children[-1].value and e.png() is None
+
+
+def test_an_error_names_the_line_of_the_users_code():
+    def draw(k):
+        return rs.compare("ckaa", {"a": np.eye(k)})  # the line to be named
+
+    e = rs.explorers.explore(draw, k=[3])
+    with pytest.raises(ValueError, match="unknown measure"):
+        e.wait()
+    shown = html.unescape(e._stage.children[-1].value)
+    here = draw.__code__.co_firstlineno + 1
+    assert f"test_explorers.py, line {here}<" in shown and "# the line to be named</pre>" in shown and "measures/__init__.py" not in shown
+
+
+def test_a_control_that_fits_no_argument_is_an_error_at_once():
+    with pytest.raises(TypeError, match="unknown argument of figure_of 'kk'. Did you mean 'k'"):
+        rs.explorers.explore(figure_of, kk=[1])
+    with pytest.raises(TypeError, match="unknown argument of nothing 'k'. It takes none"):
+        def nothing():
+            return figure_of(0)
+
+        rs.explorers.explore(nothing, k=[1])
+    with pytest.raises(TypeError, match="figure_of needs 'k', and no control gives it"):
+        rs.explorers.explore(figure_of)
+    assert rs.explorers.explore(lambda progress: figure_of(progress), progress=[1, 2]).wait().errors == [], "a control may have that name as well"
 
 
 def test_wait_has_a_limit():
@@ -140,9 +197,9 @@ def test_the_worker_under_fire():
         if result != newest[0]:
             wrong.append((result, newest[0]))
 
-    worker = Worker(deliver, lambda done, total: None)
+    worker = Worker(lambda done, total: None)
     for i in range(400):
-        worker.submit(lambda tick, i=i: i, before=lambda i=i: newest.__setitem__(0, i))
+        worker.submit(lambda tick, i=i: i, deliver, before=lambda i=i: newest.__setitem__(0, i))
         if i % 37 == 0:
             worker.stop(after=lambda: newest.__setitem__(0, "stopped"))
         time.sleep(rng.uniform(0, 0.002))
@@ -164,7 +221,7 @@ def test_a_failing_delivery_is_shown_and_does_not_hang():
     e.controls["k"].value = 2
     with pytest.raises(AttributeError):
         e.wait(5)
-    assert len(e.errors) == 2 and "kind" in e._stage.children[0].value
+    assert len(e.errors) == 2 and "kind" in e._stage.children[-1].value
 
 
 def test_stop_can_be_pressed_while_anything_runs(recorded):
@@ -195,11 +252,11 @@ def test_a_drop_down_of_objects(rng):
 # -- the comparison explorer -----------------------------------------------------------------------------------------------
 
 def test_it_opens_on_the_first_two_models(comparing):
-    assert comparing.values() == {"a": "mnist-cnn-0", "b": "mnist-cnn-1", "measure": "cka"} and comparing.errors == []
+    assert comparing.values() == {"a": "mnist-cnn-0", "b": "mnist-cnn-1", "measure": "cka_debiased"} and comparing.errors == []
     view = comparing._matrix
     assert view.row_labels == ["conv1", "conv2", "conv3", "fc", "output"] and np.shape(view.values) == (5, 5)
-    assert (view.row_title, view.column_title, view.title) == ("layer of mnist-cnn-0", "layer of mnist-cnn-1", "cka: mnist-cnn-0 × mnist-cnn-1")
-    assert list(comparing.controls["measure"].options) == list(rs.measures.REPRESENTATIONAL)
+    assert (view.row_title, view.column_title, view.title) == ("layer of mnist-cnn-0", "layer of mnist-cnn-1", "cka_debiased: mnist-cnn-0 × mnist-cnn-1")
+    assert list(comparing.controls["measure"].options) == list(rs.measures.ALL)
 
 
 def test_every_measure_draws_and_masked_cells_have_reasons(comparing):
@@ -252,6 +309,95 @@ def test_a_click_shows_the_detail_of_the_pair(comparing, recorded):
         comparing.choose("conv9", "fc")
 
 
+def slowly(seconds):
+    """A measure that takes its time for each representation."""
+    class Slow(rs.measures.CKA):
+        def prepare(self, x):
+            time.sleep(seconds)
+            return super().prepare(x)
+
+    return Slow()
+
+
+def test_stop_then_click(recorded, mnist):
+    e = rs.explorers.comparison(recorded, dataset=mnist).wait()
+    e._measures["cka"] = slowly(0.3)
+    e.controls["measure"].value = "cka"
+    time.sleep(0.2)
+    click(e, 3, 3)
+    assert "A new picture is being computed" in e._detail.value
+    e._stop.click()
+    assert e.values()["measure"] == "cka_debiased" == e.result.name and "'cka_debiased'" in e.code()
+    click(e, 3, 3)
+    e.wait(20)
+    assert "n = 200 samples" in e._detail.value and e._detail_image.value[:4] == b"\x89PNG" and e.errors == [] and e._stop.disabled
+
+
+def test_a_detail_shows_how_far_it_is_and_can_be_stopped(recorded):
+    e = rs.explorers.comparison(recorded).wait()
+    said = []
+    e._status.observe(lambda change: said.append(change["new"]), "value")
+    e._measures["procrustes"] = slowly(0.5)
+    click(e, 3, 3)
+    deadline = time.monotonic() + 10
+    while not any(text.endswith(" of 8") for text in said) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not e._stop.disabled and e._bar.layout.display == "" and "computing" in e._detail.value
+    before = e.png()
+    e._stop.click()
+    assert e._stop.disabled and e._bar.layout.display == "none" and e._status.value == "stopped" and "Stopped" in e._detail.value
+    time.sleep(1.5)
+    assert "Stopped" in e._detail.value and e._status.value == "stopped" and e.png() == before and e.errors == [], "nothing of it comes later"
+    del e._measures["procrustes"]
+    e.choose("fc", "fc")
+    assert "n = 200 samples" in e.wait(20)._detail.value
+
+
+def click(e, row, column):
+    """What the view sends when a cell is clicked."""
+    e._matrix.chosen = [row, column]
+    e._matrix.presses += 1
+
+
+def test_functional_measures_show_the_outputs_of_all_networks(comparing, recorded, monkeypatch):
+    monkeypatch.setattr("repsim_nb.explorers.comparing._name_of", lambda thing: "x" if thing is recorded else None)
+    for measure in rs.measures.FUNCTIONAL:
+        comparing.controls["measure"].value = measure
+        comparing.wait()
+        again = rs.compare(measure, recorded.where(layer="output"))
+        assert comparing.result.values.equals(again.values) and comparing._matrix.title == f"{measure} at output"
+        assert comparing._matrix.row_labels == ["mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0"]
+        assert comparing.controls["a"].disabled and comparing.controls["b"].disabled, "they would change nothing"
+        assert f"{measure} compares what networks put out" in comparing._detail.value
+    monkeypatch.setattr(rs.plots, "heatmap", lambda table: table)
+    names = {"x": recorded}
+    exec(comparing.code().replace("rs.plots.heatmap", "shown = rs.plots.heatmap"), names)
+    assert names["shown"].values.equals(comparing.result.values)
+    comparing.choose("mnist-cnn-0", "mnist-mlp-0")
+    assert "output_rank" in comparing.wait()._detail.value
+    comparing.controls["measure"].value = "cka"
+    comparing.wait()
+    assert not comparing.controls["a"].disabled and not comparing.controls["b"].disabled
+    assert rs.explorers.comparison(recorded, measure="jsd").wait().result.name == "jsd"
+
+
+def test_functional_measures_without_outputs_show_a_sentence(recorded):
+    e = rs.explorers.comparison(recorded.where(layer=["fc", "conv1"]), measure="jsd")
+    with pytest.raises(ValueError, match="no layer 'output' is among these activations of mnist/test.*there are 'conv1', 'fc'"):
+        e.wait()
+    assert "no layer &#x27;output&#x27;" in e._stage.children[-1].value
+    e.controls["measure"].value = "cka"
+    assert e.wait().result.values.shape == (2, 2)
+
+
+def test_functional_measures_take_the_data_set_of_a(recorded, mnist):
+    other = rs.load_dataset("fashion", n=150)
+    e = rs.explorers.comparison(recorded | rs.record("zoo:mnist-mlp-0", other, progress=False), measure="disagreement").wait()
+    assert e.result.values.shape == (3, 3) and e.controls["b"].disabled and not e.controls["a"].disabled
+    e.controls["a"].value = next(name for name in e.controls["a"].options if "fashion" in name)
+    assert e.wait().result.values.shape == (1, 1) and e.result.n == 150 and "where(layer='output', dataset='fashion/test[n=150,seed=0]')" in e.code()
+
+
 def test_an_identical_cell_can_be_chosen_twice(comparing):
     comparing.choose("fc", "fc")
     comparing.wait()
@@ -285,8 +431,6 @@ def test_bad_choices_teach(recorded):
         rs.explorers.comparison(recorded, a="mnist-cnn-7")
     with pytest.raises(ValueError, match="unknown measure 'ckaa'"):
         rs.explorers.comparison(recorded, measure="ckaa")
-    with pytest.raises(ValueError, match="compares activations; 'jsd' is functional"):
-        rs.explorers.comparison(recorded, measure="jsd")
     with pytest.raises(TypeError, match="takes activations by key"):
         rs.explorers.comparison(np.eye(3))
     with pytest.raises(ValueError, match="none of the activations was recorded on .*'fashion/test'"):
@@ -311,10 +455,8 @@ def test_models_on_other_samples_show_a_sentence(recorded, rng):
     e = rs.explorers.comparison(x, b="mine")
     with pytest.raises(ValueError, match="has 200 rows, 'mine/layer' has 150"):
         e.wait()
-    assert "has 150" in e._stage.children[0].value
+    assert "has 150" in e._stage.children[-1].value
 
-
-# -- what a saved notebook holds -------------------------------------------------------------------------------------------
 
 def test_the_bundle_holds_widget_picture_and_text(comparing):
     bundle = comparing._bundle()

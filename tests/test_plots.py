@@ -1,3 +1,5 @@
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -93,6 +95,20 @@ def test_a_map_tells_groups_apart_and_how_far_to_trust_it(recorded):
     assert [t.get_text() for t in ax.texts if t.get_text()] == ["output", "output", "output"]
     few = rs.embedding.mds(rs.compare("cka", recorded.where(layer="output")))
     assert [t.get_text() for t in plots.embedding(few).texts] == ["mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0"]
+
+
+def test_labels_of_coincident_points_stand_apart(recorded):
+    outputs = recorded.where(layer="output")
+    (first, second, third) = outputs
+    twins = {"first": outputs[first], "its twin": outputs[first], "and its other twin": outputs[first], "second": outputs[second], "third": outputs[third]}
+    ax = plots.embedding(rs.embedding.mds(rs.compare("cka", twins)))
+    ax.figure.canvas.draw()
+    boxes = {text.get_text(): text.get_window_extent() for text in ax.texts}
+    assert len(boxes) == 5
+    for a, b in itertools.combinations(boxes, 2):
+        assert not boxes[a].overlaps(boxes[b]), (a, b)
+    frame = ax.get_window_extent()
+    assert all(frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes.values())
 
 
 def test_maps_of_one_and_of_four_axes(recorded):

@@ -1,6 +1,7 @@
 """Explorers: controls beside a picture that redraws itself. `explore` makes one of any function; the others are ready-made."""
 
-from .base import Explorer, explore
+from .base import Explorer
 from .comparing import comparison
+from .exploring import explore
 
 __all__ = ["Explorer", "comparison", "explore"]

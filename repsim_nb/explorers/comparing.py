@@ -18,14 +18,16 @@ from ..errors import UndefinedError, listed, unknown
 from ..models import OUTPUT
 from ..progress import Tick
 from ..store import Activations, Key, from_arrays
-from .base import Explorer, Worker, explain
+from .base import Explorer
+from .saved import explain
 
 BESIDE = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # what the detail of a pair lists
 
 
-def comparison(xs: Mapping[Any, Any], *, dataset: Dataset | None = None, measure: str | measures.Measure = "cka", a: str | None = None, b: str | None = None) -> Explorer:
+def comparison(xs: Mapping[Any, Any], *, dataset: Dataset | None = None, measure: str | measures.Measure = "cka_debiased", a: str | None = None, b: str | None = None) -> Explorer:
     """Layers of one network against layers of another: choose both, and the measure; click a cell for the detail of that pair.
 
+    A functional measure compares outputs only: it shows those of all networks that were recorded on the same data, each against each.
     xs: activations of the same samples (what `record` returns, a Store, or {"model/layer": array}).
     dataset: what they were recorded on: then the detail sorts samples by class.  measure, a, b: the first choice.
     """
@@ -49,9 +51,7 @@ class _Comparing(Explorer):
             raise ValueError(f"none of the activations was recorded on the dataset given with them, '{dataset.name}' ({len(dataset)} samples); "
                              f"there are {listed(dict.fromkeys(f'{key.dataset} ({len(self._xs[key])})' for key in self._xs))}")
         given = measures.get(measure)
-        if given.of == "outputs":
-            raise ValueError(f"this explorer compares activations; '{measure}' is functional. Click output × output for the functional measures")
-        self._measures = {**measures.REPRESENTATIONAL, measures.short_name(given): given}
+        self._measures = {**measures.ALL, measures.short_name(given): given}
         wide = {"style": {"description_width": "initial"}}
         first = a if a is not None else names[0]
         mates = [name for name, group in self._groups.items() if group.dataset == self._groups.get(first, groups[0]).dataset and name != first]
@@ -63,12 +63,11 @@ class _Comparing(Explorer):
         }
         self._detail, self._detail_image = widgets.HTML(), widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start", "display": "none"})
         self._detail_error: BaseException | None = None
-        self._detailing = Worker(self._deliver_detail, lambda done, total: None)
+        self._note_functional(controls)
+        controls["measure"].observe(lambda _: self._note_functional(controls), "value")
         super().__init__(self._compared, controls, self._code_of, on_cell=self._choose)
-        self._detail.value = "<i>Click a cell for the detail of that pair of layers.</i>"
+        self._detail.value = "<i>Click a cell for the detail of that pair.</i>"
         self.children = (*self.children, self._detail, self._detail_image)
-        for control in controls.values():
-            control.observe(lambda _: self._clear_detail(), "value")
 
     @staticmethod
     def _check(name: str, names: tuple[str, ...]) -> str:
@@ -81,16 +80,38 @@ class _Comparing(Explorer):
         return Activations({key: self._xs[key] for key in self._xs if key._replace(layer="") == group})
 
     def _compared(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
-        if (a, b, measure) not in self._done:  # found again: nobody waits twice
-            self._done[a, b, measure] = compare(self._measures[measure], self._side(a), self._side(b), on_undefined="mask", progress=progress)
-        return self._done[a, b, measure]
+        of_outputs = self._measures[measure].of == "outputs"
+        sides = (self._groups[a].dataset, OUTPUT) if of_outputs else (a, b)
+        if (*sides, measure) not in self._done:  # found again: nobody waits twice
+            given = [self._outputs(sides[0])] if of_outputs else [self._side(a), self._side(b)]
+            self._done[*sides, measure] = compare(self._measures[measure], *given, on_undefined="mask", progress=progress)
+        return self._done[*sides, measure]
+
+    def _outputs(self, dataset: str) -> Activations:
+        found = {key: self._xs[key] for key in self._xs if key.dataset == dataset and key.layer == OUTPUT}
+        if not found:
+            raise ValueError(f"functional measures compare what networks put out, and no layer '{OUTPUT}' is among these activations"
+                             + (f" of {dataset}" if dataset else "") + f"; there are {listed(dict.fromkeys(key.layer for key in self._xs if key.dataset == dataset))}")
+        return Activations(found)
+
+    def _note_functional(self, controls: Mapping[str, widgets.Dropdown]) -> None:
+        """With a functional measure all networks are shown: then A only says on which data, where there are several, and B nothing."""
+        functional = self._measures[controls["measure"].value].of == "outputs"
+        controls["a"].disabled = functional and len({group.dataset for group in self._groups.values()}) == 1
+        controls["b"].disabled = functional
 
     def _code_of(self, a: str, b: str, measure: str) -> str:
         name = _name_of(self._given) or "activations"
         plain = "" if isinstance(self._given, Activations) else f"{name} = rs.from_arrays({name})\n"
-        lines = [f"{side} = {name}.where({self._fields_of(group)})" for side, group in (("a", a), ("b", b))]
         said = repr(measure) if measure in measures.ALL else f"rs.measures.{self._measures[measure]}"
-        return "import repsim_nb as rs\n" + plain + "\n".join(lines) + f"\nrs.plots.heatmap(rs.compare({said}, a, b, on_undefined='mask'));"
+        if self._measures[measure].of == "outputs":
+            several = len({group.dataset for group in self._groups.values()}) > 1
+            lines = [f"outputs = {name}.where(layer={OUTPUT!r}{f', dataset={self._groups[a].dataset!r}' if several else ''})"]
+            given = "outputs"
+        else:
+            lines = [f"{side} = {name}.where({self._fields_of(group)})" for side, group in (("a", a), ("b", b))]
+            given = "a, b"
+        return "import repsim_nb as rs\n" + plain + "\n".join(lines) + f"\nrs.plots.heatmap(rs.compare({said}, {given}, on_undefined='mask'));"
 
     def _fields_of(self, name: str) -> str:
         group = self._groups[name]
@@ -102,7 +123,6 @@ class _Comparing(Explorer):
     def wait(self, timeout: float | None = None) -> Explorer:
         """Until picture and detail are there; raises what the last of them raised."""
         super().wait(timeout)
-        self._detailing.join(timeout)
         if self._detail_error is not None:
             raise self._detail_error
         return self
@@ -114,19 +134,34 @@ class _Comparing(Explorer):
         self._matrix.chosen = [rows.index(self._check(row, rows)), columns.index(self._check(column, columns))]
         self._matrix.presses += 1
 
-    def _clear_detail(self) -> None:
-        self._detailing.stop(after=self._empty_detail)
+    def _begin(self) -> None:
+        super()._begin()
+        measure = self.controls["measure"].value
+        functional = self._measures[measure].of == "outputs"
+        self._say(f"<i>{html.escape(measure)} compares what networks put out: the layer '{OUTPUT}' of all of them, each against each.</i>" if functional else "")
 
-    def _empty_detail(self) -> None:
-        self._detail.value, self._detail_image.layout.display, self._detail_error = "", "none", None
+    def _stopped(self) -> None:
+        if not self._drawing and not self._stop.disabled:  # it was the detail
+            self._say("<i>Stopped. Click a cell for the detail of that pair.</i>")
+        super()._stopped()
+
+    def _say(self, text: str) -> None:
+        self._detail.value, self._detail_image.layout.display, self._detail_error = text, "none", None
 
     def _choose(self, row: int, column: int) -> None:
         shown = self.result
         if not isinstance(shown, Comparison) or row >= shown.values.shape[0] or column >= shown.values.shape[1]:
             return
+        if self._drawing:  # what was clicked is about to be replaced
+            self._say("<i>A new picture is being computed: click a cell of that one, or press Stop to go back to this one.</i>")
+            return
         keys = Key(*shown.values.index[row]), Key(*shown.values.columns[column])
-        self._detail.value = f"<i>{html.escape(str(keys[0]))} × {html.escape(str(keys[1]))}: computing …</i>"
-        self._detailing.submit(lambda tick: self._detailed(keys, shown, tick))
+
+        def begin() -> None:
+            self._say(f"<i>{html.escape(measures.named(keys[0]))} × {html.escape(measures.named(keys[1]))}: computing …</i>")
+            self._busy(True, "computing the detail …")
+
+        self._worker.submit(lambda tick: self._detailed(keys, shown, tick), self._deliver_detail, before=begin)
 
     def _detailed(self, keys: tuple[Key, Key], shown: Comparison, tick: Tick) -> tuple[str, bytes | None]:
         x, y = self._xs[keys[0]], self._xs[keys[1]]
@@ -134,12 +169,13 @@ class _Comparing(Explorer):
         titles = [f"{key.model} / {key.layer}" for key in keys]
         rows, reasons = [], []
         for done, name in enumerate(names):
-            tick(done, len(names))
+            tick(done, len(names) + 1)
             undefined: dict[tuple[int, int], str] = {}
             measure = self._measures.get(name) or measures.get(name)
             value = measure.table({titles[0]: x}, {titles[1]: y}, undefined=undefined)[0, 0]
             rows.append(_value_row(measure, None if undefined else value, chosen=name == shown.name))
             reasons += undefined.values()
+        tick(len(names), len(names) + 1)
         about = [f"n = {len(x)} samples", *(f"{title}: {int(np.prod(v.shape[1:]))} features" for title, v in zip(titles, (x, y), strict=True))]
         wide = [title for title, v in zip(titles, (x, y), strict=True) if np.prod(v.shape[1:]) >= len(x)]
         if wide:
@@ -161,12 +197,14 @@ class _Comparing(Explorer):
         return plots.figure_png(figure, dpi=90)
 
     def _deliver_detail(self, made: tuple[str, bytes | None] | None, error: BaseException | None) -> None:
-        self._detail_error = error
+        self._busy(False, "")
         if error is not None or made is None:
             self.errors.append(error)
-            self._detail.value, self._detail_image.layout.display = explain(error), "none"
+            self._say(explain(error))
+            self._detail_error = error
             return
-        self._detail.value, image = made
+        text, image = made
+        self._say(text)
         self._detail_image.value = image or b""
         self._detail_image.layout.display = "" if image else "none"
 

@@ -29,7 +29,7 @@ def free_port():
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """-> url(notebook name), of a JupyterLab that serves copies of the notebooks on 127.0.0.1."""
+    """-> url(notebook name), of a JupyterLab that serves copies of the notebooks, in the folder url.root, on 127.0.0.1."""
     home = tmp_path_factory.mktemp("lab")
     root = home / "root"
     root.mkdir()
@@ -56,7 +56,12 @@ def lab(tmp_path_factory):
                     break
                 except OSError:
                     time.sleep(0.1)
-            yield lambda notebook: f"http://127.0.0.1:{port}/doc/tree/{notebook}?reset&token={token}"
+
+            def url(notebook):
+                return f"http://127.0.0.1:{port}/doc/tree/{notebook}?reset&token={token}"
+
+            url.root = root
+            yield url
         finally:
             server.terminate()
             server.wait(20)

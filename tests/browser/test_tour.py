@@ -3,18 +3,8 @@
 import json
 
 import pytest
+from steps import opened, run_all, shut_down
 
-READY = """async () => {
-  for (let i = 0; i < 1200; i++) {
-    const panel = window.jupyterapp?.shell?.currentWidget;
-    if (panel?.sessionContext) {
-      await panel.context.ready; await panel.sessionContext.ready;
-      if (panel.sessionContext.session?.kernel?.status === 'idle') return true;
-    }
-    await new Promise((r) => setTimeout(r, 50));
-  }
-  throw new Error('the kernel never became idle');
-}"""
 CANVAS = ".rs-matrix canvas"
 
 
@@ -32,11 +22,10 @@ def wait_for_change(page, locator, before, timeout_ms=20_000):
 
 @pytest.fixture
 def tour(lab, page):
-    page.goto(lab("00_tour.ipynb"))
-    page.evaluate(READY)
-    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")  # resolves when all cells are done
+    opened(page, lab("00_tour.ipynb"))
+    run_all(page)
     yield page
-    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    shut_down(page)
 
 
 def test_a_changed_drop_down_redraws_and_a_click_shows_the_detail(tour, tmp_path):

@@ -1,0 +1,84 @@
+"""What an explorer leaves in a saved notebook, by the messages it sends. tests/browser reads one in JupyterLab."""
+
+import nbformat
+import pytest
+from matplotlib.figure import Figure
+
+import repsim_nb as rs
+
+
+def figure_of(k):
+    figure = Figure(figsize=(2, 1))
+    figure.add_subplot().set_title(f"k = {k}")
+    return figure
+
+
+class Outputs:
+    """A cell's outputs, as a frontend would hold them."""
+
+    def __init__(self, monkeypatch):
+        self.by_id = {}
+        monkeypatch.setattr("IPython.display.display", self.display)
+
+    def display(self, data, *, raw, display_id, update=False):
+        assert raw and update == (display_id in self.by_id)
+        self.by_id[display_id] = data
+
+    @property
+    def image(self):
+        return next(iter(self.by_id.values())).get("image/png")
+
+    @property
+    def stand_in(self):
+        return list(self.by_id.values())[1]["text/html"]
+
+
+def test_a_kept_picture_is_in_both_outputs(monkeypatch):
+    outputs = Outputs(monkeypatch)
+    e = rs.explorers.explore(figure_of, k=[1, 2]).wait()
+    e.keep()
+    assert "cell of its own" in e._status.value and not outputs.by_id
+    e._ipython_display_()
+    first = outputs.image
+    assert len(outputs.by_id) == 2 and first in outputs.stand_in and "aspect-ratio: 200 / 100" in outputs.stand_in
+    e.controls["k"].value = 2
+    e.wait()
+    assert outputs.image == first
+    e._keep.click()
+    assert outputs.image != first and outputs.image in outputs.stand_in and "kept" in e._status.value and len(outputs.by_id) == 2
+
+
+def test_a_failed_drawing_is_not_kept(monkeypatch):
+    def draw(k):
+        if k == 2:
+            raise ValueError("two is too many")
+        return figure_of(k)
+
+    outputs = Outputs(monkeypatch)
+    e = rs.explorers.explore(draw, k=[1, 2])
+    e._ipython_display_()
+    before = dict(outputs.by_id)
+    e.controls["k"].value = 2
+    with pytest.raises(ValueError):
+        e.wait()
+    e._keep.click()
+    assert outputs.by_id == before and e._status.value == "there is no picture to keep"
+
+
+def test_an_explorer_that_fails_at_once_leaves_its_sentence(monkeypatch):
+    outputs = Outputs(monkeypatch)
+    def draw(k):
+        raise ValueError('"no"\n</style>')
+
+    rs.explorers.explore(draw, k=[0])._ipython_display_()
+    assert outputs.image is None and r'content: "Explorer: ValueError: \22 no\22 \a \3c /style>";' in outputs.stand_in
+
+
+def test_one_picture_in_a_report(recorded, monkeypatch, tmp_path):
+    """The stand-in shows nothing to a reader that shows the explorer's own picture."""
+    outputs = Outputs(monkeypatch)
+    rs.explorers.comparison(recorded)._ipython_display_()
+    cell = nbformat.v4.new_code_cell("explorer", outputs=[nbformat.v4.new_output("display_data", data=data) for data in outputs.by_id.values()])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "saved.ipynb")
+    page = rs.reports.to_html(tmp_path / "saved.ipynb").read_text()
+    assert page.count("<img") == 1 and page.count(outputs.image.replace("\n", "")) == 2 and ".rs-saved { display: none; }" in page
