@@ -75,7 +75,7 @@ def colour_limits(comparison: Comparison) -> tuple[float, float]:
     finite = comparison.values.to_numpy()[np.isfinite(comparison.values.to_numpy())]
     smallest, largest = (finite.min(), finite.max()) if finite.size else (low, high)
     low = min(0.0, np.floor(smallest * 10) / 10) if low < 0 or smallest < low - 1e-6 else low
-    return float(low), float(max(high, largest))
+    return float(low), float(largest if largest > high + 1e-6 else high)
 
 
 def colour_map(comparison: Comparison) -> str:

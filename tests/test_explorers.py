@@ -311,7 +311,7 @@ def test_a_click_shows_the_detail_of_the_pair(comparing, recorded):
 
 def slowly(seconds):
     """A measure that takes its time for each representation."""
-    class Slow(rs.measures.CKA):
+    class Slow(rs.measures.NBS):
         def prepare(self, x):
             time.sleep(seconds)
             return super().prepare(x)
