@@ -1,16 +1,46 @@
 """Known values of the measures: closed forms, hand-made cases, independent implementations; then calibration."""
 
+import itertools
 import math
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.distance import cdist, jensenshannon
+from scipy.optimize import linprog
+from scipy.special import log_softmax, rel_entr
 from scipy.stats import spearmanr
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.metrics import cohen_kappa_score
+from sklearn.neighbors import NearestNeighbors
 from test_measures import outputs, pair_of
 
 import repsim_nb as rs
-from repsim_nb.measures import CCA, CKA, JSD, NBS, RSA, DegenerateComparisonError, Disagreement, OutputRank, Procrustes, UndefinedError
+from repsim_nb.measures import (
+    CCA,
+    CKA,
+    CKNNA,
+    GULP,
+    JSD,
+    KL,
+    NBS,
+    RSA,
+    AccuracyGap,
+    DegenerateComparisonError,
+    Disagreement,
+    JaccardKNN,
+    Kappa,
+    LinearPredictivity,
+    MutualKNN,
+    OutputRank,
+    Procrustes,
+    SoftMatching,
+    UndefinedError,
+    alignment,
+    neighbours,
+)
 
 # -- known values ----------------------------------------------------------------------------------------------------------
 
@@ -236,6 +266,261 @@ def test_constant_outputs_are_left_out_and_counted():
         OutputRank()(np.ones_like(x), y)
 
 
+# -- neighbours
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("k", [1, 7, 59])
+def test_neighbours_by_scikit_learn(metric, k):
+    x, y = pair_of(shift=3.0)
+    sets = [[set(row[1:]) for row in NearestNeighbors(n_neighbors=k + 1, metric=metric, algorithm="brute").fit(v).kneighbors(v)[1]] for v in (x, y)]
+    common = np.array([len(a & b) for a, b in zip(*sets, strict=True)])
+    assert MutualKNN(k=k, metric=metric)(x, y) == pytest.approx(common.mean() / k, abs=1e-12)
+    assert JaccardKNN(k=k, metric=metric)(x, y) == pytest.approx(np.mean([len(a & b) / len(a | b) for a, b in zip(*sets, strict=True)]), abs=1e-12)
+    assert (common == k).all() == (k == 59), "with all others as neighbours every two representations agree"
+
+
+def test_others_at_equal_distance_are_taken_by_index(monkeypatch):
+    line = np.array([[0.0], [1.0], [-1.0], [5.0]])
+    assert MutualKNN(k=1, metric="euclidean").prepare(line).tolist() == [[1], [0], [0], [1]]
+    assert MutualKNN(k=2, metric="euclidean").prepare(line).tolist() == [[1, 2], [0, 2], [0, 1], [0, 1]]
+    rng = np.random.default_rng(0)
+    copies = np.tile(rng.normal(size=(40, 50)) * rng.uniform(0.1, 10, size=(40, 1)), (3, 1))  # sample i is sample i + 40 and i + 80
+    first = np.where(np.arange(120) < 40, np.arange(120) + 40, np.arange(120) % 40)[:, None]
+    for metric in ("cosine", "euclidean"):
+        for block in (2**21, 500, 1):
+            monkeypatch.setattr(neighbours, "_BLOCK", block)
+            for form in (copies, torch.tensor(copies), copies.astype(np.float32), np.asfortranarray(copies)):
+                assert np.array_equal(MutualKNN(k=1, metric=metric).prepare(form), first)
+    monkeypatch.setattr(neighbours, "_BLOCK", 700)
+    assert np.array_equal(CKNNA(k=9).prepare(copies).pairs, CKNNA(k=9).prepare(torch.tensor(copies)).pairs)
+
+
+def test_neighbours_of_samples_that_differ_by_little_beside_their_mean():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 10))
+    assert MutualKNN(k=5, metric="euclidean")(x, x + 1e7) == 1
+    far = 1e4 + x  # cosines above 1 - 1e-7
+    directions = far / np.linalg.norm(far, axis=1, keepdims=True)
+    nearest = cdist(directions, directions).argsort(axis=1)[:, 1:6]
+    assert np.array_equal(MutualKNN(k=5).prepare(far), np.sort(nearest, axis=1))
+
+
+def test_chance_is_the_mean_over_all_orders():
+    x, y = (v[:6] for v in pair_of())
+    for measure in (MutualKNN(k=2), JaccardKNN(k=2), JaccardKNN(k=3, metric="euclidean")):
+        values = [measure(x, y[list(order)]) for order in itertools.permutations(range(6))]
+        assert np.mean(values) == pytest.approx(measure.chance(6), abs=1e-12)
+    assert MutualKNN().chance(1000) == 10 / 999 and JaccardKNN(k=5).chance(6) == 1
+    with pytest.raises(UndefinedError, match="MutualKNN needs at least 11 samples; there are 10"):
+        MutualKNN().chance(10)
+
+
+def test_too_many_neighbours_or_no_direction_is_undefined():
+    x, y = pair_of(n=10)
+    for measure in (MutualKNN(), JaccardKNN(), CKNNA()):
+        with pytest.raises(UndefinedError, match="at least 11 samples are needed; it has 10"):
+            measure(x, y)
+    dead = x.copy()
+    dead[3] = 0
+    with pytest.raises(UndefinedError, match="'x': sample 3 .* activations are all 0"):
+        MutualKNN(k=2)(dead, y)
+    assert 0 <= MutualKNN(k=2, metric="euclidean")(dead, y) <= 1
+    with pytest.raises(UndefinedError, match="point the same way"):
+        MutualKNN(k=2)(np.outer(np.arange(1.0, 11), [1, 2, 3]), y)
+
+
+def test_neighbours_never_hold_all_pairs():
+    x = np.random.default_rng(0).normal(size=(4000, 3))
+    for measure in (MutualKNN(metric="euclidean"), CKNNA()):
+        tracemalloc.start()
+        measure.prepare(x)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 0.75 * 8 * 4000**2
+
+
+def test_cknna_is_its_definition():
+    x, y = pair_of()
+    grams, masks = [], []
+    for v in (x, y):
+        v = v - v.mean(0)
+        grams.append(v @ v.T)
+        ranks = np.argsort(np.argsort(-(grams[-1] - np.diag(np.full(60, np.inf))), axis=1), axis=1)
+        masks.append((ranks < 10) & (ranks < 10).T)
+    hsic = [naive_hsic1(masks[0] * masks[1] * grams[0], masks[0] * masks[1] * grams[1]), *(naive_hsic1(m * g, m * g) for m, g in zip(masks, grams, strict=True))]
+    assert CKNNA()(x, y) == pytest.approx(hsic[0] / math.sqrt(hsic[1] * hsic[2]), abs=1e-12)
+    assert CKNNA(k=59)(x, y) == pytest.approx(CKA(debiased=True)(x, y), abs=1e-12)
+
+
+def test_cknna_at_its_ends():
+    a, b = np.eye(4).repeat(2, axis=0), np.eye(4)[[0, 1, 2, 3, 0, 1, 2, 3]]  # pairs (0, 1), (2, 3), ...; pairs (0, 4), (1, 5), ...
+    assert CKNNA(k=1)(a, b) == 0 and CKNNA(k=1)(a, 3 * a + 1) == pytest.approx(1)
+    with pytest.raises(UndefinedError, match="equally alike"):
+        CKNNA(k=7)(np.eye(8), np.random.default_rng(0).normal(size=(8, 3)))
+
+
+# -- prediction
+
+def test_linear_predictivity_by_scikit_learn():
+    x, y = pair_of(n=62)
+    fold = np.arange(62) % 5
+
+    def held_out(model, x, y):
+        missed = total = 0
+        for i in range(5):
+            known, tested = fold != i, fold == i
+            missed += ((y[tested] - model.fit(x[known], y[known]).predict(x[tested])) ** 2).sum()
+            total += ((y[tested] - y[known].mean(0)) ** 2).sum()
+        return 1 - missed / total
+
+    assert LinearPredictivity()(x, y) == pytest.approx(held_out(LinearRegression(), x, y), abs=1e-12)
+    assert LinearPredictivity(predict="x")(x, y) == pytest.approx(held_out(LinearRegression(), y, x), abs=1e-12)
+    wide = np.hstack([x, np.random.default_rng(0).normal(size=(62, 90))])
+    assert LinearPredictivity()(wide, y) == pytest.approx(held_out(LinearRegression(), wide, y), abs=1e-10), "least squares of minimum norm"
+
+    class Relative(Ridge):
+        def fit(self, x, y):
+            self.alpha = 0.3 * ((x - x.mean(0)) ** 2).sum() / np.linalg.matrix_rank(x - x.mean(0))
+            return super().fit(x, y)
+
+    for side in (x, wide):
+        assert LinearPredictivity(ridge=0.3)(side, y) == pytest.approx(held_out(Relative(), side, y), abs=1e-10)
+        in_sample = 1 - ((y - Relative().fit(side, y).predict(side)) ** 2).sum() / ((y - y.mean(0)) ** 2).sum()
+        assert LinearPredictivity(ridge=0.3, folds=None)(side, y) == pytest.approx(in_sample, abs=1e-10)
+
+
+def test_in_sample_predictivity_is_kornbliths_and_refuses_full_rank():
+    x, y = (v - v.mean(0) for v in pair_of())
+    q = np.linalg.qr(x)[0]
+    assert LinearPredictivity(folds=None)(x, y) == pytest.approx(np.linalg.norm(q.T @ y) ** 2 / np.linalg.norm(y) ** 2, abs=1e-12)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 19)), rng.normal(size=(20, 3))
+    with pytest.raises(DegenerateComparisonError, match="rank 19, as much as 20 samples allow"):
+        LinearPredictivity(folds=None)(x, y)
+    assert LinearPredictivity(folds=None)(y, x) < 0.5 and LinearPredictivity(folds=None)(x[:, :18], y) < 1
+    with pytest.raises(DegenerateComparisonError):
+        LinearPredictivity(folds=None, predict="x")(y, np.hstack([x, x]))
+
+
+def test_a_feature_that_only_the_left_out_samples_have_predicts_nothing():
+    x, y = pair_of(n=50)
+    lonely = np.zeros((50, 1))
+    lonely[[0, 5]] = 7.3  # both in the first fold
+    for others in (x, x[:, :0]):
+        values = [LinearPredictivity()(np.hstack([others, lonely + shift]), y) for shift in (0, 0.1, 1 / 3, 1.0, math.pi, 1e3)]
+        assert np.ptp(values) < 1e-9 and -1 < values[0] < 1
+
+
+def test_gulp_is_its_definition_and_ends_in_cca():
+    x, y = (v - v.mean(0) for v in pair_of(n=300))
+    x, y = (v * math.sqrt(300) / np.linalg.norm(v) for v in (x, y))
+
+    def dense(ridge):
+        xx, yy, xy = x.T @ x / 300, y.T @ y / 300, x.T @ y / 300
+        ix, iy = (np.linalg.inv(s + ridge * np.eye(len(s))) for s in (xx, yy))
+        return np.trace(ix @ xx @ ix @ xx) + np.trace(iy @ yy @ iy @ yy) - 2 * np.trace(ix @ xy @ iy @ xy.T)
+
+    for ridge in (1e-2, 1e-4, 1.0):
+        assert GULP(ridge=ridge)(3 * x + 1, y) == pytest.approx(dense(ridge), abs=1e-12)
+    assert GULP(ridge=1e-13)(x, y) == pytest.approx(8 + 6 - 2 * 6 * CCA(summary="mean_squared")(x, y), abs=1e-9)
+    noise = np.random.default_rng(0).normal(size=(301, 200))
+    apart = np.linalg.qr(noise - noise.mean(0))[0]  # 100 equal variances of 1/100 on each side, nothing shared: the largest distance there is
+    assert GULP()(apart[:, :100], apart[:, 100:]) == pytest.approx(50, abs=1e-9) and GULP().range == (0, 50)
+
+
+# -- units
+
+def test_soft_matching_of_equal_widths_is_the_best_permutation():
+    x, y = pair_of(p=6, q=6)
+    assert SoftMatching()(x, 4 * x[:, [3, 1, 0, 5, 4, 2]] - 1) == pytest.approx(0, abs=1e-15)
+    u, v = (a - a.mean(0) for a in (x, y))
+    for measure, a, b in ((SoftMatching(), u / np.linalg.norm(u), v / np.linalg.norm(v)), (SoftMatching(preprocess=False), x, y)):
+        best = min(((a - b[:, list(order)]) ** 2).sum() for order in itertools.permutations(range(6))) / 6
+        assert measure(x, y) == pytest.approx(best, abs=1e-12)
+        assert Procrustes()(x, y) < 6 * SoftMatching()(x, y), "a permutation is a rotation"
+
+
+@pytest.mark.parametrize("p, q", [(2, 3), (4, 2), (1, 5)])
+def test_soft_matching_of_unequal_widths_by_all_orders_of_copies(p, q, monkeypatch):
+    x, y = pair_of(p=p, q=q)
+    common = math.lcm(p, q)
+    a, b = np.repeat(x, common // p, axis=1), np.repeat(y, common // q, axis=1)
+    best = min(((a - b[:, list(order)]) ** 2).sum() for order in itertools.permutations(range(common))) / common
+    assert SoftMatching(preprocess=False)(x, y) == pytest.approx(best, rel=1e-12)
+    monkeypatch.setattr(alignment, "_QUICK", 0)
+    monkeypatch.setattr(alignment, "_COPIES", 0)
+    assert SoftMatching(preprocess=False)(x, y) == pytest.approx(best, rel=1e-12), "without copies, too"
+
+
+def by_program(x, y):
+    """SciPy's linear program of the definition."""
+    x, y = (v - v.mean(0) for v in (x, y))
+    p, q = x.shape[1], y.shape[1]
+    costs = cdist(x.T / np.linalg.norm(x), y.T / np.linalg.norm(y), "sqeuclidean")
+    sums = np.vstack([np.kron(np.eye(p), np.ones(q)), np.kron(np.ones(p), np.eye(q))])
+    return linprog(costs.ravel(), A_eq=sums, b_eq=np.concatenate([np.full(p, 1 / p), np.full(q, 1 / q)])).fun
+
+
+def test_the_two_ways_to_match_agree_and_too_much_is_refused(monkeypatch):
+    rng = np.random.default_rng(0)
+    x = np.maximum(rng.normal(size=(100, 46)), 1)  # ties and units that hardly move
+    y = np.maximum(x @ rng.normal(size=(46, 34)), 0)
+    y[:, 3] = 0
+    by_copies = SoftMatching()(x, y)
+    for one, other in ((x, y), (y, x)):
+        monkeypatch.setattr(alignment, "_QUICK", 0)
+        assert SoftMatching()(one, other) == pytest.approx(by_copies, abs=1e-14)
+        monkeypatch.setattr(alignment, "_QUICK", math.lcm(46, 34))
+        assert SoftMatching()(one, other) == pytest.approx(by_copies, abs=1e-16)
+    assert by_copies == pytest.approx(by_program(x, y), abs=1e-9)
+    monkeypatch.setattr(alignment, "_QUICK", 0)
+    monkeypatch.setattr(alignment, "_CELLS", 46 * 34 - 1)
+    with pytest.raises(UndefinedError, match="match 46 units with 34 takes too long .*Pool the activations, or choose a sample of the units"):
+        SoftMatching()(x, y)
+
+
+# -- outputs
+
+def test_kl_by_scipy_and_at_its_ends():
+    x, y = outputs()
+    p, q = (np.exp(log_softmax(v, axis=1)) for v in (x, y))
+    assert KL()(x, y) == pytest.approx(rel_entr(p, q).sum(1).mean(), abs=1e-12)
+    for form in (np.asarray, torch.tensor):
+        assert KL(inputs="probabilities")(form(p), form(q)) == pytest.approx(KL()(x, y), abs=1e-12)
+    assert JSD()(x, y) == pytest.approx(sum(KL(inputs="probabilities")(v, (p + q) / 2) for v in (p, q)) / 2, abs=1e-12)
+    assert KL()(np.array([[2000.0, 0], [0, 1]]), np.array([[0, 2000.0], [0, 1]])) == pytest.approx(1000), "logits have no probability of 0"
+    half, sure = np.array([[0.5, 0.5], [0.5, 0.5]]), np.array([[0.5, 0.5], [1.0, 0.0]])
+    for form in (np.asarray, torch.tensor):
+        assert KL(inputs="probabilities")(form(sure), form(half)) == pytest.approx(math.log(2) / 2)
+        with pytest.raises(UndefinedError, match=r"'x' and 'y': at sample 1 the second gives class 1 the probability 0 and the first 0.5"):
+            KL(inputs="probabilities")(form(half), form(sure))
+
+
+def test_kappa_by_scikit_learn():
+    x, y = outputs()
+    assert Kappa()(x, y) == pytest.approx(cohen_kappa_score(x.argmax(1), y.argmax(1)), abs=1e-12)
+    two = np.eye(2)
+    assert Kappa()(two[[0, 1, 0, 1]], two[[1, 0, 1, 0]]) == -1 and Kappa()(two[[0, 0, 1, 1]], two[[0, 1, 0, 1]]) == 0
+    same = two[[0, 0, 0]]
+    with pytest.raises(UndefinedError, match="always predict one and the same class"):
+        Kappa()(same, same)
+    assert Kappa()(same, 1 - same) == 0, "always the one and always the other: no agreement, and none was to be expected"
+
+
+def test_accuracy_gap_by_hand(tmp_path):
+    targets = torch.tensor([0, 1, 1, 2])
+    x, y = np.eye(3)[[0, 1, 1, 0]], np.eye(3)[[0, 2, 2, 0]]
+    measure = AccuracyGap(targets)
+    assert measure(x, y) == 0.5 and measure(torch.tensor(x), torch.tensor(y)) == 0.5 and str(measure) == repr(measure) == "AccuracyGap(4 targets)"
+    assert measure == AccuracyGap([0, 1, 1, 2]) and hash(measure) == hash(AccuracyGap(np.array([0, 1, 1, 2], dtype=np.uint8)))
+    with pytest.raises(ValueError, match="there are 4 targets and 3 samples"):
+        measure(x[:3], y[:3])
+    with pytest.raises(UndefinedError, match="'x': the targets go up to class 2, and its outputs are over 2 classes"):
+        measure(x[:, :2], y)
+    c = rs.compare(measure, {"a": x, "b": y})
+    assert rs.Comparison.load(c.save(tmp_path / "gap.json")).measure == measure
+
+
 # -- calibration -----------------------------------------------------------------------------------------------------------
 
 def test_debiased_cka_is_0_and_biased_cka_is_as_predicted_on_noise():
@@ -285,3 +570,16 @@ def test_blocked_float32_cka_is_right_on_long_products():
     y = (x + rng.normal(size=x.shape)).astype(np.float32)
     for measure in (CKA(), CKA(debiased=True)):
         assert measure(x, y) == pytest.approx(measure(x.astype(float), y.astype(float)), abs=5e-7)
+
+
+def test_predictivity_and_neighbours_of_unrelated_data_are_as_predicted():
+    rng = np.random.default_rng(1)
+    noise = [(rng.normal(size=(100, 20)), rng.normal(size=(100, 30))) for _ in range(60)]
+    assert np.mean([LinearPredictivity(folds=None)(x, y) for x, y in noise]) == pytest.approx(20 / 99, abs=0.01)
+    # least squares of p = 20 features on m = 80 samples misses by (m - 2)/(m - p - 2) times what the mean misses by
+    assert np.mean([LinearPredictivity()(x, y) for x, y in noise]) == pytest.approx(1 - 78 / 58, abs=0.03)
+    for measure in (MutualKNN(), JaccardKNN()):
+        values = np.array([measure(x, y) for x, y in noise])
+        assert abs(values.mean() - measure.chance(100)) < 3.5 * values.std() / math.sqrt(60)
+    cknna = np.array([CKNNA()(x, y) for x, y in noise])
+    assert abs(cknna.mean()) < 0.1 < 0.3 < CKNNA()(*pair_of())

@@ -1,5 +1,11 @@
 """One table of laws over all measures, then bad input. A new measure is covered by its line in the dict; its values are in test_known_values.py."""
 
+import math
+import re
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -9,13 +15,24 @@ from repsim_nb.measures import (
     ALL,
     CCA,
     CKA,
+    CKNNA,
     FUNCTIONAL,
+    GULP,
     JSD,
+    KL,
     REPRESENTATIONAL,
     RSA,
+    AccuracyGap,
     Disagreement,
+    JaccardKNN,
+    Kappa,
+    LinearPredictivity,
+    Measure,
+    MutualKNN,
     Procrustes,
+    SoftMatching,
     UndefinedError,
+    from_function,
 )
 from repsim_nb.measures.base import TRANSFORMS
 
@@ -24,6 +41,9 @@ VARIANTS = {
     "pwcca_y": CCA(summary="projection_weighted", weights="y"), "pwcca_all": CCA(summary="projection_weighted", normalise="all"), "pwcca_kept": CCA(summary="projection_weighted", variance=0.9),
     **{f"rsa_{f}_{s}_{d}": RSA(first=f, second=s, diagonal=d) for f in ("correlation", "cosine", "dot", "euclidean")
        for s in ("spearman", "pearson", "cosine", "row_cosine", "row_pearson") for d in (False, True)},
+    "mutual_knn_euclidean": MutualKNN(k=5, metric="euclidean"), "jaccard_knn_euclidean": JaccardKNN(k=5, metric="euclidean"), "cknna_3": CKNNA(k=3),
+    "predictivity_of_x": LinearPredictivity(predict="x"), "predictivity_in_sample": LinearPredictivity(folds=None), "predictivity_ridge": LinearPredictivity(folds=3, ridge=0.1),
+    "gulp_small_ridge": GULP(ridge=1e-4), "soft_matching_as_is": SoftMatching(preprocess=False),
 }  # fmt: skip
 TABLE = {**REPRESENTATIONAL, **VARIANTS}
 
@@ -55,16 +75,19 @@ def outputs(seed=0, n=50, classes=5):
     return x, x + rng.normal(size=x.shape)
 
 
+EVERYTHING = {**TABLE, **FUNCTIONAL, "accuracy_gap": AccuracyGap(outputs()[0].argmax(axis=1))}
+
+
 def sides(name):
-    return outputs() if name in FUNCTIONAL else pair_of()
+    return outputs() if EVERYTHING[name].of == "outputs" else pair_of()
 
 
 # -- declared facts, two-sided ---------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("kind", sorted(TRANSFORMS))
-@pytest.mark.parametrize("name", [*TABLE, *FUNCTIONAL])
+@pytest.mark.parametrize("name", list(EVERYTHING))
 def test_invariances_are_exactly_those_declared(name, kind):
-    measure = {**TABLE, **FUNCTIONAL}[name]
+    measure = EVERYTHING[name]
     x, y = sides(name)
     value = measure(x, y)
     moved = [abs(measure(transformed(x, kind), y) - value), abs(measure(x, transformed(y, kind)) - value)]
@@ -74,21 +97,24 @@ def test_invariances_are_exactly_those_declared(name, kind):
         assert max(moved) > 1e-4, f"{measure} does not say so, yet it is invariant to {kind}"
 
 
-@pytest.mark.parametrize("name", [*TABLE, *FUNCTIONAL])
+@pytest.mark.parametrize("name", list(EVERYTHING))
 def test_symmetry_is_as_declared(name):
-    measure = {**TABLE, **FUNCTIONAL}[name]
+    measure = EVERYTHING[name]
     x, y = sides(name)
     assert (abs(measure(x, y) - measure(y, x)) < 1e-10) == measure.symmetric
 
 
-@pytest.mark.parametrize("name", [*TABLE, *FUNCTIONAL])
+@pytest.mark.parametrize("name", list(EVERYTHING))
 def test_identity_direction_and_range(name):
-    measure = {**TABLE, **FUNCTIONAL}[name]
+    measure = EVERYTHING[name]
     x, y = sides(name)
     best = 1.0 if measure.kind == "similarity" else 0.0
+    worse = measure(x, y)
+    if getattr(measure, "ridge", None) and measure.kind == "similarity":  # a ridge draws even x's prediction of itself towards the mean
+        assert worse < measure(x, x) < best
+        return
     # arccos and a root turn rounding of 1e-16 into 1e-8
     assert measure(x, x) == pytest.approx(best, abs=1e-7)
-    worse = measure(x, y)
     assert worse < best if measure.kind == "similarity" else worse > best
     low, high = measure.range
     assert low - (0.2 if measure == CKA(debiased=True) else 0) <= worse <= high
@@ -112,9 +138,9 @@ def test_the_triangle_inequality_where_declared(name):
         assert broken > 0
 
 
-@pytest.mark.parametrize("name", [*TABLE, *FUNCTIONAL])
+@pytest.mark.parametrize("name", list(EVERYTHING))
 def test_prepared_is_direct_and_the_table_is_the_pairs(name):
-    measure = {**TABLE, **FUNCTIONAL}[name]
+    measure = EVERYTHING[name]
     x, y = sides(name)
     z = x + 0.1 * np.random.default_rng(3).normal(size=x.shape)
     a, b = measure.prepare(x), measure.prepare(y)
@@ -139,7 +165,7 @@ def test_every_kind_of_input(name, form):
         "torch64": torch.tensor, "torch32": lambda v: torch.tensor(v).float().requires_grad_(), "integers": lambda v: (v * 8).astype(np.int32),
         "strided": lambda v: np.asfortranarray(np.repeat(v, 2, axis=0))[::2], "images": lambda v: v.reshape(len(v), -1, 1, 1), "readonly": lambda v: np.broadcast_to(v, v.shape),
     }[form]  # fmt: skip
-    if form == "integers" and name == "jsd":
+    if form == "integers" and name in ("jsd", "kl"):  # not invariant to scaling
         value = measure(8 * x, 8 * y)
     if form == "bfloat16":
         x, y = (torch.tensor(v).bfloat16().double().numpy() for v in (x, y))
@@ -221,6 +247,9 @@ def test_names():
 @pytest.mark.parametrize("make", [
     lambda: CKA(kernel="poly"), lambda: CKA(median="mean"), lambda: CKA(bandwidth=0), lambda: CKA(batch_size=3), lambda: CCA(summary="max"), lambda: CCA(variance=99),
     lambda: CCA(weights="z"), lambda: CCA(normalise="none"), lambda: Procrustes(form="square"), lambda: RSA(first="pearson"), lambda: RSA(second="kendall"), lambda: JSD(inputs="probs"),
+    lambda: KL(inputs="probs"), lambda: MutualKNN(k=0), lambda: JaccardKNN(k=2.5), lambda: MutualKNN(metric="dot"), lambda: CKNNA(k=-1), lambda: GULP(ridge=0),
+    lambda: LinearPredictivity(predict="z"), lambda: LinearPredictivity(folds=1), lambda: LinearPredictivity(folds=2.0), lambda: LinearPredictivity(ridge=-1),
+    lambda: AccuracyGap([]), lambda: AccuracyGap([[0, 1]]), lambda: AccuracyGap([0.0, 1.0]), lambda: AccuracyGap([0, -1]), lambda: AccuracyGap(["a"]),
 ])  # fmt: skip
 def test_illegal_options_are_refused(make):
     with pytest.raises(ValueError):
@@ -229,9 +258,119 @@ def test_illegal_options_are_refused(make):
 
 def test_probabilities_are_checked():
     x, y = outputs()
-    with pytest.raises(ValueError, match="rows sum to .*For logits"):
-        JSD(inputs="probabilities")(x, y)
-    with pytest.raises(UndefinedError, match="same classes; they have 5 and 4"):
-        JSD()(x, y[:, :4])
-    with pytest.raises(UndefinedError, match="same classes"):
-        Disagreement()(x, y[:, :4])
+    for kind in (JSD, KL):
+        with pytest.raises(ValueError, match=rf"rows sum to .*For logits use {kind.__name__}\(inputs='logits'\)"):
+            kind(inputs="probabilities")(x, y)
+    for measure in (JSD(), KL(), Disagreement(), Kappa()):
+        with pytest.raises(UndefinedError, match="same classes; they have 5 and 4"):
+            measure(x, y[:, :4])
+
+
+# -- measures of someone else's --------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, kw_only=True)
+class SharedSign(Measure):
+    """The share of signs that agree; of as many features as both have."""
+
+    scale: float = 1.0
+
+    kind: ClassVar = "similarity"
+    invariant_to: ClassVar = frozenset({"scaling"})
+
+    def prepare(self, x):
+        return np.sign(x - self.scale)
+
+    def pair(self, a, b):
+        return np.mean(a == b)
+
+
+def mean_gap(x, y):
+    """A plain function, not symmetric, that knows nothing of this package."""
+    if not len(x):
+        raise ValueError("no samples")
+    return np.abs(x.mean() - 2 * y.mean())
+
+
+def row_sizes(x):
+    row_sizes.calls += 1
+    return np.linalg.norm(x, axis=1)
+
+
+row_sizes.calls = 0
+
+
+def size_correlation(a, b):
+    return np.corrcoef(a, b)[0, 1]
+
+
+JOINED = {
+    "class": SharedSign(scale=0.5),
+    "function": from_function(mean_gap, kind="dissimilarity", symmetric=False, range=(0, math.inf)),
+    "prepared": from_function(size_correlation, kind="similarity", symmetric=True, name="sizes", invariant_to={"orthogonal", "permutation", "scaling"}, range=(-1, 1), prepare=row_sizes),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(JOINED))
+def test_a_measure_of_ones_own_joins_compare_pictures_and_explorers(name):
+    measure, rng = JOINED[name], np.random.default_rng(0)
+    xs = {f"{model}/{layer}": rng.normal(size=(30, 4)) + 0.1 * layer for model in "ab" for layer in (1, 2)}
+    c = rs.compare(measure, xs)
+    by_hand = {
+        "class": lambda x, y: np.mean((x > 0.5) == (y > 0.5)), "function": mean_gap,
+        "prepared": lambda x, y: np.corrcoef(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1))[0, 1],
+    }[name]  # fmt: skip
+    assert np.allclose(c.values, [[by_hand(x, y) for y in xs.values()] for x in xs.values()], atol=1e-12)
+    ax = rs.plots.heatmap(c)
+    said = {"class": "SharedSign(scale=0.5)", "function": "mean_gap", "prepared": "sizes"}[name]
+    assert ax.get_title().startswith(said) and len(ax.texts) == 16 and c.name == str(measure) == said
+    explorer = rs.explorers.comparison(xs, measure=measure).wait()
+    assert explorer.controls["measure"].value == said and list(explorer.controls["measure"].options) == [*REPRESENTATIONAL, said]
+    assert np.allclose(explorer.result.values, c.values.iloc[:2, 2:]) and explorer.errors == []
+    explorer.choose("1", "2")
+    explorer.wait()
+    assert f"{c.values.iloc[0, 3]:.4f}" in explorer._detail.value
+    names = {"SharedSign": SharedSign, "mean_gap": mean_gap, "size_correlation": size_correlation, "row_sizes": row_sizes, "activations": xs}
+    exec(explorer.code(), names)
+    assert np.allclose(rs.compare(eval(re.search(r"rs.compare\((.*), a, b", explorer.code())[1], names), names["a"], names["b"]).values, explorer.result.values)
+
+
+@pytest.mark.parametrize("name", list(JOINED))
+@pytest.mark.parametrize("executor", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_a_measure_of_ones_own_goes_to_threads_and_processes(name, executor):
+    rng = np.random.default_rng(0)
+    xs = {label: rng.normal(size=(30, 4)) for label in "abc"}
+    with executor(2) as spread:
+        assert rs.compare(JOINED[name], xs, executor=spread).values.equals(rs.compare(JOINED[name], xs).values)
+
+
+def test_a_function_is_held_to_the_same_rules():
+    x, y = pair_of()
+    with pytest.raises(UndefinedError, match="mean_gap of 'x': it holds 1 values that are NaN"):
+        JOINED["function"](np.vstack([x[:-1], [[np.nan, *x[-1, 1:]]]]), y)
+    with pytest.raises(UndefinedError, match="nothing of 'x' and 'y': the value came out as nan"):
+        from_function(lambda x, y: math.nan, name="nothing", kind="similarity", symmetric=True)(x, y)
+    row_sizes.calls = 0
+    rs.compare(JOINED["prepared"], {"x": x, "y": y, "z": x + y.mean()})
+    assert row_sizes.calls == 3, "prepared once a representation"
+    same = from_function(mean_gap, kind="dissimilarity", symmetric=True, of="outputs", is_metric=True)
+    assert same(np.ones((2, 3)), np.zeros((2, 3))) == 1 and same.is_metric and same.dissimilarity(0.3) == 0.3, "outputs may be constant"
+    assert repr(same) == "from_function(mean_gap, kind='dissimilarity', symmetric=True, is_metric=True, of='outputs')"
+    assert same == from_function(mean_gap, kind="dissimilarity", symmetric=True, of="outputs", is_metric=True) != JOINED["function"]
+
+
+@pytest.mark.parametrize("options, words", [
+    ({"kind": "distance"}, "kind is 'similarity' .larger is more alike. or 'dissimilarity' .*got 'distance'"), ({"of": "layers"}, "of is 'activations' or 'outputs'"),
+    ({"invariant_to": ["rotation"]}, "invariant_to holds some of linear, orthogonal, .*; got 'rotation'"), ({"invariant_to": "shift"}, "got 'shift'"), ({"range": (1, 0)}, "range is .lowest, highest."),
+    ({"name": "cka"}, "'cka' is the short name of a measure of this package: from_function.f, name='my_cka'"),
+])  # fmt: skip
+def test_what_from_function_is_told_wrong_teaches(options, words):
+    with pytest.raises(ValueError, match=words):
+        from_function(mean_gap, **{"kind": "similarity", "symmetric": True, **options})
+
+
+def test_from_function_needs_a_function_and_a_name():
+    with pytest.raises(ValueError, match="this function has none: from_function.f, name='...'"):
+        from_function(lambda x, y: 0.0, kind="similarity", symmetric=True)
+    for wrong in ({"f": 3}, {"f": mean_gap, "prepare": 3}):
+        with pytest.raises(TypeError, match="takes a function f.x, y.*int"):
+            from_function(**wrong, kind="similarity", symmetric=True)

@@ -103,7 +103,7 @@ class _Comparing(Explorer):
     def _code_of(self, a: str, b: str, measure: str) -> str:
         name = _name_of(self._given) or "activations"
         plain = "" if isinstance(self._given, Activations) else f"{name} = rs.from_arrays({name})\n"
-        said = repr(measure) if measure in measures.ALL else f"rs.measures.{self._measures[measure]}"
+        said = repr(measure) if measure in measures.ALL else _measure_said(self._measures[measure])
         if self._measures[measure].of == "outputs":
             several = len({group.dataset for group in self._groups.values()}) > 1
             lines = [f"outputs = {name}.where(layer={OUTPUT!r}{f', dataset={self._groups[a].dataset!r}' if several else ''})"]
@@ -215,6 +215,12 @@ def _value_row(measure: measures.Measure, value: float | None, *, chosen: bool) 
     number = "undefined" if value is None else f"{value:.4f}"
     return (f"<tr style='font-weight:{'bold' if chosen else 'normal'}'><td style='padding:0'>{measures.short_name(measure)}</td>"
             f"<td align='right' style='font-variant-numeric:tabular-nums;padding:0 0 0 16px'>{number}</td><td style='padding:0'>&nbsp; {direction} ({low:g} to {high:.3g})</td></tr>")
+
+
+def _measure_said(measure: measures.Measure) -> str:
+    """A measure that has no short name, as code: by the notebook's name for it, or by what makes it."""
+    ours = isinstance(measure, measures.FromFunction) or getattr(measures, type(measure).__name__, None) is type(measure)
+    return _name_of(measure) or ("rs.measures." if ours else "") + (repr(measure) if isinstance(measure, measures.FromFunction) else str(measure))
 
 
 def _name_of(thing: Any) -> str | None:

@@ -5,10 +5,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ..errors import DegenerateComparisonError, UndefinedError, unknown
-from .alignment import NBS, Procrustes
+from .alignment import NBS, Procrustes, SoftMatching
 from .base import Measure, cost_of, named, on_device, same_samples
 from .cca import CCA
-from .functional import JSD, Disagreement, OutputRank
+from .function import FromFunction, from_function
+from .functional import JSD, KL, AccuracyGap, Disagreement, Kappa, OutputRank
+from .neighbours import CKNNA, JaccardKNN, MutualKNN
+from .prediction import GULP, LinearPredictivity
 from .rsm import CKA, RSA, DistanceCorrelation, first_order
 
 REPRESENTATIONAL: dict[str, Measure] = {
@@ -24,11 +27,17 @@ REPRESENTATIONAL: dict[str, Measure] = {
     "procrustes_distance": Procrustes(form="distance"),
     "angular_shape": Procrustes(form="angle"),
     "nbs": NBS(),
+    "linear_predictivity": LinearPredictivity(),
     "distance_correlation": DistanceCorrelation(),
     "rsa": RSA(),
     "rsa_cosine": RSA(first="cosine", second="row_cosine", diagonal=True),
+    "mutual_knn": MutualKNN(),
+    "jaccard_knn": JaccardKNN(),
+    "cknna": CKNNA(),
+    "gulp": GULP(),
+    "soft_matching": SoftMatching(),
 }
-FUNCTIONAL: dict[str, Measure] = {"jsd": JSD(), "disagreement": Disagreement(), "output_rank": OutputRank()}
+FUNCTIONAL: dict[str, Measure] = {"jsd": JSD(), "kl": KL(), "disagreement": Disagreement(), "kappa": Kappa(), "output_rank": OutputRank()}
 ALL: dict[str, Measure] = {**REPRESENTATIONAL, **FUNCTIONAL}
 
 
@@ -58,7 +67,8 @@ def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
 
 
 __all__ = [
-    "ALL", "CCA", "CKA", "DistanceCorrelation", "FUNCTIONAL", "JSD", "NBS", "REPRESENTATIONAL", "RSA",
-    "DegenerateComparisonError", "Disagreement", "Measure", "OutputRank", "Procrustes", "UndefinedError",
-    "cost_of", "describe", "first_order", "get", "named", "on_device", "same_samples", "short_name",
+    "ALL", "CCA", "CKA", "CKNNA", "FUNCTIONAL", "GULP", "JSD", "KL", "NBS", "REPRESENTATIONAL", "RSA",
+    "AccuracyGap", "DegenerateComparisonError", "Disagreement", "DistanceCorrelation", "FromFunction", "JaccardKNN", "Kappa", "LinearPredictivity", "Measure", "MutualKNN",
+    "OutputRank", "Procrustes", "SoftMatching", "UndefinedError",
+    "cost_of", "describe", "first_order", "from_function", "get", "named", "on_device", "same_samples", "short_name",
 ]  # fmt: skip

@@ -34,6 +34,40 @@ def _same_classes(a: Array, b: Array) -> None:
         raise UndefinedError(f"outputs must be over the same classes; they have {a.shape[1]} and {b.shape[1]} columns")
 
 
+class Decisions(NamedTuple):
+    """classes: the predicted one of each sample (n,), the largest output, of equals the first; number: of classes there are."""
+
+    classes: np.ndarray
+    number: int
+
+
+def _decisions(x: Array) -> Decisions:
+    x = np.asarray(array_api_compat.to_device(_outputs(x), "cpu"))
+    return Decisions(x.argmax(axis=1), x.shape[1])
+
+
+def _differ(a: Decisions, b: Decisions) -> np.ndarray:
+    """Whether the two differ, sample by sample."""
+    if a.number != b.number:
+        raise UndefinedError(f"outputs must be over the same classes; they have {a.number} and {b.number} columns")
+    return a.classes != b.classes
+
+
+def _check_inputs(measure: Measure, inputs: str) -> None:
+    if inputs not in ("logits", "probabilities"):
+        raise ValueError(f"{type(measure).__name__} takes inputs='logits' or 'probabilities'; got {inputs!r}")
+
+
+def _probabilities(measure: Measure, x: Array) -> Array:
+    """x, if every row is a distribution."""
+    xp = array_api_compat.array_namespace(x)
+    total = xp.sum(x, axis=1)
+    if bool(xp.any(x < 0)) or float(xp.max(xp.abs(total - 1))) > 1e-3:
+        raise UndefinedError(f"probabilities are at least 0 and sum to 1 in every row; here the smallest is {float(xp.min(x)):.3g} and rows sum to "
+                             f"{float(xp.min(total)):.3g} up to {float(xp.max(total)):.3g}. For logits use {type(measure).__name__}(inputs='logits')")
+    return x
+
+
 @dataclass(frozen=True, kw_only=True)
 class JSD(_Functional):
     """Jensen-Shannon divergence of the predicted distributions, mean over samples, in nats.
@@ -48,21 +82,16 @@ class JSD(_Functional):
     range: ClassVar[tuple[float, float]] = (0.0, float(np.log(2)))
 
     def __post_init__(self) -> None:
-        if self.inputs not in ("logits", "probabilities"):
-            raise ValueError(f"JSD takes inputs='logits' or 'probabilities'; got {self.inputs!r}")
+        _check_inputs(self, self.inputs)
 
     def prepare(self, x: Array) -> Array:
         """-> probabilities (n, classes), float64."""
         x = _outputs(x)
+        if self.inputs == "probabilities":
+            return _probabilities(self, x)
         xp = array_api_compat.array_namespace(x)
-        if self.inputs == "logits":
-            x = xp.exp(x - xp.max(x, axis=1, keepdims=True))
-            return x / xp.sum(x, axis=1, keepdims=True)
-        total = xp.sum(x, axis=1)
-        if bool(xp.any(x < 0)) or float(xp.max(xp.abs(total - 1))) > 1e-3:
-            raise UndefinedError(f"probabilities are at least 0 and sum to 1 in every row; here the smallest is {float(xp.min(x)):.3g} and rows sum to "
-                             f"{float(xp.min(total)):.3g} up to {float(xp.max(total)):.3g}. For logits use JSD(inputs='logits')")
-        return x
+        x = xp.exp(x - xp.max(x, axis=1, keepdims=True))
+        return x / xp.sum(x, axis=1, keepdims=True)
 
     def pair(self, a: Array, b: Array) -> float:
         _same_classes(a, b)
@@ -76,6 +105,55 @@ class JSD(_Functional):
         return float(xp.mean(kl(a) + kl(b)) / 2)
 
 
+class Distribution(NamedTuple):
+    """p: probabilities (n, classes); log: their logarithms, -inf only where a probability given was 0."""
+
+    p: Array
+    log: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class KL(_Functional):
+    """Kullback-Leibler divergence of y's predicted distributions from x's, mean over samples, in nats.
+
+    KL(p‖q) = Σ p·log(p/q), p from x, q from y, 0·log 0 = 0: what it costs to take q for p; not symmetric. inputs: "logits" (logarithms are taken
+    of the softmax as a whole, so no probability is 0) or "probabilities". Range from 0, unbounded. Undefined where y gives probability 0 to a class
+    to which x does not.  [Kullback, Leibler 1951]
+    """
+
+    inputs: Literal["logits", "probabilities"] = "logits"
+
+    kind: ClassVar = "dissimilarity"
+    symmetric: ClassVar[bool] = False
+    range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
+
+    def __post_init__(self) -> None:
+        _check_inputs(self, self.inputs)
+
+    def prepare(self, x: Array) -> Distribution:
+        """-> probabilities and their logarithms (n, classes), float64."""
+        x = _outputs(x)
+        xp = array_api_compat.array_namespace(x)
+        if self.inputs == "logits":
+            log = x - xp.max(x, axis=1, keepdims=True)
+            log = log - xp.log(xp.sum(xp.exp(log), axis=1, keepdims=True))
+            return Distribution(xp.exp(log), log)
+        p = _probabilities(self, x)
+        return Distribution(p, xp.where(p > 0, xp.log(xp.where(p > 0, p, xp.ones_like(p))), -xp.inf * xp.ones_like(p)))
+
+    def pair(self, a: Distribution, b: Distribution) -> float:
+        _same_classes(a.p, b.p)
+        xp = array_api_compat.array_namespace(a.p)
+        impossible = (a.p > 0) & (b.log == -xp.inf)
+        if bool(xp.any(impossible)):
+            sample, label = (int(i) for i in np.argwhere(np.asarray(array_api_compat.to_device(impossible, "cpu")))[0])
+            raise UndefinedError(f"at sample {sample} the second gives class {label} the probability 0 and the first {float(a.p[sample, label]):.3g}, so the divergence is "
+                                 f"infinite ({int(xp.sum(xp.astype(impossible, xp.int64)))} such cells in all); jsd is always finite")
+        zero = xp.zeros_like(a.p)
+        log_ratio = xp.where(a.p > 0, a.log, zero) - xp.where(a.p > 0, b.log, zero)
+        return float(xp.mean(xp.sum(a.p * log_ratio, axis=1)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Disagreement(_Functional):
     """The share of samples to which the two networks give different classes (the largest output; of equals the first).
@@ -87,16 +165,76 @@ class Disagreement(_Functional):
     invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
     is_metric: ClassVar[bool] = True
 
-    def prepare(self, x: Array) -> tuple[Array, int]:
-        """-> (the predicted classes (n,), the number of classes)."""
-        x = _outputs(x)
-        return array_api_compat.array_namespace(x).argmax(x, axis=1), x.shape[1]
+    def prepare(self, x: Array) -> Decisions:
+        """-> the predicted classes."""
+        return _decisions(x)
 
-    def pair(self, a: tuple[Array, int], b: tuple[Array, int]) -> float:
-        if a[1] != b[1]:
-            raise UndefinedError(f"outputs must be over the same classes; they have {a[1]} and {b[1]} columns")
-        xp = array_api_compat.array_namespace(a[0])
-        return float(xp.mean(xp.astype(a[0] != b[0], xp.float64)))
+    def pair(self, a: Decisions, b: Decisions) -> float:
+        return float(np.mean(_differ(a, b)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kappa(_Functional):
+    """Cohen's κ: how far the two networks' classes agree beyond what their frequencies make likely.
+
+    (agreement - expected) / (1 - expected), expected = Σ over classes of the product of both frequencies; of equal outputs the first is the class.
+    Range -1 to 1; 0 is what independent predictions of these frequencies give. Undefined where both always predict one and the same class.  [Cohen 1960]
+    """
+
+    kind: ClassVar = "similarity"
+    range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
+    invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
+
+    def prepare(self, x: Array) -> Decisions:
+        """-> the predicted classes."""
+        return _decisions(x)
+
+    def pair(self, a: Decisions, b: Decisions) -> float:
+        agreement = 1 - float(np.mean(_differ(a, b)))
+        often = [np.bincount(side.classes, minlength=side.number) / len(side.classes) for side in (a, b)]
+        expected = float(often[0] @ often[1])
+        if expected == 1:
+            raise UndefinedError("both always predict one and the same class, so agreement is certain and tells nothing")
+        return (agreement - expected) / (1 - expected)
+
+
+@dataclass(frozen=True, repr=False)
+class AccuracyGap(_Functional):
+    """The difference between the two networks' accuracies, |accuracy x - accuracy y|, on these targets: class numbers, one a sample.
+
+    The class is the largest output, of equals the first. 0 does not mean that they are right on the same samples: see Disagreement.
+    Range 0 to 1; obeys the triangle inequality. ValueError where targets and samples differ in number.
+    """
+
+    targets: tuple[int, ...]
+
+    kind: ClassVar = "dissimilarity"
+    invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
+    is_metric: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        targets = np.asarray(array_api_compat.to_device(self.targets, "cpu") if hasattr(self.targets, "device") else self.targets)
+        if targets.ndim != 1 or not targets.size or targets.dtype.kind not in "iu" or targets.min() < 0:
+            raise ValueError(f"AccuracyGap takes the targets as class numbers from 0 on, one a sample; got shape {targets.shape}, dtype {targets.dtype}"
+                             + (f", smallest {targets.min()}" if targets.size and targets.dtype.kind in "if" else ""))
+        object.__setattr__(self, "targets", tuple(targets.tolist()))  # a tuple: the measure stays comparable and hashable
+
+    def prepare(self, x: Array) -> float:
+        """-> the accuracy."""
+        predicted = _decisions(x)
+        if len(self.targets) != len(predicted.classes):
+            raise ValueError(f"AccuracyGap needs a target for every sample: there are {len(self.targets)} targets and {len(predicted.classes)} samples")
+        if max(self.targets) >= predicted.number:
+            raise UndefinedError(f"the targets go up to class {max(self.targets)}, and its outputs are over {predicted.number} classes")
+        return float(np.mean(predicted.classes == np.array(self.targets)))
+
+    def pair(self, a: float, b: float) -> float:
+        return abs(a - b)
+
+    def __str__(self) -> str:
+        return f"AccuracyGap({len(self.targets)} targets)"
+
+    __repr__ = __str__
 
 
 class Ranks(NamedTuple):

@@ -1,0 +1,92 @@
+"""A measure out of a plain function: what someone has already joins in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .base import TRANSFORMS, Array, Measure, enter
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FromFunction(Measure):
+    """What `from_function` makes."""
+
+    function: Callable[[Any, Any], Any]
+    name: str
+    kind: Literal["similarity", "dissimilarity"]  # type: ignore[misc]
+    symmetric: bool  # type: ignore[misc]
+    invariant_to: frozenset[str] = frozenset()  # type: ignore[misc]
+    is_metric: bool = False  # type: ignore[misc]
+    range: tuple[float, float] = (0.0, 1.0)  # type: ignore[misc]
+    of: Literal["activations", "outputs"] = "activations"  # type: ignore[misc]
+    once: Callable[[Any], Any] | None = None
+
+    @property
+    def least(self) -> int:  # type: ignore[override]
+        return 1 if self.of == "outputs" else Measure.least
+
+    def prepare(self, x: Array) -> Any:
+        """-> the checked array (n, p), or what the function given as `prepare` makes of it."""
+        x = enter(x, least=self.least, constant=self.of == "outputs")
+        return x if self.once is None else self.once(x)
+
+    def pair(self, a: Any, b: Any) -> float:
+        return float(self.function(a, b))
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        """The call that makes it, functions by their names."""
+        own = getattr(self.function, "__name__", repr(self.function))
+        said = [own] + ([] if self.name == own else [f"name={self.name!r}"]) + [f"kind={self.kind!r}", f"symmetric={self.symmetric}"]
+        for option in ("invariant_to", "is_metric", "range", "of"):
+            value = getattr(self, option)
+            shown = str(sorted(value) if isinstance(value, frozenset) else value).replace("inf", "float('inf')") if option != "of" else repr(value)
+            said += [] if value == getattr(FromFunction, option) else [f"{option}={shown}"]
+        said += [] if self.once is None else [f"prepare={getattr(self.once, '__name__', repr(self.once))}"]
+        return f"from_function({', '.join(said)})"
+
+
+def from_function(
+    f: Callable[[Any, Any], Any],
+    *,
+    kind: Literal["similarity", "dissimilarity"],
+    symmetric: bool,
+    name: str | None = None,
+    invariant_to: Iterable[str] = (),
+    is_metric: bool = False,
+    range: tuple[float, float] = (0, 1),
+    of: Literal["activations", "outputs"] = "activations",
+    prepare: Callable[[Any], Any] | None = None,
+) -> Measure:
+    """A Measure around f(x, y) -> a number, x and y of shape (n, p): for compare, explorers and pictures like any other.
+
+    The arrays are checked first and come as they were given, NumPy or torch, at least in float32. kind: whether larger is more alike ("similarity") or
+    less. symmetric: f(x, y) == f(y, x), so that half a table is enough. name: how it is called in pictures; else f's own. invariant_to: of "permutation",
+    "orthogonal", "scaling", "translation", "linear" those that leave the value alone. range: for colours; infinite ends are fine. of: what it compares. prepare:
+    a function of one array, done once per representation; f then takes what it returns. Where there is no value f raises `UndefinedError`; NaN counts as
+    that. For processes f must be picklable: a function of a module, no lambda. Options of its own: write a class, CONTRIBUTING.md shows how.
+    """
+    from . import ALL  # at call time: the table of names is made of the classes of all files
+
+    if not callable(f) or not (prepare is None or callable(prepare)):
+        raise TypeError(f"from_function takes a function f(x, y), and as prepare a function of one array; got {type(f).__name__} and {type(prepare).__name__}")
+    if kind not in ("similarity", "dissimilarity"):
+        raise ValueError(f"kind is 'similarity' (larger is more alike) or 'dissimilarity' (larger is less alike); got {kind!r}")
+    if of not in ("activations", "outputs"):
+        raise ValueError(f"of is 'activations' or 'outputs'; got {of!r}")
+    transforms = frozenset([invariant_to] if isinstance(invariant_to, str) else invariant_to)
+    if not transforms <= TRANSFORMS:
+        raise ValueError(f"invariant_to holds some of {', '.join(sorted(TRANSFORMS))}; got {', '.join(map(repr, sorted(transforms - TRANSFORMS)))}")
+    low, high = map(float, range)
+    if not low < high:
+        raise ValueError(f"range is (lowest, highest); got {range}")
+    name = name or getattr(f, "__name__", "")
+    if name in ("", "<lambda>"):
+        raise ValueError("pictures and tables call a measure by its name, and this function has none: from_function(f, name='...')")
+    if name in ALL:
+        raise ValueError(f"'{name}' is the short name of a measure of this package: from_function(f, name='my_{name}')")
+    return FromFunction(function=f, name=name, kind=kind, symmetric=bool(symmetric), invariant_to=transforms, is_metric=bool(is_metric), range=(low, high), of=of, once=prepare)

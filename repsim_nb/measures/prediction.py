@@ -1,0 +1,162 @@
+"""Measures of what a linear readout can do: how well one representation predicts the other, and whether both predict the same. All in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import array_api_compat
+
+from ..errors import DegenerateComparisonError
+from .base import NO_LINEAR, Array, Measure, centred_unit, enter, eps, reduced
+
+
+def _centred_features(x: Array, least: int) -> tuple[Array, float]:
+    """-> (n, at most n) float64, centred, unit Frobenius norm; and the spacing of numbers in the precision that x came in, for its rank."""
+    x = enter(x, least=least)
+    xp = array_api_compat.array_namespace(x)
+    return reduced(centred_unit(xp.astype(x, xp.float64))), eps(x)
+
+
+def _directions(x: Array, precision: float) -> tuple[Array, Array, Array]:
+    """The singular value decomposition at numerical rank, of all or some rows of centred features of unit norm."""
+    xp = array_api_compat.array_namespace(x)
+    u, s, vt = xp.linalg.svd(x, full_matrices=False)
+    floor = max(float(s[0]) * precision, eps(x)) * max(x.shape)  # a feature that is constant in these rows leaves rounding of the whole behind
+    rank = int(xp.sum(xp.astype(s > floor, xp.int64)))
+    return u[:, :rank], s[:rank], vt[:rank, :]
+
+
+class Fold(NamedTuple):
+    """tested, fitted: which samples; factors: their product takes values of the fitted samples to predictions for the tested ones; rank: of the fitted features."""
+
+    tested: Array
+    fitted: Array
+    factors: tuple[Array, ...]
+    rank: int
+
+
+class Predictor(NamedTuple):
+    """features: centred (n, at most n); folds: how each fold is predicted from the others."""
+
+    features: Array
+    folds: list[Fold]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearPredictivity(Measure):
+    """How much of one representation's variance does the best linear map from the other explain? R², over all features together.
+
+    predict: the side that is predicted, "y" (from x) or "x" (from y); not symmetric. folds: held out; sample i belongs to fold i mod `folds`,
+    every fold is predicted from the others by least squares of minimum norm, both sides centred by the means of the fitted samples, and
+    R² = 1 - Σ (y - prediction)² / Σ (y - mean of the fitted samples)², each sum over all folds. Samples that depend on their neighbours in
+    order (frames of a video) leak from fold to fold. folds=None: in sample, ‖Q_xᵀY‖²/‖Y‖² of the centred sides, which grows with the width of
+    the predicting side: a different measure. ridge: a penalty, as a multiple of the mean squared singular value of the predicting side.
+
+    Range up to 1; held out it is below 0 where a map does worse than the mean. Needs n ≥ 4 and n ≥ folds; in sample, without ridge, a
+    predicting side of rank below n - 1.  [Kornblith, Norouzi, Lee, Hinton 2019, eq. 12; Schrimpf et al. 2018, held out]
+    """
+
+    predict: Literal["y", "x"] = "y"
+    folds: int | None = 5
+    ridge: float | None = None
+
+    kind: ClassVar = "similarity"
+    symmetric: ClassVar[bool] = False
+    invariant_to: ClassVar[frozenset[str]] = NO_LINEAR  # a linear map of the predicted side gives its features other weights
+
+    def __post_init__(self) -> None:
+        if self.predict not in ("y", "x"):
+            raise ValueError(f"LinearPredictivity predicts 'y' (from x) or 'x' (from y); got {self.predict!r}")
+        if self.folds is not None and (isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 2):
+            raise ValueError(f"LinearPredictivity takes folds=None (in sample) or at least 2 folds; got {self.folds!r}")
+        if self.ridge is not None and not self.ridge > 0:
+            raise ValueError(f"LinearPredictivity's ridge is a positive multiple of the mean squared singular value, or None; got {self.ridge}")
+
+    @property
+    def least(self) -> int:  # type: ignore[override]
+        return max(4, self.folds or 0)  # at least two samples to fit on
+
+    def prepare(self, x: Array) -> Predictor:
+        """-> the features, and for every fold the factors of its prediction (in sample: one fold, all samples on both sides)."""
+        x, precision = _centred_features(x, self.least)
+        xp = array_api_compat.array_namespace(x)
+        index = xp.arange(x.shape[0], device=array_api_compat.device(x))
+        if self.folds is None:
+            return Predictor(x, [self._fold(x, index, index, precision)])
+        parts = [(index[index % self.folds == i], index[index % self.folds != i]) for i in range(self.folds)]
+        return Predictor(x, [self._fold(x, *part, precision) for part in parts])
+
+    def _fold(self, x: Array, tested: Array, fitted: Array, precision: float) -> Fold:
+        xp = array_api_compat.array_namespace(x)
+        known = xp.take(x, fitted, axis=0)
+        mean = xp.mean(known, axis=0, keepdims=True)
+        u, s, vt = _directions(known - mean, precision)
+        penalty = self.ridge * xp.mean(s * s) if self.ridge and s.shape[0] else 0.0
+        left, right = (xp.take(x, tested, axis=0) - mean) @ vt.T * (s / (s * s + penalty)), u.T
+        rank, smaller = s.shape[0], left.shape[0] * right.shape[1] < s.shape[0] * (left.shape[0] + right.shape[1])
+        return Fold(tested, fitted, (left @ right,) if smaller else (left, right), rank)
+
+    def pair(self, a: Predictor, b: Predictor) -> float:
+        source, target = (a, b) if self.predict == "y" else (b, a)
+        n = target.features.shape[0]
+        if self.folds is None and self.ridge is None and source.folds[0].rank >= n - 1:
+            raise DegenerateComparisonError(f"the predicting side has rank {source.folds[0].rank}, as much as {n} samples allow, so in sample it predicts everything and R² is 1 "
+                                            f"whatever the data; hold samples out, LinearPredictivity(folds=5), or take more of them")
+        xp = array_api_compat.array_namespace(target.features)
+        missed = total = 0.0
+        for fold in source.folds:
+            known, wanted = (xp.take(target.features, which, axis=0) for which in (fold.fitted, fold.tested))
+            mean = xp.mean(known, axis=0, keepdims=True)
+            predicted = known - mean
+            for factor in reversed(fold.factors):
+                predicted = factor @ predicted
+            missed += float(xp.sum((wanted - mean - predicted) ** 2))
+            total += float(xp.sum((wanted - mean) ** 2))
+        return 1 - missed / total
+
+
+class Readout(NamedTuple):
+    """factor @ factor.T: the matrix that takes targets to their ridge predictions (n, rank); itself: its squared norm."""
+
+    factor: Array
+    itself: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class GULP(Measure):
+    """How far apart can the ridge regressions from two representations be, on a target that is equally likely to be anything? Squared distance.
+
+    X, Y centred, at Frobenius norm √n; Σ_x = XᵀX/n (trace 1), Σ_xy = XᵀY/n, λ = ridge:
+    tr(Σ_x^-λ Σ_x Σ_x^-λ Σ_x) + the same for y - 2 tr(Σ_x^-λ Σ_xy Σ_y^-λ Σ_yx) with Σ^-λ = (Σ + λI)⁻¹. It is ‖H_x - H_y‖², H the matrix that
+    takes targets to their ridge predictions. Its root obeys the triangle inequality. A small ridge makes all linear recodings alike, and, where
+    features outnumber samples, everything.
+
+    Range 0 to 1/(2λ). Needs n ≥ 3.  [Boix-Adserà, Lawrence, Stepaniants, Rigollet 2022]
+    """
+
+    ridge: float = 1e-2
+
+    kind: ClassVar = "dissimilarity"
+    invariant_to: ClassVar[frozenset[str]] = NO_LINEAR
+
+    def __post_init__(self) -> None:
+        if not self.ridge > 0:
+            raise ValueError(f"GULP's ridge is above 0 (features have a total variance of 1); got {self.ridge}")
+
+    @property
+    def range(self) -> tuple[float, float]:  # type: ignore[override]
+        return 0.0, 1 / (2 * self.ridge)  # t²/(t + λ)² is at most t/(4λ), and the t of one side sum to 1
+
+    def prepare(self, x: Array) -> Readout:
+        """-> the factor of its ridge predictions (n, rank)."""
+        x, precision = _centred_features(x, self.least)
+        xp = array_api_compat.array_namespace(x)
+        u, s, _ = _directions(x, precision)
+        kept = s * s / (s * s + self.ridge)
+        return Readout(u * xp.sqrt(kept), float(xp.sum(kept * kept)))
+
+    def pair(self, a: Readout, b: Readout) -> float:
+        xp = array_api_compat.array_namespace(a.factor)
+        cross = a.factor.T @ b.factor
+        return a.itself + b.itself - 2 * float(xp.sum(cross * cross))
