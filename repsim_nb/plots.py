@@ -70,12 +70,19 @@ def heatmap_size(comparison: Comparison) -> tuple[float, float]:
 
 
 def colour_limits(comparison: Comparison) -> tuple[float, float]:
-    """The measure's range, so that pictures can be compared; a signed similarity starts at 0 unless values are below."""
-    low, high = comparison.measure.range
+    """The measure's range, so that pictures can be compared; a signed similarity starts at 0 unless values are below; no end is infinite."""
     finite = comparison.values.to_numpy()[np.isfinite(comparison.values.to_numpy())]
+    low, high = comparison.measure.range
+    if np.isinf(high):  # no picture can show it all: up to the largest value here
+        high = float(finite.max()) if finite.size and finite.max() > max(low, 0) else 1.0
     smallest, largest = (finite.min(), finite.max()) if finite.size else (low, high)
     low = min(0.0, np.floor(smallest * 10) / 10) if low < 0 or smallest < low - 1e-6 else low
     return float(low), float(largest if largest > high + 1e-6 else high)
+
+
+def decimals(low: float, high: float) -> int:
+    """How many decimals tell values between these apart: two, and more where all of them are small."""
+    return max(2, 1 + int(np.ceil(-np.log10(high - low)))) if high > low else 2
 
 
 def colour_map(comparison: Comparison) -> str:
@@ -162,12 +169,12 @@ def bar_label(comparison: Comparison) -> str:
 
 
 def _write_values(ax: Axes, values: np.ndarray, image: Any) -> None:
+    places = decimals(image.norm.vmin, image.norm.vmax)
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
             red, green, blue, _ = image.cmap(image.norm(value))
             dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-            text = f"{value:.2f}"
-            ax.text(j, i, "0.00" if text == "-0.00" else text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+            ax.text(j, i, f"{value:z.{places}f}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
 
 
 def embedding(

@@ -69,6 +69,16 @@ def test_values_outside_the_range_widen_the_colours(rng):
     assert plots.colour_limits(rs.compare("rsa", {"a": x, "b": x + 0.1 * rng.normal(size=x.shape)})) == (0.0, 1.0)
 
 
+def test_a_measure_without_upper_end_is_coloured_up_to_its_largest_value(rng):
+    x = {label: rng.normal(size=(30, 200)) for label in "ab"}
+    c = rs.compare("soft_matching", x)
+    assert plots.colour_limits(c) == (0, c.values.to_numpy().max())
+    ax = plots.heatmap(c)
+    assert [t.get_text() for t in ax.texts][:2] == ["0.0000", f"{c.values.iloc[0, 1]:.4f}"] and 0.005 < c.values.iloc[0, 1] < 0.02
+    assert plots.colour_limits(rs.compare("soft_matching", {"a": x["a"]})) == (0, 1)
+    assert plots.decimals(0, 1) == plots.decimals(-1, 50) == plots.decimals(0, 0) == 2 and plots.decimals(0, 0.003) == 4
+
+
 def test_an_axes_can_be_given_and_no_text_is_cut(pair):
     figure = Figure(figsize=plots.heatmap_size(rs.compare("cka", *pair)), layout="constrained")
     ax = figure.add_subplot()

@@ -7,9 +7,15 @@ function ink(el) {
   return style.getPropertyValue("--jp-ui-font-color1").trim() || style.color || "#222222";
 }
 
-function format(value) {
-  const text = value.toFixed(2);
-  return text === "-0.00" ? "0.00" : text;
+// Two decimals, and more where all values are small.
+function decimals(model) {
+  const span = model.get("high") - model.get("low");
+  return span > 0 ? Math.max(2, 1 + Math.ceil(-Math.log10(span))) : 2;
+}
+
+function format(value, places) {
+  const text = value.toFixed(places);
+  return Number(text) === 0 ? (0).toFixed(places) : text;
 }
 
 function isDark(hex) {
@@ -86,7 +92,7 @@ function drawBar(ctx, g, model, text) {
   const colours = model.get("colours"), x = g.left + g.w + GAP, low = model.get("low"), high = model.get("high");
   for (let s = 0; s < g.h; s += 1) { ctx.fillStyle = colours[Math.round((1 - s / g.h) * (colours.length - 1))]; ctx.fillRect(x, g.top + s, BAR, 1.5); }
   ctx.fillStyle = text; ctx.font = "11px sans-serif"; ctx.textAlign = "left"; ctx.textBaseline = "middle";
-  for (const share of [0, 0.5, 1]) ctx.fillText((low + share * (high - low)).toFixed(2).replace(/\.?0+$/, "") || "0", x + BAR + 4, g.top + (1 - share) * g.h);
+  for (const share of [0, 0.5, 1]) ctx.fillText((low + share * (high - low)).toFixed(decimals(model)).replace(/\.?0+$/, "") || "0", x + BAR + 4, g.top + (1 - share) * g.h);
   ctx.save(); ctx.translate(x + BAR + 36, g.top + g.h / 2); ctx.rotate(-Math.PI / 2); ctx.textAlign = "center"; ctx.textBaseline = "top";
   ctx.fillText(ellipsis(ctx, model.get("bar_label"), g.h + 40), 0, 0); ctx.restore();
 }
@@ -106,7 +112,7 @@ function draw(model, el, canvas) {
     ctx.fillStyle = colour; ctx.fillRect(x, y, g.cell.w + 0.5, g.cell.h + 0.5);
     if (g.cell.w < 30 || g.cell.h < 16) return;
     ctx.fillStyle = isDark(colour) ? "#ffffff" : "#000000"; ctx.font = "11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
-    ctx.fillText(format(value), x + g.cell.w / 2, y + g.cell.h / 2);
+    ctx.fillText(format(value, decimals(model)), x + g.cell.w / 2, y + g.cell.h / 2);
   }));
   if (chosen.length === 2 && chosen[0] < values.length && chosen[1] < values[0].length) {
     ctx.strokeStyle = "#d55e00"; ctx.lineWidth = 3;
@@ -141,7 +147,7 @@ function render({ model, el }) {
     const [i, j] = cell, value = model.get("values")[i][j];
     tip.replaceChildren();
     const name = document.createElement("b"); name.textContent = `${model.get("row_labels")[i]} × ${model.get("column_labels")[j]}`;
-    tip.append(name, document.createElement("br"), value === null ? "undefined: " + (model.get("notes")[`${i},${j}`] || "") : value.toFixed(4));
+    tip.append(name, document.createElement("br"), value === null ? "undefined: " + (model.get("notes")[`${i},${j}`] || "") : value.toFixed(decimals(model) + 2));
     tip.style.display = "block";
     const x = g.left + (j + 1) * g.cell.w + 6, limit = canvas.clientWidth - tip.offsetWidth - 4;
     tip.style.left = Math.max(0, Math.min(x, limit)) + "px"; tip.style.top = Math.max(0, g.top + i * g.cell.h - tip.offsetHeight - 4) + "px";
