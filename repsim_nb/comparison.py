@@ -88,10 +88,11 @@ class Comparison:
         return constant_fields(self.values.index), constant_fields(self.values.columns)
 
     def save(self, path: str | Path) -> Path:
-        """Write everything to one JSON file, in one step."""
+        """Write everything to one JSON file, in one step. Of a measure whose options are no plain data (a function) only the name is kept."""
         path = Path(path)
         content = {
-            "format": "repsim_nb.Comparison/1", "measure": {"class": type(self.measure).__name__, "options": asdict(self.measure)}, "n": self.n,
+            "format": "repsim_nb.Comparison/1", "n": self.n,
+            "measure": {"class": type(self.measure).__name__, "name": str(self.measure), "options": _options_to_json(self.measure)},
             "rows": _axis_to_json(self.values.index), "columns": _axis_to_json(self.values.columns),
             "values": [[None if np.isnan(v) else v for v in row] for row in self.values.to_numpy().tolist()],
             "undefined": [[int(self.values.index.get_loc(r)), int(self.values.columns.get_loc(c)), why] for (r, c), why in self.undefined.items()],
@@ -102,7 +103,7 @@ class Comparison:
 
     @classmethod
     def load(cls, path: str | Path, measure: Measure | None = None) -> Comparison:
-        """Read what `save` wrote. measure: needed only for a measure that is not part of this package."""
+        """Read what `save` wrote. measure: needed only for one that is not part of this package, or whose options could not be written."""
         try:
             content = json.loads(Path(path).read_text())
             if content["format"] != "repsim_nb.Comparison/1":
@@ -117,6 +118,8 @@ class Comparison:
             raise ValueError(f"the file {path} does not hold a comparison, or is damaged ({error!r})") from error
         if measure is None:
             kind = getattr(measures, name, None)
+            if options is None:
+                raise ValueError(f"{path} was made with {content['measure']['name']}, whose options (a {name}'s) a file cannot hold: pass it, Comparison.load(path, measure=...)")
             if not (isinstance(kind, type) and issubclass(kind, Measure)):
                 raise ValueError(f"{path} was made with a measure of your own, {name}: pass it, Comparison.load(path, measure=...)")
             try:
@@ -245,6 +248,16 @@ def _which(axis: pd.Index, wanted: Mapping[str, Any]) -> np.ndarray:
     frame = _frame(axis)
     hint = "Labels that are plain text have no fields: rs.from_arrays makes keys of 'model/layer'." if list(frame) == ["label"] else ""
     return np.array(chosen([tuple(row) for row in frame.astype(object).itertuples(index=False)], list(frame), wanted, hint))
+
+
+def _options_to_json(measure: Measure) -> dict[str, Any] | None:
+    """The options as JSON holds them, or None where it cannot."""
+    try:
+        options = asdict(measure)
+        json.dumps(options)
+    except (TypeError, ValueError):
+        return None
+    return options
 
 
 def _axis_to_json(axis: pd.Index) -> dict[str, Any]:

@@ -190,3 +190,17 @@ def test_a_measure_of_ones_own_is_passed_when_loading(tmp_path, three):
     with pytest.raises(ValueError, match="a measure of your own, Counting"):
         rs.Comparison.load(tmp_path / "c.json")
     assert isinstance(rs.Comparison.load(tmp_path / "c.json", measure=Counting()).measure, Measure)
+
+
+def furthest(x, y):
+    return float(np.abs(x - y).max())
+
+
+def test_a_measure_whose_options_are_no_data_is_saved_by_its_name(tmp_path, rng):
+    measure = rs.measures.from_function(furthest, kind="dissimilarity", symmetric=True)
+    c = rs.compare(measure, {"a": rng.normal(size=(9, 2)), "b": rng.normal(size=(9, 2))})
+    c.save(tmp_path / "c.json")
+    with pytest.raises(ValueError, match=r"made with furthest, whose options .a FromFunction's. a file cannot hold: pass it, Comparison.load\(path, measure=...\)"):
+        rs.Comparison.load(tmp_path / "c.json")
+    loaded = rs.Comparison.load(tmp_path / "c.json", measure=measure)
+    assert loaded.values.equals(c.values) and loaded.measure == measure and loaded.name == "furthest"
