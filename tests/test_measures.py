@@ -24,6 +24,7 @@ from repsim_nb.measures import (
     RSA,
     AccuracyGap,
     Disagreement,
+    DistanceCorrelation,
     JaccardKNN,
     Kappa,
     LinearPredictivity,
@@ -266,6 +267,23 @@ def test_probabilities_are_checked():
             measure(x, y[:, :4])
 
 
+# -- costs -----------------------------------------------------------------------------------------------------------------
+
+def size_of(prepared):
+    if isinstance(prepared, (tuple, list)):
+        return sum(map(size_of, prepared))
+    return getattr(prepared, "nbytes", 0)
+
+
+@pytest.mark.parametrize("shape", [(600, 40), (150, 400)])
+@pytest.mark.parametrize("name", [name for name, measure in EVERYTHING.items() if not isinstance(measure, (CCA, CKA, RSA, DistanceCorrelation)) and name != "accuracy_gap"])
+def test_what_is_prepared_takes_the_memory_that_was_said(name, shape):
+    measure, x = EVERYTHING[name], np.random.default_rng(0).normal(size=shape)
+    said = measure.prepared_bytes(*shape, 8)
+    assert 0.3 * said < size_of(measure.prepare(x)) < 1.2 * said
+    assert measure.cost(shape[0], [shape[1]] * 3).flops > 0
+
+
 # -- measures of someone else's --------------------------------------------------------------------------------------------
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,7 +342,7 @@ def test_a_measure_of_ones_own_joins_compare_pictures_and_explorers(name):
     said = {"class": "SharedSign(scale=0.5)", "function": "mean_gap", "prepared": "sizes"}[name]
     assert ax.get_title().startswith(said) and len(ax.texts) == 16 and c.name == str(measure) == said
     explorer = rs.explorers.comparison(xs, measure=measure).wait()
-    assert explorer.controls["measure"].value == said and list(explorer.controls["measure"].options) == [*REPRESENTATIONAL, said]
+    assert explorer.controls["measure"].value == said and list(explorer.controls["measure"].options) == [*ALL, said]
     assert np.allclose(explorer.result.values, c.values.iloc[:2, 2:]) and explorer.errors == []
     explorer.choose("1", "2")
     explorer.wait()

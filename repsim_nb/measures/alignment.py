@@ -1,10 +1,10 @@
-"""Measures that lay one representation onto the other: by a rotation (Procrustes in its three forms, its cosine NBS), or unit by unit (SoftMatching)."""
+"""Measures that lay one representation onto the other: by a rotation (Procrustes, its cosine NBS), or unit by unit (SoftMatching)."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import array_api_compat
 import numpy as np
@@ -91,14 +91,14 @@ class NBS(_Aligned):
 class SoftMatching(Measure):
     """Soft matching: how far apart are two representations after the best matching of their single units (columns)? Squared distance.
 
-    The least Σ T_ij ‖x_i - y_j‖² over transport plans T, whose rows sum to 1/p and columns to 1/q; of equal widths that is the best permutation,
-    mean over units. preprocess: columns centred and the matrix at unit Frobenius norm first, else as they are. The norm is shared out over all units,
-    so values fall as 1/width: compare them between representations of one size. A rotation of the units changes it, unlike Procrustes. Its root obeys
-    the triangle inequality.
+    The least Σ T_ij ‖x_i - y_j‖² over transport plans T, whose rows sum to 1/p and columns to 1/q; of equal widths that is the best
+    permutation, mean over units. preprocess: columns centred and the matrix at unit Frobenius norm first, else as they are. The norm is
+    shared out over all units, so values fall as 1/width: compare them between representations of one size. A rotation of the units
+    changes it, unlike Procrustes. Its root obeys the triangle inequality.
 
-    Range from 0; with preprocessing and equal widths up to 4/p. Needs n ≥ 3. Exact, and slow where layers are wide: a pair of 1000 units each takes a
-    tenth of a second, of 4000 some seconds, of 1000 and 768 up to half a minute; undefined above 8192 units of equal or nearly equal width and where
-    otherwise p·q > 2,097,152.  [Khosla, Williams 2024]
+    Range from 0; with preprocessing and equal widths up to 4/p. Needs n ≥ 3. Exact, and slow where layers are wide: a pair of 1000 units
+    each takes a tenth of a second, of 4000 some seconds, of 1000 and 768 up to half a minute; undefined above 8192 units of equal or
+    nearly equal width and where otherwise p·q > 2,097,152.  [Khosla, Williams 2024]
     """
 
     preprocess: bool = True
@@ -118,8 +118,7 @@ class SoftMatching(Measure):
     def pair(self, a: Array, b: Array) -> float:
         xp = array_api_compat.array_namespace(a, b)
         p, q = a.shape[1], b.shape[1]
-        copies = math.lcm(p, q)
-        few = copies <= _QUICK or copies <= min(4 * min(p, q), _COPIES)
+        copies, few = _copies(p, q)
         if not few and p * q > _CELLS:
             raise UndefinedError(f"to match {p} units with {q} takes too long (at most {_COPIES} units of one width, at most {_CELLS} pairs of units of different "
                                  f"widths). Pool the activations, or choose a sample of the units")
@@ -127,23 +126,37 @@ class SoftMatching(Measure):
         best = _best_assignment(agreement, copies) if few else _best_plan(agreement)
         return float(xp.sum(a * a)) / p + float(xp.sum(b * b)) / q - 2 * best
 
+    def prepare_flops(self, n: int, p: int) -> float:
+        return 10.0 * n * p
 
-_QUICK, _COPIES, _CELLS = 1024, 8192, 2**21  # copies that are always assigned at once; the most of them, and the most pairs of units, that end in time
+    def pair_flops(self, n: int, p: int, q: int) -> float:
+        copies, few = _copies(p, q)
+        matching = 4.0 * copies**3 if few else 200.0 * p * q * max(p, q) if p * q <= _CELLS else 0.0
+        return 4.0 * n * p * q + matching
+
+
+_QUICK, _COPIES, _CELLS = 1024, 8192, 2**21  # copies that are assigned at once; the most of them, and of pairs of units, that end in time
+
+
+def _copies(p: int, q: int) -> tuple[int, bool]:
+    """How many copies on each side make p units comparable with q, and whether these are few enough to be assigned."""
+    copies = math.lcm(p, q)
+    return copies, copies <= _QUICK or copies <= min(4 * min(p, q), _COPIES)
 
 
 def _best_assignment(agreement: np.ndarray, copies: int) -> float:
-    """The most Σ T_ij agreement_ij over transport plans T: every unit is cut into equal copies, `copies` on each side, and some best plan moves them whole."""
+    """The most Σ T_ij agreement_ij over transport plans T: units are cut into equal copies, and some best plan moves these whole."""
     p, q = agreement.shape
     cut = np.repeat(np.repeat(agreement, copies // p, axis=0), copies // q, axis=1)
     return float(cut[linear_sum_assignment(cut, maximize=True)].mean())
 
 
 def _best_plan(agreement: np.ndarray) -> float:
-    """The same without copies, where widths differ much: units of the wider side are placed one by one, each along a cheapest chain of moves.
+    """The same without copies, where widths differ much: units of the wider side are placed one by one, along cheapest chains of moves.
 
-    Every unit of the wider side has `supply` parts, every one of the narrower `room` for parts. A part goes where there is room, or into another's place,
-    whose part moves on: Dijkstra's shortest paths over the narrower side, with prices that keep all steps at or above 0 (the assignment method
-    of Jonker and Volgenant, with room for several).
+    Every unit of the wider side has `supply` parts, every one of the narrower `room` for parts. A part goes where there is room, or into
+    another's place, whose part moves on: Dijkstra's shortest paths over the narrower side, with prices that keep all steps at or above 0
+    (the assignment method of Jonker and Volgenant, with room for several).
     """
     cost = -np.ascontiguousarray(agreement if agreement.shape[0] >= agreement.shape[1] else agreement.T)
     (p, q), common = cost.shape, math.gcd(*cost.shape)
@@ -163,8 +176,8 @@ def _best_plan(agreement: np.ndarray) -> float:
     return -float(np.sum(placed * cost)) / (p * supply)
 
 
-def _cheapest_chain(unit: int, cost: np.ndarray, placed: np.ndarray, price: np.ndarray, room: np.ndarray) -> tuple[int, list[tuple[int, int, int]]]:
-    """-> the place with room at the end of the chain, and its moves (who, out of, into; out of -1 is the new unit). Prices are brought up to date."""
+def _cheapest_chain(unit: int, cost: np.ndarray, placed: np.ndarray, price: np.ndarray, room: np.ndarray) -> tuple[int, list[Any]]:
+    """-> the place with room at the chain's end, and its moves (who, out of, into; out of -1: the new unit). Prices are kept up to date."""
     q = len(price)
     distance, done = cost[unit] - price, np.zeros(q, dtype=bool)
     before, mover = np.full(q, -1), np.full(q, unit)

@@ -44,7 +44,8 @@ class FromFunction(Measure):
         said = [own] + ([] if self.name == own else [f"name={self.name!r}"]) + [f"kind={self.kind!r}", f"symmetric={self.symmetric}"]
         for option in ("invariant_to", "is_metric", "range", "of"):
             value = getattr(self, option)
-            shown = str(sorted(value) if isinstance(value, frozenset) else value).replace("inf", "float('inf')") if option != "of" else repr(value)
+            shown = repr(sorted(value) if isinstance(value, frozenset) else value)
+            shown = shown.replace("inf", "float('inf')") if option == "range" else shown
             said += [] if value == getattr(FromFunction, option) else [f"{option}={shown}"]
         said += [] if self.once is None else [f"prepare={getattr(self.once, '__name__', repr(self.once))}"]
         return f"from_function({', '.join(said)})"
@@ -64,11 +65,12 @@ def from_function(
 ) -> Measure:
     """A Measure around f(x, y) -> a number, x and y of shape (n, p): for compare, explorers and pictures like any other.
 
-    The arrays are checked first and come as they were given, NumPy or torch, at least in float32. kind: whether larger is more alike ("similarity") or
-    less. symmetric: f(x, y) == f(y, x), so that half a table is enough. name: how it is called in pictures; else f's own. invariant_to: of "permutation",
-    "orthogonal", "scaling", "translation", "linear" those that leave the value alone. range: for colours; infinite ends are fine. of: what it compares. prepare:
-    a function of one array, done once per representation; f then takes what it returns. Where there is no value f raises `UndefinedError`; NaN counts as
-    that. For processes f must be picklable: a function of a module, no lambda. Options of its own: write a class, CONTRIBUTING.md shows how.
+    The arrays are checked first and come as they were given, NumPy or torch, at least in float32. kind: whether larger is more alike
+    ("similarity") or less. symmetric: f(x, y) == f(y, x), so that half a table is enough. name: how it is called in pictures; else f's
+    own. invariant_to: of "permutation", "orthogonal", "scaling", "translation", "linear" those that leave the value alone. range: for
+    colours; infinite ends are fine. of: what it compares. prepare: a function of one array, done once per representation; f then takes
+    what it returns. Where there is no value f raises `UndefinedError`; NaN counts as that. For processes f must be picklable: a function
+    of a module, no lambda. Options of its own: write a class, CONTRIBUTING.md shows how.
     """
     from . import ALL  # at call time: the table of names is made of the classes of all files
 
@@ -89,4 +91,5 @@ def from_function(
         raise ValueError("pictures and tables call a measure by its name, and this function has none: from_function(f, name='...')")
     if name in ALL:
         raise ValueError(f"'{name}' is the short name of a measure of this package: from_function(f, name='my_{name}')")
-    return FromFunction(function=f, name=name, kind=kind, symmetric=bool(symmetric), invariant_to=transforms, is_metric=bool(is_metric), range=(low, high), of=of, once=prepare)
+    declared = {"invariant_to": transforms, "is_metric": bool(is_metric), "range": (low, high), "of": of}
+    return FromFunction(function=f, name=name, kind=kind, symmetric=bool(symmetric), once=prepare, **declared)

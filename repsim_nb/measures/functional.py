@@ -28,6 +28,12 @@ class _Functional(Measure):
     of: ClassVar = "outputs"
     least: ClassVar[int] = 1
 
+    def prepare_flops(self, n: int, p: int) -> float:
+        return 200.0 * n * p
+
+    def pair_flops(self, n: int, p: int, q: int) -> float:
+        return 200.0 * n * p
+
 
 def _same_classes(a: Array, b: Array) -> None:
     if a.shape[1] != b.shape[1]:
@@ -105,6 +111,22 @@ class JSD(_Functional):
         return float(xp.mean(kl(a) + kl(b)) / 2)
 
 
+class _OfDecisions(_Functional):
+    """Prepared: the predicted classes."""
+
+    invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
+
+    def prepare(self, x: Array) -> Decisions:
+        """-> the predicted classes."""
+        return _decisions(x)
+
+    def pair_flops(self, n: int, p: int, q: int) -> float:
+        return 200.0 * n
+
+    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
+        return 8.0 * n
+
+
 class Distribution(NamedTuple):
     """p: probabilities (n, classes); log: their logarithms, -inf only where a probability given was 0."""
 
@@ -116,9 +138,9 @@ class Distribution(NamedTuple):
 class KL(_Functional):
     """Kullback-Leibler divergence of y's predicted distributions from x's, mean over samples, in nats.
 
-    KL(p‖q) = Σ p·log(p/q), p from x, q from y, 0·log 0 = 0: what it costs to take q for p; not symmetric. inputs: "logits" (logarithms are taken
-    of the softmax as a whole, so no probability is 0) or "probabilities". Range from 0, unbounded. Undefined where y gives probability 0 to a class
-    to which x does not.  [Kullback, Leibler 1951]
+    KL(p‖q) = Σ p·log(p/q), p from x, q from y, 0·log 0 = 0: what it costs to take q for p; not symmetric. inputs: "logits" (logarithms
+    are taken of the softmax as a whole, so no probability is 0) or "probabilities". Range from 0, unbounded. Undefined where y gives
+    probability 0 to a class to which x does not.  [Kullback, Leibler 1951]
     """
 
     inputs: Literal["logits", "probabilities"] = "logits"
@@ -141,6 +163,9 @@ class KL(_Functional):
         p = _probabilities(self, x)
         return Distribution(p, xp.where(p > 0, xp.log(xp.where(p > 0, p, xp.ones_like(p))), -xp.inf * xp.ones_like(p)))
 
+    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
+        return 16.0 * n * p
+
     def pair(self, a: Distribution, b: Distribution) -> float:
         _same_classes(a.p, b.p)
         xp = array_api_compat.array_namespace(a.p)
@@ -155,39 +180,30 @@ class KL(_Functional):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Disagreement(_Functional):
+class Disagreement(_OfDecisions):
     """The share of samples to which the two networks give different classes (the largest output; of equals the first).
 
     Range 0 to 1; obeys the triangle inequality.
     """
 
     kind: ClassVar = "dissimilarity"
-    invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
     is_metric: ClassVar[bool] = True
-
-    def prepare(self, x: Array) -> Decisions:
-        """-> the predicted classes."""
-        return _decisions(x)
 
     def pair(self, a: Decisions, b: Decisions) -> float:
         return float(np.mean(_differ(a, b)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kappa(_Functional):
+class Kappa(_OfDecisions):
     """Cohen's κ: how far the two networks' classes agree beyond what their frequencies make likely.
 
-    (agreement - expected) / (1 - expected), expected = Σ over classes of the product of both frequencies; of equal outputs the first is the class.
-    Range -1 to 1; 0 is what independent predictions of these frequencies give. Undefined where both always predict one and the same class.  [Cohen 1960]
+    (agreement - expected) / (1 - expected), expected = Σ over classes of the product of both frequencies; of equal outputs the first is
+    the class. Range -1 to 1; 0 is what independent predictions of these frequencies give. Undefined where both always predict one and the
+    same class.  [Cohen 1960]
     """
 
     kind: ClassVar = "similarity"
     range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
-
-    def prepare(self, x: Array) -> Decisions:
-        """-> the predicted classes."""
-        return _decisions(x)
 
     def pair(self, a: Decisions, b: Decisions) -> float:
         agreement = 1 - float(np.mean(_differ(a, b)))

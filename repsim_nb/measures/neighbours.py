@@ -1,4 +1,4 @@
-"""Measures of neighbourhoods: do the same samples lie near one another? Prepared, a representation is the indices of each sample's k nearest."""
+"""Measures of neighbourhoods: do the same samples lie near one another? Prepared: who each sample's k nearest are."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCK = 2**21  # numbers held at a time: with 50,000 samples, 41 rows of the ma
 
 
 def _nearest(x: Array, k: int, offset: Array | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """For each row of x the k others with the largest <x_i, x_j> - offset_j -> (their indices in increasing order, those values), (n, k) each.
+    """For each row of x the k others with the largest <x_i, x_j> - offset_j -> their indices, increasing, and the values (n, k).
 
     Of others that differ by no more than rounding at the k-th place the first by index are taken, so that NumPy, torch and every block
     size agree. Rows are done in blocks: all pairs are seen, never held.
@@ -43,6 +43,10 @@ def _nearest(x: Array, k: int, offset: Array | float = 0.0) -> tuple[np.ndarray,
 
 def _host(x: Array) -> np.ndarray:
     return np.asarray(array_api_compat.to_device(x, "cpu"))
+
+
+def _search_flops(n: int, p: int) -> float:
+    return 4.0 * n * n * p + 800.0 * n * n  # the product in float64; to find the k-th of every row takes longer than it looks
 
 
 def _check_k(measure: Measure, k: int) -> None:
@@ -83,6 +87,15 @@ class _KNN(Measure):
         x = centred_unit(x) * x.shape[0] ** 0.5
         return _nearest(x, self.k, xp.vecdot(x, x) / 2)[0]
 
+    def prepare_flops(self, n: int, p: int) -> float:
+        return _search_flops(n, p)
+
+    def pair_flops(self, n: int, p: int, q: int) -> float:
+        return 500.0 * n * self.k
+
+    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
+        return 8.0 * n * self.k
+
     def _common(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """How many neighbours each sample has in both (n,)."""
         both = np.sort(np.concatenate([a, b], axis=1), axis=1)
@@ -109,11 +122,12 @@ class MutualKNN(_KNN):
 
 @dataclass(frozen=True, kw_only=True)
 class JaccardKNN(_KNN):
-    """Jaccard similarity of neighbourhoods: of all that are among a sample's k nearest in either, the share that are in both; mean over samples.
+    """Jaccard similarity of neighbourhoods: of those near a sample in either, the share that are near it in both, mean over samples.
 
     |N_x(i) ∩ N_y(i)| / |N_x(i) ∪ N_y(i)|. metric, ties: as in MutualKNN. What unrelated representations reach by accident: `chance`.
 
-    Range 0 to 1. Needs n ≥ k + 1; cosine: no sample whose activations are all 0.  [Schumacher, Wolf, Ritzert, Lemmerich, Bachmann, Grohe 2021]
+    Range 0 to 1. Needs n ≥ k + 1; cosine: no sample whose activations are all 0.  [Schumacher, Wolf, Ritzert, Lemmerich, Bachmann, Grohe
+    2021]
     """
 
     def pair(self, a: np.ndarray, b: np.ndarray) -> float:
@@ -121,7 +135,7 @@ class JaccardKNN(_KNN):
         return float(np.mean(common / (2 * self.k - common)))
 
     def chance(self, n: int) -> float:
-        """The expected value when the samples of one side are shuffled: the mean of m/(2k - m), m hypergeometric (k of n - 1 drawn, k marked)."""
+        """The expected value when one side's samples are shuffled: the mean of m/(2k - m), m hypergeometric (k of n - 1 drawn, k marked)."""
         m = np.arange(self.k + 1)
         return float(np.sum(hypergeom(_enough(self, n) - 1, self.k, self.k).pmf(m) * m / (2 * self.k - m)))
 
@@ -133,7 +147,7 @@ def _enough(measure: Measure, n: int) -> int:
 
 
 class Mutual(NamedTuple):
-    """Pairs i < j that are each among the other's k nearest, as i·n + j in increasing order; their Gram entries; HSIC of these with themselves; n."""
+    """pairs: i < j, each among the other's k nearest, as increasing i·n + j; entries: of the Gram matrix; itself: their HSIC with themselves."""
 
     pairs: np.ndarray
     entries: np.ndarray
@@ -145,12 +159,14 @@ class Mutual(NamedTuple):
 class CKNNA(Measure):
     """Centred kernel nearest-neighbour alignment: debiased CKA in which only near neighbours count.
 
-    The neighbours of a sample are the k others with the largest entries in its row of the centred linear Gram matrix (K of x, L of y);
-    M keeps the pairs of samples that are each among the other's k nearest. HSIC(M_x M_y K, M_x M_y L) / sqrt(HSIC(M_x K, M_x K) HSIC(M_y L, M_y L)),
-    products entry by entry, with the unbiased HSIC of Song et al. With k = n - 1 it is CKA(debiased=True). It is 0 where no pair is kept by both
-    sides. The published code keeps a neighbour that is so from one side only in the row sums, so its values differ a little.
+    The neighbours of a sample are the k others with the largest entries in its row of the centred linear Gram matrix (K of x, L of y); M
+    keeps the pairs of samples that are each among the other's k nearest. HSIC(M_x M_y K, M_x M_y L) / sqrt(HSIC(M_x K, M_x K) HSIC(M_y L,
+    M_y L)), products entry by entry, with the unbiased HSIC of Song et al. With k = n - 1 it is CKA(debiased=True). It is 0 where no pair
+    is kept by both sides. The published code keeps a neighbour that is so from one side only in the row sums, so its values differ a
+    little.
 
-    Range 0 to 1 (it may be below 0). Needs n ≥ k + 1 and n ≥ 4. Memory grows with n·k.  [Huh, Cheung, Wang, Isola 2024; Song et al. 2012, eq. 5]
+    Range 0 to 1 (it may be below 0). Needs n ≥ k + 1 and n ≥ 4. Memory grows with n·k.  [Huh, Cheung, Wang, Isola 2024; Song et al. 2012,
+    eq. 5]
     """
 
     k: int = 10
@@ -180,13 +196,22 @@ class CKNNA(Measure):
             raise UndefinedError("its mutual neighbours are all equally alike, so centring leaves nothing of their Gram matrix")
         return Mutual(pairs, entries, itself, n)
 
+    def prepare_flops(self, n: int, p: int) -> float:
+        return _search_flops(n, p)
+
+    def pair_flops(self, n: int, p: int, q: int) -> float:
+        return 500.0 * n * self.k
+
+    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
+        return 8.0 * n * self.k  # at most; two numbers for a pair of which each is the other's neighbour
+
     def pair(self, a: Mutual, b: Mutual) -> float:
         pairs, i, j = np.intersect1d(a.pairs, b.pairs, assume_unique=True, return_indices=True)
         return _hsic(pairs, a.entries[i], b.entries[j], a.n) / (a.itself * b.itself) ** 0.5
 
 
 def _hsic(pairs: np.ndarray, k: np.ndarray, m: np.ndarray, n: int) -> float:
-    """n(n - 3) times the unbiased HSIC of two symmetric matrices that are 0 but for these pairs (i < j, as i·n + j) and their mirror images."""
+    """n(n - 3) times the unbiased HSIC of two symmetric matrices that are 0 but for these pairs (i < j, as i·n + j) and their mirrors."""
     i, j = np.divmod(pairs, n)
     k_rows, m_rows = (np.bincount(i, v, n) + np.bincount(j, v, n) for v in (k, m))
     return float(2 * k @ m + k_rows.sum() * m_rows.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (k_rows @ m_rows))

@@ -1,4 +1,4 @@
-"""Measures of what a linear readout can do: how well one representation predicts the other, and whether both predict the same. All in float64."""
+"""Measures of what a linear readout can do: does one representation predict the other, do both predict the same? All in float64."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def _directions(x: Array, precision: float) -> tuple[Array, Array, Array]:
     """The singular value decomposition at numerical rank, of all or some rows of centred features of unit norm."""
     xp = array_api_compat.array_namespace(x)
     u, s, vt = xp.linalg.svd(x, full_matrices=False)
-    floor = max(float(s[0]) * precision, eps(x)) * max(x.shape)  # a feature that is constant in these rows leaves rounding of the whole behind
+    floor = max(float(s[0]) * precision, eps(x)) * max(x.shape)  # features that are constant in these rows leave rounding of the whole
     rank = int(xp.sum(xp.astype(s > floor, xp.int64)))
     return u[:, :rank], s[:rank], vt[:rank, :]
 
 
 class Fold(NamedTuple):
-    """tested, fitted: which samples; factors: their product takes values of the fitted samples to predictions for the tested ones; rank: of the fitted features."""
+    """tested, fitted: samples; factors: their product takes what the fitted say to predictions for the tested; rank: of the fitted."""
 
     tested: Array
     fitted: Array
@@ -47,11 +47,12 @@ class Predictor(NamedTuple):
 class LinearPredictivity(Measure):
     """How much of one representation's variance does the best linear map from the other explain? R², over all features together.
 
-    predict: the side that is predicted, "y" (from x) or "x" (from y); not symmetric. folds: held out; sample i belongs to fold i mod `folds`,
-    every fold is predicted from the others by least squares of minimum norm, both sides centred by the means of the fitted samples, and
-    R² = 1 - Σ (y - prediction)² / Σ (y - mean of the fitted samples)², each sum over all folds. Samples that depend on their neighbours in
-    order (frames of a video) leak from fold to fold. folds=None: in sample, ‖Q_xᵀY‖²/‖Y‖² of the centred sides, which grows with the width of
-    the predicting side: a different measure. ridge: a penalty, as a multiple of the mean squared singular value of the predicting side.
+    predict: the side that is predicted, "y" (from x) or "x" (from y); not symmetric. folds: held out; sample i belongs to fold i mod
+    `folds`, every fold is predicted from the others by least squares of minimum norm, both sides centred by the means of the fitted
+    samples, and R² = 1 - Σ (y - prediction)² / Σ (y - mean of the fitted samples)², each sum over all folds. Samples that depend on their
+    neighbours in order (frames of a video) leak from fold to fold. folds=None: in sample, ‖Q_xᵀY‖²/‖Y‖² of the centred sides, which grows
+    with the width of the predicting side: a different measure. ridge: a penalty, as a multiple of the mean squared singular value of the
+    predicting side.
 
     Range up to 1; held out it is below 0 where a map does worse than the mean. Needs n ≥ 4 and n ≥ folds; in sample, without ridge, a
     predicting side of rank below n - 1.  [Kornblith, Norouzi, Lee, Hinton 2019, eq. 12; Schrimpf et al. 2018, held out]
@@ -86,6 +87,18 @@ class LinearPredictivity(Measure):
             return Predictor(x, [self._fold(x, index, index, precision)])
         parts = [(index[index % self.folds == i], index[index % self.folds != i]) for i in range(self.folds)]
         return Predictor(x, [self._fold(x, *part, precision) for part in parts])
+
+    def prepare_flops(self, n: int, p: int) -> float:
+        small = min(n, p)
+        return (16.0 * p * n * n if p > n else 0.0) + 40.0 * (self.folds or 1) * n * small**2
+
+    def pair_flops(self, n: int, p: int, q: int) -> float:
+        return 4.0 * n * min(n, (self.folds or 1) * min(p, n)) * min(n, q)
+
+    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
+        small = min(n, p)
+        whole, factors = (n, 2 * small) if self.folds is None else (n - n / self.folds, self.folds * small)
+        return 8.0 * n * (small + min(whole, factors))
 
     def _fold(self, x: Array, tested: Array, fitted: Array, precision: float) -> Fold:
         xp = array_api_compat.array_namespace(x)
@@ -125,12 +138,12 @@ class Readout(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class GULP(Measure):
-    """How far apart can the ridge regressions from two representations be, on a target that is equally likely to be anything? Squared distance.
+    """How far apart are the ridge regressions from two representations, over all targets alike? A squared distance.
 
     X, Y centred, at Frobenius norm √n; Σ_x = XᵀX/n (trace 1), Σ_xy = XᵀY/n, λ = ridge:
-    tr(Σ_x^-λ Σ_x Σ_x^-λ Σ_x) + the same for y - 2 tr(Σ_x^-λ Σ_xy Σ_y^-λ Σ_yx) with Σ^-λ = (Σ + λI)⁻¹. It is ‖H_x - H_y‖², H the matrix that
-    takes targets to their ridge predictions. Its root obeys the triangle inequality. A small ridge makes all linear recodings alike, and, where
-    features outnumber samples, everything.
+    tr(Σ_x^-λ Σ_x Σ_x^-λ Σ_x) + the same for y - 2 tr(Σ_x^-λ Σ_xy Σ_y^-λ Σ_yx) with Σ^-λ = (Σ + λI)⁻¹. It is ‖H_x - H_y‖², H the matrix
+    that takes targets to their ridge predictions. Its root obeys the triangle inequality. A small ridge makes all linear recodings alike,
+    and, where features outnumber samples, everything.
 
     Range 0 to 1/(2λ). Needs n ≥ 3.  [Boix-Adserà, Lawrence, Stepaniants, Rigollet 2022]
     """
@@ -155,6 +168,15 @@ class GULP(Measure):
         u, s, _ = _directions(x, precision)
         kept = s * s / (s * s + self.ridge)
         return Readout(u * xp.sqrt(kept), float(xp.sum(kept * kept)))
+
+    def prepare_flops(self, n: int, p: int) -> float:
+        return (16.0 * p * n * n if p > n else 0.0) + 40.0 * n * min(n, p) ** 2
+
+    def pair_flops(self, n: int, p: int, q: int) -> float:
+        return 4.0 * n * min(n, p) * min(n, q)
+
+    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
+        return 8.0 * n * min(n, p)
 
     def pair(self, a: Readout, b: Readout) -> float:
         xp = array_api_compat.array_namespace(a.factor)
