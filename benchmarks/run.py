@@ -19,6 +19,7 @@ from typing import Any
 from . import clock
 
 HERE = Path(__file__).parent
+PATIENCE = 150  # seconds after which a call is given up; the page says so
 
 
 def ours_side(name: str, fast: bool) -> Any:
@@ -80,7 +81,7 @@ def measure_case(case: Any, *, fast: bool, rounds: int, limit: float) -> dict[st
     found = clock.in_turn(
         {name: side for name, side in sides.items() if name not in unmade},
         rounds=rounds,
-        limit=600,
+        limit=PATIENCE,
         say=lambda line: print(line, flush=True),
     )
     rows = {name: {"error": why, "seconds": []} for name, why in (absent | unmade).items()} | found

@@ -353,6 +353,21 @@ def unit(v: Array, reason: str, floor: float = 0.0) -> Array:
     return v / length
 
 
+def unit_rows(x: Array, reason: str, *, centre: bool = False) -> Array:
+    """Each row at unit length, `centre`: its mean out first; UndefinedError names the first row of which nothing is left."""
+    xp = array_api_compat.array_namespace(x)
+    largest = xp.max(xp.abs(x), axis=1, keepdims=True)
+    empty = largest == 0
+    x = x / xp.where(empty, xp.ones_like(largest), largest)  # each by its own size: a faint sample is no empty one
+    x = x - xp.mean(x, axis=1, keepdims=True) if centre else x
+    lengths = xp.linalg.vector_norm(x, axis=1, keepdims=True)
+    empty = empty | (lengths <= (8 * eps(x) * x.shape[1] ** 0.5 if centre else 0))
+    if bool(xp.any(empty)):
+        bad = np.flatnonzero(np.asarray(array_api_compat.to_device(empty, "cpu")))
+        raise UndefinedError(f"sample {bad[0]} ({len(bad)} such in all): {reason}")
+    return x / lengths
+
+
 def reduced(x: Array) -> Array:
     """(n, p) with p > n -> (n, n) with the same inner products between samples: a rotation of the features."""
     if x.shape[1] <= x.shape[0]:

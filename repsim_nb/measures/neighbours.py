@@ -10,8 +10,7 @@ import numpy as np
 from scipy.stats import hypergeom
 
 from ..errors import UndefinedError
-from .base import NO_LINEAR, Array, Measure, centred_unit, enter, eps
-from .rsm import _unit_rows
+from .base import NO_LINEAR, Array, Measure, centred_unit, enter, eps, unit_rows
 
 _BLOCK = 2**21  # numbers held at a time: with 50,000 samples, 41 rows of the matrix of all pairs
 
@@ -81,7 +80,7 @@ class _KNN(Measure):
         x = enter(x, least=self.least, double=True)  # a neighbour is a yes or no: rounding must not decide it
         xp = array_api_compat.array_namespace(x)
         if self.metric == "cosine":  # of unit vectors the nearest are those with the largest cosine, and differences keep their digits
-            x = _unit_rows(x, "its activations are all 0, so its cosine with others is undefined")
+            x = unit_rows(x, "its activations are all 0, so its cosine with others is undefined")
             if float(xp.max(xp.abs(x - x[:1]))) <= 8 * eps(x):
                 raise UndefinedError("all samples point the same way, so no cosine is larger than another")
         x = centred_unit(x) * x.shape[0] ** 0.5

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import UndefinedError
 from ..workers import HERE, Workers
 from . import cost, gram
-from .base import NO_LINEAR, Array, Job, Measure, centred_unit, enter, eps, inner, unit
+from .base import NO_LINEAR, Array, Job, Measure, centred_unit, enter, eps, inner, unit, unit_rows
 from .gram import Batches, Features, Grid, Kernel, Products, Source, Vector, off_diagonal
 
 
@@ -245,7 +245,7 @@ class RSA(_Cosine):
         n = matrix.shape[0]
         if self.second.startswith("row"):
             rows = matrix if self.diagonal else _without_diagonal(matrix)
-            rows = _unit_rows(rows, "its row of the similarity matrix is constant", centre=self.second == "row_pearson")
+            rows = unit_rows(rows, "its row of the similarity matrix is constant", centre=self.second == "row_pearson")
             return xp.reshape(rows, (-1,)) / n**0.5
         vector = matrix[xp.asarray(np.tri(n, k=0 if self.diagonal else -1, dtype=bool), device=array_api_compat.device(x))]  # each pair once
         largest = float(xp.max(xp.abs(vector)))
@@ -278,28 +278,13 @@ class RSA(_Cosine):
         if self.first == "correlation":
             if x.shape[1] < 2:
                 raise UndefinedError("correlation between samples needs at least 2 features; it has 1")
-            x = _unit_rows(x, "its features are all equal, and correlation needs them to differ", centre=True)
+            x = unit_rows(x, "its features are all equal, and correlation needs them to differ", centre=True)
         elif self.first == "cosine":
-            x = _unit_rows(x, "its activations are all 0, so its cosine with others is undefined")
+            x = unit_rows(x, "its activations are all 0, so its cosine with others is undefined")
         else:
             return x @ x.T
         itself = xp.eye(x.shape[0], dtype=x.dtype, device=array_api_compat.device(x))
         return (x @ x.T) * (1 - itself) + itself  # exactly 1 with itself: rounding must not break these ties
-
-
-def _unit_rows(x: Array, reason: str, *, centre: bool = False) -> Array:
-    """Each row at unit length, `centre`: its mean out first; UndefinedError names the first row of which nothing is left."""
-    xp = array_api_compat.array_namespace(x)
-    largest = xp.max(xp.abs(x), axis=1, keepdims=True)
-    empty = largest == 0
-    x = x / xp.where(empty, xp.ones_like(largest), largest)  # each by its own size: a faint sample is no empty one
-    x = x - xp.mean(x, axis=1, keepdims=True) if centre else x
-    lengths = xp.linalg.vector_norm(x, axis=1, keepdims=True)
-    empty = empty | (lengths <= (8 * eps(x) * x.shape[1] ** 0.5 if centre else 0))
-    if bool(xp.any(empty)):
-        bad = np.flatnonzero(np.asarray(array_api_compat.to_device(empty, "cpu")))
-        raise UndefinedError(f"sample {bad[0]} ({len(bad)} such in all): {reason}")
-    return x / lengths
 
 
 def _without_diagonal(matrix: Array) -> Array:
