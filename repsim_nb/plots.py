@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -326,35 +325,29 @@ def _class_ticks(ax: Axes, targets: np.ndarray | None, classes: Sequence[str]) -
 
 
 def answers(frame: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Axes:
-    """What measures (rows, by short name) say of a representation and its transformed twin (columns): bright is alike, hatched has no value."""
+    """What measures (rows, by short name) say of a representation and its transformed twins (columns): bright is alike, hatched has no value.
+
+    Colours run from identical to 0 for a similarity, for a dissimilarity to the largest value of its row.
+    """
     ax = _axes(ax, 2.4 + 0.86 * frame.shape[1], 1.5 + 0.33 * len(frame))
-    values = frame.to_numpy(float)
-    alike = np.array([_alike(measures.get(name), row) for name, row in zip(frame.index, values, strict=True)])
+    kinds = {name: measures.get(name).kind for name in frame.index}
+    alike = np.array([row if kinds[name] == "similarity" else 1 - row / np.nanmax(row, initial=1e-12) for name, row in zip(frame.index, frame.to_numpy(float), strict=True)])
     ax.patch.set(facecolor=_MASKED, hatch="////", edgecolor="white")
     image = ax.imshow(np.ma.masked_invalid(alike), cmap="viridis", vmin=0, vmax=1, aspect="auto")
-    kinds = {"similarity": "↑", "dissimilarity": "↓"}
-    ax.set_yticks(range(len(frame)), [f"{name} {kinds[measures.get(name).kind]}" for name in frame.index], fontsize=9)
+    ax.set_yticks(range(len(frame)), [f"{name} {'↑' if kinds[name] == 'similarity' else '↓'}" for name in frame.index], fontsize=9)
     ax.set_xticks(range(frame.shape[1]), [textwrap.fill(str(name), 11) for name in frame.columns], fontsize=9)
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
-    for (i, j), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            text = f"{value:.2f}" if abs(value) < 100 else f"{value:.0f}"
-            ax.text(j, i, "0.00" if text == "-0.00" else text, ha="center", va="center", fontsize=8, color="white" if alike[i, j] < 0.5 else "black")
+    for i, row in enumerate(frame.to_numpy(float)):
+        places = decimals(0.0, float(np.nanmax(np.abs(row), initial=1e-12)))
+        for j in np.flatnonzero(np.isfinite(row)):
+            ax.text(j, i, f"{row[j]:z.{places}f}", ha="center", va="center", fontsize=8, color="white" if alike[i, j] < 0.5 else "black")
     bar = ax.figure.colorbar(image, ax=ax, pad=0.015, ticks=[0, 1], aspect=30)
     bar.ax.set_yticklabels(["unlike", "alike"], fontsize=9)
     ax.set_xlabel("↑ larger is more alike    ↓ larger is less alike    hatched: no value", fontsize=9)
     if title:
         ax.set_title(title, fontsize=11, pad=12)
     return ax
-
-
-def _alike(measure: measures.Measure, values: np.ndarray) -> np.ndarray:
-    """Values of one measure on a common scale: 1 is identical, 0 as unlike as its range goes (without an upper end: as the largest here)."""
-    if measure.kind == "similarity":
-        return np.clip(values, 0, 1)
-    high = measure.range[1] if math.isfinite(measure.range[1]) else np.nanmax(values, initial=1e-12)
-    return np.clip(1 - values / high, 0, 1)
 
 
 def curves(frame: pd.DataFrame, *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "dissimilarity", title: str = "") -> Axes:

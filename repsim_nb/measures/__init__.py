@@ -56,13 +56,14 @@ def short_name(measure: Measure) -> str:
 
 
 def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
-    """What each measure says of itself, a row a short name: kind, range, what leaves it unchanged, whether it is symmetric and a metric."""
+    """What each measure says of itself, a row a short name: what it compares, kind, range; ✓ under each transformation that leaves its value
+    alone, whichever side alone is transformed; whether its sides may be swapped, whether it is a metric, how many samples it needs."""
     def facts(measure: Measure) -> dict[str, object]:
-        low, high = measure.range
-        return {
-            "of": measure.of, "kind": measure.kind, "range": f"{low:g} to {high:.3g}", "unchanged by": ", ".join(sorted(measure.invariant_to)) or "nothing",
-            "symmetric": measure.symmetric, "metric": measure.is_metric, "samples needed": measure.least, "class": str(measure),
-        }  # fmt: skip
+        low, high = (f"{end:.3g}".replace("inf", "∞") for end in measure.range)
+        ticks = {change: change in measure.invariant_to for change in ("permutation", "orthogonal", "scaling", "translation", "linear")}
+        ticks |= {"symmetric": measure.symmetric, "metric": measure.is_metric}
+        return {"compares": measure.of, "kind": measure.kind, "range": f"{low} to {high}", **{name: "✓" if yes else "" for name, yes in ticks.items()},
+                "samples": f"≥ {measure.least}", "class": str(measure)}  # fmt: skip
     return pd.DataFrame({name: facts(measure) for name, measure in table.items()}).T.rename_axis("measure")
 
 
