@@ -52,3 +52,14 @@ def test_it_runs(path, tmp_path):
             if output.output_type == "stream":
                 assert "Warning" not in output.text, output.text
     assert explorers == sum("explorers." in cell.source for cell in out.cells if cell.cell_type == "code")
+
+
+def test_the_reference_page_describes_every_measure():
+    import repsim_nb as rs
+
+    page = "\n".join(cell.source for cell in nbformat.read(ROOT / "notebooks" / "02_measures.ipynb", as_version=4).cells if cell.cell_type == "markdown")
+    assert [name for name in rs.measures.ALL if f"`{name}`" not in page] == []
+    sections = [part for part in page.split("\n## ") if "**Cost:**" in part]
+    assert len(sections) == 9
+    for part in sections:
+        assert "mislead" in part and "ource" in part and ("**In words:**" in part or "**They mislead**" in part), part[:60]
