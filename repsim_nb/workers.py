@@ -6,6 +6,7 @@ import functools
 import math
 import mmap
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def workers(executor: Executor | None = None, at_most: int = 2**16) -> Iterator[
     if executor is not None and not isinstance(executor, ThreadPoolExecutor):
         yield Workers(lambda f, *items: executor.map(functools.partial(_alone, f), *items), getattr(executor, "_max_workers", None) or cores(), apart=True)
         return
-    with ThreadpoolController().limit(limits=1, user_api="blas"):
+    with _single_threaded_blas():
         if executor is not None:
             yield Workers(executor.map, executor._max_workers)
             return
@@ -63,8 +64,29 @@ def workers(executor: Executor | None = None, at_most: int = 2**16) -> Iterator[
 
 
 def _alone(f: Callable[..., Any], *items: Any) -> Any:
-    with ThreadpoolController().limit(limits=1, user_api="blas"):
+    with _single_threaded_blas():
         return f(*map(arrived, items))
+
+
+_blas = threading.Lock()
+_blas_users, _blas_limit = 0, None
+
+
+@contextmanager
+def _single_threaded_blas() -> Iterator[None]:
+    """BLAS has one number of threads for the whole process, so the first of several tables at a time sets it and the last gives it back."""
+    global _blas_users, _blas_limit
+    with _blas:
+        if _blas_users == 0:
+            _blas_limit = ThreadpoolController().limit(limits=1, user_api="blas")
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas:
+            _blas_users -= 1
+            if _blas_users == 0:
+                _blas_limit.restore_original_limits()
 
 
 # -- how arrays travel -----------------------------------------------------------------------------------------------------

@@ -256,6 +256,12 @@ def test_workers_keep_blas_to_one_thread_and_give_it_back():
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
     before = threads()
+    first, second = workers(), workers()  # two tables at a time, as an explorer's and a cell's
+    first.__enter__(), second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(threads()) == {1}, "the second is still at work"
+    second.__exit__(None, None, None)
+    assert threads() == before
     with workers() as run:
         assert set(threads()) == {1} and run.number == len(os.sched_getaffinity(0)) and list(run(abs, [-1, -2])) == [1, 2]
     assert threads() == before
