@@ -116,6 +116,8 @@ class Comparison:
             if isinstance(error, FileNotFoundError):
                 raise
             raise ValueError(f"the file {path} does not hold a comparison, or is damaged ({error!r})") from error
+        if measure is not None and content["measure"].get("name", str(measure)) != str(measure):
+            raise ValueError(f"{path} was made with {content['measure']['name']}, not with {measure}")
         if measure is None:
             kind = getattr(measures, name, None)
             if options is None:
@@ -177,12 +179,15 @@ def compare(
         if side is not None and not isinstance(side, Mapping):
             raise TypeError(f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}")
     _check_keys(measure, [*xs, *(ys or ())])
+    if executor is not None and not hasattr(executor, "submit"):
+        raise TypeError(f"executor is an Executor of concurrent.futures (or Dask's client.get_executor()), or None for a thread a core; got {executor!r}")
     scratch = None if scratch is None else _folder(scratch)
     xs = {label: on_device(xs[label], device) for label in xs}  # opened once: a store maps a file at every look
     ys = None if ys is None else {label: on_device(ys[label], device) for label in ys}
     index, columns = (_axis(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
     cells: dict[tuple[int, int], str] | None = {} if on_undefined == "mask" else None
-    cost = cost_of(measure, xs, ys)
+    measures.same_samples(*({label: x if hasattr(x, "ndim") else np.asarray(x) for label, x in side.items()} for side in (xs, ys or {})))
+    cost = cost_of(measure, xs, ys) if device is None else None
     with workers(executor, cost.affordable(scratch) if cost else 1) as run:
         sentence = cost.sentence(run.number, scratch is not None) if cost else ""
         if sentence:

@@ -351,7 +351,7 @@ def answers(frame: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> 
 
 
 def curves(frame: pd.DataFrame, *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "dissimilarity", title: str = "") -> Axes:
-    """One line a column, over the index; each named at its right end, in its colour."""
+    """One line a column, over the index; the legend stands beside them."""
     ax = _axes(ax, 7.2, 4.2)
     x = np.asarray(frame.index, dtype=float)
     for name, colour, marker in zip(frame, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False):

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from .errors import Stopped
+
 
 def cores() -> int:
     """How many cores this process may use."""
@@ -26,45 +28,83 @@ def cores() -> int:
 class Workers:
     """`workers(f, items)` yields f(item) in the order of the items. number: how many work at once. apart: they share no memory with us.
 
-    An exception, ours or a worker's, takes back all that has not begun.
+    executor: who they are; None works here and now. idle() is called several times a second while a result is waited for; it may
+    raise. An exception, ours or a worker's, takes back all that has not begun.
     """
 
-    each: Callable[..., Iterable[Any]] = map
+    executor: Executor | None = None
     number: int = 1
     apart: bool = False
 
-    def __call__(self, f: Callable[..., Any], *items: Iterable[Any]) -> Iterator[Any]:
-        return iter(self.each(f, *([departing(item) for item in some] if self.apart else some for some in items)))
+    def __call__(self, f: Callable[..., Any], *items: Iterable[Any], idle: Callable[[], None] = lambda: None) -> Iterator[Any]:
+        if self.executor is None:
+            yield from map(f, *items)
+            return
+        if self.apart:
+            f, items = functools.partial(_alone, f), tuple(map(departing, some) for some in items)
+        stop = threading.Event()
+        work = f if self.apart else functools.partial(_stoppable, stop, f)
+        futures = [self.executor.submit(work, *some) for some in zip(*items, strict=True)]
+        try:
+            for place, future in enumerate(futures):
+                while True:
+                    try:
+                        result = future.result(timeout=0.25)
+                        break
+                    except TimeoutError:
+                        if future.done():
+                            raise  # its own
+                        idle()
+                futures[place] = None  # type: ignore[call-overload]  # whoever takes the result decides how long it is kept
+                yield result
+        finally:
+            stop.set()
+            for future in futures:
+                if future is not None:
+                    future.cancel()
 
-    def bundles(self, items: list[Any], shared: int = 1) -> list[list[Any]]:
-        """Items in bundles, one a call: of `shared` where memory is shared, else few large ones, since each call carries its data along."""
-        size = math.ceil(len(items) / (4 * self.number)) if self.apart else max(shared, 1)
+    def bundles(self, items: list[Any], size: int = 1) -> list[list[Any]]:
+        """Items in bundles, one a call: of this size where memory is shared, else few large ones, since each call carries its data along."""
+        size = max(1, math.ceil(len(items) / (4 * self.number)) if self.apart else size)
         return [items[i : i + size] for i in range(0, len(items), size)]
 
 
 HERE = Workers()
+_mine = threading.local()
+
+
+def _stoppable(stop: threading.Event, f: Callable[..., Any], *items: Any) -> Any:
+    _mine.stop = stop
+    return f(*items)
+
+
+def checkpoint() -> None:
+    """To be called in long loops: ends the work of a thread whose result nobody waits for any more."""
+    stop = getattr(_mine, "stop", None)
+    if stop is not None and stop.is_set():
+        raise Stopped
 
 
 @contextmanager
 def workers(executor: Executor | None = None, at_most: int = 2**16) -> Iterator[Workers]:
     """The workers of an executor; without one, a thread a core (`at_most` so many). BLAS keeps to one thread in each, so that they do not fight."""
     if executor is not None and not isinstance(executor, ThreadPoolExecutor):
-        yield Workers(lambda f, *items: executor.map(functools.partial(_alone, f), *items), getattr(executor, "_max_workers", None) or cores(), apart=True)
+        yield Workers(executor, getattr(executor, "_max_workers", None) or cores(), apart=True)
         return
-    with _single_threaded_blas():
+    with single_threaded_blas():
         if executor is not None:
-            yield Workers(executor.map, executor._max_workers)
+            yield Workers(executor, executor._max_workers)
             return
         number = min(cores(), at_most)
         pool = ThreadPoolExecutor(number, thread_name_prefix="repsim_nb")
         try:
-            yield Workers(pool.map, number)
+            yield Workers(pool, number)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # whoever stops gets the prompt back at once; a piece that runs ends unseen
 
 
 def _alone(f: Callable[..., Any], *items: Any) -> Any:
-    with _single_threaded_blas():
+    with single_threaded_blas():
         return f(*map(arrived, items))
 
 
@@ -73,7 +113,7 @@ _blas_users, _blas_limit = 0, None
 
 
 @contextmanager
-def _single_threaded_blas() -> Iterator[None]:
+def single_threaded_blas() -> Iterator[None]:
     """BLAS has one number of threads for the whole process, so the first of several tables at a time sets it and the last gives it back."""
     global _blas_users, _blas_limit
     with _blas:
@@ -92,20 +132,23 @@ def _single_threaded_blas() -> Iterator[None]:
 # -- how arrays travel -----------------------------------------------------------------------------------------------------
 
 class Address(NamedTuple):
-    """A memory-mapped array as it travels: where its numbers lie, not the numbers."""
+    """A memory-mapped array as it travels: where its numbers lie, not the numbers. transposed: columns lie together, not rows."""
 
     path: str
     offset: int
     dtype: np.dtype
     shape: tuple[int, ...]
+    transposed: bool = False
 
 
 def departing(x: Any) -> Any:
     """A memory-mapped array (or a contiguous part of one) as its address, also inside lists and tuples; anything else as it is."""
     if isinstance(x, (list, tuple)):
         return _each(departing, x)
-    if not isinstance(x, np.memmap) or not x.filename or not x.flags.c_contiguous or x._mmap is None:
+    if not isinstance(x, np.memmap) or not x.filename or x._mmap is None or x.mode == "c":  # a private copy differs from its file
         return x
+    if not x.flags.c_contiguous:
+        return departing(x.T)._replace(transposed=True) if x.flags.f_contiguous else x
     start = x.offset - x.offset % mmap.ALLOCATIONGRANULARITY  # where the map begins in the file; a slice keeps its parent's offset
     base = np.frombuffer(x._mmap, np.uint8).__array_interface__["data"][0]
     return Address(os.fspath(x.filename), start + x.__array_interface__["data"][0] - base, x.dtype, x.shape)
@@ -114,7 +157,8 @@ def departing(x: Any) -> Any:
 def arrived(x: Any) -> Any:
     """What `departing` sent away, opened where it came to."""
     if isinstance(x, Address):
-        return np.memmap(x.path, mode="r", dtype=x.dtype, shape=x.shape, offset=x.offset)
+        there = np.memmap(x.path, mode="r", dtype=x.dtype, shape=x.shape, offset=x.offset)
+        return there.T if x.transposed else there
     return _each(arrived, x) if isinstance(x, (list, tuple)) else x
 
 

@@ -188,7 +188,7 @@ def test_scratch_holds_what_is_prepared_and_is_left_empty(tmp_path, rng, name, m
     x = {str(k): rng.normal(size=(700, 30 + 210 * (name != "pwcca"))) for k in range(3)}
     seen = []
     real = np.save
-    monkeypatch.setattr(np, "save", lambda path, value: (seen.append(value.nbytes), real(path, value))[1])
+    monkeypatch.setattr(np, "save", lambda path, value: (seen.extend([value.nbytes] * (tmp_path in path.parents)), real(path, value))[1])
     kept = rs.compare(name, x, scratch=tmp_path)
     assert np.array_equal(kept.values, rs.compare(name, x).values) and list(tmp_path.iterdir()) == []
     assert len(seen) == (3 if name in ("rsa", "rsa_cosine", "procrustes") else 0), "what is small, or made by tiles, is not written"
@@ -239,14 +239,18 @@ def test_dask_gives_the_same(some):
 def test_a_memory_mapped_array_travels_as_its_address(tmp_path, rng):
     np.save(tmp_path / "x.npy", rng.normal(size=(3000, 40)))
     x = np.load(tmp_path / "x.npy", mmap_mode="r")
-    for part in (x, x[100:200], x[2999:], x.reshape(3000, 8, 5)):
+    for part in (x, x[100:200], x[2999:], x.reshape(3000, 8, 5), x.T):
         assert isinstance(departing(part), Address) and np.array_equal(arrived(departing(part)), part) and arrived(departing(part)).shape == part.shape
-    for other in (x[:, 3:], np.array(x), x.T, "text", None, 3):
+    private = np.load(tmp_path / "x.npy", mmap_mode="c")  # what was changed in it is not in the file
+    for other in (x[:, 3:], np.array(x), private, "text", None, 3):
         assert departing(other) is other
     features = gram.Features(x, 3)
     assert len(pickle.dumps(features)) < 5000
     again = pickle.loads(pickle.dumps(features))
     assert np.array_equal(again[slice(5, 9)], features[slice(5, 9)])
+    features.hold()
+    vector = gram.Vector(x.reshape(-1), 0.0)
+    assert len(pickle.dumps(gram._Bundle([features], [vector]))) < 10_000, "what is held for speed, or lies in scratch, is not sent"
 
 
 def test_workers_keep_blas_to_one_thread_and_give_it_back():
@@ -275,3 +279,96 @@ def test_ctrl_c_returns_at_once(rng):
     with pytest.raises(KeyboardInterrupt):
         rs.compare("procrustes", x)
     assert time.monotonic() - start < 4
+
+
+def test_a_stopped_table_leaves_no_thread_at_work(rng):
+    x = {str(k): np.broadcast_to(rng.normal(size=(1, 64)).astype(np.float32) + np.arange(40_000, dtype=np.float32)[:, None] % 97, (40_000, 64)) for k in range(6)}
+
+    def stop(done, total):
+        if time.monotonic() - start > 0.5:
+            raise Stopped
+
+    start = time.monotonic()
+    with pytest.raises(Stopped):
+        rs.compare("cka_rbf", x, progress=stop)
+    assert time.monotonic() - start < 3, "asked several times a second, though one representation takes longer than that to prepare"
+    for _ in range(100):
+        if not any(thread.name.startswith("repsim_nb_") for thread in threading.enumerate()):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("a worker goes on though nobody waits for it")
+
+
+def test_masking_where_nothing_is_left_to_compare():
+    with ProcessPoolExecutor(1) as executor:
+        for other in (None, executor):
+            c = rs.compare("procrustes", {"a": np.ones((9, 3))}, executor=other, on_undefined="mask")
+            assert "constant" in c.undefined["a", "a"]
+
+
+def test_torch_precisions_may_be_mixed_on_the_feature_way(rng, monkeypatch):
+    monkeypatch.setattr(gram, "cheaper_by_features", lambda *_: True)
+    monkeypatch.setattr(gram, "BLOCK", 8)
+    x, y = rng.normal(size=(90, 20)), rng.normal(size=(90, 30))
+    expected = CKA(debiased=True)(x, y)
+    assert CKA(debiased=True)(torch.tensor(x).float(), torch.tensor(y)) == pytest.approx(expected, abs=1e-6)
+    assert CKA(debiased=True)(x, y) == pytest.approx(CKA(debiased=True).pair(*map(CKA(debiased=True).prepare, (x, y))), abs=1e-12), "blocks of features add up"
+
+
+WIDE = """
+import resource, sys, numpy as np
+import repsim_nb as rs
+from repsim_nb.measures import cost, gram
+rs.compare("cka", {"a": np.random.default_rng(0).normal(size=(64, 4)).astype("f4")})
+cost.HELD = 0
+gram.cheaper_by_features = lambda *_: sys.argv[1] == "features"
+x = {str(k): np.load(f"{sys.argv[2]}/{k}.npy", mmap_mode="r") for k in range(2)}
+def own():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) / 1024
+import threading, time
+peak, before = [0.0], own()
+def watch():
+    while True:
+        peak[0] = max(peak[0], own() - before)
+        time.sleep(0.005)
+threading.Thread(target=watch, daemon=True).start()
+rs.compare("cka", x)
+print(peak[0])
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory of one's own is read from /proc")
+@pytest.mark.parametrize("ways, shape", [("features", (3000, 6000)), ("tiles", (1500, 20_000))])
+def test_memory_does_not_grow_with_the_width_either(tmp_path, rng, ways, shape):
+    """Products of all features would take 20 bytes for each of 6,000 × 6,000; a tile of all columns, 1,500 × 20,000 numbers several times."""
+    for k in range(2):
+        np.save(tmp_path / f"{k}.npy", rng.normal(size=shape).astype(np.float32))
+    done = subprocess.run([sys.executable, "-c", WIDE, ways, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 330
+
+
+def test_costs_say_what_batches_of_rbf_keep_and_nothing_where_nothing_is_known():
+    known = CKA(kernel="rbf", batch_size=256).cost(100_000, [8] * 4)
+    assert known.held == 4 * 100_000 * 256 * 4
+    mine = rs.measures.from_function(lambda x, y: 1.0, name="one", kind="similarity", symmetric=True)
+    assert np.isnan(mine.cost(100, [3]).held) and mine.cost(10**9, [10**3]).sentence() == ""
+
+
+def test_scratch_takes_torch_tensors_too(tmp_path, rng, monkeypatch):
+    x = {str(k): torch.tensor(rng.normal(size=(700, 240))) for k in range(3)}
+    seen = []
+    real = np.save
+    monkeypatch.setattr(np, "save", lambda path, value: (seen.append(path), real(path, value))[1])
+    assert np.allclose(rs.compare("procrustes", x, scratch=tmp_path).values, rs.compare("procrustes", x).values, atol=1e-12) and len(seen) == 3
+
+
+def test_arguments_that_are_no_workers_no_device_no_measure(some):
+    with pytest.raises(TypeError, match="executor is an Executor"):
+        rs.compare("cka", some, executor=4)
+    with pytest.raises(ValueError, match="there is no device 'gpu' here"):
+        rs.compare("cka", some, device="gpu")
+    with pytest.raises(TypeError, match=r"one of its instances, CKA\(\)"):
+        rs.compare(CKA, some)
+    with pytest.raises(TypeError, match="from_function"):
+        rs.compare(np.dot, some)

@@ -583,3 +583,22 @@ def test_predictivity_and_neighbours_of_unrelated_data_are_as_predicted():
         assert abs(values.mean() - measure.chance(100)) < 3.5 * values.std() / math.sqrt(60)
     cknna = np.array([CKNNA()(x, y) for x, y in noise])
     assert abs(cknna.mean()) < 0.1 < 0.3 < CKNNA()(*pair_of())
+
+
+@pytest.mark.parametrize("n", [200, 20_000])
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_faint_directions_count_in_float32_however_many_samples(n, offset):
+    """Half of 20 directions are shared, and variances fall over three decades: rounding of float32 is far below the faintest."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(n, 30))
+    scale, mix = np.geomspace(1, 1e-3, 20), [np.linalg.qr(rng.normal(size=(20, 20)))[0] for _ in range(2)]
+    x, y = base[:, :20] * scale @ mix[0] + offset * 1e-3, base[:, 10:] * scale @ mix[1] + offset * 1e-3
+    for measure in (CCA(), LinearPredictivity(folds=None)):
+        assert measure(x.astype(np.float32), y.astype(np.float32)) == pytest.approx(measure(x, y), abs=5e-3)
+
+
+def test_masked_arrays_are_refused():
+    x, _ = pair_of()
+    for measure in (JSD(), CKA(), Procrustes()):
+        with pytest.raises(UndefinedError, match="'x': it is a masked array"):
+            measure(np.ma.masked_greater(x, 1), x)

@@ -45,6 +45,9 @@ def get(measure: str | Measure) -> Measure:
     """A measure from its short name; a Measure passes as it is. ValueError lists the nearest names."""
     if isinstance(measure, Measure):
         return measure
+    if not isinstance(measure, str):
+        hint = f"one of its instances, {measure.__name__}()" if isinstance(measure, type) and issubclass(measure, Measure) else "for a function of your own measures.from_function(f, ...)"
+        raise TypeError(f"a measure is a short name such as 'cka' or a Measure, {hint}; got {measure!r}")
     if measure not in ALL:
         raise unknown("measure", measure, ALL)
     return ALL[measure]

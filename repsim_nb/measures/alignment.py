@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ..errors import UndefinedError
+from ..workers import checkpoint
 from .base import NO_LINEAR, Array, Measure, centred_unit, enter, reduced
 
 
@@ -48,7 +49,7 @@ class Procrustes(_Aligned):
 
     With X, Y centred and at unit Frobenius norm and s = ‖XᵀY‖* (nuclear norm): form "squared" is 2 - 2s, in [0, 2]; "distance" its
     root; "angle" is arccos s, in radians. Distance and angle obey the triangle inequality. Rounding that leaves [0, 1] by a hair is
-    clipped in the root and the angle. Needs n ≥ 3.  [Schönemann 1966; Ding, Denain, Steinhardt 2021; Williams et al. 2021]
+    clipped in the root and the angle; a root makes 1e-8 of a rounding of 1e-16, so identical sides may be that far apart. Needs n ≥ 3.  [Schönemann 1966; Ding, Denain, Steinhardt 2021; Williams et al. 2021]
     """
 
     form: Literal["squared", "distance", "angle"] = "squared"
@@ -129,6 +130,9 @@ class SoftMatching(Measure):
     def prepare_flops(self, n: int, p: int) -> float:
         return 10.0 * n * p
 
+    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
+        return 8.0 * n * p
+
     def pair_flops(self, n: int, p: int, q: int) -> float:
         copies, few = _copies(p, q)
         matching = 4.0 * copies**3 if few else 200.0 * p * q * max(p, q) if p * q <= _CELLS else 0.0
@@ -163,6 +167,7 @@ def _best_plan(agreement: np.ndarray) -> float:
     supply, room = q // common, np.full(q, p // common)
     placed, price = np.zeros((p, q), dtype=np.int64, order="F"), np.zeros(q)
     for unit in range(p):
+        checkpoint()
         left = supply
         while left:
             end, path = _cheapest_chain(unit, cost, placed, price, room)

@@ -96,10 +96,11 @@ class Measure:
             right = left if ys is None else job.prepared(self.prepare, ys, 1, len(xs), steps, keep)
             cells = [(i, j) for i, j in cells if not isinstance(left[i], UndefinedError) and not isinstance(right[j], UndefinedError)]
             values = np.full((len(left), len(right)), np.nan)
-            bundles = job.run.bundles(cells, shared=self._at_once(xs, ys))
+            bundles = job.run.bundles(cells, size=self._at_once(xs, ys))
             done = steps - len(cells)
             pairs = ([(left[i], right[j]) for i, j in bundle] for bundle in bundles)
-            for bundle, found in zip(bundles, job.run(_Pairs(self.both if mirrored else self.pair), pairs), strict=True):
+            found_in = job.run(_Pairs(self.both if mirrored else self.pair), pairs, idle=lambda: job.tick(done, steps))
+            for bundle, found in zip(bundles, found_in, strict=True):
                 for (i, j), value in zip(bundle, found, strict=True):
                     if isinstance(value, UndefinedError):
                         job.reasons.pair(i, j, value)
@@ -113,7 +114,7 @@ class Measure:
 
     def _at_once(self, xs: list[Array], ys: list[Array] | None) -> int:
         """How many pairs make a piece of work of a twentieth of a second or less: long enough to be worth a call, short enough to stop after."""
-        one = self.pair_flops(len(xs[0]), *(max(math.prod(x.shape[1:]) for x in side) for side in (xs, ys or xs))) / rate()
+        one = self.pair_flops(xs[0].shape[0] if xs[0].ndim else 0, *(max(math.prod(x.shape[1:]) for x in side) for side in (xs, ys or xs))) / rate()
         return 1 if math.isnan(one) else int(min(max(0.05 / max(one, 1e-6), 1), 4096))
 
     # -- what it costs; a measure that does not say is not estimated ------------------------------------------------------
@@ -127,8 +128,8 @@ class Measure:
         return math.nan
 
     def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
-        """What one prepared representation takes in memory."""
-        return 8.0 * n * p
+        """What one prepared representation takes in memory; NaN where a measure does not say."""
+        return math.nan
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> Cost:
         """What a table of representations (n, p), p in ps, with those of widths qs (or with themselves) will take."""
@@ -152,12 +153,15 @@ class Job(NamedTuple):
 
     def prepared(self, prepare: Callable[[Array], Any], xs: list[Array], side: int, done: int, total: int, keep: Callable[[Any], Any] = lambda value: value) -> list[Any]:
         """`prepare` of each; an UndefinedError stands where it raised one, and is noted."""
-        values = []
-        for i, value in enumerate(self.run(_Try(prepare), xs)):
-            if isinstance(value, UndefinedError):
-                self.reasons.representation(side, i, value)
-            values.append(keep(value))
-            self.tick(done + i + 1, total)
+        values: list[Any] = []
+        work = _Try(prepare) if self.run.apart else lambda x: keep(_Try(prepare)(x))
+        size = self.run.number if self.run.apart and self.scratch else len(xs)  # no more at a time than may wait in memory to be kept
+        for start in range(0, len(xs), size):
+            for value in self.run(work, xs[start : start + size], idle=lambda: self.tick(done + len(values), total)):
+                if isinstance(value, UndefinedError):
+                    self.reasons.representation(side, len(values), value)
+                values.append(keep(value) if self.run.apart else value)
+                self.tick(done + len(values), total)
         return values
 
 
@@ -226,7 +230,7 @@ def named(label: Any) -> str:
 def _labelled(xs: Mapping[Any, Array] | Sequence[Array]) -> Mapping[Any, Array]:
     if not isinstance(xs, (Mapping, list, tuple)):
         raise TypeError(f"a table takes arrays by label, {{'a': x}}, or a list of them; got {type(xs).__name__}")
-    named_arrays = {label: x if hasattr(x, "shape") else np.asarray(x) for label, x in (xs.items() if isinstance(xs, Mapping) else enumerate(xs))}
+    named_arrays = {label: x if hasattr(x, "shape") and hasattr(x, "dtype") else np.asarray(x) for label, x in (xs.items() if isinstance(xs, Mapping) else enumerate(xs))}
     if not named_arrays:
         raise ValueError("there is nothing to compare: no representation was given")
     return named_arrays
@@ -234,7 +238,10 @@ def _labelled(xs: Mapping[Any, Array] | Sequence[Array]) -> Mapping[Any, Array]:
 
 def same_samples(*sides: Mapping[Any, Array]) -> int:
     """The number of samples that all share; ValueError names two that differ."""
-    (first, n), *rest = [(label, len(x) if x.ndim else 0) for side in sides for label, x in side.items()]
+    counts = [(label, x.shape[0]) for side in sides for label, x in side.items() if x.ndim]  # what is no array at all is refused by `enter`
+    if not counts:
+        return 0
+    (first, n), *rest = counts
     for label, m in rest:
         if m != n:
             raise ValueError(f"compare needs the same samples in every representation: '{named(first)}' has {n} rows, '{named(label)}' has {m}")
@@ -262,16 +269,21 @@ def on_device(x: Any, device: Any) -> Any:
         return x
     import torch
 
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"there is no device {str(device)!r} here ({str(error).splitlines()[0]}): give 'cpu', or None for arrays as they come") from error
     return torch.as_tensor(np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x).to(device)
 
 
 def cost_of(measure: Measure, xs: Mapping[Any, Array], ys: Mapping[Any, Array] | None = None) -> Cost | None:
     """What `measure.table(xs, ys)` will take; None where the arrays cannot be compared anyhow."""
     arrays = [*xs.values(), *(ys or {}).values()]
-    if not arrays or not all(hasattr(x, "shape") and len(x.shape) > 1 and math.prod(x.shape) for x in arrays):
+    if not arrays or not all(hasattr(x, "dtype") and len(x.shape) > 1 and math.prod(x.shape) for x in arrays):
         return None
     widths = [math.prod(x.shape[1:]) for x in arrays]
-    finest = max(4 if x.dtype.itemsize < 4 else 8 if "int" in str(x.dtype) else x.dtype.itemsize for x in arrays)
+    finest = max(max(x.dtype.itemsize, 4) if "float" in str(x.dtype) else 8 for x in arrays)
     return measure.cost(arrays[0].shape[0], widths[: len(xs)], None if ys is None else widths[len(xs) :], finest)
 
 
@@ -295,6 +307,8 @@ def enter(x: Array, *, least: int = 1, double: bool = False, constant: bool = Fa
 
 def shaped(x: Array, least: int) -> tuple[Array, Any]:
     """The part of `enter` that looks at no number -> (x as (n, p), the precision to work in)."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise UndefinedError("it is a masked array, and there is no measure of holes: leave those samples out on both sides, x[~mask.any(axis=1)]")
     x = x if array_api_compat.is_torch_array(x) else np.asanyarray(x)
     xp = array_api_compat.array_namespace(x)
     if x.ndim < 2:
@@ -314,14 +328,32 @@ def shaped(x: Array, least: int) -> tuple[Array, Any]:
 def not_finite(x: Array) -> UndefinedError:
     """What to raise for a representation with NaN or infinity in it: how many, and where the first is."""
     xp = array_api_compat.array_namespace(x)
-    bad = np.asarray(array_api_compat.to_device(~xp.isfinite(x), "cpu"))
-    row, column = (int(i) for i in np.argwhere(bad)[0])
-    return UndefinedError(f"it holds {int(bad.sum())} values that are NaN or infinite, the first at sample {row}, feature {column}")
+    many, first, step = 0, (0, 0), max(1, 2**22 // x.shape[1])  # some rows at a time: x may be larger than memory
+    for start in range(0, x.shape[0], step):
+        bad = host(~xp.isfinite(x[start : start + step]))
+        if not many and bad.any():
+            row, column = np.argwhere(bad)[0].tolist()
+            first = start + row, column
+        many += int(bad.sum())
+    return UndefinedError(f"it holds {many} values that are NaN or infinite, the first at sample {first[0]}, feature {first[1]}")
+
+
+def host(x: Array) -> np.ndarray:
+    """As a NumPy array, wherever it was."""
+    return np.asarray(array_api_compat.to_device(x, "cpu"))
 
 
 def eps(x: Array) -> float:
     """The spacing of numbers near 1 in x's precision."""
     return float(array_api_compat.array_namespace(x).finfo(x.dtype).eps)
+
+
+def smallest_direction(x: Array) -> float:
+    """Singular values of `centred_unit(x)` below this are rounding of x's numbers: four times its spacing, more where means are large."""
+    xp = array_api_compat.array_namespace(x)
+    scaled = xp.astype(x, xp.float64) / float(xp.max(xp.abs(x)))
+    centred = scaled - xp.mean(scaled, axis=0, keepdims=True)
+    return 4 * eps(x) * math.sqrt(float(xp.sum(scaled * scaled)) / float(xp.sum(centred * centred)))
 
 
 def centred_unit(x: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, NamedTuple
 import array_api_compat
 
 from ..errors import DegenerateComparisonError
-from .base import NO_LINEAR, TRANSFORMS, Array, Measure, centred_unit, enter, eps, reduced
+from .base import NO_LINEAR, TRANSFORMS, Array, Measure, centred_unit, enter, eps, reduced, smallest_direction
 
 
 class Basis(NamedTuple):
@@ -68,8 +68,9 @@ class CCA(Measure):
         """-> an orthonormal basis of the centred columns, at numerical rank or at the share of variance asked for."""
         x = enter(x, least=self.least)
         xp, n = array_api_compat.array_namespace(x), x.shape[0]
-        smallest = max(x.shape) * eps(x)  # singular values below this share of the first are rounding
+        smallest = smallest_direction(x)
         x = centred_unit(xp.astype(x, xp.float64))
+        smallest = max(smallest, max(x.shape) * eps(x))
         q = self._by_gram(x, smallest)
         if q is None:
             u, s, _ = xp.linalg.svd(reduced(x), full_matrices=False)
@@ -79,7 +80,7 @@ class CCA(Measure):
     def _kept(self, s: Array, smallest: float) -> int:
         """How many of the singular values s, largest first."""
         xp = array_api_compat.array_namespace(s)
-        rank = int(xp.sum(xp.astype(s > s[0] * smallest, xp.int64)))
+        rank = int(xp.sum(xp.astype(s > smallest, xp.int64)))
         if self.variance is None:
             return rank
         share = xp.cumulative_sum(s * s) / xp.sum(s * s)
@@ -94,7 +95,7 @@ class CCA(Measure):
         squares, vectors = xp.linalg.eigh(x.T @ x if p <= n else x @ x.T)
         squares, vectors = xp.flip(squares), xp.flip(vectors, axis=1)
         floor = 1e-10 * float(squares[0])
-        if smallest**2 * float(squares[0]) < floor and float(squares[-1]) < floor:
+        if smallest**2 < floor and float(squares[-1 if p <= n else n - 2]) < floor:  # of n centred samples one direction is always nothing
             return None
         s = xp.clip(squares, 0, None) ** 0.5
         kept = self._kept(s, smallest)

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import array_api_compat
 import numpy as np
 import psutil
-from threadpoolctl import ThreadpoolController
+
+from ..workers import checkpoint, single_threaded_blas
 
 HELD = 2**29  # bytes of prepared matrices that a table may keep in memory where it can also do without
 MUCH_TIME, MUCH_MEMORY = 30.0, 2**30  # seconds and bytes that are worth a sentence
@@ -24,8 +26,9 @@ MUCH_TIME, MUCH_MEMORY = 30.0, 2**30  # seconds and bytes that are worth a sente
 class Cost(NamedTuple):
     """What one table takes beside its inputs.
 
-    flops: counted as the multiplications and additions of matrix products (a decomposition counts more, as it is slower); NaN where a
-    measure does not say.  held: bytes that are kept until the table is done, which `scratch` moves to a disk.  working: bytes in use
+    NaN stands where a measure does not say.
+
+    flops: counted as the multiplications and additions of matrix products (a decomposition counts more, as it is slower).  held: bytes that are kept until the table is done, which `scratch` moves to a disk.  working: bytes in use
     at once besides, per worker.
     """
 
@@ -47,7 +50,7 @@ class Cost(NamedTuple):
 
     def affordable(self, scratch: Path | None) -> int:
         """How many workers there is memory for. MemoryError where there is not even room for one, OSError where the disk has none."""
-        held, free = 0 if scratch else self.held, psutil.virtual_memory().available
+        held, free = 0 if scratch or math.isnan(self.held) else self.held, psutil.virtual_memory().available
         if held + self.working > free:
             kept = f", {size(self.held)} of them for what is prepared once and kept: scratch='a folder' keeps that on disk" if not scratch and self.working < free else ""
             raise MemoryError(f"this table takes {size(held + self.working)} of memory, and {size(free)} are free{kept}. Fewer samples or fewer representations at a time take less")
@@ -69,7 +72,7 @@ def size(number: float) -> str:
 def rate() -> float:
     """Floating-point operations a second of one core in float32 matrix products, measured once (a few milliseconds)."""
     a = np.ones((384, 384), np.float32)
-    with ThreadpoolController().limit(limits=1, user_api="blas"):
+    with single_threaded_blas():
         a @ a
         return 2 * 384**3 / min(_time(lambda: a @ a) for _ in range(3))
 
@@ -87,19 +90,25 @@ def keeper(scratch: Path | None) -> Iterator[Callable[[Any], Any]]:
         yield lambda prepared: prepared
         return
     numbers = itertools.count()
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="repsim_nb-") as folder:
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="repsim_nb-", ignore_cleanup_errors=True) as folder:
         def keep(prepared: Any) -> Any:
+            checkpoint()  # a stopped table's folder is gone
             if isinstance(prepared, (tuple, list)):
                 parts = [keep(part) for part in prepared]
                 return type(prepared)(*parts) if hasattr(prepared, "_fields") else type(prepared)(parts)
-            if not isinstance(prepared, np.ndarray) or prepared.nbytes < 2**20:
+            tensor = array_api_compat.is_torch_array(prepared) and prepared.device.type == "cpu"
+            if not (tensor or isinstance(prepared, np.ndarray)) or prepared.nbytes < 2**20:
                 return prepared
             path = Path(folder) / f"{next(numbers)}.npy"
             np.save(path, prepared)
-            return np.load(path, mmap_mode="r")
+            if not tensor:
+                return np.load(path, mmap_mode="r")
+            import torch
+
+            return torch.from_numpy(np.load(path, mmap_mode="c"))  # torch wants to be able to write, and nobody does
         yield keep
 
 
-def columns_within(number: float, rows: int, itemsize: int) -> int:
-    """How many columns keep `number` blocks of this many rows within 64 MB, and never so few that a product is slow."""
-    return max(64, math.floor(2**26 / (number * rows * itemsize)))
+def columns_within(number: float, rows: int, itemsize: int, p: int = 0) -> int:
+    """How many columns keep `number` blocks of this many rows, and the p features of those columns twice, within 64 MB each; at least 64."""
+    return max(64, math.floor(2**26 / (max(number * rows, 2 * p) * itemsize)))

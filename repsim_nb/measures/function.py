@@ -33,7 +33,11 @@ class FromFunction(Measure):
         return x if self.once is None else self.once(x)
 
     def pair(self, a: Any, b: Any) -> float:
-        return float(self.function(a, b))
+        value = self.function(a, b)
+        try:
+            return float(value)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"{self.name} must return a number; it returned {type(value).__name__}") from error
 
     def __str__(self) -> str:
         return self.name

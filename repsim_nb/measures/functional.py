@@ -34,6 +34,9 @@ class _Functional(Measure):
     def pair_flops(self, n: int, p: int, q: int) -> float:
         return 200.0 * n * p
 
+    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
+        return 8.0 * n * p
+
 
 def _same_classes(a: Array, b: Array) -> None:
     if a.shape[1] != b.shape[1]:

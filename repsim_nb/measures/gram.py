@@ -17,9 +17,9 @@ import array_api_compat
 import numpy as np
 
 from ..errors import UndefinedError
-from ..workers import Workers, arrived, departing
+from ..workers import Workers, arrived, checkpoint, departing
 from . import cost
-from .base import Array, eps, not_finite, shaped
+from .base import Array, eps, host, not_finite, shaped
 
 ROWS = 256  # samples on the short side of a tile
 Grid = Sequence[tuple[Any, float]]  # (where, how often it counts)
@@ -28,11 +28,12 @@ Grid = Sequence[tuple[Any, float]]  # (where, how often it counts)
 class Source(Protocol):
     """One representation's matrix in standard form, of which any piece can be asked for.
 
-    floor: a length below which nothing but rounding is left of it.
+    floor: a length below which nothing but rounding is left of it.  p: how many features its pieces are made from.
     """
 
     floor: float
     dtype: Any
+    p: int
 
     def grid(self, number: int) -> Grid:
         """Which pieces make up the matrix, and how often each counts; small enough to stack those of `number` representations."""
@@ -58,6 +59,7 @@ class Features:
         self._sizes: Array | None = None
         low, high, total = None, None, 0
         for rows in self.blocks():
+            checkpoint()
             block = self._raw(rows)
             ends = self.xp.min(block, axis=0), self.xp.max(block, axis=0)
             if not bool(self.xp.all(self.xp.isfinite(ends[0]) & self.xp.isfinite(ends[1]))):
@@ -131,7 +133,7 @@ class Features:
         return part
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**{k: v for k, v in vars(self).items() if k != "xp"}, "_x": departing(self._x)}
+        return {**{k: v for k, v in vars(self).items() if k != "xp"}, "_x": departing(self._x), "_held": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _x=arrived(state["_x"]))
@@ -149,7 +151,7 @@ class Kernel:
 
     def __init__(self, features: Features, entry: Callable[[Array], Array] | None = None, *, whole: Array | None = None, unbiased: bool = False) -> None:
         self.features, self.entry, self.unbiased, n = features, entry, unbiased, features.n
-        self.n, self.dtype, self.floor = n, features.dtype, 0.0
+        self.n, self.p, self.dtype, self.floor = n, features.p, features.dtype, 0.0
         self._whole = None if whole is None or entry is None else entry(whole)
         if entry is None and not unbiased:  # centred features make a centred matrix
             return
@@ -168,10 +170,11 @@ class Kernel:
     def _row_sums(self) -> np.ndarray:
         sums, xp = np.zeros(self.n), self.features.xp
         for (rows, columns), _ in self.grid(1):
+            checkpoint()
             tile = self._entries(rows, columns)
-            sums[rows] += _host(xp.sum(tile, axis=1, dtype=xp.float64))
+            sums[rows] += host(xp.sum(tile, axis=1, dtype=xp.float64))
             if rows != columns:
-                sums[columns] += _host(xp.sum(tile, axis=0, dtype=xp.float64))
+                sums[columns] += host(xp.sum(tile, axis=0, dtype=xp.float64))
         return sums
 
     def piece(self, where: tuple[slice, slice]) -> Array:
@@ -184,7 +187,7 @@ class Kernel:
         return tile * off_diagonal(tile) if self.unbiased and rows == columns else tile
 
     def grid(self, number: int) -> Grid:
-        return tiles(self.n, number, self.features.itemsize)
+        return tiles(self.n, number, self.features.itemsize, self.p)
 
     def flat(self) -> Array:
         everything = slice(0, self.n)
@@ -196,7 +199,7 @@ class Batches:
 
     def __init__(self, features: Features, size: int, kernel: Callable[[Features], Kernel]) -> None:
         self.features, self.size, self.kernel = features, size, kernel
-        self.n, self.dtype = features.n, features.dtype
+        self.n, self.p, self.dtype = features.n, features.p, features.dtype
         self.floor = 8 * eps(features.sizes) * float(_float(features.sizes).sum())
 
     def batches(self) -> list[slice]:
@@ -207,7 +210,7 @@ class Batches:
         return batches
 
     def grid(self, number: int) -> Grid:
-        return [((batch, where), weight / (batch.stop - batch.start - 3)) for batch in self.batches() for where, weight in tiles(batch.stop - batch.start, number, self.features.itemsize)]
+        return [((batch, where), weight / (batch.stop - batch.start - 3)) for batch in self.batches() for where, weight in tiles(batch.stop - batch.start, number, self.features.itemsize, self.p)]
 
     def piece(self, where: tuple[slice, tuple[slice, slice]]) -> Array:
         batch, place = where
@@ -227,6 +230,10 @@ class Vector(NamedTuple):
     @property
     def dtype(self) -> Any:
         return self.values.dtype
+
+    @property
+    def p(self) -> int:
+        return 0  # nothing is made, it is there
 
     def grid(self, number: int) -> Grid:
         return [(piece, 1.0) for piece in stretches(self.values.shape[0], cost.columns_within(number, 1, self.dtype.itemsize))]
@@ -250,7 +257,7 @@ def median_distance(features: Features, whole: Array | None, *, diagonal: bool) 
     ranks = [rank // 2 for rank in ranks]  # each pair once
     if whole is None:
         return sum(_ranked(features, rank) if rank >= 0 else 0.0 for rank in ranks) / 2
-    values, (low, high) = _host(whole)[np.tri(n, k=-1, dtype=bool)], ranks
+    values, (low, high) = host(whole)[np.tri(n, k=-1, dtype=bool)], ranks
     if high < 0:
         return 0.0
     values.partition(high)
@@ -264,8 +271,9 @@ def _ranked(features: Features, rank: int) -> float:
     while fixed < 8 * features.itemsize:
         shift = 8 * features.itemsize - fixed - 16
         counts = np.zeros(2**16, np.int64)
-        for (rows, columns), _ in tiles(features.n, 1, features.itemsize):
-            tile = _host(features.distances(rows, columns))
+        for (rows, columns), _ in tiles(features.n, 1, features.itemsize, features.p):
+            checkpoint()
+            tile = host(features.distances(rows, columns))
             bits = (tile[np.tri(len(tile), k=-1, dtype=bool)] if rows == columns else np.ascontiguousarray(tile).reshape(-1)).view(kind)
             if fixed:
                 bits = bits[bits >> kind.type(shift + 16) == kind.type(found)]
@@ -287,15 +295,11 @@ def off_diagonal(square: Array) -> Array:
     return 1 - xp.eye(square.shape[0], dtype=square.dtype, device=array_api_compat.device(square))
 
 
-def _host(x: Array) -> np.ndarray:
-    return np.asarray(array_api_compat.to_device(x, "cpu"))
-
-
 # -- by tiles --------------------------------------------------------------------------------------------------------------
 
-def tiles(n: int, number: int, itemsize: int) -> Grid:
+def tiles(n: int, number: int, itemsize: int, p: int) -> Grid:
     """The upper trapezoid of an n × n matrix: squares on the diagonal once, what lies right of them twice, for the part below."""
-    wide = cost.columns_within(number, ROWS, itemsize)
+    wide = cost.columns_within(number, ROWS, itemsize, p)
     grid: list[tuple[Any, float]] = []
     for rows in stretches(n, ROWS):
         grid.append(((rows, rows), 1.0))
@@ -311,11 +315,13 @@ class Products(NamedTuple):
     right: np.ndarray
 
 
-def by_tiles(left: Sequence[Source], right: Sequence[Source] | None, grid: Grid, run: Workers, tick: Callable[[float], None]) -> Products:
-    """Inner products of all pairs (without `right`: of `left` with itself), summed over the grid. tick(share done)."""
+def by_tiles(left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]) -> Products:
+    """Inner products of all pairs (without `right`: of `left` with itself), summed over the pieces. tick(share done)."""
     total = _zeros(len(left), None if right is None else len(right))
+    everything = [*left, *(right or ())]
+    grid = max(everything, key=lambda source: source.p).grid(len(everything))  # small enough for the widest
     done, bundles = 0, run.bundles(list(grid))
-    for part, bundle in zip(run(_Bundle(left, right), bundles), bundles, strict=True):
+    for part, bundle in zip(run(_Bundle(left, right), bundles, idle=lambda: tick(done / len(grid))), bundles, strict=True):
         total = Products(*(a + b for a, b in zip(total, part, strict=True)))  # in the order of the grid, however many workers there are
         done += len(bundle)
         tick(done / len(grid))
@@ -328,9 +334,16 @@ class _Bundle:
     def __init__(self, left: Sequence[Source], right: Sequence[Source] | None) -> None:
         self.left, self.right = left, right
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"left": departing(list(self.left)), "right": departing(self.right and list(self.right))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.left, self.right = arrived(state["left"]), arrived(state["right"])
+
     def __call__(self, bundle: Grid) -> Products:
         total = _zeros(len(self.left), None if self.right is None else len(self.right))
         for where, weight in bundle:
+            checkpoint()
             stack = _stack([*self.left, *(self.right or ())], where)
             if self.right is None:
                 between = _float(stack @ stack.T)
@@ -366,7 +379,7 @@ def _lengths(a: Array) -> np.ndarray:
 
 
 def _float(a: Array) -> np.ndarray:
-    return _host(a).astype(float)
+    return host(a).astype(float)
 
 
 # -- by features -----------------------------------------------------------------------------------------------------------
@@ -394,8 +407,9 @@ def by_features(left: Sequence[Features], right: Sequence[Features] | None, run:
     border = len(left) if right is not None else None
     jobs = [(a, b) for i, a in enumerate(groups) for b in groups[i:] if _wanted(a, b, border)]
     found = np.zeros((len(everything), len(everything)))
-    done, bundles = 0, [[job] for job in jobs]
-    for part, ((a, b),) in zip(run(_cross, [[everything[i] for i in a] for (a, b), in bundles], [None if a is b else [everything[i] for i in b] for (a, b), in bundles]), bundles, strict=True):
+    done = 0
+    sides = [[everything[i] for i in a] for a, b in jobs], [None if a is b else [everything[i] for i in b] for a, b in jobs]
+    for part, (a, b) in zip(run(_cross, *sides, idle=lambda: tick(done / len(jobs))), jobs, strict=True):
         found[np.ix_(a, b)], found[np.ix_(b, a)] = part, part.T
         done += 1
         tick(done / len(jobs))
@@ -407,11 +421,14 @@ def by_features(left: Sequence[Features], right: Sequence[Features] | None, run:
     return Products(found, own, own) if right is None else Products(found[rows, len(left) :], own[rows], own[len(left) :])
 
 
-def _groups(widths: Sequence[int], most: int = 1024) -> list[list[int]]:
-    """Neighbours together, up to so many features: large enough for fast products, small enough to stop between two."""
+BLOCK = 1024  # features on a side of one product: large enough to be fast, small enough for memory and to stop between two
+
+
+def _groups(widths: Sequence[int]) -> list[list[int]]:
+    """Neighbours together, up to a block of features; a wider one stands alone."""
     groups: list[list[int]] = [[]]
     for i, width in enumerate(widths):
-        if groups[-1] and sum(widths[j] for j in groups[-1]) + width > most:
+        if groups[-1] and sum(widths[j] for j in groups[-1]) + width > BLOCK:
             groups.append([])
         groups[-1].append(i)
     return groups
@@ -423,14 +440,24 @@ def _wanted(a: list[int], b: list[int], border: int | None) -> bool:
 
 
 def _cross(a: Sequence[Features], b: Sequence[Features] | None) -> np.ndarray:
-    """‖XᵀY‖² for X in a and Y in b (or in a): (len(a), len(b)), streamed over rows."""
-    xp, width = a[0].xp, sum(features.p for features in (*a, *(b or ())))
-    products = 0
-    for rows in stretches(a[0].n, 2**22 // width):
-        x = xp.concat([features[rows] for features in a], axis=1)
-        y = x if b is None else xp.concat([features[rows] for features in b], axis=1)
-        products = products + xp.astype(x.T @ y, xp.float64)
-    b = a if b is None else b
-    down, across = (np.cumsum([0] + [features.p for features in side]) for side in (a, b))
-    squares = products * products
-    return np.array([[float(xp.sum(squares[i:k, j:m])) for j, m in zip(across[:-1], across[1:], strict=True)] for i, k in zip(down[:-1], down[1:], strict=True)])
+    """‖XᵀY‖² for X in a and Y in b (or in a): (len(a), len(b)), streamed over rows, a block of features by a block at a time."""
+    xp, n = a[0].xp, a[0].n
+    finest = functools.reduce(xp.result_type, {features.dtype for features in (*a, *(b or ()))})
+
+    def some(side: Sequence[Features], rows: slice, columns: slice) -> Array:
+        return xp.astype(xp.concat([features[rows] for features in side], axis=1)[:, columns], finest, copy=False)
+
+    sides = [a, a if b is None else b]
+    edges = [np.cumsum([0] + [features.p for features in side]) for side in sides]
+    total = np.zeros((len(sides[0]), len(sides[1])))
+    for down in stretches(edges[0][-1], BLOCK):
+        for across in stretches(edges[1][-1], BLOCK):
+            products = 0
+            for rows in stretches(n, 2**22 // int(max(edges[0][-1], edges[1][-1]))):
+                checkpoint()
+                x = some(a, rows, down)
+                products = products + xp.astype(x.T @ (x if b is None and down == across else some(sides[1], rows, across)), xp.float64)
+            squares = host(products * products)
+            cuts = [np.clip(edge - place.start, 0, place.stop - place.start) for edge, place in zip(edges, (down, across), strict=True)]
+            total += [[squares[i:k, j:m].sum() for j, m in zip(cuts[1][:-1], cuts[1][1:], strict=True)] for i, k in zip(cuts[0][:-1], cuts[0][1:], strict=True)]
+    return total

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.stats import hypergeom
 
 from ..errors import UndefinedError
-from .base import NO_LINEAR, Array, Measure, centred_unit, enter, eps, unit_rows
+from ..workers import checkpoint
+from .base import NO_LINEAR, Array, Measure, centred_unit, enter, eps, host, unit_rows
 
 _BLOCK = 2**21  # numbers held at a time: with 50,000 samples, 41 rows of the matrix of all pairs
 
@@ -23,11 +24,12 @@ def _nearest(x: Array, k: int, offset: Array | float = 0.0) -> tuple[np.ndarray,
     """
     n = x.shape[0]
     chosen, values = np.empty((n, k), dtype=np.int64), np.empty((n, k))
-    size = _host(x * x).sum(axis=1)
+    size = host(x * x).sum(axis=1)
     step = max(1, _BLOCK // n)
     for start in range(0, n, step):
+        checkpoint()
         stop = min(start + step, n)
-        block = np.array(_host(x[start:stop] @ x.T - offset))
+        block = np.array(host(x[start:stop] @ x.T - offset))
         block[np.arange(stop - start), np.arange(start, stop)] = -np.inf  # nobody is their own neighbour
         kth = np.partition(block, n - k, axis=1)[:, n - k, None]
         slack = 64 * eps(x) * (size[start:stop, None] + np.abs(kth))
@@ -38,10 +40,6 @@ def _nearest(x: Array, k: int, offset: Array | float = 0.0) -> tuple[np.ndarray,
         chosen[start:stop] = np.nonzero(near)[1].reshape(-1, k)
         values[start:stop] = block[near].reshape(-1, k)
     return chosen, values
-
-
-def _host(x: Array) -> np.ndarray:
-    return np.asarray(array_api_compat.to_device(x, "cpu"))
 
 
 def _search_flops(n: int, p: int) -> float:
@@ -171,6 +169,7 @@ class CKNNA(Measure):
     k: int = 10
 
     kind: ClassVar = "similarity"
+    range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
     invariant_to: ClassVar[frozenset[str]] = NO_LINEAR
 
     def __post_init__(self) -> None:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import array_api_compat
 
 from ..errors import DegenerateComparisonError
-from .base import NO_LINEAR, Array, Measure, centred_unit, enter, eps, reduced
+from .base import NO_LINEAR, Array, Measure, centred_unit, enter, eps, reduced, smallest_direction
 
 
 def _centred_features(x: Array, least: int) -> tuple[Array, float]:
-    """-> (n, at most n) float64, centred, unit Frobenius norm; and the spacing of numbers in the precision that x came in, for its rank."""
+    """-> (n, at most n) float64, centred, unit Frobenius norm; and the size below which its singular values are rounding of x's numbers."""
     x = enter(x, least=least)
     xp = array_api_compat.array_namespace(x)
-    return reduced(centred_unit(xp.astype(x, xp.float64))), eps(x)
+    return reduced(centred_unit(xp.astype(x, xp.float64))), smallest_direction(x)
 
 
-def _directions(x: Array, precision: float) -> tuple[Array, Array, Array]:
+def _directions(x: Array, smallest: float) -> tuple[Array, Array, Array]:
     """The singular value decomposition at numerical rank, of all or some rows of centred features of unit norm."""
     xp = array_api_compat.array_namespace(x)
     u, s, vt = xp.linalg.svd(x, full_matrices=False)
-    floor = max(float(s[0]) * precision, eps(x)) * max(x.shape)  # features that are constant in these rows leave rounding of the whole
+    floor = max(smallest, eps(x) * max(x.shape))  # features that are constant in these rows leave rounding of the whole
     rank = int(xp.sum(xp.astype(s > floor, xp.int64)))
     return u[:, :rank], s[:rank], vt[:rank, :]
 
@@ -75,18 +76,22 @@ class LinearPredictivity(Measure):
             raise ValueError(f"LinearPredictivity's ridge is a positive multiple of the mean squared singular value, or None; got {self.ridge}")
 
     @property
+    def range(self) -> tuple[float, float]:  # type: ignore[override]
+        return (0.0 if self.folds is None else -math.inf), 1.0
+
+    @property
     def least(self) -> int:  # type: ignore[override]
         return max(4, self.folds or 0)  # at least two samples to fit on
 
     def prepare(self, x: Array) -> Predictor:
         """-> the features, and for every fold the factors of its prediction (in sample: one fold, all samples on both sides)."""
-        x, precision = _centred_features(x, self.least)
+        x, smallest = _centred_features(x, self.least)
         xp = array_api_compat.array_namespace(x)
         index = xp.arange(x.shape[0], device=array_api_compat.device(x))
         if self.folds is None:
-            return Predictor(x, [self._fold(x, index, index, precision)])
+            return Predictor(x, [self._fold(x, index, index, smallest)])
         parts = [(index[index % self.folds == i], index[index % self.folds != i]) for i in range(self.folds)]
-        return Predictor(x, [self._fold(x, *part, precision) for part in parts])
+        return Predictor(x, [self._fold(x, *part, smallest) for part in parts])
 
     def prepare_flops(self, n: int, p: int) -> float:
         small = min(n, p)
@@ -100,11 +105,11 @@ class LinearPredictivity(Measure):
         whole, factors = (n, 2 * small) if self.folds is None else (n - n / self.folds, self.folds * small)
         return 8.0 * n * (small + min(whole, factors))
 
-    def _fold(self, x: Array, tested: Array, fitted: Array, precision: float) -> Fold:
+    def _fold(self, x: Array, tested: Array, fitted: Array, smallest: float) -> Fold:
         xp = array_api_compat.array_namespace(x)
         known = xp.take(x, fitted, axis=0)
         mean = xp.mean(known, axis=0, keepdims=True)
-        u, s, vt = _directions(known - mean, precision)
+        u, s, vt = _directions(known - mean, smallest)
         penalty = self.ridge * xp.mean(s * s) if self.ridge and s.shape[0] else 0.0
         left, right = (xp.take(x, tested, axis=0) - mean) @ vt.T * (s / (s * s + penalty)), u.T
         rank, smaller = s.shape[0], left.shape[0] * right.shape[1] < s.shape[0] * (left.shape[0] + right.shape[1])
@@ -163,9 +168,9 @@ class GULP(Measure):
 
     def prepare(self, x: Array) -> Readout:
         """-> the factor of its ridge predictions (n, rank)."""
-        x, precision = _centred_features(x, self.least)
+        x, smallest = _centred_features(x, self.least)
         xp = array_api_compat.array_namespace(x)
-        u, s, _ = _directions(x, precision)
+        u, s, _ = _directions(x, smallest)
         kept = s * s / (s * s + self.ridge)
         return Readout(u * xp.sqrt(kept), float(xp.sum(kept * kept)))
 

@@ -66,7 +66,7 @@ class _Cosine(Measure):
         return values
 
     def _products(self, left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]) -> Products:
-        return gram.by_tiles(left, right, left[0].grid(len(left) + len(right or ())), run, tick)
+        return gram.by_tiles(left, right, run, tick)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,8 @@ class CKA(_Cosine):
     batches of consecutive samples, weighted by their size, before the ratio is taken; a last batch of under 4 joins the one before.
     median: Kornblith's reference code includes the zero diagonal in the median distance ("with_diagonal").
 
-    Range 0 to 1 (debiased: may be below 0). Needs n ≥ 3, debiased n ≥ 4. A table needs memory for tiles only, whatever n is.
+    Range 0 to 1 (debiased: may be below 0). Needs n ≥ 3, debiased n ≥ 4. A table needs memory for tiles only, whatever n is
+    (an RBF kernel in batches: n · batch_size numbers a representation).
     [Kornblith, Norouzi, Lee, Hinton 2019; Song, Smola, Gretton, Bedo, Borgwardt 2012, eq. 5; Nguyen, Raghu, Kornblith 2021]
     """
 
@@ -90,6 +91,10 @@ class CKA(_Cosine):
     batch_size: int | None = None
 
     invariant_to: ClassVar[frozenset[str]] = NO_LINEAR
+
+    @property
+    def range(self) -> tuple[float, float]:  # type: ignore[override]
+        return (-1.0 if self.debiased or self.batch_size else 0.0), 1.0
 
     def __post_init__(self) -> None:
         if self.kernel not in ("linear", "rbf") or self.median not in ("with_diagonal", "off_diagonal"):
@@ -125,17 +130,21 @@ class CKA(_Cosine):
         if self.kernel == "linear":
             if self.batch_size is None and gram.cheaper_by_features(left[0].n, *_widths(left, right)):
                 return gram.by_features([s.features for s in left], right and [s.features for s in right], run, tick, unbiased=self.debiased)
-            if sum(s.features.n * s.features.p * s.features.itemsize for s in everything) <= cost.HELD:
+            if not run.apart and sum(s.features.n * s.features.p * s.features.itemsize for s in everything) <= cost.HELD:
                 for source in everything:
                     source.features.hold()
         return super()._products(left, right, run, tick)
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:
+        number, by_tiles = len(ps) + len(qs or ()), gram.flops_by_tiles(n, ps, qs)
+        if self.kernel == "rbf" and self.batch_size:
+            size = min(self.batch_size, n)
+            return cost.Cost((by_tiles + 60.0 * n * n * number) * size / n, number * n * size * itemsize, 4.0 * n * size * itemsize)
         if self.kernel == "rbf":
             return _cost_of_distances(n, ps, qs, itemsize, passes=2 + itemsize // 2)
-        by_tiles, held = gram.flops_by_tiles(n, ps, qs), n * (sum(ps) + sum(qs or ())) * itemsize
+        held = n * (sum(ps) + sum(qs or ())) * itemsize
         flops = by_tiles * min(self.batch_size / n, 1) if self.batch_size else min(by_tiles, gram.flops_by_features(n, ps, qs))
-        return cost.Cost(flops, held if held <= cost.HELD else 0, 3 * 2**26)
+        return cost.Cost(flops, held if held <= cost.HELD else 0, 4 * 2**26)
 
 
 class _Gaussian:
@@ -163,6 +172,10 @@ class DistanceCorrelation(_Cosine):
     debiased: bool = False
 
     invariant_to: ClassVar[frozenset[str]] = NO_LINEAR
+
+    @property
+    def range(self) -> tuple[float, float]:  # type: ignore[override]
+        return (-1.0 if self.debiased else 0.0), 1.0
 
     def __post_init__(self) -> None:
         if self.debiased and not self.squared:
@@ -265,7 +278,7 @@ class RSA(_Cosine):
         number, pairs = len(ps) + len(qs or ()), n * n if self.second.startswith("row") else n * n / 2
         sorting = 60.0 * pairs * math.log2(n) if self.second == "spearman" else 0.0
         flops = 2.0 * n * n * (sum(ps) + sum(qs or ())) + number * (20 * n * n + sorting) + 2 * pairs * len(ps) * len(ps if qs is None else qs)
-        return cost.Cost(flops, number * pairs * itemsize, n * n * (3 * itemsize + (24 if sorting else 0)) + 2**26)
+        return cost.Cost(flops, number * pairs * itemsize, n * n * (3 * itemsize + (24 if sorting else 0)) + 3.0 * itemsize * n * max([*ps, *(qs or ())]) + 2**26)
 
     def _matrix(self, x: Array) -> Array:
         xp = array_api_compat.array_namespace(x)
