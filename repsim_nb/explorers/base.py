@@ -194,6 +194,7 @@ class Explorer(widgets.VBox):
 
     def _busy(self, busy: bool, status: str) -> None:
         self._stop.disabled, self._status.value = not busy, status
+        self._last_report = 0.0  # the first word of new work is shown whenever the last one was
         if not busy:
             self._bar.layout.display, self._bar.value = "none", 0
 
