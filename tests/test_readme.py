@@ -48,7 +48,7 @@ def test_every_measure_it_names_exists():
 def test_its_files_are_there():
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
-    for target in re.findall(r"\b((?:data|docs)/\w+\.md|[A-Z]+\.md)", README):
+    for target in re.findall(r"(?<![\w/])((?:data|docs|benchmarks)/\w+\.md|[A-Z]+\.md)", README):
         assert (ROOT / target).exists(), target
 
 
