@@ -18,7 +18,7 @@ import numpy as np
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
 STATUS = Path("/proc/self/status")
-SAMPLE_SECONDS = 20.0  # of a pairwise peer whose whole table would take longer than the limit, so many seconds are measured
+SAMPLE_SECONDS = 8.0  # of a pairwise peer whose whole table would take longer than the limit, so many seconds are measured
 
 
 def one_core() -> None:

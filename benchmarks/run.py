@@ -19,7 +19,7 @@ from typing import Any
 from . import clock
 
 HERE = Path(__file__).parent
-PATIENCE = 150  # seconds after which a call is given up; the page says so
+PATIENCE = 60  # seconds after which a call is given up; the page says so
 
 
 def ours_side(name: str, fast: bool) -> Any:

@@ -38,8 +38,8 @@ class Source(Protocol):
     def grid(self, number: int) -> Grid:
         """Which pieces make up the matrix, and how often each counts; small enough to stack those of `number` representations."""
 
-    def piece(self, where: Any) -> Array:
-        """One piece as numbers."""
+    def piece(self, where: Any, out: np.ndarray | None = None) -> Array:
+        """One piece as numbers; written into `out`, and that returned, where it is made anew anyhow."""
 
     def flat(self) -> Array:
         """All of it as one vector."""
@@ -85,7 +85,10 @@ class Features:
     def __getitem__(self, rows: slice) -> Array:
         if self._held is not None:
             return self._held[rows]
-        return ((self._raw(rows) - self._mean) - self._rest) / self._scale
+        block = self._raw(rows) - self._mean
+        block -= self._rest
+        block /= self._scale
+        return block
 
     def hold(self) -> None:
         """Keep all rows as they are handed out: for inputs that are asked for often and fit into memory."""
@@ -103,10 +106,11 @@ class Features:
             self._sizes = self.xp.concat([self.xp.vecdot(block, block) for block in map(self.__getitem__, self.blocks())])
         return self._sizes
 
-    def gram(self, rows: slice, columns: slice) -> Array:
-        """Inner products of samples."""
+    def gram(self, rows: slice, columns: slice, out: np.ndarray | None = None) -> Array:
+        """Inner products of samples, written into `out` where one is given."""
         some = self[rows]
-        return some @ (some if rows == columns else self[columns]).T  # the same array on both sides: half the work
+        others = some if rows == columns else self[columns]  # the same array on both sides is half the work
+        return some @ others.T if out is None else np.matmul(some, others.T, out=out)
 
     def distances(self, rows: slice, columns: slice) -> Array:
         """Squared distances of samples; exactly 0 of each to itself."""
@@ -161,11 +165,11 @@ class Kernel:
         self._mean = float(sums.sum() / ((n - 1) * (n - 2) if unbiased else n * n))
         self.floor = 8 * eps(self._means) * float(np.abs(sums).sum())
 
-    def _entries(self, rows: slice, columns: slice) -> Array:
+    def _entries(self, rows: slice, columns: slice, out: np.ndarray | None = None) -> Array:
         """The matrix before it is centred."""
         if self._whole is not None:
             return self._whole[rows, columns]
-        return self.features.gram(rows, columns) if self.entry is None else self.entry(self.features.distances(rows, columns))
+        return self.features.gram(rows, columns, out) if self.entry is None else self.entry(self.features.distances(rows, columns))
 
     def _row_sums(self) -> np.ndarray:
         sums, xp = np.zeros(self.n), self.features.xp
@@ -177,14 +181,19 @@ class Kernel:
                 sums[columns] += host(xp.sum(tile, axis=0, dtype=xp.float64))
         return sums
 
-    def piece(self, where: tuple[slice, slice]) -> Array:
+    def piece(self, where: tuple[slice, slice], out: np.ndarray | None = None) -> Array:
         rows, columns = where
-        tile = self._entries(rows, columns)
+        tile = self._entries(rows, columns, out)
         if self.entry is None and not self.unbiased:
             return tile  # centred features are all that a linear kernel needs
-        tile = tile - self._means[rows, None]
+        if self._whole is not None:
+            tile = tile - self._means[rows, None]
+        else:
+            tile -= self._means[rows, None]
         tile -= self._means[None, columns] - self._mean
-        return tile * off_diagonal(tile) if self.unbiased and rows == columns else tile
+        if self.unbiased and rows == columns:
+            tile *= off_diagonal(tile)
+        return tile
 
     def grid(self, number: int) -> Grid:
         return tiles(self.n, number, self.features.itemsize, self.p)
@@ -212,9 +221,9 @@ class Batches:
     def grid(self, number: int) -> Grid:
         return [((batch, where), weight / (batch.stop - batch.start - 3)) for batch in self.batches() for where, weight in tiles(batch.stop - batch.start, number, self.features.itemsize, self.p)]
 
-    def piece(self, where: tuple[slice, tuple[slice, slice]]) -> Array:
+    def piece(self, where: tuple[slice, tuple[slice, slice]], out: np.ndarray | None = None) -> Array:
         batch, place = where
-        return self.kernel(self.features.part(batch)).piece(place)
+        return self.kernel(self.features.part(batch)).piece(place, out)
 
     def flat(self) -> Array:
         parts = [(batch, self.kernel(self.features.part(batch)).flat()) for batch in self.batches()]
@@ -238,7 +247,7 @@ class Vector(NamedTuple):
     def grid(self, number: int) -> Grid:
         return [(piece, 1.0) for piece in stretches(self.values.shape[0], cost.columns_within(number, 1, self.dtype.itemsize))]
 
-    def piece(self, where: slice) -> Array:
+    def piece(self, where: slice, out: np.ndarray | None = None) -> Array:
         return self.values[where]
 
     def flat(self) -> Array:
@@ -362,14 +371,16 @@ def _zeros(rows: int, columns: int | None) -> Products:
 
 def _stack(sources: Sequence[Source], where: Any) -> Array:
     """The same piece of every representation, one a row."""
-    stack = None
-    for i, source in enumerate(sources):
-        piece = source.piece(where)
-        if stack is None:
-            xp = array_api_compat.array_namespace(piece)
-            finest = functools.reduce(xp.result_type, {s.dtype for s in sources})
-            stack = xp.empty((len(sources), math.prod(piece.shape)), dtype=finest, device=array_api_compat.device(piece))
-        stack[i] = piece.reshape(-1)
+    first = sources[0].piece(where)
+    xp = array_api_compat.array_namespace(first)
+    finest = functools.reduce(xp.result_type, {s.dtype for s in sources})
+    stack = xp.empty((len(sources), math.prod(first.shape)), dtype=finest, device=array_api_compat.device(first))
+    stack[0] = first.reshape(-1)
+    for row, source in zip(stack[1:], sources[1:], strict=True):
+        place = row.reshape(first.shape) if isinstance(stack, np.ndarray) and source.dtype == finest else None
+        piece = source.piece(where, place)
+        if piece is not place:
+            row[:] = piece.reshape(-1)
     return stack
 
 
