@@ -19,7 +19,7 @@ THEORY = {
     "cka": "n² (p + K) K on the Gram side, n (pK)² on the feature side, whichever is less: slopes in n 2, then 1; in p 1; in K 1, then 2",
     "procrustes": "n p² + p³ a pair while p < n, n³ above: slopes in n 1 (less where the p³ of the nuclear norm leads); in p 2 to 3, then 1; in K 2",
     "pwcca": "n p² a representation, n p² + p³ a pair: slopes in n 1; in p 2 to 3; in K 1, then 2. Undefined where 2p > n − 1, so it begins and ends there",
-    "rsa": "n² p for the matrix and n² log n for its ranks, a representation, then n² a pair: slopes in n 2; in p 0, then 1; in K 1, then 2",
+    "rsa": "n² p for the matrix and n² log n for its ranks, a representation, then n² a pair: slopes in n 2 (nearer 3 where the ranked pairs leave the caches: each rank is written to its place); in p 0, then 1; in K 1, then 2",
 }
 # Okabe and Ito: apart for every kind of colour vision; markers and dashes tell the same once more
 LOOKS = {"cka": ("#0072B2", "o", "-"), "procrustes": ("#D55E00", "s", "--"), "pwcca": ("#009E73", "^", "-."), "rsa": ("#CC79A7", "D", ":")}

