@@ -15,7 +15,7 @@ FLOOR_TARGET = 1.3
 # written after having read the numbers; each is printed below the row whose target was not reached
 BOUNDS: dict[str, str] = {
     "cka": "Linear CKA against pytorch-cka: four fifths of its time are whole Gram products (295 Gflop) at the speed of the BLAS. The bare products that ours needs, the floor "
-    "below, are 86 Gflop, and would themselves be little more than 5 times as fast as it.",
+    "below, are 86 Gflop, and would themselves be about 5 times as fast as it.",
     "cka_debiased": "Debiased linear CKA against pytorch-cka: as for the biased one.",
     "grid": "The 13 × 13 grid: both sides need the Gram matrices of all 26 representations, ours half of each; the bare products of that half are most of our time.",
     "grid_debiased": "The 13 × 13 grid, debiased: as for the biased one.",
