@@ -51,7 +51,8 @@ def _floor_side(which: str, size: dict[str, int]) -> Any:
     return call
 
 
-def _ours_side(measure: str, size: dict[str, int]) -> Any:
+def ours_side(measure: str, size: dict[str, int]) -> Any:
+    """Our table of representations of this size, to be timed."""
     import repsim_nb as rs
 
     from .data import activations
@@ -72,7 +73,7 @@ def measure(*, fast: bool, out: Path) -> list[dict[str, Any]]:
         size = {"count": 4, "n": 300, "p": 8} if fast else size
         sides = {
             "floor": clock.Side(_floor_side, which, size),
-            **{name: clock.Side(_ours_side, name, size) for name in ("cka", "cka_debiased")},
+            **{name: clock.Side(ours_side, name, size) for name in ("cka", "cka_debiased")},
         }
         errors = [reply["error"] for side in sides.values() if "error" in (reply := side.answer(600))]
         if errors:

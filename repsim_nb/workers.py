@@ -144,7 +144,7 @@ class Address(NamedTuple):
 def departing(x: Any) -> Any:
     """A memory-mapped array (or a contiguous part of one) as its address, also inside lists and tuples; anything else as it is."""
     if isinstance(x, (list, tuple)):
-        return _each(departing, x)
+        return each(departing, x)
     if not isinstance(x, np.memmap) or not x.filename or x._mmap is None or x.mode == "c":  # a private copy differs from its file
         return x
     if not x.flags.c_contiguous:
@@ -159,8 +159,9 @@ def arrived(x: Any) -> Any:
     if isinstance(x, Address):
         there = np.memmap(x.path, mode="r", dtype=x.dtype, shape=x.shape, offset=x.offset)
         return there.T if x.transposed else there
-    return _each(arrived, x) if isinstance(x, (list, tuple)) else x
+    return each(arrived, x) if isinstance(x, (list, tuple)) else x
 
 
-def _each(f: Callable[[Any], Any], x: Any) -> Any:
+def each(f: Callable[[Any], Any], x: Any) -> Any:
+    """f of every item of a list or a (named) tuple, as one of its kind."""
     return type(x)(*map(f, x)) if hasattr(x, "_fields") else type(x)(map(f, x))

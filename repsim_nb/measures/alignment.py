@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ..errors import UndefinedError
 from ..workers import checkpoint
-from .base import NO_LINEAR, Array, Measure, centred_unit, enter, reduced
+from .base import NO_LINEAR, Array, Measure, centred_unit, enter, host, reduced
 
 
 class _Aligned(Measure):
@@ -123,7 +123,7 @@ class SoftMatching(Measure):
         if not few and p * q > _CELLS:
             raise UndefinedError(f"to match {p} units with {q} takes too long (at most {_COPIES} units of one width, at most {_CELLS} pairs of units of different "
                                  f"widths). Pool the activations, or choose a sample of the units")
-        agreement = np.asarray(array_api_compat.to_device(a.T @ b, "cpu"))
+        agreement = host(a.T @ b)
         best = _best_assignment(agreement, copies) if few else _best_plan(agreement)
         return float(xp.sum(a * a)) / p + float(xp.sum(b * b)) / q - 2 * best
 

@@ -395,7 +395,7 @@ def unit_rows(x: Array, reason: str, *, centre: bool = False) -> Array:
     lengths = xp.linalg.vector_norm(x, axis=1, keepdims=True)
     empty = empty | (lengths <= (8 * eps(x) * x.shape[1] ** 0.5 if centre else 0))
     if bool(xp.any(empty)):
-        bad = np.flatnonzero(np.asarray(array_api_compat.to_device(empty, "cpu")))
+        bad = np.flatnonzero(host(empty))
         raise UndefinedError(f"sample {bad[0]} ({len(bad)} such in all): {reason}")
     return x / lengths
 

@@ -17,7 +17,7 @@ import array_api_compat
 import numpy as np
 import psutil
 
-from ..workers import checkpoint, single_threaded_blas
+from ..workers import checkpoint, each, single_threaded_blas
 
 HELD = 2**29  # bytes of prepared matrices that a table may keep in memory where it can also do without
 MUCH_TIME, MUCH_MEMORY = 30.0, 2**30  # seconds and bytes that are worth a sentence
@@ -94,8 +94,7 @@ def keeper(scratch: Path | None) -> Iterator[Callable[[Any], Any]]:
         def keep(prepared: Any) -> Any:
             checkpoint()  # a stopped table's folder is gone
             if isinstance(prepared, (tuple, list)):
-                parts = [keep(part) for part in prepared]
-                return type(prepared)(*parts) if hasattr(prepared, "_fields") else type(prepared)(parts)
+                return each(keep, prepared)
             tensor = array_api_compat.is_torch_array(prepared) and prepared.device.type == "cpu"
             if not (tensor or isinstance(prepared, np.ndarray)) or prepared.nbytes < 2**20:
                 return prepared

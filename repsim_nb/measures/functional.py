@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ..errors import UndefinedError
-from .base import Array, Measure, enter
+from .base import Array, Measure, enter, host
 
 
 def _outputs(x: Array) -> Array:
@@ -51,7 +51,7 @@ class Decisions(NamedTuple):
 
 
 def _decisions(x: Array) -> Decisions:
-    x = np.asarray(array_api_compat.to_device(_outputs(x), "cpu"))
+    x = host(_outputs(x))
     return Decisions(x.argmax(axis=1), x.shape[1])
 
 
@@ -174,7 +174,7 @@ class KL(_Functional):
         xp = array_api_compat.array_namespace(a.p)
         impossible = (a.p > 0) & (b.log == -xp.inf)
         if bool(xp.any(impossible)):
-            sample, label = (int(i) for i in np.argwhere(np.asarray(array_api_compat.to_device(impossible, "cpu")))[0])
+            sample, label = (int(i) for i in np.argwhere(host(impossible))[0])
             raise UndefinedError(f"at sample {sample} the second gives class {label} the probability 0 and the first {float(a.p[sample, label]):.3g}, so the divergence is "
                                  f"infinite ({int(xp.sum(xp.astype(impossible, xp.int64)))} such cells in all); jsd is always finite")
         zero = xp.zeros_like(a.p)
@@ -276,7 +276,7 @@ class OutputRank(_Functional):
     invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
 
     def prepare(self, x: Array) -> Ranks:
-        x = np.asarray(array_api_compat.to_device(_outputs(x), "cpu"))
+        x = host(_outputs(x))
         ranks = rankdata(x, axis=1)
         ranks -= ranks.mean(axis=1, keepdims=True)
         lengths = np.linalg.norm(ranks, axis=1, keepdims=True)

@@ -266,7 +266,8 @@ def median_distance(features: Features, whole: Array | None, *, diagonal: bool) 
     ranks = [max(rank - n if diagonal else rank, -1) for rank in ((many - 1) // 2, many // 2)]  # among the others; -1 is on the diagonal
     ranks = [rank // 2 for rank in ranks]  # each pair once
     if whole is None:
-        return sum(_ranked(features, rank) if rank >= 0 else 0.0 for rank in ranks) / 2
+        found = {rank: _ranked(features, rank) if rank >= 0 else 0.0 for rank in set(ranks)}  # mostly one and the same: no pass is made twice
+        return sum(found[rank] for rank in ranks) / 2
     values, (low, high) = host(whole)[np.tri(n, k=-1, dtype=bool)], ranks
     if high < 0:
         return 0.0

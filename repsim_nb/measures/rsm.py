@@ -16,10 +16,10 @@ import array_api_compat
 import numpy as np
 
 from ..errors import UndefinedError
-from ..workers import HERE, Workers
+from ..workers import Workers
 from . import cost, gram
-from .base import NO_LINEAR, Array, Job, Measure, centred_unit, enter, eps, inner, unit, unit_rows
-from .gram import Batches, Features, Grid, Kernel, Products, Source, Vector, off_diagonal
+from .base import NO_LINEAR, Array, Job, Measure, centred_unit, enter, eps, host, inner, unit, unit_rows
+from .gram import Batches, Features, Kernel, Products, Source, Vector, off_diagonal
 
 
 class _Cosine(Measure):
@@ -266,7 +266,7 @@ class RSA(_Cosine):
         if self.second != "cosine" and float(xp.max(vector)) - float(xp.min(vector)) <= rounding:  # ranks of rounding look like ranks
             raise UndefinedError("all pairs of samples are equally alike")
         if self.second == "spearman":
-            ranks = average_ranks(np.asarray(array_api_compat.to_device(vector, "cpu")))
+            ranks = average_ranks(host(vector))
             vector = xp.astype(xp.asarray(ranks, device=array_api_compat.device(x)), vector.dtype)
         vector = vector - xp.mean(vector) if self.second != "cosine" else vector
         return unit(vector, "all pairs of samples are equally alike", 8 * eps(vector) * largest)
@@ -321,4 +321,4 @@ def average_ranks(values: np.ndarray) -> np.ndarray:
 
 def first_order(x: Array, kind: str = "correlation") -> Any:
     """The sample-by-sample matrix of one representation as NumPy, for pictures: (n, n)."""
-    return np.asarray(array_api_compat.to_device(RSA(first=kind).matrix(x), "cpu"))
+    return host(RSA(first=kind).matrix(x))
