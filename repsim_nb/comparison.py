@@ -215,6 +215,11 @@ def _check_keys(measure: Measure, labels: list[Any]) -> None:
         (one, first), (other, second), *_ = data.items()
         raise ValueError(f"compare needs the same samples in every representation: '{measures.named(first)}' was recorded on '{one}', '{measures.named(second)}' on "
                          f"'{other}'. Choose one, x.where(dataset=...); if their samples do correspond, record both under one dataset name")
+    cuts = {getattr(label, "pool", ""): label for label in labels if str(getattr(label, "pool", "")).startswith("tokens")}
+    if len(cuts) > 1:
+        first, second, *_ = cuts.values()
+        raise ValueError(f"compare needs the same samples in every representation: '{measures.named(first)}' and '{measures.named(second)}' cut the texts into other tokens, so that "
+                         "token does not stand beside token. Record them pooled, one row a text: record(..., pool='mean')")
     hidden = [label for label in labels if getattr(label, "layer", "output") != "output"]
     if measure.of == "outputs" and hidden:
         raise ValueError(f"{measures.short_name(measure)} compares what networks put out, and '{measures.named(hidden[0])}' is a hidden layer: take x.where(layer='output')")

@@ -54,11 +54,29 @@ class Dataset:
         what = f"{shape} {self.inputs.dtype}" if shape is not None else f"{len(self)} strings"
         return f"Dataset('{self.name}', {what}, {len(self.classes)} classes)"
 
+    def batches(self, start, batch_size):
+        for first in range(start, len(self), batch_size):
+            last = min(first + batch_size, len(self))
+            yield first, last, self.inputs[first:last]
+
+    def fingerprint(self):
+        return fingerprint(self.inputs)
+
     def take(self, rows: Sequence[int] | np.ndarray, name: str) -> Dataset:
         """The given rows, in that order, under a name of their own (the name is how recordings tell sets apart)."""
         rows = np.asarray(rows)
         inputs = [self.inputs[i] for i in rows] if isinstance(self.inputs, list) else self.inputs[rows]
         return replace(self, name=name, inputs=inputs, targets=None if self.targets is None else self.targets[rows])
+
+
+def fingerprint(inputs):
+    import hashlib
+    if isinstance(inputs, list):
+        return hashlib.blake2b("\0".join(map(str, inputs)).encode(), digest_size=16).hexdigest()
+    array = inputs.detach().cpu().numpy() if hasattr(inputs, "detach") else np.asarray(inputs)
+    digest = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return digest.hexdigest()
 
 
 def balanced(targets: np.ndarray, per_class: int, seed: int) -> np.ndarray:

@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from ..errors import listed, unknown
 from ..files import shipped
 from .architectures import ARCHITECTURES
-from .model import Model, default_layers, images
+from .layers import default_layers
+from .model import Model, images
 from .running import OUTPUT
 
 
