@@ -282,7 +282,7 @@ def test_a_choice_seen_before_is_found_again(comparing, monkeypatch):
 
 
 def test_the_code_makes_the_same_picture(comparing, recorded, monkeypatch):
-    monkeypatch.setattr("repsim_nb.explorers.comparing._name_of", lambda thing: "x" if thing is recorded else None)
+    monkeypatch.setattr("repsim_nb.explorers.comparing.name_of", lambda thing: "x" if thing is recorded else None)
     comparing.controls["measure"].value = "mean_cca"
     comparing.controls["b"].value = "mnist-mlp-0"
     comparing.wait()
@@ -362,7 +362,7 @@ def click(e, row, column):
 
 
 def test_functional_measures_show_the_outputs_of_all_networks(comparing, recorded, monkeypatch):
-    monkeypatch.setattr("repsim_nb.explorers.comparing._name_of", lambda thing: "x" if thing is recorded else None)
+    monkeypatch.setattr("repsim_nb.explorers.comparing.name_of", lambda thing: "x" if thing is recorded else None)
     for measure in rs.measures.FUNCTIONAL:
         comparing.controls["measure"].value = measure
         comparing.wait()
