@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -151,6 +152,7 @@ class _Run:
             found = self._probe()
             arrays: dict[str, Any]
             if into is None:
+                self._check_room(found)
                 arrays = {layer: np.empty((self._row(about, len(self.dataset)), *about.first.shape[1:]), about.first.dtype) for layer, about in found.items()}
                 self._pass(found, 0, lambda layer, start, values: arrays[layer].__setitem__(slice(start, start + len(values)), values), tick)
             else:
@@ -161,6 +163,14 @@ class _Run:
                 arrays = {layer: into[self.key(layer)] for layer in found}
         tick(len(self.dataset))
         return Activations({self.key(layer): arrays[layer] for layer in found}, facts)
+
+    def _check_room(self, found: Mapping[str, _Layer]) -> None:
+        sizes = {layer: self._row(about, len(self.dataset)) * about.first[0].nbytes for layer, about in found.items()}
+        room = psutil.virtual_memory().available
+        if sum(sizes.values()) > 0.9 * room:
+            widest = max(sizes, key=sizes.__getitem__)
+            raise MemoryError(f"{len(sizes)} layers of '{self.model.name}' on {len(self.dataset)} samples take {sum(sizes.values()) / 1e9:.1f} GB ('{widest}' alone {sizes[widest] / 1e9:.1f}), and "
+                              f"{room / 1e9:.1f} GB of memory are free. Write them to disk, into='folder'; or take pool='mean', fewer layers, fewer samples")
 
     def _origin(self) -> dict[str, str]:
         """Fingerprints of all that a recording is made from, but for the layer."""

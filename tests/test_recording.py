@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -328,6 +329,12 @@ def test_a_layer_that_runs_for_some_samples_only_is_named(rng):
     data[10:] -= 100
     with pytest.raises(ValueError, match="layer 'rare' of 's' did not run for samples 10 to 20, though it did for others"):
         rs.record(rs.load_model(Sometimes(), name="s"), data, "rare", batch_size=10, progress=False)
+
+
+def test_what_does_not_fit_into_memory_says_so_beforehand(mnist, monkeypatch):
+    monkeypatch.setattr("repsim_nb.recording.psutil.virtual_memory", lambda: types.SimpleNamespace(available=1_000_000))
+    with pytest.raises(MemoryError, match=r"5 layers of 'mnist-cnn-0' on 200 samples take 0.0 GB \('conv1' alone .* into='folder'; or take pool='mean'"):
+        rs.record("zoo:mnist-cnn-0", mnist, progress=False)
 
 
 # -- texts -----------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,6 @@ from .carried import pretrained
 from .model import Model
 from .preparing import Pictures, Texts
 from .running import OUTPUT
-from .sources import SOURCES, load_model, normalise, zoo, zoo_names
+from .sources import SOURCES, available, load_model, normalise, zoo, zoo_names
 
-__all__ = ["ARCHITECTURES", "OUTPUT", "SOURCES", "Model", "Pictures", "Texts", "load_model", "normalise", "pretrained", "zoo", "zoo_names"]
+__all__ = ["ARCHITECTURES", "OUTPUT", "SOURCES", "Model", "Pictures", "Texts", "available", "load_model", "normalise", "pretrained", "zoo", "zoo_names"]

@@ -111,9 +111,9 @@ class Model:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
 
     def example(self) -> Any:
-        """Two inputs of the form that the network takes, as far as its card says; else None."""
-        if self.card.get("inputs") == "text":
-            return ["One sentence.", "Another sentence, a little longer."]
+        """Two inputs of the form that the network takes, as far as that is known; else None."""
+        if hasattr(self.preprocess, "example"):
+            return self.preprocess.example()
         return np.zeros((2, *self.card["input_shape"]), np.uint8) if "input_shape" in self.card else None
 
 

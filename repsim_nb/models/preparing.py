@@ -95,6 +95,10 @@ class Texts:
             raise ValueError(f"'{self.name}' reads text: it takes a list of str, or ids, integers (n, tokens); it got {ids.dtype} {tuple(ids.shape)}")
         return {"input_ids": ids.long(), "attention_mask": torch.ones_like(ids, dtype=torch.long)}
 
+    def example(self) -> Any:
+        """A small batch."""
+        return ["One sentence.", "Another sentence, a little longer."] if self.tokenizer is not None else np.zeros((2, 4), np.int64)
+
     def fingerprint(self) -> str | None:
         """What the tokenizer is, in 16 letters: networks that share it see the same tokens; None without one."""
         if self.tokenizer is None:

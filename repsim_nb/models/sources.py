@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..errors import listed, unknown
 from ..files import shipped
 from .architectures import ARCHITECTURES
-from .carried import load_pretrained
+from .carried import load_pretrained, pretrained
 from .checkpoints import fill, read, unwrapped
 from .huggingface import load_transformers
 from .libraries import load_timm, load_torchvision
@@ -48,6 +48,15 @@ def zoo() -> pd.DataFrame:
     cards = {name: read(_zoo_folder() / f"{name}.safetensors")[1] for name in zoo_names()}
     columns = ["architecture", "data", "labels", "seed", "epochs", "learning_rate", "train_accuracy", "test_accuracy", "parameters"]
     return pd.DataFrame.from_dict(cards, orient="index")[columns].rename_axis("name")
+
+
+def available(inputs: Any) -> list[str]:
+    """The specs of the networks that are here already and take such inputs: strings, or pictures (n, h, w[, c]); the zoo's are 28×28 and grey."""
+    shape = getattr(inputs, "shape", None)
+    kind = "pictures" if shape is not None and len(shape) in (3, 4) else "text" if isinstance(inputs, list) else None
+    ours = [f"zoo:{name}" for name in zoo_names()] if shape is not None and shape[1:] == (28, 28) else []
+    carried = pretrained()
+    return ours + [f"pretrained:{name}" for name in carried.index[carried.installed & (carried.kind == kind)]]
 
 
 def _load_zoo(network: str) -> Model:
