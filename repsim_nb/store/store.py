@@ -68,7 +68,8 @@ class Store(Activations):
 
     def _sidecars(self, ending: str) -> Iterator[dict[str, Any] | None]:
         for entry in os.scandir(self.path) if self.path.is_dir() else ():
-            if not entry.name.startswith(".") and entry.name.endswith(ending) and (ending != ".json" or not entry.name.endswith(".part.json")):
+            match = _OURS.fullmatch(entry.name)
+            if match and match["stem"] and entry.name == match["stem"] + ending:
                 yield self._record(entry.name)
 
     def _record(self, name: str) -> dict[str, Any] | None:
@@ -175,6 +176,13 @@ class Store(Activations):
                     path.unlink(missing_ok=True)
 
         names = [(name, match) for name in sorted(os.listdir(self.path)) if (match := _OURS.fullmatch(name))] if self.path.is_dir() else []
+        for path in (self.path / name for name, _ in names):
+            if path.suffix == ".tmp" and _age(path) > _YOUNG:
+                drop(path)
+            if path.suffix == ".lock":
+                with self._holding(path, wait=False, stays=dry_run) as mine:
+                    if mine:
+                        drop(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a damaged sidecar need not be named: it goes
             for name in dict.fromkeys(match["stem"] for _, match in names if match["stem"]):
@@ -184,17 +192,9 @@ class Store(Activations):
                         if _age(path) > _YOUNG:
                             drop(path)
                 elif self._useless(name, unfinished):
-                    with self._locked(Key(*record["key"]), wait=False) as mine:
+                    with self._locked(Key(*record["key"]), wait=False, stays=dry_run) as mine:
                         for path in self._useless(name, unfinished) if mine else ():  # it may have been ended since
                             drop(path)
-        for name, match in names:
-            path = self.path / name
-            if name.endswith(".tmp") and _age(path) > _YOUNG:
-                drop(path)
-            if name.endswith(".lock"):
-                with self._holding(path, wait=False) as mine:
-                    if mine:
-                        drop(path)
         return gone
 
     def _useless(self, name: str, unfinished: bool) -> list[Path]:
@@ -207,10 +207,14 @@ class Store(Activations):
             whole = record is not None
         except DamagedFile:
             whole = False
+        if record is None and begun is not None and not part.exists():
+            part = data  # stopped in the last step, from part to whole
         useless = [] if whole else [sidecar, data]
         if whole or unfinished or begun is None or not part.exists():
             useless += [progress, part]
-        return [path for path in useless if path.exists()]
+        elif part == data:
+            useless = []
+        return [path for path in dict.fromkeys(useless) if path.exists()]
 
     # -- writing -----------------------------------------------------------------------------------------------------------
 
@@ -222,14 +226,16 @@ class Store(Activations):
             yield
 
     @contextmanager
-    def _locked(self, key: Key, *, wait: bool) -> Iterator[bool]:
+    def _locked(self, key: Key, *, wait: bool, stays: bool = False) -> Iterator[bool]:
         """Hold the lock of a model on some data; False where another has it and is not waited for."""
         path = self.path / f".{stem(key._replace(layer=''))}.lock"
-        with self._holding(path, wait=wait, what=f"another process records '{key.model}' into {self.path}; waiting for it") as mine:
+        with self._holding(path, wait=wait, stays=stays, what=f"another process records '{key.model}' into {self.path}; waiting for it") as mine:
             yield mine
 
     @contextmanager
-    def _holding(self, path: Path, *, wait: bool, what: str = "") -> Iterator[bool]:
+    def _holding(self, path: Path, *, wait: bool, stays: bool = False, what: str = "") -> Iterator[bool]:
+        """The file goes away with the lock, unless it `stays` as it was found."""
+        stays = stays and path.exists()
         while True:
             lock = open(path, "w")  # noqa: SIM115
             try:
@@ -250,7 +256,8 @@ class Store(Activations):
         try:
             yield True
         finally:
-            path.unlink(missing_ok=True)
+            if not stays:
+                path.unlink(missing_ok=True)
             lock.close()
 
     def writer(self, key: Key, shape: tuple[int, ...], dtype: Any, origin: Mapping[str, str], facts: Mapping[str, Any], *, place: int) -> Writer:

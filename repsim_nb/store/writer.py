@@ -49,6 +49,8 @@ class Writer:
         """How many rows an earlier attempt at this very recording left: those up to the first block that is not as it was written."""
         try:
             progress = json.loads(self._progress.read_text())
+            if not self._part.exists() and not self._sidecar.exists():
+                os.replace(self._data, self._part)  # it was stopped in the last step, from part to whole
             with open(self._part, "rb") as file:
                 same = file.read(len(self._head)) == self._head and os.fstat(file.fileno()).st_size == self._end(self._shape[0])
             if not same or any(progress.get(k) != v for k, v in self._about.items()):
