@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from .big import MEASURE
 from .cases import CASES
 from .clock import middle
 from .growth import BASE, THEORY
@@ -32,6 +33,7 @@ def written(results: dict[str, Any]) -> str:
         _cases(parts),
         _floor(parts),
         _memory(parts),
+        _big(parts),
         _growth(parts),
         _defects(parts),
         _stand_ins(),
@@ -240,6 +242,30 @@ def _memory(parts: dict[str, Any]) -> str:
         "mapped inputs counted too, which the system keeps while there is room and drops when there is not. On one core.\n\n"
         + _table(["measure", "size", "inputs, MB", "seconds", "own, MB", "all, MB", "what happened"], rows)
     )
+
+
+def _big(parts: dict[str, Any]) -> str:
+    if "big" not in parts:
+        return ""
+    found = parts["big"]["found"]
+    size, gigabytes = found["size"], found["bytes"] / 1e9
+    head = (
+        f"## More than memory holds\n\n{gigabytes:.3g} GB of activations, {size['depth']} layers × ({size['n']:,}, {784 * size['width']:,}) of a random convolutional network on MNIST's images,\n"
+        f"are recorded into a Store and compared from there (`{MEASURE}`, all pairs of layers), each by a process on one core that may have {found['limit'] / 1e9:.3g} GB of its own:\n"
+        "the system refuses it more (RLIMIT_DATA; on Linux). *Own* is the most that it had, *all* counts the pages of mapped files that it looked at too; both with Python, torch and\n"
+        "all other libraries. Such pages are the system's to drop at any time; it keeps them while there is room.\n\n"
+    )
+    if "error" in found:
+        return head + found["error"] + "."
+    done = {"record": "forward passes, checksums, files", "compare": "from the memory-mapped files"}
+    rows = [
+        [f"{what}: {said}", _seconds(row.get("seconds", math.nan)), _mega(row.get("own")), _mega(row.get("all")), row.get("error", "")]
+        for what, said in done.items()
+        if (row := found.get(what))
+    ]
+    disk, load = (found["record"].get(name) for name in ("disk", "load"))
+    below = f"\n\nOn the disk: {disk / 1e9:.2f} GB. Processes at work on the machine meanwhile, these included: {load:.1f}." if disk else ""
+    return head + _table(["what", "seconds", "own, MB", "all, MB", "what happened"], rows) + below
 
 
 def _growth(parts: dict[str, Any]) -> str:

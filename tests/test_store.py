@@ -1,10 +1,13 @@
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,7 @@ import torch
 
 import repsim_nb as rs
 from repsim_nb.errors import DamagedFile, Stopped
-from repsim_nb.store import Writer
+from repsim_nb.store import Writer, arrayfile, writer
 
 # -- activations in memory -------------------------------------------------------------------------------------------------
 
@@ -75,6 +78,58 @@ def test_arrays_from_elsewhere(tmp_path, rng):
 
 
 # -- on disk ---------------------------------------------------------------------------------------------------------------
+
+ORIGIN = {"weights": "w"}
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """So that small files have many checksums."""
+    for module in (arrayfile, writer):
+        monkeypatch.setattr(module, "BLOCK", 4096)
+
+
+def keep(store, key, values, *, batch=5, pause=0.0, place=0):
+    """Record an array as `record` does, going on where an earlier attempt stopped -> the row it went on from."""
+    with store.alone(key):
+        if store.holds(key, ORIGIN):
+            return None
+        out = store.writer(key, values.shape, values.dtype, ORIGIN, {}, place=place)
+        began = out.rows
+        for start in range(began - began % batch, len(values), batch):
+            out.write(start, values[start : start + batch])
+            time.sleep(pause)
+        out.commit()
+        return began
+
+
+def begin(store, key, values, rows):
+    """An unfinished recording."""
+    out = store.writer(key, values.shape, values.dtype, ORIGIN, {}, place=0)
+    out.write(0, values[:rows])
+    out.keep()
+
+
+def flip(path, place):
+    """Change one byte, nothing else."""
+    with open(path, "r+b") as file:
+        file.seek(place)
+        byte = file.read(1)[0]
+        file.seek(place)
+        file.write(bytes([byte ^ 1]))
+
+
+def forked(work):
+    """Run it in a process of its own that has imported all this already -> its number."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return child
+
 
 def test_a_store_holds_what_memory_would(tmp_path, mnist, recorded):
     store = rs.Store(tmp_path / "s")
@@ -154,41 +209,57 @@ def test_a_partial_recording_of_another_model_is_not_taken_up(tmp_path, mnist):
 
 
 KILLED = """
-    import sys, time
+    import os, sys, time
+    import torch
     import repsim_nb as rs
     from repsim_nb.store import Writer
-    Writer.interval = 0.05
-    def slowly(done, total):
-        print(done, flush=True); time.sleep(0.02)
-    rs.record("zoo:mnist-mlp-0", rs.load_dataset("mnist", n=200), into=sys.argv[1], batch_size=5, progress=slowly)
+
+    while sys.stdin.readline():  # torch is imported once; each recording has a process of its own
+        child = os.fork()
+        if child == 0:
+            torch.set_num_threads(1)
+            Writer.interval = 0.02
+            rs.record("zoo:mnist-mlp-0", rs.load_dataset("mnist", n=200), into=sys.argv[1], batch_size=5, progress=lambda done, total: time.sleep(0.01))
+            os._exit(0)
+        print(child, flush=True)
+        sys.stdin.readline()  # until then its number is nobody else's
+        print(os.waitpid(child, 0)[1], flush=True)
 """
 
 
 def test_killed_at_any_moment_the_store_opens_and_the_recording_ends_right(tmp_path, mnist):
     expected = rs.record("zoo:mnist-mlp-0", mnist, batch_size=5, progress=False)
-    resumed = 0
-    for moment in (0.1, 0.35, 0.6, 1.0, 1.6, 2.4):
-        if resumed and moment > 0.6:
-            break  # the later moments are for a busy machine, where nothing had been written by then
-        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)], stdout=subprocess.PIPE, text=True)
-        process.stdout.readline()
-        time.sleep(moment)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+
+    def right(store):
+        return all(np.allclose(store[key], expected[key], rtol=1e-4, atol=1e-4) for key in store)  # another process may round otherwise; a row not written is 0
+
+    chance, kills, resumed = random.Random(1), 0, 0
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    while kills < 15 or not resumed:
+        assert kills < 60, "no kill left rows to go on from"
+        print("go", file=process.stdin, flush=True)
+        child = int(process.stdout.readline())
+        time.sleep(chance.uniform(0.02, 0.4) * (1 if kills < 15 else 5))  # longer on a machine so busy that nothing had been written by then
+        os.kill(child, signal.SIGKILL)
+        print("killed", file=process.stdin, flush=True)
+        if int(process.stdout.readline()) == signal.SIGKILL:
+            kills += 1
         store = rs.Store(tmp_path)
-        resumed += bool(store.unfinished())
-        for key in store:
-            assert np.allclose(store[key], expected[key], rtol=1e-4, atol=1e-4)  # another process may round otherwise; a row not written is 0
-    assert resumed, "at least one kill left rows to go on from"
+        resumed += any(rows for rows, _ in store.unfinished().values())
+        assert right(store)
+        if len(store) == len(expected):
+            store.remove()
+    process.stdin.close()
+    assert process.wait() == 0
+    process.stdout.close()
     x = rs.record("zoo:mnist-mlp-0", mnist, into=tmp_path, batch_size=5, progress=False)
-    assert all(np.allclose(x[key], expected[key], rtol=1e-4, atol=1e-4) for key in expected) and not rs.Store(tmp_path).unfinished()
+    assert right(x) and len(x) == len(expected) and not rs.Store(tmp_path).unfinished()
 
 
 def test_killed_between_any_two_steps_nothing_half_written_is_read(tmp_path, monkeypatch):
-    """A child dies right before its k-th rename, removal or flush, for every k; the parent then looks, and records again."""
+    """A child dies right before its k-th rename, removal, write or flush, for every k; the parent then looks, and records again."""
     values = np.arange(60.0).reshape(20, 3)
-    key, origin = rs.Key("m", "layer", "d"), {"weights": "w"}
+    key, origin = rs.Key("m", "layer", "d"), ORIGIN
 
     def recorded(store, steps):
         def counted(function):
@@ -199,7 +270,7 @@ def test_killed_between_any_two_steps_nothing_half_written_is_read(tmp_path, mon
                 return function(*arguments, **options)
             return call
 
-        for owner, name in ((os, "replace"), (os, "posix_fallocate"), (np.memmap, "flush")):
+        for owner, name in ((os, "replace"), (os, "posix_fallocate"), (os, "pwrite"), (os, "fsync"), (os, "open")):
             monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
         monkeypatch.setattr(Path, "unlink", counted(Path.unlink))
         monkeypatch.setattr(Writer, "interval", -1)
@@ -221,8 +292,62 @@ def test_killed_between_any_two_steps_nothing_half_written_is_read(tmp_path, mon
         if not store.holds(key, origin):
             recorded(store, [1000])
         assert np.array_equal(store[key], values) and not store.unfinished()
+        store.prune()
+        assert sorted({path.suffix for path in (tmp_path / str(k)).iterdir()} - {".tmp"}) == [".json", ".npy"] and not list((tmp_path / str(k)).glob("[!.]*.part.*"))
         k += 1
-    assert k > 15
+    assert k > 25
+
+
+def test_killed_in_the_last_step_the_rows_are_found_again(tmp_path, monkeypatch, rng):
+    """Between the rename of the rows and the record that makes them a recording."""
+    store, key, values = rs.Store(tmp_path), rs.Key("m", "a"), rng.normal(size=(20, 3))
+    out = store.writer(key, values.shape, values.dtype, ORIGIN, {}, place=0)
+    out.write(0, values)
+    out.keep()
+    monkeypatch.setattr(writer, "written_whole", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        out.commit()
+    monkeypatch.undo()
+    assert len(store) == 0 and store.unfinished() == {key: (20, 20)} and store.prune(unfinished=False) == {}
+    assert keep(store, key, values) == 20 and np.array_equal(store[key], values) and not store.unfinished()
+    out = store.writer(rs.Key("m", "b"), values.shape, values.dtype, ORIGIN, {}, place=0)
+    out.write(0, values)
+    monkeypatch.setattr(writer, "written_whole", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        out.commit()
+    monkeypatch.undo()
+    assert {name.split(".", 3)[3] for name in store.prune()} == {"npy", "part.json"} and list(store) == [key]
+
+
+def test_killed_many_times_at_random_moments_no_row_is_lost_or_made_up(tmp_path, monkeypatch, small_blocks):
+    monkeypatch.setattr(Writer, "interval", 0.003)
+    chance, kills, resumed, seen = random.Random(0), 0, 0, 0
+    values = {rs.Key(model, layer, "d"): np.random.default_rng(k).normal(size=(120, 300)) for k, (model, layer) in enumerate((m, x) for m in "ab" for x in ("one", "two"))}
+
+    def work():
+        for place, (key, array) in enumerate(values.items()):
+            keep(rs.Store(tmp_path), key, array, pause=0.001, place=place)
+
+    for _ in range(200):
+        child = forked(work)
+        time.sleep(chance.uniform(0.005, 0.12))
+        os.kill(child, signal.SIGKILL)
+        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
+        store = rs.Store(tmp_path)
+        assert all(np.array_equal(store[key], values[key]) for key in store)
+        seen += len(store)
+        for key, (rows, of) in store.unfinished().items():
+            resumed += rows > 0
+            files = sorted(tmp_path.glob(f"{key.model}.{key.layer}.*.npy"), reverse=True)  # none yet, the part, or what was to be the whole
+            assert of == 120 and (not rows or np.array_equal(np.load(files[0], mmap_mode="r")[:rows], values[key][:rows])), "the rows that it says are good, are"
+        if len(store) == 4:
+            store.remove()
+        if kills >= 25 and resumed >= 5 and seen >= 5:
+            break
+    assert kills >= 25 and resumed >= 5 and seen >= 5
+    work()
+    store = rs.Store(tmp_path)
+    assert len(store) == 4 and all(np.array_equal(store[key], values[key]) for key in values) and not store.unfinished() and not store.verify(progress=False)
 
 
 def test_only_the_files_trouble_counts_as_damage(tmp_path, mnist, monkeypatch):
@@ -299,9 +424,9 @@ def test_one_recording_is_removed_and_no_other(tmp_path, rng):
             writer.write(0, rng.normal(size=(4, 2)))
             writer.commit()
     store.writer(rs.Key("m", "b", "d1"), (4, 2), "float64", {}, {}, place=1).keep()
-    assert store.unfinished() == [rs.Key("m", "b", "d1")] and "1 unfinished" in repr(store) and store.facts["m"] == {"accuracy": 0.5}
+    assert store.unfinished() == {rs.Key("m", "b", "d1"): (0, 4)} and "1 unfinished" in repr(store) and store.facts["m"] == {"accuracy": 0.5}
     assert store.remove(dataset="d[1]") == 1 and [k.dataset for k in store] == ["d1"]
-    assert store.remove(model="m") == 2 and not [f for f in os.listdir(tmp_path) if not f.endswith(".lock")]
+    assert store.remove(model="m") == 2 and not os.listdir(tmp_path)
 
 
 def test_a_store_that_is_not_there_is_empty_and_makes_no_folder(tmp_path):
@@ -345,13 +470,252 @@ def test_a_store_is_a_folder(tmp_path):
         rs.Store(tmp_path / "file")
 
 
-@pytest.mark.parametrize("names", [["mnist-mlp-0", "mnist-mlp-1"], ["mnist-mlp-0", "mnist-mlp-0"]])
-def test_two_processes_record_into_one_store(tmp_path, mnist, names):
+@pytest.mark.parametrize("names", [["mnist-mlp-0", "mnist-mlp-1", "mnist-cnn-0"], ["mnist-mlp-0", "mnist-mlp-0"]])
+def test_several_processes_record_into_one_store(tmp_path, mnist, names):
     code = "import sys, repsim_nb as rs; rs.record('zoo:' + sys.argv[2], rs.load_dataset('mnist', n=200), into=sys.argv[1], batch_size=20, progress=False)"
     processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name]) for name in names]
-    assert [p.wait() for p in processes] == [0, 0]
-    store = rs.Store(tmp_path)
-    assert len(store) == 4 * len(set(names)) and set(store.facts) == set(names)
+    store, seen = rs.Store(tmp_path), {}
+    while any(process.poll() is None for process in processes):  # read while it is written
+        seen |= {key: np.array(store[key]) for key in store if key not in seen}
+        time.sleep(0.02)
+    assert [p.wait() for p in processes] == [0] * len(names)
+    assert len(store) == sum(5 if "cnn" in name else 4 for name in set(names)) and set(store.facts) == set(names) and not store.verify(progress=False)
+    assert all(np.array_equal(store[key], values) for key, values in seen.items())
     for name in names:
         direct = rs.record(f"zoo:{name}", mnist, batch_size=20, progress=False)
-        assert all(np.array_equal(store[key], direct[key]) for key in direct)
+        assert all(np.allclose(store[key], direct[key], rtol=1e-4, atol=1e-4) for key in direct)
+
+
+def test_a_reader_beside_three_writers_sees_whole_recordings_only(tmp_path, small_blocks):
+    values = {rs.Key(model, layer): np.random.default_rng([m, k]).normal(size=(60, 200)) for m, model in enumerate("abc") for k, layer in enumerate(("x", "y", "z", "w"))}
+
+    def writes(model):
+        for place, (key, array) in enumerate((key, array) for key, array in values.items() if key.model == model):
+            keep(rs.Store(tmp_path), key, array, pause=0.002, place=place)
+
+    children = [forked(lambda model=model: writes(model)) for model in "abc"]
+    counts, store = set(), rs.Store(tmp_path)
+    while children:
+        found = {key: store[key] for key in store}
+        assert all(np.array_equal(array, values[key]) for key, array in found.items())
+        counts.add(len(found))
+        for key, (rows, of) in store.unfinished().items():
+            assert key in values and 0 <= rows <= of == 60
+        for child in list(children):
+            if (ended := os.waitpid(child, os.WNOHANG))[0]:
+                assert ended[1] == 0
+                children.remove(child)
+    assert len(store) == 12 and len(counts) > 3, "it was read while it grew"
+
+
+def test_one_at_a_time_even_where_the_lock_goes_away_with_each(tmp_path):
+    store, at_once, most = rs.Store(tmp_path), [], []
+
+    def work():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for _ in range(40):
+                with store.alone(rs.Key("m", "")):
+                    at_once.append(1)
+                    most.append(len(at_once))
+                    at_once.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == 160 and set(most) == {1} and not os.listdir(tmp_path)
+
+
+# -- contents --------------------------------------------------------------------------------------------------------------
+
+def test_a_single_changed_byte_is_found_and_recorded_anew(tmp_path, mnist):
+    good = np.array(rs.record("zoo:mnist-mlp-0", mnist, ["fc1", "fc2"], into=tmp_path, progress=False)["fc1"])
+    path = next(tmp_path.glob("*fc1*.npy"))
+    flip(path, 5000)
+    with pytest.raises(DamagedFile, match=r"fc1.*npy .*is damaged: among its bytes 0 to \d+ some are not as they were written. It was not read"):
+        rs.Store(tmp_path)["fc1"]
+    assert [key.layer for key in rs.Store(tmp_path).verify(progress=False)] == ["fc1"]
+    with pytest.warns(UserWarning, match="fc1.*is damaged.*it is recorded again"):
+        again = rs.record("zoo:mnist-mlp-0", mnist, ["fc1", "fc2"], into=tmp_path, progress=False)
+    assert np.array_equal(again["fc1"], good) and not rs.Store(tmp_path).verify(progress=False)
+
+
+def test_of_a_large_file_opening_reads_the_ends_and_the_rest_is_read_when_asked(tmp_path, rng, small_blocks):
+    store, key, values = rs.Store(tmp_path), rs.Key("m", "a"), rng.normal(size=(40, 300))
+    keep(store, key, values)
+    path = next(tmp_path.glob("*.npy"))
+    flip(path, 50_000)  # of 96,128 bytes
+    assert store[key].shape == (40, 300), "neither the first nor the last block"
+    seen = []
+    assert list(store.verify(progress=lambda done, total: seen.append(done))) == [key] and seen == sorted(seen)
+    with pytest.warns(UserWarning, match="among its bytes 49152 to 53248 .*it is recorded again"):
+        assert not store.holds(key, ORIGIN)
+    flip(path, 50_000)
+    assert store.holds(key, ORIGIN) and not store.verify(progress=False)
+    for place in (100, 96_000):
+        flip(path, place)
+        with pytest.raises(DamagedFile):
+            store[key]
+        flip(path, place)
+
+
+def test_checked_once_a_process_and_again_when_the_file_is_another(tmp_path, rng, monkeypatch):
+    store, key = rs.Store(tmp_path), rs.Key("m", "a")
+    keep(store, key, rng.normal(size=(40, 300)))
+    read = []
+    honest = arrayfile.sums_of
+    monkeypatch.setattr(arrayfile, "sums_of", lambda path, blocks, *rest: (read.append(number) or (number, found) for number, found in honest(path, blocks, *rest)))
+    assert store.holds(key, ORIGIN) and rs.Store(tmp_path).holds(key, ORIGIN) and store[key].size and read == [0]
+    store.verify(progress=False)
+    assert read == [0, 0], "asked for, it reads anew"
+    path = next(tmp_path.glob("*.npy"))
+    path.write_bytes(path.read_bytes())
+    assert store.holds(key, ORIGIN) and read == [0, 0, 0]
+
+
+def test_a_recording_of_an_earlier_version_opens_without_checksums(tmp_path, rng):
+    store, key, values = rs.Store(tmp_path), rs.Key("m", "a"), rng.normal(size=(4, 3))
+    keep(store, key, values)
+    sidecar = next(tmp_path.glob("*.json"))
+    sidecar.write_text(json.dumps({k: v for k, v in json.loads(sidecar.read_text()).items() if k not in ("crc32", "block")}))
+    assert np.array_equal(store[key], values) and store.holds(key, ORIGIN) and not store.verify(progress=False)
+
+
+def test_of_a_part_only_rows_that_are_as_written_are_gone_on_from(tmp_path, rng, small_blocks):
+    """As after a power cut: the progress is on the disk, some of the rows are not."""
+    store, key, values = rs.Store(tmp_path), rs.Key("m", "a"), rng.normal(size=(40, 300))
+    for place, expected in ((None, 30), (70_000, (69632 - 128) // 2400), (50_000, (49152 - 128) // 2400), (3000, 0), (10, 0)):
+        store.remove() if store.unfinished() else None
+        begin(store, key, values, 30)
+        part = next(tmp_path.glob("*.part.npy"))
+        assert store.unfinished() == {key: (30, 40)}
+        if place:
+            flip(part, place)
+        out = store.writer(key, values.shape, values.dtype, ORIGIN, {}, place=0)
+        assert out.rows == expected and store.unfinished() == {key: (expected, 40)}
+        out.write(0, values)
+        out.commit()
+        assert np.array_equal(store[key], values) and not store.verify(progress=False)
+        store.remove()
+
+
+def test_rows_come_in_order_and_all_of_them(tmp_path, rng):
+    store, key, values = rs.Store(tmp_path), rs.Key("m", "a"), rng.normal(size=(10, 3))
+    out = store.writer(key, values.shape, values.dtype, ORIGIN, {}, place=0)
+    out.write(0, values[:4])
+    for start, rows in ((5, values[5:]), (4, values), (4, values[4:, :1]), (4, values[4:, 0])):
+        with pytest.raises(ValueError, match="'m/a' is written in order, as .10, 3., and sample 4 is next; samples"):
+            out.write(start, rows)
+    with pytest.raises(ValueError, match="'m/a' is not whole: 4 of 10 samples were written"):
+        out.commit()
+    out.write(2, values[2:8] + 0)
+    out.write(0, -values[:3])  # there already
+    out.write(8, np.asfortranarray(values)[8:])
+    out.commit()
+    assert np.array_equal(store[key], values) and len(store) == 1 and store.holds(key, ORIGIN)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a peak that can be set back")
+def test_writing_takes_no_memory_that_grows(tmp_path):
+    def held(name):
+        return next(int(line.split()[1]) / 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+
+    def work():
+        rows = np.ones((100, 5000), np.float32)
+        out = rs.Store(tmp_path).writer(rs.Key("m", "a"), (15_000, 5000), "float32", ORIGIN, {}, place=0)  # 300 MB
+        Path("/proc/self/clear_refs").write_text("5")
+        before = held("VmRSS")
+        for start in range(0, 15_000, 100):
+            out.write(start, rows)
+        out.commit()
+        assert rs.Store(tmp_path).holds(rs.Key("m", "a"), ORIGIN)
+        assert held("VmHWM") - before < 40
+
+    assert os.waitpid(forked(work), 0)[1] == 0
+
+
+# -- precision, size, pruning ----------------------------------------------------------------------------------------------
+
+def test_half_precision_takes_half_the_disk_and_compares_alike(tmp_path, mnist, recorded):
+    half, full = rs.Store(tmp_path / "half", dtype="float16"), rs.Store(tmp_path / "full")
+    for store in (half, full):
+        rs.record("zoo:mnist-cnn-0", mnist, into=store, progress=False)
+    assert half["conv1"].dtype == np.float16 and isinstance(half["conv1"], np.memmap) and set(half.table()["dtype"]) == {"float16"}
+    assert full.table()["MB"].sum() == pytest.approx(2 * half.table()["MB"].sum(), rel=0.01) and full.size > 1.9 * half.size
+    whole = recorded["mnist-cnn-0/conv1"]
+    assert np.abs(half["conv1"] - whole).max() <= np.abs(whole).max() * 2**-11
+    assert np.abs(rs.compare("cka_debiased", half).values - rs.compare("cka_debiased", full).values).max().max() < 1e-4
+    passes = []
+    model = rs.load_model("zoo:mnist-cnn-0")
+    model.module.register_forward_hook(lambda *_: passes.append(1))
+    x = rs.record(model, mnist, "conv1", into=tmp_path / "half", progress=False)
+    assert not passes and x["conv1"].dtype == np.float16, "what is there counts, in whatever precision"
+
+
+def test_what_a_precision_cannot_hold_is_an_error_that_names_it(tmp_path, rng):
+    key, values = rs.Key("m", "a"), rng.normal(size=(10, 3)).astype(np.float32)
+    values[6, 1], values[7, 0] = 70_000, -1e6
+    half = rs.Store(tmp_path, dtype="float16")
+    out = half.writer(key, values.shape, values.dtype, ORIGIN, {}, place=0)
+    out.write(0, values[:5])
+    with pytest.raises(ValueError, match=r"'m/a' holds values up to 1e\+06 \(samples 6, 7\), and float16 ends at 65504. Record this layer into a Store of the same folder without dtype"):
+        out.write(5, values[5:])
+    assert half.unfinished() == {key: (0, 10)} or half.unfinished() == {key: (5, 10)}
+    keep(rs.Store(tmp_path), key, values)
+    assert half[key].dtype == np.float32 and np.array_equal(half[key], values)
+    keep(half, rs.Key("m", "infinite"), np.full((4, 2), np.inf, np.float32))  # whose business this is, is not the store's
+    assert np.isinf(half["infinite"]).all()
+    keep(half, rs.Key("m", "classes"), np.full((4, 2), 100_000))
+    assert half["classes"].dtype == np.int64 and half["classes"].max() == 100_000
+    keep(rs.Store(tmp_path, dtype="float32"), rs.Key("m", "double"), values.astype(float))
+    assert half["double"].dtype == np.float32
+    with pytest.raises(ValueError, match="a store writes activations as one of .*float16.*got dtype='bfloat16'"):
+        rs.Store(tmp_path, dtype="bfloat16")
+
+
+def test_the_size_is_that_of_everything_in_the_folder(tmp_path, rng):
+    store = rs.Store(tmp_path / "s")
+    assert store.size == 0
+    keep(store, rs.Key("m", "a"), rng.normal(size=(100, 50)))
+    whole = store.size
+    assert 40_000 < whole < 42_000 and "1 recordings of 1 models, 0.0 MB" in repr(store)
+    begin(store, rs.Key("m", "b"), rng.normal(size=(100, 500)), 10)
+    assert 400_000 < store.size - whole < 402_000 and "1 unfinished, 0.4 MB" in repr(store), "all its room is taken at once"
+
+
+def test_pruning_takes_what_is_of_no_use_and_nothing_else(tmp_path, rng):
+    store, values = rs.Store(tmp_path), rng.normal(size=(20, 30))
+    for layer in ("good", "gone", "cut", "flipped", "sidecar", "orphan"):
+        keep(store, rs.Key("m", layer), values)
+    path = {(layer, ending): next(tmp_path.glob(f"m.{layer}.*{ending}")) for layer in ("gone", "cut", "flipped", "sidecar", "orphan") for ending in (".npy", ".json")}
+    path["gone", ".npy"].unlink()
+    os.truncate(path["cut", ".npy"], 1000)
+    flip(path["flipped", ".npy"], 2000)
+    path["sidecar", ".json"].write_text("{")
+    path["orphan", ".json"].unlink()
+    begin(store, rs.Key("stopped", "a"), values, 10)
+    begin(store, rs.Key("busy", "a"), values, 10)
+    part = {path.name for path in tmp_path.glob("stopped.*")}
+    (tmp_path / ".m.good.0123456789ab.json.00ff00ff.tmp").write_text("old")
+    (tmp_path / ".m.gone.0123456789ab.part.json.00ff00ff.tmp").write_text("young")
+    (tmp_path / ".m.0123456789ab.lock").write_text("")
+    for theirs in ("mine.npy", "notes.json", "x.part.npy"):
+        (tmp_path / theirs).write_text("not a store's")
+    long_ago = time.time() - 100
+    for old in (tmp_path / ".m.good.0123456789ab.json.00ff00ff.tmp", path["sidecar", ".npy"], path["sidecar", ".json"], path["orphan", ".npy"]):
+        os.utime(old, (long_ago, long_ago))
+    before = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
+    expected = {file.name for file in path.values() if file.exists()} | part | {".m.good.0123456789ab.json.00ff00ff.tmp", ".m.0123456789ab.lock"}
+    with store.alone(rs.Key("busy", "")):
+        held = {".busy" + name.removeprefix(".busy") for name in os.listdir(tmp_path) if name.startswith(".busy")}
+        assert set(store.prune(dry_run=True)) == expected and {file.name for file in tmp_path.iterdir()} == set(before) | held
+        assert set(store.prune(unfinished=False, dry_run=True)) == expected - part
+        gone = store.prune()
+        assert gone == {name: before[name] for name in expected}
+        with pytest.raises(ValueError, match="'busy/a' was not removed: another process is recording 'busy'"):
+            store.remove(model="busy")
+    assert {file.name for file in tmp_path.iterdir()} == set(before) - expected
+    assert [key.layer for key in store] == ["good"] and store.unfinished() == {rs.Key("busy", "a"): (10, 20)} and np.array_equal(store["good"], values)
+    assert store.remove(model="busy") == 1 and rs.Store(tmp_path / "absent").prune() == {}

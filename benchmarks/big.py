@@ -1,0 +1,81 @@
+"""Activations that do not fit into memory: 10 GB recorded into a Store, then compared from there, each by a process that may have 2 GB of its own."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from . import clock, data
+
+LIMIT = 2 * 10**9  # bytes; the system refuses the process what goes beyond
+MEASURE = "cka_debiased"
+SIZE = {"n": 4000, "width": 64, "depth": 13}
+FAST = {"n": 40, "width": 2, "depth": 3}
+
+
+def network(width: int, depth: int) -> nn.Module:
+    """3×3 convolutions with ReLU that keep all 28×28 places: each layer says 784 numbers a channel of every picture. Random weights (He's)."""
+    torch.manual_seed(0)
+    net = nn.Sequential(*(nn.Sequential(nn.Conv2d(1 if k == 0 else width, width, 3, padding=1), nn.ReLU()) for k in range(depth)))
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return net.eval()
+
+
+def taken(n: int, width: int, depth: int) -> int:
+    return 4 * n * 784 * width * depth
+
+
+def _limited_side(what: str, folder: str, size: dict[str, int]) -> Any:
+    import repsim_nb as rs
+
+    if sys.platform == "linux":  # elsewhere it is measured, and not refused
+        resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT))
+
+    def record() -> dict[str, Any]:
+        model = rs.load_model(network(size["width"], size["depth"]), name="wide")
+        layers = [str(k) for k in range(size["depth"])]
+        rs.record(model, data.pictures(size["n"]), layers, into=folder, batch_size=100, progress=False)
+        return {"disk": rs.Store(folder).size}
+
+    def compare() -> dict[str, Any]:
+        values = rs.compare(MEASURE, rs.Store(folder)).values.to_numpy()
+        return {"layers": len(values), "lowest": float(values.min()), "highest": float(values.max())}
+
+    def call() -> dict[str, Any]:
+        with clock.Own() as own:
+            said, seconds, _ = clock.timed({"record": record, "compare": compare}[what])
+        return {**said, "seconds": seconds, "own": own.peak_seen, "all": clock.Peak._read("VmHWM"), "load": os.getloadavg()[1]}  # imports too
+
+    return call
+
+
+def measure(*, fast: bool, out: Path) -> dict[str, Any]:
+    """-> sizes, and what each of the two processes said. Where the disk has no room nothing is done, and that is told."""
+    size = FAST if fast else SIZE
+    found: dict[str, Any] = {"size": size, "bytes": taken(**size), "limit": LIMIT}
+    with tempfile.TemporaryDirectory() as folder:
+        room = shutil.disk_usage(folder).free
+        if room < 1.2 * found["bytes"]:
+            found["error"] = f"not measured: it takes {1.2 * found['bytes'] / 1e9:.0f} GB on the disk of temporary files (TMPDIR moves that), and {room / 1e9:.0f} GB are free"
+            print(f"    {found['error']}", flush=True)
+            return found
+        for what in ("record", "compare"):
+            side = clock.Side(_limited_side, what, folder, size)
+            reply = side.answer(600)
+            found[what] = reply if "error" in reply else side.call(7200)
+            side.close()
+            print(f"    {what}: {found[what]}", flush=True)
+            if "error" in found[what]:
+                break
+    return found

@@ -1,0 +1,13 @@
+"""Activations and their addresses: `Key`, the mapping `Activations` (in memory), and `Store` (on disk, memory-mapped).
+
+On disk a recording is two files, STEM.npy and STEM.json. The second is written last and by rename, so a recording without it does
+not exist for a reader. While a recording runs its rows are in STEM.part.npy, and STEM.part.json says how many of them are good.
+Both say the checksums of the rows, by which a file that is not what was written is known.
+"""
+
+from .activations import Activations, from_arrays
+from .keys import Key
+from .store import Store
+from .writer import Writer
+
+__all__ = ["Activations", "Key", "Store", "Writer", "from_arrays"]

@@ -1,0 +1,51 @@
+"""`Key`, the address of a recording; how a short name finds one, and the name of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..errors import MissingRecording, listed, unknown
+
+
+class Key(NamedTuple):
+    """The address of a recording: which model, which layer, on which data, at which step of training, pooled how."""
+
+    model: str
+    layer: str
+    dataset: str = ""
+    step: int | str = 0
+    pool: str = "flatten"
+
+    def __str__(self) -> str:
+        rest = [str(value) for value, usual in zip(self[2:], ("", 0, "flatten"), strict=True) if value != usual]
+        return f"{self.model}/{self.layer}" + (f" ({', '.join(rest)})" if rest else "")
+
+
+def resolve(key: object, keys: Mapping[Key, Any]) -> Key:
+    """The one key that is meant, by itself or by a name short enough to fit only one; MissingRecording where none or several fit."""
+    if isinstance(key, tuple):
+        if key in keys:
+            return Key(*key)
+        raise MissingRecording(f"no recording has the key {tuple(key)}; there are {listed(keys)}")
+    fits = [k for k in keys if key in (k.layer, f"{k.model}/{k.layer}", str(k))]
+    if len(fits) == 1:
+        return fits[0]
+    if not fits:
+        raise MissingRecording(str(unknown("recording", key, dict.fromkeys([*(k.layer for k in keys), *(str(k) for k in keys)]))))
+    raise MissingRecording(f"'{key}' fits {len(fits)} recordings: {listed(fits)}. Say which: x['model/layer'] or x.where(model=...)")
+
+
+def stem(key: Key) -> str:
+    """A file name that a person can read and that no two keys share."""
+    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{key.model}.{key.layer}")[:80]
+    return f"{readable}.{hashlib.blake2b(json.dumps(list(key), default=lambda v: v.item()).encode(), digest_size=6).hexdigest()}"
+
+
+def group(record: Mapping[str, Any]) -> str:
+    """All but the layer of a recording's key."""
+    model, _, *rest = record["key"]
+    return json.dumps([model, *rest])

@@ -1,0 +1,292 @@
+"""`Store`: activations in a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DamagedFile
+from ..fields import chosen
+from ..progress import Tick, ticking
+from .activations import Activations
+from .arrayfile import ArrayFile, read_sidecar
+from .keys import Key, group, stem
+from .writer import Writer
+
+_OURS = re.compile(r"(?P<stem>.+\.[0-9a-f]{12})(\.part)?\.(npy|json)|\..+\.[0-9a-f]{12}(\.part)?\.json\.[0-9a-f]{8}\.tmp|\..+\.[0-9a-f]{12}\.lock")
+_YOUNG = 60  # seconds; a temporary file of this age may belong to someone who is at work
+PRECISIONS = ("float16", "float32", "float64")
+
+
+class Store(Activations):
+    """Activations in a folder: memory-mapped to read, written batch by batch, safe to interrupt or kill at any moment, shared by processes.
+
+    dtype: the precision in which floating activations are written, "float16" (half the disk; five parts in ten thousand are lost, more
+    below 6e-5, and values beyond 65504 are an error), "float32" or "float64"; None writes them as they come. It rules what this Store
+    writes: what the folder holds already counts as held in whatever precision it has; `table` says which.
+
+    An unfinished recording is invisible to readers (`unfinished` lists them); asked for again it goes on where it stopped. Files are
+    held against the checksums (CRC-32) of what was written, and one that differs is named, not read, and recorded anew: at every
+    opening size, shape, type and, once a process, the first and the last 64 MiB, so all of what is smaller than 128 MiB; by `record`,
+    which looks for what is there, and by `verify`, every byte. That takes about a second for 4.5 GB that the system has at
+    hand, else as long as the disk takes to read them. Locks are flock's: Linux and macOS, on a disk of this machine.
+    """
+
+    def __init__(self, path: str | Path, *, dtype: str | None = None) -> None:
+        self.path = Path(path).expanduser()
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"a store is a folder; {self.path} is a file")
+        if dtype is not None and str(dtype) not in PRECISIONS:
+            raise ValueError(f"a store writes activations as one of {list(PRECISIONS)}, or as they come (dtype=None); got dtype={dtype!r}")
+        self.dtype = None if dtype is None else np.dtype(dtype)
+        self._seen: dict[str, tuple[tuple[int, ...], dict[str, Any] | None]] = {}
+
+    @property
+    def facts(self) -> dict[str, dict[str, Any]]:  # type: ignore[override]
+        return {key.model: entry.record["facts"] for key, entry in self._entries().items()}
+
+    # -- what is there -----------------------------------------------------------------------------------------------------
+
+    def _entries(self) -> dict[Key, ArrayFile]:
+        """Every committed recording: models in the order in which they came, their layers in forward order. Each sidecar is parsed once."""
+        records = [record for record in self._sidecars(".json") if record is not None]
+        began: dict[str, int] = {}  # when the first layer of each pass was recorded
+        for record in records:
+            began[group(record)] = min(began.get(group(record), record["order"]), record["order"])
+        records.sort(key=lambda record: (began[group(record)], group(record), record["place"], record["order"]))
+        return {Key(*record["key"]): self._file(record) for record in records}
+
+    def _sidecars(self, ending: str) -> Iterator[dict[str, Any] | None]:
+        for entry in os.scandir(self.path) if self.path.is_dir() else ():
+            match = _OURS.fullmatch(entry.name)
+            if match and match["stem"] and entry.name == match["stem"] + ending:
+                yield self._record(entry.name)
+
+    def _record(self, name: str) -> dict[str, Any] | None:
+        path = self.path / name
+        try:
+            stat = path.stat()
+        except FileNotFoundError:  # not there, or removed while we look
+            return None
+        stamp = stat.st_mtime_ns, stat.st_ino, stat.st_size
+        if self._seen.get(name, (None,))[0] != stamp:
+            self._seen[name] = stamp, read_sidecar(path)
+        return self._seen[name][1]
+
+    def _file(self, record: Mapping[str, Any]) -> ArrayFile:
+        return ArrayFile(self.path / f"{stem(Key(*record['key']))}.npy", record)
+
+    def _find(self, key: Key) -> ArrayFile | None:
+        """One recording, without looking at all the others."""
+        record = self._record(f"{stem(key)}.json")
+        return None if record is None else self._file(record)
+
+    def __getitem__(self, key: Key | str) -> np.ndarray:
+        found = self._find(key) if isinstance(key, Key) else None
+        return super().__getitem__(key) if found is None else found.open()
+
+    def holds(self, key: Key, origin: Mapping[str, str]) -> bool:
+        """Is this very recording there, every byte as it was written? ValueError if another one has its key.
+
+        origin: fingerprints of what it is made from, {"weights": ..., "inputs": ..., ...}. A damaged one is not there, says a warning.
+        Reads the whole file once a process (4.5 GB/s here from the system's cache, else the disk's speed), and no more while it is the same.
+        """
+        entry = self._find(key)
+        if entry is None:
+            return False
+        for what, fingerprint in origin.items():
+            if entry.record["origin"].get(what) != fingerprint:
+                rename = {"weights": "the model another name or step", "inputs": "the data another name", "pool": "the pool function another name"}
+                fields = ", ".join(f"{field}={value!r}" for field, value in key._asdict().items())
+                raise ValueError(f"the store {self.path} already holds '{key}', recorded with other {what}. Give {rename.get(what, 'the model another name')}, "
+                                 f"or remove the old one: rs.Store({str(self.path)!r}).remove({fields})")
+        try:
+            entry.check()
+        except DamagedFile as error:
+            warnings.warn(str(error).replace("record it again", "it is recorded again"), stacklevel=3)
+            return False
+        return True
+
+    def unfinished(self) -> dict[Key, tuple[int, int]]:
+        """Recordings that were begun and not ended, by someone at work now or by one that was stopped: {key: (samples done, samples in all)}.
+
+        Recorded again they go on. Of one at work the number is at most a second old.
+        """
+        begun = {Key(*record["key"]): (record["rows"], record["shape"][0]) for record in self._sidecars(".part.json") if record is not None}
+        return {key: rows for key, rows in begun.items() if self._find(key) is None}
+
+    @property
+    def size(self) -> int:
+        """Bytes that everything in the folder takes: recordings, those that are unfinished (all their room is taken at once), leftovers."""
+        return sum(_size(Path(entry)) for entry in os.scandir(self.path)) if self.path.is_dir() else 0
+
+    def verify(self, *, progress: bool | Tick = True) -> dict[Key, str]:
+        """Read every byte of every recording -> {key: what is wrong} of the damaged ones; `record` makes those anew, `prune` removes them."""
+        entries, wrong, done = self._entries(), {}, 0
+        total = sum(entry.record["bytes"] for entry in entries.values())
+        with ticking(progress, f"verifying {self.path.name}", "MB") as tick:
+            for key, entry in entries.items():
+                try:
+                    entry.check(lambda some, before=done: tick((before + some) // 10**6, total // 10**6), again=True)
+                except DamagedFile as error:
+                    wrong[key] = str(error)
+                done += entry.record["bytes"]
+        return wrong
+
+    # -- taking away -------------------------------------------------------------------------------------------------------
+
+    def remove(self, **fields: Any) -> int:
+        """Delete the recordings, finished or not, whose keys have these fields (as in `where`); their number.
+
+        ValueError where another process is recording one of them.
+        """
+        keys = list(dict.fromkeys([*self._entries(), *self.unfinished()]))
+        doomed = [key for key, good in zip(keys, chosen(keys, Key._fields, fields), strict=True) if good]
+        for key in doomed:
+            with self._locked(key, wait=False) as mine:
+                if not mine:
+                    raise ValueError(f"'{key}' was not removed: another process is recording '{key.model}' into {self.path}. Stop it, or wait for it, then remove it again")
+                for suffix in (".json", ".npy", ".part.json", ".part.npy"):  # the sidecar first: then it no longer exists for readers
+                    (self.path / f"{stem(key)}{suffix}").unlink(missing_ok=True)
+        return len(doomed)
+
+    def prune(self, *, unfinished: bool = True, dry_run: bool = False) -> dict[str, int]:
+        """Delete what is of no use -> {file: bytes} of what went away (of what would go, in a dry run).
+
+        These are recordings that are damaged (every byte is read, once a process), unfinished ones (`unfinished=False` keeps those, to
+        go on from), files that belong to none and temporary ones older than a minute, and locks that nobody holds. What a process is
+        recording now stays, and so do files that no Store made.
+        """
+        gone: dict[str, int] = {}
+
+        def drop(path: Path) -> None:
+            if path.exists():
+                gone[path.name] = _size(path)
+                if not dry_run:
+                    path.unlink(missing_ok=True)
+
+        names = [(name, match) for name in sorted(os.listdir(self.path)) if (match := _OURS.fullmatch(name))] if self.path.is_dir() else []
+        for path in (self.path / name for name, _ in names):
+            if path.suffix == ".tmp" and _age(path) > _YOUNG:
+                drop(path)
+            if path.suffix == ".lock":
+                with self._holding(path, wait=False, stays=dry_run) as mine:
+                    if mine:
+                        drop(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a damaged sidecar need not be named: it goes
+            for name in dict.fromkeys(match["stem"] for _, match in names if match["stem"]):
+                record = self._record(f"{name}.json") or self._record(f"{name}.part.json")
+                if record is None:
+                    for path in self._useless(name, unfinished):
+                        if _age(path) > _YOUNG:
+                            drop(path)
+                elif self._useless(name, unfinished):
+                    with self._locked(Key(*record["key"]), wait=False, stays=dry_run) as mine:
+                        for path in self._useless(name, unfinished) if mine else ():  # it may have been ended since
+                            drop(path)
+        return gone
+
+    def _useless(self, name: str, unfinished: bool) -> list[Path]:
+        """Of the files of one key, those that are no whole recording and no part of one to go on from."""
+        sidecar, data, progress, part = (self.path / f"{name}{suffix}" for suffix in (".json", ".npy", ".part.json", ".part.npy"))
+        record, begun = self._record(sidecar.name), self._record(progress.name)
+        try:
+            if record is not None:
+                self._file(record).check()
+            whole = record is not None
+        except DamagedFile:
+            whole = False
+        if record is None and begun is not None and not part.exists():
+            part = data  # stopped in the last step, from part to whole
+        useless = [] if whole else [sidecar, data]
+        if whole or unfinished or begun is None or not part.exists():
+            useless += [progress, part]
+        elif part == data:
+            useless = []
+        return [path for path in dict.fromkeys(useless) if path.exists()]
+
+    # -- writing -----------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def alone(self, key: Key) -> Iterator[None]:
+        """While open, no other process records this model on these data into this store; one that does is waited for."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._locked(key, wait=True):
+            yield
+
+    @contextmanager
+    def _locked(self, key: Key, *, wait: bool, stays: bool = False) -> Iterator[bool]:
+        """Hold the lock of a model on some data; False where another has it and is not waited for."""
+        path = self.path / f".{stem(key._replace(layer=''))}.lock"
+        with self._holding(path, wait=wait, stays=stays, what=f"another process records '{key.model}' into {self.path}; waiting for it") as mine:
+            yield mine
+
+    @contextmanager
+    def _holding(self, path: Path, *, wait: bool, stays: bool = False, what: str = "") -> Iterator[bool]:
+        """The file goes away with the lock, unless it `stays` as it was found."""
+        stays = stays and path.exists()
+        while True:
+            lock = open(path, "w")  # noqa: SIM115
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not wait:
+                    lock.close()
+                    yield False
+                    return
+                warnings.warn(what, stacklevel=7)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                    break
+            except FileNotFoundError:
+                pass
+            lock.close()  # who had it took the file away: whoever comes now locks another
+        try:
+            yield True
+        finally:
+            if not stays:
+                path.unlink(missing_ok=True)
+            lock.close()
+
+    def writer(self, key: Key, shape: tuple[int, ...], dtype: Any, origin: Mapping[str, str], facts: Mapping[str, Any], *, place: int) -> Writer:
+        """Begin, or take up again, the recording of an array of this shape (inside `alone`). place: where the layer stands in forward order."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        dtype = self.dtype if self.dtype is not None and np.issubdtype(dtype, np.floating) else np.dtype(dtype)
+        about = {"key": list(key), "shape": list(shape), "dtype": str(dtype), "origin": dict(origin)}
+        return Writer(self.path / stem(key), about, {"facts": _plain(facts), "place": place})
+
+    def __repr__(self) -> str:
+        begun, size = len(self.unfinished()), self.size
+        said = [f"{len(self)} recordings of {len(self.facts)} models", *([f"{begun} unfinished"] if begun else []), f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"]
+        return f"Store('{self.path}', {', '.join(said)})" + ("" if self.path.is_dir() else " (there is no such folder yet)")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # gone since
+        return 0
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _plain(facts: Any) -> Any:
+    """As JSON can hold it: NumPy scalars as Python's, anything else that JSON does not know as it prints."""
+    return json.loads(json.dumps(dict(facts), default=lambda v: v.item() if hasattr(v, "item") and getattr(v, "size", 0) == 1 else str(v)))
