@@ -18,7 +18,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from .datasets import Dataset, fingerprint, load_dataset
+from .datasets import Dataset, fingerprint_inputs, load_dataset
 from .models import OUTPUT, Model, load_model
 from .models.running import capture, evaluating, forward, module_of, tensor_of
 from .pooling import Pooling, mask_of
@@ -181,7 +181,7 @@ class _Run:
         return {
             "weights": fingerprint_weights(self.model.module),
             "inputs": self.dataset.fingerprint(),
-            "preprocessing": " ".join(fingerprint(part) for part in parts),
+            "preprocessing": " ".join(fingerprint_inputs(part) for part in parts),
             "pool": self.pooling.fingerprint,
         }
 
@@ -192,7 +192,7 @@ class _Run:
 
         A layer that cannot be recorded is an error if it was asked for by name; otherwise it is left out, with one warning.
         """
-        batch = self._two()
+        batch, alone = self._two()
         prepared = None
         with self._explaining(batch):
             prepared = self.model.preprocess(batch)
@@ -201,25 +201,26 @@ class _Run:
             self._count_tokens()
         outs, problems, found = self._seen(batch, prepared, mask)
         self._leave_out(problems, found)
-        if len(batch) > 1:
-            self._check_apart(batch, {layer: about.first for layer, about in found.items()})
+        if _length(batch) > 1:
+            self._check_apart(alone, {layer: about.first for layer, about in found.items()})
         if not self.chosen and OUTPUT in found:  # layers that return the very output, untouched: it is recorded once
             last = found[OUTPUT].first
             found = {layer: about for layer, about in found.items() if layer == OUTPUT or outs[layer] is not outs[OUTPUT] or not np.array_equal(about.first, last)}
         return found
 
-    def _two(self) -> Any:
-        """Two samples; of texts the shortest and the longest, since those differ in padding."""
+    def _two(self) -> tuple[Any, Any]:
+        """Two samples, and the first of them alone; of texts the shortest and the longest, since those differ in padding."""
         inputs = self.dataset.inputs
         if isinstance(inputs, list) and len(inputs) > 1 and self.batch_size > 1:
-            by_length = sorted(inputs, key=lambda text: len(str(text)))
-            return [by_length[0], by_length[-1]]
-        return inputs[: min(2, self.batch_size)]
+            by_length = sorted(inputs, key=len)
+            return [by_length[0], by_length[-1]], [by_length[0]]
+        return inputs[: min(2, self.batch_size)], inputs[:1]
 
     def _seen(self, batch: Any, prepared: Any, mask: Tensor | None) -> tuple[dict[str, Any], dict[str, str], dict[str, _Layer]]:
         """-> what each layer gave, why some cannot be recorded, and the others as they are; a layer that runs k times is k layers."""
         modules = dict(self.model.module.named_modules(remove_duplicate=False))
         asked = {module_of(layer, modules)[0] for layer in self.layers}
+        samples = _length(batch)
         calls: Counter[str] = Counter()
         given: dict[tuple[str, int], tuple[Any, np.ndarray | None, int, str]] = {}  # a call -> its output, its rows, its place, what is wrong with it
 
@@ -229,7 +230,7 @@ class _Run:
             if name in asked:
                 try:
                     tensor = tensor_of(out)
-                    rows = self.pooling(tensor, len(batch), mask).cpu().numpy().copy()
+                    rows = self.pooling(tensor, samples, mask).cpu().numpy().copy()
                 except ValueError as error:
                     problem = str(error)
             given[name, calls[name]] = tensor, rows, len(given), problem
@@ -254,7 +255,7 @@ class _Run:
                     problems[label] = problem
                 elif label not in {known for _, known, _ in found}:
                     by_sample = not self.pooling.by_token or mask is None or len(rows) != int(mask.sum())
-                    found.append((place, label, _Layer(rows, place, len(rows) // len(batch) if by_sample else None)))
+                    found.append((place, label, _Layer(rows, place, len(rows) // samples if by_sample else None)))
         return outs, problems, {label: about for _, label, about in sorted(found, key=lambda one: one[0])}
 
     @staticmethod
@@ -272,9 +273,9 @@ class _Run:
             some = "; ".join(f"'{layer}' {why}" for layer, why in list(meant.items())[:3])
             warnings.warn(f"{len(meant)} layers of '{self.model.name}' are left out: {some}", stacklevel=5)
 
-    def _check_apart(self, batch: Any, found: Mapping[str, np.ndarray]) -> None:
+    def _check_apart(self, alone: Any, found: Mapping[str, np.ndarray]) -> None:
         """A sample alone must give what it gives beside another; else values would hang on the batch size."""
-        alone = self.model.preprocess(batch[:1])
+        alone = self.model.preprocess(alone)
         mask = mask_of(alone)
         weights = next(self.model.module.parameters(), torch.empty(0))
         rough = max(1e-3, 8 * torch.finfo(weights.dtype).eps if weights.is_floating_point() else 0)
@@ -345,7 +346,7 @@ class _Run:
         with capture(self.model.module, list(layers), sink):
             for first, last, inputs in self.dataset.batches(start, self.batch_size):
                 came = _length(inputs)
-                if came is not None and came != last - first:
+                if came != last - first:
                     raise ValueError(f"dataset '{self.dataset.name}' ran short: samples {first} to {last} were asked for while recording '{self.model.name}', and {came} came")
                 prepared = self.model.preprocess(inputs)
                 mask = mask_of(prepared)
@@ -377,10 +378,8 @@ class _Run:
                              f"{error}. Give it a preprocess, load_model(..., preprocess=function of a batch), if the form is wrong") from error
 
 
-def _length(inputs: Any) -> int | None:
-    if isinstance(inputs, Mapping):
-        return next((len(value) for value in inputs.values() if isinstance(value, Tensor) and value.ndim), None)
-    return len(inputs) if hasattr(inputs, "__len__") else None
+def _length(inputs: Any) -> int:
+    return len(next(iter(inputs.values()))) if isinstance(inputs, Mapping) else len(inputs)
 
 
 def _form(prepared: Any) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import repsim_nb as rs
 from repsim_nb.errors import Stopped
@@ -335,6 +336,26 @@ def test_what_does_not_fit_into_memory_says_so_beforehand(mnist, monkeypatch):
     monkeypatch.setattr("repsim_nb.recording.psutil.virtual_memory", lambda: types.SimpleNamespace(available=1_000_000))
     with pytest.raises(MemoryError, match=r"5 layers of 'mnist-cnn-0' on 200 samples take 0.0 GB \('conv1' alone .* into='folder'; or take pool='mean'"):
         rs.record("zoo:mnist-cnn-0", mnist, progress=False)
+
+
+# -- every kind of input ---------------------------------------------------------------------------------------------------
+
+def test_whatever_the_inputs_come_as_the_recording_is_the_same(mnist, tmp_path):
+    pictures = torch.from_numpy(mnist.inputs)[:, None] / 255
+    model = rs.load_model(rs.load_model("zoo:mnist-mlp-0").module, name="m")
+    expected = rs.record(model, pictures, "fc1", batch_size=64, progress=False)["fc1"]
+    rows = TensorDataset(pictures, torch.from_numpy(mnist.targets))
+    for given in (DataLoader(rows, batch_size=32), (batch for batch in pictures.split(48)), rows, [picture.numpy() for picture in pictures], {"x": pictures}):
+        x = rs.record(model, given, "fc1", batch_size=64, progress=False)
+        assert np.allclose(x["fc1"], expected, atol=1e-6), type(given)
+    stored = rs.record(model, rs.Dataset("loader", DataLoader(rows, batch_size=32)), "fc1", batch_size=64, into=tmp_path, progress=False)
+    assert np.allclose(stored["fc1"], expected, atol=1e-6)
+    passes = []
+    model.module.register_forward_hook(lambda *_: passes.append(1))
+    rs.record(model, rs.Dataset("loader", DataLoader(rows, batch_size=32)), "fc1", into=tmp_path, progress=False)
+    assert passes == [], "found again, though it is another loader"
+    with pytest.raises(ValueError, match="shuffle"):
+        rs.record(model, DataLoader(rows, batch_size=32, shuffle=True), progress=False)
 
 
 # -- texts -----------------------------------------------------------------------------------------------------------------
