@@ -62,8 +62,10 @@ class Dataset:
         return len(self.inputs)
 
     def __repr__(self) -> str:
-        shape = getattr(self.inputs, "shape", None)
-        what = f"{tuple(shape)} {str(self.inputs.dtype).removeprefix('torch.')}" if shape is not None else f"{len(self)} strings" if isinstance(self.inputs, list) else repr(self.inputs)
+        if hasattr(self.inputs, "shape"):
+            what = f"{tuple(self.inputs.shape)} {str(self.inputs.dtype).removeprefix('torch.')}"
+        else:
+            what = f"{len(self)} strings" if isinstance(self.inputs, list) else repr(self.inputs)
         return f"Dataset('{self.name}', {what}, {len(self.classes)} classes)"
 
     def batches(self, start: int = 0, batch_size: int = 250) -> Iterator[tuple[int, int, Any]]:
@@ -116,7 +118,7 @@ def _understood(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
 def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
     if isinstance(given, Lazy):
         return given, None
-    if type(given).__module__.startswith("pandas."):
+    if type(given).__module__.split(".")[0] == "pandas":
         given = given.to_numpy()
     if hasattr(given, "shape") and hasattr(given, "dtype"):
         if len(given.shape) == 0:

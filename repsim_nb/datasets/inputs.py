@@ -223,7 +223,9 @@ def _array(items: Any, what: str, hint: str) -> np.ndarray:
 
 def _sorts(items: Iterable[Any]) -> str:
     """What a list holds, in a few words: '(3, 4), (5, 4)' or 'str, int'."""
-    return ", ".join(dict.fromkeys(str(getattr(item, "shape", f"{len(item)} values" if isinstance(item, (list, tuple)) else type(item).__name__)) for item in items))
+    def said(item: Any) -> str:
+        return str(tuple(item.shape)) if hasattr(item, "shape") else f"{len(item)} values" if isinstance(item, (list, tuple)) else type(item).__name__
+    return ", ".join(dict.fromkeys(map(said, items)))
 
 
 def picture(item: Any) -> Any:
