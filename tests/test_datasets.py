@@ -372,6 +372,7 @@ def test_what_can_be_read_once_is_kept():
     ((batch for batch in (np.zeros((2, 3)), ["a"])), "batch 1 is list without targets, and those before it are ndarray without"),
     ((batch for batch in (np.zeros((2, 3)), (np.zeros((2, 3)), [0, 1]))), "batch 1 is ndarray with targets, .* without"),
     ((batch for batch in ({"a": np.zeros(2)}, {"b": np.zeros(2)})), r"batch 1 has the columns \['b'\], and batch 0 has \['a'\]"),
+    (pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), "inputs hold object in shape .2, 2."),
     (iter([1, 2, 3]), "a batch must hold samples along its first axis; got one number, 1"),
     (Plain(5, lambda i: 1 / (i - i)), "sample 0 of Plain could not be read: ZeroDivisionError"),
     (Plain(5, lambda i: object()), r"samples cannot be stacked into one batch \(object\)"),
