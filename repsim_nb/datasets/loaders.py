@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, Subset, SubsetRandomSampler, WeightedRandomSampler
 
-from .inputs import Lazy, _digest, parted, stacked
+from .inputs import Inputs, _digest, parted, stacked
 
 SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 
-class Samples(Lazy):
+class Samples(Inputs):
     """Samples of anything with `len` and `[i]`: tensors, arrays, pictures of Pillow, strings, (input, target) pairs, or dicts.
 
     collate: how a list of samples becomes a batch.  options: what a DataLoader is given to read ahead (num_workers and so on).

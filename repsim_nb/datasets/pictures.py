@@ -16,13 +16,13 @@ from PIL import Image
 
 from ..errors import listed
 from ..workers import cores
-from .inputs import Lazy
+from .inputs import Inputs
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-GREY, DEEP = {"1", "L", "LA", "La"}, {"F", "I"}  # modes of Pillow
+GREY, DEEP = {"1", "L", "LA"}, {"F", "I"}  # modes of Pillow
 
 
-class Pictures(Lazy):
+class Pictures(Inputs):
     """Files below `root` as uint8 (n, h, w, 3), or (n, h, w) where every one of them is grey.
 
     size: (h, w) to bring them to, or a number for both: resized (bilinear) until the shorter side fits, then cropped in the centre; None where all are of one size.
@@ -31,7 +31,7 @@ class Pictures(Lazy):
 
     def __init__(self, root: Path, names: Sequence[str], size: int | tuple[int, int] | None = None) -> None:
         super().__init__(len(names))
-        self.root, self.names = Path(root), np.array(names, dtype=object)
+        self.root, self.names = Path(root).absolute(), np.array(names, dtype=object)
         with ThreadPoolExecutor(cores()) as pool:
             headers = list(pool.map(self._header, self.names))
         self.grey = all(grey for _, grey in headers)
@@ -101,7 +101,7 @@ class Pictures(Lazy):
             raise _unreadable(self.root / name, error) from error
 
 
-class Crops(Lazy):
+class Crops(Inputs):
     """Square crops of a few pictures as uint8 (n, edge, edge, 3): a grid of per_side × per_side, spread evenly over each, row by row."""
 
     dtype = np.dtype(np.uint8)
