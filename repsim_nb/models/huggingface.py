@@ -27,15 +27,18 @@ HEADS = ("ForSequenceClassification", "ForImageClassification")  # kept: their l
 
 def transformers_library() -> ModuleType:
     """transformers; a torchvision that cannot be imported is hidden from it, since it does without one."""
-    if "transformers" in sys.modules or "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
+    if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
         return library("transformers", "transformers")
     try:
         importlib.import_module("torchvision")
     except (ImportError, RuntimeError, OSError, AttributeError):  # built for another torch
-        sys.modules["torchvision"] = None  # what Python looks up for "there is none"; asked once, transformers keeps the answer
+        sys.modules["torchvision"] = None  # what Python reads as "there is none"; asked once, transformers keeps the answer
         try:
             found = library("transformers", "transformers")
-            importlib.import_module("transformers.utils.import_utils").is_torchvision_available()
+            checks = importlib.import_module("transformers.utils.import_utils")
+            for check in (checks.is_torchvision_available, checks.is_torchvision_v2_available):
+                check.cache_clear()
+                check()
             return found
         finally:
             del sys.modules["torchvision"]
@@ -49,13 +52,13 @@ def load_transformers(name: str, *, weights: str | None = None, seed: int = 0, o
     options: of its configuration (num_hidden_layers=2).  No code of a folder or of the hub runs; weights are read as tensors only.
     """
     spec, options, folder = f"transformers:{name}", dict(options or {}), Path(name).expanduser()
-    local = folder.is_dir() and ((folder / "config.json").is_file() or "/" in name)
-    weights = asked(spec, weights or ("pretrained" if local else None))
-    transformers = transformers_library()
+    local = folder.is_dir() and ((folder / "config.json").is_file() or "/" in name or weights != "random")
     if local and not (folder / "config.json").is_file():
         raise ValueError(f"the folder {folder} has no config.json, so it is not one that transformers saved (model.save_pretrained(folder))")
     if not local and name.startswith(("/", "./", "../", "~")):
         raise ValueError(f"there is no folder {folder.absolute()}")
+    weights = asked(spec, weights or ("pretrained" if local else None))
+    transformers = transformers_library()
     origin = str(folder) if local else name if name not in transformers.CONFIG_MAPPING else None
     called = folder.resolve().name if local else name
     with quietly(transformers), seeded(seed):
@@ -80,7 +83,7 @@ def packed(module: nn.Module, name: str, spec: str, weights: str, seed: int, ori
     elif entrance == "input_ids":
         prepare = Texts(*_tokenizer(module.config, origin, length), name)
         more = {"tokenizer": prepare.fingerprint()}
-    return Model(name, module, prepare, default_layers(module), card(spec, module, weights, seed, **more))
+    return Model(name, module, prepare, default_layers(module), card(spec, module, weights, seed, architecture=module.config.model_type, **more))
 
 
 def _config(transformers: ModuleType, name: str, spec: str) -> Any:

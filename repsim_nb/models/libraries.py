@@ -168,7 +168,7 @@ def load_timm(name: str, *, weights: str | None = None, seed: int = 0, options: 
     weights = asked(spec, weights)
     timm = library("timm", "timm")
     if not timm.is_model(name.partition(".")[0]) and not (weights == "pretrained" and name.startswith(("hf-hub:", "hf_hub:"))):
-        raise unknown("timm network", name, timm.list_models())
+        raise unknown("timm network", name, timm.list_models(), "timm.list_models() lists all.")
     if weights == "random":
         module = made(spec, lambda: timm.create_model(name, pretrained=False, **options), options, seed)
     else:
@@ -203,6 +203,6 @@ def load_torchvision(name: str, *, weights: str | None = None, seed: int = 0, op
             cached = Path(torch.hub.get_dir(), "checkpoints", Path(trained.url).name).is_file()
             module = fetched(spec, lambda: models.get_model(name, weights=trained, progress=False, **options), options, "download.pytorch.org", cached)
     transforms = trained.transforms() if trained is not None else None
-    size = (getattr(transforms, "crop_size", None) or [224]) * 2
-    prepare = Pictures(tuple(size[:2]), tuple(getattr(transforms, "mean", IMAGENET["mean"])), tuple(getattr(transforms, "std", IMAGENET["std"])))
-    return Model(named(name, weights, seed), module.eval(), prepare, default_layers(module), card(spec, module, weights, seed, input_shape=(*size[:2], 3)))
+    side = options.get("image_size") or (getattr(transforms, "crop_size", None) or [224])[0]
+    prepare = Pictures((side, side), tuple(getattr(transforms, "mean", IMAGENET["mean"])), tuple(getattr(transforms, "std", IMAGENET["std"])))
+    return Model(named(name, weights, seed), module.eval(), prepare, default_layers(module), card(spec, module, weights, seed, input_shape=(side, side, 3)))

@@ -35,7 +35,7 @@ class Pictures:
 
     def __call__(self, batch: Any) -> Any:
         if isinstance(batch, (list, tuple)):
-            return self._together([self(np.asarray(one)[None]) for one in batch])
+            return self._together([self(np.array(one)[None]) for one in batch])
         raw = batch.dtype in (torch.uint8, np.uint8) if isinstance(batch, (Tensor, np.ndarray)) else np.asarray(batch).dtype == np.uint8
         x = images(batch)
         if not raw:
