@@ -671,8 +671,10 @@ def test_what_a_precision_cannot_hold_is_an_error_that_names_it(tmp_path, rng):
     assert half["classes"].dtype == np.int64 and half["classes"].max() == 100_000
     keep(rs.Store(tmp_path, dtype="float32"), rs.Key("m", "double"), values.astype(float))
     assert half["double"].dtype == np.float32
-    with pytest.raises(ValueError, match="a store writes activations as one of .*float16.*got dtype='bfloat16'"):
-        rs.Store(tmp_path, dtype="bfloat16")
+    for wrong in ("bfloat16", "int8", torch.bfloat16):
+        with pytest.raises(ValueError, match="a store writes activations as one of .*float16.*got dtype=.*(bfloat16|int8)"):
+            rs.Store(tmp_path, dtype=wrong)
+    assert rs.Store(tmp_path, dtype=np.float16).dtype == half.dtype
 
 
 def test_the_size_is_that_of_everything_in_the_folder(tmp_path, rng):
