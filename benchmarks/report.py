@@ -252,8 +252,9 @@ def _big(parts: dict[str, Any]) -> str:
     head = (
         f"## More than memory holds\n\n{gigabytes:.3g} GB of activations, {size['depth']} layers × ({size['n']:,}, {784 * size['width']:,}) of a random convolutional network on MNIST's images,\n"
         f"are recorded into a Store and compared from there (`{MEASURE}`, all pairs of layers), each by a process on one core that may have {found['limit'] / 1e9:.3g} GB of its own:\n"
-        "the system refuses it more (RLIMIT_DATA; on Linux). *Own* is the most that it had, *all* counts the pages of mapped files that it looked at too; both with Python, torch and\n"
-        "all other libraries. Such pages are the system's to drop at any time; it keeps them while there is room.\n\n"
+        "the system refuses it more (RLIMIT_DATA; on Linux). Of the files that it maps no more than 1 GB stays in memory: what passes that is dropped, out of the system's cache too, and\n"
+        "read from the disk again, as on a machine that has no room. *Own* is the most that the process had, *all* counts the pages of mapped files too; both with Python, torch and all\n"
+        "other libraries.\n\n"
     )
     if "error" in found:
         return head + found["error"] + "."
@@ -264,7 +265,8 @@ def _big(parts: dict[str, Any]) -> str:
         if (row := found.get(what))
     ]
     disk, load = (found["record"].get(name) for name in ("disk", "load"))
-    below = f"\n\nOn the disk: {disk / 1e9:.2f} GB. Processes at work on the machine meanwhile, these included: {load:.1f}." if disk else ""
+    dropped = found.get("compare", {}).get("dropped", 0)
+    below = f"\n\nOn the disk: {disk / 1e9:.2f} GB. Pages were dropped {dropped} times. Processes at work on the machine meanwhile, these included: {load:.1f}." if disk else ""
     return head + _table(["what", "seconds", "own, MB", "all, MB", "what happened"], rows) + below
 
 

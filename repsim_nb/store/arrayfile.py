@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import DamagedFile
 from .keys import Key
 
-BLOCK = 2**26  # bytes under one checksum, a CRC-32: as fast as the memory here, where a cryptographic one would take five times as long
+BLOCK = 2**26  # bytes under one checksum, a CRC-32: against decay, not against malice, and five times as fast as a cryptographic one
 _PIECE = 2**22  # bytes read at once
 _right: dict[Path, tuple[tuple[int, ...], set[int]]] = {}  # blocks that this process has found right, while the file is the same
 

@@ -31,24 +31,27 @@ PRECISIONS = ("float16", "float32", "float64")
 class Store(Activations):
     """Activations in a folder: memory-mapped to read, written batch by batch, safe to interrupt or kill at any moment, shared by processes.
 
-    dtype: the precision in which floating activations are written, "float16" (half the disk; five parts in ten thousand are lost, more
-    below 6e-5, and values beyond 65504 are an error), "float32" or "float64"; None writes them as they come. It rules what this Store
-    writes: what the folder holds already counts as held in whatever precision it has; `table` says which.
+    dtype: the precision in which floating activations are written: "float16" (half the disk; values keep 11 bits, fewer below 6e-5, and
+    those beyond 65504 are an error), "float32" or "float64"; None writes them as they come. It rules what this Store writes: what the
+    folder holds already counts as held, in whatever precision it has (`table` says which).
 
     An unfinished recording is invisible to readers (`unfinished` lists them); asked for again it goes on where it stopped. Files are
-    held against the checksums (CRC-32) of what was written, and one that differs is named, not read, and recorded anew: at every
-    opening size, shape, type and, once a process, the first and the last 64 MiB, so all of what is smaller than 128 MiB; by `record`,
-    which looks for what is there, and by `verify`, every byte. That takes about a second for 4.5 GB that the system has at
-    hand, else as long as the disk takes to read them. Locks are flock's: Linux and macOS, on a disk of this machine.
+    held against the checksums (CRC-32) of what was written; one that differs is named, not read, and recorded anew. At an opening that
+    means size, shape, type and, once a process, the first and the last 64 MiB, hence all of a file up to 128 MiB; `record`, looking for
+    what is there, and `verify` read every byte: 1 to 4 GB a second from the system's cache, else as fast as the disk gives them.
+    Locks are flock's: Linux and macOS, on a disk of this machine.
     """
 
-    def __init__(self, path: str | Path, *, dtype: str | None = None) -> None:
+    def __init__(self, path: str | Path, *, dtype: Any = None) -> None:
         self.path = Path(path).expanduser()
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"a store is a folder; {self.path} is a file")
-        if dtype is not None and str(dtype) not in PRECISIONS:
+        try:
+            self.dtype = None if dtype is None else np.dtype(dtype)
+        except TypeError:
+            self.dtype = np.dtype(object)
+        if self.dtype is not None and self.dtype.name not in PRECISIONS:
             raise ValueError(f"a store writes activations as one of {list(PRECISIONS)}, or as they come (dtype=None); got dtype={dtype!r}")
-        self.dtype = None if dtype is None else np.dtype(dtype)
         self._seen: dict[str, tuple[tuple[int, ...], dict[str, Any] | None]] = {}
 
     @property
@@ -99,7 +102,7 @@ class Store(Activations):
         """Is this very recording there, every byte as it was written? ValueError if another one has its key.
 
         origin: fingerprints of what it is made from, {"weights": ..., "inputs": ..., ...}. A damaged one is not there, says a warning.
-        Reads the whole file once a process (4.5 GB/s here from the system's cache, else the disk's speed), and no more while it is the same.
+        The first time in a process the whole file is read, 1 to 4 GB a second, and no more while it is the same.
         """
         entry = self._find(key)
         if entry is None:
