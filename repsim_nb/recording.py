@@ -42,7 +42,7 @@ POOLS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def _tensor(out: Any) -> Tensor:
+def tensor_of(out: Any) -> Tensor:
     """The tensor of a module's output: itself, the first of a tuple, the states or the logits of a mapping."""
     if isinstance(out, Tensor):
         return out
@@ -82,17 +82,8 @@ def record(
     names = [m.name for m in models]
     if len(set(names)) < len(names):
         raise ValueError(f"models recorded together need different names; got {names}. Name them: load_model(..., name=...)")
-    if not isinstance(pool, str) and not callable(pool):
-        raise ValueError(f"pool is one of {list(POOLS)} or a function; got {pool!r}")
-    if isinstance(pool, str) and pool not in POOLS:
-        raise unknown("pool", pool, POOLS)
-    if batch_size < 1:
-        raise ValueError(f"batch_size is at least 1; got {batch_size}")
-    data = load_dataset(data) if isinstance(data, str) else data
-    dataset = data if isinstance(data, Dataset) else Dataset("inputs", data)
-    if len(dataset) == 0:
-        raise ValueError(f"dataset '{dataset.name}' is empty: there is nothing to record")
-    runs = [_Run(m, dataset, layers, pool, step, batch_size, device) for m in models]
+    dataset = checked(data, pool, batch_size)
+    runs = [Run(m, dataset, layers, pool, step, batch_size, device) for m in models]
     into = Store(into) if isinstance(into, (str, Path)) else into
     total, done = len(models) * len(dataset), 0
     with ticking(progress, f"recording {names[0] if len(names) == 1 else f'{len(names)} models'}", "sample") as tick:
@@ -103,7 +94,22 @@ def record(
     return recorded
 
 
-class _Run:
+def checked(data: Dataset | Any, pool: Any, batch_size: int) -> Dataset:
+    """What models are to be run on, as a Dataset; ValueError where it, the pool or the batch size will not do."""
+    if not isinstance(pool, str) and not callable(pool):
+        raise ValueError(f"pool is one of {list(POOLS)} or a function; got {pool!r}")
+    if isinstance(pool, str) and pool not in POOLS:
+        raise unknown("pool", pool, POOLS)
+    if batch_size < 1:
+        raise ValueError(f"batch_size is at least 1; got {batch_size}")
+    data = load_dataset(data) if isinstance(data, str) else data
+    dataset = data if isinstance(data, Dataset) else Dataset("inputs", data)
+    if len(dataset) == 0:
+        raise ValueError(f"dataset '{dataset.name}' is empty: there is nothing to record")
+    return dataset
+
+
+class Run:
     """One model over one data set."""
 
     def __init__(self, model: Model, dataset: Dataset, layers: Any, pool: Any, step: int | str, batch_size: int, device: Any) -> None:
@@ -123,7 +129,7 @@ class _Run:
             tick(len(self.dataset))
             wanted = {self.key(layer) for layer in self.layers}
             return Activations({key: into[key] for key in into if key in wanted}, {self.model.name: self.model.card})
-        found, places = self._probe()
+        found, places = self.probe()
         arrays: dict[str, Any]
         if into is None:
             arrays = {layer: np.empty((len(self.dataset), *first.shape[1:]), first.dtype) for layer, first in found.items()}
@@ -151,7 +157,7 @@ class _Run:
             "pool": self.pool_print,
         }
 
-    def _probe(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    def probe(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
         """Two samples through the whole network -> ({layer: pooled}, in the order in which layers run; {any module: its place in it}).
 
         A layer that cannot be recorded is an error if it was asked for by name; otherwise it is left out, with one warning.
@@ -167,7 +173,7 @@ class _Run:
                 problems[name] = "ran more than once in one pass; record the modules around it instead"
             elif name in self.layers:
                 try:
-                    outs[name] = _tensor(out)
+                    outs[name] = tensor_of(out)
                     found[name] = self._pooled(outs[name], len(batch)).copy()
                 except ValueError as error:
                     problems[name] = str(error)
@@ -195,7 +201,7 @@ class _Run:
     def _check_apart(self, batch: Any, found: Mapping[str, np.ndarray]) -> None:
         """A sample alone must give what it gives beside another; else values would hang on the batch size."""
         def compare(layer: str, out: Any) -> None:
-            alone = self._pooled(_tensor(out), 1)[0]
+            alone = self._pooled(tensor_of(out), 1)[0]
             beside = found[layer][0]
             if alone.shape == beside.shape and not np.allclose(alone, beside, rtol=1e-2, atol=1e-3 * max(float(np.abs(beside).max()), 1e-6)):
                 raise ValueError(f"layer '{layer}' of '{self.model.name}' mixes samples: the first sample gives other activations when a second one stands beside it, so they "
@@ -225,7 +231,7 @@ class _Run:
 
         def sink(layer: str, out: Any) -> None:
             try:
-                keep(layer, rows[0], self._pooled(_tensor(out), rows[1] - rows[0]))
+                keep(layer, rows[0], self._pooled(tensor_of(out), rows[1] - rows[0]))
             except ValueError as error:
                 raise ValueError(f"layer '{layer}' of '{self.model.name}', samples {rows[0]} to {rows[1]}: {error}") from error
 
@@ -252,6 +258,10 @@ class _Run:
                           f"{error}. Give it a preprocess, load_model(..., preprocess=function of a batch), if the form is wrong")
 
     def _pooled(self, out: Tensor, rows: int) -> np.ndarray:
+        return self.pooled(out, rows).cpu().numpy()
+
+    def pooled(self, out: Tensor, rows: int) -> Tensor:
+        """A layer's output for so many samples -> (rows, features) where it is, half precision as float32."""
         if out.ndim == 0 or out.shape[0] != rows:
             raise ValueError(f"has no sample axis: for {rows} samples it gave shape {tuple(out.shape)}")
         values = self.pool(out)
@@ -259,8 +269,7 @@ class _Run:
             shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise ValueError(f"was pooled by '{self.pool_name}' from {tuple(out.shape)} to {shape}, which must keep the {rows} samples as rows, (n, p)")
         values = values.detach().flatten(1)
-        values = values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-        return values.cpu().numpy()
+        return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def fingerprint_weights(module: nn.Module) -> str:
