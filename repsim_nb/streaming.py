@@ -30,6 +30,7 @@ from .store import Key
 
 LENGTH = 2**12  # of the parts of a dot product that are summed in their precision, the parts then in float64: a BLAS loses digits on longer ones
 ROOM = 2**20  # centred numbers at a time, of a layer whose batch holds more
+MEAN = 0.9  # features are centred first where their mean has more than this share of the mean squared length; else the matrix is: as right, and faster
 ORDINARY = 2.0**26  # a layer's numbers are scaled where the squared length of a sample is above this, or below its inverse
 
 Layers = str | int | Sequence[str | int] | None
@@ -150,7 +151,7 @@ class _Sums:
         self.between = np.zeros((number, number) if border is None else (border, number - border))
         self.squares, self.traces, self.scales = np.zeros(number), np.zeros(number), np.zeros(number)
         self.times = [0] * number  # how often each layer ran in this batch
-        self.varied = [False] * number
+        self.varied, self.centre = [False] * number, [False] * number
 
     def take(self, i: int, x: Tensor) -> None:
         """The activations (m, p) of layer i in this batch -> its matrix: U-centred, 0 on the diagonal."""
@@ -160,34 +161,39 @@ class _Sums:
         x = x if x.is_floating_point() else x.double()
         m = x.shape[0]
         out = self._room[i, : m * m].view(m, m)
-        mean_square, trace = self._gram(x, out)
-        if not (2.0**-80 < trace < 2.0**80 and trace > m * (64 * torch.finfo(x.dtype).eps) ** 2 * mean_square):
-            trace = self._carefully(i, x, out)
-        elif self._scale(i, trace / m) != 1:
-            out *= self.scales[i]
+        trace = (not self.centre[i] and self._directly(i, x, out)) or self._centred(i, x, out) or self._carefully(i, x, out)
         self.traces[i] += trace * self.scales[i]
         self.varied[i] |= trace > 0
         out.fill_diagonal_(0)
-        means = out.sum(1) / (m - 2)
+        means = out.sum(1) / (m - 2)  # of what is there: however well the features were centred, this takes out the rest
         out -= means[:, None]
         out -= means - means.sum() / (m - 1)
         out.fill_diagonal_(0)
 
-    def _gram(self, x: Tensor, out: Tensor) -> tuple[float, float]:
-        """Inner products of the centred samples, in x's precision -> (squared length of the mean, sum of the diagonal)."""
-        means = x.mean(0)
+    def _directly(self, i: int, x: Tensor, out: Tensor) -> float | None:
+        """Inner products of the samples as they are -> the sum of their diagonal; None, from then on for this layer, where the mean is most of them."""
+        _multiply(x, out)
+        trace = float(out.trace())
+        self.centre[i] = not (2.0**-80 < trace < 2.0**80 and float(out.sum()) < MEAN * trace * x.shape[0])
+        return None if self.centre[i] else self._scaled(i, trace, out)
+
+    def _centred(self, i: int, x: Tensor, out: Tensor) -> float | None:
+        """The same of centred samples; None where a float32 would overflow, vanish, or hold little but rounding."""
+        means, first = x.mean(0), True
         for columns in stretches(x.shape[1], ROOM // x.shape[0]):
             some = x[:, columns]
             if self._part.numel() < some.numel() or self._part.dtype != x.dtype or self._part.device != x.device:
                 self._part = torch.empty(some.numel(), dtype=x.dtype, device=x.device)
-            centred = torch.sub(some, means[columns], out=self._part[: some.numel()].view(some.shape))
-            if columns.start == 0 and out.dtype == x.dtype and out.device == x.device:
-                _multiply(centred, out)
-            elif columns.start == 0:
-                out.copy_(_multiply(centred))
-            else:
-                out += _multiply(centred).to(out.device)
-        return float(means @ means), float(out.diagonal().sum())
+            _multiply(torch.sub(some, means[columns], out=self._part[: some.numel()].view(some.shape)), out, add=not first)
+            first = False
+        trace = float(out.trace())
+        rounding = x.shape[0] * (64 * torch.finfo(x.dtype).eps) ** 2 * float(means @ means)
+        return self._scaled(i, trace, out) if max(2.0**-80, rounding) < trace < 2.0**80 else None
+
+    def _scaled(self, i: int, trace: float, out: Tensor) -> float:
+        if self._scale(i, trace / out.shape[0]) != 1:
+            out *= self.scales[i]
+        return trace
 
     def _scale(self, i: int, size: float) -> float:
         """What layer i's matrices are multiplied by, from its first batch on: products of two must neither overflow nor vanish."""
@@ -248,12 +254,16 @@ def _summed(parts: Tensor) -> np.ndarray:
     return parts.double().sum(0).cpu().numpy()
 
 
-def _multiply(x: Tensor, out: Tensor | None = None) -> Tensor:
-    """x xᵀ. NumPy knows on a CPU that half of it is enough, and torch does not."""
-    if x.device.type != "cpu":
-        return torch.mm(x, x.T, out=out)
-    rows = x.numpy()
-    if out is None:
-        return torch.from_numpy(rows @ rows.T)
-    np.matmul(rows, rows.T, out=out.numpy())
-    return out
+def _multiply(x: Tensor, out: Tensor, *, add: bool = False) -> None:
+    """x xᵀ into `out`. NumPy knows on a CPU that half of it is enough, and torch does not."""
+    if x.device.type == "cpu" and x.dtype == out.dtype and not add:
+        rows = x.numpy()
+        np.matmul(rows, rows.T, out=out.numpy())
+        return
+    rows = x.numpy() if x.device.type == "cpu" else x
+    product = rows @ rows.T
+    product = torch.from_numpy(product) if isinstance(product, np.ndarray) else product
+    if add:
+        out += product.to(out)
+    else:
+        out.copy_(product)
