@@ -30,6 +30,7 @@ from .store import Key
 
 LENGTH = 2**12  # of the parts of a dot product that are summed in their precision, the parts then in float64: a BLAS loses digits on longer ones
 ROOM = 2**20  # centred numbers at a time, of a layer whose batch holds more
+APART = 8  # numbers between the rows of a matrix: with rows of 256 or 512 numbers and nothing between, columns share one place in the cache
 MEAN = 0.9  # features are centred first where their mean has more than this share of the mean squared length; else the matrix is: as right, and faster
 ORDINARY = 2.0**26  # a layer's numbers are scaled where the squared length of a sample is above this, or below its inverse
 
@@ -147,7 +148,7 @@ class _Sums:
     def __init__(self, measure: CKA, labels: list[str], border: int | None, size: int, double: bool, device: torch.device) -> None:
         self.measure, self.labels, self.border, number = measure, labels, border, len(labels)
         self._room = torch.zeros(number, _padded(size), dtype=torch.float64 if double else torch.float32, device=device)
-        self._part = torch.empty(0)
+        self._part, self._m = torch.empty(0), size
         self.between = np.zeros((number, number) if border is None else (border, number - border))
         self.squares, self.traces, self.scales = np.zeros(number), np.zeros(number), np.zeros(number)
         self.times = [0] * number  # how often each layer ran in this batch
@@ -155,12 +156,15 @@ class _Sums:
 
     def take(self, i: int, x: Tensor) -> None:
         """The activations (m, p) of layer i in this batch -> its matrix: U-centred, 0 on the diagonal."""
+        if x.shape[0] != self._m:
+            self._m = x.shape[0]
+            self._room.zero_()  # what lies between rows, and behind them, must be 0
         self.times[i] += 1
         if self.times[i] > 1:
             raise ValueError("ran more than once in one pass; take the modules around it instead")
         x = x if x.is_floating_point() else x.double()
         m = x.shape[0]
-        out = self._room[i, : m * m].view(m, m)
+        out = self._room[i, : m * (m + APART)].view(m, m + APART)[:, :m]
         trace = (not self.centre[i] and self._directly(i, x, out)) or self._centred(i, x, out) or self._carefully(i, x, out)
         self.traces[i] += trace * self.scales[i]
         self.varied[i] |= trace > 0
@@ -226,7 +230,6 @@ class _Sums:
             if not times:
                 raise ValueError(f"layer {label}, samples {rows.start} to {rows.stop}: did not run in this pass, though it did in others")
         self.times = [0] * len(self.labels)
-        self._room[:, m * m :] = 0
         parts = self._room[:, : _padded(m)].view(len(self.labels), -1, LENGTH).transpose(0, 1)
         left, right = parts[:, : self.border], parts[:, self.border or 0 :]
         between = _summed(left @ right.mT)
@@ -246,8 +249,8 @@ class _Sums:
 
 
 def _padded(m: int) -> int:
-    """The numbers of an m × m matrix, up to the next whole part."""
-    return -(-m * m // LENGTH) * LENGTH
+    """What an m × m matrix takes, with what keeps its rows apart, up to the next whole part."""
+    return -(-m * (m + APART) // LENGTH) * LENGTH
 
 
 def _summed(parts: Tensor) -> np.ndarray:
