@@ -213,11 +213,7 @@ class Batches:
         self.floor = 8 * eps(features.sizes) * float(_float(features.sizes).sum())
 
     def batches(self) -> list[slice]:
-        """A last batch of fewer than 4 joins the one before."""
-        batches = stretches(self.n, self.size)
-        if len(batches) > 1 and self.n - batches[-1].start < 4:
-            batches[-2:] = [slice(batches[-2].start, self.n)]
-        return batches
+        return batches(self.n, self.size)
 
     def grid(self, number: int) -> Grid:
         return [((batch, where), weight / (batch.stop - batch.start - 3)) for batch in self.batches() for where, weight in tiles(batch.stop - batch.start, number, self.features.itemsize, self.p)]
@@ -298,6 +294,14 @@ def _ranked(features: Features, rank: int) -> float:
 def stretches(n: int, step: int) -> list[slice]:
     """0 to n in runs of `step`."""
     return [slice(i, min(i + max(step, 1), n)) for i in range(0, n, max(step, 1))]
+
+
+def batches(n: int, size: int) -> list[slice]:
+    """0 to n in runs of `size`, as the minibatch estimator takes them: a last one of fewer than 4 joins the one before."""
+    found = stretches(n, size)
+    if len(found) > 1 and n - found[-1].start < 4:
+        found[-2:] = [slice(found[-2].start, n)]
+    return found
 
 
 def off_diagonal(square: Array) -> Array:
