@@ -333,7 +333,7 @@ def test_a_layer_that_runs_for_some_samples_only_is_named(rng):
 
 
 def test_what_does_not_fit_into_memory_says_so_beforehand(mnist, monkeypatch):
-    monkeypatch.setattr("repsim_nb.recording.psutil.virtual_memory", lambda: types.SimpleNamespace(available=1_000_000))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: types.SimpleNamespace(available=1_000_000))
     with pytest.raises(MemoryError, match=r"5 layers of 'mnist-cnn-0' on 200 samples take 0.0 GB \('conv1' alone .* into='folder'; or take pool='mean'"):
         rs.record("zoo:mnist-cnn-0", mnist, progress=False)
 
