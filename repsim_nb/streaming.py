@@ -264,13 +264,15 @@ def _summed(parts: Tensor) -> np.ndarray:
 
 def _multiply(x: Tensor, out: Tensor, *, add: bool = False) -> None:
     """x xᵀ into `out`. NumPy knows on a CPU that half of it is enough, and torch does not."""
-    if x.device.type == "cpu" and x.dtype == out.dtype and not add:
+    if x.device.type != "cpu":
+        product = x @ x.T
+    else:
         rows = x.numpy()
-        np.matmul(rows, rows.T, out=out.numpy())
-        return
-    rows = x.numpy() if x.device.type == "cpu" else x
-    product = rows @ rows.T
-    product = torch.from_numpy(product) if isinstance(product, np.ndarray) else product
+        with np.errstate(all="ignore"):  # what is not finite is looked at by who called
+            if x.dtype == out.dtype and not add and out.device == x.device:
+                np.matmul(rows, rows.T, out=out.numpy())
+                return
+            product = torch.from_numpy(rows @ rows.T)
     if add:
         out += product.to(out)
     else:
