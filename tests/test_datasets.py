@@ -248,7 +248,7 @@ def test_every_kind_of_strings_gives_a_list(inputs):
 def test_every_kind_of_columns_gives_a_dict(inputs):
     data = rs.Dataset("tokens", inputs)
     assert len(data) == 8 and len(data.fingerprint()) == 32
-    for rows, batch in ((slice(0, 8), data.inputs[0:8]), (slice(2, 5), data.inputs[2:5]), ([7, 1], data.take([7, 1], "two").inputs[0:2])):
+    for rows, batch in ((slice(0, 8), data.inputs[0:8]), (slice(2, 5), data.inputs[2:5]), ([7, 1, 2], data.take([7, 1, 2], "three").inputs[0:3])):
         assert list(batch) == ["input_ids", "attention_mask"] and all(np.array_equal(batch[name], TOKENS[name][rows]) for name in TOKENS)
     assert [len(batch["input_ids"]) for batch in walked(data, batch_size=3)[1]] == [3, 3, 2]
 
@@ -266,6 +266,9 @@ def test_batches_of_different_lengths_stay_apart_and_are_padded_only_beside_a_ma
     assert across["input_ids"].tolist() == [[4] * 4 + [0] * 2] * 2 + [[6] * 6] * 2 and across["attention_mask"].sum(1).tolist() == [4, 4, 6, 6]
     taken = data.take([5, 0, 1], "taken")
     assert [tuple(p["input_ids"].shape) for p in walked(taken)[1]] == [(1, 6), (2, 4)] and taken.targets.tolist() == [0, 0, 1]
+    assert [tuple(p["input_ids"].shape) for p in walked(data.take([6, 2, 0, 1], "mixed"))[1]] == [(1, 6), (3, 4)] and len(data.take([], "none")) == 0
+    named = rs.Dataset("named", ({"input_ids": torch.ones(1, k), "attention_mask": torch.ones(1, k), "name": [f"of {k}"]} for k in (2, 3)))
+    assert named.inputs[0:2]["name"] == ["of 2", "of 3"] == named.take([1, 0], "turned").inputs[0:2]["name"][::-1]
     bare = rs.Dataset("bare", batches(False))
     assert bare.inputs[3:7]["input_ids"].shape == (4, 6)
     with pytest.raises(ValueError, match="batches of different shapes .*4.*6.* without an 'attention_mask' .* pad them"):
@@ -443,7 +446,8 @@ def test_a_folder_of_folders_has_classes(tmp_path):
     for label, names in (("zebra", ["1.png"]), ("ant", ["img10.png", "img2.PNG", "deeper/x.png"])):
         for name in names:
             paint(tmp_path / label / name, len(name))
-    paint(tmp_path / ".ipynb_checkpoints/1.png", 0)
+    for hidden in (".ipynb_checkpoints/1.png", "ant/.ipynb_checkpoints/1.png", "ant/._img2.png"):
+        paint(tmp_path / hidden, 0)
     (tmp_path / "ant/notes.txt").write_text("no image")
     data = rs.Dataset("mine", tmp_path)
     assert data.classes == ("ant", "zebra") and data.targets.tolist() == [0, 0, 0, 1]

@@ -101,16 +101,21 @@ class Columns(Inputs):
         rows = np.arange(len(self))[key]
         if np.ndim(rows) == 0:
             return {name: column[0] for name, column in self[int(rows) : int(rows) + 1].items()}
+        pieces = self._pieces(rows)
+        return pieces[0] if len(pieces) == 1 else _padded(pieces)
+
+    def _pieces(self, rows: np.ndarray) -> list[dict[str, Any]]:
+        """Rows as few batches, each of one shape."""
         parts = np.searchsorted(self.starts, rows, side="right") - 1
-        runs = np.split(np.arange(len(rows)), np.flatnonzero((np.diff(rows) != 1) | (np.diff(parts) != 0)) + 1)  # neighbours within one part
-        if len(rows) == 0:
-            return {name: column[:0] for name, column in self.parts[0].items()}
-        spans = [(self.parts[parts[run[0]]], rows[run[0]] - self.starts[parts[run[0]]], len(run)) for run in runs]
-        merged = list(_merged([{name: column[a : a + n] for name, column in part.items()} for part, a, n in spans]))
-        return merged[0] if len(merged) == 1 else _padded(merged)
+        pieces = [{name: column[:0] for name, column in self.parts[0].items()}] if len(rows) == 0 else []
+        for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(parts)) + 1) if len(rows) else ():
+            part, within = self.parts[parts[run[0]]], rows[run] - self.starts[parts[run[0]]]
+            chosen = slice(within[0], within[-1] + 1) if (np.diff(within) == 1).all() else within  # a slice copies nothing
+            pieces.append({name: [column[i] for i in within] if isinstance(column, list) else column[chosen] for name, column in part.items()})
+        return list(_merged(pieces))
 
     def take(self, rows: np.ndarray) -> Columns:
-        return Columns([self[row : row + 1] for row in rows] or [self[:0]])
+        return Columns(self._pieces(rows))
 
     def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
         first = start
