@@ -139,7 +139,7 @@ class _Together:
             self.users += 1
             return self.value
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         with self.lock:
             self.users -= 1
             if not self.users:

@@ -16,7 +16,7 @@ from repsim_nb.measures import CCA, base, cost
 from repsim_nb.workers import Later
 
 distributed = pytest.importorskip("distributed")
-GIGABYTES = float(os.environ.get("REPSIM_NB_CLUSTER_GB", 0.5))  # 5 takes some minutes on two cores
+GIGABYTES = float(os.environ.get("REPSIM_NB_CLUSTER_GB", "0.5"))  # 5 takes some minutes on two cores
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from . import cost, gram
 from .base import NO_LINEAR, Array, Job, Measure, centred_unit, enter, eps, host, inner, unit, unit_rows
 from .gram import Batches, Features, Kernel, Products, Source, Vector, off_diagonal
 
-
 _NONE_WHOLE = 2**62  # of so many representations no matrix is kept whole
 
 
