@@ -11,6 +11,7 @@ from .clock import middle
 from .growth import BASE, THEORY
 from .memory import PROMISED
 from .peers import PEERS, STAND_INS
+from .scaling import CORES, WITHIN
 
 FLOOR_TARGET = 1.3
 # written after having read the numbers; each is printed below the row whose target was not reached
@@ -35,6 +36,7 @@ def written(results: dict[str, Any]) -> str:
         _memory(parts),
         _big(parts),
         _growth(parts),
+        _scaling(parts),
         _defects(parts),
         _stand_ins(),
     ]
@@ -59,7 +61,7 @@ def _mega(size: float | None) -> str:
     return "–" if size is None else f"{size / 1e6:,.0f}"
 
 
-NUMBERS = set("seconds|ratio|difference|MB|target|reached|Gflop|Gflop/s|ours / floor|inputs, MB|own, MB|all, MB|load".split("|"))  # to the right
+NUMBERS = set("seconds|ratio|difference|MB|target|reached|Gflop|Gflop/s|ours / floor|inputs, MB|own, MB|all, MB|load|predicted|measured|announced|core hours|read, TB|sent, GB|inputs, TB".split("|"))  # to the right
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -284,6 +286,51 @@ def _growth(parts: dict[str, Any]) -> str:
         f"Each alone, the others at {base}; a fresh process for each point, one thread. What the theory says of the time:\n\n{theory}"
         + ("\n\n" + "\n".join(f"- {line}" for line in ended) if ended else "")
     )
+
+
+def _scaling(parts: dict[str, Any]) -> str:
+    if "scaling" not in parts:
+        return ""
+    found = parts["scaling"]["found"]
+    rows, worst = [], 0.0
+    for point in (point for point in found["points"] if point["larger"]):
+        off = point["predicted"] / point["seconds"] - 1
+        worst = max(worst, abs(off))
+        rows.append([f"by {point['way']}", _size(point["size"]), *(_seconds(point[name]) for name in ("predicted", "seconds", "announced")), f"{off:+.0%}"])
+    small = [abs(point["predicted"] / point["seconds"] - 1) for point in found["points"] if not point["larger"]]
+    said = "; ".join(
+        f"by {way}: " + ", ".join(f"{value:.2g} s a {name}" if name == "tasks" else f"{value * 1e9:.3g} s for 10⁹ {name}" for name, value in known.items() if value)
+        for way, known in found["constants"].items()
+    )
+    ahead = [
+        [
+            _size(row["size"]),
+            f"by {row['way']}" + (" (chosen)" if row["chosen"] else ""),
+            f"{row['core seconds'] / 3600:,.0f}",
+            *(_span(row["seconds"][cores] if cores in row["seconds"] else row["seconds"][str(cores)]) for cores in CORES),
+            f"{row['inputs'] / 1e12:.2g}",
+            f"{row['read'] / 1e12:,.0f}",
+            f"{row['sent'] / 1e9:,.1f}",
+            f"{row['read'] / row['core seconds'] / 1e6:,.0f} MB/s",
+        ]
+        for row in found["forecast"]
+    ]
+    verdict = f"All within {WITHIN:.0%}: yes" if worst <= WITHIN else f"All within {WITHIN:.0%}: **no**"
+    return (
+        "## How far it scales\n\nDebiased linear CKA of representations in files, one core, seconds of the processor. The time is modelled as a sum of counts\n"
+        f"(benchmarks/scaling.py), each at a price that was fitted on {len(small)} small tables (their errors: {max(small):.0%} at most) and checked on larger ones.\n"
+        f"*Announced* is what `compare` itself says beforehand. {verdict}; the largest error is {worst:.0%}.\n\n"
+        + _table(["way", "size", "predicted", "measured", "announced", "error"], rows)
+        + f"\n\nPrices: {said}.\n\n"
+        "What follows for a million samples of a thousand networks, if cores do not hinder each other and the disks keep up:\n\n"
+        + _table(["size", "way", "core hours", *(f"{cores:,} cores" for cores in CORES), "inputs, TB", "read, TB", "sent, GB", "each core reads"], ahead)
+        + "\n\nA worker needs 0.3 GB of memory whatever n is (by features; by tiles as much, in tiles). *Read* counts every time that a task opens a file; the workers of a node share what it has\n"
+        "read, so a disk sees less. *Sent* is tasks and results through the scheduler, addresses and sums."
+    )
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.0f} days"
 
 
 def _defects(parts: dict[str, Any]) -> str:

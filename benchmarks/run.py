@@ -1,6 +1,6 @@
 """`python -m benchmarks.run [parts] [--fast]`: measure, keep the raw numbers in results.json, write RESULTS.md from them.
 
-Parts: cka grid thin real minibatch rbf procrustes cca rsa floor growth memory big defects; none means all. `write` measures nothing and
+Parts: cka grid thin real minibatch rbf procrustes cca rsa floor growth memory big scaling defects; none means all. `write` measures nothing and
 only writes RESULTS.md again. A part that is measured replaces what results.json held of it.
 """
 
@@ -148,10 +148,10 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     clock.one_core()
 
-    from . import big, floor, growth, memory, report
+    from . import big, floor, growth, memory, report, scaling
     from .cases import CASES
 
-    others = {"floor": floor.measure, "growth": growth.measure, "memory": memory.measure, "big": big.measure, "defects": _defects}
+    others = {"floor": floor.measure, "growth": growth.measure, "memory": memory.measure, "big": big.measure, "scaling": scaling.measure, "defects": _defects}
     parts = list(dict.fromkeys(case.part for case in CASES)) + list(others)
     wrong = [part for part in asked.parts if part not in [*parts, "write"]]
     if wrong:

@@ -12,9 +12,10 @@ from .datasets import Dataset, load_dataset
 from .models import Model, load_model
 from .recording import record
 from .store import Activations, Key, Store, from_arrays
+from .streaming import stream
 
 __version__ = "0.1.0"
 __all__ = [
     "Activations", "Comparison", "Dataset", "Key", "Model", "Store", "compare", "embedding", "explorers", "from_arrays",
-    "load_dataset", "load_model", "measures", "models", "plots", "record", "reports",
+    "load_dataset", "load_model", "measures", "models", "plots", "record", "reports", "stream",
 ]  # fmt: skip

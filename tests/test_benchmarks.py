@@ -13,7 +13,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import big, clock, data, floor, growth, peers, report, run
+from benchmarks import big, clock, data, floor, growth, peers, report, run, scaling
 from benchmarks.cases import CASES
 from benchmarks.defects import DEFECTS
 
@@ -107,13 +107,30 @@ def test_slopes():
     assert growth.slope([1], [1]) is None
 
 
+def test_the_model_of_time_counts_what_is_done_and_finds_its_prices():
+    from repsim_nb.measures import gram
+
+    for n, p, number in ((5000, 100, 33), (900, 768, 5)):
+        groups = [len(group) * p for group in gram._groups([p] * number)]
+        counted = scaling.counts("features", n, p, number)
+        assert counted["flops"] == sum(n * a * b * (1 if i == j else 2) for i, a in enumerate(groups) for j, b in enumerate(groups) if i <= j)
+        assert counted["numbers"] == n * p * number + sum(n * (a if i == j else a + b) for i, a in enumerate(groups) for j, b in enumerate(groups) if i <= j)
+    entries = sum(weight * (rows.stop - rows.start) * (columns.stop - columns.start) for (rows, columns), weight in gram.tiles(3000, 4, 4, 512))
+    assert entries == 3000**2 and scaling.counts("tiles", 3000, 512, 4)["flops"] == 3000**2 * 512 * 4
+    prices = {"flops": 2e-11, "numbers": 3e-9, "tasks": 1e-3}
+    points = [{"counts": (at := scaling.counts("features", *size)), "seconds": scaling.predicted(prices, at)} for size in scaling.SMALL["features"]]
+    assert scaling.fitted(points) == pytest.approx(prices)
+    chosen = [row["way"] for size in scaling.FORECAST for row in scaling.forecast({"features": prices, "tiles": {"flops": 1e-11}}, *size) if row["chosen"]]
+    assert chosen == ["features", "features"]
+
+
 def test_it_runs_and_writes_a_page():
-    command = [sys.executable, "-m", "benchmarks.run", "--fast", "procrustes", "floor", "growth", "memory", "big"]
+    command = [sys.executable, "-m", "benchmarks.run", "--fast", "procrustes", "floor", "growth", "memory", "big", "scaling"]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     out = ROOT / ".cache" / "bench-fast"
     page = (out / "RESULTS.md").read_text()
-    for heading in ("## Targets", "### Procrustes, n < p", "## The floor", "## Memory", "## More than memory holds", "## Growth"):
+    for heading in ("## Targets", "### Procrustes, n < p", "## The floor", "## Memory", "## More than memory holds", "## Growth", "## How far it scales"):
         assert heading in page
     assert (out / "growth.png").stat().st_size > 10_000
     assert str(ROOT) not in page

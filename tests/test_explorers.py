@@ -282,7 +282,7 @@ def test_a_choice_seen_before_is_found_again(comparing, monkeypatch):
 
 
 def test_the_code_makes_the_same_picture(comparing, recorded, monkeypatch):
-    monkeypatch.setattr("repsim_nb.explorers.comparing._name_of", lambda thing: "x" if thing is recorded else None)
+    monkeypatch.setattr("repsim_nb.explorers.comparing.name_of", lambda thing: "x" if thing is recorded else None)
     comparing.controls["measure"].value = "mean_cca"
     comparing.controls["b"].value = "mnist-mlp-0"
     comparing.wait()
@@ -362,7 +362,7 @@ def click(e, row, column):
 
 
 def test_functional_measures_show_the_outputs_of_all_networks(comparing, recorded, monkeypatch):
-    monkeypatch.setattr("repsim_nb.explorers.comparing._name_of", lambda thing: "x" if thing is recorded else None)
+    monkeypatch.setattr("repsim_nb.explorers.comparing.name_of", lambda thing: "x" if thing is recorded else None)
     for measure in rs.measures.FUNCTIONAL:
         comparing.controls["measure"].value = measure
         comparing.wait()
@@ -468,3 +468,56 @@ def test_the_bundle_holds_widget_picture_and_text(comparing):
 def test_the_view_is_plain_and_ships_its_source():
     view = MatrixView(values=[[1.0, None]], row_labels=["a"], column_labels=["b", "c"])
     assert "export default" in view._esm and ".rs-matrix" in view._css
+
+
+# -- pair ------------------------------------------------------------------------------------------------------------------
+
+def test_pair_records_what_is_chosen_once(mnist, tmp_path):
+    e = rs.explorers.pair(mnist, ["zoo:mnist-mlp-0", "zoo:mnist-mlp-1", "zoo:mnist-cnn-0"], into=tmp_path).wait()
+    assert list(e.controls["a"].options) == ["mnist-mlp-0", "mnist-mlp-1", "mnist-cnn-0"] and e.result.values.shape == (4, 4)
+    assert {key.model for key in rs.Store(tmp_path)} == {"mnist-mlp-0", "mnist-mlp-1"}
+    e.controls["b"].value = "mnist-cnn-0"
+    assert e.wait().result.values.shape == (4, 5)
+    direct = rs.compare("cka_debiased", *(rs.record(f"zoo:{name}", mnist, progress=False) for name in ("mnist-mlp-0", "mnist-cnn-0")))
+    assert np.allclose(e.result.values, direct.values, atol=1e-6)
+    e.choose("fc1", "conv2")
+    assert "mnist-mlp-0 / fc1 × mnist-cnn-0 / conv2" in e.wait()._detail.value
+    e.controls["measure"].value = "jsd"
+    assert e.wait().result.values.shape == (2, 2) and not e.controls["b"].disabled and e.errors == []
+    named = rs.explorers.pair(mnist, {"one": rs.load_model("zoo:mnist-mlp-0"), "two": "zoo:mnist-mlp-1"}).wait()
+    assert named.result.values.index[0][0] == "one"
+
+
+def test_pair_runs_no_network_twice(mnist):
+    model, passes = rs.load_model("zoo:mnist-mlp-0"), []
+    model.module.register_forward_hook(lambda *_: passes.append(1))
+    e = rs.explorers.pair(mnist, {"one": model, "two": "zoo:mnist-mlp-1"}).wait()
+    before = len(passes)
+    for measure in ("cka", "procrustes", "kappa"):
+        e.controls["measure"].value = measure
+        e.wait()
+    assert before and len(passes) == before
+
+
+def test_pair_offers_what_is_here_and_fits(mnist):
+    shown = rs.models.available(mnist.inputs)
+    assert [name for name in shown if name.startswith("zoo:")] == [f"zoo:{name}" for name in rs.models.zoo_names()]
+    installed = rs.models.pretrained()
+    assert {name for name in shown if name.startswith("pretrained:")} == {f"pretrained:{n}" for n in installed.index[installed.installed & (installed.kind == "pictures")]}
+    assert rs.models.available(["a text"]) == [f"pretrained:{n}" for n in installed.index[installed.installed & (installed.kind == "text")]]
+    assert rs.models.available(np.zeros((3, 4))) == []
+    with pytest.raises(ValueError, match="no network that can be had here takes the inputs of 'numbers'"):
+        rs.explorers.pair(rs.Dataset("numbers", np.zeros((3, 4))))
+    with pytest.raises(TypeError, match="takes a Dataset or the name of one"):
+        rs.explorers.pair(3)
+
+
+def test_the_code_of_a_pair_makes_the_same_table(mnist, monkeypatch):
+    monkeypatch.setattr("repsim_nb.explorers.pairing.name_of", lambda thing: "data" if thing is mnist else None)
+    e = rs.explorers.pair(mnist, ["zoo:mnist-mlp-0", "zoo:mnist-vit-0"]).wait()
+    for measure in ("cka_debiased", "disagreement"):
+        e.controls["measure"].value = measure
+        e.wait()
+        names = {"data": mnist}
+        exec(e.code().replace("rs.plots.heatmap(", "table = (").replace(";", ""), names)  # noqa: S102 (our own code)
+        assert np.allclose(names["table"].values, e.result.values, atol=1e-9)

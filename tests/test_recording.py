@@ -1,7 +1,14 @@
+import dataclasses
+import functools
+import types
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import repsim_nb as rs
 from repsim_nb.errors import Stopped
@@ -113,7 +120,7 @@ def test_tuples_and_mappings_give_their_tensor():
 
 @pytest.mark.parametrize("layer, words", [
     ("nothing", "layer 'nothing' of 'odd' returns NoneType with no tensor"), ("never", "layer 'never' of 'odd' did not run"),
-    ("twice", "layer 'twice' of 'odd' ran more than once"), ("position", r"layer 'position' of 'odd' has no sample axis: for 2 samples it gave shape \(7, 5\)"),
+    ("twice#3", "layer 'twice#3' of 'odd' did not run so often: 'twice' ran 2 times"), ("position", r"layer 'position' of 'odd' has no sample axis: for 2 samples it gave shape \(7, 5\)"),
 ])  # fmt: skip
 def test_layers_that_cannot_be_recorded_are_named(layer, words):
     data = np.zeros((6, 7, 4), np.float32)
@@ -137,6 +144,7 @@ def test_pools():
     assert np.allclose(rs.record("zoo:mnist-cnn-0", pictures, "conv1", pool="mean", progress=False)["conv1"], conv.mean((2, 3)), atol=1e-6)
     with pytest.raises(ValueError, match="unknown pool 'man'. Did you mean 'mean'"):
         rs.record("zoo:mnist-cnn-0", pictures, pool="man")
+    assert np.array_equal(rs.record("zoo:mnist-cnn-0", pictures, "conv1", pool="tokens", progress=False)["conv1"], conv.transpose(0, 2, 3, 1).reshape(-1, 16))
     with pytest.raises(ValueError, match="layer 'conv1' of 'mnist-cnn-0' has activations .* a token can be taken of"):
         rs.record("zoo:mnist-cnn-0", pictures, "conv1", pool="first", progress=False)
     with pytest.raises(ValueError, match="was pooled by 'lambda' .* must keep the 2 samples as rows"):
@@ -145,24 +153,21 @@ def test_pools():
 
 def test_layers_nobody_asked_for_are_left_out_with_a_warning():
     data = np.random.default_rng(0).normal(size=(6, 7, 4)).astype(np.float32)
-    with pytest.warns(UserWarning, match="3 layers of 'odd' are left out: .*'twice' ran more than once"):
+    with pytest.warns(UserWarning, match="1 layers of 'odd' are left out: 'position' has no sample axis"):
         x = rs.record(odd(), data, progress=False)
-    assert [k.layer for k in x] == ["lstm", "output"]
-    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, batch_first=True), 2)
-    with pytest.warns(UserWarning, match="left out"):
-        assert len(rs.record(rs.load_model(encoder, name="e"), data, progress=False)) >= 1
+    assert [k.layer for k in x] == ["lstm", "twice#1", "twice#2", "output"]
 
 
 def test_the_last_layer_is_recorded_once(mnist):
     module = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 3))
     x = rs.record(rs.load_model(module, name="m"), mnist, progress=False)
-    assert [k.layer for k in x] == ["1", "output"] and len(rs.record(rs.load_model(module, name="m"), mnist, ["3", "output"], progress=False)) == 2
+    assert [k.layer for k in x] == ["2", "output"] and len(rs.record(rs.load_model(module, name="m"), mnist, ["3", "output"], progress=False)) == 2
 
 
 def test_a_layer_that_the_output_overwrites_is_no_twin_of_it(mnist):
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(inplace=True))
-    x = rs.record(rs.load_model(module, name="m"), mnist, progress=False)
+    x = rs.record(rs.load_model(module, name="m", layers=["1"]), mnist, progress=False)
     assert [k.layer for k in x] == ["1", "output"] and x["1"].min() < 0 <= x["output"].min()
 
 
@@ -189,10 +194,14 @@ def test_what_a_model_cannot_run_is_said_with_shapes(mnist):
         rs.record([], mnist)
 
 
-def test_half_precision_is_recorded_as_float32():
-    module = nn.Sequential(nn.Linear(4, 3)).bfloat16()
-    x = rs.record(rs.load_model(module, name="half", preprocess=lambda b: torch.as_tensor(b).bfloat16()), np.ones((5, 4), np.float32), progress=False)
-    assert x["output"].dtype == np.float32
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16, torch.float64])
+def test_inputs_take_the_precision_of_the_weights_and_halves_are_recorded_as_float32(precision, rng):
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)).requires_grad_(False)
+    exact = rs.record(rs.load_model(module, name="m"), rng.normal(size=(50, 4)).astype(np.float32), progress=False)
+    x = rs.record(rs.load_model(module.to(precision), name="m"), rng.normal(size=(50, 4)), progress=False)
+    assert x["output"].dtype == (np.float64 if precision is torch.float64 else np.float32) and next(module.parameters()).dtype is precision
+    assert x["output"].shape == exact["output"].shape
 
 
 def test_bad_requests_teach(mnist):
@@ -219,3 +228,215 @@ def test_a_network_that_mixes_samples_is_refused(rng):
     x = rs.record(rs.load_model(encoder(True), name="t"), tokens, layers="output", progress=False)
     y = rs.record(rs.load_model(encoder(True), name="t"), tokens, layers="output", batch_size=2, progress=False)
     assert np.allclose(x["output"], y["output"], atol=1e-5)
+
+
+# -- odd architectures -----------------------------------------------------------------------------------------------------
+
+@dataclasses.dataclass
+class States:
+    note: str
+    states: torch.Tensor
+
+
+class Shared(nn.Module):
+    """One linear layer and one activation, each used three times; it returns a dataclass."""
+
+    def __init__(self):
+        super().__init__()
+        self.step, self.act, self.head = nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)
+
+    def forward(self, x):
+        for _ in range(3):
+            x = self.act(self.step(x))
+        return States("said", self.head(x))
+
+
+def test_a_module_that_runs_several_times_is_as_many_layers(rng):
+    torch.manual_seed(0)
+    module, data = Shared(), rng.normal(size=(9, 4)).astype(np.float32)
+    x = rs.record(rs.load_model(module, name="s"), data, batch_size=4, progress=False)
+    assert [k.layer for k in x] == ["step#1", "step#2", "step#3", "output"]
+    with torch.inference_mode():
+        h = torch.from_numpy(data)
+        for k in range(1, 4):
+            h = module.step(h)
+            assert np.allclose(x[f"step#{k}"], h.numpy(), atol=1e-6)
+            h = h.relu()
+    only = rs.record(rs.load_model(module, name="s"), data, ["act#2", "step#3"], progress=False)
+    assert [k.layer for k in only] == ["act#2", "step#3"] and np.allclose(only["step#3"], x["step#3"], atol=1e-6)
+
+
+def test_wrappers_are_looked_into(rng):
+    module = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    data = rng.normal(size=(9, 4)).astype(np.float32)
+    x = rs.record(rs.load_model(nn.DataParallel(module), name="m"), data, ["0", "output"], progress=False)
+    y = rs.record(rs.load_model(module, name="m"), data, ["0", "output"], progress=False)
+    assert list(x) == list(y) and all(np.array_equal(x[key], y[key]) for key in x)
+
+
+def test_layers_inside_torch_attention_are_seen(rng):
+    torch.manual_seed(0)
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2, enable_nested_tensor=False)
+    data = rng.normal(size=(6, 5, 8)).astype(np.float32)
+    model = rs.load_model(encoder, name="e")
+    assert model.layers == ("layers.0", "layers.1", "output")
+    x = rs.record(model, data, ["layers.*.linear1", "layers.1.self_attn", "output"], progress=False)
+    assert [k.layer for k in x] == ["layers.0.linear1", "layers.1.self_attn", "layers.1.linear1", "output"] and torch.backends.mha.get_fastpath_enabled()
+    with torch.inference_mode():
+        assert np.allclose(x["output"].reshape(6, 5, 8), encoder.eval()(torch.from_numpy(data)).numpy(), atol=1e-5)
+    with pytest.raises(ValueError, match="'layers.0.self_attn.out_proj' of 'e' did not run .*; 'layers.0.self_attn', which it is a part of, did"):
+        rs.record(model, data, "layers.0.self_attn.out_proj", progress=False)
+
+
+def test_patterns_find_layers_and_leave_out_what_never_runs(mnist):
+    x = rs.record("zoo:mnist-vit-0", mnist, "block*.mlp", pool="mean", progress=False)
+    assert [k.layer for k in x] == [f"block{k}.mlp" for k in range(1, 5)]
+    lists = nn.ModuleDict({"parts": nn.ModuleList([nn.Linear(784, 4), nn.Linear(4, 4)])})
+    lists.forward = lambda x: lists["parts"][1](lists["parts"][0](x.flatten(1)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = rs.record(rs.load_model(lists, name="l"), mnist, "**", progress=False)
+    assert [k.layer for k in found] == ["parts.0", "parts.1", "output"]
+    with pytest.raises(ValueError, match=r"no layer of 'mnist-vit-0' fits the pattern 'blok\*'"):
+        rs.record("zoo:mnist-vit-0", mnist, "blok*", progress=False)
+
+
+def test_what_is_not_finite_is_named_with_layer_and_samples(rng):
+    data = np.abs(rng.normal(size=(20, 4))).astype(np.float32) + 1
+
+    class Log(nn.Module):
+        def forward(self, x):
+            return x.log()
+
+    model = rs.load_model(nn.Sequential(Log(), nn.Identity()), name="log")
+    rs.record(model, data, "0", progress=False)
+    data[13, 2] = -1
+    with pytest.raises(ValueError, match="layer '0' of 'log', samples 10 to 15: 1 of 20 numbers are NaN or infinite, the first in row 13"):
+        rs.record(model, data, "0", batch_size=5, progress=False)
+    data[13, 2] = 1e38  # large is not infinite, whatever the sum is
+    assert rs.record(rs.load_model(nn.Identity(), name="i"), np.full((20, 4), 3e38, np.float32), progress=False)["output"].max() > 1e38
+
+
+def test_a_layer_that_runs_for_some_samples_only_is_named(rng):
+    class Sometimes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rare = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.rare(x) if x.mean() > -5 else x
+
+    data = rng.normal(size=(20, 4)).astype(np.float32)
+    data[10:] -= 100
+    with pytest.raises(ValueError, match="layer 'rare' of 's' did not run for samples 10 to 20, though it did for others"):
+        rs.record(rs.load_model(Sometimes(), name="s"), data, "rare", batch_size=10, progress=False)
+
+
+def test_what_does_not_fit_into_memory_says_so_beforehand(mnist, monkeypatch):
+    monkeypatch.setattr("psutil.virtual_memory", lambda: types.SimpleNamespace(available=1_000_000))
+    with pytest.raises(MemoryError, match=r"5 layers of 'mnist-cnn-0' on 200 samples take 0.0 GB \('conv1' alone .* into='folder'; or take pool='mean'"):
+        rs.record("zoo:mnist-cnn-0", mnist, progress=False)
+
+
+# -- every kind of input ---------------------------------------------------------------------------------------------------
+
+def test_whatever_the_inputs_come_as_the_recording_is_the_same(mnist, tmp_path):
+    pictures = torch.from_numpy(mnist.inputs)[:, None] / 255
+    model = rs.load_model(rs.load_model("zoo:mnist-mlp-0").module, name="m")
+    expected = rs.record(model, pictures, "fc1", batch_size=64, progress=False)["fc1"]
+    rows = TensorDataset(pictures, torch.from_numpy(mnist.targets))
+    for given in (DataLoader(rows, batch_size=32), (batch for batch in pictures.split(48)), rows, [picture.numpy() for picture in pictures], {"x": pictures}):
+        x = rs.record(model, given, "fc1", batch_size=64, progress=False)
+        assert np.allclose(x["fc1"], expected, atol=1e-6), type(given)
+    stored = rs.record(model, rs.Dataset("loader", DataLoader(rows, batch_size=32)), "fc1", batch_size=64, into=tmp_path, progress=False)
+    assert np.allclose(stored["fc1"], expected, atol=1e-6)
+    passes = []
+    model.module.register_forward_hook(lambda *_: passes.append(1))
+    rs.record(model, rs.Dataset("loader", DataLoader(rows, batch_size=32)), "fc1", into=tmp_path, progress=False)
+    assert passes == [], "found again, though it is another loader"
+    with pytest.raises(ValueError, match="shuffle"):
+        rs.record(model, DataLoader(rows, batch_size=32, shuffle=True), progress=False)
+
+
+# -- texts -----------------------------------------------------------------------------------------------------------------
+
+WORDS = ["a cat", "one dog and two cats went out", "nobody", "the end of it all", "so it goes"]
+
+
+class Reader(nn.Module):
+    """An encoder of texts: it takes what a tokenizer makes, and returns a mapping."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.layer, self.head = nn.Embedding(50, 8), nn.TransformerEncoderLayer(8, 2, 16, dropout=0, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, input_ids, attention_mask):
+        h = self.layer(self.embed(input_ids), src_key_padding_mask=attention_mask == 0)
+        return {"last_hidden_state": h, "pooled": self.head((h * attention_mask[..., None]).sum(1))}
+
+
+def tokens(texts, side="right", length=None, base=7):
+    cut = [[1 + sum(map(ord, word)) % (base * 7) for word in text.split()] for text in texts]
+    length = length or max(map(len, cut))
+    pad = [[0] * (length - len(ids)) for ids in cut]
+    ids = [i + p if side == "right" else p + i for i, p in zip(cut, pad, strict=True)]
+    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(ids).gt(0).long()}
+
+
+def reader(**options):
+    return rs.load_model(Reader(), name="reader", preprocess=functools.partial(tokens, **options))
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_padding_is_no_token(side):
+    alone = [rs.record(reader(), [text], "layer", pool="flatten", progress=False)["layer"].reshape(-1, 8) for text in WORDS]
+    for pool, expected in {"mean": [h.mean(0) for h in alone], "first": [h[0] for h in alone], "last": [h[-1] for h in alone]}.items():
+        for batch_size in (2, 5):
+            x = rs.record(reader(side=side), WORDS, ["embed", "layer", "head"], pool=pool, batch_size=batch_size, progress=False)
+            assert x["head"].shape == (5, 3) and np.allclose(x["layer"], expected, atol=1e-5), (pool, side)
+    x = rs.record(reader(side=side), WORDS, "layer", pool="tokens", batch_size=2, progress=False)
+    assert x["layer"].shape == (sum(len(t.split()) for t in WORDS), 8) and np.allclose(x["layer"], np.concatenate(alone), atol=1e-5)
+
+
+def test_padded_texts_are_not_flattened():
+    with pytest.raises(ValueError, match="layer 'layer' of 'reader' holds a row for every token, .* padding, .* Take pool='mean'"):
+        rs.record(reader(), WORDS, "layer", progress=False)
+    assert rs.record(reader(), ["one two", "three four"], "layer", progress=False)["layer"].shape == (2, 16)
+
+
+def test_tokens_of_unlike_tokenizers_are_not_compared(tmp_path):
+    a = rs.record(reader(), WORDS, "layer", pool="tokens", progress=False)
+    b = rs.record(rs.load_model(Reader(), name="b", preprocess=functools.partial(tokens, base=5)), WORDS, "layer", pool="tokens", progress=False)
+    assert rs.compare("cka", a, rs.record(rs.load_model(Reader(), name="twin", preprocess=tokens), WORDS, "layer", pool="tokens", progress=False)).values.iloc[0, 0] == pytest.approx(1)
+    with pytest.raises(ValueError, match="'reader/layer.* and 'b/layer.* cut the texts into other tokens.*pool='mean'"):
+        rs.compare("cka", a, b)
+    into = rs.record(reader(), WORDS, ["embed", "layer"], pool="tokens", batch_size=2, into=tmp_path, progress=False)
+    assert np.allclose(into["layer"], a["layer"], atol=1e-5) and list(rs.record(reader(), WORDS, "layer", pool="tokens", into=tmp_path, progress=False)) == [k for k in into if k.layer == "layer"]
+
+
+def test_a_token_recording_goes_on_where_it_stopped(tmp_path):
+    def stop(done, total):
+        if done >= 4:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        rs.record(reader(), WORDS, ["embed", "layer"], pool="tokens", batch_size=2, into=tmp_path, progress=stop)
+    model, seen = reader(), []
+    model.module.register_forward_hook(lambda _m, _i, out: seen.append(len(out["pooled"])))
+    x = rs.record(model, WORDS, ["embed", "layer"], pool="tokens", batch_size=2, into=tmp_path, progress=False)
+    assert seen == [2, 1, 1] and np.allclose(x["layer"], rs.record(reader(), WORDS, "layer", pool="tokens", progress=False)["layer"], atol=1e-5)
+
+
+# -- many models, many workers ---------------------------------------------------------------------------------------------
+
+def test_models_are_recorded_by_workers_into_one_store(tmp_path, mnist):
+    names = ["zoo:mnist-mlp-0", "zoo:mnist-mlp-1", "zoo:mnist-cnn-0"]
+    told = []
+    with ThreadPoolExecutor(2) as pool:
+        x = rs.record(names, mnist, into=tmp_path, executor=pool, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (3, 3) and len(x) == 13 and set(x.facts) == {"mnist-mlp-0", "mnist-mlp-1", "mnist-cnn-0"}
+    direct = rs.record(names, mnist, progress=False)
+    assert set(x) == set(direct) and all(np.allclose(x[key], direct[key], atol=1e-5) for key in x)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="with an executor record needs into="):
+        rs.record(names, mnist, executor=pool)

@@ -3,5 +3,6 @@
 from .base import Explorer
 from .comparing import comparison
 from .exploring import explore
+from .pairing import pair
 
-__all__ = ["Explorer", "comparison", "explore"]
+__all__ = ["Explorer", "comparison", "explore", "pair"]

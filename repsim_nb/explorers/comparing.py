@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -31,34 +31,38 @@ def comparison(xs: Mapping[Any, Any], *, dataset: Dataset | None = None, measure
     xs: activations of the same samples (what `record` returns, a Store, or {"model/layer": array}).
     dataset: what they were recorded on: then the detail sorts samples by class.  measure, a, b: the first choice.
     """
-    return _Comparing(xs, dataset, measure, a, b)
+    if not isinstance(xs, Mapping):
+        raise TypeError(f"the explorer takes activations by key: what rs.record returns, a Store, or {{'model/layer': array}}; got {type(xs).__name__}")
+    found = xs if isinstance(xs, Activations) else from_arrays(xs)
+    if not len(found):
+        raise ValueError("there is nothing to explore: no activations were given")
+    if dataset is not None and not any(key.dataset in ("", dataset.name) and len(found[key]) == len(dataset) for key in found):
+        raise ValueError(f"none of the activations was recorded on the dataset given with them, '{dataset.name}' ({len(dataset)} samples); "
+                         f"there are {listed(dict.fromkeys(f'{key.dataset} ({len(found[key])})' for key in found))}")
+    groups = list(dict.fromkeys(key._replace(layer="") for key in found))
+    names = short_labels(pd.MultiIndex.from_tuples(groups, names=Key._fields)) if len({g.model for g in groups}) < len(groups) else tuple(g.model for g in groups)
+    return _Recorded(xs, found, dict(zip(names, groups, strict=True)), dataset, measure, a, b)
 
 
-class _Comparing(Explorer):
-    def __init__(self, xs: Mapping[Any, Any], dataset: Dataset | None, measure: str | measures.Measure, a: str | None, b: str | None) -> None:
-        if not isinstance(xs, Mapping):
-            raise TypeError(f"the explorer takes activations by key: what rs.record returns, a Store, or {{'model/layer': array}}; got {type(xs).__name__}")
-        self._given = xs
-        self._xs = xs if isinstance(xs, Activations) else from_arrays(xs)
-        if not len(self._xs):
-            raise ValueError("there is nothing to explore: no activations were given")
-        self._dataset = dataset
-        groups = list(dict.fromkeys(key._replace(layer="") for key in self._xs))
-        names = short_labels(pd.MultiIndex.from_tuples(groups, names=Key._fields)) if len({g.model for g in groups}) < len(groups) else tuple(g.model for g in groups)
-        self._groups = dict(zip(names, groups, strict=True))
+class Comparing(Explorer):
+    """Two networks by their drop-downs, one measure, a table of layers × layers, and the detail of a pair.
+
+    groups: {name in the drop-downs: key of a recording, without its layer}.  xs: the recordings; a subclass may add to them later.
+    """
+
+    def __init__(self, xs: Activations, groups: Mapping[str, Key], dataset: Dataset | None, measure: str | measures.Measure, a: str | None, b: str | None) -> None:
+        self._xs, self._groups, self._dataset = xs, dict(groups), dataset
         self._done: dict[tuple[str, str, str], Comparison] = {}
-        if dataset is not None and not any(key.dataset in ("", dataset.name) and len(self._xs[key]) == len(dataset) for key in self._xs):
-            raise ValueError(f"none of the activations was recorded on the dataset given with them, '{dataset.name}' ({len(dataset)} samples); "
-                             f"there are {listed(dict.fromkeys(f'{key.dataset} ({len(self._xs[key])})' for key in self._xs))}")
         given = measures.get(measure)
         self._measures = {**measures.ALL, measures.short_name(given): given}
         wide = {"style": {"description_width": "initial"}}
-        first = a if a is not None else names[0]
-        mates = [name for name, group in self._groups.items() if group.dataset == self._groups.get(first, groups[0]).dataset and name != first]
-        second = b if b is not None else (mates or [first])[0]
+        names = list(self._groups)
+        first = self._check(a if a is not None else names[0], names)
+        mates = [name for name, group in self._groups.items() if group.dataset == self._groups[first].dataset and name != first]
+        second = self._check(b if b is not None else (mates or [first])[0], names)
         controls = {
-            "a": widgets.Dropdown(options=names, value=self._check(first, names), description="model A (rows)", **wide),
-            "b": widgets.Dropdown(options=names, value=self._check(second, names), description="model B (columns)", **wide),
+            "a": widgets.Dropdown(options=names, value=first, description="model A (rows)", **wide),
+            "b": widgets.Dropdown(options=names, value=second, description="model B (columns)", **wide),
             "measure": widgets.Dropdown(options=list(self._measures), value=measures.short_name(given), description="measure", **wide),
         }
         self._detail, self._detail_image = widgets.HTML(), widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start", "display": "none"})
@@ -70,7 +74,7 @@ class _Comparing(Explorer):
         self.children = (*self.children, self._detail, self._detail_image)
 
     @staticmethod
-    def _check(name: str, names: tuple[str, ...]) -> str:
+    def _check(name: str, names: Sequence[str]) -> str:
         if name not in names:
             raise unknown("choice", name, names)
         return name
@@ -101,22 +105,10 @@ class _Comparing(Explorer):
         controls["b"].disabled = functional
 
     def _code_of(self, a: str, b: str, measure: str) -> str:
-        name = _name_of(self._given) or "activations"
-        plain = "" if isinstance(self._given, Activations) else f"{name} = rs.from_arrays({name})\n"
-        said = repr(measure) if measure in measures.ALL else _measure_said(self._measures[measure])
-        if self._measures[measure].of == "outputs":
-            several = len({group.dataset for group in self._groups.values()}) > 1
-            lines = [f"outputs = {name}.where(layer={OUTPUT!r}{f', dataset={self._groups[a].dataset!r}' if several else ''})"]
-            given = "outputs"
-        else:
-            lines = [f"{side} = {name}.where({self._fields_of(group)})" for side, group in (("a", a), ("b", b))]
-            given = "a, b"
-        return "import repsim_nb as rs\n" + plain + "\n".join(lines) + f"\nrs.plots.heatmap(rs.compare({said}, {given}, on_undefined='mask'));"
+        raise NotImplementedError
 
-    def _fields_of(self, name: str) -> str:
-        group = self._groups[name]
-        varying = [f for f in Key._fields if f != "layer" and len({getattr(g, f) for g in self._groups.values()}) > 1] or ["model"]
-        return ", ".join(f"{field}={getattr(group, field)!r}" for field in varying)
+    def _said(self, measure: str) -> str:
+        return repr(measure) if measure in measures.ALL else _measure_said(self._measures[measure])
 
     # -- the detail of one pair --------------------------------------------------------------------------------------------
 
@@ -209,6 +201,31 @@ class _Comparing(Explorer):
         self._detail_image.layout.display = "" if image else "none"
 
 
+class _Recorded(Comparing):
+    """Of activations that are there already."""
+
+    def __init__(self, given: Mapping[Any, Any], *options: Any) -> None:
+        self._given = given
+        super().__init__(*options)
+
+    def _code_of(self, a: str, b: str, measure: str) -> str:
+        name = name_of(self._given) or "activations"
+        plain = "" if isinstance(self._given, Activations) else f"{name} = rs.from_arrays({name})\n"
+        if self._measures[measure].of == "outputs":
+            several = len({group.dataset for group in self._groups.values()}) > 1
+            lines = [f"outputs = {name}.where(layer={OUTPUT!r}{f', dataset={self._groups[a].dataset!r}' if several else ''})"]
+            given = "outputs"
+        else:
+            lines = [f"{side} = {name}.where({self._fields_of(group)})" for side, group in (("a", a), ("b", b))]
+            given = "a, b"
+        return "import repsim_nb as rs\n" + plain + "\n".join(lines) + f"\nrs.plots.heatmap(rs.compare({self._said(measure)}, {given}, on_undefined='mask'));"
+
+    def _fields_of(self, name: str) -> str:
+        group = self._groups[name]
+        varying = [f for f in Key._fields if f != "layer" and len({getattr(g, f) for g in self._groups.values()}) > 1] or ["model"]
+        return ", ".join(f"{field}={getattr(group, field)!r}" for field in varying)
+
+
 def _value_row(measure: measures.Measure, value: float | None, *, chosen: bool) -> str:
     direction = "more alike" if measure.kind == "similarity" else "less alike"
     low, high = measure.range
@@ -220,10 +237,10 @@ def _value_row(measure: measures.Measure, value: float | None, *, chosen: bool) 
 def _measure_said(measure: measures.Measure) -> str:
     """A measure that has no short name, as code: by the notebook's name for it, or by what makes it."""
     ours = isinstance(measure, measures.FromFunction) or getattr(measures, type(measure).__name__, None) is type(measure)
-    return _name_of(measure) or ("rs.measures." if ours else "") + (repr(measure) if isinstance(measure, measures.FromFunction) else str(measure))
+    return name_of(measure) or ("rs.measures." if ours else "") + (repr(measure) if isinstance(measure, measures.FromFunction) else str(measure))
 
 
-def _name_of(thing: Any) -> str | None:
+def name_of(thing: Any) -> str | None:
     """The name that the notebook's user gave to an object, so that code can speak of it."""
     try:
         from IPython import get_ipython

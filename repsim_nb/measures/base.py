@@ -7,6 +7,7 @@ values. Everything else (checking, labelling, tables) is written here, once.
 from __future__ import annotations
 
 import math
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,7 +17,7 @@ import array_api_compat
 import numpy as np
 
 from ..errors import UndefinedError
-from ..workers import HERE, Workers
+from ..workers import HERE, KEPT, Later, Workers, mapped
 from .cost import Cost, keeper, rate
 
 Array = Any  # a NumPy array or a torch tensor
@@ -91,18 +92,20 @@ class Measure:
         mirrored = ys is None
         cells = [(i, j) for i in range(len(xs)) for j in range(i if mirrored else 0, len(xs if ys is None else ys))]
         steps = len(xs) + len(ys or ()) + len(cells)
-        with keeper(job.scratch) as keep:
-            left = job.prepared(self.prepare, xs, 0, 0, steps, keep)
-            right = left if ys is None else job.prepared(self.prepare, ys, 1, len(xs), steps, keep)
+        with job.keeper() as keep:
+            left = job.prepared(self.prepare, xs, 0, 0, steps, keep, later=True)
+            right = left if ys is None else job.prepared(self.prepare, ys, 1, len(xs), steps, keep, later=True)
             cells = [(i, j) for i, j in cells if not isinstance(left[i], UndefinedError) and not isinstance(right[j], UndefinedError)]
             values = np.full((len(left), len(right)), np.nan)
-            bundles = job.run.bundles(cells, size=self._at_once(xs, ys))
+            bundles = self._blocks(cells, xs, ys, job.run.number) if job.run.apart else job.run.bundles(cells, size=self._at_once(xs, ys))
             done = steps - len(cells)
-            pairs = ([(left[i], right[j]) for i, j in bundle] for bundle in bundles)
-            found_in = job.run(_Pairs(self.both if mirrored else self.pair), pairs, idle=lambda: job.tick(done, steps))
+            tasks = zip(*(_gathered(left, right, bundle) for bundle in bundles), strict=True) if bundles else ((), ())
+            found_in = job.run(_Pairs(self.both if mirrored else self.pair), *tasks, idle=lambda: job.tick(done, steps))
             for bundle, found in zip(bundles, found_in, strict=True):
                 for (i, j), value in zip(bundle, found, strict=True):
-                    if isinstance(value, UndefinedError):
+                    if isinstance(value, _Unprepared):
+                        job.reasons.representation(0 if mirrored else value.side, (i, j)[value.side], value.error)
+                    elif isinstance(value, UndefinedError):
                         job.reasons.pair(i, j, value)
                     elif mirrored:
                         values[i, j], values[j, i] = value
@@ -111,6 +114,16 @@ class Measure:
                 done += len(bundle)
                 job.tick(done, steps)
         return values
+
+    def _blocks(self, cells: list[tuple[int, int]], xs: list[Array], ys: list[Array] | None, number: int) -> list[list[tuple[int, int]]]:
+        """Cells in squares, about four a worker: the least to prepare, or to send, for so many pairs; and no more than a process keeps at once."""
+        one = self.prepared_bytes(xs[0].shape[0], max(math.prod(x.shape[1:]) for x in (*xs, *(ys or ()))), 8)
+        fit = len(cells) if math.isnan(one) else KEPT // max(one, 1) - 1  # a column of the square, and the row at work
+        side = int(max(1, min(fit, (len(cells) / (4 * number)) ** 0.5)))
+        squares: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for i, j in cells:
+            squares.setdefault((i // side, j // side), []).append((i, j))
+        return list(squares.values())
 
     def _at_once(self, xs: list[Array], ys: list[Array] | None) -> int:
         """How many pairs make a piece of work of a twentieth of a second or less: long enough to be worth a call, short enough to stop after."""
@@ -151,17 +164,28 @@ class Job(NamedTuple):
     scratch: Path | None
     reasons: _Reasons
 
-    def prepared(self, prepare: Callable[[Array], Any], xs: list[Array], side: int, done: int, total: int, keep: Callable[[Any], Any] = lambda value: value) -> list[Any]:
-        """`prepare` of each; an UndefinedError stands where it raised one, and is noted."""
+    def keeper(self) -> Any:
+        """Where prepared values are kept. Between processes even small ones are better in a file than in every message."""
+        return keeper(self.scratch, 2**14) if self.run.apart else keeper(self.scratch)
+
+    def prepared(
+        self, prepare: Callable[[Array], Any], xs: list[Array], side: int, done: int, total: int, keep: Callable[[Any], Any] = lambda value: value, *, later: bool = False
+    ) -> list[Any]:
+        """`prepare` of each; an UndefinedError stands where it raised one, and is noted.
+
+        later: where workers are apart and see the files of all xs, nothing is done here, and each prepares what it needs (`Later`);
+        unless there is a scratch folder, in which what one has prepared all can read.
+        """
         values: list[Any] = []
-        work = _Try(prepare) if self.run.apart else lambda x: keep(_Try(prepare)(x))
-        size = self.run.number if self.run.apart and self.scratch else len(xs)  # no more at a time than may wait in memory to be kept
-        for start in range(0, len(xs), size):
-            for value in self.run(work, xs[start : start + size], idle=lambda: self.tick(done + len(values), total)):
-                if isinstance(value, UndefinedError):
-                    self.reasons.representation(side, len(values), value)
-                values.append(keep(value) if self.run.apart else value)
-                self.tick(done + len(values), total)
+        if later and self.run.apart and self.scratch is None and all(map(mapped, xs)):
+            table = uuid.uuid4().hex  # what was in a file at the time of another table is not asked for again
+            self.tick(done + len(xs), total)
+            return [Later(_Try(prepare), x, (table, side, i)) for i, x in enumerate(xs)]
+        for value in self.run(_Kept(_Try(prepare), keep), xs, idle=lambda: self.tick(done + len(values), total)):
+            if isinstance(value, UndefinedError):
+                self.reasons.representation(side, len(values), value)
+            values.append(value)
+            self.tick(done + len(values), total)
         return values
 
 
@@ -212,14 +236,45 @@ class _Try:
             return error
 
 
+class _Kept:
+    """Call, and keep the value where it was made."""
+
+    def __init__(self, function: Callable[..., Any], keep: Callable[[Any], Any]) -> None:
+        self.function, self.keep = function, keep
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.keep(self.function(*arguments))
+
+
+class _Unprepared(NamedTuple):
+    """One side of a pair (0 or 1) has no value, for this reason."""
+
+    side: int
+    error: UndefinedError
+
+
+def _gathered(left: list[Any], right: list[Any], cells: list[tuple[int, int]]) -> tuple[list[Any], list[tuple[int, int]]]:
+    """All that these cells need, each once, and the cells as places in that list: so it travels once, and of a pair with itself both are one."""
+    other = int(right is not left)
+    names = dict.fromkeys([(0, i) for i, _ in cells] + [(other, j) for _, j in cells])
+    place = {name: k for k, name in enumerate(names)}
+    return [(left, right)[side][i] for side, i in names], [(place[0, i], place[other, j]) for i, j in cells]
+
+
 class _Pairs:
-    """All of a bundle of pairs; an UndefinedError stands where one has no value."""
+    """All of a bundle of pairs; an UndefinedError stands where one has no value, _Unprepared where one of its sides has none."""
 
     def __init__(self, pair: Callable[[Any, Any], float]) -> None:
         self.pair = _Try(pair)
 
-    def __call__(self, pairs: list[tuple[Any, Any]]) -> list[Any]:
-        return [self.pair(a, b) for a, b in pairs]
+    def __call__(self, prepared: list[Any], cells: list[tuple[int, int]]) -> list[Any]:
+        return [self._one(prepared[i], prepared[j]) for i, j in cells]
+
+    def _one(self, a: Any, b: Any) -> Any:
+        x = a.value() if isinstance(a, Later) else a
+        y = x if a is b else b.value() if isinstance(b, Later) else b
+        bad = next((side for side, value in enumerate((x, y)) if isinstance(value, UndefinedError)), None)
+        return self.pair(x, y) if bad is None else _Unprepared(bad, (x, y)[bad])
 
 
 def named(label: Any) -> str:

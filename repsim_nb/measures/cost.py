@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,6 +48,10 @@ class Cost(NamedTuple):
         parts += [f"{size(self.held)} on disk"] if scratch and self.held > MUCH_MEMORY else []
         return " and ".join(parts)
 
+    def elsewhere(self) -> Cost:
+        """The same where every worker prepares what it needs and keeps some of it: nothing is held here, and what they have we cannot ask."""
+        return self._replace(held=0.0, working=0.0)
+
     def affordable(self, scratch: Path | None) -> int:
         """How many workers there is memory for. MemoryError where there is not even room for one, OSError where the disk has none."""
         held, free = 0 if scratch or math.isnan(self.held) else self.held, psutil.virtual_memory().available
@@ -57,6 +61,19 @@ class Cost(NamedTuple):
         if scratch and self.held > shutil.disk_usage(scratch).free:
             raise OSError(f"this table keeps {size(self.held)} in {scratch}, where {size(shutil.disk_usage(scratch).free)} are free")
         return max(1, int((free - held) // max(self.working, 1)))
+
+
+def flops_by_features(n: int, left: Sequence[int], right: Sequence[int] | None) -> float:
+    """Of all inner products of linear kernels from products of features; widths of both sides."""
+    if right is None:
+        return n * float(sum(left)) ** 2
+    return 2 * n * float(sum(left)) * sum(right) + n * float(sum(p * p for p in (*left, *right)))
+
+
+def flops_by_tiles(n: int, left: Sequence[int], right: Sequence[int] | None) -> float:
+    """Of the same from tiles of the sample-by-sample matrices."""
+    rows, columns = len(left), len(right or ())
+    return float(n) ** 2 * (sum(left) + sum(right or ()) + (rows * columns if right else rows * rows))
 
 
 def _span(seconds: float) -> str:
@@ -84,28 +101,35 @@ def _time(work: Callable[[], Any]) -> float:
 
 
 @contextmanager
-def keeper(scratch: Path | None) -> Iterator[Callable[[Any], Any]]:
+def keeper(scratch: Path | None, least: int = 2**20) -> Iterator[Callable[[Any], Any]]:
     """Yield `keep(prepared)`: the same value with its large arrays in files of a folder inside `scratch`, gone at the end; or as it is."""
     if scratch is None:
-        yield lambda prepared: prepared
+        yield _as_it_is
         return
-    numbers = itertools.count()
     with tempfile.TemporaryDirectory(dir=scratch, prefix="repsim_nb-", ignore_cleanup_errors=True) as folder:
-        def keep(prepared: Any) -> Any:
-            checkpoint()  # a stopped table's folder is gone
-            if isinstance(prepared, (tuple, list)):
-                return each(keep, prepared)
-            tensor = array_api_compat.is_torch_array(prepared) and prepared.device.type == "cpu"
-            if not (tensor or isinstance(prepared, np.ndarray)) or prepared.nbytes < 2**20:
-                return prepared
-            path = Path(folder) / f"{next(numbers)}.npy"
-            np.save(path, prepared)
-            if not tensor:
-                return np.load(path, mmap_mode="r")
-            import torch
+        yield functools.partial(_kept, Path(folder), least)
 
-            return torch.from_numpy(np.load(path, mmap_mode="c"))  # torch wants to be able to write, and nobody does
-        yield keep
+
+def _as_it_is(prepared: Any) -> Any:
+    return prepared
+
+
+def _kept(folder: Path, least: int, prepared: Any) -> Any:
+    checkpoint()  # a stopped table's folder is gone
+    if isinstance(prepared, (tuple, list)):
+        return each(functools.partial(_kept, folder, least), prepared)
+    if hasattr(prepared, "kept"):
+        return prepared.kept(functools.partial(_kept, folder, least))
+    tensor = array_api_compat.is_torch_array(prepared) and prepared.device.type == "cpu"
+    if not (tensor or isinstance(prepared, np.ndarray)) or prepared.nbytes < least or isinstance(prepared, np.memmap):
+        return prepared
+    path = folder / f"{uuid.uuid4().hex}.npy"
+    np.save(path, prepared)
+    if not tensor:
+        return np.load(path, mmap_mode="r")
+    import torch
+
+    return torch.from_numpy(np.load(path, mmap_mode="c"))  # torch wants to be able to write, and nobody does
 
 
 def columns_within(number: float, rows: int, itemsize: int, p: int = 0) -> int:

@@ -138,7 +138,8 @@ class Features:
         return part
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**{k: v for k, v in vars(self).items() if k != "xp"}, "_x": departing(self._x), "_held": None}
+        """What is as long as the samples are many is not sent: it is made again from the numbers, where those are read anyhow."""
+        return {**{k: v for k, v in vars(self).items() if k != "xp"}, "_x": departing(self._x), "_held": None, "_sizes": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _x=arrived(state["_x"]))
@@ -161,10 +162,28 @@ class Kernel:
         if entry is None and not unbiased:  # centred features make a centred matrix
             return
         sums = self._row_sums() if entry else -_float(features.sizes)  # rows of a centred Gram matrix sum to 0, without its diagonal to minus that
-        means, xp = sums / (n - 2 if unbiased else n), features.xp
-        self._means = xp.astype(xp.asarray(means, device=array_api_compat.device(features.sizes)), features.dtype)
+        self._means = self._as_features(sums / (n - 2 if unbiased else n)) if entry else None  # of inner products: `_row_means` makes them
         self._mean = float(sums.sum() / ((n - 1) * (n - 2) if unbiased else n * n))
-        self.floor = 8 * eps(self._means) * float(np.abs(sums).sum())
+        self.floor = 8 * eps(features.sizes) * float(np.abs(sums).sum())
+
+    def _as_features(self, values: np.ndarray) -> Array:
+        xp = self.features.xp
+        return xp.astype(xp.asarray(values, device=array_api_compat.device(self.features.sizes)), self.dtype)
+
+    def _row_means(self, rows: slice) -> Array:
+        return self._as_features(-_float(self.features.sizes[rows]) / (self.n - 2)) if self._means is None else self._means[rows]
+
+    def kept(self, keep: Callable[[Any], Any]) -> Kernel:
+        """Itself, its row means kept where `keep` keeps them."""
+        if getattr(self, "_means", None) is not None:
+            self._means = keep(self._means)
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: departing(v) for k, v in vars(self).items()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({k: arrived(v) for k, v in state.items()})
 
     def _entries(self, rows: slice, columns: slice, out: np.ndarray | None = None) -> Array:
         """The matrix before it is centred."""
@@ -188,10 +207,10 @@ class Kernel:
         if self.entry is None and not self.unbiased:
             return tile  # centred features are all that a linear kernel needs
         if self._whole is not None:
-            tile = tile - self._means[rows, None]
+            tile = tile - self._row_means(rows)[:, None]
         else:
-            tile -= self._means[rows, None]
-        tile -= self._means[None, columns] - self._mean
+            tile -= self._row_means(rows)[:, None]
+        tile -= self._row_means(columns)[None, :] - self._mean
         if self.unbiased and rows == columns:
             tile *= off_diagonal(tile)
         return tile
@@ -213,11 +232,7 @@ class Batches:
         self.floor = 8 * eps(features.sizes) * float(_float(features.sizes).sum())
 
     def batches(self) -> list[slice]:
-        """A last batch of fewer than 4 joins the one before."""
-        batches = stretches(self.n, self.size)
-        if len(batches) > 1 and self.n - batches[-1].start < 4:
-            batches[-2:] = [slice(batches[-2].start, self.n)]
-        return batches
+        return batches(self.n, self.size)
 
     def grid(self, number: int) -> Grid:
         return [((batch, where), weight / (batch.stop - batch.start - 3)) for batch in self.batches() for where, weight in tiles(batch.stop - batch.start, number, self.features.itemsize, self.p)]
@@ -298,6 +313,14 @@ def _ranked(features: Features, rank: int) -> float:
 def stretches(n: int, step: int) -> list[slice]:
     """0 to n in runs of `step`."""
     return [slice(i, min(i + max(step, 1), n)) for i in range(0, n, max(step, 1))]
+
+
+def batches(n: int, size: int) -> list[slice]:
+    """0 to n in runs of `size`, as the minibatch estimator takes them: a last one of fewer than 4 joins the one before."""
+    found = stretches(n, size)
+    if len(found) > 1 and n - found[-1].start < 4:
+        found[-2:] = [slice(found[-2].start, n)]
+    return found
 
 
 def off_diagonal(square: Array) -> Array:
@@ -407,22 +430,11 @@ def _float(a: Array) -> np.ndarray:
 
 def cheaper_by_features(n: int, left: Sequence[int], right: Sequence[int] | None) -> bool:
     """Of the two ways to all inner products of linear kernels, is the one by features faster? Widths of both sides go in."""
-    return flops_by_features(n, left, right) < 1.4 * flops_by_tiles(n, left, right)  # tiles have more to do than their products
-
-
-def flops_by_features(n: int, left: Sequence[int], right: Sequence[int] | None) -> float:
-    if right is None:
-        return n * float(sum(left)) ** 2
-    return 2 * n * float(sum(left)) * sum(right) + n * float(sum(p * p for p in (*left, *right)))
-
-
-def flops_by_tiles(n: int, left: Sequence[int], right: Sequence[int] | None) -> float:
-    rows, columns = len(left), len(right or ())
-    return float(n) ** 2 * (sum(left) + sum(right or ()) + (rows * columns if right else rows * rows))
+    return cost.flops_by_features(n, left, right) < 1.4 * cost.flops_by_tiles(n, left, right)  # tiles have more to do than their products
 
 
 def by_features(left: Sequence[Features], right: Sequence[Features] | None, run: Workers, tick: Callable[[float], None], *, unbiased: bool) -> Products:
-    """The same products as `by_tiles` of linear kernels, from ‖XᵀY‖². For U-centred kernels the diagonals are taken out afterwards."""
+    """The same products as `by_tiles` of linear kernels, from ‖XᵀY‖²."""
     everything = [*left, *(right or ())]
     groups = _groups([features.p for features in everything])
     border = len(left) if right is not None else None
@@ -430,14 +442,10 @@ def by_features(left: Sequence[Features], right: Sequence[Features] | None, run:
     found = np.zeros((len(everything), len(everything)))
     done = 0
     sides = [[everything[i] for i in a] for a, b in jobs], [None if a is b else [everything[i] for i in b] for a, b in jobs]
-    for part, (a, b) in zip(run(_cross, *sides, idle=lambda: tick(done / len(jobs))), jobs, strict=True):
+    for part, (a, b) in zip(run(functools.partial(_cross, unbiased=unbiased), *sides, idle=lambda: tick(done / len(jobs))), jobs, strict=True):
         found[np.ix_(a, b)], found[np.ix_(b, a)] = part, part.T
         done += 1
         tick(done / len(jobs))
-    if unbiased:
-        n, sizes = everything[0].n, np.stack([_float(features.sizes) for features in everything])
-        totals = sizes.sum(axis=1)
-        found += np.outer(totals, totals) / ((n - 1) * (n - 2)) - sizes @ sizes.T * (1 + 2 / (n - 2))
     own, rows = found.diagonal(), slice(0, len(left))
     return Products(found, own, own) if right is None else Products(found[rows, len(left) :], own[rows], own[len(left) :])
 
@@ -460,25 +468,33 @@ def _wanted(a: list[int], b: list[int], border: int | None) -> bool:
     return border is None or a is b or (a[0] < border and b[-1] >= border)
 
 
-def _cross(a: Sequence[Features], b: Sequence[Features] | None) -> np.ndarray:
-    """‖XᵀY‖² for X in a and Y in b (or in a): (len(a), len(b)), streamed over rows, a block of features by a block at a time."""
+def _cross(a: Sequence[Features], b: Sequence[Features] | None, unbiased: bool = False) -> np.ndarray:
+    """‖XᵀY‖² for X in a and Y in b (or in a): (len(a), len(b)), streamed over rows, a block of features by a block at a time.
+
+    unbiased: for U-centred kernels, whose diagonals are taken out afterwards.
+    """
     xp, n = a[0].xp, a[0].n
     finest = functools.reduce(xp.result_type, {features.dtype for features in (*a, *(b or ()))})
 
-    def some(side: Sequence[Features], rows: slice, columns: slice) -> Array:
-        return xp.astype(xp.concat([features[rows] for features in side], axis=1)[:, columns], finest, copy=False)
+    def some(side: Sequence[Features], rows: slice, columns: slice) -> tuple[Array, np.ndarray | None]:
+        parts = [features[rows] for features in side]
+        sizes = np.stack([_float(xp.vecdot(part, part)) for part in parts]) if unbiased and columns.start == 0 else None
+        return xp.astype(xp.concat(parts, axis=1)[:, columns], finest, copy=False), sizes
 
     sides = [a, a if b is None else b]
     edges = [np.cumsum([0] + [features.p for features in side]) for side in sides]
-    total = np.zeros((len(sides[0]), len(sides[1])))
+    total, of_sizes, sums = np.zeros((len(sides[0]), len(sides[1]))), 0.0, [0.0, 0.0]
     for down in stretches(edges[0][-1], BLOCK):
         for across in stretches(edges[1][-1], BLOCK):
             products = 0
             for rows in stretches(n, 2**22 // int(max(edges[0][-1], edges[1][-1]))):
                 checkpoint()
-                x = some(a, rows, down)
-                products = products + xp.astype(x.T @ (x if b is None and down == across else some(sides[1], rows, across)), xp.float64)
+                x, left = some(a, rows, down)
+                y, right = (x, left) if b is None and down == across else some(sides[1], rows, across)
+                products = products + xp.astype(x.T @ y, xp.float64)
+                if left is not None and right is not None:  # once, at the first features of both
+                    of_sizes, sums = of_sizes + left @ right.T, [sums[0] + left.sum(axis=1), sums[1] + right.sum(axis=1)]
             squares = host(products * products)
             cuts = [np.clip(edge - place.start, 0, place.stop - place.start) for edge, place in zip(edges, (down, across), strict=True)]
             total += [[squares[i:k, j:m].sum() for j, m in zip(cuts[1][:-1], cuts[1][1:], strict=True)] for i, k in zip(cuts[0][:-1], cuts[0][1:], strict=True)]
-    return total
+    return total + np.outer(*sums) / ((n - 1) * (n - 2)) - of_sizes * (1 + 2 / (n - 2)) if unbiased else total

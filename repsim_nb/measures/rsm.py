@@ -21,6 +21,8 @@ from . import cost, gram
 from .base import NO_LINEAR, Array, Job, Measure, centred_unit, enter, eps, host, inner, unit, unit_rows
 from .gram import Batches, Features, Kernel, Products, Source, Vector, off_diagonal
 
+_NONE_WHOLE = 2**62  # of so many representations no matrix is kept whole
+
 
 class _Cosine(Measure):
     """The cosine between two matrices in standard form. A member says what its matrix is (`_source`); a table is the engine's work."""
@@ -43,13 +45,20 @@ class _Cosine(Measure):
     def pair(self, a: Array, b: Array) -> float:
         return float(self._value(inner(a, b)))
 
+    @property
+    def _by_tiles(self) -> bool:
+        """Can its matrix be made piece by piece wherever a piece is needed, rather than written down?"""
+        return True
+
     def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
         sides = [xs] if ys is None else [xs, ys]
         number = sum(map(len, sides))
+        if job.run.apart and not self._by_tiles:
+            return super()._table(xs, ys, job)  # a vector of n² numbers is no message
         steps = 5 * number  # of which a fifth is reading
         values = np.full((len(xs), len(sides[-1])), np.nan)
-        with cost.keeper(job.scratch) as keep:
-            source = functools.partial(self._source, number=number)
+        with job.keeper() as keep:
+            source = functools.partial(self._source, number=_NONE_WHOLE if job.run.apart else number)
             sources = [job.prepared(source, side, k, k * len(xs), steps, keep) for k, side in enumerate(sides)]
             which = [[i for i, s in enumerate(side) if not isinstance(s, UndefinedError)] for side in sources]
             if not all(which):
@@ -108,6 +117,10 @@ class CKA(_Cosine):
     def least(self) -> int:  # type: ignore[override]
         return 4 if self.debiased or self.batch_size else 3
 
+    @property
+    def _by_tiles(self) -> bool:
+        return self.kernel == "linear" or self.batch_size is None
+
     def _source(self, x: Array, number: int = 0) -> Source:
         features = Features(x, self.least)
         if self.batch_size is None:
@@ -136,14 +149,14 @@ class CKA(_Cosine):
         return super()._products(left, right, run, tick)
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:
-        number, by_tiles = len(ps) + len(qs or ()), gram.flops_by_tiles(n, ps, qs)
+        number, by_tiles = len(ps) + len(qs or ()), cost.flops_by_tiles(n, ps, qs)
         if self.kernel == "rbf" and self.batch_size:
             size = min(self.batch_size, n)
             return cost.Cost((by_tiles + 60.0 * n * n * number) * size / n, number * n * size * itemsize, 4.0 * n * size * itemsize)
         if self.kernel == "rbf":
             return _cost_of_distances(n, ps, qs, itemsize, passes=2 + itemsize // 2)
         held = n * (sum(ps) + sum(qs or ())) * itemsize
-        flops = by_tiles * min(self.batch_size / n, 1) if self.batch_size else min(by_tiles, gram.flops_by_features(n, ps, qs))
+        flops = by_tiles * min(self.batch_size / n, 1) if self.batch_size else min(by_tiles, cost.flops_by_features(n, ps, qs))
         return cost.Cost(flops, held if held <= cost.HELD else 0, 4 * 2**26)
 
 
@@ -210,7 +223,7 @@ def _cost_of_distances(n: int, ps: Sequence[int], qs: Sequence[int] | None, item
     whole = number * n * n * itemsize
     kept = whole <= cost.HELD
     entries = 60.0 * n * n * number
-    return cost.Cost((1 if kept else passes) * (gram.flops_by_tiles(n, ps, qs) + entries), whole if kept else 0, 4.0 * n * n * itemsize if kept else 4 * 2**26)
+    return cost.Cost((1 if kept else passes) * (cost.flops_by_tiles(n, ps, qs) + entries), whole if kept else 0, 4.0 * n * n * itemsize if kept else 4 * 2**26)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +283,8 @@ class RSA(_Cosine):
             vector = xp.astype(xp.asarray(ranks, device=array_api_compat.device(x)), vector.dtype)
         vector = vector - xp.mean(vector) if self.second != "cosine" else vector
         return unit(vector, "all pairs of samples are equally alike", 8 * eps(vector) * largest)
+
+    _by_tiles: ClassVar[bool] = False
 
     def _source(self, x: Array, number: int = 0) -> Vector:
         return Vector(self.prepare(x), 0.0)

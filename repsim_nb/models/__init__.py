@@ -1,8 +1,10 @@
-"""Networks: `load_model(spec)` gives a `Model`; `zoo()` lists those that ship."""
+"""Networks: `load_model(spec)` gives a `Model`; `zoo()` lists those that ship, `pretrained()` those that packages carry."""
 
 from .architectures import ARCHITECTURES
+from .carried import pretrained
 from .model import Model
+from .preparing import Pictures, Texts
 from .running import OUTPUT
-from .sources import SOURCES, load_model, normalise, zoo, zoo_names
+from .sources import SOURCES, available, load_model, normalise, zoo, zoo_names
 
-__all__ = ["ARCHITECTURES", "OUTPUT", "SOURCES", "Model", "load_model", "normalise", "zoo", "zoo_names"]
+__all__ = ["ARCHITECTURES", "OUTPUT", "SOURCES", "Model", "Pictures", "Texts", "available", "load_model", "normalise", "pretrained", "zoo", "zoo_names"]

@@ -12,15 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import unknown
-from .running import OUTPUT, capture, evaluating, forward
+from .layers import blocks, is_pattern, matching
+from .running import OUTPUT, capture, evaluating, forward, module_of, tensor_of
+
+AUTO = "auto"
 
 
 def images(batch: Any) -> Any:
     """The default `preprocess`: uint8 pictures become float32 in [0, 1], channels first; other arrays become float32 tensors.
 
-    (n, h, w) -> (n, 1, h, w);  (n, h, w, c) -> (n, c, h, w).  Other tensors, and lists, pass unchanged.
+    (n, h, w) -> (n, 1, h, w);  (n, h, w, c) -> (n, c, h, w).  Other tensors, lists and mappings pass unchanged.
     """
-    if isinstance(batch, list) or (isinstance(batch, Tensor) and batch.dtype != torch.uint8):
+    if isinstance(batch, (list, Mapping)) or (isinstance(batch, Tensor) and batch.dtype != torch.uint8):
         return batch
     array = np.asarray(batch)
     if array.dtype != np.uint8:
@@ -29,22 +32,12 @@ def images(batch: Any) -> Any:
     return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous() if tensor.ndim == 4 else tensor
 
 
-def default_layers(module: nn.Module) -> tuple[str, ...]:
-    """What is recorded of a network that does not say: its `layers` attribute, else every leaf that owns parameters; then the output."""
-    own = getattr(module, "layers", None)
-    known = dict(module.named_modules())
-    if isinstance(own, (tuple, list)) and own and all(isinstance(name, str) and name in known for name in own):
-        return (*own, OUTPUT)
-    leaves = [name for name, m in module.named_modules() if name and not any(m.children()) and any(True for _ in m.parameters())]
-    return (*leaves, OUTPUT)
-
-
 @dataclass(frozen=True)
 class Model:
     """A named network, ready to record.
 
-    layers: what `record` takes by default, in the order in which the module registers them (a network of the zoo: forward order);
-    the last is "output", what the network returns. Any other name of `module.named_modules()` can be recorded too.
+    layers: what `record` takes by default (one a block), the last being "output", what the network returns; `describe` shows them with
+    their shapes. Any other module can be recorded too, by its name.
     card: what is known of it (architecture, data, seed, accuracy, ...).
     """
 
@@ -55,54 +48,85 @@ class Model:
     card: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def check_layers(self, layers: str | int | Sequence[str | int] | None) -> tuple[str, ...]:
-        """The names of the layers asked for; a number counts in `layers`, so that -2 is the one before the output.
+        """The names of the layers asked for; None is `self.layers`.
 
-        ValueError with the nearest names where one is unknown, or is asked for twice.
+        Each is a name of a module, "output", a number that counts in `self.layers` (-2 is the one before the output), "auto" (one a block),
+        or a pattern: "blocks.*.mlp" (* within a part of the name, ** for any number of parts). "act#2" is the second call of act in one pass.
+        ValueError with the nearest names where one is unknown, or is asked for twice by name.
         """
         if layers is None:
             return self.layers
         layers = (layers,) if isinstance(layers, (str, int)) else tuple(layers)
-        for number in (name for name in layers if isinstance(name, int)):
-            if not -len(self.layers) <= number < len(self.layers):
-                raise ValueError(f"'{self.name}' has {len(self.layers)} layers; there is no number {number}")
-        layers = tuple(self.layers[name] if isinstance(name, int) else name for name in layers)
-        known = [name for name, _ in self.module.named_modules() if name]
-        for name in layers:
-            if name != OUTPUT and name not in known:
-                raise unknown(f"layer of '{self.name}'", name, dict.fromkeys([*self.layers, *known]))
-        if not layers or len(set(layers)) < len(layers):
-            raise ValueError(f"layers of '{self.name}' must be at least one and all different; got {list(layers)}")
-        return layers
+        modules = dict(self.module.named_modules(remove_duplicate=False))
+        known = [name for name in modules if name]
+        found: list[str] = []
+        for layer in layers:
+            if isinstance(layer, int):
+                if not -len(self.layers) <= layer < len(self.layers):
+                    raise ValueError(f"'{self.name}' has {len(self.layers)} layers; there is no number {layer}")
+                names = [self.layers[layer]]
+            elif layer == AUTO and AUTO not in modules:
+                names = [*blocks(self.module), OUTPUT]
+            elif is_pattern(layer):
+                names = matching(layer, [*known, OUTPUT])
+                if not names:
+                    raise ValueError(f"no layer of '{self.name}' fits the pattern '{layer}' (* stands for one part of a name, ** for any number). There are {self._some(known)}")
+            else:
+                if layer != OUTPUT and module_of(layer, modules)[0] not in modules:
+                    raise unknown(f"layer of '{self.name}'", layer, dict.fromkeys([*self.layers, *known]))
+                names = [layer]
+            if not is_pattern(str(layer)) and any(name in found for name in names):
+                raise ValueError(f"layers of '{self.name}' must be all different; got {list(layers)}")
+            found += [name for name in names if name not in found]
+        if not found:
+            raise ValueError(f"layers of '{self.name}' must be at least one; got {list(layers)}")
+        return tuple(found)
 
-    def describe(self, inputs: Any = None) -> pd.DataFrame:
-        """A row a layer, in forward order: its type, its parameters and, where an input is known, the shape of one sample's activation.
+    def by_name(self, layers: str | int | Sequence[str | int] | None) -> frozenset[str]:
+        """Those of the layers asked for that were meant one by one: it is an error if they cannot be recorded, not so with a pattern's."""
+        layers = () if layers is None else (layers,) if isinstance(layers, (str, int)) else layers
+        one = [layer for layer in layers if isinstance(layer, int) or not (is_pattern(layer) or layer == AUTO)]
+        return frozenset(self.check_layers(one)) if one else frozenset()
 
-        inputs: a small batch as `record` would take it; a network of the zoo knows its own.
+    @staticmethod
+    def _some(names: list[str]) -> str:
+        return ", ".join(f"'{name}'" for name in names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+
+    def describe(self, inputs: Any = None, layers: str | int | Sequence[str | int] | None = None) -> pd.DataFrame:
+        """A row a layer: its type, its parameters and, where an input is known, in forward order with the shape of one sample's activation.
+
+        inputs: a small batch as `record` would take it; most networks know one of their own.  layers: as for `record`; "**" is every module.
         """
-        modules = dict(self.module.named_modules())
-        rows = {}
-        for name in self.layers:
-            m = self.module if name == OUTPUT else modules[name]
-            rows[name] = {"type": type(m).__name__, "parameters": sum(p.numel() for p in m.parameters())}
-        table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
-        table.loc[OUTPUT, "type"] = f"{type(self.module).__name__} (whole)"
-        if inputs is None and "input_shape" in self.card:
-            inputs = np.zeros((1, *self.card["input_shape"]), np.uint8)
-        if inputs is not None:
-            shapes = _shapes(self, inputs)
-            table["shape"] = [shapes.get(name) for name in table.index]
-            table = table.loc[sorted(table.index, key=list(shapes).index)] if len(shapes) == len(table) else table
-        return table
+        inputs = self.example() if inputs is None else inputs
+        wanted = self.check_layers(layers)
+        seen = {} if inputs is None else _shapes(self, inputs, wanted)
+        order = {name: place for place, name in enumerate(seen)}
+        modules = dict(self.module.named_modules(remove_duplicate=False))
+        rows: dict[str, dict[str, Any]] = {}
+        for name in sorted(wanted, key=lambda name: order.get(name, len(order))):
+            module = self.module if name == OUTPUT else modules[module_of(name, modules)[0]]
+            rows[name] = {"type": type(module).__name__ + (" (whole)" if name == OUTPUT else ""), "parameters": sum(p.numel() for p in module.parameters())}
+            if inputs is not None:
+                rows[name]["shape"] = seen.get(name)
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
+
+    def example(self) -> Any:
+        """Two inputs of the form that the network takes, as far as that is known; else None."""
+        if hasattr(self.preprocess, "example"):
+            return self.preprocess.example()
+        return np.zeros((2, *self.card["input_shape"]), np.uint8) if "input_shape" in self.card else None
 
 
-def _shapes(model: Model, inputs: Any) -> dict[str, tuple[int, ...]]:
-    """The shape of one sample's activation at each layer, in the order in which the layers run."""
-    seen: dict[str, tuple[int, ...]] = {}
+def _shapes(model: Model, inputs: Any, layers: Sequence[str]) -> dict[str, tuple[int, ...] | None]:
+    """The shape of one sample's activation at each layer, in the order in which the layers first end; None where it gives no tensor."""
+    seen: dict[str, tuple[int, ...] | None] = {}
 
     def note(name: str, out: Any) -> None:
-        if isinstance(out, Tensor):
-            seen.setdefault(name, tuple(out.shape[1:]))
+        try:
+            seen.setdefault(name, tuple(tensor_of(out).shape[1:]))
+        except ValueError:
+            seen.setdefault(name, None)
 
-    with capture(model.module, model.layers, note), evaluating(model.module) as place:
+    with capture(model.module, layers, note), evaluating(model.module) as place:
         forward(model.module, model.preprocess(inputs), place)
     return seen

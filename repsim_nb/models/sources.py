@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import json
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,15 +12,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..errors import listed, unknown
 from ..files import shipped
 from .architectures import ARCHITECTURES
-from .model import Model, default_layers, images
+from .carried import load_pretrained, pretrained
+from .checkpoints import fill, read, unwrapped
+from .huggingface import load_transformers
+from .libraries import load_timm, load_torchvision
+from .layers import default_layers
+from .model import Model, images
 from .running import OUTPUT
+
+FILES = (".safetensors", ".pt", ".pth")
+SHARED = ("name", "preprocess", "layers")  # options of every source
 
 
 def normalise(batch: np.ndarray, mean: float, std: float) -> Tensor:
@@ -41,140 +45,132 @@ def zoo_names() -> list[str]:
 
 def zoo() -> pd.DataFrame:
     """The cards of the networks that ship, a row each: architecture, data, labels, seed, epochs, accuracies, parameters."""
-    cards = {name: _read(_zoo_folder() / f"{name}.safetensors")[1] for name in zoo_names()}
+    cards = {name: read(_zoo_folder() / f"{name}.safetensors")[1] for name in zoo_names()}
     columns = ["architecture", "data", "labels", "seed", "epochs", "learning_rate", "train_accuracy", "test_accuracy", "parameters"]
     return pd.DataFrame.from_dict(cards, orient="index")[columns].rename_axis("name")
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights and the card of a safetensors file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            card = json.loads((file.metadata() or {}).get("card", "{}"))
-            return {key: file.get_tensor(key) for key in file.keys()}, card  # noqa: SIM118 (not a dict)
-    except (SafetensorError, ValueError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"the file {path} is damaged or not in safetensors format ({error}): nothing of it was read") from error
+def available(inputs: Any) -> list[str]:
+    """The specs of the networks that are here already and take such inputs: strings, or pictures (n, h, w[, c]); the zoo's are 28×28 and grey."""
+    shape = getattr(inputs, "shape", None)
+    kind = "pictures" if shape is not None and len(shape) in (3, 4) else "text" if isinstance(inputs, list) else None
+    ours = [f"zoo:{name}" for name in zoo_names()] if shape is not None and shape[1:] == (28, 28) else []
+    carried = pretrained()
+    return ours + [f"pretrained:{name}" for name in carried.index[carried.installed & (carried.kind == kind)]]
 
 
-def _load_zoo(network: str, *, name: str | None = None, preprocess: Callable[[Any], Any] | None = None, layers: Sequence[str | int] | None = None) -> Model:
+def _load_zoo(network: str) -> Model:
     if network not in zoo_names():
         raise unknown("zoo network", network, zoo_names())
-    return _load_checkpoint(str(_zoo_folder() / f"{network}.safetensors"), name=name, preprocess=preprocess, layers=layers)
+    return _load_checkpoint(str(_zoo_folder() / f"{network}.safetensors"))
 
 
 def _load_checkpoint(
-    path: str,
-    *,
-    architecture: str | nn.Module | Callable[[], nn.Module] | None = None,
-    name: str | None = None,
-    preprocess: Callable[[Any], Any] | None = None,
-    layers: Sequence[str | int] | None = None,
+    path: str, *, architecture: str | nn.Module | Callable[[], nn.Module] | None = None, options: Mapping[str, Any] | None = None
 ) -> Model:
+    """Weights in a file; architecture: a module, a function or class that makes one, a name of the zoo's, or a spec, whose options `options` are."""
     file = Path(path).expanduser()
-    if not file.is_file():
-        raise FileNotFoundError(f"there is no checkpoint file {file.absolute()}")
-    weights, card = _read(file) if file.suffix == ".safetensors" else (_read_torch(file), {})
+    weights, card = read(file)
     architecture = architecture if architecture is not None else card.get("architecture")
     if architecture is None:
         raise ValueError(f"the checkpoint {file} holds weights alone: say which network they are for, architecture=your_module "
-                         f"(or one of {listed(ARCHITECTURES)})")
-    if isinstance(architecture, str) and architecture not in ARCHITECTURES:
-        raise unknown("architecture", architecture, ARCHITECTURES)
-    module = copy.deepcopy(architecture) if isinstance(architecture, nn.Module) else ARCHITECTURES[architecture]() if isinstance(architecture, str) else architecture()
-    _fill(module, weights, file)
-    if preprocess is None and {"mean", "std"} <= card.keys():
-        preprocess = partial(normalise, mean=card["mean"], std=card["std"])
-    return _load_module(module.eval(), name=name or card.get("name") or file.stem, preprocess=preprocess, layers=layers, card=card)
+                         f"(or one of {listed(ARCHITECTURES)}, or a spec: 'timm:resnet18')")
+    empty = _architecture(architecture, options)
+    fill(empty.module, weights, file)
+    known = {**{key: value for key, value in empty.card.items() if key not in ("weights", "seed")}, **card}
+    prepare = partial(normalise, mean=card["mean"], std=card["std"]) if {"mean", "std"} <= card.keys() else empty.preprocess
+    return Model(card.get("name") or file.stem, empty.module.eval(), prepare, empty.layers, known)
 
 
-def _read_torch(file: Path) -> dict[str, Tensor]:
-    """A state dict saved by torch.save, read with weights_only: no code of the file runs."""
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"the checkpoint {file} is refused: it holds Python objects and not only tensors, so reading it could run code. "
-                         f"Save the weights alone, torch.save(module.state_dict(), ...) or safetensors, and pass architecture=") from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"the checkpoint {file} is damaged or was not written by torch.save ({error}): nothing of it was read") from error
-    for key in ("state_dict", "model_state_dict", "model"):  # the usual wrappings
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"the checkpoint {file} is not a state dict (names -> tensors); it holds {type(content).__name__}")
-    return dict(content)
+def _architecture(what: str | nn.Module | Callable[[], nn.Module], options: Mapping[str, Any] | None) -> Model:
+    """A network to be filled, never the one that was handed in."""
+    source, colon, _ = what.partition(":") if isinstance(what, str) else ("", "", "")
+    if colon and source in SOURCES:
+        known = inspect.signature(SOURCES[source]).parameters
+        given = {key: value for key, value in (("weights", "random" if "weights" in known else None), ("options", options)) if value is not None}
+        model = load_model(what, **given)
+        return replace(model, module=copy.deepcopy(model.module))
+    if options:
+        raise ValueError(f"options={dict(options)} are for an architecture that a library makes, architecture='timm:resnet18'; here it is {what!r}")
+    if isinstance(what, str) and what not in ARCHITECTURES:
+        raise unknown("architecture", what, ARCHITECTURES, "A spec of load_model will do too: 'timm:resnet18'.")
+    module = copy.deepcopy(what) if isinstance(what, nn.Module) else (ARCHITECTURES[what] if isinstance(what, str) else what)()
+    return _load_module(module)
 
 
-def _fill(module: nn.Module, weights: dict[str, Tensor], file: Path) -> None:
-    """Load every weight into its place; a weight too many, too few or of another shape is an error."""
-    own = module.state_dict()
-    if not weights.keys() & own.keys():  # nn.DataParallel puts a prefix before every name
-        weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    missing, extra = [k for k in own if k not in weights], [k for k in weights if k not in own]
-    other = [f"{k} {tuple(weights[k].shape)} for {tuple(own[k].shape)}" for k in own if k in weights and weights[k].shape != own[k].shape]
-    problems = [f"{word} {listed(names, 4)}" for word, names in (("it lacks", missing), ("it has besides", extra), ("other shapes:", other)) if names]
-    if problems:
-        raise ValueError(f"the checkpoint {file} does not fit {type(module).__name__}: {'; '.join(problems)}")
-    module.load_state_dict(weights)
+def _load_module(module: nn.Module) -> Model:
+    module = unwrapped(module)
+    return Model(type(module).__name__, module, images, default_layers(module), {})
 
 
-def _load_module(
-    module: nn.Module,
-    *,
-    name: str | None = None,
-    preprocess: Callable[[Any], Any] | None = None,
-    layers: Sequence[str | int] | None = None,
-    card: Mapping[str, Any] | None = None,
-) -> Model:
-    model = Model(name or type(module).__name__, module, preprocess or images, default_layers(module), dict(card or {}))
-    return model if layers is None else _with_layers(model, layers)
-
-
-def _with_layers(model: Model, layers: Sequence[str | int]) -> Model:
-    """The last layer is always the output."""
-    return replace(model, layers=(*(name for name in model.check_layers(layers) if name != OUTPUT), OUTPUT))
-
-
-def _load_again(model: Model, *, name: str | None = None, preprocess: Callable[[Any], Any] | None = None, layers: Sequence[str | int] | None = None) -> Model:
-    changed = replace(model, name=name or model.name, preprocess=preprocess or model.preprocess)
-    return changed if layers is None else _with_layers(changed, layers)
-
-
-SOURCES: dict[str, Callable[..., Model]] = {"zoo": _load_zoo, "checkpoint": _load_checkpoint}
+SOURCES: dict[str, Callable[..., Model | nn.Module]] = {
+    "zoo": _load_zoo,
+    "checkpoint": _load_checkpoint,
+    "timm": load_timm,
+    "torchvision": load_torchvision,
+    "transformers": load_transformers,
+    "pretrained": load_pretrained,
+}
 
 
 def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
     """Load a network.
 
-    spec: "zoo:NAME", a network that ships (`models.zoo()` lists them); "checkpoint:PATH" or a path to .safetensors, .pt or .pth, with
-    `architecture=` the module that the weights belong to; or any nn.Module, with `name=` what to call it.
-    options: name, preprocess (a batch of raw inputs -> what the module takes), layers (what to record by default).
-    Errors: ValueError names the nearest known spec, a damaged file, weights that do not fit, a file that would have to run code.
+    spec: any nn.Module, or one of these:
+    "zoo:NAME"                     a network that ships (`models.zoo()` lists them)
+    "pretrained:NAME"              a trained network out of an installed package (`models.pretrained()`)
+    "timm:NAME", "torchvision:NAME"  with weights="random" (seed=0), or "pretrained", which asks a hub over the network
+    "transformers:FOLDER"          a folder with config.json and weights, or weights="random"; "transformers:KIND" ("bert", "vit") with weights="random"
+    "checkpoint:PATH"              or a path to .safetensors, .pt or .pth, with architecture= the module, or the spec, that the weights belong to
+    Your own source: `models.SOURCES["mine"] = function`, from NAME (and its keyword options) to a module or a Model.
+
+    options of all: name, preprocess (a batch of raw inputs -> what the module takes), layers (what to record by default); options={...} is
+    handed to the library that makes the network, options={"num_classes": 10}.
+    Errors: ValueError names the nearest known spec, a library to install, a hub out of reach, a damaged file, weights that do not fit, a file that would have to run code.
     """
     if isinstance(spec, Model):
-        return _call(_load_again, spec, options) if options else spec
+        return _changed(spec, _checked(options, ()))
     if isinstance(spec, type) and issubclass(spec, nn.Module):
         raise TypeError(f"load_model takes a network, and {spec.__name__} is a class: make one first, load_model({spec.__name__}(...))")
     if isinstance(spec, nn.Module):
-        return _call(_load_module, spec, options)
-    if isinstance(spec, Path) or (isinstance(spec, str) and spec.endswith((".safetensors", ".pt", ".pth")) and not spec.startswith("checkpoint:")):
-        spec = f"checkpoint:{spec}"
+        return _changed(_load_module(spec), _checked(options, ()))
+    if isinstance(spec, Path) or (isinstance(spec, str) and spec.endswith(FILES) and spec.partition(":")[0] not in SOURCES):
+        spec = f"checkpoint:{spec}" if not Path(spec).is_dir() else f"transformers:{spec}"
     if not isinstance(spec, str):
-        raise TypeError(f"load_model takes 'zoo:NAME', 'checkpoint:PATH' or an nn.Module; it got {type(spec).__name__}")
+        raise TypeError(f"load_model takes a spec ('zoo:NAME', 'timm:NAME', 'checkpoint:PATH', ...) or an nn.Module; it got {type(spec).__name__}")
     source, colon, rest = spec.partition(":")
+    if not colon and Path(spec).is_dir():
+        raise ValueError(f"'{spec}' is a folder: if transformers saved it, 'transformers:{spec}'; a checkpoint is a file that ends in {', '.join(FILES)}")
     if not colon and (Path(spec).exists() or Path(spec).suffix or "/" in spec):
         raise ValueError(f"checkpoints are read from files that end in .safetensors, .pt or .pth; got '{spec}'. To read one by another name: 'checkpoint:{spec}'")
     if not colon:
         raise unknown("model", spec, [f"zoo:{name}" for name in zoo_names()], "A network of your own: load_model(module, name=...).")
     if source not in SOURCES:
         raise unknown("model source", source, SOURCES, "A network made by another library can be passed as it is: load_model(module, name=...).")
-    return _call(SOURCES[source], rest, options)
+    return _from_source(source, rest, options)
 
 
-def _call(source: Callable[..., Model], what: Any, options: Mapping[str, Any]) -> Model:
-    known = [name for name, p in inspect.signature(source).parameters.items() if p.kind is p.KEYWORD_ONLY and name != "card"]
+def _from_source(source: str, rest: str, options: Mapping[str, Any]) -> Model:
+    parameters = list(inspect.signature(SOURCES[source]).parameters.values())[1:]
+    own = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in SHARED]
+    options = options if any(p.kind is p.VAR_KEYWORD for p in parameters) else _checked(options, own)
+    found = SOURCES[source](rest, **{key: value for key, value in options.items() if key not in SHARED})
+    if not isinstance(found, (Model, nn.Module)):
+        raise TypeError(f"the source '{source}' must give a Model or an nn.Module; for '{rest}' it gave {type(found).__name__}")
+    model = found if isinstance(found, Model) else replace(_load_module(found), name=rest)
+    return _changed(model, options)
+
+
+def _checked(options: Mapping[str, Any], own: Sequence[str]) -> Mapping[str, Any]:
     for name in options:
-        if name not in known:
-            raise unknown("option of load_model", name, known)
-    return source(what, **options)
+        if name not in (*SHARED, *own):
+            raise unknown("option of load_model", name, (*SHARED, *own))
+    return options
+
+
+def _changed(model: Model, options: Mapping[str, Any]) -> Model:
+    """The model under another name, with another preprocess or other layers, of which the last is always the output."""
+    changes = {key: options[key] for key in ("name", "preprocess") if options.get(key) is not None}
+    if options.get("layers") is not None:
+        changes["layers"] = (*(name for name in model.check_layers(options["layers"]) if name != OUTPUT), OUTPUT)
+    return replace(model, **changes) if changes else model

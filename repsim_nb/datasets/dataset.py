@@ -1,0 +1,147 @@
+"""`Dataset`: inputs in a fixed order, whatever they were given as."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import InitVar, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from ..workers import Address, arrived, departing
+from .inputs import Inputs, collected, fingerprint_inputs, from_list, kept, parted, stacked
+from .loaders import SHUFFLING, Samples, from_loader, known_targets
+from .pictures import from_folder
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Inputs in a fixed order, and what is known of them.
+
+    inputs, one of:
+    - an array or tensor (n, ...); pictures are uint8 (n, h, w) or (n, h, w, channels)
+    - a list of str; another list holds samples, which are stacked
+    - a dict of arrays (n, ...), as a tokenizer gives: its names are arguments of the model's forward
+    - a folder of images, str or Path: subfolders are the classes; decoded when they are needed to uint8 (n, h, w, 3), or (n, h, w) where all are grey; in
+      natural order (2 before 10). size=(h, w), or one number, is needed where they differ in size: resize until the shorter side fits, crop in the centre
+    - a torch Dataset, or anything with `len` and `[i]`, of inputs, (input, target) pairs or dicts: read when they are needed. Only targets that it knows
+      unread are taken (its `.targets`); give others as targets=
+    - a DataLoader: its samples in its order, by its collate_fn and num_workers; one that shuffles is an error. Batches are cut anew, so drop_last drops nothing
+    - a generator or other iterable of batches (inputs, pairs or dicts) or of str: what can be read only once is kept in memory
+
+    targets: integers (n,), or None.  classes: the name of each target value.
+    Errors: ValueError, with the dataset's name, for inputs that are none of these, and for targets of another length.
+    """
+
+    name: str
+    inputs: Any = field(repr=False)
+    targets: np.ndarray | None = field(default=None, repr=False)
+    classes: tuple[str, ...] = field(default=(), repr=False)
+    size: InitVar[int | tuple[int, int] | None] = field(default=None, kw_only=True)
+
+    def __post_init__(self, size: int | tuple[int, int] | None) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"a dataset's name comes first, rs.Dataset(name, inputs); got {type(self.name).__name__}")
+        try:
+            inputs, targets, classes = _understood(self.inputs, size)
+        except ValueError as error:
+            raise ValueError(f"dataset '{self.name}': {error}") from error
+        targets = targets if self.targets is None else self.targets
+        targets = targets.detach().cpu().numpy() if isinstance(targets, Tensor) else targets if targets is None else np.asarray(targets)
+        for attribute, value in (("inputs", inputs), ("targets", targets), ("classes", tuple(self.classes) or classes)):
+            object.__setattr__(self, attribute, value)
+        if targets is not None and (targets.ndim == 0 or len(targets) != len(inputs)):
+            raise ValueError(f"dataset '{self.name}' needs one target per input: it has {len(inputs)} inputs, {targets.size} targets")
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __repr__(self) -> str:
+        if hasattr(self.inputs, "shape"):
+            what = f"{tuple(self.inputs.shape)} {str(self.inputs.dtype).removeprefix('torch.')}"
+        else:
+            what = f"{len(self)} strings" if isinstance(self.inputs, list) else repr(self.inputs)
+        return f"Dataset('{self.name}', {what}, {len(self.classes)} classes)"
+
+    def batches(self, start: int = 0, batch_size: int = 250) -> Iterator[tuple[int, int, Any]]:
+        """(first, last, inputs[first:last]) from row `start` to the end, at most `batch_size` rows each; what is read lazily is read ahead."""
+        if isinstance(self.inputs, Inputs):
+            yield from self.inputs.batches(start, batch_size)
+            return
+        for first in range(start, len(self), batch_size):
+            last = min(first + batch_size, len(self))
+            yield first, last, self.inputs[first:last]
+
+    def fingerprint(self) -> str:
+        """32 hex digits: a hash of the inputs' type, shape and bytes.
+
+        Of lazily read inputs: of their type and number, and of up to 16 samples evenly spread, the first and last among them; of a folder of images also of every
+        file's name and size. A change to other samples that leaves all this alone is not seen.
+        """
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint_inputs(self.inputs)
+
+    def take(self, rows: Sequence[int] | np.ndarray, name: str) -> Dataset:
+        """The given rows, in that order, under a name of their own (the name is how recordings tell sets apart)."""
+        rows = np.arange(len(self))[np.asarray(rows) if len(rows) else []]
+        lazy, strings = isinstance(self.inputs, Inputs), isinstance(self.inputs, list)
+        inputs = self.inputs.take(rows) if lazy else [self.inputs[i] for i in rows] if strings else self.inputs[rows]
+        return replace(self, name=name, inputs=inputs, targets=None if self.targets is None else self.targets[rows])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: departing(value) if isinstance(value, np.memmap) else value for key, value in self.__dict__.items()}  # its address, not its numbers
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update({key: arrived(value) if isinstance(value, Address) else value for key, value in state.items()})
+
+
+def _understood(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
+    """What a user gives as inputs -> (inputs that have `len` and slices, targets or None, classes)."""
+    if isinstance(given, (str, Path)):
+        folder = Path(given).expanduser()
+        if not folder.is_dir():
+            raise ValueError(f"there is no folder '{given}' to read images from" + ("; strings as inputs come as a list, ['...']" if isinstance(given, str) else ""))
+        return from_folder(folder, size)
+    if size is not None:
+        raise ValueError(f"size is for a folder of images, and the inputs are {type(given).__name__}")
+    return *_in_memory_or_lazy(given), ()
+
+
+def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
+    if isinstance(given, Inputs):
+        return given, None
+    if type(given).__module__.split(".")[0] == "pandas":
+        given = given.to_numpy()
+    if hasattr(given, "shape") and hasattr(given, "dtype"):
+        if len(given.shape) == 0:
+            raise ValueError(f"inputs need samples along their first axis; got one number, {given!r}")
+        if getattr(given.dtype, "kind", "") in ("O", "U", "T"):
+            if given.ndim > 1:
+                raise ValueError(f"inputs hold {given.dtype} in shape {tuple(given.shape)}; an array is of numbers, strings come as a list")
+            return from_list(given.tolist())
+        return given, None
+    if isinstance(given, Mapping):
+        return kept(*parted(given))
+    if isinstance(given, (list, tuple)):
+        return from_list(given)
+    if isinstance(given, TensorDataset) and len(given.tensors) <= 2:
+        return given.tensors[0], given.tensors[1] if len(given.tensors) == 2 else None
+    if isinstance(given, DataLoader):
+        once = isinstance(given.dataset, IterableDataset) or (given.batch_sampler is None and not isinstance(given.sampler, SHUFFLING))
+        return collected(given) if once else from_loader(given)
+    if isinstance(given, IterableDataset):
+        return collected(DataLoader(given, batch_size=256, collate_fn=stacked, generator=torch.Generator()))  # its own: the global random state stays
+    if hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, (bytes, bytearray)):
+        return Samples(given), known_targets(given)
+    if isinstance(given, Iterable) and not isinstance(given, (bytes, bytearray)):
+        return collected(given)
+    raise ValueError("inputs are an array or tensor (n, ...), a list of str, a dict of arrays, a folder of images, a torch Dataset, a DataLoader, or an iterable of batches; "
+                     f"got {type(given).__name__}")

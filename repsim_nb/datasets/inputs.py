@@ -1,0 +1,294 @@
+"""What inputs can be: arrays and strings as they are, columns of a tokenizer, batches that came once, or samples read when they are asked for."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+PIECE = 1 << 26  # bytes hashed at a time, so that a memory-mapped array is never whole in memory
+SAMPLES = 16  # how many samples of a lazily read set its fingerprint reads
+
+
+def fingerprint_inputs(inputs: Any) -> str:
+    """A hash of the inputs' type, shape and bytes; of those read lazily, what their own `fingerprint` says."""
+    if isinstance(inputs, Inputs):
+        return inputs.fingerprint()
+    if isinstance(inputs, list):
+        return hashlib.blake2b("\0".join(map(str, inputs)).encode(), digest_size=16).hexdigest()
+    if isinstance(inputs, Tensor) and inputs.dtype == torch.bfloat16:  # NumPy has no such type
+        inputs = inputs.view(torch.int16)
+    array = inputs.detach().cpu().numpy() if isinstance(inputs, Tensor) else np.asarray(inputs)
+    digest = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=16)
+    array = array.reshape(-1) if array.ndim == 0 else array
+    step = max(1, PIECE * len(array) // max(array.nbytes, 1))
+    for first in range(0, len(array), step):
+        digest.update(np.ascontiguousarray(array[first : first + step]).reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+class Inputs:
+    """Inputs that are no array and no list: a slice reads what it needs. rows: which of the source's samples these are, in their order."""
+
+    def __init__(self, n: int) -> None:
+        self.rows = np.arange(n)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Any) -> Any:
+        rows = self.rows[key]
+        if np.ndim(rows):
+            return self.read(rows)
+        one = self.read(np.array([rows]))
+        return {name: column[0] for name, column in one.items()} if isinstance(one, dict) else one[0]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)})"
+
+    def read(self, rows: np.ndarray) -> Any:
+        """The source's samples of these numbers: an array or tensor (rows, ...), a list of str, or a dict of such."""
+        raise NotImplementedError
+
+    def take(self, rows: np.ndarray) -> Inputs:
+        """The same source, other rows of these."""
+        taken = copy.copy(self)
+        taken.rows = self.rows[rows]
+        return taken
+
+    def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
+        """(first, last, inputs[first:last]) from row `start` on."""
+        for first in range(start, len(self), batch_size):
+            last = min(first + batch_size, len(self))
+            yield first, last, self[first:last]
+
+    def fingerprint(self) -> str:
+        """A hash of the type, the length, and up to 16 samples: the first, the last, and those evenly spread between them."""
+        digest = hashlib.blake2b(f"{self!r}".encode(), digest_size=16)
+        for row in np.linspace(0, len(self) - 1, min(SAMPLES, len(self))).round().astype(int):
+            digest.update(_digest(self[row : row + 1]).encode())
+        return digest.hexdigest()
+
+
+def _digest(batch: Any) -> str:
+    return " ".join(f"{k}={fingerprint_inputs(v)}" for k, v in batch.items()) if isinstance(batch, dict) else fingerprint_inputs(batch)
+
+
+class Columns(Inputs):
+    """Batches that are dicts of arrays, in memory; neighbours of one shape are joined, so that a tokenizer's output is one batch.
+
+    Batches of different shapes stay apart: `batches` never crosses from one to the next, and a slice that does is padded with zeros on the right,
+    which is sound only beside an attention mask.
+    """
+
+    def __init__(self, batches: Sequence[dict[str, Any]]) -> None:
+        self.parts = list(_merged([dict(batch) for batch in batches]))
+        self.starts = np.cumsum([0, *(_length(part) for part in self.parts)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} of {', '.join(self.parts[0]) if self.parts else 'nothing'})"
+
+    def __getitem__(self, key: Any) -> dict[str, Any]:
+        rows = np.arange(len(self))[key]
+        if np.ndim(rows) == 0:
+            return {name: column[0] for name, column in self[int(rows) : int(rows) + 1].items()}
+        pieces = self._pieces(rows)
+        return pieces[0] if len(pieces) == 1 else _padded(pieces)
+
+    def _pieces(self, rows: np.ndarray) -> list[dict[str, Any]]:
+        """Rows as few batches, each of one shape."""
+        parts = np.searchsorted(self.starts, rows, side="right") - 1
+        pieces = [{name: column[:0] for name, column in self.parts[0].items()}] if len(rows) == 0 else []
+        for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(parts)) + 1) if len(rows) else ():
+            part, within = self.parts[parts[run[0]]], rows[run] - self.starts[parts[run[0]]]
+            chosen = slice(within[0], within[-1] + 1) if (np.diff(within) == 1).all() else within  # a slice copies nothing
+            pieces.append({name: [column[i] for i in within] if isinstance(column, list) else column[chosen] for name, column in part.items()})
+        return list(_merged(pieces))
+
+    def take(self, rows: np.ndarray) -> Columns:
+        return Columns(self._pieces(rows))
+
+    def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
+        first = start
+        while first < len(self):
+            end = self.starts[np.searchsorted(self.starts, first, side="right")]
+            last = min(first + batch_size, int(end))
+            yield first, last, self[first:last]
+            first = last
+
+    def fingerprint(self) -> str:
+        """A hash of every column's name, type, shape and bytes."""
+        return hashlib.blake2b(" ".join(map(_digest, self.parts)).encode(), digest_size=16).hexdigest()
+
+
+def _length(part: Mapping[str, Any]) -> int:
+    return len(next(iter(part.values()))) if part else 0
+
+
+def _shapes(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(column.shape[1:]) if hasattr(column, "shape") else None for name, column in part.items()}
+
+
+def _merged(parts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Neighbours with columns of the same shapes as one."""
+    group: list[dict[str, Any]] = []
+    for part in parts:
+        if group and _shapes(part) != _shapes(group[0]):
+            yield {name: _joined([p[name] for p in group]) for name in group[0]}
+            group = []
+        group.append(part)
+    if group:
+        yield {name: _joined([p[name] for p in group]) for name in group[0]}
+
+
+def _joined(pieces: Sequence[Any]) -> Any:
+    """Arrays, tensors or lists, one after the other."""
+    if len(pieces) == 1:
+        return pieces[0]
+    if isinstance(pieces[0], list):
+        return [item for piece in pieces for item in piece]
+    return torch.cat(list(pieces)) if isinstance(pieces[0], Tensor) else np.concatenate(pieces)
+
+
+def _padded(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    if not all("attention_mask" in part for part in parts):
+        shapes = sorted({f"{_shapes(part)}" for part in parts})
+        raise ValueError(f"rows lie in batches of different shapes ({' and '.join(shapes[:2])}), and without an 'attention_mask' they cannot be padded to one: "
+                         "pad them all to one length when you make the batches")
+    padded = {}
+    for name, column in parts[0].items():
+        if isinstance(column, list):
+            padded[name] = _joined([part[name] for part in parts])
+            continue
+        pieces = [torch.as_tensor(part[name]) for part in parts]
+        length = max(piece.shape[1] for piece in pieces) if pieces[0].ndim > 1 else 0
+        whole = torch.cat([torch.nn.functional.pad(p, (0, 0) * (p.ndim - 2) + (0, length - p.shape[1])) if p.ndim > 1 else p for p in pieces])
+        padded[name] = whole if isinstance(column, Tensor) else whole.numpy()
+    return padded
+
+
+# -- from what a user has to what is kept: inputs, and targets where they come along ------------------------------------------
+
+def parted(batch: Any) -> tuple[Any, Any]:
+    """A batch as (inputs, targets or None): a pair is both, a dict gives its 'labels' or 'label' as targets."""
+    if isinstance(batch, Mapping):
+        columns = dict(batch)
+        label = next((name for name in ("labels", "label") if name in columns and len(columns) > 1), None)
+        targets = columns.pop(label) if label else None
+        for name, column in columns.items():
+            if not hasattr(column, "shape") and not _strings(column):
+                columns[name] = _array(column, f"column '{name}'", "a tokenizer gives such with padding=True, return_tensors='pt'")
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"a batch needs columns of one length; got {lengths}")
+        only = next(iter(columns.values()), None)
+        return (only if len(columns) == 1 and isinstance(only, list) else columns), targets
+    if isinstance(batch, (tuple, list)) and not _strings(batch):
+        if len(batch) not in (1, 2):
+            raise ValueError(f"a batch is inputs, or a pair (inputs, targets); this one is a {type(batch).__name__} of {len(batch)} parts. "
+                             "Several inputs travel as a dict, whose names are the arguments of the model's forward")
+        return (_inner(batch[0]), None if len(batch) == 1 else batch[1])
+    return _inner(batch), None
+
+
+def _inner(batch: Any) -> Any:
+    if isinstance(batch, Mapping):
+        return parted(batch)[0]
+    if isinstance(batch, (tuple, list)):
+        return list(batch) if _strings(batch) else _array(batch, "a batch", "")
+    if np.ndim(batch) == 0 or not hasattr(batch, "shape"):
+        raise ValueError(f"a batch must hold samples along its first axis; got {_what(batch)}")
+    return batch
+
+
+def _what(batch: Any) -> str:
+    return f"one number, {batch!r}" if hasattr(batch, "shape") or isinstance(batch, (int, float)) else type(batch).__name__
+
+
+def _strings(items: Any) -> bool:
+    return isinstance(items, (list, tuple)) and all(isinstance(item, str) for item in items)
+
+
+def _array(items: Any, what: str, hint: str) -> np.ndarray:
+    """A list (of lists) of numbers as one array."""
+    try:
+        array = np.asarray(items)
+    except ValueError:
+        array = np.empty(0, object)
+    if array.dtype.kind not in "biufc":
+        raise ValueError(f"{what} must be an array, or lists of numbers of one length{f'; {hint}' if hint else ''}. This holds {_sorts(items)}")
+    return array
+
+
+def _sorts(items: Iterable[Any]) -> str:
+    """What a list holds, in a few words: '(3, 4), (5, 4)' or 'str, int'."""
+    def said(item: Any) -> str:
+        return str(tuple(item.shape)) if hasattr(item, "shape") else f"{len(item)} values" if isinstance(item, (list, tuple)) else type(item).__name__
+    return ", ".join(dict.fromkeys(map(said, items)))
+
+
+def picture(item: Any) -> Any:
+    """A picture of Pillow as uint8 (h, w) or (h, w, 3), also inside a pair or a dict."""
+    if type(item).__module__.startswith("PIL.") and hasattr(item, "convert"):
+        return torch.from_numpy(np.array(item if item.mode == "L" else item.convert("RGB")))
+    if isinstance(item, Mapping):
+        return {name: picture(part) for name, part in item.items()}
+    return tuple(map(picture, item)) if isinstance(item, tuple) and not hasattr(item, "_fields") else item
+
+
+def stacked(items: Sequence[Any]) -> Any:
+    """Samples as one batch: as torch's default_collate does it, and pictures of Pillow too."""
+    try:
+        return default_collate([picture(item) for item in items])
+    except (RuntimeError, TypeError, ValueError) as error:
+        parts = [item[0] if isinstance(item, tuple) else next(iter(item.values())) if isinstance(item, Mapping) and item else item for item in map(picture, items)]
+        raise ValueError(f"samples cannot be stacked into one batch ({_sorts(parts[:8])}): {error}. Give them one shape, or give a DataLoader whose "
+                         "collate_fn joins them") from error
+
+
+def from_list(items: Sequence[Any]) -> tuple[Any, Any]:
+    """A list's items are samples: strings, numbers, arrays, dicts, or (input, target) pairs -> (inputs, targets or None)."""
+    if _strings(items):
+        return list(items), None
+    if any(isinstance(item, str) for item in items):
+        at, item = next((i, item) for i, item in enumerate(items) if not isinstance(item, str))
+        raise ValueError(f"a list of strings holds strings only; its item {at} is {type(item).__name__}")
+    if isinstance(items[0], (Tensor, Mapping, tuple)) or picture(items[0]) is not items[0]:
+        return kept(*parted(stacked(items)))
+    return _array(items, "a list of samples", "for batches give a generator, (batch for batch in batches)"), None
+
+
+def kept(inputs: Any, targets: Any) -> tuple[Any, Any]:
+    """A dict of columns enters as `Columns`."""
+    return Columns([inputs]) if isinstance(inputs, dict) else inputs, targets
+
+
+def collected(batches: Iterable[Any]) -> tuple[Any, Any]:
+    """All batches, read once and kept in memory -> (inputs, targets or None). A str is one sample."""
+    inputs: list[Any] = []
+    targets: list[Any] = []
+    for number, batch in enumerate(batches):
+        one, of_one = ([batch], None) if isinstance(batch, str) else parted(batch)
+        if inputs and (type(one) is not type(inputs[0]) or (of_one is None) != (len(targets) == 0)):
+            raise ValueError(f"batch {number} is {type(one).__name__} {'with' if of_one is not None else 'without'} targets, and those before it are "
+                             f"{type(inputs[0]).__name__} {'with' if targets else 'without'}: batches must be of one kind")
+        if inputs and hasattr(one, "shape") and tuple(one.shape[1:]) != tuple(inputs[0].shape[1:]):
+            raise ValueError(f"batch {number} has samples of shape {tuple(one.shape[1:])}, and batch 0 of {tuple(inputs[0].shape[1:])}: they make no one array")
+        if isinstance(one, dict) and inputs and list(one) != list(inputs[0]):
+            raise ValueError(f"batch {number} has the columns {list(one)}, and batch 0 has {list(inputs[0])}")
+        inputs.append(one)
+        if of_one is not None:
+            targets.append(of_one if isinstance(of_one, (Tensor, np.ndarray)) else np.asarray(of_one))
+    if not inputs:
+        return [], None
+    joined = Columns(inputs) if isinstance(inputs[0], dict) else _joined(inputs)
+    return joined, _joined(targets) if targets else None

