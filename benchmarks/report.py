@@ -61,7 +61,7 @@ def _mega(size: float | None) -> str:
     return "–" if size is None else f"{size / 1e6:,.0f}"
 
 
-NUMBERS = set("seconds|ratio|difference|MB|target|reached|Gflop|Gflop/s|ours / floor|inputs, MB|own, MB|all, MB|predicted|measured|announced|core hours|read, TB|sent, GB|inputs, TB".split("|"))  # to the right
+NUMBERS = set("seconds|ratio|difference|MB|target|reached|Gflop|Gflop/s|ours / floor|inputs, MB|own, MB|all, MB|load|predicted|measured|announced|core hours|read, TB|sent, GB|inputs, TB".split("|"))  # to the right
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
@@ -253,23 +253,22 @@ def _big(parts: dict[str, Any]) -> str:
     size, gigabytes = found["size"], found["bytes"] / 1e9
     head = (
         f"## More than memory holds\n\n{gigabytes:.3g} GB of activations, {size['depth']} layers × ({size['n']:,}, {784 * size['width']:,}) of a random convolutional network on MNIST's images,\n"
-        f"are recorded into a Store and compared from there (`{MEASURE}`, all pairs of layers), each by a process on one core that may have {found['limit'] / 1e9:.3g} GB of its own:\n"
+        f"are recorded into a Store and compared from there (`{MEASURE}`, all pairs of layers), each by a process of its own, on one core, that may have {found['limit'] / 1e9:.3g} GB:\n"
         "the system refuses it more (RLIMIT_DATA; on Linux). Of the files that it maps no more than 1 GB stays in memory: what passes that is dropped, out of the system's cache too, and\n"
         "read from the disk again, as on a machine that has no room. *Own* is the most that the process had, *all* counts the pages of mapped files too; both with Python, torch and all\n"
-        "other libraries.\n\n"
+        "other libraries. Rows that were written and that the system has not yet put on the disk are in neither.\n\n"
     )
     if "error" in found:
         return head + found["error"] + "."
     done = {"record": "forward passes, checksums, files", "compare": "from the memory-mapped files"}
     rows = [
-        [f"{what}: {said}", _seconds(row.get("seconds", math.nan)), _mega(row.get("own")), _mega(row.get("all")), row.get("error", "")]
+        [f"{what}: {said}", _seconds(row.get("seconds", math.nan)), _mega(row.get("own")), _mega(row.get("all")), f"{row['load']:.1f}" if "load" in row else "–", row.get("error", "")]
         for what, said in done.items()
         if (row := found.get(what))
     ]
-    disk, load = (found["record"].get(name) for name in ("disk", "load"))
-    dropped = found.get("compare", {}).get("dropped", 0)
-    below = f"\n\nOn the disk: {disk / 1e9:.2f} GB. Pages were dropped {dropped} times. Processes at work on the machine meanwhile, these included: {load:.1f}." if disk else ""
-    return head + _table(["what", "seconds", "own, MB", "all, MB", "what happened"], rows) + below
+    disk, dropped = found["record"].get("disk", 0), found.get("compare", {}).get("dropped", 0)
+    below = f"\n\nOn the disk: {disk / 1e9:.2f} GB. Pages were dropped {dropped} times. Load: processes that wanted one of the machine's cores, on the average of the last five minutes."
+    return head + _table(["what", "seconds", "own, MB", "all, MB", "load", "what happened"], rows) + below
 
 
 def _growth(parts: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import clock, data, floor, growth, peers, report, run, scaling
+from benchmarks import big, clock, data, floor, growth, peers, report, run, scaling
 from benchmarks.cases import CASES
 from benchmarks.defects import DEFECTS
 
@@ -134,6 +134,24 @@ def test_it_runs_and_writes_a_page():
         assert heading in page
     assert (out / "growth.png").stat().st_size > 10_000
     assert str(ROOT) not in page
+
+
+def test_where_the_disk_has_no_room_for_the_big_part_that_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(big.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5 * 10**9}))
+    found = big.measure(fast=False, out=tmp_path)
+    assert found["error"].startswith("not measured: it takes 13 GB on the disk") and "5 GB are free" in found["error"]
+    assert found["error"] in report.written({"parts": {"big": {"found": found, "machine": run.machine(), "took": 0.0}}})
+
+
+def test_what_passes_the_room_for_pages_is_dropped_and_read_again(monkeypatch, tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(10**6))
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    total = int(x.sum())
+    monkeypatch.setattr(big, "PAGES", 0)
+    with big.Scarce([x]) as scarce:
+        for _ in range(200):
+            assert int(x.sum()) == total
+    assert scarce.times > 0 or not clock.STATUS.exists()
 
 
 def test_an_unknown_part_is_said(monkeypatch, capsys):
