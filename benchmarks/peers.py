@@ -35,6 +35,7 @@ PEERS = {
     "mne-rsa": ("1.0", "mne_rsa"),
     "ultimate-anatome": ("0.1.1", "anatome"),
 }
+NO_PACKAGES = ("forward passes alone", "record, then compare")  # what stands beside packages for comparison
 PAST_INIT = ("thingsvision", "mne_rsa", "anatome")  # entered past their __init__, which imports much that is not measured here
 STAND_INS = {
     "cka-pytorch": "lightning (a class of it is named in an isinstance)",
@@ -46,7 +47,7 @@ STAND_INS = {
 
 def missing(peer: str) -> str | None:
     """Why a peer cannot be measured here; None if it can."""
-    if peer not in PEERS:  # not a package: the forward passes alone
+    if peer in NO_PACKAGES:
         return None
     pinned, module = PEERS[peer]
     try:
@@ -371,5 +372,16 @@ def _forward():
         with torch.inference_mode():
             for part, _ in loader(x, batch):
                 a(part), b(part)
+
+    return run
+
+
+@adapter("record, then compare", "networks", by="networks", note="ours too, and the activations are there for other measures")
+def _recorded():
+    import repsim_nb as rs
+
+    def run(a, b, x, batch):
+        recorded = [rs.record(rs.load_model(net, name=name), x, LAYERS, batch_size=batch, progress=False) for net, name in ((a, "a"), (b, "b"))]
+        return rs.compare(CKA(batch_size=batch), *recorded).values.to_numpy()
 
     return run

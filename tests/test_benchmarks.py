@@ -49,11 +49,11 @@ def test_the_rows_say_what_they_mean():
         assert list(case.size) == list(case.fast)
     used = {(adapter.peer, adapter.kind) for _, adapter in PAIRS}
     assert used == set(peers.ADAPTERS), "an adapter that no row uses"
-    assert {peer for peer, _ in used} - {"forward passes alone"} == set(peers.PEERS)
+    assert {peer for peer, _ in used} - set(peers.NO_PACKAGES) == set(peers.PEERS)
     assert {defect.peer for defect in DEFECTS} <= set(peers.PEERS)
 
 
-@pytest.mark.parametrize("peer", [*peers.PEERS, "forward passes alone"])
+@pytest.mark.parametrize("peer", [*peers.PEERS, *peers.NO_PACKAGES])
 def test_an_installed_peer_that_is_right_agrees(peer, made):
     why = peers.missing(peer)
     if why:
