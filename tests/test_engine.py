@@ -230,7 +230,7 @@ def test_other_processes_give_the_same(some, tmp_path, name):
 def test_dask_gives_the_same(some):
     import distributed
 
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster, distributed.Client(cluster) as client:
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0") as cluster, distributed.Client(cluster) as client:
         for name in ("cka", "rsa", "procrustes"):
             spread = rs.compare(name, some, executor=client.get_executor())
             assert np.allclose(spread.values, rs.compare(name, some).values, rtol=0, atol=1e-12)

@@ -403,6 +403,17 @@ def eps(x: Array) -> float:
     return float(array_api_compat.array_namespace(x).finfo(x.dtype).eps)
 
 
+def stretches(n: int, step: int) -> list[slice]:
+    """0 to n in runs of `step`."""
+    return [slice(i, min(i + max(step, 1), n)) for i in range(0, n, max(step, 1))]
+
+
+def off_diagonal(square: Array) -> Array:
+    """Ones, and 0 on the diagonal."""
+    xp = array_api_compat.array_namespace(square)
+    return 1 - xp.eye(square.shape[0], dtype=square.dtype, device=array_api_compat.device(square))
+
+
 def smallest_direction(x: Array) -> float:
     """Singular values of `centred_unit(x)` below this are rounding of x's numbers: four times its spacing, more where means are large."""
     xp = array_api_compat.array_namespace(x)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -18,9 +19,9 @@ import array_api_compat
 import numpy as np
 
 from ..errors import UndefinedError
-from ..workers import Workers, arrived, checkpoint, departing
+from ..workers import Later, Workers, arrived, checkpoint, departing, mapped
 from . import cost
-from .base import Array, eps, host, not_finite, shaped
+from .base import Array, eps, host, not_finite, off_diagonal, shaped, stretches
 
 ROWS = 256  # samples on the short side of a tile
 Grid = Sequence[tuple[Any, float]]  # (where, how often it counts)
@@ -70,9 +71,10 @@ class Features:
         if bool(self.xp.all(low == high)):
             raise UndefinedError(f"it is constant: all {self.n} samples have the same activations")
         mean = total / self.n
-        self._mean = self.xp.astype(mean, self.dtype)
-        self._rest = self.xp.astype(mean - self.xp.astype(self._mean, self.xp.float64), self.dtype)  # what the precision of the work cannot hold
-        self._scale = float(self.xp.max(self.xp.maximum(high - self._mean, self._mean - low)))
+        short = self.xp.astype(mean, self.dtype)
+        self._centre: Any = short, self.xp.astype(mean - self.xp.astype(short, self.xp.float64), self.dtype)  # and what the precision of the work cannot hold
+        self.itemsize = short.dtype.itemsize
+        self._scale = float(self.xp.max(self.xp.maximum(high - short, short - low)))
         if not 0 < self._scale < math.inf:
             raise UndefinedError("it is constant within the precision of its numbers" if self._scale == 0 else "its values are too far apart for their precision")
 
@@ -86,8 +88,9 @@ class Features:
     def __getitem__(self, rows: slice) -> Array:
         if self._held is not None:
             return self._held[rows]
-        block = self._raw(rows) - self._mean
-        block -= self._rest
+        short, rest = self._centre.value() if isinstance(self._centre, Later) else self._centre
+        block = self._raw(rows) - short
+        block -= rest
         block /= self._scale
         return block
 
@@ -96,9 +99,10 @@ class Features:
         if self._held is None:
             self._held = self[slice(0, self.n)]
 
-    @property
-    def itemsize(self) -> int:
-        return self._mean.dtype.itemsize
+    def leave(self) -> None:
+        """Leave the means of the features to each process that needs them: where everybody reads all rows anyhow they need not be told."""
+        if mapped(self._x):
+            self._centre = Later(_centre_of, self._x, uuid.uuid4().hex)
 
     @property
     def sizes(self) -> Array:
@@ -134,7 +138,7 @@ class Features:
         mean = self.xp.sum(block, axis=0, dtype=self.xp.float64) / block.shape[0]
         part = object.__new__(Features)
         part.xp, part.dtype, (part.n, part.p), part._sizes = self.xp, self.dtype, block.shape, None
-        part._mean, part._held = self._mean, block - self.xp.astype(mean, self.dtype)
+        part.itemsize, part._held = self.itemsize, block - self.xp.astype(mean, self.dtype)
         return part
 
     def __getstate__(self) -> dict[str, Any]:
@@ -144,6 +148,10 @@ class Features:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _x=arrived(state["_x"]))
         self.xp = array_api_compat.array_namespace(self._x)
+
+
+def _centre_of(x: Array) -> tuple[Array, Array]:
+    return Features(x, 1)._centre
 
 
 class Kernel:
@@ -310,23 +318,12 @@ def _ranked(features: Features, rank: int) -> float:
     return float(np.array([found], kind).view(f"float{8 * features.itemsize}")[0])
 
 
-def stretches(n: int, step: int) -> list[slice]:
-    """0 to n in runs of `step`."""
-    return [slice(i, min(i + max(step, 1), n)) for i in range(0, n, max(step, 1))]
-
-
 def batches(n: int, size: int) -> list[slice]:
     """0 to n in runs of `size`, as the minibatch estimator takes them: a last one of fewer than 4 joins the one before."""
     found = stretches(n, size)
     if len(found) > 1 and n - found[-1].start < 4:
         found[-2:] = [slice(found[-2].start, n)]
     return found
-
-
-def off_diagonal(square: Array) -> Array:
-    """Ones, and 0 on the diagonal."""
-    xp = array_api_compat.array_namespace(square)
-    return 1 - xp.eye(square.shape[0], dtype=square.dtype, device=array_api_compat.device(square))
 
 
 # -- by tiles --------------------------------------------------------------------------------------------------------------
@@ -353,6 +350,9 @@ def by_tiles(left: Sequence[Source], right: Sequence[Source] | None, run: Worker
     """Inner products of all pairs (without `right`: of `left` with itself), summed over the pieces. tick(share done)."""
     total = _zeros(len(left), None if right is None else len(right))
     everything = [*left, *(right or ())]
+    for source in everything if run.apart else ():
+        if not isinstance(source, Vector):
+            source.features.leave()
     grid = max(everything, key=lambda source: source.p).grid(len(everything))  # small enough for the widest
     done, bundles = 0, run.bundles(list(grid))
     for part, bundle in zip(run(_Bundle(left, right), bundles, idle=lambda: tick(done / len(grid))), bundles, strict=True):
