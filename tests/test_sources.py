@@ -198,7 +198,7 @@ def test_trained_weights_in_a_cache_need_no_network(no_network, folder):
     for file in folder.iterdir():
         (home / file.name).write_bytes(file.read_bytes())
     model = rs.load_model("transformers:some/name", weights="pretrained")
-    assert model.name == "some/name" and model.preprocess(["a cat"])["input_ids"].shape == (1, 4)
+    assert model.name == "name" and model.preprocess(["a cat"])["input_ids"].shape == (1, 4)
     twin = rs.load_model("transformers:some/name", weights="random", seed=1)
     assert all(torch.equal(value, twin.module.state_dict()[key]) for key, value in model.module.state_dict().items())
 
@@ -510,6 +510,16 @@ def test_trained_networks_for_pictures_see_what_is_in_photographs(name, blocks):
     assert len(x) == len(model.layers) and x["output"].shape == (2, 1000)
     for photograph, row in zip(("china", "flower"), x["output"], strict=True):
         assert row.argmax() in CLASSES[photograph], photograph
+
+
+@pytest.mark.parametrize("name", ["minilm-l6", "minilm-l3", "efficientnet-lite0", "efficientnet-lite1"])
+def test_each_trained_network_has_an_untrained_twin(name):
+    twins = [rs.load_model(f"pretrained:{name}", weights="random", seed=seed) for seed in (2, 2, 3)]
+    trained, (a, b, c) = rs.load_model(f"pretrained:{name}"), (twin.module.state_dict() for twin in twins)
+    assert twins[0].name == f"untrained-{name}-2" and twins[0].layers == trained.layers and twins[0].card["seed"] == 2 and "seed" not in trained.card
+    weights = [key for key, value in a.items() if value.ndim > 1]
+    assert all(torch.equal(a[key], b[key]) for key in a) and all(not torch.equal(a[key], c[key]) and not torch.equal(a[key], trained.module.state_dict()[key]) for key in weights)
+    assert not trained.module.training and not twins[0].module.training
 
 
 def test_what_packages_carry_is_listed_and_what_is_missing_is_said(monkeypatch):

@@ -152,6 +152,7 @@ def made(spec: str, make: Callable[[], nn.Module], options: Mapping[str, Any], s
 
 def named(name: str, weights: str, seed: int) -> str:
     """As the zoo calls its networks: an untrained twin has a name of its own, so that both can be recorded together."""
+    name = name.rpartition("/")[2]
     return name if weights == "pretrained" else f"untrained-{name}-{seed}"
 
 
