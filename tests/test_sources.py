@@ -18,8 +18,10 @@ from shims import vision
 from torch import nn
 
 import repsim_nb as rs
+from repsim_nb.files import carried
 from repsim_nb.models import SOURCES, Pictures, Texts
 from repsim_nb.models import libraries as lib
+from repsim_nb.models.carried import CARRIED
 
 TEXT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 100}
 PICTURE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "image_size": 28, "patch_size": 7, "num_channels": 1}
@@ -473,6 +475,27 @@ def test_trained_transformers_know_which_sentences_belong_together(name, layers)
     a, b = (sentence_vectors(name, list(side)) for side in zip(*RELATED, strict=True))
     alike = a @ b.T
     assert np.diag(alike).mean() > 0.5 and abs(alike[~np.eye(4, dtype=bool)].mean()) < 0.15 and (alike.argmax(1) == range(4)).all()
+
+
+def test_the_rebuilt_transformer_says_what_its_file_says():
+    """The ONNX file, run by onnx's own interpreter, gives the states that the BertModel made of its matrices gives."""
+    reference = importlib.import_module("onnx.reference")
+    model, network = rs.load_model("pretrained:minilm-l3"), CARRIED["minilm-l3"]
+    batch = model.preprocess(["A man is eating food.", "The stock market fell."])
+    session = reference.ReferenceEvaluator(str(carried(network.package, network.file, "make pretrained")))
+    expected = [out for out in session.run(None, {key: value.numpy() for key, value in batch.items()}) if out.ndim == 3]
+    with torch.inference_mode():
+        states = model.module(**batch).last_hidden_state.numpy()
+    assert len(expected) == 1 and np.abs(states).max() > 1 and np.abs(states - expected[0]).max() < 1e-5
+
+
+def test_the_carried_transformer_is_what_transformers_makes_of_its_folder():
+    network = CARRIED["minilm-l6"]
+    folder = carried(network.package, network.file, "make pretrained").parent
+    a, b = rs.load_model("pretrained:minilm-l6"), rs.load_model(f"transformers:{folder}")
+    words = ["A man is eating food.", "The stock market fell."]
+    with torch.inference_mode():
+        assert torch.equal(a.module(**a.preprocess(words)).last_hidden_state, b.module(**b.preprocess(words)).last_hidden_state)
 
 
 def test_the_pair_of_transformers_shares_tokens_and_is_alike_layer_by_layer():
