@@ -18,8 +18,10 @@ from shims import vision
 from torch import nn
 
 import repsim_nb as rs
+from repsim_nb.files import carried
 from repsim_nb.models import SOURCES, Pictures, Texts
 from repsim_nb.models import libraries as lib
+from repsim_nb.models.carried import CARRIED
 
 TEXT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 100}
 PICTURE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "image_size": 28, "patch_size": 7, "num_channels": 1}
@@ -160,6 +162,49 @@ def test_a_hub_out_of_reach_is_explained_at_once(spec, monkeypatch, tmp_path):
     assert time.perf_counter() - started < 10
 
 
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    """Empty caches of the hubs, and no way to reach them."""
+    def refuse(address, *rest, **options):
+        raise AssertionError(f"{address} was asked for")
+
+    monkeypatch.setattr(lib.socket, "create_connection", refuse)
+    monkeypatch.setattr(lib.socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(importlib.import_module("huggingface_hub.constants"), "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    return tmp_path
+
+
+def cached(home, name):
+    """Where the hub's cache keeps the files of a network."""
+    home = home / f"models--{name.replace('/', '--')}"
+    (home / "snapshots" / "abc").mkdir(parents=True)
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("abc")
+    return home / "snapshots" / "abc"
+
+
+def test_trained_weights_in_a_cache_need_no_network(no_network, folder):
+    timm, torchvision = importlib.import_module("timm"), importlib.import_module("torchvision")
+    made = timm.create_model("mobilenetv3_small_050")
+    save_file(made.state_dict(), cached(no_network, made.pretrained_cfg["hf_hub_id"]) / "model.safetensors")
+    model = rs.load_model("timm:mobilenetv3_small_050", weights="pretrained")
+    assert model.name == "mobilenetv3_small_050" and model.card["weights"] == "pretrained" and "seed" not in model.card
+    assert all(torch.equal(value, model.module.state_dict()[key]) for key, value in made.state_dict().items())
+    made, url = torchvision.models.squeezenet1_1(), torchvision.models.SqueezeNet1_1_Weights.DEFAULT.url
+    (no_network / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(made.state_dict(), no_network / "hub" / "checkpoints" / url.rpartition("/")[2])
+    model = rs.load_model("torchvision:squeezenet1_1", weights="pretrained")
+    assert all(torch.equal(value, model.module.state_dict()[key]) for key, value in made.state_dict().items())
+    home = cached(no_network, "some/name")
+    for file in folder.iterdir():
+        (home / file.name).write_bytes(file.read_bytes())
+    model = rs.load_model("transformers:some/name", weights="pretrained")
+    assert model.name == "name" and model.preprocess(["a cat"])["input_ids"].shape == (1, 4)
+    twin = rs.load_model("transformers:some/name", weights="random", seed=1)
+    assert all(torch.equal(value, twin.module.state_dict()[key]) for key, value in model.module.state_dict().items())
+
+
 def test_what_a_hub_sends_is_read_as_tensors_only(monkeypatch, tmp_path):
     """A library may ask torch.load to run pickled code; while a hub's file is read it cannot."""
     path = tmp_path / "weights.pt"
@@ -295,8 +340,15 @@ def test_a_folder_is_loaded_with_its_weights_and_its_tokenizer(folder):
     assert model.card["tokenizer"] == twin.card["tokenizer"] is not None and again.card["tokenizer"] is None
     again = pickle.loads(pickle.dumps(model))
     assert torch.equal(again.module(**again.preprocess(["a cat"])).last_hidden_state, model.module(**model.preprocess(["a cat"])).last_hidden_state)
-    x = rs.record(model, ["a small cat", "small cat here", "cat sat here"], progress=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*are left out.*")
+        x = rs.record(model, ["a small cat", "small cat here", "cat sat here"], progress=False)
     assert all(len(values) == 3 for values in x.values())
+    assert rs.load_model(folder).name == "tiny", "a Path to a folder"
+    model.module.save_pretrained(folder.parent / "sharded", max_shard_size="20KB")
+    assert len(list((folder.parent / "sharded").glob("*.safetensors"))) > 1
+    sharded = rs.load_model(folder.parent / "sharded").module.state_dict()
+    assert all(torch.equal(value, sharded[key]) for key, value in model.module.state_dict().items())
 
 
 def test_ids_go_in_as_they_are_and_sentences_need_a_tokenizer():
@@ -347,6 +399,13 @@ def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path):
     torch.save(weights, copied("old", "config.json") / "pytorch_model.bin")
     old = rs.load_model(f"transformers:{tmp_path / 'old'}")
     assert all(torch.equal(value, old.module.state_dict()[key]) for key, value in weights.items())
+    own = copied("code")
+    (own / "config.json").write_text(json.dumps({"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config", "AutoModel": "mine.Model"}}))
+    (own / "mine.py").write_text("raise SystemExit('code of a folder ran')")
+    for weights_asked in ("pretrained", "random"):
+        save_file({"a": torch.zeros(1)}, own / "model.safetensors")
+        with pytest.raises(ValueError, match="brings Python code of its own, which is not run: make the network yourself and pass it"):
+            rs.load_model(f"transformers:{own}", weights=weights_asked)
     torch.save({**weights, "extra": Odd()}, copied("pickle", "config.json") / "pytorch_model.bin")
     with pytest.raises(ValueError, match="were not read: it holds Python objects.*could run code"):
         rs.load_model(f"transformers:{tmp_path / 'pickle'}")
@@ -418,6 +477,27 @@ def test_trained_transformers_know_which_sentences_belong_together(name, layers)
     assert np.diag(alike).mean() > 0.5 and abs(alike[~np.eye(4, dtype=bool)].mean()) < 0.15 and (alike.argmax(1) == range(4)).all()
 
 
+def test_the_rebuilt_transformer_says_what_its_file_says():
+    """The ONNX file, run by onnx's own interpreter, gives the states that the BertModel made of its matrices gives."""
+    reference = importlib.import_module("onnx.reference")
+    model, network = rs.load_model("pretrained:minilm-l3"), CARRIED["minilm-l3"]
+    batch = model.preprocess(["A man is eating food.", "The stock market fell."])
+    session = reference.ReferenceEvaluator(str(carried(network.package, network.file, "make pretrained")))
+    expected = [out for out in session.run(None, {key: value.numpy() for key, value in batch.items()}) if out.ndim == 3]
+    with torch.inference_mode():
+        states = model.module(**batch).last_hidden_state.numpy()
+    assert len(expected) == 1 and np.abs(states).max() > 1 and np.abs(states - expected[0]).max() < 1e-5
+
+
+def test_the_carried_transformer_is_what_transformers_makes_of_its_folder():
+    network = CARRIED["minilm-l6"]
+    folder = carried(network.package, network.file, "make pretrained").parent
+    a, b = rs.load_model("pretrained:minilm-l6"), rs.load_model(f"transformers:{folder}")
+    words = ["A man is eating food.", "The stock market fell."]
+    with torch.inference_mode():
+        assert torch.equal(a.module(**a.preprocess(words)).last_hidden_state, b.module(**b.preprocess(words)).last_hidden_state)
+
+
 def test_the_pair_of_transformers_shares_tokens_and_is_alike_layer_by_layer():
     a, b = rs.load_model("pretrained:minilm-l6"), rs.load_model("pretrained:minilm-l3")
     assert a.card["tokenizer"] == b.card["tokenizer"] is not None
@@ -453,6 +533,16 @@ def test_trained_networks_for_pictures_see_what_is_in_photographs(name, blocks):
     assert len(x) == len(model.layers) and x["output"].shape == (2, 1000)
     for photograph, row in zip(("china", "flower"), x["output"], strict=True):
         assert row.argmax() in CLASSES[photograph], photograph
+
+
+@pytest.mark.parametrize("name", ["minilm-l6", "minilm-l3", "efficientnet-lite0", "efficientnet-lite1"])
+def test_each_trained_network_has_an_untrained_twin(name):
+    twins = [rs.load_model(f"pretrained:{name}", weights="random", seed=seed) for seed in (2, 2, 3)]
+    trained, (a, b, c) = rs.load_model(f"pretrained:{name}"), (twin.module.state_dict() for twin in twins)
+    assert twins[0].name == f"untrained-{name}-2" and twins[0].layers == trained.layers and twins[0].card["seed"] == 2 and "seed" not in trained.card
+    weights = [key for key, value in a.items() if value.ndim > 1]
+    assert all(torch.equal(a[key], b[key]) for key in a) and all(not torch.equal(a[key], c[key]) and not torch.equal(a[key], trained.module.state_dict()[key]) for key in weights)
+    assert not trained.module.training and not twins[0].module.training
 
 
 def test_what_packages_carry_is_listed_and_what_is_missing_is_said(monkeypatch):

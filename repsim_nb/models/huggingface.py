@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from ..errors import listed, unknown
-from .libraries import asked, card, fetched, library, made, named, offline, seeded
 from .layers import default_layers
+from .libraries import asked, card, fetched, first_line, library, made, named, offline, seeded
 from .model import Model, images
 from .preparing import Pictures, Texts
 
@@ -49,7 +49,7 @@ def load_transformers(name: str, *, weights: str | None = None, seed: int = 0, o
     """A network of transformers.
 
     name: a folder (its weights are loaded unless weights="random"), a kind of network ("bert", "vit"; random weights only), or a name on the hub.
-    options: of its configuration (num_hidden_layers=2).  No code of a folder or of the hub runs; weights are read as tensors only.
+    options: of its configuration (num_hidden_layers=2).  No code of a folder or of the hub runs; weights are read as tensors only, as float32.
     """
     spec, options, folder = f"transformers:{name}", dict(options or {}), Path(name).expanduser()
     local = folder.is_dir() and ((folder / "config.json").is_file() or "/" in name or weights != "random")
@@ -61,8 +61,9 @@ def load_transformers(name: str, *, weights: str | None = None, seed: int = 0, o
     transformers = transformers_library()
     origin = str(folder) if local else name if name not in transformers.CONFIG_MAPPING else None
     called = folder.resolve().name if local else name
-    with quietly(transformers), seeded(seed):
-        if weights == "pretrained" and not local:
+    hub = weights == "pretrained" and not local
+    with quietly(transformers, bars=hub), seeded(seed):
+        if hub:
             return fetched(spec, lambda: packed(_weighed(transformers, name, options, spec, use_safetensors=True), called, spec, weights, seed, origin), options)
         with offline():
             if local and weights == "pretrained":
@@ -91,13 +92,18 @@ def _config(transformers: ModuleType, name: str, spec: str) -> Any:
     if not Path(name).is_dir() and name in transformers.CONFIG_MAPPING:
         return transformers.CONFIG_MAPPING[name]()
     try:
-        with offline():
-            return transformers.AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        if Path(name).is_dir():
-            raise ValueError(f"the configuration in {name} could not be read: {error}") from error
+        return _read_config(transformers, name, spec)
+    except OSError as error:
         raise unknown("kind of transformers network", name, transformers.CONFIG_MAPPING, f"Random weights need no hub, so '{spec}' names a kind of network "
                       f"(its sizes by options=), a folder with a config.json, or a network that is in the hub's cache here.") from error
+
+
+def _read_config(transformers: ModuleType, name: str, spec: str) -> Any:
+    try:
+        return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except ValueError as error:
+        why = "it brings Python code of its own, which is not run: make the network yourself and pass it, load_model(module)" if "trust_remote_code" in str(error) else first_line(error)
+        raise ValueError(f"the configuration of '{spec}' could not be read: {why}") from error
 
 
 def _configured(spec: str, config: Any, options: Mapping[str, Any]) -> Any:
@@ -124,19 +130,18 @@ def _from_folder(transformers: ModuleType, folder: Path, spec: str, options: Map
         raise ValueError(f"the folder {folder} has a configuration and no weights (model.safetensors): weights='random' makes the untrained network; it holds "
                          f"{listed(sorted(file.name for file in folder.iterdir()))}")
     try:
-        return _weighed(transformers, str(folder), options, spec, use_safetensors=bool(tensors), local_files_only=True)
+        return _weighed(transformers, str(folder), options, spec, use_safetensors=bool(tensors))
     except ValueError:
         raise
     except Exception as error:
         refused = "Weights only" in str(error) or "weights_only" in str(error) or "Unpickling" in type(error).__name__
-        why = "it holds Python objects and not only tensors, so reading it could run code" if refused else str(error).strip().split("\n")[0]
+        why = "it holds Python objects and not only tensors, so reading it could run code" if refused else first_line(error)
         raise ValueError(f"the weights in {folder} were not read: {why}. Save them as safetensors, model.save_pretrained(folder)") from error
 
 
 def _weighed(transformers: ModuleType, name: str, options: Mapping[str, Any], spec: str, **where: Any) -> nn.Module:
     """The network with its trained weights, float32, every one of them from the file; a pooler that the file lacks is left off."""
-    local = {key: value for key, value in where.items() if key == "local_files_only"}
-    config = _configured(spec, transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **local), options)
+    config = _configured(spec, _read_config(transformers, name, spec), options)
     read = {"config": config, "dtype": torch.float32, "weights_only": True, "trust_remote_code": False, "output_loading_info": True, **where}
     module, told = _kind(transformers, config).from_pretrained(name, **read)
     if told["missing_keys"] and all(key.split(".")[0] == "pooler" for key in told["missing_keys"]):
@@ -177,7 +182,7 @@ def _tokenizer(config: Any, origin: str | None, length: int | None) -> tuple[Any
     try:
         tokenizer = importlib.import_module("transformers").AutoTokenizer.from_pretrained(origin, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        warnings.warn(f"the tokenizer of '{origin}' could not be read ({str(error).strip().splitlines()[0]}): the network takes ids only", stacklevel=6)
+        warnings.warn(f"the tokenizer of '{origin}' could not be read ({first_line(error)}): the network takes ids only", stacklevel=6)
         return None, min(most, default=None)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token  # never attended to: the mask is 0 there
@@ -185,15 +190,16 @@ def _tokenizer(config: Any, origin: str | None, length: int | None) -> tuple[Any
 
 
 @contextmanager
-def quietly(transformers: ModuleType) -> Iterator[None]:
-    """While open, transformers draws no bars and prints no reports: what matters is an error or a warning of ours."""
+def quietly(transformers: ModuleType, bars: bool = False) -> Iterator[None]:
+    """While open, transformers prints no reports, and draws bars only if asked to: what matters is an error or a warning of ours."""
     logs = transformers.utils.logging
-    level, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
+    level, quiet = logs.get_verbosity(), logs.is_progress_bar_enabled() and not bars
     logs.set_verbosity_error()
-    logs.disable_progress_bar()
+    if quiet:
+        logs.disable_progress_bar()
     try:
         yield
     finally:
         logs.set_verbosity(level)
-        if bars:
+        if quiet:
             logs.enable_progress_bar()

@@ -43,7 +43,7 @@ def library(name: str, extra: str) -> ModuleType:
                                                    f"dependencies they may replace the torch {torch.__version__} that is here")
         raise ValueError(f"this source needs {what}: pip install \"repsim_nb[{extra}]\"{keep}") from error
     except Exception as error:  # a library that was built for another torch fails in many ways
-        raise ValueError(f"{name} is installed and cannot be imported: it said \"{_first_line(error)}\". Mostly it, or a torchvision that it uses, was built for another torch "
+        raise ValueError(f"{name} is installed and cannot be imported: it said \"{first_line(error)}\". Mostly it, or a torchvision that it uses, was built for another torch "
                          f"than the {torch.__version__} here: install the torchvision that belongs to this torch") from error
 
 
@@ -104,7 +104,7 @@ def fetched(spec: str, fetch: Callable[[], Any], options: Mapping[str, Any], hos
                 _reach(host)
             return fetch()
         except OSError as error:
-            raise ValueError(f"the trained weights of '{spec}' could not be had from {host}: {_first_line(error)}. Without a network: weights='random' makes the untrained "
+            raise ValueError(f"the trained weights of '{spec}' could not be had from {host}: {first_line(error)}. Without a network: weights='random' makes the untrained "
                              f"network; load_model('checkpoint:FILE', architecture='{spec}') reads a file; load_model('transformers:FOLDER') a folder; "
                              f"'make pretrained' installs trained networks, listed by models.pretrained()") from error
         except Exception as error:
@@ -124,10 +124,11 @@ def _reach(host: str) -> None:
 
 def _cannot_make(spec: str, options: Mapping[str, Any], error: Exception) -> ValueError:
     given = f" with options={dict(options)}" if options else ""
-    return ValueError(f"'{spec}' could not be made{given}: {_first_line(error)}")
+    return ValueError(f"'{spec}' could not be made{given}: {first_line(error)}")
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, short enough to stand inside a sentence."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
 
 
@@ -152,6 +153,7 @@ def made(spec: str, make: Callable[[], nn.Module], options: Mapping[str, Any], s
 
 def named(name: str, weights: str, seed: int) -> str:
     """As the zoo calls its networks: an untrained twin has a name of its own, so that both can be recorded together."""
+    name = name.rpartition("/")[2]
     return name if weights == "pretrained" else f"untrained-{name}-{seed}"
 
 

@@ -118,7 +118,7 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
 
     spec: any nn.Module, or one of these:
     "zoo:NAME"                     a network that ships (`models.zoo()` lists them)
-    "pretrained:NAME"              a trained network out of an installed package (`models.pretrained()`)
+    "pretrained:NAME"              a trained network out of an installed package (`models.pretrained()`), or with weights="random" its untrained twin
     "timm:NAME", "torchvision:NAME"  with weights="random" (seed=0), or "pretrained", which asks a hub over the network
     "transformers:FOLDER"          a folder with config.json and weights, or weights="random"; "transformers:KIND" ("bert", "vit") with weights="random"
     "checkpoint:PATH"              or a path to .safetensors, .pt or .pth, with architecture= the module, or the spec, that the weights belong to
