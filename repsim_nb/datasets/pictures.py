@@ -22,7 +22,7 @@ ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".ti
 GREY, DEEP = {"1", "L", "LA"}, {"F", "I"}  # modes of Pillow
 
 
-class Pictures(Inputs):
+class Folder(Inputs):
     """Files below `root` as uint8 (n, h, w, 3), or (n, h, w) where every one of them is grey.
 
     size: (h, w) to bring them to, or a number for both: resized (bilinear) until the shorter side fits, then cropped in the centre; None where all are of one size.
@@ -51,7 +51,7 @@ class Pictures(Inputs):
     dtype = np.dtype(np.uint8)
 
     def __repr__(self) -> str:
-        return f"Pictures{self.shape}"
+        return f"Folder{self.shape}"
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         out = np.empty((len(rows), *self.shape[1:]), np.uint8)
@@ -136,7 +136,7 @@ def _decoded(path: str) -> np.ndarray:
         raise _unreadable(path, error) from error
 
 
-def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Pictures, np.ndarray | None, tuple[str, ...]]:
+def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Folder, np.ndarray | None, tuple[str, ...]]:
     """-> (pictures, targets or None, classes). Subfolders are the classes, sorted; files come in natural order (2 before 10); hidden ones are passed over."""
     inside = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     loose = _natural(name for name in inside if name.lower().endswith(ENDINGS) and (folder / name).is_file())
@@ -147,13 +147,13 @@ def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Pictu
     if not loose and not any(within.values()):
         raise ValueError(f"the folder {folder} holds no images; those with these endings are read: {', '.join(ENDINGS)}")
     if loose:
-        return Pictures(folder, loose, size), None, ()
+        return Folder(folder, loose, size), None, ()
     empty = [name for name in classes if not within[name]]
     if empty:
         raise ValueError(f"in the folder {folder} the subfolders are the classes, and {listed(empty, 3)} {'holds' if len(empty) == 1 else 'hold'} no images "
                          f"({', '.join(ENDINGS)})")
     targets = np.repeat(np.arange(len(classes)), [len(within[name]) for name in classes])
-    return Pictures(folder, [name for of_class in within.values() for name in of_class], size), targets, classes
+    return Folder(folder, [name for of_class in within.values() for name in of_class], size), targets, classes
 
 
 def _below(root: Path, folder: str) -> list[str]:

@@ -27,8 +27,8 @@ def images(batch: Any) -> Any:
         return batch
     array = np.asarray(batch)
     if array.dtype != np.uint8:
-        return torch.as_tensor(array, dtype=None if array.dtype.kind in "iub" else torch.float32)
-    tensor = torch.from_numpy(np.ascontiguousarray(array)).float() / 255
+        return torch.tensor(array, dtype=None if array.dtype.kind in "iub" else torch.float32)
+    tensor = torch.from_numpy(np.require(array, requirements=("C", "W"))).float() / 255  # torch warns of what cannot be written to
     return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous() if tensor.ndim == 4 else tensor
 
 
