@@ -304,7 +304,7 @@ def _scaling(parts: dict[str, Any]) -> str:
         rows.append([f"by {point['way']}", _size(point["size"]), *(_seconds(point[name]) for name in ("predicted", "seconds", "announced")), f"{off:+.0%}"])
     small = [abs(point["predicted"] / point["seconds"] - 1) for point in found["points"] if not point["larger"]]
     said = "; ".join(
-        f"by {way}: " + ", ".join(f"{value:.2g} s a {name}" if name == "tasks" else f"{value * 1e9:.3g} s for 10⁹ {name}" for name, value in known.items() if value)
+        f"by {way}: " + ", ".join(f"{value:.2g} s a task" if name == "tasks" else f"{value * 1e9:.3g} s for 10⁹ {name}" for name, value in known.items() if value)
         for way, known in found["constants"].items()
     )
     ahead = [

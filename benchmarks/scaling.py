@@ -32,12 +32,13 @@ FAST = {"features": [(400, 4, 3), (800, 4, 3), (400, 8, 3), (600, 8, 6)], "tiles
 FAST_LARGE = {"features": [(1600, 8, 4)], "tiles": [(160, 128, 4)]}
 FORECAST = [(1_000_000, 256, 1000), (1_000_000, 768, 1000)]
 CORES = (2, 1600)
-MESSAGE = 700  # bytes of a task and its result for each representation that it names, besides 8 for each of its features
+MESSAGE = 700  # bytes of a task and its result for each representation that it names, besides 8 for each of its features where means are told
 
 
 def counts(way: str, n: int, p: int, number: int) -> dict[str, float]:
     """What one table does: flops of products, numbers read and centred, tasks; and by tiles the entries of tiles, made and summed up."""
-    from repsim_nb.measures.gram import BLOCK, ROWS, tiles
+    from repsim_nb.measures.cost import columns_within
+    from repsim_nb.measures.gram import BLOCK, ROWS
 
     if way == "features":
         each = max(1, BLOCK // p)
@@ -48,13 +49,13 @@ def counts(way: str, n: int, p: int, number: int) -> dict[str, float]:
             "numbers": n * total * (groups + 1.0),  # every group meets every group, and all are read once before
             "tasks": groups * (groups + 1) / 2 + number,
         }
-    long = len(tiles(n, number, 4, p)) if n <= 200_000 else n / ROWS * (n / (2 * max(64, 2**26 // (4 * max(number * ROWS, 2 * p)))) + 1)
+    wide = columns_within(number, ROWS, 4, p)
     return {
         "flops": float(n) ** 2 * p * number,
         "flops between": float(n) ** 2 * number**2 / 2,
         "entries": float(n) ** 2 / 2 * number,
-        "numbers": float(n) ** 2 / (2 * ROWS) * p * number + n * p * number,
-        "tasks": long,
+        "numbers": (float(n) ** 2 / 2 * (1 / ROWS + 1 / wide) + n) * p * number,
+        "tasks": n / ROWS * (n / (2 * wide) + 1),
     }
 
 
@@ -92,7 +93,7 @@ def forecast(constants: dict[str, dict[str, float]], n: int, p: int, number: int
                 "core seconds": seconds,
                 "seconds": {cores: seconds / cores for cores in CORES},
                 "read": 4 * at["numbers"],
-                "sent": pieces * named * (MESSAGE + 8 * p),
+                "sent": pieces * named * MESSAGE + (pieces * named if way == "features" else number) * 8 * p,  # by tiles a mean a feature is told once
                 "inputs": 4.0 * n * p * number,
             }
         )
@@ -101,7 +102,7 @@ def forecast(constants: dict[str, dict[str, float]], n: int, p: int, number: int
 
 def _side(folder: str) -> Any:
     import repsim_nb as rs
-    from repsim_nb.measures import gram
+    from repsim_nb.measures import cost, gram
 
     def call(way: str, n: int, p: int, number: int) -> dict[str, Any]:
         assert gram.cheaper_by_features(n, [p] * number, None) == (way == "features"), "the engine would go the other way"
@@ -118,6 +119,7 @@ def _side(folder: str) -> Any:
         said = rs.measures.cost_of(rs.measures.get(MEASURE), x).seconds()
         return {"seconds": clock.middle(seconds), "calls": len(seconds), "announced": said}
 
+    cost.HELD = 0  # keep no rows in memory: on a cluster, where representations are many, there is no room for all
     rs.compare(MEASURE, {"a": np.random.default_rng(0).normal(size=(50, 4)), "b": np.random.default_rng(1).normal(size=(50, 4))})
     return call
 
