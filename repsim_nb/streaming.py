@@ -27,7 +27,7 @@ from .models import Model, load_model
 from .models.running import capture
 from .pooling import TOKENS, Pooling
 from .progress import Tick, ticking
-from .recording import Run, dataset_of
+from .recording import Run, dataset_of, length_of
 from .store import Key
 
 LENGTH = 2**12  # of the parts of a dot product that are summed in their precision, the parts then in float64: a BLAS loses digits on longer ones
@@ -56,8 +56,8 @@ def stream(
     values are those of `compare` over two recordings. Close to "cka_debiased", which it estimates, from a few hundred samples a batch.
 
     model_a, model_b: a Model, a module or a spec of `load_model`; the same model on both sides runs once.  dataset: as `record` takes it,
-    in its own order; both models see the same batches.  layers: as `record` takes them, for both models, or a pair of such, one for each
-    model: (["conv1", "conv2"], None).  batch_size: at least 4; a last batch of fewer joins the one before. Memory is the larger of one
+    in its own order; both models see the same batches.  layers: as `record` takes them, for both models, or a pair of lists, one for each
+    model: (["conv1", "conv2"], ["layer1.*"]); None in a pair is all of that model.  batch_size: at least 4; a last batch of fewer joins the one before. Memory is the larger of one
     forward pass and (layers of both) · batch_size² numbers.
     pool, device, progress: as in `record`.
     Errors: ValueError for layers as in `record`; UndefinedError naming model, layer and samples where there is NaN or infinity, and model
@@ -74,7 +74,7 @@ def stream(
     if not same and a.name == b.name:
         raise ValueError(f"models compared with each other need different names; both are '{a.name}'. Name them: load_model(..., name=...)")
     runs = [Run(model, data, asked, pooling, 0, batch_size, device) for model, asked in zip((a, b), _for_each(layers), strict=True)]
-    if same and runs[0].layers == runs[1].layers:
+    if same and runs[0].asked == runs[1].asked:
         runs.pop()
     networks = [_Network(run) for run in runs]
     with ticking(progress, f"streaming {a.name} × {b.name}", "sample") as tick:
@@ -119,7 +119,7 @@ def _pass(networks: list[_Network], measure: CKA, tick: Tick) -> _Sums:
             if turn is not network:  # networks may share modules
                 return
             try:
-                sums.take(places[layer], network.run.pooled(out, rows.stop - rows.start))
+                sums.take(places[layer], network.run.pooled(layer, out, rows.stop - rows.start))
             except UndefinedError as error:
                 raise UndefinedError(f"{measure} of {labels[places[layer]]}, samples {rows.start} to {rows.stop}: {error}") from error
             except ValueError as error:
@@ -133,8 +133,12 @@ def _pass(networks: list[_Network], measure: CKA, tick: Tick) -> _Sums:
         sums = _Sums(measure, labels, edges[1] if len(networks) > 1 else None, max(rows.stop - rows.start for rows in grid), any(n.double for n in networks), networks[0].run.place)
         for network, first in zip(networks, edges[:-1], strict=True):
             stack.enter_context(capture(network.model.module, network.layers, sink(network, first)))
+        read = data.batches(0, measure.batch_size)  # ahead, where the data are read lazily
         for rows in grid:
-            inputs = data.inputs[rows.start : rows.stop]
+            first, last, inputs = next(read, (0, 0, None))
+            inputs = inputs if (first, last) == (rows.start, rows.stop) else data.inputs[rows.start : rows.stop]
+            if (came := length_of(inputs)) != rows.stop - rows.start:
+                raise ValueError(f"dataset '{data.name}' ran short: samples {rows.start} to {rows.stop} were asked for, and {came} came")
             for network in networks:
                 now = network, rows
                 network.run.forward(inputs)
@@ -207,9 +211,23 @@ class _Sums:
 
     def _scale(self, i: int, size: float) -> float:
         """What layer i's matrices are multiplied by, from its first batch on: products of two must neither overflow nor vanish."""
-        if not self.scales[i]:
-            self.scales[i] = 1.0 if 1 / ORDINARY < size < ORDINARY else 2.0 ** -round(math.log2(size))
+        scaled = size * self.scales[i]
+        if not 0 < scaled < ORDINARY:  # the first batch, or one of far larger numbers: what was summed so far shrinks beside it
+            scale = 1.0 if 1 / ORDINARY < size < ORDINARY else 2.0 ** -round(math.log2(size))
+            self._rescale(i, scale / self.scales[i] if self.scales[i] else 1.0)
+            self.scales[i] = scale
         return self.scales[i]
+
+    def _rescale(self, i: int, factor: float) -> None:
+        self.traces[i] *= factor
+        self.squares[i] *= factor**2
+        if self.border is None:
+            self.between[i] *= factor
+            self.between[:, i] *= factor
+        elif i < self.border:
+            self.between[i] *= factor
+        else:
+            self.between[:, i - self.border] *= factor
 
     def _carefully(self, i: int, x: Tensor, out: Tensor) -> float:
         """The same in float64, where a float32 would overflow, vanish, or hold little but rounding -> sum of the diagonal, 0 where constant."""

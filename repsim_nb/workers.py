@@ -56,8 +56,9 @@ class Workers:
                         result = future.result(timeout=0.25)
                         break
                     except TimeoutError:
-                        if future.done():
-                            raise  # its own
+                        if future.done():  # with an error of its own, or just now
+                            result = future.result()
+                            break
                         idle()
                 futures[place] = None  # type: ignore[call-overload]  # whoever takes the result decides how long it is kept
                 if self.apart:

@@ -103,11 +103,11 @@ def test_names_patterns_and_numbers():
     assert rs.load_model(model, layers="layer1.*").layers == ("layer1.0", "layer1.1", "output")
     with pytest.raises(ValueError, match=r"no layer of 'm' fits the pattern 'layer2.\*' .* There are 'stem', 'stem.0'"):
         model.check_layers("layer2.*")
-    with pytest.raises(ValueError, match="unknown layer of 'm' 'layer1.0.conv3'. Did you mean 'layer1.0.conv"):
+    with pytest.raises(ValueError, match="unknown layer 'layer1.0.conv3'. Did you mean 'layer1.0.conv"):
         model.check_layers("layer1.0.conv3")
     with pytest.raises(ValueError, match="all different"):
         model.check_layers(["fc", -2])
-    with pytest.raises(ValueError, match="unknown layer of 'm' 'fd#2'"):
+    with pytest.raises(ValueError, match="unknown layer 'fd#2'"):
         model.check_layers("fd#2")
 
 

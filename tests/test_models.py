@@ -87,7 +87,7 @@ def test_any_module_and_how_its_layers_are_found():
     model = rs.load_model(Small(), name="small")
     assert model.name == "small" and model.layers == ("first", "last", "output")
     assert model.check_layers(["act", -1]) == ("act", "output") and model.check_layers(-2) == ("last",)
-    with pytest.raises(ValueError, match="unknown layer of 'small' 'frist'. Did you mean 'first'"):
+    with pytest.raises(ValueError, match="unknown layer 'frist'. Did you mean 'first'"):
         model.check_layers("frist")
     with pytest.raises(ValueError, match="no number 7"):
         model.check_layers(7)
@@ -172,7 +172,7 @@ def test_pictures_become_channels_first_floats():
     images = rs.load_model(Small()).preprocess
     assert images(grey).shape == (2, 1, 5, 6) and images(grey).max() == 1 and images(colour).shape == (2, 3, 5, 6)
     assert torch.equal(images(torch.from_numpy(grey)), images(grey))
-    assert images(np.zeros((2, 4))).dtype == torch.float32 and images(np.zeros((2, 4), np.int64)).dtype == torch.int64
+    assert images(np.zeros((2, 4))).dtype == torch.float64 and images(np.zeros((2, 4), np.int64)).dtype == torch.int64
 
 
 def test_cards_are_inside_the_weights():

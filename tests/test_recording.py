@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import random
 import types
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -151,11 +152,14 @@ def test_pools():
         rs.record("zoo:mnist-cnn-0", pictures, "conv1", pool=lambda x: x.sum(), progress=False)
 
 
-def test_layers_nobody_asked_for_are_left_out_with_a_warning():
+def test_layers_nobody_asked_for_are_left_out():
     data = np.random.default_rng(0).normal(size=(6, 7, 4)).astype(np.float32)
-    with pytest.warns(UserWarning, match="1 layers of 'odd' are left out: 'position' has no sample axis"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # what never ran, and what has no sample axis, nobody misses
         x = rs.record(odd(), data, progress=False)
     assert [k.layer for k in x] == ["lstm", "twice#1", "twice#2", "output"]
+    with pytest.warns(UserWarning, match="2 layers of 'odd' are left out: 'position' has no sample axis: .*; 'nothing' returns NoneType with no tensor"):
+        assert [k.layer for k in rs.record(odd(), data, "*", progress=False)][0] == "lstm"
 
 
 def test_the_last_layer_is_recorded_once(mnist):
@@ -205,11 +209,11 @@ def test_inputs_take_the_precision_of_the_weights_and_halves_are_recorded_as_flo
 
 
 def test_bad_requests_teach(mnist):
-    with pytest.raises(ValueError, match="unknown layer of 'mnist-cnn-0' 'conv9'. Did you mean 'conv"):
+    with pytest.raises(ValueError, match="unknown layer 'conv9'. Did you mean 'conv"):
         rs.record("zoo:mnist-cnn-0", mnist, ["conv1", "conv9"])
     with pytest.raises(ValueError, match="need different names"):
         rs.record(["zoo:mnist-cnn-0", "zoo:mnist-cnn-0"], mnist)
-    with pytest.raises(ValueError, match="batch_size is at least 1"):
+    with pytest.raises(ValueError, match="batch_size is a whole number, at least 1; got 0"):
         rs.record("zoo:mnist-cnn-0", mnist, batch_size=0)
     with pytest.raises(ValueError, match="is empty"):
         rs.record("zoo:mnist-cnn-0", np.zeros((0, 28, 28), np.uint8))
@@ -338,6 +342,128 @@ def test_what_does_not_fit_into_memory_says_so_beforehand(mnist, monkeypatch):
         rs.record("zoo:mnist-cnn-0", mnist, progress=False)
 
 
+class ChannelsLast(nn.Module):
+    """As Swin's blocks do: (n, h, w, channels) inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch, self.mix, self.drop, self.head = nn.Conv2d(1, 6, 4, 4), nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 6)), nn.Dropout(), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.head(self.drop(self.mix(self.patch(x).permute(0, 2, 3, 1))).mean((1, 2)))
+
+
+def test_features_are_where_the_layer_has_them(rng):
+    torch.manual_seed(0)
+    pictures, series = rng.normal(size=(5, 1, 32, 32)).astype(np.float32), rng.normal(size=(5, 3, 20)).astype(np.float32)
+    swin = rs.load_model(ChannelsLast(), name="s")
+    whole = rs.record(swin, pictures, ["patch", "mix", "drop"], progress=False)
+    for pool, n in (("mean", 5), ("tokens", 5 * 64)):
+        x = rs.record(swin, pictures, ["patch", "mix", "drop"], pool=pool, progress=False)
+        first, last = whole["patch"].reshape(5, 6, 64).transpose(0, 2, 1), whole["mix"].reshape(5, 64, 6)
+        for layer, places in (("patch", first), ("mix", last), ("drop", last)):
+            assert x[layer].shape == (n, 6) and np.allclose(x[layer], places.mean(1) if pool == "mean" else places.reshape(-1, 6), atol=1e-6), (layer, pool)
+    in_time = rs.load_model(nn.Sequential(nn.Conv1d(3, 8, 3), nn.ReLU(), nn.MaxPool1d(2), nn.Conv1d(8, 8, 2), nn.Flatten(), nn.Linear(64, 2)), name="t")
+    whole = rs.record(in_time, series, ["0", "1", "2", "3"], progress=False)
+    x = rs.record(in_time, series, ["0", "1", "2", "3", "output"], pool="mean", progress=False)
+    assert x["output"].shape == (5, 2) and all(np.allclose(x[k], whole[k].reshape(5, 8, -1).mean(2), atol=1e-6) for k in "0123")
+
+
+def test_numbers_count_what_is_recorded_unless_told(mnist):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 3))
+    model = rs.load_model(module, name="m")
+    assert model.layers == ("2", "3", "output"), "the last layer and the output are one"
+    assert [k.layer for k in rs.record(model, mnist, -2, progress=False)] == ["2"] and [k.layer for k in rs.record(model, mnist, [0, "1"], progress=False)] == ["1", "2"]
+    assert list(rs.record(model, mnist, "auto", progress=False)) == list(rs.record(model, mnist, progress=False))
+    with pytest.raises(ValueError, match="'m' has 2 layers, '2', 'output'; there is no number 5"):
+        rs.record(model, mnist, 5, progress=False)
+    with pytest.raises(TypeError, match="layers are names, patterns or whole numbers; got 1.5"):
+        rs.record(model, mnist, 1.5, progress=False)
+
+
+def test_what_is_wrong_with_a_network_is_said_as_what_it_is(mnist, rng):
+    class Noisy(nn.Module):
+        def forward(self, x):
+            return x + torch.randn_like(x)
+
+    class Squeezing(nn.Module):
+        def forward(self, x):
+            return x.squeeze()
+
+    data = rng.normal(size=(8, 6)).astype(np.float32)
+    with pytest.raises(ValueError, match="layer 'output' of 'n' is random: the same sample gives other activations each time"):
+        rs.record(rs.load_model(Noisy(), name="n"), data, progress=False)
+    with pytest.raises(ValueError, match="layer 'output' of 's', for one sample alone, has no sample axis"):
+        rs.record(rs.load_model(Squeezing(), name="s"), data, progress=False)
+    with pytest.raises(ValueError, match="model 'b' could not run on 'inputs': one sample alone, .*It ran with two: does it need a batch"):
+        rs.record(rs.load_model(nn.BatchNorm1d(6, track_running_stats=False), name="b"), data, progress=False)
+    broken = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
+    broken[2].weight.data[1] = torch.nan
+    with pytest.raises(ValueError, match="layer 'output' of 'x': 2 of 4 numbers are NaN or infinite for the first samples"):
+        rs.record(rs.load_model(broken, name="x"), data, progress=False)
+
+    class Fails(nn.Module):
+        def forward(self, x):
+            if x.min() < -50:
+                raise RuntimeError("boom")
+            return x
+
+    data[6] = -100
+    with pytest.raises(ValueError, match="model 'f' could not run on 'inputs': samples 4 to 8, .* it said: boom"):
+        rs.record(rs.load_model(Fails(), name="f"), data, batch_size=4, progress=False)
+    with pytest.raises(ValueError, match="look like \\(n, channels, height, width\\)"):
+        rs.record("zoo:mnist-cnn-0", np.zeros((4, 3, 28, 28), np.uint8), progress=False)
+    for device in ("gpu", "meta"):
+        module = nn.Linear(6, 2)
+        with pytest.raises(ValueError, match="device"):
+            rs.record(rs.load_model(module, name="d"), data, device=device, progress=False)
+        assert module.weight.device.type == "cpu"
+
+
+def test_half_precision_does_not_overflow_in_the_pool():
+    class Large(nn.Linear):
+        def forward(self, x):
+            return x.half() + 600
+
+    x = rs.record(rs.load_model(Large(2, 2).half(), name="l"), np.zeros((4, 200, 2), np.float32), pool="mean", progress=False)
+    assert x["output"].dtype == np.float32 and np.allclose(x["output"], 600)
+
+
+def test_random_numbers_drawn_by_a_network_are_put_back(rng):
+    class Draws(nn.Module):
+        def forward(self, x):
+            torch.rand(3), np.random.rand(3), random.random()
+            return x
+
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    rs.record(rs.load_model(Draws(), name="d"), rng.normal(size=(8, 3)), progress=False)
+    assert torch.equal(torch.get_rng_state(), before[0]) and np.array_equal(np.random.get_state()[1], before[1]) and random.getstate() == before[2]
+
+
+def test_a_batch_that_runs_short_is_named():
+    class Short(torch.utils.data.Dataset):
+        def __len__(self):
+            return 10
+
+        def __getitem__(self, i):
+            return torch.full((3,), float(i))
+
+    def collate(items):
+        return torch.stack(items)[:2] if items[0][0] == 5 else torch.stack(items)
+
+    data = rs.Dataset("short", DataLoader(Short(), batch_size=5, collate_fn=collate))
+    with pytest.raises(ValueError, match="dataset 'short' ran short: samples 5 to 10 were asked for while recording 'i', and 2 came"):
+        rs.record(rs.load_model(nn.Identity(), name="i"), data, batch_size=5, progress=False)
+
+
+def test_the_batch_is_smaller_where_activations_are_large():
+    seen = []
+    wide = nn.Conv2d(1, 64, 3, padding=1)
+    wide.register_forward_hook(lambda _m, _i, out: seen.append(len(out)))
+    rs.record(rs.load_model(wide, name="w"), np.zeros((70, 128, 128), np.uint8), pool="mean", progress=False)
+    assert seen == [2, 1, 16, 16, 16, 16, 6], "64 MB of 64 × 128 × 128 float32"
+
+
 # -- every kind of input ---------------------------------------------------------------------------------------------------
 
 def test_whatever_the_inputs_come_as_the_recording_is_the_same(mnist, tmp_path):
@@ -345,7 +471,7 @@ def test_whatever_the_inputs_come_as_the_recording_is_the_same(mnist, tmp_path):
     model = rs.load_model(rs.load_model("zoo:mnist-mlp-0").module, name="m")
     expected = rs.record(model, pictures, "fc1", batch_size=64, progress=False)["fc1"]
     rows = TensorDataset(pictures, torch.from_numpy(mnist.targets))
-    for given in (DataLoader(rows, batch_size=32), (batch for batch in pictures.split(48)), rows, [picture.numpy() for picture in pictures], {"x": pictures}):
+    for given in ({"x": pictures.numpy()}, DataLoader(rows, batch_size=32), (batch for batch in pictures.split(48)), rows, [picture.numpy() for picture in pictures], {"x": pictures}):
         x = rs.record(model, given, "fc1", batch_size=64, progress=False)
         assert np.allclose(x["fc1"], expected, atol=1e-6), type(given)
     stored = rs.record(model, rs.Dataset("loader", DataLoader(rows, batch_size=32)), "fc1", batch_size=64, into=tmp_path, progress=False)
@@ -397,6 +523,18 @@ def test_padding_is_no_token(side):
             assert x["head"].shape == (5, 3) and np.allclose(x["layer"], expected, atol=1e-5), (pool, side)
     x = rs.record(reader(side=side), WORDS, "layer", pool="tokens", batch_size=2, progress=False)
     assert x["layer"].shape == (sum(len(t.split()) for t in WORDS), 8) and np.allclose(x["layer"], np.concatenate(alone), atol=1e-5)
+
+
+def test_the_encoder_that_torch_makes_takes_padding():
+    class Encoder(Reader):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, dropout=0, batch_first=True), 2)
+
+    model = rs.load_model(Encoder(), name="e", preprocess=tokens)
+    x = rs.record(model, WORDS, ["layer.layers.*", "head"], pool="mean", batch_size=2, progress=False)
+    alone = [rs.record(model, [text], "layer.layers.1", progress=False)["layer.layers.1"].reshape(-1, 8).mean(0) for text in WORDS]
+    assert np.allclose(x["layer.layers.1"], alone, atol=1e-5) and torch.backends.mha.get_fastpath_enabled()
 
 
 def test_padded_texts_are_not_flattened():

@@ -118,11 +118,11 @@ def test_layers_for_both_or_for_each():
         return [list(axis.get_level_values("layer")) for axis in (table.index, table.columns)]
 
     assert layers(None) == [["wide", "narrow", "output"]] * 2  # which is what "head" returns
-    assert layers("wide") == layers(["wide"]) == [["wide"]] * 2 and layers(["wide", -2]) == [["wide", "head"]] * 2
+    assert layers("wide") == layers(["wide"]) == [["wide"]] * 2 and layers(["wide", -2]) == [["wide", "narrow"]] * 2
     assert layers((["wide"], None)) == [["wide"], ["wide", "narrow", "output"]] and layers([["head"], ["narrow"]]) == [["head"], ["narrow"]]
     with pytest.raises(ValueError, match="one list for both models, or a pair of lists, one for each; got 3"):
         layers([["wide"], ["wide"], None])
-    with pytest.raises(ValueError, match=r"unknown layer of 'net-1' 'narow'. Did you mean 'narrow'"):
+    with pytest.raises(ValueError, match=r"unknown layer 'narow'. Did you mean 'narrow'"):
         layers((None, ["narow"]))
 
 
@@ -266,3 +266,14 @@ def test_what_cannot_be_asked_for():
         rs.stream(a, b, inputs(20), pool="meen")
     with pytest.raises(ValueError, match="layer 'act' of 'net-0' ran more than once|unknown layer"):
         rs.stream(a, b, inputs(20), ["nowhere"], progress=False)
+
+
+@pytest.mark.parametrize("first, later", [(1.0, 1e10), (1e-5, 1e6), (1e-10, 1e9), (1e9, 1e-9)])
+def test_batches_of_very_different_size_count_as_they_are(first, later):
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(64, 8)).astype(np.float32) * np.repeat(np.float32([first, later, later, first]), 16)[:, None]
+    torch.manual_seed(0)
+    a, b = (rs.load_model(nn.Linear(8, 6, bias=False), name=name) for name in "ab")
+    streamed = rs.stream(a, b, data, batch_size=16, progress=False).values
+    compared = rs.compare(CKA(batch_size=16), *({k: v.astype(float) for k, v in rs.record(m, data, progress=False).items()} for m in (a, b))).values
+    assert np.allclose(streamed, compared, atol=1e-5)

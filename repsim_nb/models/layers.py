@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
 
 from .running import OUTPUT
 
@@ -73,17 +73,46 @@ def _weighted(module: nn.Module) -> int:
 def _row(module: nn.Module) -> tuple[type | None, int]:
     """The class of the alike modules that stand in a row in it, and how many there are; (None, 0) where there is no row."""
     kinds = Counter(type(child) for child in module.children() if _weighted(child) > 1)
-    if not kinds:
+    if not kinds or isinstance(module, WHOLE):
         return None, 0
     kind, number = kinds.most_common(1)[0]
     if type(module) is nn.ModuleList and len(module) == 1:  # a row of one, or one that runs many times
         return kind, 1
-    in_row = number >= 2 and (type(module) in CONTAINERS or (len(kinds) == 1 and kind not in CONTAINERS))
+    alone = all(type(child) is kind for child in module.children() if _weighted(child)) and kind not in CONTAINERS  # blocks that a stage names one by one
+    in_row = number >= 2 and (type(module) in CONTAINERS or alone)
     return (kind, number) if in_row else (None, 0)
 
 
 def _has_row(module: nn.Module) -> bool:
     return any(_row(part)[0] for part in module.modules() if not isinstance(part, WHOLE))
+
+
+CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
+CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm)
+POOLS = ("torch.nn.modules.pooling",)  # they pool what lies behind axis 1
+ALIKE = ("torch.nn.modules.activation", "torch.nn.modules.dropout")  # what comes out lies as what went in
+
+
+def features_axis(module: nn.Module, out: Tensor, before: tuple[tuple[int, ...], int] | None = None) -> int:
+    """Along which axis of a layer's output its features lie: 1, as in (n, channels, h, w), or -1, as in (n, tokens, features).
+
+    Pictures and what convolutions give lie the first way, tokens the second; it is the other way round where the last weights inside say
+    so and the sizes agree (Swin's (n, h, w, channels), a Conv1d's (n, channels, time)).  before: shape and axis of what ran before.
+    """
+    usual, kind = (1 if out.ndim > 3 else -1), type(module).__module__
+    if out.ndim < 3 or kind in POOLS:
+        return 1 if out.ndim >= 3 else -1
+    if isinstance(module, nn.Identity) or kind in ALIKE:
+        return before[1] if before is not None and before[0] == tuple(out.shape) else usual
+    last = next((m for m in reversed(list(module.modules())) if isinstance(m, CHANNELS_FIRST + CHANNELS_LAST)), None)
+    other = 1 if isinstance(last, CHANNELS_FIRST) else -1 if last is not None else usual
+    if other == usual:
+        return usual
+    size = next(getattr(last, name) for name in ("out_channels", "out_features", "num_features", "num_channels", "normalized_shape") if hasattr(last, name))
+    size = size[-1] if isinstance(size, tuple) else size
+    fits, fits_usual = out.shape[other] == size, out.shape[usual] == size
+    certain = not any(isinstance(m, CHANNELS_LAST) for m in module.modules()) if other == 1 else False
+    return other if fits and (certain or not fits_usual) else usual
 
 
 def is_pattern(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,15 +19,18 @@ AUTO = "auto"
 
 
 def images(batch: Any) -> Any:
-    """The default `preprocess`: uint8 pictures become float32 in [0, 1], channels first; other arrays become float32 tensors.
+    """The default `preprocess`: uint8 pictures become float32 in [0, 1], channels first; other arrays become tensors of their type.
 
-    (n, h, w) -> (n, 1, h, w);  (n, h, w, c) -> (n, c, h, w).  Other tensors, lists and mappings pass unchanged.
+    (n, h, w) -> (n, 1, h, w);  (n, h, w, c) -> (n, c, h, w).  Other tensors, and lists, pass unchanged. (Numbers take the precision of
+    the weights when they enter the network.)
     """
-    if isinstance(batch, (list, Mapping)) or (isinstance(batch, Tensor) and batch.dtype != torch.uint8):
+    if isinstance(batch, Mapping):
+        return {name: torch.as_tensor(column) if isinstance(column, np.ndarray) else column for name, column in batch.items()}
+    if isinstance(batch, list) or (isinstance(batch, Tensor) and batch.dtype != torch.uint8):
         return batch
     array = np.asarray(batch)
     if array.dtype != np.uint8:
-        return torch.tensor(array, dtype=None if array.dtype.kind in "iub" else torch.float32)
+        return torch.tensor(array)
     tensor = torch.from_numpy(np.require(array, requirements=("C", "W"))).float() / 255  # torch warns of what cannot be written to
     return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous() if tensor.ndim == 4 else tensor
 
@@ -56,9 +59,9 @@ class Model:
         """
         if layers is None:
             return self.layers
-        layers = (layers,) if isinstance(layers, (str, int)) else tuple(layers)
+        layers = one_by_one(layers)
         modules = dict(self.module.named_modules(remove_duplicate=False))
-        known = [name for name in modules if name]
+        known = [name for name, _ in self.module.named_modules() if name]
         found: list[str] = []
         for layer in layers:
             if isinstance(layer, int):
@@ -72,8 +75,8 @@ class Model:
                 if not names:
                     raise ValueError(f"no layer of '{self.name}' fits the pattern '{layer}' (* stands for one part of a name, ** for any number). There are {self._some(known)}")
             else:
-                if layer != OUTPUT and module_of(layer, modules)[0] not in modules:
-                    raise unknown(f"layer of '{self.name}'", layer, dict.fromkeys([*self.layers, *known]))
+                if layer != OUTPUT and (not layer or module_of(layer, modules)[0] not in modules):
+                    raise unknown("layer", layer, dict.fromkeys([*self.layers, *known]), f"These are the layers of '{self.name}'.")
                 names = [layer]
             if not is_pattern(str(layer)) and any(name in found for name in names):
                 raise ValueError(f"layers of '{self.name}' must be all different; got {list(layers)}")
@@ -84,8 +87,7 @@ class Model:
 
     def by_name(self, layers: str | int | Sequence[str | int] | None) -> frozenset[str]:
         """Those of the layers asked for that were meant one by one: it is an error if they cannot be recorded, not so with a pattern's."""
-        layers = () if layers is None else (layers,) if isinstance(layers, (str, int)) else layers
-        one = [layer for layer in layers if isinstance(layer, int) or not (is_pattern(layer) or layer == AUTO)]
+        one = [layer for layer in one_by_one(layers or ()) if isinstance(layer, int) or not (is_pattern(layer) or layer == AUTO)]
         return frozenset(self.check_layers(one)) if one else frozenset()
 
     @staticmethod
@@ -97,9 +99,14 @@ class Model:
 
         inputs: a small batch as `record` would take it; most networks know one of their own.  layers: as for `record`; "**" is every module.
         """
-        inputs = self.example() if inputs is None else inputs
-        wanted = self.check_layers(layers)
-        seen = {} if inputs is None else _shapes(self, inputs, wanted)
+        given, inputs = inputs is not None, self.example() if inputs is None else inputs
+        wanted, seen = self.check_layers(layers), {}
+        try:
+            seen = {} if inputs is None else _shapes(self, inputs, wanted)
+        except Exception:
+            if given:
+                raise
+            inputs = None  # what its card says was not enough: the table comes without shapes
         order = {name: place for place, name in enumerate(seen)}
         modules = dict(self.module.named_modules(remove_duplicate=False))
         rows: dict[str, dict[str, Any]] = {}
@@ -115,6 +122,15 @@ class Model:
         if hasattr(self.preprocess, "example"):
             return self.preprocess.example()
         return np.zeros((2, *self.card["input_shape"]), np.uint8) if "input_shape" in self.card else None
+
+
+def one_by_one(layers: str | int | Sequence[str | int]) -> tuple[str | int, ...]:
+    """What was asked for as a tuple; TypeError where that is neither names nor numbers."""
+    found = (layers,) if isinstance(layers, (str, int)) else tuple(layers) if isinstance(layers, Iterable) else (layers,)
+    for layer in found:
+        if not isinstance(layer, (str, int)) or isinstance(layer, bool):
+            raise TypeError(f"layers are names, patterns or whole numbers; got {layer!r}")
+    return found
 
 
 def _shapes(model: Model, inputs: Any, layers: Sequence[str]) -> dict[str, tuple[int, ...] | None]:

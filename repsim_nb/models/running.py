@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import random
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -47,11 +50,35 @@ def capture(module: nn.Module, layers: Sequence[str], sink: Sink) -> Iterator[No
         stack.callback(module.register_forward_pre_hook(lambda *_: calls.clear()).remove)
         for name in wanted:
             stack.callback((module if name == OUTPUT else modules[name]).register_forward_hook(hook(name)).remove)
-        inside = [name for name in wanted for part in _around(name) if isinstance(modules.get(part), (nn.TransformerEncoderLayer, nn.MultiheadAttention))]
-        if inside:  # torch's fast path computes these without calling what is in them
-            stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
-            torch.backends.mha.set_fastpath_enabled(False)
+        whole = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+        if any(isinstance(modules.get(part), whole) for name in wanted for part in _around(name)):
+            stack.enter_context(_slow_path())
         yield
+
+
+_slow = threading.Lock()
+_slow_users, _was_fast = 0, True
+
+
+@contextmanager
+def _slow_path() -> Iterator[None]:
+    """While open, torch's attention calls what is in it, tensors of one shape; its fast path does neither.
+
+    It is one switch for the whole process, so the first of several threads turns it and the last turns it back.
+    """
+    global _slow_users, _was_fast
+    with _slow:
+        if _slow_users == 0:
+            _was_fast = torch.backends.mha.get_fastpath_enabled()
+            torch.backends.mha.set_fastpath_enabled(False)
+        _slow_users += 1
+    try:
+        yield
+    finally:
+        with _slow:
+            _slow_users -= 1
+            if _slow_users == 0:
+                torch.backends.mha.set_fastpath_enabled(_was_fast)
 
 
 def _around(name: str) -> list[str]:
@@ -62,13 +89,14 @@ def _around(name: str) -> list[str]:
 
 @contextmanager
 def evaluating(module: nn.Module, device: str | torch.device | None = None) -> Iterator[torch.device]:
-    """Eval mode, no gradients, the random state kept; every training flag and the device are restored."""
+    """Eval mode, no gradients, the random states (torch's, NumPy's, Python's) kept; every training flag and the device are restored."""
     flags = {m: m.training for m in module.modules()}
     first = next((t for t in (*module.parameters(), *module.buffers())), None)
     home = first.device if first is not None else torch.device("cpu")
-    place = torch.device(device) if device is not None else home
+    place = _device(device) if device is not None else home
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device '{place}' was asked for, but torch sees no CUDA device here; leave device=None to run where the model is ({home})")
+    states = np.random.get_state(), random.getstate()
     moved = place != home and not (place.type == home.type and place.index is None)
     try:
         module.eval()
@@ -81,6 +109,18 @@ def evaluating(module: nn.Module, device: str | torch.device | None = None) -> I
             module.to(home)
         for m, flag in flags.items():
             m.training = flag
+        np.random.set_state(states[0])
+        random.setstate(states[1])
+
+
+def _device(device: str | int | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device is one that torch knows, 'cpu', 'cuda', 'cuda:1' or 'mps'; got {device!r}") from error
+    if place.type == "meta":
+        raise ValueError("on the device 'meta' a network has no weights, so nothing can be recorded there; leave device=None to run where the model is")
+    return place
 
 
 def forward(module: nn.Module, batch: Any, place: torch.device) -> Any:
@@ -88,6 +128,7 @@ def forward(module: nn.Module, batch: Any, place: torch.device) -> Any:
     precision = next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
 
     def entering(value: Any) -> Any:
+        value = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
         if not isinstance(value, Tensor):
             return value
         return value.to(place, precision if precision is not None and value.is_floating_point() else value.dtype)
@@ -102,7 +143,7 @@ def tensor_of(out: Any) -> Tensor:
 
     ValueError where there is none.
     """
-    found = next(_tensors(out), None)
+    found = next((tensor for tensor in _tensors(out) if tensor.ndim), next(_tensors(out), None))  # a loss is no activation
     if found is None:
         raise ValueError(f"returns {type(out).__name__} with no tensor in it, so there is nothing to record; record a layer inside it")
     return found

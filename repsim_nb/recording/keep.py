@@ -32,7 +32,7 @@ def record(
     into: Store | str | Path | None = None,
     pool: str | Callable[[Tensor], Tensor] = "flatten",
     step: int | str = 0,
-    batch_size: int = 250,
+    batch_size: int | None = None,
     device: str | torch.device | None = None,
     executor: Executor | None = None,
     progress: bool | Tick = True,
@@ -45,13 +45,15 @@ def record(
     model: a Model, a module, a spec of `load_model`, or a list of them.
     data: the name of a set, a Dataset, or inputs: an array (n, ...), a list of str, a folder of images, a torch Dataset, a DataLoader that
     does not shuffle, a generator of batches.
-    layers: names, patterns ("blocks.*.mlp"), "auto" (one a block), or numbers (-2 is the layer before the output); None is
-    `model.layers`. A layer that runs k times in a pass is recorded as name#1 to name#k. What a pattern finds and cannot be recorded is
-    left out with a warning, and so is a layer that only returns the output.
+    layers: names, patterns ("blocks.*.mlp"), "auto" (one a block), or numbers among those of None (-2 is the layer before the output);
+    None is `model.layers`. A layer that only returns the output is recorded as "output"; one that runs k times in a pass as name#1 to
+    name#k. Of a tuple, a mapping or a dataclass the last_hidden_state is taken, the logits, else the first tensor. What a pattern finds
+    and cannot be recorded is left out with a warning.
     into: a Store, or its folder: needed where activations are larger than memory; what it holds is not run again, what was begun goes on.
     pool: "flatten" keeps everything; "mean" averages over space (n, c, h, w) or tokens (n, tokens, p), padding left out; "first", "last"
     take one token; "tokens" makes every token (every place of a picture) a sample; or a function of the tensor.
-    step: the step of training, for checkpoints of one network.  batch_size: samples a pass; of a network that treats samples apart, results do not depend on it beyond rounding.
+    step: the step of training, for checkpoints of one network.
+    batch_size: samples a pass; None is as many as keep the largest activation under 64 MB, at most 250. Results depend on it in rounding only.
     device: where to run; None is where the model is.  executor: workers for many models, one each (processes, `client.get_executor()` of
     dask.distributed); what they record goes into a store that all reach.  progress: a bar, or a function(done, total) that may raise to stop.
     Errors: ValueError for an unknown layer (with the nearest), one that never ran, without a sample axis, or that mixes samples; for NaN.
@@ -59,11 +61,11 @@ def record(
     given = list(model) if isinstance(model, (list, tuple)) else [model]
     if not given:
         raise ValueError("record needs at least one model; the list is empty")
-    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise ValueError(f"batch_size is at least 1; got {batch_size}")
+    if batch_size is not None and (not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool) or batch_size < 1):
+        raise ValueError(f"batch_size is a whole number, at least 1; got {batch_size!r}")
     pooling = Pooling(pool)
     dataset = dataset_of(data)
-    into = Store(into) if isinstance(into, (str, Path)) else into
+    into = into if into is None or isinstance(into, Store) else Store(into)
     step = step.item() if isinstance(step, np.generic) else step
     if executor is not None:
         return _record_apart(given, dataset, layers, into, executor, progress, {"pool": pool, "step": step, "batch_size": batch_size, "device": device})
@@ -116,9 +118,9 @@ class _Recording(Run):
     def __call__(self, into: Store | None, tick: Callable[[int], None]) -> Activations:
         facts = {self.model.name: self.model.card}
         origin = {} if into is None else self._origin()
-        if into is not None and not self.pooling.by_token and self.by_name == set(self.layers) and all(into.holds(self.key(layer), origin) for layer in self.layers):
+        if into is not None and not self.pooling.by_token and not self.usual and self.by_name == set(self.named) and all(into.holds(self.key(layer), origin) for layer in self.named):
             tick(len(self.dataset))
-            wanted = {self.key(layer) for layer in self.layers}
+            wanted = {self.key(layer) for layer in self.named}
             return Activations({key: into[key] for key in into if key in wanted}, facts)
         with self.ready():
             found = self.probe()
@@ -181,11 +183,14 @@ class _Recording(Run):
 
         def sink(layer: str, out: Any) -> None:
             try:
-                values = self.pooled(out, last - first)
+                values = self.pooled(layer, out, last - first)
                 self.check_rows(layers[layer], values, first, last, twice=layer in seen)
                 keep(layer, self.row(layers[layer], first), values.cpu().numpy())
             except ValueError as error:
                 raise ValueError(f"layer '{layer}' of '{self.model.name}', samples {first} to {last}: {error}") from error
+            except BaseException as error:  # a full disk is no fault of the network
+                self.trouble = error
+                raise
             seen.add(layer)
 
         if start >= len(self.dataset):
@@ -196,7 +201,8 @@ class _Recording(Run):
                 if came != last - first:
                     raise ValueError(f"dataset '{self.dataset.name}' ran short: samples {first} to {last} were asked for while recording '{self.model.name}', and {came} came")
                 seen.clear()
-                self.forward(inputs)
+                with self.explaining(inputs, samples=f"samples {first} to {last}"):
+                    self.forward(inputs)
                 for layer in layers:
                     if layer not in seen:
                         raise ValueError(f"layer '{layer}' of '{self.model.name}' did not run for samples {first} to {last}, though it did for others")
