@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .errors import unknown
+from .fingerprints import fingerprint
 
 TOKENS = "tokens"
 
@@ -120,13 +119,5 @@ def mask_of(batch: Any) -> Tensor | None:
 
 
 def fingerprint_function(function: Any) -> str:
-    """A hash of a function's code, constants, defaults and what it closes over (by how they print); of another callable, of its type and state."""
-    if isinstance(function, functools.partial):
-        return fingerprint_function(function.func) + f"{function.args}{function.keywords}"
-    code = getattr(function, "__code__", None)
-    if code is None:
-        said = f"{type(function).__qualname__} {vars(function) if hasattr(function, '__dict__') else function!r}"
-    else:
-        enclosed = [cell.cell_contents for cell in function.__closure__ or ()]
-        said = f"{code.co_code.hex()} {code.co_consts} {code.co_names} {function.__defaults__} {enclosed}"
-    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+    """A hash of a callable's code and of all that it uses: constants, defaults, what it closes over, the globals it names, the state of its object."""
+    return fingerprint(function)

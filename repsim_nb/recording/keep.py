@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..datasets import Dataset, fingerprint_inputs
+from ..fingerprints import fingerprint
 from ..models import Model, load_model
 from ..models.running import capture
 from ..pooling import Pooling
@@ -210,10 +210,8 @@ class _Recording(Run):
 
 
 def fingerprint_weights(module: nn.Module) -> str:
-    """A hash of the architecture as it prints and of every weight's name, type, shape and bytes."""
-    digest = hashlib.blake2b(f"{type(module).__qualname__} {module}".encode(), digest_size=16)
-    for name, value in module.state_dict().items():
-        if isinstance(value, Tensor):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy() if value.numel() else b"")
-    return digest.hexdigest()
+    """A hash of a network: how it prints, its parameters and buffers, the plain values its modules hold, and the code of `forward` where it is no package's.
+
+    The same for the same network loaded twice, before and after it ran; hooks and whether it trains do not count.
+    """
+    return fingerprint(module)

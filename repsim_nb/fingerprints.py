@@ -1,0 +1,188 @@
+"""What a function, an object or a network is made of, as a hash: the same in every process, another where it would do something else."""
+
+from __future__ import annotations
+
+import copyreg
+import dis
+import functools
+import hashlib
+import re
+import sys
+import types
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_OUTSIDE = {*sys.stdlib_module_names, "torch", "numpy", __package__}
+_SAID = (type(None), bool, int, float, complex, str, bytes, type(...), np.generic, np.dtype, torch.dtype, torch.device)
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
+_OF_EVERY_MODULE = {*vars(nn.Module()), "name_or_path"}  # the second says where a network of transformers was read from
+
+
+def fingerprint(thing: Any) -> str:
+    """A hash of all that `told` tells."""
+    digest = hashlib.blake2b(digest_size=16)
+    told(thing, digest, {})
+    return digest.hexdigest()
+
+
+def told(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
+    """Tell a digest what a thing is made of: data by their bytes, functions by their code and what it names, objects by their class and state.
+
+    What belongs to an installed package is told by its name. seen: what was told before, so that circles end.
+    """
+    def say(kind: str, *words: Any, then: Any = ()) -> None:
+        digest.update(f"{kind} {words} {len(then)};".encode())
+        for part in then:
+            told(part, digest, seen)
+
+    if isinstance(thing, _SAID):
+        return say(type(thing).__name__, repr(thing))
+    if isinstance(thing, (Tensor, np.ndarray)):
+        return _array(thing, digest, seen)
+    if isinstance(thing, types.CodeType):
+        return say("code", thing.co_code, thing.co_names, then=thing.co_consts)
+    if isinstance(thing, (frozenset, set)):  # in an order that is the same in every process
+        return say("set", *sorted(fingerprint(part) for part in thing))
+    if type(thing) is tuple:
+        return say("tuple", then=thing)
+    if isinstance(thing, types.ModuleType):
+        return say("module", thing.__name__)
+    if id(thing) in seen:
+        return say("again", seen[id(thing)][0])
+    seen[id(thing)] = len(seen), thing  # kept, so that no other thing gets its number
+    if isinstance(thing, nn.Module):
+        _network(thing, digest, seen)
+    elif type(thing) is list:
+        say("list", then=thing)
+    elif type(thing) in (dict, OrderedDict, types.MappingProxyType):
+        say("dict", then=[part for item in thing.items() for part in item])
+    elif isinstance(thing, types.BuiltinFunctionType):
+        owner = thing.__self__
+        say("builtin", thing.__module__, thing.__qualname__, then=() if owner is None or isinstance(owner, (types.ModuleType, type)) else (owner,))
+    elif isinstance(thing, (types.FunctionType, type)) and _installed(thing):
+        say("named", thing.__module__, thing.__qualname__, then=_enclosed(thing) if isinstance(thing, types.FunctionType) else ())
+    elif isinstance(thing, types.FunctionType):
+        named = {name: thing.__globals__[name] for name in sorted(_names(thing.__code__, "LOAD_GLOBAL", "LOAD_NAME")) if name in thing.__globals__}
+        say("function", then=(thing.__code__, thing.__defaults__, thing.__kwdefaults__, *_enclosed(thing), named, vars(thing)))
+    elif isinstance(thing, type):
+        own = {name: value for name, value in sorted(vars(thing).items()) if not re.fullmatch("__.*__|_abc_impl", name) or isinstance(value, _FUNCTIONS)}
+        say("class", thing.__qualname__, then=(*thing.__bases__, own))
+    elif isinstance(thing, types.MethodType):
+        say("method", then=(thing.__func__, thing.__self__))
+    elif isinstance(thing, (staticmethod, classmethod, type(functools.cache(len)))):
+        say(type(thing).__name__, then=(thing.__wrapped__,))
+    elif isinstance(thing, property):
+        say("property", then=(thing.fget, thing.fset))
+    elif isinstance(thing, functools.partial):
+        say("partial", then=(thing.func, thing.args, thing.keywords))
+    else:
+        say("object", then=_state(thing))
+
+
+def _state(thing: Any) -> tuple[Any, ...]:
+    """An object as the copying of it would take it apart, slots and all; by its type where it cannot be taken apart."""
+    try:
+        state = copyreg.dispatch_table.get(type(thing), lambda it: it.__reduce_ex__(4))(thing)
+    except Exception:
+        return (type(thing), getattr(thing, "__dict__", None))
+    state = (state,) if isinstance(state, str) else state
+    return (type(thing), *(list(part) if isinstance(part, Iterator) else part for part in state))
+
+
+def _enclosed(function: types.FunctionType) -> list[Any]:
+    return [cell.cell_contents if cell != types.CellType() else None for cell in function.__closure__ or ()]
+
+
+def _array(array: Tensor | np.ndarray, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
+    digest.update(f"{type(array).__name__} {array.dtype} {tuple(array.shape)};".encode())
+    if isinstance(array, Tensor):
+        if array.layout != torch.strided:
+            array = array.to_dense()
+        array = array.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+        digest.update(array.view(torch.uint8).numpy() if array.numel() else b"")
+    elif array.dtype.hasobject:
+        told(array.tolist(), digest, seen)
+    else:
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8) if array.size else b"")
+
+
+def _installed(thing: Any) -> bool:
+    name = getattr(thing, "__module__", None) or ""
+    top = name.partition(".")[0]
+    files = [getattr(sys.modules.get(module), "__file__", None) or "" for module in (name, top)]
+    return top in _OUTSIDE or any(folder in file for file in files for folder in ("site-packages", "dist-packages"))
+
+
+def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for part in code.co_consts:
+        if isinstance(part, types.CodeType):
+            yield from _codes(part)
+
+
+def _names(code: types.CodeType, *operations: str) -> set[str]:
+    return {step.argval for part in _codes(code) for step in dis.get_instructions(part) if step.opname in operations}
+
+
+# -- networks --------------------------------------------------------------------------------------------------------------
+
+def _network(module: nn.Module, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
+    """A network: how it prints, every parameter and buffer, what its `forward` does, and the plain values and functions that its modules hold.
+
+    Left out are hooks, whether it trains, and what running it may change: attributes that code reached from a `forward` assigns.
+    """
+    digest.update(re.sub(" at 0x[0-9a-f]+", "", f"{type(module).__qualname__} {module};").encode())
+    runs = {kind: _reached(kind) for kind in {type(part) for part in module.modules()}}
+    changing = {name for codes in runs.values() for code in codes for name in _assigned(code)}
+    reads = {kind: {name for code in codes for name in code.co_names} for kind, codes in runs.items()}
+    for path, part in module.named_modules(remove_duplicate=False):
+        kind = type(part)
+        digest.update(f"{path} {kind.__qualname__};".encode())
+        ours = not _installed(kind)
+        if ours:
+            told(tuple(runs[kind]), digest, seen)
+        remade = "register_buffer" in reads[kind] and part._non_persistent_buffers_set
+        for name, tensor in [*part._parameters.items(), *part._buffers.items()]:
+            if tensor is not None and not (remade and name in remade):
+                digest.update(f"{name}:".encode())
+                _array(tensor.data, digest, seen)
+        for name, value in sorted(vars(part).items()):
+            if name in _OF_EVERY_MODULE or name in changing or "cache" in name or not (ours or name in reads[kind]):
+                continue
+            if _plain(value) or (isinstance(value, _FUNCTIONS) and name in reads[kind]):
+                digest.update(f"{name}=".encode())
+                told(list(value) if isinstance(value, torch.Size) else value, digest, seen)
+
+
+def _plain(value: Any) -> bool:
+    if type(value) in (tuple, list, torch.Size):
+        return len(value) > 0 and all(_plain(part) and not isinstance(part, Tensor) for part in value)  # an empty list may be there to be filled
+    return isinstance(value, (type(None), bool, int, float, complex, str, np.generic, np.ndarray, Tensor))
+
+
+def _reached(kind: type[nn.Module]) -> list[types.CodeType]:
+    """The code of a class's `forward`, of the functions that this one encloses, and of the methods of the class that they name."""
+    found: dict[types.CodeType, None] = {}
+    waiting: list[Any] = [kind.forward]
+    while waiting:
+        function = waiting.pop()
+        code = getattr(function, "__code__", None)
+        if code is None or code in found:
+            continue
+        found |= dict.fromkeys(_codes(code))
+        waiting += [cell for cell in _enclosed(function) if isinstance(cell, types.FunctionType)]
+        for name in sorted({name for part in _codes(code) for name in part.co_names}):
+            value = getattr(kind, name, None)
+            if isinstance(value, (types.FunctionType, property)) and getattr(nn.Module, name, None) is not value:
+                waiting.append(value.fget if isinstance(value, property) else value)
+    return list(found)
+
+
+def _assigned(code: types.CodeType) -> set[str]:
+    by_name = {name for name in code.co_consts if isinstance(name, str)} if "setattr" in code.co_names else set()
+    return by_name | {step.argval for step in dis.get_instructions(code) if step.opname in ("STORE_ATTR", "DELETE_ATTR")}

@@ -1,0 +1,164 @@
+"""What counts as the same pool function, the same network."""
+
+import functools
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from shims import vision  # noqa: F401 - transformers asks for torchvision where it is there
+
+from repsim_nb.pooling import fingerprint_function
+from repsim_nb.recording import fingerprint_weights
+
+
+def made(code, what="pool"):
+    """A thing from code, with globals of its own, as in a notebook."""
+    space = {"__name__": "notebook", "torch": torch, "np": np, "nn": nn, "functools": functools}
+    exec(textwrap.dedent(code), space)
+    return space[what]
+
+
+CLASS = """
+class Pool:
+    def __init__(self, k):
+        self.k = k
+    def __call__(self, x):
+        return x.flatten(1) * self.k
+    def other(self, x):
+        return x.flatten(1) * self.k
+"""
+SLOTS = "class Pool:\n    __slots__ = ('k',)\n    def __init__(self, k):\n        self.k = k\n    def __call__(self, x):\n        return x.flatten(1) * self.k\n"
+MODULE = """
+class Pool(nn.Module):
+    def __init__(self, k):
+        super().__init__()
+        self.register_buffer("k", k, persistent=False)
+    def forward(self, x):
+        return x.flatten(1) * self.k
+"""
+LONG = "np.arange(5000.) == {}"
+PAIRS = {
+    "a constant": ("pool = lambda x: x.flatten(1) * 2", "pool = lambda x: x.flatten(1) * 3"),
+    "a default": ("def pool(x, k=2): return x * k", "def pool(x, k=3): return x * k"),
+    "a default by keyword": ("def pool(x, *, k=2): return x * k", "def pool(x, *, k=3): return x * k"),
+    "a method": ("pool = lambda x: x.amax(1)", "pool = lambda x: x.amin(1)"),
+    "a nested function": ("def pool(x):\n    f = lambda y: y + 1\n    return f(x)", "def pool(x):\n    f = lambda y: y + 2\n    return f(x)"),
+    **{f"{where}, {how}": tuple(code.format(value.format(at)) for at in (2000, 2001))
+       for how, value in (("array", LONG), ("tensor", "torch.arange(5000) == {}"))
+       for where, code in {
+           "a closure": "def outer(k): return lambda x: x * k\npool = outer({})",
+           "a partial": "pool = functools.partial(lambda x, k: x * k, k={})",
+           "a partial's position": "pool = functools.partial(lambda k, x: x * k, {})",
+           "a global": "k = {}\npool = lambda x: x * k",
+           "a list in a dict": "k = {{'a': [1, {}]}}\npool = lambda x: x * k['a'][1]",
+           "an attribute of a function": "def pool(x): return x * pool.k\npool.k = {}",
+           "an attribute": CLASS + "pool = Pool({})",
+           "a bound method": CLASS + "pool = Pool({}).other",
+           "a slot": SLOTS + "pool = Pool({})",
+           "a module's buffer": MODULE + "pool = Pool(torch.as_tensor({}))",
+       }.items()},
+    "another method of the object": (CLASS + "pool = Pool(2)", CLASS.replace("return x.flatten(1) * self.k", "return x.flatten(1) + self.k") + "pool = Pool(2)"),
+    "a helper": ("def helper(x): return x + 1\ndef pool(x): return helper(x)", "def helper(x): return x + 2\ndef pool(x): return helper(x)"),
+    "a helper's helper": ("def a(x): return x + 1\ndef helper(x): return a(x)\ndef pool(x): return helper(x)", "def a(x): return x + 2\ndef helper(x): return a(x)\ndef pool(x): return helper(x)"),
+    "functions in a circle": ("def a(x): return pool(x) + 1\ndef pool(x): return a(x)", "def a(x): return pool(x) + 2\ndef pool(x): return a(x)"),
+    "a decorated function": ("@torch.no_grad()\ndef pool(x): return x + 1", "@torch.no_grad()\ndef pool(x): return x + 2"),
+    "a cached helper": ("@functools.cache\ndef h(k): return 1\ndef pool(x): return x + h(0)", "@functools.cache\ndef h(k): return 2\ndef pool(x): return x + h(0)"),
+    "a library's function": ("pool = torch.amax", "pool = torch.amin"),
+    "a library's function in a global": ("f = nn.functional.relu\ndef pool(x): return f(x)", "f = nn.functional.gelu\ndef pool(x): return f(x)"),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_pool_that_does_something_else_has_another_fingerprint(name):
+    one, two = PAIRS[name]
+    assert fingerprint_function(made(one)) == fingerprint_function(made(one)) != fingerprint_function(made(two))
+
+
+def test_a_global_that_only_shares_its_name_with_a_method_does_not_count():
+    pool = "mean = {}\ndef pool(x): return x.mean(1)"
+    assert fingerprint_function(made(pool.format(1))) == fingerprint_function(made(pool.format(2)))
+
+
+def test_it_is_the_same_in_every_process():
+    pool = "def helper(x, among={'one', 'two', 'three'}): return x if 'k' in {'a', 'b', 'k'} else among\n" + CLASS + "inner = Pool(lambda x: helper(x))\ndef pool(x): return inner.k(x) + object.__eq__(x, inner)"
+    code = f"import sys; sys.path.insert(0, 'tests'); from test_fingerprints import *; print(fingerprint_function(made({pool!r})), fingerprint_weights(network()))"
+    found = {subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=True).stdout for seed in "12"}
+    assert found == {f"{fingerprint_function(made(pool))} {fingerprint_weights(network())}\n"}
+
+
+NETWORK = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc = nn.Linear(3, 3)
+        self.k, self.table, self.sizes, self.mode, self.act = 2., torch.ones(3), (1, 2), "a", nn.functional.relu
+        self.register_buffer("shift", torch.zeros(3), persistent=False)
+        self.kept, self.calls, self.cache = None, 0, {}
+    def scaled(self, x):
+        self.calls += 1
+        return x * self.k + self.shift
+    def forward(self, x):
+        self.cache["x"] = self.kept = x
+        self.new = [x, 1]
+        return self.act(self.scaled(self.fc(x)) * self.table)
+"""
+
+
+def network(old="", new=""):
+    assert old in NETWORK
+    return made(NETWORK.replace(old, new) if old else NETWORK, "Net")()
+
+
+@pytest.mark.parametrize(("old", "new"), [
+    ("self.act(self", "-self.act(self"), ("x * self.k +", "x * self.k -"), ("2.,", "3.,"), ("torch.ones(3)", "torch.ones(3) + torch.eye(3)[0]"), ("(1, 2)", "(1, 3)"),
+    ('"a"', '"b"'), ("torch.zeros(3)", "torch.ones(3)"), ("manual_seed(0)", "manual_seed(1)"), ("functional.relu", "functional.gelu"),
+])  # fmt: skip
+def test_a_network_that_does_something_else_has_another_fingerprint(old, new):
+    assert fingerprint_weights(network()) != fingerprint_weights(network(old, new))
+
+
+def test_running_training_and_hooks_do_not_change_it():
+    net = network()
+    before = fingerprint_weights(net)
+    net.register_forward_hook(lambda *_: None)
+    net.train(not net.training)
+    net.called_back = lambda: None
+    net(torch.ones(2, 3))
+    assert net.calls == 1 and net.kept is not None and fingerprint_weights(net) == before == fingerprint_weights(network())
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Llama", "GPT2", "T5"])
+def test_networks_of_transformers_are_the_same_before_and_after_they_ran_and_read_twice(tmp_path, kind):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(vocab_size=20, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+                                                    **({"n_embd": 16, "n_layer": 2, "n_head": 2} if kind == "GPT2" else {}), **({"d_model": 16, "d_kv": 8, "d_ff": 16} if kind == "T5" else {}))
+    kind = f"{kind}EncoderModel" if kind == "T5" else f"{kind}Model"
+    getattr(transformers, kind)(config).save_pretrained(tmp_path / "a")
+    (tmp_path / "a").rename(tmp_path / "b")
+    net = getattr(transformers, kind).from_pretrained(tmp_path / "b").eval()
+    before = fingerprint_weights(net)
+    net(torch.arange(12).reshape(2, 6))
+    (tmp_path / "b").rename(tmp_path / "c")
+    again = getattr(transformers, kind).from_pretrained(tmp_path / "c")
+    assert fingerprint_weights(net) == before == fingerprint_weights(again)
+    with torch.no_grad():
+        next(again.parameters())[0, 0] += 1
+    assert fingerprint_weights(again) != before
+
+
+def test_it_is_fast():
+    net = nn.Sequential(*[nn.Linear(1000, 1000) for _ in range(25)])  # 100 MB
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        fingerprint_weights(net)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.5
