@@ -15,6 +15,7 @@ import repsim_nb as rs
 from repsim_nb import datasets
 from repsim_nb.datasets import carried, sources
 from repsim_nb.datasets import inputs as given
+from repsim_nb.errors import Stopped
 from repsim_nb.files import shipped
 
 SHIPPED = ("mnist", "fashion", "animals")
@@ -55,7 +56,10 @@ def test_errors_teach():
     for n in (0, 1001, 2.5, True, "10"):
         with pytest.raises(ValueError, match="from 1 to 1000"):
             rs.load_dataset("mnist", n=n)
-    with pytest.raises(ValueError, match="one target per input: it has 3 inputs, 2 targets"):
+    for seed in (None, "x", -1, 1.5):
+        with pytest.raises(ValueError, match="seed must be a whole number from 0 on; it is"):
+            rs.load_dataset("mnist", n=5, seed=seed)
+    with pytest.raises(ValueError, match=r"one target per input: it has 3 inputs, and targets of shape \(2,\)"):
         rs.Dataset("mine", np.zeros((3, 4)), np.zeros(2))
 
 
@@ -142,6 +146,13 @@ def test_every_set_is_as_it_is_described(name):
             with pytest.raises(ValueError, match=f"'{name}' has no split '{split}', only 'test'"):
                 rs.load_dataset(name, split)
     assert f"{name}," in rs.load_dataset.__doc__ or f"{name}:" in rs.load_dataset.__doc__
+
+
+def test_the_table_of_sets_fits_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pd.option_context("display.width", 80, "display.max_columns", 0):
+        lines = str(datasets.describe()).splitlines()
+    assert len(lines) == len(datasets.DATASETS) + 2 and "..." not in "".join(lines) and "carrier" in lines[0] and max(map(len, lines)) < 80
 
 
 @pytest.mark.parametrize("name", ["mnist-full", "fashion-full", "animals-full"])
@@ -275,6 +286,57 @@ def test_batches_of_different_lengths_stay_apart_and_are_padded_only_beside_a_ma
         bare.inputs[1:5]
 
 
+class Masked(torch.nn.Module):
+    """Mixes the tokens of a text, as far as its mask lets it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = torch.nn.Embedding(90, 8)
+        self.layer = torch.nn.TransformerEncoderLayer(8, 2, 16, dropout=0, batch_first=True)
+
+    def forward(self, input_ids, attention_mask):
+        return self.layer(self.embed(input_ids), src_key_padding_mask=attention_mask == 0)
+
+
+@pytest.mark.parametrize("pool", ["mean", "tokens"])
+@pytest.mark.parametrize("stop_after", [1, 5, 8, 11, 14])
+def test_a_recording_of_ragged_batches_goes_on_where_it_stopped(tmp_path, pool, stop_after):
+    ids = torch.from_numpy(np.random.default_rng(0).integers(1, 90, (20, 9)))
+    lengths = [(0, 5, 4), (5, 7, 6), (7, 14, 9), (14, 15, 3), (15, 20, 6)]
+
+    def recorded(into, progress=False):
+        batches = ({"input_ids": ids[a:b, :n], "attention_mask": torch.arange(n).lt(n - torch.arange(a, b)[:, None] % 3).long()} for a, b, n in lengths)
+        return rs.record(rs.load_model(Masked(), name="masked"), rs.Dataset("ragged", batches), ["embed", "layer"], pool=pool, batch_size=4, into=into, progress=progress)
+
+    def stop(done, total):
+        if done >= stop_after:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        recorded(tmp_path / "stopped", stop)
+    resumed, whole, memory = recorded(tmp_path / "stopped"), recorded(tmp_path / "whole"), recorded(None)
+    assert len(resumed) == 2 and all(np.array_equal(resumed[key], whole[key]) and np.array_equal(whole[key], memory[key]) for key in whole)
+    assert len(resumed["layer"]) == (20 if pool == "mean" else sum((b - a) * n - sum(i % 3 for i in range(a, b)) for a, b, n in lengths))
+
+
+def test_what_starts_at_a_multiple_of_the_batch_size_sees_the_same_batches():
+    data = rs.Dataset("ragged", ({"x": np.ones((n, length))} for n, length in ((5, 4), (2, 6), (7, 9), (1, 3), (5, 6))))
+    spans = walked(data, batch_size=4)[0]
+    for start in range(0, 20, 4):
+        assert walked(data, start, 4)[0] == [span for span in spans if span[0] >= start] != []
+
+
+def test_a_store_sees_that_inputs_were_written_to(tmp_path):
+    data = rs.Dataset("mine", GRID.copy())
+    model = rs.load_model(torch.nn.Sequential(torch.nn.Linear(3, 2)), name="linear")
+    for _ in range(2):
+        assert len(rs.record(model, data, "0", into=tmp_path, progress=False)["0"]) == 20
+    data.inputs[7:9] = 5
+    with pytest.raises(ValueError, match="already holds 'linear/0 .mine.', recorded with other inputs"):
+        rs.record(model, data, "0", into=tmp_path, progress=False)
+
+
 def test_a_torch_dataset_is_read_when_it_is_asked_for():
     source = Counted(1000)
     data = rs.Dataset("mine", source)
@@ -358,7 +420,26 @@ def test_what_can_be_read_once_is_kept():
         assert firsts(data.inputs) == list(range(300)) == data.targets.tolist() and isinstance(data.inputs, torch.Tensor)
     ready = DataLoader(Plain(3, lambda i: torch.full((4, 2), float(i))), batch_size=None)
     assert firsts(rs.Dataset("mine", ready).inputs) == [0] * 4 + [1] * 4 + [2] * 4
-    assert len(rs.Dataset("nothing", iter(()))) == len(rs.Dataset("nothing", [])) == 0
+    assert len(rs.Dataset("nothing", [])) == 0
+    used = (GRID[i : i + 5] for i in (0, 5))
+    assert len(rs.Dataset("mine", used)) == 10
+    with pytest.raises(ValueError, match="dataset 'mine': the generator gave nothing: it is empty, or it was read before .a generator can be read once only"):
+        rs.Dataset("mine", used)
+
+
+class Counting(torch.utils.data.IterableDataset):
+    """Numbers, which it does not share out among a loader's workers."""
+
+    def __iter__(self):
+        return iter([(torch.full((2,), float(i)), i) for i in range(30)])
+
+
+def test_a_stream_is_not_read_by_several_workers():
+    state = torch.random.get_rng_state()
+    for options in ({"num_workers": 2}, {"num_workers": 2, "drop_last": True}):
+        data = rs.Dataset("mine", DataLoader(Counting(), batch_size=7, **options))
+        assert firsts(data.inputs) == list(range(30)) == data.targets.tolist()
+    assert torch.equal(state, torch.random.get_rng_state())
 
 
 @pytest.mark.parametrize(("inputs", "sentence"), [
@@ -367,7 +448,7 @@ def test_what_can_be_read_once_is_kept():
     (np.float32(3), "samples along their first axis; got one number"), (torch.tensor(3), "samples along their first axis"),
     (["a", 3], "a list of strings holds strings only; its item 1 is int"),
     ([np.zeros(3), np.zeros(4)], r"a list of samples must be an array, .*for batches give a generator.*This holds \(3,\), \(4,\)"),
-    ([torch.zeros(3), torch.zeros(4)], r"samples cannot be stacked into one batch \(\(3,\), \(4,\)\).*collate_fn"),
+    ([torch.zeros(3), torch.zeros(4)], r"samples cannot be stacked into one batch \(sample 0 is \(3,\), sample 1 is \(4,\)\).*collate_fn"),
     ([(np.zeros(2), 1, 2)], "a pair .inputs, targets.; this one is a .* of 3 parts.*travel as a dict"),
     ({"input_ids": [[1, 2], [3]]}, "column 'input_ids' must be an array.*padding=True.*This holds 2 values, 1 values"),
     ({"a": np.zeros(3), "b": np.zeros(4)}, "columns of one length; got {'a': 3, 'b': 4}"),
@@ -376,6 +457,13 @@ def test_what_can_be_read_once_is_kept():
     ((batch for batch in (np.zeros((2, 3)), (np.zeros((2, 3)), [0, 1]))), "batch 1 is ndarray with targets, .* without"),
     ((batch for batch in ({"a": np.zeros(2)}, {"b": np.zeros(2)})), r"batch 1 has the columns \['b'\], and batch 0 has \['a'\]"),
     (pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), "inputs hold object in shape .2, 2."),
+    ({3, 4}, "a set has no order"), (np.ma.masked_array(GRID, GRID > 5), "a masked array holds values that are not there"),
+    (iter([np.ma.masked_array(GRID, GRID > 5)]), "a masked array holds"), ({"a": np.ma.masked_array(GRID, GRID > 5)}, "a masked array holds"),
+    ({"a": 3}, "column 'a' needs samples along its first axis; got one number, array.3."), ({"a": torch.tensor(3)}, "column 'a' needs samples"),
+    ({0: GRID}, "named as the arguments of the model's forward; got the name 0, which is int"),
+    (DataLoader(TensorDataset(torch.from_numpy(GRID), torch.arange(20)), batch_size=None), r"batch 0 needs one target per sample: its inputs are \(3,\), its targets \(\).*batch_size=None"),
+    (((row, 1) for row in GRID), "batch 0 needs one target per sample.* A generator, .* gives batches, whose first axis is the samples"),
+    (iter([{"x": GRID, "labels": [1, 2]}]), "batch 0 needs one target per sample: its inputs are dict, its targets 2 values"),
     (iter([1, 2, 3]), "a batch must hold samples along its first axis; got one number, 1"),
     (Plain(5, lambda i: 1 / (i - i)), "sample 0 of Plain could not be read: ZeroDivisionError"),
     (Plain(5, lambda i: object()), r"samples cannot be stacked into one batch \(object\)"),
@@ -388,10 +476,48 @@ def test_other_inputs_are_an_error_that_names_the_dataset(inputs, sentence):
 def test_names_targets_and_sizes_are_checked():
     with pytest.raises(TypeError, match="a dataset's name comes first"):
         rs.Dataset(GRID, "mine")
-    with pytest.raises(ValueError, match="one target per input: it has 20 inputs, 1 targets"):
+    with pytest.raises(ValueError, match=r"one target per input: it has 20 inputs, and targets of shape \(\)"):
         rs.Dataset("mine", Counted(), 5)
     with pytest.raises(ValueError, match="size is for a folder of images, and the inputs are ndarray"):
         rs.Dataset("mine", GRID, size=3)
+
+
+@pytest.mark.parametrize(("targets", "sentence"), [
+    (np.arange(20) + 0.5, "integers from 0; one of these is 0.5"), ([float("nan")] * 20, "one of these is nan"), (list("ab") * 10, "one of these is 'a'"),
+    (np.zeros((20, 2)), r"it needs one target per input: it has 20 inputs, and targets of shape \(20, 2\)"), ([[1], [2, 3]] * 10, r"targets of shape \(\)"),
+    ([-1] + [0] * 19, "integers from 0; one of these is -1"), ([2] * 20, "it has 2 classes, so targets go from 0 to 1; one of these is 2"),
+])  # fmt: skip
+def test_targets_are_class_numbers(targets, sentence):
+    with pytest.raises(ValueError, match=f"dataset 'mine': .*{sentence}"):
+        rs.Dataset("mine", GRID, targets, ["a", "b"])
+    if "2 classes" not in sentence:  # what came along may be meant otherwise: the inputs can be used
+        assert rs.Dataset("mine", iter([(GRID, targets)])).targets is None and rs.Dataset("mine", Counted(20, targets)).targets is None
+
+
+def test_targets_that_fit_are_kept_as_integers():
+    for targets in ([1.0] * 20, [True] * 20, torch.ones(20), np.ones(20, np.uint8)):
+        data = rs.Dataset("mine", GRID, targets, np.array(["a", "b"]))
+        assert data.targets.tolist() == [1] * 20 and data.targets.dtype.kind in "iu" and data.classes == ("a", "b")
+    ragged = ({"input_ids": np.ones((2, n)), "attention_mask": np.ones((2, n)), "labels": torch.ones(2, n)} for n in (3, 4))
+    assert rs.Dataset("language", ragged).targets is None
+
+
+@pytest.mark.parametrize("classes", ["ab", 3])
+def test_classes_are_names(classes):
+    with pytest.raises(ValueError, match="dataset 'mine': classes are the names of the target values, such as .*; got"):
+        rs.Dataset("mine", GRID, [0] * 20, classes)
+
+
+def test_rows_to_take_are_numbers_of_rows_or_a_mask():
+    data = rs.Dataset("mine", GRID)
+    for rows in (slice(0, 3), 3, [[1, 2]], [1.5], ["a"]):
+        with pytest.raises(ValueError, match=r"dataset 'mine': take needs the numbers of rows, such as \[0, 2\] or range\(3\); got"):
+            data.take(rows, "some")
+    for rows in ([40], [True, False]):
+        with pytest.raises(ValueError, match="dataset 'mine' has 20 rows, numbered from 0; take was asked for others"):
+            data.take(rows, "some")
+    for rows in ([0, 2], range(0, 3, 2), torch.tensor([0, 2]), np.isin(np.arange(20), [0, 2])):
+        assert np.array_equal(data.take(rows, "some").inputs, GRID[[0, 2]])
 
 
 def test_a_sample_that_cannot_be_read_is_named():
@@ -399,6 +525,23 @@ def test_a_sample_that_cannot_be_read_is_named():
     assert len(data.inputs[0:3]) == 3
     with pytest.raises(ValueError, match="sample 3 of Plain could not be read: IndexError"):
         data.inputs[2:5]
+    odd = Plain(9, lambda i: (torch.zeros(3 + (i == 5), 2), i))
+    for inputs in (odd, DataLoader(odd), DataLoader(odd, num_workers=1)):
+        data = rs.Dataset("mine", inputs)
+        with pytest.raises(ValueError, match=r"dataset 'mine': samples cannot be stacked into one batch .sample 4 is \(3, 2\), sample 5 is \(4, 2\)"):
+            walked(data, start=4, batch_size=4)
+
+
+def test_what_lies_in_memory_is_hashed_each_time():
+    for inputs in (GRID.copy(), torch.from_numpy(GRID.copy()), {"x": GRID.copy()}, ["a", "b"]):
+        data = rs.Dataset("mine", inputs)
+        before = data.fingerprint()
+        assert data.fingerprint() == before
+        if isinstance(inputs, list):
+            data.inputs[1] = "c"
+        else:
+            (inputs["x"] if isinstance(inputs, dict) else inputs)[3:5] = 9
+        assert data.fingerprint() != before
 
 
 def test_fingerprints_agree_where_the_inputs_do(tmp_path):
@@ -410,7 +553,7 @@ def test_fingerprints_agree_where_the_inputs_do(tmp_path):
     assert len({of(inputs) for inputs in [*same, np.load(tmp_path / "grid.npy", mmap_mode="r"), iter([GRID[:4], GRID[4:]])]}) == 1
     changed = GRID.copy()
     changed[7, 1] += 1
-    assert len({of(inputs) for inputs in (GRID, changed, GRID[:19], GRID.reshape(10, 6), GRID.astype(np.float64), ["a", "b"], ["a", "c"], ["a"])}) == 8
+    assert len({of(inputs) for inputs in (GRID, changed, GRID[:19], GRID.reshape(10, 6), GRID.astype(np.float64), ["a", "b"], ["a", "c"], ["a"], ["a\0b"], ["a1 b"], ["\ud800"])}) == 11
     assert of(Plain(40, lambda i: GRID[i % 20])) == of(Plain(40, lambda i: GRID[i % 20])) != of(Plain(40, lambda i: GRID[i % 20] if i != 39 else GRID[19] + 1))
     assert of(Plain(40, lambda i: GRID[0])) != of(Plain(41, lambda i: GRID[0]))
     assert of(dict(TOKENS)) != of({**TOKENS, "input_ids": TOKENS["input_ids"] + 1}) and of(torch.ones(3).bfloat16()) != of(2 * torch.ones(3).bfloat16())
@@ -519,7 +662,7 @@ def test_what_is_wrong_in_a_folder_is_named(tmp_path):
     (tmp_path / "b/3.png").write_bytes(whole[:60])  # the header is whole
     data = rs.Dataset("mine", tmp_path)
     assert data.inputs[0:2].shape == (2, 4, 6, 3)
-    with pytest.raises(ValueError, match="the image .*b/3.png cannot be read .*take it out of the folder or replace it"):
+    with pytest.raises(ValueError, match="^dataset 'mine': the image .*b/3.png cannot be read .*take it out of the folder or replace it"):
         data.inputs[0:3]
     paint(tmp_path / "b/3.png", 999, mode="I;16")
     with pytest.raises(ValueError, match="the image .*3.png has more than 8 bits a pixel"):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from ..workers import Address, arrived, departing
-from .inputs import Inputs, collected, fingerprint_inputs, from_list, kept, parted, stacked
+from .inputs import Columns, Inputs, collected, fingerprint_inputs, from_list, kept, parted, stacked, unmasked
 from .loaders import SHUFFLING, Samples, from_loader, known_targets
 from .pictures import from_folder
 
@@ -31,11 +31,14 @@ class Dataset:
       natural order (2 before 10). size=(h, w), or one number, is needed where they differ in size: resize until the shorter side fits, crop in the centre
     - a torch Dataset, or anything with `len` and `[i]`, of inputs, (input, target) pairs or dicts: read when they are needed. Only targets that it knows
       unread are taken (its `.targets`); give others as targets=
-    - a DataLoader: its samples in its order, by its collate_fn and num_workers; one that shuffles is an error. Batches are cut anew, so drop_last drops nothing
-    - a generator or other iterable of batches (inputs, pairs or dicts) or of str: what can be read only once is kept in memory
+    - a DataLoader: its samples in its order, by its collate_fn and num_workers; one that shuffles is an error. Batches are cut anew, so drop_last drops nothing.
+      Of an IterableDataset it is read in this process, without its workers: each of those would give all samples again, unless the set shares them out
+    - a generator or other iterable of str or of batches, each inputs, a pair or a dict, whose first axis is the samples: (x[None] for x in samples) where there is
+      one at a time. What can be read only once is kept in memory
 
-    targets: integers (n,), or None.  classes: the name of each target value.
-    Errors: ValueError, with the dataset's name, for inputs that are none of these, and for targets of another length.
+    targets: the class of each input, integers (n,) from 0; or None. What comes along with the inputs and is no such (floats, boxes, texts) is left out.
+    classes: the name of each target value.
+    Errors: ValueError, with the dataset's name, for inputs that are none of these, and for targets that are no class numbers or not one per input.
     """
 
     name: str
@@ -48,15 +51,15 @@ class Dataset:
         if not isinstance(self.name, str):
             raise TypeError(f"a dataset's name comes first, rs.Dataset(name, inputs); got {type(self.name).__name__}")
         try:
-            inputs, targets, classes = _understood(self.inputs, size)
+            inputs, found, classes = _understood(self.inputs, size)
+            classes = _names(self.classes) or classes
+            targets = _class_numbers(found if self.targets is None else self.targets, len(inputs), len(classes), came_along=self.targets is None)
         except ValueError as error:
             raise ValueError(f"dataset '{self.name}': {error}") from error
-        targets = targets if self.targets is None else self.targets
-        targets = targets.detach().cpu().numpy() if isinstance(targets, Tensor) else targets if targets is None else np.asarray(targets)
-        for attribute, value in (("inputs", inputs), ("targets", targets), ("classes", tuple(self.classes) or classes)):
+        if isinstance(inputs, Inputs):
+            inputs = inputs.of(self.name)
+        for attribute, value in (("inputs", inputs), ("targets", targets), ("classes", classes)):
             object.__setattr__(self, attribute, value)
-        if targets is not None and (targets.ndim == 0 or len(targets) != len(inputs)):
-            raise ValueError(f"dataset '{self.name}' needs one target per input: it has {len(inputs)} inputs, {targets.size} targets")
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -81,17 +84,24 @@ class Dataset:
         """32 hex digits: a hash of the inputs' type, shape and bytes.
 
         Of lazily read inputs: of their type and number, and of up to 16 samples evenly spread, the first and last among them; of a folder of images also of every
-        file's name and size. A change to other samples that leaves all this alone is not seen.
+        file's name and size. A change to other samples that leaves all this alone is not seen, nor is one after the first call.
         """
-        return self._fingerprint
+        lazy = isinstance(self.inputs, Inputs) and not isinstance(self.inputs, Columns)
+        return self._of_lazy if lazy else fingerprint_inputs(self.inputs)  # what lies in memory can be written to at any time
 
     @functools.cached_property
-    def _fingerprint(self) -> str:
+    def _of_lazy(self) -> str:
         return fingerprint_inputs(self.inputs)
 
     def take(self, rows: Sequence[int] | np.ndarray, name: str) -> Dataset:
-        """The given rows, in that order, under a name of their own (the name is how recordings tell sets apart)."""
-        rows = np.arange(len(self))[np.asarray(rows) if len(rows) else []]
+        """The rows of these numbers, in that order, or those where a mask is true, under a name of their own (the name is how recordings tell sets apart)."""
+        numbers = np.asarray(rows)
+        if numbers.ndim != 1 or (len(numbers) and numbers.dtype.kind not in "iub"):
+            raise ValueError(f"dataset '{self.name}': take needs the numbers of rows, such as [0, 2] or range(3); got {rows!r}")
+        try:
+            rows = np.arange(len(self))[numbers if len(numbers) else []]
+        except IndexError as error:
+            raise ValueError(f"dataset '{self.name}' has {len(self)} rows, numbered from 0; take was asked for others: {error}") from error
         lazy, strings = isinstance(self.inputs, Inputs), isinstance(self.inputs, list)
         inputs = self.inputs.take(rows) if lazy else [self.inputs[i] for i in rows] if strings else self.inputs[rows]
         return replace(self, name=name, inputs=inputs, targets=None if self.targets is None else self.targets[rows])
@@ -101,6 +111,33 @@ class Dataset:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update({key: arrived(value) if isinstance(value, Address) else value for key, value in state.items()})
+
+
+def _names(classes: Any) -> tuple[str, ...]:
+    if isinstance(classes, str) or not isinstance(classes, Iterable):
+        raise ValueError(f"classes are the names of the target values, such as ['cat', 'dog']; got {classes!r}")  # noqa: TRY004 (as every error of the making)
+    return tuple(classes)
+
+
+def _class_numbers(targets: Any, n: int, classes: int, came_along: bool) -> np.ndarray | None:
+    """Targets as integers (n,). Whatever came along with the inputs need not be meant as classes, so it is None where it is no such."""
+    if targets is None:
+        return None
+    try:
+        array = targets.detach().cpu().numpy() if isinstance(targets, Tensor) else np.asarray(targets)
+    except (TypeError, ValueError):  # a ragged list; a type that NumPy lacks
+        array = np.array(None)
+    whole = array.dtype.kind in "iub" or (array.dtype.kind == "f" and bool(np.all(array == np.trunc(array)) and np.isfinite(array).all()))
+    if came_along and (array.ndim != 1 or not whole or (array < 0).any()):
+        return None
+    if array.shape != (n,):
+        raise ValueError(f"it needs one target per input: it has {n} inputs, and targets of shape {array.shape}")
+    if not whole or (array < 0).any():
+        odd = next(value for value in array.tolist() if not (isinstance(value, (int, float)) and value >= 0 and value % 1 == 0))
+        raise ValueError(f"targets are the numbers of classes, integers from 0; one of these is {odd!r}")
+    if classes and n and array.max() >= classes:
+        raise ValueError(f"it has {classes} classes, so targets go from 0 to {classes - 1}; one of these is {array.max():.0f}")
+    return array if array.dtype.kind in "iu" else array.astype(np.int64)
 
 
 def _understood(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
@@ -120,6 +157,8 @@ def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
         return given, None
     if type(given).__module__.split(".")[0] == "pandas":
         given = given.to_numpy()
+    if isinstance(given, (set, frozenset)):
+        raise ValueError("a set has no order, and rows need one: give a list, sorted(...)")  # noqa: TRY004
     if hasattr(given, "shape") and hasattr(given, "dtype"):
         if len(given.shape) == 0:
             raise ValueError(f"inputs need samples along their first axis; got one number, {given!r}")
@@ -127,7 +166,7 @@ def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
             if given.ndim > 1:
                 raise ValueError(f"inputs hold {given.dtype} in shape {tuple(given.shape)}; an array is of numbers, strings come as a list")
             return from_list(given.tolist())
-        return given, None
+        return unmasked(given), None
     if isinstance(given, Mapping):
         return kept(*parted(given))
     if isinstance(given, (list, tuple)):
@@ -135,13 +174,20 @@ def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
     if isinstance(given, TensorDataset) and len(given.tensors) <= 2:
         return given.tensors[0], given.tensors[1] if len(given.tensors) == 2 else None
     if isinstance(given, DataLoader):
-        once = isinstance(given.dataset, IterableDataset) or (given.batch_sampler is None and not isinstance(given.sampler, SHUFFLING))
+        if isinstance(given.dataset, IterableDataset):
+            return _streamed(given.dataset, given.batch_size, given.collate_fn)
+        once = given.batch_sampler is None and not isinstance(given.sampler, SHUFFLING)
         return collected(given) if once else from_loader(given)
     if isinstance(given, IterableDataset):
-        return collected(DataLoader(given, batch_size=256, collate_fn=stacked, generator=torch.Generator()))  # its own: the global random state stays
+        return _streamed(given, 256, stacked)
     if hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, (bytes, bytearray)):
         return Samples(given), known_targets(given)
     if isinstance(given, Iterable) and not isinstance(given, (bytes, bytearray)):
         return collected(given)
     raise ValueError("inputs are an array or tensor (n, ...), a list of str, a dict of arrays, a folder of images, a torch Dataset, a DataLoader, or an iterable of batches; "
                      f"got {type(given).__name__}")
+
+
+def _streamed(source: IterableDataset, batch_size: int | None, collate: Any) -> tuple[Any, Any]:
+    """Read here: a worker cannot be told from outside which samples are its share. The generator is its own, so that the global random state stays."""
+    return collected(DataLoader(source, batch_size, collate_fn=collate, generator=torch.Generator()))

