@@ -1,4 +1,6 @@
 import json
+import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -74,7 +76,7 @@ def test_options_are_checked_and_a_model_can_be_changed():
     model = rs.load_model("zoo:mnist-cnn-0")
     twin = rs.load_model(model, name="twin", layers=["fc"])
     assert (twin.name, twin.layers, twin.module) == ("twin", ("fc", "output"), model.module) and rs.load_model(model) is model
-    assert rs.load_model(Small(), layers=["first"]).layers == ("first", "output")
+    assert rs.load_model(Small(), layers=["first"]).layers == ("first", "output") and rs.load_model("zoo:mnist-cnn-0", name="").name == "mnist-cnn-0"
 
 
 def test_layers_of_a_module_are_believed_only_where_they_exist():
@@ -138,6 +140,17 @@ def test_a_pickle_is_refused_and_never_run(tmp_path):
         rs.load_model(path, architecture=Small)
 
 
+def test_pickles_are_refused_at_once_and_quietly(tmp_path):
+    for name in ("p.pkl", "p.pickle", "p.joblib", "p.pt"):
+        (tmp_path / name).write_bytes(pickle.dumps({"weights": np.zeros(3)}, protocol=4))
+        for spec in (str(tmp_path / name), tmp_path / name, f"checkpoint:{tmp_path / name}"):
+            with warnings.catch_warnings(), pytest.raises(ValueError, match=f"{name} is refused: it .*could run code.*save the weights alone"):
+                warnings.simplefilter("error")
+                rs.load_model(spec, architecture=Small)
+    torch.save(Small().state_dict(), tmp_path / "weights.pkl")
+    assert rs.load_model(tmp_path / "weights.pkl", architecture=Small).name == "weights", "what torch.save wrote, by another name"
+
+
 def test_damaged_and_unfitting_files_are_named(tmp_path):
     whole = (ZOO_FOLDER / "mnist-cnn-0.safetensors").read_bytes()
     for keep in (len(whole) - 100, 50, 0):
@@ -150,6 +163,9 @@ def test_damaged_and_unfitting_files_are_named(tmp_path):
     cut.write_bytes((tmp_path / "good.pt").read_bytes()[:-200])
     with pytest.raises(ValueError, match="cut.pt is damaged"):
         rs.load_model(cut, architecture=Small)
+    (tmp_path / "empty.pt").touch()
+    with pytest.raises(ValueError, match="empty.pt is damaged: it is empty"):
+        rs.load_model(tmp_path / "empty.pt", architecture=Small)
     with pytest.raises(FileNotFoundError, match="no checkpoint file"):
         rs.load_model(tmp_path / "absent.pt", architecture=Small)
     with pytest.raises(ValueError, match="weights alone: say which network"):

@@ -414,8 +414,19 @@ def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path):
     with pytest.raises(ValueError, match="do not fill BertModel: they lack 'encoder.layer.1.output.dense"):
         rs.load_model(f"transformers:{tmp_path / 'lacking'}")
     (copied("cut", "config.json") / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-50])
-    with pytest.raises(ValueError, match="weights in .*cut were not read"):
+    with pytest.raises(ValueError, match="weights in .*cut were not read: damaged"):
         rs.load_model(f"transformers:{tmp_path / 'cut'}")
+    sizes = copied("sizes", "model.safetensors")
+    (sizes / "config.json").write_text(json.dumps({**json.loads((folder / "config.json").read_text()), "intermediate_size": 48}))
+    with pytest.raises(ValueError, match=r"do not fit BertModel, as its config.json describes it: other shapes: 'encoder.layer.0.intermediate.dense.bias \(64,\) for \(48,\)'"):
+        rs.load_model(f"transformers:{sizes}")
+    with pytest.raises(ValueError, match="do not fit BertModel, as its config.json and options= describes it"):
+        rs.load_model(f"transformers:{folder}", options={"intermediate_size": 48})
+    for k, wrong in enumerate(("{bad", '{"hidden_size": 3}', '{"model_type": "bert", "hidden_size": "x"}')):
+        (copied(f"wrong{k}", "model.safetensors") / "config.json").write_text(wrong)
+        for options in ({}, {"weights": "random"}):
+            with pytest.raises(ValueError, match=f"the configuration of 'transformers:.*wrong{k}', config.json, could not be read"):
+                rs.load_model(f"transformers:{tmp_path / f'wrong{k}'}", **options)
 
 
 def test_the_sizes_of_pictures_come_from_the_folder(tmp_path):
@@ -423,8 +434,123 @@ def test_the_sizes_of_pictures_come_from_the_folder(tmp_path):
     said = {"image_mean": [0.2], "image_std": [0.4], "size": {"height": 28, "width": 28}}
     (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(said))
     model = rs.load_model(f"transformers:{tmp_path / 'vit'}")
-    assert model.preprocess == Pictures((28, 28), (0.2,), (0.4,), 1)
+    assert model.preprocess == Pictures((28, 28), (0.2,), (0.4,), 1, resize=(28, 28)), "a height and a width, and no crop: stretched"
     assert model.card["input_shape"] == (28, 28, 1) and len(rs.record(model, inputs(64), progress=False)) >= 3
+
+
+@pytest.mark.parametrize("said, size, resize, mode", [
+    ({"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224}, "resample": 3}, (224, 224), 256, "bicubic"),
+    ({"size": {"height": 256, "width": 256}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224}}, (224, 224), (256, 256), "bilinear"),
+    ({"size": 256, "do_center_crop": True, "crop_size": 224, "resample": 2}, (224, 224), 256, "bilinear"),
+    ({"size": {"shortest_edge": 224}, "crop_pct": 0.875, "resample": 3}, (224, 224), 256, "bicubic"),
+    ({"size": {"shortest_edge": 384}, "crop_pct": 0.875}, (384, 384), (384, 384), "bilinear"),
+    ({"size": {"shortest_edge": 224}}, (224, 224), None, "bilinear"),
+    ({"size": {"height": 224, "width": 192}}, (224, 192), (224, 192), "bilinear"),
+    ({"size": 224}, (224, 224), (224, 224), "bilinear"),
+    ({}, (28, 28), None, "bilinear"),
+])  # fmt: skip
+def test_a_preprocessor_says_what_is_resized_and_what_is_cropped(said, size, resize, mode, tmp_path):
+    vit(tmp_path, said)
+    prepare = rs.load_model(f"transformers:{tmp_path}").preprocess
+    assert (prepare.size, prepare.resize, prepare.mode) == (size, resize, mode)
+    assert prepare(np.zeros((1, 60, 80), np.uint8)).shape[2:] == size
+
+
+def vit(folder, said):
+    """A small network for pictures in a folder, with what its preprocessor says."""
+    rs.load_model("transformers:vit", weights="random", options=PICTURE).module.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(said))
+
+
+def tiny_gpt2(path, special, **options):
+    """A folder with a GPT-2 of words, and a tokenizer with the special tokens that are given."""
+    tokenizers, transformers = importlib.import_module("tokenizers"), importlib.import_module("transformers")
+    words = {word: k for k, word in enumerate(["zero", "one", "two", "three", "four", "five", "<eos>", "<pad>"])}
+    backend = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="zero"))
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    rs.load_model("transformers:gpt2", weights="random", options={"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 8, "n_positions": 32}).module.save_pretrained(path)
+    transformers.PreTrainedTokenizerFast(tokenizer_object=backend, **special, **options).save_pretrained(path)
+    return rs.load_model(f"transformers:{path}")
+
+
+@pytest.mark.parametrize("special", [{"pad_token": "<pad>", "eos_token": "<eos>"}, {"eos_token": "<eos>"}, {}], ids=["pad", "eos", "neither"])
+def test_a_tokenizer_that_pads_on_the_left_changes_nothing(special, tmp_path, capsys):
+    model = tiny_gpt2(tmp_path, special, padding_side="left")
+    words = ["one two three four", "five", "zero zero"]
+    batch = model.preprocess(words)
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]] and batch["input_ids"][1:, 0].tolist() == [5, 0]
+    with torch.inference_mode():
+        together = model.module(**batch).last_hidden_state
+        for k, word in enumerate(words):
+            alone = model.module(**model.preprocess([word])).last_hidden_state[0]
+            assert torch.allclose(together[k, : len(alone)], alone, atol=1e-6)
+    x = rs.record(model, words, "output", pool="mean", batch_size=2, progress=False)
+    assert np.allclose(x["output"][1], together[1, 0], atol=1e-5) and "Asking to pad" not in capsys.readouterr().err
+
+
+def test_ids_that_were_padded_get_the_mask_that_they_lack(folder, tmp_path):
+    model = rs.load_model(f"transformers:{folder}")
+    full = model.preprocess(["a small cat sat", "a cat"])
+    ids = full["input_ids"].numpy()
+    left = np.array([[0, 0, 2, 5], [2, 0, 5, 3], [0, 0, 0, 0]])
+    for batch in (ids, full["input_ids"], {"input_ids": ids}, {"input_ids": ids.astype(np.int32), "attention_mask": None}):
+        got = model.preprocess(batch)
+        assert torch.equal(got["attention_mask"], full["attention_mask"]) and torch.equal(got["input_ids"], full["input_ids"])
+    assert model.preprocess(left)["attention_mask"].tolist() == [[0, 0, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]], "within a row, or alone in it, it is a token"
+    said = model.preprocess({"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)})
+    assert all(isinstance(value, torch.Tensor) for value in said.values()) and said["attention_mask"].all() and len(said) == 3
+    words = {"input_ids": ids}
+    pooled = [rs.record(model, given, "output", pool="mean", progress=False)["output"] for given in (ids, ["a small cat sat", "a cat"])]
+    assert np.allclose(*pooled, atol=1e-5) and set(words) == {"input_ids"}, "what is handed in stays as it was"
+    eos = tiny_gpt2(tmp_path, {"eos_token": "<eos>"}).preprocess(np.array([[1, 6, 2, 6], [1, 2, 6, 6]]))
+    assert eos["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 0, 0]]
+
+
+def test_sizes_that_follow_from_others_follow():
+    small = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 64, "vocab_size": 100}
+    config = rs.load_model("transformers:llama", weights="random", options=small).module.config
+    assert config.head_dim == 16 and config.num_key_value_heads == 2 and config.hidden_size == 32
+    with pytest.raises(ValueError, match="'transformers:bert' cannot be configured with options=.*hidden_size"):
+        rs.load_model("transformers:bert", weights="random", options={"hidden_size": "wide"})
+
+
+def test_what_torch_jit_compiled_is_refused_with_the_way_out():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        compiled = torch.jit.script(nn.Sequential(nn.Linear(2, 2)))
+    with pytest.raises(TypeError, match="torch.jit compiled this Sequential.*pass the module that it was made of"):
+        rs.load_model(compiled)
+
+
+@pytest.mark.parametrize("spec, words", [
+    ("timm:resnet180", "unknown timm network 'resnet180'. Did you mean 'resnet1"),
+    ("torchvision:resnt18", "unknown torchvision network 'resnt18'. Did you mean 'resnet18'"),
+    ("transformers:brt", "unknown kind of transformers network 'brt'. Did you mean 'bert'.*on the hub takes weights='pretrained'"),
+    ("resnet18", "'resnet18' is no network. A spec is SOURCE:NAME, with SOURCE one of 'zoo', 'checkpoint', 'timm'.*'timm:resnet18'"),
+    ("timm", "'timm' is no network. Did you mean 'timm:NAME'.*SOURCE:NAME"),
+    ("minilm-l6", "Did you mean 'pretrained:minilm-l6'"),
+    ("", "'' is no network. A spec is SOURCE:NAME"),
+])  # fmt: skip
+def test_a_misspelt_name_is_told_before_weights_are_asked_for(spec, words):
+    with pytest.raises(ValueError, match=words) as raised:
+        rs.load_model(spec)
+    assert "which weights" not in str(raised.value) and "mnist-cnn-1" not in str(raised.value)
+
+
+def test_a_folder_of_transformers_that_is_not_there_is_said_to_be_absent(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hf").mkdir()
+    for name in ("hf/nothere", "a/b/c"):
+        with pytest.raises(ValueError, match=f"there is no folder .*{name}"):
+            rs.load_model(f"transformers:{name}")
+    with pytest.raises(ValueError, match="asks a hub.*; there is no folder some/name here"):
+        rs.load_model("transformers:some/name")
+
+
+def test_the_library_that_warns_of_its_own_future_is_not_heard():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        rs.load_model("torchvision:googlenet", weights="random", options={"aux_logits": False})
 
 
 # -- what goes in ----------------------------------------------------------------------------------------------------------------------
@@ -439,7 +565,7 @@ def test_pictures_are_coloured_resized_and_normalised():
     assert torch.equal(prepare(np.repeat(white[..., None], 4, 3)), out), "transparency is dropped"
     assert torch.allclose(prepare([white[0], white[1, :5, :7]]), out, atol=1e-6), "pictures of several sizes"
     ramp = np.tile(np.arange(0, 256, 2, dtype=np.uint8)[None, None, :], (1, 128, 1))
-    assert torch.allclose(Pictures((128, 64), (0,), (1,), 1)(ramp)[0, 0, 0], torch.from_numpy(ramp[0, 0].reshape(64, 2).mean(1) / 255).float(), atol=0.01), "every pixel counts"
+    assert torch.allclose(Pictures((128, 64), (0,), (1,), 1, resize=(128, 64))(ramp)[0, 0, 0], torch.from_numpy(ramp[0, 0].reshape(64, 2).mean(1) / 255).float(), atol=0.01), "every pixel counts"
     grey = Pictures(None, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 1)(np.full((1, 2, 2, 3), 128, np.uint8))
     assert grey.shape == (1, 1, 2, 2) and torch.allclose(grey, torch.tensor((128 / 255 - 0.449) / 0.226), atol=1e-5)
     ready = torch.randn(2, 3, 4, 6)
@@ -451,6 +577,65 @@ def test_pictures_are_coloured_resized_and_normalised():
     with pytest.raises(ValueError, match=r"these have the shape \(4, 6\)"):
         prepare(np.zeros((4, 6), np.uint8))
     assert isinstance(rs.load_model("transformers:gpt2", weights="random", options={"n_embd": 8, "n_layer": 1, "n_head": 2}).preprocess, Texts)
+
+
+def photographs():
+    from sklearn.datasets import load_sample_image
+
+    china = load_sample_image("china.jpg")
+    return {"wide": china, "tall": np.ascontiguousarray(china.transpose(1, 0, 2)[:, :301]), "odd": china[:301, :411], "small": china[200:228, 200:257]}
+
+
+def apart(ours, theirs, std):
+    """How far two prepared pictures are from each other, in 255ths of the range of a pixel."""
+    return ((ours - theirs).abs() * torch.tensor(std)[:, None, None] * 255).flatten()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "inception_v3", "swin_t"])
+def test_pictures_are_prepared_as_torchvision_prepares_them(name):
+    """On tensors it differs by rounding to whole pixels alone."""
+    model = rs.load_model(f"torchvision:{name}", weights="random")
+    theirs = importlib.import_module("torchvision").models.get_model_weights(name).DEFAULT.transforms()
+    for shape, picture in photographs().items():
+        expected = theirs(torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1))
+        assert apart(model.preprocess(picture[None])[0], expected, theirs.std).max() < 0.51, shape
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "tf_efficientnet_b1"])
+def test_pictures_are_prepared_as_timm_prepares_them(name):
+    """Which goes by way of PIL: that rounds twice, and clips twice where bicubic curves leave the range, so a few pixels are further off."""
+    image, data, timm = (importlib.import_module(what) for what in ("PIL.Image", "timm.data", "timm"))
+    model = rs.load_model(f"timm:{name}", weights="random")
+    config = data.resolve_model_data_config(timm.create_model(name))
+    for shape, picture in photographs().items():
+        off = apart(model.preprocess(picture[None])[0], data.create_transform(**config)(image.fromarray(picture)), config["std"])
+        assert off.mean() < 0.3 and off.quantile(0.999) < 1.1, shape
+
+
+def test_grey_and_coloured_pictures_of_any_shape_keep_their_proportions():
+    disc = (np.hypot(*np.mgrid[-30:30, -60:60]) < 20).astype(np.uint8) * 255
+    for prepare in (Pictures((24, 24), (0,), (1,)), Pictures((48, 32), (0,), (1,), resize=40), Pictures((24, 24), (0,), (1,), resize=28, mode="bicubic")):
+        for picture in (disc, disc.T, np.repeat(disc[..., None], 3, 2)):
+            out = prepare(picture[None])[0]
+            assert out.shape == (3, *prepare.size)
+            wide, high = (out[0] > 0.5).sum(1).max(), (out[0] > 0.5).sum(0).max()
+            assert abs(int(wide) - int(high)) <= 1 and wide > 10, "a disc stays round"
+    tiny = np.random.default_rng(0).integers(0, 256, (2, 28, 28), dtype=np.uint8)
+    model = rs.load_model("torchvision:resnet18", weights="random")
+    large = torch.nn.functional.interpolate(torch.from_numpy(tiny[:, None]).float(), (256, 256), mode="bilinear", antialias=True)[:, :, 16:240, 16:240] / 255
+    assert torch.allclose(model.preprocess(tiny)[:, :1], (large - 0.485) / 0.229, atol=1e-4)
+    with pytest.raises(ValueError, match=r"cut out, \(24, 24\), must be within .* resize=20"):
+        Pictures((24, 24), resize=20)
+
+
+def test_what_is_no_picture_is_said():
+    for prepare in (Pictures(), rs.load_model("zoo:mnist-cnn-0").preprocess):
+        for text in (["a cat", "a dog"], np.array(["a cat"]), "a cat"):
+            with pytest.raises(TypeError, match="takes pictures, and these are sentences"):
+                prepare(text)
+    for batch in (np.zeros((2, 3, 32, 32), np.uint8), torch.zeros(2, 1, 32, 32, dtype=torch.uint8)):
+        with pytest.raises(ValueError, match=r"uint8 pictures are \(n, height, width, channels\); these look like \(n, channels, height, width\)"):
+            Pictures()(batch)
 
 
 # -- trained networks inside packages ---------------------------------------------------------------------------------------------------

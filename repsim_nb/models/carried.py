@@ -105,7 +105,7 @@ def _efficientnet(name: str, file: Path, weights: str, seed: int) -> Model:
     spec, network = f"pretrained:{name}", library("efficientnet_lite_pytorch", "pretrained").EfficientNet
     module = _filled(spec, file, lambda: network.from_name(name), lambda: read(file)[0], weights, seed)
     size = {"efficientnet-lite0": 224, "efficientnet-lite1": 240}[name]
-    prepare = Pictures((size, size), (127 / 255,), (128 / 255,), 3, "bicubic")  # (x - 127) / 128
+    prepare = Pictures((size, size), (127 / 255,), (128 / 255,), 3, "bicubic")  # (x - 127) / 128; the package's examples resize the shorter side to `size`
     layers = ("_bn0", *(f"_blocks.{k}" for k in range(len(module._blocks))), "_avg_pooling", OUTPUT)
     known = card(spec, module, weights, seed, input_shape=(size, size, 3), licence=CARRIED[name].licence)
     return Model(named(name, weights, seed), module, prepare, layers, known)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,24 @@ from torch import Tensor, nn
 
 from ..errors import listed
 
+PICKLES = (".pkl", ".pickle", ".joblib")
+
 
 def read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The weights of a file and its card, {} where it has none.  FileNotFoundError; ValueError: damaged, refused, no state dict."""
     if not file.is_file():
         raise FileNotFoundError(f"there is no checkpoint file {file.absolute()}")
+    if file.stat().st_size == 0:
+        raise ValueError(f"the file {file} is damaged: it is empty")
+    if file.suffix in PICKLES and not zipfile.is_zipfile(file):  # torch.save writes a zip, whatever its name
+        raise ValueError(_refused(file))
     return _read_safetensors(file) if file.suffix == ".safetensors" else (_read_torch(file), {})
+
+
+def _refused(file: Path) -> str:
+    what = "it is a pickle" if file.suffix in PICKLES else "it holds Python objects and not only tensors"
+    return (f"the checkpoint {file} is refused: {what}, so reading it could run code. Where you trust it, open it yourself, and "
+            f"save the weights alone, torch.save(module.state_dict(), 'mine.pt') or safetensors; then pass architecture=")
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -33,10 +47,11 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _read_torch(file: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles: what is refused is said below
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ValueError(f"the checkpoint {file} is refused: it holds Python objects and not only tensors, so reading it could run code. "
-                         f"Save the weights alone, torch.save(module.state_dict(), ...) or safetensors, and pass architecture=") from error
+        raise ValueError(_refused(file)) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise ValueError(f"the checkpoint {file} is damaged or was not written by torch.save ({error}): nothing of it was read") from error
     for key in ("state_dict", "model_state_dict", "model"):  # the usual wrappings
@@ -75,7 +90,7 @@ def unwrapped(module: nn.Module) -> nn.Module:
     while True:
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module
-        elif isinstance(inner := module._modules.get("_orig_mod"), nn.Module):
+        elif isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
             module = inner
         else:
             return module

@@ -55,10 +55,13 @@ def load_transformers(name: str, *, weights: str | None = None, seed: int = 0, o
     local = folder.is_dir() and ((folder / "config.json").is_file() or "/" in name or weights != "random")
     if local and not (folder / "config.json").is_file():
         raise ValueError(f"the folder {folder} has no config.json, so it is not one that transformers saved (model.save_pretrained(folder))")
-    if not local and name.startswith(("/", "./", "../", "~")):
+    if not local and (name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 or (weights is None and "/" in name and folder.parent.is_dir())):
         raise ValueError(f"there is no folder {folder.absolute()}")
-    weights = asked(spec, weights or ("pretrained" if local else None))
     transformers = transformers_library()
+    if not local and weights is None and "/" not in name and name not in transformers.CONFIG_MAPPING:
+        raise unknown("kind of transformers network", name, transformers.CONFIG_MAPPING, f"There is no folder '{name}' here either; a network on the hub takes weights='pretrained'.")
+    here = f"; there is no folder {name} here" if "/" in name else ""
+    weights = asked(spec, weights or ("pretrained" if local else None), here)
     origin = str(folder) if local else name if name not in transformers.CONFIG_MAPPING else None
     called = folder.resolve().name if local else name
     hub = weights == "pretrained" and not local
@@ -69,7 +72,7 @@ def load_transformers(name: str, *, weights: str | None = None, seed: int = 0, o
             if local and weights == "pretrained":
                 module = _from_folder(transformers, folder, spec, options)
             else:
-                config = _configured(spec, _config(transformers, str(folder) if local else name, spec), options)
+                config = _config(transformers, str(folder) if local else name, spec, options)
                 module = made(spec, lambda: _kind(transformers, config).from_config(config), options, seed)
             return packed(module, called, spec, weights, seed, origin)
 
@@ -82,17 +85,23 @@ def packed(module: nn.Module, name: str, spec: str, weights: str, seed: int, ori
         prepare = _pictures(module.config, _json(origin, ("preprocessor_config.json", "processor_config.json")))
         more = {"input_shape": (*prepare.size, prepare.channels)} if prepare.size else {}
     elif entrance == "input_ids":
-        prepare = Texts(*_tokenizer(module.config, origin, length), name)
+        tokenizer, most = _tokenizer(module.config, origin, length)
+        prepare = Texts(tokenizer, most, name, _padding(tokenizer))
         more = {"tokenizer": prepare.fingerprint()}
     return Model(name, module, prepare, default_layers(module), card(spec, module, weights, seed, architecture=module.config.model_type, **more))
 
 
-def _config(transformers: ModuleType, name: str, spec: str) -> Any:
+def _config(transformers: ModuleType, name: str, spec: str, options: Mapping[str, Any]) -> Any:
     """The configuration of a folder, of a kind of network, or of a name that the hub's cache on this machine has; the hub is not asked."""
     if not Path(name).is_dir() and name in transformers.CONFIG_MAPPING:
-        return transformers.CONFIG_MAPPING[name]()
+        kind = transformers.CONFIG_MAPPING[name]
+        _check_options(spec, kind(), options)
+        try:
+            return kind(**options)  # so that sizes which follow from others do
+        except Exception as error:
+            raise ValueError(f"'{spec}' cannot be configured with options={dict(options)}: {first_line(error)}") from error
     try:
-        return _read_config(transformers, name, spec)
+        return _configured(spec, _read_config(transformers, name, spec), options)
     except OSError as error:
         raise unknown("kind of transformers network", name, transformers.CONFIG_MAPPING, f"Random weights need no hub, so '{spec}' names a kind of network "
                       f"(its sizes by options=), a folder with a config.json, or a network that is in the hub's cache here.") from error
@@ -101,18 +110,25 @@ def _config(transformers: ModuleType, name: str, spec: str) -> Any:
 def _read_config(transformers: ModuleType, name: str, spec: str) -> Any:
     try:
         return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except ValueError as error:
+    except Exception as error:
+        if isinstance(error, OSError) and not Path(name).is_dir():
+            raise
         why = "it brings Python code of its own, which is not run: make the network yourself and pass it, load_model(module)" if "trust_remote_code" in str(error) else first_line(error)
-        raise ValueError(f"the configuration of '{spec}' could not be read: {why}") from error
+        raise ValueError(f"the configuration of '{spec}', config.json, could not be read: {why}") from error
 
 
 def _configured(spec: str, config: Any, options: Mapping[str, Any]) -> Any:
-    known = {**config.to_dict(), **dict.fromkeys(config.attribute_map), "num_labels": None}
+    _check_options(spec, config, options)
     for option, value in options.items():
-        if option not in known:
-            raise unknown(f"option of '{spec}'", option, known)
         setattr(config, option, value)
     return config
+
+
+def _check_options(spec: str, config: Any, options: Mapping[str, Any]) -> None:
+    known = {**config.to_dict(), **dict.fromkeys(config.attribute_map), "num_labels": None}
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of '{spec}'", option, known)
 
 
 def _kind(transformers: ModuleType, config: Any) -> Any:
@@ -135,17 +151,20 @@ def _from_folder(transformers: ModuleType, folder: Path, spec: str, options: Map
         raise
     except Exception as error:
         refused = "Weights only" in str(error) or "weights_only" in str(error) or "Unpickling" in type(error).__name__
-        why = "it holds Python objects and not only tensors, so reading it could run code" if refused else first_line(error)
+        why = "it holds Python objects and not only tensors, so reading it could run code" if refused else f"damaged ({first_line(error)})"
         raise ValueError(f"the weights in {folder} were not read: {why}. Save them as safetensors, model.save_pretrained(folder)") from error
 
 
 def _weighed(transformers: ModuleType, name: str, options: Mapping[str, Any], spec: str, **where: Any) -> nn.Module:
     """The network with its trained weights, float32, every one of them from the file; a pooler that the file lacks is left off."""
     config = _configured(spec, _read_config(transformers, name, spec), options)
-    read = {"config": config, "dtype": torch.float32, "weights_only": True, "trust_remote_code": False, "output_loading_info": True, **where}
+    read = {"config": config, "dtype": torch.float32, "weights_only": True, "trust_remote_code": False, "output_loading_info": True, "ignore_mismatched_sizes": True, **where}
     module, told = _kind(transformers, config).from_pretrained(name, **read)
     if told["missing_keys"] and all(key.split(".")[0] == "pooler" for key in told["missing_keys"]):
         module, told = _kind(transformers, config).from_pretrained(name, add_pooling_layer=False, **read)
+    if told["mismatched_keys"]:
+        other = [f"{key} {tuple(file)} for {tuple(ours)}" for key, file, ours in sorted(told["mismatched_keys"])]
+        raise ValueError(f"the weights of '{spec}' do not fit {type(module).__name__}, as its config.json{' and options=' if options else ''} describes it: other shapes: {listed(other, 4)}")
     if told["missing_keys"]:
         raise ValueError(f"the weights of '{spec}' do not fill {type(module).__name__}: they lack {listed(sorted(told['missing_keys']), 4)}, which would be random")
     return module
@@ -164,13 +183,34 @@ def _json(origin: str | None, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _pictures(config: Any, said: Mapping[str, Any]) -> Pictures:
     """As the folder's preprocessor says; without one, values from -1 to 1 at the size in the configuration (None: as pictures come)."""
-    size = said.get("crop_size" if said.get("do_center_crop") and "crop_size" in said else "size", getattr(config, "image_size", None))
-    if isinstance(size, Mapping):
-        size = [size["height"], size["width"]] if "height" in size else size.get("shortest_edge")
-    size = tuple(size) if isinstance(size, (list, tuple)) else (size, size) if size else None
+    size, first = _sizes(said, getattr(config, "image_size", None))
     plain = not said.get("do_normalize", True)
     mean, std = (0.0,) if plain else said.get("image_mean") or (0.5,), (1.0,) if plain else said.get("image_std") or (0.5,)
-    return Pictures(size, tuple(mean), tuple(std), getattr(config, "num_channels", 3))
+    mode = "bicubic" if said.get("resample") in (1, 3) else "bilinear"  # PIL's numbers; 1 is Lanczos, which torch has not
+    return Pictures(size, tuple(mean), tuple(std), getattr(config, "num_channels", 3), mode, first)
+
+
+def _sizes(said: Mapping[str, Any], own: Any) -> tuple[tuple[int, int] | None, int | tuple[int, int] | None]:
+    """What a preprocessor cuts out, and what it resizes to before: the shorter side, or a height and a width, to which it stretches."""
+    edge = said["size"].get("shortest_edge") if isinstance(said.get("size"), Mapping) else None
+    whole = _pair(said.get("size")) or _pair(own)
+    if said.get("do_center_crop"):
+        size = _pair(said.get("crop_size")) or whole
+        legacy = said.get("size") if isinstance(said.get("size"), int) else None  # a number beside a crop has always been the shorter side
+        first = edge or legacy or (whole if "size" in said else None)
+        return size, first if first and size and min(_pair(first)) >= max(size) else None
+    if edge and ("crop_pct" in said or "ConvNext" in said.get("image_processor_type", "")) and edge < 384:
+        return (edge, edge), int(edge / (said.get("crop_pct") or 224 / 256))
+    if edge:  # ConvNeXt stretches from 384 on; others would leave pictures of different sizes, of which the centre is taken
+        return (edge, edge), (edge, edge) if "crop_pct" in said else None
+    return whole, whole if _pair(said.get("size")) else None
+
+
+def _pair(size: Any) -> tuple[int, int] | None:
+    """(height, width) of a size as configurations write it."""
+    if isinstance(size, Mapping):
+        size = [size["height"], size["width"]] if "height" in size else size.get("shortest_edge")
+    return tuple(size) if isinstance(size, (list, tuple)) else (size, size) if size else None
 
 
 def _tokenizer(config: Any, origin: str | None, length: int | None) -> tuple[Any, int | None]:
@@ -184,9 +224,14 @@ def _tokenizer(config: Any, origin: str | None, length: int | None) -> tuple[Any
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         warnings.warn(f"the tokenizer of '{origin}' could not be read ({first_line(error)}): the network takes ids only", stacklevel=6)
         return None, min(most, default=None)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token  # never attended to: the mask is 0 there
     return tokenizer, min([*most, tokenizer.model_max_length, *([length] if length else [])])
+
+
+def _padding(tokenizer: Any) -> int | None:
+    """The id that fills short rows: the tokenizer's, or what people take where it has none, the end of a text. None without a tokenizer: any id may be a token."""
+    if tokenizer is None:
+        return None
+    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
 
 @contextmanager

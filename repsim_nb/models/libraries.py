@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import os
 import random
 import socket
 import urllib.request
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -132,11 +134,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
 
 
-def asked(spec: str, weights: str | None) -> str:
+def asked(spec: str, weights: str | None, note: str = "") -> str:
     """Which weights: there is no default, since one choice asks the network and the other is no trained network."""
     if weights is None:
         raise ValueError(f"'{spec}' needs to know which weights: weights='pretrained' asks a hub over the network (or finds them in its cache), "
-                         f"weights='random' makes the untrained network, with seed=0")
+                         f"weights='random' makes the untrained network, with seed=0{note}")
     if weights not in WEIGHTS:
         raise unknown("weights", weights, WEIGHTS)
     return weights
@@ -165,12 +167,11 @@ def card(spec: str, module: nn.Module, weights: str, seed: int, **more: Any) -> 
 
 
 def load_timm(name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None) -> Model:
-    """A network of timm; options: those of `timm.create_model` (num_classes=10, in_chans=1, img_size=64)."""
-    spec, options = f"timm:{name}", dict(options or {})
-    weights = asked(spec, weights)
-    timm = library("timm", "timm")
-    if not timm.is_model(name.partition(".")[0]) and not (weights == "pretrained" and name.startswith(("hf-hub:", "hf_hub:"))):
+    """A network of timm; pictures are resized and cropped as timm does it; options: those of `timm.create_model` (num_classes=10, in_chans=1, img_size=64)."""
+    spec, options, timm = f"timm:{name}", dict(options or {}), library("timm", "timm")
+    if not timm.is_model(name.partition(".")[0]) and not (weights != "random" and name.startswith(("hf-hub:", "hf_hub:"))):
         raise unknown("timm network", name, timm.list_models(), "timm.list_models() lists all.")
+    weights = asked(spec, weights)
     if weights == "random":
         module = made(spec, lambda: timm.create_model(name, pretrained=False, **options), options, seed)
     else:
@@ -181,23 +182,25 @@ def load_timm(name: str, *, weights: str | None = None, seed: int = 0, options: 
     if "img_size" in options:
         size = [options["img_size"]] * 2 if isinstance(options["img_size"], int) else options["img_size"]
     mode = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic") else "bilinear"
-    prepare = Pictures(tuple(size), tuple(config["mean"]), tuple(config["std"]), channels, mode)
+    first = tuple(math.floor(side / (config["crop_pct"] or 0.875)) for side in size)
+    prepare = Pictures(tuple(size), tuple(config["mean"]), tuple(config["std"]), channels, mode, first if config["crop_mode"] == "squash" else min(first))
     shape = (*size, channels)
     return Model(named(name, weights, seed), module.eval(), prepare, default_layers(module), card(spec, module, weights, seed, input_shape=shape))
 
 
 def load_torchvision(name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None) -> Model:
-    """A network of torchvision; options: those of its builder (num_classes=10). Random weights have a random backbone too."""
-    spec, options = f"torchvision:{name}", dict(options or {})
-    weights = asked(spec, weights)
-    models = library("torchvision", "torchvision").models
+    """A network of torchvision; pictures are resized and cropped as its trained weights ask; options: those of its builder (num_classes=10). Random weights have a random backbone too."""
+    spec, options, models = f"torchvision:{name}", dict(options or {}), library("torchvision", "torchvision").models
     if name not in models.list_models():
         raise unknown("torchvision network", name, models.list_models())
+    weights = asked(spec, weights)
     published = list(models.get_model_weights(name))
     trained = models.get_model_weights(name).DEFAULT if published else None
     if weights == "random":
         backbone = {"weights_backbone": None} if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters else {}
-        module = made(spec, lambda: models.get_model(name, weights=None, **{**backbone, **options}), options, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # GoogLeNet's and Inception's, of weights that a later version will draw in another way
+            module = made(spec, lambda: models.get_model(name, weights=None, **{**backbone, **options}), options, seed)
     elif trained is None:
         raise ValueError(f"torchvision has no trained weights for '{name}': weights='random' makes the untrained network")
     else:
@@ -205,6 +208,8 @@ def load_torchvision(name: str, *, weights: str | None = None, seed: int = 0, op
             cached = Path(torch.hub.get_dir(), "checkpoints", Path(trained.url).name).is_file()
             module = fetched(spec, lambda: models.get_model(name, weights=trained, progress=False, **options), options, "download.pytorch.org", cached)
     transforms = trained.transforms() if trained is not None else None
-    side = options.get("image_size") or (getattr(transforms, "crop_size", None) or [224])[0]
-    prepare = Pictures((side, side), tuple(getattr(transforms, "mean", IMAGENET["mean"])), tuple(getattr(transforms, "std", IMAGENET["std"])))
+    crop, whole = ((getattr(transforms, key, None) or [default])[0] for key, default in (("crop_size", 224), ("resize_size", 256)))
+    side, mode = options.get("image_size") or crop, getattr(getattr(transforms, "interpolation", None), "value", "bilinear")
+    first = max(side, side * whole // crop)
+    prepare = Pictures((side, side), tuple(getattr(transforms, "mean", IMAGENET["mean"])), tuple(getattr(transforms, "std", IMAGENET["std"])), 3, mode, first)
     return Model(named(name, weights, seed), module.eval(), prepare, default_layers(module), card(spec, module, weights, seed, input_shape=(side, side, 3)))

@@ -18,11 +18,21 @@ from .model import images
 LUMA = (0.299, 0.587, 0.114)  # how much red, green and blue weigh in a grey picture
 
 
+def no_sentences(batch: Any, who: str) -> None:
+    """TypeError where text comes to a network that sees."""
+    first = next(iter(batch), None) if isinstance(batch, (list, tuple)) else batch.flat[0] if isinstance(batch, np.ndarray) and batch.dtype.kind in "USO" and batch.size else batch
+    if isinstance(first, str):
+        raise TypeError(f"{who} takes pictures, and these are sentences")
+
+
 @dataclass(frozen=True)
 class Pictures:
     """uint8 pictures (n, h, w) or (n, h, w, c) -> float32 (n, channels, *size), (x / 255 - mean) / std.
 
-    size: (height, width) to stretch to, or None to leave pictures as they come.  mean, std: of values in [0, 1], one for each channel or one for all.
+    As libraries do when they test a network: a picture is resized (antialiased, its proportions kept) and the centre is cut out of it, so its rim is left off.
+    size: (height, width) of what comes out, or None to leave pictures as they come.  resize: how long the shorter side is before the cut (torchvision: 256 for 224),
+    or a (height, width) that pictures are stretched to; None: as small as still covers `size`.  mode: "bilinear" or "bicubic".
+    mean, std: of values in [0, 1], one for each channel or one for all.
     channels: 3 repeats a grey picture; 1 makes a coloured one grey; a fourth channel (transparency) is dropped.
     A list holds pictures of different sizes. Floats are taken as prepared already and pass unchanged.
     """
@@ -32,8 +42,15 @@ class Pictures:
     std: tuple[float, ...] = (0.5,)
     channels: int = 3
     mode: str = "bilinear"
+    resize: int | tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        first = self.resize if isinstance(self.resize, tuple) else (self.resize,) * 2
+        if self.resize is not None and (self.size is None or any(a < b for a, b in zip(first, self.size, strict=True))):
+            raise ValueError(f"the size that is cut out, {self.size}, must be within the size that pictures are resized to, resize={self.resize}")
 
     def __call__(self, batch: Any) -> Any:
+        no_sentences(batch, "this network")
         if isinstance(batch, (list, tuple)):
             return self._together([self(np.array(one)[None]) for one in batch])
         raw = batch.dtype in (torch.uint8, np.uint8) if isinstance(batch, (Tensor, np.ndarray)) else np.asarray(batch).dtype == np.uint8
@@ -42,11 +59,32 @@ class Pictures:
             return x
         if x.ndim != 4:
             raise ValueError(f"pictures are uint8 (n, height, width) or (n, height, width, channels); these have the shape {tuple(np.shape(batch))}")
+        if x.shape[1] not in (1, 3, 4, self.channels) and np.shape(batch)[1] in (1, 3, 4):
+            raise ValueError(f"uint8 pictures are (n, height, width, channels); these look like (n, channels, height, width): {tuple(np.shape(batch))}. Move the channels to the end")
         x = self._coloured(x)
-        if self.size is not None and tuple(x.shape[2:]) != tuple(self.size):
-            x = F.interpolate(x, tuple(self.size), mode=self.mode, align_corners=False, antialias=True).clamp(0, 1)
+        if self.size is not None:
+            x = self._centre(self._resized(x))
         mean, std = (torch.tensor(self._each(values)).reshape(1, -1, 1, 1) for values in (self.mean, self.std))
         return (x - mean) / std
+
+    def _resized(self, x: Tensor) -> Tensor:
+        to = self._before_the_cut(*x.shape[2:])
+        return x if tuple(x.shape[2:]) == to else F.interpolate(x, to, mode=self.mode, align_corners=False, antialias=True).clamp(0, 1)
+
+    def _before_the_cut(self, height: int, width: int) -> tuple[int, int]:
+        """To what a picture of that size is resized; rounded as torchvision rounds for squares, and timm for the rest."""
+        if isinstance(self.resize, tuple):
+            return self.resize
+        edge = self.resize or min(self.size)
+        if self.size[0] == self.size[1]:
+            return (edge, int(edge * width / height)) if height <= width else (int(edge * height / width), edge)
+        cover = [side * edge // min(self.size) for side in self.size]
+        ratio = min(height / cover[0], width / cover[1])
+        return max(round(height / ratio), self.size[0]), max(round(width / ratio), self.size[1])
+
+    def _centre(self, x: Tensor) -> Tensor:
+        top, left = (round((have - want) / 2) for have, want in zip(x.shape[2:], self.size, strict=True))
+        return x[:, :, top : top + self.size[0], left : left + self.size[1]]
 
     def _coloured(self, x: Tensor) -> Tensor:
         x = x[:, :3] if x.shape[1] == 4 and self.channels < 4 else x
@@ -71,29 +109,53 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Texts:
-    """Sentences, a list of str -> {"input_ids", "attention_mask"}: int64 (n, tokens), padded to the longest of the batch.
+    """Sentences, a list of str -> {"input_ids", "attention_mask"}: int64 (n, tokens), padded on the right to the longest of the batch.
 
-    tokenizer: one of transformers, or None where the network came without: then only ids, integers (n, tokens), are taken.
+    tokenizer: one of transformers, or None where the network came without: then only ids are taken, integers (n, tokens), or a mapping that holds them.
+    pad: the id that fills short rows: where ids come without a mask, runs of it at either end of a row are no tokens; None: every id is a token.
     length: the most tokens that the network takes; what is longer is cut.  name: the network's, for errors.
     """
 
     tokenizer: Any = field(default=None, repr=False, compare=False)
     length: int | None = None
     name: str = ""
+    pad: int | None = None
 
     def __call__(self, batch: Any) -> Any:
         if isinstance(batch, Mapping):
-            return batch
+            return self._mapping(batch)
         if isinstance(batch, (list, tuple, np.ndarray)) and len(batch) and all(isinstance(one, str) for one in batch):
             if self.tokenizer is None:
-                raise ValueError(f"'{self.name}' has no tokenizer, so it cannot read sentences: give it ids, an array of integers (n, tokens), or a function "
-                                 f"that makes them, load_model(..., preprocess=function of a list of str)")
-            out = self.tokenizer([str(one) for one in batch], padding="longest", truncation=self.length is not None, max_length=self.length, return_tensors="pt")
-            return {key: out[key] for key in ("input_ids", "attention_mask")}
+                raise ValueError(f"'{self.name}' has no tokenizer, so it cannot read sentences: give it ids, an array of integers (n, tokens), or load it from a folder that "
+                                 f"holds its tokenizer too")
+            return self._padded(self.tokenizer([str(one) for one in batch], truncation=self.length is not None, max_length=self.length)["input_ids"])
         ids = batch if isinstance(batch, Tensor) else torch.as_tensor(np.asarray(batch))
         if ids.is_floating_point() or ids.ndim != 2:
             raise ValueError(f"'{self.name}' reads text: it takes a list of str, or ids, integers (n, tokens); it got {ids.dtype} {tuple(ids.shape)}")
-        return {"input_ids": ids.long(), "attention_mask": torch.ones_like(ids, dtype=torch.long)}
+        return {"input_ids": ids.long(), "attention_mask": self._mask(ids.long())}
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+        """On the right, whatever side the tokenizer prefers: there positions count from the first word, and a network that looks back never sees it."""
+        longest = max(map(len, rows))
+        ids = [[*row, *[self.pad or 0] * (longest - len(row))] for row in rows]  # where no id is for padding any will do: it is never attended to
+        mask = [[1] * len(row) + [0] * (longest - len(row)) for row in rows]
+        return {"input_ids": torch.tensor(ids, dtype=torch.long), "attention_mask": torch.tensor(mask, dtype=torch.long)}
+
+    def _mapping(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        out = {key: torch.as_tensor(value) if isinstance(value, (np.ndarray, list)) else value for key, value in batch.items()}
+        out = {key: value.long() if isinstance(value, Tensor) and value.dtype == torch.int32 else value for key, value in out.items()}
+        ids = out.get("input_ids")
+        if isinstance(ids, Tensor) and ids.ndim == 2 and out.get("attention_mask") is None:
+            out["attention_mask"] = self._mask(ids)
+        return batch if len(out) == len(batch) and all(out[key] is batch[key] for key in out) else out
+
+    def _mask(self, ids: Tensor) -> Tensor:
+        """1 for tokens, 0 for runs of the padding id at both ends of a row; an id inside a row is a token, whichever it is, and so is a row of nothing else."""
+        if self.pad is None:
+            return torch.ones_like(ids)
+        token = (ids != self.pad).long()
+        inside = (token.cumsum(1) > 0) & (token.flip(1).cumsum(1).flip(1) > 0)
+        return (inside | ~token.bool().any(1, keepdim=True)).long()
 
     def example(self) -> Any:
         """A small batch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,25 +13,29 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor, nn
 
 from ..errors import listed, unknown
 from ..files import shipped
 from .architectures import ARCHITECTURES
-from .carried import load_pretrained, pretrained
-from .checkpoints import fill, read, unwrapped
+from .carried import CARRIED, load_pretrained, pretrained
+from .checkpoints import PICKLES, fill, read, unwrapped
 from .huggingface import load_transformers
-from .libraries import load_timm, load_torchvision
 from .layers import default_layers
+from .libraries import load_timm, load_torchvision
 from .model import Model, images
+from .preparing import no_sentences
 from .running import OUTPUT
 
 FILES = (".safetensors", ".pt", ".pth")
+ENDINGS = "in .safetensors, .pt or .pth"
 SHARED = ("name", "preprocess", "layers")  # options of every source
 
 
 def normalise(batch: np.ndarray, mean: float, std: float) -> Tensor:
     """uint8 (n, h, w) -> float32 (n, 1, h, w) with the mean and standard deviation of a training set taken out."""
+    no_sentences(batch, "this network")
     return (images(batch) - mean) / std
 
 
@@ -100,6 +105,9 @@ def _architecture(what: str | nn.Module | Callable[[], nn.Module], options: Mapp
 
 def _load_module(module: nn.Module) -> Model:
     module = unwrapped(module)
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TypeError(f"torch.jit compiled this {module.original_name}, and what it compiled cannot be watched, so nothing of it can be recorded: "
+                        f"pass the module that it was made of, with the weights of the compiled one, module.load_state_dict(compiled.state_dict())")
     return Model(type(module).__name__, module, images, default_layers(module), {})
 
 
@@ -120,11 +128,15 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
     "zoo:NAME"                     a network that ships (`models.zoo()` lists them)
     "pretrained:NAME"              a trained network out of an installed package (`models.pretrained()`), or with weights="random" its untrained twin
     "timm:NAME", "torchvision:NAME"  with weights="random" (seed=0), or "pretrained", which asks a hub over the network
-    "transformers:FOLDER"          a folder with config.json and weights, or weights="random"; "transformers:KIND" ("bert", "vit") with weights="random"
+    "transformers:FOLDER"          a folder with config.json and weights, or weights="random"; "transformers:KIND" ("bert", "vit") with weights="random".
+                                   A head for classification is kept and its logits are "output"; of all others "output" is the last hidden state, the head is left off
     "checkpoint:PATH"              or a path to .safetensors, .pt or .pth, with architecture= the module, or the spec, that the weights belong to
     Your own source: `models.SOURCES["mine"] = function`, from NAME (and its keyword options) to a module or a Model.
 
-    options of all: name, preprocess (a batch of raw inputs -> what the module takes), layers (what to record by default); options={...} is
+    What a library's network takes: uint8 pictures (n, h, w[, 3]), which are resized and cropped at the centre as that library does when it tests (`models.Pictures`),
+    or sentences or ids (`models.Texts`).
+
+    options of all: name (empty: the network's own), preprocess (a batch of raw inputs -> what the module takes), layers (what to record by default); options={...} is
     handed to the library that makes the network, options={"num_classes": 10}.
     Errors: ValueError names the nearest known spec, a library to install, a hub out of reach, a damaged file, weights that do not fit, a file that would have to run code.
     """
@@ -134,20 +146,29 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
         raise TypeError(f"load_model takes a network, and {spec.__name__} is a class: make one first, load_model({spec.__name__}(...))")
     if isinstance(spec, nn.Module):
         return _changed(_load_module(spec), _checked(options, ()))
-    if isinstance(spec, Path) or (isinstance(spec, str) and spec.endswith(FILES) and spec.partition(":")[0] not in SOURCES):
+    if isinstance(spec, Path) or (isinstance(spec, str) and spec.endswith((*FILES, *PICKLES)) and spec.partition(":")[0] not in SOURCES):
         spec = f"checkpoint:{spec}" if not Path(spec).is_dir() else f"transformers:{spec}"
     if not isinstance(spec, str):
         raise TypeError(f"load_model takes a spec ('zoo:NAME', 'timm:NAME', 'checkpoint:PATH', ...) or an nn.Module; it got {type(spec).__name__}")
     source, colon, rest = spec.partition(":")
-    if not colon and Path(spec).is_dir():
-        raise ValueError(f"'{spec}' is a folder: if transformers saved it, 'transformers:{spec}'; a checkpoint is a file that ends in {', '.join(FILES)}")
-    if not colon and (Path(spec).exists() or Path(spec).suffix or "/" in spec):
-        raise ValueError(f"checkpoints are read from files that end in .safetensors, .pt or .pth; got '{spec}'. To read one by another name: 'checkpoint:{spec}'")
     if not colon:
-        raise unknown("model", spec, [f"zoo:{name}" for name in zoo_names()], "A network of your own: load_model(module, name=...).")
+        raise _no_spec(spec)
     if source not in SOURCES:
         raise unknown("model source", source, SOURCES, "A network made by another library can be passed as it is: load_model(module, name=...).")
     return _from_source(source, rest, options)
+
+
+def _no_spec(spec: str) -> ValueError:
+    """What to say of a string without a colon."""
+    if spec and Path(spec).is_dir():
+        return ValueError(f"'{spec}' is a folder: if transformers saved it, 'transformers:{spec}'; a checkpoint is a file that ends {ENDINGS}")
+    if spec and (Path(spec).exists() or Path(spec).suffix or "/" in spec):
+        return ValueError(f"checkpoints are read from files that end {ENDINGS}; got '{spec}'. To read one by another name: 'checkpoint:{spec}'")
+    ours = [*(f"zoo:{name}" for name in zoo_names()), *(f"pretrained:{name}" for name in CARRIED)]
+    near = [f"{spec}:NAME"] if spec in SOURCES else difflib.get_close_matches(spec, ours, n=3, cutoff=0.6)
+    meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return ValueError(f"'{spec}' is no network.{meant} A spec is SOURCE:NAME, with SOURCE one of {listed(SOURCES)}: 'timm:resnet18', 'zoo:mnist-cnn-0' "
+                      f"(models.zoo() and models.pretrained() list what is here). A network of your own: load_model(module, name=...)")
 
 
 def _from_source(source: str, rest: str, options: Mapping[str, Any]) -> Model:
@@ -170,7 +191,7 @@ def _checked(options: Mapping[str, Any], own: Sequence[str]) -> Mapping[str, Any
 
 def _changed(model: Model, options: Mapping[str, Any]) -> Model:
     """The model under another name, with another preprocess or other layers, of which the last is always the output."""
-    changes = {key: options[key] for key in ("name", "preprocess") if options.get(key) is not None}
+    changes = {key: options[key] for key in ("name", "preprocess") if options.get(key) not in (None, "")}
     if options.get("layers") is not None:
         changes["layers"] = (*(name for name in model.check_layers(options["layers"]) if name != OUTPUT), OUTPUT)
     return replace(model, **changes) if changes else model
