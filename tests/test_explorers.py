@@ -1,15 +1,18 @@
 """Explorers by their state: set a control, wait, read what they show. tests/browser does the same with a mouse."""
 
 import html
+import re
 import time
 
 import ipywidgets as widgets
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 import repsim_nb as rs
 from repsim_nb.explorers.worker import Worker
+from repsim_nb.progress import Gauge, ticking
 from repsim_nb.views import MatrixView
 
 
@@ -135,6 +138,57 @@ def test_stop_before_the_first_picture_says_so():
     assert e.wait(5)._stage.children == (e._image,)
 
 
+def agree(e, k):
+    """Controls, picture and code are of one and the same k."""
+    assert e.values() == {"k": k} and e.code().endswith(f"(k={k})") and e.result.axes[0].get_title() == f"k = {k}", (e.values(), e.result.axes[0].get_title())
+
+
+def test_a_late_stop_does_nothing():
+    e = rs.explorers.explore(figure_of, k=[1, 2]).wait()
+    e._stop.click()  # as one that the kernel was too busy to hear in time
+    assert e._status.value == "" and e._stop.disabled
+    agree(e, 1)
+    e.controls["k"].value = 2
+    agree(e.wait(), 2)
+
+
+def test_whatever_is_changed_and_stopped_controls_picture_and_code_agree():
+    def draw(k, progress):
+        for i in range(k % 4):
+            time.sleep(0.002)
+            progress(i, 4)
+        return figure_of(k)
+
+    rng = np.random.default_rng(1)
+    e, stopped = rs.explorers.explore(draw, k=list(range(30))).wait(), 0
+    for turn in range(60):
+        for k in rng.permutation(30)[: rng.integers(1, 4)].tolist():
+            e.controls["k"].value = k
+            time.sleep(rng.uniform(0, 0.03))
+        if turn % 3 == 0:
+            e.wait()
+        e._stop.click()
+        stopped += e._status.value == "stopped"
+        agree(e, k if turn % 3 == 0 else e.values()["k"])
+        assert e._stop.disabled and e._worker._thread is None and (turn % 3 or e._status.value == "")
+    assert stopped > 0 and e.errors == []
+
+
+def test_the_status_says_what_is_counted_and_how_long_it_takes(monkeypatch):
+    now, said = [100.0], []
+    monkeypatch.setattr("repsim_nb.progress.time.monotonic", lambda: now[0])
+    gauge = Gauge(lambda done, total, text: said.append(text))
+    for what, unit, counts in (("recording a", "sample", [(500, 1000), (600, 1000), (1000, 1000)]), ("verifying", "MB", [(1, 900), (2, 900)]), ("", "step", [(0, 1)])):
+        with ticking(gauge, what, unit) as tick:
+            for done, total in counts:
+                tick(done, total)
+                now[0] += 12
+    gauge.starts("", "")
+    gauge(3, 7)
+    assert said == ["recording a: 500 of 1000 samples", "recording a: 600 of 1000 samples, 48 s left", "recording a: 1000 of 1000 samples",
+                    "verifying: 1 of 900 MB", "verifying: 2 of 900 MB, 3 h left", "0 of 1 step", "3 of 7"]
+
+
 def test_stop_after_an_error_goes_back_to_the_error():
     def draw(k, progress):
         if k == 1:
@@ -197,7 +251,7 @@ def test_the_worker_under_fire():
         if result != newest[0]:
             wrong.append((result, newest[0]))
 
-    worker = Worker(lambda done, total: None)
+    worker = Worker(lambda done, total, said: None)
     for i in range(400):
         worker.submit(lambda tick, i=i: i, deliver, before=lambda i=i: newest.__setitem__(0, i))
         if i % 37 == 0:
@@ -342,7 +396,7 @@ def test_a_detail_shows_how_far_it_is_and_can_be_stopped(recorded):
     e._measures["procrustes"] = slowly(0.5)
     click(e, 3, 3)
     deadline = time.monotonic() + 10
-    while not any(text.endswith(" of 8") for text in said) and time.monotonic() < deadline:
+    while not any(re.match(r"detail: [1-7] of 8 steps", text) for text in said) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not e._stop.disabled and e._bar.layout.display == "" and "computing" in e._detail.value
     before = e.png()
@@ -521,3 +575,50 @@ def test_the_code_of_a_pair_makes_the_same_table(mnist, monkeypatch):
         names = {"data": mnist}
         exec(e.code().replace("rs.plots.heatmap(", "table = (").replace(";", ""), names)  # noqa: S102 (our own code)
         assert np.allclose(names["table"].values, e.result.values, atol=1e-9)
+
+
+def test_the_code_of_a_pair_names_everything_it_needs(tmp_path, monkeypatch):
+    """Run as it stands; what the notebook has no name for is said in a comment."""
+    few, cnn = rs.load_dataset("mnist", n=60), rs.load_model("zoo:mnist-cnn-0", name="mine")
+    shelf = {"one": rs.load_model("zoo:mnist-mlp-0"), "two": cnn, "three": "zoo:mnist-mlp-1"}
+    known = {"shelf": shelf}
+    monkeypatch.setattr("repsim_nb.explorers.pairing.name_of", lambda thing: next((name for name, value in known.items() if value is thing), None))
+    e = rs.explorers.pair(few, shelf, pool="mean", into=tmp_path).wait()
+    where = f"into={str(tmp_path)!r}"
+    assert e.code().splitlines()[:4] == ["import repsim_nb as rs", f"# data: the Dataset '{few.name}', as given to this explorer",
+                                         f"a = rs.record(rs.load_model(shelf['one'], name='one'), data, pool='mean', {where})",
+                                         f"b = rs.record(rs.load_model(shelf['two'], name='two'), data, pool='mean', {where})"]
+    names = {"data": few, **known}
+    exec(e.code().replace("rs.plots.heatmap(", "table = (").replace(";", ""), names)  # noqa: S102 (our own code)
+    assert names["table"].values.equals(e.result.values) and {key.model for key in rs.Store(tmp_path)} == {"one", "two"}
+    known |= {"few": few, "cnn": cnn}
+    e.controls["a"].value = "three"
+    e.wait()
+    assert f"rs.record(rs.load_model('zoo:mnist-mlp-1', name='three'), few, pool='mean', {where})" in e.code() and "rs.load_model(cnn, name='two')" in e.code()
+    known.clear()
+    listed = rs.explorers.pair(few, [cnn, "zoo:mnist-mlp-0"], into=rs.Store(tmp_path / "other")).wait().code()
+    assert "# model_a: the Model 'mine', as given to this explorer" in listed and "a = rs.record(model_a, data, pool='mean', into=rs.Store(" in listed
+    assert "b = rs.record('zoo:mnist-mlp-0', data, into=rs.Store(" in listed
+
+
+def test_pair_refuses_at_once_what_cannot_be_had(mnist, tmp_path):
+    class CNN(torch.nn.Sequential):
+        pass
+
+    nets = [CNN(torch.nn.Flatten(), torch.nn.Linear(784, 3)) for _ in range(2)]
+    with pytest.raises(ValueError, match=r"need different names; got \['CNN', 'CNN'\].*load_model\(\.\.\., name=\.\.\.\)"):
+        rs.explorers.pair(mnist, nets)
+    assert list(rs.explorers.pair(mnist, {"one": nets[0], "two": nets[1]}).controls["b"].options) == ["one", "two"]
+    assert list(rs.explorers.pair(mnist, "zoo:mnist-mlp-0").controls["a"].options) == ["mnist-mlp-0"]
+    for none in ([], {}):
+        with pytest.raises(ValueError, match="at least one network"):
+            rs.explorers.pair(mnist, none)
+    with pytest.raises(ValueError, match="unknown pool 'maen'. Did you mean 'mean'"):
+        rs.explorers.pair(mnist, pool="maen")
+    wrong = {"zoo:mnist-mlp-00": "unknown zoo network 'mnist-mlp-00'. Did you mean 'mnist-mlp-0'", "pretrained:minilm-l9": "unknown pretrained network", "zo:mnist-mlp-0": "unknown model source 'zo'",
+             "mnist-mlp-0": "unknown model 'mnist-mlp-0'", str(tmp_path / "gone.pt"): "gone.pt"}
+    for spec, sentence in wrong.items():
+        with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+            rs.explorers.pair(mnist, ["zoo:mnist-mlp-1", spec])
+    with pytest.raises(TypeError, match="CNN is a class"):
+        rs.explorers.pair(mnist, [CNN])

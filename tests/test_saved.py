@@ -1,6 +1,12 @@
 """What an explorer leaves in a saved notebook, by the messages it sends. tests/browser reads one in JupyterLab."""
 
+import asyncio
+import threading
+import time
+import types
+
 import nbformat
+import papermill
 import pytest
 from matplotlib.figure import Figure
 
@@ -82,3 +88,64 @@ def test_one_picture_in_a_report(recorded, monkeypatch, tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "saved.ipynb")
     page = rs.reports.to_html(tmp_path / "saved.ipynb").read_text()
     assert page.count("<img") == 1 and page.count(outputs.image.replace("\n", "")) == 2 and ".rs-saved { display: none; }" in page
+
+
+def at_a_kernel(monkeypatch, allow_stdin):
+    shell = types.SimpleNamespace(get_parent=lambda: {"content": {"allow_stdin": allow_stdin}})
+    monkeypatch.setattr("IPython.get_ipython", lambda: shell)
+    monkeypatch.setattr("repsim_nb.explorers.base.HELD", 0.2)
+
+
+def test_a_long_first_picture_does_not_hold_the_cell_of_a_person(monkeypatch):
+    outputs, go, threads = Outputs(monkeypatch), threading.Event(), []
+    at_a_kernel(monkeypatch, allow_stdin=True)
+    monkeypatch.setattr("IPython.display.display", lambda *given, **how: (threads.append(threading.current_thread()), outputs.display(*given, **how)))
+
+    def draw(k, progress):
+        while k == 1 and not go.is_set():
+            time.sleep(0.01)
+            progress(0, 1)
+        return figure_of(k)
+
+    async def cell(stop):
+        e = rs.explorers.explore(draw, k=[1, 2, 3])
+        start = time.monotonic()
+        e._ipython_display_()
+        assert time.monotonic() - start < 5 and outputs.image is None and "no picture yet" in outputs.stand_in and not e._stop.disabled
+        if stop:
+            e._stop.click()
+            assert "Stopped before there was a picture" in e._stage.children[-1].value and e._stop.disabled
+            e.controls["k"].value = 2
+        else:
+            go.set()
+        e.wait(5)
+        await asyncio.sleep(0.1)
+        first = outputs.image
+        assert first and first in outputs.stand_in and set(threads) == {threading.current_thread()}, "the kernel itself puts it into the notebook"
+        e.controls["k"].value = 3
+        e.wait(5)
+        await asyncio.sleep(0.1)
+        assert outputs.image == first and e._awaited is None, "later ones are kept by 'Keep picture'"
+
+    for stop in (True, False):
+        outputs.by_id.clear()
+        asyncio.run(cell(stop))
+
+
+def test_a_cell_that_nobody_watches_waits_for_its_picture(monkeypatch, tmp_path):
+    outputs = Outputs(monkeypatch)
+    at_a_kernel(monkeypatch, allow_stdin=False)
+
+    async def cell():
+        rs.explorers.explore(lambda k: time.sleep(0.5) or figure_of(k), k=[1])._ipython_display_()
+        assert outputs.image and outputs.image in outputs.stand_in
+
+    asyncio.run(cell())
+    code = """import time
+import repsim_nb as rs
+from matplotlib.figure import Figure
+rs.explorers.explore(lambda k: time.sleep(4) or Figure(figsize=(2, 1)), k=[1])"""
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), tmp_path / "in.ipynb")
+    out = papermill.execute_notebook(str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), kernel_name="python3", progress_bar=False)
+    widget, stand_in = out.cells[0].outputs
+    assert widget.data["image/png"] and widget.data["image/png"].replace("\n", "") in stand_in.data["text/html"]

@@ -6,8 +6,10 @@ progress, can be stopped, shows an error where the picture would be, and hands o
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
+import contextvars
 import html
 import inspect
 import sys
@@ -31,6 +33,7 @@ from . import saved
 from .worker import Worker
 
 Picture = Figure | Comparison | Embedding
+HELD = 3  # s that a cell waits for its first picture where a person is at the notebook: its kernel hears no click meanwhile
 
 
 class Explorer(widgets.VBox):
@@ -51,7 +54,8 @@ class Explorer(widgets.VBox):
         self._settled: dict[str, Any] | None = None  # what the controls said for that which is shown
         self._drawing = self._going_back = False
         self._display_id = f"repsim-{uuid.uuid4().hex}"
-        self._shown = False
+        self._shown = self._delivered = False
+        self._awaited: Callable[[], None] | None = None  # puts the first picture into a notebook whose cell did not wait for it
         self._last_report = 0.0
         self._worker = Worker(self._report)
         on_one_spot = {"grid_area": "1 / 1 / 2 / 2", "max_width": "100%"}  # a message lies over the picture, whose place stays open: the page never jumps
@@ -100,7 +104,7 @@ class Explorer(widgets.VBox):
         return self._code(**{name: control.value for name, control in self.controls.items()})
 
     def stop(self) -> None:
-        """Give up what is being computed: the picture before stays, and the controls go back to what it shows."""
+        """Give up what is being computed: the picture before stays, and the controls go back to what it shows. Late, it does nothing."""
         self._worker.stop(after=self._stopped)
 
     def keep(self) -> None:
@@ -159,11 +163,11 @@ class Explorer(widgets.VBox):
             self._going_back = False
         self._list_code()
 
-    def _report(self, done: int, total: int) -> None:
+    def _report(self, done: int, total: int, said: str) -> None:
         now = time.monotonic()
         if now - self._last_report > 0.1:
             self._last_report = now
-            self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", f"{done} of {total}"
+            self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", said
 
     def _deliver(self, settings: dict[str, Any], drawn: tuple[Picture, bytes | None] | None, error: BaseException | None) -> None:
         self._last_error, self._settled, self._drawing = error, settings, False
@@ -179,6 +183,10 @@ class Explorer(widgets.VBox):
                 self._image.value = image
                 self._show(self._image)
         self._busy(False, "")
+        self._delivered = True
+        if self._awaited is not None:
+            self._awaited()
+            self._awaited = None
 
     def _show(self, picture: widgets.Widget | None, message: str = "") -> None:
         """A picture; or a message, over the place of the picture before."""
@@ -205,7 +213,9 @@ class Explorer(widgets.VBox):
     # -- showing it --------------------------------------------------------------------------------------------------------
 
     def _text(self) -> str:
-        return f"Explorer: {self.result!r}" if self._last_error is None else f"Explorer: {type(self._last_error).__name__}: {self._last_error}"
+        if self._last_error is not None:
+            return f"Explorer: {type(self._last_error).__name__}: {self._last_error}"
+        return f"Explorer: {self.result!r}" if self.result is not None else "Explorer: there was no picture yet when this was saved"
 
     def _bundle(self) -> dict[str, Any]:
         bundle = {**(widgets.VBox._repr_mimebundle_(self) or {}), "text/plain": self._text()}
@@ -220,7 +230,10 @@ class Explorer(widgets.VBox):
         display(saved.stand_in(self._display_id, self._text(), self.png()), raw=True, display_id=f"{self._display_id}-saved", update=update)
 
     def _ipython_display_(self) -> None:
-        """The cell ends when the first picture is there, so that a saved notebook or a report always holds it."""
+        """The cell waits for the first picture, so that a saved notebook or a report holds it.
+
+        Where a person is at the notebook it waits for HELD seconds only, so that Stop and the controls work; the picture is put there when it comes.
+        """
         def settled(timeout: float | None) -> bool:
             try:
                 self.wait(timeout)
@@ -230,12 +243,37 @@ class Explorer(widgets.VBox):
                 return True
             return True
 
-        at_once = settled(3)
+        at_once = settled(HELD)
+        self._awaited = None if at_once else _later(lambda: self._put(update=True))
+        nobody = not at_once and self._awaited is None
+        if self._delivered:  # meanwhile: what is put now holds it
+            self._awaited = None
         self._put(update=False)
         self._shown = True
-        if not at_once:
+        if nobody:
             settled(None)
             self._put(update=True)
+
+
+def _later(call: Callable[[], None]) -> Callable[[], None] | None:
+    """What any thread may call to have `call` called by the kernel as a part of this cell; None where the cell is all that will be.
+
+    Whoever runs a notebook unattended (papermill, nbconvert) tells the kernel that nobody can be asked for input.
+    """
+    try:
+        from IPython import get_ipython
+        parent = get_ipython().get_parent()
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    except (ImportError, AttributeError, RuntimeError):  # no IPython, no kernel, no loop
+        return None
+    if not parent.get("content", {}).get("allow_stdin"):
+        return None
+
+    def soon() -> None:
+        with contextlib.suppress(RuntimeError):  # the kernel is going
+            loop.call_soon_threadsafe(call, context=context)
+
+    return soon
 
 
 def _picture(result: Picture) -> bytes | None:

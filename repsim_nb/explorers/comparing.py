@@ -16,7 +16,7 @@ from ..comparison import Comparison, compare, short_labels
 from ..datasets import Dataset
 from ..errors import UndefinedError, listed, unknown
 from ..models import OUTPUT
-from ..progress import Tick
+from ..progress import Tick, ticking
 from ..store import Activations, Key, from_arrays
 from .base import Explorer
 from .saved import explain
@@ -153,7 +153,11 @@ class Comparing(Explorer):
             self._say(f"<i>{html.escape(measures.named(keys[0]))} × {html.escape(measures.named(keys[1]))}: computing …</i>")
             self._busy(True, "computing the detail …")
 
-        self._worker.submit(lambda tick: self._detailed(keys, shown, tick), self._deliver_detail, before=begin)
+        self._worker.submit(lambda tick: self._detail_of(keys, shown, tick), self._deliver_detail, before=begin)
+
+    def _detail_of(self, keys: tuple[Key, Key], shown: Comparison, progress: Tick) -> tuple[str, bytes | None]:
+        with ticking(progress, "detail", "step") as tick:
+            return self._detailed(keys, shown, tick)
 
     def _detailed(self, keys: tuple[Key, Key], shown: Comparison, tick: Tick) -> tuple[str, bytes | None]:
         x, y = self._xs[keys[0]], self._xs[keys[1]]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor, nn
 
 from .. import measures
 from ..comparison import Comparison, compare
 from ..datasets import Dataset, load_dataset
-from ..models import OUTPUT, Model, available, load_model
+from ..models import OUTPUT, SOURCES, Model, available, load_model, pretrained, zoo_names
+from ..pooling import Pooling
 from ..progress import Tick
 from ..recording import record
 from ..store import Activations, Key, Store
@@ -24,7 +27,7 @@ def pair(
     measure: str | measures.Measure = "cka_debiased",
     a: str | None = None,
     b: str | None = None,
-    pool: str | None = None,
+    pool: str | Callable[[Tensor], Tensor] | None = None,
     into: Store | str | Path | None = None,
 ) -> Explorer:
     """Choose two networks, and see layers × layers: each is recorded on the data when it is first chosen, and found again after.
@@ -33,6 +36,7 @@ def pair(
     takes such data: the zoo, and the pretrained networks that are installed.
     measure, a, b: the first choice.  pool: as for `record`; None is "flatten" for networks of the zoo, "mean" for others, whose layers are wide.
     into: a store, or its folder: then a recording is found again by the next notebook too.
+    Errors, before anything is recorded: ValueError for two networks of one name, for none, for a pool or a spec that is not there.
     """
     dataset = load_dataset(data) if isinstance(data, str) else data
     if not isinstance(dataset, Dataset):
@@ -41,23 +45,48 @@ def pair(
         models = available(dataset.inputs)
         if not models:
             raise ValueError(f"no network that can be had here takes the inputs of '{dataset.name}': name some, models=[...]; 'make pretrained' installs four more")
-    specs = dict(models) if isinstance(models, Mapping) else {_called(m): m for m in models}
-    return _Pair(dataset, specs, data, pool, Store(into) if isinstance(into, (str, Path)) else into, measure, a, b)
+    if isinstance(models, (str, Path, nn.Module, Model)):
+        models = [models]
+    if not len(models):
+        raise ValueError("pair needs at least one network to choose from; models is empty. Leave it out for all that can be had here")
+    for spec in models.values() if isinstance(models, Mapping) else models:
+        _check_spec(spec)
+    names = list(models) if isinstance(models, Mapping) else [_called(m) for m in models]
+    if len(set(names)) < len(names):
+        raise ValueError(f"models to choose from need different names; got {names}. Name them: load_model(..., name=...), or {{'one': model, 'two': model}}")
+    if pool is not None:
+        Pooling(pool)
+    specs = models if isinstance(models, Mapping) else dict(zip(names, models, strict=True))
+    given = {"data": data, "models": models, "into": into}
+    return _Pair(dataset, specs, given, pool, Store(into) if isinstance(into, (str, Path)) else into, measure, a, b)
+
+
+def _check_spec(spec: Any) -> None:
+    """What can be told without loading a network; where it cannot be had, load_model has the sentence for it."""
+    source, _, name = spec.partition(":") if isinstance(spec, str) else ("", "", "")
+    carried = pretrained()
+    known = {"zoo": zoo_names(), "pretrained": list(carried.index[carried.installed])}
+    there = name in known.get(source, [name]) if source in SOURCES else isinstance(spec, (str, Path)) and Path(spec).is_file() or isinstance(spec, Path) and spec.is_dir()
+    if not there and not isinstance(spec, (nn.Module, Model)):
+        load_model(spec)
 
 
 def _called(model: Any) -> str:
     """The name of a network in a drop-down: of a spec what follows the source."""
-    return model.partition(":")[2] or model if isinstance(model, str) else getattr(model, "name", type(model).__name__)
+    if isinstance(model, (str, Path)):
+        return str(model).partition(":")[2] or str(model)
+    return model.name if isinstance(model, Model) else type(model).__name__
 
 
 class _Pair(Comparing):
-    def __init__(self, dataset: Dataset, specs: Mapping[str, Any], given: str | Dataset, pool: str | None, into: Store | None, measure: str | measures.Measure, a: str | None, b: str | None) -> None:
+    def __init__(self, dataset: Dataset, specs: Mapping[str, Any], given: Mapping[str, Any], pool: str | Callable[[Tensor], Tensor] | None, into: Store | None,
+                 measure: str | measures.Measure, a: str | None, b: str | None) -> None:
         self._specs, self._given, self._pool, self._into = specs, given, pool, into
         self._recorded: dict[str, Activations] = {}
-        groups = {name: Key(name, "", dataset.name, 0, self._pool_of(name)) for name in specs}
+        groups = {name: Key(name, "", dataset.name, 0, Pooling(self._pool_of(name)).name) for name in specs}
         super().__init__(Activations({}), groups, dataset, measure, a, b)
 
-    def _pool_of(self, name: str) -> str:
+    def _pool_of(self, name: str) -> str | Callable[[Tensor], Tensor]:
         return self._pool or ("flatten" if str(self._specs[name]).startswith("zoo:") else "mean")
 
     def _side(self, name: str) -> Activations:
@@ -81,13 +110,33 @@ class _Pair(Comparing):
         """Both networks count, whatever the measure."""
 
     def _code_of(self, a: str, b: str, measure: str) -> str:
-        data = repr(self._given) if isinstance(self._given, str) else name_of(self._given) or "data"
-        sides = [f"{side} = rs.record({self._spec_said(name)}, {data}{'' if self._pool_of(name) == 'flatten' else f', pool={self._pool_of(name)!r}'})" for side, name in (("a", a), ("b", b))]
-        given = "a, b"
-        if self._measures[measure].of == "outputs":
-            given = f"a.where(layer={OUTPUT!r}) | b.where(layer={OUTPUT!r})"
-        return "\n".join(["import repsim_nb as rs", *sides, f"rs.plots.heatmap(rs.compare({self._said(measure)}, {given}, on_undefined='mask'));"])
+        notes: list[str] = []  # on what the notebook has no name for
 
-    def _spec_said(self, name: str) -> str:
-        spec = self._specs[name]
-        return repr(spec) if isinstance(spec, str) else name_of(spec) or name
+        def named(thing: Any, otherwise: str, what: str) -> str:
+            found = name_of(thing)
+            if found is None:
+                notes.append(f"# {otherwise}: {what}, as given to this explorer")
+            return found or otherwise
+
+        data = self._given["data"]
+        data = repr(data) if isinstance(data, str) else named(data, "data", f"the Dataset '{data.name}'")
+        into = self._given["into"]
+        into = "" if into is None else f", into={repr(str(into)) if isinstance(into, (str, Path)) else name_of(into) or f'rs.Store({str(into.path)!r})'}"
+
+        def recorded(side: str, name: str) -> str:
+            spec, pool = self._specs[name], self._pool_of(name)
+            model = repr(str(spec)) if isinstance(spec, (str, Path)) else name_of(spec) or self._among(name) or named(spec, f"model_{side}", f"the {type(spec).__name__} '{name}'")
+            if not (isinstance(spec, Model) and spec.name == name) and not (isinstance(spec, str) and spec.startswith(("zoo:", "pretrained:")) and _called(spec) == name):
+                model = f"rs.load_model({model}, name={name!r})"
+            pooled = "" if pool == "flatten" else f", pool={repr(pool) if isinstance(pool, str) else named(pool, 'pool', 'the function')}"
+            return f"{side} = rs.record({model}, {data}{pooled}{into})"
+
+        sides = [recorded("a", a), recorded("b", b)]
+        given = f"a.where(layer={OUTPUT!r}) | b.where(layer={OUTPUT!r})" if self._measures[measure].of == "outputs" else "a, b"
+        table = f"rs.plots.heatmap(rs.compare({self._said(measure)}, {given}, on_undefined='mask'));"
+        return "\n".join(["import repsim_nb as rs", *dict.fromkeys(notes), *sides, table])
+
+    def _among(self, name: str) -> str | None:
+        """A network by its place in the list or dict that the notebook has a name for."""
+        models = name_of(self._given["models"])
+        return models and f"{models}[{name!r}]" if isinstance(self._given["models"], Mapping) else models and f"{models}[{list(self._specs).index(name)}]"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import Stopped
-from ..progress import Tick
+from ..progress import Gauge, Tick
 
 Deliver = Callable[[Any, BaseException | None], None]
 
@@ -15,7 +15,7 @@ Deliver = Callable[[Any, BaseException | None], None]
 class Worker:
     """Runs the last job asked for in a thread of its own; a job that is overtaken or stopped delivers nothing."""
 
-    def __init__(self, report: Tick) -> None:
+    def __init__(self, report: Callable[[int, int, str], None]) -> None:
         self._report = report
         self._changed = threading.Condition()
         self._newest = 0
@@ -36,8 +36,10 @@ class Worker:
                 self._thread.start()
 
     def stop(self, after: Callable[[], None] = lambda: None) -> None:
-        """Forget the running job; a job that calls its tick ends there, any other ends unseen."""
+        """Forget the running job; a job that calls its tick ends there, any other ends unseen. Nothing happens where nothing waits or runs."""
         with self._changed:
+            if self._thread is None:  # the job that it was meant for has ended meanwhile
+                return
             self._newest += 1
             self._pending = self._thread = None
             after()
@@ -70,14 +72,14 @@ class Worker:
                 number, job, deliver = self._pending
                 self._pending = None
 
-            def tick(done: int, total: int, number: int = number) -> None:
+            def tick(done: int, total: int, said: str, number: int = number) -> None:
                 with self._changed:  # a report that came after a stop would stand there for good
                     if number != self._newest:
                         raise Stopped
-                    self._report(done, total)
+                    self._report(done, total, said)
 
             try:
-                result, error = job(tick), None
+                result, error = job(Gauge(tick)), None
             except Stopped:
                 continue
             except BaseException as problem:  # noqa: BLE001 (whatever goes wrong is shown in the explorer)
@@ -87,5 +89,8 @@ class Worker:
                     continue
                 try:
                     deliver(result, error)
-                except Exception as problem:
+                except Exception as problem:  # noqa: BLE001 (a picture that cannot be shown is shown as its error)
                     deliver(None, problem)
+                if self._pending is None:  # in the same breath: a stop that comes from now on has nothing to stop
+                    self._thread = None
+                    return

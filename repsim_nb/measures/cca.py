@@ -153,8 +153,9 @@ class CCA(Measure):
         if sum(ranks) <= a.n - 1:
             return
         certain = sum(ranks) - (a.n - 1)
+        fewer = "svcca, or CCA(variance=0.9)" if self.variance is None else f"a variance below {self.variance:g} in CCA(variance=...)"
         sentence = (f"ranks {ranks[0]} + {ranks[1]} exceed n - 1 = {a.n - 1}, so {certain} canonical correlations are 1 whatever the data; "
-                    f"take more samples than both have features together, or keep fewer components (svcca, CCA(variance=...))")
+                    f"take more samples than the two ranks together, or keep fewer components ({fewer})")
         if self.degenerate == "raise":
             raise DegenerateComparisonError(sentence)
         warnings.warn(f"CCA: {sentence}", RuntimeWarning, stacklevel=4)
