@@ -9,9 +9,8 @@ import time
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from shims import vision  # noqa: F401 - transformers asks for torchvision where it is there
+from torch import nn
 
 from repsim_nb.pooling import fingerprint_function
 from repsim_nb.recording import fingerprint_weights
