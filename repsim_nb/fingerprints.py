@@ -6,6 +6,7 @@ import copyreg
 import dis
 import functools
 import hashlib
+import inspect
 import re
 import sys
 import types
@@ -88,7 +89,7 @@ def _state(thing: Any) -> tuple[Any, ...]:
     """An object as the copying of it would take it apart, slots and all; by its type where it cannot be taken apart."""
     try:
         state = copyreg.dispatch_table.get(type(thing), lambda it: it.__reduce_ex__(4))(thing)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever an object says that is asked for its parts
         return (type(thing), getattr(thing, "__dict__", None))
     state = (state,) if isinstance(state, str) else state
     return (type(thing), *(list(part) if isinstance(part, Iterator) else part for part in state))
@@ -144,7 +145,9 @@ def _network(module: nn.Module, digest: Any, seen: dict[int, tuple[int, Any]]) -
         kind = type(part)
         digest.update(f"{path} {kind.__qualname__};".encode())
         ours = not _installed(kind)
-        if ours:
+        if isinstance(part, torch.jit.ScriptModule):
+            digest.update(getattr(part, "code", "").encode())  # its `forward` is no Python
+        elif ours:
             told(tuple(runs[kind]), digest, seen)
         remade = "register_buffer" in reads[kind] and part._non_persistent_buffers_set
         for name, tensor in [*part._parameters.items(), *part._buffers.items()]:
@@ -168,7 +171,7 @@ def _plain(value: Any) -> bool:
 def _reached(kind: type[nn.Module]) -> list[types.CodeType]:
     """The code of a class's `forward`, of the functions that this one encloses, and of the methods of the class that they name."""
     found: dict[types.CodeType, None] = {}
-    waiting: list[Any] = [kind.forward]
+    waiting: list[Any] = [inspect.getattr_static(kind, "forward")]
     while waiting:
         function = waiting.pop()
         code = getattr(function, "__code__", None)
@@ -177,8 +180,9 @@ def _reached(kind: type[nn.Module]) -> list[types.CodeType]:
         found |= dict.fromkeys(_codes(code))
         waiting += [cell for cell in _enclosed(function) if isinstance(cell, types.FunctionType)]
         for name in sorted({name for part in _codes(code) for name in part.co_names}):
-            value = getattr(kind, name, None)
-            if isinstance(value, (types.FunctionType, property)) and getattr(nn.Module, name, None) is not value:
+            value = inspect.getattr_static(kind, name, None)
+            value = value.__func__ if isinstance(value, staticmethod) else value
+            if isinstance(value, (types.FunctionType, property)) and vars(nn.Module).get(name) is not value:
                 waiting.append(value.fget if isinstance(value, property) else value)
     return list(found)
 

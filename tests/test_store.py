@@ -4,6 +4,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -15,7 +16,7 @@ import torch
 
 import repsim_nb as rs
 from repsim_nb.errors import DamagedFile, Stopped
-from repsim_nb.store import Writer, arrayfile, writer
+from repsim_nb.store import Writer, arrayfile, checked_step, writer
 
 # -- activations in memory -------------------------------------------------------------------------------------------------
 
@@ -53,6 +54,28 @@ def test_two_recordings_join(recorded):
     a, b = recorded.where(model="mnist-cnn-0"), recorded.where(model="mnist-mlp-0")
     both = a | b
     assert len(both) == 9 and set(both.facts) == {"mnist-cnn-0", "mnist-mlp-0"}
+
+
+def test_joining_loses_no_array(tmp_path, rng):
+    key, x = rs.Key("m", "a"), rng.normal(size=(20, 3))
+    x[3, 1] = np.nan
+    one = rs.store.Activations({key: x})
+    assert len(one | one) == len(one | rs.store.Activations({key: x.copy()})) == len(one | rs.store.Activations({key: torch.tensor(x)})) == 1
+    for other in (x + 1, x[:10], x.astype(np.float32), np.nan_to_num(x)):
+        with pytest.raises(ValueError, match="both hold 'm/a', and not the same arrays"):
+            one | rs.store.Activations({key: other})
+    store = rs.Store(tmp_path)
+    keep(store, key, x)
+    flip(next(tmp_path.glob("*.npy")), 300)  # one file is one file, so that it is not read
+    assert len(store | rs.Store(tmp_path)) == 1
+    with pytest.raises(DamagedFile):
+        store | one
+
+
+def test_activations_are_themselves_and_equal_nothing_else(tmp_path, recorded):
+    store = rs.Store(tmp_path)
+    keep(store, rs.Key("m", "a"), np.zeros((4, 2)))
+    assert store == store and recorded == recorded and store != rs.Store(tmp_path) and len({store, recorded}) == 2
 
 
 def test_arrays_from_elsewhere(tmp_path, rng):
@@ -247,7 +270,7 @@ def test_killed_at_any_moment_the_store_opens_and_the_recording_ends_right(tmp_p
         resumed += any(rows for rows, _ in store.unfinished().values())
         assert right(store)
         if len(store) == len(expected):
-            store.remove()
+            store.remove(model="*")
     process.stdin.close()
     assert process.wait() == 0
     process.stdout.close()
@@ -340,7 +363,7 @@ def test_killed_many_times_at_random_moments_no_row_is_lost_or_made_up(tmp_path,
             files = sorted(tmp_path.glob(f"{key.model}.{key.layer}.*.npy"), reverse=True)  # none yet, the part, or what was to be the whole
             assert of == 120 and (not rows or np.array_equal(np.load(files[0], mmap_mode="r")[:rows], values[key][:rows])), "the rows that it says are good, are"
         if len(store) == 4:
-            store.remove()
+            store.remove(model="*")
         if kills >= 25 and resumed >= 5 and seen >= 5:
             break
     assert kills >= 25 and resumed >= 5 and seen >= 5
@@ -586,7 +609,7 @@ def test_of_a_part_only_rows_that_are_as_written_are_gone_on_from(tmp_path, rng,
     """As after a power cut: the progress is on the disk, some of the rows are not."""
     store, key, values = rs.Store(tmp_path), rs.Key("m", "a"), rng.normal(size=(40, 300))
     for place, expected in ((None, 30), (70_000, (69632 - 128) // 2400), (50_000, (49152 - 128) // 2400), (3000, 0), (10, 0)):
-        store.remove() if store.unfinished() else None
+        store.remove(model="*") if store.unfinished() else None
         begin(store, key, values, 30)
         part = next(tmp_path.glob("*.part.npy"))
         assert store.unfinished() == {key: (30, 40)}
@@ -597,7 +620,7 @@ def test_of_a_part_only_rows_that_are_as_written_are_gone_on_from(tmp_path, rng,
         out.write(0, values)
         out.commit()
         assert np.array_equal(store[key], values) and not store.verify(progress=False)
-        store.remove()
+        store.remove(model="*")
 
 
 def test_rows_come_in_order_and_all_of_them(tmp_path, rng):
@@ -720,3 +743,131 @@ def test_pruning_takes_what_is_of_no_use_and_nothing_else(tmp_path, rng):
     assert {file.name for file in tmp_path.iterdir()} == set(before) - expected
     assert [key.layer for key in store] == ["good"] and store.unfinished() == {rs.Key("busy", "a"): (10, 20)} and np.array_equal(store["good"], values)
     assert store.remove(model="busy") == 1 and rs.Store(tmp_path / "absent").prune() == {}
+
+
+# -- what a user does wrong ------------------------------------------------------------------------------------------------
+
+def test_all_is_removed_only_when_all_is_said(tmp_path, rng):
+    store = rs.Store(tmp_path)
+    keep(store, rs.Key("m", "a"), rng.normal(size=(4, 2)))
+    with pytest.raises(ValueError, match=r'all that are in the store: remove\(model="\*"\)'):
+        store.remove()
+    assert len(store) == 1 and store.remove(model="*") == 1 and not os.listdir(tmp_path)
+    with pytest.raises(ValueError, match=f"nothing to remove: the store {tmp_path} holds no recording"):
+        store.remove(model="*")
+
+
+def test_equal_keys_are_one_file(tmp_path, rng):
+    store, values = rs.Store(tmp_path), rng.normal(size=(4, 2))
+    for step in (1, True, 1.0, np.int64(1), np.float32(1), torch.tensor(1)):
+        keep(store, rs.Key("m", "a", step=step), values)
+        assert [key.step for key in store] == [1] and type(next(iter(store)).step) is int and store.holds(rs.Key("m", "a", step=step), ORIGIN)
+        assert np.array_equal(store[rs.Key("m", "a", step=1)], values) and len(list(tmp_path.glob("*.npy"))) == 1
+    keep(store, rs.Key("m", "a", step="1"), values + 1)
+    assert [str(key) for key in store] == ["m/a (1)", "m/a ('1')"] and np.array_equal(store["m/a ('1')"], values + 1) and np.array_equal(store["m/a (1)"], values)
+    assert checked_step("last") == "last" and checked_step(np.int32(7)) == 7
+    for wrong in (None, 1.5, float("nan"), "", " ", [1], (), b"a", np.array([1, 2])):
+        with pytest.raises(ValueError, match="a step of training is a whole number or a name, as step=5000 or step='last'"):
+            checked_step(wrong)
+    with pytest.raises(ValueError, match="a step of training .* got None"):
+        keep(store, rs.Key("m", "a", step=None), values)
+    assert len(store) == 2 and not store.unfinished()
+
+
+def read_only_folder(work):
+    """Run it as one who may not write to the folder it is given -> what it returned."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.chmod(folder, 0o755)
+        for key in (rs.Key("m", "a"), rs.Key("m", "b")):
+            keep(rs.Store(folder), key, np.ones((4, 2)))
+        os.chmod(folder, 0o555)
+
+        def child():
+            if os.getuid() == 0:
+                os.setgid(65534)
+                os.setuid(65534)
+            work(folder)
+
+        try:
+            assert os.waitpid(forked(child), 0)[1] == 0
+        finally:
+            os.chmod(folder, 0o755)
+
+
+def test_a_folder_that_cannot_be_written_to_is_read_and_says_so_when_asked_for_more():
+    def work(folder):
+        store = rs.Store(folder)
+        before = sorted(os.listdir(folder))
+        assert keep(store, rs.Key("m", "a"), np.ones((4, 2))) is None and store["a"].shape == (4, 2) and not store.verify(progress=False) and store.prune(dry_run=True) == {}
+        for call in (lambda: keep(store, rs.Key("m", "c"), np.ones((4, 2))), lambda: store.remove(model="m"), lambda: keep(rs.Store(folder / "sub"), rs.Key("m", "a"), np.ones((4, 2)))):
+            with pytest.raises(PermissionError, match=f"the store {folder}.* cannot be written to: Permission denied"):
+                call()
+        assert sorted(os.listdir(folder)) == before
+
+    read_only_folder(work)
+
+
+def test_what_is_no_folder_is_a_sentence(tmp_path):
+    for wrong in (3, None, ["a"], b"a"):
+        with pytest.raises(TypeError, match="a store is a folder, and is given by its path; got"):
+            rs.Store(wrong)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=f"a store is a folder; {tmp_path / 'file'} is a file"):
+        rs.Store(tmp_path / "file" / "deep" / "store")
+    store = rs.Store(tmp_path / "later")
+    (tmp_path / "later").write_text("")
+    with pytest.raises(FileExistsError, match="later cannot be written to: File exists"):
+        keep(store, rs.Key("m", "a"), np.ones((4, 2)))
+
+
+def test_an_empty_or_missing_folder_is_named(tmp_path):
+    for store, said in ((rs.Store(tmp_path), f"the store {tmp_path} holds no recording"), (rs.Store(tmp_path / "absent"), f"there is no folder {tmp_path / 'absent'}")):
+        for call, error in ((lambda store: store["fc1"], KeyError), (lambda store: store[rs.Key("m", "fc1")], KeyError), (lambda store: store.where(model="m"), ValueError)):
+            with pytest.raises(error, match=said):
+                call(store)
+    begin(rs.Store(tmp_path), rs.Key("m", "fc1"), np.ones((4, 2)), 2)
+    with pytest.raises(KeyError, match="there is no recording 'fc1': .* holds no recording, but 1 that are unfinished"):
+        rs.Store(tmp_path)["fc1"]
+    with pytest.raises(KeyError, match="no recording 'fc1': nothing was recorded"):
+        rs.store.Activations({})["fc1"]
+
+
+def test_a_folder_in_a_files_place_is_damage(tmp_path, rng):
+    store, values = rs.Store(tmp_path), rng.normal(size=(4, 3))
+    for layer in ("a", "b"):
+        keep(store, rs.Key("m", layer), values)
+    path, sidecar = next(tmp_path.glob("m.a.*.npy")), next(tmp_path.glob("m.b.*.json"))
+    for file in (path, sidecar):
+        file.unlink()
+        file.mkdir()
+    (path / "mine").write_text("kept")
+    with pytest.warns(UserWarning, match="m.b.*json is damaged"), pytest.raises(DamagedFile, match="m.a.*npy .* is damaged: a folder, where there was a file"):
+        store["a"]
+    wrong = rs.Store(tmp_path).verify(progress=False)
+    assert set(wrong) == {rs.Key("m", "a"), sidecar.name}
+    with pytest.warns(UserWarning, match="is recorded again"), pytest.raises(IsADirectoryError, match="is a folder where the array of 'm/a' belongs. Move it away"):
+        keep(store, rs.Key("m", "a"), values)
+    store.prune()
+    assert (path / "mine").read_text() == "kept" and sidecar.is_dir() and {path.name, sidecar.name} == {file.name for file in tmp_path.iterdir() if file.is_dir()}
+
+
+def test_verify_names_recordings_whose_sidecar_is_damaged_or_gone(tmp_path, rng):
+    store, values = rs.Store(tmp_path), rng.normal(size=(4, 3))
+    for layer in ("good", "damaged", "gone", "young"):
+        keep(store, rs.Key("m", layer), values)
+    begin(store, rs.Key("m", "unfinished"), values, 2)
+    sidecar = {layer: next(tmp_path.glob(f"m.{layer}.*.json")) for layer in ("damaged", "gone", "young")}
+    sidecar["damaged"].write_text("{")
+    for layer in ("gone", "young"):
+        sidecar[layer].unlink()
+    long_ago = time.time() - 100
+    for file in [*tmp_path.glob("m.gone.*"), *tmp_path.glob("m.good.*"), *tmp_path.glob("m.unfinished.*")]:
+        os.utime(file, (long_ago, long_ago))
+    with pytest.warns(UserWarning, match=r"nothing says what 'm.gone.[0-9a-f]+.npy' is: the .json beside it is gone. Record again") as told:
+        wrong = rs.Store(tmp_path).verify(progress=False)
+    assert len(told) == 1 and list(wrong) == [sidecar["damaged"].name] and "m.damaged" in wrong[sidecar["damaged"].name]
+    keep(store, rs.Key("m", "gone"), values)
+    with pytest.warns(UserWarning, match="json is damaged"):
+        keep(store, rs.Key("m", "damaged"), values)
+    assert rs.Store(tmp_path).verify(progress=False) == {}

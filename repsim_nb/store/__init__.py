@@ -6,8 +6,8 @@ Both say the checksums of the rows, by which a file that is not what was written
 """
 
 from .activations import Activations, from_arrays
-from .keys import Key
+from .keys import Key, checked_step
 from .store import Store
 from .writer import Writer
 
-__all__ = ["Activations", "Key", "Store", "Writer", "from_arrays"]
+__all__ = ["Activations", "Key", "Store", "Writer", "checked_step", "from_arrays"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import mmap
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import DamagedFile, listed
+from ..errors import DamagedFile, MissingRecording, listed
 from ..fields import chosen
 from .arrayfile import ArrayFile
 from .keys import Key, resolve
@@ -46,8 +47,16 @@ class Activations(Mapping[Key, Any]):
 
     def __getitem__(self, key: Key | str) -> Any:
         entries = self._entries()
+        if not entries:
+            raise MissingRecording(f"there is no recording '{key}': {self._emptiness()}")
         entry = entries[resolve(key, entries)]
         return entry.open() if isinstance(entry, ArrayFile) else entry
+
+    __eq__ = object.__eq__  # a mapping's would compare arrays
+    __hash__ = object.__hash__
+
+    def _emptiness(self) -> str:
+        return "nothing was recorded"
 
     def where(self, **fields: Any) -> Activations:
         """Those whose key has the given fields: a value, a pattern with * and ?, or a list of either.
@@ -55,6 +64,8 @@ class Activations(Mapping[Key, Any]):
         ValueError names the nearest values where nothing fits.
         """
         entries, facts = self._entries(), self.facts
+        if not entries:
+            raise ValueError(f"there is nothing to choose from: {self._emptiness()}")
         keep = chosen(list(entries), Key._fields, fields)
         kept = {key: entry for (key, entry), good in zip(entries.items(), keep, strict=True) if good}
         return Activations(kept, {m: known for m, known in facts.items() if any(key.model == m for key in kept)})
@@ -70,8 +81,12 @@ class Activations(Mapping[Key, Any]):
         return pd.DataFrame(rows)
 
     def __or__(self, other: Mapping[Key, Any]) -> Activations:
-        more = other._entries() if isinstance(other, Activations) else dict(other.items())
-        return Activations({**self._entries(), **more}, {**self.facts, **getattr(other, "facts", {})})
+        """Both together; ValueError where they hold different arrays under one key."""
+        ours, more = self._entries(), other._entries() if isinstance(other, Activations) else dict(other.items())
+        for key in ours.keys() & more.keys():
+            if not _same(ours[key], more[key]):
+                raise ValueError(f"both hold '{Key(*key)}', and not the same arrays, so that joined one would be lost: record one of them under another name or step")
+        return Activations({**ours, **more}, {**self.facts, **getattr(other, "facts", {})})
 
     def __repr__(self) -> str:
         keys = list(self)
@@ -105,6 +120,31 @@ def from_arrays(arrays: Mapping[str | Key, Any] | str | Path, **facts: Mapping[s
             raise ValueError(f"activations are (samples, ...); '{key}' has shape {tuple(value.shape)}")
         found[key] = value
     return Activations(found, facts)
+
+
+def _same(a: Any, b: Any) -> bool:
+    """One array, one file, or equal values."""
+    if a is b or (_file(a) is not None and _file(a) == _file(b)):
+        return True
+    if tuple(a.shape) != tuple(b.shape) or str(a.dtype).removeprefix("torch.") != str(b.dtype).removeprefix("torch."):
+        return False
+    a, b = (array.open() if isinstance(array, ArrayFile) else array for array in (a, b))
+    some = max(1, 2**22 // max(1, math.prod(a.shape[1:])))
+    return all(np.array_equal(_host(a[row : row + some]), _host(b[row : row + some]), equal_nan="int" not in str(a.dtype)) for row in range(0, len(a), some))
+
+
+def _file(array: Any) -> Path | None:
+    """Where all of an array lies, if it does in a file."""
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap) and array.filename:
+        return Path(array.filename).resolve()
+    return array.path.resolve() if isinstance(array, ArrayFile) else None
+
+
+def _host(array: Any) -> np.ndarray:
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+        array = array.float() if "bfloat16" in str(array.dtype) else array
+    return np.asarray(array)
 
 
 def _read_file(path: Path) -> Any:

@@ -87,6 +87,8 @@ class ArrayFile:
             size = self.path.stat().st_size
         except FileNotFoundError:
             raise self._damaged("gone") from None
+        if self.path.is_dir():
+            raise self._damaged("damaged: a folder, where there was a file")
         if size != written:
             raise self._damaged(f"damaged: {size} bytes where {written} were written")
         try:
@@ -128,7 +130,7 @@ def read_sidecar(path: Path) -> dict[str, Any] | None:
         reason = "fields are missing"
     except FileNotFoundError:
         return None
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, IsADirectoryError) as error:
         reason = str(error)
     warnings.warn(f"{path} is damaged ({reason}): this recording is passed over; record it again, or let rs.Store(...).prune() take it away", stacklevel=5)
     return None

@@ -21,7 +21,9 @@ class Key(NamedTuple):
     pool: str = "flatten"
 
     def __str__(self) -> str:
-        rest = [str(value) for value, usual in zip(self[2:], ("", 0, "flatten"), strict=True) if value != usual]
+        number = isinstance(self.step, str) and re.fullmatch(r"-?\d+", self.step)  # '5' is not 5
+        shown = self._replace(step=repr(self.step)) if number else self
+        rest = [str(value) for value, usual in zip(shown[2:], ("", 0, "flatten"), strict=True) if value != usual]
         return f"{self.model}/{self.layer}" + (f" ({', '.join(rest)})" if rest else "")
 
 
@@ -42,7 +44,21 @@ def resolve(key: object, keys: Mapping[Key, Any]) -> Key:
 def stem(key: Key) -> str:
     """A file name that a person can read and that no two keys share."""
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{key.model}.{key.layer}")[:80]
-    return f"{readable}.{hashlib.blake2b(json.dumps(list(key), default=lambda v: v.item()).encode(), digest_size=6).hexdigest()}"
+    return f"{readable}.{hashlib.blake2b(json.dumps(list(key._replace(step=_whole(key.step))), default=repr).encode(), digest_size=6).hexdigest()}"
+
+
+def checked_step(step: Any) -> int | str:
+    """A step of training as keys have it: a whole number, as int, or a name; ValueError for anything else."""
+    step = _whole(step)
+    if isinstance(step, int) or (isinstance(step, str) and step.strip()):
+        return step
+    raise ValueError(f"a step of training is a whole number or a name, as step=5000 or step='last' (0 where it is not said); got {step!r}")
+
+
+def _whole(step: Any) -> Any:
+    """1, True and 1.0 make equal keys, so they make one."""
+    step = step.item() if getattr(step, "ndim", None) == 0 else step
+    return int(step) if isinstance(step, int) or (isinstance(step, float) and step.is_integer()) else step
 
 
 def group(record: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -15,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DamagedFile
+from ..errors import DamagedFile, listed
 from ..fields import chosen
 from ..progress import Tick, ticking
 from .activations import Activations
 from .arrayfile import ArrayFile, read_sidecar
-from .keys import Key, group, stem
+from .keys import Key, checked_step, group, stem
 from .writer import Writer
 
 _OURS = re.compile(r"(?P<stem>.+\.[0-9a-f]{12})(\.part)?\.(npy|json)|\..+\.[0-9a-f]{12}(\.part)?\.json\.[0-9a-f]{8}\.tmp|\..+\.[0-9a-f]{12}\.lock")
@@ -43,9 +44,12 @@ class Store(Activations):
     """
 
     def __init__(self, path: str | Path, *, dtype: Any = None) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"a store is a folder, and is given by its path; got {path!r}")
         self.path = Path(path).expanduser()
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"a store is a folder; {self.path} is a file")
+        nearest = next((place for place in (self.path, *self.path.parents) if place.exists()), self.path)
+        if nearest.exists() and not nearest.is_dir():
+            raise ValueError(f"a store is a folder; {nearest} is a file")
         try:
             self.dtype = None if dtype is None else np.dtype(dtype)
         except TypeError:
@@ -94,6 +98,12 @@ class Store(Activations):
         record = self._record(f"{stem(key)}.json")
         return None if record is None else self._file(record)
 
+    def _emptiness(self) -> str:
+        if not self.path.is_dir():
+            return f"there is no folder {self.path}"
+        begun = len(self.unfinished())
+        return f"the store {self.path} holds no recording" + (f", but {begun} that are unfinished" if begun else "")
+
     def __getitem__(self, key: Key | str) -> np.ndarray:
         found = self._find(key) if isinstance(key, Key) else None
         return super().__getitem__(key) if found is None else found.open()
@@ -133,9 +143,21 @@ class Store(Activations):
         """Bytes that everything in the folder takes: recordings, those that are unfinished (all their room is taken at once), leftovers."""
         return sum(_size(Path(entry)) for entry in os.scandir(self.path)) if self.path.is_dir() else 0
 
-    def verify(self, *, progress: bool | Tick = True) -> dict[Key, str]:
-        """Read every byte of every recording -> {key: what is wrong} of the damaged ones; `record` makes those anew, `prune` removes them."""
-        entries, wrong, done = self._entries(), {}, 0
+    def verify(self, *, progress: bool | Tick = True) -> dict[Key | str, str]:
+        """Read every byte of every recording -> {key: what is wrong} of the damaged ones; `record` makes those anew, `prune` removes them.
+
+        Where the file that says the key is damaged, its name stands for the key. Arrays that have lost theirs are named in a warning.
+        """
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged sidecars are said below
+            entries, done = self._entries(), 0
+        wrong: dict[Key | str, str] = {}
+        for name, match in self._names():
+            if name == match["stem"] + ".json" and self._record(name) is None and (self.path / name).exists():
+                wrong[name] = f"{self.path / name}, which says what {match['stem']}.npy is, is damaged. It was not read; record it again"
+        if orphans := self._orphans():
+            warnings.warn(f"in {self.path} nothing says what {listed(orphans, 4)} {'are' if len(orphans) > 1 else 'is'}: the .json beside {'them' if len(orphans) > 1 else 'it'} is gone. "
+                          "Record again what is missing; prune() takes away what is left over", stacklevel=2)
         total = sum(entry.record["bytes"] for entry in entries.values())
         with ticking(progress, f"verifying {self.path.name}", "MB") as tick:
             for key, entry in entries.items():
@@ -146,21 +168,37 @@ class Store(Activations):
                 done += entry.record["bytes"]
         return wrong
 
+    def _names(self) -> list[tuple[str, re.Match[str]]]:
+        """The files of recordings, finished or not: (name, its parts)."""
+        found = [(name, _OURS.fullmatch(name)) for name in sorted(os.listdir(self.path))] if self.path.is_dir() else []
+        return [(name, match) for name, match in found if match and match["stem"]]
+
+    def _orphans(self) -> list[str]:
+        """Arrays that no sidecar speaks of, nor the progress of one who is at work; asked in the order in which a writer makes the one and drops the other."""
+        arrays = [(name, match["stem"]) for name, match in self._names() if name == match["stem"] + ".npy"]
+        return [name for name, its in arrays if _age(self.path / name) > _YOUNG and not any((self.path / f"{its}{ending}").exists() for ending in (".part.json", ".json"))]
+
     # -- taking away -------------------------------------------------------------------------------------------------------
 
     def remove(self, **fields: Any) -> int:
         """Delete the recordings, finished or not, whose keys have these fields (as in `where`); their number.
 
-        ValueError where another process is recording one of them.
+        ValueError where another process is recording one of them, and where no field is said: all are model="*".
         """
+        if not fields:
+            raise ValueError('remove which recordings? Say it by their fields, remove(model="mnist-cnn-0", layer="fc"), or take away all that are in the store: remove(model="*")')
         keys = list(dict.fromkeys([*self._entries(), *self.unfinished()]))
+        if not keys:
+            raise ValueError(f"there is nothing to remove: {self._emptiness()}")
         doomed = [key for key, good in zip(keys, chosen(keys, Key._fields, fields), strict=True) if good]
         for key in doomed:
             with self._locked(key, wait=False) as mine:
                 if not mine:
                     raise ValueError(f"'{key}' was not removed: another process is recording '{key.model}' into {self.path}. Stop it, or wait for it, then remove it again")
                 for suffix in (".json", ".npy", ".part.json", ".part.npy"):  # the sidecar first: then it no longer exists for readers
-                    (self.path / f"{stem(key)}{suffix}").unlink(missing_ok=True)
+                    path = self.path / f"{stem(key)}{suffix}"
+                    if not path.is_dir():  # no Store made that
+                        path.unlink(missing_ok=True)
         return len(doomed)
 
     def prune(self, *, unfinished: bool = True, dry_run: bool = False) -> dict[str, int]:
@@ -173,10 +211,11 @@ class Store(Activations):
         gone: dict[str, int] = {}
 
         def drop(path: Path) -> None:
-            if path.exists():
+            if path.exists() and not path.is_dir():
                 gone[path.name] = _size(path)
                 if not dry_run:
-                    path.unlink(missing_ok=True)
+                    with self._writing():
+                        path.unlink(missing_ok=True)
 
         names = [(name, match) for name in sorted(os.listdir(self.path)) if (match := _OURS.fullmatch(name))] if self.path.is_dir() else []
         for path in (self.path / name for name, _ in names):
@@ -223,10 +262,31 @@ class Store(Activations):
 
     @contextmanager
     def alone(self, key: Key) -> Iterator[None]:
-        """While open, no other process records this model on these data into this store; one that does is waited for."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """While open, no other process records this model on these data into this store; one that does is waited for.
+
+        A folder that we may not write to is left unlocked: what it holds can be read, and the first `writer` says why there is no more.
+        """
+        if self._read_only():
+            yield
+            return
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
         with self._locked(key, wait=True):
             yield
+
+    def _read_only(self) -> bool:
+        return self.path.is_dir() and not os.access(self.path, os.W_OK | os.X_OK)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise type(error)(error.errno, f"the store {self.path} cannot be written to: {error.strerror}") from error
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            raise OSError(error.errno, f"the store {self.path} cannot be written to: {error.strerror}") from error
 
     @contextmanager
     def _locked(self, key: Key, *, wait: bool, stays: bool = False) -> Iterator[bool]:
@@ -238,9 +298,13 @@ class Store(Activations):
     @contextmanager
     def _holding(self, path: Path, *, wait: bool, stays: bool = False, what: str = "") -> Iterator[bool]:
         """The file goes away with the lock, unless it `stays` as it was found."""
+        if stays and self._read_only():
+            yield True
+            return
         stays = stays and path.exists()
         while True:
-            lock = open(path, "w")  # noqa: SIM115
+            with self._writing():
+                lock = open(path, "w")  # noqa: SIM115
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -265,10 +329,12 @@ class Store(Activations):
 
     def writer(self, key: Key, shape: tuple[int, ...], dtype: Any, origin: Mapping[str, str], facts: Mapping[str, Any], *, place: int) -> Writer:
         """Begin, or take up again, the recording of an array of this shape (inside `alone`). place: where the layer stands in forward order."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        key = key._replace(step=checked_step(key.step))
         dtype = self.dtype if self.dtype is not None and np.issubdtype(dtype, np.floating) else np.dtype(dtype)
         about = {"key": list(key), "shape": list(shape), "dtype": str(dtype), "origin": dict(origin)}
-        return Writer(self.path / stem(key), about, {"facts": _plain(facts), "place": place})
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+            return Writer(self.path / stem(key), about, {"facts": _plain(facts), "place": place})
 
     def __repr__(self) -> str:
         begun, size = len(self.unfinished()), self.size

@@ -33,6 +33,8 @@ class Writer:
         self._part, self._progress = Path(f"{stem}.part.npy"), Path(f"{stem}.part.json")
         json.dumps([about, besides])  # better now than after the last batch
         self._key, self._shape, self._dtype = Key(*about["key"]), tuple(about["shape"]), np.dtype(about["dtype"])
+        if self._data.is_dir():
+            raise IsADirectoryError(errno.EISDIR, f"{self._data} is a folder where the array of '{self._key}' belongs. Move it away, then record again")
         head = io.BytesIO()
         np.lib.format.write_array_header_1_0(head, {"descr": self._dtype.str, "fortran_order": False, "shape": self._shape})
         self._head = head.getvalue()
