@@ -379,7 +379,7 @@ class Odd:
     """An object that is no tensor."""
 
 
-def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path):
+def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path, capfd):
     def copied(name, *files):
         (tmp_path / name).mkdir()
         for file in files:
@@ -419,10 +419,11 @@ def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path):
         rs.load_model(f"transformers:{tmp_path / 'cut'}")
     sizes = copied("sizes", "model.safetensors")
     (sizes / "config.json").write_text(json.dumps({**json.loads((folder / "config.json").read_text()), "intermediate_size": 48}))
-    with pytest.raises(ValueError, match=r"do not fit BertModel, as its config.json describes it: other shapes: 'encoder.layer.0.intermediate.dense.bias \(64,\) for \(48,\)'"):
+    with pytest.raises(ValueError, match=r"do not fit the BertModel of its config.json; other shapes: 'encoder.layer.0.intermediate.dense.bias \(64,\) for \(48,\)'"):
         rs.load_model(f"transformers:{sizes}")
-    with pytest.raises(ValueError, match="do not fit BertModel, as its config.json and options= describes it"):
+    with pytest.raises(ValueError, match="do not fit the BertModel of its config.json and of options="):
         rs.load_model(f"transformers:{folder}", options={"intermediate_size": 48})
+    assert "REPORT" not in "".join(capfd.readouterr()), "what transformers prints of it is said by the error"
     for k, wrong in enumerate(("{bad", '{"hidden_size": 3}', '{"model_type": "bert", "hidden_size": "x"}')):
         (copied(f"wrong{k}", "model.safetensors") / "config.json").write_text(wrong)
         for options in ({}, {"weights": "random"}):
@@ -511,7 +512,7 @@ def test_sizes_that_follow_from_others_follow():
     small = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 64, "vocab_size": 100}
     config = rs.load_model("transformers:llama", weights="random", options=small).module.config
     assert config.head_dim == 16 and config.num_key_value_heads == 2 and config.hidden_size == 32
-    with pytest.raises(ValueError, match="'transformers:bert' cannot be configured with options=.*hidden_size"):
+    with pytest.raises(ValueError, match="'transformers:bert' cannot be configured with options=.*hidden_size.* expected int, got str"):
         rs.load_model("transformers:bert", weights="random", options={"hidden_size": "wide"})
 
 
@@ -531,6 +532,7 @@ def test_what_torch_jit_compiled_is_refused_with_the_way_out():
     ("timm", "'timm' is no network. Did you mean 'timm:NAME'.*SOURCE:NAME"),
     ("minilm-l6", "Did you mean 'pretrained:minilm-l6'"),
     ("", "'' is no network. A spec is SOURCE:NAME"),
+    ("transformers:", "'transformers:' names no network: a spec is SOURCE:NAME"),
 ])  # fmt: skip
 def test_a_misspelt_name_is_told_before_weights_are_asked_for(spec, words):
     with pytest.raises(ValueError, match=words) as raised:

@@ -164,7 +164,7 @@ def _weighed(transformers: ModuleType, name: str, options: Mapping[str, Any], sp
         module, told = _kind(transformers, config).from_pretrained(name, add_pooling_layer=False, **read)
     if told["mismatched_keys"]:
         other = [f"{key} {tuple(file)} for {tuple(ours)}" for key, file, ours in sorted(told["mismatched_keys"])]
-        raise ValueError(f"the weights of '{spec}' do not fit {type(module).__name__}, as its config.json{' and options=' if options else ''} describes it: other shapes: {listed(other, 4)}")
+        raise ValueError(f"the weights of '{spec}' do not fit the {type(module).__name__} of its config.json{' and of options=' if options else ''}; other shapes: {listed(other, 4)}")
     if told["missing_keys"]:
         raise ValueError(f"the weights of '{spec}' do not fill {type(module).__name__}: they lack {listed(sorted(told['missing_keys']), 4)}, which would be random")
     return module
