@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -378,7 +379,7 @@ class Odd:
     """An object that is no tensor."""
 
 
-def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path):
+def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path, capfd):
     def copied(name, *files):
         (tmp_path / name).mkdir()
         for file in files:
@@ -418,10 +419,11 @@ def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path):
         rs.load_model(f"transformers:{tmp_path / 'cut'}")
     sizes = copied("sizes", "model.safetensors")
     (sizes / "config.json").write_text(json.dumps({**json.loads((folder / "config.json").read_text()), "intermediate_size": 48}))
-    with pytest.raises(ValueError, match=r"do not fit BertModel, as its config.json describes it: other shapes: 'encoder.layer.0.intermediate.dense.bias \(64,\) for \(48,\)'"):
+    with pytest.raises(ValueError, match=r"do not fit the BertModel of its config.json; other shapes: 'encoder.layer.0.intermediate.dense.bias \(64,\) for \(48,\)'"):
         rs.load_model(f"transformers:{sizes}")
-    with pytest.raises(ValueError, match="do not fit BertModel, as its config.json and options= describes it"):
+    with pytest.raises(ValueError, match="do not fit the BertModel of its config.json and of options="):
         rs.load_model(f"transformers:{folder}", options={"intermediate_size": 48})
+    assert "REPORT" not in "".join(capfd.readouterr()), "what transformers prints of it is said by the error"
     for k, wrong in enumerate(("{bad", '{"hidden_size": 3}', '{"model_type": "bert", "hidden_size": "x"}')):
         (copied(f"wrong{k}", "model.safetensors") / "config.json").write_text(wrong)
         for options in ({}, {"weights": "random"}):
@@ -510,7 +512,7 @@ def test_sizes_that_follow_from_others_follow():
     small = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 64, "vocab_size": 100}
     config = rs.load_model("transformers:llama", weights="random", options=small).module.config
     assert config.head_dim == 16 and config.num_key_value_heads == 2 and config.hidden_size == 32
-    with pytest.raises(ValueError, match="'transformers:bert' cannot be configured with options=.*hidden_size"):
+    with pytest.raises(ValueError, match="'transformers:bert' cannot be configured with options=.*hidden_size.* expected int, got str"):
         rs.load_model("transformers:bert", weights="random", options={"hidden_size": "wide"})
 
 
@@ -530,6 +532,7 @@ def test_what_torch_jit_compiled_is_refused_with_the_way_out():
     ("timm", "'timm' is no network. Did you mean 'timm:NAME'.*SOURCE:NAME"),
     ("minilm-l6", "Did you mean 'pretrained:minilm-l6'"),
     ("", "'' is no network. A spec is SOURCE:NAME"),
+    ("transformers:", "'transformers:' names no network: a spec is SOURCE:NAME"),
 ])  # fmt: skip
 def test_a_misspelt_name_is_told_before_weights_are_asked_for(spec, words):
     with pytest.raises(ValueError, match=words) as raised:
@@ -597,7 +600,7 @@ def test_pictures_are_prepared_as_torchvision_prepares_them(name):
     model = rs.load_model(f"torchvision:{name}", weights="random")
     theirs = importlib.import_module("torchvision").models.get_model_weights(name).DEFAULT.transforms()
     for shape, picture in photographs().items():
-        expected = theirs(torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1))
+        expected = theirs(torch.from_numpy(picture.copy()).permute(2, 0, 1))
         assert apart(model.preprocess(picture[None])[0], expected, theirs.std).max() < 0.51, shape
 
 
@@ -609,11 +612,22 @@ def test_pictures_are_prepared_as_timm_prepares_them(name):
     config = data.resolve_model_data_config(timm.create_model(name))
     for shape, picture in photographs().items():
         off = apart(model.preprocess(picture[None])[0], data.create_transform(**config)(image.fromarray(picture)), config["std"])
-        assert off.mean() < 0.3 and off.quantile(0.999) < 1.1, shape
+        assert off.mean() < 0.35 and off.quantile(0.999) < 1.1, shape
+
+
+def test_pictures_are_prepared_as_transformers_prepares_them(tmp_path):
+    vit(tmp_path, said := {"size": {"shortest_edge": 64}, "do_center_crop": True, "crop_size": {"height": 56, "width": 56}, "resample": 2, "image_mean": [0.4] * 3, "image_std": [0.2] * 3})
+    processors = importlib.import_module("transformers.models.vit.image_processing_pil_vit")
+    theirs, ours = processors.ViTImageProcessorPil(**said), rs.load_model(f"transformers:{tmp_path}").preprocess
+    ours = replace(ours, channels=3)
+    for shape in ("tall", "small"):  # where an odd number of pixels is cut off, it begins one pixel earlier than torchvision and timm do
+        picture = photographs()[shape]
+        expected = torch.as_tensor(np.asarray(theirs(picture.copy())["pixel_values"][0]))
+        assert apart(ours(picture[None])[0], expected, (0.2, 0.2, 0.2)).max() < 1.1, shape
 
 
 def test_grey_and_coloured_pictures_of_any_shape_keep_their_proportions():
-    disc = (np.hypot(*np.mgrid[-30:30, -60:60]) < 20).astype(np.uint8) * 255
+    disc = (np.hypot(*np.mgrid[-30:30, -60:60]) < 15).astype(np.uint8) * 255
     for prepare in (Pictures((24, 24), (0,), (1,)), Pictures((48, 32), (0,), (1,), resize=40), Pictures((24, 24), (0,), (1,), resize=28, mode="bicubic")):
         for picture in (disc, disc.T, np.repeat(disc[..., None], 3, 2)):
             out = prepare(picture[None])[0]

@@ -20,7 +20,7 @@ from ..errors import listed, unknown
 from .layers import default_layers
 from .libraries import asked, card, fetched, first_line, library, made, named, offline, seeded
 from .model import Model, images
-from .preparing import Pictures, Texts
+from .preparing import Pictures, Texts, covers
 
 HEADS = ("ForSequenceClassification", "ForImageClassification")  # kept: their logits are the network's output; other heads are left off
 
@@ -164,7 +164,7 @@ def _weighed(transformers: ModuleType, name: str, options: Mapping[str, Any], sp
         module, told = _kind(transformers, config).from_pretrained(name, add_pooling_layer=False, **read)
     if told["mismatched_keys"]:
         other = [f"{key} {tuple(file)} for {tuple(ours)}" for key, file, ours in sorted(told["mismatched_keys"])]
-        raise ValueError(f"the weights of '{spec}' do not fit {type(module).__name__}, as its config.json{' and options=' if options else ''} describes it: other shapes: {listed(other, 4)}")
+        raise ValueError(f"the weights of '{spec}' do not fit the {type(module).__name__} of its config.json{' and of options=' if options else ''}; other shapes: {listed(other, 4)}")
     if told["missing_keys"]:
         raise ValueError(f"the weights of '{spec}' do not fill {type(module).__name__}: they lack {listed(sorted(told['missing_keys']), 4)}, which would be random")
     return module
@@ -198,7 +198,7 @@ def _sizes(said: Mapping[str, Any], own: Any) -> tuple[tuple[int, int] | None, i
         size = _pair(said.get("crop_size")) or whole
         legacy = said.get("size") if isinstance(said.get("size"), int) else None  # a number beside a crop has always been the shorter side
         first = edge or legacy or (whole if "size" in said else None)
-        return size, first if first and size and min(_pair(first)) >= max(size) else None
+        return size, first if first and size and covers(first, size) else None
     if edge and ("crop_pct" in said or "ConvNext" in said.get("image_processor_type", "")) and edge < 384:
         return (edge, edge), int(edge / (said.get("crop_pct") or 224 / 256))
     if edge:  # ConvNeXt stretches from 384 on; others would leave pictures of different sizes, of which the centre is taken

@@ -131,7 +131,8 @@ def _cannot_make(spec: str, options: Mapping[str, Any], error: Exception) -> Val
 
 def first_line(error: BaseException) -> str:
     """What an error says, short enough to stand inside a sentence."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:300]
+    first, *rest = str(error).strip().splitlines() or [type(error).__name__]
+    return (f"{first} {rest[0].strip()}" if first.endswith(":") and rest else first).rstrip(".")[:300]
 
 
 def asked(spec: str, weights: str | None, note: str = "") -> str:

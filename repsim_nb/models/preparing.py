@@ -25,6 +25,11 @@ def no_sentences(batch: Any, who: str) -> None:
         raise TypeError(f"{who} takes pictures, and these are sentences")
 
 
+def covers(resize: int | tuple[int, int], size: tuple[int, int]) -> bool:
+    """Whether `size` can be cut out of what was resized so."""
+    return all(have >= want for have, want in zip(resize, size, strict=True)) if isinstance(resize, tuple) else resize >= min(size)
+
+
 @dataclass(frozen=True)
 class Pictures:
     """uint8 pictures (n, h, w) or (n, h, w, c) -> float32 (n, channels, *size), (x / 255 - mean) / std.
@@ -45,8 +50,7 @@ class Pictures:
     resize: int | tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        first = self.resize if isinstance(self.resize, tuple) else (self.resize,) * 2
-        if self.resize is not None and (self.size is None or any(a < b for a, b in zip(first, self.size, strict=True))):
+        if self.resize is not None and (self.size is None or not covers(self.resize, self.size)):
             raise ValueError(f"the size that is cut out, {self.size}, must be within the size that pictures are resized to, resize={self.resize}")
 
     def __call__(self, batch: Any) -> Any:
@@ -59,7 +63,7 @@ class Pictures:
             return x
         if x.ndim != 4:
             raise ValueError(f"pictures are uint8 (n, height, width) or (n, height, width, channels); these have the shape {tuple(np.shape(batch))}")
-        if x.shape[1] not in (1, 3, 4, self.channels) and np.shape(batch)[1] in (1, 3, 4):
+        if x.shape[1] > 4 and x.shape[1] != self.channels and np.shape(batch)[1] in (1, 3, 4) and min(np.shape(batch)[2:]) > 7:  # no picture is so narrow
             raise ValueError(f"uint8 pictures are (n, height, width, channels); these look like (n, channels, height, width): {tuple(np.shape(batch))}. Move the channels to the end")
         x = self._coloured(x)
         if self.size is not None:

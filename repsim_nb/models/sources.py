@@ -155,6 +155,8 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
         raise _no_spec(spec)
     if source not in SOURCES:
         raise unknown("model source", source, SOURCES, "A network made by another library can be passed as it is: load_model(module, name=...).")
+    if not rest:
+        raise ValueError(f"'{spec}' names no network: a spec is SOURCE:NAME, 'zoo:mnist-cnn-0', 'timm:resnet18', 'transformers:FOLDER'")
     return _from_source(source, rest, options)
 
 
