@@ -19,7 +19,7 @@ from ..models import Model, load_model
 from ..models.running import capture
 from ..pooling import Pooling
 from ..progress import Tick, ticking
-from ..store import Activations, Key, Store
+from ..store import Activations, Key, Store, checked_step
 from ..workers import workers
 from .run import Layer, Run, dataset_of, length_of
 
@@ -66,7 +66,7 @@ def record(
     pooling = Pooling(pool)
     dataset = dataset_of(data)
     into = into if into is None or isinstance(into, Store) else Store(into)
-    step = step.item() if isinstance(step, np.generic) else step
+    step = checked_step(step)
     if executor is not None:
         return _record_apart(given, dataset, layers, into, executor, progress, {"pool": pool, "step": step, "batch_size": batch_size, "device": device})
     models = [load_model(m) for m in given]
