@@ -622,3 +622,11 @@ def test_pair_refuses_at_once_what_cannot_be_had(mnist, tmp_path):
             rs.explorers.pair(mnist, ["zoo:mnist-mlp-1", spec])
     with pytest.raises(TypeError, match="CNN is a class"):
         rs.explorers.pair(mnist, [CNN])
+
+
+def test_an_undefined_cell_advises_what_can_be_done(rng):
+    x = rs.from_arrays({"a/one": rng.normal(size=(30, 40)), "b/one": rng.normal(size=(30, 40))})
+    e = rs.explorers.comparison(x, measure="svcca").wait()
+    assert all("more samples than the two ranks together, or keep fewer components (a variance below 0.99 in CCA(variance=...))" in why for why in e._matrix.notes.values()) and e._matrix.notes
+    e.controls["measure"].value = "mean_cca"
+    assert all("(svcca, or CCA(variance=0.9))" in why for why in e.wait()._matrix.notes.values()) and e._matrix.notes
