@@ -220,7 +220,8 @@ def test_an_interrupted_recording_is_invisible_and_goes_on(tmp_path, mnist, reco
 
 def test_a_partial_recording_of_another_model_is_not_taken_up(tmp_path, mnist):
     def stop(done, total):
-        raise Stopped
+        if done:
+            raise Stopped
 
     a, b = rs.load_model("zoo:mnist-mlp-0"), rs.load_model("zoo:mnist-mlp-1")
     with pytest.raises(Stopped):
@@ -871,3 +872,13 @@ def test_verify_names_recordings_whose_sidecar_is_damaged_or_gone(tmp_path, rng)
     with pytest.warns(UserWarning, match="json is damaged"):
         keep(store, rs.Key("m", "damaged"), values)
     assert rs.Store(tmp_path).verify(progress=False) == {}
+
+
+def test_a_disk_without_locks_is_a_sentence(tmp_path, mnist, monkeypatch):
+    def no_locks(*arguments):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(OSError, match="knows no locks .*Lustre: -o flock"):
+        rs.record("zoo:mnist-mlp-0", mnist, "fc1", into=tmp_path, progress=False)
+    assert not list(tmp_path.glob(".*lock"))

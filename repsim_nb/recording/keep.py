@@ -75,6 +75,7 @@ def record(
     total, done = len(models) * len(dataset), 0
     with ticking(progress, f"recording {models[0].name if len(models) == 1 else f'{len(models)} models'}", "sample") as tick:
         recorded = Activations({})
+        tick(0, total)
         for run in runs:
             recorded = recorded | run(into, lambda samples, before=done: tick(before + samples, total))
             done += len(dataset)

@@ -102,9 +102,10 @@ class ArrayFile:
     def _look(self, blocks: Iterable[int], tick: Callable[[int], None] = lambda done: None) -> None:
         stat = self.path.stat()
         stamp = stat.st_ino, stat.st_mtime_ns, stat.st_size
-        if _right.get(self.path, ((), set()))[0] != stamp:
-            _right[self.path] = stamp, set()
-        right, block, size = _right[self.path][1], self.record.get("block", BLOCK), self.record["bytes"]
+        known = _right.get(self.path)
+        if known is None or known[0] != stamp:
+            known = _right[self.path] = stamp, set()
+        right, block, size = known[1], self.record.get("block", BLOCK), self.record["bytes"]
         for number, found in sums_of(self.path, sorted(set(blocks) - right), size, block):
             if found != self.record["crc32"][number]:
                 raise self._damaged(f"damaged: among its bytes {number * block} to {min((number + 1) * block, size)} some are not as they were written")

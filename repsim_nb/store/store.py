@@ -40,7 +40,7 @@ class Store(Activations):
     held against the checksums (CRC-32) of what was written; one that differs is named, not read, and recorded anew. At an opening that
     means size, shape, type and, once a process, the first and the last 64 MiB, hence all of a file up to 128 MiB; `record`, looking for
     what is there, and `verify` read every byte: 1 to 4 GB a second from the system's cache, else as fast as the disk gives them.
-    Locks are flock's: Linux and macOS, on a disk of this machine.
+    Locks are flock's: Linux and macOS; a shared disk must know them.
     """
 
     def __init__(self, path: str | Path, *, dtype: Any = None) -> None:
@@ -222,9 +222,9 @@ class Store(Activations):
             if path.suffix == ".tmp" and _age(path) > _YOUNG:
                 drop(path)
             if path.suffix == ".lock":
-                with self._holding(path, wait=False, stays=dry_run) as mine:
+                with self._holding(path, wait=False, stays=dry_run) as mine:  # which takes it away
                     if mine:
-                        drop(path)
+                        gone[path.name] = _size(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a damaged sidecar need not be named: it goes
             for name in dict.fromkeys(match["stem"] for _, match in names if match["stem"]):
@@ -314,6 +314,11 @@ class Store(Activations):
                     return
                 warnings.warn(what, stacklevel=7)
                 fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:
+                lock.close()
+                path.unlink(missing_ok=True)
+                raise OSError(error.errno, f"the disk of the store {self.path} knows no locks (flock: {error.strerror}), by which processes keep out of each other's way: "
+                              "have it mounted with them (Lustre: -o flock), or record into a folder on another disk") from error
             try:
                 if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                     break
