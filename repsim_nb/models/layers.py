@@ -88,6 +88,7 @@ def _has_row(module: nn.Module) -> bool:
 
 
 CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
+IN_TIME = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.GroupNorm)  # of these, what may give (n, channels, time)
 CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm)
 POOLS = ("torch.nn.modules.pooling",)  # they pool what lies behind axis 1
 ALIKE = ("torch.nn.modules.activation", "torch.nn.modules.dropout")  # what comes out lies as what went in
@@ -96,23 +97,28 @@ ALIKE = ("torch.nn.modules.activation", "torch.nn.modules.dropout")  # what come
 def features_axis(module: nn.Module, out: Tensor, before: tuple[tuple[int, ...], int] | None = None) -> int:
     """Along which axis of a layer's output its features lie: 1, as in (n, channels, h, w), or -1, as in (n, tokens, features).
 
-    Pictures and what convolutions give lie the first way, tokens the second; it is the other way round where the last weights inside say
-    so and the sizes agree (Swin's (n, h, w, channels), a Conv1d's (n, channels, time)).  before: shape and axis of what ran before.
+    Pictures lie the first way, tokens the second; it is the other way round where the sizes say so of modules inside that work that way
+    (Swin's (n, h, w, channels), a Conv1d's (n, channels, time)).  before: shape and axis of what ran before.
     """
     usual, kind = (1 if out.ndim > 3 else -1), type(module).__module__
-    if out.ndim < 3 or kind in POOLS:
-        return 1 if out.ndim >= 3 else -1
+    if out.ndim < 3:
+        return -1
+    if kind in POOLS:
+        return 1
     if isinstance(module, nn.Identity) or kind in ALIKE:
         return before[1] if before is not None and before[0] == tuple(out.shape) else usual
-    last = next((m for m in reversed(list(module.modules())) if isinstance(m, CHANNELS_FIRST + CHANNELS_LAST)), None)
-    other = 1 if isinstance(last, CHANNELS_FIRST) else -1 if last is not None else usual
-    if other == usual:
+    inside = [m for m in module.modules() if isinstance(m, CHANNELS_FIRST + CHANNELS_LAST)]
+    others = [m for m in inside if isinstance(m, IN_TIME if usual == -1 else CHANNELS_LAST)]
+    if out.shape[-usual] not in map(_width, others):
         return usual
-    size = next(getattr(last, name) for name in ("out_channels", "out_features", "num_features", "num_channels", "normalized_shape") if hasattr(last, name))
-    size = size[-1] if isinstance(size, tuple) else size
-    fits, fits_usual = out.shape[other] == size, out.shape[usual] == size
-    certain = not any(isinstance(m, CHANNELS_LAST) for m in module.modules()) if other == 1 else False
-    return other if fits and (certain or not fits_usual) else usual
+    certain = usual == -1 and len(others) == len(inside)  # nothing but convolutions
+    return -usual if certain or out.shape[usual] not in map(_width, inside) else usual
+
+
+def _width(module: nn.Module) -> int:
+    """How many features a weighted module gives."""
+    found = next(getattr(module, name) for name in ("out_channels", "out_features", "num_features", "num_channels", "normalized_shape") if hasattr(module, name))
+    return found[-1] if isinstance(found, tuple) else found
 
 
 def is_pattern(name: str) -> bool:
