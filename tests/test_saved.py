@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 import types
 
 import nbformat
@@ -96,6 +97,12 @@ def at_a_kernel(monkeypatch, allow_stdin):
     monkeypatch.setattr("repsim_nb.explorers.base.HELD", 0.2)
 
 
+def in_a_loop(cell):
+    """Run in a thread of its own: the browser tests leave a running loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, cell).result()
+
+
 def test_a_long_first_picture_does_not_hold_the_cell_of_a_person(monkeypatch):
     outputs, go, threads = Outputs(monkeypatch), threading.Event(), []
     at_a_kernel(monkeypatch, allow_stdin=True)
@@ -129,7 +136,7 @@ def test_a_long_first_picture_does_not_hold_the_cell_of_a_person(monkeypatch):
 
     for stop in (True, False):
         outputs.by_id.clear()
-        asyncio.run(cell(stop))
+        in_a_loop(cell(stop))
 
 
 def test_a_cell_that_nobody_watches_waits_for_its_picture(monkeypatch, tmp_path):
@@ -140,7 +147,7 @@ def test_a_cell_that_nobody_watches_waits_for_its_picture(monkeypatch, tmp_path)
         rs.explorers.explore(lambda k: time.sleep(0.5) or figure_of(k), k=[1])._ipython_display_()
         assert outputs.image and outputs.image in outputs.stand_in
 
-    asyncio.run(cell())
+    in_a_loop(cell())
     code = """import time
 import repsim_nb as rs
 from matplotlib.figure import Figure
