@@ -3,8 +3,8 @@
 import asyncio
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import papermill
@@ -135,7 +135,7 @@ def test_a_long_first_picture_does_not_hold_the_cell_of_a_person(monkeypatch):
         assert outputs.image == first and e._awaited is None, "later ones are kept by 'Keep picture'"
 
     for stop in (True, False):
-        outputs.by_id.clear()
+        outputs.by_id.clear(), threads.clear()
         in_a_loop(cell(stop))
 
 
