@@ -77,7 +77,7 @@ class Pooling:
         if isinstance(pool, str) and pool not in POOLS:
             raise unknown("pool", pool, POOLS)
         self.name = pool if isinstance(pool, str) else getattr(pool, "__name__", type(pool).__name__).replace("<lambda>", "lambda")
-        self.fingerprint = pool if isinstance(pool, str) else fingerprint_function(pool)
+        self.fingerprint = pool if isinstance(pool, str) else fingerprint(pool)
         self.by_token = pool == TOKENS
         self._function = POOLS[pool] if isinstance(pool, str) else lambda x, *_: pool(x)
 
@@ -95,7 +95,7 @@ class Pooling:
         if not isinstance(values, Tensor) or values.ndim < 2 or (values.shape[0] != rows and not self.by_token):
             shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise ValueError(f"was pooled by '{self.name}' from {tuple(out.shape)} to {shape}, which must keep the {rows} samples as rows, (n, p)")
-        if values.ndim > 1 and 0 in values.shape[1:]:
+        if 0 in values.shape[1:]:
             raise ValueError(f"was pooled by '{self.name}' from {tuple(out.shape)} to {tuple(values.shape)}: no feature is left")
         return values.detach().flatten(1)
 
@@ -116,8 +116,3 @@ def mask_of(batch: Any) -> Tensor | None:
     """Which tokens of a prepared batch are real, (n, tokens), where it says so as tokenizers do (attention_mask)."""
     mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
     return mask.bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
-
-
-def fingerprint_function(function: Any) -> str:
-    """A hash of a callable's code and of all that it uses: constants, defaults, what it closes over, the globals it names, the state of its object."""
-    return fingerprint(function)

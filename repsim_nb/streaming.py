@@ -76,10 +76,12 @@ def stream(
     runs = [Run(model, data, asked, pooling, 0, batch_size, device) for model, asked in zip((a, b), _for_each(layers), strict=True)]
     if same and runs[0].asked == runs[1].asked:
         runs.pop()
-    networks = [_Network(run) for run in runs]
+    for run in runs:
+        with run.ready():
+            run.probe()
     with ticking(progress, f"streaming {a.name} × {b.name}", "sample") as tick:
-        sums = _pass(networks, measure, tick)
-    index, columns = ([run.key(layer) for layer in network.layers] for run, network in ((runs[0], networks[0]), (runs[-1], networks[-1])))
+        sums = _pass(runs, measure, tick)
+    index, columns = ([run.key(layer) for layer in run.found] for run in (runs[0], runs[-1]))
     axes = (pd.MultiIndex.from_tuples([tuple(key) for key in keys], names=Key._fields) for keys in (index, columns))
     return Comparison(pd.DataFrame(sums.values(), *axes), measure, len(data))
 
@@ -93,57 +95,47 @@ def _for_each(layers: Any) -> tuple[Any, Any]:
     return layers, layers
 
 
-class _Network:
-    """One side: what it runs, and the layers that can be recorded, in the order in which they run."""
-
-    def __init__(self, run: Run) -> None:
-        self.run, self.model = run, run.model
-        with run.ready():
-            found = run.probe()
-        self.layers = list(found)
-        self.double = any(about.first.dtype != np.float32 for about in found.values())
-
-
-def _pass(networks: list[_Network], measure: CKA, tick: Tick) -> _Sums:
+def _pass(runs: list[Run], measure: CKA, tick: Tick) -> _Sums:
     """Every batch through every network, each layer's matrix taken as it runs."""
-    data, edges = networks[0].run.dataset, np.cumsum([0] + [len(network.layers) for network in networks]).tolist()
-    grid, total, done = batches(len(data), measure.batch_size), len(networks) * len(data), 0
-    now: tuple[_Network | None, slice] = None, slice(0, 0)
-    labels = [f"'{network.model.name}/{layer}'" for network in networks for layer in network.layers]
+    data, edges = runs[0].dataset, np.cumsum([0] + [len(run.found) for run in runs]).tolist()
+    grid, total, done = batches(len(data), measure.batch_size), len(runs) * len(data), 0
+    now: tuple[Run | None, slice] = None, slice(0, 0)
+    labels = [f"'{run.model.name}/{layer}'" for run in runs for layer in run.found]
+    double = any(about.first.dtype != np.float32 for run in runs for about in run.found.values())
 
-    def sink(network: _Network, first: int) -> Callable[[str, Any], None]:
-        places = {layer: first + i for i, layer in enumerate(network.layers)}
+    def sink(run: Run, first: int) -> Callable[[str, Any], None]:
+        places = {layer: first + i for i, layer in enumerate(run.found)}
 
         def take(layer: str, out: Any) -> None:
             turn, rows = now
-            if turn is not network:  # networks may share modules
+            if turn is not run:  # networks may share modules
                 return
             try:
-                sums.take(places[layer], network.run.pooled(layer, out, rows.stop - rows.start))
+                sums.take(places[layer], run.pooled(layer, out, rows.stop - rows.start))
             except UndefinedError as error:
                 raise UndefinedError(f"{measure} of {labels[places[layer]]}, samples {rows.start} to {rows.stop}: {error}") from error
             except ValueError as error:
-                raise ValueError(f"layer '{layer}' of '{network.model.name}', samples {rows.start} to {rows.stop}: {error}") from error
+                raise ValueError(f"layer '{layer}' of '{run.model.name}', samples {rows.start} to {rows.stop}: {error}") from error
 
         return take
 
     with ExitStack() as stack:
-        for network in networks:
-            stack.enter_context(network.run.ready())
-        sums = _Sums(measure, labels, edges[1] if len(networks) > 1 else None, max(rows.stop - rows.start for rows in grid), any(n.double for n in networks), networks[0].run.place)
-        for network, first in zip(networks, edges[:-1], strict=True):
-            stack.enter_context(capture(network.model.module, network.layers, sink(network, first)))
+        for run in runs:
+            stack.enter_context(run.ready())
+        sums = _Sums(measure, labels, edges[1] if len(runs) > 1 else None, max(rows.stop - rows.start for rows in grid), double, runs[0].place)
+        for run, first in zip(runs, edges[:-1], strict=True):
+            stack.enter_context(capture(run.model.module, list(run.found), sink(run, first)))
         read = data.batches(0, measure.batch_size)  # ahead, where the data are read lazily
         for rows in grid:
             first, last, inputs = next(read, (0, 0, None))
             inputs = inputs if (first, last) == (rows.start, rows.stop) else data.inputs[rows.start : rows.stop]
             if (came := length_of(inputs)) != rows.stop - rows.start:
                 raise ValueError(f"dataset '{data.name}' ran short: samples {rows.start} to {rows.stop} were asked for, and {came} came")
-            for network in networks:
-                now = network, rows
-                network.run.forward(inputs)
+            for run in runs:
+                now = run, rows
+                run.forward(inputs)
                 done += rows.stop - rows.start
-                if network is networks[-1]:
+                if run is runs[-1]:
                     sums.add(rows)
                 tick(done, total)
     return sums

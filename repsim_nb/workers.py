@@ -126,7 +126,7 @@ def _alone(f: Callable[..., Any], *items: Any) -> tuple[Any, set[tuple[type[Warn
         return result, {(one.category, str(one.message)) for one in said}
 
 
-class _Together:
+class Together:
     """Of a context that is one for the whole process: of several users at a time the first enters it, the last leaves it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -154,8 +154,8 @@ def _hearing() -> Iterator[list[Any]]:
         yield said
 
 
-_heard = _Together(_hearing)
-_blas = _Together(lambda: ThreadpoolController().limit(limits=1, user_api="blas"))
+_heard = Together(_hearing)
+_blas = Together(lambda: ThreadpoolController().limit(limits=1, user_api="blas"))
 
 
 def single_threaded_blas() -> Any:

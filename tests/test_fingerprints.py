@@ -13,8 +13,7 @@ import torch
 from shims import vision  # noqa: F401 - transformers asks for torchvision where it is there
 from torch import nn
 
-from repsim_nb.pooling import fingerprint_function
-from repsim_nb.recording import fingerprint_weights
+from repsim_nb.fingerprints import fingerprint
 
 
 def made(code, what="pool"):
@@ -77,20 +76,20 @@ PAIRS = {
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_pool_that_does_something_else_has_another_fingerprint(name):
     one, two = PAIRS[name]
-    assert fingerprint_function(made(one)) == fingerprint_function(made(one)) != fingerprint_function(made(two))
+    assert fingerprint(made(one)) == fingerprint(made(one)) != fingerprint(made(two))
 
 
 def test_a_global_that_only_shares_its_name_with_a_method_does_not_count():
     pool = "mean = {}\ndef pool(x): return x.mean(1)"
-    assert fingerprint_function(made(pool.format(1))) == fingerprint_function(made(pool.format(2)))
+    assert fingerprint(made(pool.format(1))) == fingerprint(made(pool.format(2)))
 
 
 def test_it_is_the_same_in_every_process():
     pool = "def helper(x, among={'one', 'two', 'three'}): return x if 'k' in {'a', 'b', 'k'} else among\n" + CLASS + "inner = Pool(lambda x: helper(x))\ndef pool(x): return inner.k(x) + object.__eq__(x, inner)"
-    code = f"import sys; sys.path.insert(0, 'tests'); from test_fingerprints import *; print(fingerprint_function(made({pool!r})), fingerprint_weights(network()))"
+    code = f"import sys; sys.path.insert(0, 'tests'); from test_fingerprints import *; print(fingerprint(made({pool!r})), fingerprint(network()))"
     environment = {"PYTHONHASHSEED": "1", "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"}  # sets of names print in another order there
     found = subprocess.run([sys.executable, "-c", code], env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True).stdout
-    assert found == f"{fingerprint_function(made(pool))} {fingerprint_weights(network())}\n"
+    assert found == f"{fingerprint(made(pool))} {fingerprint(network())}\n"
 
 
 NETWORK = """
@@ -122,17 +121,17 @@ def network(old="", new=""):
     ('"a"', '"b"'), ("torch.zeros(3)", "torch.ones(3)"), ("manual_seed(0)", "manual_seed(1)"), ("functional.relu", "functional.gelu"),
 ])  # fmt: skip
 def test_a_network_that_does_something_else_has_another_fingerprint(old, new):
-    assert fingerprint_weights(network()) != fingerprint_weights(network(old, new))
+    assert fingerprint(network()) != fingerprint(network(old, new))
 
 
 def test_running_training_and_hooks_do_not_change_it():
     net = network()
-    before = fingerprint_weights(net)
+    before = fingerprint(net)
     net.register_forward_hook(lambda *_: None)
     net.train(not net.training)
     net.called_back = lambda: None
     net(torch.ones(2, 3))
-    assert net.calls == 1 and net.kept is not None and fingerprint_weights(net) == before == fingerprint_weights(network())
+    assert net.calls == 1 and net.kept is not None and fingerprint(net) == before == fingerprint(network())
 
 
 @pytest.mark.parametrize("kind", ["Bert", "Llama", "GPT2", "T5"])
@@ -145,14 +144,14 @@ def test_networks_of_transformers_are_the_same_before_and_after_they_ran_and_rea
     getattr(transformers, kind)(config).save_pretrained(tmp_path / "a")
     (tmp_path / "a").rename(tmp_path / "b")
     net = getattr(transformers, kind).from_pretrained(tmp_path / "b").eval()
-    before = fingerprint_weights(net)
+    before = fingerprint(net)
     net(torch.arange(12).reshape(2, 6))
     (tmp_path / "b").rename(tmp_path / "c")
     again = getattr(transformers, kind).from_pretrained(tmp_path / "c")
-    assert fingerprint_weights(net) == before == fingerprint_weights(again)
+    assert fingerprint(net) == before == fingerprint(again)
     with torch.no_grad():
         next(again.parameters())[0, 0] += 1
-    assert fingerprint_weights(again) != before
+    assert fingerprint(again) != before
 
 
 def test_it_is_fast():
@@ -160,6 +159,6 @@ def test_it_is_fast():
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        fingerprint_weights(net)
+        fingerprint(net)
         times.append(time.perf_counter() - start)
     assert min(times) < 0.5

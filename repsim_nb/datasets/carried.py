@@ -14,6 +14,7 @@ from ..files import cache, carried
 from .pictures import Crops
 
 Split = tuple[Any, np.ndarray]  # inputs, mostly uint8 (n, h, w[, 3]) or a list of str; targets int64 (n,)
+HOW = "make carriers"
 
 
 class _ArraysOnly(pickle.Unpickler):
@@ -27,9 +28,6 @@ class _ArraysOnly(pickle.Unpickler):
 
 def unpickle(path: Path) -> Any:
     return _ArraysOnly(io.BytesIO(gzip.decompress(path.read_bytes())), encoding="latin1").load()
-
-
-HOW = "make carriers"
 
 
 PHOTOGRAPHS = {

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from ..workers import Address, arrived, departing
-from .inputs import Columns, Inputs, collected, fingerprint_inputs, from_list, kept, parted, stacked, unmasked
+from .inputs import Columns, Inputs, collected, fingerprint_inputs, from_list, in_batches, kept, parted, stacked, unmasked
 from .loaders import SHUFFLING, Samples, from_loader, known_targets
 from .pictures import from_folder
 
@@ -73,12 +73,7 @@ class Dataset:
 
     def batches(self, start: int = 0, batch_size: int = 250) -> Iterator[tuple[int, int, Any]]:
         """(first, last, inputs[first:last]) from row `start` to the end, at most `batch_size` rows each; what is read lazily is read ahead."""
-        if isinstance(self.inputs, Inputs):
-            yield from self.inputs.batches(start, batch_size)
-            return
-        for first in range(start, len(self), batch_size):
-            last = min(first + batch_size, len(self))
-            yield first, last, self.inputs[first:last]
+        return self.inputs.batches(start, batch_size) if isinstance(self.inputs, Inputs) else in_batches(self.inputs, start, batch_size)
 
     def fingerprint(self) -> str:
         """32 hex digits: a hash of the inputs' type, shape and bytes.

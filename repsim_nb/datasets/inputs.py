@@ -38,6 +38,17 @@ def fingerprint_inputs(inputs: Any) -> str:
     return digest.hexdigest()
 
 
+def spans(inputs: Any, start: int, batch_size: int) -> list[slice]:
+    """The rows of each batch, from row `start` on."""
+    return [slice(first, min(first + batch_size, len(inputs))) for first in range(start, len(inputs), batch_size)]
+
+
+def in_batches(inputs: Any, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
+    """(first, last, inputs[first:last]) from row `start` on."""
+    for span in spans(inputs, start, batch_size):
+        yield span.start, span.stop, inputs[span]
+
+
 class Inputs:
     """Inputs that are no array and no list: a slice reads what it needs. rows: which of the source's samples these are, in their order."""
 
@@ -87,9 +98,7 @@ class Inputs:
 
     def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
         """(first, last, inputs[first:last]) from row `start` on."""
-        for first in range(start, len(self), batch_size):
-            last = min(first + batch_size, len(self))
-            yield first, last, self[first:last]
+        return in_batches(self, start, batch_size)
 
     def fingerprint(self) -> str:
         """A hash of the type, the length, and up to 16 samples: the first, the last, and those evenly spread between them."""

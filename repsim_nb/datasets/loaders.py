@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, Subset, SubsetRandomSampler, WeightedRandomSampler
 
-from .inputs import Inputs, _digest, default_collate, parted, stacked
+from .inputs import Inputs, _digest, default_collate, parted, spans, stacked
 
 SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
@@ -40,9 +40,9 @@ class Samples(Inputs):
             yield from super().batches(start, batch_size)
             return
         own = torch.Generator()  # or torch would draw the workers' seeds from the global one
-        spans = [slice(first, min(first + batch_size, len(self))) for first in range(start, len(self), batch_size)]
-        ahead = DataLoader(self, batch_size=None, sampler=spans, collate_fn=_as_it_is, generator=own, **self.options)  # a worker's task is a slice of these
-        for span, batch in zip(spans, ahead, strict=True):
+        cut = spans(self, start, batch_size)
+        ahead = DataLoader(self, batch_size=None, sampler=cut, collate_fn=_as_it_is, generator=own, **self.options)  # a worker's task is a slice of these
+        for span, batch in zip(cut, ahead, strict=True):
             yield span.start, span.stop, batch
 
 

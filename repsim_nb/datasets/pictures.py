@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..errors import listed
 from ..workers import cores
-from .inputs import Inputs
+from .inputs import Inputs, spans
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 GREY, DEEP = {"1", "L", "LA"}, {"F", "I"}  # modes of Pillow
@@ -69,12 +69,12 @@ class Folder(Inputs):
     def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
         """The next batch is decoded while the last one is at work."""
         with ThreadPoolExecutor(1) as ahead:
-            spans = [(first, min(first + batch_size, len(self))) for first in range(start, len(self), batch_size)]
-            coming = ahead.submit(self.__getitem__, slice(*spans[0])) if spans else None
-            for at, (first, last) in enumerate(spans):
+            cut = spans(self, start, batch_size)
+            coming = ahead.submit(self.__getitem__, cut[0]) if cut else None
+            for span, following in zip(cut, [*cut[1:], None], strict=False):
                 batch = coming.result()
-                coming = ahead.submit(self.__getitem__, slice(*spans[at + 1])) if at + 1 < len(spans) else None
-                yield first, last, batch
+                coming = ahead.submit(self.__getitem__, following) if following else None
+                yield span.start, span.stop, batch
 
     def fingerprint(self) -> str:
         """That of lazily read inputs, and every file's name and size on disk."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,7 @@ def pair(
         models = [models]
     if not len(models):
         raise ValueError("pair needs at least one network to choose from; models is empty. Leave it out for all that can be had here")
-    for spec in models.values() if isinstance(models, Mapping) else models:
-        _check_spec(spec)
+    _check_specs(models.values() if isinstance(models, Mapping) else models)
     names = list(models) if isinstance(models, Mapping) else [_called(m) for m in models]
     if len(set(names)) < len(names):
         raise ValueError(f"models to choose from need different names; got {names}. Name them: load_model(..., name=...), or {{'one': model, 'two': model}}")
@@ -61,14 +60,15 @@ def pair(
     return _Pair(dataset, specs, given, pool, Store(into) if isinstance(into, (str, Path)) else into, measure, a, b)
 
 
-def _check_spec(spec: Any) -> None:
+def _check_specs(specs: Iterable[Any]) -> None:
     """What can be told without loading a network; where it cannot be had, load_model has the sentence for it."""
-    source, _, name = spec.partition(":") if isinstance(spec, str) else ("", "", "")
     carried = pretrained()
     known = {"zoo": zoo_names(), "pretrained": list(carried.index[carried.installed])}
-    there = name in known.get(source, [name]) if source in SOURCES else isinstance(spec, (str, Path)) and Path(spec).is_file() or isinstance(spec, Path) and spec.is_dir()
-    if not there and not isinstance(spec, (nn.Module, Model)):
-        load_model(spec)
+    for spec in specs:
+        source, _, name = spec.partition(":") if isinstance(spec, str) else ("", "", "")
+        there = name in known.get(source, [name]) if source in SOURCES else isinstance(spec, (str, Path)) and Path(spec).is_file() or isinstance(spec, Path) and spec.is_dir()
+        if not there and not isinstance(spec, (nn.Module, Model)):
+            load_model(spec)
 
 
 def _called(model: Any) -> str:

@@ -73,7 +73,7 @@ def _weighted(module: nn.Module) -> int:
 def _row(module: nn.Module) -> tuple[type | None, int]:
     """The class of the alike modules that stand in a row in it, and how many there are; (None, 0) where there is no row."""
     kinds = Counter(type(child) for child in module.children() if _weighted(child) > 1)
-    if not kinds or isinstance(module, WHOLE):
+    if not kinds:
         return None, 0
     kind, number = kinds.most_common(1)[0]
     if type(module) is nn.ModuleList and len(module) == 1:  # a row of one, or one that runs many times
@@ -84,13 +84,12 @@ def _row(module: nn.Module) -> tuple[type | None, int]:
 
 
 def _has_row(module: nn.Module) -> bool:
-    return any(_row(part)[0] for part in module.modules() if not isinstance(part, WHOLE))
+    return any(_row(part)[0] for part in module.modules())
 
 
 CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
 IN_TIME = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.GroupNorm)  # of these, what may give (n, channels, time)
 CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm)
-POOLS = ("torch.nn.modules.pooling",)  # they pool what lies behind axis 1
 ALIKE = ("torch.nn.modules.activation", "torch.nn.modules.dropout")  # what comes out lies as what went in
 
 
@@ -103,7 +102,7 @@ def features_axis(module: nn.Module, out: Tensor, before: tuple[tuple[int, ...],
     usual, kind = (1 if out.ndim > 3 else -1), type(module).__module__
     if out.ndim < 3:
         return -1
-    if kind in POOLS:
+    if kind == "torch.nn.modules.pooling":  # they pool what lies behind axis 1
         return 1
     if isinstance(module, nn.Identity) or kind in ALIKE:
         return before[1] if before is not None and before[0] == tuple(out.shape) else usual

@@ -27,6 +27,7 @@ from ..errors import unknown
 from .layers import default_layers
 from .model import Model
 from .preparing import Pictures
+from .running import random_states_kept
 
 HUB = "huggingface.co"
 WEIGHTS = ("pretrained", "random")
@@ -52,16 +53,11 @@ def library(name: str, extra: str) -> ModuleType:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """While open, weights are drawn by `seed`; the random states of torch, NumPy and Python are as before when it closes."""
-    before = np.random.get_state(), random.getstate()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' generators too
-            np.random.seed(seed % 2**32)
-            random.seed(seed)
-            yield
-    finally:
-        np.random.set_state(before[0])
-        random.setstate(before[1])
+    with random_states_kept():
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' generators too
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        yield
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..errors import unknown
+from ..errors import listed, unknown
 from .layers import blocks, is_pattern, matching
 from .running import OUTPUT, capture, evaluating, forward, module_of, tensor_of
 
@@ -73,7 +73,7 @@ class Model:
             elif is_pattern(layer):
                 names = matching(layer, [*known, OUTPUT])
                 if not names:
-                    raise ValueError(f"no layer of '{self.name}' fits the pattern '{layer}' (* stands for one part of a name, ** for any number). There are {self._some(known)}")
+                    raise ValueError(f"no layer of '{self.name}' fits the pattern '{layer}' (* stands for one part of a name, ** for any number). There are {listed(known, 20)}")
             else:
                 if layer != OUTPUT and (not layer or module_of(layer, modules)[0] not in modules):
                     raise unknown("layer", layer, dict.fromkeys([*self.layers, *known]), f"These are the layers of '{self.name}'.")
@@ -89,10 +89,6 @@ class Model:
         """Those of the layers asked for that were meant one by one: it is an error if they cannot be recorded, not so with a pattern's."""
         one = [layer for layer in one_by_one(layers or ()) if isinstance(layer, int) or not (is_pattern(layer) or layer == AUTO)]
         return frozenset(self.check_layers(one)) if one else frozenset()
-
-    @staticmethod
-    def _some(names: list[str]) -> str:
-        return ", ".join(f"'{name}'" for name in names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
 
     def describe(self, inputs: Any = None, layers: str | int | Sequence[str | int] | None = None) -> pd.DataFrame:
         """A row a layer: its type, its parameters and, where an input is known, in forward order with the shape of one sample's activation.

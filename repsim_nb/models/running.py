@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from ..workers import Together
 
 OUTPUT = "output"  # the name of what the whole network returns (for a classifier: its logits)
 Sink = Callable[[str, Any], None]
@@ -51,40 +52,40 @@ def capture(module: nn.Module, layers: Sequence[str], sink: Sink) -> Iterator[No
         for name in wanted:
             stack.callback((module if name == OUTPUT else modules[name]).register_forward_hook(hook(name)).remove)
         whole = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
-        if any(isinstance(modules.get(part), whole) for name in wanted for part in _around(name)):
-            stack.enter_context(_slow_path())
+        if any(isinstance(modules.get(part), whole) for name in wanted for part in around(name)):
+            stack.enter_context(_slow_path)
         yield
-
-
-_slow = threading.Lock()
-_slow_users, _was_fast = 0, True
 
 
 @contextmanager
-def _slow_path() -> Iterator[None]:
-    """While open, torch's attention calls what is in it, tensors of one shape; its fast path does neither.
-
-    It is one switch for the whole process, so the first of several threads turns it and the last turns it back.
-    """
-    global _slow_users, _was_fast
-    with _slow:
-        if _slow_users == 0:
-            _was_fast = torch.backends.mha.get_fastpath_enabled()
-            torch.backends.mha.set_fastpath_enabled(False)
-        _slow_users += 1
+def _without_fast_path() -> Iterator[None]:
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
-        with _slow:
-            _slow_users -= 1
-            if _slow_users == 0:
-                torch.backends.mha.set_fastpath_enabled(_was_fast)
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
-def _around(name: str) -> list[str]:
+_slow_path = Together(_without_fast_path)  # torch's attention then calls what is in it, tensors of one shape; the switch is one for the whole process
+
+
+def around(name: str) -> list[str]:
     """The names of the modules that a module is in: "a.b.c" is in "a.b" and "a"."""
     parts = name.split(".")
     return [".".join(parts[:k]) for k in range(1, len(parts))]
+
+
+@contextmanager
+def random_states_kept(gpus: Sequence[int] = ()) -> Iterator[None]:
+    """The random states of torch (of these GPUs too), NumPy and Python are as before when it closes."""
+    states = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng(devices=gpus):
+            yield
+    finally:
+        np.random.set_state(states[0])
+        random.setstate(states[1])
 
 
 @contextmanager
@@ -96,21 +97,18 @@ def evaluating(module: nn.Module, device: str | torch.device | None = None) -> I
     place = _device(device) if device is not None else home
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device '{place}' was asked for, but torch sees no CUDA device here; leave device=None to run where the model is ({home})")
-    states = np.random.get_state(), random.getstate()
     moved = place != home and not (place.type == home.type and place.index is None)
     try:
         module.eval()
         if moved:
             module.to(place)
-        with torch.inference_mode(), torch.random.fork_rng(devices=[place.index or 0] if place.type == "cuda" else []):
+        with torch.inference_mode(), random_states_kept([place.index or 0] if place.type == "cuda" else []):
             yield place
     finally:
         if moved:
             module.to(home)
         for m, flag in flags.items():
             m.training = flag
-        np.random.set_state(states[0])
-        random.setstate(states[1])
 
 
 def _device(device: str | int | torch.device) -> torch.device:

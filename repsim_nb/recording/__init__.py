@@ -1,6 +1,6 @@
 """Running models over data to keep what their layers say: `record`; and the `Run` that streaming shares."""
 
-from .keep import fingerprint_weights, record
+from .keep import record
 from .run import Run, dataset_of, length_of
 
-__all__ = ["Run", "dataset_of", "fingerprint_weights", "length_of", "record"]
+__all__ = ["Run", "dataset_of", "length_of", "record"]

@@ -73,11 +73,12 @@ def record(
     _check_names([m.name for m in models])
     runs = [_Recording(m, dataset, layers, pooling, step, batch_size, device) for m in models]
     total, done = len(models) * len(dataset), 0
+    inputs = "" if into is None else dataset.fingerprint()
     with ticking(progress, f"recording {models[0].name if len(models) == 1 else f'{len(models)} models'}", "sample") as tick:
         recorded = Activations({})
         tick(0, total)
         for run in runs:
-            recorded = recorded | run(into, lambda samples, before=done: tick(before + samples, total))
+            recorded = recorded | run(into, inputs, lambda samples, before=done: tick(before + samples, total))
             done += len(dataset)
     return recorded
 
@@ -116,9 +117,10 @@ def _record_one(model: Any, dataset: Dataset, layers: Any, store: Store, options
 class _Recording(Run):
     """A run whose layers are kept."""
 
-    def __call__(self, into: Store | None, tick: Callable[[int], None]) -> Activations:
+    def __call__(self, into: Store | None, inputs: str, tick: Callable[[int], None]) -> Activations:
+        """inputs: the fingerprint of the data, where there is a store; it is the same for all models."""
         facts = {self.model.name: self.model.card}
-        origin = {} if into is None else self._origin()
+        origin = {} if into is None else self._origin(inputs)
         if into is not None and not self.pooling.by_token and not self.usual and self.by_name == set(self.named) and all(into.holds(self.key(layer), origin) for layer in self.named):
             tick(len(self.dataset))
             wanted = {self.key(layer) for layer in self.named}
@@ -147,15 +149,15 @@ class _Recording(Run):
             raise MemoryError(f"{len(sizes)} layers of '{self.model.name}' on {len(self.dataset)} samples take {sum(sizes.values()) / 1e9:.1f} GB ('{widest}' alone {sizes[widest] / 1e9:.1f}), and "
                               f"{room / 1e9:.1f} GB of memory are free. Write them to disk, into='folder'; or take pool='mean', fewer layers, fewer samples")
 
-    def _origin(self) -> dict[str, str]:
+    def _origin(self, inputs: str) -> dict[str, str]:
         """Fingerprints of all that a recording is made from, but for the layer."""
-        inputs = self.dataset.inputs[:2]
-        with self.explaining(inputs):
-            prepared = self.model.preprocess(inputs)
+        two = self.dataset.inputs[:2]
+        with self.explaining(two):
+            prepared = self.model.preprocess(two)
         parts = prepared.values() if isinstance(prepared, Mapping) else [prepared]
         return {
-            "weights": fingerprint_weights(self.model.module),
-            "inputs": self.dataset.fingerprint(),
+            "weights": fingerprint(self.model.module),
+            "inputs": inputs,
             "preprocessing": " ".join(fingerprint_inputs(part) for part in parts),
             "pool": self.pooling.fingerprint,
         }
@@ -183,15 +185,10 @@ class _Recording(Run):
         seen: set[str] = set()
 
         def sink(layer: str, out: Any) -> None:
-            try:
+            with self.naming(layer, f"samples {first} to {last}:"):
                 values = self.pooled(layer, out, last - first)
                 self.check_rows(layers[layer], values, first, last, twice=layer in seen)
                 keep(layer, self.row(layers[layer], first), values.cpu().numpy())
-            except ValueError as error:
-                raise ValueError(f"layer '{layer}' of '{self.model.name}', samples {first} to {last}: {error}") from error
-            except BaseException as error:  # a full disk is no fault of the network
-                self.trouble = error
-                raise
             seen.add(layer)
 
         if start >= len(self.dataset):
@@ -208,11 +205,3 @@ class _Recording(Run):
                     if layer not in seen:
                         raise ValueError(f"layer '{layer}' of '{self.model.name}' did not run for samples {first} to {last}, though it did for others")
                 tick(last)
-
-
-def fingerprint_weights(module: nn.Module) -> str:
-    """A hash of a network: how it prints, its parameters and buffers, the plain values its modules hold, and the code of `forward` where it is no package's.
-
-    The same for the same network loaded twice, before and after it ran; hooks and whether it trains do not count.
-    """
-    return fingerprint(module)

@@ -20,10 +20,9 @@ from ..errors import listed
 from ..models import OUTPUT, Model
 from ..models.layers import features_axis
 from ..models.model import AUTO, one_by_one
-from ..models.running import capture, evaluating, forward, module_of, tensor_of
+from ..models.running import around, capture, evaluating, forward, module_of, tensor_of
 from ..pooling import Pooling, mask_of
 from ..store import Key
-
 
 MOST = 250  # samples a pass, unless told
 LARGEST = 2**26  # bytes of the largest activation in a pass, unless told: larger ones leave the caches, and take twice as long
@@ -59,10 +58,15 @@ class Run:
     def __init__(self, model: Model, dataset: Dataset, layers: Any, pooling: Pooling, step: int | str, batch_size: int | None, device: Any) -> None:
         self.model, self.dataset, self.batch_size, self.device, self.step, self.pooling = model, dataset, batch_size, device, step, pooling
         asked = one_by_one(AUTO if layers is None else layers)
-        self.numbers = [int(layer) for layer in asked if not isinstance(layer, str)]
-        self.named = model.check_layers([layer for layer in asked if isinstance(layer, str) and layer != AUTO]) if set(asked) - {AUTO, *self.numbers} else ()
-        self.usual = () if AUTO not in asked and not self.numbers else model.layers if layers is None or self.numbers else model.check_layers(AUTO)
-        self.auto, self.by_name = AUTO in asked, model.by_name(self.named and [layer for layer in asked if isinstance(layer, str)])
+        words = [layer for layer in asked if isinstance(layer, str) and layer != AUTO]
+        self.numbers = [layer for layer in asked if not isinstance(layer, str)]
+        self.auto = AUTO in asked
+        self.named, self.by_name = model.check_layers(words) if words else (), model.by_name(words)
+        self.usual: tuple[str, ...] = ()
+        if layers is None or self.numbers:
+            self.usual = model.layers
+        elif self.auto:
+            self.usual = model.check_layers(AUTO)
         self.asked = self.named, self.usual, self.auto, tuple(self.numbers)
         self.found: dict[str, Layer] = {}
         self.pool_name = pooling.name
@@ -166,23 +170,23 @@ class Run:
         self.batch_size = self.batch_size or max(1, min(MOST, LARGEST // largest))
         outs: dict[str, Any] = {}
         problems: dict[str, str] = {}
-        found: list[tuple[int, str, Layer]] = []
+        found: dict[str, Layer] = {}
         for layer in layers:
             name, call = module_of(layer, modules)
             if call is not None and not 1 <= call <= calls[name]:
                 problems[layer] = f"did not run so often: '{name}' ran {calls[name]} times in the forward pass"
             elif not calls[name]:
-                problems[layer] = "did not run in the forward pass, so it has no activations" + self._around(layer, calls)
+                problems[layer] = "did not run in the forward pass, so it has no activations" + self._near(layer, calls)
             several = call is None and calls[name] > 1
             for which in () if layer in problems else range(1, calls[name] + 1) if call is None else (call,):
                 label = f"{name}#{which}" if several else layer
                 outs[label], rows, features, place, problem = given[name, which]
                 if problem:
                     problems[label] = problem
-                elif label not in {known for _, known, _ in found}:
+                else:
                     by_sample = not self.pooling.by_token or self.mask is None or len(rows) != int(self.mask.sum())
-                    found.append((place, label, Layer(rows, place, len(rows) // samples if by_sample else None, features)))
-        return outs, problems, {label: about for _, label, about in sorted(found, key=lambda one: one[0])}
+                    found[label] = Layer(rows, place, len(rows) // samples if by_sample else None, features)
+        return outs, problems, dict(sorted(found.items(), key=lambda one: one[1].place))
 
     def _usual(self, found: Mapping[str, Layer], outs: Mapping[str, Any]) -> list[str]:
         """The layers that are recorded unless told, in forward order; of several that give the very output, untouched, only "output"."""
@@ -193,9 +197,9 @@ class Run:
         return [layer for layer in usual if layer == OUTPUT or outs[layer] is not outs[OUTPUT] or not np.array_equal(found[layer].first, last.first, equal_nan=True)]
 
     @staticmethod
-    def _around(layer: str, calls: Mapping[str, int]) -> str:
-        parts = layer.split(".")
-        ran = [name for name in (".".join(parts[:k]) for k in range(len(parts) - 1, 0, -1)) if calls.get(name)]
+    def _near(layer: str, calls: Mapping[str, int]) -> str:
+        """What did run, around a layer that did not or in it."""
+        ran = [name for name in reversed(around(layer)) if calls.get(name)]
         inside = any(name.startswith(f"{layer}.") and number for name, number in calls.items())
         return f"; '{ran[0]}', which it is a part of, did" if ran else f"; its parts did: '{layer}.*'" if inside else ""
 
@@ -232,10 +236,8 @@ class Run:
             seen: dict[str, np.ndarray] = {}
 
             def keep(layer: str, out: Any) -> None:
-                try:
+                with self.naming(layer, "for one sample alone,"):
                     seen[layer] = self.pooled(layer, out, 1).cpu().numpy().copy()
-                except ValueError as error:
-                    raise ValueError(f"layer '{layer}' of '{self.model.name}', for one sample alone, {error}") from error
 
             with capture(self.model.module, list(self.found), keep), self.explaining(alone, alone_too=True):
                 self.forward(alone)
@@ -266,12 +268,24 @@ class Run:
         self.pool_name = f"{self.pooling.name}:{digest.hexdigest()}"
 
     @contextmanager
+    def naming(self, layer: str, samples: str) -> Iterator[None]:
+        """Around what a hook does: a ValueError then names the layer, and no error of ours is taken for one of the network's."""
+        try:
+            yield
+        except ValueError as error:
+            self.trouble = ValueError(f"layer '{layer}' of '{self.model.name}', {samples} {error}")
+            raise self.trouble from error
+        except BaseException as error:  # a full disk
+            self.trouble = error
+            raise
+
+    @contextmanager
     def explaining(self, batch: Any, prepared: Any = None, *, samples: str = "", alone_too: bool = False) -> Iterator[None]:
-        """What goes wrong inside the network is said with the form of its input; what says so itself, or comes from what is kept, passes."""
+        """What goes wrong inside the network is said with the form of its input."""
         try:
             yield
         except Exception as error:
-            if error is self.trouble or (isinstance(error, ValueError) and str(error).startswith("layer '")):
+            if error is self.trouble:
                 raise
             given = f"{tuple(batch.shape)} {batch.dtype}" if hasattr(batch, "shape") else type(batch).__name__
             reached = f"reached it as {_form(prepared)}, and " if prepared is not None else "" if samples or alone_too else "could not be preprocessed, and "
