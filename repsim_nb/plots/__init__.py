@@ -1,0 +1,14 @@
+"""Pictures: a result goes in, matplotlib Axes come out. Nothing is computed here that is not about drawing.
+
+In every picture bright is alike and dark is unlike, whichever way the measure counts.
+"""
+
+from .frame import COLOURS, MARKERS, colours_of, decimals, figure_png, png
+from .lines import curves
+from .maps import embedding
+from .tables import answers, axis_titles, bar_label, colour_limits, colour_map, heading, heatmap, heatmap_size, heatmaps, samples
+
+__all__ = [
+    "COLOURS", "MARKERS", "answers", "axis_titles", "bar_label", "colour_limits", "colour_map", "colours_of", "curves", "decimals", "embedding",
+    "figure_png", "heading", "heatmap", "heatmap_size", "heatmaps", "png", "samples",
+]  # fmt: skip

@@ -1,0 +1,181 @@
+"""Pictures of tables: a comparison as a heat map, samples by samples, what measures answer."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .. import measures
+from ..comparison import Comparison
+from .frame import MASKED, decimals, new_axes, new_figure
+
+
+def heatmap_size(comparison: Comparison) -> tuple[float, float]:
+    """Width and height in inches at which a heatmap of this comparison can be read."""
+    rows, columns = comparison.values.shape
+    longest = [max(map(len, labels)) for labels in comparison.labels()]
+    return (min(max(0.42 * columns, 2.4), 9) + 0.07 * longest[0] + 1.7, min(max(0.42 * rows, 2.4), 9) + 0.05 * longest[1] + 1.1)
+
+
+def colour_limits(comparison: Comparison) -> tuple[float, float]:
+    """The measure's range, so that pictures can be compared; a signed similarity starts at 0 unless values are below; no end is infinite."""
+    finite = comparison.values.to_numpy()[np.isfinite(comparison.values.to_numpy())]
+    low, high = comparison.measure.range
+    if np.isinf(high):  # no picture can show it all: up to the largest value here
+        high = float(finite.max()) if finite.size and finite.max() > max(low, 0) else 1.0
+    smallest, largest = (finite.min(), finite.max()) if finite.size else (low, high)
+    low = min(0.0, np.floor(smallest * 10) / 10) if low < 0 or smallest < low - 1e-6 else low
+    return float(low), float(largest if largest > high + 1e-6 else high)
+
+
+def colour_map(comparison: Comparison) -> str:
+    """viridis, turned so that bright is alike."""
+    return "viridis" if comparison.kind == "similarity" else "viridis_r"
+
+
+def axis_titles(comparison: Comparison) -> tuple[str, str]:
+    """What rows and columns are: the model where it is one, and the field that varies."""
+    titles = []
+    both = comparison.constants()
+    apart = [name for name in {**both[0], **both[1]} if name not in ("model", "layer") and both[0].get(name) != both[1].get(name)]
+    for axis, fixed in zip((comparison.values.index, comparison.values.columns), both, strict=True):
+        varying = [str(name) for name in axis.names if str(name) not in fixed and axis.get_level_values(name).nunique() > 1]
+        what = "/".join(varying) or str(axis.names[-1] if axis.nlevels == 1 else "layer")
+        title = f"{what} of {fixed['model']}" if "model" in fixed and what != "model" else what
+        differing = [f"{name} {axis.get_level_values(name)[0]}" for name in apart if axis.get_level_values(name).nunique() == 1]
+        titles.append(title + (f" ({', '.join(differing)})" if differing else ""))
+    return titles[0], titles[1]
+
+
+def heading(comparison: Comparison) -> tuple[str, str]:
+    """Two lines: the measure and the models; the data and the number of samples."""
+    rows, columns = comparison.constants()
+    models = [fixed["model"] for fixed in (rows, columns) if "model" in fixed]
+    data = dict.fromkeys(str(fixed["dataset"]) for fixed in (rows, columns) if "dataset" in fixed)
+    layer = f" at {rows['layer']}" if rows.get("layer") and rows.get("layer") == columns.get("layer") and comparison.values.size > 1 else ""
+    return comparison.name + (f": {' × '.join(dict.fromkeys(models))}" if models else "") + layer, " × ".join(data) + (", " if data else "") + f"n = {comparison.n}"
+
+
+def bar_label(comparison: Comparison) -> str:
+    """The measure's name between the words that say what low and high mean."""
+    low, high = ("unlike", "alike") if comparison.kind == "similarity" else ("alike", "unlike")
+    return f"{low}  ←  {comparison.name}  →  {high}"
+
+
+def heatmap(comparison: Comparison, *, ax: Axes | None = None, annotate: bool | None = None, title: str | None = None) -> Axes:
+    """The table as a picture: rows down, columns across, in their order (layers in forward order).
+
+    annotate: write the values into the cells; None does where there are at most 100. Cells without a value are hatched.
+    """
+    if not isinstance(comparison, Comparison):
+        raise TypeError(f"a heatmap shows a Comparison, what rs.compare returns; got {type(comparison).__name__}")
+    values = comparison.values.to_numpy(float)
+    ax = new_axes(ax, *heatmap_size(comparison))
+    low, high = colour_limits(comparison)
+    ax.patch.set(facecolor=MASKED, hatch="////", edgecolor="white")
+    image = ax.imshow(np.ma.masked_invalid(values), cmap=colour_map(comparison), vmin=low, vmax=high, aspect="auto", interpolation="nearest")
+    for axis, labels in ((ax.yaxis, comparison.labels()[0]), (ax.xaxis, comparison.labels()[1])):
+        step = max(1, -(-len(labels) // 40))
+        axis.set_ticks(range(0, len(labels), step), labels[::step])
+    crowded = max(map(len, comparison.labels()[1])) > 4
+    ax.tick_params(axis="x", rotation=90 if crowded and values.shape[1] > 12 else 45 if crowded else 0, labelsize=9, length=2)
+    if crowded and values.shape[1] <= 12:
+        mpl.artist.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
+    ax.tick_params(axis="y", labelsize=9, length=2)
+    down, across = axis_titles(comparison)
+    ax.set(ylabel=down, xlabel=across)
+    first, second = heading(comparison)
+    masked = f", {len(comparison.undefined)} hatched cells undefined" if comparison.undefined else ""
+    ax.set_title(title if title is not None else f"{first}\n{second}{masked}", fontsize=11)
+    ax.figure.colorbar(image, ax=ax, shrink=0.95, pad=0.03).set_label(bar_label(comparison))
+    if annotate if annotate is not None else values.size <= 100:
+        _write_values(ax, values, image)
+    return ax
+
+
+def heatmaps(comparisons: Sequence[Comparison], *, columns: int = 3, annotate: bool | None = None, figure: Figure | None = None) -> list[Axes]:
+    """Several heatmaps in one figure, `columns` side by side."""
+    columns = min(columns, len(comparisons))
+    rows = -(-len(comparisons) // columns)
+    sizes = [heatmap_size(c) for c in comparisons]
+    figure = new_figure(figure, columns * max(w for w, _ in sizes), rows * max(h for _, h in sizes))
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for ax in axes[len(comparisons) :]:
+        ax.remove()
+    return [heatmap(c, ax=ax, annotate=annotate) for ax, c in zip(axes, comparisons, strict=False)]
+
+
+def _write_values(ax: Axes, values: np.ndarray, image: Any) -> None:
+    places = decimals(image.norm.vmin, image.norm.vmax)
+    for (i, j), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            red, green, blue, _ = image.cmap(image.norm(value))
+            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+            ax.text(j, i, f"{value:z.{places}f}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+
+
+def samples(matrices: Mapping[str, np.ndarray], *, targets: np.ndarray | None = None, classes: Sequence[str] = (), figure: Figure | None = None, most: int = 300) -> list[Axes]:
+    """Sample-by-sample similarity matrices side by side, one a representation; with targets, samples stand sorted by class.
+
+    most: draw that many samples, evenly taken, so that a picture stays a picture.
+    """
+    figure = new_figure(figure, 3.5 * len(matrices) + 0.6, 3.7)
+    axes = figure.subplots(1, len(matrices), squeeze=False)[0]
+    n = len(next(iter(matrices.values())))
+    order = np.argsort(targets, kind="stable") if targets is not None else np.arange(n)
+    order = order[np.linspace(0, n - 1, min(most, n)).astype(int)]
+    for ax, (name, matrix) in zip(axes, matrices.items(), strict=True):
+        image = ax.imshow(matrix[np.ix_(order, order)], cmap="viridis", vmin=-1, vmax=1, interpolation="nearest")
+        ax.set_title(name, fontsize=10)
+        _class_ticks(ax, None if targets is None else np.asarray(targets)[order], classes)
+    bar = figure.colorbar(image, ax=list(axes), shrink=0.8, pad=0.02)
+    bar.set_label("correlation of two samples", fontsize=9)
+    return list(axes)
+
+
+def _class_ticks(ax: Axes, targets: np.ndarray | None, classes: Sequence[str]) -> None:
+    if targets is None:
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.set_xlabel("samples", fontsize=9)
+        return
+    starts = np.flatnonzero(np.r_[True, targets[1:] != targets[:-1]])
+    middles = (starts + np.r_[starts[1:], len(targets)] - 1) / 2
+    names = [str(classes[t]) if len(classes) > t else str(t) for t in targets[starts]]
+    ax.set_yticks(middles, names, fontsize=8)
+    ax.set_xticks(middles, names, fontsize=8, rotation=90 if max(map(len, names)) > 2 else 0)
+    ax.tick_params(length=0)
+
+
+def answers(frame: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Axes:
+    """What measures (rows, by short name) say of a representation and its transformed twins (columns): bright is alike, hatched has no value.
+
+    Colours run from identical to 0 for a similarity, for a dissimilarity to the largest value of its row.
+    """
+    ax = new_axes(ax, 2.4 + 0.86 * frame.shape[1], 1.5 + 0.33 * len(frame))
+    kinds = {name: measures.get(name).kind for name in frame.index}
+    alike = np.array([row if kinds[name] == "similarity" else 1 - row / np.nanmax(row, initial=1e-12) for name, row in zip(frame.index, frame.to_numpy(float), strict=True)])
+    ax.patch.set(facecolor=MASKED, hatch="////", edgecolor="white")
+    image = ax.imshow(np.ma.masked_invalid(alike), cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    ax.set_yticks(range(len(frame)), [f"{name} {'↑' if kinds[name] == 'similarity' else '↓'}" for name in frame.index], fontsize=9)
+    ax.set_xticks(range(frame.shape[1]), [textwrap.fill(str(name), 11) for name in frame.columns], fontsize=9)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    for i, row in enumerate(frame.to_numpy(float)):
+        places = decimals(0.0, float(np.nanmax(np.abs(row), initial=1e-12)))
+        for j in np.flatnonzero(np.isfinite(row)):
+            ax.text(j, i, f"{row[j]:z.{places}f}", ha="center", va="center", fontsize=8, color="white" if alike[i, j] < 0.5 else "black")
+    bar = ax.figure.colorbar(image, ax=ax, pad=0.015, ticks=[0, 1], aspect=30)
+    bar.ax.set_yticklabels(["unlike", "alike"], fontsize=9)
+    ax.set_xlabel("↑ larger is more alike    ↓ larger is less alike    hatched: no value", fontsize=9)
+    if title:
+        ax.set_title(title, fontsize=11, pad=12)
+    return ax
