@@ -5,11 +5,11 @@ In every picture bright is alike and dark is unlike, whichever way the measure c
 
 from .frame import CLASS_COLOURS, COLOURS, MARKERS, colours_of, decimals, figure_png, png
 from .lines import curves
-from .maps import embedding
+from .maps import embedding, embeddings
 from .marking import Marks, map_heading, map_trust, marks
 from .tables import answers, axis_titles, bar_label, colour_limits, colour_map, heading, heatmap, heatmap_size, heatmaps, samples
 
 __all__ = [
-    "CLASS_COLOURS", "COLOURS", "MARKERS", "Marks", "answers", "axis_titles", "bar_label", "colour_limits", "colour_map", "colours_of", "curves", "decimals", "embedding",
+    "CLASS_COLOURS", "COLOURS", "MARKERS", "Marks", "answers", "axis_titles", "bar_label", "colour_limits", "colour_map", "colours_of", "curves", "decimals", "embedding", "embeddings",
     "figure_png", "heading", "heatmap", "heatmap_size", "heatmaps", "map_heading", "map_trust", "marks", "png", "samples",
 ]  # fmt: skip

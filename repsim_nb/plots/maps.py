@@ -1,133 +1,322 @@
-"""Pictures of maps: points whose distances stand for dissimilarities."""
+"""Pictures of maps: points whose distances stand for dissimilarities, how they are told apart, and how far to trust them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import itertools
+import textwrap
+from collections.abc import Iterable, Sequence
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch
 from matplotlib.text import Annotation
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import ScaledTranslation
 
-from ..comparison import constant_fields, short_labels
 from ..embedding import Embedding
 from ..errors import unknown
-from .frame import COLOURS, MARKERS, new_axes
+from .frame import new_axes, new_figure
+from .marking import NEUTRAL, Choice, Marks, map_heading, map_trust, marks, marks_of_all
+
+_HALO = (patheffects.withStroke(linewidth=2.2, foreground="white"),)
+_RING = "#222222"
 
 
 def embedding(
     result: Embedding,
     *,
     ax: Axes | None = None,
-    colour: str | Mapping[str, Any] | Sequence[Any] | None = None,
-    shape: str | Mapping[str, Any] | Sequence[Any] | None = None,
+    colour: Choice = None,
+    shape: Choice = None,
     path: str | None = None,
+    until: float | None = None,
     labels: bool | str | None = None,
     title: str | None = None,
 ) -> Axes:
-    """A map of points. colour, shape: what tells them apart: a field of the labels, {model: value}, or one value a point.
+    """A map of points. colour, shape: what tells them apart: a field of the labels, {model: value}, or one value a point (`marks` says more).
 
-    path: a field of the labels; points that share it are joined in order, from an open mark to an arrow, and only the last is labelled.
-    labels: write each point's label, or only one field of it ("layer"); None does where there are at most 12 points. How far to trust the map stands below it.
+    path: a field of the labels; points that share it are joined in order, from an open mark to a filled one.  until: the last step shown; the frame stays.
+    labels: write each point's label, or only one field of it ("layer"); with a path, True writes the name of each path at its end. None writes what fits: the names of paths
+    that no legend tells, the labels of at most 12 points. How far to trust the map stands below it; a ring is around points that were placed into it.
     """
-    for role, field in (("path", path), ("labels", labels)):
-        if isinstance(field, str) and field not in result.points.index.names:
-            raise unknown(f"field for {role}", field, result.points.index.names)
-    ax = new_axes(ax, 6.4, 4.8)
-    points, dimensions = result.points, result.points.shape[1]
-    points = points.iloc[:, :2] if dimensions > 1 else points.assign(y=0.0)
-    groups = {"colour": _values(points, colour), "shape": _values(points, shape)}
-    for rank, (palette, values) in enumerate(zip((COLOURS, MARKERS), groups.values(), strict=True)):
-        if values is not None and values.nunique() > len(palette):
-            raise ValueError(f"{('colour', 'shape')[rank]} can tell {len(palette)} groups apart; there are {values.nunique()}: {', '.join(map(str, values.unique()[:9]))}, ...")
-    colours, shapes = ({v: p for v, p in zip(dict.fromkeys(values), palette, strict=False)} if values is not None else {} for palette, values in zip((COLOURS, MARKERS), groups.values(), strict=True))
-    runs = [np.arange(len(points))] if path is None else [np.flatnonzero(points.index.get_level_values(path) == v) for v in dict.fromkeys(points.index.get_level_values(path))]
-    starts = {int(rows[0]) for rows in runs}
-    for i, (x, y) in enumerate(points.iloc[:, :2].to_numpy()):
-        face = colours[groups["colour"].iloc[i]] if colours else COLOURS[0]
-        marker = shapes[groups["shape"].iloc[i]] if shapes else "o"
-        start = path is not None and i in starts
-        ax.scatter([x], [y], s=62, facecolor="white" if start else face, marker=marker, edgecolor=face if start else "white", linewidth=1.6 if start else 0.8, zorder=3)
-    names = points.index.get_level_values(labels) if isinstance(labels, str) else short_labels(points.index)
-    for rows in runs if path is not None else ():
-        _join(ax, points.iloc[rows, :2].to_numpy(), colours[groups["colour"].iloc[rows[0]]] if colours else "0.6")
-    written: list[Annotation] = []
-    if labels if labels is not None else len(points) <= 12:
-        for i in np.concatenate(runs if path is None else [rows[-1:] for rows in runs]):
-            right = points.iloc[i, 0] > points.iloc[:, 0].mean()  # towards the middle, away from the frame
-            written.append(ax.annotate(names[i], points.iloc[i, :2], xytext=(-6 if right else 6, 5), ha="right" if right else "left", textcoords="offset points", fontsize=8))
-    _legend(ax, [("colour", colour, [Line2D([], [], ls="", marker="o", color=c, label=str(v)) for v, c in colours.items()]),
-                 ("shape", shape, [Line2D([], [], ls="", marker=m, color="0.4", label=str(v)) for v, m in shapes.items()])])
-    method = {"smacof": "MDS (SMACOF)", "classical": "classical MDS"}[result.kind]
-    fixed = constant_fields(points.index)
-    about = ", ".join([*([str(fixed["dataset"])] if "dataset" in fixed else []), *([f"n = {result.n}"] if result.n else [])])
-    ax.set_title(title if title is not None else f"{method} of {len(points)} points{f' by {result.name}' if result.name else ''}" + (f"\n{about}" if about else ""), fontsize=11)
-    trust = "faithful" if result.stress < 0.1 else "fair" if result.stress < 0.2 else "poor: distances mislead"
-    ax.set_xlabel("distance on the map ≈ dissimilarity" + (", open mark = first" if path is not None else "")
-                  + f"\nstress {result.stress:.2f} ({trust}{f', of all {dimensions} axes' if dimensions > 2 else ''}), negative eigenvalues {result.negative_share:.0%}, seed {result.seed}", fontsize=9)
+    drawn = marks(result, colour=colour, shape=shape, path=path, until=until)
+    _check_labels(result, labels)
+    ax = new_axes(ax, *((8.4, 5.6) if len(result.points) > 30 else (6.4, 4.8)))
+    written = _draw(ax, result, drawn, path, labels)
+    first, second = map_heading(result)
+    ax.set_title(title if title is not None else textwrap.fill(first, 62) + (f"\n{second}" if second else ""), fontsize=11)
+    ax.set_xlabel(_under(result, 84), fontsize=9)
     ax.set_aspect("equal", adjustable="datalim")
-    ax.margins(0.16)
-    ax.grid(True, color="0.92", zorder=0)
-    ax.tick_params(labelsize=8)
-    _spread(ax, written)
+    handles = _handles(drawn, path, bool(getattr(result, "placed", ())))
+    if drawn.scale is not None:
+        _bar(ax.figure, [ax], drawn)
+    if handles and drawn.scale is None:
+        _bold(ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, handletextpad=0.4), handles)
+    elif handles:  # the bar stands on the right
+        _bold(ax.legend(handles=handles, loc="best", frameon=True, framealpha=0.9, edgecolor="0.85", fontsize=8, handletextpad=0.4), handles)
+    _spread([ax], [written])
     return ax
 
 
-def _spread(ax: Axes, written: list[Annotation]) -> None:
-    """Move labels up or down, by whole lines, until none lies on another; points that coincide get a stack of labels."""
-    if len(written) < 2:
-        return
-    ax.figure.canvas.figure.draw_without_rendering()  # only a finished layout says where points are
-    placed: list[Bbox] = []
-    for label in written:
-        box, frame = label.get_window_extent(), ax.get_window_extent()
-        line = box.height * 1.1
-        steps = sorted(range(-len(written), len(written) + 1), key=lambda k: (abs(k), -k))
-        free = [k for k in steps if not any(box.translated(0, k * line).overlaps(other) for other in placed)]
-        inside = [k for k in free if frame.y0 <= box.y0 + k * line and box.y1 + k * line <= frame.y1]
-        step = (inside or free or [0])[0]
-        across, up = label.xyann
-        label.xyann = (across, up + step * line * 72 / ax.figure.dpi)
-        placed.append(box.translated(0, step * line))
+def embeddings(
+    results: Sequence[Embedding],
+    *,
+    columns: int = 3,
+    titles: Sequence[str] | None = None,
+    figure: Figure | None = None,
+    equal: bool = True,
+    colour: Choice = None,
+    shape: Choice = None,
+    path: str | None = None,
+    until: float | None = None,
+    labels: bool | str | None = None,
+) -> list[Axes]:
+    """Several maps in one figure, `columns` side by side, with one legend for all: the same value has the same colour and shape everywhere.
 
-
-def _legend(ax: Axes, parts: list[tuple[str, Any, list[Line2D]]]) -> None:
-    """One legend beside the map: what colours mean, then what shapes mean, each under its name."""
-    handles, heads = [], []
-    for role, choice, marks in parts:
-        if marks:
-            heads.append(str(choice if isinstance(choice, str) else getattr(choice, "name", None) or role))
-            handles += [Line2D([], [], ls="", label=heads[-1]), *marks]
+    equal: one unit of dissimilarity is equally long on all maps (t-SNE, which has no such unit, has a scale of its own). The rest as for `embedding`.
+    """
+    results = list(results)
+    if not results:
+        raise ValueError("there are no maps to draw: pass a list of what rs.embedding.mds returns")
+    if titles is not None and len(titles) != len(results):
+        raise ValueError(f"one title a map is needed: {len(results)} maps, {len(titles)} titles")
+    every = marks_of_all(results, colour=colour, shape=shape, path=path, until=until)
+    for result in results:
+        _check_labels(result, labels)
+    columns = min(columns, len(results))
+    rows = -(-len(results) // columns)
+    limits = _limits(results, equal)
+    tallest = max((high[1] - low[1]) / (high[0] - low[0]) for low, high in limits)
+    width = 3.9 if columns > 2 else 4.6
+    figure = new_figure(figure, columns * width + 1.9, rows * (width * 0.86 * tallest + 1.35))
+    if figure.get_layout_engine() is None:
+        figure.set_layout_engine("constrained")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for ax in axes[len(results) :]:
+        ax.remove()
+    axes, written = axes[: len(results)], []
+    for k, (ax, result, drawn, (low, high)) in enumerate(zip(axes, results, every, limits, strict=True)):
+        written.append(_draw(ax, result, drawn, path, labels))
+        ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+        ax.set_aspect("equal", adjustable="box")
+        first, second = map_heading(result)
+        ax.set_title("\n".join(textwrap.fill(line, 44) for line in ([titles[k]] if titles is not None else [first, second]) if line), fontsize=10)
+        ax.set_xlabel(_under(result, 50), fontsize=8)
+    handles = _handles(every[0], path, any(getattr(result, "placed", ()) for result in results))
+    if every[0].scale is not None:
+        _bar(figure, axes, every[0])
     if handles:
-        legend = ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
-        for handle, text in zip(handles, legend.get_texts(), strict=True):
-            text.set_fontweight("bold" if handle.get_marker() == "None" else "normal")
+        _bold(figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9, handletextpad=0.4), handles)
+    _spread(axes, written)
+    return axes
 
 
-def _join(ax: Axes, points: np.ndarray, colour: str) -> None:
-    ax.plot(points[:, 0], points[:, 1], color=colour, linewidth=1.2, alpha=0.7, zorder=2)
-    if len(points) > 1:
-        ax.annotate("", points[-1], points[-2], arrowprops={"arrowstyle": "-|>", "color": colour, "alpha": 0.7, "shrinkB": 6}, zorder=2)
+def _check_labels(result: Embedding, labels: bool | str | None) -> None:
+    if isinstance(labels, str) and labels not in result.points.index.names:
+        raise unknown("field for labels", labels, result.points.index.names)
 
 
-def _values(points: pd.DataFrame, choice: Any) -> pd.Series | None:
-    """One value a point: from a field of the labels, a mapping of models, or the sequence itself."""
-    if choice is None:
-        return None
-    if isinstance(choice, str):
-        if choice not in points.index.names:
-            raise ValueError(f"points have the fields {list(points.index.names)}; '{choice}' is none of them. For another attribute pass {{model: value}}")
-        return pd.Series(points.index.get_level_values(choice))
-    if isinstance(choice, (Mapping, pd.Series)):
-        models = points.index.get_level_values("model" if "model" in points.index.names else 0)
-        missing = [m for m in models if m not in choice]
-        if missing:
-            raise ValueError(f"there is no value for '{missing[0]}'" + (f" and {len(missing) - 1} others" if missing[1:] else ""))
-        return pd.Series([choice[m] for m in models])
-    values = pd.Series(list(choice))
-    if len(values) != len(points):
-        raise ValueError(f"one value a point is needed: {len(points)} points, {len(values)} values")
-    return values
+def _limits(results: Sequence[Embedding], equal: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Lower left and upper right corner of each map: all of one size where scales are equal, and never much wider than high."""
+    boxes = []
+    for result in results:
+        points = _flat(result.points)
+        boxes.append((points.min(axis=0), points.max(axis=0)))
+    sizes = np.array([high - low for low, high in boxes])
+    for kinds in ((True,), (False,)) if equal else ():
+        same = [i for i, result in enumerate(results) if (result.kind == "tsne") in kinds]
+        sizes[same] = sizes[same].max(axis=0, initial=0)
+    sizes *= 1.2
+    ratio = np.clip(np.max(sizes[:, 1] / sizes[:, 0].clip(1e-9)), 0.66, 1.0)  # of all maps: boxes of one shape stand in line
+    sizes[:, 0] = np.maximum(np.maximum(sizes[:, 0], sizes[:, 1] / ratio), 1e-9)
+    sizes[:, 1] = sizes[:, 0] * ratio
+    return [((low + high - size) / 2, (low + high + size) / 2) for (low, high), size in zip(boxes, sizes, strict=True)]
+
+
+def _flat(points: pd.DataFrame) -> np.ndarray:
+    """The first two axes of the points, the second 0 where there is one only."""
+    values = points.to_numpy(float)
+    return values[:, :2] if values.shape[1] > 1 else np.column_stack([values[:, 0], np.zeros(len(values))])
+
+
+# -- points and paths ------------------------------------------------------------------------------------------------------
+
+
+def _draw(ax: Axes, result: Embedding, drawn: Marks, path: str | None, labels: bool | str | None) -> list[Annotation]:
+    """Paths, points and rings -> the labels, still to be spread."""
+    points = _flat(result.points)
+    size = float(np.clip(62 * np.sqrt(30 / len(points)), 13, 62))
+    shown, colours = np.array(drawn.shown), np.array(drawn.colours)
+    ends: list[int] = []
+    sizes, faces, edges, widths = np.full(len(points), size), colours.copy(), np.full(len(points), "#ffffff"), np.full(len(points), 0.7 if size > 30 else 0.4)
+    if drawn.runs:
+        sizes[:] = min(size, 26)
+        for run in drawn.runs:
+            rows = [i for i in run if shown[i]]
+            if rows:
+                ends.append(rows[-1])
+                _join(ax, points, rows, drawn)
+                sizes[[rows[0], rows[-1]]] = 58
+                if len(rows) > 1:
+                    faces[rows[0]], edges[rows[0]], widths[rows[0]] = "#ffffff", colours[rows[0]], 1.6
+    order = np.argsort(sizes, kind="stable")  # small marks of a path below its start and end
+    for marker in dict.fromkeys(drawn.shapes):
+        rows = [i for i in order if drawn.shapes[i] == marker and shown[i]]
+        ax.scatter(*points[rows].T, s=sizes[rows], facecolor=faces[rows], edgecolor=edges[rows], linewidth=widths[rows], marker=marker, zorder=3)
+    ax.update_datalim(points)  # also those not shown yet: the frame stays
+    ax.autoscale_view()
+    placed = [i for i, label in enumerate(result.points.index) if shown[i] and label in set(getattr(result, "placed", ()))]
+    if placed:
+        ax.scatter(*points[placed].T, s=np.maximum(sizes[placed] * 4, 130), facecolor="none", edgecolor=_RING, linewidth=1.3, zorder=4)
+    ax.margins(0.12)
+    ax.grid(True, color="0.93", zorder=0)
+    ax.set_axisbelow(True)
+    ax.tick_params(labelsize=8, length=2, color="0.6")
+    ax.spines[:].set_color("0.75")
+    texts = _texts(result, drawn, path, labels, ends)
+    small = 8 if len(texts) <= 20 else 7 if len(texts) <= 45 else 6.2
+    return [ax.annotate(text, points[i], xytext=(0, 0), textcoords="offset points", ha="center", va="center", fontsize=small, color="0.15", zorder=5, path_effects=_HALO)
+            for i, text in texts]
+
+
+def _texts(result: Embedding, drawn: Marks, path: str | None, labels: bool | str | None, ends: list[int]) -> list[tuple[int, str]]:
+    """(point, label) of the labels to be written."""
+    if labels is False:
+        return []
+    index = result.points.index
+    shown = [i for i, visible in enumerate(drawn.shown) if visible]
+    if isinstance(labels, str) and labels != path:
+        return [(i, str(index.get_level_values(labels)[i])) for i in shown]
+    if path is None:
+        return [(i, drawn.labels[i]) for i in shown] if labels or len(index) <= 12 else []
+    names = index.get_level_values(path)
+    told = any(len(entries) == len(drawn.runs) and {label for label, _, _ in entries} == {str(names[i]) for i in ends} for _, entries in drawn.legend)
+    return [(i, str(names[i])) for i in ends] if labels or (not told and len(ends) <= 24) else []
+
+
+def _join(ax: Axes, points: np.ndarray, rows: list[int], drawn: Marks) -> None:
+    """The line of a path, and arrowheads on the way, so far apart that they can be seen."""
+    colour = drawn.colours[rows[0]] if len({drawn.colours[i] for i in rows}) == 1 else "#9a9a9a"
+    way = points[rows]
+    ax.plot(*way.T, color=colour, linewidth=1.2, alpha=0.75, zorder=2, solid_joinstyle="round")
+    steps = np.linalg.norm(np.diff(way, axis=0), axis=1)
+    length, whole = steps.sum(), np.linalg.norm(np.ptp(points, axis=0))
+    if not length > 0.01 * whole:
+        return
+    along = np.r_[0, np.cumsum(steps)]
+    heads = int(np.clip(length / (0.16 * whole), 1, 6))
+    for place in (np.arange(heads) + 0.5) / heads * length:
+        k = int(np.clip(np.searchsorted(along, place, side="right") - 1, 0, len(steps) - 1))
+        direction = (way[k + 1] - way[k]) / steps[k]
+        tip = way[k] + direction * (place - along[k])
+        ax.add_patch(FancyArrowPatch(tip - direction * 0.004 * whole, tip + direction * 0.004 * whole, arrowstyle="-|>", mutation_scale=10, color=colour, linewidth=0.8,
+                                     shrinkA=0, shrinkB=0, zorder=2.5))
+
+
+# -- legend and words ------------------------------------------------------------------------------------------------------
+
+
+def _handles(drawn: Marks, path: str | None, placed: bool) -> list[Line2D]:
+    """One legend: what colours mean, then shapes, then the marks of a path and of placed points, each under its name."""
+    parts = [(heading, [Line2D([], [], ls="", marker=marker, color=colour, markeredgecolor="white", markeredgewidth=0.5, markersize=8, label=textwrap.fill(label, 30))
+                        for label, colour, marker in entries]) for heading, entries in drawn.legend]
+    if path is not None and any(len(run) > 1 for run in drawn.runs):
+        line = {"color": NEUTRAL, "linewidth": 1.2}
+        parts.append((f"path of a {path}", [Line2D([], [], ls="", marker="o", markerfacecolor="white", markeredgecolor=NEUTRAL, markeredgewidth=1.5, label="first"),
+                                            Line2D([], [], marker=">", markersize=5, label="on the way", **line),
+                                            Line2D([], [], ls="", marker="o", markersize=8, color=NEUTRAL, markeredgecolor="white", label="last")]))
+    if placed:
+        parts.append(("ring", [Line2D([], [], ls="", marker="o", markersize=11, markerfacecolor="none", markeredgecolor=_RING, markeredgewidth=1.3, label="placed into the map")]))
+    return list(itertools.chain.from_iterable([Line2D([], [], ls="", label=heading), *handles] for heading, handles in parts))
+
+
+def _bold(legend: mpl.legend.Legend, handles: list[Line2D]) -> None:
+    for handle, text in zip(handles, legend.get_texts(), strict=True):
+        text.set_fontweight("bold" if handle.get_marker() == "None" else "normal")
+
+
+def _bar(figure: Figure, axes: list[Axes], drawn: Marks) -> None:
+    heading, low, high, palette = drawn.scale
+    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), mpl.colors.ListedColormap(palette))
+    figure.colorbar(scale, ax=axes, shrink=0.8, pad=0.02, aspect=28).set_label(heading, fontsize=10)
+
+
+def _under(result: Embedding, width: int) -> str:
+    meaning = "near on the map ≈ alike" if result.kind == "tsne" else "distance on the map ≈ dissimilarity"
+    return f"{meaning}\n{_wrapped(map_trust(result), width)}"
+
+
+def _wrapped(text: str, width: int) -> str:
+    """Broken after a comma or semicolon, so that numbers stay with their words."""
+    lines = [""]
+    for part in text.replace("; ", ";\0").replace(", ", ",\0").split("\0"):
+        if lines[-1] and len(lines[-1]) + len(part) + 1 > width:
+            lines.append(part)
+        else:
+            lines[-1] = f"{lines[-1]} {part}".strip()
+    return "\n".join(lines)
+
+
+# -- labels that keep clear of each other ----------------------------------------------------------------------------------
+
+_AROUND = [(1, 0.6), (-1, 0.6), (1, -0.6), (-1, -0.6), (0, 1), (0, -1), (1, 0), (-1, 0), (0.5, 1), (-0.5, 1), (0.5, -1), (-0.5, -1)]
+_FAR = (5, 8, 13, 20, 28, 38, 50, 64, 80, 100)  # points
+
+
+def _spread(axes: Iterable[Axes], written: Iterable[list[Annotation]]) -> None:
+    """Move each label beside its point to where it covers no other label, as few marks as can be, and stays inside; one that had to go far gets a thin line."""
+    written = list(written)
+    if not any(written):
+        return
+    figure = next(label for labels in written for label in labels).figure.canvas.figure
+    figure.draw_without_rendering()  # only a finished layout says where points are
+    for ax, labels in zip(axes, written, strict=True):
+        _spread_one(ax, labels, figure.dpi / 72)
+
+
+def _spread_one(ax: Axes, labels: list[Annotation], pixel: float) -> None:
+    marks_at = np.concatenate([ax.transData.transform(c.get_offsets()) for c in ax.collections]) if ax.collections else np.empty((0, 2))
+    lines_at = np.concatenate([_sampled(ax.transData.transform(line.get_xydata()), 6 * pixel) for line in ax.lines]) if ax.lines else np.empty((0, 2))
+    frame = ax.get_window_extent()
+    legend = ax.get_legend()
+    taken = [np.r_[box.min, box.max] for box in ([legend.get_window_extent()] if legend is not None else [])]
+    for label in labels:
+        box = label.get_window_extent()
+        half = np.array([box.width, box.height]) / 2
+        anchor = ax.transData.transform(label.xy)
+        moves = np.array([(np.sign(x) * (abs(x) * (half[0] + far * pixel)), y * (half[1] + far * pixel * 0.8)) for far in _FAR for x, y in _AROUND])
+        low, high = anchor + moves - half, anchor + moves + half
+        cost = np.repeat(_FAR, len(_AROUND)) / 3 + np.tile(np.arange(len(_AROUND)), len(_FAR)) / 12
+        cost = cost + 12 * _inside(marks_at, low - 3 * pixel, high + 3 * pixel) + 1.5 * _inside(lines_at, low, high)
+        cost = cost + 900 * ((low < [frame.x0, frame.y0]) | (high > [frame.x1, frame.y1])).any(axis=1)
+        for other in taken:
+            cost = cost + 400 * ((low < other[2:]) & (high > other[:2])).all(axis=1)
+        best = int(cost.argmin())
+        across, up = moves[best] / pixel
+        label.xyann = (across, up)
+        taken.append(np.r_[low[best], high[best]])
+        if best >= 3 * len(_AROUND):
+            _lead(ax, label.xy, np.array([across, up]), half / pixel)
+
+
+def _lead(ax: Axes, point: np.ndarray, move: np.ndarray, half: np.ndarray) -> None:
+    """A thin line from a point to the rim of its label."""
+    rim = move * (1 - min(1.0, np.min(half / np.maximum(np.abs(move), 1e-9))))
+    where = ax.figure.dpi_scale_trans + ScaledTranslation(*point, ax.transData)
+    ax.add_artist(Line2D([0, rim[0] / 72], [0, rim[1] / 72], transform=where, color="0.55", linewidth=0.6, zorder=2.8, gid="leader"))
+
+
+def _sampled(way: np.ndarray, apart: float) -> np.ndarray:
+    """Points on a polyline, so far apart."""
+    pieces = [np.linspace(a, b, max(2, int(np.hypot(*(b - a)) / apart)), endpoint=False) for a, b in itertools.pairwise(way)]
+    return np.concatenate(pieces) if pieces else way
+
+
+def _inside(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """How many points lie in each box."""
+    return ((points[None] > low[:, None]) & (points[None] < high[:, None])).all(axis=2).sum(axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +51,23 @@ def marks(result: Embedding, *, colour: Choice = None, shape: Choice = None, pat
     points = result.points
     if path is not None and path not in points.index.names:
         raise unknown("field for path", path, points.index.names)
-    by_colour, by_shape = _values(points, colour, "colour"), _values(points, shape, "shape")
+    return _marks(points, _values(points, colour, "colour"), _values(points, shape, "shape"), path, until)
+
+
+def marks_of_all(results: Sequence[Embedding], *, colour: Choice = None, shape: Choice = None, path: str | None = None, until: float | None = None) -> list[Marks]:
+    """The marks of several maps that share one legend and one scale: the same value looks the same on all."""
+    parts = [marks(result, colour=colour, shape=shape, path=path, until=until) for result in results]
+    points = pd.concat([result.points.iloc[:, :1].set_axis(["x"], axis=1) for result in results])
+    joint = [None if choice is None else pd.concat([_values(result.points, choice, role) for result in results], ignore_index=True)
+             for choice, role in ((colour, "colour"), (shape, "shape"))]
+    whole, start = _marks(points, *joint, None, None), 0
+    for k, part in enumerate(parts):
+        span = slice(start, start := start + len(part.labels))
+        parts[k] = replace(part, colours=whole.colours[span], shapes=whole.shapes[span], legend=whole.legend, scale=whole.scale)
+    return parts
+
+
+def _marks(points: pd.DataFrame, by_colour: pd.Series | None, by_shape: pd.Series | None, path: str | None, until: float | None) -> Marks:
     scale = None
     colours, shapes, legend = (COLOURS[0],) * len(points), ("o",) * len(points), []
     if by_colour is not None and is_amount(by_colour):
