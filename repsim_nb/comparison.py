@@ -67,7 +67,7 @@ class Comparison:
         return pd.concat([left, right], axis=1).assign(value=self.values.to_numpy().ravel(), undefined=reasons)
 
     def where(self, **fields: Any) -> Comparison:
-        """The rows and columns whose labels have these fields: a value, a pattern with * and ?, or a list of either."""
+        """The rows and columns whose labels have these fields: a value, a pattern with * and ?, or a list of either; layer=-2 is each network's last but one."""
         return self._take(_which(self.values.index, fields), _which(self.values.columns, fields))
 
     def between(self, rows: Mapping[str, Any], columns: Mapping[str, Any]) -> Comparison:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from numbers import Integral
 from typing import Any
 
 from .errors import unknown
@@ -12,6 +13,7 @@ from .errors import unknown
 def chosen(labels: Sequence[tuple[Any, ...]], names: Sequence[str], wanted: Mapping[str, Any], hint: str = "") -> list[bool]:
     """Which labels have these fields: {name: a value, a pattern with * and ?, or a list of either}.
 
+    Of a field that holds text a whole number counts among the labels that agree in all others: layer=-2 is each network's last but one.
     ValueError names the nearest field or value where one is unknown, and says so where no label has all.
     """
     if not isinstance(wanted, Mapping):
@@ -20,15 +22,34 @@ def chosen(labels: Sequence[tuple[Any, ...]], names: Sequence[str], wanted: Mapp
     for name, choice in wanted.items():
         if name not in names:
             raise unknown("field", name, names, hint)
-        column = [label[list(names).index(name)] for label in labels]
+        at = list(names).index(name)
+        column = [label[at] for label in labels]
         patterns = list(choice) if isinstance(choice, Iterable) and not isinstance(choice, str) else [choice]
-        for pattern in patterns:
-            if not any(_fits(value, pattern) for value in column):
+        text = all(isinstance(value, str) for value in column)
+        fits = [_counted(labels, at, name, pattern) if text and _is_whole(pattern) else [_fits(value, pattern) for value in column] for pattern in patterns]
+        for pattern, fitting in zip(patterns, fits, strict=True):
+            if not any(fitting):
                 raise unknown(name, pattern, dict.fromkeys(column))
-        keep = [kept and any(_fits(value, pattern) for pattern in patterns) for kept, value in zip(keep, column, strict=True)]
+        keep = [kept and any(fitting[i] for fitting in fits) for i, kept in enumerate(keep)]
     if not any(keep):
         raise ValueError(f"nothing has {', '.join(f'{name}={choice!r}' for name, choice in wanted.items())} together" if wanted else "there is nothing to choose from")
     return keep
+
+
+def _is_whole(pattern: Any) -> bool:
+    return isinstance(pattern, Integral) and not isinstance(pattern, bool)
+
+
+def _counted(labels: Sequence[tuple[Any, ...]], at: int, name: str, number: int) -> list[bool]:
+    """Which labels are number `number` (from the end where negative) among those that share their other fields."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i, label in enumerate(labels):
+        groups.setdefault((*label[:at], *label[at + 1 :]), []).append(i)
+    for others, places in groups.items():
+        if not -len(places) <= number < len(places):
+            raise ValueError(f"'{others[0]}' has {len(places)} {name}{'s' if len(places) > 1 else ''} here; there is no number {number}" if others else f"there is no {name} number {number}")
+    wanted = {places[number] for places in groups.values()}
+    return [i in wanted for i in range(len(labels))]
 
 
 def _fits(value: Any, pattern: Any) -> bool:

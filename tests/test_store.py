@@ -78,6 +78,16 @@ def test_activations_are_themselves_and_equal_nothing_else(tmp_path, recorded):
     assert store == store and recorded == recorded and store != rs.Store(tmp_path) and len({store, recorded}) == 2
 
 
+def test_layers_are_counted_within_each_network(recorded):
+    """Networks call their layers differently; the last but one is there in all of them."""
+    assert [f"{k.model}/{k.layer}" for k in recorded.where(layer=-2)] == ["mnist-cnn-0/fc", "mnist-cnn-1/fc", "mnist-mlp-0/fc3"]
+    assert [k.layer for k in recorded.where(model="mnist-mlp-0", layer=[0, "output"])] == ["fc1", "output"]
+    both = rs.compare("cka", recorded.where(layer=[-2, -1]))
+    assert both.where(layer=np.int64(0)).labels()[0] == ("mnist-cnn-0/fc", "mnist-cnn-1/fc", "mnist-mlp-0/fc3")
+    with pytest.raises(ValueError, match="'mnist-mlp-0' has 4 layers here; there is no number 4"):
+        recorded.where(layer=4)
+
+
 def test_arrays_from_elsewhere(tmp_path, rng):
     x, y = rng.normal(size=(5, 3)), rng.normal(size=(5, 2, 2))
     np.save(tmp_path / "x.npy", x)

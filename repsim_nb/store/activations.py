@@ -59,7 +59,7 @@ class Activations(Mapping[Key, Any]):
         return "nothing was recorded"
 
     def where(self, **fields: Any) -> Activations:
-        """Those whose key has the given fields: a value, a pattern with * and ?, or a list of either.
+        """Those whose key has the given fields: a value, a pattern with * and ?, or a list of either; layer=-2 is each network's last but one.
 
         ValueError names the nearest values where nothing fits.
         """
