@@ -6,46 +6,61 @@ A layer is a whole step (convolution, normalisation, ReLU, pooling), so that its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class MLP(nn.Module):
-    """Three fully connected layers."""
+class _Chain(nn.Module):
+    """Steps one after the other, named in the order in which they run; the last is the head."""
 
-    layers = ("fc1", "fc2", "fc3")
-
-    def __init__(self, widths: tuple[int, int, int] = (128, 96, 64), classes: int = 10) -> None:
-        super().__init__()
-        sizes = (28 * 28, *widths)
-        self.fc1, self.fc2, self.fc3 = (nn.Sequential(nn.Linear(p, q), nn.ReLU()) for p, q in zip(sizes, sizes[1:], strict=False))
-        self.head = nn.Linear(widths[-1], classes)
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.named_children() if name != "head")
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.fc3(self.fc2(self.fc1(x.flatten(1)))))
+        for step in self.children():
+            x = step(x)
+        return x
+
+
+def _checked(widths: Sequence[int], what: str, most: int) -> list[int]:
+    if not 1 <= len(widths) <= most or not all(isinstance(width, int) and width > 0 for width in widths):
+        raise ValueError(f"widths are the numbers of {what}: 1 to {most} whole numbers, each at least 1; got {widths!r}")
+    return list(widths)
+
+
+class MLP(_Chain):
+    """Fully connected layers, as many as there are widths: fc1, fc2, ..."""
+
+    def __init__(self, widths: Sequence[int] = (128, 96, 64), classes: int = 10) -> None:
+        super().__init__()
+        sizes = [28 * 28, *_checked(widths, "units of the fully connected layers", 100)]
+        for number, (p, q) in enumerate(pairwise(sizes), 1):
+            self.add_module(f"fc{number}", nn.Sequential(nn.Linear(p, q), nn.ReLU()))
+        self.head = nn.Linear(sizes[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1))
 
 
 def _conv(inputs: int, outputs: int, *, stride: int = 1, groups: int = 1, kernel: int = 3) -> list[nn.Module]:
     return [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(outputs)]
 
 
-class CNN(nn.Module):
-    """Three convolutions with pooling, one fully connected layer."""
+class CNN(_Chain):
+    """One to four convolutions with pooling (conv1, conv2, ...: 28 pixels become 14, 7, 3, 1), one fully connected layer."""
 
-    layers = ("conv1", "conv2", "conv3", "fc")
-
-    def __init__(self, widths: tuple[int, int, int] = (16, 32, 48), classes: int = 10) -> None:
+    def __init__(self, widths: Sequence[int] = (16, 32, 48), classes: int = 10) -> None:
         super().__init__()
-        sizes = (1, *widths)
-        self.conv1, self.conv2, self.conv3 = (
-            nn.Sequential(*_conv(p, q), nn.ReLU(), nn.MaxPool2d(2)) for p, q in zip(sizes, sizes[1:], strict=False)
-        )
-        self.fc = nn.Sequential(nn.Flatten(), nn.Linear(widths[-1] * 9, 64), nn.ReLU())
+        sizes = [1, *_checked(widths, "channels of the convolutions", 4)]
+        for number, (p, q) in enumerate(pairwise(sizes), 1):
+            self.add_module(f"conv{number}", nn.Sequential(*_conv(p, q), nn.ReLU(), nn.MaxPool2d(2)))
+        self.fc = nn.Sequential(nn.Flatten(), nn.Linear(sizes[-1] * (28 >> len(widths)) ** 2, 64), nn.ReLU())
         self.head = nn.Linear(64, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.fc(self.conv3(self.conv2(self.conv1(x)))))
 
 
 class _Residual(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -73,10 +73,14 @@ def _load_zoo(network: str) -> Model:
 def _load_checkpoint(
     path: str, *, architecture: str | nn.Module | Callable[[], nn.Module] | None = None, options: Mapping[str, Any] | None = None
 ) -> Model:
-    """Weights in a file; architecture: a module, a function or class that makes one, a name of the zoo's, or a spec, whose options `options` are."""
+    """Weights in a file; architecture: a module, a function or class that makes one, a name of the zoo's, or a spec, whose options `options` are.
+
+    A card inside the file says both.
+    """
     file = Path(path).expanduser()
     weights, card = read(file)
-    architecture = architecture if architecture is not None else card.get("architecture")
+    if architecture is None or (isinstance(architecture, str) and architecture == card.get("architecture")):
+        architecture, options = card.get("architecture"), card.get("options") if options is None else options
     if architecture is None:
         raise ValueError(f"the checkpoint {file} holds weights alone: say which network they are for, architecture=your_module "
                          f"(or one of {listed(ARCHITECTURES)}, or a spec: 'timm:resnet18')")
@@ -95,12 +99,29 @@ def _architecture(what: str | nn.Module | Callable[[], nn.Module], options: Mapp
         given = {key: value for key, value in (("weights", "random" if "weights" in known else None), ("options", options)) if value is not None}
         model = load_model(what, **given)
         return replace(model, module=copy.deepcopy(model.module))
+    if isinstance(what, str):
+        return _load_module(build(what, **options or {}))
     if options:
-        raise ValueError(f"options={dict(options)} are for an architecture that a library makes, architecture='timm:resnet18'; here it is {what!r}")
-    if isinstance(what, str) and what not in ARCHITECTURES:
-        raise unknown("architecture", what, ARCHITECTURES, "A spec of load_model will do too: 'timm:resnet18'.")
-    module = copy.deepcopy(what) if isinstance(what, nn.Module) else (ARCHITECTURES[what] if isinstance(what, str) else what)()
-    return _load_module(module)
+        raise ValueError(f"options={dict(options)} are for an architecture that is given by its name, architecture='timm:resnet18' or 'mlp'; here it is {what!r}")
+    return _load_module(copy.deepcopy(what) if isinstance(what, nn.Module) else what())
+
+
+def build(architecture: str, **options: Any) -> nn.Module:
+    """A fresh network of one of the zoo's architectures; options: what its class takes, widths=(64, 32). ValueError names the nearest of both."""
+    if architecture not in ARCHITECTURES:
+        raise unknown("architecture", architecture, ARCHITECTURES, "A spec of load_model will do too: 'timm:resnet18'.")
+    own = inspect.signature(ARCHITECTURES[architecture]).parameters
+    for name in options:
+        if name not in own:
+            raise unknown(f"option of the architecture '{architecture}'", name, own)
+    return ARCHITECTURES[architecture](**options)
+
+
+def cards(models: Iterable[str | nn.Module | Model]) -> pd.DataFrame:
+    """What is known of networks, a row each in their order, by name: the fields of their cards, but for lists and dicts."""
+    found = [load_model(model) for model in models]
+    rows = [{key: value for key, value in model.card.items() if key != "name" and not isinstance(value, (list, tuple, Mapping))} for model in found]
+    return pd.DataFrame(rows, index=pd.Index([model.name for model in found], name="model"))
 
 
 def _load_module(module: nn.Module) -> Model:

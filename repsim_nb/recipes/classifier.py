@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,18 @@ from torch.nn import functional as F
 
 from ..datasets import Dataset, load_dataset
 from ..errors import unknown
-from ..models import ARCHITECTURES, normalise
+from ..models import build, normalise
+from ..progress import Tick
 
-LABELS = ("true", "shuffled")
+LABELS = ("true", "coarse", "shuffled")
+SCHEDULES = ("one-cycle", "constant")
 
 
 def initialise(architecture: str, seed: int, **options: Any) -> nn.Module:
     """A fresh network; equal seeds give equal weights, and the global random state is left as it was."""
-    if architecture not in ARCHITECTURES:
-        raise unknown("architecture", architecture, ARCHITECTURES)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ARCHITECTURES[architecture](**options)
+        return build(architecture, **options)
 
 
 def accuracy(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
@@ -37,50 +38,92 @@ def train(
     architecture: str,
     data: str,
     *,
+    options: Mapping[str, Any] | None = None,
     seed: int = 0,
+    rows: tuple[int, int] | None = None,
+    labels: str = "true",
     epochs: int = 4,
     learning_rate: float = 3e-3,
+    schedule: str = "one-cycle",
     batch_size: int = 64,
-    labels: str = "true",
+    checkpoints: Sequence[int] = (),
+    about: Mapping[str, Any] | None = None,
+    keep: Callable[[nn.Module, dict[str, Any]], None] | None = None,
+    tick: Tick = lambda done, total: None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Train a network on the training split of a shipped data set -> (module in eval mode, its card).
 
-    Adam with a one-cycle schedule, cross-entropy. `epochs=0` gives the untrained twin of the same seed.
-    labels: "shuffled" permutes the training targets once (by the seed), so that they can only be memorised.
+    Adam, cross-entropy. `epochs=0` gives the untrained twin of the same seed.
+    options: of the architecture, {"widths": (64, 32)}.  rows: (start, stop) of the training split; None is all of it.
+    labels: "coarse" makes one class of two neighbours (0 and 1, 2 and 3, ...); "shuffled" permutes the training targets once (by the seed), so that they can
+    only be memorised.  schedule: "one-cycle", up to the learning rate and down again; or "constant".
+    checkpoints: epochs at which keep(module, card) is called, the card as of then, with "epoch"; 0 is before the first step. The module is then trained further.
+    about: what else the card shall say.  tick: told of every batch, (batches done, in all); it may raise to stop.
     """
     if labels not in LABELS:
         raise unknown("labels", labels, LABELS)
+    if schedule not in SCHEDULES:
+        raise unknown("schedule", schedule, SCHEDULES)
+    if wrong := [epoch for epoch in checkpoints if epoch not in range(epochs + 1)]:
+        raise ValueError(f"checkpoints are whole numbers of epochs from 0 to epochs={epochs}; got {wrong[0]!r}")
     sides = {split: load_dataset(data, split) for split in ("train", "test")}
     pixels = sides["train"].inputs / 255
-    mean, std = round(float(pixels.mean()), 4), round(float(pixels.std()), 4)
-    x, y = _tensors(sides["train"], mean, std)
+    mean, std = round(float(pixels.mean()), 4), round(float(pixels.std()), 4)  # of the whole split, whatever rows are taken: all networks see a picture alike
+    start, stop = rows if rows is not None else (0, len(pixels))
+    if not 0 <= start < stop <= len(pixels):
+        raise ValueError(f"rows are (start, stop) of the {len(pixels)} rows of '{sides['train'].name}', 0 <= start < stop <= {len(pixels)}; got {tuple(rows or ())}")
+    x, y = (part[start:stop] for part in _tensors(sides["train"], mean, std))
+    tested = _tensors(sides["test"], mean, std)
+    classes, options = list(sides["train"].classes), dict(options or {})
+    if labels == "coarse":
+        classes = [" or ".join(classes[first : first + 2]) for first in range(0, len(classes), 2)]
+        options, y, tested = {**options, "classes": len(classes)}, y // 2, (tested[0], tested[1] // 2)
     fit = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))] if labels == "shuffled" else y
-    module = initialise(architecture, seed)
-    if epochs:
-        _fit(module, x, fit, seed=seed, epochs=epochs, learning_rate=learning_rate, batch_size=batch_size)
+    module = initialise(architecture, seed, **options)
     card = {
-        "architecture": architecture, "data": data, "labels": labels, "seed": seed, "epochs": epochs,
-        "learning_rate": learning_rate if epochs else None, "batch_size": batch_size if epochs else None,
-        "train_accuracy": round(accuracy(module, x, fit), 4), "test_accuracy": round(accuracy(module, *_tensors(sides["test"], mean, std)), 4),
+        "architecture": architecture, "data": data, "labels": labels, "images": len(y), "seed": seed, "epochs": epochs,
+        "learning_rate": learning_rate if epochs else None, "batch_size": batch_size if epochs else None, **({"schedule": schedule} if epochs else {}),
         "parameters": sum(p.numel() for p in module.parameters()), "input_shape": list(sides["train"].inputs.shape[1:]),
-        "mean": mean, "std": std, "classes": list(sides["train"].classes),
+        "mean": mean, "std": std, "classes": classes, "rows": [start, stop], **({"options": options} if options else {}),
     }  # fmt: skip
-    return module.eval(), card
+    if clash := card.keys() & (about or {}).keys():
+        raise ValueError(f"about={dict(about or {})} says again what the card says of itself: {', '.join(sorted(clash))}")
+
+    def now() -> dict[str, Any]:
+        return {**card, **(about or {}), "train_accuracy": round(accuracy(module, x, fit), 4), "test_accuracy": round(accuracy(module, *tested), 4)}
+
+    def at(epoch: int) -> None:
+        if epoch in checkpoints and keep is not None:
+            keep(module, {**now(), "epoch": epoch})
+
+    _fit(module, x, fit, seed=seed, epochs=epochs, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size, at=at, tick=tick)
+    known = now()
+    return module.eval(), known
 
 
 def _tensors(dataset: Dataset, mean: float, std: float) -> tuple[Tensor, Tensor]:
     return normalise(dataset.inputs, mean, std), torch.from_numpy(np.asarray(dataset.targets))
 
 
-def _fit(module: nn.Module, x: Tensor, y: Tensor, *, seed: int, epochs: int, learning_rate: float, batch_size: int) -> None:
+def _fit(
+    module: nn.Module, x: Tensor, y: Tensor, *,
+    seed: int, epochs: int, learning_rate: float, schedule: str, batch_size: int, at: Callable[[int], None], tick: Tick,
+) -> None:  # fmt: skip
+    """at(epoch) is called before the first epoch, as 0, and after each."""
     order = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate)
-    steps = -(-len(x) // batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * steps, pct_start=0.2)
-    module.train()
-    for _ in range(epochs):
+    steps, done = -(-len(x) // batch_size), 0
+    one_cycle = schedule == "one-cycle" and epochs > 0
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * steps, pct_start=0.2) if one_cycle else None
+    at(0)
+    for epoch in range(1, epochs + 1):
+        module.train()
         for rows in torch.randperm(len(x), generator=order).split(batch_size):
             optimizer.zero_grad(set_to_none=True)
             F.cross_entropy(module(x[rows]), y[rows]).backward()
             optimizer.step()
-            schedule.step()
+            if rate is not None:
+                rate.step()
+            done += 1
+            tick(done, epochs * steps)
+        at(epoch)

@@ -7,7 +7,6 @@ its first step (the twin of the MNIST network of that seed); "shuffled" is train
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -15,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from ..errors import unknown
-from ..files import replacing, shipped
+from ..files import shipped
 from .classifier import train
+from .training import save
 
 _EPOCHS = {"mlp": 8, "cnn": 5, "resnet": 5, "depthwise": 8, "vit": 14}
 _RATES = {"mlp": 3e-3, "cnn": 4e-3, "resnet": 4e-3, "depthwise": 8e-3, "vit": 1.5e-3}
@@ -54,9 +53,7 @@ def build(name: str, out: Path) -> dict[str, Any]:
     """Train one network of the zoo and write it, card inside, to out/NAME.safetensors."""
     torch.set_num_threads(1)
     module, card = train(**ZOO[name])
-    weights = {key: value.contiguous() for key, value in module.state_dict().items()}
-    with replacing(out / f"{name}.safetensors") as path:
-        save_file(weights, path, metadata={"card": json.dumps({"name": name, **card})})
+    save(out / f"{name}.safetensors", name, module, card)
     return card
 
 

@@ -1,0 +1,99 @@
+"""The networks of the map of models: POPULATION varies one thing at a time, RUNS are seen at many epochs of their training; `training.trained` makes them.
+
+All are trained on MNIST, on rows 0 to 2,000 of its training split at most; `held_out()` are the rows after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..datasets import Dataset, load_dataset
+
+IMAGES = 2000  # the rows of the training split that any of these networks may see
+Recipe = dict[str, Any]
+
+_WIDTHS = {"mlp": (128, 96, 64), "cnn": (16, 32, 48)}
+_BASE: dict[str, Recipe] = {
+    "mlp": {"architecture": "mlp", "epochs": 12, "learning_rate": 3e-3},
+    "cnn": {"architecture": "cnn", "epochs": 6, "learning_rate": 4e-3},
+    "vit": {"architecture": "vit", "epochs": 20, "learning_rate": 1.5e-3},
+}
+_MEMORISED = {"mlp": {"epochs": 80, "learning_rate": 2e-3}, "cnn": {"epochs": 50}}
+_DEEPER = {"mlp": (128, 128, 96, 96, 64), "cnn": (16, 32, 48, 48)}
+_SHALLOWER = {"mlp": (128, 64), "cnn": (16, 48)}
+
+
+def _recipe(architecture: str, seed: int, varied: str, variant: str, *, rows: tuple[int, int] = (0, IMAGES), widths: tuple[int, ...] | None = None, **changes: Any) -> Recipe:
+    """Fewer images are seen as often more, so that all networks take the same number of steps."""
+    base = _BASE[architecture]
+    its = widths or _WIDTHS.get(architecture, (64,) * 4)
+    depth = len(its) + (architecture == "cnn")  # the fully connected layer after the convolutions
+    options = {"options": {"widths": list(widths)}} if widths else {}
+    about = {"varied": varied, "variant": variant, "depth": depth, "width": max(its)}
+    return {**base, "data": "mnist", "rows": rows, "seed": seed, "epochs": base["epochs"] * IMAGES // (rows[1] - rows[0]), **options, **changes, "about": about}
+
+
+def _varied(architecture: str) -> dict[str, Recipe]:
+    """Two seeds, 0 and 1, of everything but the base: each begins with the weights of the base network of its seed where the shapes are the same."""
+    widths = _WIDTHS[architecture]
+    changes: dict[str, tuple[str, Recipe]] = {
+        "half-a": ("data", {"rows": (0, 1000)}),
+        "half-b": ("data", {"rows": (1000, 2000)}),
+        "500": ("data", {"rows": (0, 500)}),
+        "coarse": ("labels", {"labels": "coarse"}),
+        "shuffled": ("labels", {"labels": "shuffled", **_MEMORISED[architecture]}),
+        "deeper": ("depth", {"widths": _DEEPER[architecture]}),
+        "shallower": ("depth", {"widths": _SHALLOWER[architecture]}),
+        "wider": ("width", {"widths": tuple(2 * width for width in widths)}),
+        "narrower": ("width", {"widths": tuple(width // 2 for width in widths)}),
+        "untrained": ("training", {"epochs": 0}),
+    }
+    return {f"{architecture}-{variant}-{seed}": _recipe(architecture, seed, varied, variant, **change) for variant, (varied, change) in changes.items() for seed in range(2)}
+
+
+def _base(architecture: str, seeds: int) -> dict[str, Recipe]:
+    return {f"{architecture}-{seed}": _recipe(architecture, seed, "initialisation", "base") for seed in range(seeds)}
+
+
+POPULATION: dict[str, Recipe] = {**_base("mlp", 5), **_base("cnn", 5), **_base("vit", 3), **_varied("mlp"), **_varied("cnn")}
+"""53 networks: five seeds of an MLP and of a CNN, three of a transformer, and MLPs and CNNs that differ from those in one thing.
+
+Their cards say `varied` (initialisation, data, labels, depth, width, training), `variant`, `depth` (hidden layers) and `width` (units or channels of the widest)."""
+
+GRID = (*range(11), *range(15, 41, 5), *range(50, 101, 10))
+"""The 23 epochs at which a run is seen, dense first; those of the thesis."""
+
+RATES = {"slow": 1e-4, "medium": 1e-3, "fast": 1e-2}
+
+RUNS: dict[str, Recipe] = {
+    f"{architecture}-{rate}-{seed}": {
+        "architecture": architecture, "data": "mnist", "rows": (0, 1000), "seed": seed, "epochs": GRID[-1], "checkpoints": GRID,
+        "learning_rate": RATES[rate], "schedule": "constant", "about": {"rate": rate},
+    }
+    for architecture in ("mlp", "cnn") for rate in RATES for seed in range(2)
+}  # fmt: skip
+"""12 runs of 23 checkpoints: two architectures, three constant learning rates, two seeds."""
+
+_FEW = (
+    "mlp-0", "mlp-1", "mlp-2", "mlp-shuffled-0", "mlp-shuffled-1", "mlp-coarse-0", "mlp-untrained-0",
+    "cnn-0", "cnn-1", "cnn-2", "cnn-shuffled-0", "cnn-untrained-0", "vit-0",
+    "mlp-slow-0", "mlp-fast-0", "cnn-slow-0", "cnn-fast-0",
+)  # fmt: skip
+
+
+def few(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
+    """About a dozen of POPULATION, or four of RUNS at six epochs, trained for a short time: seconds, for a look at the study and for tests."""
+    return {name: _short(recipe) for name, recipe in recipes.items() if name in _FEW}
+
+
+def _short(recipe: Recipe) -> Recipe:
+    if "checkpoints" in recipe:
+        return {**recipe, "epochs": 8, "checkpoints": (0, 1, 2, 4, 6, 8)}
+    return {**recipe, "epochs": min(recipe["epochs"], {"mlp": 30, "cnn": 20, "vit": 20}[recipe["architecture"]]), "rows": (0, 500)} if recipe["epochs"] else recipe
+
+
+def held_out() -> Dataset:
+    """The 2,000 MNIST images of the training split that no network of POPULATION or RUNS was trained on."""
+    whole = load_dataset("mnist", "train")
+    return whole.take(range(IMAGES, len(whole)), "mnist/held-out")

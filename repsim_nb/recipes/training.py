@@ -1,0 +1,177 @@
+"""Many networks, trained once and found again: `trained({name: what to tell classifier.train})`."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+import json
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ..datasets import load_dataset
+from ..errors import Stopped, listed, unknown
+from ..files import cache, replacing
+from ..models import Model, architectures, load_model
+from ..progress import Tick, ticking
+from ..workers import cores
+from . import classifier
+
+_OURS = ("keep", "tick")  # what `trained` itself tells classifier.train
+
+
+def save(path: Path, name: str, module: nn.Module, card: Mapping[str, Any]) -> None:
+    """Weights with their card inside, which `load_model(path)` needs nothing else to read."""
+    weights = {key: value.contiguous() for key, value in module.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(weights, temporary, metadata={"card": json.dumps({"name": name, **card})})
+
+
+def trained(recipes: Mapping[str, Mapping[str, Any]], *, folder: str | Path | None = None, progress: bool | Tick = True) -> list[Model]:
+    """Every network of {name: options of classifier.train}, in their order, found again or trained now.
+
+    A recipe with checkpoints=(0, 1, ...) gives a Model an epoch, all of its name, the epoch in their cards (`card["epoch"]`).
+    Networks are trained in processes, one thread each; in a script that asks for `if __name__ == "__main__":`. Stopped at any time (by an interrupt, or by a
+    progress function that raises), what is finished stays, and asked again only the others are trained. What was found is a network of the same name, recipe,
+    training code and data; a damaged file is trained anew with a warning.
+    folder: where they are kept; None is in the cache (`repsim_nb.files.cache() / "trained"`).  progress: a bar that counts epochs, or a function(done, total).
+    Errors: ValueError names the network and what in its recipe is wrong; RuntimeError, a process that was killed.
+    """
+    folder = Path(folder).expanduser() if folder is not None else cache() / "trained"
+    files = {name: _files(folder, name, recipe) for name, recipe in recipes.items()}
+    found = {name: models for name, paths in files.items() if (models := _found(name, paths)) is not None}
+    missing = {name: recipe for name, recipe in recipes.items() if name not in found}
+    if missing:
+        _train(missing, files, progress)
+    return [model for name, paths in files.items() for model in found.get(name) or [load_model(path) for path in paths.values()]]
+
+
+def _files(folder: Path, name: str, recipe: Mapping[str, Any]) -> dict[int | None, Path]:
+    """Where a network is kept, by epoch (None: the last, where nothing is said of checkpoints). The path tells all that it is made from."""
+    try:
+        known = inspect.signature(classifier.train).parameters
+        for option in recipe:
+            if option not in known or option in _OURS:
+                raise unknown("option of classifier.train", option, [one for one in known if one not in _OURS])
+        if lacking := [one for one, parameter in known.items() if parameter.default is parameter.empty and one not in recipe]:
+            raise ValueError(f"it does not say {listed(lacking)}")
+        complete = {one: parameter.default for one, parameter in known.items() if one not in _OURS} | dict(recipe)
+        made_from = json.dumps([name, complete, _code(), _data(complete["data"])], sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the recipe of '{name}' cannot be followed: {error}") from error
+    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:80]
+    stem = f"{readable}.{hashlib.blake2b(made_from.encode(), digest_size=8).hexdigest()}"
+    epochs = complete["checkpoints"]
+    return {epoch: folder / f"{stem}.{epoch}.safetensors" for epoch in epochs} if epochs else {None: folder / f"{stem}.safetensors"}
+
+
+@functools.cache
+def _code() -> str:
+    """The training code as a hash of what it says, comments apart: where that is another, so may the networks be."""
+    said = "".join(ast.dump(ast.parse(inspect.getsource(module))) for module in (classifier, architectures))
+    return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+
+
+@functools.cache
+def _data(name: str) -> str:
+    sides = [load_dataset(name, split) for split in ("train", "test")]
+    return " ".join([*(side.fingerprint() for side in sides), *(hashlib.blake2b(side.targets.tobytes(), digest_size=8).hexdigest() for side in sides)])
+
+
+def _found(name: str, paths: Mapping[int | None, Path]) -> list[Model] | None:
+    """None where any of a network's files is missing or damaged."""
+    if not all(path.exists() for path in paths.values()):
+        return None
+    try:
+        return [load_model(path) for path in paths.values()]
+    except ValueError as error:
+        warnings.warn(f"{error}. '{name}' is trained anew", stacklevel=4)
+        return None
+
+
+# -- in processes ----------------------------------------------------------------------------------------------------------
+
+def _train(recipes: Mapping[str, Mapping[str, Any]], files: Mapping[str, Mapping[int | None, Path]], progress: bool | Tick) -> None:
+    """One task a network. Whatever ends this ends the processes: those at work stop at their next batch."""
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads, a notebook's kernel, may hang
+    stop, epochs = context.Event(), context.Value("q", 0)
+    total = sum(max(1, _epochs(recipe)) for recipe in recipes.values())
+    number = min(cores(), len(recipes))
+    what = f"training {len(recipes)} network{'s' if len(recipes) > 1 else ''}"
+    with ticking(progress, what, "epoch") as tick, ProcessPoolExecutor(number, context, _begin, (stop, epochs)) as pool:
+        try:
+            tick(0, total)
+            waiting = {pool.submit(_train_one, name, dict(recipe), files[name]): name for name, recipe in recipes.items()}
+            while waiting:
+                for future in wait(waiting, timeout=0.25, return_when=FIRST_COMPLETED).done:
+                    del waiting[future]
+                    future.result()
+                tick(epochs.value, total)
+        except BrokenProcessPool as error:
+            raise RuntimeError(f"a process that trained one of {listed(waiting.values(), 4)} was killed, or could not begin; {len(recipes) - len(waiting)} of {len(recipes)} networks were "
+                               "finished and are kept. Is there too little memory? Is this a script that lacks `if __name__ == \"__main__\":`?") from error
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _epochs(recipe: Mapping[str, Any]) -> int:
+    return recipe.get("epochs", inspect.signature(classifier.train).parameters["epochs"].default)
+
+
+_shared: dict[str, Any] = {}  # of a process of ours
+
+
+def _begin(stop: Any, epochs: Any) -> None:
+    """In a process that was just started: it is stopped by us alone, works in one thread, and does not outlive us."""
+    _shared.update(stop=stop, epochs=epochs)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the whole group; the parent says what follows from it
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (wait_for([parent.sentinel]), os._exit(1)), daemon=True).start()
+
+
+def _train_one(name: str, recipe: dict[str, Any], files: Mapping[int | None, Path]) -> None:
+    counted = 0
+    epochs = _epochs(recipe)
+
+    def count(now: int) -> None:
+        nonlocal counted
+        with _shared["epochs"].get_lock():
+            _shared["epochs"].value += now - counted
+        counted = now
+
+    def tick(done: int, total: int) -> None:
+        if _shared["stop"].is_set():
+            raise Stopped
+        if done * epochs // total > counted:
+            count(done * epochs // total)
+
+    try:
+        keep = (lambda module, card: save(files[card["epoch"]], name, module, card)) if recipe.get("checkpoints") else None
+        module, card = classifier.train(**recipe, keep=keep, tick=tick)
+        if keep is None:
+            save(files[None], name, module, card)
+        count(max(1, epochs))
+    except Stopped:
+        raise
+    except Exception as error:
+        kind = ValueError if isinstance(error, ValueError) else RuntimeError
+        raise kind(f"training '{name}' failed: {error}" + ("" if kind is ValueError else f" ({type(error).__name__})")) from error
