@@ -19,7 +19,7 @@ from ..models import Model, load_model
 from ..models.running import capture
 from ..pooling import Pooling
 from ..progress import Tick, ticking
-from ..store import Activations, Key, Store, checked_step
+from ..store import Activations, Key, Store, agreed, checked_step
 from ..workers import workers
 from .run import Layer, Run, dataset_of, length_of
 
@@ -31,7 +31,7 @@ def record(
     *,
     into: Store | str | Path | None = None,
     pool: str | Callable[[Tensor], Tensor] = "flatten",
-    step: int | str = 0,
+    step: int | str | Sequence[int | str] = 0,
     batch_size: int | None = None,
     device: str | torch.device | None = None,
     executor: Executor | None = None,
@@ -52,7 +52,7 @@ def record(
     into: a Store, or its folder: needed where activations are larger than memory; what it holds is not run again, what was begun goes on.
     pool: "flatten" keeps everything; "mean" averages over space (n, c, h, w) or tokens (n, tokens, p), padding left out; "first", "last"
     take one token; "tokens" makes every token (every place of a picture) a sample; or a function of the tensor.
-    step: the step of training, for checkpoints of one network.
+    step: the step of training, for checkpoints of one network; for a list of them a list of steps, one a model, and then names may repeat where steps differ.
     batch_size: samples a pass; None is as many as keep the largest activation under 64 MB, at most 250. Results depend on it in rounding only.
     device: where to run; None is where the model is.  executor: workers for many models, one each (processes, `client.get_executor()` of
     dask.distributed); what they record goes into a store that all reach.  progress: a bar, or a function(done, total) that may raise to stop.
@@ -66,47 +66,61 @@ def record(
     pooling = Pooling(pool)
     dataset = dataset_of(data)
     into = into if into is None or isinstance(into, Store) else Store(into)
-    step = checked_step(step)
+    steps = _steps(step, len(given))
     if executor is not None:
-        return _record_apart(given, dataset, layers, into, executor, progress, {"pool": pool, "step": step, "batch_size": batch_size, "device": device})
+        return _record_apart(given, dataset, layers, into, steps, executor, progress, {"pool": pool, "batch_size": batch_size, "device": device})
     models = [load_model(m) for m in given]
-    _check_names([m.name for m in models])
-    runs = [_Recording(m, dataset, layers, pooling, step, batch_size, device) for m in models]
+    _check_names([m.name for m in models], steps)
+    runs = [_Recording(m, dataset, layers, pooling, its, batch_size, device) for m, its in zip(models, steps, strict=True)]
     total, done = len(models) * len(dataset), 0
     inputs = "" if into is None else dataset.fingerprint()
     with ticking(progress, f"recording {models[0].name if len(models) == 1 else f'{len(models)} models'}", "sample") as tick:
-        recorded = Activations({})
+        recorded: dict[Key, Any] = {}
         tick(0, total)
         for run in runs:
-            recorded = recorded | run(into, inputs, lambda samples, before=done: tick(before + samples, total))
+            recorded |= run(into, inputs, lambda samples, before=done: tick(before + samples, total))
             done += len(dataset)
-    return recorded
+    return Activations(recorded, agreed((m.name, m.card) for m in models))
 
 
-def _check_names(names: list[str]) -> None:
-    if len(set(names)) < len(names):
-        raise ValueError(f"models recorded together need different names; got {names}. Name them: load_model(..., name=...)")
+def _steps(step: Any, models: int) -> list[int | str]:
+    """One a model."""
+    if isinstance(step, str) or not isinstance(step, (Sequence, np.ndarray)) or np.ndim(step) == 0:
+        return [checked_step(step)] * models
+    steps = [checked_step(one) for one in step]
+    if len(steps) != models:
+        raise ValueError(f"a list of steps has one a model; there are {len(steps)} steps for {models} model{'s' if models > 1 else ''}")
+    return steps
 
 
-def _record_apart(given: list[Any], dataset: Dataset, layers: Any, into: Store | None, executor: Executor, progress: bool | Tick, options: dict[str, Any]) -> Activations:
+def _check_names(names: list[str], steps: list[int | str]) -> None:
+    if len(set(zip(names, steps, strict=True))) < len(names):
+        hint = ". For checkpoints of one network say the step of each, step=[...]" if len(set(steps)) == 1 else f" at the steps {steps}"
+        raise ValueError(f"models recorded together need different names; got {names}{hint}. Name them: load_model(..., name=...)")
+
+
+def _record_apart(
+    given: list[Any], dataset: Dataset, layers: Any, into: Store | None, steps: list[int | str], executor: Executor, progress: bool | Tick, options: dict[str, Any],
+) -> Activations:  # fmt: skip
     """Each model is a task; a spec travels as it is, memory-mapped inputs as their address; recordings stay where they are written."""
     if into is None:
         raise ValueError("with an executor record needs into=, a store on a disk that all workers reach: activations are written there and do not travel")
     names = [m if isinstance(m, str) else load_model(m).name for m in given]
-    _check_names(names)
+    _check_names(names, steps)
     store = copy.copy(into)
     store.path = into.path.absolute()
-    recorded, facts = [], {}
+    recorded: dict[tuple[str, int | str], list[Key]] = {}
+    facts: list[tuple[str, Mapping[str, Any]]] = []
     with workers(executor) as run, ticking(progress, f"recording {len(given)} models", "model") as tick:
         some = len(given)
-        tasks = ([dataset] * some, [layers] * some, [store] * some, [options] * some)
-        for done, (keys, known) in enumerate(run(_record_one, given, *tasks, idle=lambda: tick(len(facts), some))):
-            recorded += keys
-            facts.update(known)
-            tick(done + 1, some)
-    if len(facts) < some:
+        tasks = ([dataset] * some, [layers] * some, [store] * some, [{**options, "step": step} for step in steps])
+        for keys, known in run(_record_one, given, *tasks, idle=lambda: tick(len(facts), some)):
+            recorded[keys[0].model, keys[0].step] = keys
+            facts.extend(known.items())
+            tick(len(facts), some)
+    if len(recorded) < some:
         raise ValueError(f"two of these models have one name, so that one's recordings were taken for the other's: {names}. Name them: load_model(..., name=...)")
-    return Activations({key: into[key] for key in recorded}, facts)
+    return Activations({key: into.find(key) for keys in recorded.values() for key in keys}, agreed(facts))
 
 
 def _record_one(model: Any, dataset: Dataset, layers: Any, store: Store, options: dict[str, Any]) -> tuple[list[Key], dict[str, Any]]:
@@ -117,14 +131,13 @@ def _record_one(model: Any, dataset: Dataset, layers: Any, store: Store, options
 class _Recording(Run):
     """A run whose layers are kept."""
 
-    def __call__(self, into: Store | None, inputs: str, tick: Callable[[int], None]) -> Activations:
+    def __call__(self, into: Store | None, inputs: str, tick: Callable[[int], None]) -> dict[Key, Any]:
         """inputs: the fingerprint of the data, where there is a store; it is the same for all models."""
-        facts = {self.model.name: self.model.card}
         origin = {} if into is None else self._origin(inputs)
         if into is not None and not self.pooling.by_token and not self.usual and self.by_name == set(self.named) and all(into.holds(self.key(layer), origin) for layer in self.named):
             tick(len(self.dataset))
             wanted = {self.key(layer) for layer in self.named}
-            return Activations({key: into[key] for key in into if key in wanted}, facts)
+            return {key: into.find(key) for key in into if key in wanted}
         with self.ready():
             found = self.probe()
             arrays: dict[str, Any]
@@ -137,9 +150,9 @@ class _Recording(Run):
                     missing = {layer: about for layer, about in found.items() if not into.holds(self.key(layer), origin)}
                     if missing:
                         self._into_store(into, missing, origin, tick)
-                arrays = {layer: into[self.key(layer)] for layer in found}
+                arrays = {layer: into.find(self.key(layer)) for layer in found}  # opened when they are asked for: each open file takes one of the few that a process may have
         tick(len(self.dataset))
-        return Activations({self.key(layer): arrays[layer] for layer in found}, facts)
+        return {self.key(layer): arrays[layer] for layer in found}
 
     def _check_room(self, found: Mapping[str, Layer]) -> None:
         sizes = {layer: self.row(about, len(self.dataset)) * about.first[0].nbytes for layer, about in found.items()}

@@ -5,9 +5,9 @@ not exist for a reader. While a recording runs its rows are in STEM.part.npy, an
 Both say the checksums of the rows, by which a file that is not what was written is known.
 """
 
-from .activations import Activations, from_arrays
+from .activations import Activations, agreed, from_arrays
 from .keys import Key, checked_step
 from .store import Store
 from .writer import Writer
 
-__all__ = ["Activations", "Key", "Store", "Writer", "checked_step", "from_arrays"]
+__all__ = ["Activations", "Key", "Store", "Writer", "agreed", "checked_step", "from_arrays"]

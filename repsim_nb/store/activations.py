@@ -6,7 +6,7 @@ import html
 import math
 import mmap
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class Activations(Mapping[Key, Any]):
     """Recorded activations: Key -> array (n, p), models and layers in the order in which they were recorded.
 
     x["conv1"] or x["mnist-cnn-0/conv1"] works where exactly one key fits; `a | b` joins two.
-    facts: {model: what else is known of it}, shown by `table`.
+    facts: {model: what else is known of it}, shown by `table`; of a model recorded at several steps, that on which all agree.
     """
 
     def __init__(self, arrays: Mapping[Key, Any], facts: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -86,7 +86,7 @@ class Activations(Mapping[Key, Any]):
         for key in ours.keys() & more.keys():
             if not _same(ours[key], more[key]):
                 raise ValueError(f"both hold '{Key(*key)}', and not the same arrays, so that joined one would be lost: record one of them under another name or step")
-        return Activations({**ours, **more}, {**self.facts, **getattr(other, "facts", {})})
+        return Activations({**ours, **more}, agreed([*self.facts.items(), *getattr(other, "facts", {}).items()]))
 
     def __repr__(self) -> str:
         keys = list(self)
@@ -120,6 +120,20 @@ def from_arrays(arrays: Mapping[str | Key, Any] | str | Path, **facts: Mapping[s
             raise ValueError(f"activations are (samples, ...); '{key}' has shape {tuple(value.shape)}")
         found[key] = value
     return Activations(found, facts)
+
+
+def agreed(known: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """(model, facts), several times for a model -> its facts, without those that differ, as the accuracy does from step to step."""
+    found: dict[str, dict[str, Any]] = {}
+    for model, facts in known:
+        before = found.get(model, facts)
+        found[model] = {fact: value for fact, value in before.items() if fact in facts and _equal(value, facts[fact])}
+    return found
+
+
+def _equal(a: Any, b: Any) -> bool:
+    same = a == b
+    return same if isinstance(same, bool) else bool(np.array_equal(a, b))
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import DamagedFile, listed
 from ..fields import chosen
 from ..progress import Tick, ticking
-from .activations import Activations
+from .activations import Activations, agreed
 from .arrayfile import ArrayFile, read_sidecar
 from .keys import Key, checked_step, group, stem
 from .writer import Writer
@@ -60,7 +60,7 @@ class Store(Activations):
 
     @property
     def facts(self) -> dict[str, dict[str, Any]]:  # type: ignore[override]
-        return {key.model: entry.record["facts"] for key, entry in self._entries().items()}
+        return agreed((key.model, entry.record["facts"]) for key, entry in self._entries().items())
 
     # -- what is there -----------------------------------------------------------------------------------------------------
 
@@ -93,8 +93,8 @@ class Store(Activations):
     def _file(self, record: Mapping[str, Any]) -> ArrayFile:
         return ArrayFile(self.path / f"{stem(Key(*record['key']))}.npy", record)
 
-    def _find(self, key: Key) -> ArrayFile | None:
-        """One recording, without looking at all the others."""
+    def find(self, key: Key) -> ArrayFile | None:
+        """One recording, not yet opened, without looking at all the others; None where it is not there."""
         record = self._record(f"{stem(key)}.json")
         return None if record is None else self._file(record)
 
@@ -105,7 +105,7 @@ class Store(Activations):
         return f"the store {self.path} holds no recording" + (f", but {begun} that are unfinished" if begun else "")
 
     def __getitem__(self, key: Key | str) -> np.ndarray:
-        found = self._find(key) if isinstance(key, Key) else None
+        found = self.find(key) if isinstance(key, Key) else None
         return super().__getitem__(key) if found is None else found.open()
 
     def holds(self, key: Key, origin: Mapping[str, str]) -> bool:
@@ -114,7 +114,7 @@ class Store(Activations):
         origin: fingerprints of what it is made from, {"weights": ..., "inputs": ..., ...}. A damaged one is not there, says a warning.
         The first time in a process the whole file is read, 1 to 4 GB a second, and no more while it is the same.
         """
-        entry = self._find(key)
+        entry = self.find(key)
         if entry is None:
             return False
         for what, fingerprint in origin.items():
@@ -136,7 +136,7 @@ class Store(Activations):
         Recorded again they go on. Of one at work the number is at most a second old.
         """
         begun = {Key(*record["key"]): (record["rows"], record["shape"][0]) for record in self._sidecars(".part.json") if record is not None}
-        return {key: rows for key, rows in begun.items() if self._find(key) is None}
+        return {key: rows for key, rows in begun.items() if self.find(key) is None}
 
     @property
     def size(self) -> int:
