@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+import math
+import re
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -15,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from . import measures
-from .errors import unknown
+from .errors import listed, unknown
 from .fields import chosen
 from .files import replacing
 from .measures import Measure, cost_of, on_device
@@ -200,6 +202,46 @@ def compare(
             values = measure.table(xs, ys, undefined=cells, run=run, tick=tick, scratch=scratch)
     undefined = {(index[i], columns[j]): why for (i, j), why in (cells or {}).items()}
     return Comparison(pd.DataFrame(values, index=index, columns=columns), measure, len(next(iter(xs.values()))), undefined)
+
+
+def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | Tick = False) -> pd.DataFrame:
+    """How each step of training compares with the last of the same network -> DataFrame, index "step", a column a network.
+
+    xs: {key: array (n, ...)}, keys with a `step`; those that differ in nothing else are one network (so a column is one layer of a model on one data set), and one of a single step
+    is left out. Only what is needed is compared: measure(step, last), one value a step; a step that a network has not is NaN.
+    Steps that are numbers stand in their order and before those that are names, which stand as they come in xs.
+    Errors: ValueError where nothing has several steps, or labels have none; UndefinedError where the measure has no value.
+    """
+    measure = measures.get(measure)
+    bare = next((label for label in xs if "step" not in getattr(label, "_fields", ())), None) if isinstance(xs, Mapping) else type(xs).__name__
+    if bare is not None:
+        raise ValueError(f"steps of training are told by keys, as a recording has them: rs.record(model, data, step=5); here is {bare!r}")
+    steps = sorted(dict.fromkeys(label.step for label in xs), key=_place_in_training)
+    runs: dict[Any, dict[Any, Any]] = {}
+    for label in xs:
+        runs.setdefault(label._replace(step=0), {})[label.step] = label
+    runs = {run: {step: labels[step] for step in steps if step in labels} for run, labels in runs.items() if len(labels) > 1}
+    if not runs:
+        raise ValueError(f"there is nothing to compare with a last step: among {len(xs)} recording{'s' * (len(xs) != 1)} no two are steps of one network"
+                         + (f" (steps: {listed(steps, 6)})" if steps else "") + ". Record checkpoints under one name, each with its step")
+    rows = [step for step in steps if any(step in labels for labels in runs.values())]
+    values = np.full((len(rows), len(runs)), np.nan)
+    done, total = 0, sum(map(len, runs.values()))
+    with ticking(progress, f"{measure} to the last step", "step") as tick:
+        for column, labels in enumerate(runs.values()):
+            *_, last = labels.values()
+            before, many = done, len(labels)
+            found = compare(measure, {label: xs[label] for label in labels.values()}, {last: xs[last]}, progress=lambda now, of, b=before, m=many: tick(b + now * m // of, total))
+            values[[rows.index(step) for step in labels], column] = found.values.to_numpy()[:, 0]
+            done += many
+    names = short_labels(_axis(runs)) if len(runs) > 1 else [str(next(iter(runs))[0])]
+    return pd.DataFrame(values, index=pd.Index(rows, name="step"), columns=pd.Index(names, name="network"))
+
+
+def _place_in_training(step: Any) -> tuple[bool, float]:
+    """Sorts steps that are numbers by size, and names behind them as they come."""
+    number = float(step) if not isinstance(step, str) or re.fullmatch(r"-?\d+", step) else math.inf
+    return number == math.inf, number
 
 
 def _folder(path: str | Path) -> Path:

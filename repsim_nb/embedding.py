@@ -67,6 +67,7 @@ class Embedding:
         new: rows are the new items, columns the items that the map was made from, in any order: `rs.compare(measure, new, old)`, or a
         frame of dissimilarities. Of a measure that is not symmetric only this direction is known. New points do not see one another.
         Each lies where its distances to the old ones fit best: for SMACOF by least squares, for classical MDS by projection on the map's axes.
+        (Something unlike all that is there would have had an axis of its own in a map made with it; it has none here.)
         Errors: ValueError for a t-SNE, other columns, undefined or negative cells, another measure or number of samples.  [Gower 1968]
         """
         if self.kind == "tsne" or self.dissimilarities is None:
@@ -74,10 +75,8 @@ class Embedding:
         rows = _new_rows(self, new)
         old = self.points.to_numpy()[: rows.shape[1]]
         with _one_thread():
-            if self.kind == "classical":
-                found = _projected(old, rows.to_numpy(), _squared_radii(self.dissimilarities.to_numpy()[: len(old)]))
-            else:
-                found = np.array([_fitted(old, d) for d in rows.to_numpy()])
+            radii = _squared_radii(self.dissimilarities.to_numpy()[: len(old)])
+            found = [_projected(old, d, radii) if self.kind == "classical" else _fitted(old, d) for d in rows.to_numpy()]
         points = pd.concat([self.points, pd.DataFrame(found, index=rows.index, columns=self.points.columns)])
         known = pd.concat([self.dissimilarities, rows])
         return replace(self, points=points, stress=_stress(points.to_numpy(), known.to_numpy()), placed=(*self.placed, *rows.index), dissimilarities=known)
@@ -323,8 +322,7 @@ def _squared_radii(d: np.ndarray) -> np.ndarray:
 
 
 def _projected(old: np.ndarray, d: np.ndarray, squared_radii: np.ndarray) -> np.ndarray:
-    centred = old - old.mean(axis=0)
-    return (squared_radii - d**2) @ np.linalg.pinv(centred).T / 2 + old.mean(axis=0)
+    return np.linalg.pinv(old - old.mean(axis=0)) @ (squared_radii - d**2) / 2 + old.mean(axis=0)
 
 
 def _fitted(old: np.ndarray, d: np.ndarray) -> np.ndarray:
@@ -337,8 +335,8 @@ def _fitted(old: np.ndarray, d: np.ndarray) -> np.ndarray:
         away = np.linalg.norm(point - old, axis=1, keepdims=True)
         return np.divide(point - old, away, out=np.zeros_like(old), where=away > 0)
 
-    projected = _projected(old, d[None], np.sum((old - old.mean(axis=0)) ** 2, axis=1))
-    starts = np.concatenate([old[[d.argmin()]], projected, 2 * old.mean(axis=0) - projected, old])
+    projected = _projected(old, d, np.sum((old - old.mean(axis=0)) ** 2, axis=1))
+    starts = np.stack([old[d.argmin()], projected, 2 * old.mean(axis=0) - projected, *old])
     likely = np.argsort(np.sum((cdist(starts, old) - d) ** 2, axis=1), kind="stable")[:3]
     found = [least_squares(misfit, start, jac=slope, method="lm", xtol=1e-12, ftol=1e-12, gtol=1e-12) for start in (*starts[:2], *starts[likely])]
     return min(found, key=lambda result: result.cost).x

@@ -204,3 +204,52 @@ def test_a_measure_whose_options_are_no_data_is_saved_by_its_name(tmp_path, rng)
         rs.Comparison.load(tmp_path / "c.json")
     loaded = rs.Comparison.load(tmp_path / "c.json", measure=measure)
     assert loaded.values.equals(c.values) and loaded.measure == measure and loaded.name == "furthest"
+
+
+# -- steps of training -----------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def steps(rng):
+    """Two networks that come nearer their end, two layers each; b has no step 2; c has one step only."""
+    z = rng.normal(size=(60, 8))
+    trained = {("a", 10): 10, ("a", 2): 2, ("a", "last"): 20, ("a", 0): 0, ("b", 10): 10, ("b", 0): 0}
+    made = {rs.Key(model, layer, "d", step): z * far + rng.normal(size=(60, 8)) for (model, step), far in trained.items() for layer in ("fc", "output")}
+    return {**made, rs.Key("c", "fc", "d", 0): z}
+
+
+def test_each_step_is_compared_with_the_last_of_its_own_network(steps):
+    found = rs.comparison.to_final("cka", steps)
+    assert list(found.columns) == ["a/fc", "a/output", "b/fc", "b/output"] and found.columns.name == "network"
+    assert list(found.index) == [0, 2, 10, "last"] and found.index.name == "step"
+    cka = rs.measures.get("cka")
+    for model, layer, last in (("a", "fc", "last"), ("a", "output", "last"), ("b", "fc", 10), ("b", "output", 10)):
+        column = found[f"{model}/{layer}"]
+        end = steps[rs.Key(model, layer, "d", last)]
+        for step in found.index:
+            key = rs.Key(model, layer, "d", step)
+            assert column[step] == pytest.approx(cka(steps[key], end), abs=1e-12) if key in steps else np.isnan(column[step])
+    assert found["b/fc"].isna().tolist() == [False, True, False, True] and found["b/fc"][10] == pytest.approx(1)
+
+
+def test_columns_are_named_by_what_differs_and_only_what_is_needed_is_compared(steps, monkeypatch):
+    shapes = []
+    table = Measure.table
+    monkeypatch.setattr(Measure, "table", lambda self, xs, ys=None, **rest: shapes.append((len(xs), len(ys))) or table(self, xs, ys, **rest))
+    told = []
+    layer = {key: x for key, x in steps.items() if key.layer == "fc"}
+    assert list(rs.comparison.to_final("procrustes", layer, progress=lambda done, total: told.append((done, total))).columns) == ["a", "b"]
+    assert shapes == [(4, 1), (2, 1)] and told[-1] == (6, 6) and told == sorted(told) and {total for _, total in told} == {6}
+    assert list(rs.comparison.to_final("cka", {key: x for key, x in layer.items() if key.model == "a"}).columns) == ["a"]
+    assert list(rs.comparison.to_final("cka", {key: x for key, x in steps.items() if key.model == "a"}).columns) == ["fc", "output"]
+
+
+def test_networks_without_steps_are_an_error(steps, three):
+    with pytest.raises(ValueError, match="steps of training are told by keys, .* here is 'a'"):
+        rs.comparison.to_final("cka", three)
+    with pytest.raises(ValueError, match="among 1 recording no two are steps of one network .*'0'"):
+        rs.comparison.to_final("cka", {key: x for key, x in steps.items() if key.model == "c"})
+    with pytest.raises(ValueError, match="among 3 recordings no two are steps of one network"):
+        rs.comparison.to_final("cka", {key: x for key, x in steps.items() if key.step == 0 and key.layer == "fc"})
+    constant = {**steps, rs.Key("a", "fc", "d", 0): np.ones((60, 3))}
+    with pytest.raises(UndefinedError, match="constant"):
+        rs.comparison.to_final("cka", constant)
