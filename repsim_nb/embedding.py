@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -109,13 +109,13 @@ def mds(comparison: Comparison | pd.DataFrame, n_components: int = 2, kind: str 
     if kind not in KINDS:
         raise unknown("kind of MDS", kind, KINDS, "tsne is a function of its own." if kind == "tsne" else "")
     frame, facts = _opened(comparison)
-    d = _distances(frame)
+    d, unit = _scaled(_distances(frame))
     if not 1 <= n_components < len(d):
         raise ValueError(f"n_components is from 1 to {len(d) - 1} for {len(d)} items; got {n_components}")
     with _one_thread():
         start, eigenvalues = _classical(d, n_components)
         points = _principal_axes(start if kind == "classical" else _smacof(d, start, seed))
-    return _embedding(points, d, frame.index, eigenvalues, kind=kind, seed=seed, **facts)
+    return _embedding(points, d, frame.index, eigenvalues, unit, kind=kind, seed=seed, **facts)
 
 
 def tsne(source: Comparison | pd.DataFrame | Any, n_components: int = 2, perplexity: float | None = None, seed: int = 0) -> Embedding:
@@ -131,12 +131,13 @@ def tsne(source: Comparison | pd.DataFrame | Any, n_components: int = 2, perplex
         raise ValueError(f"a t-SNE has 1, 2 or 3 dimensions; got n_components={n_components!r}. mds has as many as you like")
     if isinstance(source, (Comparison, pd.DataFrame)):
         frame, facts = _opened(source)
-        d = _distances(frame)
+        d, unit = _scaled(_distances(frame))
         perplexity = _perplexity(perplexity, len(d))
         with _one_thread():
             start, eigenvalues = _classical(d, n_components)
             points = _tsne(d, start, perplexity, seed, metric="precomputed")
-        return _embedding(points, d, frame.index, eigenvalues, kind="tsne", seed=seed, perplexity=perplexity, **facts)
+        made = _embedding(points, d, frame.index, eigenvalues, kind="tsne", seed=seed, perplexity=perplexity, **facts)
+        return replace(made, dissimilarities=made.dissimilarities * unit)
     x = _samples(source)
     perplexity = _perplexity(perplexity, len(x))
     with _one_thread():
@@ -186,6 +187,12 @@ def _distances(frame: pd.DataFrame) -> np.ndarray:
     return d.clip(min=0)  # rounding below 0
 
 
+def _scaled(d: np.ndarray) -> tuple[np.ndarray, float]:
+    """d in a unit near its largest: no square can overflow, and no tolerance is too coarse. (A power of two: no digit is lost.)"""
+    unit = 2.0 ** int(np.frexp(d.max())[1] - 1)
+    return d / unit, unit
+
+
 def _check_sign(d: np.ndarray, frame: pd.DataFrame) -> None:
     if d.min() < -1e-6:
         i, j = np.unravel_index(d.argmin(), d.shape)
@@ -194,9 +201,10 @@ def _check_sign(d: np.ndarray, frame: pd.DataFrame) -> None:
 
 def _samples(source: Any) -> np.ndarray:
     if not hasattr(source, "shape") or not hasattr(source, "dtype"):
-        raise TypeError(f"a t-SNE is made of a Comparison, a frame of dissimilarities or an array (samples, features); got {type(source).__name__}")
-    x = host(enter(source))
-    return x.astype(float) / np.abs(x).max()  # no square of it can overflow
+        raise TypeError(f"a t-SNE is made of a Comparison, a frame of dissimilarities or an array (samples, features); got {type(source).__name__}"
+                        + ("; of a recording take one layer, x['fc']" if isinstance(source, Mapping) else ""))
+    x = host(enter(source)).astype(float)
+    return x / max(np.abs(x).max(), np.finfo(float).tiny)  # no square of it can overflow
 
 
 def _perplexity(perplexity: float | None, points: int) -> float:
@@ -260,14 +268,15 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def _embedding(points: np.ndarray, d: np.ndarray, labels: pd.Index, eigenvalues: np.ndarray, **facts: Any) -> Embedding:
+def _embedding(points: np.ndarray, d: np.ndarray, labels: pd.Index, eigenvalues: np.ndarray, unit: float = 1, **facts: Any) -> Embedding:
+    """unit: points and d are in this unit of the dissimilarities."""
     columns = [*"xyz"[: points.shape[1]]] if points.shape[1] <= 3 else [f"axis{i + 1}" for i in range(points.shape[1])]
     return Embedding(
-        points=pd.DataFrame(points, index=labels, columns=columns),
+        points=pd.DataFrame(points * unit, index=labels, columns=columns),
         stress=_stress(points, d, free_scale=facts["kind"] == "tsne"),
         negative_share=float(np.abs(eigenvalues[eigenvalues < 0]).sum() / np.abs(eigenvalues).sum()),
         trustworthiness=float(kept_neighbours(d, points, n_neighbors=min(5, (len(d) - 1) // 2), metric="precomputed")),
-        dissimilarities=pd.DataFrame(d, index=labels, columns=labels),
+        dissimilarities=pd.DataFrame(d * unit, index=labels, columns=labels),
         **facts,
     )
 

@@ -310,6 +310,8 @@ def _by_item(index: pd.Index, choice: Any, what: str) -> np.ndarray:
         values = list(index.get_level_values(choice))
     elif isinstance(choice, (Mapping, pd.Series)):
         models = list(index.get_level_values("model" if "model" in index.names else 0))
+        if isinstance(choice, pd.Series) and not choice.index.is_unique:
+            raise ValueError(f"{what} is a Series with one value a model, and it has several for '{choice.index[choice.index.duplicated()][0]}'; for one an item pass a list")
         missing = list(dict.fromkeys(model for model in models if model not in choice))
         if missing:
             raise ValueError(f"{what} has no value for {listed(missing, 3)}; it has values for {listed(choice.keys(), 3)}")

@@ -150,6 +150,16 @@ def test_smacof_ends_where_no_step_of_majorisation_helps(far):
 
 
 @pytest.mark.parametrize("make", [mds, tsne], ids=["mds", "tsne"])
+def test_a_map_does_not_know_the_unit_of_its_table(make, zoo):
+    d = rs.compare("cka_debiased", zoo).dissimilarity()
+    one = make(d)
+    for unit in (2.0**-600, 2.0**-40, 2.0**600):
+        other = make(d * unit)
+        assert other.stress == one.stress and np.array_equal(other.dissimilarities, one.dissimilarities * unit)
+        assert np.array_equal(other.points, one.points * (1 if make is tsne else unit))
+
+
+@pytest.mark.parametrize("make", [mds, tsne], ids=["mds", "tsne"])
 def test_a_map_is_the_same_with_one_thread_and_with_two(make, far):
     from threadpoolctl import threadpool_limits
 
@@ -343,7 +353,7 @@ def test_tsne_says_what_is_wrong(rng):
         tsne(x[:, 0])
     with pytest.raises(ValueError, match="dtype <U1"):
         tsne(np.full((20, 3), "a"))
-    with pytest.raises(TypeError, match="frame of dissimilarities or an array .*; got dict"):
+    with pytest.raises(TypeError, match=r"frame of dissimilarities or an array .*; got dict; of a recording take one layer, x\['fc'\]"):
         tsne({"a": x})
     with pytest.raises(ValueError, match="square table"):
         tsne(pd.DataFrame(x))
