@@ -205,7 +205,7 @@ def compare(
 
 
 def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | Tick = False) -> pd.DataFrame:
-    """How each step of training compares with the last of the same network -> DataFrame, index "step", a column a network.
+    """How each step of training compares with the last of the same network -> DataFrame, index "step", a column a network, by its model's name where that tells them apart.
 
     xs: {key: array (n, ...)}, keys with a `step`; those that differ in nothing else are one network (so a column is one layer of a model on one data set), and one of a single step
     is left out. Only what is needed is compared: measure(step, last), one value a step; a step that a network has not is NaN.
@@ -234,7 +234,8 @@ def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | 
             found = compare(measure, {label: xs[label] for label in labels.values()}, {last: xs[last]}, progress=lambda now, of, b=before, m=many: tick(b + now * m // of, total))
             values[[rows.index(step) for step in labels], column] = found.values.to_numpy()[:, 0]
             done += many
-    names = short_labels(_axis(runs)) if len(runs) > 1 else [str(next(iter(runs))[0])]
+    models = [str(run[0]) for run in runs]
+    names = models if len(set(models)) == len(models) else short_labels(_axis(runs))
     return pd.DataFrame(values, index=pd.Index(rows, name="step"), columns=pd.Index(names, name="network"))
 
 
