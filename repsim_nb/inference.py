@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,7 +101,8 @@ def rank_correlation(
     if p == "exact":
         return _exact(x, y, kind, alternative)
     found = stats.spearmanr(x, y) if kind == "spearman" else stats.kendalltau(x, y, method="asymptotic")
-    statistic, two_sided = float(found.statistic), float(found.pvalue)
+    statistic = float(found.statistic)
+    two_sided = max(float(found.pvalue), math.exp(-math.lgamma(len(x) + 1)), sys.float_info.min)  # the formula's 0 at ρ = 1 is less than one order of all
     return Test(statistic, _one_sided(two_sided, statistic, alternative), None, alternative)
 
 

@@ -37,6 +37,14 @@ def test_values_and_p_are_scipys_with_ties_too(kind, alternative, rng):
         assert np.isclose(found.p_value, wanted, rtol=1e-9)
 
 
+@pytest.mark.parametrize("m", [5, 22, 400])
+@pytest.mark.parametrize("kind", ["spearman", "kendall"])
+def test_no_p_value_is_zero_however_perfect_the_order(kind, m):
+    x = np.arange(m)
+    for alternative, y in (("two-sided", x), ("greater", x**3), ("less", -x)):
+        assert 0 < rank_correlation(x, y, kind, alternative).p_value < 0.05
+
+
 def slowly(a, b, kind, alternative):
     """By the definition: the share of all orders of b that are as extreme."""
     f = {"spearman": lambda x, y: stats.spearmanr(x, y).statistic, "kendall": lambda x, y: stats.kendalltau(x, y).statistic}[kind]
