@@ -10,7 +10,7 @@ from torch import nn
 
 import repsim_nb as rs
 from repsim_nb.files import shipped
-from repsim_nb.models import ARCHITECTURES
+from repsim_nb.models import ARCHITECTURES, build
 from repsim_nb.recipes.zoo import ZOO
 
 ZOO_FOLDER = shipped("data") / "zoo"
@@ -131,6 +131,44 @@ def test_a_zoo_file_is_a_checkpoint_that_knows_its_architecture():
     assert model.name == twin.name and model.card == twin.card
     batch = rs.load_dataset("mnist", n=8).inputs
     assert torch.equal(model.preprocess(batch), twin.preprocess(batch))
+
+
+@pytest.mark.parametrize(("architecture", "options", "layers"), [
+    ("mlp", {"widths": [32]}, ("fc1", "output")),
+    ("mlp", {"widths": [32, 16, 16, 8, 8], "classes": 5}, ("fc1", "fc2", "fc3", "fc4", "fc5", "output")),
+    ("cnn", {"widths": [4]}, ("conv1", "fc", "output")),
+    ("cnn", {"widths": [4, 4, 8, 8]}, ("conv1", "conv2", "conv3", "conv4", "fc", "output")),
+    ("vit", {"width": 16, "heads": 2}, ("embed", "block1", "block2", "block3", "block4", "pool", "output")),
+])  # fmt: skip
+def test_options_of_an_architecture_are_in_the_card_and_come_back(tmp_path, mnist, architecture, options, layers):
+    module = build(architecture, **options)
+    file = tmp_path / "mine.safetensors"
+    save_file(module.state_dict(), file, metadata={"card": json.dumps({"architecture": architecture, "options": options})})
+    for model in (rs.load_model(file), rs.load_model(file, architecture=architecture), rs.load_model(rs.load_model(file))):
+        assert model.layers == layers
+        assert all(torch.equal(a, b) for a, b in zip(module.parameters(), model.module.parameters(), strict=True))
+    x = rs.record(model, mnist, progress=False)
+    assert tuple(key.layer for key in x) == layers and x["output"].shape == (200, options.get("classes", 10))
+    with pytest.raises(ValueError, match="does not fit"):
+        rs.load_model(file, options={"width": 32} if architecture == "vit" else {"widths": [5, 5]})
+    save_file(module.state_dict(), file)
+    assert rs.load_model(file, architecture=architecture, options=options).layers == layers
+
+
+def test_what_an_architecture_cannot_be_made_of_is_said():
+    with pytest.raises(ValueError, match="unknown option of the architecture 'mlp' 'width'. Did you mean 'widths'"):
+        build("mlp", width=3)
+    for architecture, widths in (("mlp", ()), ("cnn", (1, 2, 3, 4, 5)), ("cnn", (4, 0)), ("mlp", (4, 2.5))):
+        with pytest.raises(ValueError, match=r"widths are the numbers of .*: 1 to (100|4) whole numbers, each at least 1; got \("):
+            build(architecture, widths=widths)
+
+
+def test_cards_are_a_row_a_network(tmp_path):
+    table = rs.models.cards(["zoo:mnist-cnn-0", "zoo:untrained-mlp-0", rs.load_model(Small(), name="mine")])
+    assert list(table.index) == ["mnist-cnn-0", "untrained-mlp-0", "mine"] and table.index.name == "model"
+    assert table.loc["mnist-cnn-0", "architecture"] == "cnn" and table.loc["untrained-mlp-0", "epochs"] == 0 and table.loc["mine"].isna().all()
+    assert not {"classes", "input_shape", "name"} & set(table)
+    assert rs.models.cards([]).empty
 
 
 def test_a_pickle_is_refused_and_never_run(tmp_path):

@@ -1,17 +1,50 @@
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import repsim_nb as rs
-from repsim_nb.recipes import classifier, zoo
+from repsim_nb.errors import Stopped
+from repsim_nb.recipes import classifier, training, zoo
+from repsim_nb.recipes.population import GRID, POPULATION, RUNS, few, held_out
+from repsim_nb.recipes.training import trained
+
+SMALL = {"architecture": "mlp", "data": "mnist", "rows": (0, 100), "options": {"widths": (16,)}, "epochs": 1}
+ENDLESS = {**SMALL, "rows": (0, 2000), "epochs": 10**6}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """As in the processes that train: more threads add in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def same(a, b):
+    """Are these the same weights?"""
+    a, b = a.state_dict(), b.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def untouched(monkeypatch):
+    """From here on nothing may be trained."""
+    monkeypatch.setattr(training, "_train", lambda recipes, *rest: pytest.fail(f"{list(recipes)} are trained again"))
 
 
 def test_a_retrained_network_meets_its_card(tmp_path):
     """The whole recipe, file included, for one network."""
-    threads = torch.get_num_threads()
     card = zoo.build("mnist-mlp-1", tmp_path)
-    torch.set_num_threads(threads)
     old = rs.load_model("zoo:mnist-mlp-1")
     new = rs.load_model(tmp_path / "mnist-mlp-1.safetensors")
     assert abs(card["test_accuracy"] - old.card["test_accuracy"]) < 0.015
@@ -39,3 +72,230 @@ def test_unknown_names():
         classifier.train("cnnn", "mnist")
     with pytest.raises(ValueError, match="unknown labels 'shuffle'. Did you mean 'shuffled'"):
         classifier.train("cnn", "mnist", labels="shuffle")
+
+
+# -- what classifier.train can be told -------------------------------------------------------------------------------------
+
+def test_only_the_rows_asked_for_are_trained_on(monkeypatch):
+    plain, card = classifier.train(**SMALL)
+    load = classifier.load_dataset
+
+    def moved(rows):
+        """MNIST with some rows of the training split in another order."""
+        def loaded(name, split):
+            dataset = load(name, split)
+            order = np.arange(len(dataset))
+            order[rows] = order[rows][::-1]
+            return dataset.take(order, dataset.name) if split == "train" else dataset
+        return loaded
+
+    monkeypatch.setattr(classifier, "load_dataset", moved(slice(100, None)))
+    assert same(plain, classifier.train(**SMALL)[0])
+    monkeypatch.setattr(classifier, "load_dataset", moved(slice(0, 100)))
+    assert not same(plain, classifier.train(**SMALL)[0])
+    assert card["images"] == 100 and card["rows"] == [0, 100]
+    with pytest.raises(ValueError, match=r"rows are \(start, stop\) of the 4000 rows of 'mnist/train', .* got \(0, 4001\)"):
+        classifier.train(**{**SMALL, "rows": (0, 4001)})
+
+
+def test_coarse_labels_are_five_classes_of_two_digits():
+    module, card = classifier.train(**{**SMALL, "labels": "coarse", "epochs": 20, "rows": (0, 500)})
+    assert card["classes"] == ["0 or 1", "2 or 3", "4 or 5", "6 or 7", "8 or 9"] and card["options"]["classes"] == 5
+    test = rs.load_dataset("mnist")
+    with torch.inference_mode():
+        said = module(rs.models.normalise(test.inputs, card["mean"], card["std"])).argmax(1).numpy()
+    assert np.isclose((said == test.targets // 2).mean(), card["test_accuracy"]) and card["test_accuracy"] > 0.7
+
+
+def test_shuffled_labels_can_only_be_memorised():
+    _, card = classifier.train(**{**SMALL, "labels": "shuffled", "epochs": 100, "options": {}})
+    assert card["train_accuracy"] > 0.95 and card["test_accuracy"] < 0.2
+
+
+def test_a_constant_rate_knows_no_end_and_a_cycle_does():
+    """After one epoch of two the network is that of one epoch, or is not."""
+    for schedule, alike in (("constant", True), ("one-cycle", False)):
+        kept = {}
+        recipe = {**SMALL, "schedule": schedule}
+        classifier.train(**{**recipe, "epochs": 2, "checkpoints": (1,)}, keep=lambda module, card, kept=kept: kept.update({card["epoch"]: {k: v.clone() for k, v in module.state_dict().items()}}))
+        once = classifier.train(**recipe)[0].state_dict()
+        assert all(torch.equal(once[name], kept[1][name]) for name in once) == alike, schedule
+
+
+def test_checkpoints_are_handed_out_and_change_nothing():
+    """The CNN's batch normalisation would remember an evaluation in training mode."""
+    recipe = {"architecture": "cnn", "data": "mnist", "rows": (0, 128), "epochs": 2, "seed": 3, "schedule": "constant"}
+    kept, ticks = {}, []
+    module, card = classifier.train(
+        **recipe, checkpoints=(0, 1, 2), keep=lambda module, card: kept.update({card["epoch"]: ({k: v.clone() for k, v in module.state_dict().items()}, card)}), tick=lambda *t: ticks.append(t)
+    )
+    assert same(module, classifier.train(**recipe)[0]) and not module.training and "epoch" not in card
+    start = classifier.initialise("cnn", 3).state_dict()
+    assert list(kept) == [0, 1, 2] and all(torch.equal(start[name], kept[0][0][name]) for name in start)
+    assert all(torch.equal(value, kept[2][0][name]) for name, value in module.state_dict().items())
+    assert kept[2][1]["test_accuracy"] == card["test_accuracy"] != kept[0][1]["test_accuracy"] and ticks == [(k, 4) for k in range(1, 5)]
+    with pytest.raises(ValueError, match="checkpoints are whole numbers of epochs from 0 to epochs=2; got 3"):
+        classifier.train(**recipe, checkpoints=(1, 3))
+
+
+def test_a_card_says_nothing_twice():
+    assert classifier.train(**{**SMALL, "about": {"varied": "nothing"}})[1]["varied"] == "nothing"
+    with pytest.raises(ValueError, match=r"about=.* says again what the card says of itself: seed"):
+        classifier.train(**SMALL, about={"seed": 3})
+    with pytest.raises(ValueError, match="unknown schedule 'constnt'. Did you mean 'constant'"):
+        classifier.train(**SMALL, schedule="constnt")
+
+
+# -- many networks ---------------------------------------------------------------------------------------------------------
+
+RECIPES = {"one": {**SMALL, "about": {"varied": "seed"}}, "run": {**SMALL, "seed": 1, "epochs": 2, "checkpoints": (0, 2), "schedule": "constant"}, "start": {**SMALL, "epochs": 0}}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder, ticks = tmp_path_factory.mktemp("trained"), []
+    return folder, trained(RECIPES, folder=folder, progress=lambda *t: ticks.append(t)), ticks
+
+
+def test_networks_are_trained_in_processes_as_they_are_here(made):
+    folder, models, ticks = made
+    assert [(m.name, m.card.get("epoch")) for m in models] == [("one", None), ("run", 0), ("run", 2), ("start", None)]
+    for model, name in ((models[0], "one"), (models[2], "run"), (models[3], "start")):
+        module, card = classifier.train(**RECIPES[name])
+        assert same(model.module, module), name
+        assert json.loads(json.dumps({**card, "name": name})) == {key: value for key, value in model.card.items() if key != "epoch"}
+    assert models[0].layers == ("fc1", "output") and ticks[0] == (0, 4) and ticks[-1] == (4, 4) and ticks == sorted(ticks)
+    assert len(list(folder.iterdir())) == 4
+
+
+def test_what_is_there_is_found_and_only_the_rest_is_trained(made, monkeypatch):
+    folder, models, _ = made
+    asked = []
+    monkeypatch.setattr(training, "_train", lambda recipes, *rest: asked.append(list(recipes)))
+    again = trained(RECIPES, folder=folder, progress=False)
+    assert asked == [] and all(same(a.module, b.module) and a.card == b.card for a, b in zip(models, again, strict=True))
+    with pytest.raises(FileNotFoundError):  # for it was not trained
+        trained({**RECIPES, "one": {**RECIPES["one"], "seed": 5}, "other name": RECIPES["start"]}, folder=folder, progress=False)
+    monkeypatch.setattr(training, "_code", lambda: "other code")
+    with pytest.raises(FileNotFoundError):
+        trained({"one": RECIPES["one"]}, folder=folder, progress=False)
+    assert asked == [["one", "other name"], ["one"]]
+    as_before = {**RECIPES["one"], "labels": "true", "options": {"widths": [16]}, "about": {"varied": "seed"}}  # a default said aloud is the same recipe
+    monkeypatch.undo()
+    untouched(monkeypatch)
+    assert trained({"one": as_before}, folder=folder, progress=False)[0].card == models[0].card
+
+
+def test_a_damaged_network_is_trained_anew(made, tmp_path):
+    folder, models, _ = made
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (broken,) = tmp_path.glob("one.*")
+    broken.write_bytes(broken.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=r"one\..*safetensors is damaged.*'one' is trained anew"):
+        again = trained(RECIPES, folder=tmp_path, progress=False)
+    assert same(again[0].module, models[0].module) and rs.load_model(broken).name == "one"
+
+
+def gone(processes, seconds=20):
+    return not psutil.wait_procs(processes, timeout=seconds)[1]
+
+
+def children():
+    """Processes of ours that train (multiprocessing keeps one of its own that tracks what is shared)."""
+    return [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_stopped_at_any_time_what_is_finished_stays(tmp_path):
+    started = []
+
+    def progress(done, total):
+        if done > 3:  # the small one has one epoch
+            started.extend(children())
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        trained({"one": RECIPES["one"], "endless": ENDLESS}, folder=tmp_path, progress=progress)
+    assert started and gone(started) and not multiprocessing.active_children()
+    assert [file.name.split(".")[0] for file in tmp_path.iterdir()] == ["one"]
+
+
+def test_a_killed_process_is_a_sentence(tmp_path):
+    def progress(done, total):
+        if done > 3:
+            for child in children():
+                child.kill()
+
+    with pytest.raises(RuntimeError, match="a process that trained one of 'endless' was killed, or could not begin; 1 of 2 networks were finished and are kept"):
+        trained({"one": RECIPES["one"], "endless": ENDLESS}, folder=tmp_path, progress=progress)
+    assert [file.name.split(".")[0] for file in tmp_path.iterdir()] == ["one"]
+
+
+def test_no_process_outlives_a_kernel_that_is_killed(tmp_path):
+    code = f"""
+from repsim_nb.recipes.training import trained
+if __name__ == "__main__":
+    trained({{"endless": {ENDLESS!r}}}, folder={str(tmp_path)!r}, progress=lambda done, total: print(done, flush=True))
+"""
+    (tmp_path / "script.py").write_text(code)
+    with subprocess.Popen([sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}) as kernel:
+        assert any(int(line) > 2 for line in kernel.stdout)
+        workers = psutil.Process(kernel.pid).children(recursive=True)
+        kernel.send_signal(signal.SIGKILL)
+    assert workers and gone(workers)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"epoch": 3}, "the recipe of 'mine' cannot be followed: unknown option of classifier.train 'epoch'. Did you mean 'epochs'"),
+    ({"data": "mnits"}, "the recipe of 'mine' cannot be followed: unknown dataset 'mnits'. Did you mean 'mnist'"),
+    ({"about": {"net": object()}}, "the recipe of 'mine' cannot be followed: Object of type object is not JSON"),
+    ({"keep": print}, "unknown option of classifier.train 'keep'"),
+    ({"options": {"widths": ()}}, "training 'mine' failed: widths are the numbers of units"),
+])  # fmt: skip
+def test_a_recipe_that_fails_is_named(tmp_path, changes, words):
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=words):
+        trained({"endless": ENDLESS, "mine": {**SMALL, **changes}}, folder=tmp_path, progress=False)
+    assert time.monotonic() - start < 60  # nobody waited for the other
+    with pytest.raises(ValueError, match="the recipe of 'mine' cannot be followed: it does not say 'data'"):
+        trained({"mine": {"architecture": "mlp"}}, folder=tmp_path)
+
+
+# -- the population --------------------------------------------------------------------------------------------------------
+
+def test_the_population_varies_one_thing_at_a_time():
+    allowed = {
+        "initialisation": {"seed"}, "data": {"rows", "epochs"}, "labels": {"labels", "epochs", "learning_rate"}, "depth": {"options"}, "width": {"options"}, "training": {"epochs"},
+    }  # fmt: skip
+    assert len(POPULATION) >= 44 and [sum(name.rpartition("-")[0] == base for name in POPULATION) for base in ("mlp", "cnn", "vit")] == [5, 5, 3]
+    seen = set()
+    for name, recipe in POPULATION.items():
+        base, varied = POPULATION[f"{recipe['architecture']}-{recipe['seed']}"], recipe["about"]["varied"]
+        differ = {key for key in recipe.keys() | base.keys() if recipe.get(key) != base.get(key)} - {"about"}
+        assert differ <= allowed[varied] and (differ or varied == "initialisation"), name
+        start, stop = recipe["rows"]
+        assert 0 <= start < stop <= 2000
+        if varied == "data":  # as many steps
+            assert recipe["epochs"] * (stop - start) == base["epochs"] * 2000, name
+        seen.add((recipe["architecture"], varied))
+    assert len({(a, v) for a, v in seen if a != "vit"}) == 12 and len(GRID) == 23
+    assert len(RUNS) == 12 and {run["checkpoints"] for run in RUNS.values()} == {GRID} and {run["rows"] for run in RUNS.values()} == {(0, 1000)}
+
+
+def test_held_out_images_were_seen_by_none():
+    rows = max(recipe["rows"][1] for recipe in [*POPULATION.values(), *RUNS.values()])
+    seen = {image.tobytes() for image in rs.load_dataset("mnist", "train").inputs[:rows]}
+    data = held_out()
+    assert len(data) >= 1000 and data.name == "mnist/held-out" and not any(image.tobytes() in seen for image in data.inputs)
+
+
+def test_few_is_a_part_that_is_trained_for_a_short_time():
+    some, runs = few(POPULATION), few(RUNS)
+    assert 10 <= len(some) <= 16 and len(runs) == 4 and {recipe["architecture"] for recipe in some.values()} == {"mlp", "cnn", "vit"}
+    assert {recipe["labels"] for recipe in some.values() if "labels" in recipe} == {"coarse", "shuffled"}
+    for part, whole in ((some, POPULATION), (runs, RUNS)):
+        for name, recipe in part.items():
+            images = recipe["rows"][1] - recipe["rows"][0]
+            assert recipe["epochs"] * images <= min(10**4 * 1.5, whole[name]["epochs"] * (whole[name]["rows"][1] - whole[name]["rows"][0])), name
+    assert all(recipe["checkpoints"][-1] == recipe["epochs"] for recipe in runs.values())

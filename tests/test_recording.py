@@ -6,6 +6,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -579,3 +580,64 @@ def test_models_are_recorded_by_workers_into_one_store(tmp_path, mnist):
     assert set(x) == set(direct) and all(np.allclose(x[key], direct[key], atol=1e-5) for key in x)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="with an executor record needs into="):
         rs.record(names, mnist, executor=pool)
+
+
+# -- checkpoints -----------------------------------------------------------------------------------------------------------
+
+def checkpoints():
+    """Two runs at two epochs each; two of the four are of one name."""
+    made = []
+    for seed, name in ((0, "run"), (1, "other")):
+        for epoch in (0, 10):
+            torch.manual_seed(10 * seed + epoch)
+            module = nn.Sequential(nn.Flatten(), nn.Linear(784, 4))
+            made.append(dataclasses.replace(rs.load_model(module, name=name), card={"seed": seed, "epoch": epoch, "shape": [4], "late": True} if epoch else {"seed": seed, "epoch": 0, "shape": [4]}))
+    return made
+
+
+@pytest.mark.parametrize("kind", ["memory", "store", "workers", "one by one"])
+def test_checkpoints_of_several_runs_are_recorded_together(tmp_path, mnist, kind):
+    models, steps, into = checkpoints(), [0, 10, 0, 10], None if kind in ("memory", "one by one") else rs.Store(tmp_path / "s")
+    with ThreadPoolExecutor(2) as pool:
+        if kind == "one by one":
+            parts = [rs.record(model, mnist, "output", step=step, progress=False) for model, step in zip(models, steps, strict=True)]
+            x = functools.reduce(lambda a, b: a | b, parts)
+        else:
+            x = rs.record(models, mnist, "output", step=steps, into=into, executor=pool if kind == "workers" else None, progress=False)
+    assert [(key.model, key.step) for key in x] == [("run", 0), ("run", 10), ("other", 0), ("other", 10)]
+    for (_, array), model in zip(x.items(), models, strict=True):
+        alone = rs.record(model, mnist, "output", progress=False)["output"]
+        assert np.array_equal(array, alone)
+    assert x.facts == {"run": {"seed": 0, "shape": [4]}, "other": {"seed": 1, "shape": [4]}}  # not the epoch, nor what one of them alone knows
+    assert list(x.table().seed) == [0, 0, 1, 1] and "epoch" not in x.table()
+    if into is not None:
+        assert rs.Store(into.path).facts == x.facts and rs.Store(into.path).where(step=10).facts.keys() == x.facts.keys()
+        ticks = []
+        again = rs.record(models, mnist, "output", step=np.array(steps), into=into, progress=lambda *t: ticks.append(t))
+        assert list(again) == list(x) and ticks[-1] == (800, 800)
+
+
+def test_a_fact_that_differed_once_does_not_come_back():
+    """Joined one after the other, or all at once."""
+    one, two, three = (rs.store.Activations({rs.Key("m", "a", step=s): np.ones((2, 1))}, {"m": {"accuracy": a}}) for s, a in ((0, 0.1), (1, 0.5), (2, 0.5)))
+    assert (one | two | three).facts == (one | (two | three)).facts == {"m": {}} and (two | three).facts == {"m": {"accuracy": 0.5}}
+
+
+def test_hundreds_of_recordings_take_no_files_that_stay_open(tmp_path, mnist):
+    here = rs.Dataset("few", mnist.inputs[:4])
+    before = len(psutil.Process().open_files())
+    x = rs.record(checkpoints() * 20, here, "output", step=list(range(80)), into=tmp_path, progress=False)
+    assert len(x) == 80 and len(psutil.Process().open_files()) - before < 8
+    assert all(isinstance(array, np.memmap) for array in x.values())
+
+
+def test_steps_that_do_not_fit_are_said(mnist):
+    models = checkpoints()
+    with pytest.raises(ValueError, match="a list of steps has one a model; there are 3 steps for 4 models"):
+        rs.record(models, mnist, step=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"need different names; got \['run', 'run', .*\]. For checkpoints of one network say the step of each, step=\[...\]"):
+        rs.record(models, mnist)
+    with pytest.raises(ValueError, match=r"need different names; got .* at the steps \[0, 0, 1, 2\]"):
+        rs.record(models, mnist, step=[0, 0, 1, 2])
+    with pytest.raises(ValueError, match=r"a step of training is a whole number or a name.*got 0.5"):
+        rs.record(models, mnist, step=[0, 0.5, 1, 2])

@@ -119,8 +119,8 @@ def _train(recipes: Mapping[str, Mapping[str, Any]], files: Mapping[str, Mapping
             waiting = {pool.submit(_train_one, name, dict(recipe), files[name]): name for name, recipe in recipes.items()}
             while waiting:
                 for future in wait(waiting, timeout=0.25, return_when=FIRST_COMPLETED).done:
-                    del waiting[future]
                     future.result()
+                    del waiting[future]
                 tick(epochs.value, total)
         except BrokenProcessPool as error:
             raise RuntimeError(f"a process that trained one of {listed(waiting.values(), 4)} was killed, or could not begin; {len(recipes) - len(waiting)} of {len(recipes)} networks were "
