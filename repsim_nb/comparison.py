@@ -70,13 +70,14 @@ class Comparison:
 
     def where(self, **fields: Any) -> Comparison:
         """The rows and columns whose labels have these fields: a value, a pattern with * and ?, or a list of either; layer=-2 is each network's last but one."""
-        return self._take(_which(self.values.index, fields), _which(self.values.columns, fields))
+        return self.take(_which(self.values.index, fields), _which(self.values.columns, fields))
 
     def between(self, rows: Mapping[str, Any], columns: Mapping[str, Any]) -> Comparison:
         """Rows by one set of field values, columns by another: `c.between({"model": "a"}, {"model": "b"})`."""
-        return self._take(_which(self.values.index, rows), _which(self.values.columns, columns))
+        return self.take(_which(self.values.index, rows), _which(self.values.columns, columns))
 
-    def _take(self, rows: np.ndarray, columns: np.ndarray) -> Comparison:
+    def take(self, rows: np.ndarray, columns: np.ndarray) -> Comparison:
+        """The rows and columns of these numbers, or where a mask is true."""
         values = self.values.iloc[rows, columns]
         kept = {cell: reason for cell, reason in self.undefined.items() if cell[0] in values.index and cell[1] in values.columns}
         return Comparison(values, self.measure, self.n, kept)

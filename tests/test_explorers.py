@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 import repsim_nb as rs
 from repsim_nb.explorers.worker import Worker
 from repsim_nb.progress import Gauge, ticking
-from repsim_nb.views import MatrixView
+from repsim_nb.views import MatrixView, ScatterView
 
 
 def figure_of(k):
@@ -59,7 +59,8 @@ def test_a_comparison_or_a_map_may_be_drawn(recorded):
     e.wait()
     assert e._matrix.high == 2 and e.png()[:4] == b"\x89PNG"
     m = rs.explorers.explore(lambda kind: rs.embedding.mds(rs.compare("cka", recorded), kind=kind), kind=["smacof", "classical"]).wait()
-    assert isinstance(m._stage.children[0], widgets.Image) and isinstance(m.result, rs.embedding.Embedding)
+    assert isinstance(m._stage.children[0], ScatterView) and isinstance(m.result, rs.embedding.Embedding) and len(m._scatter.points) == 14
+    assert "stress" in m._scatter.footer and m.png()[:4] == b"\x89PNG"
 
 
 def test_an_error_stands_where_the_picture_would_be_and_goes_away():

@@ -3,6 +3,7 @@
 from .base import Explorer
 from .comparing import comparison
 from .exploring import explore
+from .mapping import maps
 from .pairing import pair
 
-__all__ = ["Explorer", "comparison", "explore", "pair"]
+__all__ = ["Explorer", "comparison", "explore", "maps", "pair"]

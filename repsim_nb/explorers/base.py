@@ -12,27 +12,23 @@ import contextlib
 import contextvars
 import html
 import inspect
-import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets as widgets
-import numpy as np
 import traitlets
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from .. import plots
 from ..comparison import Comparison
 from ..embedding import Embedding
 from ..progress import Tick
-from ..views import MatrixView
+from ..views import MatrixView, ScatterView
 from . import saved
+from .faces import Picture, fill_matrix, fill_scatter, figure_image, image_of
 from .worker import Worker
 
-Picture = Figure | Comparison | Embedding
 HELD = 3  # s that a cell waits for its first picture where a person is at the notebook: its kernel hears no click meanwhile
 
 
@@ -52,6 +48,7 @@ class Explorer(widgets.VBox):
         self.result: Picture | None = None
         self._last_error: BaseException | None = None
         self._settled: dict[str, Any] | None = None  # what the controls said for that which is shown
+        self._looks: dict[str, Any] = {}  # of the map that is shown
         self._drawing = self._going_back = False
         self._display_id = f"repsim-{uuid.uuid4().hex}"
         self._shown = self._delivered = False
@@ -59,7 +56,7 @@ class Explorer(widgets.VBox):
         self._last_report = 0.0
         self._worker = Worker(self._report)
         on_one_spot = {"grid_area": "1 / 1 / 2 / 2", "max_width": "100%"}  # a message lies over the picture, whose place stays open: the page never jumps
-        self._matrix, self._image = MatrixView(layout=on_one_spot), widgets.Image(format="png", layout=on_one_spot)
+        self._matrix, self._scatter, self._image = MatrixView(layout=on_one_spot), ScatterView(layout=on_one_spot), widgets.Image(format="png", layout=on_one_spot)
         self._message = widgets.HTML(layout=on_one_spot)
         self._stage = widgets.GridBox(layout={"grid_template_columns": "minmax(0, 1fr)", "justify_items": "flex-start", "align_items": "flex-start", "overflow": "hidden"})
         self._bar = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "display": "none"})
@@ -121,9 +118,15 @@ class Explorer(widgets.VBox):
         """The present picture as PNG; None where there is none, or an error stands in its place."""
         if self._last_error is not None:
             return None
+        if isinstance(self.result, Embedding):
+            return image_of(self.result, **self._looks)
         if isinstance(self.result, Comparison):
-            return plots.png(lambda ax: plots.heatmap(self.result, ax=ax), *plots.heatmap_size(self.result))
+            return image_of(self.result)
         return bytes(self._image.value) if self.result is not None else None
+
+    def _looks_of(self, result: Embedding, values: Mapping[str, Any]) -> dict[str, Any]:
+        """How a map is to look with these values of the controls: arguments of `plots.embedding`, and `notes`, a text a point."""
+        return {}
 
     # -- drawing, in the background: only traits are set there -------------------------------------------------------------
 
@@ -133,12 +136,12 @@ class Explorer(widgets.VBox):
         values, settings = self.values(), {name: control.value for name, control in self.controls.items()}
         self._list_code()
 
-        def job(tick: Tick) -> tuple[Picture, bytes | None]:
+        def job(tick: Tick) -> tuple[Picture, Any]:
             result = self._draw(**values, progress=tick) if self._told else self._draw(**values)
             result = result.figure if isinstance(result, Axes) else result
             if not isinstance(result, Picture):
                 raise TypeError(f"draw must return a Figure, a Comparison or an Embedding; {getattr(self._draw, '__name__', 'it')} returned {type(result).__name__}")
-            return result, _picture(result)
+            return result, self._looks_of(result, values) if isinstance(result, Embedding) else None if isinstance(result, Comparison) else figure_image(result)
 
         self._worker.submit(job, lambda drawn, error: self._deliver(settings, drawn, error), before=self._begin)
 
@@ -169,18 +172,22 @@ class Explorer(widgets.VBox):
             self._last_report = now
             self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", said
 
-    def _deliver(self, settings: dict[str, Any], drawn: tuple[Picture, bytes | None] | None, error: BaseException | None) -> None:
+    def _deliver(self, settings: dict[str, Any], drawn: tuple[Picture, Any] | None, error: BaseException | None) -> None:
         self._last_error, self._settled, self._drawing = error, settings, False
         if error is not None or drawn is None:
             self.errors.append(error)
             self._show(None, saved.explain(error))
         else:
-            self.result, image = drawn
+            self.result, how = drawn
             if isinstance(self.result, Comparison):
-                _fill(self._matrix, self.result)
+                fill_matrix(self._matrix, self.result)
                 self._show(self._matrix)
+            elif isinstance(self.result, Embedding):
+                self._looks = how
+                fill_scatter(self._scatter, self.result, **how)
+                self._show(self._scatter)
             else:
-                self._image.value = image
+                self._image.value = how
                 self._show(self._image)
         self._busy(False, "")
         self._delivered = True
@@ -274,33 +281,6 @@ def _later(call: Callable[[], None]) -> Callable[[], None] | None:
             loop.call_soon_threadsafe(call, context=context)
 
     return soon
-
-
-def _picture(result: Picture) -> bytes | None:
-    if isinstance(result, Comparison):
-        return None  # the matrix view draws it
-    if isinstance(result, Embedding):
-        return plots.png(lambda ax: plots.embedding(result, ax=ax), 6.4, 4.8)
-    image = plots.figure_png(result)
-    if "matplotlib.pyplot" in sys.modules:
-        sys.modules["matplotlib.pyplot"].close(result)  # drawn through pyplot, it would show up a second time
-    return image
-
-
-def _fill(view: MatrixView, comparison: Comparison) -> None:
-    values = comparison.values.to_numpy(float)
-    (rows, columns), (down, across) = comparison.labels(), plots.axis_titles(comparison)
-    index, header = comparison.values.index, comparison.values.columns
-    title, subtitle = plots.heading(comparison)
-    low, high = plots.colour_limits(comparison)
-    with view.hold_sync():
-        view.values = [[float(v) if np.isfinite(v) else None for v in row] for row in values]
-        view.row_labels, view.column_labels, view.row_title, view.column_title = list(rows), list(columns), down, across
-        view.notes = {f"{i},{j}": comparison.undefined.get((index[i], header[j]), "") for i, j in np.argwhere(~np.isfinite(values)).tolist()}
-        masked = f", {len(view.notes)} cells undefined (point at one to see why)" if view.notes else ""
-        view.title, view.subtitle, view.low, view.high = title, subtitle + masked, low, high
-        view.colours, view.bar_label = plots.colours_of(plots.colour_map(comparison)), plots.bar_label(comparison)
-        view.chosen = []
 
 
 def parameters(draw: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:

@@ -108,7 +108,7 @@ class Comparing(Explorer):
         raise NotImplementedError
 
     def _said(self, measure: str) -> str:
-        return repr(measure) if measure in measures.ALL else _measure_said(self._measures[measure])
+        return repr(measure) if measure in measures.ALL else measure_said(self._measures[measure])
 
     # -- the detail of one pair --------------------------------------------------------------------------------------------
 
@@ -238,7 +238,7 @@ def _value_row(measure: measures.Measure, value: float | None, *, chosen: bool) 
             f"<td align='right' style='font-variant-numeric:tabular-nums;padding:0 0 0 16px'>{number}</td><td style='padding:0'>&nbsp; {direction} ({low:g} to {high:.3g})</td></tr>")
 
 
-def _measure_said(measure: measures.Measure) -> str:
+def measure_said(measure: measures.Measure) -> str:
     """A measure that has no short name, as code: by the notebook's name for it, or by what makes it."""
     ours = isinstance(measure, measures.FromFunction) or getattr(measures, type(measure).__name__, None) is type(measure)
     return name_of(measure) or ("rs.measures." if ours else "") + (repr(measure) if isinstance(measure, measures.FromFunction) else str(measure))

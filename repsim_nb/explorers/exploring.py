@@ -9,7 +9,8 @@ from typing import Any
 import ipywidgets as widgets
 
 from ..errors import unknown
-from .base import Explorer, Picture, parameters
+from .base import Explorer, parameters
+from .faces import Picture
 
 
 def _control(name: str, choice: Any) -> widgets.Widget:

@@ -45,13 +45,13 @@ def embedding(
     """
     drawn = marks(result, colour=colour, shape=shape, path=path, until=until)
     _check_labels(result, labels)
-    ax = new_axes(ax, *((8.4, 5.6) if len(result.points) > 30 else (6.4, 4.8)))
+    ax = new_axes(ax, *map_size(result))
     written = _draw(ax, result, drawn, path, labels)
     first, second = map_heading(result)
     ax.set_title(title if title is not None else textwrap.fill(first, 62) + (f"\n{second}" if second else ""), fontsize=11)
     ax.set_xlabel(_under(result, 84), fontsize=9)
     ax.set_aspect("equal", adjustable="datalim")
-    handles = _handles(drawn, path, bool(getattr(result, "placed", ())))
+    handles = _handles(drawn, path, bool(result.placed))
     if drawn.scale is not None:
         _bar(ax.figure, [ax], drawn)
     if handles and drawn.scale is None:
@@ -60,6 +60,11 @@ def embedding(
         _bold(ax.legend(handles=handles, loc="best", frameon=True, framealpha=0.9, edgecolor="0.85", fontsize=8, handletextpad=0.4), handles)
     _spread([ax], [written])
     return ax
+
+
+def map_size(result: Embedding) -> tuple[float, float]:
+    """Width and height in inches at which a map of so many points can be read."""
+    return (8.4, 5.6) if len(result.points) > 30 else (6.4, 4.8)
 
 
 def embeddings(
@@ -107,7 +112,7 @@ def embeddings(
         first, second = map_heading(result)
         ax.set_title("\n".join(textwrap.fill(line, 44) for line in ([titles[k]] if titles is not None else [first, second]) if line), fontsize=10)
         ax.set_xlabel(_under(result, 50), fontsize=8)
-    handles = _handles(every[0], path, any(getattr(result, "placed", ()) for result in results))
+    handles = _handles(every[0], path, any(result.placed for result in results))
     if every[0].scale is not None:
         _bar(figure, axes, every[0])
     if handles:
@@ -170,7 +175,8 @@ def _draw(ax: Axes, result: Embedding, drawn: Marks, path: str | None, labels: b
         ax.scatter(*points[rows].T, s=sizes[rows], facecolor=faces[rows], edgecolor=edges[rows], linewidth=widths[rows], marker=marker, zorder=3)
     ax.update_datalim(points)  # also those not shown yet: the frame stays
     ax.autoscale_view()
-    placed = [i for i, label in enumerate(result.points.index) if shown[i] and label in set(getattr(result, "placed", ()))]
+    new = set(result.placed)
+    placed = [i for i, label in enumerate(result.points.index) if shown[i] and label in new]
     if placed:
         ax.scatter(*points[placed].T, s=np.maximum(sizes[placed] * 4, 130), facecolor="none", edgecolor=_RING, linewidth=1.3, zorder=4)
     ax.margins(0.12)

@@ -81,7 +81,7 @@ def _marks(points: pd.DataFrame, by_colour: pd.Series | None, by_shape: pd.Serie
             legend = [(heading, tuple((label, c, m) for (label, c, _), (_, m) in zip(old, entries, strict=True))) for heading, old in legend]
         else:
             legend.append((str(by_shape.name), tuple((label, NEUTRAL, m) for label, m in entries)))
-    return Marks(colours, shapes, short_labels(points.index), _shown(points, until), tuple(legend), _runs(points, path), scale)
+    return Marks(colours, shapes, _labels(points.index), _shown(points, until), tuple(legend), _runs(points, path), scale)
 
 
 def is_amount(values: pd.Series) -> bool:
@@ -144,6 +144,12 @@ def _values(points: pd.DataFrame, choice: Choice, role: str) -> pd.Series | None
     return values
 
 
+def _labels(index: pd.Index) -> tuple[str, ...]:
+    """Short labels, without the layer where points are told apart without it: networks call the same layer differently."""
+    without = index.droplevel("layer") if {"model", "layer"} <= set(index.names) else index
+    return short_labels(without if without.is_unique and len(set(without.get_level_values(0))) > 1 else index)
+
+
 def _shown(points: pd.DataFrame, until: float | None) -> tuple[bool, ...]:
     if until is None:
         return (True,) * len(points)
@@ -175,26 +181,19 @@ def _runs(points: pd.DataFrame, path: str | None) -> tuple[tuple[int, ...], ...]
 def map_heading(result: Embedding) -> tuple[str, str]:
     """Two lines: the method, the points and the measure; what is the same for all points, and the number of samples."""
     fixed = constant_fields(result.points.index)
-    title = f"{method(result)} of {len(result.points)} points" + (f" by {result.name}" if result.name else "") + (f" at {fixed['layer']}" if "layer" in fixed else "")
+    title = f"{result.method} of {len(result.points)} points" + (f" by {result.name}" if result.name else "") + (f" at {fixed['layer']}" if "layer" in fixed else "")
     about = [str(fixed[name]) for name in ("model", "dataset") if name in fixed]
     return title, ", ".join([*about, *([f"n = {result.n}"] if result.n else [])])
 
 
-def method(result: Embedding) -> str:
-    """The name of the method that made a map."""
-    return getattr(result, "method", None) or {"smacof": "MDS (SMACOF)", "classical": "classical MDS"}[result.kind]
-
-
 def map_trust(result: Embedding) -> str:
     """How far to trust a map, in words and numbers."""
-    kept = getattr(result, "trustworthiness", None)
-    known = kept is not None and math.isfinite(kept)
+    kept = result.trustworthiness
+    sure = f"trustworthiness {kept:.2f}" if math.isfinite(kept) else ""
     if result.kind == "tsne":
-        words = "" if not known else " (faithful)" if kept >= 0.9 else " (fair)" if kept >= 0.75 else " (poor)"
-        sure = f"trustworthiness {kept:.2f}{words}, " if known else ""
-        return f"{sure}perplexity {result.perplexity:g}, seed {result.seed}; distances between groups mean nothing"
+        words = "" if not sure else f"{sure} (faithful), " if kept >= 0.9 else f"{sure} (fair), " if kept >= 0.75 else f"{sure} (poor), "
+        return f"{words}perplexity {result.perplexity:g}, seed {result.seed}; distances between groups mean nothing"
     words = "faithful" if result.stress < 0.1 else "fair" if result.stress < 0.2 else "poor: distances mislead"
     dimensions = result.points.shape[1]
     of = f", of all {dimensions} axes" if dimensions > 2 else ""
-    sure = f", trustworthiness {kept:.2f}" if known else ""
-    return f"stress {result.stress:.2f} ({words}{of}){sure}, negative eigenvalues {result.negative_share:.0%}, seed {result.seed}"
+    return f"stress {result.stress:.2f} ({words}{of}), {sure}{', ' if sure else ''}negative eigenvalues {result.negative_share:.0%}, seed {result.seed}"

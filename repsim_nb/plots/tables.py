@@ -100,6 +100,32 @@ def heatmap(comparison: Comparison, *, ax: Axes | None = None, annotate: bool | 
     return ax
 
 
+def grid(frame: pd.DataFrame, *, ax: Axes | None = None, label: str = "", title: str = "", low: float | None = None, high: float | None = None) -> Axes:
+    """A heat map of any frame of numbers, with its values written in; cells without one are hatched.
+
+    label: what the numbers are, beside the bar.  low, high: the ends of the colours; None is the smallest and the largest number.
+    """
+    values = frame.to_numpy(float)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise ValueError(f"there is no number to draw in this frame of {frame.shape[0]} × {frame.shape[1]}")
+    rows, columns = ([str(name) for name in axis] for axis in (frame.index, frame.columns))
+    ax = new_axes(ax, 0.72 * len(columns) + 0.085 * max(map(len, rows)) + 2.0, 0.44 * len(rows) + 0.05 * max(map(len, columns)) + 1.2)
+    ax.patch.set(facecolor=MASKED, hatch="////", edgecolor="white")
+    low, high = finite.min() if low is None else low, finite.max() if high is None else high
+    image = ax.imshow(np.ma.masked_invalid(values), cmap="viridis", vmin=low, vmax=high, aspect="auto", interpolation="nearest")
+    ax.set_yticks(range(len(rows)), rows, fontsize=9)
+    ax.set_xticks(range(len(columns)), columns, fontsize=9)
+    if max(map(len, columns)) > 8:
+        mpl.artist.setp(ax.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
+    ax.tick_params(length=2)
+    ax.set(ylabel=str(frame.index.name or ""), xlabel=str(frame.columns.name or ""))
+    ax.set_title(title, fontsize=11)
+    _write_values(ax, values, image)
+    ax.figure.colorbar(image, ax=ax, shrink=0.95, pad=0.03).set_label(textwrap.fill(label, 34), fontsize=9)
+    return ax
+
+
 def heatmaps(comparisons: Sequence[Comparison], *, columns: int = 3, annotate: bool | None = None, figure: Figure | None = None) -> list[Axes]:
     """Several heatmaps in one figure, `columns` side by side."""
     columns = min(columns, len(comparisons))

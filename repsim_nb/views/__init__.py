@@ -34,3 +34,32 @@ class MatrixView(anywidget.AnyWidget):
     notes = traitlets.Dict({}).tag(sync=True)
     chosen = traitlets.List(traitlets.Int(), []).tag(sync=True)
     presses = traitlets.Int(0).tag(sync=True)
+
+
+class ScatterView(anywidget.AnyWidget):
+    """Points on a map whose axes have one unit; hover for a point's name and notes, click (or arrow keys and Enter) to choose, drag around points to select.
+
+    points: [x, y] each.  labels, notes: a name and lines of text a point.  colours: hexadecimal, a point each.  shapes: markers as matplotlib
+    spells them (o s ^ D v P X *).  shown: False leaves a point out, and keeps its room.  runs: points to be joined in order, each run from an
+    open mark.  legend: [heading, [[label, colour, shape], ...]] each.  scale: [heading, low, high, colours] of a colour bar, or nothing.
+    footer: what stands below.  chosen: the points of the last one or two clicks; presses counts clicks.  selected: the points in the lasso.
+    """
+
+    _esm = _HERE / "scatter.js"
+    _css = _HERE / "scatter.css"
+
+    points = traitlets.List([]).tag(sync=True)
+    labels = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
+    notes = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
+    colours = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
+    shapes = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
+    shown = traitlets.List(traitlets.Bool(), []).tag(sync=True)
+    runs = traitlets.List([]).tag(sync=True)
+    legend = traitlets.List([]).tag(sync=True)
+    scale = traitlets.List(default_value=None, allow_none=True).tag(sync=True)
+    title = traitlets.Unicode("").tag(sync=True)
+    subtitle = traitlets.Unicode("").tag(sync=True)
+    footer = traitlets.Unicode("").tag(sync=True)
+    chosen = traitlets.List(traitlets.Int(), []).tag(sync=True)
+    presses = traitlets.Int(0).tag(sync=True)
+    selected = traitlets.List(traitlets.Int(), []).tag(sync=True)

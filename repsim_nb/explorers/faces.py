@@ -1,0 +1,71 @@
+"""What a result looks like: put into the view that answers the mouse, and as PNG for a notebook that is only read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .. import plots
+from ..comparison import Comparison
+from ..embedding import Embedding
+from ..views import MatrixView, ScatterView
+
+Picture = Figure | Comparison | Embedding
+
+
+def image_of(result: Comparison | Embedding, *, notes: Sequence[str] | None = None, said: str = "", **looks: Any) -> bytes:
+    """The PNG of a table or a map, the latter with the looks that its view has."""
+    if isinstance(result, Comparison):
+        return plots.png(lambda ax: plots.heatmap(result, ax=ax), *plots.heatmap_size(result))
+    title = "\n".join([*plots.map_heading(result), said]) if said else None
+    return plots.png(lambda ax: plots.embedding(result, ax=ax, title=title, **looks), *plots.map_size(result))
+
+
+def figure_image(figure: Figure) -> bytes:
+    """The PNG of a figure; drawn through pyplot, it would show up a second time."""
+    image = plots.figure_png(figure)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close(figure)
+    return image
+
+
+def fill_matrix(view: MatrixView, comparison: Comparison) -> None:
+    """A table, with its labels, colours, and the reasons of masked cells."""
+    values = comparison.values.to_numpy(float)
+    (rows, columns), (down, across) = comparison.labels(), plots.axis_titles(comparison)
+    index, header = comparison.values.index, comparison.values.columns
+    title, subtitle = plots.heading(comparison)
+    low, high = plots.colour_limits(comparison)
+    with view.hold_sync():
+        view.values = [[float(v) if np.isfinite(v) else None for v in row] for row in values]
+        view.row_labels, view.column_labels, view.row_title, view.column_title = list(rows), list(columns), down, across
+        view.notes = {f"{i},{j}": comparison.undefined.get((index[i], header[j]), "") for i, j in np.argwhere(~np.isfinite(values)).tolist()}
+        masked = f", {len(view.notes)} cells undefined (point at one to see why)" if view.notes else ""
+        view.title, view.subtitle, view.low, view.high = title, subtitle + masked, low, high
+        view.colours, view.bar_label = plots.colours_of(plots.colour_map(comparison)), plots.bar_label(comparison)
+        view.chosen = []
+
+
+def fill_scatter(view: ScatterView, result: Embedding, *, notes: Sequence[str] | None = None, said: str = "", **looks: Any) -> None:
+    """A map, with its marks.  notes: a text a point.  said: a line below the heading.  looks: what `plots.marks` takes.
+
+    What was chosen stays chosen where the points are the same.
+    """
+    marks = plots.marks(result, **looks)
+    points = result.points.to_numpy(float)[:, :2]
+    points = np.column_stack([points, np.zeros(len(points))]) if points.shape[1] == 1 else points
+    title, subtitle = plots.map_heading(result)
+    same = view.points == points.tolist() and view.labels == list(marks.labels)
+    with view.hold_sync():
+        view.points, view.labels, view.notes = points.tolist(), list(marks.labels), list(notes or [""] * len(points))
+        view.colours, view.shapes, view.shown = list(marks.colours), list(marks.shapes), list(marks.shown)
+        view.runs = [list(run) for run in marks.runs]
+        view.legend = [[heading, [list(entry) for entry in entries]] for heading, entries in marks.legend]
+        view.scale = None if marks.scale is None else [*marks.scale[:3], list(marks.scale[3])]
+        view.title, view.subtitle, view.footer = title, "\n".join(part for part in (subtitle, said) if part), plots.map_trust(result)
+        if not same:
+            view.chosen, view.selected = [], []
