@@ -296,6 +296,15 @@ def short_labels(axis: pd.Index) -> Labels:
     return tuple("/".join(map(str, row)) for row in frame[varying].itertuples(index=False))
 
 
+def shared(mine: pd.Index, other: pd.Index) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the items that both axes have: by whole labels, or where they share fewer than two, by the fields that vary. A label that is there twice tells nothing."""
+    for a, b in ((mine, other), (pd.Index(short_labels(mine)), pd.Index(short_labels(other)))):
+        both = a[~a.duplicated(keep=False)].intersection(b[~b.duplicated(keep=False)], sort=False)
+        if len(both) > 1:
+            break
+    return a.get_indexer_for(both), b.get_indexer_for(both)
+
+
 def constant_fields(axis: pd.Index) -> dict[str, Any]:
     """The fields that are the same for all labels of the axis, those at their usual value left out."""
     frame = _frame(axis)

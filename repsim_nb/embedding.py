@@ -16,7 +16,7 @@ from sklearn.manifold import TSNE, smacof
 from sklearn.manifold import trustworthiness as kept_neighbours
 from threadpoolctl import threadpool_limits
 
-from .comparison import Comparison, short_labels
+from .comparison import Comparison, shared
 from .errors import listed, unknown
 from .measures.base import enter, host
 from .workers import single_threaded_blas
@@ -89,7 +89,10 @@ class Embedding:
         """
         if self.points.shape[1] != like.points.shape[1]:
             raise ValueError(f"a map is turned to one of as many dimensions; this one has {self.points.shape[1]}, the other {like.points.shape[1]}")
-        mine, other = _shared(self.points.index, like.points.index)
+        mine, other = shared(self.points.index, like.points.index)
+        if len(mine) < 2:
+            raise ValueError("a map is turned by points that both have, and these two share fewer than two labels: "
+                             f"'{_label(self.points.index, 0)}', ... and '{_label(like.points.index, 0)}', ...")
         a, b = self.points.to_numpy(), like.points.to_numpy()
         with _one_thread():
             left, _, right = np.linalg.svd((a[mine] - a[mine].mean(0)).T @ (b[other] - b[other].mean(0)))
@@ -243,15 +246,6 @@ def _new_rows(embedding: Embedding, new: Comparison | pd.DataFrame) -> pd.DataFr
         raise ValueError(f"to place a point all its distances to the map's items are needed; that of '{_label(frame.index, i)}' to '{_label(items, j)}' is undefined")
     _check_sign(d, frame)
     return pd.DataFrame(d.clip(min=0), index=frame.index, columns=items)
-
-
-def _shared(mine: pd.Index, other: pd.Index) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the points that both have: by whole labels, or else by the fields that vary. A label that is there twice tells nothing."""
-    for a, b in ((mine, other), (pd.Index(short_labels(mine)), pd.Index(short_labels(other)))):
-        both = a[~a.duplicated(keep=False)].intersection(b[~b.duplicated(keep=False)], sort=False)
-        if len(both) > 1:
-            return a.get_indexer_for(both), b.get_indexer_for(both)
-    raise ValueError(f"a map is turned by points that both have, and these two share fewer than two labels: '{_label(mine, 0)}', ... and '{_label(other, 0)}', ...")
 
 
 def _label(index: pd.Index, i: int) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from . import measures
-from .comparison import Comparison, compare
+from .comparison import Comparison, compare, shared
 from .errors import listed, unknown
 from .measures import Measure
 from .progress import Tick, ticking
@@ -75,7 +75,7 @@ def rank_correlation(
     """Spearman's ρ or Kendall's τ-b of two sequences (m,), or of two square tables over the same items -> Test.
 
     Of tables the pairs above the diagonal are correlated: of a Comparison as dissimilarities, of a frame the numbers as they are; both directions of a
-    pair are averaged; items are brought into one order by their labels, as are two Series.
+    pair are averaged; items are brought into one order by their labels, as are two Series (of other data the same networks are the same items: those count that agree in the fields that vary).
     p: "asymptotic" (Student's t for ρ, the normal distribution for τ; one-sided p/2 if the statistic has the sign asked for, else 1 - p/2); "exact", all orders of up to
     9 values (of any number for τ without ties); "mantel", for tables: the items of one are permuted, since pairs that share an item are not independent and the
     other two take them as if. All orders of up to 7 items are gone through.
@@ -189,10 +189,10 @@ def _sequences(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _squares(a: Table, b: Table) -> tuple[np.ndarray, np.ndarray]:
     x, y = _frame(a), _frame(b)
-    if not x.index.equals(y.index):
-        if not (x.index.is_unique and y.index.is_unique and len(x) == len(y) and x.index.nlevels == y.index.nlevels and x.index.isin(y.index).all()):
-            raise ValueError(f"two tables are correlated over the same items; these have {len(x)} and {len(y)}, {int(x.index.isin(y.index).sum())} of them in common. Choose with .where(...)")
-        y = y.loc[x.index, x.index]
+    mine, other = shared(x.index, y.index)
+    if not len(mine) == len(x) == len(y):
+        raise ValueError(f"two tables are correlated over the same items; these have {len(x)} and {len(y)}, {len(mine)} of them in common. Choose with .where(...)")
+    x, y = x.iloc[mine, mine], y.iloc[other, other]
     return _symmetric(x), _symmetric(y)
 
 
