@@ -54,7 +54,7 @@ function layout(model, ctx, room) {
   const foot = wrap(ctx, model.get("footer"), room - 12), sub = wrap(ctx, model.get("subtitle"), room - 12);
   ctx.font = "600 13px sans-serif";
   const head = wrap(ctx, model.get("title"), room - 12), top = 4 + LINE * (head.length + sub.length) + 8;
-  const rows = legend.reduce((sum, [, entries]) => sum + entries.length + 1.6, 0) * LINE + (scale ? 176 : 0);
+  const rows = legend.reduce((sum, [, entries]) => sum + entries.length + 1.6, 0) * LINE + (scale ? 184 : 0);
   const h = Math.max(Math.min(460, Math.max(260, 0.7 * w)), rows);
   const box = (k) => (points.length ? [Math.min(...points.map((p) => p[k])), Math.max(...points.map((p) => p[k]))] : [0, 1]);
   const [x0, x1] = box(0), [y0, y1] = box(1), fit = Math.min((w - 56) / (x1 - x0 || 1e-12), (h - 48) / (y1 - y0 || 1e-12));
@@ -107,10 +107,10 @@ function drawRun(ctx, g, run, colour, faint) {
 }
 
 // Beside their points where there is room, else not at all: pointing at them names them.
-function drawNames(ctx, g, names, labels, ink, taken) {
+function drawNames(ctx, g, names, ringed, labels, ink, taken) {
   ctx.font = "11px sans-serif"; ctx.fillStyle = ink; ctx.textAlign = "left"; ctx.textBaseline = "middle";
   for (const i of names) {
-    const text = ellipsis(ctx, labels[i] || "", 170), w = ctx.measureText(text).width, r = g.radius + 4, [x, y] = g.at[i];
+    const text = ellipsis(ctx, labels[i] || "", 170), w = ctx.measureText(text).width, r = g.radius + (ringed.includes(i) ? 10 : 4), [x, y] = g.at[i];
     const places = [[r, 0], [-r - w, 0], [-w / 2, -r - 6], [-w / 2, r + 6], [r, -10], [r, 10], [-r - w, -10], [-r - w, 10]];
     const free = places.map(([a, b]) => [x + a, y + b - 6, w, 12]).find((box) => box[0] > g.left && box[0] + w < g.left + g.w && box[1] > g.top && box[1] + 12 < g.top + g.h
       && !taken.some((t) => box[0] < t[0] + t[2] && t[0] < box[0] + w && box[1] < t[1] + t[3] && t[1] < box[1] + 12));
@@ -130,7 +130,7 @@ function drawLegend(ctx, g, model, ink, seen) {
     for (let s = 0; s < 130; s += 1) { ctx.fillStyle = colours[Math.round((1 - s / 129) * (colours.length - 1))]; ctx.fillRect(x, y + s, 14, 1.5); }
     ctx.font = "11px sans-serif"; ctx.fillStyle = ink;
     for (const share of [0, 0.5, 1]) ctx.fillText((low + share * (high - low)).toFixed(places), x + 20, y + (1 - share) * 129);
-    y += 130 + 0.9 * LINE;
+    y += 130 + 1.3 * LINE;
   }
   for (const [name, rows] of model.get("legend")) {
     heading(name);
@@ -147,6 +147,7 @@ function drawWords(ctx, g, ink) {
   ctx.fillStyle = ink; ctx.textAlign = "left"; ctx.textBaseline = "top";
   let y = 4;
   for (const [font, lines] of [["600 13px sans-serif", g.head], ["12px sans-serif", g.sub]]) for (const line of lines) { ctx.font = font; ctx.fillText(line, 4, y); y += LINE; }
+  ctx.font = "12px sans-serif";
   g.foot.forEach((line, k) => ctx.fillText(line, 4, g.top + g.h + 26 + k * LINE));
 }
 
@@ -178,7 +179,7 @@ function draw(model, el, canvas, hand) {
   const visible = g.at.map((_, i) => i).filter((i) => g.shown[i]), ends = runs.map((run) => run[run.length - 1]);
   const named = runs.length ? (ends.length <= 12 ? ends : []) : visible.length <= 12 ? visible : [];
   const taken = visible.map((i) => [g.at[i][0] - 5, g.at[i][1] - 5, 10, 10]);
-  drawNames(ctx, g, new Set([...rings, ...named]), model.get("labels"), ink, taken);
+  drawNames(ctx, g, new Set([...rings, ...named]), rings, model.get("labels"), ink, taken);
   if (hand.lasso.length > 1) {
     ctx.beginPath(); hand.lasso.forEach(([x, y], k) => (k ? ctx.lineTo(x, y) : ctx.moveTo(x, y))); ctx.closePath();
     ctx.fillStyle = RING; ctx.globalAlpha = 0.12; ctx.fill(); ctx.globalAlpha = 1; ctx.strokeStyle = RING; ctx.lineWidth = 1.2; ctx.setLineDash([5, 3]); ctx.stroke(); ctx.setLineDash([]);
