@@ -81,7 +81,7 @@ def _marks(points: pd.DataFrame, by_colour: pd.Series | None, by_shape: pd.Serie
             legend = [(heading, tuple((label, c, m) for (label, c, _), (_, m) in zip(old, entries, strict=True))) for heading, old in legend]
         else:
             legend.append((str(by_shape.name), tuple((label, NEUTRAL, m) for label, m in entries)))
-    return Marks(colours, shapes, _labels(points.index), _shown(points, until), tuple(legend), _runs(points, path), scale)
+    return Marks(colours, shapes, short_labels(points.index), _shown(points, until), tuple(legend), _runs(points, path), scale)
 
 
 def is_amount(values: pd.Series) -> bool:
@@ -142,12 +142,6 @@ def _values(points: pd.DataFrame, choice: Choice, role: str) -> pd.Series | None
     if len(values) != len(points):
         raise ValueError(f"{role}: one value a point is needed: {len(points)} points, {len(values)} values")
     return values
-
-
-def _labels(index: pd.Index) -> tuple[str, ...]:
-    """Short labels, without the layer where points are told apart without it: networks call the same layer differently."""
-    without = index.droplevel("layer") if {"model", "layer"} <= set(index.names) else index
-    return short_labels(without if without.is_unique and len(set(without.get_level_values(0))) > 1 else index)
 
 
 def _shown(points: pd.DataFrame, until: float | None) -> tuple[bool, ...]:

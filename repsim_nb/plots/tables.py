@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import measures
-from ..comparison import Comparison
+from ..comparison import Comparison, varying_fields
 from .frame import MASKED, decimals, new_axes, new_figure
 
 
@@ -46,8 +46,7 @@ def axis_titles(comparison: Comparison) -> tuple[str, str]:
     both = comparison.constants()
     apart = [name for name in {**both[0], **both[1]} if name not in ("model", "layer") and both[0].get(name) != both[1].get(name)]
     for axis, fixed in zip((comparison.values.index, comparison.values.columns), both, strict=True):
-        varying = [str(name) for name in axis.names if str(name) not in fixed and axis.get_level_values(name).nunique() > 1]
-        what = "/".join(varying) or str(axis.names[-1] if axis.nlevels == 1 else "layer")
+        what = "/".join(map(str, varying_fields(axis))) or str(axis.names[-1] if axis.nlevels == 1 else "layer")
         title = f"{what} of {fixed['model']}" if "model" in fixed and what != "model" else what
         differing = [f"{name} {axis.get_level_values(name)[0]}" for name in apart if axis.get_level_values(name).nunique() == 1]
         titles.append(title + (f" ({', '.join(differing)})" if differing else ""))
