@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from ..errors import listed
 from ..inference import Test, rank_correlation
 from .frame import COLOURS, MARKERS, new_axes, new_figure
+from .marking import one_value
 
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 ByRun = Mapping[str, object] | pd.Series | None  # {run: value}
@@ -105,7 +106,7 @@ def _told(runs: pd.Index, choice: ByRun, palette: tuple, role: str, otherwise: s
     """-> (heading, {run: sign}, {value: sign} for the legend); without a choice a sign a run, or one for all where `otherwise` is None."""
     if choice is None and otherwise is None:
         return "", dict.fromkeys(runs, palette[0]), {}
-    values = {run: run for run in runs} if choice is None else choice
+    values = {run: run for run in runs} if choice is None else one_value(choice, role, "run")
     missing = [run for run in runs if run not in values]
     if missing:
         raise ValueError(f"{role} has no value for the run {listed(missing, 3)}; it knows {listed(values.keys(), 4)}")

@@ -131,8 +131,7 @@ def _values(points: pd.DataFrame, choice: Choice, role: str) -> pd.Series | None
     models = points.index.get_level_values("model" if "model" in names else 0)
     by_model = isinstance(choice, Mapping) or (isinstance(choice, pd.Series) and (len(choice) != len(points) or choice.index.isin(models).any()))
     if by_model and not (isinstance(choice, pd.Series) and choice.index.equals(points.index)):
-        if isinstance(choice, pd.Series) and not choice.index.is_unique:
-            raise ValueError(f"{role} needs one value a model; '{choice.index[choice.index.duplicated()][0]}' has several in '{heading}'")
+        choice = one_value(choice, role, "model")
         missing = list(dict.fromkeys(m for m in models if m not in choice))
         if missing:
             raise ValueError(f"there is no value for '{missing[0]}'" + (f" and {len(missing) - 1} others" if missing[1:] else "")
@@ -142,6 +141,17 @@ def _values(points: pd.DataFrame, choice: Choice, role: str) -> pd.Series | None
     if len(values) != len(points):
         raise ValueError(f"{role}: one value a point is needed: {len(points)} points, {len(values)} values")
     return values
+
+
+def one_value(choice: Mapping[str, Any] | pd.Series, role: str, of: str) -> Mapping[str, Any] | pd.Series:
+    """A choice by model or run with one entry each: the cards of many checkpoints may say the same many times, but no two things."""
+    if not isinstance(choice, pd.Series) or choice.index.is_unique:
+        return choice
+    single = choice[~pd.DataFrame({"of": choice.index, "value": choice.to_numpy()}).duplicated().to_numpy()]
+    twice = single.index[single.index.duplicated()]
+    if len(twice):
+        raise ValueError(f"{role} needs one value a {of}; '{twice[0]}' has several in '{choice.name or role}': {listed(list(single[[twice[0]]]), 4)}")
+    return single
 
 
 def _shown(points: pd.DataFrame, until: float | None) -> tuple[bool, ...]:
