@@ -289,10 +289,18 @@ def _frame(axis: pd.Index) -> pd.DataFrame:
     return axis.to_frame(index=False)
 
 
+def varying_fields(axis: pd.Index) -> list[str]:
+    """The fields that tell the labels of an axis apart. The layer is none of them where labels of several models differ without it: networks call the same layer differently."""
+    frame = _frame(axis)
+    varying = [name for name in frame if frame[name].nunique() > 1]
+    others = [name for name in varying if name != "layer"]
+    return others if "model" in others and not frame[others].duplicated().any() else varying
+
+
 def short_labels(axis: pd.Index) -> Labels:
     """Each label by the fields that vary within the axis, joined by /; the last field where none does."""
     frame = _frame(axis)
-    varying = [name for name in frame if frame[name].nunique() > 1] or [name for name in frame if name in ("layer", "label")][:1] or list(frame)[:1]
+    varying = varying_fields(axis) or [name for name in frame if name in ("layer", "label")][:1] or list(frame)[:1]
     return tuple("/".join(map(str, row)) for row in frame[varying].itertuples(index=False))
 
 

@@ -10,5 +10,7 @@ from .marking import Marks, map_heading, map_trust, marks
 from .tables import answers, axis_titles, bar_label, colour_limits, colour_map, grid, heading, heatmap, heatmap_size, heatmaps, samples
 
 __all__ = [
-    "CLASS_COLOURS", "COLOURS", "MARKERS", "Marks", "answers", "axis_titles", "band", "bar_label", "colour_limits", "colour_map", "colours_of", "curves", "decimals", "embedding", "embeddings", "figure_png", "grid", "heading", "heatmap", "heatmap_size", "heatmaps", "map_heading", "map_size", "map_trust", "marks", "null", "png", "samples", "to_final",
+    "CLASS_COLOURS", "COLOURS", "MARKERS", "Marks", "answers", "axis_titles", "band", "bar_label", "colour_limits", "colour_map", "colours_of",
+    "curves", "decimals", "embedding", "embeddings", "figure_png", "grid", "heading", "heatmap", "heatmap_size", "heatmaps", "map_heading",
+    "map_size", "map_trust", "marks", "null", "png", "samples", "to_final",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -14,52 +14,73 @@ from matplotlib.lines import Line2D
 from ..errors import listed
 from ..inference import Test, rank_correlation
 from .frame import COLOURS, MARKERS, new_axes, new_figure
+from .marking import one_value
 
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
+LINES = tuple(colour for colour in COLOURS if colour != "#F0E442")  # a thin yellow line is not seen on white
 ByRun = Mapping[str, object] | pd.Series | None  # {run: value}
 
 
 def curves(frame: pd.DataFrame, *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "dissimilarity", title: str = "") -> Axes:
     """One line a column, over the index; the legend stands beside them."""
     ax = new_axes(ax, 7.2, 4.2)
-    x = np.asarray(frame.index, dtype=float)
-    for name, colour, marker in zip(frame, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False):
-        ax.plot(x, frame[name], color=colour, marker=marker, markersize=5, linewidth=1.6, label=str(name))
-    _beside(ax)
-    ax.set(xlabel=xlabel or str(frame.index.name or ""), ylabel=ylabel)
-    ax.set_title(title, fontsize=11)
-    ax.grid(True, color="0.92")
-    return ax
+    for name, style in zip(frame, _styles(len(frame)), strict=False):
+        ax.plot(np.asarray(frame.index, dtype=float), frame[name], label=str(name), **style)
+    return _finished(ax, xlabel or str(frame.index.name or ""), ylabel, title)
 
 
 def band(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
     """Lines with their intervals. frames: {name: frame with the columns mean, low and high}, over their index."""
-    ax = new_axes(ax, 7.2, 4.2)
-    for (name, frame), colour, marker in zip(frames.items(), itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False):
+    if not frames:
+        raise ValueError("there are no lines to draw: pass {name: frame with the columns mean, low and high}")
+    for name, frame in frames.items():
         lacking = [column for column in ("mean", "low", "high") if column not in frame]
         if lacking:
             raise ValueError(f"a band has the columns mean, low and high; the frame '{name}' lacks {listed(lacking)}")
+    ax = new_axes(ax, 7.2, 4.2)
+    for (name, frame), style in zip(frames.items(), _styles(max(map(len, frames.values()))), strict=False):
         x = np.asarray(frame.index, dtype=float)
-        ax.fill_between(x, frame["low"], frame["high"], color=colour, alpha=0.18, linewidth=0)
-        ax.plot(x, frame["mean"], color=colour, marker=marker, markersize=5, linewidth=1.6, label=str(name))
+        ax.fill_between(x, frame["low"], frame["high"], color=style["color"], alpha=0.18, linewidth=0)
+        ax.plot(x, frame["mean"], label=str(name), **style)
         xlabel = xlabel or str(frame.index.name or "")
-    _beside(ax)
+    return _finished(ax, xlabel, ylabel, title)
+
+
+def _styles(points: int) -> Iterator[dict]:
+    """How lines are told apart: by colour and marker, and by their dashes where colours come again."""
+    size = 5 if points <= 12 else 4
+    marked = itertools.cycle(MARKERS)
+    for dash in itertools.cycle(DASHES):
+        for colour in LINES:
+            yield {"color": colour, "linestyle": dash, "linewidth": 1.6, "marker": next(marked), "markersize": size, "markeredgecolor": "white", "markeredgewidth": 0.5}
+
+
+def _finished(ax: Axes, xlabel: str, ylabel: str, title: str) -> Axes:
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.set_title(title, fontsize=11)
     ax.grid(True, color="0.92")
+    ax.set_axisbelow(True)
     return ax
 
 
 def null(test: Test, *, ax: Axes | None = None, xlabel: str = "", title: str = "") -> Axes:
     """What chance alone gives (the statistics under permutation), and where the observed statistic stands."""
+    if not isinstance(test, Test):
+        raise TypeError(f"this picture shows a Test, such as rs.inference.anosim returns; got {type(test).__name__}")
     if test.null is None:
-        raise ValueError("this p-value comes from a formula, so there is no null distribution to draw; take one by permutation")
-    ax = new_axes(ax, 6.4, 3.4)
-    ax.hist(test.null, bins=min(40, max(8, len(test.null) // 20)), color="0.72", label=f"{len(test.null)} permutations")
-    ax.axvline(test.statistic, color=COLOURS[5], linewidth=2.2, label=f"observed: {test.statistic:.2f}, p = {test.p_value:.2g}")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False, fontsize=9)
+        raise ValueError("this p-value comes from a formula, so there is no null distribution to draw; take one by permutation, p=\"mantel\" or p=\"exact\"")
+    ax = new_axes(ax, 6.4, 3.6)
+    ax.hist(test.null, bins=min(40, max(8, len(test.null) // 20)), color="0.72", edgecolor="white", linewidth=0.4)
+    ax.axvline(test.statistic, color=COLOURS[5], linewidth=2.2)
+    ax.margins(x=0.08)
+    low, high = ax.get_xlim()
+    left = test.statistic > (low + high) / 2  # the word stands on the side with room
+    ax.set_ylim(0, 1.16 * ax.get_ylim()[1])
+    ax.annotate(f"observed: {test.statistic:.2f}", (test.statistic, 0.97), xycoords=ax.get_xaxis_transform(), xytext=(-6 if left else 6, 0), textcoords="offset points",
+                ha="right" if left else "left", va="top", color=COLOURS[5], fontsize=10)
     ax.set(xlabel=xlabel or "statistic", ylabel="permutations")
-    ax.set_title(title, fontsize=11)
+    ax.set_title(f"{title}\n".lstrip("\n") + f"p = {test.p_value:.2g} ({test.alternative}, {len(test.null):,} permutations)", fontsize=11)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -69,52 +90,88 @@ def to_final(
 ) -> list[Axes]:
     """How runs come near their end: similarity to the last step by step, dissimilarity by step, and one against the other.
 
-    similarity, dissimilarity: frames of `comparison.to_final`, a column a run.  colour, dash: {run: value}, what tells runs apart; None is a colour a run.
-    names: what the two are, for the axes. The third panel, without the last step, holds the median and range of the runs' Spearman ρ. [the form of Yellapragada 2020, figure 3.5]
+    similarity, dissimilarity: frames of `comparison.to_final`, a column a run.  colour, dash: {run: value}, what tells runs apart; None for both is a colour a run.
+    names: what the two are, for the axes. The legend holds Spearman's ρ of the two for each run, without the last step, and the third panel its median and range. An axis
+    of steps that are dense at first is linear there and logarithmic after.  [the form of Yellapragada 2020, figure 3.5]
+    Errors: ValueError where the frames hold different runs or steps, a run has no value for colour or dash, or there are too many values.
     """
     if list(similarity.columns) != list(dissimilarity.columns) or not similarity.index.equals(dissimilarity.index):
-        raise ValueError(f"both frames need the same runs and steps; these have {listed(similarity.columns, 4)} and {listed(dissimilarity.columns, 4)}")
-    colours, dashes = _told(similarity.columns, colour, COLOURS, "colour", "run"), _told(similarity.columns, dash, DASHES, "dash", None)
-    figure = new_figure(figure, 13.2, 4.2)
+        what, pair = ("steps", (similarity.index, dissimilarity.index)) if set(similarity.columns) == set(dissimilarity.columns) else ("runs", (similarity.columns, dissimilarity.columns))
+        raise ValueError(f"both frames need the same runs and steps in the same order; their {what} are {listed(pair[0], 4)} and {listed(pair[1], 4)}")
+    runs = similarity.columns
+    groups = [_told(runs, choice, palette, role) for choice, palette, role in ((colour, LINES, "colour"), (dash, DASHES, "dash"))]
+    alone = [{"color": style["color"], "linestyle": style["linestyle"]} for style, _ in zip(_styles(0), runs, strict=False)]
+    looks = {run: {"color": groups[0][1].get(run, one["color"] if dash is None else LINES[0]), "linestyle": groups[1][1].get(run, one["linestyle"] if colour is None else "-")}
+             for run, one in zip(runs, alone, strict=True)}
+    rho = {run: _rank(similarity[run].iloc[:-1], dissimilarity[run].iloc[:-1]) for run in runs}
+    handles = []
+    for (heading, _, entries), kind in zip(groups, ("color", "linestyle"), strict=True):
+        if entries:
+            handles += [Line2D([], [], ls="", label=heading), *(Line2D([], [], **{"color": "0.3", kind: sign}, label=str(value)) for value, sign in entries.items())]
+    handles += [Line2D([], [], ls="", label="Spearman's ρ of a run"), *(Line2D([], [], **looks[run], label=f"{_minus(rho[run])}  {run}") for run in runs)]
+    figure = new_figure(figure, 13.2, max(4.2, 0.4 + 0.178 * len(handles)))
     axes = list(figure.subplots(1, 3))
-    for run in similarity.columns:
-        style = {"color": colours[1][run], "linestyle": dashes[1][run], "linewidth": 1.3, "marker": "o", "markersize": 2.6, "alpha": 0.85}
+    for run in runs:
+        style = {**looks[run], "linewidth": 1.3, "marker": "o", "markersize": 2.6, "alpha": 0.85}
         axes[0].plot(similarity.index, similarity[run], **style)
         axes[1].plot(similarity.index, dissimilarity[run], **style)
         axes[2].plot(similarity[run].iloc[:-1], dissimilarity[run].iloc[:-1], **style)
+    step = "epoch" if similarity.index.name == "step" else str(similarity.index.name or "step")
     for ax, name in zip(axes, names, strict=False):
-        ax.set(xlabel="epoch" if similarity.index.name == "step" else str(similarity.index.name), ylabel=f"{name} to the final network")
+        ax.set(xlabel=step, ylabel=f"{name} to the final network")
+        ax.set_title(f"{name} by {step}", fontsize=10)
+        _dense_first(ax, similarity.index)
     axes[2].set(xlabel=f"{names[0]} to the final network", ylabel=f"{names[1]} to the final network")
-    rho = [rank_correlation(similarity[run].iloc[:-1].dropna(), dissimilarity[run].iloc[:-1].dropna()).statistic for run in similarity.columns]
-    axes[2].set_title(f"Spearman's ρ of a run: {np.median(rho):.2f} (from {min(rho):.2f} to {max(rho):.2f})", fontsize=10)
-    axes[0].set_title(f"{names[0]} by epoch", fontsize=10)
-    axes[1].set_title(f"{names[1]} by epoch", fontsize=10)
+    known = [value for value in rho.values() if np.isfinite(value)]
+    axes[2].set_title(f"median ρ {_minus(np.median(known))}, from {_minus(min(known))} to {_minus(max(known))}" if known else "no rank correlation", fontsize=10)
     for ax in axes:
         ax.grid(True, color="0.92")
-    handles = []
-    for (heading, _, entries), kind in ((colours, "color"), (dashes, "linestyle")):
-        if entries:
-            handles += [Line2D([], [], ls="", label=heading), *(Line2D([], [], **{"color": "0.3", kind: sign}, label=str(value)) for value, sign in entries.items())]
-    legend = figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
+        ax.set_axisbelow(True)
+    legend = figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=2.4, labelspacing=0.3)
     for handle, text in zip(handles, legend.get_texts(), strict=True):
         text.set_fontweight("bold" if handle.get_linestyle() == "None" else "normal")
     return axes
 
 
-def _told(runs: pd.Index, choice: ByRun, palette: tuple, role: str, otherwise: str | None) -> tuple[str, dict, dict]:
-    """-> (heading, {run: sign}, {value: sign} for the legend); without a choice a sign a run, or one for all where `otherwise` is None."""
-    if choice is None and otherwise is None:
-        return "", dict.fromkeys(runs, palette[0]), {}
-    values = {run: run for run in runs} if choice is None else choice
+def _rank(a: pd.Series, b: pd.Series) -> float:
+    """Spearman's ρ over the steps that both have; NaN where too few differ."""
+    both = a.notna() & b.notna()
+    if both.sum() < 3 or a[both].nunique() < 2 or b[both].nunique() < 2:
+        return float("nan")
+    return rank_correlation(a[both], b[both]).statistic
+
+
+def _minus(value: float) -> str:
+    return f"{value:z.2f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else "none"
+
+
+def _dense_first(ax: Axes, steps: pd.Index) -> None:
+    """Steps that begin evenly and grow sparse (0, 1, ..., 10, 15, ..., 100) stand evenly at first and by their logarithm after."""
+    if not pd.api.types.is_numeric_dtype(steps) or len(steps) < 6:
+        return
+    apart = np.diff(np.asarray(steps, float))
+    even = int(np.argmax(apart != apart[0])) if (apart != apart[0]).any() else len(apart)
+    bend, last = float(steps[even]), float(steps[-1])
+    if steps[0] != 0 or even < 4 or last < 4 * bend:
+        return
+    ax.set_xscale("symlog", linthresh=bend, linscale=1)
+    ticks = [0, bend / 2, bend, *(bend * k * 10**p for p in range(9) for k in (2, 5, 10) if bend * k * 10**p <= last)]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.set_xticks([], minor=True)
+    ax.set_xlim(-0.05 * bend, last * 1.08)
+    ax.set_xlabel(f"{ax.get_xlabel()} (even to {bend:g}, then logarithmic)")
+
+
+def _told(runs: pd.Index, choice: ByRun, palette: tuple, role: str) -> tuple[str, dict, dict]:
+    """-> (heading, {run: sign}, {value: sign} for the legend), both empty without a choice."""
+    if choice is None:
+        return role, {}, {}
+    values = one_value(choice, role, "run")
     missing = [run for run in runs if run not in values]
     if missing:
         raise ValueError(f"{role} has no value for the run {listed(missing, 3)}; it knows {listed(values.keys(), 4)}")
     different = list(dict.fromkeys(values[run] for run in runs))
-    if choice is not None and len(different) > len(palette):
-        raise ValueError(f"{role} can tell {len(palette)} groups apart; there are {len(different)}: {listed(different, 8)}")
-    signs = dict(zip(different, itertools.cycle(palette), strict=False))
-    return str(getattr(choice, "name", None) or otherwise or role), {run: signs[values[run]] for run in runs}, signs
-
-
-def _beside(ax: Axes) -> None:
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
+    if len(different) > len(palette):
+        raise ValueError(f"{role} can tell {len(palette)} groups of runs apart; there are {len(different)}: {listed(different, 8)}")
+    signs = dict(zip(different, palette, strict=False))
+    return str(getattr(choice, "name", None) or role), {run: signs[values[run]] for run in runs}, signs

@@ -24,6 +24,7 @@ from .marking import NEUTRAL, Choice, Marks, map_heading, map_trust, marks, mark
 
 _HALO = (patheffects.withStroke(linewidth=2.2, foreground="white"),)
 _RING = "#222222"
+_AREA = {"D": 0.8, "P": 1.5, "X": 1.4, "*": 1.9, "^": 1.15, "v": 1.15}  # so that marks of all shapes look equally large
 
 
 def embedding(
@@ -64,7 +65,9 @@ def embedding(
 
 def map_size(result: Embedding) -> tuple[float, float]:
     """Width and height in inches at which a map of so many points can be read."""
-    return (8.4, 5.6) if len(result.points) > 30 else (6.4, 4.8)
+    across, up = np.ptp(_flat(result.points), axis=0)
+    height = 5.6 if len(result.points) > 30 else 4.8
+    return 2.2 + (height - 1.1) * float(np.clip(across / up if up > 0 else 1.5, 1.1, 1.5)), height
 
 
 def embeddings(
@@ -82,7 +85,7 @@ def embeddings(
 ) -> list[Axes]:
     """Several maps in one figure, `columns` side by side, with one legend for all: the same value has the same colour and shape everywhere.
 
-    equal: one unit of dissimilarity is equally long on all maps (t-SNE, which has no such unit, has a scale of its own). The rest as for `embedding`.
+    equal: one unit of dissimilarity is equally long on all maps of a measure (t-SNE, which has no such unit, has a scale of its own). The rest as for `embedding`.
     """
     results = list(results)
     if not results:
@@ -111,7 +114,7 @@ def embeddings(
         ax.set_aspect("equal", adjustable="box")
         first, second = map_heading(result)
         ax.set_title("\n".join(textwrap.fill(line, 44) for line in ([titles[k]] if titles is not None else [first, second]) if line), fontsize=10)
-        ax.set_xlabel(_under(result, 50), fontsize=8)
+        ax.set_xlabel(_under(result, 54), fontsize=8)
     handles = _handles(every[0], path, any(result.placed for result in results))
     if every[0].scale is not None:
         _bar(figure, axes, every[0])
@@ -133,8 +136,9 @@ def _limits(results: Sequence[Embedding], equal: bool) -> list[tuple[np.ndarray,
         points = _flat(result.points)
         boxes.append((points.min(axis=0), points.max(axis=0)))
     sizes = np.array([high - low for low, high in boxes])
-    for kinds in ((True,), (False,)) if equal else ():
-        same = [i for i, result in enumerate(results) if (result.kind == "tsne") in kinds]
+    units = [(result.kind == "tsne", result.name) for result in results]
+    for unit in dict.fromkeys(units) if equal else ():
+        same = [i for i, its in enumerate(units) if its == unit]
         sizes[same] = sizes[same].max(axis=0, initial=0)
     sizes *= 1.2
     ratio = np.clip(np.max(sizes[:, 1] / sizes[:, 0].clip(1e-9)), 0.66, 1.0)  # of all maps: boxes of one shape stand in line
@@ -169,15 +173,18 @@ def _draw(ax: Axes, result: Embedding, drawn: Marks, path: str | None, labels: b
                 sizes[[rows[0], rows[-1]]] = 58
                 if len(rows) > 1:
                     faces[rows[0]], edges[rows[0]], widths[rows[0]] = "#ffffff", colours[rows[0]], 1.6
+    if drawn.scale is not None:
+        edges[edges == "#ffffff"] = "#555555"  # the bright end of a scale is seen on white by its rim
+    new = np.array([label in result.placed for label in result.points.index])
     order = np.argsort(sizes, kind="stable")  # small marks of a path below its start and end
-    for marker in dict.fromkeys(drawn.shapes):
-        rows = [i for i in order if drawn.shapes[i] == marker and shown[i]]
-        ax.scatter(*points[rows].T, s=sizes[rows], facecolor=faces[rows], edgecolor=edges[rows], linewidth=widths[rows], marker=marker, zorder=3)
+    for marker, placed in itertools.product(dict.fromkeys(drawn.shapes), (False, True)):  # what was placed lies on top
+        rows = [i for i in order if drawn.shapes[i] == marker and shown[i] and new[i] == placed]
+        if rows:
+            ax.scatter(*points[rows].T, s=sizes[rows] * _AREA.get(marker, 1), facecolor=faces[rows], edgecolor=edges[rows], linewidth=widths[rows], marker=marker, zorder=3 + placed / 2)
     ax.update_datalim(points)  # also those not shown yet: the frame stays
     ax.autoscale_view()
-    new = set(result.placed)
-    placed = [i for i, label in enumerate(result.points.index) if shown[i] and label in new]
-    if placed:
+    placed = np.flatnonzero(shown & new)
+    if len(placed):
         ax.scatter(*points[placed].T, s=np.maximum(sizes[placed] * 4, 130), facecolor="none", edgecolor=_RING, linewidth=1.3, zorder=4)
     ax.margins(0.12)
     ax.grid(True, color="0.93", zorder=0)

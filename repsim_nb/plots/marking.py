@@ -81,7 +81,7 @@ def _marks(points: pd.DataFrame, by_colour: pd.Series | None, by_shape: pd.Serie
             legend = [(heading, tuple((label, c, m) for (label, c, _), (_, m) in zip(old, entries, strict=True))) for heading, old in legend]
         else:
             legend.append((str(by_shape.name), tuple((label, NEUTRAL, m) for label, m in entries)))
-    return Marks(colours, shapes, _labels(points.index), _shown(points, until), tuple(legend), _runs(points, path), scale)
+    return Marks(colours, shapes, short_labels(points.index), _shown(points, until), tuple(legend), _runs(points, path), scale)
 
 
 def is_amount(values: pd.Series) -> bool:
@@ -131,8 +131,7 @@ def _values(points: pd.DataFrame, choice: Choice, role: str) -> pd.Series | None
     models = points.index.get_level_values("model" if "model" in names else 0)
     by_model = isinstance(choice, Mapping) or (isinstance(choice, pd.Series) and (len(choice) != len(points) or choice.index.isin(models).any()))
     if by_model and not (isinstance(choice, pd.Series) and choice.index.equals(points.index)):
-        if isinstance(choice, pd.Series) and not choice.index.is_unique:
-            raise ValueError(f"{role} needs one value a model; '{choice.index[choice.index.duplicated()][0]}' has several in '{heading}'")
+        choice = one_value(choice, role, "model")
         missing = list(dict.fromkeys(m for m in models if m not in choice))
         if missing:
             raise ValueError(f"there is no value for '{missing[0]}'" + (f" and {len(missing) - 1} others" if missing[1:] else "")
@@ -144,10 +143,15 @@ def _values(points: pd.DataFrame, choice: Choice, role: str) -> pd.Series | None
     return values
 
 
-def _labels(index: pd.Index) -> tuple[str, ...]:
-    """Short labels, without the layer where points are told apart without it: networks call the same layer differently."""
-    without = index.droplevel("layer") if {"model", "layer"} <= set(index.names) else index
-    return short_labels(without if without.is_unique and len(set(without.get_level_values(0))) > 1 else index)
+def one_value(choice: Mapping[str, Any] | pd.Series, role: str, of: str) -> Mapping[str, Any] | pd.Series:
+    """A choice by model or run with one entry each: the cards of many checkpoints may say the same many times, but no two things."""
+    if not isinstance(choice, pd.Series) or choice.index.is_unique:
+        return choice
+    single = choice[~pd.DataFrame({"of": choice.index, "value": choice.to_numpy()}).duplicated().to_numpy()]
+    twice = single.index[single.index.duplicated()]
+    if len(twice):
+        raise ValueError(f"{role} needs one value a {of}; '{twice[0]}' has several in '{choice.name or role}': {listed(list(single[[twice[0]]]), 4)}")
+    return single
 
 
 def _shown(points: pd.DataFrame, until: float | None) -> tuple[bool, ...]:

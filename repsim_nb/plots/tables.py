@@ -13,8 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .. import measures
-from ..comparison import Comparison
+from ..comparison import Comparison, varying_fields
 from .frame import MASKED, decimals, new_axes, new_figure
+
+_LEAST = 9.5  # points from one label of an axis to the next
 
 
 def heatmap_size(comparison: Comparison) -> tuple[float, float]:
@@ -46,8 +48,7 @@ def axis_titles(comparison: Comparison) -> tuple[str, str]:
     both = comparison.constants()
     apart = [name for name in {**both[0], **both[1]} if name not in ("model", "layer") and both[0].get(name) != both[1].get(name)]
     for axis, fixed in zip((comparison.values.index, comparison.values.columns), both, strict=True):
-        varying = [str(name) for name in axis.names if str(name) not in fixed and axis.get_level_values(name).nunique() > 1]
-        what = "/".join(varying) or str(axis.names[-1] if axis.nlevels == 1 else "layer")
+        what = "/".join(map(str, varying_fields(axis))) or str(axis.names[-1] if axis.nlevels == 1 else "layer")
         title = f"{what} of {fixed['model']}" if "model" in fixed and what != "model" else what
         differing = [f"{name} {axis.get_level_values(name)[0]}" for name in apart if axis.get_level_values(name).nunique() == 1]
         titles.append(title + (f" ({', '.join(differing)})" if differing else ""))
@@ -81,14 +82,16 @@ def heatmap(comparison: Comparison, *, ax: Axes | None = None, annotate: bool | 
     low, high = colour_limits(comparison)
     ax.patch.set(facecolor=MASKED, hatch="////", edgecolor="white")
     image = ax.imshow(np.ma.masked_invalid(values), cmap=colour_map(comparison), vmin=low, vmax=high, aspect="auto", interpolation="nearest")
-    for axis, labels in ((ax.yaxis, comparison.labels()[0]), (ax.xaxis, comparison.labels()[1])):
-        step = max(1, -(-len(labels) // 40))
-        axis.set_ticks(range(0, len(labels), step), labels[::step])
     crowded = max(map(len, comparison.labels()[1])) > 4
-    ax.tick_params(axis="x", rotation=90 if crowded and values.shape[1] > 12 else 45 if crowded else 0, labelsize=9, length=2)
+    ax.tick_params(axis="x", rotation=90 if crowded and values.shape[1] > 12 else 45 if crowded else 0)
+    box = ax.get_window_extent()
+    for axis, labels, length in ((ax.yaxis, comparison.labels()[0], box.height), (ax.xaxis, comparison.labels()[1], box.width)):
+        room = length / ax.figure.dpi * 72 / len(labels)  # points a label; as many are written as can be read
+        step = max(1, int(np.ceil(_LEAST / room)))
+        axis.set_ticks(range(0, len(labels), step), labels[::step])
+        axis.set_tick_params(labelsize=min(9, max(6.5, 0.85 * room * step)), length=2)
     if crowded and values.shape[1] <= 12:
         mpl.artist.setp(ax.get_xticklabels(), ha="right", rotation_mode="anchor")
-    ax.tick_params(axis="y", labelsize=9, length=2)
     down, across = axis_titles(comparison)
     ax.set(ylabel=down, xlabel=across)
     first, second = heading(comparison)
