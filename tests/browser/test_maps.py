@@ -82,6 +82,7 @@ def colours_of(page):
 def map_page(lab, page):
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS], metadata=spec), lab.root / "maps.ipynb")
+    page.set_viewport_size({"width": 1300, "height": 1500})
     opened(page, lab("maps.ipynb"))
     run_all(page)
     page.locator(CANVAS).wait_for(state="visible", timeout=60_000)
@@ -181,7 +182,10 @@ def test_all_layers_in_a_narrow_window_and_a_dark_one(map_page, tmp_path):
     page.wait_for_timeout(2000)
     assert page.locator(CANVAS).screenshot() != light
     page.screenshot(path=str(tmp_path / "dark.png"))
-    page.set_viewport_size({"width": 560, "height": 1000})
+    page.set_viewport_size({"width": 560, "height": 1500})
     page.wait_for_timeout(800)
     page.screenshot(path=str(tmp_path / "narrow.png"))
-    assert located(page)
+    assert located(page) and page.locator(CANVAS).bounding_box()["width"] < 500, "it takes the room that it has"
+    page.set_viewport_size({"width": 1300, "height": 1500})
+    page.wait_for_timeout(800)
+    assert page.locator(CANVAS).bounding_box()["width"] > 800
