@@ -26,7 +26,7 @@ from ..embedding import Embedding
 from ..progress import Tick
 from ..views import MatrixView, ScatterView
 from . import saved
-from .faces import Picture, fill_matrix, fill_scatter, figure_image, image_of
+from .faces import Picture, figure_image, fill_matrix, fill_scatter, image_of
 from .worker import Worker
 
 HELD = 3  # s that a cell waits for its first picture where a person is at the notebook: its kernel hears no click meanwhile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ def image_of(result: Comparison | Embedding, *, notes: Sequence[str] | None = No
     """The PNG of a table or a map, the latter with the looks that its view has."""
     if isinstance(result, Comparison):
         return plots.png(lambda ax: plots.heatmap(result, ax=ax), *plots.heatmap_size(result))
-    title = "\n".join([*plots.map_heading(result), said]) if said else None
+    title = "\n".join(textwrap.fill(line, 70) for line in (*plots.map_heading(result), said) if line) if said else None
     return plots.png(lambda ax: plots.embedding(result, ax=ax, title=title, **looks), *plots.map_size(result))
 
 

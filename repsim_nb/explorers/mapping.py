@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .. import embedding, inference, measures
-from ..comparison import Comparison, compare, short_labels
+from ..comparison import Comparison, compare
 from ..embedding import Embedding
 from ..errors import UndefinedError, listed, unknown
 from ..models import OUTPUT
@@ -102,17 +102,19 @@ def _layer_choices(xs: Activations) -> dict[str, dict[str, Any]]:
     return choices
 
 
-def _defined(table: Comparison) -> tuple[Comparison, str]:
-    """The table without the points that have no value with others, those with most first, and who they are, in words. ValueError where fewer than 3 are left."""
+def _defined(table: Comparison) -> tuple[Comparison, tuple[str, ...]]:
+    """The table without the points that have no value with others, those with most first, and their labels. ValueError where fewer than 3 are left."""
     missing = ~np.isfinite(table.values.to_numpy(float))
     kept, out = np.ones(len(missing), bool), []
     while missing[np.ix_(kept, kept)].any():
         worst = int(np.where(kept, (missing & kept).sum(axis=1), -1).argmax())
         kept[worst] = False
-        out.append(measures.named(Key(*table.values.index[worst])))
+        out.append(worst)
     if kept.sum() < 3:
-        raise ValueError(f"{table.name} has no value for most pairs, so that there is nothing to map: {next(iter(table.undefined.values()))}")
-    return (table.take(kept, kept), f"left out, since {table.name} has no value for them: {listed(out, 4)}") if out else (table, "")
+        why = next(iter(table.undefined.values()), "its values are not finite")
+        raise ValueError(f"{table.name} has no value for most pairs, so that there is nothing to map: {why}")
+    labels = table.labels()[0]
+    return table.take(kept, kept) if out else table, tuple(labels[i] for i in sorted(out))
 
 
 class _Maps(Explorer):
@@ -125,13 +127,15 @@ class _Maps(Explorer):
         steps = list(dict.fromkeys(key.step for key in xs))
         self._steps = sorted(steps) if len(steps) > 1 and all(isinstance(step, int) for step in steps) else []
         self._several = len(steps) > 1
-        self._tables: dict[tuple[str, str], tuple[Comparison, str]] = {}
+        self._tables: dict[tuple[str, str], tuple[Comparison, tuple[str, ...], str]] = {}  # what is mapped, who is left out of it, what is said of it
         self._found: dict[tuple[str, str, str], Embedding] = {}
         self._detail, self._pair = widgets.HTML(HINT), MatrixView(layout={"display": "none"})
         self._detail_error: BaseException | None = None
+        self._unfinished = False  # whether what is chosen waits for its detail
         super().__init__(self._mapped, self._made(measures.short_name(one), layer, kind, looks), self._code_of)
         self._scatter.observe(lambda _: self._choose(), "presses")
         self._scatter.observe(lambda _: self._select(), "selected")
+        self._scatter.observe(lambda change: change["new"] or self._say(HINT), "chosen")
         self.children = (*self.children, self._detail, self._pair)
 
     # -- the controls ------------------------------------------------------------------------------------------------------
@@ -154,8 +158,9 @@ class _Maps(Explorer):
             controls[role] = widgets.Dropdown(options=options, value=first, description=role, **wide)
         if self._steps:
             controls["epoch"] = widgets.SelectionSlider(options=self._steps, value=self._steps[-1], description="up to step", continuous_update=True, **wide)
-        controls["measure"].observe(lambda _: self._note_functional(controls), "value")
-        self._note_functional(controls)
+        for name in ("measure", "layer"):
+            controls[name].observe(lambda _: self._note_idle(controls), "value")
+        self._note_idle(controls)
         return controls
 
     @staticmethod
@@ -171,17 +176,27 @@ class _Maps(Explorer):
                    and (self._known[name].nunique() <= most or (amounts and pd.api.types.is_numeric_dtype(self._known[name])))]
         return fields
 
-    def _note_functional(self, controls: Mapping[str, widgets.Widget]) -> None:
-        controls["layer"].disabled = self._measures[controls["measure"].value].of == "outputs"
+    def _layer_of(self, measure: str, layer: str) -> str:
+        """The layer that is mapped: functional measures have only one."""
+        return OUTPUT if self._measures[measure].of == "outputs" else layer
+
+    def _note_idle(self, controls: Mapping[str, widgets.Widget]) -> None:
+        """Controls that would change nothing cannot be changed."""
+        measure, layer = controls["measure"].value, controls["layer"].value
+        controls["layer"].disabled = self._measures[measure].of == "outputs"
+        if "epoch" in controls:
+            controls["epoch"].disabled = self._layer_of(measure, layer) == ALL
 
     # -- the map -----------------------------------------------------------------------------------------------------------
 
     def _mapped(self, measure: str, layer: str, kind: str, colour: str, shape: str, progress: Tick, epoch: int | None = None) -> Embedding:
-        layer = OUTPUT if self._measures[measure].of == "outputs" else layer
+        layer = self._layer_of(measure, layer)
         if (measure, layer) not in self._tables:  # found again: nobody waits twice
             xs = self._chosen_layers(layer)
-            table, without = _defined(compare(self._measures[measure], xs, on_undefined="mask", progress=progress))
-            self._tables[measure, layer] = table, "; ".join(part for part in (self._chance(measure, xs), without) if part)
+            whole = compare(self._measures[measure], xs, on_undefined="mask", progress=progress)
+            table, without = _defined(whole)
+            left_out = f"left out, since {measure} has no value for them: {listed(without, 4)}" if without else ""
+            self._tables[measure, layer] = table, without, "; ".join(part for part in (self._chance(measure, xs), left_out) if part)
         if (measure, layer, kind) not in self._found:
             table = self._tables[measure, layer][0]
             self._found[measure, layer, kind] = embedding.tsne(table, seed=self._seed) if kind == "tsne" else embedding.mds(table, kind=kind, seed=self._seed)
@@ -205,13 +220,13 @@ class _Maps(Explorer):
         return f"shuffled samples (nothing in common): {measure} {np.mean(values):z.2f}"
 
     def _looks_of(self, result: Embedding, values: Mapping[str, Any]) -> dict[str, Any]:
-        layer = OUTPUT if self._measures[values["measure"]].of == "outputs" else values["layer"]
+        layer = self._layer_of(values["measure"], values["layer"])
         looks: dict[str, Any] = {role: self._choice(values[role]) for role in ("colour", "shape") if self._tells(values[role], layer)}
         if layer == ALL or self._several:
             looks["path"] = "model"
         if "epoch" in values and layer != ALL:
             looks["until"] = values["epoch"]
-        return {**looks, "notes": [self._note(Key(*label)) for label in result.points.index], "said": self._tables[values["measure"], layer][1]}
+        return {**looks, "notes": [self._note(Key(*label)) for label in result.points.index], "said": self._tables[values["measure"], layer][2]}
 
     @staticmethod
     def _tells(choice: str, layer: str) -> bool:
@@ -248,23 +263,29 @@ class _Maps(Explorer):
     def _deliver(self, settings: dict[str, Any], drawn: Any, error: BaseException | None) -> None:
         before = self.result
         super()._deliver(settings, drawn, error)
-        if self.result is not before or error is not None:
-            self._say(HINT if error is None else "")
+        self._list_code()  # who is left out is known now
+        if error is not None:
+            self._say("")
+        elif self._unfinished or (self.result is before and not self._detail.value):  # the same map in another colour, or back from an error: its points are still chosen
+            self._say(HINT)
+            self._choose()
+        elif self.result is not before:
+            self._say(HINT)
 
     def _stopped(self) -> None:
-        if not self._drawing and not self._stop.disabled:  # it was the detail
+        if self._unfinished:
             self._say("<i>Stopped. Click two points for their layers × layers.</i>")
         super()._stopped()
 
-    def _say(self, text: str, table: bool = False) -> None:
-        self._detail.value, self._pair.layout.display, self._detail_error = text, "" if table else "none", None
+    def _say(self, text: str, *, table: bool = False, unfinished: bool = False) -> None:
+        self._detail.value, self._pair.layout.display, self._detail_error, self._unfinished = text, "" if table else "none", None, unfinished
 
     def _choose(self) -> None:
         shown, chosen = self.result, list(self._scatter.chosen)
         if not isinstance(shown, Embedding) or not chosen or max(chosen) >= len(shown.points):
             return
         if self._drawing:
-            self._say("<i>A new map is being made: click its points, or press Stop to go back to this one.</i>")
+            self._say("<i>A new map is being made: click its points, or press Stop to go back to this one.</i>", unfinished=True)
             return
         keys = [Key(*shown.points.index[i]) for i in chosen]
         if len(keys) == 1:
@@ -275,7 +296,7 @@ class _Maps(Explorer):
         names = " × ".join(self._scatter.labels[i] for i in chosen)
 
         def begin() -> None:
-            self._say(f"<i>{html.escape(names)}: computing …</i>")
+            self._say(f"<i>{html.escape(names)}: computing …</i>", unfinished=True)
             self._busy(True, "computing layers × layers …")
 
         self._worker.submit(lambda tick: (names, self._between(keys, measure, tick)), self._deliver_pair, before=begin)
@@ -293,6 +314,8 @@ class _Maps(Explorer):
             self._say(explain(error))
             self._detail_error = error
             return
+        if not self._unfinished:  # the choice was taken back, or something else was asked for
+            return
         names, table = made
         fill_matrix(self._pair, table)
         self._say(f"<b>{html.escape(names)}</b>, layers × layers", table=True)
@@ -306,7 +329,7 @@ class _Maps(Explorer):
             self._say(HINT)
             return
         measure, layer = self._settled["measure"], self._settled["layer"]
-        table = self._tables[measure, OUTPUT if self._measures[measure].of == "outputs" else layer][0]
+        table = self._tables[measure, self._layer_of(measure, layer)][0]
         values, within = table.values.to_numpy(float), np.isin(np.arange(len(shown.points)), inside)
         others = ~np.eye(len(values), dtype=bool)
         parts = [("among themselves", values[np.ix_(within, within)][others[np.ix_(within, within)]]), ("with the rest", values[np.ix_(within, ~within)].ravel())]
@@ -319,27 +342,33 @@ class _Maps(Explorer):
     # -- code --------------------------------------------------------------------------------------------------------------
 
     def _code_of(self, measure: str, layer: str, kind: str, colour: str, shape: str, epoch: int | None = None) -> str:
-        of_outputs = self._measures[measure].of == "outputs"
-        layer = OUTPUT if of_outputs else layer
+        layer = self._layer_of(measure, layer)
         name = name_of(self._given) or "activations"
         lines = ["import repsim_nb as rs"] + ([] if isinstance(self._given, Activations) else [f"{name} = rs.from_arrays({name})"])
         fields = dict(self._layers.get(layer, {"layer": OUTPUT})) | ({"step": self._last()} if layer == ALL and self._several else {})
         chosen = f"{name}.where({', '.join(f'{field}={value!r}' for field, value in fields.items())})" if fields else name
         said = repr(measure) if measure in measures.ALL else measure_said(self._measures[measure])
-        lines.append(f"table = rs.compare({said}, {chosen})")
+        without = self._tables[measure, layer][1] if (measure, layer) in self._tables else ()
+        lines.append(f"table = rs.compare({said}, {chosen}{', on_undefined=' + repr('mask') if without else ''})")
+        if without:
+            lines += [f"kept = [label not in {without!r} for label in table.labels()[0]]", "table = table.take(kept, kept)"]
         lines.append(f"points = rs.embedding.tsne(table, seed={self._seed})" if kind == "tsne" else f"points = rs.embedding.mds(table, kind={kind!r}, seed={self._seed})")
-        looks, known = [], None
+        looks, known = [], ""
+        given = name_of(self._attributes) if self._attributes is not None else None
+        framed = isinstance(self._attributes, pd.DataFrame)
         for role, choice in (("colour", colour), ("shape", shape)):
             if not self._tells(choice, layer):
                 continue
             if choice in self._known:
-                known = (name_of(self._attributes) if self._attributes is not None else None) or "known"
+                known = given if given and framed else "known"
                 looks.append(f"{role}={known}[{choice!r}]")
             else:
                 looks.append(f"{role}={choice!r}")
         if known == "known":
-            lines[0] = "import pandas as pd\n" + lines[0]
-            lines.insert(-2, f"known = pd.DataFrame.from_dict({name}.facts, orient='index')" if self._attributes is None else "# known: the attributes, as given to this explorer")
+            facts = f"{name}.facts" if self._attributes is None else given
+            if facts:
+                lines[0] = "import pandas as pd\n" + lines[0]
+            lines.append(f"known = pd.DataFrame.from_dict({facts}, orient='index')" if facts else "# known: the attributes given to this explorer, a row a model")
         if layer == ALL or self._several:
             looks.append("path='model'")
         if epoch is not None and layer != ALL:

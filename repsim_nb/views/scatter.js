@@ -107,15 +107,15 @@ function drawRun(ctx, g, run, colour, faint) {
 }
 
 // Beside their points where there is room, else not at all: pointing at them names them.
-function drawNames(ctx, g, names, ringed, labels, ink, taken) {
-  ctx.font = "11px sans-serif"; ctx.fillStyle = ink; ctx.textAlign = "left"; ctx.textBaseline = "middle";
+function drawNames(ctx, g, names, labels, ink, paper, ringed, taken) {
+  ctx.strokeStyle = paper; ctx.lineWidth = 3; ctx.lineJoin = "round"; ctx.font = "11px sans-serif"; ctx.fillStyle = ink; ctx.textAlign = "left"; ctx.textBaseline = "middle";
   for (const i of names) {
-    const text = ellipsis(ctx, labels[i] || "", 170), w = ctx.measureText(text).width, r = g.radius + (ringed.includes(i) ? 10 : 4), [x, y] = g.at[i];
+    const text = ellipsis(ctx, labels[i] || "", 170), w = ctx.measureText(text).width, r = g.radius + (ringed.has(i) ? 10 : 4), [x, y] = g.at[i];
     const places = [[r, 0], [-r - w, 0], [-w / 2, -r - 6], [-w / 2, r + 6], [r, -10], [r, 10], [-r - w, -10], [-r - w, 10]];
     const free = places.map(([a, b]) => [x + a, y + b - 6, w, 12]).find((box) => box[0] > g.left && box[0] + w < g.left + g.w && box[1] > g.top && box[1] + 12 < g.top + g.h
       && !taken.some((t) => box[0] < t[0] + t[2] && t[0] < box[0] + w && box[1] < t[1] + t[3] && t[1] < box[1] + 12));
     if (!free) continue;
-    taken.push(free); ctx.fillText(text, free[0], free[1] + 6);
+    taken.push(free); ctx.strokeText(text, free[0], free[1] + 6); ctx.fillText(text, free[0], free[1] + 6);
   }
 }
 
@@ -179,7 +179,7 @@ function draw(model, el, canvas, hand) {
   const visible = g.at.map((_, i) => i).filter((i) => g.shown[i]), ends = runs.map((run) => run[run.length - 1]);
   const named = runs.length ? (ends.length <= 12 ? ends : []) : visible.length <= 12 ? visible : [];
   const taken = visible.map((i) => [g.at[i][0] - 5, g.at[i][1] - 5, 10, 10]);
-  drawNames(ctx, g, new Set([...rings, ...named]), rings, model.get("labels"), ink, taken);
+  drawNames(ctx, g, new Set([...rings, ...named]), model.get("labels"), ink, paper, new Set(rings), taken);
   if (hand.lasso.length > 1) {
     ctx.beginPath(); hand.lasso.forEach(([x, y], k) => (k ? ctx.lineTo(x, y) : ctx.moveTo(x, y))); ctx.closePath();
     ctx.fillStyle = RING; ctx.globalAlpha = 0.12; ctx.fill(); ctx.globalAlpha = 1; ctx.strokeStyle = RING; ctx.lineWidth = 1.2; ctx.setLineDash([5, 3]); ctx.stroke(); ctx.setLineDash([]);
@@ -206,10 +206,16 @@ function render({ model, el }) {
   el.append(canvas, tip);
   let g = null, waiting = false, pressed = null;
   const hand = { cursor: null, lasso: [] };  // what is under way and nobody else's business
+  let room = null;
+  const watch = () => {  // the place that the view stands in is known when it stands there
+    if (el.parentElement === room) return;
+    size.disconnect(); room = el.parentElement;
+    if (room) size.observe(room);
+  };
   const paint = () => {
     if (waiting) return;
     waiting = true;
-    requestAnimationFrame(() => { waiting = false; g = draw(model, el, canvas, hand); canvas.dataset.drawn = String(Number(canvas.dataset.drawn || 0) + 1); });
+    requestAnimationFrame(() => { waiting = false; watch(); g = draw(model, el, canvas, hand); canvas.dataset.drawn = String(Number(canvas.dataset.drawn || 0) + 1); });
   };
   const redraw = () => { show([]); paint(); };
   const moved = () => { hand.cursor = null; hand.lasso = []; pressed = null; redraw(); };  // another map
@@ -289,7 +295,6 @@ function render({ model, el }) {
   model.on(names, redraw); model.on("change:points", moved);
   const size = new ResizeObserver(redraw), look = new MutationObserver(redraw);
   look.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class"] });
-  if (el.parentElement) size.observe(el.parentElement);
   redraw();
   return () => { model.off(names, redraw); model.off("change:points", moved); size.disconnect(); look.disconnect(); };
 }

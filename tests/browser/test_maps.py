@@ -1,0 +1,191 @@
+"""The explorer of maps in a real browser: hover, clicks, lasso, keys, slider, drop-downs, themes."""
+
+import nbformat
+import pytest
+from steps import opened, run_all, shut_down
+
+CELLS = [
+    """import numpy as np
+import repsim_nb as rs
+names = ["mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "mnist-mlp-1", "mnist-vit-0", "shuffled-cnn-0"]
+last = rs.record([f"zoo:{name}" for name in names], rs.load_dataset("mnist", n=120), progress=False)
+rng, found = np.random.default_rng(0), {}
+for key in last:
+    start = rng.normal(size=last[key].shape) * np.std(last[key])
+    for step in range(4):
+        found[key._replace(step=step)] = (last[key] * step + start * (3 - step)) / 3
+x = rs.store.Activations(found, last.facts)""",
+    "e = rs.explorers.maps(x)\ne",
+]
+CANVAS = ".rs-scatter canvas"
+LOCATED = """(canvas) => {
+  const tip = canvas.parentElement.querySelector('.rs-tip'), box = canvas.getBoundingClientRect(), spots = {};
+  for (let y = 2; y < box.height; y += 4) for (let x = 2; x < box.width; x += 4) {
+    canvas.dispatchEvent(new PointerEvent('pointermove', { clientX: box.left + x, clientY: box.top + y }));
+    if (getComputedStyle(tip).display === 'none') continue;
+    const names = [...tip.querySelectorAll('b')].map((b) => b.textContent);
+    if (names.length === 1) (spots[names[0]] ??= []).push([x, y]);
+  }
+  canvas.dispatchEvent(new PointerEvent('pointerleave'));
+  return Object.fromEntries(Object.entries(spots).map(([name, at]) => [name, [0, 1].map((k) => at.reduce((sum, p) => sum + p[k], 0) / at.length)]));
+}"""
+
+
+def located(page):
+    """{label: (x, y)} on the page, of every point that can be pointed at alone."""
+    box = page.locator(CANVAS).bounding_box()
+    return {name: (box["x"] + x, box["y"] + y) for name, (x, y) in page.locator(CANVAS).evaluate(LOCATED).items()}
+
+
+def told(page, code):
+    """What the kernel prints."""
+    return page.evaluate("""async (code) => {
+      let said = '';
+      const future = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code });
+      future.onIOPub = (m) => { said += m.content.text ?? m.content.evalue ?? ''; };
+      await future.done;
+      return said.trim();
+    }""", code)
+
+
+def drawn(page):
+    return int(page.locator(CANVAS).get_attribute("data-drawn"))
+
+
+def after(page, act):
+    """Do it, and wait until the picture was drawn anew and all is quiet."""
+    before = drawn(page)
+    act()
+    page.wait_for_function("(before) => Number(document.querySelector('.rs-scatter canvas').dataset.drawn) > before", arg=before)
+    page.get_by_role("button", name="Stop", disabled=True).wait_for()
+    page.wait_for_timeout(300)
+
+
+def choice(page, name):
+    return page.locator(".widget-dropdown").filter(has=page.get_by_text(name, exact=True)).locator("select")
+
+
+def colours_of(page):
+    """How many pixels of the canvas have each (strong) colour."""
+    return page.locator(CANVAS).evaluate("""(canvas) => {
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height), counts = {};
+      for (let i = 0; i < data.length; i += 4) {
+        if (data[i + 3] < 255 || Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) < 60) continue;
+        const hex = '#' + [0, 1, 2].map((k) => data[i + k].toString(16).padStart(2, '0')).join('');
+        counts[hex] = (counts[hex] || 0) + 1;
+      }
+      return Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 30));
+    }""")
+
+
+@pytest.fixture
+def map_page(lab, page):
+    spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS], metadata=spec), lab.root / "maps.ipynb")
+    page.set_viewport_size({"width": 1300, "height": 1500})
+    opened(page, lab("maps.ipynb"))
+    run_all(page)
+    page.locator(CANVAS).wait_for(state="visible", timeout=60_000)
+    page.locator(".widget-dropdown").first.scroll_into_view_if_needed()
+    page.locator(CANVAS).scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)
+    yield page
+    assert page.locator(".rs-error").count() == 0 and page.outside == [] and page.errors == []
+    assert told(page, "print(e.errors)") == "[]"
+    shut_down(page)
+
+
+def test_a_map_answers_the_mouse(map_page, tmp_path):
+    page = map_page
+    page.screenshot(path=str(tmp_path / "opened.png"))
+    points = located(page)
+    assert set(points) <= set(told(page, "print(*e._scatter.labels, sep='|')").split("|")) and len(points) >= 12
+
+    name = next(label for label in points if label.startswith("mnist-mlp-0"))
+    page.mouse.move(*points[name])
+    tip = page.locator(".rs-scatter .rs-tip")
+    tip.wait_for(state="visible")
+    assert name in tip.inner_text() and "layer: " in tip.inner_text() and "step: " in tip.inner_text()
+    page.screenshot(path=str(tmp_path / "tip.png"))
+
+    other = next(label for label in points if label.startswith("mnist-vit-0"))
+    page.mouse.click(*points[name])
+    page.get_by_text("Click another point").wait_for()
+    page.mouse.click(*points[other])
+    page.get_by_text(f"{name} × {other}, layers × layers").or_(page.get_by_text(f"{name} × {other}")).first.wait_for()
+    page.locator(".rs-matrix canvas").wait_for(state="visible")
+    page.wait_for_timeout(500)
+    page.screenshot(path=str(tmp_path / "pair.png"))
+    assert told(page, "print(*[e._scatter.labels[i] for i in e._scatter.chosen], sep='|')") == f"{name}|{other}"
+
+    before = colours_of(page)
+    after(page, lambda: choice(page, "colour").select_option("model"))
+    assert colours_of(page).keys() - before.keys(), "six models, six colours"
+    assert told(page, "print(len(e._scatter.chosen))") == "2", "the map is the same"
+    page.screenshot(path=str(tmp_path / "coloured.png"))
+    after(page, lambda: choice(page, "shape").select_option("model"))
+    page.screenshot(path=str(tmp_path / "shaped.png"))
+    after(page, lambda: choice(page, "measure").select_option("procrustes"))
+    assert told(page, "print(e.result.name, e._scatter.chosen)") == "procrustes []"
+    page.screenshot(path=str(tmp_path / "measured.png"))
+
+
+def test_keys_lasso_and_slider(map_page, tmp_path):
+    page = map_page
+    after(page, lambda: choice(page, "colour").select_option("step"))
+    page.screenshot(path=str(tmp_path / "steps.png"))
+    points, canvas = located(page), page.locator(CANVAS).bounding_box()
+
+    left, top, right, bottom = canvas["x"] + 50, canvas["y"] + 70, canvas["x"] + 360, canvas["y"] + 450
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for spot in ((right, top), (right, bottom), (left, bottom)):
+        page.mouse.move(*spot, steps=5)
+    page.screenshot(path=str(tmp_path / "drawing.png"))
+    page.mouse.up()
+    page.get_by_text("among themselves").or_(page.get_by_text("with the rest")).wait_for()
+    inside = set(told(page, "print(*[e._scatter.labels[i] for i in e._scatter.selected], sep='|')").split("|"))
+    assert {name for name, (x, y) in points.items() if left < x < right and top < y < bottom} == inside & set(points) and inside
+    page.wait_for_timeout(200)
+    page.screenshot(path=str(tmp_path / "selected.png"))
+
+    page.locator(CANVAS).focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    tip = page.locator(".rs-scatter .rs-tip")
+    tip.wait_for(state="visible")
+    name = tip.locator("b").first.inner_text()
+    page.keyboard.press("Enter")
+    page.get_by_text("Click another point").wait_for()
+    page.screenshot(path=str(tmp_path / "keys.png"))
+    assert told(page, "print(e._scatter.labels[e._scatter.chosen[0]])") == name
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(300)
+    assert told(page, "print(e._scatter.chosen, e._scatter.selected)") == "[] []"
+
+    slider = page.locator(".widget-hslider [role=slider], .widget-hslider .noUi-handle").first
+    slider.focus()
+    after(page, lambda: page.keyboard.press("ArrowLeft"))
+    after(page, lambda: page.keyboard.press("ArrowLeft"))
+    assert told(page, "print(e.values()['epoch'], sum(e._scatter.shown))") == "1 12"
+    page.screenshot(path=str(tmp_path / "early.png"))
+    assert all(name.endswith(("/0", "/1")) for name in located(page)), "later points cannot be pointed at"
+
+
+def test_all_layers_in_a_narrow_window_and_a_dark_one(map_page, tmp_path):
+    page = map_page
+    after(page, lambda: choice(page, "layer").select_option("all layers"))
+    after(page, lambda: choice(page, "colour").select_option("model"))
+    page.screenshot(path=str(tmp_path / "layers.png"))
+    light = page.locator(CANVAS).screenshot()
+    after(page, lambda: page.evaluate("() => { window.jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' }); }"))
+    page.wait_for_timeout(2000)
+    assert page.locator(CANVAS).screenshot() != light
+    page.screenshot(path=str(tmp_path / "dark.png"))
+    page.set_viewport_size({"width": 560, "height": 1500})
+    page.wait_for_timeout(800)
+    page.screenshot(path=str(tmp_path / "narrow.png"))
+    assert located(page) and page.locator(CANVAS).bounding_box()["width"] < 500, "it takes the room that it has"
+    page.set_viewport_size({"width": 1300, "height": 1500})
+    page.wait_for_timeout(800)
+    assert page.locator(CANVAS).bounding_box()["width"] > 800

@@ -1,0 +1,444 @@
+"""The explorer of maps by its state: set a control, wait, read what it shows. tests/browser does the same with a mouse."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import repsim_nb as rs
+from repsim_nb.explorers import mapping
+from repsim_nb.views import MatrixView, ScatterView
+
+NAMES = ("mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "mnist-vit-0")
+
+
+@pytest.fixture(scope="module")
+def several(mnist):
+    """Four networks that call their layers differently."""
+    return rs.record([f"zoo:{name}" for name in NAMES], mnist, progress=False)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Three networks of two layers, at the steps 0, 1, 2, 5: from noise to a shape that two of them share."""
+    rng, found = np.random.default_rng(0), {}
+    goals = [rng.normal(size=(60, 6)) for _ in range(2)]
+    for m, model in enumerate(("a", "b", "c")):
+        for layer in ("one", "two"):
+            noise = rng.normal(size=(60, 6))
+            for step in (0, 1, 2, 5):
+                found[rs.Key(model, layer, "d", step)] = (goals[m // 2] * step + noise * (5 - step)) / 5
+    facts = {"a": {"kind": "mlp", "rate": 0.1, "tags": [1]}, "b": {"kind": "mlp", "rate": 0.2, "tags": [2]}, "c": {"kind": "cnn", "rate": 0.3, "tags": [3]}}
+    return rs.store.Activations(found, facts)
+
+
+@pytest.fixture
+def steps(trained):
+    return rs.explorers.maps(trained, measure="cka").wait()
+
+
+def click(e, *places):
+    """What the view sends when points are clicked one after the other."""
+    for many in range(1, len(places) + 1):
+        e._scatter.chosen = list(places[:many])
+        e._scatter.presses += 1
+
+
+def again(e, **names):
+    """What the explorer's code makes: the Axes' figure is drawn, and the points of the map are returned."""
+    exec(e.code(), names)  # noqa: S102 (our own code)
+    return names["points"]
+
+
+def slowly(name, seconds, gate):
+    """A measure of that name that takes its time for each representation while the gate says so."""
+    class Slow(type(rs.measures.get(name))):
+        def prepare(self, x):
+            time.sleep(seconds if gate["slow"] else 0)
+            return super().prepare(x)
+
+    return Slow()
+
+
+# -- what is mapped --------------------------------------------------------------------------------------------------------
+
+def test_it_opens_on_the_last_hidden_layer(several):
+    e = rs.explorers.maps(several).wait()
+    assert isinstance(e._stage.children[0], ScatterView) and e.errors == []
+    assert e.values() == {"measure": "cka_debiased", "layer": "last hidden", "kind": "smacof", "colour": "none", "shape": "none"}
+    assert [key[1] for key in e.result.points.index] == ["fc", "fc", "fc3", "pool"] and tuple(e._scatter.labels) == NAMES
+    assert e.result.points.equals(rs.embedding.mds(rs.compare("cka_debiased", several.where(layer=-2))).points)
+    view = e._scatter
+    assert "cka_debiased" in view.title and "n = 200" in view.subtitle and "shuffled samples (nothing in common): cka_debiased" in view.subtitle
+    assert "stress" in view.footer and "negative eigenvalues" in view.footer and "seed 0" in view.footer
+    assert [note.split("\n")[0] for note in view.notes] == ["layer: fc", "layer: fc", "layer: fc3", "layer: pool"] and all("architecture: " in note for note in view.notes)
+
+
+def test_every_measure_draws_a_map_or_says_why_not(several, monkeypatch):
+    monkeypatch.setattr(mapping, "name_of", lambda thing: "x" if thing is several else None)
+    e = rs.explorers.maps(several).wait()
+    assert list(e.controls["measure"].options) == list(rs.measures.ALL)
+    without_map = []
+    for measure in rs.measures.ALL:
+        e.controls["measure"].value = measure
+        try:
+            e.wait()
+        except ValueError as error:
+            without_map.append(measure)
+            assert "has no value for most pairs" in str(error) and "ranks" in str(error)
+            continue
+        assert measure in e._scatter.title and len(e._scatter.points) == 4 and np.isfinite(e._scatter.points).all()
+        assert e.controls["layer"].disabled == (measure in rs.measures.FUNCTIONAL)
+        assert again(e, x=several).points.equals(e.result.points), e.code()
+    assert without_map == []
+
+
+def test_points_without_a_value_are_left_out_and_said(rng, monkeypatch):
+    x = {f"{name}/h": rng.normal(size=(40, wide)) for name, wide in (("a", 5), ("b", 6), ("c", 7), ("wide", 38), ("d", 8))}
+    monkeypatch.setattr(mapping, "name_of", lambda thing: "x" if thing is x else None)
+    e = rs.explorers.maps(x, measure="mean_cca").wait()
+    assert e._scatter.labels == ["a", "b", "c", "d"] and "left out, since mean_cca has no value for them: 'wide'" in e._scatter.subtitle
+    assert "label not in ('wide',)" in e.code() and again(e, x=dict(x)).points.equals(e.result.points) and e.png()[:4] == b"\x89PNG"
+    e.controls["measure"].value = "cka"
+    assert len(e.wait()._scatter.labels) == 5 and "left out" not in e._scatter.subtitle and "label not in" not in e.code()
+    with pytest.raises(ValueError, match="mean_cca has no value for most pairs, so that there is nothing to map: CCA of .*ranks"):
+        rs.explorers.maps({f"{name}/h": rng.normal(size=(20, 15)) for name in "abc"}, measure="mean_cca").wait()
+
+
+def test_the_layers_that_can_be_chosen(several, rng):
+    def offered(**layers):
+        x = {f"{model}/{layer}": rng.normal(size=(20, 4)) for model, names in layers.items() for layer in names}
+        e = rs.explorers.maps(x).wait()
+        every = {}
+        for layer in e.controls["layer"].options:
+            e.controls["layer"].value = layer
+            every[layer] = [key[1] for key in e.wait().result.points.index]
+        return e.code(), every
+
+    _, every = offered(a=["one", "two", "output"], b=["one", "two", "output"], c=["one", "two", "output"])
+    assert every == {"one": ["one"] * 3, "two": ["two"] * 3, "output": ["output"] * 3, "all layers": ["one", "two", "output"] * 3}
+    _, every = offered(a=["x1", "output"], b=["y1", "y2", "output"], c=["z1", "output"])
+    assert list(every) == ["last hidden", "first hidden", "output", "all layers"] and every["last hidden"] == ["x1", "y2", "z1"] and every["first hidden"] == ["x1", "y1", "z1"]
+    _, every = offered(a=["x1"], b=["y1", "y2"], c=["z1"])
+    assert list(every) == ["last hidden", "first hidden", "all layers"] and every["last hidden"] == ["x1", "y2", "z1"]
+    _, every = offered(a=["x1"], b=["y1"], c=["z1"])
+    assert list(every) == ["last hidden"] and every["last hidden"] == ["x1", "y1", "z1"]
+    _, every = offered(a=["h"], b=["h"], c=["h"])
+    assert list(every) == ["h"]
+    _, every = offered(a=["output"], b=["output"], c=["output"])
+    assert list(every) == ["output"]
+    _, every = offered(a=["h", "output"], b=["h"], c=["h"])
+    assert list(every) == ["h", "all layers"], "which one is last, is not the same question for all of them"
+
+
+def test_functional_measures_take_the_outputs(several):
+    e = rs.explorers.maps(several, measure="jsd").wait()
+    assert {key[1] for key in e.result.points.index} == {"output"} and e.controls["layer"].disabled and ".where(layer='output')" in e.code()
+    shown = e.result
+    e.controls["measure"].value = "cka"
+    assert not e.wait().controls["layer"].disabled and e.result is not shown
+    hidden = rs.explorers.maps(several.where(layer=-2), measure="kappa")
+    with pytest.raises(ValueError, match="compare what networks put out, and not all of these were recorded with the layer 'output'"):
+        hidden.wait()
+    assert "put out" in hidden._stage.children[-1].value and hidden.png() is None
+    hidden.controls["measure"].value = "cka"
+    assert len(hidden.wait()._scatter.points) == 4 and len(hidden.errors) == 1
+
+
+def test_what_was_compared_is_found_again(several, monkeypatch):
+    e = rs.explorers.maps(several, measure="cka").wait()
+    first = e.result
+    e.controls["kind"].value = "classical"
+    assert e.wait().result.kind == "classical"
+    monkeypatch.setattr(mapping, "compare", lambda *a, **k: pytest.fail("compared again"))
+    e.controls["kind"].value = "smacof"
+    assert e.wait().result is first
+    e.controls["colour"].value = "architecture"
+    assert e.wait().result is first and e.errors == []
+
+
+def test_too_few_points_for_t_sne_are_a_sentence(several, steps):
+    e = rs.explorers.maps(several, kind="tsne")
+    with pytest.raises(ValueError, match="7 points"):
+        e.wait()
+    e.controls["layer"].value = "all layers"
+    assert "perplexity" in e.wait()._scatter.footer and "distances between groups mean nothing" in e._scatter.footer
+    steps.controls["kind"].value = "tsne"
+    assert steps.wait().result.kind == "tsne" and len(steps._scatter.points) == 12
+
+
+# -- steps -----------------------------------------------------------------------------------------------------------------
+
+def test_steps_are_joined_and_the_slider_hides_later_ones(steps):
+    view = steps._scatter
+    assert steps.controls["epoch"].options == (0, 1, 2, 5) and steps.values()["epoch"] == 5 and steps.values()["layer"] == "two"
+    assert view.runs == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]] and all(view.shown) and "step: 5" in view.notes[3]
+    where, first = [list(p) for p in view.points], steps.png()
+    steps.controls["epoch"].value = 1
+    steps.wait()
+    assert view.shown == [True, True, False, False] * 3 and view.points == where, "the map stays as it is"
+    assert "until=1" in steps.code() and steps.png() != first
+    steps.controls["colour"].value = "step"
+    assert [label for label, *_ in dict(steps.wait()._scatter.legend)["step"]] == ["0", "1", "2", "5"]
+
+
+def test_all_layers_are_those_of_the_last_step(steps):
+    steps.controls["colour"].value = "step"
+    steps.controls["layer"].value = "all layers"
+    steps.wait()
+    assert [tuple(key)[:2] for key in steps.result.points.index] == [(model, layer) for model in "abc" for layer in ("one", "two")]
+    assert {key[3] for key in steps.result.points.index} == {5} and steps._scatter.runs == [[0, 1], [2, 3], [4, 5]]
+    assert steps.controls["epoch"].disabled and steps._scatter.legend == [], "there is one step only"
+    steps.controls["layer"].value = "one"
+    assert not steps.wait().controls["epoch"].disabled and steps.errors == []
+
+
+def test_steps_that_have_names(trained):
+    named = rs.store.Activations({key._replace(step=("start", "middle", "late", "end")[(0, 1, 2, 5).index(key.step)]): trained[key] for key in trained})
+    e = rs.explorers.maps(named, layer="all layers").wait()
+    assert "epoch" not in e.controls and {key[3] for key in e.result.points.index} == {"end"} and "step='end'" in e.code()
+    e.controls["layer"].value = "two"
+    assert len(e.wait()._scatter.points) == 12 and len(e._scatter.runs) == 3
+
+
+# -- colours and attributes ------------------------------------------------------------------------------------------------
+
+def test_attributes_come_from_cards_or_are_given(trained):
+    e = rs.explorers.maps(trained).wait()
+    assert e.controls["colour"].options == ("none", "model", "step", "kind", "rate") and e.controls["shape"].options == e.controls["colour"].options, "lists are left out"
+    e.controls["colour"].value, e.controls["shape"].value = "kind", "rate"
+    view = e.wait()._scatter
+    assert [heading for heading, _ in view.legend] == ["kind", "rate"] and len(set(view.colours)) == 2 and len(set(view.shapes)) == 3
+    assert view.colours[0] == view.colours[4] != view.colours[8] and "kind: mlp\nrate: 0.1" in view.notes[0] and "tags" not in view.notes[0]
+    given = pd.DataFrame({"who": ["me", "you", "me"], "depth": [1.5, np.nan, 2.5]}, index=["a", "b", "c"])
+    for attributes in (given, given.to_dict(orient="index")):
+        own = rs.explorers.maps(trained, attributes=attributes, colour="who", shape="depth").wait()
+        assert own.controls["colour"].options == ("none", "model", "step", "who", "depth") and [name for name, _ in own._scatter.legend] == ["who", "depth"]
+        assert own._scatter.legend[1][1][-1][0] == "no value" and "depth" not in own._scatter.notes[4] and own.errors == []
+
+
+def test_an_amount_has_a_scale(rng):
+    x = rs.store.Activations({rs.Key(f"m{k}", "h"): rng.normal(size=(30, 3)) for k in range(20)}, {f"m{k}": {"width": 2.0**k, "half": k % 2} for k in range(20)})
+    e = rs.explorers.maps(x, colour="width").wait()
+    assert e._scatter.scale[:3] == ["width", 1.0, 2.0**19] and e._scatter.legend == []
+    assert e.controls["colour"].options == ("none", "width", "half") and e.controls["shape"].options == ("none", "half"), "twenty names cannot be told apart"
+    e.controls["shape"].value = "half"
+    assert len(e.wait()._scatter.legend) == 1 and e.png()[:4] == b"\x89PNG"
+
+
+# -- code ------------------------------------------------------------------------------------------------------------------
+
+def test_the_code_makes_the_same_points_in_every_state(trained, steps, monkeypatch):
+    known = pd.DataFrame({"who": ["me", "you", "me"]}, index=["a", "b", "c"])
+    rows, arrays = {model: {"who": row.who} for model, row in known.iterrows()}, {f"{key.model}/{key.layer}": trained[key] for key in trained if key.step == 5}
+    names = {"x": trained, "known_models": known, "rows": rows, "arrays": arrays}
+    monkeypatch.setattr(mapping, "name_of", lambda thing: next((name for name, value in names.items() if value is thing), None))
+    steps._show_code.value = True
+    for control, value in (("layer", "one"), ("kind", "classical"), ("colour", "kind"), ("shape", "rate"), ("epoch", 2), ("layer", "all layers"), ("colour", "step"), ("kind", "smacof"),
+                           ("measure", "rsa"), ("layer", "two"), ("kind", "tsne")):
+        steps.controls[control].value = value
+        try:
+            steps.wait()
+        except ValueError:
+            assert steps.values()["kind"] == "tsne"
+            continue
+        assert again(steps, **names).points.equals(steps.result.points), steps.code()
+        assert f"kind={value!r}" in steps.code() or control != "kind" or value == "tsne"
+    assert "rs.embedding.tsne" in steps._listing.value and steps.errors == []
+    for attributes, said in ((known, "colour=known_models['who']"), (rows, "known = pd.DataFrame.from_dict(rows, orient='index')")):
+        own = rs.explorers.maps(trained, attributes=attributes, colour="who").wait()
+        assert said in own.code() and again(own, **names).points.equals(own.result.points)
+    nameless = rs.explorers.maps(trained, attributes=known.copy(), colour="who").wait().code()
+    assert "# known: the attributes given to this explorer" in nameless and "colour=known['who']" in nameless
+    plain = rs.explorers.maps(arrays, measure=rs.measures.CKA(kernel="rbf", bandwidth=2.0)).wait()
+    assert "arrays = rs.from_arrays(arrays)" in plain.code() and "rs.measures.CKA(kernel='rbf', bandwidth=2.0)" in plain.code()
+    assert again(plain, **names).points.equals(plain.result.points)
+
+
+def test_a_store_is_mapped_as_well(tmp_path, mnist):
+    store = rs.Store(tmp_path)
+    rs.record([f"zoo:{name}" for name in NAMES[:3]], mnist, into=store, progress=False)
+    e = rs.explorers.maps(store, colour="architecture").wait()
+    assert tuple(e._scatter.labels) == NAMES[:3] and len(set(e._scatter.colours)) == 2
+    assert again(e, activations=store).points.equals(e.result.points)
+
+
+# -- points that are clicked -----------------------------------------------------------------------------------------------
+
+def test_one_click_tells_and_two_compare_layers(several):
+    e = rs.explorers.maps(several).wait()
+    assert "Click a point" in e._detail.value and e._pair.layout.display == "none"
+    click(e, 0)
+    assert "mnist-cnn-0" in e._detail.value and "layer: fc" in e._detail.value and "architecture: cnn" in e._detail.value
+    click(e, 0, 3)
+    e.wait()
+    assert isinstance(e._pair, MatrixView) and e._pair.layout.display == "" and "mnist-cnn-0 × mnist-vit-0" in e._detail.value
+    table = rs.compare("cka_debiased", several.where(model=NAMES[0]), several.where(model=NAMES[3]))
+    assert np.allclose(e._pair.values, table.values) and e._pair.row_labels == list(table.labels()[0])
+    click(e, 2, 2)
+    assert np.allclose(np.diag(e.wait()._pair.values), 1) and e.errors == []
+    e.choose("mnist-mlp-0", "mnist-vit-0")
+    assert e.wait()._pair.column_title == "layer of mnist-vit-0"
+    e.controls["measure"].value = "jsd"
+    e.wait().choose("mnist-mlp-0", "mnist-vit-0")
+    assert np.shape(e.wait()._pair.values) == (1, 1)
+    with pytest.raises(ValueError, match="unknown point 'mnist-mlp-7'. Did you mean 'mnist-mlp-0'"):
+        e.choose("mnist-mlp-7")
+    with pytest.raises(ValueError, match="one point or two; got 3"):
+        e.choose(*NAMES[:3])
+
+
+def test_what_is_chosen_stays_where_only_looks_change(steps):
+    click(steps, 0, 7)
+    shown = steps.wait()._pair.values
+    for control, value in (("colour", "kind"), ("shape", "model"), ("epoch", 2)):
+        steps.controls[control].value = value
+        steps.wait()
+        assert steps._scatter.chosen == [0, 7] and steps._pair.values == shown and steps._pair.layout.display == "" and "×" in steps._detail.value
+    steps._scatter.selected = [1, 2]
+    steps.controls["colour"].value = "none"
+    assert steps.wait()._scatter.selected == [1, 2]
+    for control, value in (("measure", "rsa"), ("layer", "one"), ("kind", "classical")):
+        click(steps, 0, 7)
+        steps.wait().controls[control].value = value
+        steps.wait()
+        assert steps._scatter.chosen == steps._scatter.selected == [] and "Click a point" in steps._detail.value and steps._pair.layout.display == "none"
+    assert steps.errors == []
+
+
+def test_a_detail_comes_though_the_looks_change_meanwhile(steps):
+    gate = {"slow": True}
+    steps._measures["cka"] = slowly("cka", 0.15, gate)
+    click(steps, 0, 7)
+    time.sleep(0.1)
+    assert "computing" in steps._detail.value
+    steps.controls["colour"].value = "kind"
+    steps.wait(20)
+    assert "computing" not in steps._detail.value and steps._pair.layout.display == "" and len(set(steps._scatter.colours)) == 2 and steps.errors == []
+
+
+def test_a_choice_taken_back_shows_nothing_any_more(steps):
+    gate = {"slow": True}
+    click(steps, 0, 7)
+    steps.wait()._scatter.chosen = []
+    assert "Click a point" in steps._detail.value and steps._pair.layout.display == "none"
+    steps._measures["cka"] = slowly("cka", 0.1, gate)
+    click(steps, 0, 7)
+    steps._scatter.chosen = []
+    steps.wait(20)
+    assert "Click a point" in steps._detail.value and steps._pair.layout.display == "none" and steps._stop.disabled
+
+
+def test_stop_during_the_map_goes_back_to_the_one_before(several):
+    e, gate = rs.explorers.maps(several, measure="cka").wait(), {"slow": True}
+    before, shown = e.png(), e.result
+    e._measures["procrustes"] = slowly("procrustes", 0.5, gate)
+    e.controls["measure"].value = "procrustes"
+    time.sleep(0.2)
+    click(e, 0, 1)
+    assert "A new map is being made" in e._detail.value and not e._stop.disabled
+    e._stop.click()
+    assert e.values()["measure"] == "cka" and e.result is shown and e.png() == before and e._status.value == "stopped" and "Stopped" in e._detail.value and "'cka'" in e.code()
+    click(e, 0, 1)
+    assert e.wait(20)._pair.layout.display == "" and e.errors == []
+    gate["slow"] = False
+    e.controls["measure"].value = "procrustes"
+    assert e.wait(20).result.name == "procrustes"
+
+
+def test_stop_during_the_detail_leaves_the_map(several):
+    e, gate = rs.explorers.maps(several, measure="procrustes").wait(), {"slow": True}
+    before = e.png()
+    e._measures["procrustes"] = slowly("procrustes", 0.5, gate)
+    click(e, 0, 3)
+    time.sleep(0.3)
+    assert not e._stop.disabled and "computing" in e._detail.value
+    e._stop.click()
+    assert e._stop.disabled and e._status.value == "stopped" and "Stopped" in e._detail.value
+    time.sleep(1.2)
+    assert "Stopped" in e._detail.value and e._pair.layout.display == "none" and e.png() == before and e.errors == [], "nothing of it comes later"
+    gate["slow"] = False
+    click(e, 0, 3)
+    assert e.wait(20)._pair.layout.display == ""
+
+
+def test_a_failed_detail_is_a_sentence_and_the_map_stays(steps, monkeypatch):
+    monkeypatch.setattr(mapping, "fill_matrix", lambda *a: 1 / 0)
+    click(steps, 0, 7)
+    with pytest.raises(ZeroDivisionError):
+        steps.wait()
+    assert "ZeroDivisionError" in steps._detail.value and len(steps.errors) == 1 and steps._stage.children == (steps._scatter,)
+    monkeypatch.undo()
+    click(steps, 0, 7)
+    assert steps.wait()._pair.layout.display == ""
+
+
+def test_after_an_error_what_was_chosen_is_told_again(several):
+    e = rs.explorers.maps(several).wait()
+    click(e, 0, 3)
+    e.wait().controls["kind"].value = "tsne"
+    with pytest.raises(ValueError, match="7 points"):
+        e.wait()
+    assert e._detail.value == "" and e._pair.layout.display == "none"
+    e.controls["kind"].value = "smacof"
+    e.wait()
+    assert e._scatter.chosen == [0, 3] and "×" in e._detail.value and e._pair.layout.display == ""
+
+
+def test_a_lasso_says_how_alike_they_are(several):
+    e = rs.explorers.maps(several, measure="cka").wait()
+    table = rs.compare("cka", several.where(layer=-2)).values.to_numpy()
+    e._scatter.selected = [0, 1, 2]
+    among, rest = table[[0, 0, 1], [1, 2, 2]].mean(), table[:3, 3].mean()
+    assert f"among themselves {among:.3f}, with the rest {rest:.3f} (larger is more alike)" in e._detail.value and "<b>3 points</b>" in e._detail.value and "mnist-mlp-0" in e._detail.value
+    e._scatter.selected = [3]
+    assert "<b>1 point</b>" in e._detail.value and "among" not in e._detail.value and "with the rest" in e._detail.value
+    e._scatter.selected = [0, 1, 2, 3]
+    assert "with the rest" not in e._detail.value
+    e._scatter.selected = []
+    assert "Click a point" in e._detail.value
+    e.controls["measure"].value = "procrustes"
+    e.wait()._scatter.selected = [0, 1]
+    assert "larger is less alike" in e._detail.value and e.errors == []
+
+
+# -- what is saved, and what is refused ------------------------------------------------------------------------------------
+
+def test_the_bundle_holds_the_map_as_it_looks(steps):
+    first = steps.png()
+    steps.controls["colour"].value = "kind"
+    steps.wait()
+    bundle = steps._bundle()
+    assert steps.png() != first and {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"} <= bundle.keys() and "Embedding" in bundle["text/plain"]
+
+
+def test_bad_choices_teach(several, trained, rng):
+    with pytest.raises(TypeError, match="takes activations by key"):
+        rs.explorers.maps(np.eye(3))
+    with pytest.raises(ValueError, match="no arrays in it"):
+        rs.explorers.maps({})
+    with pytest.raises(ValueError, match="at least 3 networks .*here are 'mnist-cnn-0', 'mnist-cnn-1'.*explorers.comparison"):
+        rs.explorers.maps(several.where(model=NAMES[:2]))
+    with pytest.raises(ValueError, match="here is 'a'"):
+        rs.explorers.maps({"a/one": rng.normal(size=(9, 2)), "a/two": rng.normal(size=(9, 2))})
+    other = rs.store.Activations({key._replace(dataset="other"): several[key] for key in several})
+    with pytest.raises(ValueError, match=r"of 2 data sets, so that their samples do not correspond: .*'other'. Choose: x.where\(dataset='mnist/test"):
+        rs.explorers.maps(several | other)
+    pooled = rs.store.Activations({key._replace(pool="mean"): several[key] for key in several})
+    with pytest.raises(ValueError, match="of 2 pools"):
+        rs.explorers.maps(several | pooled)
+    for options, sentence in (({"measure": "ckaa"}, "unknown measure 'ckaa'. Did you mean 'cka'"), ({"layer": "last hiden"}, "unknown layer 'last hiden'. Did you mean 'last hidden'"),
+                              ({"kind": "smacoff"}, "unknown kind of map 'smacoff'. Did you mean 'smacof'"), ({"colour": "architectur"}, "unknown colour 'architectur'. Did you mean 'architecture'"),
+                              ({"shape": "modle"}, "unknown shape 'modle'. Did you mean 'model'")):
+        with pytest.raises(ValueError, match=sentence):
+            rs.explorers.maps(several, **options)
+    with pytest.raises(ValueError, match="attributes have no row for 'c'; they have rows for 'a', 'b'"):
+        rs.explorers.maps(trained, attributes={"a": {"k": 1}, "b": {"k": 2}})
+    with pytest.raises(ValueError, match="one row a model; 'a' has several"):
+        rs.explorers.maps(trained, attributes=pd.DataFrame({"k": [1, 2, 3, 4]}, index=["a", "a", "b", "c"]))
+    uneven = {"a/h": rng.normal(size=(9, 2)), "b/h": rng.normal(size=(9, 2)), "c/h": rng.normal(size=(8, 2))}
+    e = rs.explorers.maps(uneven)
+    with pytest.raises(ValueError, match="same samples"):
+        e.wait()
+    assert "same samples" in e._stage.children[-1].value
