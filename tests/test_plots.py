@@ -2,9 +2,13 @@ import itertools
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
+from scipy import stats
 
 import repsim_nb as rs
 from repsim_nb import plots
@@ -22,6 +26,36 @@ def ticks(axis):
 
 def bar(ax):
     return next(a for a in ax.figure.axes if a is not ax).get_ylabel()
+
+
+def legend_of(where):
+    legend = where.get_legend() if isinstance(where, Axes) else where.legends[0]
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def nothing_is_cut(figure):
+    figure.canvas.draw()
+    box, whole = figure.get_tightbbox(), figure.get_size_inches()
+    return box.x0 >= -0.02 and box.y0 >= -0.02 and box.x1 <= whole[0] + 0.02 and box.y1 <= whole[1] + 0.02
+
+
+def keep_clear(texts):
+    boxes = [text.get_window_extent() for text in texts if text.get_text()]
+    return not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def map_of(index, seed=0, name=""):
+    """A map of random points with these labels; MDS finds them again."""
+    points = np.random.default_rng(seed).normal(size=(len(index), 2))
+    frame = pd.DataFrame(np.linalg.norm(points[:, None] - points[None], axis=2), index=index, columns=index)
+    return rs.embedding.Embedding(pd.DataFrame(points, index=index, columns=["x", "y"]), 0.05, 0.1, "smacof", seed, name=name, n=99, trustworthiness=0.97), frame
+
+
+@pytest.fixture
+def trained():
+    """A map of three networks at the steps 0, 1, 2, 10, in no order of steps."""
+    index = pd.MultiIndex.from_tuples([(model, "fc", step) for step in (10, 0, 2, 1) for model in ("a", "b", "c")], names=["model", "layer", "step"])
+    return map_of(index)[0]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +91,29 @@ def test_masked_cells_are_left_open_and_counted(pair):
 def test_a_hundred_layers_stay_readable(rng):
     x = {f"layer{i:03}": rng.normal(size=(20, 5)) for i in range(100)}
     ax = plots.heatmap(rs.compare("cka", x))
-    assert len(ticks(ax.yaxis)) <= 40 and not ax.texts and max(ax.figure.get_size_inches()) < 14
+    assert 40 <= len(ticks(ax.yaxis)) <= 60 and not ax.texts and max(ax.figure.get_size_inches()) < 14
+    assert nothing_is_cut(ax.figure) and keep_clear(ax.get_yticklabels()) and keep_clear(ax.get_xticklabels())
+
+
+def test_networks_are_named_by_the_model_alone_where_that_tells_them_apart(recorded):
+    last_hidden = recorded.where(layer=-2)
+    assert len({key.layer for key in last_hidden}) > 1
+    c = rs.compare("cka", last_hidden)
+    ax = plots.heatmap(c)
+    names = ["mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0"]
+    assert ticks(ax.yaxis) == ticks(ax.xaxis) == names and (ax.get_ylabel(), ax.get_xlabel()) == ("model", "model")
+    assert list(plots.marks(rs.embedding.mds(c)).labels) == names
+    both = rs.compare("cka", recorded.where(layer=["fc", "fc3", "output"]))
+    assert ticks(plots.heatmap(both).yaxis)[:2] == ["mnist-cnn-0/fc", "mnist-cnn-0/output"], "a model with two layers needs them"
+    one = rs.compare("cka", recorded.where(model="mnist-cnn-0"))
+    assert ticks(plots.heatmap(one).yaxis) == ["conv1", "conv2", "conv3", "fc", "output"]
+
+
+def test_fifty_networks_are_all_named(rng):
+    c = rs.compare("cka", {f"network-{i:02}": rng.normal(size=(12, 3)) for i in range(53)})
+    ax = plots.heatmap(c)
+    assert ticks(ax.yaxis) == ticks(ax.xaxis) == [f"network-{i:02}" for i in range(53)] and nothing_is_cut(ax.figure)
+    assert keep_clear(ax.get_yticklabels()) and keep_clear(ax.get_xticklabels())
 
 
 def test_values_outside_the_range_widen_the_colours(rng):
@@ -83,10 +139,7 @@ def test_an_axes_can_be_given_and_no_text_is_cut(pair):
     figure = Figure(figsize=plots.heatmap_size(rs.compare("cka", *pair)), layout="constrained")
     ax = figure.add_subplot()
     assert plots.heatmap(rs.compare("cka", *pair), ax=ax, annotate=False, title="mine") is ax and ax.get_title() == "mine" and not ax.texts
-    for ax in (plots.heatmap(rs.compare("cka", *pair)), plots.heatmap(rs.compare("procrustes", pair[1] | pair[0]))):
-        ax.figure.canvas.draw()
-        box, whole = ax.figure.get_tightbbox(), ax.figure.get_size_inches()
-        assert box.x0 >= -0.02 and box.y0 >= -0.02 and box.x1 <= whole[0] + 0.02 and box.y1 <= whole[1] + 0.02
+    assert nothing_is_cut(plots.heatmap(rs.compare("cka", *pair)).figure) and nothing_is_cut(plots.heatmap(rs.compare("procrustes", pair[1] | pair[0])).figure)
 
 
 def test_several_heatmaps_stand_side_by_side(pair):
@@ -157,3 +210,281 @@ def test_png_needs_no_pyplot(pair):
     before = plt.get_fignums()
     image = plots.png(lambda ax: plots.heatmap(rs.compare("cka", *pair), ax=ax), 5, 4)
     assert image[:4] == b"\x89PNG" and plt.get_fignums() == before
+
+
+# -- marks -----------------------------------------------------------------------------------------------------------------
+
+
+def test_groups_have_a_colour_each_and_a_legend(trained):
+    drawn = plots.marks(trained, colour={"a": "cnn", "b": "mlp", "c": "cnn"}, shape="step")
+    assert drawn.colours == (plots.COLOURS[0], plots.COLOURS[1], plots.COLOURS[0]) * 4 and drawn.scale is None
+    assert drawn.shapes == tuple(marker for marker in ("D", "o", "^", "s") for _ in range(3)), "numbers stand in order of size: 0, 1, 2, 10"
+    (colour, groups), (shape, steps) = drawn.legend
+    assert (colour, [(label, sign) for label, sign, _ in groups]) == ("colour", [("cnn", plots.COLOURS[0]), ("mlp", plots.COLOURS[1])])
+    assert (shape, [(label, marker) for label, _, marker in steps]) == ("step", [("0", "o"), ("1", "s"), ("2", "^"), ("10", "D")])
+    twice = plots.marks(trained, colour="model", shape="model").legend
+    assert twice == (("model", tuple(zip("abc", plots.COLOURS, plots.MARKERS, strict=False))),), "what is told twice is said once"
+
+
+def test_numbers_are_an_amount_and_classes_are_groups():
+    e, _ = map_of(pd.Index([f"s{i}" for i in range(12)], name="label"))
+    accuracy = plots.marks(e, colour=pd.Series(np.linspace(0.1, 0.9, 12), name="accuracy"))
+    assert accuracy.legend == () and accuracy.scale[:3] == ("accuracy", 0.1, 0.9)
+    assert (accuracy.colours[0], accuracy.colours[-1]) == (accuracy.scale[3][0], accuracy.scale[3][-1]) == ("#440154", "#fde725")
+    digits = plots.marks(e, colour=pd.Series(range(12), name="digit"))
+    assert digits.scale is None and len(set(digits.colours)) == 12 == len(digits.legend[0][1])
+    epochs = plots.marks(e, colour=pd.Series(range(12), name="epoch"))
+    assert epochs.scale is not None, "time is an amount, however few its values"
+    with pytest.raises(ValueError, match="colour can tell 12 groups apart; there are 13.*fewer values, or numbers"):
+        plots.marks(map_of(pd.RangeIndex(13, name="sample"))[0], colour=[f"group {i}" for i in range(13)])
+
+
+def test_a_point_without_a_value_is_grey_and_said_so(trained):
+    drawn = plots.marks(trained, colour=pd.Series({"a": "x", "b": None, "c": "y"}, name="kind"))
+    assert drawn.legend[0][1][-1][0] == "no value" and drawn.colours[1] == drawn.legend[0][1][-1][1] not in plots.COLOURS
+
+
+def test_cards_of_checkpoints_serve_where_they_agree(trained):
+    cards = pd.DataFrame({"architecture": ["mlp", "cnn", "mlp"] * 2, "epoch": [0, 0, 0, 1, 1, 1]}, index=pd.Index(list("abcabc"), name="model"))
+    drawn = plots.marks(trained, colour=cards["architecture"])
+    assert drawn.colours == (plots.COLOURS[0], plots.COLOURS[1], plots.COLOURS[0]) * 4 and drawn.legend[0][0] == "architecture"
+    with pytest.raises(ValueError, match="one value a model; 'a' has several in 'epoch': '0', '1'"):
+        plots.marks(trained, colour=cards["epoch"])
+
+
+def test_paths_follow_the_steps_and_until_hides_the_later_ones(trained):
+    drawn = plots.marks(trained, path="model", until=2)
+    steps = trained.points.index.get_level_values("step")
+    assert [[steps[i] for i in run] for run in drawn.runs] == [[0, 1, 2, 10]] * 3
+    assert drawn.shown == tuple(step <= 2 for step in steps) and plots.marks(trained).runs == ()
+    with pytest.raises(ValueError, match="nothing is left to show: until is -1, and the first step is 0"):
+        plots.marks(trained, until=-1)
+    with pytest.raises(ValueError, match="no field 'step', only 'label'"):
+        plots.marks(map_of(pd.Index(list("abc"), name="label"))[0], until=3)
+
+
+# -- maps ------------------------------------------------------------------------------------------------------------------
+
+
+def drawn_points(ax):
+    return np.concatenate([np.asarray(c.get_offsets()) for c in ax.collections])
+
+
+def test_a_path_goes_from_an_open_mark_to_a_filled_one(trained):
+    ax = plots.embedding(trained, colour="model", path="model")
+    way = trained.points.xs("a", level="model").sort_index(level="step").to_numpy()
+    assert np.allclose(ax.lines[0].get_xydata(), way) and len(ax.lines) == 3 and sum(isinstance(p, FancyArrowPatch) for p in ax.patches) >= 3
+    marks = ax.collections[0]
+    faces = {tuple(np.round(point, 9)): to_hex(face) for point, face in zip(marks.get_offsets(), marks.get_facecolors(), strict=True)}
+    edges = {tuple(np.round(point, 9)): to_hex(edge) for point, edge in zip(marks.get_offsets(), marks.get_edgecolors(), strict=True)}
+    first, last = tuple(np.round(way[0], 9)), tuple(np.round(way[-1], 9))
+    assert faces[first] == "#ffffff" and edges[first] == faces[last] == plots.COLOURS[0].lower()
+    assert [t.get_text() for t in ax.texts] == [] and [t.get_text() for t in plots.embedding(trained, path="model").texts] == ["a", "b", "c"], "named once"
+    assert [t.get_text() for t in plots.embedding(trained, colour="model", path="model", labels=True).texts] == ["a", "b", "c"]
+
+
+def test_the_frame_stays_while_steps_go_by(trained):
+    early, all_ = (plots.embedding(trained, path="model", labels=False, until=until) for until in (1, None))
+    assert len(drawn_points(early)) == 6 and len(drawn_points(all_)) == 12
+    assert early.get_xlim() == all_.get_xlim() and early.get_ylim() == all_.get_ylim()
+
+
+def test_what_was_placed_has_a_ring_and_lies_on_top():
+    _, frame = map_of(pd.Index([f"s{i}" for i in range(9)], name="label"))
+    e = rs.embedding.mds(frame.iloc[:7, :7]).place(frame.iloc[7:, :7])
+    ax = plots.embedding(e)
+    *_, ring = ax.collections
+    assert e.placed == ("s7", "s8") and np.allclose(ring.get_offsets(), e.points.iloc[7:]) and len(ring.get_facecolors()) == 0
+    assert "placed into the map" in legend_of(ax)
+    known, new = ax.collections[:2]
+    assert len(known.get_offsets()) == 7 and np.allclose(new.get_offsets(), e.points.iloc[7:]) and new.get_zorder() > known.get_zorder()
+    assert len(plots.embedding(rs.embedding.mds(frame)).collections) == 1
+
+
+def test_a_scale_and_a_legend_stand_beside_the_map(trained):
+    ax = plots.embedding(trained, colour=pd.Series(np.linspace(0, 1, 12), name="accuracy"), shape="model")
+    (bar_,) = ax.child_axes
+    assert nothing_is_cut(ax.figure) and bar_.get_ylabel() == "accuracy" and bar_.get_ylim() == (0, 1)
+    frame, legend, below = ax.get_window_extent(), ax.get_legend().get_window_extent(), bar_.get_tightbbox()
+    assert legend.x0 >= frame.x1 and below.x0 >= frame.x1 and not legend.overlaps(below)
+    alone = plots.embedding(trained, colour=pd.Series(np.linspace(0, 1, 12), name="accuracy"))
+    assert bar(alone) == "accuracy" and alone.get_legend() is None
+
+
+def test_labels_are_written_where_they_fit(trained):
+    assert len(plots.embedding(trained).texts) == 12 and plots.embedding(trained, labels=False).texts[:] == []
+    more, _ = map_of(pd.Index([f"s{i}" for i in range(13)], name="label"))
+    ax = plots.embedding(more, labels=True)
+    assert len(plots.embedding(more).texts) == 0 and [t.get_text() for t in ax.texts] == [f"s{i}" for i in range(13)]
+    ax.figure.canvas.draw()
+    assert keep_clear(ax.texts)
+    assert [t.get_text() for t in plots.embedding(trained, labels="step").texts][::3] == ["10", "0", "2", "1"]
+    with pytest.raises(ValueError, match="unknown field for labels 'stpe'. Did you mean 'step'"):
+        plots.embedding(trained, labels="stpe")
+
+
+def test_every_map_says_how_far_to_trust_it(trained):
+    from dataclasses import replace
+
+    words = {0.05: "faithful", 0.15: "fair", 0.35: "poor: distances mislead"}
+    for stress, word in words.items():
+        assert plots.map_trust(replace(trained, stress=stress)) == f"stress {stress:.2f} ({word}), trustworthiness 0.97, negative eigenvalues 10%, seed 0"
+    cloud = replace(trained, kind="tsne", perplexity=3.0, name="cka", trustworthiness=0.8)
+    assert plots.map_trust(cloud) == "trustworthiness 0.80 (fair), perplexity 3, seed 0; distances between groups mean nothing"
+    assert plots.map_heading(cloud) == ("t-SNE (perplexity 3) of 12 points by cka at fc", "n = 99")
+    ax = plots.embedding(cloud, title="mine")
+    assert ax.get_title() == "mine" and "distances between groups mean nothing" in " ".join(ax.get_xlabel().split()) and "near on the map" in ax.get_xlabel()
+    wide, high = (plots.map_size(replace(trained, points=trained.points * stretch)) for stretch in ([5, 1], [1, 5]))
+    assert wide[0] > high[0] and wide[1] == high[1], "a map takes the shape of its points"
+
+
+def test_maps_side_by_side_share_legend_colours_and_unit(trained):
+    other, _ = map_of(trained.points.index[::-1], seed=1, name="other")
+    half, _ = map_of(trained.points.index[:8], seed=2)
+    axes = plots.embeddings([trained, other, half], columns=2, colour="model", titles=["one", "two", "three"])
+    figure = axes[0].figure
+    assert len(axes) == 3 == len(figure.axes) and [ax.get_title() for ax in axes] == ["one", "two", "three"]
+    assert legend_of(figure) == ["model", "a", "b", "c"] and all(ax.get_legend() is None for ax in axes) and nothing_is_cut(figure)
+    first, second = (dict(zip(e.points.index.get_level_values("model"), map(to_hex, ax.collections[0].get_facecolors()), strict=True)) for e, ax in zip((trained, other), axes, strict=False))
+    assert first == second and len(set(first.values())) == 3
+    across = [np.ptp(ax.get_xlim()) for ax in axes]
+    assert across[0] == pytest.approx(across[2]) and across[0] != pytest.approx(across[1]), "one unit a measure"
+    with pytest.raises(ValueError, match="3 maps, 1 titles"):
+        plots.embeddings([trained, other, half], titles=["one"])
+    with pytest.raises(ValueError, match="no maps to draw"):
+        plots.embeddings([])
+
+
+def test_maps_side_by_side_share_one_scale(trained):
+    later, _ = map_of(trained.points.index.set_levels([20, 21, 22, 30], level="step"), seed=1)
+    axes = plots.embeddings([trained, later], colour={"a": 1, "b": 2, "c": 3})
+    assert legend_of(axes[0].figure) == ["colour", "1", "2", "3"]
+    values = pd.Series(np.arange(12.0) / 10, index=trained.points.index, name="loss")
+    axes = plots.embeddings([trained, trained], colour=values)
+    assert [a.get_ylabel() for a in axes[0].figure.axes if a not in axes] == ["loss"] and axes[0].figure.legends == []
+    steps = [plots.marks(e, colour="model").colours for e in (trained, later)]
+    assert steps[0] == steps[1]
+
+
+def test_a_series_by_whole_labels_finds_its_points_in_any_order(trained):
+    loss = pd.Series(np.arange(12.0), index=trained.points.index, name="loss")
+    mixed = loss.sample(frac=1, random_state=0)
+    assert not mixed.index.equals(loss.index) and plots.marks(trained, colour=mixed) == plots.marks(trained, colour=loss)
+    assert plots.marks(trained, colour=loss).colours == plots.CLASS_COLOURS
+    with pytest.raises(ValueError, match=r"by the whole labels of the points, once each; it has no \('a', 'fc', 10\)"):
+        plots.marks(trained, colour=loss.iloc[1:])
+    with pytest.raises(ValueError, match="twice"):
+        plots.marks(trained, colour=pd.concat([loss, loss]))
+
+
+# -- tables and lines ------------------------------------------------------------------------------------------------------
+
+
+def test_a_grid_writes_its_numbers_and_hatches_the_rest():
+    frame = pd.DataFrame([[0.25, -0.5, np.nan], [1.0, 0.0, 0.75]], index=pd.Index(["first", "second"], name="order"), columns=pd.Index(["a long name of a choice", "b", "c"], name="choice"))
+    ax = plots.grid(frame, label="Spearman's ρ", title="how far")
+    assert sorted(t.get_text() for t in ax.texts) == ["-0.50", "0.00", "0.25", "0.75", "1.00"] and ax.patch.get_hatch() and ax.images[0].get_array().mask.sum() == 1
+    assert ticks(ax.yaxis) == ["first", "second"] and (ax.get_ylabel(), ax.get_xlabel(), ax.get_title(), bar(ax)) == ("order", "choice", "how far", "Spearman's ρ")
+    assert ax.images[0].get_clim() == (-0.5, 1) and plots.grid(frame, low=-1, high=2).images[0].get_clim() == (-1, 2) and nothing_is_cut(ax.figure)
+    with pytest.raises(ValueError, match="no number to draw in this frame of 1 × 2"):
+        plots.grid(pd.DataFrame([[np.nan, np.nan]]))
+
+
+def test_a_band_holds_its_interval():
+    frame = pd.DataFrame({"mean": [0.5, 0.7], "low": [0.4, 0.65], "high": [0.8, 0.9]}, index=pd.Index([50, 100], name="n"))
+    ax = plots.band({"cka": frame, "rsa": frame - 0.3}, ylabel="ρ", title="samples")
+    assert legend_of(ax) == ["cka", "rsa"] and ax.get_xlabel() == "n" and np.allclose(ax.lines[1].get_ydata(), [0.2, 0.4]) and nothing_is_cut(ax.figure)
+    corners = ax.collections[0].get_paths()[0].vertices
+    assert {(50, 0.4), (50, 0.8), (100, 0.65), (100, 0.9)} <= {tuple(np.round(corner, 9)) for corner in corners}
+    with pytest.raises(ValueError, match="the frame 'cka' lacks 'low', 'high'"):
+        plots.band({"cka": frame[["mean"]]})
+    with pytest.raises(ValueError, match="no lines to draw"):
+        plots.band({})
+
+
+def test_many_curves_are_told_apart():
+    ax = plots.curves(pd.DataFrame(np.random.default_rng(0).normal(size=(4, 20)), index=pd.Index(range(4), name="noise"), columns=[f"m{i}" for i in range(20)]), title="turned")
+    looks = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
+    assert len(looks) == 20 and "#F0E442" not in {colour for colour, _ in looks} and len(legend_of(ax)) == 20 and ax.get_xlabel() == "noise"
+
+
+def test_a_null_shows_chance_and_what_was_observed():
+    test = rs.inference.Test(0.4, 0.005, np.r_[np.linspace(-0.2, 0.2, 198), 0.41], "greater", 199)
+    ax = plots.null(test, xlabel="R", title="nearer?")
+    (line,) = ax.lines
+    assert sum(bar_.get_height() for bar_ in ax.patches) == 199 and list(line.get_xdata()) == [0.4, 0.4] and ax.get_xlabel() == "R"
+    assert ax.get_title() == "nearer?\np = 0.005 (greater, 199 permutations)" and [t.get_text() for t in ax.texts] == ["observed: 0.40"]
+    for statistic in (-3.0, 0.0, 3.0):  # far on either side: the line and its word stay in the picture
+        ax = plots.null(rs.inference.Test(statistic, 0.5, test.null, "two-sided", 199))
+        assert nothing_is_cut(ax.figure) and ax.get_xlim()[0] < statistic < ax.get_xlim()[1]
+        word, frame = ax.texts[0].get_window_extent(), ax.get_window_extent()
+        assert frame.x0 <= word.x0 and word.x1 <= frame.x1 and ax.get_title().startswith("p = 0.5")
+    with pytest.raises(ValueError, match="from a formula, so there is no null"):
+        plots.null(rs.inference.rank_correlation([1, 2, 3, 4], [1, 3, 2, 4]))
+    with pytest.raises(TypeError, match="shows a Test.*got float"):
+        plots.null(0.4)
+
+
+GRID = (*range(11), 15, 20, 50, 100)
+
+
+@pytest.fixture
+def ends():
+    """Four runs: similarity to the last step, and a dissimilarity that falls with it, the last run's in another order."""
+    index, rng = pd.Index(GRID, name="step"), np.random.default_rng(0)
+    similarity = pd.DataFrame({f"r{k}": np.sort(rng.uniform(size=len(GRID))) for k in range(4)}, index=index)
+    similarity.iloc[-1] = 1.0
+    dissimilarity = 1 - similarity**2
+    dissimilarity["r3"] = rng.uniform(size=len(GRID))
+    return similarity, dissimilarity
+
+
+def test_runs_come_near_their_end_in_three_panels(ends):
+    similarity, dissimilarity = ends
+    axes = plots.to_final(similarity, dissimilarity, colour=pd.Series({"r0": "mlp", "r1": "mlp", "r2": "cnn", "r3": "cnn"}, name="architecture"), dash={"r0": 0.1, "r1": 0.2, "r2": 0.1, "r3": 0.2})
+    assert [len(ax.lines) for ax in axes] == [4, 4, 4] and np.allclose(axes[0].lines[2].get_xydata(), np.c_[GRID, similarity["r2"]])
+    assert np.allclose(axes[2].lines[1].get_xydata(), np.c_[similarity["r1"], dissimilarity["r1"]][:-1]), "without the last step, which is 1 and 0 for all"
+    looks = [(line.get_color(), line.get_linestyle()) for line in axes[1].lines]
+    assert len(set(looks)) == 4 and looks[0][0] == looks[1][0] != looks[2][0] and looks[0][1] == looks[2][1] != looks[1][1]
+    rho = stats.spearmanr(similarity["r3"].iloc[:-1], dissimilarity["r3"].iloc[:-1]).statistic
+    written = f"{rho:.3f}".replace("-", "\N{MINUS SIGN}")
+    legend = legend_of(axes[0].figure)
+    assert legend == ["architecture", "mlp", "cnn", "dash", "0.1", "0.2", "Spearman's ρ", *(f"\N{MINUS SIGN}1.000  r{k}" for k in range(3)), f"{written}  r3"]
+    assert axes[2].get_title() == f"median ρ \N{MINUS SIGN}1.000 (\N{MINUS SIGN}1.000 to {written})" and nothing_is_cut(axes[0].figure)
+    assert axes[0].get_ylabel() == axes[2].get_xlabel() == "CKA to the final network" and axes[1].get_ylabel() == axes[2].get_ylabel() == "JSD (nats) to the final network"
+
+
+def test_steps_that_grow_sparse_are_even_at_first(ends):
+    ax = plots.to_final(*ends)[0]
+    assert ax.get_xscale() == "symlog" and ax.get_xlabel() == "epoch (even to 10, then logarithmic)" and ticks(ax.xaxis) == ["0", "5", "10", "20", "50", "100"]
+    even = plots.to_final(*(frame.iloc[:8] for frame in ends))[1]
+    assert even.get_xscale() == "linear" and even.get_xlabel() == "epoch"
+
+
+def test_runs_without_a_choice_all_look_different(ends):
+    similarity, dissimilarity = (pd.concat([frame.add_suffix(end) for end in "abc"], axis=1) for frame in ends)
+    axes = plots.to_final(similarity, dissimilarity)
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes[0].lines}) == 12 and len(legend_of(axes[0].figure)) == 13 and nothing_is_cut(axes[0].figure)
+    flat = plots.to_final(similarity * 0 + 1, dissimilarity)
+    assert flat[2].get_title() == "no rank correlation"
+
+
+def test_panels_of_runs_teach_what_they_need(ends):
+    similarity, dissimilarity = ends
+    with pytest.raises(ValueError, match="same runs.*their runs are 'r0'.*and 'r1'"):
+        plots.to_final(similarity, dissimilarity.drop(columns="r0"))
+    with pytest.raises(ValueError, match="their steps are '?0.*and '?1"):
+        plots.to_final(similarity, dissimilarity.iloc[1:])
+    with pytest.raises(ValueError, match="colour has no value for the run 'r3'; it knows 'r0'"):
+        plots.to_final(similarity, dissimilarity, colour={"r0": 1, "r1": 1, "r2": 1})
+    with pytest.raises(ValueError, match="dash can tell 5 groups of runs apart; there are 6"):
+        plots.to_final(*(pd.concat([frame.iloc[:, :3].add_suffix(end) for end in "ab"], axis=1) for frame in ends), dash={f"r{k}{end}": f"{k}{end}" for k in range(3) for end in "ab"})
+    with pytest.raises(ValueError, match="one value a run; 'r0' has several"):
+        plots.to_final(similarity, dissimilarity, colour=pd.Series([1, 2, 1, 1, 1], index=["r0", "r0", "r1", "r2", "r3"], name="rate"))
+
+
+def test_answers_turn_dissimilarities_so_that_bright_is_alike():
+    frame = pd.DataFrame([[1.0, 0.5, np.nan], [0.0, 2.0, 4.0]], index=["cka", "procrustes"], columns=["identical", "noise", "unrelated"])
+    ax = plots.answers(frame, title="what they say")
+    assert np.allclose(ax.images[0].get_array().filled(-1), [[1, 0.5, -1], [1, 0.5, 0]]) and ticks(ax.yaxis) == ["cka ↑", "procrustes ↓"]
+    assert len(ax.texts) == 5 and ax.get_title() == "what they say" and nothing_is_cut(ax.figure)

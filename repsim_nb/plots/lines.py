@@ -48,11 +48,11 @@ def band(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: 
 
 def _styles(points: int) -> Iterator[dict]:
     """How lines are told apart: by colour and marker, and by their dashes where colours come again."""
-    size = 5 if points <= 12 else 4
+    size, rim = (5, 0.5) if points <= 12 else (4, 0)
     marked = itertools.cycle(MARKERS)
     for dash in itertools.cycle(DASHES):
         for colour in LINES:
-            yield {"color": colour, "linestyle": dash, "linewidth": 1.6, "marker": next(marked), "markersize": size, "markeredgecolor": "white", "markeredgewidth": 0.5}
+            yield {"color": colour, "linestyle": dash, "linewidth": 1.6, "marker": next(marked), "markersize": size, "markeredgecolor": "white", "markeredgewidth": rim}
 
 
 def _finished(ax: Axes, xlabel: str, ylabel: str, title: str) -> Axes:
@@ -77,7 +77,7 @@ def null(test: Test, *, ax: Axes | None = None, xlabel: str = "", title: str = "
     low, high = ax.get_xlim()
     left = test.statistic > (low + high) / 2  # the word stands on the side with room
     ax.set_ylim(0, 1.16 * ax.get_ylim()[1])
-    ax.annotate(f"observed: {test.statistic:.2f}", (test.statistic, 0.97), xycoords=ax.get_xaxis_transform(), xytext=(-6 if left else 6, 0), textcoords="offset points",
+    ax.annotate(f"observed: {_minus(test.statistic, 2)}", (test.statistic, 0.97), xycoords=ax.get_xaxis_transform(), xytext=(-6 if left else 6, 0), textcoords="offset points",
                 ha="right" if left else "left", va="top", color=COLOURS[5], fontsize=10)
     ax.set(xlabel=xlabel or "statistic", ylabel="permutations")
     ax.set_title(f"{title}\n".lstrip("\n") + f"p = {test.p_value:.2g} ({test.alternative}, {len(test.null):,} permutations)", fontsize=11)
@@ -108,7 +108,7 @@ def to_final(
     for (heading, _, entries), kind in zip(groups, ("color", "linestyle"), strict=True):
         if entries:
             handles += [Line2D([], [], ls="", label=heading), *(Line2D([], [], **{"color": "0.3", kind: sign}, label=str(value)) for value, sign in entries.items())]
-    handles += [Line2D([], [], ls="", label="Spearman's ρ of a run"), *(Line2D([], [], **looks[run], label=f"{_minus(rho[run])}  {run}") for run in runs)]
+    handles += [Line2D([], [], ls="", label="Spearman's ρ"), *(Line2D([], [], **looks[run], label=f"{_minus(rho[run])}  {run}") for run in runs)]
     figure = new_figure(figure, 13.2, max(4.2, 0.4 + 0.178 * len(handles)))
     axes = list(figure.subplots(1, 3))
     for run in runs:
@@ -123,7 +123,7 @@ def to_final(
         _dense_first(ax, similarity.index)
     axes[2].set(xlabel=f"{names[0]} to the final network", ylabel=f"{names[1]} to the final network")
     known = [value for value in rho.values() if np.isfinite(value)]
-    axes[2].set_title(f"median ρ {_minus(np.median(known))}, from {_minus(min(known))} to {_minus(max(known))}" if known else "no rank correlation", fontsize=10)
+    axes[2].set_title(f"median ρ {_minus(np.median(known))} ({_minus(min(known))} to {_minus(max(known))})" if known else "no rank correlation", fontsize=10)
     for ax in axes:
         ax.grid(True, color="0.92")
         ax.set_axisbelow(True)
@@ -141,8 +141,8 @@ def _rank(a: pd.Series, b: pd.Series) -> float:
     return rank_correlation(a[both], b[both]).statistic
 
 
-def _minus(value: float) -> str:
-    return f"{value:z.2f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else "none"
+def _minus(value: float, places: int = 3) -> str:
+    return f"{value:z.{places}f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else "none"
 
 
 def _dense_first(ax: Axes, steps: pd.Index) -> None:

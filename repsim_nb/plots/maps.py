@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -53,12 +54,12 @@ def embedding(
     ax.set_xlabel(_under(result, 84), fontsize=9)
     ax.set_aspect("equal", adjustable="datalim")
     handles = _handles(drawn, path, bool(result.placed))
-    if drawn.scale is not None:
-        _bar(ax.figure, [ax], drawn)
-    if handles and drawn.scale is None:
+    if handles:
         _bold(ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, handletextpad=0.4), handles)
-    elif handles:  # the bar stands on the right
-        _bold(ax.legend(handles=handles, loc="best", frameon=True, framealpha=0.9, edgecolor="0.85", fontsize=8, handletextpad=0.4), handles)
+    if drawn.scale is not None and handles:  # below the legend
+        _bar(ax.figure, drawn, cax=ax.inset_axes((1.04, 0.01, 0.035, max(0.25, 0.88 - 0.047 * len(handles)))))
+    elif drawn.scale is not None:
+        _bar(ax.figure, drawn, ax=ax, shrink=0.8, pad=0.02, aspect=28)
     _spread([ax], [written])
     return ax
 
@@ -85,7 +86,8 @@ def embeddings(
 ) -> list[Axes]:
     """Several maps in one figure, `columns` side by side, with one legend for all: the same value has the same colour and shape everywhere.
 
-    equal: one unit of dissimilarity is equally long on all maps of a measure (t-SNE, which has no such unit, has a scale of its own). The rest as for `embedding`.
+    equal: one unit of dissimilarity is equally long on all maps of a measure (t-SNE, which has no such unit, has a scale of its own).
+    The rest as for `embedding`; more than 8 paths are named only where labels ask for it.
     """
     results = list(results)
     if not results:
@@ -109,7 +111,7 @@ def embeddings(
         ax.remove()
     axes, written = axes[: len(results)], []
     for k, (ax, result, drawn, (low, high)) in enumerate(zip(axes, results, every, limits, strict=True)):
-        written.append(_draw(ax, result, drawn, path, labels))
+        written.append(_draw(ax, result, drawn, path, labels, most=8))
         ax.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         ax.set_aspect("equal", adjustable="box")
         first, second = map_heading(result)
@@ -117,7 +119,7 @@ def embeddings(
         ax.set_xlabel(_under(result, 54), fontsize=8)
     handles = _handles(every[0], path, any(result.placed for result in results))
     if every[0].scale is not None:
-        _bar(figure, axes, every[0])
+        _bar(figure, every[0], ax=axes, shrink=0.8, pad=0.02, aspect=28)
     if handles:
         _bold(figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9, handletextpad=0.4), handles)
     _spread(axes, written)
@@ -156,8 +158,8 @@ def _flat(points: pd.DataFrame) -> np.ndarray:
 # -- points and paths ------------------------------------------------------------------------------------------------------
 
 
-def _draw(ax: Axes, result: Embedding, drawn: Marks, path: str | None, labels: bool | str | None) -> list[Annotation]:
-    """Paths, points and rings -> the labels, still to be spread."""
+def _draw(ax: Axes, result: Embedding, drawn: Marks, path: str | None, labels: bool | str | None, most: int = 24) -> list[Annotation]:
+    """Paths, points and rings -> the labels, still to be spread. most: so many paths are named unasked."""
     points = _flat(result.points)
     size = float(np.clip(62 * np.sqrt(30 / len(points)), 13, 62))
     shown, colours = np.array(drawn.shown), np.array(drawn.colours)
@@ -191,13 +193,13 @@ def _draw(ax: Axes, result: Embedding, drawn: Marks, path: str | None, labels: b
     ax.set_axisbelow(True)
     ax.tick_params(labelsize=8, length=2, color="0.6")
     ax.spines[:].set_color("0.75")
-    texts = _texts(result, drawn, path, labels, ends)
+    texts = _texts(result, drawn, path, labels, ends, most)
     small = 8 if len(texts) <= 20 else 7 if len(texts) <= 45 else 6.2
     return [ax.annotate(text, points[i], xytext=(0, 0), textcoords="offset points", ha="center", va="center", fontsize=small, color="0.15", zorder=5, path_effects=_HALO)
             for i, text in texts]
 
 
-def _texts(result: Embedding, drawn: Marks, path: str | None, labels: bool | str | None, ends: list[int]) -> list[tuple[int, str]]:
+def _texts(result: Embedding, drawn: Marks, path: str | None, labels: bool | str | None, ends: list[int], most: int) -> list[tuple[int, str]]:
     """(point, label) of the labels to be written."""
     if labels is False:
         return []
@@ -209,7 +211,7 @@ def _texts(result: Embedding, drawn: Marks, path: str | None, labels: bool | str
         return [(i, drawn.labels[i]) for i in shown] if labels or len(index) <= 12 else []
     names = index.get_level_values(path)
     told = any(len(entries) == len(drawn.runs) and {label for label, _, _ in entries} == {str(names[i]) for i in ends} for _, entries in drawn.legend)
-    return [(i, str(names[i])) for i in ends] if labels or (not told and len(ends) <= 24) else []
+    return [(i, str(names[i])) for i in ends] if labels or (not told and len(ends) <= most) else []
 
 
 def _join(ax: Axes, points: np.ndarray, rows: list[int], drawn: Marks) -> None:
@@ -253,10 +255,10 @@ def _bold(legend: mpl.legend.Legend, handles: list[Line2D]) -> None:
         text.set_fontweight("bold" if handle.get_marker() == "None" else "normal")
 
 
-def _bar(figure: Figure, axes: list[Axes], drawn: Marks) -> None:
+def _bar(figure: Figure, drawn: Marks, **where: Any) -> None:
     heading, low, high, palette = drawn.scale
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), mpl.colors.ListedColormap(palette))
-    figure.colorbar(scale, ax=axes, shrink=0.8, pad=0.02, aspect=28).set_label(heading, fontsize=10)
+    figure.colorbar(scale, **where).set_label(heading, fontsize=10)
 
 
 def _under(result: Embedding, width: int) -> str:

@@ -129,6 +129,12 @@ def _values(points: pd.DataFrame, choice: Choice, role: str) -> pd.Series | None
         return pd.Series(points.index.get_level_values(choice), name=choice)
     heading = getattr(choice, "name", None) or role
     models = points.index.get_level_values("model" if "model" in names else 0)
+    if isinstance(choice, pd.Series) and isinstance(choice.index, pd.MultiIndex):  # one value a point, by its whole label
+        missing = [label for label in points.index if label not in choice.index]
+        if missing or not choice.index.is_unique:
+            raise ValueError(f"a Series with {choice.index.nlevels} levels gives {role} by the whole labels of the points, once each; "
+                             + (f"it has no {missing[0]}" if missing else f"it has {choice.index[choice.index.duplicated()][0]} twice"))
+        return pd.Series(choice.loc[list(points.index)].to_numpy(), name=heading)
     by_model = isinstance(choice, Mapping) or (isinstance(choice, pd.Series) and (len(choice) != len(points) or choice.index.isin(models).any()))
     if by_model and not (isinstance(choice, pd.Series) and choice.index.equals(points.index)):
         choice = one_value(choice, role, "model")
