@@ -129,9 +129,10 @@ class _Maps(Explorer):
         self._several = len(steps) > 1
         self._tables: dict[tuple[str, str], tuple[Comparison, tuple[str, ...], str]] = {}  # what is mapped, who is left out of it, what is said of it
         self._found: dict[tuple[str, str, str], Embedding] = {}
-        self._detail, self._pair = widgets.HTML(HINT), MatrixView(layout={"display": "none"})
+        self._detail, self._pair = widgets.HTML(), MatrixView(layout={"display": "none"})
         self._detail_error: BaseException | None = None
         self._unfinished = False  # whether what is chosen waits for its detail
+        self._say(HINT)
         super().__init__(self._mapped, self._made(measures.short_name(one), layer, kind, looks), self._code_of)
         self._scatter.observe(lambda _: self._choose(), "presses")
         self._scatter.observe(lambda _: self._select(), "selected")
@@ -278,7 +279,8 @@ class _Maps(Explorer):
         super()._stopped()
 
     def _say(self, text: str, *, table: bool = False, unfinished: bool = False) -> None:
-        self._detail.value, self._pair.layout.display, self._detail_error, self._unfinished = text, "" if table else "none", None, unfinished
+        self._detail.value = f"<div style='line-height:1.45'>{text}</div>" if text else ""
+        self._pair.layout.display, self._detail_error, self._unfinished = "" if table else "none", None, unfinished
 
     def _choose(self) -> None:
         shown, chosen = self.result, list(self._scatter.chosen)
@@ -330,9 +332,9 @@ class _Maps(Explorer):
             return
         measure, layer = self._settled["measure"], self._settled["layer"]
         table = self._tables[measure, self._layer_of(measure, layer)][0]
-        values, within = table.values.to_numpy(float), np.isin(np.arange(len(shown.points)), inside)
+        values, within, visible = table.values.to_numpy(float), np.isin(np.arange(len(shown.points)), inside), np.array(self._scatter.shown)
         others = ~np.eye(len(values), dtype=bool)
-        parts = [("among themselves", values[np.ix_(within, within)][others[np.ix_(within, within)]]), ("with the rest", values[np.ix_(within, ~within)].ravel())]
+        parts = [("among themselves", values[np.ix_(within, within)][others[np.ix_(within, within)]]), ("with the rest", values[np.ix_(within, visible & ~within)].ravel())]
         words = ", ".join(f"{where} {part.mean():.3f}" for where, part in parts if part.size)
         more = "more" if table.kind == "similarity" else "less"
         names = listed([self._scatter.labels[i] for i in inside], 14)

@@ -131,11 +131,17 @@ function render({ model, el }) {
   canvas.tabIndex = 0; canvas.setAttribute("role", "img"); tip.className = "rs-tip";
   el.append(canvas, tip);
   let g = null, waiting = false, cursor = [0, 0];
+  let room = null;
+  const watch = () => {  // the place that the view stands in is known when it stands there
+    if (el.parentElement === room) return;
+    size.disconnect(); room = el.parentElement;
+    if (room) size.observe(room);
+  };
   const redraw = () => {
     if (waiting) return;
     waiting = true;
     show(null);
-    requestAnimationFrame(() => { waiting = false; g = draw(model, el, canvas); canvas.dataset.drawn = String(Number(canvas.dataset.drawn || 0) + 1); });
+    requestAnimationFrame(() => { waiting = false; watch(); g = draw(model, el, canvas); canvas.dataset.drawn = String(Number(canvas.dataset.drawn || 0) + 1); });
   };
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
@@ -177,7 +183,6 @@ function render({ model, el }) {
   model.on(names, redraw);
   const size = new ResizeObserver(redraw), theme = new MutationObserver(redraw);
   theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class"] });
-  if (el.parentElement) size.observe(el.parentElement);
   redraw();
   return () => { model.off(names, redraw); size.disconnect(); theme.disconnect(); };
 }
