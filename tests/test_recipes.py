@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 import repsim_nb as rs
 from repsim_nb.errors import Stopped
 from repsim_nb.recipes import classifier, training, zoo
+from repsim_nb.recipes.claims import Claims
 from repsim_nb.recipes.population import GRID, POPULATION, RUNS, few, held_out
 from repsim_nb.recipes.training import trained
 
@@ -299,3 +300,15 @@ def test_few_is_a_part_that_is_trained_for_a_short_time():
             images = recipe["rows"][1] - recipe["rows"][0]
             assert recipe["epochs"] * images <= min(10**4 * 1.5, whole[name]["epochs"] * (whole[name]["rows"][1] - whole[name]["rows"][0])), name
     assert all(recipe["checkpoints"][-1] == recipe["epochs"] for recipe in runs.values())
+
+
+def test_claims_stand_beside_what_was_seen():
+    claims = Claims()
+    claims.add("it <b> grows", "ρ = .98", np.bool_(True))
+    claims.add("it is linear", "R² = .66", False, published="“linear”")
+    frame = claims.frame()
+    assert list(frame["reproduced"]) == [True, False] and list(frame["published"]) == ["", "“linear”"]
+    page = claims._repr_html_()
+    assert "it &lt;b&gt; grows" in page and page.count("✓") == page.count("✗") == 1 and "published" in page and "R² = .66" in repr(claims)
+    with pytest.raises(TypeError, match="'it holds' was reproduced is True or False; got 0.97"):
+        claims.add("it holds", "ρ = .97", 0.97)
