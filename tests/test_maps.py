@@ -101,6 +101,7 @@ def test_points_without_a_value_are_left_out_and_said(rng, monkeypatch):
     monkeypatch.setattr(mapping, "name_of", lambda thing: "x" if thing is x else None)
     e = rs.explorers.maps(x, measure="mean_cca").wait()
     assert e._scatter.labels == ["a", "b", "c", "d"] and "left out, since mean_cca has no value for them: 'wide'" in e._scatter.subtitle
+    assert "(nothing in common): mean_cca" in e._scatter.subtitle, "of those that are mapped"
     assert "label not in ('wide',)" in e.code() and again(e, x=dict(x)).points.equals(e.result.points) and e.png()[:4] == b"\x89PNG"
     e.controls["measure"].value = "cka"
     assert len(e.wait()._scatter.labels) == 5 and "left out" not in e._scatter.subtitle and "label not in" not in e.code()

@@ -194,10 +194,10 @@ class _Maps(Explorer):
         layer = self._layer_of(measure, layer)
         if (measure, layer) not in self._tables:  # found again: nobody waits twice
             xs = self._chosen_layers(layer)
-            whole = compare(self._measures[measure], xs, on_undefined="mask", progress=progress)
-            table, without = _defined(whole)
+            table, without = _defined(compare(self._measures[measure], xs, on_undefined="mask", progress=progress))
             left_out = f"left out, since {measure} has no value for them: {listed(without, 4)}" if without else ""
-            self._tables[measure, layer] = table, without, "; ".join(part for part in (self._chance(measure, xs), left_out) if part)
+            mapped = Activations({key: xs[key] for key in map(Key._make, table.values.index)})
+            self._tables[measure, layer] = table, without, "; ".join(part for part in (self._chance(measure, mapped), left_out) if part)
         if (measure, layer, kind) not in self._found:
             table = self._tables[measure, layer][0]
             self._found[measure, layer, kind] = embedding.tsne(table, seed=self._seed) if kind == "tsne" else embedding.mds(table, kind=kind, seed=self._seed)
