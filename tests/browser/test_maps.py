@@ -18,6 +18,7 @@ x = rs.store.Activations(found, last.facts)""",
     "e = rs.explorers.maps(x)\ne",
 ]
 ACTIVE = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
+THEME = "(theme) => { window.jupyterapp.commands.execute('apputils:change-theme', { theme }); }"
 CANVAS = ".rs-scatter canvas"
 LOCATED = """(canvas) => {
   const tip = canvas.parentElement.querySelector('.rs-tip'), box = canvas.getBoundingClientRect(), spots = {};
@@ -184,7 +185,7 @@ def test_all_layers_in_a_narrow_window_and_a_dark_one(map_page, tmp_path):
     after(page, lambda: choice(page, "colour").select_option("model"))
     page.screenshot(path=str(tmp_path / "layers.png"))
     light = page.locator(CANVAS).screenshot()
-    after(page, lambda: page.evaluate("() => { window.jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' }); }"))
+    after(page, lambda: page.evaluate(THEME, "JupyterLab Dark"))
     page.wait_for_timeout(2000)
     assert page.locator(CANVAS).screenshot() != light
     page.screenshot(path=str(tmp_path / "dark.png"))
@@ -195,6 +196,8 @@ def test_all_layers_in_a_narrow_window_and_a_dark_one(map_page, tmp_path):
     page.set_viewport_size({"width": 1300, "height": 1500})
     page.wait_for_timeout(800)
     assert page.locator(CANVAS).bounding_box()["width"] > 800
+    after(page, lambda: page.evaluate(THEME, "JupyterLab Light"))  # JupyterLab remembers it, and other tests come
+    page.wait_for_timeout(1000)
 
 
 def test_points_in_one_place_are_all_named_and_chosen_in_turn(lab, page, tmp_path):
