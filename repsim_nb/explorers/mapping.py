@@ -15,7 +15,7 @@ from ..comparison import Comparison, compare
 from ..embedding import Embedding
 from ..errors import UndefinedError, listed, unknown
 from ..models import OUTPUT
-from ..progress import Tick
+from ..progress import Tick, ticking
 from ..store import Activations, Key, from_arrays
 from ..views import MatrixView
 from .base import Explorer
@@ -202,7 +202,7 @@ class _Maps(Explorer):
             mapped = Activations({key: xs[key] for key in map(Key._make, table.values.index)})
             ended = [model for model in self._known.index if all(key.model != model for key in xs)]
             sooner = f"not shown, since they end before step {self._last()}: {listed(ended, 4)}" if ended else ""
-            self._tables[measure, layer] = table, without, "; ".join(part for part in (self._chance(measure, mapped), sooner, left_out) if part)
+            self._tables[measure, layer] = table, without, "; ".join(part for part in (self._chance(measure, mapped, progress), sooner, left_out) if part)
         if (measure, layer, kind) not in self._found:
             table = self._tables[measure, layer][0]
             self._found[measure, layer, kind] = embedding.tsne(table, seed=self._seed) if kind == "tsne" else embedding.mds(table, kind=kind, seed=self._seed)
@@ -217,12 +217,16 @@ class _Maps(Explorer):
     def _last(self) -> Any:
         return self._steps[-1] if self._steps else list(dict.fromkeys(key.step for key in self._xs))[-1]
 
-    def _chance(self, measure: str, xs: Activations) -> str:
+    def _chance(self, measure: str, xs: Activations, progress: Tick) -> str:
         """Where representations stand that have nothing in common but their shapes, in words."""
-        try:
-            values = inference.unrelated(self._measures[measure], xs, n_pairs=PAIRS, seed=self._seed)
-        except UndefinedError:
-            return ""
+        values = []
+        with ticking(progress, "shuffled samples", "pair") as tick:
+            for done in range(PAIRS):  # one by one: a stop ends it
+                tick(done, PAIRS)
+                try:
+                    values.append(inference.unrelated(self._measures[measure], xs, n_pairs=1, seed=self._seed + done))
+                except UndefinedError:
+                    return ""
         return f"shuffled samples (nothing in common): {measure} {np.mean(values):z.2f}"
 
     def _looks_of(self, result: Embedding, values: Mapping[str, Any]) -> dict[str, Any]:
