@@ -101,6 +101,7 @@ def test_points_without_a_value_are_left_out_and_said(rng, monkeypatch):
     monkeypatch.setattr(mapping, "name_of", lambda thing: "x" if thing is x else None)
     e = rs.explorers.maps(x, measure="mean_cca").wait()
     assert e._scatter.labels == ["a", "b", "c", "d"] and "left out, since mean_cca has no value for them: 'wide'" in e._scatter.subtitle
+    assert "(nothing in common): mean_cca" in e._scatter.subtitle, "of those that are mapped"
     assert "label not in ('wide',)" in e.code() and again(e, x=dict(x)).points.equals(e.result.points) and e.png()[:4] == b"\x89PNG"
     e.controls["measure"].value = "cka"
     assert len(e.wait()._scatter.labels) == 5 and "left out" not in e._scatter.subtitle and "label not in" not in e.code()
@@ -192,8 +193,18 @@ def test_all_layers_are_those_of_the_last_step(steps):
     assert [tuple(key)[:2] for key in steps.result.points.index] == [(model, layer) for model in "abc" for layer in ("one", "two")]
     assert {key[3] for key in steps.result.points.index} == {5} and steps._scatter.runs == [[0, 1], [2, 3], [4, 5]]
     assert steps.controls["epoch"].disabled and steps._scatter.legend == [], "there is one step only"
+    steps.controls["colour"].value = "layer"
+    assert dict(steps.wait()._scatter.legend)["layer"][0][0] == "one" and len(set(steps._scatter.colours)) == 2
     steps.controls["layer"].value = "one"
-    assert not steps.wait().controls["epoch"].disabled and steps.errors == []
+    assert not steps.wait().controls["epoch"].disabled and steps._scatter.legend == [] and steps.errors == []
+
+
+def test_who_ends_sooner_is_not_among_all_layers_and_that_is_said(trained):
+    x = rs.store.Activations({key: trained[key] for key in trained if key.model != "b" or key.step < 5})
+    e = rs.explorers.maps(x, layer="all layers").wait()
+    assert e._scatter.labels == ["a/one", "a/two", "c/one", "c/two"] and "not shown, since they end before step 5: 'b'" in e._scatter.subtitle
+    e.controls["layer"].value = "two"
+    assert len(e.wait()._scatter.points) == 11 and "not shown" not in e._scatter.subtitle
 
 
 def test_steps_that_have_names(trained):
@@ -208,7 +219,7 @@ def test_steps_that_have_names(trained):
 
 def test_attributes_come_from_cards_or_are_given(trained):
     e = rs.explorers.maps(trained).wait()
-    assert e.controls["colour"].options == ("none", "model", "step", "kind", "rate") and e.controls["shape"].options == e.controls["colour"].options, "lists are left out"
+    assert e.controls["colour"].options == ("none", "model", "step", "layer", "kind", "rate") and e.controls["shape"].options == e.controls["colour"].options, "lists are left out"
     e.controls["colour"].value, e.controls["shape"].value = "kind", "rate"
     view = e.wait()._scatter
     assert [heading for heading, _ in view.legend] == ["kind", "rate"] and len(set(view.colours)) == 2 and len(set(view.shapes)) == 3
@@ -216,7 +227,7 @@ def test_attributes_come_from_cards_or_are_given(trained):
     given = pd.DataFrame({"who": ["me", "you", "me"], "depth": [1.5, np.nan, 2.5]}, index=["a", "b", "c"])
     for attributes in (given, given.to_dict(orient="index")):
         own = rs.explorers.maps(trained, attributes=attributes, colour="who", shape="depth").wait()
-        assert own.controls["colour"].options == ("none", "model", "step", "who", "depth") and [name for name, _ in own._scatter.legend] == ["who", "depth"]
+        assert own.controls["colour"].options == ("none", "model", "step", "layer", "who", "depth") and [name for name, _ in own._scatter.legend] == ["who", "depth"]
         assert own._scatter.legend[1][1][-1][0] == "no value" and "depth" not in own._scatter.notes[4] and own.errors == []
 
 
@@ -237,7 +248,7 @@ def test_the_code_makes_the_same_points_in_every_state(trained, steps, monkeypat
     names = {"x": trained, "known_models": known, "rows": rows, "arrays": arrays}
     monkeypatch.setattr(mapping, "name_of", lambda thing: next((name for name, value in names.items() if value is thing), None))
     steps._show_code.value = True
-    for control, value in (("layer", "one"), ("kind", "classical"), ("colour", "kind"), ("shape", "rate"), ("epoch", 2), ("layer", "all layers"), ("colour", "step"), ("kind", "smacof"),
+    for control, value in (("layer", "one"), ("kind", "classical"), ("colour", "kind"), ("shape", "rate"), ("epoch", 2), ("layer", "all layers"), ("colour", "step"), ("colour", "layer"), ("kind", "smacof"),
                            ("measure", "rsa"), ("layer", "two"), ("kind", "tsne")):
         steps.controls[control].value = value
         try:

@@ -15,7 +15,7 @@ from ..comparison import Comparison, compare
 from ..embedding import Embedding
 from ..errors import UndefinedError, listed, unknown
 from ..models import OUTPUT
-from ..progress import Tick
+from ..progress import Tick, ticking
 from ..store import Activations, Key, from_arrays
 from ..views import MatrixView
 from .base import Explorer
@@ -25,6 +25,8 @@ from .saved import explain
 
 METHODS = {"MDS (SMACOF)": "smacof", "classical MDS": "classical", "t-SNE": "tsne"}
 ALL, NONE = "all layers", "none"
+LAST, FIRST = "last hidden", "first hidden"  # of each network, where they name their layers differently
+FIELDS = ("model", "step", "layer")  # of a key, by which points can be told apart
 COLOURED, SHAPED = 12, 8  # so many groups can be told apart
 PAIRS = 10  # shuffled, for the level of having nothing in common
 HINT = "<i>Click a point to learn what is known of it, and another for the layers × layers of the two. Draw a line around several to learn how alike they are.</i>"
@@ -46,7 +48,7 @@ def maps(
     xs: activations of the same samples of at least three networks (what `record` returns, a Store, or {"model/layer": array}); of several steps of training: then
     paths join them, and a slider says up to which one they are shown. The map is always one of all steps.
     measure, layer, kind, colour, shape: the first choice. layer: a name that all networks have; "last hidden" or "first hidden" where they name them differently;
-    "all layers", all in one map, joined in order. kind: "smacof", "classical" or "tsne". colour, shape: "model", "step", or an attribute; None tells nothing.
+    "all layers", all in one map, joined in order. kind: "smacof", "classical" or "tsne". colour, shape: "model", "step", "layer", or an attribute; None tells nothing.
     attributes: what is known of the networks, a row a model; None takes what their cards say.
     A functional measure compares outputs, whatever the layer says. Errors: ValueError, before anything is drawn, for fewer than three networks, several data sets or pools,
     an unknown choice (with the nearest).
@@ -91,9 +93,9 @@ def _layer_choices(xs: Activations) -> dict[str, dict[str, Any]]:
     if any(names != every[0] for names in every):
         ends = {names[-1] == OUTPUT for names in every}
         if len(ends) == 1 and all(len(names) > (OUTPUT in names) for names in every):
-            choices["last hidden"] = {"layer": -2 if True in ends else -1}
+            choices[LAST] = {"layer": -2 if True in ends else -1}
             if any(len(names) > 1 + (OUTPUT in names) for names in every):
-                choices["first hidden"] = {"layer": 0}
+                choices[FIRST] = {"layer": 0}
     choices |= {name: {"layer": name} for name in shared}
     if any(len(names) > 1 for names in every):
         choices[ALL] = {}
@@ -125,7 +127,7 @@ class _Maps(Explorer):
         self._measures = {**measures.ALL, measures.short_name(one): one}
         self._layers = _layer_choices(xs)
         steps = list(dict.fromkeys(key.step for key in xs))
-        self._steps = sorted(steps) if len(steps) > 1 and all(isinstance(step, int) for step in steps) else []
+        self._steps = sorted(steps) if len(steps) > 1 and all(isinstance(step, (int, float, np.integer)) for step in steps) else []
         self._several = len(steps) > 1
         self._tables: dict[tuple[str, str], tuple[Comparison, tuple[str, ...], str]] = {}  # what is mapped, who is left out of it, what is said of it
         self._found: dict[tuple[str, str, str], Embedding] = {}
@@ -144,7 +146,7 @@ class _Maps(Explorer):
     def _made(self, measure: str, layer: str | None, kind: str, looks: Mapping[str, str | None]) -> dict[str, widgets.Widget]:
         wide = {"style": {"description_width": "initial"}}
         usual = next((name for name in reversed(self._layers) if name not in (ALL, OUTPUT)), next(iter(self._layers)))
-        usual = "last hidden" if "last hidden" in self._layers else usual
+        usual = LAST if LAST in self._layers else usual
         if kind not in METHODS.values():
             raise unknown("kind of map", kind, METHODS.values())
         layer = usual if layer is None else self._check("layer", layer, self._layers)
@@ -172,7 +174,8 @@ class _Maps(Explorer):
 
     def _tell_apart(self, most: int, *, amounts: bool) -> list[str]:
         """Fields and attributes that have different values for different points, and not too many."""
-        fields = [name for name, number in (("model", len(self._known)), ("step", len(self._steps))) if 1 < number <= most or (amounts and name == "step" and number > 1)]
+        different = {field: len({getattr(key, field) for key in self._xs}) for field in FIELDS}
+        fields = [field for field, number in different.items() if 1 < number <= most or (amounts and field == "step" and self._steps)]
         fields += [name for name in self._known if name not in fields and self._known[name].nunique() > 1
                    and (self._known[name].nunique() <= most or (amounts and pd.api.types.is_numeric_dtype(self._known[name])))]
         return fields
@@ -194,10 +197,12 @@ class _Maps(Explorer):
         layer = self._layer_of(measure, layer)
         if (measure, layer) not in self._tables:  # found again: nobody waits twice
             xs = self._chosen_layers(layer)
-            whole = compare(self._measures[measure], xs, on_undefined="mask", progress=progress)
-            table, without = _defined(whole)
+            table, without = _defined(compare(self._measures[measure], xs, on_undefined="mask", progress=progress))
             left_out = f"left out, since {measure} has no value for them: {listed(without, 4)}" if without else ""
-            self._tables[measure, layer] = table, without, "; ".join(part for part in (self._chance(measure, xs), left_out) if part)
+            mapped = Activations({key: xs[key] for key in map(Key._make, table.values.index)})
+            ended = [model for model in self._known.index if all(key.model != model for key in xs)]
+            sooner = f"not shown, since they end before step {self._last()}: {listed(ended, 4)}" if ended else ""
+            self._tables[measure, layer] = table, without, "; ".join(part for part in (self._chance(measure, mapped, progress), sooner, left_out) if part)
         if (measure, layer, kind) not in self._found:
             table = self._tables[measure, layer][0]
             self._found[measure, layer, kind] = embedding.tsne(table, seed=self._seed) if kind == "tsne" else embedding.mds(table, kind=kind, seed=self._seed)
@@ -212,12 +217,16 @@ class _Maps(Explorer):
     def _last(self) -> Any:
         return self._steps[-1] if self._steps else list(dict.fromkeys(key.step for key in self._xs))[-1]
 
-    def _chance(self, measure: str, xs: Activations) -> str:
+    def _chance(self, measure: str, xs: Activations, progress: Tick) -> str:
         """Where representations stand that have nothing in common but their shapes, in words."""
-        try:
-            values = inference.unrelated(self._measures[measure], xs, n_pairs=PAIRS, seed=self._seed)
-        except UndefinedError:
-            return ""
+        values = []
+        with ticking(progress, "shuffled samples", "pair") as tick:
+            for done in range(PAIRS):  # one by one: a stop ends it
+                tick(done, PAIRS)
+                try:
+                    values.append(inference.unrelated(self._measures[measure], xs, n_pairs=1, seed=self._seed + done))
+                except UndefinedError:
+                    return ""
         return f"shuffled samples (nothing in common): {measure} {np.mean(values):z.2f}"
 
     def _looks_of(self, result: Embedding, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,10 +240,12 @@ class _Maps(Explorer):
 
     @staticmethod
     def _tells(choice: str, layer: str) -> bool:
-        return choice != NONE and not (choice == "step" and layer == ALL)  # where layers are mapped all are of one step
+        if choice == "step":
+            return layer != ALL  # where layers are mapped all are of one step
+        return choice != NONE and (choice != "layer" or layer in (ALL, LAST, FIRST))
 
     def _choice(self, name: str) -> Any:
-        return name if name in ("model", "step") and name not in self._known else self._known[name]
+        return name if name in FIELDS and name not in self._known else self._known[name]
 
     def _note(self, key: Key) -> str:
         facts = {name: value for name, value in self._known.loc[key.model].items() if self._known[name].nunique() > 1 and pd.notna(value)}

@@ -17,6 +17,8 @@ for key in last:
 x = rs.store.Activations(found, last.facts)""",
     "e = rs.explorers.maps(x)\ne",
 ]
+ACTIVE = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
+THEME = "(theme) => { window.jupyterapp.commands.execute('apputils:change-theme', { theme }); }"
 CANVAS = ".rs-scatter canvas"
 LOCATED = """(canvas) => {
   const tip = canvas.parentElement.querySelector('.rs-tip'), box = canvas.getBoundingClientRect(), spots = {};
@@ -78,18 +80,21 @@ def colours_of(page):
     }""")
 
 
-@pytest.fixture
-def map_page(lab, page):
+def shown(lab, page, name, cells):
+    """The page with a notebook of these cells, run, and its map there."""
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS], metadata=spec), lab.root / "maps.ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells], metadata=spec), lab.root / name)
     page.set_viewport_size({"width": 1300, "height": 1500})
-    opened(page, lab("maps.ipynb"))
+    opened(page, lab(name))
     run_all(page)
     page.locator(CANVAS).wait_for(state="visible", timeout=60_000)
-    page.locator(".widget-dropdown").first.scroll_into_view_if_needed()
-    page.locator(CANVAS).scroll_into_view_if_needed()
     page.wait_for_timeout(1000)
-    yield page
+    return page
+
+
+@pytest.fixture
+def map_page(lab, page):
+    yield shown(lab, page, "maps.ipynb", CELLS)
     assert page.locator(".rs-error").count() == 0 and page.outside == [] and page.errors == []
     assert told(page, "print(e.errors)") == "[]"
     shut_down(page)
@@ -150,8 +155,9 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
     page.screenshot(path=str(tmp_path / "selected.png"))
 
     page.locator(CANVAS).focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
+    cell = page.evaluate(ACTIVE)
+    for key in ("ArrowRight", "ArrowDown", "ArrowDown", "ArrowUp", "ArrowRight"):
+        page.keyboard.press(key)
     tip = page.locator(".rs-scatter .rs-tip")
     tip.wait_for(state="visible")
     name = tip.locator("b").first.inner_text()
@@ -159,6 +165,7 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
     page.get_by_text("Click another point").wait_for()
     page.screenshot(path=str(tmp_path / "keys.png"))
     assert told(page, "print(e._scatter.labels[e._scatter.chosen[0]])") == name
+    assert page.evaluate("() => document.activeElement === document.querySelector('.rs-scatter canvas')") and page.evaluate(ACTIVE) == cell, "the notebook did not take the keys for its own"
     page.keyboard.press("Escape")
     page.wait_for_timeout(300)
     assert told(page, "print(e._scatter.chosen, e._scatter.selected)") == "[] []"
@@ -178,7 +185,7 @@ def test_all_layers_in_a_narrow_window_and_a_dark_one(map_page, tmp_path):
     after(page, lambda: choice(page, "colour").select_option("model"))
     page.screenshot(path=str(tmp_path / "layers.png"))
     light = page.locator(CANVAS).screenshot()
-    after(page, lambda: page.evaluate("() => { window.jupyterapp.commands.execute('apputils:change-theme', { theme: 'JupyterLab Dark' }); }"))
+    after(page, lambda: page.evaluate(THEME, "JupyterLab Dark"))
     page.wait_for_timeout(2000)
     assert page.locator(CANVAS).screenshot() != light
     page.screenshot(path=str(tmp_path / "dark.png"))
@@ -189,3 +196,29 @@ def test_all_layers_in_a_narrow_window_and_a_dark_one(map_page, tmp_path):
     page.set_viewport_size({"width": 1300, "height": 1500})
     page.wait_for_timeout(800)
     assert page.locator(CANVAS).bounding_box()["width"] > 800
+    after(page, lambda: page.evaluate(THEME, "JupyterLab Light"))  # JupyterLab remembers it, and other tests come
+    page.wait_for_timeout(1000)
+
+
+def test_points_in_one_place_are_all_named_and_chosen_in_turn(lab, page, tmp_path):
+    view = """from repsim_nb.views import ScatterView
+e = ScatterView(points=[[0, 0], [0, 0], [3, 1], [1, 2]], labels=["twin", "other twin", "far", "further"], notes=["kind: <b>one</b>", "kind: two", "", ""], colours=["#0072b2"] * 4,
+                shapes=["o", "s", "^", "*"], title="A title that is longer than one line can be, " * 4, legend=[["heading", [["a name that is far too long for the room a legend has", "#0072b2", "o"]]]])
+e"""
+    shown(lab, page, "twins.ipynb", [view])
+    page.screenshot(path=str(tmp_path / "twins.png"))
+    points = located(page)
+    assert set(points) == {"far", "further"}, "no other can be pointed at alone"
+    (x2, y2), (x3, y3) = points["far"], points["further"]
+    spot, tip = (x3 - (x2 - x3) / 2, y2 + (y2 - y3)), page.locator(".rs-scatter .rs-tip")  # (0, 0), seen from (3, 1) and (1, 2): one unit on both axes
+    page.mouse.move(*spot)
+    tip.wait_for(state="visible")
+    assert tip.inner_text().split("\n") == ["twin", "kind: <b>one</b>", "other twin", "kind: two"]
+    for chosen in ("[0]", "[0, 1]", "[0]"):
+        page.mouse.click(*spot)
+        page.wait_for_timeout(150)
+        assert told(page, "print(e.chosen)") == chosen
+    page.mouse.click(*points["far"])
+    page.wait_for_timeout(150)
+    assert told(page, "print(e.chosen, e.presses)") == "[0, 2] 4" and page.outside == [] and page.errors == []
+    shut_down(page)
