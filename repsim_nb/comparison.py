@@ -7,7 +7,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from .progress import Tick, ticking
 from .workers import is_apart, mapped, workers
 
 Labels = tuple[str, ...]
+Choice = str | Mapping[Any, Any] | pd.Series | Sequence[Any]  # a field of the labels, {model: value}, or one value an item
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,6 +303,45 @@ def short_labels(axis: pd.Index) -> Labels:
     frame = _frame(axis)
     varying = varying_fields(axis) or [name for name in frame if name in ("layer", "label")][:1] or list(frame)[:1]
     return tuple("/".join(map(str, row)) for row in frame[varying].itertuples(index=False))
+
+
+def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
+    """One value an item of an axis: from a field of its labels, {model: value} or a Series by model (the first level, where labels have no model; the cards of many checkpoints
+    may say the same many times) or by whole label, or the values themselves. Its name is that of the field or the Series, else `what`.
+
+    ValueError names the items without a value, the nearest field, a model with several values.
+    """
+    names = [str(name) for name in axis.names]
+    if isinstance(choice, str):
+        if choice not in names:
+            raise unknown(f"field for {what}", choice, names, f"For another attribute pass {what}={{model: value}}, or one value an item.")
+        return pd.Series(axis.get_level_values(choice), name=choice)
+    heading = getattr(choice, "name", None) or what
+    models = axis.get_level_values("model" if "model" in names else 0)
+    series = isinstance(choice, pd.Series)
+    by_label = series and (isinstance(choice.index, pd.MultiIndex) or choice.index.equals(axis))
+    by_model = not by_label and (isinstance(choice, Mapping) or (series and (len(choice) != len(axis) or choice.index.isin(models).any())))
+    if by_label or by_model:
+        of, given = list(axis if by_label else models), one_value(choice, what, "label" if by_label else "model")
+        missing = list(dict.fromkeys(item for item in of if item not in given.keys()))
+        if missing:
+            raise ValueError(f"{what} has no value for {listed(missing, 3)}; it has values for {listed(given.keys(), 3) or 'none'}")
+        return pd.Series([given[item] for item in of], name=heading)
+    values = pd.Series(list(choice), name=heading)
+    if len(values) != len(axis):
+        raise ValueError(f"{what} needs one value an item: there are {len(axis)} items and {len(values)} values")
+    return values
+
+
+def one_value(choice: Mapping[Any, Any] | pd.Series, what: str, of: str) -> Mapping[Any, Any] | pd.Series:
+    """A choice by model (or label, or run) with one entry each; ValueError where it says two things of one."""
+    if not isinstance(choice, pd.Series) or choice.index.is_unique:
+        return choice
+    single = choice[~pd.DataFrame({"of": list(choice.index), "value": choice.to_numpy()}).duplicated().to_numpy()]
+    twice = single.index[single.index.duplicated()]
+    if len(twice):
+        raise ValueError(f"{what} needs one value a {of}; '{twice[0]}' has several in '{choice.name or what}': {listed(list(single[[twice[0]]]), 4)}")
+    return single
 
 
 def shared(mine: pd.Index, other: pd.Index) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from . import measures
-from .comparison import Comparison, compare, shared
+from .comparison import Choice, Comparison, by_item, compare, shared
 from .errors import listed, unknown
 from .measures import Measure
 from .progress import Tick, ticking
@@ -238,9 +238,9 @@ def _check_permutations(n: int) -> None:
 
 def anosim(
     table: Table,
-    groups: str | Mapping[Any, Any] | pd.Series | Sequence[Any],
+    groups: Choice,
     *,
-    strata: str | Mapping[Any, Any] | pd.Series | Sequence[Any] | None = None,
+    strata: Choice | None = None,
     n_permutations: int = 999,
     seed: int = 0,
 ) -> GroupTest:
@@ -304,27 +304,11 @@ def _contrast(ranks: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return ((ranks.sum() / 2 - inside) / (pairs - many) - inside / many) / (pairs / 2)
 
 
-def _by_item(index: pd.Index, choice: Any, what: str) -> np.ndarray:
-    """One value an item, from a field of the labels, a mapping of models, or the sequence itself."""
-    if isinstance(choice, str):
-        if choice not in index.names:
-            raise unknown(f"field for {what}", choice, [name for name in index.names if name], "For another attribute pass {model: value}.")
-        values = list(index.get_level_values(choice))
-    elif isinstance(choice, (Mapping, pd.Series)):
-        models = list(index.get_level_values("model" if "model" in index.names else 0))
-        if isinstance(choice, pd.Series) and not choice.index.is_unique:
-            raise ValueError(f"{what} is a Series with one value a model, and it has several for '{choice.index[choice.index.duplicated()][0]}'; for one an item pass a list")
-        missing = list(dict.fromkeys(model for model in models if model not in choice))
-        if missing:
-            raise ValueError(f"{what} has no value for {listed(missing, 3)}; it has values for {listed(choice.keys(), 3)}")
-        values = [choice[model] for model in models]
-    else:
-        values = list(choice)
-        if len(values) != len(index):
-            raise ValueError(f"{what} needs one value an item: there are {len(index)} items and {len(values)} values")
-    if pd.isna(pd.Series(values, dtype=object)).any():
-        raise ValueError(f"{what} is undefined for {listed((index[i] for i in np.flatnonzero(pd.isna(pd.Series(values, dtype=object)))), 3)}: leave those items out")
-    return pd.Series(values, dtype=object).to_numpy()
+def _by_item(index: pd.Index, choice: Choice, what: str) -> pd.Series:
+    values = by_item(index, choice, what)
+    if values.isna().any():
+        raise ValueError(f"{what} is undefined for {listed((index[i] for i in np.flatnonzero(values.isna())), 3)}: leave those items out")
+    return values
 
 
 # -- levels ----------------------------------------------------------------------------------------------------------------

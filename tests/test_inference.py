@@ -210,7 +210,7 @@ def test_groups_that_cannot_be_compared_are_errors(recorded):
     d = of_points(np.arange(10.0).reshape(5, 2))
     for groups, says in ((list("aaaaa"), "there is only one, 'a', for all 5 items"), (list("aabb"), "there are 5 items and 4 values"), (list("abcde"), "each group has one item, so that no pair is within"),
                          (["a", "a", "b", "b", None], "groups is undefined for 'i4'"), ({"i0": 1, "i1": 2}, "groups has no value for 'i2', 'i3', 'i4'; it has values for 'i0', 'i1'"), ("modle", "unknown field for groups 'modle'"),
-                         (pd.Series(list("aaabb"), ["i0", "i0", "i1", "i2", "i3"]), "it has several for 'i0'; for one an item pass a list")):
+                         (pd.Series(list("abacb"), ["i0", "i0", "i1", "i2", "i3"]), "groups needs one value a model; 'i0' has several in 'groups': 'a', 'b'")):
         with pytest.raises(ValueError, match=says):
             anosim(d, groups)
     with pytest.raises(ValueError, match="in no stratum are there pairs of both sorts; groups: 'a \\(3\\)', 'b \\(2\\)'"):

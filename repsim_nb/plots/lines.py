@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..comparison import one_value
 from ..errors import listed
 from ..inference import Test, rank_correlation
 from .frame import COLOURS, MARKERS, new_axes, new_figure
-from .marking import one_value
 
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 LINES = tuple(colour for colour in COLOURS if colour != "#F0E442")  # a thin yellow line is not seen on white

@@ -18,10 +18,11 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.text import Annotation
 from matplotlib.transforms import ScaledTranslation
 
+from ..comparison import Choice
 from ..embedding import Embedding
 from ..errors import unknown
 from .frame import new_axes, new_figure
-from .marking import NEUTRAL, Choice, Marks, map_heading, map_trust, marks, marks_of_all
+from .marking import NEUTRAL, Marks, map_heading, map_trust, marks, marks_of_all
 
 _HALO = (patheffects.withStroke(linewidth=2.2, foreground="white"),)
 _RING = "#222222"
@@ -32,8 +33,8 @@ def embedding(
     result: Embedding,
     *,
     ax: Axes | None = None,
-    colour: Choice = None,
-    shape: Choice = None,
+    colour: Choice | None = None,
+    shape: Choice | None = None,
     path: str | None = None,
     until: float | None = None,
     labels: bool | str | None = None,
@@ -78,8 +79,8 @@ def embeddings(
     titles: Sequence[str] | None = None,
     figure: Figure | None = None,
     equal: bool = True,
-    colour: Choice = None,
-    shape: Choice = None,
+    colour: Choice | None = None,
+    shape: Choice | None = None,
     path: str | None = None,
     until: float | None = None,
     labels: bool | str | None = None,

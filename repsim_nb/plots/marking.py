@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..comparison import constant_fields, short_labels
+from ..comparison import Choice, by_item, constant_fields, short_labels
 from ..embedding import Embedding
 from ..errors import listed, unknown
 from .frame import CLASS_COLOURS, COLOURS, MARKERS, colours_of
-
-Choice = str | Mapping[str, Any] | pd.Series | Sequence[Any] | None  # a field of the labels, {model: value}, or one value a point
 
 NEUTRAL = "#666666"  # of marks whose colour says nothing
 MISSING = "#bdbdbd"  # of points that have no value
@@ -40,7 +36,7 @@ class Marks:
     scale: tuple[str, float, float, tuple[str, ...]] | None = None
 
 
-def marks(result: Embedding, *, colour: Choice = None, shape: Choice = None, path: str | None = None, until: float | None = None) -> Marks:
+def marks(result: Embedding, *, colour: Choice | None = None, shape: Choice | None = None, path: str | None = None, until: float | None = None) -> Marks:
     """How to tell the points of a map apart -> Marks.
 
     colour, shape: a field of the labels, {model: value} or a Series by model, or one value a point. Up to 12 groups have a colour each, up to 8 a shape;
@@ -51,14 +47,14 @@ def marks(result: Embedding, *, colour: Choice = None, shape: Choice = None, pat
     points = result.points
     if path is not None and path not in points.index.names:
         raise unknown("field for path", path, points.index.names)
-    return _marks(points, _values(points, colour, "colour"), _values(points, shape, "shape"), path, until)
+    return _marks(points, *(None if choice is None else by_item(points.index, choice, role) for choice, role in ((colour, "colour"), (shape, "shape"))), path, until)
 
 
-def marks_of_all(results: Sequence[Embedding], *, colour: Choice = None, shape: Choice = None, path: str | None = None, until: float | None = None) -> list[Marks]:
+def marks_of_all(results: Sequence[Embedding], *, colour: Choice | None = None, shape: Choice | None = None, path: str | None = None, until: float | None = None) -> list[Marks]:
     """The marks of several maps that share one legend and one scale: the same value looks the same on all."""
     parts = [marks(result, colour=colour, shape=shape, path=path, until=until) for result in results]
     points = pd.concat([result.points.iloc[:, :1].set_axis(["x"], axis=1) for result in results])
-    joint = [None if choice is None else pd.concat([_values(result.points, choice, role) for result in results], ignore_index=True)
+    joint = [None if choice is None else pd.concat([by_item(result.points.index, choice, role) for result in results], ignore_index=True)
              for choice, role in ((colour, "colour"), (shape, "shape"))]
     whole, start = _marks(points, *joint, None, None), 0
     for k, part in enumerate(parts):
@@ -114,50 +110,6 @@ def _grouped(values: pd.Series, role: str, palette: Sequence[str], missing: str)
     if values.isna().any():
         entries.append(("no value", missing))
     return tuple(missing if pd.isna(v) else signs[v] for v in values), entries
-
-
-def _values(points: pd.DataFrame, choice: Choice, role: str) -> pd.Series | None:
-    """One value a point: from a field of the labels, a mapping of models, or the sequence itself; its name is the heading of the legend."""
-    if choice is None:
-        return None
-    names = list(points.index.names)
-    if isinstance(choice, str):
-        if choice not in names:
-            near = difflib.get_close_matches(choice, [str(name) for name in names], n=1, cutoff=0.5)
-            raise ValueError(f"points have the fields {names}; '{choice}' is none of them." + (f" Did you mean '{near[0]}'?" if near else "")
-                             + f" For another attribute pass {role}={{model: value}}, or one value a point")
-        return pd.Series(points.index.get_level_values(choice), name=choice)
-    heading = getattr(choice, "name", None) or role
-    models = points.index.get_level_values("model" if "model" in names else 0)
-    if isinstance(choice, pd.Series) and isinstance(choice.index, pd.MultiIndex):  # one value a point, by its whole label
-        missing = [label for label in points.index if label not in choice.index]
-        if missing or not choice.index.is_unique:
-            raise ValueError(f"a Series with {choice.index.nlevels} levels gives {role} by the whole labels of the points, once each; "
-                             + (f"it has no {missing[0]}" if missing else f"it has {choice.index[choice.index.duplicated()][0]} twice"))
-        return pd.Series(choice.loc[list(points.index)].to_numpy(), name=heading)
-    by_model = isinstance(choice, Mapping) or (isinstance(choice, pd.Series) and (len(choice) != len(points) or choice.index.isin(models).any()))
-    if by_model and not (isinstance(choice, pd.Series) and choice.index.equals(points.index)):
-        choice = one_value(choice, role, "model")
-        missing = list(dict.fromkeys(m for m in models if m not in choice))
-        if missing:
-            raise ValueError(f"there is no value for '{missing[0]}'" + (f" and {len(missing) - 1} others" if missing[1:] else "")
-                             + f" in what {role} was given; it knows {listed(choice.keys(), 5) or 'no model at all'}")
-        return pd.Series([choice[m] for m in models], name=heading)
-    values = pd.Series(list(choice), name=heading)
-    if len(values) != len(points):
-        raise ValueError(f"{role}: one value a point is needed: {len(points)} points, {len(values)} values")
-    return values
-
-
-def one_value(choice: Mapping[str, Any] | pd.Series, role: str, of: str) -> Mapping[str, Any] | pd.Series:
-    """A choice by model or run with one entry each: the cards of many checkpoints may say the same many times, but no two things."""
-    if not isinstance(choice, pd.Series) or choice.index.is_unique:
-        return choice
-    single = choice[~pd.DataFrame({"of": choice.index, "value": choice.to_numpy()}).duplicated().to_numpy()]
-    twice = single.index[single.index.duplicated()]
-    if len(twice):
-        raise ValueError(f"{role} needs one value a {of}; '{twice[0]}' has several in '{choice.name or role}': {listed(list(single[[twice[0]]]), 4)}")
-    return single
 
 
 def _shown(points: pd.DataFrame, until: float | None) -> tuple[bool, ...]:
