@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from scipy import stats
+from scipy.spatial.distance import pdist, squareform
 
 import repsim_nb as rs
 from repsim_nb import plots
@@ -172,6 +173,39 @@ def test_labels_of_coincident_points_stand_apart(recorded):
         assert not boxes[a].overlaps(boxes[b]), (a, b)
     frame = ax.get_window_extent()
     assert all(frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes.values())
+
+
+def test_labels_of_a_crowd_stand_apart_and_off_the_rings(rng):
+    points = pd.DataFrame(rng.normal(size=(40, 2)) * 0.4, index=pd.Index([f"network-{i:02}" for i in range(40)], name="label"), columns=["x", "y"])
+    crowd = rs.embedding.Embedding(points, 0.1, 0, "smacof", 0, placed=("network-03", "network-31"))
+    ax = plots.embedding(crowd, labels=True)
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == 40 and not [1 for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
+    (rings,) = [c for c in ax.collections if c.get_gid() == "ring"]
+    for x, y in ax.transData.transform(rings.get_offsets()):
+        assert not any(box.x0 < x < box.x1 and box.y0 < y < box.y1 for box in boxes)
+
+
+def lab(colours, seen_as=((1, 0, 0), (0, 1, 0), (0, 0, 1))):
+    """CIE L*a*b* of colours, as eyes see them that turn linear RGB into `seen_as` of it."""
+    rgb = np.array([to_rgb(c) for c in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ np.transpose(seen_as)
+    xyz = linear.clip(0, 1) @ np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]]) / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.column_stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])])
+
+
+def test_twelve_colours_are_told_apart_by_all_eyes():
+    deficient = {  # severity 1 of each kind [Machado, Oliveira and Fernandes 2009]
+        "protan": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+        "deutan": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+        "tritan": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+    }
+    apart = np.min([pdist(lab(plots.CLASS_COLOURS, *eyes)) for eyes in ((), *((m,) for m in deficient.values()))], axis=0)
+    first = squareform(apart)[:8, :8][np.triu_indices(8, 1)]
+    assert len(set(plots.CLASS_COLOURS)) == 12 and apart.min() == first.min() > 15, "the four that were added are no harder to tell than the eight of Okabe and Ito"
+    assert lab(plots.CLASS_COLOURS[8:])[:, 0].min() > 30, "none is taken for black"
 
 
 def test_maps_of_one_and_of_four_axes(recorded):
