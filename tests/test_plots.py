@@ -476,7 +476,8 @@ def ends():
 
 def test_runs_come_near_their_end_in_three_panels(ends):
     similarity, dissimilarity = ends
-    axes = plots.to_final(similarity, dissimilarity, colour=pd.Series({"r0": "mlp", "r1": "mlp", "r2": "cnn", "r3": "cnn"}, name="architecture"), dash={"r0": 0.1, "r1": 0.2, "r2": 0.1, "r3": 0.2})
+    known = rs.inference.by_run(similarity, dissimilarity)["statistic"]
+    axes = plots.to_final(similarity, dissimilarity, rho=known, xlabel="epoch", colour=pd.Series({"r0": "mlp", "r1": "mlp", "r2": "cnn", "r3": "cnn"}, name="architecture"), dash={"r0": 0.1, "r1": 0.2, "r2": 0.1, "r3": 0.2})
     assert [len(ax.lines) for ax in axes] == [4, 4, 4] and np.allclose(axes[0].lines[2].get_xydata(), np.c_[GRID, similarity["r2"]])
     assert np.allclose(axes[2].lines[1].get_xydata(), np.c_[similarity["r1"], dissimilarity["r1"]][:-1]), "without the last step, which is 1 and 0 for all"
     looks = [(line.get_color(), line.get_linestyle()) for line in axes[1].lines]
@@ -484,24 +485,33 @@ def test_runs_come_near_their_end_in_three_panels(ends):
     rho = stats.spearmanr(similarity["r3"].iloc[:-1], dissimilarity["r3"].iloc[:-1]).statistic
     written = f"{rho:.3f}".replace("-", "\N{MINUS SIGN}")
     legend = legend_of(axes[0].figure)
-    assert legend == ["architecture", "mlp", "cnn", "dash", "0.1", "0.2", "Spearman's ρ", *(f"\N{MINUS SIGN}1.000  r{k}" for k in range(3)), f"{written}  r3"]
+    assert legend == ["architecture", "mlp", "cnn", "dash", "0.1", "0.2", "rank correlation ρ", *(f"\N{MINUS SIGN}1.000  r{k}" for k in range(3)), f"{written}  r3"]
     assert axes[2].get_title() == f"median ρ \N{MINUS SIGN}1.000 (\N{MINUS SIGN}1.000 to {written})" and nothing_is_cut(axes[0].figure)
     assert axes[0].get_ylabel() == axes[2].get_xlabel() == "CKA to the final network" and axes[1].get_ylabel() == axes[2].get_ylabel() == "JSD (nats) to the final network"
 
 
 def test_steps_that_grow_sparse_are_even_at_first(ends):
     ax = plots.to_final(*ends)[0]
-    assert ax.get_xscale() == "symlog" and ax.get_xlabel() == "epoch (even to 10, then logarithmic)" and ticks(ax.xaxis) == ["0", "5", "10", "20", "50", "100"]
+    assert ax.get_xscale() == "symlog" and ax.get_xlabel() == "step (even to 10, then logarithmic)" and ticks(ax.xaxis) == ["0", "5", "10", "20", "50", "100"]
     even = plots.to_final(*(frame.iloc[:8] for frame in ends))[1]
-    assert even.get_xscale() == "linear" and even.get_xlabel() == "epoch"
+    assert even.get_xscale() == "linear" and even.get_xlabel() == "step"
+
+
+def test_runs_of_other_lengths_and_steps_with_names(ends):
+    similarity, dissimilarity = (frame.copy() for frame in ends)
+    similarity.loc[GRID[-1], "r1"] = dissimilarity.loc[GRID[-1], "r1"] = np.nan  # it ended sooner
+    axes = plots.to_final(similarity, dissimilarity)
+    assert [len(line.get_xdata()) for line in axes[2].lines] == [len(GRID) - 1, len(GRID) - 2, len(GRID) - 1, len(GRID) - 1], "each without its own last step"
+    names = pd.Index(["start", "0", "middle", "last"], name="step")
+    named = plots.to_final(*(frame.iloc[:4].set_axis(names) for frame in ends))
+    assert ticks(named[0].xaxis) == list(names) and named[1].get_xlabel() == "step"
 
 
 def test_runs_without_a_choice_all_look_different(ends):
     similarity, dissimilarity = (pd.concat([frame.add_suffix(end) for end in "abc"], axis=1) for frame in ends)
     axes = plots.to_final(similarity, dissimilarity)
     assert len({(line.get_color(), line.get_linestyle()) for line in axes[0].lines}) == 12 and len(legend_of(axes[0].figure)) == 13 and nothing_is_cut(axes[0].figure)
-    flat = plots.to_final(similarity * 0 + 1, dissimilarity)
-    assert flat[2].get_title() == "no rank correlation"
+    assert axes[2].get_title() == "", "no rank correlation was given"
 
 
 def test_panels_of_runs_teach_what_they_need(ends):

@@ -98,6 +98,8 @@ def embeddings(
     every = marks_of_all(results, colour=colour, shape=shape, path=path, until=until)
     for result in results:
         _check_labels(result, labels)
+    if not isinstance(columns, int) or columns < 1:
+        raise ValueError(f"columns is how many maps stand side by side, a whole number from 1; got {columns!r}")
     columns = min(columns, len(results))
     rows = -(-len(results) // columns)
     limits = _limits(results, equal)
@@ -178,7 +180,7 @@ def _draw(ax: Axes, result: Embedding, drawn: Marks, path: str | None, labels: b
                     faces[rows[0]], edges[rows[0]], widths[rows[0]] = "#ffffff", colours[rows[0]], 1.6
     if drawn.scale is not None:
         edges[edges == "#ffffff"] = "#555555"  # the bright end of a scale is seen on white by its rim
-    new = np.array([label in result.placed for label in result.points.index])
+    new = np.arange(len(points)) >= len(points) - len(result.placed)  # a twin of a point may have its label
     order = np.argsort(sizes, kind="stable")  # small marks of a path below its start and end
     for marker, placed in itertools.product(dict.fromkeys(drawn.shapes), (False, True)):  # what was placed lies on top
         rows = [i for i in order if drawn.shapes[i] == marker and shown[i] and new[i] == placed]
@@ -263,7 +265,8 @@ def _bar(figure: Figure, drawn: Marks, **where: Any) -> None:
 
 
 def _under(result: Embedding, width: int) -> str:
-    meaning = "near on the map ≈ alike" if result.kind == "tsne" else "distance on the map ≈ dissimilarity"
+    shown = "two of the axes of a map: near on paper may be far" if result.points.shape[1] > 2 else "distance on the map ≈ dissimilarity"
+    meaning = "near on the map ≈ alike" if result.kind == "tsne" else shown
     return f"{meaning}\n{_wrapped(map_trust(result), width)}"
 
 
