@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 import repsim_nb as rs
+from repsim_nb.comparison import by_item
 from repsim_nb.errors import Stopped
 from repsim_nb.measures import CCA, NBS, DegenerateComparisonError, Measure, UndefinedError
 
@@ -253,3 +254,24 @@ def test_networks_without_steps_are_an_error(steps, three):
     constant = {**steps, rs.Key("a", "fc", "d", 0): np.ones((60, 3))}
     with pytest.raises(UndefinedError, match="constant"):
         rs.comparison.to_final("cka", constant)
+
+
+def test_what_is_told_of_items_is_found_by_model_by_label_or_in_order():
+    axis = pd.MultiIndex.from_tuples([("a", "fc"), ("a", "out"), ("b", "fc")], names=["model", "layer"])
+    assert list(by_item(axis, {"a": 1, "b": 2}, "groups")) == [1, 1, 2] and list(by_item(axis, "layer", "groups")) == ["fc", "out", "fc"]
+    assert list(by_item(axis, pd.Series([3, 1, 2], [axis[2], axis[0], axis[1]]), "groups")) == [1, 2, 3]
+    assert list(by_item(axis, pd.Series([1, 2, 3], name="loss"), "groups")) == [1, 2, 3] and by_item(axis, pd.Series([1, 2, 3], name="loss"), "groups").name == "loss"
+    with pytest.raises(ValueError, match="groups has no value for 'a', 'b'; it has values for 'x', 'y', 'z'"):
+        by_item(axis, pd.Series([1, 2, 3], ["x", "y", "z"]), "groups")  # as many, of others
+    with pytest.raises(ValueError, match="needs one value an item: there are 3 items and 2 values"):
+        by_item(axis, [1, 2], "groups")
+
+
+def test_items_without_a_value_are_left_out_and_blocks_have_means():
+    index = pd.Index(list("abcd"), name="label")
+    values = pd.DataFrame([[1, 0.5, np.nan, 0.1], [0.5, 1, np.nan, 0.3], [np.nan] * 4, [0.1, 0.3, np.nan, 1]], index, index)
+    table = rs.Comparison(values, rs.measures.get("cka"), 9, {("c", "a"): "why"})
+    whole, out = table.defined()
+    assert list(whole.values.index) == ["a", "b", "d"] and out == ("c",) and not whole.undefined and whole.defined() == (whole, ())
+    first = np.array([True, True, False])
+    assert whole.mean_of(first, first) == 0.5 and whole.mean_of(first, ~first) == pytest.approx(0.2) and whole.mean_of([0], [0]) is None

@@ -533,3 +533,22 @@ def test_answers_turn_dissimilarities_so_that_bright_is_alike():
     ax = plots.answers(frame, title="what they say")
     assert np.allclose(ax.images[0].get_array().filled(-1), [[1, 0.5, -1], [1, 0.5, 0]]) and ticks(ax.yaxis) == ["cka ↑", "procrustes ↓"]
     assert len(ax.texts) == 5 and ax.get_title() == "what they say" and nothing_is_cut(ax.figure)
+
+
+@pytest.mark.parametrize("steps", [["start", "middle", "late", "end"], ["0", "2", "10", "100"], [0, 2, 10, "last"]])
+def test_a_path_goes_through_training_whatever_its_steps_are_called(steps, rng):
+    keys = [rs.Key("m", "fc", step=step) for step in steps] + [rs.Key("other", "fc", step=steps[0])]
+    points = pd.DataFrame(rng.normal(size=(5, 2)), pd.MultiIndex.from_tuples(map(tuple, keys), names=rs.Key._fields), ["x", "y"])
+    e = rs.embedding.Embedding(points, 0.1, 0.0, "smacof", 0)
+    assert plots.marks(e, path="model").runs == ((0, 1, 2, 3), (4,))
+    with pytest.raises(ValueError, match="until takes the last step that is shown, a number among steps that are numbers; got 2"):
+        plots.marks(e, path="model", until=2)
+
+
+def test_a_ring_is_around_the_one_that_was_placed_though_its_twin_has_its_label(rng):
+    x = rng.normal(size=(6, 2))
+    labels = pd.Index(list("abcdef"), name="label")
+    d = pd.DataFrame(np.linalg.norm(x[:, None] - x[None], axis=2), labels, labels)
+    ax = plots.embedding(rs.embedding.mds(d).place(d.iloc[:1]))
+    (ring,) = [c for c in ax.collections if c.get_gid() == "ring"]
+    assert len(ring.get_offsets()) == 1 and "misfit up to 0.00" in ax.get_xlabel().replace("\n", " ")
