@@ -327,7 +327,7 @@ def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
     heading = getattr(choice, "name", None) or what
     models = axis.get_level_values("model" if "model" in names else 0)
     series = isinstance(choice, pd.Series)
-    by_label = series and (isinstance(choice.index, pd.MultiIndex) or choice.index.equals(axis))
+    by_label = series and (isinstance(choice.index, pd.MultiIndex) or axis.isin(choice.index).all())
     by_model = not by_label and (isinstance(choice, Mapping) or (series and not isinstance(choice.index, pd.RangeIndex)))
     if by_label or by_model:
         of, given = list(axis if by_label else models), one_value(choice, what, "label" if by_label else "model")
