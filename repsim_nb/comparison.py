@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import math
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -18,7 +17,7 @@ import pandas as pd
 
 from . import measures
 from .errors import listed, unknown
-from .fields import chosen
+from .fields import chosen, place_in_training
 from .files import replacing
 from .measures import Measure, cost_of, on_device
 from .progress import Tick, ticking
@@ -82,6 +81,22 @@ class Comparison:
         values = self.values.iloc[rows, columns]
         kept = {cell: reason for cell, reason in self.undefined.items() if cell[0] in values.index and cell[1] in values.columns}
         return Comparison(values, self.measure, self.n, kept)
+
+    def defined(self) -> tuple[Comparison, Labels]:
+        """Of a square table: without the items that have no value with others, those with most first, until no cell is masked; and the labels of those left out."""
+        if not self.is_square:
+            raise ValueError(f"items can be left out of a square table; this one has {self.values.shape[0]} rows and {self.values.shape[1]} columns")
+        missing = ~np.isfinite(self.values.to_numpy(float))
+        kept = np.ones(len(missing), bool)
+        while missing[np.ix_(kept, kept)].any():
+            kept[np.where(kept, (missing & kept).sum(axis=1), -1).argmax()] = False
+        labels = self.labels()[0]
+        return self if kept.all() else self.take(kept, kept), tuple(labels[i] for i in np.flatnonzero(~kept))
+
+    def mean_of(self, rows: np.ndarray, columns: np.ndarray) -> float:
+        """The mean value of the cells where both masks are true, in a square table off its diagonal; NaN where there are none."""
+        cells = np.outer(rows, columns) & ~(np.eye(*self.values.shape, dtype=bool) & self.is_square)
+        return float(self.values.to_numpy(float)[cells].mean()) if cells.any() else math.nan
 
     def labels(self) -> tuple[Labels, Labels]:
         """Short labels of rows and columns: of the fields only those that vary within the axis."""
@@ -218,7 +233,7 @@ def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | 
     bare = next((label for label in xs if "step" not in getattr(label, "_fields", ())), None) if isinstance(xs, Mapping) else type(xs).__name__
     if bare is not None:
         raise ValueError(f"steps of training are told by keys, as a recording has them: rs.record(model, data, step=5); here is {bare!r}")
-    steps = sorted(dict.fromkeys(label.step for label in xs), key=_place_in_training)
+    steps = sorted(dict.fromkeys(label.step for label in xs), key=place_in_training)
     runs: dict[Any, dict[Any, Any]] = {}
     for label in xs:
         runs.setdefault(label._replace(step=0), {})[label.step] = label
@@ -239,12 +254,6 @@ def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | 
     models = [str(run[0]) for run in runs]
     names = models if len(set(models)) == len(models) else short_labels(_axis(runs))
     return pd.DataFrame(values, index=pd.Index(rows, name="step"), columns=pd.Index(names, name="network"))
-
-
-def _place_in_training(step: Any) -> tuple[bool, float]:
-    """Sorts steps that are numbers by size, and names behind them as they come."""
-    number = float(step) if not isinstance(step, str) or re.fullmatch(r"-?\d+", step) else math.inf
-    return number == math.inf, number
 
 
 def _folder(path: str | Path) -> Path:

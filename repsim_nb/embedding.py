@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from .comparison import Comparison, shared
 from .errors import listed, unknown
 from .measures.base import enter, host
+from .progress import Tick, ticking
 from .workers import single_threaded_blas
 
 KINDS = ("smacof", "classical")
@@ -100,7 +101,7 @@ class Embedding:
         return replace(self, points=pd.DataFrame(points, index=self.points.index, columns=self.points.columns))
 
 
-def mds(comparison: Comparison | pd.DataFrame, n_components: int = 2, kind: str = "smacof", seed: int = 0) -> Embedding:
+def mds(comparison: Comparison | pd.DataFrame, n_components: int = 2, kind: str = "smacof", seed: int = 0, *, progress: bool | Tick = False) -> Embedding:
     """Multidimensional scaling of a square comparison, or of a symmetric frame of dissimilarities -> Embedding.
 
     kind: "smacof" minimises the stress, starting from the classical solution and from random ones (`seed`), the best is kept;
@@ -117,7 +118,7 @@ def mds(comparison: Comparison | pd.DataFrame, n_components: int = 2, kind: str 
         raise ValueError(f"n_components is from 1 to {len(d) - 1} for {len(d)} items; got {n_components}")
     with _one_thread():
         start, eigenvalues = _classical(d, n_components)
-        points = _principal_axes(start if kind == "classical" else _smacof(d, start, seed))
+        points = _principal_axes(start if kind == "classical" else _smacof(d, start, seed, progress))
     return _embedding(points, d, frame.index, eigenvalues, unit, kind=kind, seed=seed, **facts)
 
 
@@ -293,14 +294,17 @@ def _classical(d: np.ndarray, n_components: int) -> tuple[np.ndarray, np.ndarray
     return vectors[:, top] * np.sqrt(significant[top].clip(min=0)), significant
 
 
-def _smacof(d: np.ndarray, start: np.ndarray, seed: int, restarts: int = 4) -> np.ndarray:
+def _smacof(d: np.ndarray, start: np.ndarray, seed: int, progress: bool | Tick = False, restarts: int = 4) -> np.ndarray:
     """The best of several starts. Majorisation comes near quickly and then creeps, so a quasi-Newton method goes the rest of the way."""
     rng = np.random.default_rng(seed)
     found = [start]
-    for begin in (start, *(rng.normal(scale=d.mean(), size=start.shape) for _ in range(restarts))):
-        near = smacof(d, n_components=start.shape[1], init=begin, n_init=1, max_iter=100, eps=1e-6, normalized_stress=False)[0]
-        best = minimize(_misfit, near.ravel(), args=(d,), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-13, "gtol": 1e-9 * d.max()})
-        found += [near, best.x.reshape(start.shape)]
+    begins = (start, *(rng.normal(scale=d.mean(), size=start.shape) for _ in range(restarts)))
+    with ticking(progress, "map", "start") as tick:
+        for done, begin in enumerate(begins):
+            tick(done, len(begins))
+            near = smacof(d, n_components=start.shape[1], init=begin, n_init=1, max_iter=100, eps=1e-6, normalized_stress=False)[0]
+            best = minimize(_misfit, near.ravel(), args=(d,), jac=True, method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-13, "gtol": 1e-9 * d.max()})
+            found += [near, best.x.reshape(start.shape)]
     return min(found, key=lambda points: _stress(points, d))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from numbers import Integral
@@ -56,3 +58,9 @@ def _fits(value: Any, pattern: Any) -> bool:
     if value == pattern:
         return True
     return isinstance(pattern, str) and fnmatchcase(str(value), pattern.replace("[", "[[]"))  # names of subsets hold brackets
+
+
+def place_in_training(step: Any) -> tuple[bool, float]:
+    """Sorts steps that are numbers by size, and names behind them as they come."""
+    number = float(step) if not isinstance(step, str) or re.fullmatch(r"-?\d+", step) else math.inf
+    return number == math.inf, number

@@ -313,7 +313,7 @@ def _by_item(index: pd.Index, choice: Choice, what: str) -> pd.Series:
 
 # -- levels ----------------------------------------------------------------------------------------------------------------
 
-def unrelated(measure: str | Measure, xs: Mapping[Any, Any], *, n_pairs: int = 50, seed: int = 0) -> np.ndarray:
+def unrelated(measure: str | Measure, xs: Mapping[Any, Any], *, n_pairs: int = 50, seed: int = 0, progress: bool | Tick = False) -> np.ndarray:
     """The values (n_pairs,) of random pairs of xs after the samples of one side were shuffled: what representations score that have nothing in common but their shapes.
 
     xs: {label: array (n, ...)}; of one alone, with itself shuffled.  Errors: UndefinedError where the measure has no value for a pair.
@@ -324,9 +324,11 @@ def unrelated(measure: str | Measure, xs: Mapping[Any, Any], *, n_pairs: int = 5
     labels, n = _labels(xs)
     rng = np.random.default_rng(seed)
     values = []
-    for _ in range(n_pairs):
-        i, j = rng.choice(len(labels), 2, replace=False) if len(labels) > 1 else (0, 0)
-        values.append(measure(xs[labels[i]], _rows(xs[labels[j]], rng.permutation(n))))
+    with ticking(progress, "shuffled samples", "pair") as tick:
+        for done in range(n_pairs):
+            tick(done, n_pairs)
+            i, j = rng.choice(len(labels), 2, replace=False) if len(labels) > 1 else (0, 0)
+            values.append(measure(xs[labels[i]], _rows(xs[labels[j]], rng.permutation(n))))
     return np.array(values)
 
 
