@@ -174,7 +174,7 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
     slider.focus()
     after(page, lambda: page.keyboard.press("ArrowLeft"))
     after(page, lambda: page.keyboard.press("ArrowLeft"))
-    assert told(page, "print(e.values()['epoch'], sum(e._scatter.shown))") == "1 12"
+    assert told(page, "print(e.values()['step'], sum(e._scatter.shown))") == "1 12"
     page.screenshot(path=str(tmp_path / "early.png"))
     assert all(name.endswith(("/0", "/1")) for name in located(page)), "later points cannot be pointed at"
 
