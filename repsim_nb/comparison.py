@@ -81,14 +81,17 @@ class Comparison:
         kept = {cell: reason for cell, reason in self.undefined.items() if cell[0] in values.index and cell[1] in values.columns}
         return Comparison(values, self.measure, self.n, kept)
 
-    def defined(self) -> tuple[Comparison, tuple[Any, ...]]:
-        """Of a square table the items that have a value with all others, and the labels left out for that: those with most undefined cells first."""
-        missing, kept, out = ~np.isfinite(self.values.to_numpy(float)), np.ones(len(self.values), bool), []
+    def defined(self) -> tuple[Comparison, Labels]:
+        """Of a square table the items that have a value with all others, and the short labels of those left out for that, those with most undefined cells first."""
+        if not self.is_square:
+            raise ValueError(f"items can be left out of a square table; this one has {self.values.shape[0]} rows and {self.values.shape[1]} columns")
+        missing, labels, out = ~np.isfinite(self.values.to_numpy(float)), self.labels()[0], []
+        missing |= missing.T
+        kept = np.ones(len(missing), bool)
         while missing[np.ix_(kept, kept)].any():
-            worst = int(np.where(kept, (missing & kept).sum(axis=1) + (missing & kept[:, None]).sum(axis=0), -1).argmax())
-            kept[worst] = False
-            out.append(self.values.index[worst])
-        return (self.take(kept, kept), tuple(out)) if out else (self, ())
+            out.append(int(np.where(kept, (missing & kept).sum(axis=1), -1).argmax()))
+            kept[out[-1]] = False
+        return (self.take(kept, kept) if out else self), tuple(labels[i] for i in out)
 
     def mean_of(self, rows: np.ndarray, columns: np.ndarray) -> float | None:
         """The mean value of rows and columns (numbers, or masks), without the cells of an item with itself; None where there are no others."""
@@ -327,7 +330,7 @@ def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
     heading = getattr(choice, "name", None) or what
     models = axis.get_level_values("model" if "model" in names else 0)
     series = isinstance(choice, pd.Series)
-    by_label = series and (isinstance(choice.index, pd.MultiIndex) or axis.isin(choice.index).all())
+    by_label = series and (isinstance(choice.index, pd.MultiIndex) or set(axis) <= set(choice.index))
     by_model = not by_label and (isinstance(choice, Mapping) or (series and not isinstance(choice.index, pd.RangeIndex)))
     if by_label or by_model:
         of, given = list(axis if by_label else models), one_value(choice, what, "label" if by_label else "model")

@@ -41,7 +41,7 @@ class Explorer(widgets.VBox):
     """
 
     def __init__(self, draw: Callable[..., Picture], controls: Mapping[str, widgets.Widget], code: Callable[..., str], *,
-                 on_cell: Callable[[int, int], None] | None = None, objects: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+                 objects: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self._draw, self._code, self._objects = draw, code, dict(objects or {})
         self._told = "progress" not in controls and "progress" in (parameters(draw) or ())
         self.controls, self.errors = dict(controls), []
@@ -68,8 +68,6 @@ class Explorer(widgets.VBox):
         self._stop.on_click(lambda _: self.stop())
         self._keep.on_click(lambda _: self.keep())
         self._show_code.observe(lambda _: self._list_code(), "value")
-        if on_cell is not None:
-            self._matrix.observe(lambda change: on_cell(*self._matrix.chosen), "presses")
         for control in self.controls.values():
             control.observe(lambda _: self._request(), "value")
         row = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="2px 14px")
@@ -116,13 +114,25 @@ class Explorer(widgets.VBox):
 
     def png(self) -> bytes | None:
         """The present picture as PNG; None where there is none, or an error stands in its place."""
-        if self._last_error is not None:
+        error, result, looks, image = self._worker.held(lambda: (self._last_error, self.result, self._looks, self._image.value))
+        if error is not None:
             return None
-        if isinstance(self.result, Embedding):
-            return image_of(self.result, **self._looks)
-        if isinstance(self.result, Comparison):
-            return image_of(self.result)
-        return bytes(self._image.value) if self.result is not None else None
+        if isinstance(result, Embedding):
+            return image_of(result, **looks)
+        if isinstance(result, Comparison):
+            return image_of(result)
+        return bytes(image) if result is not None else None
+
+    def _answer(self, view: MatrixView | ScatterView, trait: str, call: Callable[[], None]) -> None:
+        """Have a change of this trait answered between deliveries, and not at all where the picture it is about is gone."""
+
+        def answer() -> None:
+            if view.is_late:
+                setattr(view, "selected" if trait == "selected" else "chosen", [])
+            elif self._last_error is None:
+                call()
+
+        view.observe(lambda _: self._worker.held(answer), trait)
 
     def _looks_of(self, result: Embedding, values: Mapping[str, Any]) -> dict[str, Any]:
         """How a map is to look with these values of the controls: arguments of `plots.embedding`, and `notes`, a text a point."""
@@ -173,22 +183,23 @@ class Explorer(widgets.VBox):
             self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", said
 
     def _deliver(self, settings: dict[str, Any], drawn: tuple[Picture, Any] | None, error: BaseException | None) -> None:
-        self._last_error, self._settled, self._drawing = error, settings, False
         if error is not None or drawn is None:
             self.errors.append(error)
             self._show(None, saved.explain(error))
+            self._last_error, self._settled, self._drawing = error, settings, False
         else:
-            self.result, how = drawn
-            if isinstance(self.result, Comparison):
-                fill_matrix(self._matrix, self.result)
+            result, how = drawn
+            if isinstance(result, Comparison):
+                fill_matrix(self._matrix, result)
                 self._show(self._matrix)
-            elif isinstance(self.result, Embedding):
+            elif isinstance(result, Embedding):
+                fill_scatter(self._scatter, result, **how)
                 self._looks = how
-                fill_scatter(self._scatter, self.result, **how)
                 self._show(self._scatter)
             else:
                 self._image.value = how
                 self._show(self._image)
+            self.result, self._last_error, self._settled, self._drawing = result, None, settings, False
         self._busy(False, "")
         self._delivered = True
         if self._awaited is not None:

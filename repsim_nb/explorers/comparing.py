@@ -19,7 +19,7 @@ from ..models import OUTPUT
 from ..progress import Tick, ticking
 from ..store import Activations, Key, from_arrays
 from .base import Explorer
-from .saved import explain
+from .detailed import Detailed
 
 BESIDE = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # what the detail of a pair lists
 
@@ -44,11 +44,13 @@ def comparison(xs: Mapping[Any, Any], *, dataset: Dataset | None = None, measure
     return _Recorded(xs, found, dict(zip(names, groups, strict=True)), dataset, measure, a, b)
 
 
-class Comparing(Explorer):
+class Comparing(Detailed):
     """Two networks by their drop-downs, one measure, a table of layers × layers, and the detail of a pair.
 
     groups: {name in the drop-downs: key of a recording, without its layer}.  xs: the recordings; a subclass may add to them later.
     """
+
+    hint = "Click a cell for the detail of that pair."
 
     def __init__(self, xs: Activations, groups: Mapping[str, Key], dataset: Dataset | None, measure: str | measures.Measure, a: str | None, b: str | None) -> None:
         self._xs, self._groups, self._dataset = xs, dict(groups), dataset
@@ -65,13 +67,12 @@ class Comparing(Explorer):
             "b": widgets.Dropdown(options=names, value=second, description="model B (columns)", **wide),
             "measure": widgets.Dropdown(options=list(self._measures), value=measures.short_name(given), description="measure", **wide),
         }
-        self._detail, self._detail_image = widgets.HTML(), widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start", "display": "none"})
-        self._detail_error: BaseException | None = None
+        self._detail_image = widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start", "display": "none"})
         self._note_functional(controls)
         controls["measure"].observe(lambda _: self._note_functional(controls), "value")
-        super().__init__(self._compared, controls, self._code_of, on_cell=self._choose)
-        self._detail.value = "<i>Click a cell for the detail of that pair.</i>"
-        self.children = (*self.children, self._detail, self._detail_image)
+        super().__init__(self._compared, controls, self._code_of, self._detail_image)
+        self._say(f"<i>{self.hint}</i>")
+        self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
 
     @staticmethod
     def _check(name: str, names: Sequence[str]) -> str:
@@ -112,18 +113,11 @@ class Comparing(Explorer):
 
     # -- the detail of one pair --------------------------------------------------------------------------------------------
 
-    def wait(self, timeout: float | None = None) -> Explorer:
-        """Until picture and detail are there; raises what the last of them raised."""
-        super().wait(timeout)
-        if self._detail_error is not None:
-            raise self._detail_error
-        return self
-
     def choose(self, row: str, column: str) -> None:
         """Show the detail of a pair of layers, as a click on its cell does."""
         self.wait()
         rows, columns = self.result.labels()  # type: ignore[union-attr]
-        self._matrix.chosen = [rows.index(self._check(row, rows)), columns.index(self._check(column, columns))]
+        self._matrix.chosen, self._matrix.seen = [rows.index(self._check(row, rows)), columns.index(self._check(column, columns))], 0
         self._matrix.presses += 1
 
     def _begin(self) -> None:
@@ -132,28 +126,17 @@ class Comparing(Explorer):
         functional = self._measures[measure].of == "outputs"
         self._say(f"<i>{html.escape(measure)} compares what networks put out: the layer '{OUTPUT}' of all of them, each against each.</i>" if functional else "")
 
-    def _stopped(self) -> None:
-        if not self._drawing and not self._stop.disabled:  # it was the detail
-            self._say("<i>Stopped. Click a cell for the detail of that pair.</i>")
-        super()._stopped()
-
-    def _say(self, text: str) -> None:
-        self._detail.value, self._detail_image.layout.display, self._detail_error = text, "none", None
-
     def _choose(self, row: int, column: int) -> None:
         shown = self.result
         if not isinstance(shown, Comparison) or row >= shown.values.shape[0] or column >= shown.values.shape[1]:
             return
         if self._drawing:  # what was clicked is about to be replaced
-            self._say("<i>A new picture is being computed: click a cell of that one, or press Stop to go back to this one.</i>")
+            self._say("<i>A new picture is being computed: click a cell of that one, or press Stop to go back to this one.</i>", unfinished=True)
             return
         keys = Key(*shown.values.index[row]), Key(*shown.values.columns[column])
 
-        def begin() -> None:
-            self._say(f"<i>{html.escape(measures.named(keys[0]))} × {html.escape(measures.named(keys[1]))}: computing …</i>")
-            self._busy(True, "computing the detail …")
-
-        self._worker.submit(lambda tick: self._detail_of(keys, shown, tick), self._deliver_detail, before=begin)
+        names = html.escape(f"{measures.named(keys[0])} × {measures.named(keys[1])}")
+        self._ask(f"<i>{names}: computing …</i>", lambda tick: self._detail_of(keys, shown, tick), "computing the detail …")
 
     def _detail_of(self, keys: tuple[Key, Key], shown: Comparison, progress: Tick) -> tuple[str, bytes | None]:
         with ticking(progress, "detail", "step") as tick:
@@ -192,17 +175,9 @@ class Comparing(Explorer):
         plots.samples(pair, targets=known.targets if known else None, classes=known.classes if known else (), figure=figure)
         return plots.figure_png(figure, dpi=90)
 
-    def _deliver_detail(self, made: tuple[str, bytes | None] | None, error: BaseException | None) -> None:
-        self._busy(False, "")
-        if error is not None or made is None:
-            self.errors.append(error)
-            self._say(explain(error))
-            self._detail_error = error
-            return
-        text, image = made
-        self._say(text)
-        self._detail_image.value = image or b""
-        self._detail_image.layout.display = "" if image else "none"
+    def _fill(self, made: bytes | None) -> bool:
+        self._detail_image.value = made or b""
+        return made is not None
 
 
 class _Recorded(Comparing):

@@ -16,6 +16,7 @@ from ..embedding import Embedding
 from ..views import MatrixView, ScatterView
 
 Picture = Figure | Comparison | Embedding
+RINGED = ("ring", (("placed into the map", "#000000", "ring"),))
 
 
 def image_of(result: Comparison | Embedding, *, notes: Sequence[str] | None = None, said: str = "", **looks: Any) -> bytes:
@@ -48,7 +49,7 @@ def fill_matrix(view: MatrixView, comparison: Comparison) -> None:
         masked = f", {len(view.notes)} cells undefined (point at one to see why)" if view.notes else ""
         view.title, view.subtitle, view.low, view.high = title, subtitle + masked, low, high
         view.colours, view.bar_label = plots.colours_of(plots.colour_map(comparison)), plots.bar_label(comparison)
-        view.chosen = []
+        view.chosen, view.picture = [], view.picture + 1
 
 
 def fill_scatter(view: ScatterView, result: Embedding, *, notes: Sequence[str] | None = None, said: str = "", **looks: Any) -> None:
@@ -65,8 +66,9 @@ def fill_scatter(view: ScatterView, result: Embedding, *, notes: Sequence[str] |
         view.points, view.labels, view.notes = points.tolist(), list(marks.labels), list(notes or [""] * len(points))
         view.colours, view.shapes, view.shown = list(marks.colours), list(marks.shapes), list(marks.shown)
         view.runs = [list(run) for run in marks.runs]
-        view.legend = [[heading, [list(entry) for entry in entries]] for heading, entries in marks.legend]
+        view.ringed = list(range(len(points) - len(result.placed), len(points)))
+        view.legend = [[heading, [list(entry) for entry in entries]] for heading, entries in (*marks.legend, *([RINGED] if result.placed else []))]
         view.scale = None if marks.scale is None else [*marks.scale[:3], list(marks.scale[3])]
         view.title, view.subtitle, view.footer = title, "\n".join(part for part in (subtitle, said) if part), plots.map_trust(result)
         if not same:
-            view.chosen, view.selected = [], []
+            view.chosen, view.selected, view.picture = [], [], view.picture + 1

@@ -10,26 +10,25 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
-from .. import embedding, inference, measures
+from .. import embedding, inference, measures, plots
 from ..comparison import Comparison, compare
 from ..embedding import Embedding
 from ..errors import UndefinedError, listed, unknown
+from ..fields import place_in_training
 from ..models import OUTPUT
-from ..progress import Tick, ticking
+from ..progress import Tick
 from ..store import Activations, Key, from_arrays
 from ..views import MatrixView
 from .base import Explorer
 from .comparing import measure_said, name_of
+from .detailed import Detailed
 from .faces import fill_matrix
-from .saved import explain
 
 METHODS = {"MDS (SMACOF)": "smacof", "classical MDS": "classical", "t-SNE": "tsne"}
 ALL, NONE = "all layers", "none"
 LAST, FIRST = "last hidden", "first hidden"  # of each network, where they name their layers differently
 FIELDS = ("model", "step", "layer")  # of a key, by which points can be told apart
-COLOURED, SHAPED = 12, 8  # so many groups can be told apart
 PAIRS = 10  # shuffled, for the level of having nothing in common
-HINT = "<i>Click a point to learn what is known of it, and another for the layers × layers of the two. Draw a line around several to learn how alike they are.</i>"
 
 
 def maps(
@@ -104,22 +103,9 @@ def _layer_choices(xs: Activations) -> dict[str, dict[str, Any]]:
     return choices
 
 
-def _defined(table: Comparison) -> tuple[Comparison, tuple[str, ...]]:
-    """The table without the points that have no value with others, those with most first, and their labels. ValueError where fewer than 3 are left."""
-    missing = ~np.isfinite(table.values.to_numpy(float))
-    kept, out = np.ones(len(missing), bool), []
-    while missing[np.ix_(kept, kept)].any():
-        worst = int(np.where(kept, (missing & kept).sum(axis=1), -1).argmax())
-        kept[worst] = False
-        out.append(worst)
-    if kept.sum() < 3:
-        why = next(iter(table.undefined.values()), "its values are not finite")
-        raise ValueError(f"{table.name} has no value for most pairs, so that there is nothing to map: {why}")
-    labels = table.labels()[0]
-    return table.take(kept, kept) if out else table, tuple(labels[i] for i in sorted(out))
+class _Maps(Detailed):
+    hint = "Click a point to learn what is known of it, and another for the layers × layers of the two. Draw a line around several to learn how alike they are."
 
-
-class _Maps(Explorer):
     def __init__(self, given: Mapping[Any, Any], xs: Activations, measure: str | measures.Measure, layer: str | None, kind: str, looks: Mapping[str, str | None],
                  known: pd.DataFrame, attributes: Any, seed: int) -> None:
         self._given, self._xs, self._known, self._attributes, self._seed = given, xs, known, attributes, seed
@@ -129,17 +115,18 @@ class _Maps(Explorer):
         steps = list(dict.fromkeys(key.step for key in xs))
         self._steps = sorted(steps) if len(steps) > 1 and all(isinstance(step, (int, float, np.integer)) for step in steps) else []
         self._several = len(steps) > 1
+        ends: dict[str, list[Any]] = {}
+        for key in xs:
+            ends.setdefault(key.model, []).append(key.step)
+        self._last = {model: max(reversed(dict.fromkeys(own)), key=place_in_training) for model, own in ends.items()}  # each network's own
         self._tables: dict[tuple[str, str], tuple[Comparison, tuple[str, ...], str]] = {}  # what is mapped, who is left out of it, what is said of it
         self._found: dict[tuple[str, str, str], Embedding] = {}
-        self._detail, self._pair = widgets.HTML(), MatrixView(layout={"display": "none"})
-        self._detail_error: BaseException | None = None
-        self._unfinished = False  # whether what is chosen waits for its detail
-        self._say(HINT)
-        super().__init__(self._mapped, self._made(measures.short_name(one), layer, kind, looks), self._code_of)
-        self._scatter.observe(lambda _: self._choose(), "presses")
-        self._scatter.observe(lambda _: self._select(), "selected")
-        self._scatter.observe(lambda change: change["new"] or self._say(HINT), "chosen")
-        self.children = (*self.children, self._detail, self._pair)
+        self._made_from: dict[Embedding, tuple[str, Comparison]] = {}  # of each map its measure and its table
+        self._pair = MatrixView(layout={"display": "none"})
+        super().__init__(self._mapped, self._made(measures.short_name(one), layer, kind, looks), self._code_of, self._pair)
+        self._answer(self._scatter, "presses", self._choose)
+        self._answer(self._scatter, "selected", self._select)
+        self._scatter.observe(lambda change: change["new"] or self._worker.held(lambda: self._say(f"<i>{self.hint}</i>")), "chosen")
 
     # -- the controls ------------------------------------------------------------------------------------------------------
 
@@ -155,12 +142,12 @@ class _Maps(Explorer):
             "layer": widgets.Dropdown(options=list(self._layers), value=layer, description="layer", **wide),
             "kind": widgets.Dropdown(options=list(METHODS.items()), value=kind, description="map", **wide),
         }
-        for role, most in (("colour", COLOURED), ("shape", SHAPED)):
+        for role, most in (("colour", len(plots.CLASS_COLOURS)), ("shape", len(plots.MARKERS))):
             options = [NONE, *self._tell_apart(most, amounts=role == "colour")]
             first = NONE if looks[role] is None else self._check(role, looks[role], options)
             controls[role] = widgets.Dropdown(options=options, value=first, description=role, **wide)
         if self._steps:
-            controls["epoch"] = widgets.SelectionSlider(options=self._steps, value=self._steps[-1], description="up to step", continuous_update=True, **wide)
+            controls["step"] = widgets.SelectionSlider(options=self._steps, value=self._steps[-1], description="up to step", continuous_update=True, **wide)
         for name in ("measure", "layer"):
             controls[name].observe(lambda _: self._note_idle(controls), "value")
         self._note_idle(controls)
@@ -174,11 +161,8 @@ class _Maps(Explorer):
 
     def _tell_apart(self, most: int, *, amounts: bool) -> list[str]:
         """Fields and attributes that have different values for different points, and not too many."""
-        different = {field: len({getattr(key, field) for key in self._xs}) for field in FIELDS}
-        fields = [field for field, number in different.items() if 1 < number <= most or (amounts and field == "step" and self._steps)]
-        fields += [name for name in self._known if name not in fields and self._known[name].nunique() > 1
-                   and (self._known[name].nunique() <= most or (amounts and pd.api.types.is_numeric_dtype(self._known[name])))]
-        return fields
+        told = {field: pd.Series([getattr(key, field) for key in self._xs], name=field) for field in FIELDS} | {name: self._known[name] for name in self._known}
+        return [name for name, values in told.items() if values.nunique() > 1 and (values.nunique() <= most or (amounts and plots.is_amount(values)))]
 
     def _layer_of(self, measure: str, layer: str) -> str:
         """The layer that is mapped: functional measures have only one."""
@@ -188,45 +172,47 @@ class _Maps(Explorer):
         """Controls that would change nothing cannot be changed."""
         measure, layer = controls["measure"].value, controls["layer"].value
         controls["layer"].disabled = self._measures[measure].of == "outputs"
-        if "epoch" in controls:
-            controls["epoch"].disabled = self._layer_of(measure, layer) == ALL
+        if "step" in controls:
+            controls["step"].disabled = self._layer_of(measure, layer) == ALL
 
     # -- the map -----------------------------------------------------------------------------------------------------------
 
-    def _mapped(self, measure: str, layer: str, kind: str, colour: str, shape: str, progress: Tick, epoch: int | None = None) -> Embedding:
+    def _mapped(self, measure: str, layer: str, kind: str, colour: str, shape: str, progress: Tick, step: int | None = None) -> Embedding:
         layer = self._layer_of(measure, layer)
         if (measure, layer) not in self._tables:  # found again: nobody waits twice
             xs = self._chosen_layers(layer)
-            table, without = _defined(compare(self._measures[measure], xs, on_undefined="mask", progress=progress))
+            whole = compare(self._measures[measure], xs, on_undefined="mask", progress=progress)
+            table, without = whole.defined()
+            if len(table.values) < 3:
+                why = f"{measure} has no value for most pairs, so that there is nothing to map: {next(iter(whole.undefined.values()), 'its values are not finite')}"
+                raise ValueError(why if without else f"a map needs at least 3 points; of {layer} there are {len(table.values)}: {listed(table.labels()[0])}")
             left_out = f"left out, since {measure} has no value for them: {listed(without, 4)}" if without else ""
             mapped = Activations({key: xs[key] for key in map(Key._make, table.values.index)})
-            ended = [model for model in self._known.index if all(key.model != model for key in xs)]
-            sooner = f"not shown, since they end before step {self._last()}: {listed(ended, 4)}" if ended else ""
-            self._tables[measure, layer] = table, without, "; ".join(part for part in (self._chance(measure, mapped, progress), sooner, left_out) if part)
+            self._tables[measure, layer] = table, without, "; ".join(part for part in (self._chance(measure, mapped, progress), self._ends(layer), left_out) if part)
         if (measure, layer, kind) not in self._found:
             table = self._tables[measure, layer][0]
-            self._found[measure, layer, kind] = embedding.tsne(table, seed=self._seed) if kind == "tsne" else embedding.mds(table, kind=kind, seed=self._seed)
+            made = embedding.tsne(table, seed=self._seed) if kind == "tsne" else embedding.mds(table, kind=kind, seed=self._seed, progress=progress)
+            self._found[measure, layer, kind], self._made_from[made] = made, (measure, table)
         return self._found[measure, layer, kind]
 
     def _chosen_layers(self, layer: str) -> Activations:
         if layer == OUTPUT and OUTPUT not in self._layers:
             raise ValueError(f"functional measures compare what networks put out, and not all of these were recorded with the layer '{OUTPUT}'")
         xs = self._xs.where(**self._layers[layer]) if self._layers[layer] else self._xs
-        return xs.where(step=self._last()) if layer == ALL and self._several else xs
+        return Activations({key: xs[key] for key in xs if key.step == self._last[key.model]}) if layer == ALL and self._several else xs
 
-    def _last(self) -> Any:
-        return self._steps[-1] if self._steps else list(dict.fromkeys(key.step for key in self._xs))[-1]
+    def _ends(self, layer: str) -> str:
+        """Which steps a map of all layers shows, where networks end at different ones."""
+        if layer != ALL or len(set(self._last.values())) == 1:
+            return ""
+        return f"each at its own last step: {listed([f'{model} at {step}' for model, step in self._last.items()], 4)}"
 
     def _chance(self, measure: str, xs: Activations, progress: Tick) -> str:
         """Where representations stand that have nothing in common but their shapes, in words."""
-        values = []
-        with ticking(progress, "shuffled samples", "pair") as tick:
-            for done in range(PAIRS):  # one by one: a stop ends it
-                tick(done, PAIRS)
-                try:
-                    values.append(inference.unrelated(self._measures[measure], xs, n_pairs=1, seed=self._seed + done))
-                except UndefinedError:
-                    return ""
+        try:
+            values = inference.unrelated(self._measures[measure], xs, n_pairs=PAIRS, seed=self._seed, progress=progress)
+        except UndefinedError:
+            return ""
         return f"shuffled samples (nothing in common): {measure} {np.mean(values):z.2f}"
 
     def _looks_of(self, result: Embedding, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,8 +220,8 @@ class _Maps(Explorer):
         looks: dict[str, Any] = {role: self._choice(values[role]) for role in ("colour", "shape") if self._tells(values[role], layer)}
         if layer == ALL or self._several:
             looks["path"] = "model"
-        if "epoch" in values and layer != ALL:
-            looks["until"] = values["epoch"]
+        if "step" in values and layer != ALL:
+            looks["until"] = values["step"]
         return {**looks, "notes": [self._note(Key(*label)) for label in result.points.index], "said": self._tables[values["measure"], layer][2]}
 
     @staticmethod
@@ -255,13 +241,6 @@ class _Maps(Explorer):
 
     # -- points that were clicked ------------------------------------------------------------------------------------------
 
-    def wait(self, timeout: float | None = None) -> Explorer:
-        """Until map and detail are there; raises what the last of them raised."""
-        super().wait(timeout)
-        if self._detail_error is not None:
-            raise self._detail_error
-        return self
-
     def choose(self, *labels: str) -> None:
         """Choose one or two points by their labels, as clicks on them do."""
         self.wait()
@@ -269,7 +248,7 @@ class _Maps(Explorer):
             raise ValueError(f"choose one point or two; got {len(labels)}")
         places = [self._scatter.labels.index(self._check("point", label, self._scatter.labels)) for label in labels]
         for many in range(1, len(places) + 1):
-            self._scatter.chosen = places[:many]
+            self._scatter.chosen, self._scatter.seen = places[:many], 0
             self._scatter.presses += 1
 
     def _deliver(self, settings: dict[str, Any], drawn: Any, error: BaseException | None) -> None:
@@ -279,19 +258,10 @@ class _Maps(Explorer):
         if error is not None:
             self._say("")
         elif self._unfinished or (self.result is before and not self._detail.value):  # the same map in another colour, or back from an error: its points are still chosen
-            self._say(HINT)
+            self._say(f"<i>{self.hint}</i>")
             self._choose()
         elif self.result is not before:
-            self._say(HINT)
-
-    def _stopped(self) -> None:
-        if self._unfinished:
-            self._say("<i>Stopped. Click two points for their layers × layers.</i>")
-        super()._stopped()
-
-    def _say(self, text: str, *, table: bool = False, unfinished: bool = False) -> None:
-        self._detail.value = f"<div style='line-height:1.45'>{text}</div>" if text else ""
-        self._pair.layout.display, self._detail_error, self._unfinished = "" if table else "none", None, unfinished
+            self._say(f"<i>{self.hint}</i>")
 
     def _choose(self) -> None:
         shown, chosen = self.result, list(self._scatter.chosen)
@@ -305,14 +275,12 @@ class _Maps(Explorer):
             self._say(f"<b>{html.escape(self._scatter.labels[chosen[0]])}</b><br>{html.escape(self._scatter.notes[chosen[0]]).replace(chr(10), '<br>')}"
                       "<br><i>Click another point for the layers × layers of the two, or this one again for its own.</i>")
             return
-        measure = self._settled["measure"]  # type: ignore[index]
-        names = " × ".join(self._scatter.labels[i] for i in chosen)
+        measure, names = self._made_from[shown][0], html.escape(" × ".join(self._scatter.labels[i] for i in chosen))
 
-        def begin() -> None:
-            self._say(f"<i>{html.escape(names)}: computing …</i>", unfinished=True)
-            self._busy(True, "computing layers × layers …")
+        def job(tick: Tick) -> tuple[str, Comparison]:
+            return f"<b>{names}</b>, layers × layers", self._between(keys, measure, tick)
 
-        self._worker.submit(lambda tick: (names, self._between(keys, measure, tick)), self._deliver_pair, before=begin)
+        self._ask(f"<i>{names}: computing …</i>", job, "computing layers × layers …")
 
     def _between(self, keys: list[Key], measure: str, progress: Tick) -> Comparison:
         sides = [Activations({key: self._xs[key] for key in self._xs if key._replace(layer="") == point._replace(layer="")}) for point in keys]
@@ -320,33 +288,22 @@ class _Maps(Explorer):
             sides = [side.where(layer=OUTPUT) for side in sides]
         return compare(self._measures[measure], *sides, on_undefined="mask", progress=progress)
 
-    def _deliver_pair(self, made: tuple[str, Comparison] | None, error: BaseException | None) -> None:
-        self._busy(False, "")
-        if error is not None or made is None:
-            self.errors.append(error)
-            self._say(explain(error))
-            self._detail_error = error
-            return
-        if not self._unfinished:  # the choice was taken back, or something else was asked for
-            return
-        names, table = made
-        fill_matrix(self._pair, table)
-        self._say(f"<b>{html.escape(names)}</b>, layers × layers", table=True)
+    def _fill(self, made: Comparison) -> bool:
+        fill_matrix(self._pair, made)
+        return True
 
     def _select(self) -> None:
         """How alike the points are that a line was drawn around."""
         shown, inside = self.result, list(self._scatter.selected)
-        if not isinstance(shown, Embedding) or self._drawing or self._settled is None:
+        if not isinstance(shown, Embedding) or self._drawing:
             return
         if not inside or max(inside) >= len(shown.points):
-            self._say(HINT)
+            self._say(f"<i>{self.hint}</i>")
             return
-        measure, layer = self._settled["measure"], self._settled["layer"]
-        table = self._tables[measure, self._layer_of(measure, layer)][0]
-        values, within, visible = table.values.to_numpy(float), np.isin(np.arange(len(shown.points)), inside), np.array(self._scatter.shown)
-        others = ~np.eye(len(values), dtype=bool)
-        parts = [("among themselves", values[np.ix_(within, within)][others[np.ix_(within, within)]]), ("with the rest", values[np.ix_(within, visible & ~within)].ravel())]
-        words = ", ".join(f"{where} {part.mean():.3f}" for where, part in parts if part.size)
+        measure, table = self._made_from[shown]
+        within = np.isin(np.arange(len(shown.points)), inside)
+        parts = [("among themselves", table.mean_of(within, within)), ("with the rest", table.mean_of(within, np.array(self._scatter.shown) & ~within))]
+        words = ", ".join(f"{where} {mean:.3f}" for where, mean in parts if mean is not None)
         more = "more" if table.kind == "similarity" else "less"
         names = listed([self._scatter.labels[i] for i in inside], 14)
         number = f"{len(inside)} point{'s' if len(inside) > 1 else ''}"
@@ -354,17 +311,22 @@ class _Maps(Explorer):
 
     # -- code --------------------------------------------------------------------------------------------------------------
 
-    def _code_of(self, measure: str, layer: str, kind: str, colour: str, shape: str, epoch: int | None = None) -> str:
+    def _code_of(self, measure: str, layer: str, kind: str, colour: str, shape: str, step: int | None = None) -> str:
         layer = self._layer_of(measure, layer)
         name = name_of(self._given) or "activations"
         lines = ["import repsim_nb as rs"] + ([] if isinstance(self._given, Activations) else [f"{name} = rs.from_arrays({name})"])
-        fields = dict(self._layers.get(layer, {"layer": OUTPUT})) | ({"step": self._last()} if layer == ALL and self._several else {})
+        fields, ends = dict(self._layers.get(layer, {"layer": OUTPUT})), dict.fromkeys(self._last.values())
+        if layer == ALL and self._several and len(ends) == 1:
+            fields["step"] = next(iter(ends))
         chosen = f"{name}.where({', '.join(f'{field}={value!r}' for field, value in fields.items())})" if fields else name
+        if layer == ALL and len(ends) > 1:
+            lines.append(f"last = {self._last!r}")
+            chosen = f"{{key: {name}[key] for key in {name} if key.step == last[key.model]}}"
         said = repr(measure) if measure in measures.ALL else measure_said(self._measures[measure])
         without = self._tables[measure, layer][1] if (measure, layer) in self._tables else ()
         lines.append(f"table = rs.compare({said}, {chosen}{', on_undefined=' + repr('mask') if without else ''})")
         if without:
-            lines += [f"kept = [label not in {without!r} for label in table.labels()[0]]", "table = table.take(kept, kept)"]
+            lines.append(f"table, left_out = table.defined()  # without {listed(without, 4)}")
         lines.append(f"points = rs.embedding.tsne(table, seed={self._seed})" if kind == "tsne" else f"points = rs.embedding.mds(table, kind={kind!r}, seed={self._seed})")
         looks, known = [], ""
         given = name_of(self._attributes) if self._attributes is not None else None
@@ -381,9 +343,10 @@ class _Maps(Explorer):
             facts = f"{name}.facts" if self._attributes is None else given
             if facts:
                 lines[0] = "import pandas as pd\n" + lines[0]
-            lines.append(f"known = pd.DataFrame.from_dict({facts}, orient='index')" if facts else "# known: the attributes given to this explorer, a row a model")
+            partial = f".reindex({list(self._known.index)!r})" if self._attributes is None and not all(model in self._xs.facts for model in self._known.index) else ""
+            lines.append(f"known = pd.DataFrame.from_dict({facts}, orient='index'){partial}" if facts else "# known: the attributes given to this explorer, a row a model")
         if layer == ALL or self._several:
             looks.append("path='model'")
-        if epoch is not None and layer != ALL:
-            looks.append(f"until={epoch}")
+        if step is not None and layer != ALL:
+            looks.append(f"until={step}")
         return "\n".join([*lines, f"rs.plots.embedding({', '.join(['points', *looks])});"])

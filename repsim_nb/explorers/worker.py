@@ -45,6 +45,11 @@ class Worker:
             after()
             self._changed.notify_all()
 
+    def held(self, call: Callable[[], Any]) -> Any:
+        """What `call` returns, with nothing delivered or reported meanwhile: for whoever reads, or answers to, what a delivery sets."""
+        with self._changed:
+            return call()
+
     def join(self, timeout: float | None = None) -> None:
         """Return when nothing waits or runs; TimeoutError otherwise."""
         with self._changed:

@@ -2,11 +2,6 @@
 const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colours", "bar_label", "chosen"];
 const BAR = 14, GAP = 18, TICK = 4;
 
-function ink(el) {
-  const style = getComputedStyle(el);
-  return style.getPropertyValue("--jp-ui-font-color1").trim() || style.color || "#222222";
-}
-
 // Two decimals, and more where all values are small.
 function decimals(model) {
   const span = model.get("high") - model.get("low");
@@ -21,16 +16,6 @@ function format(value, places) {
 function isDark(hex) {
   const part = (i) => parseInt(hex.slice(i, i + 2), 16);
   return 0.299 * part(1) + 0.587 * part(3) + 0.114 * part(5) < 128;
-}
-
-// Names of layers differ at their end and begin alike: what is cut is the middle.
-function ellipsis(ctx, text, width) {
-  if (ctx.measureText(text).width <= width) return text;
-  for (let keep = text.length - 1; keep > 1; keep -= 1) {
-    const short = text.slice(0, Math.floor(keep / 3)) + "…" + text.slice(text.length - Math.ceil((2 * keep) / 3));
-    if (ctx.measureText(short).width <= width) return short;
-  }
-  return "…";
 }
 
 function layout(model, ctx, room) {
@@ -104,7 +89,8 @@ function draw(model, el, canvas) {
   canvas.width = Math.round(g.width * ratio); canvas.height = Math.round(g.height * ratio);
   canvas.style.width = g.width + "px"; canvas.style.height = g.height + "px";
   ctx.scale(ratio, ratio);
-  const text = ink(el), chosen = model.get("chosen");
+  g.picture = model.get("picture");
+  const text = inkOf(el), chosen = model.get("chosen");
   values.forEach((row, i) => row.forEach((value, j) => {
     const x = g.left + j * g.cell.w, y = g.top + i * g.cell.h;
     if (value === null) return hatch(ctx, x, y, g.cell.w, g.cell.h);
@@ -130,19 +116,8 @@ function render({ model, el }) {
   const canvas = document.createElement("canvas"), tip = document.createElement("div");
   canvas.tabIndex = 0; canvas.setAttribute("role", "img"); tip.className = "rs-tip";
   el.append(canvas, tip);
-  let g = null, waiting = false, cursor = [0, 0];
-  let room = null;
-  const watch = () => {  // the place that the view stands in is known when it stands there
-    if (el.parentElement === room) return;
-    size.disconnect(); room = el.parentElement;
-    if (room) size.observe(room);
-  };
-  const redraw = () => {
-    if (waiting) return;
-    waiting = true;
-    show(null);
-    requestAnimationFrame(() => { waiting = false; watch(); g = draw(model, el, canvas); canvas.dataset.drawn = String(Number(canvas.dataset.drawn || 0) + 1); });
-  };
+  let g = null, cursor = [0, 0];
+  const redraw = () => { show(null); view.paint(); };
   const at = (event) => {
     const box = canvas.getBoundingClientRect();
     const i = Math.floor((event.clientY - box.top - g.top) / g.cell.h), j = Math.floor((event.clientX - box.left - g.left) / g.cell.w);
@@ -159,9 +134,9 @@ function render({ model, el }) {
     tip.style.left = Math.max(0, Math.min(x, limit)) + "px"; tip.style.top = Math.max(0, g.top + i * g.cell.h - tip.offsetHeight - 4) + "px";
   };
   const choose = (cell) => {
-    if (!cell) return;
+    if (!cell || !g) return;
     cursor = cell;
-    model.set("chosen", cell); model.set("presses", model.get("presses") + 1); model.save_changes();
+    model.set("chosen", cell); model.set("seen", g.picture); model.set("presses", model.get("presses") + 1); model.save_changes();
   };
   canvas.addEventListener("mousemove", (event) => g && show(at(event)));
   canvas.addEventListener("mouseleave", () => show(null));
@@ -179,12 +154,10 @@ function render({ model, el }) {
     } else return;
     event.preventDefault(); event.stopPropagation();
   });
-  const names = TRAITS.map((name) => "change:" + name).join(" ");
+  const names = TRAITS.map((name) => "change:" + name).join(" "), view = painter(el, canvas, () => { g = draw(model, el, canvas); }, redraw);
   model.on(names, redraw);
-  const size = new ResizeObserver(redraw), theme = new MutationObserver(redraw);
-  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class"] });
   redraw();
-  return () => { model.off(names, redraw); size.disconnect(); theme.disconnect(); };
+  return () => { model.off(names, redraw); view.end(); };
 }
 
 export default { render };

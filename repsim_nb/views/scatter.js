@@ -1,5 +1,5 @@
 // Points on a canvas, redrawn whole at every change (three hundred points with their paths take a few milliseconds).
-const TRAITS = ["points", "labels", "notes", "colours", "shapes", "shown", "runs", "legend", "scale", "title", "subtitle", "footer", "chosen", "selected"];
+const TRAITS = ["points", "labels", "notes", "colours", "shapes", "shown", "runs", "legend", "scale", "title", "subtitle", "footer", "chosen", "selected", "ringed"];
 const NEAR = 12, SAME = 3, LINE = 17, RING = "#d55e00";
 
 // In units of the mark's radius; a star has ten corners, two turns of five.
@@ -12,8 +12,7 @@ const CORNERS = {
 };
 
 function theme(el) {
-  const style = getComputedStyle(el), ink = style.getPropertyValue("--jp-ui-font-color1").trim() || style.color || "#222222";
-  return { ink, paper: style.getPropertyValue("--jp-layout-color0").trim() || "#ffffff", dark: document.body.dataset.jpThemeLight === "false" };
+  return { ink: inkOf(el), paper: getComputedStyle(el).getPropertyValue("--jp-layout-color0").trim() || "#ffffff", dark: document.body.dataset.jpThemeLight === "false" };
 }
 
 // Nothing is cut: words that do not fit begin another line.
@@ -28,15 +27,6 @@ function wrap(ctx, text, width) {
     if (line) lines.push(line);
   }
   return lines;
-}
-
-function ellipsis(ctx, text, width) {
-  if (ctx.measureText(text).width <= width) return text;
-  for (let keep = text.length - 1; keep > 1; keep -= 1) {
-    const short = text.slice(0, Math.floor(keep / 3)) + "…" + text.slice(text.length - Math.ceil((2 * keep) / 3));
-    if (ctx.measureText(short).width <= width) return short;
-  }
-  return "…";
 }
 
 // 1, 2 or 5 times a power of ten: about five of them make the span.
@@ -87,9 +77,12 @@ function drawFrame(ctx, g, ink) {
 function mark(ctx, x, y, r, shape, face, edge, width) {
   ctx.beginPath();
   const corners = CORNERS[shape];
+  if (shape === ".") r *= 0.5;
   if (corners) corners.forEach(([a, b], k) => (k ? ctx.lineTo(x + a * r, y + b * r) : ctx.moveTo(x + a * r, y + b * r)));
   else ctx.arc(x, y, r, 0, 2 * Math.PI);
-  ctx.closePath(); ctx.fillStyle = face; ctx.fill(); ctx.strokeStyle = edge; ctx.lineWidth = width; ctx.lineJoin = "round"; ctx.stroke();
+  ctx.closePath();
+  if (shape === "ring") { ctx.strokeStyle = face; ctx.lineWidth = 1.3; ctx.stroke(); return; }
+  ctx.fillStyle = face; ctx.fill(); ctx.strokeStyle = edge; ctx.lineWidth = width; ctx.lineJoin = "round"; ctx.stroke();
 }
 
 // Each stretch has the colour of the point it leads to; the last one, and every long one, says which way.
@@ -159,7 +152,7 @@ function draw(model, el, canvas, hand) {
   ctx.scale(ratio, ratio);
   const colours = model.get("colours"), shapes = model.get("shapes"), shown = model.get("shown"), chosen = model.get("chosen"), selected = new Set(model.get("selected"));
   const seen = (hex) => (dark && /^#0{6}$/.test(hex) ? ink : hex), colour = (i) => seen(colours[i] || "#0072b2"), faint = (i) => selected.size > 0 && !selected.has(i);
-  g.edge = "#ffffff"; g.shown = g.at.map((_, i) => shown[i] !== false);
+  g.picture = model.get("picture"); g.edge = "#ffffff"; g.shown = g.at.map((_, i) => shown[i] !== false);
   drawFrame(ctx, g, ink);
   const runs = model.get("runs").map((run) => run.filter((i) => g.shown[i])).filter((run) => run.length), place = new Map();
   for (const run of runs) run.forEach((i, k) => place.set(i, k === 0 ? "first" : k === run.length - 1 ? "last" : "between"));
@@ -171,6 +164,7 @@ function draw(model, el, canvas, hand) {
     mark(ctx, x, y, r, shapes[i], open ? paper : colour(i), open ? colour(i) : g.edge, open ? 1.8 : 0.8);
   });
   ctx.globalAlpha = 1;
+  for (const i of model.get("ringed")) if (g.shown[i]) mark(ctx, ...g.at[i], g.radius + 3, "ring", ink);
   const ring = (i, style) => { ctx.beginPath(); ctx.setLineDash(style); ctx.arc(...g.at[i], g.radius + 5, 0, 2 * Math.PI); ctx.stroke(); ctx.setLineDash([]); };
   ctx.strokeStyle = RING; ctx.lineWidth = 2.5;
   const rings = chosen.filter((i) => g.shown[i]);
@@ -204,20 +198,9 @@ function render({ model, el }) {
   const canvas = document.createElement("canvas"), tip = document.createElement("div");
   canvas.tabIndex = 0; canvas.setAttribute("role", "img"); tip.className = "rs-tip"; tip.setAttribute("role", "status");
   el.append(canvas, tip);
-  let g = null, waiting = false, pressed = null;
+  let g = null, pressed = null;
   const hand = { cursor: null, lasso: [] };  // what is under way and nobody else's business
-  let room = null;
-  const watch = () => {  // the place that the view stands in is known when it stands there
-    if (el.parentElement === room) return;
-    size.disconnect(); room = el.parentElement;
-    if (room) size.observe(room);
-  };
-  const paint = () => {
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => { waiting = false; watch(); g = draw(model, el, canvas, hand); canvas.dataset.drawn = String(Number(canvas.dataset.drawn || 0) + 1); });
-  };
-  const redraw = () => { show([]); paint(); };
+  const paint = () => view.paint(), redraw = () => { show([]); paint(); };
   const moved = () => { hand.cursor = null; hand.lasso = []; pressed = null; redraw(); };  // another map
   const where = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
   const gap = (i, [x, y]) => Math.hypot(g.at[i][0] - x, g.at[i][1] - y);
@@ -247,7 +230,7 @@ function render({ model, el }) {
     const before = model.get("chosen"), last = found.indexOf(before[before.length - 1]);  // where points coincide, each click takes the next
     const next = found[last < 0 ? 0 : (last + 1) % found.length];
     model.set("chosen", before.length === 1 ? [before[0], next] : [next]);
-    model.set("presses", model.get("presses") + 1); model.save_changes();
+    model.set("seen", g.picture); model.set("presses", model.get("presses") + 1); model.save_changes();
   };
   const clear = (names) => { for (const name of names) if (model.get(name).length) model.set(name, []); model.save_changes(); };
   const toward = ([dx, dy]) => {
@@ -271,7 +254,7 @@ function render({ model, el }) {
     const lasso = hand.lasso, spot = where(event);
     pressed = null; hand.lasso = []; hand.cursor = null;
     if (lasso.length) {
-      model.set("selected", g.at.map((_, i) => i).filter((i) => g.shown[i] && inside(g.at[i], lasso))); model.save_changes();
+      model.set("selected", g.at.map((_, i) => i).filter((i) => g.shown[i] && inside(g.at[i], lasso))); model.set("seen", g.picture); model.save_changes();
       return paint();
     }
     const found = near(spot);
@@ -292,11 +275,10 @@ function render({ model, el }) {
   const leave = () => show([]), cancel = () => { pressed = null; hand.lasso = []; paint(); }, blur = () => { hand.cursor = null; redraw(); };
   for (const [name, call] of [["pointerdown", down], ["pointermove", move], ["pointerup", up], ["pointercancel", cancel], ["pointerleave", leave], ["blur", blur], ["keydown", key]]) canvas.addEventListener(name, call);
   const names = TRAITS.filter((name) => name !== "points").map((name) => "change:" + name).join(" ");
+  const view = painter(el, canvas, () => { g = draw(model, el, canvas, hand); }, redraw);
   model.on(names, redraw); model.on("change:points", moved);
-  const size = new ResizeObserver(redraw), look = new MutationObserver(redraw);
-  look.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class"] });
   redraw();
-  return () => { model.off(names, redraw); model.off("change:points", moved); size.disconnect(); look.disconnect(); };
+  return () => { model.off(names, redraw); model.off("change:points", moved); view.end(); };
 }
 
 export default { render };

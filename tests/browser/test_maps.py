@@ -174,7 +174,7 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
     slider.focus()
     after(page, lambda: page.keyboard.press("ArrowLeft"))
     after(page, lambda: page.keyboard.press("ArrowLeft"))
-    assert told(page, "print(e.values()['epoch'], sum(e._scatter.shown))") == "1 12"
+    assert told(page, "print(e.values()['step'], sum(e._scatter.shown))") == "1 12"
     page.screenshot(path=str(tmp_path / "early.png"))
     assert all(name.endswith(("/0", "/1")) for name in located(page)), "later points cannot be pointed at"
 
@@ -221,4 +221,31 @@ e"""
     page.mouse.click(*points["far"])
     page.wait_for_timeout(150)
     assert told(page, "print(e.chosen, e.presses)") == "[0, 2] 4" and page.outside == [] and page.errors == []
+    shut_down(page)
+
+
+def test_a_point_without_a_value_is_a_small_dot_and_a_placed_one_has_a_ring(lab, page, tmp_path):
+    view = """from repsim_nb.views import ScatterView
+e = ScatterView(points=[[0, 0], [2, 0], [0, 2], [2, 2], [1, 1], [1, 2]], labels=list("abcdef"), notes=[""] * 6,
+                colours=["#d01010", "#10a010", "#10a010", "#7700dd", "#10a010", "#10a010"], shapes=["o", ".", ".", "o", ".", "."], ringed=[3])
+e"""
+    shown(lab, page, "dots.ipynb", [view])
+    page.screenshot(path=str(tmp_path / "dots.png"))
+    area = colours_of(page)
+    assert 0.1 < area["#10a010"] / 4 / area["#d01010"] < 0.4, "half as wide as a circle"
+    ring = "(canvas) => { const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height); return data.reduce((sum, v, i) => sum + (i % 4 === 3 && v > 0), 0); }"
+    ringed = page.locator(CANVAS).evaluate(ring)
+    told(page, "e.ringed = []")
+    page.wait_for_timeout(500)
+    assert ringed - page.locator(CANVAS).evaluate(ring) > 20, "ink where the ring was"
+    x, y = located(page)["d"]
+    page.mouse.click(x, y)
+    page.wait_for_timeout(300)
+    assert told(page, "print(e.chosen, e.presses, e.seen == e.picture, e.is_late)") == "[3] 1 True False"
+    told(page, "e.picture += 1")
+    assert told(page, "print(e.is_late)") == "True", "a click on what was there before"
+    page.wait_for_timeout(300)
+    page.mouse.click(x, y)
+    page.wait_for_timeout(300)
+    assert page.outside == [] and page.errors == []
     shut_down(page)
