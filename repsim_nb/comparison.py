@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
@@ -82,21 +81,21 @@ class Comparison:
         kept = {cell: reason for cell, reason in self.undefined.items() if cell[0] in values.index and cell[1] in values.columns}
         return Comparison(values, self.measure, self.n, kept)
 
-    def defined(self) -> tuple[Comparison, Labels]:
-        """Of a square table: without the items that have no value with others, those with most first, until no cell is masked; and the labels of those left out."""
-        if not self.is_square:
-            raise ValueError(f"items can be left out of a square table; this one has {self.values.shape[0]} rows and {self.values.shape[1]} columns")
-        missing = ~np.isfinite(self.values.to_numpy(float))
-        kept = np.ones(len(missing), bool)
+    def defined(self) -> tuple[Comparison, tuple[Any, ...]]:
+        """Of a square table the items that have a value with all others, and the labels left out for that: those with most undefined cells first."""
+        missing, kept, out = ~np.isfinite(self.values.to_numpy(float)), np.ones(len(self.values), bool), []
         while missing[np.ix_(kept, kept)].any():
-            kept[np.where(kept, (missing & kept).sum(axis=1), -1).argmax()] = False
-        labels = self.labels()[0]
-        return self if kept.all() else self.take(kept, kept), tuple(labels[i] for i in np.flatnonzero(~kept))
+            worst = int(np.where(kept, (missing & kept).sum(axis=1) + (missing & kept[:, None]).sum(axis=0), -1).argmax())
+            kept[worst] = False
+            out.append(self.values.index[worst])
+        return (self.take(kept, kept), tuple(out)) if out else (self, ())
 
-    def mean_of(self, rows: np.ndarray, columns: np.ndarray) -> float:
-        """The mean value of the cells where both masks are true, in a square table off its diagonal; NaN where there are none."""
-        cells = np.outer(rows, columns) & ~(np.eye(*self.values.shape, dtype=bool) & self.is_square)
-        return float(self.values.to_numpy(float)[cells].mean()) if cells.any() else math.nan
+    def mean_of(self, rows: np.ndarray, columns: np.ndarray) -> float | None:
+        """The mean value of rows and columns (numbers, or masks), without the cells of an item with itself; None where there are no others."""
+        block = np.ix_(*(np.arange(size)[which] for size, which in zip(self.values.shape, (rows, columns), strict=True)))
+        others = ~np.eye(*self.values.shape, dtype=bool) if self.is_square else np.ones(self.values.shape, bool)
+        found = self.values.to_numpy(float)[block][others[block]]
+        return float(found.mean()) if found.size else None
 
     def labels(self) -> tuple[Labels, Labels]:
         """Short labels of rows and columns: of the fields only those that vary within the axis."""
@@ -329,7 +328,7 @@ def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
     models = axis.get_level_values("model" if "model" in names else 0)
     series = isinstance(choice, pd.Series)
     by_label = series and (isinstance(choice.index, pd.MultiIndex) or choice.index.equals(axis))
-    by_model = not by_label and (isinstance(choice, Mapping) or (series and (len(choice) != len(axis) or choice.index.isin(models).any())))
+    by_model = not by_label and (isinstance(choice, Mapping) or (series and not isinstance(choice.index, pd.RangeIndex)))
     if by_label or by_model:
         of, given = list(axis if by_label else models), one_value(choice, what, "label" if by_label else "model")
         missing = list(dict.fromkeys(item for item in of if item not in given.keys()))
@@ -340,6 +339,13 @@ def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
     if len(values) != len(axis):
         raise ValueError(f"{what} needs one value an item: there are {len(axis)} items and {len(values)} values")
     return values
+
+
+def check_diagonal(frame: pd.DataFrame) -> None:
+    """A plain frame says nothing of what its numbers are; similarities show on the diagonal, where dissimilarities are 0."""
+    diagonal = np.abs(np.diag(frame.to_numpy(float, na_value=np.nan)))
+    if (diagonal > 1e-6 * np.nanmax(np.abs(frame.to_numpy(float, na_value=np.nan)), initial=0)).any():
+        raise ValueError(f"a frame holds dissimilarities, 0 on its diagonal; this one has {np.nanmax(diagonal):.3g} there. Are they similarities? Pass the Comparison itself, or its .dissimilarity()")
 
 
 def one_value(choice: Mapping[Any, Any] | pd.Series, what: str, of: str) -> Mapping[Any, Any] | pd.Series:
@@ -355,10 +361,12 @@ def one_value(choice: Mapping[Any, Any] | pd.Series, what: str, of: str) -> Mapp
 
 def shared(mine: pd.Index, other: pd.Index) -> tuple[np.ndarray, np.ndarray]:
     """Places of the items that both axes have: by whole labels, or where they share fewer than two, by the fields that vary. A label that is there twice tells nothing."""
-    for a, b in ((mine, other), (pd.Index(short_labels(mine)), pd.Index(short_labels(other)))):
-        both = a[~a.duplicated(keep=False)].intersection(b[~b.duplicated(keep=False)], sort=False)
-        if len(both) > 1:
-            break
+    whole = _common(mine, other)
+    return whole if len(whole[0]) > 1 else _common(pd.Index(short_labels(mine)), pd.Index(short_labels(other)))
+
+
+def _common(a: pd.Index, b: pd.Index) -> tuple[np.ndarray, np.ndarray]:
+    both = a[~a.duplicated(keep=False)].intersection(b[~b.duplicated(keep=False)], sort=False)
     return a.get_indexer_for(both), b.get_indexer_for(both)
 
 

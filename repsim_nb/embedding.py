@@ -16,7 +16,7 @@ from sklearn.manifold import TSNE, smacof
 from sklearn.manifold import trustworthiness as kept_neighbours
 from threadpoolctl import threadpool_limits
 
-from .comparison import Comparison, shared
+from .comparison import Comparison, check_diagonal, shared
 from .errors import listed, unknown
 from .measures.base import enter, host
 from .progress import Tick, ticking
@@ -31,12 +31,12 @@ class Embedding:
     """Points on a map, and how far to trust it.
 
     points: DataFrame (items, n_components), columns "x", "y", ... and the items' labels as its index.
-    stress: Kruskal's stress-1, sqrt(Σ(d - δ)² / Σδ²) over pairs (d on the map, δ the dissimilarity): 0 is a faithful map, above
-    about 0.2 a poor one. A t-SNE has no scale of its own: its stress is that after the best one.
+    stress: sqrt(Σ(d - δ)² / Σδ²) over pairs (d on the map, δ the dissimilarity), as scikit-learn has it (Kruskal's stress-1 divides by Σd² instead, which
+    is a little less): 0 is a faithful map, above about 0.2 a poor one. A t-SNE has no scale of its own: its stress is that after the best one.
     negative_share: Σ|negative eigenvalues| / Σ|eigenvalues| of the double-centred squared dissimilarities: 0 if they are Euclidean
     distances at all.
     trustworthiness: how far the nearest on the map are near at all (1: all of them), of the min(5, (m - 1) // 2) nearest of each [Venna and Kaski 2001].
-    placed: labels of the points that `place` added; negative_share and trustworthiness are those of the map before.
+    placed: labels of the points that `place` added, and misfits: the stress of each one's distances alone; all else is that of the map before.
     dissimilarities: DataFrame (points, the items the map was made from); None for a map of samples.
     """
 
@@ -47,9 +47,10 @@ class Embedding:
     seed: int
     name: str = ""
     n: int | None = None
-    trustworthiness: float = float("nan")
+    trustworthiness: float = 0.0
     perplexity: float | None = None
     placed: tuple[Any, ...] = ()
+    misfits: tuple[float, ...] = ()
     dissimilarities: pd.DataFrame | None = None
 
     @property
@@ -76,11 +77,12 @@ class Embedding:
         rows = _new_rows(self, new)
         old = self.points.to_numpy()[: rows.shape[1]]
         with _one_thread():
-            radii = _squared_radii(self.dissimilarities.to_numpy()[: len(old)])
-            found = [_projected(old, d, radii) if self.kind == "classical" else _fitted(old, d) for d in rows.to_numpy()]
-        points = pd.concat([self.points, pd.DataFrame(found, index=rows.index, columns=self.points.columns)])
-        known = pd.concat([self.dissimilarities, rows])
-        return replace(self, points=points, stress=_stress(points.to_numpy(), known.to_numpy()), placed=(*self.placed, *rows.index), dissimilarities=known)
+            whole, unit = _scaled(self.dissimilarities.to_numpy()[: len(old)])
+            radii, old, distances = _squared_radii(whole), old / unit, rows.to_numpy() / unit
+            found = np.array([_projected(old, d, radii) if self.kind == "classical" else _fitted(old, d) for d in distances])
+            misfits = tuple(float(np.sqrt(np.sum((cdist(point[None], old)[0] - d) ** 2) / np.sum(d**2))) if d.any() else 0.0 for point, d in zip(found, distances, strict=True))
+        points = pd.concat([self.points, pd.DataFrame(found * unit, index=rows.index, columns=self.points.columns)])
+        return replace(self, points=points, placed=(*self.placed, *rows.index), misfits=(*self.misfits, *misfits), dissimilarities=pd.concat([self.dissimilarities, rows]))
 
     def turned(self, like: Embedding) -> Embedding:
         """The same map, moved, rotated and reflected (never scaled) to lie on `like` as well as it can, by the points with labels that both have.
@@ -113,9 +115,9 @@ def mds(comparison: Comparison | pd.DataFrame, n_components: int = 2, kind: str 
     if kind not in KINDS:
         raise unknown("kind of MDS", kind, KINDS, "tsne is a function of its own." if kind == "tsne" else "")
     frame, facts = _opened(comparison)
-    d, unit = _scaled(_distances(frame))
-    if not 1 <= n_components < len(d):
-        raise ValueError(f"n_components is from 1 to {len(d) - 1} for {len(d)} items; got {n_components}")
+    d, unit = _scaled(_distances(frame, plain=not facts))
+    if not isinstance(n_components, (int, np.integer)) or not 1 <= n_components < len(d):
+        raise ValueError(f"n_components is a whole number from 1 to {len(d) - 1} for {len(d)} items; got {n_components!r}")
     with _one_thread():
         start, eigenvalues = _classical(d, n_components)
         points = _principal_axes(start if kind == "classical" else _smacof(d, start, seed, progress))
@@ -135,7 +137,7 @@ def tsne(source: Comparison | pd.DataFrame | Any, n_components: int = 2, perplex
         raise ValueError(f"a t-SNE has 1, 2 or 3 dimensions; got n_components={n_components!r}. mds has as many as you like")
     if isinstance(source, (Comparison, pd.DataFrame)):
         frame, facts = _opened(source)
-        d, unit = _scaled(_distances(frame))
+        d, unit = _scaled(_distances(frame, plain=not facts))
         perplexity = _perplexity(perplexity, len(d))
         with _one_thread():
             start, eigenvalues = _classical(d, n_components)
@@ -172,10 +174,12 @@ def _numbers(frame: pd.DataFrame) -> np.ndarray:
         raise ValueError(f"a map needs numbers as dissimilarities; the table holds something else ({error})") from error
 
 
-def _distances(frame: pd.DataFrame) -> np.ndarray:
+def _distances(frame: pd.DataFrame, *, plain: bool) -> np.ndarray:
     if not frame.index.equals(frame.columns):
         raise ValueError(f"a map needs a square table, the same items in rows and columns; this one is {frame.shape[0]} × {frame.shape[1]} with other labels")
     d = _numbers(frame)
+    if plain:
+        check_diagonal(frame)
     if len(d) < 3:
         raise ValueError(f"a map needs at least 3 items; there are {len(d)}")
     if not np.isfinite(d).all():
@@ -183,9 +187,9 @@ def _distances(frame: pd.DataFrame) -> np.ndarray:
         i, j = np.argwhere(missing)[0]
         raise ValueError(f"a map needs every pair; {int(missing.sum())} cells are undefined, the first '{_label(frame.index, i)}' and '{_label(frame.columns, j)}', and most of them "
                          f"lie with '{_label(frame.index, int(missing.sum(1).argmax()))}': leave that out, or take a measure that is defined for all")
-    d = (d + d.T) / 2
-    np.fill_diagonal(d, 0)
+    np.fill_diagonal(d := d.copy(), 0)
     _check_sign(d, frame)
+    d = (d + d.T) / 2
     if not d.max() > 0:
         raise ValueError("all items are alike (every dissimilarity is 0), so there is nothing to map")
     return d.clip(min=0)  # rounding below 0
@@ -198,7 +202,7 @@ def _scaled(d: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _check_sign(d: np.ndarray, frame: pd.DataFrame) -> None:
-    if d.min() < -1e-6:
+    if d.min() < -1e-6 * np.abs(d).max():
         i, j = np.unravel_index(d.argmin(), d.shape)
         raise ValueError(f"a dissimilarity cannot be negative; that of '{_label(frame.index, i)}' and '{_label(frame.columns, j)}' is {d.min():.3g}")
 
@@ -277,11 +281,7 @@ def _embedding(points: np.ndarray, d: np.ndarray, labels: pd.Index, eigenvalues:
 
 
 def _stress(points: np.ndarray, d: np.ndarray, free_scale: bool = False) -> float:
-    """Stress-1 over the pairs within the first of the points and of all others with them; d (points, the first of them)."""
-    first = d.shape[1]
-    upper = np.triu_indices(first, 1)
-    fitted = np.concatenate([pdist(points[:first]), cdist(points[first:], points[:first]).ravel()])
-    wanted = np.concatenate([d[:first][upper], d[first:].ravel()])
+    fitted, wanted = pdist(points), d[np.triu_indices(len(d), 1)]
     scale = np.sum(fitted * wanted) / np.sum(fitted**2) if free_scale else 1
     return float(np.sqrt(np.sum((scale * fitted - wanted) ** 2) / np.sum(wanted**2)))
 
@@ -294,12 +294,11 @@ def _classical(d: np.ndarray, n_components: int) -> tuple[np.ndarray, np.ndarray
     return vectors[:, top] * np.sqrt(significant[top].clip(min=0)), significant
 
 
-def _smacof(d: np.ndarray, start: np.ndarray, seed: int, progress: bool | Tick = False, restarts: int = 4) -> np.ndarray:
+def _smacof(d: np.ndarray, start: np.ndarray, seed: int, progress: bool | Tick, restarts: int = 4) -> np.ndarray:
     """The best of several starts. Majorisation comes near quickly and then creeps, so a quasi-Newton method goes the rest of the way."""
     rng = np.random.default_rng(seed)
-    found = [start]
-    begins = (start, *(rng.normal(scale=d.mean(), size=start.shape) for _ in range(restarts)))
-    with ticking(progress, "map", "start") as tick:
+    begins, found = (start, *(rng.normal(scale=d.mean(), size=start.shape) for _ in range(restarts))), [start]
+    with ticking(progress, "mapping", "start") as tick:
         for done, begin in enumerate(begins):
             tick(done, len(begins))
             near = smacof(d, n_components=start.shape[1], init=begin, n_init=1, max_iter=100, eps=1e-6, normalized_stress=False)[0]

@@ -15,7 +15,7 @@ from .errors import unknown
 def chosen(labels: Sequence[tuple[Any, ...]], names: Sequence[str], wanted: Mapping[str, Any], hint: str = "") -> list[bool]:
     """Which labels have these fields: {name: a value, a pattern with * and ?, or a list of either}.
 
-    Of a field that holds text a whole number counts among the labels that agree in all others: layer=-2 is each network's last but one.
+    Of `layer` a whole number counts among the labels that agree in all other fields: -2 is each network's last but one.
     ValueError names the nearest field or value where one is unknown, and says so where no label has all.
     """
     if not isinstance(wanted, Mapping):
@@ -27,8 +27,7 @@ def chosen(labels: Sequence[tuple[Any, ...]], names: Sequence[str], wanted: Mapp
         at = list(names).index(name)
         column = [label[at] for label in labels]
         patterns = list(choice) if isinstance(choice, Iterable) and not isinstance(choice, str) else [choice]
-        text = all(isinstance(value, str) for value in column)
-        fits = [_counted(labels, at, name, pattern) if text and _is_whole(pattern) else [_fits(value, pattern) for value in column] for pattern in patterns]
+        fits = [_counted(labels, at, name, pattern) if name == "layer" and _is_whole(pattern) else [_fits(value, pattern) for value in column] for pattern in patterns]
         for pattern, fitting in zip(patterns, fits, strict=True):
             if not any(fitting):
                 raise unknown(name, pattern, dict.fromkeys(column))
@@ -36,6 +35,12 @@ def chosen(labels: Sequence[tuple[Any, ...]], names: Sequence[str], wanted: Mapp
     if not any(keep):
         raise ValueError(f"nothing has {', '.join(f'{name}={choice!r}' for name, choice in wanted.items())} together" if wanted else "there is nothing to choose from")
     return keep
+
+
+def place_in_training(step: Any) -> tuple[bool, float]:
+    """Sorts steps that are numbers (7, "7") by size, and names behind them as they come."""
+    number = float(step) if not isinstance(step, str) or re.fullmatch(r"-?\d+", step) else math.inf
+    return number == math.inf, number
 
 
 def _is_whole(pattern: Any) -> bool:
@@ -58,9 +63,3 @@ def _fits(value: Any, pattern: Any) -> bool:
     if value == pattern:
         return True
     return isinstance(pattern, str) and fnmatchcase(str(value), pattern.replace("[", "[[]"))  # names of subsets hold brackets
-
-
-def place_in_training(step: Any) -> tuple[bool, float]:
-    """Sorts steps that are numbers by size, and names behind them as they come."""
-    number = float(step) if not isinstance(step, str) or re.fullmatch(r"-?\d+", step) else math.inf
-    return number == math.inf, number

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from . import measures
-from .comparison import Choice, Comparison, by_item, compare, shared
+from .comparison import Choice, Comparison, by_item, check_diagonal, compare, shared
 from .errors import listed, unknown
 from .measures import Measure
 from .progress import Tick, ticking
@@ -23,6 +23,7 @@ RANKS = ("spearman", "kendall")
 ALTERNATIVES = ("two-sided", "greater", "less")
 ROUNDING = 1e-10  # statistics that differ by less are the same one, summed in another order
 ALL_VALUES, ALL_ITEMS = 9, 7  # of no more values (362,880 orders) or items of a table (5,040) all orders are gone through
+MOST_EXACT = 500  # values without ties, for Kendall's exact distribution
 Table = Comparison | pd.DataFrame
 
 
@@ -52,8 +53,8 @@ class Test:
 class GroupTest(Test):
     """An ANOSIM: `statistic` is R. within, between: mean dissimilarities of the pairs that count. groups: {group: number of items}."""
 
-    within: float = float("nan")
-    between: float = float("nan")
+    within: float | None = None
+    between: float | None = None
     groups: Mapping[Any, int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -102,8 +103,33 @@ def rank_correlation(
         return _exact(x, y, kind, alternative)
     found = stats.spearmanr(x, y) if kind == "spearman" else stats.kendalltau(x, y, method="asymptotic")
     statistic = float(found.statistic)
-    two_sided = max(float(found.pvalue), math.exp(-math.lgamma(len(x) + 1)), sys.float_info.min)  # the formula's 0 at ρ = 1 is less than one order of all
+    two_sided = max(float(found.pvalue), 2 * _one_order(len(x)))  # the formula's 0 at ρ = 1 is less than one order of all, on either side
     return Test(statistic, _one_sided(two_sided, statistic, alternative), None, alternative)
+
+
+def by_run(a: pd.DataFrame, b: pd.DataFrame, kind: str = "spearman", alternative: str = "two-sided") -> pd.DataFrame:
+    """The rank correlation of two things along each run of training, without its last step (which stands against itself) -> DataFrame, a row a run: statistic, p_value, n.
+
+    a, b: frames of `comparison.to_final`, a column a run; a step that either lacks does not count. Steps of one run follow each other, and p takes them as independent.
+    Errors: ValueError for other runs or steps, and for a run without a rank correlation, by its name.
+    """
+    if not (a.columns.equals(b.columns) and a.index.equals(b.index)):
+        raise ValueError(f"both frames need the same runs and steps; these have {listed(a.columns, 4)} and {listed(b.columns, 4)}, {len(a)} and {len(b)} steps")
+    rows = {}
+    for run in a.columns:
+        both = (a[run].notna() & b[run].notna()).to_numpy()
+        before = np.flatnonzero(both)[:-1]
+        try:
+            test = rank_correlation(a[run].iloc[before].to_numpy(), b[run].iloc[before].to_numpy(), kind, alternative)
+        except ValueError as error:
+            raise ValueError(f"the run '{run}': {error}") from error
+        rows[run] = {"statistic": test.statistic, "p_value": test.p_value, "n": len(before)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
+
+
+def _one_order(n: int) -> float:
+    """1/n!: no p-value is smaller."""
+    return max(math.exp(-math.lgamma(n + 1)), sys.float_info.min)
 
 
 def _one_sided(two_sided: float, statistic: float, alternative: str) -> float:
@@ -115,8 +141,10 @@ def _one_sided(two_sided: float, statistic: float, alternative: str) -> float:
 def _exact(x: np.ndarray, y: np.ndarray, kind: str, alternative: str) -> Test:
     ties = len(np.unique(x)) < len(x) or len(np.unique(y)) < len(y)
     if kind == "kendall" and not ties:
+        if len(x) > MOST_EXACT:
+            raise ValueError(f"'exact' counts the orders of up to {MOST_EXACT} values; there are {len(x)}, for which p='asymptotic' is as good")
         found = stats.kendalltau(x, y, method="exact", alternative=alternative)
-        return Test(float(found.statistic), float(found.pvalue), None, alternative)
+        return Test(float(found.statistic), max(float(found.pvalue), _one_order(len(x))), None, alternative)
     if len(x) > ALL_VALUES:
         raise ValueError(f"'exact' goes through all orders, of up to {ALL_VALUES} values{' (of more for Kendall without ties)' if kind == 'kendall' else ''}; there are {len(x)}: take p='asymptotic'")
     orders = np.array(list(itertools.permutations(range(len(x)))), dtype=np.int8)
@@ -256,6 +284,8 @@ def anosim(
     frame = _frame(table)
     _check_permutations(n_permutations)
     d = _symmetric(frame)
+    if not isinstance(table, Comparison):
+        check_diagonal(frame)
     upper = np.triu_indices(len(d), 1)
     bad = int((~np.isfinite(d[upper])).sum())
     if bad:
@@ -352,11 +382,11 @@ def sample_sets(
     """
     measure = measures.get(measure)
     labels, most = _labels(xs)
-    sizes = [int(size) for size in sizes]
-    if not sizes or min(sizes) < measure.least or max(sizes) > most:
+    sizes = [sizes] if isinstance(sizes, (int, np.integer)) else list(sizes)
+    if not sizes or not all(isinstance(size, (int, np.integer)) for size in sizes) or min(sizes) < measure.least or max(sizes) > most:
         raise ValueError(f"sizes are numbers of samples from {measure.least}, the fewest for {measures.short_name(measure)}, to {most}; got {sizes}")
-    if n_sets < 1 or not 0 < level < 1:
-        raise ValueError(f"n_sets is from 1, and level lies between 0 and 1; got n_sets={n_sets!r}, level={level!r}")
+    if not isinstance(n_sets, (int, np.integer)) or n_sets < 1 or not 0 < level < 1:
+        raise ValueError(f"n_sets is a whole number from 1, and level lies between 0 and 1; got n_sets={n_sets!r}, level={level!r}")
     rng = np.random.default_rng(seed)
     many = {n: 1 if n == most else n_sets for n in sizes}
     rows, done = {}, 0

@@ -77,6 +77,20 @@ def test_the_picture_does_not_depend_on_the_order_of_eigenvectors_signs(rng):
     assert (e[np.abs(e).argmax(0), [0, 1]] > 0).all() and e[:, 0].var() >= e[:, 1].var() and np.allclose(e.mean(0), 0)
 
 
+def test_similarities_and_a_negative_direction_are_refused(recorded):
+    alike = rs.compare("cka", recorded)
+    with pytest.raises(ValueError, match="0 on its diagonal; this one has 1 there. Are they similarities. Pass the Comparison itself"):
+        mds(alike.values)
+    with pytest.raises(ValueError, match="cannot be negative; that of 'a' and 'b' is -1"):
+        mds(frame([[0, -1, 1], [3, 0, 1], [1, 1, 0]]))
+    with pytest.raises(ValueError, match="cannot be negative"):
+        mds(frame(np.array([[0, -3, 1], [-3, 0, 1], [1, 1, 0]]) * 1e-7))
+    assert mds(frame(np.array([[0, 3, 1], [3, 0, 1], [1, 1, 0]]) * 1e9 - 1e-4 * (1 - np.eye(3)))).stress >= 0
+    for wrong in ("2", 2.0):
+        with pytest.raises(ValueError, match="n_components is a whole number"):
+            mds(alike, wrong)
+
+
 def test_errors_teach(recorded):
     with pytest.raises(ValueError, match="at least 3 items; there are 2"):
         mds(frame([[0, 1], [1, 0]]))
@@ -90,9 +104,9 @@ def test_errors_teach(recorded):
         mds(frame(np.zeros((3, 3))))
     with pytest.raises(ValueError, match="unknown kind of MDS 'smakof'. Did you mean 'smacof'"):
         mds(frame(1 - np.eye(4)), kind="smakof")
-    with pytest.raises(ValueError, match="n_components is from 1 to 3"):
+    with pytest.raises(ValueError, match="n_components is a whole number from 1 to 3"):
         mds(frame(1 - np.eye(4)), n_components=4)
-    with pytest.raises(ValueError, match="n_components is from 1 to 3"):
+    with pytest.raises(ValueError, match="n_components is a whole number from 1 to 3"):
         mds(frame(1 - np.eye(4)), n_components=0)
     with pytest.raises(ValueError, match="numbers as dissimilarities; the table holds something else .*'far'"):
         mds(frame(1 - np.eye(4)).astype(object).replace({1.0: "far"}))
@@ -217,7 +231,7 @@ def test_a_placed_twin_lands_on_its_twin_in_any_order_of_columns_and_on_a_turned
 
 
 @pytest.mark.parametrize("kind", ["smacof", "classical"])
-def test_a_point_of_the_plane_is_placed_exactly_and_stress_counts_it(kind, rng):
+def test_a_point_of_the_plane_is_placed_exactly_and_its_misfit_is_said(kind, rng):
     points = rng.normal(size=(9, 2))
     d = cdist(points, points)
     e = mds(frame(d[:7, :7]), kind=kind)
@@ -226,9 +240,10 @@ def test_a_point_of_the_plane_is_placed_exactly_and_stress_counts_it(kind, rng):
     one_by_one = e.place(pd.DataFrame(d[7:8, :7], index=["h"], columns=list("abcdefg"))).place(pd.DataFrame(d[8:, :7], index=["i"], columns=list("abcdefg")))
     assert one_by_one.points.equals(both.points) and one_by_one.placed == ("h", "i")
     far_off = e.place(pd.DataFrame([[9, 9, 0.1, 9, 9, 9, 9]], index=["h"], columns=list("abcdefg")))
-    known = np.concatenate([d[:7, :7][np.triu_indices(7, 1)], [9, 9, 0.1, 9, 9, 9, 9]])
-    shown = np.concatenate([pdist(far_off.points.iloc[:7]), cdist(far_off.points.iloc[7:], far_off.points.iloc[:7])[0]])
-    assert np.isclose(far_off.stress, np.sqrt(np.sum((shown - known) ** 2) / np.sum(known**2))) and far_off.stress > 0.1
+    known = np.array([9, 9, 0.1, 9, 9, 9, 9])
+    shown = cdist(far_off.points.iloc[7:], far_off.points.iloc[:7])[0]
+    assert np.isclose(far_off.misfits[0], np.sqrt(np.sum((shown - known) ** 2) / np.sum(known**2))) and far_off.misfits[0] > 0.1
+    assert far_off.stress == e.stress and len(both.misfits) == 2 and max(both.misfits) < 1e-6, "the stress is that of the map, whoever comes"
 
 
 def test_smacof_places_at_the_lowest_of_all_valleys(rng):

@@ -8,6 +8,7 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
 import repsim_nb as rs
+from repsim_nb import inference
 from repsim_nb.errors import Stopped
 from repsim_nb.inference import GroupTest, Test, anosim, rank_correlation, sample_sets, unrelated
 
@@ -43,6 +44,34 @@ def test_no_p_value_is_zero_however_perfect_the_order(kind, m):
     x = np.arange(m)
     for alternative, y in (("two-sided", x), ("greater", x**3), ("less", -x)):
         assert 0 < rank_correlation(x, y, kind, alternative).p_value < 0.05
+
+
+@pytest.mark.parametrize("m", [4, 171, 200])
+def test_an_exact_p_value_is_not_zero_either(m):
+    assert rank_correlation(range(m), range(m), "kendall", p="exact").p_value > 0
+    one = rank_correlation(range(4), range(4), alternative="greater").p_value
+    assert one >= 1 / 24 - 1e-12, "one order of all"
+    with pytest.raises(ValueError, match="counts the orders of up to 500 values; there are 501"):
+        rank_correlation(range(501), range(501), "kendall", p="exact")
+
+
+def test_runs_are_correlated_without_their_own_last_step(rng):
+    steps = pd.Index([0, 1, 2, 3, 5], name="step")
+    a = pd.DataFrame({"r": [0.1, 0.4, 0.3, 0.8, 1], "short": [0.2, 0.1, 0.5, 1, np.nan]}, index=steps)
+    b = pd.DataFrame({"r": [0.5, 0.2, 0.3, 0.1, 0], "short": [0.1, 0.2, 0.3, 0, np.nan]}, index=steps)
+    table = inference.by_run(a, b)
+    assert list(table["n"]) == [4, 3] and table.loc["r", "statistic"] == pytest.approx(stats.spearmanr(a["r"][:4], b["r"][:4]).statistic)
+    assert table.loc["short", "statistic"] == pytest.approx(stats.spearmanr(a["short"][:3], b["short"][:3]).statistic)
+    with pytest.raises(ValueError, match="the run 'short': a rank correlation needs at least 3 values; there are 2"):
+        inference.by_run(a.iloc[1:], b.iloc[1:])
+    with pytest.raises(ValueError, match="same runs and steps"):
+        inference.by_run(a, b[["r"]])
+
+
+def test_similarities_in_a_frame_are_not_taken_for_dissimilarities(rng):
+    similar = square(np.corrcoef(rng.normal(size=(6, 9))))
+    with pytest.raises(ValueError, match="0 on its diagonal; this one has 1 there. Are they similarities"):
+        anosim(similar, list("aaabbb"))
 
 
 def slowly(a, b, kind, alternative):
@@ -279,7 +308,7 @@ def test_sample_sets_say_what_is_wrong_and_can_be_stopped(recorded):
     reference = rs.compare("cka", recorded)
     with pytest.raises(ValueError, match="from 3, the fewest for cka, to 200; got \\[50, 201\\]"):
         sample_sets("cka", recorded, reference, [50, 201])
-    with pytest.raises(ValueError, match="n_sets is from 1, and level lies between 0 and 1"):
+    with pytest.raises(ValueError, match="n_sets is a whole number from 1, and level lies between 0 and 1"):
         sample_sets("cka", recorded, reference, [50], level=95)
     with pytest.raises(ValueError, match="these have 10 and 14, 10 of them in common"):
         sample_sets("cka", recorded.where(model="mnist-cnn-*"), reference, [50])

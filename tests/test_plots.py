@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 from scipy import stats
+from scipy.spatial.distance import pdist, squareform
 
 import repsim_nb as rs
 from repsim_nb import plots
@@ -172,6 +173,39 @@ def test_labels_of_coincident_points_stand_apart(recorded):
         assert not boxes[a].overlaps(boxes[b]), (a, b)
     frame = ax.get_window_extent()
     assert all(frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes.values())
+
+
+def test_labels_of_a_crowd_stand_apart_and_off_the_rings(rng):
+    points = pd.DataFrame(rng.normal(size=(40, 2)) * 0.4, index=pd.Index([f"network-{i:02}" for i in range(40)], name="label"), columns=["x", "y"])
+    crowd = rs.embedding.Embedding(points, 0.1, 0, "smacof", 0, placed=("network-03", "network-31"))
+    ax = plots.embedding(crowd, labels=True)
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) == 40 and not [1 for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
+    (rings,) = [c for c in ax.collections if c.get_gid() == "ring"]
+    for x, y in ax.transData.transform(rings.get_offsets()):
+        assert not any(box.x0 < x < box.x1 and box.y0 < y < box.y1 for box in boxes)
+
+
+def lab(colours, seen_as=((1, 0, 0), (0, 1, 0), (0, 0, 1))):
+    """CIE L*a*b* of colours, as eyes see them that turn linear RGB into `seen_as` of it."""
+    rgb = np.array([to_rgb(c) for c in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ np.transpose(seen_as)
+    xyz = linear.clip(0, 1) @ np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]]) / [0.9505, 1, 1.089]
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.column_stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])])
+
+
+def test_twelve_colours_are_told_apart_by_all_eyes():
+    deficient = {  # severity 1 of each kind [Machado, Oliveira and Fernandes 2009]
+        "protan": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+        "deutan": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+        "tritan": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+    }
+    apart = np.min([pdist(lab(plots.CLASS_COLOURS, *eyes)) for eyes in ((), *((m,) for m in deficient.values()))], axis=0)
+    first = squareform(apart)[:8, :8][np.triu_indices(8, 1)]
+    assert len(set(plots.CLASS_COLOURS)) == 12 and apart.min() == first.min() > 15, "the four that were added are no harder to tell than the eight of Okabe and Ito"
+    assert lab(plots.CLASS_COLOURS[8:])[:, 0].min() > 30, "none is taken for black"
 
 
 def test_maps_of_one_and_of_four_axes(recorded):
@@ -442,7 +476,8 @@ def ends():
 
 def test_runs_come_near_their_end_in_three_panels(ends):
     similarity, dissimilarity = ends
-    axes = plots.to_final(similarity, dissimilarity, colour=pd.Series({"r0": "mlp", "r1": "mlp", "r2": "cnn", "r3": "cnn"}, name="architecture"), dash={"r0": 0.1, "r1": 0.2, "r2": 0.1, "r3": 0.2})
+    known = rs.inference.by_run(similarity, dissimilarity)["statistic"]
+    axes = plots.to_final(similarity, dissimilarity, rho=known, xlabel="epoch", colour=pd.Series({"r0": "mlp", "r1": "mlp", "r2": "cnn", "r3": "cnn"}, name="architecture"), dash={"r0": 0.1, "r1": 0.2, "r2": 0.1, "r3": 0.2})
     assert [len(ax.lines) for ax in axes] == [4, 4, 4] and np.allclose(axes[0].lines[2].get_xydata(), np.c_[GRID, similarity["r2"]])
     assert np.allclose(axes[2].lines[1].get_xydata(), np.c_[similarity["r1"], dissimilarity["r1"]][:-1]), "without the last step, which is 1 and 0 for all"
     looks = [(line.get_color(), line.get_linestyle()) for line in axes[1].lines]
@@ -450,24 +485,33 @@ def test_runs_come_near_their_end_in_three_panels(ends):
     rho = stats.spearmanr(similarity["r3"].iloc[:-1], dissimilarity["r3"].iloc[:-1]).statistic
     written = f"{rho:.3f}".replace("-", "\N{MINUS SIGN}")
     legend = legend_of(axes[0].figure)
-    assert legend == ["architecture", "mlp", "cnn", "dash", "0.1", "0.2", "Spearman's ρ", *(f"\N{MINUS SIGN}1.000  r{k}" for k in range(3)), f"{written}  r3"]
+    assert legend == ["architecture", "mlp", "cnn", "dash", "0.1", "0.2", "rank correlation ρ", *(f"\N{MINUS SIGN}1.000  r{k}" for k in range(3)), f"{written}  r3"]
     assert axes[2].get_title() == f"median ρ \N{MINUS SIGN}1.000 (\N{MINUS SIGN}1.000 to {written})" and nothing_is_cut(axes[0].figure)
     assert axes[0].get_ylabel() == axes[2].get_xlabel() == "CKA to the final network" and axes[1].get_ylabel() == axes[2].get_ylabel() == "JSD (nats) to the final network"
 
 
 def test_steps_that_grow_sparse_are_even_at_first(ends):
     ax = plots.to_final(*ends)[0]
-    assert ax.get_xscale() == "symlog" and ax.get_xlabel() == "epoch (even to 10, then logarithmic)" and ticks(ax.xaxis) == ["0", "5", "10", "20", "50", "100"]
+    assert ax.get_xscale() == "symlog" and ax.get_xlabel() == "step (even to 10, then logarithmic)" and ticks(ax.xaxis) == ["0", "5", "10", "20", "50", "100"]
     even = plots.to_final(*(frame.iloc[:8] for frame in ends))[1]
-    assert even.get_xscale() == "linear" and even.get_xlabel() == "epoch"
+    assert even.get_xscale() == "linear" and even.get_xlabel() == "step"
+
+
+def test_runs_of_other_lengths_and_steps_with_names(ends):
+    similarity, dissimilarity = (frame.copy() for frame in ends)
+    similarity.loc[GRID[-1], "r1"] = dissimilarity.loc[GRID[-1], "r1"] = np.nan  # it ended sooner
+    axes = plots.to_final(similarity, dissimilarity)
+    assert [len(line.get_xdata()) for line in axes[2].lines] == [len(GRID) - 1, len(GRID) - 2, len(GRID) - 1, len(GRID) - 1], "each without its own last step"
+    names = pd.Index(["start", "0", "middle", "last"], name="step")
+    named = plots.to_final(*(frame.iloc[:4].set_axis(names) for frame in ends))
+    assert ticks(named[0].xaxis) == list(names) and named[1].get_xlabel() == "step"
 
 
 def test_runs_without_a_choice_all_look_different(ends):
     similarity, dissimilarity = (pd.concat([frame.add_suffix(end) for end in "abc"], axis=1) for frame in ends)
     axes = plots.to_final(similarity, dissimilarity)
     assert len({(line.get_color(), line.get_linestyle()) for line in axes[0].lines}) == 12 and len(legend_of(axes[0].figure)) == 13 and nothing_is_cut(axes[0].figure)
-    flat = plots.to_final(similarity * 0 + 1, dissimilarity)
-    assert flat[2].get_title() == "no rank correlation"
+    assert axes[2].get_title() == "", "no rank correlation was given"
 
 
 def test_panels_of_runs_teach_what_they_need(ends):

@@ -83,7 +83,10 @@ def test_layers_are_counted_within_each_network(recorded):
     assert [f"{k.model}/{k.layer}" for k in recorded.where(layer=-2)] == ["mnist-cnn-0/fc", "mnist-cnn-1/fc", "mnist-mlp-0/fc3"]
     assert [k.layer for k in recorded.where(model="mnist-mlp-0", layer=[0, "output"])] == ["fc1", "output"]
     both = rs.compare("cka", recorded.where(layer=[-2, -1]))
-    assert both.where(layer=np.int64(0)).labels()[0] == ("mnist-cnn-0/fc", "mnist-cnn-1/fc", "mnist-mlp-0/fc3")
+    assert list(both.where(layer=np.int64(0)).values.index.get_level_values("layer")) == ["fc", "fc", "fc3"]
+    steps = rs.from_arrays({rs.Key("m", "fc", step=step): np.eye(4) for step in ("start", "end")})
+    with pytest.raises(ValueError, match="unknown step '?0"):
+        steps.where(step=0)
     with pytest.raises(ValueError, match="'mnist-mlp-0' has 4 layers here; there is no number 4"):
         recorded.where(layer=4)
 

@@ -182,7 +182,8 @@ class _Maps(Detailed):
         if (measure, layer) not in self._tables:  # found again: nobody waits twice
             xs = self._chosen_layers(layer)
             whole = compare(self._measures[measure], xs, on_undefined="mask", progress=progress)
-            table, without = whole.defined()
+            table, gone = whole.defined()
+            without = tuple(label for key, label in zip(whole.values.index, whole.labels()[0], strict=True) if key in gone)
             if len(table.values) < 3:
                 why = f"{measure} has no value for most pairs, so that there is nothing to map: {next(iter(whole.undefined.values()), 'its values are not finite')}"
                 raise ValueError(why if without else f"a map needs at least 3 points; of {layer} there are {len(table.values)}: {listed(table.labels()[0])}")
@@ -303,7 +304,7 @@ class _Maps(Detailed):
         measure, table = self._made_from[shown]
         within = np.isin(np.arange(len(shown.points)), inside)
         parts = [("among themselves", table.mean_of(within, within)), ("with the rest", table.mean_of(within, np.array(self._scatter.shown) & ~within))]
-        words = ", ".join(f"{where} {mean:.3f}" for where, mean in parts if np.isfinite(mean))
+        words = ", ".join(f"{where} {mean:.3f}" for where, mean in parts if mean is not None)
         more = "more" if table.kind == "similarity" else "less"
         names = listed([self._scatter.labels[i] for i in inside], 14)
         number = f"{len(inside)} point{'s' if len(inside) > 1 else ''}"

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")  # Okabe and Ito: told apart by all
-CLASS_COLOURS = (*COLOURS, "#7700DD", "#553300", "#003355", "#00FF99")  # further from these, for every kind of colour vision, than these are from each other
+CLASS_COLOURS = (*COLOURS, "#8800FF", "#884422", "#AAEE99", "#BB55FF")  # further from these, for every kind of colour vision, than these are from each other
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MASKED = "#c8c8c8"
 

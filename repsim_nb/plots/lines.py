@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from ..comparison import one_value
 from ..errors import listed
-from ..inference import Test, rank_correlation
+from ..inference import Test
 from .frame import COLOURS, MARKERS, new_axes, new_figure
 
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
@@ -86,13 +86,15 @@ def null(test: Test, *, ax: Axes | None = None, xlabel: str = "", title: str = "
 
 
 def to_final(
-    similarity: pd.DataFrame, dissimilarity: pd.DataFrame, *, colour: ByRun = None, dash: ByRun = None, names: tuple[str, str] = ("CKA", "JSD (nats)"), figure: Figure | None = None
+    similarity: pd.DataFrame, dissimilarity: pd.DataFrame, *, rho: pd.Series | None = None, colour: ByRun = None, dash: ByRun = None, names: tuple[str, str] = ("CKA", "JSD (nats)"),
+    xlabel: str = "", figure: Figure | None = None,
 ) -> list[Axes]:
     """How runs come near their end: similarity to the last step by step, dissimilarity by step, and one against the other.
 
     similarity, dissimilarity: frames of `comparison.to_final`, a column a run.  colour, dash: {run: value}, what tells runs apart; None for both is a colour a run.
-    names: what the two are, for the axes. The legend holds Spearman's ρ of the two for each run, without the last step, and the third panel its median and range. An axis
-    of steps that are dense at first is linear there and logarithmic after.  [the form of Yellapragada 2020, figure 3.5]
+    rho: the rank correlation of the two for each run (`inference.by_run(...)["statistic"]`): the legend holds it, the third panel its median and range.
+    names: what the two are, for the axes.  xlabel: what a step is ("epoch"). The third panel leaves out each run's last step, which stands against itself. An axis of
+    steps that are dense at first is linear there and logarithmic after; steps with names stand evenly.  [the form of Yellapragada 2020, figure 3.5]
     Errors: ValueError where the frames hold different runs or steps, a run has no value for colour or dash, or there are too many values.
     """
     if list(similarity.columns) != list(dissimilarity.columns) or not similarity.index.equals(dissimilarity.index):
@@ -103,27 +105,33 @@ def to_final(
     alone = [{"color": style["color"], "linestyle": style["linestyle"]} for style, _ in zip(_styles(0), runs, strict=False)]
     looks = {run: {"color": groups[0][1].get(run, one["color"] if dash is None else LINES[0]), "linestyle": groups[1][1].get(run, one["linestyle"] if colour is None else "-")}
              for run, one in zip(runs, alone, strict=True)}
-    rho = {run: _rank(similarity[run].iloc[:-1], dissimilarity[run].iloc[:-1]) for run in runs}
+    before = {run: np.flatnonzero((similarity[run].notna() & dissimilarity[run].notna()).to_numpy())[:-1] for run in runs}
     handles = []
     for (heading, _, entries), kind in zip(groups, ("color", "linestyle"), strict=True):
         if entries:
             handles += [Line2D([], [], ls="", label=heading), *(Line2D([], [], **{"color": "0.3", kind: sign}, label=str(value)) for value, sign in entries.items())]
-    handles += [Line2D([], [], ls="", label="Spearman's ρ"), *(Line2D([], [], **looks[run], label=f"{_minus(rho[run])}  {run}") for run in runs)]
+    said = {run: run if rho is None else f"{_minus(rho[run])}  {run}" for run in runs}
+    handles += [Line2D([], [], ls="", label="run" if rho is None else "rank correlation ρ"), *(Line2D([], [], **looks[run], label=said[run]) for run in runs)]
     figure = new_figure(figure, 13.2, max(4.2, 0.4 + 0.178 * len(handles)))
     axes = list(figure.subplots(1, 3))
+    numeric = pd.api.types.is_numeric_dtype(similarity.index)
+    x = similarity.index if numeric else np.arange(len(similarity))
     for run in runs:
         style = {**looks[run], "linewidth": 1.3, "marker": "o", "markersize": 2.6, "alpha": 0.85}
-        axes[0].plot(similarity.index, similarity[run], **style)
-        axes[1].plot(similarity.index, dissimilarity[run], **style)
-        axes[2].plot(similarity[run].iloc[:-1], dissimilarity[run].iloc[:-1], **style)
-    step = "epoch" if similarity.index.name == "step" else str(similarity.index.name or "step")
+        axes[0].plot(x, similarity[run], **style)
+        axes[1].plot(x, dissimilarity[run], **style)
+        axes[2].plot(similarity[run].iloc[before[run]], dissimilarity[run].iloc[before[run]], **style)
+    step = xlabel or str(similarity.index.name or "step")
     for ax, name in zip(axes, names, strict=False):
         ax.set(xlabel=step, ylabel=f"{name} to the final network")
         ax.set_title(f"{name} by {step}", fontsize=10)
-        _dense_first(ax, similarity.index)
+        if numeric:
+            _dense_first(ax, similarity.index)
+        else:
+            ax.set_xticks(x, [str(name) for name in similarity.index])
     axes[2].set(xlabel=f"{names[0]} to the final network", ylabel=f"{names[1]} to the final network")
-    known = [value for value in rho.values() if np.isfinite(value)]
-    axes[2].set_title(f"median ρ {_minus(np.median(known))} ({_minus(min(known))} to {_minus(max(known))})" if known else "no rank correlation", fontsize=10)
+    if rho is not None:
+        axes[2].set_title(f"median ρ {_minus(np.median(rho))} ({_minus(min(rho))} to {_minus(max(rho))})", fontsize=10)
     for ax in axes:
         ax.grid(True, color="0.92")
         ax.set_axisbelow(True)
@@ -133,16 +141,8 @@ def to_final(
     return axes
 
 
-def _rank(a: pd.Series, b: pd.Series) -> float:
-    """Spearman's ρ over the steps that both have; NaN where too few differ."""
-    both = a.notna() & b.notna()
-    if both.sum() < 3 or a[both].nunique() < 2 or b[both].nunique() < 2:
-        return float("nan")
-    return rank_correlation(a[both], b[both]).statistic
-
-
 def _minus(value: float, places: int = 3) -> str:
-    return f"{value:z.{places}f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else "none"
+    return f"{value:z.{places}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _dense_first(ax: Axes, steps: pd.Index) -> None:

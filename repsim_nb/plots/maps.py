@@ -98,6 +98,8 @@ def embeddings(
     every = marks_of_all(results, colour=colour, shape=shape, path=path, until=until)
     for result in results:
         _check_labels(result, labels)
+    if not isinstance(columns, int) or columns < 1:
+        raise ValueError(f"columns is how many maps stand side by side, a whole number from 1; got {columns!r}")
     columns = min(columns, len(results))
     rows = -(-len(results) // columns)
     limits = _limits(results, equal)
@@ -178,7 +180,7 @@ def _draw(ax: Axes, result: Embedding, drawn: Marks, path: str | None, labels: b
                     faces[rows[0]], edges[rows[0]], widths[rows[0]] = "#ffffff", colours[rows[0]], 1.6
     if drawn.scale is not None:
         edges[edges == "#ffffff"] = "#555555"  # the bright end of a scale is seen on white by its rim
-    new = np.array([label in result.placed for label in result.points.index])
+    new = np.arange(len(points)) >= len(points) - len(result.placed)  # a twin of a point may have its label
     order = np.argsort(sizes, kind="stable")  # small marks of a path below its start and end
     for marker, placed in itertools.product(dict.fromkeys(drawn.shapes), (False, True)):  # what was placed lies on top
         rows = [i for i in order if drawn.shapes[i] == marker and shown[i] and new[i] == placed]
@@ -188,7 +190,7 @@ def _draw(ax: Axes, result: Embedding, drawn: Marks, path: str | None, labels: b
     ax.autoscale_view()
     placed = np.flatnonzero(shown & new)
     if len(placed):
-        ax.scatter(*points[placed].T, s=np.maximum(sizes[placed] * 4, 130), facecolor="none", edgecolor=_RING, linewidth=1.3, zorder=4)
+        ax.scatter(*points[placed].T, s=np.maximum(sizes[placed] * 4, 130), facecolor="none", edgecolor=_RING, linewidth=1.3, zorder=4, gid="ring")
     ax.margins(0.12)
     ax.grid(True, color="0.93", zorder=0)
     ax.set_axisbelow(True)
@@ -263,7 +265,8 @@ def _bar(figure: Figure, drawn: Marks, **where: Any) -> None:
 
 
 def _under(result: Embedding, width: int) -> str:
-    meaning = "near on the map ≈ alike" if result.kind == "tsne" else "distance on the map ≈ dissimilarity"
+    shown = "two of the axes of a map: near on paper may be far" if result.points.shape[1] > 2 else "distance on the map ≈ dissimilarity"
+    meaning = "near on the map ≈ alike" if result.kind == "tsne" else shown
     return f"{meaning}\n{_wrapped(map_trust(result), width)}"
 
 
@@ -282,6 +285,8 @@ def _wrapped(text: str, width: int) -> str:
 
 _AROUND = [(1, 0.6), (-1, 0.6), (1, -0.6), (-1, -0.6), (0, 1), (0, -1), (1, 0), (-1, 0), (0.5, 1), (-0.5, 1), (0.5, -1), (-0.5, -1)]
 _FAR = (5, 8, 13, 20, 28, 38, 50, 64, 80, 100)  # points
+_LEAD = 20  # points; from here on a thin line leads to the label
+_ROUNDS = 3
 
 
 def _spread(axes: Iterable[Axes], written: Iterable[list[Annotation]]) -> None:
@@ -298,26 +303,35 @@ def _spread(axes: Iterable[Axes], written: Iterable[list[Annotation]]) -> None:
 def _spread_one(ax: Axes, labels: list[Annotation], pixel: float) -> None:
     marks_at = np.concatenate([ax.transData.transform(c.get_offsets()) for c in ax.collections]) if ax.collections else np.empty((0, 2))
     lines_at = np.concatenate([_sampled(ax.transData.transform(line.get_xydata()), 6 * pixel) for line in ax.lines]) if ax.lines else np.empty((0, 2))
-    frame = ax.get_window_extent()
-    legend = ax.get_legend()
-    taken = [np.r_[box.min, box.max] for box in ([legend.get_window_extent()] if legend is not None else [])]
+    rings_at = np.concatenate([np.empty((0, 2)), *(ax.transData.transform(c.get_offsets()) for c in ax.collections if c.get_gid() == "ring")])
+    frame, legend = ax.get_window_extent(), ax.get_legend()
+    fixed = [np.r_[box.min, box.max] for box in ([legend.get_window_extent()] if legend is not None else [])]
+    far = np.repeat(_FAR, len(_AROUND))
+    tried = []
     for label in labels:
         box = label.get_window_extent()
         half = np.array([box.width, box.height]) / 2
         anchor = ax.transData.transform(label.xy)
-        moves = np.array([(np.sign(x) * (abs(x) * (half[0] + far * pixel)), y * (half[1] + far * pixel * 0.8)) for far in _FAR for x, y in _AROUND])
+        moves = np.array([(x * (half[0] + away * pixel), y * (half[1] + away * pixel * 0.8)) for away in _FAR for x, y in _AROUND])
         low, high = anchor + moves - half, anchor + moves + half
-        cost = np.repeat(_FAR, len(_AROUND)) / 3 + np.tile(np.arange(len(_AROUND)), len(_FAR)) / 12
-        cost = cost + 12 * _inside(marks_at, low - 3 * pixel, high + 3 * pixel) + 1.5 * _inside(lines_at, low, high)
+        cost = far / 3 + np.tile(np.arange(len(_AROUND)), len(_FAR)) / 12
+        cost = cost + 12 * _inside(marks_at, low - 3 * pixel, high + 3 * pixel) + 1.5 * _inside(lines_at, low, high) + 30 * _inside(rings_at, low - 8 * pixel, high + 8 * pixel)
         cost = cost + 900 * ((low < [frame.x0, frame.y0]) | (high > [frame.x1, frame.y1])).any(axis=1)
-        for other in taken:
-            cost = cost + 400 * ((low < other[2:]) & (high > other[:2])).all(axis=1)
-        best = int(cost.argmin())
-        across, up = moves[best] / pixel
-        label.xyann = (across, up)
-        taken.append(np.r_[low[best], high[best]])
-        if best >= 3 * len(_AROUND):
-            _lead(ax, label.xy, np.array([across, up]), half / pixel)
+        leads = anchor + np.linspace(0, 1, 12)[:, None, None] * moves * (far >= _LEAD)[:, None]  # (12, candidates, 2)
+        tried.append((moves, low, high, cost, leads))
+    best: dict[int, int] = {}
+    for _ in range(_ROUNDS if len(labels) <= 60 else 1):  # a label that came early makes room for one that came late
+        for k, (_, low, high, cost, leads) in enumerate(tried):
+            others = [(np.r_[tried[j][1][at], tried[j][2][at]], tried[j][4][:, at]) for j, at in best.items() if j != k]
+            for other in [*fixed, *(box for box, _ in others)]:
+                cost = cost + 400 * ((low < other[2:]) & (high > other[:2])).all(axis=1) + 40 * ((leads > other[:2]) & (leads < other[2:])).all(axis=2).any(axis=0)
+            for _, lead in others:
+                cost = cost + 40 * (_inside(lead[1:], low, high) > 0)
+            best[k] = int(cost.argmin())
+    for k, (label, (moves, low, high, _, _)) in enumerate(zip(labels, tried, strict=True)):
+        label.xyann = tuple(moves[best[k]] / pixel)
+        if far[best[k]] >= _LEAD:
+            _lead(ax, label.xy, moves[best[k]] / pixel, (high - low)[best[k]] / 2 / pixel)
 
 
 def _lead(ax: Axes, point: np.ndarray, move: np.ndarray, half: np.ndarray) -> None:

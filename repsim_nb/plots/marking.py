@@ -12,6 +12,7 @@ import pandas as pd
 from ..comparison import Choice, by_item, constant_fields, short_labels
 from ..embedding import Embedding
 from ..errors import listed, unknown
+from ..fields import place_in_training
 from .frame import CLASS_COLOURS, COLOURS, MARKERS, colours_of
 
 NEUTRAL = "#666666"  # of marks whose colour says nothing
@@ -118,6 +119,9 @@ def _shown(points: pd.DataFrame, until: float | None) -> tuple[bool, ...]:
     if "step" not in points.index.names:
         raise ValueError(f"until takes the last step that is shown, and points have no field 'step', only {listed(points.index.names)}")
     steps = points.index.get_level_values("step")
+    names = [step for step in steps if isinstance(step, str)]
+    if names or isinstance(until, str):
+        raise ValueError(f"until takes the last step that is shown, a number among steps that are numbers; got {until!r}, and steps are {listed(dict.fromkeys(steps), 5)}")
     if steps.min() > until:
         raise ValueError(f"nothing is left to show: until is {until}, and the first step is {steps.min()}")
     return tuple(bool(step <= until) for step in steps)
@@ -132,7 +136,7 @@ def _runs(points: pd.DataFrame, path: str | None) -> tuple[tuple[int, ...], ...]
     for value in dict.fromkeys(field):
         rows = np.flatnonzero(field == value)
         if steps is not None and steps[rows].nunique() > 1:
-            rows = rows[np.argsort(steps[rows], kind="stable")]
+            rows = sorted(rows, key=lambda row: place_in_training(steps[row]))
         runs.append(tuple(int(i) for i in rows))
     return tuple(runs)
 
@@ -151,11 +155,11 @@ def map_heading(result: Embedding) -> tuple[str, str]:
 def map_trust(result: Embedding) -> str:
     """How far to trust a map, in words and numbers."""
     kept = result.trustworthiness
-    sure = f"trustworthiness {kept:.2f}" if math.isfinite(kept) else ""
     if result.kind == "tsne":
-        words = "" if not sure else f"{sure} (faithful), " if kept >= 0.9 else f"{sure} (fair), " if kept >= 0.75 else f"{sure} (poor), "
-        return f"{words}perplexity {result.perplexity:g}, seed {result.seed}; distances between groups mean nothing"
+        word = "faithful" if kept >= 0.9 else "fair" if kept >= 0.75 else "poor"
+        return f"trustworthiness {kept:.2f} ({word}), perplexity {result.perplexity:g}, seed {result.seed}; distances between groups mean nothing"
     words = "faithful" if result.stress < 0.1 else "fair" if result.stress < 0.2 else "poor: distances mislead"
     dimensions = result.points.shape[1]
-    of = f", of all {dimensions} axes" if dimensions > 2 else ""
-    return f"stress {result.stress:.2f} ({words}{of}), {sure}{', ' if sure else ''}negative eigenvalues {result.negative_share:.0%}, seed {result.seed}"
+    of = f" of all {dimensions} axes, of which two are drawn" if dimensions > 2 else ""
+    placed = f"; placed points: misfit up to {max(result.misfits):.2f}" if result.misfits else ""
+    return f"stress {result.stress:.2f} ({words}){of}, trustworthiness {kept:.2f}, negative eigenvalues {result.negative_share:.0%}, seed {result.seed}{placed}"
