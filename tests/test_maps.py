@@ -379,6 +379,32 @@ def test_stop_during_the_map_goes_back_to_the_one_before(several):
     assert e.wait(20).result.name == "Slow"
 
 
+@pytest.mark.parametrize("part", ["map", "shuffled"])
+def test_stop_reaches_the_map_itself(several, monkeypatch, part):
+    """Of a long comparison the map and its level of nothing in common come last: there Stop ends the job too, instead of leaving it to run unseen."""
+    e, at, ended = rs.explorers.maps(several, measure="cka").wait(), threading.Event(), threading.Event()
+    home, name = (mapping.embedding, "mds") if part == "map" else (mapping.inference, "unrelated")
+    make = getattr(home, name)
+
+    def stopped_midway(*given, progress, **options):
+        def tick(*report):
+            at.set()
+            time.sleep(0.3)
+            progress(*report)
+
+        try:
+            return make(*given, progress=tick, **options)
+        except rs.errors.Stopped:
+            ended.set()
+            raise
+
+    monkeypatch.setattr(home, name, stopped_midway)
+    e.controls["measure"].value = "procrustes"
+    assert at.wait(20)
+    e._stop.click()
+    assert ended.wait(5) and e.values()["measure"] == "cka" and e._status.value == "stopped" and e.errors == []
+
+
 def test_stop_during_the_detail_leaves_the_map(several):
     e, gate = rs.explorers.maps(several, measure="procrustes").wait(), {"slow": True}
     before = e.png()
