@@ -169,6 +169,8 @@ def test_cards_are_a_row_a_network(tmp_path):
     assert table.loc["mnist-cnn-0", "architecture"] == "cnn" and table.loc["untrained-mlp-0", "epochs"] == 0 and table.loc["mine"].isna().all()
     assert not {"classes", "input_shape", "name"} & set(table)
     assert rs.models.cards([]).empty
+    zoo = rs.models.zoo()
+    assert zoo.equals(rs.models.cards(f"zoo:{name}" for name in zoo.index)[zoo.columns])
 
 
 def test_a_pickle_is_refused_and_never_run(tmp_path):

@@ -1,3 +1,6 @@
+import dataclasses
+import importlib.util
+import inspect
 import json
 import multiprocessing
 import os
@@ -141,8 +144,10 @@ def test_checkpoints_are_handed_out_and_change_nothing():
 
 def test_a_card_says_nothing_twice():
     assert classifier.train(**{**SMALL, "about": {"varied": "nothing"}})[1]["varied"] == "nothing"
-    with pytest.raises(ValueError, match=r"about=.* says again what the card says of itself: seed"):
-        classifier.train(**SMALL, about={"seed": 3})
+    assert {*classifier.train(**SMALL)[1], "name", "epoch"} == set(classifier.CARD)
+    for field in classifier.CARD:
+        with pytest.raises(ValueError, match=f"about=.* says again what the card says of itself: {field}"):
+            classifier.train(**SMALL, about={field: 3})
     with pytest.raises(ValueError, match="unknown schedule 'constnt'. Did you mean 'constant'"):
         classifier.train(**SMALL, schedule="constnt")
 
@@ -185,6 +190,84 @@ def test_what_is_there_is_found_and_only_the_rest_is_trained(made, monkeypatch):
     monkeypatch.undo()
     untouched(monkeypatch)
     assert trained({"one": as_before}, folder=folder, progress=False)[0].card == models[0].card
+
+
+def changed(monkeypatch, tmp_path, module, old, new):
+    """From here on the training code is that of an edited copy of one of its modules."""
+    source = inspect.getsource(module)
+    assert source.count(old) == 1
+    file = tmp_path / f"{len(list(tmp_path.iterdir()))}.py"
+    file.write_text(source.replace(old, new))
+    spec = importlib.util.spec_from_file_location(module.__name__, file)
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    monkeypatch.setattr(training, "_MADE_BY", tuple(copy if part is module else part for part in training._MADE_BY))
+
+
+@pytest.mark.parametrize(("old", "new", "other"), [
+    ("optimizer.zero_grad(set_to_none=True)", "optimizer.zero_grad(set_to_none=False)", True),
+    ("pct_start=0.2", "pct_start=0.3", True),
+    ("            optimizer.step()\n", "            optimizer.step()  # downhill\n\n", False),
+    ("A fresh network; equal seeds", "A new network; equal seeds", False),
+    ("Train one small image classifier, reproducibly", "Fit one", False),
+])  # fmt: skip
+def test_an_edited_line_is_other_training_code_and_a_word_on_it_is_not(tmp_path, monkeypatch, old, new, other):
+    before = training._code.__wrapped__()
+    changed(monkeypatch, tmp_path, classifier, old, new)
+    assert (training._code.__wrapped__() != before) == other
+
+
+def test_the_key_knows_architectures_preparing_and_the_release_of_torch(tmp_path, monkeypatch):
+    before = training._code.__wrapped__()
+    for part in (training.architectures, training.build, training.normalise, training.images):
+        monkeypatch.setattr(training, "_MADE_BY", tuple(one for one in training._MADE_BY if one is not part))
+        assert training._code.__wrapped__() != before, part
+        monkeypatch.undo()
+    assert training._code.__wrapped__() == before
+    monkeypatch.setattr(torch, "__version__", "1.0")
+    assert training._code.__wrapped__() != before
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("part", ["inputs", "targets"])
+def test_other_pictures_or_targets_are_other_data(monkeypatch, split, part):
+    before, load = training._data.__wrapped__("mnist"), training.load_dataset
+
+    def loaded(name, which):
+        found = load(name, which)
+        if which != split:
+            return found
+        values = getattr(found, part).copy()
+        values[0] = values[0] + 1
+        return dataclasses.replace(found, **{part: values})
+
+    monkeypatch.setattr(training, "load_dataset", loaded)
+    assert training._data.__wrapped__("mnist") != before
+
+
+def test_what_is_told_of_a_network_is_no_reason_to_train_it_again(made, monkeypatch):
+    folder, models, _ = made
+    untouched(monkeypatch)
+    (told,) = trained({"one": {**RECIPES["one"], "about": {"variant": (1, 2)}}}, folder=folder, progress=False)
+    assert told.card == {**{key: value for key, value in models[0].card.items() if key != "varied"}, "variant": [1, 2]}
+    assert models[0].card["varied"] == "seed"
+    with pytest.raises(ValueError, match="the recipe of 'one' cannot be followed: about=.* says again what the card says of itself: seed"):
+        trained({"one": {**RECIPES["one"], "about": {"seed": 9}}}, folder=folder, progress=False)
+
+
+def test_checkpoints_may_be_a_range_or_an_array(made, monkeypatch):
+    folder, models, _ = made
+    untouched(monkeypatch)
+    for checkpoints in (range(0, 3, 2), np.array([0, 2]), [0, np.int64(2)]):
+        again = trained({"run": {**RECIPES["run"], "checkpoints": checkpoints}}, folder=folder, progress=False)
+        assert [model.card["epoch"] for model in again] == [0, 2] and same(again[1].module, models[2].module)
+    monkeypatch.undo()
+    kept = []
+    classifier.train(**{**RECIPES["run"], "checkpoints": range(3)}, keep=lambda module, card: kept.append(card["epoch"]))
+    assert kept == [0, 1, 2]
+    for checkpoints, words in ((range(4), "from 0 to epochs=2; got 3"), ([1.5], "got 1.5"), ([True], "got True"), (2, "a list of epochs, .*; got 2"), ("02", "a list of epochs, .*; got '02'")):
+        with pytest.raises(ValueError, match=f"the recipe of 'run' cannot be followed: checkpoints are .*{words}"):
+            trained({"run": {**RECIPES["run"], "checkpoints": checkpoints}}, folder=folder, progress=False)
 
 
 def test_a_damaged_network_is_trained_anew(made, tmp_path):

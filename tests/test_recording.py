@@ -617,6 +617,16 @@ def test_checkpoints_of_several_runs_are_recorded_together(tmp_path, mnist, kind
         assert list(again) == list(x) and ticks[-1] == (800, 800)
 
 
+def test_what_is_kept_is_found_without_a_look_at_all_the_rest(tmp_path, mnist, monkeypatch):
+    """Of thousands of recordings each model asks for its own; they come in forward order, in whatever order they were asked for."""
+    store, layers = rs.Store(tmp_path / "s"), ["output", "fc", "conv1"]
+    first = list(rs.record("zoo:mnist-cnn-0", mnist, layers, into=store, progress=False))
+    monkeypatch.setattr(rs.Store, "_sidecars", lambda *of: pytest.fail("every sidecar is read"))
+    again = rs.record("zoo:mnist-cnn-0", mnist, layers, into=store, progress=False)
+    assert list(again) == first and [key.layer for key in first] == ["conv1", "fc", "output"]
+    assert np.array_equal(again[first[0]], store[first[0]])
+
+
 def test_a_fact_that_differed_once_does_not_come_back():
     """Joined one after the other, or all at once."""
     one, two, three = (rs.store.Activations({rs.Key("m", "a", step=s): np.ones((2, 1))}, {"m": {"accuracy": a}}) for s, a in ((0, 0.1), (1, 0.5), (2, 0.5)))

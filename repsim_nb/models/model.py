@@ -120,6 +120,13 @@ class Model:
         return np.zeros((2, *self.card["input_shape"]), np.uint8) if "input_shape" in self.card else None
 
 
+def table_of_cards(cards: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
+    """(name, card) one by one as a row each, in their order: the fields of the cards, but for lists, dicts and the name, which is the index."""
+    named = list(cards)
+    rows = [{key: value for key, value in card.items() if key != "name" and not isinstance(value, (list, tuple, Mapping))} for _, card in named]
+    return pd.DataFrame(rows, index=pd.Index([name for name, _ in named], name="model"))
+
+
 def one_by_one(layers: str | int | Sequence[str | int]) -> tuple[str | int, ...]:
     """What was asked for as a tuple; TypeError where that is neither names nor numbers."""
     found = (layers,) if isinstance(layers, (str, int)) else tuple(layers) if isinstance(layers, Iterable) else (layers,)

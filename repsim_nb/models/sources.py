@@ -24,7 +24,7 @@ from .checkpoints import PICKLES, fill, read, unwrapped
 from .huggingface import load_transformers
 from .layers import default_layers
 from .libraries import load_timm, load_torchvision
-from .model import Model, images
+from .model import Model, images, table_of_cards
 from .preparing import no_sentences
 from .running import OUTPUT
 
@@ -50,9 +50,8 @@ def zoo_names() -> list[str]:
 
 def zoo() -> pd.DataFrame:
     """The cards of the networks that ship, a row each: architecture, data, labels, seed, epochs, accuracies, parameters."""
-    cards = {name: read(_zoo_folder() / f"{name}.safetensors")[1] for name in zoo_names()}
     columns = ["architecture", "data", "labels", "seed", "epochs", "learning_rate", "train_accuracy", "test_accuracy", "parameters"]
-    return pd.DataFrame.from_dict(cards, orient="index")[columns].rename_axis("name")
+    return table_of_cards((name, read(_zoo_folder() / f"{name}.safetensors")[1]) for name in zoo_names())[columns].rename_axis("name")
 
 
 def available(inputs: Any) -> list[str]:
@@ -119,9 +118,7 @@ def build(architecture: str, **options: Any) -> nn.Module:
 
 def cards(models: Iterable[str | nn.Module | Model]) -> pd.DataFrame:
     """What is known of networks, a row each in their order, by name: the fields of their cards, but for lists and dicts."""
-    found = [load_model(model) for model in models]
-    rows = [{key: value for key, value in model.card.items() if key != "name" and not isinstance(value, (list, tuple, Mapping))} for model in found]
-    return pd.DataFrame(rows, index=pd.Index([model.name for model in found], name="model"))
+    return table_of_cards((model.name, model.card) for model in map(load_model, models))
 
 
 def _load_module(module: nn.Module) -> Model:

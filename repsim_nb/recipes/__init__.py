@@ -1,1 +1,1 @@
-"""The training procedures of the zoo and the studies. Notebooks, scripts and tests import them; the package itself never does."""
+"""The training procedures of the zoo, the studies and the lessons. Notebooks, scripts and tests import them; the package itself never does."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,10 @@ from ..progress import Tick
 
 LABELS = ("true", "coarse", "shuffled")
 SCHEDULES = ("one-cycle", "constant")
+CARD = (
+    "name", "architecture", "data", "labels", "images", "seed", "epochs", "learning_rate", "batch_size", "schedule", "parameters", "input_shape",
+    "mean", "std", "classes", "rows", "options", "train_accuracy", "test_accuracy", "epoch",
+)  # what a card says of itself, where there is something to say
 
 
 def initialise(architecture: str, seed: int, **options: Any) -> nn.Module:
@@ -34,6 +38,24 @@ def accuracy(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
     return right / len(targets)
 
 
+def checked_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What else a card shall say; ValueError where that is a field of its own."""
+    if clash := set(CARD) & set(about or {}):
+        raise ValueError(f"about={dict(about or {})} says again what the card says of itself: {', '.join(sorted(clash))}")
+    return dict(about or {})
+
+
+def checked_checkpoints(checkpoints: Iterable[int], epochs: int) -> tuple[int, ...]:
+    """Epochs as whole numbers, of a range or an array too; ValueError names the first that is none."""
+    if isinstance(checkpoints, str) or not isinstance(checkpoints, Iterable):
+        raise ValueError(f"checkpoints are a list of epochs, each a whole number from 0 to epochs={epochs}; got {checkpoints!r}")
+    given = list(checkpoints)
+    for epoch in given:
+        if not isinstance(epoch, (int, np.integer)) or isinstance(epoch, bool) or not 0 <= epoch <= epochs:
+            raise ValueError(f"checkpoints are whole numbers of epochs from 0 to epochs={epochs}; got {epoch!r}")
+    return tuple(int(epoch) for epoch in given)
+
+
 def train(
     architecture: str,
     data: str,
@@ -46,7 +68,7 @@ def train(
     learning_rate: float = 3e-3,
     schedule: str = "one-cycle",
     batch_size: int = 64,
-    checkpoints: Sequence[int] = (),
+    checkpoints: Iterable[int] = (),
     about: Mapping[str, Any] | None = None,
     keep: Callable[[nn.Module, dict[str, Any]], None] | None = None,
     tick: Tick = lambda done, total: None,
@@ -64,8 +86,7 @@ def train(
         raise unknown("labels", labels, LABELS)
     if schedule not in SCHEDULES:
         raise unknown("schedule", schedule, SCHEDULES)
-    if wrong := [epoch for epoch in checkpoints if epoch not in range(epochs + 1)]:
-        raise ValueError(f"checkpoints are whole numbers of epochs from 0 to epochs={epochs}; got {wrong[0]!r}")
+    about, checkpoints = checked_about(about), checked_checkpoints(checkpoints, epochs)
     sides = {split: load_dataset(data, split) for split in ("train", "test")}
     pixels = sides["train"].inputs / 255
     mean, std = round(float(pixels.mean()), 4), round(float(pixels.std()), 4)  # of the whole split, whatever rows are taken: all networks see a picture alike
@@ -86,11 +107,9 @@ def train(
         "parameters": sum(p.numel() for p in module.parameters()), "input_shape": list(sides["train"].inputs.shape[1:]),
         "mean": mean, "std": std, "classes": classes, "rows": [start, stop], **({"options": options} if options else {}),
     }  # fmt: skip
-    if clash := card.keys() & (about or {}).keys():
-        raise ValueError(f"about={dict(about or {})} says again what the card says of itself: {', '.join(sorted(clash))}")
 
     def now() -> dict[str, Any]:
-        return {**card, **(about or {}), "train_accuracy": round(accuracy(module, x, fit), 4), "test_accuracy": round(accuracy(module, *tested), 4)}
+        return {**card, **about, "train_accuracy": round(accuracy(module, x, fit), 4), "test_accuracy": round(accuracy(module, *tested), 4)}
 
     def at(epoch: int) -> None:
         if epoch in checkpoints and keep is not None:

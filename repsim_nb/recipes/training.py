@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,14 @@ from torch import nn
 from ..datasets import load_dataset
 from ..errors import Stopped, listed, unknown
 from ..files import cache, replacing
-from ..models import Model, architectures, load_model
+from ..models import Model, architectures, build, load_model, normalise
+from ..models.model import images
 from ..progress import Tick, ticking
 from ..workers import cores
 from . import classifier
 
 _OURS = ("keep", "tick")  # what `trained` itself tells classifier.train
+_MADE_BY = (classifier, architectures, build, normalise, images)  # the code that decides which weights come out
 
 
 def save(path: Path, name: str, module: nn.Module, card: Mapping[str, Any]) -> None:
@@ -48,7 +51,7 @@ def trained(recipes: Mapping[str, Mapping[str, Any]], *, folder: str | Path | No
     A recipe with checkpoints=(0, 1, ...) gives a Model an epoch, all of its name, the epoch in their cards (`card["epoch"]`).
     Networks are trained in processes, one thread each; in a script that asks for `if __name__ == "__main__":`. Stopped at any time (by an interrupt, or by a
     progress function that raises), what is finished stays, and asked again only the others are trained. What was found is a network of the same name, recipe,
-    training code and data; a damaged file is trained anew with a warning.
+    training code, data and release of torch; a damaged file is trained anew with a warning. `about` is not among these: the cards say what is asked now.
     folder: where they are kept; None is in the cache (`repsim_nb.files.cache() / "trained"`).  progress: a bar that counts epochs, or a function(done, total).
     Errors: ValueError names the network and what in its recipe is wrong; RuntimeError, a process that was killed.
     """
@@ -58,7 +61,13 @@ def trained(recipes: Mapping[str, Mapping[str, Any]], *, folder: str | Path | No
     missing = {name: recipe for name, recipe in recipes.items() if name not in found}
     if missing:
         _train(missing, files, progress)
-    return [model for name, paths in files.items() for model in found.get(name) or [load_model(path) for path in paths.values()]]
+    models = {name: found.get(name) or [load_model(path) for path in paths.values()] for name, paths in files.items()}
+    return [replace(model, card={**model.card, **_about(recipe)}) for name, recipe in recipes.items() for model in models[name]]
+
+
+def _about(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What the recipe says of itself, in the form in which a card in a file would: lists for tuples."""
+    return json.loads(json.dumps(classifier.checked_about(recipe.get("about"))))
 
 
 def _files(folder: Path, name: str, recipe: Mapping[str, Any]) -> dict[int | None, Path]:
@@ -70,25 +79,37 @@ def _files(folder: Path, name: str, recipe: Mapping[str, Any]) -> dict[int | Non
                 raise unknown("option of classifier.train", option, [one for one in known if one not in _OURS])
         if lacking := [one for one, parameter in known.items() if parameter.default is parameter.empty and one not in recipe]:
             raise ValueError(f"it does not say {listed(lacking)}")
+        _about(recipe)
         complete = {one: parameter.default for one, parameter in known.items() if one not in _OURS} | dict(recipe)
+        epochs = complete["checkpoints"] = classifier.checked_checkpoints(complete["checkpoints"], complete["epochs"])
+        del complete["about"]
         made_from = json.dumps([name, complete, _code(), _data(complete["data"])], sort_keys=True)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the recipe of '{name}' cannot be followed: {error}") from error
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:80]
     stem = f"{readable}.{hashlib.blake2b(made_from.encode(), digest_size=8).hexdigest()}"
-    epochs = complete["checkpoints"]
     return {epoch: folder / f"{stem}.{epoch}.safetensors" for epoch in epochs} if epochs else {None: folder / f"{stem}.safetensors"}
 
 
 @functools.cache
 def _code() -> str:
-    """The training code as a hash of what it says, comments apart: where that is another, so may the networks be."""
-    said = "".join(ast.dump(ast.parse(inspect.getsource(module))) for module in (classifier, architectures))
-    return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
+    """The training code and the release of torch as a hash: where that is another, so may the networks be."""
+    said = [torch.__version__, *(_said(inspect.getsource(part)) for part in _MADE_BY)]
+    return hashlib.blake2b("\n".join(said).encode(), digest_size=8).hexdigest()
+
+
+def _said(source: str) -> str:
+    """Code without its comments and docstrings, in one layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.body = [part for part in node.body if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant) and isinstance(part.value.value, str))]
+    return ast.unparse(tree)
 
 
 @functools.cache
 def _data(name: str) -> str:
+    """Pictures and targets of both splits."""
     sides = [load_dataset(name, split) for split in ("train", "test")]
     return " ".join([*(side.fingerprint() for side in sides), *(hashlib.blake2b(side.targets.tobytes(), digest_size=8).hexdigest() for side in sides)])
 
@@ -165,8 +186,8 @@ def _train_one(name: str, recipe: dict[str, Any], files: Mapping[int | None, Pat
             count(done * epochs // total)
 
     try:
-        keep = (lambda module, card: save(files[card["epoch"]], name, module, card)) if recipe.get("checkpoints") else None
-        module, card = classifier.train(**recipe, keep=keep, tick=tick)
+        keep = None if None in files else lambda module, card: save(files[card["epoch"]], name, module, card)
+        module, card = classifier.train(**{**recipe, "about": None}, keep=keep, tick=tick)
         if keep is None:
             save(files[None], name, module, card)
         count(max(1, epochs))

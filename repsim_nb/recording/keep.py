@@ -136,8 +136,8 @@ class _Recording(Run):
         origin = {} if into is None else self._origin(inputs)
         if into is not None and not self.pooling.by_token and not self.usual and self.by_name == set(self.named) and all(into.holds(self.key(layer), origin) for layer in self.named):
             tick(len(self.dataset))
-            wanted = {self.key(layer) for layer in self.named}
-            return {key: into.find(key) for key in into if key in wanted}
+            kept = {key: into.find(key) for key in map(self.key, self.named)}
+            return dict(sorted(kept.items(), key=lambda one: one[1].record["place"]))  # in forward order
         with self.ready():
             found = self.probe()
             arrays: dict[str, Any]
