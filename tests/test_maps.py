@@ -560,3 +560,14 @@ def test_bad_choices_teach(several, trained, rng):
     with pytest.raises(ValueError, match="same samples"):
         e.wait()
     assert "same samples" in e._stage.children[-1].value
+
+
+def test_one_attribute_may_be_a_series_or_a_value_a_model(recorded):
+    kinds = {"mnist-cnn-0": "cnn", "mnist-cnn-1": "cnn", "mnist-mlp-0": "mlp"}
+    for given, name in ((kinds, "attribute"), (pd.Series(kinds, name="kind"), "kind")):
+        e = rs.explorers.maps(recorded, attributes=given, colour=name).wait()
+        assert [entry[0] for entry in e._scatter.legend[0][1]] == ["cnn", "mlp"]
+    with pytest.raises(TypeError, match="attributes are a DataFrame with a row a model, or {model: value}; got list"):
+        rs.explorers.maps(recorded, attributes=[1, 2, 3])
+    with pytest.raises(ValueError, match="arrays of several networks are called 'model/layer'"):
+        rs.explorers.maps({name: np.eye(5) for name in "abc"})

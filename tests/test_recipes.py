@@ -385,6 +385,27 @@ def test_few_is_a_part_that_is_trained_for_a_short_time():
     assert all(recipe["checkpoints"][-1] == recipe["epochs"] for recipe in runs.values())
 
 
+def test_weights_that_were_changed_are_trained_anew(tmp_path):
+    recipe = {"one": RECIPES["one"]}
+    before = trained(recipe, folder=tmp_path, progress=False)[0].module.state_dict()
+    (file,) = tmp_path.glob("*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-50] ^= 255
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged .*the weights are not those that were written"):
+        rs.load_model(file)
+    with pytest.warns(UserWarning, match="'one' is trained anew"):
+        again = trained(recipe, folder=tmp_path, progress=False)[0].module.state_dict()
+    assert all(torch.equal(before[key], again[key]) for key in before)
+
+
+@pytest.mark.parametrize(("changes", "words"), [({"epochs": -1}, "epochs is a whole number from 0; got -1"), ({"batch_size": 0}, "batch_size is a whole number from 1"),
+                                                ({"learning_rate": "0.1"}, "learning_rate is a number above 0; got '0.1'"), ({"seed": "a"}, "seed is a whole number")])  # fmt: skip
+def test_numbers_that_are_none_are_told_before_anything_is_trained(tmp_path, changes, words):
+    with pytest.raises(ValueError, match=f"the recipe of 'mine' cannot be followed: {words}"):
+        trained({"mine": {**SMALL, **changes}}, folder=tmp_path)
+
+
 def test_claims_stand_beside_what_was_seen():
     claims = Claims()
     claims.add("it <b> grows", "ρ = .98", np.bool_(True))

@@ -24,6 +24,7 @@ from .comparing import measure_said, name_of
 from .detailed import Detailed
 from .faces import fill_matrix
 
+Attributes = pd.DataFrame | pd.Series | Mapping[str, Any]  # a row a model, or one value a model
 METHODS = {"MDS (SMACOF)": "smacof", "classical MDS": "classical", "t-SNE": "tsne"}
 ALL, NONE = "all layers", "none"
 LAST, FIRST = "last hidden", "first hidden"  # of each network, where they name their layers differently
@@ -39,7 +40,7 @@ def maps(
     kind: str = "smacof",
     colour: str | None = None,
     shape: str | None = None,
-    attributes: pd.DataFrame | Mapping[str, Mapping[str, Any]] | None = None,
+    attributes: Attributes | None = None,
     seed: int = 0,
 ) -> Explorer:
     """Networks on a map: near is alike. Choose the measure, the layer, the method, and what colour and shape tell; click two for their layers × layers.
@@ -48,7 +49,7 @@ def maps(
     paths join them, and a slider says up to which one they are shown. The map is always one of all steps.
     measure, layer, kind, colour, shape: the first choice. layer: a name that all networks have; "last hidden" or "first hidden" where they name them differently;
     "all layers", all in one map, joined in order. kind: "smacof", "classical" or "tsne". colour, shape: "model", "step", "layer", or an attribute; None tells nothing.
-    attributes: what is known of the networks, a row a model; None takes what their cards say.
+    attributes: what is known of the networks, a row a model, or a Series or {model: value} for one attribute; None takes what their cards say.
     A functional measure compares outputs, whatever the layer says. Errors: ValueError, before anything is drawn, for fewer than three networks, several data sets or pools,
     an unknown choice (with the nearest).
     """
@@ -61,15 +62,19 @@ def maps(
             raise ValueError(f"one map is made of one recording; these are of {len(different)} {what}: {listed(different)}. Choose: x.where({field}={different[0]!r})")
     points = list(dict.fromkeys(key._replace(layer="") for key in found))
     if len(points) < 3:
-        raise ValueError(f"a map needs at least 3 networks (or steps of training); here {'is' if len(points) == 1 else 'are'} {listed(dict.fromkeys(key.model for key in points)) or 'none'}. "
-                         "explorers.comparison shows two, layers against layers")
+        raise ValueError(f"a map needs at least 3 networks (or steps of training); here {'is' if len(points) == 1 else 'are'} {listed(dict.fromkeys(key.model for key in points)) or 'none'} "
+                         "(a plain name such as 'a' is a layer: arrays of several networks are called 'model/layer'). explorers.comparison shows two, layers against layers")
     return _Maps(xs, found, measure, layer, kind, {"colour": colour, "shape": shape}, _known(found, attributes), attributes, seed)
 
 
-def _known(xs: Activations, attributes: pd.DataFrame | Mapping[str, Mapping[str, Any]] | None) -> pd.DataFrame:
+def _known(xs: Activations, attributes: Attributes | None) -> pd.DataFrame:
     """A row a model, of what tells models apart."""
     models = list(dict.fromkeys(key.model for key in xs))
     given = xs.facts if attributes is None else attributes
+    if not isinstance(given, (pd.DataFrame, pd.Series, Mapping)):
+        raise TypeError(f"attributes are a DataFrame with a row a model, or {{model: value}}; got {type(given).__name__}")
+    if isinstance(given, pd.Series) or (len(given) and not isinstance(given, pd.DataFrame) and not isinstance(next(iter(given.values())), Mapping)):  # one value a model
+        given = pd.DataFrame({getattr(given, "name", None) or "attribute": given if isinstance(given, pd.Series) else pd.Series(given)})
     frame = given if isinstance(given, pd.DataFrame) else pd.DataFrame.from_dict({model: dict(known) for model, known in given.items()}, orient="index").infer_objects()
     if not frame.index.is_unique:
         raise ValueError(f"attributes have one row a model; '{frame.index[frame.index.duplicated()][0]}' has several")
@@ -314,7 +319,7 @@ class _Maps(Detailed):
     def _code_of(self, measure: str, layer: str, kind: str, colour: str, shape: str, step: int | None = None) -> str:
         layer = self._layer_of(measure, layer)
         name = name_of(self._given) or "activations"
-        lines = ["import repsim_nb as rs"] + ([] if isinstance(self._given, Activations) else [f"{name} = rs.from_arrays({name})"])
+        lines = ["import repsim_nb as rs"] + ([] if name_of(self._given) else ["# activations: what was given to this explorer"]) + ([] if isinstance(self._given, Activations) else [f"{name} = rs.from_arrays({name})"])
         fields, ends = dict(self._layers.get(layer, {"layer": OUTPUT})), dict.fromkeys(self._last.values())
         if layer == ALL and self._several and len(ends) == 1:
             fields["step"] = next(iter(ends))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import warnings
@@ -30,6 +31,16 @@ def read(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return _read_safetensors(file) if file.suffix == ".safetensors" else (_read_torch(file), {})
 
 
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """What a file's weights are held against: a hash of their names, types, shapes and bytes."""
+    whole = hashlib.blake2b(digest_size=16)
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        whole.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} ".encode())
+        whole.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return whole.hexdigest()
+
+
 def _refused(file: Path) -> str:
     what = "it is a pickle" if file.suffix in PICKLES else "it holds Python objects and not only tensors"
     return (f"the checkpoint {file} is refused: {what}, so reading it could run code. Where you trust it, open it yourself, and "
@@ -39,8 +50,11 @@ def _refused(file: Path) -> str:
 def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(file, framework="pt") as content:
-            card = json.loads((content.metadata() or {}).get("card", "{}"))
-            return {key: content.get_tensor(key) for key in content.keys()}, card  # noqa: SIM118 (not a dict)
+            said = content.metadata() or {}
+            weights = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (not a dict)
+        if said.get("digest", digest(weights)) != digest(weights):
+            raise ValueError("the weights are not those that were written")
+        return weights, json.loads(said.get("card", "{}"))
     except (SafetensorError, ValueError, OSError) as error:
         raise ValueError(f"the file {file} is damaged or not in safetensors format ({error}): nothing of it was read") from error
 

@@ -29,6 +29,7 @@ from ..datasets import load_dataset
 from ..errors import Stopped, listed, unknown
 from ..files import cache, replacing
 from ..models import Model, architectures, build, load_model, normalise
+from ..models.checkpoints import digest
 from ..models.model import images
 from ..progress import Tick, ticking
 from ..workers import cores
@@ -39,10 +40,10 @@ _MADE_BY = (classifier, architectures, build, normalise, images)  # the code tha
 
 
 def save(path: Path, name: str, module: nn.Module, card: Mapping[str, Any]) -> None:
-    """Weights with their card inside, which `load_model(path)` needs nothing else to read."""
+    """Weights with their card inside, which `load_model(path)` needs nothing else to read, and the hash that it holds them against."""
     weights = {key: value.contiguous() for key, value in module.state_dict().items()}
     with replacing(path) as temporary:
-        save_file(weights, temporary, metadata={"card": json.dumps({"name": name, **card})})
+        save_file(weights, temporary, metadata={"card": json.dumps({"name": name, **card}), "digest": digest(weights)})
 
 
 def trained(recipes: Mapping[str, Mapping[str, Any]], *, folder: str | Path | None = None, progress: bool | Tick = True) -> list[Model]:
@@ -81,6 +82,11 @@ def _files(folder: Path, name: str, recipe: Mapping[str, Any]) -> dict[int | Non
             raise ValueError(f"it does not say {listed(lacking)}")
         _about(recipe)
         complete = {one: parameter.default for one, parameter in known.items() if one not in _OURS} | dict(recipe)
+        for option, least in (("epochs", 0), ("batch_size", 1), ("seed", 0)):
+            if not isinstance(complete[option], int) or isinstance(complete[option], bool) or complete[option] < least:
+                raise ValueError(f"{option} is a whole number from {least}; got {complete[option]!r}")
+        if not isinstance(complete["learning_rate"], (int, float)) or not 0 < complete["learning_rate"] < float("inf"):
+            raise ValueError(f"learning_rate is a number above 0; got {complete['learning_rate']!r}")
         epochs = complete["checkpoints"] = classifier.checked_checkpoints(complete["checkpoints"], complete["epochs"])
         del complete["about"]
         made_from = json.dumps([name, complete, _code(), _data(complete["data"])], sort_keys=True)
