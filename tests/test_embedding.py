@@ -91,6 +91,11 @@ def test_similarities_and_a_negative_direction_are_refused(recorded):
             mds(alike, wrong)
 
 
+def test_a_map_never_says_a_trustworthiness_that_nobody_measured():
+    with pytest.raises(TypeError, match="trustworthiness"):
+        rs.embedding.Embedding(pd.DataFrame({"x": [0.0, 1, 2]}), 0.1, 0.0, "smacof", 0)
+
+
 def test_errors_teach(recorded):
     with pytest.raises(ValueError, match="at least 3 items; there are 2"):
         mds(frame([[0, 1], [1, 0]]))
