@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,7 @@ class Embedding:
     seed: int
     name: str = ""
     n: int | None = None
-    trustworthiness: float = 0.0
+    trustworthiness: float = field(kw_only=True)
     perplexity: float | None = None
     placed: tuple[Any, ...] = ()
     misfits: tuple[float, ...] = ()

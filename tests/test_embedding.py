@@ -91,6 +91,19 @@ def test_similarities_and_a_negative_direction_are_refused(recorded):
             mds(alike, wrong)
 
 
+@pytest.mark.parametrize("unit", [2.0**-600, 2.0**600])
+def test_places_are_found_in_any_unit(unit, rng):
+    points = rng.normal(size=(9, 2))
+    d = cdist(points, points)
+    one, other = (mds(frame(d[:8, :8] * u)).place(pd.DataFrame(d[8:, :8] * u, index=["new"], columns=list("abcdefgh"))) for u in (1, unit))
+    assert np.allclose(other.points / unit, one.points) and other.misfits[0] < 1e-6 and np.isfinite(other.stress)
+
+
+def test_a_map_never_says_a_trustworthiness_that_nobody_measured():
+    with pytest.raises(TypeError, match="trustworthiness"):
+        rs.embedding.Embedding(pd.DataFrame({"x": [0.0, 1, 2]}), 0.1, 0.0, "smacof", 0)
+
+
 def test_errors_teach(recorded):
     with pytest.raises(ValueError, match="at least 3 items; there are 2"):
         mds(frame([[0, 1], [1, 0]]))

@@ -177,7 +177,7 @@ def test_labels_of_coincident_points_stand_apart(recorded):
 
 def test_labels_of_a_crowd_stand_apart_and_off_the_rings(rng):
     points = pd.DataFrame(rng.normal(size=(40, 2)) * 0.4, index=pd.Index([f"network-{i:02}" for i in range(40)], name="label"), columns=["x", "y"])
-    crowd = rs.embedding.Embedding(points, 0.1, 0, "smacof", 0, placed=("network-03", "network-31"))
+    crowd = rs.embedding.Embedding(points, 0.1, 0, "smacof", 0, trustworthiness=0.9, placed=("network-03", "network-31"))
     ax = plots.embedding(crowd, labels=True)
     ax.figure.canvas.draw()
     boxes = [text.get_window_extent() for text in ax.texts]
@@ -443,6 +443,23 @@ def test_many_curves_are_told_apart():
     assert len(looks) == 20 and "#F0E442" not in {colour for colour, _ in looks} and len(legend_of(ax)) == 20 and ax.get_xlabel() == "noise"
 
 
+def test_steps_with_names_stand_evenly_below_lines():
+    names = pd.Index(["start", "middle", "end"], name="step")
+    ax = plots.curves(pd.DataFrame({"a": [1.0, 2, 3]}, index=names))
+    assert ticks(ax.xaxis) == list(names) and list(ax.lines[0].get_xdata()) == [0, 1, 2] and ax.get_xlabel() == "step"
+    interval = pd.DataFrame({"mean": [1.0, 2, 3], "low": [0.0, 1, 2], "high": [2.0, 3, 4]}, index=names)
+    assert ticks(plots.band({"a": interval}).xaxis) == list(names)
+    with pytest.raises(ValueError, match="lines over names need the same names; these are 'start', 'middle', 'end' and 'end', 'middle', 'start'"):
+        plots.band({"a": interval, "b": interval.iloc[::-1]})
+
+
+def test_pictures_side_by_side_need_a_column(trained, pair):
+    assert len(plots.embeddings([trained], columns=np.int64(2))) == 1
+    for draw in (lambda: plots.embeddings([trained], columns=0), lambda: plots.heatmaps([rs.compare("cka", *pair)], columns=0)):
+        with pytest.raises(ValueError, match="side by side, a whole number from 1; got 0"):
+            draw()
+
+
 def test_a_null_shows_chance_and_what_was_observed():
     test = rs.inference.Test(0.4, 0.005, np.r_[np.linspace(-0.2, 0.2, 198), 0.41], "greater", 199)
     ax = plots.null(test, xlabel="R", title="nearer?")
@@ -539,7 +556,7 @@ def test_answers_turn_dissimilarities_so_that_bright_is_alike():
 def test_a_path_goes_through_training_whatever_its_steps_are_called(steps, rng):
     keys = [rs.Key("m", "fc", step=step) for step in steps] + [rs.Key("other", "fc", step=steps[0])]
     points = pd.DataFrame(rng.normal(size=(5, 2)), pd.MultiIndex.from_tuples(map(tuple, keys), names=rs.Key._fields), ["x", "y"])
-    e = rs.embedding.Embedding(points, 0.1, 0.0, "smacof", 0)
+    e = rs.embedding.Embedding(points, 0.1, 0.0, "smacof", 0, trustworthiness=0.9)
     assert plots.marks(e, path="model").runs == ((0, 1, 2, 3), (4,))
     with pytest.raises(ValueError, match="until takes the last step that is shown, a number among steps that are numbers; got 2"):
         plots.marks(e, path="model", until=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import matplotlib as mpl
@@ -32,6 +33,14 @@ def new_figure(figure: Figure | None, width: float, height: float) -> Figure:
     import matplotlib.pyplot as plt
 
     return plt.figure(figsize=(width, height), layout="constrained")
+
+
+def side_by_side(columns: int, number: int) -> tuple[int, int]:
+    """Rows and columns of a figure of so many pictures."""
+    if not isinstance(columns, Integral) or columns < 1:
+        raise ValueError(f"columns is how many pictures stand side by side, a whole number from 1; got {columns!r}")
+    columns = min(int(columns), number)
+    return -(-number // columns), columns
 
 
 def png(draw: Callable[[Axes], Any], width: float, height: float, dpi: int = 100) -> bytes:

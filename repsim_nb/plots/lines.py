@@ -22,10 +22,11 @@ ByRun = Mapping[str, object] | pd.Series | None  # {run: value}
 
 
 def curves(frame: pd.DataFrame, *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "dissimilarity", title: str = "") -> Axes:
-    """One line a column, over the index; the legend stands beside them."""
+    """One line a column, over the index (names stand evenly); the legend stands beside them."""
     ax = new_axes(ax, 7.2, 4.2)
+    x = _along(ax, [frame.index])
     for name, style in zip(frame, _styles(len(frame)), strict=False):
-        ax.plot(np.asarray(frame.index, dtype=float), frame[name], label=str(name), **style)
+        ax.plot(x, frame[name], label=str(name), **style)
     return _finished(ax, xlabel or str(frame.index.name or ""), ylabel, title)
 
 
@@ -38,12 +39,26 @@ def band(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: 
         if lacking:
             raise ValueError(f"a band has the columns mean, low and high; the frame '{name}' lacks {listed(lacking)}")
     ax = new_axes(ax, 7.2, 4.2)
+    named = not all(pd.api.types.is_numeric_dtype(frame.index) for frame in frames.values())
+    places = _along(ax, [frame.index for frame in frames.values()])
     for (name, frame), style in zip(frames.items(), _styles(max(map(len, frames.values()))), strict=False):
-        x = np.asarray(frame.index, dtype=float)
+        x = places if named else np.asarray(frame.index, dtype=float)
         ax.fill_between(x, frame["low"], frame["high"], color=style["color"], alpha=0.18, linewidth=0)
         ax.plot(x, frame["mean"], label=str(name), **style)
         xlabel = xlabel or str(frame.index.name or "")
     return _finished(ax, xlabel, ylabel, title)
+
+
+def _along(ax: Axes, indexes: list[pd.Index]) -> np.ndarray:
+    """Where values of the first index stand: numbers at their size, names evenly with their text below, the same for all lines."""
+    first = indexes[0]
+    if all(map(pd.api.types.is_numeric_dtype, indexes)):
+        return np.asarray(first, dtype=float)
+    for other in indexes[1:]:
+        if not other.equals(first):
+            raise ValueError(f"lines over names need the same names; these are {listed(first, 4)} and {listed(other, 4)}")
+    ax.set_xticks(range(len(first)), [str(name) for name in first])
+    return np.arange(len(first))
 
 
 def _styles(points: int) -> Iterator[dict]:

@@ -21,7 +21,7 @@ from matplotlib.transforms import ScaledTranslation
 from ..comparison import Choice
 from ..embedding import Embedding
 from ..errors import unknown
-from .frame import new_axes, new_figure
+from .frame import new_axes, new_figure, side_by_side
 from .marking import NEUTRAL, Marks, map_heading, map_trust, marks, marks_of_all
 
 _HALO = (patheffects.withStroke(linewidth=2.2, foreground="white"),)
@@ -98,10 +98,7 @@ def embeddings(
     every = marks_of_all(results, colour=colour, shape=shape, path=path, until=until)
     for result in results:
         _check_labels(result, labels)
-    if not isinstance(columns, int) or columns < 1:
-        raise ValueError(f"columns is how many maps stand side by side, a whole number from 1; got {columns!r}")
-    columns = min(columns, len(results))
-    rows = -(-len(results) // columns)
+    rows, columns = side_by_side(columns, len(results))
     limits = _limits(results, equal)
     tallest = max((high[1] - low[1]) / (high[0] - low[0]) for low, high in limits)
     width = 3.9 if columns > 2 else 4.6

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from .. import measures
 from ..comparison import Comparison, varying_fields
-from .frame import MASKED, decimals, new_axes, new_figure
+from .frame import MASKED, decimals, new_axes, new_figure, side_by_side
 
 _LEAST = 9.5  # points from one label of an axis to the next
 
@@ -131,8 +131,7 @@ def grid(frame: pd.DataFrame, *, ax: Axes | None = None, label: str = "", title:
 
 def heatmaps(comparisons: Sequence[Comparison], *, columns: int = 3, annotate: bool | None = None, figure: Figure | None = None) -> list[Axes]:
     """Several heatmaps in one figure, `columns` side by side."""
-    columns = min(columns, len(comparisons))
-    rows = -(-len(comparisons) // columns)
+    rows, columns = side_by_side(columns, len(comparisons))
     sizes = [heatmap_size(c) for c in comparisons]
     figure = new_figure(figure, columns * max(w for w, _ in sizes), rows * max(h for _, h in sizes))
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
