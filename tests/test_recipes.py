@@ -294,7 +294,7 @@ def test_stopped_at_any_time_what_is_finished_stays(tmp_path):
     started = []
 
     def progress(done, total):
-        if done > 3:  # the small one has one epoch
+        if done > 3 and list(tmp_path.glob("one.*.safetensors")):
             started.extend(children())
             raise Stopped
 
@@ -306,7 +306,7 @@ def test_stopped_at_any_time_what_is_finished_stays(tmp_path):
 
 def test_a_killed_process_is_a_sentence(tmp_path):
     def progress(done, total):
-        if done > 3:
+        if done > 3 and list(tmp_path.glob("one.*.safetensors")):
             for child in children():
                 child.kill()
 
