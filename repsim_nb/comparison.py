@@ -346,8 +346,9 @@ def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
 
 def check_diagonal(frame: pd.DataFrame) -> None:
     """A plain frame says nothing of what its numbers are; similarities show on the diagonal, where dissimilarities are 0."""
-    diagonal = np.abs(np.diag(frame.to_numpy(float, na_value=np.nan)))
-    if (diagonal > 1e-6 * np.nanmax(np.abs(frame.to_numpy(float, na_value=np.nan)), initial=0)).any():
+    sizes = np.abs(frame.to_numpy(float, na_value=np.nan))
+    diagonal = np.diag(sizes)
+    if (diagonal > 1e-6 * np.nanmax(sizes, initial=0)).any():
         raise ValueError(f"a frame holds dissimilarities, 0 on its diagonal; this one has {np.nanmax(diagonal):.3g} there. Are they similarities? Pass the Comparison itself, or its .dissimilarity()")
 
 

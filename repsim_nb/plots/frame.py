@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
@@ -11,6 +11,8 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")  # Okabe and Ito: told apart by all
 CLASS_COLOURS = (*COLOURS, "#8800FF", "#884422", "#AAEE99", "#BB55FF")  # further from these, for every kind of colour vision, than these are from each other
@@ -41,6 +43,12 @@ def side_by_side(columns: int, number: int) -> tuple[int, int]:
         raise ValueError(f"columns is how many pictures stand side by side, a whole number from 1; got {columns!r}")
     columns = min(int(columns), number)
     return -(-number // columns), columns
+
+
+def bold_headings(legend: Legend, handles: Sequence[Line2D]) -> None:
+    """An entry that shows neither line nor mark is the heading of those after it."""
+    for handle, text in zip(handles, legend.get_texts(), strict=True):
+        text.set_fontweight("bold" if handle.get_linestyle() == handle.get_marker() == "None" else "normal")
 
 
 def png(draw: Callable[[Axes], Any], width: float, height: float, dpi: int = 100) -> bytes:

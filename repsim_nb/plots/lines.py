@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from ..comparison import one_value
 from ..errors import listed
 from ..inference import Test
-from .frame import COLOURS, MARKERS, new_axes, new_figure
+from .frame import COLOURS, MARKERS, bold_headings, new_axes, new_figure
 
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 LINES = tuple(colour for colour in COLOURS if colour != "#F0E442")  # a thin yellow line is not seen on white
@@ -129,30 +129,24 @@ def to_final(
     handles += [Line2D([], [], ls="", label="run" if rho is None else "rank correlation ρ"), *(Line2D([], [], **looks[run], label=said[run]) for run in runs)]
     figure = new_figure(figure, 13.2, max(4.2, 0.4 + 0.178 * len(handles)))
     axes = list(figure.subplots(1, 3))
-    numeric = pd.api.types.is_numeric_dtype(similarity.index)
-    x = similarity.index if numeric else np.arange(len(similarity))
+    x = [_along(ax, [similarity.index]) for ax in axes[:2]]
     for run in runs:
         style = {**looks[run], "linewidth": 1.3, "marker": "o", "markersize": 2.6, "alpha": 0.85}
-        axes[0].plot(x, similarity[run], **style)
-        axes[1].plot(x, dissimilarity[run], **style)
+        axes[0].plot(x[0], similarity[run], **style)
+        axes[1].plot(x[1], dissimilarity[run], **style)
         axes[2].plot(similarity[run].iloc[before[run]], dissimilarity[run].iloc[before[run]], **style)
     step = xlabel or str(similarity.index.name or "step")
     for ax, name in zip(axes, names, strict=False):
         ax.set(xlabel=step, ylabel=f"{name} to the final network")
         ax.set_title(f"{name} by {step}", fontsize=10)
-        if numeric:
-            _dense_first(ax, similarity.index)
-        else:
-            ax.set_xticks(x, [str(name) for name in similarity.index])
+        _dense_first(ax, similarity.index)
     axes[2].set(xlabel=f"{names[0]} to the final network", ylabel=f"{names[1]} to the final network")
     if rho is not None:
         axes[2].set_title(f"median ρ {_minus(np.median(rho))} ({_minus(min(rho))} to {_minus(max(rho))})", fontsize=10)
     for ax in axes:
         ax.grid(True, color="0.92")
         ax.set_axisbelow(True)
-    legend = figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=2.4, labelspacing=0.3)
-    for handle, text in zip(handles, legend.get_texts(), strict=True):
-        text.set_fontweight("bold" if handle.get_linestyle() == "None" else "normal")
+    bold_headings(figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=2.4, labelspacing=0.3), handles)
     return axes
 
 

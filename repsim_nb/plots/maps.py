@@ -21,7 +21,7 @@ from matplotlib.transforms import ScaledTranslation
 from ..comparison import Choice
 from ..embedding import Embedding
 from ..errors import unknown
-from .frame import new_axes, new_figure, side_by_side
+from .frame import bold_headings, new_axes, new_figure, side_by_side
 from .marking import NEUTRAL, Marks, map_heading, map_trust, marks, marks_of_all
 
 _HALO = (patheffects.withStroke(linewidth=2.2, foreground="white"),)
@@ -56,7 +56,7 @@ def embedding(
     ax.set_aspect("equal", adjustable="datalim")
     handles = _handles(drawn, path, bool(result.placed))
     if handles:
-        _bold(ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, handletextpad=0.4), handles)
+        bold_headings(ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, handletextpad=0.4), handles)
     if drawn.scale is not None and handles:  # below the legend
         _bar(ax.figure, drawn, cax=ax.inset_axes((1.04, 0.01, 0.035, max(0.25, 0.88 - 0.047 * len(handles)))))
     elif drawn.scale is not None:
@@ -121,7 +121,7 @@ def embeddings(
     if every[0].scale is not None:
         _bar(figure, every[0], ax=axes, shrink=0.8, pad=0.02, aspect=28)
     if handles:
-        _bold(figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9, handletextpad=0.4), handles)
+        bold_headings(figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9, handletextpad=0.4), handles)
     _spread(axes, written)
     return axes
 
@@ -248,11 +248,6 @@ def _handles(drawn: Marks, path: str | None, placed: bool) -> list[Line2D]:
     if placed:
         parts.append(("ring", [Line2D([], [], ls="", marker="o", markersize=11, markerfacecolor="none", markeredgecolor=_RING, markeredgewidth=1.3, label="placed into the map")]))
     return list(itertools.chain.from_iterable([Line2D([], [], ls="", label=heading), *handles] for heading, handles in parts))
-
-
-def _bold(legend: mpl.legend.Legend, handles: list[Line2D]) -> None:
-    for handle, text in zip(handles, legend.get_texts(), strict=True):
-        text.set_fontweight("bold" if handle.get_marker() == "None" else "normal")
 
 
 def _bar(figure: Figure, drawn: Marks, **where: Any) -> None:
