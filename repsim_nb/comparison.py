@@ -207,7 +207,7 @@ def compare(
     scratch = None if scratch is None else _folder(scratch)
     xs = {label: on_device(xs[label], device) for label in xs}  # opened once: a store maps a file at every look
     ys = None if ys is None else {label: on_device(ys[label], device) for label in ys}
-    index, columns = (_axis(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
+    index, columns = (axis_of(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
     cells: dict[tuple[int, int], str] | None = {} if on_undefined == "mask" else None
     measures.same_samples(*({label: x if hasattr(x, "ndim") else np.asarray(x) for label, x in side.items()} for side in (xs, ys or {})))
     cost = cost_of(measure, xs, ys) if device is None else None
@@ -254,7 +254,7 @@ def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | 
             values[[rows.index(step) for step in labels], column] = found.values.to_numpy()[:, 0]
             done += many
     models = [str(run[0]) for run in runs]
-    names = models if len(set(models)) == len(models) else short_labels(_axis(runs))
+    names = models if len(set(models)) == len(models) else short_labels(axis_of(runs))
     return pd.DataFrame(values, index=pd.Index(rows, name="step"), columns=pd.Index(names, name="network"))
 
 
@@ -287,7 +287,7 @@ def _check_keys(measure: Measure, labels: list[Any]) -> None:
 
 # -- labels ----------------------------------------------------------------------------------------------------------------
 
-def _axis(labels: Mapping[Any, Any]) -> pd.Index:
+def axis_of(labels: Mapping[Any, Any]) -> pd.Index:
     first = next(iter(labels))
     if all(type(label) is type(first) and hasattr(label, "_fields") for label in labels):
         return pd.MultiIndex.from_tuples([tuple(label) for label in labels], names=first._fields)

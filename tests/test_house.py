@@ -14,7 +14,7 @@ FLOORS = {
     "fields": 0, "files": 0, "fingerprints": 0, "progress": 0, "workers": 0,
     "measures": 1, "store": 1, "models": 1, "datasets": 1, "pooling": 1, "views": 1,
     "comparison": 2, "recording": 2, "reports": 2,
-    "embedding": 3, "inference": 3, "recipes": 3, "streaming": 3,
+    "embedding": 3, "inference": 3, "probes": 3, "recipes": 3, "streaming": 3,
     "plots": 4,
     "explorers": 5,
     "__init__": 6, "__main__": 6,
@@ -24,7 +24,7 @@ HEAVY = {
     "ipywidgets": {"explorers", "views"},
     "anywidget": {"explorers", "views"},
     "papermill": {"reports"},
-    "sklearn": {"datasets", "embedding"},
+    "sklearn": {"datasets", "embedding", "probes"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
