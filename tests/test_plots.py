@@ -433,8 +433,21 @@ def test_a_band_holds_its_interval():
     assert {(50, 0.4), (50, 0.8), (100, 0.65), (100, 0.9)} <= {tuple(np.round(corner, 9)) for corner in corners}
     with pytest.raises(ValueError, match="the frame 'cka' lacks 'low', 'high'"):
         plots.band({"cka": frame[["mean"]]})
-    with pytest.raises(ValueError, match="no lines to draw"):
+    with pytest.raises(ValueError, match="nothing to draw"):
         plots.band({})
+
+
+def test_intervals_stand_in_their_rows():
+    index = pd.MultiIndex.from_tuples([("a", "a"), ("a", "b"), ("b", "b")])
+    frame = pd.DataFrame({"mean": [0.9, 0.5, 0.8], "low": [0.85, 0.4, 0.7], "high": [0.95, 0.6, 0.9]}, index=index)
+    ax = plots.intervals({"mnist": frame, "fashion": frame - 0.1}, xlabel="CKA", line=0.2)
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "a, b", "b"] and legend_of(ax) == ["mnist", "fashion"] and ax.yaxis_inverted() and nothing_is_cut(ax.figure)
+    first = ax.collections[0].get_segments()
+    assert [(round(s[0][0], 9), round(s[1][0], 9)) for s in first] == [(0.85, 0.95), (0.4, 0.6), (0.7, 0.9)]
+    assert np.allclose(ax.lines[0].get_xdata(), frame["mean"]) and np.allclose(ax.lines[-1].get_xdata(), 0.2)
+    assert plots.intervals({"one": frame}).get_legend() is None, "one needs no name"
+    with pytest.raises(ValueError, match="all frames share; 'b' has"):
+        plots.intervals({"a": frame, "b": frame.iloc[:2]})
 
 
 def test_many_curves_are_told_apart():

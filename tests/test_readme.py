@@ -108,7 +108,7 @@ x = rs.record("zoo:mnist-mlp-0", "mnist", progress=False)
 print(len(rs.models.zoo()), len(x), rs.reports.notebook_path("report_comparison").parent.name)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**environment, "PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True)
-    assert done.stdout.split() == ["24", "4", "notebooks"], done.stderr
+    assert done.stdout.split() == ["25", "4", "notebooks"], done.stderr
     assert (tmp_path / "site/repsim_nb/py.typed").exists()
 
 

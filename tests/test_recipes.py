@@ -19,7 +19,7 @@ import repsim_nb as rs
 from repsim_nb.errors import Stopped
 from repsim_nb.recipes import classifier, training, zoo
 from repsim_nb.recipes.claims import Claims
-from repsim_nb.recipes.population import GRID, POPULATION, RUNS, few, held_out
+from repsim_nb.recipes.population import FAMILIES, GRID, POPULATION, RUNS, few, held_out
 from repsim_nb.recipes.training import trained
 
 SMALL = {"architecture": "mlp", "data": "mnist", "rows": (0, 100), "options": {"widths": (16,)}, "epochs": 1}
@@ -383,6 +383,15 @@ def test_few_is_a_part_that_is_trained_for_a_short_time():
             images = recipe["rows"][1] - recipe["rows"][0]
             assert recipe["epochs"] * images <= min(10**4 * 1.5, whole[name]["epochs"] * (whole[name]["rows"][1] - whole[name]["rows"][0])), name
     assert all(recipe["checkpoints"][-1] == recipe["epochs"] for recipe in runs.values())
+
+
+def test_families_are_pairs_of_a_network_and_its_untrained_twin():
+    assert len(FAMILIES) == 32 and len({recipe["about"]["family"] for recipe in FAMILIES.values()}) == 8
+    for name, recipe in FAMILIES.items():
+        twin = FAMILIES[name.removesuffix("-untrained") if name.endswith("-untrained") else f"{name}-untrained"]
+        assert {**recipe, "epochs": 0, "about": 0} == {**twin, "epochs": 0, "about": 0} and bool(recipe["epochs"]) == recipe["about"]["trained"] != twin["about"]["trained"]
+    some = few(FAMILIES)
+    assert sum(recipe["about"]["trained"] for recipe in some.values()) >= 7 and sum(not recipe["about"]["trained"] for recipe in some.values()) >= 3
 
 
 def test_weights_that_were_changed_are_trained_anew(tmp_path):

@@ -4,13 +4,13 @@ In every picture bright is alike and dark is unlike, whichever way the measure c
 """
 
 from .frame import CLASS_COLOURS, COLOURS, MARKERS, colours_of, decimals, figure_png, png
-from .lines import band, curves, null, to_final
+from .lines import band, curves, intervals, null, to_final
 from .maps import embedding, embeddings, map_size
 from .marking import Marks, is_amount, map_heading, map_trust, marks
 from .tables import answers, axis_titles, bar_label, colour_limits, colour_map, grid, heading, heatmap, heatmap_size, heatmaps, samples
 
 __all__ = [
     "CLASS_COLOURS", "COLOURS", "MARKERS", "Marks", "answers", "axis_titles", "band", "bar_label", "colour_limits", "colour_map", "colours_of",
-    "curves", "decimals", "embedding", "embeddings", "figure_png", "grid", "heading", "heatmap", "heatmap_size", "heatmaps", "is_amount",
+    "curves", "decimals", "embedding", "embeddings", "figure_png", "grid", "heading", "heatmap", "heatmap_size", "heatmaps", "intervals", "is_amount",
     "map_heading", "map_size", "map_trust", "marks", "null", "png", "samples", "to_final",
 ]  # fmt: skip

@@ -32,12 +32,7 @@ def curves(frame: pd.DataFrame, *, ax: Axes | None = None, xlabel: str = "", yla
 
 def band(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
     """Lines with their intervals. frames: {name: frame with the columns mean, low and high}, over their index."""
-    if not frames:
-        raise ValueError("there are no lines to draw: pass {name: frame with the columns mean, low and high}")
-    for name, frame in frames.items():
-        lacking = [column for column in ("mean", "low", "high") if column not in frame]
-        if lacking:
-            raise ValueError(f"a band has the columns mean, low and high; the frame '{name}' lacks {listed(lacking)}")
+    _check_bands(frames)
     ax = new_axes(ax, 7.2, 4.2)
     named = not all(pd.api.types.is_numeric_dtype(frame.index) for frame in frames.values())
     places = _along(ax, [frame.index for frame in frames.values()])
@@ -47,6 +42,42 @@ def band(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: 
         ax.plot(x, frame["mean"], label=str(name), **style)
         xlabel = xlabel or str(frame.index.name or "")
     return _finished(ax, xlabel, ylabel, title)
+
+
+def intervals(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: str = "", title: str = "", line: float | None = None) -> Axes:
+    """Values with their intervals, a row each, one below the other. frames: {name: frame with the columns mean, low and high}, all over the same index, whose order is kept.
+
+    line: a value to hold them against (chance, zero), drawn as an upright line.
+    """
+    _check_bands(frames)
+    index = next(iter(frames.values())).index
+    for name, frame in frames.items():
+        if not frame.index.equals(index):
+            raise ValueError(f"intervals stand in rows that all frames share; '{name}' has {listed(frame.index, 4)}, the first {listed(index, 4)}")
+    words = [", ".join(dict.fromkeys(map(str, row))) if isinstance(row, tuple) else str(row) for row in index]
+    ax = new_axes(ax, 6.4, 0.9 + 0.24 * max(4, len(index)) * (1 + 0.25 * (len(frames) - 1)))
+    apart = np.linspace(-0.17, 0.17, len(frames)) if len(frames) > 1 else [0.0]
+    for (name, frame), shift, colour, marker in zip(frames.items(), apart, itertools.cycle(LINES), itertools.cycle(MARKERS), strict=False):
+        y = np.arange(len(index)) + shift
+        ax.hlines(y, frame["low"], frame["high"], color=colour, linewidth=1.6)
+        ax.plot(frame["mean"], y, marker, color=colour, markersize=5, label=str(name))
+    if line is not None:
+        ax.axvline(line, color="0.35", linewidth=1, linestyle="--", zorder=0)
+    ax.set_yticks(range(len(index)), words)
+    ax.set_ylim(len(index) - 0.4, -0.6)
+    _finished(ax, xlabel, "", title)
+    if len(frames) == 1:
+        ax.get_legend().remove()
+    return ax
+
+
+def _check_bands(frames: Mapping[str, pd.DataFrame]) -> None:
+    if not frames:
+        raise ValueError("there is nothing to draw: pass {name: frame with the columns mean, low and high}")
+    for name, frame in frames.items():
+        lacking = [column for column in ("mean", "low", "high") if column not in frame]
+        if lacking:
+            raise ValueError(f"intervals have the columns mean, low and high; the frame '{name}' lacks {listed(lacking)}")
 
 
 def _along(ax: Axes, indexes: list[pd.Index]) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""The networks of the map of models: POPULATION varies one thing at a time, RUNS are seen at many epochs of their training; `training.trained` makes them.
+"""The networks of the lessons: POPULATION varies one thing at a time, RUNS are seen at many epochs of their training, FAMILIES differ in architecture; `training.trained` makes them.
 
-All are trained on MNIST, on rows 0 to 2,000 of its training split at most; `held_out()` are the rows after them.
+POPULATION and RUNS are trained on MNIST, on rows 0 to 2,000 of its training split at most; `held_out()` are the rows after them.
 """
 
 from __future__ import annotations
@@ -75,22 +75,45 @@ RUNS: dict[str, Recipe] = {
 }  # fmt: skip
 """12 runs of 23 checkpoints: two architectures, three constant learning rates, two seeds."""
 
+_FAMILIES: dict[str, tuple[str, tuple[int, ...] | None, int, float]] = {  # architecture, widths, epochs, learning rate
+    "mlp": ("mlp", None, 8, 3e-3),
+    "plain-2": ("cnn", (16, 48), 8, 4e-3),
+    "plain-3": ("cnn", (16, 32, 48), 8, 4e-3),
+    "plain-4": ("cnn", (16, 32, 48, 48), 8, 4e-3),
+    "residual": ("resnet", (16, 32, 64), 6, 4e-3),
+    "residual-wide": ("resnet", (24, 48, 96), 6, 4e-3),
+    "depthwise": ("depthwise", None, 8, 8e-3),
+    "attention": ("vit", None, 14, 1.5e-3),
+}
+
+FAMILIES: dict[str, Recipe] = {
+    f"{family}-{seed}{'-untrained' if not trained else ''}": {
+        "architecture": architecture, "data": "fashion", "seed": seed, "epochs": epochs * trained, "learning_rate": rate,
+        **({"options": {"widths": list(widths)}} if widths else {}), "about": {"family": family, "trained": trained},
+    }
+    for trained in (True, False) for family, (architecture, widths, epochs, rate) in _FAMILIES.items() for seed in range(2)
+}  # fmt: skip
+"""Two seeds of eight architectures (plain, residual, depthwise, attention, fully connected), trained on Fashion-MNIST, and each before its first step: 32 networks.
+
+Their cards say `family` and `trained`."""
+
 _FEW = (
     "mlp-0", "mlp-1", "mlp-2", "mlp-shuffled-0", "mlp-shuffled-1", "mlp-coarse-0", "mlp-untrained-0",
     "cnn-0", "cnn-1", "cnn-2", "cnn-shuffled-0", "cnn-untrained-0", "vit-0",
     "mlp-slow-0", "mlp-fast-0", "cnn-slow-0", "cnn-fast-0",
+    "plain-3-0", "plain-3-1", "residual-0", "residual-1", "depthwise-0", "attention-0", "mlp-0-untrained", "plain-3-0-untrained", "residual-0-untrained",
 )  # fmt: skip
 
 
 def few(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
-    """About a dozen of POPULATION, or four of RUNS at six epochs, trained for a short time: seconds, for a look at the study and for tests."""
+    """About a dozen of POPULATION or FAMILIES, or four of RUNS at six epochs, trained for a short time: seconds, for a look at the study and for tests."""
     return {name: _short(recipe) for name, recipe in recipes.items() if name in _FEW}
 
 
 def _short(recipe: Recipe) -> Recipe:
     if "checkpoints" in recipe:
         return {**recipe, "epochs": 8, "checkpoints": (0, 1, 2, 4, 6, 8)}
-    return {**recipe, "epochs": min(recipe["epochs"], {"mlp": 30, "cnn": 20, "vit": 20}[recipe["architecture"]]), "rows": (0, 500)}
+    return {**recipe, "epochs": min(recipe["epochs"], 30 if recipe["architecture"] == "mlp" else 20), "rows": (0, 500)}
 
 
 def held_out() -> Dataset:

@@ -41,7 +41,7 @@ ZOO: dict[str, dict[str, Any]] = {
     **_trained("mnist", "vit", range(2)),
     **_trained("fashion", "cnn", range(3), epochs=8),
     **_trained("animals", "cnn", range(2), epochs=12),
-    **_twins("untrained", _trained("mnist", "cnn", range(2)), epochs=0),
+    **_twins("untrained", _trained("mnist", "cnn", range(3)), epochs=0),
     **_twins("untrained", _trained("mnist", "mlp", range(1)), epochs=0),
     **_twins("untrained", _trained("mnist", "resnet", range(1)), epochs=0),
     **_twins("untrained", _trained("mnist", "vit", range(1)), epochs=0),
