@@ -40,11 +40,11 @@ def anosim(
     bad = int((~np.isfinite(d[upper])).sum())
     if bad:
         raise ValueError(f"groups are compared by all pairs, and {bad} pairs are undefined: leave those items out, or take a measure that is defined for all")
-    codes, names = pd.factorize(_by_item(frame.index, groups, "groups"))
+    codes, names = pd.factorize(by_item_defined(frame.index, groups, "groups"))
     if len(names) < 2:
         raise ValueError(f"groups are compared with one another, and there is only one, '{names[0]}', for all {len(d)} items")
     within = codes[:, None] == codes[None]
-    layers = np.zeros(len(d), int) if strata is None else pd.factorize(_by_item(frame.index, strata, "strata"))[0]
+    layers = np.zeros(len(d), int) if strata is None else pd.factorize(by_item_defined(frame.index, strata, "strata"))[0]
     parts = [rows for rows in (np.flatnonzero(layers == k) for k in range(layers.max() + 1)) if _has_both(within[np.ix_(rows, rows)])]
     if not parts:
         where = "in no stratum are there pairs of both sorts" if strata is not None else "each group has one item, so that no pair is within a group"
@@ -84,7 +84,8 @@ def _contrast(ranks: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return ((ranks.sum() / 2 - inside) / (pairs - many) - inside / many) / (pairs / 2)
 
 
-def _by_item(index: pd.Index, choice: Choice, what: str) -> pd.Series:
+def by_item_defined(index: pd.Index, choice: Choice, what: str) -> pd.Series:
+    """One value an item, as in `comparison.by_item`; ValueError where one is undefined."""
     values = by_item(index, choice, what)
     if values.isna().any():
         raise ValueError(f"{what} is undefined for {listed((index[i] for i in np.flatnonzero(values.isna())), 3)}: leave those items out")

@@ -1,4 +1,4 @@
-"""What tests give: a statistic with its p-value, and p-values by counting."""
+"""What inference gives: a statistic with its p-value, an interval; and p-values by counting."""
 
 from __future__ import annotations
 
@@ -45,6 +45,21 @@ class GroupTest(Test):
         return f"{super().__repr__()[:-1]}, within={self.within:.4g}, between={self.between:.4g}, {len(self.groups)} groups)"
 
 
+@dataclass(frozen=True, repr=False)
+class Interval:
+    """From low to high, made so that a share `level` of such intervals hold what they estimate. `0.5 in interval` asks whether it is a value that fits."""
+
+    low: float
+    high: float
+    level: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __repr__(self) -> str:
+        return f"Interval(low={self.low:.4g}, high={self.high:.4g}, level={self.level:g})"
+
+
 def by_counting(statistic: float, null: np.ndarray, alternative: str, every: bool = False) -> Test:
     """The test by counting in the null; `every`: it holds all orders, the one that was seen among them."""
     sizes = {"two-sided": (np.abs(null), abs(statistic)), "greater": (null, statistic), "less": (-null, -statistic)}
@@ -57,3 +72,8 @@ def by_counting(statistic: float, null: np.ndarray, alternative: str, every: boo
 def check_permutations(n: int) -> None:
     if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
         raise ValueError(f"n_permutations is a whole number from 1, 999 or more for a p-value of 0.001; got {n!r}")
+
+
+def check_level(level: float) -> None:
+    if not isinstance(level, (int, float, np.number)) or isinstance(level, bool) or not 0 < level < 1:
+        raise ValueError(f"level is the share of intervals that are to hold the true value, between 0 and 1, such as 0.95; got {level!r}")
