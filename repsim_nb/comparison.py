@@ -253,9 +253,40 @@ def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | 
             found = compare(measure, {label: xs[label] for label in labels.values()}, {last: xs[last]}, progress=lambda now, of, b=before, m=many: tick(b + now * m // of, total))
             values[[rows.index(step) for step in labels], column] = found.values.to_numpy()[:, 0]
             done += many
-    models = [str(run[0]) for run in runs]
-    names = models if len(set(models)) == len(models) else short_labels(axis_of(runs))
-    return pd.DataFrame(values, index=pd.Index(rows, name="step"), columns=pd.Index(names, name="network"))
+    return pd.DataFrame(values, index=pd.Index(rows, name="step"), columns=pd.Index(_model_names(axis_of(runs)), name="network"))
+
+
+def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
+    """What several measures say of the same pairs -> DataFrame, a row a pair of different items that all tables share, a column a table.
+
+    tables: {name of the column: square Comparison}; items are found by whole labels, else by the fields that vary (a network's penultimate layer stands beside its output), in the
+    order of the first table. Index "row", "column": the items' short labels, the model's name where that tells them apart. Values stay as measured (similarities stay
+    similarities), both directions of a pair averaged; NaN where either is undefined.
+    Errors: ValueError for a table that is not square, fewer than 2 shared items, a column that would be called "row" or "column".
+    """
+    if not isinstance(tables, Mapping) or not tables:
+        raise TypeError(f"pairs takes comparisons by name, {{'CKA': table}}; got {'none' if isinstance(tables, Mapping) else type(tables).__name__}")
+    for name, table in tables.items():
+        if not isinstance(table, Comparison):
+            raise TypeError(f"pairs takes comparisons by name; '{name}' is a {type(table).__name__}")
+        if not table.is_square:
+            raise ValueError(f"pairs of items are in a square table, and '{name}' has {table.values.shape[0]} rows and {table.values.shape[1]} columns with other labels: compare one set of representations with itself")
+        if name in ("row", "column"):
+            raise ValueError(f"'{name}' is a level of the index of pairs: give the table another name")
+    first = next(iter(tables.values())).values.index
+    places = [dict(zip(*shared(first, table.values.index), strict=True)) for table in tables.values()]  # {place in the first: place in this one}
+    items = [place for place in range(len(first)) if all(place in found for found in places)]
+    if len(items) < 2:
+        each = listed((f"{name} ({len(table.values)} items, such as {short_labels(table.values.index)[0]})" for name, table in tables.items()), 6)
+        raise ValueError(f"pairs need at least 2 items that all tables share; {len(items)} {'is' if len(items) == 1 else 'are'} shared by {each}")
+    names = _model_names(first[items])
+    one, other = np.triu_indices(len(items), 1)
+    columns = {}
+    for (name, table), found in zip(tables.items(), places, strict=True):
+        at = [found[place] for place in items]
+        square = table.values.to_numpy(float, na_value=np.nan)[np.ix_(at, at)]
+        columns[name] = ((square + square.T) / 2)[one, other]
+    return pd.DataFrame(columns, index=pd.MultiIndex.from_arrays([[names[i] for i in one], [names[j] for j in other]], names=["row", "column"]))
 
 
 def _folder(path: str | Path) -> Path:
@@ -314,6 +345,12 @@ def short_labels(axis: pd.Index) -> Labels:
     frame = _frame(axis)
     varying = varying_fields(axis) or [name for name in frame if name in ("layer", "label")][:1] or list(frame)[:1]
     return tuple("/".join(map(str, row)) for row in frame[varying].itertuples(index=False))
+
+
+def _model_names(axis: pd.Index) -> Labels:
+    """Each label by its model where that tells them apart, else its short label."""
+    models = tuple(map(str, axis.get_level_values("model"))) if "model" in axis.names else ()
+    return models if models and len(set(models)) == len(models) else short_labels(axis)
 
 
 def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:

@@ -275,3 +275,39 @@ def test_items_without_a_value_are_left_out_and_blocks_have_means():
     assert list(whole.values.index) == ["a", "b", "d"] and out == ("c",) and not whole.undefined and whole.defined() == (whole, ())
     first = np.array([True, True, False])
     assert whole.mean_of(first, first) == 0.5 and whole.mean_of(first, ~first) == pytest.approx(0.2) and whole.mean_of([0], [0]) is None
+
+
+# -- pairs -----------------------------------------------------------------------------------------------------------------
+
+def test_pairs_put_tables_of_features_and_of_outputs_side_by_side(recorded):
+    features, outputs = rs.compare("cka", recorded.where(layer=-2)), rs.compare("kl", recorded.where(layer="output"))
+    found = rs.comparison.pairs({"CKA": features, "KL": outputs.take([2, 0, 1], [2, 0, 1])})
+    assert list(found.index) == [("mnist-cnn-0", "mnist-cnn-1"), ("mnist-cnn-0", "mnist-mlp-0"), ("mnist-cnn-1", "mnist-mlp-0")] and found.index.names == ["row", "column"]
+    upper, kl = np.triu_indices(3, 1), outputs.values.to_numpy()
+    assert np.array_equal(found["CKA"], features.values.to_numpy()[upper]), "a similarity stays one"
+    assert np.allclose(found["KL"], ((kl + kl.T) / 2)[upper]) and not np.allclose(kl, kl.T), "both directions are averaged"
+    layers = rs.comparison.pairs({"CKA": rs.compare("cka", recorded.where(model="mnist-mlp-0"))})
+    assert list(layers.index.get_level_values("row")) == ["fc1"] * 3 + ["fc2"] * 2 + ["fc3"]
+
+
+def test_pairs_are_of_what_all_tables_share_and_what_is_undefined_stays_so(three):
+    three["d"] = np.ones((50, 3))
+    masked = rs.compare("cka", {key: three[key] for key in "dcab"}, on_undefined="mask")
+    found = rs.comparison.pairs({"masked": masked, "less": rs.compare("procrustes", {key: three[key] for key in "abc"})})
+    assert list(found.index) == [("c", "a"), ("c", "b"), ("a", "b")] and found.loc[("a", "b"), "masked"] == pytest.approx(masked.values.loc["a", "b"], abs=1e-12)
+    whole = rs.comparison.pairs({"masked": masked})
+    assert len(whole) == 6 and whole["masked"].isna().sum() == 3 and whole.loc[("d", "a")].isna().all()
+
+
+def test_pairs_teach(three):
+    table = rs.compare("cka", three)
+    for wrong, says in (
+        ({"CKA": rs.compare("cka", three, {"z": three["a"]})}, "in a square table, and 'CKA' has 3 rows and 1 columns"),
+        ({"one": table, "two": table.where(label="b")}, "1 is shared by .one .3 items, such as a.., .two .1 items, such as b.."),
+        ({"row": table}, "'row' is a level of the index of pairs: give the table another name"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            rs.comparison.pairs(wrong)
+    for wrong, says in (([table], "takes comparisons by name, .*; got list"), ({}, "got none"), ({"CKA": table.values}, "'CKA' is a DataFrame")):
+        with pytest.raises(TypeError, match=says):
+            rs.comparison.pairs(wrong)

@@ -1,0 +1,87 @@
+"""The levels of having nothing in common, and of another sample set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import measures
+from ..comparison import Comparison, compare
+from ..measures import Measure
+from ..progress import Tick, ticking
+from .ranks import rank_correlation
+
+
+def unrelated(measure: str | Measure, xs: Mapping[Any, Any], *, n_pairs: int = 50, seed: int = 0, progress: bool | Tick = False) -> np.ndarray:
+    """The values (n_pairs,) of random pairs of xs after the samples of one side were shuffled: what representations score that have nothing in common but their shapes.
+
+    xs: {label: array (n, ...)}; of one alone, with itself shuffled.  Errors: UndefinedError where the measure has no value for a pair.
+    """
+    measure = measures.get(measure)
+    if not isinstance(n_pairs, (int, np.integer)) or n_pairs < 1:
+        raise ValueError(f"n_pairs is a whole number from 1; got {n_pairs!r}")
+    labels, n = _labels(xs)
+    rng = np.random.default_rng(seed)
+    values = []
+    with ticking(progress, "shuffled samples", "pair") as tick:
+        for done in range(n_pairs):
+            tick(done, n_pairs)
+            i, j = rng.choice(len(labels), 2, replace=False) if len(labels) > 1 else (0, 0)
+            values.append(measure(xs[labels[i]], _rows(xs[labels[j]], rng.permutation(n))))
+    return np.array(values)
+
+
+def sample_sets(
+    measure: str | Measure,
+    xs: Mapping[Any, Any],
+    reference: Comparison,
+    sizes: Sequence[int],
+    *,
+    n_sets: int = 20,
+    level: float = 0.95,
+    seed: int = 0,
+    kind: str = "spearman",
+    progress: bool | Tick = False,
+) -> pd.DataFrame:
+    """How far a table moves with the samples it is made of: rank correlations of tables over random sets of samples with a reference.
+
+    xs: {label: array (N, ...)}, the items of `reference`, in any order.  sizes: numbers of samples n, drawn without replacement, n_sets times each (of all N there is one set).
+    -> DataFrame, index "n", columns mean, low, high (between them lie a share `level` of the sets, by quantiles), sets.
+    Errors: ValueError for a size outside 1 to N or other items; UndefinedError where the measure has no value on a set.
+    """
+    measure = measures.get(measure)
+    labels, most = _labels(xs)
+    sizes = [sizes] if isinstance(sizes, (int, np.integer)) else list(sizes)
+    if not sizes or not all(isinstance(size, (int, np.integer)) for size in sizes) or min(sizes) < measure.least or max(sizes) > most:
+        raise ValueError(f"sizes are numbers of samples from {measure.least}, the fewest for {measures.short_name(measure)}, to {most}; got {sizes}")
+    if not isinstance(n_sets, (int, np.integer)) or n_sets < 1 or not 0 < level < 1:
+        raise ValueError(f"n_sets is a whole number from 1, and level lies between 0 and 1; got n_sets={n_sets!r}, level={level!r}")
+    rng = np.random.default_rng(seed)
+    many = {n: 1 if n == most else n_sets for n in sizes}
+    rows, done = {}, 0
+    with ticking(progress, f"sample sets for {measures.short_name(measure)}", "table") as tick:
+        tick(0, sum(many.values()))
+        for n, sets in many.items():
+            found = []
+            for _ in range(sets):
+                some = np.sort(rng.choice(most, n, replace=False))
+                found.append(rank_correlation(compare(measure, {label: _rows(xs[label], some) for label in labels}), reference, kind).statistic)
+                done += 1
+                tick(done, sum(many.values()))
+            low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+            rows[n] = {"mean": float(np.mean(found)), "low": float(low), "high": float(high), "sets": sets}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("n")
+
+
+def _labels(xs: Mapping[Any, Any]) -> tuple[list[Any], int]:
+    """-> (labels, the number of samples that all share)"""
+    if not isinstance(xs, Mapping) or not xs:
+        raise TypeError(f"representations come by label, {{'a': x, 'b': y}}, or as a recording; got {'none' if isinstance(xs, Mapping) else type(xs).__name__}")
+    return list(xs), measures.same_samples({label: x if hasattr(x := xs[label], "ndim") else np.asarray(x) for label in xs})
+
+
+def _rows(x: Any, which: np.ndarray) -> Any:
+    return (x if hasattr(x, "ndim") else np.asarray(x))[which]

@@ -1,0 +1,79 @@
+"""What inference gives: a statistic with its p-value, an interval; and p-values by counting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+ROUNDING = 1e-10  # statistics that differ by less are the same one, summed in another order
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Test:
+    """A statistic, and how often chance alone would give one like it.
+
+    p_value: by permutation (1 + #{null at least as extreme}) / (n_permutations + 1), never 0; #{...} / n_permutations where all orders were gone through.
+    null: the statistics under permutation (n_permutations,), None where a formula gave the p-value.
+    alternative: what counts as extreme: "greater", "less", or "two-sided" (by size, whatever the sign).
+    """
+
+    __test__ = False  # no test of pytest's
+
+    statistic: float
+    p_value: float
+    null: np.ndarray | None = None
+    alternative: str = "two-sided"
+    n_permutations: int | None = None
+
+    def __repr__(self) -> str:
+        by = f"{self.n_permutations} permutations" if self.n_permutations else "no permutations"
+        return f"{type(self).__name__}(statistic={self.statistic:.4g}, p_value={self.p_value:.3g}, {self.alternative}, {by})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupTest(Test):
+    """An ANOSIM: `statistic` is R. within, between: mean dissimilarities of the pairs that count. groups: {group: number of items}."""
+
+    within: float | None = None
+    between: float | None = None
+    groups: Mapping[Any, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, within={self.within:.4g}, between={self.between:.4g}, {len(self.groups)} groups)"
+
+
+@dataclass(frozen=True, repr=False)
+class Interval:
+    """From low to high, made so that a share `level` of such intervals hold what they estimate. `0.5 in interval` asks whether it is a value that fits."""
+
+    low: float
+    high: float
+    level: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __repr__(self) -> str:
+        return f"Interval(low={self.low:.4g}, high={self.high:.4g}, level={self.level:g})"
+
+
+def by_counting(statistic: float, null: np.ndarray, alternative: str, every: bool = False) -> Test:
+    """The test by counting in the null; `every`: it holds all orders, the one that was seen among them."""
+    sizes = {"two-sided": (np.abs(null), abs(statistic)), "greater": (null, statistic), "less": (-null, -statistic)}
+    values, seen = sizes[alternative]
+    extreme = int(np.sum(values >= seen - ROUNDING))
+    p_value = extreme / len(null) if every else (1 + extreme) / (len(null) + 1)
+    return Test(statistic, p_value, null, alternative, len(null))
+
+
+def check_permutations(n: int) -> None:
+    if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"n_permutations is a whole number from 1, 999 or more for a p-value of 0.001; got {n!r}")
+
+
+def check_level(level: float) -> None:
+    if not isinstance(level, (int, float, np.number)) or isinstance(level, bool) or not 0 < level < 1:
+        raise ValueError(f"level is the share of intervals that are to hold the true value, between 0 and 1, such as 0.95; got {level!r}")
