@@ -386,7 +386,7 @@ def test_few_is_a_part_that_is_trained_for_a_short_time():
 
 
 def test_families_are_pairs_of_a_network_and_its_untrained_twin():
-    assert len(FAMILIES) == 32 and len({recipe["about"]["family"] for recipe in FAMILIES.values()}) == 8
+    assert len(FAMILIES) == 40 and len({recipe["about"]["family"] for recipe in FAMILIES.values()}) == 10
     for name, recipe in FAMILIES.items():
         twin = FAMILIES[name.removesuffix("-untrained") if name.endswith("-untrained") else f"{name}-untrained"]
         assert {**recipe, "epochs": 0, "about": 0} == {**twin, "epochs": 0, "about": 0} and bool(recipe["epochs"]) == recipe["about"]["trained"] != twin["about"]["trained"]

@@ -75,25 +75,27 @@ RUNS: dict[str, Recipe] = {
 }  # fmt: skip
 """12 runs of 23 checkpoints: two architectures, three constant learning rates, two seeds."""
 
-_FAMILIES: dict[str, tuple[str, tuple[int, ...] | None, int, float]] = {  # architecture, widths, epochs, learning rate
-    "mlp": ("mlp", None, 8, 3e-3),
-    "plain-2": ("cnn", (16, 48), 8, 4e-3),
-    "plain-3": ("cnn", (16, 32, 48), 8, 4e-3),
-    "plain-4": ("cnn", (16, 32, 48, 48), 8, 4e-3),
-    "residual": ("resnet", (16, 32, 64), 6, 4e-3),
-    "residual-wide": ("resnet", (24, 48, 96), 6, 4e-3),
-    "depthwise": ("depthwise", None, 8, 8e-3),
-    "attention": ("vit", None, 14, 1.5e-3),
+_FAMILIES: dict[str, tuple[str, dict[str, Any], int, float]] = {  # architecture, options, epochs, learning rate
+    "mlp": ("mlp", {}, 8, 3e-3),
+    "mlp-deep": ("mlp", {"widths": [128, 128, 96, 96, 64]}, 8, 3e-3),
+    "plain-2": ("cnn", {"widths": [16, 48]}, 8, 4e-3),
+    "plain-3": ("cnn", {}, 8, 4e-3),
+    "plain-4": ("cnn", {"widths": [16, 32, 48, 48]}, 8, 4e-3),
+    "residual": ("resnet", {}, 6, 4e-3),
+    "residual-wide": ("resnet", {"widths": [24, 48, 96]}, 6, 4e-3),
+    "depthwise": ("depthwise", {}, 8, 8e-3),
+    "attention": ("vit", {}, 14, 1.5e-3),
+    "attention-narrow": ("vit", {"width": 32}, 14, 2e-3),
 }
 
 FAMILIES: dict[str, Recipe] = {
     f"{family}-{seed}{'-untrained' if not trained else ''}": {
-        "architecture": architecture, "data": "fashion", "seed": seed, "epochs": epochs * trained, "learning_rate": rate,
-        **({"options": {"widths": list(widths)}} if widths else {}), "about": {"family": family, "trained": trained},
+        "architecture": architecture, "data": "fashion", "options": options, "seed": seed, "epochs": epochs * trained, "learning_rate": rate,
+        "about": {"family": family, "trained": trained},
     }
-    for trained in (True, False) for family, (architecture, widths, epochs, rate) in _FAMILIES.items() for seed in range(2)
+    for trained in (True, False) for family, (architecture, options, epochs, rate) in _FAMILIES.items() for seed in range(2)
 }  # fmt: skip
-"""Two seeds of eight architectures (plain, residual, depthwise, attention, fully connected), trained on Fashion-MNIST, and each before its first step: 32 networks.
+"""Two seeds of ten architectures (plain, residual, depthwise, attention, fully connected), trained on Fashion-MNIST, and each before its first step: 40 networks.
 
 Their cards say `family` and `trained`."""
 
@@ -101,7 +103,7 @@ _FEW = (
     "mlp-0", "mlp-1", "mlp-2", "mlp-shuffled-0", "mlp-shuffled-1", "mlp-coarse-0", "mlp-untrained-0",
     "cnn-0", "cnn-1", "cnn-2", "cnn-shuffled-0", "cnn-untrained-0", "vit-0",
     "mlp-slow-0", "mlp-fast-0", "cnn-slow-0", "cnn-fast-0",
-    "plain-3-0", "plain-3-1", "residual-0", "residual-1", "depthwise-0", "attention-0", "mlp-0-untrained", "plain-3-0-untrained", "residual-0-untrained",
+    "plain-2-0", "plain-3-0", "plain-3-1", "plain-4-0", "residual-0", "depthwise-0", "attention-0", "attention-narrow-0", "mlp-0-untrained", "plain-3-0-untrained", "residual-0-untrained",
 )  # fmt: skip
 
 
