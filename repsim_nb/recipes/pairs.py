@@ -78,9 +78,11 @@ def train(
     pair = []
     for part, module, yes, fit, held_out in zip(PARTS, modules, (one, two), answers["train"], answers["test"], strict=True):
         card = {
-            "architecture": architecture, "options": options, "part": part, "data": data, "yes": list(yes), "weight": weight, "images": len(x), "seed": seed, "epochs": epochs,
-            "learning_rate": learning_rate, "batch_size": batch_size, "parameters": sum(p.numel() for p in module.parameters()), "input_shape": list(sides["train"].inputs.shape[1:]),
-            "mean": mean, "std": std, "classes": ["no", "yes"], "train_accuracy": round(accuracy(module, x, fit), 4), "test_accuracy": round(accuracy(module, tested, held_out), 4),
+            "architecture": architecture, "options": options, "part": part, "data": data, "asked": list(names), "yes": list(yes), "weight": weight,
+            "images": len(x), "seed": seed, "epochs": epochs, "learning_rate": learning_rate, "batch_size": batch_size,
+            "parameters": sum(p.numel() for p in module.parameters()), "input_shape": list(sides["train"].inputs.shape[1:]),
+            "mean": mean, "std": std, "classes": ["no", "yes"],
+            "train_accuracy": round(accuracy(module, x, fit), 4), "test_accuracy": round(accuracy(module, tested, held_out), 4),
         }  # fmt: skip
         pair.append((module.eval(), card))
         if keep is not None:
