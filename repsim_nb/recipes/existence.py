@@ -25,7 +25,7 @@ from .pairs import of_classes, said
 
 CLASSES = ("cat", "dog")
 MASKED = (0.0, 0.25, 0.5, 0.8, 0.9)
-FIGURES = {"CKA": "cka", "debiased CKA": "cka_debiased", "CCA": "mean_squared_cca"}
+_INSIDE = {"CKA": "cka", "debiased CKA": "cka_debiased", "CCA": "mean_squared_cca"}
 
 
 # -- the trick ------------------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def _two_heads(x: np.ndarray, targets: np.ndarray, kept: tuple[np.ndarray, np.nd
     components = width if n > 2 * width + 1 else n // 10
     found: dict[str, float] = {}
     for when, sides in inside.items():
-        for name, measure in FIGURES.items():
+        for name, measure in _INSIDE.items():
             both = [_leading(side, components) for side in sides] if name == "CCA" and components < width else sides
             found[f"{name} {when}"] = measures.get(measure)(*both)
     variance = np.var(_leading(x[test], components), axis=0).sum() / np.var(x[test], axis=0).sum()

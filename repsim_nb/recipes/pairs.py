@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -105,7 +104,7 @@ def said(data: Dataset, yes: Sequence[str]) -> Any:
 def trained(recipes: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, tuple[Model, Model]]:
     """The pairs of {name: options of `train`}, found again or trained now, as `training.trained` does, whose options these are."""
     models = training.trained(recipes, train=train, parts=PARTS, **options)
-    return dict(zip(recipes, itertools.batched(models, 2), strict=True))
+    return dict(zip(recipes, zip(models[::2], models[1::2], strict=True), strict=True))
 
 
 def _fit(
