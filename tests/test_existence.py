@@ -5,7 +5,7 @@ import torch
 
 import repsim_nb as rs
 from repsim_nb.recipes import classifier, existence, pairs, training
-from repsim_nb.recipes.existence import MASKED, PULLED, base, bands, features, few, masked, masks, mean_sd, pictures, pulled
+from repsim_nb.recipes.existence import MASKED, PULLED, bands, base, features, few, masked, masks, mean_sd, pictures, pulled
 from repsim_nb.recipes.published import CONFUSION, TABLE_3_1, TABLE_4_1
 
 

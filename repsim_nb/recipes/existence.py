@@ -190,7 +190,7 @@ def pulled(pairs: Mapping[str, tuple[Model, Model]], *, progress: bool | Tick = 
 
 def _seen(pair: tuple[Model, Model]) -> dict[str, Any]:
     card = pair[0].card
-    images = _test_images(card["data"], card["asked"])
+    images = shown(pair)
     x = record(list(pair), images, [-2, OUTPUT], progress=False)
     inside, outputs = (list(x.where(layer=layer).values()) for layer in (-2, OUTPUT))
     answers = [said(images, model.card["yes"]) for model in pair]
@@ -201,8 +201,10 @@ def _seen(pair: tuple[Model, Model]) -> dict[str, Any]:
     return {**known, **{name: measures.get(measure)(*inside) for name, measure in likeness.items()}, **_outside(outputs), **accuracies, "other's answer": across}
 
 
-def _test_images(data: str, classes: Sequence[str]) -> Dataset:
-    return of_classes(load_dataset(data, "test"), classes)
+def shown(pair: tuple[Model, Model]) -> Dataset:
+    """The test images of the classes that a pair was asked about."""
+    card = pair[0].card
+    return of_classes(load_dataset(card["data"], "test"), card["asked"])
 
 
 def _held_out_accuracy(x: np.ndarray, y: np.ndarray, seed: int) -> float:
