@@ -209,7 +209,15 @@ def test_pairs_are_found_again(tmp_path, monkeypatch):
     frame = pulled(made)
     assert list(frame["pair"]) == ["a", "b"] and list(frame["case"]) == ["opposite", ""] and list(frame["weight"]) == [0, 1]
     assert [round(value, 4) for value in frame.loc[0, ["accuracy 1", "accuracy 2"]]] == [model.card["test_accuracy"] for model in made["a"]]
-    assert frame.notna().all(axis=None)
+    assert frame.notna().all(axis=None) and np.allclose(frame["own answer"], frame["other's answer"]), "opposite answers divide the images alike"
+
+
+def test_what_features_hold():
+    own, other = np.arange(80) % 2, np.arange(80) // 40
+    x = np.stack([3.0 * own, other, np.zeros(80)], axis=1) + 5
+    held = existence._holds(x, own, other, 0)
+    assert held["own answer"] == pytest.approx(0.9) == held["largest direction"] and held["other's answer"] == pytest.approx(0.1)
+    assert held["other's, read out"] == 1
 
 
 def test_the_code_of_a_pair_is_part_of_its_name(tmp_path):

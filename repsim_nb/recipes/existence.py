@@ -176,8 +176,9 @@ def pulled(pairs: Mapping[str, tuple[Model, Model]], *, progress: bool | Tick = 
     """What is seen of pairs that `pairs.trained` gave, on the test images of their classes.
 
     A row a pair: case, weight, seed; of the penultimate features CKA, debiased CKA and mean CCA; of the outputs JSD in nats and rank coefficient; "accuracy 1" and
-    "accuracy 2", each on its own answers; "other's answer": how often a linear head on one network's features, trained on half of these images, finds the *other's* right
-    answer on the other half, mean of both.
+    "accuracy 2", each on its own answers. Then what the features hold, mean of both networks: "largest direction", the share of their variance along the first principal
+    component; "own answer" and "other's answer", the share that lies between the images to which one's own (the other's) right answer is yes and those to which it is no;
+    "other's, read out", how often a linear head on one network's features, trained on half of these images, finds the other's right answer on the other half.
     """
     rows = []
     with ticking(progress, "comparing pairs", "pair") as tick:
@@ -195,10 +196,22 @@ def _seen(pair: tuple[Model, Model]) -> dict[str, Any]:
     inside, outputs = (list(x.where(layer=layer).values()) for layer in (-2, OUTPUT))
     answers = [said(images, model.card["yes"]) for model in pair]
     accuracies = {f"accuracy {k}": float((out.argmax(1) == y).mean()) for k, (out, y) in enumerate(zip(outputs, answers, strict=True), 1)}
-    across = np.mean([_held_out_accuracy(inside[k], answers[1 - k], card["seed"]) for k in range(2)])
     known = {"case": card.get("case", ""), "weight": card["weight"], "seed": card["seed"]}
     likeness = {"CKA": "cka", "debiased CKA": "cka_debiased", "mean CCA": "mean_cca"}
-    return {**known, **{name: measures.get(measure)(*inside) for name, measure in likeness.items()}, **_outside(outputs), **accuracies, "other's answer": across}
+    holds = pd.DataFrame([_holds(side, own, other, card["seed"]) for side, own, other in zip(inside, answers, answers[::-1], strict=True)])
+    return {**known, **{name: measures.get(measure)(*inside) for name, measure in likeness.items()}, **_outside(outputs), **accuracies, **holds.mean().to_dict()}
+
+
+def _holds(x: np.ndarray, own: np.ndarray, other: np.ndarray, seed: int) -> dict[str, float]:
+    """What one network's features hold."""
+    centred = x - x.mean(axis=0, dtype=float)
+    total = (centred**2).sum()
+
+    def between(answer: np.ndarray) -> float:
+        return sum((answer == said).sum() * (centred[answer == said].mean(axis=0) ** 2).sum() for said in (0, 1)) / total
+
+    first = np.linalg.norm(centred, 2) ** 2 / total
+    return {"largest direction": first, "own answer": between(own), "other's answer": between(other), "other's, read out": _held_out_accuracy(x, other, seed)}
 
 
 def shown(pair: tuple[Model, Model]) -> Dataset:
