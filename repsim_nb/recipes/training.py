@@ -1,4 +1,4 @@
-"""Many networks, trained once and found again: `trained({name: what to tell classifier.train})`."""
+"""Many networks, trained once and found again: `trained({name: what to tell classifier.train})`, or another function that trains."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import re
 import signal
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -35,8 +35,11 @@ from ..progress import Tick, ticking
 from ..workers import cores
 from . import classifier
 
-_OURS = ("keep", "tick")  # what `trained` itself tells classifier.train
+_OURS = ("keep", "tick")  # what `trained` itself tells whoever trains
 _MADE_BY = (classifier, architectures, build, normalise, images)  # the code that decides which weights come out
+Recipe = Mapping[str, Any]
+Train = Callable[..., Any]
+Files = Mapping[int | str | None, Path]  # of one recipe, by epoch or part; None is the only one
 
 
 def save(path: Path, name: str, module: nn.Module, card: Mapping[str, Any]) -> None:
@@ -46,7 +49,9 @@ def save(path: Path, name: str, module: nn.Module, card: Mapping[str, Any]) -> N
         save_file(weights, temporary, metadata={"card": json.dumps({"name": name, **card}), "digest": digest(weights)})
 
 
-def trained(recipes: Mapping[str, Mapping[str, Any]], *, folder: str | Path | None = None, progress: bool | Tick = True) -> list[Model]:
+def trained(
+    recipes: Mapping[str, Recipe], *, folder: str | Path | None = None, progress: bool | Tick = True, train: Train = classifier.train, parts: Sequence[str] = (),
+) -> list[Model]:
     """Every network of {name: options of classifier.train}, in their order, found again or trained now.
 
     A recipe with checkpoints=(0, 1, ...) gives a Model an epoch, all of its name, the epoch in their cards (`card["epoch"]`).
@@ -54,30 +59,33 @@ def trained(recipes: Mapping[str, Mapping[str, Any]], *, folder: str | Path | No
     progress function that raises), what is finished stays, and asked again only the others are trained. What was found is a network of the same name, recipe,
     training code, data and release of torch; a damaged file is trained anew with a warning. `about` is not among these: the cards say what is asked now.
     folder: where they are kept; None is in the cache (`repsim_nb.files.cache() / "trained"`).  progress: a bar that counts epochs, or a function(done, total).
+    train: another function of a module, with the options data, seed, epochs, learning_rate, batch_size, keep and tick, and what else it likes; its module belongs to
+    the training code.  parts: where it trains several networks at once, what `card["part"]` says of each that it hands to keep(module, card); each is a Model, NAME-PART.
     Errors: ValueError names the network and what in its recipe is wrong; RuntimeError, a process that was killed.
     """
     folder = Path(folder).expanduser() if folder is not None else cache() / "trained"
-    files = {name: _files(folder, name, recipe) for name, recipe in recipes.items()}
+    files = {name: _files(folder, name, recipe, train, parts) for name, recipe in recipes.items()}
     found = {name: models for name, paths in files.items() if (models := _found(name, paths)) is not None}
     missing = {name: recipe for name, recipe in recipes.items() if name not in found}
     if missing:
-        _train(missing, files, progress)
+        _train(missing, files, progress, train)
     models = {name: found.get(name) or [load_model(path) for path in paths.values()] for name, paths in files.items()}
     return [replace(model, card={**model.card, **_about(recipe)}) for name, recipe in recipes.items() for model in models[name]]
 
 
-def _about(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _about(recipe: Recipe) -> dict[str, Any]:
     """What the recipe says of itself, in the form in which a card in a file would: lists for tuples."""
     return json.loads(json.dumps(classifier.checked_about(recipe.get("about"))))
 
 
-def _files(folder: Path, name: str, recipe: Mapping[str, Any]) -> dict[int | None, Path]:
-    """Where a network is kept, by epoch (None: the last, where nothing is said of checkpoints). The path tells all that it is made from."""
+def _files(folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequence[str]) -> dict[int | str | None, Path]:
+    """Where a network is kept, by epoch or part (None: the last, where nothing is said of checkpoints). The path tells all that it is made from."""
     try:
-        known = inspect.signature(classifier.train).parameters
+        known = inspect.signature(train).parameters
+        options = [one for one in known if one not in _OURS] + ["about"] * ("about" not in known)
         for option in recipe:
-            if option not in known or option in _OURS:
-                raise unknown("option of classifier.train", option, [one for one in known if one not in _OURS])
+            if option not in options:
+                raise unknown(f"option of {train.__module__.rpartition('.')[2]}.{train.__name__}", option, options)
         if lacking := [one for one, parameter in known.items() if parameter.default is parameter.empty and one not in recipe]:
             raise ValueError(f"it does not say {listed(lacking)}")
         _about(recipe)
@@ -87,20 +95,23 @@ def _files(folder: Path, name: str, recipe: Mapping[str, Any]) -> dict[int | Non
                 raise ValueError(f"{option} is a whole number from {least}; got {complete[option]!r}")
         if not isinstance(complete["learning_rate"], (int, float)) or not 0 < complete["learning_rate"] < float("inf"):
             raise ValueError(f"learning_rate is a number above 0; got {complete['learning_rate']!r}")
-        epochs = complete["checkpoints"] = classifier.checked_checkpoints(complete["checkpoints"], complete["epochs"])
-        del complete["about"]
-        made_from = json.dumps([name, complete, _code(), _data(complete["data"])], sort_keys=True)
+        several: Sequence[int | str] = parts
+        if "checkpoints" in known:
+            several = complete["checkpoints"] = classifier.checked_checkpoints(complete["checkpoints"], complete["epochs"])
+        complete.pop("about", None)
+        code = _code() if train is classifier.train else _code(inspect.getmodule(train))
+        made_from = json.dumps([name, complete, code, _data(complete["data"])], sort_keys=True)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the recipe of '{name}' cannot be followed: {error}") from error
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:80]
     stem = f"{readable}.{hashlib.blake2b(made_from.encode(), digest_size=8).hexdigest()}"
-    return {epoch: folder / f"{stem}.{epoch}.safetensors" for epoch in epochs} if epochs else {None: folder / f"{stem}.safetensors"}
+    return {one: folder / f"{stem}.{one}.safetensors" for one in several} if several else {None: folder / f"{stem}.safetensors"}
 
 
 @functools.cache
-def _code() -> str:
-    """The training code and the release of torch as a hash: where that is another, so may the networks be."""
-    said = [torch.__version__, *(_said(inspect.getsource(part)) for part in _MADE_BY)]
+def _code(*more: Any) -> str:
+    """The training code, that of more modules too, and the release of torch as a hash: where that is another, so may the networks be."""
+    said = [torch.__version__, *(_said(inspect.getsource(part)) for part in (*_MADE_BY, *more))]
     return hashlib.blake2b("\n".join(said).encode(), digest_size=8).hexdigest()
 
 
@@ -120,7 +131,7 @@ def _data(name: str) -> str:
     return " ".join([*(side.fingerprint() for side in sides), *(hashlib.blake2b(side.targets.tobytes(), digest_size=8).hexdigest() for side in sides)])
 
 
-def _found(name: str, paths: Mapping[int | None, Path]) -> list[Model] | None:
+def _found(name: str, paths: Files) -> list[Model] | None:
     """None where any of a network's files is missing or damaged."""
     if not all(path.exists() for path in paths.values()):
         return None
@@ -133,17 +144,17 @@ def _found(name: str, paths: Mapping[int | None, Path]) -> list[Model] | None:
 
 # -- in processes ----------------------------------------------------------------------------------------------------------
 
-def _train(recipes: Mapping[str, Mapping[str, Any]], files: Mapping[str, Mapping[int | None, Path]], progress: bool | Tick) -> None:
+def _train(recipes: Mapping[str, Recipe], files: Mapping[str, Files], progress: bool | Tick, train: Train) -> None:
     """One task a network. Whatever ends this ends the processes: those at work stop at their next batch."""
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads, a notebook's kernel, may hang
     stop, epochs = context.Event(), context.Value("q", 0)
-    total = sum(max(1, _epochs(recipe)) for recipe in recipes.values())
+    total = sum(max(1, _epochs(recipe, train)) for recipe in recipes.values())
     number = min(cores(), len(recipes))
     what = f"training {len(recipes)} network{'s' if len(recipes) > 1 else ''}"
     with ticking(progress, what, "epoch") as tick, ProcessPoolExecutor(number, context, _begin, (stop, epochs)) as pool:
         try:
             tick(0, total)
-            waiting = {pool.submit(_train_one, name, dict(recipe), files[name]): name for name, recipe in recipes.items()}
+            waiting = {pool.submit(_train_one, name, dict(recipe), files[name], train): name for name, recipe in recipes.items()}
             while waiting:
                 for future in wait(waiting, timeout=0.25, return_when=FIRST_COMPLETED).done:
                     future.result()
@@ -158,8 +169,8 @@ def _train(recipes: Mapping[str, Mapping[str, Any]], files: Mapping[str, Mapping
             raise
 
 
-def _epochs(recipe: Mapping[str, Any]) -> int:
-    return recipe.get("epochs", inspect.signature(classifier.train).parameters["epochs"].default)
+def _epochs(recipe: Recipe, train: Train) -> int:
+    return recipe.get("epochs", inspect.signature(train).parameters["epochs"].default)
 
 
 _shared: dict[str, Any] = {}  # of a process of ours
@@ -175,9 +186,9 @@ def _begin(stop: Any, epochs: Any) -> None:
         threading.Thread(target=lambda: (wait_for([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
-def _train_one(name: str, recipe: dict[str, Any], files: Mapping[int | None, Path]) -> None:
+def _train_one(name: str, recipe: dict[str, Any], files: Files, train: Train) -> None:
     counted = 0
-    epochs = _epochs(recipe)
+    epochs = _epochs(recipe, train)
 
     def count(now: int) -> None:
         nonlocal counted
@@ -191,11 +202,17 @@ def _train_one(name: str, recipe: dict[str, Any], files: Mapping[int | None, Pat
         if done * epochs // total > counted:
             count(done * epochs // total)
 
+    def keep(module: nn.Module, card: dict[str, Any]) -> None:
+        part = card.get("part")
+        save(files[card["epoch"] if part is None else part], name if part is None else f"{name}-{part}", module, card)
+
     try:
-        keep = None if None in files else lambda module, card: save(files[card["epoch"]], name, module, card)
-        module, card = classifier.train(**{**recipe, "about": None}, keep=keep, tick=tick)
-        if keep is None:
+        recipe.pop("about", None)
+        if None in files:
+            module, card = train(**recipe, tick=tick)
             save(files[None], name, module, card)
+        else:
+            train(**recipe, keep=keep, tick=tick)
         count(max(1, epochs))
     except Stopped:
         raise
