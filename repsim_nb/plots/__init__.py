@@ -7,10 +7,13 @@ from .frame import CLASS_COLOURS, COLOURS, MARKERS, colours_of, decimals, figure
 from .lines import band, curves, intervals, null, to_final
 from .maps import embedding, embeddings, map_size
 from .marking import Marks, is_amount, map_heading, map_trust, marks
+from .points import scatter
+from .probing import as_pictures, confusion, confusion_heading, confusion_size, confusion_titles, pictures
 from .tables import answers, axis_titles, bar_label, colour_limits, colour_map, grid, heading, heatmap, heatmap_size, heatmaps, samples
 
 __all__ = [
-    "CLASS_COLOURS", "COLOURS", "MARKERS", "Marks", "answers", "axis_titles", "band", "bar_label", "colour_limits", "colour_map", "colours_of",
-    "curves", "decimals", "embedding", "embeddings", "figure_png", "grid", "heading", "heatmap", "heatmap_size", "heatmaps", "intervals", "is_amount",
-    "map_heading", "map_size", "map_trust", "marks", "null", "png", "samples", "to_final",
+    "CLASS_COLOURS", "COLOURS", "MARKERS", "Marks", "answers", "as_pictures", "axis_titles", "band", "bar_label", "colour_limits", "colour_map",
+    "colours_of", "confusion", "confusion_heading", "confusion_size", "confusion_titles", "curves", "decimals", "embedding", "embeddings",
+    "figure_png", "grid", "heading", "heatmap", "heatmap_size", "heatmaps", "intervals", "is_amount", "map_heading", "map_size", "map_trust",
+    "marks", "null", "pictures", "png", "samples", "scatter", "to_final",
 ]  # fmt: skip

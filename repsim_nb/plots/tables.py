@@ -145,9 +145,13 @@ def _write_values(ax: Axes, values: np.ndarray, image: Any) -> None:
     places = decimals(image.norm.vmin, image.norm.vmax)
     for (i, j), value in np.ndenumerate(values):
         if np.isfinite(value):
-            red, green, blue, _ = image.cmap(image.norm(value))
-            dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-            ax.text(j, i, f"{value:z.{places}f}", ha="center", va="center", fontsize=8, color="white" if dark else "black")
+            ax.text(j, i, f"{value:z.{places}f}", ha="center", va="center", fontsize=8, color=ink_on(image, value))
+
+
+def ink_on(image: Any, value: float) -> str:
+    """The colour in which a value can be read on the colour that the image gives it."""
+    red, green, blue, _ = image.cmap(image.norm(value))
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
 
 
 def samples(matrices: Mapping[str, np.ndarray], *, targets: np.ndarray | None = None, classes: Sequence[str] = (), figure: Figure | None = None, most: int = 300) -> list[Axes]:
