@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,6 +124,7 @@ def dataset_bias(
     sets: Mapping[Any, Any],
     *,
     groups: Mapping[Any, Any] | Sequence[Any] | None = None,
+    n: int | None = None,
     test_share: float = 0.3,
     scaling: str | None = "pooled",
     probe: str = "linear",
@@ -137,6 +138,7 @@ def dataset_bias(
     sets: {label: array (n, ...)}, all of one width; a set is a class. Labels that are keys (a recording's) have fields, so that `bias.of("model")` names the network alone.
     groups: which image a row is, {label: ids (n,)}, or the ids alone where all sets have the same images. None: with keys, row i of all sets of one data set is image i; with
     plain labels row i is image i in every set. No image is on both sides, for any set; test_share of the images are held out.
+    n: at most so many images of each data set, drawn by seed; None takes all.
     scaling: features to mean 0 and variance 1, fitted on the training rows, "pooled" over all sets; "per_set" for each set by itself, which hides what only shifts or stretches a
     set, and needs to know the set of a held-out row; None leaves them as they are.
     probe: "linear", one hinge-loss SVM a set against the rest, the highest score is named; "rbf", the same on 600 features of a Gaussian kernel (Nyström), to see what a
@@ -149,7 +151,7 @@ def dataset_bias(
         raise unknown("scaling", scaling, SCALINGS)
     if probe not in PROBES:
         raise unknown("probe", probe, PROBES)
-    _check_numbers(test_share, cost, n_permutations, seed)
+    _check_numbers(test_share, cost, n_permutations, seed, **({} if n is None else {"n": n}))
     if len(sets) < 2:
         raise ValueError(f"sets are told from one another, so there must be two or more; here is {listed(map(named, sets)) or 'none'}")
     labels, index = list(sets), axis_of(sets)
@@ -158,6 +160,10 @@ def dataset_bias(
     true = np.repeat(np.arange(len(xs)), [len(x) for x in xs.values()])
     ids = _ids(xs, groups)
     image, sample = _images(index, ids, groups)
+    if n is not None:
+        drawn = _drawn(true, image, n, np.random.default_rng(seed))
+        xs = {label: x[drawn[true == k]] for k, (label, x) in enumerate(xs.items())}
+        true, image, sample = true[drawn], image[drawn], sample[drawn]
     held = _held_out(true, image, test_share, [named(label) for label in labels], np.random.default_rng(seed))
     x = np.concatenate([_scaled(part, held[true == k]) for k, part in enumerate(xs.values())]) if scaling == "per_set" else np.concatenate(list(xs.values()))
     x = _scaled(x, held) if scaling == "pooled" else x
@@ -230,12 +236,12 @@ def linear_probe(
 
 # -- what enters -----------------------------------------------------------------------------------------------------------
 
-def _check_numbers(test_share: float, cost: float, n_permutations: int, seed: int) -> None:
+def _check_numbers(test_share: float, cost: float, n_permutations: int, seed: int, **more: int) -> None:
     if not isinstance(test_share, (int, float)) or not 0 < test_share < 1:
         raise ValueError(f"test_share is the share of images held out, between 0 and 1; got {test_share!r}")
     if not isinstance(cost, (int, float)) or not 0 < cost < float("inf"):
         raise ValueError(f"cost is a number above 0; got {cost!r}")
-    for what, number, least in (("n_permutations", n_permutations, 1), ("seed", seed, 0)):
+    for what, number, least in (("n_permutations", n_permutations, 1), ("seed", seed, 0), *((what, number, 2 * LEAST) for what, number in more.items())):
         if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < least:
             raise ValueError(f"{what} is a whole number from {least}; got {number!r}")
 
@@ -286,14 +292,19 @@ def _images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[np.nda
 
 def _held_out(true: np.ndarray, image: np.ndarray, share: float, names: Sequence[str], rng: np.random.Generator) -> np.ndarray:
     """Which rows are held out: whole images, a share of those that occur in the same classes."""
-    occurs = pd.Series(true).groupby(image).agg(lambda own: tuple(sorted(set(own))))
-    test = np.zeros(len(occurs), bool)
-    for _, alike in occurs.groupby(occurs, sort=False):
-        places = rng.permutation(occurs.index.get_indexer(alike.index))
-        test[places[: round(share * len(places))]] = True
-    held = test[occurs.index.get_indexer(image)]
+    held = _drawn(true, image, lambda many: round(share * many), rng)
     _check_counts(true, held, names)
     return held
+
+
+def _drawn(true: np.ndarray, image: np.ndarray, number: int | Callable[[int], int], rng: np.random.Generator) -> np.ndarray:
+    """The rows of so many images of those that occur in the same classes, drawn at random."""
+    occurs = pd.Series(true).groupby(image).agg(lambda own: tuple(sorted(set(own))))
+    taken = np.zeros(len(occurs), bool)
+    for _, alike in occurs.groupby(occurs, sort=False):
+        places = rng.permutation(occurs.index.get_indexer(alike.index))
+        taken[places[: number(len(places)) if callable(number) else number]] = True
+    return taken[occurs.index.get_indexer(image)]
 
 
 def _check_counts(true: np.ndarray, held: np.ndarray, names: Sequence[str]) -> None:

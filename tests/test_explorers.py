@@ -79,7 +79,7 @@ def test_an_error_stands_where_the_picture_would_be_and_goes_away():
     e.controls["k"].value = 3
     e.wait()
     assert e._stage.children == (e._image,) and e._image.layout.visibility is None and len(e.errors) == 1
-    with pytest.raises(TypeError, match="must return a Figure, a Comparison or an Embedding; draw returned int"):
+    with pytest.raises(TypeError, match="must return a Figure, a Comparison, a Bias or an Embedding; draw returned int"):
         def draw(k):  # noqa: F811
             return k
 

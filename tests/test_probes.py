@@ -133,6 +133,17 @@ def test_order_labels_and_lines():
     assert subset.labels() == bias.labels()
 
 
+def test_a_part_of_the_images_is_the_same_part_for_every_network():
+    sets = keyed(n=200)
+    some = probes.dataset_bias(sets, n=50)
+    assert some.n_train + some.n_test == 4 * 50 and set(some.predictions.groupby("image").size()) == {2}
+    held = {k: set(some.predictions.loc[some.predictions["true"] == k, "sample"]) for k in range(4)}
+    assert held[0] == held[1] != held[2] == held[3] and max(map(max, held.values())) > 50, "row numbers of the whole"
+    pd.testing.assert_frame_equal(probes.dataset_bias(sets, n=10**6).predictions, probes.dataset_bias(sets).predictions)
+    with pytest.raises(ValueError, match="n is a whole number from 4; got 3"):
+        probes.dataset_bias(sets, n=3)
+
+
 def test_confused_are_the_held_out_samples_of_that_cell():
     bias = probes.dataset_bias(keyed(model_shift=1.0))
     many = [[len(bias.confused(i, j)) for j in range(4)] for i in range(4)]

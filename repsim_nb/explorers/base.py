@@ -21,12 +21,11 @@ import ipywidgets as widgets
 import traitlets
 from matplotlib.axes import Axes
 
-from ..comparison import Comparison
 from ..embedding import Embedding
 from ..progress import Tick
 from ..views import MatrixView, ScatterView
 from . import saved
-from .faces import Picture, figure_image, fill_matrix, fill_scatter, image_of
+from .faces import Picture, Table, figure_image, fill_matrix, fill_scatter, image_of
 from .worker import Worker
 
 HELD = 3  # s that a cell waits for its first picture where a person is at the notebook: its kernel hears no click meanwhile
@@ -119,7 +118,7 @@ class Explorer(widgets.VBox):
             return None
         if isinstance(result, Embedding):
             return image_of(result, **looks)
-        if isinstance(result, Comparison):
+        if isinstance(result, Table):
             return image_of(result)
         return bytes(image) if result is not None else None
 
@@ -150,8 +149,8 @@ class Explorer(widgets.VBox):
             result = self._draw(**values, progress=tick) if self._told else self._draw(**values)
             result = result.figure if isinstance(result, Axes) else result
             if not isinstance(result, Picture):
-                raise TypeError(f"draw must return a Figure, a Comparison or an Embedding; {getattr(self._draw, '__name__', 'it')} returned {type(result).__name__}")
-            return result, self._looks_of(result, values) if isinstance(result, Embedding) else None if isinstance(result, Comparison) else figure_image(result)
+                raise TypeError(f"draw must return a Figure, a Comparison, a Bias or an Embedding; {getattr(self._draw, '__name__', 'it')} returned {type(result).__name__}")
+            return result, self._looks_of(result, values) if isinstance(result, Embedding) else None if isinstance(result, Table) else figure_image(result)
 
         self._worker.submit(job, lambda drawn, error: self._deliver(settings, drawn, error), before=self._begin)
 
@@ -189,7 +188,7 @@ class Explorer(widgets.VBox):
             self._last_error, self._settled, self._drawing = error, settings, False
         else:
             result, how = drawn
-            if isinstance(result, Comparison):
+            if isinstance(result, Table):
                 fill_matrix(self._matrix, result)
                 self._show(self._matrix)
             elif isinstance(result, Embedding):

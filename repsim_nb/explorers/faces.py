@@ -13,14 +13,18 @@ from matplotlib.figure import Figure
 from .. import plots
 from ..comparison import Comparison
 from ..embedding import Embedding
+from ..probes import Bias
 from ..views import MatrixView, ScatterView
 
-Picture = Figure | Comparison | Embedding
+Table = Comparison | Bias
+Picture = Figure | Table | Embedding
 RINGED = ("ring", (("placed into the map", "#000000", "ring"),))
 
 
-def image_of(result: Comparison | Embedding, *, notes: Sequence[str] | None = None, said: str = "", **looks: Any) -> bytes:
+def image_of(result: Table | Embedding, *, notes: Sequence[str] | None = None, said: str = "", **looks: Any) -> bytes:
     """The PNG of a table or a map, the latter with the looks that its view has."""
+    if isinstance(result, Bias):
+        return plots.png(lambda ax: plots.confusion(result, by=_grouped_by(result), ax=ax), *plots.confusion_size(result.labels()))
     if isinstance(result, Comparison):
         return plots.png(lambda ax: plots.heatmap(result, ax=ax), *plots.heatmap_size(result))
     title = "\n".join(textwrap.fill(line, 70) for line in (*plots.map_heading(result), said) if line) if said else None
@@ -35,21 +39,39 @@ def figure_image(figure: Figure) -> bytes:
     return image
 
 
-def fill_matrix(view: MatrixView, comparison: Comparison) -> None:
-    """A table, with its labels, colours, and the reasons of masked cells."""
+def fill_matrix(view: MatrixView, table: Table) -> None:
+    """A table, with its labels and colours."""
+    with view.hold_sync():
+        view.row_breaks = view.column_breaks = table.breaks(_grouped_by(table)) if isinstance(table, Bias) and _grouped_by(table) else []
+        (_fill_confusion if isinstance(table, Bias) else _fill_comparison)(view, table)
+        view.chosen, view.picture = [], view.picture + 1
+
+
+def _grouped_by(bias: Bias) -> str | None:
+    """The field by which its rows stand in groups."""
+    return next((str(name) for name in bias.confusion.index.names if bias.breaks(name)), None)
+
+
+def _fill_confusion(view: MatrixView, bias: Bias) -> None:
+    labels = list(bias.labels())
+    view.values, view.row_labels, view.column_labels, view.notes = bias.confusion.to_numpy().tolist(), labels, labels, {}
+    (view.row_title, view.column_title), (view.title, view.subtitle) = plots.confusion_titles(bias), plots.confusion_heading(bias)
+    view.low, view.high, view.least, view.colours, view.bar_label = 0.0, 1.0, plots.ROUNDS_TO_NOTHING, plots.colours_of("viridis"), "share of the row"
+
+
+def _fill_comparison(view: MatrixView, comparison: Comparison) -> None:
+    """With the reasons of masked cells."""
     values = comparison.values.to_numpy(float)
     (rows, columns), (down, across) = comparison.labels(), plots.axis_titles(comparison)
     index, header = comparison.values.index, comparison.values.columns
     title, subtitle = plots.heading(comparison)
     low, high = plots.colour_limits(comparison)
-    with view.hold_sync():
-        view.values = [[float(v) if np.isfinite(v) else None for v in row] for row in values]
-        view.row_labels, view.column_labels, view.row_title, view.column_title = list(rows), list(columns), down, across
-        view.notes = {f"{i},{j}": comparison.undefined.get((index[i], header[j]), "") for i, j in np.argwhere(~np.isfinite(values)).tolist()}
-        masked = f", {len(view.notes)} cells undefined (point at one to see why)" if view.notes else ""
-        view.title, view.subtitle, view.low, view.high = title, subtitle + masked, low, high
-        view.colours, view.bar_label = plots.colours_of(plots.colour_map(comparison)), plots.bar_label(comparison)
-        view.chosen, view.picture = [], view.picture + 1
+    view.values = [[float(v) if np.isfinite(v) else None for v in row] for row in values]
+    view.row_labels, view.column_labels, view.row_title, view.column_title = list(rows), list(columns), down, across
+    view.notes = {f"{i},{j}": comparison.undefined.get((index[i], header[j]), "") for i, j in np.argwhere(~np.isfinite(values)).tolist()}
+    masked = f", {len(view.notes)} cells undefined (point at one to see why)" if view.notes else ""
+    view.title, view.subtitle, view.low, view.high, view.least = title, subtitle + masked, low, high, 0.0
+    view.colours, view.bar_label = plots.colours_of(plots.colour_map(comparison)), plots.bar_label(comparison)
 
 
 def fill_scatter(view: ScatterView, result: Embedding, *, notes: Sequence[str] | None = None, said: str = "", **looks: Any) -> None:

@@ -1,5 +1,5 @@
 // A matrix on a canvas: redrawn whole at every change (a hundred by a hundred cells take a few milliseconds).
-const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colours", "bar_label", "chosen"];
+const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colours", "bar_label", "chosen", "least", "row_breaks", "column_breaks"];
 const BAR = 14, GAP = 18, TICK = 4;
 
 // Two decimals, and more where all values are small.
@@ -96,10 +96,14 @@ function draw(model, el, canvas) {
     if (value === null) return hatch(ctx, x, y, g.cell.w, g.cell.h);
     const colour = colourOf(model, value);
     ctx.fillStyle = colour; ctx.fillRect(x, y, g.cell.w + 0.5, g.cell.h + 0.5);
-    if (g.cell.w < 30 || g.cell.h < 16) return;
+    if (g.cell.w < 30 || g.cell.h < 16 || Math.abs(value) < model.get("least")) return;
     ctx.fillStyle = isDark(colour) ? "#ffffff" : "#000000"; ctx.font = "11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
     ctx.fillText(format(value, decimals(model)), x + g.cell.w / 2, y + g.cell.h / 2);
   }));
+  ctx.strokeStyle = "#ffffff"; ctx.lineWidth = 2; ctx.beginPath();
+  for (const i of model.get("row_breaks")) { ctx.moveTo(g.left, g.top + i * g.cell.h); ctx.lineTo(g.left + g.w, g.top + i * g.cell.h); }
+  for (const j of model.get("column_breaks")) { ctx.moveTo(g.left + j * g.cell.w, g.top); ctx.lineTo(g.left + j * g.cell.w, g.top + g.h); }
+  ctx.stroke();
   if (chosen.length === 2 && chosen[0] < values.length && chosen[1] < values[0].length) {
     ctx.strokeStyle = "#d55e00"; ctx.lineWidth = 3;
     ctx.strokeRect(g.left + chosen[1] * g.cell.w + 1.5, g.top + chosen[0] * g.cell.h + 1.5, g.cell.w - 3, g.cell.h - 3);
