@@ -128,6 +128,8 @@ def test_a_frozen_base_has_not_seen_the_pictures(tmp_path, monkeypatch):
     model = base(small=True)
     data = pictures(model)
     assert len(data) == 200 and data.classes == ("cat", "dog") and data.targets.sum() == 100, "the test split: it was trained on the other"
+    with pytest.raises(ValueError, match="'animals-cnn-0' was trained on 'animals', and 'animals-full' has images of that, too: take data='animals'"):
+        pictures(model, data="animals-full")
     whole = pictures(rs.load_model("zoo:mnist-cnn-0"))
     assert len(whole) == 1000 and whole.targets.sum() == 500
     animals = rs.load_dataset("animals", "test")

@@ -37,8 +37,14 @@ def base(*, small: bool = False) -> Model:
 
 
 def pictures(model: Model, *, data: str = "animals") -> Dataset:
-    """All cats and dogs of a data set that the network was not trained on: both splits, or the test split where it learned from the other. Targets: 0 a cat, 1 a dog."""
-    splits = ("test",) if model.card.get("data") == data else ("train", "test")
+    """All cats and dogs of a data set that the network was not trained on: both splits, or the test split where it learned from the other. Targets: 0 a cat, 1 a dog.
+
+    data: "animals", or "animals-full" where its carrier is installed; ValueError where the network learned from another choice of the same images.
+    """
+    learned = str(model.card.get("data", ""))
+    if learned != data and learned.partition("-")[0] == data.partition("-")[0]:
+        raise ValueError(f"'{model.name}' was trained on '{learned}', and '{data}' has images of that, too: take data='{learned}', whose test split is new to it")
+    splits = ("test",) if learned == data else ("train", "test")
     sides = [of_classes(load_dataset(data, split), CLASSES) for split in splits]
     inputs, targets = (np.concatenate(parts) for parts in ([side.inputs for side in sides], [said(side, CLASSES[1:]) for side in sides]))
     return Dataset(f"{data}/{'-'.join(CLASSES)}", inputs, targets, CLASSES)
