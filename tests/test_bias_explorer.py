@@ -1,0 +1,179 @@
+"""The explorer of dataset bias: its controls, what a click shows, its code, and what it says of bad input."""
+
+import re
+
+import numpy as np
+import pytest
+
+import repsim_nb as rs
+from repsim_nb.explorers import bias
+from repsim_nb.probes import dataset_bias
+
+NETWORKS = ["mnist-cnn-0", "fashion-cnn-0", "untrained-cnn-0"]
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    sets = [rs.load_dataset(name, n=60) for name in ("mnist", "fashion")]
+    first, second = (rs.record([f"zoo:{name}" for name in NETWORKS], data, ["conv3", "fc", "output"], progress=False) for data in sets)
+    return first | second
+
+
+@pytest.fixture
+def explorer(recorded):
+    made = bias(recorded, layer="conv3")
+    yield made.wait()
+    made.stop()
+
+
+def test_it_shows_the_confusion_of_all_sets(explorer, recorded):
+    expected = dataset_bias(recorded.where(layer="conv3"), n=300)
+    np.testing.assert_array_equal(explorer.result.confusion, expected.confusion)
+    view = explorer._matrix
+    assert view.row_labels == list(expected.labels()) and view.row_labels[0] == "mnist_mnist-cnn-0" and np.allclose(view.values, expected.confusion)
+    assert view.row_breaks == view.column_breaks == [3] and "true set" in view.row_title
+    assert f"{expected.balanced_accuracy:.3f}" in view.title and "p = 0.001" in view.title and "conv3" in view.subtitle and "n = 60 a set" in view.subtitle
+    assert explorer.png().startswith(b"\x89PNG")
+
+
+def test_rows_are_grouped_by_network_without_asking_the_probe_again(explorer, monkeypatch):
+    monkeypatch.setattr(rs.probes, "dataset_bias", None)
+    before = explorer.result
+    explorer.controls["group"].value = "model"
+    explorer.wait()
+    assert explorer._matrix.row_labels[:2] == ["mnist_mnist-cnn-0", "fashion_mnist-cnn-0"] and explorer._matrix.row_breaks == [2, 4]
+    assert explorer.result.balanced_accuracy == before.balanced_accuracy
+
+
+def test_every_control_makes_another_picture(explorer):
+    explorer.controls["scaling"].value = "per_set"
+    assert explorer.wait().result.scaling == "per_set" and "each set scaled by itself" in explorer._matrix.subtitle
+    explorer.controls["probe"].value = "rbf"
+    assert explorer.wait().result.probe == "rbf"
+    explorer.controls["layer"].value = "fc"
+    assert set(explorer.wait().result.confusion.index.get_level_values("layer")) == {"fc"}
+    explorer.controls["networks"].value = ("mnist-cnn-0", "untrained-cnn-0")
+    assert len(explorer.wait().result.confusion) == 4
+    explorer.controls["datasets"].value = ("fashion/test[n=60,seed=0]",)
+    assert explorer.wait().result.labels() == ("mnist-cnn-0", "untrained-cnn-0") and explorer._matrix.row_breaks == []
+
+
+def test_nothing_chosen_is_a_sentence_where_the_picture_would_be(explorer):
+    explorer.controls["networks"].value = ()
+    with pytest.raises(ValueError, match="choose at least one network"):
+        explorer.wait()
+    assert "choose at least one network" in explorer._message.value and explorer.png() is None
+    explorer.controls["networks"].value = ("mnist-cnn-0",)
+    assert len(explorer.wait().result.confusion) == 2
+    explorer.controls["datasets"].value = explorer.controls["datasets"].options[:1]
+    with pytest.raises(ValueError, match="there must be two or more"):
+        explorer.wait()
+
+
+def test_a_click_shows_the_images_that_were_confused(explorer):
+    shown = explorer.result
+    i, j = np.argwhere((shown.confusion.to_numpy() > 0) & ~np.eye(len(shown.confusion), dtype=bool))[0]
+    labels, ids = shown.labels(), shown.confused(i, j)
+    explorer.choose(labels[i], labels[j])
+    explorer.wait()
+    assert f"{len(ids)} of 18 held-out images" in explorer._detail.value and labels[j] in explorer._detail.value
+    data = rs.load_dataset(shown.confusion.index[i][2].split("/")[0], n=60)
+    assert data.classes[data.targets[ids[0]]] in explorer._detail.value
+    assert bytes(explorer._images.value).startswith(b"\x89PNG") and explorer._images.layout.display == ""
+    explorer.choose(labels[0], labels[0])
+    assert "named rightly" in explorer.wait()._detail.value
+    nothing = np.argwhere(shown.confusion.to_numpy() == 0)[0]
+    explorer.choose(*(labels[k] for k in nothing))
+    assert "none of 18 held-out images" in explorer.wait()._detail.value and explorer._images.layout.display == "none"
+    with pytest.raises(ValueError, match="unknown set 'mnist_cnn'"):
+        explorer.choose("mnist_cnn", labels[0])
+
+
+def test_a_new_picture_takes_the_detail_of_the_old_one_away(explorer):
+    labels = explorer.result.labels()
+    explorer.choose(labels[0], labels[0])
+    explorer.wait()
+    explorer.controls["group"].value = "model"
+    explorer.wait()
+    assert "Click a cell" in explorer._detail.value and explorer._images.layout.display == "none"
+
+
+def test_images_of_ones_own_and_texts():
+    rng = np.random.default_rng(0)
+    sets = {rs.Key(model, "fc", data): rng.normal(size=(40, 6)) + shift for data in ("photos", "notes") for model, shift in (("a", 0), ("b", 0.5))}
+    photos = rs.Dataset("photos", rng.integers(0, 255, (40, 9, 9, 3), dtype=np.uint8))
+    notes = rs.Dataset("notes", [f"sentence {i} <b>" for i in range(40)])
+    explorer = bias(sets, datasets=[photos, notes]).wait()
+    explorer.choose("photos_a", "photos_a")
+    assert explorer.wait()._images.value and "named rightly" in explorer._detail.value
+    explorer.choose("notes_a", "notes_a")
+    assert "sentence" in explorer.wait()._detail.value and "&lt;b&gt;" in explorer._detail.value
+    bare = bias(sets).wait()
+    bare.choose("photos_a", "photos_a")
+    assert "pass datasets={'photos': its Dataset}" in bare.wait()._detail.value.replace("&#x27;", "'")
+    with pytest.raises(ValueError, match="'photos' has 39 images for 40 rows"):
+        bias(sets, datasets=[photos.take(range(39), "photos")])
+    with pytest.raises(ValueError, match="nothing was recorded on the data set 'drawings'"):
+        bias(sets, datasets={"drawings": photos})
+    with pytest.raises(TypeError, match="datasets are Datasets"):
+        bias(sets, datasets=["photos"])
+
+
+def test_the_code_makes_the_same_picture(explorer, recorded, monkeypatch):
+    explorer.controls["networks"].value = ("mnist-cnn-0", "untrained-cnn-0")
+    explorer.controls["scaling"].value = "per_set"
+    explorer.controls["group"].value = "model"
+    explorer.wait()
+    seen = []
+    monkeypatch.setattr(rs.plots, "confusion", lambda result, by: seen.append((result, by)))
+    names = {"activations": recorded}
+    exec(re.sub(r"^#.*\n", "", explorer.code(), flags=re.MULTILINE), names)  # noqa: S102
+    ((result, by),) = seen
+    np.testing.assert_array_equal(result.ordered(by).confusion, explorer.result.confusion)
+
+
+def test_stop_gives_the_old_picture_back(explorer, monkeypatch):
+    from repsim_nb import probes
+
+    labels, begun = explorer._matrix.row_labels, []
+
+    def slow(*sets, progress, **options):
+        begun.append(True)
+        for k in range(500):
+            progress(k, 500)
+            import time
+            time.sleep(0.02)
+
+    monkeypatch.setattr(probes, "dataset_bias", slow)
+    explorer.controls["layer"].value = "fc"
+    while not begun:
+        pass
+    explorer.stop()
+    explorer.wait(5)
+    assert explorer.controls["layer"].value == "conv3" and explorer._matrix.row_labels == labels
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"layer": "conv9"}, "unknown layer 'conv9'.*'conv3'"),
+        ({"scaling": "per-set"}, "Did you mean 'per_set'"),
+        ({"probe": "poly"}, "unknown probe 'poly'"),
+        ({"group": "network"}, "unknown group 'network'.*'dataset', 'model'"),
+    ],
+)  # fmt: skip
+def test_unknown_choices_are_told_before_anything_is_drawn(recorded, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        bias(recorded, **options)
+
+
+def test_one_set_several_steps_and_no_shared_layer_are_told(recorded):
+    with pytest.raises(ValueError, match="here is 'mnist-cnn-0 on mnist/test"):
+        bias(recorded.where(model="mnist-cnn-0", dataset="mnist*"))
+    key = next(iter(recorded))
+    with pytest.raises(ValueError, match=r"of several steps: '0', '5'. Choose: x.where\(step=5\)"):
+        bias({**recorded, key._replace(step=5): recorded[key]})
+    with pytest.raises(ValueError, match="no layer was recorded of all these networks"):
+        bias({rs.Key("a", "one", "d"): np.zeros((9, 2)), rs.Key("b", "two", "d"): np.zeros((9, 2))})
+    with pytest.raises(TypeError, match="takes activations by key"):
+        bias([1])
