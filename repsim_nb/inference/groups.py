@@ -1,16 +1,23 @@
-"""Groups of items: whether they lie apart."""
+"""Groups of items: whether they lie apart, and how alike items are within them and between."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..comparison import Choice, Comparison, by_item, check_diagonal
-from ..errors import listed
-from .results import GroupTest, by_counting, check_permutations
+from .. import measures
+from ..comparison import Choice, Comparison, axis_of, by_item, check_diagonal, compare
+from ..errors import UndefinedError, listed
+from ..measures import Measure
+from ..progress import Tick, ticking
+from .levels import labels_of, rows_of
+from .results import GroupTest, by_counting, check_level, check_permutations
 from .squares import Table, frame_of, symmetric
 
 
@@ -82,6 +89,79 @@ def _contrast(ranks: np.ndarray, codes: np.ndarray) -> np.ndarray:
         inside += np.einsum("km,km->k", members @ ranks, members) / 2
     many = sum(math.comb(int(size), 2) for size in np.unique(codes[0], return_counts=True)[1])
     return ((ranks.sum() / 2 - inside) / (pairs - many) - inside / many) / (pairs / 2)
+
+
+def block_means(
+    measure: str | Measure,
+    xs: Mapping[Any, Any],
+    groups: Choice,
+    *,
+    level: float = 0.95,
+    parts: int = 20,
+    seed: int = 0,
+    progress: bool | Tick = False,
+) -> pd.DataFrame:
+    """How alike items are within each group and between two groups: means of a measure's values over the pairs, with intervals over samples.
+
+    -> DataFrame, index (group, other), the same twice for pairs within a group, in the order of first appearance; columns mean, low, high, smallest, largest (of the pairs) and
+    pairs, how many they are. Values as measured, both directions of a pair averaged, none of an item with itself; a group of one item has no pairs within, and no such row.
+    xs: {label: array (n, ...)}, all of the same samples.  groups: as in `anosim`.
+    The interval is the jackknife's: samples are shuffled (seed) into `parts` parts, the table is made again without each, and Student's t has (parts - 1) degrees of freedom. It says
+    how the mean would move with other samples, drawn one by one, for these very items; nothing of other networks or seeds. It has no limits, so it may pass the measure's range.
+    Errors: ValueError for too few samples for so many parts, no pairs; UndefinedError where the measure has no value for a pair.  [Quenouille 1956; Tukey 1958]
+    """
+    measure = measures.get(measure)
+    check_level(level)
+    labels, n = labels_of(xs)
+    codes, names = pd.factorize(by_item_defined(axis_of(xs), groups, "groups"))
+    if len(labels) < 2:
+        raise ValueError(f"means are of pairs of items, and there is one item, '{measures.named(labels[0])}'")
+    _check_parts(parts, n, measure)
+    blocks = {pair: _pairs_of(codes, *pair) for pair in itertools.combinations_with_replacement(range(len(names)), 2)}
+    blocks = {pair: which for pair, which in blocks.items() if len(which[0])}
+    part = np.random.default_rng(seed).permutation(n) % parts
+    without = np.zeros((parts, len(blocks)))
+    with ticking(progress, f"block means of {measures.short_name(measure)}", "table") as tick:
+        tick(0, parts + 1)
+        table = _square(measure, xs)
+        for k in range(parts):
+            tick(k + 1, parts + 1)
+            kept = np.flatnonzero(part != k)
+            try:
+                found = _square(measure, {label: rows_of(xs[label], kept) for label in labels})
+            except UndefinedError as error:
+                raise UndefinedError(f"with {n - len(kept)} of {n} samples left out, as the interval needs it (parts={parts}): {error}") from error
+            without[k] = [found[which].mean() for which in blocks.values()]
+        tick(parts + 1, parts + 1)
+    reach = float(stats.t.ppf((1 + level) / 2, parts - 1)) * np.sqrt((parts - 1) / parts * ((without - without.mean(0)) ** 2).sum(0))
+    rows = []
+    for which, far in zip(blocks.values(), reach, strict=True):
+        mean = float(table[which].mean())
+        rows.append((mean, mean - far, mean + far, float(table[which].min()), float(table[which].max()), len(which[0])))
+    index = pd.MultiIndex.from_tuples([(names[one], names[other]) for one, other in blocks], names=["group", "other"])
+    return pd.DataFrame(rows, index=index, columns=["mean", "low", "high", "smallest", "largest", "pairs"])
+
+
+def _check_parts(parts: int, n: int, measure: Measure) -> None:
+    if not isinstance(parts, (int, np.integer)) or isinstance(parts, bool) or parts < 2:
+        raise ValueError(f"parts is a whole number from 2, 20 for an interval that does not jump with the seed; got {parts!r}")
+    if parts > n:
+        raise ValueError(f"samples are left out in {parts} parts, and there are {n} samples: parts is at most {n}")
+    left = n - -(-n // parts)
+    if left < measure.least:
+        raise ValueError(f"without one of {parts} parts {left} of {n} samples are left, and {measures.short_name(measure)} needs at least {measure.least}")
+
+
+def _pairs_of(codes: np.ndarray, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pairs of different items of two groups, or of one."""
+    rows, columns = np.triu_indices(len(codes), 1)
+    which = np.sort(np.stack([codes[rows], codes[columns]]), axis=0)
+    found = (which[0] == one) & (which[1] == other)
+    return rows[found], columns[found]
+
+
+def _square(measure: Measure, xs: Mapping[Any, Any]) -> np.ndarray:
+    return symmetric(compare(measure, xs).values)
 
 
 def by_item_defined(index: pd.Index, choice: Choice, what: str) -> pd.Series:

@@ -23,14 +23,14 @@ def unrelated(measure: str | Measure, xs: Mapping[Any, Any], *, n_pairs: int = 5
     measure = measures.get(measure)
     if not isinstance(n_pairs, (int, np.integer)) or n_pairs < 1:
         raise ValueError(f"n_pairs is a whole number from 1; got {n_pairs!r}")
-    labels, n = _labels(xs)
+    labels, n = labels_of(xs)
     rng = np.random.default_rng(seed)
     values = []
     with ticking(progress, "shuffled samples", "pair") as tick:
         for done in range(n_pairs):
             tick(done, n_pairs)
             i, j = rng.choice(len(labels), 2, replace=False) if len(labels) > 1 else (0, 0)
-            values.append(measure(xs[labels[i]], _rows(xs[labels[j]], rng.permutation(n))))
+            values.append(measure(xs[labels[i]], rows_of(xs[labels[j]], rng.permutation(n))))
     return np.array(values)
 
 
@@ -53,7 +53,7 @@ def sample_sets(
     Errors: ValueError for a size outside 1 to N or other items; UndefinedError where the measure has no value on a set.
     """
     measure = measures.get(measure)
-    labels, most = _labels(xs)
+    labels, most = labels_of(xs)
     sizes = [sizes] if isinstance(sizes, (int, np.integer)) else list(sizes)
     if not sizes or not all(isinstance(size, (int, np.integer)) for size in sizes) or min(sizes) < measure.least or max(sizes) > most:
         raise ValueError(f"sizes are numbers of samples from {measure.least}, the fewest for {measures.short_name(measure)}, to {most}; got {sizes}")
@@ -68,7 +68,7 @@ def sample_sets(
             found = []
             for _ in range(sets):
                 some = np.sort(rng.choice(most, n, replace=False))
-                found.append(rank_correlation(compare(measure, {label: _rows(xs[label], some) for label in labels}), reference, kind).statistic)
+                found.append(rank_correlation(compare(measure, {label: rows_of(xs[label], some) for label in labels}), reference, kind).statistic)
                 done += 1
                 tick(done, sum(many.values()))
             low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
@@ -76,12 +76,12 @@ def sample_sets(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("n")
 
 
-def _labels(xs: Mapping[Any, Any]) -> tuple[list[Any], int]:
+def labels_of(xs: Mapping[Any, Any]) -> tuple[list[Any], int]:
     """-> (labels, the number of samples that all share)"""
     if not isinstance(xs, Mapping) or not xs:
         raise TypeError(f"representations come by label, {{'a': x, 'b': y}}, or as a recording; got {'none' if isinstance(xs, Mapping) else type(xs).__name__}")
     return list(xs), measures.same_samples({label: x if hasattr(x := xs[label], "ndim") else np.asarray(x) for label in xs})
 
 
-def _rows(x: Any, which: np.ndarray) -> Any:
+def rows_of(x: Any, which: np.ndarray) -> Any:
     return (x if hasattr(x, "ndim") else np.asarray(x))[which]
