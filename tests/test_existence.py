@@ -111,6 +111,14 @@ def test_cca_is_of_the_leading_components_where_images_are_few_and_says_so(told)
     assert many_units["CCA before"] == pytest.approx(1, abs=1e-12) and 0 < many_units["CCA after"] < 1
 
 
+@pytest.mark.parametrize("shape", [(30, 8), (8, 30)])
+def test_leading_components_are_those_of_an_svd(shape, rng):
+    x = rng.normal(size=shape)
+    u, s, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    assert np.allclose(abs(existence._leading(x, 3)), abs(u[:, :3] * s[:3]))
+    assert existence._leading(x, 99).shape[1] == min(shape[0] - 1, shape[1]), "those that there are"
+
+
 @pytest.mark.parametrize(("changes", "said"), [
     ({"targets": np.arange(150) % 3}, r"labels can be flipped where they are of two classes, 0 and 1; these are \[0, 1, 2\]"),
     ({"targets": np.zeros(149)}, r"two heads need features \(n, width\) and a target for each image; got \(150, 20\) and \(149,\)"),
@@ -121,6 +129,13 @@ def test_what_cannot_be_is_a_sentence(told, changes, said):
     x, targets = told
     with pytest.raises(ValueError, match=said):
         masked(x, **{"targets": targets, **changes})
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_base_is_what_is_here(installed, monkeypatch):
+    monkeypatch.setattr(existence, "pretrained", lambda: pd.DataFrame({"installed": [installed]}, index=["efficientnet-lite0"]))
+    monkeypatch.setattr(existence, "load_model", str)
+    assert base() == ("pretrained:efficientnet-lite0" if installed else "zoo:animals-cnn-0") and base(small=True) == "zoo:animals-cnn-0"
 
 
 def test_a_frozen_base_has_not_seen_the_pictures(tmp_path, monkeypatch):

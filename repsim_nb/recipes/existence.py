@@ -112,12 +112,9 @@ def _two_heads(x: np.ndarray, targets: np.ndarray, kept: tuple[np.ndarray, np.nd
     inside = {"before": (x[test], x[test]), "after": tuple((x * mask)[test] for mask in kept)}
     n, width = len(test), x.shape[1]
     components = width if n > 2 * width + 1 else n // 10
-    found: dict[str, float] = {}
-    for when, sides in inside.items():
-        for name, measure in _INSIDE.items():
-            both = [_leading(side, components) for side in sides] if name == "CCA" and components < width else sides
-            found[f"{name} {when}"] = measures.get(measure)(*both)
-    variance = np.var(_leading(x[test], components), axis=0).sum() / np.var(x[test], axis=0).sum()
+    led = {when: [_leading(side, components) for side in sides] for when, sides in inside.items()} if components < width else inside
+    found = {f"{name} {when}": measures.get(measure)(*(led if name == "CCA" else inside)[when]) for when in inside for name, measure in _INSIDE.items()}
+    variance = float(np.var(led["before"][0], axis=0).sum() / np.var(x[test], axis=0).sum())
     accuracies = {f"accuracy {k}": float((out.argmax(1) == y[test]).mean()) for k, (out, y) in enumerate(zip(outputs, labels, strict=True), 1)}
     return {**found, **_outside(outputs), **accuracies, "held out": n, "CCA components": components, "CCA variance": variance}
 
@@ -127,10 +124,16 @@ def _outside(outputs: Sequence[np.ndarray]) -> dict[str, float]:
 
 
 def _leading(x: np.ndarray, components: int) -> np.ndarray:
-    """The samples along the first principal components, those that there are."""
-    u, s, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
-    there = min(components, int((s > s[0] * max(x.shape) * np.finfo(float).eps).sum()) or 1)
-    return u[:, :there] * s[:there]
+    """The samples along the first principal components, those that there are; found from the smaller of their products, x xᵀ or xᵀ x."""
+    x = x - x.mean(axis=0)
+    if len(x) <= x.shape[1]:
+        values, vectors = np.linalg.eigh(x @ x.T)
+        along = vectors * np.sqrt(values.clip(0))
+    else:
+        values, vectors = np.linalg.eigh(x.T @ x)
+        along = x @ vectors
+    there = min(components, int((values > values[-1] * max(x.shape) * np.finfo(float).eps).sum()) or 1)
+    return along[:, : -there - 1 : -1]
 
 
 def _head(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> nn.Linear:
