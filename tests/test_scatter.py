@@ -71,6 +71,8 @@ def test_lines_are_least_squares(frame):
         (line,) = plots.scatter(frame, "cka", "jsd", colour=colour, fit=True).lines
         assert np.allclose(line.get_xydata(), [[0, start], [5, start + 5 * slope]]) and line.get_label() == ("" if colour is None else "all: ") + f"slope {slope:.3g}"
     assert legend_of(plots.scatter(frame, "cka", "jsd", fit=True)) == [f"slope {slope:.3g}"]
+    (line,) = plots.scatter(frame.assign(cka=frame["cka"] + 3), "cka", "jsd", colour="kind", fit="trained").lines
+    assert line.get_xydata().tolist() == [[3, 1], [5, 5]], "from its first point to its last, not from 0"
     assert not plots.scatter(frame, "cka", "jsd", colour="kind", fit=False).lines
 
 

@@ -73,7 +73,7 @@ def confusion(result: Probe | pd.DataFrame, *, by: Any = None, ax: Axes | None =
     for place in breaks:
         ax.axhline(place - 0.5, color="white", linewidth=1.4)
         ax.axvline(place - 0.5, color="white", linewidth=1.4)
-    size = min(8, width / 2.7, height / 1.3)
+    size = min(8, width / 2.5, height / 1.3)
     for i, j in np.argwhere(values >= ROUNDS_TO_NOTHING) if size >= _LEAST else []:
         ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=size, color=ink_on(image, values[i, j]))
     down, across = confusion_titles(result)
@@ -86,7 +86,7 @@ def confusion(result: Probe | pd.DataFrame, *, by: Any = None, ax: Axes | None =
 def _title_room(width: float, longest: int) -> int:
     """How many characters of a title fit above a matrix with labels of so many: it stands over the cells' middle, between the labels on its left and the bar on its right."""
     beside = 0.07 * longest + 0.5
-    return max(30, int((1.27 * width - beside - 1.2 + 2 * min(beside, 1.0)) / 0.072))
+    return max(30, int((1.55 * width - beside - 1.2 + 2 * min(beside, 1.0)) / 0.072))
 
 
 def _wrapped(line: str, room: int) -> str:
