@@ -1,5 +1,7 @@
 """plots.confusion: which class was taken for which, and plots.pictures of the images."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -123,10 +125,10 @@ def test_values_of_neighbours_do_not_touch():
     names = [f"fashion_network-{k}" for k in range(18)]
     full = pd.DataFrame(np.full((18, 18), 1 / 18), index=names, columns=names)
     half = plt.subplots(1, 2, figsize=(12, 5), layout="constrained")[1][0]
-    for ax in (plots.confusion(full), plots.confusion(full, ax=half), plots.confusion(full, ax=plt.subplots(figsize=(8, 7))[1])):
+    for ax in (plots.confusion(full), plots.confusion(full, ax=half), plots.confusion(full, ax=plt.subplots(figsize=(5, 5))[1])):
         ax.figure.canvas.draw()
         boxes = [text.get_window_extent() for text in ax.texts[:18]]
-        assert len(ax.texts) == 324 and all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+        assert len(ax.texts) == 324 and all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
     many = plots.confusion(pd.DataFrame(np.full((60, 60), 1 / 60)))
     assert not many.texts and next(a for a in many.figure.axes if a is not many).get_ylabel() == "share of the row" and nothing_is_cut(many.figure)
 
