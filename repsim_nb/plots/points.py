@@ -17,7 +17,8 @@ def scatter(
 ) -> Axes:
     """One column of a frame against another, a point a row; `comparison.pairs` makes such frames.
 
-    colour: a column of up to 8 different values; the legend says how many points each has (those without a value are grey).  fit: the value of that column, or a list of values, whose
+    colour: a column of up to 8 different values, categories and numbers in their own order, others as they come; the legend says how many points each has (those without a value are
+    grey).  fit: the value of that column, or a list of values, whose
     points get a least-squares line, each its own; True is one line through all points (of a column of true and false [True] is the value). The slope stands in the legend.
     Points that are undefined on either axis are left out, and the title says how many.
     Errors: ValueError for an unknown column or value, too many values, no point to draw, fewer than 2 places along x to fit a line to.
@@ -30,13 +31,13 @@ def scatter(
     if not drawn.any():
         raise ValueError(f"no point to draw: of {len(frame)} rows none has a number in both '{x}' and '{y}'")
     groups = _groups(frame, colour, drawn)
-    lines = [(str(value), shade, *_least_squares(places[which], value)) for value, which, shade in _to_fit(groups, fit, colour, drawn)]
+    lines = [(_written(value), shade, *_least_squares(places[which], value)) for value, which, shade in _to_fit(groups, fit, colour, drawn)]
     ax = new_axes(ax, 6.4, 4.2)
     handles = [Line2D([], [], ls="", label=str(colour))] * bool(groups)
-    size = float(np.clip(1800 / drawn.sum(), 9, 36))
+    size = float(np.clip(3600 / drawn.sum(), 9, 36))
     for value, (which, shade) in (groups or {"": (drawn, COLOURS[0])}).items():
         ax.scatter(*places[which].T, s=size, color=shade, alpha=0.75, edgecolors="white", linewidths=0.4)
-        handles += [Line2D([], [], ls="", marker="o", color=shade, markersize=5.5, label=f"{value} ({which.sum()})")] * bool(groups)
+        handles += [Line2D([], [], ls="", marker="o", color=shade, markersize=5.5, label=f"{_written(value)} ({which.sum()})")] * bool(groups)
     handles += [Line2D([], [], ls="", label="least squares")] * bool(groups and lines)
     for value, shade, slope, ends in lines:
         said = f"slope {slope:#.3g}".rstrip(".").replace("-", "\N{MINUS SIGN}")
@@ -60,16 +61,24 @@ def _numbers(frame: pd.DataFrame, name: str) -> np.ndarray:
 
 
 def _groups(frame: pd.DataFrame, colour: str | None, drawn: np.ndarray) -> dict[object, tuple[np.ndarray, str]]:
-    """{value: (its points, its colour)} in order of first appearance, those without a value last; none without a column."""
+    """{value: (its points, its colour)}, those without a value last; none without a column."""
     if colour is None:
         return {}
     values = frame[colour]
     different = list(dict.fromkeys(values.dropna()))
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        different = [value for value in values.cat.categories if value in different]
+    elif pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        different = sorted(different)
     if len(different) > len(COLOURS):
         raise ValueError(f"colour can tell {len(COLOURS)} groups of points apart; '{colour}' has {len(different)} values: {listed(different, 8)}")
     found = {value: ((values == value).to_numpy(bool, na_value=False) & drawn, shade) for value, shade in zip(different, COLOURS, strict=False)}
     bare = values.isna().to_numpy() & drawn
     return found | ({f"no {colour}": (bare, MASKED)} if bare.any() else {})
+
+
+def _written(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _to_fit(groups: dict[object, tuple[np.ndarray, str]], fit: object, colour: str | None, drawn: np.ndarray) -> list[tuple[object, np.ndarray, str]]:

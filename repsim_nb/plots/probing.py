@@ -27,7 +27,7 @@ _SCALINGS = {"pooled": "pooled scaling", "per_set": "each set scaled by itself",
 def confusion_size(labels: Sequence[str]) -> tuple[float, float]:
     """Width and height in inches at which a confusion matrix of these classes can be read."""
     side, longest = min(max(0.42 * len(labels), 2.6), 9), max(map(len, labels))
-    return max(side + 0.07 * longest + 1.7, 5.4), side + 0.05 * longest + 1.3
+    return max(side + 0.07 * longest + 1.7, 6.2), side + 0.05 * longest + 1.3
 
 
 def confusion_titles(result: Probe | pd.DataFrame) -> tuple[str, str]:
@@ -62,6 +62,7 @@ def confusion(result: Probe | pd.DataFrame, *, by: Any = None, ax: Axes | None =
     labels, values, breaks = _grouped(result, by)
     ax = new_axes(ax, *confusion_size(labels))
     image = ax.imshow(values, cmap="viridis", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    bar = ax.figure.colorbar(image, ax=ax, shrink=0.95, pad=0.03)  # first, for it takes its room from the axes
     box = ax.get_window_extent()
     width, height = (72 * length / ax.figure.dpi / len(labels) for length in (box.width, box.height))  # points, of a cell
     ax.set_yticks(range(len(labels)), labels, fontsize=min(9, max(4, 0.85 * height)))
@@ -72,15 +73,27 @@ def confusion(result: Probe | pd.DataFrame, *, by: Any = None, ax: Axes | None =
     for place in breaks:
         ax.axhline(place - 0.5, color="white", linewidth=1.4)
         ax.axvline(place - 0.5, color="white", linewidth=1.4)
-    size = min(8, width / 2.4, height / 1.3)
+    size = min(8, width / 2.5, height / 1.3)
     for i, j in np.argwhere(values >= ROUNDS_TO_NOTHING) if size >= _LEAST else []:
         ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=size, color=ink_on(image, values[i, j]))
     down, across = confusion_titles(result)
     ax.set(ylabel=down, xlabel=across)
-    room = max(30, int(1.35 * box.width / ax.figure.dpi / 0.075))  # characters
-    ax.set_title(title if title is not None else "\n".join(textwrap.fill(line, room) for line in confusion_heading(result)), fontsize=10)
-    ax.figure.colorbar(image, ax=ax, shrink=0.95, pad=0.03).set_label("share of the row" + ("" if size < _LEAST else f" (bare: below {ROUNDS_TO_NOTHING})"), fontsize=9)
+    ax.set_title(title if title is not None else "\n".join(_wrapped(line, _title_room(box.width / ax.figure.dpi, max(map(len, labels)))) for line in confusion_heading(result)), fontsize=10)
+    bar.set_label("share of the row" + ("" if size < _LEAST else f" (bare: below {ROUNDS_TO_NOTHING})"), fontsize=9)
     return ax
+
+
+def _title_room(width: float, longest: int) -> int:
+    """How many characters of a title fit above a matrix with labels of so many: it stands over the cells' middle, between the labels on its left and the bar on its right."""
+    beside = 0.07 * longest + 0.5
+    return max(30, int((1.55 * width - beside - 1.2 + 2 * min(beside, 1.0)) / 0.072))
+
+
+def _wrapped(line: str, room: int) -> str:
+    """Broken behind a semicolon or before a bracket, and only where that is not enough within a phrase."""
+    phrases = line.replace(" ", "\N{NO-BREAK SPACE}").replace(";\N{NO-BREAK SPACE}", "; ").replace("\N{NO-BREAK SPACE}(", " (")
+    lines = textwrap.wrap(phrases, room, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(textwrap.fill(part.replace("\N{NO-BREAK SPACE}", " "), room) for part in lines)
 
 
 def _noun(result: Probe | pd.DataFrame) -> str:
