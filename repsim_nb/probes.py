@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,9 +32,10 @@ class Probe:
     """What a classifier made of rows that it was not fitted to.
 
     confusion: DataFrame (classes, classes), of each true class (row) the share of its held-out rows that was named so (column); rows sum to 1.
-    balanced_accuracy: the mean of the diagonal, held-out.  chance: what naming at random gives.  in_sample_accuracy: the same on the rows it was fitted to.
+    balanced_accuracy: the mean of the diagonal, held-out.  chance: what naming at random gives.
     p_value: how often the balanced accuracy is as high when labels are exchanged between images and within them, (1 + #) / (permutations + 1).  null: those values.
     predictions: a row a held-out row: `true` and `predicted` (numbers of classes), `sample` (its row number, or the id that was given), `image` (one number an image).
+    fitted: `true` and `predicted` of the rows that it was fitted to.  n_train, n_test: how many rows those are.
     """
 
     confusion: pd.DataFrame
@@ -43,9 +44,7 @@ class Probe:
     p_value: float
     null: np.ndarray
     predictions: pd.DataFrame
-    in_sample_accuracy: float
-    n_train: int
-    n_test: int
+    fitted: pd.DataFrame
     probe: str
     scaling: str | None
     seed: int = 0
@@ -55,12 +54,28 @@ class Probe:
         """The share of held-out rows named rightly; other than the balanced one where classes differ in size."""
         return float((self.predictions["true"] == self.predictions["predicted"]).mean())
 
+    @property
+    def in_sample_balanced_accuracy(self) -> float:
+        """On the rows that it was fitted to: how far above the held-out one it is says how much was learned by heart."""
+        return _balanced(self.fitted["true"].to_numpy(), self.fitted["predicted"].to_numpy())
+
+    @property
+    def n_train(self) -> int:
+        return len(self.fitted)
+
+    @property
+    def n_test(self) -> int:
+        return len(self.predictions)
+
     def labels(self) -> Labels:
         """The names of the classes."""
         return short_labels(self.confusion.index)
 
     def confused(self, row: int, column: int) -> np.ndarray:
         """Which samples of class number `row` were taken for class number `column`: their ids, without repetition."""
+        for number in (row, column):
+            if not isinstance(number, (int, np.integer)) or not 0 <= number < len(self.confusion):
+                raise ValueError(f"classes are told by their numbers, 0 to {len(self.confusion) - 1}, in the order of labels(); got {number!r}")
         of = self.predictions
         return of.loc[(of["true"] == row) & (of["predicted"] == column), "sample"].drop_duplicates().to_numpy()
 
@@ -74,12 +89,17 @@ class Probe:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Bias(Probe):
-    """A probe whose classes are sets of representations: of which network, on which data. The levels of the confusion's index are the fields of the keys."""
+    """A probe whose classes are sets of representations: of which network, on which data. The levels of the confusion's index are the fields of the keys.
+
+    grouped: the field by which `ordered` put its rows together; None is the order in which sets came.
+    """
+
+    grouped: str | None = None
 
     def labels(self) -> Labels:
         """Short labels, the data first where it varies: "[test set]_[network]"."""
-        fields = self._fields(varying_fields(self.confusion.index))
-        frame = self.confusion.index.to_frame(index=False)
+        fields = sorted(varying_fields(self.confusion.index), key=lambda name: name != "dataset")
+        frame = self.confusion.index.to_frame(index=False).astype(str)
         if "dataset" not in fields or len(fields) < 2:
             return super().labels()
         data = frame["dataset"].str.replace(r"/test(\[.*\])?$", "", regex=True)
@@ -92,22 +112,20 @@ class Bias(Probe):
         numbers, names = pd.factorize(values)
         if len(names) < 2:
             raise ValueError(f"naming '{field}' needs two values of it; here all {len(values)} sets have '{names[0]}'")
-        predictions = self.predictions.assign(true=numbers[self.predictions["true"]], predicted=numbers[self.predictions["predicted"]])
-        found = _scored(predictions, pd.Index(names, name=field), len(self.null), self.seed)
-        return replace(self, **found, chance=1 / len(names))
+        found = _scored(_renumbered(self.predictions, numbers), pd.Index(names, name=field), len(self.null), self.seed)
+        return replace(self, **found, fitted=_renumbered(self.fitted, numbers), chance=1 / len(names), grouped=None)
 
     def ordered(self, field: str) -> Bias:
         """The same with rows and columns grouped by a field, values and sets in the order of their first appearance."""
         order = np.argsort(pd.factorize(self._values(field))[0], kind="stable")
         place = np.argsort(order)
-        predictions = self.predictions.assign(true=place[self.predictions["true"]], predicted=place[self.predictions["predicted"]])
-        return replace(self, confusion=self.confusion.iloc[order, order], predictions=predictions)
+        return replace(self, confusion=self.confusion.iloc[order, order], predictions=_renumbered(self.predictions, place), fitted=_renumbered(self.fitted, place), grouped=field)
 
     def breaks(self, field: str) -> list[int]:
-        """Before which rows another value of the field begins; none where each value has one row."""
-        values = np.asarray(self._values(field))
+        """Before which rows another value of the field begins; none where values have one row each, or come back further down."""
+        values = pd.factorize(self._values(field))[0]
         begins = np.flatnonzero(values[1:] != values[:-1]) + 1
-        return [] if len(begins) + 1 == len(values) else begins.tolist()
+        return begins.tolist() if len(begins) == values.max() < len(values) - 1 else []
 
     def _values(self, field: str) -> pd.Index:
         names = list(self.confusion.index.names)
@@ -115,9 +133,9 @@ class Bias(Probe):
             raise unknown("field", field, names, "Sets whose labels are plain text have no fields: rs.Key(model, layer, dataset) has." if names == ["label"] else "")
         return self.confusion.index.get_level_values(field)
 
-    @staticmethod
-    def _fields(varying: Sequence[str]) -> list[str]:
-        return sorted(varying, key=lambda name: name != "dataset")
+
+def _renumbered(rows: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
+    return rows.assign(true=numbers[rows["true"]], predicted=numbers[rows["predicted"]])
 
 
 def dataset_bias(
@@ -140,9 +158,10 @@ def dataset_bias(
     plain labels row i is image i in every set. No image is on both sides, for any set; test_share of the images are held out.
     n: at most so many images of each data set, drawn by seed; None takes all.
     scaling: features to mean 0 and variance 1, fitted on the training rows, "pooled" over all sets; "per_set" for each set by itself, which hides what only shifts or stretches a
-    set, and needs to know the set of a held-out row; None leaves them as they are.
-    probe: "linear", one hinge-loss SVM a set against the rest, the highest score is named; "rbf", the same on 600 features of a Gaussian kernel (Nyström), to see what a
-    linear one misses.  cost: of a row on the wrong side, C of scikit-learn.
+    set, and needs to know the set of a held-out row (so its p-value is not exact, and a little small); None leaves them as they are.
+    probe: "linear", one SVM (squared hinge loss) a set against the rest, the highest score is named; "rbf", the same on 600 features of a Gaussian kernel (Nyström), to see what a
+    linear one misses.  cost: of a row on the wrong side, C of scikit-learn; of the kernel's features, which are shorter, as many times that as there are features.
+    The p-value takes rows of one image as one: a label that is the same for all rows of an image moves with it, others are exchanged between images that occur as often, and within.
     Errors: ValueError naming the set for another width, too few rows, NaN; for a single set.  [Torralba and Efros 2011; Yellapragada 2020, 3.1]
     """
     if not isinstance(sets, Mapping):
@@ -154,26 +173,25 @@ def dataset_bias(
     _check_numbers(test_share, cost, n_permutations, seed, **({} if n is None else {"n": n}))
     if len(sets) < 2:
         raise ValueError(f"sets are told from one another, so there must be two or more; here is {listed(map(named, sets)) or 'none'}")
-    labels, index = list(sets), axis_of(sets)
-    xs = {label: _entered(label, sets[label]) for label in labels}
+    index = axis_of(sets)
+    given = {label: x if hasattr(x, "ndim") else np.asarray(x) for label, x in sets.items()}
+    labels, sizes = [named(label) for label in given], {label: len(x) if x.ndim else 0 for label, x in given.items()}
+    true = np.repeat(np.arange(len(sizes)), list(sizes.values()))
+    image, sample, data = _images(index, _ids(sizes, groups), groups)
+    drawn = np.ones(len(true), bool) if n is None else _some_of_each(true, image, data, n, np.random.default_rng(seed))
+    xs = {label: _entered(label, x if n is None else x[drawn[true == k]]) for k, (label, x) in enumerate(given.items())}
     _check_widths(xs)
-    true = np.repeat(np.arange(len(xs)), [len(x) for x in xs.values()])
-    ids = _ids(xs, groups)
-    image, sample = _images(index, ids, groups)
-    if n is not None:
-        drawn = _drawn(true, image, n, np.random.default_rng(seed))
-        xs = {label: x[drawn[true == k]] for k, (label, x) in enumerate(xs.items())}
-        true, image, sample = true[drawn], image[drawn], sample[drawn]
-    held = _held_out(true, image, test_share, [named(label) for label in labels], np.random.default_rng(seed))
+    true, image, sample = true[drawn], image[drawn], sample[drawn]
+    held = _held_out(true, image, test_share, labels, np.random.default_rng(seed))
     x = np.concatenate([_scaled(part, held[true == k]) for k, part in enumerate(xs.values())]) if scaling == "per_set" else np.concatenate(list(xs.values()))
     x = _scaled(x, held) if scaling == "pooled" else x
     fit, test = _expanded(x[~held], x[held], seed) if probe == "rbf" else _reduced(x[~held], x[held])
     cost = cost * x.shape[1] if probe == "rbf" else cost  # a row of p features of variance 1 is √p long, of the kernel's 1
-    scores = _against_the_rest(fit, true[~held], test, [named(label) for label in labels], cost, progress)
+    scores = _against_the_rest(fit, true[~held], test, labels, cost, progress)
     predictions = pd.DataFrame({"true": true[held], "predicted": scores[1].argmax(1), "sample": sample[held], "image": image[held]})
     return Bias(
-        **_scored(predictions, index, n_permutations, seed), chance=1 / len(xs), in_sample_accuracy=_balanced(true[~held], scores[0].argmax(1)),
-        n_train=int((~held).sum()), n_test=int(held.sum()), probe=probe, scaling=scaling, seed=seed,
+        **_scored(predictions, index, n_permutations, seed), fitted=pd.DataFrame({"true": true[~held], "predicted": scores[0].argmax(1)}),
+        chance=1 / len(xs), probe=probe, scaling=scaling, seed=seed,
     )  # fmt: skip
 
 
@@ -205,10 +223,13 @@ def linear_probe(
             raise ValueError(f"a probe needs one target a row; there are {len(part)} rows and targets of shape {target.shape}")
     if test is not None and parts[1].shape[1] != parts[0].shape[1]:
         raise ValueError(f"the rows to be tested on have {parts[1].shape[1]} features, those to be fitted to {parts[0].shape[1]}")
+    for what, given in (("targets", np.concatenate(wanted)), ("groups", np.asarray([] if groups is None else groups))):
+        if pd.isna(given).any():
+            raise ValueError(f"{pd.isna(given).sum()} of {len(given)} {what} are undefined (NaN or None): leave those rows out")
     true, values = pd.factorize(np.concatenate(wanted), sort=True)
     if len(values) < 2:
         raise ValueError(f"a probe tells classes from one another, and all {len(true)} targets are '{values[0]}'" if len(values) else "a probe needs targets; there are none")
-    names = [str(classes[int(v)]) if classes is not None else str(v) for v in values]
+    names = [str(value) for value in values] if classes is None else _class_names(values, classes)
     rows = np.concatenate([np.arange(len(part)) for part in parts])
     if groups is not None and (test is not None or len(groups) != len(true)):
         raise ValueError(f"groups hold one id a row of x, for the draw of held-out rows; there are {len(groups)} for {len(true)} rows" if test is None else "groups are for drawing held-out rows; here test= gives them")
@@ -229,12 +250,19 @@ def linear_probe(
             raise UndefinedError(f"the probe did not come to its optimum within {model.max_iter} steps: a smaller cost than {cost:g} helps, or scaling=True") from error
     predictions = pd.DataFrame({"true": true[held], "predicted": model.predict(tested), "sample": rows[held], "image": image[held]})
     return Probe(
-        **_scored(predictions, pd.Index(names, name="class"), n_permutations, seed), chance=1 / len(names), in_sample_accuracy=_balanced(true[~held], model.predict(fit)),
-        n_train=int((~held).sum()), n_test=int(held.sum()), probe="logistic", scaling="pooled" if scaling else None, seed=seed,
+        **_scored(predictions, pd.Index(names, name="class"), n_permutations, seed), fitted=pd.DataFrame({"true": true[~held], "predicted": model.predict(fit)}),
+        chance=1 / len(names), probe="logistic", scaling="pooled" if scaling else None, seed=seed,
     )  # fmt: skip
 
 
 # -- what enters -----------------------------------------------------------------------------------------------------------
+
+def _class_names(values: np.ndarray, classes: Sequence[str]) -> list[str]:
+    whole = values.dtype.kind in "iufb" and (values == np.floor(values)).all() and values.min() >= 0 and values.max() < len(classes)
+    if not whole:
+        raise ValueError(f"classes name the targets 0 to {len(classes) - 1}; these targets are {listed(values, 6)}")
+    return [str(classes[int(value)]) for value in values]
+
 
 def _check_numbers(test_share: float, cost: float, n_permutations: int, seed: int, **more: int) -> None:
     if not isinstance(test_share, (int, float)) or not 0 < test_share < 1:
@@ -262,23 +290,25 @@ def _check_widths(xs: Mapping[Any, np.ndarray]) -> None:
         raise ValueError(f"one SVM reads all sets, so they need one width; '{named(same)}' has {usual} features, but {listed(others, 4)}. Take layers of one width, or reduce them first")
 
 
-def _ids(xs: Mapping[Any, np.ndarray], groups: Any) -> list[np.ndarray]:
+def _ids(sizes: Mapping[Any, int], groups: Any) -> list[np.ndarray]:
     """Of each set the id of the image of each row."""
     if groups is None:
-        return [np.arange(len(x)) for x in xs.values()]
+        return [np.arange(size) for size in sizes.values()]
     if isinstance(groups, Mapping):
-        lacking = [named(label) for label in xs if label not in groups]
+        lacking = [named(label) for label in sizes if label not in groups]
         if lacking:
             raise ValueError(f"groups hold the image ids of every set; there are none for {listed(lacking, 3)}")
-    found = [np.asarray(groups[label] if isinstance(groups, Mapping) else groups) for label in xs]
-    for (label, x), ids in zip(xs.items(), found, strict=True):
-        if ids.shape != (len(x),):
-            raise ValueError(f"groups hold one image id a row; '{named(label)}' has {len(x)} rows, and ids of shape {ids.shape}")
+    found = [np.asarray(groups[label] if isinstance(groups, Mapping) else groups) for label in sizes]
+    for (label, size), ids in zip(sizes.items(), found, strict=True):
+        if ids.shape != (size,):
+            raise ValueError(f"groups hold one image id a row; '{named(label)}' has {size} rows, and ids of shape {ids.shape}")
+        if pd.isna(ids).any():
+            raise ValueError(f"{pd.isna(ids).sum()} image ids of '{named(label)}' are undefined (NaN or None): every row is of an image")
     return found
 
 
-def _images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[np.ndarray, np.ndarray]:
-    """-> (one number an image, wherever it occurs; the id of each row)"""
+def _images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each row -> (one number an image, wherever it occurs; its id; the number of its data set)"""
     data = index.get_level_values("dataset") if groups is None and "dataset" in index.names else [""] * len(ids)
     sizes: dict[str, int] = {}
     for name, own in zip(data, ids, strict=True):
@@ -287,23 +317,35 @@ def _images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[np.nda
     sample = np.concatenate(ids)
     where = np.repeat(pd.factorize(np.asarray(data, dtype=object))[0], list(map(len, ids)))
     number = pd.factorize(sample)[0]
-    return pd.factorize(where.astype(np.int64) * (number.max() + 1) + number)[0], sample
+    return pd.factorize(where.astype(np.int64) * (number.max(initial=0) + 1) + number)[0], sample, where
 
 
 def _held_out(true: np.ndarray, image: np.ndarray, share: float, names: Sequence[str], rng: np.random.Generator) -> np.ndarray:
-    """Which rows are held out: whole images, a share of those that occur in the same classes."""
-    held = _drawn(true, image, lambda many: round(share * many), rng)
+    """Which rows are held out: a share of the images, whole ones, and as evenly as can be of those that occur in the same classes."""
+    held = _drawn(true, image, round(share * len(np.unique(image))), rng)
     _check_counts(true, held, names)
     return held
 
 
-def _drawn(true: np.ndarray, image: np.ndarray, number: int | Callable[[int], int], rng: np.random.Generator) -> np.ndarray:
-    """The rows of so many images of those that occur in the same classes, drawn at random."""
+def _some_of_each(true: np.ndarray, image: np.ndarray, data: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """The rows of at most n images of each data set."""
+    taken = np.zeros(len(true), bool)
+    for one in np.unique(data):
+        rows = np.flatnonzero(data == one)
+        taken[rows[_drawn(true[rows], image[rows], min(n, len(np.unique(image[rows]))), rng)]] = True
+    return taken
+
+
+def _drawn(true: np.ndarray, image: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """The rows of so many images, drawn at random; of images that occur in the same classes each sort gives its share, what is left over goes by lot."""
     occurs = pd.Series(true).groupby(image).agg(lambda own: tuple(sorted(set(own))))
+    sorts = [occurs.index.get_indexer(alike.index) for _, alike in occurs.groupby(occurs, sort=False)]
+    due = np.array([len(places) for places in sorts]) * number / len(occurs)
+    many = np.floor(due + 1e-9).astype(int)
+    many[np.lexsort((rng.random(len(due)), many - due))[: number - many.sum()]] += 1
     taken = np.zeros(len(occurs), bool)
-    for _, alike in occurs.groupby(occurs, sort=False):
-        places = rng.permutation(occurs.index.get_indexer(alike.index))
-        taken[places[: number(len(places)) if callable(number) else number]] = True
+    for places, count in zip(sorts, many, strict=True):
+        taken[rng.permutation(places)[:count]] = True
     return taken[occurs.index.get_indexer(image)]
 
 
@@ -371,8 +413,16 @@ def _balanced(true: np.ndarray, predicted: np.ndarray) -> float:
     return float(np.mean(np.bincount(true[true == predicted], minlength=len(many))[many > 0] / many[many > 0]))
 
 
-def _exchanged(true: np.ndarray, image: np.ndarray, times: int, rng: np.random.Generator) -> Any:
-    """Labels as they might as well be if rows told nothing of them: an image takes those of another that occurs as often, in any order. (Rows of one image are no independent rows.)"""
+def _exchanged(true: np.ndarray, image: np.ndarray, times: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Labels as they might as well be if rows told nothing of them: rows of one image are no independent rows, so an image takes the label of another; where it has several, those of one
+    that occurs as often, in any order."""
+    number = pd.factorize(image)[0]
+    own = np.zeros(number.max() + 1, dtype=true.dtype)
+    own[number] = true
+    if (own[number] == true).all():  # one label an image, however often it occurs
+        for _ in range(times):
+            yield rng.permutation(own)[number]
+        return
     order = np.argsort(image, kind="stable")
     many = np.unique(image, return_counts=True)[1]
     ends = np.cumsum(many)

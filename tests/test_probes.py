@@ -43,7 +43,7 @@ def test_it_is_the_one_versus_rest_svm_of_scikit_learn():
     y = np.repeat(np.arange(3), (~held).sum())
     theirs = LinearSVC(C=0.1, dual=False).fit(x["train"], y)
     assert (theirs.predict(x["test"]) == bias.predictions["predicted"]).mean() > 0.99
-    assert theirs.score(x["train"], y) == pytest.approx(bias.in_sample_accuracy, abs=0.01)
+    assert theirs.score(x["train"], y) == pytest.approx(bias.in_sample_balanced_accuracy, abs=0.01)
 
 
 @pytest.mark.parametrize("how", ["keys", "plain labels", "ids", "ids by label"])
@@ -92,7 +92,7 @@ def test_scaling_is_fitted_to_the_training_rows_alone():
     sets = {name: x + rng.normal(size=x.shape) for name, x in sets.items()}
     held = np.isin(np.arange(40), probes.dataset_bias(sets).predictions["sample"])
     wild = {name: np.where(held[:, None], 1e6 * x, x) for name, x in sets.items()}
-    same = [probes.dataset_bias(s).in_sample_accuracy for s in (sets, wild)]
+    same = [probes.dataset_bias(s).in_sample_balanced_accuracy for s in (sets, wild)]
     assert same[0] == same[1], "what is held out changes nothing of the fit"
 
 
@@ -125,6 +125,9 @@ def test_order_labels_and_lines():
     bias = probes.dataset_bias(keyed())
     assert bias.labels() == ("u_a", "u_b", "v_a", "v_b")
     assert bias.breaks("dataset") == [2] and bias.breaks("model") == []
+    mixed = probes.dataset_bias({key: keyed()[key] for key in sorted(keyed(), key=lambda key: (key.dataset, key.model != "b" if key.dataset == "u/test" else key.model))})
+    assert mixed.labels() == ("u_b", "u_a", "v_a", "v_b") and mixed.breaks("dataset") == [2] and mixed.breaks("model") == [], "a value that comes back is no group"
+    assert bias.grouped is None and bias.ordered("model").grouped == "model" and bias.ordered("model").of("model").grouped is None
     turned = bias.ordered("model")
     assert turned.labels() == ("u_a", "v_a", "u_b", "v_b") and turned.breaks("model") == [2]
     assert turned.confusion.iloc[1, 3] == bias.confusion.iloc[2, 3]
@@ -151,6 +154,12 @@ def test_confused_are_the_held_out_samples_of_that_cell():
     np.testing.assert_allclose(np.array(many) / held[:, None], bias.confusion)
 
 
+@pytest.mark.parametrize("cell", [(4, 0), (0, -1), ("u_a", "v_a")])
+def test_cells_that_are_not_there_are_told(cell):
+    with pytest.raises(ValueError, match="classes are told by their numbers, 0 to 3"):
+        probes.dataset_bias(keyed()).confused(*cell)
+
+
 def test_it_is_the_same_again_and_another_for_another_seed():
     one, again, other = (probes.dataset_bias(keyed(), seed=seed) for seed in (0, 0, 1))
     pd.testing.assert_frame_equal(one.predictions, again.predictions)
@@ -169,6 +178,40 @@ def test_progress_is_told_and_stops_it():
 
     with pytest.raises(Stopped):
         probes.dataset_bias(keyed(), progress=stop)
+
+
+def test_images_that_occur_unequally_often_are_exchanged_all_the_same():
+    sets = keyed(n=80, model_shift=3.0, data_shift=4.0)
+    del sets[rs.Key("b", "conv", "u/test")]
+    bias = probes.dataset_bias(sets)
+    data = bias.of("dataset")
+    assert data.balanced_accuracy > 0.9 and data.p_value == 0.001 and data.null.mean() == pytest.approx(0.5, abs=0.05)
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(40), rng.integers(3, 12, 40))
+    x = rng.normal(size=(len(group), 4)) + 4 * (group % 2)[:, None]
+    probe = probes.linear_probe(x, group % 2, groups=group)
+    assert probe.balanced_accuracy > 0.95 and probe.p_value < 0.01
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_the_share_holds_where_groups_mix_classes(share):
+    x, y = labelled(n=1000, classes=10, p=12)
+    probe = probes.linear_probe(x, np.random.default_rng(0).permutation(y), groups=np.arange(1000) // 8, test_share=share)
+    assert probe.n_test == round(share * 125) * 8
+
+
+def test_p_values_of_one_field_are_not_too_small_where_it_does_not_matter():
+    p = [probes.dataset_bias(keyed(n=30, model_shift=0.0, data_shift=3.0, seed=seed), n_permutations=99, seed=seed).of("model").p_value for seed in range(80)]
+    assert 0.38 < np.mean(p) < 0.72 and np.mean(np.array(p) <= 0.1) < 0.18, "uniform, or on the safe side"
+
+
+def test_the_fit_of_one_field_is_its_own():
+    bias = probes.dataset_bias(keyed(data_shift=0.0))
+    model = bias.of("model")
+    assert model.in_sample_balanced_accuracy > bias.in_sample_balanced_accuracy and model.n_train == bias.n_train
+    values = bias.confusion.index.get_level_values("model")
+    right = values[bias.fitted["true"]] == values[bias.fitted["predicted"]]
+    assert model.in_sample_balanced_accuracy == pytest.approx(right.mean())
 
 
 @pytest.mark.parametrize(
@@ -199,6 +242,7 @@ def test_bad_sets_are_named(change, sentence):
         ({"n_permutations": 0}, "whole number from 1"),
         ({"groups": [1, 2]}, r"'a' has 60 rows, and ids of shape \(2,\)"),
         ({"groups": {"a": np.arange(60)}}, "there are none for 'b'"),
+        ({"groups": {"a": np.arange(60), "b": np.full(60, np.nan)}}, "60 image ids of 'b' are undefined"),
     ],
 )  # fmt: skip
 def test_bad_options_are_explained(options, sentence):
@@ -249,7 +293,7 @@ def test_targets_may_be_anything_and_rows_to_test_on_may_be_given():
 def test_a_probe_of_noise_is_at_chance_and_its_p_value_says_so():
     x, y = labelled(apart=0, n=600)
     probe = probes.linear_probe(x, y)
-    assert probe.balanced_accuracy < 0.45 and probe.p_value > 0.01 and probe.in_sample_accuracy > probe.chance
+    assert probe.balanced_accuracy < 0.45 and probe.p_value > 0.01 and probe.in_sample_balanced_accuracy > probe.chance
 
 
 def test_groups_stay_on_one_side_for_a_probe_too():
@@ -264,6 +308,10 @@ def test_groups_stay_on_one_side_for_a_probe_too():
         ({"targets": np.zeros(300)}, "all 300 targets are '0.0'"),
         ({"targets": np.arange(299)}, r"300 rows and targets of shape \(299,\)"),
         ({"targets": np.r_[np.zeros(298), 1, 1]}, "'1.0' has too few samples: of its 2 rows"),
+        ({"targets": np.r_[np.full(5, np.nan), np.ones(295)]}, "5 of 300 targets are undefined"),
+        ({"groups": [None] * 300}, "300 of 300 groups are undefined"),
+        ({"classes": ["no", "yes"]}, "classes name the targets 0 to 1; these targets are '0', '1', '2'"),
+        ({"targets": np.tile(["a", "b"], 150), "classes": ["no", "yes"]}, "these targets are 'a', 'b'"),
         ({"test": (np.zeros((4, 3)), np.zeros(4))}, "have 3 features, those to be fitted to 8"),
         ({"groups": [1, 2, 3]}, "there are 3 for 300 rows"),
     ],
