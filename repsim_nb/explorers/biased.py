@@ -75,6 +75,7 @@ def _known(what: str, choice: Any, known: Iterable[Any]) -> Any:
 
 def _named(datasets: Any, xs: Activations) -> dict[str, Dataset]:
     """The data sets whose images can be shown, by the name that keys have."""
+    datasets = [datasets] if isinstance(datasets, Dataset) else datasets
     given = list(datasets.values()) if isinstance(datasets, Mapping) else list(datasets or ())
     for one in given:
         if not isinstance(one, Dataset):
@@ -83,18 +84,20 @@ def _named(datasets: Any, xs: Activations) -> dict[str, Dataset]:
     names = dict.fromkeys(key.dataset for key in xs)
     if strange := [name for name in found if name not in names]:
         raise ValueError(f"nothing was recorded on the data set {listed(strange, 3)} given with the activations; there are {listed(names)}")
+    sizes = {key.dataset: len(xs[key]) for key in xs}
+    for name, one in found.items():
+        if len(one) != sizes[name]:
+            raise ValueError(f"row i of a recording is image i of its data set, and '{name}' has {len(one)} images for {sizes[name]} rows")
     for name in names:
         told = _SET.fullmatch(name)
         if name not in found and told:
             try:
                 options = {what: int(told[what]) for what in ("n", "seed") if told[what]}
-                found[name] = load_dataset(told["name"], told["split"], **options)
+                one = load_dataset(told["name"], told["split"], **options)
             except (ValueError, FileNotFoundError):  # of their own
                 continue
-    sizes = {key.dataset: len(xs[key]) for key in xs}
-    for name, one in found.items():
-        if len(one) != sizes[name]:
-            raise ValueError(f"row i of a recording is image i of its data set, and '{name}' has {len(one)} images for {sizes[name]} rows")
+            if len(one) == sizes[name]:  # else it is another set of that name, or a part of this one
+                found[name] = one
     return found
 
 
