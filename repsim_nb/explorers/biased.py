@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ipywidgets as widgets
-import numpy as np
 from matplotlib.figure import Figure
 
 from .. import plots, probes
@@ -173,7 +172,7 @@ class _Biased(Detailed):
             texts = part if isinstance(part, list) and all(isinstance(one, str) for one in part) else [f"row {i}" for i in ids[:SHOWN]]
             return f"{said}{more}<ul style='margin:4px 0'>{''.join(f'<li>{html.escape(str(text))}</li>' for text in texts)}</ul>", None
         figure = Figure(layout="constrained")
-        plots.pictures(images, classes[: len(images)], columns=SHOWN // 2 if len(images) > SHOWN // 2 else len(images), figure=figure)
+        plots.pictures(images, classes[: len(images)], columns=min(len(images), SHOWN // 2), figure=figure)
         return said + more, plots.figure_png(figure, dpi=90)
 
     def _fill(self, made: bytes | None) -> bool:
