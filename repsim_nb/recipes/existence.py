@@ -6,7 +6,8 @@ different answers while CKA pulls their features together. All figures are of he
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,18 @@ def _leading(x: np.ndarray, components: int) -> np.ndarray:
     return along[:, : -there - 1 : -1]
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """So small a product is done before a second thread wakes up; on a busy machine waiting for it took ten times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_one_thread()
 def _head(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> nn.Linear:
     """A linear map from features to two logits, trained."""
     inputs, targets, order = torch.from_numpy(x).float(), torch.from_numpy(y), torch.Generator().manual_seed(seed)
