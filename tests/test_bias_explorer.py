@@ -177,3 +177,17 @@ def test_one_set_several_steps_and_no_shared_layer_are_told(recorded):
         bias({rs.Key("a", "one", "d"): np.zeros((9, 2)), rs.Key("b", "two", "d"): np.zeros((9, 2))})
     with pytest.raises(TypeError, match="takes activations by key"):
         bias([1])
+
+
+def test_a_part_of_a_shipped_set_is_not_taken_for_the_whole(rng):
+    """What bears a shipped set's name and has another number of rows is something else: there are no images for it, and no error."""
+    x = {rs.Key(model, "h", "mnist/test"): rng.normal(size=(40, 3)) for model in "ab"}
+    e = bias(x).wait()
+    e.choose(*2 * e.result.labels()[:1])
+    assert "To see them pass datasets=" in e.wait()._detail.value and e.errors == []
+    part = rs.load_dataset("mnist").take(range(40), "mnist/test")
+    own = bias(x, datasets=part).wait()
+    own.choose(*2 * own.result.labels()[:1])
+    assert own.wait()._images.value[:4] == b"\x89PNG"
+    with pytest.raises(ValueError, match="'mnist/test' has 1000 images for 40 rows"):
+        bias(x, datasets=[rs.load_dataset("mnist")])

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,8 +10,8 @@ import pandas as pd
 import pytest
 
 import repsim_nb as rs
-from repsim_nb.explorers import base, mapping
-from repsim_nb.explorers.faces import fill_scatter
+from repsim_nb.explorers import mapping
+from repsim_nb.explorers.faces import FACES, fill_scatter
 from repsim_nb.views import MatrixView, ScatterView
 
 NAMES = ("mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "mnist-vit-0")
@@ -490,14 +491,14 @@ def test_late_clicks_are_about_a_map_that_is_gone(several):
 def test_clicks_wait_for_a_delivery(several, monkeypatch, trait):
     """A click that comes in the middle of a delivery is answered after it: of a new map nothing is told under the old one's labels."""
     e = rs.explorers.maps(several).wait()
-    filling, done, fill = threading.Event(), [], base.fill_scatter
+    filling, done, fill = threading.Event(), [], fill_scatter
 
     def slow(view, *given, **looks):
         filling.set()
         time.sleep(0.3)
         done.append(fill(view, *given, **looks))
 
-    monkeypatch.setattr(base, "fill_scatter", slow)
+    monkeypatch.setitem(FACES, rs.embedding.Embedding, replace(FACES[rs.embedding.Embedding], fill=slow))
     monkeypatch.setattr(e, "_choose", lambda: done.append("told"))
     e.controls["layer"].value = "all layers"
     assert filling.wait(20)

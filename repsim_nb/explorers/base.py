@@ -21,11 +21,10 @@ import ipywidgets as widgets
 import traitlets
 from matplotlib.axes import Axes
 
-from ..embedding import Embedding
 from ..progress import Tick
 from ..views import MatrixView, ScatterView
 from . import saved
-from .faces import Picture, Table, figure_image, fill_matrix, fill_scatter, image_of
+from .faces import Picture, face_of
 from .worker import Worker
 
 HELD = 3  # s that a cell waits for its first picture where a person is at the notebook: its kernel hears no click meanwhile
@@ -47,7 +46,7 @@ class Explorer(widgets.VBox):
         self.result: Picture | None = None
         self._last_error: BaseException | None = None
         self._settled: dict[str, Any] | None = None  # what the controls said for that which is shown
-        self._looks: dict[str, Any] = {}  # of the map that is shown
+        self._looks: dict[str, Any] = {}  # of the picture that is shown
         self._drawing = self._going_back = False
         self._display_id = f"repsim-{uuid.uuid4().hex}"
         self._shown = self._delivered = False
@@ -56,6 +55,7 @@ class Explorer(widgets.VBox):
         self._worker = Worker(self._report)
         on_one_spot = {"grid_area": "1 / 1 / 2 / 2", "max_width": "100%"}  # a message lies over the picture, whose place stays open: the page never jumps
         self._matrix, self._scatter, self._image = MatrixView(layout=on_one_spot), ScatterView(layout=on_one_spot), widgets.Image(format="png", layout=on_one_spot)
+        self._views: dict[type, widgets.DOMWidget] = {MatrixView: self._matrix, ScatterView: self._scatter, widgets.Image: self._image}
         self._message = widgets.HTML(layout=on_one_spot)
         self._stage = widgets.GridBox(layout={"grid_template_columns": "minmax(0, 1fr)", "justify_items": "flex-start", "align_items": "flex-start", "overflow": "hidden"})
         self._bar = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "display": "none"})
@@ -113,14 +113,9 @@ class Explorer(widgets.VBox):
 
     def png(self) -> bytes | None:
         """The present picture as PNG; None where there is none, or an error stands in its place."""
-        error, result, looks, image = self._worker.held(lambda: (self._last_error, self.result, self._looks, self._image.value))
-        if error is not None:
-            return None
-        if isinstance(result, Embedding):
-            return image_of(result, **looks)
-        if isinstance(result, Table):
-            return image_of(result)
-        return bytes(image) if result is not None else None
+        error, result, looks = self._worker.held(lambda: (self._last_error, self.result, self._looks))
+        face = face_of(result) if error is None else None
+        return None if face is None else face.image(result, **looks)
 
     def _answer(self, view: MatrixView | ScatterView, trait: str, call: Callable[[], None]) -> None:
         """Have a change of this trait answered between deliveries, and not at all where the picture it is about is gone."""
@@ -133,8 +128,8 @@ class Explorer(widgets.VBox):
 
         view.observe(lambda _: self._worker.held(answer), trait)
 
-    def _looks_of(self, result: Embedding, values: Mapping[str, Any]) -> dict[str, Any]:
-        """How a map is to look with these values of the controls: arguments of `plots.embedding`, and `notes`, a text a point."""
+    def _looks_of(self, result: Picture, values: Mapping[str, Any]) -> dict[str, Any]:
+        """How a picture is to look with these values of the controls: what its face is told beside the result."""
         return {}
 
     # -- drawing, in the background: only traits are set there -------------------------------------------------------------
@@ -145,12 +140,13 @@ class Explorer(widgets.VBox):
         values, settings = self.values(), {name: control.value for name, control in self.controls.items()}
         self._list_code()
 
-        def job(tick: Tick) -> tuple[Picture, Any]:
+        def job(tick: Tick) -> tuple[Picture, dict[str, Any]]:
             result = self._draw(**values, progress=tick) if self._told else self._draw(**values)
             result = result.figure if isinstance(result, Axes) else result
-            if not isinstance(result, Picture):
+            face = face_of(result)
+            if face is None:
                 raise TypeError(f"draw must return a Figure, a Comparison, a Bias or an Embedding; {getattr(self._draw, '__name__', 'it')} returned {type(result).__name__}")
-            return result, self._looks_of(result, values) if isinstance(result, Embedding) else None if isinstance(result, Table) else figure_image(result)
+            return result, {**face.made(result), **self._looks_of(result, values)}
 
         self._worker.submit(job, lambda drawn, error: self._deliver(settings, drawn, error), before=self._begin)
 
@@ -181,24 +177,18 @@ class Explorer(widgets.VBox):
             self._last_report = now
             self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", said
 
-    def _deliver(self, settings: dict[str, Any], drawn: tuple[Picture, Any] | None, error: BaseException | None) -> None:
+    def _deliver(self, settings: dict[str, Any], drawn: tuple[Picture, dict[str, Any]] | None, error: BaseException | None) -> None:
         if error is not None or drawn is None:
             self.errors.append(error)
             self._show(None, saved.explain(error))
             self._last_error, self._settled, self._drawing = error, settings, False
         else:
-            result, how = drawn
-            if isinstance(result, Table):
-                fill_matrix(self._matrix, result)
-                self._show(self._matrix)
-            elif isinstance(result, Embedding):
-                fill_scatter(self._scatter, result, **how)
-                self._looks = how
-                self._show(self._scatter)
-            else:
-                self._image.value = how
-                self._show(self._image)
-            self.result, self._last_error, self._settled, self._drawing = result, None, settings, False
+            result, looks = drawn
+            face = face_of(result)
+            view = self._views[face.view]
+            face.fill(view, result, **looks)
+            self._show(view)
+            self.result, self._looks, self._last_error, self._settled, self._drawing = result, looks, None, settings, False
         self._busy(False, "")
         self._delivered = True
         if self._awaited is not None:

@@ -74,6 +74,7 @@ def _known(what: str, choice: Any, known: Iterable[Any]) -> Any:
 
 def _named(datasets: Any, xs: Activations) -> dict[str, Dataset]:
     """The data sets whose images can be shown, by the name that keys have."""
+    datasets = [datasets] if isinstance(datasets, Dataset) else datasets
     given = list(datasets.values()) if isinstance(datasets, Mapping) else list(datasets or ())
     for one in given:
         if not isinstance(one, Dataset):
@@ -82,18 +83,20 @@ def _named(datasets: Any, xs: Activations) -> dict[str, Dataset]:
     names = dict.fromkeys(key.dataset for key in xs)
     if strange := [name for name in found if name not in names]:
         raise ValueError(f"nothing was recorded on the data set {listed(strange, 3)} given with the activations; there are {listed(names)}")
+    sizes = {key.dataset: len(xs[key]) for key in xs}
+    for name, one in found.items():
+        if len(one) != sizes[name]:
+            raise ValueError(f"row i of a recording is image i of its data set, and '{name}' has {len(one)} images for {sizes[name]} rows")
     for name in names:
         told = _SET.fullmatch(name)
         if name not in found and told:
             try:
                 options = {what: int(told[what]) for what in ("n", "seed") if told[what]}
-                found[name] = load_dataset(told["name"], told["split"], **options)
+                one = load_dataset(told["name"], told["split"], **options)
             except (ValueError, FileNotFoundError):  # of their own
                 continue
-    sizes = {key.dataset: len(xs[key]) for key in xs}
-    for name, one in found.items():
-        if len(one) != sizes[name]:
-            raise ValueError(f"row i of a recording is image i of its data set, and '{name}' has {len(one)} images for {sizes[name]} rows")
+            if len(one) == sizes[name]:  # else it is another set of that name, or a part of this one
+                found[name] = one
     return found
 
 
@@ -169,7 +172,7 @@ class _Biased(Detailed):
             texts = part if isinstance(part, list) and all(isinstance(one, str) for one in part) else [f"row {i}" for i in ids[:SHOWN]]
             return f"{said}{more}<ul style='margin:4px 0'>{''.join(f'<li>{html.escape(str(text))}</li>' for text in texts)}</ul>", None
         figure = Figure(layout="constrained")
-        plots.pictures(images, classes[: len(images)], columns=SHOWN // 2 if len(images) > SHOWN // 2 else len(images), figure=figure)
+        plots.pictures(images, classes[: len(images)], columns=min(len(images), SHOWN // 2), figure=figure)
         return said + more, plots.figure_png(figure, dpi=90)
 
     def _fill(self, made: bytes | None) -> bool:

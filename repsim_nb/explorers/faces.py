@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import ipywidgets as widgets
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -16,17 +18,21 @@ from ..embedding import Embedding
 from ..probes import Bias
 from ..views import MatrixView, ScatterView
 
-Table = Comparison | Bias
-Picture = Figure | Table | Embedding
 RINGED = ("ring", (("placed into the map", "#000000", "ring"),))
 
 
-def image_of(result: Table | Embedding, *, notes: Sequence[str] | None = None, said: str = "", **looks: Any) -> bytes:
-    """The PNG of a table or a map, the latter with the looks that its view has."""
-    if isinstance(result, Bias):
-        return plots.png(lambda ax: plots.confusion(result, by=_grouped_by(result), ax=ax), *plots.confusion_size(result.labels()))
-    if isinstance(result, Comparison):
-        return plots.png(lambda ax: plots.heatmap(result, ax=ax), *plots.heatmap_size(result))
+def table_image(comparison: Comparison) -> bytes:
+    """The PNG of a table."""
+    return plots.png(lambda ax: plots.heatmap(comparison, ax=ax), *plots.heatmap_size(comparison))
+
+
+def confusion_image(bias: Bias) -> bytes:
+    """The PNG of a confusion matrix."""
+    return plots.png(lambda ax: plots.confusion(bias, by=_grouped_by(bias), ax=ax), *plots.confusion_size(bias.labels()))
+
+
+def map_image(result: Embedding, *, notes: Sequence[str] | None = None, said: str = "", **looks: Any) -> bytes:
+    """The PNG of a map, with the looks that its view has."""
     title = "\n".join(textwrap.fill(line, 70) for line in (*plots.map_heading(result), said) if line) if said else None
     return plots.png(lambda ax: plots.embedding(result, ax=ax, title=title, **looks), *plots.map_size(result))
 
@@ -39,39 +45,39 @@ def figure_image(figure: Figure) -> bytes:
     return image
 
 
-def fill_matrix(view: MatrixView, table: Table) -> None:
-    """A table, with its labels and colours."""
+def fill_matrix(view: MatrixView, comparison: Comparison) -> None:
+    """A table, with its labels, colours, and the reasons of masked cells."""
+    values = comparison.values.to_numpy(float)
+    (rows, columns), (down, across) = comparison.labels(), plots.axis_titles(comparison)
+    index, header = comparison.values.index, comparison.values.columns
+    title, subtitle = plots.heading(comparison)
+    low, high = plots.colour_limits(comparison)
     with view.hold_sync():
-        view.row_breaks = view.column_breaks = table.breaks(_grouped_by(table)) if isinstance(table, Bias) and _grouped_by(table) else []
-        (_fill_confusion if isinstance(table, Bias) else _fill_comparison)(view, table)
+        view.values = [[float(v) if np.isfinite(v) else None for v in row] for row in values]
+        view.row_labels, view.column_labels, view.row_title, view.column_title = list(rows), list(columns), down, across
+        view.notes = {f"{i},{j}": comparison.undefined.get((index[i], header[j]), "") for i, j in np.argwhere(~np.isfinite(values)).tolist()}
+        masked = f", {len(view.notes)} cells undefined (point at one to see why)" if view.notes else ""
+        view.title, view.subtitle, view.low, view.high = title, subtitle + masked, low, high
+        view.colours, view.bar_label = plots.colours_of(plots.colour_map(comparison)), plots.bar_label(comparison)
+        view.row_breaks, view.column_breaks, view.least = [], [], 0.0
+        view.chosen, view.picture = [], view.picture + 1
+
+
+def fill_confusion(view: MatrixView, bias: Bias) -> None:
+    """Which set was taken for which, with lines between groups of sets."""
+    field, labels = _grouped_by(bias), list(bias.labels())
+    with view.hold_sync():
+        view.values, view.row_labels, view.column_labels, view.notes = bias.confusion.to_numpy().tolist(), labels, labels, {}
+        (view.row_title, view.column_title), (view.title, view.subtitle) = plots.confusion_titles(bias), plots.confusion_heading(bias)
+        view.low, view.high, view.colours, view.bar_label = 0.0, 1.0, plots.colours_of("viridis"), "share of the row"
+        view.row_breaks = view.column_breaks = bias.breaks(field) if field else []
+        view.least = plots.ROUNDS_TO_NOTHING
         view.chosen, view.picture = [], view.picture + 1
 
 
 def _grouped_by(bias: Bias) -> str | None:
     """The field by which its rows stand in groups."""
     return next((str(name) for name in bias.confusion.index.names if bias.breaks(name)), None)
-
-
-def _fill_confusion(view: MatrixView, bias: Bias) -> None:
-    labels = list(bias.labels())
-    view.values, view.row_labels, view.column_labels, view.notes = bias.confusion.to_numpy().tolist(), labels, labels, {}
-    (view.row_title, view.column_title), (view.title, view.subtitle) = plots.confusion_titles(bias), plots.confusion_heading(bias)
-    view.low, view.high, view.least, view.colours, view.bar_label = 0.0, 1.0, plots.ROUNDS_TO_NOTHING, plots.colours_of("viridis"), "share of the row"
-
-
-def _fill_comparison(view: MatrixView, comparison: Comparison) -> None:
-    """With the reasons of masked cells."""
-    values = comparison.values.to_numpy(float)
-    (rows, columns), (down, across) = comparison.labels(), plots.axis_titles(comparison)
-    index, header = comparison.values.index, comparison.values.columns
-    title, subtitle = plots.heading(comparison)
-    low, high = plots.colour_limits(comparison)
-    view.values = [[float(v) if np.isfinite(v) else None for v in row] for row in values]
-    view.row_labels, view.column_labels, view.row_title, view.column_title = list(rows), list(columns), down, across
-    view.notes = {f"{i},{j}": comparison.undefined.get((index[i], header[j]), "") for i, j in np.argwhere(~np.isfinite(values)).tolist()}
-    masked = f", {len(view.notes)} cells undefined (point at one to see why)" if view.notes else ""
-    view.title, view.subtitle, view.low, view.high, view.least = title, subtitle + masked, low, high, 0.0
-    view.colours, view.bar_label = plots.colours_of(plots.colour_map(comparison)), plots.bar_label(comparison)
 
 
 def fill_scatter(view: ScatterView, result: Embedding, *, notes: Sequence[str] | None = None, said: str = "", **looks: Any) -> None:
@@ -94,3 +100,35 @@ def fill_scatter(view: ScatterView, result: Embedding, *, notes: Sequence[str] |
         view.title, view.subtitle, view.footer = title, "\n".join(part for part in (subtitle, said) if part), plots.map_trust(result)
         if not same:
             view.chosen, view.selected, view.picture = [], [], view.picture + 1
+
+
+def fill_image(view: widgets.Image, figure: Figure, *, image: bytes) -> None:
+    """A figure, as the PNG that was made of it."""
+    view.value = image
+
+
+@dataclass(frozen=True)
+class Face:
+    """How results of one kind are shown.
+
+    view: what they are shown in.  fill(view, result, **looks), in a moment.  image(result, **looks): the PNG.  made(result): looks that take work, made beforehand.
+    """
+
+    view: type[widgets.DOMWidget]
+    fill: Callable[..., None]
+    image: Callable[..., bytes]
+    made: Callable[[Any], Mapping[str, Any]] = lambda result: {}
+
+
+Picture = Figure | Comparison | Embedding | Bias
+FACES: dict[type, Face] = {
+    Figure: Face(widgets.Image, fill_image, lambda figure, image: image, lambda figure: {"image": figure_image(figure)}),
+    Comparison: Face(MatrixView, fill_matrix, table_image),
+    Bias: Face(MatrixView, fill_confusion, confusion_image),
+    Embedding: Face(ScatterView, fill_scatter, map_image),
+}
+
+
+def face_of(result: Any) -> Face | None:
+    """How this is shown; None where it is no picture."""
+    return next((face for kind, face in FACES.items() if isinstance(result, kind)), None)

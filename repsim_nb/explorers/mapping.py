@@ -22,7 +22,7 @@ from ..views import MatrixView
 from .base import Explorer
 from .comparing import measure_said, name_of
 from .detailed import Detailed
-from .faces import fill_matrix
+from .faces import Picture, fill_matrix
 
 Attributes = pd.DataFrame | pd.Series | Mapping[str, Any]  # a row a model, or one value a model
 METHODS = {"MDS (SMACOF)": "smacof", "classical MDS": "classical", "t-SNE": "tsne"}
@@ -220,7 +220,7 @@ class _Maps(Detailed):
             return ""
         return f"shuffled samples (nothing in common): {measure} {np.mean(values):z.2f}"
 
-    def _looks_of(self, result: Embedding, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _looks_of(self, result: Picture, values: Mapping[str, Any]) -> dict[str, Any]:
         layer = self._layer_of(values["measure"], values["layer"])
         looks: dict[str, Any] = {role: self._choice(values[role]) for role in ("colour", "shape") if self._tells(values[role], layer)}
         if layer == ALL or self._several:
