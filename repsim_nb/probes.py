@@ -174,7 +174,7 @@ def dataset_bias(
     if len(sets) < 2:
         raise ValueError(f"sets are told from one another, so there must be two or more; here is {listed(map(named, sets)) or 'none'}")
     index = axis_of(sets)
-    given = {label: x if hasattr(x, "ndim") else np.asarray(x) for label, x in sets.items()}
+    given = {label: _array(label, x) for label, x in sets.items()}
     labels, sizes = [named(label) for label in given], {label: len(x) if x.ndim else 0 for label, x in given.items()}
     true = np.repeat(np.arange(len(sizes)), list(sizes.values()))
     image, sample, data = _images(index, _ids(sizes, groups), groups)
@@ -274,9 +274,16 @@ def _check_numbers(test_share: float, cost: float, n_permutations: int, seed: in
             raise ValueError(f"{what} is a whole number from {least}; got {number!r}")
 
 
+def _array(label: Any, x: Any) -> Any:
+    try:
+        return x if hasattr(x, "ndim") else np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"'{named(label)}' is no array (n, ...): {error}") from error
+
+
 def _entered(label: Any, x: Any) -> np.ndarray:
     try:
-        return host(enter(x if hasattr(x, "ndim") else np.asarray(x), constant=True)).astype(float)
+        return host(enter(_array(label, x), constant=True)).astype(float)
     except UndefinedError as error:
         raise UndefinedError(f"'{named(label)}': {error}") from error
 
@@ -361,6 +368,7 @@ def _check_counts(true: np.ndarray, held: np.ndarray, names: Sequence[str]) -> N
 
 def _scaled(x: np.ndarray, held: np.ndarray) -> np.ndarray:
     """By mean and standard deviation of the rows that are not held out; a feature that is constant there is only centred."""
+    x = x / max(np.abs(x).max(), np.finfo(float).tiny)  # no square of it can overflow or vanish
     mean, spread = x[~held].mean(axis=0), x[~held].std(axis=0)
     return (x - mean) / np.where(spread > 1e-12 * np.abs(mean).clip(min=1e-300), spread, 1)
 

@@ -1,6 +1,8 @@
 """The explorer of dataset bias: its controls, what a click shows, its code, and what it says of bad input."""
 
 import re
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -43,6 +45,21 @@ def test_rows_are_grouped_by_network_without_asking_the_probe_again(explorer, mo
     explorer.wait()
     assert explorer._matrix.row_labels[:2] == ["mnist_mnist-cnn-0", "fashion_mnist-cnn-0"] and explorer._matrix.row_breaks == [2, 4]
     assert explorer.result.balanced_accuracy == before.balanced_accuracy
+
+
+def test_lines_stand_where_rows_are_grouped_and_the_picture_has_the_same_rows():
+    rng = np.random.default_rng(0)
+    sets = {rs.Key(*label): rng.normal(size=(40, 5)) + k for k, label in enumerate([("a", "fc", "u"), ("a", "fc", "v"), ("b", "fc", "v")])}
+    explorer = bias(sets).wait()
+    assert explorer._matrix.row_labels == ["u_a", "v_a", "v_b"] and explorer._matrix.row_breaks == [1]
+    ax = rs.plots.confusion(explorer.result)
+    assert [t.get_text() for t in ax.get_yticklabels()] == explorer._matrix.row_labels
+    assert sorted({float(line.get_ydata()[0]) for line in ax.lines if line.get_ydata()[0] == line.get_ydata()[-1] and len(set(line.get_xdata())) > 1}) == [0.5]
+
+
+def test_plain_labels_are_told_what_keys_are():
+    with pytest.raises(ValueError, match=r"here is 'model'.*rs.Key\(model, layer, dataset\)"):
+        bias({"a": np.zeros((9, 2)), "b": np.zeros((9, 2))})
 
 
 def test_every_control_makes_another_picture(explorer):
@@ -135,19 +152,17 @@ def test_the_code_makes_the_same_picture(explorer, recorded, monkeypatch):
 def test_stop_gives_the_old_picture_back(explorer, monkeypatch):
     from repsim_nb import probes
 
-    labels, begun = explorer._matrix.row_labels, []
+    labels, begun = explorer._matrix.row_labels, threading.Event()
 
     def slow(*sets, progress, **options):
-        begun.append(True)
+        begun.set()
         for k in range(500):
             progress(k, 500)
-            import time
             time.sleep(0.02)
 
     monkeypatch.setattr(probes, "dataset_bias", slow)
     explorer.controls["layer"].value = "fc"
-    while not begun:
-        pass
+    assert begun.wait(20)
     explorer.stop()
     explorer.wait(5)
     assert explorer.controls["layer"].value == "conv3" and explorer._matrix.row_labels == labels
@@ -158,6 +173,8 @@ def test_stop_gives_the_old_picture_back(explorer, monkeypatch):
     [
         ({"layer": "conv9"}, "unknown layer 'conv9'.*'conv3'"),
         ({"scaling": "per-set"}, "Did you mean 'per_set'"),
+        ({"n": 3}, "n is a whole number from 4, or None for all images; got 3"),
+        ({"seed": "a"}, "seed is a whole number from 0; got 'a'"),
         ({"probe": "poly"}, "unknown probe 'poly'"),
         ({"group": "network"}, "unknown group 'network'.*'dataset', 'model'"),
     ],

@@ -85,7 +85,7 @@ def test_groups_stand_together_with_lines_between(bias):
     assert lines_of(ax) == ([1.5], [1.5]) and bias.ordered("dataset").breaks("dataset") == [2]
     by_model = plots.confusion(bias, by="model")
     assert np.allclose(cells(by_model), bias.confusion) and lines_of(by_model) == ([1.5], [1.5])
-    assert np.allclose(cells(plots.confusion(bias.ordered("dataset"))), cells(ax)) and lines_of(plots.confusion(bias.ordered("dataset"))) == ([], [])
+    assert np.allclose(cells(plots.confusion(bias.ordered("dataset"))), cells(ax)) and lines_of(plots.confusion(bias.ordered("dataset"))) == ([1.5], [1.5])
     turned = plots.confusion(bias, by=["x", "y", "y", "x"])
     assert ticks(turned)[0] == ["mnist_cnn", "fashion_mlp", "fashion_cnn", "mnist_mlp"] and lines_of(turned) == ([1.5], [1.5])
     assert lines_of(plots.confusion(bias, by=[1, 2, 3, 4])) == ([], []), "a line between all rows would say nothing"

@@ -86,6 +86,13 @@ def test_scaling_each_set_by_itself_hides_a_shift_from_a_linear_probe():
     assert probes.dataset_bias(sets, scaling="per_set").balanced_accuracy < 0.6
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_the_unit_of_activations_does_not_matter(unit):
+    sets = blobs({"a": 0, "b": 3})
+    expected, found = (probes.dataset_bias(s).predictions["predicted"] for s in (sets, {name: unit * x for name, x in sets.items()}))
+    pd.testing.assert_series_equal(found, expected)
+
+
 def test_scaling_is_fitted_to_the_training_rows_alone():
     sets = {"a": np.zeros((40, 3)) + np.arange(3), "b": np.ones((40, 3))}
     rng = np.random.default_rng(0)
@@ -220,6 +227,7 @@ def test_the_fit_of_one_field_is_its_own():
         ({"b": np.zeros((60, 7))}, r"they need one width; 'a' has 5 features, but 'b: 7'"),
         ({"b": np.ones((2, 5)) * [[1], [2]]}, r"'b' has too few samples: of its 2 rows"),
         ({"b": np.full((60, 5), np.nan)}, r"'b': .*NaN"),
+        ({"b": [[1.0, 2.0], [3.0]]}, r"'b' is no array \(n, \.\.\.\)"),
         ({"b": None}, "there must be two or more; here is 'a'"),
     ],
 )  # fmt: skip

@@ -54,9 +54,13 @@ def bias(
         different = list(dict.fromkeys(getattr(key, field) for key in found))
         if len(different) > 1:
             raise ValueError(f"a set is a network on a data set; these are of several {field}s: {listed(different)}. Choose: x.where({field}={different[-1]!r})")
+    for what, number, least in (("n", 4 if n is None else n, 4), ("seed", seed, 0)):
+        if not isinstance(number, int) or isinstance(number, bool) or number < least:
+            raise ValueError(f"{what} is a whole number from {least}{', or None for all images' if what == 'n' else ''}; got {number!r}")
     sets = list(dict.fromkeys((key.model, key.dataset) for key in found))
     if len(sets) < 2:
-        raise ValueError(f"sets are told from one another, so there must be two or more; here is {listed(' on '.join(one) for one in sets) or 'none'}. Record several networks, or one on several data sets")
+        raise ValueError(f"sets are told from one another, so there must be two or more; here is {listed(' on '.join(filter(None, one)) for one in sets) or 'none'}. Record several networks, or one on "
+                         "several data sets; arrays of your own need both in their labels, {rs.Key(model, layer, dataset): array}")
     layers = [name for name in dict.fromkeys(key.layer for key in found) if all(any(key[:3] == (model, name, data) for key in found) for model, data in sets)]
     if not layers:
         raise ValueError(f"no layer was recorded of all these networks on all these data sets; there are {listed(dict.fromkeys(key.layer for key in found))}")
@@ -152,7 +156,7 @@ class _Biased(Detailed):
 
     def _detail_of(self, shown: Bias, row: int, column: int) -> tuple[str, bytes | None]:
         """What is said of a cell, and its first images."""
-        labels, name = shown.labels(), shown.confusion.index[row][2]
+        labels, name = shown.labels(), shown.confusion.index.get_level_values("dataset")[row]
         ids, many = shown.confused(row, column), int((shown.predictions["true"] == row).sum())
         what = "named rightly" if row == column else f"taken for <b>{html.escape(labels[column])}</b>"
         said = f"<b>{html.escape(labels[row])}</b> {what}: {len(ids) or 'none'} of {many} held-out images"

@@ -28,7 +28,7 @@ def table_image(comparison: Comparison) -> bytes:
 
 def confusion_image(bias: Bias) -> bytes:
     """The PNG of a confusion matrix."""
-    return plots.png(lambda ax: plots.confusion(bias, by=_grouped_by(bias), ax=ax), *plots.confusion_size(bias.labels()))
+    return plots.png(lambda ax: plots.confusion(bias, ax=ax), *plots.confusion_size(bias.labels()))
 
 
 def map_image(result: Embedding, *, notes: Sequence[str] | None = None, said: str = "", **looks: Any) -> bytes:
@@ -59,25 +59,20 @@ def fill_matrix(view: MatrixView, comparison: Comparison) -> None:
         masked = f", {len(view.notes)} cells undefined (point at one to see why)" if view.notes else ""
         view.title, view.subtitle, view.low, view.high = title, subtitle + masked, low, high
         view.colours, view.bar_label = plots.colours_of(plots.colour_map(comparison)), plots.bar_label(comparison)
-        view.row_breaks, view.column_breaks, view.least = [], [], 0.0
+        view.row_breaks, view.column_breaks, view.write_from = [], [], 0.0
         view.chosen, view.picture = [], view.picture + 1
 
 
 def fill_confusion(view: MatrixView, bias: Bias) -> None:
     """Which set was taken for which, with lines between groups of sets."""
-    field, labels = _grouped_by(bias), list(bias.labels())
+    labels = list(bias.labels())
     with view.hold_sync():
         view.values, view.row_labels, view.column_labels, view.notes = bias.confusion.to_numpy().tolist(), labels, labels, {}
         (view.row_title, view.column_title), (view.title, view.subtitle) = plots.confusion_titles(bias), plots.confusion_heading(bias)
         view.low, view.high, view.colours, view.bar_label = 0.0, 1.0, plots.colours_of("viridis"), "share of the row"
-        view.row_breaks = view.column_breaks = bias.breaks(field) if field else []
-        view.least = plots.ROUNDS_TO_NOTHING
+        view.row_breaks = view.column_breaks = bias.breaks(bias.grouped) if bias.grouped else []
+        view.write_from = plots.ROUNDS_TO_NOTHING
         view.chosen, view.picture = [], view.picture + 1
-
-
-def _grouped_by(bias: Bias) -> str | None:
-    """The field by which its rows stand in groups."""
-    return next((str(name) for name in bias.confusion.index.names if bias.breaks(name)), None)
 
 
 def fill_scatter(view: ScatterView, result: Embedding, *, notes: Sequence[str] | None = None, said: str = "", **looks: Any) -> None:

@@ -56,7 +56,8 @@ def confusion(result: Probe | pd.DataFrame, *, by: Any = None, ax: Axes | None =
     """Which class was taken for which, as shares of each row: bright is many; cells that round to 0.00 stay bare.
 
     result: what `probes.dataset_bias` or `probes.linear_probe` returns, or a frame of such shares (classes, classes) from elsewhere, say a published one.
-    by: rows and columns grouped by it, with lines between the groups: a field of the labels ("dataset", "model"), {label: value}, or a value a class.
+    by: rows and columns grouped by it, with lines between the groups: a field of the labels ("dataset", "model"), {label: value}, or a value a class;
+    None takes the field by which `Bias.ordered` put them together.
     Errors: ValueError for a frame that holds no shares, an unknown field.
     """
     labels, values, breaks = _grouped(result, by)
@@ -104,11 +105,10 @@ def _noun(result: Probe | pd.DataFrame) -> str:
 
 def _counted(result: Probe, one: str) -> str:
     """How many rows there were, of each class where all have as many."""
-    total, held = result.n_train + result.n_test, result.predictions["true"].value_counts()
-    many = len(result.confusion)
-    if held.nunique() == 1 and total % many == 0:
-        return f"n = {total // many} a {one}, {held.iloc[0]} of them held out"
-    return f"n = {total} rows, {result.n_test} of them held out"
+    held, fitted = (rows["true"].value_counts(sort=False) for rows in (result.predictions, result.fitted))
+    if held.nunique() == fitted.nunique() == 1:
+        return f"n = {held.iloc[0] + fitted.iloc[0]} a {one}, {held.iloc[0]} of them held out"
+    return f"n = {result.n_train + result.n_test} rows, {result.n_test} of them held out"
 
 
 def _grouped(result: Any, by: Any) -> tuple[list[str], np.ndarray, list[int]]:
@@ -124,6 +124,7 @@ def _grouped(result: Any, by: Any) -> tuple[list[str], np.ndarray, list[int]]:
         wrong = values[~((values >= 0) & (values <= 1))][0]
         raise ValueError(f"a confusion matrix holds the shares of each row, from 0 to 1; this one holds {wrong:g}. Of counts: frame.div(frame.sum(axis=1), axis=0)")
     labels = short_labels(frame.index) if isinstance(result, pd.DataFrame) else result.labels()
+    by = result.grouped if by is None and isinstance(result, Bias) else by
     if by is None:
         return list(labels), values, []
     groups = pd.factorize(by_item(frame.index, by, "by"))[0]
@@ -150,6 +151,8 @@ def as_pictures(inputs: Any) -> np.ndarray | None:
 
 def pictures(images: np.ndarray, captions: Sequence[str] = (), *, columns: int = 6, figure: Figure | None = None) -> list[Axes]:
     """Images (n, h, w) or (n, h, w, 3) of uint8 side by side, each above its caption."""
+    if not len(images):
+        raise ValueError("there are no images to draw")
     rows, columns = side_by_side(columns, len(images))
     figure = new_figure(figure, 1.25 * columns, (1.2 + 0.2 * (1 + max((c.count("\n") for c in captions), default=-1))) * rows)
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())

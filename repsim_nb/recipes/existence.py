@@ -75,7 +75,8 @@ def masked(
     A row a d and seed; the seed decides which images are held out, and the weights with which the heads begin. Columns: CKA, debiased CKA and CCA (mean squared) of the
     features before the masks, "CKA before", where both networks hold the same matrix, and after them, "CKA after"; JSD in nats and rank coefficient of the
     outputs; "accuracy 1" and "accuracy 2", each on its own labels; "held out", the images of which all these are. CCA is undefined where the held-out images are not more
-    than 2 · width + 1; then it is that of the leading principal components, a tenth as many as images: "CCA components" says how many, "CCA variance" their share of the variance.
+    than 2 · width + 1; then it is, for every d alike, that of the leading principal components, a tenth as many as images: "CCA components" says how many, "CCA variance" their share of the
+    variance before the masks.
     A head is one linear map: softmax cross-entropy, Adam with weight decay, `epochs` rounds; longer training makes surer heads, and a larger JSD.
     Errors: ValueError for a d that leaves no unit, targets that are not two classes, too few images; UndefinedError of a measure.
     """
@@ -84,6 +85,11 @@ def masked(
     number = round(held_out * n)
     if not (20 <= number <= n - 20 and 0 < held_out < 1):
         raise ValueError(f"held_out is the share of the {n} images that is held out, such that 20 at least are on either side; got {held_out!r}")
+    for what, given in (("d", d), ("seeds", seeds)):
+        if not isinstance(given, Iterable):
+            raise TypeError(f"{what} is a list, {what}=({given!r},); got {given!r}")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"epochs is a whole number from 1; got {epochs!r}")
     cells = [(share, masks(width, share), seed) for share in d for seed in seeds]
     if not cells:
         raise ValueError("there is nothing to do: give at least one d and one seed")
@@ -261,10 +267,10 @@ def mean_sd(frame: pd.DataFrame, by: str | Sequence[str], columns: Sequence[str]
 
 
 def bands(frame: pd.DataFrame, by: str, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """{figure: frame of mean, low and high (a standard deviation to either side) over the groups}, as `plots.band` takes them."""
+    """{figure: frame of mean, low and high (a standard deviation to either side; none where a group has one row) over the groups}, as `plots.band` takes them."""
     found = {}
     for name in columns:
         groups = frame.groupby(by, sort=False)[name]
-        mean, sd = groups.mean(), groups.std().fillna(0)
+        mean, sd = groups.mean(), groups.std()
         found[name] = pd.DataFrame({"mean": mean, "low": mean - sd, "high": mean + sd})
     return found

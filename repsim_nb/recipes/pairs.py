@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..datasets import Dataset, load_dataset
-from ..errors import unknown
+from ..errors import listed, unknown
 from ..models import Model, normalise
 from ..progress import Tick
 from . import training
@@ -59,11 +59,14 @@ def train(
     sides = {split: load_dataset(data, split) for split in ("train", "test")}
     known = sides["train"].classes
     names = known if classes is None else tuple(classes)
-    for name in (*names, *one, *two):
+    for name in names:
         if name not in known:
             raise unknown(f"class of '{data}'", name, known)
-    if weight < 0:
-        raise ValueError(f"weight says how hard features are pulled together, a number from 0; got {weight}")
+    for who, yes in (("one", one), ("two", two)):
+        if isinstance(yes, str) or not set(yes) < set(names) or not yes:
+            raise ValueError(f"{who} names some of the classes that are shown, {listed(names)}, and not all of them; got {yes!r}")
+    if not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
+        raise ValueError(f"weight says how hard features are pulled together, a number from 0; got {weight!r}")
     if batch_size < 4:
         raise ValueError(f"CKA needs batches of at least 4 images; got batch_size={batch_size}")
     pixels = sides["train"].inputs / 255

@@ -82,6 +82,10 @@ def _files(folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequenc
     """Where a network is kept, by epoch or part (None: the last, where nothing is said of checkpoints). The path tells all that it is made from."""
     try:
         known = inspect.signature(train).parameters
+        if without := [one for one in (*_OURS, "data", "seed", "epochs", "learning_rate", "batch_size") if one not in known]:
+            raise TypeError(f"the function that trains has no option {listed(without)}")
+        if parts and "checkpoints" in known:
+            raise TypeError("parts are of a function that trains several networks at once; this one trains one, with checkpoints")
         options = [one for one in known if one not in _OURS] + ["about"] * ("about" not in known)
         for option in recipe:
             if option not in options:

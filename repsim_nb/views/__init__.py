@@ -39,7 +39,7 @@ class MatrixView(_Answering):
     """A table as coloured cells with labels and a colour bar; hover for the value, click (or arrow keys and Enter) to choose a cell.
 
     values: rows of numbers or None (hatched; its `notes` entry "row,column" says why).  colours: hexadecimal, from low to high.
-    least: smaller values are not written into their cells.  row_breaks, column_breaks: before which rows and columns a line is drawn.
+    write_from: smaller values are not written into their cells.  row_breaks, column_breaks: before which rows and columns a line is drawn.
     chosen: [row, column] of the last click.
     """
 
@@ -56,7 +56,7 @@ class MatrixView(_Answering):
     colours = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     bar_label = traitlets.Unicode("").tag(sync=True)
     notes = traitlets.Dict({}).tag(sync=True)
-    least = traitlets.Float(0.0).tag(sync=True)
+    write_from = traitlets.Float(0.0).tag(sync=True)
     row_breaks = traitlets.List(traitlets.Int(), []).tag(sync=True)
     column_breaks = traitlets.List(traitlets.Int(), []).tag(sync=True)
 

@@ -1,5 +1,5 @@
 // A matrix on a canvas: redrawn whole at every change (a hundred by a hundred cells take a few milliseconds).
-const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colours", "bar_label", "chosen", "least", "row_breaks", "column_breaks"];
+const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colours", "bar_label", "chosen", "write_from", "row_breaks", "column_breaks"];
 const BAR = 14, GAP = 18, TICK = 4;
 
 // Two decimals, and more where all values are small.
@@ -96,7 +96,7 @@ function draw(model, el, canvas) {
     if (value === null) return hatch(ctx, x, y, g.cell.w, g.cell.h);
     const colour = colourOf(model, value);
     ctx.fillStyle = colour; ctx.fillRect(x, y, g.cell.w + 0.5, g.cell.h + 0.5);
-    if (g.cell.w < 30 || g.cell.h < 16 || Math.abs(value) < model.get("least")) return;
+    if (g.cell.w < 30 || g.cell.h < 16 || Math.abs(value) < model.get("write_from")) return;
     ctx.fillStyle = isDark(colour) ? "#ffffff" : "#000000"; ctx.font = "11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
     ctx.fillText(format(value, decimals(model)), x + g.cell.w / 2, y + g.cell.h / 2);
   }));
