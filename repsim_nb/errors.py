@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UndefinedError(ValueError):
@@ -36,6 +37,13 @@ def listed(names: Iterable[object], most: int = 12) -> str:
     names = [str(name) for name in names]
     shown = ", ".join(f"'{name}'" for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def one_of(what: str, name: Any, known: Iterable[Any]) -> Any:
+    """The name, if it is there; else the error that names the nearest ones."""
+    if name not in known:
+        raise unknown(what, name, known)
+    return name
 
 
 def unknown(what: str, name: object, known: Iterable[object], hint: str = "") -> ValueError:

@@ -123,15 +123,20 @@ class Bias(Probe):
 
     def breaks(self, field: str) -> list[int]:
         """Before which rows another value of the field begins; none where values have one row each, or come back further down."""
-        values = pd.factorize(self._values(field))[0]
-        begins = np.flatnonzero(values[1:] != values[:-1]) + 1
-        return begins.tolist() if len(begins) == values.max() < len(values) - 1 else []
+        return group_breaks(self._values(field))
 
     def _values(self, field: str) -> pd.Index:
         names = list(self.confusion.index.names)
         if field not in names:
             raise unknown("field", field, names, "Sets whose labels are plain text have no fields: rs.Key(model, layer, dataset) has." if names == ["label"] else "")
         return self.confusion.index.get_level_values(field)
+
+
+def group_breaks(values: Any) -> list[int]:
+    """Before which places another value begins; none where values have one place each, or come back further down."""
+    codes = pd.factorize(values)[0]
+    begins = np.flatnonzero(codes[1:] != codes[:-1]) + 1
+    return begins.tolist() if len(begins) == codes.max() < len(codes) - 1 else []
 
 
 def _renumbered(rows: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
@@ -239,8 +244,8 @@ def linear_probe(
     else:
         held = np.arange(len(true)) >= len(parts[0])
         _check_counts(true, held, names)
-    x = np.concatenate(parts)
-    fit, tested = _reduced(*((x := _scaled(x, held))[~held], x[held])) if scaling else _reduced(x[~held], x[held])
+    x = _scaled(np.concatenate(parts), held) if scaling else np.concatenate(parts)
+    fit, tested = _reduced(x[~held], x[held])
     model = LogisticRegression(C=cost, max_iter=2000)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)

@@ -8,14 +8,7 @@ from repsim_nb.recipes import classifier, existence, pairs, training
 from repsim_nb.recipes.existence import MASKED, PULLED, bands, base, features, few, masked, masks, mean_sd, pictures, pulled
 from repsim_nb.recipes.published import CONFUSION, TABLE_3_1, TABLE_4_1
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """More threads add in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

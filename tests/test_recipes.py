@@ -26,13 +26,7 @@ SMALL = {"architecture": "mlp", "data": "mnist", "rows": (0, 100), "options": {"
 ENDLESS = {**SMALL, "rows": (0, 2000), "epochs": 10**6}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """As in the processes that train: more threads add in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def same(a, b):

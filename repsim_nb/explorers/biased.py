@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from .. import plots, probes
 from ..datasets import Dataset, load_dataset
-from ..errors import listed, unknown
+from ..errors import listed, one_of
 from ..models import OUTPUT
 from ..probes import Bias
 from ..progress import Tick
@@ -61,19 +62,14 @@ def bias(
     if len(sets) < 2:
         raise ValueError(f"sets are told from one another, so there must be two or more; here is {listed(' on '.join(filter(None, one)) for one in sets) or 'none'}. Record several networks, or one on "
                          "several data sets; arrays of your own need both in their labels, {rs.Key(model, layer, dataset): array}")
-    layers = [name for name in dict.fromkeys(key.layer for key in found) if all(any(key[:3] == (model, name, data) for key in found) for model, data in sets)]
+    there = {(key.model, key.layer, key.dataset) for key in found}
+    layers = [name for name in dict.fromkeys(key.layer for key in found) if all((model, name, data) in there for model, data in sets)]
     if not layers:
         raise ValueError(f"no layer was recorded of all these networks on all these data sets; there are {listed(dict.fromkeys(key.layer for key in found))}")
     usual = next((name for name in reversed(layers) if name != OUTPUT), layers[-1])
-    chosen = {"layer": _known("layer", usual if layer is None else layer, layers), "scaling": _known("scaling", scaling, SCALINGS.values()),
-              "probe": _known("probe", probe, PROBES.values()), "group": _known("group", group, GROUPS.values())}
+    chosen = {"layer": one_of("layer", usual if layer is None else layer, layers), "scaling": one_of("scaling", scaling, SCALINGS.values()),
+              "probe": one_of("probe", probe, PROBES.values()), "group": one_of("group", group, GROUPS.values())}
     return _Biased(xs, found, layers, _named(datasets, found), chosen, n, seed)
-
-
-def _known(what: str, choice: Any, known: Iterable[Any]) -> Any:
-    if choice not in (known := list(known)):
-        raise unknown(what, choice, known)
-    return choice
 
 
 def _named(datasets: Any, xs: Activations) -> dict[str, Dataset]:
@@ -84,10 +80,10 @@ def _named(datasets: Any, xs: Activations) -> dict[str, Dataset]:
         if not isinstance(one, Dataset):
             raise TypeError(f"datasets are Datasets, {{name: Dataset}} or a list; got {type(one).__name__}")
     found = dict(datasets) if isinstance(datasets, Mapping) else {one.name: one for one in given}
-    names = dict.fromkeys(key.dataset for key in xs)
+    names = {key.dataset: key for key in xs}
     if strange := [name for name in found if name not in names]:
         raise ValueError(f"nothing was recorded on the data set {listed(strange, 3)} given with the activations; there are {listed(names)}")
-    sizes = {key.dataset: len(xs[key]) for key in xs}
+    sizes = {name: len(xs[key]) for name, key in names.items()}  # one of each: a store opens a file at every look
     for name, one in found.items():
         if len(one) != sizes[name]:
             raise ValueError(f"row i of a recording is image i of its data set, and '{name}' has {len(one)} images for {sizes[name]} rows")
@@ -138,8 +134,7 @@ class _Biased(Detailed):
         """Show the images of a cell, as a click on it does; labels as they stand in the picture."""
         self.wait()
         labels = list(self.result.labels())  # type: ignore[union-attr]
-        self._matrix.chosen, self._matrix.seen = [labels.index(_known("set", one, labels)) for one in (row, column)], 0
-        self._matrix.presses += 1
+        self._matrix.press([labels.index(one_of("set", one, labels)) for one in (row, column)])
 
     def _deliver(self, settings: dict[str, Any], drawn: Any, error: BaseException | None) -> None:
         super()._deliver(settings, drawn, error)
@@ -149,8 +144,7 @@ class _Biased(Detailed):
         shown = self.result
         if not isinstance(shown, Bias) or max(row, column) >= len(shown.confusion):
             return
-        if self._drawing:
-            self._say("<i>A new picture is being computed: click a cell of that one, or press Stop to go back to this one.</i>", unfinished=True)
+        if self._is_passing():
             return
         self._ask("<i>looking for the images …</i>", lambda tick: self._detail_of(shown, row, column), "looking for the images …")
 
@@ -167,8 +161,7 @@ class _Biased(Detailed):
             return f"{said}, rows {listed(ids.tolist(), SHOWN)}. To see them pass datasets={{{html.escape(repr(name))}: its Dataset}} to the explorer.", None
         classes = [str(dataset.classes[int(dataset.targets[i])]) for i in ids] if dataset.targets is not None and len(dataset.classes) else []
         if classes:
-            counted = sorted({one: classes.count(one) for one in classes}.items(), key=lambda pair: -pair[1])
-            said += f" of {html.escape(name)}: " + ", ".join(f"{html.escape(one)} {count}" for one, count in counted)
+            said += f" of {html.escape(name)}: " + ", ".join(f"{html.escape(one)} {count}" for one, count in Counter(classes).most_common())
         part = dataset.take(ids[:SHOWN], "shown").inputs
         more = f" (the first {SHOWN})" if len(ids) > SHOWN else ""
         images = plots.as_pictures(part[:] if hasattr(part, "shape") else part) if not isinstance(part, (list, Mapping)) else None

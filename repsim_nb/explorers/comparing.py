@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import ipywidgets as widgets
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from .. import measures, plots
 from ..comparison import Comparison, compare, short_labels
 from ..datasets import Dataset
-from ..errors import UndefinedError, listed, unknown
+from ..errors import UndefinedError, listed, one_of
 from ..models import OUTPUT
 from ..progress import Tick, ticking
 from ..store import Activations, Key, from_arrays
@@ -59,9 +59,9 @@ class Comparing(Detailed):
         self._measures = {**measures.ALL, measures.short_name(given): given}
         wide = {"style": {"description_width": "initial"}}
         names = list(self._groups)
-        first = self._check(a if a is not None else names[0], names)
+        first = one_of("choice", a if a is not None else names[0], names)
         mates = [name for name, group in self._groups.items() if group.dataset == self._groups[first].dataset and name != first]
-        second = self._check(b if b is not None else (mates or [first])[0], names)
+        second = one_of("choice", b if b is not None else (mates or [first])[0], names)
         controls = {
             "a": widgets.Dropdown(options=names, value=first, description="model A (rows)", **wide),
             "b": widgets.Dropdown(options=names, value=second, description="model B (columns)", **wide),
@@ -73,12 +73,6 @@ class Comparing(Detailed):
         super().__init__(self._compared, controls, self._code_of, self._detail_image)
         self._say(f"<i>{self.hint}</i>")
         self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
-
-    @staticmethod
-    def _check(name: str, names: Sequence[str]) -> str:
-        if name not in names:
-            raise unknown("choice", name, names)
-        return name
 
     def _side(self, name: str) -> Activations:
         group = self._groups[name]
@@ -117,8 +111,7 @@ class Comparing(Detailed):
         """Show the detail of a pair of layers, as a click on its cell does."""
         self.wait()
         rows, columns = self.result.labels()  # type: ignore[union-attr]
-        self._matrix.chosen, self._matrix.seen = [rows.index(self._check(row, rows)), columns.index(self._check(column, columns))], 0
-        self._matrix.presses += 1
+        self._matrix.press([rows.index(one_of("choice", row, rows)), columns.index(one_of("choice", column, columns))])
 
     def _begin(self) -> None:
         super()._begin()
@@ -130,8 +123,7 @@ class Comparing(Detailed):
         shown = self.result
         if not isinstance(shown, Comparison) or row >= shown.values.shape[0] or column >= shown.values.shape[1]:
             return
-        if self._drawing:  # what was clicked is about to be replaced
-            self._say("<i>A new picture is being computed: click a cell of that one, or press Stop to go back to this one.</i>", unfinished=True)
+        if self._is_passing():
             return
         keys = Key(*shown.values.index[row]), Key(*shown.values.columns[column])
 

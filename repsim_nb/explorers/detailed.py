@@ -41,6 +41,12 @@ class Detailed(Explorer):
         self._detail.value = f"<div style='line-height:1.45'>{text}</div>" if text else ""
         self._below.layout.display, self._detail_error, self._unfinished = "" if filled else "none", None, unfinished
 
+    def _is_passing(self, made: str = "A new picture is being computed: click a cell of that one") -> bool:
+        """Whether what was clicked is about to be replaced, which is said then."""
+        if self._drawing:
+            self._say(f"<i>{made}, or press Stop to go back to this one.</i>", unfinished=True)
+        return self._drawing
+
     def _ask(self, said: str, job: Callable[[Tick], tuple[str, Any]], status: str) -> None:
         """Compute a detail -> (text, what `_fill` is given).  said: what stands there meanwhile."""
 

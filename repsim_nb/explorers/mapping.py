@@ -13,7 +13,7 @@ import pandas as pd
 from .. import embedding, inference, measures, plots
 from ..comparison import Comparison, compare
 from ..embedding import Embedding
-from ..errors import UndefinedError, listed, unknown
+from ..errors import UndefinedError, listed, one_of
 from ..fields import place_in_training
 from ..models import OUTPUT
 from ..progress import Tick
@@ -139,9 +139,8 @@ class _Maps(Detailed):
         wide = {"style": {"description_width": "initial"}}
         usual = next((name for name in reversed(self._layers) if name not in (ALL, OUTPUT)), next(iter(self._layers)))
         usual = LAST if LAST in self._layers else usual
-        if kind not in METHODS.values():
-            raise unknown("kind of map", kind, METHODS.values())
-        layer = usual if layer is None else self._check("layer", layer, self._layers)
+        one_of("kind of map", kind, METHODS.values())
+        layer = usual if layer is None else one_of("layer", layer, self._layers)
         controls: dict[str, widgets.Widget] = {
             "measure": widgets.Dropdown(options=list(self._measures), value=measure, description="measure", **wide),
             "layer": widgets.Dropdown(options=list(self._layers), value=layer, description="layer", **wide),
@@ -149,7 +148,7 @@ class _Maps(Detailed):
         }
         for role, most in (("colour", len(plots.CLASS_COLOURS)), ("shape", len(plots.MARKERS))):
             options = [NONE, *self._tell_apart(most, amounts=role == "colour")]
-            first = NONE if looks[role] is None else self._check(role, looks[role], options)
+            first = NONE if looks[role] is None else one_of(role, looks[role], options)
             controls[role] = widgets.Dropdown(options=options, value=first, description=role, **wide)
         if self._steps:
             controls["step"] = widgets.SelectionSlider(options=self._steps, value=self._steps[-1], description="up to step", continuous_update=True, **wide)
@@ -157,12 +156,6 @@ class _Maps(Detailed):
             controls[name].observe(lambda _: self._note_idle(controls), "value")
         self._note_idle(controls)
         return controls
-
-    @staticmethod
-    def _check(what: str, name: Any, names: Any) -> str:
-        if name not in names:
-            raise unknown(what, name, names)
-        return name
 
     def _tell_apart(self, most: int, *, amounts: bool) -> list[str]:
         """Fields and attributes that have different values for different points, and not too many."""
@@ -251,10 +244,9 @@ class _Maps(Detailed):
         self.wait()
         if not 1 <= len(labels) <= 2:
             raise ValueError(f"choose one point or two; got {len(labels)}")
-        places = [self._scatter.labels.index(self._check("point", label, self._scatter.labels)) for label in labels]
+        places = [self._scatter.labels.index(one_of("point", label, self._scatter.labels)) for label in labels]
         for many in range(1, len(places) + 1):
-            self._scatter.chosen, self._scatter.seen = places[:many], 0
-            self._scatter.presses += 1
+            self._scatter.press(places[:many])
 
     def _deliver(self, settings: dict[str, Any], drawn: Any, error: BaseException | None) -> None:
         before = self.result
@@ -272,8 +264,7 @@ class _Maps(Detailed):
         shown, chosen = self.result, list(self._scatter.chosen)
         if not isinstance(shown, Embedding) or not chosen or max(chosen) >= len(shown.points):
             return
-        if self._drawing:
-            self._say("<i>A new map is being made: click its points, or press Stop to go back to this one.</i>", unfinished=True)
+        if self._is_passing("A new map is being made: click its points"):
             return
         keys = [Key(*shown.points.index[i]) for i in chosen]
         if len(keys) == 1:

@@ -12,13 +12,13 @@ import pandas as pd
 from scipy import stats
 
 from .. import measures
-from ..comparison import Choice, Comparison, axis_of, by_item, check_diagonal, compare
+from ..comparison import Choice, Comparison, axis_of, check_diagonal, compare
 from ..errors import UndefinedError, listed
 from ..measures import Measure
 from ..progress import Tick, ticking
-from .levels import labels_of, rows_of
 from .results import GroupTest, by_counting, check_level, check_permutations
-from .squares import Table, frame_of, symmetric
+from .samples import labels_of, rows_of
+from .squares import Table, by_item_defined, frame_of, symmetric
 
 
 def anosim(
@@ -164,11 +164,3 @@ def _pairs_of(codes: np.ndarray, one: int, other: int) -> tuple[np.ndarray, np.n
 
 def _square(measure: Measure, xs: Mapping[Any, Any]) -> np.ndarray:
     return symmetric(compare(measure, xs).values)
-
-
-def by_item_defined(index: pd.Index, choice: Choice, what: str) -> pd.Series:
-    """One value an item, as in `comparison.by_item`; ValueError where one is undefined."""
-    values = by_item(index, choice, what)
-    if values.isna().any():
-        raise ValueError(f"{what} is undefined for {listed((index[i] for i in np.flatnonzero(values.isna())), 3)}: leave those items out")
-    return values

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from ..comparison import Choice, shared, short_labels
+from ..comparison import Choice, short_labels
 from ..errors import unknown
-from .groups import by_item_defined
 from .ranks import RANKS, check_values
 from .results import Interval, check_level
-from .squares import Table, frame_of, squares
+from .squares import Table, by_item_defined, frame_of, squares
 
 FEWEST = 6  # items: with 5 the interval held a ρ of .95 in 83 of 100 simulations only
 
@@ -32,10 +31,9 @@ def rank_interval(a: Table, b: Table, kind: str = "spearman", *, groups: Choice 
     if kind not in RANKS:
         raise unknown("rank correlation", kind, RANKS)
     check_level(level)
-    x, y = squares(a, b)
-    axis = frame_of(a).index
-    mine = shared(axis, frame_of(b).index)[0]
-    codes, names = (np.arange(len(mine)), short_labels(axis[mine])) if groups is None else pd.factorize(by_item_defined(axis, groups, "groups").iloc[mine])
+    a, b = frame_of(a), frame_of(b)
+    x, y, mine = squares(a, b)
+    codes, names = (np.arange(len(mine)), short_labels(a.index[mine])) if groups is None else pd.factorize(by_item_defined(a.index, groups, "groups").iloc[mine])
     many, what = len(names), "items" if groups is None else "groups"
     if many < FEWEST:
         raise ValueError(f"an interval from leaving out {what} needs at least {FEWEST} of them; these tables share {many}")

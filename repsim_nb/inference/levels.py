@@ -13,6 +13,7 @@ from ..comparison import Comparison, compare
 from ..measures import Measure
 from ..progress import Tick, ticking
 from .ranks import rank_correlation
+from .samples import labels_of, rows_of
 
 
 def unrelated(measure: str | Measure, xs: Mapping[Any, Any], *, n_pairs: int = 50, seed: int = 0, progress: bool | Tick = False) -> np.ndarray:
@@ -74,14 +75,3 @@ def sample_sets(
             low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
             rows[n] = {"mean": float(np.mean(found)), "low": float(low), "high": float(high), "sets": sets}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("n")
-
-
-def labels_of(xs: Mapping[Any, Any]) -> tuple[list[Any], int]:
-    """-> (labels, the number of samples that all share)"""
-    if not isinstance(xs, Mapping) or not xs:
-        raise TypeError(f"representations come by label, {{'a': x, 'b': y}}, or as a recording; got {'none' if isinstance(xs, Mapping) else type(xs).__name__}")
-    return list(xs), measures.same_samples({label: x if hasattr(x := xs[label], "ndim") else np.asarray(x) for label in xs})
-
-
-def rows_of(x: Any, which: np.ndarray) -> Any:
-    return (x if hasattr(x, "ndim") else np.asarray(x))[which]

@@ -49,7 +49,7 @@ def rank_correlation(
     if any(tables) and not all(tables):
         raise TypeError("a rank correlation is of two sequences, or of two square tables; here a table stands beside a sequence")
     if all(tables):
-        x, y = squares(a, b)
+        x, y, _ = squares(a, b)
         if p == "mantel":
             return _mantel(x, y, kind, alternative, n_permutations, seed)
         upper = np.triu_indices(len(x), 1)

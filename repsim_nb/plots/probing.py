@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..comparison import by_item, short_labels
-from ..probes import Bias, Probe
+from ..probes import Bias, Probe, group_breaks
 from .frame import new_axes, new_figure, side_by_side
 from .tables import ink_on
 
@@ -129,8 +129,7 @@ def _grouped(result: Any, by: Any) -> tuple[list[str], np.ndarray, list[int]]:
         return list(labels), values, []
     groups = pd.factorize(by_item(frame.index, by, "by"))[0]
     order = np.argsort(groups, kind="stable")
-    breaks = (np.flatnonzero(np.diff(groups[order])) + 1).tolist()
-    return [labels[i] for i in order], values[np.ix_(order, order)], [] if len(breaks) + 1 == len(groups) else breaks
+    return [labels[i] for i in order], values[np.ix_(order, order)], group_breaks(groups[order])
 
 
 def as_pictures(inputs: Any) -> np.ndarray | None:

@@ -93,12 +93,16 @@ def masked(
     cells = [(share, masks(width, share), seed) for share in d for seed in seeds]
     if not cells:
         raise ValueError("there is nothing to do: give at least one d and one seed")
-    rows = []
+    rows, before = [], {}
     with ticking(progress, "training heads", "pair") as tick:
         for done, (share, kept, seed) in enumerate(cells):
             tick(done, len(cells))
             order = np.random.default_rng(seed).permutation(n)
-            rows.append({"d": share, "seed": seed, **_two_heads(x, targets, kept, order[:number], order[number:], seed, epochs)})
+            test, train = order[:number], order[number:]
+            if seed not in before:  # whatever d
+                before[seed] = _before(x[test])
+            figures, facts = before[seed]
+            rows.append({"d": share, "seed": seed, **figures, **_two_heads(x, targets, kept, test, train, seed, epochs), **facts})
         tick(len(cells), len(cells))
     return pd.DataFrame(rows)
 
@@ -116,14 +120,30 @@ def _two_heads(x: np.ndarray, targets: np.ndarray, kept: tuple[np.ndarray, np.nd
     labels = targets, 1 - targets
     heads = [_head((x * mask)[train], y[train], 2 * seed + k, epochs) for k, (mask, y) in enumerate(zip(kept, labels, strict=True))]
     outputs = [_logits(head, (x * mask)[test]) for head, mask in zip(heads, kept, strict=True)]
-    inside = {"before": (x[test], x[test]), "after": tuple((x * mask)[test] for mask in kept)}
-    n, width = len(test), x.shape[1]
-    components = width if n > 2 * width + 1 else n // 10
-    led = {when: [_leading(side, components) for side in sides] for when, sides in inside.items()} if components < width else inside
-    found = {f"{name} {when}": measures.get(measure)(*(led if name == "CCA" else inside)[when]) for when in inside for name, measure in _INSIDE.items()}
-    variance = float(np.var(led["before"][0], axis=0).sum() / np.var(x[test], axis=0).sum())
+    sides = [(x * mask)[test] for mask in kept]
     accuracies = {f"accuracy {k}": float((out.argmax(1) == y[test]).mean()) for k, (out, y) in enumerate(zip(outputs, labels, strict=True), 1)}
-    return {**found, **_outside(outputs), **accuracies, "held out": n, "CCA components": components, "CCA variance": variance}
+    return {**_inside("after", sides, [_for_cca(side) for side in sides]), **_outside(outputs), **accuracies}
+
+
+def _before(x: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
+    """Both networks hold these features of the held-out images -> (how alike they are, what CCA is made of)."""
+    led = _for_cca(x)
+    share = float(np.var(led, axis=0).sum() / np.var(x, axis=0).sum())
+    return _inside("before", (x, x), (led, led)), {"held out": len(x), "CCA components": _components(x), "CCA variance": share}
+
+
+def _inside(when: str, sides: Sequence[np.ndarray], led: Sequence[np.ndarray]) -> dict[str, float]:
+    return {f"{name} {when}": measures.get(measure)(*(led if name == "CCA" else sides)) for name, measure in _INSIDE.items()}
+
+
+def _components(x: np.ndarray) -> int:
+    """How many of them CCA is made of: all, where it is defined."""
+    n, width = x.shape
+    return width if n > 2 * width + 1 else n // 10
+
+
+def _for_cca(x: np.ndarray) -> np.ndarray:
+    return x if _components(x) == x.shape[1] else _leading(x, _components(x))
 
 
 def _outside(outputs: Sequence[np.ndarray]) -> dict[str, float]:

@@ -29,6 +29,11 @@ class _Answering(anywidget.AnyWidget):
     picture = traitlets.Int(1).tag(sync=True)
     seen = traitlets.Int(0).tag(sync=True)
 
+    def press(self, chosen: list[int]) -> None:
+        """Choose as a click does, from Python."""
+        self.chosen, self.seen = chosen, 0
+        self.presses += 1
+
     @property
     def is_late(self) -> bool:
         """Whether the last answer is about a picture that is gone."""
