@@ -16,6 +16,7 @@ from sklearn.svm import LinearSVC
 
 from .comparison import Labels, axis_of, short_labels, varying_fields
 from .errors import UndefinedError, listed, unknown
+from .inference.results import by_counting
 from .measures import named
 from .measures.base import enter, host
 from .progress import Tick, ticking
@@ -417,8 +418,8 @@ def _scored(predictions: pd.DataFrame, index: pd.Index, n_permutations: int, see
     np.add.at(counts, (true, predicted), 1)
     seen = _balanced(true, predicted)
     null = np.array([_balanced(other, predicted) for other in _exchanged(true, predictions["image"].to_numpy(), n_permutations, np.random.default_rng(seed))])
-    p_value = (1 + int(np.sum(null >= seen - 1e-12))) / (n_permutations + 1)
-    return {"confusion": pd.DataFrame(counts / counts.sum(axis=1, keepdims=True), index=index, columns=index), "balanced_accuracy": seen, "p_value": p_value, "null": null, "predictions": predictions}
+    confusion = pd.DataFrame(counts / counts.sum(axis=1, keepdims=True), index=index, columns=index)
+    return {"confusion": confusion, "balanced_accuracy": seen, "p_value": by_counting(seen, null, "greater").p_value, "null": null, "predictions": predictions}
 
 
 def _balanced(true: np.ndarray, predicted: np.ndarray) -> float:
