@@ -208,3 +208,12 @@ def test_a_part_of_a_shipped_set_is_not_taken_for_the_whole(rng):
     assert own.wait()._images.value[:4] == b"\x89PNG"
     with pytest.raises(ValueError, match="'mnist/test' has 1000 images for 40 rows"):
         bias(x, datasets=[rs.load_dataset("mnist")])
+
+
+def test_it_opens_at_a_layer_that_one_probe_can_read(rng):
+    """Networks may differ in width at their last layer."""
+    widths = {("narrow", "early"): 8, ("wide", "early"): 8, ("narrow", "late"): 4, ("wide", "late"): 6}
+    made = bias({rs.Key(model, layer, "mine"): rng.normal(size=(40, p)) for (model, layer), p in widths.items()})
+    made.wait()
+    assert made.controls["layer"].value == "early" and not made.errors
+    made.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -44,7 +45,7 @@ def bias(
 
     xs: activations of several networks, several data sets or both: `rs.record(models, a) | rs.record(models, b)`, a Store, or {Key: array}; of a data set row i is image i for every network.
     datasets: what they were recorded on, to show images: {name: Dataset} or a list; None loads those that `load_dataset` knows.
-    layer: the first choice; None is the last before the output that all have.  scaling, probe: as `probes.dataset_bias` takes them.  group: "dataset" or "model", what rows are grouped by.
+    layer: the first choice; None is the last before the output that all have in one width.  scaling, probe: as `probes.dataset_bias` takes them.  group: "dataset" or "model", what rows are grouped by.
     n: at most so many images of each data set, drawn by `seed`; None takes all.
     Errors, before anything is drawn: ValueError for a single set, several steps or pools, an unknown choice (with the nearest).
     """
@@ -66,7 +67,8 @@ def bias(
     layers = [name for name in dict.fromkeys(key.layer for key in found) if all((model, name, data) in there for model, data in sets)]
     if not layers:
         raise ValueError(f"no layer was recorded of all these networks on all these data sets; there are {listed(dict.fromkeys(key.layer for key in found))}")
-    usual = next((name for name in reversed(layers) if name != OUTPUT), layers[-1])
+    before = [name for name in reversed(layers) if name != OUTPUT]
+    usual = next((name for name in [*before, *layers[-1:]] if len({math.prod(found[key].shape[1:]) for key in found if key.layer == name}) == 1), [*before, *layers][0])
     chosen = {"layer": one_of("layer", usual if layer is None else layer, layers), "scaling": one_of("scaling", scaling, SCALINGS.values()),
               "probe": one_of("probe", probe, PROBES.values()), "group": one_of("group", group, GROUPS.values())}
     return _Biased(xs, found, layers, _named(datasets, found), chosen, n, seed)
