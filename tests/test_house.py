@@ -17,6 +17,7 @@ FLOORS = {
     "embedding": 3, "inference": 3, "streaming": 3,
     "probes": 4,
     "recipes": 5,
+    "grounding": 5,
     "plots": 6,
     "explorers": 7,
     "__init__": 8, "__main__": 8,
