@@ -58,7 +58,7 @@ def resamples(many: int, n_bootstrap: int, seed: int) -> np.ndarray:
     """Numbers 0 to many - 1 drawn with replacement (n_bootstrap, many); a draw of one network alone is drawn again."""
     rng = np.random.default_rng(seed)
     draws = rng.integers(many, size=(n_bootstrap, many))
-    while len(again := np.flatnonzero([len(set(draw)) < min(least, many) for draw in draws])):
+    while len(again := np.flatnonzero([len(set(draw)) < 2 for draw in draws])):
         draws[again] = rng.integers(many, size=(len(again), many))
     return draws
 
