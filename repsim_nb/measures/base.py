@@ -49,6 +49,15 @@ class Measure:
         """The value for two prepared representations; free of side effects."""
         raise NotImplementedError(f"{type(self).__name__} defines no pair(a, b)")
 
+    def permute(self, a: Any, order: np.ndarray) -> Any:
+        """A prepared value with its samples in another order: prepare(x[order]), but for rounding. NotImplementedError where only x can be reordered."""
+        raise NotImplementedError(f"{self} cannot reorder the samples of what it prepared")
+
+    def square(self, a: Any) -> np.ndarray:
+        """A prepared value as a symmetric matrix (n, n) of samples, reordered as they are, whose inner product with another's is the value of the
+        pair. NotImplementedError where a value is none."""
+        raise NotImplementedError(f"a value of {self} is no inner product of two symmetric matrices of samples")
+
     def both(self, a: Any, b: Any) -> tuple[float, float]:
         """The values of (a, b) and of (b, a), where a table needs the two."""
         value = self.pair(a, b)
