@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import UndefinedError
 from ..workers import Workers
-from . import cost, gram
+from . import cost, gram, moments
 from .base import NO_LINEAR, Array, Job, Measure, centred_unit, enter, eps, host, inner, off_diagonal, unit, unit_rows
 from .gram import Batches, Features, Kernel, Products, Source, Vector
 
@@ -50,8 +50,15 @@ class _Cosine(Measure):
         return array_api_compat.array_namespace(a).reshape(_reordered(a.reshape(n, n), order), (-1,))
 
     def square(self, a: Array) -> np.ndarray:
+        self.check_square()
         n = math.isqrt(a.shape[0])
         return host(a).reshape(n, n)
+
+    def check_square(self) -> None:
+        """Its standard form is one, but where an option says otherwise."""
+
+    def _sums(self, number: int, source: Any) -> moments.Sums:
+        return moments.sums_of(self.square(source.values)) if isinstance(source, Vector) else moments.sums_of_kernel(source, number)
 
     @property
     def _by_tiles(self) -> bool:
@@ -72,6 +79,10 @@ class _Cosine(Measure):
             if not all(which):
                 return values
             good = [[side[i] for i in some] for side, some in zip(sources, which, strict=True)]
+            if job.sums is not None:
+                for k, side in enumerate(good):
+                    found = job.run(functools.partial(self._sums, number), side, idle=lambda: job.tick(number, steps))
+                    job.sums.update({(k, i): one for i, one in zip(which[k], found, strict=True)})
             between, *squares = self._products(good[0], None if ys is None else good[1], job.run, lambda share: job.tick(number + round(share * (steps - number)), steps))
         lengths = []
         for k, side in enumerate(good):
@@ -130,14 +141,10 @@ class CKA(_Cosine):
         return self.kernel == "linear" or self.batch_size is None
 
     def permute(self, a: Array, order: np.ndarray) -> Array:
-        self._check_whole()
+        self.check_square()
         return super().permute(a, order)
 
-    def square(self, a: Array) -> np.ndarray:
-        self._check_whole()
-        return super().square(a)
-
-    def _check_whole(self) -> None:
+    def check_square(self) -> None:
         if self.batch_size is not None:
             raise NotImplementedError(f"{self} compares batches of consecutive samples, and another order of samples makes other batches")
 
@@ -225,10 +232,9 @@ class DistanceCorrelation(_Cosine):
     def _value(self, cosine: Any) -> Any:
         return cosine if self.squared else np.sqrt(np.where(np.asarray(cosine) > 0, cosine, cosine * 0))  # dCov² is never below 0 but by rounding
 
-    def square(self, a: Array) -> np.ndarray:
+    def check_square(self) -> None:
         if not self.squared:
-            raise NotImplementedError(f"a value of {self} is the root of an inner product of two matrices; take distance_correlation, its square")
-        return super().square(a)
+            raise NotImplementedError(f"a value of {self} is the root of an inner product of two matrices, 'distance_correlation' without options")
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:
         return _cost_of_distances(n, ps, qs, itemsize, passes=2)
@@ -319,9 +325,12 @@ class RSA(_Cosine):
         matrix[which] = matrix.T[which] = host(a)
         return xp.asarray(_reordered(matrix, order)[which], device=array_api_compat.device(a))
 
-    def square(self, a: Array) -> np.ndarray:
+    def check_square(self) -> None:
         if self.second.startswith("row"):
             raise NotImplementedError(f"{self} brings every row of its matrix to a length of its own, so that the matrix is no longer symmetric")
+
+    def square(self, a: Array) -> np.ndarray:
+        self.check_square()
         values = host(a)
         which = self._lower(self._samples(a))
         matrix = np.zeros(which.shape, values.dtype)
