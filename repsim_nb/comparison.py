@@ -180,6 +180,7 @@ def compare(
     scratch: str | Path | None = None,
     device: Any = None,
     progress: bool | Tick = False,
+    sums: dict[tuple[int, int], Any] | None = None,
 ) -> Comparison:
     """Compare every representation in xs with every one in ys (without ys: with every one in xs) -> Comparison.
 
@@ -191,6 +192,7 @@ def compare(
     those files; each prepares what its pairs need.
     scratch: a folder where what is prepared once lies while the table is made, instead of in memory; one that all workers see.  device: where to work as torch
     tensors ("cuda"); None leaves arrays as they come.  progress: a bar, or a function(done, total) that may raise to stop.
+    sums: a dict to fill with what the values depend on once samples are shuffled, for `inference.null_table`; where a measure has such sums.
     A table that takes long or much memory says so on stderr before it starts.
     Errors: ValueError naming both sides where n differs; UndefinedError naming the pair; MemoryError, before anything is done, where
     there is no room.
@@ -213,12 +215,14 @@ def compare(
     cost = cost_of(measure, xs, ys) if device is None else None
     if cost and scratch is None and is_apart(executor) and all(map(mapped, [*xs.values(), *(ys or {}).values()])):
         cost = cost.elsewhere()
+    if cost and sums is not None:
+        cost = cost.with_sums(len(next(iter(xs.values()))), len(xs) + len(ys or ()))
     with workers(executor, cost.affordable(scratch) if cost else 1) as run:
         sentence = cost.sentence(run.number, scratch is not None) if cost else ""
         if sentence:
             print(f"{measure}, {len(index)} × {len(columns)} representations: {sentence}", file=sys.stderr)
         with ticking(progress, str(measure), "step") as tick:
-            values = measure.table(xs, ys, undefined=cells, run=run, tick=tick, scratch=scratch)
+            values = measure.table(xs, ys, undefined=cells, run=run, tick=tick, scratch=scratch, sums=sums)
     undefined = {(index[i], columns[j]): why for (i, j), why in (cells or {}).items()}
     return Comparison(pd.DataFrame(values, index=index, columns=columns), measure, len(next(iter(xs.values()))), undefined)
 

@@ -154,6 +154,43 @@ def test_prepared_is_direct_and_the_table_is_the_pairs(name):
     assert np.allclose(measure.table([x, z], [y]), direct[[0, 2]][:, [1]], rtol=0, atol=1e-12)
 
 
+FIXED = {"cka_minibatch", "cka_batches", "linear_predictivity", "predictivity_of_x", "predictivity_ridge", "accuracy_gap"}  # which sample stands beside which is in what they prepare
+
+
+@pytest.mark.parametrize("name", list(EVERYTHING))
+def test_prepared_values_are_reordered_as_samples_are(name):
+    measure = EVERYTHING[name]
+    x, y = sides(name)
+    order = np.random.default_rng(7).permutation(len(x))
+    a, b = measure.prepare(x), measure.prepare(y)
+    if name in FIXED:
+        with pytest.raises(NotImplementedError):
+            measure.permute(b, order)
+        return
+    kept = measure.pair(a, b)
+    assert measure.pair(a, measure.permute(b, order)) == pytest.approx(measure(x, y[order]), abs=1e-10)
+    assert measure.pair(measure.permute(a, order), measure.permute(b, order)) == pytest.approx(kept, abs=1e-10)
+    assert measure.pair(a, b) == kept, "what was prepared is left alone"
+
+
+@pytest.mark.parametrize("name", list(EVERYTHING))
+def test_where_a_value_is_an_inner_product_of_matrices_the_matrices_are_there(name):
+    measure = EVERYTHING[name]
+    x, y = sides(name)
+    a, b = measure.prepare(x), measure.prepare(y)
+    if not hasattr(measure, "_source") or name in FIXED or "_row_" in name or name == "rsa_cosine":
+        with pytest.raises(NotImplementedError):
+            measure.square(a)
+        return
+    left, right = measure.square(a), measure.square(b)
+    assert left.shape == (len(x), len(x)) and np.allclose(left, left.T, rtol=0, atol=1e-15)
+    assert np.sum(left * right) == pytest.approx(measure.pair(a, b), abs=1e-12) and np.sum(left * left) == pytest.approx(1, abs=1e-12)
+    torches = measure.square(measure.prepare(torch.tensor(x)))
+    assert isinstance(torches, np.ndarray) and np.allclose(torches, left, atol=1e-12)
+    order = np.random.default_rng(7).permutation(len(x))
+    assert np.allclose(measure.square(measure.permute(a, order)), left[np.ix_(order, order)], atol=1e-12)
+
+
 @pytest.mark.parametrize("name", [*REPRESENTATIONAL, *FUNCTIONAL])
 @pytest.mark.parametrize("form", ["float32", "float16", "bfloat16", "torch64", "torch32", "integers", "strided", "images", "readonly"])
 def test_every_kind_of_input(name, form):

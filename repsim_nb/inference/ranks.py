@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +12,7 @@ from scipy import stats
 
 from ..comparison import Comparison
 from ..errors import listed, unknown
-from .results import Test, by_counting, check_permutations
+from .results import Test, by_counting, check_permutations, one_order
 from .squares import Table, as_numbers, squares
 
 RANKS = ("spearman", "kendall")
@@ -63,7 +61,7 @@ def rank_correlation(
         return _exact(x, y, kind, alternative)
     found = stats.spearmanr(x, y) if kind == "spearman" else stats.kendalltau(x, y, method="asymptotic")
     statistic = float(found.statistic)
-    two_sided = max(float(found.pvalue), 2 * _one_order(len(x)))  # the formula's 0 at ρ = 1 is less than one order of all, on either side
+    two_sided = max(float(found.pvalue), 2 * one_order(len(x)))  # the formula's 0 at ρ = 1 is less than one order of all, on either side
     return Test(statistic, _one_sided(two_sided, statistic, alternative), None, alternative)
 
 
@@ -87,11 +85,6 @@ def by_run(a: pd.DataFrame, b: pd.DataFrame, kind: str = "spearman", alternative
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
 
 
-def _one_order(n: int) -> float:
-    """1/n!: no p-value is smaller."""
-    return max(math.exp(-math.lgamma(n + 1)), sys.float_info.min)
-
-
 def _one_sided(two_sided: float, statistic: float, alternative: str) -> float:
     if alternative == "two-sided":
         return two_sided
@@ -104,7 +97,7 @@ def _exact(x: np.ndarray, y: np.ndarray, kind: str, alternative: str) -> Test:
         if len(x) > MOST_EXACT:
             raise ValueError(f"'exact' counts the orders of up to {MOST_EXACT} values; there are {len(x)}, for which p='asymptotic' is as good")
         found = stats.kendalltau(x, y, method="exact", alternative=alternative)
-        return Test(float(found.statistic), max(float(found.pvalue), _one_order(len(x))), None, alternative)
+        return Test(float(found.statistic), max(float(found.pvalue), one_order(len(x))), None, alternative)
     if len(x) > ALL_VALUES:
         raise ValueError(f"'exact' goes through all orders, of up to {ALL_VALUES} values{' (of more for Kendall without ties)' if kind == 'kendall' else ''}; there are {len(x)}: take p='asymptotic'")
     orders = np.array(list(itertools.permutations(range(len(x)))), dtype=np.int8)

@@ -1,12 +1,15 @@
-"""What inference gives: a statistic with its p-value, an interval; and p-values by counting."""
+"""What inference gives: a statistic with its p-value, the moments of a null distribution, an interval; and p-values by counting."""
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 ROUNDING = 1e-10  # statistics that differ by less are the same one, summed in another order
 
@@ -45,6 +48,37 @@ class GroupTest(Test):
         return f"{super().__repr__()[:-1]}, within={self.within:.4g}, between={self.between:.4g}, {len(self.groups)} groups)"
 
 
+@dataclass(frozen=True)
+class Moments:
+    """What shuffling the samples of one side makes of a value, over all n! orders: its mean, variance and skewness; `least`: no p-value is smaller, 1/n!.
+
+    p-values and quantiles are those of Pearson's type III curve (a shifted gamma distribution) with these three moments.
+    """
+
+    mean: float
+    variance: float
+    skewness: float
+    least: float = sys.float_info.min
+
+    @property
+    def sd(self) -> float:
+        return math.sqrt(self.variance)
+
+    def p_value(self, value: float) -> float:
+        """How often an order gives this value or more."""
+        return float(tail((value - self.mean) / self.sd, self.skewness, self.least))
+
+    def quantile(self, level: float) -> float:
+        """The value below which a share `level` of the orders lie."""
+        check_level(level)
+        return self.mean + self.sd * float(stats.pearson3(self.skewness).ppf(level))
+
+
+def tail(z: Any, skewness: Any, least: float) -> Any:
+    """The upper tail of Pearson's type III curve at z standard deviations, never below `least`."""
+    return np.clip(stats.pearson3.sf(z, skewness), least, 1.0)
+
+
 @dataclass(frozen=True, repr=False)
 class Interval:
     """From low to high, made so that a share `level` of such intervals hold what they estimate. `0.5 in interval` asks whether it is a value that fits."""
@@ -67,6 +101,11 @@ def by_counting(statistic: float, null: np.ndarray, alternative: str, every: boo
     extreme = int(np.sum(values >= seen - ROUNDING))
     p_value = extreme / len(null) if every else (1 + extreme) / (len(null) + 1)
     return Test(statistic, p_value, null, alternative, len(null))
+
+
+def one_order(n: int) -> float:
+    """1/n!, the share of one order of n things, or the smallest number there is."""
+    return max(math.exp(-math.lgamma(n + 1)), sys.float_info.min)
 
 
 def check_permutations(n: int) -> None:

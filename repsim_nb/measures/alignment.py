@@ -24,6 +24,9 @@ class _Aligned(Measure):
         """-> (n, min(n, p)) float64, centred, unit norm."""
         return reduced(centred_unit(enter(x, least=self.least, double=True)))
 
+    def permute(self, a: Array, order: np.ndarray) -> Array:
+        return a[order]
+
     def prepare_flops(self, n: int, p: int) -> float:
         return 10.0 * n * p + (8.0 * p * n * n if p > n else 0)
 
@@ -115,6 +118,9 @@ class SoftMatching(Measure):
         """-> (n, p) float64; centred at unit norm where asked for."""
         x = enter(x, least=self.least, double=True)
         return centred_unit(x) if self.preprocess else x
+
+    def permute(self, a: Array, order: np.ndarray) -> Array:
+        return a[order]
 
     def pair(self, a: Array, b: Array) -> float:
         xp = array_api_compat.array_namespace(a, b)

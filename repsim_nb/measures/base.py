@@ -49,6 +49,20 @@ class Measure:
         """The value for two prepared representations; free of side effects."""
         raise NotImplementedError(f"{type(self).__name__} defines no pair(a, b)")
 
+    def permute(self, a: Any, order: np.ndarray) -> Any:
+        """A prepared value with its samples in another order: prepare(x[order]), but for rounding. NotImplementedError where only x can be reordered."""
+        raise NotImplementedError(f"{self} cannot reorder the samples of what it prepared")
+
+    def square(self, a: Any) -> np.ndarray:
+        """A prepared value as a symmetric matrix (n, n) of samples, reordered as they are, whose inner product with another's is the value of the
+        pair. NotImplementedError where a value is none."""
+        self.check_square()
+        raise NotImplementedError(f"{type(self).__name__} defines no square(a)")
+
+    def check_square(self) -> None:
+        """NotImplementedError where `square` has no matrix to give, and says why."""
+        raise NotImplementedError(f"a value of {self} is no inner product of two symmetric matrices of samples")
+
     def both(self, a: Any, b: Any) -> tuple[float, float]:
         """The values of (a, b) and of (b, a), where a table needs the two."""
         value = self.pair(a, b)
@@ -71,18 +85,22 @@ class Measure:
         run: Workers = HERE,
         tick: Callable[[int, int], None] | None = None,
         scratch: Path | None = None,
+        sums: dict[tuple[int, int], Any] | None = None,
     ) -> np.ndarray:
         """All pairs -> float64 (len(xs), len(ys)); without ys, of xs with itself.
 
         undefined: a dict to fill with {(row, column): reason}; those cells are NaN and the caller masks them. Without it the first
         undefined cell raises.  run: who does the work.  tick(done, total) is called along the way and may raise to stop.
-        scratch: a folder for what is prepared, while the table is made.
+        scratch: a folder for what is prepared, while the table is made.  sums: a dict to fill with {(0, row) or (1, column): `moments.Sums`} of
+        the matrices that `square` would give (without ys: of rows only); not between processes.
         """
+        if sums is not None:
+            self.check_square()
         rows = _labelled(xs)
         columns = {} if ys is None else _labelled(ys)
         same_samples(rows, columns)
         rows, columns = one_library(rows, columns)
-        job = Job(run, tick or (lambda done, total: None), scratch, _Reasons(self, list(rows), list(columns) or list(rows), undefined))
+        job = Job(run, tick or (lambda done, total: None), scratch, _Reasons(self, list(rows), list(columns) or list(rows), undefined), sums)
         values = self._table(list(rows.values()), None if ys is None else list(columns.values()), job)
         job.reasons.fill(values, mirrored=ys is None)
         return values
@@ -157,12 +175,13 @@ class Measure:
 
 
 class Job(NamedTuple):
-    """How a table is to be made: by whom, who is told, where prepared values are kept, who takes down what is undefined."""
+    """How a table is to be made: by whom, who is told, where prepared values are kept, who takes down what is undefined; and sums, if they are asked for."""
 
     run: Workers
     tick: Callable[[int, int], None]
     scratch: Path | None
     reasons: _Reasons
+    sums: dict[tuple[int, int], Any] | None
 
     def keeper(self) -> Any:
         """Where prepared values are kept. Between processes even small ones are better in a file than in every message."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import array_api_compat
+import numpy as np
 
 from ..errors import DegenerateComparisonError
 from .base import NO_LINEAR, TRANSFORMS, Array, Measure, centred_unit, enter, eps, reduced, smallest_direction
@@ -103,6 +104,9 @@ class CCA(Measure):
             return vectors[:, :kept]
         q = x @ (vectors[:, :kept] / s[:kept])
         return q @ (1.5 * xp.eye(kept, dtype=q.dtype, device=array_api_compat.device(q)) - 0.5 * (q.T @ q))  # orthonormal to the last digit again
+
+    def permute(self, a: Basis, order: np.ndarray) -> Basis:
+        return a._replace(q=a.q[order])
 
     def pair(self, a: Basis, b: Basis) -> float:
         self._check_ranks(a, b)

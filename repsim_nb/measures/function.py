@@ -32,6 +32,9 @@ class FromFunction(Measure):
         x = enter(x, least=self.least, constant=self.of == "outputs")
         return x if self.once is None else self.once(x)
 
+    def permute(self, a: Any, order: Any) -> Any:
+        return a[order] if self.once is None else super().permute(a, order)
+
     def pair(self, a: Any, b: Any) -> float:
         value = self.function(a, b)
         try:

@@ -102,6 +102,9 @@ class JSD(_Functional):
         x = xp.exp(x - xp.max(x, axis=1, keepdims=True))
         return x / xp.sum(x, axis=1, keepdims=True)
 
+    def permute(self, a: Array, order: np.ndarray) -> Array:
+        return a[order]
+
     def pair(self, a: Array, b: Array) -> float:
         _same_classes(a, b)
         xp = array_api_compat.array_namespace(a, b)
@@ -122,6 +125,9 @@ class _OfDecisions(_Functional):
     def prepare(self, x: Array) -> Decisions:
         """-> the predicted classes."""
         return _decisions(x)
+
+    def permute(self, a: Decisions, order: np.ndarray) -> Decisions:
+        return a._replace(classes=a.classes[order])
 
     def pair_flops(self, n: int, p: int, q: int) -> float:
         return 200.0 * n
@@ -165,6 +171,9 @@ class KL(_Functional):
             return Distribution(xp.exp(log), log)
         p = _probabilities(self, x)
         return Distribution(p, xp.where(p > 0, xp.log(xp.where(p > 0, p, xp.ones_like(p))), -xp.inf * xp.ones_like(p)))
+
+    def permute(self, a: Distribution, order: np.ndarray) -> Distribution:
+        return Distribution(a.p[order], a.log[order])
 
     def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
         return 16.0 * n * p
@@ -282,6 +291,9 @@ class OutputRank(_Functional):
         lengths = np.linalg.norm(ranks, axis=1, keepdims=True)
         valid = lengths[:, 0] > 0
         return Ranks(ranks / np.where(lengths > 0, lengths, 1), valid)
+
+    def permute(self, a: Ranks, order: np.ndarray) -> Ranks:
+        return Ranks(a.unit[order], a.valid[order])
 
     def pair(self, a: Ranks, b: Ranks) -> float:
         _same_classes(a.unit, b.unit)

@@ -42,6 +42,13 @@ def _nearest(x: Array, k: int, offset: Array | float = 0.0) -> tuple[np.ndarray,
     return chosen, values
 
 
+def _places(order: np.ndarray) -> np.ndarray:
+    """Where each sample stands once they are reordered as x[order]."""
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order))
+    return places
+
+
 def _search_flops(n: int, p: int) -> float:
     return 4.0 * n * n * p + 800.0 * n * n  # the product in float64; to find the k-th of every row takes longer than it looks
 
@@ -83,6 +90,10 @@ class _KNN(Measure):
                 raise UndefinedError("all samples point the same way, so no cosine is larger than another")
         x = centred_unit(x) * x.shape[0] ** 0.5
         return _nearest(x, self.k, xp.vecdot(x, x) / 2)[0]
+
+    def permute(self, a: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Of others at equal distance those are kept that were first by index before."""
+        return np.sort(_places(order)[a[order]], axis=1)
 
     def prepare_flops(self, n: int, p: int) -> float:
         return _search_flops(n, p)
@@ -193,6 +204,13 @@ class CKNNA(Measure):
         if not itself > 1e-13 * float(entries @ entries):  # rounding of its terms
             raise UndefinedError("its mutual neighbours are all equally alike, so centring leaves nothing of their Gram matrix")
         return Mutual(pairs, entries, itself, n)
+
+    def permute(self, a: Mutual, order: np.ndarray) -> Mutual:
+        """Of others at equal distance those are kept that were first by index before."""
+        i, j = _places(order)[np.stack(np.divmod(a.pairs, a.n))]
+        pairs = np.minimum(i, j) * a.n + np.maximum(i, j)
+        sort = np.argsort(pairs)
+        return a._replace(pairs=pairs[sort], entries=a.entries[sort])
 
     def prepare_flops(self, n: int, p: int) -> float:
         return _search_flops(n, p)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import array_api_compat
+import numpy as np
 
 from ..errors import DegenerateComparisonError
 from .base import NO_LINEAR, Array, Measure, centred_unit, enter, eps, reduced, smallest_direction
@@ -93,6 +94,14 @@ class LinearPredictivity(Measure):
         parts = [(index[index % self.folds == i], index[index % self.folds != i]) for i in range(self.folds)]
         return Predictor(x, [self._fold(x, *part, smallest) for part in parts])
 
+    def permute(self, a: Predictor, order: np.ndarray) -> Predictor:
+        if self.folds is not None:
+            return super().permute(a, order)  # a sample's fold is its place in the order
+        (fold,) = a.folds
+        left, *right = fold.factors
+        factors = (left[order], right[0][:, order]) if right else (left[order][:, order],)
+        return Predictor(a.features[order], [fold._replace(factors=factors)])
+
     def prepare_flops(self, n: int, p: int) -> float:
         small = min(n, p)
         return (16.0 * p * n * n if p > n else 0.0) + 40.0 * (self.folds or 1) * n * small**2
@@ -173,6 +182,9 @@ class GULP(Measure):
         u, s, _ = _directions(x, smallest)
         kept = s * s / (s * s + self.ridge)
         return Readout(u * xp.sqrt(kept), float(xp.sum(kept * kept)))
+
+    def permute(self, a: Readout, order: np.ndarray) -> Readout:
+        return a._replace(factor=a.factor[order])
 
     def prepare_flops(self, n: int, p: int) -> float:
         return (16.0 * p * n * n if p > n else 0.0) + 40.0 * n * min(n, p) ** 2

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import UndefinedError
 from ..workers import Workers
-from . import cost, gram
+from . import cost, gram, moments
 from .base import NO_LINEAR, Array, Job, Measure, centred_unit, enter, eps, host, inner, off_diagonal, unit, unit_rows
 from .gram import Batches, Features, Kernel, Products, Source, Vector
 
@@ -45,6 +45,21 @@ class _Cosine(Measure):
     def pair(self, a: Array, b: Array) -> float:
         return float(self._value(inner(a, b)))
 
+    def permute(self, a: Array, order: np.ndarray) -> Array:
+        n = math.isqrt(a.shape[0])
+        return array_api_compat.array_namespace(a).reshape(_reordered(a.reshape(n, n), order), (-1,))
+
+    def square(self, a: Array) -> np.ndarray:
+        self.check_square()
+        n = math.isqrt(a.shape[0])
+        return host(a).reshape(n, n)
+
+    def check_square(self) -> None:
+        """Its standard form is one, but where an option says otherwise."""
+
+    def _sums(self, number: int, source: Any) -> moments.Sums:
+        return moments.sums_of(self.square(source.values)) if isinstance(source, Vector) else moments.sums_of_kernel(source, number)
+
     @property
     def _by_tiles(self) -> bool:
         """Can its matrix be made piece by piece wherever a piece is needed, rather than written down?"""
@@ -64,6 +79,10 @@ class _Cosine(Measure):
             if not all(which):
                 return values
             good = [[side[i] for i in some] for side, some in zip(sources, which, strict=True)]
+            if job.sums is not None:
+                for k, side in enumerate(good):
+                    found = job.run(functools.partial(self._sums, number), side, idle=lambda: job.tick(number, steps))
+                    job.sums.update({(k, i): one for i, one in zip(which[k], found, strict=True)})
             between, *squares = self._products(good[0], None if ys is None else good[1], job.run, lambda share: job.tick(number + round(share * (steps - number)), steps))
         lengths = []
         for k, side in enumerate(good):
@@ -120,6 +139,14 @@ class CKA(_Cosine):
     @property
     def _by_tiles(self) -> bool:
         return self.kernel == "linear" or self.batch_size is None
+
+    def permute(self, a: Array, order: np.ndarray) -> Array:
+        self.check_square()
+        return super().permute(a, order)
+
+    def check_square(self) -> None:
+        if self.batch_size is not None:
+            raise NotImplementedError(f"{self} compares batches of consecutive samples, and another order of samples makes other batches")
 
     def _source(self, x: Array, number: int = 0) -> Source:
         features = Features(x, self.least)
@@ -205,6 +232,10 @@ class DistanceCorrelation(_Cosine):
     def _value(self, cosine: Any) -> Any:
         return cosine if self.squared else np.sqrt(np.where(np.asarray(cosine) > 0, cosine, cosine * 0))  # dCov² is never below 0 but by rounding
 
+    def check_square(self) -> None:
+        if not self.squared:
+            raise NotImplementedError(f"a value of {self} is the root of an inner product of two matrices, 'distance_correlation' without options")
+
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:
         return _cost_of_distances(n, ps, qs, itemsize, passes=2)
 
@@ -273,7 +304,7 @@ class RSA(_Cosine):
             rows = matrix if self.diagonal else _without_diagonal(matrix)
             rows = unit_rows(rows, "its row of the similarity matrix is constant", centre=self.second == "row_pearson")
             return xp.reshape(rows, (-1,)) / n**0.5
-        vector = matrix[xp.asarray(np.tri(n, k=0 if self.diagonal else -1, dtype=bool), device=array_api_compat.device(x))]  # each pair once
+        vector = matrix[xp.asarray(self._lower(n), device=array_api_compat.device(x))]  # each pair once
         largest = float(xp.max(xp.abs(vector)))
         rounding = 8 * eps(vector) * (1.0 if self.first in ("correlation", "cosine") else largest)
         if self.second != "cosine" and float(xp.max(vector)) - float(xp.min(vector)) <= rounding:  # ranks of rounding look like ranks
@@ -283,6 +314,40 @@ class RSA(_Cosine):
             vector = xp.astype(xp.asarray(ranks, device=array_api_compat.device(x)), vector.dtype)
         vector = vector - xp.mean(vector) if self.second != "cosine" else vector
         return unit(vector, "all pairs of samples are equally alike", 8 * eps(vector) * largest)
+
+    def permute(self, a: Array, order: np.ndarray) -> Array:
+        xp = array_api_compat.array_namespace(a)
+        if self.second.startswith("row"):
+            matrix = _reordered(xp.reshape(a, (self._samples(a), -1)) if self.diagonal else _with_diagonal(a, self._samples(a)), order)
+            return xp.reshape(matrix if self.diagonal else _without_diagonal(matrix), (-1,))
+        which = self._lower(self._samples(a))
+        matrix = np.zeros(which.shape, host(a).dtype)
+        matrix[which] = matrix.T[which] = host(a)
+        return xp.asarray(_reordered(matrix, order)[which], device=array_api_compat.device(a))
+
+    def check_square(self) -> None:
+        if self.second.startswith("row"):
+            raise NotImplementedError(f"{self} brings every row of its matrix to a length of its own, so that the matrix is no longer symmetric")
+
+    def square(self, a: Array) -> np.ndarray:
+        self.check_square()
+        values = host(a)
+        which = self._lower(self._samples(a))
+        matrix = np.zeros(which.shape, values.dtype)
+        matrix[which] = values * values.dtype.type(0.5**0.5)  # each pair stands there twice and counts once
+        matrix += matrix.T
+        if self.diagonal:
+            matrix[np.diag_indices(len(matrix))] *= values.dtype.type(0.5**0.5)  # this stands there once, and was just doubled
+        return matrix
+
+    def _samples(self, a: Array) -> int:
+        """n, from the length of a prepared vector: n², n (n - 1), n (n + 1) / 2 or n (n - 1) / 2."""
+        size = a.shape[0] if self.second.startswith("row") else 2 * a.shape[0]
+        return math.isqrt(size) + (not self.diagonal)
+
+    def _lower(self, n: int) -> np.ndarray:
+        """Which cells of its matrix count, each pair once (n, n)."""
+        return np.tri(n, k=0 if self.diagonal else -1, dtype=bool)
 
     _by_tiles: ClassVar[bool] = False
 
@@ -321,6 +386,19 @@ def _without_diagonal(matrix: Array) -> Array:
     n = matrix.shape[0]
     flat = xp.reshape(matrix, (-1,))[:-1]  # a[0,0] then n - 1 runs of [n others, next diagonal]
     return xp.reshape(xp.reshape(flat, (n - 1, n + 1))[:, 1:], (n, n - 1))
+
+
+def _with_diagonal(flat: Array, n: int) -> Array:
+    """What `_without_diagonal` made of (n, n), as one vector -> (n, n), 0 on the diagonal."""
+    xp = array_api_compat.array_namespace(flat)
+    nothing = xp.zeros((n, 1), dtype=flat.dtype, device=array_api_compat.device(flat))
+    rows = xp.concat([nothing[:-1], xp.reshape(flat, (n - 1, n))], axis=1)
+    return xp.reshape(xp.concat([xp.reshape(rows, (-1,)), nothing[0]]), (n, n))
+
+
+def _reordered(matrix: Array, order: np.ndarray) -> Array:
+    """Rows and columns in this order; `take` is thrice as fast as one index of both."""
+    return matrix.take(order, 0).take(order, 1) if isinstance(matrix, np.ndarray) else matrix[order][:, order]
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from .. import measures
 from ..comparison import Comparison, varying_fields
+from ..inference import NullTable
 from .frame import MASKED, decimals, new_axes, new_figure, side_by_side
 
 _LEAST = 9.5  # points from one label of an axis to the next
@@ -70,14 +71,28 @@ def bar_label(comparison: Comparison) -> str:
     return f"{low}  ←  {comparison.name}  →  {high}"
 
 
-def heatmap(comparison: Comparison, *, ax: Axes | None = None, annotate: bool | None = None, title: str | None = None) -> Axes:
+def heatmap(
+    comparison: Comparison | NullTable,
+    *,
+    ax: Axes | None = None,
+    annotate: bool | None = None,
+    title: str | None = None,
+    marks: pd.DataFrame | None = None,
+    marks_mean: str | None = None,
+) -> Axes:
     """The table as a picture: rows down, columns across, in their order (layers in forward order).
 
     annotate: write the values into the cells; None does where there are at most 100. Cells without a value are hatched.
+    marks: a frame of the table's labels, True where a cell gets a dot in its corner; of a `NullTable` the cells above their null.  marks_mean: what a dot means, for the title.
     """
+    if isinstance(comparison, NullTable):
+        if marks is None:
+            marks, marks_mean = comparison.above(), marks_mean or "above its null, false discovery rate 5 %"
+        comparison = comparison.comparison
     if not isinstance(comparison, Comparison):
-        raise TypeError(f"a heatmap shows a Comparison, what rs.compare returns; got {type(comparison).__name__}")
+        raise TypeError(f"a heatmap shows a Comparison, what rs.compare returns, or a NullTable; got {type(comparison).__name__}")
     values = comparison.values.to_numpy(float)
+    marked = None if marks is None else _marked(marks, comparison)
     ax = new_axes(ax, *heatmap_size(comparison))
     low, high = colour_limits(comparison)
     ax.patch.set(facecolor=MASKED, hatch="////", edgecolor="white")
@@ -96,11 +111,34 @@ def heatmap(comparison: Comparison, *, ax: Axes | None = None, annotate: bool | 
     ax.set(ylabel=down, xlabel=across)
     first, second = heading(comparison)
     masked = f", {len(comparison.undefined)} hatched cells undefined" if comparison.undefined else ""
-    ax.set_title(title if title is not None else f"{first}\n{second}{masked}", fontsize=11)
+    said = f"\n• {marks_mean}" if marked is not None and marks_mean else ""
+    ax.set_title((title if title is not None else f"{first}\n{second}{masked}") + said, fontsize=11)
     ax.figure.colorbar(image, ax=ax, shrink=0.95, pad=0.03).set_label(bar_label(comparison))
     if annotate if annotate is not None else values.size <= 100:
         _write_values(ax, values, image)
+    if marked is not None:
+        _write_marks(ax, values, marked, image)
     return ax
+
+
+def _marked(marks: pd.DataFrame, comparison: Comparison) -> np.ndarray:
+    """Which cells get a mark (rows, columns)."""
+    if not isinstance(marks, pd.DataFrame) or not all(pd.api.types.is_bool_dtype(kind) for kind in marks.dtypes):
+        raise TypeError(f"marks are a frame of True and False with the labels of the table, such as null_table(...).above(); got {type(marks).__name__}")
+    if not (marks.index.equals(comparison.values.index) and marks.columns.equals(comparison.values.columns)):
+        raise ValueError(f"marks have the labels of the table, in its order; the table has {' × '.join(map(str, comparison.values.shape))} cells, marks have "
+                         f"{' × '.join(map(str, marks.shape))}{' with other labels' if marks.shape == comparison.values.shape else ''}")
+    return marks.to_numpy()
+
+
+def _write_marks(ax: Axes, values: np.ndarray, marked: np.ndarray, image: Any) -> None:
+    """A dot in the upper right corner of each marked cell, in the middle of one too small for that, in ink that can be seen on it."""
+    rows, columns = np.nonzero(marked & np.isfinite(values))
+    box = ax.get_window_extent()
+    cell = min(box.width / values.shape[1], box.height / values.shape[0]) / ax.figure.dpi * 72
+    size, away = (min(0.17 * cell, 4.0), 0.34) if cell >= 14 else (0.3 * cell, 0.0)
+    inks = [ink_on(image, value) for value in values[rows, columns]]
+    ax.scatter(columns + away, rows - away, s=size**2, c=inks, linewidths=0, gid="marks")
 
 
 def grid(frame: pd.DataFrame, *, ax: Axes | None = None, label: str = "", title: str = "", low: float | None = None, high: float | None = None) -> Axes:

@@ -1,0 +1,98 @@
+"""Sums of a symmetric matrix of samples: all that the moments of its inner product with another, shuffled, depend on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from ..workers import checkpoint
+from . import cost
+from .base import host, stretches
+from .gram import ROWS, Kernel
+
+# The sums over i, j, ... of products of two or three entries of a matrix without trace and total, each as a graph: an entry a_ij is an edge, an index a point, d = diagonal,
+# r = sums of rows, q = of their squares. A point is told by its (loops, other ends of edges); graphs in which an edge stands alone are 0.
+PAIRS = {"d²": ((2, 0),), "d r": ((0, 1), (1, 1)), "r²": ((0, 1), (0, 1), (0, 2)), "a²": ((0, 2), (0, 2))}
+TRIPLES = {
+    "d³": ((3, 0),), "d² r": ((0, 1), (2, 1)), "d a d": ((1, 1), (1, 1)), "d r²": ((0, 1), (0, 1), (1, 2)), "d a r": ((0, 1), (0, 2), (1, 1)), "d q": ((0, 2), (1, 2)),
+    "r³": ((0, 1), (0, 1), (0, 1), (0, 3)), "r a r": ((0, 1), (0, 1), (0, 2), (0, 2)), "a a a": ((0, 2), (0, 2), (0, 2)), "a³": ((0, 3), (0, 3)), "q r": ((0, 1), (0, 2), (0, 3)),
+}  # fmt: skip
+
+
+class Sums(NamedTuple):
+    """Of a matrix at unit length: diagonal, off: the parts of I and J (all ones) in it; pairs (4,), triples (11,): sums of what is left, in the order of PAIRS and TRIPLES."""
+
+    n: int
+    diagonal: float
+    off: float
+    pairs: np.ndarray
+    triples: np.ndarray
+
+
+def sums_of(matrix: np.ndarray, cubed: Callable[[float, np.ndarray], float] | None = None, *, overwrite: bool = False) -> Sums:
+    """The sums of a symmetric matrix (n, n), brought to unit length. Needs its memory once more, or, with `overwrite`, that of the matrix itself.
+
+    cubed(diagonal, q): "a a a" of what is left, from the part of I and the sums of squares of rows, where that is quicker than a product of n³.
+    """
+    n, eps = len(matrix), float(np.finfo(matrix.dtype).eps)
+    trace, total = float(matrix.diagonal().sum(dtype=float)), float(matrix.sum(axis=1).sum(dtype=float))
+    off = (total - trace) / (n * (n - 1))
+    diagonal = trace / n - off
+    rest = np.subtract(matrix, matrix.dtype.type(off), out=matrix if overwrite else None)
+    rest[np.diag_indices(n)] -= matrix.dtype.type(diagonal)
+    d, r, q = rest.diagonal().astype(float), rest.sum(axis=1).astype(float), np.empty(n)
+    cubes = triangles = 0.0
+    room = np.empty(ROWS * n, rest.dtype)  # new memory for every product takes a third of the time
+    for rows in stretches(n, ROWS):
+        checkpoint()
+        some = rest[rows]
+        squares = np.multiply(some, some, out=_part(room, len(some), n))
+        q[rows] = squares.sum(axis=1)
+        cubes += float(np.vecdot(squares, some).sum(dtype=float))
+        for columns, often in ((rows, 1), (slice(rows.stop, n), 2)) if cubed is None else ():  # what lies below is what lies right
+            others = rest[columns]
+            triangles += often * float(np.vecdot(np.matmul(some, others.T, out=_part(room, len(some), len(others))), some[:, columns]).sum(dtype=float))
+    triangles = triangles if cubed is None else cubed(diagonal, q)
+    by_d, by_r = (rest @ np.stack([d, r], axis=1).astype(rest.dtype)).astype(float).T
+    pairs = np.array([d @ d, d @ r, r @ r, q.sum()])
+    triples = np.array([(d**3).sum(), d * d @ r, d @ by_d, d @ (r * r), d @ by_r, d @ q, (r**3).sum(), r @ by_r, triangles, cubes, q @ r])
+    square = pairs[3] + n * (diagonal + off) ** 2 + n * (n - 1) * off**2  # the three parts are at right angles
+    if pairs[3] <= (32 * eps) ** 2 * square:  # rounding of I and J
+        pairs, triples = np.zeros_like(pairs), np.zeros_like(triples)
+    length = square**0.5 or 1.0  # of nothing at all the table says so
+    return Sums(n, diagonal / length, off / length, pairs / length**2, triples / length**3)
+
+
+def _part(room: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    return room[: rows * columns].reshape(rows, columns)
+
+
+def sums_of_kernel(kernel: Kernel, number: int) -> Sums:
+    """The sums of a kernel's matrix, one of `number`: where all may be kept at once, and are slow to make, the kernel keeps it for whoever asks for pieces later."""
+    everything, linear = slice(0, kernel.n), kernel.entry is None
+    if linear and kernel.p > ROWS and number * kernel.n**2 * kernel.features.itemsize <= cost.HELD:
+        kernel._whole = kernel.features.gram(everything, everything)
+    piece = kernel.piece((everything, everything))
+    matrix = host(piece)
+    fresh = kernel._whole is None or not np.may_share_memory(matrix, host(kernel._whole))
+    return sums_of(matrix, functools.partial(_cubed, kernel) if linear and kernel.p <= 0.7 * kernel.n else None, overwrite=fresh and matrix.flags.writeable)
+
+
+def _cubed(kernel: Kernel, diagonal: float, q: np.ndarray) -> float:
+    """Of a linear kernel of few features, from products of features. Centred, XXᵀ has the eigenvalues of XᵀX, and 0 along the ones. U-centred it is L less L's diagonal,
+    L = XXᵀ - m1ᵀ - 1mᵀ + c11ᵀ, and L³ has the trace of the cube of [X, m, 1]ᵀ [X, -1, c1 - m]."""
+    x, n, p = host(kernel.features[slice(0, kernel.n)]), kernel.n, kernel.p
+    product = x.T @ x
+    if not kernel.unbiased:
+        product[np.diag_indices(p)] -= x.dtype.type(diagonal)
+        return float(np.vecdot(product @ product.T, product).sum(dtype=float)) - (n - 1 - p) * diagonal**3
+    means, mean = host(kernel._row_means(slice(0, n))).astype(float), kernel._mean
+    along = (x.T @ means.astype(x.dtype)).astype(float)  # Xᵀm; Xᵀ1 is 0
+    right, below = np.stack([np.zeros(p), -along], axis=1), np.stack([along, np.zeros(p)])
+    corner = np.array([[-means.sum(), mean * means.sum() - means @ means], [-n, mean * n - means.sum()]])
+    third = float(np.vecdot(product @ product.T, product).sum(dtype=float)) + 3 * np.trace(below @ (product @ right)) + 3 * np.trace(below @ right @ corner) + np.trace(corner @ corner @ corner)
+    own = host(kernel.features.sizes).astype(float) - 2 * means + mean
+    return float(third) - 3 * float(own @ q) - float((own**3).sum())
