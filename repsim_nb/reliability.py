@@ -143,6 +143,11 @@ class _Side(NamedTuple):
     def by_samples(self) -> bool:
         return self.x.shape[1] >= self.x.shape[0]
 
+    @property
+    def is_ruled(self) -> bool:
+        """One component of several units is nearly all that cka sees."""
+        return self.facts["first component, of cka"] >= RULED and self.facts["features"] - self.facts["dead units"] > 1
+
 
 def _affordable(n: int, p: int) -> int:
     """So many samples that the inner products of the fewer of samples and features take no more than WORK."""
@@ -234,7 +239,7 @@ def _of_one(side: _Side) -> list[Finding]:
     if level >= UNRELATED:
         found.append(Finding("few samples", f"{n} samples for the {side.spread:.3g} directions that share the variance of {name} ({p} features): "
                              f"unrelated data of such spread would have a cka of {level:.2f}", _FEWER))
-    if facts["first component, of cka"] >= RULED:
+    if side.is_ruled:
         found.append(Finding("one component", f"one component holds {facts['first component, of cka']:.0%} of what cka sees of {name} ({facts['first component, of variance']:.0%} of its variance), so cka says whether that one is shared",
                              _BESIDE))
     if p >= n and facts["rank"] >= facts["samples looked at"] - 1:
@@ -285,10 +290,10 @@ def _of_both(a: _Side, b: _Side, together: Mapping[str, Any]) -> list[Finding]:
         found.append(Finding("few samples", f"{n} samples for {a.facts['features']} and {b.facts['features']} features: unrelated data spread like {names} would have a cka of {level:.2f}; "
                              f"here cka is {cka:.2f}, cka_debiased {'undefined' if debiased is None else f'{debiased:.2f}'}", _FEWER))
     rest = "there is no other on one side" if "cka without them" not in together else f"without the first of each side it is {together['cka without them']:.2f}"
-    heaviest = max(a, b, key=lambda side: side.facts["first component, of cka"])
+    heaviest = max(a, b, key=lambda side: (side.is_ruled, side.facts["first component, of cka"]))
     if share >= RULED and cka >= UNRELATED:
         found.append(Finding("one component", f"{share:.0%} of the cka of {cka:.2f} comes from one component a side; {rest}", _BESIDE))
-    elif heaviest.facts["first component, of cka"] >= RULED:
+    elif heaviest.is_ruled:
         found.append(Finding("one component", f"one component holds {heaviest.facts['first component, of cka']:.0%} of what cka sees of {heaviest.name}: cka is {cka:.2f}; {rest}", _BESIDE))
     certain = together["both ranks"] - (n - 1)
     if certain > 0:
