@@ -149,8 +149,8 @@ class Comparing(Detailed):
             self._say_note(lines)
 
     def _say_note(self, lines: tuple[str, ...]) -> None:
-        more = "<i>Click a cell for the figures of that pair; <code>rs.reliability.diagnose(x, y)</code> has them all.</i>"
-        self._note.value = f"<div style='line-height:1.45;max-width:760px'>{'<br>'.join(f'⚠ {html.escape(line)}' for line in lines)}<br>{more}</div>" if lines else ""
+        more = " <code>rs.reliability.diagnose(x, y)</code> has the figures."
+        self._note.value = f"<div style='line-height:1.45;max-width:760px'>{'<br>'.join(f'⚠ {html.escape(line)}' for line in lines)}{more}</div>" if lines else ""
         self._note.layout.display = "" if lines else "none"
 
     def _report(self, done: int, total: int, said: str) -> None:
