@@ -6,7 +6,8 @@
     rs.plots.heatmap(rs.compare("cka", x.where(model="mnist-cnn-0"), x.where(model="mnist-cnn-1")))
 """
 
-from . import embedding, explorers, grounding, inference, measures, models, plots, probes, reports
+<<<<<<< HEAD
+from . import embedding, explorers, grounding, inference, measures, models, plots, probes, reliability, reports
 from .comparison import Comparison, compare
 from .datasets import Dataset, load_dataset
 from .models import Model, load_model
@@ -16,6 +17,6 @@ from .streaming import stream
 
 __version__ = "0.1.0"
 __all__ = [
-    "Activations", "Comparison", "Dataset", "Key", "Model", "Store", "compare", "embedding", "explorers", "from_arrays",
-    "grounding", "inference", "load_dataset", "load_model", "measures", "models", "plots", "probes", "record", "reports", "stream",
+    "Activations", "Comparison", "Dataset", "Key", "Model", "Store", "compare", "embedding", "explorers", "from_arrays", "grounding",
+    "inference", "load_dataset", "load_model", "measures", "models", "plots", "probes", "record", "reliability", "reports", "stream",
 ]  # fmt: skip

@@ -17,11 +17,13 @@ from ..datasets import Dataset
 from ..errors import UndefinedError, listed, one_of
 from ..models import OUTPUT
 from ..progress import Tick, ticking
+from ..reliability import Diagnosis, diagnose, notes
 from ..store import Activations, Key, from_arrays
 from .base import Explorer
 from .detailed import Detailed
 
 BESIDE = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # what the detail of a pair lists
+GLANCE = 256  # samples of each layer that are looked at for the note below a table, a few hundredths of a second a layer
 
 
 def comparison(xs: Mapping[Any, Any], *, dataset: Dataset | None = None, measure: str | measures.Measure = "cka_debiased", a: str | None = None, b: str | None = None) -> Explorer:
@@ -55,6 +57,9 @@ class Comparing(Detailed):
     def __init__(self, xs: Activations, groups: Mapping[str, Key], dataset: Dataset | None, measure: str | measures.Measure, a: str | None, b: str | None) -> None:
         self._xs, self._groups, self._dataset = xs, dict(groups), dataset
         self._done: dict[tuple[str, str, str], Comparison] = {}
+        self._looked_at: dict[Key, Diagnosis | None] = {}
+        self._noted: Comparison | None = None  # the table that the note is about
+        self._note = widgets.HTML(layout={"display": "none"})
         given = measures.get(measure)
         self._measures = {**measures.ALL, measures.short_name(given): given}
         wide = {"style": {"description_width": "initial"}}
@@ -71,6 +76,7 @@ class Comparing(Detailed):
         self._note_functional(controls)
         controls["measure"].observe(lambda _: self._note_functional(controls), "value")
         super().__init__(self._compared, controls, self._code_of, self._detail_image)
+        self.children = (*self.children[:-2], self._note, *self.children[-2:])
         self._say(f"<i>{self.hint}</i>")
         self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
 
@@ -104,6 +110,52 @@ class Comparing(Detailed):
 
     def _said(self, measure: str) -> str:
         return repr(measure) if measure in measures.ALL else measure_said(self._measures[measure])
+
+    # -- the note below a table: what is off with its layers -----------------------------------------------------------------
+
+    def _deliver(self, settings: dict[str, Any], drawn: tuple[Comparison, dict[str, Any]] | None, error: BaseException | None) -> None:
+        super()._deliver(settings, drawn, error)
+        self._noted = None
+        self._say_note(())
+        self._look()
+
+    def _deliver_detail(self, made: tuple[str, Any] | None, error: BaseException | None) -> None:
+        super()._deliver_detail(made, error)
+        self._look()  # where the click came before the note
+
+    def _look(self) -> None:
+        """Look at the layers of the table that is shown, after everything that somebody waits for."""
+        shown = self.result
+        if self._last_error is None and shown is not None and shown is not self._noted and shown.measure.of != "outputs":
+            self._worker.submit(lambda tick: (shown, self._notes_on(shown, tick)), self._deliver_note)
+
+    def _notes_on(self, shown: Comparison, tick: Tick) -> tuple[str, ...]:
+        keys = [Key(*label) for label in dict.fromkeys([*shown.values.index, *shown.values.columns])]
+        for done, key in enumerate(keys):
+            tick(done, len(keys))
+            if key not in self._looked_at:
+                try:
+                    self._looked_at[key] = diagnose(self._xs[key], names=measures.named(key), most=GLANCE)
+                except UndefinedError:
+                    self._looked_at[key] = None  # its cells are masked, and say why
+        found = {measures.named(key): diagnosis for key in keys if (diagnosis := self._looked_at[key]) is not None}
+        return notes(shown.measure, found)
+
+    def _deliver_note(self, made: tuple[Comparison, tuple[str, ...]] | None, error: BaseException | None) -> None:
+        if error is not None or made is None:
+            self.errors.append(error)
+        else:
+            self._noted, lines = made
+            self._say_note(lines)
+
+    def _say_note(self, lines: tuple[str, ...]) -> None:
+        more = " <code>rs.reliability.diagnose(x, y)</code> has the figures."
+        self._note.value = f"<div style='line-height:1.45;max-width:760px'>{'<br>'.join(f'⚠ {html.escape(line)}' for line in lines)}{more}</div>" if lines else ""
+        self._note.layout.display = "" if lines else "none"
+
+    def _report(self, done: int, total: int, said: str) -> None:
+        if not self._stop.disabled:  # nobody waits for the note
+            super()._report(done, total, said)
 
     # -- the detail of one pair --------------------------------------------------------------------------------------------
 
@@ -148,15 +200,16 @@ class Comparing(Detailed):
             reasons += undefined.values()
         tick(len(names), len(names) + 1)
         about = [f"n = {len(x)} samples", *(f"{title}: {int(np.prod(v.shape[1:]))} features" for title, v in zip(titles, (x, y), strict=True))]
-        wide = [title for title, v in zip(titles, (x, y), strict=True) if np.prod(v.shape[1:]) >= len(x)]
-        if wide:
-            reasons.append(f"{' and '.join(dict.fromkeys(wide))}: at least as many features as samples. Biased estimates such as cka read too high there; "
-                           "compare with cka_debiased.")
-        notes = "".join(f"<li>{html.escape(reason)}</li>" for reason in dict.fromkeys(reasons))
+        try:
+            found = diagnose(x, names=titles[0]) if titles[0] == titles[1] else diagnose(x, y, names=titles)
+            reasons += [str(finding) for finding in found.findings if finding.what != "CCA undefined"]  # the row of mean_cca says it
+        except UndefinedError:
+            pass  # the rows of the table say why
+        listing = "".join(f"<li>{html.escape(reason)}</li>" for reason in dict.fromkeys(reasons))
         table = f"<table style='line-height:1.35'><tr><th align='left'>measure</th><th align='right'>value</th><th align='left'>&nbsp; larger is</th></tr>{''.join(rows)}</table>"
         text = f"<b>{html.escape(' × '.join(titles))}</b><br>{html.escape('; '.join(about))}{table}"
         known = self._dataset if all(self._dataset is not None and key.dataset in ("", self._dataset.name) for key in keys) else None
-        return text + (f"<ul style='max-width:680px;margin:4px 0;line-height:1.35'>{notes}</ul>" if notes else ""), self._matrices(titles, x, y, known)
+        return text + (f"<ul style='max-width:680px;margin:4px 0;line-height:1.35'>{listing}</ul>" if listing else ""), self._matrices(titles, x, y, known)
 
     def _matrices(self, titles: list[str], x: Any, y: Any, known: Dataset | None) -> bytes | None:
         try:
