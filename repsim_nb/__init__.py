@@ -6,7 +6,6 @@
     rs.plots.heatmap(rs.compare("cka", x.where(model="mnist-cnn-0"), x.where(model="mnist-cnn-1")))
 """
 
-<<<<<<< HEAD
 from . import embedding, explorers, grounding, inference, measures, models, plots, probes, reliability, reports
 from .comparison import Comparison, compare
 from .datasets import Dataset, load_dataset
