@@ -28,7 +28,7 @@ LEAST = 4  # samples, as debiased CKA needs
 
 _FEWER = "Read cka_debiased instead of cka, or take more samples"
 _SMALLER = "Take more samples than both ranks together, or keep fewer components: svcca, CCA(variance=0.9)"
-_BESIDE = "Look at svcca or mean_cca beside it, which weigh directions alike, and at cka without that component"
+_BESIDE = "Look at mean_cca beside it, which weighs directions alike, and at cka without that component"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def diagnose(x: Array, y: Array | None = None, *, names: str | Sequence[str] | N
     Errors: ValueError where n differs; UndefinedError, as measures raise it, for NaN, infinity, too few samples, a constant representation.
     """
     given = [x] if y is None else [x, y]
-    names = ("x", "y")[: len(given)] if names is None else (names,) if isinstance(names, str) else tuple(names)
+    names = ("x", "y")[: len(given)] if names is None else (names,) if isinstance(names, str) else tuple(map(str, names))
     if len(names) != len(given) or len(set(names)) < len(names):
         raise ValueError(f"names has one name a side, {len(given)} here, all different; got {listed(names) or 'none'}")
     if most is not None and (not isinstance(most, (int, np.integer)) or most < LEAST):
@@ -97,7 +97,7 @@ def diagnose(x: Array, y: Array | None = None, *, names: str | Sequence[str] | N
     some = min(n, most or n, *(_affordable(n, v.shape[1]) for v in flat.values()))
     places = np.linspace(0, n - 1, some).round().astype(int)
     partly = f" among the {some} of {n} samples looked at" if some < n else ""
-    sides = [_tried(name + partly, lambda v=v, name=name: _side(name, v if some == n else v[places], n, places)) for name, v in flat.items()]
+    sides = [_tried(name, lambda v=v, name=name: _side(name, v if some == n else v[places], n, places), partly) for name, v in flat.items()]
     facts = pd.DataFrame({side.name: side.facts for side in sides}, dtype=object)
     findings = [finding for side in sides for finding in _of_units_and_samples(side)]
     if y is None:
@@ -154,11 +154,11 @@ def _affordable(n: int, p: int) -> int:
     return n if n * p * min(n, p) <= WORK else max(100, int(WORK / p**2 if WORK / p**2 >= p else math.sqrt(WORK / p)))
 
 
-def _tried(name: str, call: Callable[[], Any]) -> Any:
+def _tried(name: str, call: Callable[[], Any], partly: str = "") -> Any:
     try:
         return call()
     except UndefinedError as error:
-        raise type(error)(f"diagnose of '{name}': {error}") from error
+        raise type(error)(f"diagnose of '{name}'{partly}: {error}") from error
 
 
 def _side(name: str, given: Array, n: int, places: np.ndarray) -> _Side:
@@ -215,9 +215,10 @@ def _of_units_and_samples(side: _Side) -> list[Finding]:
     outliers, repeated, looked = facts["outliers"], facts["repeated samples"], facts["samples looked at"]
     if outliers:
         many = len(outliers)
-        found.append(Finding("outliers", f"{many} sample{'s lie' if many > 1 else ' lies'} far from the rest of {name}: sample {outliers[0]} at {facts['its distance in medians']:.3g} times the "
-                             f"median distance from the mean" + (f", then {', '.join(map(str, outliers[1:5]))}{' and more' if many > 5 else ''}" if many > 1 else ""),
-                             "Look at what went in, and compare again without; measures by ranks or neighbours (rsa, mutual_knn) notice single samples least"))
+        others = f", then {', '.join(map(str, outliers[1:5]))}{' and more' if many > 5 else ''}" if many > 1 else ""
+        found.append(Finding("outliers", f"{many} sample{'s lie' if many > 1 else ' lies'} far from the rest of {name}: "
+                             f"sample {outliers[0]} at {facts['its distance in medians']:.3g} times the median distance from the mean{others}",
+                             "Look at what went in, and compare again without; rsa, mutual_knn and cka_rbf hardly notice single samples"))
     if len(repeated) >= REPEATED[0] * looked:
         row, first = repeated[0]
         found.append(Finding("repeated samples", f"{len(repeated)} of {looked} samples of {name} repeat another one to the last bit (the first: sample {row} is sample {first} again)",
@@ -240,11 +241,11 @@ def _of_one(side: _Side) -> list[Finding]:
         found.append(Finding("few samples", f"{n} samples for the {side.spread:.3g} directions that share the variance of {name} ({p} features): "
                              f"unrelated data of such spread would have a cka of {level:.2f}", _FEWER))
     if side.is_ruled:
-        found.append(Finding("one component", f"one component holds {facts['first component, of cka']:.0%} of what cka sees of {name} ({facts['first component, of variance']:.0%} of its variance), so cka says whether that one is shared",
-                             _BESIDE))
+        found.append(Finding("one component", f"one component holds {facts['first component, of cka']:.0%} of what cka sees of {name} "
+                             f"({facts['first component, of variance']:.0%} of its variance), so cka says whether that one is shared", _BESIDE))
     if p >= n and facts["rank"] >= facts["samples looked at"] - 1:
-        found.append(Finding("more features than samples", f"{p} features of {name} fill all directions that {n} samples have: CCA has no value with anything, and a regression on it fits anything",
-                             _SMALLER, False))
+        found.append(Finding("more features than samples", f"{p} features of {name} fill all directions that {n} samples have: "
+                             "CCA has no value with anything, and a regression on it fits anything", _SMALLER, False))
     return found
 
 

@@ -133,6 +133,23 @@ def test_one_component_that_two_share_rules_their_cka(rng):
     assert "cka without them" not in one.together and "there is no other on one side" in one.findings[0].sentence
 
 
+def moved(names, before, after):
+    return {name: abs(rs.measures.get(name)(*before) - rs.measures.get(name)(*after)) for name in names}
+
+
+def test_what_the_advice_says_holds_on_real_layers(recorded, rng):
+    x, y = (np.asarray(recorded[f"mnist-cnn-{seed}/fc"], np.float64) for seed in (0, 1))
+    astray = x.copy()
+    astray[17] = x.mean(0) + 15 * np.median(np.linalg.norm(x - x.mean(0), axis=1)) * np.eye(x.shape[1])[0]
+    assert whats(diagnose(astray, y)) == ["outliers"]
+    by = moved(["cka", "rsa", "mutual_knn", "cka_rbf"], (x, y), (astray, y))
+    assert by.pop("cka") > 0.4 and max(by.values()) < 0.03, by
+    ruled = [np.c_[v, 30 * rng.normal(size=200)] for v in (x, y)]
+    d = diagnose(*ruled)
+    by = moved(["cka", "mean_cca"], (x, y), ruled)
+    assert whats(d) == ["one component"] and by["cka"] > 0.8 and by["mean_cca"] < 0.03 and abs(d.together["cka without them"] - rs.measures.get("cka")(x, y)) < 0.03
+
+
 def test_cca_is_undefined_where_cca_says_so(rng):
     x, y = rng.normal(size=(30, 14)), rng.normal(size=(30, 15))
     assert "CCA undefined" not in whats(diagnose(x, y)) and rs.measures.get("mean_cca")(x, y) <= 1
@@ -177,6 +194,8 @@ def test_what_is_not_looked_at_is_not_read(tmp_path, rng, monkeypatch):
     assert d.together["room for CCA (n - 1)"] == 399
     with pytest.raises(UndefinedError, match="diagnose of 'x': it holds 20 values that are NaN"):
         diagnose(mapped)
+    with pytest.raises(UndefinedError, match="diagnose of 'x' among the 399 of 400 samples looked at: it holds"):
+        diagnose(torch.tensor(x), most=399)
     monkeypatch.setattr(reliability, "WORK", 400 * 20 * 20 / 2)
     assert fact(diagnose(np.nan_to_num(x)), "samples looked at") == 200
 
