@@ -75,13 +75,13 @@ class CCA(Measure):
         q = self._by_gram(x, smallest)
         if q is None:
             u, s, _ = xp.linalg.svd(reduced(x), full_matrices=False)
-            q = u[:, : self._kept(s, smallest)]
+            q = u[:, : self._kept(s, smallest, n)]
         return Basis(q, q.T @ x if self.summary == "projection_weighted" else None, n)
 
-    def _kept(self, s: Array, smallest: float) -> int:
-        """How many of the singular values s, largest first."""
+    def _kept(self, s: Array, smallest: float, n: int) -> int:
+        """How many of the singular values s, largest first; of n centred samples one direction is nothing, whatever rounding left of it."""
         xp = array_api_compat.array_namespace(s)
-        rank = int(xp.sum(xp.astype(s > smallest, xp.int64)))
+        rank = min(int(xp.sum(xp.astype(s > smallest, xp.int64))), n - 1)
         if self.variance is None:
             return rank
         share = xp.cumulative_sum(s * s) / xp.sum(s * s)
@@ -99,7 +99,7 @@ class CCA(Measure):
         if smallest**2 < floor and float(squares[-1 if p <= n else n - 2]) < floor:  # of n centred samples one direction is always nothing
             return None
         s = xp.clip(squares, 0, None) ** 0.5
-        kept = self._kept(s, smallest)
+        kept = self._kept(s, smallest, n)
         if p > n:
             return vectors[:, :kept]
         q = x @ (vectors[:, :kept] / s[:kept])
