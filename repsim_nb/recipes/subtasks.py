@@ -121,7 +121,7 @@ def load(
     Representations are mean tokens of six blocks. In "deletion" the field `step` of a key is the number of principal components that are kept, the width where
     nothing is deleted; they are those of the test images, also for what the probe is fitted to.
     test: of SHIFTS, on which the accuracies of "tuning" and "pretraining" are measured; None is the subtask's own.
-    fast: three seeds, or ten fine-tunings, narrower and trained for a moment: seconds, the same fields.  folder, progress: as in `training.trained`.
+    fast: three seeds, five fine-tunings, or two by five, narrower and trained for a moment: seconds, the same fields.  folder, progress: as in `training.trained`.
     Errors: ValueError for an unknown subtask or test, or a test where F is a probe's.
     """
     if name not in SUBTASKS:
@@ -149,11 +149,9 @@ def networks(name: str, *, fast: bool = False, folder: str | Path | None = None,
 
 
 def _few(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
-    small = {"options": {"depth": DEPTH, "width": WIDTH // 2}, "rows": (0, 500), "epochs": 2}
-    return {
-        name: {**recipe, **({key: small[key] for key in ("rows", "epochs")} | {"start": {**recipe["start"], **small}} if "start" in recipe else small)}
-        for name, recipe in list(recipes.items())[: 3 if recipes is SEEDS else 2]
-    }  # fmt: skip
+    small = {"options": {"depth": DEPTH, "width": WIDTH // 2}, "rows": (0, 500), "epochs": 4, "learning_rate": 3e-3}
+    few = [item for item in recipes.items() if item[0] in ("vit6-0", "vit6-1", "vit6-2", "pre0-from0", "pre1-from0")]
+    return {name: {**recipe, **small} if recipes is SEEDS else {**recipe, **{one: small[one] for one in ("rows", "epochs", "learning_rate")}, "start": {**recipe["start"], **small}} for name, recipe in few}
 
 
 # -- what they can do -----------------------------------------------------------------------------------------------------
