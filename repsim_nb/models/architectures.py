@@ -142,24 +142,18 @@ class _Block(nn.Module):
         return x + self.mlp(x)
 
 
-class ViT(nn.Module):
-    """A vision transformer: 7×7 patches (16 tokens), four blocks, the mean token."""
+class ViT(_Chain):
+    """A vision transformer: 7×7 patches (16 tokens), as many blocks as its depth (block1, block2, ...), the mean token."""
 
-    layers = ("embed", "block1", "block2", "block3", "block4", "pool")
-
-    def __init__(self, width: int = 64, heads: int = 4, classes: int = 10) -> None:
+    def __init__(self, width: int = 64, heads: int = 4, classes: int = 10, depth: int = 4) -> None:
         super().__init__()
+        if not isinstance(depth, int) or isinstance(depth, bool) or not 1 <= depth <= 100:
+            raise ValueError(f"depth is the number of blocks of the transformer: a whole number from 1 to 100; got {depth!r}")
         self.embed = _Patches(width)
-        self.block1, self.block2, self.block3, self.block4 = (_Block(width, heads) for _ in range(4))
+        for number in range(1, depth + 1):
+            self.add_module(f"block{number}", _Block(width, heads))
         self.pool = _MeanToken(width)
         self.head = nn.Linear(width, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.embed(x)
-        for block in (self.block1, self.block2, self.block3, self.block4):
-            x = block(x)
-        return self.head(self.pool(x))
-
 
 class _Patches(nn.Module):
     def __init__(self, width: int, size: int = 7) -> None:

@@ -93,8 +93,8 @@ def train(
     start, stop = rows if rows is not None else (0, len(pixels))
     if not 0 <= start < stop <= len(pixels):
         raise ValueError(f"rows are (start, stop) of the {len(pixels)} rows of '{sides['train'].name}', 0 <= start < stop <= {len(pixels)}; got {tuple(rows or ())}")
-    x, y = (part[start:stop] for part in _tensors(sides["train"], mean, std))
-    tested = _tensors(sides["test"], mean, std)
+    x, y = (part[start:stop] for part in tensors(sides["train"], mean, std))
+    tested = tensors(sides["test"], mean, std)
     classes, options = list(sides["train"].classes), dict(options or {})
     if labels == "coarse":
         classes = [" or ".join(classes[first : first + 2]) for first in range(0, len(classes), 2)]
@@ -115,20 +115,21 @@ def train(
         if epoch in checkpoints and keep is not None:
             keep(module, {**now(), "epoch": epoch})
 
-    _fit(module, x, fit, seed=seed, epochs=epochs, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size, at=at, tick=tick)
+    descend(module, x, fit, seed=seed, epochs=epochs, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size, at=at, tick=tick)
     known = now()
     return module.eval(), known
 
 
-def _tensors(dataset: Dataset, mean: float, std: float) -> tuple[Tensor, Tensor]:
+def tensors(dataset: Dataset, mean: float, std: float) -> tuple[Tensor, Tensor]:
+    """Pictures as networks take them, (n, 1, h, w), and their targets."""
     return normalise(dataset.inputs, mean, std), torch.from_numpy(np.asarray(dataset.targets))
 
 
-def _fit(
+def descend(
     module: nn.Module, x: Tensor, y: Tensor, *,
     seed: int, epochs: int, learning_rate: float, schedule: str, batch_size: int, at: Callable[[int], None], tick: Tick,
 ) -> None:  # fmt: skip
-    """at(epoch) is called before the first epoch, as 0, and after each."""
+    """Adam on the cross-entropy; the seed orders the batches. at(epoch) is called before the first epoch, as 0, and after each."""
     order = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate)
     steps, done = -(-len(x) // batch_size), 0

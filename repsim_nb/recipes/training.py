@@ -104,7 +104,8 @@ def _files(folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequenc
             several = complete["checkpoints"] = classifier.checked_checkpoints(complete["checkpoints"], complete["epochs"])
         complete.pop("about", None)
         code = _code() if train is classifier.train else _code(inspect.getmodule(train))
-        made_from = json.dumps([name, complete, code, _data(complete["data"])], sort_keys=True)
+        seen = [_data(stage["data"]) for stage in (complete, complete.get("start", {})) if "data" in stage]
+        made_from = json.dumps([name, complete, code, *seen], sort_keys=True)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the recipe of '{name}' cannot be followed: {error}") from error
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:80]
