@@ -1,20 +1,69 @@
-"""How far a number would move with other items."""
+"""How far a number would move with other samples, or with other items."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from .. import measures
 from ..comparison import Choice, short_labels
-from ..errors import unknown
+from ..errors import UndefinedError, unknown
+from ..measures import Measure
+from ..progress import Tick, ticking
+from ..workers import workers
 from .ranks import RANKS, check_values
 from .results import Interval, check_level
+from .samples import pair_of, rows_of
 from .squares import Table, by_item_defined, frame_of, squares
 
 FEWEST = 6  # items: with 5 the interval held a ρ of .95 in 83 of 100 simulations only
+FEWEST_SAMPLES = 20
+
+
+def interval(measure: str | Measure, x: Any, y: Any, *, level: float = 0.95, parts: int = 40, seed: int = 0, progress: bool | Tick = False) -> Interval:
+    """Between which values a measure would lie with all the samples in the world, of which these n were drawn one by one -> Interval, with the estimate in its middle.
+
+    The jackknife: samples are shuffled (seed) into `parts` parts (at most n), the measure is asked again without each, and what it loses tells both its bias, which falls as 1/n and is taken out,
+    and its standard error; Student's t has (parts - 1) degrees of freedom. So the estimate may lie outside what was measured, where that is biased at n samples, and the interval is not cut at
+    the ends of the measure's range. It takes (parts + 1) calls. (A bootstrap draws samples twice, and to a measure of pairs two copies are a perfect likeness.)
+    Simulated, 400 times each (benchmarks/CALIBRATION.md): of 100 intervals at level 0.95, COVERED.
+    It fails, and is too high or too low by more than its width, where the bias falls slower than 1/n: Procrustes, NBS and CCA of sides of which whole directions have nothing in common (unrelated ones, above
+    all), and where n is not above the number of features. Of shared neighbours the value belongs to n samples and has no limit.
+    x, y: arrays (n, ...).  Errors: ValueError for fewer than 20 samples or other n; UndefinedError where the measure has no value without a part, or no part moves it.  [Quenouille 1956; Tukey 1958]
+    """
+    measure = measures.get(measure)
+    check_level(level)
+    if not isinstance(parts, (int, np.integer)) or isinstance(parts, bool) or parts < 5:
+        raise ValueError(f"parts is a whole number from 5, 40 for an interval that does not jump with the seed; got {parts!r}")
+    x, y, n = pair_of(x, y)
+    if n < FEWEST_SAMPLES:
+        raise ValueError(f"an interval needs at least {FEWEST_SAMPLES} samples to leave some out; there are {n}")
+    parts = min(parts, n)
+    part = np.random.default_rng(seed).permutation(n) % parts
+    seen = measure(x, y)
+
+    def without(k: int) -> float:
+        kept = np.flatnonzero(part != k)
+        try:
+            return measure(rows_of(x, kept), rows_of(y, kept))
+        except UndefinedError as error:
+            raise UndefinedError(f"with {n - len(kept)} of {n} samples left out, as the interval needs it (parts={parts}): {error}") from error
+
+    found: list[float] = []
+    with workers() as run, ticking(progress, f"interval of {measures.short_name(measure)}", "part") as tick:
+        for value in run(without, range(parts), idle=lambda: tick(len(found), parts)):
+            found.append(value)
+            tick(len(found), parts)
+    single = parts * seen - (parts - 1) * np.array(found)  # what each part says by itself
+    error = float(single.std(ddof=1)) / math.sqrt(parts)
+    if error <= 1e-12 * max(1.0, abs(seen)):
+        raise UndefinedError(f"{measures.short_name(measure)} is {seen:.4g} whichever samples are left out, so no interval can be told from them (are the two sides the same?)")
+    middle, reach = float(single.mean()), float(stats.t.ppf((1 + level) / 2, parts - 1)) * error
+    return Interval(middle - reach, middle + reach, level, middle)
 
 
 def rank_interval(a: Table, b: Table, kind: str = "spearman", *, groups: Choice | None = None, level: float = 0.95) -> Interval:
@@ -47,7 +96,7 @@ def rank_interval(a: Table, b: Table, kind: str = "spearman", *, groups: Choice 
         raise ValueError(f"without '{names[int(np.argmin(np.isfinite(without)))]}' all pairs of one side are the same, so that all order hangs on it: there is no interval")
     error = math.sqrt((many - 1) / many * float(((without - without.mean()) ** 2).sum())) / (1 - seen**2)
     reach = float(stats.t.ppf((1 + level) / 2, many - 1)) * error
-    return Interval(math.tanh(math.atanh(seen) - reach), math.tanh(math.atanh(seen) + reach), level)
+    return Interval(math.tanh(math.atanh(seen) - reach), math.tanh(math.atanh(seen) + reach), level, seen)
 
 
 def _correlation(x: np.ndarray, y: np.ndarray, kind: str) -> float:

@@ -19,13 +19,13 @@ from .. import measures
 from ..comparison import Comparison, compare
 from ..errors import UndefinedError
 from ..measures import Measure
-from ..measures.base import enter, one_library
+from ..measures.base import enter
 from ..measures.moments import sums_of
 from ..progress import Tick, ticking
 from ..workers import HERE, workers
 from .orders import moments_of
 from .results import Moments, Test, by_counting, check_level, check_permutations, one_order, tail
-from .samples import rows_of
+from .samples import pair_of, rows_of
 
 ALL_SAMPLES = 7  # of no more samples (5,040 orders) all orders are gone through
 _PIECE = 0.05  # seconds of work after which it can be stopped
@@ -53,7 +53,7 @@ def permutation_test(
     check_permutations(n_permutations)
     if exact not in (True, False, "auto"):
         raise ValueError(f"exact is True (all orders of the samples), False (random ones) or 'auto'; got {exact!r}")
-    x, y, n = _both(x, y)
+    x, y, n = pair_of(x, y)
     every = n <= ALL_SAMPLES if exact == "auto" else bool(exact)
     if every and n > 9:
         raise ValueError(f"exact=True goes through all orders, of up to 9 samples (362,880 orders); there are {n}: take exact=False")
@@ -111,7 +111,7 @@ def null_moments(measure: str | Measure, x: Any, y: Any) -> Moments:
     [Mantel 1967; Siemiatycki 1978; Kazi-Aoual, Hitier, Sabatier, Lebreton 1995; Josse, Pagès, Husson 2008]
     """
     measure = _closed(measure)
-    x, y, n = _both(x, y)
+    x, y, n = pair_of(x, y)
     measure(x, y)  # says what is wrong with either
     sums = [sums_of(measure.square(measure.prepare(side))) for side in (x, y)]
     mean, variance, third = (float(moment[0, 0]) for moment in moments_of(sums[:1], sums[1:]))
@@ -214,7 +214,7 @@ def calibrated(measure: str | Measure, x: Any, y: Any, *, level: float = 0.95, n
     best = measure.range[1 if alike else 0]
     if not math.isfinite(best):
         raise ValueError(f"a calibrated value lies between what chance gives and the best value, and that of {measure} is infinite")
-    x, y, _ = _both(x, y)
+    x, y, _ = pair_of(x, y)
     try:
         null, value = null_moments(measure, x, y), measure(x, y)
         q = null.quantile(level if alike else 1 - level)
@@ -225,14 +225,6 @@ def calibrated(measure: str | Measure, x: Any, y: Any, *, level: float = 0.95, n
     if not (best - q) * (1 if alike else -1) > 1e-9:
         raise UndefinedError(f"shuffled samples have a {measures.short_name(measure)} of {q:.3g}, and no value is better than {best:.3g}: with so many features for so few samples nothing stands above chance")
     return max((value - q) / (best - q), 0.0)
-
-
-def _both(x: Any, y: Any) -> tuple[Any, Any, int]:
-    """Both sides as arrays of one library, and how many samples they share."""
-    left, right = ({name: side if hasattr(side, "ndim") else np.asarray(side)} for name, side in (("x", x), ("y", y)))
-    n = measures.same_samples(left, right)
-    (left, right) = one_library(left, right)
-    return left["x"], right["y"], n
 
 
 def _closed(measure: str | Measure) -> Measure:

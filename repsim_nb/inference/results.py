@@ -81,17 +81,19 @@ def tail(z: Any, skewness: Any, least: float) -> Any:
 
 @dataclass(frozen=True, repr=False)
 class Interval:
-    """From low to high, made so that a share `level` of such intervals hold what they estimate. `0.5 in interval` asks whether it is a value that fits."""
+    """From low to high, made so that a share `level` of such intervals hold what they estimate; `estimate` is the best single guess. `0.5 in interval` asks whether it is a value that fits."""
 
     low: float
     high: float
     level: float
+    estimate: float | None = None
 
     def __contains__(self, value: float) -> bool:
         return self.low <= value <= self.high
 
     def __repr__(self) -> str:
-        return f"Interval(low={self.low:.4g}, high={self.high:.4g}, level={self.level:g})"
+        middle = "" if self.estimate is None else f", estimate={self.estimate:.4g}"
+        return f"Interval(low={self.low:.4g}, high={self.high:.4g}, level={self.level:g}{middle})"
 
 
 def by_counting(statistic: float, null: np.ndarray, alternative: str, every: bool = False) -> Test:

@@ -59,6 +59,12 @@ class Measure:
         self.check_square()
         raise NotImplementedError(f"{type(self).__name__} defines no square(a)")
 
+    @property
+    def recentring(self) -> str | None:
+        """How the matrix of `square` is brought to standard form when samples are left out: "double" (row and column means out), "unbiased" (U-centred), "pairs" (the mean of all pairs out).
+        None where what is left would have other entries too, or there is no such matrix."""
+        return None
+
     def check_square(self) -> None:
         """NotImplementedError where `square` has no matrix to give, and says why."""
         raise NotImplementedError(f"a value of {self} is no inner product of two symmetric matrices of samples")

@@ -144,6 +144,12 @@ class CKA(_Cosine):
         self.check_square()
         return super().permute(a, order)
 
+    @property
+    def recentring(self) -> str | None:
+        if self.kernel == "rbf" or self.batch_size is not None:  # the median distance is that of all samples
+            return None
+        return "unbiased" if self.debiased else "double"
+
     def check_square(self) -> None:
         if self.batch_size is not None:
             raise NotImplementedError(f"{self} compares batches of consecutive samples, and another order of samples makes other batches")
@@ -231,6 +237,10 @@ class DistanceCorrelation(_Cosine):
 
     def _value(self, cosine: Any) -> Any:
         return cosine if self.squared else np.sqrt(np.where(np.asarray(cosine) > 0, cosine, cosine * 0))  # dCov² is never below 0 but by rounding
+
+    @property
+    def recentring(self) -> str | None:
+        return None if not self.squared else "unbiased" if self.debiased else "double"
 
     def check_square(self) -> None:
         if not self.squared:
@@ -324,6 +334,10 @@ class RSA(_Cosine):
         matrix = np.zeros(which.shape, host(a).dtype)
         matrix[which] = matrix.T[which] = host(a)
         return xp.asarray(_reordered(matrix, order)[which], device=array_api_compat.device(a))
+
+    @property
+    def recentring(self) -> str | None:
+        return "pairs" if self.second == "pearson" and not self.diagonal else None
 
     def check_square(self) -> None:
         if self.second.startswith("row"):

@@ -1,0 +1,69 @@
+"""What each sample adds to a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import measures
+from ..errors import UndefinedError
+from ..measures import Measure
+from ..measures.base import enter, host
+from ..progress import Tick, ticking
+from ..workers import workers
+from .samples import pair_of, rows_of
+
+
+def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick = False) -> np.ndarray:
+    """What each sample adds: the value of all samples less the value without that one, (n,), in float64.
+
+    Above 0 a sample makes a similarity higher, or a dissimilarity higher: less alike. x, y: arrays (n, ...).
+    Linear CKA (but for batches), distance correlation (but for its root) and RSA with second="pearson" take O(n²) in all: without a sample the sums over their matrices change by what stood in its
+    row. Every other measure is asked n times. Both are exact.
+    Errors: UndefinedError where the measure has no value without some sample, naming it.  [the jackknife's values, Tukey 1958]
+    """
+    measure = measures.get(measure)
+    x, y, n = pair_of(*(enter(side if hasattr(side, "ndim") else np.asarray(side), double=True) for side in (x, y)))
+    if n <= measure.least:
+        raise UndefinedError(f"{measures.short_name(measure)} needs at least {measure.least} samples, so that one can be left out of {measure.least + 1} or more; there are {n}")
+    seen = measure(x, y)
+    if measure.recentring is not None:
+        return seen - _by_sums(*(host(measure.square(measure.prepare(side))) for side in (x, y)), measure.recentring)
+
+    def without(i: int) -> float:
+        rest = np.delete(np.arange(n), i)
+        try:
+            return measure(rows_of(x, rest), rows_of(y, rest))
+        except UndefinedError as error:
+            raise UndefinedError(f"without sample {i}: {error}") from error
+
+    found: list[float] = []
+    with workers() as run, ticking(progress, f"influence on {measures.short_name(measure)}", "sample") as tick:
+        for value in run(without, range(n), idle=lambda: tick(len(found), n)):
+            found.append(value)
+            tick(len(found), n)
+    return seen - np.array(found)
+
+
+def _by_sums(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:
+    """The cosine of two matrices without each sample (n,), brought to standard form anew: what centring took out of them before, it takes out again."""
+    both, own, other = (_products(one, two, recentring) for one, two in ((a, b), (a, a), (b, b)))
+    if (bad := np.flatnonzero(~((own > 0) & (other > 0)))).size:
+        raise UndefinedError(f"without sample {bad[0]} all others are equally far from one another on one side, so there is no value")
+    return both / np.sqrt(own * other)
+
+
+def _products(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:
+    """<a, b> in standard form without each sample (n,), from the sums over all and those of the sample's own row."""
+    m = len(a) - 1
+    rows_a, rows_b, own_a, own_b = a.sum(axis=1), b.sum(axis=1), a.diagonal(), b.diagonal()
+    product = np.einsum("ij,ij->i", a, b)
+    entries = product.sum() - 2 * product + own_a * own_b
+    total_a, total_b = rows_a.sum() - 2 * rows_a + own_a, rows_b.sum() - 2 * rows_b + own_b
+    if recentring == "pairs":  # each pair once, less the mean of all pairs
+        return entries - total_a * total_b / (m * (m - 1))
+    of_rows = rows_a @ rows_b - b @ rows_a - a @ rows_b + product - (rows_a - own_a) * (rows_b - own_b)
+    if recentring == "double":
+        return entries - 2 / m * of_rows + total_a * total_b / m**2
+    return entries - 2 / (m - 2) * of_rows + total_a * total_b / ((m - 1) * (m - 2))

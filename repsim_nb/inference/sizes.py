@@ -1,0 +1,149 @@
+"""How many samples a value needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from .. import measures
+from ..errors import UndefinedError
+from ..measures import Measure
+from ..progress import Tick, ticking
+from ..workers import workers
+from .intervals import interval
+from .results import check_level
+from .samples import pair_of, rows_of
+
+SETS = 20  # of each size
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SampleSize:
+    """How a value moves as samples grow in number, and how many are enough.
+
+    curve: DataFrame, index n: mean (over sets of n samples), low and high (between which a share `level` of sets of so many fresh samples lie), sets.
+    limit: where the value goes as n grows, the estimate of `interval`.  enough: the least number of samples of which a share `level` of sets give the limit to within ±within; None where half of the
+    samples tell of another limit, so that nobody knows yet where the value goes.  seen: how many samples there were; where `enough` is above half of it, it was extrapolated.
+    """
+
+    measure: str
+    curve: pd.DataFrame
+    limit: float
+    enough: int | None
+    within: float
+    level: float
+    seen: int
+
+    @property
+    def extrapolated(self) -> bool:
+        return self.enough is not None and self.enough > self.seen // 2
+
+    def __repr__(self) -> str:
+        if self.enough is None:
+            return f"SampleSize({self.measure} still moves at {self.seen} samples, {self.curve['mean'].iloc[-1]:.3f}: more are needed to know where it goes, or it has no limit)"
+        how = f", extrapolated from {self.seen}" if self.extrapolated else ", the fewest that were tried" if self.enough == self.curve.index[0] else ""
+        return f"SampleSize({self.measure} goes to {self.limit:.3f}; {self.enough:,} samples are enough for ±{self.within:g}{how})"
+
+
+def sample_size(
+    measure: str | Measure,
+    x: Any,
+    y: Any,
+    *,
+    within: float = 0.02,
+    sizes: Sequence[int] | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    progress: bool | Tick = False,
+) -> SampleSize:
+    """How does a value move with the number of samples, and how many are enough to know it to ±within? -> SampleSize.
+
+    Sets of each size are drawn from the samples at hand without replacement (`sample_sets_of`). They overlap the more the larger they are, so their spread is divided by sqrt(1 - n/N) to be that of
+    fresh samples; at N itself it is that of the largest size below, falling as 1/√n. Off the limit by bias (which falls as 1/n) and by spread: enough are so many that |bias| + z · spread is at
+    most `within`, on the measured sizes up to N/2 and beyond by those laws. Where a random half of the samples tells of a limit that is further away than `within`, and than its own interval allows, the laws
+    do not hold, and there is no such number (layers wider than N under Procrustes; shared neighbours, whose value belongs to n).
+    x, y: arrays (N, ...).  sizes: numbers of samples, None are eight up to N/2, evenly on a logarithmic scale, and N.
+    Errors: ValueError for sizes outside the measure's least and N; UndefinedError where a set has no value; those of `interval`.
+    """
+    measure = measures.get(measure)
+    check_level(level)
+    if not isinstance(within, (int, float, np.number)) or isinstance(within, bool) or not 0 < within < math.inf:
+        raise ValueError(f"within is how near to its limit a value shall be, a number above 0, such as 0.02; got {within!r}")
+    x, y, most = pair_of(x, y)
+    limit, settled = _limit(measure, x, y, most, within, level, seed, progress)
+    sizes = _sizes(sizes, measure, most)
+    drawn = [(n, rows) for n in sizes for rows in sample_sets_of(n, most, seed)]
+
+    def of(n: int, rows: np.ndarray) -> float:
+        try:
+            return measure(rows_of(x, rows), rows_of(y, rows))
+        except UndefinedError as error:
+            raise UndefinedError(f"of a set of {n} samples: {error} Choose larger sizes=[...]") from error
+
+    found: list[float] = []
+    with workers() as run, ticking(progress, f"sample sets for {measures.short_name(measure)}", "set") as tick:
+        for value in run(of, *zip(*drawn, strict=True), idle=lambda: tick(len(found), len(drawn))):
+            found.append(value)
+            tick(len(found), len(drawn))
+    values = pd.Series(found, index=[n for n, _ in drawn])
+    z = float(stats.norm.ppf((1 + level) / 2))
+    mean, sets = values.groupby(level=0).mean(), values.groupby(level=0).size()
+    spread = pd.Series({n: values[n].std() / math.sqrt(1 - n / most) if n < most else math.nan for n in sizes})
+    last = max(n for n in sizes if n < most)
+    spread = spread.fillna(spread[last] * math.sqrt(last / most))
+    curve = pd.DataFrame({"mean": mean, "low": mean - z * spread, "high": mean + z * spread, "sets": sets}).rename_axis("n")
+    enough = _enough((mean - limit).abs(), z * spread, within, most) if settled else None
+    return SampleSize(measures.short_name(measure), curve, limit, enough, within, level, most)
+
+
+def _limit(measure: Measure, x: Any, y: Any, most: int, within: float, level: float, seed: int, progress: bool | Tick) -> tuple[float, bool]:
+    """Where the value goes, and whether half of the samples say so too."""
+    whole = interval(measure, x, y, level=level, seed=seed, progress=progress)
+    rows = np.random.default_rng(seed).permutation(most)[: most // 2]
+    half = interval(measure, rows_of(x, rows), rows_of(y, rows), level=level, seed=seed, progress=progress)
+    apart = abs(whole.estimate - half.estimate)  # type: ignore[operator]
+    return float(whole.estimate), apart <= max(within, half.high - half.estimate)  # type: ignore[arg-type, operator]
+
+
+def sample_sets_of(n: int, most: int, seed: int) -> list[np.ndarray]:
+    """Sets of n of `most` samples, in order; all of them are one set."""
+    if n == most:
+        return [np.arange(most)]
+    rng = np.random.default_rng([seed, n])
+    return [np.sort(rng.choice(most, n, replace=False)) for _ in range(SETS)]
+
+
+def _sizes(sizes: Sequence[int] | None, measure: Measure, most: int) -> list[int]:
+    if sizes is None:
+        low = max(measure.least + 1, min(20, most // 4))
+        return sorted({*np.geomspace(low, most // 2, 8).round().astype(int).tolist(), most})
+    found = sorted({*sizes})
+    if not found or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in found) or found[0] < measure.least or found[-1] > most or found[0] == most:
+        raise ValueError(f"sizes are numbers of samples from {measure.least}, the fewest for {measures.short_name(measure)}, to {most}, one of them below {most}; got {list(sizes)}")
+    return [int(n) for n in found]
+
+
+def _enough(bias: pd.Series, reach: pd.Series, within: float, most: int) -> int:
+    """The least n that is near enough: where a measured size up to half of all is, between it and the one before; else further on, by the laws of both."""
+    measured = [n for n in bias.index if n <= max(most // 2, bias.index[0])]
+    near = [n for n in measured if bias[n] + reach[n] <= within]
+    start = measured[-1] if not near else next((n for n in measured if all(bias[k] + reach[k] <= within for k in measured if k >= n)), measured[-1])
+    before = max((n for n in measured if n < start), default=start)
+    base = before if near and start == near[0] and before < start else start
+
+    def far(n: float) -> float:
+        return bias[base] * base / n + reach[base] * math.sqrt(base / n)
+
+    low, high = float(base), float(start if base != start else base)
+    while far(high) > within:
+        low, high = high, high * 2
+    while high - low > 0.5:
+        middle = (low + high) / 2
+        low, high = (middle, high) if far(middle) > within else (low, middle)
+    return math.ceil(high)
