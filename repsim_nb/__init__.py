@@ -6,7 +6,7 @@
     rs.plots.heatmap(rs.compare("cka", x.where(model="mnist-cnn-0"), x.where(model="mnist-cnn-1")))
 """
 
-from . import embedding, explorers, inference, measures, models, plots, probes, reports
+from . import embedding, explorers, grounding, inference, measures, models, plots, probes, reports
 from .comparison import Comparison, compare
 from .datasets import Dataset, load_dataset
 from .models import Model, load_model
@@ -17,5 +17,5 @@ from .streaming import stream
 __version__ = "0.1.0"
 __all__ = [
     "Activations", "Comparison", "Dataset", "Key", "Model", "Store", "compare", "embedding", "explorers", "from_arrays",
-    "inference", "load_dataset", "load_model", "measures", "models", "plots", "probes", "record", "reports", "stream",
+    "grounding", "inference", "load_dataset", "load_model", "measures", "models", "plots", "probes", "record", "reports", "stream",
 ]  # fmt: skip

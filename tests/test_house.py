@@ -16,7 +16,7 @@ FLOORS = {
     "comparison": 2, "recording": 2, "reports": 2,
     "embedding": 3, "inference": 3, "streaming": 3,
     "probes": 4,
-    "recipes": 5,
+    "grounding": 5, "recipes": 5,
     "plots": 6,
     "explorers": 7,
     "__init__": 8, "__main__": 8,
