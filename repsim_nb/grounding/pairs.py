@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import listed, unknown
-from ..inference import rank_correlation
+from ..inference import Test, rank_correlation
 
 KINDS = ("spearman", "kendall")
 
@@ -28,14 +28,14 @@ def correlate(pairs: pd.DataFrame, distances: str | Sequence[str], gap: str, *, 
     keys = [] if by is None else [by] if isinstance(by, str) else list(by)
     if not names:
         raise ValueError("there is no distance to judge: name one column or several")
-    _check_columns(pairs, [*names, gap, *keys])
-    _check_numbers(pairs, [*names, gap])
+    check_columns(pairs, [*names, gap, *keys])
+    check_numbers(pairs, [*names, gap])
     if keys and pairs[keys].isna().any(axis=None):
         raise ValueError(f"{listed(keys)} is undefined in {int(pairs[keys].isna().any(axis=1).sum())} of {len(pairs)} pairs: every pair has a reference")
     groups = [("all pairs", pairs)] if not keys else [(" and ".join(f"{k}={v}" for k, v in zip(keys, value, strict=True)), part) for value, part in pairs.groupby(keys, sort=False)]
     rows = {}
     for name in names:
-        tests = {kind: [_judged(part, name, gap, kind, alternative, where) for where, part in groups] for kind in KINDS}
+        tests = {kind: [judged(part, name, gap, kind, alternative, where) for where, part in groups] for kind in KINDS}
         rows[name] = {column: value for kind, found in tests.items() for column, value in
                       ((kind, float(np.mean([test.statistic for test in found]))), (f"{kind}_p", combined([test.p_value for test in found])))}  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("distance").assign(n=len(pairs))
@@ -46,7 +46,8 @@ def combined(p_values: Sequence[float]) -> float:
     return float(p_values[0]) if len(p_values) == 1 else min(1.0, 2 * float(np.mean(p_values)))
 
 
-def _judged(part: pd.DataFrame, name: str, gap: str, kind: str, alternative: str, where: str):
+def judged(part: pd.DataFrame, name: str, gap: str, kind: str, alternative: str, where: str) -> Test:
+    """The test for the pairs of one reference; where: that reference, for the error."""
     for column in (name, gap):
         if part[column].nunique() == 1 and len(part) > 2:
             raise ValueError(f"for {where} '{column}' is {part[column].iloc[0]:.4g} in all {len(part)} pairs, so there is no order to correlate")
@@ -88,19 +89,21 @@ def functionality(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per: 
     Errors: ValueError for missing columns, a pair that is not there, gaps that are no differences of one number an item, F that neither grows nor falls with `per`.
     """
     first, second = [f"{network}1", f"{per}1"], [f"{network}2", f"{per}2"]
-    _check_columns(pairs, [*first, *second, gap])
-    _check_numbers(pairs, [gap])
+    check_columns(pairs, [*first, *second, gap])
+    check_numbers(pairs, [gap])
     if not len(pairs) or pairs[gap].max() <= 0:
         raise ValueError(f"functionality follows from gaps that differ; '{gap}' is 0 or less in all {len(pairs)} pairs")
     one, other = (pd.MultiIndex.from_frame(pairs[side], names=[network, per]) for side in (first, second))
     items = one.append(other).unique().sort_values()
     i, j, size = items.get_indexer(one), items.get_indexer(other), pairs[gap].to_numpy(float)
     end = i[size.argmax()]
-    f = np.full(len(items), np.nan)
-    f[end] = 0.0
+    there = np.eye(len(items), dtype=bool)
+    there[i, j] = there[j, i] = True
+    if not there.all():
+        lacking = np.argwhere(~there)[0]
+        raise ValueError(f"functionality follows from the gaps of all pairs; there is none of {tuple(items[lacking[0]])} and {tuple(items[lacking[1]])}")
+    f = np.zeros(len(items))
     f[j[i == end]], f[i[j == end]] = size[i == end], size[j == end]
-    if np.isnan(f).any():
-        raise ValueError(f"functionality follows from the gaps of all pairs; there is none of {tuple(items[end])} with {listed(items[np.isnan(f)], 3)}")
     wrong = np.abs(np.abs(f[i] - f[j]) - size)
     if wrong.max() > 1e-6 * size.max():
         worst = int(wrong.argmax())
@@ -116,7 +119,7 @@ def functionality(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per: 
     return pd.Series(f, index=items, name=gap)
 
 
-def _check_columns(pairs: pd.DataFrame, names: Sequence[str]) -> None:
+def check_columns(pairs: pd.DataFrame, names: Sequence[str]) -> None:
     if not isinstance(pairs, pd.DataFrame):
         raise TypeError(f"pairs come as a DataFrame, a row a pair; got {type(pairs).__name__}")
     for name in names:
@@ -124,7 +127,7 @@ def _check_columns(pairs: pd.DataFrame, names: Sequence[str]) -> None:
             raise unknown("column of pairs", name, pairs.columns)
 
 
-def _check_numbers(pairs: pd.DataFrame, names: Sequence[str]) -> None:
+def check_numbers(pairs: pd.DataFrame, names: Sequence[str]) -> None:
     for name in names:
         if not pd.api.types.is_numeric_dtype(pairs[name]):
             raise ValueError(f"'{name}' is to hold numbers; it holds {pairs[name].dtype}, such as {pairs[name].iloc[0]!r}" if len(pairs) else f"there are no pairs, so '{name}' holds nothing")

@@ -66,4 +66,4 @@ GROUNDING_BERT = pd.DataFrame(
 def layer_experiment() -> pd.DataFrame:
     """All 7,260 pairs of 10 seeds × 12 layers of BERT -> DataFrame, a row a pair: seed1, layer1, seed2, layer2; the distances PWCCA, mean_sq_cca, mean_cca, CKA, Procrustes;
     the gaps in probe accuracy QNLI_diff, SST2_diff, as absolute shares. [Ding et al. 2021; computed by Boix-Adserà et al. 2022, MIT licence]"""
-    return pd.read_csv(shipped("data") / "published_scores" / "layer_exp_full_df.csv.gz", float_precision="round_trip")
+    return pd.read_csv(shipped("data") / "published_scores" / "layer_exp_full_df.csv.gz")
