@@ -1,0 +1,78 @@
+"""Pictures of what measures are worth: ranked by the benchmark, and by what they notice of deletions."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..grounding import Benchmark, Sensitivity
+from .frame import COLOURS, new_axes, new_figure
+from .lines import LINES, styles
+
+_DELETED = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # where the axis of deletions has numbers
+_TIMES = 4.0  # thresholds that the axis reaches; curves go on above it
+
+
+def benchmark(result: Benchmark, *, ax: Axes | None = None, title: str | None = None) -> Axes:
+    """Measures ranked by Spearman's ρ, the best on top: points with their intervals over networks; Kendall's τ as open diamonds; the dashed line is no correlation.
+
+    result: of `grounding.benchmark` or `grounding.ranked`. Measures without a value are named below.
+    """
+    if not isinstance(result, Benchmark):
+        raise TypeError(f"this picture shows what grounding.benchmark returns; got {type(result).__name__}")
+    table, y = result.table, np.arange(len(result.table))
+    ax = new_axes(ax, 7.2, 1.5 + 0.26 * max(4, len(table)))
+    ax.hlines(y, table["low"], table["high"], color=LINES[0], linewidth=1.8)
+    ax.plot(table["spearman"], y, "o", color=LINES[0], markersize=5.5, label=f"Spearman's ρ, {result.level:.0%} of resamples of networks")
+    ax.plot(table["kendall"], y, "D", markerfacecolor="none", markeredgecolor=LINES[1], markersize=4.5, label="Kendall's τ")
+    ax.axvline(0, color="0.35", linewidth=1, linestyle="--", zorder=0)
+    ax.set_yticks(y, list(table.index))
+    ax.set_ylim(len(table) - 0.4, -0.6)
+    lost = f"\nundefined: {', '.join(result.undefined)}" if result.undefined else ""
+    ax.set_xlabel(f"rank correlation of dissimilarity with the gap in functionality{lost}", fontsize=9)
+    references = len(result.per_reference) // len(table)
+    ax.set_title(title if title is not None else f"Which measures see what networks can do\n{result.networks} networks, {references} reference{'s' * (references != 1)}, {int(table['n'].iloc[0])} pairs", fontsize=11)
+    ax.legend(loc="upper left", fontsize=8, framealpha=0.9)
+    ax.grid(True, axis="x", color="0.92")
+    ax.set_axisbelow(True)
+    return ax
+
+
+def sensitivity(result: Sensitivity, *, figure: Figure | None = None, title: str | None = None) -> list[Axes]:
+    """What measures notice of deletions -> Axes, above: dissimilarity by the share of components deleted, in thresholds (1 is the mean difference of two networks, where it notices), the closed form
+    dashed over what was measured; below, where there was a probe: its held-out accuracy.
+
+    The axis is even in the logarithm of what is left. Curves leave the picture above four thresholds.
+    """
+    if not isinstance(result, Sensitivity):
+        raise TypeError(f"this picture shows what grounding.sensitivity returns; got {type(result).__name__}")
+    probed = result.accuracy is not None
+    figure = new_figure(figure, 8.4, 5.8 if probed else 4.2)
+    axes = list(figure.subplots(2 if probed else 1, 1, sharex=True, squeeze=False, height_ratios=[3, 1.2] if probed else [1])[:, 0])
+    left = 1 - result.curves.index.to_numpy(float)
+    for name, style in zip(result.curves, styles(len(left)), strict=False):
+        threshold, deleted = result.table.loc[name, "threshold"], result.table.loc[name, "deleted"]
+        when = "never" if deleted == "never" else f"at {100 * deleted:.3g} %"
+        axes[0].plot(left, result.curves[name] / threshold, label=f"{name}: {when}", **style)
+        if name in result.closed_form:
+            axes[0].plot(left, result.closed_form[name] / threshold, color="black", linewidth=1, linestyle=(0, (4, 3)), zorder=4)
+    if len(result.closed_form.columns):
+        axes[0].plot([], [], color="black", linewidth=1, linestyle=(0, (4, 3)), label="closed form")
+    axes[0].axhline(1, color="0.35", linewidth=1.2, linestyle=":")
+    axes[0].set(ylim=(-0.08, min(_TIMES, 1.1 * float((result.curves / result.table["threshold"]).to_numpy().max()))), ylabel="dissimilarity to the whole,\nin differences of two networks")
+    axes[0].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, title="noticed when deleted", title_fontsize=9, alignment="left")
+    axes[0].set_title(title if title is not None else f"Deleting principal components, the smallest first ({result.networks} networks)", fontsize=11)
+    if probed:
+        axes[1].plot(left, result.accuracy, color=COLOURS[5], marker="o", markersize=4)
+        axes[1].set_ylabel("probe accuracy\n(held out)")
+    ticks = [share for share in _DELETED if 1 - share >= 0.9 * left.min()]
+    axes[-1].set_xscale("log")
+    axes[-1].set_xlim(1.04, left.min() / 1.04)
+    axes[-1].set_xticks([1 - share for share in ticks], [f"{100 * share:g}" for share in ticks])
+    axes[-1].set_xticks([], minor=True)
+    axes[-1].set_xlabel("components deleted, % (even in the logarithm of what is left)")
+    for ax in axes:
+        ax.grid(True, color="0.92")
+        ax.set_axisbelow(True)
+    return axes
