@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 
 from ..grounding import Benchmark, Sensitivity
 from .frame import COLOURS, new_axes, new_figure
@@ -22,7 +23,7 @@ def benchmark(result: Benchmark, *, ax: Axes | None = None, title: str | None = 
     if not isinstance(result, Benchmark):
         raise TypeError(f"this picture shows what grounding.benchmark returns; got {type(result).__name__}")
     table, y = result.table, np.arange(len(result.table))
-    ax = new_axes(ax, 7.2, 1.5 + 0.26 * max(4, len(table)))
+    ax = new_axes(ax, 7.2, 1.7 + 0.26 * max(4, len(table)))
     ax.hlines(y, table["low"], table["high"], color=LINES[0], linewidth=1.8)
     ax.plot(table["spearman"], y, "o", color=LINES[0], markersize=5.5, label=f"Spearman's ρ, {result.level:.0%} of resamples of networks")
     ax.plot(table["kendall"], y, "D", markerfacecolor="none", markeredgecolor=LINES[1], markersize=4.5, label="Kendall's τ")
@@ -33,7 +34,8 @@ def benchmark(result: Benchmark, *, ax: Axes | None = None, title: str | None = 
     ax.set_xlabel(f"rank correlation of dissimilarity with the gap in functionality{lost}", fontsize=9)
     references = len(result.per_reference) // len(table)
     ax.set_title(title if title is not None else f"Which measures see what networks can do\n{result.networks} networks, {references} reference{'s' * (references != 1)}, {int(table['n'].iloc[0])} pairs", fontsize=11)
-    ax.legend(loc="upper left", fontsize=8, framealpha=0.9)
+    below = ax.transAxes + ScaledTranslation(0, -0.5 - 0.15 * bool(lost), ax.figure.dpi_scale_trans)
+    ax.legend(loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, ncols=2, frameon=False, fontsize=8.5, borderaxespad=0)
     ax.grid(True, axis="x", color="0.92")
     ax.set_axisbelow(True)
     return ax
@@ -53,6 +55,7 @@ def sensitivity(result: Sensitivity, *, figure: Figure | None = None, title: str
     left = 1 - result.curves.index.to_numpy(float)
     for name, style in zip(result.curves, styles(len(left)), strict=False):
         threshold, deleted = result.table.loc[name, "threshold"], result.table.loc[name, "deleted"]
+        style["color"] = style["color"].replace("#000000", "0.55")  # black is the closed form's
         when = "never" if deleted == "never" else f"at {100 * deleted:.3g} %"
         axes[0].plot(left, result.curves[name] / threshold, label=f"{name}: {when}", **style)
         if name in result.closed_form:
