@@ -28,6 +28,7 @@ MEASURES: dict[str, Measure] = {
     **measures.REPRESENTATIONAL,
 }
 Measures = Mapping[str, str | Measure] | Iterable[str | Measure] | None
+AT_ONCE = 64  # items of a table: what is prepared of them must fit into memory, the references are prepared for each part again
 FEWEST = 3  # networks to draw from
 ALL_ORDERS = 7  # of no more networks all orders are gone through
 
@@ -128,20 +129,24 @@ def benchmark(
     taken = [name for name in chosen if name in frame]
     if taken:
         raise ValueError(f"{listed(taken)} is a column of the pairs: give the measure another name")
-    xs, undefined = {label: np.asarray(_host(representations[label]), dtype=np.float64) for label in labels}, {}
-    references = {labels[i]: xs[labels[i]] for i in best.values()}
-    rows = {i: row for row, i in enumerate(dict.fromkeys(best.values()))}
-    with ticking(progress, "benchmark", "measure") as tick:
+    rows, undefined = {i: row for row, i in enumerate(dict.fromkeys(best.values()))}, {}
+    references = {labels[i]: _exact(representations[labels[i]]) for i in rows}
+    parts = [labels[k : k + AT_ONCE] for k in range(0, len(labels), AT_ONCE)]
+    with ticking(progress, "benchmark", "table") as tick:
         for done, (name, measure) in enumerate(chosen.items()):
-            tick(done, len(chosen))
-            found = compare(measure, references, xs, on_undefined="mask")
-            values = found.dissimilarity().to_numpy(float)[[rows[i] for i in one], other]
-            if np.isnan(values).any():
-                reasons = [why for (_, column), why in found.undefined.items() if column in set(index[other])]
-                undefined[name] = f"{int(np.isnan(values).sum())} of {len(values)} pairs have no value: {reasons[0]}"
+            values, reasons = [], {}
+            for k, part in enumerate(parts):
+                tick(done * len(parts) + k, len(chosen) * len(parts))
+                found = compare(measure, references, {label: _exact(representations[label]) for label in part}, on_undefined="mask")
+                values.append(found.dissimilarity().to_numpy(float))
+                reasons |= found.undefined
+            values = np.concatenate(values, axis=1)[[rows[i] for i in one], other]
+            missing = np.flatnonzero(np.isnan(values))
+            if len(missing):
+                undefined[name] = f"{len(missing)} of {len(values)} pairs have no value: {reasons[index[one[missing[0]]], index[other[missing[0]]]]}"
             else:
                 frame[name] = values
-        tick(len(chosen), len(chosen))
+        tick(len(chosen) * len(parts), len(chosen) * len(parts))
     places = pd.factorize(rest)[0][other]
     return _ranked(frame, [name for name in chosen if name in frame], "gap", fields, places, undefined, n_bootstrap, level, seed)
 
@@ -321,5 +326,5 @@ def _references(labels: list[Any], f: np.ndarray, layers: pd.Series, among: Iter
     return found
 
 
-def _host(x: Any) -> Any:
-    return x.detach().cpu().numpy() if hasattr(x, "detach") else x
+def _exact(x: Any) -> np.ndarray:
+    return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, dtype=np.float64)
