@@ -284,6 +284,8 @@ def test_layers_are_found_where_networks_hardly_differ_and_not_where_all_is_nois
     table = rs.compare("cka", layered(0.01)).dissimilarity().to_numpy().reshape(4, 4, 4, 4).swapaxes(1, 2)
     assert found.moves["cross_network"].iloc[2] == pytest.approx(np.mean([table[a, b, 2, 2] for a in range(4) for b in range(4) if a != b]))
     assert found.moves["one_away"].iloc[2] == pytest.approx(np.mean([[table[a, a, 2, 1], table[a, a, 2, 3]] for a in range(4)]))
+    assert found.away.loc["l2", 1] == found.moves.loc["l2", "one_away"] and found.away.loc["l3", 3] == pytest.approx(found.within.loc["l3", "l0"])
+    assert found.away.isna().sum().sum() == 2 and (found.moves["cross_network"] == np.diag(found.across)).all()  # the two in the middle have nothing three away
     far = grounding.specificity(layered(30, networks=6), "cka", n_bootstrap=99)
     assert far.interval.low < far.accuracy < 0.6 and 0.25 in far.interval
 
@@ -373,7 +375,7 @@ def test_what_has_no_threshold_is_told(change, options, sentence):
 
 # -- pictures --------------------------------------------------------------------------------------------------------------
 
-def test_pictures_show_ranks_and_when_deletions_are_noticed():
+def test_pictures_show_ranks_layers_to_move_and_when_deletions_are_noticed():
     xs, f = population(width=20)
     ax = rs.plots.benchmark(grounding.benchmark(xs, f, measures={"sees": SEES, "cka": "cka", "mean_cca": "mean_cca"}, n_bootstrap=20))
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["sees", "cka"] and "undefined: mean_cca" in ax.get_xlabel() and ax.get_lines()[0].get_xdata()[0] == pytest.approx(1)
@@ -387,7 +389,12 @@ def test_pictures_show_ranks_and_when_deletions_are_noticed():
     np.testing.assert_allclose(below.get_lines()[0].get_ydata(), found.accuracy)
     assert [tick.get_text() for tick in below.get_xticklabels()] == ["0", "50", "80", "90"]
     assert len(rs.plots.sensitivity(grounding.sensitivity(xs, measures=["cka"]))) == 1
-    for draw in (rs.plots.benchmark, rs.plots.sensitivity):
+    layers = grounding.specificity(layered(0.6))
+    ax = rs.plots.specificity(layers)
+    bold = {(round(text.get_position()[0]), text.get_text()) for text in ax.texts if text.get_fontweight() == "bold"}
+    assert bold == {(at, str(k)) for at, k in enumerate(layers.moves["layers_to_move"]) if k != "never"} and len(ax.texts) == 10
+    assert [patch.get_height() for patch in ax.patches] == pytest.approx(list(layers.moves["cross_network"])) and f"{layers.accuracy:.2f}" in ax.get_title()
+    for draw in (rs.plots.benchmark, rs.plots.sensitivity, rs.plots.specificity):
         with pytest.raises(TypeError, match="this picture shows what grounding"):
             draw(found.curves)
     plt.close("all")

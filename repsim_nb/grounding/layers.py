@@ -31,7 +31,7 @@ class Specificity:
     networks, of which there is nothing to draw.  chance: 1 / layers.
     pairs: the accuracy of each network (row) with each other (column), 1 for itself.  matches: the share in which a layer (row) found each layer of another network (column); rows sum to 1.
     moves: a row a layer: cross_network, the mean dissimilarity of that layer in two networks; one_away, the mean within networks to the layers beside it; layers_to_move, how many layers away one has
-    to go within a network before the mean dissimilarity is above cross_network ("never" where none is that far).
+    to go within a network before the mean dissimilarity is above cross_network ("never" where none is that far).  away: those means for every number of layers away (columns).
     within, across: mean dissimilarities of all pairs of layers, within networks and between two.
     """
 
@@ -42,6 +42,7 @@ class Specificity:
     pairs: pd.DataFrame
     matches: pd.DataFrame
     moves: pd.DataFrame
+    away: pd.DataFrame
     within: pd.DataFrame
     across: pd.DataFrame
 
@@ -93,6 +94,7 @@ def specificity(
     index = axis_of(representations)
     nets, layers = (by_item_defined(index, choice, what) for choice, what in ((network, "network"), (per, "per")))
     names, depth = list(dict.fromkeys(nets)), list(dict.fromkeys(layers))
+    layer_axis, net_axis = pd.Index(depth, name=str(layers.name)), pd.Index(names, name=str(nets.name))
     places = _grid(nets, layers, names, depth)
     table = compare(measure, {label: representations[label] for label in labels}, progress=progress).dissimilarity().to_numpy(float)
     blocks = table[places[:, None, :, None], places[None, :, None, :]]  # (network, network, layer, layer)
@@ -103,10 +105,10 @@ def specificity(
     accuracy = float(hits[other].mean())
     drawn = Interval(*between(_resampled(hits, other, n_bootstrap, np.random.default_rng(seed)), level), level) if len(names) > 2 else None
     within, across = blocks[~other].mean(axis=0), blocks[other].mean(axis=0)
-    layer_axis, net_axis = pd.Index(depth, name=str(layers.name)), pd.Index(names, name=str(nets.name))
+    away = _away(within, layer_axis)
     return Specificity(
         measure, accuracy, drawn, 1 / len(depth), pd.DataFrame(np.where(other, hits, 1.0), net_axis, net_axis), pd.DataFrame(found[other].mean(axis=0), layer_axis, layer_axis),
-        _moves(within, np.diag(across), layer_axis), pd.DataFrame(within, layer_axis, layer_axis), pd.DataFrame(across, layer_axis, layer_axis),
+        _moves(away, np.diag(across)), away, pd.DataFrame(within, layer_axis, layer_axis), pd.DataFrame(across, layer_axis, layer_axis),
     )  # fmt: skip
 
 
@@ -135,9 +137,16 @@ def _resampled(hits: np.ndarray, other: np.ndarray, n_bootstrap: int, rng: np.ra
     return np.einsum("ka,ab,kb->k", many, hits * other, many) / np.einsum("ka,ab,kb->k", many, other.astype(float), many)
 
 
-def _moves(within: np.ndarray, threshold: np.ndarray, depth: pd.Index) -> pd.DataFrame:
-    rows, size = [], len(depth)
+def _away(within: np.ndarray, depth: pd.Index) -> pd.DataFrame:
+    """Mean dissimilarity of each layer (row) to those k layers away (column), one or two; missing where there is none."""
+    size = len(depth)
+    frame = pd.DataFrame(index=depth, columns=pd.RangeIndex(1, size, name="layers away"), dtype=float)
     for at in range(size):
-        away = {k: float(np.mean([within[at, to] for to in (at - k, at + k) if 0 <= to < size])) for k in range(1, max(at, size - 1 - at) + 1)}
-        rows.append((float(threshold[at]), away[1], next((k for k, far in away.items() if far > threshold[at]), NEVER)))
-    return pd.DataFrame(rows, index=depth, columns=["cross_network", "one_away", "layers_to_move"])
+        for k in range(1, max(at, size - 1 - at) + 1):
+            frame.iloc[at, k - 1] = np.mean([within[at, to] for to in (at - k, at + k) if 0 <= to < size])
+    return frame
+
+
+def _moves(away: pd.DataFrame, threshold: np.ndarray) -> pd.DataFrame:
+    first = [next((k for k in away if far[k] > limit), NEVER) for (_, far), limit in zip(away.iterrows(), threshold, strict=True)]
+    return pd.DataFrame({"cross_network": threshold, "one_away": away[1], "layers_to_move": pd.Series(first, index=away.index, dtype=object)}, index=away.index)

@@ -1,4 +1,4 @@
-"""Pictures of what measures are worth: ranked by the benchmark, and by what they notice of deletions."""
+"""Pictures of what measures are worth: ranked by the benchmark, by how they tell layers apart, by what they notice of deletions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-from ..grounding import Benchmark, Sensitivity
+from ..grounding import Benchmark, Sensitivity, Specificity
+from ..measures import short_name
 from .frame import COLOURS, new_axes, new_figure
 from .lines import LINES, styles
 
@@ -37,6 +38,34 @@ def benchmark(result: Benchmark, *, ax: Axes | None = None, title: str | None = 
     below = ax.transAxes + ScaledTranslation(0, -0.5 - 0.15 * bool(lost), ax.figure.dpi_scale_trans)
     ax.legend(loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, ncols=2, frameon=False, fontsize=8.5, borderaxespad=0)
     ax.grid(True, axis="x", color="0.92")
+    ax.set_axisbelow(True)
+    return ax
+
+
+def specificity(result: Specificity, *, ax: Axes | None = None, title: str | None = None) -> Axes:
+    """How far the other layers of a network are from each, beside the same layer of another network (bar): a number k stands at the mean dissimilarity to layers k away, bold where it is the first
+    above the bar. Where numbers stand below the bar, the measure does not tell layers from seeds."""
+    if not isinstance(result, Specificity):
+        raise TypeError(f"this picture shows what grounding.specificity returns; got {type(result).__name__}")
+    moves, away = result.moves, result.away
+    ax = new_axes(ax, max(4.8, 1.8 + 0.62 * len(moves)), 4.2)
+    x = np.arange(len(moves))
+    ax.bar(x, moves["cross_network"], width=0.62, color=LINES[4], alpha=0.75, label="the same layer of another network")
+    for at, layer in enumerate(moves.index):
+        for k in away:
+            if np.isfinite(away.loc[layer, k]):
+                first = moves.loc[layer, "layers_to_move"] == k
+                ax.text(at, away.loc[layer, k], str(k), ha="center", va="center", fontsize=10 if first else 8.5, fontweight="bold" if first else "normal", color="black" if first else "0.35")
+    ax.plot([], [], linestyle="", marker="$k$", color="0.35", markersize=6, label="layers k away in one network")
+    top = max(float(np.nanmax(away.to_numpy())), float(moves["cross_network"].max()))
+    ax.set(ylim=(0, 1.08 * top), xlabel=str(moves.index.name), ylabel=f"dissimilarity ({short_name(result.measure)})")
+    ax.set_xticks(x, [str(layer) for layer in moves.index], rotation=45 if max(len(str(layer)) for layer in moves.index) > 7 else 0, ha="right" if max(len(str(layer)) for layer in moves.index) > 7 else "center")
+    interval = f" [{result.interval.low:.2f}, {result.interval.high:.2f}]" if result.interval else ""
+    lost = f"; never for {result.never} of {len(moves)} layers" if result.never else ""
+    mean = f"layers to move: {result.layers_to_move:.2g}" if result.layers_to_move is not None else "layers to move"
+    ax.set_title(title if title is not None else f"same layer found: {result.accuracy:.2f}{interval} (chance {result.chance:.2f})\n{mean}{lost}", fontsize=11)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8.5)
+    ax.grid(True, axis="y", color="0.92")
     ax.set_axisbelow(True)
     return ax
 
