@@ -4,6 +4,7 @@ In every picture bright is alike and dark is unlike, whichever way the measure c
 """
 
 from .frame import CLASS_COLOURS, COLOURS, MARKERS, colours_of, decimals, figure_png, png
+from .grounded import benchmark, sensitivity, specificity
 from .lines import band, curves, intervals, null, to_final
 from .maps import embedding, embeddings, map_size
 from .marking import Marks, is_amount, map_heading, map_trust, marks
@@ -12,8 +13,8 @@ from .probing import ROUNDS_TO_NOTHING, as_pictures, confusion, confusion_headin
 from .tables import answers, axis_titles, bar_label, colour_limits, colour_map, grid, heading, heatmap, heatmap_size, heatmaps, samples
 
 __all__ = [
-    "CLASS_COLOURS", "COLOURS", "MARKERS", "ROUNDS_TO_NOTHING", "Marks", "answers", "as_pictures", "axis_titles", "band", "bar_label", "colour_limits", "colour_map",
+    "CLASS_COLOURS", "COLOURS", "MARKERS", "ROUNDS_TO_NOTHING", "Marks", "answers", "as_pictures", "axis_titles", "band", "bar_label", "benchmark", "colour_limits", "colour_map",
     "colours_of", "confusion", "confusion_heading", "confusion_size", "confusion_titles", "curves", "decimals", "embedding", "embeddings",
     "figure_png", "grid", "heading", "heatmap", "heatmap_size", "heatmaps", "intervals", "is_amount", "map_heading", "map_size", "map_trust",
-    "marks", "null", "pictures", "png", "samples", "scatter", "to_final",
+    "marks", "null", "pictures", "png", "samples", "scatter", "sensitivity", "specificity", "to_final",
 ]  # fmt: skip

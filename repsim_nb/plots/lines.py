@@ -25,7 +25,7 @@ def curves(frame: pd.DataFrame, *, ax: Axes | None = None, xlabel: str = "", yla
     """One line a column, over the index (names stand evenly); the legend stands beside them."""
     ax = new_axes(ax, 7.2, 4.2)
     x = _along(ax, [frame.index])
-    for name, style in zip(frame, _styles(len(frame)), strict=False):
+    for name, style in zip(frame, styles(len(frame)), strict=False):
         ax.plot(x, frame[name], label=str(name), **style)
     return _finished(ax, xlabel or str(frame.index.name or ""), ylabel, title)
 
@@ -36,7 +36,7 @@ def band(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: 
     ax = new_axes(ax, 7.2, 4.2)
     named = not all(pd.api.types.is_numeric_dtype(frame.index) for frame in frames.values())
     places = _along(ax, [frame.index for frame in frames.values()])
-    for (name, frame), style in zip(frames.items(), _styles(max(map(len, frames.values()))), strict=False):
+    for (name, frame), style in zip(frames.items(), styles(max(map(len, frames.values()))), strict=False):
         x = places if named else np.asarray(frame.index, dtype=float)
         ax.fill_between(x, frame["low"], frame["high"], color=style["color"], alpha=0.18, linewidth=0)
         ax.plot(x, frame["mean"], label=str(name), **style)
@@ -92,7 +92,7 @@ def _along(ax: Axes, indexes: list[pd.Index]) -> np.ndarray:
     return np.arange(len(first))
 
 
-def _styles(points: int) -> Iterator[dict]:
+def styles(points: int) -> Iterator[dict]:
     """How lines are told apart: by colour and marker, and by their dashes where colours come again."""
     size, rim = (5, 0.5) if points <= 12 else (4, 0)
     marked = itertools.cycle(MARKERS)
@@ -148,7 +148,7 @@ def to_final(
         raise ValueError(f"both frames need the same runs and steps in the same order; their {what} are {listed(pair[0], 4)} and {listed(pair[1], 4)}")
     runs = similarity.columns
     groups = [_told(runs, choice, palette, role) for choice, palette, role in ((colour, LINES, "colour"), (dash, DASHES, "dash"))]
-    alone = [{"color": style["color"], "linestyle": style["linestyle"]} for style, _ in zip(_styles(0), runs, strict=False)]
+    alone = [{"color": style["color"], "linestyle": style["linestyle"]} for style, _ in zip(styles(0), runs, strict=False)]
     looks = {run: {"color": groups[0][1].get(run, one["color"] if dash is None else LINES[0]), "linestyle": groups[1][1].get(run, one["linestyle"] if colour is None else "-")}
              for run, one in zip(runs, alone, strict=True)}
     before = {run: np.flatnonzero((similarity[run].notna() & dissimilarity[run].notna()).to_numpy())[:-1] for run in runs}

@@ -1,8 +1,11 @@
-"""What the thesis printed, as data: M. S. Yellapragada 2020, *Are the proposed similarity metrics also a measure of functional similarity?*, New York University."""
+"""What others printed, as data: M. S. Yellapragada 2020, *Are the proposed similarity metrics also a measure of functional similarity?*, New York University, called the thesis here;
+and the pairs of F. Ding, J.-S. Denain, J. Steinhardt 2021, *Grounding Representation Similarity with Statistical Testing*."""
 
 from __future__ import annotations
 
 import pandas as pd
+
+from ..files import shipped
 
 TABLE_3_1 = pd.DataFrame(
     {"CKA and JSD": (-0.75, -0.721, -0.781), "CKA and rank coefficient": (0.703, 0.58, 0.602)},
@@ -53,3 +56,14 @@ CONFUSION = pd.DataFrame([[_NAMED[true].get(predicted, 0) / 100 for predicted in
 
 Mean of the diagonal .593. With each row divided by its sum, the network is the right one for a share of .989 and the test set for .600.
 A set is [test set]_[network]: "cifar_imagenet_s1" are features of Cifar100 images in the network that was trained on Imagenet32 with seed 1. (The caption's example says it the other way round.)"""
+
+GROUNDING_BERT = pd.DataFrame(
+    {"PWCCA": (0.763, 0.564), "CKA": (0.876, 0.685), "Procrustes": (0.862, 0.670)}, index=pd.Index(("spearman", "kendall"), name="rank correlation")
+)
+"""The distances to the best representation of BERT's last layer, against the gap in accuracy of a probe on QNLI: 120 pairs of `layer_experiment`."""
+
+
+def layer_experiment() -> pd.DataFrame:
+    """All 7,260 pairs of 10 seeds × 12 layers of BERT -> DataFrame, a row a pair: seed1, layer1, seed2, layer2; the distances PWCCA, mean_sq_cca, mean_cca, CKA, Procrustes;
+    the gaps in probe accuracy QNLI_diff, SST2_diff, as absolute shares. [Ding et al. 2021; computed by Boix-Adserà et al. 2022, MIT licence]"""
+    return pd.read_csv(shipped("data") / "published_scores" / "layer_exp_full_df.csv.gz")
