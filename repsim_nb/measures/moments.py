@@ -104,9 +104,14 @@ class KernelSums:
         if room is None or room.dtype != kind:
             room = self._rooms.room = np.empty((kernel.n, kernel.n), kind)
         if kernel.entry is None and kernel._whole is None and isinstance(kernel.features.sizes, np.ndarray):
-            return kernel.piece((everything, everything), room)
-        for rows in stretches(kernel.n, ROWS):
-            room[rows] = host(kernel.piece((rows, everything)))
+            kernel.features.gram(everything, everything, room)
+            if kernel.unbiased:
+                means = kernel._row_means(everything)
+                room -= means[:, None]
+                room -= (means - kernel._mean)[None]
+        else:
+            for rows in stretches(kernel.n, ROWS):
+                room[rows] = host(kernel.piece((rows, everything)))
         if kernel.unbiased:
             room[np.diag_indices(kernel.n)] = 0
         return room
