@@ -93,7 +93,7 @@ class KernelSums:
     def __call__(self, kernel: Kernel) -> Sums:
         """Where all matrices may be kept at once, and are slow to make, the kernel keeps its own, for whoever asks for pieces later."""
         everything, linear = slice(0, kernel.n), kernel.entry is None
-        if linear and kernel.p > ROWS and self.number * kernel.n**2 * kernel.features.itemsize <= cost.HELD:
+        if linear and kernel.p >= ROWS and self.number * kernel.n**2 * kernel.features.itemsize <= cost.HELD:
             kernel._whole = kernel.features.gram(everything, everything)
         cubed = functools.partial(_cubed, kernel) if linear and kernel.p <= 0.55 * kernel.n else None
         return sums_of(self._matrix(kernel), cubed, overwrite=True)
