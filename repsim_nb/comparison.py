@@ -212,11 +212,9 @@ def compare(
     index, columns = (axis_of(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
     cells: dict[tuple[int, int], str] | None = {} if on_undefined == "mask" else None
     measures.same_samples(*({label: x if hasattr(x, "ndim") else np.asarray(x) for label, x in side.items()} for side in (xs, ys or {})))
-    cost = cost_of(measure, xs, ys) if device is None else None
+    cost = cost_of(measure, xs, ys, sums=sums is not None) if device is None else None
     if cost and scratch is None and is_apart(executor) and all(map(mapped, [*xs.values(), *(ys or {}).values()])):
         cost = cost.elsewhere()
-    if cost and sums is not None:
-        cost = cost.with_sums(len(next(iter(xs.values()))), len(xs) + len(ys or ()))
     with workers(executor, cost.affordable(scratch) if cost else 1) as run:
         sentence = cost.sentence(run.number, scratch is not None) if cost else ""
         if sentence:

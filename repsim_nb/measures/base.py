@@ -61,8 +61,7 @@ class Measure:
 
     @property
     def recentring(self) -> str | None:
-        """How the matrix of `square` is brought to standard form when samples are left out: "double" (row and column means out), "unbiased" (U-centred), "pairs" (the mean of all pairs out).
-        None where what is left would have other entries too, or there is no such matrix."""
+        """How the matrix of `square` is centred anew when samples are left out: "double", "unbiased" (U-centred) or "pairs" (their mean out). None where other entries change too."""
         return None
 
     def check_square(self) -> None:
@@ -357,14 +356,15 @@ def on_device(x: Any, device: Any) -> Any:
     return torch.as_tensor(np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x).to(device)
 
 
-def cost_of(measure: Measure, xs: Mapping[Any, Array], ys: Mapping[Any, Array] | None = None) -> Cost | None:
-    """What `measure.table(xs, ys)` will take; None where the arrays cannot be compared anyhow."""
+def cost_of(measure: Measure, xs: Mapping[Any, Array], ys: Mapping[Any, Array] | None = None, *, sums: bool = False) -> Cost | None:
+    """What `measure.table(xs, ys)` will take, with `sums` or without; None where the arrays cannot be compared anyhow."""
     arrays = [*xs.values(), *(ys or {}).values()]
     if not arrays or not all(hasattr(x, "dtype") and len(x.shape) > 1 and math.prod(x.shape) for x in arrays):
         return None
     widths = [math.prod(x.shape[1:]) for x in arrays]
     finest = max(max(x.dtype.itemsize, 4) if "float" in str(x.dtype) else 8 for x in arrays)
-    return measure.cost(arrays[0].shape[0], widths[: len(xs)], None if ys is None else widths[len(xs) :], finest)
+    cost = measure.cost(arrays[0].shape[0], widths[: len(xs)], None if ys is None else widths[len(xs) :], finest)
+    return cost.with_sums(arrays[0].shape[0], len(arrays), finest) if sums else cost
 
 
 # -- the door --------------------------------------------------------------------------------------------------------------

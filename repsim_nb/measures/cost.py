@@ -52,9 +52,9 @@ class Cost(NamedTuple):
         """The same where every worker prepares what it needs and keeps some of it: nothing is held here, and what they have we cannot ask."""
         return self._replace(held=0.0, working=0.0)
 
-    def with_sums(self, n: int, number: int) -> Cost:
+    def with_sums(self, n: int, number: int, itemsize: int) -> Cost:
         """The same and the sums of so many n × n matrices, at most: each is written down, its cube made, and all are kept where they fit."""
-        matrix = 8.0 * n * n
+        matrix = float(itemsize) * n * n
         return Cost(self.flops + number * (float(n) ** 3 + 20.0 * n * n), max(self.held, min(number * matrix, HELD)), self.working + 3 * matrix)
 
     def affordable(self, scratch: Path | None) -> int:

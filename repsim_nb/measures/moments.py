@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ TRIPLES = {
     "d³": ((3, 0),), "d² r": ((0, 1), (2, 1)), "d a d": ((1, 1), (1, 1)), "d r²": ((0, 1), (0, 1), (1, 2)), "d a r": ((0, 1), (0, 2), (1, 1)), "d q": ((0, 2), (1, 2)),
     "r³": ((0, 1), (0, 1), (0, 1), (0, 3)), "r a r": ((0, 1), (0, 1), (0, 2), (0, 2)), "a a a": ((0, 2), (0, 2), (0, 2)), "a³": ((0, 3), (0, 3)), "q r": ((0, 1), (0, 2), (0, 3)),
 }  # fmt: skip
+_BLOCK = 96  # samples: smaller blocks save more products and make slower ones
 
 
 class Sums(NamedTuple):
@@ -44,18 +46,14 @@ def sums_of(matrix: np.ndarray, cubed: Callable[[float, np.ndarray], float] | No
     rest = np.subtract(matrix, matrix.dtype.type(off), out=matrix if overwrite else None)
     rest[np.diag_indices(n)] -= matrix.dtype.type(diagonal)
     d, r, q = rest.diagonal().astype(float), rest.sum(axis=1).astype(float), np.empty(n)
-    cubes = triangles = 0.0
-    room = np.empty(ROWS * n, rest.dtype)  # new memory for every product takes a third of the time
+    cubes, room = 0.0, np.empty((min(ROWS, n), n), rest.dtype)
     for rows in stretches(n, ROWS):
         checkpoint()
         some = rest[rows]
-        squares = np.multiply(some, some, out=_part(room, len(some), n))
+        squares = np.multiply(some, some, out=room[: len(some)])
         q[rows] = squares.sum(axis=1)
-        cubes += float(np.vecdot(squares, some).sum(dtype=float))
-        for columns, often in ((rows, 1), (slice(rows.stop, n), 2)) if cubed is None else ():  # what lies below is what lies right
-            others = rest[columns]
-            triangles += often * float(np.vecdot(np.matmul(some, others.T, out=_part(room, len(some), len(others))), some[:, columns]).sum(dtype=float))
-    triangles = triangles if cubed is None else cubed(diagonal, q)
+        cubes += _dot(squares, some)
+    triangles = _cube(rest) if cubed is None else cubed(diagonal, q)
     by_d, by_r = (rest @ np.stack([d, r], axis=1).astype(rest.dtype)).astype(float).T
     pairs = np.array([d @ d, d @ r, r @ r, q.sum()])
     triples = np.array([(d**3).sum(), d * d @ r, d @ by_d, d @ (r * r), d @ by_r, d @ q, (r**3).sum(), r @ by_r, triangles, cubes, q @ r])
@@ -66,19 +64,57 @@ def sums_of(matrix: np.ndarray, cubed: Callable[[float, np.ndarray], float] | No
     return Sums(n, diagonal / length, off / length, pairs / length**2, triples / length**3)
 
 
-def _part(room: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    return room[: rows * columns].reshape(rows, columns)
+def _cube(a: np.ndarray) -> float:
+    """The trace of the cube of a symmetric matrix: a sum over three blocks of samples, in whatever order these are taken, so that each three are multiplied in one order only."""
+    n, total = len(a), 0.0
+    room = np.empty((n // 2 + _BLOCK) ** 2, a.dtype)  # new memory for every product takes a third of the time
+    for block in stretches(n, _BLOCK):
+        checkpoint()
+        start, stop = block.start, block.stop
+        first, last = a[:stop, block], a[block, start:]
+        product = np.matmul(first, last, out=room[: stop * (n - start)].reshape(stop, n - start))
+        others, own, same = a[:stop, start:], stop - start, slice(start, stop)
+        total += 6 * _dot(product[:start, own:], others[:start, own:]) + 3 * _dot(product[:start, :own], others[:start, :own])
+        total += 3 * _dot(product[same, own:], others[same, own:]) + _dot(product[same, :own], others[same, :own])
+    return total
 
 
-def sums_of_kernel(kernel: Kernel, number: int) -> Sums:
-    """The sums of a kernel's matrix, one of `number`: where all may be kept at once, and are slow to make, the kernel keeps it for whoever asks for pieces later."""
-    everything, linear = slice(0, kernel.n), kernel.entry is None
-    if linear and kernel.p > ROWS and number * kernel.n**2 * kernel.features.itemsize <= cost.HELD:
-        kernel._whole = kernel.features.gram(everything, everything)
-    piece = kernel.piece((everything, everything))
-    matrix = host(piece)
-    fresh = kernel._whole is None or not np.may_share_memory(matrix, host(kernel._whole))
-    return sums_of(matrix, functools.partial(_cubed, kernel) if linear and kernel.p <= 0.7 * kernel.n else None, overwrite=fresh and matrix.flags.writeable)
+def _dot(a: np.ndarray, b: np.ndarray) -> float:
+    """The inner product of two matrices: rows in their precision, the sum of the rows in float64."""
+    return float(np.vecdot(a, b).sum(dtype=float))
+
+
+class KernelSums:
+    """The sums of the matrices of one kernel after another, `number` in all; each thread writes them in one place, which spares it half of the time."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self._rooms = number, threading.local()
+
+    def __call__(self, kernel: Kernel) -> Sums:
+        """Where all matrices may be kept at once, and are slow to make, the kernel keeps its own, for whoever asks for pieces later."""
+        everything, linear = slice(0, kernel.n), kernel.entry is None
+        if linear and kernel.p >= ROWS and self.number * kernel.n**2 * kernel.features.itemsize <= cost.HELD:
+            kernel._whole = kernel.features.gram(everything, everything)
+        cubed = functools.partial(_cubed, kernel) if linear and kernel.p <= 0.55 * kernel.n else None
+        return sums_of(self._matrix(kernel), cubed, overwrite=True)
+
+    def _matrix(self, kernel: Kernel) -> np.ndarray:
+        everything, kind = slice(0, kernel.n), host(kernel.features.sizes).dtype
+        room = getattr(self._rooms, "room", None)
+        if room is None or room.dtype != kind:
+            room = self._rooms.room = np.empty((kernel.n, kernel.n), kind)
+        if kernel.entry is None and kernel._whole is None and isinstance(kernel.features.sizes, np.ndarray):
+            kernel.features.gram(everything, everything, room)
+            if kernel.unbiased:
+                means = kernel._row_means(everything)
+                room -= means[:, None]
+                room -= (means - kernel._mean)[None]
+        else:
+            for rows in stretches(kernel.n, ROWS):
+                room[rows] = host(kernel.piece((rows, everything)))
+        if kernel.unbiased:
+            room[np.diag_indices(kernel.n)] = 0
+        return room
 
 
 def _cubed(kernel: Kernel, diagonal: float, q: np.ndarray) -> float:
@@ -88,11 +124,11 @@ def _cubed(kernel: Kernel, diagonal: float, q: np.ndarray) -> float:
     product = x.T @ x
     if not kernel.unbiased:
         product[np.diag_indices(p)] -= x.dtype.type(diagonal)
-        return float(np.vecdot(product @ product.T, product).sum(dtype=float)) - (n - 1 - p) * diagonal**3
+        return _cube(product) - (n - 1 - p) * diagonal**3
     means, mean = host(kernel._row_means(slice(0, n))).astype(float), kernel._mean
     along = (x.T @ means.astype(x.dtype)).astype(float)  # Xᵀm; Xᵀ1 is 0
     right, below = np.stack([np.zeros(p), -along], axis=1), np.stack([along, np.zeros(p)])
     corner = np.array([[-means.sum(), mean * means.sum() - means @ means], [-n, mean * n - means.sum()]])
-    third = float(np.vecdot(product @ product.T, product).sum(dtype=float)) + 3 * np.trace(below @ (product @ right)) + 3 * np.trace(below @ right @ corner) + np.trace(corner @ corner @ corner)
+    third = _cube(product) + 3 * np.trace(below @ (product @ right)) + 3 * np.trace(below @ right @ corner) + np.trace(corner @ corner @ corner)
     own = host(kernel.features.sizes).astype(float) - 2 * means + mean
     return float(third) - 3 * float(own @ q) - float((own**3).sum())

@@ -57,8 +57,8 @@ class _Cosine(Measure):
     def check_square(self) -> None:
         """Its standard form is one, but where an option says otherwise."""
 
-    def _sums(self, number: int, source: Any) -> moments.Sums:
-        return moments.sums_of(self.square(source.values)) if isinstance(source, Vector) else moments.sums_of_kernel(source, number)
+    def _sums(self, of_kernel: moments.KernelSums, source: Any) -> moments.Sums:
+        return moments.sums_of(self.square(source.values), overwrite=True) if isinstance(source, Vector) else of_kernel(source)
 
     @property
     def _by_tiles(self) -> bool:
@@ -80,8 +80,9 @@ class _Cosine(Measure):
                 return values
             good = [[side[i] for i in some] for side, some in zip(sources, which, strict=True)]
             if job.sums is not None:
+                sums = functools.partial(self._sums, moments.KernelSums(number))
                 for k, side in enumerate(good):
-                    found = job.run(functools.partial(self._sums, number), side, idle=lambda: job.tick(number, steps))
+                    found = job.run(sums, side, idle=lambda: job.tick(number, steps))
                     job.sums.update({(k, i): one for i, one in zip(which[k], found, strict=True)})
             between, *squares = self._products(good[0], None if ys is None else good[1], job.run, lambda share: job.tick(number + round(share * (steps - number)), steps))
         lengths = []
