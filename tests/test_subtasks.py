@@ -146,7 +146,7 @@ def test_what_is_loaded_fits_together(loaded):
 
 
 def test_a_probe_reads_what_the_layer_holds(loaded):
-    x, functionality = loaded["layers"]
+    functionality = loaded["layers"][1]
     assert functionality.groupby("model").nunique().min() > 1 and functionality.min() > 0.3
     deleted = loaded["deletion"][1]
     whole = deleted[deleted.index.get_level_values("step") == 32]

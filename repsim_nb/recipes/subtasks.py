@@ -110,7 +110,9 @@ SUBTASKS: dict[str, Subtask] = {
     "pretraining": Subtask("the seed of pre-training and that of fine-tuning, five by five", "the network's accuracy on 3,000 shifted images, of all its layers alike",
                            {name: recipe for name, recipe in TUNED.items() if name.endswith("-from0")}, 25, 3000, "noisy"),
 }  # fmt: skip
-"""The subtasks by name, in the order of the published ones."""
+"""The subtasks by name, in the order of the published ones. Training the networks of all four takes about eleven minutes of one core.
+
+Of SHIFTS the test of fine-tunings is the one on which they differ most, measured in binomial standard deviations: 6.4 for noisy images, 2.8 for faint and 2.0 for rotated ones, 1.2 as they are."""
 
 
 def load(
