@@ -328,10 +328,10 @@ def spectrum(networks=3, seed=0, noise=0.3):
 
 def test_curves_are_the_closed_forms_and_what_never_notices_says_so():
     xs, _ = spectrum()
-    names = ["cka", "procrustes", "nbs", "mean_cca", "mean_squared_cca", "pwcca", "pwcca_all_other", "pwcca_all", "rsa"]
+    names = ["cka", "procrustes", "nbs", "mean_cca", "mean_squared_cca", "pwcca", "pwcca_other", "pwcca_all_other", "pwcca_all", "rsa"]
     found = grounding.sensitivity(xs, measures=names, shares=np.arange(10) / 10)
-    assert list(found.closed_form) == names[:7] and not found.undefined
-    np.testing.assert_allclose(found.curves[names[:7]], found.closed_form, atol=1e-8)
+    assert list(found.closed_form) == names[:8] and not found.undefined
+    np.testing.assert_allclose(found.curves[names[:8]], found.closed_form, atol=1e-8)
     squares = [np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2 for x in xs.values()]
     np.testing.assert_allclose(found.closed_form.loc[0.7, ["cka", "procrustes"]], [
         np.mean([1 - np.sqrt((s[:3] ** 2).sum() / (s**2).sum()) for s in squares]), np.mean([2 - 2 * np.sqrt(s[:3].sum() / s.sum()) for s in squares])])  # fmt: skip

@@ -21,16 +21,18 @@ from .layers import NEVER
 from .ranking import Measures, chosen_measures
 
 SHARES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
-CURVES = ("cka", "pwcca_all", "pwcca_all_other", "pwcca", "mean_cca", "procrustes", "rsa")
+CURVES = ("cka", "pwcca_all", "pwcca_all_other", "pwcca", "pwcca_other", "mean_cca", "procrustes", "rsa")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sensitivity:
     """What measures notice of principal components that are deleted, the smallest first.
 
-    table: a row a measure: threshold, the mean dissimilarity of two networks; deleted, the share of the components whose deletion is the first above it, "never" where none is; accuracy, of a
-    probe on what is left there; lost, how much less that is than of everything (both missing where there is no probe, or the measure never notices).
-    curves: mean dissimilarity of a whole representation and what is left of it, by share deleted (rows) and measure.  closed_form: the same by formula, for the measures that have one.
+    table: a row a measure: threshold, the mean dissimilarity of two networks; deleted, the share of the components whose deletion is the first above it, "never" where
+    none is; accuracy, of a probe on what is left there; lost, how much less that is than of everything (both missing where there is no probe, or the measure never
+    notices).
+    curves: mean dissimilarity of a whole representation and what is left of it, by share deleted (rows) and measure.  closed_form: the same by formula, for the measures
+    that have one.
     accuracy: mean held-out accuracy of the probe by share deleted, None without targets.  each: all of these by network and share, before they are averaged.
     undefined: {measure: why it has no row}.
     """
@@ -74,11 +76,12 @@ def sensitivity(
 ) -> Sensitivity:
     """How much of a representation can be deleted before a measure sees more than the difference between two seeds, and what a probe then still reads -> Sensitivity.
 
-    representations: {label: array (n, p)}: one layer of two or more networks, of the same samples.  targets (n,): what a linear probe is to read; test_share, cost and seed as in
-    `probes.linear_probe`. None goes without.
-    measures: as in `benchmark`; the whole representation is the first argument: "pwcca_all" weighs by its directions, "pwcca_all_other" by those of what is left.
-    shares: of the components of a centred representation (as many as its rank), how many are deleted, smallest first; at least one is left. Means of features stay, and so do the features: what is
-    left is in the original columns, in float64.  threshold: the mean dissimilarity over ordered pairs of networks. Curves are means over networks, and so is the accuracy.
+    representations: {label: array (n, p)}: one layer of two or more networks, of the same samples.  targets (n,): what a linear probe is to read; test_share, cost and
+    seed as in `probes.linear_probe`. None goes without.
+    measures: as in `benchmark`; the whole representation is the first argument: "pwcca_all" and "pwcca" weigh by its directions, those with "_other" by what is left.
+    shares: of the components of a centred representation (as many as its rank), how many are deleted, smallest first; at least one is left. Means of features stay, and
+    so do the features: what is left is in the original columns, in float64.  threshold: the mean dissimilarity over ordered pairs of networks. Curves are means over
+    networks, and so is the accuracy.
     Errors: ValueError for fewer than two networks, shares outside 0 to 1, targets that cannot be read; a measure without a value has no row, and a reason.
     [Ding, Denain, Steinhardt 2021]
     """
@@ -117,7 +120,7 @@ def sensitivity(
     each = pd.DataFrame({short: np.concatenate([seen[name, short] for name in names]) for short in defined}, index=index)
     known = [short for short in defined if formulas[names[0], short][0] is not None]
     closed = pd.DataFrame({short: np.concatenate([formulas[name, short] for name in names]).astype(float) for short in known}, index=index)
-    curves, closed = (frame.groupby(level="deleted", sort=False).mean() for frame in (each, closed)) if known else (each.groupby(level="deleted", sort=False).mean(), closed)
+    curves, closed = (frame.groupby(level="deleted", sort=False).mean() if len(frame.columns) else pd.DataFrame(index=shares) for frame in (each, closed))
     accuracy = None
     if targets is not None:
         each = each.assign(accuracy=np.concatenate([accuracies[name] for name in names]))
@@ -128,7 +131,8 @@ def sensitivity(
 
 
 def closed_form(measure: Measure, squares: np.ndarray, kept: int) -> float | None:
-    """The dissimilarity of a representation with eigenvalues λ (squares, largest first) of its covariance and its first `kept` principal components; None where there is no formula for it.
+    """The dissimilarity of a representation with eigenvalues λ (squares, largest first) of its covariance and its first `kept` principal components; None where there is
+    no formula for it.
 
     CKA: 1 - √(Σ_{i≤k} λ² / Σ λ²).  Procrustes: ‖XᵀX_k‖* of unit norms is √r, r = Σ_{i≤k} λ / Σ λ, so 2 - 2√r, its root, arccos √r; NBS 1 - √r.
     CCA over the directions that are kept, or weighted by them: every ρ is 1, so 0.
