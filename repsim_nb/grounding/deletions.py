@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..comparison import axis_of, compare, short_labels
-from ..errors import listed
+from ..errors import UndefinedError, listed
 from ..inference.samples import labels_of
 from ..measures import CCA, CKA, NBS, Measure, Procrustes, named
 from ..measures.base import enter, host
@@ -21,7 +21,7 @@ from .layers import NEVER
 from .ranking import Measures, chosen_measures
 
 SHARES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
-CURVES = ("cka", "pwcca_all", "pwcca_all_other", "pwcca", "pwcca_other", "mean_cca", "procrustes", "rsa")
+CURVES = ("cka", "procrustes", "rsa", "pwcca_all", "pwcca", "mean_cca", "pwcca_all_other", "pwcca_other")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,14 +79,14 @@ def sensitivity(
     representations: {label: array (n, p)}: one layer of two or more networks, of the same samples.  targets (n,): what a linear probe is to read; test_share, cost and
     seed as in `probes.linear_probe`. None goes without.
     measures: as in `benchmark`; the whole representation is the first argument: "pwcca_all" and "pwcca" weigh by its directions, those with "_other" by what is left.
-    shares: of the components of a centred representation (as many as its rank), how many are deleted, smallest first; at least one is left. Means of features stay, and
-    so do the features: what is left is in the original columns, in float64.  threshold: the mean dissimilarity over ordered pairs of networks. Curves are means over
-    networks, and so is the accuracy.
+    shares: of the components of a centred representation (as many as its rank), how many are deleted, smallest first; at least one is left, and a share is
+    that of whole components. Means of features stay, and so do the features: what is left is in the original columns, in float64.  threshold: the mean dissimilarity
+    over ordered pairs of networks. Curves are means over networks, and so is the accuracy.
     Errors: ValueError for fewer than two networks, shares outside 0 to 1, targets that cannot be read; a measure without a value has no row, and a reason.
     [Ding, Denain, Steinhardt 2021]
     """
     chosen = chosen_measures(measures)
-    shares = _shares(shares)
+    _check_shares(shares)
     labels, _ = labels_of(representations)
     if len(labels) < 2:
         raise ValueError(f"the threshold is the difference between networks, so there are two or more; here is {named(labels[0])}")
@@ -94,13 +94,16 @@ def sensitivity(
     if "model" in index.names and index.get_level_values("model").has_duplicates:
         raise ValueError(f"of each network one layer is compared, and some have several here ({listed(short_labels(index), 4)}): choose one with .where(layer=...)")
     names = short_labels(index)
-    xs = {label: host(enter(representations[label], double=True)).astype(float) for label in labels}
+    xs = {label: _entered(label, representations[label]) for label in labels}
+    parts = {label: _Components(x) for label, x in xs.items()}
+    shares = _reached(shares, [part.rank for part in parts.values()])
     seen, formulas, accuracies = {}, {}, {}
     thresholds, undefined = _thresholds(chosen, xs)
     with ticking(progress, "deletions", "network") as tick:
         for done, (label, name) in enumerate(zip(labels, names, strict=True)):
             tick(done, len(labels))
-            left, squares = _deleted(xs[label], shares)
+            part = parts[label]
+            left = {f"{share:g}": part.first(kept) for share, kept in zip(shares, _kept(shares, part.rank), strict=True)}
             for short, measure in chosen.items():
                 if short in undefined:
                     continue
@@ -108,7 +111,7 @@ def sensitivity(
                 if found.undefined:
                     undefined[short] = f"{len(found.undefined)} of {len(left)} deletions of {name} have no value: {next(iter(found.undefined.values()))}"
                 seen[name, short] = found.dissimilarity().to_numpy(float)[0]
-                formulas[name, short] = [closed_form(measure, squares, kept) for kept in _kept(shares, len(squares))]
+                formulas[name, short] = [closed_form(measure, part.squares, kept) for kept in _kept(shares, part.rank)]
             if targets is not None:
                 probes = [linear_probe(x, targets, test_share=test_share, cost=cost, n_permutations=1, seed=seed) for x in left.values()]
                 accuracies[name] = [probe.accuracy for probe in probes]
@@ -165,12 +168,25 @@ def _thresholds(chosen: Mapping[str, Measure], xs: Mapping[Any, np.ndarray]) -> 
     return thresholds, undefined
 
 
-def _deleted(x: np.ndarray, shares: list[float]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """-> ({share: what is left, in the columns of x}, the squared singular values of x, centred, as many as its rank)"""
-    mean = x.mean(axis=0)
-    u, s, vt = np.linalg.svd(x - mean, full_matrices=False)
-    rank = int((s > s[0] * max(x.shape) * np.finfo(float).eps).sum())
-    return {f"{share:g}": mean + (u[:, :k] * s[:k]) @ vt[:k] for share, k in zip(shares, _kept(shares, rank), strict=True)}, s[:rank] ** 2
+def _entered(label: Any, x: Any) -> np.ndarray:
+    try:
+        return host(enter(x, double=True)).astype(float)
+    except UndefinedError as error:
+        raise UndefinedError(f"'{named(label)}': {error}") from error
+
+
+class _Components:
+    """A representation by its principal components: squares, the eigenvalues of n times its covariance, largest first, as many as its rank."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.mean = x.mean(axis=0)
+        self.u, self.s, self.vt = np.linalg.svd(x - self.mean, full_matrices=False)
+        self.rank = int((self.s > self.s[0] * max(x.shape) * np.finfo(float).eps).sum())
+        self.squares = self.s[: self.rank] ** 2
+
+    def first(self, kept: int) -> np.ndarray:
+        """What is left of x, in its own columns, when all but so many components are deleted."""
+        return self.mean + (self.u[:, :kept] * self.s[:kept]) @ self.vt[:kept]
 
 
 def _kept(shares: list[float], rank: int) -> list[int]:
@@ -186,8 +202,13 @@ def _row(curve: pd.Series, threshold: float, accuracy: pd.Series | None) -> tupl
     return threshold, share, left, None if left is None else float(accuracy.iloc[0]) - left
 
 
-def _shares(shares: Sequence[float]) -> list[float]:
-    found = sorted({float(share) for share in shares} | {0.0})
-    if found[0] < 0 or found[-1] >= 1 or len(found) < 2:
+def _check_shares(shares: Sequence[float]) -> None:
+    if not len(shares) or not all(0 <= float(share) < 1 for share in shares):
         raise ValueError(f"shares say how much of the components is deleted, numbers from 0 to below 1, such as 0.5; got {list(shares)[:6]}")
-    return found
+
+
+def _reached(shares: Sequence[float], ranks: Sequence[int]) -> list[float]:
+    """The shares that whole components make, and 0; as they were asked for where networks have other ranks, but for those that leave as much of the smallest."""
+    fewest = min(ranks)
+    asked = {kept: share for share in sorted({0.0, *map(float, shares)}, reverse=True) for kept in _kept([share], fewest)}
+    return sorted((fewest - kept) / fewest if len(set(ranks)) == 1 else share for kept, share in asked.items())
