@@ -328,10 +328,10 @@ def spectrum(networks=3, seed=0, noise=0.3):
 
 def test_curves_are_the_closed_forms_and_what_never_notices_says_so():
     xs, _ = spectrum()
-    names = ["cka", "procrustes", "nbs", "mean_cca", "mean_squared_cca", "pwcca", "pwcca_all_other", "pwcca_all", "rsa"]
+    names = ["cka", "procrustes", "nbs", "mean_cca", "mean_squared_cca", "pwcca", "pwcca_other", "pwcca_all_other", "pwcca_all", "rsa"]
     found = grounding.sensitivity(xs, measures=names, shares=np.arange(10) / 10)
-    assert list(found.closed_form) == names[:7] and not found.undefined
-    np.testing.assert_allclose(found.curves[names[:7]], found.closed_form, atol=1e-8)
+    assert list(found.closed_form) == names[:8] and not found.undefined
+    np.testing.assert_allclose(found.curves[names[:8]], found.closed_form, atol=1e-8)
     squares = [np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2 for x in xs.values()]
     np.testing.assert_allclose(found.closed_form.loc[0.7, ["cka", "procrustes"]], [
         np.mean([1 - np.sqrt((s[:3] ** 2).sum() / (s**2).sum()) for s in squares]), np.mean([2 - 2 * np.sqrt(s[:3].sum() / s.sum()) for s in squares])])  # fmt: skip
@@ -352,12 +352,19 @@ def test_a_measure_notices_at_the_first_deletion_above_the_mean_of_two_networks(
     assert found.networks == 3 and found.each.loc[("n1", 0.3), "accuracy"] <= 1 and np.isnan(found.table.loc["mean_cca", "accuracy"])
 
 
-def test_whole_representations_are_left_alone_by_the_first_share():
+def test_what_is_left_is_in_the_columns_that_were():
     xs, _ = spectrum(networks=2)
-    left, squares = deletions._deleted(xs["n0"], [0.0, 0.5])
-    np.testing.assert_allclose(left["0"], xs["n0"], atol=1e-12)
-    assert np.linalg.matrix_rank(left["0.5"] - left["0.5"].mean(0), tol=1e-10) == 5 and len(squares) == 10
-    np.testing.assert_allclose(left["0.5"].mean(0), xs["n0"].mean(0), atol=1e-12)
+    parts = deletions._Components(xs["n0"])
+    np.testing.assert_allclose(parts.first(10), xs["n0"], atol=1e-12)
+    assert np.linalg.matrix_rank(parts.first(5) - parts.first(5).mean(0), tol=1e-10) == 5 and parts.rank == len(parts.squares) == 10
+    np.testing.assert_allclose(parts.first(5).mean(0), xs["n0"].mean(0), atol=1e-12)
+
+
+def test_shares_are_of_whole_components():
+    assert deletions._reached((0.31, 0.5, 0.97, 0.98, 0.99), [10, 10]) == [0, 0.3, 0.5, 0.9]
+    assert deletions._reached((0.5, 0.97, 0.98), [10, 12]) == [0, 0.5, 0.97]
+    xs, _ = spectrum()
+    assert list(grounding.sensitivity(xs, measures=["cka"]).curves.index) == [k / 10 for k in range(10)]
 
 
 @pytest.mark.parametrize(("change", "options", "sentence"), [
@@ -365,6 +372,7 @@ def test_whole_representations_are_left_alone_by_the_first_share():
     (lambda xs: xs, {"shares": [0.5, 1.0]}, "numbers from 0 to below 1"),
     (lambda xs: xs, {"targets": [0, 1]}, "one target a row"),
     (lambda xs: {rs.Key("n0", name, "d", 0, "flatten"): x for name, x in xs.items()}, {}, "of each network one layer is compared"),
+    (lambda xs: xs | {"n1": np.ones((120, 4))}, {}, "'n1': .*constant"),
     (lambda xs: {"n0": xs["n0"], "n1": xs["n0"]}, {}, "the networks do not differ by it"),
     (lambda xs: {name: np.random.default_rng(k).normal(size=(12, 30)) for k, name in enumerate(xs)}, {"measures": ["mean_cca"]}, "pairs of networks have no value"),
 ])

@@ -5,4 +5,7 @@ from .layers import Specificity, specificity
 from .pairs import correlate, functionality, reference_pairs
 from .ranking import MEASURES, Benchmark, benchmark, ranked
 
-__all__ = ["MEASURES", "Benchmark", "Sensitivity", "Specificity", "benchmark", "closed_form", "correlate", "functionality", "ranked", "reference_pairs", "sensitivity", "specificity"]
+__all__ = [
+    "MEASURES", "Benchmark", "Sensitivity", "Specificity", "benchmark", "closed_form", "correlate", "functionality", "ranked", "reference_pairs",
+    "sensitivity", "specificity",
+]  # fmt: skip

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..comparison import axis_of, compare, short_labels
-from ..errors import listed
+from ..errors import UndefinedError, listed
 from ..inference.samples import labels_of
 from ..measures import CCA, CKA, NBS, Measure, Procrustes, named
 from ..measures.base import enter, host
@@ -21,16 +21,18 @@ from .layers import NEVER
 from .ranking import Measures, chosen_measures
 
 SHARES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
-CURVES = ("cka", "pwcca_all", "pwcca_all_other", "pwcca", "mean_cca", "procrustes", "rsa")
+CURVES = ("cka", "procrustes", "rsa", "pwcca_all", "pwcca", "mean_cca", "pwcca_all_other", "pwcca_other")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sensitivity:
     """What measures notice of principal components that are deleted, the smallest first.
 
-    table: a row a measure: threshold, the mean dissimilarity of two networks; deleted, the share of the components whose deletion is the first above it, "never" where none is; accuracy, of a
-    probe on what is left there; lost, how much less that is than of everything (both missing where there is no probe, or the measure never notices).
-    curves: mean dissimilarity of a whole representation and what is left of it, by share deleted (rows) and measure.  closed_form: the same by formula, for the measures that have one.
+    table: a row a measure: threshold, the mean dissimilarity of two networks; deleted, the share of the components whose deletion is the first above it, "never" where
+    none is; accuracy, of a probe on what is left there; lost, how much less that is than of everything (both missing where there is no probe, or the measure never
+    notices).
+    curves: mean dissimilarity of a whole representation and what is left of it, by share deleted (rows) and measure.  closed_form: the same by formula, for the measures
+    that have one.
     accuracy: mean held-out accuracy of the probe by share deleted, None without targets.  each: all of these by network and share, before they are averaged.
     undefined: {measure: why it has no row}.
     """
@@ -74,16 +76,17 @@ def sensitivity(
 ) -> Sensitivity:
     """How much of a representation can be deleted before a measure sees more than the difference between two seeds, and what a probe then still reads -> Sensitivity.
 
-    representations: {label: array (n, p)}: one layer of two or more networks, of the same samples.  targets (n,): what a linear probe is to read; test_share, cost and seed as in
-    `probes.linear_probe`. None goes without.
-    measures: as in `benchmark`; the whole representation is the first argument: "pwcca_all" weighs by its directions, "pwcca_all_other" by those of what is left.
-    shares: of the components of a centred representation (as many as its rank), how many are deleted, smallest first; at least one is left. Means of features stay, and so do the features: what is
-    left is in the original columns, in float64.  threshold: the mean dissimilarity over ordered pairs of networks. Curves are means over networks, and so is the accuracy.
+    representations: {label: array (n, p)}: one layer of two or more networks, of the same samples.  targets (n,): what a linear probe is to read; test_share, cost and
+    seed as in `probes.linear_probe`. None goes without.
+    measures: as in `benchmark`; the whole representation is the first argument: "pwcca_all" and "pwcca" weigh by its directions, those with "_other" by what is left.
+    shares: of the components of a centred representation (as many as its rank), how many are deleted, smallest first; at least one is left, and a share is
+    that of whole components. Means of features stay, and so do the features: what is left is in the original columns, in float64.  threshold: the mean dissimilarity
+    over ordered pairs of networks. Curves are means over networks, and so is the accuracy.
     Errors: ValueError for fewer than two networks, shares outside 0 to 1, targets that cannot be read; a measure without a value has no row, and a reason.
     [Ding, Denain, Steinhardt 2021]
     """
     chosen = chosen_measures(measures)
-    shares = _shares(shares)
+    _check_shares(shares)
     labels, _ = labels_of(representations)
     if len(labels) < 2:
         raise ValueError(f"the threshold is the difference between networks, so there are two or more; here is {named(labels[0])}")
@@ -91,13 +94,16 @@ def sensitivity(
     if "model" in index.names and index.get_level_values("model").has_duplicates:
         raise ValueError(f"of each network one layer is compared, and some have several here ({listed(short_labels(index), 4)}): choose one with .where(layer=...)")
     names = short_labels(index)
-    xs = {label: host(enter(representations[label], double=True)).astype(float) for label in labels}
+    xs = {label: _entered(label, representations[label]) for label in labels}
+    parts = {label: _Components(x) for label, x in xs.items()}
+    shares = _reached(shares, [part.rank for part in parts.values()])
     seen, formulas, accuracies = {}, {}, {}
     thresholds, undefined = _thresholds(chosen, xs)
     with ticking(progress, "deletions", "network") as tick:
         for done, (label, name) in enumerate(zip(labels, names, strict=True)):
             tick(done, len(labels))
-            left, squares = _deleted(xs[label], shares)
+            part = parts[label]
+            left = {f"{share:g}": part.first(kept) for share, kept in zip(shares, _kept(shares, part.rank), strict=True)}
             for short, measure in chosen.items():
                 if short in undefined:
                     continue
@@ -105,7 +111,7 @@ def sensitivity(
                 if found.undefined:
                     undefined[short] = f"{len(found.undefined)} of {len(left)} deletions of {name} have no value: {next(iter(found.undefined.values()))}"
                 seen[name, short] = found.dissimilarity().to_numpy(float)[0]
-                formulas[name, short] = [closed_form(measure, squares, kept) for kept in _kept(shares, len(squares))]
+                formulas[name, short] = [closed_form(measure, part.squares, kept) for kept in _kept(shares, part.rank)]
             if targets is not None:
                 probes = [linear_probe(x, targets, test_share=test_share, cost=cost, n_permutations=1, seed=seed) for x in left.values()]
                 accuracies[name] = [probe.accuracy for probe in probes]
@@ -117,7 +123,7 @@ def sensitivity(
     each = pd.DataFrame({short: np.concatenate([seen[name, short] for name in names]) for short in defined}, index=index)
     known = [short for short in defined if formulas[names[0], short][0] is not None]
     closed = pd.DataFrame({short: np.concatenate([formulas[name, short] for name in names]).astype(float) for short in known}, index=index)
-    curves, closed = (frame.groupby(level="deleted", sort=False).mean() for frame in (each, closed)) if known else (each.groupby(level="deleted", sort=False).mean(), closed)
+    curves, closed = (frame.groupby(level="deleted", sort=False).mean() if len(frame.columns) else pd.DataFrame(index=shares) for frame in (each, closed))
     accuracy = None
     if targets is not None:
         each = each.assign(accuracy=np.concatenate([accuracies[name] for name in names]))
@@ -128,7 +134,8 @@ def sensitivity(
 
 
 def closed_form(measure: Measure, squares: np.ndarray, kept: int) -> float | None:
-    """The dissimilarity of a representation with eigenvalues λ (squares, largest first) of its covariance and its first `kept` principal components; None where there is no formula for it.
+    """The dissimilarity of a representation with eigenvalues λ (squares, largest first) of its covariance and its first `kept` principal components; None where there is
+    no formula for it.
 
     CKA: 1 - √(Σ_{i≤k} λ² / Σ λ²).  Procrustes: ‖XᵀX_k‖* of unit norms is √r, r = Σ_{i≤k} λ / Σ λ, so 2 - 2√r, its root, arccos √r; NBS 1 - √r.
     CCA over the directions that are kept, or weighted by them: every ρ is 1, so 0.
@@ -161,12 +168,25 @@ def _thresholds(chosen: Mapping[str, Measure], xs: Mapping[Any, np.ndarray]) -> 
     return thresholds, undefined
 
 
-def _deleted(x: np.ndarray, shares: list[float]) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """-> ({share: what is left, in the columns of x}, the squared singular values of x, centred, as many as its rank)"""
-    mean = x.mean(axis=0)
-    u, s, vt = np.linalg.svd(x - mean, full_matrices=False)
-    rank = int((s > s[0] * max(x.shape) * np.finfo(float).eps).sum())
-    return {f"{share:g}": mean + (u[:, :k] * s[:k]) @ vt[:k] for share, k in zip(shares, _kept(shares, rank), strict=True)}, s[:rank] ** 2
+def _entered(label: Any, x: Any) -> np.ndarray:
+    try:
+        return host(enter(x, double=True)).astype(float)
+    except UndefinedError as error:
+        raise UndefinedError(f"'{named(label)}': {error}") from error
+
+
+class _Components:
+    """A representation by its principal components: squares, the eigenvalues of n times its covariance, largest first, as many as its rank."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.mean = x.mean(axis=0)
+        self.u, self.s, self.vt = np.linalg.svd(x - self.mean, full_matrices=False)
+        self.rank = int((self.s > self.s[0] * max(x.shape) * np.finfo(float).eps).sum())
+        self.squares = self.s[: self.rank] ** 2
+
+    def first(self, kept: int) -> np.ndarray:
+        """What is left of x, in its own columns, when all but so many components are deleted."""
+        return self.mean + (self.u[:, :kept] * self.s[:kept]) @ self.vt[:kept]
 
 
 def _kept(shares: list[float], rank: int) -> list[int]:
@@ -182,8 +202,13 @@ def _row(curve: pd.Series, threshold: float, accuracy: pd.Series | None) -> tupl
     return threshold, share, left, None if left is None else float(accuracy.iloc[0]) - left
 
 
-def _shares(shares: Sequence[float]) -> list[float]:
-    found = sorted({float(share) for share in shares} | {0.0})
-    if found[0] < 0 or found[-1] >= 1 or len(found) < 2:
+def _check_shares(shares: Sequence[float]) -> None:
+    if not len(shares) or not all(0 <= float(share) < 1 for share in shares):
         raise ValueError(f"shares say how much of the components is deleted, numbers from 0 to below 1, such as 0.5; got {list(shares)[:6]}")
-    return found
+
+
+def _reached(shares: Sequence[float], ranks: Sequence[int]) -> list[float]:
+    """The shares that whole components make, and 0; as they were asked for where networks have other ranks, but for those that leave as much of the smallest."""
+    fewest = min(ranks)
+    asked = {kept: share for share in sorted({0.0, *map(float, shares)}, reverse=True) for kept in _kept([share], fewest)}
+    return sorted((fewest - kept) / fewest if len(set(ranks)) == 1 else share for kept, share in asked.items())

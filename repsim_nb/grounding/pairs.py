@@ -17,10 +17,10 @@ def correlate(pairs: pd.DataFrame, distances: str | Sequence[str], gap: str, *, 
     """How well distances go with a gap in functionality -> DataFrame, a row a distance: spearman (ρ), spearman_p, kendall (τ-b), kendall_p, n (pairs in all).
 
     pairs: a row a pair.  distances: the columns to judge, larger is less alike.  gap: the column |F - F'|.
-    by: the column (or columns) that tell the references apart. Statistics are then computed for each reference and averaged over them; p is twice the mean of the p-values, at most 1, which holds
-    however they depend on each other (their mean itself is no p-value).
-    alternative: "greater" asks whether the gap grows with the distance: p is half the two-sided one where the statistic is above 0, else one less that half. It takes the pairs of one reference as
-    independent, which the layers of one network are not: `benchmark` has another that does not.
+    by: the column (or columns) that tell the references apart. Statistics are then computed for each reference and averaged over them; p is twice the mean of the
+    p-values, at most 1, which holds however they depend on each other (their mean itself is no p-value).
+    alternative: "greater" asks whether the gap grows with the distance: p is half the two-sided one where the statistic is above 0, else one less that half. It takes
+    the pairs of one reference as independent, which the layers of one network are not: `benchmark` has another that does not.
     Errors: ValueError for a column that is not there (the nearest names), that holds NaN or no numbers, or is constant (for which reference).
     [Ding, Denain, Steinhardt 2021; the combination of p-values: Rüschendorf 1982, Vovk and Wang 2020]
     """
@@ -32,7 +32,9 @@ def correlate(pairs: pd.DataFrame, distances: str | Sequence[str], gap: str, *, 
     check_numbers(pairs, [*names, gap])
     if keys and pairs[keys].isna().any(axis=None):
         raise ValueError(f"{listed(keys)} is undefined in {int(pairs[keys].isna().any(axis=1).sum())} of {len(pairs)} pairs: every pair has a reference")
-    groups = [("all pairs", pairs)] if not keys else [(" and ".join(f"{k}={v}" for k, v in zip(keys, value, strict=True)), part) for value, part in pairs.groupby(keys, sort=False)]
+    groups = [("all pairs", pairs)]
+    if keys:
+        groups = [(" and ".join(f"{k}={v}" for k, v in zip(keys, value, strict=True)), part) for value, part in pairs.groupby(keys, sort=False)]
     rows = {}
     for name in names:
         tests = {kind: [judged(part, name, gap, kind, alternative, where) for where, part in groups] for kind in KINDS}
@@ -58,10 +60,13 @@ def judged(part: pd.DataFrame, name: str, gap: str, kind: str, alternative: str,
 
 
 def reference_pairs(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per: str = "layer") -> pd.DataFrame:
-    """Of all pairs those of a reference: for each layer, the network that scores best there -> DataFrame of the same columns, the reference written first, its layers in order.
+    """Of all pairs those of a reference: for each layer, the network that scores best there -> DataFrame of the same columns, the reference written first, its layers in
+    order.
 
-    pairs: a row an unordered pair; columns {network}1, {per}1, {network}2, {per}2 name its two items, and `gap` holds |F - F'|. What F is follows from the gaps, see `functionality`.
-    A pair of the reference with itself stays where the frame has it. Columns that belong to no side, such as distances, stay as they are: of a measure whose two directions differ the frame holds one.
+    pairs: a row an unordered pair; columns {network}1, {per}1, {network}2, {per}2 name its two items, and `gap` holds |F - F'|. What F is follows from the gaps, see
+    `functionality`.
+    A pair of the reference with itself stays where the frame has it. Columns that belong to no side, such as distances, stay as they are: of a measure whose two
+    directions differ the frame holds one.
     Then `correlate(..., by="layer1")` averages over the references.  Errors: as in `functionality`; ValueError for a pair that is there twice.
     """
     f = functionality(pairs, gap, network=network, per=per)
@@ -84,8 +89,8 @@ def reference_pairs(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per
 def functionality(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per: str = "layer") -> pd.Series:
     """What F must be where only the gaps |F - F'| of all pairs are known -> Series by (network, per), 0 for the lowest.
 
-    The two items furthest apart are the ends, and every other lies between them. Which end is the upper one gaps cannot tell: F is turned so that it grows with `per` (probes read more from later
-    layers).  Columns as in `reference_pairs`.
+    The two items furthest apart are the ends, and every other lies between them. Which end is the upper one gaps cannot tell: F is turned so that it grows with `per`
+    (probes read more from later layers).  Columns as in `reference_pairs`.
     Errors: ValueError for missing columns, a pair that is not there, gaps that are no differences of one number an item, F that neither grows nor falls with `per`.
     """
     first, second = [f"{network}1", f"{per}1"], [f"{network}2", f"{per}2"]

@@ -25,6 +25,7 @@ from .pairs import KINDS, check_columns, check_numbers, combined, judged
 MEASURES: dict[str, Measure] = {
     "pwcca_all": CCA(summary="projection_weighted", normalise="all"),  # the published one: weights of the reference, over all its directions
     "pwcca_all_other": CCA(summary="projection_weighted", normalise="all", weights="y"),
+    "pwcca_other": CCA(summary="projection_weighted", weights="y"),
     **measures.REPRESENTATIONAL,
 }
 Measures = Mapping[str, str | Measure] | Iterable[str | Measure] | None
@@ -37,10 +38,11 @@ ALL_ORDERS = 7  # of no more networks all orders are gone through
 class Benchmark:
     """How well measures go with what networks can do.
 
-    table: a row a measure, the best first: spearman (ρ, the mean over references), low and high (its interval over networks), spearman_p, kendall, kendall_p (as `grounding.correlate` has them),
-    network_p, n (pairs in all), rank. network_p is left out where networks do not have the same items.
+    table: a row a measure, the best first: spearman (ρ, the mean over references), low and high (its interval over networks), spearman_p, kendall, kendall_p (as
+    `grounding.correlate` has them), network_p, n (pairs in all), rank. network_p is left out where networks do not have the same items.
     per_reference: the same statistics for each measure and reference.  pairs: a row a pair of a reference and another item, with gap and distances.
-    undefined: {measure: why it has no row}.  networks: how many were drawn from.  draws: ρ of each resample (rows), for each measure: paired, so that differences have intervals.
+    undefined: {measure: why it has no row}.  networks: how many were drawn from.  draws: ρ of each resample (rows), for each measure: paired, so that differences have
+    intervals.
     """
 
     table: pd.DataFrame
@@ -52,7 +54,8 @@ class Benchmark:
     draws: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def against(self, name: str | None = None) -> pd.DataFrame:
-        """By how much the ρ of one measure (the best, without a name) is above that of each other -> DataFrame, index "measure": difference, low, high, and `real`: 0 is not between these.
+        """By how much the ρ of one measure (the best, without a name) is above that of each other -> DataFrame, index "measure": difference, low, high, and `real`: 0 is
+        not between these.
 
         Of the same resamples for both. Intervals are one by one: of twenty differences that are none, one looks real; and the best was chosen by these data.
         """
@@ -99,15 +102,22 @@ def benchmark(
 ) -> Benchmark:
     """Which measures see that networks do not work alike? Distances to the best representation of each layer, held against the gap in functionality -> Benchmark.
 
-    representations: {label: array (n, p)}, all of the same samples.  functionality: {label: F} or a Series over the labels (of levels, those that both have), or {network: F}: an accuracy.
-    measures: short names, Measures, or {name: Measure}; None is `grounding.MEASURES`: all representational ones, and PWCCA as published ("pwcca_all", the reference gives the weights; "pwcca_all_other").
-    network, per: which network an item is of, and what a reference is chosen for: a field of the labels, or a choice as `inference.anosim` takes it; per=None makes one reference of all.
-    among: the labels that may be references (the undeleted ones, say); None is all. For each value of `per` the one with the highest F is, and every other item makes a pair with it;
-    self_pairs: also itself, as in the published code.  Dissimilarities are computed in float64, for these pairs only; a measure without a value for one of them has no row, and a reason.
-    low, high: whole networks are drawn with replacement, references kept: between which values ρ lies in a share `level` of the resamples. Simulated (one to six layers, ρ from .1 to .7): of 100
-    intervals at level 0.95 they held the ρ of all networks in 87 to 96 where there were 10, in 90 to 94 with 25, and the difference of two measures in 90 to 96; of other references they say nothing.
-    network_p: how often ρ is as high when the networks other than the reference's change places, each with the gaps of all its layers: one-sided, combined over references as in `correlate`. What
-    depth alone does to ρ stays there, so a high ρ with a high network_p sees layers and no networks; spearman_p and kendall_p take all pairs of a reference as independent.
+    representations: {label: array (n, p)}, all of the same samples.  functionality: {label: F} or a Series over the labels (of levels, those that both have), or
+    {network: F}: an accuracy.
+    measures: short names, Measures, or {name: Measure}; None is `grounding.MEASURES`: all representational ones, and PWCCA as published ("pwcca_all": the reference
+    gives the weights, over all its directions) and with the weights of the other item ("pwcca_all_other", "pwcca_other").
+    network, per: which network an item is of, and what a reference is chosen for: a field of the labels, or a choice as `inference.anosim` takes it; per=None makes one
+    reference of all.
+    among: the labels that may be references (the undeleted ones, say); None is all. For each value of `per` the one with the highest F is, and every other item makes a
+    pair with it;
+    self_pairs: also itself, as in the published code.  Dissimilarities are computed in float64, for these pairs only; a measure without a value for one of them has no
+    row, and a reason.
+    low, high: whole networks are drawn with replacement, references kept: between which values ρ lies in a share `level` of the resamples. Simulated (one to six layers,
+    ρ from .1 to .7): of 100 intervals at level 0.95 they held the ρ of all networks in 87 to 96 where there were 10, in 90 to 94 with 25, and the difference of two
+    measures in 90 to 96; of other references they say nothing.
+    network_p: how often ρ is as high when the networks other than the reference's change places, each with the gaps of all its layers: one-sided, combined over
+    references as in `correlate`. What depth alone does to ρ stays there, so a high ρ with a high network_p sees layers and no networks; spearman_p and kendall_p take
+    all pairs of a reference as independent.
     Errors: ValueError for F that is missing or the same for all, fewer than 3 networks.  [Ding, Denain, Steinhardt 2021]
     """
     chosen = chosen_measures(measures)
@@ -154,7 +164,8 @@ def benchmark(
 def ranked(
     pairs: pd.DataFrame, distances: Sequence[str], gap: str, *, network: str = "seed", per: str = "layer", n_bootstrap: int = 999, level: float = 0.95, seed: int = 0
 ) -> Benchmark:
-    """The benchmark's table of pairs that are there already, as `reference_pairs` gives them: columns {network}1, {per}1 of the reference, {network}2, {per}2 of the other item -> Benchmark."""
+    """The benchmark's table of pairs that are there already, as `reference_pairs` gives them: columns {network}1, {per}1 of the reference, {network}2, {per}2 of the
+    other item -> Benchmark."""
     check_draws(n_bootstrap, level)
     names = [distances] if isinstance(distances, str) else list(distances)
     check_columns(pairs, [*names, gap, *(f"{side}{end}" for side in (network, per) for end in (1, 2))])
@@ -162,15 +173,19 @@ def ranked(
     return _ranked(pairs, names, gap, (network, per), pd.factorize(pairs[f"{per}2"])[0], {}, n_bootstrap, level, seed)
 
 
-def _ranked(frame: pd.DataFrame, names: list[str], gap: str, fields: tuple[str, str], places: np.ndarray, undefined: dict, n_bootstrap: int, level: float, seed: int) -> Benchmark:
+def _ranked(
+    frame: pd.DataFrame, names: list[str], gap: str, fields: tuple[str, str], places: np.ndarray, undefined: dict[str, str], n_bootstrap: int, level: float, seed: int
+) -> Benchmark:
     network, per = fields
     codes, known = pd.factorize(frame[f"{network}2"])
     if len(known) < FEWEST:
-        raise ValueError(f"networks are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)} ({listed(known)}): {FEWEST} are the least, 10 or more say something")
+        raise ValueError(f"networks are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)} ({listed(known)}): {FEWEST} are the least, "
+                         "10 or more say something")
     groups = dict(frame.groupby(f"{per}1", sort=False).indices)
     for value, rows in groups.items():
         if len(rows) < 3 or frame[gap].iloc[rows].nunique() == 1:
-            raise ValueError(f"the reference of {per}={value} needs 3 pairs or more whose gaps in functionality differ; it has {len(rows)}, the first gap is {frame[gap].iloc[rows[0]]:.4g}")
+            raise ValueError(f"the reference of {per}={value} needs 3 pairs or more whose gaps in functionality differ; "
+                             f"it has {len(rows)}, and the first gap is {frame[gap].iloc[rows[0]]:.4g}")
     counts = np.random.default_rng(seed).multinomial(len(known), np.full(len(known), 1 / len(known)), size=n_bootstrap)
     own = {value: known.get_indexer([frame[f"{network}1"].iloc[rows[0]]])[0] for value, rows in groups.items()}
     statistics, draws, exchanged = {}, {}, {}
@@ -181,14 +196,16 @@ def _ranked(frame: pd.DataFrame, names: list[str], gap: str, fields: tuple[str, 
             undefined[name] = str(error)
             continue
         statistics[name] = tests
-        draws[name] = np.mean([_drawn(frame[name].to_numpy()[rows], frame[gap].to_numpy()[rows], counts[:, codes[rows]]) for rows in groups.values()], axis=0)
-        exchanged[name] = [_exchanged(frame[name].to_numpy()[rows], frame[gap].to_numpy()[rows], codes[rows], places[rows], own[value], seed) for value, rows in groups.items()]
+        x, y = frame[name].to_numpy(float), frame[gap].to_numpy(float)
+        draws[name] = np.mean([_drawn(x[rows], y[rows], counts[:, codes[rows]]) for rows in groups.values()], axis=0)
+        exchanged[name] = [_exchanged(x[rows], y[rows], codes[rows], places[rows], own[value], seed) for value, rows in groups.items()]
     if not statistics:
         raise ValueError(f"no measure has a value for all pairs: {listed(f'{name}: {why}' for name, why in undefined.items())}")
     drawn = pd.DataFrame(draws)
     kept = np.isfinite(drawn.to_numpy()).all(axis=1)
     if kept.mean() < 0.5:
-        raise ValueError(f"in {(~kept).sum()} of {n_bootstrap} resamples of {len(known)} networks all gaps or all distances were the same: there are too few networks for an interval")
+        raise ValueError(f"in {(~kept).sum()} of {n_bootstrap} resamples of {len(known)} networks all gaps or all distances were the same: "
+                         "there are too few networks for an interval")
     drawn = drawn[kept].reset_index(drop=True)
     table = {}
     for name, tests in statistics.items():

@@ -34,7 +34,8 @@ def benchmark(result: Benchmark, *, ax: Axes | None = None, title: str | None = 
     lost = f"\nundefined: {', '.join(result.undefined)}" if result.undefined else ""
     ax.set_xlabel(f"rank correlation of dissimilarity with the gap in functionality{lost}", fontsize=9)
     references = len(result.per_reference) // len(table)
-    ax.set_title(title if title is not None else f"Which measures see what networks can do\n{result.networks} networks, {references} reference{'s' * (references != 1)}, {int(table['n'].iloc[0])} pairs", fontsize=11)
+    many = f"{result.networks} networks, {references} reference{'s' * (references != 1)}, {int(table['n'].iloc[0])} pairs"
+    ax.set_title(title if title is not None else f"Which measures see what networks can do\n{many}", fontsize=11)
     below = ax.transAxes + ScaledTranslation(0, -0.5 - 0.15 * bool(lost), ax.figure.dpi_scale_trans)
     ax.legend(loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=below, ncols=2, frameon=False, fontsize=8.5, borderaxespad=0)
     ax.grid(True, axis="x", color="0.92")
@@ -43,8 +44,8 @@ def benchmark(result: Benchmark, *, ax: Axes | None = None, title: str | None = 
 
 
 def specificity(result: Specificity, *, ax: Axes | None = None, title: str | None = None) -> Axes:
-    """How far the other layers of a network are from each, beside the same layer of another network (bar): a number k stands at the mean dissimilarity to layers k away, bold where it is the first
-    above the bar. Where numbers stand below the bar, the measure does not tell layers from seeds."""
+    """How far the other layers of a network are from each, beside the same layer of another network (bar): a number k stands at the mean dissimilarity to layers k away,
+    bold where it is the first above the bar. Where numbers stand below the bar, the measure does not tell layers from seeds."""
     if not isinstance(result, Specificity):
         raise TypeError(f"this picture shows what grounding.specificity returns; got {type(result).__name__}")
     moves, away = result.moves, result.away
@@ -55,11 +56,14 @@ def specificity(result: Specificity, *, ax: Axes | None = None, title: str | Non
         for k in away:
             if np.isfinite(away.loc[layer, k]):
                 first = moves.loc[layer, "layers_to_move"] == k
-                ax.text(at, away.loc[layer, k], str(k), ha="center", va="center", fontsize=10 if first else 8.5, fontweight="bold" if first else "normal", color="black" if first else "0.35")
+                look = {"fontsize": 10, "fontweight": "bold", "color": "black"} if first else {"fontsize": 8.5, "color": "0.35"}
+                ax.text(at, away.loc[layer, k], str(k), ha="center", va="center", **look)
     ax.plot([], [], linestyle="", marker="$k$", color="0.35", markersize=6, label="layers k away in one network")
     top = max(float(np.nanmax(away.to_numpy())), float(moves["cross_network"].max()))
     ax.set(ylim=(0, 1.08 * top), xlabel=str(moves.index.name), ylabel=f"dissimilarity ({short_name(result.measure)})")
-    ax.set_xticks(x, [str(layer) for layer in moves.index], rotation=45 if max(len(str(layer)) for layer in moves.index) > 7 else 0, ha="right" if max(len(str(layer)) for layer in moves.index) > 7 else "center")
+    names = [str(layer) for layer in moves.index]
+    slanted = max(map(len, names)) > 7
+    ax.set_xticks(x, names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
     interval = f" [{result.interval.low:.2f}, {result.interval.high:.2f}]" if result.interval else ""
     lost = f"; never for {result.never} of {len(moves)} layers" if result.never else ""
     mean = f"layers to move: {result.layers_to_move:.2g}" if result.layers_to_move is not None else "layers to move"
@@ -71,8 +75,8 @@ def specificity(result: Specificity, *, ax: Axes | None = None, title: str | Non
 
 
 def sensitivity(result: Sensitivity, *, figure: Figure | None = None, title: str | None = None) -> list[Axes]:
-    """What measures notice of deletions -> Axes, above: dissimilarity by the share of components deleted, in thresholds (1 is the mean difference of two networks, where it notices), the closed form
-    dashed over what was measured; below, where there was a probe: its held-out accuracy.
+    """What measures notice of deletions -> Axes, above: dissimilarity by the share of components deleted, in thresholds (1 is the mean difference of two networks, where
+    it notices), the closed form dashed over what was measured; below, where there was a probe: its held-out accuracy.
 
     The axis is even in the logarithm of what is left. Curves leave the picture above four thresholds.
     """
@@ -92,7 +96,8 @@ def sensitivity(result: Sensitivity, *, figure: Figure | None = None, title: str
     if len(result.closed_form.columns):
         axes[0].plot([], [], color="black", linewidth=1, linestyle=(0, (4, 3)), label="closed form")
     axes[0].axhline(1, color="0.35", linewidth=1.2, linestyle=":")
-    axes[0].set(ylim=(-0.08, min(_TIMES, 1.1 * float((result.curves / result.table["threshold"]).to_numpy().max()))), ylabel="dissimilarity to the whole,\nin differences of two networks")
+    top = 1.1 * float((result.curves / result.table["threshold"]).to_numpy().max())
+    axes[0].set(ylim=(-0.08, max(1.2, min(_TIMES, top))), ylabel="dissimilarity to the whole,\nin differences of two networks")
     axes[0].legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, title="noticed when deleted", title_fontsize=9, alignment="left")
     axes[0].set_title(title if title is not None else f"Deleting principal components, the smallest first ({result.networks} networks)", fontsize=11)
     if probed:
