@@ -20,11 +20,11 @@ NOTEBOOK ?= report_comparison
 OUT ?= reports/$(NOTEBOOK)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench report zoo carriers pretrained data clear doctor clean
+.PHONY: help lab test bench calibration report zoo carriers pretrained data clear doctor clean
 
 help:  ## this list
 	@echo "repsim_nb: compare neural networks by what they represent"; echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 	@echo; echo '  make lab ARGS="--no-browser --port 8888"                        on a remote machine'
 	@echo '  make report MODELS="zoo:mnist-cnn-0 zoo:mnist-cnn-1" MEASURES="cka procrustes" DATASET=mnist'
 	@echo '  make report NOTEBOOK=00_tour OUT=somewhere PARAMETERS="fast=true"   any notebook, any parameter'
@@ -39,6 +39,9 @@ test: $(VENV)/.test  ## all tests: every room, the notebooks under papermill, a 
 
 bench: $(BENCH)/.made  ## speed, memory and values beside other packages, into benchmarks/RESULTS.md (about 25 minutes)
 	@$(BENCH)/bin/python -m benchmarks.run $(ARGS)
+
+calibration: $(VENV)/.lab  ## simulate: do intervals hold the true value, are p-values uniform (about half an hour)
+	@$(RUN) -m benchmarks.calibration $(ARGS)
 
 report: $(VENV)/.lab  ## run a notebook with parameters and write one HTML file
 	@$(RUN) -m repsim_nb report "$(NOTEBOOK)" "$(OUT)" $(if $(MODELS),"models=$(call list,$(MODELS))") $(if $(MEASURES),"measures=$(call list,$(MEASURES))") $(if $(DATASET),"dataset=$(DATASET)") $(PARAMETERS)

@@ -75,8 +75,8 @@ class Case(NamedTuple):
 
     @property
     def promised(self) -> bool:
-        """Is the interval said to hold here? Not for Procrustes where directions have nothing in common."""
-        return not (self.measure == "procrustes" and self.generator in ("apart", "unrelated"))
+        """Is the interval said to hold here? Not for Procrustes where directions have nothing in common, nor for sides that have nothing in common at all."""
+        return self.generator != "unrelated" and not (self.measure == "procrustes" and self.generator == "apart")
 
 
 CASES = [Case(measure, generator, n) for measure in ("cka_debiased", "procrustes") for generator in GENERATORS for n in (200, 1000)]
@@ -156,7 +156,7 @@ def measured(fast: bool) -> dict[str, Any]:
 def report(found: dict[str, Any]) -> str:
     """The page, of nothing but the numbers kept."""
     names = list(dict.fromkeys(case.measure for case in CASES))
-    rows = sorted(found["intervals"], key=lambda row: (not _case(row).promised, names.index(row["measure"]), row["n"], list(GENERATORS).index(row["generator"])))
+    rows = sorted(found["intervals"], key=lambda row: (not case_of(row).promised, names.index(row["measure"]), row["n"], list(GENERATORS).index(row["generator"])))
     lines = [
         "# Calibration", "",
         "Do intervals hold the true value as often as they say, and are p-values uniform where nothing is related? Written by `make calibration`.", "",
@@ -165,11 +165,12 @@ def report(found: dict[str, Any]) -> str:
         "how much estimates are too high on average. Spread: standard deviation of the estimates.", "",
         "| measure | data | n | value | held | width | off | spread | simulations |", "|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
-    promised = [row for row in rows if _case(row).promised]
+    promised = [row for row in rows if case_of(row).promised]
     lines += map(_line, promised)
-    failing = [row for row in rows if not _case(row).promised]
+    failing = [row for row in rows if not case_of(row).promised]
     if failing:
-        lines += ["", "Where it fails, as its docstring says: Procrustes of sides of which whole directions have nothing in common, whose bias falls slower than 1/n.", "",
+        lines += ["", "Where it fails, as its docstring says: sides that have nothing in common at all (too wide for CKA and RSA, for which there are tests), and Procrustes of sides of which whole directions",
+                  "have nothing in common, since its bias falls slower than 1/n.", "",
                   "| measure | data | n | value | held | width | off | spread | simulations |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
         lines += map(_line, failing)
     lines += ["", "The data:", "", *(f"- {name}: {said}" for name, (_, said) in GENERATORS.items()), "", "## p-values where nothing is related", "",
@@ -179,7 +180,7 @@ def report(found: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"All of it took {found['seconds'] / 60:.0f} minutes.", ""])
 
 
-def _case(row: dict[str, Any]) -> Case:
+def case_of(row: dict[str, Any]) -> Case:
     return Case(row["measure"], row["generator"], row["n"])
 
 

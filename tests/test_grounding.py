@@ -229,6 +229,15 @@ def test_references_can_be_chosen_among_some():
     assert len(whole.pairs) == len(xs) - 1 and whole.pairs["reference"].iloc[0] == "/".join(max(f, key=f.get)[:2])
 
 
+def test_where_functionality_is_the_networks_pairs_stay_within_a_layer():
+    xs, _ = population()
+    of_network = {name: number for number, name in enumerate(dict.fromkeys(key.model for key in xs))}
+    found = grounding.benchmark(xs, of_network, measures=["cka"], n_bootstrap=20)
+    assert (found.pairs["layer1"] == found.pairs["layer2"]).all() and len(found.pairs) == 3 * (len(of_network) - 1)
+    asked = grounding.benchmark(xs, of_network, measures=["cka"], across=True, n_bootstrap=20)
+    assert len(asked.pairs) == 3 * (len(xs) - 1)
+
+
 def test_a_measure_without_values_has_a_reason():
     xs, f = population(width=20)
     found = grounding.benchmark(xs, f, measures=["cka", "mean_cca"], n_bootstrap=20)

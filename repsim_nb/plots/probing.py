@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..comparison import by_item, short_labels
+from ..datasets import Dataset
+from ..errors import listed
 from ..probes import Bias, Probe, group_breaks
 from .frame import new_axes, new_figure, side_by_side
 from .tables import ink_on
@@ -163,3 +165,25 @@ def pictures(images: np.ndarray, captions: Sequence[str] = (), *, columns: int =
     for ax in axes[len(images) :]:
         ax.remove()
     return axes[: len(images)]
+
+
+def influential(dataset: Dataset, values: np.ndarray, *, most: int = 10, columns: int = 5, figure: Figure | None = None) -> list[Axes]:
+    """The images that add most to a value, whichever way, the strongest first: each above its class and what it adds.
+
+    dataset: what was recorded, row by row.  values: of `inference.influence`, (n,).
+    Errors: ValueError for another number of images, for what is no picture.
+    """
+    values = np.asarray(values, float)
+    if len(dataset) != len(values):
+        raise ValueError(f"influence is one value a sample; '{dataset.name}' has {len(dataset)} images and {len(values)} values")
+    order = np.argsort(-np.abs(values), kind="stable")[: max(1, most)]
+    part = dataset.take(order, dataset.name).inputs
+    images = None if isinstance(part, (list, Mapping)) else as_pictures(part[:] if hasattr(part, "shape") else part)
+    if images is None:
+        raise ValueError(f"this shows pictures, and the inputs of '{dataset.name}' are none; the rows that add most are {listed(order.tolist())}")
+    names = [f"{dataset.classes[int(dataset.targets[i])]}\n" if dataset.targets is not None and len(dataset.classes) else f"row {i}\n" for i in order]
+    amounts = [f"{values[i]:+.2g}".replace("-", "\N{MINUS SIGN}") for i in order]
+    axes = pictures(images, [name + amount for name, amount in zip(names, amounts, strict=True)], columns=min(columns, len(order)), figure=figure)
+    share = np.abs(values[order]).sum() / np.abs(values).sum() if np.abs(values).sum() else 0
+    axes[0].figure.suptitle(f"the {len(order)} samples of {len(values):,} that add most (above 0: the value is higher with them); {share:.0%} of all influence", fontsize=9)
+    return axes
