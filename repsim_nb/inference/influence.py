@@ -9,7 +9,7 @@ import numpy as np
 from .. import measures
 from ..errors import UndefinedError
 from ..measures import Measure
-from ..measures.base import enter, host
+from ..measures.door import enter, host
 from ..progress import Tick, ticking
 from ..workers import workers
 from .samples import pair_of, rows_of

@@ -19,7 +19,7 @@ from .. import measures
 from ..comparison import Comparison, compare
 from ..errors import UndefinedError
 from ..measures import Measure
-from ..measures.base import enter
+from ..measures.door import enter
 from ..measures.moments import sums_of
 from ..progress import Tick, ticking
 from ..workers import HERE, workers
