@@ -175,6 +175,11 @@ def test_sizes_that_cannot_be_are_told(change, sentence):
         inference.sample_size("cka", *related(40), **change)
 
 
+def test_half_of_the_samples_must_do_for_an_interval():
+    with pytest.raises(ValueError, match="20 or more: 40 at least; there are 30"):
+        inference.sample_size("cka", *related(30))
+
+
 # -- the page --------------------------------------------------------------------------------------------------------------
 
 def kept():

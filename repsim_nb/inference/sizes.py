@@ -16,7 +16,7 @@ from ..errors import UndefinedError
 from ..measures import Measure
 from ..progress import Tick, ticking
 from ..workers import workers
-from .intervals import interval
+from .intervals import FEWEST_SAMPLES, interval
 from .results import check_level
 from .samples import pair_of, rows_of
 
@@ -69,15 +69,17 @@ def sample_size(
     most `within`, on the measured sizes up to N/2 and beyond by those laws. Where a random half of the samples tells of a limit that is further away than `within`, and than its own interval allows, the laws
     do not hold, and there is no such number (layers wider than N under Procrustes; shared neighbours, whose value belongs to n).
     x, y: arrays (N, ...).  sizes: numbers of samples, None are eight up to N/2, evenly on a logarithmic scale, and N.
-    Errors: ValueError for sizes outside the measure's least and N; UndefinedError where a set has no value; those of `interval`.
+    Errors: ValueError for fewer than 40 samples, sizes outside the measure's least and N; UndefinedError where a set has no value; those of `interval`.
     """
     measure = measures.get(measure)
     check_level(level)
     if not isinstance(within, (int, float, np.number)) or isinstance(within, bool) or not 0 < within < math.inf:
         raise ValueError(f"within is how near to its limit a value shall be, a number above 0, such as 0.02; got {within!r}")
     x, y, most = pair_of(x, y)
-    limit, settled = _limit(measure, x, y, most, within, level, seed, progress)
+    if most < 2 * FEWEST_SAMPLES:
+        raise ValueError(f"where a value goes is asked of all samples and of half of them, {FEWEST_SAMPLES} or more: {2 * FEWEST_SAMPLES} at least; there are {most}")
     sizes = _sizes(sizes, measure, most)
+    limit, settled = _limit(measure, x, y, most, within, level, seed, progress)
     drawn = [(n, rows) for n in sizes for rows in sample_sets_of(n, most, seed)]
 
     def of(n: int, rows: np.ndarray) -> float:
