@@ -99,7 +99,7 @@ def test_the_most_influential_images_stand_first_with_their_class_and_sign(mnist
     names = [mnist.classes[mnist.targets[i]] for i in (30, 99, 7)]
     assert [ax.get_xlabel() for ax in axes] == [f"{names[0]}\n\N{MINUS SIGN}0.03", f"{names[1]}\n+0.01", f"{names[2]}\n+0.002"]
     assert all((ax.images[0].get_array() == mnist.inputs[i]).all() for ax, i in zip(axes, (30, 99, 7), strict=True))
-    assert axes[0].figure.get_suptitle().startswith("the 3 of 200 images that the value hangs on most")
+    assert axes[0].figure.get_suptitle().startswith("the 3 samples of 200 that add most") and "100% of all influence" in axes[0].figure.get_suptitle()
     assert len(rs.plots.influential(mnist, influence_of)) == 10 and len(rs.plots.influential(mnist.take(range(4), "four"), influence_of[:4])) == 4
 
 
@@ -112,10 +112,9 @@ def test_of_real_networks(mnist, recorded):
 
 def test_what_cannot_be_drawn_is_an_error(mnist):
     texts = rs.Dataset("words", ["one", "two", "three"])
-    for dataset, values, options, says in (
-        (mnist, np.zeros(199), {}, r"each of the 200 rows of dataset 'mnist.*' has one influence; got shape \(199,\)"),
-        (texts, np.array([0.1, -0.3, 0.2]), {"most": 2}, "'words' holds no images to draw; the rows with the largest influence are '1', '2'"),
-        (mnist, np.zeros(200), {"most": 0}, "a whole number from 1; got 0"),
+    for dataset, values, says in (
+        (mnist, np.zeros(199), "has 200 images and 199 values"),
+        (texts, np.array([0.1, -0.3, 0.2]), "the inputs of 'words' are none; the rows that add most are '1', '2'"),
     ):
         with pytest.raises(ValueError, match=says):
-            rs.plots.influential(dataset, values, **options)
+            rs.plots.influential(dataset, values, most=2)

@@ -42,12 +42,14 @@ def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick =
         except UndefinedError as error:
             raise UndefinedError(f"without sample {i}: {error}") from error
 
-    done = n - len(ask)
+    def done() -> int:
+        return n - int(np.isnan(values).sum())
+
     with workers() as run, ticking(progress, f"influence on {measures.short_name(measure)}", "sample") as tick:
-        tick(done, n)
-        for i, value in zip(ask, run(without, ask, idle=lambda: tick(done, n)), strict=True):
-            values[i], done = value, done + 1
-            tick(done, n)
+        tick(done(), n)
+        for i, value in zip(ask, run(without, ask, idle=lambda: tick(done(), n)), strict=True):
+            values[i] = value
+            tick(done(), n)
     return seen - values
 
 
