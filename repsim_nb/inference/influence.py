@@ -14,13 +14,15 @@ from ..progress import Tick, ticking
 from ..workers import workers
 from .samples import pair_of, rows_of
 
+FAINT = 1e-6  # of a sum: what is left after all else was taken out of it has ten digits
+
 
 def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick = False) -> np.ndarray:
     """What each sample adds: the value of all samples less the value without that one, (n,), in float64.
 
     Above 0 a sample makes a similarity higher, or a dissimilarity higher: less alike. x, y: arrays (n, ...).
     Linear CKA (but for batches), distance correlation (but for its root) and RSA with second="pearson" take O(n²) in all: without a sample the sums over their matrices change by what stood in its
-    row. Every other measure is asked n times. Both are exact.
+    row. Every other measure is asked n times, and so is each without a sample that all but makes one side up. Both are exact.
     Errors: UndefinedError where the measure has no value without some sample, naming it.  [the jackknife's values, Tukey 1958]
     """
     measure = measures.get(measure)
@@ -28,8 +30,10 @@ def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick =
     if n <= measure.least:
         raise UndefinedError(f"{measures.short_name(measure)} needs at least {measure.least} samples, so that one can be left out of {measure.least + 1} or more; there are {n}")
     seen = measure(x, y)
+    values = np.full(n, np.nan)
     if measure.recentring is not None:
-        return seen - _by_sums(*(host(measure.square(measure.prepare(side))) for side in (x, y)), measure.recentring)
+        values = _by_sums(*(host(measure.square(measure.prepare(side))) for side in (x, y)), measure.recentring)
+    ask = np.flatnonzero(np.isnan(values))
 
     def without(i: int) -> float:
         rest = np.delete(np.arange(n), i)
@@ -38,20 +42,25 @@ def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick =
         except UndefinedError as error:
             raise UndefinedError(f"without sample {i}: {error}") from error
 
-    found: list[float] = []
+    def done() -> int:
+        return n - int(np.isnan(values).sum())
+
     with workers() as run, ticking(progress, f"influence on {measures.short_name(measure)}", "sample") as tick:
-        for value in run(without, range(n), idle=lambda: tick(len(found), n)):
-            found.append(value)
-            tick(len(found), n)
-    return seen - np.array(found)
+        tick(done(), n)
+        for i, value in zip(ask, run(without, ask, idle=lambda: tick(done(), n)), strict=True):
+            values[i] = value
+            tick(done(), n)
+    return seen - values
 
 
 def _by_sums(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:
-    """The cosine of two matrices without each sample (n,), brought to standard form anew: what centring took out of them before, it takes out again."""
+    """The cosine of two matrices without each sample (n,), brought to standard form anew: what centring took out of them before, it takes out again.
+
+    NaN where next to nothing is left of one side: a difference of large sums would be rounding.
+    """
     both, own, other = (_products(one, two, recentring) for one, two in ((a, b), (a, a), (b, b)))
-    if (bad := np.flatnonzero(~((own > 0) & (other > 0)))).size:
-        raise UndefinedError(f"without sample {bad[0]} all others are equally far from one another on one side, so there is no value")
-    return both / np.sqrt(own * other)
+    faint = np.minimum(own / np.einsum("ij,ij->", a, a), other / np.einsum("ij,ij->", b, b)) < FAINT
+    return np.where(faint, np.nan, both / np.sqrt(np.where(faint, 1.0, own * other)))
 
 
 def _products(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:
