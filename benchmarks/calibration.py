@@ -94,7 +94,7 @@ def truth(case: Case) -> float:
     return measure(*make(LIMIT, rng))
 
 
-def simulated(case: Case, value: float, seeds: range) -> list[tuple[float, float, float]]:
+def simulated(case: Case, seeds: range) -> list[tuple[float, float, float]]:
     """low, estimate and high of each simulation."""
     found = []
     for seed in seeds:
@@ -106,7 +106,7 @@ def simulated(case: Case, value: float, seeds: range) -> list[tuple[float, float
 
 def one(case: Case, many: int) -> dict[str, Any]:
     value = truth(case)
-    found = np.array(simulated(case, value, range(many)))
+    found = np.array(simulated(case, range(many)))
     held = (found[:, 0] <= value) & (value <= found[:, 2])
     return {
         **case._asdict(), "simulations": many, "value": value, "held": int(held.sum()), "estimate": float(found[:, 1].mean()), "width": float((found[:, 2] - found[:, 0]).mean()),
