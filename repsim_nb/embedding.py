@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from .comparison import Comparison, check_diagonal, shared
 from .errors import listed, unknown
-from .measures.base import enter, host
+from .measures.door import enter, host
 from .progress import Tick, ticking
 from .workers import single_threaded_blas
 

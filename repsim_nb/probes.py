@@ -18,7 +18,7 @@ from .comparison import Labels, axis_of, short_labels, varying_fields
 from .errors import UndefinedError, listed, unknown
 from .inference.results import by_counting
 from .measures import named
-from .measures.base import enter, host
+from .measures.door import enter, host
 from .progress import Tick, ticking
 from .workers import workers
 

@@ -14,8 +14,8 @@ from scipy.linalg import eigh
 
 from . import measures
 from .errors import UndefinedError, listed
-from .measures import CCA, CKA, NBS, DistanceCorrelation, Measure, Procrustes
-from .measures.base import Array, centred_unit, enter, eps, host, reduced, same_samples, shaped, smallest_direction
+from .measures import CCA, CKA, NBS, DistanceCorrelation, Measure, Procrustes, same_samples
+from .measures.door import Array, centred_unit, enter, eps, host, reduced, shaped, smallest_direction
 
 WORK = 1e10  # multiplications for the inner products of one side, about a second on one core with all that follows: more samples than that allows are not looked at
 UNRELATED = 0.1  # cka of unrelated data from which on "alike" and "few samples" are confused: layers of the zoo are at .01 to .08 with 500 samples, at .1 to .3 with 100

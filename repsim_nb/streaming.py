@@ -21,7 +21,7 @@ from .comparison import Comparison
 from .datasets import Dataset
 from .errors import UndefinedError
 from .measures import CKA
-from .measures.base import stretches
+from .measures.door import stretches
 from .measures.gram import batches
 from .models import Model, load_model
 from .models.running import capture

@@ -66,6 +66,8 @@ def test_functionality_follows_from_gaps_but_for_its_level(rng):
     references = grounding.reference_pairs(pairs, "gap")
     assert [tuple(r) for r in references[["seed1", "layer1"]].drop_duplicates().to_numpy()] == [(f.xs(k, level="layer").idxmax(), k) for k in range(4)]
     assert (references.groupby("layer1").size() == 12).all()
+    named = grounding.reference_pairs(pairs.assign(layer1="l" + pairs["layer1"].astype(str), layer2="l" + pairs["layer2"].astype(str)), "gap")
+    assert np.array_equal(named[["seed1", "seed2", "gap"]], references[["seed1", "seed2", "gap"]]) and (named["layer1"] == "l" + references["layer1"].astype(str)).all()
     assert all(row.gap == pytest.approx(abs(f[row.seed1, row.layer1] - f[row.seed2, row.layer2])) for row in references.itertuples())
 
 

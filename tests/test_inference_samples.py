@@ -35,6 +35,17 @@ def test_influence_finds_the_sample_that_makes_two_alike(rng):
     assert found.argmax() == 17 and found[17] > 0.5 and np.abs(np.delete(found, 17)).max() < 0.05
 
 
+@pytest.mark.parametrize("measure", ["cka", "distance_correlation", MORE["rsa_euclidean"]])
+def test_a_sample_that_is_nearly_all_of_a_matrix_hides_nothing(measure):
+    """Sums over the others are rounding of a sum in which one sample stands a million times as far out."""
+    x, y = related(24)
+    measure = measures.get(measure)
+    for far in (1e2, 1e4):
+        x[5], y[5] = x[5] * far, y[5] * far
+        brute = np.array([measure(x, y) - measure(np.delete(x, i, 0), np.delete(y, i, 0)) for i in range(len(x))])
+        np.testing.assert_allclose(inference.influence(measure, x, y), brute, atol=1e-8)
+
+
 def test_influence_says_what_is_wrong(rng):
     x, y = related(20)
     with pytest.raises(UndefinedError, match="needs at least 4 samples, so that one can be left out of 5 or more; there are 4"):

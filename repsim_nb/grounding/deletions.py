@@ -14,7 +14,7 @@ from ..comparison import axis_of, compare, short_labels
 from ..errors import UndefinedError, listed
 from ..inference.samples import labels_of
 from ..measures import CCA, CKA, NBS, Measure, Procrustes, named
-from ..measures.base import enter, host
+from ..measures.door import enter, host
 from ..probes import linear_probe
 from ..progress import Tick, ticking
 from .layers import NEVER

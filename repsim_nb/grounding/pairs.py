@@ -81,7 +81,8 @@ def reference_pairs(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per
         turned = (other == best) & (one != best)
         kept = pairs[(one == best) | turned].copy()
         swap = turned[(one == best) | turned]
-        kept.loc[swap, first + second] = kept.loc[swap, second + first].to_numpy()
+        for a, b in zip(first, second, strict=True):
+            kept[a], kept[b] = kept[a].where(~swap, kept[b]), kept[b].where(~swap, kept[a])
         parts.append(kept)
     return pd.concat(parts, ignore_index=True)
 

@@ -19,7 +19,7 @@ from .. import measures
 from ..comparison import Comparison, compare
 from ..errors import UndefinedError
 from ..measures import Measure
-from ..measures.base import enter
+from ..measures.door import enter
 from ..measures.moments import sums_of
 from ..progress import Tick, ticking
 from ..workers import HERE, workers
@@ -154,8 +154,7 @@ class NullTable:
         """Which cells stand above their null, at this rate of false discoveries."""
         if not isinstance(rate, (int, float, np.number)) or isinstance(rate, bool) or not 0 < rate < 1:
             raise ValueError(f"rate is the share of the cells found that may be found by chance, between 0 and 1, such as 0.05; got {rate!r}")
-        found = self.adjusted().to_numpy() <= rate
-        return self._frame(found & ~np.eye(len(found), dtype=bool) if self.mirrored else found)
+        return self.adjusted() <= rate
 
     def _frame(self, values: np.ndarray) -> pd.DataFrame:
         return pd.DataFrame(values, index=self.value.index, columns=self.value.columns)

@@ -12,7 +12,8 @@ from scipy.optimize import linear_sum_assignment
 
 from ..errors import UndefinedError
 from ..workers import checkpoint
-from .base import NO_LINEAR, Array, Measure, centred_unit, enter, host, reduced
+from .base import NO_LINEAR, Measure
+from .door import Array, centred_unit, enter, host, reduced
 
 
 class _Aligned(Measure):

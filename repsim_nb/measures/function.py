@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .base import TRANSFORMS, Array, Measure, enter
+from .base import TRANSFORMS, Measure
+from .door import Array, enter
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

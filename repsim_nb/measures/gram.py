@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import UndefinedError
 from ..workers import Later, Workers, arrived, checkpoint, departing, mapped
 from . import cost
-from .base import Array, eps, host, not_finite, off_diagonal, shaped, stretches
+from .door import Array, eps, host, not_finite, off_diagonal, shaped, stretches
 
 ROWS = 256  # samples on the short side of a tile
 Grid = Sequence[tuple[Any, float]]  # (where, how often it counts)

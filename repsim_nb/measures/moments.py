@@ -11,7 +11,7 @@ import numpy as np
 
 from ..workers import checkpoint
 from . import cost
-from .base import host, stretches
+from .door import host, stretches
 from .gram import ROWS, Kernel
 
 # The sums over i, j, ... of products of two or three entries of a matrix without trace and total, each as a graph: an entry a_ij is an edge, an index a point, d = diagonal,

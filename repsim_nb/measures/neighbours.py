@@ -11,7 +11,8 @@ from scipy.stats import hypergeom
 
 from ..errors import UndefinedError
 from ..workers import checkpoint
-from .base import NO_LINEAR, Array, Measure, centred_unit, enter, eps, host, unit_rows
+from .base import NO_LINEAR, Measure
+from .door import Array, centred_unit, enter, eps, host, unit_rows
 
 _BLOCK = 2**21  # numbers held at a time: with 50,000 samples, 41 rows of the matrix of all pairs
 

@@ -10,7 +10,8 @@ import array_api_compat
 import numpy as np
 
 from ..errors import DegenerateComparisonError
-from .base import NO_LINEAR, Array, Measure, centred_unit, enter, eps, reduced, smallest_direction
+from .base import NO_LINEAR, Measure
+from .door import Array, centred_unit, enter, eps, reduced, smallest_direction
 
 
 def _centred_features(x: Array, least: int) -> tuple[Array, float]:

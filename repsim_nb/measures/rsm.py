@@ -18,7 +18,8 @@ import numpy as np
 from ..errors import UndefinedError
 from ..workers import Workers
 from . import cost, gram, moments
-from .base import NO_LINEAR, Array, Job, Measure, centred_unit, enter, eps, host, inner, off_diagonal, unit, unit_rows
+from .base import NO_LINEAR, Job, Measure
+from .door import Array, centred_unit, enter, eps, host, inner, off_diagonal, unit, unit_rows
 from .gram import Batches, Features, Kernel, Products, Source, Vector
 
 _NONE_WHOLE = 2**62  # of so many representations no matrix is kept whole
