@@ -199,6 +199,17 @@ def test_exchanging_networks_keeps_what_depth_does():
     assert np.mean(rho) > 0.7 and stats.kstest(ps, "uniform").pvalue > 0.01
 
 
+def test_networks_that_are_no_field_change_places_layer_by_layer():
+    """Also where they have their layers in another order."""
+    xs, f = population()
+    order = sorted(xs, key=lambda key: (key.model, -int(key.layer[1:]) if key.model < "n4" else int(key.layer[1:])))
+    told = {"measures": [SEES, BLIND], "n_bootstrap": 20}
+    given = grounding.benchmark({"/".join(key[:2]): xs[key] for key in order}, {"/".join(key[:2]): f[key] for key in order},
+                                network=[key.model for key in order], per=[key.layer for key in order], **told)
+    one, other = (found.per_reference["network_p"].sort_index() for found in (given, grounding.benchmark(xs, f, **told)))
+    pd.testing.assert_series_equal(one, other, check_names=False)
+
+
 def test_functionality_comes_by_label_by_levels_or_by_network():
     xs, f = population()
     index = pd.MultiIndex.from_tuples([(*key, 0.0) for key in f], names=[*rs.Key._fields, "deleted"])

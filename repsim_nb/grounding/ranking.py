@@ -130,7 +130,10 @@ def benchmark(
     layers = pd.Series("all", index=range(len(labels)), name="per") if per is None else by_item_defined(index, per, "per")
     fields = (str(networks.name), str(layers.name))
     best = _references(labels, f, layers, among)
-    rest = index.droplevel(network) if isinstance(network, str) and index.nlevels > 1 else pd.Index(networks.groupby(networks).cumcount())
+    if isinstance(network, str) and index.nlevels > 1:
+        rest = index.droplevel(network)
+    else:  # which item of which network is which is told by its layer, and there by its place
+        rest = pd.MultiIndex.from_arrays([layers, networks.groupby([networks.to_numpy(), layers.to_numpy()]).cumcount()])
     names, one, other = short_labels(index), [], []
     if across is None:
         across = bool((pd.Series(f).groupby(networks.to_numpy()).nunique() > 1).any())

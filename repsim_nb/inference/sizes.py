@@ -77,8 +77,8 @@ def sample_size(
     if not isinstance(within, (int, float, np.number)) or isinstance(within, bool) or not 0 < within < math.inf:
         raise ValueError(f"within is how near to its limit a value shall be, a number above 0, such as 0.02; got {within!r}")
     x, y, most = pair_of(x, y)
-    limit = float(interval(measure, x, y, level=level, seed=seed, progress=progress).estimate)  # type: ignore[arg-type]
     chosen = _sizes(sizes, measure, most)
+    limit = float(interval(measure, x, y, level=level, seed=seed, progress=progress).estimate)  # type: ignore[arg-type]
 
     def of(n: int, rows: np.ndarray) -> float:
         try:
