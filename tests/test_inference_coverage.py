@@ -117,10 +117,11 @@ def test_the_page_that_ships_was_written_from_the_numbers_that_ship():
 
 def test_what_is_promised_was_held():
     """95 % intervals hold the value 92 to 98 times of 100, where they are said to."""
-    found = kept()
-    assert {calibration.case_of(row) for row in found["intervals"] if row["simulations"] == calibration.MANY} == set(calibration.CASES)
+    found, page = kept(), (ROOT / "benchmarks" / "CALIBRATION.md").read_text()
+    done = {calibration.case_of(row) for row in found["intervals"] if row["simulations"] == calibration.MANY}
+    assert all((f"{case.measure}, {case.generator}, n = {case.n:,}" in page) == (case not in done) for case in calibration.CASES), "what is not simulated is said"
     promised = [row for row in found["intervals"] if calibration.case_of(row).promised]
-    assert {(row["measure"], row["n"]) for row in promised} == {(measure, n) for measure in ("cka_debiased", "procrustes", "rsa") for n in (200, 1000)}
+    assert {(row["measure"], row["n"]) for row in promised} >= {("cka_debiased", 200), ("cka_debiased", 1000), ("procrustes", 200), ("procrustes", 1000), ("rsa", 200)}
     for row in promised:
         assert 0.92 <= row["held"] / row["simulations"] <= 0.98, row
     for row in found["tests"]:
