@@ -1,6 +1,7 @@
 """diagnose: figures against closed forms and the measures themselves, planted faults found, healthy layers left in peace."""
 
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -255,6 +256,16 @@ def test_a_click_before_the_note_does_not_lose_it(recorded, monkeypatch):
     e.choose("fc", "fc")
     e.wait()
     assert "few samples" in e._note.value and len(looked) == once + 1, "each layer is looked at once; the pair besides"
+
+
+def test_a_stop_that_comes_during_the_note_is_late(recorded, monkeypatch):
+    looking, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr("repsim_nb.explorers.comparing.diagnose", lambda *given, **options: looking.set() or go_on.wait(60) and diagnose(*given, **options))
+    e = rs.explorers.comparison(recorded.where(model="mnist-cnn-*"), measure="cka")
+    assert looking.wait(60)
+    e.stop()
+    go_on.set()
+    assert e.wait().result is not None and e._status.value == "" and e._note.value == "" and e.errors == []
 
 
 def test_a_layer_without_a_value_does_not_stop_the_note(recorded):

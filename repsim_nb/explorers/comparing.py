@@ -157,6 +157,10 @@ class Comparing(Detailed):
         if not self._stop.disabled:  # nobody waits for the note
             super()._report(done, total, said)
 
+    def _stopped(self) -> None:
+        if not self._stop.disabled:
+            super()._stopped()
+
     # -- the detail of one pair --------------------------------------------------------------------------------------------
 
     def choose(self, row: str, column: str) -> None:

@@ -19,12 +19,12 @@ from .. import measures
 from ..comparison import Comparison, compare
 from ..errors import UndefinedError
 from ..measures import Measure
-from ..measures.door import enter
+from ..measures.door import enter, eps
 from ..measures.moments import sums_of
 from ..progress import Tick, ticking
 from ..workers import HERE, workers
 from .orders import moments_of
-from .results import Moments, Test, by_counting, check_level, check_permutations, one_order, tail
+from .results import ROUNDING, Moments, Test, by_counting, check_level, check_permutations, one_order, tail
 from .samples import pair_of, rows_of
 
 ALL_SAMPLES = 7  # of no more samples (5,040 orders) all orders are gone through
@@ -75,7 +75,8 @@ def permutation_test(
                     found.extend(values)
                 tick(len(found), total)
     null = np.array(found)
-    return by_counting(float(null[0]) if every else statistic, null, "greater" if measure.kind == "similarity" else "less", every)
+    rounding = max(ROUNDING, *(16 * eps(enter(side[:2], constant=True)) for side in (x, y)))  # float32 would tell equal values of different orders apart
+    return by_counting(float(null[0]) if every else statistic, null, "greater" if measure.kind == "similarity" else "less", every, rounding)
 
 
 class _Shuffled:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-ROUNDING = 1e-10  # statistics that differ by less are the same one, summed in another order
+ROUNDING = 1e-10  # of one statistic, summed in another order in float64
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -96,11 +96,11 @@ class Interval:
         return f"Interval(low={self.low:.4g}, high={self.high:.4g}, level={self.level:g}{middle})"
 
 
-def by_counting(statistic: float, null: np.ndarray, alternative: str, every: bool = False) -> Test:
-    """The test by counting in the null; `every`: it holds all orders, the one that was seen among them."""
+def by_counting(statistic: float, null: np.ndarray, alternative: str, every: bool = False, rounding: float = ROUNDING) -> Test:
+    """The test by counting in the null; `every`: it holds all orders, the one that was seen among them.  rounding: statistics that differ by less are the same."""
     sizes = {"two-sided": (np.abs(null), abs(statistic)), "greater": (null, statistic), "less": (-null, -statistic)}
     values, seen = sizes[alternative]
-    extreme = int(np.sum(values >= seen - ROUNDING))
+    extreme = int(np.sum(values >= seen - rounding))
     p_value = extreme / len(null) if every else (1 + extreme) / (len(null) + 1)
     return Test(statistic, p_value, null, alternative, len(null))
 
