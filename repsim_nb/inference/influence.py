@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,10 @@ from ..errors import UndefinedError
 from ..measures import Measure
 from ..measures.door import enter, host
 from ..progress import Tick, ticking
-from ..workers import HERE, workers
+from ..workers import workers
 from .samples import pair_of, rows_of
 
-LEFT = 1e-5  # of a matrix at unit length, squared: sums are right to 1e-15 of the whole, so to 1e-10 of what is left
+FAINT = 1e-6  # of a sum: what is left after all else was taken out of it has ten digits
 
 
 def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick = False) -> np.ndarray:
@@ -23,7 +22,7 @@ def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick =
 
     Above 0 a sample makes a similarity higher, or a dissimilarity higher: less alike. x, y: arrays (n, ...).
     Linear CKA (but for batches), distance correlation (but for its root) and RSA with second="pearson" take O(n²) in all: without a sample the sums over their matrices change by what stood in its
-    row (but for a sample so far out that they are nearly its own). Every other measure is asked n times. Both are exact.
+    row. Every other measure is asked n times, and so is each without a sample that all but makes one side up. Both are exact.
     Errors: UndefinedError where the measure has no value without some sample, naming it.  [the jackknife's values, Tukey 1958]
     """
     measure = measures.get(measure)
@@ -31,6 +30,10 @@ def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick =
     if n <= measure.least:
         raise UndefinedError(f"{measures.short_name(measure)} needs at least {measure.least} samples, so that one can be left out of {measure.least + 1} or more; there are {n}")
     seen = measure(x, y)
+    values = np.full(n, np.nan)
+    if measure.recentring is not None:
+        values = _by_sums(*(host(measure.square(measure.prepare(side))) for side in (x, y)), measure.recentring)
+    ask = np.flatnonzero(np.isnan(values))
 
     def without(i: int) -> float:
         rest = np.delete(np.arange(n), i)
@@ -39,26 +42,25 @@ def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick =
         except UndefinedError as error:
             raise UndefinedError(f"without sample {i}: {error}") from error
 
-    values, asked = np.empty(n), np.arange(n)
-    if measure.recentring is not None:
-        values, sound = _by_sums(*(host(measure.square(measure.prepare(side))) for side in (x, y)), measure.recentring)
-        asked = np.flatnonzero(~sound)
-    found: list[float] = []
-    with workers() if len(asked) else nullcontext(HERE) as run, ticking(progress, f"influence on {measures.short_name(measure)}", "sample") as tick:
-        tick(n - len(asked), n)
-        for value in run(without, asked, idle=lambda: tick(n - len(asked) + len(found), n)):
-            found.append(value)
-            tick(n - len(asked) + len(found), n)
-    values[asked] = found
+    def done() -> int:
+        return n - int(np.isnan(values).sum())
+
+    with workers() as run, ticking(progress, f"influence on {measures.short_name(measure)}", "sample") as tick:
+        tick(done(), n)
+        for i, value in zip(ask, run(without, ask, idle=lambda: tick(done(), n)), strict=True):
+            values[i] = value
+            tick(done(), n)
     return seen - values
 
 
-def _by_sums(a: np.ndarray, b: np.ndarray, recentring: str) -> tuple[np.ndarray, np.ndarray]:
-    """The cosine of two matrices without each sample (n,), brought to standard form anew: what centring took out of them before, it takes out again. And where that is
-    sound: not where a sample is so far out that without it nearly nothing is left of a matrix but rounding."""
+def _by_sums(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:
+    """The cosine of two matrices without each sample (n,), brought to standard form anew: what centring took out of them before, it takes out again.
+
+    NaN where next to nothing is left of one side: a difference of large sums would be rounding.
+    """
     both, own, other = (_products(one, two, recentring) for one, two in ((a, b), (a, a), (b, b)))
-    sound = np.minimum(own, other) > LEFT
-    return both / np.sqrt(np.where(sound, own * other, 1)), sound
+    faint = np.minimum(own / np.einsum("ij,ij->", a, a), other / np.einsum("ij,ij->", b, b)) < FAINT
+    return np.where(faint, np.nan, both / np.sqrt(np.where(faint, 1.0, own * other)))
 
 
 def _products(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:

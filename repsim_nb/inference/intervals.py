@@ -24,46 +24,54 @@ FEWEST = 6  # items: with 5 the interval held a ρ of .95 in 83 of 100 simulatio
 FEWEST_SAMPLES = 20
 
 
-def interval(measure: str | Measure, x: Any, y: Any, *, level: float = 0.95, parts: int = 40, seed: int = 0, progress: bool | Tick = False) -> Interval:
+def interval(measure: str | Measure, x: Any, y: Any, *, level: float = 0.95, parts: int = 10, seed: int = 0, progress: bool | Tick = False) -> Interval:
     """Between which values a measure would lie with all the samples in the world, of which these n were drawn one by one -> Interval, with the estimate in its middle.
 
-    The jackknife: samples are shuffled (seed) into `parts` parts (at most n), the measure is asked again without each, and what it loses tells both its bias, which falls as 1/n and is taken out,
-    and its standard error; Student's t has (parts - 1) degrees of freedom. So the estimate may lie outside what was measured, where that is biased at n samples, and the interval is not cut at
-    the ends of the measure's range. It takes (parts + 1) calls. (A bootstrap draws samples twice, and to a measure of pairs two copies are a perfect likeness.)
-    Simulated, 400 times each (benchmarks/CALIBRATION.md): of 100 intervals at level 0.95, COVERED.
-    It fails, and is too high or too low by more than its width, where the bias falls slower than 1/n: Procrustes, NBS and CCA of sides of which whole directions have nothing in common (unrelated ones, above
-    all), and where n is not above the number of features. Of shared neighbours the value belongs to n samples and has no limit.
-    x, y: arrays (n, ...).  Errors: ValueError for fewer than 20 samples or other n; UndefinedError where the measure has no value without a part, or no part moves it.  [Quenouille 1956; Tukey 1958]
+    The jackknife, twice: samples are shuffled (seed) into `parts` parts. What the measure loses without each tells its bias, which falls as 1/n and is taken out; what the estimate without bias loses
+    without each tells its standard error, and for that every two parts are left out together. Student's t has (parts - 1) degrees of freedom. So the estimate may lie outside what was measured, where
+    that is biased at n samples, and the interval is not cut at the ends of the measure's range. It takes 1 + parts (parts + 1) / 2 calls of the measure, 56.
+    (A bootstrap draws samples twice, and to a measure of pairs two copies are a perfect likeness.)
+    Simulated, 400 times each, against the value at 20,000 samples (benchmarks/CALIBRATION.md): of 100 intervals at level 0.95 93 to 96 held it, of sides that are related, of up to 50 features: for debiased
+    CKA and Procrustes at 200 and 1,000 samples, for RSA at 200. It fails where the bias falls slower than 1/n: under Procrustes, NBS and CCA, of sides that share some directions and have nothing in common in
+    others (80 at 200 samples, 93 at 1,000), and of unrelated sides altogether (5 and 48); there CKA and RSA have intervals that are too wide (98 to 100). Procrustes of 300 features at 200
+    samples never held it. Of shared neighbours the value belongs to n samples, and has no limit; of predictions the intervals are far too wide.
+    x, y: arrays (n, ...).  Errors: ValueError for fewer than 20 samples or other n; UndefinedError where the measure has no value without two parts, or no part moves it.
+    [Quenouille 1956; Tukey 1958]
     """
     measure = measures.get(measure)
     check_level(level)
     if not isinstance(parts, (int, np.integer)) or isinstance(parts, bool) or parts < 5:
-        raise ValueError(f"parts is a whole number from 5, 40 for an interval that does not jump with the seed; got {parts!r}")
+        raise ValueError(f"parts is a whole number from 5, 10 for 56 calls of the measure; got {parts!r}")
     x, y, n = pair_of(x, y)
     if n < FEWEST_SAMPLES:
         raise ValueError(f"an interval needs at least {FEWEST_SAMPLES} samples to leave some out; there are {n}")
     parts = min(parts, n)
     part = np.random.default_rng(seed).permutation(n) % parts
-    seen = measure(x, y)
+    left_out = [(k, other) for k in range(parts) for other in range(k, parts)]
 
-    def without(k: int) -> float:
-        kept = np.flatnonzero(part != k)
+    def without(pair: tuple[int, int]) -> float:
+        kept = np.flatnonzero(~np.isin(part, pair))
         try:
             return measure(rows_of(x, kept), rows_of(y, kept))
         except UndefinedError as error:
             raise UndefinedError(f"with {n - len(kept)} of {n} samples left out, as the interval needs it (parts={parts}): {error}") from error
 
+    seen = measure(x, y)
     found: list[float] = []
     with workers() as run, ticking(progress, f"interval of {measures.short_name(measure)}", "part") as tick:
-        for value in run(without, range(parts), idle=lambda: tick(len(found), parts)):
+        for value in run(without, left_out, idle=lambda: tick(len(found), len(left_out))):
             found.append(value)
-            tick(len(found), parts)
-    single = parts * seen - (parts - 1) * np.array(found)  # what each part says by itself
-    error = float(single.std(ddof=1)) / math.sqrt(parts)
+            tick(len(found), len(left_out))
+    table = np.zeros((parts, parts))  # without one part on the diagonal, without two off it
+    table[tuple(np.transpose(left_out))] = table.T[tuple(np.transpose(left_out))] = found
+    one = table.diagonal()
+    middle = parts * seen - (parts - 1) * one.mean()
+    without_one = (parts - 1) * one - (parts - 2) * (table.sum(axis=1) - one) / (parts - 1)  # the estimate without bias, of what is left
+    error = math.sqrt((parts - 1) / parts * float(((without_one - without_one.mean()) ** 2).sum()))
     if error <= 1e-12 * max(1.0, abs(seen)):
         raise UndefinedError(f"{measures.short_name(measure)} is {seen:.4g} whichever samples are left out, so no interval can be told from them (are the two sides the same?)")
-    middle, reach = float(single.mean()), float(stats.t.ppf((1 + level) / 2, parts - 1)) * error
-    return Interval(middle - reach, middle + reach, level, middle)
+    reach = float(stats.t.ppf((1 + level) / 2, parts - 1)) * error
+    return Interval(float(middle - reach), float(middle + reach), level, float(middle))
 
 
 def rank_interval(a: Table, b: Table, kind: str = "spearman", *, groups: Choice | None = None, level: float = 0.95) -> Interval:

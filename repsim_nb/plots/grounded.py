@@ -49,7 +49,7 @@ def specificity(result: Specificity, *, ax: Axes | None = None, title: str | Non
     if not isinstance(result, Specificity):
         raise TypeError(f"this picture shows what grounding.specificity returns; got {type(result).__name__}")
     moves, away = result.moves, result.away
-    ax = new_axes(ax, max(4.8, 1.8 + 0.62 * len(moves)), 4.2)
+    ax = new_axes(ax, max(6.6, 3.6 + 0.62 * len(moves)), 4.2)
     x = np.arange(len(moves))
     ax.bar(x, moves["cross_network"], width=0.62, color=LINES[4], alpha=0.75, label="the same layer of another network")
     for at, layer in enumerate(moves.index):
@@ -62,7 +62,7 @@ def specificity(result: Specificity, *, ax: Axes | None = None, title: str | Non
     top = max(float(np.nanmax(away.to_numpy())), float(moves["cross_network"].max()))
     ax.set(ylim=(0, 1.08 * top), xlabel=str(moves.index.name), ylabel=f"dissimilarity ({short_name(result.measure)})")
     names = [str(layer) for layer in moves.index]
-    slanted = max(map(len, names)) > 7
+    slanted = max(map(len, names)) > 4 and len(names) > 4
     ax.set_xticks(x, names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
     interval = f" [{result.interval.low:.2f}, {result.interval.high:.2f}]" if result.interval else ""
     lost = f"; never for {result.never} of {len(moves)} layers" if result.never else ""

@@ -185,5 +185,5 @@ def influential(dataset: Dataset, values: np.ndarray, *, most: int = 10, columns
     amounts = [f"{values[i]:+.2g}".replace("-", "\N{MINUS SIGN}") for i in order]
     axes = pictures(images, [name + amount for name, amount in zip(names, amounts, strict=True)], columns=min(columns, len(order)), figure=figure)
     share = np.abs(values[order]).sum() / np.abs(values).sum() if np.abs(values).sum() else 0
-    axes[0].figure.suptitle(f"the {len(order)} samples of {len(values):,} that add most (above 0: the value is higher with them); {share:.0%} of all influence", fontsize=9)
+    axes[0].figure.suptitle(f"the {len(order)} samples of {len(values):,} that add most:\nabove 0 the value is higher with them; {share:.0%} of all influence", fontsize=9)
     return axes

@@ -22,6 +22,7 @@ from ..probes import linear_probe
 from ..progress import Tick, ticking
 from ..recording import record
 from ..store import Key
+from ..workers import workers
 from . import training, tuning
 
 DEPTH, WIDTH = 6, 64
@@ -162,14 +163,18 @@ def _probed(models: list[Model], deleted: bool, progress: bool | Tick) -> tuple[
     fitted, tested = _after("seeds"), load_dataset("mnist", "test")
     known = record(models, fitted, BLOCKS, pool="mean", progress=progress)
     x = record(models, tested, BLOCKS, pool="mean", progress=progress)
-    found, scores = {}, []
-    with ticking(progress, "probing", "representation") as tick:
-        for done, (before, (key, after)) in enumerate(zip(known.values(), x.items(), strict=True)):
-            tick(done, len(x))
-            for kept, (fit, seen) in (_leading(before, after) if deleted else {key.step: (before, after)}).items():
-                found[key._replace(step=kept)] = seen
-                scores.append(linear_probe(fit, fitted.targets, test=(seen, tested.targets), n_permutations=1).accuracy)
-        tick(len(x), len(x))
+    sides = {key._replace(step=kept): pair for before, (key, after) in zip(known.values(), x.items(), strict=True)
+             for kept, pair in (_leading(before, after) if deleted else {key.step: (before, after)}).items()}
+
+    def probed(sides: tuple[np.ndarray, np.ndarray]) -> float:
+        return linear_probe(sides[0], fitted.targets, test=(sides[1], tested.targets), n_permutations=1).accuracy
+
+    scores: list[float] = []
+    with workers() as run, ticking(progress, "probing", "representation") as tick:
+        for score in run(probed, sides.values(), idle=lambda: tick(len(scores), len(sides))):
+            scores.append(score)
+            tick(len(scores), len(sides))
+    found = {key: seen for key, (_, seen) in sides.items()}
     return found, _series(found, scores)
 
 

@@ -1,0 +1,136 @@
+"""Intervals over samples: the jackknife by hand, how often they hold the true value, what has none; the page of the long simulations."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import repsim_nb as rs
+from repsim_nb.inference import interval
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import calibration
+
+
+def test_an_interval_is_the_jackknife_of_the_jackknife(rng):
+    """Written down as it is told: the estimate without bias, and what leaving a part out does to it."""
+    x, y = calibration.heavy(60, rng)
+    measure, parts, part = rs.measures.get("procrustes"), 6, np.random.default_rng(3).permutation(60) % 6
+
+    def unbiased(left):
+        g = len(left)
+        some = np.isin(part, left)
+        without = [measure(x[some & (part != k)], y[some & (part != k)]) for k in left]
+        return g * measure(x[some], y[some]) - (g - 1) * np.mean(without)
+
+    estimate = unbiased(list(range(parts)))
+    moved = np.array([unbiased([other for other in range(parts) if other != k]) for k in range(parts)])
+    reach = stats.t.ppf(0.95, parts - 1) * np.sqrt((parts - 1) / parts * ((moved - moved.mean()) ** 2).sum())
+    found = interval(measure, x, y, level=0.9, parts=parts, seed=3)
+    assert (found.low, found.high, found.estimate, found.level) == pytest.approx((estimate - reach, estimate + reach, estimate, 0.9), abs=1e-10)
+
+
+def test_of_a_mean_it_is_students(rng):
+    """A value that is a mean over samples has no bias, and its interval is that of the means of the parts."""
+    measure = rs.measures.from_function(lambda x, y: float((x * y).mean()), kind="similarity", symmetric=True, name="mean product")
+    x, y = rng.normal(size=(100, 1)), rng.normal(size=(100, 1))
+    part = np.random.default_rng(0).permutation(100) % 10
+    means = [(x * y)[part == k].mean() for k in range(10)]
+    known = stats.t.interval(0.95, 9, np.mean(means), stats.sem(means))
+    found = interval(measure, x, y)
+    assert (found.low, found.high, found.estimate) == pytest.approx((*known, np.mean(means)))
+
+
+@pytest.mark.parametrize(("measure", "generator"), [("cka_debiased", "decaying"), ("procrustes", "near"), ("procrustes", "heavy"), ("rsa", "heavy")])
+def test_intervals_hold_the_value_of_all_samples(measure, generator):
+    """Of 60: with a coverage of .95, fewer than 51 come once in 700 times; at a level of .5, more than 45 once in 30,000."""
+    make, measure = calibration.GENERATORS[generator][0], rs.measures.get(measure)
+    value = measure(*make(2500 if measure == rs.measures.get("rsa") else 20_000, np.random.default_rng(7)))
+    found = [interval(measure, *make(200, np.random.default_rng([seed, 200]))) for seed in range(60)]
+    assert sum(value in one for one in found) >= 51
+    half = stats.t.ppf(0.75, 9) / stats.t.ppf(0.975, 9)
+    assert sum(abs(value - one.estimate) < half * (one.high - one.estimate) for one in found) <= 45
+
+
+def test_the_bias_is_taken_out():
+    """Procrustes at 200 samples is too low by more than its interval is wide: the plain value is not the estimate."""
+    x, y = calibration.near(200, np.random.default_rng(1))
+    found, value = interval("procrustes", x, y), rs.measures.get("procrustes")(*calibration.near(20_000, np.random.default_rng(7)))
+    plain = rs.measures.get("procrustes")(x, y)
+    assert abs(found.estimate - value) < 0.3 * abs(plain - value) and plain < found.estimate
+
+
+def test_intervals_know_their_level_and_their_seed(rng):
+    x, y = calibration.decaying(100, rng)
+    narrow, wide = interval("cka", x, y, level=0.8), interval("cka", x, y, level=0.99)
+    assert wide.low < narrow.low < narrow.estimate == wide.estimate < narrow.high < wide.high
+    assert interval("cka", x, y, seed=1) == interval("cka", x, y, seed=1) != interval("cka", x, y, seed=2)
+
+
+def test_what_has_no_interval_is_an_error(rng):
+    x, y = rng.normal(size=(40, 30)), rng.normal(size=(40, 4))
+    one = np.zeros((40, 3))
+    one[5] = 1.0
+    for sides, measure, options, kind, says in (
+        ((x[:19], y[:19]), "cka", {}, ValueError, "needs at least 20 samples to leave some out; there are 19"),
+        ((x, y[:39]), "cka", {}, ValueError, "'x' has 40 rows, 'y' has 39"),
+        ((x, x), "procrustes", {}, rs.measures.UndefinedError, "whichever samples are left out"),
+        ((one, y), "cka", {}, rs.measures.UndefinedError, "of 40 samples left out, as the interval needs it"),
+        ((x, y), "mean_cca", {}, rs.measures.UndefinedError, "of 40 samples left out, as the interval needs it"),
+        ((x, y), "cka", {"level": 95}, ValueError, "between 0 and 1, such as 0.95; got 95"),
+        ((x, y), "cka", {"parts": 2}, ValueError, "parts is a whole number from 5"),
+        ((x, y), "ckaa", {}, ValueError, "Did you mean 'cka'"),
+    ):
+        with pytest.raises(kind, match=says):
+            interval(measure, *sides, **options)
+
+
+def test_an_interval_can_be_watched_and_stopped(rng):
+    seen = []
+    interval("cka", *calibration.heavy(50, rng), progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (55, 55)
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interval("cka", *calibration.heavy(50, rng), progress=stop)
+
+
+# -- the long simulations --------------------------------------------------------------------------------------------------
+
+def kept():
+    path = ROOT / "benchmarks" / "calibration.json"
+    if not path.exists():
+        pytest.skip("not simulated yet: make calibration")
+    return json.loads(path.read_text())
+
+
+def test_the_page_that_ships_was_written_from_the_numbers_that_ship():
+    assert calibration.report(kept()) == (ROOT / "benchmarks" / "CALIBRATION.md").read_text()
+
+
+def test_what_is_promised_was_held():
+    """95 % intervals hold the value 92 to 98 times of 100, where they are said to."""
+    found, page = kept(), (ROOT / "benchmarks" / "CALIBRATION.md").read_text()
+    done = {calibration.case_of(row) for row in found["intervals"] if row["simulations"] == calibration.MANY}
+    assert all((f"{case.measure}, {case.generator}, n = {case.n:,}" in page) == (case not in done) for case in calibration.CASES), "what is not simulated is said"
+    promised = [row for row in found["intervals"] if calibration.case_of(row).promised]
+    assert {(row["measure"], row["n"]) for row in promised} >= {("cka_debiased", 200), ("cka_debiased", 1000), ("procrustes", 200), ("procrustes", 1000), ("rsa", 200)}
+    for row in promised:
+        assert 0.92 <= row["held"] / row["simulations"] <= 0.98, row
+    for row in found["tests"]:
+        assert row["nulls"] >= 1000 and row["ks_p"] > 0.01, row
+
+
+def test_it_runs_in_short():
+    found = calibration.one(calibration.Case("cka_debiased", "near", 40), 5)
+    assert 0 <= found["held"] <= 5 and found["width"] > 0
+    tested = calibration.tested("cka", "closed form", 40)
+    assert 0 < tested["ks_p"] <= 1
+    assert "| cka_debiased | near | 40 |" in calibration.report({"level": 0.95, "intervals": [found], "tests": [tested]})

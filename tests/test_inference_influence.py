@@ -1,0 +1,120 @@
+"""What each sample adds to a value, against leaving it out; and the picture of those that add most."""
+
+import numpy as np
+import pytest
+
+import repsim_nb as rs
+from repsim_nb.inference import influence
+from repsim_nb.measures import CKA, CKNNA, RSA, DistanceCorrelation
+
+BY_SUMS = {"cka", "cka_debiased", "distance_correlation"}
+MORE = {
+    "distance correlation, debiased": DistanceCorrelation(debiased=True), "distance correlation, root": DistanceCorrelation(squared=False), "CKA in batches": CKA(batch_size=8),
+    **{f"RSA of {first}": RSA(first=first, second="pearson") for first in ("correlation", "cosine", "dot", "euclidean")},
+    "RSA with the diagonal": RSA(first="euclidean", second="pearson", diagonal=True), "RSA by cosine": RSA(second="cosine"),
+}  # fmt: skip
+
+
+def sides(rng, n=40, p=7, q=5, mean=3.0):
+    """Related in part, with means far from 0 and one sample that stands out."""
+    x = mean + rng.normal(size=(n, p))
+    y = x[:, :q] + rng.normal(size=(n, q))
+    x[3] *= 4
+    return x, y
+
+
+def one_by_one(measure, x, y):
+    return measure(x, y) - np.array([measure(np.delete(x, i, axis=0), np.delete(y, i, axis=0)) for i in range(len(x))])
+
+
+@pytest.mark.parametrize("measure", [*rs.measures.REPRESENTATIONAL.values(), *MORE.values()], ids=[*rs.measures.REPRESENTATIONAL, *MORE])
+def test_it_is_what_leaving_a_sample_out_takes_away(measure, rng):
+    x, y = sides(rng)
+    found = influence(measure, x, y)
+    assert found.shape == (40,) and found.dtype == np.float64 and np.ptp(found) > 0
+    np.testing.assert_allclose(found, one_by_one(measure, x, y), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", [*sorted(BY_SUMS), "RSA of dot", "RSA of euclidean", "distance correlation, debiased"])
+def test_the_sums_are_as_exact_where_layers_are_wide_and_means_large(name, rng):
+    measure = rs.measures.ALL.get(name) or MORE[name]
+    for x, y in (sides(rng, p=90, q=60), sides(rng, mean=1e3)):
+        np.testing.assert_allclose(influence(measure, x, y), one_by_one(measure, x, y), rtol=0, atol=1e-8)
+
+
+def test_the_measure_is_asked_once_where_sums_do(rng, monkeypatch):
+    asked = []
+    monkeypatch.setattr(CKA, "__call__", lambda self, x, y, real=CKA.__call__: asked.append(len(x)) or real(self, x, y))
+    influence("cka_debiased", *sides(rng))
+    assert asked == [40]
+    influence("cka_rbf", *sides(rng))
+    assert sorted(asked) == [39] * 40 + [40] * 2
+
+
+def test_single_precision_and_tensors_are_worked_on_in_double(rng):
+    torch = pytest.importorskip("torch")
+    x, y = (side.astype(np.float32) for side in sides(rng))
+    for measure in ("cka", "procrustes", "rsa"):
+        exact = influence(measure, x.astype(float), y.astype(float))
+        for pair in ((x, y), (torch.from_numpy(x), torch.from_numpy(y)), (x.tolist(), y)):
+            np.testing.assert_allclose(influence(measure, *pair), exact, rtol=0, atol=1e-10)
+
+
+def test_a_value_that_hangs_on_one_sample_is_an_error_that_names_it(rng):
+    x, y = np.zeros((20, 3)), rng.normal(size=(20, 3))
+    x[7] = 1.0
+    for measure in ("cka", "distance_correlation", "procrustes"):
+        with pytest.raises(rs.measures.UndefinedError, match="without sample 7"):
+            influence(measure, x, y)
+    with pytest.raises(rs.measures.UndefinedError, match="needs at least 4 samples, so that one can be left out of 5 or more; there are 4"):
+        influence("cka_debiased", y[:4], y[:4])
+    with pytest.raises(rs.measures.UndefinedError, match="at least 11 samples are needed|needs at least 11"):
+        influence(CKNNA(k=10), y[:11], y[:11])
+    with pytest.raises(ValueError, match="same samples"):
+        influence("cka", x, y[:19])
+
+
+def test_it_can_be_watched_and_stopped(rng):
+    seen = []
+    influence("procrustes", *sides(rng), progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (40, 40) and len(seen) >= 40
+
+    class Enough(Exception):
+        pass
+
+    def stop(done, total):
+        if done > 3:
+            raise Enough
+
+    with pytest.raises(Enough):
+        influence("procrustes", *sides(rng), progress=stop)
+
+
+# -- the picture -----------------------------------------------------------------------------------------------------------
+
+def test_the_most_influential_images_stand_first_with_their_class_and_sign(mnist):
+    influence_of = np.zeros(len(mnist))
+    influence_of[[7, 30, 99]] = [0.002, -0.03, 0.01]
+    axes = rs.plots.influential(mnist, influence_of, most=3)
+    names = [mnist.classes[mnist.targets[i]] for i in (30, 99, 7)]
+    assert [ax.get_xlabel() for ax in axes] == [f"{names[0]}\n\N{MINUS SIGN}0.03", f"{names[1]}\n+0.01", f"{names[2]}\n+0.002"]
+    assert all((ax.images[0].get_array() == mnist.inputs[i]).all() for ax, i in zip(axes, (30, 99, 7), strict=True))
+    assert axes[0].figure.get_suptitle().startswith("the 3 samples of 200 that add most") and "100% of all influence" in axes[0].figure.get_suptitle()
+    assert len(rs.plots.influential(mnist, influence_of)) == 10 and len(rs.plots.influential(mnist.take(range(4), "four"), influence_of[:4])) == 4
+
+
+def test_of_real_networks(mnist, recorded):
+    x, y = (recorded.where(model=f"mnist-cnn-{k}")["conv2"] for k in (0, 1))
+    found = influence("cka", x, y)
+    assert found == pytest.approx(one_by_one(rs.measures.get("cka"), np.asarray(x, float), np.asarray(y, float)), abs=1e-8)
+    assert len(rs.plots.influential(mnist, found, most=5, columns=5)) == 5
+
+
+def test_what_cannot_be_drawn_is_an_error(mnist):
+    texts = rs.Dataset("words", ["one", "two", "three"])
+    for dataset, values, says in (
+        (mnist, np.zeros(199), "has 200 images and 199 values"),
+        (texts, np.array([0.1, -0.3, 0.2]), "the inputs of 'words' are none; the rows that add most are '1', '2'"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            rs.plots.influential(dataset, values, most=2)
