@@ -12,6 +12,7 @@ MORE = {
     "distance correlation, debiased": DistanceCorrelation(debiased=True), "distance correlation, root": DistanceCorrelation(squared=False), "CKA in batches": CKA(batch_size=8),
     **{f"RSA of {first}": RSA(first=first, second="pearson") for first in ("correlation", "cosine", "dot", "euclidean")},
     "RSA with the diagonal": RSA(first="euclidean", second="pearson", diagonal=True), "RSA by cosine": RSA(second="cosine"),
+    "RBF CKA, debiased": CKA(kernel="rbf", debiased=True),
 }  # fmt: skip
 
 
@@ -49,6 +50,22 @@ def test_the_measure_is_asked_once_where_sums_do(rng, monkeypatch):
     assert asked == [40]
     influence("cka_rbf", *sides(rng))
     assert sorted(asked) == [39] * 40 + [40] * 2
+
+
+@pytest.mark.parametrize("measure", ["cka", "distance_correlation", MORE["RSA of euclidean"]])
+def test_a_sample_that_is_nearly_all_of_a_matrix_hides_nothing(measure, rng):
+    """Sums over the others are rounding of a sum in which one sample stands a million times as far out."""
+    x, y = sides(rng)
+    for far in (1e2, 1e4):
+        x[5], y[5] = x[5] * far, y[5] * far
+        np.testing.assert_allclose(influence(measure, x, y), one_by_one(rs.measures.get(measure), x, y), rtol=0, atol=1e-8)
+
+
+def test_the_sample_that_makes_two_alike_is_found(rng):
+    x, y = rng.normal(size=(60, 5)), rng.normal(size=(60, 5))
+    x[17] = y[17] = 30
+    found = influence("cka", x.astype(np.float32), y)
+    assert found.argmax() == 17 and found[17] > 0.5 and np.abs(np.delete(found, 17)).max() < 0.05
 
 
 def test_single_precision_and_tensors_are_worked_on_in_double(rng):

@@ -9,7 +9,7 @@ from scipy import stats
 
 import repsim_nb as rs
 from repsim_nb.inference import interval, sample_size
-from repsim_nb.inference.sizes import SETS, sample_sets_of
+from repsim_nb.inference.sizes import SETS, rows_drawn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -23,7 +23,7 @@ def test_the_curve_is_that_of_the_sets_drawn(name, rng):
     curve = sample_size(measure, x, y, sizes=sizes, seed=5).curve
     assert list(curve.index) == list(sizes) and list(curve["sets"]) == [SETS, SETS, 1] and curve.index.name == "n"
     for n in sizes:
-        drawn = sample_sets_of(n, 90, 5)
+        drawn = rows_drawn(n, 90, 5)
         values = [measure(x[rows], y[rows]) for rows in drawn]
         assert all(len(set(rows)) == n for rows in drawn) and curve["mean"][n] == pytest.approx(np.mean(values), abs=1e-8)
         if n < 90:  # sets that share samples move less than fresh ones
@@ -75,6 +75,7 @@ def test_it_says_how_it_knows(rng):
 def test_it_begins_where_there_is_a_value(rng):
     found = sample_size("mean_cca", *decaying(400, rng))
     assert 80 < found.curve.index[0] <= 120 and list(found.curve.index[-2:]) == [200, 400], "of 50 and 30 features CCA needs more than 80 samples"
+    assert sample_size("mean_cca", *decaying(240, rng), sizes=[150, 200]).enough is None, "a quarter, 60, has no value"
 
 
 def test_its_curve_is_a_picture(rng):
@@ -89,6 +90,7 @@ def test_what_cannot_be_is_an_error(rng):
         ({"within": 0}, ValueError, "a number above 0, such as 0.02; got 0"),
         ({"sizes": [30, 61]}, ValueError, "to 60, one of them below 60"),
         ({"sizes": []}, ValueError, "sizes are numbers of samples from 3"),
+        ({"sizes": [2]}, ValueError, "sizes are numbers of samples from 3"),
         ({"sizes": [60]}, ValueError, "one of them below 60"),
         ({"sizes": [20.5]}, ValueError, "sizes are numbers of samples"),
         ({"level": 2}, ValueError, "between 0 and 1"),

@@ -29,7 +29,7 @@ class SampleSize:
 
     curve: DataFrame, index n: mean (over sets of n samples), low and high (between which a share `level` of sets of so many fresh samples lie), sets.
     limit: where the value goes as n grows, the estimate of `interval`.  enough: the least number of samples of which a share `level` of sets give the limit to within ±within; None where fewer
-    samples tell of another limit, so that nobody knows yet where the value goes.  seen: how many samples there were; where `enough` is above half of it, it was extrapolated.
+    samples tell of another limit, or a quarter of them has no value to tell by, so that nobody knows yet where the value goes.  seen: how many samples there were; where `enough` is above half of it, it was extrapolated.
     """
 
     measure: str
@@ -64,7 +64,7 @@ def sample_size(
 ) -> SampleSize:
     """How does a value move with the number of samples, and how many are enough to know it to ±within? -> SampleSize.
 
-    Sets of each size are drawn from the samples at hand without replacement (`sample_sets_of`). They overlap the more the larger they are, so their spread is divided by sqrt(1 - n/N) to be that of
+    Sets of each size are drawn from the samples at hand without replacement. They overlap the more the larger they are, so their spread is divided by sqrt(1 - n/N) to be that of
     fresh samples; at N itself it is that of the largest size below, falling as 1/√n. Off the limit by bias (which falls as 1/n) and by spread: enough are so many that |bias| + z · spread is at
     most `within`, on the measured sizes up to N/2 and beyond by those laws. Where halves and quarters of the samples tell of a limit that is further than `within`, and than chance, from that of all and halves, the
     laws do not hold, and there is no such number (layers wider than N under Procrustes; shared neighbours, whose value belongs to n). Simulated, 30 times each, 200 to 400 samples: seen for 30 unrelated pairs under Procrustes, 23 of
@@ -88,10 +88,10 @@ def sample_size(
                 return math.nan
             raise UndefinedError(f"of a set of {n} samples: {error} Choose larger sizes=[...]") from error
 
-    if sizes is None and len(enough_samples := [n for n in chosen if _defined(of, sample_sets_of(n, most, seed)[0])]) > 1:
+    if sizes is None and len(enough_samples := [n for n in chosen if _defined(of, rows_drawn(n, most, seed)[0])]) > 1:
         chosen = enough_samples
     checks = most, most // 2, most // 4
-    drawn = [(n, rows) for n in sorted({*chosen, *checks}) for rows in sample_sets_of(n, most, seed)]
+    drawn = [(n, rows) for n in sorted({*chosen, *checks}) for rows in rows_drawn(n, most, seed)]
     found: list[float] = []
     with workers() as run, ticking(progress, f"sample sets for {measures.short_name(measure)}", "set") as tick:
         for value in run(of, *zip(*drawn, strict=True), idle=lambda: tick(len(found), len(drawn))):
@@ -119,13 +119,13 @@ def _defined(of: Callable[[int, np.ndarray], float], rows: np.ndarray) -> bool:
 
 
 def _settled(values: list[np.ndarray], within: float, z: float) -> bool:
-    """Does the bias fall as 1/n? Then all samples with halves of them, and halves with quarters, tell of one limit. NaN: there are too few to see."""
+    """Does the bias fall as 1/n? Then all samples with halves of them, and halves with quarters, tell of one limit. Not where one of them is NaN: nothing is seen there."""
     whole, half, quarter = (float(some.mean()) for some in values)
     chance = z * math.sqrt(9 * values[1].var() / len(values[1]) + values[2].var() / len(values[2]))
     return abs(2 * whole - 3 * half + quarter) <= max(within, chance)
 
 
-def sample_sets_of(n: int, most: int, seed: int) -> list[np.ndarray]:
+def rows_drawn(n: int, most: int, seed: int) -> list[np.ndarray]:
     """Sets of n of `most` samples, in order; all of them are one set."""
     if n == most:
         return [np.arange(most)]
