@@ -363,7 +363,9 @@ def test_curves_are_the_closed_forms_and_what_never_notices_says_so():
 
 def test_a_measure_notices_at_the_first_deletion_above_the_mean_of_two_networks():
     xs, targets = spectrum()
-    found = grounding.sensitivity(xs, targets, measures=["cka", "procrustes", "mean_cca"], shares=np.arange(10) / 10, cost=1e4)
+    ticks = []
+    found = grounding.sensitivity(xs, targets, measures=["cka", "procrustes", "mean_cca"], shares=np.arange(10) / 10, cost=1e4, progress=lambda *given: ticks.append(given))
+    assert ticks == [(k, 39) for k in range(40)], "three measures and ten probes of each network, to be stopped between"
     for name in ("cka", "procrustes"):
         table = rs.compare(name, xs).dissimilarity().to_numpy()
         threshold = table[~np.eye(3, dtype=bool)].mean()

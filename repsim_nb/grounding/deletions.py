@@ -99,12 +99,13 @@ def sensitivity(
     shares = _reached(shares, [part.rank for part in parts.values()])
     seen, formulas, accuracies = {}, {}, {}
     thresholds, undefined = _thresholds(chosen, xs)
-    with ticking(progress, "deletions", "network") as tick:
+    steps = len(chosen) + (0 if targets is None else len(shares))  # of each network
+    with ticking(progress, "deletions", "step") as tick:
         for done, (label, name) in enumerate(zip(labels, names, strict=True)):
-            tick(done, len(labels))
             part = parts[label]
             left = {f"{share:g}": part.first(kept) for share, kept in zip(shares, _kept(shares, part.rank), strict=True)}
-            for short, measure in chosen.items():
+            for k, (short, measure) in enumerate(chosen.items()):
+                tick(done * steps + k, len(labels) * steps)
                 if short in undefined:
                     continue
                 found = compare(measure, {"whole": xs[label]}, left, on_undefined="mask")
@@ -113,9 +114,11 @@ def sensitivity(
                 seen[name, short] = found.dissimilarity().to_numpy(float)[0]
                 formulas[name, short] = [closed_form(measure, part.squares, kept) for kept in _kept(shares, part.rank)]
             if targets is not None:
-                probes = [linear_probe(x, targets, test_share=test_share, cost=cost, n_permutations=1, seed=seed) for x in left.values()]
-                accuracies[name] = [probe.accuracy for probe in probes]
-        tick(len(labels), len(labels))
+                accuracies[name] = []
+                for k, x in enumerate(left.values(), len(chosen)):
+                    tick(done * steps + k, len(labels) * steps)
+                    accuracies[name].append(linear_probe(x, targets, test_share=test_share, cost=cost, n_permutations=1, seed=seed).accuracy)
+        tick(len(labels) * steps, len(labels) * steps)
     defined = [short for short in chosen if short not in undefined]
     if not defined:
         raise ValueError(f"no measure has a value for all deletions: {'; '.join(f'{short}: {why}' for short, why in undefined.items())}")

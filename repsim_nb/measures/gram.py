@@ -166,7 +166,7 @@ class Kernel:
     def __init__(self, features: Features, entry: Callable[[Array], Array] | None = None, *, whole: Array | None = None, unbiased: bool = False) -> None:
         self.features, self.entry, self.unbiased, n = features, entry, unbiased, features.n
         self.n, self.p, self.dtype, self.floor = n, features.p, features.dtype, 0.0
-        self._whole = whole if whole is None or entry is None else entry(whole)
+        self._whole = None if whole is None or entry is None else entry(whole)
         if entry is None and not unbiased:  # centred features make a centred matrix
             return
         sums = self._row_sums() if entry else -_float(features.sizes)  # rows of a centred Gram matrix sum to 0, without its diagonal to minus that
