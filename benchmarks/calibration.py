@@ -187,7 +187,7 @@ def report(found: dict[str, Any]) -> str:
                   "| measure | data | n | value | held | width | off | spread | simulations |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
         lines += map(_line, failing)
     lines += ["", "The data:", "", *(f"- {name}: {said}" for name, (_, said) in GENERATORS.items()), "", "## p-values where nothing is related", "",
-              "30 samples of 8 and 5 features. Below .05, below .01: the share of such p-values. KS: the p-value of a Kolmogorov-Smirnov test of uniformity.", "",
+              "30 samples of 8 and 5 features, the same in all rows, so that these err together. Below .05, below .01: the share of such p-values. KS: the p-value of a Kolmogorov-Smirnov test of uniformity.", "",
               "| measure | p by | nulls | below .05 | below .01 | KS |", "|---|---|---|---|---|---|"]  # fmt: skip
     lines += [f"| {row['measure']} | {row['by']} | {row['nulls']} | {row['below_05']:.3f} | {row['below_01']:.3f} | {row['ks_p']:.2f} |" for row in found["tests"]]
     return "\n".join([*lines, "", f"All of it is {sum(row['seconds'] for row in (*found['intervals'], *found['tests'])) / 60:.0f} minutes of one core.", ""])
