@@ -116,7 +116,8 @@ def test_the_most_influential_images_stand_first_with_their_class_and_sign(mnist
     names = [mnist.classes[mnist.targets[i]] for i in (30, 99, 7)]
     assert [ax.get_xlabel() for ax in axes] == [f"{names[0]}\n\N{MINUS SIGN}0.03", f"{names[1]}\n+0.01", f"{names[2]}\n+0.002"]
     assert all((ax.images[0].get_array() == mnist.inputs[i]).all() for ax, i in zip(axes, (30, 99, 7), strict=True))
-    assert axes[0].figure.get_suptitle().startswith("the 3 samples of 200 that add most") and "100% of all influence" in axes[0].figure.get_suptitle()
+    title = " ".join(axes[0].figure.get_suptitle().split())
+    assert title.startswith("the 3 samples of 200 that add most") and "100% of all influence" in title
     assert len(rs.plots.influential(mnist, influence_of)) == 10 and len(rs.plots.influential(mnist.take(range(4), "four"), influence_of[:4])) == 4
 
 
@@ -135,3 +136,19 @@ def test_what_cannot_be_drawn_is_an_error(mnist):
     ):
         with pytest.raises(ValueError, match=says):
             rs.plots.influential(dataset, values, most=2)
+    for values, most, says in ((np.full(200, np.nan), 2, "200 of 200 values are undefined"), (np.ones(200), 0, "a whole number from 1; got 0")):
+        with pytest.raises(ValueError, match=says):
+            rs.plots.influential(mnist, values, most=most)
+    with pytest.raises(TypeError, match="come as a Dataset"):
+        rs.plots.influential(np.zeros((200, 8, 8)), np.ones(200))
+
+
+@pytest.mark.parametrize("most", [1, 3, 10])
+def test_the_title_of_the_influential_stays_within_the_picture(mnist, most):
+    figure = rs.plots.influential(mnist, np.linspace(-1, 1, 200), most=most)[0].figure
+    for _ in range(2):  # labels find their places at the first
+        figure.canvas.draw()
+    title, pictured = figure._suptitle.get_window_extent(), figure.axes[0].get_window_extent()
+    assert title.x0 >= 0 and title.x1 <= figure.bbox.width and title.y1 <= figure.bbox.height
+    assert title.y0 >= pictured.y1 and pictured.height > 40
+    assert all(ax.xaxis.label.get_window_extent().y0 >= 0 for ax in figure.axes)

@@ -171,12 +171,18 @@ def influential(dataset: Dataset, values: np.ndarray, *, most: int = 10, columns
     """The images that add most to a value, whichever way, the strongest first: each above its class and what it adds.
 
     dataset: what was recorded, row by row.  values: of `inference.influence`, (n,).
-    Errors: ValueError for another number of images, for what is no picture.
+    Errors: ValueError for another number of images, values that are NaN or infinite, for what is no picture.
     """
+    if not isinstance(dataset, Dataset):
+        raise TypeError(f"the images come as a Dataset, of arrays rs.Dataset('mine', images); got {type(dataset).__name__}")
     values = np.asarray(values, float)
     if len(dataset) != len(values):
         raise ValueError(f"influence is one value a sample; '{dataset.name}' has {len(dataset)} images and {len(values)} values")
-    order = np.argsort(-np.abs(values), kind="stable")[: max(1, most)]
+    if not np.isfinite(values).all():
+        raise ValueError(f"{int((~np.isfinite(values)).sum())} of {len(values)} values are undefined (NaN) or infinite: there is no order to show them in")
+    if not isinstance(most, (int, np.integer)) or isinstance(most, bool) or most < 1:
+        raise ValueError(f"most is how many images are shown, a whole number from 1; got {most!r}")
+    order = np.argsort(-np.abs(values), kind="stable")[:most]
     part = dataset.take(order, dataset.name).inputs
     images = None if isinstance(part, (list, Mapping)) else as_pictures(part[:] if hasattr(part, "shape") else part)
     if images is None:
@@ -185,5 +191,10 @@ def influential(dataset: Dataset, values: np.ndarray, *, most: int = 10, columns
     amounts = [f"{values[i]:+.2g}".replace("-", "\N{MINUS SIGN}") for i in order]
     axes = pictures(images, [name + amount for name, amount in zip(names, amounts, strict=True)], columns=min(columns, len(order)), figure=figure)
     share = np.abs(values[order]).sum() / np.abs(values).sum() if np.abs(values).sum() else 0
-    axes[0].figure.suptitle(f"the {len(order)} samples of {len(values):,} that add most:\nabove 0 the value is higher with them; {share:.0%} of all influence", fontsize=9)
+    many = f"{len(order)} samples of {len(values):,} that add" if len(order) > 1 else f"sample of {len(values):,} that adds"
+    drawn = axes[0].get_figure(root=True)
+    room = max(12, int(12.5 * drawn.get_figwidth()))  # letters an inch at 9 points
+    title = "\n".join(textwrap.fill(line, room) for line in (f"the {many} most:", f"above 0 the value is higher with them; {share:.0%} of all influence"))
+    drawn.set_figheight(drawn.get_figheight() + 0.2 * (1 + title.count("\n")))
+    drawn.suptitle(title, fontsize=9)
     return axes
