@@ -364,8 +364,11 @@ def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
     names = [str(name) for name in axis.names]
     if isinstance(choice, str):
         if choice not in names:
-            raise unknown(f"field for {what}", choice, names, f"For another attribute pass {what}={{model: value}}, or one value an item.")
+            plain = " Names with fields come from rs.from_arrays({'network/layer': x})." if names == ["label"] else ""
+            raise unknown(f"field for {what}", choice, names, f"For another attribute pass {what}={{model: value}}, or one value an item.{plain}")
         return pd.Series(axis.get_level_values(choice), name=choice)
+    if not np.iterable(choice):
+        raise TypeError(f"{what} is a field of the labels, {{model: value}}, or one value an item; got {choice!r}")
     heading = getattr(choice, "name", None) or what
     models = axis.get_level_values("model" if "model" in names else 0)
     series = isinstance(choice, pd.Series)

@@ -98,6 +98,11 @@ def test_columns_that_cannot_be_judged_are_told(arguments, sentence):
         grounding.correlate(frame, *arguments)
     with pytest.raises(ValueError, match="for k=1, 'gap'|for k=1 'still'"):
         grounding.correlate(frame.assign(still=[1, 2, 3, 4, 4, 4]), "still", "gap", by="k")
+    for by in (None, "k"):
+        with pytest.raises(ValueError, match="no pairs to judge"):
+            grounding.correlate(frame[:0], "CKA", "gap", by=by)
+    with pytest.raises(ValueError, match="2 columns 'CKA'"):
+        grounding.correlate(pd.concat([frame, frame[["CKA"]]], axis=1), "CKA", "gap")
 
 
 # -- the benchmark ---------------------------------------------------------------------------------------------------------
@@ -215,9 +220,9 @@ def test_functionality_comes_by_label_by_levels_or_by_network():
     index = pd.MultiIndex.from_tuples([(*key, 0.0) for key in f], names=[*rs.Key._fields, "deleted"])
     by_levels = pd.Series(list(f.values()), index=index).sample(frac=1, random_state=0)
     short = pd.Series({(key.layer, key.model): value for key, value in f.items()}).rename_axis(["layer", "model"])
-    tables = [grounding.benchmark(xs, given, measures=["cka"], n_bootstrap=20).table for given in (f, by_levels, short)]
-    pd.testing.assert_frame_equal(tables[0], tables[1])
-    pd.testing.assert_frame_equal(tables[0], tables[2])
+    tables = [grounding.benchmark(xs, given, measures=["cka"], n_bootstrap=20).table for given in (f, by_levels, short, pd.Series(f))]
+    for table in tables[1:]:
+        pd.testing.assert_frame_equal(tables[0], table)
     last = {key: x for key, x in xs.items() if key.layer == "l2"}
     by_model = grounding.benchmark(last, {key.model: f[key] for key in last}, measures=[SEES], n_bootstrap=50)
     assert by_model.table.loc["mean_gap", "spearman"] == pytest.approx(1) and len(by_model.pairs) == 6
@@ -267,6 +272,7 @@ def test_a_measure_without_values_has_a_reason():
 @pytest.mark.parametrize(("change", "sentence"), [
     (lambda xs, f: (xs, dict.fromkeys(f, 0.5), {}), "functionality is 0.5 for all 21 items"),
     (lambda xs, f: (xs, f | {next(iter(f)): np.nan}, {}), "functionality is undefined .* for 'n0/l0"),
+    (lambda xs, f: (xs, f | {next(iter(f)): "high"}, {}), "functionality is a number an item, .*'high'"),
     (lambda xs, f: (xs, {key: v for key, v in f.items() if key.model != "n2"}, {}), "functionality has no value for 'n"),
     (lambda xs, f: (xs, pd.Series(f).rename_axis(list("abcde")), {}), "none is in both"),
     (lambda xs, f: ({key: x for key, x in xs.items() if key.model < "n2"}, f, {}), "there are 2"),
@@ -328,11 +334,16 @@ def test_layers_that_never_are_as_far_as_a_seed_are_told():
     (lambda xs: {key: x for key, x in xs.items() if key.model == "n0"}, "two networks and two layers or more"),
     (lambda xs: {key: x for key, x in xs.items() if key[:2] != ("n1", "l2")}, "there is no 'l2 of n1'"),
     (lambda xs: xs | {rs.Key("n0", "l0", "d", 3, "flatten"): xs[rs.Key("n0", "l0", "d", 0, "flatten")]}, "'n0' has 'l0' twice"),
-    (lambda xs: {f"{key.model}/{key.layer}": x for key, x in xs.items()}, "unknown field for network 'model'"),
+    (lambda xs: {f"{key.model}/{key.layer}": x for key, x in xs.items()}, "unknown field for network 'model'.*rs.from_arrays"),
 ])
 def test_networks_without_the_same_layers_are_told(change, sentence):
     with pytest.raises(ValueError, match=sentence):
         grounding.specificity(change(layered(0.1)))
+
+
+def test_a_choice_that_names_nothing_is_told():
+    with pytest.raises(TypeError, match="network is a field of the labels, .* got <function"):
+        grounding.specificity(layered(0.1), network=lambda key: key.model)
 
 
 # -- sensitivity -----------------------------------------------------------------------------------------------------------
@@ -403,6 +414,8 @@ def test_shares_are_of_whole_components():
 def test_what_has_no_threshold_is_told(change, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         grounding.sensitivity(change(spectrum()[0]), **({"measures": ["cka"]} | options))
+    with pytest.raises(TypeError, match="several numbers such as .* got 0.5"):
+        grounding.sensitivity(spectrum()[0], shares=0.5)
 
 
 # -- pictures --------------------------------------------------------------------------------------------------------------

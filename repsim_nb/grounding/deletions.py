@@ -206,6 +206,8 @@ def _row(curve: pd.Series, threshold: float, accuracy: pd.Series | None) -> tupl
 
 
 def _check_shares(shares: Sequence[float]) -> None:
+    if not np.iterable(shares):
+        raise TypeError(f"shares say how much of the components is deleted, several numbers such as (0, 0.5, 0.9); got {shares!r}")
     if not len(shares) or not all(0 <= float(share) < 1 for share in shares):
         raise ValueError(f"shares say how much of the components is deleted, numbers from 0 to below 1, such as 0.5; got {list(shares)[:6]}")
 

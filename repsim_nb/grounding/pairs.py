@@ -32,6 +32,8 @@ def correlate(pairs: pd.DataFrame, distances: str | Sequence[str], gap: str, *, 
     check_numbers(pairs, [*names, gap])
     if keys and pairs[keys].isna().any(axis=None):
         raise ValueError(f"{listed(keys)} is undefined in {int(pairs[keys].isna().any(axis=1).sum())} of {len(pairs)} pairs: every pair has a reference")
+    if not len(pairs):
+        raise ValueError("there are no pairs to judge: the frame has no rows")
     groups = [("all pairs", pairs)]
     if keys:
         groups = [(" and ".join(f"{k}={v}" for k, v in zip(keys, value, strict=True)), part) for value, part in pairs.groupby(keys, sort=False)]
@@ -75,7 +77,7 @@ def reference_pairs(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per
     ends = pd.DataFrame(np.sort(np.stack([f.index.get_indexer(one), f.index.get_indexer(other)]), axis=0).T)
     if ends.duplicated().any():
         twice = pairs[first + second][ends.duplicated().to_numpy()].iloc[0]
-        raise ValueError(f"a pair is there once, whichever item stands first; the frame has {dict(twice)} again")
+        raise ValueError(f"a pair is there once, whichever item stands first; the frame has {', '.join(f'{name}={value}' for name, value in twice.items())} again")
     parts = []
     for best in f.groupby(level=per).idxmax():
         turned = (other == best) & (one != best)
@@ -131,6 +133,8 @@ def check_columns(pairs: pd.DataFrame, names: Sequence[str]) -> None:
     for name in names:
         if name not in pairs:
             raise unknown("column of pairs", name, pairs.columns)
+        if pairs[name].ndim == 2:
+            raise ValueError(f"pairs have {pairs[name].shape[1]} columns '{name}': keep one, or give them names of their own")
 
 
 def check_numbers(pairs: pd.DataFrame, names: Sequence[str]) -> None:

@@ -301,6 +301,8 @@ def chosen_measures(chosen: Measures) -> dict[str, Measure]:
 
 def _functionality(labels: list[Any], index: pd.Index, given: Mapping[Any, float] | pd.Series) -> np.ndarray:
     if isinstance(given, pd.Series) and given.index.nlevels > 1 and index.nlevels > 1:
+        if given.index.nlevels == index.nlevels and not any(given.index.names):  # pd.Series({key: F})
+            given = given.rename_axis(index.names)
         common = [name for name in index.names if name in given.index.names]
         if not common:
             raise ValueError(f"functionality is by {listed(given.index.names)}, and labels have the fields {listed(index.names)}: none is in both")
@@ -316,7 +318,10 @@ def _functionality(labels: list[Any], index: pd.Index, given: Mapping[Any, float
         values = np.array([given[label] for label in labels])
     else:
         values = by_item(index, given, "functionality").to_numpy()
-    values = np.asarray(values, dtype=float)
+    try:
+        values = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"functionality is a number an item, such as an accuracy; something else is there ({error})") from error
     if not np.isfinite(values).all():
         bad = [labels[i] for i in np.flatnonzero(~np.isfinite(values))]
         raise ValueError(f"functionality is undefined (NaN) or infinite for {listed(map(measures.named, bad), 3)}: leave those items out")
