@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import repsim_nb as rs
+from repsim_nb.errors import UndefinedError
 from repsim_nb.inference import influence
 from repsim_nb.measures import CKA, CKNNA, RSA, DistanceCorrelation
 
@@ -152,3 +153,9 @@ def test_the_title_of_the_influential_stays_within_the_picture(mnist, most):
     assert title.x0 >= 0 and title.x1 <= figure.bbox.width and title.y1 <= figure.bbox.height
     assert title.y0 >= pictured.y1 and pictured.height > 40
     assert all(ax.xaxis.label.get_window_extent().y0 >= 0 for ax in figure.axes)
+
+
+def test_the_side_that_has_no_values_is_named(rng):
+    x = rng.normal(size=(20, 4))
+    with pytest.raises(UndefinedError, match="of 'y': it holds 80 values"):
+        influence("cka", x, np.full((20, 4), np.nan))

@@ -101,3 +101,9 @@ def test_what_cannot_be_is_an_error(rng):
         sample_size("mean_cca", x, y, sizes=[10, 40])
     with pytest.raises(ValueError, match="an interval needs at least 20 samples"):
         sample_size("cka", x[:19], y[:19])
+
+
+def test_one_number_is_no_row_of_sizes(rng):
+    x = rng.normal(size=(40, 3))
+    with pytest.raises(TypeError, match=r"several numbers of samples, such as \[10, 20, 40\]; got 20"):
+        rs.inference.sample_size("cka", x, x + rng.normal(size=(40, 3)), sizes=20)

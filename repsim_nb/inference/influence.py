@@ -26,7 +26,7 @@ def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick =
     Errors: UndefinedError where the measure has no value without some sample, naming it.  [the jackknife's values, Tukey 1958]
     """
     measure = measures.get(measure)
-    x, y, n = pair_of(*(enter(side if hasattr(side, "ndim") else np.asarray(side), double=True) for side in (x, y)))
+    x, y, n = pair_of(*(_entered(side, name) for side, name in ((x, "x"), (y, "y"))))
     if n <= measure.least:
         raise UndefinedError(f"{measures.short_name(measure)} needs at least {measure.least} samples, so that one can be left out of {measure.least + 1} or more; there are {n}")
     seen = measure(x, y)
@@ -51,6 +51,13 @@ def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick =
             values[i] = value
             tick(done(), n)
     return seen - values
+
+
+def _entered(side: Any, name: str) -> Any:
+    try:
+        return enter(side if hasattr(side, "ndim") else np.asarray(side), double=True)
+    except UndefinedError as error:
+        raise UndefinedError(f"influence, of '{name}': {error}") from error
 
 
 def _by_sums(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:

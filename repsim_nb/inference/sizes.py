@@ -137,6 +137,8 @@ def _sizes(sizes: Sequence[int] | None, measure: Measure, most: int) -> list[int
     if sizes is None:
         low = max(measure.least + 1, min(20, most // 4))
         return sorted({*np.geomspace(low, most // 2, 8).round().astype(int).tolist(), most})
+    if not np.iterable(sizes):
+        raise TypeError(f"sizes are several numbers of samples, such as [{max(measure.least, most // 4)}, {most // 2}, {most}]; got {sizes!r}")
     found = sorted({*sizes})
     if not found or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in found) or found[0] < measure.least or found[-1] > most or found[0] == most:
         raise ValueError(f"sizes are numbers of samples from {measure.least}, the fewest for {measures.short_name(measure)}, to {most}, one of them below {most}; got {list(sizes)}")
