@@ -369,6 +369,16 @@ def test_marks_have_the_labels_of_the_table():
             rs.plots.heatmap(comparison, marks=wrong)
 
 
+def test_one_outlier_makes_p_of_the_curve_too_small_and_is_named():
+    """As the docstring of null_table warns: the two outliers meet in a share 1/n of all orders, whatever the curve says."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(2, 40, 5))
+    x[3], y[3] = 100 * x[3], 100 * y[3]
+    told = float(null_table("cka", {"x": x}, {"y": y}).p_value.iloc[0, 0])
+    assert told == pytest.approx(0.005, abs=1e-3) and permutation_test("cka", x, y, n_permutations=1999).p_value == pytest.approx(1 / 40, abs=0.01)
+    assert sum(finding.what == "outliers" for finding in rs.reliability.diagnose(x, y).findings) == 2
+
+
 def test_the_names_are_there():
     for name in ("permutation_test", "null_moments", "null_table", "calibrated", "Moments", "NullTable"):
         assert name in inference.__all__ and getattr(inference, name).__doc__

@@ -180,6 +180,8 @@ def null_table(measure: str | Measure, xs: Mapping[Any, Any], ys: Mapping[Any, A
     """`compare`, and for every cell the mean, sd and skewness that shuffled samples would give, with a p-value, in closed form -> NullTable.
 
     Moments are exact, as in `null_moments`, from a few sums of each representation; p-values are of Pearson's type III curve, upper tail. Measures as in `null_moments`.
+    That curve is smooth: where one sample outweighs all others, shuffled values are of two kinds, and p is too small (one outlier in both of 40 samples 100 times as far out:
+    0.005 where 0.025 of all orders bring them together). `reliability.diagnose` names such samples; `permutation_test` says what holds.
     Of 100 representations of up to 1000 samples it takes 1.3 to 2.2 times as long as `compare`, more where n is larger (the cube of an n × n matrix is in it); memory for a few such a thread.
     Errors: those of `compare` and `null_moments`.
     """
