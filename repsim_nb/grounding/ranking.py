@@ -41,7 +41,7 @@ class Benchmark:
     table: a row a measure, the best first: spearman (ρ, the mean over references), low and high (its interval over networks), spearman_p, kendall, kendall_p (as
     `grounding.correlate` has them), network_p, n (pairs in all), rank. network_p is left out where networks do not have the same items.
     per_reference: the same statistics for each measure and reference.  pairs: a row a pair of a reference and another item, with gap and distances.
-    undefined: {measure: why it has no row}.  networks: how many were drawn from.  draws: ρ of each resample (rows), for each measure: paired, so that differences have
+    undefined: {measure: why it has no row}.  networks: how many there are.  draws: ρ of each resample (rows), for each measure: paired, so that differences have
     intervals.
     """
 
@@ -231,7 +231,8 @@ def _ranked(
             rows.append({"measure": name, per: value, "reference": frame[f"{network}1"].iloc[groups[value][0]], **found, "network_p": p, "n": len(groups[value])})
     each = pd.DataFrame(rows).set_index(["measure", per])
     each = each if "network_p" in result else each.drop(columns="network_p")
-    return Benchmark(result, each, frame, undefined, len(known), level, drawn[list(result.index)])
+    everybody = pd.concat([frame[f"{network}1"], frame[f"{network}2"]]).nunique()  # a network that is the reference of all is in no pair as the other
+    return Benchmark(result, each, frame, undefined, everybody, level, drawn[list(result.index)])
 
 
 def _drawn(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
