@@ -31,8 +31,8 @@ def interval(measure: str | Measure, x: Any, y: Any, *, level: float = 0.95, par
     without each tells its standard error, and for that every two parts are left out together. Student's t has (parts - 1) degrees of freedom. So the estimate may lie outside what was measured, where
     that is biased at n samples, and the interval is not cut at the ends of the measure's range. It takes 1 + parts (parts + 1) / 2 calls of the measure, 56.
     (A bootstrap draws samples twice, and to a measure of pairs two copies are a perfect likeness.)
-    Simulated, 400 times each, against the value at 20,000 samples (benchmarks/CALIBRATION.md): of 100 intervals at level 0.95 93 to 96 held it, of sides that are related, of up to 50 features: for debiased
-    CKA and Procrustes at 200 and 1,000 samples, for RSA at 200. It fails where the bias falls slower than 1/n: under Procrustes, NBS and CCA, of sides that share some directions and have nothing in common in
+    Simulated, 400 times each, against the value at 20,000 samples (benchmarks/CALIBRATION.md): of 100 intervals at level 0.95 92 to 96 held it, of sides that are related, of up to 50 features: for debiased
+    CKA, Procrustes and RSA at 200 and 1,000 samples. It fails where the bias falls slower than 1/n: under Procrustes, NBS and CCA, of sides that share some directions and have nothing in common in
     others (80 at 200 samples, 93 at 1,000), and of unrelated sides altogether (5 and 48); there CKA and RSA have intervals that are too wide (98 to 100). Procrustes of 300 features at 200
     samples never held it. Of shared neighbours the value belongs to n samples, and has no limit; of predictions the intervals are far too wide.
     x, y: arrays (n, ...).  Errors: ValueError for fewer than 20 samples or other n; UndefinedError where the measure has no value without two parts, or no part moves it.
