@@ -19,8 +19,8 @@ from .errors import UndefinedError, listed, unknown
 from .inference.results import by_counting
 from .measures import named
 from .measures.door import enter, host
-from .progress import Tick, ticking
-from .workers import workers
+from .progress import Tick
+from .workers import all_of
 
 SCALINGS = ("pooled", "per_set", None)
 PROBES = ("linear", "rbf")
@@ -185,7 +185,7 @@ def dataset_bias(
     true = np.repeat(np.arange(len(sizes)), list(sizes.values()))
     image, sample, data = _images(index, _ids(sizes, groups), groups)
     drawn = np.ones(len(true), bool) if n is None else _some_of_each(true, image, data, n, np.random.default_rng(seed))
-    xs = {label: _entered(label, x if n is None else x[drawn[true == k]]) for k, (label, x) in enumerate(given.items())}
+    xs = {label: entered(label, x if n is None else x[drawn[true == k]]) for k, (label, x) in enumerate(given.items())}
     _check_widths(xs)
     true, image, sample = true[drawn], image[drawn], sample[drawn]
     held = _held_out(true, image, test_share, labels, np.random.default_rng(seed))
@@ -223,7 +223,7 @@ def linear_probe(
     """
     _check_numbers(test_share, cost, n_permutations, seed)
     sides = [(x, targets)] if test is None else [(x, targets), test]
-    parts, wanted = [_entered("x" if k == 0 else "test", side[0]) for k, side in enumerate(sides)], [np.asarray(side[1]) for side in sides]
+    parts, wanted = [entered("x" if k == 0 else "test", side[0]) for k, side in enumerate(sides)], [np.asarray(side[1]) for side in sides]
     for part, target in zip(parts, wanted, strict=True):
         if target.ndim != 1 or len(target) != len(part):
             raise ValueError(f"a probe needs one target a row; there are {len(part)} rows and targets of shape {target.shape}")
@@ -287,9 +287,10 @@ def _array(label: Any, x: Any) -> Any:
         raise ValueError(f"'{named(label)}' is no array (n, ...): {error}") from error
 
 
-def _entered(label: Any, x: Any) -> np.ndarray:
+def entered(label: Any, x: Any, *, constant: bool = True) -> np.ndarray:
+    """One representation, checked by the door -> float64 (n, p); an error names it.  constant: whether all rows may be alike."""
     try:
-        return host(enter(_array(label, x), constant=True)).astype(float)
+        return host(enter(_array(label, x), constant=constant)).astype(float)
     except UndefinedError as error:
         raise UndefinedError(f"'{named(label)}': {error}") from error
 
@@ -402,12 +403,7 @@ def _against_the_rest(fit: np.ndarray, true: np.ndarray, test: np.ndarray, names
         svm = LinearSVC(C=cost, dual=False).fit(fit, true == k)  # the primal: as many rows as features, or more
         return svm.decision_function(fit), svm.decision_function(test)
 
-    done: list[tuple[np.ndarray, np.ndarray]] = []
-    with workers() as run, ticking(progress, f"an SVM for each of {len(names)} sets", "set") as tick:
-        tick(0, len(names))
-        for scores in run(one, range(len(names)), idle=lambda: tick(len(done), len(names))):
-            done.append(scores)
-            tick(len(done), len(names))
+    done = all_of(one, range(len(names)), progress=progress, what=f"an SVM for each of {len(names)} sets", unit="set")
     return np.column_stack([fitted for fitted, _ in done]), np.column_stack([tested for _, tested in done])
 
 

@@ -164,11 +164,11 @@ class _Biased(Detailed):
         classes = [str(dataset.classes[int(dataset.targets[i])]) for i in ids] if dataset.targets is not None and len(dataset.classes) else []
         if classes:
             said += f" of {html.escape(name)}: " + ", ".join(f"{html.escape(one)} {count}" for one, count in Counter(classes).most_common())
-        part = dataset.take(ids[:SHOWN], "shown").inputs
+        first = dataset.take(ids[:SHOWN], "shown")
         more = f" (the first {SHOWN})" if len(ids) > SHOWN else ""
-        images = plots.as_pictures(part[:] if hasattr(part, "shape") else part) if not isinstance(part, (list, Mapping)) else None
+        images = plots.pictures_of(first)
         if images is None:
-            texts = part if isinstance(part, list) and all(isinstance(one, str) for one in part) else [f"row {i}" for i in ids[:SHOWN]]
+            texts = first.inputs if isinstance(first.inputs, list) and all(isinstance(one, str) for one in first.inputs) else [f"row {i}" for i in ids[:SHOWN]]
             return f"{said}{more}<ul style='margin:4px 0'>{''.join(f'<li>{html.escape(str(text))}</li>' for text in texts)}</ul>", None
         figure = Figure(layout="constrained")
         plots.pictures(images, classes[: len(images)], columns=min(len(images), SHOWN // 2), figure=figure)

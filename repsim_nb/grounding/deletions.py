@@ -11,14 +11,13 @@ import numpy as np
 import pandas as pd
 
 from ..comparison import axis_of, compare, short_labels
-from ..errors import UndefinedError, listed
+from ..errors import listed
 from ..inference.samples import labels_of
 from ..measures import CCA, CKA, NBS, Measure, Procrustes, named
-from ..measures.door import enter, host
-from ..probes import linear_probe
+from ..probes import entered, linear_probe
 from ..progress import Tick, ticking
 from .layers import NEVER
-from .ranking import Measures, chosen_measures
+from .ranking import Measures, chosen_measures, listed_undefined
 
 SHARES = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
 CURVES = ("cka", "procrustes", "rsa", "pwcca_all", "pwcca", "mean_cca", "pwcca_all_other", "pwcca_other")
@@ -58,9 +57,8 @@ class Sensitivity:
         return NEVER if share == NEVER else f"{share:.3g}"
 
     def _repr_html_(self) -> str:
-        said = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in self.undefined.items())
         shown = self.table.assign(deleted=[self._when(name) for name in self.table.index])
-        return f"<p>{html.escape(repr(self))}</p>{shown.to_html(float_format='{:.3f}'.format, na_rep='–')}" + (f"<p>undefined:</p><ul>{said}</ul>" if said else "")
+        return f"<p>{html.escape(repr(self))}</p>{shown.to_html(float_format='{:.3f}'.format, na_rep='–')}" + listed_undefined(self.undefined)
 
 
 def sensitivity(
@@ -94,7 +92,7 @@ def sensitivity(
     if "model" in index.names and index.get_level_values("model").has_duplicates:
         raise ValueError(f"of each network one layer is compared, and some have several here ({listed(short_labels(index), 4)}): choose one with .where(layer=...)")
     names = short_labels(index)
-    xs = {label: _entered(label, representations[label]) for label in labels}
+    xs = {label: entered(label, representations[label], constant=False) for label in labels}
     parts = {label: _Components(x) for label, x in xs.items()}
     shares = _reached(shares, [part.rank for part in parts.values()])
     seen, formulas, accuracies = {}, {}, {}
@@ -103,7 +101,8 @@ def sensitivity(
     with ticking(progress, "deletions", "step") as tick:
         for done, (label, name) in enumerate(zip(labels, names, strict=True)):
             part = parts[label]
-            left = {f"{share:g}": part.first(kept) for share, kept in zip(shares, _kept(shares, part.rank), strict=True)}
+            kept = _kept(shares, part.rank)
+            left = {f"{share:g}": part.first(many) for share, many in zip(shares, kept, strict=True)}
             for k, (short, measure) in enumerate(chosen.items()):
                 tick(done * steps + k, len(labels) * steps)
                 if short in undefined:
@@ -112,7 +111,7 @@ def sensitivity(
                 if found.undefined:
                     undefined[short] = f"{len(found.undefined)} of {len(left)} deletions of {name} have no value: {next(iter(found.undefined.values()))}"
                 seen[name, short] = found.dissimilarity().to_numpy(float)[0]
-                formulas[name, short] = [closed_form(measure, part.squares, kept) for kept in _kept(shares, part.rank)]
+                formulas[name, short] = [closed_form(measure, part.squares, many) for many in kept]
             if targets is not None:
                 accuracies[name] = []
                 for k, x in enumerate(left.values(), len(chosen)):
@@ -169,13 +168,6 @@ def _thresholds(chosen: Mapping[str, Measure], xs: Mapping[Any, np.ndarray]) -> 
         if thresholds[short] < 1e-12:
             undefined[short] = f"the networks do not differ by it (mean dissimilarity {thresholds[short]:.2g}), so that there is no threshold"
     return thresholds, undefined
-
-
-def _entered(label: Any, x: Any) -> np.ndarray:
-    try:
-        return host(enter(x, double=True)).astype(float)
-    except UndefinedError as error:
-        raise UndefinedError(f"'{named(label)}': {error}") from error
 
 
 class _Components:

@@ -14,11 +14,11 @@ from .. import measures
 from ..comparison import Choice, axis_of, compare
 from ..errors import listed
 from ..inference import Interval
+from ..inference.results import between, check_draws
 from ..inference.samples import labels_of
 from ..inference.squares import by_item_defined
 from ..measures import Measure
 from ..progress import Tick
-from .ranking import between, check_draws
 
 NEVER = "never"
 

@@ -15,7 +15,7 @@ from scipy import stats
 from .. import measures
 from ..comparison import Choice, axis_of, by_item, compare, short_labels
 from ..errors import listed, unknown
-from ..inference.results import by_counting, check_level
+from ..inference.results import between, by_counting, check_draws
 from ..inference.samples import labels_of
 from ..inference.squares import by_item_defined
 from ..measures import CCA, Measure
@@ -81,9 +81,8 @@ class Benchmark:
 
     def _repr_html_(self) -> str:
         ps = {name: "{:.2g}".format for name in ("spearman_p", "network_p", "kendall_p")}
-        said = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in self.undefined.items())
         head = f"<p>Rank correlation of dissimilarity with the gap in functionality, {self.networks} networks; intervals at level {self.level:g}, over networks.</p>"
-        return head + self.table.to_html(float_format="{:.3f}".format, formatters=ps) + (f"<p>undefined:</p><ul>{said}</ul>" if said else "")
+        return head + self.table.to_html(float_format="{:.3f}".format, formatters=ps) + listed_undefined(self.undefined)
 
 
 def benchmark(
@@ -270,17 +269,10 @@ def _exchanged(x: np.ndarray, y: np.ndarray, network: np.ndarray, place: np.ndar
     return by_counting(float(np.trace(products)), null, "greater", every).p_value
 
 
-def check_draws(n_bootstrap: int, level: float) -> None:
-    """ValueError for numbers that no interval can be made of."""
-    check_level(level)
-    if not isinstance(n_bootstrap, (int, np.integer)) or isinstance(n_bootstrap, bool) or n_bootstrap < 20:
-        raise ValueError(f"n_bootstrap is how often networks are drawn, a whole number from 20, 999 for an interval that does not jump with the seed; got {n_bootstrap!r}")
-
-
-def between(values: pd.Series | np.ndarray, level: float) -> tuple[float, float]:
-    """The two ends that hold a share `level` of the resamples."""
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def listed_undefined(undefined: Mapping[str, str]) -> str:
+    """HTML: which measures have no row, and why; empty where all have one."""
+    said = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in undefined.items())
+    return f"<p>undefined:</p><ul>{said}</ul>" if said else ""
 
 
 def chosen_measures(chosen: Measures) -> dict[str, Measure]:

@@ -13,8 +13,8 @@ from .. import measures
 from ..comparison import Choice, short_labels
 from ..errors import UndefinedError, unknown
 from ..measures import Measure
-from ..progress import Tick, ticking
-from ..workers import workers
+from ..progress import Tick
+from ..workers import all_of
 from .ranks import RANKS, check_values
 from .results import Interval, check_level
 from .samples import pair_of, rows_of
@@ -57,11 +57,7 @@ def interval(measure: str | Measure, x: Any, y: Any, *, level: float = 0.95, par
             raise UndefinedError(f"with {n - len(kept)} of {n} samples left out, as the interval needs it (parts={parts}): {error}") from error
 
     seen = measure(x, y)
-    found: list[float] = []
-    with workers() as run, ticking(progress, f"interval of {measures.short_name(measure)}", "part") as tick:
-        for value in run(without, left_out, idle=lambda: tick(len(found), len(left_out))):
-            found.append(value)
-            tick(len(found), len(left_out))
+    found = all_of(without, left_out, progress=progress, what=f"interval of {measures.short_name(measure)}", unit="part")
     table = np.zeros((parts, parts))  # without one part on the diagonal, without two off it
     table[tuple(np.transpose(left_out))] = table.T[tuple(np.transpose(left_out))] = found
     one = table.diagonal()

@@ -13,6 +13,7 @@ from ..comparison import Comparison, compare
 from ..measures import Measure
 from ..progress import Tick, ticking
 from .ranks import rank_correlation
+from .results import between
 from .samples import labels_of, rows_of
 
 
@@ -72,6 +73,6 @@ def sample_sets(
                 found.append(rank_correlation(compare(measure, {label: rows_of(xs[label], some) for label in labels}), reference, kind).statistic)
                 done += 1
                 tick(done, sum(many.values()))
-            low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
-            rows[n] = {"mean": float(np.mean(found)), "low": float(low), "high": float(high), "sets": sets}
+            low, high = between(found, level)
+            rows[n] = {"mean": float(np.mean(found)), "low": low, "high": high, "sets": sets}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("n")

@@ -110,6 +110,12 @@ def one_order(n: int) -> float:
     return max(math.exp(-math.lgamma(n + 1)), sys.float_info.min)
 
 
+def between(values: Any, level: float) -> tuple[float, float]:
+    """The two ends that hold a share `level` of the values, by quantiles."""
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
 def check_permutations(n: int) -> None:
     if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
         raise ValueError(f"n_permutations is a whole number from 1, 999 or more for a p-value of 0.001; got {n!r}")
@@ -118,3 +124,10 @@ def check_permutations(n: int) -> None:
 def check_level(level: float) -> None:
     if not isinstance(level, (int, float, np.number)) or isinstance(level, bool) or not 0 < level < 1:
         raise ValueError(f"level is the share of intervals that are to hold the true value, between 0 and 1, such as 0.95; got {level!r}")
+
+
+def check_draws(n_bootstrap: int, level: float) -> None:
+    """ValueError for numbers that no interval over networks can be made of."""
+    check_level(level)
+    if not isinstance(n_bootstrap, (int, np.integer)) or isinstance(n_bootstrap, bool) or n_bootstrap < 20:
+        raise ValueError(f"n_bootstrap is how often networks are drawn, a whole number from 20, 999 for an interval that does not jump with the seed; got {n_bootstrap!r}")

@@ -14,8 +14,8 @@ from scipy import stats
 from .. import measures
 from ..errors import UndefinedError
 from ..measures import Measure
-from ..progress import Tick, ticking
-from ..workers import workers
+from ..progress import Tick
+from ..workers import all_of
 from .intervals import interval
 from .results import check_level
 from .samples import pair_of, rows_of
@@ -92,11 +92,7 @@ def sample_size(
         chosen = enough_samples
     checks = most, most // 2, most // 4
     drawn = [(n, rows) for n in sorted({*chosen, *checks}) for rows in rows_drawn(n, most, seed)]
-    found: list[float] = []
-    with workers() as run, ticking(progress, f"sample sets for {measures.short_name(measure)}", "set") as tick:
-        for value in run(of, *zip(*drawn, strict=True), idle=lambda: tick(len(found), len(drawn))):
-            found.append(value)
-            tick(len(found), len(drawn))
+    found = all_of(of, *zip(*drawn, strict=True), progress=progress, what=f"sample sets for {measures.short_name(measure)}", unit="set")
     values = pd.Series(found, index=[n for n, _ in drawn])
     z = float(stats.norm.ppf((1 + level) / 2))
     settled = _settled([values[[n]].to_numpy() for n in checks], within, z)
@@ -149,14 +145,13 @@ def _enough(bias: pd.Series, reach: pd.Series, within: float, most: int) -> int:
     """The least n that is near enough: where a measured size up to half of all is, between it and the one before; else further on, by the laws of both."""
     measured = [n for n in bias.index if n <= max(most // 2, bias.index[0])]
     near = [n for n in measured if bias[n] + reach[n] <= within]
-    start = measured[-1] if not near else next((n for n in measured if all(bias[k] + reach[k] <= within for k in measured if k >= n)), measured[-1])
-    before = max((n for n in measured if n < start), default=start)
-    base = before if near and start == near[0] and before < start else start
+    start = next((n for n in measured if all(k in near for k in measured if k >= n)), measured[-1])
+    base = max((n for n in measured if n < start), default=start) if near[:1] == [start] else start
 
     def far(n: float) -> float:
         return bias[base] * base / n + reach[base] * math.sqrt(base / n)
 
-    low, high = float(base), float(start if base != start else base)
+    low, high = float(base), float(start)
     while far(high) > within:
         low, high = high, high * 2
     while high - low > 0.5:

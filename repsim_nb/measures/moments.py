@@ -52,7 +52,7 @@ def sums_of(matrix: np.ndarray, cubed: Callable[[float, np.ndarray], float] | No
         some = rest[rows]
         squares = np.multiply(some, some, out=room[: len(some)])
         q[rows] = squares.sum(axis=1)
-        cubes += _dot(squares, some)
+        cubes += dot(squares, some)
     triangles = _cube(rest) if cubed is None else cubed(diagonal, q)
     by_d, by_r = (rest @ np.stack([d, r], axis=1).astype(rest.dtype)).astype(float).T
     pairs = np.array([d @ d, d @ r, r @ r, q.sum()])
@@ -74,12 +74,12 @@ def _cube(a: np.ndarray) -> float:
         first, last = a[:stop, block], a[block, start:]
         product = np.matmul(first, last, out=room[: stop * (n - start)].reshape(stop, n - start))
         others, own, same = a[:stop, start:], stop - start, slice(start, stop)
-        total += 6 * _dot(product[:start, own:], others[:start, own:]) + 3 * _dot(product[:start, :own], others[:start, :own])
-        total += 3 * _dot(product[same, own:], others[same, own:]) + _dot(product[same, :own], others[same, :own])
+        total += 6 * dot(product[:start, own:], others[:start, own:]) + 3 * dot(product[:start, :own], others[:start, :own])
+        total += 3 * dot(product[same, own:], others[same, own:]) + dot(product[same, :own], others[same, :own])
     return total
 
 
-def _dot(a: np.ndarray, b: np.ndarray) -> float:
+def dot(a: np.ndarray, b: np.ndarray) -> float:
     """The inner product of two matrices: rows in their precision, the sum of the rows in float64."""
     return float(np.vecdot(a, b).sum(dtype=float))
 

@@ -19,7 +19,7 @@ from ..errors import UndefinedError
 from ..workers import Workers
 from . import cost, gram, moments
 from .base import NO_LINEAR, Job, Measure
-from .door import Array, centred_unit, enter, eps, host, inner, off_diagonal, unit, unit_rows
+from .door import Array, centred_unit, enter, eps, host, inner, off_diagonal, reordered, unit, unit_rows
 from .gram import Batches, Features, Kernel, Products, Source, Vector
 
 _NONE_WHOLE = 2**62  # of so many representations no matrix is kept whole
@@ -48,7 +48,7 @@ class _Cosine(Measure):
 
     def permute(self, a: Array, order: np.ndarray) -> Array:
         n = math.isqrt(a.shape[0])
-        return array_api_compat.array_namespace(a).reshape(_reordered(a.reshape(n, n), order), (-1,))
+        return array_api_compat.array_namespace(a).reshape(reordered(a.reshape(n, n), order), (-1,))
 
     def square(self, a: Array) -> np.ndarray:
         self.check_square()
@@ -330,12 +330,12 @@ class RSA(_Cosine):
     def permute(self, a: Array, order: np.ndarray) -> Array:
         xp = array_api_compat.array_namespace(a)
         if self.second.startswith("row"):
-            matrix = _reordered(xp.reshape(a, (self._samples(a), -1)) if self.diagonal else _with_diagonal(a, self._samples(a)), order)
+            matrix = reordered(xp.reshape(a, (self._samples(a), -1)) if self.diagonal else _with_diagonal(a, self._samples(a)), order)
             return xp.reshape(matrix if self.diagonal else _without_diagonal(matrix), (-1,))
         which = self._lower(self._samples(a))
         matrix = np.zeros(which.shape, host(a).dtype)
         matrix[which] = matrix.T[which] = host(a)
-        return xp.asarray(_reordered(matrix, order)[which], device=array_api_compat.device(a))
+        return xp.asarray(reordered(matrix, order)[which], device=array_api_compat.device(a))
 
     @property
     def recentring(self) -> str | None:
@@ -410,11 +410,6 @@ def _with_diagonal(flat: Array, n: int) -> Array:
     nothing = xp.zeros((n, 1), dtype=flat.dtype, device=array_api_compat.device(flat))
     rows = xp.concat([nothing[:-1], xp.reshape(flat, (n - 1, n))], axis=1)
     return xp.reshape(xp.concat([xp.reshape(rows, (-1,)), nothing[0]]), (n, n))
-
-
-def _reordered(matrix: Array, order: np.ndarray) -> Array:
-    """Rows and columns in this order; `take` is thrice as fast as one index of both."""
-    return matrix.take(order, 0).take(order, 1) if isinstance(matrix, np.ndarray) else matrix[order][:, order]
 
 
 def average_ranks(values: np.ndarray) -> np.ndarray:

@@ -155,6 +155,7 @@ class ViT(_Chain):
         self.pool = _MeanToken(width)
         self.head = nn.Linear(width, classes)
 
+
 class _Patches(nn.Module):
     def __init__(self, width: int, size: int = 7) -> None:
         super().__init__()

@@ -9,12 +9,12 @@ from .lines import band, curves, intervals, null, to_final
 from .maps import embedding, embeddings, map_size
 from .marking import Marks, is_amount, map_heading, map_trust, marks
 from .points import scatter
-from .probing import ROUNDS_TO_NOTHING, as_pictures, confusion, confusion_heading, confusion_size, confusion_titles, influential, pictures
+from .probing import ROUNDS_TO_NOTHING, as_pictures, confusion, confusion_heading, confusion_size, confusion_titles, influential, pictures, pictures_of
 from .tables import answers, axis_titles, bar_label, colour_limits, colour_map, grid, heading, heatmap, heatmap_size, heatmaps, samples
 
 __all__ = [
     "CLASS_COLOURS", "COLOURS", "MARKERS", "ROUNDS_TO_NOTHING", "Marks", "answers", "as_pictures", "axis_titles", "band", "bar_label", "benchmark", "colour_limits", "colour_map",
     "colours_of", "confusion", "confusion_heading", "confusion_size", "confusion_titles", "curves", "decimals", "embedding", "embeddings",
     "figure_png", "grid", "heading", "heatmap", "heatmap_size", "heatmaps", "influential", "intervals", "is_amount", "map_heading", "map_size", "map_trust",
-    "marks", "null", "pictures", "png", "samples", "scatter", "sensitivity", "specificity", "to_final",
+    "marks", "null", "pictures", "pictures_of", "png", "samples", "scatter", "sensitivity", "specificity", "to_final",
 ]  # fmt: skip

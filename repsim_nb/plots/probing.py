@@ -150,6 +150,12 @@ def as_pictures(inputs: Any) -> np.ndarray | None:
     return np.rint(255 * (array - low) / (high - low if high > low else 1)).astype(np.uint8)
 
 
+def pictures_of(dataset: Dataset) -> np.ndarray | None:
+    """The inputs of a data set as `as_pictures` makes them; None where they are texts, or come by name."""
+    inputs = dataset.inputs
+    return None if isinstance(inputs, (list, Mapping)) else as_pictures(inputs[:] if hasattr(inputs, "shape") else inputs)
+
+
 def pictures(images: np.ndarray, captions: Sequence[str] = (), *, columns: int = 6, figure: Figure | None = None) -> list[Axes]:
     """Images (n, h, w) or (n, h, w, 3) of uint8 side by side, each above its caption."""
     if not len(images):
@@ -183,8 +189,7 @@ def influential(dataset: Dataset, values: np.ndarray, *, most: int = 10, columns
     if not isinstance(most, (int, np.integer)) or isinstance(most, bool) or most < 1:
         raise ValueError(f"most is how many images are shown, a whole number from 1; got {most!r}")
     order = np.argsort(-np.abs(values), kind="stable")[:most]
-    part = dataset.take(order, dataset.name).inputs
-    images = None if isinstance(part, (list, Mapping)) else as_pictures(part[:] if hasattr(part, "shape") else part)
+    images = pictures_of(dataset.take(order, dataset.name))
     if images is None:
         raise ValueError(f"this shows pictures, and the inputs of '{dataset.name}' are none; the rows that add most are {listed(order.tolist())}")
     names = [f"{dataset.classes[int(dataset.targets[i])]}\n" if dataset.targets is not None and len(dataset.classes) else f"row {i}\n" for i in order]

@@ -88,11 +88,8 @@ def train(
         raise unknown("schedule", schedule, SCHEDULES)
     about, checkpoints = checked_about(about), checked_checkpoints(checkpoints, epochs)
     sides = {split: load_dataset(data, split) for split in ("train", "test")}
-    pixels = sides["train"].inputs / 255
-    mean, std = round(float(pixels.mean()), 4), round(float(pixels.std()), 4)  # of the whole split, whatever rows are taken: all networks see a picture alike
-    start, stop = rows if rows is not None else (0, len(pixels))
-    if not 0 <= start < stop <= len(pixels):
-        raise ValueError(f"rows are (start, stop) of the {len(pixels)} rows of '{sides['train'].name}', 0 <= start < stop <= {len(pixels)}; got {tuple(rows or ())}")
+    mean, std = brightness(sides["train"])
+    start, stop = checked_rows(rows, sides["train"])
     x, y = (part[start:stop] for part in tensors(sides["train"], mean, std))
     tested = tensors(sides["test"], mean, std)
     classes, options = list(sides["train"].classes), dict(options or {})
@@ -118,6 +115,20 @@ def train(
     descend(module, x, fit, seed=seed, epochs=epochs, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size, at=at, tick=tick)
     known = now()
     return module.eval(), known
+
+
+def brightness(dataset: Dataset) -> tuple[float, float]:
+    """Mean and standard deviation of its pixels, white being 1: of the whole split, whatever rows are taken, so that all networks see a picture alike."""
+    pixels = dataset.inputs / 255
+    return round(float(pixels.mean()), 4), round(float(pixels.std()), 4)
+
+
+def checked_rows(rows: tuple[int, int] | None, dataset: Dataset) -> tuple[int, int]:
+    """(start, stop) of a data set; None is all of it."""
+    start, stop = rows if rows is not None else (0, len(dataset))
+    if not 0 <= start < stop <= len(dataset):
+        raise ValueError(f"rows are (start, stop) of the {len(dataset)} rows of '{dataset.name}', 0 <= start < stop <= {len(dataset)}; got {tuple(rows or ())}")
+    return start, stop
 
 
 def tensors(dataset: Dataset, mean: float, std: float) -> tuple[Tensor, Tensor]:

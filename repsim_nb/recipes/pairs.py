@@ -14,7 +14,7 @@ from ..errors import listed, unknown
 from ..models import Model, normalise
 from ..progress import Tick
 from . import training
-from .classifier import accuracy, initialise
+from .classifier import accuracy, brightness, initialise
 
 PARTS = ("one", "two")
 
@@ -69,8 +69,7 @@ def train(
         raise ValueError(f"weight says how hard features are pulled together, a number from 0; got {weight!r}")
     if batch_size < 4:
         raise ValueError(f"CKA needs batches of at least 4 images; got batch_size={batch_size}")
-    pixels = sides["train"].inputs / 255
-    mean, std = round(float(pixels.mean()), 4), round(float(pixels.std()), 4)
+    mean, std = brightness(sides["train"])
     sides = {split: of_classes(side, names) for split, side in sides.items()}
     options = {**(options or {}), "classes": 2}
     modules = [initialise(architecture, 2 * seed + k, **options) for k in range(2)]
@@ -106,8 +105,7 @@ def said(data: Dataset, yes: Sequence[str]) -> Any:
 
 def trained(recipes: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, tuple[Model, Model]]:
     """The pairs of {name: options of `train`}, found again or trained now, as `training.trained` does, whose options these are."""
-    models = training.trained(recipes, train=train, parts=PARTS, **options)
-    return dict(zip(recipes, zip(models[::2], models[1::2], strict=True), strict=True))
+    return {name: (one, two) for name, (one, two) in training.trained_together(recipes, train=train, parts=PARTS, **options).items()}
 
 
 def _fit(

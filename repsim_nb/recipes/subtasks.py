@@ -19,10 +19,10 @@ from ..datasets import Dataset, load_dataset
 from ..errors import unknown
 from ..models import OUTPUT, Model
 from ..probes import linear_probe
-from ..progress import Tick, ticking
+from ..progress import Tick
 from ..recording import record
 from ..store import Key
-from ..workers import workers
+from ..workers import all_of
 from . import training, tuning
 
 DEPTH, WIDTH = 6, 64
@@ -169,11 +169,7 @@ def _probed(models: list[Model], deleted: bool, progress: bool | Tick) -> tuple[
     def probed(sides: tuple[np.ndarray, np.ndarray]) -> float:
         return linear_probe(sides[0], fitted.targets, test=(sides[1], tested.targets), n_permutations=1).accuracy
 
-    scores: list[float] = []
-    with workers() as run, ticking(progress, "probing", "representation") as tick:
-        for score in run(probed, sides.values(), idle=lambda: tick(len(scores), len(sides))):
-            scores.append(score)
-            tick(len(scores), len(sides))
+    scores = all_of(probed, sides.values(), progress=progress, what="probing", unit="representation")
     found = {key: seen for key, (_, seen) in sides.items()}
     return found, _series(found, scores)
 

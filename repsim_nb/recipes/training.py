@@ -73,6 +73,12 @@ def trained(
     return [replace(model, card={**model.card, **_about(recipe)}) for name, recipe in recipes.items() for model in models[name]]
 
 
+def trained_together(recipes: Mapping[str, Recipe], *, train: Train, parts: Sequence[str], **options: Any) -> dict[str, list[Model]]:
+    """The networks of each recipe by its name, in the order of `parts`: of a function that trains several at once.  options: as in `trained`."""
+    models = trained(recipes, train=train, parts=parts, **options)
+    return {name: models[k * len(parts) : (k + 1) * len(parts)] for k, name in enumerate(recipes)}
+
+
 def _about(recipe: Recipe) -> dict[str, Any]:
     """What the recipe says of itself, in the form in which a card in a file would: lists for tuples."""
     return json.loads(json.dumps(classifier.checked_about(recipe.get("about"))))

@@ -42,11 +42,8 @@ def train(
         if option in _NOT_OF_A_START:
             raise ValueError(f"start tells one network, so it has no option '{option}'")
     sides = {split: load_dataset(data, split) for split in ("train", "test")}
-    pixels = sides["train"].inputs / 255
-    mean, std = round(float(pixels.mean()), 4), round(float(pixels.std()), 4)
-    first, last = rows if rows is not None else (0, len(pixels))
-    if not 0 <= first < last <= len(pixels):
-        raise ValueError(f"rows are (start, stop) of the {len(pixels)} rows of '{sides['train'].name}', 0 <= start < stop <= {len(pixels)}; got {tuple(rows or ())}")
+    mean, std = classifier.brightness(sides["train"])
+    first, last = classifier.checked_rows(rows, sides["train"])
     x, y = (part[first:last] for part in classifier.tensors(sides["train"], mean, std))
     tested = classifier.tensors(sides["test"], mean, std)
     steps = epochs * -(-len(x) // batch_size)  # of one fine-tuning
@@ -81,5 +78,4 @@ def train(
 
 def trained(recipes: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, list[Model]]:
     """The five networks of each of {name: options of `train`}, found again or trained now, as `training.trained` does, whose options these are."""
-    models = training.trained(recipes, train=train, parts=PARTS, **options)
-    return {name: models[k * len(PARTS) : (k + 1) * len(PARTS)] for k, name in enumerate(recipes)}
+    return training.trained_together(recipes, train=train, parts=PARTS, **options)
