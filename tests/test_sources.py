@@ -574,7 +574,7 @@ def test_pictures_are_coloured_resized_and_normalised():
     ready = torch.randn(2, 3, 4, 6)
     assert prepare(ready) is ready and pickle.loads(pickle.dumps(prepare)) == prepare and "size=(4, 6)" in repr(prepare)
     with pytest.raises(ValueError, match="these pictures have 5 channels, and the network takes 3"):
-        prepare(np.zeros((1, 4, 6, 5), np.uint8))
+        prepare(np.zeros((1, 8, 6, 5), np.uint8))
     with pytest.raises(ValueError, match="different sizes cannot be one batch"):
         Pictures()([white[0], white[1, :5]])
     with pytest.raises(ValueError, match=r"these have the shape \(4, 6\)"):
@@ -647,9 +647,16 @@ def test_what_is_no_picture_is_said():
         for text in (["a cat", "a dog"], np.array(["a cat"]), "a cat"):
             with pytest.raises(TypeError, match="takes pictures, and these are sentences"):
                 prepare(text)
-    for batch in (np.zeros((2, 3, 32, 32), np.uint8), torch.zeros(2, 1, 32, 32, dtype=torch.uint8)):
-        with pytest.raises(ValueError, match=r"uint8 pictures are \(n, height, width, channels\); these look like \(n, channels, height, width\)"):
+    for batch in (np.zeros((2, 3, 32, 3), np.uint8), torch.zeros(2, 1, 32, 4, dtype=torch.uint8)):
+        with pytest.raises(ValueError, match=r"can be \(n, height, width, channels\) or \(n, channels, height, width\)"):
             Pictures()(batch)
+
+
+def test_pictures_with_their_channels_first_are_prepared_as_with_their_channels_last():
+    x = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 32, 40, 3), dtype=np.uint8))
+    for channels in (1, 3):
+        prepare = Pictures((16, 16), channels=channels)
+        assert torch.equal(prepare(x.permute(0, 3, 1, 2)), prepare(x)) and torch.equal(prepare(x[..., :1].permute(0, 3, 1, 2)), prepare(x[..., 0]))
 
 
 # -- trained networks inside packages ---------------------------------------------------------------------------------------------------

@@ -16,10 +16,9 @@ from PIL import Image
 
 from ..errors import listed
 from ..workers import cores
-from .inputs import Inputs, spans
+from .inputs import GREY, Inputs, check_depth, converted, spans
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-GREY, DEEP = {"1", "L", "LA"}, {"F", "I"}  # modes of Pillow
 
 
 class Folder(Inputs):
@@ -49,6 +48,11 @@ class Folder(Inputs):
         return (len(self), *self.size) if self.grey else (len(self), *self.size, 3)
 
     dtype = np.dtype(np.uint8)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The names of the files, relative to the folder."""
+        return self.names[self.rows].astype(str)
 
     def __repr__(self) -> str:
         return f"Folder{self.shape}"
@@ -89,16 +93,17 @@ class Folder(Inputs):
                 (width, height), mode = image.size, image.mode
         except Exception as error:
             raise _unreadable(self.root / name, error) from error
-        if mode in DEEP or mode.startswith("I;"):
-            raise ValueError(f"the image {self.root / name} has more than 8 bits a pixel (mode {mode}); save it with 8, or give the pixels as an array")
+        check_depth(mode, f"the image {self.root / name}")
         return (height, width), mode in GREY
 
     def _picture(self, name: str) -> np.ndarray:
         try:
             with Image.open(self.root / name) as image:
-                return np.asarray(_fitted(image.convert("L" if self.grey else "RGB"), self.size))
+                mode, pixels = image.mode, np.asarray(_fitted(converted(image, grey=self.grey), self.size))
         except Exception as error:
             raise _unreadable(self.root / name, error) from error
+        check_depth(mode, f"the image {self.root / name}")  # the file may have changed since its header was read
+        return pixels
 
 
 class Crops(Inputs):

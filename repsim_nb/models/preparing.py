@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .channels import check_pictures, is_bytes, is_picture
 from .model import images
 
 LUMA = (0.299, 0.587, 0.114)  # how much red, green and blue weigh in a grey picture
@@ -32,14 +33,15 @@ def covers(resize: int | tuple[int, int], size: tuple[int, int]) -> bool:
 
 @dataclass(frozen=True)
 class Pictures:
-    """uint8 pictures (n, h, w) or (n, h, w, c) -> float32 (n, channels, *size), (x / 255 - mean) / std.
+    """uint8 pictures (n, h, w), (n, h, w, c) or (n, c, h, w) -> float32 (n, channels, *size), (x / 255 - mean) / std.
 
     As libraries do when they test a network: a picture is resized (antialiased, its proportions kept) and the centre is cut out of it, so its rim is left off.
     size: (height, width) of what comes out, or None to leave pictures as they come.  resize: how long the shorter side is before the cut (torchvision: 256 for 224),
     or a (height, width) that pictures are stretched to; None: as small as still covers `size`.  mode: "bilinear" or "bicubic".
     mean, std: of values in [0, 1], one for each channel or one for all.
     channels: 3 repeats a grey picture; 1 makes a coloured one grey; a fourth channel (transparency) is dropped.
-    A list holds pictures of different sizes. Floats are taken as prepared already and pass unchanged.
+    A list holds pictures of different sizes, arrays or pictures of Pillow. Floats are taken as prepared already and pass unchanged.
+    In a dict, columns of uint8 pictures are prepared, and others are not.
     """
 
     size: tuple[int, int] | None = None
@@ -55,17 +57,14 @@ class Pictures:
 
     def __call__(self, batch: Any) -> Any:
         no_sentences(batch, "this network")
+        if isinstance(batch, Mapping):
+            return images({name: self(column) if is_picture(name, column) else column for name, column in batch.items()})
         if isinstance(batch, (list, tuple)):
-            return self._together([self(np.array(one)[None]) for one in batch])
-        raw = batch.dtype in (torch.uint8, np.uint8) if isinstance(batch, (Tensor, np.ndarray)) else np.asarray(batch).dtype == np.uint8
-        x = images(batch)
-        if not raw:
-            return x
-        if x.ndim != 4:
-            raise ValueError(f"pictures are uint8 (n, height, width) or (n, height, width, channels); these have the shape {tuple(np.shape(batch))}")
-        if x.shape[1] > 4 and x.shape[1] != self.channels and np.shape(batch)[1] in (1, 3, 4) and min(np.shape(batch)[2:]) > 7:  # no picture is so narrow
-            raise ValueError(f"uint8 pictures are (n, height, width, channels); these look like (n, channels, height, width): {tuple(np.shape(batch))}. Move the channels to the end")
-        x = self._coloured(x)
+            return self._together([self(_pixels(one, f"picture {number}")[None]) for number, one in enumerate(batch)])
+        if not is_bytes(batch):
+            return images(batch)
+        check_pictures(batch)
+        x = self._coloured(images(batch))
         if self.size is not None:
             x = self._centre(self._resized(x))
         mean, std = (torch.tensor(self._each(values)).reshape(1, -1, 1, 1) for values in (self.mean, self.std))
@@ -109,6 +108,14 @@ class Pictures:
         if len(shapes) > 1:
             raise ValueError(f"pictures of different sizes cannot be one batch: {sorted(shapes)[:3]}; say to which size, preprocess=models.Pictures(size=(height, width), ...)")
         return torch.cat(pictures)
+
+
+def _pixels(one: Any, what: str) -> Any:
+    """A picture as an array; one of Pillow in grey or RGB. ValueError for those with more than 8 bits, which Pillow would clip."""
+    mode = getattr(one, "mode", None) if hasattr(one, "convert") else None
+    if mode in ("I", "F") or str(mode).startswith("I;"):
+        raise ValueError(f"{what} has more than 8 bits a pixel (mode {mode}); convert it to 8, or give the pixels as an array of floats")
+    return one if isinstance(one, Tensor) else np.array(one if mode in (None, "L", "RGB", "RGBA") else one.convert("RGB"))
 
 
 @dataclass(frozen=True)
