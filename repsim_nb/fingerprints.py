@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copyreg
+import dataclasses
 import dis
 import functools
 import hashlib
@@ -11,7 +12,7 @@ import re
 import sys
 import types
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,39 @@ def fingerprint(thing: Any) -> str:
     digest = hashlib.blake2b(digest_size=16)
     told(thing, digest, {})
     return digest.hexdigest()
+
+
+def configuration(function: Any) -> str:
+    """A hash of a function's own code and of the fixed values that it was made with.
+
+    Functions, partial functions and frozen dataclasses are looked into. What may change while it works (a list, a dict, a tokenizer) counts by its type.
+    """
+    return fingerprint(_settings(function, 0))
+
+
+def _settings(thing: Any, depth: int) -> Any:
+    if isinstance(thing, (*_SAID, Tensor, np.ndarray)):
+        return thing
+    if depth < 8:
+        def inside(parts: Iterable[Any]) -> list[Any]:
+            return [_settings(part, depth + 1) for part in parts]
+
+        if isinstance(thing, tuple):
+            return ["tuple", *inside(thing)]
+        if isinstance(thing, functools.partial):
+            return ["partial", *inside((thing.func, *thing.args)), *inside(part for item in sorted(thing.keywords.items()) for part in item)]
+        if isinstance(thing, types.FunctionType) and not _installed(thing):
+            named = [thing.__globals__.get(name) for name in sorted(_names(thing.__code__, "LOAD_GLOBAL", "LOAD_NAME"))]
+            return [_constants(thing.__code__), *inside((*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values(), *_enclosed(thing), *named))]
+        if dataclasses.is_dataclass(thing) and not isinstance(thing, type) and thing.__dataclass_params__.frozen:
+            return [type(thing).__qualname__, *inside(getattr(thing, field.name) for field in dataclasses.fields(thing))]
+    kind = thing if isinstance(thing, (type, *_FUNCTIONS)) else type(thing)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _constants(code: types.CodeType) -> list[Any]:
+    consts = [_constants(part) if isinstance(part, types.CodeType) else sorted(map(repr, part)) if isinstance(part, frozenset) else repr(part) for part in code.co_consts]
+    return [code.co_code, list(code.co_names), consts]
 
 
 def told(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:

@@ -1,8 +1,9 @@
-"""From what a layer gives for a batch to rows of a representation: one row a sample, or one a token."""
+"""From a layer's output for a batch to the rows of a representation: one row a sample, or one a token."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,11 +13,27 @@ from .errors import unknown
 from .fingerprints import fingerprint
 
 TOKENS = "tokens"
+NO_MASKS = ("global_attention_mask", "special_tokens_mask", "head_mask", "cross_attn_head_mask", "src_mask", "tgt_mask", "memory_mask", "perm_mask")  # these say something else
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a layer's output lies.
+
+    features: the axis of its features, 1 or -1; None is 1 for pictures (n, c, h, w), -1 for tokens (n, tokens, p).
+    tokens: the axis of its tokens, if a mask applies to the layer.  mask: the name of that mask (see `masks_of`).
+    split: the rows are tokens, (n · tokens, p), as a router of experts gives them.
+    """
+
+    features: int | None = None
+    tokens: int | None = None
+    mask: str | None = None
+    split: bool = False
 
 
 def _flatten(x: Tensor, features: int, mask: Tensor | None) -> Tensor:
     if mask is not None and not mask.all():
-        raise ValueError(f"holds a row for every token, {tuple(x.shape)}, and texts of unlike length are filled up with padding, which is no activation. "
+        raise ValueError(f"has a row for every token, {tuple(x.shape)}, and texts of different length are filled up with padding, which is no activation. "
                          f"Take pool='mean', 'first' or 'last', or every token as a sample, pool='{TOKENS}'")
     return x.flatten(1) if x.ndim > 1 else x[:, None]
 
@@ -29,7 +46,7 @@ def _places(x: Tensor, features: int) -> Tensor:
 def _mean(x: Tensor, features: int, mask: Tensor | None) -> Tensor:
     if x.ndim < 3:
         return x if x.ndim == 2 else x[:, None]
-    x = _places(x, features)
+    x = _places(x if x.is_floating_point() or x.is_complex() else x.double(), features)
     return x.mean(1) if mask is None else torch.where(mask[..., None], x, 0).sum(1) / mask.sum(1, keepdim=True)
 
 
@@ -66,9 +83,10 @@ POOLS: dict[str, Callable[[Tensor, int, Tensor | None], Tensor]] = {
 
 
 class Pooling:
-    """A pool by its name or as a function of the tensor: `pooling(out, rows, mask)` -> tensor (rows, p).
+    """A pool by its name or as a function of the tensor: `pooling(out, n, layout, mask)` -> tensor (rows, p).
 
     name: as keys have it.  fingerprint: of what it does.  by_token: each token of a text, each place of a picture is a row.
+    own: the user's function, or None.
     """
 
     def __init__(self, pool: str | Callable[[Tensor], Tensor]) -> None:
@@ -79,40 +97,76 @@ class Pooling:
         self.name = pool if isinstance(pool, str) else getattr(pool, "__name__", type(pool).__name__).replace("<lambda>", "lambda")
         self.fingerprint = pool if isinstance(pool, str) else fingerprint(pool)
         self.by_token = pool == TOKENS
-        self._function = POOLS[pool] if isinstance(pool, str) else lambda x, *_: pool(x)
+        self.own = None if isinstance(pool, str) else pool
 
-    def __call__(self, out: Tensor, rows: int, mask: Tensor | None = None, features: int | None = None) -> Tensor:
-        """out: what a layer gave for `rows` samples.  mask: (rows, tokens), true where the input has a token and not padding.
-        features: the axis of the features, 1 or -1; None is 1 of pictures (n, c, h, w), -1 of tokens (n, tokens, p).
+    def __call__(self, out: Tensor, n: int, layout: Layout = Layout(), mask: Tensor | None = None) -> Tensor:  # noqa: B008 (it is frozen)
+        """out: a layer's output for n samples.  mask: (n, tokens), true for tokens and false for padding; None: every token is real.
 
-        ValueError where the samples are no longer along the first axis.
+        A function of one's own gets the output as it is, and must return a row a sample.
+        ValueError if the samples are not along the first axis, or if no row a sample comes out.
         """
-        if out.ndim == 0 or out.shape[0] != rows:
-            raise ValueError(f"has no sample axis: for {rows} samples it gave shape {tuple(out.shape)}")
+        shape = tuple(out.shape)
         out = out.float() if out.dtype in (torch.float16, torch.bfloat16) else out  # a sum over many tokens may leave their range
-        features = (1 if out.ndim > 3 else -1) if features is None else features
-        values = self._function(out, features, self._mask(out, mask))
-        if not isinstance(values, Tensor) or values.ndim < 2 or (values.shape[0] != rows and not self.by_token):
-            shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise ValueError(f"was pooled by '{self.name}' from {tuple(out.shape)} to {shape}, which must keep the {rows} samples as rows, (n, p)")
+        if self.own is not None:
+            values = self._by_own(out, shape)
+        else:
+            out = out.unflatten(0, (n, -1)) if layout.split else out
+            if out.ndim == 0 or out.shape[0] != n:
+                raise ValueError(no_sample_axis(n, shape))
+            features = (1 if out.ndim > 3 else -1) if layout.features is None else layout.features
+            mask = None if layout.tokens is None or mask is None else _fitted(mask.to(out.device), out.shape[layout.tokens])
+            if mask is not None and self.name != "flatten":
+                out, features = out.movedim(layout.tokens, 1), -1  # (n, tokens, ...)
+                out = out[..., None] if out.ndim == 2 else out.flatten(2)
+            values = POOLS[self.name](out, features, mask)
+        if not isinstance(values, Tensor) or values.ndim < 2 or (values.shape[0] != n and not self.by_token):
+            came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(f"was pooled by '{self.name}' from {shape} to {came}, which must keep the {n} samples as rows, (n, p)")
         if 0 in values.shape[1:]:
-            raise ValueError(f"was pooled by '{self.name}' from {tuple(out.shape)} to {tuple(values.shape)}: no feature is left")
+            raise ValueError(f"was pooled by '{self.name}' from {shape} to {tuple(values.shape)}: no feature is left")
         return values.detach().flatten(1)
 
-    @staticmethod
-    def _mask(out: Tensor, mask: Tensor | None) -> Tensor | None:
-        """The mask where the layer has a row a token."""
-        if mask is None or out.ndim != 3:
-            return None
-        if out.shape[1] != mask.shape[1]:
-            if mask.all():
-                return None
-            raise ValueError(f"has {out.shape[1]} tokens where its input has {mask.shape[1]}, so that it is not known which are padding. "
-                             "Record it with a pool function of your own, or texts of one length")
-        return mask.to(out.device)
+    def _by_own(self, out: Tensor, shape: tuple[int, ...]) -> Any:
+        try:
+            return self.own(out)
+        except Exception as error:
+            raise ValueError(f"could not be pooled by '{self.name}' from {shape}: {type(error).__name__}: {error}") from error
 
 
-def mask_of(batch: Any) -> Tensor | None:
-    """Which tokens of a prepared batch are real, (n, tokens), where it says so as tokenizers do (attention_mask)."""
-    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
-    return mask.bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
+def no_sample_axis(n: int, shape: tuple[int, ...]) -> str:
+    return f"has no sample axis: for {n} sample{'s' if n > 1 else ''} it gave shape {shape}. If the samples are along another axis, take them by a pool of your own, pool=function of the tensor"
+
+
+def _fitted(mask: Tensor, tokens: int) -> Tensor:
+    """The mask for a layer whose output ends with the longest text of the batch, as a packed recurrent layer's does."""
+    if tokens < mask.shape[1] and not mask[:, tokens:].any():
+        return mask[:, :tokens]
+    if tokens != mask.shape[1]:
+        raise ValueError(f"has {tokens} tokens where its input has {mask.shape[1]}, so it is not known which are padding. "
+                         "Record it with a pool function of your own, or texts of one length")
+    return mask
+
+
+def masks_of(batch: Any) -> dict[str, Tensor]:
+    """The masks of a prepared batch by name, each (n, tokens) and true for real tokens.
+
+    A mask is a column (n, tokens) of 0 and 1 whose name ends with "mask", as tokenizers make it, 1 for tokens; "padding" in the name
+    turns it round (`src_key_padding_mask`: true for padding). A column of lengths, (n,) integers with "len" in the name, stands for a mask
+    of the first axis behind the samples of the other columns.
+    """
+    found: dict[str, Tensor] = {}
+    if not isinstance(batch, Mapping):
+        return found
+    columns = {name: value for name, value in batch.items() if isinstance(value, Tensor) and value.ndim}
+    for name, value in columns.items():
+        if value.ndim == 2 and name.endswith("mask") and name not in NO_MASKS:
+            if value.is_floating_point() and bool((value <= 0).all()):  # added to the attention: 0 or minus infinity
+                found[name] = value == 0
+            elif value.dtype == torch.bool or bool(((value == 0) | (value == 1)).all()):
+                found[name] = ~value.bool() if "padding" in name else value.bool()
+        elif value.ndim == 1 and "len" in name and not value.is_floating_point() and value.dtype != torch.bool:
+            axis = {other.shape[1] for other in columns.values() if other.ndim > 1 and not other.shape[1] < int(value.max())}
+            if len(axis) == 1:
+                found[name] = torch.arange(axis.pop(), device=value.device)[None] < value[:, None]
+    return found
+

@@ -8,7 +8,8 @@ the widths are. Taking narrow layers by features instead would not be felt: thei
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -81,6 +82,9 @@ def stream(
             run.probe()
     with ticking(progress, f"streaming {a.name} × {b.name}", "sample") as tick:
         sums = _pass(runs, measure, tick)
+    for run in runs:
+        if run.left_out:
+            warnings.warn(run.left_out_in_words(), stacklevel=2)
     index, columns = ([run.key(layer) for layer in run.found] for run in (runs[0], runs[-1]))
     axes = (pd.MultiIndex.from_tuples([tuple(key) for key in keys], names=Key._fields) for keys in (index, columns))
     return Comparison(pd.DataFrame(sums.values(), *axes), measure, len(data))
@@ -101,21 +105,24 @@ def _pass(runs: list[Run], measure: CKA, tick: Tick) -> _Sums:
     grid, total, done = batches(len(data), measure.batch_size), len(runs) * len(data), 0
     now: tuple[Run | None, slice] = None, slice(0, 0)
     labels = [f"'{run.model.name}/{layer}'" for run in runs for layer in run.found]
-    double = any(about.first.dtype != np.float32 for run in runs for about in run.found.values())
+    double = any(about.dtype != np.float32 for run in runs for about in run.found.values())
 
-    def sink(run: Run, first: int) -> Callable[[str, Any], None]:
-        places = {layer: first + i for i, layer in enumerate(run.found)}
+    places = [{layer: first + i for i, layer in enumerate(run.found)} for run, first in zip(runs, edges[:-1], strict=True)]
 
+    def sink(run: Run, place_of: Mapping[str, int]) -> Callable[[str, Any], None]:
         def take(layer: str, out: Any) -> None:
             turn, rows = now
-            if turn is not run:  # networks may share modules
+            if turn is not run or layer not in run.found:  # networks may share modules
                 return
-            try:
-                sums.take(places[layer], run.pooled(layer, out, rows.stop - rows.start))
-            except UndefinedError as error:
-                raise UndefinedError(f"{measure} of {labels[places[layer]]}, samples {rows.start} to {rows.stop}: {error}") from error
-            except ValueError as error:
-                raise ValueError(f"layer '{layer}' of '{run.model.name}', samples {rows.start} to {rows.stop}: {error}") from error
+            place = place_of[layer]
+            values = run.take(layer, out, rows.start, rows.stop, twice=sums.times[place] > 0)
+            if values is None:
+                return
+            with run.passing():
+                try:
+                    sums.take(place, values)
+                except UndefinedError as error:
+                    raise UndefinedError(f"{measure} of {labels[place]}, samples {rows.start} to {rows.stop}: {error}") from error
 
         return take
 
@@ -123,17 +130,20 @@ def _pass(runs: list[Run], measure: CKA, tick: Tick) -> _Sums:
         for run in runs:
             stack.enter_context(run.ready())
         sums = _Sums(measure, labels, edges[1] if len(runs) > 1 else None, max(rows.stop - rows.start for rows in grid), double, runs[0].place)
-        for run, first in zip(runs, edges[:-1], strict=True):
-            stack.enter_context(capture(run.model.module, list(run.found), sink(run, first)))
+        for run, place_of in zip(runs, places, strict=True):
+            stack.enter_context(capture(run.model.module, list(run.found), sink(run, place_of)))
         read = data.batches(0, measure.batch_size)  # ahead, where the data are read lazily
         for rows in grid:
             first, last, inputs = next(read, (0, 0, None))
             inputs = inputs if (first, last) == (rows.start, rows.stop) else data.inputs[rows.start : rows.stop]
             if (came := length_of(inputs)) != rows.stop - rows.start:
                 raise ValueError(f"dataset '{data.name}' ran short: samples {rows.start} to {rows.stop} were asked for, and {came} came")
-            for run in runs:
+            for run, place_of in zip(runs, places, strict=True):
                 now = run, rows
-                run.forward(inputs)
+                with run.explaining(inputs, samples=f"samples {rows.start} to {rows.stop}"):
+                    run.forward(inputs, rows.start)
+                run.did_not_run([layer for layer, place in place_of.items() if not sums.times[place]], rows.start, rows.stop)
+                sums.dropped.update(place for layer, place in place_of.items() if layer not in run.found)
                 done += rows.stop - rows.start
                 if run is runs[-1]:
                     sums.add(rows)
@@ -155,6 +165,7 @@ class _Sums:
         self.squares, self.traces, self.scales = np.zeros(number), np.zeros(number), np.zeros(number)
         self.times = [0] * number  # how often each layer ran in this batch
         self.varied, self.centre = [False] * number, [False] * number
+        self.dropped: set[int] = set()  # layers that are left out from some batch on
 
     def take(self, i: int, x: Tensor) -> None:
         """The activations (m, p) of layer i in this batch -> its matrix: U-centred, 0 on the diagonal."""
@@ -162,8 +173,6 @@ class _Sums:
             self._m = x.shape[0]
             self._room.zero_()  # what lies between rows, and behind them, must be 0
         self.times[i] += 1
-        if self.times[i] > 1:
-            raise ValueError("ran more than once in one pass; take the modules around it instead")
         x = x if x.is_floating_point() else x.double()
         m = x.shape[0]
         out = self._room[i, : m * (m + APART)].view(m, m + APART)[:, :m]
@@ -242,9 +251,6 @@ class _Sums:
     def add(self, rows: slice) -> None:
         """The batch is over: multiply the matrices of all pairs. A batch of m counts 1/(m - 3), which makes its sum of products m · HSIC₁."""
         m = rows.stop - rows.start
-        for label, times in zip(self.labels, self.times, strict=True):
-            if not times:
-                raise ValueError(f"layer {label}, samples {rows.start} to {rows.stop}: did not run in this pass, though it did in others")
         self.times = [0] * len(self.labels)
         parts = self._room[:, : _padded(m)].view(len(self.labels), -1, LENGTH).transpose(0, 1)
         left, right = parts[:, : self.border], parts[:, self.border or 0 :]
@@ -255,13 +261,15 @@ class _Sums:
     def values(self) -> np.ndarray:
         """The table; UndefinedError names the first layer of which nothing is left."""
         floors = 8 * torch.finfo(self._room.dtype).eps * self.traces
-        for label, square, floor, varied in zip(self.labels, self.squares, floors, self.varied, strict=True):
+        keep = np.array([place for place in range(len(self.labels)) if place not in self.dropped])
+        for label, square, floor, varied in ((self.labels[i], self.squares[i], floors[i], self.varied[i]) for i in keep):
             if not varied:
                 raise UndefinedError(f"{self.measure} of {label}: it is constant: in every batch all samples have the same activations. Leave it out: layers=[...]")
             if not square > floor**2:
                 raise UndefinedError(f"{self.measure} of {label}: {self.measure.nothing}")
         lengths = np.sqrt(self.squares)
-        return self.between / np.outer(lengths[: self.border], lengths[self.border or 0 :])
+        rows, columns = (keep, keep) if self.border is None else (keep[keep < self.border], keep[keep >= self.border])
+        return self.between[np.ix_(rows, columns - (self.border or 0))] / np.outer(lengths[rows], lengths[columns])
 
 
 def _padded(m: int) -> int:

@@ -28,6 +28,19 @@ class Inplace(nn.Module):
         return self.head(self.act(self.conv(x)).flatten(1))
 
 
+class Rows(torch.utils.data.Dataset):
+    """An array that is read row by row, so that evenly spread samples are tried first."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, i):
+        return self.array[i]
+
+
 class Odd(nn.Module):
     """Layers that return tuples, mappings and nothing; one that runs twice, one that never does, one without a sample axis."""
 
@@ -123,7 +136,7 @@ def test_tuples_and_mappings_give_their_tensor():
 
 @pytest.mark.parametrize("layer, words", [
     ("nothing", "layer 'nothing' of 'odd' returns NoneType with no tensor"), ("never", "layer 'never' of 'odd' did not run"),
-    ("twice#3", "layer 'twice#3' of 'odd' did not run so often: 'twice' ran 2 times"), ("position", r"layer 'position' of 'odd' has no sample axis: for 2 samples it gave shape \(7, 5\)"),
+    ("twice#3", "layer 'twice#3' of 'odd' did not run so often: 'twice' ran 2 times"), ("position", r"layer 'position' of 'odd' has no sample axis: for 8 samples it gave shape \(7, 5\)"),
 ])  # fmt: skip
 def test_layers_that_cannot_be_recorded_are_named(layer, words):
     data = np.zeros((6, 7, 4), np.float32)
@@ -150,7 +163,7 @@ def test_pools():
     assert np.array_equal(rs.record("zoo:mnist-cnn-0", pictures, "conv1", pool="tokens", progress=False)["conv1"], conv.transpose(0, 2, 3, 1).reshape(-1, 16))
     with pytest.raises(ValueError, match="layer 'conv1' of 'mnist-cnn-0' has activations .* a token can be taken of"):
         rs.record("zoo:mnist-cnn-0", pictures, "conv1", pool="first", progress=False)
-    with pytest.raises(ValueError, match="was pooled by 'lambda' .* must keep the 2 samples as rows"):
+    with pytest.raises(ValueError, match="was pooled by 'lambda' .* must keep the 8 samples as rows"):
         rs.record("zoo:mnist-cnn-0", pictures, "conv1", pool=lambda x: x.sum(), progress=False)
 
 
@@ -190,7 +203,7 @@ def test_a_part_called_output_is_not_the_output(mnist):
 
 
 def test_what_a_model_cannot_run_is_said_with_shapes(mnist):
-    with pytest.raises(ValueError, match=r"model 'mnist-cnn-0' could not run on 'big': 2 samples, \(2, 32, 32, 3\) uint8, reached it as \(2, 3, 32, 32\) float32, and it said: "):
+    with pytest.raises(ValueError, match=r"model 'mnist-cnn-0' could not run on 'big': 8 samples, \(8, 32, 32, 3\) uint8, reached it as \(8, 3, 32, 32\) float32, and it said: "):
         rs.record("zoo:mnist-cnn-0", rs.Dataset("big", np.zeros((5, 32, 32, 3), np.uint8)), progress=False)
     with pytest.raises(ValueError, match="device 'cuda' was asked for"):
         rs.record("zoo:mnist-cnn-0", mnist, device="cuda", progress=False)
@@ -317,7 +330,11 @@ def test_what_is_not_finite_is_named_with_layer_and_samples(rng):
     model = rs.load_model(nn.Sequential(Log(), nn.Identity()), name="log")
     rs.record(model, data, "0", progress=False)
     data[13, 2] = -1
-    with pytest.raises(ValueError, match="layer '0' of 'log', samples 10 to 15: 1 of 20 numbers are NaN or infinite, the first in row 13"):
+    with pytest.raises(rs.measures.UndefinedError, match="layer '0' of 'log', samples 10 to 15: 1 of 20 numbers are NaN or infinite, the first in row 13"):
+        rs.record(model, Rows(data), "0", batch_size=5, progress=False)
+    data[:] = 1
+    data[13, 2] = -1  # a sample unlike all others is among those that are tried first
+    with pytest.raises(rs.measures.UndefinedError, match="layer '0' of 'log' gives NaN or infinite numbers: 1 of 4 for sample 13"):
         rs.record(model, data, "0", batch_size=5, progress=False)
     data[13, 2] = 1e38  # large is not infinite, whatever the sum is
     assert rs.record(rs.load_model(nn.Identity(), name="i"), np.full((20, 4), 3e38, np.float32), progress=False)["output"].max() > 1e38
@@ -332,10 +349,15 @@ def test_a_layer_that_runs_for_some_samples_only_is_named(rng):
         def forward(self, x):
             return self.rare(x) if x.mean() > -5 else x
 
-    data = rng.normal(size=(20, 4)).astype(np.float32)
-    data[10:] -= 100
-    with pytest.raises(ValueError, match="layer 'rare' of 's' did not run for samples 10 to 20, though it did for others"):
-        rs.record(rs.load_model(Sometimes(), name="s"), data, "rare", batch_size=10, progress=False)
+    data, model = rng.normal(size=(40, 4)).astype(np.float32), rs.load_model(Sometimes(), name="s")
+    data[20:24] -= 100
+    with pytest.raises(ValueError, match="layer 'rare' of 's' did not run for samples 20 to 24, though it did for others"):
+        rs.record(model, Rows(data), "rare", batch_size=4, progress=False)
+    with pytest.warns(UserWarning, match="1 layer of 's' is left out: 'rare' did not run for samples 20 to 24, though it did for others"):
+        x = rs.record(model, Rows(data), "*", batch_size=4, progress=False)
+    assert [key.layer for key in x] == ["output"] and len(x["output"]) == 40
+    with pytest.raises(ValueError, match="layer 'rare' of 's' did not run for a batch of 8, though it did for one sample alone"):
+        rs.record(model, Rows(np.where(np.arange(40)[:, None] == 0, 0, data - 50).astype(np.float32)), "rare", progress=False)
 
 
 def test_what_does_not_fit_into_memory_says_so_beforehand(mnist, monkeypatch):
@@ -395,14 +417,16 @@ def test_what_is_wrong_with_a_network_is_said_as_what_it_is(mnist, rng):
     data = rng.normal(size=(8, 6)).astype(np.float32)
     with pytest.raises(ValueError, match="layer 'output' of 'n' is random: the same sample gives other activations each time"):
         rs.record(rs.load_model(Noisy(), name="n"), data, progress=False)
-    with pytest.raises(ValueError, match="layer 'output' of 's', for one sample alone, has no sample axis"):
+    with pytest.raises(ValueError, match="layer 'output' of 's' for one sample alone, has no sample axis"):
         rs.record(rs.load_model(Squeezing(), name="s"), data, progress=False)
-    with pytest.raises(ValueError, match="model 'b' could not run on 'inputs': one sample alone, .*It ran with two: does it need a batch"):
+    with pytest.raises(ValueError, match="layer 'output' of 'b' cannot be checked, since the model does not run on one sample alone .*Does it need a batch"):
         rs.record(rs.load_model(nn.BatchNorm1d(6, track_running_stats=False), name="b"), data, progress=False)
     broken = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 2))
     broken[2].weight.data[1] = torch.nan
-    with pytest.raises(ValueError, match="layer 'output' of 'x': 2 of 4 numbers are NaN or infinite for the first samples"):
-        rs.record(rs.load_model(broken, name="x"), data, progress=False)
+    with pytest.raises(rs.measures.UndefinedError, match="layer 'output' of 'x' gives NaN or infinite numbers: 1 of 2 for sample"):
+        rs.record(rs.load_model(broken, name="x"), data, "output", progress=False)
+    with pytest.warns(UserWarning, match="1 layer of 'x' is left out: 'output' gives NaN"):
+        assert [key.layer for key in rs.record(rs.load_model(broken, name="x"), data, progress=False)] == ["1"]
 
     class Fails(nn.Module):
         def forward(self, x):
@@ -410,11 +434,12 @@ def test_what_is_wrong_with_a_network_is_said_as_what_it_is(mnist, rng):
                 raise RuntimeError("boom")
             return x
 
-    data[6] = -100
-    with pytest.raises(ValueError, match="model 'f' could not run on 'inputs': samples 4 to 8, .* it said: boom"):
-        rs.record(rs.load_model(Fails(), name="f"), data, batch_size=4, progress=False)
-    with pytest.raises(ValueError, match="look like \\(n, channels, height, width\\)"):
-        rs.record("zoo:mnist-cnn-0", np.zeros((4, 3, 28, 28), np.uint8), progress=False)
+    many = np.repeat(data, 5, 0)
+    many[30] = -100
+    with pytest.raises(ValueError, match="model 'f' could not run on 'inputs': samples 28 to 32, .* it said: boom"):
+        rs.record(rs.load_model(Fails(), name="f"), Rows(many), batch_size=4, progress=False)
+    with pytest.raises(ValueError, match=r"reached it as \(4, 3, 28, 28\) float32, and it said: .*to have 1 channels, but got 3 channels"):
+        rs.record("zoo:mnist-cnn-0", np.zeros((4, 3, 28, 28), np.uint8), batch_size=4, progress=False)
     for device in ("gpu", "meta"):
         module = nn.Linear(6, 2)
         with pytest.raises(ValueError, match="device"):
@@ -463,7 +488,7 @@ def test_the_batch_is_smaller_where_activations_are_large():
     wide = nn.Conv2d(1, 64, 3, padding=1)
     wide.register_forward_hook(lambda _m, _i, out: seen.append(len(out)))
     rs.record(rs.load_model(wide, name="w"), np.zeros((70, 128, 128), np.uint8), pool="mean", progress=False)
-    assert seen == [2, 1, 16, 16, 16, 16, 6], "64 MB of 64 × 128 × 128 float32"
+    assert seen == [1, 8, 3, 14, 16, 16, 16, 16, 6], "64 MB of 64 × 128 × 128 float32"
 
 
 # -- every kind of input ---------------------------------------------------------------------------------------------------
@@ -540,7 +565,7 @@ def test_the_encoder_that_torch_makes_takes_padding():
 
 
 def test_padded_texts_are_not_flattened():
-    with pytest.raises(ValueError, match="layer 'layer' of 'reader' holds a row for every token, .* padding, .* Take pool='mean'"):
+    with pytest.raises(ValueError, match="layer 'layer' of 'reader' has a row for every token, .* padding, .* Take pool='mean'"):
         rs.record(reader(), WORDS, "layer", progress=False)
     assert rs.record(reader(), ["one two", "three four"], "layer", progress=False)["layer"].shape == (2, 16)
 
@@ -565,7 +590,7 @@ def test_a_token_recording_goes_on_where_it_stopped(tmp_path):
     model, seen = reader(), []
     model.module.register_forward_hook(lambda _m, _i, out: seen.append(len(out["pooled"])))
     x = rs.record(model, WORDS, ["embed", "layer"], pool="tokens", batch_size=2, into=tmp_path, progress=False)
-    assert seen == [2, 1, 1] and np.allclose(x["layer"], rs.record(reader(), WORDS, "layer", pool="tokens", progress=False)["layer"], atol=1e-5)
+    assert seen == [1, 2, 2, 2, 1] and np.allclose(x["layer"], rs.record(reader(), WORDS, "layer", pool="tokens", progress=False)["layer"], atol=1e-5)
 
 
 # -- many models, many workers ---------------------------------------------------------------------------------------------

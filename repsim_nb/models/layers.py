@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from .running import OUTPUT
+from .running import OUTPUT, as_layer
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 WHOLE = (nn.MultiheadAttention,)  # what is inside is not called as a module
@@ -20,8 +20,8 @@ def default_layers(module: nn.Module) -> tuple[str, ...]:
     """What is recorded of a network unless told: its own `layers` attribute, else one layer a block; then the output."""
     own, known = getattr(module, "layers", None), dict(module.named_modules())
     if isinstance(own, (tuple, list)) and own and all(isinstance(name, str) and name in known for name in own):
-        return (*own, OUTPUT)
-    return (*(name for name in blocks(module) if name != OUTPUT), OUTPUT)
+        return (*map(as_layer, own), OUTPUT)
+    return (*map(as_layer, blocks(module)), OUTPUT)
 
 
 def blocks(module: nn.Module) -> tuple[str, ...]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import listed, unknown
+from .channels import floats, is_bytes, is_picture
 from .layers import blocks, is_pattern, matching
-from .running import OUTPUT, capture, evaluating, forward, module_of, tensor_of
+from .running import OUTPUT, as_layer, capture, evaluating, forward, module_of, tensor_of
 
 AUTO = "auto"
 
@@ -21,18 +24,20 @@ AUTO = "auto"
 def images(batch: Any) -> Any:
     """The default `preprocess`: uint8 pictures become float32 in [0, 1], channels first; other arrays become tensors of their type.
 
-    (n, h, w) -> (n, 1, h, w);  (n, h, w, c) -> (n, c, h, w).  Other tensors, and lists, pass unchanged. (Numbers take the precision of
-    the weights when they enter the network.)
+    uint8 (n, h, w) -> (n, 1, h, w);  (n, h, w, c) or (n, c, h, w) -> (n, c, h, w).
+    The axis of the channels is the one of length 1, 3 or 4; if neither has such a length, the one that is shorter than both other axes.
+    uint8 (n,) and (n, p) are features: floats of the same value.
+    In a dict, uint8 columns of four axes are pictures too, and "pixel_values" also with three; masks and other columns keep their type.
+    Other tensors, and lists, pass unchanged. (Numbers take the precision of the weights when they enter the model.)
+    Errors: ValueError for uint8 pictures whose channels can be on either side, such as (n, 3, 8, 3), and for uint8 with more axes.
     """
     if isinstance(batch, Mapping):
-        return {name: torch.as_tensor(column) if isinstance(column, np.ndarray) else column for name, column in batch.items()}
+        columns = {name: floats(column) if is_picture(name, column) else column for name, column in batch.items()}
+        return {name: torch.as_tensor(column) if isinstance(column, np.ndarray) else column for name, column in columns.items()}
     if isinstance(batch, list) or (isinstance(batch, Tensor) and batch.dtype != torch.uint8):
         return batch
-    array = np.asarray(batch)
-    if array.dtype != np.uint8:
-        return torch.tensor(array)
-    tensor = torch.from_numpy(np.require(array, requirements=("C", "W"))).float() / 255  # torch warns of what cannot be written to
-    return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous() if tensor.ndim == 4 else tensor
+    array = batch if isinstance(batch, Tensor) else np.asarray(batch)
+    return floats(array) if is_bytes(array) else torch.tensor(array)
 
 
 @dataclass(frozen=True)
@@ -54,14 +59,15 @@ class Model:
         """The names of the layers asked for; None is `self.layers`.
 
         Each is a name of a module, "output", a number that counts in `self.layers` (-2 is the one before the output), "auto" (one a block),
-        or a pattern: "blocks.*.mlp" (* within a part of the name, ** for any number of parts). "act#2" is the second call of act in one pass.
+        or a pattern: "blocks.*.mlp" (* within a part of the name, ** for any number of parts). "act#2" is the second call of act in one pass;
+        "output" is what the whole model returns, and a part of it that is called "output" too is "output#1".
         ValueError with the nearest names where one is unknown, or is asked for twice by name.
         """
         if layers is None:
             return self.layers
         layers = one_by_one(layers)
         modules = dict(self.module.named_modules(remove_duplicate=False))
-        known = [name for name, _ in self.module.named_modules() if name]
+        known = [as_layer(name) for name, _ in self.module.named_modules() if name]
         found: list[str] = []
         for layer in layers:
             if isinstance(layer, int):
@@ -69,7 +75,7 @@ class Model:
                     raise ValueError(f"'{self.name}' has {len(self.layers)} layers; there is no number {layer}")
                 names = [self.layers[layer]]
             elif layer == AUTO and AUTO not in modules:
-                names = [*blocks(self.module), OUTPUT]
+                names = [*map(as_layer, blocks(self.module)), OUTPUT]
             elif is_pattern(layer):
                 names = matching(layer, [*known, OUTPUT])
                 if not names:
@@ -137,15 +143,29 @@ def one_by_one(layers: str | int | Sequence[str | int]) -> tuple[str | int, ...]
 
 
 def _shapes(model: Model, inputs: Any, layers: Sequence[str]) -> dict[str, tuple[int, ...] | None]:
-    """The shape of one sample's activation at each layer, in the order in which the layers first end; None where it gives no tensor."""
-    seen: dict[str, tuple[int, ...] | None] = {}
+    """The shape of one sample's activation at each layer, in the order in which the layers first end; None if it gives no row a sample."""
+    found: list[dict[str, tuple[int, ...] | None]] = []
 
     def note(name: str, out: Any) -> None:
         try:
-            seen.setdefault(name, tuple(tensor_of(out).shape[1:]))
+            found[-1].setdefault(name, tuple(tensor_of(out).shape))
         except ValueError:
-            seen.setdefault(name, None)
+            found[-1].setdefault(name, None)
 
-    with capture(model.module, layers, note), evaluating(model.module) as place:
-        forward(model.module, model.preprocess(inputs), place)
-    return seen
+    def run(batch: Any) -> int:
+        found.append({})
+        prepared = model.preprocess(copy.deepcopy(batch))
+        forward(model.module, prepared, place)
+        return len(next(iter(batch.values()))) if isinstance(batch, Mapping) else len(batch)
+
+    with evaluating(model.module) as (place, _), capture(model.module, layers, note):
+        n = run(inputs)
+        with suppress(Exception):  # some models take no sample alone
+            run({name: column[:1] for name, column in inputs.items()} if isinstance(inputs, Mapping) else inputs[:1])
+    many, one = found[0], found[-1]
+
+    def of_sample(name: str) -> tuple[int, ...] | None:
+        rows = many[name] is not None and many[name][:1] == (n,) and (one is many or one.get(name) is None or one[name][:1] == (1,))
+        return many[name][1:] if rows else None
+
+    return {name: of_sample(name) for name in many}

@@ -1,9 +1,10 @@
-"""Running a network to look at it: hooks that always come off, a state that is always restored."""
+"""Running a model to look at it: hooks that always come off, a state that is always restored."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import random
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,10 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..randomness import random_states_kept
 from ..workers import Together
+from .state import State
 
 OUTPUT = "output"  # the name of what the whole network returns (for a classifier: its logits)
 Sink = Callable[[str, Any], None]
+
+
+def as_layer(name: str) -> str:
+    """A module's name as a layer's: "output" means what the whole model returns, so a part of that name goes by its first call."""
+    return f"{OUTPUT}#1" if name == OUTPUT else name
 
 
 def module_of(layer: str, modules: Mapping[str, nn.Module]) -> tuple[str, int | None]:
@@ -27,33 +35,31 @@ def module_of(layer: str, modules: Mapping[str, nn.Module]) -> tuple[str, int | 
 
 @contextmanager
 def capture(module: nn.Module, layers: Sequence[str], sink: Sink) -> Iterator[None]:
-    """While open, every forward pass hands each layer's output to `sink(layer, output)`; the hooks always come off again.
+    """While open, every forward pass calls `sink(layer, output)` for each layer; the hooks always come off again.
 
-    A layer is "output", the name of a module (each of its calls is handed on), or name#k, its k-th call in one pass.
+    A layer is "output" (what the whole model returns), the name of a module (the sink is called for each of its calls), or name#k, its
+    k-th call in one pass; "output#1" is the first call of a part that is called "output".
     The sink is called inside the hook and must copy what it keeps: a following in-place operation may overwrite the tensor.
     """
     modules = dict(module.named_modules(remove_duplicate=False))
-    wanted: dict[str, dict[int | None, str]] = defaultdict(dict)
+    wanted: dict[tuple[str, bool], dict[int | None, str]] = defaultdict(dict)  # (name, is it the whole model) -> call -> layer
     for layer in layers:
         base, call = module_of(layer, modules)
-        wanted[base][call] = layer
-    calls: dict[str, int] = defaultdict(int)
+        wanted[base, base == OUTPUT and call is None][call] = layer
+    calls: dict[tuple[str, bool], int] = defaultdict(int)
 
-    def hook(name: str) -> Callable[..., None]:
+    def hook(which: tuple[str, bool]) -> Callable[..., None]:
         def see(_module: nn.Module, _inputs: Any, out: Any) -> None:
-            calls[name] += 1
-            for call in (None, calls[name]):
-                if call in wanted[name]:
-                    sink(wanted[name][call], out)
+            calls[which] += 1
+            for call in (None, calls[which]):
+                if call in wanted[which]:
+                    sink(wanted[which][call], out)
         return see
 
     with ExitStack() as stack:
         stack.callback(module.register_forward_pre_hook(lambda *_: calls.clear()).remove)
-        for name in wanted:
-            stack.callback((module if name == OUTPUT else modules[name]).register_forward_hook(hook(name)).remove)
-        whole = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
-        if any(isinstance(modules.get(part), whole) for name in wanted for part in around(name)):
-            stack.enter_context(_slow_path)
+        for name, whole in wanted:
+            stack.callback((module if whole else modules[name]).register_forward_hook(hook((name, whole))).remove)
         yield
 
 
@@ -67,7 +73,22 @@ def _without_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-_slow_path = Together(_without_fast_path)  # torch's attention then calls what is in it, tensors of one shape; the switch is one for the whole process
+_slow_path = Together(_without_fast_path)  # torch's attention then calls the modules inside it; the switch is one for the whole process
+_FAST = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+
+
+@contextmanager
+def eager(module: nn.Module) -> Iterator[None]:
+    """While open, the model runs module by module, so that hooks see every layer: without torch's fast path for attention, without torch.compile.
+
+    The fast path also sets padding to zero and so gives other values than the modules; whether it is taken must not depend on which layers are asked for.
+    """
+    with ExitStack() as stack:
+        if any(isinstance(part, _FAST) for part in module.modules()):
+            stack.enter_context(_slow_path)
+        if "torch._dynamo" in sys.modules:  # something in this process is compiled
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield
 
 
 def around(name: str) -> list[str]:
@@ -77,20 +98,13 @@ def around(name: str) -> list[str]:
 
 
 @contextmanager
-def random_states_kept(gpus: Sequence[int] = ()) -> Iterator[None]:
-    """The random states of torch (of these GPUs too), NumPy and Python are as before when it closes."""
-    states = np.random.get_state(), random.getstate()
-    try:
-        with torch.random.fork_rng(devices=gpus):
-            yield
-    finally:
-        np.random.set_state(states[0])
-        random.setstate(states[1])
+def evaluating(module: nn.Module, device: str | torch.device | None = None) -> Iterator[tuple[torch.device, State]]:
+    """While open, the model is in evaluation mode and records no gradients -> (its device, its state before).
 
+    Afterwards all is as before: its state (see `State`), training flags, device, random states.
 
-@contextmanager
-def evaluating(module: nn.Module, device: str | torch.device | None = None) -> Iterator[torch.device]:
-    """Eval mode, no gradients, the random states (torch's, NumPy's, Python's) kept; every training flag and the device are restored."""
+    Gradients are off by `no_grad` and not by inference mode, whose tensors could never be trained again where a model caches them.
+    """
     flags = {m: m.training for m in module.modules()}
     first = next((t for t in (*module.parameters(), *module.buffers())), None)
     home = first.device if first is not None else torch.device("cpu")
@@ -98,15 +112,21 @@ def evaluating(module: nn.Module, device: str | torch.device | None = None) -> I
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device '{place}' was asked for, but torch sees no CUDA device here; leave device=None to run where the model is ({home})")
     moved = place != home and not (place.type == home.type and place.index is None)
+    state = State(module)
     try:
         module.eval()
         if moved:
             module.to(place)
-        with torch.inference_mode(), random_states_kept([place.index or 0] if place.type == "cuda" else []):
-            yield place
+        with torch.inference_mode(False), torch.no_grad(), eager(module), random_states_kept([place.index or 0] if place.type == "cuda" else []):
+            yield place, state
     finally:
         if moved:
             module.to(home)
+        else:
+            state.check_weights()
+        state.restore()
+        if flags[module]:
+            module.train()  # a model may do more in train() than to set flags: merge adapters, for instance
         for m, flag in flags.items():
             m.training = flag
 
@@ -122,14 +142,22 @@ def _device(device: str | int | torch.device) -> torch.device:
 
 
 def forward(module: nn.Module, batch: Any, place: torch.device) -> Any:
-    """One forward pass; a mapping enters as keyword arguments (tokenizers make such), and numbers in the precision of the weights."""
+    """One forward pass; a mapping enters as keyword arguments (tokenizers make such), and floating numbers in the precision of the weights.
+
+    Tensors are copied, since a layer may write into its input: the batch stays as it is.
+    """
     precision = next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
 
     def entering(value: Any) -> Any:
-        value = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        if not isinstance(value, Tensor):
-            return value
-        return value.to(place, precision if precision is not None and value.is_floating_point() else value.dtype)
+        value = torch.tensor(value) if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" else value
+        if isinstance(value, Tensor):
+            return value.detach().to(place, precision if precision is not None and value.is_floating_point() else value.dtype, copy=True)
+        if isinstance(value, (list, dict)):
+            return type(value)(map(entering, value)) if isinstance(value, list) else {name: entering(part) for name, part in value.items()}
+        if isinstance(value, tuple):
+            return type(value)(*map(entering, value)) if hasattr(value, "_fields") else tuple(map(entering, value))
+        value = copy.deepcopy(value) if hasattr(value, "__dict__") else value
+        return value.to(place) if callable(getattr(value, "to", None)) else value  # a batch of graphs, for instance
 
     if isinstance(batch, Mapping):
         return module(**{name: entering(value) for name, value in batch.items()})

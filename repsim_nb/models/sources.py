@@ -20,7 +20,8 @@ from ..errors import listed, unknown
 from ..files import shipped
 from .architectures import ARCHITECTURES
 from .carried import CARRIED, load_pretrained, pretrained
-from .checkpoints import PICKLES, fill, read, unwrapped
+from .channels import check_pictures, is_bytes
+from .checkpoints import INDEX, PICKLES, fill, name_of, read, unwrapped
 from .huggingface import load_transformers
 from .layers import default_layers
 from .libraries import load_timm, load_torchvision
@@ -36,6 +37,8 @@ SHARED = ("name", "preprocess", "layers")  # options of every source
 def normalise(batch: np.ndarray, mean: float, std: float) -> Tensor:
     """uint8 (n, h, w) -> float32 (n, 1, h, w) with the mean and standard deviation of a training set taken out."""
     no_sentences(batch, "this network")
+    if is_bytes(batch):
+        check_pictures(batch)
     return (images(batch) - mean) / std
 
 
@@ -70,14 +73,18 @@ def _load_zoo(network: str) -> Model:
 
 
 def _load_checkpoint(
-    path: str, *, architecture: str | nn.Module | Callable[[], nn.Module] | None = None, options: Mapping[str, Any] | None = None
+    path: str,
+    *,
+    architecture: str | nn.Module | Callable[[], nn.Module] | None = None,
+    options: Mapping[str, Any] | None = None,
+    key: str | None = None,
 ) -> Model:
     """Weights in a file; architecture: a module, a function or class that makes one, a name of the zoo's, or a spec, whose options `options` are.
 
-    A card inside the file says both.
+    A card inside the file says both. key: which of several state dicts in the file.
     """
     file = Path(path).expanduser()
-    weights, card = read(file)
+    weights, card = read(file, key)
     if architecture is None or (isinstance(architecture, str) and architecture == card.get("architecture")):
         architecture, options = card.get("architecture"), card.get("options") if options is None else options
     if architecture is None:
@@ -87,7 +94,7 @@ def _load_checkpoint(
     fill(empty.module, weights, file)
     known = {**{key: value for key, value in empty.card.items() if key not in ("weights", "seed")}, **card}
     prepare = partial(normalise, mean=card["mean"], std=card["std"]) if {"mean", "std"} <= card.keys() else empty.preprocess
-    return Model(card.get("name") or file.stem, empty.module.eval(), prepare, empty.layers, known)
+    return Model(card.get("name") or name_of(file), empty.module.eval(), prepare, empty.layers, known)
 
 
 def _architecture(what: str | nn.Module | Callable[[], nn.Module], options: Mapping[str, Any] | None) -> Model:
@@ -102,7 +109,15 @@ def _architecture(what: str | nn.Module | Callable[[], nn.Module], options: Mapp
         return _load_module(build(what, **options or {}))
     if options:
         raise ValueError(f"options={dict(options)} are for an architecture that is given by its name, architecture='timm:resnet18' or 'mlp'; here it is {what!r}")
-    return _load_module(copy.deepcopy(what) if isinstance(what, nn.Module) else what())
+    return _load_module(_copied(what) if isinstance(what, nn.Module) else what())
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:  # old weight_norm, lazy buffers
+        raise ValueError(f"the architecture {type(module).__name__} cannot be copied, so its weights would be overwritten: give a function that "
+                         f"makes it, architecture=lambda: ... (copying it, torch said: {error})") from error
 
 
 def build(architecture: str, **options: Any) -> nn.Module:
@@ -123,6 +138,9 @@ def cards(models: Iterable[str | nn.Module | Model]) -> pd.DataFrame:
 
 def _load_module(module: nn.Module) -> Model:
     module = unwrapped(module)
+    if isinstance(module, torch.fx.GraphModule) and "range_constraints" in vars(module):  # torch.export's
+        raise TypeError("this module was made by torch.export, program.module(), and its layers do not run one by one, so nothing of it can be recorded: pass torch.export.unflatten(program), of a "
+                        "program that was exported with a dynamic first axis (dynamic_shapes=), or the module that was exported")
     if isinstance(module, torch.jit.ScriptModule):
         raise TypeError(f"torch.jit compiled this {module.original_name}, and what it compiled cannot be watched, so nothing of it can be recorded: "
                         f"pass the module that it was made of, with the weights of the compiled one, module.load_state_dict(compiled.state_dict())")
@@ -148,7 +166,9 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
     "timm:NAME", "torchvision:NAME"  with weights="random" (seed=0), or "pretrained", which asks a hub over the network
     "transformers:FOLDER"          a folder with config.json and weights, or weights="random"; "transformers:KIND" ("bert", "vit") with weights="random".
                                    A head for classification is kept and its logits are "output"; of all others "output" is the last hidden state, the head is left off
-    "checkpoint:PATH"              or a path to .safetensors, .pt or .pth, with architecture= the module, or the spec, that the weights belong to
+    "checkpoint:PATH"              or a path to .safetensors, .pt or .pth, with architecture= the module, or the spec, that the weights belong to.
+                                   Of weights in shards: the path of their index (.index.json) or of one shard. If a file has several
+                                   state dicts inside: key= the name of one, key="ema"
     Your own source: `models.SOURCES["mine"] = function`, from NAME (and its keyword options) to a module or a Model.
 
     What a library's network takes: uint8 pictures (n, h, w[, 3]), which are resized and cropped at the centre as that library does when it tests (`models.Pictures`),
@@ -160,11 +180,13 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
     """
     if isinstance(spec, Model):
         return _changed(spec, _checked(options, ()))
+    if isinstance(spec, torch.export.ExportedProgram):
+        raise TypeError("load_model takes a network, and this is an exported program: pass torch.export.unflatten(program), of a program that was exported with a dynamic first axis (dynamic_shapes=)")
     if isinstance(spec, type) and issubclass(spec, nn.Module):
         raise TypeError(f"load_model takes a network, and {spec.__name__} is a class: make one first, load_model({spec.__name__}(...))")
     if isinstance(spec, nn.Module):
         return _changed(_load_module(spec), _checked(options, ()))
-    if isinstance(spec, Path) or (isinstance(spec, str) and spec.endswith((*FILES, *PICKLES)) and spec.partition(":")[0] not in SOURCES):
+    if isinstance(spec, Path) or (isinstance(spec, str) and spec.endswith((*FILES, *PICKLES, INDEX)) and spec.partition(":")[0] not in SOURCES):
         spec = f"checkpoint:{spec}" if not Path(spec).is_dir() else f"transformers:{spec}"
     if not isinstance(spec, str):
         raise TypeError(f"load_model takes a spec ('zoo:NAME', 'timm:NAME', 'checkpoint:PATH', ...) or an nn.Module; it got {type(spec).__name__}")

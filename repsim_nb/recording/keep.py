@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -12,16 +13,21 @@ import numpy as np
 import psutil
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ..datasets import Dataset, fingerprint_inputs
-from ..fingerprints import fingerprint
+from ..fingerprints import configuration, fingerprint
 from ..models import Model, load_model
 from ..models.running import capture
 from ..pooling import Pooling
 from ..progress import Tick, ticking
 from ..store import Activations, Key, Store, agreed, checked_step
 from ..workers import workers
-from .run import Layer, Run, dataset_of, length_of
+from .probe import Layer
+from .run import Run, dataset_of, length_of
+from .samples import pick, taken
+
+PREPARED = 32  # samples whose preprocessing is part of a recording's address
 
 
 def record(
@@ -56,7 +62,8 @@ def record(
     batch_size: samples a pass; None is as many as keep the largest activation under 64 MB, at most 250. Results depend on it in rounding only.
     device: where to run; None is where the model is.  executor: workers for many models, one each (processes, `client.get_executor()` of
     dask.distributed); what they record goes into a store that all reach.  progress: a bar, or a function(done, total) that may raise to stop.
-    Errors: ValueError for an unknown layer (with the nearest), one that never ran, without a sample axis, or that mixes samples; for NaN.
+    Errors: ValueError for an unknown layer (with the nearest), and for one that was asked for by name and never ran, has no sample axis, mixes samples,
+    keeps a state, is random or gives NaN. Default layers of which that is true are left out, with one warning.
     """
     given = list(model) if isinstance(model, (list, tuple)) else [model]
     if not given:
@@ -80,7 +87,10 @@ def record(
         for run in runs:
             recorded |= run(into, inputs, lambda samples, before=done: tick(before + samples, total))
             done += len(dataset)
-    return Activations(recorded, agreed((m.name, m.card) for m in models))
+    for run in runs:
+        if run.left_out:
+            warnings.warn(run.left_out_in_words(), stacklevel=2)
+    return Activations(recorded, agreed((m.name, m.card) for m in models), {key: dataset.ids for key in recorded if dataset.ids is not None and not key.by_token})
 
 
 def _steps(step: Any, models: int) -> list[int | str]:
@@ -133,29 +143,49 @@ class _Recording(Run):
 
     def __call__(self, into: Store | None, inputs: str, tick: Callable[[int], None]) -> dict[Key, Any]:
         """inputs: the fingerprint of the data, where there is a store; it is the same for all models."""
-        origin = {} if into is None else self._origin(inputs)
-        if into is not None and not self.pooling.by_token and not self.usual and self.by_name == set(self.named) and all(into.holds(self.key(layer), origin) for layer in self.named):
+        lazy = any(is_lazy(weight) for weight in self.model.module.parameters())  # it has no weights yet: the probe makes them
+        origin = {} if into is None or lazy else self._origin(inputs)
+        if origin and (found := self._found_in(into, origin)):
             tick(len(self.dataset))
-            kept = {key: into.find(key) for key in map(self.key, self.named)}
-            return dict(sorted(kept.items(), key=lambda one: one[1].record["place"]))  # in forward order
+            return found
         with self.ready():
             found = self.probe()
             arrays: dict[str, Any]
             if into is None:
                 self._check_room(found)
-                arrays = {layer: np.empty((self.row(about, len(self.dataset)), *about.first.shape[1:]), about.first.dtype) for layer, about in found.items()}
-                self._pass(found, 0, lambda layer, start, values: arrays[layer].__setitem__(slice(start, start + len(values)), values), tick)
+                arrays = {layer: np.empty((self.row(about, len(self.dataset)), *about.shape), about.dtype) for layer, about in found.items()}
+                self._pass(0, lambda layer, start, values: arrays[layer].__setitem__(slice(start, start + len(values)), values), tick)
             else:
+                origin = origin if origin and not self.state.built() else self._origin(inputs)
                 with into.alone(self.key("")):
-                    missing = {layer: about for layer, about in found.items() if not into.holds(self.key(layer), origin)}
+                    missing = [layer for layer in found if not into.holds(self.key(layer), origin)]
                     if missing:
                         self._into_store(into, missing, origin, tick)
-                arrays = {layer: into.find(self.key(layer)) for layer in found}  # opened when they are asked for: each open file takes one of the few that a process may have
+                arrays = {layer: into.find(self.key(layer)) for layer in self.found}  # opened when they are asked for: each open file takes one of the few that a process may have
         tick(len(self.dataset))
-        return {self.key(layer): arrays[layer] for layer in found}
+        return {self.key(layer): arrays[layer] for layer in self.found}
+
+    def _found_in(self, store: Store, origin: Mapping[str, str]) -> dict[Key, Any]:
+        """What a store holds already, if it is all that is asked for, in forward order: the model need not run. {} if something is missing."""
+        if self.pooling.by_token:
+            return {}
+        layers, left_out = list(self.named), {}
+        if self.usual or self.by_name != set(self.named):  # which layers that is was found out by the run that recorded them
+            entries = [store.find(self.key(layer)) for layer in (*self.named, *self.usual)]
+            answer = next((found for entry in entries if entry is not None and (found := entry.record.get("answers", {}).get(self._question()))), {"layers": [], "left_out": {}})
+            layers, left_out = answer["layers"], answer["left_out"]
+        keys = [self.key(layer) for layer in layers]
+        if not keys or not all(store.holds(key, origin) for key in keys):
+            return {}
+        self.left_out = dict(left_out)
+        return dict(sorted(((key, store.find(key)) for key in keys), key=lambda one: one[1].record["place"]))
+
+    def _question(self) -> str:
+        """What was asked for, if the names of the layers follow only from a run."""
+        return fingerprint([list(self.named), list(self.usual), self.auto, list(self.numbers)])
 
     def _check_room(self, found: Mapping[str, Layer]) -> None:
-        sizes = {layer: self.row(about, len(self.dataset)) * about.first[0].nbytes for layer, about in found.items()}
+        sizes = {layer: self.row(about, len(self.dataset)) * int(np.prod(about.shape)) * about.dtype.itemsize for layer, about in found.items()}
         room = psutil.virtual_memory().available
         if sum(sizes.values()) > 0.9 * room:
             widest = max(sizes, key=sizes.__getitem__)
@@ -164,57 +194,65 @@ class _Recording(Run):
 
     def _origin(self, inputs: str) -> dict[str, str]:
         """Fingerprints of all that a recording is made from, but for the layer."""
-        two = self.dataset.inputs[:2]
-        with self.explaining(two):
-            prepared = self.model.preprocess(two)
-        parts = prepared.values() if isinstance(prepared, Mapping) else [prepared]
+        some = np.unique(pick(self.dataset, PREPARED))
+        batch = taken(self.dataset, some)
+        with self.explaining(batch):
+            prepared = self.prepared(batch, some)
+        parts = list(prepared.items()) if isinstance(prepared, Mapping) else [("", prepared)]
         return {
             "weights": fingerprint(self.model.module),
             "inputs": inputs,
-            "preprocessing": " ".join(fingerprint_inputs(part) for part in parts),
+            "preprocessing": fingerprint([configuration(self.model.preprocess), *((name, fingerprint_inputs(part)) for name, part in parts)]),
             "pool": self.pooling.fingerprint,
+            "ids": self.dataset.ids_fingerprint(),
         }
 
-    def _into_store(self, store: Store, layers: dict[str, Layer], origin: dict[str, str], tick: Callable[[int], None]) -> None:
-        n = len(self.dataset)
+    def _into_store(self, store: Store, layers: list[str], origin: dict[str, str], tick: Callable[[int], None]) -> None:
+        n, found = len(self.dataset), dict(self.found)
         writers = {
-            layer: store.writer(self.key(layer), (self.row(about, n), *about.first.shape[1:]), about.first.dtype, origin, self.model.card, place=about.place)
-            for layer, about in layers.items()
+            layer: store.writer(self.key(layer), (self.row(found[layer], n), *found[layer].shape), found[layer].dtype, origin, self.model.card, place=found[layer].place, ids=self.dataset.ids)
+            for layer in layers
         }
-        whole = [sample for sample in range(0, n, self.batch_size) if all(self.row(layers[layer], sample) <= writer.rows for layer, writer in writers.items())]
-        done = all(writer.rows == self.row(layers[layer], n) for layer, writer in writers.items())
+        whole = [sample for sample in range(0, n, self.batch_size) if all(self.row(found[layer], sample) <= writer.rows for layer, writer in writers.items())]
+        done = all(writer.rows == self.row(found[layer], n) for layer, writer in writers.items())
+        kept, self.found = {layer: about for layer, about in found.items() if layer not in writers}, {layer: found[layer] for layer in layers}
         try:
-            self._pass(layers, n if done else whole[-1], lambda layer, row, values: writers[layer].write(row, values), tick)
+            self._pass(n if done else whole[-1], lambda layer, row, values: writers[layer].write(row, values), tick)
         except BaseException:
             for writer in writers.values():
                 writer.keep()
             raise
-        for writer in writers.values():
-            writer.commit()
+        recorded = [layer for layer in found if layer in kept or layer in self.found]
+        answers = {self._question(): {"layers": recorded, "left_out": self.left_out}}
+        for layer, writer in writers.items():
+            if layer in self.found:
+                writer.commit(answers=answers)
+            else:
+                writer.discard()
+        self.found = {layer: found[layer] for layer in recorded}
 
-    def _pass(self, layers: Mapping[str, Layer], start: int, keep: Callable[[str, int, np.ndarray], None], tick: Callable[[int], None]) -> None:
-        """Run samples start, ... through the model, handing on every layer's rows."""
+    def _pass(self, start: int, keep: Callable[[str, int, np.ndarray], None], tick: Callable[[int], None]) -> None:
+        """Run samples start, ... through the model and hand on the rows of every layer."""
         first = last = 0
         seen: set[str] = set()
 
         def sink(layer: str, out: Any) -> None:
-            with self.naming(layer, f"samples {first} to {last}:"):
-                values = self.pooled(layer, out, last - first)
-                self.check_rows(layers[layer], values, first, last, twice=layer in seen)
-                keep(layer, self.row(layers[layer], first), values.cpu().numpy())
+            values = self.take(layer, out, first, last, twice=layer in seen)
             seen.add(layer)
+            if values is not None:
+                with self.passing():
+                    keep(layer, self.row(self.found[layer], first), values.cpu().numpy())
 
         if start >= len(self.dataset):
             return
-        with capture(self.model.module, list(layers), sink):
+        layers = list(self.found)
+        with capture(self.model.module, layers, sink):
             for first, last, inputs in self.dataset.batches(start, self.batch_size):
                 came = length_of(inputs)
                 if came != last - first:
                     raise ValueError(f"dataset '{self.dataset.name}' ran short: samples {first} to {last} were asked for while recording '{self.model.name}', and {came} came")
                 seen.clear()
                 with self.explaining(inputs, samples=f"samples {first} to {last}"):
-                    self.forward(inputs)
-                for layer in layers:
-                    if layer not in seen:
-                        raise ValueError(f"layer '{layer}' of '{self.model.name}' did not run for samples {first} to {last}, though it did for others")
+                    self.forward(inputs, first)
+                self.did_not_run([layer for layer in layers if layer not in seen], first, last)
                 tick(last)
