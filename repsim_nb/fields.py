@@ -15,7 +15,8 @@ from .errors import unknown
 def chosen(labels: Sequence[tuple[Any, ...]], names: Sequence[str], wanted: Mapping[str, Any], hint: str = "") -> list[bool]:
     """Which labels have these fields: {name: a value, a pattern with * and ?, or a list of either}.
 
-    Of `layer` a whole number counts among the labels that agree in all other fields: -2 is each network's last but one.
+    Text that is one of the values is that value and no pattern. Of `layer` a whole number counts among the labels that agree in all other
+    fields: -2 is each network's last but one.
     ValueError names the nearest field or value where one is unknown, and says so where no label has all.
     """
     if not isinstance(wanted, Mapping):
@@ -27,7 +28,10 @@ def chosen(labels: Sequence[tuple[Any, ...]], names: Sequence[str], wanted: Mapp
         at = list(names).index(name)
         column = [label[at] for label in labels]
         patterns = list(choice) if isinstance(choice, Iterable) and not isinstance(choice, str) else [choice]
-        fits = [_counted(labels, at, name, pattern) if name == "layer" and _is_whole(pattern) else [_fits(value, pattern) for value in column] for pattern in patterns]
+        fits = [
+            _counted(labels, at, name, pattern) if name == "layer" and _is_whole(pattern) else _fitting(column, pattern)
+            for pattern in patterns
+        ]
         for pattern, fitting in zip(patterns, fits, strict=True):
             if not any(fitting):
                 raise unknown(name, pattern, dict.fromkeys(column))
@@ -59,7 +63,9 @@ def _counted(labels: Sequence[tuple[Any, ...]], at: int, name: str, number: int)
     return [i in wanted for i in range(len(labels))]
 
 
-def _fits(value: Any, pattern: Any) -> bool:
-    if value == pattern:
-        return True
-    return isinstance(pattern, str) and fnmatchcase(str(value), pattern.replace("[", "[[]"))  # names of subsets hold brackets
+def _fitting(column: Sequence[Any], pattern: Any) -> list[bool]:
+    """Which values are this one, else which fit it as a pattern."""
+    same = [bool(value == pattern) for value in column]
+    if any(same) or not isinstance(pattern, str):
+        return same
+    return [fnmatchcase(str(value), pattern.replace("[", "[[]")) for value in column]  # names of subsets hold brackets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from sklearn.svm import LinearSVC
 
 from .comparison import Labels, axis_of, short_labels, varying_fields
 from .errors import UndefinedError, listed, unknown
+from .escaping import without_formulas
 from .inference.results import by_counting
 from .measures import named
 from .measures.door import enter, host
@@ -85,7 +87,8 @@ class Probe:
                 f"p_value={self.p_value:.2g}, n_train={self.n_train}, n_test={self.n_test})")
 
     def _repr_html_(self) -> str:
-        return f"<p>{self!r}</p>" + self.confusion.set_axis(self.labels(), axis=0).set_axis(self.labels(), axis=1).to_html(float_format="{:.2f}".format, max_rows=30, max_cols=30)
+        table = self.confusion.set_axis(self.labels(), axis=0).set_axis(self.labels(), axis=1)
+        return without_formulas(f"<p>{html.escape(repr(self))}</p>" + table.to_html(float_format="{:.2f}".format, max_rows=30, max_cols=30))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

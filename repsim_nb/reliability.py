@@ -14,6 +14,7 @@ from scipy.linalg import eigh
 
 from . import measures
 from .errors import UndefinedError, listed
+from .escaping import without_formulas
 from .measures import CCA, CKA, NBS, DistanceCorrelation, Measure, Procrustes, same_samples
 from .measures.door import Array, centred_unit, enter, eps, host, reduced, shaped, smallest_direction
 
@@ -74,7 +75,8 @@ class Diagnosis:
         found = "".join(f"<li><b>{html.escape(f.what)}</b>: {html.escape(f.sentence)}. <i>{html.escape(f.advice)}.</i></li>" for f in self.findings)
         tables = self.facts.map(_written).to_html() + (self.together.map(_written).to_frame(" × ".join(self.facts)).to_html() if len(self.together) else "")
         head = f"<p><b>Diagnosis of {html.escape(' and '.join(self.facts))}</b>{'' if found else ': nothing is off'}</p>"
-        return head + (f"<ul style='max-width:760px'>{found}</ul>" if found else "") + f"<div style='display:flex;gap:24px;align-items:flex-start'>{tables}</div>"
+        listing = f"<ul style='max-width:760px'>{found}</ul>" if found else ""
+        return without_formulas(f"{head}{listing}<div style='display:flex;gap:24px;align-items:flex-start'>{tables}</div>")
 
 
 def diagnose(x: Array, y: Array | None = None, *, names: str | Sequence[str] | None = None, most: int | None = None) -> Diagnosis:

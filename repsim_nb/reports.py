@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import listed, unknown
+from .escaping import literal as literal  # for notebooks that write names into Markdown
 from .files import replacing, shipped
 
 _STYLE = """

@@ -59,7 +59,7 @@ class Explorer(widgets.VBox):
         self._message = widgets.HTML(layout=on_one_spot)
         self._stage = widgets.GridBox(layout={"grid_template_columns": "minmax(0, 1fr)", "justify_items": "flex-start", "align_items": "flex-start", "overflow": "hidden"})
         self._bar = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "display": "none"})
-        self._status = widgets.Label()
+        self._status = widgets.HTML()  # a Label would read formulas between the dollar signs of names
         self._stop = widgets.Button(description="Stop", icon="stop", tooltip="Stop what is being computed", layout={"width": "90px"}, disabled=True)
         self._keep = widgets.Button(description="Keep picture", icon="camera", tooltip="Put this picture into the saved notebook", layout={"width": "130px"})
         self._show_code = widgets.ToggleButton(description="Code", icon="code", tooltip="Show the code that makes this picture", layout={"width": "90px"})
@@ -175,7 +175,7 @@ class Explorer(widgets.VBox):
         now = time.monotonic()
         if now - self._last_report > 0.1:
             self._last_report = now
-            self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", said
+            self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", html.escape(said)
 
     def _deliver(self, settings: dict[str, Any], drawn: tuple[Picture, dict[str, Any]] | None, error: BaseException | None) -> None:
         if error is not None or drawn is None:

@@ -82,7 +82,7 @@ class Comparing(Detailed):
 
     def _side(self, name: str) -> Activations:
         group = self._groups[name]
-        return Activations({key: self._xs[key] for key in self._xs if key._replace(layer="") == group})
+        return self._xs.only(key for key in self._xs if key._replace(layer="") == group)
 
     def _compared(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
         of_outputs = self._measures[measure].of == "outputs"
@@ -93,11 +93,11 @@ class Comparing(Detailed):
         return self._done[*sides, measure]
 
     def _outputs(self, dataset: str) -> Activations:
-        found = {key: self._xs[key] for key in self._xs if key.dataset == dataset and key.layer == OUTPUT}
+        found = [key for key in self._xs if key.dataset == dataset and key.layer == OUTPUT]
         if not found:
             raise ValueError(f"functional measures compare what networks put out, and no layer '{OUTPUT}' is among these activations"
                              + (f" of {dataset}" if dataset else "") + f"; there are {listed(dict.fromkeys(key.layer for key in self._xs if key.dataset == dataset))}")
-        return Activations(found)
+        return self._xs.only(found)
 
     def _note_functional(self, controls: Mapping[str, widgets.Dropdown]) -> None:
         """With a functional measure all networks are shown: then A only says on which data, where there are several, and B nothing."""
@@ -258,7 +258,8 @@ def _value_row(measure: measures.Measure, value: float | None, *, chosen: bool) 
     direction = "more alike" if measure.kind == "similarity" else "less alike"
     low, high = measure.range
     number = "undefined" if value is None else f"{value:.4f}"
-    return (f"<tr style='font-weight:{'bold' if chosen else 'normal'}'><td style='padding:0'>{measures.short_name(measure)}</td>"
+    name = html.escape(measures.short_name(measure))
+    return (f"<tr style='font-weight:{'bold' if chosen else 'normal'}'><td style='padding:0'>{name}</td>"
             f"<td align='right' style='font-variant-numeric:tabular-nums;padding:0 0 0 16px'>{number}</td><td style='padding:0'>&nbsp; {direction} ({low:g} to {high:.3g})</td></tr>")
 
 

@@ -185,7 +185,7 @@ class _Maps(Detailed):
                 why = f"{measure} has no value for most pairs, so that there is nothing to map: {next(iter(whole.undefined.values()), 'its values are not finite')}"
                 raise ValueError(why if without else f"a map needs at least 3 points; of {layer} there are {len(table.values)}: {listed(table.labels()[0])}")
             left_out = f"left out, since {measure} has no value for them: {listed(without, 4)}" if without else ""
-            mapped = Activations({key: xs[key] for key in map(Key._make, table.values.index)})
+            mapped = xs.only(map(Key._make, table.values.index))
             self._tables[measure, layer] = table, without, "; ".join(part for part in (self._chance(measure, mapped, progress), self._ends(layer), left_out) if part)
         if (measure, layer, kind) not in self._found:
             table = self._tables[measure, layer][0]
@@ -197,7 +197,7 @@ class _Maps(Detailed):
         if layer == OUTPUT and OUTPUT not in self._layers:
             raise ValueError(f"functional measures compare what networks put out, and not all of these were recorded with the layer '{OUTPUT}'")
         xs = self._xs.where(**self._layers[layer]) if self._layers[layer] else self._xs
-        return Activations({key: xs[key] for key in xs if key.step == self._last[key.model]}) if layer == ALL and self._several else xs
+        return xs.only(key for key in xs if key.step == self._last[key.model]) if layer == ALL and self._several else xs
 
     def _ends(self, layer: str) -> str:
         """Which steps a map of all layers shows, where networks end at different ones."""
@@ -279,7 +279,7 @@ class _Maps(Detailed):
         self._ask(f"<i>{names}: computing …</i>", job, "computing layers × layers …")
 
     def _between(self, keys: list[Key], measure: str, progress: Tick) -> Comparison:
-        sides = [Activations({key: self._xs[key] for key in self._xs if key._replace(layer="") == point._replace(layer="")}) for point in keys]
+        sides = [self._xs.only(key for key in self._xs if key._replace(layer="") == point._replace(layer="")) for point in keys]
         if self._measures[measure].of == "outputs":
             sides = [side.where(layer=OUTPUT) for side in sides]
         return compare(self._measures[measure], *sides, on_undefined="mask", progress=progress)

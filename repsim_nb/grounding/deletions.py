@@ -12,6 +12,7 @@ import pandas as pd
 
 from ..comparison import axis_of, compare, short_labels
 from ..errors import listed
+from ..escaping import without_formulas
 from ..inference.samples import labels_of
 from ..measures import CCA, CKA, NBS, Measure, Procrustes, named
 from ..probes import entered, linear_probe
@@ -58,7 +59,8 @@ class Sensitivity:
 
     def _repr_html_(self) -> str:
         shown = self.table.assign(deleted=[self._when(name) for name in self.table.index])
-        return f"<p>{html.escape(repr(self))}</p>{shown.to_html(float_format='{:.3f}'.format, na_rep='–')}" + listed_undefined(self.undefined)
+        table = shown.to_html(float_format="{:.3f}".format, na_rep="–")
+        return without_formulas(f"<p>{html.escape(repr(self))}</p>{table}{listed_undefined(self.undefined)}")
 
 
 def sensitivity(

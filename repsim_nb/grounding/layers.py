@@ -13,6 +13,7 @@ import pandas as pd
 from .. import measures
 from ..comparison import Choice, axis_of, compare
 from ..errors import listed
+from ..escaping import without_formulas
 from ..inference import Interval
 from ..inference.results import between, check_draws
 from ..inference.samples import labels_of
@@ -67,7 +68,7 @@ class Specificity:
                 f"{', '.join(filter(None, [mean, lost]))}, {len(self.pairs)} networks)")
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self))}</p>{self.moves.to_html(float_format='{:.3f}'.format)}"
+        return without_formulas(f"<p>{html.escape(repr(self))}</p>{self.moves.to_html(float_format='{:.3f}'.format)}")
 
 
 def specificity(

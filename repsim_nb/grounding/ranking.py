@@ -15,6 +15,7 @@ from scipy import stats
 from .. import measures
 from ..comparison import Choice, axis_of, by_item, compare, short_labels
 from ..errors import listed, unknown
+from ..escaping import without_formulas
 from ..inference.results import between, by_counting, check_draws
 from ..inference.samples import labels_of
 from ..inference.squares import by_item_defined
@@ -82,7 +83,7 @@ class Benchmark:
     def _repr_html_(self) -> str:
         ps = {name: "{:.2g}".format for name in ("spearman_p", "network_p", "kendall_p")}
         head = f"<p>Rank correlation of dissimilarity with the gap in functionality, {self.networks} networks; intervals at level {self.level:g}, over networks.</p>"
-        return head + self.table.to_html(float_format="{:.3f}".format, formatters=ps) + listed_undefined(self.undefined)
+        return without_formulas(head + self.table.to_html(float_format="{:.3f}".format, formatters=ps) + listed_undefined(self.undefined))
 
 
 def benchmark(

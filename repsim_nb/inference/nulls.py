@@ -18,6 +18,7 @@ from scipy import stats
 from .. import measures
 from ..comparison import Comparison, compare
 from ..errors import UndefinedError
+from ..escaping import without_formulas
 from ..measures import Measure
 from ..measures.door import enter, eps, reordered
 from ..measures.moments import dot, sums_of
@@ -175,7 +176,7 @@ class NullTable:
         marks = np.where(self.above().to_numpy(), " •", "")
         cells = [[f"{value:.3f}{mark}" for value, mark in zip(*row, strict=True)] for row in zip(self.value.to_numpy(), marks, strict=True)]
         head = f"<p><b>{html.escape(str(self.comparison.measure))}</b>, n = {self.comparison.n}: {self._said()}, marked •</p>"
-        return head + pd.DataFrame(cells, index=rows, columns=columns).to_html(max_rows=40, max_cols=30)
+        return without_formulas(head + pd.DataFrame(cells, index=rows, columns=columns).to_html(max_rows=40, max_cols=30))
 
 
 def null_table(measure: str | Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None = None, *, progress: bool | Tick = False) -> NullTable:

@@ -1,6 +1,7 @@
 """Pictures: a result goes in, matplotlib Axes come out. Nothing is computed here that is not about drawing.
 
-In every picture bright is alike and dark is unlike, whichever way the measure counts.
+In every picture bright is alike and dark is unlike, whichever way the measure counts. Every text is shown as it is written, names and
+titles alike: dollar signs begin no formula. A formula of your own: ax.set_title(r"$\\rho$", parse_math=True).
 """
 
 from .frame import CLASS_COLOURS, COLOURS, MARKERS, colours_of, decimals, figure_png, png

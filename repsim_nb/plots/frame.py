@@ -1,18 +1,27 @@
-"""What every picture stands on: axes and figures, PNG, colours and marks."""
+"""What every picture stands on: axes and figures, texts as they are written, PNG, colours and marks."""
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.legend import Legend
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
+
+Arguments = ParamSpec("Arguments")
+Drawn = TypeVar("Drawn")
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")  # Okabe and Ito: told apart by all
 CLASS_COLOURS = (*COLOURS, "#8800FF", "#884422", "#AAEE99", "#BB55FF")  # further from these, for every kind of colour vision, than these are from each other
@@ -45,10 +54,89 @@ def side_by_side(columns: int, number: int) -> tuple[int, int]:
     return -(-number // columns), columns
 
 
-def bold_headings(legend: Legend, handles: Sequence[Line2D]) -> None:
-    """An entry that shows neither line nor mark is the heading of those after it."""
-    for handle, text in zip(handles, legend.get_texts(), strict=True):
-        text.set_fontweight("bold" if handle.get_linestyle() == handle.get_marker() == "None" else "normal")
+# -- texts -----------------------------------------------------------------------------------------------------------------
+
+_SPECIAL = re.compile(r"[^A-Za-z0-9 \n.,:;()=+*/-]")  # what TeX reads as more than a character, or not at all
+
+
+def as_written(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
+    """A function that draws, with every text that it puts into the figure shown character by character.
+
+    Names hold $ and \\, from which matplotlib makes formulas. Texts that were in the figure before keep their own setting, and so do
+    numbers along axes. draw takes `ax` or `figure` as keywords and returns Axes, or a sequence whose first item leads to one. It must not
+    finish the layout of the figure: a formula that cannot be read is an error at that moment.
+    """
+
+    @functools.wraps(draw)
+    def drawing(*args: Arguments.args, **options: Arguments.kwargs) -> Drawn:
+        place = next((options[name] for name in ("ax", "figure") if options.get(name) is not None), None)
+        before = {} if place is None else {part: _said(part) for part in _parts(_figure_of(place))}
+        drawn = draw(*args, **options)
+        for part in _parts(_figure_of(drawn)):
+            if before.get(part) != _said(part):
+                for text in _names_along(part) if isinstance(part, Axis) else [part]:
+                    _show_as_written(text)
+        return drawn
+
+    return drawing
+
+
+def _figure_of(drawn: Any) -> FigureBase:
+    if isinstance(drawn, FigureBase):
+        return drawn
+    return drawn.figure if isinstance(drawn, Axes) else _figure_of(drawn[0])
+
+
+def _parts(artist: Artist) -> Iterator[Text | Axis]:
+    """The texts in a figure, and the axes along which others stand."""
+    for child in artist.get_children():
+        if isinstance(child, (Text, Axis)):
+            yield child
+        if isinstance(child, Axis):
+            yield child.label
+        elif not isinstance(child, Text):
+            yield from _parts(child)
+
+
+def _said(part: Text | Axis) -> Any:
+    """What changes where a text is set anew."""
+    return part.get_text() if isinstance(part, Text) else part.get_major_formatter()
+
+
+def _names_along(axis: Axis) -> list[Text]:
+    """The names that stand along an axis; none where numbers do, which are matplotlib's business."""
+    named = isinstance(axis.get_major_formatter(), (FixedFormatter, FuncFormatter))
+    return [label for tick in axis.get_major_ticks() for label in (tick.label1, tick.label2)] if named else []
+
+
+def _show_as_written(text: Text) -> None:
+    if "$" in text.get_text() or "\\" in text.get_text():
+        text.set_parse_math(False)
+    if text.get_usetex() and _SPECIAL.search(text.get_text()):
+        text.set_usetex(False)
+
+
+_ours: WeakSet[Line2D] = WeakSet()  # lines that have an entry in a legend of ours, whatever they are called
+
+
+def labelled(ax: Axes, drawn: Sequence[Any]) -> list[Any]:
+    """What a legend of these axes shows: what had an entry before, then what was drawn now, also if its name begins with an underscore."""
+    earlier = [*ax.get_legend_handles_labels()[0], *(line for line in ax.lines if line in _ours)]
+    _ours.update(handle for handle in drawn if isinstance(handle, Line2D))
+    return [*(handle for handle in dict.fromkeys(earlier) if handle not in drawn), *drawn]
+
+
+def legend(place: Axes | Figure, handles: Sequence[Any], **looks: Any) -> None:
+    """A legend of these handles, if there are any, each with its label; matplotlib alone would drop those that begin with an underscore.
+
+    A line that shows neither line nor mark is the heading of the entries after it.
+    """
+    if not handles:
+        return
+    made = place.legend(handles=handles, labels=["name"] * len(handles), **looks)
+    for handle, text in zip(handles, made.get_texts(), strict=True):
+        text.set_text(handle.get_label())
+        text.set_fontweight("bold" if isinstance(handle, Line2D) and handle.get_linestyle() == handle.get_marker() == "None" else "normal")
 
 
 def png(draw: Callable[[Axes], Any], width: float, height: float, dpi: int = 100) -> bytes:

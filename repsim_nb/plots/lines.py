@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,36 +14,40 @@ from matplotlib.lines import Line2D
 from ..comparison import one_value
 from ..errors import listed
 from ..inference import Test
-from .frame import COLOURS, MARKERS, bold_headings, new_axes, new_figure
+from .frame import COLOURS, MARKERS, as_written, labelled, legend, new_axes, new_figure
 
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
 LINES = tuple(colour for colour in COLOURS if colour != "#F0E442")  # a thin yellow line is not seen on white
 ByRun = Mapping[str, object] | pd.Series | None  # {run: value}
 
 
+@as_written
 def curves(frame: pd.DataFrame, *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "dissimilarity", title: str = "") -> Axes:
     """One line a column, over the index (names stand evenly); the legend stands beside them."""
     ax = new_axes(ax, 7.2, 4.2)
     x = _along(ax, [frame.index])
+    drawn = []
     for name, style in zip(frame, styles(len(frame)), strict=False):
-        ax.plot(x, frame[name], label=str(name), **style)
-    return _finished(ax, xlabel or str(frame.index.name or ""), ylabel, title)
+        drawn += ax.plot(x, frame[name], label=str(name), **style)
+    return _finished(ax, drawn, xlabel or str(frame.index.name or ""), ylabel, title)
 
 
+@as_written
 def band(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
     """Lines with their intervals. frames: {name: frame with the columns mean, low and high}, over their index."""
     _check_bands(frames)
     ax = new_axes(ax, 7.2, 4.2)
     named = not all(pd.api.types.is_numeric_dtype(frame.index) for frame in frames.values())
-    places = _along(ax, [frame.index for frame in frames.values()])
+    places, drawn = _along(ax, [frame.index for frame in frames.values()]), []
     for (name, frame), style in zip(frames.items(), styles(max(map(len, frames.values()))), strict=False):
         x = places if named else np.asarray(frame.index, dtype=float)
         ax.fill_between(x, frame["low"], frame["high"], color=style["color"], alpha=0.18, linewidth=0)
-        ax.plot(x, frame["mean"], label=str(name), **style)
+        drawn += ax.plot(x, frame["mean"], label=str(name), **style)
         xlabel = xlabel or str(frame.index.name or "")
-    return _finished(ax, xlabel, ylabel, title)
+    return _finished(ax, drawn, xlabel, ylabel, title)
 
 
+@as_written
 def intervals(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: str = "", title: str = "", line: float | None = None) -> Axes:
     """Values with their intervals, a row each, one below the other. frames: {name: frame with the columns mean, low and high}, all over the same index, whose order is kept.
 
@@ -56,19 +60,16 @@ def intervals(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xla
             raise ValueError(f"intervals stand in rows that all frames share; '{name}' has {listed(frame.index, 4)}, the first {listed(index, 4)}")
     words = [", ".join(dict.fromkeys(map(str, row))) if isinstance(row, tuple) else str(row) for row in index]
     ax = new_axes(ax, 6.4, 0.9 + 0.24 * max(4, len(index)) * (1 + 0.25 * (len(frames) - 1)))
-    apart = np.linspace(-0.17, 0.17, len(frames)) if len(frames) > 1 else [0.0]
+    apart, drawn = np.linspace(-0.17, 0.17, len(frames)) if len(frames) > 1 else [0.0], []
     for (name, frame), shift, colour, marker in zip(frames.items(), apart, itertools.cycle(LINES), itertools.cycle(MARKERS), strict=False):
         y = np.arange(len(index)) + shift
         ax.hlines(y, frame["low"], frame["high"], color=colour, linewidth=1.6)
-        ax.plot(frame["mean"], y, marker, color=colour, markersize=5, label=str(name))
+        drawn += ax.plot(frame["mean"], y, marker, color=colour, markersize=5, label=str(name))
     if line is not None:
         ax.axvline(line, color="0.35", linewidth=1, linestyle="--", zorder=0)
     ax.set_yticks(range(len(index)), words)
     ax.set_ylim(len(index) - 0.4, -0.6)
-    _finished(ax, xlabel, "", title)
-    if len(frames) == 1:
-        ax.get_legend().remove()
-    return ax
+    return _finished(ax, drawn if len(frames) > 1 else [], xlabel, "", title)
 
 
 def _check_bands(frames: Mapping[str, pd.DataFrame]) -> None:
@@ -101,8 +102,9 @@ def styles(points: int) -> Iterator[dict]:
             yield {"color": colour, "linestyle": dash, "linewidth": 1.6, "marker": next(marked), "markersize": size, "markeredgecolor": "white", "markeredgewidth": rim}
 
 
-def _finished(ax: Axes, xlabel: str, ylabel: str, title: str) -> Axes:
-    ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
+def _finished(ax: Axes, drawn: Sequence[Line2D], xlabel: str, ylabel: str, title: str) -> Axes:
+    if drawn:
+        legend(ax, labelled(ax, drawn), loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.set_title(title, fontsize=11)
     ax.grid(True, color="0.92")
@@ -110,6 +112,7 @@ def _finished(ax: Axes, xlabel: str, ylabel: str, title: str) -> Axes:
     return ax
 
 
+@as_written
 def null(test: Test, *, ax: Axes | None = None, xlabel: str = "", title: str = "") -> Axes:
     """What chance alone gives (the statistics under permutation), and where the observed statistic stands."""
     if not isinstance(test, Test):
@@ -131,6 +134,7 @@ def null(test: Test, *, ax: Axes | None = None, xlabel: str = "", title: str = "
     return ax
 
 
+@as_written
 def to_final(
     similarity: pd.DataFrame, dissimilarity: pd.DataFrame, *, rho: pd.Series | None = None, colour: ByRun = None, dash: ByRun = None, names: tuple[str, str] = ("CKA", "JSD (nats)"),
     xlabel: str = "", figure: Figure | None = None,
@@ -177,7 +181,7 @@ def to_final(
     for ax in axes:
         ax.grid(True, color="0.92")
         ax.set_axisbelow(True)
-    bold_headings(figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=2.4, labelspacing=0.3), handles)
+    legend(figure, handles, loc="outside right upper", frameon=False, fontsize=8.5, handlelength=2.4, labelspacing=0.3)
     return axes
 
 

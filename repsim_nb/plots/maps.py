@@ -21,7 +21,7 @@ from matplotlib.transforms import ScaledTranslation
 from ..comparison import Choice
 from ..embedding import Embedding
 from ..errors import unknown
-from .frame import bold_headings, new_axes, new_figure, side_by_side
+from .frame import as_written, legend, new_axes, new_figure, side_by_side
 from .marking import NEUTRAL, Marks, map_heading, map_trust, marks, marks_of_all
 
 _HALO = (patheffects.withStroke(linewidth=2.2, foreground="white"),)
@@ -48,6 +48,16 @@ def embedding(
     """
     drawn = marks(result, colour=colour, shape=shape, path=path, until=until)
     _check_labels(result, labels)
+    ax, written = _one(result, drawn, path, labels, title, ax=ax)
+    _spread([ax], [written])
+    return ax
+
+
+@as_written
+def _one(
+    result: Embedding, drawn: Marks, path: str | None, labels: bool | str | None, title: str | None, *, ax: Axes | None
+) -> tuple[Axes, list[Annotation]]:
+    """A map, and its labels still to be spread: that takes a finished layout."""
     ax = new_axes(ax, *map_size(result))
     written = _draw(ax, result, drawn, path, labels)
     first, second = map_heading(result)
@@ -55,14 +65,12 @@ def embedding(
     ax.set_xlabel(_under(result, 84), fontsize=9)
     ax.set_aspect("equal", adjustable="datalim")
     handles = _handles(drawn, path, bool(result.placed))
-    if handles:
-        bold_headings(ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, handletextpad=0.4), handles)
+    legend(ax, handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, handletextpad=0.4)
     if drawn.scale is not None and handles:  # below the legend
         _bar(ax.figure, drawn, cax=ax.inset_axes((1.04, 0.01, 0.035, max(0.25, 0.88 - 0.047 * len(handles)))))
     elif drawn.scale is not None:
         _bar(ax.figure, drawn, ax=ax, shrink=0.8, pad=0.02, aspect=28)
-    _spread([ax], [written])
-    return ax
+    return ax, written
 
 
 def map_size(result: Embedding) -> tuple[float, float]:
@@ -98,6 +106,17 @@ def embeddings(
     every = marks_of_all(results, colour=colour, shape=shape, path=path, until=until)
     for result in results:
         _check_labels(result, labels)
+    axes, written = _several(results, every, columns, titles, equal, path, labels, figure=figure)
+    _spread(axes, written)
+    return axes
+
+
+@as_written
+def _several(
+    results: list[Embedding], every: list[Marks], columns: int, titles: Sequence[str] | None, equal: bool, path: str | None,
+    labels: bool | str | None, *, figure: Figure | None,
+) -> tuple[list[Axes], list[list[Annotation]]]:  # fmt: skip
+    """Maps, and the labels of each still to be spread."""
     rows, columns = side_by_side(columns, len(results))
     limits = _limits(results, equal)
     tallest = max((high[1] - low[1]) / (high[0] - low[0]) for low, high in limits)
@@ -120,10 +139,8 @@ def embeddings(
     handles = _handles(every[0], path, any(result.placed for result in results))
     if every[0].scale is not None:
         _bar(figure, every[0], ax=axes, shrink=0.8, pad=0.02, aspect=28)
-    if handles:
-        bold_headings(figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9, handletextpad=0.4), handles)
-    _spread(axes, written)
-    return axes
+    legend(figure, handles, loc="outside right upper", frameon=False, fontsize=9, handletextpad=0.4)
+    return axes, written
 
 
 def _check_labels(result: Embedding, labels: bool | str | None) -> None:

@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ..errors import listed, unknown
-from .frame import COLOURS, MASKED, bold_headings, new_axes
+from .frame import COLOURS, MASKED, as_written, legend, new_axes
 
 
+@as_written
 def scatter(
     frame: pd.DataFrame, x: str, y: str, *, colour: str | None = None, fit: object = None, ax: Axes | None = None, xlabel: str = "", ylabel: str = "", title: str = "",
 ) -> Axes:
@@ -42,9 +43,7 @@ def scatter(
     for value, shade, slope, ends in lines:
         said = f"slope {slope:#.3g}".rstrip(".").replace("-", "\N{MINUS SIGN}")
         handles += ax.plot(*ends, color=shade, linewidth=2, label=f"{value}: {said}" if groups else said, path_effects=[patheffects.withStroke(linewidth=4, foreground="white")])
-    if handles:
-        legend = ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, frameon=False, fontsize=9, handlelength=1.4)
-        bold_headings(legend, handles)
+    legend(ax, handles, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, frameon=False, fontsize=9, handlelength=1.4)
     ax.set(xlabel=xlabel or str(x), ylabel=ylabel or str(y))
     out = int((~drawn).sum())
     ax.set_title("\n".join(filter(None, [title, f"{out} of {len(frame)} points {'is' if out == 1 else 'are'} undefined and left out" if out else ""])), fontsize=11)

@@ -16,7 +16,7 @@ from ..comparison import by_item, short_labels
 from ..datasets import Dataset
 from ..errors import listed
 from ..probes import Bias, Probe, group_breaks
-from .frame import new_axes, new_figure, side_by_side
+from .frame import as_written, new_axes, new_figure, side_by_side
 from .tables import ink_on
 
 ROUNDS_TO_NOTHING = 0.005  # shares below are 0.00: their cells stay bare
@@ -54,6 +54,7 @@ def confusion_heading(result: Probe | pd.DataFrame) -> tuple[str, str]:
     return accuracy, f"{named}{f' at {layers[0]}' if len(layers) == 1 and layers[0] else ''}; {how}; {_counted(result, one)}"
 
 
+@as_written
 def confusion(result: Probe | pd.DataFrame, *, by: Any = None, ax: Axes | None = None, title: str | None = None) -> Axes:
     """Which class was taken for which, as shares of each row: bright is many; cells that round to 0.00 stay bare.
 
@@ -156,6 +157,7 @@ def pictures_of(dataset: Dataset) -> np.ndarray | None:
     return None if isinstance(inputs, (list, Mapping)) else as_pictures(inputs[:] if hasattr(inputs, "shape") else inputs)
 
 
+@as_written
 def pictures(images: np.ndarray, captions: Sequence[str] = (), *, columns: int = 6, figure: Figure | None = None) -> list[Axes]:
     """Images (n, h, w) or (n, h, w, 3) of uint8 side by side, each above its caption."""
     if not len(images):
@@ -173,6 +175,7 @@ def pictures(images: np.ndarray, captions: Sequence[str] = (), *, columns: int =
     return axes[: len(images)]
 
 
+@as_written
 def influential(dataset: Dataset, values: np.ndarray, *, most: int = 10, columns: int = 5, figure: Figure | None = None) -> list[Axes]:
     """The images that add most to a value, whichever way, the strongest first: each above its class and what it adds.
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from .. import measures
 from ..comparison import Comparison, varying_fields
 from ..inference import NullTable
-from .frame import MASKED, decimals, new_axes, new_figure, side_by_side
+from .frame import MASKED, as_written, decimals, new_axes, new_figure, side_by_side
 
 _LEAST = 9.5  # points from one label of an axis to the next
 
@@ -71,6 +71,7 @@ def bar_label(comparison: Comparison) -> str:
     return f"{low}  ←  {comparison.name}  →  {high}"
 
 
+@as_written
 def heatmap(
     comparison: Comparison | NullTable,
     *,
@@ -141,6 +142,7 @@ def _write_marks(ax: Axes, values: np.ndarray, marked: np.ndarray, image: Any) -
     ax.scatter(columns + away, rows - away, s=size**2, c=inks, linewidths=0, gid="marks")
 
 
+@as_written
 def grid(frame: pd.DataFrame, *, ax: Axes | None = None, label: str = "", title: str = "", low: float | None = None, high: float | None = None) -> Axes:
     """A heat map of any frame of numbers, with its values written in; cells without one are hatched.
 
@@ -167,6 +169,7 @@ def grid(frame: pd.DataFrame, *, ax: Axes | None = None, label: str = "", title:
     return ax
 
 
+@as_written
 def heatmaps(comparisons: Sequence[Comparison], *, columns: int = 3, annotate: bool | None = None, figure: Figure | None = None) -> list[Axes]:
     """Several heatmaps in one figure, `columns` side by side."""
     rows, columns = side_by_side(columns, len(comparisons))
@@ -192,6 +195,7 @@ def ink_on(image: Any, value: float) -> str:
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
 
 
+@as_written
 def samples(matrices: Mapping[str, np.ndarray], *, targets: np.ndarray | None = None, classes: Sequence[str] = (), figure: Figure | None = None, most: int = 300) -> list[Axes]:
     """Sample-by-sample similarity matrices side by side, one a representation; with targets, samples stand sorted by class.
 
@@ -225,6 +229,7 @@ def _class_ticks(ax: Axes, targets: np.ndarray | None, classes: Sequence[str]) -
     ax.tick_params(length=0)
 
 
+@as_written
 def answers(frame: pd.DataFrame, *, ax: Axes | None = None, title: str = "") -> Axes:
     """What measures (rows, by short name) say of a representation and its transformed twins (columns): bright is alike, hatched has no value.
 

@@ -6,6 +6,8 @@ import html
 
 import pandas as pd
 
+from ..escaping import without_formulas
+
 
 class Claims:
     """Claims, one by one, each with the figure that speaks for or against it; a notebook shows them as a table."""
@@ -33,4 +35,4 @@ class Claims:
         head = "".join(f"<th {left}>{name}</th>" for name in shown)
         words = shown.assign(reproduced=shown["reproduced"].map({True: "✓ yes", False: "✗ no"}))
         body = "".join("<tr>" + "".join(f"<td {left}>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in words.itertuples(index=False))
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return without_formulas(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
