@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,8 +16,10 @@ import pandas as pd
 
 from . import measures
 from .errors import listed, unknown
+from .escaping import without_formulas
 from .fields import chosen, place_in_training
 from .files import replacing
+from .ids import how_ids_differ, same_ids
 from .measures import Measure, cost_of, on_device
 from .progress import Tick, ticking
 from .workers import is_apart, mapped, workers
@@ -167,7 +169,8 @@ class Comparison:
         fixed = " × ".join(", ".join(map(str, c.values())) for c in self.constants())
         head = f"<p><b>{html.escape(str(self.measure))}</b> ({self.kind}: {larger}), n = {self.n}{': ' + html.escape(fixed) if fixed.strip(' ×') else ''}</p>"
         reasons = "".join(f"<li>{html.escape(why)}</li>" for why in dict.fromkeys(self.undefined.values()))
-        return head + table.to_html(float_format="{:.3f}".format, na_rep="–", max_rows=40, max_cols=30) + (f"<ul>{reasons}</ul>" if reasons else "")
+        body = table.to_html(float_format="{:.3f}".format, na_rep="–", max_rows=40, max_cols=30)
+        return without_formulas(head + body + (f"<ul>{reasons}</ul>" if reasons else ""))
 
 
 def compare(
@@ -185,8 +188,8 @@ def compare(
     """Compare every representation in xs with every one in ys (without ys: with every one in xs) -> Comparison.
 
     measure: a short name (`measures.ALL`) or a Measure.  xs, ys: {label: array (n, ...)}, all of the same n samples in the same order;
-    labels are strings or keys; arrays may be memory-mapped.  on_undefined: "raise" at the first pair for which the measure has no
-    value, or "mask" those cells and keep the reasons.
+    labels are strings or keys; arrays may be memory-mapped. Where both sides know the ids of their samples, as recordings do, these must
+    agree.  on_undefined: "raise" at the first pair for which the measure has no value, or "mask" those cells and keep the reasons.
     executor: who does the work (`concurrent.futures`, or `client.get_executor()` of dask.distributed); None is a thread for every core.
     Workers that are processes, here or on other machines, are told where memory-mapped arrays lie and send back sums, so they must see
     those files; each prepares what its pairs need.
@@ -194,8 +197,8 @@ def compare(
     tensors ("cuda"); None leaves arrays as they come.  progress: a bar, or a function(done, total) that may raise to stop.
     sums: a dict to fill with what the values depend on once samples are shuffled, for `inference.null_table`; where a measure has such sums.
     A table that takes long or much memory says so on stderr before it starts.
-    Errors: ValueError naming both sides where n differs; UndefinedError naming the pair; MemoryError, before anything is done, where
-    there is no room.
+    Errors: ValueError naming both sides where n or the ids of samples differ; UndefinedError naming the pair; MemoryError, before anything
+    is done, where there is no room.
     """
     measure = measures.get(measure)
     if on_undefined not in ("raise", "mask"):
@@ -204,6 +207,7 @@ def compare(
         if side is not None and not isinstance(side, Mapping):
             raise TypeError(f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}")
     _check_keys(measure, [*xs, *(ys or ())])
+    check_ids({"xs": xs} if ys is None else {"xs": xs, "ys": ys})
     if executor is not None and not hasattr(executor, "submit"):
         raise TypeError(f"executor is an Executor of concurrent.futures (or Dask's client.get_executor()), or None for a thread a core; got {executor!r}")
     scratch = None if scratch is None else _folder(scratch)
@@ -248,6 +252,8 @@ def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | 
     rows = [step for step in steps if any(step in labels for labels in runs.values())]
     values = np.full((len(rows), len(runs)), np.nan)
     done, total = 0, sum(map(len, runs.values()))
+    for labels in runs.values():
+        check_ids({"xs": xs}, set(labels.values()))
     with ticking(progress, f"{measure} to the last step", "step") as tick:
         for column, labels in enumerate(runs.values()):
             *_, last = labels.values()
@@ -316,6 +322,29 @@ def _check_keys(measure: Measure, labels: list[Any]) -> None:
     hidden = [label for label in labels if getattr(label, "layer", "output") != "output"]
     if measure.of == "outputs" and hidden:
         raise ValueError(f"{measures.short_name(measure)} compares what networks put out, and '{measures.named(hidden[0])}' is a hidden layer: take x.where(layer='output')")
+
+
+def check_ids(sides: Mapping[str, Mapping[Any, Any]], labels: Collection[Any] | None = None) -> None:
+    """Row i is the same sample in all representations (with these labels), as far as their mappings know the ids.
+
+    sides: the mappings, by the names that they have in the error.
+    """
+    known = [
+        (side, label, ids)
+        for side, xs in sides.items() if isinstance(found := getattr(xs, "ids", None), Mapping)
+        for label, ids in found.items() if labels is None or label in labels
+    ]  # fmt: skip
+    for side, label, ids in known[1:]:
+        first, other, its = known[0]
+        if same_ids(its, ids):
+            continue
+        how, common = how_ids_differ(its, ids)
+        a, b = ("rs." * hasattr(key, "_fields") + repr(key) for key in (other, label))
+        pick = (f", or compare the common ones in one order: i, j = np.intersect1d({first}.ids[{a}], {side}.ids[{b}], return_indices=True)"
+                f"[1:]; rs.compare(measure, {{'a': {first}[{a}][i]}}, {{'b': {side}[{b}][j]}})")
+        pair = f"'{measures.named(other)}' and '{measures.named(label)}'"
+        raise ValueError(f"the same samples are needed in every representation, in one order, and of {pair} {how}. "
+                         f"Record both on one data set{pick if common else ''}")
 
 
 # -- labels ----------------------------------------------------------------------------------------------------------------

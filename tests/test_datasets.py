@@ -340,12 +340,12 @@ def test_a_store_sees_that_inputs_were_written_to(tmp_path):
 def test_a_torch_dataset_is_read_when_it_is_asked_for():
     source = Counted(1000)
     data = rs.Dataset("mine", source)
-    assert set(source.reads) == {0} and len(source.reads) == 2
+    assert set(source.reads) == {0, 200, 400, 599, 799, 999} and len(source.reads) == 13
     source.reads.clear()
     assert firsts(data.inputs[10:13]) == [10, 11, 12] and source.reads == [10, 11, 12] and data.targets is None
     source.reads.clear()
     few = data.take([7, 999], "few")
-    assert source.reads == [0, 0] or source.reads == []
+    assert source.reads == []
     assert firsts(few.inputs[0:2]) == [7, 999]
     source.reads.clear()
     first = data.fingerprint()
@@ -406,7 +406,7 @@ def test_a_loader_that_shuffles_is_refused(options):
 
 def test_random_samples_are_refused():
     noise = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="Plain gives another first sample each time it is read .a random augmentation"):
+    with pytest.raises(ValueError, match="sample 0 of Plain differs each time it is read, most likely because of a random augmentation"):
         rs.Dataset("mine", Plain(20, lambda i: noise.normal(size=3)))
 
 

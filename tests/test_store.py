@@ -226,7 +226,7 @@ def test_an_interrupted_recording_is_invisible_and_goes_on(tmp_path, mnist, reco
     handle = model.module.register_forward_hook(lambda _m, inputs, _o: seen.append(len(inputs[0])))
     x = rs.record(model, mnist, into=tmp_path, batch_size=32, progress=False)
     handle.remove()
-    assert seen == [2, 1, 32, 32, 32, 8], "two samples for the shapes, one alone to see that it says the same, then only the rows that were missing"
+    assert seen == [1, 8, 3, 14, 32, 32, 32, 8], "a few samples alone and in company, then only the rows that were missing"
     direct = rs.record(model, mnist, batch_size=32, progress=False)
     assert all(np.array_equal(x[key], direct[key]) for key in direct)
 
@@ -788,13 +788,14 @@ def test_equal_keys_are_one_file(tmp_path, rng):
     assert len(store) == 2 and not store.unfinished()
 
 
-def read_only_folder(work):
-    """Run it as one who may not write to the folder it is given -> what it returned."""
+def read_only_folder(work, before=lambda folder: None):
+    """Run it as one who may not write to the folder it is given. before: what to do with the folder as one who may."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.chmod(folder, 0o755)
         for key in (rs.Key("m", "a"), rs.Key("m", "b")):
             keep(rs.Store(folder), key, np.ones((4, 2)))
+        before(folder)
         os.chmod(folder, 0o555)
 
         def child():
@@ -806,7 +807,8 @@ def read_only_folder(work):
         try:
             assert os.waitpid(forked(child), 0)[1] == 0
         finally:
-            os.chmod(folder, 0o755)
+            for place in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+                os.chmod(place, 0o755)
 
 
 def test_a_folder_that_cannot_be_written_to_is_read_and_says_so_when_asked_for_more():
@@ -820,6 +822,24 @@ def test_a_folder_that_cannot_be_written_to_is_read_and_says_so_when_asked_for_m
         assert sorted(os.listdir(folder)) == before
 
     read_only_folder(work)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_default_layers_are_found_in_a_folder_that_cannot_be_written_to(mnist, first):
+    model = rs.load_model("zoo:mnist-mlp-0")
+
+    def work(folder):
+        torch.set_num_threads(1)  # the threads of this process did not come along
+        x = rs.record(model, mnist, into=folder / "s", progress=False)
+        assert [key.layer for key in x] == list(model.layers) and all(x[key].shape[0] == len(mnist) for key in x)
+        with pytest.raises(PermissionError, match="cannot be written to"):
+            rs.record(model, mnist, "fc1.0", into=folder / "s", progress=False)
+
+    def before(folder):
+        rs.record(model, mnist, model.layers if first else None, into=folder / "s", progress=False)
+        os.chmod(folder / "s", 0o555)
+
+    read_only_folder(work, before)
 
 
 def test_what_is_no_folder_is_a_sentence(tmp_path):

@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
+from ..ids import checked_ids, ids_fingerprint, index_ids
 from ..workers import Address, arrived, departing
-from .inputs import Columns, Inputs, collected, fingerprint_inputs, from_list, in_batches, kept, parted, stacked, unmasked
-from .loaders import SHUFFLING, Samples, from_loader, known_targets
-from .pictures import from_folder
+from .inputs import Columns, Inputs, check_not_nested, collected, fingerprint_inputs, from_list, in_batches, kept, parted, stacked, unmasked
+from .loaders import SHUFFLING, Samples, from_loader, from_unbatched, known_targets
+from .pictures import Folder, from_folder
+from .twice import Items, hash_of_batch, hash_of_sample, twice
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,29 +38,41 @@ class Dataset:
     - a generator or other iterable of str or of batches, each inputs, a pair or a dict, whose first axis is the samples: (x[None] for x in samples) where there is
       one at a time. What can be read only once is kept in memory
 
+    What is read with `[i]`, a DataLoader, and an iterable that can be read again are read twice: about six samples, or the first 16 items,
+    with other random states. It is an error if they differ, or if a global random generator was drawn from: if they are shuffled or
+    augmented at random, no row belongs to a sample.
+
     targets: the class of each input, integers (n,) from 0; or None. What comes along with the inputs and is no such (floats, boxes, texts) is left out.
     classes: the name of each target value.
-    Errors: ValueError, with the dataset's name, for inputs that are none of these, and for targets that are no class numbers or not one per input.
+    ids: the names of the samples, strings or integers (n,), unique; or None. By them `compare` sees that two recordings are of other
+    samples, or of the same ones in another order. If none are given, a folder of images has the names of its files, and a DataFrame its
+    index; a set of `load_dataset` has the row numbers in its split.
+    Errors: ValueError, with the dataset's name, for inputs that are none of these, for targets that are no class numbers or not one per
+    input, and for ids that are not unique or not one per input.
     """
 
     name: str
     inputs: Any = field(repr=False)
     targets: np.ndarray | None = field(default=None, repr=False)
     classes: tuple[str, ...] = field(default=(), repr=False)
+    ids: np.ndarray | None = field(default=None, repr=False)
     size: InitVar[int | tuple[int, int] | None] = field(default=None, kw_only=True)
 
     def __post_init__(self, size: int | tuple[int, int] | None) -> None:
         if not isinstance(self.name, str):
             raise TypeError(f"a dataset's name comes first, rs.Dataset(name, inputs); got {type(self.name).__name__}")
         try:
+            known = index_ids(self.inputs) if _of_pandas(self.inputs) else None
             inputs, found, classes = _understood(self.inputs, size)
             classes = _names(self.classes) or classes
             targets = _class_numbers(found if self.targets is None else self.targets, len(inputs), len(classes), came_along=self.targets is None)
+            ids = self.ids if self.ids is not None else inputs.ids if isinstance(inputs, Folder) and inputs is not self.inputs else known
+            ids = None if ids is None else checked_ids(ids, len(inputs))
         except ValueError as error:
             raise ValueError(f"dataset '{self.name}': {error}") from error
         if isinstance(inputs, Inputs):
             inputs = inputs.of(self.name)
-        for attribute, value in (("inputs", inputs), ("targets", targets), ("classes", classes)):
+        for attribute, value in (("inputs", inputs), ("targets", targets), ("classes", classes), ("ids", ids)):
             object.__setattr__(self, attribute, value)
 
     def __len__(self) -> int:
@@ -88,8 +102,15 @@ class Dataset:
     def _of_lazy(self) -> str:
         return fingerprint_inputs(self.inputs)
 
+    def ids_fingerprint(self) -> str:
+        """32 hex digits: a hash of the ids, in their order; "" if there are none."""
+        return ids_fingerprint(self.ids)
+
     def take(self, rows: Sequence[int] | np.ndarray, name: str) -> Dataset:
-        """The rows of these numbers, in that order, or those where a mask is true, under a name of their own (the name is how recordings tell sets apart)."""
+        """The rows of these numbers, in that order, or those where a mask is true, under a name of their own (recordings know it).
+
+        They keep their ids; a set with the same row twice has none.
+        """
         numbers = np.asarray(rows)
         if numbers.ndim != 1 or (len(numbers) and numbers.dtype.kind not in "iub"):
             raise ValueError(f"dataset '{self.name}': take needs the numbers of rows, such as [0, 2] or range(3); got {rows!r}")
@@ -99,13 +120,18 @@ class Dataset:
             raise ValueError(f"dataset '{self.name}' has {len(self)} rows, numbered from 0; take was asked for others: {error}") from error
         lazy, strings = isinstance(self.inputs, Inputs), isinstance(self.inputs, list)
         inputs = self.inputs.take(rows) if lazy else [self.inputs[i] for i in rows] if strings else self.inputs[rows]
-        return replace(self, name=name, inputs=inputs, targets=None if self.targets is None else self.targets[rows])
+        ids = self.ids[rows] if self.ids is not None and len(np.unique(rows)) == len(rows) else None
+        return replace(self, name=name, inputs=inputs, targets=None if self.targets is None else self.targets[rows], ids=ids)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: departing(value) if isinstance(value, np.memmap) else value for key, value in self.__dict__.items()}  # its address, not its numbers
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update({key: arrived(value) if isinstance(value, Address) else value for key, value in state.items()})
+
+
+def _of_pandas(given: Any) -> bool:
+    return type(given).__module__.split(".")[0] == "pandas"
 
 
 def _names(classes: Any) -> tuple[str, ...]:
@@ -150,7 +176,8 @@ def _understood(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
 def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
     if isinstance(given, Inputs):
         return given, None
-    if type(given).__module__.split(".")[0] == "pandas":
+    check_not_nested(given)
+    if _of_pandas(given):
         given = given.to_numpy()
     if isinstance(given, (set, frozenset)):
         raise ValueError("a set has no order, and rows need one: give a list, sorted(...)")  # noqa: TRY004
@@ -172,17 +199,21 @@ def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
         if isinstance(given.dataset, IterableDataset):
             return _streamed(given.dataset, given.batch_size, given.collate_fn)
         once = given.batch_sampler is None and not isinstance(given.sampler, SHUFFLING)
-        return collected(given) if once else from_loader(given)
+        return from_unbatched(given) if once else from_loader(given)
     if isinstance(given, IterableDataset):
         return _streamed(given, 256, stacked)
     if hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, (bytes, bytearray)):
         return Samples(given), known_targets(given)
     if isinstance(given, Iterable) and not isinstance(given, (bytes, bytearray)):
-        return collected(given)
+        return twice(given, hash_of_batch, lambda items: collected(items, called=type(given).__name__))
     raise ValueError("inputs are an array or tensor (n, ...), a list of str, a dict of arrays, a folder of images, a torch Dataset, a DataLoader, or an iterable of batches; "
                      f"got {type(given).__name__}")
 
 
 def _streamed(source: IterableDataset, batch_size: int | None, collate: Any) -> tuple[Any, Any]:
     """Read here: a worker cannot be told from outside which samples are its share. The generator is its own, so that the global random state stays."""
-    return collected(DataLoader(source, batch_size, collate_fn=collate, generator=torch.Generator()))
+    def read(items: Iterator[Any]) -> tuple[Any, Any]:
+        loader = DataLoader(Items(items), batch_size, collate_fn=collate, generator=torch.Generator())
+        return collected(loader, called=type(source).__name__)
+
+    return twice(source, hash_of_sample(collate, in_batches=batch_size is not None), read)

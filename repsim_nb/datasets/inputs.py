@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from torch.utils.data import default_collate
 
 PIECE = 1 << 26  # bytes hashed at a time, so that a memory-mapped array is never whole in memory
 SAMPLES = 16  # how many samples of a lazily read set its fingerprint reads
+GREY = {"1", "L", "LA", "La"}  # the modes of Pillow without color
+DEEP = {"F", "I"}  # those with more than 8 bits, beside all that begin with "I;"
 
 
 def fingerprint_inputs(inputs: Any) -> str:
@@ -216,7 +218,9 @@ def parted(batch: Any) -> tuple[Any, Any]:
     """A batch as (inputs, targets or None): a pair is both, a dict gives its 'labels' or 'label' as targets."""
     if isinstance(batch, Mapping):
         columns = dict(batch)
-        label = next((name for name in ("labels", "label") if name in columns and len(columns) > 1), None)
+        for column in columns.values():
+            check_not_nested(column)
+        label = _label(columns)
         targets = columns.pop(label) if label else None
         for name, column in columns.items():
             if not isinstance(name, str):
@@ -230,6 +234,8 @@ def parted(batch: Any) -> tuple[Any, Any]:
             raise ValueError(f"a batch needs columns of one length; got {lengths}")
         only = next(iter(columns.values()), None)
         return (only if len(columns) == 1 and isinstance(only, list) else columns), targets
+    if isinstance(batch, list) and batch and all(map(of_pillow, batch)):
+        return _array(batch, "a batch", ""), None
     if isinstance(batch, (tuple, list)) and not _strings(batch):
         if len(batch) not in (1, 2):
             raise ValueError(f"a batch is inputs, or a pair (inputs, targets); this one is a {type(batch).__name__} of {len(batch)} parts. "
@@ -238,7 +244,20 @@ def parted(batch: Any) -> tuple[Any, Any]:
     return _inner(batch), None
 
 
+def _label(columns: Mapping[str, Any]) -> str | None:
+    """The column that holds the targets, if there is one."""
+    return next((name for name in ("labels", "label") if name in columns and len(columns) > 1), None)
+
+
+def check_not_nested(batch: Any) -> None:
+    """ValueError for a nested tensor, whose samples are of unlike length and make no array."""
+    if isinstance(batch, Tensor) and batch.is_nested:
+        raise ValueError("nested tensors hold samples of unlike length, and rows of one length are needed: pad them, torch.nested.to_padded_tensor(x, 0.0), and give the mask along, "
+                         "{'x': padded, 'attention_mask': mask}")
+
+
 def _inner(batch: Any) -> Any:
+    check_not_nested(batch)
     if isinstance(batch, Mapping):
         return parted(batch)[0]
     if isinstance(batch, (tuple, list)):
@@ -263,7 +282,9 @@ def _strings(items: Any) -> bool:
 
 
 def _array(items: Any, what: str, hint: str) -> np.ndarray:
-    """A list (of lists) of numbers as one array."""
+    """A list (of lists) of numbers, or of pictures of Pillow, as one array."""
+    if isinstance(items, (list, tuple)) and any(map(of_pillow, items)):
+        items = [np.asarray(picture(item, f"picture {number} of {what}")) for number, item in enumerate(items)]
     try:
         array = np.asarray(items)
     except ValueError:
@@ -276,42 +297,115 @@ def _array(items: Any, what: str, hint: str) -> np.ndarray:
 def _sorts(items: Iterable[Any]) -> str:
     """What a list holds, in a few words: '(3, 4), (5, 4)' or 'str, int'."""
     def said(item: Any) -> str:
+        if of_pillow(item):
+            return f"{item.height}×{item.width} in mode {item.mode}"
         return str(tuple(item.shape)) if hasattr(item, "shape") else f"{len(item)} values" if isinstance(item, (list, tuple)) else type(item).__name__
     return ", ".join(dict.fromkeys(map(said, items)))
 
 
-def picture(item: Any) -> Any:
-    """A picture of Pillow as uint8 (h, w) or (h, w, 3), also inside a pair or a dict."""
-    if type(item).__module__.startswith("PIL.") and hasattr(item, "convert"):
-        return torch.from_numpy(np.array(item if item.mode == "L" else item.convert("RGB")))
+def of_pillow(item: Any) -> bool:
+    """Whether it is a picture of Pillow."""
+    return any(kind.__module__ == "PIL.Image" for kind in type(item).__mro__)
+
+
+def check_depth(mode: str, what: str) -> None:
+    """ValueError for a mode of Pillow with more than 8 bits: Pillow would clip the values when it converts them."""
+    if mode in DEEP or mode.startswith("I;"):
+        raise ValueError(f"{what} has more than 8 bits a pixel (mode {mode}); save it with 8, or give the pixels as an array of floats")
+
+
+def converted(image: Any, *, grey: bool) -> Any:
+    """A picture of Pillow in mode "L" or "RGB", without its transparency."""
+    straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)  # Pillow converts premultiplied colors in two steps only
+    return (image.convert(straight) if straight else image).convert("L" if grey else "RGB")
+
+
+def picture(item: Any, what: str = "the picture", colored: Collection[str] = (), place: str = "") -> Any:
+    """A picture of Pillow as a folder gives it: uint8 (h, w) if it is grey, otherwise (h, w, 3). Also inside a pair or a dict.
+
+    what: the name for errors.  colored: places at which grey pictures become (h, w, 3) too.  place: the name of the column, "" for the input.
+    A picture that is a target is no class number and is left out later, so its depth does not matter.
+    """
+    if of_pillow(item):
+        check_depth(item.mode, what)
+        try:
+            return torch.from_numpy(np.array(converted(item, grey=item.mode in GREY and place not in colored)))
+        except Exception as error:
+            raise ValueError(f"{what} cannot be read ({error}): it is damaged; leave it out or replace it") from error
     if isinstance(item, Mapping):
-        return {name: picture(part) for name, part in item.items()}
-    return tuple(map(picture, item)) if isinstance(item, tuple) and not hasattr(item, "_fields") else item
+        label = _label(item)
+        return {name: _target(part) if name == label else picture(part, f"column '{name}' of {what}", colored, name)
+                for name, part in item.items()}
+    if isinstance(item, tuple) and item:
+        parts = picture(item[0], what, colored, place), *map(_target, item[1:])
+        return type(item)(*parts) if hasattr(item, "_fields") else parts
+    return item
 
 
-def stacked(items: Sequence[Any], collate: Callable[[Any], Any] = default_collate, numbers: Sequence[Any] | None = None) -> Any:
-    """Samples as one batch, pictures of Pillow too where torch's default_collate joins them. numbers: what the samples are called in an error."""
+def _target(item: Any) -> Any:
+    return torch.from_numpy(np.array(item.convert("RGB"))) if of_pillow(item) else item
+
+
+def _places(item: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """The pictures of Pillow in a sample, each with its place."""
+    if of_pillow(item):
+        yield place, item
+    elif isinstance(item, Mapping):
+        for name, part in item.items():
+            yield from _places(part, name)
+    elif isinstance(item, tuple) and item:
+        yield from _places(item[0], place)
+
+
+def stacked(
+    items: Sequence[Any], collate: Callable[[Any], Any] = default_collate, numbers: Sequence[Any] | None = None, colored: Collection[str] = ()
+) -> Any:
+    """Samples as one batch, pictures of Pillow too if torch's default_collate joins them.
+
+    numbers: the number of each sample, for errors; None: they count within the batch.  colored: as for `picture`.
+    """
+    of_batch, numbers = ("", numbers) if numbers is not None else (" of a batch", range(len(items)))
+    kinds = {image.mode in GREY for item in items for _, image in _places(item)}
+    if collate is default_collate:
+        items = [picture(item, f"sample {number}{of_batch}", colored) for number, item in zip(numbers, items, strict=True)]
     try:
-        return collate([picture(item) for item in items] if collate is default_collate else items)
+        return collate(items)
     except Exception as error:
-        parts = [item[0] if isinstance(item, tuple) else next(iter(item.values())) if isinstance(item, Mapping) and item else item for item in map(picture, items)]
-        sorts, numbers = [_sorts([part]) for part in parts], range(len(items)) if numbers is None else numbers
+        inner = [item[0] if isinstance(item, tuple) and item else item for item in items]
+        parts = [next(iter(part.values())) if isinstance(part, Mapping) and part else part for part in inner]
+        sorts = [_sorts([part]) for part in parts]
         odd = next((at for at, sort in enumerate(sorts) if sort != sorts[0]), None)
         which = sorts[0] if odd is None else f"sample {numbers[0]} is {sorts[0]}, sample {numbers[odd]} is {sorts[odd]}"
-        raise ValueError(f"samples cannot be stacked into one batch ({which}): {error}. Give them one shape, or give a DataLoader whose "
+        mixed = " (for grey pictures next to colored ones: picture.convert('RGB'))" if len(kinds) > 1 else ""
+        raise ValueError(f"samples cannot be stacked into one batch ({which}): {error}. Give them one shape{mixed}, or give a DataLoader whose "
                          "collate_fn joins them") from error
 
 
 def from_list(items: Sequence[Any]) -> tuple[Any, Any]:
-    """A list's items are samples: strings, numbers, arrays, dicts, or (input, target) pairs -> (inputs, targets or None)."""
+    """A list's items are samples: strings, numbers, arrays, pictures, dicts, or (input, target) pairs -> (inputs, targets or None)."""
     if _strings(items):
         return list(items), None
     if any(isinstance(item, str) for item in items):
         at, item = next((i, item) for i, item in enumerate(items) if not isinstance(item, str))
         raise ValueError(f"a list of strings holds strings only; its item {at} is {type(item).__name__}")
-    if isinstance(items[0], (Tensor, Mapping, tuple)) or picture(items[0]) is not items[0]:
-        return kept(*parted(stacked(items)))
+    if isinstance(items[0], (Tensor, Mapping, tuple)) or any(map(of_pillow, items)):
+        return kept(*parted(stacked(items, numbers=range(len(items)), colored=_colored(items))))
     return _array(items, "a list of samples", "for batches give a generator, (batch for batch in batches)"), None
+
+
+def _colored(items: Sequence[Any]) -> set[str]:
+    """The places at which some picture of the list has color. ValueError if one object stands for several frames of a file."""
+    seen: dict[int, int] = {}
+    colored = set()
+    for number, item in enumerate(items):
+        for place, image in _places(item):
+            first = seen.setdefault(id(image), number)
+            if first != number and getattr(image, "n_frames", 1) > 1:
+                raise ValueError(f"samples {first} and {number} are the same picture of several frames, and it holds one frame at a time: "
+                                 "copy each frame, [frame.copy() for frame in PIL.ImageSequence.Iterator(picture)]")
+            if image.mode not in GREY:
+                colored.add(place)
+    return colored
 
 
 def kept(inputs: Any, targets: Any) -> tuple[Any, Any]:
@@ -319,8 +413,8 @@ def kept(inputs: Any, targets: Any) -> tuple[Any, Any]:
     return Columns([inputs]) if isinstance(inputs, dict) else inputs, targets
 
 
-def collected(batches: Iterable[Any]) -> tuple[Any, Any]:
-    """All batches, read once and kept in memory -> (inputs, targets or None). A str is one sample."""
+def collected(batches: Iterable[Any], *, called: str = "") -> tuple[Any, Any]:
+    """All batches, read once and kept in memory -> (inputs, targets or None). A str is one sample. called: their type, for an error."""
     inputs: list[Any] = []
     targets: list[Any] = []
     for number, batch in enumerate(batches):
@@ -339,7 +433,8 @@ def collected(batches: Iterable[Any]) -> tuple[Any, Any]:
         if of_one is not None:
             targets.append(of_one)
     if not inputs:
-        raise ValueError(f"the {type(batches).__name__} gave nothing: it is empty, or it was read before (a generator can be read once only; make it anew)")
+        raise ValueError(f"the {called or type(batches).__name__} gave nothing: it is empty, or it was read before (a generator can be "
+                         "read once only; make it anew)")
     joined = Columns(inputs) if isinstance(inputs[0], dict) else _joined(inputs)
     try:
         return joined, _joined([t if isinstance(t, (Tensor, np.ndarray)) else np.asarray(t) for t in targets]) if targets else None

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, Subset, SubsetRandomSampler, WeightedRandomSampler
 
-from .inputs import Inputs, _digest, default_collate, parted, spans, stacked
+from ..randomness import random_states_kept
+from .inputs import Inputs, collected, default_collate, parted, spans, stacked
+from .twice import check_samples, fixed_order
 
 SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
@@ -18,22 +20,25 @@ class Samples(Inputs):
     """Samples of anything with `len` and `[i]`: tensors, arrays, pictures of Pillow, strings, (input, target) pairs, or dicts.
 
     collate: how a list of samples becomes a batch.  options: what a DataLoader is given to read ahead (num_workers and so on).
-    ValueError where the first sample comes out differently when it is read again.
+    ValueError if samples come out differently when they are read again, or are random: about six are read twice (`twice.check_samples`).
     """
 
     def __init__(self, source: Any, collate: Callable[[list[Any]], Any] = default_collate, rows: np.ndarray | None = None, **options: Any) -> None:
         super().__init__(len(source))
         self.source, self.collate, self.options = source, collate, options
         self.rows = self.rows if rows is None else rows
-        if len(self) and _digest(self[:1]) != _digest(self[:1]):
-            raise ValueError(f"{type(source).__name__} gives another first sample each time it is read (a random augmentation?): rows of two models would not "
-                             "correspond, and a recording could not be found again. Take what is random out of it")
+        own_collate = collate is not default_collate
+        check_samples(type(source).__name__, self.rows, lambda row: _one(source, row), self._joined, own_collate=own_collate)
 
     def __repr__(self) -> str:
         return f"Samples({type(self.source).__name__}, {len(self)})"
 
     def read(self, rows: np.ndarray) -> Any:
-        return parted(stacked([_one(self.source, row) for row in rows], self.collate, rows))[0]
+        with random_states_kept():  # a data set may seed the global generators by the number of a sample
+            return self._joined([_one(self.source, row) for row in rows], rows)
+
+    def _joined(self, samples: list[Any], rows: Any) -> Any:
+        return parted(stacked(samples, self.collate, rows))[0]
 
     def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
         if not self.options.get("num_workers"):
@@ -66,15 +71,33 @@ def from_loader(loader: DataLoader) -> tuple[Samples, np.ndarray | None]:
         sampler = loader.batch_sampler.sampler
     rows = None
     if not isinstance(sampler, SequentialSampler):
-        rows = None if isinstance(sampler, SHUFFLING) else _order(sampler)
-        if rows is None or not np.array_equal(rows, _order(sampler)):
-            raise ValueError(f"the DataLoader shuffles ({type(sampler).__name__}): its samples come in another order each time, so rows of two models would not "
-                             "correspond. Make it with shuffle=False")
+        rows = _checked_order(sampler)
     options = {"num_workers": loader.num_workers, "worker_init_fn": loader.worker_init_fn, "timeout": loader.timeout}
     if loader.num_workers:
         options |= {"multiprocessing_context": loader.multiprocessing_context, "prefetch_factor": loader.prefetch_factor}
     targets = known_targets(source)
     return Samples(source, loader.collate_fn, rows, **options), targets if targets is None or rows is None else targets[rows]
+
+
+def from_unbatched(loader: DataLoader) -> tuple[Any, Any]:
+    """All samples of a DataLoader with batch_size=None, batches already, read now and kept in memory -> (inputs, targets or None)."""
+    source, rows = loader.dataset, _checked_order(loader.sampler)
+
+    def joined(samples: list[Any], _rows: Any) -> Any:
+        return parted(loader.collate_fn(samples[0]))[0]
+
+    check_samples(type(source).__name__, rows, lambda row: _one(source, row), joined, own_collate=False)
+    with random_states_kept():  # a DataLoader takes a seed for its workers
+        return collected(loader)
+
+
+def _checked_order(sampler: Any) -> np.ndarray:
+    """ValueError for a sampler that shuffles."""
+    rows = None if isinstance(sampler, SHUFFLING) else fixed_order(lambda: _order(sampler))
+    if rows is None:
+        raise ValueError(f"the DataLoader shuffles ({type(sampler).__name__}): its samples come in another order each time, so rows of two "
+                         "models would not correspond. Make it with shuffle=False")
+    return rows
 
 
 def _order(sampler: Any) -> np.ndarray:

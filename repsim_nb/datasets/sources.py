@@ -134,6 +134,7 @@ def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int
     glosses-headwords, glosses-usage: the nouns themselves, a sentence that uses one; row i is the same sense as row i of glosses/test. Shifted tests; test only.
 
     n: keep a random subset of that many samples, chosen by `seed`; the subset's name tells it apart from the whole.
+    The ids of samples are their row numbers in the whole split, also in a subset.
     Errors: ValueError for an unknown name or split, an n out of range, a seed that is no whole number; FileNotFoundError, with what to install, for a set whose
     carrier is absent.
     """
@@ -147,7 +148,7 @@ def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int
     if split not in source.sizes:
         raise ValueError(f"'{name}' has no split '{split}', only {' and '.join(map(repr, source.sizes))}")
     inputs, targets = source.read(split)
-    whole = Dataset(f"{name}/{split}", inputs, targets, source.classes)
+    whole = Dataset(f"{name}/{split}", inputs, targets, source.classes, np.arange(len(targets)))
     if n is None or n == len(whole):
         return whole
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= len(whole):

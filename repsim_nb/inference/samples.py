@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import measures
+from ..comparison import check_ids
 from ..measures.base import one_library
 
 
@@ -15,6 +16,7 @@ def labels_of(xs: Mapping[Any, Any]) -> tuple[list[Any], int]:
     """-> (labels, the number of samples that all share)"""
     if not isinstance(xs, Mapping) or not xs:
         raise TypeError(f"representations come by label, {{'a': x, 'b': y}}, or as a recording; got {'none' if isinstance(xs, Mapping) else type(xs).__name__}")
+    check_ids({"xs": xs})
     return list(xs), measures.same_samples({label: x if hasattr(x := xs[label], "ndim") else np.asarray(x) for label in xs})
 
 

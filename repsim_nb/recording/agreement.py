@@ -73,6 +73,8 @@ def cause_of_mixing(module: nn.Module, rows: list[np.ndarray], wanted: list[np.n
             return f"'{name}' ({type(part).__name__}) takes the statistics of each batch: give it running statistics, or record layers before it"
         if isinstance(part, (nn.RNNBase, nn.MultiheadAttention)) and not part.batch_first:
             return f"'{name}' ({type(part).__name__}) takes the samples along its second axis: make it with batch_first=True, or transpose what it is given"
+        if "quantized.dynamic" in type(part).__module__:
+            return f"'{name}' ({type(part).__name__}) takes the scale of its int8 inputs from the whole batch, and these samples differ much in size: scale them, or record the model before it was quantised"
     return ("Does it take the samples along another axis (torch's recurrent and attention layers need batch_first=True), compute something over the batch (statistics, the "
             "capacity of an expert), or bring the samples into another order? Record a layer before that")
 

@@ -95,7 +95,7 @@ class Probe:
         self.run, self.module, self.pooling = run, run.model.module, run.pooling
         self.modules: dict[str, nn.Module] = dict(self.module.named_modules(remove_duplicate=False))
         self.layers = list(dict.fromkeys([*run.named, *run.usual]))
-        self.scripted = [name for name, part in self.modules.items() if name and isinstance(part, torch.jit.ScriptModule)]
+        self.scripted = [name for name, part in self.modules.items() if name and isinstance(part, torch.jit.RecursiveScriptModule)]  # a traced one takes hooks
         self.asked = {self._call_of(layer)[0] for layer in self.layers if not self._inside_scripted(layer)}
         self.parts = [as_layer(name) or OUTPUT for name in dict(self.module.named_modules()) if not self._inside_scripted(name)]
         self.tolerance = Tolerance(self.module, run.place)

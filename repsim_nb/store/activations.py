@@ -8,13 +8,16 @@ import mmap
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ..errors import DamagedFile, MissingRecording, listed
+from ..errors import DamagedFile, MissingRecording, listed, unknown
+from ..escaping import without_formulas
 from ..fields import chosen
+from ..ids import checked_ids, how_ids_differ, same_ids
 from .arrayfile import ArrayFile
 from .keys import Key, resolve
 
@@ -24,11 +27,18 @@ class Activations(Mapping[Key, Any]):
 
     x["conv1"] or x["mnist-cnn-0/conv1"] works where exactly one key fits; `a | b` joins two.
     facts: {model: what else is known of it}, shown by `table`; of a model recorded at several steps, that on which all agree.
+    ids: {key: the ids of its samples, (n,) strings or integers}, where they are known; what a store holds knows its own. If every token is
+    a row there are none.
     """
 
-    def __init__(self, arrays: Mapping[Key, Any], facts: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    _ids: Mapping[Key, np.ndarray] = MappingProxyType({})  # a store's are in its files
+
+    def __init__(
+        self, arrays: Mapping[Key, Any], facts: Mapping[str, Mapping[str, Any]] | None = None, ids: Mapping[Key, Any] | None = None
+    ) -> None:
         self._arrays = dict(arrays)  # an array, or an ArrayFile that is opened when it is asked for
         self.facts = {model: dict(known) for model, known in (facts or {}).items()}
+        self._ids = _checked_ids(self._arrays, ids or {})
 
     def _entries(self) -> dict[Key, Any]:
         return self._arrays
@@ -58,17 +68,33 @@ class Activations(Mapping[Key, Any]):
     def _emptiness(self) -> str:
         return "nothing was recorded"
 
+    @property
+    def ids(self) -> dict[Key, np.ndarray]:
+        """The ids of the samples, for every key for which they are known."""
+        return {key: ids for key, entry in self._entries().items() if (ids := self._ids_of(key, entry)) is not None}
+
+    def _ids_of(self, key: Key, entry: Any) -> np.ndarray | None:
+        return self._ids[key] if key in self._ids else entry.ids() if isinstance(entry, ArrayFile) else None
+
     def where(self, **fields: Any) -> Activations:
         """Those whose key has the given fields: a value, a pattern with * and ?, or a list of either; layer=-2 is each network's last but one.
 
         ValueError names the nearest values where nothing fits.
         """
-        entries, facts = self._entries(), self.facts
+        entries = self._entries()
         if not entries:
             raise ValueError(f"there is nothing to choose from: {self._emptiness()}")
         keep = chosen(list(entries), Key._fields, fields)
-        kept = {key: entry for (key, entry), good in zip(entries.items(), keep, strict=True) if good}
-        return Activations(kept, {m: known for m, known in facts.items() if any(key.model == m for key in kept)})
+        return self.only(key for key, good in zip(entries, keep, strict=True) if good)
+
+    def only(self, keys: Iterable[Key]) -> Activations:
+        """The recordings with these keys, in this order."""
+        entries = self._entries()
+        kept = {key: entries[key] for key in (resolve(key, entries) for key in keys)}
+        facts = {model: known for model, known in self.facts.items() if any(key.model == model for key in kept)}
+        selected = Activations(kept, facts)
+        selected._ids = {key: self._ids[key] for key in kept if key in self._ids}  # checked before
+        return selected
 
     def table(self) -> pd.DataFrame:
         """A row a recording: the fields of its key, samples n, features p, dtype, megabytes, and what is known of its model."""
@@ -86,7 +112,17 @@ class Activations(Mapping[Key, Any]):
         for key in ours.keys() & more.keys():
             if not _same(ours[key], more[key]):
                 raise ValueError(f"both hold '{Key(*key)}', and not the same arrays, so that joined one would be lost: record one of them under another name or step")
-        return Activations({**ours, **more}, agreed([*self.facts.items(), *getattr(other, "facts", {}).items()]))
+        ids = {**getattr(other, "_ids", {}), **self._ids}
+        for key in ours.keys() & more.keys():
+            mine, its = self._ids_of(key, ours[key]), other._ids_of(key, more[key]) if isinstance(other, Activations) else None
+            if mine is not None and its is not None and not same_ids(mine, its):
+                how = how_ids_differ(mine, its)[0]
+                raise ValueError(f"both hold '{Key(*key)}', with other ids: {how}. Record one of them under another name or step")
+            if mine is not None or its is not None:
+                ids[key] = its if mine is None else mine
+        both = Activations({**ours, **more}, agreed([*self.facts.items(), *getattr(other, "facts", {}).items()]))
+        both._ids = ids
+        return both
 
     def __repr__(self) -> str:
         keys = list(self)
@@ -94,14 +130,17 @@ class Activations(Mapping[Key, Any]):
         return f"{type(self).__name__}({len(keys)} recordings of {len(models)} models: {listed(models, 4)})"
 
     def _repr_html_(self) -> str:
-        return f"<p>{html.escape(repr(self))}</p>{self.table().iloc[:, :9].to_html(index=False, max_rows=20)}"
+        return without_formulas(f"<p>{html.escape(repr(self))}</p>{self.table().iloc[:, :9].to_html(index=False, max_rows=20)}")
 
 
-def from_arrays(arrays: Mapping[str | Key, Any] | str | Path, **facts: Mapping[str, Any]) -> Activations:
+def from_arrays(arrays: Mapping[str | Key, Any] | str | Path, *, ids: Any = None, **facts: Mapping[str, Any]) -> Activations:
     """Activations that were recorded elsewhere.
 
     arrays: {"model/layer": array or path}, or the path of an .npz or a .pt file with such names. Paths to .npy are memory-mapped;
     .pt files are read with weights_only. A name without "/" is a layer of the model "model". Arrays are (n, ...).
+    ids: the names of the samples, unique strings or integers (n,), the same for all arrays; or {name of an array: its ids}. By them
+    `compare` sees that rows belong to other samples.  facts: what else is known of a model, under its name.
+    Errors: ValueError for arrays without samples, and for ids that are not one per sample, or not unique.
     """
     if isinstance(arrays, (str, Path)):
         arrays = _read_file(Path(arrays))
@@ -109,7 +148,9 @@ def from_arrays(arrays: Mapping[str | Key, Any] | str | Path, **facts: Mapping[s
             raise ValueError("a single array has no name: pass {'model/layer': path} instead of the path alone")
     if not arrays:
         raise ValueError("there are no arrays in it: pass {'model/layer': array, ...}")
-    found = {}
+    if isinstance(ids, Mapping) and (strange := [name for name in ids if name not in arrays]):
+        raise unknown("array that has ids", strange[0], arrays, "ids are one per sample, for all arrays, or {name of an array: its ids}.")
+    found, known = {}, {}
     for name, value in arrays.items():
         model, slash, layer = name.rpartition("/") if isinstance(name, str) else ("", "", "")
         key = Key(*name) if isinstance(name, tuple) else Key(model if slash else "model", layer)
@@ -119,7 +160,25 @@ def from_arrays(arrays: Mapping[str | Key, Any] | str | Path, **facts: Mapping[s
         if value.ndim < 2:
             raise ValueError(f"activations are (samples, ...); '{key}' has shape {tuple(value.shape)}")
         found[key] = value
-    return Activations(found, facts)
+        known[key] = ids.get(name) if isinstance(ids, Mapping) else ids
+    return Activations(found, facts, known)
+
+
+def _checked_ids(arrays: Mapping[Key, Any], ids: Mapping[Key, Any]) -> dict[Key, np.ndarray]:
+    """The ids of those of these arrays whose rows are samples. What is the same object for several is checked once."""
+    done: dict[tuple[int, int], np.ndarray] = {}
+    found = {}
+    for key, its in ids.items():
+        if its is None or key not in arrays or Key(*key).by_token:
+            continue
+        n = arrays[key].shape[0]
+        if (id(its), n) not in done:
+            try:
+                done[id(its), n] = checked_ids(its, n)
+            except ValueError as error:
+                raise ValueError(f"'{Key(*key)}': {error}") from error
+        found[key] = done[id(its), n]
+    return found
 
 
 def agreed(known: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:

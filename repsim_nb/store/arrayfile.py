@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DamagedFile
+from .idsfile import ids_path, read_ids
 from .keys import Key
 
 BLOCK = 2**26  # bytes under one checksum, a CRC-32: against decay, not against malice, and five times as fast as a cryptographic one
@@ -63,6 +64,19 @@ class ArrayFile:
     @property
     def dtype(self) -> np.dtype:
         return np.dtype(self.record["dtype"])
+
+    @property
+    def ids_path(self) -> Path | None:
+        """The file with the ids of its samples; None where they are unknown."""
+        return ids_path(self.path.parent, self.record["ids"]) if self.record.get("ids") else None
+
+    def ids(self) -> np.ndarray | None:
+        """The ids of its samples, if they are known and their file is there and right; a warning says so if it is not."""
+        try:
+            return None if self.ids_path is None else read_ids(self.ids_path)
+        except DamagedFile as error:
+            warnings.warn(str(error), stacklevel=4)
+            return None
 
     def open(self) -> np.ndarray:
         """Memory-mapped, read-only; DamagedFile names a file that is gone, cut short or not as written in its first or its last block."""

@@ -20,6 +20,11 @@ class Key(NamedTuple):
     step: int | str = 0
     pool: str = "flatten"
 
+    @property
+    def by_token(self) -> bool:
+        """Whether a row is a token (or a place of a picture), so that a sample is several rows."""
+        return str(self.pool).startswith("tokens")
+
     def __str__(self) -> str:
         number = isinstance(self.step, str) and re.fullmatch(r"-?\d+", self.step)  # '5' is not 5
         shown = self._replace(step=repr(self.step)) if number else self

@@ -9,7 +9,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ import numpy as np
 
 from ..errors import DamagedFile, listed
 from ..fields import chosen
+from ..ids import checked_ids, ids_fingerprint
 from ..progress import Tick, ticking
 from .activations import Activations, agreed
 from .arrayfile import ArrayFile, read_sidecar
+from .idsfile import NAME, ids_path, read_ids
 from .keys import Key, checked_step, group, stem
 from .writer import Writer
 
-_OURS = re.compile(r"(?P<stem>.+\.[0-9a-f]{12})(\.part)?\.(npy|json)|\..+\.[0-9a-f]{12}(\.part)?\.json\.[0-9a-f]{8}\.tmp|\..+\.[0-9a-f]{12}\.lock")
+_OURS = re.compile(r"(?P<stem>.+\.[0-9a-f]{12})(\.part)?\.(npy|json)|\..+\.[0-9a-f]{12}(\.part)?\.json\.[0-9a-f]{8}\.tmp|"
+                   rf"\..+\.[0-9a-f]{{12}}\.lock|{NAME}|\.samples\.[0-9a-f]{{32}}\.ids\.[0-9a-f]{{8}}\.tmp")
 _YOUNG = 60  # seconds; a temporary file of this age may belong to someone who is at work
 PRECISIONS = ("float16", "float32", "float64")
 
@@ -40,6 +43,7 @@ class Store(Activations):
     held against the checksums (CRC-32) of what was written; one that differs is named, not read, and recorded anew. At an opening that
     means size, shape, type and, once a process, the first and the last 64 MiB, hence all of a file up to 128 MiB; `record`, looking for
     what is there, and `verify` read every byte: 1 to 4 GB a second from the system's cache, else as fast as the disk gives them.
+    The ids of samples, where a data set has some, are in one small file a data set, which goes with the last recording on these samples.
     Locks are flock's: Linux and macOS; a shared disk must know them.
     """
 
@@ -112,19 +116,25 @@ class Store(Activations):
         """Is this very recording there, every byte as it was written? ValueError if another one has its key.
 
         origin: fingerprints of what it is made from, {"weights": ..., "inputs": ..., ...}. A damaged one is not there, says a warning.
+        The fingerprint of "ids" counts only where both are known: an earlier version wrote none.
         The first time in a process the whole file is read, 1 to 4 GB a second, and no more while it is the same.
         """
         entry = self.find(key)
         if entry is None:
             return False
+        recorded = entry.record["origin"]
         for what, fingerprint in origin.items():
-            if entry.record["origin"].get(what) != fingerprint:
-                rename = {"weights": "the model another name or step", "inputs": "the data another name", "pool": "the pool function another name"}
+            if recorded.get(what) != fingerprint and not (what == "ids" and not (fingerprint and recorded.get(what))):
+                other = "the data another name"
+                rename = {"weights": "the model another name or step", "inputs": other, "ids": other,
+                          "pool": "the pool function another name"}
                 fields = ", ".join(f"{field}={value!r}" for field, value in key._asdict().items())
                 raise ValueError(f"the store {self.path} already holds '{key}', recorded with other {what}. Give {rename.get(what, 'the model another name')}, "
                                  f"or remove the old one: rs.Store({str(self.path)!r}).remove({fields})")
         try:
             entry.check()
+            if entry.ids_path is not None and origin.get("ids"):
+                read_ids(entry.ids_path)
         except DamagedFile as error:
             warnings.warn(str(error).replace("record it again", "it is recorded again"), stacklevel=3)
             return False
@@ -146,7 +156,8 @@ class Store(Activations):
     def verify(self, *, progress: bool | Tick = True) -> dict[Key | str, str]:
         """Read every byte of every recording -> {key: what is wrong} of the damaged ones; `record` makes those anew, `prune` removes them.
 
-        Where the file that says the key is damaged, its name stands for the key. Arrays that have lost theirs are named in a warning.
+        If the file that says the key is damaged, its name stands for the key, and so does that of a file with the ids of samples. Arrays
+        that have lost theirs are named in a warning.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged sidecars are said below
@@ -155,6 +166,11 @@ class Store(Activations):
         for name, match in self._names():
             if name == match["stem"] + ".json" and self._record(name) is None and (self.path / name).exists():
                 wrong[name] = f"{self.path / name}, which says what {match['stem']}.npy is, is damaged. It was not read; record it again"
+        for path in {entry.ids_path for entry in entries.values()} - {None}:
+            try:
+                read_ids(path)
+            except DamagedFile as error:
+                wrong[path.name] = str(error)
         if orphans := self._orphans():
             warnings.warn(f"in {self.path} nothing says what {listed(orphans, 4)} {'are' if len(orphans) > 1 else 'is'}: the .json beside {'them' if len(orphans) > 1 else 'it'} is gone. "
                           "Record again what is missing; prune() takes away what is left over", stacklevel=2)
@@ -191,6 +207,7 @@ class Store(Activations):
         if not keys:
             raise ValueError(f"there is nothing to remove: {self._emptiness()}")
         doomed = [key for key, good in zip(keys, chosen(keys, Key._fields, fields), strict=True) if good]
+        used = self._ids_in_use()
         for key in doomed:
             with self._locked(key, wait=False) as mine:
                 if not mine:
@@ -199,14 +216,23 @@ class Store(Activations):
                     path = self.path / f"{stem(key)}{suffix}"
                     if not path.is_dir():  # no Store made that
                         path.unlink(missing_ok=True)
+        for fingerprint in used - self._ids_in_use():
+            ids_path(self.path, fingerprint).unlink(missing_ok=True)
         return len(doomed)
+
+    def _ids_in_use(self, without: Collection[str] = ()) -> set[str]:
+        """The fingerprints of the ids of which a recording speaks, finished or not; without what these files say."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a damaged sidecar speaks of none
+            names = [name for name, match in self._names() if name.endswith(".json") and name not in without]
+            return {record["ids"] for name in names if (record := self._record(name)) is not None and record.get("ids")}
 
     def prune(self, *, unfinished: bool = True, dry_run: bool = False) -> dict[str, int]:
         """Delete what is of no use -> {file: bytes} of what went away (of what would go, in a dry run).
 
         These are recordings that are damaged (every byte is read, once a process), unfinished ones (`unfinished=False` keeps those, to
-        go on from), files that belong to none and temporary ones older than a minute, and locks that nobody holds. What a process is
-        recording now stays, and so do files that no Store made.
+        go on from), files that belong to none and temporary ones older than a minute, damaged ids, and locks that nobody holds. What a
+        process is recording now stays, and so do files that no Store made.
         """
         gone: dict[str, int] = {}
 
@@ -237,7 +263,19 @@ class Store(Activations):
                     with self._locked(Key(*record["key"]), wait=False, stays=dry_run) as mine:
                         for path in self._useless(name, unfinished) if mine else ():  # it may have been ended since
                             drop(path)
+        used = self._ids_in_use(without=gone)
+        for path, fingerprint in ((self.path / name, match["ids"]) for name, match in names if match["ids"]):
+            if (fingerprint not in used and _age(path) > _YOUNG) or not self._is_right(path):
+                drop(path)
         return gone
+
+    @staticmethod
+    def _is_right(ids: Path) -> bool:
+        try:
+            read_ids(ids)
+        except DamagedFile:
+            return False
+        return True
 
     def _useless(self, name: str, unfinished: bool) -> list[Path]:
         """Of the files of one key, those that are no whole recording and no part of one to go on from."""
@@ -332,14 +370,22 @@ class Store(Activations):
                 path.unlink(missing_ok=True)
             lock.close()
 
-    def writer(self, key: Key, shape: tuple[int, ...], dtype: Any, origin: Mapping[str, str], facts: Mapping[str, Any], *, place: int) -> Writer:
-        """Begin, or take up again, the recording of an array of this shape (inside `alone`). place: where the layer stands in forward order."""
+    def writer(
+        self, key: Key, shape: tuple[int, ...], dtype: Any, origin: Mapping[str, str], facts: Mapping[str, Any], *, place: int,
+        ids: Any = None,
+    ) -> Writer:  # fmt: skip
+        """Begin, or take up again, the recording of an array of this shape (inside `alone`).
+
+        place: where the layer stands in forward order.  ids: those of the samples, (n,), if known; not kept if every token is a row.
+        """
         key = key._replace(step=checked_step(key.step))
         dtype = self.dtype if self.dtype is not None and np.issubdtype(dtype, np.floating) else np.dtype(dtype)
+        known = None if ids is None or key.by_token else checked_ids(ids, shape[0])
         about = {"key": list(key), "shape": list(shape), "dtype": str(dtype), "origin": dict(origin)}
+        about |= {} if known is None else {"ids": ids_fingerprint(known)}
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
-            return Writer(self.path / stem(key), about, {"facts": _plain(facts), "place": place})
+            return Writer(self.path / stem(key), about, {"facts": _plain(facts), "place": place}, known)
 
     def __repr__(self) -> str:
         begun, size = len(self.unfinished()), self.size

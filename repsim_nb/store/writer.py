@@ -15,6 +15,7 @@ import numpy as np
 
 from ..files import replacing
 from .arrayfile import BLOCK, Sums, sums_of, written_whole
+from .idsfile import write_ids
 from .keys import Key
 
 
@@ -27,8 +28,8 @@ class Writer:
 
     interval = 1.0  # seconds between two notes of the progress
 
-    def __init__(self, stem: Path, about: dict[str, Any], besides: dict[str, Any]) -> None:
-        self._about, self._besides = {**about, "block": BLOCK}, besides
+    def __init__(self, stem: Path, about: dict[str, Any], besides: dict[str, Any], ids: np.ndarray | None = None) -> None:
+        self._about, self._besides, self._ids = {**about, "block": BLOCK}, besides, ids
         self._data, self._sidecar = Path(f"{stem}.npy"), Path(f"{stem}.json")
         self._part, self._progress = Path(f"{stem}.part.npy"), Path(f"{stem}.part.json")
         json.dumps([about, besides])  # better now than after the last batch
@@ -41,6 +42,7 @@ class Writer:
         self._row = math.prod(self._shape[1:]) * self._dtype.itemsize
         self.rows, self._sums = self._found()
         self.keep()  # before there is a file: whatever lies in the folder then says whose it is
+        self._keep_ids()  # after it, so that nobody finds ids of which no recording speaks, and takes them away
         if not self.rows:
             self._begin()
 
@@ -55,7 +57,8 @@ class Writer:
                 os.replace(self._data, self._part)  # it was stopped in the last step, from part to whole
             with open(self._part, "rb") as file:
                 same = file.read(len(self._head)) == self._head and os.fstat(file.fileno()).st_size == self._end(self._shape[0])
-            if not same or any(progress.get(k) != v for k, v in self._about.items()):
+            usual = {"ids": self._about.get("ids")}  # an earlier version wrote none
+            if not same or any(progress.get(k, usual.get(k)) != v for k, v in self._about.items()):
                 return 0, Sums()
             rows, wanted = int(progress["rows"]), progress["crc32"]
             for number, found in sums_of(self._part, range(len(wanted)), self._end(rows), BLOCK):
@@ -68,6 +71,10 @@ class Writer:
             return (rows, Sums([*wanted[:whole], *tail], end)) if rows else (0, Sums())
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return 0, Sums()
+
+    def _keep_ids(self) -> None:
+        if self._ids is not None:
+            write_ids(self._data.parent, self._ids)
 
     def _begin(self) -> None:
         """An empty file with all its room on the disk taken, so that a full disk is an error here and not later."""
@@ -131,16 +138,22 @@ class Writer:
             path.write_text(json.dumps({**self._about, "rows": self.rows, "crc32": self._sums.sums}))
         self._saved = time.monotonic()
 
-    def commit(self) -> None:
-        """Every row is there (else ValueError): see that all are on the disk, and make them a recording."""
+    def discard(self) -> None:
+        """Give up this recording: nothing of it is kept."""
+        self._progress.unlink(missing_ok=True)
+        self._part.unlink(missing_ok=True)
+
+    def commit(self, **more: Any) -> None:
+        """Every row is there (else ValueError): see that all are on the disk, and make them a recording. more: fields that its sidecar holds besides."""
         if self.rows < self._shape[0]:
             raise ValueError(f"'{self._key}' is not whole: {self.rows} of {self._shape[0]} samples were written")
         with open(self._part, "rb") as file:
             os.fsync(file.fileno())
         self._sidecar.unlink(missing_ok=True)  # of a damaged recording that this one replaces: nobody may hold it against the new rows
         os.replace(self._part, self._data)
+        self._keep_ids()
         with replacing(self._sidecar) as path:
-            written_whole(path, json.dumps({**self._about, "crc32": self._sums.sums, "bytes": self._sums.size, "order": time.time_ns(), **self._besides}))
+            written_whole(path, json.dumps({**self._about, "crc32": self._sums.sums, "bytes": self._sums.size, "order": time.time_ns(), **self._besides, **more}))
         folder = os.open(self._data.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -1,0 +1,97 @@
+"""The ids of samples: by them it is known whether row i of two representations is the same sample."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .errors import listed
+
+
+def checked_ids(ids: Any, n: int) -> np.ndarray:
+    """Ids of n samples as a read-only array (n,) of str or of int64. ValueError unless they are one per sample, unique, of one of these."""
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        raise ValueError(f"ids name the samples, one per sample, such as ['a', 'b'] or [17, 4]; got {ids!r}")  # noqa: TRY004 (about data)
+    ids = ids.detach().cpu().numpy() if hasattr(ids, "detach") else ids
+    if getattr(ids, "ndim", 1) != 1:
+        raise ValueError(f"ids are one per sample, of shape ({n},); got shape {tuple(ids.shape)}")
+    plain = isinstance(ids, np.ndarray) and (ids.dtype.kind in "iU" or (ids.dtype.kind == "u" and ids.itemsize < 8))
+    items = ids if plain else list(ids)
+    if len(items) != n:
+        raise ValueError(f"ids are one per sample; there are {n} samples and {len(items)} ids")
+    kinds = {str if ids.dtype.kind == "U" else int} if plain else {_kind(item) for item in items}
+    if not kinds <= {str, int}:
+        odd = next(item for item in items if _kind(item) not in (str, int))
+        raise ValueError(
+            f"ids are strings or integers; one of them is {getattr(odd, 'item', lambda: odd)()!r}, which is {type(odd).__name__}. "
+            "Of other values: [str(value) for value in values]"
+        )
+    if len(kinds) > 1:
+        raise ValueError("ids are all strings or all integers, and these are both; make them strings, [str(id) for id in ids]")
+    try:
+        array = np.array(items, dtype=np.str_) if kinds == {str} else np.array(items if plain else list(map(int, items)), dtype=np.int64)
+    except OverflowError as error:
+        raise ValueError("ids that are integers fit into 64 bits; make these strings, [str(id) for id in ids]") from error
+    if len(np.unique(array)) < n:
+        twice = [item for item, many in Counter(array.tolist()).items() if many > 1]
+        rows = np.flatnonzero(array == twice[0])
+        more = f", and {len(twice) - 1} other{'s' * (len(twice) > 2)} too: {listed(twice[1:], 3)}" if len(twice) > 1 else ""
+        raise ValueError(f"ids are unique; {twice[0]!r} is the id of {len(rows)} samples (rows {rows[0]} and {rows[1]}){more}")
+    array.flags.writeable = False
+    return array
+
+
+def _kind(item: Any) -> type:
+    """str, int, or the type of what is neither."""
+    if isinstance(item, (str, np.integer)):
+        return str if isinstance(item, str) else int
+    return type(item)
+
+
+def index_ids(frame: Any) -> np.ndarray | None:
+    """The index of a pandas object as ids; values other than strings and integers as text. None if it only counts rows or is not unique."""
+    index = getattr(frame, "index", None)
+    if index is None or not index.is_unique or (type(index).__name__ == "RangeIndex" and (index.start, index.step) == (0, 1)):
+        return None
+    for items in (list(index), list(map(str, index))):
+        try:
+            return checked_ids(items, len(items))
+        except ValueError:
+            continue
+    return None
+
+
+def ids_fingerprint(ids: np.ndarray | None) -> str:
+    """32 hex digits: a hash of ids that `checked_ids` returned; "" for None."""
+    if ids is None:
+        return ""
+    digest = hashlib.blake2b(f"{ids.dtype.kind} {len(ids)}".encode(), digest_size=16)
+    if ids.dtype.kind == "i":
+        digest.update(np.ascontiguousarray(ids, dtype="<i8").tobytes())
+    else:
+        for item in ids.tolist():
+            raw = item.encode(errors="surrogatepass")
+            digest.update(b"%d " % len(raw) + raw)
+    return digest.hexdigest()
+
+
+def same_ids(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether row i is the same sample in both, for all i."""
+    return a is b or (a.dtype.kind == b.dtype.kind and np.array_equal(a, b))
+
+
+def how_ids_differ(a: np.ndarray, b: np.ndarray) -> tuple[str, int]:
+    """In words how two lists of ids differ -> (words, number of common ids)."""
+    if a.dtype.kind != b.dtype.kind:
+        return f"the ids of one are strings and of the other integers ({a[0]!r} and {b[0]!r})" if len(a) and len(
+            b
+        ) else "one has no samples", 0
+    common = len(np.intersect1d(a, b))
+    if common == len(a) == len(b):
+        row = int(np.flatnonzero(a != b)[0])
+        return f"their {common} samples are the same, in another order (row {row} is {a[row].item()!r} and {b[row].item()!r})", common
+    return f"their samples are others ({len(a)} ids and {len(b)} ids, {common} of them common)", common
