@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copyreg
-import dataclasses
 import dis
 import functools
 import hashlib
@@ -12,7 +11,7 @@ import re
 import sys
 import types
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,8 @@ def fingerprint(thing: Any) -> str:
 def configuration(function: Any) -> str:
     """A hash of a function's own code and of the fixed values that it was made with.
 
-    Functions, partial functions and frozen dataclasses are looked into. What may change while it works (a list, a dict, a tokenizer) counts by its type.
+    Functions, methods, partial functions and objects are looked into. What may change while it works counts by its type: a list of values, a dict, an
+    attribute or a global variable that its code assigns.
     """
     return fingerprint(_settings(function, 0))
 
@@ -47,17 +47,30 @@ def _settings(thing: Any, depth: int) -> Any:
         def inside(parts: Iterable[Any]) -> list[Any]:
             return [_settings(part, depth + 1) for part in parts]
 
-        if isinstance(thing, tuple):
-            return ["tuple", *inside(thing)]
+        if isinstance(thing, tuple) or (isinstance(thing, list) and not any(isinstance(part, _SAID) for part in thing)):  # a list of steps, for instance
+            return ["parts", *inside(thing)]
         if isinstance(thing, functools.partial):
             return ["partial", *inside((thing.func, *thing.args)), *inside(part for item in sorted(thing.keywords.items()) for part in item)]
+        if isinstance(thing, types.MethodType):
+            return ["method", *inside((thing.__func__, thing.__self__))]
         if isinstance(thing, types.FunctionType) and not _installed(thing):
-            named = [thing.__globals__.get(name) for name in sorted(_names(thing.__code__, "LOAD_GLOBAL", "LOAD_NAME"))]
+            changing = _names(thing.__code__, "STORE_GLOBAL", "DELETE_GLOBAL")
+            named = [thing.__globals__.get(name) for name in sorted(_names(thing.__code__, "LOAD_GLOBAL", "LOAD_NAME") - changing)]
             return [_constants(thing.__code__), *inside((*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values(), *_enclosed(thing), *named))]
-        if dataclasses.is_dataclass(thing) and not isinstance(thing, type) and thing.__dataclass_params__.frozen:
-            return [type(thing).__qualname__, *inside(getattr(thing, field.name) for field in dataclasses.fields(thing))]
+        if hasattr(thing, "__dict__") and not isinstance(thing, (type, types.ModuleType, types.FunctionType, nn.Module)):
+            return _object(thing, inside)
     kind = thing if isinstance(thing, (type, *_FUNCTIONS)) else type(thing)
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _object(thing: Any, inside: Callable[[Iterable[Any]], list[Any]]) -> list[Any]:
+    """The class, what its `__call__` does where it is no installed one, and the attributes that no method but `__init__` assigns."""
+    kind = type(thing)
+    methods = {name: method for base in reversed(kind.__mro__) for name, method in vars(base).items() if isinstance(method, types.FunctionType)}
+    changing = {name for method in methods.values() if method.__name__ != "__init__" for code in _codes(method.__code__) for name in _assigned(code)}
+    fixed = {name: value for name, value in vars(thing).items() if name not in changing}
+    own = [] if _installed(kind) else [_constants(methods[name].__code__) for name in sorted(methods) if not _installed(methods[name])]
+    return [f"{kind.__module__}.{kind.__qualname__}", own, *inside(part for item in sorted(fixed.items()) for part in item)]
 
 
 def _constants(code: types.CodeType) -> list[Any]:

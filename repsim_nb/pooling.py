@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +107,7 @@ class Pooling:
         ValueError if the samples are not along the first axis, or if no row a sample comes out.
         """
         shape = tuple(out.shape)
-        out = out.float() if out.dtype in (torch.float16, torch.bfloat16) else out  # a sum over many tokens may leave their range
+        out = out if not out.is_floating_point() or out.dtype in (torch.float32, torch.float64) else out.float()  # a sum over many tokens may leave their range
         if self.own is not None:
             values = self._by_own(out, shape)
         else:
@@ -128,13 +129,23 @@ class Pooling:
 
     def _by_own(self, out: Tensor, shape: tuple[int, ...]) -> Any:
         try:
-            return self.own(out)
+            return self.own(out.clone())  # it may write into what it is given
         except Exception as error:
             raise ValueError(f"could not be pooled by '{self.name}' from {shape}: {type(error).__name__}: {error}") from error
 
 
 def no_sample_axis(n: int, shape: tuple[int, ...]) -> str:
-    return f"has no sample axis: for {n} sample{'s' if n > 1 else ''} it gave shape {shape}. If the samples are along another axis, take them by a pool of your own, pool=function of the tensor"
+    return f"has no sample axis: for {n} sample{'s' if n > 1 else ''} it gave shape {shape}. If its samples are along another axis, use a pool function of your own. If its rows are tokens, nodes or only some of the samples, use a layer after the place where they come together"
+
+
+def unlike_mask(tokens: int, lengths: Sequence[int]) -> str:
+    return (f"has {tokens} tokens where its input has {' or '.join(map(str, lengths))}, so it is not known which are padding. "
+            "Use a pool function of your own, or inputs of one length")
+
+
+def is_lengths(name: str) -> bool:
+    """Is a column called so that it may hold the lengths of the samples?"""
+    return re.search(r"(^|_)(len|lens|length|lengths)$", name) is not None
 
 
 def _fitted(mask: Tensor, tokens: int) -> Tensor:
@@ -142,8 +153,7 @@ def _fitted(mask: Tensor, tokens: int) -> Tensor:
     if tokens < mask.shape[1] and not mask[:, tokens:].any():
         return mask[:, :tokens]
     if tokens != mask.shape[1]:
-        raise ValueError(f"has {tokens} tokens where its input has {mask.shape[1]}, so it is not known which are padding. "
-                         "Record it with a pool function of your own, or texts of one length")
+        raise ValueError(unlike_mask(tokens, [mask.shape[1]]))
     return mask
 
 
@@ -151,8 +161,8 @@ def masks_of(batch: Any) -> dict[str, Tensor]:
     """The masks of a prepared batch by name, each (n, tokens) and true for real tokens.
 
     A mask is a column (n, tokens) of 0 and 1 whose name ends with "mask", as tokenizers make it, 1 for tokens; "padding" in the name
-    turns it round (`src_key_padding_mask`: true for padding). A column of lengths, (n,) integers with "len" in the name, stands for a mask
-    of the first axis behind the samples of the other columns.
+    turns it round (`src_key_padding_mask`: true for padding). A column of lengths, (n,) integers called `lengths` or so, stands for a mask
+    of the sequences (n, tokens, p), or of the ids (n, tokens), if all of these have as many tokens.
     """
     found: dict[str, Tensor] = {}
     if not isinstance(batch, Mapping):
@@ -164,9 +174,8 @@ def masks_of(batch: Any) -> dict[str, Tensor]:
                 found[name] = value == 0
             elif value.dtype == torch.bool or bool(((value == 0) | (value == 1)).all()):
                 found[name] = ~value.bool() if "padding" in name else value.bool()
-        elif value.ndim == 1 and "len" in name and not value.is_floating_point() and value.dtype != torch.bool:
-            axis = {other.shape[1] for other in columns.values() if other.ndim > 1 and not other.shape[1] < int(value.max())}
-            if len(axis) == 1:
-                found[name] = torch.arange(axis.pop(), device=value.device)[None] < value[:, None]
+        elif value.ndim == 1 and is_lengths(name) and not value.is_floating_point() and value.dtype != torch.bool:
+            tokens = {other.shape[1] for other in columns.values() if other.ndim == 3 or (other.ndim == 2 and not other.is_floating_point())}
+            if len(tokens) == 1 and int(value.max()) <= max(tokens):
+                found[name] = torch.arange(tokens.pop(), device=value.device)[None] < value[:, None]
     return found
-

@@ -1,5 +1,6 @@
 """What the probe looks at, what it costs, how far values may differ, and what is left out while a recording runs."""
 
+import re
 import warnings
 
 import numpy as np
@@ -9,8 +10,8 @@ from torch import nn
 
 import repsim_nb as rs
 from repsim_nb.models.state import State
-from repsim_nb.recording.agreement import Tolerance, cause_of_mixing, differ, size_of
-from repsim_nb.recording.samples import at_the_ends, pick, taken
+from repsim_nb.recording.agreement import Tolerance, differ, is_reordered, likely_cause, size_of
+from repsim_nb.recording.samples import at_the_ends, pick, batch_of
 
 
 def rec(model, data, layers=None, **options):
@@ -59,7 +60,7 @@ def test_there_are_as_many_as_asked_for(n):
         rows = pick(data, 8)
         assert len(rows) == 8 and set(rows) <= set(range(n)) and len(set(rows)) == min(n, 8)
         assert all(0 <= row < n for row in at_the_ends(data, 4)) and n - 1 in at_the_ends(data, 4)
-        batch = taken(data, rows)
+        batch = batch_of(data, rows)
         assert len(batch["x"] if isinstance(inputs, dict) else batch) == 8
 
 
@@ -77,7 +78,7 @@ def test_the_probe_takes_four_forward_passes(spec, mnist):
     handle = model.module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     rec(model, mnist, pool="mean", batch_size=200)
     handle.remove()
-    assert sizes[:3] == [1, 8, 3] and 5 <= sizes[3] <= 16 and sizes[4:] == [200]
+    assert sizes[:3] == [1, 8, 8] and 5 <= sizes[3] <= 16 and sizes[4:] == [200]
 
 
 def test_a_sample_stands_alone_first_in_the_middle_last_and_in_other_company(rng):
@@ -87,8 +88,8 @@ def test_a_sample_stands_alone_first_in_the_middle_last_and_in_other_company(rng
     alone, company, few, rest, whole = batches
     one = alone[0]
     assert [place for place, row in enumerate(company) if row == one] == [0, 3, 7] and one not in few and one not in rest, "a company without it"
-    assert set(company) - {one} <= set(rest) and set(few) <= set(company)
-    assert len({len(batch) for batch in batches}) == 5 and whole[-1] in rest
+    assert set(few) == set(company) - {one}
+    assert [len(batch) for batch in batches] == [1, 8, 8, len(rest), 60] and whole[-1] in rest + company
 
 
 # -- how far values may differ ------------------------------------------------------------------------------------------------
@@ -122,10 +123,12 @@ def test_rows_differ_by_more_than_rounding_or_not():
 
 def test_the_likely_cause_is_named():
     rows = list(np.eye(4))
-    assert "another order" in cause_of_mixing(nn.Identity(), rows[::-1], rows, 1e-3)
-    assert "'0' (LSTM)" in cause_of_mixing(nn.Sequential(nn.LSTM(2, 3)), rows, [row + 1 for row in rows], 1e-3)
-    assert "'0' (BatchNorm1d) takes the statistics" in cause_of_mixing(nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)), rows, [row + 1 for row in rows], 1e-3)
-    assert "batch_first=True" in cause_of_mixing(nn.Identity(), rows, [row + 1 for row in rows], 1e-3)
+    assert is_reordered(rows[::-1], rows, 1e-3) and not is_reordered(rows, rows, 1e-3) and not is_reordered([row + 1 for row in rows], rows, 1e-3)
+    assert not is_reordered([rows[0], rows[0], rows[2] + 1], [rows[0], rows[0], rows[2]], 1e-3), "equal samples are no other order"
+    assert is_reordered([rows[0], rows[2], rows[1], rows[0]], [rows[0], rows[1], rows[2], rows[0]], 1e-3)
+    assert "'0' (LSTM)" in likely_cause(nn.Sequential(nn.LSTM(2, 3)))
+    assert "'0' (BatchNorm1d) takes the statistics" in likely_cause(nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)))
+    assert "batch_first=True" in likely_cause(nn.Identity())
 
 
 # -- what a forward pass may change --------------------------------------------------------------------------------------------
@@ -193,7 +196,7 @@ def test_large_weights_that_were_written_to_are_announced(rng, monkeypatch):
             self.weight.clamp_(-0.1, 0.1)
             return super().forward(x)
 
-    with pytest.warns(UserWarning, match="running Clipping wrote to 1 of its weights"):
+    with pytest.warns(UserWarning, match="running Clipping wrote to 1 of its large tensors"):
         rec(Clipping(3, 2), rng.normal(size=(9, 3)).astype(np.float32))
 
 
@@ -265,11 +268,11 @@ def vectors(rng):
 
 def test_a_layer_that_is_wrong_in_large_batches_only_is_left_out(vectors, tmp_path):
     for into in (None, tmp_path / "s"):
-        with pytest.warns(UserWarning, match=r"1 layer of 'm' is left out: 'crowd' \(samples 0 to 50: mixes samples: row .* of a batch of 50 differs") as warned:
+        with pytest.warns(UserWarning, match=r"1 layer of 'm' is left out: 'crowd' \(samples 0 to 50\) mixes samples: row .* of a batch of 50 differs") as warned:
             x = rec(crowded(), vectors, batch_size=50, into=into)
         assert [key.layer for key in x] == ["first", "output"] and len(warned) == 1
     assert sorted(path.suffix for path in (tmp_path / "s").iterdir()) == [".json"] * 2 + [".npy"] * 2, "nothing of it stays"
-    with pytest.raises(ValueError, match="layer 'crowd' of 'm', samples 0 to 50: mixes samples"):
+    with pytest.raises(ValueError, match="layer 'crowd' of 'm' \\(samples 0 to 50\\) mixes samples"):
         rec(crowded(), vectors, "crowd", batch_size=50)
     assert len(rec(crowded(), vectors, "crowd", batch_size=20)["crowd"]) == 100
     with pytest.warns(UserWarning, match="1 layer of 'm' is left out: 'crowd'"):
@@ -289,7 +292,7 @@ def test_a_recording_of_default_layers_is_found_without_a_run(vectors, tmp_path)
 
 def test_nothing_is_left_out_in_silence_if_all_layers_are_wrong(vectors):
     model = rs.load_model(Swap(), name="s")
-    with warnings.catch_warnings(), pytest.raises(ValueError, match="layer 'output' of 's', samples 0 to 50: mixes samples"):
+    with warnings.catch_warnings(), pytest.raises(ValueError, match="layer 'output' of 's' \\(samples 0 to 50\\) mixes samples"):
         warnings.simplefilter("error")
         rec(model, vectors, batch_size=50)
 
@@ -297,3 +300,155 @@ def test_nothing_is_left_out_in_silence_if_all_layers_are_wrong(vectors):
 def test_a_pool_function_that_fails_is_named(vectors):
     with pytest.raises(ValueError, match=r"layer '0' of 'm' could not be pooled by 'lambda' from \(8, 4\): IndexError"):
         rec(rs.load_model(nn.Sequential(nn.Linear(4, 4)), name="m"), vectors, "0", pool=lambda x: x.mean(5))
+
+
+# -- found by people who tried ---------------------------------------------------------------------------------------------------
+
+
+class Ends(nn.Module):
+    """A bidirectional recurrent layer over padded sequences, without packing: the padding reaches every step."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.r = nn.GRU(3, 4, batch_first=True, bidirectional=True)
+
+    def forward(self, x, lengths):
+        return self.r(x)[0][torch.arange(len(x)), lengths - 1]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_padding_to_the_longest_of_a_batch_is_found_whichever_sample_is_the_longest(seed):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, 9, (30,), generator=generator)
+    lengths[:: seed + 1] = 8
+    lengths[29] = 2
+    sequences = [torch.randn(int(length), 3, generator=generator) for length in lengths]
+
+    def collate(batch):
+        return {"x": nn.utils.rnn.pad_sequence(batch, batch_first=True), "lengths": torch.tensor([len(one) for one in batch])}
+
+    data = rs.Dataset("d", torch.utils.data.DataLoader(sequences, batch_size=4, collate_fn=collate))
+    with pytest.raises(ValueError, match="layer 'output' of 'm' mixes samples: .*padded to the longest of the batch"):
+        rec(rs.load_model(Ends(), name="m"), data, "output", pool="mean")
+
+
+def test_a_large_sample_or_a_large_feature_hides_nothing():
+    torch.manual_seed(0)
+    first, second, x = nn.Linear(6, 8), nn.Linear(8, 3), torch.randn(40, 6)
+    x[5] *= 1e6
+
+    class Rolled(nn.Module):
+        def forward(self, x):
+            h = first(x)
+            return second(h + 0.3 * torch.roll(torch.sign(h), 1, 0))
+
+    class Centred(nn.Module):
+        def forward(self, x):
+            h = first(x)
+            return torch.cat([1e5 * torch.ones(len(x), 1), h - h.mean(0)], 1)
+
+    for module, data in ((Rolled(), x), (Centred(), torch.randn(40, 6))):
+        with pytest.raises(ValueError, match="mixes samples"):
+            rec(rs.load_model(module, name="m"), data)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: nn.Sequential(*[layer for _ in range(30) for layer in (nn.Linear(16, 16), nn.ReLU())]), lambda: nn.Sequential(*[nn.Linear(16, 16) for _ in range(60)]),
+    lambda: nn.Sequential(nn.LayerNorm(16, elementwise_affine=False), nn.Linear(16, 4)), lambda: nn.Sequential(nn.Linear(16, 500), nn.ReLU(), nn.Linear(500, 4)),
+])  # fmt: skip
+@pytest.mark.parametrize("scale", [1e-20, 1e-3, 1.0, 1e4, 1e12])
+def test_ordinary_models_raise_no_false_alarm(make, scale, rng):
+    torch.manual_seed(0)
+    module = make()
+    data = (scale * rng.normal(size=(40, 16))).astype(np.float32)
+    data[3] *= 100
+    data[4] = data[4, 0]  # nothing is left of it after a LayerNorm
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for precision in (torch.float32, torch.float64):
+            assert len(rec(rs.load_model(module.to(precision), name="m"), data, "*"))
+
+
+def test_ids_of_a_small_alphabet_are_not_taken_for_padded():
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Embedding(90, 4), nn.Linear(4, 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for letters in (2, 4, 50, 85):
+            for _ in range(5):
+                rec(rs.load_model(module, name="m"), torch.randint(5, 5 + letters, (40, 12)), pool="mean")
+    padded_ids = padded([3, 4, 5, 6, 7, 8, 9, 9] * 5)
+    with pytest.warns(UserWarning, match="look padded .*no mask marks it"):
+        rec(rs.load_model(module, name="m"), padded_ids, pool="mean")
+
+
+def test_a_preprocess_that_is_at_fault_is_named(vectors):
+    def named(preprocess, words):
+        with pytest.raises(ValueError, match=words):
+            rec(rs.load_model(nn.Linear(4, 3), preprocess=preprocess, name="m"), vectors)
+
+    named(lambda batch: torch.from_numpy(batch) + torch.rand(len(batch), 1), "the preprocess gives other inputs each time")
+    named(lambda batch: torch.from_numpy(batch - batch.mean(0)), "The preprocess computes its outputs over the batch")
+    named(lambda batch: torch.from_numpy(batch).flip(0), "The preprocess computes its outputs over the batch, or changes the order")
+    with pytest.raises(ValueError, match="and a pool function, 'lambda', that treats each sample alone"):
+        rec(rs.load_model(nn.Linear(4, 3), name="m"), vectors, pool=lambda x: x - x.mean(0))
+    x = rec(rs.load_model(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), name="m"), vectors, ["0", "output"], pool=lambda x: x.mul_(2))
+    assert x["output"].shape == (100, 2), "a pool that writes into its input changes nothing"
+
+
+def test_a_state_that_is_kept_where_batches_are_equal_is_found(vectors):
+    class Keeping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.fc, self.h = nn.Linear(4, 3), None
+
+        def forward(self, x):
+            out = self.fc(x)
+            self.h = out if self.h is None or len(self.h) != len(x) else self.h + out
+            return self.h
+
+    with pytest.raises(ValueError, match="layer 'output' of 'm' keeps state from batch to batch"):
+        rec(rs.load_model(Keeping(), name="m"), vectors, "output")
+
+
+def test_with_one_sample_a_batch_nothing_can_be_mixed(vectors):
+    module = nn.Sequential(nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 3))
+
+    class OverTheBatch(nn.Module):
+        def forward(self, x):
+            return x + x.mean(0)
+
+    x = rec(rs.load_model(OverTheBatch(), name="m"), vectors, batch_size=1)["output"]
+    np.testing.assert_allclose(x, 2 * vectors, rtol=1e-6)
+    with pytest.raises(ValueError, match="layer '1' of 'm' cannot be checked, since the model does not run on one sample alone"):
+        rec(rs.load_model(module, name="m"), vectors)
+
+
+def test_an_object_with_other_settings_is_another_preprocess(tmp_path):
+    class Scaled:
+        def __init__(self, limit):
+            self.limit, self.calls = limit, 0
+
+        def __call__(self, batch):
+            self.calls += 1
+            return torch.from_numpy(batch).clamp(max=self.limit)
+
+        def method(self, batch):
+            return self(batch)
+
+    data = np.ones((50, 4), np.float32)  # no sample shows the difference
+    for name, pick_call in (("object", lambda one: one), ("method", lambda one: one.method)):
+        rec(rs.load_model(nn.Identity(), preprocess=pick_call(Scaled(10)), name="m"), data, into=tmp_path / name)
+        assert len(rec(rs.load_model(nn.Identity(), preprocess=pick_call(Scaled(10)), name="m"), data, into=tmp_path / name)) == 1
+        with pytest.raises(ValueError, match="preprocess"):
+            rec(rs.load_model(nn.Identity(), preprocess=pick_call(Scaled(5)), name="m"), data, into=tmp_path / name)
+
+
+@pytest.mark.parametrize("inputs, words", [
+    (torch.eye(4).to_sparse(), "make them dense, x.to_dense()"), ({"x": torch.eye(4), "extra": None}, "column 'extra' is None: leave it out"),
+])  # fmt: skip
+def test_inputs_that_cannot_be_cut_into_batches_are_refused(inputs, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        rs.Dataset("d", inputs)

@@ -232,7 +232,7 @@ class Failing(Net):
     ("infinite", UndefinedError, r"layer 'extra' of 'bad' gives NaN or infinite numbers: 5 of 5 for sample 40"),
     ("constant", UndefinedError, r"CKA\(batch_size=16\) of 'bad/extra': it is constant: in every batch all samples have the same activations. Leave it out"),
     ("axis", ValueError, r"layer 'extra' of 'bad' has no sample axis"),
-    ("twice", ValueError, r"layer 'extra#1' of 'bad' ran 2 times for a batch of 8 and 1 times"),
+    ("twice", ValueError, r"layer 'extra#1' of 'bad' ran 2 times for a batch of 8 and once"),
     ("skipped", ValueError, r"layer 'extra' of 'bad' did not run for a batch of 8"),
 ])  # fmt: skip
 def test_what_goes_wrong_is_named_with_model_layer_and_batch(kind, error, words):

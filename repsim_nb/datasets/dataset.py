@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from ..ids import checked_ids, ids_fingerprint, index_ids
 from ..workers import Address, arrived, departing
-from .inputs import Columns, Inputs, check_not_nested, collected, fingerprint_inputs, from_list, in_batches, kept, parted, stacked, unmasked
+from .inputs import Columns, Inputs, check_dense, collected, fingerprint_inputs, from_list, in_batches, kept, parted, stacked, unmasked
 from .loaders import SHUFFLING, Samples, from_loader, from_unbatched, known_targets
 from .pictures import Folder, from_folder
 from .twice import Items, hash_of_batch, hash_of_sample, twice
@@ -176,7 +176,7 @@ def _understood(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
 def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
     if isinstance(given, Inputs):
         return given, None
-    check_not_nested(given)
+    check_dense(given)
     if _of_pandas(given):
         given = given.to_numpy()
     if isinstance(given, (set, frozenset)):

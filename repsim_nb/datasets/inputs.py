@@ -218,8 +218,10 @@ def parted(batch: Any) -> tuple[Any, Any]:
     """A batch as (inputs, targets or None): a pair is both, a dict gives its 'labels' or 'label' as targets."""
     if isinstance(batch, Mapping):
         columns = dict(batch)
-        for column in columns.values():
-            check_not_nested(column)
+        for name, column in columns.items():
+            check_dense(column)
+            if column is None:
+                raise ValueError(f"column '{name}' is None: leave it out, so that the model takes its default")
         label = _label(columns)
         targets = columns.pop(label) if label else None
         for name, column in columns.items():
@@ -249,15 +251,17 @@ def _label(columns: Mapping[str, Any]) -> str | None:
     return next((name for name in ("labels", "label") if name in columns and len(columns) > 1), None)
 
 
-def check_not_nested(batch: Any) -> None:
-    """ValueError for a nested tensor, whose samples are of unlike length and make no array."""
+def check_dense(batch: Any) -> None:
+    """ValueError for a nested tensor, whose samples are of unlike length and make no array, and for a sparse one."""
+    if (isinstance(batch, Tensor) and batch.layout not in (torch.strided, torch.jagged)) or (hasattr(batch, "toarray") and hasattr(batch, "nnz")):
+        raise ValueError(f"sparse inputs have no rows that a batch can be cut from: make them dense, x.{'to_dense' if isinstance(batch, Tensor) else 'toarray'}()")
     if isinstance(batch, Tensor) and batch.is_nested:
         raise ValueError("nested tensors hold samples of unlike length, and rows of one length are needed: pad them, torch.nested.to_padded_tensor(x, 0.0), and give the mask along, "
                          "{'x': padded, 'attention_mask': mask}")
 
 
 def _inner(batch: Any) -> Any:
-    check_not_nested(batch)
+    check_dense(batch)
     if isinstance(batch, Mapping):
         return parted(batch)[0]
     if isinstance(batch, (tuple, list)):

@@ -123,7 +123,7 @@ def evaluating(module: nn.Module, device: str | torch.device | None = None) -> I
         if moved:
             module.to(home)
         else:
-            state.check_weights()
+            state.check_large()
         state.restore()
         if flags[module]:
             module.train()  # a model may do more in train() than to set flags: merge adapters, for instance
@@ -149,9 +149,12 @@ def forward(module: nn.Module, batch: Any, place: torch.device) -> Any:
     precision = next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
 
     def entering(value: Any) -> Any:
-        value = torch.tensor(value) if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" else value
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+            value, copied = torch.tensor(value), True
+        else:
+            copied = False
         if isinstance(value, Tensor):
-            return value.detach().to(place, precision if precision is not None and value.is_floating_point() else value.dtype, copy=True)
+            return value.detach().to(place, precision if precision is not None and value.is_floating_point() else value.dtype, copy=not copied)
         if isinstance(value, (list, dict)):
             return type(value)(map(entering, value)) if isinstance(value, list) else {name: entering(part) for name, part in value.items()}
         if isinstance(value, tuple):
@@ -167,12 +170,14 @@ def forward(module: nn.Module, batch: Any, place: torch.device) -> Any:
 def tensor_of(out: Any) -> Tensor:
     """The tensor of a module's output: itself, the first of a tuple, the states or the logits of a mapping or a dataclass.
 
-    ValueError where there is none.
+    A quantised tensor is given as float32. ValueError where there is none, or where it is nested or sparse.
     """
     found = next((tensor for tensor in _tensors(out) if tensor.ndim), next(_tensors(out), None))  # a loss is no activation
     if found is None:
         raise ValueError(f"returns {type(out).__name__} with no tensor in it, so there is nothing to record; record a layer inside it")
-    return found
+    if found.is_nested or found.layout != torch.strided:
+        raise ValueError(f"gives a {'nested' if found.is_nested else 'sparse'} tensor, which has no rows of one length; record a layer before or after it")
+    return found.dequantize() if found.is_quantized else found
 
 
 def _tensors(out: Any) -> Iterator[Tensor]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import random
+import types
 import warnings
-from collections import OrderedDict, defaultdict, deque
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -11,27 +14,35 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin
 
-COPIED = 2**26  # bytes of weights up to which they are copied beforehand
-_CONTAINERS = (list, dict, OrderedDict, defaultdict, set, deque)
-_FIXED = (type(None), bool, int, float, complex, str, bytes)
+COPIED = 2**26  # bytes: weights up to that size together, and any other tensor or array up to that size, are copied beforehand
+_FIXED = (type(None), bool, int, float, complex, str, bytes, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, functools.partial, torch.dtype, torch.device)
+_CONTAINERS = (list, dict, set, deque)
 _STRUCTURE = ("_parameters", "_buffers", "_modules", "training")  # the first three are looked at one by one; `training` is restored by train()
-_FOREIGN = ("torch", "numpy", "builtins", "collections", "functools", "threading")  # objects of these are not taken apart
+_FOREIGN = ("torch", "numpy", "builtins", "functools", "threading")  # objects of these are not taken apart
 
 
 class State:
     """The buffers, attributes and hooks of a model's modules as they are now; `restore` puts them back.
 
-    Attributes are noted with what they hold: tensors and arrays by value, lists, dicts, sets and plain objects part by part. Weights are
-    put back up to 64 MB, of larger models only watched (`check_weights`). Modules that a forward pass built stay: a lazy layer
-    that has its weights now keeps them, since the next pass would draw others.
+    Attributes are noted with what they hold: tensors and arrays by value, lists, dicts, sets, random generators and plain objects part by
+    part. Weights are put back up to 64 MB together, and other tensors up to 64 MB each; larger ones are watched (`check_large`). Parameters
+    and modules that a forward pass built stay: a lazy layer that has its weights now keeps them, since the next pass would draw others.
     What a model changes outside itself (globals, attributes of a class, files) is not seen.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self.weights = self._weights()
+        small = sum(weight.nbytes for weight in module.parameters() if not isinstance(weight, UninitializedTensorMixin)) <= COPIED
+        scaled = {id(part.weight) for part in module.modules() if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.max_norm is not None}  # their forward changes it
+        self.weights = [(weight, _saved(weight) if small or id(weight) in scaled else _version(weight)) for weight in module.parameters()]
         self._seen: dict[int, Any] = {}  # objects that were noted, by their ids
-        self.parts = [_Part(part, self._seen) for part in module.modules()]
+        self.parts: list[_Part] = []
+        waiting = deque(module.modules())
+        while waiting:  # with modules that stand in a plain list, which the model does not count as its own
+            part = waiting.popleft()
+            if id(part) not in self._seen:
+                self._seen[id(part)] = part
+                self.parts.append(_Part(part, self._seen, waiting))
 
     def built(self) -> bool:
         """Did a forward pass build parts of the model: weights of lazy layers, new modules?"""
@@ -39,136 +50,159 @@ class State:
 
     def restore(self) -> None:
         with torch.no_grad():
-            for weight, values in self.weights:
-                if not isinstance(values, int) and not isinstance(weight, UninitializedTensorMixin):
-                    _put(weight, values)
+            for weight, saved in self.weights:
+                if not isinstance(weight, UninitializedTensorMixin):
+                    _put_back(weight, saved)
             for part in self.parts:
-                if not part.built():
-                    part.restore()
+                part.restore()
 
-    def _weights(self) -> list[tuple[Tensor, Any]]:
-        """The weights with their values, or of a large model with their version counters; an embedding with max_norm scales its rows while it runs."""
-        scaled = {id(part.weight) for part in self.module.modules() if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.max_norm is not None}
-        small = sum(weight.nbytes for weight in self.module.parameters() if not isinstance(weight, UninitializedTensorMixin)) <= COPIED
-        return [(weight, _copied(weight) if small or id(weight) in scaled else _version(weight)) for weight in self.module.parameters()]
-
-    def check_weights(self) -> None:
-        """Warn if a forward pass wrote to weights of which there is no copy."""
-        written = sum(isinstance(version, int) and _version(weight) != version for weight, version in self.weights)
+    def check_large(self) -> None:
+        """Warn if a forward pass wrote to tensors of which there is no copy."""
+        held = [*self.weights, *(one for part in self.parts for one in (*part.buffers.values(), *part.held))]
+        written = sum(isinstance(thing, Tensor) and isinstance(saved, int) and _version(thing) != saved for thing, saved in held)
         if written:
-            warnings.warn(f"running {type(self.module).__name__} wrote to {written} of its weights, which are no longer as they were: its forward changes them in place", stacklevel=5)
+            warnings.warn(f"running {type(self.module).__name__} wrote to {written} of its large tensors, which are no longer as they were: its forward changes them in place", stacklevel=5)
 
 
 class _Part:
     """One module of a model: its buffers and attributes as they are now, and what these hold."""
 
-    def __init__(self, module: nn.Module, seen: dict[int, Any]) -> None:
-        self.module, self.seen, self.structure = module, seen, _structure(module)
-        self.buffers = {name: (buffer, _copied(buffer)) for name, buffer in module.named_buffers(recurse=False)}
-        self.empty = [] if isinstance(module, torch.jit.ScriptModule) else [name for name, buffer in module._buffers.items() if buffer is None]
-        self.attributes = {} if isinstance(module, torch.jit.ScriptModule) else {name: value for name, value in vars(module).items() if name not in _STRUCTURE}
+    def __init__(self, module: nn.Module, seen: dict[int, Any], modules: deque[nn.Module]) -> None:
+        self.module, self.structure = module, _structure(module)
+        self.scripted = isinstance(module, torch.jit.ScriptModule)
+        self.buffers = {name: (buffer, _saved(buffer)) for name, buffer in module.named_buffers(recurse=False)}
+        self.slots = {} if self.scripted else dict(module._buffers)  # with those that are None
+        self.attributes = {} if self.scripted else {name: value for name, value in vars(module).items() if name not in _STRUCTURE}
         self.held: list[tuple[Any, Any]] = []  # an object, and what it held
-        for value in self.attributes.values():
-            self._note(value)
+        self._note(seen, modules)
 
     def built(self) -> bool:
         return _structure(self.module) != self.structure
 
     def restore(self) -> None:
-        for name, (buffer, values) in self.buffers.items():
-            if not isinstance(self.module, torch.jit.ScriptModule):
-                self.module._buffers[name] = buffer
-            _put(buffer, values)
-        if isinstance(self.module, torch.jit.ScriptModule):
+        for buffer, saved in self.buffers.values():
+            if not isinstance(buffer, UninitializedTensorMixin):
+                _put_back(buffer, saved)
+        if self.scripted or self.built():
             return
-        for name in self.empty:
-            self.module._buffers[name] = None
+        self.module._buffers.clear()
+        self.module._buffers.update(self.slots)
         own = vars(self.module)
+        if _has_new_weights([value for name, value in own.items() if name not in _STRUCTURE], self.attributes):
+            return
         for name in [name for name in own if name not in self.attributes and name not in _STRUCTURE]:
             del own[name]
         own.update(self.attributes)
-        for thing, held in self.held:
-            _refill(thing, held)
+        for thing, saved in self.held:
+            _put_back(thing, saved)
 
-    def _note(self, value: Any) -> None:
-        """Note what an attribute holds: tensors and arrays by value, containers and plain objects part by part, each object once."""
-        kind = type(value)
-        if kind in _FIXED or id(value) in self.seen or isinstance(value, nn.Module):
-            return
-        if kind is tuple:
-            parts, held = list(value), None
-        elif kind in _CONTAINERS:
-            parts, held = (list(value.values()) if isinstance(value, dict) else list(value), value.copy()) if value else ((), ())  # most dicts of hooks are empty
-        elif isinstance(value, Tensor):
-            if isinstance(value, nn.Parameter):
-                return
-            parts, held = [], _copied(value)
-        elif isinstance(value, np.ndarray):
-            parts, held = [], value.copy()
-        elif _is_plain(value):
-            parts, held = list(vars(value).values()), dict(vars(value))
-        else:
-            return
-        self.seen[id(value)] = value
-        if held is not None:
-            self.held.append((value, held))
-        for part in parts:
-            self._note(part)
+    def _note(self, seen: dict[int, Any], modules: deque[nn.Module]) -> None:
+        """Note what the attributes hold, each object once."""
+        waiting = list(self.attributes.values())
+        while waiting:
+            value = waiting.pop()
+            kind = type(value)
+            if kind in _FIXED or id(value) in seen or isinstance(value, (type, nn.Parameter)):
+                continue
+            if isinstance(value, nn.Module):
+                modules.append(value)
+                continue
+            if kind is not tuple:
+                saved = _saved(value)
+                if saved is None:
+                    continue
+                self.held.append((value, saved))
+            seen[id(value)] = value
+            waiting += _parts(value)
 
 
 def _structure(module: nn.Module) -> tuple[Any, ...]:
-    """Which parameters, buffers and modules a module has; a forward pass that changes this has built a part of the model."""
+    """Which parameters and modules a module has; a forward pass that changes this has built a part of the model."""
     if isinstance(module, torch.jit.ScriptModule):
         return ()
     weights = ((name, id(weight), type(weight)) for name, weight in module._parameters.items())
-    return (type(module), *weights, *module._buffers, *((name, id(child)) for name, child in module._modules.items()))
+    return (type(module), *weights, *((name, id(child)) for name, child in module._modules.items()))
+
+
+def _parts(value: Any) -> list[Any]:
+    """The objects in a container, or in the attributes of an object."""
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, (tuple, *_CONTAINERS)):
+        return list(value)
+    return list(vars(value).values()) if _is_plain(value) else []
 
 
 def _is_plain(value: Any) -> bool:
-    """An object of somebody's own class, with attributes and no code of its own that copying would miss."""
-    return hasattr(value, "__dict__") and not isinstance(value, type) and not callable(value) and type(value).__module__.partition(".")[0] not in _FOREIGN
+    """Is it an object of somebody's own class, with attributes?"""
+    return hasattr(value, "__dict__") and type(value).__module__.partition(".")[0] not in _FOREIGN
 
 
-def _copied(tensor: Tensor | None) -> Tensor | None:
-    if tensor is None or isinstance(tensor, UninitializedTensorMixin) or tensor.is_meta or tensor.is_quantized or tensor.layout != torch.strided:
-        return None
-    return tensor.detach().clone()
+def _saved(value: Any) -> Any:
+    """What an object holds now, in the form that `_put_back` takes; a large tensor's version; None if it is not of a kind that can be put back."""
+    if isinstance(value, _CONTAINERS):
+        return (tuple(value.items()) if isinstance(value, dict) else tuple(value)) if value else ()
+    if isinstance(value, Tensor):
+        if isinstance(value, UninitializedTensorMixin) or value.is_meta or value.is_quantized or value.layout != torch.strided:
+            return None
+        return value.detach().clone() if value.nbytes <= COPIED else _version(value)
+    if isinstance(value, np.ndarray):
+        return value.copy() if value.nbytes <= COPIED else None
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    if isinstance(value, np.random.Generator):
+        return value.bit_generator.state
+    if isinstance(value, (random.Random, np.random.RandomState)):
+        return value.getstate() if isinstance(value, random.Random) else value.get_state()
+    return dict(vars(value)) if _is_plain(value) else None
+
+
+def _put_back(value: Any, saved: Any) -> None:
+    """Make an object hold again what it held, unless it got weights since."""
+    if saved is None or isinstance(saved, int) or (not isinstance(value, Tensor) and _has_new_weights(_parts(value), saved)):
+        return
+    if isinstance(value, dict):
+        if tuple(map(id, (part for item in value.items() for part in item))) != tuple(map(id, (part for item in saved for part in item))):
+            value.clear()
+            value.update(dict(saved))
+    elif isinstance(value, _CONTAINERS):
+        if tuple(map(id, value)) != tuple(map(id, saved)):
+            value.clear()
+            (value.update if isinstance(value, set) else value.extend)(saved)
+    elif isinstance(value, Tensor):
+        if value.shape != saved.shape or value.dtype != saved.dtype:
+            value.data = saved.clone()
+        elif not _same(value, saved):
+            value.copy_(saved)
+    elif isinstance(value, np.ndarray):
+        if not np.array_equal(value, saved, equal_nan=value.dtype.kind in "fc"):
+            value[...] = saved
+    elif isinstance(value, np.random.Generator):
+        value.bit_generator.state = saved
+    elif isinstance(value, (torch.Generator, np.random.RandomState)):
+        value.set_state(saved)
+    elif isinstance(value, random.Random):
+        value.setstate(saved)
+    else:
+        own = vars(value)
+        if own.keys() != saved.keys() or any(own[name] is not saved[name] for name in saved):
+            own.clear()
+            own.update(saved)
+
+
+def _has_new_weights(now: list[Any], before: Any) -> bool:
+    """Do these objects, or what they hold, include modules or parameters that were not there before? A forward pass built them."""
+    weights = [part for value in now for part in (value, *(_parts(value) if isinstance(value, (tuple, *_CONTAINERS)) else ())) if isinstance(part, (nn.Module, nn.Parameter))]
+    if not weights:
+        return False
+    known = list(before.values()) if isinstance(before, dict) else list(before) if isinstance(before, tuple) else []
+    ids = {id(part) for value in known for part in (value, *(_parts(value) if isinstance(value, (tuple, *_CONTAINERS)) else ()))}
+    return any(id(part) not in ids for part in weights)
 
 
 def _version(tensor: Tensor) -> int:
-    return -1 if tensor.is_inference() else tensor._version
+    return -1 if tensor.is_inference() or isinstance(tensor, UninitializedTensorMixin) else tensor._version
 
 
-def _put(tensor: Tensor, values: Tensor | None) -> None:
-    if values is None or _same(tensor, values):
-        return
-    if tensor.shape != values.shape or tensor.dtype != values.dtype:
-        tensor.data = values
-    else:
-        tensor.copy_(values)
-
-
-def _same(a: Any, b: Any) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and bool(((a == b) | ((a != a) & (b != b))).all())
-
-
-def _refill(thing: Any, held: Any) -> None:
-    """Make an object hold again what it held."""
-    if isinstance(thing, Tensor):
-        _put(thing, held)
-    elif isinstance(thing, np.ndarray):
-        if not np.array_equal(thing, held, equal_nan=thing.dtype.kind in "fc"):
-            thing[...] = held
-    elif type(thing) in _CONTAINERS:
-        if len(thing) != len(held) or any(a is not b for a, b in zip(_parts(thing), _parts(held), strict=True)):
-            thing.clear()
-            (thing.extend if isinstance(thing, (list, deque)) else thing.update)(held)
-    else:
-        own = vars(thing)
-        if own.keys() != held.keys() or any(own[name] is not held[name] for name in held):
-            own.clear()
-            own.update(held)
-
-
-def _parts(container: Any) -> list[Any]:
-    return [part for item in container.items() for part in item] if isinstance(container, dict) else list(container)
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.device == b.device and bool(((a == b) | ((a != a) & (b != b))).all())

@@ -1,4 +1,4 @@
-"""Running models over data to keep what their layers say: `record`; and the `Run` that streaming shares."""
+"""Running models over data and recording the activations of their layers: `record`; and the `Run` that streaming shares."""
 
 from .keep import record
 from .run import Run, dataset_of, length_of

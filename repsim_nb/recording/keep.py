@@ -25,7 +25,7 @@ from ..store import Activations, Key, Store, agreed, checked_step
 from ..workers import workers
 from .probe import Layer
 from .run import Run, dataset_of, length_of
-from .samples import pick, taken
+from .samples import batch_of, pick
 
 PREPARED = 32  # samples whose preprocessing is part of a recording's address
 
@@ -43,7 +43,7 @@ def record(
     executor: Executor | None = None,
     progress: bool | Tick = True,
 ) -> Activations:
-    """Run the data through a model once and keep what its layers say -> Activations, Key -> array (n, p).
+    """Run the data through a model once and return the activations of the selected layers -> Activations, Key -> array (n, p).
 
         x = rs.record(my_module, images)                                          # your own; images (n, h, w, 3), uint8
         x = rs.record("transformers:path/to/folder", sentences, pool="mean")      # a Hugging Face folder; sentences a list of str
@@ -161,6 +161,8 @@ class _Recording(Run):
                     missing = [layer for layer in found if not into.holds(self.key(layer), origin)]
                     if missing:
                         self._into_store(into, missing, origin, tick)
+                    else:
+                        into.add_answers(self.key(next(iter(found))), self._answers(list(found)))
                 arrays = {layer: into.find(self.key(layer)) for layer in self.found}  # opened when they are asked for: each open file takes one of the few that a process may have
         tick(len(self.dataset))
         return {self.key(layer): arrays[layer] for layer in self.found}
@@ -180,6 +182,9 @@ class _Recording(Run):
         self.left_out = dict(left_out)
         return dict(sorted(((key, store.find(key)) for key in keys), key=lambda one: one[1].record["place"]))
 
+    def _answers(self, layers: list[str]) -> dict[str, Any]:
+        return {self._question(): {"layers": layers, "left_out": self.left_out}}
+
     def _question(self) -> str:
         """What was asked for, if the names of the layers follow only from a run."""
         return fingerprint([list(self.named), list(self.usual), self.auto, list(self.numbers)])
@@ -195,7 +200,7 @@ class _Recording(Run):
     def _origin(self, inputs: str) -> dict[str, str]:
         """Fingerprints of all that a recording is made from, but for the layer."""
         some = np.unique(pick(self.dataset, PREPARED))
-        batch = taken(self.dataset, some)
+        batch = batch_of(self.dataset, some)
         with self.explaining(batch):
             prepared = self.prepared(batch, some)
         parts = list(prepared.items()) if isinstance(prepared, Mapping) else [("", prepared)]
@@ -215,15 +220,15 @@ class _Recording(Run):
         }
         whole = [sample for sample in range(0, n, self.batch_size) if all(self.row(found[layer], sample) <= writer.rows for layer, writer in writers.items())]
         done = all(writer.rows == self.row(found[layer], n) for layer, writer in writers.items())
-        kept, self.found = {layer: about for layer, about in found.items() if layer not in writers}, {layer: found[layer] for layer in layers}
+        stored, self.found = {layer: about for layer, about in found.items() if layer not in writers}, {layer: found[layer] for layer in layers}
         try:
             self._pass(n if done else whole[-1], lambda layer, row, values: writers[layer].write(row, values), tick)
         except BaseException:
             for writer in writers.values():
                 writer.keep()
             raise
-        recorded = [layer for layer in found if layer in kept or layer in self.found]
-        answers = {self._question(): {"layers": recorded, "left_out": self.left_out}}
+        recorded = [layer for layer in found if layer in stored or layer in self.found]
+        answers = self._answers(recorded)
         for layer, writer in writers.items():
             if layer in self.found:
                 writer.commit(answers=answers)

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..pooling import Layout, Pooling, no_sample_axis
-
-if TYPE_CHECKING:
-    from .probe import Output, Pass, Probe
+from ..models.running import tensor_of
+from ..pooling import Layout, Pooling, no_sample_axis, unlike_mask
+from .passes import Call, Output, Pass, Runner, Sizes
 
 UNKNOWN = "Record it with a pool function of your own, or inputs of one length"
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """The sizes of a batch: n samples, its masks by name, and for each column with a second axis that axis's length."""
-
-    n: int
-    masks: Mapping[str, Tensor]
-    columns: Mapping[str, tuple[int, ...]]
-
-    @property
-    def one_text(self) -> bool:
-        """Is there one mask, and does all that has a second axis share its tokens?"""
-        return len(self.masks) == 1 and all(shape[1] == mask.shape[1] for mask in self.masks.values() for shape in self.columns.values())
 
 
 def layout_of(output: Output, alone: Output | None, sizes: Sizes, single: Sizes, pooling: Pooling) -> Layout | None:
@@ -48,21 +33,24 @@ def layout_of(output: Output, alone: Output | None, sizes: Sizes, single: Sizes,
             raise ValueError(no_sample_axis(sizes.n, shape))
         shape, lone = (sizes.n, shape[0] // sizes.n, *shape[1:]), (1, *lone)
     if lone is not None and (lone[:1] != (1,) or len(lone) != len(shape)):
-        raise ValueError(f"for one sample alone, {no_sample_axis(1, lone)}")
+        squeezed = lone == shape[1:]
+        raise ValueError(f"has no sample axis for one sample alone: it gave shape {lone}. Does forward drop axes of length 1, as squeeze() does? Name the axis, squeeze(-1)" if squeezed
+                         else f"for one sample alone, {no_sample_axis(1, lone)}")
     output.candidates = []
     for name, mask in sizes.masks.items():
         alone_mask = single.masks.get(name)
         axes = [axis for axis in range(1, len(shape)) if _spans(shape[axis], mask) and (lone is None or alone_mask is None or _spans(lone[axis], alone_mask))]
-        if len(shape) == 2 and (lone is None or lone[1] in (shape[1], 1)):
-            continue  # features whose number happens to be that of the tokens, or one for each sample of the batch
+        if len(shape) == 2 and (lone is None or mask.all() or (lone[1] == 1 and shape[1] == sizes.n)):
+            continue  # one number, or one for each sample of the batch
         if len(axes) > 1 and len(shape) > 3:
             raise ValueError(f"has several axes as long as its texts, {output.shape}, so it is not known which are the tokens. {UNKNOWN}")
         if axes:
             output.candidates.append(Layout(features, axes[0] if len(axes) == 1 else 2 if features == 1 else 1, name, split))
     unclear = len(shape) == 3 and not output.candidates and any(not mask.all() for mask in sizes.masks.values())
     if unclear and sizes.one_text:
-        raise ValueError(_unlike(shape, sizes.masks))
-    if unclear or len(output.candidates) > 1 or (output.candidates and not sizes.one_text):
+        raise ValueError(unlike_mask(shape[1], [mask.shape[1] for mask in sizes.masks.values()]))
+    by_chance = len(shape) == 2 and lone is not None and lone[1] == shape[1]  # as many features as tokens?
+    if unclear or len(output.candidates) > 1 or (output.candidates and (by_chance or not sizes.one_text)):
         return None
     return output.candidates[0] if output.candidates else Layout(features, split=split)
 
@@ -72,31 +60,30 @@ def _spans(size: int, mask: Tensor) -> bool:
     return size == mask.shape[1] or (0 < size < mask.shape[1] and not bool(mask[:, size:].any()) and bool(mask[:, size - 1].any()))
 
 
-def _unlike(shape: tuple[int, ...], masks: Mapping[str, Tensor]) -> str:
-    lengths = " or ".join(str(mask.shape[1]) for mask in masks.values())
-    return f"has {shape[1]} tokens where its input has {lengths}, so it is not known which are padding. {UNKNOWN}"
+def resolve(runner: Runner, company: Pass, take_rows: Callable[[Output, Pass], None], tolerance: float) -> set[str]:
+    """Find the mask of each layer whose sizes fit several: change the inputs at padding; the layer must change there only.
 
-
-def resolve(probe: Probe, company: Pass) -> None:
-    """Which mask a layer's tokens have, where sizes do not say: the one at whose padding the layer changes when the inputs change there, and nowhere else."""
+    -> the columns that masks speak of.  take_rows(output, pass): called once it is known how an output lies.
+    """
     unclear = {call: output for call, output in company.given.items() if output.value is not None and output.layout is None and not output.problem}
     if not unclear:
-        return
+        return {name for name, shape in company.sizes.columns.items() if any(shape[:2] == tuple(mask.shape) for mask in company.masks.values())}
     names = sorted({name for name, _ in unclear})
-    columns = _columns_of_masks(probe, company)
-    changed = {name: [_changed(probe, company, names, columns[name], where) for where in (~mask, mask)] for name, mask in company.masks.items()}
+    columns = _columns_of_masks(runner, company)
+    changed = {name: [_changed(runner, company, names, columns[name], where, tolerance) for where in (~mask, mask)] for name, mask in company.masks.items()}
     spoken_of = {column for some in columns.values() for column in some}
     unmasked = [shape for name, shape in company.sizes.columns.items() if name not in spoken_of and name not in company.masks]
     for call, output in unclear.items():
         try:
             output.layout = _decided(call, output, company, changed, unmasked)
-            probe.take_rows(output, company)
+            take_rows(output, company)
         except ValueError as error:
             output.problem = str(error)
+    return spoken_of
 
 
 def _decided(
-    call: tuple[str, int], output: Output, company: Pass, changed: Mapping[str, list[dict[tuple[str, int], Tensor] | None]], unmasked: list[tuple[int, ...]]
+    call: Call, output: Output, company: Pass, changed: Mapping[str, list[dict[Call, Tensor] | None]], unmasked: list[tuple[int, ...]]
 ) -> Layout:
     """unmasked: the shapes of the columns that no mask speaks of."""
     def moved(name: str, real: bool) -> Tensor | None:
@@ -120,9 +107,10 @@ def _decided(
                 empty.append(layout)  # padding is set to zero
             elif not tokens.any():
                 silent.append(layout)
-    found = applying or empty or [*all_real, *silent]
-    if not found and not output.candidates and any(depends.get(name, True) and not mask.all() for name, mask in company.masks.items()):
-        raise ValueError(_unlike(output.shape, company.masks))
+    found = applying or empty or ([*all_real, *silent] if output.value.ndim > 2 else [])
+    with_own = any(shape[1] == output.shape[1] for shape in unmasked) if output.value.ndim > 2 else True
+    if not found and not output.candidates and not with_own and any(depends.get(name, True) and not mask.all() for name, mask in company.masks.items()):
+        raise ValueError(unlike_mask(output.shape[1], [mask.shape[1] for mask in company.masks.values()]))
     if not found:
         return Layout(output.features, split=any(layout.split for layout in output.candidates))
     first = found[0]
@@ -143,24 +131,38 @@ def _by_token(tensor: Tensor, layout: Layout, n: int) -> Tensor:
     return tensor.flatten(2).any(2) if tensor.ndim > 2 else tensor
 
 
-def _columns_of_masks(probe: Probe, company: Pass) -> dict[str, list[str]]:
-    """Which columns each mask speaks of: those of its size; of several, those that reach the same modules as the mask does."""
+def _columns_of_masks(runner: Runner, company: Pass) -> dict[str, list[str]]:
+    """Which columns each mask speaks of: those of its size; of several, those that reach all modules that the mask reaches."""
     prepared = company.prepared
     found = {name: [other for other, column in prepared.items() if other not in company.masks and isinstance(column, Tensor) and column.ndim > 1 and column.shape[:2] == mask.shape]
              for name, mask in company.masks.items()}  # fmt: skip
     if all(len(columns) < 2 for columns in found.values()):
         return found
-    base = probe.sums(prepared)
+    base = _sums(runner, prepared)
 
-    def reached(name: str, column: Tensor) -> set[tuple[str, int]]:
-        sums = probe.sums({**prepared, name: column})
+    def reached(name: str, column: Tensor) -> set[Call]:
+        sums = _sums(runner, {**prepared, name: column})
         return {call for call in base if sums.get(call) != base[call]}
 
     by_column = {name: reached(name, _other(prepared[name])) for name in {column for columns in found.values() for column in columns}}
     for name, columns in found.items():
         by_mask = reached(name, _one_less(prepared[name], company.masks[name], "padding" in name))
+        fitting = [column for column in columns if by_mask <= by_column[column]]
         alike = {column: len(by_mask & by_column[column]) / max(len(by_mask | by_column[column]), 1) for column in columns}
-        found[name] = [column for column in columns if alike[column] == max(alike.values())]
+        found[name] = fitting or [column for column in columns if alike[column] == max(alike.values())]
+    return found
+
+
+def _sums(runner: Runner, prepared: Any) -> dict[Call, tuple[float, float]]:
+    """The sums of all modules' outputs and of their absolute values, which show what reaches them."""
+    found = {}
+
+    def note(call: Call, out: Any) -> None:
+        with suppress(ValueError):  # no tensor
+            tensor = tensor_of(out).detach().double()
+            found[call] = float(tensor.sum()), float(tensor.abs().sum())
+
+    runner(prepared, runner.parts, note)
     return found
 
 
@@ -175,7 +177,9 @@ def _one_less(column: Tensor, mask: Tensor, of_padding: bool) -> Tensor:
     return column.masked_fill(last, torch.finfo(column.dtype).min if column.is_floating_point() and bool((column <= 0).all()) else int(of_padding))
 
 
-def _changed(probe: Probe, company: Pass, names: list[str], columns: list[str], where: Tensor) -> dict[tuple[str, int], Tensor] | None:
+def _changed(
+    runner: Runner, company: Pass, names: list[str], columns: list[str], where: Tensor, tolerance: float
+) -> dict[Call, Tensor] | None:
     """Where the outputs change, (n, ...) of bool, when these columns of the inputs change at these places; None if nothing could be changed."""
     batch = dict(company.prepared)
     for name in columns:
@@ -183,12 +187,17 @@ def _changed(probe: Probe, company: Pass, names: list[str], columns: list[str], 
         batch[name] = torch.where(where.reshape(*where.shape, *[1] * (column.ndim - 2)), _other(column), column)
     if all(torch.equal(batch[name], company.prepared[name]) for name in columns):
         return None
-    tolerance, found = probe.tolerance(), {}
-    for call, value in probe.values(batch, names).items():
+    found = {}
+
+    def note(call: Call, out: Any) -> None:
         base = company.given[call].value if call in company.given else None
-        if base is not None and base.shape == value.shape:
-            size = float(base.double().square().mean().sqrt()) if base.is_floating_point() else 0.0
-            found[call] = (base - value).abs() > tolerance * (base.abs() + size) if base.is_floating_point() else base != value
+        with suppress(ValueError):
+            value = tensor_of(out).detach()
+            if base is not None and base.shape == value.shape:
+                size = float(base.double().square().mean().sqrt()) if base.is_floating_point() else 0.0
+                found[call] = (base - value).abs() > tolerance * (base.abs() + size) if base.is_floating_point() else base != value
+
+    runner(batch, names, note)
     return found
 
 

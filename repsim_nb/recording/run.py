@@ -19,7 +19,7 @@ from ..models.model import AUTO, one_by_one
 from ..models.running import evaluating, forward, tensor_of
 from ..pooling import Pooling, masks_of
 from ..store import Key
-from .agreement import cause_of_mixing, differ
+from .agreement import differ, likely_cause
 from .padding import announce
 from .probe import Layer, Probe
 
@@ -55,7 +55,7 @@ class Run:
         self.asked = self.named, self.usual, self.auto, tuple(self.numbers)
         self.found: dict[str, Layer] = {}
         self.left_out: dict[str, str] = {}
-        self.demanded: set[str] = set()  # layers that were asked for one by one: what is wrong with them is an error
+        self.required: set[str] = set()  # layers that were asked for one by one: what is wrong with them is an error
         self.pool_name = pooling.name
         self.ends: dict[str, np.ndarray] = {}  # mask -> after how many tokens each sample ends
         self.masks: dict[str, Tensor] = {}  # of the batch that runs
@@ -77,17 +77,17 @@ class Run:
 
         A layer that cannot be recorded is an error if it was asked for by name; else it is left out (`left_out`).
         """
-        probe = Probe(self)
+        layers = list(dict.fromkeys([*self.named, *self.usual]))
+        probe = Probe(self.model.module, self.dataset, layers, self.pooling, self.batch_size, self.place, self.state, self.prepared, self.explaining)
         found = probe()
-        self.tolerance = probe.tolerance()
-        self.batch_size = probe.batch_size
+        self.tolerance, self.batch_size = probe.tolerance(), probe.batch_size
         usual = self._usual(found, probe)
         for number in self.numbers:
             if not -len(usual) <= number < len(usual):
                 raise ValueError(f"'{self.model.name}' has {len(usual)} layers, {listed(usual)}; there is no number {number}")
         by_number = {usual[number] for number in self.numbers}
         wanted = by_number | {layer for layer in found if _base(layer) in self.named or layer in self.named} | (set(usual) if self.auto else set())
-        self.demanded = by_number | {layer for layer in wanted if _base(layer) in self.by_name or layer in self.by_name}
+        self.required = by_number | {layer for layer in wanted if _base(layer) in self.by_name or layer in self.by_name}
         self.found = {layer: about for layer, about in found.items() if layer in wanted}
         not_finite = {layer: why for layer in self.found if (why := _not_finite(found[layer]))}
         for layer, why in (probe.problems | not_finite).items():
@@ -97,9 +97,9 @@ class Run:
                 self.leave_out(layer, why)
         if not self.found:
             layer, why = next(iter(self.left_out.items() or probe.problems.items()))
-            raise (UndefinedError if layer in not_finite else ValueError)(f"layer '{layer}' of '{self.model.name}' {why}" + (f". (None of its {len(self.left_out)} layers can be recorded)" if len(self.left_out) > 1 else ""))
-        self.calls = probe.calls
-        announce(self, probe.company, probe.masks_inside)
+            raise (UndefinedError if layer in not_finite else ValueError)(f"layer '{layer}' of '{self.model.name}' {why}" + (f" (none of its {len(self.left_out)} layers can be recorded)" if len(self.left_out) > 1 else ""))
+        unmasked = {layer: probe.company.given[probe.calls[layer]].shape for layer, about in self.found.items() if about.layout.mask is None}
+        announce(self.model, unmasked, probe.company, probe.masked, probe.mask_inside, self.pooling)
         if self.pooling.by_token and any(about.layout.mask for about in self.found.values()):
             self._count_tokens()
         return self.found
@@ -117,18 +117,21 @@ class Run:
         return [layer for layer in usual if layer == OUTPUT or not is_output(layer)]
 
     def leave_out(self, layer: str, why: str) -> None:
-        """Do without a layer that nobody asked for by name; ValueError if it was the last."""
+        """Do without a layer that nobody asked for by name."""
         self.left_out[layer] = why
         self.found.pop(layer, None)
 
     def left_out_in_words(self) -> str:
-        """A sentence for a warning; "" if nothing was left out."""
+        """A sentence for a warning, each advice once; "" if nothing was left out."""
         reasons: dict[str, list[str]] = {}
+        advice: dict[str, None] = {}
         for layer, why in self.left_out.items():
-            reasons.setdefault(why, []).append(layer)
-        some = "; ".join(f"{listed(layers, 6)} {why}" for why, layers in reasons.items())
+            reason, stop, more = why.partition(". ")
+            reasons.setdefault(reason, []).append(layer)
+            advice |= {more: None} if stop else {}
+        some = "; ".join(f"{listed(layers, 6)}{':' if len(layers) > 1 else ''} {why}" for why, layers in reasons.items())
         many = len(self.left_out)
-        return f"{many} layer{'s' if many > 1 else ''} of '{self.model.name}' {'are' if many > 1 else 'is'} left out: {some}" if many else ""
+        return ". ".join([f"{many} layer{'s' if many > 1 else ''} of '{self.model.name}' {'are' if many > 1 else 'is'} left out: {some}", *advice]) if many else ""
 
     def _count_tokens(self) -> None:
         """How many tokens each text has. Two recordings match token by token only if they cut all texts alike: the pool's name says how."""
@@ -149,8 +152,11 @@ class Run:
     # -- a batch -----------------------------------------------------------------------------------------------------------
 
     def prepared(self, inputs: Any, samples: Sequence[int]) -> Any:
-        """A batch, as the data set gives it, as the model takes it. A preprocess gets a copy, since it may write into what it is given."""
-        prepared = self.model.preprocess(copy.deepcopy(inputs) if isinstance(inputs, Mapping) else inputs.clone() if isinstance(inputs, Tensor) else inputs.copy())
+        """A batch, as the data set gives it, as the model takes it. The user's own preprocess gets a copy, since it may write into what it is given."""
+        ours = getattr(getattr(self.model.preprocess, "func", self.model.preprocess), "__module__", "") or type(self.model.preprocess).__module__
+        if not ours.startswith(__package__.partition(".")[0]):
+            inputs = copy.deepcopy(inputs) if isinstance(inputs, Mapping) else inputs.clone() if isinstance(inputs, Tensor) else inputs.copy()
+        prepared = self.model.preprocess(inputs)
         self.check_prepared(prepared, samples)
         return prepared
 
@@ -170,9 +176,9 @@ class Run:
         for name, mask in masks.items():
             if len(mask) == len(samples) and not (full := mask.any(1)).all():
                 at = int((~full).int().argmax())
-                raise self._own(f"sample {samples[at]} of '{self.dataset.name}' has no token ('{name}' is empty there): leave empty texts out, or give them a token")
+                raise self._own(f"sample {samples[at]} of '{self.dataset.name}' is empty, it has no token ('{name}'): remove empty texts")
         if not masks and any(isinstance(column, Tensor) and column.ndim == 2 and column.shape[1] == 0 for column in columns.values()):
-            raise self._own(f"sample {samples[0]} of '{self.dataset.name}' has no token, nor has any beside it: leave empty texts out, or give them a token")
+            raise self._own(f"sample {samples[0]} of '{self.dataset.name}' is empty, it has no token: remove empty texts")
 
     def _own(self, message: str, kind: type[ValueError] = ValueError) -> ValueError:
         self.trouble = kind(message)
@@ -192,13 +198,15 @@ class Run:
             return None
         try:
             if twice:
-                raise ValueError("ran more often than for the first samples")
-            mask = self.masks.get(about.layout.mask) if about.layout.mask else None
+                raise ValueError("ran more than once in this batch, but once for the samples that were tried first")
+            if about.layout.mask and about.layout.mask not in self.masks:
+                raise ValueError(f"follows '{about.layout.mask}', which is no mask of 0 and 1 in this batch")
+            mask = self.masks[about.layout.mask] if about.layout.mask else None
             values = self.pooling(tensor_of(out), last - first, about.layout, mask)
             self._check_rows(about, values, first, last)
             return values
         except ValueError as error:
-            self.wrong(layer, f"samples {first} to {last}: {error}", error)
+            self.wrong(layer, f"(samples {first} to {last}) {error}", error)
             return None
 
     @contextmanager
@@ -212,30 +220,30 @@ class Run:
 
     def wrong(self, layer: str, why: str, error: Exception | None = None) -> None:
         """Something is wrong with a layer while it is recorded: ValueError if it was asked for by name, or if no other is left; else it is left out."""
-        if layer in self.demanded or len(self.found) == 1:
-            raise self._own(f"layer '{layer}' of '{self.model.name}', {why}", UndefinedError if isinstance(error, UndefinedError) else ValueError) from error
-        self.leave_out(layer, f"({why})")
+        if layer in self.required or len(self.found) == 1:
+            raise self._own(f"layer '{layer}' of '{self.model.name}' {why}", UndefinedError if isinstance(error, UndefinedError) else ValueError) from error
+        self.leave_out(layer, why)
 
     def did_not_run(self, layers: Sequence[str], first: int, last: int) -> None:
+        """Layers that a batch, samples first to last, passed by."""
         for layer in layers:
             if layer in self.found:
-                if layer in self.demanded or len(self.found) == 1:
-                    raise self._own(f"layer '{layer}' of '{self.model.name}' did not run for samples {first} to {last}, though it did for others")
-                self.leave_out(layer, f"did not run for samples {first} to {last}, though it did for others")
+                self.wrong(layer, f"did not run for samples {first} to {last}, though it did for others")
 
     def _check_rows(self, layer: Layer, values: Tensor, first: int, last: int) -> None:
         expected = self.row(layer, last) - self.row(layer, first), *layer.shape
         if tuple(values.shape) != expected:
-            raise ValueError(f"gave rows {tuple(values.shape)} where the first samples make {expected} expected. If texts or pictures of unlike size make the difference, take pool='mean'")
-        if values.is_floating_point() and not values.sum().isfinite() and not (good := values.isfinite()).all():
-            raise UndefinedError(f"{int((~good).sum())} of {values.numel()} numbers are NaN or infinite, the first in row {self.row(layer, first) + int((~good).any(1).int().argmax())}")
+            raise ValueError(f"has rows of the shape {tuple(values.shape)}; expected {expected}. If inputs differ in length or size, use pool='mean'")
+        if (values.is_floating_point() or values.is_complex()) and not values.sum().isfinite() and not (good := values.isfinite()).all():
+            row = self.row(layer, first) + int((~good).any(1).int().argmax())
+            sample = row // layer.rows if layer.rows else int(np.searchsorted(self.ends[layer.layout.mask], row, "right")) - 1
+            raise UndefinedError(f"{int((~good).sum())} of {values.numel()} numbers are NaN or infinite, the first for sample {sample}")
         for sample, rows in layer.expected.items():
             if first <= sample < last:
                 got = values[self.row(layer, sample) - self.row(layer, first) : self.row(layer, sample + 1) - self.row(layer, first)].cpu().numpy()
                 if gap := differ(got, rows, layer.size, self.tolerance):
                     raise ValueError(f"mixes samples: row {sample - first} of a batch of {last - first} differs from the same sample in a smaller batch (by {gap:.2g}, in values of about "
-                                     f"{layer.size:.2g}), so its values depend on batch_size. {cause_of_mixing(self.model.module, [], [], self.tolerance)}; "
-                                     "or the data are read with other values each time")
+                                     f"{layer.size:.2g}), so its values depend on batch_size. {likely_cause(self.model.module)}")
 
     @contextmanager
     def explaining(self, batch: Any, prepared: Any = None, *, samples: str = "") -> Iterator[None]:
@@ -261,8 +269,9 @@ def _not_finite(layer: Layer) -> str:
 
 
 def _base(layer: str) -> str:
-    """The module that a layer is a call of: "act" of "act#2"."""
-    return layer.rpartition("#")[0] or layer
+    """The module that a layer is a call of: "act" of "act#2"; "output#1" is no call of "output"."""
+    base = layer.rpartition("#")[0]
+    return base if base and base != OUTPUT else layer
 
 
 def length_of(inputs: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ..datasets import Dataset
 from ..datasets.inputs import Columns, Inputs
+from ..pooling import is_lengths, masks_of
 
 CANDIDATES = 64  # among so many, evenly spread, unlike samples are looked for
 ENTRIES = 2**12  # of a sample, so many numbers at most are compared
@@ -32,9 +34,32 @@ def pick(dataset: Dataset, k: int) -> list[int]:
     chosen: list[int] = []
     if lengths is not None and lengths.min() < lengths.max():
         chosen = [offset + int(lengths.argmin()), offset + int(lengths.argmax())]
-    chosen += [row for row in _apart(inputs, candidates, chosen, k) if row not in chosen]
+    chosen += [row for row in _farthest(inputs, candidates, chosen, k) if row not in chosen]
     chosen = [int(chosen[i % len(chosen)]) for i in range(k)]
     return chosen
+
+
+def shortest_first(numbers: list[int], prepared: Any) -> list[int]:
+    """The same samples, the shortest first, by their prepared batch: masks, ids that end in a run of padding, steps that are zero at the end."""
+    masks = masks_of(prepared)
+    columns = list(prepared.values()) if isinstance(prepared, Mapping) else [prepared]
+    if masks:
+        lengths = next(iter(masks.values())).sum(1).cpu().numpy()
+    else:
+        found = (_of_prepared(column) for column in columns if isinstance(column, Tensor) and len(column) == len(numbers))
+        lengths = next((some for some in found if some is not None and some.min() < some.max()), None)
+    if lengths is None or len(lengths) != len(numbers) or lengths[0] == lengths.min():
+        return numbers
+    at = int(lengths.argmin())
+    return [numbers[at], *numbers[:at], *numbers[at + 1 :]]
+
+
+def _of_prepared(column: Tensor) -> np.ndarray | None:
+    if column.ndim == 2 and not column.is_floating_point():
+        return _of_column(column, "")
+    if column.ndim == 3 and column.is_floating_point() and column.layout == torch.strided:
+        return column.shape[1] - (column.flip(1) == 0).all(2).int().cumprod(1).sum(1).cpu().numpy()
+    return None
 
 
 def at_the_ends(dataset: Dataset, batch_size: int) -> list[int]:
@@ -46,7 +71,7 @@ def at_the_ends(dataset: Dataset, batch_size: int) -> list[int]:
     return list(dict.fromkeys(row for row in [*range(last, last - 8, -1), n - 1, 0, 1] if 0 <= row < n))
 
 
-def taken(dataset: Dataset, rows: Any) -> Any:
+def batch_of(dataset: Dataset, rows: Any) -> Any:
     """The inputs of these rows as one batch."""
     return _rows(dataset.inputs, np.asarray(rows))
 
@@ -65,7 +90,7 @@ def _lengths(inputs: Any, offset: int, n: int) -> np.ndarray | None:
         return np.array([len(text) for text in inputs])
     if isinstance(inputs, Columns):
         columns = inputs[offset : offset + n]
-        masks = [name for name in columns if name.endswith("mask")] + [name for name in columns if "len" in name]
+        masks = [name for name in columns if name.endswith("mask")] + [name for name in columns if is_lengths(name)]
         for name in [*masks, *columns]:
             if (found := _of_column(columns[name], name)) is not None:
                 return found
@@ -83,13 +108,13 @@ def _of_column(column: Any, name: str) -> np.ndarray | None:
     if column.dtype.kind not in "iub" or column.ndim > 2 or column.size > WHOLE or (column.dtype == np.uint8 and column.ndim != 2):
         return None
     if column.ndim == 1:
-        return column.astype(int) if "len" in name else None
+        return column.astype(int) if is_lengths(name) else None
     if name.endswith("mask"):
         return column.astype(bool).sum(1) * (-1 if "padding" in name else 1)
     return column.shape[1] - (column[:, ::-1] == column[:, -1:]).cumprod(1).sum(1)
 
 
-def _apart(inputs: Any, candidates: np.ndarray, chosen: list[int], k: int) -> list[int]:
+def _farthest(inputs: Any, candidates: np.ndarray, chosen: list[int], k: int) -> list[int]:
     """Of the candidates k: each the farthest from those before it, for numbers that lie in memory; else evenly spread ones."""
     array = inputs
     if isinstance(inputs, Columns):

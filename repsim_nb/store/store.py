@@ -18,10 +18,11 @@ import numpy as np
 
 from ..errors import DamagedFile, listed
 from ..fields import chosen
+from ..files import replacing
 from ..ids import checked_ids, ids_fingerprint
 from ..progress import Tick, ticking
 from .activations import Activations, agreed
-from .arrayfile import ArrayFile, read_sidecar
+from .arrayfile import ArrayFile, read_sidecar, written_whole
 from .idsfile import NAME, ids_path, read_ids
 from .keys import Key, checked_step, group, stem
 from .writer import Writer
@@ -139,6 +140,14 @@ class Store(Activations):
             warnings.warn(str(error).replace("record it again", "it is recorded again"), stacklevel=3)
             return False
         return True
+
+    def add_answers(self, key: Key, answers: Mapping[str, Any]) -> None:
+        """Note beside a recording (inside `alone`) which layers a question stands for; nothing happens in a folder that we may not write to."""
+        record = self._record(f"{stem(key)}.json")
+        if record is None or self._read_only() or answers.keys() <= record.get("answers", {}).keys():
+            return
+        with replacing(self.path / f"{stem(key)}.json") as path:
+            written_whole(path, json.dumps({**record, "answers": {**record.get("answers", {}), **answers}}))
 
     def unfinished(self) -> dict[Key, tuple[int, int]]:
         """Recordings that were begun and not ended, by someone at work now or by one that was stopped: {key: (samples done, samples in all)}.

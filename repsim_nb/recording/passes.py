@@ -1,0 +1,103 @@
+"""A forward pass of the probe: what each call of each module gave."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..models.running import capture, forward
+from ..pooling import Layout
+from .agreement import size_of
+
+Call = tuple[str, int]  # a module's name, and which of its calls in a pass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a batch: n samples, its masks by name, and the shapes of the columns with a second axis."""
+
+    n: int
+    masks: Mapping[str, Tensor]
+    columns: Mapping[str, tuple[int, ...]]
+
+    @property
+    def one_text(self) -> bool:
+        """Is there one mask, and one column that it can speak of?"""
+        return len(self.masks) == 1 and sum(name not in self.masks for name in self.columns) == 1
+
+
+@dataclass
+class Output:
+    """What one call of a module gave in a pass.
+
+    shape, features, address: of its tensor.  problem: why it cannot be recorded, or "".  value: a copy of the tensor, until it is known how it lies.
+    layout: how it lies, once that is known.  candidates: how it may lie.  rows: an array (rows, p) for each sample.
+    """
+
+    place: int
+    shape: tuple[int, ...] = ()
+    features: int | None = None
+    address: int = 0
+    problem: str = ""
+    value: Tensor | None = None
+    layout: Layout | None = None
+    candidates: list[Layout] = field(default_factory=list)
+    rows: list[np.ndarray] = field(default_factory=list)
+
+    @functools.cached_property
+    def size(self) -> float:
+        """The root mean square of the rows."""
+        return size_of(self.rows)
+
+
+@dataclass
+class Pass:
+    """A batch that ran, by the numbers of its samples. stopped: the error that ended it early."""
+
+    samples: list[int]
+    prepared: Any
+    masks: Mapping[str, Tensor]
+    given: dict[Call, Output] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    stopped: Exception | None = None
+
+    @property
+    def sizes(self) -> Sizes:
+        columns = self.prepared if isinstance(self.prepared, Mapping) else {"": self.prepared}
+        return Sizes(len(self.samples), self.masks, {name: tuple(c.shape) for name, c in columns.items() if isinstance(c, Tensor) and c.ndim > 1})
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs prepared batches through a model and calls `note(call, output)` for the modules asked for.
+
+    parts: the names of all modules that hooks can see.  errors: a context that words the model's errors as ValueError.
+    """
+
+    module: nn.Module
+    place: torch.device
+    parts: list[str]
+    errors: Callable[[Any, Any], AbstractContextManager[None]]
+
+    def __call__(self, prepared: Any, names: list[str], note: Callable[[Call, Any], None], batch: Any = None) -> tuple[Counter[str], Exception | None]:
+        """-> how often each module ran, and the error that ended the pass, or None."""
+        calls: Counter[str] = Counter()
+
+        def count(name: str, out: Any) -> None:
+            calls[name] += 1
+            note((name, calls[name]), out)
+
+        try:
+            with capture(self.module, names, count), self.errors(prepared if batch is None else batch, prepared):
+                forward(self.module, prepared, self.place)
+        except ValueError as error:
+            return calls, error
+        return calls, None
