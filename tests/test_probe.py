@@ -452,3 +452,78 @@ def test_an_object_with_other_settings_is_another_preprocess(tmp_path):
 def test_inputs_that_cannot_be_cut_into_batches_are_refused(inputs, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         rs.Dataset("d", inputs)
+
+
+# -- masks -----------------------------------------------------------------------------------------------------------------------
+
+
+class TwoSequences(nn.Module):
+    """A decoder over `tgt` that looks at a pooled `src`; only `src` has a mask."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.a, self.b, self.head = nn.Embedding(20, 6), nn.Embedding(20, 6), nn.Linear(6, 6)
+
+    def forward(self, src, tgt, src_key_padding_mask=None):
+        real = 1.0 if src_key_padding_mask is None else (~src_key_padding_mask).float()[..., None]
+        return self.head(torch.tanh(self.b(tgt)) + (self.a(src) * real).sum(1, keepdim=True))
+
+
+def two_sequences(n=24, tokens=6):
+    torch.manual_seed(1)
+    src, tgt = torch.randint(1, 20, (2, n, tokens))
+    lengths = torch.arange(n) % tokens + 1
+    return {"src": src, "tgt": tgt, "src_key_padding_mask": torch.arange(tokens)[None] >= lengths[:, None]}
+
+
+def test_one_mask_is_not_that_of_another_sequence_of_equal_length():
+    module, data = TwoSequences(), two_sequences()
+    with torch.no_grad():
+        want = module(**data).mean(1)
+    np.testing.assert_allclose(rec(rs.load_model(module, name="m"), data, "output", pool="mean")["output"], want, atol=1e-5)
+    data["tgt"] = data["tgt"] * (torch.arange(6)[None] < (torch.arange(24) % 5 + 2)[:, None])
+    with pytest.warns(UserWarning, match="look padded .* 'tgt_mask'"):
+        rec(rs.load_model(module, name="m"), data, "output", pool="mean")
+
+
+def test_a_column_is_a_column_of_lengths_by_its_whole_name():
+    class Valence(nn.Module):
+        def forward(self, x, valence):
+            return x + valence[:, None, None]
+
+    x, valence = torch.randn(20, 5, 4), torch.arange(20) % 4 + 1
+    got = rec(rs.load_model(Valence(), name="m"), {"x": x, "valence": valence}, pool="mean")["output"]
+    np.testing.assert_allclose(got, (x + valence[:, None, None]).mean(1), atol=1e-6)
+
+
+def test_one_number_for_each_token_follows_the_mask():
+    class Scores(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed, self.score, self.wide = nn.Embedding(20, 6), nn.Linear(6, 1), nn.Linear(6, 7)
+
+        def forward(self, ids, attention_mask):
+            h = torch.tanh(self.embed(ids))
+            pooled = (h * attention_mask[..., None]).sum(1) / attention_mask.sum(1, keepdim=True)
+            return self.score(h).squeeze(-1), self.wide(pooled)
+
+    torch.manual_seed(1)
+    mask = (torch.arange(7)[None] < (torch.arange(30) % 7 + 1)[:, None]).long()
+    module, data = Scores(), {"ids": torch.randint(1, 20, (30, 7)), "attention_mask": mask}
+    with torch.no_grad():
+        scores, wide = module(**data)
+    got = rec(rs.load_model(module, name="m"), data, ["output", "wide"], pool="mean")
+    np.testing.assert_allclose(got["output"][:, 0], (scores * mask).sum(1) / mask.sum(1), atol=1e-5)
+    np.testing.assert_allclose(got["wide"], wide, atol=1e-5)
+    with pytest.raises(ValueError, match="layer 'output' of 'm' has a row for every token, .*padding"):
+        rec(rs.load_model(module, name="m"), data, "output")
+
+
+def test_a_question_about_a_complete_store_is_answered_once(vectors, tmp_path):
+    model, runs = rs.load_model(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), name="m"), []
+    rec(model, vectors, ["0", "1", "2", "output"], into=tmp_path)
+    model.module.register_forward_hook(lambda *_: runs.append(1))
+    first = list(rec(model, vectors, ["?"], into=tmp_path))
+    assert len(first) == 3 and len(runs) == 4 and list(rec(model, vectors, ["?"], into=tmp_path)) == first and len(runs) == 4

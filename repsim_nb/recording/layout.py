@@ -132,7 +132,8 @@ def _by_token(tensor: Tensor, layout: Layout, n: int) -> Tensor:
 
 
 def _columns_of_masks(runner: Runner, company: Pass) -> dict[str, list[str]]:
-    """Which columns each mask speaks of: those of its size; of several, those that reach all modules that the mask reaches."""
+    """Which columns each mask speaks of: those of its size; of several, those whose padding has no effect where the mask has one, else those that reach all
+    modules that the mask reaches."""
     prepared = company.prepared
     found = {name: [other for other, column in prepared.items() if other not in company.masks and isinstance(column, Tensor) and column.ndim > 1 and column.shape[:2] == mask.shape]
              for name, mask in company.masks.items()}  # fmt: skip
@@ -146,8 +147,10 @@ def _columns_of_masks(runner: Runner, company: Pass) -> dict[str, list[str]]:
 
     by_column = {name: reached(name, _other(prepared[name])) for name in {column for columns in found.values() for column in columns}}
     for name, columns in found.items():
-        by_mask = reached(name, _one_less(prepared[name], company.masks[name], "padding" in name))
-        fitting = [column for column in columns if by_mask <= by_column[column]]
+        mask = company.masks[name]
+        by_mask = reached(name, _one_less(prepared[name], mask, "padding" in name))
+        without_effect = [column for column in columns if by_mask and not by_mask & reached(column, _with_other(prepared[column], ~mask))]
+        fitting = without_effect or [column for column in columns if by_mask <= by_column[column]]
         alike = {column: len(by_mask & by_column[column]) / max(len(by_mask | by_column[column]), 1) for column in columns}
         found[name] = fitting or [column for column in columns if alike[column] == max(alike.values())]
     return found
@@ -183,8 +186,7 @@ def _changed(
     """Where the outputs change, (n, ...) of bool, when these columns of the inputs change at these places; None if nothing could be changed."""
     batch = dict(company.prepared)
     for name in columns:
-        column = batch[name]
-        batch[name] = torch.where(where.reshape(*where.shape, *[1] * (column.ndim - 2)), _other(column), column)
+        batch[name] = _with_other(batch[name], where)
     if all(torch.equal(batch[name], company.prepared[name]) for name in columns):
         return None
     found = {}
@@ -199,6 +201,11 @@ def _changed(
 
     runner(batch, names, note)
     return found
+
+
+def _with_other(column: Tensor, where: Tensor) -> Tensor:
+    """A column with other values at these places, (n, tokens)."""
+    return torch.where(where.reshape(*where.shape, *[1] * (column.ndim - 2)), _other(column), column)
 
 
 def _other(column: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -20,14 +20,17 @@ def is_mask_inside(args: tuple[Any, ...], kwargs: Mapping[str, Any], tokens: set
     return any(isinstance(value, Tensor) and value.dtype == torch.bool and tuple(value.shape) in tokens and bool((value != value[:1]).any()) for value in (*args, *kwargs.values()))
 
 
-def announce(model: Model, layers: Mapping[str, tuple[int, ...]], company: Pass, masked: set[str], mask_inside: bool, pooling: Pooling) -> None:
+def announce(
+    model: Model, layers: Mapping[str, tuple[int, ...]], company: Pass, masked: set[str], mask_inside: bool, pooling: Pooling, moves: Callable[[Tensor], bool]
+) -> None:  # fmt: skip
     """Warn if inputs look padded and no mask says so, or if they are padded on the left and positions are not given.
 
-    layers: the layers to record that follow no mask, with the shapes of their outputs.  masked: the columns that masks speak of.
+    layers: the layers to record that follow no mask, with the shapes of their outputs.  masked: the columns that masks speak of.  moves(mask): do rows change
+    when the padding on the left is taken away?
     """
     columns = dict(company.prepared) if isinstance(company.prepared, Mapping) else {"": company.prepared}
     if company.masks:
-        _announce_left(model, columns, company.masks)
+        _announce_left(model, columns, company.masks, moves)
     if pooling.own is not None:
         return
     for name, ids in columns.items():
@@ -68,10 +71,10 @@ def _padding(ids: Tensor, module: nn.Module, left: bool = True) -> int | None:
     return None
 
 
-def _announce_left(model: Model, columns: Mapping[str, Any], masks: Mapping[str, Tensor]) -> None:
+def _announce_left(model: Model, columns: Mapping[str, Any], masks: Mapping[str, Tensor], moves: Callable[[Tensor], bool]) -> None:
     mask = masks.get("attention_mask")
     if mask is None or "position_ids" in columns or bool(mask[:, 0].all()) or not bool(mask[:, -1].all()):
         return
-    if "position_ids" in inspect.signature(model.module.forward).parameters:
-        warnings.warn(f"texts are padded on the left and no position_ids are given, so '{model.name}' may count positions from the padding: give "
+    if "position_ids" in inspect.signature(model.module.forward).parameters and moves(mask):
+        warnings.warn(f"texts are padded on the left and no position_ids are given, so '{model.name}' counts positions from the padding: give "
                       "position_ids=(attention_mask.cumsum(1) - 1).clamp(min=0), or pad on the right", stacklevel=5)

@@ -154,10 +154,22 @@ class Probe:
     def _notice_mask(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], tokens: set[tuple[int, ...]]) -> None:
         self.mask_inside |= is_mask_inside(args, kwargs, tokens)
 
+    def moves_with_padding(self, mask: Tensor) -> bool:
+        """Does a sample that is padded on the left give other rows without its padding? mask: that of the batch of all."""
+        place = int((~mask[:, 0]).int().argmax())
+        padding = int(mask[place].int().argmax())
+        prepared = {name: column[place : place + 1, padding:] if isinstance(column, Tensor) and column.shape[:2] == mask.shape else column[place : place + 1]
+                    for name, column in self.company.prepared.items()}  # fmt: skip
+        one = self._run_again(Pass([self.numbers[place]], prepared, masks_of(prepared)), prepared)
+        rows = {call: output.rows for call, output in one.given.items() if output.rows}
+        return not rows or any(differ(found[0], self.company.given[call].rows[place], self.company.given[call].size, self.tolerance()) for call, found in rows.items())
+
     def _again(self, samples: list[int]) -> Pass:
         """Run other company, and take the rows of the layers that can be recorded so far."""
         batch, one = self._start(samples)
+        return self._run_again(one, batch)
 
+    def _run_again(self, one: Pass, batch: Any) -> Pass:
         def note(call: Call, out: Any) -> None:
             known = self.company.given.get(call)
             if known is None or known.problem or not known.rows:

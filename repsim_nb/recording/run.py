@@ -99,7 +99,7 @@ class Run:
             layer, why = next(iter(self.left_out.items() or probe.problems.items()))
             raise (UndefinedError if layer in not_finite else ValueError)(f"layer '{layer}' of '{self.model.name}' {why}" + (f" (none of its {len(self.left_out)} layers can be recorded)" if len(self.left_out) > 1 else ""))
         unmasked = {layer: probe.company.given[probe.calls[layer]].shape for layer, about in self.found.items() if about.layout.mask is None}
-        announce(self.model, unmasked, probe.company, probe.masked, probe.mask_inside, self.pooling)
+        announce(self.model, unmasked, probe.company, probe.masked, probe.mask_inside, self.pooling, probe.moves_with_padding)
         if self.pooling.by_token and any(about.layout.mask for about in self.found.values()):
             self._count_tokens()
         return self.found
