@@ -46,9 +46,9 @@ def test_the_shortest_and_the_longest_sample_come_first(inputs):
 
 
 def test_samples_are_far_from_each_other():
-    x = np.zeros((50, 6), np.float32)
-    x[[11, 29, 41]] = np.eye(6)[:3] * 100
-    assert {11, 29, 41} <= set(pick(rs.Dataset("d", x), 5)) and len(set(pick(rs.Dataset("d", x), 5))) >= 4
+    x = np.zeros((30, 6), np.float32)
+    x[[11, 17, 29]] = np.eye(6)[:3] * 100
+    assert {11, 17, 29} <= set(pick(rs.Dataset("d", x), 5)) and len(set(pick(rs.Dataset("d", x), 5))) >= 4
     x[3] = np.nan  # whatever the numbers are
     assert len(pick(rs.Dataset("d", x), 8)) == 8
 
@@ -78,7 +78,7 @@ def test_the_probe_takes_four_forward_passes(spec, mnist):
     handle = model.module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     rec(model, mnist, pool="mean", batch_size=200)
     handle.remove()
-    assert sizes[:3] == [1, 8, 8] and 5 <= sizes[3] <= 16 and sizes[4:] == [200]
+    assert sizes[:3] == [1, 8, 8] and 5 <= sizes[3] <= 12 and sizes[4:] == [200]
 
 
 def test_a_sample_stands_alone_first_in_the_middle_last_and_in_other_company(rng):

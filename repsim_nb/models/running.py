@@ -112,9 +112,9 @@ def evaluating(module: nn.Module, device: str | torch.device | None = None) -> I
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device '{place}' was asked for, but torch sees no CUDA device here; leave device=None to run where the model is ({home})")
     moved = place != home and not (place.type == home.type and place.index is None)
+    module.eval()  # which may do more than to set flags: merge adapters, for instance; train() undoes it
     state = State(module)
     try:
-        module.eval()
         if moved:
             module.to(place)
         with torch.inference_mode(False), torch.no_grad(), eager(module), random_states_kept([place.index or 0] if place.type == "cuda" else []):
@@ -126,7 +126,7 @@ def evaluating(module: nn.Module, device: str | torch.device | None = None) -> I
             state.check_large()
         state.restore()
         if flags[module]:
-            module.train()  # a model may do more in train() than to set flags: merge adapters, for instance
+            module.train()
         for m, flag in flags.items():
             m.training = flag
 

@@ -16,8 +16,10 @@ from torch.nn.parameter import UninitializedTensorMixin
 
 COPIED = 2**26  # bytes: weights up to that size together, and any other tensor or array up to that size, are copied beforehand
 _FIXED = (type(None), bool, int, float, complex, str, bytes, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, functools.partial, torch.dtype, torch.device)
+EMPTY = ()  # what most dicts of hooks hold
 _CONTAINERS = (list, dict, set, deque)
 _STRUCTURE = ("_parameters", "_buffers", "_modules", "training")  # the first three are looked at one by one; `training` is restored by train()
+_KEPT = frozenset(_STRUCTURE)
 _FOREIGN = ("torch", "numpy", "builtins", "functools", "threading")  # objects of these are not taken apart
 
 
@@ -48,9 +50,10 @@ class State:
         """Did a forward pass build parts of the model: weights of lazy layers, new modules?"""
         return any(part.built() for part in self.parts)
 
-    def restore(self) -> None:
+    def restore(self, *, weights: bool = True) -> None:
+        """weights: compare them too, which takes longest."""
         with torch.no_grad():
-            for weight, saved in self.weights:
+            for weight, saved in self.weights if weights else ():
                 if not isinstance(weight, UninitializedTensorMixin):
                     _put_back(weight, saved)
             for part in self.parts:
@@ -88,13 +91,18 @@ class _Part:
         self.module._buffers.clear()
         self.module._buffers.update(self.slots)
         own = vars(self.module)
+        if own.keys() - self.attributes.keys() - _KEPT or any(own.get(name) is not value for name, value in self.attributes.items()):
+            self._restore_attributes(own)
+        for thing, saved in self.held:
+            if saved is not EMPTY or len(thing):
+                _put_back(thing, saved)
+
+    def _restore_attributes(self, own: dict[str, Any]) -> None:
         if _has_new_weights([value for name, value in own.items() if name not in _STRUCTURE], self.attributes):
             return
         for name in [name for name in own if name not in self.attributes and name not in _STRUCTURE]:
             del own[name]
         own.update(self.attributes)
-        for thing, saved in self.held:
-            _put_back(thing, saved)
 
     def _note(self, seen: dict[int, Any], modules: deque[nn.Module]) -> None:
         """Note what the attributes hold, each object once."""
@@ -141,7 +149,7 @@ def _is_plain(value: Any) -> bool:
 def _saved(value: Any) -> Any:
     """What an object holds now, in the form that `_put_back` takes; a large tensor's version; None if it is not of a kind that can be put back."""
     if isinstance(value, _CONTAINERS):
-        return (tuple(value.items()) if isinstance(value, dict) else tuple(value)) if value else ()
+        return (tuple(value.items()) if isinstance(value, dict) else tuple(value)) if value else EMPTY
     if isinstance(value, Tensor):
         if isinstance(value, UninitializedTensorMixin) or value.is_meta or value.is_quantized or value.layout != torch.strided:
             return None

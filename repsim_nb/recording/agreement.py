@@ -47,6 +47,10 @@ def size_of(rows: Iterable[np.ndarray]) -> float:
 
 
 def _root_mean_square(row: np.ndarray) -> float:
+    if row.dtype.kind == "f":
+        square = float(np.vdot(row, row))
+        if 1e-30 < square < 1e30:  # nothing is infinite, and nothing was lost
+            return float(np.sqrt(square / row.size))
     values = np.abs(row[np.isfinite(row)]).astype(float)
     largest = values.max(initial=0.0)
     return float(largest * np.sqrt(np.mean((values / largest) ** 2))) if largest > 0 else 0.0
@@ -62,9 +66,9 @@ def differ(x: np.ndarray, y: np.ndarray, size: float, tolerance: float) -> float
         return float("inf")
     if x.dtype.kind in "biu":
         return float(np.abs(x.astype(float) - y.astype(float)).max(initial=0.0))
-    if np.array_equal(x, y):
-        return 0.0
     with np.errstate(invalid="ignore", over="ignore"):
+        if np.abs(x - y).max(initial=0.0) <= min(16 * tolerance**2, tolerance) * size:  # mostly so, and quickly seen
+            return 0.0
         gap = np.abs(x.astype(complex if x.dtype.kind == "c" else float) - y)
         gap[(x == y) | (np.isnan(x) & np.isnan(y))] = 0.0
         sizes = np.abs(y.astype(complex if y.dtype.kind == "c" else float))
@@ -73,6 +77,14 @@ def differ(x: np.ndarray, y: np.ndarray, size: float, tolerance: float) -> float
         floor = min(16 * tolerance**2, tolerance) * (finite.max(initial=0.0) + size)
         beyond = ~(gap <= tolerance * (sizes + (np.median(some) if some.size else 0.0)) + floor) | np.isinf(gap)
     return (float(gap[beyond].max()) if np.isfinite(gap[beyond]).all() else np.inf) if beyond.any() else 0.0
+
+
+def all_agree(rows: list[np.ndarray], wanted: list[np.ndarray], size: float, tolerance: float) -> bool:
+    """Do all rows differ by little compared with the layer's size? If not, they need a closer look, one by one, by `differ`."""
+    if any(x.shape != y.shape or x.dtype.kind != "f" for x, y in zip(rows, wanted, strict=True)):
+        return False
+    with np.errstate(invalid="ignore", over="ignore"):
+        return bool(np.abs(np.concatenate(rows) - np.concatenate(wanted)).max(initial=0.0) <= min(16 * tolerance**2, tolerance) * size)
 
 
 def is_reordered(rows: list[np.ndarray], wanted: list[np.ndarray], tolerance: float) -> bool:

@@ -16,14 +16,14 @@ from ..models.layers import features_axis
 from ..models.running import OUTPUT, around, as_layer, module_of, tensor_of
 from ..models.state import State
 from ..pooling import Layout, Pooling, masks_of
-from .agreement import REORDERED, Tolerance, differ, is_reordered, likely_cause
+from .agreement import REORDERED, Tolerance, all_agree, differ, is_reordered, likely_cause
 from .layout import layout_of, resolve
 from .padding import is_mask_inside
 from .passes import Call, Output, Pass, Runner
 from .samples import at_the_ends, batch_of, pick, shortest_first
 
 SAMPLES = 8  # in a batch of the probe
-EXTRA = 16  # in its last batch, with samples from the ends of a full batch
+EXTRA = 12  # in its last batch, with samples from the ends of a full batch
 MAX_BATCH = 250  # samples a pass, unless told
 BATCH_BYTES = 2**26  # of the largest activation in a pass, unless told: larger ones leave the caches, and take twice as long
 PROBE_BYTES = 2**28  # that one activation of all the probe's samples may take
@@ -99,7 +99,7 @@ class Probe:
         self._name_layers(alone)
         self._compare(self._checks_alone(alone))
         self._check_company(others)
-        self.state.restore()  # the recording begins as the probe did
+        self.state.restore(weights=False)  # the recording begins as the probe did
         return dict(sorted(((layer, self._layer(layer)) for layer in self.calls if layer not in self.problems), key=lambda item: item[1].place))
 
     def _layer(self, layer: str) -> Layer:
@@ -145,8 +145,8 @@ class Probe:
 
         with ExitStack() as stack:
             if not one.masks:
-                tokens = {shape[:2] for shape in sizes.columns.values()}
-                for name in {module_of(part, self.modules)[0] for part in self.runner.parts} - {OUTPUT}:
+                tokens = {shape[:2] for shape in sizes.columns.values() if len(shape) < 4}
+                for name in {module_of(part, self.modules)[0] for part in self.runner.parts} - {OUTPUT} if tokens else ():
                     stack.callback(self.modules[name].register_forward_pre_hook(lambda _, args, kwargs: self._notice_mask(args, kwargs, tokens), with_kwargs=True).remove)
             one.calls, one.stopped = self.runner(one.prepared, list(dict.fromkeys([*self.runner.parts, *self.asked])), note, batch)
         return one
@@ -300,9 +300,12 @@ class Probe:
         for layer, places in checks.items():
             if layer in self.single_rows:
                 continue
-            known = self.company.given[self.calls[layer]]
+            call = self.calls[layer]
+            known = self.company.given[call]
+            if places and all_agree([one.given[call].rows[at] for one, at, _ in places], [known.rows[place] for _, _, place in places], known.size, self.tolerance()):
+                continue
             for one, at, place in places:
-                gap = differ(one.given[self.calls[layer]].rows[at], known.rows[place], known.size, self.tolerance())
+                gap = differ(one.given[call].rows[at], known.rows[place], known.size, self.tolerance())
                 if gap:
                     different[layer] = one, at, place, gap
                     break
