@@ -527,3 +527,39 @@ def test_a_question_about_a_complete_store_is_answered_once(vectors, tmp_path):
     model.module.register_forward_hook(lambda *_: runs.append(1))
     first = list(rec(model, vectors, ["?"], into=tmp_path))
     assert len(first) == 3 and len(runs) == 4 and list(rec(model, vectors, ["?"], into=tmp_path)) == first and len(runs) == 4
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_state_that_moves_slowly_is_reset_before_each_batch(stream, rng):
+    class Balancing(nn.Module):
+        """The bias of a router moves a little with every batch."""
+
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.router, self.experts = nn.Linear(6, 4), nn.Parameter(torch.randn(4, 6, 3))
+            self.register_buffer("bias", torch.zeros(4))
+
+        def forward(self, x):
+            which = (self.router(x) + self.bias).argmax(-1)
+            load = torch.bincount(which, minlength=4).float()
+            self.bias += 1e-3 * torch.sign(load.mean() - load)
+            return torch.einsum("bi,bio->bo", x, self.experts[which])
+
+    module, data = Balancing(), rng.normal(size=(600, 6)).astype(np.float32)
+    want = torch.cat([module_row(module, row) for row in torch.from_numpy(data)])
+    if stream:
+        other = rs.load_model(nn.Linear(6, 3), name="other")
+        table = rs.stream(rs.load_model(module, name="m"), other, data, (["output"], ["output"]), batch_size=20, progress=False)
+        right = rs.compare(rs.measures.CKA(batch_size=20), {"m": want.numpy()}, {"o": rec(other, data, "output")["output"]}, progress=False)
+        assert np.allclose(table.values, right.values, atol=1e-5)
+    else:
+        np.testing.assert_allclose(rec(rs.load_model(module, name="m"), data, batch_size=20)["output"], want, atol=1e-5)
+    assert module.bias.tolist() == [0] * 4 and not any(part._forward_hooks for part in module.modules())
+
+
+def module_row(module, row):
+    with torch.no_grad():
+        out = module(row[None])
+        module.bias.zero_()
+    return out

@@ -20,6 +20,7 @@ EMPTY = ()  # what most dicts of hooks hold
 _CONTAINERS = (list, dict, set, deque)
 _STRUCTURE = ("_parameters", "_buffers", "_modules", "training")  # the first three are looked at one by one; `training` is restored by train()
 _KEPT = frozenset(_STRUCTURE)
+_HOOKS = frozenset(name for name, value in vars(nn.Module()).items() if isinstance(value, dict) and name not in _KEPT)
 _FOREIGN = ("torch", "numpy", "builtins", "functools", "threading")  # objects of these are not taken apart
 
 
@@ -50,14 +51,12 @@ class State:
         """Did a forward pass build parts of the model: weights of lazy layers, new modules?"""
         return any(part.built() for part in self.parts)
 
-    def restore(self, *, weights: bool = True) -> None:
-        """weights: compare them too, which takes longest."""
+    def restore(self, *, hooks: bool = True) -> bool:
+        """-> whether anything had changed. hooks: put these back too; while hooks of ours are on, they must stay."""
         with torch.no_grad():
-            for weight, saved in self.weights if weights else ():
-                if not isinstance(weight, UninitializedTensorMixin):
-                    _put_back(weight, saved)
-            for part in self.parts:
-                part.restore()
+            changed = [_put_back(weight, saved) for weight, saved in self.weights if not isinstance(weight, UninitializedTensorMixin)]
+            changed += [part.restore(hooks=hooks) for part in self.parts]
+        return any(changed)
 
     def check_large(self) -> None:
         """Warn if a forward pass wrote to tensors of which there is no copy."""
@@ -76,37 +75,40 @@ class _Part:
         self.buffers = {name: (buffer, _saved(buffer)) for name, buffer in module.named_buffers(recurse=False)}
         self.slots = {} if self.scripted else dict(module._buffers)  # with those that are None
         self.attributes = {} if self.scripted else {name: value for name, value in vars(module).items() if name not in _STRUCTURE}
+        self.hooks = [(value, _saved(value)) for name, value in self.attributes.items() if name in _HOOKS]
         self.held: list[tuple[Any, Any]] = []  # an object, and what it held
         self._note(seen, modules)
 
     def built(self) -> bool:
         return _structure(self.module) != self.structure
 
-    def restore(self) -> None:
-        for buffer, saved in self.buffers.values():
-            if not isinstance(buffer, UninitializedTensorMixin):
-                _put_back(buffer, saved)
+    def restore(self, *, hooks: bool) -> bool:
+        changed = [_put_back(buffer, saved) for buffer, saved in self.buffers.values() if not isinstance(buffer, UninitializedTensorMixin)]
         if self.scripted or self.built():
-            return
-        self.module._buffers.clear()
-        self.module._buffers.update(self.slots)
-        own = vars(self.module)
+            return any(changed)
+        buffers, own = self.module._buffers, vars(self.module)
+        if buffers.keys() != self.slots.keys() or any(buffers[name] is not buffer for name, buffer in self.slots.items()):
+            buffers.clear()
+            buffers.update(self.slots)
+            changed.append(True)
         if own.keys() - self.attributes.keys() - _KEPT or any(own.get(name) is not value for name, value in self.attributes.items()):
-            self._restore_attributes(own)
-        for thing, saved in self.held:
+            changed.append(self._restore_attributes(own))
+        for thing, saved in (*self.held, *(self.hooks if hooks else ())):
             if saved is not EMPTY or len(thing):
-                _put_back(thing, saved)
+                changed.append(_put_back(thing, saved))
+        return any(changed)
 
-    def _restore_attributes(self, own: dict[str, Any]) -> None:
+    def _restore_attributes(self, own: dict[str, Any]) -> bool:
         if _has_new_weights([value for name, value in own.items() if name not in _STRUCTURE], self.attributes):
-            return
+            return False
         for name in [name for name in own if name not in self.attributes and name not in _STRUCTURE]:
             del own[name]
         own.update(self.attributes)
+        return True
 
     def _note(self, seen: dict[int, Any], modules: deque[nn.Module]) -> None:
         """Note what the attributes hold, each object once."""
-        waiting = list(self.attributes.values())
+        waiting = [value for name, value in self.attributes.items() if name not in _HOOKS]
         while waiting:
             value = waiting.pop()
             kind = type(value)
@@ -165,37 +167,45 @@ def _saved(value: Any) -> Any:
     return dict(vars(value)) if _is_plain(value) else None
 
 
-def _put_back(value: Any, saved: Any) -> None:
-    """Make an object hold again what it held, unless it got weights since."""
+def _put_back(value: Any, saved: Any) -> bool:
+    """Make an object hold again what it held, unless it got weights since -> whether it held something else."""
     if saved is None or isinstance(saved, int) or (not isinstance(value, Tensor) and _has_new_weights(_parts(value), saved)):
-        return
+        return False
     if isinstance(value, dict):
-        if tuple(map(id, (part for item in value.items() for part in item))) != tuple(map(id, (part for item in saved for part in item))):
+        changed = tuple(map(id, (part for item in value.items() for part in item))) != tuple(map(id, (part for item in saved for part in item)))
+        if changed:
             value.clear()
             value.update(dict(saved))
     elif isinstance(value, _CONTAINERS):
-        if tuple(map(id, value)) != tuple(map(id, saved)):
+        changed = tuple(map(id, value)) != tuple(map(id, saved))
+        if changed:
             value.clear()
             (value.update if isinstance(value, set) else value.extend)(saved)
     elif isinstance(value, Tensor):
-        if value.shape != saved.shape or value.dtype != saved.dtype:
+        changed = value.shape != saved.shape or value.dtype != saved.dtype or not _same(value, saved)
+        if changed and (value.shape != saved.shape or value.dtype != saved.dtype):
             value.data = saved.clone()
-        elif not _same(value, saved):
+        elif changed:
             value.copy_(saved)
     elif isinstance(value, np.ndarray):
-        if not np.array_equal(value, saved, equal_nan=value.dtype.kind in "fc"):
+        changed = not np.array_equal(value, saved, equal_nan=value.dtype.kind in "fc")
+        if changed:
             value[...] = saved
     elif isinstance(value, np.random.Generator):
-        value.bit_generator.state = saved
-    elif isinstance(value, (torch.Generator, np.random.RandomState)):
+        changed, value.bit_generator.state = value.bit_generator.state != saved, saved
+    elif isinstance(value, torch.Generator):
+        changed = not torch.equal(value.get_state(), saved)
         value.set_state(saved)
-    elif isinstance(value, random.Random):
-        value.setstate(saved)
+    elif isinstance(value, (random.Random, np.random.RandomState)):
+        changed = True
+        (value.setstate if isinstance(value, random.Random) else value.set_state)(saved)
     else:
         own = vars(value)
-        if own.keys() != saved.keys() or any(own[name] is not saved[name] for name in saved):
+        changed = own.keys() != saved.keys() or any(own[name] is not saved[name] for name in saved)
+        if changed:
             own.clear()
             own.update(saved)
+    return changed
 
 
 def _has_new_weights(now: list[Any], before: Any) -> bool:

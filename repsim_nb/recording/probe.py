@@ -72,6 +72,7 @@ class Probe:
         self.calls: dict[str, Call] = {}  # layer -> the call of a module that it is
         self.largest = 1  # bytes of a sample's largest activation
         self.mask_inside = False  # does the model make a mask of its tokens that its inputs lack
+        self.changes_itself = False  # does a pass leave something behind in the model: a counter, a cache, a state
         self.single_rows: dict[str, np.ndarray] = {}  # of layers that mix samples, where each batch is one sample
         self._singles: dict[int, Pass] = {}
 
@@ -99,7 +100,7 @@ class Probe:
         self._name_layers(alone)
         self._compare(self._checks_alone(alone))
         self._check_company(others)
-        self.state.restore(weights=False)  # the recording begins as the probe did
+        self.changes_itself = self.state.restore()  # the recording begins as the probe did
         return dict(sorted(((layer, self._layer(layer)) for layer in self.calls if layer not in self.problems), key=lambda item: item[1].place))
 
     def _layer(self, layer: str) -> Layer:

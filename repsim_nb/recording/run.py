@@ -59,6 +59,7 @@ class Run:
         self.pool_name = pooling.name
         self.ends: dict[str, np.ndarray] = {}  # mask -> after how many tokens each sample ends
         self.masks: dict[str, Tensor] = {}  # of the batch that runs
+        self.changes_itself = False  # see `Probe`
         self.trouble: BaseException | None = None  # an error of ours that passes through the network
 
     def key(self, layer: str) -> Key:
@@ -80,7 +81,7 @@ class Run:
         layers = list(dict.fromkeys([*self.named, *self.usual]))
         probe = Probe(self.model.module, self.dataset, layers, self.pooling, self.batch_size, self.place, self.state, self.prepared, self.explaining)
         found = probe()
-        self.tolerance, self.batch_size = probe.tolerance(), probe.batch_size
+        self.tolerance, self.batch_size, self.changes_itself = probe.tolerance(), probe.batch_size, probe.changes_itself
         usual = self._usual(found, probe)
         for number in self.numbers:
             if not -len(usual) <= number < len(usual):
@@ -164,6 +165,8 @@ class Run:
         """Run one batch, as the data set gives it, from sample `first` on."""
         prepared = self.prepared(inputs, range(first, first + length_of(inputs)))
         self.masks = masks_of(prepared)
+        if self.changes_itself:
+            self.state.restore(hooks=False)  # every batch begins from the model's first state
         forward(self.model.module, prepared, self.place)
 
     def check_prepared(self, prepared: Any, samples: Sequence[int]) -> None:

@@ -124,10 +124,11 @@ def _farthest(inputs: Any, candidates: np.ndarray, chosen: list[int], k: int) ->
         array = _rows(inputs, candidates)
     if array is None or isinstance(array, (list, Inputs)) or len(candidates) <= k:
         return [int(row) for row in candidates[np.linspace(0, len(candidates) - 1, min(k, len(candidates))).round().astype(int)]]
-    x = array.detach().cpu().float().numpy() if isinstance(array, Tensor) and not array.is_complex() else np.asarray(array)
+    x = array.detach().cpu().double().numpy() if isinstance(array, Tensor) and not array.is_complex() else np.asarray(array)
     x = x.reshape(len(x), -1)
-    x = np.nan_to_num(x[:, :: -(-x.shape[1] // ENTRIES) or 1].real.astype(np.float32), posinf=0, neginf=0)
+    x = np.nan_to_num(x[:, :: -(-x.shape[1] // ENTRIES) or 1].real.astype(float), posinf=0, neginf=0)
     found = [int(np.flatnonzero(candidates == row)[0]) for row in chosen if row in candidates] or [0]
+    x /= np.abs(x).max(initial=0.0) or 1.0  # squares of large numbers would overflow
     distance = np.min([np.square(x - x[at]).sum(1) for at in found], 0)
     rows = [int(candidates[at]) for at in found]
     while len(rows) < k:
