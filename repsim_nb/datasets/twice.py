@@ -18,6 +18,7 @@ from .inputs import _digest, fingerprint_inputs, parted
 SPREAD = 6  # samples of a data set with numbered samples
 FEW = 16  # items of a stream, from its beginning
 SEEDS = (20561, 77003)  # of the first reading and of the second
+CONFIRMED = 3  # times
 MORE_SEEDS = range(31, 39)  # where values agree, and a seed was drawn
 _USELESS = "Row i would belong to another input for each model, and a recording could not be found again"
 
@@ -39,20 +40,40 @@ def check_samples(
     if not len(numbers):
         return
     chosen = [numbers[place] for place in np.linspace(0, len(numbers) - 1, min(SPREAD, len(numbers))).round().astype(int)]
-    alone = []
+    alone, once = [], 0
     with random_states_kept():
         joined([one(chosen[0])], chosen[:1])  # what happens only once, such as opening a file, happens here
         for number in chosen:
             try:
-                (batch, *first), (again, *second) = (_read(number, one, joined, seed) for seed in SEEDS)
+                batch, again, by_sample, by_batch = _read_twice(number, one, joined)
             except ValueError:  # it may never be asked for
                 continue
-            by_sample, by_batch = (drawn_from((first[k], first[k + 1]), (second[k], second[k + 1])) for k in (0, 1))
+            seen = by_sample, by_batch
+            for _ in range(CONFIRMED):  # another thread may have drawn meanwhile; the data draw each time
+                if (by_sample or by_batch) and _digest(batch) == _digest(again):
+                    batch, again, *drawn = _read_twice(number, one, joined)
+                    by_sample, by_batch = (_both(a, b) for a, b in zip((by_sample, by_batch), drawn, strict=True))
+            once += any(seen) and not (by_sample or by_batch)
+            if once > 1:  # several samples that drew when they were first read, and are remembered since
+                by_sample, by_batch = seen
             if by_sample or by_batch or _digest(batch) != _digest(again):
                 raise ValueError(_random_sample(name, number, by_sample, by_batch, own_collate))
             alone.append(batch)
         if own_collate and 1 < len(chosen) == len(alone):
             _check_order(name, chosen, alone, lambda: joined([one(number) for number in chosen], chosen))
+
+
+def _read_twice(
+    number: Any, one: Callable[[Any], Any], joined: Callable[[list[Any], list[Any]], Any]
+) -> tuple[Any, Any, tuple[str, ...], tuple[str, ...]]:
+    """Both readings of a sample, and the generators from which numbers were drawn by the sample and by the making of a batch."""
+    (batch, *first), (again, *second) = (_read(number, one, joined, seed) for seed in SEEDS)
+    by_sample, by_batch = (drawn_from((first[k], first[k + 1]), (second[k], second[k + 1])) for k in (0, 1))
+    return batch, again, by_sample, by_batch
+
+
+def _both(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in a if name in b)
 
 
 def _read(
@@ -200,6 +221,9 @@ def _compare(
         for seed in MORE_SEEDS:
             _check_same(name, hashes, _first_items(source, of_item, seed)[0])
         return
+    for seed in range(CONFIRMED if drawn else 0):  # another thread may have drawn meanwhile; the data draw each time
+        readings = [_first_items(source, of_item, other) for other in (SEEDS[0] + seed, SEEDS[1] + seed)]
+        drawn = _both(drawn, drawn_from(*((before, after) for _, before, after, _ in readings)))
     if drawn:
         raise ValueError(
             f"{name} draws random numbers when it is read ({_generators(drawn)}): it shuffles, or it augments at random. {_advice()}"
