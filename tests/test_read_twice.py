@@ -122,7 +122,7 @@ def test_flips_by_a_generator_of_its_own_are_noticed():
 def test_a_sample_that_is_random_once_and_then_remembered_is_refused():
     """The workers of a loader would each remember another one."""
     memory = {}
-    with pytest.raises(ValueError, match="sample \d of Numbered draws random numbers"):
+    with pytest.raises(ValueError, match=r"sample \d of Numbered draws random numbers"):
         rs.Dataset("d", Numbered(lambda i: memory.setdefault(i, ROW + np.random.rand() if i not in memory else 0)))
 
 
