@@ -126,13 +126,13 @@ def test_a_sample_that_is_random_once_and_then_remembered_is_refused():
         rs.Dataset("d", Numbered(lambda i: memory.setdefault(i, ROW + np.random.rand() if i not in memory else 0)))
 
 
-@pytest.mark.parametrize("seeded", [torch.manual_seed, np.random.seed, random.seed])
-def test_samples_that_seed_themselves_are_read_and_leave_no_trace(seeded):
+@pytest.mark.parametrize(
+    "seed, draw", [(torch.manual_seed, lambda: torch.rand(1)), (np.random.seed, np.random.rand), (random.seed, random.random)], ids=GENERATORS
+)
+def test_samples_that_seed_themselves_are_read_and_leave_no_trace(seed, draw):
     def make(i):
-        seeded(i)
-        return ROW + float(
-            torch.rand(1) if seeded is torch.manual_seed else np.random.rand() if seeded is np.random.seed else random.random()
-        )
+        seed(i)
+        return ROW + float(draw())
 
     with random_states_kept():
         expected = [float(make(i)[0]) for i in range(20)]
