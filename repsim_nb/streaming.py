@@ -8,7 +8,6 @@ the widths are. Taking narrow layers by features instead would not be felt: thei
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -28,7 +27,7 @@ from .models import Model, load_model
 from .models.running import capture
 from .pooling import TOKENS, Pooling
 from .progress import Tick, ticking
-from .recording import Run, dataset_of, length_of
+from .recording import Run, dataset_of, length_of, warn_left_out
 from .store import Key
 
 LENGTH = 2**12  # of the parts of a dot product that are summed in their precision, the parts then in float64: a BLAS loses digits on longer ones
@@ -82,9 +81,7 @@ def stream(
             run.probe()
     with ticking(progress, f"streaming {a.name} × {b.name}", "sample") as tick:
         sums = _pass(runs, measure, tick)
-    for run in runs:
-        if run.left_out:
-            warnings.warn(run.left_out_in_words(), stacklevel=2)
+    warn_left_out(runs)
     index, columns = ([run.key(layer) for layer in run.found] for run in (runs[0], runs[-1]))
     axes = (pd.MultiIndex.from_tuples([tuple(key) for key in keys], names=Key._fields) for keys in (index, columns))
     return Comparison(pd.DataFrame(sums.values(), *axes), measure, len(data))

@@ -24,10 +24,10 @@ import torch
 from torch import nn
 
 from ..errors import unknown
+from ..randomness import random_states_kept
 from .layers import default_layers
 from .model import Model
 from .preparing import Pictures
-from .running import random_states_kept
 
 HUB = "huggingface.co"
 WEIGHTS = ("pretrained", "random")

@@ -1,6 +1,6 @@
 """Running models over data and recording the activations of their layers: `record`; and the `Run` that streaming shares."""
 
 from .keep import record
-from .run import Run, dataset_of, length_of
+from .run import Run, dataset_of, length_of, warn_left_out
 
-__all__ = ["Run", "dataset_of", "length_of", "record"]
+__all__ = ["Run", "dataset_of", "length_of", "record", "warn_left_out"]

@@ -56,6 +56,11 @@ def _root_mean_square(row: np.ndarray) -> float:
     return float(largest * np.sqrt(np.mean((values / largest) ** 2))) if largest > 0 else 0.0
 
 
+def _fine(tolerance: float) -> float:
+    """The part of the largest values that rounding may move: 16 times the precision, and less for coarse arithmetic."""
+    return min(16 * tolerance**2, tolerance / 4)
+
+
 def differ(x: np.ndarray, y: np.ndarray, size: float, tolerance: float) -> float:
     """The largest difference of two rows of a layer where it is more than rounding, else 0.0. size: that of the layer's values.
 
@@ -67,14 +72,15 @@ def differ(x: np.ndarray, y: np.ndarray, size: float, tolerance: float) -> float
     if x.dtype.kind in "biu":
         return float(np.abs(x.astype(float) - y.astype(float)).max(initial=0.0))
     with np.errstate(invalid="ignore", over="ignore"):
-        if np.abs(x - y).max(initial=0.0) <= min(16 * tolerance**2, tolerance / 4) * size:  # mostly so, and quickly seen
+        fine = _fine(tolerance)
+        if np.abs(x - y).max(initial=0.0) <= fine * size:  # mostly so, and quickly seen
             return 0.0
         gap = np.abs(x.astype(complex if x.dtype.kind == "c" else float) - y)
         gap[(x == y) | (np.isnan(x) & np.isnan(y))] = 0.0
         sizes = np.abs(y.astype(complex if y.dtype.kind == "c" else float))
         finite = sizes[np.isfinite(sizes) & (sizes > 0)]
         some = finite[:: -(-finite.size // MEDIAN_OF) or 1]
-        floor = min(16 * tolerance**2, tolerance / 4) * (finite.max(initial=0.0) + size)
+        floor = fine * (finite.max(initial=0.0) + size)
         beyond = ~(gap <= tolerance * (sizes + (np.median(some) if some.size else 0.0)) + floor) | np.isinf(gap)
     return (float(gap[beyond].max()) if np.isfinite(gap[beyond]).all() else np.inf) if beyond.any() else 0.0
 
@@ -84,7 +90,7 @@ def all_agree(rows: list[np.ndarray], wanted: list[np.ndarray], size: float, tol
     if any(x.shape != y.shape or x.dtype.kind != "f" for x, y in zip(rows, wanted, strict=True)):
         return False
     with np.errstate(invalid="ignore", over="ignore"):
-        return bool(np.abs(np.concatenate(rows) - np.concatenate(wanted)).max(initial=0.0) <= min(16 * tolerance**2, tolerance / 4) * size)
+        return bool(np.abs(np.concatenate(rows) - np.concatenate(wanted)).max(initial=0.0) <= _fine(tolerance) * size)
 
 
 def is_reordered(rows: list[np.ndarray], wanted: list[np.ndarray], tolerance: float) -> bool:

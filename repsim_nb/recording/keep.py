@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -24,7 +23,7 @@ from ..progress import Tick, ticking
 from ..store import Activations, Key, Store, agreed, checked_step
 from ..workers import workers
 from .probe import Layer
-from .run import Run, dataset_of, length_of
+from .run import Run, dataset_of, length_of, warn_left_out
 from .samples import batch_of, pick
 
 PREPARED = 32  # samples whose preprocessing is part of a recording's address
@@ -87,9 +86,7 @@ def record(
         for run in runs:
             recorded |= run(into, inputs, lambda samples, before=done: tick(before + samples, total))
             done += len(dataset)
-    for run in runs:
-        if run.left_out:
-            warnings.warn(run.left_out_in_words(), stacklevel=2)
+    warn_left_out(runs)
     return Activations(recorded, agreed((m.name, m.card) for m in models), {key: dataset.ids for key in recorded if dataset.ids is not None and not key.by_token})
 
 
@@ -187,7 +184,7 @@ class _Recording(Run):
 
     def _question(self) -> str:
         """What was asked for, if the names of the layers follow only from a run."""
-        return fingerprint([list(self.named), list(self.usual), self.auto, list(self.numbers)])
+        return fingerprint(self.asked)
 
     def _check_room(self, found: Mapping[str, Layer]) -> None:
         sizes = {layer: self.row(about, len(self.dataset)) * int(np.prod(about.shape)) * about.dtype.itemsize for layer, about in found.items()}
@@ -202,7 +199,7 @@ class _Recording(Run):
         some = np.unique(pick(self.dataset, PREPARED))
         batch = batch_of(self.dataset, some)
         with self.explaining(batch):
-            prepared = self.prepared(batch, some)
+            prepared, _ = self.prepare(batch, some)
         parts = list(prepared.items()) if isinstance(prepared, Mapping) else [("", prepared)]
         return {
             "weights": fingerprint(self.model.module),

@@ -53,12 +53,12 @@ class Probe:
     need no warning: they never ran, or they are the same for every batch, as positions are.
 
     module: in evaluation mode, with its first state.  layers: those that may be asked for.  batch_size: None to choose one.
-    prepare(batch, samples): inputs as the model takes them.
+    prepare(batch, samples): inputs as the model takes them, and their masks.
     """
 
     def __init__(
         self, module: nn.Module, dataset: Dataset, layers: Sequence[str], pooling: Pooling, batch_size: int | None, place: torch.device, state: State,
-        prepare: Callable[[Any, Sequence[int]], Any], errors: Callable[..., Any],
+        prepare: Callable[[Any, Sequence[int]], tuple[Any, dict[str, Tensor]]], errors: Callable[..., Any],
     ) -> None:  # fmt: skip
         self.module, self.dataset, self.layers, self.pooling, self.given_size, self.state = module, dataset, layers, pooling, batch_size, state
         self.prepare, self.errors = prepare, errors
@@ -116,8 +116,8 @@ class Probe:
     def _start(self, samples: list[int]) -> tuple[Any, Pass]:
         batch = batch_of(self.dataset, samples)
         with self.errors(batch):
-            prepared = self.prepare(batch, samples)
-        return batch, Pass(samples, prepared, masks_of(prepared))
+            prepared, masks = self.prepare(batch, samples)
+        return batch, Pass(samples, prepared, masks)
 
     def _look(self, samples: list[int], alone: Pass | None = None) -> Pass:
         """Run a batch and note what every module gives. With `alone`, the same of one sample, it is known at once how most outputs lie, and their rows are taken."""
@@ -191,7 +191,7 @@ class Probe:
         if output.layout is None or output.value is None:
             return
         layout, n = output.layout, len(one.samples)
-        mask = one.masks[layout.mask] if layout.mask in one.masks else None
+        mask = one.masks.get(layout.mask)
         if layout.mask and mask is None:
             raise ValueError(f"follows '{layout.mask}', which is no mask of 0 and 1 in every batch")
         rows = self.pooling(output.value, n, layout, mask).cpu().numpy()

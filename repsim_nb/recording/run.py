@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,7 +80,7 @@ class Run:
         A layer that cannot be recorded is an error if it was asked for by name; else it is left out (`left_out`).
         """
         layers = list(dict.fromkeys([*self.named, *self.usual]))
-        probe = Probe(self.model.module, self.dataset, layers, self.pooling, self.batch_size, self.place, self.state, self.prepared, self.explaining)
+        probe = Probe(self.model.module, self.dataset, layers, self.pooling, self.batch_size, self.place, self.state, self.prepare, self.explaining)
         found = probe()
         self.tolerance, self.batch_size, self.changes_itself = probe.tolerance(), probe.batch_size, probe.changes_itself
         usual = self._usual(found, probe)
@@ -139,8 +140,7 @@ class Run:
         numbers: dict[str, list[np.ndarray]] = {about.layout.mask: [] for about in self.found.values() if about.layout.mask}
         digest = hashlib.blake2b(digest_size=4)
         for first, last, inputs in self.dataset.batches(0, self.batch_size):
-            prepared = self.prepared(inputs, range(first, last))
-            masks = masks_of(prepared)
+            prepared, masks = self.prepare(inputs, range(first, last))
             for name, some in numbers.items():
                 some.append(masks[name].sum(1).cpu().numpy())
                 if "input_ids" in prepared and prepared["input_ids"].shape[:2] == masks[name].shape:
@@ -152,25 +152,23 @@ class Run:
 
     # -- a batch -----------------------------------------------------------------------------------------------------------
 
-    def prepared(self, inputs: Any, samples: Sequence[int]) -> Any:
-        """A batch, as the data set gives it, as the model takes it. The user's own preprocess gets a copy, since it may write into what it is given."""
+    def prepare(self, inputs: Any, samples: Sequence[int]) -> tuple[Any, dict[str, Tensor]]:
+        """A batch, as the data set gives it -> the batch as the model takes it, and its masks. The user's own preprocess gets a copy, since it may write into what it is given."""
         ours = getattr(getattr(self.model.preprocess, "func", self.model.preprocess), "__module__", "") or type(self.model.preprocess).__module__
         if not ours.startswith(__package__.partition(".")[0]):
             inputs = copy.deepcopy(inputs) if isinstance(inputs, Mapping) else inputs.clone() if isinstance(inputs, Tensor) else inputs.copy()
         prepared = self.model.preprocess(inputs)
-        self.check_prepared(prepared, samples)
-        return prepared
+        return prepared, self._checked_masks(prepared, samples)
 
     def forward(self, inputs: Any, first: int) -> None:
         """Run one batch, as the data set gives it, from sample `first` on."""
-        prepared = self.prepared(inputs, range(first, first + length_of(inputs)))
-        self.masks = masks_of(prepared)
+        prepared, self.masks = self.prepare(inputs, range(first, first + length_of(inputs)))
         if self.changes_itself:
             self.state.restore(hooks=False)  # every batch begins from the model's first state
         forward(self.model.module, prepared, self.place)
 
-    def check_prepared(self, prepared: Any, samples: Sequence[int]) -> None:
-        """ValueError for nested tensors, and for a text without a token."""
+    def _checked_masks(self, prepared: Any, samples: Sequence[int]) -> dict[str, Tensor]:
+        """The masks of a prepared batch; ValueError for nested tensors, and for a text without a token."""
         columns = dict(prepared) if isinstance(prepared, Mapping) else {"": prepared}
         if any(isinstance(column, Tensor) and column.is_nested for column in columns.values()):
             raise self._own(f"the inputs of '{self.model.name}' are nested tensors, whose rows are of unlike length: pad them to one length, torch.nested.to_padded_tensor(x, 0.0), "
@@ -182,6 +180,7 @@ class Run:
                 raise self._own(f"sample {samples[at]} of '{self.dataset.name}' is empty, it has no token ('{name}'): remove empty texts")
         if not masks and any(isinstance(column, Tensor) and column.ndim == 2 and column.shape[1] == 0 for column in columns.values()):
             raise self._own(f"sample {samples[0]} of '{self.dataset.name}' is empty, it has no token: remove empty texts")
+        return masks
 
     def _own(self, message: str, kind: type[ValueError] = ValueError) -> ValueError:
         self.trouble = kind(message)
@@ -267,6 +266,13 @@ class Run:
             n = length_of(batch)
             which = samples or f"{n} sample{'s' if n > 1 else ''}"
             raise ValueError(f"model '{self.model.name}' could not run on '{self.dataset.name}': {which}, {given}, {reached}it said: {error}{hint}") from error
+
+
+def warn_left_out(runs: Sequence[Run]) -> None:
+    """One warning for each run that left layers out, at the line of the user's call, two calls up."""
+    for run in runs:
+        if run.left_out:
+            warnings.warn(run.left_out_in_words(), stacklevel=3)
 
 
 def _not_finite(layer: Layer) -> str:
