@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Executor
@@ -207,6 +208,7 @@ def compare(
         if side is not None and not isinstance(side, Mapping):
             raise TypeError(f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}")
     _check_keys(measure, [*xs, *(ys or ())])
+    _check_outputs(measure, xs, ys or {})
     check_ids({"xs": xs} if ys is None else {"xs": xs, "ys": ys})
     if executor is not None and not hasattr(executor, "submit"):
         raise TypeError(f"executor is an Executor of concurrent.futures (or Dask's client.get_executor()), or None for a thread a core; got {executor!r}")
@@ -319,9 +321,20 @@ def _check_keys(measure: Measure, labels: list[Any]) -> None:
         first, second, *_ = cuts.values()
         raise ValueError(f"compare needs the same samples in every representation: '{measures.named(first)}' and '{measures.named(second)}' cut the texts into other tokens, so that "
                          "token does not stand beside token. Record them pooled, one row a text: record(..., pool='mean')")
-    hidden = [label for label in labels if getattr(label, "layer", "output") != "output"]
+    hidden = [label for label in labels if not re.fullmatch(r"output(\.\w+|\[\d+\])?", getattr(label, "layer", "output"))]
     if measure.of == "outputs" and hidden:
         raise ValueError(f"{measures.short_name(measure)} compares what networks put out, and '{measures.named(hidden[0])}' is a hidden layer: take x.where(layer='output')")
+
+
+def _check_outputs(measure: Measure, *sides: Mapping[Any, Any]) -> None:
+    """A measure of outputs takes logits or probabilities (samples, classes); recordings know if what a model returns is something else."""
+    if measure.of != "outputs":
+        return
+    for side in sides:
+        known = getattr(side, "no_logits", {})
+        for label in side:
+            if label in known:
+                raise ValueError(f"{measures.short_name(measure)} compares logits (samples, classes), and '{measures.named(label)}' is not such: {known[label]}")
 
 
 def check_ids(sides: Mapping[str, Mapping[Any, Any]], labels: Collection[Any] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,43 +22,33 @@ NO_MASKS = ("global_attention_mask", "special_tokens_mask", "head_mask", "cross_
 class Layout:
     """How a layer's output lies.
 
-    features: the axis of its features, 1 or -1; None is 1 for pictures (n, c, h, w), -1 for tokens (n, tokens, p).
+    samples: the axis of its samples; all other axes are counted with this one in front.
+    features: the axes of its features; None if the pool need not know.
     tokens: the axis of its tokens, if a mask applies to the layer.  mask: the name of that mask (see `masks_of`).
     split: the rows are tokens, (n · tokens, p), as a router of experts gives them.
     """
 
-    features: int | None = None
+    samples: int = 0
+    features: tuple[int, ...] | None = None
     tokens: int | None = None
     mask: str | None = None
     split: bool = False
 
 
-def _flatten(x: Tensor, features: int, mask: Tensor | None) -> Tensor:
+def _flatten(x: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None and not mask.all():
         raise ValueError(f"has a row for every token, {tuple(x.shape)}, and texts of different length are filled up with padding, which is no activation. "
                          f"Take pool='mean', 'first' or 'last', or every token as a sample, pool='{TOKENS}'")
     return x.flatten(1) if x.ndim > 1 else x[:, None]
 
 
-def _places(x: Tensor, features: int) -> Tensor:
-    """(n, tokens or places, features)"""
-    return x.flatten(1, -2) if features == -1 else x.flatten(2).transpose(1, 2)
-
-
-def _mean(x: Tensor, features: int, mask: Tensor | None) -> Tensor:
-    if x.ndim < 3:
-        return x if x.ndim == 2 else x[:, None]
-    x = _places(x if x.is_floating_point() or x.is_complex() else x.double(), features)
+def _mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    x = x if x.is_floating_point() or x.is_complex() else x.double()
     return x.mean(1) if mask is None else torch.where(mask[..., None], x, 0).sum(1) / mask.sum(1, keepdim=True)
 
 
-def _token(last: bool) -> Callable[[Tensor, int, Tensor | None], Tensor]:
-    def take(x: Tensor, features: int, mask: Tensor | None) -> Tensor:
-        if x.ndim == 2:  # one token a sample already
-            return x
-        if x.ndim != 3:
-            raise ValueError(f"has activations {tuple(x.shape)}, and a token can be taken of (samples, tokens, features) only")
-        x = _places(x, features)
+def _token(last: bool) -> Callable[[Tensor, Tensor | None], Tensor]:
+    def take(x: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
             return x[:, -1 if last else 0]
         real = mask.to(torch.int8)
@@ -66,15 +57,12 @@ def _token(last: bool) -> Callable[[Tensor, int, Tensor | None], Tensor]:
     return take
 
 
-def _tokens(x: Tensor, features: int, mask: Tensor | None) -> Tensor:
-    if x.ndim < 3:
-        raise ValueError(f"has activations {tuple(x.shape)}: one row a sample, so there are no tokens to take as samples")
-    x = _places(x, features)
+def _tokens(x: Tensor, mask: Tensor | None) -> Tensor:
     return x.flatten(0, 1) if mask is None else x[mask]
 
 
-# x (n, ...), the axis of its features (1 or -1), mask (n, tokens) of the real tokens or None -> (rows, ...); a row a sample but for "tokens"
-POOLS: dict[str, Callable[[Tensor, int, Tensor | None], Tensor]] = {
+# "flatten": x (n, ...); the others: x (n, places, features), mask (n, places) of the real tokens or None -> (rows, ...); a row a sample but for "tokens"
+POOLS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
     "flatten": _flatten,
     "mean": _mean,
     "first": _token(last=False),
@@ -87,10 +75,10 @@ class Pooling:
     """A pool by its name or as a function of the tensor: `pooling(out, n, layout, mask)` -> tensor (rows, p).
 
     name: as keys have it.  fingerprint: of what it does.  by_token: each token of a text, each place of a picture is a row.
-    own: the user's function, or None.
+    own: the user's function, or None.  takes_mask: it takes the mask too.  needs_axes: it must know which axes hold features.
     """
 
-    def __init__(self, pool: str | Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, pool: str | Callable[..., Tensor]) -> None:
         if not isinstance(pool, str) and not callable(pool):
             raise ValueError(f"pool is one of {list(POOLS)} or a function; got {pool!r}")
         if isinstance(pool, str) and pool not in POOLS:
@@ -99,27 +87,32 @@ class Pooling:
         self.fingerprint = pool if isinstance(pool, str) else fingerprint(pool)
         self.by_token = pool == TOKENS
         self.own = None if isinstance(pool, str) else pool
+        self.takes_mask = self.own is not None and _takes_two(self.own)
+        self.needs_axes = self.own is None and pool != "flatten"
 
-    def __call__(self, out: Tensor, n: int, layout: Layout = Layout(), mask: Tensor | None = None) -> Tensor:  # noqa: B008 (it is frozen)
+    def __call__(
+        self, out: Tensor, n: int, layout: Layout = Layout(), mask: Tensor | None = None, masks: Mapping[str, Tensor] | None = None  # noqa: B008 (it is frozen)
+    ) -> Tensor:
         """out: a layer's output for n samples.  mask: (n, tokens), true for tokens and false for padding; None: every token is real.
 
-        A function of one's own gets the output as it is, and must return a row a sample.
+        A function of one's own gets the output as it is, and must return a row a sample. If it takes two arguments, the second is the mask of
+        the batch, a dict of several of `masks`, or None.
         ValueError if the samples are not along the first axis, or if no row a sample comes out.
         """
         shape = tuple(out.shape)
         out = out if not out.is_floating_point() or out.dtype in (torch.float32, torch.float64) else out.float()  # a sum over many tokens may leave their range
         if self.own is not None:
-            values = self._by_own(out, shape)
+            values = self._by_own(out, shape, masks or {})
         else:
-            out = out.unflatten(0, (n, -1)) if layout.split else out
+            out = out.unflatten(0, (n, -1)) if layout.split else out.movedim(layout.samples, 0) if layout.samples else out
             if out.ndim == 0 or out.shape[0] != n:
                 raise ValueError(no_sample_axis(n, shape))
-            features = (1 if out.ndim > 3 else -1) if layout.features is None else layout.features
             mask = None if layout.tokens is None or mask is None else _fitted(mask.to(out.device), out.shape[layout.tokens])
-            if mask is not None and self.name != "flatten":
-                out, features = out.movedim(layout.tokens, 1), -1  # (n, tokens, ...)
-                out = out[..., None] if out.ndim == 2 else out.flatten(2)
-            values = POOLS[self.name](out, features, mask)
+            if self.needs_axes and (out.ndim > 2 or mask is not None):
+                out = self._arranged(out, layout, mask is not None)
+            elif self.by_token:
+                raise ValueError(f"has activations {shape}: one row a sample, so there are no tokens to take as samples")
+            values = POOLS[self.name](out, mask) if out.ndim > 2 or self.name == "flatten" else out if out.ndim == 2 else out[:, None]
         if not isinstance(values, Tensor) or values.ndim < 2 or (values.shape[0] != n and not self.by_token):
             came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise ValueError(f"was pooled by '{self.name}' from {shape} to {came}, which must keep the {n} samples as rows, (n, p)")
@@ -127,11 +120,45 @@ class Pooling:
             raise ValueError(f"was pooled by '{self.name}' from {shape} to {tuple(values.shape)}: no feature is left")
         return values.detach().flatten(1)
 
-    def _by_own(self, out: Tensor, shape: tuple[int, ...]) -> Any:
+    def _arranged(self, out: Tensor, layout: Layout, masked: bool) -> Tensor:
+        """(n, places, features)"""
+        if masked:  # the places are the tokens
+            out = out.movedim(layout.tokens, 1)
+            return out[..., None] if out.ndim == 2 else out.flatten(2)
+        if layout.features is None:
+            raise ValueError(unknown_axis(out.shape))
+        features = [axis % out.ndim for axis in layout.features]
+        places = [axis for axis in range(1, out.ndim) if axis not in features]
+        if self.name in ("first", "last") and len(places) > 1:
+            raise ValueError(f"has activations {tuple(out.shape)}, and a token can be taken of (samples, tokens, features) only")
+        if features == [1]:
+            return out.flatten(2).transpose(1, 2)
+        out = out.permute(0, *places, *features)
+        return out.flatten(1 + len(places)).flatten(1, len(places)) if places else out.flatten(1)[:, None]
+
+    def _by_own(self, out: Tensor, shape: tuple[int, ...], masks: Mapping[str, Tensor]) -> Any:
+        given = [out.clone()]  # it may write into what it is given
+        if self.takes_mask:
+            given.append(None if not masks else next(iter(masks.values())) if len(masks) == 1 else dict(masks))
         try:
-            return self.own(out.clone())  # it may write into what it is given
+            return self.own(*given)
         except Exception as error:
             raise ValueError(f"could not be pooled by '{self.name}' from {shape}: {type(error).__name__}: {error}") from error
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    """Does a pool function need two arguments, the output and the mask?"""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of some builtin functions there is none
+        return False
+    needed = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and (p.default is p.empty or p.name == "mask")]
+    return len(needed) > 1
+
+
+def unknown_axis(shape: Sequence[int]) -> str:
+    return (f"gave {tuple(shape)}, and it is not certain which axis holds its features, since no layer around it shows that. Say which: axis=1 if they lie as in (samples, features, time), "
+            "axis=-1 as in (samples, tokens, features)")
 
 
 def no_sample_axis(n: int, shape: tuple[int, ...]) -> str:
@@ -157,11 +184,20 @@ def _fitted(mask: Tensor, tokens: int) -> Tensor:
     return mask
 
 
+def _may_be_mask(name: str, value: Tensor) -> bool:
+    if not name.endswith("mask") or name in NO_MASKS or value.ndim not in (2, 3, 4):
+        return False
+    if value.ndim == 2 or (value.ndim == 4 and value.shape[1:3] == (1, 1) and name != "attn_mask"):  # in torch's own attn_mask true means "not attended to"
+        return True
+    return name.endswith("attention_mask") and value.shape[-1] == value.shape[-2]  # others, such as pixel_mask (n, h, w), are of pictures
+
+
 def masks_of(batch: Any) -> dict[str, Tensor]:
     """The masks of a prepared batch by name, each (n, tokens) and true for real tokens.
 
     A mask is a column (n, tokens) of 0 and 1 whose name ends with "mask", as tokenizers make it, 1 for tokens; "padding" in the name
-    turns it round (`src_key_padding_mask`: true for padding). A column of lengths, (n,) integers called `lengths` or so, stands for a mask
+    turns it round (`src_key_padding_mask`: true for padding). One of (n, 1, 1, tokens), or an attention mask of (n, tokens, tokens) or (n, heads, tokens, tokens),
+    marks the tokens that some token attends to. A column of lengths, (n,) integers called `lengths` or so, stands for a mask
     of the sequences (n, tokens, p), or of the ids (n, tokens), if all of these have as many tokens.
     """
     found: dict[str, Tensor] = {}
@@ -169,11 +205,14 @@ def masks_of(batch: Any) -> dict[str, Tensor]:
         return found
     columns = {name: value for name, value in batch.items() if isinstance(value, Tensor) and value.ndim}
     for name, value in columns.items():
-        if value.ndim == 2 and name.endswith("mask") and name not in NO_MASKS:
+        if _may_be_mask(name, value):
             if value.is_floating_point() and bool((value <= 0).all()):  # added to the attention: 0 or minus infinity
-                found[name] = value == 0
+                real = value == 0
             elif value.dtype == torch.bool or bool(((value == 0) | (value == 1)).all()):
-                found[name] = ~value.bool() if "padding" in name else value.bool()
+                real = ~value.bool() if "padding" in name else value.bool()
+            else:
+                continue
+            found[name] = real if real.ndim == 2 else real.flatten(1, -2).any(1)
         elif value.ndim == 1 and is_lengths(name) and not value.is_floating_point() and value.dtype != torch.bool:
             tokens = {other.shape[1] for other in columns.values() if other.ndim == 3 or (other.ndim == 2 and not other.is_floating_point())}
             if len(tokens) == 1 and int(value.max()) <= max(tokens):

@@ -27,7 +27,7 @@ from .models import Model, load_model
 from .models.running import capture
 from .pooling import TOKENS, Pooling
 from .progress import Tick, ticking
-from .recording import Run, dataset_of, length_of, warn_left_out
+from .recording import Run, dataset_of, length_of, refuse_shared, warn_left_out
 from .store import Key
 
 LENGTH = 2**12  # of the parts of a dot product that are summed in their precision, the parts then in float64: a BLAS loses digits on longer ones
@@ -46,7 +46,8 @@ def stream(
     layers: Layers | tuple[Layers, Layers] = None,
     *,
     batch_size: int = 256,
-    pool: str | Callable[[Tensor], Tensor] = "flatten",
+    pool: str | Callable[..., Tensor] = "flatten",
+    axis: int | Mapping[str, int] | None = None,
     device: str | torch.device | None = None,
     progress: bool | Tick = True,
 ) -> Comparison:
@@ -59,7 +60,7 @@ def stream(
     in its own order; both models see the same batches.  layers: as `record` takes them, for both models, or a pair of lists, one for each
     model: (["conv1", "conv2"], ["layer1.*"]); None in a pair is all of that model.  batch_size: at least 4; a last batch of fewer joins the one before. Memory is the larger of one
     forward pass and (layers of both) · batch_size² numbers.
-    pool, device, progress: as in `record`.
+    pool, axis, device, progress: as in `record`.
     Errors: ValueError for layers as in `record`; UndefinedError naming model, layer and samples where there is NaN or infinity, and model
     and layer where one is constant.  [Nguyen, Raghu, Kornblith 2021]
     """
@@ -73,7 +74,9 @@ def stream(
     b = a if same else load_model(model_b)
     if not same and a.name == b.name:
         raise ValueError(f"models compared with each other need different names; both are '{a.name}'. Name them: load_model(..., name=...)")
-    runs = [Run(model, data, asked, pooling, 0, batch_size, device) for model, asked in zip((a, b), _for_each(layers), strict=True)]
+    if not same:
+        refuse_shared([a, b])
+    runs = [Run(model, data, asked, pooling, 0, batch_size, device, axis) for model, asked in zip((a, b), _for_each(layers), strict=True)]
     if same and runs[0].asked == runs[1].asked:
         runs.pop()
     for run in runs:

@@ -563,13 +563,13 @@ def cutting(most):
     ids=["function", "closure", "partial"],
 )
 def test_the_same_preprocessing_is_found_again(tmp_path, again):
-    """Without a forward pass, though the function is another object."""
+    """Two samples run, though the function is another object."""
     module, passes = bag(), []
     texts = distinct(60, 7, 50)
     rec(rs.load_model(module, preprocess=again(), name="m"), texts, ["output"], into=tmp_path / "s")
-    module.register_forward_hook(lambda *_: passes.append(1))
+    module.register_forward_hook(lambda _m, inputs, _o: passes.append(len(inputs[0])))
     rec(rs.load_model(module, preprocess=again(), name="m"), texts, ["output"], into=tmp_path / "s")
-    assert passes == []
+    assert passes == [1, 1]
 
 
 def ids_of_all(batch, most):
@@ -800,10 +800,13 @@ def test_integer_layers_are_recorded(pool):
         }
         want = {name: value.double().mean(1) if pool == "mean" and value.ndim > 2 else value.flatten(1) for name, value in want.items()}
     for size in (1, 7, None):
-        got = rec(rs.load_model(module, name="m"), x, list(want), pool=pool, batch_size=size)
+        got = rec(rs.load_model(module, name="m"), x, list(want), pool=pool, batch_size=size, axis={"books": -1})
         for name, value in want.items():
             assert near(np.asarray(got[name], np.float64), value.double().numpy()), name
-    assert {"nearest", "books", "above", "choose"} <= {key.layer for key in rec(rs.load_model(module, name="m"), x, "*", pool=pool)}
+    assert {"nearest", "books", "above", "choose"} <= {key.layer for key in rec(rs.load_model(module, name="m"), x, "*", pool=pool, axis={"books": -1})}
+    if pool == "mean":
+        with pytest.raises(ValueError, match="layer 'books' of 'm' gave .* not certain which axis holds its features"):
+            rec(rs.load_model(module, name="m"), x, "books", pool=pool)
 
 
 class NamedOutput(nn.Module):

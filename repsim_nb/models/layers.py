@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from torch import Tensor, nn
+from torch import nn
 
 from .running import OUTPUT, as_layer
 
@@ -67,7 +67,8 @@ def _weighted(module: nn.Module) -> int:
     """How many modules in it own a weight matrix or a filter (normalisation has none)."""
     if isinstance(module, WHOLE):
         return 1
-    return any(p.ndim >= 2 for p in module.parameters(recurse=False)) + sum(map(_weighted, module.children()))
+    own = any(p.ndim >= 2 or getattr(p, "_is_flat_param", False) for p in module.parameters(recurse=False))  # FSDP joins all weights of a block in one vector
+    return own + sum(map(_weighted, module.children()))
 
 
 def _row(module: nn.Module) -> tuple[type | None, int]:
@@ -85,39 +86,6 @@ def _row(module: nn.Module) -> tuple[type | None, int]:
 
 def _has_row(module: nn.Module) -> bool:
     return any(_row(part)[0] for part in module.modules())
-
-
-CHANNELS_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase, nn.GroupNorm)
-IN_TIME = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.GroupNorm)  # of these, what may give (n, channels, time)
-CHANNELS_LAST = (nn.Linear, nn.LayerNorm, nn.RMSNorm)
-ALIKE = ("torch.nn.modules.activation", "torch.nn.modules.dropout")  # what comes out lies as what went in
-
-
-def features_axis(module: nn.Module, out: Tensor, before: tuple[tuple[int, ...], int] | None = None) -> int:
-    """Along which axis of a layer's output its features lie: 1, as in (n, channels, h, w), or -1, as in (n, tokens, features).
-
-    Pictures lie the first way, tokens the second; it is the other way round where the sizes say so of modules inside that work that way
-    (Swin's (n, h, w, channels), a Conv1d's (n, channels, time)).  before: shape and axis of what ran before.
-    """
-    usual, kind = (1 if out.ndim > 3 else -1), type(module).__module__
-    if out.ndim < 3:
-        return -1
-    if kind == "torch.nn.modules.pooling":  # they pool what lies behind axis 1
-        return 1
-    if isinstance(module, nn.Identity) or kind in ALIKE:
-        return before[1] if before is not None and before[0] == tuple(out.shape) else usual
-    inside = [m for m in module.modules() if isinstance(m, CHANNELS_FIRST + CHANNELS_LAST)]
-    others = [m for m in inside if isinstance(m, IN_TIME if usual == -1 else CHANNELS_LAST)]
-    if out.shape[-usual] not in map(_width, others):
-        return usual
-    certain = usual == -1 and len(others) == len(inside)  # nothing but convolutions
-    return -usual if certain or out.shape[usual] not in map(_width, inside) else usual
-
-
-def _width(module: nn.Module) -> int:
-    """How many features a weighted module gives."""
-    found = next(getattr(module, name) for name in ("out_channels", "out_features", "num_features", "num_channels", "normalized_shape") if hasattr(module, name))
-    return found[-1] if isinstance(found, tuple) else found
 
 
 def is_pattern(name: str) -> bool:

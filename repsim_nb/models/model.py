@@ -13,10 +13,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ..batches import number_of, part_of
 from ..errors import listed, unknown
+from .arguments import as_taken
 from .channels import floats, is_bytes, is_picture
 from .layers import blocks, is_pattern, matching
-from .running import OUTPUT, as_layer, capture, evaluating, forward, module_of, tensor_of
+from .running import OUTPUT, address_of, as_layer, capture, evaluating, forward, tensor_of
 
 AUTO = "auto"
 
@@ -60,7 +62,8 @@ class Model:
 
         Each is a name of a module, "output", a number that counts in `self.layers` (-2 is the one before the output), "auto" (one a block),
         or a pattern: "blocks.*.mlp" (* within a part of the name, ** for any number of parts). "act#2" is the second call of act in one pass;
-        "output" is what the whole model returns, and a part of it that is called "output" too is "output#1".
+        "output" is what the whole model returns, and a part of it that is called "output" too is "output#1". "block[1]" is an item of the tuple that
+        block returns, "output.logits" a field of what the model returns.
         ValueError with the nearest names where one is unknown, or is asked for twice by name.
         """
         if layers is None:
@@ -81,7 +84,7 @@ class Model:
                 if not names:
                     raise ValueError(f"no layer of '{self.name}' fits the pattern '{layer}' (* stands for one part of a name, ** for any number). There are {listed(known, 20)}")
             else:
-                if layer != OUTPUT and (not layer or module_of(layer, modules)[0] not in modules):
+                if not layer or ((base := address_of(layer, modules).module) != OUTPUT and base not in modules):
                     raise unknown("layer", layer, dict.fromkeys([*self.layers, *known]), f"These are the layers of '{self.name}'.")
                 names = [layer]
             if not is_pattern(str(layer)) and any(name in found for name in names):
@@ -113,8 +116,10 @@ class Model:
         modules = dict(self.module.named_modules(remove_duplicate=False))
         rows: dict[str, dict[str, Any]] = {}
         for name in sorted(wanted, key=lambda name: order.get(name, len(order))):
-            module = self.module if name == OUTPUT else modules[module_of(name, modules)[0]]
-            rows[name] = {"type": type(module).__name__ + (" (whole)" if name == OUTPUT else ""), "parameters": sum(p.numel() for p in module.parameters())}
+            base, call, _ = address_of(name, modules)
+            whole = base == OUTPUT and call is None
+            module = self.module if whole else modules[base]
+            rows[name] = {"type": type(module).__name__ + (" (whole)" if whole else ""), "parameters": sum(p.numel() for p in module.parameters())}
             if inputs is not None:
                 rows[name]["shape"] = seen.get(name)
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
@@ -145,23 +150,23 @@ def one_by_one(layers: str | int | Sequence[str | int]) -> tuple[str | int, ...]
 def _shapes(model: Model, inputs: Any, layers: Sequence[str]) -> dict[str, tuple[int, ...] | None]:
     """The shape of one sample's activation at each layer, in the order in which the layers first end; None if it gives no row a sample."""
     found: list[dict[str, tuple[int, ...] | None]] = []
+    modules = dict(model.module.named_modules(remove_duplicate=False))
 
     def note(name: str, out: Any) -> None:
         try:
-            found[-1].setdefault(name, tuple(tensor_of(out).shape))
+            found[-1].setdefault(name, tuple(tensor_of(out, address_of(name, modules).part).shape))
         except ValueError:
             found[-1].setdefault(name, None)
 
     def run(batch: Any) -> int:
         found.append({})
-        prepared = model.preprocess(copy.deepcopy(batch))
-        forward(model.module, prepared, place)
-        return len(next(iter(batch.values()))) if isinstance(batch, Mapping) else len(batch)
+        forward(model.module, as_taken(model.module, model.preprocess, copy.deepcopy(batch)), place)
+        return number_of(batch)
 
     with evaluating(model.module) as (place, _), capture(model.module, layers, note):
         n = run(inputs)
         with suppress(Exception):  # some models take no sample alone
-            run({name: column[:1] for name, column in inputs.items()} if isinstance(inputs, Mapping) else inputs[:1])
+            run(part_of(inputs, slice(0, 1)))
     many, one = found[0], found[-1]
 
     def of_sample(name: str) -> tuple[int, ...] | None:

@@ -13,20 +13,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..batches import is_graphs
+from ..models.axes import Axes
 from ..models.running import capture, forward
 from ..pooling import Layout
 from .agreement import size_of
 
-Call = tuple[str, int]  # a module's name, and which of its calls in a pass
+Part = int | str | None  # of a module's output: an item of a tuple, a field of a dataclass, or the tensor that stands for all of it
+Call = tuple[str, int, Part]  # a module's name, which of its calls in a pass, and which part of what it gave
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of a batch: n samples, its masks by name, and the shapes of the columns with a second axis."""
+    """The sizes of a batch: n samples, its masks by name, and the shapes of the columns with a second axis. parts: of graphs, how many nodes and edges they have."""
 
     n: int
     masks: Mapping[str, Tensor]
     columns: Mapping[str, tuple[int, ...]]
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def one_text(self) -> bool:
@@ -38,18 +42,26 @@ class Sizes:
 class Output:
     """What one call of a module gave in a pass.
 
-    shape, features, address: of its tensor.  problem: why it cannot be recorded, or "".  value: a copy of the tensor, until it is known how it lies.
-    layout: how it lies, once that is known.  candidates: how it may lie.  rows: an array (rows, p) for each sample.
+    shape, axes, address: of its tensor.  problem: why it cannot be recorded, or "".  value: a copy of the tensor, until it is known how it lies.
+    layout: how it lies, once that is known.  plain: the same without a mask.  candidates: how it may lie with one; kin: mask -> do the tokens come from the
+    inputs that it speaks of (None: not known).  certain: is that enough?  first_of: how many tensors the tuple has that it is the first of.
+    no_logits: of what the whole model returns, why it is no matrix of logits.  scale: of the values of which the rows are means, by feature.  rows: an array (rows, p) for each sample.
     """
 
     place: int
     shape: tuple[int, ...] = ()
-    features: int | None = None
+    axes: Axes = ()
     address: int = 0
     problem: str = ""
     value: Tensor | None = None
     layout: Layout | None = None
+    plain: Layout = Layout()
     candidates: list[Layout] = field(default_factory=list)
+    kin: dict[str, bool | None] = field(default_factory=dict)
+    certain: bool = False
+    first_of: int = 1
+    no_logits: str = ""
+    scale: np.ndarray | None = None
     rows: list[np.ndarray] = field(default_factory=list)
 
     @functools.cached_property
@@ -60,24 +72,26 @@ class Output:
 
 @dataclass
 class Pass:
-    """A batch that ran, by the numbers of its samples. stopped: the error that ended it early."""
+    """A batch that ran, by the numbers of its samples. parts: of each call of a module. stopped: the error that ended it early."""
 
     samples: list[int]
     prepared: Any
     masks: Mapping[str, Tensor]
     given: dict[Call, Output] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
+    parts: dict[tuple[str, int], list[Part]] = field(default_factory=dict)
     stopped: Exception | None = None
 
     @property
     def sizes(self) -> Sizes:
         columns = self.prepared if isinstance(self.prepared, Mapping) else {"": self.prepared}
-        return Sizes(len(self.samples), self.masks, {name: tuple(c.shape) for name, c in columns.items() if isinstance(c, Tensor) and c.ndim > 1})
+        parts = {"nodes": self.prepared.num_nodes, "edges": self.prepared.num_edges} if is_graphs(self.prepared) else {}
+        return Sizes(len(self.samples), self.masks, {name: tuple(c.shape) for name, c in columns.items() if isinstance(c, Tensor) and c.ndim > 1}, parts)
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs prepared batches through a model and calls `note(call, output)` for the modules asked for.
+    """Runs prepared batches through a model and calls `note(name, number of the call, output)` for the modules asked for.
 
     parts: the names of all modules that hooks can see.  errors: a context that words the model's errors as ValueError.
     """
@@ -87,13 +101,13 @@ class Runner:
     parts: list[str]
     errors: Callable[[Any, Any], AbstractContextManager[None]]
 
-    def __call__(self, prepared: Any, names: list[str], note: Callable[[Call, Any], None], batch: Any = None) -> tuple[Counter[str], Exception | None]:
+    def __call__(self, prepared: Any, names: list[str], note: Callable[[str, int, Any], None], batch: Any = None) -> tuple[Counter[str], Exception | None]:
         """-> how often each module ran, and the error that ended the pass, or None."""
         calls: Counter[str] = Counter()
 
         def count(name: str, out: Any) -> None:
             calls[name] += 1
-            note((name, calls[name]), out)
+            note(name, calls[name], out)
 
         try:
             with capture(self.module, names, count), self.errors(prepared if batch is None else batch, prepared):

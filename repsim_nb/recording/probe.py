@@ -12,14 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from ..datasets import Dataset
-from ..models.layers import features_axis
-from ..models.running import OUTPUT, around, as_layer, module_of, tensor_of
+from ..models.axes import features_of
+from ..models.layers import CONTAINERS
+from ..models.running import OUTPUT, Address, address_of, around, as_layer, parts_of, tensor_of, unlike_logits
 from ..models.state import State
-from ..pooling import Layout, Pooling, masks_of
+from ..models.tracing import Trace
+from ..pooling import TOKENS, Layout, Pooling, masks_of
 from .agreement import REORDERED, Tolerance, all_agree, differ, is_reordered, likely_cause
 from .layout import layout_of, resolve
 from .padding import is_mask_inside
-from .passes import Call, Output, Pass, Runner
+from .passes import Call, Output, Part, Pass, Runner
 from .samples import at_the_ends, batch_of, pick, shortest_first
 
 SAMPLES = 8  # in a batch of the probe
@@ -34,7 +36,9 @@ class Layer:
     """A layer that can be recorded.
 
     shape, dtype: of one row.  place: where it stands in forward order.  rows: how many rows a sample gives; None: one for every real token.
-    layout: how its output lies.  size: the root mean square of its values.  expected: sample -> its rows (rows, p), as the probe saw them.
+    layout: how its output lies.  part: which part of the module's output it is.  size: the root mean square of its values.
+    expected: sample -> its rows (rows, p), as the probe saw them.  no_logits: of an output, why it cannot be compared as logits.
+    scale: how large the values are of which a row's numbers are means; None if they are no means.
     """
 
     shape: tuple[int, ...]
@@ -42,29 +46,35 @@ class Layer:
     place: int
     rows: int | None = 1
     layout: Layout = Layout()
+    part: Part = None
     size: float = 0.0
     expected: Mapping[int, np.ndarray] = field(default_factory=dict)
+    no_logits: str = ""
+    scale: np.ndarray | None = None
 
 
 class Probe:
     """Runs a few samples in four passes: one alone; the same at the head, in the middle and at the end of a batch; the others in two batches without it.
 
     Called, it returns the layers that can be recorded, in forward order. `problems` then has the reason for all others. `silent` are layers that
-    need no warning: they never ran, or they are the same for every batch, as positions are.
+    need no warning: they never ran.
 
     module: in evaluation mode, with its first state.  layers: those that may be asked for.  batch_size: None to choose one.
-    prepare(batch, samples): inputs as the model takes them, and their masks.
+    prepare(batch, samples): inputs as the model takes them, and their masks.  axis: layer -> the axis of its features, where the user gave it; "" for all.
     """
 
     def __init__(
         self, module: nn.Module, dataset: Dataset, layers: Sequence[str], pooling: Pooling, batch_size: int | None, place: torch.device, state: State,
-        prepare: Callable[[Any, Sequence[int]], tuple[Any, dict[str, Tensor]]], errors: Callable[..., Any],
+        prepare: Callable[[Any, Sequence[int]], tuple[Any, dict[str, Tensor]]], errors: Callable[..., Any], axis: Mapping[str, int],
     ) -> None:  # fmt: skip
         self.module, self.dataset, self.layers, self.pooling, self.given_size, self.state = module, dataset, layers, pooling, batch_size, state
         self.prepare, self.errors = prepare, errors
         self.modules: dict[str, nn.Module] = dict(module.named_modules(remove_duplicate=False))
         self.scripted = [name for name, part in self.modules.items() if name and isinstance(part, torch.jit.RecursiveScriptModule)]  # a traced one takes hooks
-        self.asked = sorted({self._call_of(layer)[0] for layer in layers if not self._inside_scripted(layer)})
+        addresses = {layer: self._address(layer) for layer in layers if not self._inside_scripted(layer)}
+        self.asked = sorted({address.module for address in addresses.values()})
+        self.fields = {address.module: [other.part for other in addresses.values() if other.module == address.module and other.part is not None] for address in addresses.values()}
+        self.axis = axis
         self.runner = Runner(module, place, [as_layer(name) or OUTPUT for name in dict(module.named_modules()) if not self._inside_scripted(name)], errors)
         self.tolerance = Tolerance(module, place)
         self.problems: dict[str, str] = {}
@@ -96,7 +106,7 @@ class Probe:
             raise company.stopped
         self.company = company
         self.batch_size = self.given_size or max(1, min(MAX_BATCH, BATCH_BYTES // self.largest))
-        self.masked = resolve(self.runner, company, self._take_rows, self.tolerance()) if company.masks else set()
+        self.masked = resolve(self.runner, company, self.pooling, self._take_rows, self.tolerance()) if company.masks else set()
         self._name_layers(alone)
         self._compare(self._checks_alone(alone))
         self._check_company(others)
@@ -109,7 +119,10 @@ class Probe:
         expected = self.seen[layer] | dict(zip(self.numbers, output.rows, strict=True))
         if layer in self.single_rows:
             expected = {self.one: self.single_rows[layer]}
-        return Layer(output.rows[0].shape[1:], output.rows[0].dtype, output.place, len(output.rows[0]) if by_sample else None, output.layout, output.size, expected)
+        part = self.calls[layer][2]
+        chosen = self.pooling.own is not None or self.pooling.name in ("first", "last", TOKENS)  # the rows are one place's
+        no_logits = "" if chosen and "every place" in output.no_logits else output.no_logits
+        return Layer(output.rows[0].shape[1:], output.rows[0].dtype, output.place, len(output.rows[0]) if by_sample else None, output.layout, part, output.size, expected, no_logits, output.scale)
 
     # -- running -----------------------------------------------------------------------------------------------------------
 
@@ -122,24 +135,32 @@ class Probe:
     def _look(self, samples: list[int], alone: Pass | None = None) -> Pass:
         """Run a batch and note what every module gives. With `alone`, the same of one sample, it is known at once how most outputs lie, and their rows are taken."""
         batch, one = self._start(samples)
-        before: tuple[tuple[int, ...], int] | None = None
         sizes = one.sizes
+        trace = Trace() if alone is None else None
+        for name, column in (one.prepared.items() if isinstance(one.prepared, Mapping) else [("", one.prepared)]) if trace is not None else ():
+            if isinstance(column, Tensor):
+                trace.enter(name, column)
 
-        def note(call: Call, out: Any) -> None:
-            nonlocal before
-            name = call[0]
+        def note(name: str, number: int, out: Any) -> None:
+            module = self.module if name == OUTPUT else self.modules[address_of(name, self.modules).module]
+            one.parts[name, number] = [None, *dict.fromkeys([*self.fields.get(name, ()), *(parts_of(module, out) if name in self.asked else ())])]
+            for part in one.parts[name, number]:
+                note_part((name, number, part), out)
+
+        def note_part(call: Call, out: Any) -> None:
             output = one.given[call] = Output(len(one.given))
             try:
-                tensor = tensor_of(out)
+                tensor = tensor_of(out, call[2])
                 output.shape, output.address = tuple(tensor.shape), tensor.data_ptr()
-                output.features = features_axis(self.module if name == OUTPUT else self.modules[module_of(name, self.modules)[0]], tensor, before)
-                before = output.shape, output.features
+                output.first_of = sum(isinstance(one, Tensor) for one in out) if call[2] is None and isinstance(out, (tuple, list)) else 1
+                output.no_logits = unlike_logits(out, call[2]) if call[0] == OUTPUT else ""
+                output.axes = trace.axes(tensor) if trace is not None else ()
                 self.largest = max(self.largest, tensor.numel() * tensor.element_size() // len(samples))
                 self.tolerance.observe(tensor)
-                if name in self.asked:
+                if call[0] in self.asked:
                     output.value = tensor.detach().clone()
                     if alone is not None:
-                        output.layout = layout_of(output, alone.given.get(call), sizes, alone.sizes, self.pooling)
+                        output.layout = layout_of(output, alone.given.get(call), sizes, alone.sizes, self.pooling, self._axis_of(call))
                         self._take_rows(output, one)
             except (ValueError, TypeError, RuntimeError) as error:
                 output.problem = str(error) if isinstance(error, ValueError) else f"gives a tensor that cannot be recorded ({_reason(error)})"
@@ -147,10 +168,18 @@ class Probe:
         with ExitStack() as stack:
             if not one.masks:
                 tokens = {shape[:2] for shape in sizes.columns.values() if len(shape) < 4}
-                for name in {module_of(part, self.modules)[0] for part in self.runner.parts} - {OUTPUT} if tokens else ():
+                for name in {address_of(part, self.modules).module for part in self.runner.parts} - {OUTPUT} if tokens else ():
                     stack.callback(self.modules[name].register_forward_pre_hook(lambda _, args, kwargs: self._notice_mask(args, kwargs, tokens), with_kwargs=True).remove)
+            if trace is not None:
+                stack.enter_context(trace)
             one.calls, one.stopped = self.runner(one.prepared, list(dict.fromkeys([*self.runner.parts, *self.asked])), note, batch)
         return one
+
+    def _axis_of(self, call: Call) -> int | None:
+        """The axis of the features that the user gave for a layer, or for all."""
+        name, number, part = call
+        item = f"[{part}]" if isinstance(part, int) else f".{part}" if part else ""
+        return next((self.axis[layer] for layer in (f"{name}#{number}{item}", f"{name}{item}", f"{name}#{number}", name, "") if layer in self.axis), None)
 
     def _notice_mask(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], tokens: set[tuple[int, ...]]) -> None:
         self.mask_inside |= is_mask_inside(args, kwargs, tokens)
@@ -159,8 +188,8 @@ class Probe:
         """Does a sample that is padded on the left give other rows without its padding? mask: that of the batch of all."""
         place = int((~mask[:, 0]).int().argmax())
         padding = int(mask[place].int().argmax())
-        prepared = {name: column[place : place + 1, padding:] if isinstance(column, Tensor) and column.shape[:2] == mask.shape else column[place : place + 1]
-                    for name, column in self.company.prepared.items()}  # fmt: skip
+        alone = self._start([self.numbers[place]])[1].prepared
+        prepared = {name: column[:, padding:] if isinstance(column, Tensor) and tuple(column.shape[:2]) == (1, mask.shape[1]) else column for name, column in alone.items()}
         one = self._run_again(Pass([self.numbers[place]], prepared, masks_of(prepared)), prepared)
         rows = {call: output.rows for call, output in one.given.items() if output.rows}
         return not rows or any(differ(found[0], self.company.given[call].rows[place], self.company.given[call].size, self.tolerance()) for call, found in rows.items())
@@ -171,17 +200,18 @@ class Probe:
         return self._run_again(one, batch)
 
     def _run_again(self, one: Pass, batch: Any) -> Pass:
-        def note(call: Call, out: Any) -> None:
-            known = self.company.given.get(call)
-            if known is None or known.problem or not known.rows:
-                return
-            output = one.given[call] = Output(known.place, layout=known.layout)
-            try:
-                output.value = tensor_of(out).detach()
-                output.shape = tuple(output.value.shape)
-                self._take_rows(output, one)
-            except ValueError as error:
-                output.problem = str(error)
+        def note(name: str, number: int, out: Any) -> None:
+            for part in self.company.parts.get((name, number), ()):
+                known = self.company.given[name, number, part]
+                if known.problem or not known.rows:
+                    continue
+                output = one.given[name, number, part] = Output(known.place, layout=known.layout)
+                try:
+                    output.value = tensor_of(out, part).detach()
+                    output.shape = tuple(output.value.shape)
+                    self._take_rows(output, one)
+                except ValueError as error:
+                    output.problem = str(error)
 
         one.calls, one.stopped = self.runner(one.prepared, self.asked, note, batch)
         return one
@@ -194,17 +224,19 @@ class Probe:
         mask = one.masks.get(layout.mask)
         if layout.mask and mask is None:
             raise ValueError(f"follows '{layout.mask}', which is no mask of 0 and 1 in every batch")
-        rows = self.pooling(output.value, n, layout, mask).cpu().numpy()
+        rows = self.pooling(output.value, n, layout, mask, one.masks).cpu().numpy()
         ends = mask.sum(1).cumsum(0).tolist() if self.pooling.by_token and mask is not None else [len(rows) * (i + 1) // n for i in range(n)]
         output.rows = [part.copy() for part in np.split(rows, ends[:-1])]
+        if self.pooling.name == "mean" and output.value.is_floating_point():
+            output.scale = self.pooling(output.value.abs(), n, layout, mask).amax(0).cpu().numpy()
         output.value = None
 
     # -- which layers there are --------------------------------------------------------------------------------------------
 
-    def _call_of(self, layer: str) -> tuple[str, int | None]:
-        """The module, by the name under which its calls are counted, and which of its calls."""
-        name, call = module_of(layer, self.modules)
-        return (layer, 1) if name == OUTPUT and call is not None else (name, call)
+    def _address(self, layer: str) -> Address:
+        """The module, by the name under which its calls are counted, which of its calls, and which part of its output."""
+        name, call, part = address_of(layer, self.modules)
+        return Address(as_layer(name), 1, part) if name == OUTPUT and call is not None else Address(name, call, part)
 
     def _inside_scripted(self, name: str) -> bool:
         return any(name == part or name.startswith(f"{part}.") for part in self.scripted)
@@ -212,11 +244,12 @@ class Probe:
     def _name_layers(self, alone: Pass) -> None:
         """Find the calls that the layers asked for are; a layer that runs k times is k layers."""
         for layer in self.layers:
-            name, call = self._call_of(layer)
-            times = self.company.calls[name]
             if self._inside_scripted(layer):
                 self.problems[layer] = "was compiled by torch.jit, so its output cannot be recorded. Use the layer before or after it"
-            elif call is not None and not 1 <= call <= times:
+                continue
+            name, call, part = self._address(layer)
+            times = self.company.calls[name]
+            if call is not None and not 1 <= call <= times:
                 self.problems[layer] = f"did not run so often: '{name}' ran {times} times in the forward pass"
             elif not times and alone.calls[name]:
                 self.problems[layer] = f"did not run for a batch of {len(self.numbers)}, though it did for one sample alone: it runs for some samples only"
@@ -224,11 +257,51 @@ class Probe:
                 self.problems[layer] = "did not run in the forward pass, so it has no activations" + self._near(layer)
                 self.silent.add(layer)
             else:
-                for which in range(1, times + 1) if call is None else (call,):
-                    label = f"{name}#{which}" if call is None and times > 1 else layer
-                    self.calls[label] = name, which
-                    if problem := self.company.given[name, which].problem:
-                        self.problems[label] = problem
+                for number in range(1, times + 1) if call is None else (call,):
+                    label = f"{name}#{number}" if call is None and times > 1 else layer
+                    items = self._items(name, number, alone) if part is None else []
+                    for item in items or [part]:
+                        whole = f"{label}[{item}]" if items else f"{label}.{part}" if part is not None and label != layer and isinstance(part, str) else f"{label}[{part}]" if part is not None and label != layer else label
+                        self.calls[whole] = name, number, item
+                        if problem := self.company.given[name, number, item].problem:
+                            self.problems[whole] = problem
+
+    def _items(self, name: str, number: int, alone: Pass) -> list[int]:
+        """The items of a call's output that are recorded one by one; [] if one tensor stands for all.
+
+        They are representations if all have an axis of samples and it is certain which axes hold their features; a block of a row is cut as the others of its class are.
+        """
+        def representations(which: tuple[str, int]) -> list[int]:
+            items = [part for part in self.company.parts.get(which, ()) if isinstance(part, int)]
+            return [item for item in items if self._is_representation((*which, item), alone)]
+
+        found = representations((name, number))
+        if len(found) > 1:
+            return found
+        kind = type(self.modules.get(name)) if name in self.modules else None
+        cut = kind is not None and kind not in CONTAINERS and found and any(
+            type(self.modules.get(other)) is kind and len(representations((other, k))) > 1 for other, k in self.company.parts if other in self.modules and other != name)
+        return found if cut else []
+
+    def changing_blocks(self) -> str:
+        """Blocks of one class in a row that return several tensors, and whose first one changes its shape from block to block; "" if there are none."""
+        rows: dict[tuple[str, type], dict[tuple[int, ...], str]] = {}
+        for layer, call in self.calls.items():
+            output = self.company.given[call]
+            if call[2] is None and call[0] in self.modules and layer not in self.problems and len(output.shape) > 2:
+                seen = rows.setdefault((call[0].rpartition(".")[0], type(self.modules[call[0]])), {})
+                seen.setdefault(output.shape, layer)
+                if len(seen) > 1 and any(self.company.given[self.calls[one]].first_of > 1 for one in seen.values()):
+                    (shape, first), (other, second) = list(seen.items())[:2]
+                    return (f"'{first}' gives {shape} and '{second}', a block of the same class, {other}: each returns several tensors, and the first of them is recorded. "
+                            f"If they are several streams, record the items: '{first}[0]', '{first}[1]'")
+        return ""
+
+    def _is_representation(self, call: Call, alone: Pass) -> bool:
+        output, single = self.company.given[call], alone.given.get(call)
+        if single is None or output.problem.startswith("has no sample axis") or output.shape[:1] != (len(self.numbers),) or single.shape[:1] != (1,):
+            return False
+        return features_of(single.axes, single.shape) is not None
 
     def _near(self, layer: str) -> str:
         """What did run, around a layer that did not or in it."""
@@ -246,7 +319,7 @@ class Probe:
             output, single = self.company.given[call], alone.given.get(call)
             if layer in self.problems:
                 if single is not None and single.shape == output.shape and "no sample axis" in self.problems[layer]:
-                    self.silent.add(layer)
+                    self.problems[layer] = f"has no sample axis: it gave {output.shape} whatever the samples were, as positions are the same for all"
             elif single is None and alone.stopped:
                 self.problems[layer] = (f"cannot be checked, since the model does not run on one sample alone ({_reason(alone.stopped)}). "
                                         "Does it need a batch (batch normalisation without running statistics), or drop an axis of length 1?")
@@ -279,6 +352,8 @@ class Probe:
             if len(samples) < 2:
                 continue
             again = self._again(samples)
+            if again.stopped and self._stops_at(samples):
+                raise again.stopped
             checks: dict[str, list[tuple[Pass, int, int]]] = {}
             for layer in [layer for layer in self.calls if layer not in self.problems]:
                 call = self.calls[layer]
@@ -294,6 +369,11 @@ class Probe:
                     self.seen[layer] |= {sample: rows for sample, rows in zip(samples, output.rows, strict=True) if sample not in self.numbers}
                     checks[layer] = [(again, at, self.numbers.index(sample)) for at, sample in enumerate(samples) if sample in self.numbers]
             self._compare(checks)
+
+    def _stops_at(self, samples: list[int]) -> bool:
+        """Does the model fail on these samples from its first state too? Then it is no state of its own that stops it, but something in the samples."""
+        self.state.restore()
+        return self._again(samples).stopped is not None
 
     def _compare(self, checks: Mapping[str, list[tuple[Pass, int, int]]]) -> None:
         """layer -> (pass, place in it, place among all): a layer whose rows differ gets a problem."""

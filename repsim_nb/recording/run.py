@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +12,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..batches import label_of
 from ..datasets import Dataset, load_dataset
 from ..errors import UndefinedError, listed
 from ..models import OUTPUT, Model
+from ..models.arguments import as_taken, takes, why_refused
 from ..models.model import AUTO, one_by_one
 from ..models.running import evaluating, forward, tensor_of
 from ..pooling import Pooling, masks_of
@@ -23,6 +24,8 @@ from ..store import Key
 from .agreement import all_agree, differ, likely_cause
 from .padding import announce
 from .probe import Layer, Probe
+from .samples import batch_of
+from .unused import unused, warn_unused
 
 
 def dataset_of(data: Any) -> Dataset:
@@ -41,7 +44,9 @@ class Run:
     found: the layers to record, in forward order.  left_out: layers that nobody asked for by name and that cannot be recorded, and why.
     """
 
-    def __init__(self, model: Model, dataset: Dataset, layers: Any, pooling: Pooling, step: int | str, batch_size: int | None, device: Any) -> None:
+    def __init__(
+        self, model: Model, dataset: Dataset, layers: Any, pooling: Pooling, step: int | str, batch_size: int | None, device: Any, axis: int | Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.dataset, self.batch_size, self.device, self.step, self.pooling = model, dataset, batch_size, device, step, pooling
         asked = one_by_one(AUTO if layers is None else layers)
         words = [layer for layer in asked if isinstance(layer, str) and layer != AUTO]
@@ -54,10 +59,13 @@ class Run:
         elif self.auto:
             self.usual = model.check_layers(AUTO)
         self.asked = self.named, self.usual, self.auto, tuple(self.numbers)
+        self.axis = _axis_by_layer(model, axis)
+        self.pool_fingerprint = pooling.fingerprint + (f", axis {sorted(self.axis.items())}" if self.axis and pooling.needs_axes else "")
         self.found: dict[str, Layer] = {}
         self.left_out: dict[str, str] = {}
         self.required: set[str] = set()  # layers that were asked for one by one: what is wrong with them is an error
         self.pool_name = pooling.name
+        self.labels = ""  # the name of the column of labels that the model is given
         self.ends: dict[str, np.ndarray] = {}  # mask -> after how many tokens each sample ends
         self.masks: dict[str, Tensor] = {}  # of the batch that runs
         self.changes_itself = False  # see `Probe`
@@ -80,9 +88,15 @@ class Run:
         A layer that cannot be recorded is an error if it was asked for by name; else it is left out (`left_out`).
         """
         layers = list(dict.fromkeys([*self.named, *self.usual]))
-        probe = Probe(self.model.module, self.dataset, layers, self.pooling, self.batch_size, self.place, self.state, self.prepare, self.explaining)
+        probe = Probe(self.model.module, self.dataset, layers, self.pooling, self.batch_size, self.place, self.state, self.prepare, self.explaining, self.axis)
         found = probe()
         self.tolerance, self.batch_size, self.changes_itself = probe.tolerance(), probe.batch_size, probe.changes_itself
+        self._explain_loss(probe)
+        given = batch_of(self.dataset, [0])
+        if isinstance(given, Mapping) and (columns := [name for name in unused(self.model, probe.company.prepared, probe.runner) if name in given]):
+            warn_unused(self.model, columns)
+        if self.changes_itself:
+            self.state.restore()
         usual = self._usual(found, probe)
         for number in self.numbers:
             if not -len(usual) <= number < len(usual):
@@ -92,6 +106,10 @@ class Run:
         self.required = by_number | {layer for layer in wanted if _base(layer) in self.by_name or layer in self.by_name}
         self.found = {layer: about for layer, about in found.items() if layer in wanted}
         not_finite = {layer: why for layer in self.found if (why := _not_finite(found[layer]))}
+        constant = [layer for layer in self.found if layer not in not_finite and _is_constant(found[layer])]
+        for layer in constant if len(constant) < len(self.found) else ():  # if all are, the samples are
+            if layer not in self.required:
+                self.leave_out(layer, "is constant: all samples that were tried have the same activations, so that it cannot be compared")
         for layer, why in (probe.problems | not_finite).items():
             if _base(layer) in self.by_name or layer in self.by_name or layer in by_number:
                 raise (UndefinedError if layer in not_finite else ValueError)(f"layer '{layer}' of '{self.model.name}' {why}")
@@ -100,6 +118,8 @@ class Run:
         if not self.found:
             layer, why = next(iter(self.left_out.items() or probe.problems.items()))
             raise (UndefinedError if layer in not_finite else ValueError)(f"layer '{layer}' of '{self.model.name}' {why}" + (f" (none of its {len(self.left_out)} layers can be recorded)" if len(self.left_out) > 1 else ""))
+        if changing := probe.changing_blocks():
+            warnings.warn(f"blocks of '{self.model.name}' change their size: {changing}", stacklevel=4)
         unmasked = {layer: probe.company.given[probe.calls[layer]].shape for layer, about in self.found.items() if about.layout.mask is None}
         announce(self.model, unmasked, probe.company, probe.masked, probe.mask_inside, self.pooling, probe.moves_with_padding)
         if self.pooling.by_token and any(about.layout.mask for about in self.found.values()):
@@ -114,7 +134,7 @@ class Run:
 
         def is_output(layer: str) -> bool:
             one, last = (probe.company.given[probe.calls[name]] for name in (layer, OUTPUT))
-            return one.address == last.address and all(np.array_equal(x, y, equal_nan=x.dtype.kind in "fc") for x, y in zip(one.rows, last.rows, strict=True))
+            return one.address == last.address and one.shape == last.shape and all(np.array_equal(x, y, equal_nan=x.dtype.kind in "fc") for x, y in zip(one.rows, last.rows, strict=True))
 
         return [layer for layer in usual if layer == OUTPUT or not is_output(layer)]
 
@@ -154,17 +174,31 @@ class Run:
 
     def prepare(self, inputs: Any, samples: Sequence[int]) -> tuple[Any, dict[str, Tensor]]:
         """A batch, as the data set gives it -> the batch as the model takes it, and its masks. The user's own preprocess gets a copy, since it may write into what it is given."""
-        ours = getattr(getattr(self.model.preprocess, "func", self.model.preprocess), "__module__", "") or type(self.model.preprocess).__module__
-        if not ours.startswith(__package__.partition(".")[0]):
-            inputs = copy.deepcopy(inputs) if isinstance(inputs, Mapping) else inputs.clone() if isinstance(inputs, Tensor) else inputs.copy()
-        prepared = self.model.preprocess(inputs)
+        self._take_note_of_labels(inputs)
+        prepared = as_taken(self.model.module, self.model.preprocess, inputs)
         return prepared, self._checked_masks(prepared, samples)
+
+    def _take_note_of_labels(self, inputs: Any) -> None:
+        """`labels` becomes the name of the column of labels that the model is given. ValueError if labels are random."""
+        label = label_of(inputs)
+        self.labels = label if label and takes(self.model.module, label, inputs) else ""
+        random = getattr(self.dataset.inputs, "random_labels", None)
+        if self.labels and random is not None:
+            raise self._own(f"the label of sample {random} of '{self.dataset.name}' differs each time it is read, and '{self.model.name}' is given it, as forward({label}=): "
+                            "remove what is random from it, or the column from the samples")
+
+    def _explain_loss(self, probe: Probe) -> None:
+        """A model that is given labels may return nothing but a loss."""
+        if self.labels and "no sample axis" in probe.problems.get(OUTPUT, ""):
+            probe.silent.discard(OUTPUT)
+            probe.problems[OUTPUT] += (f". It was given the column '{self.labels}', forward({self.labels}=), and may return a loss then: take the column out of the data and "
+                                       f"give it as rs.Dataset(name, columns, targets={self.labels})")
 
     def forward(self, inputs: Any, first: int) -> None:
         """Run one batch, as the data set gives it, from sample `first` on."""
         prepared, self.masks = self.prepare(inputs, range(first, first + length_of(inputs)))
         if self.changes_itself:
-            self.state.restore(hooks=False)  # every batch begins from the model's first state
+            self.state.restore(our_hooks=True)  # every batch begins from the model's first state
         forward(self.model.module, prepared, self.place)
 
     def _checked_masks(self, prepared: Any, samples: Sequence[int]) -> dict[str, Tensor]:
@@ -201,15 +235,18 @@ class Run:
         try:
             if twice:
                 raise ValueError("ran more than once in this batch, but once for the samples that were tried first")
-            if about.layout.mask and about.layout.mask not in self.masks:
-                raise ValueError(f"follows '{about.layout.mask}', which is no mask of 0 and 1 in this batch")
-            mask = self.masks[about.layout.mask] if about.layout.mask else None
-            values = self.pooling(tensor_of(out), last - first, about.layout, mask)
+            values = self.rows_of(about, out, last - first)
             self._check_rows(about, values, first, last)
             return values
         except ValueError as error:
             self.wrong(layer, f"(samples {first} to {last}) {error}", error)
             return None
+
+    def rows_of(self, about: Layer, out: Any, n: int) -> Tensor:
+        """The rows of a layer's output for a batch of n samples, whose masks are `self.masks`."""
+        if about.layout.mask and about.layout.mask not in self.masks:
+            raise ValueError(f"follows '{about.layout.mask}', which is no mask of 0 and 1 in this batch")
+        return self.pooling(tensor_of(out, about.part), n, about.layout, self.masks[about.layout.mask] if about.layout.mask else None, self.masks)
 
     @contextmanager
     def passing(self) -> Iterator[None]:
@@ -262,10 +299,11 @@ class Run:
                 raise
             given = f"{tuple(batch.shape)} {batch.dtype}" if hasattr(batch, "shape") else type(batch).__name__
             reached = f"reached it as {_form(prepared)}, and " if prepared is not None else "" if samples else "could not be preprocessed, and "
-            hint = "" if "preprocess=" in str(error) else ". Give it a preprocess, load_model(..., preprocess=function of a batch), if the form is wrong"
+            hint = why_refused(self.model.module, batch if prepared is None else prepared) if reached != "could not be preprocessed, and " else ""
+            hint += "" if "preprocess=" in str(error) else ". Give it a preprocess, load_model(..., preprocess=function of a batch), if the form is wrong"
             n = length_of(batch)
             which = samples or f"{n} sample{'s' if n > 1 else ''}"
-            raise ValueError(f"model '{self.model.name}' could not run on '{self.dataset.name}': {which}, {given}, {reached}it said: {error}{hint}") from error
+            raise ValueError(f"model '{self.model.name}' could not run on '{self.dataset.name}': {which}, {given}, {reached}it said: {str(error).removesuffix('.')}{hint}") from error
 
 
 def warn_left_out(runs: Sequence[Run]) -> None:
@@ -282,8 +320,28 @@ def _not_finite(layer: Layer) -> str:
     return "" if first is None else f"gives NaN or infinite numbers: {bad[first]} of {layer.expected[first].size} for sample {first}"
 
 
+def _is_constant(layer: Layer) -> bool:
+    """Are the rows of all samples that were tried the same, but for rounding?"""
+    first, *others = layer.expected.values()
+    if not others or layer.dtype.kind != "f" or any(rows.shape != first.shape for rows in others):  # of integers, as classes are, few can be the same by chance
+        return False
+    eps = np.finfo(layer.dtype).eps
+    room = 8 * eps * np.abs(first).max(initial=0.0) if layer.scale is None else 32 * eps * layer.scale  # a mean of numbers that cancel holds their rounding
+    return all((np.abs(rows.astype(float) - first) <= room).all() for rows in others)
+
+
+def _axis_by_layer(model: Model, axis: Any) -> dict[str, int]:
+    """The option `axis` by the names of layers; "" stands for all. ValueError for what is no axis, and for unknown layers."""
+    given = dict(axis) if isinstance(axis, Mapping) else {} if axis is None else {"": axis}
+    for layer, at in given.items():
+        if isinstance(at, bool) or not isinstance(at, (int, np.integer)) or at == 0:
+            raise ValueError(f"axis is the axis along which features lie, an integer such as 1 or -1 (axis 0 holds the samples), or a dict from layers to such; got {at!r}" + (f" for '{layer}'" if layer else ""))
+    return {name: int(at) for layer, at in given.items() for name in (model.check_layers(layer) if layer else ("",))}
+
+
 def _base(layer: str) -> str:
-    """The module that a layer is a call of: "act" of "act#2"; "output#1" is no call of "output"."""
+    """The module that a layer is a call or an item of: "act" of "act#2" and of "act[1]"; "output#1" is no call of "output"."""
+    layer = layer.partition("[")[0]
     base = layer.rpartition("#")[0]
     return base if base and base != OUTPUT else layer
 

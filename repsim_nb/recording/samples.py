@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..datasets import Dataset
-from ..datasets.inputs import Columns, Inputs
+from ..datasets.columns import Columns
+from ..datasets.inputs import Inputs
 from ..pooling import is_lengths, masks_of
 
 CANDIDATES = 64  # among so many, evenly spread, unlike samples are looked for
@@ -46,7 +47,7 @@ def shortest_first(numbers: list[int], prepared: Any) -> list[int]:
     if masks:
         lengths = next(iter(masks.values())).sum(1).cpu().numpy()
     else:
-        found = (_of_prepared(column) for column in columns if isinstance(column, Tensor) and len(column) == len(numbers))
+        found = (_of_prepared(column) for column in columns if isinstance(column, Tensor) and column.shape[:1] == (len(numbers),))
         lengths = next((some for some in found if some is not None and some.min() < some.max()), None)
     if lengths is None or len(lengths) != len(numbers) or lengths[0] == lengths.min():
         return numbers
@@ -89,13 +90,16 @@ def _lengths(inputs: Any, offset: int, n: int) -> np.ndarray | None:
     if isinstance(inputs, list):
         return np.array([len(text) for text in inputs])
     if isinstance(inputs, Columns):
-        columns = inputs[offset : offset + n]
+        held = inputs[offset : offset + n]
+        columns = {name: held[name] for name in inputs.names}
         masks = [name for name in columns if name.endswith("mask")] + [name for name in columns if is_lengths(name)]
         for name in [*masks, *columns]:
             if (found := _of_column(columns[name], name)) is not None:
                 return found
         return None
-    return None if isinstance(inputs, Inputs) else _of_column(inputs, "")
+    if isinstance(inputs, Inputs):
+        return getattr(inputs, "lengths", None)  # of graphs
+    return _of_column(inputs, "")
 
 
 def _of_column(column: Any, name: str) -> np.ndarray | None:
@@ -118,7 +122,8 @@ def _farthest(inputs: Any, candidates: np.ndarray, chosen: list[int], k: int) ->
     """Of the candidates k: each the farthest from those before it, for numbers that lie in memory; else evenly spread ones."""
     array = inputs
     if isinstance(inputs, Columns):
-        numbers = [name for name, column in inputs[candidates[:1]].items() if not isinstance(column, list) and not name.endswith("mask")]
+        first = inputs[candidates[:1]]
+        numbers = [name for name in inputs.names if not isinstance(first[name], list) and not name.endswith("mask")]
         array = inputs[candidates][numbers[0]] if numbers else None
     elif not isinstance(inputs, (list, Inputs)):
         array = _rows(inputs, candidates)

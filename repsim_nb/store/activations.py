@@ -29,16 +29,20 @@ class Activations(Mapping[Key, Any]):
     facts: {model: what else is known of it}, shown by `table`; of a model recorded at several steps, that on which all agree.
     ids: {key: the ids of its samples, (n,) strings or integers}, where they are known; what a store holds knows its own. If every token is
     a row there are none.
+    no_logits: {key: why it cannot be compared as logits}, for outputs of models that are not (samples, classes).
     """
 
     _ids: Mapping[Key, np.ndarray] = MappingProxyType({})  # a store's are in its files
+    _no_logits: Mapping[Key, str] = MappingProxyType({})
 
     def __init__(
-        self, arrays: Mapping[Key, Any], facts: Mapping[str, Mapping[str, Any]] | None = None, ids: Mapping[Key, Any] | None = None
-    ) -> None:
+        self, arrays: Mapping[Key, Any], facts: Mapping[str, Mapping[str, Any]] | None = None, ids: Mapping[Key, Any] | None = None,
+        no_logits: Mapping[Key, str] | None = None,
+    ) -> None:  # fmt: skip
         self._arrays = dict(arrays)  # an array, or an ArrayFile that is opened when it is asked for
         self.facts = {model: dict(known) for model, known in (facts or {}).items()}
         self._ids = _checked_ids(self._arrays, ids or {})
+        self._no_logits = {key: why for key, why in (no_logits or {}).items() if why}
 
     def _entries(self) -> dict[Key, Any]:
         return self._arrays
@@ -76,6 +80,12 @@ class Activations(Mapping[Key, Any]):
     def _ids_of(self, key: Key, entry: Any) -> np.ndarray | None:
         return self._ids[key] if key in self._ids else entry.ids() if isinstance(entry, ArrayFile) else None
 
+    @property
+    def no_logits(self) -> dict[Key, str]:
+        """Why an output cannot be compared as logits, for every key for which that is known."""
+        of_files = {key: entry.record.get("check", {}).get("no_logits", "") for key, entry in self._entries().items() if isinstance(entry, ArrayFile)}
+        return {key: why for key, why in {**of_files, **self._no_logits}.items() if why}
+
     def where(self, **fields: Any) -> Activations:
         """Those whose key has the given fields: a value, a pattern with * and ?, or a list of either; layer=-2 is each network's last but one.
 
@@ -92,7 +102,7 @@ class Activations(Mapping[Key, Any]):
         entries = self._entries()
         kept = {key: entries[key] for key in (resolve(key, entries) for key in keys)}
         facts = {model: known for model, known in self.facts.items() if any(key.model == model for key in kept)}
-        selected = Activations(kept, facts)
+        selected = Activations(kept, facts, no_logits={key: why for key, why in self._no_logits.items() if key in kept})
         selected._ids = {key: self._ids[key] for key in kept if key in self._ids}  # checked before
         return selected
 
@@ -120,7 +130,7 @@ class Activations(Mapping[Key, Any]):
                 raise ValueError(f"both hold '{Key(*key)}', with other ids: {how}. Record one of them under another name or step")
             if mine is not None or its is not None:
                 ids[key] = its if mine is None else mine
-        both = Activations({**ours, **more}, agreed([*self.facts.items(), *getattr(other, "facts", {}).items()]))
+        both = Activations({**ours, **more}, agreed([*self.facts.items(), *getattr(other, "facts", {}).items()]), no_logits={**getattr(other, "_no_logits", {}), **self._no_logits})
         both._ids = ids
         return both
 

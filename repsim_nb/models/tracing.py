@@ -1,0 +1,98 @@
+"""Follow the axes of tensors through a forward pass.
+
+Sizes do not tell the axes of (n, 16, 16) apart; the operations that made it do: a convolution puts features along axis 1, a matrix of weights along
+the last one, a transposition moves them, an addition leaves them where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from .axes import PARAMETER, Axes, Axis
+from .operations import IGNORED, RULES, tensors_in
+
+
+
+class Trace(TorchFunctionMode):
+    """While open, every operation of torch is followed; `axes(tensor)` then says what is known of a tensor's axes.
+
+    An operation that is not known gives axes of which nothing is known, never wrong ones. It does not change what is computed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+
+    def enter(self, name: str, tensor: Tensor) -> None:
+        """An input of the model, by its name."""
+        self._known[tensor] = tuple(Axis(None, [name], [(name, axis)]) for axis in range(tensor.ndim))
+
+    def axes(self, tensor: Tensor) -> Axes:
+        known = self._known.get(tensor)
+        if known is None or len(known) != tensor.ndim:
+            sources = [PARAMETER] if isinstance(tensor, nn.Parameter) else []
+            known = self._known[tensor] = tuple(Axis(None, sources) for _ in range(tensor.ndim))
+        return known
+
+    def __torch_function__(self, function: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        name = _name(function)
+        if name in IGNORED:
+            return function(*args, **kwargs)
+        before = [self.axes(x) if isinstance(x, Tensor) else None for x in args[:1]]  # an operation in place may change the axes of its input
+        out = function(*args, **kwargs)
+        with suppress(Exception):  # nothing of the model may fail because of what is noted here
+            self._follow(name, args, kwargs, out, before[0] if before else None)
+        return out
+
+    def _follow(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], out: Any, first: Axes | None) -> None:
+        rule = RULES.get(name)
+        found = rule(self, args, kwargs, out, first) if rule is not None else None
+        if found is None:
+            outs = [one for one in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(one, Tensor)]
+            found = [self._elementwise(one, args, kwargs, first) for one in outs] if rule is None else []
+            out = outs
+        if isinstance(out, Tensor):
+            self._known[out] = tuple(found)
+        elif isinstance(out, (tuple, list)):
+            for tensor, axes in zip(out, found, strict=False):
+                if isinstance(tensor, Tensor) and axes is not None and len(axes) == tensor.ndim:
+                    self._known[tensor] = tuple(axes)
+
+    def _elementwise(self, out: Tensor, args: Sequence[Any], kwargs: dict[str, Any], first: Axes | None) -> Axes:
+        """Of an operation without a rule: an output of the shape to which its inputs are broadcast is aligned with them; else nothing is known."""
+        inputs = [(x, first if x is args[0] and first is not None else self.axes(x)) for x in tensors_in([*args, *kwargs.values()]) if x.ndim and (x is not out or first is not None)] if args else []
+        with suppress(RuntimeError):
+            if inputs and torch.broadcast_shapes(*(x.shape for x, _ in inputs)) == out.shape:
+                return self._broadcast(out, inputs)
+        same = [(x, axes) for x, axes in inputs if x.shape == out.shape]
+        if same:
+            return self._broadcast(out, same[:1])
+        return tuple(Axis(None, {source for _, axes in inputs for axis in axes for source in axis.sources}) for _ in range(out.ndim))
+
+    def _broadcast(self, out: Tensor, inputs: list[tuple[Tensor, Axes]]) -> Axes:
+        found = []
+        for back in range(out.ndim, 0, -1):
+            here = [(axes[-back], x.ndim) for x, axes in inputs if x.ndim >= back and len(axes) == x.ndim and x.shape[-back] == out.shape[-back]]
+            if out.shape[-back] == 1:  # axes of length 1 are aligned only if all tensors have as many axes
+                here = [(axis, ndim) for axis, ndim in here if ndim == out.ndim]
+            axis = here[0][0] if here else Axis()
+            for other, _ in here[1:]:
+                axis.join(other)
+            found.append(axis)
+        return tuple(found)
+
+
+def _name(function: Any) -> str:
+    name = getattr(function, "__name__", "") or str(function)
+    if name == "__get__":  # a property of tensors: x.T, x.shape
+        name = getattr(getattr(function, "__self__", None), "__name__", name)
+    name = name.partition(".")[0]
+    return name if name.startswith("__") else name.strip("_")
