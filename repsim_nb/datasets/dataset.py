@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
+from ..batches import is_graph, is_graphs
 from ..ids import checked_ids, ids_fingerprint, index_ids
 from ..workers import Address, arrived, departing
-from .inputs import Columns, Inputs, check_dense, collected, fingerprint_inputs, from_list, in_batches, kept, parted, stacked, unmasked
-from .loaders import SHUFFLING, Samples, from_loader, from_unbatched, known_targets
+from .given import check_dense, check_no_single_graph, check_pair, collected, from_list, kept, parted, stacked, unmasked
+from .inputs import Inputs, fingerprint_inputs, in_batches
+from .loaders import SHUFFLING, Graphs, Samples, check_loader, from_loader, from_unbatched, known_targets
 from .pictures import Folder, from_folder
 from .twice import Items, hash_of_batch, hash_of_sample, twice
 
@@ -28,7 +30,9 @@ class Dataset:
     inputs, one of:
     - an array or tensor (n, ...); pictures are uint8 (n, h, w) or (n, h, w, channels)
     - a list of str; another list holds samples, which are stacked
-    - a dict of arrays (n, ...), as a tokenizer gives: its names are arguments of the model's forward
+    - a dict of arrays (n, ...), as a tokenizer gives: its names are arguments of the model's forward. One number, a truth value, a string or None is the same for all
+      samples, {"sample": x, "timestep": 10}. A column called labels or label holds the targets; a model is given it too if its forward names it
+    - a list of graphs of torch_geometric, a `Batch` of them, or its DataLoader: each graph is a sample
     - a folder of images, str or Path: subfolders are the classes; decoded when they are needed to uint8 (n, h, w, 3), or (n, h, w) where all are grey; in
       natural order (2 before 10). size=(h, w), or one number, is needed where they differ in size: resize until the shorter side fits, crop in the centre
     - a torch Dataset, or anything with `len` and `[i]`, of inputs, (input, target) pairs or dicts: read when they are needed. Only targets that it knows
@@ -89,18 +93,25 @@ class Dataset:
         """(first, last, inputs[first:last]) from row `start` to the end, at most `batch_size` rows each; what is read lazily is read ahead."""
         return self.inputs.batches(start, batch_size) if isinstance(self.inputs, Inputs) else in_batches(self.inputs, start, batch_size)
 
-    def fingerprint(self) -> str:
-        """32 hex digits: a hash of the inputs' type, shape and bytes.
+    def fingerprint(self, *, labels: bool = False) -> str:
+        """32 hex digits: a hash of the inputs' type, shape and bytes. labels: whether a column of labels counts; it does for a model that takes it.
 
         Of lazily read inputs: of their type and number, and of up to 16 samples evenly spread, the first and last among them; of a folder of images also of every
         file's name and size. A change to other samples that leaves all this alone is not seen, nor is one after the first call.
         """
-        lazy = isinstance(self.inputs, Inputs) and not isinstance(self.inputs, Columns)
-        return self._of_lazy if lazy else fingerprint_inputs(self.inputs)  # what lies in memory can be written to at any time
+        if not isinstance(self.inputs, Inputs):
+            return fingerprint_inputs(self.inputs)
+        if self.inputs.in_memory:  # it can be written to at any time
+            return self.inputs.fingerprint(labels=labels)
+        return self._of_lazy_with_labels if labels else self._of_lazy
 
     @functools.cached_property
     def _of_lazy(self) -> str:
-        return fingerprint_inputs(self.inputs)
+        return self.inputs.fingerprint()
+
+    @functools.cached_property
+    def _of_lazy_with_labels(self) -> str:
+        return self.inputs.fingerprint(labels=True)
 
     def ids_fingerprint(self) -> str:
         """32 hex digits: a hash of the ids, in their order; "" if there are none."""
@@ -170,13 +181,18 @@ def _understood(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
         return from_folder(folder, size)
     if size is not None:
         raise ValueError(f"size is for a folder of images, and the inputs are {type(given).__name__}")
-    return *_in_memory_or_lazy(given), ()
+    inputs, targets = _in_memory_or_lazy(given)
+    graphs = isinstance(inputs, list) and inputs and is_graph(inputs[0])
+    return Graphs(inputs) if graphs else inputs, targets, ()
 
 
 def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
     if isinstance(given, Inputs):
         return given, None
     check_dense(given)
+    check_no_single_graph(given)
+    if is_graphs(given):
+        return kept(given, None)
     if _of_pandas(given):
         given = given.to_numpy()
     if isinstance(given, (set, frozenset)):
@@ -194,10 +210,13 @@ def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
     if isinstance(given, (list, tuple)):
         return from_list(given)
     if isinstance(given, TensorDataset) and len(given.tensors) <= 2:
+        if len(given.tensors) == 2:
+            check_pair(*given.tensors)
         return given.tensors[0], given.tensors[1] if len(given.tensors) == 2 else None
     if isinstance(given, DataLoader):
+        check_loader(given)
         if isinstance(given.dataset, IterableDataset):
-            return _streamed(given.dataset, given.batch_size, given.collate_fn)
+            return _streamed(given.dataset, given.batch_size, stacked if given.collate_fn is default_collate else given.collate_fn)
         once = given.batch_sampler is None and not isinstance(given.sampler, SHUFFLING)
         return from_unbatched(given) if once else from_loader(given)
     if isinstance(given, IterableDataset):

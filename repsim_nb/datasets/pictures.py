@@ -16,7 +16,8 @@ from PIL import Image
 
 from ..errors import listed
 from ..workers import cores
-from .inputs import GREY, Inputs, check_depth, converted, spans
+from .inputs import Inputs, spans
+from .pillow import GREY, check_depth, converted
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -80,9 +81,9 @@ class Folder(Inputs):
                 coming = ahead.submit(self.__getitem__, following) if following else None
                 yield span.start, span.stop, batch
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, *, labels: bool = False) -> str:
         """That of lazily read inputs, and every file's name and size on disk."""
-        digest = hashlib.blake2b(super().fingerprint().encode(), digest_size=16)
+        digest = hashlib.blake2b(super().fingerprint(labels=labels).encode(), digest_size=16)
         for name in self.names[self.rows]:
             digest.update(f"{name}\0{(self.root / name).stat().st_size}\0".encode())
         return digest.hexdigest()

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from ..batches import is_graph, is_option, label_of, part_of
 from ..randomness import States, drawn_from, generator_states, only_seeds, random_states_kept, seed_generators
-from .inputs import _digest, fingerprint_inputs, parted
+from .given import parted
+from .inputs import digest_of, fingerprint_inputs
 
 SPREAD = 6  # samples of a data set with numbered samples
 FEW = 16  # items of a stream, from its beginning
@@ -28,8 +30,10 @@ _USELESS = "Row i would belong to another input for each model, and a recording 
 
 def check_samples(
     name: str, numbers: Sequence[Any], one: Callable[[Any], Any], joined: Callable[[list[Any], list[Any]], Any], *, own_collate: bool
-) -> None:
+) -> int | None:
     """Read about six samples twice, with other random states: ValueError if one differs, or if a global random generator was drawn from.
+
+    -> the number of a sample of which only the label differs, or None: many models are not given any labels.
 
     The second is noticed every time, also if both readings happened to agree. A data set with a generator of its own is noticed by its
     values.
@@ -38,9 +42,9 @@ def check_samples(
     own_collate: whether it is the user's, which may change the order of samples: that is an error too.
     """
     if not len(numbers):
-        return
+        return None
     chosen = [numbers[place] for place in np.linspace(0, len(numbers) - 1, min(SPREAD, len(numbers))).round().astype(int)]
-    alone, once = [], 0
+    alone, once, random_labels = [], 0, None
     with random_states_kept():
         joined([one(chosen[0])], chosen[:1])  # what happens only once, such as opening a file, happens here
         for number in chosen:
@@ -50,17 +54,20 @@ def check_samples(
                 continue
             seen = by_sample, by_batch
             for _ in range(CONFIRMED):  # another thread may have drawn meanwhile; the data draw each time
-                if (by_sample or by_batch) and _digest(batch) == _digest(again):
+                if (by_sample or by_batch) and digest_of(batch) == digest_of(again):
                     batch, again, *drawn = _read_twice(number, one, joined)
                     by_sample, by_batch = (_both(a, b) for a, b in zip((by_sample, by_batch), drawn, strict=True))
             once += any(seen) and not (by_sample or by_batch)
             if once > 1:  # several samples that drew when they were first read, and are remembered since
                 by_sample, by_batch = seen
-            if by_sample or by_batch or _digest(batch) != _digest(again):
+            if by_sample or by_batch or digest_of(batch, labels=False) != digest_of(again, labels=False):
                 raise ValueError(_random_sample(name, number, by_sample, by_batch, own_collate))
+            if label_of(batch) and digest_of(batch) != digest_of(again):
+                random_labels = number
             alone.append(batch)
         if own_collate and 1 < len(chosen) == len(alone):
             _check_order(name, chosen, alone, lambda: joined([one(number) for number in chosen], chosen))
+    return random_labels
 
 
 def _read_twice(
@@ -126,7 +133,8 @@ def _check_order(name: str, numbers: list[Any], alone: list[Any], together: Call
 
 def _rows(batch: Any, n: int) -> list[dict[str, Any]] | None:
     """A batch as one dict a sample; None if it has another number of them."""
-    columns = batch if isinstance(batch, dict) else {"": batch}
+    label = label_of(batch)
+    columns = {key: column for key, column in batch.items() if key != label and not is_option(column)} if isinstance(batch, dict) else {"": batch}
     if not columns or any(len(column) != n for column in columns.values()):
         return None
     return [{key: column[row] for key, column in columns.items()} for row in range(n)]
@@ -140,6 +148,8 @@ def _within(one: dict[str, Any], row: dict[str, Any]) -> bool:
 def _inside(value: Any, padded: Any) -> bool:
     if isinstance(value, str) or isinstance(padded, str):
         return value == padded
+    if is_graph(value) or is_graph(padded):
+        return digest_of(value) == digest_of(padded)
     value, padded = (_host(part) for part in (value, padded))
     if value.ndim != padded.ndim or any(size > room for size, room in zip(value.shape, padded.shape, strict=True)):
         return False
@@ -261,8 +271,8 @@ def _advice() -> str:
 def hash_of_batch(batch: Any) -> str:
     """Of what a stream gives: the first samples of a batch, and their targets if they are numbers."""
     inputs, targets = ([batch], None) if isinstance(batch, str) else parted(batch)
-    few = {name: column[:FEW] for name, column in inputs.items()} if isinstance(inputs, dict) else inputs[:FEW]
-    return f"{_digest(few)} {_hash_of_targets(targets)}"
+    few = part_of(inputs, slice(0, FEW))
+    return f"{digest_of(few, labels=False)} {_hash_of_targets(targets)}"
 
 
 def _hash_of_targets(targets: Any) -> str:

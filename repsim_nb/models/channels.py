@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..batches import LABELS
+
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB with transparency
 HOW = ("Give floats as the model takes them, x.astype('float32') / 255 with the axes in its order, or a preprocess: "
        "load_model(..., preprocess=function of a batch)")
@@ -22,10 +24,10 @@ def is_bytes(batch: Any) -> bool:
 def is_picture(name: str, column: Any) -> bool:
     """Whether a named column of a batch holds uint8 pictures.
 
-    It does if it has four axes or more and is no mask. With three axes it does only under the name "pixel_values": others may be a matrix
-    for each sample.
+    It does if it has four axes or more and is no mask and no label. With three axes it does only under the name "pixel_values": others may be
+    a matrix for each sample.
     """
-    if not isinstance(column, (Tensor, np.ndarray)) or not is_bytes(column):
+    if not isinstance(column, (Tensor, np.ndarray)) or not is_bytes(column) or name in LABELS:
         return False
     return column.ndim >= (3 if name == "pixel_values" else 4) and "mask" not in name.lower()
 

@@ -118,11 +118,20 @@ def _pixels(one: Any, what: str) -> Any:
     return one if isinstance(one, Tensor) else np.array(one if mode in (None, "L", "RGB", "RGBA") else one.convert("RGB"))
 
 
+def _as_tensor(value: Any) -> Any:
+    """An array or a list of numbers as a tensor; anything else as it is."""
+    try:
+        return torch.as_tensor(value) if isinstance(value, (np.ndarray, list)) else value
+    except (TypeError, ValueError, RuntimeError):  # texts, dicts, rows of unlike length
+        return value
+
+
 @dataclass(frozen=True)
 class Texts:
     """Sentences, a list of str -> {"input_ids", "attention_mask"}: int64 (n, tokens), padded on the right to the longest of the batch.
 
     tokenizer: one of transformers, or None where the network came without: then only ids are taken, integers (n, tokens), or a mapping that holds them.
+    In a mapping, what is no array stays as it is: options such as return_dict=False, lists.
     pad: the id that fills short rows: where ids come without a mask, runs of it at either end of a row are no tokens; None: every id is a token.
     length: the most tokens that the network takes; what is longer is cut.  name: the network's, for errors.
     """
@@ -153,7 +162,7 @@ class Texts:
         return {"input_ids": torch.tensor(ids, dtype=torch.long), "attention_mask": torch.tensor(mask, dtype=torch.long)}
 
     def _mapping(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        out = {key: torch.as_tensor(value) if isinstance(value, (np.ndarray, list)) else value for key, value in batch.items()}
+        out = {key: _as_tensor(value) for key, value in batch.items()}
         out = {key: value.long() if isinstance(value, Tensor) and value.dtype == torch.int32 else value for key, value in out.items()}
         ids = out.get("input_ids")
         if isinstance(ids, Tensor) and ids.ndim == 2 and out.get("attention_mask") is None:

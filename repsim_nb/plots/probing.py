@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -152,9 +152,9 @@ def as_pictures(inputs: Any) -> np.ndarray | None:
 
 
 def pictures_of(dataset: Dataset) -> np.ndarray | None:
-    """The inputs of a data set as `as_pictures` makes them; None where they are texts, or come by name."""
-    inputs = dataset.inputs
-    return None if isinstance(inputs, (list, Mapping)) else as_pictures(inputs[:] if hasattr(inputs, "shape") else inputs)
+    """The inputs of a data set as `as_pictures` makes them; None where they are texts or graphs, or come by name."""
+    inputs = dataset.inputs[:]
+    return as_pictures(inputs) if hasattr(inputs, "dtype") else None
 
 
 @as_written
