@@ -71,8 +71,8 @@ def test_options_are_checked_and_a_model_can_be_changed():
         rs.load_model("zoo:mnist-cnn-0", nam="x")
     with pytest.raises(TypeError, match="Small is a class: make one first"):
         rs.load_model(Small)
-    with pytest.raises(ValueError, match="end in .safetensors, .pt or .pth; got 'weights.bin'"):
-        rs.load_model("weights.bin")
+    with pytest.raises(ValueError, match="end in .safetensors, .pt, .pth, .ckpt or .bin; got 'weights.data'"):
+        rs.load_model("weights.data")
     model = rs.load_model("zoo:mnist-cnn-0")
     twin = rs.load_model(model, name="twin", layers=["fc"])
     assert (twin.name, twin.layers, twin.module) == ("twin", ("fc", "output"), model.module) and rs.load_model(model) is model

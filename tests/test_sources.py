@@ -23,6 +23,7 @@ from repsim_nb.files import carried
 from repsim_nb.models import SOURCES, Pictures, Texts
 from repsim_nb.models import libraries as lib
 from repsim_nb.models.carried import CARRIED
+from repsim_nb.models.huggingface import load_transformers
 
 TEXT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 100}
 PICTURE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "image_size": 28, "patch_size": 7, "num_channels": 1}
@@ -698,7 +699,7 @@ def test_the_rebuilt_transformer_says_what_its_file_says():
 def test_the_carried_transformer_is_what_transformers_makes_of_its_folder():
     network = CARRIED["minilm-l6"]
     folder = carried(network.package, network.file, "make pretrained").parent
-    a, b = rs.load_model("pretrained:minilm-l6"), rs.load_model(f"transformers:{folder}")
+    a, b = rs.load_model("pretrained:minilm-l6"), load_transformers(str(folder))  # its transformer alone
     words = ["A man is eating food.", "The stock market fell."]
     with torch.inference_mode():
         assert torch.equal(a.module(**a.preprocess(words)).last_hidden_state, b.module(**b.preprocess(words)).last_hidden_state)

@@ -13,8 +13,9 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..errors import listed, unknown
+from ..workers import Together
+from .unsupported import ARRAYS, TORCH_TAR, other_file
 
 PICKLES = (".pkl", ".pickle", ".joblib")
 INDEX = ".index.json"  # how the name of a file ends that lists the shards of a checkpoint
@@ -31,6 +34,50 @@ ASIDE = {"hyper_parameters", "datamodule_hyper_parameters", "callbacks", "loops"
 NO_TENSORS = {"_extra_state", "_packed_params"}  # parts of names under which modules, also quantized ones, save other things
 
 
+class Aside:
+    """What is put in place of a plain object that was saved next to the weights: it takes whatever it is given and keeps nothing."""
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        return super().__new__(cls)
+
+    def __setstate__(self, state: Any) -> None:
+        """Forget it."""
+
+
+def _nothing(*_: Any) -> OrderedDict[Any, Any]:
+    return OrderedDict()
+
+
+# Settings that people save next to the weights, by the names under which a pickle asks for their classes. Reading such a file runs no code
+# of these classes: in place of each of them torch's reader calls `Aside`, or makes an empty dictionary, which drop what they are given. It
+# looks names up in its own list only and imports nothing. Any other name is refused as before, so a file cannot bring a function of its choice.
+_MODULES = {
+    "argparse": ["Namespace"],
+    "types": ["SimpleNamespace"],
+    "typing": ["Any"],
+    "datetime": ["datetime", "date", "timedelta"],
+    "builtins": ["list", "dict", "tuple", "int", "float", "str", "bool", "range", "slice", "frozenset", "Ellipsis"],
+    "numpy": ["dtype", "ndarray"],
+    "omegaconf.dictconfig": ["DictConfig"],
+    "omegaconf.listconfig": ["ListConfig"],
+    "omegaconf.base": ["ContainerMetadata", "Metadata"],
+    "omegaconf.nodes": [f"{kind}Node" for kind in ("Any", "String", "Integer", "Float", "Boolean", "Bytes", "Path", "Enum")],
+    "pathlib": ["PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"],
+    "pathlib._local": ["PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"],
+    "numpy.core.multiarray": ["scalar", "_reconstruct"],
+    "numpy._core.multiarray": ["scalar", "_reconstruct"],
+}
+_PLAIN = [f"{module}.{name}" for module, names in _MODULES.items() for name in names]
+_DICTS = [
+    "lightning.fabric.utilities.data.AttributeDict", "lightning_fabric.utilities.data.AttributeDict",
+    "lightning.pytorch.utilities.parsing.AttributeDict", "pytorch_lightning.utilities.parsing.AttributeDict",
+    "yacs.config.CfgNode", "fvcore.common.config.CfgNode", "ml_collections.config_dict.config_dict.ConfigDict",
+    "easydict.EasyDict", "addict.addict.Dict", "munch.Munch",
+]  # fmt: skip
+_STAND_INS = [*((Aside, name) for name in _PLAIN), *((OrderedDict, name) for name in _DICTS), (_nothing, "collections.defaultdict")]
+_plain_objects = Together(lambda: torch.serialization.safe_globals(_STAND_INS))  # torch has one list for the whole process
+
+
 def read(file: Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The weights of a file and its card, {} if it has none.
 
@@ -38,16 +85,22 @@ def read(file: Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[st
     key: the name of a state dict inside the file, or how the names of one of several models in a state dict begin.
     Errors: FileNotFoundError; ValueError: damaged, refused, no state dict, several of them and no key.
     """
+    if why := other_file(file):
+        raise ValueError(why)
     if not file.is_file():
         raise FileNotFoundError(f"there is no checkpoint file {file.absolute()}")
     index = _index_of(file)
     content, card = _content(file) if index is None else (_sharded(index), {})
-    return _chosen(content, key, file), card
+    weights = _chosen(content, key, file)
+    if any(map(_holds_aside, weights.values())):
+        raise ValueError(_refused(file))
+    return weights, card
 
 
 def name_of(file: Path) -> str:
     """The name of a model whose weights are in this file."""
-    return Path((_index_of(file) or file).name.removesuffix(INDEX)).stem
+    name = (_index_of(file) or file).name.removesuffix(INDEX)
+    return Path(name.removesuffix(".tar") if name.endswith(TORCH_TAR) else name).stem
 
 
 def _content(file: Path) -> tuple[Any, dict[str, Any]]:
@@ -71,8 +124,16 @@ def digest(weights: Mapping[str, Tensor]) -> str:
 
 def _refused(file: Path) -> str:
     what = "it is a pickle" if file.suffix in PICKLES else "it holds Python objects and not only tensors"
-    return (f"the checkpoint {file} is refused: {what}, so reading it could run code. Where you trust it, open it yourself, and "
-            f"save the weights alone, torch.save(module.state_dict(), 'mine.pt') or safetensors; then pass architecture=")
+    objects: list[str] = []
+    with suppress(Exception), _plain_objects:  # only a file in today's format says it; what a damaged one holds does not matter here
+        objects = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+    which = f" ({listed(objects, 4)})" if objects else ""
+    how = "pickle.load or joblib.load" if file.suffix in PICKLES else "torch.load(file, weights_only=False)"
+    how = "MyModule.load_from_checkpoint(file) if Lightning wrote it" if file.suffix == ".ckpt" else how
+    more = f". For a model of scikit-learn: {ARRAYS}" if file.suffix in PICKLES else ""
+    return (f"the checkpoint {file} is refused: {what}{which}, so reading it could run code. Where you trust it, open it yourself, {how}. "
+            "Then pass the module, load_model(module), or save the weights alone, torch.save(module.state_dict(), 'mine.pt') or "
+            f"safetensors, and pass architecture={more}")
 
 
 def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -89,13 +150,19 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _read_torch(file: Path) -> Any:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickles: what is refused is said below
-            return torch.load(file, map_location="cpu", weights_only=True)
+        return _loaded(file)
     except pickle.UnpicklingError as error:
+        with suppress(Exception), _plain_objects:
+            return _loaded(file)
         raise ValueError(_refused(file)) from error
     except Exception as error:  # of damaged bytes anything can come
         raise ValueError(f"the checkpoint {file} is damaged or was not written by torch.save ({error}): nothing of it was read") from error
+
+
+def _loaded(file: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pickles: what is refused is said elsewhere
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 # -- shards ------------------------------------------------------------------------------------------------------------------
@@ -176,6 +243,13 @@ def _is_state_dict(content: Mapping[Any, Any]) -> bool:
     tensors = {name: isinstance(value, Tensor) for name, value in content.items()}
     known = all(isinstance(name, str) and (is_one or NO_TENSORS & set(name.split("."))) for name, is_one in tensors.items())
     return known and any(tensors.values())
+
+
+def _holds_aside(value: Any) -> bool:
+    """Whether an object that was not read stands in it: a module would be given another one than it saved."""
+    if isinstance(value, (Mapping, list, tuple)):
+        return any(map(_holds_aside, value.values() if isinstance(value, Mapping) else value))
+    return isinstance(value, Aside)
 
 
 def _is_weight(value: Any) -> bool:

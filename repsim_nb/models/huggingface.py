@@ -7,7 +7,7 @@ import importlib.util
 import json
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -21,8 +21,11 @@ from .layers import default_layers
 from .libraries import asked, card, fetched, first_line, library, made, named, offline, seeded
 from .model import Model, images
 from .preparing import Pictures, Texts, covers
+from .unsupported import other_file
 
 HEADS = ("ForSequenceClassification", "ForImageClassification")  # kept: their logits are the network's output; other heads are left off
+
+MayLack = Callable[[nn.Module, str], bool]
 
 
 def transformers_library() -> ModuleType:
@@ -67,10 +70,19 @@ def load_transformers(name: str, *, weights: str | None = None, seed: int = 0, o
     hub = weights == "pretrained" and not local
     with quietly(transformers, bars=hub), seeded(seed):
         if hub:
-            return fetched(spec, lambda: packed(_weighed(transformers, name, options, spec, use_safetensors=True), called, spec, weights, seed, origin), options)
+            def fetch() -> tuple[Model, Any]:
+                module = _weighed(transformers, name, options, spec, use_safetensors=True)
+                return packed(module, called, spec, weights, seed, origin), _file(origin, "modules.json")
+
+            model, modules = fetched(spec, fetch, options)
+            if isinstance(modules, list) and len(modules) > 1:
+                others = listed(str(one.get("type")).rpartition(".")[2] for one in modules[1:])
+                warnings.warn(f"only the transformer of '{spec}' was loaded, without {others}, so \"output\" is the states of its tokens and "
+                              f"not the sentence embedding: to record all modules, pass SentenceTransformer('{name}')", stacklevel=5)
+            return model
         with offline():
             if local and weights == "pretrained":
-                module = _from_folder(transformers, folder, spec, options)
+                module = from_folder(transformers, folder, spec, options)
             else:
                 config = _config(transformers, str(folder) if local else name, spec, options)
                 module = made(spec, lambda: _kind(transformers, config).from_config(config), options, seed)
@@ -82,11 +94,11 @@ def packed(module: nn.Module, name: str, spec: str, weights: str, seed: int, ori
     module, more, prepare = module.eval(), {}, images
     entrance, name = getattr(module, "main_input_name", ""), named(name, weights, seed)
     if entrance == "pixel_values":
-        prepare = _pictures(module.config, _json(origin, ("preprocessor_config.json", "processor_config.json")))
+        prepare = pictures_of(module.config, _json(origin, ("preprocessor_config.json", "processor_config.json")))
         more = {"input_shape": (*prepare.size, prepare.channels)} if prepare.size else {}
     elif entrance == "input_ids":
         tokenizer, most = _tokenizer(module.config, origin, length)
-        prepare = Texts(tokenizer, most, name, _padding(tokenizer))
+        prepare = Texts(tokenizer, most, name, padding_of(tokenizer))
         more = {"tokenizer": prepare.fingerprint()}
     return Model(name, module, prepare, default_layers(module), card(spec, module, weights, seed, architecture=module.config.model_type, **more))
 
@@ -101,13 +113,13 @@ def _config(transformers: ModuleType, name: str, spec: str, options: Mapping[str
         except Exception as error:
             raise ValueError(f"'{spec}' cannot be configured with options={dict(options)}: {first_line(error)}") from error
     try:
-        return _configured(spec, _read_config(transformers, name, spec), options)
+        return _configured(spec, read_config(transformers, name, spec), options)
     except OSError as error:
         raise unknown("kind of transformers network", name, transformers.CONFIG_MAPPING, f"Random weights need no hub, so '{spec}' names a kind of network "
                       f"(its sizes by options=), a folder with a config.json, or a network that is in the hub's cache here.") from error
 
 
-def _read_config(transformers: ModuleType, name: str, spec: str) -> Any:
+def read_config(transformers: ModuleType, name: str, spec: str) -> Any:
     try:
         return transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
     except Exception as error:
@@ -136,17 +148,28 @@ def _kind(transformers: ModuleType, config: Any) -> Any:
     kinds = (config.architectures or [""])[0]
     if kinds.endswith(HEADS):
         return getattr(transformers, "AutoModel" + next(head for head in HEADS if kinds.endswith(head)))
+    return encoder_kind(transformers, config)
+
+
+def encoder_kind(transformers: ModuleType, config: Any) -> Any:
+    """The Auto class that makes the network without a head, and of some with a decoder the encoder alone."""
     text = transformers.models.auto.modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING
     return transformers.AutoModelForTextEncoding if config.is_encoder_decoder and type(config) in text else transformers.AutoModel  # T5: the encoder
 
 
-def _from_folder(transformers: ModuleType, folder: Path, spec: str, options: Mapping[str, Any]) -> nn.Module:
+def from_folder(transformers: ModuleType, folder: Path, spec: str, options: Mapping[str, Any], kind: Any = None, may_lack: MayLack | None = None) -> nn.Module:
+    """The network of a folder with its trained weights, read as tensors only; ValueError if the folder does not hold all of them.
+
+    kind: the class that makes it; None: the one that its configuration asks for.
+    may_lack: (network, name of a weight) -> need the folder not hold it?
+    """
     tensors, pickled = (sorted(file.name for file in folder.glob(pattern)) for pattern in ("*.safetensors", "pytorch_model*.bin"))
     if not tensors and not pickled:
+        others = next(filter(None, (other_file(file) for file in sorted(folder.iterdir()) if file.suffix != ".json")), "")
         raise ValueError(f"the folder {folder} has a configuration and no weights (model.safetensors): weights='random' makes the untrained network; it holds "
-                         f"{listed(sorted(file.name for file in folder.iterdir()))}")
+                         f"{listed(sorted(file.name for file in folder.iterdir()))}" + (f"; {others}" if others else ""))
     try:
-        return _weighed(transformers, str(folder), options, spec, use_safetensors=bool(tensors))
+        return _weighed(transformers, str(folder), options, spec, kind, may_lack, use_safetensors=bool(tensors))
     except ValueError:
         raise
     except Exception as error:
@@ -155,33 +178,36 @@ def _from_folder(transformers: ModuleType, folder: Path, spec: str, options: Map
         raise ValueError(f"the weights in {folder} were not read: {why}. Save them as safetensors, model.save_pretrained(folder)") from error
 
 
-def _weighed(transformers: ModuleType, name: str, options: Mapping[str, Any], spec: str, **where: Any) -> nn.Module:
+def _weighed(transformers: ModuleType, name: str, options: Mapping[str, Any], spec: str, kind: Any = None, may_lack: MayLack | None = None, **where: Any) -> nn.Module:
     """The network with its trained weights, float32, every one of them from the file; a pooler that the file lacks is left off."""
-    config = _configured(spec, _read_config(transformers, name, spec), options)
+    config = _configured(spec, read_config(transformers, name, spec), options)
+    kind = kind or _kind(transformers, config)
     read = {"config": config, "dtype": torch.float32, "weights_only": True, "trust_remote_code": False, "output_loading_info": True, "ignore_mismatched_sizes": True, **where}
-    module, told = _kind(transformers, config).from_pretrained(name, **read)
+    module, told = kind.from_pretrained(name, **read)
     if told["missing_keys"] and all(key.split(".")[0] == "pooler" for key in told["missing_keys"]):
-        module, told = _kind(transformers, config).from_pretrained(name, add_pooling_layer=False, **read)
+        module, told = kind.from_pretrained(name, add_pooling_layer=False, **read)
     if told["mismatched_keys"]:
         other = [f"{key} {tuple(file)} for {tuple(ours)}" for key, file, ours in sorted(told["mismatched_keys"])]
         raise ValueError(f"the weights of '{spec}' do not fit the {type(module).__name__} of its config.json{' and of options=' if options else ''}; other shapes: {listed(other, 4)}")
-    if told["missing_keys"]:
-        raise ValueError(f"the weights of '{spec}' do not fill {type(module).__name__}: they lack {listed(sorted(told['missing_keys']), 4)}, which would be random")
+    if lacking := sorted(key for key in told["missing_keys"] if not (may_lack and may_lack(module, key))):
+        raise ValueError(f"the weights of '{spec}' do not fill {type(module).__name__}: they lack {listed(lacking, 4)}, which would be random")
     return module
+
+
+def _file(origin: str | None, name: str) -> Any:
+    """What is in a JSON file that a folder (or the hub's name) has, {} where it has none."""
+    find = importlib.import_module("transformers.utils").cached_file
+    path = find(origin, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False) if origin else None
+    return {} if path is None else json.loads(Path(path).read_text())
 
 
 def _json(origin: str | None, names: tuple[str, ...]) -> dict[str, Any]:
     """The first of these files that a folder (or the hub's name) has, {} where it has none."""
-    find = importlib.import_module("transformers.utils").cached_file
-    for name in names if origin else ():
-        path = find(origin, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
-        if path is not None:
-            content = json.loads(Path(path).read_text())
-            return content.get("image_processor", content)
-    return {}
+    content = next(filter(None, (_file(origin, name) for name in names)), {})
+    return content.get("image_processor", content)
 
 
-def _pictures(config: Any, said: Mapping[str, Any]) -> Pictures:
+def pictures_of(config: Any, said: Mapping[str, Any]) -> Pictures:
     """As the folder's preprocessor says; without one, values from -1 to 1 at the size in the configuration (None: as pictures come)."""
     size, first = _sizes(said, getattr(config, "image_size", None))
     plain = not said.get("do_normalize", True)
@@ -213,21 +239,27 @@ def _pair(size: Any) -> tuple[int, int] | None:
     return tuple(size) if isinstance(size, (list, tuple)) else (size, size) if size else None
 
 
+def most_tokens(config: Any) -> int | None:
+    """The most tokens that a network takes, as far as its configuration says it."""
+    most = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")]
+    padding = 2 * (config.model_type in ("roberta", "xlm-roberta", "camembert"))  # two positions are padding
+    return min((m - padding for m in most if isinstance(m, int) and m > 2), default=None)
+
+
 def _tokenizer(config: Any, origin: str | None, length: int | None) -> tuple[Any, int | None]:
     """The tokenizer of the folder, or None where it has none, and the most tokens that the network takes."""
-    most = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")]
-    most = [m - 2 * (config.model_type in ("roberta", "xlm-roberta", "camembert")) for m in most if isinstance(m, int) and m > 2]  # two positions are padding
+    most = most_tokens(config)
     if origin is None or (Path(origin).is_dir() and not any((Path(origin) / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"))):
-        return None, min(most, default=None)
+        return None, most
     try:
         tokenizer = importlib.import_module("transformers").AutoTokenizer.from_pretrained(origin, trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         warnings.warn(f"the tokenizer of '{origin}' could not be read ({first_line(error)}): the network takes ids only", stacklevel=6)
-        return None, min(most, default=None)
-    return tokenizer, min([*most, tokenizer.model_max_length, *([length] if length else [])])
+        return None, most
+    return tokenizer, min(some for some in (most, tokenizer.model_max_length, length) if some)
 
 
-def _padding(tokenizer: Any) -> int | None:
+def padding_of(tokenizer: Any) -> int | None:
     """The id that fills short rows: the tokenizer's, or what people take where it has none, the end of a text. None without a tokenizer: any id may be a token."""
     if tokenizer is None:
         return None

@@ -76,7 +76,7 @@ def offline() -> Iterator[None]:
 
 
 @contextmanager
-def _weights_only() -> Iterator[None]:
+def weights_only() -> Iterator[None]:
     """While open, torch.load runs no code of a file, whatever a library asks of it."""
     before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
@@ -93,7 +93,7 @@ def fetched(spec: str, fetch: Callable[[], Any], options: Mapping[str, Any], hos
 
     ValueError with the cause and what to do instead, where the hub cannot be reached (within seconds) or does not have the weights.
     """
-    with _weights_only():
+    with weights_only():
         try:
             if host == HUB:
                 with suppress(OSError), offline():

@@ -22,15 +22,18 @@ from .architectures import ARCHITECTURES
 from .carried import CARRIED, load_pretrained, pretrained
 from .channels import check_pictures, is_bytes
 from .checkpoints import INDEX, PICKLES, fill, name_of, read, unwrapped
-from .huggingface import load_transformers
+from .folders import beside, load_folder, other_folder
 from .layers import default_layers
 from .libraries import load_timm, load_torchvision
 from .model import Model, images, table_of_cards
+from .pipelines import WithoutTokenizer, is_pipeline, pipeline_model, takes_ids
 from .preparing import no_sentences
 from .running import OUTPUT
+from .sentences import is_of_library, sentence_model
+from .unsupported import TORCH_TAR, other_file, other_object
 
-FILES = (".safetensors", ".pt", ".pth")
-ENDINGS = "in .safetensors, .pt or .pth"
+FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", *TORCH_TAR)
+ENDINGS = "in .safetensors, .pt, .pth, .ckpt or .bin"
 SHARED = ("name", "preprocess", "layers")  # options of every source
 
 
@@ -88,8 +91,9 @@ def _load_checkpoint(
     if architecture is None or (isinstance(architecture, str) and architecture == card.get("architecture")):
         architecture, options = card.get("architecture"), card.get("options") if options is None else options
     if architecture is None:
-        raise ValueError(f"the checkpoint {file} holds weights alone: say which network they are for, architecture=your_module "
-                         f"(or one of {listed(ARCHITECTURES)}, or a spec: 'timm:resnet18')")
+        elsewhere = beside(file)
+        raise ValueError(f"the checkpoint {file} holds weights alone: {f'{elsewhere}. Or ' if elsewhere else ''}say which network they are "
+                         f"for, architecture=your_module (or one of {listed(ARCHITECTURES)}, or a spec: 'timm:resnet18')")
     empty = _architecture(architecture, options)
     fill(empty.module, weights, file)
     known = {**{key: value for key, value in empty.card.items() if key not in ("weights", "seed")}, **card}
@@ -138,13 +142,19 @@ def cards(models: Iterable[str | nn.Module | Model]) -> pd.DataFrame:
 
 def _load_module(module: nn.Module) -> Model:
     module = unwrapped(module)
+    if is_of_library(module):
+        return sentence_model(module)
     if isinstance(module, torch.fx.GraphModule) and "range_constraints" in vars(module):  # torch.export's
         raise TypeError("this module was made by torch.export, program.module(), and its layers do not run one by one, so nothing of it can be recorded: pass torch.export.unflatten(program), of a "
                         "program that was exported with a dynamic first axis (dynamic_shapes=), or the module that was exported")
     if isinstance(module, torch.jit.ScriptModule):
         raise TypeError(f"torch.jit compiled this {module.original_name}, and what it compiled cannot be watched, so nothing of it can be recorded: "
                         f"pass the module that it was made of, with the weights of the compiled one, module.load_state_dict(compiled.state_dict())")
-    return Model(type(module).__name__, module, images, default_layers(module), {})
+    if type(module).forward is nn.Module.forward and "forward" not in vars(module):  # a ModuleList, for one
+        raise TypeError(f"a {type(module).__name__} has no forward, so it cannot run: pass the model that it is a part of, or one of the "
+                        "modules in it")
+    name = type(module).__name__
+    return Model(name, module, WithoutTokenizer(name) if takes_ids(module) else images, default_layers(module), {})
 
 
 SOURCES: dict[str, Callable[..., Model | nn.Module]] = {
@@ -152,7 +162,7 @@ SOURCES: dict[str, Callable[..., Model | nn.Module]] = {
     "checkpoint": _load_checkpoint,
     "timm": load_timm,
     "torchvision": load_torchvision,
-    "transformers": load_transformers,
+    "transformers": load_folder,
     "pretrained": load_pretrained,
 }
 
@@ -160,13 +170,14 @@ SOURCES: dict[str, Callable[..., Model | nn.Module]] = {
 def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
     """Load a network.
 
-    spec: any nn.Module, or one of these:
+    spec: any nn.Module, a SentenceTransformer (its "output" is what `encode` gives), a pipeline of transformers, or one of these:
     "zoo:NAME"                     a network that ships (`models.zoo()` lists them)
     "pretrained:NAME"              a trained network out of an installed package (`models.pretrained()`), or with weights="random" its untrained twin
     "timm:NAME", "torchvision:NAME"  with weights="random" (seed=0), or "pretrained", which asks a hub over the network
     "transformers:FOLDER"          a folder with config.json and weights, or weights="random"; "transformers:KIND" ("bert", "vit") with weights="random".
-                                   A head for classification is kept and its logits are "output"; of all others "output" is the last hidden state, the head is left off
-    "checkpoint:PATH"              or a path to .safetensors, .pt or .pth, with architecture= the module, or the spec, that the weights belong to.
+                                   A head for classification is kept and its logits are "output"; of all others "output" is the last hidden state, the head is left off.
+                                   A folder of sentence_transformers: all its modules; one with an adapter of peft: its base with the adapter in it
+    "checkpoint:PATH"              or a path to .safetensors, .pt, .pth, .ckpt or .bin, with architecture= the module, or the spec, that the weights belong to.
                                    Of weights in shards: the path of their index (.index.json) or of one shard. If a file has several
                                    state dicts inside: key= the name of one, key="ema"
     Your own source: `models.SOURCES["mine"] = function`, from NAME (and its keyword options) to a module or a Model.
@@ -183,13 +194,16 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
     if isinstance(spec, torch.export.ExportedProgram):
         raise TypeError("load_model takes a network, and this is an exported program: pass torch.export.unflatten(program), of a program that was exported with a dynamic first axis (dynamic_shapes=)")
     if isinstance(spec, type) and issubclass(spec, nn.Module):
-        raise TypeError(f"load_model takes a network, and {spec.__name__} is a class: make one first, load_model({spec.__name__}(...))")
+        first = f"{spec.__name__}.from_pretrained(folder)" if hasattr(spec, "from_pretrained") else f"{spec.__name__}(...)"
+        raise TypeError(f"load_model takes a network, and {spec.__name__} is a class: make one first, load_model({first})")
     if isinstance(spec, nn.Module):
         return _changed(_load_module(spec), _checked(options, ()))
+    if is_pipeline(spec):
+        return _changed(pipeline_model(spec), _checked(options, ()))
     if isinstance(spec, Path) or (isinstance(spec, str) and spec.endswith((*FILES, *PICKLES, INDEX)) and spec.partition(":")[0] not in SOURCES):
         spec = f"checkpoint:{spec}" if not Path(spec).is_dir() else f"transformers:{spec}"
     if not isinstance(spec, str):
-        raise TypeError(f"load_model takes a spec ('zoo:NAME', 'timm:NAME', 'checkpoint:PATH', ...) or an nn.Module; it got {type(spec).__name__}")
+        raise other_object(spec)
     source, colon, rest = spec.partition(":")
     if not colon:
         raise _no_spec(spec)
@@ -202,6 +216,10 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
 
 def _no_spec(spec: str) -> ValueError:
     """What to say of a string without a colon."""
+    if spec and Path(spec).is_dir() and (why := other_folder(Path(spec))):
+        return ValueError(why)
+    if spec and (why := other_file(Path(spec))):
+        return ValueError(why)
     if spec and Path(spec).is_dir():
         return ValueError(f"'{spec}' is a folder: if transformers saved it, 'transformers:{spec}'; a checkpoint is a file that ends {ENDINGS}")
     if spec and (Path(spec).exists() or Path(spec).suffix or "/" in spec):
