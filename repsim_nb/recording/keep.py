@@ -22,11 +22,15 @@ from ..pooling import Pooling
 from ..progress import Tick, ticking
 from ..store import Activations, Key, Store, agreed, checked_step
 from ..workers import workers
+from .agreement import Tolerance
+from .distinct import refuse_shared
+from .held import check_found, check_held, goes_on, layer_of, noted
 from .probe import Layer
 from .run import Run, dataset_of, length_of, warn_left_out
 from .samples import batch_of, pick
 
 PREPARED = 32  # samples whose preprocessing is part of a recording's address
+CHECKED = 2  # samples that run again before stored rows are given back: the shortest and the longest, or two far from each other
 
 
 def record(
@@ -35,7 +39,8 @@ def record(
     layers: str | int | Sequence[str | int] | None = None,
     *,
     into: Store | str | Path | None = None,
-    pool: str | Callable[[Tensor], Tensor] = "flatten",
+    pool: str | Callable[..., Tensor] = "flatten",
+    axis: int | Mapping[str, int] | None = None,
     step: int | str | Sequence[int | str] = 0,
     batch_size: int | None = None,
     device: str | torch.device | None = None,
@@ -52,11 +57,13 @@ def record(
     does not shuffle, a generator of batches.
     layers: names, patterns ("blocks.*.mlp"), "auto" (one a block), or numbers among those of None (-2 is the layer before the output);
     None is `model.layers`. A layer that only returns the output is recorded as "output"; one that runs k times in a pass as name#1 to
-    name#k. Of a tuple, a mapping or a dataclass the last_hidden_state is taken, the logits, else the first tensor. What a pattern finds
+    name#k. Of a mapping or a dataclass the logits are taken, the last_hidden_state, else the first tensor; "output.NAME" is another of its fields. If a module returns
+    several representations in a tuple, such as the streams of text and image, each is a layer: name[0], name[1]. What a pattern finds
     and cannot be recorded is left out with a warning.
-    into: a Store, or its folder: needed where activations are larger than memory; what it holds is not run again, what was begun goes on.
+    into: a Store, or its folder: needed where activations are larger than memory; of what it holds two samples run again, to see that the model still computes it, and what was begun goes on.
     pool: "flatten" keeps everything; "mean" averages over space (n, c, h, w) or tokens (n, tokens, p), padding left out; "first", "last"
-    take one token; "tokens" makes every token (every place of a picture) a sample; or a function of the tensor.
+    take one token; "tokens" makes every token (every place of a picture) a sample; or a function of the tensor, or of the tensor and the mask.
+    axis: the axis along which features lie, 1 as in (n, channels, time) or -1 as in (n, tokens, p), or a dict from layers to such. It is needed only if the model's own operations do not show it.
     step: the step of training, for checkpoints of one network; for a list of them a list of steps, one a model, and then names may repeat where steps differ.
     batch_size: samples a pass; None is as many as keep the largest activation under 64 MB, at most 250. Results depend on it in rounding only.
     device: where to run; None is where the model is.  executor: workers for many models, one each (processes, `client.get_executor()` of
@@ -74,10 +81,11 @@ def record(
     into = into if into is None or isinstance(into, Store) else Store(into)
     steps = _steps(step, len(given))
     if executor is not None:
-        return _record_apart(given, dataset, layers, into, steps, executor, progress, {"pool": pool, "batch_size": batch_size, "device": device})
+        return _record_apart(given, dataset, layers, into, steps, executor, progress, {"pool": pool, "axis": axis, "batch_size": batch_size, "device": device})
     models = [load_model(m) for m in given]
     _check_names([m.name for m in models], steps)
-    runs = [_Recording(m, dataset, layers, pooling, its, batch_size, device) for m, its in zip(models, steps, strict=True)]
+    refuse_shared(models, steps)
+    runs = [_Recording(m, dataset, layers, pooling, its, batch_size, device, axis) for m, its in zip(models, steps, strict=True)]
     total, done = len(models) * len(dataset), 0
     inputs = "" if into is None else dataset.fingerprint()
     with ticking(progress, f"recording {models[0].name if len(models) == 1 else f'{len(models)} models'}", "sample") as tick:
@@ -87,7 +95,8 @@ def record(
             recorded |= run(into, inputs, lambda samples, before=done: tick(before + samples, total))
             done += len(dataset)
     warn_left_out(runs)
-    return Activations(recorded, agreed((m.name, m.card) for m in models), {key: dataset.ids for key in recorded if dataset.ids is not None and not key.by_token})
+    ids = {key: dataset.ids for key in recorded if dataset.ids is not None and not key.by_token}
+    return Activations(recorded, agreed((m.name, m.card) for m in models), ids, {run.key(layer): about.no_logits for run in runs for layer, about in run.found.items()})
 
 
 def _steps(step: Any, models: int) -> list[int | str]:
@@ -112,8 +121,11 @@ def _record_apart(
     """Each model is a task; a spec travels as it is, memory-mapped inputs as their address; recordings stay where they are written."""
     if into is None:
         raise ValueError("with an executor record needs into=, a store on a disk that all workers reach: activations are written there and do not travel")
-    names = [m if isinstance(m, str) else load_model(m).name for m in given]
+    models = [m if isinstance(m, str) else load_model(m) for m in given]
+    names = [m if isinstance(m, str) else m.name for m in models]
     _check_names(names, steps)
+    own = [(m, its) for m, its in zip(models, steps, strict=True) if not isinstance(m, str)]  # a spec is a module of its own
+    refuse_shared([m for m, _ in own], [its for _, its in own])
     store = copy.copy(into)
     store.path = into.path.absolute()
     recorded: dict[tuple[str, int | str], list[Key]] = {}
@@ -156,6 +168,7 @@ class _Recording(Run):
                 origin = origin if origin and not self.state.built() else self._origin(inputs)
                 with into.alone(self.key("")):
                     missing = [layer for layer in found if not into.holds(self.key(layer), origin)]
+                    check_held(self, into, [layer for layer in found if layer not in missing])
                     if missing:
                         self._into_store(into, missing, origin, tick)
                     else:
@@ -165,7 +178,7 @@ class _Recording(Run):
         return {self.key(layer): arrays[layer] for layer in self.found}
 
     def _found_in(self, store: Store, origin: Mapping[str, str]) -> dict[Key, Any]:
-        """What a store holds already, if it is all that is asked for, in forward order: the model need not run. {} if something is missing."""
+        """What a store holds already, if it is all that is asked for, in forward order: two samples run, and are held against it. {} if something is missing."""
         if self.pooling.by_token:
             return {}
         layers, left_out = list(self.named), {}
@@ -176,8 +189,14 @@ class _Recording(Run):
         keys = [self.key(layer) for layer in layers]
         if not keys or not all(store.holds(key, origin) for key in keys):
             return {}
+        entries = {layer: entry for layer, key in zip(layers, keys, strict=True) if (entry := store.find(key)) is not None}
+        known = {layer: about for layer, entry in entries.items() if (about := layer_of(entry)) is not None}
+        if len(known) < len(keys):  # of an earlier version: the probe holds its samples against them
+            return {}
+        with self.ready():
+            check_found(self, store, entries, known, self.unlike[:CHECKED] if len(self.dataset) > PREPARED else pick(self.dataset, CHECKED))
         self.left_out = dict(left_out)
-        return dict(sorted(((key, store.find(key)) for key in keys), key=lambda one: one[1].record["place"]))
+        return {self.key(layer): entry for layer, entry in sorted(entries.items(), key=lambda one: one[1].record["place"])}
 
     def _answers(self, layers: list[str]) -> dict[str, Any]:
         return {self._question(): {"layers": layers, "left_out": self.left_out}}
@@ -196,16 +215,17 @@ class _Recording(Run):
 
     def _origin(self, inputs: str) -> dict[str, str]:
         """Fingerprints of all that a recording is made from, but for the layer."""
-        some = np.unique(pick(self.dataset, PREPARED))
+        self.unlike = pick(self.dataset, PREPARED)
+        some = np.unique(self.unlike)
         batch = batch_of(self.dataset, some)
         with self.explaining(batch):
             prepared, _ = self.prepare(batch, some)
         parts = list(prepared.items()) if isinstance(prepared, Mapping) else [("", prepared)]
         return {
             "weights": fingerprint(self.model.module),
-            "inputs": inputs,
+            "inputs": self.dataset.fingerprint(labels=True) if self.labels else inputs,
             "preprocessing": fingerprint([configuration(self.model.preprocess), *((name, fingerprint_inputs(part)) for name, part in parts)]),
-            "pool": self.pooling.fingerprint,
+            "pool": self.pool_fingerprint,
             "ids": self.dataset.ids_fingerprint(),
         }
 
@@ -215,6 +235,10 @@ class _Recording(Run):
             layer: store.writer(self.key(layer), (self.row(found[layer], n), *found[layer].shape), found[layer].dtype, origin, self.model.card, place=found[layer].place, ids=self.dataset.ids)
             for layer in layers
         }
+        tolerance = Tolerance(self.model.module, self.place)
+        for layer, writer in writers.items():
+            if writer.rows and not goes_on(self, layer, writer.written(), tolerance):
+                writer.restart()
         whole = [sample for sample in range(0, n, self.batch_size) if all(self.row(found[layer], sample) <= writer.rows for layer, writer in writers.items())]
         done = all(writer.rows == self.row(found[layer], n) for layer, writer in writers.items())
         stored, self.found = {layer: about for layer, about in found.items() if layer not in writers}, {layer: found[layer] for layer in layers}
@@ -228,7 +252,7 @@ class _Recording(Run):
         answers = self._answers(recorded)
         for layer, writer in writers.items():
             if layer in self.found:
-                writer.commit(answers=answers)
+                writer.commit(answers=answers, check=noted(found[layer], self.tolerance))
             else:
                 writer.discard()
         self.found = {layer: found[layer] for layer in recorded}

@@ -120,7 +120,8 @@ class ArrayFile:
         if known is None or known[0] != stamp:
             known = _right[self.path] = stamp, set()
         right, block, size = known[1], self.record.get("block", BLOCK), self.record["bytes"]
-        for number, found in sums_of(self.path, sorted(set(blocks) - right), size, block):
+        missing = sorted(set(blocks) - right)
+        for number, found in sums_of(self.path, missing, size, block) if missing else ():
             if found != self.record["crc32"][number]:
                 raise self._damaged(f"damaged: among its bytes {number * block} to {min((number + 1) * block, size)} some are not as they were written")
             right.add(number)

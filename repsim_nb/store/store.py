@@ -129,9 +129,7 @@ class Store(Activations):
                 other = "the data another name"
                 rename = {"weights": "the model another name or step", "inputs": other, "ids": other,
                           "pool": "the pool function another name"}
-                fields = ", ".join(f"{field}={value!r}" for field, value in key._asdict().items())
-                raise ValueError(f"the store {self.path} already holds '{key}', recorded with other {what}. Give {rename.get(what, 'the model another name')}, "
-                                 f"or remove the old one: rs.Store({str(self.path)!r}).remove({fields})")
+                raise ValueError(self.already_held(key, f"recorded with other {what}", rename.get(what, "the model another name")))
         try:
             entry.check()
             if entry.ids_path is not None and origin.get("ids"):
@@ -140,6 +138,11 @@ class Store(Activations):
             warnings.warn(str(error).replace("record it again", "it is recorded again"), stacklevel=3)
             return False
         return True
+
+    def already_held(self, key: Key, how: str, give: str) -> str:
+        """The sentence of an error: another recording has this key; how it is another one, and what to give another name."""
+        fields = ", ".join(f"{field}={value!r}" for field, value in key._asdict().items())
+        return f"the store {self.path} already holds '{key}', {how}. Give {give}, or remove the old one: rs.Store({str(self.path)!r}).remove({fields})"
 
     def add_answers(self, key: Key, answers: Mapping[str, Any]) -> None:
         """Note beside a recording (inside `alone`) which layers a question stands for; nothing happens in a folder that we may not write to."""

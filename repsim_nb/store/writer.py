@@ -138,6 +138,16 @@ class Writer:
             path.write_text(json.dumps({**self._about, "rows": self.rows, "crc32": self._sums.sums}))
         self._saved = time.monotonic()
 
+    def written(self) -> np.ndarray:
+        """The rows that are there, memory-mapped, read-only."""
+        return np.load(self._part, mmap_mode="r")[: self.rows]
+
+    def restart(self) -> None:
+        """Begin again at the first row: those that are there turned out to be of another recording."""
+        self.rows, self._sums = 0, Sums()
+        self.keep()
+        self._begin()
+
     def discard(self) -> None:
         """Give up this recording: nothing of it is kept."""
         self._progress.unlink(missing_ok=True)
