@@ -20,7 +20,7 @@ NOTEBOOK ?= report_comparison
 OUT ?= reports/$(NOTEBOOK)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench calibration report zoo carriers pretrained data clear doctor clean
+.PHONY: help lab test full bench calibration report zoo carriers pretrained data clear doctor clean
 
 help:  ## this list
 	@echo "repsim_nb: compare neural networks by what they represent"; echo
@@ -36,6 +36,9 @@ lab: $(VENV)/.lab  ## JupyterLab on the tour (the first call installs: a few min
 
 test: $(VENV)/.test  ## all tests: every room, the notebooks under papermill, a real browser
 	$(RUN) -m pytest $(ARGS)
+
+full: $(VENV)/.test  ## all of make test, and the rest of the architectures in docs/architectures.md
+	$(RUN) -m pytest -m "" $(ARGS)
 
 bench: $(BENCH)/.made  ## speed, memory and values beside other packages, into benchmarks/RESULTS.md (about 25 minutes)
 	@$(BENCH)/bin/python -m benchmarks.run $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copyreg
 import dis
 import functools
@@ -10,6 +11,7 @@ import inspect
 import itertools
 import re
 import sys
+import textwrap
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +25,8 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 _OUTSIDE = {*sys.stdlib_module_names, "torch", "numpy", __package__}
 _SAID = (type(None), bool, int, float, complex, str, bytes, type(...), np.generic, np.dtype, torch.dtype, torch.device)
-_FILLING = {"append", "appendleft", "extend", "insert", "pop", "popleft", "popitem", "remove", "clear", "update", "setdefault"}  # methods that change a container
+_FIXED = (type(None), bool, int, float, complex, str)
+_READING = {"get", "items", "keys", "values"}  # methods that leave a dict as it is
 _PIECE = 2**20  # numbers that are copied at once
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
 _OF_EVERY_MODULE = {*vars(nn.Module()), "name_or_path"}  # the second says where a network of transformers was read from
@@ -227,14 +230,13 @@ def _names(code: types.CodeType, *operations: str) -> set[str]:
 def _network(module: nn.Module, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
     """A network: how it prints, every parameter and buffer, what its `forward` does, and the plain values and functions that its modules hold.
 
-    Dicts, lists with tensors and objects such as a config count as far as a `forward` reads them and nothing that it reaches changes them.
+    Of dicts and of objects such as a config the plain values count that a `forward` reads, if nothing that it reaches may change them.
     Left out are hooks, whether it trains, and what running it may change: attributes that code reached from a `forward` assigns.
     """
     digest.update(re.sub(" at 0x[0-9a-f]+", "", f"{type(module).__qualname__} {module};").encode())
     runs = {kind: reached(kind) for kind in {type(part) for part in module.modules()}}
     every = [code for codes in runs.values() for code in codes]
     changing = {name for code in every for name in _uses(code).assigned}
-    filled = {name for code in every if _uses(code).fills for name in code.co_names}
     reads = {kind: {name for code in codes for name in code.co_names} for kind, codes in runs.items()}
     for path, part in module.named_modules(remove_duplicate=False):
         kind = type(part)
@@ -257,7 +259,7 @@ def _network(module: nn.Module, digest: Any, seen: dict[int, tuple[int, Any]]) -
             if name in _OF_EVERY_MODULE or name in changing or "cache" in name or not (ours or name in reads[kind]):
                 continue
             if not _plain(value) and not (isinstance(value, _FUNCTIONS) and name in reads[kind]):
-                value = _looked_into(name, value, runs[kind], changing) if name in reads[kind] and name not in filled else None
+                value = _looked_into(name, value, every, changing) if name in reads[kind] else None
                 if value is None:
                     continue
             digest.update(f"{name}=".encode())
@@ -291,23 +293,34 @@ def _plain(value: Any) -> bool:
     return isinstance(value, (type(None), bool, int, float, complex, str, np.generic, np.ndarray, Tensor))
 
 
-def _looked_into(name: str, value: Any, codes: list[types.CodeType], changing: set[str]) -> Any:
-    """What a dict, a list with tensors or a config holds that `forward` computes with; None if that is not certain."""
-    if type(value) in (dict, list, tuple):
-        return value if _all_plain(value) else None
+def _looked_into(name: str, value: Any, codes: list[types.CodeType], changing: set[str]) -> dict[Any, Any] | None:
+    """What a dict or a config holds that `forward` computes with; None if that is not certain."""
+    if type(value) is dict:
+        fixed = bool(value) and all(isinstance(part, _FIXED) for item in value.items() for part in item)
+        return value if fixed and all(_only_reads(code, name) for code in codes if name in code.co_names) else None
     if not hasattr(value, "__dict__") or isinstance(value, (nn.Module, type, *_FUNCTIONS)):
         return None
     read = {setting for code in codes for attribute, setting in _uses(code).read if attribute == name}
-    fixed = {name: vars(value)[name] for name in sorted(read & vars(value).keys() - changing) if not re.search("^_|cache|output|return", name)}  # those shape what is returned
-    return {name: setting for name, setting in fixed.items() if _plain(setting)} or None
+    settings = {name: vars(value)[name] for name in sorted(read & vars(value).keys() - changing) if not re.search("^_|cache|output|return", name)}  # those shape what is returned
+    return {name: setting for name, setting in settings.items() if isinstance(setting, _FIXED)} or None
 
 
-def _all_plain(value: Any, depth: int = 0) -> bool:
-    """Is it a container of plain values and tensors, and none that may be there to be filled?"""
-    if type(value) in (dict, list, tuple):
-        keys, parts = (value.keys(), value.values()) if isinstance(value, dict) else ((), value)
-        return len(value) > 0 and depth < 4 and all(isinstance(key, (str, int)) for key in keys) and all(_all_plain(part, depth + 1) for part in parts)
-    return _plain(value)
+@functools.lru_cache(1024)
+def _only_reads(code: types.CodeType, name: str) -> bool:
+    """Does code do nothing with a dict, an attribute of this name, but look things up in it? False if there is no source that shows it."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    parent = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+
+    def is_read(node: ast.Attribute) -> bool:
+        around = parent[node]
+        looked_up = isinstance(around, (ast.Subscript, ast.Attribute)) and around.value is node and isinstance(around.ctx, ast.Load)
+        return isinstance(around, ast.Compare) or (looked_up and (isinstance(around, ast.Subscript) or around.attr in _READING))
+
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == name]
+    return bool(found) and all(map(is_read, found))
 
 
 def reached(kind: type[nn.Module]) -> list[types.CodeType]:
@@ -340,14 +353,13 @@ def _closed_over(kind: type[nn.Module], codes: list[types.CodeType]) -> dict[str
 
 
 class _Uses(NamedTuple):
-    """What a piece of code does with attributes, containers and the variables around it.
+    """What a piece of code does with attributes and the variables around it.
 
-    assigned: attributes.  rebound: variables of an enclosing function.  fills: may it change what containers hold.  read: ("config", "window") if `.config.window` is read.
+    assigned: attributes.  rebound: variables of an enclosing function.  read: ("config", "window") if `.config.window` is read.
     """
 
     assigned: frozenset[str]
     rebound: frozenset[str]
-    fills: bool
     read: frozenset[tuple[str, str]]
 
 
@@ -358,6 +370,5 @@ def _uses(code: types.CodeType) -> _Uses:
     return _Uses(
         frozenset(by_name | {value for operation, value in steps if operation in ("STORE_ATTR", "DELETE_ATTR")}),
         frozenset(value for operation, value in steps if operation in ("STORE_DEREF", "DELETE_DEREF")),
-        not _FILLING.isdisjoint(code.co_names) or any(operation in ("STORE_SUBSCR", "DELETE_SUBSCR") for operation, _ in steps),
         frozenset((one, other) for (first, one), (then, other) in itertools.pairwise(steps) if first == then == "LOAD_ATTR"),
     )

@@ -14,7 +14,7 @@ from ..datasets import Dataset, load_dataset
 from ..models import OUTPUT, SOURCES, Model, available, load_model, pretrained, zoo_names
 from ..pooling import Pooling
 from ..progress import Tick
-from ..recording import record
+from ..recording import record, refuse_shared
 from ..store import Activations, Key, Store
 from .base import Explorer
 from .comparing import Comparing, name_of
@@ -56,6 +56,7 @@ def pair(
     if pool is not None:
         Pooling(pool)
     specs = models if isinstance(models, Mapping) else dict(zip(names, models, strict=True))
+    refuse_shared([load_model(load_model(spec), name=name) for name, spec in specs.items() if isinstance(spec, (nn.Module, Model))])
     given = {"data": data, "models": models, "into": into}
     return _Pair(dataset, specs, given, pool, Store(into) if isinstance(into, (str, Path)) else into, measure, a, b)
 
