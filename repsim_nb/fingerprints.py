@@ -14,7 +14,7 @@ import sys
 import textwrap
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -235,8 +235,7 @@ def _network(module: nn.Module, digest: Any, seen: dict[int, tuple[int, Any]]) -
     """
     digest.update(re.sub(" at 0x[0-9a-f]+", "", f"{type(module).__qualname__} {module};").encode())
     runs = {kind: reached(kind) for kind in {type(part) for part in module.modules()}}
-    every = [code for codes in runs.values() for code in codes]
-    changing = {name for code in every for name in _uses(code).assigned}
+    changing = {name for codes in runs.values() for code in codes for name in _uses(code).assigned}
     reads = {kind: {name for code in codes for name in code.co_names} for kind, codes in runs.items()}
     for path, part in module.named_modules(remove_duplicate=False):
         kind = type(part)
@@ -259,7 +258,7 @@ def _network(module: nn.Module, digest: Any, seen: dict[int, tuple[int, Any]]) -
             if name in _OF_EVERY_MODULE or name in changing or "cache" in name or not (ours or name in reads[kind]):
                 continue
             if not _plain(value) and not (isinstance(value, _FUNCTIONS) and name in reads[kind]):
-                value = _looked_into(name, value, every, changing) if name in reads[kind] else None
+                value = _looked_into(name, value, kind, runs, changing) if name in reads[kind] else None
                 if value is None:
                     continue
             digest.update(f"{name}=".encode())
@@ -293,34 +292,44 @@ def _plain(value: Any) -> bool:
     return isinstance(value, (type(None), bool, int, float, complex, str, np.generic, np.ndarray, Tensor))
 
 
-def _looked_into(name: str, value: Any, codes: list[types.CodeType], changing: set[str]) -> dict[Any, Any] | None:
-    """What a dict or a config holds that `forward` computes with; None if that is not certain."""
+def _looked_into(name: str, value: Any, kind: type, runs: Mapping[type, list[types.CodeType]], changing: set[str]) -> dict[Any, Any] | None:
+    """What a dict or a config holds that the `forward` of a kind of module computes with; None if that is not certain."""
     if type(value) is dict:
         fixed = bool(value) and all(isinstance(part, _FIXED) for item in value.items() for part in item)
-        return value if fixed and all(_only_reads(code, name) for code in codes if name in code.co_names) else None
+        return value if fixed and _only_reads(name, kind, runs) else None
     if not hasattr(value, "__dict__") or isinstance(value, (nn.Module, type, *_FUNCTIONS)):
         return None
-    read = {setting for code in codes for attribute, setting in _uses(code).read if attribute == name}
+    read = {setting for code in runs[kind] for attribute, setting in _uses(code).read if attribute == name}
     settings = {name: vars(value)[name] for name in sorted(read & vars(value).keys() - changing) if not re.search("^_|cache|output|return", name)}  # those shape what is returned
     return {name: setting for name, setting in settings.items() if isinstance(setting, _FIXED)} or None
 
 
+def _only_reads(name: str, kind: type, runs: Mapping[type, list[types.CodeType]]) -> bool:
+    """Does the `forward` of this kind do nothing with a dict but look things up in it, and no other one change it? Only an installed class has its source in every process."""
+    naming = {other: [code for code in codes if name in code.co_names] for other, codes in runs.items()}
+    if not all(_installed(other) for other, codes in naming.items() if codes):
+        return False
+    return all(_uses_of(code, name) == {"read"} for code in naming[kind]) and not any("filled" in _uses_of(code, name) for codes in naming.values() for code in codes)
+
+
 @functools.lru_cache(1024)
-def _only_reads(code: types.CodeType, name: str) -> bool:
-    """Does code do nothing with a dict, an attribute of this name, but look things up in it? False if there is no source that shows it."""
+def _uses_of(code: types.CodeType, name: str) -> frozenset[str]:
+    """What code does with the attributes of a name: "read" if it looks something up in a dict, "filled" if it changes one, else "other", also if there is no source that shows it."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
-    except (OSError, TypeError, SyntaxError):
-        return False
+    except Exception:  # noqa: BLE001 - there is no source, or it is that of something else
+        return frozenset(["other"])
     parent = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
 
-    def is_read(node: ast.Attribute) -> bool:
+    def use(node: ast.Attribute) -> str:
         around = parent[node]
-        looked_up = isinstance(around, (ast.Subscript, ast.Attribute)) and around.value is node and isinstance(around.ctx, ast.Load)
-        return isinstance(around, ast.Compare) or (looked_up and (isinstance(around, ast.Subscript) or around.attr in _READING))
+        if isinstance(around, ast.Subscript) and around.value is node:
+            return "read" if isinstance(around.ctx, ast.Load) else "filled"
+        if isinstance(around, ast.Attribute):
+            return "read" if around.attr in _READING else "filled"
+        return "read" if isinstance(around, ast.Compare) else "other"
 
-    found = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == name]
-    return bool(found) and all(map(is_read, found))
+    return frozenset(use(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == name) or frozenset(["other"])
 
 
 def reached(kind: type[nn.Module]) -> list[types.CodeType]:

@@ -175,6 +175,11 @@ def is_lengths(name: str) -> bool:
     return re.search(r"(^|_)(len|lens|length|lengths)$", name) is not None
 
 
+def is_usual(mask: str) -> bool:
+    """Does the name of a mask say that it marks padding?"""
+    return mask.endswith("attention_mask") or "pad" in mask or is_lengths(mask)
+
+
 def _fitted(mask: Tensor, tokens: int) -> Tensor:
     """The mask for a layer whose output ends with the longest text of the batch, as a packed recurrent layer's does."""
     if tokens < mask.shape[1] and not mask[:, tokens:].any():

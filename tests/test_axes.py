@@ -234,8 +234,16 @@ def test_the_axis_is_part_of_a_recording_s_address(tmp_path):
     module, x = nn.Sequential(Softened(), nn.Flatten()).eval(), normal(20, 6, 6)
     first = rec(module, x, "0", pool="mean", axis=1, into=tmp_path / "s")["0"]
     np.testing.assert_array_equal(rec(module, x, "0", pool="mean", axis=1, into=tmp_path / "s")["0"], first)
-    with pytest.raises(ValueError, match="pool"):
+    with pytest.raises(ValueError, match="recorded with other axis. Give the model another name, or the axis"):
         rec(module, x, "0", pool="mean", axis=-1, into=tmp_path / "s")
+
+
+def test_the_axis_of_one_layer_leaves_the_recordings_of_others_alone(tmp_path):
+    module, x = nn.Sequential(Softened(), nn.Flatten(), nn.Linear(36, 5), nn.ReLU(), nn.Linear(5, 2)).eval(), normal(20, 6, 6)
+    with pytest.warns(UserWarning, match="'0' gave"):
+        rec(module, x, "*", pool="mean", into=tmp_path / "s")
+    got = rec(module, x, "*", pool="mean", axis={"0": -1}, into=tmp_path / "s")
+    np.testing.assert_allclose(got["0"], module[0](x).mean(1), atol=1e-6)
 
 
 def test_stream_takes_an_axis():
@@ -264,6 +272,68 @@ def test_a_normalisation_that_speaks_against_the_weights_is_asked_about():
     with pytest.raises(ValueError, match="not certain which axis holds its features"):
         rec(module, x, "output", pool="mean")
     np.testing.assert_allclose(rec(module, x, "output", pool="mean", axis=-1)["output"], module(x).mean(1).detach(), atol=1e-5)
+
+
+class TextConvolution(nn.Module):
+    """A convolution over (words, features), as in Kim's model for sentences."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.conv, self.fc = nn.Embedding(50, 16), nn.Conv2d(1, 10, (3, 16)), nn.Linear(10, 2)
+
+    def forward(self, x):
+        return self.fc(self.conv(self.embed(x)[:, None]).squeeze(3).amax(2))
+
+
+class Filterbank(nn.Module):
+    """A convolution over (time, learned features)."""
+
+    def __init__(self):
+        super().__init__()
+        self.bank, self.conv, self.fc = nn.Linear(33, 20), nn.Conv2d(1, 8, 3, padding=1), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.fc(self.conv(self.bank(x)[:, None]).mean((2, 3)))
+
+
+class TimeFirstMixer(nn.Module):
+    """A mixer on the input itself, (n, time, variables), that begins with time."""
+
+    def __init__(self):
+        super().__init__()
+        self.time, self.up, self.down = nn.Linear(24, 24), nn.Linear(7, 32), nn.Linear(32, 7)
+
+    def forward(self, x):
+        x = x + torch.relu(self.time(x.transpose(1, 2))).transpose(1, 2)
+        return x + self.down(torch.relu(self.up(x)))
+
+
+def test_a_convolution_over_features_has_channels_of_its_own():
+    torch.manual_seed(0)
+    module, ids = TextConvolution().eval(), torch.randint(0, 50, (20, 12))
+    want = module.conv(module.embed(ids)[:, None]).mean(2)[..., 0].detach()
+    np.testing.assert_allclose(rec(module, ids, "conv", pool="mean")["conv"], want, atol=1e-5)
+    module, x = Filterbank().eval(), normal(20, 30, 33)
+    with pytest.raises(ValueError, match="not certain which axis holds its features"):
+        rec(module, x, "conv", pool="mean")
+    np.testing.assert_allclose(rec(module, x, "conv", pool="mean", axis=1)["conv"], module.conv(module.bank(x)[:, None]).mean((2, 3)).detach(), atol=1e-5)
+
+
+def test_a_mixer_on_the_input_itself_is_asked_about():
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match="not certain which axis holds its features"):
+        rec(nn.Sequential(TimeFirstMixer(), TimeFirstMixer()), normal(20, 24, 7), "1", pool="mean")
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_windows_are_features_of_the_next_layer(named):
+    class Windows(nn.Module):
+        def forward(self, x):
+            return x.unfold(dimension=1, size=8, step=4) if named else x.unfold(1, 8, 4)
+
+    torch.manual_seed(0)
+    module, x = nn.Sequential(Windows(), nn.Linear(8, 16)).eval(), normal(20, 48)
+    np.testing.assert_allclose(rec(module, x, "output", pool="mean")["output"], module(x).mean(1).detach(), atol=1e-5)
 
 
 # -- samples along the second axis -------------------------------------------------------------------------------------------
@@ -337,6 +407,49 @@ def test_latents_are_no_tokens_even_if_there_are_as_many(latents):
         want = module(**data)
     for pool, rows in (("mean", want.mean(1)), ("last", want[:, -1]), ("flatten", want.flatten(1))):
         np.testing.assert_allclose(rec(module, data, "output", pool=pool)["output"], rows, atol=1e-5)
+
+
+class Shared(nn.Module):
+    """Text and picture that share one table of positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.patch, self.positions = nn.Embedding(20, 6), nn.Conv2d(3, 6, 4, 4), nn.Parameter(torch.randn(1, 7, 6))
+        self.text, self.picture, self.fc = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(12, 2)
+
+    def forward(self, input_ids, attention_mask, pixel_values):
+        text, weights = self.text(self.embed(input_ids) + self.positions), attention_mask[..., None]
+        picture = self.picture(self.patch(pixel_values).flatten(2).transpose(1, 2) + self.positions)
+        return self.fc(torch.cat([(text * weights).sum(1) / weights.sum(1), picture.mean(1)], 1))
+
+
+def test_a_table_of_positions_that_two_inputs_share_does_not_share_the_mask():
+    torch.manual_seed(0)
+    module = Shared().eval()
+    mask = (torch.arange(7) < torch.randint(2, 8, (30, 1))).long()
+    data = {"input_ids": torch.randint(1, 20, (30, 7)) * mask, "attention_mask": mask, "pixel_values": normal(30, 3, 4, 28)}
+    picture = module.picture(module.patch(data["pixel_values"]).flatten(2).transpose(1, 2) + module.positions).mean(1).detach()
+    text = module.text(module.embed(data["input_ids"]) + module.positions) * mask[..., None]
+    got = rec(module, data, ["picture", "text"], pool="mean")
+    np.testing.assert_allclose(got["picture"], picture, atol=1e-5)
+    np.testing.assert_allclose(got["text"], (text.sum(1) / mask.sum(1, keepdim=True)).detach(), atol=1e-5)
+
+
+class Rolled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.fc = nn.Embedding(20, 6), nn.Linear(6, 6)
+
+    def forward(self, input_ids, attention_mask):
+        return self.fc(self.embed(input_ids).roll(-1, 1)) + 0 * attention_mask.sum()
+
+
+def test_tokens_that_were_moved_do_not_keep_the_mask():
+    torch.manual_seed(0)
+    mask = (torch.arange(7) < torch.randint(2, 7, (30, 1))).long()
+    data = {"input_ids": torch.randint(1, 20, (30, 7)) * mask, "attention_mask": mask}
+    with pytest.raises(ValueError, match="layer 'output' of 'm' "):
+        rec(Rolled(), data, "output", pool="last")
 
 
 class Adding(nn.Module):
@@ -533,3 +646,24 @@ def test_unknown_operations_show_nothing_and_change_nothing():
         out = torch.from_numpy(hidden.numpy().transpose(0, 2, 1).copy())
     assert torch.equal(out, x.transpose(1, 2))
     assert features_of(trace.axes(hidden), hidden.shape) == (2,) and features_of(trace.axes(out), out.shape) is None
+
+
+class Tabular(nn.Module):
+    """A token for each number of a table, and one of the model's own in front, as transformers for tables have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights, self.own, self.block = nn.Parameter(torch.randn(10, 8)), nn.Parameter(torch.randn(1, 1, 8)), nn.Linear(8, 8)
+
+    def forward(self, x):
+        x = x[..., None] * self.weights
+        return self.block(torch.cat([self.own.expand(len(x), -1, -1), x], 1))
+
+
+def test_numbers_of_a_table_are_no_text():
+    torch.manual_seed(0)
+    module, x = Tabular().eval(), normal(30, 10)
+    with torch.no_grad():
+        want = module(x)
+    np.testing.assert_allclose(rec(module, x, "output", pool="first")["output"], want[:, 0], atol=1e-5)
+    np.testing.assert_allclose(rec(module, x, "output", pool="mean")["output"], want.mean(1), atol=1e-5)

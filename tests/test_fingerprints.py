@@ -134,6 +134,81 @@ def test_running_training_and_hooks_do_not_change_it():
     assert net.calls == 1 and net.kept is not None and fingerprint(net) == before == fingerprint(network())
 
 
+HELD = """
+class Config:
+    def __init__(self):
+        self.window, self.calls, self.output_states, self._hidden, self.other = 2, 0, False, 1, 1
+def make(gain, calls=0):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.config, self.stats = Config(), {"calls": 1}
+        def forward(self, x):
+            nonlocal calls
+            calls += 1
+            self.config.calls += 1
+            self.stats["calls"] += self.config.output_states + self.config._hidden
+            return x[:, :self.config.window] * gain
+    return Net()
+net = make(GAIN)
+"""
+
+
+def test_plain_values_of_closures_and_configs_count():
+    net = made(HELD.replace("GAIN", "2"), "net")
+    before = fingerprint(net)
+    assert before != fingerprint(made(HELD.replace("GAIN", "3"), "net"))
+    net(torch.ones(2, 3))
+    net.config.output_states, net.config._hidden, net.config.other = True, 2, 2  # they shape what is returned, are private, or are not read
+    assert net.config.calls == 1 and net.stats["calls"] == 2 and fingerprint(net) == before
+    net.config.window = 1
+    assert fingerprint(net) != before
+
+
+LIBRARY = """
+import torch
+from torch import nn
+class Adapter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scaling, self.memo, self.passed, self.nested = {"a": 1.0}, {"a": 1.0}, {"a": 1.0}, {"a": [1.0]}
+    def forward(self, x):
+        self.memo["a"] += 1
+        look(self.passed)
+        x = x * self.nested["a"][0]
+        return x * self.scaling["a"] if "a" in self.scaling else x
+class Parent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.child = Adapter()
+    def forward(self, x):
+        self.child.scaling.update(a=self.child.scaling["a"] + 1)
+        return self.child(x)
+def look(held):
+    pass
+"""
+
+
+def test_plain_values_in_dicts_of_installed_classes_count_if_nothing_changes_them(tmp_path, monkeypatch):
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "library_of_adapters.py").write_text(LIBRARY)
+    monkeypatch.syspath_prepend(str(folder))
+    import library_of_adapters as library
+
+    net = library.Adapter()
+    before = fingerprint(net)
+    net(torch.ones(2, 3))
+    net.passed["a"], net.nested["a"][0] = 2.0, 2.0  # it is not certain what a function does with it, or what is done with the list
+    assert net.memo["a"] == 2 and fingerprint(net) == before
+    net.scaling["a"] = 2.0
+    assert fingerprint(net) != before
+    parent = library.Parent()
+    before = fingerprint(parent)
+    parent(torch.ones(2, 3))
+    assert parent.child.scaling["a"] == 2 and fingerprint(parent) == before
+
+
 @pytest.mark.parametrize("kind", ["Bert", "Llama", "GPT2", "T5"])
 def test_networks_of_transformers_are_the_same_before_and_after_they_ran_and_read_twice(tmp_path, kind):
     transformers = pytest.importorskip("transformers")

@@ -95,8 +95,10 @@ def _unwrapped(module: nn.Module) -> Arguments:
 
 
 def takes(module: nn.Module, label: str, names: Any) -> bool:
-    """Does forward take the column of labels: does it name it, or take a whole dict of columns (names) as its only argument?"""
-    return any(label in found.names for found in _receiving(module)) or takes_whole(module, names)
+    """Does forward take the column of labels: does it name it, take a whole dict of columns (names) as its only argument, or hand on any names to a part that names it?"""
+    receiving = list(_receiving(module))
+    hands_on = receiving[-1].any_name and any(label in arguments_of(part).names for part in module.modules() if part is not module)
+    return hands_on or any(label in found.names for found in receiving) or takes_whole(module, names)
 
 
 def takes_whole(module: nn.Module, names: Any) -> bool:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
+from typing import Any
+
+from torch import Tensor
 
 FEATURES, PLACES = "features", "places"
 PART = "part of the features"  # of features that lie along several axes now, as those of attention heads do
@@ -36,11 +39,34 @@ class Axis:
             self._same = root
         return root
 
-    role = property(lambda self: self._root()._role)
-    weak = property(lambda self: self._root()._weak)
-    columns = property(lambda self: frozenset(self._root()._columns))
-    sources = property(lambda self: frozenset(self._root()._sources))
-    grown = property(lambda self: self._root()._grown)
+    @property
+    def role(self) -> str | None:
+        return self._root()._role
+
+    @property
+    def weak(self) -> bool:
+        return self._root()._weak
+
+    @property
+    def columns(self) -> frozenset[tuple[str, int]]:
+        return frozenset(self._root()._columns)
+
+    @property
+    def sources(self) -> frozenset[str]:
+        return frozenset(self._root()._sources)
+
+    @property
+    def of_inputs(self) -> bool:
+        """Was it made from inputs, and not from weights and constants only?"""
+        return bool(self._root()._sources - {PARAMETER})
+
+    @property
+    def grown(self) -> tuple[Axis, int, int, str] | None:
+        return self._root()._grown
+
+    def grow(self, old: Axis, before: int, after: int, operation: str) -> None:
+        """Note that it is another axis to which places were added."""
+        self._root()._grown = old, before, after, operation
 
     def show(self, role: str, *, weak: bool = False) -> None:
         root = self._root()
@@ -50,21 +76,28 @@ class Axis:
             root._weak &= weak
 
     def join(self, other: Axis) -> None:
-        """Both are one axis: an operation works on them element by element."""
+        """Both are one axis: an operation works on them element by element. A constant that two inputs share does not make these one."""
         a, b = self._root(), other._root()
         if a is b:
             return
-        if a._role is None or (b._role is not None and b._since < a._since):
+        if not (a._sources - {PARAMETER} and b._sources - {PARAMETER}):
+            for one, role in ((a, b._role), (b, a._role)):
+                if one._role is None and role is not None:
+                    one._role, one._since, one._weak = role, next(_clock), True
+            return
+        if a._role is None or (b._role is not None and (a._weak, a._since) > (b._weak, b._since)):
             a, b = b, a
         b._same = a
-        a._weak &= b._weak or b._role is None
+        a._weak &= b._weak or b._role != a._role
         a._columns |= b._columns
         a._sources |= b._sources
         a._grown = a._grown or b._grown
 
     def derive(self, role: str | None = None) -> Axis:
         """A new axis that was made from this one, by a choice or a weighted sum of its places."""
-        return Axis(role or self.role, self.sources)
+        new = Axis(role or self.role, self.sources)
+        new._weak = self.weak and role is None
+        return new
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Axis) and self._root() is other._root()
@@ -98,3 +131,16 @@ def input_of(axis: Axis) -> Iterator[tuple[str, int]]:
         seen.add(id(axis))
         yield from axis.columns
         axis = axis.grown[0] if axis.grown else None
+
+
+def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (tuple, list)):
+            yield from tensors_in(value)
+
+
+def argument(args: Sequence[Any], kwargs: dict[str, Any], place: int, *names: str, default: Any = None) -> Any:
+    """An argument of a call, by its name or its place."""
+    return next((kwargs[name] for name in names if name in kwargs), args[place] if len(args) > place else default)

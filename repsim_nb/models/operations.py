@@ -6,42 +6,31 @@ outputs, or None if nothing is known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .axes import BOTH, FEATURES, PARAMETER, PART, PLACES, Axes, Axis
+from .axes import BOTH, FEATURES, PARAMETER, PART, PLACES, Axes, Axis, argument, tensors_in
 
 
-class Known(Protocol):
-    """What is known of tensors."""
-
+class Known(Protocol):  # a trace
     def axes(self, tensor: Tensor) -> Axes: ...
 
 
 Rule = Callable[[Known, Sequence[Any], dict[str, Any], Any, Axes | None], Any]
 
 
-def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, (tuple, list)):
-            yield from tensors_in(value)
-
-
-def _argument(args: Sequence[Any], kwargs: dict[str, Any], place: int, *names: str, default: Any = None) -> Any:
-    return next((kwargs[name] for name in names if name in kwargs), args[place] if len(args) > place else default)
-
-
 # -- operations with weights -----------------------------------------------------------------------------------------------
 
 def _mixed(axes: Axes, over: int, others: Iterable[Axis]) -> Axis:
-    """What a matrix of weights makes of an axis: features, unless features lie along another axis; then it mixes places."""
+    """What a matrix of weights makes of an axis: features, unless features lie along another axis; then it mixes places.
+
+    An axis of an input itself does not count: the first layer of a mixer may work along time, and the second along the variables.
+    """
     old = axes[over]
-    elsewhere = any(axis.role in (FEATURES, BOTH) and not axis.weak for axis in others)
+    elsewhere = any(axis.role in (FEATURES, BOTH) and not axis.weak and not axis.columns for axis in others)
     if elsewhere and old.role in (None, PLACES):
         old.show(PLACES)
         return old.derive(PLACES)
@@ -56,12 +45,15 @@ def _linear(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes) -> A
 
 def _convolution(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes) -> Axes:
     x = args[0] if args else kwargs["input"]
-    first = first or trace.axes(x)
-    channels = 1 if len(first) == out.ndim and x.ndim == _argument(args, kwargs, 1, "weight").ndim else 0
-    new = _mixed(first, channels, first[channels + 1 :])
-    if new.role == PLACES:  # it slides along features, and mixes places
+    first, weight = first or trace.axes(x), argument(args, kwargs, 1, "weight")
+    channels = 1 if len(first) == out.ndim and x.ndim == weight.ndim else 0
+    along = first[channels + 1 :]
+    of_places = all(size == 1 for size in weight.shape[2:])  # such a kernel is a matrix of weights; a wider one has neighbours along its other axes
+    new = _mixed(first, channels, along) if of_places else Axis(FEATURES, first[channels].sources)
+    if new.role == PLACES or any(axis.role in (FEATURES, BOTH) for axis in along):  # it slides along features
         places = [old if x.shape[at] == out.shape[at] else old.derive() for at, old in enumerate(first) if at > channels]
         return (*first[:channels], new, *places)
+    first[channels].show(FEATURES)
     for axis in first[channels + 1 :]:
         axis.show(PLACES)
     places = [old if x.shape[at] == out.shape[at] else old.derive(PLACES) for at, old in enumerate(first) if at > channels]
@@ -69,7 +61,7 @@ def _convolution(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes)
 
 
 def _embedding(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes | None) -> Axes:
-    ids = _argument(args, kwargs, 0, "input")
+    ids = argument(args, kwargs, 0, "input")
     axes = trace.axes(ids)
     for axis in axes[1:]:
         axis.show(PLACES)
@@ -80,7 +72,7 @@ def _along(axis: int, others: str | None = None) -> Rule:
     """A layer that works on each feature by itself, which lie along this axis."""
 
     def rule(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes | None) -> Axes:
-        first = first or trace.axes(_argument(args, kwargs, 0, "input"))
+        first = first or trace.axes(argument(args, kwargs, 0, "input"))
         if len(first) > 1:
             _show_weakly(first, axis)
         for other in first[2:] if others else ():
@@ -91,7 +83,7 @@ def _along(axis: int, others: str | None = None) -> Rule:
 
 
 def _layer_norm(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes) -> Axes:
-    shape = _argument(args, kwargs, 1, "normalized_shape")
+    shape = argument(args, kwargs, 1, "normalized_shape")
     if len(shape) == 1:
         _show_weakly(first, -1)
     return first
@@ -109,7 +101,7 @@ def _recurrent(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes) -> l
 
 def _pack(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes) -> list[Axes]:
     steps = Axis(PLACES, first[0].sources | first[1].sources)
-    steps.packed = (first[0], first[1]) if _argument(args, kwargs, 2, "batch_first") else (first[1], first[0])
+    steps.packed = (first[0], first[1]) if argument(args, kwargs, 2, "batch_first") else (first[1], first[0])
     return [(steps, *first[2:])]
 
 
@@ -117,35 +109,35 @@ def _unpack(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes) -> list
     steps = next((axis.packed for axis in first[:1] if axis.packed), None)
     if steps is None:
         return [(Axis(), Axis(), *first[1:])]
-    return [(*(steps if _argument(args, kwargs, 2, "batch_first") else steps[::-1]), *first[1:])]
+    return [(*(steps if argument(args, kwargs, 2, "batch_first") else steps[::-1]), *first[1:])]
 
 
 def _attention(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes) -> Any:
     """softmax(q kᵀ) v: the places are those of q, the features those of v."""
-    query, key, value = (_argument(args, kwargs, at, name) for at, name in enumerate(("query", "key", "value")))
+    query, key, value = (argument(args, kwargs, at, name) for at, name in enumerate(("query", "key", "value")))
     k, v = trace.axes(key), trace.axes(value)
     if len(k) == len(v) and len(v) > 2:
         k[-2].join(v[-2])
-    mask = _argument(args, kwargs, 3, "attn_mask")
+    mask = argument(args, kwargs, 3, "attn_mask")
     if isinstance(mask, Tensor) and mask.ndim and mask.shape[-1] == key.shape[-2] and mask.shape[-1] > 1:
         trace.axes(mask)[-1].join(k[-2])
     return (*first[:-1], v[-1])
 
 
 def _multi_head(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes) -> list[Axes]:
-    mask = _argument(args, kwargs, 99, "key_padding_mask")
+    mask = argument(args, kwargs, 99, "key_padding_mask")
     if isinstance(mask, Tensor):
-        trace.axes(mask)[-1].join(trace.axes(_argument(args, kwargs, 1, "key"))[0])
+        trace.axes(mask)[-1].join(trace.axes(argument(args, kwargs, 1, "key"))[0])
     return [(*first[:-1], first[-1].derive(FEATURES))]
 
 
 def _product(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes | None) -> Axes | None:
-    x, y = (_argument(args, kwargs, at, *names) for at, names in enumerate((("input", "self"), ("other", "mat2", "vec2"))))
+    x, y = (argument(args, kwargs, at, *names) for at, names in enumerate((("input", "self"), ("other", "mat2", "vec2"))))
     return _multiplied(trace, x, y, out)
 
 
 def _added_product(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes | None) -> Axes | None:
-    x, y = (_argument(args, kwargs, at + 1, *names) for at, names in enumerate((("mat1", "batch1"), ("mat2", "batch2"))))
+    x, y = (argument(args, kwargs, at + 1, *names) for at, names in enumerate((("mat1", "batch1"), ("mat2", "batch2"))))
     return _multiplied(trace, x, y, out)
 
 
@@ -155,7 +147,11 @@ def _multiplied(trace: Known, x: Tensor, y: Tensor, out: Tensor) -> Axes | None:
         return a[:-1] if y.ndim == 1 else (*b[:-2], b[-1])
     weights = [all(axis.sources <= {PARAMETER} and axis.sources for axis in axes) for axes in (a, b)]
     if weights[1] and not weights[0]:
-        return (*a[:-1], _mixed(a, -1, a[1:-1]))
+        if y.is_leaf or isinstance(y._base, nn.Parameter):
+            return (*a[:-1], _mixed(a, -1, a[1:-1]))
+        last = Axis(None, a[-1].sources)  # computed from weights: it may be one of relative positions
+        last.show(FEATURES, weak=True)
+        return (*a[:-1], last)
     if weights[0] and not weights[1]:  # W x works along the last axis but one
         return (*b[:-2], _mixed(b, -2, [*b[1:-2], b[-1]]), b[-1])
     if x.shape[-1] > 1:
@@ -200,7 +196,7 @@ def _permuted(order: Callable[[int, Sequence[Any], dict[str, Any]], Sequence[int
 
 
 def _swap(n: int, args: Any, kwargs: Any) -> list[int]:
-    a, b = (_argument(args, kwargs, at + 1, f"dim{at}", f"axis{at}") % n for at in (0, 1))
+    a, b = (argument(args, kwargs, at + 1, f"dim{at}", f"axis{at}") % n for at in (0, 1))
     order = list(range(n))
     order[a], order[b] = b, a
     return order
@@ -213,19 +209,11 @@ def _permute(n: int, args: Any, kwargs: Any) -> list[int]:
 
 
 def _move(n: int, args: Any, kwargs: Any) -> list[int]:
-    source, to = ([at % n for at in (one if isinstance(one, (tuple, list)) else [one])] for one in (_argument(args, kwargs, 1, "source"), _argument(args, kwargs, 2, "destination")))
+    source, to = ([at % n for at in (one if isinstance(one, (tuple, list)) else [one])] for one in (argument(args, kwargs, 1, "source"), argument(args, kwargs, 2, "destination")))
     order = [at for at in range(n) if at not in source]
     for place, at in sorted(zip(to, source, strict=True)):
         order.insert(place, at)
     return order
-
-
-def _last_two(n: int, args: Any, kwargs: Any) -> list[int]:
-    return [*range(n - 2), n - 1, n - 2]
-
-
-def _reversed(n: int, args: Any, kwargs: Any) -> list[int]:
-    return list(range(n))[::-1]
 
 
 def _reshaped(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes) -> Axes:
@@ -261,7 +249,11 @@ def _regrouped(axes: Axes, old: list[int], new: list[int]) -> list[Axis]:
         return [long[0] if size > 1 else Axis() for size in new]
     sources = {source for axis in long or axes for source in axis.sources}
     role = _role_of_group({axis.role for axis in long}, sum(size > 1 for size in new))
-    return [Axis(role if size > 1 else None, sources) for size in new]
+    found = [Axis(None, sources) for _ in new]
+    for axis, size in zip(found, new, strict=True):
+        if role and size > 1:
+            axis.show(role, weak=any(one.weak for one in long))
+    return found
 
 
 def _role_of_group(roles: set[str | None], into: int) -> str | None:
@@ -274,17 +266,15 @@ def _role_of_group(roles: set[str | None], into: int) -> str | None:
 
 
 def _unsqueezed(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes) -> Axes:
-    at = _argument(args, kwargs, 1, "dim") % out.ndim
+    at = argument(args, kwargs, 1, "dim") % out.ndim
     return (*first[:at], Axis(), *first[at:])
 
 
 def _squeezed(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes) -> Axes:
     n = len(first)
-    dims = _argument(args, kwargs, 1, "dim")
+    dims = argument(args, kwargs, 1, "dim")
     if dims is None:
-        gone = n - out.ndim
-        ones = [at for at, size in enumerate(args[0].shape) if size == 1]
-        return tuple(axis for at, axis in enumerate(first) if at not in ones) if gone == len(ones) else first
+        return tuple(axis for axis, size in zip(first, args[0].shape, strict=True) if size != 1)
     dims = {at % n for at in (dims if isinstance(dims, (tuple, list)) else [dims])}
     return first if out.ndim == n else tuple(axis for at, axis in enumerate(first) if at not in dims)
 
@@ -292,19 +282,21 @@ def _squeezed(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes) ->
 def _reduced(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes) -> Any:
     """A sum, a mean or a maximum over some axes."""
     n = len(first)
-    dims = _argument(args, kwargs, 1, "dim", "axis")
+    dims = argument(args, kwargs, 1, "dim", "axis")
     result = out if isinstance(out, Tensor) else out[0]
     if isinstance(dims, Tensor) or isinstance(dims, bool):
         return None
     dims = set(range(n)) if dims is None else {at % n for at in (dims if isinstance(dims, (tuple, list)) else [dims])}
-    axes = tuple((Axis(axis.role) if at in dims else axis) for at, axis in enumerate(first)) if result.ndim == n else tuple(axis for at, axis in enumerate(first) if at not in dims)
-    axes = axes if len(axes) == result.ndim else tuple(Axis() for _ in range(result.ndim))
+    if result.ndim == n:  # keepdim=True
+        axes = tuple(Axis(axis.role) if at in dims else axis for at, axis in enumerate(first))
+    else:
+        axes = tuple(axis for at, axis in enumerate(first) if at not in dims)
     return axes if isinstance(out, Tensor) else [axes] * len(out)
 
 
 def _joined(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes | None) -> Axes:
-    tensors = [x for x in _argument(args, kwargs, 0, "tensors") if x.ndim == out.ndim and x.numel()]
-    dim = _argument(args, kwargs, 1, "dim", "axis", default=0) % out.ndim
+    tensors = [x for x in argument(args, kwargs, 0, "tensors") if x.ndim == out.ndim and x.numel()]
+    dim = argument(args, kwargs, 1, "dim", "axis", default=0) % out.ndim
     every = [trace.axes(x) for x in tensors]
     found = []
     for at in range(out.ndim):
@@ -327,36 +319,33 @@ def _grown_by_joining(parts: list[Axis], sizes: list[int], whole: int) -> Axis:
     inputs = [at for at, part in enumerate(parts) if part.columns]
     if len(inputs) == 1:  # one part has the places of an input
         at = inputs[0]
-        new._grown = parts[at], sum(sizes[:at]), whole - sum(sizes[: at + 1]), "joining"
+        new.grow(parts[at], sum(sizes[:at]), whole - sum(sizes[: at + 1]), "joining")
     return new
 
 
 def _stacked(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes | None) -> Axes:
-    axes = trace.axes(_argument(args, kwargs, 0, "tensors")[0])
-    at = _argument(args, kwargs, 1, "dim", default=0) % out.ndim
+    axes = trace.axes(argument(args, kwargs, 0, "tensors")[0])
+    at = argument(args, kwargs, 1, "dim", default=0) % out.ndim
     return (*axes[:at], Axis(), *axes[at:])
 
 
 def _cut(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes) -> list[Axes]:
     """Along one axis in pieces."""
-    dim = _argument(args, kwargs, 2, "dim", "axis", default=0)
+    dim = argument(args, kwargs, 2, "dim", "axis", default=0)
     x = args[0]
     return [tuple(axis if one.shape[at] == x.shape[at] else axis.derive() for at, axis in enumerate(first)) for one in out if isinstance(dim, int)]
 
 
-def _unbound(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes) -> list[Axes]:
-    dim = _argument(args, kwargs, 1, "dim", default=0) % len(first)
-    return [(*first[:dim], *first[dim + 1 :])] * len(out)
-
-
-def _selected(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes) -> Axes:
-    dim = _argument(args, kwargs, 1, "dim") % len(first)
-    return (*first[:dim], *first[dim + 1 :])
+def _without(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes) -> Any:
+    """One place of an axis (select), or each of them (unbind)."""
+    dim = argument(args, kwargs, 1, "dim", default=0) % len(first)
+    axes = (*first[:dim], *first[dim + 1 :])
+    return axes if isinstance(out, Tensor) else [axes] * len(out)
 
 
 def _resized(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes | None) -> Any:
-    """As many axes as before: those whose length is another were made from the old ones (narrow, roll, gather, pooling, interpolation)."""
-    first = first or trace.axes(_argument(args, kwargs, 0, "input"))
+    """As many axes as before: those whose length is another were made from the old ones (narrow, pooling, interpolation)."""
+    first = first or trace.axes(argument(args, kwargs, 0, "input"))
     x = args[0] if args else kwargs["input"]
 
     def axes(one: Tensor) -> Axes:
@@ -374,15 +363,15 @@ def _reordered(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes) -> A
 
 
 def _padded(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes | None) -> Axes:
-    x = _argument(args, kwargs, 0, "input")
-    pad = list(_argument(args, kwargs, 1, "pad"))
+    x = argument(args, kwargs, 0, "input")
+    pad = list(argument(args, kwargs, 1, "pad"))
     found = list(trace.axes(x))
     for pair in range(len(pad) // 2):
         before, after, at = pad[2 * pair], pad[2 * pair + 1], x.ndim - 1 - pair
         if before or after:
             old = found[at]
             found[at] = old.derive()
-            found[at]._grown = old, before, after, "padding"
+            found[at].grow(old, before, after, "padding")
     return tuple(found)
 
 
@@ -390,7 +379,7 @@ def _pooled(axes: int) -> Rule:
     """Pooling over the last axes, which are places."""
 
     def rule(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes | None) -> Any:
-        first = first or trace.axes(_argument(args, kwargs, 0, "input"))
+        first = first or trace.axes(argument(args, kwargs, 0, "input"))
         for axis in first[-axes:]:
             axis.show(PLACES)
         return _resized(trace, args, kwargs, out, first)
@@ -398,15 +387,16 @@ def _pooled(axes: int) -> Rule:
     return rule
 
 
-def _unfolded(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes) -> Axes:
-    if len(args) > 1 and isinstance(args[1], int) and out.ndim == len(first) + 1:  # x.unfold(dim, size, step): windows along one axis
-        dim = args[1] % len(first)
+def _unfolded(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes | None) -> Axes:
+    first = first or trace.axes(argument(args, kwargs, 0, "input"))
+    if out.ndim == len(first) + 1:  # x.unfold(dimension, size, step): windows along one axis
+        dim = argument(args, kwargs, 1, "dimension") % len(first)
         return (*first[:dim], first[dim].derive(PLACES), *first[dim + 1 :], Axis(None, first[dim].sources))
     return (first[0], Axis(FEATURES, first[1].sources), Axis(PLACES, first[-1].sources))  # patches of pictures
 
 
 def _gated(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes) -> Axes:
-    dim = _argument(args, kwargs, 1, "dim", default=-1) % len(first)
+    dim = argument(args, kwargs, 1, "dim", default=-1) % len(first)
     return tuple(axis.derive() if at == dim else axis for at, axis in enumerate(first))
 
 
@@ -460,6 +450,11 @@ def _spread(trace: Known, args: Any, kwargs: Any, out: Tensor, first: Axes) -> A
     return (*new, *(axis if have == want else axis.derive() for axis, have, want in zip(first, x.shape, out.shape[out.ndim - x.ndim :], strict=True)))
 
 
+def _kept(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes | None) -> Axes | None:
+    """The same numbers, of another type or in another place; a second tensor is only an example."""
+    return first
+
+
 def _made(trace: Known, args: Any, kwargs: Any, out: Any, first: Axes | None) -> Any:
     """New numbers, aligned with nothing."""
     return tuple(Axis() for _ in range(out.ndim)) if isinstance(out, Tensor) else []
@@ -470,6 +465,7 @@ IGNORED = {"shape", "size", "dim", "ndim", "device", "dtype", "numel", "stride",
            "names", "backward", "numpy", "__repr__", "__format__", "all", "any", "equal", "allclose", "is_meta", "nbytes", "itemsize", "version"}  # fmt: skip
 
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(["to", "type", "type_as", "clone", "detach", "contiguous", "copy", "index_add", "index_copy", "index_fill", "index_put"], _kept),
     "linear": _linear, "bilinear": _linear, "embedding": _embedding, "embedding_bag": _made,
     **dict.fromkeys(["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution"], _convolution),
     **dict.fromkeys(["batch_norm", "group_norm", "prelu", "local_response_norm"], _along(1)),
@@ -477,24 +473,24 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(["lstm", "gru", "rnn_tanh", "rnn_relu"], _recurrent),
     "pack_padded_sequence": _pack, "pad_packed_sequence": _unpack,
     "scaled_dot_product_attention": _attention, "multi_head_attention_forward": _multi_head,
-    **dict.fromkeys(["matmul", "bmm", "mm", "__matmul__", "mv"], _product), **dict.fromkeys(["addmm", "baddbmm"], _added_product),
+    **dict.fromkeys(["matmul", "linalg_matmul", "bmm", "mm", "__matmul__", "mv"], _product), **dict.fromkeys(["addmm", "baddbmm"], _added_product),
     "__rmatmul__": lambda trace, args, kwargs, out, first: _multiplied(trace, args[1], args[0], out),
     "einsum": _einsum,
     **dict.fromkeys(["transpose", "swapaxes", "swapdims"], _permuted(_swap)), "permute": _permuted(_permute),
     **dict.fromkeys(["movedim", "moveaxis"], _permuted(_move)),
-    **dict.fromkeys(["mT", "mH", "adjoint"], _permuted(_last_two)), **dict.fromkeys(["t", "T", "H"], _permuted(_reversed)),
+    **dict.fromkeys(["mT", "mH", "adjoint"], _permuted(lambda n, args, kwargs: [*range(n - 2), n - 1, n - 2])), **dict.fromkeys(["t", "T", "H"], _permuted(lambda n, args, kwargs: list(range(n))[::-1])),
     **dict.fromkeys(["view", "reshape", "flatten", "unflatten", "view_as", "reshape_as", "ravel", "unsafe_view"], _reshaped),
     "unsqueeze": _unsqueezed, "squeeze": _squeezed,
     **dict.fromkeys(["mean", "sum", "amax", "amin", "prod", "var", "std", "logsumexp", "norm", "max", "min", "median", "argmax", "argmin", "var_mean", "std_mean", "nanmean", "nansum", "count_nonzero"], _reduced),
     **dict.fromkeys(["cat", "concat", "concatenate"], _joined), "stack": _stacked,
-    **dict.fromkeys(["chunk", "split", "tensor_split", "split_with_sizes", "hsplit", "vsplit", "unsafe_split", "unsafe_chunk"], _cut), "unbind": _unbound, "select": _selected,
+    **dict.fromkeys(["chunk", "split", "tensor_split", "split_with_sizes", "hsplit", "vsplit", "unsafe_split", "unsafe_chunk"], _cut), "unbind": _without, "select": _without,
     **dict.fromkeys(["narrow", "interpolate", "upsample", "repeat_interleave", "pixel_shuffle", "pixel_unshuffle", "grid_sample", "fold"], _resized),
-    **dict.fromkeys(["sort", "argsort", "topk", "gather", "index_select", "flip", "take_along_dim", "rot90", "scatter", "scatter_add"], _reordered),
+    **dict.fromkeys(["roll", "fliplr", "flipud", "sort", "argsort", "topk", "gather", "index_select", "flip", "take_along_dim", "rot90", "scatter", "scatter_add"], _reordered),
     "masked_scatter": lambda trace, args, kwargs, out, first: first if len(first) == out.ndim else None,  # other values at the same places
     "pad": _padded, "unfold": _unfolded, "glu": _gated, "__getitem__": _indexed,
     **{f"{kind}_pool{k}d": _pooled(k) for k in (1, 2, 3) for kind in ("avg", "max", "adaptive_avg", "adaptive_max", "lp", "fractional_max", "boolean_dispatch")},
     **{f"{kind}_pool{k}d_with_indices": _pooled(k) for k in (1, 2, 3) for kind in ("max", "adaptive_max")},
     **dict.fromkeys(["expand", "expand_as", "broadcast_to"], _spread), **dict.fromkeys(["repeat", "tile"], _spread),
     **dict.fromkeys(["new_zeros", "new_ones", "new_full", "new_empty", "new_tensor", "zeros", "ones", "full", "empty", "arange", "randn", "rand", "tensor", "as_tensor", "linspace", "eye", "as_strided",
-                     "masked_select", "nonzero", "unique", "bincount", "one_hot", "meshgrid", "outer", "tensordot", "kron", "cdist", "diag", "diagonal", "tril_indices", "triu_indices"], _made),
+                     "masked_select", "nonzero", "unique", "bincount", "one_hot", "meshgrid", "inner", "linalg_multi_dot", "outer", "tensordot", "kron", "cdist", "diag", "diagonal", "tril_indices", "triu_indices"], _made),
 }  # fmt: skip

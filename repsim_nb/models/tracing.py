@@ -6,6 +6,7 @@ the last one, a transposition moves them, an addition leaves them where they are
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -15,9 +16,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .axes import PARAMETER, Axes, Axis
-from .operations import IGNORED, RULES, tensors_in
-
+from .axes import PARAMETER, Axes, Axis, tensors_in
+from .operations import IGNORED, RULES
 
 
 class Trace(TorchFunctionMode):
@@ -57,7 +57,7 @@ class Trace(TorchFunctionMode):
         found = rule(self, args, kwargs, out, first) if rule is not None else None
         if found is None:
             outs = [one for one in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(one, Tensor)]
-            found = [self._elementwise(one, args, kwargs, first) for one in outs] if rule is None else []
+            found = [self._elementwise(name, one, args, kwargs, first) for one in outs] if rule is None else []
             out = outs
         if isinstance(out, Tensor):
             self._known[out] = tuple(found)
@@ -66,15 +66,11 @@ class Trace(TorchFunctionMode):
                 if isinstance(tensor, Tensor) and axes is not None and len(axes) == tensor.ndim:
                     self._known[tensor] = tuple(axes)
 
-    def _elementwise(self, out: Tensor, args: Sequence[Any], kwargs: dict[str, Any], first: Axes | None) -> Axes:
-        """Of an operation without a rule: an output of the shape to which its inputs are broadcast is aligned with them; else nothing is known."""
+    def _elementwise(self, name: str, out: Tensor, args: Sequence[Any], kwargs: dict[str, Any], first: Axes | None) -> Axes:
+        """The axes of an output of an operation without a rule: aligned with the inputs if these are broadcast, or all of its shape; else nothing is known."""
         inputs = [(x, first if x is args[0] and first is not None else self.axes(x)) for x in tensors_in([*args, *kwargs.values()]) if x.ndim and (x is not out or first is not None)] if args else []
-        with suppress(RuntimeError):
-            if inputs and torch.broadcast_shapes(*(x.shape for x, _ in inputs)) == out.shape:
-                return self._broadcast(out, inputs)
-        same = [(x, axes) for x, axes in inputs if x.shape == out.shape]
-        if same:
-            return self._broadcast(out, same[:1])
+        if inputs and (all(x.shape == out.shape for x, _ in inputs) or (is_pointwise(name) and _broadcast_shape([x.shape for x, _ in inputs]) == out.shape)):
+            return self._broadcast(out, inputs)
         return tuple(Axis(None, {source for _, axes in inputs for axis in axes for source in axis.sources}) for _ in range(out.ndim))
 
     def _broadcast(self, out: Tensor, inputs: list[tuple[Tensor, Axes]]) -> Axes:
@@ -83,11 +79,29 @@ class Trace(TorchFunctionMode):
             here = [(axes[-back], x.ndim) for x, axes in inputs if x.ndim >= back and len(axes) == x.ndim and x.shape[-back] == out.shape[-back]]
             if out.shape[-back] == 1:  # axes of length 1 are aligned only if all tensors have as many axes
                 here = [(axis, ndim) for axis, ndim in here if ndim == out.ndim]
-            axis = here[0][0] if here else Axis()
-            for other, _ in here[1:]:
+            aligned = [axis for axis, _ in here]
+            axis = next((axis for axis in aligned if axis.of_inputs), aligned[0] if aligned else Axis())
+            for other in aligned:
                 axis.join(other)
             found.append(axis)
         return tuple(found)
+
+
+def _broadcast_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """As torch.broadcast_shapes, which takes a second to import what it needs."""
+    most = max(map(len, shapes))
+    return tuple(max((size for size in sizes if size != 1), default=1) for sizes in zip(*((1,) * (most - len(shape)) + tuple(shape) for shape in shapes), strict=True))
+
+
+@functools.cache
+def is_pointwise(name: str) -> bool:
+    """Does an operation work element by element on tensors that are broadcast? torch marks such ones."""
+    name = name.strip("_")
+    for core in (name, name[1:] if name[:1] in "ri" else name, {"truediv": "div", "floordiv": "floor_divide", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}.get(name, name)):
+        packet = getattr(torch.ops.aten, core, None)
+        if packet is not None and any(torch.Tag.pointwise in getattr(packet, overload).tags for overload in packet.overloads()):
+            return True
+    return False
 
 
 def _name(function: Any) -> str:

@@ -19,6 +19,8 @@ from .probe import Layer
 from .run import Run
 from .samples import batch_of
 
+COARSE = 0.01  # the tolerance of float32 is 3e-4, that of float16 0.03
+
 
 def noted(layer: Layer, tolerance: float) -> dict[str, Any]:
     """What the record of a layer keeps, so that rows can be held against its own later without a probe."""
@@ -38,9 +40,9 @@ def layer_of(entry: ArrayFile) -> tuple[Layer, float] | None:
 def difference(now: np.ndarray, stored: np.ndarray, size: float, tolerance: float) -> float:
     """The largest difference between a sample's rows now and its stored rows if it is more than rounding, else 0.0. Rounding to the store's precision counts as such.
 
-    tolerance: of one recording. Rows may lie twice as far apart, since what lay close to it once may lie beyond it the next time.
+    In coarse arithmetic, where rounding comes close to the tolerance, rows may lie twice as far apart: else what was just within it once could never be found again.
     """
-    tolerance *= 2
+    tolerance *= 2 if tolerance > COARSE else 1
     if now.dtype.kind == stored.dtype.kind == "f" and (precision := np.finfo(stored.dtype)).eps > np.finfo(now.dtype).eps:
         stored, tolerance = stored.astype(now.dtype), tolerance + float(precision.eps)
         if now.shape == stored.shape:

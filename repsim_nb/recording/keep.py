@@ -167,7 +167,7 @@ class _Recording(Run):
             else:
                 origin = origin if origin and not self.state.built() else self._origin(inputs)
                 with into.alone(self.key("")):
-                    missing = [layer for layer in found if not into.holds(self.key(layer), origin)]
+                    missing = [layer for layer in found if not into.holds(self.key(layer), self._origin_of(layer, origin))]
                     check_held(self, into, [layer for layer in found if layer not in missing])
                     if missing:
                         self._into_store(into, missing, origin, tick)
@@ -187,7 +187,7 @@ class _Recording(Run):
             answer = next((found for entry in entries if entry is not None and (found := entry.record.get("answers", {}).get(self._question()))), {"layers": [], "left_out": {}})
             layers, left_out = answer["layers"], answer["left_out"]
         keys = [self.key(layer) for layer in layers]
-        if not keys or not all(store.holds(key, origin) for key in keys):
+        if not keys or not all(store.holds(self.key(layer), self._origin_of(layer, origin)) for layer in layers):
             return {}
         entries = {layer: entry for layer, key in zip(layers, keys, strict=True) if (entry := store.find(key)) is not None}
         known = {layer: about for layer, entry in entries.items() if (about := layer_of(entry)) is not None}
@@ -225,14 +225,19 @@ class _Recording(Run):
             "weights": fingerprint(self.model.module),
             "inputs": self.dataset.fingerprint(labels=True) if self.labels else inputs,
             "preprocessing": fingerprint([configuration(self.model.preprocess), *((name, fingerprint_inputs(part)) for name, part in parts)]),
-            "pool": self.pool_fingerprint,
+            "pool": self.pooling.fingerprint,
             "ids": self.dataset.ids_fingerprint(),
         }
+
+    def _origin_of(self, layer: str, origin: Mapping[str, str]) -> dict[str, str]:
+        """The same with the axis that was given for one layer."""
+        axis = self.axis_of(layer)
+        return {**origin, "axis": "" if axis is None or not self.pooling.needs_axes else str(axis)}
 
     def _into_store(self, store: Store, layers: list[str], origin: dict[str, str], tick: Callable[[int], None]) -> None:
         n, found = len(self.dataset), dict(self.found)
         writers = {
-            layer: store.writer(self.key(layer), (self.row(found[layer], n), *found[layer].shape), found[layer].dtype, origin, self.model.card, place=found[layer].place, ids=self.dataset.ids)
+            layer: store.writer(self.key(layer), (self.row(found[layer], n), *found[layer].shape), found[layer].dtype, self._origin_of(layer, origin), self.model.card, place=found[layer].place, ids=self.dataset.ids)
             for layer in layers
         }
         tolerance = Tolerance(self.model.module, self.place)

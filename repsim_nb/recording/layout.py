@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..models.axes import FEATURES, PLACES, Axes, Axis, features_of, input_of
-from ..models.running import tensor_of
-from ..pooling import Layout, Pooling, no_sample_axis, unknown_axis, unlike_mask
+from ..models.running import OUTPUT, tensor_of
+from ..pooling import NO_MASKS, Layout, Pooling, is_usual, no_sample_axis, unknown_axis, unlike_mask
 from .passes import Call, Output, Pass, Runner, Sizes
 
 UNKNOWN = "Record it with a pool function of your own, or inputs of one length"
@@ -46,7 +46,7 @@ def layout_of(output: Output, alone: Output | None, sizes: Sizes, single: Sizes,
             at = fit[0] if len(fit) == 1 else 2 if axes and axes[1].role == FEATURES else 1
             output.candidates.append(replace(output.plain, tokens=at, mask=name))
             output.kin |= {name: kin[at]}
-            output.certain |= bool(kin[at]) and _alone_in_shape(name, sizes)
+            output.certain |= bool(kin[at]) and _is_certain(name, kin[at], sizes)
     _check_added(shape, features, axes, sizes, pooling)
     unclear = len(shape) == 3 and not output.candidates and any(not mask.all() for mask in sizes.masks.values()) and not _made_otherwise(axes, sizes)
     if unclear and sizes.one_text:
@@ -125,18 +125,18 @@ def _speaks_of(mask: str, sizes: Sizes) -> set[str]:
     return {mask, *(name for name, shape in sizes.columns.items() if shape[:2] == tuple(sizes.masks[mask].shape))}
 
 
-def _alone_in_shape(mask: str, sizes: Sizes) -> bool:
-    """Is a mask the only one for its columns, and is there one such column?"""
+def _is_certain(mask: str, kin: frozenset[str], sizes: Sizes) -> bool:
+    """Is it certain that a mask marks the padding of the places that are those of these columns (kin)? Its name says so, and there is no other column that it could speak of."""
     columns = _speaks_of(mask, sizes) - {mask}
-    return len(columns - set(sizes.masks)) == 1 and not columns & set(sizes.masks)
+    return is_usual(mask) and not columns & set(sizes.masks) and not columns - kin - set(NO_MASKS)
 
 
-def _kinship(axes: Axes | None, at: int, columns: set[str]) -> bool | None:
-    """Are the places along an axis those of these inputs (True), or of something else, such as weights or another input (False)? None: not known."""
+def _kinship(axes: Axes | None, at: int, columns: set[str]) -> frozenset[str] | bool | None:
+    """Those of these inputs whose places are those along an axis; False if they are of something else, such as weights or another input; None if that is not known."""
     if axes is None:
         return None
-    if any(name in columns and where == 1 for name, where in axes[at].columns):
-        return True
+    if kin := frozenset(name for name, where in axes[at].columns if where == 1 and name in columns):
+        return kin
     return False if axes[at].sources and not axes[at].sources & columns else None
 
 
@@ -151,7 +151,7 @@ def _check_added(shape: tuple[int, ...], features: tuple[int, ...] | None, axes:
     if axes is None or not pooling.needs_axes or len(shape) < 3:
         return
     for at in (at for at in range(1, len(shape)) if at not in (features or ())):
-        grown, texts = axes[at].grown, {name for name, size in sizes.columns.items() if len(size) == 2 or name in sizes.masks}
+        grown, texts = axes[at].grown, {*sizes.ids, *(column for mask in sizes.masks for column in _speaks_of(mask, sizes))}
         roots = {name for name, where in input_of(axes[at]) if where == 1 and name in texts}
         if not grown or not roots or any(name in texts for name, _ in axes[at].columns):
             continue
@@ -178,11 +178,14 @@ def resolve(runner: Runner, company: Pass, pooling: Pooling, take_rows: Callable
     names = sorted({name for name, _, _ in unclear})
     columns = _columns_of_masks(runner, company)
     changed = {name: [_changed(runner, company, names, columns[name], where, tolerance) for where in (~mask, mask)] for name, mask in company.masks.items()}
+    doubts = _doubts(runner, company, columns)
     spoken_of = {column for some in columns.values() for column in some}
     unmasked = [shape for name, shape in company.sizes.columns.items() if name not in spoken_of and name not in company.masks]
     for call, output in unclear.items():
         try:
-            output.layout = _decided(call, output, company, changed, unmasked, pooling)
+            if doubt := next((doubts[layout.mask] for layout in output.candidates if layout.mask in doubts), ""):
+                raise ValueError(doubt)
+            output.layout = _decided(call, output, company, changed, unmasked, columns, pooling)
             take_rows(output, company)
         except ValueError as error:
             output.problem = str(error)
@@ -190,9 +193,10 @@ def resolve(runner: Runner, company: Pass, pooling: Pooling, take_rows: Callable
 
 
 def _decided(
-    call: Call, output: Output, company: Pass, changed: Mapping[str, list[dict[Call, Tensor] | None]], unmasked: list[tuple[int, ...]], pooling: Pooling
-) -> Layout:
-    """unmasked: the shapes of the columns that no mask speaks of."""
+    call: Call, output: Output, company: Pass, changed: Mapping[str, list[dict[Call, Tensor] | None]], unmasked: list[tuple[int, ...]],
+    columns: Mapping[str, list[str]], pooling: Pooling,
+) -> Layout:  # fmt: skip
+    """unmasked: the shapes of the columns that no mask speaks of.  columns: those of which each mask speaks."""
     def moved(name: str, real: bool) -> Tensor | None:
         found = changed[name][real]
         return None if found is None else found.get(call)
@@ -224,13 +228,32 @@ def _decided(
         return _certain(output, pooling)
     first = found[0]
     own = [shape for shape in unmasked if shape[1] == company.masks[first.mask].shape[1]]  # columns of that length that no mask speaks of
-    if own and not (applying or empty or all_real):
+    of_its_columns = bool((output.kin[first.mask] or frozenset()) & {first.mask, *columns[first.mask]})
+    if own and not (applying or empty or all_real or of_its_columns):
         return _certain(output, pooling)
     unclear = not (applying or empty) and (own or (unmasked and silent))
     if unclear or not all(torch.equal(company.masks[first.mask], company.masks[layout.mask]) for layout in found):
         both = " and ".join(f"'{layout.mask}'" for layout in found)
         raise ValueError(f"has tokens of which it is not known whether {both} says which are padding. {UNKNOWN}")
     return first
+
+
+def _doubts(runner: Runner, company: Pass, columns: Mapping[str, list[str]]) -> dict[str, str]:
+    """What speaks against reading a mask of an unusual name as one of padding: it has no effect on the model, or it works the other way round."""
+    base, found = module_sums(runner, company.prepared), {}
+    for name, mask in company.masks.items() if base else ():
+        if is_usual(name) or mask.all():
+            continue
+        column = company.prepared[name]
+        rename = f"If it marks real tokens by 1, call it 'attention_mask' (a preprocess can: lambda batch: {{...}}); if it marks padding by 1, give ~{name}, or call it 'padding_mask'"
+        if module_sums(runner, {**company.prepared, name: torch.ones_like(column)}) == base:
+            found[name] = f"has places that '{name}' may mark, and it is not certain that this is a mask of padding: nothing in the model depends on it. {rename}; else leave it out"
+            continue
+        output = [sums.get((OUTPUT, 1)) if sums else None for sums in (base, *(
+            module_sums(runner, company.prepared | {one: _with_other(company.prepared[one], where) for one in columns[name]}) for where in (~mask, mask)))]
+        if None not in output and output[0] == output[2] != output[1]:
+            found[name] = f"follows '{name}', which marks padding by 1: the output depends on what is where it is 0, and not on what is where it is 1. {rename}"
+    return found
 
 
 def _is_empty_at_padding(output: Output, layout: Layout, mask: Tensor, n: int) -> bool:

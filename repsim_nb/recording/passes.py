@@ -25,12 +25,16 @@ Call = tuple[str, int, Part]  # a module's name, which of its calls in a pass, a
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of a batch: n samples, its masks by name, and the shapes of the columns with a second axis. parts: of graphs, how many nodes and edges they have."""
+    """The sizes of a batch: n samples, its masks by name, and the shapes of the columns with a second axis.
+
+    parts: of graphs, how many nodes and edges they have.  ids: the columns of integers (n, tokens).
+    """
 
     n: int
     masks: Mapping[str, Tensor]
     columns: Mapping[str, tuple[int, ...]]
     parts: Mapping[str, int] = field(default_factory=dict)
+    ids: frozenset[str] = frozenset()
 
     @property
     def one_text(self) -> bool:
@@ -86,7 +90,9 @@ class Pass:
     def sizes(self) -> Sizes:
         columns = self.prepared if isinstance(self.prepared, Mapping) else {"": self.prepared}
         parts = {"nodes": self.prepared.num_nodes, "edges": self.prepared.num_edges} if is_graphs(self.prepared) else {}
-        return Sizes(len(self.samples), self.masks, {name: tuple(c.shape) for name, c in columns.items() if isinstance(c, Tensor) and c.ndim > 1}, parts)
+        tensors = {name: column for name, column in columns.items() if isinstance(column, Tensor) and column.ndim > 1}
+        ids = frozenset(name for name, column in tensors.items() if column.ndim == 2 and not (column.is_floating_point() or column.is_complex()))
+        return Sizes(len(self.samples), self.masks, {name: tuple(column.shape) for name, column in tensors.items()}, parts, ids)
 
 
 @dataclass(frozen=True)

@@ -60,12 +60,12 @@ class Probe:
     need no warning: they never ran.
 
     module: in evaluation mode, with its first state.  layers: those that may be asked for.  batch_size: None to choose one.
-    prepare(batch, samples): inputs as the model takes them, and their masks.  axis: layer -> the axis of its features, where the user gave it; "" for all.
+    prepare(batch, samples): inputs as the model takes them, and their masks.  axis_of(*names): the axis of a layer's features, if the user gave it for one of its names.
     """
 
     def __init__(
         self, module: nn.Module, dataset: Dataset, layers: Sequence[str], pooling: Pooling, batch_size: int | None, place: torch.device, state: State,
-        prepare: Callable[[Any, Sequence[int]], tuple[Any, dict[str, Tensor]]], errors: Callable[..., Any], axis: Mapping[str, int],
+        prepare: Callable[[Any, Sequence[int]], tuple[Any, dict[str, Tensor]]], errors: Callable[..., Any], axis_of: Callable[..., int | None],
     ) -> None:  # fmt: skip
         self.module, self.dataset, self.layers, self.pooling, self.given_size, self.state = module, dataset, layers, pooling, batch_size, state
         self.prepare, self.errors = prepare, errors
@@ -74,7 +74,7 @@ class Probe:
         addresses = {layer: self._address(layer) for layer in layers if not self._inside_scripted(layer)}
         self.asked = sorted({address.module for address in addresses.values()})
         self.fields = {address.module: [other.part for other in addresses.values() if other.module == address.module and other.part is not None] for address in addresses.values()}
-        self.axis = axis
+        self.axis_of = axis_of
         self.runner = Runner(module, place, [as_layer(name) or OUTPUT for name in dict(module.named_modules()) if not self._inside_scripted(name)], errors)
         self.tolerance = Tolerance(module, place)
         self.problems: dict[str, str] = {}
@@ -160,7 +160,7 @@ class Probe:
                 if call[0] in self.asked:
                     output.value = tensor.detach().clone()
                     if alone is not None:
-                        output.layout = layout_of(output, alone.given.get(call), sizes, alone.sizes, self.pooling, self._axis_of(call))
+                        output.layout = layout_of(output, alone.given.get(call), sizes, alone.sizes, self.pooling, self.axis_of(f"{call[0]}#{call[1]}{part_label(call[2])}", f"{call[0]}{part_label(call[2])}"))
                         self._take_rows(output, one)
             except (ValueError, TypeError, RuntimeError) as error:
                 output.problem = str(error) if isinstance(error, ValueError) else f"gives a tensor that cannot be recorded ({_reason(error)})"
@@ -174,12 +174,6 @@ class Probe:
                 stack.enter_context(trace)
             one.calls, one.stopped = self.runner(one.prepared, list(dict.fromkeys([*self.runner.parts, *self.asked])), note, batch)
         return one
-
-    def _axis_of(self, call: Call) -> int | None:
-        """The axis of the features that the user gave for a layer, or for all."""
-        name, number, part = call
-        item = f"[{part}]" if isinstance(part, int) else f".{part}" if part else ""
-        return next((self.axis[layer] for layer in (f"{name}#{number}{item}", f"{name}{item}", f"{name}#{number}", name, "") if layer in self.axis), None)
 
     def _notice_mask(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], tokens: set[tuple[int, ...]]) -> None:
         self.mask_inside |= is_mask_inside(args, kwargs, tokens)
@@ -261,7 +255,7 @@ class Probe:
                     label = f"{name}#{number}" if call is None and times > 1 else layer
                     items = self._items(name, number, alone) if part is None else []
                     for item in items or [part]:
-                        whole = f"{label}[{item}]" if items else f"{label}.{part}" if part is not None and label != layer and isinstance(part, str) else f"{label}[{part}]" if part is not None and label != layer else label
+                        whole = label if not items and label == layer else f"{label}{part_label(item)}"
                         self.calls[whole] = name, number, item
                         if problem := self.company.given[name, number, item].problem:
                             self.problems[whole] = problem
@@ -443,6 +437,11 @@ class Probe:
         if sample not in self._singles:
             self._singles[sample] = self._again([sample])
         return self._singles[sample]
+
+
+def part_label(part: Part) -> str:
+    """How a part of an output is written behind the name of its layer."""
+    return "" if part is None else f"[{part}]" if isinstance(part, int) else f".{part}"
 
 
 def _times(number: int) -> str:

@@ -19,7 +19,7 @@ from ..models import OUTPUT, Model
 from ..models.arguments import as_taken, takes, why_refused
 from ..models.model import AUTO, one_by_one
 from ..models.running import evaluating, forward, tensor_of
-from ..pooling import Pooling, masks_of
+from ..pooling import Pooling, is_usual, masks_of
 from ..store import Key
 from .agreement import all_agree, differ, likely_cause
 from .padding import announce
@@ -58,9 +58,8 @@ class Run:
             self.usual = model.layers
         elif self.auto:
             self.usual = model.check_layers(AUTO)
-        self.asked = self.named, self.usual, self.auto, tuple(self.numbers)
         self.axis = _axis_by_layer(model, axis)
-        self.pool_fingerprint = pooling.fingerprint + (f", axis {sorted(self.axis.items())}" if self.axis and pooling.needs_axes else "")
+        self.asked = self.named, self.usual, self.auto, tuple(self.numbers), tuple(sorted(self.axis.items()))
         self.found: dict[str, Layer] = {}
         self.left_out: dict[str, str] = {}
         self.required: set[str] = set()  # layers that were asked for one by one: what is wrong with them is an error
@@ -70,6 +69,11 @@ class Run:
         self.masks: dict[str, Tensor] = {}  # of the batch that runs
         self.changes_itself = False  # see `Probe`
         self.trouble: BaseException | None = None  # an error of ours that passes through the network
+
+    def axis_of(self, *names: str) -> int | None:
+        """The axis of the features that the user gave for a layer by one of its names, for the module that it is a part of, or for all."""
+        around = [other for name in names for other in (name.partition("[")[0], _base(name))]
+        return next((self.axis[name] for name in (*names, *around, "") if name in self.axis), None)
 
     def key(self, layer: str) -> Key:
         return Key(self.model.name, layer, self.dataset.name, self.step, self.pool_name)
@@ -88,7 +92,7 @@ class Run:
         A layer that cannot be recorded is an error if it was asked for by name; else it is left out (`left_out`).
         """
         layers = list(dict.fromkeys([*self.named, *self.usual]))
-        probe = Probe(self.model.module, self.dataset, layers, self.pooling, self.batch_size, self.place, self.state, self.prepare, self.explaining, self.axis)
+        probe = Probe(self.model.module, self.dataset, layers, self.pooling, self.batch_size, self.place, self.state, self.prepare, self.explaining, self.axis_of)
         found = probe()
         self.tolerance, self.batch_size, self.changes_itself = probe.tolerance(), probe.batch_size, probe.changes_itself
         self._explain_loss(probe)
@@ -211,7 +215,7 @@ class Run:
         for name, mask in masks.items():
             if len(mask) == len(samples) and not (full := mask.any(1)).all():
                 at = int((~full).int().argmax())
-                raise self._own(f"sample {samples[at]} of '{self.dataset.name}' is empty, it has no token ('{name}'): remove empty texts")
+                raise self._own(f"sample {samples[at]} of '{self.dataset.name}' is empty, it has no token ('{name}'): remove empty texts" + ("" if is_usual(name) else f". If '{name}' marks padding by 1, give ~{name}, or call it 'padding_mask'"))
         if not masks and any(isinstance(column, Tensor) and column.ndim == 2 and column.shape[1] == 0 for column in columns.values()):
             raise self._own(f"sample {samples[0]} of '{self.dataset.name}' is empty, it has no token: remove empty texts")
         return masks

@@ -125,10 +125,10 @@ class Store(Activations):
             return False
         recorded = entry.record["origin"]
         for what, fingerprint in origin.items():
-            if recorded.get(what) != fingerprint and not (what == "ids" and not (fingerprint and recorded.get(what))):
+            if recorded.get(what, "") != fingerprint and not (what == "ids" and not (fingerprint and recorded.get(what))):
                 other = "the data another name"
                 rename = {"weights": "the model another name or step", "inputs": other, "ids": other,
-                          "pool": "the pool function another name"}
+                          "pool": "the pool function another name", "axis": "the model another name, or the axis that it was recorded with"}
                 raise ValueError(self.already_held(key, f"recorded with other {what}", rename.get(what, "the model another name")))
         try:
             entry.check()
