@@ -284,7 +284,7 @@ def test_pairs_put_tables_of_features_and_of_outputs_side_by_side(recorded):
     found = rs.comparison.pairs({"CKA": features, "KL": outputs.take([2, 0, 1], [2, 0, 1])})
     assert list(found.index) == [("mnist-cnn-0", "mnist-cnn-1"), ("mnist-cnn-0", "mnist-mlp-0"), ("mnist-cnn-1", "mnist-mlp-0")] and found.index.names == ["row", "column"]
     upper, kl = np.triu_indices(3, 1), outputs.values.to_numpy()
-    assert np.array_equal(found["CKA"], features.values.to_numpy()[upper]), "a similarity stays one"
+    assert np.allclose(found["CKA"], features.values.to_numpy()[upper], rtol=1e-14), "a similarity stays one"
     assert np.allclose(found["KL"], ((kl + kl.T) / 2)[upper]) and not np.allclose(kl, kl.T), "both directions are averaged"
     layers = rs.comparison.pairs({"CKA": rs.compare("cka", recorded.where(model="mnist-mlp-0"))})
     assert list(layers.index.get_level_values("row")) == ["fc1"] * 3 + ["fc2"] * 2 + ["fc3"]

@@ -330,7 +330,8 @@ def _is_constant(layer: Layer) -> bool:
     if not others or layer.dtype.kind != "f" or any(rows.shape != first.shape for rows in others):  # of integers, as classes are, few can be the same by chance
         return False
     eps = np.finfo(layer.dtype).eps
-    room = 8 * eps * np.abs(first).max(initial=0.0) if layer.scale is None else 32 * eps * layer.scale  # a mean of numbers that cancel holds their rounding
+    room = 8 * eps * np.abs(first).max(initial=0.0)
+    room = room if layer.scale is None else np.maximum(room, 32 * eps * layer.scale)  # a mean of numbers that cancel holds their rounding
     return all((np.abs(rows.astype(float) - first) <= room).all() for rows in others)
 
 
