@@ -34,7 +34,7 @@ help:  ## this list
 lab: $(VENV)/.lab  ## JupyterLab on the tour (the first call installs: a few minutes)
 	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/00_tour.ipynb $(AS_ROOT) $(ARGS)
 
-test: $(VENV)/.test  ## all tests: every room, the notebooks under papermill, a real browser
+test: $(VENV)/.test  ## the tests: every room, the notebooks under papermill, a real browser
 	$(RUN) -m pytest $(ARGS)
 
 full: $(VENV)/.test  ## all of make test, and the rest of the architectures in docs/architectures.md

@@ -32,6 +32,11 @@ _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
 _OF_EVERY_MODULE = {*vars(nn.Module()), "name_or_path"}  # the second says where a network of transformers was read from
 
 
+def is_ours(thing: Any) -> bool:
+    """Is a function, a class or an object of this package?"""
+    return (getattr(thing, "__module__", None) or "").partition(".")[0] == __package__
+
+
 def fingerprint(thing: Any) -> str:
     """A hash of all that `told` tells."""
     digest = hashlib.blake2b(digest_size=16)

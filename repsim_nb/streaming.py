@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from .batches import number_of
 from .comparison import Comparison
 from .datasets import Dataset
 from .errors import UndefinedError
@@ -27,7 +28,7 @@ from .models import Model, load_model
 from .models.running import capture
 from .pooling import TOKENS, Pooling
 from .progress import Tick, ticking
-from .recording import Run, dataset_of, length_of, refuse_shared, warn_left_out
+from .recording import Run, dataset_of, refuse_shared, warn_left_out
 from .store import Key
 
 LENGTH = 2**12  # of the parts of a dot product that are summed in their precision, the parts then in float64: a BLAS loses digits on longer ones
@@ -136,7 +137,7 @@ def _pass(runs: list[Run], measure: CKA, tick: Tick) -> _Sums:
         for rows in grid:
             first, last, inputs = next(read, (0, 0, None))
             inputs = inputs if (first, last) == (rows.start, rows.stop) else data.inputs[rows.start : rows.stop]
-            if (came := length_of(inputs)) != rows.stop - rows.start:
+            if (came := number_of(inputs)) != rows.stop - rows.start:
                 raise ValueError(f"dataset '{data.name}' ran short: samples {rows.start} to {rows.stop} were asked for, and {came} came")
             for run, place_of in zip(runs, places, strict=True):
                 now = run, rows

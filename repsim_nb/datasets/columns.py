@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..batches import is_option, label_of
+from ..batches import is_option, label_of, number_of
 from ..fingerprints import fingerprint
 from .inputs import Inputs, fingerprint_inputs
 
@@ -54,7 +54,7 @@ class Columns(Inputs):
         first = batches[0] if batches else {}
         self.options = {name: value for name, value in first.items() if is_option(value)} if options is None else dict(options)
         self.parts = list(_merged([{name: column for name, column in batch.items() if not is_option(column)} for batch in batches]))
-        self.starts = np.cumsum([0, *(_length(part) for part in self.parts)])
+        self.starts = np.cumsum([0, *(number_of(part) for part in self.parts)])
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -72,7 +72,7 @@ class Columns(Inputs):
         pieces = self._pieces(rows)
         with self.naming():
             one = pieces[0] if len(pieces) == 1 else _padded(pieces)
-        return {name: column.values if isinstance(column, Flat) else column for name, column in one.items()} | self.options
+        return unflattened(one) | self.options
 
     @property
     def names(self) -> list[str]:
@@ -110,14 +110,15 @@ class Columns(Inputs):
         return hashlib.blake2b(" ".join([*digests, *options]).encode(), digest_size=16).hexdigest()
 
 
+def unflattened(batch: Any) -> Any:
+    """A batch as a model takes it, in which several rows of a sample follow each other."""
+    return {name: column.values if isinstance(column, Flat) else column for name, column in batch.items()} if isinstance(batch, dict) else batch
+
+
 def _digest(part: Mapping[str, Any], *, labels: bool) -> str:
     left_out = "" if labels else label_of(part)
     columns = {name: column for name, column in part.items() if name != left_out}
     return " ".join(f"{name}={fingerprint([column.values, column.sizes]) if isinstance(column, Flat) else fingerprint_inputs(column)}" for name, column in columns.items())
-
-
-def _length(part: Mapping[str, Any]) -> int:
-    return len(next(iter(part.values()))) if part else 0
 
 
 def _shapes(part: Mapping[str, Any]) -> dict[str, Any]:

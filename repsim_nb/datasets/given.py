@@ -109,11 +109,6 @@ def _with_flat(columns: dict[str, Any]) -> dict[str, Any]:
     return {name: column for name, column in columns.items() if name not in found} | found  # the first has a row for each sample
 
 
-def unflattened(batch: Any) -> Any:
-    """A batch as a model takes it, in which several rows of a sample follow each other."""
-    return {name: column.values if isinstance(column, Flat) else column for name, column in batch.items()} if isinstance(batch, dict) else batch
-
-
 def check_pair(inputs: Any, targets: Any) -> None:
     """ValueError if the second of a pair is a mask: it would be left out, as targets are."""
     x, mask = (one if isinstance(one, (Tensor, np.ndarray)) else None for one in (inputs, targets))

@@ -12,7 +12,8 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, Sequential
 from ..batches import is_graph, is_option, of_torch_geometric
 from ..fingerprints import fingerprint
 from ..randomness import random_states_kept
-from .given import check_alike, collected, default_collate, parted, stacked, targets_of_graphs, unflattened
+from .columns import unflattened
+from .given import check_alike, collected, default_collate, parted, stacked, targets_of_graphs
 from .inputs import Inputs, fingerprint_graphs, spans
 from .twice import check_samples, fixed_order
 

@@ -15,9 +15,8 @@ from torch import Tensor, nn
 
 from ..batches import is_graph, is_graphs, is_option, joined_graphs, label_of
 from ..errors import listed
+from ..fingerprints import is_ours
 from .unsupported import missing_inputs
-
-OURS = __package__.partition(".")[0]
 
 
 @dataclass(frozen=True)
@@ -130,15 +129,9 @@ def as_taken(module: nn.Module, preprocess: Callable[[Any], Any], batch: Any) ->
     if label := label_of(batch):
         kept = takes(module, label, batch)
         batch = {name: _class_numbers(column) if name == label else column for name, column in batch.items() if kept or name != label}
-    if is_ours(preprocess):
+    if is_ours(getattr(preprocess, "func", preprocess)):
         return batch if is_graphs(batch) else preprocess(batch)  # ours know pictures and sentences
     return preprocess(copied(batch))
-
-
-def is_ours(preprocess: Callable[[Any], Any]) -> bool:
-    """Is a preprocess one of this package?"""
-    module = getattr(getattr(preprocess, "func", preprocess), "__module__", "") or type(preprocess).__module__
-    return module.partition(".")[0] == OURS
 
 
 def copied(batch: Any) -> Any:

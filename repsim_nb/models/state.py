@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from ..fingerprints import reached
+from ..fingerprints import is_ours, reached
 
 COPIED = 2**26  # bytes: weights up to that size together, and any other tensor or array up to that size, are copied beforehand
 _FIXED = (type(None), bool, int, float, complex, str, bytes, types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, functools.partial, torch.dtype, torch.device)
@@ -134,7 +134,7 @@ class _Part:
         for thing, saved in self.held:
             if saved is not EMPTY or len(thing):
                 changed.append(_put_back(thing, saved))
-        ours = {key for key, hook in (*own["_forward_hooks"].items(), *own["_forward_pre_hooks"].items()) if _is_ours(hook)} if our_hooks else ()
+        ours = {key for key, hook in (*own["_forward_hooks"].items(), *own["_forward_pre_hooks"].items()) if is_ours(hook)} if our_hooks else ()
         for thing, saved in self.hooks:
             if saved is not EMPTY or len(thing):
                 kept = tuple(item for item in thing.items() if item[0] in ours and item not in saved) if ours else ()
@@ -174,10 +174,6 @@ class _Part:
                 self.held.append((value, saved))
             seen[id(value)] = value
             waiting += _parts(value)
-
-
-def _is_ours(hook: Any) -> bool:
-    return (getattr(hook, "__module__", None) or "").partition(".")[0] == __package__.partition(".")[0]
 
 
 def _structure(module: nn.Module, exchanged: set[str]) -> tuple[Any, ...]:

@@ -2,6 +2,6 @@
 
 from .distinct import refuse_shared
 from .keep import record
-from .run import Run, dataset_of, length_of, warn_left_out
+from .run import Run, dataset_of, warn_left_out
 
-__all__ = ["Run", "dataset_of", "length_of", "record", "refuse_shared", "warn_left_out"]
+__all__ = ["Run", "dataset_of", "record", "refuse_shared", "warn_left_out"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from ..fingerprints import configuration
+from ..fingerprints import configuration, is_ours
 from ..models import Model
 
 
@@ -33,7 +33,7 @@ def refuse_shared(models: Sequence[Model], steps: Sequence[Any] = ()) -> None:
 def _inside(module: nn.Module) -> nn.Module:
     """The module that runs: inside one of ours, which is made anew each time, and inside the models of PEFT that put adapters into it."""
     kind, tuner = type(module).__module__, getattr(module, "base_model", None)
-    if _is_ours(module):
+    if is_ours(module):
         return next((value for value in vars(module).values() if isinstance(value, nn.Module)), module)
     if kind.startswith("peft.") and type(tuner).__module__.startswith("peft.") and isinstance(getattr(tuner, "model", None), nn.Module):
         return tuner.model
@@ -41,10 +41,6 @@ def _inside(module: nn.Module) -> nn.Module:
 
 
 def _alike(one: Any, other: Any) -> bool:
-    if type(one) is type(other) and _is_ours(one) and hasattr(one, "name") and dataclasses.is_dataclass(one):
+    if type(one) is type(other) and is_ours(one) and hasattr(one, "name") and dataclasses.is_dataclass(one):
         other = dataclasses.replace(other, name=one.name)  # errors call the model so
     return one is other or configuration(one) == configuration(other)
-
-
-def _is_ours(thing: Any) -> bool:
-    return type(thing).__module__.startswith(f"{__package__.partition('.')[0]}.")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from ..batches import number_of
 from ..datasets import Dataset, fingerprint_inputs
 from ..fingerprints import configuration, fingerprint
 from ..models import Model, load_model
@@ -26,7 +27,7 @@ from .agreement import Tolerance
 from .distinct import refuse_shared
 from .held import check_found, check_held, goes_on, layer_of, noted
 from .probe import Layer
-from .run import Run, dataset_of, length_of, warn_left_out
+from .run import Run, dataset_of, warn_left_out
 from .samples import batch_of, pick
 
 PREPARED = 32  # samples whose preprocessing is part of a recording's address
@@ -279,7 +280,7 @@ class _Recording(Run):
         layers = list(self.found)
         with capture(self.model.module, layers, sink):
             for first, last, inputs in self.dataset.batches(start, self.batch_size):
-                came = length_of(inputs)
+                came = number_of(inputs)
                 if came != last - first:
                     raise ValueError(f"dataset '{self.dataset.name}' ran short: samples {first} to {last} were asked for while recording '{self.model.name}', and {came} came")
                 seen.clear()

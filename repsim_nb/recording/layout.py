@@ -113,9 +113,11 @@ def _no_rows(sizes: Sizes, shape: tuple[int, ...]) -> str:
 def _features(given: tuple[int, ...], where: _Samples, axis: int | None) -> tuple[int, ...] | None:
     """The axes of the features: the one that the user gave, or those that the pass of one sample showed; None if that is not certain."""
     if axis is not None:
-        if not -len(given) <= axis < len(given) or axis % len(given) == where.samples:
-            raise ValueError(f"gave {given}, which has no axis {axis} of features: axis {where.samples} is the samples'" if -len(given) <= axis < len(given) else f"gave {given}, which has no axis {axis}")
+        if not -len(given) <= axis < len(given):
+            raise ValueError(f"gave {given}, which has no axis {axis}")
         at = axis % len(given)
+        if at == where.samples:
+            raise ValueError(f"gave {given}, which has no axis {axis} of features: axis {at} is the samples'")
         return (at + 1 if where.split or at < where.samples else at,)
     return features_of(where.axes, where.lone) if where.axes is not None else None
 

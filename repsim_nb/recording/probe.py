@@ -221,7 +221,7 @@ class Probe:
         rows = self.pooling(output.value, n, layout, mask, one.masks).cpu().numpy()
         ends = mask.sum(1).cumsum(0).tolist() if self.pooling.by_token and mask is not None else [len(rows) * (i + 1) // n for i in range(n)]
         output.rows = [part.copy() for part in np.split(rows, ends[:-1])]
-        if self.pooling.name == "mean" and output.value.is_floating_point():
+        if one.samples is self.numbers and self.pooling.name == "mean" and output.value.is_floating_point():
             output.scale = self.pooling(output.value.abs(), n, layout, mask).amax(0).cpu().numpy()
         output.value = None
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..batches import label_of
+from ..batches import label_of, number_of
 from ..datasets import Dataset, load_dataset
 from ..errors import UndefinedError, listed
 from ..models import OUTPUT, Model
@@ -96,8 +96,10 @@ class Run:
         found = probe()
         self.tolerance, self.batch_size, self.changes_itself = probe.tolerance(), probe.batch_size, probe.changes_itself
         self._explain_loss(probe)
-        given = batch_of(self.dataset, [0])
-        if isinstance(given, Mapping) and (columns := [name for name in unused(self.model, probe.company.prepared, probe.runner) if name in given]):
+        if columns := unused(self.model, probe.company.prepared, probe.runner):
+            given = batch_of(self.dataset, [0])  # a preprocess may add columns of its own
+            columns = [name for name in columns if isinstance(given, Mapping) and name in given]
+        if columns:
             warn_unused(self.model, columns)
         if self.changes_itself:
             self.state.restore()
@@ -200,7 +202,7 @@ class Run:
 
     def forward(self, inputs: Any, first: int) -> None:
         """Run one batch, as the data set gives it, from sample `first` on."""
-        prepared, self.masks = self.prepare(inputs, range(first, first + length_of(inputs)))
+        prepared, self.masks = self.prepare(inputs, range(first, first + number_of(inputs)))
         if self.changes_itself:
             self.state.restore(our_hooks=True)  # every batch begins from the model's first state
         forward(self.model.module, prepared, self.place)
@@ -305,7 +307,7 @@ class Run:
             reached = f"reached it as {_form(prepared)}, and " if prepared is not None else "" if samples else "could not be preprocessed, and "
             hint = why_refused(self.model.module, batch if prepared is None else prepared) if reached != "could not be preprocessed, and " else ""
             hint += "" if "preprocess=" in str(error) else ". Give it a preprocess, load_model(..., preprocess=function of a batch), if the form is wrong"
-            n = length_of(batch)
+            n = number_of(batch)
             which = samples or f"{n} sample{'s' if n > 1 else ''}"
             raise ValueError(f"model '{self.model.name}' could not run on '{self.dataset.name}': {which}, {given}, {reached}it said: {str(error).removesuffix('.')}{hint}") from error
 
@@ -349,10 +351,6 @@ def _base(layer: str) -> str:
     layer = layer.partition("[")[0]
     base = layer.rpartition("#")[0]
     return base if base and base != OUTPUT else layer
-
-
-def length_of(inputs: Any) -> int:
-    return len(next(iter(inputs.values()))) if isinstance(inputs, Mapping) else len(inputs)
 
 
 def _form(prepared: Any) -> str:
