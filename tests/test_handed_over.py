@@ -167,7 +167,7 @@ def test_plain_settings_next_to_the_weights_are_not_read_and_run_nothing(kind, t
     content = {"state_dict": {f"net.{name}": value for name, value in net.state_dict().items()}, "hyper_parameters": settings(libraries)[kind], "epoch": 3}
     torch.save(content, tmp_path / "last.ckpt")
     RAN.clear()
-    before = list(torch.serialization.get_safe_globals())
+    before = set(torch.serialization.get_safe_globals())
     for spec in (tmp_path / "last.ckpt", str(tmp_path / "last.ckpt"), f"checkpoint:{tmp_path / 'last.ckpt'}"):
         assert torch.equal(rs.load_model(spec, architecture=nn.Linear(3, 2)).module.weight, net.weight)
     assert not RAN and torch.serialization.get_safe_globals() == before
