@@ -11,11 +11,11 @@ from .comparison import Comparison, compare
 from .datasets import Dataset, load_dataset
 from .models import Model, load_model
 from .recording import record
-from .store import Activations, Key, Store, from_arrays
+from .store import Activations, Key, Store, align, from_arrays
 from .streaming import stream
 
 __version__ = "0.1.0"
 __all__ = [
-    "Activations", "Comparison", "Dataset", "Key", "Model", "Store", "compare", "embedding", "explorers", "from_arrays", "grounding",
+    "Activations", "Comparison", "Dataset", "Key", "Model", "Store", "align", "compare", "embedding", "explorers", "from_arrays", "grounding",
     "inference", "load_dataset", "load_model", "measures", "models", "plots", "probes", "record", "reliability", "reports", "stream",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ import html
 import json
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,9 +20,10 @@ from .errors import listed, unknown
 from .escaping import without_formulas
 from .fields import chosen, place_in_training
 from .files import replacing
-from .ids import how_ids_differ, same_ids
 from .measures import Measure, cost_of, on_device
+from .measures.base import arrays_of, check_sides
 from .progress import Tick, ticking
+from .validation import check_labels
 from .workers import is_apart, mapped, workers
 
 Labels = tuple[str, ...]
@@ -189,8 +190,8 @@ def compare(
     """Compare every representation in xs with every one in ys (without ys: with every one in xs) -> Comparison.
 
     measure: a short name (`measures.ALL`) or a Measure.  xs, ys: {label: array (n, ...)}, all of the same n samples in the same order;
-    labels are strings or keys; arrays may be memory-mapped. Where both sides know the ids of their samples, as recordings do, these must
-    agree.  on_undefined: "raise" at the first pair for which the measure has no value, or "mask" those cells and keep the reasons.
+    labels are strings or keys; arrays may be memory-mapped, frames, sparse, or of xarray. Where both sides know the ids of their samples, as recordings and frames with
+    an index do, these must agree (`rs.align` brings them into one order).  on_undefined: "raise" at the first pair for which the measure has no value, or "mask" those cells and keep the reasons.
     executor: who does the work (`concurrent.futures`, or `client.get_executor()` of dask.distributed); None is a thread for every core.
     Workers that are processes, here or on other machines, are told where memory-mapped arrays lie and send back sums, so they must see
     those files; each prepares what its pairs need.
@@ -209,15 +210,15 @@ def compare(
             raise TypeError(f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}")
     _check_keys(measure, [*xs, *(ys or ())])
     _check_outputs(measure, xs, ys or {})
-    check_ids({"xs": xs} if ys is None else {"xs": xs, "ys": ys})
+    check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
     if executor is not None and not hasattr(executor, "submit"):
         raise TypeError(f"executor is an Executor of concurrent.futures (or Dask's client.get_executor()), or None for a thread a core; got {executor!r}")
     scratch = None if scratch is None else _folder(scratch)
-    xs = {label: on_device(xs[label], device) for label in xs}  # opened once: a store maps a file at every look
-    ys = None if ys is None else {label: on_device(ys[label], device) for label in ys}
+    xs = {label: on_device(x, device) for label, x in arrays_of(xs).items()}  # opened once: a store maps a file at every look
+    ys = None if ys is None else {label: on_device(y, device) for label, y in arrays_of(ys).items()}
     index, columns = (axis_of(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
     cells: dict[tuple[int, int], str] | None = {} if on_undefined == "mask" else None
-    measures.same_samples(*({label: x if hasattr(x, "ndim") else np.asarray(x) for label, x in side.items()} for side in (xs, ys or {})))
+    measures.same_samples(xs, ys or {})
     cost = cost_of(measure, xs, ys, sums=sums is not None) if device is None else None
     if cost and scratch is None and is_apart(executor) and all(map(mapped, [*xs.values(), *(ys or {}).values()])):
         cost = cost.elsewhere()
@@ -255,7 +256,7 @@ def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | 
     values = np.full((len(rows), len(runs)), np.nan)
     done, total = 0, sum(map(len, runs.values()))
     for labels in runs.values():
-        check_ids({"xs": xs}, set(labels.values()))
+        check_sides({"xs": xs}, measure, set(labels.values()))
     with ticking(progress, f"{measure} to the last step", "step") as tick:
         for column, labels in enumerate(runs.values()):
             *_, last = labels.values()
@@ -337,29 +338,6 @@ def _check_outputs(measure: Measure, *sides: Mapping[Any, Any]) -> None:
                 raise ValueError(f"{measures.short_name(measure)} compares logits (samples, classes), and '{measures.named(label)}' is not such: {known[label]}")
 
 
-def check_ids(sides: Mapping[str, Mapping[Any, Any]], labels: Collection[Any] | None = None) -> None:
-    """Row i is the same sample in all representations (with these labels), as far as their mappings know the ids.
-
-    sides: the mappings, by the names that they have in the error.
-    """
-    known = [
-        (side, label, ids)
-        for side, xs in sides.items() if isinstance(found := getattr(xs, "ids", None), Mapping)
-        for label, ids in found.items() if labels is None or label in labels
-    ]  # fmt: skip
-    for side, label, ids in known[1:]:
-        first, other, its = known[0]
-        if same_ids(its, ids):
-            continue
-        how, common = how_ids_differ(its, ids)
-        a, b = ("rs." * hasattr(key, "_fields") + repr(key) for key in (other, label))
-        pick = (f", or compare the common ones in one order: i, j = np.intersect1d({first}.ids[{a}], {side}.ids[{b}], return_indices=True)"
-                f"[1:]; rs.compare(measure, {{'a': {first}[{a}][i]}}, {{'b': {side}[{b}][j]}})")
-        pair = f"'{measures.named(other)}' and '{measures.named(label)}'"
-        raise ValueError(f"the same samples are needed in every representation, in one order, and of {pair} {how}. "
-                         f"Record both on one data set{pick if common else ''}")
-
-
 # -- labels ----------------------------------------------------------------------------------------------------------------
 
 def axis_of(labels: Mapping[Any, Any]) -> pd.Index:
@@ -409,6 +387,7 @@ def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
             plain = " Names with fields come from rs.from_arrays({'network/layer': x})." if names == ["label"] else ""
             raise unknown(f"field for {what}", choice, names, f"For another attribute pass {what}={{model: value}}, or one value an item.{plain}")
         return pd.Series(axis.get_level_values(choice), name=choice)
+    choice = choice.iloc[:, 0] if isinstance(choice, pd.DataFrame) and choice.shape[1] == 1 else choice
     if not np.iterable(choice):
         raise TypeError(f"{what} is a field of the labels, {{model: value}}, or one value an item; got {choice!r}")
     heading = getattr(choice, "name", None) or what
@@ -420,19 +399,32 @@ def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
         of, given = list(axis if by_label else models), one_value(choice, what, "label" if by_label else "model")
         missing = list(dict.fromkeys(item for item in of if item not in given.keys()))
         if missing:
-            raise ValueError(f"{what} has no value for {listed(missing, 3)}; it has values for {listed(given.keys(), 3) or 'none'}")
-        return pd.Series([given[item] for item in of], name=heading)
-    values = pd.Series(list(choice), name=heading)
-    if len(values) != len(axis):
-        raise ValueError(f"{what} needs one value an item: there are {len(axis)} items and {len(values)} values")
-    return values
+            raise ValueError(f"{what} has no value for {listed(missing, 3)}; it has values for {listed(given.keys(), 3) or 'none'}{same_as_text(missing, given.keys())}")
+        return pd.Series(check_labels([given[item] for item in of], len(of), what, undefined=True), name=heading)
+    return pd.Series(check_labels(choice, len(axis), what, undefined=True), name=heading)
+
+
+def same_as_text(one: Iterable[Any], other: Iterable[Any]) -> str:
+    """The sentence for labels that are the same as text only, such as the integers and texts of a table read from CSV; empty where none are."""
+    one, texts = list(one), {_as_text(label): label for label in other}
+    known = set(texts.values())
+    for label in one:
+        like = texts.get(_as_text(label))
+        if like is not None and label not in known:
+            return (f". {label!r} ({type(label).__name__}) and {like!r} ({type(like).__name__}) are the same as text but not as labels, as in a table read from CSV: "
+                    "give both one type, such as frame.columns = frame.index, or frame.index = frame.index.astype(str)")
+    return ""
+
+
+def _as_text(label: Any) -> Any:
+    return tuple(map(str, label)) if isinstance(label, tuple) else str(label)
 
 
 def check_diagonal(frame: pd.DataFrame) -> None:
-    """A plain frame says nothing of what its numbers are; similarities show on the diagonal, where dissimilarities are 0."""
+    """A plain frame says nothing of what its numbers are; similarities show on the diagonal, where dissimilarities are 0. A diagonal without values (NaN) is one of dissimilarities."""
     sizes = np.abs(frame.to_numpy(float, na_value=np.nan))
     diagonal = np.diag(sizes)
-    if (diagonal > 1e-6 * np.nanmax(sizes, initial=0)).any():
+    if (diagonal > max(1e-6 * np.nanmax(sizes, initial=0), 1e-14)).any():  # 1 - similarity may be rounding everywhere
         raise ValueError(f"a frame holds dissimilarities, 0 on its diagonal; this one has {np.nanmax(diagonal):.3g} there. Are they similarities? Pass the Comparison itself, or its .dissimilarity()")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from .containers import sample_index
 from .errors import listed
 
 
@@ -36,13 +37,18 @@ def checked_ids(ids: Any, n: int) -> np.ndarray:
         array = np.array(items, dtype=np.str_) if kinds == {str} else np.array(items if plain else list(map(int, items)), dtype=np.int64)
     except OverflowError as error:
         raise ValueError("ids that are integers fit into 64 bits; make these strings, [str(id) for id in ids]") from error
-    if len(np.unique(array)) < n:
-        twice = [item for item, many in Counter(array.tolist()).items() if many > 1]
-        rows = np.flatnonzero(array == twice[0])
-        more = f", and {len(twice) - 1} other{'s' * (len(twice) > 2)} too: {listed(twice[1:], 3)}" if len(twice) > 1 else ""
-        raise ValueError(f"ids are unique; {twice[0]!r} is the id of {len(rows)} samples (rows {rows[0]} and {rows[1]}){more}")
+    refuse_twice(array)
     array.flags.writeable = False
     return array
+
+
+def refuse_twice(ids: np.ndarray) -> None:
+    """ValueError that names an id of several samples, if there is one."""
+    if len(np.unique(ids)) < len(ids):
+        twice = [item for item, many in Counter(ids.tolist()).items() if many > 1]
+        rows = np.flatnonzero(ids == twice[0])
+        more = f", and {len(twice) - 1} other{'s' * (len(twice) > 2)} too: {listed(twice[1:], 3)}" if len(twice) > 1 else ""
+        raise ValueError(f"ids are unique; {twice[0]!r} is the id of {len(rows)} samples (rows {rows[0]} and {rows[1]}){more}")
 
 
 def _kind(item: Any) -> type:
@@ -54,8 +60,16 @@ def _kind(item: Any) -> type:
 
 def index_ids(frame: Any) -> np.ndarray | None:
     """The index of a pandas object as ids; values other than strings and integers as text. None if it only counts rows or is not unique."""
-    index = getattr(frame, "index", None)
-    if index is None or not index.is_unique or (type(index).__name__ == "RangeIndex" and (index.start, index.step) == (0, 1)):
+    return _of_index(getattr(frame, "index", None))
+
+
+def ids_of(x: Any) -> np.ndarray | None:
+    """The ids that a container gives to its samples: the index of a frame, the coordinate of an xarray DataArray; None as in `index_ids`, and for plain arrays."""
+    return _of_index(sample_index(x))
+
+
+def _of_index(index: Any) -> np.ndarray | None:
+    if index is None or not index.is_unique or _counts_rows(index):
         return None
     for items in (list(index), list(map(str, index))):
         try:
@@ -63,6 +77,50 @@ def index_ids(frame: Any) -> np.ndarray | None:
         except ValueError:
             continue
     return None
+
+
+def _counts_rows(index: Any) -> bool:
+    return type(index).__name__ == "RangeIndex" and (index.start, index.step) == (0, 1)
+
+
+class Names(NamedTuple):
+    """How samples are called. kind: "ids" (each has its own), "count" (0, 1, 2, ... as pandas counts rows where nobody named them), "repeated" (several samples share a name)."""
+
+    names: np.ndarray
+    kind: str
+
+
+def names_of(x: Any) -> Names | None:
+    """How a container calls its samples; None where it does not."""
+    index = sample_index(x)
+    if index is None:
+        return None
+    if _counts_rows(index):
+        return Names(np.arange(len(index)), "count")
+    ids = _of_index(index)
+    return Names(np.array(list(map(str, index))), "repeated") if ids is None else Names(ids, "ids")
+
+
+def names_differ(a: Names, b: Names) -> tuple[str, int] | None:
+    """In words how the samples of two sides differ, and how many are common; None where row i may be the same sample in both.
+
+    A count of rows and ids, or repeated names, say something only where they are the same in another order: as of a frame and the same frame shuffled.
+    """
+    if a.kind == b.kind == "ids":
+        return None if same_ids(a.names, b.names) else how_ids_differ(a.names, b.names)
+    if a.names.dtype.kind != b.names.dtype.kind or len(a.names) != len(b.names) or "repeated" in (a.kind, b.kind) and a.kind != b.kind:
+        return None
+    same = np.array_equal(np.sort(a.names), np.sort(b.names)) and not np.array_equal(a.names, b.names)
+    return how_ids_differ(a.names, b.names) if same else None
+
+
+def check_order(x: Any, labels: Any) -> None:
+    """ValueError where labels of samples (a Series, a frame of one column) have an index, and the samples ids, and both are the same in another order."""
+    names, others = names_of(x), names_of(labels)
+    if names is None or others is None or not (found := names_differ(names, others)):
+        return
+    how = "y = y.loc[x.index]" if found[1] else "give both the same index"
+    raise ValueError(f"labels stand beside the samples row by row, and by their indices {found[0]}: bring them into the order of the samples, {how}")
 
 
 def ids_fingerprint(ids: np.ndarray | None) -> str:
@@ -87,11 +145,11 @@ def same_ids(a: np.ndarray, b: np.ndarray) -> bool:
 def how_ids_differ(a: np.ndarray, b: np.ndarray) -> tuple[str, int]:
     """In words how two lists of ids differ -> (words, number of common ids)."""
     if a.dtype.kind != b.dtype.kind:
-        return f"the ids of one are strings and of the other integers ({a[0]!r} and {b[0]!r})" if len(a) and len(
+        return f"the ids of one are strings and of the other integers ({a[0].item()!r} and {b[0].item()!r})" if len(a) and len(
             b
         ) else "one has no samples", 0
     common = len(np.intersect1d(a, b))
-    if common == len(a) == len(b):
+    if len(a) == len(b) and np.array_equal(np.sort(a), np.sort(b)):
         row = int(np.flatnonzero(a != b)[0])
-        return f"their {common} samples are the same, in another order (row {row} is {a[row].item()!r} and {b[row].item()!r})", common
+        return f"their {len(a)} samples are the same, in another order (row {row} is {a[row].item()!r} and {b[row].item()!r})", common
     return f"their samples are others ({len(a)} ids and {len(b)} ids, {common} of them common)", common

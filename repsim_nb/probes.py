@@ -19,9 +19,11 @@ from .comparison import Labels, axis_of, short_labels, varying_fields
 from .errors import UndefinedError, listed, unknown
 from .escaping import without_formulas
 from .inference.results import by_counting
+from .ids import check_order
 from .measures import named
-from .measures.door import enter, host
+from .measures.base import arrays_of, check_sides
 from .progress import Tick
+from .validation import check_labels, check_representation, host
 from .workers import all_of
 
 SCALINGS = ("pooled", "per_set", None)
@@ -183,7 +185,10 @@ def dataset_bias(
     if len(sets) < 2:
         raise ValueError(f"sets are told from one another, so there must be two or more; here is {listed(map(named, sets)) or 'none'}")
     index = axis_of(sets)
-    given = {label: _array(label, x) for label, x in sets.items()}
+    if groups is None:  # row i is image i, of all sets of one data set
+        for data in dict.fromkeys(getattr(label, "dataset", "") for label in sets):
+            check_sides({"sets": sets}, labels=[label for label in sets if getattr(label, "dataset", "") == data])
+    given = arrays_of(sets)
     labels, sizes = [named(label) for label in given], {label: len(x) if x.ndim else 0 for label, x in given.items()}
     true = np.repeat(np.arange(len(sizes)), list(sizes.values()))
     image, sample, data = _images(index, _ids(sizes, groups), groups)
@@ -226,23 +231,21 @@ def linear_probe(
     """
     _check_numbers(test_share, cost, n_permutations, seed)
     sides = [(x, targets)] if test is None else [(x, targets), test]
-    parts, wanted = [entered("x" if k == 0 else "test", side[0]) for k, side in enumerate(sides)], [np.asarray(side[1]) for side in sides]
-    for part, target in zip(parts, wanted, strict=True):
-        if target.ndim != 1 or len(target) != len(part):
-            raise ValueError(f"a probe needs one target a row; there are {len(part)} rows and targets of shape {target.shape}")
+    for part, target in [*sides, (x, groups)]:
+        check_order(part, target)
+    parts = [entered("x" if k == 0 else "test", side[0]) for k, side in enumerate(sides)]
+    wanted = [check_labels(side[1], len(part), "targets") for side, part in zip(sides, parts, strict=True)]
     if test is not None and parts[1].shape[1] != parts[0].shape[1]:
         raise ValueError(f"the rows to be tested on have {parts[1].shape[1]} features, those to be fitted to {parts[0].shape[1]}")
-    for what, given in (("targets", np.concatenate(wanted)), ("groups", np.asarray([] if groups is None else groups))):
-        if pd.isna(given).any():
-            raise ValueError(f"{pd.isna(given).sum()} of {len(given)} {what} are undefined (NaN or None): leave those rows out")
-    true, values = pd.factorize(np.concatenate(wanted), sort=True)
+    targets = wanted[0] if test is None else check_labels([label for target in wanted for label in target], sum(map(len, wanted)), "targets")
+    true, values = pd.factorize(targets, sort=True)
     if len(values) < 2:
         raise ValueError(f"a probe tells classes from one another, and all {len(true)} targets are '{values[0]}'" if len(values) else "a probe needs targets; there are none")
     names = [str(value) for value in values] if classes is None else _class_names(values, classes)
     rows = np.concatenate([np.arange(len(part)) for part in parts])
-    if groups is not None and (test is not None or len(groups) != len(true)):
-        raise ValueError(f"groups hold one id a row of x, for the draw of held-out rows; there are {len(groups)} for {len(true)} rows" if test is None else "groups are for drawing held-out rows; here test= gives them")
-    image = np.arange(len(true)) if groups is None else pd.factorize(np.asarray(groups))[0]
+    if groups is not None and test is not None:
+        raise ValueError("groups are for drawing held-out rows; here test= gives them")
+    image = np.arange(len(true)) if groups is None else pd.factorize(check_labels(groups, len(true), "groups"))[0]
     if test is None:
         held = _held_out(true, image, test_share, names, np.random.default_rng(seed))
     else:
@@ -283,19 +286,12 @@ def _check_numbers(test_share: float, cost: float, n_permutations: int, seed: in
             raise ValueError(f"{what} is a whole number from {least}; got {number!r}")
 
 
-def _array(label: Any, x: Any) -> Any:
-    try:
-        return x if hasattr(x, "ndim") else np.asarray(x)
-    except ValueError as error:
-        raise ValueError(f"'{named(label)}' is no array (n, ...): {error}") from error
-
-
 def entered(label: Any, x: Any, *, constant: bool = True) -> np.ndarray:
     """One representation, checked by the door -> float64 (n, p); an error names it.  constant: whether all rows may be alike."""
     try:
-        return host(enter(_array(label, x), constant=constant)).astype(float)
-    except UndefinedError as error:
-        raise UndefinedError(f"'{named(label)}': {error}") from error
+        return host(check_representation(x, constant=constant)).astype(float)
+    except (ValueError, MemoryError) as error:
+        raise type(error)(f"'{named(label)}': {error}") from error
 
 
 def _check_widths(xs: Mapping[Any, np.ndarray]) -> None:
@@ -315,13 +311,7 @@ def _ids(sizes: Mapping[Any, int], groups: Any) -> list[np.ndarray]:
         lacking = [named(label) for label in sizes if label not in groups]
         if lacking:
             raise ValueError(f"groups hold the image ids of every set; there are none for {listed(lacking, 3)}")
-    found = [np.asarray(groups[label] if isinstance(groups, Mapping) else groups) for label in sizes]
-    for (label, size), ids in zip(sizes.items(), found, strict=True):
-        if ids.shape != (size,):
-            raise ValueError(f"groups hold one image id a row; '{named(label)}' has {size} rows, and ids of shape {ids.shape}")
-        if pd.isna(ids).any():
-            raise ValueError(f"{pd.isna(ids).sum()} image ids of '{named(label)}' are undefined (NaN or None): every row is of an image")
-    return found
+    return [check_labels(groups[label] if isinstance(groups, Mapping) else groups, size, f"groups of '{named(label)}'") for label, size in sizes.items()]
 
 
 def _images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -331,7 +321,8 @@ def _images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[np.nda
     for name, own in zip(data, ids, strict=True):
         if name and sizes.setdefault(name, len(own)) != len(own):
             raise ValueError(f"sets of one data set hold the same images row by row; of '{name}' there are sets of {sizes[name]} and of {len(own)} rows. Say which image each row is, groups={{label: ids}}")
-    sample = np.concatenate(ids)
+    alike = len({own.dtype.kind for own in ids}) == 1  # else 1 would become "1"
+    sample = np.concatenate(ids) if alike else check_labels([one for own in ids for one in own], sum(map(len, ids)), "groups")
     where = np.repeat(pd.factorize(np.asarray(data, dtype=object))[0], list(map(len, ids)))
     number = pd.factorize(sample)[0]
     return pd.factorize(where.astype(np.int64) * (number.max(initial=0) + 1) + number)[0], sample, where

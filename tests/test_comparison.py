@@ -263,7 +263,7 @@ def test_what_is_told_of_items_is_found_by_model_by_label_or_in_order():
     assert list(by_item(axis, pd.Series([1, 2, 3], name="loss"), "groups")) == [1, 2, 3] and by_item(axis, pd.Series([1, 2, 3], name="loss"), "groups").name == "loss"
     with pytest.raises(ValueError, match="groups has no value for 'a', 'b'; it has values for 'x', 'y', 'z'"):
         by_item(axis, pd.Series([1, 2, 3], ["x", "y", "z"]), "groups")  # as many, of others
-    with pytest.raises(ValueError, match="needs one value an item: there are 3 items and 2 values"):
+    with pytest.raises(ValueError, match="groups needs one label for each of 3; there are 2"):
         by_item(axis, [1, 2], "groups")
 
 

@@ -163,7 +163,7 @@ def test_what_cannot_be_drawn_is_said(bias):
         plots.confusion(bias.confusion.to_numpy())
     with pytest.raises(ValueError, match="unknown field for by 'data'"):
         plots.confusion(bias, by="data")
-    with pytest.raises(ValueError, match="by needs one value an item: there are 4 items and 2 values"):
+    with pytest.raises(ValueError, match="by needs one label for each of 4; there are 2"):
         plots.confusion(bias, by=[1, 2])
     with pytest.raises(ValueError, match="by has no value for 'mlp'"):
         plots.confusion(bias, by={"cnn": 1})

@@ -405,7 +405,7 @@ def test_shares_are_of_whole_components():
 @pytest.mark.parametrize(("change", "options", "sentence"), [
     (lambda xs: {"n0": xs["n0"]}, {}, "two or more; here is n0"),
     (lambda xs: xs, {"shares": [0.5, 1.0]}, "numbers from 0 to below 1"),
-    (lambda xs: xs, {"targets": [0, 1]}, "one target a row"),
+    (lambda xs: xs, {"targets": [0, 1]}, "targets needs one label for each of"),
     (lambda xs: {rs.Key("n0", name, "d", 0, "flatten"): x for name, x in xs.items()}, {}, "of each network one layer is compared"),
     (lambda xs: xs | {"n1": np.ones((120, 4))}, {}, "'n1': .*constant"),
     (lambda xs: {"n0": xs["n0"], "n1": xs["n0"]}, {}, "the networks do not differ by it"),

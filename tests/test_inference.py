@@ -146,7 +146,7 @@ def test_a_rank_correlation_that_is_not_there_is_an_error(rng):
         ((["a", "b", "c"], [1, 2, 3]), "need numbers; something else is there"),
         ((pd.Series([1, 2, 3]), pd.Series([1, 2, 3], [1, 2, 3])), "these have different ones: '0', '1', '2' and '1', '2', '3'"),
         ((pd.DataFrame({"a": [1, 2, 3]}),) * 2, r"this one is 3 × 1 with other labels: for a column of numbers give it alone, frame\['name'\]"),
-        ((square(1 - np.eye(4)), of_points(rng.normal(size=(4, 2)))), "all 6 values of one side are 1"),
+        ((square(1 - np.eye(4)), of_points(rng.normal(size=(4, 2)))), "all 6 pairs of one side are 1"),
         ((of_points(rng.normal(size=(4, 2))), of_points(rng.normal(size=(5, 2)))), "these have 4 and 5, 4 of them in common"),
     ):
         with pytest.raises(ValueError, match=says):
@@ -237,14 +237,14 @@ def test_groups_are_a_field_a_mapping_a_series_or_a_sequence(recorded):
 
 def test_groups_that_cannot_be_compared_are_errors(recorded):
     d = of_points(np.arange(10.0).reshape(5, 2))
-    for groups, says in ((list("aaaaa"), "there is only one, 'a', for all 5 items"), (list("aabb"), "there are 5 items and 4 values"), (list("abcde"), "each group has one item, so that no pair is within"),
+    for groups, says in ((list("aaaaa"), "there is only one, 'a', for all 5 items"), (list("aabb"), "groups needs one label for each of 5; there are 4"), (list("abcde"), "each group has one item, so that no pair is within"),
                          (["a", "a", "b", "b", None], "groups is undefined for 'i4'"), ({"i0": 1, "i1": 2}, "groups has no value for 'i2', 'i3', 'i4'; it has values for 'i0', 'i1'"), ("modle", "unknown field for groups 'modle'"),
                          (pd.Series(list("abacb"), ["i0", "i0", "i1", "i2", "i3"]), "groups needs one value a model; 'i0' has several in 'groups': 'a', 'b'")):
         with pytest.raises(ValueError, match=says):
             anosim(d, groups)
     with pytest.raises(ValueError, match="in no stratum are there pairs of both sorts; groups: 'a \\(3\\)', 'b \\(2\\)'"):
         anosim(d, list("aaabb"), strata=list("xxxyy"))
-    with pytest.raises(ValueError, match="strata needs one value an item: there are 5 items and 1"):
+    with pytest.raises(ValueError, match="strata needs one label for each of 5; there are 1"):
         anosim(d, list("aaabb"), strata=["x"])
     with pytest.raises(ValueError, match="1 pairs are undefined"):
         anosim(d.where(~((d.index.to_numpy()[:, None] == "i0") & (d.columns == "i1"))), list("aaabb"))

@@ -225,7 +225,7 @@ def test_titles_say_what_differs_between_the_axes(mnist):
 def test_a_map_checks_its_attributes(recorded):
     e = rs.embedding.mds(rs.compare("cka", recorded.where(layer="output")))
     for wrong, words in (("modle", "unknown field for colour 'modle'. Did you mean 'model'"), ({"mnist-cnn-0": 1}, "no value for 'mnist-cnn-1', 'mnist-mlp-0'; it has values for 'mnist-cnn-0'"),
-                         ([1, 2], "3 items and 2 values")):
+                         ([1, 2], "needs one label for each of 3; there are 2")):
         with pytest.raises(ValueError, match=words):
             plots.embedding(e, colour=wrong)
     big = rs.embedding.mds(rs.compare("cka", recorded))

@@ -227,7 +227,7 @@ def test_the_fit_of_one_field_is_its_own():
         ({"b": np.zeros((60, 7))}, r"they need one width; 'a' has 5 features, but 'b: 7'"),
         ({"b": np.ones((2, 5)) * [[1], [2]]}, r"'b' has too few samples: of its 2 rows"),
         ({"b": np.full((60, 5), np.nan)}, r"'b': .*NaN"),
-        ({"b": [[1.0, 2.0], [3.0]]}, r"'b' is no array \(n, \.\.\.\)"),
+        ({"b": [[1.0, 2.0], [3.0]]}, r"'b': .*all samples need the same number of features"),
         ({"b": None}, "there must be two or more; here is 'a'"),
     ],
 )  # fmt: skip
@@ -248,9 +248,9 @@ def test_bad_sets_are_named(change, sentence):
         ({"test_share": 0.01}, "too few samples"),
         ({"cost": 0}, "cost is a number above 0"),
         ({"n_permutations": 0}, "whole number from 1"),
-        ({"groups": [1, 2]}, r"'a' has 60 rows, and ids of shape \(2,\)"),
+        ({"groups": [1, 2]}, r"groups of 'a' needs one label for each of 60; there are 2"),
         ({"groups": {"a": np.arange(60)}}, "there are none for 'b'"),
-        ({"groups": {"a": np.arange(60), "b": np.full(60, np.nan)}}, "60 image ids of 'b' are undefined"),
+        ({"groups": {"a": np.arange(60), "b": np.full(60, np.nan)}}, "60 of 60 groups of 'b' are undefined"),
     ],
 )  # fmt: skip
 def test_bad_options_are_explained(options, sentence):
@@ -314,14 +314,14 @@ def test_groups_stay_on_one_side_for_a_probe_too():
     ("change", "sentence"),
     [
         ({"targets": np.zeros(300)}, "all 300 targets are '0.0'"),
-        ({"targets": np.arange(299)}, r"300 rows and targets of shape \(299,\)"),
+        ({"targets": np.arange(299)}, r"targets needs one label for each of 300; there are 299"),
         ({"targets": np.r_[np.zeros(298), 1, 1]}, "'1.0' has too few samples: of its 2 rows"),
         ({"targets": np.r_[np.full(5, np.nan), np.ones(295)]}, "5 of 300 targets are undefined"),
         ({"groups": [None] * 300}, "300 of 300 groups are undefined"),
         ({"classes": ["no", "yes"]}, "classes name the targets 0 to 1; these targets are '0', '1', '2'"),
         ({"targets": np.tile(["a", "b"], 150), "classes": ["no", "yes"]}, "these targets are 'a', 'b'"),
         ({"test": (np.zeros((4, 3)), np.zeros(4))}, "have 3 features, those to be fitted to 8"),
-        ({"groups": [1, 2, 3]}, "there are 3 for 300 rows"),
+        ({"groups": [1, 2, 3]}, "groups needs one label for each of 300; there are 3"),
     ],
 )  # fmt: skip
 def test_bad_probes_are_explained(change, sentence):

@@ -13,10 +13,12 @@ import pandas as pd
 from ..comparison import axis_of, compare, short_labels
 from ..errors import listed
 from ..escaping import without_formulas
-from ..inference.samples import labels_of
+from ..ids import check_order
+from ..inference.samples import representations_of
 from ..measures import CCA, CKA, NBS, Measure, Procrustes, named
 from ..probes import entered, linear_probe
 from ..progress import Tick, ticking
+from ..validation import check_labels
 from .layers import NEVER
 from .ranking import Measures, chosen_measures, listed_undefined
 
@@ -87,7 +89,10 @@ def sensitivity(
     """
     chosen = chosen_measures(measures)
     _check_shares(shares)
-    labels, _ = labels_of(representations)
+    first = next(iter(representations.values()), None) if isinstance(representations, Mapping) else None
+    check_order(first, targets)
+    representations, n = representations_of(representations)
+    labels, targets = list(representations), None if targets is None else check_labels(targets, n, "targets")
     if len(labels) < 2:
         raise ValueError(f"the threshold is the difference between networks, so there are two or more; here is {named(labels[0])}")
     index = axis_of(representations)

@@ -16,7 +16,7 @@ from ..errors import listed
 from ..escaping import without_formulas
 from ..inference import Interval
 from ..inference.results import between, check_draws
-from ..inference.samples import labels_of
+from ..inference.samples import representations_of
 from ..inference.squares import by_item_defined
 from ..measures import Measure
 from ..progress import Tick
@@ -94,7 +94,8 @@ def specificity(
     """
     measure = measures.get(measure)
     check_draws(n_bootstrap, level)
-    labels, _ = labels_of(representations)
+    representations, _ = representations_of(representations)
+    labels = list(representations)
     index = axis_of(representations)
     nets, layers = (by_item_defined(index, choice, what) for choice, what in ((network, "network"), (per, "per")))
     names, depth = list(dict.fromkeys(nets)), list(dict.fromkeys(layers))

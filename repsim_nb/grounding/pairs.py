@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..errors import listed, unknown
 from ..inference import Test, rank_correlation
+from ..inference.ranks import by_formula
 
 KINDS = ("spearman", "kendall")
 
@@ -56,7 +57,7 @@ def judged(part: pd.DataFrame, name: str, gap: str, kind: str, alternative: str,
         if part[column].nunique() == 1 and len(part) > 2:
             raise ValueError(f"for {where} '{column}' is {part[column].iloc[0]:.4g} in all {len(part)} pairs, so there is no order to correlate")
     try:
-        return rank_correlation(part[name].to_numpy(float), part[gap].to_numpy(float), kind, alternative)
+        return by_formula(part[name].to_numpy(float), part[gap].to_numpy(float), kind, alternative)  # the published figures are of the digits as they stand
     except ValueError as error:
         raise ValueError(f"for {where}, '{name}' against '{gap}': {error}") from error
 

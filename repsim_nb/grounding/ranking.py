@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from .. import measures
 from ..comparison import Choice, axis_of, by_item, compare, short_labels
 from ..errors import listed, unknown
 from ..escaping import without_formulas
 from ..inference.results import between, by_counting, check_draws
-from ..inference.samples import labels_of
+from ..inference.samples import representations_of
 from ..inference.squares import by_item_defined
 from ..measures import CCA, Measure
+from ..measures.ties import ranks_with_ties, rounding_of, tie_starts
 from ..progress import Tick, ticking
 from .pairs import KINDS, check_columns, check_numbers, combined, judged
 
@@ -123,7 +123,8 @@ def benchmark(
     """
     chosen = chosen_measures(measures)
     check_draws(n_bootstrap, level)
-    labels, _ = labels_of(representations)
+    representations, _ = representations_of(representations)
+    labels = list(representations)
     index = axis_of(representations)
     f = _functionality(labels, index, functionality)
     networks = by_item_defined(index, network, "network")
@@ -246,7 +247,7 @@ def _drawn(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The mean rank of each value among all, each as often as its weight says."""
     order = np.argsort(values, kind="stable")
-    start = np.flatnonzero(np.r_[True, np.diff(values[order]) > 0])
+    start = np.flatnonzero(tie_starts(values[order], rounding_of(values)))
     many = np.add.reduceat(weights[:, order], start, axis=1)
     rank = np.cumsum(many, axis=1) - (many - 1) / 2
     group = np.empty(len(values), int)
@@ -256,7 +257,7 @@ def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _exchanged(x: np.ndarray, y: np.ndarray, network: np.ndarray, place: np.ndarray, own: int, seed: int, n_permutations: int = 999) -> float | None:
     """p of Spearman's ρ when networks other than the reference's change places, each with the gaps of all its items; None where they do not have the same items."""
-    a, b = (stats.rankdata(side) for side in (x, y))
+    a, b = (ranks_with_ties(side, rounding_of(side)) for side in (x, y))
     others = [k for k in np.unique(network) if k != own]
     rows = [np.flatnonzero(network == k)[np.argsort(place[network == k], kind="stable")] for k in others]
     if len(others) < 2 or any(not np.array_equal(place[r], place[rows[0]]) for r in rows):
@@ -349,4 +350,7 @@ def _references(labels: list[Any], f: np.ndarray, layers: pd.Series, among: Iter
 
 
 def _exact(x: Any) -> np.ndarray:
-    return np.asarray(x.detach().cpu() if hasattr(x, "detach") else x, dtype=np.float64)
+    """In float64, as NumPy; what holds no real numbers stays, and the measure says so."""
+    if hasattr(x, "detach"):
+        return x.detach().cpu().double().numpy() if not x.is_complex() else x
+    return np.asarray(x, dtype=np.float64) if x.dtype.kind in "fiub" else x

@@ -14,7 +14,7 @@ from ..measures import Measure
 from ..progress import Tick, ticking
 from .ranks import rank_correlation
 from .results import between
-from .samples import labels_of, rows_of
+from .samples import representations_of, rows_of
 
 
 def unrelated(measure: str | Measure, xs: Mapping[Any, Any], *, n_pairs: int = 50, seed: int = 0, progress: bool | Tick = False) -> np.ndarray:
@@ -25,7 +25,8 @@ def unrelated(measure: str | Measure, xs: Mapping[Any, Any], *, n_pairs: int = 5
     measure = measures.get(measure)
     if not isinstance(n_pairs, (int, np.integer)) or n_pairs < 1:
         raise ValueError(f"n_pairs is a whole number from 1; got {n_pairs!r}")
-    labels, n = labels_of(xs)
+    xs, n = representations_of(xs)
+    labels = list(xs)
     rng = np.random.default_rng(seed)
     values = []
     with ticking(progress, "shuffled samples", "pair") as tick:
@@ -55,7 +56,8 @@ def sample_sets(
     Errors: ValueError for a size outside 1 to N or other items; UndefinedError where the measure has no value on a set.
     """
     measure = measures.get(measure)
-    labels, most = labels_of(xs)
+    xs, most = representations_of(xs)
+    labels = list(xs)
     sizes = [sizes] if isinstance(sizes, (int, np.integer)) else list(sizes)
     if not sizes or not all(isinstance(size, (int, np.integer)) for size in sizes) or min(sizes) < measure.least or max(sizes) > most:
         raise ValueError(f"sizes are numbers of samples from {measure.least}, the fewest for {measures.short_name(measure)}, to {most}; got {sizes}")
@@ -70,7 +72,7 @@ def sample_sets(
             found = []
             for _ in range(sets):
                 some = np.sort(rng.choice(most, n, replace=False))
-                found.append(rank_correlation(compare(measure, {label: rows_of(xs[label], some) for label in labels}), reference, kind).statistic)
+                found.append(rank_correlation(compare(measure, {label: rows_of(xs[label], some) for label in labels}), reference, kind, p="asymptotic").statistic)
                 done += 1
                 tick(done, sum(many.values()))
             low, high = between(found, level)

@@ -8,25 +8,42 @@ from typing import Any
 import numpy as np
 
 from .. import measures
-from ..comparison import check_ids
-from ..measures.base import one_library
+from ..containers import to_array
+from ..errors import UndefinedError
+from ..measures.base import arrays_of, check_sides, one_library
+
+
+def representations_of(xs: Mapping[Any, Any]) -> tuple[dict[Any, Any], int]:
+    """-> ({label: array whose rows are samples}, the number of samples that all share)"""
+    if not isinstance(xs, Mapping) or not xs:
+        raise TypeError(f"representations come by label, {{'a': x, 'b': y}}, or as a recording; got {'none' if isinstance(xs, Mapping) else type(xs).__name__}")
+    check_sides({"xs": xs})
+    arrays = _with_rows(arrays_of(xs))
+    return arrays, measures.same_samples(arrays)
+
+
+def _with_rows(arrays: dict[Any, Any]) -> dict[Any, Any]:
+    for label, x in arrays.items():
+        if x.ndim == 0:
+            raise UndefinedError(f"'{measures.named(label)}': a representation is (samples, features); it has shape ()")
+    return arrays
 
 
 def labels_of(xs: Mapping[Any, Any]) -> tuple[list[Any], int]:
     """-> (labels, the number of samples that all share)"""
-    if not isinstance(xs, Mapping) or not xs:
-        raise TypeError(f"representations come by label, {{'a': x, 'b': y}}, or as a recording; got {'none' if isinstance(xs, Mapping) else type(xs).__name__}")
-    check_ids({"xs": xs})
-    return list(xs), measures.same_samples({label: x if hasattr(x := xs[label], "ndim") else np.asarray(x) for label in xs})
+    arrays, n = representations_of(xs)
+    return list(arrays), n
 
 
 def pair_of(x: Any, y: Any) -> tuple[Any, Any, int]:
     """Both sides as arrays of one library, and how many samples they share."""
-    left, right = ({name: side if hasattr(side, "ndim") else np.asarray(side)} for name, side in (("x", x), ("y", y)))
+    check_sides({"x": {"x": x}, "y": {"y": y}})
+    left, right = _with_rows(arrays_of({"x": x})), _with_rows(arrays_of({"y": y}))
     n = measures.same_samples(left, right)
     left, right = one_library(left, right)
     return left["x"], right["y"], n
 
 
 def rows_of(x: Any, which: np.ndarray) -> Any:
-    return (x if hasattr(x, "ndim") else np.asarray(x))[which]
+    """Some samples of a representation, as an array."""
+    return to_array(x)[which]

@@ -11,9 +11,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from ..errors import UndefinedError
+from ..validation import Array, check_representation, host
 from ..workers import checkpoint
 from .base import NO_LINEAR, Measure
-from .door import Array, centred_unit, enter, host, reduced
+from .door import centred_unit, reduced
 
 
 class _Aligned(Measure):
@@ -23,7 +24,7 @@ class _Aligned(Measure):
 
     def prepare(self, x: Array) -> Array:
         """-> (n, min(n, p)) float64, centred, unit norm."""
-        return reduced(centred_unit(enter(x, least=self.least, double=True)))
+        return reduced(centred_unit(check_representation(x, min_samples=self.least, double=True)))
 
     def permute(self, a: Array, order: np.ndarray) -> Array:
         return a[order]
@@ -117,7 +118,7 @@ class SoftMatching(Measure):
 
     def prepare(self, x: Array) -> Array:
         """-> (n, p) float64; centred at unit norm where asked for."""
-        x = enter(x, least=self.least, double=True)
+        x = check_representation(x, min_samples=self.least, double=True)
         return centred_unit(x) if self.preprocess else x
 
     def permute(self, a: Array, order: np.ndarray) -> Array:

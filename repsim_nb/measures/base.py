@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -16,10 +16,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import array_api_compat
 import numpy as np
 
+from ..containers import check_dimensions, is_array, to_array
 from ..errors import UndefinedError
+from ..ids import Names, names_differ, names_of
+from ..row_groups import check_groups
+from ..validation import Array
 from ..workers import HERE, KEPT, Later, Workers, mapped
 from .cost import Cost, keeper, rate
-from .door import Array
 
 TRANSFORMS = frozenset({"permutation", "orthogonal", "scaling", "translation", "linear"})
 NO_LINEAR = TRANSFORMS - {"linear"}
@@ -78,8 +81,9 @@ class Measure:
         return 1 - value if self.kind == "similarity" else value
 
     def __call__(self, x: Array, y: Array) -> float:
-        """The value for two arrays or tensors (n, ...) of the same n samples in the same order."""
-        return float(self.table({"x": x}, {"y": y})[0, 0])
+        """The value for two arrays, tensors or frames (n, ...) of the same n samples in the same order."""
+        check_sides({"x": {"x": x}, "y": {"y": y}}, self)
+        return float(self.table(_labelled({"x": x}), _labelled({"y": y}))[0, 0])
 
     def table(
         self,
@@ -101,6 +105,7 @@ class Measure:
         """
         if sums is not None:
             self.check_square()
+        check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, self)
         rows = _labelled(xs)
         columns = {} if ys is None else _labelled(ys)
         same_samples(rows, columns)
@@ -309,10 +314,68 @@ def named(label: Any) -> str:
 def _labelled(xs: Mapping[Any, Array] | Sequence[Array]) -> Mapping[Any, Array]:
     if not isinstance(xs, (Mapping, list, tuple)):
         raise TypeError(f"a table takes arrays by label, {{'a': x}}, or a list of them; got {type(xs).__name__}")
-    named_arrays = {label: x if hasattr(x, "shape") and hasattr(x, "dtype") else np.asarray(x) for label, x in (xs.items() if isinstance(xs, Mapping) else enumerate(xs))}
+    named_arrays = arrays_of(dict(xs.items() if isinstance(xs, Mapping) else enumerate(xs)))
     if not named_arrays:
         raise ValueError("there is nothing to compare: no representation was given")
     return named_arrays
+
+
+def arrays_of(xs: Mapping[Any, Any]) -> dict[Any, Array]:
+    """Representations as arrays whose rows are samples; an error names the label."""
+    found = {}
+    for label in xs:
+        try:
+            found[label] = to_array(xs[label])
+        except (ValueError, MemoryError) as error:
+            raise type(error)(f"'{named(label)}': {error}") from error
+    return found
+
+
+def check_sides(sides: Mapping[str, Mapping[Any, Any] | Sequence[Any]], measure: Measure | None = None, labels: Collection[Any] | None = None) -> None:
+    """ValueError unless row i is the same sample in all representations (with these labels), as far as their ids are known, and named dimensions agree.
+
+    sides: representations by label, by the names that they have in the error.  measure: of outputs, whose columns are classes, frames need one order of columns too.
+    """
+    check_groups(sides, labels, named)
+    call = f"rs.align({', '.join(sides)})"
+    firsts: dict[str, tuple[Any, Names]] = {}
+    plain: tuple[Any, Any] | None = None
+    frame: tuple[Any, Any] | None = None
+    for side in sides.values():
+        ids = getattr(side, "ids", None)
+        known = ids if isinstance(side, Mapping) and isinstance(ids, Mapping) else None
+        for label in side if isinstance(side, Mapping) else range(len(side) if isinstance(side, (list, tuple)) else 0):
+            if labels is not None and label not in labels:
+                continue
+            if known is None:
+                x = side[label]
+                if is_array(x):
+                    continue
+                names = names_of(x)
+                if plain is not None:
+                    check_dimensions(plain[1], x, (named(plain[0]), named(label)))
+                elif type(x).__name__ == "DataArray" or hasattr(x, "dims"):
+                    plain = label, x
+                if measure is not None and measure.of == "outputs" and hasattr(x, "columns"):
+                    frame = frame or (label, x)
+                    _check_classes(frame, (label, x))
+            else:
+                names = Names(known[label], "ids") if label in known else None
+            if names is None:
+                continue
+            for other, its in firsts.values():
+                if found := names_differ(its, names):
+                    raise ValueError(f"the same samples are needed in every representation, in one order, and of '{named(other)}' and '{named(label)}' {found[0]}. "
+                                     + (f"{call} takes the common samples in one order" if found[1] else f"Give both the same ids; then {call} takes the common samples"))
+            firsts.setdefault(names.kind, (label, names))
+
+
+def _check_classes(first: tuple[Any, Any], other: tuple[Any, Any]) -> None:
+    one, two = list(first[1].columns), list(other[1].columns)
+    if one != two and len(one) == len(two) and set(one) == set(two):
+        i = next(i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
+        raise ValueError(f"a measure of outputs compares class with class, and '{named(first[0])}' and '{named(other[0])}' have the same columns in another order "
+                         f"(column {i} is {one[i]!r} and {two[i]!r}): y[x.columns] puts them in one")
 
 
 def same_samples(*sides: Mapping[Any, Array]) -> int:
@@ -353,7 +416,9 @@ def on_device(x: Any, device: Any) -> Any:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"there is no device {str(device)!r} here ({str(error).splitlines()[0]}): give 'cpu', or None for arrays as they come") from error
-    return torch.as_tensor(np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x).to(device)
+    if isinstance(x, np.ndarray):
+        x = np.ascontiguousarray(x, dtype=np.float64 if x.dtype.kind == "f" and x.itemsize > 8 else x.dtype.newbyteorder("="))
+    return torch.as_tensor(x).to(device)
 
 
 def cost_of(measure: Measure, xs: Mapping[Any, Array], ys: Mapping[Any, Array] | None = None, *, sums: bool = False) -> Cost | None:

@@ -10,8 +10,9 @@ import array_api_compat
 import numpy as np
 
 from ..errors import DegenerateComparisonError
+from ..validation import Array, check_representation
 from .base import NO_LINEAR, TRANSFORMS, Measure
-from .door import Array, centred_unit, enter, eps, reduced, smallest_direction
+from .door import centred_unit, eps, reduced, smallest_direction
 
 
 class Basis(NamedTuple):
@@ -68,7 +69,7 @@ class CCA(Measure):
 
     def prepare(self, x: Array) -> Basis:
         """-> an orthonormal basis of the centred columns, at numerical rank or at the share of variance asked for."""
-        x = enter(x, least=self.least)
+        x = check_representation(x, min_samples=self.least)
         xp, n = array_api_compat.array_namespace(x), x.shape[0]
         smallest = smallest_direction(x)
         x = centred_unit(xp.astype(x, xp.float64))

@@ -1,70 +1,14 @@
-"""The door through which every representation enters, and what is done to arrays behind it, whatever the library."""
+"""What is done to checked arrays, whatever the library."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import array_api_compat
 import numpy as np
 
 from ..errors import UndefinedError
-
-Array = Any  # a NumPy array or a torch tensor
-
-
-def enter(x: Array, *, least: int = 1, double: bool = False, constant: bool = False) -> Array:
-    """Check one representation and bring it to (n, p) in the precision of the work.
-
-    Half precision becomes float32, integers float64; `double` asks for float64 throughout. UndefinedError where there are fewer than
-    `least` samples, no feature, a NaN or an infinity, or (unless `constant` is allowed) all samples are alike.
-    """
-    x, dtype = shaped(x, least)
-    xp = array_api_compat.array_namespace(x)
-    x = xp.astype(x, xp.float64 if double else dtype, copy=False)
-    if not bool(xp.all(xp.isfinite(x))):
-        raise not_finite(x)
-    if not constant and x.shape[0] > 1 and bool(xp.all(x[1:] == x[:1])):
-        raise UndefinedError(f"it is constant: all {x.shape[0]} samples have the same activations")
-    return x
-
-
-def shaped(x: Array, least: int) -> tuple[Array, Any]:
-    """The part of `enter` that looks at no number -> (x as (n, p), the precision to work in)."""
-    if isinstance(x, np.ma.MaskedArray):
-        raise UndefinedError("it is a masked array, and there is no measure of holes: leave those samples out on both sides, x[~mask.any(axis=1)]")
-    x = x if array_api_compat.is_torch_array(x) else np.asanyarray(x)
-    xp = array_api_compat.array_namespace(x)
-    if x.ndim < 2:
-        raise UndefinedError(f"a representation is (samples, features); it has shape {tuple(x.shape)}" + (": use x[:, None] for one feature" if x.ndim else ""))
-    x = x.detach() if hasattr(x, "detach") else x
-    if not xp.isdtype(x.dtype, ("real floating", "integral", "bool")):
-        raise UndefinedError(f"a representation holds real numbers; it has dtype {x.dtype}")
-    n, p = x.shape[0], math.prod(x.shape[1:])
-    if n < least:
-        raise UndefinedError(f"at least {least} samples are needed; it has {n}")
-    if p == 0:
-        raise UndefinedError(f"it has no features (shape {tuple(x.shape)})")
-    dtype = xp.float64 if not xp.isdtype(x.dtype, "real floating") else xp.float32 if xp.finfo(x.dtype).bits < 32 else x.dtype
-    return xp.reshape(x, (n, p)), dtype
-
-
-def not_finite(x: Array) -> UndefinedError:
-    """What to raise for a representation with NaN or infinity in it: how many, and where the first is."""
-    xp = array_api_compat.array_namespace(x)
-    many, first, step = 0, (0, 0), max(1, 2**22 // x.shape[1])  # some rows at a time: x may be larger than memory
-    for start in range(0, x.shape[0], step):
-        bad = host(~xp.isfinite(x[start : start + step]))
-        if not many and bad.any():
-            row, column = np.argwhere(bad)[0].tolist()
-            first = start + row, column
-        many += int(bad.sum())
-    return UndefinedError(f"it holds {many} values that are NaN or infinite, the first at sample {first[0]}, feature {first[1]}")
-
-
-def host(x: Array) -> np.ndarray:
-    """As a NumPy array, wherever it was."""
-    return np.asarray(array_api_compat.to_device(x, "cpu"))
+from ..validation import Array, host
 
 
 def eps(x: Array) -> float:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..validation import Array, check_representation
 from .base import TRANSFORMS, Measure
-from .door import Array, enter
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -30,7 +30,7 @@ class FromFunction(Measure):
 
     def prepare(self, x: Array) -> Any:
         """-> the checked array (n, p), or what the function given as `prepare` makes of it."""
-        x = enter(x, least=self.least, constant=self.of == "outputs")
+        x = check_representation(x, min_samples=self.least, constant=self.of == "outputs")
         return x if self.once is None else self.once(x)
 
     def permute(self, a: Any, order: Any) -> Any:

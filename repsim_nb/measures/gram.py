@@ -19,9 +19,10 @@ import array_api_compat
 import numpy as np
 
 from ..errors import UndefinedError
+from ..validation import Array, host, not_finite, shaped
 from ..workers import Later, Workers, arrived, checkpoint, departing, mapped
 from . import cost
-from .door import Array, eps, host, not_finite, off_diagonal, shaped, stretches
+from .door import eps, off_diagonal, stretches
 
 ROWS = 256  # samples on the short side of a tile
 Grid = Sequence[tuple[Any, float]]  # (where, how often it counts)
@@ -439,8 +440,7 @@ def by_features(left: Sequence[Features], right: Sequence[Features] | None, run:
     groups = _groups([features.p for features in everything])
     border = len(left) if right is not None else None
     jobs = [(a, b) for i, a in enumerate(groups) for b in groups[i:] if _wanted(a, b, border)]
-    found = np.zeros((len(everything), len(everything)))
-    done = 0
+    found, done = np.zeros((len(everything), len(everything))), 0
     sides = [[everything[i] for i in a] for a, b in jobs], [None if a is b else [everything[i] for i in b] for a, b in jobs]
     for part, (a, b) in zip(run(functools.partial(_cross, unbiased=unbiased), *sides, idle=lambda: tick(done / len(jobs))), jobs, strict=True):
         found[np.ix_(a, b)], found[np.ix_(b, a)] = part, part.T

@@ -10,13 +10,14 @@ import array_api_compat
 import numpy as np
 
 from ..errors import DegenerateComparisonError
+from ..validation import Array, check_representation
 from .base import NO_LINEAR, Measure
-from .door import Array, centred_unit, enter, eps, reduced, smallest_direction
+from .door import centred_unit, eps, reduced, smallest_direction
 
 
 def _centred_features(x: Array, least: int) -> tuple[Array, float]:
     """-> (n, at most n) float64, centred, unit Frobenius norm; and the size below which its singular values are rounding of x's numbers."""
-    x = enter(x, least=least)
+    x = check_representation(x, min_samples=least)
     xp = array_api_compat.array_namespace(x)
     return reduced(centred_unit(xp.astype(x, xp.float64))), smallest_direction(x)
 

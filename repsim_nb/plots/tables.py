@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 
 from .. import measures
 from ..comparison import Comparison, varying_fields
+from ..containers import to_array
 from ..inference import NullTable
+from ..validation import check_labels, host
 from .frame import MASKED, as_written, decimals, new_axes, new_figure, side_by_side
 
 _LEAST = 9.5  # points from one label of an axis to the next
@@ -203,13 +205,15 @@ def samples(matrices: Mapping[str, np.ndarray], *, targets: np.ndarray | None = 
     """
     figure = new_figure(figure, 3.5 * len(matrices) + 0.6, 3.7)
     axes = figure.subplots(1, len(matrices), squeeze=False)[0]
+    matrices = {name: host(to_array(matrix)) for name, matrix in matrices.items()}
     n = len(next(iter(matrices.values())))
+    targets = None if targets is None else check_labels(targets, n, "targets")
     order = np.argsort(targets, kind="stable") if targets is not None else np.arange(n)
     order = order[np.linspace(0, n - 1, min(most, n)).astype(int)]
     for ax, (name, matrix) in zip(axes, matrices.items(), strict=True):
         image = ax.imshow(matrix[np.ix_(order, order)], cmap="viridis", vmin=-1, vmax=1, interpolation="nearest")
         ax.set_title(name, fontsize=10)
-        _class_ticks(ax, None if targets is None else np.asarray(targets)[order], classes)
+        _class_ticks(ax, None if targets is None else targets[order], classes)
     bar = figure.colorbar(image, ax=list(axes), shrink=0.8, pad=0.02)
     bar.set_label("correlation of two samples", fontsize=9)
     return list(axes)
@@ -223,7 +227,7 @@ def _class_ticks(ax: Axes, targets: np.ndarray | None, classes: Sequence[str]) -
         return
     starts = np.flatnonzero(np.r_[True, targets[1:] != targets[:-1]])
     middles = (starts + np.r_[starts[1:], len(targets)] - 1) / 2
-    names = [str(classes[t]) if len(classes) > t else str(t) for t in targets[starts]]
+    names = [str(classes[t]) if isinstance(t, (int, np.integer)) and len(classes) > t else str(t) for t in targets[starts]]
     ax.set_yticks(middles, names, fontsize=8)
     ax.set_xticks(middles, names, fontsize=8, rotation=90 if max(map(len, names)) > 2 else 0)
     ax.tick_params(length=0)

@@ -1,0 +1,201 @@
+"""Samples have ids: what is in another order is refused where representations meet, and `align` brings it into one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import repsim_nb as rs
+import xarray as xr
+
+NAMES = np.array([f"s{i:02}" for i in range(30)])
+rng = np.random.default_rng(0)
+A, B = rng.normal(size=(30, 30)), rng.normal(size=(30, 5))
+B[:, :5] += A[:, :5]
+ORDER = rng.permutation(30)
+CKA = rs.measures.get("cka")(A, B)
+
+
+def frame(values, names=NAMES):
+    return pd.DataFrame(values, index=names)
+
+
+def named_array(values, names=NAMES):
+    return xr.DataArray(values, dims=("stimulus", "unit"), coords={"stimulus": names})
+
+
+def recording(values, names=NAMES, key="net/fc"):
+    return rs.from_arrays({key: values}, ids=names)
+
+
+MEETINGS = {
+    "measure": lambda x, y: rs.measures.get("cka")(x, y),
+    "table": lambda x, y: rs.measures.get("cka").table([x, y])[0, 1],
+    "compare": lambda x, y: rs.compare("cka", {"a": x}, {"b": y}).values.iloc[0, 0],
+    "compare one side": lambda x, y: rs.compare("cka", {"a": x, "b": y}).values.iloc[0, 1],
+    "permutation_test": lambda x, y: rs.inference.permutation_test("cka", x, y, n_permutations=9).statistic,
+    "interval": lambda x, y: rs.inference.interval("cka", x, y),
+    "influence": lambda x, y: rs.inference.influence("cka", x, y),
+    "null_moments": lambda x, y: rs.inference.null_moments("cka", x, y),
+    "unrelated": lambda x, y: rs.inference.unrelated("cka", {"a": x, "b": y}, n_pairs=2),
+    "block_means": lambda x, y: rs.inference.block_means("cka", {"a": x, "b": y}, groups=["g", "g"], parts=5),
+    "diagnose": lambda x, y: rs.reliability.diagnose(x, y),
+    "dataset_bias": lambda x, y: rs.probes.dataset_bias({"a": x, "b": y}, n_permutations=3),
+    "specificity": lambda x, y: rs.grounding.specificity({"a": x, "b": y}, network=["m", "n"], per=["l", "l"]),
+    "benchmark": lambda x, y: rs.grounding.benchmark({"a": x, "b": y}, {"a": 1, "b": 2}, network=["m", "n"], per=None),
+    "sensitivity": lambda x, y: rs.grounding.sensitivity({"a": x, "b": y}),
+}
+
+
+@pytest.mark.parametrize("made", [frame, named_array])
+@pytest.mark.parametrize("meeting", MEETINGS)
+def test_another_order_of_the_samples_is_refused_wherever_two_meet(meeting, made):
+    with pytest.raises(ValueError, match=r"30 samples are the same, in another order \(row 0 is .*rs\.align"):
+        MEETINGS[meeting](made(A), made(A[ORDER], NAMES[ORDER]))
+
+
+@pytest.mark.parametrize("meeting", ["measure", "table", "compare", "compare one side", "permutation_test"])
+def test_the_same_order_is_as_of_plain_arrays(meeting):
+    assert MEETINGS[meeting](frame(A), frame(B)) == pytest.approx(CKA, abs=1e-12)
+    assert MEETINGS[meeting](frame(A), B) == pytest.approx(CKA, abs=1e-12)
+    assert MEETINGS[meeting](frame(A), named_array(B)) == pytest.approx(CKA, abs=1e-12)
+
+
+def test_other_samples_and_other_kinds_of_ids_are_named():
+    with pytest.raises(ValueError, match=r"30 ids and 30 ids, 25 of them common.*rs\.align\(x, y\)"):
+        rs.measures.get("cka")(frame(A), frame(B, [*NAMES[:25], *"vwxyz"]))
+    with pytest.raises(ValueError, match=r"strings and of the other integers \('s00' and 0\).*same ids"):
+        rs.measures.get("cka")(frame(A), frame(B, np.arange(0, 60, 2)))
+    with pytest.raises(ValueError, match=r"rs\.align\(xs, ys\)"):
+        rs.compare("cka", recording(A), recording(B[::-1], NAMES[::-1], "other/fc"))
+    with pytest.raises(ValueError, match=r"rs\.align\(xs\)"):
+        rs.compare("cka", recording(A) | recording(B[::-1], NAMES[::-1], "other/fc"))
+
+
+def test_a_shuffled_frame_whose_index_counted_rows_is_another_order():
+    x = pd.DataFrame(A)
+    with pytest.raises(ValueError, match="another order"):
+        rs.measures.get("cka")(x, x.sample(frac=1, random_state=0))
+    with pytest.raises(ValueError, match="another order"):
+        rs.measures.get("cka")(x.sample(frac=1, random_state=0), x)
+    assert rs.measures.get("cka")(x, pd.DataFrame(B, index=np.arange(100, 130))) == pytest.approx(CKA)  # names of its own: nothing known of x
+    assert rs.measures.get("cka")(*rs.align(x, x.sample(frac=1, random_state=0))) == pytest.approx(1)
+
+
+def test_names_that_repeat_are_the_same_samples_only_in_one_order():
+    twice = np.repeat(NAMES[:15], 2)
+    assert rs.measures.get("cka")(frame(A, twice), frame(B, twice)) == pytest.approx(CKA)
+    with pytest.raises(ValueError, match="another order"):
+        rs.measures.get("cka")(frame(A, twice), frame(B[ORDER], twice[ORDER]))
+    with pytest.raises(ValueError, match=r"'x': ids are unique; 's00' is the id of 2 samples"):
+        rs.align(frame(A, twice), frame(B, twice))
+
+
+@pytest.mark.parametrize("made", [frame, named_array, recording])
+def test_align_brings_the_common_samples_into_the_order_of_the_first(made):
+    kept = np.sort(ORDER[:20])
+    x, y = rs.align(made(A), made(B[ORDER[:20]], NAMES[ORDER[:20]]))
+    assert type(x) is type(y) is type(made(A))
+    if made is recording:
+        assert next(iter(x.ids.values())).tolist() == NAMES[kept].tolist() == next(iter(y.ids.values())).tolist()
+        x, y = x["fc"], y["fc"]
+    elif made is frame:
+        assert x.index.tolist() == y.index.tolist() == NAMES[kept].tolist()
+    else:
+        assert x.dims == ("stimulus", "unit") and x.stimulus.values.tolist() == y.stimulus.values.tolist() == NAMES[kept].tolist()
+    np.testing.assert_array_equal(np.asarray(x), A[kept])
+    np.testing.assert_array_equal(np.asarray(y), B[kept])
+
+
+def test_align_takes_mappings_lists_and_kinds_side_by_side():
+    other = rng.permutation(30)[:25]
+    xs = {"f": frame(A), "d": named_array(B[ORDER], NAMES[ORDER])}
+    ys = recording(A[other], NAMES[other])
+    one, two = rs.align(xs, ys)
+    kept = np.sort(other)
+    assert list(one) == ["f", "d"] and isinstance(one["f"], pd.DataFrame) and isinstance(one["d"], xr.DataArray)
+    np.testing.assert_array_equal(one["d"].values, B[kept])
+    np.testing.assert_array_equal(two["fc"], A[kept])
+    assert rs.compare("cka", one, two).n == 25
+    aligned = rs.align([frame(A), frame(B[::-1], NAMES[::-1])])
+    assert isinstance(aligned, list)
+    np.testing.assert_array_equal(aligned[1].to_numpy(), B)
+
+
+def test_align_reads_rows_of_recordings_and_keeps_what_is_known(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, A)
+    x = rs.from_arrays({"net/fc": path}, ids=NAMES, net={"accuracy": 0.5})
+    assert isinstance(x["fc"], np.memmap)
+    one, two = rs.align(x, frame(B[5:12][::-1], NAMES[5:12][::-1]))
+    np.testing.assert_array_equal(one["fc"], A[5:12])
+    np.testing.assert_array_equal(two.to_numpy(), B[5:12])
+    assert one.facts == x.facts and isinstance(one, rs.Activations)
+
+
+def test_align_of_tensors():
+    torch = pytest.importorskip("torch")
+    x, y = rs.align(recording(torch.tensor(A)), recording(torch.tensor(B)[torch.tensor(ORDER)], NAMES[ORDER]))
+    assert torch.equal(y["fc"], torch.tensor(B)) and torch.equal(x["fc"], torch.tensor(A))
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    (lambda: (A, B), "'x' is a numpy.ndarray, which has none: ids are the index"),
+    (lambda: (frame(A), B), "'y' is a numpy.ndarray"),
+    (lambda: (frame(A),), "two or more representations"),
+    (lambda: (pd.DataFrame(A), pd.DataFrame(B)), "the index of 'x' only counts rows"),
+    (lambda: (rs.from_arrays({"net/fc": A}), frame(A)), "the recording 'net/fc' has none: rs.from_arrays"),
+    (lambda: (rs.from_arrays({rs.Key("n", "fc", pool="tokens"): A}, ids=NAMES), frame(A)), "its rows are tokens"),
+    (lambda: (frame(A), frame(B, range(5, 35))), "strings, such as 's00', and those of 'y' integers, such as 5"),
+    (lambda: (frame(A), frame(B, [f"t{i}" for i in range(30)])), "no common sample: 'x' has ids such as 's00'"),
+    (lambda: ({}, frame(A)), "no representation in xs"),
+    (lambda: (xr.DataArray(A, dims=("stimulus", "unit")), frame(B)), "'x' has none"),
+])
+def test_what_cannot_be_aligned_is_named(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        rs.align(*given())
+
+
+# -- names of arrays -------------------------------------------------------------------------------------------------------
+
+def test_from_arrays_takes_numbers_lists_and_tuples_as_layers():
+    for given in ({0: A, 1: B}, [A, B], (A, B), {"0": A, np.int64(1): B}, {("model", 0): A, ("model", 1): B}):
+        x = rs.from_arrays(given)
+        assert [tuple(key)[:2] for key in x] == [("model", "0"), ("model", "1")]
+        np.testing.assert_array_equal(x["1"], B)
+    assert list(rs.from_arrays({("net", "fc", "mnist", 3): A})) == [rs.Key("net", "fc", "mnist", 3)]
+
+
+@pytest.mark.parametrize("given", [{"fc": A, "model/fc": B}, {0: A, "0": B}, {("m", "fc"): A, "m/fc": B}, {rs.Key("m", "fc"): A, "m/fc": B}, {1: A, "model/1": B}])
+def test_names_that_meet_lose_no_array(given):
+    with pytest.raises(ValueError, match=r"two arrays would be the layer '.*' of the model '.*', so that one would be lost"):
+        rs.from_arrays(given)
+
+
+@pytest.mark.parametrize(("given", "sentence"), [
+    ({None: A}, "got None, which is NoneType"), ({0.5: A}, "got 0.5, which is float"), ({True: A}, "got True"), ({("fc",): A}, "the fields of a key"),
+    (A, "a single array has no name.*numpy.ndarray"), (pd.DataFrame(A), "pandas.DataFrame"), ([], "no arrays"), ({"a": A[:, 0]}, r"'model/a' has shape \(30,\)"),
+    ({"a": 3.0}, r"'model/a' has shape \(\)"), ({"a": pd.DataFrame({"t": list("ab")})}, "'model/a': .*column 't'"), ({"a": None}, "'model/a': .*NoneType"),
+])
+def test_names_and_arrays_that_are_none_are_refused(given, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        rs.from_arrays(given)
+
+
+def test_frames_keep_their_ids_in_from_arrays():
+    x = rs.from_arrays({"a/fc": frame(A), "b/fc": named_array(B), "c/fc": pd.DataFrame(A)})
+    assert [key.model for key in x.ids] == ["a", "b"]
+    assert isinstance(x["a/fc"], np.ndarray)
+    assert rs.compare("cka", x.where(model="a"), x.where(model="b")).values.iloc[0, 0] == pytest.approx(CKA)
+    with pytest.raises(ValueError, match="align"):
+        rs.compare("cka", rs.from_arrays({"a/fc": frame(A), "b/fc": frame(B[ORDER], NAMES[ORDER])}))
+    with pytest.raises(ValueError, match="ids= names other rows.*another order"):
+        rs.from_arrays({"a": frame(A)}, ids=NAMES[::-1])
+    assert next(iter(rs.from_arrays({"a": frame(A)}, ids=range(30)).ids.values())).tolist() == list(range(30))
+
+
+def test_labels_meet_samples_in_one_order():
+    y = pd.Series(np.arange(30) % 2, index=NAMES)
+    assert rs.probes.linear_probe(frame(A), y, n_permutations=3).accuracy == rs.probes.linear_probe(A, y.to_numpy(), n_permutations=3).accuracy
+    with pytest.raises(ValueError, match="another order.*y.loc"):
+        rs.probes.linear_probe(frame(A), y.iloc[::-1], n_permutations=3)
+    with pytest.raises(ValueError, match="another order.*y.loc"):
+        rs.grounding.sensitivity({"a": frame(A), "b": frame(A)}, y.iloc[::-1])
