@@ -11,12 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.linalg import eigh
+from scipy.special import ndtr, ndtri
 
 from . import measures
+from .dependence import FOLLOWING, NEARLY, near_repeats, near_rows, neighbour_fractions
 from .errors import UndefinedError, listed
 from .escaping import without_formulas
-from .measures import CCA, CKA, NBS, DistanceCorrelation, Measure, Procrustes, same_samples
-from .measures.door import Array, centred_unit, enter, eps, host, reduced, shaped, smallest_direction
+from .measures import CCA, CKA, CKNNA, NBS, DistanceCorrelation, JaccardKNN, Measure, MutualKNN, Procrustes, same_samples
+from .measures.base import check_sides
+from .measures.door import centred_unit, eps, reduced, smallest_direction
+from .row_groups import checked_groups, groups_of
+from .validation import Array, check_representation, host, shaped
 
 WORK = 1e10  # multiplications for the inner products of one side, about a second on one core with all that follows: more samples than that allows are not looked at
 UNRELATED = 0.1  # cka of unrelated data from which on "alike" and "few samples" are confused: layers of the zoo are at .01 to .08 with 500 samples, at .1 to .3 with 100
@@ -26,6 +31,8 @@ REPEATED = 0.01, 0.1  # share of samples that repeat another one: worth a word, 
 DEAD = 0.5  # share of units that never move: a quarter is usual behind a ReLU
 TWINS = 0.1  # share of units that repeat another one: borders and background make .4 % of a convolution's
 LEAST = 4  # samples, as debiased CKA needs
+HUB = 1 / 3, 0.001, 50  # a hub is among the nearest of so many others, and beyond what so rare a chance allows; from so many samples on
+QUERIES = 300  # samples whose neighbours are looked for, among all
 
 _FEWER = "Read cka_debiased instead of cka, or take more samples"
 _SMALLER = "Take more samples than both ranks together, or keep fewer components: svcca, CCA(variance=0.9)"
@@ -79,13 +86,16 @@ class Diagnosis:
         return without_formulas(f"{head}{listing}<div style='display:flex;gap:24px;align-items:flex-start'>{tables}</div>")
 
 
-def diagnose(x: Array, y: Array | None = None, *, names: str | Sequence[str] | None = None, most: int | None = None) -> Diagnosis:
+def diagnose(x: Array, y: Array | None = None, *, names: str | Sequence[str] | None = None, most: int | None = None, groups: Any = None) -> Diagnosis:
     """What is off with a representation, or with a pair of the same samples, in words with what to do -> Diagnosis.
 
     Of each side: n against p, rank, participation ratio (Σλ)²/Σλ² (the number of directions that share the variance), share of the first component, outliers, exact repeats of samples
-    and units, dead units. Of a pair besides: whether CCA is defined, biased cka beside debiased, how much of cka the first components give and what it is without them.
+    and units, dead units; whether rows look grouped, so that they are no independent samples (tokens of a sentence, frames of a film, repeats of a stimulus);
+    a sample that is a neighbour of very many others. Of a pair besides: whether CCA is defined, biased cka beside debiased, how much of cka the first components give and what it is without them.
     x, y: (n, ...), n from 4 on.  names: how the sides are called (usually x and y).  most: the most samples to look at, spread evenly; None is as many as take a
     second or so. What is not looked at is not read either; facts say how many were.
+    groups: one label a row, where it is known which rows depend on each other; None takes those that the arrays carry (`x.groups`, as recordings of tokens do), or looks for signs: rows near
+    each other in the order, or a fixed number of rows apart, that are more alike than any two (groups in random order are found only if their rows are nearly equal); index labels that repeat.
     Errors: ValueError where n differs; UndefinedError, as measures raise it, for NaN, infinity, too few samples, a constant representation.
     """
     given = [x] if y is None else [x, y]
@@ -94,14 +104,18 @@ def diagnose(x: Array, y: Array | None = None, *, names: str | Sequence[str] | N
         raise ValueError(f"names has one name a side, {len(given)} here, all different; got {listed(names) or 'none'}")
     if most is not None and (not isinstance(most, (int, np.integer)) or most < LEAST):
         raise ValueError(f"most is the number of samples to look at, {LEAST} or more, or None; got {most!r}")
+    check_sides(dict(zip(names, ({name: v} for name, v in zip(names, given, strict=True)), strict=True)))
     flat = {name: _tried(name, lambda v=v: shaped(v, LEAST)[0]) for name, v in zip(names, given, strict=True)}
     n = same_samples(flat)
+    labels = {name: _labels_of(v, groups) for name, v in zip(names, given, strict=True)}
+    labels = {name: (how, checked_groups(its, n)) if how else (how, its) for name, (how, its) in labels.items()}
     some = min(n, most or n, *(_affordable(n, v.shape[1]) for v in flat.values()))
     places = np.linspace(0, n - 1, some).round().astype(int)
     partly = f" among the {some} of {n} samples looked at" if some < n else ""
     sides = [_tried(name, lambda v=v, name=name: _side(name, v if some == n else v[places], n, places), partly) for name, v in flat.items()]
-    facts = pd.DataFrame({side.name: side.facts for side in sides}, dtype=object)
-    findings = [finding for side in sides for finding in _of_units_and_samples(side)]
+    rows = {side.name: _rows(side, flat[side.name], labels[side.name]) for side in sides}
+    facts = pd.DataFrame({side.name: side.facts | rows[side.name][0] for side in sides}, dtype=object)
+    findings = [finding for side in sides for finding in [*_of_units_and_samples(side), *rows[side.name][1]]]
     if y is None:
         return Diagnosis(_sorted(findings + _of_one(sides[0])), facts)
     together = _together(*sides)
@@ -124,11 +138,12 @@ def notes(measure: str | Measure, found: Mapping[str, Diagnosis], most: int = 3)
 # -- one side --------------------------------------------------------------------------------------------------------------
 
 class _Side(NamedTuple):
-    """A representation: centred, at unit norm (s, p) so that its variances sum to 1; its inner products, of samples or of features, whichever are fewer; the first component's
+    """A representation, as it is (raw); centred, at unit norm (s, p) so that its variances sum to 1; its inner products, of samples or of features, whichever are fewer; the first component's
     share of variance and its samples' scores; n samples there are in all."""
 
     name: str
     n: int
+    raw: np.ndarray
     x: np.ndarray
     products: np.ndarray
     first: float
@@ -164,7 +179,7 @@ def _tried(name: str, call: Callable[[], Any], partly: str = "") -> Any:
 
 
 def _side(name: str, given: Array, n: int, places: np.ndarray) -> _Side:
-    entered = enter(given)
+    entered = check_representation(given)
     smallest = smallest_direction(entered)
     raw = host(entered)
     still = np.all(raw == raw[0], axis=0)
@@ -194,7 +209,7 @@ def _side(name: str, given: Array, n: int, places: np.ndarray) -> _Side:
         "dead units": int(still.sum()),
         "repeated units": len(_repeats(np.ascontiguousarray(raw[:, ~still].T))),
     }  # fmt: skip
-    return _Side(name, n, x, products, float(values[0]), scores, rank, facts)
+    return _Side(name, n, raw, x, products, float(values[0]), scores, rank, facts)
 
 
 def _repeats(rows: np.ndarray) -> list[tuple[int, int]]:
@@ -224,7 +239,7 @@ def _of_units_and_samples(side: _Side) -> list[Finding]:
     if len(repeated) >= REPEATED[0] * looked:
         row, first = repeated[0]
         found.append(Finding("repeated samples", f"{len(repeated)} of {looked} samples of {name} repeat another one to the last bit (the first: sample {row} is sample {first} again)",
-                             "Leave repeats out: they count twice, and p-values and intervals take them for new evidence", len(repeated) >= REPEATED[1] * looked))
+                             "Leave repeats out, or say which rows belong together, groups=: they count twice, and p-values and intervals take them for new evidence", len(repeated) >= REPEATED[1] * looked))
     dead, units, twins = facts["dead units"], facts["features"], facts["repeated units"]
     if dead >= DEAD * units:
         found.append(Finding("dead units", f"{dead} of {units} units of {name} are the same for all {looked} samples",
@@ -249,6 +264,102 @@ def _of_one(side: _Side) -> list[Finding]:
         found.append(Finding("more features than samples", f"{p} features of {name} fill all directions that {n} samples have: "
                              "CCA has no value with anything, and a regression on it fits anything", _SMALLER, False))
     return found
+
+
+# -- its rows, next to each other and as neighbours ---------------------------------------------------------------------------
+
+def _labels_of(x: Any, groups: Any) -> tuple[str, Any]:
+    """(how the groups of its rows are known, the labels); ("", None) if they are not."""
+    if groups is not None:
+        return "given", groups
+    if (carried := groups_of(x)) is not None:
+        return "carried", carried
+    index = getattr(x, "index", None)
+    if not hasattr(index, "is_unique") and getattr(x, "dims", ()) and hasattr(x, "indexes"):  # xarray
+        index = x.indexes.get(x.dims[0])
+    if hasattr(index, "is_unique") and not index.is_unique:
+        return "index", [str(label) for label in index]
+    return "", None
+
+
+def _rows(side: _Side, v: Array, labels: tuple[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """What the rows of one side, all of which are v, have to do with each other -> (facts, findings)."""
+    how, groups = labels
+    facts, found = {}, []
+    if how:
+        facts, found = _of_groups(side.name, how, groups)
+    else:
+        some = min(side.n, side.facts["samples looked at"], FOLLOWING[1])
+        start = (side.n - some) // 2
+        near, where = near_rows(_finite(v[start : start + some]))
+        facts["mean cosine of rows next to each other"] = near.get(1, math.nan)
+        if where:
+            found.append(_looks_grouped(side.name, f"rows {'that follow one another' if where == 1 else f'{where} places apart'} have a mean cosine of {near[where]:.2f} "
+                                                   f"(features centred), any two rows {near[0]:.2f}"))
+    hubs, finding, nearly = _neighbours(side)
+    if nearly and not how and not found:
+        found.append(_looks_grouped(side.name, f"{nearly:.0%} of the samples tried have a near repeat, at less than {NEARLY[0]:.1%} of the distance to their {NEARLY[2]}th neighbour"))
+    return facts | hubs, found + finding
+
+
+_USE = "rs.inference.interval, sample_size, influence, permutation_test, null_table and chance_corrected"
+
+
+def _looks_grouped(name: str, why: str) -> Finding:
+    return Finding("rows look grouped", f"{why}. So rows of {name} may not be independent samples: tokens of one sentence, frames of one film, repeats of one stimulus. "
+                   "Samples that are sorted by class look like this too; in a random order they do not",
+                   f"If rows depend on each other, give groups=, one label a row, to {_USE}, or keep one row a group: else p-values and intervals are far too small")
+
+
+def _of_groups(name: str, how: str, groups: np.ndarray) -> tuple[dict[str, Any], list[Finding]]:
+    number = len(np.unique(groups))
+    facts = {"groups of rows": number}
+    if number == len(groups):
+        return facts, []
+    cut = f"the {len(groups)} rows of {name} are of {number} groups ({len(groups) / number:.3g} rows each on average)"
+    if how == "index":
+        return facts, [Finding("rows look grouped", f"index labels of {name} repeat: {cut}, if rows with one label belong together",
+                               f"If they do, give groups=x.index to {_USE}: rows of a group are no independent samples")]
+    known = "The array carries the groups, and" if how == "carried" else "Give them the same groups=:"
+    return facts, [Finding("grouped rows", f"{cut}, and rows of a group are no independent samples", f"{known} {_USE} {'use them' if how == 'carried' else 'need them'}", False)]
+
+
+def _finite(v: Array) -> np.ndarray | None:
+    x = host(v.float() if "bfloat16" in str(v.dtype) and hasattr(v, "detach") else v)
+    return x.astype(np.float64) if np.isfinite(x).all() else None
+
+
+def _neighbours(side: _Side) -> tuple[dict[str, Any], list[Finding], float]:
+    """Who is among the nearest of how many others -> (facts, findings, the fraction of samples with a near repeat if it is worth a word, else 0)."""
+    looked = len(side.raw)
+    if looked < HUB[2]:
+        return {}, [], 0.0
+    places = np.linspace(0, looked - 1, min(looked, max(100, min(QUERIES, int(WORK / 10 / side.raw.size), 2 * 10**6 // looked)))).round().astype(int)
+    own = np.arange(len(places)), places
+    lengths = np.sqrt(np.einsum("ij,ij->i", side.raw, side.raw, dtype=np.float64))[:, None]
+    unit = np.divide(side.raw, lengths, out=np.zeros(side.raw.shape), where=lengths > 0)
+    k = min(10, (looked - 1) // 10)
+    cosines = unit[places] @ unit.T
+    fractions = neighbour_fractions(cosines, own, k)
+    hub = int(fractions.argmax())
+    others = np.where(np.isfinite(cosines), cosines, np.nan)
+    levels = np.nanmean(others, axis=0)
+    spread = 1.4826 * float(np.median(np.abs(levels - np.median(levels))))  # of samples, between those that are near to all and those that are far
+    noise = float(np.nanstd(others - levels - np.nanmean(others - levels, axis=1, keepdims=True)))
+    bound = HUB[0]
+    if noise > 0:  # samples with normal levels: the nearest of all of them
+        bound = max(bound, float(ndtr((-ndtri(HUB[1] / looked) * spread + math.hypot(spread, noise) * ndtri(k / looked)) / noise)))
+    sample = int(np.linspace(0, side.n - 1, looked).round()[hub])
+    facts = {"most often a neighbour": sample, f"among the {k} nearest of": float(fractions[hub])}
+    inner = side.x[places] @ side.x.T
+    nearly = near_repeats(side.x, inner, places) if side.rank >= 8 else 0.0  # in fewer dimensions it may be chance
+    if not fractions[hub] > bound:
+        return facts, [], nearly
+    many = int(np.sum(fractions > bound))
+    rest = f" ({many - 1} more are like it)" if many > 1 else ""
+    cknna = neighbour_fractions(inner, own, k)[hub]
+    return facts, [Finding("a neighbour of all", f"sample {sample} of {side.name} is among the {k} nearest of {fractions[hub]:.0%} of the others by cosine, where {k / (looked - 1):.1%} is usual{rest}",
+                           f"mutual_knn and jaccard_knn count it as a shared neighbour over and over{', and so does cknna' if cknna > HUB[0] else ''}: compare again without it, or centre the features first")], nearly
 
 
 # -- a pair ----------------------------------------------------------------------------------------------------------------
@@ -310,6 +421,10 @@ def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
 
 def _concerns(finding: Finding, measure: Measure) -> bool:
     """Few samples raise the biased similarities of matrices and spaces; one component rules what weighs directions by their variance."""
+    if finding.what == "rows look grouped":  # pairs of rows within a group raise it
+        return bool(getattr(measure, "debiased", False))
+    if finding.what == "a neighbour of all":
+        return isinstance(measure, (MutualKNN, JaccardKNN, CKNNA))
     if finding.what == "few samples":
         return isinstance(measure, (CKA, DistanceCorrelation, Procrustes, NBS, CCA)) and not (getattr(measure, "debiased", False) or getattr(measure, "batch_size", None))
     return finding.what != "one component" or isinstance(measure, (CKA, Procrustes, NBS))

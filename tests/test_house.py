@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "repsim_nb"
 
 FLOORS = {
-    "errors": -1, "escaping": -1, "progress": -1,
-    "batches": 0, "fields": 0, "files": 0, "fingerprints": 0, "ids": 0, "randomness": 0, "workers": 0,
+    "errors": -2, "containers": -1, "escaping": -1, "progress": -1,
+    "batches": 0, "dependence": 0, "fields": 0, "files": 0, "fingerprints": 0, "ids": 0, "randomness": 0, "row_groups": 0, "validation": 0, "workers": 0,
     "measures": 1, "store": 1, "models": 1, "datasets": 1, "pooling": 1, "views": 1,
     "comparison": 2, "recording": 2, "reliability": 2, "reports": 2,
     "embedding": 3, "inference": 3, "streaming": 3,

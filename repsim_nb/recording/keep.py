@@ -97,7 +97,10 @@ def record(
             done += len(dataset)
     warn_left_out(runs)
     ids = {key: dataset.ids for key in recorded if dataset.ids is not None and not key.by_token}
-    return Activations(recorded, agreed((m.name, m.card) for m in models), ids, {run.key(layer): about.no_logits for run in runs for layer, about in run.found.items()})
+    groups = {key: labels for run in runs for layer, about in run.found.items() if (key := run.key(layer)) in recorded and (labels := run.groups(about)) is not None
+              and not getattr(recorded[key], "groups_path", None)}  # those of a store are in its files, but for what an earlier version wrote
+    no_logits = {run.key(layer): about.no_logits for run in runs for layer, about in run.found.items()}
+    return Activations(recorded, agreed((m.name, m.card) for m in models), ids, no_logits, groups)
 
 
 def _steps(step: Any, models: int) -> list[int | str]:
@@ -238,7 +241,7 @@ class _Recording(Run):
     def _into_store(self, store: Store, layers: list[str], origin: dict[str, str], tick: Callable[[int], None]) -> None:
         n, found = len(self.dataset), dict(self.found)
         writers = {
-            layer: store.writer(self.key(layer), (self.row(found[layer], n), *found[layer].shape), found[layer].dtype, self._origin_of(layer, origin), self.model.card, place=found[layer].place, ids=self.dataset.ids)
+            layer: store.writer(self.key(layer), (self.row(found[layer], n), *found[layer].shape), found[layer].dtype, self._origin_of(layer, origin), self.model.card, place=found[layer].place, ids=self.dataset.ids, groups=self.groups(found[layer]))
             for layer in layers
         }
         tolerance = Tolerance(self.model.module, self.place)

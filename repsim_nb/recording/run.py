@@ -66,6 +66,7 @@ class Run:
         self.pool_name = pooling.name
         self.labels = ""  # the name of the column of labels that the model is given
         self.ends: dict[str, np.ndarray] = {}  # mask -> after how many tokens each sample ends
+        self._groups: dict[int | str | None, np.ndarray] = {}  # by the number of rows a sample, or by the mask that says it
         self.masks: dict[str, Tensor] = {}  # of the batch that runs
         self.changes_itself = False  # see `Probe`
         self.trouble: BaseException | None = None  # an error of ours that passes through the network
@@ -229,6 +230,16 @@ class Run:
     def row(self, layer: Layer, sample: int) -> int:
         """The row at which a sample's rows begin."""
         return sample * layer.rows if layer.rows is not None else int(self.ends[layer.layout.mask][sample])
+
+    def groups(self, layer: Layer) -> np.ndarray | None:
+        """The sample that each row of a layer is from, by its id or its number, if rows are tokens or places; else None."""
+        if not self.pooling.by_token:
+            return None
+        cut = layer.rows if layer.rows is not None else layer.layout.mask
+        if cut not in self._groups:
+            samples = np.arange(len(self.dataset)) if self.dataset.ids is None else self.dataset.ids
+            self._groups[cut] = np.repeat(samples, layer.rows if layer.rows is not None else np.diff(self.ends[layer.layout.mask]))
+        return self._groups[cut]
 
     def take(self, layer: str, out: Any, first: int, last: int, *, twice: bool) -> Tensor | None:
         """The rows (n, p) that a layer gives for samples first to last; None if it is left out, since it gave something wrong.

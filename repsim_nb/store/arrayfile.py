@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DamagedFile
-from .idsfile import ids_path, read_ids
+from ..row_groups import carrying
+from .idsfile import groups_path, ids_path, read_ids
 from .keys import Key
 
 BLOCK = 2**26  # bytes under one checksum, a CRC-32: against decay, not against malice, and five times as fast as a cryptographic one
@@ -72,18 +73,33 @@ class ArrayFile:
 
     def ids(self) -> np.ndarray | None:
         """The ids of its samples, if they are known and their file is there and right; a warning says so if it is not."""
+        return self._read(self.ids_path)
+
+    @property
+    def groups_path(self) -> Path | None:
+        """The file with the groups of its rows; None where each row is a sample."""
+        return groups_path(self.path.parent, self.record["groups"]) if self.record.get("groups") else None
+
+    def groups(self) -> np.ndarray | None:
+        """The group of each row, if rows have groups and their file is there and right; a warning says so if it is not."""
+        return self._read(self.groups_path)
+
+    def _read(self, path: Path | None) -> np.ndarray | None:
         try:
-            return None if self.ids_path is None else read_ids(self.ids_path)
+            return None if path is None else read_ids(path)
         except DamagedFile as error:
-            warnings.warn(str(error), stacklevel=4)
+            warnings.warn(str(error), stacklevel=5)
             return None
 
     def open(self) -> np.ndarray:
-        """Memory-mapped, read-only; DamagedFile names a file that is gone, cut short or not as written in its first or its last block."""
+        """Memory-mapped, read-only; DamagedFile names a file that is gone, cut short or not as written in its first or its last block.
+
+        The array carries the groups of its rows, as `groups`.
+        """
         array = self._mapped()
         count = len(self.record.get("crc32", ()))
         self._look({0, count - 1} if count else ())
-        return array
+        return carrying(array, self.groups())
 
     def check(self, tick: Callable[[int], None] = lambda done: None, *, again: bool = False) -> None:
         """Read every byte, but for what this process has found right before (unless `again`): DamagedFile says what is wrong. tick(bytes so far)."""

@@ -21,14 +21,15 @@ from ..fields import chosen
 from ..files import replacing
 from ..ids import checked_ids, ids_fingerprint
 from ..progress import Tick, ticking
+from ..row_groups import checked_groups, groups_fingerprint
 from .activations import Activations, agreed
 from .arrayfile import ArrayFile, read_sidecar, written_whole
-from .idsfile import NAME, ids_path, read_ids
+from .idsfile import NAME, groups_path, ids_path, read_ids
 from .keys import Key, checked_step, group, stem
 from .writer import Writer
 
 _OURS = re.compile(r"(?P<stem>.+\.[0-9a-f]{12})(\.part)?\.(npy|json)|\..+\.[0-9a-f]{12}(\.part)?\.json\.[0-9a-f]{8}\.tmp|"
-                   rf"\..+\.[0-9a-f]{{12}}\.lock|{NAME}|\.samples\.[0-9a-f]{{32}}\.ids\.[0-9a-f]{{8}}\.tmp")
+                   rf"\..+\.[0-9a-f]{{12}}\.lock|{NAME}|\.(samples\.[0-9a-f]{{32}}\.ids|rows\.[0-9a-f]{{32}}\.groups)\.[0-9a-f]{{8}}\.tmp")
 _YOUNG = 60  # seconds; a temporary file of this age may belong to someone who is at work
 PRECISIONS = ("float16", "float32", "float64")
 
@@ -44,7 +45,8 @@ class Store(Activations):
     held against the checksums (CRC-32) of what was written; one that differs is named, not read, and recorded anew. At an opening that
     means size, shape, type and, once a process, the first and the last 64 MiB, hence all of a file up to 128 MiB; `record`, looking for
     what is there, and `verify` read every byte: 1 to 4 GB a second from the system's cache, else as fast as the disk gives them.
-    The ids of samples, where a data set has some, are in one small file a data set, which goes with the last recording on these samples.
+    The ids of samples, where a data set has some, are in one small file a data set, which goes with the last recording on these samples; so are
+    the groups of rows that are tokens.
     Locks are flock's: Linux and macOS; a shared disk must know them.
     """
 
@@ -134,6 +136,8 @@ class Store(Activations):
             entry.check()
             if entry.ids_path is not None and origin.get("ids"):
                 read_ids(entry.ids_path)
+            if entry.groups_path is not None:
+                read_ids(entry.groups_path)
         except DamagedFile as error:
             warnings.warn(str(error).replace("record it again", "it is recorded again"), stacklevel=3)
             return False
@@ -168,7 +172,7 @@ class Store(Activations):
     def verify(self, *, progress: bool | Tick = True) -> dict[Key | str, str]:
         """Read every byte of every recording -> {key: what is wrong} of the damaged ones; `record` makes those anew, `prune` removes them.
 
-        If the file that says the key is damaged, its name stands for the key, and so does that of a file with the ids of samples. Arrays
+        If the file that says the key is damaged, its name stands for the key, and so does that of a file with ids of samples or groups of rows. Arrays
         that have lost theirs are named in a warning.
         """
         with warnings.catch_warnings():
@@ -178,7 +182,7 @@ class Store(Activations):
         for name, match in self._names():
             if name == match["stem"] + ".json" and self._record(name) is None and (self.path / name).exists():
                 wrong[name] = f"{self.path / name}, which says what {match['stem']}.npy is, is damaged. It was not read; record it again"
-        for path in {entry.ids_path for entry in entries.values()} - {None}:
+        for path in {path for entry in entries.values() for path in (entry.ids_path, entry.groups_path)} - {None}:
             try:
                 read_ids(path)
             except DamagedFile as error:
@@ -228,22 +232,23 @@ class Store(Activations):
                     path = self.path / f"{stem(key)}{suffix}"
                     if not path.is_dir():  # no Store made that
                         path.unlink(missing_ok=True)
-        for fingerprint in used - self._ids_in_use():
-            ids_path(self.path, fingerprint).unlink(missing_ok=True)
+        for name in used - self._ids_in_use():
+            (self.path / name).unlink(missing_ok=True)
         return len(doomed)
 
     def _ids_in_use(self, without: Collection[str] = ()) -> set[str]:
-        """The fingerprints of the ids of which a recording speaks, finished or not; without what these files say."""
+        """The files of ids and of groups of which a recording speaks, finished or not; without what these files say."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a damaged sidecar speaks of none
             names = [name for name, match in self._names() if name.endswith(".json") and name not in without]
-            return {record["ids"] for name in names if (record := self._record(name)) is not None and record.get("ids")}
+            records = [record for name in names if (record := self._record(name)) is not None]
+        return {path(self.path, record[field]).name for record in records for field, path in (("ids", ids_path), ("groups", groups_path)) if record.get(field)}
 
     def prune(self, *, unfinished: bool = True, dry_run: bool = False) -> dict[str, int]:
         """Delete what is of no use -> {file: bytes} of what went away (of what would go, in a dry run).
 
         These are recordings that are damaged (every byte is read, once a process), unfinished ones (`unfinished=False` keeps those, to
-        go on from), files that belong to none and temporary ones older than a minute, damaged ids, and locks that nobody holds. What a
+        go on from), files that belong to none and temporary ones older than a minute, damaged ids and groups, and locks that nobody holds. What a
         process is recording now stays, and so do files that no Store made.
         """
         gone: dict[str, int] = {}
@@ -276,8 +281,8 @@ class Store(Activations):
                         for path in self._useless(name, unfinished) if mine else ():  # it may have been ended since
                             drop(path)
         used = self._ids_in_use(without=gone)
-        for path, fingerprint in ((self.path / name, match["ids"]) for name, match in names if match["ids"]):
-            if (fingerprint not in used and _age(path) > _YOUNG) or not self._is_right(path):
+        for path in (self.path / name for name, match in names if match["ids"]):
+            if (path.name not in used and _age(path) > _YOUNG) or not self._is_right(path):
                 drop(path)
         return gone
 
@@ -384,20 +389,23 @@ class Store(Activations):
 
     def writer(
         self, key: Key, shape: tuple[int, ...], dtype: Any, origin: Mapping[str, str], facts: Mapping[str, Any], *, place: int,
-        ids: Any = None,
+        ids: Any = None, groups: Any = None,
     ) -> Writer:  # fmt: skip
         """Begin, or take up again, the recording of an array of this shape (inside `alone`).
 
         place: where the layer stands in forward order.  ids: those of the samples, (n,), if known; not kept if every token is a row.
+        groups: a label a row, such as the sample that a token is from, if rows have groups.
         """
         key = key._replace(step=checked_step(key.step))
         dtype = self.dtype if self.dtype is not None and np.issubdtype(dtype, np.floating) else np.dtype(dtype)
         known = None if ids is None or key.by_token else checked_ids(ids, shape[0])
         about = {"key": list(key), "shape": list(shape), "dtype": str(dtype), "origin": dict(origin)}
         about |= {} if known is None else {"ids": ids_fingerprint(known)}
+        labels = None if groups is None else checked_groups(groups, shape[0])
+        about |= {} if labels is None else {"groups": groups_fingerprint(labels)}
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
-            return Writer(self.path / stem(key), about, {"facts": _plain(facts), "place": place}, known)
+            return Writer(self.path / stem(key), about, {"facts": _plain(facts), "place": place}, known, labels)
 
     def __repr__(self) -> str:
         begun, size = len(self.unfinished()), self.size

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..files import replacing
 from .arrayfile import BLOCK, Sums, sums_of, written_whole
-from .idsfile import write_ids
+from .idsfile import write_groups, write_ids
 from .keys import Key
 
 
@@ -28,8 +28,8 @@ class Writer:
 
     interval = 1.0  # seconds between two notes of the progress
 
-    def __init__(self, stem: Path, about: dict[str, Any], besides: dict[str, Any], ids: np.ndarray | None = None) -> None:
-        self._about, self._besides, self._ids = {**about, "block": BLOCK}, besides, ids
+    def __init__(self, stem: Path, about: dict[str, Any], besides: dict[str, Any], ids: np.ndarray | None = None, groups: np.ndarray | None = None) -> None:
+        self._about, self._besides, self._ids, self._groups = {**about, "block": BLOCK}, besides, ids, groups
         self._data, self._sidecar = Path(f"{stem}.npy"), Path(f"{stem}.json")
         self._part, self._progress = Path(f"{stem}.part.npy"), Path(f"{stem}.part.json")
         json.dumps([about, besides])  # better now than after the last batch
@@ -57,7 +57,7 @@ class Writer:
                 os.replace(self._data, self._part)  # it was stopped in the last step, from part to whole
             with open(self._part, "rb") as file:
                 same = file.read(len(self._head)) == self._head and os.fstat(file.fileno()).st_size == self._end(self._shape[0])
-            usual = {"ids": self._about.get("ids")}  # an earlier version wrote none
+            usual = {field: self._about.get(field) for field in ("ids", "groups")}  # an earlier version wrote none
             if not same or any(progress.get(k, usual.get(k)) != v for k, v in self._about.items()):
                 return 0, Sums()
             rows, wanted = int(progress["rows"]), progress["crc32"]
@@ -75,6 +75,8 @@ class Writer:
     def _keep_ids(self) -> None:
         if self._ids is not None:
             write_ids(self._data.parent, self._ids)
+        if self._groups is not None:
+            write_groups(self._data.parent, self._groups)
 
     def _begin(self) -> None:
         """An empty file with all its room on the disk taken, so that a full disk is an error here and not later."""
