@@ -16,10 +16,10 @@ from sklearn.manifold import TSNE, smacof
 from sklearn.manifold import trustworthiness as kept_neighbours
 from threadpoolctl import threadpool_limits
 
-from .comparison import Comparison, check_diagonal, shared
+from .comparison import Comparison, check_diagonal, same_as_text, shared
 from .errors import listed, unknown
-from .measures.door import enter, host
 from .progress import Tick, ticking
+from .validation import check_representation, host
 from .workers import single_threaded_blas
 
 KINDS = ("smacof", "classical")
@@ -176,18 +176,19 @@ def _numbers(frame: pd.DataFrame) -> np.ndarray:
 
 def _distances(frame: pd.DataFrame, *, plain: bool) -> np.ndarray:
     if not frame.index.equals(frame.columns):
-        raise ValueError(f"a map needs a square table, the same items in rows and columns; this one is {frame.shape[0]} × {frame.shape[1]} with other labels")
-    d = _numbers(frame)
+        raise ValueError("a map needs a square table, the same items in rows and columns; this one is "
+                         f"{frame.shape[0]} × {frame.shape[1]} with other labels{same_as_text(frame.columns, frame.index)}")
+    d = _numbers(frame).copy()
     if plain:
         check_diagonal(frame)
     if len(d) < 3:
         raise ValueError(f"a map needs at least 3 items; there are {len(d)}")
+    np.fill_diagonal(d, 0)  # an item beside itself is no pair: NaN there is none that is missing
     if not np.isfinite(d).all():
         missing = ~np.isfinite(d)
         i, j = np.argwhere(missing)[0]
         raise ValueError(f"a map needs every pair; {int(missing.sum())} cells are undefined, the first '{_label(frame.index, i)}' and '{_label(frame.columns, j)}', and most of them "
                          f"lie with '{_label(frame.index, int(missing.sum(1).argmax()))}': leave that out, or take a measure that is defined for all")
-    np.fill_diagonal(d := d.copy(), 0)
     _check_sign(d, frame)
     d = (d + d.T) / 2
     if not d.max() > 0:
@@ -211,7 +212,7 @@ def _samples(source: Any) -> np.ndarray:
     if not hasattr(source, "shape") or not hasattr(source, "dtype"):
         raise TypeError(f"a t-SNE is made of a Comparison, a frame of dissimilarities or an array (samples, features); got {type(source).__name__}"
                         + ("; of a recording take one layer, x['fc']" if isinstance(source, Mapping) else ""))
-    x = host(enter(source)).astype(float)
+    x = host(check_representation(source)).astype(float)
     return x / max(np.abs(x).max(), np.finfo(float).tiny)  # no square of it can overflow
 
 
@@ -241,7 +242,7 @@ def _new_rows(embedding: Embedding, new: Comparison | pd.DataFrame) -> pd.DataFr
             lacking = these[~these.isin(those)]
             if len(lacking):
                 raise ValueError(f"to place points, their distances to the {len(items)} items of the map are needed, a column each; the table "
-                                 + sentence.format(len(lacking), listed((_label(lacking, i) for i in range(len(lacking))), 3)))
+                                 + sentence.format(len(lacking), listed((_label(lacking, i) for i in range(len(lacking))), 3)) + same_as_text(lacking, those))
         if not (frame.columns.is_unique and items.is_unique):
             raise ValueError("labels of the map's items are there twice, so that columns can be told by their order only: give them in that of the map")
         frame = frame.loc[:, items]

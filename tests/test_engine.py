@@ -16,7 +16,7 @@ import torch
 import repsim_nb as rs
 from repsim_nb.errors import Stopped
 from repsim_nb.measures import CKA, RSA, DistanceCorrelation, UndefinedError, cost, gram
-from repsim_nb.measures.rsm import average_ranks
+from repsim_nb.measures.ties import ranks_with_ties
 from repsim_nb.workers import Address, arrived, departing, workers
 
 GRAM = {
@@ -88,7 +88,7 @@ def test_ranks_are_those_of_scipy(rng):
     from scipy.stats import rankdata
 
     for values in (rng.normal(size=1000), rng.integers(0, 9, size=1000) / 2, np.zeros(5), np.array([3.0])):
-        assert np.array_equal(average_ranks(values), rankdata(values))
+        assert np.array_equal(ranks_with_ties(values), rankdata(values))
 
 
 def test_precisions_may_be_mixed_in_one_table(some):

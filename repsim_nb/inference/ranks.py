@@ -12,8 +12,9 @@ from scipy import stats
 
 from ..comparison import Comparison
 from ..errors import listed, unknown
+from ..measures.ties import merge_ties, ranks_with_ties, rounding_of
 from .results import Test, by_counting, check_permutations, one_order
-from .squares import Table, as_numbers, squares
+from .squares import Table, as_numbers, precision_of, squares
 
 RANKS = ("spearman", "kendall")
 ALTERNATIVES = ("two-sided", "greater", "less")
@@ -26,29 +27,31 @@ def rank_correlation(
     b: Sequence[float] | Table,
     kind: str = "spearman",
     alternative: str = "two-sided",
-    p: str = "asymptotic",
+    p: str | None = None,
     *,
     n_permutations: int = 999,
     seed: int = 0,
 ) -> Test:
     """Spearman's ρ or Kendall's τ-b of two sequences (m,), or of two square tables over the same items -> Test.
 
-    Of tables the pairs above the diagonal are correlated: of a Comparison as dissimilarities, of a frame the numbers as they are; both directions of a
-    pair are averaged; items are brought into one order by their labels, as are two Series (of other data the same networks are the same items: those count that agree in the fields that vary).
+    Of tables the pairs above the diagonal are correlated, as dissimilarities. A frame must hold dissimilarities: 0, or nothing (NaN), on its diagonal, as for `mds`. One of similarities is
+    refused, since beside a Comparison it would turn the sign: pass the Comparison, or its .dissimilarity(). (Of NaN the diagonal does not tell: such a frame is taken to hold dissimilarities.)
+    Numbers that are equal up to rounding are tied. Both directions of a pair are averaged; items are brought into one order by their labels, as are two Series (of other data the same networks are the same items: those count that agree in the fields that vary).
     p: "asymptotic" (Student's t for ρ, the normal distribution for τ; one-sided p/2 if the statistic has the sign asked for, else 1 - p/2); "exact", all orders of up to
     9 values (of any number for τ without ties); "mantel", for tables: the items of one are permuted, since pairs that share an item are not independent and the
-    other two take them as if. All orders of up to 7 items are gone through.
-    Errors: ValueError where there is no rank correlation (a constant side, fewer than 3 values, NaN) or sides do not match.  [Mantel 1967; Kendall 1945]
+    other two take them as if. All orders of up to 7 items are gone through, else n_permutations. None: "mantel" for tables, "asymptotic" for sequences.
+    Errors: ValueError where there is no rank correlation (a side constant up to rounding, fewer than 3 values, NaN), for a frame of similarities, or if sides do not match.
+    [Mantel 1967; Kendall 1945]
     """
     for what, choice, known in (("rank correlation", kind, RANKS), ("alternative", alternative, ALTERNATIVES), ("p-value", p, ("asymptotic", "exact", "mantel"))):
-        if choice not in known:
+        if choice not in known and not (choice is None and what == "p-value"):
             raise unknown(what, choice, known)
     tables = [isinstance(side, (Comparison, pd.DataFrame)) for side in (a, b)]
     if any(tables) and not all(tables):
         raise TypeError("a rank correlation is of two sequences, or of two square tables; here a table stands beside a sequence")
     if all(tables):
         x, y, _ = squares(a, b)
-        if p == "mantel":
+        if p in (None, "mantel"):
             return _mantel(x, y, kind, alternative, n_permutations, seed)
         upper = np.triu_indices(len(x), 1)
         x, y = x[upper], y[upper]
@@ -56,9 +59,15 @@ def rank_correlation(
         x, y = _sequences(a, b)
         if p == "mantel":
             raise ValueError("'mantel' permutes the items of tables; these are sequences: take p='exact' (up to 9 values) or p='asymptotic'")
-    check_values(x, y)
     if p == "exact":
+        check_values(x, y)
         return _exact(x, y, kind, alternative)
+    return by_formula(x, y, kind, alternative)
+
+
+def by_formula(x: np.ndarray, y: np.ndarray, kind: str, alternative: str) -> Test:
+    """The rank correlation of two sequences with its asymptotic p; only numbers that are the same to the last digit are tied."""
+    check_values(x, y)
     found = stats.spearmanr(x, y) if kind == "spearman" else stats.kendalltau(x, y, method="asymptotic")
     statistic = float(found.statistic)
     two_sided = max(float(found.pvalue), 2 * one_order(len(x)))  # the formula's 0 at ρ = 1 is less than one order of all, on either side
@@ -141,7 +150,7 @@ def _mantel(x: np.ndarray, y: np.ndarray, kind: str, alternative: str, n_permuta
 def _standard(values: np.ndarray, kind: str) -> np.ndarray:
     """What has the rank correlation as inner product: ranks, centred and of unit length; for Kendall the signs of all pairs' differences, of unit length."""
     if kind == "spearman":
-        ranks = stats.rankdata(values) - (len(values) + 1) / 2
+        ranks = ranks_with_ties(values) - (len(values) + 1) / 2
     else:
         first, second = np.triu_indices(len(values), 1)
         ranks = np.sign(values[second] - values[first])
@@ -153,10 +162,10 @@ def _sequences(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
         if not (a.index.is_unique and b.index.is_unique and len(a) == len(b) and a.index.isin(b.index).all()):
             raise ValueError(f"two Series are brought into one order by their labels, and these have different ones: {listed(a.index, 4)} and {listed(b.index, 4)}")
         b = b.loc[a.index]
-    x, y = (as_numbers(side) for side in (a, b))
+    (x, finest), (y, other) = ((as_numbers(side), precision_of(side)) for side in (a, b))
     if x.ndim != 1 or y.ndim != 1 or len(x) != len(y):
         raise ValueError(f"a rank correlation is of two sequences of one length; these have the shapes {x.shape} and {y.shape}")
-    return x, y
+    return merge_ties(x, rounding_of(x, finest)), merge_ties(y, rounding_of(y, other))
 
 
 def check_values(x: np.ndarray, y: np.ndarray, what: str = "values") -> None:
@@ -167,4 +176,4 @@ def check_values(x: np.ndarray, y: np.ndarray, what: str = "values") -> None:
         if len(values) < 3:
             raise ValueError(f"a rank correlation needs at least 3 {what}; there are {len(values)}")
         if values.min() == values.max():
-            raise ValueError(f"all {len(values)} {what} of one side are {values[0]:.4g}, so there is no order to correlate")
+            raise ValueError(f"all {len(values)} {what} of one side are {values[0]:.4g}, so there is no order to correlate (rounding aside)")

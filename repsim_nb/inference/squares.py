@@ -7,31 +7,51 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..comparison import Choice, Comparison, by_item, shared
+from ..comparison import Choice, Comparison, by_item, check_diagonal, same_as_text, shared
 from ..errors import listed
+from ..measures.ties import merge_table, rounding_of, spacing
 
 Table = Comparison | pd.DataFrame
+HALF = ("torch.float32", "torch.float16", "torch.bfloat16", "Float32")  # precisions that are no dtype of NumPy
 
 
 def squares(a: Table, b: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two tables over the same items as arrays (m, m) in one order of items, Comparisons as dissimilarities; and the places of those items in a."""
+    """Two tables over the same items as arrays (m, m) in one order of items, Comparisons as dissimilarities, equal values made so (`ties`); and the places of those items in a."""
     x, y = frame_of(a), frame_of(b)
     mine, other = shared(x.index, y.index)
     if not len(mine) == len(x) == len(y):
-        raise ValueError(f"two tables are correlated over the same items; these have {len(x)} and {len(y)}, {len(mine)} of them in common. Choose with .where(...)")
+        raise ValueError(f"two tables are correlated over the same items; these have {len(x)} and {len(y)}, {len(mine)} of them in common. "
+                         f"Choose with .where(...){same_as_text(y.index, x.index)}")
     x, y = x.iloc[mine, mine], y.iloc[other, other]
-    return symmetric(x), symmetric(y), mine
+    return with_ties(symmetric(x), a), with_ties(symmetric(y), b), mine
 
 
 def frame_of(table: Table) -> pd.DataFrame:
-    """A square table as a frame: a Comparison as dissimilarities, a frame as it is."""
+    """A square table as a frame of dissimilarities, 0 on the diagonal: that of a Comparison, or a frame that has 0 or nothing (NaN) there; similarities are refused."""
     frame = table.dissimilarity() if isinstance(table, Comparison) else table
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(f"a table is a Comparison or a DataFrame, the same items in rows and columns; got {type(table).__name__}")
     if not frame.index.equals(frame.columns):
         hint = ": for a column of numbers give it alone, frame['name']" if min(frame.shape) == 1 else ""
-        raise ValueError(f"a table of pairs is square, the same items in rows and columns; this one is {frame.shape[0]} × {frame.shape[1]} with other labels{hint}")
-    return frame
+        raise ValueError(f"a table of pairs is square, the same items in rows and columns; this one is {frame.shape[0]} × {frame.shape[1]} with other labels{hint or same_as_text(frame.columns, frame.index)}")
+    if not isinstance(table, Comparison):
+        as_numbers(frame)
+        check_diagonal(frame)
+    values = as_numbers(frame).copy()
+    np.fill_diagonal(values, 0)
+    return pd.DataFrame(values, index=frame.index, columns=frame.columns)
+
+
+def with_ties(square: np.ndarray, table: Table) -> np.ndarray:
+    """The cells of a table, those equal up to rounding made equal. A Comparison holds sums over samples, whose last digits are worth less than those of single numbers."""
+    eps = 8 * spacing(np.float64) if isinstance(table, Comparison) else precision_of(table)
+    return merge_table(square, rounding_of(square, eps))
+
+
+def precision_of(values: Any) -> float:
+    """The spacing of numbers near 1 in what was given: a frame is as coarse as the coarsest of its columns."""
+    kinds = list(values.dtypes) if isinstance(values, pd.DataFrame) else [getattr(values, "dtype", None)]
+    return max((spacing(kind) for kind in kinds if isinstance(kind, np.dtype)), default=spacing(np.float32 if str(kinds[0]) in HALF else np.float64))
 
 
 def symmetric(frame: pd.DataFrame) -> np.ndarray:

@@ -8,16 +8,17 @@ from typing import ClassVar, Literal, NamedTuple
 
 import array_api_compat
 import numpy as np
-from scipy.stats import rankdata
 
 from ..errors import UndefinedError
+from ..validation import Array, check_labels, check_representation, host
 from .base import Measure
-from .door import Array, enter, host
+from .door import eps
+from .ties import FEW, row_ranks
 
 
 def _outputs(x: Array) -> Array:
     """(n, classes) in float64; a network may give all samples the same output."""
-    x = enter(x, double=True, constant=True)
+    x = check_representation(x, double=True, constant=True)
     if x.shape[1] < 2:
         raise UndefinedError("outputs are (samples, classes) with at least 2 classes; it has 1 column")
     return x
@@ -78,12 +79,22 @@ def _probabilities(measure: Measure, x: Array) -> Array:
     return x
 
 
+def _logits(measure: Measure, x: Array) -> Array:
+    """x, unless its rows are distributions: the softmax of probabilities is another, flatter distribution."""
+    xp = array_api_compat.array_namespace(x)
+    if not bool(xp.any((x < 0) | (x > 1))) and float(xp.max(xp.abs(xp.sum(x, axis=1) - 1))) <= 1e-3:
+        name = type(measure).__name__
+        raise UndefinedError(f"{name} takes logits here, and these outputs are probabilities: all lie between 0 and 1, and every row sums to 1. Use {name}(inputs='probabilities'). "
+                             "(If they are logits by chance, add 1 to them: it changes no softmax.)")
+    return x
+
+
 @dataclass(frozen=True, kw_only=True)
 class JSD(_Functional):
     """Jensen-Shannon divergence of the predicted distributions, mean over samples, in nats.
 
-    (KL(p‖m) + KL(q‖m))/2 with m = (p + q)/2 and 0·log 0 = 0. inputs: "logits" (softmax is taken here) or "probabilities".
-    Range 0 to log 2 = 0.693 nats. (SciPy's `jensenshannon` is its square root.)  [Lin 1991]
+    (KL(p‖m) + KL(q‖m))/2 with m = (p + q)/2 and 0·log 0 = 0. inputs: "logits" (softmax is taken here) or "probabilities";
+    rows that are probabilities are refused as logits. Range 0 to log 2 = 0.693 nats. (SciPy's `jensenshannon` is its square root.)  [Lin 1991]
     """
 
     inputs: Literal["logits", "probabilities"] = "logits"
@@ -99,7 +110,7 @@ class JSD(_Functional):
         x = _outputs(x)
         if self.inputs == "probabilities":
             return _probabilities(self, x)
-        xp = array_api_compat.array_namespace(x)
+        x, xp = _logits(self, x), array_api_compat.array_namespace(x)
         x = xp.exp(x - xp.max(x, axis=1, keepdims=True))
         return x / xp.sum(x, axis=1, keepdims=True)
 
@@ -149,7 +160,7 @@ class KL(_Functional):
     """Kullback-Leibler divergence of y's predicted distributions from x's, mean over samples, in nats.
 
     KL(p‖q) = Σ p·log(p/q), p from x, q from y, 0·log 0 = 0: what it costs to take q for p; not symmetric. inputs: "logits" (logarithms
-    are taken of the softmax as a whole, so no probability is 0) or "probabilities". Range from 0, unbounded. Undefined where y gives
+    are taken of the softmax as a whole, so no probability is 0; rows that are probabilities are refused) or "probabilities". Range from 0, unbounded. Undefined where y gives
     probability 0 to a class to which x does not.  [Kullback, Leibler 1951]
     """
 
@@ -167,6 +178,7 @@ class KL(_Functional):
         x = _outputs(x)
         xp = array_api_compat.array_namespace(x)
         if self.inputs == "logits":
+            x = _logits(self, x)
             log = x - xp.max(x, axis=1, keepdims=True)
             log = log - xp.log(xp.sum(xp.exp(log), axis=1, keepdims=True))
             return Distribution(xp.exp(log), log)
@@ -242,7 +254,9 @@ class AccuracyGap(_Functional):
     is_metric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        targets = np.asarray(array_api_compat.to_device(self.targets, "cpu") if hasattr(self.targets, "device") else self.targets)
+        given = self.targets
+        many = given.shape[0] if getattr(given, "ndim", 0) else len(given) if hasattr(given, "__len__") else 0
+        targets = check_labels(given, many, "targets")
         if targets.ndim != 1 or not targets.size or targets.dtype.kind not in "iu" or targets.min() < 0:
             raise ValueError(f"AccuracyGap takes the targets as class numbers from 0 on, one a sample; got shape {targets.shape}, dtype {targets.dtype}"
                              + (f", smallest {targets.min()}" if targets.size and targets.dtype.kind in "if" else ""))
@@ -277,7 +291,7 @@ class Ranks(NamedTuple):
 class OutputRank(_Functional):
     """The thesis's rank coefficient: Spearman's ρ between the two output vectors of each sample, mean over samples.
 
-    A sample whose outputs are all equal has no ranks: it is left out, and a warning counts how many were. With two classes each
+    Outputs of a sample that are equal up to rounding are tied. A sample whose outputs are all equal has no ranks: it is left out, and a warning counts how many were. With two classes each
     sample gives ±1, so the mean is 2·agreement - 1. Range -1 to 1.  [Yellapragada 2020]
     """
 
@@ -286,8 +300,9 @@ class OutputRank(_Functional):
     invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
 
     def prepare(self, x: Array) -> Ranks:
+        spacing = eps(check_representation(x, constant=True))
         x = host(_outputs(x))
-        ranks = rankdata(x, axis=1)
+        ranks = row_ranks(x, FEW * spacing * np.abs(x).max(axis=1))
         ranks -= ranks.mean(axis=1, keepdims=True)
         lengths = np.linalg.norm(ranks, axis=1, keepdims=True)
         valid = lengths[:, 0] > 0

@@ -1,31 +1,75 @@
-"""Measures of neighbourhoods: do the same samples lie near one another? Prepared: who each sample's k nearest are."""
+"""Measures of neighbourhoods: do the same samples lie near one another? Prepared: who each sample's k nearest are.
+
+A sample that is tied at the k-th place is a neighbour with the weight (k - number closer) / number tied: what it would be on average if chance chose
+among the tied, on each side for itself.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import array_api_compat
 import numpy as np
+from scipy import sparse
 from scipy.stats import hypergeom
 
 from ..errors import UndefinedError
+from ..validation import Array, check_representation, host
 from ..workers import checkpoint
 from .base import NO_LINEAR, Measure
-from .door import Array, centred_unit, enter, eps, host, unit_rows
+from .door import centred_unit, eps, unit_rows
+from .ties import FEW
 
 _BLOCK = 2**21  # numbers held at a time: with 50,000 samples, 41 rows of the matrix of all pairs
 
 
-def _nearest(x: Array, k: int, offset: Array | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """For each row of x the k others with the largest <x_i, x_j> - offset_j -> their indices, increasing, and the values (n, k).
+class Neighbours(NamedTuple):
+    """The k nearest others of every sample, those tied at the k-th place with the weight (k - number closer) / number tied.
 
-    Of others that differ by no more than rounding at the k-th place the first by index are taken, so that NumPy, torch and every block
-    size agree. Rows are done in blocks: all pairs are seen, never held.
+    starts: where each sample's others start in `others` (n + 1,); others: their indices, increasing for each sample; tied: which of them share
+    the last places; weight: of the tied ones of each sample (n,). Without ties every sample has exactly k others.
+    """
+
+    starts: np.ndarray
+    others: np.ndarray
+    tied: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The weight of each of `others`."""
+        return np.where(self.tied, np.repeat(self.weight, np.diff(self.starts)), 1.0)
+
+    def plain(self, k: int) -> np.ndarray | None:
+        """`others` as (n, k), where no weight is a fraction."""
+        n = len(self.weight)
+        return self.others.reshape(n, k) if len(self.others) == n * k else None
+
+    def rows(self, start: int, stop: int) -> sparse.csr_matrix:
+        """The weights of these samples as a sparse matrix (stop - start, n)."""
+        first, last = self.starts[start], self.starts[stop]
+        weights = np.where(self.tied[first:last], np.repeat(self.weight[start:stop], np.diff(self.starts[start : stop + 1])), 1.0)
+        return sparse.csr_matrix((weights, self.others[first:last], self.starts[start : stop + 1] - first), shape=(stop - start, len(self.weight)))
+
+    def permuted(self, order: np.ndarray) -> Neighbours:
+        """Those of x[order], in which every weight moves with its samples."""
+        places, many = _places(order), np.diff(self.starts)
+        starts = np.concatenate([[0], np.cumsum(many[order])])
+        taken = np.arange(len(self.others)) + np.repeat(self.starts[:-1][order] - starts[:-1], many[order])
+        matrix = sparse.csr_matrix((self.tied[taken].astype(np.int8), places[self.others[taken]], starts), shape=(len(order), len(order)))
+        matrix.sort_indices()
+        return Neighbours(starts, matrix.indices, matrix.data.astype(bool), self.weight[order])
+
+
+def _nearest(x: Array, k: int, rounding: Callable[[slice, np.ndarray], np.ndarray], offset: Array | float = 0.0) -> tuple[Neighbours, np.ndarray]:
+    """For each row of x the k others with the largest <x_i, x_j> - offset_j -> Neighbours, and the values of its `others`.
+
+    rounding(rows, kth): by how much equal values of these rows may differ, for the k-th value of each (rows, 1). Rows are done in blocks: all pairs are seen, never held.
     """
     n = x.shape[0]
-    chosen, values = np.empty((n, k), dtype=np.int64), np.empty((n, k))
-    size = host(x * x).sum(axis=1)
+    others, values, tied, counts, weight = [], [], [], np.full(n, k, dtype=np.int64), np.ones(n)
     step = max(1, _BLOCK // n)
     for start in range(0, n, step):
         checkpoint()
@@ -33,14 +77,26 @@ def _nearest(x: Array, k: int, offset: Array | float = 0.0) -> tuple[np.ndarray,
         block = np.array(host(x[start:stop] @ x.T - offset))
         block[np.arange(stop - start), np.arange(start, stop)] = -np.inf  # nobody is their own neighbour
         kth = np.partition(block, n - k, axis=1)[:, n - k, None]
-        slack = 64 * eps(x) * (size[start:stop, None] + np.abs(kth))
+        slack = rounding(slice(start, stop), kth)
         near = block >= kth - slack
-        for i in np.flatnonzero(near.sum(axis=1) > k):
-            tied = np.flatnonzero(near[i] & (block[i] <= kth[i] + slack[i]))
-            near[i, tied[k - near[i].sum() :]] = False
-        chosen[start:stop] = np.nonzero(near)[1].reshape(-1, k)
-        values[start:stop] = block[near].reshape(-1, k)
-    return chosen, values
+        counts[start:stop] = near.sum(axis=1)
+        share = np.zeros_like(near)
+        for i in np.flatnonzero(counts[start:stop] > k):
+            share[i] = near[i] & (block[i] <= kth[i] + slack[i])
+            many = int(share[i].sum())
+            weight[start + i] = (k - (counts[start + i] - many)) / many
+        others.append(np.nonzero(near)[1].astype(np.int32))
+        values.append(block[near])
+        tied.append(share[near])
+    return Neighbours(np.concatenate([[0], np.cumsum(counts)]), np.concatenate(others), np.concatenate(tied), weight), np.concatenate(values)
+
+
+def _sizes(x: Array) -> np.ndarray:
+    """The length of each row (n, 1), in units of the size of the whole after its column means are out, as in `centred_unit`, times √n."""
+    x = host(x)
+    x = x / np.abs(x).max()
+    centred = x - x.mean(axis=0)
+    return np.linalg.norm(x, axis=1, keepdims=True) * (len(x) / float(np.sum(centred * centred))) ** 0.5
 
 
 def _places(order: np.ndarray) -> np.ndarray:
@@ -81,20 +137,32 @@ class _KNN(Measure):
     def invariant_to(self) -> frozenset[str]:  # type: ignore[override]
         return NO_LINEAR - ({"translation"} if self.metric == "cosine" else set())
 
-    def prepare(self, x: Array) -> np.ndarray:
-        """-> the indices of the k nearest others (n, k), each row in increasing order."""
-        x = enter(x, least=self.least, double=True)  # a neighbour is a yes or no: rounding must not decide it
-        xp = array_api_compat.array_namespace(x)
+    def prepare(self, x: Array) -> Neighbours:
+        """-> the k nearest others of every sample, tied ones with their weight."""
+        x = check_representation(x, min_samples=self.least)
+        xp, spacing = array_api_compat.array_namespace(x), eps(x)
+        x = xp.astype(x, xp.float64, copy=False)  # the data's precision says what is tied, and no rounding of ours adds to it
         if self.metric == "cosine":  # of unit vectors the nearest are those with the largest cosine, and differences keep their digits
             x = unit_rows(x, "its activations are all 0, so its cosine with others is undefined")
             if float(xp.max(xp.abs(x - x[:1]))) <= 8 * eps(x):
                 raise UndefinedError("all samples point the same way, so no cosine is larger than another")
+        sizes = _sizes(x)
         x = centred_unit(x) * x.shape[0] ** 0.5
-        return _nearest(x, self.k, xp.vecdot(x, x) / 2)[0]
+        own = host(xp.vecdot(x, x))[:, None]
 
-    def permute(self, a: np.ndarray, order: np.ndarray) -> np.ndarray:
-        """Of others at equal distance those are kept that were first by index before."""
-        return np.sort(_places(order)[a[order]], axis=1)
+        def rounding(rows: slice, kth: np.ndarray) -> np.ndarray:
+            """Of half a squared distance: that of the product, and what the rounding of both samples' numbers makes of a distance."""
+            distance = np.sqrt(np.clip(own[rows] - 2 * kth, 0, None))
+            unsure = FEW * spacing * (sizes[rows] + distance)
+            return 64 * eps(x) * (own[rows] + np.abs(kth)) + distance * unsure + unsure**2 / 2
+
+        return _nearest(x, self.k, rounding, xp.vecdot(x, x) / 2)[0]
+
+    def permute(self, a: Neighbours, order: np.ndarray) -> Neighbours:
+        plain = a.plain(self.k)
+        if plain is None:
+            return a.permuted(order)
+        return a._replace(others=np.sort(_places(order)[plain[order]], axis=1).ravel())
 
     def prepare_flops(self, n: int, p: int) -> float:
         return _search_flops(n, p)
@@ -105,10 +173,20 @@ class _KNN(Measure):
     def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
         return 8.0 * n * self.k
 
-    def _common(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """How many neighbours each sample has in both (n,)."""
-        both = np.sort(np.concatenate([a, b], axis=1), axis=1)
-        return np.sum(both[:, 1:] == both[:, :-1], axis=1)
+    def _common(self, a: Neighbours, b: Neighbours) -> np.ndarray:
+        """How many neighbours each sample has in both, by weight (n,)."""
+        one, other = a.plain(self.k), b.plain(self.k)
+        if one is not None and other is not None:
+            both = np.sort(np.concatenate([one, other], axis=1), axis=1)
+            return np.sum(both[:, 1:] == both[:, :-1], axis=1)
+        n = len(a.weight)
+        return np.concatenate([np.asarray(a.rows(*rows).multiply(b.rows(*rows)).sum(axis=1)).ravel() for rows in _runs(n, a.starts, b.starts)])
+
+
+def _runs(n: int, *starts: np.ndarray) -> list[tuple[int, int]]:
+    """0 to n in runs of rows with about _BLOCK entries: where many samples are tied, all weights at a time are too many."""
+    step = max(1, int(_BLOCK / max(1.0, max(float(s[-1]) for s in starts) / n)))
+    return [(start, min(start + step, n)) for start in range(0, n, step)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +194,9 @@ class MutualKNN(_KNN):
     """Mutual k-nearest neighbours: the share of a sample's k nearest others that are the same in both, mean over samples.
 
     |N_x(i) ∩ N_y(i)| / k. metric: what is near, the largest "cosine" of activations as they are, or the least "euclidean" distance.
-    Others at equal distance are taken by index. Unrelated representations share k/(n - 1): see `chance`; at k = n - 1 all share all.
+    Others tied at the k-th distance (equal up to rounding) share the last places: each counts (k - number closer) / number tied. The value is then the mean over
+    random choices among the tied, on each side for itself, and does not depend on the order of samples. So a representation with ties shares less than all with
+    itself: below 1, as two such choices would. Unrelated representations share k/(n - 1): see `chance`; at k = n - 1 all share all.
 
     Range 0 to 1. Needs n ≥ k + 1; cosine: no sample whose activations are all 0.  [Huh, Cheung, Wang, Isola 2024]
     """
@@ -125,7 +205,7 @@ class MutualKNN(_KNN):
         return float(np.mean(self._common(a, b)) / self.k)
 
     def chance(self, n: int) -> float:
-        """The expected value when the samples of one side are shuffled: k/(n - 1)."""
+        """The expected value when the samples of one side are permuted: k/(n - 1), with or without ties."""
         return self.k / (_enough(self, n) - 1)
 
 
@@ -133,7 +213,8 @@ class MutualKNN(_KNN):
 class JaccardKNN(_KNN):
     """Jaccard similarity of neighbourhoods: of those near a sample in either, the share that are near it in both, mean over samples.
 
-    |N_x(i) ∩ N_y(i)| / |N_x(i) ∪ N_y(i)|. metric, ties: as in MutualKNN. What unrelated representations reach by accident: `chance`.
+    |N_x(i) ∩ N_y(i)| / |N_x(i) ∪ N_y(i)|. metric, ties: as in MutualKNN; with ties s / (2k - s), s the number in both by weight. What unrelated representations reach by
+    accident: `chance`.
 
     Range 0 to 1. Needs n ≥ k + 1; cosine: no sample whose activations are all 0.  [Schumacher, Wolf, Ritzert, Lemmerich, Bachmann, Grohe
     2021]
@@ -144,7 +225,10 @@ class JaccardKNN(_KNN):
         return float(np.mean(common / (2 * self.k - common)))
 
     def chance(self, n: int) -> float:
-        """The expected value when one side's samples are shuffled: the mean of m/(2k - m), m hypergeometric (k of n - 1 drawn, k marked)."""
+        """The expected value when one side's samples are permuted: the mean of m/(2k - m), m hypergeometric (k of n - 1 drawn, k marked).
+
+        With ties an upper bound: weights leave less to chance, and m/(2k - m) is convex. `permutation_test` has the mean for given data.
+        """
         m = np.arange(self.k + 1)
         return float(np.sum(hypergeom(_enough(self, n) - 1, self.k, self.k).pmf(m) * m / (2 * self.k - m)))
 
@@ -156,10 +240,12 @@ def _enough(measure: Measure, n: int) -> int:
 
 
 class Mutual(NamedTuple):
-    """pairs: i < j, each among the other's k nearest, as increasing i·n + j; entries: of the Gram matrix; itself: their HSIC with themselves."""
+    """pairs: i < j, each among the other's k nearest, as increasing i·n + j; entries: of the Gram matrix; weights: the product of both weights; itself: the HSIC of
+    the weighted entries with themselves."""
 
     pairs: np.ndarray
     entries: np.ndarray
+    weights: np.ndarray
     itself: float
     n: int
 
@@ -171,7 +257,8 @@ class CKNNA(Measure):
     The neighbours of a sample are the k others with the largest entries in its row of the centred linear Gram matrix (K of x, L of y); M
     keeps the pairs of samples that are each among the other's k nearest. HSIC(M_x M_y K, M_x M_y L) / sqrt(HSIC(M_x K, M_x K) HSIC(M_y L,
     M_y L)), products entry by entry, with the unbiased HSIC of Song et al. With k = n - 1 it is CKA(debiased=True). It is 0 where no pair
-    is kept by both sides. The published code keeps a neighbour that is so from one side only in the row sums, so its values differ a
+    is kept by both sides. Others tied at the k-th place are neighbours by a weight, as in MutualKNN, and M holds the products of both weights of a pair; so with
+    ties the value of a representation with itself is below 1. The published code keeps a neighbour that is so from one side only in the row sums, so its values differ a
     little.
 
     Range 0 to 1 (it may be below 0). Needs n ≥ k + 1 and n ≥ 4. Memory grows with n·k.  [Huh, Cheung, Wang, Isola 2024; Song et al. 2012,
@@ -192,26 +279,37 @@ class CKNNA(Measure):
         return max(4, self.k + 1)
 
     def prepare(self, x: Array) -> Mutual:
-        """-> the pairs that are mutual neighbours, and their entries of the Gram matrix."""
-        x = centred_unit(enter(x, least=self.least, double=True))
+        """-> the pairs that are mutual neighbours, their weights, and their entries of the Gram matrix."""
+        x = check_representation(x, min_samples=self.least)
+        xp, spacing = array_api_compat.array_namespace(x), eps(x)
+        x = xp.astype(x, xp.float64, copy=False)
+        sizes = _sizes(x)
+        x = centred_unit(x)
         n = x.shape[0]
-        chosen, values = _nearest(x * n**0.5, self.k)
-        i = np.repeat(np.arange(n), self.k)
-        j, values = chosen.ravel(), values.ravel()
+        x = x * n**0.5
+        own = host(xp.vecdot(x, x))[:, None]
+        coarse = float(np.mean(sizes**2)) ** 0.5  # the size of all numbers, where that of what is left of them is 1
+
+        def rounding(rows: slice, kth: np.ndarray) -> np.ndarray:
+            return 64 * eps(x) * (own[rows] + np.abs(kth)) + FEW * spacing * coarse * np.sqrt(own[rows])
+
+        near, values = _nearest(x, self.k, rounding)
+        weights = near.weights
+        i = np.repeat(np.arange(n), np.diff(near.starts))
+        j = near.others.astype(np.int64)
         up, down = i < j, i > j
-        pairs, seen, _ = np.intersect1d(i[up] * n + j[up], j[down] * n + i[down], assume_unique=True, return_indices=True)
-        entries = values[up][seen]
-        itself = _hsic(pairs, entries, entries, n)
-        if not itself > 1e-13 * float(entries @ entries):  # rounding of its terms
+        pairs, seen, mirrored = np.intersect1d(i[up] * n + j[up], j[down] * n + i[down], assume_unique=True, return_indices=True)
+        entries, weights = values[up][seen], weights[up][seen] * weights[down][mirrored]
+        itself = _hsic(pairs, entries * weights, entries * weights, n)
+        if not itself > 1e-13 * float((entries * weights) @ (entries * weights)):  # rounding of its terms
             raise UndefinedError("its mutual neighbours are all equally alike, so centring leaves nothing of their Gram matrix")
-        return Mutual(pairs, entries, itself, n)
+        return Mutual(pairs, entries, weights, itself, n)
 
     def permute(self, a: Mutual, order: np.ndarray) -> Mutual:
-        """Of others at equal distance those are kept that were first by index before."""
         i, j = _places(order)[np.stack(np.divmod(a.pairs, a.n))]
         pairs = np.minimum(i, j) * a.n + np.maximum(i, j)
         sort = np.argsort(pairs)
-        return a._replace(pairs=pairs[sort], entries=a.entries[sort])
+        return a._replace(pairs=pairs[sort], entries=a.entries[sort], weights=a.weights[sort])
 
     def prepare_flops(self, n: int, p: int) -> float:
         return _search_flops(n, p)
@@ -224,7 +322,8 @@ class CKNNA(Measure):
 
     def pair(self, a: Mutual, b: Mutual) -> float:
         pairs, i, j = np.intersect1d(a.pairs, b.pairs, assume_unique=True, return_indices=True)
-        return _hsic(pairs, a.entries[i], b.entries[j], a.n) / (a.itself * b.itself) ** 0.5
+        weights = a.weights[i] * b.weights[j]
+        return _hsic(pairs, a.entries[i] * weights, b.entries[j] * weights, a.n) / (a.itself * b.itself) ** 0.5
 
 
 def _hsic(pairs: np.ndarray, k: np.ndarray, m: np.ndarray, n: int) -> float:

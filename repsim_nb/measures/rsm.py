@@ -16,11 +16,13 @@ import array_api_compat
 import numpy as np
 
 from ..errors import UndefinedError
+from ..validation import Array, check_representation, host
 from ..workers import Workers
-from . import cost, gram, moments
+from . import cost, gram, moments, ties
 from .base import NO_LINEAR, Job, Measure
-from .door import Array, centred_unit, enter, eps, host, inner, off_diagonal, reordered, unit, unit_rows
+from .door import centred_unit, eps, inner, off_diagonal, reordered, unit, unit_rows
 from .gram import Batches, Features, Kernel, Products, Source, Vector
+from .ties import ranks_with_ties
 
 _NONE_WHOLE = 2**62  # of so many representations no matrix is kept whole
 
@@ -169,7 +171,7 @@ class CKA(_Cosine):
             return Kernel(features, unbiased=unbiased)
         whole = features.all_distances(number)
         middle = gram.median_distance(features, whole, diagonal=self.median == "with_diagonal")
-        if middle <= 0:
+        if middle <= 8 * eps(features.sizes) * features.p**0.5 * float(np.median(host(features.sizes))):  # what rounding leaves of the distance of copies
             raise UndefinedError("the median distance between samples is 0 (half of them are copies), so the RBF kernel has no width")
         return Kernel(features, _Gaussian(-1 / (2 * self.bandwidth**2 * middle)), whole=whole, unbiased=unbiased)
 
@@ -275,7 +277,9 @@ class RSA(_Cosine):
 
     first: how two samples are compared within a representation: "correlation", "cosine" and "dot" as similarities, "euclidean" as a
     distance. second: how the two matrices are compared: "spearman", "pearson" or "cosine" of all pairs of samples, each once; or
-    "row_cosine", "row_pearson": of matching rows, then the mean over rows. diagonal: whether a sample's comparison with itself counts.
+    "row_cosine", "row_pearson": of matching rows, then the mean over rows. diagonal: whether a sample's comparison with itself counts; then
+    the whole matrix does, each pair twice (so "dot" with "cosine" of centred features is linear CKA).
+    Spearman: numbers that differ by rounding only, a few spacings of the data's precision, are tied and share their mean rank.
 
     Range -1 to 1. High values of the row forms are no evidence by themselves: for unrelated Gaussian data of width d, cosine with
     "row_cosine" and the diagonal gives about 1/(1 + (n - 1)/d).
@@ -304,14 +308,15 @@ class RSA(_Cosine):
 
     def matrix(self, x: Array) -> Array:
         """The first-order matrix (n, n) of one representation."""
-        return self._matrix(enter(x, least=self.least))
+        return self._matrix(check_representation(x, min_samples=self.least))
 
     def prepare(self, x: Array) -> Array:
         """-> the matrix as a unit vector: (pairs,) for whole-matrix forms, (n², or n (n - 1),) for row forms."""
-        x = enter(x, least=self.least)
+        x = check_representation(x, min_samples=self.least)
         xp = array_api_compat.array_namespace(x)
-        matrix = self._matrix(x)
-        n = matrix.shape[0]
+        if self.second == "spearman":
+            return self._ranked(x)
+        matrix, n = self._matrix(x), x.shape[0]
         if self.second.startswith("row"):
             rows = matrix if self.diagonal else _without_diagonal(matrix)
             rows = unit_rows(rows, "its row of the similarity matrix is constant", centre=self.second == "row_pearson")
@@ -319,13 +324,65 @@ class RSA(_Cosine):
         vector = matrix[xp.asarray(self._lower(n), device=array_api_compat.device(x))]  # each pair once
         largest = float(xp.max(xp.abs(vector)))
         rounding = 8 * eps(vector) * (1.0 if self.first in ("correlation", "cosine") else largest)
-        if self.second != "cosine" and float(xp.max(vector)) - float(xp.min(vector)) <= rounding:  # ranks of rounding look like ranks
+        if self.second == "pearson":
+            if float(xp.max(vector)) - float(xp.min(vector)) <= rounding:
+                raise UndefinedError("all pairs of samples are equally alike")
+            vector = vector - self._mean(vector, n)
+        return unit(self._weighted(vector, n), "all pairs of samples are equally alike", 8 * eps(vector) * largest)
+
+    def _ranked(self, x: Array) -> Array:
+        """The ranks of all pairs as a unit vector. The matrix is in float64, so that of float32 data only those numbers are tied that the data cannot tell apart."""
+        xp = array_api_compat.array_namespace(x)
+        exact = xp.astype(x, xp.float64, copy=False)
+        tolerance = self._tolerance(exact, eps(x))
+        if self.first == "euclidean":  # squares have the order of their roots, which magnify the rounding of small ones; data coarser than that have ties of roots
+            matrix = _squared_distances(exact)
+            finest = 2 * ties.FEW * ties.spacing(np.float64) * x.shape[1] ** 0.5
+            matrix, tolerance = (matrix**0.5, tolerance) if tolerance**2 > finest else (matrix, 2 * tolerance)
+        else:
+            matrix = self._matrix(exact)
+        matrix, n = host(matrix), x.shape[0]
+        values = matrix[self._lower(n)]
+        if self.first in ("dot", "euclidean"):  # dot: sizes of samples too, where all others are at right angles
+            tolerance *= max(float(np.abs(values).max()), float(np.median(np.diagonal(matrix))))
+        weights = self._weights(n) if self.diagonal else None
+        ranks = ranks_with_ties(values, tolerance, weights)
+        ranks -= ((len(values) if weights is None else n * n) + 1) / 2
+        if weights is not None:
+            ranks *= np.sqrt(weights)
+        length = math.sqrt(ranks @ ranks)
+        if length == 0:  # ranks of rounding look like ranks
             raise UndefinedError("all pairs of samples are equally alike")
-        if self.second == "spearman":
-            ranks = average_ranks(host(vector))
-            vector = xp.astype(xp.asarray(ranks, device=array_api_compat.device(x)), vector.dtype)
-        vector = vector - xp.mean(vector) if self.second != "cosine" else vector
-        return unit(vector, "all pairs of samples are equally alike", 8 * eps(vector) * largest)
+        ranks = xp.astype(xp.asarray(ranks / length, device=array_api_compat.device(x)), x.dtype)
+        return unit(ranks, "all pairs of samples are equally alike")  # of length 1 in this precision, too
+
+    def _tolerance(self, exact: Array, spacing: float) -> float:
+        """By how much equal entries of the matrix may differ, in units of 1, or for "dot" and "euclidean" of the largest entry.
+
+        The rounding of the data's numbers grows by the size of what is subtracted from them: the mean of each sample for "correlation", of each feature for "euclidean".
+        """
+        axis = {"correlation": 1, "euclidean": 0}.get(self.first)
+        return ties.FEW * (spacing * (1.0 if axis is None else _growth(exact, axis)) + ties.spacing(np.float64) * exact.shape[1] ** 0.5)
+
+    def _weights(self, n: int) -> np.ndarray:
+        """How often each entry of a prepared vector stands in the whole matrix: 2, and 1 on the diagonal."""
+        which = self._lower(n)
+        return np.where(np.eye(n, dtype=bool), 1, 2)[which]
+
+    def _mean(self, vector: Array, n: int) -> Any:
+        """The mean of the pairs, with the diagonal that of the whole matrix."""
+        xp = array_api_compat.array_namespace(vector)
+        if not self.diagonal:
+            return xp.mean(vector)
+        weights = xp.astype(xp.asarray(self._weights(n), device=array_api_compat.device(vector)), vector.dtype)
+        return xp.sum(vector * weights, dtype=xp.float64) / n**2
+
+    def _weighted(self, vector: Array, n: int) -> Array:
+        """With the diagonal each pair stands in the matrix twice: times √2, so that inner products are those of whole matrices."""
+        if not self.diagonal:
+            return vector
+        xp = array_api_compat.array_namespace(vector)
+        return vector * xp.astype(xp.asarray(np.sqrt(self._weights(n)), device=array_api_compat.device(vector)), vector.dtype)
 
     def permute(self, a: Array, order: np.ndarray) -> Array:
         xp = array_api_compat.array_namespace(a)
@@ -374,15 +431,12 @@ class RSA(_Cosine):
         number, pairs = len(ps) + len(qs or ()), n * n if self.second.startswith("row") else n * n / 2
         sorting = 60.0 * pairs * math.log2(n) if self.second == "spearman" else 0.0
         flops = 2.0 * n * n * (sum(ps) + sum(qs or ())) + number * (20 * n * n + sorting) + 2 * pairs * len(ps) * len(ps if qs is None else qs)
-        return cost.Cost(flops, number * pairs * itemsize, n * n * (3 * itemsize + (24 if sorting else 0)) + 3.0 * itemsize * n * max([*ps, *(qs or ())]) + 2**26)
+        return cost.Cost(flops, number * pairs * itemsize, n * n * (3 * itemsize + (40 if sorting else 0)) + 3.0 * itemsize * n * max([*ps, *(qs or ())]) + 2**26)
 
     def _matrix(self, x: Array) -> Array:
         xp = array_api_compat.array_namespace(x)
         if self.first == "euclidean":
-            x = centred_unit(x)
-            size = xp.vecdot(x, x)
-            squared = xp.clip(size[:, None] + size[None, :] - 2 * (x @ x.T), 0, None) ** 0.5
-            return squared * off_diagonal(squared)
+            return _squared_distances(x) ** 0.5
         x = x / xp.max(xp.abs(x))  # no later square can overflow
         if self.first == "correlation":
             if x.shape[1] < 2:
@@ -392,8 +446,7 @@ class RSA(_Cosine):
             x = unit_rows(x, "its activations are all 0, so its cosine with others is undefined")
         else:
             return x @ x.T
-        itself = xp.eye(x.shape[0], dtype=x.dtype, device=array_api_compat.device(x))
-        return (x @ x.T) * (1 - itself) + itself  # exactly 1 with itself: rounding must not break these ties
+        return _with_itself(x @ x.T, 1)
 
 
 def _without_diagonal(matrix: Array) -> Array:
@@ -412,15 +465,34 @@ def _with_diagonal(flat: Array, n: int) -> Array:
     return xp.reshape(xp.concat([xp.reshape(rows, (-1,)), nothing[0]]), (n, n))
 
 
-def average_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, ties sharing their mean rank, as SciPy's `rankdata` gives them; four times as fast, and RSA is mostly ranking."""
-    order = np.argsort(values)
-    ordered = values[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    ends = np.append(starts[1:], len(values))
-    ranks = np.empty(len(values))
-    ranks[order] = np.repeat((starts + ends + 1) / 2, ends - starts)
-    return ranks
+def _growth(x: Array, axis: int) -> float:
+    """How much coarser x's numbers are beside what is left of them once their means along an axis are out: the ratio of both sizes."""
+    xp = array_api_compat.array_namespace(x)
+    largest = max(float(xp.max(x)), -float(xp.min(x)))
+    x = x if 1e-100 < largest < 1e100 else x / largest  # no square overflows
+    size, means = float(xp.sum(xp.vecdot(x, x))), xp.mean(x, axis=axis)
+    left = size - float(xp.vecdot(means, means)) * x.shape[axis]
+    return math.sqrt(size / max(left, 64 * eps(x) * size))
+
+
+def _squared_distances(x: Array) -> Array:
+    """Squared Euclidean distances between the samples (n, n), in units of the whole."""
+    xp = array_api_compat.array_namespace(x)
+    x = centred_unit(x)
+    size = xp.vecdot(x, x)
+    squared = x @ x.T
+    squared *= -2
+    squared += size[:, None]
+    squared += size[None, :]
+    return _with_itself(xp.clip(squared, 0, None), 0)
+
+
+def _with_itself(matrix: Array, value: float) -> Array:
+    """The matrix with this value on its diagonal, written into it: rounding must not break these ties."""
+    if isinstance(matrix, np.ndarray):
+        np.fill_diagonal(matrix, value)
+        return matrix
+    return matrix.fill_diagonal_(value)
 
 
 def first_order(x: Array, kind: str = "correlation") -> Any:
