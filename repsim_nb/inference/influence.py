@@ -9,43 +9,77 @@ import numpy as np
 from .. import measures
 from ..errors import UndefinedError
 from ..measures import Measure
-from ..measures.door import enter, host
 from ..progress import Tick, ticking
+from ..validation import check_representation, host
 from ..workers import workers
-from .samples import pair_of, rows_of
+from .grouped import Units
 
 FAINT = 1e-6  # of a sum: what is left after all else was taken out of it has ten digits
 
 
-def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick = False) -> np.ndarray:
-    """What each sample adds: the value of all samples less the value without that one, (n,), in float64.
+def influence(measure: str | Measure, x: Any, y: Any, *, groups: Any = None, progress: bool | Tick = False) -> np.ndarray:
+    """What each sample adds: the value of all samples less the value without that one -> (n,) in float64.
 
-    Above 0 a sample makes a similarity higher, or a dissimilarity higher: less alike. x, y: arrays (n, ...).
+    Above 0 a sample makes a similarity higher, or a dissimilarity higher: less alike.
+
+    Parameters
+    ----------
+    x, y : arrays (n, ...)
+    groups : labels (n,), optional
+        Rows with the same label depend on each other, and are left out together: what each group adds (groups,), in the order in which the groups first appear. Pairs of rows within
+        a group do not count, for the measures that can leave them out (`interval`). Recordings by token know the groups of their rows.
+
+    Notes
+    -----
     Linear CKA (but for batches), distance correlation (but for its root) and RSA with second="pearson" take O(n²) in all: without a sample the sums over their matrices change by what stood in its
     row. Every other measure is asked n times, and so is each without a sample that all but makes one side up. Both are exact.
-    Errors: UndefinedError where the measure has no value without some sample, naming it.  [the jackknife's values, Tukey 1958]
+
+    Raises
+    ------
+    UndefinedError
+        Where the measure has no value without some sample, which it names.
+
+    References
+    ----------
+    The jackknife's values, Tukey 1958.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(30, 5))
+    >>> influence("cka", x, x + rng.normal(size=(30, 5))).shape
+    (30,)
     """
     measure = measures.get(measure)
-    x, y, n = pair_of(*(_entered(side, name) for side, name in ((x, "x"), (y, "y"))))
+    units = Units(measure, x, y, groups, "influence", strict=False)
+    if units.codes is not None:
+        return _of_each(units, measure, units.value(), np.full(units.number, np.nan), progress)
+    x, y = units.x, units.y = tuple(_entered(side, name) for side, name in ((units.x, "x"), (units.y, "y")))
+    n = units.number
     if n <= measure.least:
         raise UndefinedError(f"{measures.short_name(measure)} needs at least {measure.least} samples, so that one can be left out of {measure.least + 1} or more; there are {n}")
     seen = measure(x, y)
     values = np.full(n, np.nan)
     if measure.recentring is not None:
         values = _by_sums(*(host(measure.square(measure.prepare(side))) for side in (x, y)), measure.recentring)
+    return _of_each(units, measure, seen, values, progress)
+
+
+def _of_each(units: Units, measure: Measure, seen: float, values: np.ndarray, progress: bool | Tick) -> np.ndarray:
+    """seen less the values without each unit; those that are NaN are asked for."""
+    n, one = units.number, units.name.removesuffix("s")
     ask = np.flatnonzero(np.isnan(values))
 
     def without(i: int) -> float:
-        rest = np.delete(np.arange(n), i)
         try:
-            return measure(rows_of(x, rest), rows_of(y, rest))
+            return units.value(np.delete(np.arange(n), i))
         except UndefinedError as error:
-            raise UndefinedError(f"without sample {i}: {error}") from error
+            raise UndefinedError(f"without {one} {i}: {error}") from error
 
     def done() -> int:
         return n - int(np.isnan(values).sum())
 
-    with workers() as run, ticking(progress, f"influence on {measures.short_name(measure)}", "sample") as tick:
+    with workers() as run, ticking(progress, f"influence on {measures.short_name(measure)}", one) as tick:
         tick(done(), n)
         for i, value in zip(ask, run(without, ask, idle=lambda: tick(done(), n)), strict=True):
             values[i] = value
@@ -55,7 +89,7 @@ def influence(measure: str | Measure, x: Any, y: Any, *, progress: bool | Tick =
 
 def _entered(side: Any, name: str) -> Any:
     try:
-        return enter(side if hasattr(side, "ndim") else np.asarray(side), double=True)
+        return check_representation(side, double=True)
     except UndefinedError as error:
         raise UndefinedError(f"influence, of '{name}': {error}") from error
 

@@ -1,14 +1,12 @@
-"""What chance alone would give: samples of one side shuffled, by permutation or in closed form, for a pair and for a whole table."""
+"""What chance alone would give: the samples of one side permuted, in closed form, for a pair and for a whole table."""
 
 from __future__ import annotations
 
+import functools
 import html
-import itertools
 import math
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,120 +18,106 @@ from ..comparison import Comparison, compare
 from ..errors import UndefinedError
 from ..escaping import without_formulas
 from ..measures import Measure
-from ..measures.door import enter, eps, reordered
-from ..measures.moments import dot, sums_of
+from ..measures.moments import sums_of
 from ..progress import Tick, ticking
-from ..workers import HERE, workers
+from ..workers import workers
+from .counting import HEAVY, MOST, counted, heaviness, permutations_for
+from .grouped import codes_of, group_means
 from .orders import moments_of
-from .results import ROUNDING, Moments, Test, by_counting, check_level, check_permutations, one_order, tail
-from .samples import pair_of, rows_of
-
-ALL_SAMPLES = 7  # of no more samples (5,040 orders) all orders are gone through
-_PIECE = 0.05  # seconds of work after which it can be stopped
+from .permutations import Permuted, permutation_test, rounding_of, values_of_orders
+from .results import TESTED, Moments, check_level, check_permutations, least_backed, quantile_of, tail
+from .samples import pair_of, representations_of
 
 
-def permutation_test(
-    measure: str | Measure,
-    x: Any,
-    y: Any,
-    *,
-    n_permutations: int = 999,
-    exact: bool | str = "auto",
-    seed: int = 0,
-    progress: bool | Tick = False,
-) -> Test:
-    """Is the value of a pair more than chance gives? The samples of y are shuffled, which leaves all that is not about which sample is which -> Test, one-sided.
+def null_moments(
+    measure: str | Measure, x: Any, y: Any, *, groups: Any = None, n_permutations: int = MOST, seed: int = 0, progress: bool | Tick = False
+) -> Moments:
+    """Mean, variance and skewness of a pair's value over all n! orders of the samples of one side, exactly -> Moments.
 
-    "greater" for a similarity, "less" for a dissimilarity: extreme is what is more alike. statistic, null: values as measured. Nothing is prepared anew but where a measure needs it
-    (`Measure.permute`).
-    exact: all n! orders (True, up to 9 samples), n_permutations random ones (False), or "auto": all of up to 7 samples. progress: may raise to stop.
-    Samples must be interchangeable: of frames of a video, say, or words of one text it asks the wrong question. For many pairs: `null_table`.
-    Errors: UndefinedError where the measure has no value for the pair, or for one of its shuffles.
+    Parameters
+    ----------
+    measure : str or Measure
+        One whose values are inner products of two matrices of samples: CKA (not in batches), distance correlation (not its root), RSA whose second order is "pearson", "spearman" or "cosine".
+    x, y : arrays (n, ...)
+    groups : labels (n,), optional
+        Rows with the same label depend on each other. The means of groups are compared and permuted, each of as many rows as the smallest group has, evenly spaced. Recordings by token
+        know the groups of their rows.
+    n_permutations : int
+        If a few samples outweigh all others, tails are counted in so many random orders (`Moments.counted`): three moments say nothing of them.
+
+    Raises
+    ------
+    NotImplementedError
+        For other measures, which take `permutation_test`.
+    UndefinedError
+        Where the measure has no value, or every order gives the same one.
+
+    References
+    ----------
+    Mantel 1967; Siemiatycki 1978; Kazi-Aoual, Hitier, Sabatier, Lebreton 1995; Josse, Pagès, Husson 2008.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> null = null_moments("cka", rng.normal(size=(60, 5)), rng.normal(size=(60, 8)))
+    >>> round(null.mean, 2), round(null.sd, 2)
+    (0.11, 0.02)
     """
-    measure = measures.get(measure)
     check_permutations(n_permutations)
-    if exact not in (True, False, "auto"):
-        raise ValueError(f"exact is True (all orders of the samples), False (random ones) or 'auto'; got {exact!r}")
+    return _value_and_null(_closed(measure), *_units(x, y, groups), n_permutations, seed, progress)[1]
+
+
+def _units(x: Any, y: Any, groups: Any) -> tuple[Any, Any]:
+    """Both sides, a row a sample; of rows in groups the means of these."""
+    sides = x, y
     x, y, n = pair_of(x, y)
-    every = n <= ALL_SAMPLES if exact == "auto" else bool(exact)
-    if every and n > 9:
-        raise ValueError(f"exact=True goes through all orders, of up to 9 samples (362,880 orders); there are {n}: take exact=False")
-    statistic = measure(x, y)
-    if every:  # as finely as can be: equal values of different orders count as equal
-        x, y = (enter(side, double=True, constant=True) for side in (x, y))
-    rng = np.random.default_rng(seed)
-    orders: Iterator[np.ndarray] = map(np.array, itertools.permutations(range(n))) if every else (rng.permutation(n) for _ in range(n_permutations))
-    shuffled, total, found = _Shuffled(measure, x, y), math.factorial(n) if every else n_permutations, []
-    with ticking(progress, f"permutations of {measures.short_name(measure)}", "permutation") as tick:
-        tick(0, total)
-        began = time.perf_counter()
-        found.extend(shuffled([next(orders)]))
-        each = max(time.perf_counter() - began, 1e-6)
-        at_once = max(1, int(_PIECE / each))
-        with workers() if total * each > _PIECE else nullcontext(HERE) as run:
-            while some := list(itertools.islice(orders, at_once * run.number)):
-                for values in run(shuffled, [some[i : i + at_once] for i in range(0, len(some), at_once)], idle=lambda: tick(len(found), total)):
-                    found.extend(values)
-                tick(len(found), total)
-    null = np.array(found)
-    rounding = max(ROUNDING, *(16 * eps(enter(side[:2], constant=True)) for side in (x, y)))  # float32 would tell equal values of different orders apart
-    return by_counting(float(null[0]) if every else statistic, null, "greater" if measure.kind == "similarity" else "less", every, rounding)
+    codes = codes_of(groups, sides, n)
+    return (x, y) if codes is None else (group_means(x, codes), group_means(y, codes))
 
 
-class _Shuffled:
-    """The values of x with y reordered, for some orders: of matrices by one inner product, else by pairs of what was prepared."""
-
-    def __init__(self, measure: Measure, x: Any, y: Any) -> None:
-        self.measure, self.y = measure, y
-        self.a, self.b = measure.prepare(x), measure.prepare(y)
-        try:
-            self.squares = measure.square(self.a), measure.square(self.b)
-        except NotImplementedError:
-            self.squares = None
-
-    def __call__(self, orders: list[np.ndarray]) -> list[float]:
-        return [self._value(order) for order in orders]
-
-    def _value(self, order: np.ndarray) -> float:
-        if self.squares is not None:
-            one, other = self.squares
-            return dot(one, reordered(other, order))
-        try:
-            b = self.measure.permute(self.b, order)
-        except NotImplementedError:
-            b = self.measure.prepare(rows_of(self.y, order))
-        return self.measure.pair(self.a, b)
-
-
-def null_moments(measure: str | Measure, x: Any, y: Any) -> Moments:
-    """Mean, variance and skewness of a pair's value over all n! orders of the samples of one side, exactly and without shuffling -> Moments.
-
-    For values that are inner products of two matrices of samples: CKA (not in batches), distance correlation (not its root), RSA whose second order is "pearson", "spearman" or "cosine".
-    Errors: NotImplementedError for other measures, which take `permutation_test`; UndefinedError where the measure has no value, or every order gives the same one.
-    [Mantel 1967; Siemiatycki 1978; Kazi-Aoual, Hitier, Sabatier, Lebreton 1995; Josse, Pagès, Husson 2008]
-    """
-    return _value_and_null(_closed(measure), *pair_of(x, y))[1]
-
-
-def _value_and_null(measure: Measure, x: Any, y: Any, n: int) -> tuple[float, Moments]:
+def _value_and_null(measure: Measure, x: Any, y: Any, n_permutations: int, seed: int, progress: bool | Tick = False) -> tuple[float, Moments]:
     value = measure(x, y)  # says what is wrong with either
     sums = [sums_of(measure.square(measure.prepare(side))) for side in (x, y)]
     mean, variance, third = (float(moment[0, 0]) for moment in moments_of(sums[:1], sums[1:]))
     if not variance > 0:
         raise UndefinedError(_same(measure, "this pair"))
-    return value, Moments(mean, variance, third / variance**1.5, one_order(n))
+    moments = mean, variance, third / variance**1.5
+    if heaviness(sums[:1], sums[1:])[0, 0] <= HEAVY:
+        return value, Moments(*moments, least_backed(sums[0].n))
+    count = functools.partial(_orders, measure, x, y, n_permutations, seed, progress)
+    return value, Moments(*moments, 1 / (n_permutations + 1), count, rounding_of(x, y))
+
+
+def _orders(measure: Measure, x: Any, y: Any, n_permutations: int, seed: int, progress: bool | Tick) -> np.ndarray:
+    """The values of random orders."""
+    rng = np.random.default_rng(seed)
+    orders = (rng.permutation(len(x)) for _ in range(n_permutations))
+    return values_of_orders(Permuted(measure, x, y), orders, n_permutations, f"permutations of {measures.short_name(measure)}", progress)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NullTable:
-    """A table of values beside what shuffled samples would give in each cell: DataFrames labelled alike, `value`, `mean`, `sd`, `skewness`, `z` (value less mean, over sd), `p_value`."""
+    """A table of values with what permuted samples would give in each cell.
+
+    Frames labelled as the values are: `value`, `mean`, `sd`, `skewness`, `z` (value less mean, over sd), `p_value`; `least`, the smallest p-value that can be backed in this cell: where they are
+    equal, `at_most`, p is an upper bound; `counted`, whether p was counted in random orders.
+    undefined: {(row, column): why a cell has no value, or no null distribution}; such cells are NaN.
+    """
 
     comparison: Comparison
     mean: pd.DataFrame
     sd: pd.DataFrame
     skewness: pd.DataFrame
     p_value: pd.DataFrame
+    least: pd.DataFrame
+    counted: pd.DataFrame
     mirrored: bool
+    undefined: Mapping[tuple[Any, Any], str] = field(default_factory=dict)
+
+    @property
+    def at_most(self) -> pd.DataFrame:
+        """Whether a p-value is an upper bound: p or less."""
+        return self.p_value <= self.least
 
     @property
     def value(self) -> pd.DataFrame:
@@ -144,12 +128,12 @@ class NullTable:
         return (self.value - self.mean) / self.sd
 
     def adjusted(self) -> pd.DataFrame:
-        """p-values adjusted for their number: cells at most r are, of all such, mistaken in a share r at most on average. 1 of an item with itself, which is no test.
+        """p-values adjusted for their number: cells at most r are, of all such, mistaken in a share r at most on average. 1 of an item with itself, which is no test, and where p is undefined.
 
         [Benjamini, Hochberg 1995; it holds for tests that depend on each other positively]
         """
         p, adjusted = self.p_value.to_numpy(), np.ones(self.p_value.shape)
-        which = np.triu(np.ones(p.shape, bool), 1) if self.mirrored else np.ones(p.shape, bool)
+        which = np.isfinite(p) & (np.triu(np.ones(p.shape, bool), 1) if self.mirrored else np.ones(p.shape, bool))
         if which.any():
             adjusted[which] = stats.false_discovery_control(p[which], method="bh")
         return self._frame(np.minimum(adjusted, adjusted.T) if self.mirrored else adjusted)
@@ -179,35 +163,129 @@ class NullTable:
         return without_formulas(head + pd.DataFrame(cells, index=rows, columns=columns).to_html(max_rows=40, max_cols=30))
 
 
-def null_table(measure: str | Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None = None, *, progress: bool | Tick = False) -> NullTable:
-    """`compare`, and for every cell the mean, sd and skewness that shuffled samples would give, with a p-value, in closed form -> NullTable.
+def null_table(
+    measure: str | Measure,
+    xs: Mapping[Any, Any],
+    ys: Mapping[Any, Any] | None = None,
+    *,
+    groups: Any = None,
+    on_undefined: str = "raise",
+    n_permutations: int | None = None,
+    seed: int = 0,
+    progress: bool | Tick = False,
+) -> NullTable:
+    """`compare`, and for every cell the mean, sd and skewness that permuted samples would give, with a p-value -> NullTable.
 
-    Moments are exact, as in `null_moments`, from a few sums of each representation; p-values are of Pearson's type III curve, upper tail. Measures as in `null_moments`.
-    That curve is smooth: where one sample outweighs all others, shuffled values are of two kinds, and p is too small (one outlier in both of 40 samples 100 times as far out:
-    0.005 where 0.025 of all orders bring them together). `reliability.diagnose` names such samples; `permutation_test` says what holds.
-    Of 100 representations of up to 1000 samples it takes 1.3 to 2.2 times as long as `compare`, more where n is larger (the cube of an n × n matrix is in it); memory for a few such a thread.
-    Errors: those of `compare` and `null_moments`.
+    Parameters
+    ----------
+    measure : str or Measure
+        As in `null_moments`.
+    xs, ys : {label: array (n, ...)}
+    groups : labels (n,), optional
+        Rows with the same label depend on each other: all values are then of the means of groups. Recordings by token know the groups of their rows.
+    on_undefined : "raise" or "mask"
+        At a cell that has no value, or whose value is the same in every order: raise, or leave it out, with the reason in `undefined`.
+    n_permutations : int, optional
+        How many random orders are counted for the cells that need it; None: as many as take about a minute for all of them, 199 to 9,999.
+
+    Notes
+    -----
+    Moments are exact, from a few sums of each representation, and p-values are those of Pearson's type III curve, upper tail. That curve is too short where a few samples outweigh all others
+    (sample norms with heavy tails, outliers): n (Σ a² - 1/n) (Σ b² - 1/n) > .01, a and b the shares of the samples in the sums of squares of both matrices. Such a cell is counted in random
+    orders if the curve gives less than .05, unless the inequality of Cantelli, 1 / (1 + z²), settles it. No p-value is smaller than what can be backed (`least`): 1e-9 by the curve, 1 in
+    (n_permutations + 1) by counting. Simulated (benchmarks/CALIBRATION.md): with lognormal sample norms of σ up to 1, p ≤ .001 in at most .002 of unrelated pairs.
+
+    Of 100 representations of 1,000 samples it takes about 1.5 times as long as `compare`, more where n is larger (the cube of an n × n matrix is in it) and where cells are counted; memory for a few
+    such a thread.
+
+    Raises
+    ------
+    Those of `compare` and `null_moments`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(60, 5))
+    >>> null_table("cka", {"a": x, "b": x + rng.normal(size=(60, 5)), "c": rng.normal(size=(60, 5))})
+    NullTable(CKA, 3 × 3, n=60: 1 of 3 pairs above their null (false discovery rate 5 %))
     """
     measure = _closed(measure)
+    if n_permutations is not None:
+        check_permutations(n_permutations)
+    xs, ys = _means_of_groups(xs, ys, groups)
     found: dict[tuple[int, int], Any] = {}
-    comparison = compare(measure, xs, ys, progress=progress, sums=found)
-    values = comparison.values
-    left = [found[0, i] for i in range(values.shape[0])]
-    mean, variance, third = moments_of(left, left if ys is None else [found[1, j] for j in range(values.shape[1])])
-    if not (variance > 0).all():
-        i, j = np.argwhere(~(variance > 0))[0]
-        raise UndefinedError(_same(measure, f"'{measures.named(list(xs)[i])}' and '{measures.named(list(xs if ys is None else ys)[j])}'"))
+    comparison = compare(measure, xs, ys, on_undefined=on_undefined, progress=progress, sums=found)
+    values, undefined = comparison.values, dict(comparison.undefined)
+    rows, columns = ([i for i in range(size) if (side, i) in found] for side, size in ((0, values.shape[0]), (0 if ys is None else 1, values.shape[1])))
+    columns = rows if ys is None else columns
+    left, right = [found[0, i] for i in rows], [found[0 if ys is None else 1, j] for j in columns]
+    mean, variance, third = (np.full(values.shape, np.nan) for _ in range(3))
+    heavy = np.zeros(values.shape, bool)
+    if rows and columns:
+        cells = np.ix_(rows, columns)
+        mean[cells], variance[cells], third[cells] = moments_of(left, right)
+        heavy[cells] = heaviness(left, right) > HEAVY
+    still = np.isfinite(values.to_numpy(float)) & ~(variance > 0)
+    for i, j in np.argwhere(still).tolist():
+        reason = _same(measure, f"'{measures.named(list(xs)[i])}' and '{measures.named(list(xs if ys is None else ys)[j])}'")
+        if on_undefined == "raise":
+            raise UndefinedError(reason)
+        undefined[values.index[i], values.columns[j]] = reason
+    mean, variance, third = (np.where(still, np.nan, each) for each in (mean, variance, third))
     sd = np.sqrt(variance)
     skewness = third / (variance * sd)
-    p_value = tail((values.to_numpy() - mean) / sd, skewness, one_order(comparison.n))
-    return NullTable(comparison, *(pd.DataFrame(each, index=values.index, columns=values.columns) for each in (mean, sd, skewness, p_value)), mirrored=ys is None)
+    z = (values.to_numpy(float) - mean) / sd
+    p_value, least, by_count = _p_values(measure, xs, ys, z, skewness, heavy, values.to_numpy(float), n_permutations, seed, progress)
+    frames = (pd.DataFrame(each, index=values.index, columns=values.columns) for each in (mean, sd, skewness, p_value, least, by_count))
+    return NullTable(comparison, *frames, mirrored=ys is None, undefined=undefined)
 
 
-def calibrated(measure: str | Measure, x: Any, y: Any, *, level: float = 0.95, n_permutations: int = 199, seed: int = 0) -> float:
+def _means_of_groups(xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, groups: Any) -> tuple[Mapping[Any, Any], Mapping[Any, Any] | None]:
+    """Both sides, of rows in groups the means of these."""
+    sides = [xs] if ys is None else [xs, ys]
+    if groups is None and not any(isinstance(side, Mapping) for side in sides):
+        return xs, ys  # compare says what is wrong
+    arrays, counts = zip(*(representations_of(side) for side in sides), strict=True)
+    codes = codes_of(groups, [x for side in arrays for x in side.values()], counts[0])
+    if codes is None:
+        return xs, ys
+    means = [{label: group_means(x, codes) for label, x in side.items()} for side in arrays]
+    return means[0], None if ys is None else means[1]
+
+
+def _p_values(
+    measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, z: np.ndarray, skewness: np.ndarray, heavy: np.ndarray, values: np.ndarray, n_permutations: int | None,
+    seed: int, progress: bool | Tick,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """-> p-values, the least that can be backed, and whether they were counted."""
+    n = representations_of(xs)[1]
+    least = np.full(z.shape, least_backed(n))
+    with np.errstate(invalid="ignore"):
+        p = np.where(np.isfinite(z), tail(z, skewness, least), np.nan)
+        below = heavy & (p < TESTED)
+    by_count = np.zeros(z.shape, bool)
+    bound = 1 / (1 + z**2)  # Cantelli: true of any distribution
+    tested = below & np.triu(np.ones(z.shape, bool), 1) if ys is None else below
+    many = n_permutations or permutations_for(int(tested.sum()), n)
+    settled = below & (z > 0) & (bound <= 1 / (many + 1))
+    if ys is None:
+        settled |= below & np.eye(len(z), dtype=bool)  # of an item with itself, which is no test
+    p[settled] = least[settled] = bound[settled]
+    cells = {(i, j): float(values[i, j]) for i, j in np.argwhere(tested & ~settled).tolist()}
+    if cells:
+        sides = [list(representations_of(side)[0].values()) for side in ([xs] if ys is None else [xs, ys])]
+        with workers() as run, ticking(progress, f"permutations for {len(cells)} cells of {measures.short_name(measure)}", "cell") as tick:
+            for (i, j), count in counted(measure, sides[0], sides[-1], cells, many, seed, run, tick).items():
+                for cell in {(i, j), (j, i)} if ys is None else {(i, j)}:
+                    p[cell], least[cell], by_count[cell] = count.p_value, count.least, True
+    return p, least, by_count
+
+
+def calibrated(measure: str | Measure, x: Any, y: Any, *, groups: Any = None, level: float = 0.95, n_permutations: int = 199, seed: int = 0) -> float:
     """How far a value stands above what shuffled samples give, of the way to the best there is: 0 like unrelated data, 1 like identical.
 
     (s - q) / (best - q), 0 where that is below 0; q: the quantile `level` of the null (of a dissimilarity 1 - level), which unrelated data pass in a share 1 - level; in closed
-    form where there is one (`null_moments`), else from n_permutations shuffles. best: the end of the measure's range, 1 for CKA. So values at other widths and other n can be compared: CKA
+    form where there is one (`null_moments`), else from n_permutations orders. groups: labels (n,) of rows that depend on each other: then the means of groups are compared. best: the end of the measure's range, 1 for CKA. So values at other widths and other n can be compared: CKA
     of sides with .3 of their variance in common is 0.40, 0.62, 0.84 at 10, 50 and 200 features of 60 samples, calibrated 0.27, 0.27, 0.28. Measures of other shape gain less (Procrustes: 0.34 to
     0.26). It has no unbiased meaning: for the value at infinitely many samples take a debiased measure.
     Errors: UndefinedError where shuffled samples reach the best value; ValueError for a measure whose best value is infinite.
@@ -219,14 +297,13 @@ def calibrated(measure: str | Measure, x: Any, y: Any, *, level: float = 0.95, n
     best = measure.range[1 if alike else 0]
     if not math.isfinite(best):
         raise ValueError(f"a calibrated value lies between what chance gives and the best value, and that of {measure} is infinite")
-    x, y, n = pair_of(x, y)
+    x, y = _units(x, y, groups)
     try:
-        value, null = _value_and_null(_closed(measure), x, y, n)
-        q = null.quantile(level if alike else 1 - level)
+        value, null = _value_and_null(_closed(measure), x, y, n_permutations, seed)
+        q = null.quantile(level)  # of similarities: no other measure has a closed form
     except NotImplementedError:
-        test = permutation_test(measure, x, y, n_permutations=n_permutations, seed=seed)
-        value, sizes = test.statistic, np.sort(test.null if alike else -test.null)
-        q = float(sizes[min(math.ceil(level * (len(sizes) + 1)), len(sizes)) - 1]) * (1 if alike else -1)
+        test = permutation_test(measure, x, y, groups=range(len(x)), n_permutations=n_permutations, seed=seed)
+        value, q = test.statistic, quantile_of(test.null, level) if alike else -quantile_of(-test.null, level)
     if not (best - q) * (1 if alike else -1) > 1e-9:
         raise UndefinedError(f"shuffled samples have a {measures.short_name(measure)} of {q:.3g}, and no value is better than {best:.3g}: with so many features for so few samples nothing stands above chance")
     return max((value - q) / (best - q), 0.0)

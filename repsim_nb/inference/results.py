@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 from scipy import stats
 
 ROUNDING = 1e-10  # of one statistic, summed in another order in float64
+TESTED = 0.05  # curves of three moments hold up to here, whatever the data
+BACKED = 1e-9  # six standard deviations: further out three moments say nothing of how often an order comes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -21,6 +24,7 @@ class Test:
     p_value: by permutation (1 + #{null at least as extreme}) / (n_permutations + 1), never 0; #{...} / n_permutations where all orders were gone through.
     null: the statistics under permutation (n_permutations,), None where a formula gave the p-value.
     alternative: what counts as extreme: "greater", "less", or "two-sided" (by size, whatever the sign).
+    exchanged: what was permuted: "samples" (or values, or items), "groups" of rows, or "group means", of which the statistic is then a value.
     """
 
     __test__ = False  # no test of pytest's
@@ -30,9 +34,11 @@ class Test:
     null: np.ndarray | None = None
     alternative: str = "two-sided"
     n_permutations: int | None = None
+    exchanged: str = field(default="samples", kw_only=True)
 
     def __repr__(self) -> str:
         by = f"{self.n_permutations} permutations" if self.n_permutations else "no permutations"
+        by += f" of {self.exchanged}" if self.n_permutations and self.exchanged != "samples" else ""
         return f"{type(self).__name__}(statistic={self.statistic:.4g}, p_value={self.p_value:.3g}, {self.alternative}, {by})"
 
 
@@ -48,30 +54,48 @@ class GroupTest(Test):
         return f"{super().__repr__()[:-1]}, within={self.within:.4g}, between={self.between:.4g}, {len(self.groups)} groups)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Moments:
-    """What shuffling the samples of one side makes of a value, over all n! orders: its mean, variance and skewness; `least`: no p-value is smaller, 1/n!.
+    """What permuting the samples of one side makes of a value, over all n! orders: its mean, variance and skewness.
 
-    p-values and quantiles are those of Pearson's type III curve (a shifted gamma distribution) with these three moments.
+    p-values and quantiles are those of Pearson's type III curve (a shifted gamma distribution) with these three moments. Where a few samples outweigh all others that curve says nothing of
+    its tails: then p-values that it puts below .05, and quantiles, are counted in `counted`, the values of random orders (None: the curve holds).
+    least: the smallest p-value that can be backed. A p-value that equals it is an upper bound.
     """
 
     mean: float
     variance: float
     skewness: float
-    least: float = sys.float_info.min
+    least: float = BACKED
+    count: Callable[[], np.ndarray] | None = field(default=None, repr=False)
+    rounding: float = field(default=ROUNDING, repr=False)
+
+    @functools.cached_property
+    def counted(self) -> np.ndarray | None:
+        return None if self.count is None else self.count()
 
     @property
     def sd(self) -> float:
         return math.sqrt(self.variance)
 
     def p_value(self, value: float) -> float:
-        """How often an order gives this value or more."""
-        return float(tail((value - self.mean) / self.sd, self.skewness, self.least))
+        """How often an order gives this value or more; at most that often if it is `least`."""
+        by_curve = float(tail((value - self.mean) / self.sd, self.skewness, self.least))
+        if self.count is None or by_curve >= TESTED:
+            return by_curve
+        return float((1 + np.sum(self.counted >= value - self.rounding)) / (1 + len(self.counted)))
 
     def quantile(self, level: float) -> float:
         """The value below which a share `level` of the orders lie."""
         check_level(level)
+        if self.count is not None:
+            return quantile_of(self.counted, level)
         return self.mean + self.sd * float(stats.pearson3(self.skewness).ppf(level))
+
+
+def quantile_of(values: np.ndarray, level: float) -> float:
+    """The value that one more of the same kind exceeds with a probability of at most 1 - level (the largest where there are too few to tell)."""
+    return float(np.sort(values)[min(math.ceil(level * (len(values) + 1)), len(values)) - 1])
 
 
 def tail(z: Any, skewness: Any, least: float) -> Any:
@@ -96,13 +120,18 @@ class Interval:
         return f"Interval(low={self.low:.4g}, high={self.high:.4g}, level={self.level:g}{middle})"
 
 
-def by_counting(statistic: float, null: np.ndarray, alternative: str, every: bool = False, rounding: float = ROUNDING) -> Test:
+def by_counting(statistic: float, null: np.ndarray, alternative: str, every: bool = False, rounding: float = ROUNDING, exchanged: str = "samples") -> Test:
     """The test by counting in the null; `every`: it holds all orders, the one that was seen among them.  rounding: statistics that differ by less are the same."""
     sizes = {"two-sided": (np.abs(null), abs(statistic)), "greater": (null, statistic), "less": (-null, -statistic)}
     values, seen = sizes[alternative]
     extreme = int(np.sum(values >= seen - rounding))
     p_value = extreme / len(null) if every else (1 + extreme) / (len(null) + 1)
-    return Test(statistic, p_value, null, alternative, len(null))
+    return Test(statistic, p_value, null, alternative, len(null), exchanged=exchanged)
+
+
+def least_backed(n: int) -> float:
+    """The smallest p-value that a curve of three moments can back for n samples; not less than the share of one order of all."""
+    return max(one_order(n), BACKED)
 
 
 def one_order(n: int) -> float:

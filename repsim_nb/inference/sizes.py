@@ -16,9 +16,9 @@ from ..errors import UndefinedError
 from ..measures import Measure
 from ..progress import Tick
 from ..workers import all_of
+from .grouped import Units
 from .intervals import interval
 from .results import check_level
-from .samples import pair_of, rows_of
 
 SETS = 20  # of each size
 
@@ -27,7 +27,7 @@ SETS = 20  # of each size
 class SampleSize:
     """How a value moves as samples grow in number, and how many are enough.
 
-    curve: DataFrame, index n: mean (over sets of n samples), low and high (between which a share `level` of sets of so many fresh samples lie), sets.
+    curve: DataFrame, index n (samples, or groups): mean (over sets of n samples), low and high (between which a share `level` of sets of so many fresh samples lie), sets.
     limit: where the value goes as n grows, the estimate of `interval`.  enough: the least number of samples of which a share `level` of sets give the limit to within ±within; None where fewer
     samples tell of another limit, or a quarter of them has no value to tell by, so that nobody knows yet where the value goes.  seen: how many samples there were; where `enough` is above half of it, it was extrapolated.
     """
@@ -39,6 +39,7 @@ class SampleSize:
     within: float
     level: float
     seen: int
+    unit: str = "samples"
 
     @property
     def extrapolated(self) -> bool:
@@ -46,9 +47,9 @@ class SampleSize:
 
     def __repr__(self) -> str:
         if self.enough is None:
-            return f"SampleSize({self.measure} still moves at {self.seen} samples, {self.curve['mean'].iloc[-1]:.3f}: more are needed to know where it goes, or it has no limit)"
+            return f"SampleSize({self.measure} still moves at {self.seen} {self.unit}, {self.curve['mean'].iloc[-1]:.3f}: more are needed to know where it goes, or it has no limit)"
         how = f", extrapolated from {self.seen}" if self.extrapolated else ", the fewest that were tried" if self.enough == self.curve.index[0] else ""
-        return f"SampleSize({self.measure} goes to {self.limit:.3f}; {self.enough:,} samples are enough for ±{self.within:g}{how})"
+        return f"SampleSize({self.measure} goes to {self.limit:.3f}; {self.enough:,} {self.unit} are enough for ±{self.within:g}{how})"
 
 
 def sample_size(
@@ -56,6 +57,7 @@ def sample_size(
     x: Any,
     y: Any,
     *,
+    groups: Any = None,
     within: float = 0.02,
     sizes: Sequence[int] | None = None,
     level: float = 0.95,
@@ -69,24 +71,25 @@ def sample_size(
     most `within`, on the measured sizes up to N/2 and beyond by those laws. Where halves and quarters of the samples tell of a limit that is further than `within`, and than chance, from that of all and halves, the
     laws do not hold, and there is no such number (layers wider than N under Procrustes; shared neighbours, whose value belongs to n). Simulated, 30 times each, 200 to 400 samples: seen for 30 unrelated pairs under Procrustes, 23 of
     shared neighbours, and 2 of pairs that have a limit; but for 3 only where some directions have nothing in common, whose limit under Procrustes is too low by .03.
-    x, y: arrays (N, ...).  sizes: numbers of samples, None are eight up to N/2, evenly on a logarithmic scale, and N, but for those too small to have a value.
+    x, y: arrays (N, ...).  groups: labels (N,) of rows that depend on each other, as in `interval`: then whole groups are drawn, and all numbers are numbers of groups.  sizes: numbers of samples, None are eight up to N/2, evenly on a logarithmic scale, and N, but for those too small to have a value.
     Errors: ValueError for sizes outside the measure's least and N; UndefinedError where a set has no value; those of `interval`.
     """
     measure = measures.get(measure)
     check_level(level)
     if not isinstance(within, (int, float, np.number)) or isinstance(within, bool) or not 0 < within < math.inf:
         raise ValueError(f"within is how near to its limit a value shall be, a number above 0, such as 0.02; got {within!r}")
-    x, y, most = pair_of(x, y)
+    units = Units(measure, x, y, groups, "a number of groups")
+    most = units.number
     chosen = _sizes(sizes, measure, most)
-    limit = float(interval(measure, x, y, level=level, seed=seed, progress=progress).estimate)  # type: ignore[arg-type]
+    limit = float(interval(measure, x, y, groups=groups, level=level, seed=seed, progress=progress).estimate)  # type: ignore[arg-type]
 
-    def of(n: int, rows: np.ndarray) -> float:
+    def of(n: int, drawn: np.ndarray) -> float:
         try:
-            return measure(rows_of(x, rows), rows_of(y, rows))
+            return units.value(drawn)
         except UndefinedError as error:
             if n not in chosen:
                 return math.nan
-            raise UndefinedError(f"of a set of {n} samples: {error} Choose larger sizes=[...]") from error
+            raise UndefinedError(f"of a set of {n} {units.name}: {error} Choose larger sizes=[...]") from error
 
     if sizes is None and len(enough_samples := [n for n in chosen if _defined(of, rows_drawn(n, most, seed)[0])]) > 1:
         chosen = enough_samples
@@ -103,7 +106,7 @@ def sample_size(
     spread = spread.fillna(spread[last] * math.sqrt(last / most))
     curve = pd.DataFrame({"mean": mean, "low": mean - z * spread, "high": mean + z * spread, "sets": sets}).rename_axis("n")
     enough = _enough((mean - limit).abs(), z * spread, within, most) if settled else None
-    return SampleSize(measures.short_name(measure), curve, limit, enough, within, level, most)
+    return SampleSize(measures.short_name(measure), curve, limit, enough, within, level, most, units.name)
 
 
 def _defined(of: Callable[[int, np.ndarray], float], rows: np.ndarray) -> bool:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import threading
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from ..validation import host
 from ..workers import checkpoint
 from . import cost
-from .door import host, stretches
+from .door import stretches
 from .gram import ROWS, Kernel
 
 # The sums over i, j, ... of products of two or three entries of a matrix without trace and total, each as a graph: an entry a_ij is an edge, an index a point, d = diagonal,
@@ -21,24 +20,27 @@ TRIPLES = {
     "d³": ((3, 0),), "d² r": ((0, 1), (2, 1)), "d a d": ((1, 1), (1, 1)), "d r²": ((0, 1), (0, 1), (1, 2)), "d a r": ((0, 1), (0, 2), (1, 1)), "d q": ((0, 2), (1, 2)),
     "r³": ((0, 1), (0, 1), (0, 1), (0, 3)), "r a r": ((0, 1), (0, 1), (0, 2), (0, 2)), "a a a": ((0, 2), (0, 2), (0, 2)), "a³": ((0, 3), (0, 3)), "q r": ((0, 1), (0, 2), (0, 3)),
 }  # fmt: skip
+FEW = 16  # features, of which there are fewer products of three than pairs of samples
 _BLOCK = 96  # samples: smaller blocks save more products and make slower ones
 
 
 class Sums(NamedTuple):
-    """Of a matrix at unit length: diagonal, off: the parts of I and J (all ones) in it; pairs (4,), triples (11,): sums of what is left, in the order of PAIRS and TRIPLES."""
+    """Sums of a matrix at unit length.
+
+    diagonal, off: the parts of I and J (all ones) in it.  pairs (4,), triples (11,): sums of what is left, in the order of PAIRS and TRIPLES.
+    heaviness: how far its squares are concentrated in a few rows: Σ share² - 1/n, the shares of the n rows in the sum of squares of what is left; 0 if all are alike.
+    """
 
     n: int
     diagonal: float
     off: float
     pairs: np.ndarray
     triples: np.ndarray
+    heaviness: float
 
 
-def sums_of(matrix: np.ndarray, cubed: Callable[[float, np.ndarray], float] | None = None, *, overwrite: bool = False) -> Sums:
-    """The sums of a symmetric matrix (n, n), brought to unit length. Needs its memory once more, or, with `overwrite`, that of the matrix itself.
-
-    cubed(diagonal, q): "a a a" of what is left, from the part of I and the sums of squares of rows, where that is quicker than a product of n³.
-    """
+def sums_of(matrix: np.ndarray, *, overwrite: bool = False) -> Sums:
+    """The sums of a symmetric matrix (n, n), brought to unit length. Needs its memory once more, or, with `overwrite`, that of the matrix itself."""
     n, eps = len(matrix), float(np.finfo(matrix.dtype).eps)
     trace, total = float(matrix.diagonal().sum(dtype=float)), float(matrix.sum(axis=1).sum(dtype=float))
     off = (total - trace) / (n * (n - 1))
@@ -53,15 +55,24 @@ def sums_of(matrix: np.ndarray, cubed: Callable[[float, np.ndarray], float] | No
         squares = np.multiply(some, some, out=room[: len(some)])
         q[rows] = squares.sum(axis=1)
         cubes += dot(squares, some)
-    triangles = _cube(rest) if cubed is None else cubed(diagonal, q)
+    triangles = _cube(rest)
     by_d, by_r = (rest @ np.stack([d, r], axis=1).astype(rest.dtype)).astype(float).T
+    return _sums(diagonal, off, d, r, q, by_d, by_r, triangles, cubes, eps)
+
+
+def _sums(
+    diagonal: float, off: float, d: np.ndarray, r: np.ndarray, q: np.ndarray, by_d: np.ndarray, by_r: np.ndarray, triangles: float, cubes: float, eps: float
+) -> Sums:
+    """From what is left of a matrix: its diagonal, the sums of its rows and of their squares, its products with the first two, "a a a" and "a³"."""
+    n = len(d)
     pairs = np.array([d @ d, d @ r, r @ r, q.sum()])
     triples = np.array([(d**3).sum(), d * d @ r, d @ by_d, d @ (r * r), d @ by_r, d @ q, (r**3).sum(), r @ by_r, triangles, cubes, q @ r])
     square = pairs[3] + n * (diagonal + off) ** 2 + n * (n - 1) * off**2  # the three parts are at right angles
     if pairs[3] <= (32 * eps) ** 2 * square:  # rounding of I and J
         pairs, triples = np.zeros_like(pairs), np.zeros_like(triples)
     length = square**0.5 or 1.0  # of nothing at all the table says so
-    return Sums(n, diagonal / length, off / length, pairs / length**2, triples / length**3)
+    heaviness = max(float(q @ q) / float(q.sum()) ** 2 - 1 / n, 0.0) if pairs[3] else 0.0
+    return Sums(n, diagonal / length, off / length, pairs / length**2, triples / length**3, heaviness)
 
 
 def _cube(a: np.ndarray) -> float:
@@ -95,8 +106,9 @@ class KernelSums:
         everything, linear = slice(0, kernel.n), kernel.entry is None
         if linear and kernel.p >= ROWS and self.number * kernel.n**2 * kernel.features.itemsize <= cost.HELD:
             kernel._whole = kernel.features.gram(everything, everything)
-        cubed = functools.partial(_cubed, kernel) if linear and kernel.p <= 0.55 * kernel.n else None
-        return sums_of(self._matrix(kernel), cubed, overwrite=True)
+        if linear and kernel.p <= 0.55 * kernel.n:
+            return _of_features(kernel)
+        return sums_of(self._matrix(kernel), overwrite=True)
 
     def _matrix(self, kernel: Kernel) -> np.ndarray:
         everything, kind = slice(0, kernel.n), host(kernel.features.sizes).dtype
@@ -117,11 +129,62 @@ class KernelSums:
         return room
 
 
-def _cubed(kernel: Kernel, diagonal: float, q: np.ndarray) -> float:
-    """Of a linear kernel of few features, from products of features. Centred, XXᵀ has the eigenvalues of XᵀX, and 0 along the ones. U-centred it is L less L's diagonal,
+def _of_features(kernel: Kernel) -> Sums:
+    """`sums_of` a linear kernel of few features, from products of features; the matrix itself is seen once, tile by tile, for sums of its squares and cubes.
+
+    Beside the diagonal what is left is k_ij - m_i - m_j + c, k = XXᵀ of centred X, so that the rows of k sum to 0; m, c: what U-centring takes out, or only the part of J.
+    """
+    x, n = host(kernel.features[slice(0, kernel.n)]), kernel.n
+    own = host(kernel.features.sizes).astype(float)
+    if kernel.unbiased:
+        m, c, diagonal, off = host(kernel._row_means(slice(0, n))).astype(float), kernel._mean, 0.0, 0.0
+        d = np.zeros(n)
+    else:
+        off = -own.sum() / (n * (n - 1))
+        m, c, diagonal = np.zeros(n), -off, own.sum() / n - off
+        d = own - off - diagonal
+    u = 2 * m - c  # taken out of k_ii
+    products = x.T @ x
+    squares, all_cubes = _powers(kernel, x, products)
+    along = (x.T @ m.astype(x.dtype)).astype(float)
+    rest = m - c
+    r = -own - (n - 2) * m - m.sum() + (n - 1) * c + d
+    q = squares - 2 * (x @ along.astype(x.dtype)) + n * rest**2 + 2 * rest * m.sum() + m @ m - (own - u) ** 2 + d**2
+    cubes = all_cubes - 3 * (2 * m @ squares - c * squares.sum()) + 6 * along @ along
+    cubes -= n * (rest**3).sum() + 3 * (rest @ rest) * m.sum() + 3 * rest.sum() * (m @ m) + n * (m**3).sum() + ((own - u) ** 3).sum() - (d**3).sum()
+
+    def times(v: np.ndarray) -> np.ndarray:
+        return (x @ (x.T @ v.astype(x.dtype))).astype(float) - rest * v.sum() - m @ v + (d - own + u) * v
+
+    return _sums(diagonal, off, d, r, q, times(d), times(r), _cubed(kernel, x, products, diagonal, q), cubes, float(np.finfo(x.dtype).eps))
+
+
+def _powers(kernel: Kernel, x: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, float]:
+    """Σ_j k_ij² (n,) and Σ k_ij³."""
+    n, p = x.shape
+    if p <= FEW:  # of the products of two and three features
+        third = x.T @ (x[:, :, None] * x[:, None]).reshape(n, p * p)
+        return np.vecdot(x @ products, x).astype(float), float(np.vdot(third, third))
+    squares, cubes, room = np.zeros(n), 0.0, np.empty((2, min(ROWS, n) * n), x.dtype)
+    for rows in stretches(n, ROWS):
+        checkpoint()
+        size, shape = (rows.stop - rows.start) * (n - rows.start), (rows.stop - rows.start, n - rows.start)
+        if kernel._whole is None:
+            tile = np.matmul(x[rows], x[rows.start :].T, out=room[0, :size].reshape(shape))
+        else:
+            tile = host(kernel._whole)[rows, rows.start :]
+        square = np.multiply(tile, tile, out=room[1, :size].reshape(shape))
+        squares[rows] += square.sum(axis=1)
+        squares[rows.stop :] += square[:, shape[0] :].sum(axis=0)
+        cubes += 2 * dot(square, tile) - dot(square[:, : shape[0]], tile[:, : shape[0]])
+    return squares, cubes
+
+
+def _cubed(kernel: Kernel, x: np.ndarray, products: np.ndarray, diagonal: float, q: np.ndarray) -> float:
+    """"a a a" of a linear kernel, from products of features. Centred, XXᵀ has the eigenvalues of XᵀX, and 0 along the ones. U-centred it is L less L's diagonal,
     L = XXᵀ - m1ᵀ - 1mᵀ + c11ᵀ, and L³ has the trace of the cube of [X, m, 1]ᵀ [X, -1, c1 - m]."""
-    x, n, p = host(kernel.features[slice(0, kernel.n)]), kernel.n, kernel.p
-    product = x.T @ x
+    n, p = x.shape
+    product = products.copy()
     if not kernel.unbiased:
         product[np.diag_indices(p)] -= x.dtype.type(diagonal)
         return _cube(product) - (n - 1 - p) * diagonal**3

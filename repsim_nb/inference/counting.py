@@ -1,0 +1,91 @@
+"""p-values of the cells of a table by counting: for those of which a curve cannot tell, because a few samples outweigh all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..measures import Measure
+from ..measures.cost import HELD
+from ..measures.door import eps, reordered, stretches
+from ..measures.moments import Sums
+from ..workers import Workers, checkpoint
+
+HEAVY = 0.01  # relative variance, over all orders, of the conditional variance of a value given which rows meet: above it the tails of three moments are too short
+MOST, FEWEST = 9999, 199  # permutations
+WORK = 2e12  # multiplications: about a minute, for all cells
+HITS = 20  # orders as extreme as the value: after so many a p-value is known to a fifth, and counting ends
+_STACKED = 2**24  # numbers of permuted matrices at a time
+
+
+def heaviness(left: Sequence[Sums], right: Sequence[Sums]) -> np.ndarray:
+    """How much the variance of a value depends on which rows meet, for all pairs: above HEAVY three moments are not enough."""
+    return left[0].n * np.outer([s.heaviness for s in left], [s.heaviness for s in right])
+
+
+def permutations_for(cells: int, n: int) -> int:
+    """So many permutations for each of these cells that all take about a minute; from 199 to 9,999."""
+    return int(np.clip(WORK / (2.0 * n * n * max(cells, 1)), FEWEST, MOST))
+
+
+class Count(NamedTuple):
+    """A p-value, and the smallest that so many permutations can back: if they are equal, it is an upper bound."""
+
+    p_value: float
+    least: float
+
+
+def counted(
+    measure: Measure, left: Sequence[Any], right: Sequence[Any], cells: Mapping[tuple[int, int], float], n_permutations: int, seed: int, run: Workers, tick: Callable[[int, int], None]
+) -> dict[tuple[int, int], Count]:
+    """For each of these cells {(row, column): value} how often an order of the column's samples gives that value or more.
+
+    All cells see the same orders. A cell that has seen 20 orders as extreme ends there: p is 20 over the number of the 20th order. [Besag, Clifford 1991]
+    """
+    n = len(left[0])
+    room = max(1, int(HELD / 2 // (8 * n * n)))
+    found: dict[tuple[int, int], Count] = {}
+    rows, columns = (sorted({cell[axis] for cell in cells}) for axis in (0, 1))
+    for some in (rows[part] for part in stretches(len(rows), room)):
+        squares = {i: measure.square(measure.prepare(left[i])).ravel() for i in some}
+        for others in (columns[part] for part in stretches(len(columns), room)):
+            block = {cell: value for cell, value in cells.items() if cell[0] in squares and cell[1] in others}
+            if block:
+                matrices = {j: squares[j].reshape(n, n) if right is left and j in squares else measure.square(measure.prepare(right[j])) for j in others}
+                found.update(_block(squares, matrices, block, n_permutations, np.random.default_rng(seed), run, lambda: tick(len(found), len(cells))))
+            tick(len(found), len(cells))
+    return found
+
+
+def _block(
+    squares: Mapping[int, np.ndarray], matrices: Mapping[int, np.ndarray], cells: Mapping[tuple[int, int], float], many: int, rng: np.random.Generator, run: Workers,
+    idle: Callable[[], None],
+) -> dict[tuple[int, int], Count]:  # fmt: skip
+    """`counted`, of matrices that are all in memory."""
+    n = len(next(iter(matrices.values())))
+    rounding = 32 * max(eps(next(iter(squares.values()))), eps(next(iter(matrices.values()))))
+    hits, found, drawn = dict.fromkeys(cells, 0), {}, 0
+    while drawn < many and len(found) < len(cells):
+        orders = [rng.permutation(n) for _ in range(min(max(1, _STACKED // (n * n)), many - drawn))]
+        alive: dict[int, list[int]] = {}
+        for i, j in cells:
+            if (i, j) not in found:
+                alive.setdefault(j, []).append(i)
+
+        def values(j: int, orders: list[np.ndarray] = orders, alive: dict[int, list[int]] = alive) -> np.ndarray:
+            checkpoint()
+            stacked = np.stack([reordered(matrices[j], order).ravel() for order in orders])
+            return np.stack([stacked @ squares[i] for i in alive[j]])
+
+        for (j, some), block in zip(alive.items(), run(values, list(alive), idle=idle), strict=True):
+            for i, of_orders in zip(some, block, strict=True):
+                extreme = np.flatnonzero(of_orders >= cells[i, j] - rounding)
+                needed = HITS - hits[i, j]
+                if len(extreme) >= needed:
+                    found[i, j] = Count(HITS / (drawn + int(extreme[needed - 1]) + 1), 0.0)
+                hits[i, j] += len(extreme)
+        drawn += len(orders)
+    least = 1 / (many + 1)
+    return {cell: found.get(cell) or Count((1 + hits[cell]) * least, least) for cell in cells}

@@ -1,0 +1,94 @@
+"""Rows that depend on each other: which group each belongs to, means of groups, and values without the pairs within a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import pandas as pd
+
+from ..measures import Measure
+from ..measures.between import between_groups
+from ..row_groups import groups_of
+from ..validation import check_labels, host
+from .samples import pair_of, rows_of
+
+
+def codes_of(groups: Any, sides: Iterable[Any], n: int) -> np.ndarray | None:
+    """The group of each of n rows as a number, in the order of first appearance. None if every row is a group of its own.
+
+    groups: one label a row; None takes what a recording by token knows of its rows.  sides: the representations, which agree in their groups as far as they know them.
+    """
+    if groups is None:
+        labels = next((its for side in sides if (its := groups_of(side)) is not None), None)
+        if labels is None:
+            return None
+    else:
+        labels = check_labels(groups, n, "groups")
+    codes = pd.factorize(labels)[0]
+    return None if codes.max(initial=-1) + 1 == n else codes
+
+
+def group_means(x: Any, codes: np.ndarray) -> Any:
+    """One row a group, in the order of the codes (groups, features): the mean of its rows.
+
+    If groups differ in size the mean is of as many rows of each as the smallest has, evenly spaced: a mean of more rows varies less, on both sides alike, so that means of unlike groups
+    could not be exchanged.
+    """
+    xp = array_api_compat.array_namespace(x)
+    rows = host(xp.reshape(x, (x.shape[0], -1)))
+    order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
+    starts, few = np.cumsum(sizes) - sizes, int(sizes.min())
+    places = ((np.arange(few) + 0.5) * sizes[:, None] / few).astype(int)
+    means = np.asarray(rows[order[starts[:, None] + places]], dtype=np.float64).mean(axis=1)
+    means = means.astype(rows.dtype) if rows.dtype.kind == "f" and rows.dtype.itemsize > 2 else means
+    return xp.asarray(means, device=array_api_compat.device(x)) if array_api_compat.is_torch_array(x) else means
+
+
+class Units:
+    """What a sample set is drawn in: single samples, or whole groups of rows.
+
+    number: how many there are.  name: "samples" or "groups".  value(which): the measure of the rows of these units; with groups without the pairs of rows within one.
+    """
+
+    def __init__(self, measure: Measure, x: Any, y: Any, groups: Any, what: str, *, strict: bool = True) -> None:
+        """strict: whether a measure without a form for groups is an error; else all pairs of rows count."""
+        self.x, self.y, n = pair_of(x, y)
+        self.codes = codes_of(groups, (x, y), n)
+        self.number, self.name = (n, "samples") if self.codes is None else (int(self.codes.max()) + 1, "groups")
+        self._measure = measure
+        self._between = None
+        if self.codes is not None:
+            try:
+                self._between = between_groups(measure)
+            except NotImplementedError as error:
+                if strict:
+                    raise ValueError(f"{what}, of rows in groups: {error}") from None
+
+    def value(self, which: np.ndarray | None = None) -> float:
+        if which is None:
+            which = np.arange(self.number)
+        rows = which if self.codes is None else np.flatnonzero(np.isin(self.codes, which))
+        x, y = rows_of(self.x, rows), rows_of(self.y, rows)
+        return self._measure(x, y) if self._between is None else self._between(x, y, self.codes[rows])
+
+
+def are_equal(codes: np.ndarray) -> bool:
+    """Whether all groups have the same number of rows."""
+    return len(set(np.bincount(codes).tolist())) == 1
+
+
+def rows_by_group(codes: np.ndarray) -> np.ndarray:
+    """The rows of groups of one size, in order (groups, size)."""
+    order = np.argsort(codes, kind="stable")
+    return order.reshape(int(codes.max()) + 1, -1)
+
+
+def in_other_groups(rows: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """An order of samples in which whole groups are exchanged: the rows of group k are those of group order[k]."""
+    found = np.empty(rows.size, dtype=np.int64)
+    found[rows.ravel()] = rows[order].ravel()
+    return found
+

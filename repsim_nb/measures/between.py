@@ -1,0 +1,154 @@
+"""Measures without the pairs of samples within a group: rows of one group depend on each other, so their likeness is no evidence.
+
+In debiased CKA and distance correlation the entries within a group count as the diagonal does: every term is a mean over samples of different groups. RSA leaves
+those pairs out. Groups of one sample each give the measure itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import UndefinedError
+from ..validation import check_representation, host
+from .base import Measure
+from .door import centred_unit
+from .rsm import CKA, RSA, DistanceCorrelation
+
+FEWEST_GROUPS = 4  # a term of HSIC is a mean over four different ones
+Between = Callable[[Any, Any, np.ndarray], float]  # two representations and the groups of their rows, 0, 1, ... -> the value
+
+
+def between_groups(measure: Measure) -> Between:
+    """The measure over samples of different groups. NotImplementedError if it has no such form, with what to do."""
+    if isinstance(measure, RSA) and not measure.second.startswith("row"):
+        return lambda x, y, codes: _rsa(measure, x, y, codes)
+    if isinstance(measure, (CKA, DistanceCorrelation)) and measure.debiased and getattr(measure, "batch_size", None) is None:
+        return lambda x, y, codes: _debiased(measure, x, y, codes)
+    raise NotImplementedError(
+        f"{measure} has no form without the pairs of rows within a group. Take one that has ('cka_debiased', 'rsa', DistanceCorrelation(debiased=True)), or one row a group, "
+        "such as its mean: pd.DataFrame(x).groupby(groups, sort=False).mean()"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RSABetween(RSA):
+    """RSA of the pairs of samples whose codes differ."""
+
+    codes: Any = None
+
+    def _lower(self, n: int) -> np.ndarray:
+        return np.tri(n, k=-1, dtype=bool) & (self.codes[:, None] != self.codes[None])
+
+
+def _rsa(measure: RSA, x: Any, y: Any, codes: np.ndarray) -> float:
+    if len(np.unique(codes)) < 3:
+        raise UndefinedError(f"pairs of different groups are compared, of at least 3 groups; there are {len(np.unique(codes))}")
+    between = _RSABetween(first=measure.first, second=measure.second, codes=codes)
+    return between.pair(between.prepare(x), between.prepare(y))
+
+
+def matrices_between(measure: Measure, x: Any, y: Any, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Two symmetric matrices (n, n) whose inner product is the value of `between_groups`, and stays so if groups of one size are exchanged in the second. Groups have one size."""
+    order = np.argsort(codes, kind="stable")
+    back = np.argsort(order, kind="stable")
+    if isinstance(measure, RSA):
+        between = _RSABetween(first=measure.first, second=measure.second, codes=codes)
+        which, found = between._lower(len(codes)), []
+        for side in (x, y):
+            matrix = np.zeros(which.shape)
+            matrix[which] = host(between.prepare(side)) * 0.5**0.5  # each pair stands there twice and counts once
+            found.append(matrix + matrix.T)
+        return found[0], found[1]
+    a, b = (_entries(measure, side, order, codes) for side in (x, y))
+    length = (_hsic(a, a) * _hsic(b, b)) ** 0.5
+    return (_gradient(a) / length)[np.ix_(back, back)], b.matrix[np.ix_(back, back)]
+
+
+def _debiased(measure: CKA | DistanceCorrelation, x: Any, y: Any, codes: np.ndarray) -> float:
+    order = np.argsort(codes, kind="stable")
+    sizes = np.unique(codes, return_counts=True)[1]
+    if len(sizes) < FEWEST_GROUPS:
+        raise UndefinedError(f"at least {FEWEST_GROUPS} groups are needed; there are {len(sizes)}")
+    a, b = (_entries(measure, side, order, codes) for side in (x, y))
+    own = _hsic(a, a), _hsic(b, b)
+    if not min(own) > 0:
+        raise UndefinedError("what samples of different groups have in common is not more than chance even with themselves: take more groups")
+    return _hsic(a, b) / (own[0] * own[1]) ** 0.5
+
+
+def _entries(measure: CKA | DistanceCorrelation, x: Any, order: np.ndarray, codes: np.ndarray) -> _Entries:
+    sizes = np.unique(codes, return_counts=True)[1]
+    return _Entries(_kernel(measure, host(check_representation(x, double=True))[order], sizes), sizes)
+
+
+def _kernel(measure: CKA | DistanceCorrelation, x: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The matrix of samples (n, n) before it is centred, which the terms of HSIC do on their own."""
+    x = centred_unit(x)
+    products = x @ x.T
+    if isinstance(measure, CKA) and measure.kernel == "linear":
+        return products
+    own = products.diagonal()
+    squared = np.clip(own[:, None] + own[None] - 2 * products, 0, None)
+    if isinstance(measure, DistanceCorrelation):
+        return np.sqrt(squared)
+    of_group = np.repeat(np.arange(len(sizes)), sizes)
+    middle = float(np.median(squared[of_group[:, None] != of_group[None]]))
+    if middle <= 0:
+        raise UndefinedError("the median distance between samples of different groups is 0, so the RBF kernel has no width")
+    return np.expm1(squared / (-2 * measure.bandwidth**2 * middle))
+
+
+class _Entries:
+    """A matrix of samples sorted by group, 0 within groups; by_group (n, groups): sums over the columns of each; groups (groups, groups): over the rows as well."""
+
+    def __init__(self, matrix: np.ndarray, sizes: np.ndarray) -> None:
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        for start, size in zip(starts, sizes, strict=True):
+            matrix[start : start + size, start : start + size] = 0
+        self.matrix, self.sizes = matrix, sizes.astype(float)
+        self.by_group = np.add.reduceat(matrix, starts, axis=1)
+        self.groups = np.add.reduceat(self.by_group, starts, axis=0)
+
+
+def _hsic(a: _Entries, b: _Entries) -> float:
+    """HSIC as a U-statistic: the mean of a_ij b_ij - 2 a_ij b_iq + a_ij b_qr over samples i, j, q, r of four different groups.
+
+    A pair or a triple of samples counts as often as there are four with it, so that no term moves with the origin, whatever the sizes of groups.
+    """
+    sizes, n, squares = a.sizes, a.sizes.sum(), a.sizes @ a.sizes
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(int)
+    left, both = n - sizes, np.multiply.outer(sizes, np.ones_like(sizes))
+    more = (left[:, None] - sizes[None]) ** 2 - (squares - both**2 - both.T**2)  # two further samples, of two further groups
+    of_pairs = np.add.reduceat(np.add.reduceat(a.matrix * b.matrix, starts, axis=0), starts, axis=1)
+    two = np.vdot(more, of_pairs)
+    rows_a, rows_b, same = a.by_group.sum(axis=1), b.by_group.sum(axis=1), a.by_group * b.by_group
+    three = np.repeat(left, sizes.astype(int)) @ (rows_a * rows_b - same.sum(axis=1))
+    three += 2 * (same @ sizes).sum() - (a.by_group @ sizes) @ rows_b - rows_a @ (b.by_group @ sizes)
+    counts = np.outer(sizes, sizes)
+    np.fill_diagonal(counts, 0)
+    return float((two - 2 * three + _of_four(a.groups, b.groups)) / _of_four(counts, counts))
+
+
+def _gradient(a: _Entries) -> np.ndarray:
+    """The symmetric matrix whose inner product with the entries of another is `_hsic`, for groups of one size; 0 within groups."""
+    sizes, n = a.sizes.astype(int), a.sizes.sum()
+    one, many = a.sizes[0], len(a.sizes)
+    rows, of_row = a.by_group.sum(axis=1), np.repeat(np.arange(many), sizes)
+    across = a.by_group[:, of_row]  # of sample i with the group of sample j
+    groups = a.groups.sum(axis=1)[of_row]
+    found = a.matrix * ((n - 2 * one) ** 2 - (many - 2) * one**2)
+    found -= (n - 3 * one) * (rows[:, None] + rows[None] - across - across.T)
+    found += a.matrix.sum() - 2 * (groups[:, None] + groups[None]) + 2 * a.groups[np.ix_(of_row, of_row)]
+    found[of_row[:, None] == of_row[None]] = 0
+    counts = np.full((many, many), one**2)
+    np.fill_diagonal(counts, 0)
+    return found / _of_four(counts, counts)
+
+
+def _of_four(a: np.ndarray, b: np.ndarray) -> float:
+    """Σ a_gh b_qr over four different groups, of symmetric matrices that are 0 on the diagonal."""
+    return float(a.sum() * b.sum() - 4 * a.sum(axis=1) @ b.sum(axis=1) + 2 * np.vdot(a, b))
