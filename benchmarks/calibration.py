@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ import numpy as np
 from scipy import stats
 
 from repsim_nb import inference, measures
+from repsim_nb.files import replacing
 from repsim_nb.workers import cores
 
 from . import hard_nulls
@@ -149,8 +150,8 @@ def _begin(free: Any) -> None:
         os.sched_setaffinity(0, {free.get()})
 
 
-def measured(fast: bool, kept: dict[str, Any] | None = None) -> dict[str, Any]:
-    """All cases and tests; those that are kept are not simulated again."""
+def measured(fast: bool, kept: dict[str, Any] | None = None, keep: Callable[[dict[str, Any]], None] = lambda found: None) -> dict[str, Any]:
+    """All cases and tests; those that are kept are not simulated again.  keep(all that is there): called whenever a case is done."""
     many, nulls = (10, 50) if fast else (MANY, NULLS)
     rows, p_rows = (kept["intervals"], kept["tests"]) if kept else ([], [])
     cases = [case for case in (CASES[:2] if fast else CASES) if case not in map(case_of, rows)]
@@ -160,24 +161,22 @@ def measured(fast: bool, kept: dict[str, Any] | None = None) -> dict[str, Any]:
         free.put(core)
     kept, size = kept or {}, 20 if fast else 1
     hard = [
-        (name, case, work, many // size)
-        for name, cases, work, many in (
+        (name, case, simulate, number // size)
+        for name, cases, simulate, number in (
             ("tails", hard_nulls.TAILS, hard_nulls.tails, hard_nulls.PAIRS), ("null_tables", hard_nulls.NULL_TABLES, hard_nulls.null_tables, hard_nulls.TABLES),
             ("rows", hard_nulls.ROWS, hard_nulls.rows, hard_nulls.GROUPED),
         )
         for case in (cases[:1] if fast else cases) if not any(type(case)(*(row[f] for f in case._fields)) == case for row in kept.get(name, ()))
     ]  # fmt: skip
+    found = {"level": LEVEL, "intervals": rows, "tests": p_rows, **{name: list(kept.get(name, ())) for name in HARD}}
     with ProcessPoolExecutor(cores(), initializer=_begin, initargs=(free,)) as pool:
-        intervals = [pool.submit(one, case, many) for case in sorted(cases, key=lambda case: (case.measure != "rsa", -case.n))]  # the longest first
-        tests = [pool.submit(tested, *test, nulls) for test in wanted]
-        others = {(name, case): pool.submit(work, case, number) for name, case, work, number in hard}
-        for future in intervals:
-            rows.append(future.result())
-            print(f"{rows[-1]['measure']}, {rows[-1]['generator']}, n = {rows[-1]['n']}: held {rows[-1]['held']} of {many}", file=sys.stderr)
-        found = {"level": LEVEL, "intervals": rows, "tests": [*p_rows, *(future.result() for future in tests)], **{name: list(kept.get(name, ())) for name in HARD}}
-        for (name, case), future in others.items():
-            found[name].append(future.result())
-            print(f"{name}, {case}: {future.result()}", file=sys.stderr)
+        work = {pool.submit(one, case, many): "intervals" for case in sorted(cases, key=lambda case: (case.measure != "rsa", -case.n))}  # the longest first
+        work |= {pool.submit(tested, *test, nulls): "tests" for test in wanted}
+        work |= {pool.submit(simulate, case, number): name for name, case, simulate, number in hard}
+        for future in as_completed(work):
+            found[work[future]].append(future.result())
+            print(f"{work[future]}: {future.result()}", file=sys.stderr)
+            keep(found)
     return found
 
 
@@ -221,6 +220,12 @@ def _line(row: dict[str, Any]) -> str:
             f"{row['estimate'] - row['value']:+.4f} | {row['spread']:.3f} | {row['simulations']} |")
 
 
+def _write(path: Path, text: str) -> None:
+    """In one step, so that a run that is stopped loses one case at most."""
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="?", choices=["rest", "write"], help="rest: simulate only what is not there yet; write: write the page again")
@@ -228,11 +233,11 @@ def main() -> None:
     given = parser.parse_args()
     kept = HERE / "calibration.json"
     if given.what != "write":
-        found = measured(given.fast, json.loads(kept.read_text()) if given.what == "rest" and kept.exists() else None)
+        before = json.loads(kept.read_text()) if given.what == "rest" and kept.exists() else None
         if given.fast:
-            print(report(found))
+            print(report(measured(True, before)))
             return
-        kept.write_text(json.dumps(found, indent=1) + "\n")
+        measured(False, before, lambda found: _write(kept, json.dumps(found, indent=1) + "\n"))
     (HERE / "CALIBRATION.md").write_text(report(json.loads(kept.read_text())))
 
 

@@ -9,16 +9,17 @@ import numpy as np
 
 from repsim_nb import inference, measures
 
-SIDE, PAIRS, TABLES, ITEMS, GROUPED = 5, 6000, 300, 12, 300
+SIDE, PAIRS, TABLES, ITEMS, GROUPED = 5, 5000, 200, 12, 200
 LEVEL = 0.95
 
 
 class Tails(NamedTuple):
-    """Unrelated pairs of n samples of p features whose norms are lognormal with this σ."""
+    """Unrelated pairs of n samples of p features whose norms are lognormal with this σ; other: the other side is alike, or codes of n / 2 classes of two samples."""
 
     n: int
     p: int
     sigma: float
+    other: str = "alike"
 
 
 class Rows(NamedTuple):
@@ -29,12 +30,17 @@ class Rows(NamedTuple):
 
 
 TAILS = [Tails(n, p, sigma) for n in (100, 300) for p in (10, 50) for sigma in (0.0, 0.5, 0.75, 1.0)]
+TAILS += [Tails(n, 10, 1.0, "codes") for n in (100, 300)]
 NULL_TABLES = [Tails(100, 10, sigma) for sigma in (0.0, 0.5, 0.75, 1.0)]
 ROWS = [Rows(groups, correlation) for groups in (25, 100) for correlation in (0.3, 0.7, 0.9)]
 
 
 def lognormal(rng: np.random.Generator, case: Tails) -> np.ndarray:
     return np.exp(case.sigma * rng.normal(size=case.n))[:, None] * rng.normal(size=(case.n, case.p))
+
+
+def codes(rng: np.random.Generator, case: Tails) -> np.ndarray:
+    return np.eye(case.n // 2)[rng.permutation(case.n) % (case.n // 2)]
 
 
 def grouped(rng: np.random.Generator, groups: int, size: int, correlation: float, features: int) -> np.ndarray:
@@ -53,7 +59,7 @@ def tails(case: Tails, many: int) -> dict[str, Any]:
     began, found, counted = time.process_time(), [], 0
     for k in range(-(-many // SIDE**2)):
         rng = np.random.default_rng([k, case.n, case.p, int(100 * case.sigma)])
-        xs, ys = ({i: lognormal(rng, case) for i in range(SIDE)} for _ in range(2))
+        xs, ys = ({i: (codes if other else lognormal)(rng, case) for i in range(SIDE)} for other in (False, case.other == "codes"))
         table = inference.null_table("cka_debiased", xs, ys, seed=k)
         found.append(table.p_value.to_numpy().ravel())
         counted += int(table.counted.to_numpy().sum())
@@ -73,6 +79,7 @@ def null_tables(case: Tails, many: int) -> dict[str, Any]:
 
 def rows(case: Rows, many: int) -> dict[str, Any]:
     """How often intervals with `groups` hold the value of rows that are all of other groups, and p-values of unrelated sides."""
+    many = many if case.groups < 100 else -(-many * 2 // 5)  # an interval takes 20 times as long
     began, held, ps, closed = time.process_time(), 0, [], []
     rng = np.random.default_rng(7)
     value = float(np.mean([measures.get("cka_debiased")(*related(rng, 5000, 1, case.correlation)) for _ in range(4)]))
@@ -91,19 +98,23 @@ def _shares(p: np.ndarray) -> dict[str, float]:
     return {"below_05": float((p <= 0.05).mean()), "below_01": float((p <= 0.01).mean()), "below_001": float((p <= 0.001).mean())}
 
 
+def in_order(rows: list[dict[str, Any]], cases: list[Any]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: cases.index(type(cases[0])(*(row[name] for name in cases[0]._fields))))
+
+
 def report(found: dict[str, Any]) -> list[str]:
     lines = ["## p-values where sample norms have heavy tails", "",
-             "`rs.inference.null_table` of debiased CKA, unrelated sides, the norm of a sample lognormal with σ on both sides: the shares of p-values at or below .05, .01 and .001, and of those that were counted in random orders.", "",
-             "| n | features | σ | pairs | p ≤ .05 | p ≤ .01 | p ≤ .001 | counted |", "|---|---|---|---|---|---|---|---|"]  # fmt: skip
-    lines += [f"| {r['n']} | {r['p']} | {r['sigma']:g} | {r['pairs']:,} | {r['below_05']:.4f} | {r['below_01']:.4f} | {r['below_001']:.4f} | {r['counted']:.3f} |" for r in found["tails"]]
+             "`rs.inference.null_table` of debiased CKA, unrelated sides, the norm of a sample lognormal with σ, on both sides or on one beside codes of n / 2 classes: the shares of p-values at or below .05, .01 and .001, and of those that were counted in random orders.", "",
+             "| n | features | σ | other side | pairs | p ≤ .05 | p ≤ .01 | p ≤ .001 | counted |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines += [f"| {r['n']} | {r['p']} | {r['sigma']:g} | {r['other']} | {r['pairs']:,} | {r['below_05']:.4f} | {r['below_01']:.4f} | {r['below_001']:.4f} | {r['counted']:.3f} |" for r in in_order(found["tails"], TAILS)]
     lines += ["", f"Tables of {ITEMS} items of 100 samples and 10 features with nothing in them: the share in which `.above(.05)` finds something.", "", "| σ | tables | found something |", "|---|---|---|"]
-    lines += [f"| {r['sigma']:g} | {r['tables']} | {r['mistaken'] / r['tables']:.3f} |" for r in found["null_tables"]]
+    lines += [f"| {r['sigma']:g} | {r['tables']} | {r['mistaken'] / r['tables']:.3f} |" for r in in_order(found["null_tables"], NULL_TABLES)]
     lines += ["", "## Rows in groups", "", f"Groups of 8 rows; 6 and 5 features. Held: how many of 100 intervals of debiased CKA at level {LEVEL:g} with `groups` hold the value of rows that are all of other groups. "
               "Then, of sides that have nothing in common, the shares of p-values at or below .05 and .01: `permutation_test` (groups are exchanged) and `null_table` (means of groups).", "",
               "| groups | correlation within | value | held | permutations ≤ .05 | ≤ .01 | means ≤ .05 | ≤ .01 | simulations |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     lines += [
         f"| {r['groups']} | {r['correlation']:g} | {r['value']:.3f} | **{100 * r['held'] / r['simulations']:.1f}** | {r['permutations']['below_05']:.3f} | {r['permutations']['below_01']:.3f} | "
         f"{r['closed']['below_05']:.3f} | {r['closed']['below_01']:.3f} | {r['simulations']} |"
-        for r in found["rows"]
+        for r in in_order(found["rows"], ROWS)
     ]
     return [*lines, ""]

@@ -65,14 +65,35 @@ def by_distance(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     return np.concatenate([*windows, scores(products, 1)]), products / n, usual
 
 
-def neighbour_fractions(similarities: np.ndarray, own: tuple[np.ndarray, np.ndarray], k: int) -> np.ndarray:
-    """Of how many of the others each sample is among the k nearest; those tied at the k-th place share what is left of it. Nobody is their own: -inf from now on."""
+def shared_places(values: np.ndarray, k: int, slack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Who are the k with the largest value of each row (rows, m)? -> (those, and the tied at the k-th place: bool (rows, m); the tied: bool (rows, m); their weight (rows,)).
+
+    A tied one has the weight (k - number larger) / number tied: what it would be on average if chance chose among the tied. Where as many are near as have a place, all weigh 1 and none is tied.
+    slack: by how much each value may be rounding; two are equal if they differ by no more than the mean of both.
+    """
+    m = values.shape[1]
+    at = np.argpartition(values, m - k, axis=1)[:, m - k, None]
+    kth, width = np.take_along_axis(values, at, axis=1), np.broadcast_to(slack, values.shape)
+    width = (width + np.take_along_axis(width, at, axis=1)) / 2
+    near = values >= kth - width
+    tied, weight = np.zeros_like(near), np.ones(len(values))
+    for i in np.flatnonzero(near.sum(axis=1) > k):
+        tied[i] = near[i] & (values[i] <= kth[i] + width[i])
+        many = int(tied[i].sum())
+        weight[i] = (k - (int(near[i].sum()) - many)) / many
+    return near, tied, weight
+
+
+def neighbour_fractions(similarities: np.ndarray, own: tuple[np.ndarray, np.ndarray], k: int, spacing: float = float(np.finfo(float).eps)) -> np.ndarray:
+    """Of how many of the others each sample is among the k nearest; those tied at the k-th place share what is left of it. Nobody is their own: -inf from now on.
+
+    spacing: of the precision of the numbers that the similarities were made of.
+    """
     similarities[own] = -np.inf
     n = similarities.shape[1]
-    kth = np.partition(similarities, n - k, axis=1)[:, n - k, None]
-    slack = 64 * np.finfo(float).eps * (1 + np.abs(kth))
-    near, tied = similarities > kth + slack, np.abs(similarities - kth) <= slack
-    weights = near + tied * ((k - near.sum(1)) / tied.sum(1))[:, None]
+    finite = np.where(np.isfinite(similarities), np.abs(similarities), 0)
+    near, tied, weight = shared_places(similarities, k, 8 * spacing * finite.max(axis=1, keepdims=True) + 64 * np.finfo(float).eps * finite.max(axis=1, keepdims=True))
+    weights = np.where(tied, weight[:, None], near)
     others = np.full(n, len(similarities))
     others[own[1]] -= 1
     return weights.sum(0) / np.maximum(others, 1)

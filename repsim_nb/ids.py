@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -104,14 +105,31 @@ def names_of(x: Any) -> Names | None:
 def names_differ(a: Names, b: Names) -> tuple[str, int] | None:
     """In words how the samples of two sides differ, and how many are common; None where row i may be the same sample in both.
 
-    A count of rows and ids, or repeated names, say something only where they are the same in another order: as of a frame and the same frame shuffled.
+    A plain count of rows, 0, 1, 2, ..., names nothing beside text, or beside integers that it does not share. Beside others it is what was left of a frame that was cut or permuted.
     """
     if a.kind == b.kind == "ids":
         return None if same_ids(a.names, b.names) else how_ids_differ(a.names, b.names)
-    if a.names.dtype.kind != b.names.dtype.kind or len(a.names) != len(b.names) or "repeated" in (a.kind, b.kind) and a.kind != b.kind:
+    if len(a.names) != len(b.names):
+        return None  # another error says so
+    if "count" in (a.kind, b.kind) and not all(_are_integers(side.names) for side in (a, b)):
         return None
-    same = np.array_equal(np.sort(a.names), np.sort(b.names)) and not np.array_equal(a.names, b.names)
-    return how_ids_differ(a.names, b.names) if same else None
+    names = [side.names.astype(str) for side in (a, b)]
+    if np.array_equal(*names):
+        return None
+    how, common = _how_names_differ(*names)
+    if "count" not in (a.kind, b.kind):
+        return how, common
+    return (f"{how}; if row i is the same sample all the same, say so by x.reset_index(drop=True)", common) if common else None
+
+
+def _are_integers(names: np.ndarray) -> bool:
+    return names.dtype.kind in "iu" or all(re.fullmatch(r"-?\d+", name) for name in names.tolist())
+
+
+def _how_names_differ(a: np.ndarray, b: np.ndarray) -> tuple[str, int]:
+    row = int(np.flatnonzero(a != b)[0])
+    how = "name the same samples, in another order" if np.array_equal(np.sort(a), np.sort(b)) else "differ"
+    return f"their indices {how} (row {row} is {a[row].item()!r} and {b[row].item()!r})", len(np.intersect1d(a, b))
 
 
 def check_order(x: Any, labels: Any) -> None:

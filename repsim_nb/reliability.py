@@ -17,11 +17,12 @@ from . import measures
 from .dependence import FOLLOWING, NEARLY, near_repeats, near_rows, neighbour_fractions
 from .errors import UndefinedError, listed
 from .escaping import without_formulas
+from .ids import check_order
 from .measures import CCA, CKA, CKNNA, NBS, DistanceCorrelation, JaccardKNN, Measure, MutualKNN, Procrustes, same_samples
 from .measures.base import check_sides
 from .measures.door import centred_unit, eps, reduced, smallest_direction
-from .row_groups import checked_groups, groups_of
-from .validation import Array, check_representation, host, shaped
+from .row_groups import groups_of
+from .validation import Array, check_labels, check_representation, host, shaped
 
 WORK = 1e10  # multiplications for the inner products of one side, about a second on one core with all that follows: more samples than that allows are not looked at
 UNRELATED = 0.1  # cka of unrelated data from which on "alike" and "few samples" are confused: layers of the zoo are at .01 to .08 with 500 samples, at .1 to .3 with 100
@@ -108,7 +109,7 @@ def diagnose(x: Array, y: Array | None = None, *, names: str | Sequence[str] | N
     flat = {name: _tried(name, lambda v=v: shaped(v, LEAST)[0]) for name, v in zip(names, given, strict=True)}
     n = same_samples(flat)
     labels = {name: _labels_of(v, groups) for name, v in zip(names, given, strict=True)}
-    labels = {name: (how, checked_groups(its, n)) if how else (how, its) for name, (how, its) in labels.items()}
+    labels = {name: (how, check_labels(its, n, "groups")) if how else (how, its) for name, (how, its) in labels.items()}
     some = min(n, most or n, *(_affordable(n, v.shape[1]) for v in flat.values()))
     places = np.linspace(0, n - 1, some).round().astype(int)
     partly = f" among the {some} of {n} samples looked at" if some < n else ""
@@ -271,6 +272,7 @@ def _of_one(side: _Side) -> list[Finding]:
 def _labels_of(x: Any, groups: Any) -> tuple[str, Any]:
     """(how the groups of its rows are known, the labels); ("", None) if they are not."""
     if groups is not None:
+        check_order(x, groups)
         return "given", groups
     if (carried := groups_of(x)) is not None:
         return "carried", carried
@@ -292,7 +294,7 @@ def _rows(side: _Side, v: Array, labels: tuple[str, Any]) -> tuple[dict[str, Any
         some = min(side.n, side.facts["samples looked at"], FOLLOWING[1])
         start = (side.n - some) // 2
         near, where = near_rows(_finite(v[start : start + some]))
-        facts["mean cosine of rows next to each other"] = near.get(1, math.nan)
+        facts |= {"mean cosine of rows next to each other": near[1]} if 1 in near else {}  # of few rows it says nothing
         if where:
             found.append(_looks_grouped(side.name, f"rows {'that follow one another' if where == 1 else f'{where} places apart'} have a mean cosine of {near[where]:.2f} "
                                                    f"(features centred), any two rows {near[0]:.2f}"))
@@ -312,7 +314,7 @@ def _looks_grouped(name: str, why: str) -> Finding:
 
 
 def _of_groups(name: str, how: str, groups: np.ndarray) -> tuple[dict[str, Any], list[Finding]]:
-    number = len(np.unique(groups))
+    number = len(pd.unique(groups))
     facts = {"groups of rows": number}
     if number == len(groups):
         return facts, []
@@ -340,7 +342,7 @@ def _neighbours(side: _Side) -> tuple[dict[str, Any], list[Finding], float]:
     unit = np.divide(side.raw, lengths, out=np.zeros(side.raw.shape), where=lengths > 0)
     k = min(10, (looked - 1) // 10)
     cosines = unit[places] @ unit.T
-    fractions = neighbour_fractions(cosines, own, k)
+    fractions = neighbour_fractions(cosines, own, k, eps(side.raw))
     hub = int(fractions.argmax())
     others = np.where(np.isfinite(cosines), cosines, np.nan)
     levels = np.nanmean(others, axis=0)
@@ -357,7 +359,7 @@ def _neighbours(side: _Side) -> tuple[dict[str, Any], list[Finding], float]:
         return facts, [], nearly
     many = int(np.sum(fractions > bound))
     rest = f" ({many - 1} more are like it)" if many > 1 else ""
-    cknna = neighbour_fractions(inner, own, k)[hub]
+    cknna = neighbour_fractions(inner, own, k, eps(side.raw))[hub]
     return facts, [Finding("a neighbour of all", f"sample {sample} of {side.name} is among the {k} nearest of {fractions[hub]:.0%} of the others by cosine, where {k / (looked - 1):.1%} is usual{rest}",
                            f"mutual_knn and jaccard_knn count it as a shared neighbour over and over{', and so does cknna' if cknna > HUB[0] else ''}: compare again without it, or centre the features first")], nearly
 

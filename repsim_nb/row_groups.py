@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
-
-WHAT = "groups has one label a row, strings or integers, such as the sentence that each token is from"
-
-
-def checked_groups(groups: Any, n: int) -> np.ndarray:
-    """Labels of n rows as a read-only array (n,) of str or of int64. ValueError unless there is one a row, and all are strings or all are integers."""
-    if isinstance(groups, (str, bytes)) or not isinstance(groups, Iterable):
-        raise ValueError(f"{WHAT}; got {groups!r}")  # noqa: TRY004 (about data)
-    groups = groups.detach().cpu().numpy() if hasattr(groups, "detach") else groups
-    array = groups if isinstance(groups, np.ndarray) else np.asarray(list(groups) if getattr(groups, "ndim", 1) == 1 else groups, dtype=_kind(groups))
-    array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    if array.ndim != 1 or len(array) != n:
-        raise ValueError(f"{WHAT}; there are {n} rows, and " + (f"{len(array)} labels" if array.ndim == 1 else f"labels of shape {tuple(array.shape)}"))
-    if array.dtype.kind == "O":
-        kinds = {str if isinstance(item, str) else int if isinstance(item, (int, np.integer)) else type(item) for item in array.tolist()}
-        if len(kinds) > 1 or not kinds <= {str, int}:
-            raise ValueError(f"{WHAT}; these are of the types {sorted(kind.__name__ for kind in kinds)}. Make them strings, [str(label) for label in groups]")
-        array = array.astype(np.str_ if kinds == {str} else np.int64)
-    whole = array.dtype.kind == "f" and bool(np.all(array == np.round(array)))  # a column of numbers is read as floats where one is missing; NaN is not whole
-    if array.dtype.kind not in "iubU" and not whole:
-        raise ValueError(f"{WHAT}; these are {array.dtype}, such as {array[0]}. Make them strings, [str(label) for label in groups]")
-    if array.dtype.kind in "uf" and n and not -(2.0**63) <= float(array.min()) <= float(array.max()) < 2.0**63:
-        raise ValueError("groups that are integers fit into 64 bits; make these strings, [str(label) for label in groups]")
-    array = np.array(array) if array.dtype.kind == "U" else np.array(array, dtype=np.int64)
-    array.flags.writeable = False
-    return array
+import pandas as pd
 
 
-def _kind(groups: Any) -> Any:
-    """Mixed labels must not become text unseen, as NumPy makes them."""
-    return object if getattr(groups, "ndim", 1) == 1 else None
+def stored_groups(labels: np.ndarray) -> np.ndarray:
+    """Labels that `check_labels` returned, as a file can hold them: a read-only array of str or of int64, equal where they are equal."""
+    kind = labels.dtype.kind
+    whole = kind in "uf" and bool(np.all((labels == np.round(labels)) & (np.abs(labels) < 2.0**63)))  # a column of integers is often read as floats
+    if kind in "ib" or whole:
+        stored = labels.astype(np.int64)
+    elif kind == "U":
+        stored = np.array(labels)
+    else:
+        codes, names = pd.factorize(labels)
+        texts = [name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name) for name in names]
+        texts = texts if len(set(texts)) == len(texts) else [repr(name) for name in names]  # 1 and "1" stay two groups
+        if len(set(texts)) < len(texts):
+            twice = next(text for place, text in enumerate(texts) if text in texts[:place])
+            raise ValueError(f"groups are kept as text, and different labels print alike, such as {twice}: make them strings or integers")
+        stored = np.array(texts, dtype=np.str_)[codes]
+    stored.flags.writeable = False
+    return stored
 
 
 def runs_of(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -47,7 +38,7 @@ def runs_of(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def groups_fingerprint(groups: np.ndarray | None) -> str:
-    """32 hex digits: a hash of labels that `checked_groups` returned; "" for None."""
+    """32 hex digits: a hash of labels that `stored_groups` returned; "" for None."""
     if groups is None:
         return ""
     labels, rows = runs_of(groups)
@@ -115,11 +106,31 @@ def check_groups(sides: Mapping[str, Mapping[Any, Any]], labels: Collection[Any]
 
 # -- arrays that carry them --------------------------------------------------------------------------------------------------
 
+_WRITE = {np.copyto, np.putmask, np.place}  # into their first argument
+
+
 class _Carrying:
-    """An array whose attribute `groups` has one label a row, or is None. Results carry it only where row i is known to come from row i, or rows are chosen."""
+    """An array whose attribute `groups` has one label a row, or is None.
+
+    Results carry it only where row i is known to come from row i, or rows are chosen. What may move rows in place (`rng.shuffle(x)`, `x[:] = x[order]`, `x.sort(axis=0)`) clears it, also
+    through a view of this kind. Writing by `np.asarray(x)` or by C code (`rng.permuted(x, out=x)`) cannot be seen.
+    """
+
 
     __array_priority__ = 1.0  # that of a memory map is lower than an array's
-    groups: np.ndarray | None = None  # __array_finalize__ hands nothing on: it cannot know whether rows are the same
+    groups: np.ndarray | None = None  # __array_finalize__ does not hand them on: it cannot know whether rows are the same
+    _viewed: tuple[weakref.ref[Any], ...] = ()  # the arrays whose memory this one is a view of
+
+    def __array_finalize__(self, whole: Any) -> None:
+        super().__array_finalize__(whole)  # type: ignore[misc]
+        if isinstance(whole, _Carrying) and self.base is not None:  # type: ignore[attr-defined]
+            self._viewed = (*(one for one in whole._viewed if one() is not None), weakref.ref(whole))
+
+    def _clear(self) -> None:
+        self.groups = None
+        for one in self._viewed:
+            if (whole := one()) is not None:
+                whole.groups = None
 
     def copy(self, order: Any = "C") -> Any:
         return _carried(super().copy(order), self.groups)  # type: ignore[misc]
@@ -137,12 +148,42 @@ class _Carrying:
         return _carried(super().reshape(*args, **kwargs), self.groups)  # type: ignore[misc]
 
     def sort(self, *args: Any, **kwargs: Any) -> None:
-        self.groups = None  # rows change their places, or their numbers do
+        self._clear()  # rows change their places, or their numbers do
         super().sort(*args, **kwargs)  # type: ignore[misc]
 
     def partition(self, *args: Any, **kwargs: Any) -> None:
-        self.groups = None
+        self._clear()
         super().partition(*args, **kwargs)  # type: ignore[misc]
+
+    def put(self, *args: Any, **kwargs: Any) -> None:
+        self._clear()
+        super().put(*args, **kwargs)  # type: ignore[misc]
+
+    def resize(self, *args: Any, **kwargs: Any) -> None:
+        self._clear()
+        super().resize(*args, **kwargs)  # type: ignore[misc]
+
+    def setfield(self, *args: Any, **kwargs: Any) -> None:
+        self._clear()
+        super().setfield(*args, **kwargs)  # type: ignore[misc]
+
+    def take(self, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:
+        if isinstance(out, _Carrying):
+            out._clear()
+        return super().take(indices, axis=axis, out=out, mode=mode)  # type: ignore[misc]
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        written = [kwargs.get("out"), *([kwargs.get("dst", kwargs.get("a")), *args[:1]] if function in _WRITE else [])]
+        for array in written:
+            if isinstance(array, _Carrying):
+                array._clear()
+        return super().__array_function__(function, types, args, kwargs)  # type: ignore[misc]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        one_number = np.ndim(value) == 0 and not isinstance(value, np.ndarray)  # written to many places it moves no rows; one by one it may
+        if not one_number or (self.groups is not None and self.size <= len(self)):  # type: ignore[attr-defined, arg-type]
+            self._clear()
+        super().__setitem__(index, value)  # type: ignore[misc]
 
     def __getitem__(self, index: Any) -> Any:
         result = super().__getitem__(index)  # type: ignore[misc]
@@ -155,7 +196,9 @@ class _Carrying:
         return _carried(result, self.groups[first]) if one_list else result
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
-        if array is self:
+        if array is self:  # written in place, from rows of the same groups or it carries none
+            if context is None or context[0].signature is not None or any(not same_groups(self.groups, its) for value in context[1] if self.groups is not None and (its := groups_of(value)) is not None):
+                self._clear()
             return array
         plain = array.view(np.ndarray)
         if return_scalar:
@@ -191,8 +234,8 @@ def _carried(array: Any, groups: np.ndarray | None) -> Any:
 
 def groups_of(array: Any) -> np.ndarray | None:
     """The labels that an array carries; None if it carries none. A table may have a column of the name `groups`, which is something else."""
-    groups = getattr(array, "groups", None)
-    return groups if isinstance(groups, np.ndarray) else None
+    groups, shape = getattr(array, "groups", None), getattr(array, "shape", ())
+    return groups if isinstance(groups, np.ndarray) and len(shape) and shape[0] == len(groups) else None  # `x.shape = ...` changes the number of rows
 
 
 def carrying(array: Any, groups: np.ndarray | None) -> Any:

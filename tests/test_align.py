@@ -80,11 +80,26 @@ def test_a_shuffled_frame_whose_index_counted_rows_is_another_order():
     assert rs.measures.get("cka")(*rs.align(x, x.sample(frac=1, random_state=0))) == pytest.approx(1)
 
 
+def test_frames_that_were_cut_differently_are_not_compared():
+    x, y = pd.DataFrame(A), pd.DataFrame(B)
+    with pytest.raises(ValueError, match=r"indices differ \(row 0 is '1' and '0'\).*reset_index"):
+        rs.measures.get("cka")(x.iloc[1:], y.iloc[:-1])
+    shifted = rs.measures.get("cka")(x.iloc[1:].reset_index(drop=True), y.iloc[:-1])
+    assert shifted == pytest.approx(rs.measures.get("cka")(A[1:], B[:-1]))
+    floats = pd.Index(np.arange(30) / 2)
+    with pytest.raises(ValueError, match="another order|indices differ"):
+        rs.measures.get("cka")(pd.DataFrame(A, index=floats), pd.DataFrame(B[ORDER], index=floats[ORDER]))
+
+
 def test_names_that_repeat_are_the_same_samples_only_in_one_order():
     twice = np.repeat(NAMES[:15], 2)
     assert rs.measures.get("cka")(frame(A, twice), frame(B, twice)) == pytest.approx(CKA)
     with pytest.raises(ValueError, match="another order"):
         rs.measures.get("cka")(frame(A, twice), frame(B[ORDER], twice[ORDER]))
+    once = np.where(np.arange(30) == 5, NAMES[6], NAMES)
+    for one, other in ((NAMES, once[ORDER]), (once, NAMES[ORDER]), (NAMES, once)):  # a label that repeats on one side does not switch the check off
+        with pytest.raises(ValueError, match="indices differ.*rs.align"):
+            rs.measures.get("cka")(frame(A, one), frame(B, other))
     with pytest.raises(ValueError, match=r"'x': ids are unique; 's00' is the id of 2 samples"):
         rs.align(frame(A, twice), frame(B, twice))
 

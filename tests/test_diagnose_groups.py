@@ -100,7 +100,7 @@ def test_groups_that_are_known_are_said_to_be_used():
     assert whats(diagnose(g.normal(size=(96, 10)), groups=np.arange(96))) == []
     both = diagnose(x, values)
     assert whats(both) == ["rows look grouped", "grouped rows"]
-    with pytest.raises(ValueError, match="there are 96 rows, and 95 labels"):
+    with pytest.raises(ValueError, match="needs one label for each of 96; there are 95"):
         diagnose(values, groups=labels[1:])
 
 

@@ -39,13 +39,34 @@ def test_a_diagonal_without_values_is_no_missing_pair():
     assert np.isnan(np.diag(hollow)).all()
     assert np.allclose(rs.embedding.mds(hollow).points, rs.embedding.mds(d).points)
     assert np.allclose(rs.embedding.tsne(hollow).points, rs.embedding.tsne(d).points)
-    for call in (lambda t: rank_correlation(t, other).p_value, lambda t: rank_interval(t, other).low,
+    for call in (lambda t: rank_correlation(t, other, direction="dissimilarity").p_value, lambda t: rank_interval(t, other, direction="dissimilarity").low,
                  *(lambda t, f=f: f(t, list("aabbaabbab"), n_permutations=49).p_value for f in (anosim, centre_test, dispersion_test))):  # fmt: skip
         assert call(hollow) == pytest.approx(call(d))
     hole = d.copy()
     hole.iloc[1, 2] = np.nan
     with pytest.raises(ValueError, match="undefined"):
         rs.embedding.mds(hole)
+
+
+def test_a_frame_whose_diagonal_says_nothing_needs_a_direction():
+    table = rs.compare("cka", models())
+    hollow = table.values.where(~np.eye(8, dtype=bool))
+    for call in (rank_correlation, rank_interval):
+        for sides in ((table, hollow), (hollow, table), (hollow, hollow)):
+            with pytest.raises(ValueError, match="direction='similarity'"):
+                call(*sides)
+        with pytest.raises(ValueError, match="direction"):
+            call(table, hollow, direction="distance")
+        with pytest.raises(ValueError, match="0 on its whole diagonal"):
+            call(table, table.dissimilarity(), direction="similarity")
+    for frame_ in (hollow, table.values):
+        assert rank_correlation(table, frame_, direction="similarity").statistic == pytest.approx(1)
+        assert rank_correlation(frame_, table, direction="similarity").p_value == rank_correlation(table, table).p_value
+    assert rank_correlation(table, hollow, direction="dissimilarity").statistic == pytest.approx(-1)
+    other = rs.compare("procrustes", models())
+    assert rank_interval(hollow, other, direction="similarity").low == pytest.approx(rank_interval(table, other).low)
+    with pytest.raises(ValueError, match="sequences"):
+        rank_correlation([1, 2, 3, 4], [2, 1, 3, 4], direction="similarity")
 
 
 def test_labels_that_differ_as_integers_and_text_are_named():

@@ -14,7 +14,7 @@ from repsim_nb.inference import interval
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import calibration
+from benchmarks import calibration, hard_nulls
 
 
 def test_an_interval_is_the_jackknife_of_the_jackknife(rng):
@@ -126,6 +126,13 @@ def test_what_is_promised_was_held():
         assert 0.92 <= row["held"] / row["simulations"] <= 0.98, row
     for row in found["tests"]:
         assert row["nulls"] >= 1000 and row["ks_p"] > 0.01, row
+    for row in found["tails"]:
+        assert row["pairs"] >= 5000 and row["below_001"] <= 0.002 and row["below_01"] <= 0.013, row
+    for row in found["null_tables"]:
+        assert row["mistaken"] <= 0.08 * row["tables"], row
+    for row in found["rows"]:
+        assert 0.92 <= row["held"] / row["simulations"] <= 0.98 and max(row[by]["below_05"] for by in ("permutations", "closed")) < 0.09, row
+    assert len(found["tails"]) == len(hard_nulls.TAILS) and len(found["null_tables"]) == 4 and len(found["rows"]) == len(hard_nulls.ROWS)
 
 
 def test_it_runs_in_short():
@@ -133,4 +140,8 @@ def test_it_runs_in_short():
     assert 0 <= found["held"] <= 5 and found["width"] > 0
     tested = calibration.tested("cka", "closed form", 40)
     assert 0 < tested["ks_p"] <= 1
-    assert "| cka_debiased | near | 40 |" in calibration.report({"level": 0.95, "intervals": [found], "tests": [tested]})
+    hard = {
+        "tails": [hard_nulls.tails(hard_nulls.TAILS[0], 25)], "null_tables": [hard_nulls.null_tables(hard_nulls.NULL_TABLES[0], 2)],
+        "rows": [hard_nulls.rows(hard_nulls.ROWS[0], 2)],
+    }  # fmt: skip
+    assert "| cka_debiased | near | 40 |" in calibration.report({"level": 0.95, "intervals": [found], "tests": [tested], **hard})

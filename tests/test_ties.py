@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import repsim_nb as rs
 import torch
+from repsim_nb.dependence import neighbour_fractions, shared_places
 from repsim_nb.errors import UndefinedError
 from repsim_nb.inference import anosim, by_run, permutation_test, rank_correlation, rank_interval
 from repsim_nb.measures import CKNNA, RSA, JaccardKNN, MutualKNN, OutputRank
-from repsim_nb.measures.ties import merge_ties, ranks_with_ties, rounding_of, row_ranks
+from repsim_nb.measures.ties import merge_ties, ranks_with_ties, row_ranks, tolerance_of
 from scipy import stats
 from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.stats import ortho_group
@@ -132,6 +133,72 @@ def test_all_pairs_equal_up_to_rounding_are_refused():
             RSA(first=first)(simplex, np.random.default_rng(0).normal(size=(6, 3)))
 
 
+def lower(first, x):
+    """The entries below the diagonal, by an independent formula in float64."""
+    x = x.astype(float)
+    i = np.tril_indices(len(x), -1)
+    return (squareform(pdist(x)) if first == "euclidean" else x @ x.T if first == "dot" else np.corrcoef(x))[i]
+
+
+def far(kind, size, dtype, seed=0, n=60):
+    """A related pair in which sample 7 is far from all others, or all sizes differ widely."""
+    g = np.random.default_rng(seed)
+    x = g.normal(size=(n, 20))
+    y = x + g.normal(size=x.shape)
+    if kind == "norms":
+        scale = np.exp(size * g.normal(size=(n, 1)))
+        x, y = x * scale, y * scale
+    for v in (x, y):
+        v[7] = v[7] * size if kind == "times" else v[7] + size if kind == "at" else v[7]
+    return x.astype(dtype), y.astype(dtype)
+
+
+@pytest.mark.parametrize("first", ["correlation", "dot", "euclidean"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("kind", "size"), [("norms", 3), ("norms", 4), ("norms", 6), ("times", 1e3), ("times", 1e8), ("at", 1e5)])
+def test_a_far_sample_ties_no_others(first, dtype, kind, size):
+    x, y = far(kind, size, dtype)
+    right = stats.spearmanr(lower(first, x), lower(first, y)).statistic
+    close = 1e-9 if dtype == np.float64 else 1e-4
+    for diagonal in (False, True)[: 1 if first == "dot" else 2]:
+        found = RSA(first=first, diagonal=diagonal)(x, y)
+        assert diagonal or found == pytest.approx(right, abs=close)
+        assert found == pytest.approx(RSA(first=first, diagonal=diagonal)(x.astype(float), y.astype(float)), abs=close)
+    assert RSA(first=first)(x, torch.tensor(y).numpy()) == RSA(first=first)(x, y)
+
+
+def test_ties_of_each_own_tolerance_have_one_value_in_common():
+    values, tolerance = np.array([0.0, 1, 1.4, 5, 5.9, 6.1, 40]), np.array([0.1, 0.1, 0.1, 2, 0.1, 0.1, 100])
+    assert ranks_with_ties(values, tolerance).tolist() == [1, 2, 3, 4.5, 4.5, 6.5, 6.5]
+    rng = np.random.default_rng(0)
+    noise, sizes = rng.uniform(-1, 1, 300), 10 ** rng.uniform(-8, 4, 300)
+    assert len(np.unique(ranks_with_ties(noise * sizes, 3 * sizes))) == 1  # all are 0, each within its own rounding
+    order, same = rng.permutation(300), np.full(300, 1e-12)
+    tied = np.round(noise, 1) + rng.uniform(-1e-14, 1e-14, 300)
+    assert np.array_equal(ranks_with_ties(tied[order], same), ranks_with_ties(tied, 1e-12)[order])
+
+
+def test_pairs_at_right_angles_are_tied_whatever_their_sizes():
+    scale = 10 ** np.random.default_rng(0).uniform(-2, 3, 30)
+    x = np.eye(6)[np.arange(30) % 6] * scale[:, None]
+    y = np.random.default_rng(1).normal(size=(30, 4))
+    turned = x @ ortho_group.rvs(6, random_state=0)
+    assert RSA(first="dot")(turned, y) == pytest.approx(stats.spearmanr(lower("dot", x), lower("dot", y)).statistic, abs=1e-9)
+
+
+def test_data_as_coarse_as_their_differences_are_refused():
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(40, 10)) + 1.5e6).astype(np.float32)
+    alone = x.copy()
+    alone[7] *= 1e3  # its pairs still differ, which alone would make 1 of any two such
+    for coarse in (x, alone):
+        with pytest.raises(UndefinedError, match="equally alike|rounding of its numbers"):
+            RSA(first="euclidean")(coarse, rng.normal(size=(40, 3)))
+    mild = (rng.normal(size=(40, 10)) + 1e4).astype(np.float32)
+    y = rng.normal(size=(40, 3))
+    assert RSA(first="euclidean")(mild, y) == pytest.approx(stats.spearmanr(lower("euclidean", mild), lower("euclidean", y)).statistic, abs=1e-3)
+
+
 # -- the whole matrix
 
 @pytest.mark.parametrize("first", FIRSTS)
@@ -229,6 +296,56 @@ def test_permuting_moves_weights_with_their_samples(measure):
     assert measure(x, x) < 1
 
 
+def nearest(similarity, k):
+    """The k largest of each row without itself (n, n), in extended precision."""
+    similarity = similarity.copy()
+    np.fill_diagonal(similarity, -np.inf)
+    w = np.zeros(similarity.shape)
+    np.put_along_axis(w, np.argsort(-similarity, axis=1)[:, :k], 1, axis=1)
+    return w
+
+
+def hsic(k, m):
+    n, k, m = len(k), k * (1 - np.eye(len(k))), m * (1 - np.eye(len(m)))
+    return np.sum(k * m) + k.sum() * m.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * k.sum(0) @ m.sum(0)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("kind", "size"), [("times", 1), ("times", 1e3), ("times", 1e5), ("times", 1e7), ("at", 1e3), ("at", 1e6), ("at", 1e7), ("norms", 1)])
+def test_without_ties_a_far_sample_moves_no_neighbours_of_others(dtype, kind, size):
+    for seed in range(3):
+        x, y = far(kind, size, dtype, seed)
+        long = [v.astype(np.longdouble) for v in (x, y)]
+        a, b = (nearest(-((v[:, None] - v[None]) ** 2).sum(-1), 10) for v in long)
+        assert MutualKNN(k=10, metric="euclidean")(x, y) == pytest.approx(np.sum(a * b) / 600, abs=1e-12)
+        assert JaccardKNN(k=10, metric="euclidean")(x, y) == pytest.approx(np.mean((a * b).sum(1) / (20 - (a * b).sum(1))), abs=1e-12)
+        a, b = (nearest(v @ v.T, 10) for v in (v / np.linalg.norm(v.astype(float), axis=1, keepdims=True) for v in long))
+        assert MutualKNN(k=10)(x, y) == pytest.approx(np.sum(a * b) / 600, abs=1e-12)
+        k, m = ((v - v.mean(0)) @ (v - v.mean(0)).T for v in long)
+        a, b = nearest(k, 10), nearest(m, 10)
+        a, b, k, m = a * a.T, b * b.T, k.astype(float), m.astype(float)
+        right = hsic(a * b * k, a * b * m) / np.sqrt(hsic(a * k, a * k) * hsic(b * m, b * m))
+        assert CKNNA(k=10)(x, y) == pytest.approx(right, abs=1e-12)
+
+
+def test_a_sample_beyond_all_digits_leaves_the_neighbours_of_the_others():
+    x, y = far("times", 1e10, np.float32)
+    a, b = (nearest(-squareform(pdist(v.astype(float)) ** 2), 10) for v in (x, y))
+    assert MutualKNN(k=10, metric="euclidean")(x, y) == pytest.approx(np.sum(a * b) / 600, abs=1 / 60)  # its own row is all that may be tied
+
+
+def test_diagnose_counts_neighbours_by_the_same_rule():
+    x = np.eye(3)[np.arange(12) % 3] @ ortho_group.rvs(3, random_state=0)
+    for dtype in (np.float32, np.float64):
+        rows = x.astype(dtype).astype(float)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        found = neighbour_fractions(rows @ rows.T, (np.arange(12), np.arange(12)), 2, float(np.finfo(dtype).eps))
+        assert found == pytest.approx(np.full(12, 2 / 11))  # of three others alike two have a place
+    values = np.array([[5.0, 3, 3, 3, 1], [1, 2, 3, 4, 5]])
+    near, tied, weight = shared_places(values, 2, np.zeros((2, 1)))
+    assert near.tolist() == [[True] * 4 + [False], [False] * 3 + [True] * 2] and tied.sum() == 3 and weight.tolist() == [1 / 3, 1]
+
+
 def test_chance_is_exact_with_ties():
     rng = np.random.default_rng(0)
     x, y = np.eye(3)[[0, 0, 0, 1, 1, 2]], rng.integers(0, 2, size=(6, 2)) + 1.0
@@ -283,7 +400,31 @@ def test_sequences_are_tied_up_to_rounding():
             assert rank_correlation(noisy, y, kind, p=p).statistic == pytest.approx(theirs(np.round(noisy, 9), y).statistic)
     single = np.array([0.3, 0.30000004, 0.7, 0.7, 1.5, 0.2], np.float32)
     assert rank_correlation(single, y).statistic == pytest.approx(stats.spearmanr([0.3, 0.3, 0.7, 0.7, 1.5, 0.2], y).statistic)
-    assert rounding_of(np.array([1.0, 2.0])) < 1e-14 < rounding_of(np.array([1.0, 2.0], np.float32))
+    assert tolerance_of(np.array([1.0, 2.0])) < 1e-14 < tolerance_of(np.array([1.0, 2.0], np.float32))
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-9, 1e-12, 1e6])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_numbers_are_no_rounding_of_1(size, dtype):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=50)
+    y = x + 0.5 * rng.normal(size=50)
+    small, other = (size * x).astype(dtype), (size * y).astype(dtype)
+    right = stats.spearmanr(small, other).statistic
+    assert rank_correlation(small, other).statistic == pytest.approx(right, abs=1e-12)
+    d, e = ((size * squareform(pdist(rng.normal(size=(9, 2))))).astype(dtype) for _ in range(2))
+    i = np.triu_indices(9, 1)
+    assert rank_correlation(frame(d), frame(e)).statistic == pytest.approx(stats.spearmanr(d[i], e[i]).statistic, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_frames_of_1_less_rounding_are_constant(dtype):
+    rng = np.random.default_rng(0)
+    s = np.ones((8, 8), dtype) - np.triu(rng.integers(0, 4, (8, 8)), 1).astype(dtype) * (np.finfo(dtype).eps / 2)
+    d = frame(dtype(1) - np.minimum(s, s.T))
+    assert d.dtypes.iloc[0] == dtype and len(np.unique(d)) > 3
+    with pytest.raises(ValueError, match="no order to correlate"):
+        rank_correlation(d, frame(squareform(pdist(rng.normal(size=(8, 2))))))
 
 
 def test_anosim_of_a_polygon_does_not_rank_rounding():

@@ -19,7 +19,7 @@ from ..inference.results import between, by_counting, check_draws
 from ..inference.samples import representations_of
 from ..inference.squares import by_item_defined
 from ..measures import CCA, Measure
-from ..measures.ties import ranks_with_ties, rounding_of, tie_starts
+from ..measures.ties import ranks_with_ties, tie_starts, tolerance_of
 from ..progress import Tick, ticking
 from .pairs import KINDS, check_columns, check_numbers, combined, judged
 
@@ -247,7 +247,7 @@ def _drawn(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The mean rank of each value among all, each as often as its weight says."""
     order = np.argsort(values, kind="stable")
-    start = np.flatnonzero(tie_starts(values[order], rounding_of(values)))
+    start = np.flatnonzero(tie_starts(values[order], tolerance_of(values)))
     many = np.add.reduceat(weights[:, order], start, axis=1)
     rank = np.cumsum(many, axis=1) - (many - 1) / 2
     group = np.empty(len(values), int)
@@ -257,7 +257,7 @@ def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _exchanged(x: np.ndarray, y: np.ndarray, network: np.ndarray, place: np.ndarray, own: int, seed: int, n_permutations: int = 999) -> float | None:
     """p of Spearman's ρ when networks other than the reference's change places, each with the gaps of all its items; None where they do not have the same items."""
-    a, b = (ranks_with_ties(side, rounding_of(side)) for side in (x, y))
+    a, b = (ranks_with_ties(side, tolerance_of(side)) for side in (x, y))
     others = [k for k in np.unique(network) if k != own]
     rows = [np.flatnonzero(network == k)[np.argsort(place[network == k], kind="stable")] for k in others]
     if len(others) < 2 or any(not np.array_equal(place[r], place[rows[0]]) for r in rows):

@@ -12,17 +12,25 @@ from ..measures.cost import HELD
 from ..measures.door import eps, reordered, stretches
 from ..measures.moments import Sums
 from ..workers import Workers, checkpoint
+from .results import one_order
 
-HEAVY = 0.01  # relative variance, over all orders, of the conditional variance of a value given which rows meet: above it the tails of three moments are too short
+FEW_ROWS = 30  # effective rows of either side, below which a few samples decide the tails
+MEETING_ROWS = 0.01  # relative variance, over all orders, of the conditional variance of a value given which rows meet
+MEETING_CELLS = 0.3  # the same of single entries: 2 n² (Σ a⁴ / (Σ a²)²) (Σ b⁴ / (Σ b²)²)
 MOST, FEWEST = 9999, 199  # permutations
 WORK = 2e12  # multiplications: about a minute, for all cells
 HITS = 20  # orders as extreme as the value: after so many a p-value is known to a fifth, and counting ends
 _STACKED = 2**24  # numbers of permuted matrices at a time
 
 
-def heaviness(left: Sequence[Sums], right: Sequence[Sums]) -> np.ndarray:
-    """How much the variance of a value depends on which rows meet, for all pairs: above HEAVY three moments are not enough."""
-    return left[0].n * np.outer([s.heaviness for s in left], [s.heaviness for s in right])
+def needs_counting(left: Sequence[Sums], right: Sequence[Sums]) -> np.ndarray:
+    """For all pairs, whether a curve of three moments has other tails: where a few rows or entries outweigh the others, or where both sides have few kinds of rows, so that values are few."""
+    n = left[0].n
+    rows, others = (np.array([s.rows for s in side]) for side in (left, right))
+    cells = 2 * n * n * np.outer([s.cells for s in left], [s.cells for s in right])
+    few = np.maximum(rows[:, None], others[None]) > 1 / FEW_ROWS
+    discrete = np.logical_and.outer([2 * s.kinds <= n for s in left], [2 * s.kinds <= n for s in right])
+    return few | discrete | (n * np.outer(rows - 1 / n, others - 1 / n) > MEETING_ROWS) | (cells > MEETING_CELLS)
 
 
 def permutations_for(cells: int, n: int) -> int:
@@ -67,6 +75,7 @@ def _block(
     n = len(next(iter(matrices.values())))
     rounding = 32 * max(eps(next(iter(squares.values()))), eps(next(iter(matrices.values()))))
     hits, found, drawn = dict.fromkeys(cells, 0), {}, 0
+    least = max(1 / (many + 1), one_order(n))
     while drawn < many and len(found) < len(cells):
         orders = [rng.permutation(n) for _ in range(min(max(1, _STACKED // (n * n)), many - drawn))]
         alive: dict[int, list[int]] = {}
@@ -84,8 +93,7 @@ def _block(
                 extreme = np.flatnonzero(of_orders >= cells[i, j] - rounding)
                 needed = HITS - hits[i, j]
                 if len(extreme) >= needed:
-                    found[i, j] = Count(HITS / (drawn + int(extreme[needed - 1]) + 1), 0.0)
+                    found[i, j] = Count(max(HITS / (drawn + int(extreme[needed - 1]) + 1), least), least)
                 hits[i, j] += len(extreme)
         drawn += len(orders)
-    least = 1 / (many + 1)
-    return {cell: found.get(cell) or Count((1 + hits[cell]) * least, least) for cell in cells}
+    return {cell: found.get(cell) or Count(max((1 + hits[cell]) / (many + 1), least), least) for cell in cells}

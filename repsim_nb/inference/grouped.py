@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import array_api_compat
@@ -11,24 +12,58 @@ import pandas as pd
 
 from ..measures import Measure
 from ..measures.between import between_groups
+from ..containers import is_array
+from ..dependence import near_rows
+from ..ids import check_order
 from ..row_groups import groups_of
 from ..validation import check_labels, host
 from .samples import pair_of, rows_of
 
+LOOKED_AT = 1000  # rows: whether they look grouped
 
-def codes_of(groups: Any, sides: Iterable[Any], n: int) -> np.ndarray | None:
+
+def codes_of(groups: Any, sides: Sequence[Any], n: int, *, every: bool = False) -> np.ndarray | None:
     """The group of each of n rows as a number, in the order of first appearance. None if every row is a group of its own.
 
-    groups: one label a row; None takes what a recording by token knows of its rows.  sides: the representations, which agree in their groups as far as they know them.
+    groups: one label a row; None takes what a recording by token knows of its rows, and warns if rows look grouped all the same.  sides: the representations, as they were given and
+    as arrays; they agree in their groups as far as they know them.  every: whether groups only matter if all sides have them, as for permutations of one of them.
     """
     if groups is None:
         labels = next((its for side in sides if (its := groups_of(side)) is not None), None)
         if labels is None:
+            _warn_if_grouped([side for side in sides if is_array(side)], every)
             return None
     else:
+        for side in sides:
+            check_order(side, groups)
         labels = check_labels(groups, n, "groups")
     codes = pd.factorize(labels)[0]
     return None if codes.max(initial=-1) + 1 == n else codes
+
+
+def _warn_if_grouped(sides: Sequence[Any], every: bool) -> None:
+    """Of many sides the first and the last are looked at: which rows belong together is the same for all."""
+    some = [sides[0], sides[-1]] if len(sides) > 1 else list(sides)
+    if not some or len({len(side) for side in some}) > 1:
+        return
+    found = []
+    for side in some:
+        rows = np.asarray(host(side.detach() if hasattr(side, "detach") else side)[:LOOKED_AT]).reshape(min(len(side), LOOKED_AT), -1)
+        usable = rows.dtype.kind in "fiub" and rows.size and bool(np.isfinite(rows).all())
+        found.append(near_rows(rows.astype(float))[1] if usable else 0)
+    if all(found) if every else any(found):
+        warnings.warn(
+            "rows that follow one another are more alike than chance allows. If they depend on each other (tokens, frames, repeats), p-values are too small and intervals too short: "
+            "say which belong together, groups=[one label a row]. If only the order of independent samples shows (sorted by class, say), say groups=range(n), or permute the rows",
+            UserWarning, stacklevel=4,
+        )  # fmt: skip
+
+
+def check_number(codes: np.ndarray, measure: Measure) -> None:
+    """ValueError where there are fewer groups than the measure needs samples."""
+    many = int(codes.max()) + 1
+    if many < measure.least:
+        raise ValueError(f"groups are exchanged as samples are, and {measure} needs at least {measure.least}; the {len(codes)} rows are in {many} group{'s' * (many > 1)}")
 
 
 def group_means(x: Any, codes: np.ndarray) -> Any:
@@ -37,6 +72,7 @@ def group_means(x: Any, codes: np.ndarray) -> Any:
     If groups differ in size the mean is of as many rows of each as the smallest has, evenly spaced: a mean of more rows varies less, on both sides alike, so that means of unlike groups
     could not be exchanged.
     """
+    x = x.detach() if hasattr(x, "detach") else x
     xp = array_api_compat.array_namespace(x)
     rows = host(xp.reshape(x, (x.shape[0], -1)))
     order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
@@ -56,7 +92,7 @@ class Units:
     def __init__(self, measure: Measure, x: Any, y: Any, groups: Any, what: str, *, strict: bool = True) -> None:
         """strict: whether a measure without a form for groups is an error; else all pairs of rows count."""
         self.x, self.y, n = pair_of(x, y)
-        self.codes = codes_of(groups, (x, y), n)
+        self.codes = codes_of(groups, (x, y, self.x, self.y), n)
         self.number, self.name = (n, "samples") if self.codes is None else (int(self.codes.max()) + 1, "groups")
         self._measure = measure
         self._between = None

@@ -1,4 +1,4 @@
-"""Groups of items: whether they lie apart, and how alike items are within them and between."""
+"""Groups of items: whether they lie apart, and how similar items are within groups and between them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from .. import measures
 from ..comparison import Choice, axis_of, compare
 from ..errors import UndefinedError, listed
 from ..measures import Measure
+from ..measures.base import one_library
+from ..measures.between import FEWEST_GROUPS, Between, between_groups
 from ..measures.ties import ranks_with_ties
 from ..progress import Tick, ticking
+from .grouped import codes_of
 from .results import ROUNDING, GroupTest, Test, by_counting, check_level, check_permutations
 from .samples import representations_of, rows_of
 from .squares import Table, by_item_defined, frame_of, symmetric, with_ties
@@ -31,16 +34,48 @@ def anosim(
     n_permutations: int = 999,
     seed: int = 0,
 ) -> GroupTest:
-    """Are items of one group nearer to each other than to items of other groups? -> GroupTest, one-sided, by permuting the group labels.
+    """Test whether items of one group are nearer to each other than to items of other groups (ANOSIM), one-sided.
 
-    R = (mean rank of dissimilarities between groups - mean rank within) / (number of pairs / 2): 1 where every pair within a group is nearer than every pair
-    between, 0 where groups make no difference, negative where items are nearer to other groups. Dissimilarities that are equal up to rounding are tied.
-    It rejects for groups that lie apart, and also for groups that are only spread more widely than others around one centre. `dispersion_test` tells whether spreads differ; `centre_test` holds
-    its level if centres agree, whatever the spreads.
-    table: a square Comparison (as dissimilarities) or frame of dissimilarities.  groups, strata: {model: value} or a Series by model (by label where labels have no
-    model), a field of the labels, or one value an item.  strata: labels are permuted within a stratum and only pairs within one count; R is then
-    the mean over the strata that have pairs of both sorts (the two-way crossed design).
-    Errors: ValueError for one group only, no pair within or none between, undefined cells.  [Clarke 1993]
+    Parameters
+    ----------
+    table : Comparison or DataFrame, square
+        A comparison (taken as dissimilarities), or a frame of dissimilarities.
+    groups : mapping, Series, str, or sequence
+        {model: group}, a Series by model (by label if labels have no model), a field of the labels such as "model", or one value an item.
+    strata : as groups, optional
+        Labels are permuted within a stratum, and only pairs within one stratum count. R is then the mean over the strata that have pairs of both kinds (the two-way crossed design).
+    n_permutations : int
+    seed : int
+
+    Returns
+    -------
+    GroupTest
+        statistic is R. within, between: mean dissimilarities of the pairs that count. groups: {group: number of items}.
+
+    Raises
+    ------
+    ValueError
+        For one group only, no pair within a group or none between groups, and undefined cells.
+
+    Notes
+    -----
+    R = (mean rank of dissimilarities between groups - mean rank within groups) / (number of pairs / 2). R is 1 if every pair within a group is nearer than every pair between groups, 0 if groups
+    make no difference, and negative if items are nearer to other groups. Dissimilarities that are equal up to rounding are tied. Group labels are permuted.
+
+    ANOSIM rejects if groups lie apart, and also if one group is only more spread out than the others around the same centre. `dispersion_test` tests whether spreads differ. `centre_test` keeps
+    its error rate if centres agree, whatever the spreads are.
+
+    References
+    ----------
+    Clarke 1993.
+
+    Examples
+    --------
+    >>> positions = np.array([0.0, 1.0, 2.5, 10.0, 11.0, 13.0])
+    >>> items = list("abcdef")
+    >>> table = pd.DataFrame(abs(positions[:, None] - positions), items, items)
+    >>> anosim(table, groups=["left"] * 3 + ["right"] * 3).statistic
+    1.0
     """
     found = _grouped(table, groups, strata, n_permutations)
     d, codes, names, within = found.d, found.codes, found.names, found.within
@@ -70,13 +105,42 @@ def centre_test(
     n_permutations: int = 999,
     seed: int = 0,
 ) -> GroupTest:
-    """Do the centres of groups differ, whatever the groups' spreads? -> GroupTest, one-sided, by permuting the group labels.
+    """Test whether the centres of groups differ, whatever the spreads of the groups are, one-sided.
 
-    The statistic is Welch's W of distances: squared distances between the groups' centres, each weighted by the groups' sizes over their variances, over its expectation. A group's variance is
-    the mean squared dissimilarity of its pairs, halved. So a group that is wider than others, which `anosim` rejects as well, is no evidence here. Simulated (two groups of 8 and 24 items,
-    2 to 20 features, equal centres, one group three times as wide as the other): of 1,000 nulls each .042 to .065 had p ≤ .05, where ANOSIM had it in none or in up to all of them.
-    table, groups, strata: as in `anosim`; with strata the statistic is the mean over those that have at least two groups. Every group needs two items (in a stratum too).
-    Errors: as `anosim`; ValueError for a group of one item, and one whose items are all alike.  [Alekseyenko 2016; Hamidi, Wallace, Vasu, Alekseyenko 2019]
+    Parameters
+    ----------
+    table, groups, strata, n_permutations, seed
+        As in `anosim`. Every group needs two items (in every stratum too). With strata the statistic is the mean over those that have at least two groups.
+
+    Returns
+    -------
+    GroupTest
+        statistic is Welch's W of distances. within, between: mean dissimilarities of the pairs that count. groups: {group: number of items}.
+
+    Raises
+    ------
+    ValueError
+        As `anosim`, for a group of one item, and for a group whose items are all alike.
+
+    Notes
+    -----
+    W = squared distances between the centres of groups, each weighted by the sizes of the groups over their variances, over the expectation of that sum. The variance of a group is half the mean
+    squared dissimilarity of its pairs. A group that is more spread out than others, for which `anosim` rejects as well, is no evidence here. Group labels are permuted.
+
+    Simulated (two groups of 8 and 24 items, 2 to 20 features, equal centres, one group three times as spread out as the other): .042 to .065 of 1,000 nulls each had p <= .05. With ANOSIM it
+    was between none and all of them.
+
+    References
+    ----------
+    Alekseyenko 2016; Hamidi, Wallace, Vasu, Alekseyenko 2019.
+
+    Examples
+    --------
+    >>> positions = np.array([0.0, 1.0, 2.5, 4.0, 10.0, 11.0, 13.0, 14.5])
+    >>> items = list("abcdefgh")
+    >>> table = pd.DataFrame(abs(positions[:, None] - positions), items, items)
+    >>> bool(centre_test(table, groups=["left"] * 4 + ["right"] * 4).p_value < 0.05)
+    True
     """
     found = _grouped(table, groups, strata, n_permutations)
     parts = [rows for rows in found.layers if len(np.unique(found.codes[rows])) > 1]
@@ -118,13 +182,45 @@ def dispersion_test(
     n_permutations: int = 999,
     seed: int = 0,
 ) -> SpreadTest:
-    """Are items of some groups more spread out than those of others? (PERMDISP) -> SpreadTest, one-sided, by permuting residuals.
+    """Test whether items of some groups are more spread out than items of others (PERMDISP), one-sided.
 
-    Each item's distance from the centre of its group, in the space of all principal coordinates (those of negative eigenvalues count negatively; of the difference the root of its size is taken),
-    times sqrt(m / (m - 1)) for a group of m, since a centre lies nearer to the few items it was made of. The statistic is the F of an analysis of variance of these distances; what is permuted are
-    their differences from the means of their groups, within strata if there are any (of 400 nulls as in `centre_test` .06 to .09 had p ≤ .05). Beside `anosim`, which rejects for spreads as well as for centres, it tells which it was.
-    table, groups, strata: as in `anosim`.  Errors: as `anosim`; ValueError for groups of one item, and where all distances from centres are equal within every group.
-    [Anderson 2006; Stier, Geange, Hanson, Bolker 2013]
+    Next to `anosim`, which rejects for different spreads as well as for different centres, it shows which of the two differ.
+
+    Parameters
+    ----------
+    table, groups, strata, n_permutations, seed
+        As in `anosim`. Every group needs two items.
+
+    Returns
+    -------
+    SpreadTest
+        statistic is F. spreads: {group: mean distance of its items from its centre}. groups: {group: number of items}.
+
+    Raises
+    ------
+    ValueError
+        As `anosim`, for a group of one item, and if all items of each group are equally far from its centre.
+
+    Notes
+    -----
+    F is that of an analysis of variance of distances: each item's distance from the centre of its group, times sqrt(m / (m - 1)) for a group of m items, because a centre lies nearer to the few
+    items that it is the mean of. Distances are in the space of all principal coordinates. Coordinates of negative eigenvalues count negatively, and the root of the absolute difference is taken.
+    The differences of these distances from the means of their groups are permuted, within strata if there are any.
+
+    It is only approximate: in simulations it rejects in .06 to .09 of nulls at the level .05 (400 nulls each, two groups as in `centre_test`).
+
+    References
+    ----------
+    Anderson 2006; Stier, Geange, Hanson, Bolker 2013.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> points = rng.normal(size=(24, 3)) * np.repeat([1, 5], 12)[:, None]
+    >>> table = pd.DataFrame(np.linalg.norm(points[:, None] - points, axis=2))
+    >>> found = dispersion_test(table, groups=np.repeat(["narrow", "wide"], 12))
+    >>> bool(found.p_value < 0.05 and found.spreads["wide"] > found.spreads["narrow"])
+    True
     """
     found = _grouped(table, groups, strata, n_permutations)
     codes, squared = found.codes, found.d**2
@@ -227,44 +323,96 @@ def block_means(
     xs: Mapping[Any, Any],
     groups: Choice,
     *,
+    row_groups: Any = None,
     level: float = 0.95,
     parts: int = 20,
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> pd.DataFrame:
-    """How alike items are within each group and between two groups: means of a measure's values over the pairs, with intervals over samples.
+    """Means of a measure over the pairs of items within each group and between two groups, with confidence intervals over samples.
 
-    -> DataFrame, index (group, other), the same twice for pairs within a group, in the order of first appearance; columns mean, low, high, smallest, largest (of the pairs) and
-    pairs, how many they are. Values as measured, both directions of a pair averaged, none of an item with itself; a group of one item has no pairs within, and no such row.
-    xs: {label: array (n, ...)}, all of the same samples.  groups: as in `anosim`.
-    The interval is the jackknife's: samples are shuffled (seed) into `parts` parts, the table is made again without each, and Student's t has (parts - 1) degrees of freedom. It says
-    how the mean would move with other samples, drawn one by one, for these very items; nothing of other networks or seeds. It is not cut at the ends of the measure's range, and a bias that
-    the measure has at n samples stays in it. Simulated (four items in two groups): of 100 intervals at level 0.95 the true CKA lay in 92 to 97 at 100 to 2000 samples of 8 features,
-    in 85 to 92 at 40 samples; at 100 samples of 200 features in 94 to 100 for the debiased CKA and 89 to 96 for the other. Of shared neighbours the intervals are half as wide again as needed.
-    Errors: ValueError for too few samples for so many parts, no pairs; UndefinedError where the measure has no value for a pair.  [Quenouille 1956; Tukey 1958]
+    Parameters
+    ----------
+    measure : str or Measure
+    xs : {label: array (n, ...)}
+        The items, all of the same samples.
+    groups : as in `anosim`
+        Groups of items.
+    row_groups : labels (n,), optional
+        Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus). Whole groups of rows are left out, and pairs of rows within a group do not
+        count. Measures that can do this: debiased CKA, debiased distance correlation, RSA. Recordings by token carry the groups of their rows. range(n) if rows are independent.
+    level : float
+        The fraction of intervals that contain the population value.
+    parts : int
+        The number of parts into which samples (or groups of rows) are divided.
+    seed : int
+    progress : bool or function(done, total)
+
+    Returns
+    -------
+    DataFrame
+        Index (group, other), the same group twice for pairs within it, in the order of first appearance. Columns mean, low, high, smallest and largest (of the pairs), and pairs (their number).
+        Both directions of a pair are averaged. Pairs of an item with itself do not count, so a group of one item has no row of its own.
+
+    Raises
+    ------
+    ValueError
+        For too few samples for so many parts, no pairs, and groups of rows with a measure that cannot leave out the pairs within them.
+    UndefinedError
+        If the measure has no value for a pair.
+
+    Notes
+    -----
+    The interval is mean ± t · sqrt((parts - 1) / parts · Σ (mean without part k - mean of these means)²), with t of Student's distribution with parts - 1 degrees of freedom (the jackknife). Samples
+    are permuted (seed) and divided into parts. The interval is for the mean of these items with other samples, drawn independently (or in groups). It does not cover other models or seeds. It is
+    not cut at the ends of the measure's range, and it does not take out the bias that the measure has at n samples.
+
+    Simulated (four items in two groups): of 100 intervals at level 0.95, 92 to 97 contained the true CKA at 100 to 2,000 samples of 8 features, and 85 to 92 at 40 samples. At 100 samples of
+    200 features it was 94 to 100 for debiased CKA and 89 to 96 for CKA. Intervals of shared neighbours are half as wide again as needed.
+
+    References
+    ----------
+    Quenouille 1956; Tukey 1958.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> shared = rng.normal(size=(100, 5))
+    >>> xs = {name: shared + rng.normal(size=(100, 5)) for name in "abc"}
+    >>> found = block_means("cka_debiased", xs, groups=["old", "old", "new"])
+    >>> found["pairs"].to_dict()
+    {('old', 'old'): 1, ('old', 'new'): 2}
+    >>> bool((found["low"] < found["mean"]).all())
+    True
     """
     measure = measures.get(measure)
     check_level(level)
-    xs, n = representations_of(xs)
+    given = xs
+    xs, n = representations_of(given)
     labels = list(xs)
     codes, names = pd.factorize(by_item_defined(axis_of(xs), groups, "groups"))
     if len(labels) < 2:
         raise ValueError(f"means are of pairs of items, and there is one item, '{measures.named(labels[0])}'")
-    _check_parts(parts, n, measure)
+    of_rows = codes_of(row_groups, [*given.values(), *xs.values()], n)
+    between = None if of_rows is None else _between(measure)
+    units, name = (n, "samples") if of_rows is None else (int(of_rows.max()) + 1, "groups of rows")
+    _check_parts(parts, units, name, measure.least if between is None else FEWEST_GROUPS, measures.short_name(measure))
     blocks = {pair: _pairs_of(codes, *pair) for pair in itertools.combinations_with_replacement(range(len(names)), 2)}
     blocks = {pair: which for pair, which in blocks.items() if len(which[0])}
-    part = np.random.default_rng(seed).permutation(n) % parts
+    part = np.random.default_rng(seed).permutation(units) % parts
+    part_of_row = part if of_rows is None else part[of_rows]
     without = np.zeros((parts, len(blocks)))
     with ticking(progress, f"block means of {measures.short_name(measure)}", "table") as tick:
         tick(0, parts + 1)
-        table = _square(measure, xs)
+        table = _square(measure, xs) if between is None else _square_between(between, xs, of_rows)
         for k in range(parts):
             tick(k + 1, parts + 1)
-            kept = np.flatnonzero(part != k)
+            kept = np.flatnonzero(part_of_row != k)
+            some = {label: rows_of(xs[label], kept) for label in labels}
             try:
-                found = _square(measure, {label: rows_of(xs[label], kept) for label in labels})
+                found = _square(measure, some) if between is None else _square_between(between, some, of_rows[kept])
             except UndefinedError as error:
-                raise UndefinedError(f"with {n - len(kept)} of {n} samples left out, as the interval needs it (parts={parts}): {error}") from error
+                raise UndefinedError(f"with {(part == k).sum()} of {units} {name} left out, as the interval needs it (parts={parts}): {error}") from error
             without[k] = [found[which].mean() for which in blocks.values()]
         tick(parts + 1, parts + 1)
     reach = float(stats.t.ppf((1 + level) / 2, parts - 1)) * np.sqrt((parts - 1) / parts * ((without - without.mean(0)) ** 2).sum(0))
@@ -276,14 +424,32 @@ def block_means(
     return pd.DataFrame(rows, index=index, columns=["mean", "low", "high", "smallest", "largest", "pairs"])
 
 
-def _check_parts(parts: int, n: int, measure: Measure) -> None:
+def _between(measure: Measure) -> Between:
+    try:
+        return between_groups(measure)
+    except NotImplementedError as error:
+        raise ValueError(f"block means, of rows in groups: {error}. If rows are independent all the same, give row_groups=range(n)") from None
+
+
+def _square_between(between: Between, xs: Mapping[Any, Any], codes: np.ndarray) -> np.ndarray:
+    """The values of all pairs of different items without the pairs of rows within a group. The diagonal is not computed."""
+    (xs,), table = one_library(xs), np.full((len(xs), len(xs)), np.nan)
+    for (i, one), (j, other) in itertools.combinations(enumerate(xs), 2):
+        try:
+            table[i, j] = table[j, i] = between(xs[one], xs[other], codes)
+        except UndefinedError as error:
+            raise UndefinedError(f"'{measures.named(one)}' and '{measures.named(other)}': {error}") from error
+    return table
+
+
+def _check_parts(parts: int, n: int, what: str, least: int, measure: str) -> None:
     if not isinstance(parts, (int, np.integer)) or isinstance(parts, bool) or parts < 2:
         raise ValueError(f"parts is a whole number from 2, 20 for an interval that does not jump with the seed; got {parts!r}")
     if parts > n:
-        raise ValueError(f"samples are left out in {parts} parts, and there are {n} samples: parts is at most {n}")
+        raise ValueError(f"{what} are left out in {parts} parts, and there are {n} {what}: parts is at most {n}")
     left = n - -(-n // parts)
-    if left < measure.least:
-        raise ValueError(f"without one of {parts} parts {left} of {n} samples are left, and {measures.short_name(measure)} needs at least {measure.least}")
+    if left < least:
+        raise ValueError(f"without one of {parts} parts {left} of {n} {what} are left, and {measure} needs at least {least}")
 
 
 def _pairs_of(codes: np.ndarray, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:

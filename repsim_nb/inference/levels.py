@@ -1,8 +1,8 @@
-"""The levels of having nothing in common, and of another sample set."""
+"""Chance levels of a measure, and how far tables move with other samples."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,30 +11,93 @@ import pandas as pd
 from .. import measures
 from ..comparison import Comparison, compare
 from ..measures import Measure
+from ..measures.base import one_library
+from ..measures.between import between_groups
 from ..progress import Tick, ticking
+from .grouped import are_equal, codes_of, group_means, in_other_groups, rows_by_group
 from .ranks import rank_correlation
 from .results import between
 from .samples import representations_of, rows_of
 
 
-def unrelated(measure: str | Measure, xs: Mapping[Any, Any], *, n_pairs: int = 50, seed: int = 0, progress: bool | Tick = False) -> np.ndarray:
-    """The values (n_pairs,) of random pairs of xs after the samples of one side were shuffled: what representations score that have nothing in common but their shapes.
+def unrelated(
+    measure: str | Measure, xs: Mapping[Any, Any], *, groups: Any = None, n_pairs: int = 50, seed: int = 0, progress: bool | Tick = False
+) -> np.ndarray:
+    """Values of random pairs after the samples of one side are permuted: the chance level of the measure for representations of these shapes.
 
-    xs: {label: array (n, ...)}; of one alone, with itself shuffled.  Errors: UndefinedError where the measure has no value for a pair.
+    Parameters
+    ----------
+    measure : str or Measure
+    xs : {label: array (n, ...)}
+        Of one representation alone: its values with itself, permuted.
+    groups : labels (n,), optional
+        Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus). Groups of one size are exchanged as they are, row by row in their order, and
+        pairs of rows within a group do not count, for the measures that can leave them out (`interval`). If sizes differ, the means of groups are compared and permuted, each of as many rows as
+        the smallest group has. Recordings by token carry the groups of their rows. range(n) if rows are independent.
+    n_pairs : int
+    seed : int
+    progress : bool or function(done, total)
+
+    Returns
+    -------
+    array (n_pairs,)
+
+    Raises
+    ------
+    ValueError
+        If all rows are of one group.
+    UndefinedError
+        If the measure has no value for a pair.
+
+    Notes
+    -----
+    Each value is measure(x_i, y_π(i)), where x and y are two different representations drawn at random, and π is a random permutation of the samples.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> xs = {name: rng.normal(size=(100, 20)) for name in "ab"}
+    >>> levels = unrelated("cka", xs, n_pairs=10)
+    >>> bool(0.1 < levels.mean() < 0.25)
+    True
     """
     measure = measures.get(measure)
     if not isinstance(n_pairs, (int, np.integer)) or n_pairs < 1:
         raise ValueError(f"n_pairs is a whole number from 1; got {n_pairs!r}")
-    xs, n = representations_of(xs)
+    given = xs
+    xs, n = representations_of(given)
+    codes = codes_of(groups, [*given.values(), *xs.values()], n, every=True)
+    if codes is not None and codes.max() == 0:
+        raise ValueError(f"groups of rows are exchanged, and all {n} rows are of one group. If rows are independent, give groups=range(n)")
     labels = list(xs)
+    (xs,) = one_library({label: _bare(x) for label, x in xs.items()})
+    if codes is not None and not are_equal(codes):
+        xs, n, codes = {label: group_means(x, codes) for label, x in xs.items()}, int(codes.max()) + 1, None
+    rows = np.arange(n)[:, None] if codes is None else rows_by_group(codes)
+    value = measure if codes is None else _without_pairs_within(measure, codes)
     rng = np.random.default_rng(seed)
     values = []
-    with ticking(progress, "shuffled samples", "pair") as tick:
+    with ticking(progress, "permuted samples", "pair") as tick:
         for done in range(n_pairs):
             tick(done, n_pairs)
             i, j = rng.choice(len(labels), 2, replace=False) if len(labels) > 1 else (0, 0)
-            values.append(measure(xs[labels[i]], rows_of(xs[labels[j]], rng.permutation(n))))
+            order = in_other_groups(rows, rng.permutation(len(rows)))
+            values.append(value(xs[labels[i]], rows_of(xs[labels[j]], order)))
     return np.array(values)
+
+
+def _bare(x: Any) -> Any:
+    """Without the groups that it carries: permuted rows are compared with those of other groups."""
+    return np.asarray(x) if isinstance(x, np.ndarray) else x[:]
+
+
+def _without_pairs_within(measure: Measure, codes: np.ndarray) -> Callable[[Any, Any], float]:
+    """The measure without the pairs of rows within a group, if it has that form, as in `permutation_test`."""
+    try:
+        form = between_groups(measure)
+    except NotImplementedError:
+        return measure
+    return lambda x, y: form(x, y, codes)
 
 
 def sample_sets(
@@ -43,38 +106,88 @@ def sample_sets(
     reference: Comparison,
     sizes: Sequence[int],
     *,
+    groups: Any = None,
     n_sets: int = 20,
     level: float = 0.95,
     seed: int = 0,
     kind: str = "spearman",
     progress: bool | Tick = False,
 ) -> pd.DataFrame:
-    """How far a table moves with the samples it is made of: rank correlations of tables over random sets of samples with a reference.
+    """Rank correlations of tables over random sets of samples with a reference table: how far a table moves with its samples.
 
-    xs: {label: array (N, ...)}, the items of `reference`, in any order.  sizes: numbers of samples n, drawn without replacement, n_sets times each (of all N there is one set).
-    -> DataFrame, index "n", columns mean, low, high (between them lie a share `level` of the sets, by quantiles), sets.
-    Errors: ValueError for a size outside 1 to N or other items; UndefinedError where the measure has no value on a set.
+    Parameters
+    ----------
+    measure : str or Measure
+    xs : {label: array (N, ...)}
+        The items of `reference`, in any order.
+    reference : Comparison
+    sizes : sequence of int
+        Numbers of samples, or of groups of rows, that are drawn without replacement.
+    groups : labels (N,), optional
+        Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus). Whole groups are drawn, and `sizes` counts groups. Recordings by token carry the
+        groups of their rows. range(N) if rows are independent.
+    n_sets : int
+        Number of sets of each size. Of all samples there is one set.
+    level : float
+        The fraction of sets whose rank correlation lies from low to high.
+    seed : int
+    kind : str
+        The rank correlation, as in `rank_correlation`.
+    progress : bool or function(done, total)
+
+    Returns
+    -------
+    DataFrame
+        Index "n", the sizes. Columns mean, low and high (quantiles of the sets), and sets.
+
+    Raises
+    ------
+    ValueError
+        For a size outside the possible range, and if the items are others than those of `reference`.
+    UndefinedError
+        If the measure has no value on a set.
+
+    Notes
+    -----
+    A value is ρ(table of n samples, reference). All pairs of rows count in each table, as in `compare`, also those within a group of rows.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> shared = rng.normal(size=(300, 5))
+    >>> xs = {name: shared + noise * rng.normal(size=(300, 5)) for name, noise in zip("abcd", (0.2, 0.6, 1, 2))}
+    >>> found = sample_sets("cka", xs, rs.compare("cka", xs), sizes=[20, 300], n_sets=5)
+    >>> found["sets"].to_dict()
+    {20: 5, 300: 1}
+    >>> round(float(found.loc[300, "mean"]), 6)
+    1.0
     """
     measure = measures.get(measure)
-    xs, most = representations_of(xs)
+    given = xs
+    xs, n_rows = representations_of(given)
     labels = list(xs)
+    codes = codes_of(groups, [*given.values(), *xs.values()], n_rows)
+    rows = np.bincount(codes) if codes is not None else np.ones(n_rows, dtype=int)
+    most, drawn = len(rows), "samples" if codes is None else "groups"
+    least = int(np.searchsorted(np.cumsum(np.sort(rows)), measure.least)) + 1  # so many have enough rows, whichever they are
     sizes = [sizes] if isinstance(sizes, (int, np.integer)) else list(sizes)
-    if not sizes or not all(isinstance(size, (int, np.integer)) for size in sizes) or min(sizes) < measure.least or max(sizes) > most:
-        raise ValueError(f"sizes are numbers of samples from {measure.least}, the fewest for {measures.short_name(measure)}, to {most}; got {sizes}")
+    if not sizes or not all(isinstance(size, (int, np.integer)) for size in sizes) or min(sizes) < least or max(sizes) > most:
+        raise ValueError(f"sizes are numbers of {drawn} from {least}, the fewest for {measures.short_name(measure)}, to {most}; got {sizes}")
     if not isinstance(n_sets, (int, np.integer)) or n_sets < 1 or not 0 < level < 1:
         raise ValueError(f"n_sets is a whole number from 1, and level lies between 0 and 1; got n_sets={n_sets!r}, level={level!r}")
     rng = np.random.default_rng(seed)
     many = {n: 1 if n == most else n_sets for n in sizes}
-    rows, done = {}, 0
+    found_at, done = {}, 0
     with ticking(progress, f"sample sets for {measures.short_name(measure)}", "table") as tick:
         tick(0, sum(many.values()))
         for n, sets in many.items():
             found = []
             for _ in range(sets):
                 some = np.sort(rng.choice(most, n, replace=False))
+                some = some if codes is None else np.flatnonzero(np.isin(codes, some))
                 found.append(rank_correlation(compare(measure, {label: rows_of(xs[label], some) for label in labels}), reference, kind, p="asymptotic").statistic)
                 done += 1
                 tick(done, sum(many.values()))
             low, high = between(found, level)
-            rows[n] = {"mean": float(np.mean(found)), "low": low, "high": high, "sets": sets}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("n")
+            found_at[n] = {"mean": float(np.mean(found)), "low": low, "high": high, "sets": sets}
+    return pd.DataFrame.from_dict(found_at, orient="index").rename_axis("n")

@@ -18,14 +18,15 @@ from ..comparison import Comparison, compare
 from ..errors import UndefinedError
 from ..escaping import without_formulas
 from ..measures import Measure
+from ..measures.base import check_sides
 from ..measures.moments import sums_of
 from ..progress import Tick, ticking
 from ..workers import workers
-from .counting import HEAVY, MOST, counted, heaviness, permutations_for
-from .grouped import codes_of, group_means
+from .counting import MOST, counted, needs_counting, permutations_for
+from .grouped import check_number, codes_of, group_means
 from .orders import moments_of
-from .permutations import Permuted, permutation_test, rounding_of, values_of_orders
-from .results import TESTED, Moments, check_level, check_permutations, least_backed, quantile_of, tail
+from .permutations import Permuted, permutation_test, rounding_between, values_of_orders
+from .results import TESTED, Moments, check_level, check_permutations, least_backed, one_order, p_text, quantile_of, tail
 from .samples import pair_of, representations_of
 
 
@@ -61,18 +62,21 @@ def null_moments(
     >>> rng = np.random.default_rng(0)
     >>> null = null_moments("cka", rng.normal(size=(60, 5)), rng.normal(size=(60, 8)))
     >>> round(null.mean, 2), round(null.sd, 2)
-    (0.11, 0.02)
+    (0.1, 0.02)
     """
     check_permutations(n_permutations)
-    return _value_and_null(_closed(measure), *_units(x, y, groups), n_permutations, seed, progress)[1]
+    return _value_and_null(_closed(measure), *_units(_closed(measure), x, y, groups), n_permutations, seed, progress)[1]
 
 
-def _units(x: Any, y: Any, groups: Any) -> tuple[Any, Any]:
+def _units(measure: Measure, x: Any, y: Any, groups: Any) -> tuple[Any, Any]:
     """Both sides, a row a sample; of rows in groups the means of these."""
-    sides = x, y
+    given = x, y
     x, y, n = pair_of(x, y)
-    codes = codes_of(groups, sides, n)
-    return (x, y) if codes is None else (group_means(x, codes), group_means(y, codes))
+    codes = codes_of(groups, (*given, x, y), n, every=True)
+    if codes is None:
+        return x, y
+    check_number(codes, measure)
+    return group_means(x, codes), group_means(y, codes)
 
 
 def _value_and_null(measure: Measure, x: Any, y: Any, n_permutations: int, seed: int, progress: bool | Tick = False) -> tuple[float, Moments]:
@@ -82,10 +86,10 @@ def _value_and_null(measure: Measure, x: Any, y: Any, n_permutations: int, seed:
     if not variance > 0:
         raise UndefinedError(_same(measure, "this pair"))
     moments = mean, variance, third / variance**1.5
-    if heaviness(sums[:1], sums[1:])[0, 0] <= HEAVY:
+    if not needs_counting(sums[:1], sums[1:])[0, 0]:
         return value, Moments(*moments, least_backed(sums[0].n))
     count = functools.partial(_orders, measure, x, y, n_permutations, seed, progress)
-    return value, Moments(*moments, 1 / (n_permutations + 1), count, rounding_of(x, y))
+    return value, Moments(*moments, max(1 / (n_permutations + 1), one_order(sums[0].n)), count, rounding_between(x, y))
 
 
 def _orders(measure: Measure, x: Any, y: Any, n_permutations: int, seed: int, progress: bool | Tick) -> np.ndarray:
@@ -147,6 +151,12 @@ class NullTable:
     def _frame(self, values: np.ndarray) -> pd.DataFrame:
         return pd.DataFrame(values, index=self.value.index, columns=self.value.columns)
 
+    @property
+    def p_text(self) -> pd.DataFrame:
+        """p-values as text, upper bounds with "≤"."""
+        texts = [[p_text(p, bound) for p, bound in zip(*row, strict=True)] for row in zip(self.p_value.to_numpy(), self.at_most.to_numpy(), strict=True)]
+        return pd.DataFrame(texts, index=self.value.index, columns=self.value.columns)
+
     def _said(self) -> str:
         above, size = self.above(), self.value.shape
         found, tests = (int(above.to_numpy().sum()), above.size) if not self.mirrored else (int(above.to_numpy().sum()) // 2, size[0] * (size[0] - 1) // 2)
@@ -190,9 +200,10 @@ def null_table(
 
     Notes
     -----
-    Moments are exact, from a few sums of each representation, and p-values are those of Pearson's type III curve, upper tail. That curve is too short where a few samples outweigh all others
-    (sample norms with heavy tails, outliers): n (Σ a² - 1/n) (Σ b² - 1/n) > .01, a and b the shares of the samples in the sums of squares of both matrices. Such a cell is counted in random
-    orders if the curve gives less than .05, unless the inequality of Cantelli, 1 / (1 + z²), settles it. No p-value is smaller than what can be backed (`least`): 1e-9 by the curve, 1 in
+    Moments are exact, from a few sums of each representation, and p-values are those of Pearson's type III curve, upper tail. That curve is too short where a few samples or pairs of samples
+    outweigh all others (sample norms with heavy tails, outliers). With a and b the proportions of the samples in the sums of squares of both matrices: where 1 / Σ a² or 1 / Σ b² is below 30, or
+    n (Σ a² - 1/n) (Σ b² - 1/n) above .01, or the same of pairs of samples above .3; and it is smooth, where values of two sides with repeated samples (codes) are few. Such a cell is counted in random orders if the curve gives less than .05, unless the inequality of Cantelli,
+    1 / (1 + z²), settles it. No p-value is smaller than what can be backed (`least`): 1e-9 by the curve, 1 in
     (n_permutations + 1) by counting. Simulated (benchmarks/CALIBRATION.md): with lognormal sample norms of σ up to 1, p ≤ .001 in at most .002 of unrelated pairs.
 
     Of 100 representations of 1,000 samples it takes about 1.5 times as long as `compare`, more where n is larger (the cube of an n × n matrix is in it) and where cells are counted; memory for a few
@@ -212,7 +223,7 @@ def null_table(
     measure = _closed(measure)
     if n_permutations is not None:
         check_permutations(n_permutations)
-    xs, ys = _means_of_groups(xs, ys, groups)
+    xs, ys = _means_of_groups(measure, xs, ys, groups)
     found: dict[tuple[int, int], Any] = {}
     comparison = compare(measure, xs, ys, on_undefined=on_undefined, progress=progress, sums=found)
     values, undefined = comparison.values, dict(comparison.undefined)
@@ -224,7 +235,7 @@ def null_table(
     if rows and columns:
         cells = np.ix_(rows, columns)
         mean[cells], variance[cells], third[cells] = moments_of(left, right)
-        heavy[cells] = heaviness(left, right) > HEAVY
+        heavy[cells] = needs_counting(left, right)
     still = np.isfinite(values.to_numpy(float)) & ~(variance > 0)
     for i, j in np.argwhere(still).tolist():
         reason = _same(measure, f"'{measures.named(list(xs)[i])}' and '{measures.named(list(xs if ys is None else ys)[j])}'")
@@ -233,22 +244,26 @@ def null_table(
         undefined[values.index[i], values.columns[j]] = reason
     mean, variance, third = (np.where(still, np.nan, each) for each in (mean, variance, third))
     sd = np.sqrt(variance)
-    skewness = third / (variance * sd)
+    with np.errstate(invalid="ignore"):
+        skewness = third / (variance * sd)
     z = (values.to_numpy(float) - mean) / sd
     p_value, least, by_count = _p_values(measure, xs, ys, z, skewness, heavy, values.to_numpy(float), n_permutations, seed, progress)
     frames = (pd.DataFrame(each, index=values.index, columns=values.columns) for each in (mean, sd, skewness, p_value, least, by_count))
     return NullTable(comparison, *frames, mirrored=ys is None, undefined=undefined)
 
 
-def _means_of_groups(xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, groups: Any) -> tuple[Mapping[Any, Any], Mapping[Any, Any] | None]:
+def _means_of_groups(measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, groups: Any) -> tuple[Mapping[Any, Any], Mapping[Any, Any] | None]:
     """Both sides, of rows in groups the means of these."""
     sides = [xs] if ys is None else [xs, ys]
-    if groups is None and not any(isinstance(side, Mapping) for side in sides):
+    if not all(isinstance(side, Mapping) and side for side in sides):
         return xs, ys  # compare says what is wrong
-    arrays, counts = zip(*(representations_of(side) for side in sides), strict=True)
-    codes = codes_of(groups, [x for side in arrays for x in side.values()], counts[0])
+    check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
+    arrays = [representations_of(side)[0] for side in sides]
+    n = measures.same_samples(*arrays)
+    codes = codes_of(groups, [x for side, its in zip(sides, arrays, strict=True) for label in side for x in (side[label], its[label])], n, every=True)
     if codes is None:
         return xs, ys
+    check_number(codes, measure)
     means = [{label: group_means(x, codes) for label, x in side.items()} for side in arrays]
     return means[0], None if ys is None else means[1]
 
@@ -281,7 +296,7 @@ def _p_values(
     return p, least, by_count
 
 
-def calibrated(measure: str | Measure, x: Any, y: Any, *, groups: Any = None, level: float = 0.95, n_permutations: int = 199, seed: int = 0) -> float:
+def chance_corrected(measure: str | Measure, x: Any, y: Any, *, groups: Any = None, level: float = 0.95, n_permutations: int = 199, seed: int = 0) -> float:
     """How far a value stands above what shuffled samples give, of the way to the best there is: 0 like unrelated data, 1 like identical.
 
     (s - q) / (best - q), 0 where that is below 0; q: the quantile `level` of the null (of a dissimilarity 1 - level), which unrelated data pass in a share 1 - level; in closed
@@ -293,11 +308,13 @@ def calibrated(measure: str | Measure, x: Any, y: Any, *, groups: Any = None, le
     measure = measures.get(measure)
     check_level(level)
     check_permutations(n_permutations)
+    if level > n_permutations / (n_permutations + 1):
+        raise ValueError(f"the quantile {level:g} of a null distribution needs more than {n_permutations} permutations: n_permutations={math.ceil(level / (1 - level))} or more")
     alike = measure.kind == "similarity"
     best = measure.range[1 if alike else 0]
     if not math.isfinite(best):
-        raise ValueError(f"a calibrated value lies between what chance gives and the best value, and that of {measure} is infinite")
-    x, y = _units(x, y, groups)
+        raise ValueError(f"a chance-corrected value lies between what chance gives and the best value, and that of {measure} is infinite")
+    x, y = _units(measure, x, y, groups)
     try:
         value, null = _value_and_null(_closed(measure), x, y, n_permutations, seed)
         q = null.quantile(level)  # of similarities: no other measure has a closed form

@@ -19,7 +19,7 @@ from ..measures.moments import dot
 from ..progress import Tick, ticking
 from ..validation import check_representation
 from ..workers import HERE, workers
-from .grouped import are_equal, codes_of, group_means, in_other_groups, rows_by_group
+from .grouped import are_equal, check_number, codes_of, group_means, in_other_groups, rows_by_group
 from .results import ROUNDING, Test, by_counting, check_permutations
 from .samples import pair_of, rows_of
 
@@ -80,11 +80,12 @@ def permutation_test(
     check_permutations(n_permutations)
     if exact not in (True, False, "auto"):
         raise ValueError(f"exact is True (all orders of the samples), False (random ones) or 'auto'; got {exact!r}")
-    sides = x, y
+    given = x, y
     x, y, n = pair_of(x, y)
-    codes = codes_of(groups, sides, n)
+    codes = codes_of(groups, (*given, x, y), n, every=True)
     exchanged, rows = "samples", None
     if codes is not None:
+        check_number(codes, measure)
         exchanged = "groups" if are_equal(codes) else "group means"
         if exchanged == "groups":
             rows = rows_by_group(codes)
@@ -104,11 +105,11 @@ def permutation_test(
     total = math.factorial(n) if every else n_permutations
     null = values_of_orders(Permuted(measure, x, y, codes if rows is not None else None), orders, total, f"permutations of {measures.short_name(measure)}", progress)
     return by_counting(
-        float(null[0]) if every else statistic, null, "greater" if measure.kind == "similarity" else "less", every, rounding_of(x, y), exchanged=exchanged
+        float(null[0]) if every else statistic, null, "greater" if measure.kind == "similarity" else "less", every, rounding_between(x, y), exchanged=exchanged
     )
 
 
-def rounding_of(x: Any, y: Any) -> float:
+def rounding_between(x: Any, y: Any) -> float:
     """By how much values of different orders may differ and be equal: float32 would tell them apart."""
     return max(ROUNDING, *(16 * eps(check_representation(side[:2], constant=True)) for side in (x, y)))
 

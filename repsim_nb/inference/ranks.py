@@ -12,9 +12,9 @@ from scipy import stats
 
 from ..comparison import Comparison
 from ..errors import listed, unknown
-from ..measures.ties import merge_ties, ranks_with_ties, rounding_of
+from ..measures.ties import merge_ties, ranks_with_ties, tolerance_of
 from .results import Test, by_counting, check_permutations, one_order
-from .squares import Table, as_numbers, precision_of, squares
+from .squares import Direction, Table, as_numbers, precision_of, squares
 
 RANKS = ("spearman", "kendall")
 ALTERNATIVES = ("two-sided", "greater", "less")
@@ -29,13 +29,15 @@ def rank_correlation(
     alternative: str = "two-sided",
     p: str | None = None,
     *,
+    direction: Direction | None = None,
     n_permutations: int = 999,
     seed: int = 0,
 ) -> Test:
     """Spearman's ρ or Kendall's τ-b of two sequences (m,), or of two square tables over the same items -> Test.
 
-    Of tables the pairs above the diagonal are correlated, as dissimilarities. A frame must hold dissimilarities: 0, or nothing (NaN), on its diagonal, as for `mds`. One of similarities is
-    refused, since beside a Comparison it would turn the sign: pass the Comparison, or its .dissimilarity(). (Of NaN the diagonal does not tell: such a frame is taken to hold dissimilarities.)
+    Of tables the pairs above the diagonal are correlated, as dissimilarities. A frame with 0 on its diagonal holds them. One of similarities is refused, since beside a Comparison it would
+    turn the sign: pass the Comparison, or its .dissimilarity().
+    direction: "dissimilarity" or "similarity", what plain frames hold. A frame without values (NaN) on its diagonal needs it, for its numbers do not tell.
     Numbers that are equal up to rounding are tied. Both directions of a pair are averaged; items are brought into one order by their labels, as are two Series (of other data the same networks are the same items: those count that agree in the fields that vary).
     p: "asymptotic" (Student's t for ρ, the normal distribution for τ; one-sided p/2 if the statistic has the sign asked for, else 1 - p/2); "exact", all orders of up to
     9 values (of any number for τ without ties); "mantel", for tables: the items of one are permuted, since pairs that share an item are not independent and the
@@ -50,12 +52,14 @@ def rank_correlation(
     if any(tables) and not all(tables):
         raise TypeError("a rank correlation is of two sequences, or of two square tables; here a table stands beside a sequence")
     if all(tables):
-        x, y, _ = squares(a, b)
+        x, y, _ = squares(a, b, direction)
         if p in (None, "mantel"):
             return _mantel(x, y, kind, alternative, n_permutations, seed)
         upper = np.triu_indices(len(x), 1)
         x, y = x[upper], y[upper]
     else:
+        if direction is not None:
+            raise ValueError(f"direction says what the numbers of frames are; these are sequences, correlated as they stand: leave out direction={direction!r}")
         x, y = _sequences(a, b)
         if p == "mantel":
             raise ValueError("'mantel' permutes the items of tables; these are sequences: take p='exact' (up to 9 values) or p='asymptotic'")
@@ -165,7 +169,7 @@ def _sequences(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
     (x, finest), (y, other) = ((as_numbers(side), precision_of(side)) for side in (a, b))
     if x.ndim != 1 or y.ndim != 1 or len(x) != len(y):
         raise ValueError(f"a rank correlation is of two sequences of one length; these have the shapes {x.shape} and {y.shape}")
-    return merge_ties(x, rounding_of(x, finest)), merge_ties(y, rounding_of(y, other))
+    return merge_ties(x, tolerance_of(x, finest)), merge_ties(y, tolerance_of(y, other))
 
 
 def check_values(x: np.ndarray, y: np.ndarray, what: str = "values") -> None:

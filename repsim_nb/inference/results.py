@@ -59,7 +59,7 @@ class Moments:
     """What permuting the samples of one side makes of a value, over all n! orders: its mean, variance and skewness.
 
     p-values and quantiles are those of Pearson's type III curve (a shifted gamma distribution) with these three moments. Where a few samples outweigh all others that curve says nothing of
-    its tails: then p-values that it puts below .05, and quantiles, are counted in `counted`, the values of random orders (None: the curve holds).
+    its tails: then p-values and quantiles are counted in `counted`, the values of random orders (None: the curve holds).
     least: the smallest p-value that can be backed. A p-value that equals it is an upper bound.
     """
 
@@ -80,10 +80,9 @@ class Moments:
 
     def p_value(self, value: float) -> float:
         """How often an order gives this value or more; at most that often if it is `least`."""
-        by_curve = float(tail((value - self.mean) / self.sd, self.skewness, self.least))
-        if self.count is None or by_curve >= TESTED:
-            return by_curve
-        return float((1 + np.sum(self.counted >= value - self.rounding)) / (1 + len(self.counted)))
+        if self.count is None:
+            return float(tail((value - self.mean) / self.sd, self.skewness, self.least))
+        return max(float((1 + np.sum(self.counted >= value - self.rounding)) / (1 + len(self.counted))), self.least)
 
     def quantile(self, level: float) -> float:
         """The value below which a share `level` of the orders lie."""
@@ -91,6 +90,11 @@ class Moments:
         if self.count is not None:
             return quantile_of(self.counted, level)
         return self.mean + self.sd * float(stats.pearson3(self.skewness).ppf(level))
+
+
+def p_text(p: float, at_most: bool) -> str:
+    """A p-value as text: "≤ 1e-09" if it is an upper bound."""
+    return f"{'≤ ' if at_most else ''}{p:.2g}"
 
 
 def quantile_of(values: np.ndarray, level: float) -> float:

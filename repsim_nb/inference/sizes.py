@@ -17,7 +17,7 @@ from ..measures import Measure
 from ..progress import Tick
 from ..workers import all_of
 from .grouped import Units
-from .intervals import interval
+from .intervals import FEWEST_SAMPLES, interval
 from .results import check_level
 
 SETS = 20  # of each size
@@ -80,6 +80,8 @@ def sample_size(
         raise ValueError(f"within is how near to its limit a value shall be, a number above 0, such as 0.02; got {within!r}")
     units = Units(measure, x, y, groups, "a number of groups")
     most = units.number
+    if most < FEWEST_SAMPLES:
+        raise ValueError(f"how many {units.name} are enough is told from at least {FEWEST_SAMPLES} of them; there are {most}")
     chosen = _sizes(sizes, measure, most)
     limit = float(interval(measure, x, y, groups=groups, level=level, seed=seed, progress=progress).estimate)  # type: ignore[arg-type]
 

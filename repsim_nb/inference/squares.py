@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from ..comparison import Choice, Comparison, by_item, check_diagonal, same_as_text, shared
-from ..errors import listed
-from ..measures.ties import merge_table, rounding_of, spacing
+from ..errors import listed, unknown
+from ..measures.ties import merge_table, spacing, tolerance_of
 
 Table = Comparison | pd.DataFrame
+Direction = Literal["dissimilarity", "similarity"]
+DIRECTIONS = ("dissimilarity", "similarity")
 HALF = ("torch.float32", "torch.float16", "torch.bfloat16", "Float32")  # precisions that are no dtype of NumPy
 
 
-def squares(a: Table, b: Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two tables over the same items as arrays (m, m) in one order of items, Comparisons as dissimilarities, equal values made so (`ties`); and the places of those items in a."""
-    x, y = frame_of(a), frame_of(b)
+def squares(a: Table, b: Table, direction: Direction | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two tables over the same items as arrays (m, m) in one order of items, Comparisons as dissimilarities, equal values made so (`ties`); and the places of those items in a.
+
+    direction: what plain frames hold, to be given where their diagonal does not tell.
+    """
+    if direction is not None and direction not in DIRECTIONS:
+        raise unknown("direction", direction, DIRECTIONS)
+    x, y = (_directed(table, direction) for table in (a, b))
     mine, other = shared(x.index, y.index)
     if not len(mine) == len(x) == len(y):
         raise ValueError(f"two tables are correlated over the same items; these have {len(x)} and {len(y)}, {len(mine)} of them in common. "
@@ -42,10 +49,37 @@ def frame_of(table: Table) -> pd.DataFrame:
     return pd.DataFrame(values, index=frame.index, columns=frame.columns)
 
 
+def _directed(table: Table, direction: Direction | None) -> pd.DataFrame:
+    """`frame_of`, for functions that compare the order of two tables: a frame whose diagonal says nothing (NaN) needs a direction, and similarities that are said to be some are turned."""
+    if not isinstance(table, pd.DataFrame) or not table.index.equals(table.columns):
+        return frame_of(table)
+    diagonal = np.diag(as_numbers(table))
+    if direction == "similarity":
+        if len(diagonal) and (np.abs(diagonal) <= max(1e-6 * np.nanmax(np.abs(as_numbers(table)), initial=0), 1e-14)).all():
+            raise ValueError("direction='similarity' says that a frame holds similarities, and this one has 0 on its whole diagonal, as dissimilarities have: is it one of them? "
+                             "Then leave direction out, or turn the other frame yourself. (Similarities whose diagonal was left out have NaN there, not 0.)")
+        values = -as_numbers(table)
+        np.fill_diagonal(values, np.nan)
+        return frame_of(pd.DataFrame(values, index=table.index, columns=table.columns))
+    if direction is None and len(diagonal) and np.isnan(diagonal).all():
+        raise ValueError("the order of two tables is compared, and a frame without values (NaN) on its diagonal does not tell whether it holds dissimilarities or similarities: "
+                         "say direction='dissimilarity' or direction='similarity', or pass the Comparison itself")
+    return frame_of(table)
+
+
 def with_ties(square: np.ndarray, table: Table) -> np.ndarray:
     """The cells of a table, those equal up to rounding made equal. A Comparison holds sums over samples, whose last digits are worth less than those of single numbers."""
-    eps = 8 * spacing(np.float64) if isinstance(table, Comparison) else precision_of(table)
-    return merge_table(square, rounding_of(square, eps))
+    if isinstance(table, Comparison):
+        return merge_table(square, tolerance_of(square, 8 * spacing(np.float64), 1.0 if table.measure.kind == "similarity" else 0.0))
+    eps = precision_of(table)
+    return merge_table(square, tolerance_of(square, eps, 1.0 if _from_similarities(square, eps) else 0.0))
+
+
+def _from_similarities(square: np.ndarray, eps: float) -> bool:
+    """Are these numbers differences from numbers near 1 (1 - similarity), so that their rounding is that of 1? Then all are whole multiples of the spacing just below 1, or of half of it, as the mean
+    of two such. Smaller numbers of the same precision that were stored as they are have digits beyond that."""
+    steps = np.abs(square[np.isfinite(square)]) * (4 / eps)
+    return bool(len(steps) and 0 < steps.max() < 4 / eps and (steps == np.floor(steps)).all())
 
 
 def precision_of(values: Any) -> float:

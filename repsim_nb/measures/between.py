@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import UndefinedError
 from ..validation import check_representation, host
 from .base import Measure
-from .door import centred_unit
+from .door import centred_unit, eps
 from .rsm import CKA, RSA, DistanceCorrelation
 
 FEWEST_GROUPS = 4  # a term of HSIC is a mean over four different ones
@@ -24,7 +24,7 @@ Between = Callable[[Any, Any, np.ndarray], float]  # two representations and the
 
 def between_groups(measure: Measure) -> Between:
     """The measure over samples of different groups. NotImplementedError if it has no such form, with what to do."""
-    if isinstance(measure, RSA) and not measure.second.startswith("row"):
+    if isinstance(measure, RSA) and not measure.second.startswith("row") and not measure.diagonal:
         return lambda x, y, codes: _rsa(measure, x, y, codes)
     if isinstance(measure, (CKA, DistanceCorrelation)) and measure.debiased and getattr(measure, "batch_size", None) is None:
         return lambda x, y, codes: _debiased(measure, x, y, codes)
@@ -96,8 +96,9 @@ def _kernel(measure: CKA | DistanceCorrelation, x: np.ndarray, sizes: np.ndarray
     if isinstance(measure, DistanceCorrelation):
         return np.sqrt(squared)
     of_group = np.repeat(np.arange(len(sizes)), sizes)
-    middle = float(np.median(squared[of_group[:, None] != of_group[None]]))
-    if middle <= 0:
+    apart = of_group[:, None] != of_group[None]
+    middle = float(np.median(np.where(apart, squared, 0.0) if measure.median == "with_diagonal" else squared[apart]))  # within a group as on the diagonal
+    if middle <= 8 * eps(x) * x.shape[1] ** 0.5 * float(np.median(own)):
         raise UndefinedError("the median distance between samples of different groups is 0, so the RBF kernel has no width")
     return np.expm1(squared / (-2 * measure.bandwidth**2 * middle))
 

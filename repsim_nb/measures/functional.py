@@ -70,23 +70,35 @@ def _check_inputs(measure: Measure, inputs: str) -> None:
 
 
 def _probabilities(measure: Measure, x: Array) -> Array:
-    """x, if every row is a distribution."""
+    """x, if every row is a distribution, up to its digits: then it is brought to the sum 1."""
     xp = array_api_compat.array_namespace(x)
     total = xp.sum(x, axis=1)
-    if bool(xp.any(x < 0)) or float(xp.max(xp.abs(total - 1))) > 1e-3:
+    if bool(xp.any(x < 0)) or float(xp.max(xp.abs(total - 1))) > _rounded(x):
+        hint = "These look like percent: divide by 100" if _sum_to(x, 100) else f"For logits use {type(measure).__name__}(inputs='logits')"
         raise UndefinedError(f"probabilities are at least 0 and sum to 1 in every row; here the smallest is {float(xp.min(x)):.3g} and rows sum to "
-                             f"{float(xp.min(total)):.3g} up to {float(xp.max(total)):.3g}. For logits use {type(measure).__name__}(inputs='logits')")
-    return x
+                             f"{float(xp.min(total)):.3g} up to {float(xp.max(total)):.3g}. {hint}")
+    return x / total[:, None]
 
 
 def _logits(measure: Measure, x: Array) -> Array:
-    """x, unless its rows are distributions: the softmax of probabilities is another, flatter distribution."""
-    xp = array_api_compat.array_namespace(x)
-    if not bool(xp.any((x < 0) | (x > 1))) and float(xp.max(xp.abs(xp.sum(x, axis=1) - 1))) <= 1e-3:
-        name = type(measure).__name__
-        raise UndefinedError(f"{name} takes logits here, and these outputs are probabilities: all lie between 0 and 1, and every row sums to 1. Use {name}(inputs='probabilities'). "
-                             "(If they are logits by chance, add 1 to them: it changes no softmax.)")
+    """x, unless its rows are distributions, also if they were rounded or are percent: the softmax of probabilities is another, flatter distribution."""
+    name = type(measure).__name__
+    for whole, what, then in ((1, "probabilities", ""), (100, "percent", " after dividing by 100")):
+        if _sum_to(x, whole):
+            raise UndefinedError(f"{name} takes logits here, and these outputs look like {what}: none is below 0, and every row sums to {whole}. Use {name}(inputs='probabilities'){then}. "
+                                 "(If they are logits by chance, subtract 1 from them: it changes no softmax.)")
     return x
+
+
+def _sum_to(x: Array, whole: float) -> bool:
+    """Whether no number is below 0 and every row sums to `whole`, up to two digits of each number."""
+    xp = array_api_compat.array_namespace(x)
+    return not bool(xp.any(x < 0)) and float(xp.max(xp.abs(xp.sum(x, axis=1) / whole - 1))) <= _rounded(x)
+
+
+def _rounded(x: Array) -> float:
+    """By how much a row of probabilities with two digits each may miss its sum."""
+    return min(0.001 + 0.005 * x.shape[1], 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ TRIPLES = {
     "d³": ((3, 0),), "d² r": ((0, 1), (2, 1)), "d a d": ((1, 1), (1, 1)), "d r²": ((0, 1), (0, 1), (1, 2)), "d a r": ((0, 1), (0, 2), (1, 1)), "d q": ((0, 2), (1, 2)),
     "r³": ((0, 1), (0, 1), (0, 1), (0, 3)), "r a r": ((0, 1), (0, 1), (0, 2), (0, 2)), "a a a": ((0, 2), (0, 2), (0, 2)), "a³": ((0, 3), (0, 3)), "q r": ((0, 1), (0, 2), (0, 3)),
 }  # fmt: skip
-FEW = 16  # features, of which there are fewer products of three than pairs of samples
+SMALL = 12  # features, of which products of three and four cost less than the pairs of samples
 _BLOCK = 96  # samples: smaller blocks save more products and make slower ones
 
 
@@ -28,7 +28,8 @@ class Sums(NamedTuple):
     """Sums of a matrix at unit length.
 
     diagonal, off: the parts of I and J (all ones) in it.  pairs (4,), triples (11,): sums of what is left, in the order of PAIRS and TRIPLES.
-    heaviness: how far its squares are concentrated in a few rows: Σ share² - 1/n, the shares of the n rows in the sum of squares of what is left; 0 if all are alike.
+    rows, cells: how far what is left is concentrated in a few rows or entries: Σ q² / (Σ q)² of the sums of squares q of rows (1 / n if all are alike), and Σ a⁴ / (Σ a²)².
+    kinds: how many kinds of rows there are, by their sums of squares: few where samples repeat each other, as codes do.
     """
 
     n: int
@@ -36,7 +37,9 @@ class Sums(NamedTuple):
     off: float
     pairs: np.ndarray
     triples: np.ndarray
-    heaviness: float
+    rows: float
+    cells: float
+    kinds: int
 
 
 def sums_of(matrix: np.ndarray, *, overwrite: bool = False) -> Sums:
@@ -48,31 +51,34 @@ def sums_of(matrix: np.ndarray, *, overwrite: bool = False) -> Sums:
     rest = np.subtract(matrix, matrix.dtype.type(off), out=matrix if overwrite else None)
     rest[np.diag_indices(n)] -= matrix.dtype.type(diagonal)
     d, r, q = rest.diagonal().astype(float), rest.sum(axis=1).astype(float), np.empty(n)
-    cubes, room = 0.0, np.empty((min(ROWS, n), n), rest.dtype)
+    cubes, fourths, room = 0.0, 0.0, np.empty((min(ROWS, n), n), rest.dtype)
     for rows in stretches(n, ROWS):
         checkpoint()
         some = rest[rows]
         squares = np.multiply(some, some, out=room[: len(some)])
         q[rows] = squares.sum(axis=1)
         cubes += dot(squares, some)
+        fourths += dot(squares, squares)
     triangles = _cube(rest)
     by_d, by_r = (rest @ np.stack([d, r], axis=1).astype(rest.dtype)).astype(float).T
-    return _sums(diagonal, off, d, r, q, by_d, by_r, triangles, cubes, eps)
+    return _sums(diagonal, off, d, r, q, by_d, by_r, triangles, cubes, fourths, eps)
 
 
 def _sums(
-    diagonal: float, off: float, d: np.ndarray, r: np.ndarray, q: np.ndarray, by_d: np.ndarray, by_r: np.ndarray, triangles: float, cubes: float, eps: float
+    diagonal: float, off: float, d: np.ndarray, r: np.ndarray, q: np.ndarray, by_d: np.ndarray, by_r: np.ndarray, triangles: float, cubes: float, fourths: float, eps: float
 ) -> Sums:
-    """From what is left of a matrix: its diagonal, the sums of its rows and of their squares, its products with the first two, "a a a" and "a³"."""
+    """From what is left of a matrix: its diagonal, the sums of its rows and of their squares, its products with the first two, "a a a", "a³" and the sum of a⁴."""
     n = len(d)
+    q = np.maximum(q, 0.0)  # where next to nothing is left, rounding
     pairs = np.array([d @ d, d @ r, r @ r, q.sum()])
     triples = np.array([(d**3).sum(), d * d @ r, d @ by_d, d @ (r * r), d @ by_r, d @ q, (r**3).sum(), r @ by_r, triangles, cubes, q @ r])
     square = pairs[3] + n * (diagonal + off) ** 2 + n * (n - 1) * off**2  # the three parts are at right angles
     if pairs[3] <= (32 * eps) ** 2 * square:  # rounding of I and J
         pairs, triples = np.zeros_like(pairs), np.zeros_like(triples)
     length = square**0.5 or 1.0  # of nothing at all the table says so
-    heaviness = max(float(q @ q) / float(q.sum()) ** 2 - 1 / n, 0.0) if pairs[3] else 0.0
-    return Sums(n, diagonal / length, off / length, pairs / length**2, triples / length**3, heaviness)
+    rows, cells = (float(q @ q) / float(q.sum()) ** 2, fourths / float(q.sum()) ** 2) if pairs[3] else (1 / n, 0.0)
+    kinds = 1 + int((np.diff(np.sort(q)) > 256 * eps * q.max()).sum())
+    return Sums(n, diagonal / length, off / length, pairs / length**2, triples / length**3, rows, cells, kinds)
 
 
 def _cube(a: np.ndarray) -> float:
@@ -145,7 +151,8 @@ def _of_features(kernel: Kernel) -> Sums:
         d = own - off - diagonal
     u = 2 * m - c  # taken out of k_ii
     products = x.T @ x
-    squares, all_cubes = _powers(kernel, x, products)
+    squares, all_cubes, fourths = _powers(kernel, x, products)
+    fourths += (d**4).sum() - (own**4).sum()  # of entries beside the diagonal what is taken out is next to nothing: cells need no digits
     along = (x.T @ m.astype(x.dtype)).astype(float)
     rest = m - c
     r = -own - (n - 2) * m - m.sum() + (n - 1) * c + d
@@ -156,15 +163,17 @@ def _of_features(kernel: Kernel) -> Sums:
     def times(v: np.ndarray) -> np.ndarray:
         return (x @ (x.T @ v.astype(x.dtype))).astype(float) - rest * v.sum() - m @ v + (d - own + u) * v
 
-    return _sums(diagonal, off, d, r, q, times(d), times(r), _cubed(kernel, x, products, diagonal, q), cubes, float(np.finfo(x.dtype).eps))
+    return _sums(diagonal, off, d, r, q, times(d), times(r), _cubed(kernel, x, products, diagonal, q), cubes, max(float(fourths), 0.0), float(np.finfo(x.dtype).eps))
 
 
-def _powers(kernel: Kernel, x: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, float]:
-    """Σ_j k_ij² (n,) and Σ k_ij³."""
+def _powers(kernel: Kernel, x: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Σ_j k_ij² (n,), Σ k_ij³ and Σ k_ij⁴."""
     n, p = x.shape
-    if p <= FEW:  # of the products of two and three features
-        third = x.T @ (x[:, :, None] * x[:, None]).reshape(n, p * p)
-        return np.vecdot(x @ products, x).astype(float), float(np.vdot(third, third))
+    if p <= SMALL:  # of the products of two and three features
+        two = (x[:, :, None] * x[:, None]).reshape(n, p * p)
+        third, fourth = x.T @ two, two.T @ two
+        return np.vecdot(x @ products, x).astype(float), float(np.vdot(third, third)), float(np.vdot(fourth, fourth))
+    fourths = 0.0
     squares, cubes, room = np.zeros(n), 0.0, np.empty((2, min(ROWS, n) * n), x.dtype)
     for rows in stretches(n, ROWS):
         checkpoint()
@@ -177,7 +186,8 @@ def _powers(kernel: Kernel, x: np.ndarray, products: np.ndarray) -> tuple[np.nda
         squares[rows] += square.sum(axis=1)
         squares[rows.stop :] += square[:, shape[0] :].sum(axis=0)
         cubes += 2 * dot(square, tile) - dot(square[:, : shape[0]], tile[:, : shape[0]])
-    return squares, cubes
+        fourths += 2 * dot(square, square) - dot(square[:, : shape[0]], square[:, : shape[0]])
+    return squares, cubes, fourths
 
 
 def _cubed(kernel: Kernel, x: np.ndarray, products: np.ndarray, diagonal: float, q: np.ndarray) -> float:

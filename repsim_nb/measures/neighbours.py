@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import hypergeom
 
+from ..dependence import shared_places
 from ..errors import UndefinedError
 from ..validation import Array, check_representation, host
 from ..workers import checkpoint
@@ -22,7 +23,7 @@ from .base import NO_LINEAR, Measure
 from .door import centred_unit, eps, unit_rows
 from .ties import FEW
 
-_BLOCK = 2**21  # numbers held at a time: with 50,000 samples, 41 rows of the matrix of all pairs
+_BLOCK = 2**20  # numbers held at a time: with 50,000 samples, 20 rows of the matrix of all pairs
 
 
 class Neighbours(NamedTuple):
@@ -66,7 +67,8 @@ class Neighbours(NamedTuple):
 def _nearest(x: Array, k: int, rounding: Callable[[slice, np.ndarray], np.ndarray], offset: Array | float = 0.0) -> tuple[Neighbours, np.ndarray]:
     """For each row of x the k others with the largest <x_i, x_j> - offset_j -> Neighbours, and the values of its `others`.
 
-    rounding(rows, kth): by how much equal values of these rows may differ, for the k-th value of each (rows, 1). Rows are done in blocks: all pairs are seen, never held.
+    rounding(rows, values): by how much each of these values (rows, n) may be rounding, where they are compared with others of their row.
+    Rows are done in blocks: all pairs are seen, never held.
     """
     n = x.shape[0]
     others, values, tied, counts, weight = [], [], [], np.full(n, k, dtype=np.int64), np.ones(n)
@@ -75,28 +77,25 @@ def _nearest(x: Array, k: int, rounding: Callable[[slice, np.ndarray], np.ndarra
         checkpoint()
         stop = min(start + step, n)
         block = np.array(host(x[start:stop] @ x.T - offset))
+        slack = rounding(slice(start, stop), block)
         block[np.arange(stop - start), np.arange(start, stop)] = -np.inf  # nobody is their own neighbour
-        kth = np.partition(block, n - k, axis=1)[:, n - k, None]
-        slack = rounding(slice(start, stop), kth)
-        near = block >= kth - slack
+        near, share, weight[start:stop] = shared_places(block, k, slack)
         counts[start:stop] = near.sum(axis=1)
-        share = np.zeros_like(near)
-        for i in np.flatnonzero(counts[start:stop] > k):
-            share[i] = near[i] & (block[i] <= kth[i] + slack[i])
-            many = int(share[i].sum())
-            weight[start + i] = (k - (counts[start + i] - many)) / many
         others.append(np.nonzero(near)[1].astype(np.int32))
         values.append(block[near])
         tied.append(share[near])
     return Neighbours(np.concatenate([[0], np.cumsum(counts)]), np.concatenate(others), np.concatenate(tied), weight), np.concatenate(values)
 
 
-def _sizes(x: Array) -> np.ndarray:
-    """The length of each row (n, 1), in units of the size of the whole after its column means are out, as in `centred_unit`, times √n."""
-    x = host(x)
-    x = x / np.abs(x).max()
-    centred = x - x.mean(axis=0)
-    return np.linalg.norm(x, axis=1, keepdims=True) * (len(x) / float(np.sum(centred * centred))) ** 0.5
+def _lengths(x: Array) -> np.ndarray:
+    """The length of each row (n,)."""
+    return np.linalg.norm(host(x), axis=1)
+
+
+def _about_median(x: Array) -> Array:
+    """x less the median of each feature, which one far sample does not move as it moves the mean: all others keep their digits."""
+    xp = array_api_compat.array_namespace(x)
+    return x - xp.asarray(np.median(host(x), axis=0), device=array_api_compat.device(x))
 
 
 def _places(order: np.ndarray) -> np.ndarray:
@@ -146,15 +145,18 @@ class _KNN(Measure):
             x = unit_rows(x, "its activations are all 0, so its cosine with others is undefined")
             if float(xp.max(xp.abs(x - x[:1]))) <= 8 * eps(x):
                 raise UndefinedError("all samples point the same way, so no cosine is larger than another")
-        sizes = _sizes(x)
-        x = centred_unit(x) * x.shape[0] ** 0.5
-        own = host(xp.vecdot(x, x))[:, None]
+        x = x / xp.max(xp.abs(x))
+        sizes, x = _lengths(x), _about_median(x)
+        if not float(xp.max(xp.abs(x))) > 0:
+            raise UndefinedError("it is constant within the precision of its numbers")
+        lengths = _lengths(x)
+        coarse = FEW * spacing
 
-        def rounding(rows: slice, kth: np.ndarray) -> np.ndarray:
-            """Of half a squared distance: that of the product, and what the rounding of both samples' numbers makes of a distance."""
-            distance = np.sqrt(np.clip(own[rows] - 2 * kth, 0, None))
-            unsure = FEW * spacing * (sizes[rows] + distance)
-            return 64 * eps(x) * (own[rows] + np.abs(kth)) + distance * unsure + unsure**2 / 2
+        def rounding(rows: slice, values: np.ndarray) -> np.ndarray:
+            """Of half a squared distance: that of its terms, and what the rounding of both samples' numbers makes of it, but for what it makes of all distances of sample i alike."""
+            own, size = lengths[rows, None], sizes[rows, None]
+            distances = np.sqrt(np.clip(own**2 - 2 * values, 0, None))
+            return 64 * eps(x) * lengths * (own + lengths) + coarse * (size * np.minimum(lengths, distances) + sizes * distances) + coarse**2 * (size**2 + sizes**2) / 2
 
         return _nearest(x, self.k, rounding, xp.vecdot(x, x) / 2)[0]
 
@@ -283,15 +285,19 @@ class CKNNA(Measure):
         x = check_representation(x, min_samples=self.least)
         xp, spacing = array_api_compat.array_namespace(x), eps(x)
         x = xp.astype(x, xp.float64, copy=False)
-        sizes = _sizes(x)
-        x = centred_unit(x)
-        n = x.shape[0]
-        x = x * n**0.5
-        own = host(xp.vecdot(x, x))[:, None]
-        coarse = float(np.mean(sizes**2)) ** 0.5  # the size of all numbers, where that of what is left of them is 1
+        scaled, n = x / xp.max(xp.abs(x)), x.shape[0]  # no square overflows
+        left = host(scaled) - np.mean(host(scaled), axis=0)
+        largest = float(np.abs(left).max())
+        unit = np.linalg.norm(left / largest) / n**0.5 * largest
+        sizes, about = _lengths(scaled), _lengths(_about_median(scaled))
+        x = centred_unit(x) * n**0.5
+        lengths = _lengths(x)
+        sizes, about, coarse = sizes / unit, about / unit, FEW * spacing
 
-        def rounding(rows: slice, kth: np.ndarray) -> np.ndarray:
-            return 64 * eps(x) * (own[rows] + np.abs(kth)) + FEW * spacing * coarse * np.sqrt(own[rows])
+        def rounding(rows: slice, values: np.ndarray) -> np.ndarray:
+            """Of an entry of the Gram matrix: that of its product, and what the rounding of both samples' numbers makes of it, but for what it makes of all entries of sample i alike."""
+            own, size = lengths[rows, None], sizes[rows, None]
+            return 64 * eps(x) * own * lengths + coarse * (size * np.minimum(lengths, about) + own * sizes)
 
         near, values = _nearest(x, self.k, rounding)
         weights = near.weights

@@ -18,11 +18,12 @@ import numpy as np
 from ..errors import UndefinedError
 from ..validation import Array, check_representation, host
 from ..workers import Workers
-from . import cost, gram, moments, ties
+from . import cost, gram, moments
 from .base import NO_LINEAR, Job, Measure
 from .door import centred_unit, eps, inner, off_diagonal, reordered, unit, unit_rows
+from .entries import entry_tolerance, exact_distances
 from .gram import Batches, Features, Kernel, Products, Source, Vector
-from .ties import ranks_with_ties
+from .ties import coarsely_tied, ranks_with_ties
 
 _NONE_WHOLE = 2**62  # of so many representations no matrix is kept whole
 
@@ -279,7 +280,7 @@ class RSA(_Cosine):
     distance. second: how the two matrices are compared: "spearman", "pearson" or "cosine" of all pairs of samples, each once; or
     "row_cosine", "row_pearson": of matching rows, then the mean over rows. diagonal: whether a sample's comparison with itself counts; then
     the whole matrix does, each pair twice (so "dot" with "cosine" of centred features is linear CKA).
-    Spearman: numbers that differ by rounding only, a few spacings of the data's precision, are tied and share their mean rank.
+    Spearman: numbers that differ by rounding only, a few spacings of the two samples' own numbers, are tied and share their mean rank.
 
     Range -1 to 1. High values of the row forms are no evidence by themselves: for unrelated Gaussian data of width d, cosine with
     "row_cosine" and the diagonal gives about 1/(1 + (n - 1)/d).
@@ -331,22 +332,21 @@ class RSA(_Cosine):
         return unit(self._weighted(vector, n), "all pairs of samples are equally alike", 8 * eps(vector) * largest)
 
     def _ranked(self, x: Array) -> Array:
-        """The ranks of all pairs as a unit vector. The matrix is in float64, so that of float32 data only those numbers are tied that the data cannot tell apart."""
+        """The ranks of all pairs as a unit vector. The matrix is in float64: of float32 data only those numbers are tied that the data cannot tell apart, for each pair by its own sizes."""
         xp = array_api_compat.array_namespace(x)
         exact = xp.astype(x, xp.float64, copy=False)
-        tolerance = self._tolerance(exact, eps(x))
-        if self.first == "euclidean":  # squares have the order of their roots, which magnify the rounding of small ones; data coarser than that have ties of roots
-            matrix = _squared_distances(exact)
-            finest = 2 * ties.FEW * ties.spacing(np.float64) * x.shape[1] ** 0.5
-            matrix, tolerance = (matrix**0.5, tolerance) if tolerance**2 > finest else (matrix, 2 * tolerance)
+        n = x.shape[0]
+        which = self._lower(n)
+        if self.first == "euclidean":
+            values, tolerance = exact_distances(exact, eps(x), which)
         else:
-            matrix = self._matrix(exact)
-        matrix, n = host(matrix), x.shape[0]
-        values = matrix[self._lower(n)]
-        if self.first in ("dot", "euclidean"):  # dot: sizes of samples too, where all others are at right angles
-            tolerance *= max(float(np.abs(values).max()), float(np.median(np.diagonal(matrix))))
+            values = host(self._matrix(exact))[which]
+            tolerance = entry_tolerance(exact, self.first, eps(x), which)
         weights = self._weights(n) if self.diagonal else None
         ranks = ranks_with_ties(values, tolerance, weights)
+        if coarsely_tied(values, ranks, tolerance) > 0.5:
+            raise UndefinedError("most pairs of samples differ by no more than the rounding of its numbers, which are large beside their differences: "
+                                 "subtract what they share before they are rounded, or keep more digits")
         ranks -= ((len(values) if weights is None else n * n) + 1) / 2
         if weights is not None:
             ranks *= np.sqrt(weights)
@@ -355,14 +355,6 @@ class RSA(_Cosine):
             raise UndefinedError("all pairs of samples are equally alike")
         ranks = xp.astype(xp.asarray(ranks / length, device=array_api_compat.device(x)), x.dtype)
         return unit(ranks, "all pairs of samples are equally alike")  # of length 1 in this precision, too
-
-    def _tolerance(self, exact: Array, spacing: float) -> float:
-        """By how much equal entries of the matrix may differ, in units of 1, or for "dot" and "euclidean" of the largest entry.
-
-        The rounding of the data's numbers grows by the size of what is subtracted from them: the mean of each sample for "correlation", of each feature for "euclidean".
-        """
-        axis = {"correlation": 1, "euclidean": 0}.get(self.first)
-        return ties.FEW * (spacing * (1.0 if axis is None else _growth(exact, axis)) + ties.spacing(np.float64) * exact.shape[1] ** 0.5)
 
     def _weights(self, n: int) -> np.ndarray:
         """How often each entry of a prepared vector stands in the whole matrix: 2, and 1 on the diagonal."""
@@ -463,16 +455,6 @@ def _with_diagonal(flat: Array, n: int) -> Array:
     nothing = xp.zeros((n, 1), dtype=flat.dtype, device=array_api_compat.device(flat))
     rows = xp.concat([nothing[:-1], xp.reshape(flat, (n - 1, n))], axis=1)
     return xp.reshape(xp.concat([xp.reshape(rows, (-1,)), nothing[0]]), (n, n))
-
-
-def _growth(x: Array, axis: int) -> float:
-    """How much coarser x's numbers are beside what is left of them once their means along an axis are out: the ratio of both sizes."""
-    xp = array_api_compat.array_namespace(x)
-    largest = max(float(xp.max(x)), -float(xp.min(x)))
-    x = x if 1e-100 < largest < 1e100 else x / largest  # no square overflows
-    size, means = float(xp.sum(xp.vecdot(x, x))), xp.mean(x, axis=axis)
-    left = size - float(xp.vecdot(means, means)) * x.shape[axis]
-    return math.sqrt(size / max(left, 64 * eps(x) * size))
 
 
 def _squared_distances(x: Array) -> Array:

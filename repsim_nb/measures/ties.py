@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 FEW = 8  # spacings of the precision by which equal numbers may differ
+LARGE_TIE = 0.05  # the share of all numbers that makes a tie a large one
+NARROW = 1 / 8  # the middle half of a tie is narrower than this times the tolerance, one spacing, where its numbers differ by rounding alone
 _FINER = 8.0  # a run that is too wide is cut at gaps above the tolerance over this, then over its square, ...
 
 
@@ -20,19 +22,13 @@ def spacing(dtype: Any) -> float:
     return float(np.finfo(dtype).eps) if dtype.kind == "f" and dtype.itemsize == 4 else float(np.finfo(np.float32 if dtype.kind == "f" and dtype.itemsize < 4 else np.float64).eps)
 
 
-def rounding_of(values: np.ndarray, eps: float | None = None, scale: float = 0.0) -> float:
-    """By how much equal numbers among these may differ: a few spacings (`eps`, of their precision by default) times the largest size, or `scale` if that is more.
+def tolerance_of(values: np.ndarray, eps: float | None = None, scale: float = 0.0) -> float:
+    """By how much equal numbers among these may differ: a few spacings (`eps`, of their precision by default) times the largest size, or times `scale` if that is more.
 
-    Numbers that are all whole multiples of the spacing just below 1 are differences from numbers near 1 (1 - similarity), and so is their rounding.
+    scale: the size of the numbers that these came from, where a caller knows it: 1 for what is 1 - similarity.
     """
     eps = spacing(values.dtype) if eps is None else eps
-    sizes = np.abs(values[np.isfinite(values)]).astype(float)
-    largest = float(sizes.max(initial=0.0))
-    if 0 < largest < 1:
-        steps = sizes * 2.0**54  # of 1 - similarity, and of the mean of two such
-        if (steps == np.floor(steps)).all():
-            scale = max(scale, 1.0)
-    return FEW * eps * max(largest, scale)
+    return FEW * eps * max(float(np.abs(values[np.isfinite(values)]).astype(float).max(initial=0.0)), scale)
 
 
 def merge_ties(values: Any, tolerance: float) -> np.ndarray:
@@ -51,13 +47,13 @@ def merge_table(square: np.ndarray, tolerance: float) -> np.ndarray:
     return merge_ties(square.ravel(), tolerance).reshape(square.shape)
 
 
-def ranks_with_ties(values: np.ndarray, tolerance: float = 0.0, weights: np.ndarray | None = None) -> np.ndarray:
+def ranks_with_ties(values: np.ndarray, tolerance: float | np.ndarray = 0.0, weights: np.ndarray | None = None) -> np.ndarray:
     """Ranks from 1; the numbers of a tie share their mean rank. With tolerance 0 they are SciPy's `rankdata`, four times as fast.
 
-    weights: how many times each number counts (whole numbers).
+    tolerance: of all, or of each.  weights: how many times each number counts (whole numbers).
     """
     order = np.argsort(values)
-    first = tie_starts(values[order], tolerance)
+    first = tie_starts(values[order], tolerance if np.ndim(tolerance) == 0 else tolerance[order])  # type: ignore[index]
     ranks = np.empty(len(values))
     if weights is None and first.all():
         ranks[order] = np.arange(1, len(values) + 1)
@@ -90,38 +86,60 @@ def row_ranks(values: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
 def tie_starts(ordered: np.ndarray, tolerance: float | np.ndarray, firsts: np.ndarray | None = None) -> np.ndarray:
     """Which of these increasing numbers (m,) are the first of their tie -> bool (m,).
 
-    tolerance: of all, or of each.  firsts: where a tie starts in any case (bool, the first of all included), for several sequences in one array.
+    tolerance: of all, or of each: then the numbers of a tie have one value that is within half the tolerance of every one of them.
+    firsts: where a tie starts in any case (bool, the first of all included), for several sequences in one array.
     """
     m = len(ordered)
     if not m:
         return np.zeros(0, bool)
     with np.errstate(invalid="ignore"):  # infinity less infinity
         gaps = np.subtract(ordered[1:], ordered[:-1], dtype=float)
-    of_all = np.ndim(tolerance) == 0
+    each = None if np.ndim(tolerance) == 0 else np.asarray(tolerance, dtype=float)
+    finer: Any = tolerance if each is None else (each[1:] + each[:-1]) / 2  # of each gap
+    coarsest = float(np.max(tolerance))
     first = np.empty(m, bool)
     first[0] = True
-    np.greater(gaps, tolerance if of_all else tolerance[1:], out=first[1:])  # type: ignore[index]
+    np.greater(gaps, finer, out=first[1:])
     if np.isnan(gaps[-1:]).any() or not np.isfinite(ordered[0]):
         first[1:] |= np.isnan(gaps) & (ordered[1:] != ordered[:-1])  # equal infinities are a tie, NaN is none
     if firsts is not None:
         first |= firsts
-    finer = tolerance if of_all else np.asarray(tolerance)
     places: np.ndarray | None = None  # of all, then of the runs that are too wide
     while not first.all():
         starts = np.flatnonzero(first) if places is None else places[first[places]]
         ends = _ends(first, starts, places, m)
-        with np.errstate(invalid="ignore"):
-            wide = np.subtract(ordered[ends], ordered[starts], dtype=float) > (tolerance if of_all else tolerance[starts])  # type: ignore[index]
+        longer = ends > starts
+        starts, ends = starts[longer], ends[longer]
+        wide = _too_wide(ordered, tolerance if each is None else each, starts, ends)
         if not wide.any():
             return first
         starts, ends = starts[wide], ends[wide]
-        many = ends - starts + 1
-        places = np.arange(many.sum()) + np.repeat(starts - np.concatenate([[0], np.cumsum(many)[:-1]]), many)
+        places = _places(starts, ends)
         inner = places[~first[places]]
         finer = finer / _FINER
-        finest = float(np.max(finer)) < 1e-9 * float(np.max(tolerance))
-        first[inner[gaps[inner - 1] > (0.0 if finest else finer if of_all else finer[inner])]] = True
+        finest = float(np.max(finer)) < 1e-9 * coarsest
+        first[inner[gaps[inner - 1] > (0.0 if finest else finer if each is None else finer[inner - 1])]] = True
     return first
+
+
+def _too_wide(ordered: np.ndarray, tolerance: float | np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Which of these runs of numbers are more than one tie (bool)."""
+    if not len(starts):
+        return np.zeros(0, bool)
+    with np.errstate(invalid="ignore"):
+        if np.ndim(tolerance) == 0:
+            return np.subtract(ordered[ends], ordered[starts], dtype=float) > tolerance
+        places, many = _places(starts, ends), ends - starts + 1
+        above, half = ordered[places] - np.repeat(ordered[starts], many), tolerance[places] / 2  # type: ignore[index]
+        cuts = np.concatenate([[0], np.cumsum(many)[:-1]])
+        highest, lowest = np.maximum.reduceat(above - half, cuts), np.minimum.reduceat(above + half, cuts)
+        return (highest > lowest) & (above[np.cumsum(many) - 1] > 0)  # numbers that are the same are one tie whatever their tolerance
+
+
+def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The places of all numbers of these runs, one run after the other."""
+    many = ends - starts + 1
+    return np.arange(many.sum()) + np.repeat(starts - np.concatenate([[0], np.cumsum(many)[:-1]]), many)
 
 
 def _ends(first: np.ndarray, starts: np.ndarray, places: np.ndarray | None, m: int) -> np.ndarray:
@@ -130,3 +148,15 @@ def _ends(first: np.ndarray, starts: np.ndarray, places: np.ndarray | None, m: i
         return np.append(starts[1:], m) - 1
     index = np.flatnonzero(first[places])
     return places[np.append(index[1:], len(places)) - 1]
+
+
+def coarsely_tied(values: np.ndarray, ranks: np.ndarray, tolerance: float | np.ndarray) -> float:
+    """The share of numbers in large ties that hold different numbers: as wide as the tolerance allows, where rounding alone leaves a tie narrow."""
+    codes = np.rint(2 * ranks).astype(np.int64)
+    many = np.bincount(codes)
+    share = 0
+    for code in np.flatnonzero(many >= max(2.0, LARGE_TIE * len(values))):
+        tied = codes == code
+        allowed = tolerance if np.ndim(tolerance) == 0 else np.median(tolerance[tied])  # type: ignore[index]
+        share += many[code] if np.subtract(*np.percentile(values[tied], [75, 25])) > NARROW * allowed else 0
+    return share / len(values)

@@ -18,8 +18,9 @@ from ..containers import is_array, to_array, type_name
 from ..errors import DamagedFile, MissingRecording, listed, unknown
 from ..escaping import without_formulas
 from ..fields import chosen
-from ..ids import Names, checked_ids, how_ids_differ, names_of, same_ids
-from ..row_groups import carrying, checked_groups, groups_of, how_groups_differ, same_groups
+from ..ids import Names, check_order, checked_ids, how_ids_differ, names_of, same_ids
+from ..row_groups import carrying, groups_of, how_groups_differ, same_groups, stored_groups
+from ..validation import check_labels
 from .arrayfile import ArrayFile
 from .keys import Key, resolve
 
@@ -176,7 +177,8 @@ def from_arrays(arrays: Mapping[Any, Any] | Sequence[Any] | str | Path, *, ids: 
     ids: the names of the samples, unique strings or integers (n,), the same for all arrays; or {name of an array: its ids}. By them
     `compare` sees that rows belong to other samples.
     groups: which rows depend on each other, one label a row (the sentence of a token, the film of a frame, the stimulus of a repeat), the same for all
-    arrays; or {name of an array: its labels}. The functions of `inference` use them.  facts: what else is known of a model, under its name.
+    arrays; or {name of an array: its labels}. Labels that are neither text nor integers (dates, fractions, several types) are kept as text.
+    The functions of `inference` use them.  facts: what else is known of a model, under its name.
     Errors: ValueError for arrays without samples, for two names of one layer, and for ids that are not one per sample, or not unique.
     """
     if isinstance(arrays, (str, Path)):
@@ -209,9 +211,12 @@ def from_arrays(arrays: Mapping[Any, Any] | Sequence[Any] | str | Path, *, ids: 
             raise ValueError(f"activations are (samples, ...); '{key}' has shape {tuple(array.shape)}")
         found[key] = array
         known[key] = _given_or_own(key, own, index, array.shape[0])
-        value = array
         labels = groups.get(name) if isinstance(groups, Mapping) else groups
-        grouped[key] = groups_of(value) if labels is None else labels
+        try:
+            check_order(value, labels)
+        except ValueError as error:
+            raise ValueError(f"groups of '{key}': {error}") from error
+        grouped[key] = groups_of(array) if labels is None else labels
     return Activations(found, facts, known, groups=grouped)
 
 
@@ -279,7 +284,7 @@ def _checked_groups(arrays: Mapping[Key, Any], groups: Mapping[Key, Any]) -> dic
         n = arrays[key].shape[0]
         if (id(its), n) not in done:
             try:
-                labels = checked_groups(its, n)
+                labels = stored_groups(check_labels(its, n, "groups"))
             except ValueError as error:
                 raise ValueError(f"'{Key(*key)}': {error}") from error
             done[id(its), n] = next((one for one in done.values() if one.dtype.kind == labels.dtype.kind and np.array_equal(one, labels)), labels)

@@ -14,7 +14,8 @@ import numpy as np
 from ..errors import DamagedFile
 from ..files import replacing
 from ..ids import checked_ids, ids_fingerprint
-from ..row_groups import checked_groups, groups_fingerprint, runs_of
+from ..row_groups import groups_fingerprint, runs_of, stored_groups
+from ..validation import check_labels
 
 NAME = r"(?P<ids>samples\.[0-9a-f]{32}\.ids|rows\.[0-9a-f]{32}\.groups)"
 
@@ -80,7 +81,7 @@ def _read(path: Path, *_stamp: int) -> np.ndarray:
 def _groups(path: Path, found: Any) -> np.ndarray:
     try:
         rows = [int(number) for number in found["rows"]]
-        groups = checked_groups(np.repeat(checked_groups(found["labels"], len(rows)), rows), sum(rows))
+        groups = stored_groups(np.repeat(check_labels(found["labels"], len(rows), "groups"), rows))
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"no labels are in it: {error}") from error
     if groups_path(path.parent, groups_fingerprint(groups)).name != path.name:

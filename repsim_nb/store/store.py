@@ -21,7 +21,8 @@ from ..fields import chosen
 from ..files import replacing
 from ..ids import checked_ids, ids_fingerprint
 from ..progress import Tick, ticking
-from ..row_groups import checked_groups, groups_fingerprint
+from ..row_groups import groups_fingerprint, stored_groups
+from ..validation import check_labels
 from .activations import Activations, agreed
 from .arrayfile import ArrayFile, read_sidecar, written_whole
 from .idsfile import NAME, groups_path, ids_path, read_ids
@@ -401,7 +402,7 @@ class Store(Activations):
         known = None if ids is None or key.by_token else checked_ids(ids, shape[0])
         about = {"key": list(key), "shape": list(shape), "dtype": str(dtype), "origin": dict(origin)}
         about |= {} if known is None else {"ids": ids_fingerprint(known)}
-        labels = None if groups is None else checked_groups(groups, shape[0])
+        labels = None if groups is None else stored_groups(check_labels(groups, shape[0], "groups"))
         about |= {} if labels is None else {"groups": groups_fingerprint(labels)}
         with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
