@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -65,22 +66,35 @@ def by_distance(u: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     return np.concatenate([*windows, scores(products, 1)]), products / n, usual
 
 
-def shared_places(values: np.ndarray, k: int, slack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def shared_places(
+    values: np.ndarray, k: int, slack: Callable[[np.ndarray], np.ndarray] | np.ndarray, most: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Who are the k with the largest value of each row (rows, m)? -> (those, and the tied at the k-th place: bool (rows, m); the tied: bool (rows, m); their weight (rows,)).
 
     A tied one has the weight (k - number larger) / number tied: what it would be on average if chance chose among the tied. Where as many are near as have a place, all weigh 1 and none is tied.
-    slack: by how much each value may be rounding; two are equal if they differ by no more than the mean of both.
+    slack: by how much each value may be rounding; two are equal if they differ by no more than the mean of both. Or a function of some rows, which is asked for those where a tie is
+    possible only; `most` (rows, 1) is then a bound for each row.
     """
     m = values.shape[1]
-    at = np.argpartition(values, m - k, axis=1)[:, m - k, None]
-    kth, width = np.take_along_axis(values, at, axis=1), np.broadcast_to(slack, values.shape)
+    if isinstance(slack, np.ndarray):
+        whole = np.broadcast_to(slack, values.shape)
+        most, slack = whole.max(axis=1, keepdims=True), whole.__getitem__
+    kth = np.partition(values, m - k, axis=1)[:, m - k, None]
+    near, weight = values >= kth - most, np.ones(len(values))
+    tied = np.zeros_like(near)
+    doubtful = np.flatnonzero(near.sum(axis=1) > k)
+    if not len(doubtful):
+        return near, tied, weight
+    some, width = values[doubtful], slack(doubtful)
+    at = np.argpartition(some, m - k, axis=1)[:, m - k, None]
+    last = np.take_along_axis(some, at, axis=1)
     width = (width + np.take_along_axis(width, at, axis=1)) / 2
-    near = values >= kth - width
-    tied, weight = np.zeros_like(near), np.ones(len(values))
-    for i in np.flatnonzero(near.sum(axis=1) > k):
-        tied[i] = near[i] & (values[i] <= kth[i] + width[i])
-        many = int(tied[i].sum())
-        weight[i] = (k - (int(near[i].sum()) - many)) / many
+    near[doubtful] = some >= last - width
+    for row, i in enumerate(doubtful):
+        if near[i].sum() > k:
+            tied[i] = near[i] & (values[i] <= last[row] + width[row])
+            many = int(tied[i].sum())
+            weight[i] = (k - (int(near[i].sum()) - many)) / many
     return near, tied, weight
 
 

@@ -1,6 +1,7 @@
 """Rows that depend on each other: whole groups are left out, exchanged, drawn; pairs of rows within a group do not count."""
 
 import itertools
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -129,7 +130,9 @@ def test_arrays_that_know_their_groups_use_them():
     assert interval("cka_debiased", known, y).low == interval("cka_debiased", x, y, groups=labels).low != interval("cka_debiased", x, y).low
     assert influence("cka_debiased", known, y).shape == (24,)
     assert permutation_test("cka", x, known, n_permutations=9).exchanged == "groups"
-    assert null_table("cka", {"x": known}, {"y": y}).comparison.n == 24 and null_moments("cka", known, y).mean == null_moments("cka", x, y, groups=labels).mean
+    table = null_table("cka", {"x": known}, {"y": y})
+    assert table.comparison.n == 24 and table.exchanged == "group means" and "n=24 group means" in repr(table)
+    assert null_moments("cka", known, y).mean == null_moments("cka", x, y, groups=labels).mean
     assert chance_corrected("cka", known, y) == chance_corrected("cka", x, y, groups=labels) != chance_corrected("cka", x, y)
     assert interval("cka_debiased", known, y, groups=range(72)).low == interval("cka_debiased", x, y).low, "rows that are called independent are"
 
@@ -151,6 +154,44 @@ def test_sizes_are_numbers_of_groups():
     assert found.seen == 60 and found.curve.index.max() == 60 and "groups" in repr(found)
 
 
+def test_labels_keep_to_the_index_of_the_samples():
+    x, y = (pd.DataFrame(side, index=[f"s{i}" for i in range(60)]) for side in sides(20, 3))
+    labels = pd.Series(np.repeat(np.arange(20), 3), index=x.index)
+    moved = labels.sample(frac=1, random_state=0)
+    for function in (interval, permutation_test, null_moments, influence, sample_size, chance_corrected):
+        with pytest.raises(ValueError, match="another order"):
+            function("cka_debiased", x, y, groups=moved)
+    with pytest.raises(ValueError, match="another order"):
+        null_table("cka_debiased", {"x": x}, {"y": y}, groups=moved)
+    with pytest.raises(ValueError, match="rs.align"):
+        null_table("cka_debiased", {"x": x}, {"y": y.iloc[::-1]}, groups=labels)
+    with pytest.raises(ValueError, match="same samples"):
+        null_table("cka_debiased", {"x": x}, {"y": y.iloc[:30]}, groups=labels)
+
+
+def test_rows_that_look_grouped_are_asked_for():
+    x, y = sides(25, 8, correlation=0.9)
+    z = np.random.default_rng(0).normal(size=x.shape)
+    for function in (interval, permutation_test, null_moments, chance_corrected):
+        with pytest.warns(UserWarning, match="groups="):
+            function("cka_debiased", x, y)
+    with pytest.warns(UserWarning, match="groups="):
+        null_table("cka_debiased", {"x": x, "y": y})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        permutation_test("cka_debiased", x, z, n_permutations=9)  # independent rows of one side make the test valid
+        interval("cka_debiased", x, y, groups=np.repeat(np.arange(25), 8))
+        interval("cka_debiased", x, y, groups=range(200))
+        interval("cka_debiased", z, z + 1 * np.random.default_rng(1).normal(size=z.shape))
+
+
+def test_tensors_with_gradients_are_read():
+    x, y = (torch.tensor(side, requires_grad=True) for side in sides(24, 3))
+    labels = np.repeat(np.arange(24), 3)
+    assert null_moments("cka", x, y, groups=labels).mean > 0
+    assert permutation_test("cka", x, y, groups=labels, n_permutations=9).p_value == 0.1
+
+
 def test_what_cannot_be_is_said():
     x, y = sides(24, 3)
     labels = np.repeat(np.arange(24), 3)
@@ -160,5 +201,13 @@ def test_what_cannot_be_is_said():
         interval("cka_debiased", x[:54], y[:54], groups=labels[:54])
     with pytest.raises(ValueError, match="groups (holds|needs) one label for each of 72; there are 70"):
         permutation_test("cka", x, y, groups=labels[:70])
+    with pytest.raises(ValueError, match="at least 4; the 72 rows are in 2 groups"):
+        null_moments("cka_debiased", x, y, groups=labels // 12)
+    with pytest.raises(ValueError, match="at least 20 of them; there are 1"):
+        sample_size("cka_debiased", x, y, groups=[0] * 72)
+    with pytest.raises(NotImplementedError, match="RSA"):
+        between_groups(RSA(diagonal=True))
+    with pytest.raises(ValueError, match="n_permutations=999"):
+        chance_corrected("procrustes", x, y, groups=labels, level=0.999, n_permutations=199)
     with pytest.raises(rs.measures.UndefinedError, match="4 groups"):
         influence("cka_debiased", x[:12], y[:12], groups=labels[:12])

@@ -20,7 +20,7 @@ FAINT = 1e-6  # of a sum: what is left after all else was taken out of it has te
 def influence(measure: str | Measure, x: Any, y: Any, *, groups: Any = None, progress: bool | Tick = False) -> np.ndarray:
     """What each sample adds: the value of all samples less the value without that one -> (n,) in float64.
 
-    Above 0 a sample makes a similarity higher, or a dissimilarity higher: less alike.
+    A positive value means that the sample makes the value larger: more alike for a similarity, less alike for a dissimilarity.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def influence(measure: str | Measure, x: Any, y: Any, *, groups: Any = None, pro
     Notes
     -----
     Linear CKA (but for batches), distance correlation (but for its root) and RSA with second="pearson" take O(n²) in all: without a sample the sums over their matrices change by what stood in its
-    row. Every other measure is asked n times, and so is each without a sample that all but makes one side up. Both are exact.
+    row. Every other measure is computed n times. So are the values without a sample that holds nearly all of one side. Both ways are exact.
 
     Raises
     ------

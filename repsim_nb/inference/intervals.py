@@ -42,15 +42,15 @@ def interval(
 
     Notes
     -----
-    The jackknife, twice: samples are permuted (seed) and divided into `parts` parts. What the measure loses without each part shows its bias, which falls as 1/n and is taken out; what the estimate
-    without bias loses without each part shows its standard error, and for that every two parts are left out together. Student's t has (parts - 1) degrees of freedom. So the estimate may lie outside
+    The jackknife, twice: samples are permuted (seed) and divided into `parts` parts. What the measure loses without each part shows its bias, which falls as 1/n and is taken out. What the
+    estimate without bias loses without each part shows its standard error; for that every two parts are left out together. Student's t has (parts - 1) degrees of freedom. So the estimate may lie outside
     what was measured, where that is biased at n samples, and the interval is not cut at the ends of the measure's range. It takes 1 + parts (parts + 1) / 2 calls of the measure, 56.
     (A bootstrap draws samples twice, and to a measure of pairs two copies are a perfect likeness.)
 
     Simulated, 400 times each, against the value at 20,000 samples (benchmarks/CALIBRATION.md): of 100 intervals at level 0.95 92 to 96 held it, of sides that are related, of up to 50 features: for debiased
     CKA, Procrustes and RSA at 200 and 1,000 samples, and for debiased CKA of 25 and 100 groups of 8 rows. It fails where the bias falls slower than 1/n: under Procrustes, NBS and CCA, of sides that
     share some directions and have nothing in common in others (80 at 200 samples, 93 at 1,000), and of unrelated sides altogether (5 and 48); there CKA and RSA have intervals that are too wide
-    (98 to 100). Procrustes of 300 features at 200 samples never held it. Of shared neighbours the value belongs to n samples, and has no limit; of predictions the intervals are far too wide.
+    (98 to 100). Procrustes of 300 features at 200 samples never held it. The value of shared neighbours belongs to n samples and has no limit. Intervals of predictions are far too wide.
 
     Raises
     ------

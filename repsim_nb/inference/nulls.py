@@ -106,6 +106,7 @@ class NullTable:
     Frames labelled as the values are: `value`, `mean`, `sd`, `skewness`, `z` (value less mean, over sd), `p_value`; `least`, the smallest p-value that can be backed in this cell: where they are
     equal, `at_most`, p is an upper bound; `counted`, whether p was counted in random orders.
     undefined: {(row, column): why a cell has no value, or no null distribution}; such cells are NaN.
+    exchanged: what was compared and permuted, "samples" or "group means".
     """
 
     comparison: Comparison
@@ -117,6 +118,7 @@ class NullTable:
     counted: pd.DataFrame
     mirrored: bool
     undefined: Mapping[tuple[Any, Any], str] = field(default_factory=dict)
+    exchanged: str = "samples"
 
     @property
     def at_most(self) -> pd.DataFrame:
@@ -157,19 +159,22 @@ class NullTable:
         texts = [[p_text(p, bound) for p, bound in zip(*row, strict=True)] for row in zip(self.p_value.to_numpy(), self.at_most.to_numpy(), strict=True)]
         return pd.DataFrame(texts, index=self.value.index, columns=self.value.columns)
 
+    def _what(self) -> str:
+        return "" if self.exchanged == "samples" else f" {self.exchanged}"
+
     def _said(self) -> str:
         above, size = self.above(), self.value.shape
         found, tests = (int(above.to_numpy().sum()), above.size) if not self.mirrored else (int(above.to_numpy().sum()) // 2, size[0] * (size[0] - 1) // 2)
         return f"{found} of {tests} {'pairs' if self.mirrored else 'cells'} above their null (false discovery rate 5 %)"
 
     def __repr__(self) -> str:
-        return f"NullTable({self.comparison.measure}, {' × '.join(map(str, self.value.shape))}, n={self.comparison.n}: {self._said()})"
+        return f"NullTable({self.comparison.measure}, {' × '.join(map(str, self.value.shape))}, n={self.comparison.n}{self._what()}: {self._said()})"
 
     def _repr_html_(self) -> str:
         rows, columns = self.comparison.labels()
         marks = np.where(self.above().to_numpy(), " •", "")
         cells = [[f"{value:.3f}{mark}" for value, mark in zip(*row, strict=True)] for row in zip(self.value.to_numpy(), marks, strict=True)]
-        head = f"<p><b>{html.escape(str(self.comparison.measure))}</b>, n = {self.comparison.n}: {self._said()}, marked •</p>"
+        head = f"<p><b>{html.escape(str(self.comparison.measure))}</b>, n = {self.comparison.n}{self._what()}: {self._said()}, marked •</p>"
         return without_formulas(head + pd.DataFrame(cells, index=rows, columns=columns).to_html(max_rows=40, max_cols=30))
 
 
@@ -202,8 +207,8 @@ def null_table(
     -----
     Moments are exact, from a few sums of each representation, and p-values are those of Pearson's type III curve, upper tail. That curve is too short where a few samples or pairs of samples
     outweigh all others (sample norms with heavy tails, outliers). With a and b the proportions of the samples in the sums of squares of both matrices: where 1 / Σ a² or 1 / Σ b² is below 30, or
-    n (Σ a² - 1/n) (Σ b² - 1/n) above .01, or the same of pairs of samples above .3; and it is smooth, where values of two sides with repeated samples (codes) are few. Such a cell is counted in random orders if the curve gives less than .05, unless the inequality of Cantelli,
-    1 / (1 + z²), settles it. No p-value is smaller than what can be backed (`least`): 1e-9 by the curve, 1 in
+    n (Σ a² - 1/n) (Σ b² - 1/n) above .01, or the same of pairs of samples above .3; and it is smooth, where values of two sides with repeated samples (codes) are few. Such a cell is counted in random orders if the curve gives less than .05, unless the inequality of Cantelli settles it:
+    then p is at most 1 / (1 + z²). No p-value is smaller than what can be backed (`least`): 1e-9 by the curve, 1 in
     (n_permutations + 1) by counting. Simulated (benchmarks/CALIBRATION.md): with lognormal sample norms of σ up to 1, p ≤ .001 in at most .002 of unrelated pairs.
 
     Of 100 representations of 1,000 samples it takes about 1.5 times as long as `compare`, more where n is larger (the cube of an n × n matrix is in it) and where cells are counted; memory for a few
@@ -223,7 +228,7 @@ def null_table(
     measure = _closed(measure)
     if n_permutations is not None:
         check_permutations(n_permutations)
-    xs, ys = _means_of_groups(measure, xs, ys, groups)
+    xs, ys, exchanged = _means_of_groups(measure, xs, ys, groups)
     found: dict[tuple[int, int], Any] = {}
     comparison = compare(measure, xs, ys, on_undefined=on_undefined, progress=progress, sums=found)
     values, undefined = comparison.values, dict(comparison.undefined)
@@ -249,23 +254,23 @@ def null_table(
     z = (values.to_numpy(float) - mean) / sd
     p_value, least, by_count = _p_values(measure, xs, ys, z, skewness, heavy, values.to_numpy(float), n_permutations, seed, progress)
     frames = (pd.DataFrame(each, index=values.index, columns=values.columns) for each in (mean, sd, skewness, p_value, least, by_count))
-    return NullTable(comparison, *frames, mirrored=ys is None, undefined=undefined)
+    return NullTable(comparison, *frames, mirrored=ys is None, undefined=undefined, exchanged=exchanged)
 
 
-def _means_of_groups(measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, groups: Any) -> tuple[Mapping[Any, Any], Mapping[Any, Any] | None]:
-    """Both sides, of rows in groups the means of these."""
+def _means_of_groups(measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, groups: Any) -> tuple[Mapping[Any, Any], Mapping[Any, Any] | None, str]:
+    """Both sides, of rows in groups the means of these; and what they are, "samples" or "group means"."""
     sides = [xs] if ys is None else [xs, ys]
     if not all(isinstance(side, Mapping) and side for side in sides):
-        return xs, ys  # compare says what is wrong
+        return xs, ys, "samples"  # compare says what is wrong
     check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
     arrays = [representations_of(side)[0] for side in sides]
     n = measures.same_samples(*arrays)
     codes = codes_of(groups, [x for side, its in zip(sides, arrays, strict=True) for label in side for x in (side[label], its[label])], n, every=True)
     if codes is None:
-        return xs, ys
+        return xs, ys, "samples"
     check_number(codes, measure)
     means = [{label: group_means(x, codes) for label, x in side.items()} for side in arrays]
-    return means[0], None if ys is None else means[1]
+    return means[0], None if ys is None else means[1], "group means"
 
 
 def _p_values(

@@ -64,10 +64,10 @@ class Neighbours(NamedTuple):
         return Neighbours(starts, matrix.indices, matrix.data.astype(bool), self.weight[order])
 
 
-def _nearest(x: Array, k: int, rounding: Callable[[slice, np.ndarray], np.ndarray], offset: Array | float = 0.0) -> tuple[Neighbours, np.ndarray]:
+def _nearest(x: Array, k: int, rounding: Callable[[np.ndarray, np.ndarray], np.ndarray], most: np.ndarray, offset: Array | float = 0.0) -> tuple[Neighbours, np.ndarray]:
     """For each row of x the k others with the largest <x_i, x_j> - offset_j -> Neighbours, and the values of its `others`.
 
-    rounding(rows, values): by how much each of these values (rows, n) may be rounding, where they are compared with others of their row.
+    rounding(rows, values): by how much each of these values (rows, n) may be rounding, where they are compared with others of their row.  most: a bound for each row (n,).
     Rows are done in blocks: all pairs are seen, never held.
     """
     n = x.shape[0]
@@ -77,9 +77,12 @@ def _nearest(x: Array, k: int, rounding: Callable[[slice, np.ndarray], np.ndarra
         checkpoint()
         stop = min(start + step, n)
         block = np.array(host(x[start:stop] @ x.T - offset))
-        slack = rounding(slice(start, stop), block)
         block[np.arange(stop - start), np.arange(start, stop)] = -np.inf  # nobody is their own neighbour
-        near, share, weight[start:stop] = shared_places(block, k, slack)
+
+        def slack(some: np.ndarray, start: int = start, block: np.ndarray = block) -> np.ndarray:
+            return rounding(start + some, np.where(np.isfinite(block[some]), block[some], 0))
+
+        near, share, weight[start:stop] = shared_places(block, k, slack, most[start:stop, None])
         counts[start:stop] = near.sum(axis=1)
         others.append(np.nonzero(near)[1].astype(np.int32))
         values.append(block[near])
@@ -152,13 +155,15 @@ class _KNN(Measure):
         lengths = _lengths(x)
         coarse = FEW * spacing
 
-        def rounding(rows: slice, values: np.ndarray) -> np.ndarray:
+        def rounding(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
             """Of half a squared distance: that of its terms, and what the rounding of both samples' numbers makes of it, but for what it makes of all distances of sample i alike."""
             own, size = lengths[rows, None], sizes[rows, None]
             distances = np.sqrt(np.clip(own**2 - 2 * values, 0, None))
             return 64 * eps(x) * lengths * (own + lengths) + coarse * (size * np.minimum(lengths, distances) + sizes * distances) + coarse**2 * (size**2 + sizes**2) / 2
 
-        return _nearest(x, self.k, rounding, xp.vecdot(x, x) / 2)[0]
+        longest, largest = lengths.max(), sizes.max()
+        most = 64 * eps(x) * longest * (lengths + longest) + coarse * (sizes * longest + largest * (lengths + longest)) + coarse**2 * (sizes**2 + largest**2) / 2
+        return _nearest(x, self.k, rounding, most, xp.vecdot(x, x) / 2)[0]
 
     def permute(self, a: Neighbours, order: np.ndarray) -> Neighbours:
         plain = a.plain(self.k)
@@ -294,12 +299,13 @@ class CKNNA(Measure):
         lengths = _lengths(x)
         sizes, about, coarse = sizes / unit, about / unit, FEW * spacing
 
-        def rounding(rows: slice, values: np.ndarray) -> np.ndarray:
+        def rounding(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
             """Of an entry of the Gram matrix: that of its product, and what the rounding of both samples' numbers makes of it, but for what it makes of all entries of sample i alike."""
             own, size = lengths[rows, None], sizes[rows, None]
             return 64 * eps(x) * own * lengths + coarse * (size * np.minimum(lengths, about) + own * sizes)
 
-        near, values = _nearest(x, self.k, rounding)
+        most = 64 * eps(x) * lengths * lengths.max() + coarse * (sizes * lengths.max() + lengths * sizes.max())
+        near, values = _nearest(x, self.k, rounding, most)
         weights = near.weights
         i = np.repeat(np.arange(n), np.diff(near.starts))
         j = near.others.astype(np.int64)
