@@ -29,7 +29,7 @@ class Rows(NamedTuple):
     correlation: float
 
 
-TAILS = [Tails(n, p, sigma) for n in (100, 300) for p in (10, 50) for sigma in (0.0, 0.5, 0.75, 1.0)]
+TAILS = [Tails(n, p, sigma) for n, p in ((100, 10), (100, 50), (300, 10)) for sigma in (0.0, 0.5, 0.75, 1.0)]
 TAILS += [Tails(n, 10, 1.0, "codes") for n in (100, 300)]
 NULL_TABLES = [Tails(100, 10, sigma) for sigma in (0.0, 0.5, 0.75, 1.0)]
 ROWS = [Rows(groups, correlation) for groups in (25, 100) for correlation in (0.3, 0.7, 0.9)]

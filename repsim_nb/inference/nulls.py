@@ -302,13 +302,42 @@ def _p_values(
 
 
 def chance_corrected(measure: str | Measure, x: Any, y: Any, *, groups: Any = None, level: float = 0.95, n_permutations: int = 199, seed: int = 0) -> float:
-    """How far a value stands above what shuffled samples give, of the way to the best there is: 0 like unrelated data, 1 like identical.
+    """A value on a scale on which the chance level is 0 and the best possible value is 1.
 
-    (s - q) / (best - q), 0 where that is below 0; q: the quantile `level` of the null (of a dissimilarity 1 - level), which unrelated data pass in a share 1 - level; in closed
-    form where there is one (`null_moments`), else from n_permutations orders. groups: labels (n,) of rows that depend on each other: then the means of groups are compared. best: the end of the measure's range, 1 for CKA. So values at other widths and other n can be compared: CKA
-    of sides with .3 of their variance in common is 0.40, 0.62, 0.84 at 10, 50 and 200 features of 60 samples, calibrated 0.27, 0.27, 0.28. Measures of other shape gain less (Procrustes: 0.34 to
-    0.26). It has no unbiased meaning: for the value at infinitely many samples take a debiased measure.
-    Errors: UndefinedError where shuffled samples reach the best value; ValueError for a measure whose best value is infinite.
+    Parameters
+    ----------
+    measure : str or Measure
+    x, y : arrays (n, ...)
+    groups : labels (n,), optional
+        Rows with the same label depend on each other: the means of groups are compared, as in `null_moments`.
+    level : float
+        The chance level is this quantile of the null distribution (of a dissimilarity 1 - level), so a fraction 1 - level of unrelated pairs have a value above 0.
+    n_permutations : int
+        For measures without a closed form (`null_moments`).
+
+    Returns
+    -------
+    float
+        (s - q) / (best - q), 0 if that is below 0. q: the chance level; best: the end of the measure's range, 1 for CKA.
+
+    Notes
+    -----
+    Values at other widths and other n can be compared: CKA of sides with .3 of their variance in common is 0.40, 0.62, 0.84 at 10, 50 and 200 features of 60 samples, corrected 0.27, 0.27, 0.28.
+    Measures of other shape gain less (Procrustes: 0.34 to 0.26). It is no estimate of the value at infinitely many samples; for that take a debiased measure.
+
+    Raises
+    ------
+    UndefinedError
+        If permuted samples reach the best value: use more samples or fewer features.
+    ValueError
+        For a measure whose best value is infinite, and a level that so few permutations cannot tell.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(60, 50))
+    >>> round(chance_corrected("cka", x, x), 2), round(chance_corrected("cka", x, rng.normal(size=(60, 50))), 2)
+    (1.0, 0.0)
     """
     measure = measures.get(measure)
     check_level(level)
@@ -327,7 +356,7 @@ def chance_corrected(measure: str | Measure, x: Any, y: Any, *, groups: Any = No
         test = permutation_test(measure, x, y, groups=range(len(x)), n_permutations=n_permutations, seed=seed)
         value, q = test.statistic, quantile_of(test.null, level) if alike else -quantile_of(-test.null, level)
     if not (best - q) * (1 if alike else -1) > 1e-9:
-        raise UndefinedError(f"shuffled samples have a {measures.short_name(measure)} of {q:.3g}, and no value is better than {best:.3g}: with so many features for so few samples nothing stands above chance")
+        raise UndefinedError(f"shuffled samples have a {measures.short_name(measure)} of {q:.3g}, and no value is better than {best:.3g}: use more samples or fewer features")
     return max((value - q) / (best - q), 0.0)
 
 

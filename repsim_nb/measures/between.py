@@ -121,11 +121,13 @@ def _hsic(a: _Entries, b: _Entries) -> float:
     A pair or a triple of samples counts as often as there are four with it, so that no term moves with the origin, whatever the sizes of groups.
     """
     sizes, n, squares = a.sizes, a.sizes.sum(), a.sizes @ a.sizes
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(int)
     left, both = n - sizes, np.multiply.outer(sizes, np.ones_like(sizes))
     more = (left[:, None] - sizes[None]) ** 2 - (squares - both**2 - both.T**2)  # two further samples, of two further groups
-    of_pairs = np.add.reduceat(np.add.reduceat(a.matrix * b.matrix, starts, axis=0), starts, axis=1)
-    two = np.vdot(more, of_pairs)
+    if (sizes == sizes[0]).all():
+        two = more[0, -1] * np.vdot(a.matrix, b.matrix)
+    else:
+        starts = (np.cumsum(sizes) - sizes).astype(int)
+        two = np.vdot(more, np.add.reduceat(np.add.reduceat(a.matrix * b.matrix, starts, axis=0), starts, axis=1))
     rows_a, rows_b, same = a.by_group.sum(axis=1), b.by_group.sum(axis=1), a.by_group * b.by_group
     three = np.repeat(left, sizes.astype(int)) @ (rows_a * rows_b - same.sum(axis=1))
     three += 2 * (same @ sizes).sum() - (a.by_group @ sizes) @ rows_b - rows_a @ (b.by_group @ sizes)
