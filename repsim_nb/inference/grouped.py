@@ -10,13 +10,14 @@ import array_api_compat
 import numpy as np
 import pandas as pd
 
+from ..containers import to_array
+from ..dependence import near_rows
+from ..errors import UndefinedError
+from ..ids import check_order
 from ..measures import Measure
 from ..measures.between import between_groups
-from ..containers import is_array
-from ..dependence import near_rows
-from ..ids import check_order
 from ..row_groups import groups_of
-from ..validation import check_labels, host
+from ..validation import check_labels, check_representation, host
 from .samples import pair_of, rows_of
 
 LOOKED_AT = 1000  # rows: whether they look grouped
@@ -31,7 +32,7 @@ def codes_of(groups: Any, sides: Sequence[Any], n: int, *, every: bool = False) 
     if groups is None:
         labels = next((its for side in sides if (its := groups_of(side)) is not None), None)
         if labels is None:
-            _warn_if_grouped([side for side in sides if is_array(side)], every)
+            _warn_if_grouped([to_array(sides[0]), to_array(sides[-1])], every)
             return None
     else:
         for side in sides:
@@ -41,16 +42,14 @@ def codes_of(groups: Any, sides: Sequence[Any], n: int, *, every: bool = False) 
     return None if codes.max(initial=-1) + 1 == n else codes
 
 
-def _warn_if_grouped(sides: Sequence[Any], every: bool) -> None:
-    """Of many sides the first and the last are looked at: which rows belong together is the same for all."""
-    some = [sides[0], sides[-1]] if len(sides) > 1 else list(sides)
-    if not some or len({len(side) for side in some}) > 1:
+def _warn_if_grouped(sides: list[Any], every: bool) -> None:
+    """Two sides are looked at: which rows belong together is the same for all others."""
+    if len(sides[0]) != len(sides[1]):
         return
-    found = []
-    for side in some:
-        rows = np.asarray(host(side.detach() if hasattr(side, "detach") else side)[:LOOKED_AT]).reshape(min(len(side), LOOKED_AT), -1)
-        usable = rows.dtype.kind in "fiub" and rows.size and bool(np.isfinite(rows).all())
-        found.append(near_rows(rows.astype(float))[1] if usable else 0)
+    try:
+        found = [near_rows(host(check_representation(side[:LOOKED_AT], double=True, constant=True)))[1] for side in sides]
+    except UndefinedError:
+        return  # the measure says what is wrong
     if all(found) if every else any(found):
         warnings.warn(
             "rows that follow one another are more alike than chance allows. If they depend on each other (tokens, frames, repeats), p-values are too small and intervals too short: "
