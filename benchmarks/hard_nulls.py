@@ -9,7 +9,7 @@ import numpy as np
 
 from repsim_nb import inference, measures
 
-SIDE, PAIRS, TABLES, ITEMS, GROUPED = 5, 5000, 200, 12, 200
+SIDE, PAIRS, TABLES, ITEMS, GROUPED = 5, 5000, 100, 12, 150
 LEVEL = 0.95
 
 

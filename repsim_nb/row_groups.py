@@ -116,7 +116,6 @@ class _Carrying:
     through a view of this kind. Writing by `np.asarray(x)` or by C code (`rng.permuted(x, out=x)`) cannot be seen.
     """
 
-
     __array_priority__ = 1.0  # that of a memory map is lower than an array's
     groups: np.ndarray | None = None  # __array_finalize__ does not hand them on: it cannot know whether rows are the same
     _viewed: tuple[weakref.ref[Any], ...] = ()  # the arrays whose memory this one is a view of
@@ -189,7 +188,7 @@ class _Carrying:
         result = super().__getitem__(index)  # type: ignore[misc]
         if self.groups is None or not isinstance(result, np.ndarray):
             return result
-        first, *rest = index if isinstance(index, tuple) else (index,)
+        first, *rest = index if isinstance(index, tuple) and index else (slice(None),) if isinstance(index, tuple) else (index,)
         if isinstance(first, slice) and sum(not isinstance(part, slice) for part in rest) <= 1:  # several lists would change the order of axes
             return _carried(result, self.groups[first])
         one_list = isinstance(first, (list, np.ndarray)) and np.ndim(first) == 1 and all(isinstance(part, slice) for part in rest)

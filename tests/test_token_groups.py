@@ -263,3 +263,15 @@ def test_tables_are_the_same_with_them_and_without():
     x = rs.from_arrays(plain, groups=np.arange(40) // 4)
     for measure in ("cka", "cka_debiased", "procrustes", "rsa", "mutual_knn", "mean_cca"):
         assert np.array_equal(rs.compare(measure, x).values.to_numpy(), rs.compare(measure, plain).values.to_numpy()), measure
+
+
+def test_numpy_reads_such_arrays_as_any_other():
+    plain = np.random.default_rng(0).normal(size=(6, 3))
+    x = carrying(plain.copy(), np.repeat([0, 1, 2], 2))
+    assert np.allclose(x, plain) and np.isclose(x, plain).all() and np.array_equal(x, plain)
+    assert x[()].groups.tolist() == [0, 0, 1, 1, 2, 2] and x[...].shape == (6, 3) and x[None].shape == (1, 6, 3)
+    for function in (np.linalg.norm, np.median, np.cov, np.corrcoef, np.sort, np.unique, np.histogram, np.percentile, np.linalg.svd):
+        arguments = (x, 50) if function is np.percentile else (x,)
+        expected = function(*((plain, 50) if function is np.percentile else (plain,)))
+        for one, other in zip(np.atleast_1d(function(*arguments)) if not isinstance(expected, tuple) else function(*arguments), np.atleast_1d(expected) if not isinstance(expected, tuple) else expected, strict=True):
+            np.testing.assert_allclose(np.asarray(one), np.asarray(other))
