@@ -135,3 +135,14 @@ def test_cells_without_a_value_or_a_null_are_masked_on_request():
 
 def test_how_many_permutations():
     assert permutations_for(1, 100) == MOST and permutations_for(10**6, 1000) == FEWEST and FEWEST < permutations_for(500, 1000) < MOST
+
+
+@pytest.mark.parametrize("n", [5, 8, 40])
+def test_nothing_is_left_of_one_odd_sample_once_it_is_u_centred(n):
+    """By features its squared length is a difference of large numbers, so rounding of 1e-9 looked like a value."""
+    x = np.ones((n, 2))
+    x[0] += [1, 2]
+    y = np.random.default_rng(0).normal(size=(n, 3))
+    for call in (lambda: DEBIASED(x, y), lambda: DEBIASED(y, x), lambda: rs.compare(DEBIASED, {"x": x, "y": y}), lambda: null_table(DEBIASED, {"x": x}, {"y": y})):
+        with pytest.raises(rs.measures.UndefinedError, match="nothing is left"):
+            call()

@@ -1,9 +1,8 @@
 """The engine: inner products of sample-by-sample matrices, all pairs of K representations at once, by tiles or by features.
 
-A member of the Gram family compares two n × n matrices by the cosine between them, once each is brought to its standard form (centred,
-say). So a table is one product of K long rows with themselves. The rows are never written down: they are made tile by tile, the same
-tile of every representation at a time, multiplied, and dropped; memory is bounded by the tile, whatever n is. For linear kernels
-<XXᵀ, YYᵀ> = ‖XᵀY‖², which is cheaper where features are few: `cheaper_by_features` decides.
+A member of the Gram family compares two n × n matrices by the cosine between them, once each is brought to its standard form (centred, say). So a table is one product of K long
+rows with themselves. The rows are never written down: they are made tile by tile, the same tile of every representation at a time, multiplied, and dropped; memory is bounded by the
+tile, whatever n is. For linear kernels <XXᵀ, YYᵀ> = ‖XᵀY‖², which is cheaper where features are few: `cheaper_by_features` decides.
 """
 
 from __future__ import annotations
@@ -446,8 +445,8 @@ def by_features(left: Sequence[Features], right: Sequence[Features] | None, run:
         found[np.ix_(a, b)], found[np.ix_(b, a)] = part, part.T
         done += 1
         tick(done / len(jobs))
-    own, rows = found.diagonal(), slice(0, len(left))
-    return Products(found, own, own) if right is None else Products(found[rows, len(left) :], own[rows], own[len(left) :])
+    own, many = found.diagonal(), len(left)
+    return Products(found, own, own) if right is None else Products(found[:many, many:], own[:many], own[many:])
 
 
 BLOCK = 1024  # features on a side of one product: large enough to be fast, small enough for memory and to stop between two
@@ -463,16 +462,12 @@ def _groups(widths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def _wanted(a: list[int], b: list[int], border: int | None) -> bool:
-    """Does this pair of groups hold anything of the table, or of its lengths?"""
+def _wanted(a: list[int], b: list[int], border: int | None) -> bool:  # does this pair of groups hold anything of the table, or of its lengths?
     return border is None or a is b or (a[0] < border and b[-1] >= border)
 
 
 def _cross(a: Sequence[Features], b: Sequence[Features] | None, unbiased: bool = False) -> np.ndarray:
-    """‖XᵀY‖² for X in a and Y in b (or in a): (len(a), len(b)), streamed over rows, a block of features by a block at a time.
-
-    unbiased: for U-centred kernels, whose diagonals are taken out afterwards.
-    """
+    """‖XᵀY‖² for X in a and Y in b (or in a): (len(a), len(b)), streamed over rows and blocks of features; `unbiased`: of U-centred kernels, whose diagonals are taken out afterwards."""
     xp, n = a[0].xp, a[0].n
     finest = functools.reduce(xp.result_type, {features.dtype for features in (*a, *(b or ()))})
 
@@ -497,4 +492,7 @@ def _cross(a: Sequence[Features], b: Sequence[Features] | None, unbiased: bool =
             squares = host(products * products)
             cuts = [np.clip(edge - place.start, 0, place.stop - place.start) for edge, place in zip(edges, (down, across), strict=True)]
             total += [[squares[i:k, j:m].sum() for j, m in zip(cuts[1][:-1], cuts[1][1:], strict=True)] for i, k in zip(cuts[0][:-1], cuts[0][1:], strict=True)]
-    return total + np.outer(*sums) / ((n - 1) * (n - 2)) - of_sizes * (1 + 2 / (n - 2)) if unbiased else total
+    rest = total + np.outer(*sums) / ((n - 1) * (n - 2)) - of_sizes * (1 + 2 / (n - 2)) if unbiased else total
+    if unbiased and b is None:  # a squared length that is rounding of what was taken out of it
+        np.fill_diagonal(rest, np.where(rest.diagonal() > 16 * float(xp.finfo(finest).eps) * total.diagonal(), rest.diagonal(), 0.0))
+    return rest
