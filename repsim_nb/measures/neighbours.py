@@ -330,7 +330,7 @@ class CKNNA(Measure):
         return 500.0 * n * self.k
 
     def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
-        return 8.0 * n * self.k  # at most; two numbers for a pair of which each is the other's neighbour
+        return 12.0 * n * self.k  # at most; three numbers for a pair of which each is the other's neighbour
 
     def pair(self, a: Mutual, b: Mutual) -> float:
         pairs, i, j = np.intersect1d(a.pairs, b.pairs, assume_unique=True, return_indices=True)
