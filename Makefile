@@ -43,7 +43,7 @@ full: $(VENV)/.test  ## all of make test, and the rest of the architectures in d
 bench: $(BENCH)/.made  ## speed, memory and values beside other packages, into benchmarks/RESULTS.md (about 25 minutes)
 	@$(BENCH)/bin/python -m benchmarks.run $(ARGS)
 
-calibration: $(VENV)/.lab  ## simulate: do intervals hold the true value, are p-values uniform (about half an hour)
+calibration: $(VENV)/.lab  ## simulate: do intervals hold the true value, are p-values uniform (about an hour)
 	@$(RUN) -m benchmarks.calibration $(ARGS)
 
 report: $(VENV)/.lab  ## run a notebook with parameters and write one HTML file
