@@ -99,7 +99,7 @@ def test_what_cannot_be_is_an_error(rng):
             sample_size("cka", x, y, **options)
     with pytest.raises(rs.measures.UndefinedError, match=r"of a set of 10 samples: .*Choose larger sizes"):
         sample_size("mean_cca", x, y, sizes=[10, 40])
-    with pytest.raises(ValueError, match="an interval needs at least 20 samples"):
+    with pytest.raises(ValueError, match="how many samples are enough is told from at least 20"):
         sample_size("cka", x[:19], y[:19])
 
 
