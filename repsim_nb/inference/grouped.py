@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import array_api_compat
@@ -15,7 +15,7 @@ from ..dependence import near_rows
 from ..errors import UndefinedError
 from ..ids import check_order
 from ..measures import Measure
-from ..measures.between import between_groups
+from ..measures.between import Between, between_groups, form_between
 from ..row_groups import groups_of
 from ..validation import check_labels, check_representation, host
 from .samples import pair_of, rows_of
@@ -82,6 +82,20 @@ def group_means(x: Any, codes: np.ndarray) -> Any:
     return xp.asarray(means, device=array_api_compat.device(x)) if array_api_compat.is_torch_array(x) else means
 
 
+def needed_form(measure: Measure, what: str, hint: str = "") -> Between:
+    """The measure without the pairs of rows within a group. ValueError if it has no such form, with what to do."""
+    try:
+        return between_groups(measure)
+    except NotImplementedError as error:
+        raise ValueError(f"{what}, of rows in groups: {error}{hint}") from None
+
+
+def without_pairs_within(measure: Measure, codes: np.ndarray | None) -> Callable[[Any, Any], float]:
+    """The measure without the pairs of rows within a group, if it has that form and there are groups; else as it is."""
+    form = None if codes is None else form_between(measure)
+    return measure if form is None else lambda x, y: form(x, y, codes)
+
+
 class Units:
     """What a sample set is drawn in: single samples, or whole groups of rows.
 
@@ -94,13 +108,7 @@ class Units:
         self.codes = codes_of(groups, (x, y, self.x, self.y), n)
         self.number, self.name = (n, "samples") if self.codes is None else (int(self.codes.max()) + 1, "groups")
         self._measure = measure
-        self._between = None
-        if self.codes is not None:
-            try:
-                self._between = between_groups(measure)
-            except NotImplementedError as error:
-                if strict:
-                    raise ValueError(f"{what}, of rows in groups: {error}") from None
+        self._between = None if self.codes is None else needed_form(measure, what) if strict else form_between(measure)
 
     def value(self, which: np.ndarray | None = None) -> float:
         if which is None:

@@ -17,10 +17,10 @@ from ..comparison import Choice, axis_of, compare
 from ..errors import UndefinedError, listed
 from ..measures import Measure
 from ..measures.base import one_library
-from ..measures.between import FEWEST_GROUPS, Between, between_groups
+from ..measures.between import FEWEST_GROUPS, Between
 from ..measures.ties import ranks_with_ties
 from ..progress import Tick, ticking
-from .grouped import codes_of
+from .grouped import codes_of, needed_form
 from .results import ROUNDING, GroupTest, Test, by_counting, check_level, check_permutations
 from .samples import representations_of, rows_of
 from .squares import Table, by_item_defined, frame_of, symmetric, with_ties
@@ -394,7 +394,7 @@ def block_means(
     if len(labels) < 2:
         raise ValueError(f"means are of pairs of items, and there is one item, '{measures.named(labels[0])}'")
     of_rows = codes_of(row_groups, [*given.values(), *xs.values()], n)
-    between = None if of_rows is None else _between(measure)
+    between = None if of_rows is None else needed_form(measure, "block means", ". If rows are independent all the same, give row_groups=range(n)")
     units, name = (n, "samples") if of_rows is None else (int(of_rows.max()) + 1, "groups of rows")
     _check_parts(parts, units, name, measure.least if between is None else FEWEST_GROUPS, measures.short_name(measure))
     blocks = {pair: _pairs_of(codes, *pair) for pair in itertools.combinations_with_replacement(range(len(names)), 2)}
@@ -422,13 +422,6 @@ def block_means(
         rows.append((mean, mean - far, mean + far, float(table[which].min()), float(table[which].max()), len(which[0])))
     index = pd.MultiIndex.from_tuples([(names[one], names[other]) for one, other in blocks], names=["group", "other"])
     return pd.DataFrame(rows, index=index, columns=["mean", "low", "high", "smallest", "largest", "pairs"])
-
-
-def _between(measure: Measure) -> Between:
-    try:
-        return between_groups(measure)
-    except NotImplementedError as error:
-        raise ValueError(f"block means, of rows in groups: {error}. If rows are independent all the same, give row_groups=range(n)") from None
 
 
 def _square_between(between: Between, xs: Mapping[Any, Any], codes: np.ndarray) -> np.ndarray:

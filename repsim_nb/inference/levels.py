@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,8 @@ from .. import measures
 from ..comparison import Comparison, compare
 from ..measures import Measure
 from ..measures.base import one_library
-from ..measures.between import between_groups
 from ..progress import Tick, ticking
-from .grouped import are_equal, codes_of, group_means, in_other_groups, rows_by_group
+from .grouped import are_equal, codes_of, group_means, in_other_groups, rows_by_group, without_pairs_within
 from .ranks import rank_correlation
 from .results import between
 from .samples import representations_of, rows_of
@@ -74,7 +73,7 @@ def unrelated(
     if codes is not None and not are_equal(codes):
         xs, n, codes = {label: group_means(x, codes) for label, x in xs.items()}, int(codes.max()) + 1, None
     rows = np.arange(n)[:, None] if codes is None else rows_by_group(codes)
-    value = measure if codes is None else _without_pairs_within(measure, codes)
+    value = without_pairs_within(measure, codes)
     rng = np.random.default_rng(seed)
     values = []
     with ticking(progress, "permuted samples", "pair") as tick:
@@ -89,15 +88,6 @@ def unrelated(
 def _bare(x: Any) -> Any:
     """Without the groups that it carries: permuted rows are compared with those of other groups."""
     return np.asarray(x) if isinstance(x, np.ndarray) else x[:]
-
-
-def _without_pairs_within(measure: Measure, codes: np.ndarray) -> Callable[[Any, Any], float]:
-    """The measure without the pairs of rows within a group, if it has that form, as in `permutation_test`."""
-    try:
-        form = between_groups(measure)
-    except NotImplementedError:
-        return measure
-    return lambda x, y: form(x, y, codes)
 
 
 def sample_sets(

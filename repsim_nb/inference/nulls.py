@@ -18,7 +18,7 @@ from ..comparison import Comparison, compare
 from ..errors import UndefinedError
 from ..escaping import without_formulas
 from ..measures import Measure
-from ..measures.base import check_sides
+from ..measures.base import arrays_of, check_sides
 from ..measures.moments import sums_of
 from ..progress import Tick, ticking
 from ..workers import workers
@@ -65,7 +65,8 @@ def null_moments(
     (0.1, 0.02)
     """
     check_permutations(n_permutations)
-    return _value_and_null(_closed(measure), *_units(_closed(measure), x, y, groups), n_permutations, seed, progress)[1]
+    measure = _closed(measure)
+    return _value_and_null(measure, *_units(measure, x, y, groups), n_permutations, seed, progress)[1]
 
 
 def _units(measure: Measure, x: Any, y: Any, groups: Any) -> tuple[Any, Any]:
@@ -263,7 +264,7 @@ def _means_of_groups(measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, A
     if not all(isinstance(side, Mapping) and side for side in sides):
         return xs, ys, "samples"  # compare says what is wrong
     check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
-    arrays = [representations_of(side)[0] for side in sides]
+    arrays = [arrays_of(side) for side in sides]
     n = measures.same_samples(*arrays)
     codes = codes_of(groups, [x for side, its in zip(sides, arrays, strict=True) for label in side for x in (side[label], its[label])], n, every=True)
     if codes is None:

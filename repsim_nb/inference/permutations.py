@@ -13,13 +13,13 @@ import numpy as np
 
 from .. import measures
 from ..measures import Measure
-from ..measures.between import between_groups, matrices_between
+from ..measures.between import form_between, matrices_between
 from ..measures.door import eps, reordered
 from ..measures.moments import dot
 from ..progress import Tick, ticking
 from ..validation import check_representation
 from ..workers import HERE, workers
-from .grouped import are_equal, check_number, codes_of, group_means, in_other_groups, rows_by_group
+from .grouped import are_equal, check_number, codes_of, group_means, in_other_groups, rows_by_group, without_pairs_within
 from .results import ROUNDING, Test, by_counting, check_permutations
 from .samples import pair_of, rows_of
 
@@ -95,7 +95,8 @@ def permutation_test(
     every = n <= ALL_SAMPLES if exact == "auto" else bool(exact)
     if every and n > 9:
         raise ValueError(f"exact=True goes through all orders, of up to 9 {exchanged} (362,880 orders); there are {n}: take exact=False")
-    statistic = _value(measure, x, y, codes if rows is not None else None)
+    within = codes if rows is not None else None
+    statistic = without_pairs_within(measure, within)(x, y)
     if every:  # as finely as can be: equal values of different orders count as equal
         x, y = (check_representation(side, double=True, constant=True) for side in (x, y))
     rng = np.random.default_rng(seed)
@@ -103,7 +104,7 @@ def permutation_test(
     if rows is not None:
         orders = (in_other_groups(rows, order) for order in orders)
     total = math.factorial(n) if every else n_permutations
-    null = values_of_orders(Permuted(measure, x, y, codes if rows is not None else None), orders, total, f"permutations of {measures.short_name(measure)}", progress)
+    null = values_of_orders(Permuted(measure, x, y, within), orders, total, f"permutations of {measures.short_name(measure)}", progress)
     return by_counting(
         float(null[0]) if every else statistic, null, "greater" if measure.kind == "similarity" else "less", every, rounding_between(x, y), exchanged=exchanged
     )
@@ -131,15 +132,6 @@ def values_of_orders(permuted: Callable[[list[np.ndarray]], list[float]], orders
     return np.array(found)
 
 
-def _value(measure: Measure, x: Any, y: Any, codes: np.ndarray | None) -> float:
-    if codes is not None:
-        try:
-            return between_groups(measure)(x, y, codes)
-        except NotImplementedError:
-            pass
-    return measure(x, y)
-
-
 class Permuted:
     """The values of x with y reordered, for some orders: of matrices by one inner product, else by pairs of what was prepared.
 
@@ -148,13 +140,9 @@ class Permuted:
 
     def __init__(self, measure: Measure, x: Any, y: Any, codes: np.ndarray | None = None) -> None:
         self.measure, self.y, self.squares = measure, y, None
-        if codes is not None:
-            try:
-                between_groups(measure)
-                self.squares = matrices_between(measure, x, y, codes)
-                return
-            except NotImplementedError:
-                pass
+        if codes is not None and form_between(measure) is not None:
+            self.squares = matrices_between(measure, x, y, codes)
+            return
         self.a, self.b = measure.prepare(x), measure.prepare(y)
         try:
             self.squares = measure.square(self.a), measure.square(self.b)

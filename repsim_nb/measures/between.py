@@ -22,16 +22,24 @@ FEWEST_GROUPS = 4  # a term of HSIC is a mean over four different ones
 Between = Callable[[Any, Any, np.ndarray], float]  # two representations and the groups of their rows, 0, 1, ... -> the value
 
 
-def between_groups(measure: Measure) -> Between:
-    """The measure over samples of different groups. NotImplementedError if it has no such form, with what to do."""
+def form_between(measure: Measure) -> Between | None:
+    """The measure over samples of different groups; None if it has no such form."""
     if isinstance(measure, RSA) and not measure.second.startswith("row") and not measure.diagonal:
         return lambda x, y, codes: _rsa(measure, x, y, codes)
     if isinstance(measure, (CKA, DistanceCorrelation)) and measure.debiased and getattr(measure, "batch_size", None) is None:
         return lambda x, y, codes: _debiased(measure, x, y, codes)
-    raise NotImplementedError(
-        f"{measure} has no form without the pairs of rows within a group. Take one that has ('cka_debiased', 'rsa', DistanceCorrelation(debiased=True)), or one row a group, "
-        "such as its mean: pd.DataFrame(x).groupby(groups, sort=False).mean()"
-    )
+    return None
+
+
+def between_groups(measure: Measure) -> Between:
+    """`form_between`, where one is needed. NotImplementedError if the measure has none, with what to do."""
+    form = form_between(measure)
+    if form is None:
+        raise NotImplementedError(
+            f"{measure} has no form without the pairs of rows within a group. Take one that has ('cka_debiased', 'rsa', DistanceCorrelation(debiased=True)), or one row a group, "
+            "such as its mean: pd.DataFrame(x).groupby(groups, sort=False).mean()"
+        )
+    return form
 
 
 @dataclass(frozen=True, kw_only=True)
