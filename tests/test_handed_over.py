@@ -173,6 +173,16 @@ def test_plain_settings_next_to_the_weights_are_not_read_and_run_nothing(kind, t
     assert not RAN and set(torch.serialization.get_safe_globals()) == before
 
 
+def test_settings_are_not_read_where_another_library_allowed_their_classes(tmp_path, libraries):
+    """torch_geometric allows list, dict and defaultdict for the whole process."""
+    net = nn.Linear(3, 2)
+    torch.save({"state_dict": net.state_dict(), "hyper_parameters": settings(libraries)["containers"]}, tmp_path / "last.ckpt")
+    with torch.serialization.safe_globals([list, dict, (collections.defaultdict, "collections.defaultdict")]):
+        before = set(torch.serialization.get_safe_globals())
+        assert torch.equal(rs.load_model(tmp_path / "last.ckpt", architecture=nn.Linear(3, 2)).module.weight, net.weight)
+        assert set(torch.serialization.get_safe_globals()) == before
+
+
 @pytest.mark.parametrize("value", [nn.CrossEntropyLoss(), print, len])
 def test_other_objects_are_refused_with_their_names(value, tmp_path):
     torch.save({"state_dict": nn.Linear(3, 2).state_dict(), "hyper_parameters": {"x": value, "args": argparse.Namespace()}}, tmp_path / "last.ckpt")

@@ -13,7 +13,7 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -75,7 +75,28 @@ _DICTS = [
     "easydict.EasyDict", "addict.addict.Dict", "munch.Munch",
 ]  # fmt: skip
 _STAND_INS = [*((Aside, name) for name in _PLAIN), *((OrderedDict, name) for name in _DICTS), (_nothing, "collections.defaultdict")]
-_plain_objects = Together(lambda: torch.serialization.safe_globals(_STAND_INS))  # torch has one list for the whole process
+
+
+def _allow(allowed: list[Any]) -> None:
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals(allowed)
+
+
+@contextmanager
+def _standing_in() -> Iterator[None]:
+    """The stand-ins on torch's list, which is one for the whole process, and alone under their names: torch_geometric puts list, dict and
+    defaultdict there, and which of two classes of one name torch takes is left to chance."""
+    names = {name for _, name in _STAND_INS}
+    before = torch.serialization.get_safe_globals()
+    same_name = [one for one in before if (one[1] if isinstance(one, tuple) else f"{one.__module__}.{one.__qualname__}") in names]
+    _allow([*(one for one in before if one not in same_name), *_STAND_INS])
+    try:
+        yield
+    finally:
+        _allow([*(one for one in torch.serialization.get_safe_globals() if one not in _STAND_INS), *same_name])
+
+
+_plain_objects = Together(_standing_in)
 
 
 def read(file: Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
