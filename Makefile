@@ -5,6 +5,7 @@ VENV := .venv
 BENCH := .cache/bench
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SIDE_BY_SIDE ?= -n 2 --dist loadfile
 export REPSIM_NB_CACHE ?= $(CURDIR)/.cache
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 comma := ,
@@ -29,16 +30,17 @@ help:  ## this list
 	@echo '  make report MODELS="zoo:mnist-cnn-0 zoo:mnist-cnn-1" MEASURES="cka procrustes" DATASET=mnist'
 	@echo '  make report NOTEBOOK=00_tour OUT=somewhere PARAMETERS="fast=true"   any notebook, any parameter'
 	@echo '  make test ARGS="tests/test_store.py -x"                         some of the tests'
+	@echo '  make test SIDE_BY_SIDE=                                         one after the other, not in two processes'
 	@echo '  make bench ARGS="cka growth"                                    some parts of the benchmark'
 
 lab: $(VENV)/.lab  ## JupyterLab on the tour (the first call installs: a few minutes)
 	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/00_tour.ipynb $(AS_ROOT) $(ARGS)
 
 test: $(VENV)/.test  ## the tests: every room, the notebooks under papermill, a real browser
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 full: $(VENV)/.test  ## all of make test, and the rest of the architectures in docs/architectures.md
-	$(RUN) -m pytest -m "" $(ARGS)
+	$(RUN) -m pytest -m "" $(SIDE_BY_SIDE) $(ARGS)
 
 bench: $(BENCH)/.made  ## speed, memory and values beside other packages, into benchmarks/RESULTS.md (about 25 minutes)
 	@$(BENCH)/bin/python -m benchmarks.run $(ARGS)
