@@ -7,7 +7,7 @@ import repsim_nb as rs
 from repsim_nb.measures import get
 from repsim_nb.models import build
 from repsim_nb.recipes import classifier, subtasks, training, tuning
-from repsim_nb.recipes.subtasks import BLOCKS, KEPT, LEARNED, SEEDS, SHIFTS, SUBTASKS, TUNED, shifted, spread
+from repsim_nb.recipes.subtasks import BLOCKS, KEPT, LEARNED, SEEDS, SHIFTS, SUBTASKS, TUNED, shifted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 START = {"architecture": "mlp", "data": "fashion", "rows": (0, 200), "options": {"widths": [16]}, "epochs": 1, "seed": 4}
@@ -188,11 +188,3 @@ def test_what_is_no_subtask_is_said():
         subtasks.load("layers", test="noisy")
     with pytest.raises(ValueError, match="unknown test 'plain'"):
         subtasks.load("tuning", test="plain")
-
-
-def test_spread_stands_beside_the_noise_of_the_test():
-    index = pd.MultiIndex.from_product([["a", "b", "c"], ["block1", "block2"], ["mnist"], [0], ["mean"]], names=["model", "layer", "dataset", "step", "pool"])
-    by_layer = spread(pd.Series([0.5, 0.8, 0.6, 0.8, 0.7, 0.9], index), images=100)
-    assert list(by_layer.index) == ["block1", "block2"] and np.allclose(by_layer.loc["block1"], [3, 0.5, 0.6, 0.7, 0.1, np.sqrt(0.24 / 100)])
-    alike = spread(pd.Series([0.5, 0.5, 0.6, 0.6, 0.7, 0.7], index), images=100)
-    assert len(alike) == 1 and np.allclose(alike.iloc[0], [3, 0.5, 0.6, 0.7, 0.1, np.sqrt(0.24 / 100)]), "one accuracy a network"

@@ -1,27 +1,27 @@
-"""The benchmark: measures ranked by how well their distances go with gaps in functionality, with intervals over networks."""
+"""The benchmark: measures ranked by how well their distances go with gaps in functionality, with tests and intervals over networks."""
 
 from __future__ import annotations
 
-import html
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from .. import measures
-from ..comparison import Choice, axis_of, by_item, compare, short_labels
+from ..comparison import Choice, axis_of, compare, short_labels
 from ..errors import listed, unknown
-from ..escaping import without_formulas
-from ..inference.results import between, by_counting, check_draws
+from ..inference.results import between, by_counting, check_draws, check_permutations
 from ..inference.samples import representations_of
 from ..inference.squares import by_item_defined
+from ..inference.units import Groups, Units, units_of, widened
 from ..measures import CCA, Measure
-from ..measures.ties import ranks_with_ties, tie_starts, tolerance_of
 from ..progress import Tick, ticking
-from .pairs import KINDS, check_columns, check_numbers, combined, judged
+from .functionality import SIMULATED, best_items, functionality_of, gaps, item_values, noise_of, residuals, shrunk
+from .joint import Pairs, standard_ranks
+from .pairs import KINDS, check_columns, check_numbers, combined, functionality, judged
+from .results import Benchmark, listed_undefined
 
 MEASURES: dict[str, Measure] = {
     "pwcca_all": CCA(summary="projection_weighted", normalise="all"),  # the published one: weights of the reference, over all its directions
@@ -30,60 +30,10 @@ MEASURES: dict[str, Measure] = {
     **measures.REPRESENTATIONAL,
 }
 Measures = Mapping[str, str | Measure] | Iterable[str | Measure] | None
+Which = Literal["reference", "all"]
 AT_ONCE = 64  # items of a table: what is prepared of them must fit into memory, the references are prepared for each part again
 FEWEST = 3  # networks to draw from
-ALL_ORDERS = 7  # of no more networks all orders are gone through
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Benchmark:
-    """How well measures go with what networks can do.
-
-    table: a row a measure, the best first: spearman (ρ, the mean over references), low and high (its interval over networks), spearman_p, kendall, kendall_p (as
-    `grounding.correlate` has them), network_p, n (pairs in all), rank. network_p is left out where networks do not have the same items.
-    per_reference: the same statistics for each measure and reference.  pairs: a row a pair of a reference and another item, with gap and distances.
-    undefined: {measure: why it has no row}.  networks: how many there are.  draws: ρ of each resample (rows), for each measure: paired, so that differences have
-    intervals.
-    """
-
-    table: pd.DataFrame
-    per_reference: pd.DataFrame
-    pairs: pd.DataFrame
-    undefined: Mapping[str, str] = field(default_factory=dict)
-    networks: int = 0
-    level: float = 0.95
-    draws: pd.DataFrame = field(default_factory=pd.DataFrame)
-
-    def against(self, name: str | None = None) -> pd.DataFrame:
-        """By how much the ρ of one measure (the best, without a name) is above that of each other -> DataFrame, index "measure": difference, low, high, and `real`: 0 is
-        not between these.
-
-        Of the same resamples for both. Intervals are one by one: of twenty differences that are none, one looks real; and the best was chosen by these data.
-        """
-        name = self.table.index[0] if name is None else name
-        if name not in self.table.index:
-            raise ValueError(f"'{name}' has no value: {self.undefined[name]}") if name in self.undefined else unknown("measure of this benchmark", name, self.table.index)
-        rows = {}
-        for other in self.table.index.drop(name):
-            low, high = between(self.draws[name] - self.draws[other], self.level)
-            rows[other] = (float(self.table.loc[name, "spearman"] - self.table.loc[other, "spearman"]), low, high, low > 0 or high < 0)
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high", "real"]).rename_axis("measure")
-
-    @property
-    def differences(self) -> pd.DataFrame:
-        """`against` for every pair of measures, the higher one first -> DataFrame, index (higher, lower)."""
-        names = list(self.table.index)
-        return pd.concat({name: self.against(name).loc[names[i + 1 :]] for i, name in enumerate(names[:-1])} or {names[0]: self.against()}, names=["higher", "lower"])
-
-    def __repr__(self) -> str:
-        best, lost = self.table.iloc[0], f", {len(self.undefined)} undefined" if self.undefined else ""
-        return (f"Benchmark({len(self.table)} measures{lost}, {self.networks} networks, {int(best['n'])} pairs; highest ρ: {best.name} {best['spearman']:.3f} "
-                f"[{best['low']:.3f}, {best['high']:.3f}])")
-
-    def _repr_html_(self) -> str:
-        ps = {name: "{:.2g}".format for name in ("spearman_p", "network_p", "kendall_p")}
-        head = f"<p>Rank correlation of dissimilarity with the gap in functionality, {self.networks} networks; intervals at level {self.level:g}, over networks.</p>"
-        return without_formulas(head + self.table.to_html(float_format="{:.3f}".format, formatters=ps) + listed_undefined(self.undefined))
+POWER = 0.8
 
 
 def benchmark(
@@ -91,190 +41,380 @@ def benchmark(
     functionality: Mapping[Any, float] | pd.Series,
     *,
     measures: Measures = None,
+    pairs: Which = "reference",
     network: Choice = "model",
     per: Choice | None = "layer",
     among: Iterable[Any] | None = None,
     across: bool | None = None,
     self_pairs: bool = False,
-    n_bootstrap: int = 999,
+    groups: Groups = None,
+    noise: float | Mapping[Any, float] | pd.Series | None = None,
+    given: Mapping[Any, float] | pd.Series | None = None,
+    n_bootstrap: int = 1999,
+    n_permutations: int = 999,
     level: float = 0.95,
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> Benchmark:
-    """Which measures see that networks do not work alike? Distances to the best representation of each layer, held against the gap in functionality -> Benchmark.
+    """Rank measures by how well their dissimilarities go with differences in what networks can do.
 
-    representations: {label: array (n, p)}, all of the same samples.  functionality: {label: F} or a Series over the labels (of levels, those that both have), or
-    {network: F}: an accuracy.
-    measures: short names, Measures, or {name: Measure}; None is `grounding.MEASURES`: all representational ones, and PWCCA as published ("pwcca_all": the reference
-    gives the weights, over all its directions) and with the weights of the other item ("pwcca_all_other", "pwcca_other").
-    network, per: which network an item is of, and what a reference is chosen for: a field of the labels, or a choice as `inference.anosim` takes it; per=None makes one
-    reference of all.
-    among: the labels that may be references (the undeleted ones, say); None is all. For each value of `per` the one with the highest F is, and every other item makes a
-    pair with it.  across: those of other layers too; None: where layers of a network differ in F (where F is the network's, depth would only blur it).
-    self_pairs: also the reference with itself, as in the published code.  Dissimilarities are computed in float64, for these pairs only; a measure without a value for one of them has no
-    row, and a reason.
-    low, high: whole networks are drawn with replacement, references kept: between which values ρ lies in a share `level` of the resamples. Simulated (one to six layers,
-    ρ from .1 to .7): of 100 intervals at level 0.95 they held the ρ of all networks in 87 to 96 where there were 10, in 90 to 94 with 25, and the difference of two
-    measures in 90 to 96; of other references they say nothing.
-    network_p: how often ρ is as high when the networks other than the reference's change places, each with the gaps of all its layers: one-sided, combined over
-    references as in `correlate`. What depth alone does to ρ stays there, so a high ρ with a high network_p sees layers and no networks; spearman_p and kendall_p take
-    all pairs of a reference as independent.
-    Errors: ValueError for F that is missing or the same for all, fewer than 3 networks.  [Ding, Denain, Steinhardt 2021]
+    Parameters
+    ----------
+    representations : {label: array (n, p)}
+        All of the same samples.
+    functionality : mapping or Series
+        F, such as an accuracy: {label: F}, {network: F}, or a Series over the labels (of levels, those that both have).
+    measures : names, Measures, or {name: Measure}, optional
+        None is `grounding.MEASURES`: all representational measures, and PWCCA as published ("pwcca_all": the reference gives the weights, over all its directions) and with the weights of the other
+        item ("pwcca_all_other", "pwcca_other").
+    pairs : "reference" or "all"
+        "reference": for each value of `per` the item with the highest F makes a pair with every other item. "all": every pair of items, for each value of `per`, or of all layers at once if `across`.
+        Both directions of a measure are then averaged.
+    network, per : field of the labels, or a choice as in `inference.anosim`
+        Which network an item is of, and what there is a set of pairs for. per=None makes one set of all.
+    among : labels, optional
+        The labels that may be references (the undeleted ones). Only with references.
+    across : bool, optional
+        Pairs of different layers, too. None: if layers of a network differ in F (if F is the network's, depth would only blur it).
+    self_pairs : bool
+        Also the reference with itself, as in the published code.
+    groups : one value a network or item, or a DataFrame, optional
+        Networks that are not independent of each other (of one pre-training seed): intervals draw, and tests exchange, whole groups. A DataFrame by network has a column for each of several crossed
+        groupings (pre-training seed and fine-tuning seed).
+    noise : float, mapping or Series, optional
+        Standard deviation of the error of each F, such as `grounding.binomial_sd(accuracy, images)`. The result then has the reliability of F and the ρ that it allows at most.
+    given : as functionality, optional
+        Another number of each item that is held constant (the accuracy on the training distribution): F is replaced by its residuals from a straight line in it, within each layer.
+    n_bootstrap, n_permutations, seed : int
+    level : float
+    progress : bool or function(done, total)
+
+    Returns
+    -------
+    Benchmark
+
+    Raises
+    ------
+    ValueError
+        For F that is missing or the same for all, fewer than 3 networks or groups, and if no measure has a value for all pairs.
+
+    Notes
+    -----
+    Dissimilarities are computed in float64. A measure without a value for one of the pairs has no row, and a reason.
+
+    low, high: units are drawn with replacement. With references these stay, the interval says nothing of other references, and percentiles are widened for few units. With all pairs both ends are
+    drawn, which by itself makes intervals rather too wide. Simulated at level 0.95 (ρ from .02 to .35, 100 to 150 studies each): of 100 intervals they held ρ in 97 to 100 with references (10 and 25
+    networks), in 97 to 99 with all pairs (10 networks) and in 93 to 98 with 5 groups of 5 networks; intervals of a difference in 97 to 100.
+
+    network_p: one-sided, how often the mean ρ is as high if networks change places, the same way in all sets, each with the F of all its items. References keep their place. What depth alone
+    does to ρ is the same in every order, so that a high ρ with a high network_p is about layers and not about networks. Simulated with F that has nothing to do with representations (400 nulls
+    each): p <= .05 in .05 to .06 of them. Where networks come in 5 groups of 5 that are alike, it was in .23 to .24 with networks as units, and in .04 to .05 with `groups`; with `given` in .03
+    (300 nulls) where both follow another accuracy, and without it in .76. spearman_p and kendall_p take the pairs of a reference as independent.
+
+    References
+    ----------
+    Ding, Denain, Steinhardt 2021; Mantel 1967; Westfall, Young 1993; Owen 2007; Hesterberg 2015.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> F = {f"net{k}": k / 10 for k in range(6)}
+    >>> shared = rng.normal(size=(60, 4))
+    >>> xs = {name: shared + f * rng.normal(size=(60, 4)) for name, f in F.items()}
+    >>> found = benchmark(xs, F, measures=["cka_debiased"], pairs="all", network=list(F), per=None)
+    >>> bool(found.table.loc["cka_debiased", "network_p"] < 0.05)
+    True
     """
     chosen = chosen_measures(measures)
     check_draws(n_bootstrap, level)
+    check_permutations(n_permutations)
+    if pairs not in ("reference", "all"):
+        raise unknown("choice of pairs", pairs, ("reference", "all"))
+    if pairs == "all" and (among is not None or self_pairs):
+        raise ValueError("among= and self_pairs= are about references, and pairs='all' has none: leave them out")
     representations, _ = representations_of(representations)
     labels = list(representations)
     index = axis_of(representations)
-    f = _functionality(labels, index, functionality)
+    f = functionality_of(labels, index, functionality)
     networks = by_item_defined(index, network, "network")
     layers = pd.Series("all", index=range(len(labels)), name="per") if per is None else by_item_defined(index, per, "per")
-    fields = (str(networks.name), str(layers.name))
-    best = _references(labels, f, layers, among)
     if isinstance(network, str) and index.nlevels > 1:
         rest = index.droplevel(network)
     else:  # which item of which network is which is told by its layer, and there by its place
         rest = pd.MultiIndex.from_arrays([layers, networks.groupby([networks.to_numpy(), layers.to_numpy()]).cumcount()])
-    names, one, other = short_labels(index), [], []
+    places = pd.factorize(rest)[0]
+    if given is not None:
+        f = residuals(f, item_values(labels, index, given, "given"), places)
     if across is None:
         across = bool((pd.Series(f).groupby(networks.to_numpy()).nunique() > 1).any())
-    for i in best.values():
-        others = [j for j in range(len(labels)) if (self_pairs or j != i) and (across or layers[j] == layers[i])]
-        one, other = one + [i] * len(others), other + others
+    if pairs == "reference":
+        one, other, values = _with_references(best_items(labels, f, layers, among), layers, across, self_pairs)
+    else:
+        one, other, values = _every_pair(layers, across)
+    fields = (str(networks.name), str(layers.name))
+    names = short_labels(index)
     frame = pd.DataFrame({f"{side}{end}": of.to_numpy()[at] for end, at in (("1", one), ("2", other)) for side, of in zip(fields, (networks, layers), strict=True)})
-    frame = frame.assign(reference=[names[i] for i in one], other=[names[j] for j in other], gap=_gaps(f[one], f[other]))
-    taken = [name for name in chosen if name in frame]
-    if taken:
+    frame = frame.assign(**{"reference" if pairs == "reference" else "item": [names[i] for i in one], "other": [names[j] for j in other], "gap": gaps(f[one], f[other])})
+    if taken := [name for name in chosen if name in frame]:
         raise ValueError(f"{listed(taken)} is a column of the pairs: give the measure another name")
-    rows, undefined = {i: row for row, i in enumerate(dict.fromkeys(best.values()))}, {}
-    references = {labels[i]: _exact(representations[labels[i]]) for i in rows}
-    parts = [labels[k : k + AT_ONCE] for k in range(0, len(labels), AT_ONCE)]
-    with ticking(progress, "benchmark", "table") as tick:
-        for done, (name, measure) in enumerate(chosen.items()):
-            values, reasons = [], {}
-            for k, part in enumerate(parts):
-                tick(done * len(parts) + k, len(chosen) * len(parts))
-                found = compare(measure, references, {label: _exact(representations[label]) for label in part}, on_undefined="mask")
-                values.append(found.dissimilarity().to_numpy(float))
-                reasons |= found.undefined
-            values = np.concatenate(values, axis=1)[[rows[i] for i in one], other]
-            missing = np.flatnonzero(np.isnan(values))
-            if len(missing):
-                undefined[name] = f"{len(missing)} of {len(values)} pairs have no value: {reasons[index[one[missing[0]]], index[other[missing[0]]]]}"
-            else:
-                frame[name] = values
-        tick(len(chosen) * len(parts), len(chosen) * len(parts))
-    places = pd.factorize(rest)[0][other]
-    return _ranked(frame, [name for name in chosen if name in frame], "gap", fields, places, undefined, n_bootstrap, level, seed)
+    distances, undefined = _distances(chosen, representations, one, other, values, pairs, progress)
+    frame = frame.assign(**distances)
+    codes, known = pd.factorize(networks)
+    units = _units(known, codes, index, groups)
+    sets = {value: np.flatnonzero(values == value) for value in dict.fromkeys(values)}
+    found = Pairs(codes[one], codes[other], (places[one], places[other]), sets, frame["gap"].to_numpy(float),
+                  units, np.unique(codes[one]) if pairs == "reference" else None)
+    errors = None if noise is None else _Errors(f, noise_of(noise, index), places, one, other)
+    return _ranked(frame, list(distances), "gap", fields, found, undefined, n_bootstrap, n_permutations, level, seed, errors)
 
 
-def ranked(
-    pairs: pd.DataFrame, distances: Sequence[str], gap: str, *, network: str = "seed", per: str = "layer", n_bootstrap: int = 999, level: float = 0.95, seed: int = 0
+def rank_pairs(
+    frame: pd.DataFrame,
+    distances: Sequence[str],
+    gap: str,
+    *,
+    pairs: Which = "reference",
+    network: str = "seed",
+    per: str = "layer",
+    across: bool = True,
+    groups: Groups = None,
+    noise: float | None = None,
+    n_bootstrap: int = 1999,
+    n_permutations: int = 999,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Benchmark:
-    """The benchmark's table of pairs that are there already, as `reference_pairs` gives them: columns {network}1, {per}1 of the reference, {network}2, {per}2 of the
-    other item -> Benchmark."""
+    """Rank distances by how well they go with gaps in functionality, for pairs that are there already.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        A row a pair. Columns {network}1, {per}1 and {network}2, {per}2 name its two items.
+    distances : columns of distances, larger is less alike
+    gap : str
+        The column |F - F'|.
+    pairs : "reference" or "all"
+        "reference": the pairs of `reference_pairs`, whose first item is the reference of its layer. "all": every pair once; pairs of an item with itself are left out.
+    network, per : str
+        What columns are called.
+    across : bool
+        With all pairs: those of different layers, too, as one set; otherwise one set a layer.
+    groups : as in `benchmark`, by network
+    noise : float, optional
+        As in `benchmark`; F follows from all gaps, so it needs pairs="all" and across=True.
+    n_bootstrap, n_permutations, level, seed : as in `benchmark`
+
+    Returns
+    -------
+    Benchmark
+
+    Raises
+    ------
+    ValueError
+        For columns that are not there or hold no numbers, a pair that is there twice, fewer than 3 networks.
+
+    References
+    ----------
+    As in `benchmark`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> F = rng.normal(size=8)
+    >>> one, other = np.triu_indices(8, 1)
+    >>> frame = pd.DataFrame({"seed1": one, "layer1": 0, "seed2": other, "layer2": 0, "gap": abs(F[one] - F[other])})
+    >>> frame["distance"] = frame["gap"] ** 2
+    >>> float(rank_pairs(frame, ["distance"], "gap", pairs="all").table.loc["distance", "spearman"])
+    1.0
+    """
     check_draws(n_bootstrap, level)
+    check_permutations(n_permutations)
+    if pairs not in ("reference", "all"):
+        raise unknown("choice of pairs", pairs, ("reference", "all"))
     names = [distances] if isinstance(distances, str) else list(distances)
-    check_columns(pairs, [*names, gap, *(f"{side}{end}" for side in (network, per) for end in (1, 2))])
-    check_numbers(pairs, [*names, gap])
-    return _ranked(pairs, names, gap, (network, per), pd.factorize(pairs[f"{per}2"])[0], {}, n_bootstrap, level, seed)
+    check_columns(frame, [*names, gap, *(f"{side}{end}" for side in (network, per) for end in (1, 2))])
+    check_numbers(frame, [*names, gap])
+    ends = [pd.MultiIndex.from_frame(frame[[f"{network}{end}", f"{per}{end}"]], names=[network, per]) for end in (1, 2)]
+    errors = None
+    if pairs == "all":
+        frame = frame[ends[0] != ends[1]]
+        frame = (frame if across else frame[frame[f"{per}1"] == frame[f"{per}2"]]).reset_index(drop=True)
+        ends = [pd.MultiIndex.from_frame(frame[[f"{network}{end}", f"{per}{end}"]], names=[network, per]) for end in (1, 2)]
+    items = ends[0].append(ends[1]).unique()
+    one, other = (items.get_indexer(end) for end in ends)
+    if pd.DataFrame(np.sort(np.stack([one, other]), axis=0).T).assign(set=frame[f"{per}1"] if pairs == "reference" else 0).duplicated().any():
+        raise ValueError("a pair is there once, whichever item stands first; the frame has some twice")
+    codes, known = pd.factorize(items.get_level_values(network))
+    places = pd.factorize(items.get_level_values(per))[0]
+    index = pd.Index(known, name=network)
+    values = np.full(len(frame), "all", dtype=object) if pairs == "all" and across else frame[f"{per}1"].to_numpy()
+    if noise is not None:
+        if pairs != "all" or not across:
+            raise ValueError("F follows from the gaps of all pairs, so noise= needs pairs='all' and across=True")
+        f = functionality(frame, gap, network=network, per=per).loc[items].to_numpy()
+        errors = _Errors(f, np.full(len(items), float(noise)), places, one, other)
+    units = _units(known, codes, index, groups)
+    sets = {value: np.flatnonzero(values == value) for value in dict.fromkeys(values)}
+    found = Pairs(codes[one], codes[other], (places[one], places[other]), sets, frame[gap].to_numpy(float),
+                  units, np.unique(codes[one]) if pairs == "reference" else None)
+    return _ranked(frame, names, gap, (network, per), found, {}, n_bootstrap, n_permutations, level, seed, errors)
 
 
-def _ranked(
-    frame: pd.DataFrame, names: list[str], gap: str, fields: tuple[str, str], places: np.ndarray, undefined: dict[str, str], n_bootstrap: int, level: float, seed: int
-) -> Benchmark:
-    network, per = fields
-    codes, known = pd.factorize(frame[f"{network}2"])
+class _Errors:
+    """F of each item and the standard deviation of its error, for the ρ that they allow."""
+
+    def __init__(self, f: np.ndarray, noise: np.ndarray, places: np.ndarray, one: np.ndarray, other: np.ndarray) -> None:
+        self.noise, self.one, self.other = noise, one, other
+        self.truth, self.reliability = shrunk(f, noise, places)
+
+    def ceiling(self, pairs: Pairs, seed: int) -> float:
+        """The mean ρ of the gaps of the true F with those of F as another test set of the same size would show it."""
+        true = np.abs(self.truth[self.one] - self.truth[self.other])
+        seen = self.truth + np.random.default_rng(seed).normal(size=(SIMULATED, len(self.truth))) * self.noise
+        found = 0.0
+        for rows in pairs.sets.values():
+            again = stats.rankdata(np.abs(seen[:, self.one[rows]] - seen[:, self.other[rows]]), axis=1)
+            again -= again.mean(axis=1, keepdims=True)
+            if np.ptp(true[rows]) > 0:  # otherwise no order of these pairs is true
+                found += float(np.mean(again @ standard_ranks(true[rows]) / np.sqrt((again**2).sum(axis=1)))) / len(pairs.sets)
+        return found
+
+
+def _units(known: Sequence[Any], codes: np.ndarray, index: pd.Index, groups: Groups) -> Units:
+    """The units that networks (known) are in; groups are given by network, or by item."""
     if len(known) < FEWEST:
         raise ValueError(f"networks are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)} ({listed(known)}): {FEWEST} are the least, "
                          "10 or more say something")
-    groups = dict(frame.groupby(f"{per}1", sort=False).indices)
-    for value, rows in groups.items():
+    if groups is None:
+        return units_of(pd.Index(known), None, "networks")
+    by_item = units_of(index, groups)
+    firsts = [int(np.flatnonzero(codes == k)[0]) for k in range(len(known))] if len(index) != len(known) else list(range(len(known)))
+    if len(index) != len(known):
+        for name, values in by_item.groupings.items():
+            split = [known[k] for k in range(len(known)) if len(np.unique(values[codes == k])) > 1]
+            if split:
+                raise ValueError(f"a group has whole networks, and {listed(split, 3)} has items in several ({name})")
+    return Units({name: pd.factorize(values[firsts])[0] for name, values in by_item.groupings.items()})
+
+
+def _with_references(best: Mapping[Any, int], layers: pd.Series, across: bool, self_pairs: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    one, other, values = [], [], []
+    for value, i in best.items():
+        others = [j for j in range(len(layers)) if (self_pairs or j != i) and (across or layers[j] == layers[i])]
+        one, other, values = one + [i] * len(others), other + others, values + [value] * len(others)
+    return np.array(one, int), np.array(other, int), np.array(values, dtype=object)
+
+
+def _every_pair(layers: pd.Series, across: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    one, other = np.triu_indices(len(layers), 1)
+    if across:
+        return one, other, np.full(len(one), "all", dtype=object)
+    own = layers.to_numpy()
+    rows = np.concatenate([np.flatnonzero((own[one] == value) & (own[other] == value)) for value in dict.fromkeys(own)])
+    return one[rows], other[rows], own[one[rows]].astype(object)
+
+
+def _distances(chosen: Mapping[str, Measure], representations: Mapping[Any, Any], one: np.ndarray, other: np.ndarray, values: np.ndarray, pairs: Which, progress: bool | Tick
+               ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The dissimilarity of each pair by each measure, and why a measure has none."""
+    labels = list(representations)
+    index = axis_of(representations)
+    if pairs == "reference":
+        first = list(dict.fromkeys(one))
+        tables = [(first, list(range(k, min(k + AT_ONCE, len(labels))))) for k in range(0, len(labels), AT_ONCE)]
+    else:
+        tables = [(rows := sorted({*one[values == value], *other[values == value]}), rows) for value in dict.fromkeys(values)]
+    found, undefined = {}, {}
+    with ticking(progress, "benchmark", "table") as tick:
+        for done, (name, measure) in enumerate(chosen.items()):
+            square, reasons = np.full((len(labels), len(labels)), np.nan), {}
+            for k, (rows, columns) in enumerate(tables):
+                tick(done * len(tables) + k, len(chosen) * len(tables))
+                xs = {labels[i]: _exact(representations[labels[i]]) for i in rows}
+                ys = None if columns is rows else {labels[j]: _exact(representations[labels[j]]) for j in columns}
+                part = compare(measure, xs, ys, on_undefined="mask")
+                square[np.ix_(rows, columns)] = part.dissimilarity().to_numpy(float)
+                reasons |= part.undefined
+            if pairs == "all":
+                square = (square + square.T) / 2
+            distance = square[one, other]
+            missing = np.flatnonzero(np.isnan(distance))
+            if len(missing):
+                pair = index[one[missing[0]]], index[other[missing[0]]]
+                undefined[name] = f"{len(missing)} of {len(distance)} pairs have no value: {reasons.get(pair) or reasons.get(pair[::-1])}"
+            else:
+                found[name] = distance
+        tick(len(chosen) * len(tables), len(chosen) * len(tables))
+    return found, undefined
+
+
+def _ranked(
+    frame: pd.DataFrame, names: list[str], gap: str, fields: tuple[str, str], pairs: Pairs, undefined: dict[str, str],
+    n_bootstrap: int, n_permutations: int, level: float, seed: int, errors: _Errors | None,
+) -> Benchmark:  # fmt: skip
+    network, per = fields
+    with_references = pairs.fixed is not None
+    for value, rows in pairs.sets.items():
         if len(rows) < 3 or frame[gap].iloc[rows].nunique() == 1:
-            raise ValueError(f"the reference of {per}={value} needs 3 pairs or more whose gaps in functionality differ; "
-                             f"it has {len(rows)}, and the first gap is {frame[gap].iloc[rows[0]]:.4g}")
-    counts = np.random.default_rng(seed).multinomial(len(known), np.full(len(known), 1 / len(known)), size=n_bootstrap)
-    own = {value: known.get_indexer([frame[f"{network}1"].iloc[rows[0]]])[0] for value, rows in groups.items()}
-    statistics, draws, exchanged = {}, {}, {}
+            what = f"the reference of {per}={value}" if with_references else f"{per}={value}"
+            raise ValueError(f"{what} needs 3 pairs or more whose gaps in functionality differ; it has {len(rows)}, and the first gap is {frame[gap].iloc[rows[0]]:.4g}")
+    tests: dict[str, dict[Any, dict[str, Any]]] = {}
     for name in names:
         try:
-            tests = {value: {kind: judged(frame.iloc[rows], name, gap, kind, "greater", f"{per}={value}") for kind in KINDS} for value, rows in groups.items()}
+            tests[name] = {value: {kind: judged(frame.iloc[rows], name, gap, kind, "greater", f"{per}={value}") for kind in KINDS} for value, rows in pairs.sets.items()}
         except ValueError as error:  # gaps were seen to differ, so it is the distances that do not
             undefined[name] = str(error)
-            continue
-        statistics[name] = tests
-        x, y = frame[name].to_numpy(float), frame[gap].to_numpy(float)
-        draws[name] = np.mean([_drawn(x[rows], y[rows], counts[:, codes[rows]]) for rows in groups.values()], axis=0)
-        exchanged[name] = [_exchanged(x[rows], y[rows], codes[rows], places[rows], own[value], seed) for value, rows in groups.items()]
-    if not statistics:
+    if not tests:
         raise ValueError(f"no measure has a value for all pairs: {listed(f'{name}: {why}' for name, why in undefined.items())}")
-    drawn = pd.DataFrame(draws)
-    kept = np.isfinite(drawn.to_numpy()).all(axis=1)
-    if kept.mean() < 0.5:
-        raise ValueError(f"in {(~kept).sum()} of {n_bootstrap} resamples of {len(known)} networks all gaps or all distances were the same: "
+    xs = {name: frame[name].to_numpy(float) for name in tests}
+    rho = {name: {value: test["spearman"].statistic for value, test in its.items()} for name, its in tests.items()}
+    draws = pairs.draws(xs, n_bootstrap, seed)
+    defined = np.isfinite(draws.to_numpy()).all(axis=1)
+    if defined.mean() < 0.5:
+        raise ValueError(f"in {(~defined).sum()} of {n_bootstrap} resamples of {pairs.units.number} {pairs.units.name} all gaps or all distances were the same: "
                          "there are too few networks for an interval")
-    drawn = drawn[kept].reset_index(drop=True)
-    table = {}
-    for name, tests in statistics.items():
-        row = {kind: float(np.mean([test[kind].statistic for test in tests.values()])) for kind in KINDS}
-        row |= {f"{kind}_p": combined([test[kind].p_value for test in tests.values()]) for kind in KINDS}
-        row["low"], row["high"] = between(drawn[name], level)
-        if None not in exchanged[name]:
-            row["network_p"] = combined(exchanged[name])
-        table[name] = row
-    ordered = [column for column in ("spearman", "low", "high", "spearman_p", "network_p", "kendall", "kendall_p") if column in next(iter(table.values()))]
-    result = pd.DataFrame.from_dict(table, orient="index")[ordered].rename_axis("measure").sort_values("spearman", ascending=False, kind="stable")
-    result = result.assign(n=len(frame), rank=result["spearman"].rank(ascending=False, method="min").astype(int))
+    draws = draws[defined].reset_index(drop=True)
+    units = pairs.units.number
+    table = pd.DataFrame({"spearman": {name: float(np.mean(list(its.values()))) for name, its in rho.items()}})
+    ends = {name: between(draws[name], widened(level, units) if with_references else level) for name in tests}
+    table = table.assign(low=[ends[name][0] for name in tests], high=[ends[name][1] for name in tests])
+    try:
+        null = pairs.null(xs, n_permutations, seed)
+    except ValueError:  # no two units can change places
+        null = None
+    orders = 0
+    if null is not None:
+        values, every = null
+        orders = len(values) + (not every)
+        table = table.assign(**_joint(table["spearman"].to_numpy(), values, every, draws[list(tests)].to_numpy(), units if with_references else None))
+    table["kendall"] = [float(np.mean([test["kendall"].statistic for test in its.values()])) for its in tests.values()]
+    if with_references:
+        for kind in KINDS:
+            table[f"{kind}_p"] = [combined([test[kind].p_value for test in its.values()]) for its in tests.values()]
+    order = ["spearman", "low", "high", "network_p", "network_p_adjusted", "detectable", "spearman_p", "kendall", "kendall_p"]
+    table = table[[column for column in order if column in table]].rename_axis("measure").sort_values("spearman", ascending=False, kind="stable")
+    table = table.assign(n=len(frame), rank=table["spearman"].rank(ascending=False, method="min").astype(int))
     rows = []
-    for name, tests in statistics.items():
-        for (value, test), p in zip(tests.items(), exchanged[name], strict=True):
-            found = {f"{kind}{end}": number for kind in KINDS for end, number in (("", test[kind].statistic), ("_p", test[kind].p_value))}
-            rows.append({"measure": name, per: value, "reference": frame[f"{network}1"].iloc[groups[value][0]], **found, "network_p": p, "n": len(groups[value])})
-    each = pd.DataFrame(rows).set_index(["measure", per])
-    each = each if "network_p" in result else each.drop(columns="network_p")
+    for name, its in tests.items():
+        for value, test in its.items():
+            row = {"measure": name, per: value} | ({"reference": frame[f"{network}1"].iloc[pairs.sets[value][0]]} if with_references else {})
+            row |= {"spearman": rho[name][value], "kendall": test["kendall"].statistic}
+            row |= {f"{kind}_p": test[kind].p_value for kind in KINDS if with_references}
+            rows.append(row | {"n": len(pairs.sets[value])})
     everybody = pd.concat([frame[f"{network}1"], frame[f"{network}2"]]).nunique()  # a network that is the reference of all is in no pair as the other
-    return Benchmark(result, each, frame, undefined, everybody, level, drawn[list(result.index)])
+    return Benchmark(table, pd.DataFrame(rows).set_index(["measure", per]), frame, undefined, everybody, level, draws[list(table.index)], "reference" if with_references else "all",
+                     units, orders, None if errors is None else errors.reliability, None if errors is None else errors.ceiling(pairs, seed))
 
 
-def _drawn(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Spearman's ρ (draws,) of pairs that come weights (draws, pairs) times each; NaN where a side is constant."""
-    total = weights.sum(1, keepdims=True)
-    a, b = (_ranks(side, weights) - (total + 1) / 2 for side in (x, y))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (weights * a * b).sum(1) / np.sqrt((weights * a * a).sum(1) * (weights * b * b).sum(1))
-
-
-def _ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The mean rank of each value among all, each as often as its weight says."""
-    order = np.argsort(values, kind="stable")
-    start = np.flatnonzero(tie_starts(values[order], tolerance_of(values)))
-    many = np.add.reduceat(weights[:, order], start, axis=1)
-    rank = np.cumsum(many, axis=1) - (many - 1) / 2
-    group = np.empty(len(values), int)
-    group[order] = np.repeat(np.arange(len(start)), np.diff(np.r_[start, len(values)]))
-    return rank[:, group]
-
-
-def _exchanged(x: np.ndarray, y: np.ndarray, network: np.ndarray, place: np.ndarray, own: int, seed: int, n_permutations: int = 999) -> float | None:
-    """p of Spearman's ρ when networks other than the reference's change places, each with the gaps of all its items; None where they do not have the same items."""
-    a, b = (ranks_with_ties(side, tolerance_of(side)) for side in (x, y))
-    others = [k for k in np.unique(network) if k != own]
-    rows = [np.flatnonzero(network == k)[np.argsort(place[network == k], kind="stable")] for k in others]
-    if len(others) < 2 or any(not np.array_equal(place[r], place[rows[0]]) for r in rows):
-        return None
-    products = np.array([[a[r] @ b[s] for s in rows] for r in rows])  # ranks stay what they are: the same gaps, at other networks
-    m = len(others)
-    every = m <= ALL_ORDERS
-    rng = np.random.default_rng(seed)
-    orders = np.array(list(itertools.permutations(range(m)))) if every else rng.permuted(np.tile(np.arange(m), (n_permutations, 1)), axis=1)
-    null = products[np.arange(m), orders].sum(axis=1)
-    return by_counting(float(np.trace(products)), null, "greater", every).p_value
-
-
-def listed_undefined(undefined: Mapping[str, str]) -> str:
-    """HTML: which measures have no row, and why; empty where all have one."""
-    said = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in undefined.items())
-    return f"<p>undefined:</p><ul>{said}</ul>" if said else ""
+def _joint(seen: np.ndarray, null: np.ndarray, every: bool, draws: np.ndarray, units: int | None) -> dict[str, list[float]]:
+    """What the joint permutation says of each measure: its p, that of the list by max-T, and what it could have found."""
+    p = [by_counting(float(value), null[:, k], "greater", every).p_value for k, value in enumerate(seen)]
+    mean, sd = null.mean(axis=0), np.maximum(null.std(axis=0), 1e-12)
+    furthest = ((null - mean) / sd).max(axis=1)
+    adjusted = [by_counting(float(value), furthest, "greater", every).p_value for value in (seen - mean) / sd]
+    more, power = (1.0, stats.norm.ppf(POWER)) if units is None else (np.sqrt(units / (units - 1)), stats.t.ppf(POWER, units - 1))
+    needed = np.sort(null, axis=0)[min(int(np.ceil(0.95 * (len(null) + 1))), len(null)) - 1] + more * power * draws.std(axis=0, ddof=1)
+    return {"network_p": p, "network_p_adjusted": adjusted, "detectable": list(np.minimum(needed, 1.0)) if len(null) >= 20 else [None] * len(p)}
 
 
 def chosen_measures(chosen: Measures) -> dict[str, Measure]:
@@ -291,61 +431,6 @@ def chosen_measures(chosen: Measures) -> dict[str, Measure]:
         found[item if isinstance(chosen, Mapping) or isinstance(item, str) else measures.short_name(measure)] = measure
     if not found:
         raise ValueError("there is no measure to judge: name one or several")
-    return found
-
-
-def _functionality(labels: list[Any], index: pd.Index, given: Mapping[Any, float] | pd.Series) -> np.ndarray:
-    if isinstance(given, pd.Series) and given.index.nlevels > 1 and index.nlevels > 1:
-        if given.index.nlevels == index.nlevels and not any(given.index.names):  # pd.Series({key: F})
-            given = given.rename_axis(index.names)
-        common = [name for name in index.names if name in given.index.names]
-        if not common:
-            raise ValueError(f"functionality is by {listed(given.index.names)}, and labels have the fields {listed(index.names)}: none is in both")
-        series, own = given.droplevel([name for name in given.index.names if name not in common]), index.droplevel([name for name in index.names if name not in common])
-        series = series.reorder_levels(common) if series.index.nlevels > 1 else series
-        if series.index.has_duplicates:
-            raise ValueError(f"functionality is one number an item; it has several for {series.index[series.index.duplicated()][0]}, by {listed(common)}")
-        missing = own[~own.isin(series.index)]
-        if len(missing):
-            raise ValueError(f"functionality has no value for {listed(missing, 3)}; it has values for {listed(series.index, 3)}")
-        values = series.loc[own].to_numpy()
-    elif isinstance(given, Mapping) and all(label in given for label in labels):
-        values = np.array([given[label] for label in labels])
-    else:
-        values = by_item(index, given, "functionality").to_numpy()
-    try:
-        values = np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"functionality is a number an item, such as an accuracy; something else is there ({error})") from error
-    if not np.isfinite(values).all():
-        bad = [labels[i] for i in np.flatnonzero(~np.isfinite(values))]
-        raise ValueError(f"functionality is undefined (NaN) or infinite for {listed(map(measures.named, bad), 3)}: leave those items out")
-    if np.ptp(values) == 0:
-        raise ValueError(f"functionality is {values[0]:.4g} for all {len(values)} items: there is nothing for a measure to see")
-    return values
-
-
-def _gaps(f: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """|F - F'|: accuracies are shares of the same few samples, so gaps tie often, and the last digits of a difference would put them in an order."""
-    scale = max(np.abs(f).max(), np.abs(other).max())
-    return np.round(np.abs(f - other) / scale, 12) * scale
-
-
-def _references(labels: list[Any], f: np.ndarray, layers: pd.Series, among: Iterable[Any] | None) -> dict[Any, int]:
-    """For each layer the place of the item with the highest F among those that may be references."""
-    allowed = np.ones(len(labels), bool)
-    if among is not None:
-        wanted = list(among)
-        strange = [label for label in wanted if label not in labels]
-        if strange:
-            raise ValueError(f"references are chosen among the labels of representations; {listed(map(measures.named, strange), 3)} is none")
-        allowed = np.array([label in wanted for label in labels])
-    found = {}
-    for layer in dict.fromkeys(layers):
-        places = np.flatnonzero((layers == layer).to_numpy() & allowed)
-        if not len(places):
-            raise ValueError(f"every value of '{layers.name}' needs a reference, and among={{...}} has no label with '{layer}'")
-        found[layer] = int(places[f[places].argmax()])
     return found
 
 

@@ -193,18 +193,3 @@ def _tested(models: list[Model], test: Dataset, progress: bool | Tick) -> tuple[
 
 def _series(found: Mapping[Key, np.ndarray], scores: list[float]) -> pd.Series:
     return pd.Series(scores, index=axis_of(found), name="functionality")
-
-
-def spread(functionality: pd.Series, images: int, by: tuple[str, ...] = ("layer", "step")) -> pd.DataFrame:
-    """Do networks really differ in what they can do? A row for each value of the fields `by` that vary; columns: networks, min, mean, max, sd over networks, binomial sd.
-
-    images: of how many test images each accuracy is a share (`SUBTASKS[name].images`). The binomial sd is what equal networks would show if each had test images of its own;
-    all see the same ones here, so equal networks would differ by less. Where layers share the accuracy of their network there is one row.
-    """
-    frame = functionality.rename("F").reset_index()
-    fields = [field for field in by if frame[field].nunique() > 1]
-    if fields and (frame.groupby("model")["F"].nunique() == 1).all() and (frame.groupby("model").size() > 1).all():
-        fields, frame = [], frame.drop_duplicates("model")
-    groups = frame.groupby(fields, sort=False)["F"] if fields else frame.assign(all="all").groupby("all")["F"]
-    table = groups.agg(networks="count", min="min", mean="mean", max="max", sd="std")
-    return table.assign(binomial=np.sqrt(table["mean"] * (1 - table["mean"]) / images))

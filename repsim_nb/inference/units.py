@@ -1,0 +1,174 @@
+"""The units of a study: which items are drawn and exchanged together, in one grouping or in crossed ones."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from ..comparison import Choice
+from ..errors import listed
+from .squares import by_item_defined
+
+Groups = Choice | pd.DataFrame | None  # a frame has a column for each of several crossed groupings
+EVERY = 5040  # all orders are gone through if there are no more: those of 7 units
+FEWEST_UNITS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Items (m) in groups that are independent of each other; each grouping is one array of codes (m,), by its name.
+
+    With one grouping, whole groups are drawn and exchanged. With several crossed ones (pre-training seed and fine-tuning seed), the levels of each are.
+    """
+
+    groupings: dict[str, np.ndarray]
+
+    @property
+    def number(self) -> int:
+        """The number of groups, the smallest if there are several groupings."""
+        return min(int(codes.max()) + 1 for codes in self.groupings.values())
+
+    @property
+    def name(self) -> str:
+        return " x ".join(self.groupings)
+
+    def draw_levels(self, rng: np.random.Generator, n: int) -> list[np.ndarray]:
+        """How often each group comes (n, groups) if groups are drawn with replacement, for each grouping."""
+        numbers = [int(codes.max()) + 1 for codes in self.groupings.values()]
+        return [rng.multinomial(number, np.full(number, 1 / number), size=n) for number in numbers]
+
+    def counts(self, levels: list[np.ndarray]) -> np.ndarray:
+        """How often each item comes (n, m) in these draws; of crossed groupings the product [Owen 2007]."""
+        return np.prod([drawn[:, codes] for drawn, codes in zip(levels, self.groupings.values(), strict=True)], axis=0)
+
+    def pair_counts(self, levels: list[np.ndarray], one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """How often each pair of items (one, other) comes (n, pairs) in these draws.
+
+        A group that is drawn twice has its own pairs twice. Pairs of one copy with the other do not count: they would be pairs between two groups that are as near as one.
+        """
+        found = np.ones((len(levels[0]), len(one)), dtype=np.int64)
+        for drawn, codes in zip(levels, self.groupings.values(), strict=True):
+            a, b = codes[one], codes[other]
+            found *= drawn[:, a] * np.where(a == b, 1, drawn[:, b])
+        return found
+
+    def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """`counts` of n draws, (n, m)."""
+        return self.counts(self.draw_levels(rng, n))
+
+    def orders(self, rng: np.random.Generator, n: int, fixed: Sequence[int] = ()) -> tuple[np.ndarray, bool]:
+        """Orders of the items (n or fewer, m) that exchange whole groups, and whether they are all that there are, the first one the order as it is.
+
+        Groups of one size change places, their items in the order in which they stand. Of crossed groupings each level changes places with all its items. Groups with a
+        `fixed` item stay.
+        """
+        exchanges = self._single(fixed) if len(self.groupings) == 1 else self._crossed(fixed)
+        total = math.prod(math.factorial(len(rows)) for rows in exchanges)
+        if total == 1:
+            raise ValueError(f"groups of one size change places, and no two of these {self.number} {'that may move ' if len(fixed) else ''}have the same number of items ({self.name}): "
+                             "there is no other order")
+        m = len(next(iter(self.groupings.values())))
+        if total <= EVERY:
+            every = itertools.product(*(itertools.permutations(range(len(rows))) for rows in exchanges))
+            return np.array([self._moved(exchanges, chosen, m) for chosen in every]), True
+        return np.array([self._moved(exchanges, [rng.permutation(len(rows)) for rows in exchanges], m) for _ in range(n)]), False
+
+    def _single(self, fixed: Sequence[int]) -> list[list[np.ndarray]]:
+        """Classes of groups that may change places, each group as the places of its items."""
+        (codes,) = self.groupings.values()
+        sizes: dict[int, list[np.ndarray]] = {}
+        for code in np.setdiff1d(np.arange(codes.max() + 1), codes[list(fixed)]):
+            places = np.flatnonzero(codes == code)
+            sizes.setdefault(len(places), []).append(places)
+        return list(sizes.values())
+
+    def _crossed(self, fixed: Sequence[int]) -> list[list[np.ndarray]]:
+        """Of each grouping the places of the items of every level, the levels of the others in one order."""
+        table = pd.DataFrame(self.groupings)
+        if table.duplicated().any() or len(table) != math.prod(table.nunique()):
+            raise ValueError(f"levels of crossed groupings change places if every combination of {self.name} is there once; here are {len(table)} items, "
+                             f"{len(table.drop_duplicates())} different combinations of {math.prod(table.nunique())}. Give one grouping, whose groups then change places whole")
+        found = []
+        for name in table:
+            rest = [other for other in table if other != name]
+            still = set(table[name].iloc[list(fixed)])
+            found.append([group.sort_values(rest).index.to_numpy() for level, group in table.groupby(name, sort=True) if level not in still])
+        return found
+
+    @staticmethod
+    def _moved(exchanges: list[list[np.ndarray]], chosen: object, m: int) -> np.ndarray:
+        order = np.arange(m)
+        for rows, places in zip(exchanges, chosen, strict=True):
+            step = np.arange(m)
+            for to, come in enumerate(places):
+                step[rows[to]] = rows[come]
+            order = order[step]
+        return order
+
+
+def units_of(index: pd.Index, groups: Groups, what: str = "items") -> Units:
+    """The units of these items: None takes each item for itself.
+
+    groups: one value an item (a field of the labels, {model: group}, a Series, a sequence); or a frame with a column for each crossed grouping, by model or by label.
+    Errors: ValueError for fewer than 3 groups, and where one is undefined.
+    """
+    if groups is None:
+        found = {what: np.arange(len(index))}
+    elif isinstance(groups, pd.DataFrame):
+        if not len(groups.columns):
+            raise ValueError("a frame of groups has a column for each grouping; this one has none")
+        found = {str(name): pd.factorize(by_item_defined(index, groups[name], f"groups['{name}']"))[0] for name in groups}
+    else:
+        chosen = by_item_defined(index, groups, "groups")
+        found = {str(chosen.name) if chosen.name is not None else "groups": pd.factorize(chosen)[0]}
+    units = Units(found)
+    for name, codes in found.items():
+        if codes.max() + 1 < FEWEST_UNITS:
+            raise ValueError(f"{name}: intervals and tests over units need at least {FEWEST_UNITS} of them, 10 or more to say much; there {'is' if codes.max() == 0 else 'are'} {codes.max() + 1}"
+                             f"{'' if len(index) > 12 else f' ({listed(index, 12)})'}")
+    return units
+
+
+def widened(level: float, units: int) -> float:
+    """The level of a percentile interval over so few units that it is as wide as one with Student's t: quantiles of a bootstrap are too narrow by the factor that a
+    standard deviation of n values is, and by what t is beyond the normal distribution [Hesterberg 2015, expanded percentile]."""
+    return 1 - 2 * float(stats.norm.sf(math.sqrt(units / (units - 1)) * stats.t.ppf((1 + level) / 2, units - 1)))
+
+
+def simultaneous(estimates: pd.Series, draws: pd.DataFrame, units: int | None, level: float = 0.95) -> pd.DataFrame:
+    """Intervals that all hold at once, from paired draws (max-t) -> DataFrame, index that of estimates: low, high, p_value, detectable.
+
+    draws: (draws, estimates), of the same resamples in each row; a column that never moves has the interval of its one value.
+    With s the standard deviation of the draws, widened for few units (units=None: not widened, for draws that are wide enough by themselves), and c the quantile `level` of max |draw - mean| / s over all columns: estimate ± c · s.
+    p_value: how often this maximum is at least |estimate| / s, so it is adjusted for the length of the list; never 0.
+    detectable: the size of a difference that intervals of one such estimate (at this level) would tell from 0 in 8 of 10 studies of so many units.
+    """
+    values = draws[list(estimates.index)].to_numpy(float)
+    few = stats.norm if units is None else stats.t(units - 1)
+    sd = values.std(axis=0, ddof=1) * (1.0 if units is None else math.sqrt(units / (units - 1)))
+    still = sd <= 1e-12 * np.maximum(1.0, np.abs(estimates.to_numpy(float)))
+    scale = np.where(still, 1.0, sd)
+    furthest = np.where(still, 0.0, np.abs(values - values.mean(axis=0)) / scale).max(axis=1, initial=0.0)
+    beyond = few.isf(stats.norm.sf(np.sort(furthest)))  # as far out for Student's t as these are for the normal distribution
+    c = float(np.quantile(beyond, level))
+    seen = np.abs(estimates.to_numpy(float)) / scale
+    p = (1 + (beyond[None] >= seen[:, None] - 1e-12).sum(axis=1)) / (1 + len(values))
+    p = np.where(still, np.where(np.abs(estimates.to_numpy(float)) > 1e-12, 1 / (1 + len(values)), 1.0), p)
+    reach = np.where(still, 0.0, c * sd)
+    one = float(few.ppf((1 + level) / 2)) + float(few.ppf(0.8))
+    return pd.DataFrame({"low": estimates - reach, "high": estimates + reach, "p_value": p, "detectable": one * np.where(still, 0.0, sd)}, index=estimates.index)
+
+
+def holm(p_values: pd.Series) -> pd.Series:
+    """p-values adjusted for their number, at most 1 [Holm 1979]."""
+    order = np.argsort(p_values.to_numpy(), kind="stable")
+    adjusted = np.maximum.accumulate(p_values.to_numpy()[order] * np.arange(len(p_values), 0, -1))
+    found = np.empty(len(p_values))
+    found[order] = np.minimum(adjusted, 1.0)
+    return pd.Series(found, index=p_values.index)

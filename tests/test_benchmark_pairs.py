@@ -1,0 +1,289 @@
+"""The benchmark over all pairs and over references: joint permutations, resamples of both ends, units, what F allows."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import repsim_nb as rs
+from repsim_nb import grounding
+from repsim_nb.grounding.functionality import residuals
+from repsim_nb.grounding.joint import Pairs
+from repsim_nb.inference.units import holm, simultaneous, units_of, widened
+
+
+def square(values):
+    return np.abs(values[:, None] - values)
+
+
+def pairs_of(distance, f, layers, *, groups=None, reference=None):
+    """Pairs of n networks in some layers; distance (layers, n, n), f (n,)."""
+    n = len(f)
+    one, other = np.triu_indices(n, 1) if reference is None else (np.full(n - 1, reference), np.delete(np.arange(n), reference))
+    place = np.repeat(np.arange(layers), len(one))
+    x = np.concatenate([distance[layer][one, other] for layer in range(layers)])
+    one, other = np.tile(one, layers), np.tile(other, layers)
+    sets = {layer: np.flatnonzero(place == layer) for layer in range(layers)}
+    units = units_of(pd.RangeIndex(n), groups)
+    found = Pairs(one, other, (place, place), sets, np.abs(f[one] - f[other]), units,
+                  None if reference is None else np.array([reference]))
+    return found, {"x": x}
+
+
+def spearman(a, b):
+    return stats.spearmanr(a, b).statistic
+
+
+@pytest.fixture
+def small(rng):
+    d = rng.normal(size=(2, 6, 6))
+    return d + d.swapaxes(1, 2), rng.normal(size=6)
+
+
+def test_one_order_of_networks_is_used_for_all_layers(small):
+    d, f = small
+    found, xs = pairs_of(d, f, 2)
+    null, every = found.null(xs, 9, 0)
+    upper = np.triu_indices(6, 1)
+    expected = [np.mean([spearman(layer[upper], square(f[list(order)])[upper]) for layer in d]) for order in itertools.permutations(range(6))]
+    assert every and len(null) == 720
+    np.testing.assert_allclose(np.sort(null[:, 0]), np.sort(expected), atol=1e-12)
+    assert any(value == pytest.approx(expected[0]) for value in null[:1, 0])  # the first order is the one that was seen
+
+
+def test_references_keep_their_place(small):
+    d, f = small
+    found, xs = pairs_of(d, f, 2, reference=2)
+    null, every = found.null(xs, 9, 0)
+    others, expected = [0, 1, 3, 4, 5], []
+    for order in itertools.permutations(others):
+        moved = dict(zip(others, order, strict=True))
+        expected.append(np.mean([spearman([layer[2, j] for j in others], [abs(f[2] - f[moved[j]]) for j in others]) for layer in d]))
+    assert every and len(null) == 120
+    np.testing.assert_allclose(np.sort(null[:, 0]), np.sort(expected), atol=1e-12)
+
+
+def test_groups_change_places_whole_and_so_do_levels_of_crossed_groupings(small):
+    d, f = small
+    upper = np.triu_indices(6, 1)
+
+    def of(orders):
+        return np.sort([np.mean([spearman(layer[upper], square(f[np.array(order)])[upper]) for layer in d]) for order in orders])
+
+    found, xs = pairs_of(d, f, 2, groups=list("aabbcc"))
+    null, every = found.null(xs, 9, 0)
+    assert every and len(null) == 6
+    np.testing.assert_allclose(np.sort(null[:, 0]), of([np.concatenate([[2 * k, 2 * k + 1] for k in order]) for order in itertools.permutations(range(3))]), atol=1e-12)
+    rng = np.random.default_rng(1)
+    d9, f9 = rng.normal(size=(1, 9, 9)), rng.normal(size=9)
+    d9 = d9 + d9.swapaxes(1, 2)
+    crossed = pd.DataFrame({"first": np.repeat([0, 1, 2], 3), "second": np.tile([0, 1, 2], 3)})
+    found, xs = pairs_of(d9, f9, 1, groups=crossed)
+    null, every = found.null(xs, 9, 0)
+    grid, upper = np.arange(9).reshape(3, 3), np.triu_indices(9, 1)
+    expected = [spearman(d9[0][upper], square(f9[grid[np.ix_(a, b)].ravel()])[upper]) for a in itertools.permutations(range(3)) for b in itertools.permutations(range(3))]
+    assert every and len(null) == 36
+    np.testing.assert_allclose(np.sort(null[:, 0]), np.sort(expected), atol=1e-12)
+
+
+def test_both_ends_of_a_pair_are_drawn(small):
+    d, f = small
+    found, xs = pairs_of(d, f, 2)
+    levels = found.units.draw_levels(np.random.default_rng(5), 40)
+    drawn = found.draws(xs, 40, 5)["x"].to_numpy()
+    one, other = np.triu_indices(6, 1)
+    expected = []
+    for counts in levels[0]:
+        weights = counts[one] * counts[other]  # a network with its own copy is no pair
+        expected.append(np.mean([spearman(np.repeat(layer[one, other], weights), np.repeat(np.abs(f[one] - f[other]), weights)) if (weights > 0).sum() > 1 else np.nan for layer in d]))
+    np.testing.assert_allclose(drawn, expected, atol=1e-12)
+
+
+def test_a_group_that_is_drawn_twice_has_its_own_pairs_twice_and_none_with_its_copy():
+    units = units_of(pd.RangeIndex(6), list("aabbcc"))
+    counts = units.pair_counts([np.array([[2, 1, 0]])], np.array([0, 0, 2, 0]), np.array([1, 2, 3, 5]))
+    assert counts.tolist() == [[2, 2, 1, 0]]
+    assert units.counts([np.array([[2, 1, 0]])]).tolist() == [[2, 2, 1, 1, 0, 0]]
+
+
+def seen(found, xs):
+    return np.mean([spearman(xs["x"][rows], found.gap[rows]) for rows in found.sets.values()])
+
+
+def test_given_takes_out_what_both_owe_to_another_number():
+    """Representations follow another accuracy, and so does F: ρ is high; of what is left of F it is not, and its p-value holds."""
+    plain, held = [], []
+    for seed in range(150):
+        rng = np.random.default_rng([seed, 11])
+        c = rng.normal(size=12)
+        z = np.stack([rng.normal(size=12) + 1.5 * c, rng.normal(size=12)], axis=1)
+        d = np.linalg.norm(z[:, None] - z, axis=2)[None]
+        f = c + 0.7 * rng.normal(size=12)
+        for of, out in ((f, plain), (residuals(f, c, np.zeros(12)), held)):
+            found, xs = pairs_of(d, of, 1)
+            null, _ = found.null(xs, 99, seed)
+            out.append((1 + np.sum(null[:, 0] >= seen(found, xs) - 1e-12)) / 100)
+    assert np.mean(np.array(plain) <= 0.05) > 0.4 and np.mean(np.array(held) <= 0.05) < 0.1
+
+
+def test_what_is_held_constant_is_a_line_in_each_layer():
+    f, given, cells = np.array([1.0, 2, 3, 5, 9, 8, 7, 5]), np.array([0.0, 1, 2, 3, 0, 1, 2, 3]), np.repeat([0, 1], 4)
+    left = residuals(f, given, cells)
+    for k in (0, 1):
+        assert left[cells == k] == pytest.approx(f[cells == k] - np.polyval(np.polyfit(given[:4], f[cells == k], 1), given[:4]))
+    xs, f = population()
+    other = {name: value**2 for name, value in f.items()}
+    held = grounding.benchmark(xs, f, measures=["cka"], pairs="all", given=other, n_bootstrap=20)
+    assert held.pairs["gap"].max() < 0.1 * grounding.benchmark(xs, f, measures=["cka"], pairs="all", n_bootstrap=20).pairs["gap"].max()
+    with pytest.raises(ValueError, match="nothing is left"):
+        grounding.benchmark(xs, f, measures=["cka"], pairs="all", given=f)
+    with pytest.raises(ValueError, match="whose values differ"):
+        grounding.benchmark(xs, f, measures=["cka"], pairs="all", given=dict.fromkeys(f, 0.9))
+
+
+def test_networks_as_units_reject_too_often_where_seeds_are_the_units():
+    plain, grouped = [], []
+    groups = np.repeat(np.arange(5), 4)
+    for seed in range(150):
+        rng = np.random.default_rng([seed, 7])
+        z, f = (0.8 * rng.normal(size=(5, k))[groups] + 0.6 * rng.normal(size=(20, k)) for k in (3, 1))
+        d = np.linalg.norm(z[:, None] - z, axis=2)[None]
+        for units, out in ((None, plain), (groups, grouped)):
+            found, xs = pairs_of(d, f[:, 0], 1, groups=units)
+            null, every = found.null(xs, 99, seed)
+            out.append((np.sum(null[:, 0] >= seen(found, xs) - 1e-12) + (not every)) / (len(null) + (not every)))
+    assert np.mean(np.array(plain) <= 0.1) > 0.2 and np.mean(np.array(grouped) <= 0.1) < 0.16
+
+
+# -- the public functions --------------------------------------------------------------------------------------------------
+
+def population(networks=8, layers=3, seed=0, slope=1.0):
+    rng = np.random.default_rng(seed)
+    f = {f"n{k}": 0.5 + 0.05 * k for k in range(networks)}
+    base = rng.normal(size=(40, 5))
+    xs = {rs.Key(name, f"l{layer}", "d", 0, "flatten"): base + (1 + slope * f[name] * 4) * 0.3 * rng.normal(size=(40, 5)) for name in f for layer in range(layers)}
+    return xs, f
+
+
+def test_all_pairs_within_each_layer_or_of_all_layers():
+    xs, f = population()
+    found = grounding.benchmark(xs, f, measures=["cka", "pwcca_all"], pairs="all", n_bootstrap=50)
+    assert found.which == "all" and len(found.pairs) == 3 * 28 and (found.pairs["layer1"] == found.pairs["layer2"]).all()
+    assert "spearman_p" not in found.table and found.orders == 1000 and "1000 orders of networks" in repr(found) and "all pairs" in found._repr_html_()
+    row = found.pairs.iloc[4]
+    one, other = (next(x for key, x in xs.items() if (key.model, key.layer) == (row[f"model{e}"], row[f"layer{e}"])) for e in (1, 2))
+    both = [grounding.MEASURES["pwcca_all"](*sides) for sides in ((one, other), (other, one))]
+    assert row["pwcca_all"] == pytest.approx(1 - np.mean(both)) and row["cka"] == pytest.approx(1 - rs.measures.CKA()(one, other))
+    assert found.table.loc["cka", "spearman"] == pytest.approx(np.mean([spearman(part["cka"], part["gap"]) for _, part in found.pairs.groupby("layer1")]))
+    across = grounding.benchmark(xs, f, measures=["cka"], pairs="all", across=True, n_bootstrap=50)
+    assert len(across.pairs) == 24 * 23 // 2 and list(across.sets.index.get_level_values("layer")) == ["all"]
+
+
+def test_pairs_that_are_there_already_give_the_same():
+    xs, f = population()
+    found = grounding.benchmark(xs, f, measures=["cka", "procrustes"], pairs="all", n_bootstrap=50)
+    again = grounding.rank_pairs(found.pairs, ["cka", "procrustes"], "gap", network="model", pairs="all", across=False, n_bootstrap=50)
+    pd.testing.assert_frame_equal(found.table, again.table)
+    pd.testing.assert_frame_equal(found.against(), again.against())
+
+
+def test_networks_of_one_group_are_one_unit():
+    xs, f = population()
+    groups = {name: f"g{int(name[1:]) // 2}" for name in f}
+    found = grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=groups, n_bootstrap=50)
+    assert (found.units, found.networks, found.orders) == (4, 8, 24) and "8 networks in 4 units" in repr(found)
+    assert found.table.loc["cka", "network_p"] * 24 == pytest.approx(round(found.table.loc["cka", "network_p"] * 24))
+    crossed = pd.DataFrame({"a": [k // 2 for k in range(8)], "b": [k % 2 for k in range(8)]}, index=list(f))
+    with pytest.raises(ValueError, match="b: .* at least 3"):
+        grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=crossed, n_bootstrap=50)
+    few = grounding.benchmark(xs, f, measures=["cka"], groups=groups, n_bootstrap=50)
+    assert few.orders == 6 and "cannot be asked here" in few.about and few.table["detectable"].isna().all()
+    uneven = {name: "one" if k < 5 else f"g{k}" for k, name in enumerate(f)}
+    assert grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=uneven, n_bootstrap=50).orders == 6  # the large group has none to change places with
+
+
+def test_a_group_has_whole_networks():
+    xs, f = population()
+    with pytest.raises(ValueError, match="'n0', 'n1'"):
+        grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=["a", "b", "c"] * 8, n_bootstrap=50)
+
+
+def test_references_and_all_pairs_do_not_mix():
+    xs, f = population()
+    with pytest.raises(ValueError, match="pairs='all' has none"):
+        grounding.benchmark(xs, f, measures=["cka"], pairs="all", self_pairs=True)
+    with pytest.raises(ValueError, match="unknown choice of pairs 'al'"):
+        grounding.benchmark(xs, f, measures=["cka"], pairs="al")
+
+
+# -- what F allows ---------------------------------------------------------------------------------------------------------
+
+def test_reliability_is_what_another_test_set_would_show_again(rng):
+    truth = pd.Series(0.8 + 0.02 * rng.normal(size=3000), index=pd.Index([f"n{k}" for k in range(3000)], name="model"))
+    seen, again = (pd.Series(rng.binomial(500, truth) / 500, index=truth.index) for _ in range(2))
+    found = grounding.reliability(seen, grounding.binomial_sd(seen, 500)).loc["all"]
+    assert found["reliability"] == pytest.approx(np.corrcoef(seen, again)[0, 1], abs=0.05) and 0.4 < found["reliability"] < 0.7
+    chance = pd.Series(rng.binomial(500, 0.8, size=3000) / 500, index=truth.index)
+    assert abs(grounding.reliability(chance, grounding.binomial_sd(chance, 500)).loc["all", "reliability"]) < 0.1
+
+
+def test_reliability_is_within_layers_if_layers_differ():
+    index = pd.MultiIndex.from_product([["a", "b", "c"], ["l0", "l1"]], names=["model", "layer"])
+    f = pd.Series([0.5, 0.7, 0.52, 0.72, 0.54, 0.74], index=index)
+    found = grounding.reliability(f, 0.01)
+    assert list(found.index) == ["l0", "l1"] and found["sd"].to_numpy() == pytest.approx([0.02, 0.02]) and found["reliability"].to_numpy() == pytest.approx([0.75, 0.75])
+    with pytest.raises(ValueError, match="no field 'net'"):
+        grounding.reliability(f, 0.01, network="net")
+    with pytest.raises(ValueError, match="standard deviation of the error"):
+        grounding.reliability(f, -0.01)
+    with pytest.raises(ValueError, match="fraction from 0 to 1; got 80"):
+        grounding.binomial_sd(80.0, 100)
+
+
+def test_the_ceiling_is_what_the_true_functionality_reaches():
+    """A measure that is |F - F'| of the true F, and F as so many images show it."""
+    rng, reached, said = np.random.default_rng(0), [], []
+    for _ in range(40):
+        truth = {f"n{k}": value for k, value in enumerate(rng.normal(0.7, 0.03, 14))}
+        xs = {name: np.full((6, 1), value) + np.arange(6)[:, None] for name, value in truth.items()}
+        seen = {name: value + 0.02 * rng.normal() for name, value in truth.items()}
+        sees = rs.measures.from_function(lambda x, y: abs(x.mean() - y.mean()), name="sees", kind="dissimilarity", symmetric=True)
+        found = grounding.benchmark(xs, seen, measures=[sees], pairs="all", network=list(truth), per=None, noise=0.02, n_bootstrap=20, n_permutations=1)
+        reached.append(found.table.loc["sees", "spearman"])
+        said.append(found.ceiling)
+    assert np.mean(said) == pytest.approx(np.mean(reached), abs=0.05) and 0.3 < np.mean(reached) < 0.8
+
+
+def test_functionality_that_is_chance_cannot_be_asked():
+    xs, f = population()
+    found = grounding.benchmark(xs, f, measures=["cka"], pairs="all", noise=1.0, n_bootstrap=50)
+    assert found.reliability < 0 and "cannot be asked here" in found.about and "cannot be asked here" in found._repr_html_()
+    good = grounding.benchmark(xs, f, measures=["cka"], pairs="all", noise=0.001, n_bootstrap=50)
+    assert good.reliability > 0.99 and good.ceiling > 0.98 and "reaches ρ = " in good.about
+
+
+# -- lists -----------------------------------------------------------------------------------------------------------------
+
+def test_simultaneous_intervals_all_hold_at_once():
+    """Ten correlated means of 20 values: single intervals of .95 all hold far less often."""
+    rng, together, single = np.random.default_rng(0), 0, 0
+    for _ in range(150):
+        values = rng.normal(size=(20, 10))
+        counts = rng.multinomial(20, np.full(20, 1 / 20), size=300)
+        draws = pd.DataFrame(counts @ values / 20)
+        found = simultaneous(pd.Series(values.mean(axis=0)), draws, 20)
+        together += ((found["low"] <= 0) & (found["high"] >= 0)).all()
+        ends = stats.t.interval(0.95, 19, loc=values.mean(axis=0), scale=values.std(axis=0, ddof=1) / np.sqrt(20))
+        single += ((ends[0] <= 0) & (ends[1] >= 0)).all()
+        assert ((found["p_value"] <= 0.05) == ((found["low"] > 0) | (found["high"] < 0))).mean() > 0.85 and (found["p_value"] > 0).all()
+    assert together / 150 > 0.9 and single / 150 < 0.8
+
+
+def test_widened_percentiles_are_as_wide_as_students_t():
+    assert widened(0.95, 10) == pytest.approx(1 - 2 * stats.norm.sf(np.sqrt(10 / 9) * stats.t.ppf(0.975, 9))) and widened(0.95, 10_000) == pytest.approx(0.95, abs=1e-3)
+
+
+def test_holm_is_that_of_statsmodels_by_hand():
+    assert holm(pd.Series([0.01, 0.04, 0.03, 0.5], index=list("abcd"))).to_dict() == pytest.approx({"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5})
