@@ -1,6 +1,9 @@
 """What a number is worth: what chance alone gives, how far it moves with other samples or other items, rank correlations, groups, and what each sample adds to it."""
 
-from .groups import SpreadTest, anosim, block_means, centre_test, dispersion_test
+from .blocks import block_means
+from .contrasts import contrasts
+from .differences import rank_differences
+from .groups import SpreadTest, anosim, centre_test, dispersion_test
 from .influence import influence
 from .intervals import interval, rank_interval
 from .levels import sample_sets, unrelated
@@ -9,8 +12,9 @@ from .permutations import permutation_test
 from .ranks import by_run, rank_correlation
 from .results import GroupTest, Interval, Moments, Test
 from .sizes import SampleSize, sample_size
+from .verdicts import Verdict, cannot_ask, judge, judge_exact, judge_p
 
 __all__ = [
-    "GroupTest", "Interval", "Moments", "NullTable", "SampleSize", "SpreadTest", "Test", "anosim", "block_means", "by_run", "chance_corrected", "centre_test", "dispersion_test", "influence", "interval", "null_moments", "null_table",
-    "permutation_test", "rank_correlation", "rank_interval", "sample_sets", "sample_size", "unrelated",
+    "GroupTest", "Interval", "Moments", "NullTable", "SampleSize", "SpreadTest", "Test", "Verdict", "anosim", "block_means", "by_run", "cannot_ask", "chance_corrected", "centre_test", "contrasts", "dispersion_test", "influence", "interval", "judge", "judge_exact", "judge_p", "null_moments", "null_table",
+    "permutation_test", "rank_correlation", "rank_differences", "rank_interval", "sample_sets", "sample_size", "unrelated",
 ]  # fmt: skip

@@ -104,18 +104,18 @@ class Units:
 
     def __init__(self, measure: Measure, x: Any, y: Any, groups: Any, what: str, *, strict: bool = True) -> None:
         """strict: whether a measure without a form for groups is an error; else all pairs of rows count."""
-        self.x, self.y, n = pair_of(x, y)
+        self.x, self.y, n = pair_of(x, y, measure)
         self.codes = codes_of(groups, (x, y, self.x, self.y), n)
         self.number, self.name = (n, "samples") if self.codes is None else (int(self.codes.max()) + 1, "groups")
         self._measure = measure
-        self._between = None if self.codes is None else needed_form(measure, what) if strict else form_between(measure)
+        self._has_form = self.codes is not None and (needed_form(measure, what) if strict else form_between(measure)) is not None
 
     def value(self, which: np.ndarray | None = None) -> float:
         if which is None:
             which = np.arange(self.number)
         rows = which if self.codes is None else np.flatnonzero(np.isin(self.codes, which))
-        x, y = rows_of(self.x, rows), rows_of(self.y, rows)
-        return self._measure(x, y) if self._between is None else self._between(x, y, self.codes[rows])
+        x, y, measure = rows_of(self.x, rows), rows_of(self.y, rows), self._measure.of_rows(rows)
+        return between_groups(measure)(x, y, self.codes[rows]) if self._has_form else measure(x, y)
 
 
 def are_equal(codes: np.ndarray) -> bool:

@@ -1,8 +1,7 @@
-"""Groups of items: whether they lie apart, and how similar items are within groups and between them."""
+"""Groups of items: whether they lie apart, whether their centres differ, and whether their spreads differ."""
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,19 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from .. import measures
-from ..comparison import Choice, axis_of, compare
-from ..errors import UndefinedError, listed
-from ..measures import Measure
-from ..measures.base import one_library
-from ..measures.between import FEWEST_GROUPS, Between
+from ..comparison import Choice
+from ..errors import listed
 from ..measures.ties import ranks_with_ties
-from ..progress import Tick, ticking
-from .grouped import codes_of, needed_form
-from .results import ROUNDING, GroupTest, Test, by_counting, check_level, check_permutations
-from .samples import representations_of, rows_of
+from .relabelling import relabelled
+from .results import ROUNDING, GroupTest, Test, by_counting, check_permutations
 from .squares import Table, by_item_defined, frame_of, symmetric, with_ties
 
 
@@ -31,6 +23,7 @@ def anosim(
     groups: Choice,
     *,
     strata: Choice | None = None,
+    units: Choice | None = None,
     n_permutations: int = 999,
     seed: int = 0,
 ) -> GroupTest:
@@ -43,27 +36,39 @@ def anosim(
     groups : mapping, Series, str, or sequence
         {model: group}, a Series by model (by label if labels have no model), a field of the labels such as "model", or one value an item.
     strata : as groups, optional
-        Labels are permuted within a stratum, and only pairs within one stratum count. R is then the mean over the strata that have pairs of both kinds (the two-way crossed design).
+        Labels are permuted within a stratum, and only pairs within one stratum count. R is then the mean over the strata that have pairs of both
+        kinds (the two-way crossed design).
+    units : as groups, optional
+        Items of one unit depend on each other (layers of one network, learning rates from one seed). Labels are exchanged among whole units: those
+        that have the same number of items in each stratum. All items of a unit are in one group.
     n_permutations : int
+        All different labellings are gone through if there are no more than 5,040. Otherwise so many are drawn.
     seed : int
 
     Returns
     -------
     GroupTest
-        statistic is R. within, between: mean dissimilarities of the pairs that count. groups: {group: number of items}.
+        statistic is R. within, between: mean dissimilarities of the pairs that count. groups: {group: number of items}. exchanged is "units" if there
+        are any.
 
     Raises
     ------
     ValueError
-        For one group only, no pair within a group or none between groups, and undefined cells.
+        For one group only, no pair within a group or none between groups, undefined cells, a unit in two groups, and nothing to exchange. Also for a
+        group that has fewer than two pairs within it in every stratum (fewer than 3 items), unless each group has exactly one: the pairs within
+        groups are then those of the other groups, and R says how tight those are. `contrasts` compares such groups with a base group.
 
     Notes
     -----
-    R = (mean rank of dissimilarities between groups - mean rank within groups) / (number of pairs / 2). R is 1 if every pair within a group is nearer than every pair between groups, 0 if groups
-    make no difference, and negative if items are nearer to other groups. Dissimilarities that are equal up to rounding are tied. Group labels are permuted.
+    R = (mean rank of dissimilarities between groups - mean rank within groups) / (number of pairs / 2). R is 1 if every pair within a
+    group is nearer than every pair between groups, 0 if groups make no difference, and negative if items are nearer to other groups. Dissimilarities
+    that are equal up to rounding are tied. Group labels are permuted.
 
-    ANOSIM rejects if groups lie apart, and also if one group is only more spread out than the others around the same centre. `dispersion_test` tests whether spreads differ. `centre_test` keeps
-    its error rate if centres agree, whatever the spreads are.
+    ANOSIM rejects if groups lie apart, and also if one group is only more spread out than the others around the same centre. `dispersion_test` tests
+    whether spreads differ. `centre_test` keeps its error rate if centres agree, whatever the spreads are. Both tests are of all groups together: one
+    group may be the reason. `contrasts` takes each group by itself.
+
+    SIMULATED
 
     References
     ----------
@@ -77,24 +82,28 @@ def anosim(
     >>> anosim(table, groups=["left"] * 3 + ["right"] * 3).statistic
     1.0
     """
-    found = _grouped(table, groups, strata, n_permutations)
+    found = grouped(table, groups, strata, units, n_permutations)
     d, codes, names, within = found.d, found.codes, found.names, found.within
     parts = [rows for rows in found.layers if _has_both(within[np.ix_(rows, rows)])]
     if not parts:
         where = "in no stratum are there pairs of both sorts" if strata is not None else "each group has one item, so that no pair is within a group"
         raise ValueError(f"pairs within groups are compared with pairs between them, and {where}; groups: {listed(f'{name} ({(codes == k).sum()})' for k, name in enumerate(names))}")
-    rng = np.random.default_rng(seed)
-    seen, null = np.zeros(1), np.zeros(n_permutations)
+    _check_pairs(found, parts)
+    labels, every = found.labellings(parts, n_permutations, seed)
     tied = with_ties(d, table)
+    seen, null = (anosim_r(tied, rows_of_codes, parts) for rows_of_codes in (codes[None], labels))
+    return found.test(by_counting(float(seen[0]), null, "greater", every), parts)
+
+
+def anosim_r(tied: np.ndarray, codes: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
+    """R, the mean over parts (the items of a stratum each), for each row of group codes (k, m)."""
+    total = np.zeros(len(codes))
     for rows in parts:
         ranks = np.zeros((len(rows), len(rows)))
         of_pairs = np.triu_indices(len(rows), 1)
         ranks[of_pairs] = ranks_with_ties(tied[np.ix_(rows, rows)][of_pairs])
-        ranks += ranks.T
-        permuted = rng.permuted(np.tile(codes[rows], (n_permutations, 1)), axis=1)
-        seen += _contrast(ranks, codes[rows][None]) / len(parts)
-        null += _contrast(ranks, permuted) / len(parts)
-    return found.test(by_counting(float(seen[0]), null, "greater"), parts)
+        total += _contrast(ranks + ranks.T, codes[:, rows]) / len(parts)
+    return total
 
 
 def centre_test(
@@ -102,6 +111,7 @@ def centre_test(
     groups: Choice,
     *,
     strata: Choice | None = None,
+    units: Choice | None = None,
     n_permutations: int = 999,
     seed: int = 0,
 ) -> GroupTest:
@@ -109,8 +119,9 @@ def centre_test(
 
     Parameters
     ----------
-    table, groups, strata, n_permutations, seed
-        As in `anosim`. Every group needs two items (in every stratum too). With strata the statistic is the mean over those that have at least two groups.
+    table, groups, strata, units, n_permutations, seed
+        As in `anosim`. Every group needs two items (in every stratum too). With strata the statistic is the mean over those that have at least two
+        groups.
 
     Returns
     -------
@@ -124,11 +135,12 @@ def centre_test(
 
     Notes
     -----
-    W = squared distances between the centres of groups, each weighted by the sizes of the groups over their variances, over the expectation of that sum. The variance of a group is half the mean
-    squared dissimilarity of its pairs. A group that is more spread out than others, for which `anosim` rejects as well, is no evidence here. Group labels are permuted.
+    W = squared distances between the centres of groups, each weighted by the sizes of the groups over their variances, over the
+    expectation of that sum. The variance of a group is half the mean squared dissimilarity of its pairs. A group that is more spread out than others,
+    for which `anosim` rejects as well, is no evidence here. Group labels are permuted.
 
-    Simulated (two groups of 8 and 24 items, 2 to 20 features, equal centres, one group three times as spread out as the other): .042 to .065 of 1,000 nulls each had p <= .05. With ANOSIM it
-    was between none and all of them.
+    Simulated (two groups of 8 and 24 items, 2 to 20 features, equal centres, one group three times as spread out as the other): .042 to .065 of 1,000
+    nulls each had p <= .05. With ANOSIM it was between none and all of them.
 
     References
     ----------
@@ -142,25 +154,16 @@ def centre_test(
     >>> bool(centre_test(table, groups=["left"] * 4 + ["right"] * 4).p_value < 0.05)
     True
     """
-    found = _grouped(table, groups, strata, n_permutations)
-    parts = [rows for rows in found.layers if len(np.unique(found.codes[rows])) > 1]
-    if not parts:
-        raise ValueError("in no stratum are there items of two groups")
-    rng = np.random.default_rng(seed)
-    seen, null = np.zeros(1), np.zeros(n_permutations)
-    for rows in parts:
-        own = found.codes[rows]
-        few = [str(found.names[k]) for k in np.unique(own) if (own == k).sum() < 2]
-        if few:
-            raise ValueError(f"a group of one item has no spread, and centres are compared by the spread of their groups: leave out {listed(few, 3)}")
-        squared = found.d[np.ix_(rows, rows)] ** 2
-        value = _welch(squared, own[None])
-        if not np.isfinite(value[0]):
-            raise ValueError("all items of one group are alike (every dissimilarity within it is 0), so it has no spread that centres could be compared by")
-        seen += value / len(parts)
-        null += _welch(squared, rng.permuted(np.tile(own, (n_permutations, 1)), axis=1)) / len(parts)
+    found = grouped(table, groups, strata, units, n_permutations)
+    parts = found.compared()
+    found.check_two(parts, "and centres are compared by the spread of their groups")
+    labels, every = found.labellings(parts, n_permutations, seed)
+    squared = found.d**2
+    seen, null = (np.mean([_welch(squared[np.ix_(rows, rows)], codes[:, rows]) for rows in parts], axis=0) for codes in (found.codes[None], labels))
     statistic = float(seen[0])
-    return found.test(by_counting(statistic, null, "greater", rounding=ROUNDING * max(1.0, abs(statistic))), parts)
+    if not np.isfinite(statistic):
+        raise ValueError("all items of one group are alike (every dissimilarity within it is 0), so it has no spread that centres could be compared by")
+    return found.test(by_counting(statistic, null, "greater", every, rounding=ROUNDING * max(1.0, abs(statistic))), parts)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -179,6 +182,7 @@ def dispersion_test(
     groups: Choice,
     *,
     strata: Choice | None = None,
+    units: Choice | None = None,
     n_permutations: int = 999,
     seed: int = 0,
 ) -> SpreadTest:
@@ -188,8 +192,9 @@ def dispersion_test(
 
     Parameters
     ----------
-    table, groups, strata, n_permutations, seed
-        As in `anosim`. Every group needs two items.
+    table, groups, strata, units, n_permutations, seed
+        As in `anosim`. Every group needs two items (in every stratum too). With strata a centre is that of a group within one stratum, and F is the
+        mean over the strata that have at least two groups.
 
     Returns
     -------
@@ -203,11 +208,13 @@ def dispersion_test(
 
     Notes
     -----
-    F is that of an analysis of variance of distances: each item's distance from the centre of its group, times sqrt(m / (m - 1)) for a group of m items, because a centre lies nearer to the few
-    items that it is the mean of. Distances are in the space of all principal coordinates. Coordinates of negative eigenvalues count negatively, and the root of the absolute difference is taken.
-    The differences of these distances from the means of their groups are permuted, within strata if there are any.
+    F is that of an analysis of variance of distances: each item's distance from the centre of its group, times sqrt(m / (m - 1)) for a
+    group of m items, because a centre lies nearer to the few items that it is the mean of. Distances are in the space of all principal coordinates.
+    Coordinates of negative eigenvalues count negatively, and the root of the absolute difference is taken. The differences of these distances from
+    the means of their groups (within a stratum) are permuted, and the labelling as it is counts with the F that was found, so p is never 0. Both
+    items of a group of two are equally far from its centre, so only the other groups show how much distances vary by chance.
 
-    It is only approximate: in simulations it rejects in .06 to .09 of nulls at the level .05 (400 nulls each, two groups as in `centre_test`).
+    SIMULATED
 
     References
     ----------
@@ -222,46 +229,79 @@ def dispersion_test(
     >>> bool(found.p_value < 0.05 and found.spreads["wide"] > found.spreads["narrow"])
     True
     """
-    found = _grouped(table, groups, strata, n_permutations)
-    codes, squared = found.codes, found.d**2
-    sizes = np.bincount(codes)
-    if (sizes < 2).any():
-        raise ValueError(f"a group of one item has no spread: leave out {listed((found.names[k] for k in np.flatnonzero(sizes < 2)), 3)}")
-    members = (codes[:, None] == np.arange(len(sizes))) / sizes
-    from_centre = (squared @ members)[np.arange(len(codes)), codes] - (members * (squared @ members)).sum(0)[codes] / 2
-    distances = np.sqrt(np.abs(from_centre) * sizes[codes] / (sizes[codes] - 1))
-    residuals = distances - (distances @ members)[codes]
-    if np.abs(residuals).max() <= 1e-9 * distances.max():
+    found = grouped(table, groups, strata, units, n_permutations)
+    parts = found.compared()
+    found.check_two(parts, "")
+    distances, residuals, varying = np.zeros(len(found.d)), np.zeros(len(found.d)), []
+    for rows in parts:
+        squared, own = found.d[np.ix_(rows, rows)] ** 2, np.unique(found.codes[rows], return_inverse=True)[1]
+        sizes = np.bincount(own)
+        members = (own[:, None] == np.arange(len(sizes))) / sizes
+        from_centre = (squared @ members)[np.arange(len(own)), own] - (members * (squared @ members)).sum(0)[own] / 2
+        distances[rows] = np.sqrt(np.abs(from_centre) * sizes[own] / (sizes[own] - 1))
+        residuals[rows] = distances[rows] - (distances[rows] @ members)[own]
+        if np.abs(residuals[rows]).max() > 1e-9 * distances[rows].max():
+            varying.append(rows)
+    if not varying:
         raise ValueError("within every group all items are equally far from its centre (as in groups of two), so that nothing says how much spreads differ by chance")
-    rng = np.random.default_rng(seed)
-    order = np.tile(np.arange(len(codes)), (n_permutations, 1))
-    for rows in found.layers:
-        order[:, rows] = rng.permuted(order[:, rows], axis=1)
-    statistic, null = float(_variance_ratio(distances[None], members, sizes)[0]), _variance_ratio(residuals[order], members, sizes)
-    test = by_counting(statistic, null, "greater", rounding=ROUNDING * max(1.0, statistic))
-    spreads = dict(zip(found.names, (distances @ members).tolist(), strict=True))
-    return SpreadTest(test.statistic, test.p_value, null, "greater", n_permutations, spreads, dict(zip(found.names, sizes.tolist(), strict=True)))
+    labels, every = found.labellings(varying, n_permutations, seed)
+    seen, null = (np.mean([_variance_ratio(values[rows], codes[:, rows]) for rows in varying], axis=0) for values, codes in ((distances, found.codes[None]), (residuals, labels)))
+    counted = np.concatenate(varying)
+    null[(labels[:, counted] == found.codes[counted]).all(axis=1)] = seen[0]
+    statistic = float(seen[0])
+    test = by_counting(statistic, null, "greater", every, rounding=ROUNDING * max(1.0, statistic), exchanged=found.exchanged)
+    spreads = {name: float(distances[found.codes == k].mean()) for k, name in enumerate(found.names)}
+    return SpreadTest(test.statistic, test.p_value, null, "greater", test.n_permutations, spreads, found.counts(), exchanged=test.exchanged)
 
 
-class _Grouped(NamedTuple):
-    """A table of items in groups: dissimilarities (m, m), the group of each item as a number, the groups' names, which pairs are within one, the items of each stratum."""
+class Grouped(NamedTuple):
+    """A table of items in groups: dissimilarities (m, m), the group of each item as a number, the groups' names, which pairs are within one, the stratum and the unit of each item, the strata's items."""
 
     d: np.ndarray
     codes: np.ndarray
     names: pd.Index
     within: np.ndarray
+    strata: np.ndarray
+    units: np.ndarray | None
     layers: list[np.ndarray]
+
+    @property
+    def exchanged(self) -> str:
+        return "samples" if self.units is None else "units"
+
+    def counts(self) -> dict[Any, int]:
+        return {name: int((self.codes == k).sum()) for k, name in enumerate(self.names)}
+
+    def compared(self) -> list[np.ndarray]:
+        """The items of each stratum that has two groups."""
+        parts = [rows for rows in self.layers if len(np.unique(self.codes[rows])) > 1]
+        if not parts:
+            raise ValueError("in no stratum are there items of two groups")
+        return parts
+
+    def check_two(self, parts: list[np.ndarray], why: str) -> None:
+        """ValueError for a group that has one item in a stratum."""
+        few = {str(self.names[k]): None for rows in parts for k in np.flatnonzero(np.bincount(self.codes[rows]) == 1)}
+        if few:
+            raise ValueError(f"a group of one item {'' if len(self.layers) == 1 else 'in a stratum '}has no spread{f', {why}' if why else ''}: leave out {listed(few, 3)}")
+
+    def labellings(self, parts: list[np.ndarray], n: int, seed: int) -> tuple[np.ndarray, bool]:
+        """Group codes (n or fewer, m) with labels exchanged among the items of these parts, the others as they are; and whether they are all."""
+        rows = np.concatenate(parts)
+        its, every = relabelled(self.codes[rows], self.strata[rows], None if self.units is None else self.units[rows], n, np.random.default_rng(seed))
+        found = np.tile(self.codes, (len(its), 1))
+        found[:, rows] = its
+        return found, every
 
     def test(self, test: Test, parts: list[np.ndarray]) -> GroupTest:
         upper, counted = np.triu_indices(len(self.d), 1), np.zeros(self.d.shape, bool)
         for rows in parts:
             counted[np.ix_(rows, rows)] = True
         pairs, inside, d = counted[upper], self.within[upper], self.d[upper]
-        return GroupTest(test.statistic, test.p_value, test.null, "greater", test.n_permutations, float(d[pairs & inside].mean()), float(d[pairs & ~inside].mean()),
-                         {name: int((self.codes == k).sum()) for k, name in enumerate(self.names)})
+        return GroupTest(test.statistic, test.p_value, test.null, "greater", test.n_permutations, float(d[pairs & inside].mean()), float(d[pairs & ~inside].mean()), self.counts(), exchanged=self.exchanged)
 
 
-def _grouped(table: Table, groups: Choice, strata: Choice | None, n_permutations: int) -> _Grouped:
+def grouped(table: Table, groups: Choice, strata: Choice | None, units: Choice | None, n_permutations: int) -> Grouped:
     frame = frame_of(table)
     check_permutations(n_permutations)
     d = symmetric(frame)
@@ -273,7 +313,23 @@ def _grouped(table: Table, groups: Choice, strata: Choice | None, n_permutations
     if len(names) < 2:
         raise ValueError(f"groups are compared with one another, and there is only one, '{names[0]}', for all {len(d)} items")
     layers = np.zeros(len(d), int) if strata is None else pd.factorize(by_item_defined(frame.index, strata, "strata"))[0]
-    return _Grouped(d, codes, names, codes[:, None] == codes[None], [np.flatnonzero(layers == k) for k in range(layers.max() + 1)])
+    whole = None
+    if units is not None:
+        whole, of_units = pd.factorize(by_item_defined(frame.index, units, "units"))
+        for k in np.flatnonzero(pd.Series(codes).groupby(whole).nunique() > 1):
+            raise ValueError(f"a unit is in one group, whose label it exchanges with other units; '{of_units[k]}' has items in {listed((names[g] for g in np.unique(codes[whole == k])), 3)}")
+    return Grouped(d, codes, names, codes[:, None] == codes[None], layers, whole, [np.flatnonzero(layers == k) for k in range(layers.max() + 1)])
+
+
+def _check_pairs(found: Grouped, parts: list[np.ndarray]) -> None:
+    """ValueError for a group with too few pairs within it, which would leave R to the other groups."""
+    most = np.max([[math.comb(int((found.codes[rows] == k).sum()), 2) for k in range(len(found.names))] for rows in parts], axis=0)
+    present = [bool((found.codes[np.concatenate(parts)] == k).any()) for k in range(len(found.names))]
+    few = [k for k in np.flatnonzero(present) if most[k] < 2]
+    if few and not all(most[k] == 1 for k in np.flatnonzero(present)):
+        many = "one pair or none" if len(found.layers) == 1 else "one pair or none within any stratum"
+        raise ValueError(f"R compares pairs within groups with pairs between them, and some groups have {many} ({listed(found.names[few], 3)}), so that R would be the tightness of the other groups. "
+                         "Give such groups 3 items or more, leave them out, or compare each with a base group: inference.contrasts(table, groups, base)")
 
 
 def _welch(squared: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -294,12 +350,14 @@ def _welch(squared: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return np.where((variance <= smallest).any(axis=1), np.inf, top / bottom)
 
 
-def _variance_ratio(values: np.ndarray, members: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The F of a one-way analysis of variance for each row of values (k, m); members: which items are in which group, over its size (m, groups)."""
-    means = values @ members
-    between = (sizes * (means - values.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
-    within = (values**2).sum(axis=1) - (sizes * means**2).sum(axis=1)
-    return between / (len(sizes) - 1) / (within / (len(values[0]) - len(sizes)))
+def _variance_ratio(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """The F of a one-way analysis of variance of values (m,) for each row of group codes (k, m); infinite where values do not vary within groups."""
+    groups, sizes = np.unique(codes[0], return_counts=True)
+    centred = values - values.mean()
+    between = sum(((codes == group) @ centred) ** 2 / size for group, size in zip(groups, sizes, strict=True))
+    within = float(centred @ centred) - between
+    tiny = 1e-12 * max(float(centred @ centred), np.finfo(float).tiny)
+    return np.where(within <= tiny, np.inf, between / (len(groups) - 1) / (np.maximum(within, tiny) / (len(values) - len(groups))))
 
 
 def _has_both(within: np.ndarray) -> bool:
@@ -316,142 +374,3 @@ def _contrast(ranks: np.ndarray, codes: np.ndarray) -> np.ndarray:
         inside += np.einsum("km,km->k", members @ ranks, members) / 2
     many = sum(math.comb(int(size), 2) for size in np.unique(codes[0], return_counts=True)[1])
     return ((ranks.sum() / 2 - inside) / (pairs - many) - inside / many) / (pairs / 2)
-
-
-def block_means(
-    measure: str | Measure,
-    xs: Mapping[Any, Any],
-    groups: Choice,
-    *,
-    row_groups: Any = None,
-    level: float = 0.95,
-    parts: int = 20,
-    seed: int = 0,
-    progress: bool | Tick = False,
-) -> pd.DataFrame:
-    """Means of a measure over the pairs of items within each group and between two groups, with confidence intervals over samples.
-
-    Parameters
-    ----------
-    measure : str or Measure
-    xs : {label: array (n, ...)}
-        The items, all of the same samples.
-    groups : as in `anosim`
-        Groups of items.
-    row_groups : labels (n,), optional
-        Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus). Whole groups of rows are left out, and pairs of rows within a group do not
-        count. Measures that can do this: debiased CKA, debiased distance correlation, RSA. Recordings by token carry the groups of their rows. range(n) if rows are independent.
-    level : float
-        The fraction of intervals that contain the population value.
-    parts : int
-        The number of parts into which samples (or groups of rows) are divided.
-    seed : int
-    progress : bool or function(done, total)
-
-    Returns
-    -------
-    DataFrame
-        Index (group, other), the same group twice for pairs within it, in the order of first appearance. Columns mean, low, high, smallest and largest (of the pairs), and pairs (their number).
-        Both directions of a pair are averaged. Pairs of an item with itself do not count, so a group of one item has no row of its own.
-
-    Raises
-    ------
-    ValueError
-        For too few samples for so many parts, no pairs, and groups of rows with a measure that cannot leave out the pairs within them.
-    UndefinedError
-        If the measure has no value for a pair.
-
-    Notes
-    -----
-    The interval is mean ± t · sqrt((parts - 1) / parts · Σ (mean without part k - mean of these means)²), with t of Student's distribution with parts - 1 degrees of freedom (the jackknife). Samples
-    are permuted (seed) and divided into parts. The interval is for the mean of these items with other samples, drawn independently (or in groups). It does not cover other models or seeds. It is
-    not cut at the ends of the measure's range, and it does not take out the bias that the measure has at n samples.
-
-    Simulated (four items in two groups): of 100 intervals at level 0.95, 92 to 97 contained the true CKA at 100 to 2,000 samples of 8 features, and 85 to 92 at 40 samples. At 100 samples of
-    200 features it was 94 to 100 for debiased CKA and 89 to 96 for CKA. Intervals of shared neighbours are half as wide again as needed.
-
-    References
-    ----------
-    Quenouille 1956; Tukey 1958.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> shared = rng.normal(size=(100, 5))
-    >>> xs = {name: shared + rng.normal(size=(100, 5)) for name in "abc"}
-    >>> found = block_means("cka_debiased", xs, groups=["old", "old", "new"])
-    >>> found["pairs"].to_dict()
-    {('old', 'old'): 1, ('old', 'new'): 2}
-    >>> bool((found["low"] < found["mean"]).all())
-    True
-    """
-    measure = measures.get(measure)
-    check_level(level)
-    given = xs
-    xs, n = representations_of(given)
-    labels = list(xs)
-    codes, names = pd.factorize(by_item_defined(axis_of(xs), groups, "groups"))
-    if len(labels) < 2:
-        raise ValueError(f"means are of pairs of items, and there is one item, '{measures.named(labels[0])}'")
-    of_rows = codes_of(row_groups, [*given.values(), *xs.values()], n)
-    between = None if of_rows is None else needed_form(measure, "block means", ". If rows are independent all the same, give row_groups=range(n)")
-    units, name = (n, "samples") if of_rows is None else (int(of_rows.max()) + 1, "groups of rows")
-    _check_parts(parts, units, name, measure.least if between is None else FEWEST_GROUPS, measures.short_name(measure))
-    blocks = {pair: _pairs_of(codes, *pair) for pair in itertools.combinations_with_replacement(range(len(names)), 2)}
-    blocks = {pair: which for pair, which in blocks.items() if len(which[0])}
-    part = np.random.default_rng(seed).permutation(units) % parts
-    part_of_row = part if of_rows is None else part[of_rows]
-    without = np.zeros((parts, len(blocks)))
-    with ticking(progress, f"block means of {measures.short_name(measure)}", "table") as tick:
-        tick(0, parts + 1)
-        table = _square(measure, xs) if between is None else _square_between(between, xs, of_rows)
-        for k in range(parts):
-            tick(k + 1, parts + 1)
-            kept = np.flatnonzero(part_of_row != k)
-            some = {label: rows_of(xs[label], kept) for label in labels}
-            try:
-                found = _square(measure, some) if between is None else _square_between(between, some, of_rows[kept])
-            except UndefinedError as error:
-                raise UndefinedError(f"with {(part == k).sum()} of {units} {name} left out, as the interval needs it (parts={parts}): {error}") from error
-            without[k] = [found[which].mean() for which in blocks.values()]
-        tick(parts + 1, parts + 1)
-    reach = float(stats.t.ppf((1 + level) / 2, parts - 1)) * np.sqrt((parts - 1) / parts * ((without - without.mean(0)) ** 2).sum(0))
-    rows = []
-    for which, far in zip(blocks.values(), reach, strict=True):
-        mean = float(table[which].mean())
-        rows.append((mean, mean - far, mean + far, float(table[which].min()), float(table[which].max()), len(which[0])))
-    index = pd.MultiIndex.from_tuples([(names[one], names[other]) for one, other in blocks], names=["group", "other"])
-    return pd.DataFrame(rows, index=index, columns=["mean", "low", "high", "smallest", "largest", "pairs"])
-
-
-def _square_between(between: Between, xs: Mapping[Any, Any], codes: np.ndarray) -> np.ndarray:
-    """The values of all pairs of different items without the pairs of rows within a group. The diagonal is not computed."""
-    (xs,), table = one_library(xs), np.full((len(xs), len(xs)), np.nan)
-    for (i, one), (j, other) in itertools.combinations(enumerate(xs), 2):
-        try:
-            table[i, j] = table[j, i] = between(xs[one], xs[other], codes)
-        except UndefinedError as error:
-            raise UndefinedError(f"'{measures.named(one)}' and '{measures.named(other)}': {error}") from error
-    return table
-
-
-def _check_parts(parts: int, n: int, what: str, least: int, measure: str) -> None:
-    if not isinstance(parts, (int, np.integer)) or isinstance(parts, bool) or parts < 2:
-        raise ValueError(f"parts is a whole number from 2, 20 for an interval that does not jump with the seed; got {parts!r}")
-    if parts > n:
-        raise ValueError(f"{what} are left out in {parts} parts, and there are {n} {what}: parts is at most {n}")
-    left = n - -(-n // parts)
-    if left < least:
-        raise ValueError(f"without one of {parts} parts {left} of {n} {what} are left, and {measure} needs at least {least}")
-
-
-def _pairs_of(codes: np.ndarray, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the pairs of different items of two groups, or of one."""
-    rows, columns = np.triu_indices(len(codes), 1)
-    which = np.sort(np.stack([codes[rows], codes[columns]]), axis=0)
-    found = (which[0] == one) & (which[1] == other)
-    return rows[found], columns[found]
-
-
-def _square(measure: Measure, xs: Mapping[Any, Any]) -> np.ndarray:
-    return symmetric(compare(measure, xs).values)

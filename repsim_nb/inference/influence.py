@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import measures
 from ..errors import UndefinedError
-from ..measures import Measure
+from ..measures import Deconfounded, Measure
+from ..measures.deconfounded import partial
 from ..progress import Tick, ticking
 from ..validation import check_representation, host
 from ..workers import workers
@@ -32,7 +33,7 @@ def influence(measure: str | Measure, x: Any, y: Any, *, groups: Any = None, pro
     Notes
     -----
     Linear CKA (but for batches), distance correlation (but for its root) and RSA with second="pearson" take O(n²) in all: without a sample the sums over their matrices change by what stood in its
-    row. Every other measure is computed n times. So are the values without a sample that holds nearly all of one side. Both ways are exact.
+    row; so do these with the inputs taken out (`measures.deconfounded`). Every other measure is computed n times. So are the values without a sample that holds nearly all of one side. Both ways are exact.
 
     Raises
     ------
@@ -60,7 +61,10 @@ def influence(measure: str | Measure, x: Any, y: Any, *, groups: Any = None, pro
         raise UndefinedError(f"{measures.short_name(measure)} needs at least {measure.least} samples, so that one can be left out of {measure.least + 1} or more; there are {n}")
     seen = measure(x, y)
     values = np.full(n, np.nan)
-    if measure.recentring is not None:
+    if isinstance(measure, Deconfounded) and measure.base.recentring is not None:
+        of_sides = [host(measure.base.square(measure.base.prepare(side))) for side in (x, y, measure.values)]
+        values = partial(*(_by_sums(of_sides[i], of_sides[j], measure.base.recentring) for i, j in ((0, 1), (0, 2), (1, 2))), FAINT)
+    elif measure.recentring is not None:
         values = _by_sums(*(host(measure.square(measure.prepare(side))) for side in (x, y)), measure.recentring)
     return _of_each(units, measure, seen, values, progress)
 

@@ -10,17 +10,20 @@ import pandas as pd
 from scipy import stats
 
 from .. import measures
-from ..comparison import Choice, Comparison, short_labels
-from ..errors import UndefinedError, unknown
+from ..comparison import short_labels
+from ..errors import UndefinedError, listed, unknown
 from ..measures import Measure
 from ..progress import Tick
 from ..workers import all_of
-from .grouped import Units
+from .grouped import Units as SampleUnits
+from .partial import aligned, check_left, correlation
 from .ranks import RANKS, check_values
 from .results import Interval, check_level
-from .squares import Direction, Table, by_item_defined, squares
+from .squares import Direction, Table, by_item_defined
+from .units import Groups, Units, units_of
 
 FEWEST = 6  # items: with 5 the interval held a ρ of .95 in 83 of 100 simulations only
+FEWEST_CROSSED = 5  # levels of each of several crossed groupings, whose added variances are on the safe side
 FEWEST_SAMPLES = 20
 
 
@@ -33,8 +36,9 @@ def interval(
     ----------
     x, y : arrays (n, ...)
     groups : labels (n,), optional
-        Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus). Whole groups are left out, and pairs of rows within a group
-        do not count. Recordings by token know the groups of their rows. Measures that can do this: debiased CKA, debiased distance correlation, RSA.
+        Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus). Whole groups are left out, and
+        pairs of rows within a group do not count. Recordings by token know the groups of their rows. Measures that can do this: debiased CKA,
+        debiased distance correlation, RSA.
     level : float
         The share of such intervals that contain the population value.
     parts : int
@@ -42,15 +46,18 @@ def interval(
 
     Notes
     -----
-    The jackknife, twice: samples are permuted (seed) and divided into `parts` parts. What the measure loses without each part shows its bias, which falls as 1/n and is taken out. What the
-    estimate without bias loses without each part shows its standard error; for that every two parts are left out together. Student's t has (parts - 1) degrees of freedom. So the estimate may lie outside
-    what was measured, where that is biased at n samples, and the interval is not cut at the ends of the measure's range. It takes 1 + parts (parts + 1) / 2 calls of the measure, 56.
+    The jackknife, twice: samples are permuted (seed) and divided into `parts` parts. What the measure loses without each part shows its
+    bias, which falls as 1/n and is taken out. What the estimate without bias loses without each part shows its standard error; for that every two
+    parts are left out together. Student's t has (parts - 1) degrees of freedom. So the estimate may lie outside what was measured, where that is
+    biased at n samples, and the interval is not cut at the ends of the measure's range. It takes 1 + parts (parts + 1) / 2 calls of the measure, 56.
     (A bootstrap draws samples twice, and to a measure of pairs two copies are a perfect likeness.)
 
-    Simulated, 400 times each, against the value at 20,000 samples (benchmarks/CALIBRATION.md): of 100 intervals at level 0.95 92 to 96 held it, of sides that are related, of up to 50 features: for debiased
-    CKA, Procrustes and RSA at 200 and 1,000 samples, and for debiased CKA of 25 and 100 groups of 8 rows. It fails where the bias falls slower than 1/n: under Procrustes, NBS and CCA, of sides that
-    share some directions and have nothing in common in others (80 at 200 samples, 93 at 1,000), and of unrelated sides altogether (5 and 48); there CKA and RSA have intervals that are too wide
-    (98 to 100). Procrustes of 300 features at 200 samples never held it. The value of shared neighbours belongs to n samples and has no limit. Intervals of predictions are far too wide.
+    Simulated, 400 times each, against the value at 20,000 samples (benchmarks/CALIBRATION.md): of 100 intervals at level 0.95 92 to 96 held it, of
+    sides that are related, of up to 50 features: for debiased CKA, Procrustes and RSA at 200 and 1,000 samples, and for debiased CKA of 25 and 100
+    groups of 8 rows. It fails where the bias falls slower than 1/n: under Procrustes, NBS and CCA, of sides that share some directions and have
+    nothing in common in others (80 at 200 samples, 93 at 1,000), and of unrelated sides altogether (5 and 48); there CKA and RSA have intervals that
+    are too wide (98 to 100). Procrustes of 300 features at 200 samples never held it. The value of shared neighbours belongs to n samples and has no
+    limit. Intervals of predictions are far too wide.
 
     Raises
     ------
@@ -75,7 +82,7 @@ def interval(
     check_level(level)
     if not isinstance(parts, (int, np.integer)) or isinstance(parts, bool) or parts < 5:
         raise ValueError(f"parts is a whole number from 5, 10 for 56 calls of the measure; got {parts!r}")
-    units = Units(measure, x, y, groups, "an interval")
+    units = SampleUnits(measure, x, y, groups, "an interval")
     if units.number < FEWEST_SAMPLES:
         raise ValueError(f"an interval needs at least {FEWEST_SAMPLES} {units.name} to leave some out; there are {units.number}")
     parts = min(parts, units.number)
@@ -103,43 +110,119 @@ def interval(
     return Interval(float(middle - reach), float(middle + reach), level, float(middle))
 
 
-def rank_interval(a: Table, b: Table, kind: str = "spearman", *, groups: Choice | None = None, direction: Direction | None = None, level: float = 0.95) -> Interval:
-    """Between which values the rank correlation of two square tables lies over all items like these -> Interval.
+def rank_interval(
+    a: Table,
+    b: Table,
+    kind: str = "spearman",
+    *,
+    groups: Groups = None,
+    given: Table | None = None,
+    direction: Direction | None = None,
+    level: float = 0.95,
+) -> Interval:
+    """Confidence interval for the rank correlation of two square tables over all items like these.
 
-    Pairs that share an item are not independent, so whole items are left out, one at a time: the jackknife's standard error of the correlation, on Fisher's scale artanh ρ, times Student's t
-    with (items - 1) degrees of freedom. Tables, items, ties, `direction` and `kind` as in `rank_correlation`, of which this is the interval (whether there is any correlation at all, that tests by permutation).
-    groups: what to leave out together, as in `anosim`: items of one group (seeds of one architecture) are no independent draws, groups are.
-    It estimates the correlation over all pairs of a population from which the items were drawn independently. Simulated (distances of points in two spaces, 6 to 53 items, ρ from 0.2 to 0.95):
-    of 100 intervals at level 0.95 it held that in 93 to 99, at 8 to 12 items rather too often; with heavy tails and ρ = 0.95 in 91. Where each item came two or three times, a little apart, only in
-    60 to 88, and with these as `groups` in 91 to 97. It says nothing of items of another kind, and nothing of the samples the tables were made of.
-    Errors: ValueError for fewer than 6 items or groups, undefined pairs, a side that is constant (also without one of them), and for ρ = ±1, which no item moves.  [Arvesen 1969]
+    Parameters
+    ----------
+    a, b, kind, given, direction
+        As in `rank_correlation`: tables over the same items. With `given` the interval is that of the partial correlation.
+    groups : one value an item, {model: group}, a field of the labels, or a DataFrame, optional
+        Items of one group are left out together: seeds of one architecture are no independent draws, architectures are. A DataFrame has a column for
+        each crossed grouping (pre-training seed and fine-tuning seed).
+    level : float
+        The fraction of intervals that contain the population value.
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    ValueError
+        For fewer than 6 items or groups (5 levels of each of several crossed groupings), undefined pairs, a side that is constant (also without one
+        of them), and for a correlation of ±1, which no item moves.
+
+    Notes
+    -----
+    Pairs that share an item are not independent, so whole items (or groups) are left out, one at a time: the jackknife's standard error
+    of the correlation, on Fisher's scale artanh ρ, times Student's t with (items - 1) degrees of freedom. The p-value of no correlation at all is
+    that of `rank_correlation`.
+
+    For crossed groupings the jackknife variances of the groupings are added, and Student's t has the degrees of freedom of Satterthwaite. What each
+    combination of levels adds by itself is in both variances, so the interval is conservative.
+
+    The interval is for the correlation over all pairs of a population from which the items were drawn independently. It does not cover items of
+    another kind or other samples.
+
+    Simulated (distances of points in two spaces, 6 to 53 items, ρ from 0.2 to 0.95): of 100 intervals at level 0.95 93 to 99 contained it, at 8 to 12
+    items rather too often; with heavy tails and ρ = 0.95 91. If each item came two or three times, a little apart, only 60 to 88 did, and with these
+    as `groups` 91 to 97. With 5 x 5 crossed groups 95 to 98 did, and 54 to 78 with items as units (200 each).
+
+    References
+    ----------
+    Arvesen 1969; Satterthwaite 1946; Owen 2007.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> points = rng.normal(size=(12, 3))
+    >>> a, b = (pd.DataFrame(np.linalg.norm(x[:, None] - x, axis=2)) for x in (points, points + rng.normal(size=(12, 3))))
+    >>> found = rank_interval(a, b)
+    >>> found.estimate in found
+    True
     """
     if kind not in RANKS:
         raise unknown("rank correlation", kind, RANKS)
     check_level(level)
-    x, y, mine = squares(a, b, direction)
-    index = (a.values if isinstance(a, Comparison) else a).index
-    codes, names = (np.arange(len(mine)), short_labels(index[mine])) if groups is None else pd.factorize(by_item_defined(index, groups, "groups").iloc[mine])
-    many, what = len(names), "items" if groups is None else "groups"
-    if many < FEWEST:
-        raise ValueError(f"an interval from leaving out {what} needs at least {FEWEST} of them; these tables share {many}")
-    everything = np.triu_indices(len(x), 1)
-    check_values(x[everything], y[everything], "pairs")
-    seen = _correlation(x, y, kind)
-    if 1 - abs(seen) < 1e-12:
-        raise ValueError(f"the two tables order all {len(everything[0])} pairs {'alike' if seen > 0 else 'in reverse'}, a rank correlation of {seen:.0f}, which no item moves: it has no interval")
-    without = np.array([_correlation(x[np.ix_(codes != k, codes != k)], y[np.ix_(codes != k, codes != k)], kind) for k in range(many)])
-    if not np.isfinite(without).all():
-        raise ValueError(f"without '{names[int(np.argmin(np.isfinite(without)))]}' all pairs of one side are the same, so that all order hangs on it: there is no interval")
-    error = math.sqrt((many - 1) / many * float(((without - without.mean()) ** 2).sum())) / (1 - seen**2)
-    reach = float(stats.t.ppf((1 + level) / 2, many - 1)) * error
+    tables, index, place = aligned(a, [b] if given is None else [b, given], direction)
+    units = left_out_units(index, groups, place)
+    seen, without = leave_out(tables, kind, units, short_labels(index[place]))
+    variances = np.array([len(values) - 1 for values in without]) * np.array([values.var() for values in without]) / (1 - seen**2) ** 2
+    df = satterthwaite(variances, [len(values) - 1 for values in without])
+    reach = float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(float(variances.sum()))
     return Interval(math.tanh(math.atanh(seen) - reach), math.tanh(math.atanh(seen) + reach), level, seen)
 
 
-def _correlation(x: np.ndarray, y: np.ndarray, kind: str) -> float:
-    """Of the pairs of two tables, in which equal values up to rounding are equal; NaN where a side is constant."""
-    upper = np.triu_indices(len(x), 1)
-    x, y = x[upper], y[upper]
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return math.nan
-    return float((stats.spearmanr if kind == "spearman" else stats.kendalltau)(x, y).statistic)
+def satterthwaite(variances: Any, df: Any) -> float:
+    """The degrees of freedom of a sum of variances that have `df` each; the fewest of them if all variances are 0."""
+    variances, df = np.asarray(variances, float), np.asarray(df, float)
+    bottom = float((variances**2 / df).sum())
+    return float(variances.sum() ** 2 / bottom) if bottom > 0 else float(df.min())
+
+
+def left_out_units(index: pd.Index, groups: Groups, place: np.ndarray) -> Units:
+    """What is left out of tables whose items stand at these places of the index. ValueError for too few."""
+    few = FEWEST if not isinstance(groups, pd.DataFrame) or len(groups.columns) == 1 else FEWEST_CROSSED
+    given = {} if groups is None else dict(groups) if isinstance(groups, pd.DataFrame) else {None: groups}
+    numbers = {name: by_item_defined(index, its, "groups" if name is None else f"groups['{name}']").nunique() for name, its in given.items()} or {None: len(place)}
+    for name, number in numbers.items():
+        if number < few:
+            what = "items" if groups is None else "groups" if name is None else f"levels of '{name}'"
+            raise ValueError(f"an interval from leaving out {what} needs at least {few} of them; these tables share {number}")
+    return Units({name: pd.factorize(codes[place])[0] for name, codes in units_of(index, groups).groupings.items()})
+
+
+def leave_out(tables: list[np.ndarray], kind: str, units: Units, names: list[str], what: str = "the two tables") -> tuple[float, list[np.ndarray]]:
+    """The rank correlation of the first two tables (the third held constant), and for each grouping the correlations without each of its groups (groups,)."""
+    pairs = np.triu_indices(len(tables[0]), 1)
+    x, y, *given = (table[pairs] for table in tables)
+    check_values(x, y, "pairs", *given)
+    if given:
+        check_left(x, y, given[0], kind, "pairs")
+    seen = correlation(x, y, kind, *given)
+    if 1 - abs(seen) < 1e-12:
+        raise ValueError(f"{what} order all {len(pairs[0])} pairs {'alike' if seen > 0 else 'in reverse'}, a rank correlation of {seen:.0f}, which no item moves: it has no interval")
+    found = []
+    for grouping, codes in units.groupings.items():
+        values = np.zeros(codes.max() + 1)
+        for group in range(len(values)):
+            inside = codes[pairs[0]] == group
+            inside |= codes[pairs[1]] == group
+            kept = [side[~inside] for side in (x, y, *given)]
+            values[group] = correlation(kept[0], kept[1], kind, *kept[2:]) if len(kept[0]) else math.nan
+        if not np.isfinite(values).all():
+            group = int(np.argmin(np.isfinite(values)))
+            name = listed((names[k] for k in np.flatnonzero(codes == group)), 3)
+            raise ValueError(f"without {name}{'' if len(units.groupings) == 1 else f' ({grouping})'} all pairs of one side are the same, so that all order hangs on it: there is no interval")
+        found.append(values)
+    return seen, found

@@ -61,6 +61,7 @@ def unrelated(
     True
     """
     measure = measures.get(measure)
+    measure.check_exchange()
     if not isinstance(n_pairs, (int, np.integer)) or n_pairs < 1:
         raise ValueError(f"n_pairs is a whole number from 1; got {n_pairs!r}")
     given = xs
@@ -154,7 +155,7 @@ def sample_sets(
     """
     measure = measures.get(measure)
     given = xs
-    xs, n_rows = representations_of(given)
+    xs, n_rows = representations_of(given, measure)
     labels = list(xs)
     codes = codes_of(groups, [*given.values(), *xs.values()], n_rows)
     rows = np.bincount(codes) if codes is not None else np.ones(n_rows, dtype=int)
@@ -175,7 +176,7 @@ def sample_sets(
             for _ in range(sets):
                 some = np.sort(rng.choice(most, n, replace=False))
                 some = some if codes is None else np.flatnonzero(np.isin(codes, some))
-                found.append(rank_correlation(compare(measure, {label: rows_of(xs[label], some) for label in labels}), reference, kind, p="asymptotic").statistic)
+                found.append(rank_correlation(compare(measure.of_rows(some), {label: rows_of(xs[label], some) for label in labels}), reference, kind, p="asymptotic").statistic)
                 done += 1
                 tick(done, sum(many.values()))
             low, high = between(found, level)

@@ -363,6 +363,7 @@ def chance_corrected(measure: str | Measure, x: Any, y: Any, *, groups: Any = No
 
 def _closed(measure: str | Measure) -> Measure:
     measure = measures.get(measure)
+    measure.check_exchange()
     try:
         measure.check_square()
     except NotImplementedError as error:

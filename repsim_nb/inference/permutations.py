@@ -77,6 +77,7 @@ def permutation_test(
     0.001
     """
     measure = measures.get(measure)
+    measure.check_exchange()
     check_permutations(n_permutations)
     if exact not in (True, False, "auto"):
         raise ValueError(f"exact is True (all orders of the samples), False (random ones) or 'auto'; got {exact!r}")

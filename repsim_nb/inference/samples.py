@@ -10,14 +10,15 @@ import numpy as np
 from .. import measures
 from ..containers import to_array
 from ..errors import UndefinedError
+from ..measures import Measure
 from ..measures.base import arrays_of, check_sides, one_library
 
 
-def representations_of(xs: Mapping[Any, Any]) -> tuple[dict[Any, Any], int]:
-    """-> ({label: array whose rows are samples}, the number of samples that all share)"""
+def representations_of(xs: Mapping[Any, Any], measure: Measure | None = None) -> tuple[dict[Any, Any], int]:
+    """-> ({label: array whose rows are samples}, the number of samples that all share, and that the measure has, if it holds something of each)"""
     if not isinstance(xs, Mapping) or not xs:
         raise TypeError(f"representations come by label, {{'a': x, 'b': y}}, or as a recording; got {'none' if isinstance(xs, Mapping) else type(xs).__name__}")
-    check_sides({"xs": xs})
+    check_sides({"xs": xs}, measure)
     arrays = _with_rows(arrays_of(xs))
     return arrays, measures.same_samples(arrays)
 
@@ -35,9 +36,9 @@ def labels_of(xs: Mapping[Any, Any]) -> tuple[list[Any], int]:
     return list(arrays), n
 
 
-def pair_of(x: Any, y: Any) -> tuple[Any, Any, int]:
-    """Both sides as arrays of one library, and how many samples they share."""
-    check_sides({"x": {"x": x}, "y": {"y": y}})
+def pair_of(x: Any, y: Any, measure: Measure | None = None) -> tuple[Any, Any, int]:
+    """Both sides as arrays of one library, and how many samples they share, and share with the measure, if it holds something of each."""
+    check_sides({"x": {"x": x}, "y": {"y": y}}, measure)
     left, right = _with_rows(arrays_of({"x": x})), _with_rows(arrays_of({"y": y}))
     n = measures.same_samples(left, right)
     left, right = one_library(left, right)
