@@ -73,7 +73,7 @@ def benchmark(names):
 def sensitivity(names):
     return plots.sensitivity(
         rs.grounding.sensitivity(
-            representations(["p", "q"]), measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)), shares=(0, 0.5)
+            representations(["p", "q"]), measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)), amounts=(0, 0.5)
         )
     )
 
@@ -237,7 +237,7 @@ def faces(names):
         "bias": rs.probes.dataset_bias(x.where(layer="l"), n=None),
         "specificity": rs.grounding.specificity(representations(["p", "q"], layers=names), n_bootstrap=20),
         "sensitivity": rs.grounding.sensitivity(
-            representations(["p", "q"]), measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)), shares=(0, 0.5)
+            representations(["p", "q"]), measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)), amounts=(0, 0.5)
         ),
         "diagnosis": rs.reliability.diagnose(g.integers(0, 3, (40, 5)), g.normal(size=(40, 60)), names=(names[0], names[2])),
     }

@@ -91,7 +91,7 @@ FUNCTIONS = {
     "tsne": lambda x, y: rs.embedding.tsne(x).points.to_numpy(),
     "linear_probe": lambda x, y: rs.probes.linear_probe(x, LABELS, n_permutations=3).predictions["predicted"].to_numpy(),
     "dataset_bias": lambda x, y: rs.probes.dataset_bias({"a": x, "b": x}, n_permutations=3).predictions["predicted"].to_numpy(),
-    "sensitivity": lambda x, y: rs.grounding.sensitivity({"a": x, "b": y}, LABELS, measures=["cka"], shares=(0.5,)).curves.to_numpy(),
+    "sensitivity": lambda x, y: rs.grounding.sensitivity({"a": x, "b": y}, LABELS, measures=["cka"], amounts=(0.5,)).curves.to_numpy(),
     "specificity": lambda x, y: rs.grounding.specificity({"a": x, "b": y, "c": y, "d": x}, network=[*"mmnn"], per=[*"abab"], n_bootstrap=20).across.to_numpy(),
     "benchmark": lambda x, y: rs.grounding.benchmark({"a": x, "b": y, "c": SQUARE, "d": OTHER}, {"a": 1, "b": 2, "c": 3, "d": 5}, network=[*"mnop"], per=None, measures=["cka"],
                                                      n_bootstrap=20).pairs["cka"].to_numpy(),
@@ -311,8 +311,8 @@ def test_groups_targets_and_strata_are_read_alike(kind):
     assert probe.predictions[["true", "predicted"]].equals(usual.predictions[["true", "predicted"]])
     bias = rs.probes.dataset_bias({"a": SQUARE, "b": OTHER}, groups=made(images), n_permutations=3)
     assert bias.predictions["image"].equals(rs.probes.dataset_bias({"a": SQUARE, "b": OTHER}, groups=images, n_permutations=3).predictions["image"])
-    drawn = rs.grounding.sensitivity({"a": SQUARE, "b": OTHER}, made(LABELS), measures=["cka"], shares=(0.5,))
-    assert drawn.accuracy.equals(rs.grounding.sensitivity({"a": SQUARE, "b": OTHER}, LABELS, measures=["cka"], shares=(0.5,)).accuracy)
+    drawn = rs.grounding.sensitivity({"a": SQUARE, "b": OTHER}, made(LABELS), measures=["cka"], amounts=(0.5,))
+    assert drawn.accuracy.equals(rs.grounding.sensitivity({"a": SQUARE, "b": OTHER}, LABELS, measures=["cka"], amounts=(0.5,)).accuracy)
 
 
 @pytest.mark.parametrize("made", [list, torch.tensor, pd.Series, pd.Categorical, lambda g: g[:, None], lambda g: torch.tensor(g)[:, None]])

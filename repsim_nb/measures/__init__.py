@@ -8,6 +8,7 @@ from ..errors import DegenerateComparisonError, UndefinedError, unknown
 from .alignment import NBS, Procrustes, SoftMatching
 from .base import Measure, cost_of, named, on_device, same_samples
 from .cca import CCA
+from .deconfounded import Deconfounded, deconfounded
 from .function import FromFunction, from_function
 from .functional import JSD, KL, AccuracyGap, Disagreement, Kappa, OutputRank
 from .neighbours import CKNNA, JaccardKNN, MutualKNN
@@ -54,7 +55,9 @@ def get(measure: str | Measure) -> Measure:
 
 
 def short_name(measure: Measure) -> str:
-    """The short name that `get` knows it by, else how it prints."""
+    """The short name that `get` knows it by, that of a deconfounded measure without its inputs' hash, else how it prints."""
+    if isinstance(measure, Deconfounded):
+        return measure.name
     return next((name for name, known in ALL.items() if known == measure), str(measure))
 
 
@@ -72,7 +75,7 @@ def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
 
 __all__ = [
     "ALL", "CCA", "CKA", "CKNNA", "FUNCTIONAL", "GULP", "JSD", "KL", "NBS", "REPRESENTATIONAL", "RSA",
-    "AccuracyGap", "DegenerateComparisonError", "Disagreement", "DistanceCorrelation", "FromFunction", "JaccardKNN", "Kappa", "LinearPredictivity", "Measure", "MutualKNN",
+    "AccuracyGap", "Deconfounded", "DegenerateComparisonError", "Disagreement", "DistanceCorrelation", "FromFunction", "JaccardKNN", "Kappa", "LinearPredictivity", "Measure", "MutualKNN",
     "OutputRank", "Procrustes", "SoftMatching", "UndefinedError",
-    "cost_of", "describe", "first_order", "from_function", "get", "named", "on_device", "same_samples", "short_name",
+    "cost_of", "deconfounded", "describe", "first_order", "from_function", "get", "named", "on_device", "same_samples", "short_name",
 ]  # fmt: skip

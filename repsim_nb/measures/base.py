@@ -71,6 +71,18 @@ class Measure:
         """NotImplementedError where `square` has no matrix to give, and says why."""
         raise NotImplementedError(f"a value of {self} is no inner product of two symmetric matrices of samples")
 
+    @property
+    def beside(self) -> Mapping[str, Any]:
+        """What it holds of each sample itself, as sides whose rows must be those of the representations, {name: {label: array}}; nothing but for `deconfounded`."""
+        return {}
+
+    def of_rows(self, rows: Any) -> Measure:
+        """The measure for these rows of the representations: itself, if it holds nothing of each sample."""
+        return self
+
+    def check_exchange(self) -> None:
+        """ValueError if permuted samples of one side do not show what chance gives."""
+
     def both(self, a: Any, b: Any) -> tuple[float, float]:
         """The values of (a, b) and of (b, a), where a table needs the two."""
         value = self.pair(a, b)
@@ -110,7 +122,7 @@ class Measure:
         columns = {} if ys is None else _labelled(ys)
         same_samples(rows, columns)
         rows, columns = one_library(rows, columns)
-        job = Job(run, tick or (lambda done, total: None), scratch, _Reasons(self, list(rows), list(columns) or list(rows), undefined), sums)
+        job = Job(run, tick or (lambda done, total: None), scratch, Reasons(self, list(rows), list(columns) or list(rows), undefined), sums)
         values = self._table(list(rows.values()), None if ys is None else list(columns.values()), job)
         job.reasons.fill(values, mirrored=ys is None)
         return values
@@ -190,7 +202,7 @@ class Job(NamedTuple):
     run: Workers
     tick: Callable[[int, int], None]
     scratch: Path | None
-    reasons: _Reasons
+    reasons: Reasons
     sums: dict[tuple[int, int], Any] | None
 
     def keeper(self) -> Any:
@@ -218,7 +230,7 @@ class Job(NamedTuple):
         return values
 
 
-class _Reasons:
+class Reasons:
     """Why cells have no value. Where nobody asked for reasons, the first is raised."""
 
     def __init__(self, measure: Measure, rows: list[Any], columns: list[Any], undefined: dict[tuple[int, int], str] | None) -> None:
@@ -334,8 +346,9 @@ def arrays_of(xs: Mapping[Any, Any]) -> dict[Any, Array]:
 def check_sides(sides: Mapping[str, Mapping[Any, Any] | Sequence[Any]], measure: Measure | None = None, labels: Collection[Any] | None = None) -> None:
     """ValueError unless row i is the same sample in all representations (with these labels), as far as their ids are known, and named dimensions agree.
 
-    sides: representations by label, by the names that they have in the error.  measure: of outputs, whose columns are classes, frames need one order of columns too.
+    sides: representations by label, by the names that they have in the error.  measure: of outputs, whose columns are classes, frames need one order of columns too; what it holds of each sample is a side, too.
     """
+    sides = {**sides, **(measure.beside if measure is not None else {})}
     check_groups(sides, labels, named)
     call = f"rs.align({', '.join(sides)})"
     firsts: dict[str, tuple[Any, Names]] = {}

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import UndefinedError
 from ..validation import check_representation, host
 from .base import Measure
+from .deconfounded import Deconfounded
 from .door import centred_unit, eps
 from .rsm import CKA, RSA, DistanceCorrelation
 
@@ -24,6 +25,9 @@ Between = Callable[[Any, Any, np.ndarray], float]  # two representations and the
 
 def form_between(measure: Measure) -> Between | None:
     """The measure over samples of different groups; None if it has no such form."""
+    if isinstance(measure, Deconfounded):
+        form = form_between(measure.base)
+        return None if form is None else measure.between(form)
     if isinstance(measure, RSA) and not measure.second.startswith("row") and not measure.diagonal:
         return lambda x, y, codes: _rsa(measure, x, y, codes)
     if isinstance(measure, (CKA, DistanceCorrelation)) and measure.debiased and getattr(measure, "batch_size", None) is None:

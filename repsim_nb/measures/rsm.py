@@ -28,7 +28,7 @@ from .ties import coarsely_tied, ranks_with_ties
 _NONE_WHOLE = 2**62  # of so many representations no matrix is kept whole
 
 
-class _Cosine(Measure):
+class Cosine(Measure):
     """The cosine between two matrices in standard form. A member says what its matrix is (`_source`); a table is the engine's work."""
 
     kind: ClassVar = "similarity"
@@ -103,7 +103,7 @@ class _Cosine(Measure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CKA(_Cosine):
+class CKA(Cosine):
     """Centred kernel alignment: the cosine between two centred sample-by-sample kernel matrices.
 
     HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) with K = XXᵀ ("linear") or exp(-d²/(2 b² median d²)) ("rbf", b = bandwidth).
@@ -209,7 +209,7 @@ class _Gaussian:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistanceCorrelation(_Cosine):
+class DistanceCorrelation(Cosine):
     """Distance correlation: the cosine between two double-centred matrices of Euclidean distances; in the population 0 only for independent data.
 
     dCov²(x, y) / sqrt(dVar²(x) dVar²(y)), the square of the correlation; squared=False gives its root.
@@ -273,7 +273,7 @@ def _cost_of_distances(n: int, ps: Sequence[int], qs: Sequence[int] | None, item
 
 
 @dataclass(frozen=True, kw_only=True)
-class RSA(_Cosine):
+class RSA(Cosine):
     """Representational similarity analysis: how alike are two sample-by-sample (dis)similarity matrices?
 
     first: how two samples are compared within a representation: "correlation", "cosine" and "dot" as similarities, "euclidean" as a
