@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 import repsim_nb as rs
-from repsim_nb.grounding import deletions, ranking
+from repsim_nb.grounding import ranking
+from repsim_nb.grounding.damage import Components
 from repsim_nb.recipes.published import GROUNDING_BERT, layer_experiment
 
 grounding = rs.grounding
@@ -141,13 +142,13 @@ def test_a_measure_that_sees_functionality_comes_first_and_a_blind_one_last():
     assert list(found.table.index) == ["sees", "blind"] and list(found.table["rank"]) == [1, 2] and (found.table["n"] == 3 * 20).all()
     sees, blind = found.table.loc["sees"], found.table.loc["blind"]
     assert (sees["spearman"], sees["kendall"], sees["low"], sees["high"]) == pytest.approx((1, 1, 1, 1)) and sees["spearman_p"] < 1e-9
-    assert sees["network_p"] <= 2 / 720 + 1e-12  # the order that was seen, of all 6! of the other networks, for each of three references
+    assert sees["network_p"] == pytest.approx(1 / found.orders) and found.orders == 720  # the order that was seen, of all 6! of the networks that are no reference
     assert blind["low"] < 0 < blind["high"] and blind["network_p"] > 0.05
     difference = found.against().loc["blind"]
-    assert difference["difference"] == pytest.approx(1 - blind["spearman"]) and difference["real"] and difference["low"] == pytest.approx(1 - blind["high"])
+    assert difference["difference"] == pytest.approx(1 - blind["spearman"]) and difference["real"] and difference["low"] > 0 and difference["p_value"] < 0.05
     assert found.against("blind").loc["sees", "high"] == pytest.approx(-difference["low"]) and list(found.differences.index) == [("sees", "blind")]
     best = {layer: max((key for key in f if key.layer == layer), key=f.get) for layer in LAYERS}
-    assert list(found.per_reference.loc["sees", "reference"]) == [best[layer].model for layer in LAYERS]
+    assert list(found.sets.loc["sees", "reference"]) == [best[layer].model for layer in LAYERS]
     assert "7 networks, 60 pairs; highest ρ: sees 1.000" in repr(found) and "<table" in found._repr_html_()
 
 
@@ -172,38 +173,6 @@ def test_only_pairs_of_references_are_computed_and_the_pair_with_itself_on_reque
     assert len(seen) == len(found.pairs) == 3 * 21 and (found.pairs["gap"] == 0).sum() == 3
 
 
-def test_intervals_are_of_networks_drawn_whole(rng):
-    x, y, networks = rng.integers(0, 6, 24).astype(float), rng.normal(size=24), np.repeat(np.arange(6), 4)
-    counts = rng.multinomial(6, np.full(6, 1 / 6), size=30)
-    drawn = ranking._drawn(x, y, counts[:, networks])
-    expected = [stats.spearmanr(np.repeat(x, many[networks]), np.repeat(y, many[networks])).statistic for many in counts]
-    np.testing.assert_allclose(drawn, expected, atol=1e-12)
-
-
-def test_networks_change_places_with_all_their_gaps(rng):
-    x, y, networks, place = rng.normal(size=15), rng.normal(size=15), np.repeat(np.arange(5), 3), np.tile(np.arange(3), 5)
-    order = rng.permutation(15)
-    found = ranking._exchanged(x[order], y[order], networks[order], place[order], 2, 0)
-    seen, null = stats.spearmanr(x, y).statistic, []
-    for other in itertools.permutations([0, 1, 3, 4]):
-        moved = y.reshape(5, 3).copy()
-        moved[[0, 1, 3, 4]] = moved[list(other)]
-        null.append(stats.spearmanr(x, moved.ravel()).statistic)
-    assert found == np.mean(np.array(null) >= seen - 1e-12)
-    assert ranking._exchanged(x[:-1], y[:-1], networks[:-1], place[:-1], 2, 0) is None
-
-
-def test_exchanging_networks_keeps_what_depth_does():
-    """Distances and gaps that grow with depth alone, and noise of networks that has nothing to do with theirs: ρ is high, and its p-value over networks uniform."""
-    rng, ps, rho = np.random.default_rng(3), [], []
-    network, depth = np.repeat(np.arange(8), 4), np.tile(np.arange(4), 8)
-    for _ in range(400):
-        gap, d = (depth + 0.5 * rng.normal(size=8)[network] for _ in range(2))
-        ps.append(ranking._exchanged(d, gap, network, depth, -1, 0, 199))
-        rho.append(stats.spearmanr(d, gap).statistic)
-    assert np.mean(rho) > 0.7 and stats.kstest(ps, "uniform").pvalue > 0.01
-
-
 def test_networks_that_are_no_field_change_places_layer_by_layer():
     """Also where they have their layers in another order."""
     xs, f = population()
@@ -211,7 +180,7 @@ def test_networks_that_are_no_field_change_places_layer_by_layer():
     told = {"measures": [SEES, BLIND], "n_bootstrap": 20}
     given = grounding.benchmark({"/".join(key[:2]): xs[key] for key in order}, {"/".join(key[:2]): f[key] for key in order},
                                 network=[key.model for key in order], per=[key.layer for key in order], **told)
-    one, other = (found.per_reference["network_p"].sort_index() for found in (given, grounding.benchmark(xs, f, **told)))
+    one, other = (found.table["network_p"].sort_index() for found in (given, grounding.benchmark(xs, f, **told)))
     pd.testing.assert_series_equal(one, other, check_names=False)
 
 
@@ -242,7 +211,7 @@ def test_references_can_be_chosen_among_some():
     xs, f = population()
     some = [key for key in xs if key.model in ("n0", "n3")]
     found = grounding.benchmark(xs, f, measures=["cka"], among=some, n_bootstrap=20)
-    assert set(found.per_reference["reference"]) <= {"n0", "n3"}
+    assert set(found.sets["reference"]) <= {"n0", "n3"}
     whole = grounding.benchmark(xs, f, measures=["cka"], per=None, n_bootstrap=20)
     assert len(whole.pairs) == len(xs) - 1 and whole.pairs["reference"].iloc[0] == "/".join(max(f, key=f.get)[:2])
 
@@ -291,9 +260,9 @@ def test_what_cannot_be_ranked_is_told(change, sentence):
 
 
 def test_published_pairs_are_ranked_with_intervals(bert):
-    found = grounding.ranked(grounding.reference_pairs(bert, "QNLI_diff"), ["PWCCA", "CKA", "Procrustes"], "QNLI_diff")
-    assert list(found.table.index) == ["CKA", "Procrustes", "PWCCA"] and found.networks == 10 and found.against().loc["Procrustes", "real"]
-    assert found.table["spearman"].round(3).tolist() == [0.628, 0.574, 0.491] and (found.table["network_p"] > 0.5).all()  # of networks at one depth they say nothing
+    found = grounding.rank_pairs(grounding.reference_pairs(bert, "QNLI_diff"), ["PWCCA", "CKA", "Procrustes"], "QNLI_diff")
+    assert list(found.table.index) == ["CKA", "Procrustes", "PWCCA"] and found.networks == 10 and found.against().loc["PWCCA", "real"]
+    assert found.table["spearman"].round(3).tolist() == [0.628, 0.574, 0.491]
 
 
 # -- specificity -----------------------------------------------------------------------------------------------------------
@@ -326,7 +295,7 @@ def test_layers_that_never_are_as_far_as_a_seed_are_told():
     rng = np.random.default_rng(0)
     seeds = [rng.normal(size=(40, 6)) for _ in range(3)]
     still = grounding.specificity({rs.Key(f"n{k}", f"l{depth}", "d", 0, "flatten"): x + 0.01 * rng.normal(size=x.shape) for k, x in enumerate(seeds) for depth in range(3)}, "procrustes")
-    assert still.never == 3 and still.layers_to_move is None and set(still.moves["layers_to_move"]) == {"never"} and "never for 3 of 3 layers" in repr(still)
+    assert still.never == 3 and still.layers_to_move == np.inf and still.layers_to_move_text == "more than 2" and set(still.moves["layers_to_move"]) == {"never"} and "never for 3 of 3 layers" in repr(still)
     assert found.never < 4 and "never" in still._repr_html_()
 
 
@@ -362,49 +331,53 @@ def spectrum(networks=3, seed=0, noise=0.3):
 def test_curves_are_the_closed_forms_and_what_never_notices_says_so():
     xs, _ = spectrum()
     names = ["cka", "procrustes", "nbs", "mean_cca", "mean_squared_cca", "pwcca", "pwcca_other", "pwcca_all_other", "pwcca_all", "rsa"]
-    found = grounding.sensitivity(xs, measures=names, shares=np.arange(10) / 10)
+    found = grounding.sensitivity(xs, measures=names, amounts=np.arange(10) / 10)
     assert list(found.closed_form) == names[:8] and not found.undefined
     np.testing.assert_allclose(found.curves[names[:8]], found.closed_form, atol=1e-8)
     squares = [np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2 for x in xs.values()]
     np.testing.assert_allclose(found.closed_form.loc[0.7, ["cka", "procrustes"]], [
         np.mean([1 - np.sqrt((s[:3] ** 2).sum() / (s**2).sum()) for s in squares]), np.mean([2 - 2 * np.sqrt(s[:3].sum() / s.sum()) for s in squares])])  # fmt: skip
-    assert (found.table.loc[["mean_cca", "mean_squared_cca", "pwcca", "pwcca_all_other"], "deleted"] == "never").all() and found.table.loc["pwcca_all", "deleted"] != "never"
-    assert found.accuracy is None and list(found.table) == ["threshold", "deleted"] and "mean_cca: never" in repr(found)
+    assert (found.table.loc[["mean_cca", "mean_squared_cca", "pwcca", "pwcca_all_other"], "noticed"] == "never").all() and found.table.loc["pwcca_all", "noticed"] != "never"
+    assert found.accuracy is None and list(found.table) == ["threshold", "noticed", "earliest", "latest"] and "mean_cca: never" in repr(found)
 
 
 def test_a_measure_notices_at_the_first_deletion_above_the_mean_of_two_networks():
     xs, targets = spectrum()
     ticks = []
-    found = grounding.sensitivity(xs, targets, measures=["cka", "procrustes", "mean_cca"], shares=np.arange(10) / 10, cost=1e4, progress=lambda *given: ticks.append(given))
+    found = grounding.sensitivity(xs, targets, measures=["cka", "procrustes", "mean_cca"], amounts=np.arange(10) / 10, cost=1e4, progress=lambda *given: ticks.append(given))
     assert ticks == [(k, 39) for k in range(40)], "three measures and ten probes of each network, to be stopped between"
     for name in ("cka", "procrustes"):
         table = rs.compare(name, xs).dissimilarity().to_numpy()
         threshold = table[~np.eye(3, dtype=bool)].mean()
         assert found.table.loc[name, "threshold"] == pytest.approx(threshold)
-        assert found.table.loc[name, "deleted"] == next(share for share, value in found.closed_form[name].items() if value > threshold)
-        assert found.table.loc[name, "accuracy"] == found.accuracy.loc[found.table.loc[name, "deleted"]] == pytest.approx(found.accuracy.iloc[0] - found.table.loc[name, "lost"])
+        assert found.table.loc[name, "noticed"] == next(share for share, value in found.closed_form[name].items() if value > threshold)
+        assert found.table.loc[name, "accuracy"] == found.accuracy.loc[found.table.loc[name, "noticed"]] == pytest.approx(found.accuracy.iloc[0] - found.table.loc[name, "lost"])
     assert found.accuracy.loc[0.1] > 0.95 and found.accuracy.loc[0.5] < 0.75  # what told the classes apart is among the first to go
     assert found.networks == 3 and found.each.loc[("n1", 0.3), "accuracy"] <= 1 and np.isnan(found.table.loc["mean_cca", "accuracy"])
 
 
 def test_what_is_left_is_in_the_columns_that_were():
     xs, _ = spectrum(networks=2)
-    parts = deletions._Components(xs["n0"])
+    parts = Components(xs["n0"])
     np.testing.assert_allclose(parts.first(10), xs["n0"], atol=1e-12)
     assert np.linalg.matrix_rank(parts.first(5) - parts.first(5).mean(0), tol=1e-10) == 5 and parts.rank == len(parts.squares) == 10
     np.testing.assert_allclose(parts.first(5).mean(0), xs["n0"].mean(0), atol=1e-12)
 
 
-def test_shares_are_of_whole_components():
-    assert deletions._reached((0.31, 0.5, 0.97, 0.98, 0.99), [10, 10]) == [0, 0.3, 0.5, 0.9]
-    assert deletions._reached((0.5, 0.97, 0.98), [10, 12]) == [0, 0.5, 0.97]
+def full(rank):
+    return np.random.default_rng(rank).normal(size=(40, rank))
+
+
+def test_fractions_are_of_whole_components():
+    assert grounding.DAMAGES["components"].reached((0.31, 0.5, 0.97, 0.98, 0.99), [full(10), full(10)]) == [0, 0.3, 0.5, 0.9]
+    assert grounding.DAMAGES["components"].reached((0.5, 0.97, 0.98), [full(10), full(12)]) == [0, 0.5, 0.97]
     xs, _ = spectrum()
     assert list(grounding.sensitivity(xs, measures=["cka"]).curves.index) == [k / 10 for k in range(10)]
 
 
 @pytest.mark.parametrize(("change", "options", "sentence"), [
     (lambda xs: {"n0": xs["n0"]}, {}, "two or more; here is n0"),
-    (lambda xs: xs, {"shares": [0.5, 1.0]}, "numbers from 0 to below 1"),
+    (lambda xs: xs, {"amounts": [0.5, 1.0]}, "numbers from 0 to below 1"),
     (lambda xs: xs, {"targets": [0, 1]}, "targets needs one label for each of"),
     (lambda xs: {rs.Key("n0", name, "d", 0, "flatten"): x for name, x in xs.items()}, {}, "of each network one layer is compared"),
     (lambda xs: xs | {"n1": np.ones((120, 4))}, {}, "'n1': .*constant"),
@@ -415,7 +388,7 @@ def test_what_has_no_threshold_is_told(change, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         grounding.sensitivity(change(spectrum()[0]), **({"measures": ["cka"]} | options))
     with pytest.raises(TypeError, match="several numbers such as .* got 0.5"):
-        grounding.sensitivity(spectrum()[0], shares=0.5)
+        grounding.sensitivity(spectrum()[0], amounts=0.5)
 
 
 # -- pictures --------------------------------------------------------------------------------------------------------------
@@ -423,10 +396,10 @@ def test_what_has_no_threshold_is_told(change, options, sentence):
 def test_pictures_show_ranks_layers_to_move_and_when_deletions_are_noticed():
     xs, f = population(width=20)
     ax = rs.plots.benchmark(grounding.benchmark(xs, f, measures={"sees": SEES, "cka": "cka", "mean_cca": "mean_cca"}, n_bootstrap=20))
-    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["sees", "cka"] and "undefined: mean_cca" in ax.get_xlabel() and ax.get_lines()[0].get_xdata()[0] == pytest.approx(1)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["sees", "cka"] and "undefined: mean_cca" in ax.get_xlabel() and ax.collections[1].get_offsets()[0][0] == pytest.approx(1)
     assert "7 networks, 3 references, 60 pairs" in ax.get_title()
     xs, targets = spectrum()
-    found = grounding.sensitivity(xs, targets, measures=["cka", "mean_cca", "rsa"], shares=(0.2, 0.5, 0.8, 0.9))
+    found = grounding.sensitivity(xs, targets, measures=["cka", "mean_cca", "rsa"], amounts=(0.2, 0.5, 0.8, 0.9))
     above, below = rs.plots.sensitivity(found)
     words = [text.get_text() for text in above.get_legend().get_texts()]
     assert words[1:2] == ["mean_cca: never"] and words[-1] == "closed form" and words[0].startswith("cka: at ") and len(words) == 4

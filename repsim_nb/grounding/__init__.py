@@ -1,11 +1,15 @@
 """Can the number be trusted? Whether a measure goes with what networks can do, tells layers apart, and notices what is taken away."""
 
-from .deletions import Sensitivity, closed_form, sensitivity
+from .curves import Sensitivity, closed_form, sensitivity
+from .damage import DAMAGES, Damage, translation_limit
+from .functionality import binomial_sd, reliability
 from .layers import Specificity, specificity
+from .means import PairMeans, pair_means
 from .pairs import correlate, functionality, reference_pairs
-from .ranking import MEASURES, Benchmark, benchmark, ranked
+from .ranking import MEASURES, benchmark, rank_pairs
+from .results import Benchmark
 
 __all__ = [
-    "MEASURES", "Benchmark", "Sensitivity", "Specificity", "benchmark", "closed_form", "correlate", "functionality", "ranked", "reference_pairs",
-    "sensitivity", "specificity",
+    "DAMAGES", "MEASURES", "Benchmark", "Damage", "PairMeans", "Sensitivity", "Specificity", "benchmark", "binomial_sd", "closed_form", "correlate", "functionality", "pair_means", "rank_pairs", "reference_pairs",
+    "reliability", "sensitivity", "specificity", "translation_limit",
 ]  # fmt: skip
