@@ -282,7 +282,8 @@ def test_a_point_without_a_value_is_grey_and_said_so(trained):
 def test_cards_of_checkpoints_serve_where_they_agree(trained):
     cards = pd.DataFrame({"architecture": ["mlp", "cnn", "mlp"] * 2, "epoch": [0, 0, 0, 1, 1, 1]}, index=pd.Index(list("abcabc"), name="model"))
     drawn = plots.marks(trained, colour=cards["architecture"])
-    assert drawn.colours == (plots.COLOURS[0], plots.COLOURS[1], plots.COLOURS[0]) * 4 and drawn.legend[0][0] == "architecture"
+    mlp, cnn = plots.NETWORK_COLORS["mlp"], plots.NETWORK_COLORS["cnn"]
+    assert drawn.colours == (mlp, cnn, mlp) * 4 and drawn.legend[0][0] == "architecture"
     with pytest.raises(ValueError, match="one value a model; 'a' has several in 'epoch': '0', '1'"):
         plots.marks(trained, colour=cards["epoch"])
 

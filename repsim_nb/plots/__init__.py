@@ -4,6 +4,7 @@ In every picture bright is alike and dark is unlike, whichever way the measure c
 titles alike: dollar signs begin no formula. A formula of your own: ax.set_title(r"$\\rho$", parse_math=True).
 """
 
+from .colors import MEASURE_COLORS, NETWORK_COLORS, family_of, fixed_color
 from .frame import CLASS_COLOURS, COLOURS, MARKERS, colours_of, decimals, figure_png, png
 from .grounded import benchmark, sensitivity, specificity
 from .lines import band, curves, intervals, null, to_final
@@ -14,8 +15,8 @@ from .probing import ROUNDS_TO_NOTHING, as_pictures, confusion, confusion_headin
 from .tables import answers, axis_titles, bar_label, colour_limits, colour_map, grid, heading, heatmap, heatmap_size, heatmaps, samples
 
 __all__ = [
-    "CLASS_COLOURS", "COLOURS", "MARKERS", "ROUNDS_TO_NOTHING", "Marks", "answers", "as_pictures", "axis_titles", "band", "bar_label", "benchmark", "colour_limits", "colour_map",
-    "colours_of", "confusion", "confusion_heading", "confusion_size", "confusion_titles", "curves", "decimals", "embedding", "embeddings",
-    "figure_png", "grid", "heading", "heatmap", "heatmap_size", "heatmaps", "influential", "intervals", "is_amount", "map_heading", "map_size", "map_trust",
+    "CLASS_COLOURS", "COLOURS", "MARKERS", "MEASURE_COLORS", "NETWORK_COLORS", "ROUNDS_TO_NOTHING", "Marks", "answers", "as_pictures", "axis_titles", "band", "bar_label", "benchmark", "colour_limits", "colour_map",
+    "colours_of", "confusion", "confusion_heading", "confusion_size", "confusion_titles", "curves", "decimals", "embedding", "embeddings", "family_of",
+    "figure_png", "fixed_color", "grid", "heading", "heatmap", "heatmap_size", "heatmaps", "influential", "intervals", "is_amount", "map_heading", "map_size", "map_trust",
     "marks", "null", "pictures", "pictures_of", "png", "samples", "scatter", "sensitivity", "specificity", "to_final",
 ]  # fmt: skip

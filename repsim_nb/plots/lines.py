@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from ..comparison import one_value
 from ..errors import listed
 from ..inference import Test
+from .colors import fixed_color, group_colors, line_colors
 from .frame import COLOURS, MARKERS, as_written, labelled, legend, new_axes, new_figure
 
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
@@ -23,23 +24,23 @@ ByRun = Mapping[str, object] | pd.Series | None  # {run: value}
 
 @as_written
 def curves(frame: pd.DataFrame, *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "dissimilarity", title: str = "") -> Axes:
-    """One line a column, over the index (names stand evenly); the legend stands beside them."""
+    """One line a column, over the index (names stand evenly); the legend stands beside them. Measures and families of networks have their fixed colors."""
     ax = new_axes(ax, 7.2, 4.2)
     x = _along(ax, [frame.index])
     drawn = []
-    for name, style in zip(frame, styles(len(frame)), strict=False):
+    for name, style in zip(frame, styles(frame, len(frame)), strict=True):
         drawn += ax.plot(x, frame[name], label=str(name), **style)
     return _finished(ax, drawn, xlabel or str(frame.index.name or ""), ylabel, title)
 
 
 @as_written
 def band(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
-    """Lines with their intervals. frames: {name: frame with the columns mean, low and high}, over their index."""
+    """Lines with their intervals. frames: {name: frame with the columns mean, low and high}, over their index. Measures and families of networks have their fixed colors."""
     _check_bands(frames)
     ax = new_axes(ax, 7.2, 4.2)
     named = not all(pd.api.types.is_numeric_dtype(frame.index) for frame in frames.values())
     places, drawn = _along(ax, [frame.index for frame in frames.values()]), []
-    for (name, frame), style in zip(frames.items(), styles(max(map(len, frames.values()))), strict=False):
+    for (name, frame), style in zip(frames.items(), styles(frames, max(map(len, frames.values()))), strict=True):
         x = places if named else np.asarray(frame.index, dtype=float)
         ax.fill_between(x, frame["low"], frame["high"], color=style["color"], alpha=0.18, linewidth=0)
         drawn += ax.plot(x, frame["mean"], label=str(name), **style)
@@ -51,7 +52,7 @@ def band(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: 
 def intervals(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: str = "", title: str = "", line: float | None = None) -> Axes:
     """Values with their intervals, a row each, one below the other. frames: {name: frame with the columns mean, low and high}, all over the same index, whose order is kept.
 
-    line: a value to hold them against (chance, zero), drawn as an upright line.
+    line: a value to hold them against (chance, zero), drawn as an upright line. Frames, or the rows of a single one, that are measures or families of networks have their fixed colors.
     """
     _check_bands(frames)
     index = next(iter(frames.values())).index
@@ -61,10 +62,14 @@ def intervals(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xla
     words = [", ".join(dict.fromkeys(map(str, row))) if isinstance(row, tuple) else str(row) for row in index]
     ax = new_axes(ax, 6.4, 0.9 + 0.24 * max(4, len(index)) * (1 + 0.25 * (len(frames) - 1)))
     apart, drawn = np.linspace(-0.17, 0.17, len(frames)) if len(frames) > 1 else [0.0], []
-    for (name, frame), shift, colour, marker in zip(frames.items(), apart, itertools.cycle(LINES), itertools.cycle(MARKERS), strict=False):
+    rows = [fixed_color(name) or LINES[0] for name in index] if len(frames) == 1 else None
+    for (name, frame), shift, (colour, _), marker in zip(frames.items(), apart, line_colors(frames, LINES), itertools.cycle(MARKERS), strict=False):
         y = np.arange(len(index)) + shift
-        ax.hlines(y, frame["low"], frame["high"], color=colour, linewidth=1.6)
+        ax.hlines(y, frame["low"], frame["high"], color=rows or colour, linewidth=1.6)
         drawn += ax.plot(frame["mean"], y, marker, color=colour, markersize=5, label=str(name))
+        if rows:
+            drawn.pop().remove()
+            ax.scatter(frame["mean"], y, s=25, color=rows, zorder=2)
     if line is not None:
         ax.axvline(line, color="0.35", linewidth=1, linestyle="--", zorder=0)
     ax.set_yticks(range(len(index)), words)
@@ -93,13 +98,12 @@ def _along(ax: Axes, indexes: list[pd.Index]) -> np.ndarray:
     return np.arange(len(first))
 
 
-def styles(points: int) -> Iterator[dict]:
-    """How lines are told apart: by colour and marker, and by their dashes where colours come again."""
+def styles(names: Iterable[Hashable], points: int) -> list[dict]:
+    """How lines of these names are told apart: by color (fixed for measures and families of networks) and marker, and by their dashes where a color comes again."""
     size, rim = (5, 0.5) if points <= 12 else (4, 0)
     marked = itertools.cycle(MARKERS)
-    for dash in itertools.cycle(DASHES):
-        for colour in LINES:
-            yield {"color": colour, "linestyle": dash, "linewidth": 1.6, "marker": next(marked), "markersize": size, "markeredgecolor": "white", "markeredgewidth": rim}
+    return [{"color": color, "linestyle": DASHES[again % len(DASHES)], "linewidth": 1.6, "marker": next(marked), "markersize": size, "markeredgecolor": "white", "markeredgewidth": rim}
+            for color, again in line_colors(names, LINES)]  # fmt: skip
 
 
 def _finished(ax: Axes, drawn: Sequence[Line2D], xlabel: str, ylabel: str, title: str) -> Axes:
@@ -152,7 +156,7 @@ def to_final(
         raise ValueError(f"both frames need the same runs and steps in the same order; their {what} are {listed(pair[0], 4)} and {listed(pair[1], 4)}")
     runs = similarity.columns
     groups = [_told(runs, choice, palette, role) for choice, palette, role in ((colour, LINES, "colour"), (dash, DASHES, "dash"))]
-    alone = [{"color": style["color"], "linestyle": style["linestyle"]} for style, _ in zip(styles(0), runs, strict=False)]
+    alone = [{"color": style["color"], "linestyle": style["linestyle"]} for style, _ in zip(styles(runs, 0), runs, strict=True)]
     looks = {run: {"color": groups[0][1].get(run, one["color"] if dash is None else LINES[0]), "linestyle": groups[1][1].get(run, one["linestyle"] if colour is None else "-")}
              for run, one in zip(runs, alone, strict=True)}
     before = {run: np.flatnonzero((similarity[run].notna() & dissimilarity[run].notna()).to_numpy())[:-1] for run in runs}
@@ -217,5 +221,5 @@ def _told(runs: pd.Index, choice: ByRun, palette: tuple, role: str) -> tuple[str
     different = list(dict.fromkeys(values[run] for run in runs))
     if len(different) > len(palette):
         raise ValueError(f"{role} can tell {len(palette)} groups of runs apart; there are {len(different)}: {listed(different, 8)}")
-    signs = dict(zip(different, palette, strict=False))
+    signs = dict(zip(different, group_colors(different, palette) if role == "colour" else palette, strict=False))
     return str(getattr(choice, "name", None) or role), {run: signs[values[run]] for run in runs}, signs

@@ -13,6 +13,7 @@ from ..comparison import Choice, by_item, constant_fields, short_labels
 from ..embedding import Embedding
 from ..errors import listed, unknown
 from ..fields import place_in_training
+from .colors import group_colors
 from .frame import CLASS_COLOURS, COLOURS, MARKERS, colours_of
 
 NEUTRAL = "#666666"  # of marks whose colour says nothing
@@ -41,7 +42,7 @@ def marks(result: Embedding, *, colour: Choice | None = None, shape: Choice | No
     """How to tell the points of a map apart -> Marks.
 
     colour, shape: a field of the labels, {model: value} or a Series by model, or one value a point. Up to 12 groups have a colour each, up to 8 a shape;
-    numbers with more than 8 different values are an amount, with a scale instead of a legend (classes 0, 1, ..., 11 are groups).
+    numbers with more than 8 different values are an amount, with a scale instead of a legend (classes 0, 1, ..., 11 are groups). Families of networks have fixed colors.
     path: a field of the labels; points that share it are joined, in order of their step where it varies, else in the order of points. until: the last step shown.
     Errors: ValueError for an unknown field, a model or point without a value, too many groups.
     """
@@ -106,7 +107,7 @@ def _grouped(values: pd.Series, role: str, palette: Sequence[str], missing: str)
     if len(groups) > len(palette):
         raise ValueError(f"{role} can tell {len(palette)} groups apart; there are {len(groups)} of '{values.name}': {listed(groups, 8)}. "
                          f"Take an attribute with fewer values{', or numbers, which get a continuous colour' if role == 'colour' else ''}")
-    signs = dict(zip(groups, palette, strict=False))
+    signs = dict(zip(groups, group_colors(groups, palette) if role == "colour" else palette, strict=False))
     entries = [(f"{group:g}" if isinstance(group, float) else str(group), sign) for group, sign in signs.items()]
     if values.isna().any():
         entries.append(("no value", missing))

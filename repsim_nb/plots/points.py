@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from ..errors import listed, unknown
+from .colors import group_colors
 from .frame import COLOURS, MASKED, as_written, legend, new_axes
 
 
@@ -71,7 +72,7 @@ def _groups(frame: pd.DataFrame, colour: str | None, drawn: np.ndarray) -> dict[
         different = sorted(different)
     if len(different) > len(COLOURS):
         raise ValueError(f"colour can tell {len(COLOURS)} groups of points apart; '{colour}' has {len(different)} values: {listed(different, 8)}")
-    found = {value: ((values == value).to_numpy(bool, na_value=False) & drawn, shade) for value, shade in zip(different, COLOURS, strict=False)}
+    found = {value: ((values == value).to_numpy(bool, na_value=False) & drawn, shade) for value, shade in zip(different, group_colors(different, COLOURS), strict=True)}
     bare = values.isna().to_numpy() & drawn
     return found | ({f"no {colour}": (bare, MASKED)} if bare.any() else {})
 
