@@ -18,7 +18,6 @@ from safetensors.torch import load_file
 import repsim_nb as rs
 from repsim_nb.errors import Stopped
 from repsim_nb.recipes import classifier, training, zoo
-from repsim_nb.recipes.claims import Claims
 from repsim_nb.recipes.population import FAMILIES, GRID, POPULATION, RUNS, few, held_out
 from repsim_nb.recipes.training import trained
 
@@ -407,15 +406,3 @@ def test_weights_that_were_changed_are_trained_anew(tmp_path):
 def test_numbers_that_are_none_are_told_before_anything_is_trained(tmp_path, changes, words):
     with pytest.raises(ValueError, match=f"the recipe of 'mine' cannot be followed: {words}"):
         trained({"mine": {**SMALL, **changes}}, folder=tmp_path)
-
-
-def test_claims_stand_beside_what_was_seen():
-    claims = Claims()
-    claims.add("it <b> grows", "ρ = .98", np.bool_(True))
-    claims.add("it is linear", "R² = .66", False, published="“linear”")
-    frame = claims.frame()
-    assert list(frame["reproduced"]) == [True, False] and list(frame["published"]) == ["", "“linear”"]
-    page = claims._repr_html_()
-    assert "it &lt;b&gt; grows" in page and page.count("✓") == page.count("✗") == 1 and "published" in page and "R² = .66" in repr(claims)
-    with pytest.raises(TypeError, match="'it holds' was reproduced is True or False; got 0.97"):
-        claims.add("it holds", "ρ = .97", 0.97)

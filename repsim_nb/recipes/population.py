@@ -1,4 +1,5 @@
-"""The networks of the lessons: POPULATION varies one thing at a time, RUNS are seen at many epochs of their training, FAMILIES differ in architecture; `training.trained` makes them.
+"""The networks of the lessons: POPULATION varies one thing at a time, RUNS are seen at many epochs of their training, KINDS differ in what they were trained on, FAMILIES in architecture;
+`training.trained` makes them.
 
 POPULATION and RUNS are trained on MNIST, on rows 0 to 2,000 of its training split at most; `held_out()` are the rows after them.
 """
@@ -74,6 +75,20 @@ RUNS: dict[str, Recipe] = {
     for architecture in ("mlp", "cnn") for rate in RATES for seed in range(2)
 }  # fmt: skip
 """12 runs of 23 checkpoints: two architectures, three constant learning rates, two seeds."""
+
+_KINDS: dict[str, Recipe] = {
+    "mnist": {"data": "mnist", "epochs": 5},
+    "fashion": {"data": "fashion", "epochs": 8},
+    "untrained": {"data": "mnist", "epochs": 0},
+}
+
+KINDS: dict[str, Recipe] = {
+    f"{kind}-cnn-{seed}": {"architecture": "cnn", "learning_rate": 4e-3, "seed": seed, **its, "about": {"kind": kind}}
+    for place, (kind, its) in enumerate(_KINDS.items()) for seed in range(6 * place, 6 * place + 6)
+}
+"""18 CNNs, the recipe of the zoo's: six trained on MNIST, six on Fashion-MNIST, six before their first step. No two start from the same weights, so that networks are independent of each other.
+
+Their cards say `kind`."""
 
 _FAMILIES: dict[str, tuple[str, dict[str, Any], int, float]] = {  # architecture, options, epochs, learning rate
     "mlp": ("mlp", {}, 8, 3e-3),
