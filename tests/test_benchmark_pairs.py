@@ -256,10 +256,10 @@ def test_the_ceiling_is_what_the_true_functionality_reaches():
     assert np.mean(said) == pytest.approx(np.mean(reached), abs=0.05) and 0.3 < np.mean(reached) < 0.8
 
 
-def test_functionality_that_is_chance_cannot_be_asked():
+def test_with_a_functionality_that_is_chance_a_high_p_says_nothing():
     xs, f = population()
     found = grounding.benchmark(xs, f, measures=["cka"], pairs="all", noise=1.0, n_bootstrap=50)
-    assert found.reliability < 0 and "cannot be asked here" in found.about and "cannot be asked here" in found._repr_html_()
+    assert found.reliability < 0 and "a high network_p says nothing" in found.about and "a high network_p says nothing" in found._repr_html_()
     good = grounding.benchmark(xs, f, measures=["cka"], pairs="all", noise=0.001, n_bootstrap=50)
     assert good.reliability > 0.99 and good.ceiling > 0.98 and "reaches ρ = " in good.about
 

@@ -160,6 +160,8 @@ def test_spreads_are_about_the_centre_within_a_stratum(rng):
     assert near.statistic == pytest.approx(np.mean(parts))
     with pytest.raises(ValueError, match="a group of one item in a stratum has no spread: leave out 'b'"):
         dispersion_test(distances(x[:10]), list("aaabbbaaab"), strata=strata[:10])
+    with pytest.raises(ValueError, match="both items of a group of two are equally far from its centre.*give 'b' 3 items or more in each stratum"):
+        dispersion_test(distances(x[:11]), list("aaabbbaaabb"), strata=strata[:11])
 
 
 def test_units_exchange_their_labels_whole(rng):

@@ -40,9 +40,9 @@ class Sensitivity:
     Attributes
     ----------
     table : DataFrame
-        A row a measure. threshold: the mean dissimilarity of two networks. noticed: the first amount of damage whose mean dissimilarity is above it, "never" if there is
-        none. earliest, latest: the range of `noticed_by_network`. accuracy: of a probe on what is left at `noticed`. lost: how much less that is than without damage
-        (both missing without a probe, or if the measure never notices).
+        A row a measure. threshold: the mean dissimilarity of two networks. noticed: the first amount of damage whose mean dissimilarity is above it,
+        "never" if there is none. earliest, latest: the range of `noticed_by_network`. accuracy: of a probe on what is left at `noticed`. lost: how
+        much less that is than without damage (both missing without a probe, or if the measure never notices).
     curves : DataFrame (amounts, measures)
         Mean dissimilarity of the whole representation and the damaged one.
     closed_form : DataFrame
@@ -52,7 +52,8 @@ class Sensitivity:
     each : DataFrame
         All of these by network and amount, before they are averaged.
     noticed_by_network : DataFrame (networks, measures)
-        The first amount at which the network's own dissimilarity is above its own threshold, the mean dissimilarity of this network and the others; or "never".
+        The first amount at which the network's own dissimilarity is above its own threshold, the mean dissimilarity of this network and the others;
+        or "never".
     pairs : {measure: ndarray (networks, networks)}
         The dissimilarity of each pair of networks, both orders averaged, 0 on the diagonal.
     damage : Damage
@@ -94,8 +95,8 @@ class Sensitivity:
         Returns
         -------
         DataFrame, index "measure"
-            earlier, same, later: numbers of networks in which `name` notices at a smaller, the same or a larger amount ("never" is larger than any). estimate, low, high:
-            the fraction in which it is earlier, with its interval over networks; the same amount does not count as earlier.
+            earlier, same, later: numbers of networks in which `name` notices at a smaller, the same or a larger amount ("never" is larger than any).
+            estimate, low, high: the fraction in which it is earlier, with its interval over networks; the same amount does not count as earlier.
 
         Raises
         ------
@@ -104,11 +105,12 @@ class Sensitivity:
 
         Notes
         -----
-        Each network is judged by its own curve and its own threshold. The exact interval of a fraction (Clopper and Pearson) takes networks as independent, but thresholds
-        share pairs of networks. So networks are also resampled, with new thresholds, and the interval reaches as far as the wider of the two. Simulated (500 sets of networks, two measures
-        that are each earlier in half of all networks): with 10 networks it held one half in 98 % if networks do not differ in how far they are from others, in 97 % and
-        96 % if distances vary by 10 and by 30 % with each network; with 20 networks in 98, 97 and 96 %, with 5 always. Networks of one group (fine-tunings of one
-        pre-training) are no independent draws: give one of each group.
+        Each network is judged by its own curve and its own threshold. The exact interval of a fraction (Clopper and Pearson) takes networks as
+        independent, but thresholds share pairs of networks. So networks are also resampled, with new thresholds, and the interval reaches as far as
+        the wider of the two. Simulated (500 sets of networks, two measures that are each earlier in half of all networks): with 10 networks it held
+        one half in 98 % if networks do not differ in how far they are from others, in 97 % and 96 % if distances vary by 10 and by 30 % with each
+        network; with 20 networks in 98, 97 and 96 %, with 5 always. Networks of one group (fine-tunings of one pre-training) are no independent
+        draws: give one of each group.
 
         References
         ----------
@@ -132,7 +134,8 @@ class Sensitivity:
         return pd.DataFrame.from_dict(rows, orient="index", columns=["earlier", "same", "later", "estimate", "low", "high"]).rename_axis("measure")
 
     def _in_resamples(self, name: str, counts: np.ndarray) -> np.ndarray:
-        """The place of the amount at which each network notices (resamples, networks), by its threshold in each resample; one past the last if it never does."""
+        """The place of the amount at which each network notices (resamples, networks), by its threshold in each resample; one past the last if it
+        never does."""
         thresholds = counts @ self.pairs[name] / np.maximum(counts.sum(axis=1, keepdims=True) - counts, 1)
         highest = np.maximum.accumulate(self.each[name].unstack("amount", sort=False).loc[self.noticed_by_network.index].to_numpy(float), axis=1)
         return (highest[None] <= thresholds[:, :, None]).sum(axis=2)
@@ -150,7 +153,8 @@ class Sensitivity:
         Returns
         -------
         Interval
-            The mean difference of accuracies, with Student's t over networks. All networks are probed on the same samples, so it does not cover other samples.
+            The mean difference of accuracies, with Student's t over networks. All networks are probed on the same samples, so it does not cover
+            other samples.
 
         Raises
         ------
@@ -159,8 +163,8 @@ class Sensitivity:
 
         Notes
         -----
-        Simulated (4,000 sets of networks; the amount is chosen by the same networks): of 100 intervals at level 0.95, 95 held the loss of the population at that amount
-        with 5 and with 10 networks, and 90 and 91 if networks differ by a skewed (exponential) distribution.
+        Simulated (4,000 sets of networks; the amount is chosen by the same networks): of 100 intervals at level 0.95, 95 held the loss of the
+        population at that amount with 5 and with 10 networks, and 90 and 91 if networks differ by a skewed (exponential) distribution.
         """
         check_level(level)
         self._check_row(name)
@@ -211,8 +215,8 @@ def sensitivity(
     targets : (n,), optional
         Labels for a linear probe, and for the damage "class".
     damage : str or Damage
-        "components" (principal components deleted, smallest first), "noise" (Gaussian), "units" (deleted in random order), "units_to_mean", "class" (one class
-        translated), "quantisation" (fewer levels of rounding), as `grounding.DAMAGES` defines them; or a `grounding.Damage` of your own.
+        "components" (principal components deleted, smallest first), "noise" (Gaussian), "units" (deleted in random order), "units_to_mean", "class"
+        (one class translated), "quantisation" (fewer levels of rounding), as `grounding.DAMAGES` defines them; or a `grounding.Damage` of your own.
     measures : as in `benchmark`
         The whole representation is the first argument: "pwcca_all" and "pwcca" weigh by its directions, those with "_other" by what is left.
     amounts : sequence of float, optional
@@ -234,13 +238,14 @@ def sensitivity(
     Raises
     ------
     ValueError
-        For fewer than two networks, amounts that this damage does not have, targets that cannot be read, or if no measure has a value. A single measure without a value
-        has no row, and a reason.
+        For fewer than two networks, amounts that this damage does not have, targets that cannot be read, or if no measure has a value. A single
+        measure without a value has no row, and a reason.
 
     Notes
     -----
-    The threshold of a measure is its mean dissimilarity over ordered pairs of networks. Curves are means over draws and networks. A measure notices at the first amount whose
-    mean is above the threshold, so `noticed` is as fine as the grid of amounts. Damage need not raise a dissimilarity steadily: it can fall below the threshold again.
+    The threshold of a measure is its mean dissimilarity over ordered pairs of networks. Curves are means over draws and networks. A measure notices
+    at the first amount whose mean is above the threshold, so `noticed` is as fine as the grid of amounts. Damage need not raise a dissimilarity
+    steadily: it can fall below the threshold again.
 
     References
     ----------
@@ -271,7 +276,8 @@ def sensitivity(
         raise ValueError(f"the threshold is the difference between networks, so there are two or more; here is {named(labels[0])}")
     index = axis_of(representations)
     if "model" in index.names and index.get_level_values("model").has_duplicates:
-        raise ValueError(f"of each network one layer is compared, and some have several here ({listed(short_labels(index), 4)}): choose one with .where(layer=...)")
+        raise ValueError(f"of each network one layer is compared, and some have several here ({listed(short_labels(index), 4)}): "
+                         "choose one with .where(layer=...)")
     names = short_labels(index)
     xs = {label: entered(label, representations[label], constant=False) for label in labels}
     amounts = damage.reached(amounts, list(xs.values()))
@@ -291,7 +297,8 @@ def sensitivity(
                     continue
                 found = compare(measure, {"whole": xs[label]}, left, on_undefined="mask")
                 if found.undefined:
-                    undefined[short] = f"{len(found.undefined)} of {len(left)} damaged representations of {name} have no value: {next(iter(found.undefined.values()))}"
+                    why = next(iter(found.undefined.values()))
+                    undefined[short] = f"{len(found.undefined)} of {len(left)} damaged representations of {name} have no value: {why}"
                 seen[name, short] = seen.get((name, short), 0) + found.dissimilarity().to_numpy(float)[0] / draws
             for k, x in enumerate(left.values() if probed else (), len(chosen)):
                 tick(done * steps + k, len(labels) * draws * steps)
@@ -303,7 +310,9 @@ def sensitivity(
         raise ValueError(f"no measure has a value for all damaged representations: {'; '.join(f'{short}: {why}' for short, why in undefined.items())}")
     index = pd.MultiIndex.from_product([names, amounts], names=["network", "amount"])
     each = pd.DataFrame({short: np.concatenate([seen[name, short] for name in names]) for short in defined}, index=index)
-    closed = _closed_forms({short: chosen[short] for short in defined}, list(xs.values()), amounts, index) if damage is DAMAGES["components"] else pd.DataFrame(index=index)
+    closed = pd.DataFrame(index=index)
+    if damage is DAMAGES["components"]:
+        closed = _closed_forms({short: chosen[short] for short in defined}, list(xs.values()), amounts, index)
     curves, closed = (frame.groupby(level="amount", sort=False).mean() if len(frame.columns) else pd.DataFrame(index=amounts) for frame in (each, closed))
     noticed = pd.DataFrame({short: [_first_above(each.loc[name, short], own) for name, own in zip(names, thresholds[short], strict=True)] for short in defined},
                            index=pd.Index(names, name="network"), dtype=object)  # fmt: skip
@@ -317,8 +326,8 @@ def sensitivity(
 
 
 def closed_form(measure: Measure, squares: np.ndarray, kept: int) -> float | None:
-    """The dissimilarity of a representation with eigenvalues λ (squares, largest first) of its covariance and its first `kept` principal components; None if there is no
-    formula for it.
+    """The dissimilarity of a representation with eigenvalues λ (squares, largest first) of its covariance and its first `kept` principal components;
+    None if there is no formula for it.
 
     CKA: 1 - √(Σ_{i≤k} λ² / Σ λ²).  Procrustes: ‖XᵀX_k‖* of unit norms is √r, r = Σ_{i≤k} λ / Σ λ, so 2 - 2√r, its root, arccos √r; NBS 1 - √r.
     CCA over the directions that are left, or weighted by them: every ρ is 1, so 0.
@@ -332,7 +341,8 @@ def closed_form(measure: Measure, squares: np.ndarray, kept: int) -> float | Non
         return {"squared": 2 - 2 * retained, "distance": float(np.sqrt(max(0.0, 2 - 2 * retained))), "angle": float(np.arccos(retained))}[measure.form]
     if isinstance(measure, NBS):
         return 1 - retained
-    if isinstance(measure, CCA) and measure.variance is None and (measure.summary != "projection_weighted" or measure.normalise == "kept" or measure.weights == "y"):
+    kept_only = isinstance(measure, CCA) and (measure.summary != "projection_weighted" or measure.normalise == "kept" or measure.weights == "y")
+    if kept_only and measure.variance is None:
         return 0.0
     return None
 

@@ -29,8 +29,8 @@ class Damage:
     ----------
     name : str
     change : function (x, amount, rng) -> array (n, q)
-        The damaged representation of x, a copy of an array (n, p) in float64. At every amount `rng` gives the same random numbers, so that amounts of one draw differ
-        in nothing else.
+        The damaged representation of x, a copy of an array (n, p) in float64. At every amount `rng` gives the same random numbers, so that amounts
+        of one draw differ in nothing else.
     amounts : sequence of float
         The amounts that are tried unless others are given, from 0 on.
     axis : str
@@ -71,14 +71,15 @@ class Damage:
         def damaged(amount: float) -> np.ndarray:
             found = np.asarray(self.change(x.copy() if prepared is None else prepared, amount, np.random.default_rng([seed, draw])))
             if found.ndim != 2 or len(found) != len(x):
-                raise ValueError(f"damage '{self.name}' returns the same {len(x)} samples, an array ({len(x)}, features); at {self.text(amount)} it returned the shape {found.shape}")
+                raise ValueError(f"damage '{self.name}' returns the same {len(x)} samples, an array ({len(x)}, features); "
+                                 f"at {self.text(amount)} it returned the shape {found.shape}")
             return found
 
         return damaged
 
     def reached(self, amounts: Sequence[float], xs: Sequence[np.ndarray]) -> list[float]:
-        """The amounts that are tried, in increasing order: 0 and those asked for. Fractions are those that whole parts make, if all of xs have as many parts; of two
-        that leave as many parts of the smallest the smaller is tried."""
+        """The amounts that are tried, in increasing order: 0 and those asked for. Fractions are those that whole parts make, if all of xs have as
+        many parts; of two that leave as many parts of the smallest the smaller is tried."""
         asked = sorted({0.0, *map(float, amounts)})
         if self.parts is None:
             return asked
@@ -94,7 +95,8 @@ class Damage:
             raise TypeError(f"amounts of '{self.name}' are several numbers such as {some}; got {amounts!r}")
         below = [0 <= float(amount) < 1 if self.parts else 0 <= float(amount) <= self.most and math.isfinite(amount) for amount in amounts]
         if not below or not all(below):
-            rule = "numbers from 0 to below 1, the fraction that is deleted" if self.parts else "finite numbers from 0 on" if math.isinf(self.most) else f"numbers from 0 to {self.most:g}"
+            most = "finite numbers from 0 on" if math.isinf(self.most) else f"numbers from 0 to {self.most:g}"
+            rule = "numbers from 0 to below 1, the fraction that is deleted" if self.parts else most
             raise ValueError(f"amounts of '{self.name}' are {rule}, such as {some}; got {list(amounts)[:6]}")
 
 
@@ -141,7 +143,8 @@ def translation_limit(x: Array, rows: Sequence[bool]) -> float:
     x = host(check_representation(x)).astype(float)
     moved = np.asarray(rows, dtype=bool)
     if moved.shape != (len(x),) or not 0 < moved.sum() < len(x):
-        raise ValueError(f"rows say of each of {len(x)} samples whether it is moved, some True and some False; got the shape {moved.shape} with {int(moved.sum())} True")
+        raise ValueError(f"rows say of each of {len(x)} samples whether it is moved, some True and some False; "
+                         f"got the shape {moved.shape} with {int(moved.sum())} True")
     x = x - x.mean(axis=0)
     values = np.linalg.svd(x, compute_uv=False) ** 2
     fraction = moved.mean()
@@ -242,7 +245,8 @@ DAMAGES: Mapping[str, Damage] = {
                          parts=lambda x: Components(x).rank, prepare=lambda x, targets, draw, seed: Components(x)),
     "noise": Damage("noise", _noisy, NOISE, "standard deviation of noise, in that of the representation", draws=3),
     "units": Damage("units", _without_units, UNITS, "units deleted, in random order", draws=5, text=_percent, parts=lambda x: len(_moving(x))),
-    "units_to_mean": Damage("units_to_mean", _units_to_mean, UNITS, "units set to their mean, in random order", draws=5, text=_percent, parts=lambda x: len(_moving(x))),
+    "units_to_mean": Damage("units_to_mean", _units_to_mean, UNITS, "units set to their mean, in random order", draws=5, text=_percent,
+                            parts=lambda x: len(_moving(x))),
     "class": Damage("class", _translated, TRANSLATED, "distance that one class is moved, in rms distances from the mean", draws=5, prepare=_one_class),
     "quantisation": Damage("quantisation", _rounded, tuple(1 / (levels - 1) for levels in LEVELS), "rounding, in levels a unit", text=_levels, most=1),
 }  # fmt: skip

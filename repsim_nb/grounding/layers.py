@@ -45,8 +45,9 @@ class Specificity:
     matches : DataFrame (layers, layers)
         The fraction of cases in which a layer (row) found each layer of another network (column); rows sum to 1.
     moves : DataFrame
-        A row a layer: cross_network, the mean dissimilarity of that layer in two networks; one_away, the mean within networks to the layers next to it; layers_to_move,
-        how many layers away one has to go within a network before the mean dissimilarity is above cross_network ("never" if no layer is that far).
+        A row a layer: cross_network, the mean dissimilarity of that layer in two networks; one_away, the mean within networks to the layers next to
+        it; layers_to_move, how many layers away one has to go within a network before the mean dissimilarity is above cross_network ("never" if no
+        layer is that far).
     away : DataFrame
         Those means for every number of layers away (columns).
     within, across : DataFrame (layers, layers)
@@ -100,8 +101,8 @@ class Specificity:
         Returns
         -------
         DataFrame, index "measure"
-            difference (this one minus the other), low, high (all rows hold at once, max-t), p_value (adjusted for the number of rows), detectable (the difference that
-            so many units would show in 8 of 10 studies), real (0 is outside low to high).
+            difference (this one minus the other), low, high (all rows hold at once, max-t), p_value (adjusted for the number of rows), detectable
+            (the difference that so many units would show in 8 of 10 studies), real (0 is outside low to high).
 
         Raises
         ------
@@ -110,10 +111,10 @@ class Specificity:
 
         Notes
         -----
-        Both measures see the same networks, so most of what the draw of networks does falls out of the difference: two separate intervals that overlap say nothing
-        about it. Resamples of pairs vary more than new networks would, so intervals are rather too wide. Simulated (two measures that are as specific as each other, four
-        layers, 1,000 sets of networks each): `real` in 0.4 % with 5 networks and in 1.1 % with 10, and for one or more of three measures in 0.4 % and 0.2 %. The intervals
-        at level 0.95 held a difference of .11 in more than 99 of 100.
+        Both measures see the same networks, so most of what the draw of networks does falls out of the difference: two separate intervals that
+        overlap say nothing about it. Resamples of pairs vary more than new networks would, so intervals are rather too wide. Simulated (two measures
+        that are as specific as each other, four layers, 1,000 sets of networks each): `real` in 0.4 % with 5 networks and in 1.1 % with 10, and for
+        one or more of three measures in 0.4 % and 0.2 %. The intervals at level 0.95 held a difference of .11 in more than 99 of 100.
 
         References
         ----------
@@ -132,14 +133,15 @@ class Specificity:
     def _check_pairing(self, name: str, other: Specificity) -> None:
         for side, of in (("this one", self), (f"'{name}'", other)):
             if not len(of.draws):
-                raise ValueError(f"differences are over resamples of networks, and {side} has two networks, of which there is nothing to draw: pass three or more")
+                raise ValueError(f"differences are over resamples of networks, and {side} has two networks, so there is nothing to draw: pass three or more")
         for what, mine, theirs in (("networks", self.pairs.index, other.pairs.index), ("layers", self.moves.index, other.moves.index)):
             if not mine.equals(theirs):
                 raise ValueError(f"differences are of the same {what} in the same order; this one has {listed(mine, 4)}, '{name}' has {listed(theirs, 4)}")
         assert self.units is not None and other.units is not None
         ours, others = self.units.groupings, other.units.groupings
         if list(ours) != list(others) or any(not np.array_equal(ours[key], others[key]) for key in ours):
-            raise ValueError(f"differences are of the same resamples, so both need the same groups=; this one draws {self.units.name}, '{name}' draws {other.units.name}")
+            raise ValueError(f"differences are of the same resamples, so both need the same groups=; this one draws {self.units.name}, "
+                             f"'{name}' draws {other.units.name}")
         if self.seed != other.seed or len(self.draws) != len(other.draws):
             raise ValueError(f"differences are of the same resamples, so both need one seed= and n_bootstrap=; this one has {self.seed} and {len(self.draws)}, "
                              f"'{name}' has {other.seed} and {len(other.draws)}")
@@ -180,9 +182,9 @@ def specificity(
     network, per : field of the labels, or a choice as `inference.anosim` takes it
         Which network and which layer an item is.
     groups : choice of one group a network, or DataFrame with a column for each crossed grouping, optional
-        Networks of one group depend on each other (fine-tunings of one pre-training, seeds of one architecture). The interval then draws whole groups, and only pairs of
-        networks that differ in every grouping count, in all that is returned but `pairs` and `within`: networks of one group are near to each other, and how many
-        such pairs there are is up to the design.
+        Networks of one group depend on each other (fine-tunings of one pre-training, seeds of one architecture). The interval then draws whole
+        groups, and only pairs of networks that differ in every grouping count, in all that is returned but `pairs` and `within`: networks of one
+        group are near to each other, and how many such pairs there are is up to the design.
     n_bootstrap : int
         The number of resamples of networks or groups, from 20.
     level : float
@@ -204,12 +206,13 @@ def specificity(
 
     Notes
     -----
-    Each layer of the first network of an ordered pair looks for the nearest layer of the second; ties count in equal parts. Layers at either end have neighbors on one
-    side only.
+    Each layer of the first network of an ordered pair looks for the nearest layer of the second; ties count in equal parts. Layers at either end
+    have neighbors on one side only.
 
-    The interval is of percentiles, widened for few units. Units are drawn with replacement, and pairs of different ones count. Simulated (CKA, four layers, networks with
-    different amounts of noise, 1,000 sets of networks each): of 100 intervals at level 0.95, 97 held the accuracy of the population with 5 and with 10 networks, 93 with 5
-    and with 10 groups of three networks (plain percentiles: 83 and 90), 96 with 5 x 5 crossed levels and 98 with 10 x 5.
+    The interval is of percentiles, widened for few units. Units are drawn with replacement, and pairs of different ones count. Simulated (CKA, four
+    layers, networks with different amounts of noise, 1,000 sets of networks each): of 100 intervals at level 0.95, 97 held the accuracy of the
+    population with 5 and with 10 networks, 93 with 5 and with 10 groups of three networks (plain percentiles: 83 and 90), 96 with 5 x 5 crossed
+    levels and 98 with 10 x 5.
 
     References
     ----------
@@ -262,7 +265,8 @@ def _named(others: Specificity | Mapping[str, Specificity] | Iterable[Specificit
     if isinstance(others, Mapping):
         pairs = [(str(name), other) for name, other in others.items()]
     else:
-        pairs = [(measures.short_name(other.measure) if isinstance(other, Specificity) else "", other) for other in ([others] if isinstance(others, Specificity) else others)]
+        several = [others] if isinstance(others, Specificity) else others
+        pairs = [(measures.short_name(other.measure) if isinstance(other, Specificity) else "", other) for other in several]
     for _, other in pairs:
         if not isinstance(other, Specificity):
             raise TypeError(f"the difference is to what grounding.specificity returns; got {type(other).__name__}")
@@ -286,7 +290,8 @@ def _grid(nets: pd.Series, layers: pd.Series, names: list[Any], depth: list[Any]
         at[key] = i
     lacking = [f"{layer} of {net}" for net in names for layer in depth if (net, layer) not in at]
     if lacking:
-        raise ValueError(f"the same layers are needed of all networks; there is no {listed(lacking, 3)}. Where layers have other names, pass per= as one depth an item")
+        raise ValueError(f"the same layers are needed of all networks; there is no {listed(lacking, 3)}. If layers have other names, "
+                         "pass per= as one depth an item")
     return np.array([[at[net, layer] for layer in depth] for net in names])
 
 

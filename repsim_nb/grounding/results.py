@@ -93,7 +93,7 @@ class Benchmark:
         if self.ceiling is None:
             return text
         if self.reliability is not None and self.reliability <= 0:
-            return f"{text}; within layers networks differ in F by no more than chance (reliability {self.reliability:.2f}): whether ρ is about networks cannot be asked here"
+            return f"{text}; within layers networks differ in F by no more than chance (reliability {self.reliability:.2f}), so that a high network_p says nothing"
         known = "" if self.reliability is None else f"reliability of F between networks {self.reliability:.2f}; "
         return f"{text}; {known}a measure that sees the true F reaches ρ = {self.ceiling:.2f}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,34 +41,68 @@ def residual_factor(points: pd.DataFrame, x: str, y: str, groups: Mapping[Any, A
 
     Notes
     -----
-    The jackknife over groups, on log s, with Student's t. Simulated (10 and 20 groups of two networks; effects of groups, of networks and of pairs; 1,000 times each): of 100 intervals at level
+    `pair_interval` of log s. Simulated (10 and 20 groups of two networks; effects of groups, of networks and of pairs; 1,000 times each): of 100 intervals at level
     0.95 93 to 99 contained the population value.
 
     References
     ----------
     Arvesen 1969.
     """
-    ends = [points.index.get_level_values(level_) for level_ in (0, 1)]
+    if not (points[y] > 0).all():
+        raise ValueError(f"factors are of positive values; {int((~(points[y] > 0)).sum())} of {len(points)} values of '{y}' are not")
+    whole = np.ptp(np.log(points[y]))
+
+    def spread(some: pd.DataFrame) -> float:
+        up, design = np.log(some[y].to_numpy(float)), np.column_stack([np.ones(len(some)), some[x].to_numpy(float)])
+        rest = up - design @ np.linalg.lstsq(design, up, rcond=None)[0]
+        sd = math.sqrt(rest @ rest / (len(rest) - 2))
+        if sd <= 1e-9 * whole:
+            raise ValueError(f"all pairs lie on one line: '{x}' determines '{y}', and there is no spread to measure")
+        return math.log(sd)
+
+    found = pair_interval(spread, points, groups, level=level)
+    return Interval(*(math.exp(math.exp(end)) for end in (found.low, found.high)), level, math.exp(math.exp(found.estimate)))
+
+
+def pair_interval(statistic: Callable[[pd.DataFrame], float], points: pd.DataFrame, groups: Mapping[Any, Any] | pd.Series, *, level: float = 0.95) -> Interval:
+    """A statistic of pairs of networks, with an interval over groups of networks.
+
+    Parameters
+    ----------
+    statistic : function(points) -> float
+        Smooth in the values of the pairs, such as a mean; the logarithm of what is positive.
+    points : DataFrame
+        A row a pair of networks, the names of both in a MultiIndex.
+    groups : {network: group}
+        Networks of one group are left out together, with all their pairs.
+    level : float
+
+    Returns
+    -------
+    Interval
+
+    Raises
+    ------
+    ValueError
+        For fewer than 6 groups.
+
+    Notes
+    -----
+    The jackknife over groups, with Student's t. Simulated as in `residual_factor`, for the mean of log y: MEANCOVER.
+
+    References
+    ----------
+    Arvesen 1969.
+    """
+    ends = [points.index.get_level_values(end) for end in (0, 1)]
     codes, names = pd.factorize(np.array([groups[name] for end in ends for name in end], dtype=object))
     one, other = codes[: len(points)], codes[len(points) :]
     if len(names) < FEWEST:
         raise ValueError(f"an interval over groups leaves out each of at least {FEWEST}; there are {len(names)}")
-    if not (points[y] > 0).all():
-        raise ValueError(f"factors are of positive values; {int((~(points[y] > 0)).sum())} of {len(points)} values of '{y}' are not")
-    across, up = points[x].to_numpy(float), np.log(points[y].to_numpy(float))
-
-    def spread(kept: np.ndarray) -> float:
-        design = np.column_stack([np.ones(kept.sum()), across[kept]])
-        rest = up[kept] - design @ np.linalg.lstsq(design, up[kept], rcond=None)[0]
-        return math.sqrt(rest @ rest / (len(rest) - 2))
-
-    seen = spread(np.ones(len(up), bool))
-    without = np.array([spread((one != k) & (other != k)) for k in range(len(names))])
-    if min(seen, without.min()) <= 1e-9 * np.ptp(up):
-        raise ValueError(f"all pairs lie on one line: '{x}' determines '{y}', and there is no spread to measure")
-    moved, many = np.log(without), len(names)
-    reach = float(stats.t.ppf((1 + level) / 2, many - 1)) * math.sqrt((many - 1) / many * float(((moved - moved.mean()) ** 2).sum()))
-    return Interval(math.exp(seen * math.exp(-reach)), math.exp(seen * math.exp(reach)), level, math.exp(seen))
+    seen, many = statistic(points), len(names)
+    without = np.array([statistic(points[(one != k) & (other != k)]) for k in range(many)])
+    reach = float(stats.t.ppf((1 + level) / 2, many - 1)) * math.sqrt((many - 1) / many * float(((without - without.mean()) ** 2).sum()))
+    return Interval(seen - reach, seen + reach, level, seen)
 
 
 def mean_interval(values: Any, *, level: float = 0.95) -> Interval:
