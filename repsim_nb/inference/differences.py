@@ -72,8 +72,8 @@ def rank_differences(
     difference among the draws (max-t), on the scale of Student's t with (items - 1) degrees of freedom. For crossed groupings the covariances are
     added, and the grouping with the fewest levels gives the degrees of freedom.
 
-    Simulated (two to five tables over 6 or 8 items, 400 times each): of 100 studies at level 0.95 94 to 99 had all intervals right, with `against`
-    and without, and with tables that are equally good at most 2 in 100 had a difference that is real.
+    Simulated (two to five tables over 6, 8, 12 or 25 items, 60 to 400 times each): of 100 studies at level 0.95 93 to 100 had all intervals right, with
+    `against` and without. With tables that are equally good, 0 to 3 in 100 had a difference that is real.
 
     References
     ----------
