@@ -156,9 +156,8 @@ def rank_interval(
 
     Simulated (distances of points in two spaces, 6 to 53 items, ρ from 0.2 to 0.95): of 100 intervals at level 0.95 93 to 99 contained it, at 8 to 12
     items rather too often; with heavy tails and ρ = 0.95 91. If each item came two or three times, a little apart, only 60 to 88 did, and with these
-    as `groups` 91 to 97. With 5 x 5, 6 x 6
-    and 10 x 5 crossed groups 95 to 100 did, and 54 to 78 with the items of 5 x 5 as units (200 each); with a third table held constant 95 to 99 (6 to 25
-    items).
+    as `groups` 91 to 97. With 5 x 5, 6 x 6 and 10 x 5 crossed groups 95 to 100 did, and 54 to 78 with the items of 5 x 5 as units (200 each); with a
+    third table held constant 95 to 99 (6 to 25 items).
 
     References
     ----------
