@@ -231,7 +231,7 @@ def test_differences_have_the_jackknifes_error_and_hold_at_once(rng):
     assert (found["detectable"] / error).to_list() == pytest.approx([stats.t.ppf(0.95, 8) + stats.t.ppf(0.8, 8)] * 2)
     assert (found["real"] == ((found["low"] > 0) | (found["high"] < 0))).all() and ((found["p_value"] <= 0.1) == found["real"]).all()
     single = rank_differences({"t1": tables["t1"], "t2": tables["t2"]}, b, against="t1").loc["t2"]
-    assert (single["high"] - single["low"]) / 2 == pytest.approx(stats.t.ppf(0.975, 8) * error["t2"], rel=0.1)
+    assert (single["high"] - single["low"]) / 2 == pytest.approx(stats.t.ppf(0.975, 8) * error["t2"], rel=0.05)
 
 
 def test_the_best_of_several_pays_for_all_pairs(rng):

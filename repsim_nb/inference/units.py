@@ -145,16 +145,18 @@ def simultaneous(estimates: pd.Series, draws: pd.DataFrame, units: int | None, l
     """Intervals that all hold at once, from paired draws (max-t) -> DataFrame, index that of estimates: low, high, p_value, detectable.
 
     draws: (draws, estimates), of the same resamples in each row; a column that never moves has the interval of its one value.
-    With s the standard deviation of the draws, widened for few units (units=None: not widened, for draws that are wide enough by themselves), and c the quantile `level` of max |draw - mean| / s over all columns: estimate ± c · s.
+    c is the quantile `level` of max |draw - mean| / sd over all columns, on the scale of Student's t, and s the sd of the draws, widened for few units: estimate ± c · s. units=None: neither is widened,
+    for draws that are wide enough by themselves.
     p_value: how often this maximum is at least |estimate| / s, so it is adjusted for the length of the list; never 0.
     detectable: the size of a difference that intervals of one such estimate (at this level) would tell from 0 in 8 of 10 studies of so many units.
     """
     values = draws[list(estimates.index)].to_numpy(float)
     few = stats.norm if units is None else stats.t(units - 1)
-    sd = values.std(axis=0, ddof=1) * (1.0 if units is None else math.sqrt(units / (units - 1)))
+    plain = values.std(axis=0, ddof=1)
+    sd = plain * (1.0 if units is None else math.sqrt(units / (units - 1)))
     still = sd <= 1e-12 * np.maximum(1.0, np.abs(estimates.to_numpy(float)))
     scale = np.where(still, 1.0, sd)
-    furthest = np.where(still, 0.0, np.abs(values - values.mean(axis=0)) / scale).max(axis=1, initial=0.0)
+    furthest = np.where(still, 0.0, np.abs(values - values.mean(axis=0)) / np.where(still, 1.0, plain)).max(axis=1, initial=0.0)
     beyond = few.isf(stats.norm.sf(np.sort(furthest)))  # as far out for Student's t as these are for the normal distribution
     c = float(np.quantile(beyond, level))
     seen = np.abs(estimates.to_numpy(float)) / scale
