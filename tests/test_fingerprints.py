@@ -1,6 +1,7 @@
 """What counts as the same pool function, the same network."""
 
 import functools
+import hashlib
 import subprocess
 import sys
 import textwrap
@@ -229,11 +230,15 @@ def test_networks_of_transformers_are_the_same_before_and_after_they_ran_and_rea
     assert fingerprint(again) != before
 
 
-def test_it_is_fast():
+def test_it_takes_little_longer_than_a_hash_of_the_bytes():
     net = nn.Sequential(*[nn.Linear(1000, 1000) for _ in range(25)])  # 100 MB
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
+    times, bare = [], []
+    for _ in range(4):  # in turn, so that a busy machine slows both
+        start = time.process_time()
         fingerprint(net)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.5
+        times.append(time.process_time() - start)
+        start = time.process_time()
+        for weight in net.parameters():
+            hashlib.blake2b(weight.detach().numpy(), digest_size=16)
+        bare.append(time.process_time() - start)
+    assert min(times) < 2 * min(bare), (times, bare)

@@ -2,6 +2,7 @@
 
 import html.parser
 import inspect
+import itertools
 import xml.etree.ElementTree as ET
 
 import matplotlib as mpl
@@ -239,6 +240,7 @@ def faces(names):
         "sensitivity": rs.grounding.sensitivity(
             representations(["p", "q"]), measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)), amounts=(0, 0.5)
         ),
+        "means": rs.grounding.pair_means(pd.DataFrame(g.normal(size=(6, 1)), columns=names[:1], index=pd.MultiIndex.from_tuples(itertools.combinations("abcd", 2)))),
         "diagnosis": rs.reliability.diagnose(g.integers(0, 3, (40, 5)), g.normal(size=(40, 60)), names=(names[0], names[2])),
     }
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import UndefinedError, listed, unknown
+from ..escaping import without_formulas
 from ..inference.results import between, check_draws
 from ..inference.units import Groups, simultaneous, units_of, widened
 
@@ -72,7 +73,8 @@ class PairMeans:
         return f"PairMeans({len(self.table)} statistics, {self.unit})"
 
     def _repr_html_(self) -> str:
-        return self.table.to_html(float_format="{:.3f}".format)
+        head = f"<p>Means over pairs of networks; intervals at level {self.level:g}, over {self.unit}.</p>"
+        return without_formulas(head + self.table.to_html(float_format="{:.3f}".format))
 
 
 def pair_means(
