@@ -16,7 +16,7 @@ NEEDED = {"interval", "permutation_test", "null_moments", "null_table", "influen
 def public():
     """{name: object} of what users call: all names of `__all__`, or all that a module without one defines itself."""
     found = {"rs.align": rs.align}
-    for name in ("inference", "measures", "reliability"):
+    for name in ("grounding", "inference", "measures", "reliability"):
         module = getattr(rs, name)
         own = [n for n, value in vars(module).items() if not n.startswith("_") and getattr(value, "__module__", None) == module.__name__]
         found |= {f"rs.{name}.{n}": getattr(module, n) for n in getattr(module, "__all__", own)}

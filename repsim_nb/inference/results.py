@@ -24,7 +24,7 @@ class Test:
     p_value: by permutation (1 + #{null at least as extreme}) / (n_permutations + 1), never 0; #{...} / n_permutations where all orders were gone through.
     null: the statistics under permutation (n_permutations,), None where a formula gave the p-value.
     alternative: what counts as extreme: "greater", "less", or "two-sided" (by size, whatever the sign).
-    exchanged: what was permuted: "samples" (or values, or items), "groups" of rows, or "group means", of which the statistic is then a value.
+    exchanged: what was permuted: "samples" (or values, or items), "groups" of rows, "group means", of which the statistic is then a value, or "units" of items.
     """
 
     __test__ = False  # no test of pytest's
