@@ -82,18 +82,19 @@ class Claims:
     def _repr_html_(self) -> str:
         """Three columns, so that the table fits a phone; colors are those of the page, so that it is readable in a dark theme."""
         heard = self.kind == "heard"
-        head = "".join(f"<th scope='col' {_CELL}>{name}</th>" for name in ("what one hears" if heard else "claim", "here", "verdict"))
+        columns = {"what one hears" if heard else "claim": 36, "here": 36, "verdict": 28}
+        head = "".join(f"<th scope='col' width='{width}%' {_CELL}>{name}</th>" for name, width in columns.items())
         body = ""
         for row, (*_, verdict) in zip(self.frame().to_dict("records"), self._rows, strict=True):
             claim = _block(row["claim"], ("source" if heard else "published", row["published"]))
             here = _block(row["here"], (f"interval{_level(verdict)}", row["interval"]), ("unit", row["unit"]))
-            word = f"<strong>{SIGNS[verdict.outcome]}&nbsp;{row['verdict'].replace(' ', '&nbsp;')}</strong>"
-            judged = word + _block("", ("threshold", row["threshold"]), ("", row["turns"]))
+            word = f"<strong style='white-space:nowrap'>{SIGNS[verdict.outcome]}&nbsp;{row['verdict'].replace(' ', '&nbsp;')}</strong>"
+            judged = word + _block("", ("threshold" if not verdict.why else "", row["threshold"]), ("other thresholds", row["turns"]))
             body += "<tr>" + "".join(f"<td {_CELL}>{cell}</td>" for cell in (claim, here, judged)) + "</tr>"
         return without_formulas(f"<table style='max-width:60em'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
 
-_CELL = "style='text-align:left;vertical-align:top;white-space:normal;overflow-wrap:anywhere'"
+_CELL = "style='text-align:left;vertical-align:top;white-space:normal;overflow-wrap:break-word'"
 _SMALL = "style='font-size:85%;opacity:.8;margin-top:.2em'"
 
 
