@@ -1,7 +1,9 @@
 """One color for each family of measures and of networks, in every figure."""
 
+import doctest
 import itertools
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -43,7 +45,8 @@ def test_names_find_their_family_whatever_their_case(name, family):
 
 
 def colors_of(ax):
-    return {line.get_label(): to_hex(line.get_color()).upper() for line in ax.lines if not line.get_label().startswith("_")}
+    found = {line.get_label(): to_hex(line.get_color()).upper() for line in ax.lines if not line.get_label().startswith("_")}
+    return found | {points.get_label(): to_hex(points.get_facecolors()[0]).upper() for points in ax.collections if not points.get_label().startswith("_")}
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -61,6 +64,37 @@ def test_rows_that_are_measures_have_their_colors():
     wanted = [MEASURE_COLORS["procrustes"], MEASURE_COLORS["cka"]]
     assert [to_hex(color).upper() for color in lines.get_colors()] == [to_hex(color).upper() for color in points.get_facecolors()] == wanted
     assert points.get_offsets().tolist() == [[0.1, 0], [0.2, 1]] and not len(ax.lines)
+
+
+def colors_of_rows(ax):
+    lines, points = ax.collections
+    found = [to_hex(color).upper() for color in points.get_facecolors()]
+    assert len({tuple(color) for color in lines.get_colors()} ^ {tuple(color) for color in points.get_facecolors()}) == 0
+    return found * (2 // len(found))
+
+
+def test_rows_of_no_family_have_the_color_of_their_frame():
+    """Layers have no color of their own: they are not CKA."""
+    assert colors_of_rows(plots.intervals({"PWCCA": FRAME})) == [MEASURE_COLORS["pwcca"]] * 2
+    assert colors_of_rows(plots.intervals({"some measure": FRAME})) == [LINES[0].upper()] * 2
+
+
+def test_a_row_of_no_family_next_to_a_measure_is_gray():
+    assert colors_of_rows(plots.intervals({"ρ": FRAME.set_axis(["my own", "PWCCA"])})) == [to_hex("0.35").upper(), MEASURE_COLORS["pwcca"]]
+    assert colors_of_rows(plots.intervals({"CKA": FRAME.set_axis(["my own", "PWCCA"])}))[0] == to_hex("0.35").upper(), "the rows decide"
+
+
+def test_points_keep_their_entry_in_the_legend_whatever_their_name():
+    ax = plots.intervals({"_a": FRAME, "b": FRAME})
+    plots.intervals({"c": FRAME, "d": FRAME}, ax=ax)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["b", "_a", "c", "d"]
+
+
+def test_the_examples_give_what_they_say():
+    for function in (plots.intervals, plots.sensitivity, plots.family_of, plots.fixed_color):
+        (test,) = doctest.DocTestFinder(recurse=False).find(function, globs={"np": np, "pd": pd})
+        assert test.examples and doctest.DocTestRunner().run(test).failed == 0, test.name
+    plt.close("all")
 
 
 def test_lines_of_one_family_share_its_color_and_are_told_apart_by_dashes():

@@ -445,7 +445,7 @@ def test_intervals_stand_in_their_rows():
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "a, b", "b"] and legend_of(ax) == ["mnist", "fashion"] and ax.yaxis_inverted() and nothing_is_cut(ax.figure)
     first = ax.collections[0].get_segments()
     assert [(round(s[0][0], 9), round(s[1][0], 9)) for s in first] == [(0.85, 0.95), (0.4, 0.6), (0.7, 0.9)]
-    assert np.allclose(ax.lines[0].get_xdata(), frame["mean"]) and np.allclose(ax.lines[-1].get_xdata(), 0.2)
+    assert np.allclose(ax.collections[1].get_offsets()[:, 0], frame["mean"]) and np.allclose(ax.lines[-1].get_xdata(), 0.2)
     assert plots.intervals({"one": frame}).get_legend() is None, "one needs no name"
     with pytest.raises(ValueError, match="all frames share; 'b' has"):
         plots.intervals({"a": frame, "b": frame.iloc[:2]})

@@ -25,6 +25,9 @@ NETWORK_COLORS: Mapping[str, str] = {
 }  # fmt: skip
 """The color of each family of networks."""
 
+OTHER = "0.35"
+"""The gray of a row of no family next to rows that have the color of theirs."""
+
 _MEASURES = {
     "cka": ("cka",), "procrustes": ("procrustes", "procrustes distance", "angular shape", "nbs"), "pwcca": ("pwcca", "projection weighted cca"),
     "cca": ("cca", "mean cca", "mean squared cca", "mean sq cca", "svcca"), "rsa": ("rsa",), "neighbours": ("mutual knn", "jaccard knn", "cknna", "neighbours", "shared neighbours"),
@@ -41,9 +44,23 @@ _INSIDE = re.compile(r"\b(" + "|".join(sorted(_FAMILY_OF_MEASURE, key=len, rever
 
 
 def family_of(name: object) -> str | None:
-    """The family of measures or of networks that a name stands for, None if it is none or several.
+    """Find the family of measures or of models that a name belongs to.
 
-    A measure is found as a word or words inside a name, a network only if it is the whole name (in singular or plural).
+    Parameters
+    ----------
+    name : object
+        A measure is found as one or more words inside a name, a kind of model only if it is the whole name, in singular or plural. Case does not matter.
+
+    Returns
+    -------
+    str or None
+        A key of `MEASURE_COLORS` or `NETWORK_COLORS`; None if the name has no family or several.
+
+    Examples
+    --------
+    >>> from repsim_nb import plots
+    >>> plots.family_of("debiased CKA"), plots.family_of("ResNets"), plots.family_of("CKA and PWCCA")
+    ('cka', 'residual', None)
     """
     if not isinstance(name, str):
         return None
@@ -55,7 +72,24 @@ def family_of(name: object) -> str | None:
 
 
 def fixed_color(name: object) -> str | None:
-    """The fixed color of a name, None if it has none."""
+    """Return the fixed color of the family that a name belongs to.
+
+    Parameters
+    ----------
+    name : object
+        As in `family_of`.
+
+    Returns
+    -------
+    str or None
+        A color as hexadecimal text; None if the name has no family or several.
+
+    Examples
+    --------
+    >>> from repsim_nb import plots
+    >>> plots.fixed_color("CKA") == plots.MEASURE_COLORS["cka"], plots.fixed_color("my own")
+    (True, None)
+    """
     family = family_of(name)
     return None if family is None else MEASURE_COLORS.get(family) or NETWORK_COLORS[family]
 

@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.collections import Collection
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -116,13 +117,13 @@ def _show_as_written(text: Text) -> None:
         text.set_usetex(False)
 
 
-_ours: WeakSet[Line2D] = WeakSet()  # lines that have an entry in a legend of ours, whatever they are called
+_ours: WeakSet[Artist] = WeakSet()  # lines and points that have an entry in a legend of ours, whatever they are called
 
 
 def labelled(ax: Axes, drawn: Sequence[Any]) -> list[Any]:
     """What a legend of these axes shows: what had an entry before, then what was drawn now, also if its name begins with an underscore."""
-    earlier = [*ax.get_legend_handles_labels()[0], *(line for line in ax.lines if line in _ours)]
-    _ours.update(handle for handle in drawn if isinstance(handle, Line2D))
+    earlier = [*ax.get_legend_handles_labels()[0], *(part for part in (*ax.lines, *ax.collections) if part in _ours)]
+    _ours.update(handle for handle in drawn if isinstance(handle, (Line2D, Collection)))
     return [*(handle for handle in dict.fromkeys(earlier) if handle not in drawn), *drawn]
 
 

@@ -11,7 +11,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from ..grounding import Benchmark, Sensitivity, Specificity
 from ..measures import short_name
-from .colors import fixed_color
+from .colors import OTHER, fixed_color
 from .frame import COLOURS, as_written, labelled, legend, new_axes, new_figure
 from .lines import LINES, styles
 
@@ -51,7 +51,7 @@ def benchmark(result: Benchmark, *, ax: Axes | None = None, title: str | None = 
     table, y = result.table, np.arange(len(result.table))
     _check_limits(table, limits)
     ax = new_axes(ax, 7.2, 1.7 + 0.26 * max(4, len(table)))
-    colors = [fixed_color(name) or "0.35" for name in table.index]
+    colors = [fixed_color(name) or OTHER for name in table.index]
     ax.hlines(y, table["low"], table["high"], color=colors, linewidth=1.8)
     ax.scatter(table["spearman"], y, s=30, color=colors, zorder=3)
     ax.scatter(table["kendall"], y, s=22, marker="D", facecolors="none", edgecolors=colors, zorder=3)
@@ -121,11 +121,44 @@ def specificity(result: Specificity, *, ax: Axes | None = None, title: str | Non
 
 @as_written
 def sensitivity(result: Sensitivity, *, figure: Figure | None = None, title: str | None = None) -> list[Axes]:
-    """At which amount of damage measures notice -> Axes, above: dissimilarity by the amount, in thresholds (1 is the mean difference of two networks, where a measure
-    notices), the closed form dashed over what was measured; below, if there was a probe: its held-out accuracy.
+    """Draw at which amount of damage measures notice it.
 
-    If parts are deleted, the axis is even in the logarithm of what is left; otherwise the amounts that were tried stand at equal distances. Curves leave the picture
-    above four thresholds. Curves that lie on each other are drawn a little apart, so that each is seen.
+    The upper panel has the dissimilarity by amount, in thresholds: 1 is the mean difference of two models, where a measure notices. A closed form is dashed. The lower
+    panel, if there was a probe, has its held-out accuracy.
+
+    Parameters
+    ----------
+    result : Sensitivity
+        What `grounding.sensitivity` returns.
+    figure : Figure, optional
+        Where to draw.
+    title : str, optional
+        The kind of damage and the number of models unless given.
+
+    Returns
+    -------
+    list of Axes
+        One or two, the upper one first.
+
+    Raises
+    ------
+    TypeError
+        If `result` is not a Sensitivity.
+
+    Notes
+    -----
+    If parts are deleted, the horizontal axis is even in the logarithm of what is left. Otherwise the amounts that were tried are at equal distances. Curves leave the
+    picture above four thresholds. Curves that coincide are drawn a little apart, so that each is seen.
+
+    Examples
+    --------
+    >>> from repsim_nb import grounding, plots
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(60, 5))
+    >>> noisy = {name: x + 0.1 * rng.normal(size=x.shape) for name in "abc"}
+    >>> found = grounding.sensitivity(noisy, measures=["cka"], damage="noise", amounts=[0.1, 0.5], draws=1)
+    >>> [ax.get_xlabel() for ax in plots.sensitivity(found)]
+    ['standard deviation of noise, in that of the representation']
     """
     if not isinstance(result, Sensitivity):
         raise TypeError(f"this picture shows what grounding.sensitivity returns; got {type(result).__name__}")
@@ -135,7 +168,8 @@ def sensitivity(result: Sensitivity, *, figure: Figure | None = None, title: str
     amounts, drawn = result.curves.index.to_numpy(float), []
     x = 1 - amounts if parts else np.arange(len(amounts))
     scaled = result.curves / result.table["threshold"].reindex(result.curves.columns)
-    for name, style, apart in zip(scaled, styles(scaled, len(x)), _apart(scaled), strict=True):
+    shifts = _apart(scaled)
+    for name, style, apart in zip(scaled, styles(scaled, len(x)), shifts, strict=True):
         threshold, noticed = result.table.loc[name, "threshold"], result.table.loc[name, "noticed"]
         style["color"] = style["color"].replace("#000000", "0.55")  # black is the closed form's
         when = "never" if noticed == "never" else f"at {result.text(noticed)}"
@@ -148,7 +182,7 @@ def sensitivity(result: Sensitivity, *, figure: Figure | None = None, title: str
     top = 1.1 * float(scaled.to_numpy().max())
     axes[0].set(ylim=(-0.08, max(1.2, min(_TIMES, top))), ylabel="dissimilarity to the whole,\nin differences of two networks")
     legend(axes[0], labelled(axes[0], drawn), loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9,
-           title="noticed" + ("\n(curves on each other drawn apart)" if any(_apart(scaled)) else ""), title_fontsize=9, alignment="left")
+           title="noticed" + ("\n(curves on each other drawn apart)" if any(shifts) else ""), title_fontsize=9, alignment="left")
     axes[0].set_title(title if title is not None else f"When measures notice damage: {result.damage.name} ({result.networks} networks)", fontsize=11)
     if probed:
         axes[1].plot(x, result.accuracy, color=COLOURS[5], marker="o", markersize=4)

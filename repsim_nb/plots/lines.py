@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,7 +15,7 @@ from matplotlib.lines import Line2D
 from ..comparison import one_value
 from ..errors import listed
 from ..inference import Test
-from .colors import fixed_color, group_colors, line_colors
+from .colors import OTHER, fixed_color, group_colors, line_colors
 from .frame import COLOURS, MARKERS, as_written, labelled, legend, new_axes, new_figure
 
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
@@ -50,9 +51,37 @@ def band(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: 
 
 @as_written
 def intervals(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xlabel: str = "", title: str = "", line: float | None = None) -> Axes:
-    """Values with their intervals, a row each, one below the other. frames: {name: frame with the columns mean, low and high}, all over the same index, whose order is kept.
+    """Draw values with their intervals, one row each, one below the other.
 
-    line: a value to hold them against (chance, zero), drawn as an upright line. Frames, or the rows of a single one, that are measures or families of networks have their fixed colors.
+    Parameters
+    ----------
+    frames : {name: DataFrame}
+        Frames with the columns mean, low and high, all over the same index, whose order is kept.
+    ax : Axes, optional
+        Where to draw.
+    xlabel, title : str
+        Text of the axis and the title.
+    line : float, optional
+        A value to compare with, such as chance level or zero: a vertical dashed line.
+
+    Returns
+    -------
+    Axes
+        If some rows of a single frame are measures or families of networks, these have their fixed colors and the other rows are gray. Otherwise each frame
+        has one color, the fixed one if it has one.
+
+    Raises
+    ------
+    ValueError
+        If there is no frame, a frame lacks a column, or the frames have different rows.
+
+    Examples
+    --------
+    >>> from repsim_nb import plots
+    >>> frame = pd.DataFrame({"mean": [0.7, 0.4], "low": [0.6, 0.2], "high": [0.8, 0.6]}, index=["CKA", "Procrustes"])
+    >>> ax = plots.intervals({"same layer found": frame}, line=0.5, xlabel="fraction of layers")
+    >>> [text.get_text() for text in ax.get_yticklabels()]
+    ['CKA', 'Procrustes']
     """
     _check_bands(frames)
     index = next(iter(frames.values())).index
@@ -62,14 +91,12 @@ def intervals(frames: Mapping[str, pd.DataFrame], *, ax: Axes | None = None, xla
     words = [", ".join(dict.fromkeys(map(str, row))) if isinstance(row, tuple) else str(row) for row in index]
     ax = new_axes(ax, 6.4, 0.9 + 0.24 * max(4, len(index)) * (1 + 0.25 * (len(frames) - 1)))
     apart, drawn = np.linspace(-0.17, 0.17, len(frames)) if len(frames) > 1 else [0.0], []
-    rows = [fixed_color(name) or LINES[0] for name in index] if len(frames) == 1 else None
+    fixed = [fixed_color(name) for name in index] if len(frames) == 1 else []
+    rows = [color or OTHER for color in fixed] if any(fixed) else None
     for (name, frame), shift, (colour, _), marker in zip(frames.items(), apart, line_colors(frames, LINES), itertools.cycle(MARKERS), strict=False):
         y = np.arange(len(index)) + shift
         ax.hlines(y, frame["low"], frame["high"], color=rows or colour, linewidth=1.6)
-        drawn += ax.plot(frame["mean"], y, marker, color=colour, markersize=5, label=str(name))
-        if rows:
-            drawn.pop().remove()
-            ax.scatter(frame["mean"], y, s=25, color=rows, zorder=2)
+        drawn.append(ax.scatter(frame["mean"], y, s=25, marker=marker, color=rows or colour, zorder=2, label=None if rows else str(name)))
     if line is not None:
         ax.axvline(line, color="0.35", linewidth=1, linestyle="--", zorder=0)
     ax.set_yticks(range(len(index)), words)
@@ -106,7 +133,7 @@ def styles(names: Iterable[Hashable], points: int) -> list[dict]:
             for color, again in line_colors(names, LINES)]  # fmt: skip
 
 
-def _finished(ax: Axes, drawn: Sequence[Line2D], xlabel: str, ylabel: str, title: str) -> Axes:
+def _finished(ax: Axes, drawn: Sequence[Artist], xlabel: str, ylabel: str, title: str) -> Axes:
     if drawn:
         legend(ax, labelled(ax, drawn), loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9)
     ax.set(xlabel=xlabel, ylabel=ylabel)
