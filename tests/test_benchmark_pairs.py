@@ -9,8 +9,8 @@ from scipy import stats
 
 import repsim_nb as rs
 from repsim_nb import grounding
-from repsim_nb.grounding.functionality import residuals
-from repsim_nb.grounding.joint import Pairs
+from repsim_nb.grounding.functionality import residuals, shrunk
+from repsim_nb.grounding.joint import PairSets
 from repsim_nb.inference.units import holm, simultaneous, units_of, widened
 
 
@@ -27,7 +27,7 @@ def pairs_of(distance, f, layers, *, groups=None, reference=None):
     one, other = np.tile(one, layers), np.tile(other, layers)
     sets = {layer: np.flatnonzero(place == layer) for layer in range(layers)}
     units = units_of(pd.RangeIndex(n), groups)
-    found = Pairs(one, other, (place, place), sets, np.abs(f[one] - f[other]), units,
+    found = PairSets(one, other, (place, place), sets, np.abs(f[one] - f[other]), units,
                   None if reference is None else np.array([reference]))
     return found, {"x": x}
 
@@ -194,7 +194,13 @@ def test_networks_of_one_group_are_one_unit():
     groups = {name: f"g{int(name[1:]) // 2}" for name in f}
     found = grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=groups, n_bootstrap=50)
     assert (found.units, found.networks, found.orders) == (4, 8, 24) and "8 networks in 4 units" in repr(found)
-    assert found.table.loc["cka", "network_p"] * 24 == pytest.approx(round(found.table.loc["cka", "network_p"] * 24))
+    frame, order_of = found.pairs, {name: k for k, name in enumerate(f)}
+    counted = 0
+    for order in itertools.permutations(range(4)):
+        moved = {name: f[f"n{2 * order[k // 2] + k % 2}"] for name, k in order_of.items()}
+        gap = np.abs(frame["model1"].map(moved) - frame["model2"].map(moved)).round(12)
+        counted += np.mean([spearman(part["cka"], gap[part.index]) for _, part in frame.groupby("layer1")]) >= found.table.loc["cka", "spearman"] - 1e-12
+    assert found.table.loc["cka", "network_p"] == counted / 24 >= 1 / 24
     crossed = pd.DataFrame({"a": [k // 2 for k in range(8)], "b": [k % 2 for k in range(8)]}, index=list(f))
     with pytest.raises(ValueError, match="b: .* at least 3"):
         grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=crossed, n_bootstrap=50)
@@ -206,8 +212,102 @@ def test_networks_of_one_group_are_one_unit():
 
 def test_a_group_has_whole_networks():
     xs, f = population()
-    with pytest.raises(ValueError, match="'n0', 'n1'"):
+    with pytest.raises(ValueError, match="a group consists of whole networks, and items of 'n0', 'n1'"):
         grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=["a", "b", "c"] * 8, n_bootstrap=50)
+
+
+def test_why_networks_cannot_change_places_is_said():
+    xs, f = population()
+    lacking = {key: x for key, x in xs.items() if key != rs.Key("n0", "l0", "d", 0, "flatten")}
+    crossed = pd.DataFrame({"a": [0, 0, 0, 1, 1, 1, 2, 2], "b": [0, 1, 2, 0, 1, 2, 0, 1]}, index=list(f))
+    sizes = {name: "abbccccc"[k] for k, name in enumerate(f)}
+    for given, groups, sentence in (
+        (lacking, None, "networks do not have the same items"),
+        (xs, crossed, "every combination of a x b is there once; here are 8 items"),
+        (xs, sizes, "no two of these 3 have the same number of items"),
+    ):
+        found = grounding.benchmark(given, f, measures=["cka"], pairs="all", groups=groups, n_bootstrap=50)
+        assert "network_p" not in found.table and f"there is no network_p: " in found.about and sentence in found.about and sentence in found.no_order
+
+
+def test_given_leaves_the_pairs_what_they_are():
+    """F is of networks, so layers are compared one by one; what a line in another number leaves of it is, too, but for rounding."""
+    xs, f = population(networks=11, layers=2)
+    given = {name: k * 0.37 % 1 for k, name in enumerate(f)}
+    shuffled = dict(sorted(xs.items(), key=lambda item: (item[0].layer, item[0].model[::-1] if item[0].layer == "l1" else item[0].model)))
+    for pairs in ("all", "reference"):
+        plain = grounding.benchmark(shuffled, f, measures=["cka"], pairs=pairs, n_bootstrap=20)
+        held = grounding.benchmark(shuffled, f, measures=["cka"], pairs=pairs, given=given, n_bootstrap=20)
+        assert len(held.pairs) == len(plain.pairs) == (110 if pairs == "all" else 20)
+
+
+def test_values_that_are_equal_up_to_rounding_are_tied_in_the_estimate_the_null_and_the_draws():
+    one, other = np.triu_indices(5, 1)
+    near = np.where(np.arange(10) % 2, 0.25, 0.5)
+    frame = pd.DataFrame({"seed1": one, "layer1": 0, "seed2": other, "layer2": 0, "gap": np.arange(10) / 10})
+    frame["equal"], frame["near"] = near, np.nextafter(near, 1, where=np.arange(10) > 4, out=near.copy())
+    found = grounding.rank_pairs(frame, ["near", "equal"], "gap", pairs="all", n_bootstrap=50)
+    assert (frame["near"] != frame["equal"]).any() and found.orders == 120
+    pd.testing.assert_series_equal(found.table.loc["near"], found.table.loc["equal"], check_names=False)
+    assert found.table["network_p"].min() >= 1 / 120
+    row = found.against("near").loc["equal"]
+    assert row["difference"] == 0 and row["p_value"] == 1 and not row["real"]
+
+
+def test_a_measure_sees_no_difference_between_rotations():
+    rng = np.random.default_rng(0)
+    base = [rng.normal(size=(30, 4)) for _ in range(4)]
+    turns = [np.linalg.qr(rng.normal(size=(4, 4)))[0] for _ in range(2)]
+    xs = {f"n{k}": x for k, x in enumerate([*base, base[0] @ turns[0], base[0] @ turns[1]])}
+    f = {name: 0.1 * k for k, name in enumerate(xs)}
+    measure = rs.measures.from_function(lambda x, y: rs.measures.CKA()(x, y) * (1 + 1e-16), kind="similarity", symmetric=True, range=(0, 1), name="again")
+    found = grounding.benchmark(xs, f, measures={"cka": "cka", "again": measure}, pairs="all", network=list(xs), per=None, n_bootstrap=50)
+    assert found.against("cka").loc["again"].to_dict() | {"level": 0} == {"difference": 0, "low": 0, "high": 0, "p_value": 1, "detectable": 0, "real": False, "level": 0}
+    assert found.table["network_p"].min() >= 1 / 720
+
+
+def test_groups_and_functionality_by_the_networks_that_were_chosen():
+    xs, f = population()
+    named = {f"{key.model}_{key.layer}": x for key, x in xs.items()}
+    nets, layers = [key.model for key in xs], [key.layer for key in xs]
+    of = {name: f"g{int(name[1:]) // 2}" for name in f}
+    expected = grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=of, noise=0.01, n_bootstrap=50)
+    for groups in (of, pd.Series(of), list(of.values()), pd.DataFrame({"group": of})):
+        for noise in (0.01, dict.fromkeys(f, 0.01)):
+            found = grounding.benchmark(named, f, measures=["cka"], pairs="all", network=nets, per=layers, groups=groups, noise=noise, n_bootstrap=50)
+            np.testing.assert_allclose(found.table.to_numpy(), expected.table.to_numpy())
+            assert found.reliability == pytest.approx(expected.reliability)
+    assert grounding.specificity(named, network=nets, per=layers, groups=of, n_bootstrap=50).interval == grounding.specificity(xs, groups=of, n_bootstrap=50).interval
+
+
+def test_pairs_name_their_groups_and_have_one_reference_a_layer():
+    xs, f = population()
+    pairs = grounding.benchmark(xs, f, measures=["cka"], pairs="all", n_bootstrap=50).pairs
+    with pytest.raises(TypeError, match="groups of the networks of pairs are named"):
+        grounding.rank_pairs(pairs, ["cka"], "gap", network="model", pairs="all", across=False, groups=[0, 0, 1, 1, 2, 2, 3, 3])
+    with pytest.raises(ValueError, match="pairs='reference' needs one first item for each layer, the reference; layer l0 has 7"):
+        grounding.rank_pairs(pairs, ["cka"], "gap", network="model")
+    with pytest.raises(ValueError, match=r"that of \('n0', 'l0'\) and \('n1', 'l0'\) is there again"):
+        grounding.rank_pairs(pd.concat([pairs, pairs.iloc[:1]]), ["cka"], "gap", network="model", pairs="all")
+    with pytest.raises(ValueError, match="only measure with a row"):
+        grounding.rank_pairs(pairs, ["cka"], "gap", network="model", pairs="all", across=False, n_bootstrap=50).against()
+
+
+def test_noise_of_pairs_needs_no_direction_of_the_functionality():
+    xs, f = population(layers=1)
+    found = grounding.benchmark(xs, f, measures=["cka"], pairs="all", across=True, noise=0.02, n_bootstrap=50)
+    for noise in (0.02, pd.Series(0.02, index=pd.Index(list(f), name="model"))):
+        again = grounding.rank_pairs(found.pairs, ["cka"], "gap", network="model", pairs="all", noise=noise, n_bootstrap=50)
+        assert again.reliability == pytest.approx(found.reliability) and again.ceiling == pytest.approx(found.ceiling, abs=0.02)
+    with pytest.raises(ValueError, match="standard deviation of the error of F"):
+        grounding.rank_pairs(found.pairs, ["cka"], "gap", network="model", pairs="all", noise=-1.0)
+
+
+def test_two_measures_of_one_name_are_not_one():
+    xs, f = population()
+    two = [rs.measures.deconfounded("cka_debiased", np.random.default_rng(k).normal(size=(40, 3))) for k in range(2)]
+    with pytest.raises(ValueError, match="two measures have the name"):
+        grounding.benchmark(xs, f, measures=two)
 
 
 def test_references_and_all_pairs_do_not_mix():
@@ -234,12 +334,29 @@ def test_reliability_is_within_layers_if_layers_differ():
     f = pd.Series([0.5, 0.7, 0.52, 0.72, 0.54, 0.74], index=index)
     found = grounding.reliability(f, 0.01)
     assert list(found.index) == ["l0", "l1"] and found["sd"].to_numpy() == pytest.approx([0.02, 0.02]) and found["reliability"].to_numpy() == pytest.approx([0.75, 0.75])
+    pd.testing.assert_frame_equal(grounding.reliability(f, 0.01, by="layer"), found)
+    with pytest.raises(ValueError, match="unknown field for by 'layr'. Did you mean 'layer'"):
+        grounding.reliability(f, 0.01, by=("layr",))
+    with pytest.raises(ValueError, match="a has several: name more fields in by="):
+        grounding.reliability(f, 0.01, by=())
     with pytest.raises(ValueError, match="no field 'net'"):
         grounding.reliability(f, 0.01, network="net")
     with pytest.raises(ValueError, match="standard deviation of the error"):
         grounding.reliability(f, -0.01)
     with pytest.raises(ValueError, match="fraction from 0 to 1; got 80"):
         grounding.binomial_sd(80.0, 100)
+    np.testing.assert_allclose(grounding.binomial_sd([0.5, 0.9], 100), [0.05, 0.03])
+    with pytest.raises(ValueError, match="got nan"):
+        grounding.binomial_sd(np.array([0.5, np.nan]), 100)
+
+
+def test_reliability_of_what_a_line_leaves_allows_for_the_line():
+    rng, found = np.random.default_rng(0), []
+    for _ in range(400):
+        f, given = rng.normal(size=(2, 6))
+        found.append(shrunk(residuals(f, given, np.zeros(6)), np.ones(6), np.zeros(6), fitted=2)[1])
+    variance = 1 / (1 - np.array(found))  # that of the residuals, in that of the noise
+    assert abs(variance.mean() - 1) < 0.1
 
 
 def test_the_ceiling_is_what_the_true_functionality_reaches():

@@ -70,8 +70,10 @@ def test_pairs_without_a_mean_are_refused(change, options, sentence):
 
 
 def test_a_derived_statistic_without_a_value_is_refused():
-    with pytest.raises(ValueError, match="'ratio' has no value in some resamples of networks"):
+    with pytest.raises(ValueError, match="'ratio' has no value: the function gives nan for the means a "):
         pair_means(pairs_of(5), derived={"ratio": lambda mean: mean["a"] * np.nan})
+    with pytest.raises(ValueError, match=r"'above' has no value in \d+ of 999 resamples of networks"):
+        pair_means(pairs_of(5), derived={"above": lambda mean: mean["a"] if mean["a"] >= pairs_of(5)["a"].mean() else np.nan})
     with pytest.raises(TypeError, match="names of both networks in its index; got DataFrame"):
         pair_means(pairs_of(5).reset_index(drop=True))
 
@@ -89,3 +91,19 @@ def test_intervals_hold_the_mean_of_the_population_and_no_difference_is_seldom_r
 def test_the_examples_give_what_they_say():
     for test in doctest.DocTestFinder(exclude_empty=True).find(means, globs={**vars(means), "np": np}):
         assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed == 0, test.name
+
+
+def test_a_derived_statistic_is_computed_in_each_resample_whatever_the_function_does_with_its_means():
+    frame = pairs_of(6)
+    found = pair_means(frame, derived={"log": lambda mean: float(np.log(2 + np.mean(mean["a"])))}, n_bootstrap=99)
+    np.testing.assert_allclose(found.draws["log"], np.log(2 + found.draws["a"]))
+    assert found.table.loc["log", "low"] < found.table.loc["log", "mean"] < found.table.loc["log", "high"]
+
+
+def test_groups_are_named_because_the_order_of_pairs_is_none_of_networks():
+    frame = pairs_of(6)
+    of = {name: k // 2 for k, name in enumerate(sorted({*frame.index.get_level_values(0), *frame.index.get_level_values(1)}))}
+    first, again = pair_means(frame, groups=of, n_bootstrap=99), pair_means(frame.iloc[::-1], groups=of, n_bootstrap=99)
+    np.testing.assert_allclose(first.table["mean"], again.table["mean"])
+    with pytest.raises(TypeError, match="groups of the networks of pairs are named"):
+        pair_means(frame, groups=[0, 0, 1, 1, 2, 2])

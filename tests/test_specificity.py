@@ -31,7 +31,7 @@ def layered(networks=6, noise=1.0, seed=0, apart=0.0, together=0):
 def test_draws_are_of_whole_networks_and_the_interval_is_widened():
     xs = layered(5)
     found = grounding.specificity(xs, n_bootstrap=300)
-    assert len(found.draws) == 300 and found.units.number == 5
+    assert len(found.draws) == 300 and found.units == 5
     off = ~np.eye(5, dtype=bool)
     assert found.accuracy == pytest.approx(found.pairs.to_numpy()[off].mean()) == found.interval.estimate
     plain = np.quantile(found.draws, [0.025, 0.975])
@@ -50,9 +50,9 @@ def test_groups_are_drawn_whole_and_pairs_within_them_do_not_count():
     codes = np.repeat(np.arange(3), 3)
     different = codes[:, None] != codes
     pairs = found.pairs.to_numpy()
-    assert found.accuracy == pytest.approx(pairs[different].mean()) and found.units.number == 3 and "3 groups (groups)" in repr(found)
+    assert found.accuracy == pytest.approx(pairs[different].mean()) and found.units == 3 and "3 units: groups" in repr(found)
     assert single.accuracy > found.accuracy, "networks of one group are near to each other"
-    same = found.units.draw(np.random.default_rng(0), 200)
+    same = found._units.draw(np.random.default_rng(0), 200)
     assert (same.reshape(200, 3, 3) == same.reshape(200, 3, 3)[:, :, :1]).all()
     table = rs.compare("cka", xs).dissimilarity().to_numpy().reshape(9, 4, 9, 4).swapaxes(1, 2)
     assert found.moves["cross_network"].iloc[1] == pytest.approx(table[different][:, 1, 1].mean())
@@ -74,7 +74,7 @@ def test_of_crossed_groupings_pairs_count_that_differ_in_both():
 @pytest.mark.parametrize(("groups", "sentence"), [
     ({f"n{k}": k // 3 for k in range(6)}, "at least 3 of them"),
     ([*"ab" * 12], "at least 3 of them"),
-    ([*"abc" * 8], "layers of 'n0' are in several groups"),
+    ([*"abc" * 8], "items of 'n0', 'n1', 'n2' and 3 more are in several groups"),
     ({"n0": 1}, "groups has no value for 'n1'"),
 ])
 def test_groups_that_cannot_be_drawn_are_refused(groups, sentence):

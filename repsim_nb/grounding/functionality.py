@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from .. import measures
 from ..comparison import by_item
-from ..errors import listed
+from ..errors import listed, unknown
+from .joint import standard_ranks
 
 SIMULATED = 200  # draws of the errors of F, for the ceiling
 
 
-def binomial_sd(accuracy: pd.Series | Mapping[Any, float] | float, images: int) -> pd.Series | float:
+def binomial_sd(accuracy: pd.Series | Mapping[Any, float] | Sequence[float] | float, images: int) -> pd.Series | np.ndarray | float:
     """Standard deviation that an accuracy has because its test images are a sample: sqrt(a (1 - a) / images).
 
     Parameters
     ----------
-    accuracy : Series, mapping or float
+    accuracy : Series, mapping, sequence or float
         Fractions from 0 to 1.
     images : int
         The number of test images.
 
     Returns
     -------
-    Series or float
-        As `accuracy`.
+    Series, array or float
+        As `accuracy`: a Series for a mapping, an array for a sequence.
+
+    Raises
+    ------
+    ValueError
+        For an accuracy outside 0 to 1, undefined ones too, and for images that are no integer >= 1.
 
     Notes
     -----
@@ -45,10 +52,12 @@ def binomial_sd(accuracy: pd.Series | Mapping[Any, float] | float, images: int) 
     if not series.between(0, 1).all():
         raise ValueError(f"an accuracy is a fraction from 0 to 1; got {series[~series.between(0, 1)].iloc[0]:.4g}")
     found = np.sqrt(series * (1 - series) / images)
-    return found if isinstance(accuracy, (pd.Series, Mapping)) else float(found.iloc[0])
+    if isinstance(accuracy, (pd.Series, Mapping)):
+        return found
+    return found.to_numpy() if np.ndim(accuracy) else float(found.iloc[0])
 
 
-def reliability(functionality: pd.Series, noise: float | pd.Series, *, network: str = "model", by: Iterable[str] = ("layer", "step")) -> pd.DataFrame:
+def reliability(functionality: pd.Series, noise: float | pd.Series, *, network: str = "model", by: str | Iterable[str] | None = None) -> pd.DataFrame:
     """How much of the spread of a functionality over networks is not the chance of its test images.
 
     Parameters
@@ -59,8 +68,9 @@ def reliability(functionality: pd.Series, noise: float | pd.Series, *, network: 
         Standard deviation of the error of each F, such as `binomial_sd(functionality, 1000)`.
     network : str
         The field that names the network.
-    by : fields, optional
-        Networks are compared within the values of these fields, as far as they vary. If all items of a network have the same F there is one row.
+    by : field or fields, optional
+        Networks are compared within the values of these fields. By default all other fields that vary; if all items of a network have the same F there
+        is one row.
 
     Returns
     -------
@@ -70,7 +80,7 @@ def reliability(functionality: pd.Series, noise: float | pd.Series, *, network: 
     Raises
     ------
     ValueError
-        For a field that is not there, and for other items in `noise` than in `functionality`.
+        For a field that is not there, a network that has several F in one row, and for other items in `noise` than in `functionality`.
 
     Notes
     -----
@@ -92,10 +102,21 @@ def reliability(functionality: pd.Series, noise: float | pd.Series, *, network: 
         raise ValueError(f"functionality has no field '{network}' that names the network; its fields are {listed(series.index.names)}")
     noises = noise_of(noise, series.index)
     frame = series.reset_index().assign(squared=noises**2)
-    fields = [name for name in by if name in frame and frame[name].nunique() > 1]
-    per_network = frame.groupby(network)["F"]
-    if fields and (per_network.nunique() == 1).all() and (per_network.size() > 1).all():
-        fields, frame = [], frame.drop_duplicates(network)
+    others = [name for name in series.index.names if name != network]
+    if by is None:
+        fields = [name for name in others if frame[name].nunique() > 1]
+        per_network = frame.groupby(network)["F"]
+        if fields and (per_network.nunique() == 1).all() and (per_network.size() > 1).all():
+            fields, frame = [], frame.drop_duplicates(network)
+    else:
+        fields = [by] if isinstance(by, str) else list(by)
+        for name in fields:
+            if name not in others:
+                raise unknown("field for by", name, others)
+    several = frame[frame.duplicated([network, *fields])]
+    if len(several):
+        raise ValueError(f"each network has one F in a row of the result; {several.iloc[0][network]} has several{f' for one {listed(fields)}' if fields else ''}: "
+                         f"name more fields in by= (there are {listed(others) or 'none'}), or average them first")
     groups = frame.groupby(fields, sort=False) if fields else frame.assign(all="all").groupby("all")
     table = groups["F"].agg(networks="count", min="min", mean="mean", max="max", sd="std")
     table = table.assign(noise=np.sqrt(groups["squared"].mean()))
@@ -191,15 +212,41 @@ def residuals(f: np.ndarray, given: np.ndarray, cells: np.ndarray) -> np.ndarray
     return found
 
 
-def shrunk(f: np.ndarray, noise: np.ndarray, cells: np.ndarray) -> tuple[np.ndarray, float | None]:
-    """F without its chance, as far as a model of normal errors can say: in each cell (layer, step) values are drawn towards their mean by the root of the reliability;
-    and the mean reliability of the cells that have several items, as it is estimated."""
+class Errors:
+    """F of each item and the standard deviation of its error: the reliability of F, and the ρ that a perfect measure reaches.
+
+    places: the layer (and step) of each item.  one, other: the items of each pair.  fitted: how many numbers were fitted to F within each layer, its mean
+    included. Errors of what is held constant are not counted.
+    """
+
+    def __init__(self, f: np.ndarray, noise: np.ndarray, places: np.ndarray, one: np.ndarray, other: np.ndarray, fitted: int = 1) -> None:
+        self.noise, self.one, self.other = noise, one, other
+        self.truth, self.reliability = shrunk(f, noise, places, fitted)
+
+    def ceiling(self, sets: Mapping[Any, np.ndarray], seed: int) -> float:
+        """The mean ρ, over sets of pairs, of the gaps of the true F with those that another test set of the same size would show."""
+        true = gaps(self.truth[self.one], self.truth[self.other])
+        seen = self.truth + np.random.default_rng(seed).normal(size=(SIMULATED, len(self.truth))) * self.noise
+        found = 0.0
+        for rows in sets.values():
+            again = stats.rankdata(gaps(seen[:, self.one[rows]], seen[:, self.other[rows]]), axis=1)
+            again -= again.mean(axis=1, keepdims=True)
+            if np.ptp(true[rows]) > 0:  # otherwise no order of these pairs is true
+                found += float(np.mean(again @ standard_ranks(true[rows]) / np.sqrt((again**2).sum(axis=1)))) / len(sets)
+        return found
+
+
+def shrunk(f: np.ndarray, noise: np.ndarray, cells: np.ndarray, fitted: int = 1) -> tuple[np.ndarray, float | None]:
+    """F without its chance, as far as a model of normal errors can say, and the mean reliability of the cells (layer, step) that have several items.
+
+    Within each cell values are moved towards their mean by the root of the reliability. fitted: how many numbers were fitted to F there, its mean included.
+    """
     found, known = f.copy(), []
     for cell in np.unique(cells):
         rows = np.flatnonzero(cells == cell)
-        if len(rows) < 3:
+        if len(rows) < 2 + fitted:
             continue
-        variance = float(f[rows].var(ddof=1))
+        variance = float(np.sum((f[rows] - f[rows].mean()) ** 2) / (len(rows) - fitted))
         error = float((noise[rows] ** 2).mean())
         estimate = 1 - error / variance if variance > 0 else float(error == 0)
         known.append(estimate)

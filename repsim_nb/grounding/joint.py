@@ -9,13 +9,17 @@ import numpy as np
 import pandas as pd
 
 from ..inference.units import Units
-from ..measures.ties import ranks_with_ties, tie_starts, tolerance_of
+from ..measures.ties import ranks_with_ties, tie_starts
 
 AT_ONCE = 4_000_000  # numbers in one block of draws
 
 
-class Pairs:
-    """Pairs of items in sets (one a reference, or one a layer), as arrays over pairs.
+class NoOrder(ValueError):
+    """Networks, or groups of them, cannot change places; the message says why."""
+
+
+class PairSets:
+    """Pairs of items in sets (one for each reference, or for each layer), as arrays over pairs. Values that are equal up to rounding are equal already.
 
     one, other: the network at either end, as a number.  places: which item of its network it is, at either end.  sets: {value: rows}.  gap: of functionality.
     units: of networks.  fixed: networks that do not change places (the references); None if both ends are drawn.
@@ -40,12 +44,15 @@ class Pairs:
                     total[part, k] += _correlation(_weighted(x[rows], weights), gap, weights) / len(self.sets)
         return pd.DataFrame(total, columns=list(xs))
 
-    def null(self, xs: Mapping[str, np.ndarray], n: int, seed: int) -> tuple[np.ndarray, bool] | None:
+    def null(self, xs: Mapping[str, np.ndarray], n: int, seed: int) -> tuple[np.ndarray, bool]:
         """The mean ρ over sets when networks change places, the same way for all sets (orders, measures); and whether these are all orders, the first one as it is.
 
-        A network takes the gaps of all its items along. None if networks do not have the same items.
+        A network takes the gaps of all its items along. Errors: NoOrder.
         """
-        orders, every = self.units.orders(np.random.default_rng(seed), n, fixed=() if self.fixed is None else self.fixed)
+        try:
+            orders, every = self.units.orders(np.random.default_rng(seed), n, fixed=() if self.fixed is None else self.fixed)
+        except ValueError as error:
+            raise NoOrder(str(error)) from error
         total = np.zeros((len(orders), len(xs)))
         for rows in self.sets.values():
             x = np.stack([standard_ranks(x[rows]) for x in xs.values()], axis=1)  # (pairs, measures)
@@ -55,7 +62,7 @@ class Pairs:
             for start in range(0, len(orders), step):
                 moved = number(orders[start : start + step])
                 if moved is None:
-                    return None
+                    raise NoOrder("networks do not have the same items, so that they cannot change places")
                 total[start : start + step] += gap[moved] @ x / len(self.sets)
         return total, every
 
@@ -65,7 +72,7 @@ class Pairs:
         return self.units.counts(levels)[:, self.other[rows]]
 
     def _numbers(self, rows: np.ndarray) -> Any:
-        """A function from orders (k, networks) to the place, among these rows, of the pair whose gap each row is given (k, rows); None where there is no such pair."""
+        """A function from orders (k, networks) to the positions (k, rows), among these rows, of the pairs whose gaps the rows get; it gives None if a pair is missing."""
         networks = int(max(self.one.max(), self.other.max())) + 1
         many = int(max(self.places[0].max(), self.places[1].max())) + 1
         a, b = self.one[rows], self.other[rows]
@@ -83,15 +90,15 @@ class Pairs:
 
 
 def standard_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks, ties up to rounding alike, centred and of unit length."""
-    ranks = ranks_with_ties(values, tolerance_of(values)) - (len(values) + 1) / 2
+    """Ranks, centred and of unit length."""
+    ranks = ranks_with_ties(values) - (len(values) + 1) / 2
     return ranks / np.sqrt(ranks @ ranks)
 
 
 def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Centred ranks of values that come weights (draws, pairs) times each."""
     order = np.argsort(values, kind="stable")
-    start = np.flatnonzero(tie_starts(values[order], tolerance_of(values)))
+    start = np.flatnonzero(tie_starts(values[order], 0.0))
     many = np.add.reduceat(weights[:, order], start, axis=1)
     rank = np.cumsum(many, axis=1) - (many - 1) / 2
     group = np.empty(len(values), int)

@@ -19,12 +19,13 @@ from ..inference import Interval
 from ..inference.results import between, check_draws
 from ..inference.samples import representations_of
 from ..inference.squares import by_item_defined
-from ..inference.units import Groups, Units, simultaneous, units_of, widened
+from ..inference.units import Groups, Units, simultaneous, widened
 from ..measures import Measure
+from ..measures.ties import merge_table, tolerance_of
 from ..progress import Tick
+from .networks import units_of_networks
 
 NEVER = "never"
-_DIFFERENCES = ["difference", "low", "high", "p_value", "detectable", "real"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,8 +55,10 @@ class Specificity:
         Mean dissimilarities of all pairs of layers, within networks and between two.
     draws : ndarray (n_bootstrap,)
         The accuracy in each resample of units; empty for two networks. Resamples are the same for all measures with the same networks, groups and seed.
-    units : Units or None
-        The independent units that are drawn; `units.number` says how many there are.
+    units : int
+        The number of independent units that were drawn, 0 for two networks.
+    unit : str
+        What was drawn, such as "networks (10)".
     seed : int
         Of the resamples.
     """
@@ -71,8 +74,10 @@ class Specificity:
     within: pd.DataFrame
     across: pd.DataFrame
     draws: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    units: Units | None = None
+    units: int = 0
+    unit: str = ""
     seed: int = 0
+    _units: Units = field(default_factory=lambda: Units({}))
 
     @property
     def layers_to_move(self) -> float:
@@ -120,15 +125,14 @@ class Specificity:
         ----------
         Westfall and Young 1993 (max-t).
         """
-        chosen = _named(others)
+        chosen = _by_name(others)
         for name, other in chosen.items():
             self._check_pairing(name, other)
         index = pd.Index(list(chosen), name="measure")
         estimates = pd.Series([self.accuracy - other.accuracy for other in chosen.values()], index=index)
         draws = pd.DataFrame({name: self.draws - other.draws for name, other in chosen.items()})
-        assert self.units is not None and self.interval is not None
-        found = simultaneous(estimates, draws, self.units.number, self.interval.level)
-        return found.assign(difference=estimates, real=(found["low"] > 0) | (found["high"] < 0))[_DIFFERENCES]
+        assert self.interval is not None
+        return simultaneous(estimates, draws, self.units, self.interval.level)
 
     def _check_pairing(self, name: str, other: Specificity) -> None:
         for side, of in (("this one", self), (f"'{name}'", other)):
@@ -137,11 +141,10 @@ class Specificity:
         for what, mine, theirs in (("networks", self.pairs.index, other.pairs.index), ("layers", self.moves.index, other.moves.index)):
             if not mine.equals(theirs):
                 raise ValueError(f"differences are of the same {what} in the same order; this one has {listed(mine, 4)}, '{name}' has {listed(theirs, 4)}")
-        assert self.units is not None and other.units is not None
-        ours, others = self.units.groupings, other.units.groupings
+        ours, others = self._units.groupings, other._units.groupings
         if list(ours) != list(others) or any(not np.array_equal(ours[key], others[key]) for key in ours):
-            raise ValueError(f"differences are of the same resamples, so both need the same groups=; this one draws {self.units.name}, "
-                             f"'{name}' draws {other.units.name}")
+            raise ValueError(f"differences are of the same resamples, so both need the same groups=; this one draws {self.unit}, "
+                             f"'{name}' draws {other.unit}")
         if self.seed != other.seed or len(self.draws) != len(other.draws):
             raise ValueError(f"differences are of the same resamples, so both need one seed= and n_bootstrap=; this one has {self.seed} and {len(self.draws)}, "
                              f"'{name}' has {other.seed} and {len(other.draws)}")
@@ -152,7 +155,7 @@ class Specificity:
     def __repr__(self) -> str:
         lost = f"{NEVER} for {self.never} of {len(self.moves)} layers" if self.never else ""
         drawn = f" [{self.interval.low:.3f}, {self.interval.high:.3f}]" if self.interval else ""
-        of = "" if self.units is None or list(self.units.groupings) == ["networks"] else f" in {self.units.number} groups ({self.units.name})"
+        of = "" if self.units in (0, len(self.pairs)) else f" in {self.units} units: {self._units.name}"
         return (f"Specificity({measures.short_name(self.measure)}, accuracy={self.accuracy:.3f}{drawn}, chance={self.chance:.3f}, "
                 f"{', '.join(filter(None, [f'{self.layers_to_move_text} layers to move', lost]))}, {len(self.pairs)} networks{of})")
 
@@ -241,10 +244,11 @@ def specificity(
     names, depth = list(dict.fromkeys(nets)), list(dict.fromkeys(layers))
     layer_axis, net_axis = pd.Index(depth, name=str(layers.name)), pd.Index(names, name=str(nets.name))
     places = _grid(nets, layers, names, depth)
-    units = _units(index, groups, places, names)
+    units = units_of_networks(index, nets, groups)
     other = _different(units)
     table = compare(measure, {label: representations[label] for label in labels}, progress=progress).dissimilarity().to_numpy(float)
     blocks = table[places[:, None, :, None], places[None, :, None, :]]  # (network, network, layer, layer)
+    blocks = merge_table(blocks, tolerance_of(blocks, 8 * np.finfo(float).eps, 1.0 if measure.kind == "similarity" else 0.0))  # the tolerance of `inference` for sums over samples
     nearest = blocks <= blocks.min(axis=3, keepdims=True)
     found = nearest / nearest.sum(axis=3, keepdims=True)
     hits = np.einsum("abll->ab", found) / len(depth)
@@ -258,10 +262,13 @@ def specificity(
     away = _away(within, layer_axis)
     pairs = pd.DataFrame(np.where(same, 1.0, hits), net_axis, net_axis)
     matches, within, across = (pd.DataFrame(square, layer_axis, layer_axis) for square in (found[other].mean(axis=0), within, across))
-    return Specificity(measure, accuracy, drawn, 1 / len(depth), pairs, matches, _moves(away, np.diag(across)), away, within, across, draws, units, seed)
+    several = units if len(draws) else Units({})
+    number = units.number if len(draws) else 0
+    return Specificity(measure, accuracy, drawn, 1 / len(depth), pairs, matches, _moves(away, np.diag(across)), away, within, across, draws, number,
+                       f"{units.name} ({number})" if number else "", seed, several)
 
 
-def _named(others: Specificity | Mapping[str, Specificity] | Iterable[Specificity]) -> dict[str, Specificity]:
+def _by_name(others: Specificity | Mapping[str, Specificity] | Iterable[Specificity]) -> dict[str, Specificity]:
     if isinstance(others, Mapping):
         pairs = [(str(name), other) for name, other in others.items()]
     else:
@@ -295,20 +302,6 @@ def _grid(nets: pd.Series, layers: pd.Series, names: list[Any], depth: list[Any]
     return np.array([[at[net, layer] for layer in depth] for net in names])
 
 
-def _units(index: pd.Index, groups: Groups, places: np.ndarray, names: list[Any]) -> Units:
-    """The units of the networks (rows of places)."""
-    if groups is None:
-        return Units({"networks": np.arange(len(names))})
-    found = {}
-    for name, codes in units_of(index, groups).groupings.items():
-        of = codes[places]
-        if (of != of[:, :1]).any():
-            changing = names[int(np.argmax((of != of[:, :1]).any(axis=1)))]
-            raise ValueError(f"a group is one of whole networks, and layers of '{changing}' are in several groups of {name}: pass {{network: group}}")
-        found[name] = of[:, 0]
-    return Units(found)
-
-
 def _different(units: Units) -> np.ndarray:
     """Which pairs of networks differ in every grouping (networks, networks)."""
     other = np.logical_and.reduce([codes[:, None] != codes[None, :] for codes in units.groupings.values()])
@@ -319,11 +312,7 @@ def _different(units: Units) -> np.ndarray:
 
 def _resampled(hits: np.ndarray, other: np.ndarray, units: Units, n_bootstrap: int, rng: np.random.Generator) -> np.ndarray:
     """Mean accuracies (n_bootstrap,) of the pairs that count, of units drawn with replacement; a draw without such a pair is drawn again."""
-    many = np.zeros((0, len(hits)))
-    while len(many) < n_bootstrap:
-        drawn = units.draw(rng, n_bootstrap).astype(float)
-        many = np.concatenate([many, drawn[np.einsum("ka,ab,kb->k", drawn, other.astype(float), drawn) > 0]])
-    many = many[:n_bootstrap]
+    many = units.draw_counted(rng, n_bootstrap, lambda drawn: np.einsum("ka,ab,kb->k", drawn, other.astype(float), drawn))
     return np.einsum("ka,ab,kb->k", many, hits * other, many) / np.einsum("ka,ab,kb->k", many, other.astype(float), many)
 
 

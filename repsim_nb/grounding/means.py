@@ -65,9 +65,7 @@ class PairMeans:
         if not chosen:
             raise ValueError(f"'{name}' is the only statistic: there is nothing to compare with")
         estimates = pd.Series([self.table.loc[name, "mean"] - self.table.loc[other, "mean"] for other in chosen], index=pd.Index(chosen, name="other"))
-        found = simultaneous(estimates, pd.DataFrame({other: self.draws[name] - self.draws[other] for other in chosen}), self.units, self.level)
-        columns = ["difference", "low", "high", "p_value", "detectable", "real"]
-        return found.assign(difference=estimates, real=(found["low"] > 0) | (found["high"] < 0))[columns]
+        return simultaneous(estimates, pd.DataFrame({other: self.draws[name] - self.draws[other] for other in chosen}), self.units, self.level)
 
     def __repr__(self) -> str:
         return f"PairMeans({len(self.table)} statistics, {self.unit})"
@@ -94,7 +92,7 @@ def pair_means(
         A row an unordered pair of different networks, their names in the two levels of the index; a column a statistic of the pair.
     derived : {name: function}, optional
         Statistics that are computed from the means, such as a ratio: ``lambda mean: mean["same depth"] / mean["other depths"]``. The function gets
-        the means by column.
+        the means as a Series by column, of all pairs and of each resample, and returns a number.
     groups : {network: group}, Series by network, or DataFrame with a column for each crossed grouping, optional
         Networks of one group depend on each other. Whole groups are drawn, and pairs within a group are left out (of crossed groupings, pairs that
         agree in one).
@@ -146,6 +144,8 @@ def pair_means(
     if not len(values) or not np.isfinite(values).all():
         undefined = int((~np.isfinite(values)).any(axis=1).sum())
         raise ValueError(f"a mean is of pairs that all have values; {undefined} of {len(values)} pairs have none in some column")
+    if groups is not None and not isinstance(groups, (Mapping, pd.Series, pd.DataFrame)):
+        raise TypeError("groups of the networks of pairs are named: {network: group}, or a Series or DataFrame by network. A sequence would depend on the order of the pairs")
     networks = pd.Index(dict.fromkeys([*pairs.index.get_level_values(0), *pairs.index.get_level_values(1)]), name="model")
     one, other = (networks.get_indexer(pairs.index.get_level_values(end)) for end in (0, 1))
     if (one == other).any():
@@ -159,20 +159,21 @@ def pair_means(
     if not counted.any():
         raise ValueError(f"pairs count if their networks differ in every grouping, and no pair does ({units.name})")
     values, one, other = values[counted], one[counted], other[counted]
-    rng, weights = np.random.default_rng(seed), np.zeros((0, len(values)))
-    while len(weights) < n_bootstrap:
-        drawn = units.draw(rng, n_bootstrap).astype(float)
-        new = drawn[:, one] * drawn[:, other]
-        weights = np.concatenate([weights, new[new.sum(axis=1) > 0]])
-    weights = weights[:n_bootstrap]
+    drawn = units.draw_counted(np.random.default_rng(seed), n_bootstrap, lambda many: (many[:, one] * many[:, other]).sum(axis=1))
+    weights = drawn[:, one] * drawn[:, other]
     means = pd.Series(values.mean(axis=0), index=pairs.columns)
     draws = pd.DataFrame(weights @ values / weights.sum(axis=1, keepdims=True), columns=pairs.columns)
     for name, function in (derived or {}).items():
         if name in pairs.columns:
             raise ValueError(f"'{name}' is a column of the pairs: give the derived statistic another name")
-        means[name], draws[name] = float(function(means)), function(draws)
-        if not (np.isfinite(means[name]) and np.isfinite(draws[name].to_numpy(float)).all()):
-            raise UndefinedError(f"'{name}' has no value in some resamples of {units.name}")
+        columns = list(pairs.columns)
+        means[name], draws[name] = float(function(means[columns])), [float(function(row)) for _, row in draws[columns].iterrows()]
+        if not np.isfinite(means[name]):
+            raise UndefinedError(f"'{name}' has no value: the function gives {means[name]} for the means {', '.join(f'{column} {means[column]:.4g}' for column in columns[:4])}")
+        undefined = int((~np.isfinite(draws[name].to_numpy(float))).sum())
+        if undefined:
+            raise UndefinedError(f"'{name}' has no value in {undefined} of {n_bootstrap} resamples of {units.name}")
     rows = {name: (float(means[name]), *between(draws[name], widened(level, units.number))) for name in draws}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"]).rename_axis("statistic")
+    table.attrs["level"] = level
     return PairMeans(table, draws, units.number, f"{units.name} ({units.number})", level)

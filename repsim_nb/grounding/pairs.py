@@ -97,6 +97,20 @@ def functionality(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per: 
     (probes read more from later layers).  Columns as in `reference_pairs`.
     Errors: ValueError for missing columns, a pair that is not there, gaps that are no differences of one number an item, F that neither grows nor falls with `per`.
     """
+    unsigned = functionality_up_to_sign(pairs, gap, network=network, per=per)
+    f, items = unsigned.to_numpy(), unsigned.index
+    places = items.get_level_values(per)
+    if places.nunique() == 1:
+        raise ValueError(f"gaps do not tell which items score higher, growth with '{per}' does; here all items have {per} {places[0]}")
+    slope = rank_correlation(f, pd.factorize(places, sort=True)[0]).statistic
+    if slope == 0:
+        raise ValueError(f"gaps do not tell which items score higher, growth with '{per}' does; here functionality neither grows nor falls with it")
+    f = f if slope > 0 else f.max() - f
+    return pd.Series(f, index=items, name=gap)
+
+
+def functionality_up_to_sign(pairs: pd.DataFrame, gap: str, *, network: str, per: str) -> pd.Series:
+    """`functionality`, but which end is the upper one is left open: the item that comes first in the largest gap has 0."""
     first, second = [f"{network}1", f"{per}1"], [f"{network}2", f"{per}2"]
     check_columns(pairs, [*first, *second, gap])
     check_numbers(pairs, [gap])
@@ -118,13 +132,6 @@ def functionality(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per: 
         worst = int(wrong.argmax())
         raise ValueError(f"'{gap}' holds no differences of one number an item: those of {tuple(one[worst])} and {tuple(other[worst])} to {tuple(items[end])} "
                          f"make their gap {abs(f[i[worst]] - f[j[worst]]):.4g}, and it is {size[worst]:.4g}")
-    places = items.get_level_values(per)
-    if places.nunique() == 1:
-        raise ValueError(f"gaps do not tell which items score higher, growth with '{per}' does; here all items have {per} {places[0]}")
-    slope = rank_correlation(f, pd.factorize(places, sort=True)[0]).statistic
-    if slope == 0:
-        raise ValueError(f"gaps do not tell which items score higher, growth with '{per}' does; here functionality neither grows nor falls with it")
-    f = f if slope > 0 else f.max() - f
     return pd.Series(f, index=items, name=gap)
 
 

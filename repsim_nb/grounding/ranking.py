@@ -14,13 +14,15 @@ from ..comparison import Choice, axis_of, compare, short_labels
 from ..errors import listed, unknown
 from ..inference.results import between, by_counting, check_draws, check_permutations
 from ..inference.samples import representations_of
-from ..inference.squares import by_item_defined
-from ..inference.units import Groups, Units, units_of, widened
+from ..inference.squares import by_item_defined, precision_of
+from ..inference.units import FEWEST_UNITS, Groups, widened
 from ..measures import CCA, Measure
+from ..measures.ties import merge_ties, tolerance_of
 from ..progress import Tick, ticking
-from .functionality import SIMULATED, best_items, functionality_of, gaps, item_values, noise_of, residuals, shrunk
-from .joint import Pairs, standard_ranks
-from .pairs import KINDS, check_columns, check_numbers, combined, functionality, judged
+from .functionality import Errors, best_items, functionality_of, gaps, item_values, noise_of, residuals
+from .joint import NoOrder, PairSets
+from .networks import by_item_of_network, units_of_networks
+from .pairs import KINDS, check_columns, check_numbers, combined, functionality_up_to_sign, judged
 from .results import Benchmark, listed_undefined
 
 MEASURES: dict[str, Measure] = {
@@ -32,7 +34,6 @@ MEASURES: dict[str, Measure] = {
 Measures = Mapping[str, str | Measure] | Iterable[str | Measure] | None
 Which = Literal["reference", "all"]
 AT_ONCE = 64  # items of a table: what is prepared of them must fit into memory, the references are prepared for each part again
-FEWEST = 3  # networks to draw from
 POWER = 0.8
 
 
@@ -135,18 +136,18 @@ def benchmark(
     representations, _ = representations_of(representations)
     labels = list(representations)
     index = axis_of(representations)
-    f = functionality_of(labels, index, functionality)
     networks = by_item_defined(index, network, "network")
     layers = pd.Series("all", index=range(len(labels)), name="per") if per is None else by_item_defined(index, per, "per")
-    if isinstance(network, str) and index.nlevels > 1:
+    f = functionality_of(labels, index, by_item_of_network(networks, functionality))
+    if isinstance(network, str) and (per is None or isinstance(per, str)) and index.nlevels > 1:
         rest = index.droplevel(network)
-    else:  # which item of which network is which is told by its layer, and there by its place
+    else:  # items of two networks correspond by their layer, and within it by their order
         rest = pd.MultiIndex.from_arrays([layers, networks.groupby([networks.to_numpy(), layers.to_numpy()]).cumcount()])
     places = pd.factorize(rest)[0]
-    if given is not None:
-        f = residuals(f, item_values(labels, index, given, "given"), places)
     if across is None:
         across = bool((pd.Series(f).groupby(networks.to_numpy()).nunique() > 1).any())
+    if given is not None:
+        f = residuals(f, item_values(labels, index, by_item_of_network(networks, given), "given"), places)
     if pairs == "reference":
         one, other, values = _with_references(best_items(labels, f, layers, among), layers, across, self_pairs)
     else:
@@ -157,15 +158,18 @@ def benchmark(
     frame = frame.assign(**{"reference" if pairs == "reference" else "item": [names[i] for i in one], "other": [names[j] for j in other], "gap": gaps(f[one], f[other])})
     if taken := [name for name in chosen if name in frame]:
         raise ValueError(f"{listed(taken)} is a column of the pairs: give the measure another name")
+    codes, known = pd.factorize(networks)
+    _check_networks(known)
+    units = units_of_networks(index, networks, groups)
+    errors = None if noise is None else Errors(f, noise_of(by_item_of_network(networks, noise), index), places, one, other, fitted=1 if given is None else 2)
     distances, undefined = _distances(chosen, representations, one, other, values, pairs, progress)
     frame = frame.assign(**distances)
-    codes, known = pd.factorize(networks)
-    units = _units(known, codes, index, groups)
     sets = {value: np.flatnonzero(values == value) for value in dict.fromkeys(values)}
-    found = Pairs(codes[one], codes[other], (places[one], places[other]), sets, frame["gap"].to_numpy(float),
-                  units, np.unique(codes[one]) if pairs == "reference" else None)
-    errors = None if noise is None else _Errors(f, noise_of(noise, index), places, one, other)
-    return _ranked(frame, list(distances), "gap", fields, found, undefined, n_bootstrap, n_permutations, level, seed, errors)
+    found = PairSets(codes[one], codes[other], (places[one], places[other]), sets, frame["gap"].to_numpy(float),
+                     units, np.unique(codes[one]) if pairs == "reference" else None)
+    eps = 8 * np.finfo(float).eps  # dissimilarities are sums over samples, whose last digits are worth less than those of single numbers
+    merged = {name: merge_ties(distance, tolerance_of(distance, eps, 1.0 if chosen[name].kind == "similarity" else 0.0)) for name, distance in distances.items()}
+    return _ranked(frame, merged, "gap", fields, found, undefined, n_bootstrap, n_permutations, level, seed, errors)
 
 
 def rank_pairs(
@@ -199,8 +203,9 @@ def rank_pairs(
         What columns are called.
     across : bool
         With all pairs: those of different layers, too, as one set; otherwise one set a layer.
-    groups : as in `benchmark`, by network
-    noise : float, optional
+    groups : {network: group}, Series or DataFrame by network, optional
+        As in `benchmark`.
+    noise : float, or Series by the fields of the items or by network, optional
         As in `benchmark`; F follows from all gaps, so it needs pairs="all" and across=True.
     n_bootstrap, n_permutations, level, seed : as in `benchmark`
 
@@ -211,7 +216,9 @@ def rank_pairs(
     Raises
     ------
     ValueError
-        For columns that are not there or hold no numbers, a pair that is there twice, fewer than 3 networks.
+        For columns that are not there or hold no numbers, a pair that is there twice, several references in one layer, fewer than 3 networks.
+    TypeError
+        For groups without names of networks.
 
     References
     ----------
@@ -242,59 +249,37 @@ def rank_pairs(
         ends = [pd.MultiIndex.from_frame(frame[[f"{network}{end}", f"{per}{end}"]], names=[network, per]) for end in (1, 2)]
     items = ends[0].append(ends[1]).unique()
     one, other = (items.get_indexer(end) for end in ends)
-    if pd.DataFrame(np.sort(np.stack([one, other]), axis=0).T).assign(set=frame[f"{per}1"] if pairs == "reference" else 0).duplicated().any():
-        raise ValueError("a pair is there once, whichever item stands first; the frame has some twice")
+    twice = pd.DataFrame(np.sort(np.stack([one, other]), axis=0).T).assign(set=frame[f"{per}1"] if pairs == "reference" else 0).duplicated().to_numpy()
+    if twice.any():
+        raise ValueError(f"a pair is there once, whichever item stands first; that of {items[one[twice][0]]} and {items[other[twice][0]]} is there again")
+    if pairs == "reference":
+        firsts = frame.groupby(f"{per}1", sort=False)[f"{network}1"].nunique()
+        if (firsts > 1).any():
+            raise ValueError(f"pairs='reference' needs one first item for each {per}, the reference; {per} {firsts.idxmax()} has {firsts.max()}. Use grounding.reference_pairs, or pairs='all'")
+    if groups is not None and not isinstance(groups, (Mapping, pd.Series, pd.DataFrame)):
+        raise TypeError("groups of the networks of pairs are named: {network: group}, or a Series or DataFrame by network. A sequence would depend on the order of the pairs")
     codes, known = pd.factorize(items.get_level_values(network))
     places = pd.factorize(items.get_level_values(per))[0]
-    index = pd.Index(known, name=network)
     values = np.full(len(frame), "all", dtype=object) if pairs == "all" and across else frame[f"{per}1"].to_numpy()
     if noise is not None:
         if pairs != "all" or not across:
             raise ValueError("F follows from the gaps of all pairs, so noise= needs pairs='all' and across=True")
-        f = functionality(frame, gap, network=network, per=per).loc[items].to_numpy()
-        errors = _Errors(f, np.full(len(items), float(noise)), places, one, other)
-    units = _units(known, codes, index, groups)
+        f = functionality_up_to_sign(frame, gap, network=network, per=per).loc[items].to_numpy()
+        errors = Errors(f, noise_of(noise, items), places, one, other)
+    _check_networks(known)
+    index = pd.Index(known, name=network)
+    units = units_of_networks(index, pd.Series(known, name=network), groups)
     sets = {value: np.flatnonzero(values == value) for value in dict.fromkeys(values)}
-    found = Pairs(codes[one], codes[other], (places[one], places[other]), sets, frame[gap].to_numpy(float),
-                  units, np.unique(codes[one]) if pairs == "reference" else None)
-    return _ranked(frame, names, gap, (network, per), found, {}, n_bootstrap, n_permutations, level, seed, errors)
+    merged = {name: merge_ties(frame[name].to_numpy(float), tolerance_of(frame[name].to_numpy(float), precision_of(frame[name]))) for name in [*names, gap]}
+    found = PairSets(codes[one], codes[other], (places[one], places[other]), sets, merged.pop(gap) if gap not in names else merged[gap],
+                     units, np.unique(codes[one]) if pairs == "reference" else None)
+    return _ranked(frame, {name: merged[name] for name in names}, gap, (network, per), found, {}, n_bootstrap, n_permutations, level, seed, errors)
 
 
-class _Errors:
-    """F of each item and the standard deviation of its error, for the ρ that they allow."""
-
-    def __init__(self, f: np.ndarray, noise: np.ndarray, places: np.ndarray, one: np.ndarray, other: np.ndarray) -> None:
-        self.noise, self.one, self.other = noise, one, other
-        self.truth, self.reliability = shrunk(f, noise, places)
-
-    def ceiling(self, pairs: Pairs, seed: int) -> float:
-        """The mean ρ of the gaps of the true F with those of F as another test set of the same size would show it."""
-        true = np.abs(self.truth[self.one] - self.truth[self.other])
-        seen = self.truth + np.random.default_rng(seed).normal(size=(SIMULATED, len(self.truth))) * self.noise
-        found = 0.0
-        for rows in pairs.sets.values():
-            again = stats.rankdata(np.abs(seen[:, self.one[rows]] - seen[:, self.other[rows]]), axis=1)
-            again -= again.mean(axis=1, keepdims=True)
-            if np.ptp(true[rows]) > 0:  # otherwise no order of these pairs is true
-                found += float(np.mean(again @ standard_ranks(true[rows]) / np.sqrt((again**2).sum(axis=1)))) / len(pairs.sets)
-        return found
-
-
-def _units(known: Sequence[Any], codes: np.ndarray, index: pd.Index, groups: Groups) -> Units:
-    """The units that networks (known) are in; groups are given by network, or by item."""
-    if len(known) < FEWEST:
-        raise ValueError(f"networks are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)} ({listed(known)}): {FEWEST} are the least, "
+def _check_networks(known: Sequence[Any]) -> None:
+    if len(known) < FEWEST_UNITS:
+        raise ValueError(f"networks are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)} ({listed(known)}): {FEWEST_UNITS} are the least, "
                          "10 or more say something")
-    if groups is None:
-        return units_of(pd.Index(known), None, "networks")
-    by_item = units_of(index, groups)
-    firsts = [int(np.flatnonzero(codes == k)[0]) for k in range(len(known))] if len(index) != len(known) else list(range(len(known)))
-    if len(index) != len(known):
-        for name, values in by_item.groupings.items():
-            split = [known[k] for k in range(len(known)) if len(np.unique(values[codes == k])) > 1]
-            if split:
-                raise ValueError(f"a group has whole networks, and {listed(split, 3)} has items in several ({name})")
-    return Units({name: pd.factorize(values[firsts])[0] for name, values in by_item.groupings.items()})
 
 
 def _with_references(best: Mapping[Any, int], layers: pd.Series, across: bool, self_pairs: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -349,24 +334,26 @@ def _distances(chosen: Mapping[str, Measure], representations: Mapping[Any, Any]
 
 
 def _ranked(
-    frame: pd.DataFrame, names: list[str], gap: str, fields: tuple[str, str], pairs: Pairs, undefined: dict[str, str],
-    n_bootstrap: int, n_permutations: int, level: float, seed: int, errors: _Errors | None,
+    frame: pd.DataFrame, distances: dict[str, np.ndarray], gap: str, fields: tuple[str, str], pairs: PairSets, undefined: dict[str, str],
+    n_bootstrap: int, n_permutations: int, level: float, seed: int, errors: Errors | None,
 ) -> Benchmark:  # fmt: skip
+    """The benchmark of these pairs. distances: one array a measure, values that are equal up to rounding made equal, as in pairs.gap."""
     network, per = fields
+    judged_frame = pd.DataFrame({**distances, gap: pairs.gap})
     with_references = pairs.fixed is not None
     for value, rows in pairs.sets.items():
-        if len(rows) < 3 or frame[gap].iloc[rows].nunique() == 1:
+        if len(rows) < 3 or judged_frame[gap].iloc[rows].nunique() == 1:
             what = f"the reference of {per}={value}" if with_references else f"{per}={value}"
             raise ValueError(f"{what} needs 3 pairs or more whose gaps in functionality differ; it has {len(rows)}, and the first gap is {frame[gap].iloc[rows[0]]:.4g}")
     tests: dict[str, dict[Any, dict[str, Any]]] = {}
-    for name in names:
+    for name in distances:
         try:
-            tests[name] = {value: {kind: judged(frame.iloc[rows], name, gap, kind, "greater", f"{per}={value}") for kind in KINDS} for value, rows in pairs.sets.items()}
+            tests[name] = {value: {kind: judged(judged_frame.iloc[rows], name, gap, kind, "greater", f"{per}={value}") for kind in KINDS} for value, rows in pairs.sets.items()}
         except ValueError as error:  # gaps were seen to differ, so it is the distances that do not
             undefined[name] = str(error)
     if not tests:
         raise ValueError(f"no measure has a value for all pairs: {listed(f'{name}: {why}' for name, why in undefined.items())}")
-    xs = {name: frame[name].to_numpy(float) for name in tests}
+    xs = {name: distances[name] for name in tests}
     rho = {name: {value: test["spearman"].statistic for value, test in its.items()} for name, its in tests.items()}
     draws = pairs.draws(xs, n_bootstrap, seed)
     defined = np.isfinite(draws.to_numpy()).all(axis=1)
@@ -378,13 +365,12 @@ def _ranked(
     table = pd.DataFrame({"spearman": {name: float(np.mean(list(its.values()))) for name, its in rho.items()}})
     ends = {name: between(draws[name], widened(level, units) if with_references else level) for name in tests}
     table = table.assign(low=[ends[name][0] for name in tests], high=[ends[name][1] for name in tests])
+    orders, no_order = 0, ""
     try:
-        null = pairs.null(xs, n_permutations, seed)
-    except ValueError:  # no two units can change places
-        null = None
-    orders = 0
-    if null is not None:
-        values, every = null
+        values, every = pairs.null(xs, n_permutations, seed)
+    except NoOrder as error:
+        no_order = str(error)
+    else:
         orders = len(values) + (not every)
         table = table.assign(**_joint(table["spearman"].to_numpy(), values, every, draws[list(tests)].to_numpy(), units if with_references else None))
     table["kendall"] = [float(np.mean([test["kendall"].statistic for test in its.values()])) for its in tests.values()]
@@ -394,6 +380,7 @@ def _ranked(
     order = ["spearman", "low", "high", "network_p", "network_p_adjusted", "detectable", "spearman_p", "kendall", "kendall_p"]
     table = table[[column for column in order if column in table]].rename_axis("measure").sort_values("spearman", ascending=False, kind="stable")
     table = table.assign(n=len(frame), rank=table["spearman"].rank(ascending=False, method="min").astype(int))
+    table.attrs["level"] = level
     rows = []
     for name, its in tests.items():
         for value, test in its.items():
@@ -403,7 +390,7 @@ def _ranked(
             rows.append(row | {"n": len(pairs.sets[value])})
     everybody = pd.concat([frame[f"{network}1"], frame[f"{network}2"]]).nunique()  # a network that is the reference of all is in no pair as the other
     return Benchmark(table, pd.DataFrame(rows).set_index(["measure", per]), frame, undefined, everybody, level, draws[list(table.index)], "reference" if with_references else "all",
-                     units, orders, None if errors is None else errors.reliability, None if errors is None else errors.ceiling(pairs, seed))
+                     units, f"{pairs.units.name} ({units})", orders, no_order, None if errors is None else errors.reliability, None if errors is None else errors.ceiling(pairs.sets, seed))
 
 
 def _joint(seen: np.ndarray, null: np.ndarray, every: bool, draws: np.ndarray, units: int | None) -> dict[str, list[float]]:
@@ -414,7 +401,7 @@ def _joint(seen: np.ndarray, null: np.ndarray, every: bool, draws: np.ndarray, u
     adjusted = [by_counting(float(value), furthest, "greater", every).p_value for value in (seen - mean) / sd]
     more, power = (1.0, stats.norm.ppf(POWER)) if units is None else (np.sqrt(units / (units - 1)), stats.t.ppf(POWER, units - 1))
     needed = np.sort(null, axis=0)[min(int(np.ceil(0.95 * (len(null) + 1))), len(null)) - 1] + more * power * draws.std(axis=0, ddof=1)
-    return {"network_p": p, "network_p_adjusted": adjusted, "detectable": list(np.minimum(needed, 1.0)) if len(null) >= 20 else [None] * len(p)}
+    return {"network_p": p, "network_p_adjusted": adjusted, "detectable": list(np.minimum(needed, 1.0)) if len(null) >= 20 else [np.nan] * len(p)}
 
 
 def chosen_measures(chosen: Measures) -> dict[str, Measure]:
@@ -428,7 +415,10 @@ def chosen_measures(chosen: Measures) -> dict[str, Measure]:
         given = chosen[item] if isinstance(chosen, Mapping) else item
         measure = MEASURES.get(given) if isinstance(given, str) else given
         measure = measures.get(given) if measure is None else measures.get(measure)
-        found[item if isinstance(chosen, Mapping) or isinstance(item, str) else measures.short_name(measure)] = measure
+        name = item if isinstance(chosen, Mapping) or isinstance(item, str) else measures.short_name(measure)
+        if name in found and found[name] is not measure:
+            raise ValueError(f"two measures have the name '{name}': pass {{name: measure}}")
+        found[name] = measure
     if not found:
         raise ValueError("there is no measure to judge: name one or several")
     return found

@@ -20,9 +20,9 @@ class Benchmark:
     table: a row a measure, the best first. spearman: ρ, the mean over sets of pairs (one a reference, or one a layer). low, high: its interval over units. network_p: of the joint
     permutation. network_p_adjusted: the same for the list of measures (max-T). detectable: the ρ that this test finds at .05 in 8 of 10 studies of so many units. kendall: τ-b. n: pairs in all. rank.
     With references also spearman_p and kendall_p, which take pairs as independent, as published.
-    network_p and what follows from it is left out if networks do not have the same items.
+    network_p and what follows from it is left out if networks, or groups of them, cannot change places; `no_order` says why.
     sets: the same statistics for each measure and set.  pairs: a row a pair, with gap and distances.
-    undefined: {measure: why it has no row}.  networks, units: how many there are.  which: "reference" or "all".  orders: how many orders of networks were compared; no p is below 1 / orders.
+    undefined: {measure: why it has no row}.  networks, units: how many there are.  unit: what was drawn, such as "networks (10)".  which: "reference" or "all".  orders: how many orders of networks were compared; no p is below 1 / orders.
     draws: ρ of each resample (rows) for each measure.
     reliability: the fraction of the variance of F between networks (within a layer) that is not chance, None without `noise` or if no layer has three networks.
     ceiling: the mean ρ that a measure reaches that sees the true F without error.
@@ -37,7 +37,9 @@ class Benchmark:
     draws: pd.DataFrame = field(default_factory=pd.DataFrame)
     which: str = "reference"
     units: int = 0
+    unit: str = ""
     orders: int = 0
+    no_order: str = ""
     reliability: float | None = None
     ceiling: float | None = None
 
@@ -58,8 +60,10 @@ class Benchmark:
         Raises
         ------
         ValueError
-            For a measure without a row.
+            For a measure without a row, and if it is the only one.
         """
+        if len(self.table) == 1 and name in (None, self.table.index[0]):
+            raise ValueError(f"'{self.table.index[0]}' is the only measure with a row: there is no other to compare with")
         if name is None:
             return self.differences.xs(self.table.index[0], level="higher").rename_axis("measure")
         if name not in self.table.index:
@@ -78,14 +82,13 @@ class Benchmark:
         seen = pd.Series([float(rho[one] - rho[other]) for one, other in pairs], index=index, dtype=float)
         draws = pd.DataFrame({pair: self.draws[pair[0]] - self.draws[pair[1]] for pair in pairs}, index=self.draws.index)
         draws.columns = index
-        found = simultaneous(seen, draws, self.units if self.which == "reference" else None, self.level)
-        return found.assign(difference=seen, real=(found["low"] > 0) | (found["high"] < 0))[["difference", "low", "high", "p_value", "detectable", "real"]]
+        return simultaneous(seen, draws, self.units if self.which == "reference" else None, self.level)
 
     @property
     def about(self) -> str:
         """What these pairs can say, in one sentence or two."""
         if "network_p" not in self.table:
-            text = "networks do not have the same items, so that they cannot change places: there is no network_p"
+            text = f"there is no network_p: {self.no_order or 'nothing was exchanged'}"
         elif self.orders < 20:
             text = f"units change places in {self.orders} orders only, so that no network_p is below {1 / self.orders:.2g}: whether ρ is about networks cannot be asked here"
         else:

@@ -119,9 +119,8 @@ def rank_differences(
     scale = np.divide(sd, drawn, out=np.zeros_like(sd), where=drawn > 0) * math.sqrt(1 - 1 / units.number)  # that `simultaneous` widens as the bootstrap needs it
     estimates = pd.Series([seen[one] - seen[other] for one, other in pairs], index=pd.MultiIndex.from_tuples(pairs))
     table = simultaneous(estimates, pd.DataFrame((draws - draws.mean(axis=0)) * scale, columns=estimates.index), units.number, level)
-    table.insert(0, "difference", estimates)
     table = table.loc[[pair for pair in pairs if pair[0] == best]].droplevel(0)
     table.insert(0, "correlation", seen[table.index])
-    table = table.assign(real=(table["low"] > 0) | (table["high"] < 0)).rename_axis(f"{best} minus")
+    table = table.rename_axis(f"{best} minus")
     table.attrs["against"] = best
     return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,14 @@ class Units:
         """`counts` of n draws, (n, m)."""
         return self.counts(self.draw_levels(rng, n))
 
+    def draw_counted(self, rng: np.random.Generator, n: int, counts: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """`draw` of n draws in which something counts: `counts` gives one number a draw, and draws with 0 are drawn again."""
+        found = np.zeros((0, len(next(iter(self.groupings.values())))))
+        while len(found) < n:
+            drawn = self.draw(rng, n).astype(float)
+            found = np.concatenate([found, drawn[counts(drawn) > 0]])
+        return found[:n]
+
     def orders(self, rng: np.random.Generator, n: int, fixed: Sequence[int] = ()) -> tuple[np.ndarray, bool]:
         """Orders of the items (n or fewer, m) that exchange whole groups, and whether they are all that there are, the first one the order as it is.
 
@@ -89,7 +97,7 @@ class Units:
         return list(sizes.values())
 
     def _crossed(self, fixed: Sequence[int]) -> list[list[np.ndarray]]:
-        """Of each grouping the places of the items of every level, the levels of the others in one order."""
+        """For each grouping: the item positions of every level, with the other levels in the same order."""
         table = pd.DataFrame(self.groupings)
         if table.duplicated().any() or len(table) != math.prod(table.nunique()):
             raise ValueError(f"levels of crossed groupings change places if every combination of {self.name} is there once; here are {len(table)} items, "
@@ -142,13 +150,33 @@ def widened(level: float, units: int) -> float:
 
 
 def simultaneous(estimates: pd.Series, draws: pd.DataFrame, units: int | None, level: float = 0.95) -> pd.DataFrame:
-    """Intervals that all hold at once, from paired draws (max-t) -> DataFrame, index that of estimates: low, high, p_value, detectable.
+    """Intervals of differences that all hold at once, from paired draws (max-t).
 
-    draws: (draws, estimates), of the same resamples in each row; a column that never moves has the interval of its one value.
-    c is the quantile `level` of max |draw - mean| / sd over all columns, on the scale of Student's t, and s the sd of the draws, widened for few units: estimate ± c · s. units=None: neither is widened,
-    for draws that are wide enough by themselves.
-    p_value: how often this maximum is at least |estimate| / s, so it is adjusted for the length of the list; never 0.
-    detectable: the size of a difference that intervals of one such estimate (at this level) would tell from 0 in 8 of 10 studies of so many units.
+    Parameters
+    ----------
+    estimates : Series
+        The differences.
+    draws : DataFrame (draws, estimates)
+        The same differences in resamples; a row is one resample. A column that never varies has the interval of its one value.
+    units : int or None
+        The number of independent units. Intervals are widened for few units. None: they are not, for draws that are wide enough by themselves.
+    level : float
+
+    Returns
+    -------
+    DataFrame, index of `estimates`
+        difference; low, high; p_value, adjusted for the length of the list, never 0; detectable, the size of a single difference that such an interval
+        distinguishes from 0 in 8 of 10 studies of so many units; real, whether 0 is outside the interval.
+
+    Notes
+    -----
+    Each draw has a maximum over all columns of |draw - mean| / sd. The interval is estimate ± c · s: c is the quantile `level` of these maxima, on the
+    scale of Student's t, and s is the standard deviation of the draws, widened for few units. p_value is the fraction of maxima that are at least
+    |estimate| / s.
+
+    References
+    ----------
+    Westfall and Young 1993.
     """
     values = draws[list(estimates.index)].to_numpy(float)
     few = stats.norm if units is None else stats.t(units - 1)
@@ -164,7 +192,11 @@ def simultaneous(estimates: pd.Series, draws: pd.DataFrame, units: int | None, l
     p = np.where(still, np.where(np.abs(estimates.to_numpy(float)) > 1e-12, 1 / (1 + len(values)), 1.0), p)
     reach = np.where(still, 0.0, c * sd)
     one = float(few.ppf((1 + level) / 2)) + float(few.ppf(0.8))
-    return pd.DataFrame({"low": estimates - reach, "high": estimates + reach, "p_value": p, "detectable": one * np.where(still, 0.0, sd)}, index=estimates.index)
+    low, high = estimates - reach, estimates + reach
+    found = pd.DataFrame({"difference": estimates, "low": low, "high": high, "p_value": p, "detectable": one * np.where(still, 0.0, sd), "real": (low > 0) | (high < 0)},
+                         index=estimates.index)
+    found.attrs["level"] = level
+    return found
 
 
 def holm(p_values: pd.Series) -> pd.Series:
