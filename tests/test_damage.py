@@ -47,6 +47,22 @@ def test_noise_is_in_standard_deviations_of_the_representation():
     np.testing.assert_allclose(twice, 2 * added, atol=1e-9)
 
 
+def test_models_are_damaged_independently():
+    """Intervals over models take them as independent draws."""
+    start = [[DAMAGES["noise"].start(X, None, draw, 3, model)(1) - X for draw in range(2)] for model in range(2)]
+    flat = np.corrcoef([added.ravel() for its in start for added in its])
+    assert np.abs(flat[~np.eye(4, dtype=bool)]).max() < 0.15, "neither models nor draws share their noise"
+    gone = {tuple(np.flatnonzero(np.ptp(DAMAGES["units_to_mean"].start(X, None, 0, 0, model)(0.5), axis=0) == 0)) for model in range(8)}
+    assert len(gone) > 3, "models lose other units"
+    many = np.arange(120) % 10
+    first = {int(many[np.abs(DAMAGES["class"].start(X, many, 0, 0, model)(2) - X).max(axis=1) > 1e-9][0]) for model in range(12)}
+    assert len(first) > 3, "classes take turns in an order of each model"
+    seen = []
+    own = Damage("seen", lambda x, amount, rng: seen.append(rng.normal()) or x, (0, 1))
+    grounding.sensitivity(networks(3)[0], damage=own, measures=["cka"], draws=2)
+    assert len(seen) == 12 and len(set(seen)) == 6, "3 models, 2 draws; two amounts of one draw have the same random numbers"
+
+
 def test_units_go_in_one_random_order_and_constant_ones_do_not_count():
     x = np.column_stack([X, np.ones(len(X)), np.zeros(len(X))])
     gone = DAMAGES["units"].start(x, None, 0, 0)
@@ -97,10 +113,18 @@ def test_rounding_leaves_as_many_levels_as_it_says():
     assert DAMAGES["quantisation"].text(1 / 15) == "16 levels" and DAMAGES["quantisation"].text(0) == "none"
 
 
+def test_amounts_that_give_the_same_levels_are_one():
+    quantisation = DAMAGES["quantisation"]
+    assert quantisation.reached([0.3, 0.33, 1 / 3, 0.5, 0.7, 1], [X]) == [0, 1 / 3, 0.5, 1]
+    assert quantisation.reached(quantisation.amounts, [X]) == sorted({0.0, *quantisation.amounts})
+    found = grounding.sensitivity(networks()[0], damage="quantisation", measures=["cka"], amounts=[0.3, 0.33, 1 / 3])
+    assert list(found.curves.index) == [0, 1 / 3]
+
+
 def test_curves_are_means_of_draws_and_a_measure_notices_at_the_first_amount_above_its_threshold():
     xs, targets = networks()
     found = grounding.sensitivity(xs, targets, damage="noise", measures=["cka", "procrustes"], amounts=[0.1, 0.3, 0.9], draws=2, seed=5)
-    noisy = [[DAMAGES["noise"].start(x, None, draw, 5)(0.3) for draw in range(2)] for x in xs.values()]
+    noisy = [[DAMAGES["noise"].start(x, None, draw, 5, model)(0.3) for draw in range(2)] for model, x in enumerate(xs.values())]
     expected = np.mean([1 - rs.measures.CKA()(x, y) for x, ys in zip(xs.values(), noisy, strict=True) for y in ys])
     assert list(found.curves.index) == [0, 0.1, 0.3, 0.9] and found.curves.loc[0.3, "cka"] == pytest.approx(expected)
     assert found.closed_form.empty and found.damage is DAMAGES["noise"]
@@ -130,6 +154,7 @@ def test_how_often_one_measure_is_earlier():
     assert (row["earlier"], row["same"], row["later"], row["estimate"]) == (2, 2, 1, 0.4)
     exact = stats.binomtest(2, 5).proportion_ci(0.95, "exact")
     assert row["low"] <= exact.low and exact.high <= row["high"] <= 1 and rs.inference.judge(row, above=0.5).outcome == "undecided"
+    assert [rs.inference.judge(found.earlier("procrustes", level=level).loc["cka"], above=0.5).level for level in (0.95, 0.8)] == [0.95, 0.8]
     with pytest.raises(ValueError, match="unknown measure of this result 'ckaa'"):
         found.earlier("ckaa")
     with pytest.raises(ValueError, match="at least 3 of them; there are 2"):
@@ -179,6 +204,9 @@ def test_a_damage_of_ones_own():
     ({"damage": "noise", "amounts": [-1]}, ValueError, "finite numbers from 0 on, such as"),
     ({"damage": "units", "amounts": [1]}, ValueError, "from 0 to below 1, the fraction that is deleted"),
     ({"damage": "quantisation", "amounts": [2]}, ValueError, "numbers from 0 to 1"),
+    ({"damage": "noise", "amounts": ["x"]}, ValueError, r"amounts of 'noise' are finite numbers from 0 on, such as 0.02, 0.05, 0.1; got \['x'\]"),
+    ({"damage": "noise", "amounts": [0.1, None]}, ValueError, "finite numbers from 0 on"),
+    ({"damage": "units", "amounts": [np.nan]}, ValueError, "from 0 to below 1"),
     ({"damage": "noise", "amounts": 0.5}, TypeError, "several numbers such as .* got 0.5"),
     ({"damage": "noise", "draws": 0}, ValueError, "an integer >= 1; got 0"),
     ({"damage": "class"}, ValueError, "pass targets, one label a sample"),

@@ -131,7 +131,9 @@ class Sensitivity:
             drawn = ((own < self._in_resamples(other, counts)) * counts).sum(axis=1) / self.networks
             low, high = between(drawn, widened(level, self.networks))
             rows[other] = (first, len(steps) - first - last, last, first / len(steps), min(low, float(exact.low)), max(high, float(exact.high)))
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["earlier", "same", "later", "estimate", "low", "high"]).rename_axis("measure")
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=["earlier", "same", "later", "estimate", "low", "high"]).rename_axis("measure")
+        table.attrs["level"] = level
+        return table
 
     def _in_resamples(self, name: str, counts: np.ndarray) -> np.ndarray:
         """The place of the amount at which each network notices (resamples, networks), by its threshold in each resample; one past the last if it
@@ -228,7 +230,7 @@ def sensitivity(
     test_share, cost : float
         As in `probes.linear_probe`.
     seed : int
-        Of the random draws and of the held-out samples.
+        Of the random draws, which are independent between networks, and of the held-out samples.
     progress : bool or callable
 
     Returns
@@ -288,8 +290,9 @@ def sensitivity(
     accuracies = {name: np.zeros(len(amounts)) for name in names}
     steps = len(chosen) + (len(amounts) if probed else 0)  # of each network and draw
     with ticking(progress, "damage", "step") as tick:
-        for done, (label, name, draw) in enumerate((label, name, draw) for label, name in zip(labels, names, strict=True) for draw in range(draws)):
-            damaged = damage.start(xs[label], targets, draw, seed)
+        for done, (model, draw) in enumerate((model, draw) for model in range(len(labels)) for draw in range(draws)):
+            label, name = labels[model], names[model]
+            damaged = damage.start(xs[label], targets, draw, seed, model)
             left = {f"{amount!r}": damaged(amount) for amount in amounts}
             for k, (short, measure) in enumerate(chosen.items()):
                 tick(done * steps + k, len(labels) * draws * steps)
@@ -326,11 +329,35 @@ def sensitivity(
 
 
 def closed_form(measure: Measure, squares: np.ndarray, kept: int) -> float | None:
-    """The dissimilarity of a representation with eigenvalues λ (squares, largest first) of its covariance and its first `kept` principal components;
-    None if there is no formula for it.
+    """Dissimilarity of a representation and its first principal components, by formula.
 
-    CKA: 1 - √(Σ_{i≤k} λ² / Σ λ²).  Procrustes: ‖XᵀX_k‖* of unit norms is √r, r = Σ_{i≤k} λ / Σ λ, so 2 - 2√r, its root, arccos √r; NBS 1 - √r.
-    CCA over the directions that are left, or weighted by them: every ρ is 1, so 0.
+    Parameters
+    ----------
+    measure : Measure
+    squares : ndarray (components,)
+        The eigenvalues λ of the covariance, largest first.
+    kept : int
+        The number k of components that are left.
+
+    Returns
+    -------
+    float or None
+        None if there is no formula for this measure.
+
+    Notes
+    -----
+    CKA: 1 - √(Σ_{i≤k} λ² / Σ λ²). Procrustes: with r = Σ_{i≤k} λ / Σ λ, the nuclear norm of XᵀX_k is √r for matrices of unit norm; this gives
+    2 - 2√r, its root, or arccos √r. NBS: 1 - √r. CCA over the directions that are left, or weighted by them: every correlation is 1, so 0.
+
+    References
+    ----------
+    Ding, Denain, Steinhardt 2021, where components are deleted.
+
+    Examples
+    --------
+    >>> from repsim_nb.measures import CKA
+    >>> round(closed_form(CKA(), np.array([4.0, 2.0, 1.0]), 1), 4)
+    0.1271
     """
     retained = float(np.sqrt(squares[:kept].sum() / squares.sum()))
     if kept == len(squares):

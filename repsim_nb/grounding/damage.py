@@ -44,7 +44,9 @@ class Damage:
     parts : function (x) -> int, optional
         The number of parts of x, if amounts are fractions of parts that are deleted; at least one part is left.
     prepare : function (x, targets, draw, seed) -> anything, optional
-        What `change` gets in place of x, computed once for all amounts.
+        What `change` gets in place of x, computed once for all amounts. The seed is the model's own.
+    nearest : function (amount) -> float, optional
+        The amount that is reached if this one is asked for, if not all amounts can be: levels are whole numbers.
 
     Examples
     --------
@@ -63,13 +65,45 @@ class Damage:
     most: float = math.inf
     parts: Callable[[np.ndarray], int] | None = None
     prepare: Callable[[np.ndarray, np.ndarray | None, int, int], Any] | None = None
+    nearest: Callable[[float], float] | None = None
 
-    def start(self, x: np.ndarray, targets: np.ndarray | None = None, draw: int = 0, seed: int = 0) -> Damaged:
-        """The function from an amount to the damaged representation of x (n, p), of one random draw."""
-        prepared = None if self.prepare is None else self.prepare(x, targets, draw, seed)
+    def start(self, x: np.ndarray, targets: np.ndarray | None = None, draw: int = 0, seed: int = 0, model: int = 0) -> Damaged:
+        """Return the function from an amount to the damaged representation, for one random draw.
+
+        Parameters
+        ----------
+        x : array (n, p)
+            The representation.
+        targets : (n,), optional
+            Labels of the samples, for damage that needs them.
+        draw : int
+            The number of the draw.
+        seed : int
+            Of the random numbers.
+        model : int
+            The place of the model among those that are compared. Random numbers of two models are independent.
+
+        Returns
+        -------
+        function (amount) -> array (n, q)
+
+        Raises
+        ------
+        ValueError
+            If `prepare` lacks the targets; and by the function, if the damaged representation has other samples.
+
+        Examples
+        --------
+        >>> x = np.zeros((1000, 2)) + [1, -1] * np.arange(1000)[:, None]
+        >>> one, other = (DAMAGES["noise"].start(x, model=model)(0.5) - x for model in (0, 1))
+        >>> bool(abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.1)
+        True
+        """
+        own = int(np.random.SeedSequence([seed, model]).generate_state(1)[0])
+        prepared = None if self.prepare is None else self.prepare(x, targets, draw, own)
 
         def damaged(amount: float) -> np.ndarray:
-            found = np.asarray(self.change(x.copy() if prepared is None else prepared, amount, np.random.default_rng([seed, draw])))
+            found = np.asarray(self.change(x.copy() if prepared is None else prepared, amount, np.random.default_rng([own, draw])))
             if found.ndim != 2 or len(found) != len(x):
                 raise ValueError(f"damage '{self.name}' returns the same {len(x)} samples, an array ({len(x)}, features); "
                                  f"at {self.text(amount)} it returned the shape {found.shape}")
@@ -78,9 +112,26 @@ class Damage:
         return damaged
 
     def reached(self, amounts: Sequence[float], xs: Sequence[np.ndarray]) -> list[float]:
-        """The amounts that are tried, in increasing order: 0 and those asked for. Fractions are those that whole parts make, if all of xs have as
-        many parts; of two that leave as many parts of the smallest the smaller is tried."""
-        asked = sorted({0.0, *map(float, amounts)})
+        """Return the amounts that are tried, in increasing order: 0 and those asked for.
+
+        Parameters
+        ----------
+        amounts : sequence of float
+            The amounts asked for.
+        xs : sequence of arrays (n, p)
+            The representations. If they all have the same number of parts, fractions become those that whole parts make.
+
+        Returns
+        -------
+        list of float
+            Each once. Of fractions that leave as many parts of the smallest representation the smallest.
+
+        Examples
+        --------
+        >>> [round(amount, 3) for amount in DAMAGES["quantisation"].reached([0.3, 1 / 3, 0.5], [])]
+        [0.0, 0.333, 0.5]
+        """
+        asked = sorted({0.0, *(float(amount) if self.nearest is None else self.nearest(float(amount)) for amount in amounts)})
         if self.parts is None:
             return asked
         numbers = [self.parts(x) for x in xs]
@@ -89,15 +140,40 @@ class Damage:
         return sorted((fewest - left) / fewest if len(set(numbers)) == 1 else amount for left, amount in found.items())
 
     def check(self, amounts: Sequence[float]) -> None:
-        """TypeError or ValueError for amounts that this damage does not have."""
+        """Refuse amounts that this damage does not have.
+
+        Parameters
+        ----------
+        amounts : sequence of float
+
+        Raises
+        ------
+        TypeError
+            If there is no sequence of amounts.
+        ValueError
+            If there is no amount, or one is not a number in the range of this damage.
+
+        Examples
+        --------
+        >>> DAMAGES["units"].check([0.5, 1])
+        Traceback (most recent call last):
+        ValueError: amounts of 'units' are numbers from 0 to below 1, the fraction that is deleted, such as 0.1, 0.2, 0.3; got [0.5, 1]
+        """
         some = ", ".join(f"{amount:.3g}" for amount in list(self.amounts)[1:4])
         if not np.iterable(amounts):
             raise TypeError(f"amounts of '{self.name}' are several numbers such as {some}; got {amounts!r}")
-        below = [0 <= float(amount) < 1 if self.parts else 0 <= float(amount) <= self.most and math.isfinite(amount) for amount in amounts]
-        if not below or not all(below):
+        allowed = [self._allows(amount) for amount in amounts]
+        if not allowed or not all(allowed):
             most = "finite numbers from 0 on" if math.isinf(self.most) else f"numbers from 0 to {self.most:g}"
             rule = "numbers from 0 to below 1, the fraction that is deleted" if self.parts else most
             raise ValueError(f"amounts of '{self.name}' are {rule}, such as {some}; got {list(amounts)[:6]}")
+
+    def _allows(self, amount: Any) -> bool:
+        try:
+            value = math.nan if isinstance(amount, (str, bytes)) else float(amount)
+        except (TypeError, ValueError):
+            return False
+        return 0 <= value < 1 if self.parts else 0 <= value <= self.most and math.isfinite(value)
 
 
 def damage_of(given: str | Damage) -> Damage:
@@ -240,6 +316,10 @@ def _levels(amount: float) -> str:
     return f"{1 + round(1 / amount)} levels" if amount else "none"
 
 
+def _whole_levels(amount: float) -> float:
+    return 1 / round(1 / amount) if amount else 0.0
+
+
 DAMAGES: Mapping[str, Damage] = {
     "components": Damage("components", _fewer_components, DELETED, "principal components deleted, the smallest first", text=_percent,
                          parts=lambda x: Components(x).rank, prepare=lambda x, targets, draw, seed: Components(x)),
@@ -248,7 +328,8 @@ DAMAGES: Mapping[str, Damage] = {
     "units_to_mean": Damage("units_to_mean", _units_to_mean, UNITS, "units set to their mean, in random order", draws=5, text=_percent,
                             parts=lambda x: len(_moving(x))),
     "class": Damage("class", _translated, TRANSLATED, "distance that one class is moved, in rms distances from the mean", draws=5, prepare=_one_class),
-    "quantisation": Damage("quantisation", _rounded, tuple(1 / (levels - 1) for levels in LEVELS), "rounding, in levels a unit", text=_levels, most=1),
+    "quantisation": Damage("quantisation", _rounded, tuple(1 / (levels - 1) for levels in LEVELS), "rounding, in levels a unit", text=_levels, most=1,
+                           nearest=_whole_levels),
 }  # fmt: skip
 """Kinds of damage by name.
 
