@@ -42,6 +42,66 @@ def test_the_verdict_turns_where_it_says(found, kind):
         assert near.count(outcome) == 1 and "undecided" in near, (start.turns, near)
 
 
+NUMBER = r"(-?(?:inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?))"
+HOLDS = {"reproduced below": lambda limit, end: limit < end, "reproduced above": lambda limit, end: limit > end, "reproduced from": lambda limit, end: limit >= end,
+         "not reproduced below": lambda limit, end: limit < end, "not reproduced from": lambda limit, end: limit >= end, "not reproduced up to": lambda limit, end: limit <= end}  # fmt: skip
+
+
+def outcomes_of(turns, rule):
+    """What the text says of the threshold that it has: the outcomes that follow from its turning points."""
+    threshold = [float(number) for number in re.findall(NUMBER, rule.replace("within ±", "").replace(" to ", " "))]
+    if "range" in turns:
+        low, high = map(float, re.fullmatch(rf"reproduced for a range from {NUMBER} or lower to {NUMBER} or higher", turns).groups())
+        return {"reproduced"} if threshold[0] <= low and high <= threshold[1] else {"undecided", "not reproduced"}
+    said = {}
+    for words, number in re.findall(rf"((?:not )?reproduced (?:below|above|from|up to)) [±]?{NUMBER}", turns):
+        said[words.rsplit("reproduced", 1)[0] + "reproduced"] = HOLDS[words](threshold[-1], float(number))
+    assert said.get("not reproduced") is not None or "no margin" in turns
+    return {outcome for outcome, holds in said.items() if holds} or {"undecided"}
+
+
+def claims_near(rng, found):
+    """Claims with thresholds at, near and far from the ends of an interval."""
+    _, low, high = found
+    size = float(10.0 ** rng.integers(-9, 2))
+    near = [end + step for end in (low, high) for step in (0.0, size * rng.random(), -size * rng.random())] + [0.0, round(low, 2), round(high, 3)]
+    for limit in near:
+        yield {"above": limit}
+        yield {"below": limit}
+        if limit != 0:
+            yield {"within": abs(limit)}
+        yield {"within": (min(limit, low - size), high + rng.choice([0, size, -size * rng.random()]))}
+
+
+def test_the_printed_turning_points_agree_with_the_outcome():
+    rng = np.random.default_rng(0)
+    for _ in range(600):
+        digits, scale = int(rng.integers(1, 17)), float(10.0 ** rng.integers(-8, 6))
+        low, middle, high = np.sort(rng.normal(size=3) * scale + rng.choice([0, 0.61, scale])).tolist()
+        if rng.random() < 0.5:
+            low, middle, high = (float(f"{end:.{digits}g}") for end in (low, middle, high))
+        if rng.random() < 0.05:
+            low = -np.inf
+        for claim in claims_near(rng, (middle, low, high)) if np.isfinite(low) else [{"above": 0.0}, {"below": high}, {"within": 3.0}]:
+            if isinstance(claim.get("within"), tuple) and not claim["within"][0] < claim["within"][1]:
+                continue
+            found = judge((middle, low, high), **claim)
+            assert found.outcome in outcomes_of(found.turns, found.rule), (low, high, claim, found)
+
+
+def test_turning_points_have_the_digits_that_they_need():
+    found = judge((0.6104, 0.6096, 0.98), above=0.61)
+    assert (found.outcome, found.turns, found.interval) == ("undecided", "reproduced below 0.609, not reproduced from 0.98", "0.61 (0.61 to 0.98)")
+    found = judge((5e-7, 4e-7, 6e-7), above=0)
+    assert (found.outcome, found.turns, found.interval) == ("reproduced", "reproduced below 4.0e-7, not reproduced from 6.0e-7", "5.0e-7 (4.0e-7 to 6.0e-7)")
+    assert judge((0.5, 0.4, 0.61), above=0.60999999).rule == "> 0.60999999" and judge((0.5, 0.4, 0.7), above=0.60999999).rule == "> 0.61"
+    assert judge((0.5, 0.4, 0.61), above=0.61).turns == "reproduced below 0.40, not reproduced from 0.61"
+    assert judge((0.5, 0.001, 0.9), within=0.0005).turns == "reproduced from ±0.90, not reproduced below ±0.001"
+    assert judge_p(0.0504).turns == "reproduced from a level of 0.0504" and judge_p(0.05).turns == "reproduced from a level of 0.05"
+    assert judge_p(0.0500000001).turns == "reproduced from a level of 0.0501" and judge_p(0.04999999, level=0.049999999).turns == "reproduced from a level of 0.04999999"
+    assert judge_exact(0.593504, 0.593, 0.0005).turns == "reproduced from ± 0.000504" and judge_exact(0.5935, 0.593, 0.0005).turns == "reproduced from ± 0.0005"
+
+
 def test_an_interval_that_holds_zero_is_outside_of_no_margin():
     assert "not reproduced for no margin" in judge((0.1, -0.2, 0.4), within=0.5).turns
     assert judge((0.1, -0.2, 0.4), within=1e-9).outcome == "undecided"
@@ -72,6 +132,36 @@ def test_what_may_be_judged():
     row = pd.DataFrame({"difference": [0.67], "low": [0.61], "high": [0.72], "p_value": [0.001], "real": [True]}).loc[0]
     assert judge(np.array(FOUND), above=0.5) == judge(list(FOUND), above=0.5) == judge(FOUND, above=0.5)
     assert judge(row, above=0.5, unit="networks (10)") == judge(FOUND, above=0.5, unit="networks (10)")
+    assert judge(row, above=0.5, level=0.9) == judge(interval, above=0.5)
+
+
+def test_a_verdict_has_the_level_of_its_interval():
+    """The level that a row or its table has; what has none gives none, so that no text names a level that is not the interval's."""
+    table = pd.DataFrame({"difference": [0.67, 0.2], "low": [0.61, 0.1], "high": [0.72, 0.3], "real": [True, True]}, index=["a", "b"])
+    assert judge(table.loc["a"], above=0.5).level is None and judge(FOUND, above=0.5).level is None
+    table.attrs["level"] = 0.9
+    rows = [table.loc["a"], table.iloc[0], next(table.iterrows())[1], table.sort_values("low", ascending=False).loc["a"], table.assign(x=1).loc["a"], table[["difference", "low", "high"]].loc["a"],
+            pd.concat({"x": table}).loc[("x", "a")]]  # fmt: skip
+    assert [judge(row, above=0.5).level for row in rows] == [0.9] * 7
+    own = dict(zip(("estimate", "low", "high", "level"), (*FOUND, 0.8), strict=True))
+    assert judge(own, above=0.5).level == judge(pd.Series(own), above=0.5, level=0.8).level == 0.8
+    assert judge({**own, "level": np.nan}, above=0.5).level is None and judge(table.assign(level=0.99).loc["a"], above=0.5).level == 0.99
+    for found, level in ((table.loc["a"], 0.95), (own, 0.9), (pd.Series(own), 0.9)):
+        with pytest.raises(ValueError, match=f"this interval has the level 0.[89]; got level={level:g}"):
+            judge(found, above=0.5, level=level)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        judge({**own, "level": 95}, above=0.5)
+
+
+def test_a_table_of_claims_names_a_level_only_if_it_is_that_of_all_its_intervals():
+    def heading(verdict):
+        claims = Claims()
+        claims.add("it holds", "here", verdict)
+        return re.search(r"interval.*?:", claims._repr_html_())[0]
+
+    known, other, unknown = judge(FOUND, above=0.5, level=0.95), judge(FOUND, above=0.5, level=0.975), judge(FOUND, above=0.5)
+    assert [heading(one) for one in (known, other, unknown)] == ["interval (95%):", "interval (97.5%):", "interval:"]
+    assert [heading(known & one) for one in (known, other, unknown, judge_p(0.01))] == ["interval (95%):", "interval:", "interval:", "interval (95%):"]
     assert judge(Interval(0.61, 0.72, 0.95), above=0.5).interval == "(0.61 to 0.72)" and judge(FOUND, above=0.5).interval == "0.67 (0.61 to 0.72)"
 
 
@@ -93,6 +183,7 @@ def test_what_may_be_judged():
         (FOUND, {"above": True}, ValueError, "above is a number; got True"),
         (FOUND, {"above": 0.5, "level": 95}, ValueError, "level"),
         (Interval(0, 1, 0.9, 0.5), {"above": 0.5, "level": 0.95}, ValueError, "level 0.9"),
+        (Interval(0, 1, 0.9, 0.5), {"above": 0.5, "level": "0.9"}, ValueError, "between 0 and 1.*got '0.9'"),
     ],
 )
 def test_what_cannot_be_judged_is_refused(found, claim, error, words):
@@ -108,6 +199,9 @@ def test_a_large_p_value_is_no_evidence_of_absence():
     for wrong in (0, -0.1, 1.2, np.nan, None, True, "0.05"):
         with pytest.raises(ValueError, match="a p-value is a number above 0 and up to 1"):
             judge_p(wrong)
+    for level in (5, 0, "0.05", True):
+        with pytest.raises(ValueError, match=f"level must be the level of the test, between 0 and 1, such as 0.05; got {level!r}"):
+            judge_p(0.2, level=level)
 
 
 def test_published_digits():
@@ -143,7 +237,7 @@ def test_what_cannot_be_asked_is_undecided_and_says_why():
 
 def test_claims_have_their_unit_threshold_and_where_they_turn():
     claims = Claims()
-    claims.add("it <b> grows", "ρ = .67", judge(FOUND, above=0.5, unit="networks (10)"), published=".70")
+    claims.add("it <b> grows", "ρ = .67", judge(FOUND, above=0.5, unit="networks (10)", level=0.95), published=".70")
     claims.add("it is linear", "R² = .66", judge((0.66, 0.6, 0.7), above=0.9, unit="networks (10)"))
     claims.add("it depends", "", cannot_ask("one network of each"))
     frame = claims.frame()

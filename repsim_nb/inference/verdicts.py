@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from numbers import Real
 from typing import Any
 
@@ -31,11 +32,12 @@ class Verdict:
     rule : str
         The threshold, such as "> 0.5".
     turns : str
-        The thresholds at which the verdict would change.
+        The thresholds at which the verdict would change: the ends of the interval, rounded outward, with as many digits as it takes to be on the right side of
+        the threshold.
     unit : str
         What the interval was drawn over or the test exchanged, such as "networks (10)".
     level : float or None
-        The level of the interval.
+        The level of the interval; None if it is not known.
     why : str
         Why there is no verdict, if the claim cannot be asked with these data.
     parts : tuple of Verdict
@@ -117,7 +119,8 @@ def judge(
     unit : str
         What the interval was drawn over, such as "networks (10)".
     level : float, optional
-        The level of the interval: 0.95 unless given; an `Interval` has its own.
+        The level of the interval. An `Interval` has its own, and so has a row with an entry ``level`` or with ``.attrs["level"]``, as rows of the tables of this
+        package have. Without any, the level of the verdict is None.
 
     Returns
     -------
@@ -129,7 +132,7 @@ def judge(
     TypeError
         If `found` has no interval. (`judge_exact` judges a deterministic value.)
     ValueError
-        If not exactly one of `above`, `below` and `within` is given, or the interval is undefined.
+        If not exactly one of `above`, `below` and `within` is given, the interval is undefined, or `level` is not the level that the interval has.
 
     Notes
     -----
@@ -160,23 +163,34 @@ def judge(
     if len(given) != 1:
         raise ValueError(f"a claim has one threshold: above=, below= or within=; got {listed(given) if given else 'none'}. Claims that must all hold are joined: judge(...) & judge(...)")
     places = _places(low, high)
-    lower, upper = _written(low, places), _written(high, places)
     if above is not None:
         above = _number(above, "above")
         outcome = OUTCOMES[2] if low > above else OUTCOMES[0] if high <= above else OUTCOMES[1]
-        rule, turns = f"> {above:g}", f"reproduced below {lower}, not reproduced from {upper}"
+        rule, tests = _threshold(above, (low, high))
+        lower = _outward(low, places, ROUND_FLOOR, lambda end: all((limit < end) == (above < low) for limit in tests))
+        upper = _outward(high, places, ROUND_CEILING, lambda end: all((limit >= end) == (above >= high) for limit in tests))
+        rule, turns = f"> {rule}", f"reproduced below {lower}, not reproduced from {upper}"
     elif below is not None:
         below = _number(below, "below")
         outcome = OUTCOMES[2] if high < below else OUTCOMES[0] if low >= below else OUTCOMES[1]
-        rule, turns = f"< {below:g}", f"reproduced above {upper}, not reproduced up to {lower}"
+        rule, tests = _threshold(below, (low, high))
+        lower = _outward(low, places, ROUND_FLOOR, lambda end: all((limit <= end) == (below <= low) for limit in tests))
+        upper = _outward(high, places, ROUND_CEILING, lambda end: all((limit > end) == (below > high) for limit in tests))
+        rule, turns = f"< {rule}", f"reproduced above {upper}, not reproduced up to {lower}"
     else:
         first, last = _range_of(within)
         outcome = OUTCOMES[2] if first <= low and high <= last else OUTCOMES[0] if high < first or low > last else OUTCOMES[1]
         if isinstance(within, Real):
-            rule, least, most = f"within ±{last:g}", max(low, -high, 0.0), max(abs(low), abs(high))
-            turns = f"reproduced from ±{_written(most, places)}, " + (f"not reproduced below ±{_written(least, places)}" if least > 0 else "not reproduced for no margin")
+            least, most = max(low, -high, 0.0), max(abs(low), abs(high))
+            rule, tests = _threshold(last, (least, most))
+            largest = _outward(most, places, ROUND_CEILING, lambda end: all((limit >= end) == (last >= most) for limit in tests))
+            smallest = _outward(least, places, ROUND_FLOOR, lambda end: end > 0 and all((limit < end) == (last < least) for limit in tests)) if least > 0 else ""
+            rule, turns = f"within ±{rule}", f"reproduced from ±{largest}, not reproduced {f'below ±{smallest}' if smallest else 'for no margin'}"
         else:
-            rule, turns = f"{first:g} to {last:g}", f"reproduced for a range from {lower} or lower to {upper} or higher"
+            (start, starts), (stop, stops) = _threshold(first, (low, high)), _threshold(last, (low, high))
+            lower = _outward(low, places, ROUND_FLOOR, lambda end: all((limit <= end) == (first <= low) for limit in starts))
+            upper = _outward(high, places, ROUND_CEILING, lambda end: all((limit >= end) == (last >= high) for limit in stops))
+            rule, turns = f"{start} to {stop}", f"reproduced for a range from {lower} or lower to {upper} or higher"
     return Verdict(outcome, estimate, low, high, rule, turns, unit, level)
 
 
@@ -216,9 +230,12 @@ def judge_p(p: Any, level: float = 0.05, *, unit: str = "") -> Verdict:
     value = getattr(p, "p_value", p)
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= 1:
         raise ValueError(f"a p-value is a number above 0 and up to 1, or a test that has one; got {value!r}")
-    check_level(level)
-    value = float(value)
-    return Verdict(OUTCOMES[2] if value <= level else OUTCOMES[1], value, rule=f"p <= {level:g}", turns=f"reproduced from a level of {value:.2g}", unit=unit)
+    if isinstance(level, bool) or not isinstance(level, Real) or not 0 < level < 1:
+        raise ValueError(f"level must be the level of the test, between 0 and 1, such as 0.05; got {level!r}")
+    value, level = float(value), float(level)
+    rule, tests = _threshold(level, (value,))
+    turn = _outward(value, _two_digits(value), ROUND_CEILING, lambda end: all((limit >= end) == (level >= value) for limit in tests))
+    return Verdict(OUTCOMES[2] if value <= level else OUTCOMES[1], value, rule=f"p <= {rule}", turns=f"reproduced from a level of {_short(turn)}", unit=unit)
 
 
 def judge_exact(value: float, expected: float, tolerance: float, *, unit: str = "") -> Verdict:
@@ -254,9 +271,11 @@ def judge_exact(value: float, expected: float, tolerance: float, *, unit: str = 
     value, expected, tolerance = _number(value, "value"), _number(expected, "expected"), _number(tolerance, "tolerance")
     if tolerance < 0:
         raise ValueError(f"tolerance is the largest difference that counts as the same, 0 or more; got {tolerance:g}")
-    off = abs(value - expected)
-    fits = off <= tolerance * (1 + 1e-9) + 1e-12 * max(1.0, abs(expected))
-    return Verdict(OUTCOMES[2 if fits else 0], value, rule=f"{expected:g} ± {tolerance:g}", turns=f"reproduced from ± {off:.2g}", unit=unit)
+    off = max(0.0, abs(value - expected) - tolerance * 1e-9 - 1e-12 * max(1.0, abs(expected)))  # less the rounding error of the difference
+    fits = off <= tolerance
+    rule, tests = _threshold(tolerance, (off,))
+    turn = _outward(off, _two_digits(off), ROUND_CEILING, lambda end: all((limit >= end) == fits for limit in tests))
+    return Verdict(OUTCOMES[2 if fits else 0], value, rule=f"{expected:g} ± {rule}", turns=f"reproduced from ± {_short(turn)}", unit=unit)
 
 
 def cannot_ask(why: str, *, unit: str = "") -> Verdict:
@@ -290,28 +309,32 @@ def cannot_ask(why: str, *, unit: str = "") -> Verdict:
     return Verdict(OUTCOMES[1], rule="cannot be asked here", unit=unit, why=why.strip())
 
 
-def _interval_of(found: Any, level: float | None) -> tuple[float | None, float, float, float]:
+def _interval_of(found: Any, level: float | None) -> tuple[float | None, float, float, float | None]:
     """-> (estimate, low, high, level)"""
     if isinstance(found, Interval):
-        if level is not None and level != found.level:
-            raise ValueError(f"this interval has the level {found.level:g}; got level={level:g}")
-        estimate, low, high, level = found.estimate, found.low, found.high, found.level
+        estimate, low, high, own = found.estimate, found.low, found.high, found.level
     elif isinstance(found, (Mapping, pd.Series)):
         names = [name for name in ESTIMATES if name in found]
         if "low" not in found or "high" not in found or not names:
             raise TypeError(f"a row to be judged has low, high and one of {listed(ESTIMATES)}; this one has {listed([str(name) for name in dict(found)], 12)}")
         estimate, low, high = found[names[0]], found["low"], found["high"]
+        own = found.get("level") if "level" in found else getattr(found, "attrs", {}).get("level")
     elif isinstance(found, (tuple, list, np.ndarray)) and np.shape(found) == (3,):
-        estimate, low, high = found
+        (estimate, low, high), own = found, None
     else:
         raise TypeError(f"judge takes a value with its interval: an Interval, (estimate, low, high) or a row with low and high; got {found!r}. "
                         "A number without an interval can be judged only if it is deterministic: judge_exact(value, expected, tolerance)")
-    level = 0.95 if level is None else level
-    check_level(level)
+    own = None if own is None or pd.isna(own) else own
+    for one in (level, own):
+        if one is not None:
+            check_level(one)
+    if own is not None and level is not None and not math.isclose(own, level):
+        raise ValueError(f"this interval has the level {own:g}; got level={level:g}")
+    level = level if own is None else own
     low, high = _number(low, "low", endless=True), _number(high, "high", endless=True)
     if low > high:
         raise ValueError(f"an interval goes from low to high; got low={low:g}, high={high:g}. The order is (estimate, low, high)")
-    return None if estimate is None else _number(estimate, "estimate"), low, high, float(level)
+    return None if estimate is None else _number(estimate, "estimate"), low, high, None if level is None else float(level)
 
 
 def _range_of(within: Any) -> tuple[float, float]:
@@ -336,11 +359,56 @@ def _number(value: Any, name: str, *, endless: bool = False) -> float:
 def _places(low: float, high: float) -> int:
     """Decimals that show the width of an interval to two digits: two, and more for narrow ones."""
     width = high - low
-    return min(max(2, 1 - math.floor(math.log10(width))), 6) if 0 < width < math.inf else 3
+    return min(max(2, _two_digits(width)), 12) if 0 < width < math.inf else 3
+
+
+def _two_digits(value: float) -> int:
+    """Decimals that show two digits of a value."""
+    return 1 - math.floor(math.log10(value)) if value > 0 else 2
+
+
+def _threshold(value: float, ends: Iterable[float]) -> tuple[str, tuple[float, float]]:
+    """A threshold as text, with as many digits as it takes to be on its side of the ends; and the numbers it stands for: as given, and as printed."""
+    sides = [(value > end) - (value < end) for end in ends]
+    for digits in range(6, 18):
+        text = f"{value:.{digits}g}"
+        if [(float(text) > end) - (float(text) < end) for end in ends] == sides:
+            break
+    return text, (value, float(text))
+
+
+def _outward(value: float, places: int, rounding: str, right: Callable[[float], bool]) -> str:
+    """A value as text, rounded up or down to so many decimals if that is what it rounds to anyway, else to one more; and to still more until the result is `right`."""
+    if math.isinf(value):
+        return f"{value:g}"
+    exact = Decimal(repr(value))
+    least = _decimals(exact, places)
+    for decimals in range(least, max(least, -exact.as_tuple().exponent) + 1):
+        found = exact.quantize(Decimal(1).scaleb(-decimals), rounding)
+        if right(float(found)) and (decimals > least or _written(value, places) == _plain(found)):
+            return _plain(found)
+    return _plain(exact)
 
 
 def _written(value: float, places: int) -> str:
-    return f"{value:.{places}f}" if abs(value) < 1000 else f"{value:.5g}"
+    if math.isinf(value):
+        return f"{value:g}"
+    exact = Decimal(repr(value))
+    return _plain(exact.quantize(Decimal(1).scaleb(-_decimals(exact, places)), ROUND_HALF_EVEN))
+
+
+def _decimals(value: Decimal, places: int) -> int:
+    """So many decimals below 1,000; five digits from there on."""
+    return places if abs(value) < 1000 else min(places, 4 - value.adjusted())
+
+
+def _plain(value: Decimal) -> str:
+    return f"{abs(value) if value == 0 else value:{'f' if value == 0 or -7 < value.adjusted() < 12 else 'g'}}"
+
+
+def _short(text: str) -> str:
+    """A number as text, without zeros at its end."""
+    return _plain(Decimal(text).normalize())
 
 
 def _joined(between: str, texts: Any) -> str:

@@ -104,5 +104,7 @@ def _block(text: str, *details: tuple[str, str]) -> str:
 
 
 def _level(verdict: Verdict) -> str:
-    levels = {part.level for part in (verdict.parts or (verdict,)) if part.level is not None}
-    return f" ({levels.pop():.0%})" if len(levels) == 1 else ""
+    """The level of all intervals of a verdict; nothing if one has another level, or none that is known."""
+    levels = {part.level for part in (verdict.parts or (verdict,)) if part.low is not None}
+    level = levels.pop() if len(levels) == 1 else None
+    return "" if level is None else f" ({100 * level:g}%)"
