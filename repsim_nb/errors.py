@@ -47,7 +47,12 @@ def one_of(what: str, name: Any, known: Iterable[Any]) -> Any:
 
 
 def unknown(what: str, name: object, known: Iterable[object], hint: str = "") -> ValueError:
-    """The error for a name that is not there: it names the nearest ones, then what exists."""
+    """The error for a name that is not there: it names the nearest ones, then what exists. A name of another type that is the same as text comes first: '0' and 0."""
+    known = list(known)
+    like = next((k for k in known if str(k) == str(name) and type(k) is not type(name) and k != name), None)
+    if like is not None:
+        kinds = type(name).__name__, type(like).__name__
+        return ValueError(f"unknown {what} {name!r} ({kinds[0]}). Did you mean {like!r} ({kinds[1]})? The two are the same as text, but not as labels. {hint}".strip())
     known = [str(k) for k in known]
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     lower = {k.lower(): k for k in known}

@@ -103,6 +103,10 @@ def test_contrasts_that_are_not_there_are_errors(rng):
         contrasts(distances(rng.normal(size=(4, 2))), list("aaab"), "b")
     with pytest.raises(ValueError, match="'x' is compared with 'base' within strata by the pairs within 'base', and in no stratum"):
         contrasts(distances(rng.normal(size=(5, 2))), ["base", "base", "base", "x", "x"], "base", strata=[0, 0, 0, 1, 1])
+    with pytest.raises(ValueError, match=r"unknown base group '0' \(str\). Did you mean 0 \(int\)\? The two are the same as text, but not as labels.$"):
+        contrasts(distances(rng.normal(size=(9, 2))), [0] * 5 + [1] * 2 + [2] * 2, "0")
+    with pytest.raises(ValueError, match=r"unknown base group 0 \(int\). Did you mean '0' \(str\)"):
+        contrasts(distances(rng.normal(size=(9, 2))), list("000001122"), 0)
     with pytest.raises(ValueError, match="there is only one, 'base'"):
         contrasts(d, ["base"] * len(d), "base")
 
@@ -197,6 +201,11 @@ def test_units_that_cannot_be_exchanged_are_errors(rng):
         anosim(d, list("aaaabbbb"), units=["u0"] * 3 + ["u1"] * 2 + ["u2"] * 3)
     with pytest.raises(ValueError, match="there is no other labelling"):
         anosim(d, list("aaaaabbb"), units=[0] * 5 + [1] * 3)
+    groups, units = list("aaaa") + list("bb") + list("mmm") + list("nnn"), [0, 0, 1, 1, 2, 2, 3, 3, 3, 4, 4, 4]
+    with pytest.raises(ValueError, match="'m', 'n' cannot be compared with 'a'.*no unit of 'm' has as many as a unit of 'a'. Leave 'm', 'n' out, or give no units if items are independent"):
+        contrasts(distances(rng.normal(size=(12, 3))), groups, "a", units=units)
+    kept = [place for place, name in enumerate(groups) if name in "ab"]
+    assert list(contrasts(distances(rng.normal(size=(6, 3))), [groups[k] for k in kept], "a", units=[units[k] for k in kept]).index) == ["b"]
     with pytest.raises(ValueError, match="units needs one label for each of 8"):
         centre_test(d, list("aaaabbbb"), units=[1, 2])
 

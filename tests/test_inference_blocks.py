@@ -80,6 +80,7 @@ def test_groups_come_as_for_anosim(recorded):
     assert {key.model for key in last} == {"mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0"}
     kinds = {"mnist-cnn-0": "cnn", "mnist-cnn-1": "cnn", "mnist-mlp-0": "mlp"}
     frame = block_means("cka", last, kinds)
+    assert rs.inference.judge(frame.iloc[0], above=0).level == 0.95
     assert list(frame.index) == [("cnn", "cnn"), ("cnn", "mlp")], "one network has no pair within"
     assert frame["mean"].between(0, 1).all() and (frame["low"] < frame["mean"]).all() and (frame["mean"] < frame["high"]).all() and list(frame["pairs"]) == [1, 2]
     assert frame.loc[("cnn", "cnn"), "mean"] == pytest.approx(rs.compare("cka", last).values.iloc[0, 1])

@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
 import repsim_nb as rs
-from repsim_nb.inference import block_means, rank_correlation, rank_differences, rank_interval
+from repsim_nb.inference import block_means, judge, rank_correlation, rank_differences, rank_interval
 from repsim_nb.inference.units import simultaneous
 
 
@@ -221,6 +221,7 @@ def test_differences_have_the_jackknifes_error_and_hold_at_once(rng):
     points = rng.normal(size=(9, 3))
     tables, b = noisy(points, (0.3, 1, 2), rng), distances(points)
     found = rank_differences(tables, b, against="t1", level=0.9)
+    assert judge(found.loc["t0"], above=0).level == 0.9
     assert list(found) == ["correlation", "difference", "low", "high", "p_value", "detectable", "real"] and list(found.index) == ["t0", "t2"] and found.attrs["against"] == "t1"
     own = {name: stats.spearmanr(upper(t), upper(b)).statistic for name, t in tables.items()}
     assert found["correlation"].to_dict() == pytest.approx({k: own[k] for k in ("t0", "t2")}) and found["difference"].to_dict() == pytest.approx({k: own["t1"] - own[k] for k in ("t0", "t2")})
@@ -276,6 +277,8 @@ def test_equal_tables_do_not_differ(rng):
         rank_differences(tables, tables["t0"])
     with pytest.raises(TypeError, match="by their names"):
         rank_differences(list(tables.values()), distances(points))
+    with pytest.raises(ValueError, match=r"unknown table '0' \(str\). Did you mean 0 \(int\)\? The two are the same as text"):
+        rank_differences({0: tables["t0"], 1: tables["t1"]}, distances(points), against="0")
 
 
 def test_all_intervals_of_differences_hold_together():

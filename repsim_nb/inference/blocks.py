@@ -67,7 +67,7 @@ def block_means(
     DataFrame
         Index (group, other), the same group twice for pairs within it, in the order of first appearance. Columns mean, low, high, smallest and
         largest (of the pairs), and pairs (their number). Both directions of a pair are averaged. Pairs of an item with itself do not count, so a
-        group of one item has no row of its own.
+        group of one item has no row of its own. The level is in ``.attrs["level"]``.
 
     Raises
     ------
@@ -162,7 +162,9 @@ def block_means(
         mean, far = float(table[which].mean()), float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(sum(variance for variance, _ in variances))
         rows.append((mean, mean - far, mean + far, float(table[which].min()), float(table[which].max()), len(which[0])))
     index = pd.MultiIndex.from_tuples([(names[one], names[other]) for one, other in blocks], names=["group", "other"])
-    return pd.DataFrame(rows, index=index, columns=["mean", "low", "high", "smallest", "largest", "pairs"])
+    table = pd.DataFrame(rows, index=index, columns=["mean", "low", "high", "smallest", "largest", "pairs"])
+    table.attrs["level"] = level
+    return table
 
 
 def _jackknife(without: np.ndarray) -> tuple[float, int]:

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from ..comparison import Choice
-from ..errors import unknown
+from ..errors import listed, unknown
 from .groups import anosim_r, dispersion_test, grouped
+from .relabelling import NoOtherLabelling
 from .results import ROUNDING, by_counting
 from .squares import Table, with_ties
 from .units import holm
@@ -31,12 +32,20 @@ def contrasts(
 
     Parameters
     ----------
-    table, strata, units, n_permutations, seed
-        As in `anosim`.
+    table : Comparison or DataFrame, square
+        A comparison (taken as dissimilarities), or a frame of dissimilarities.
     groups : mapping, Series, str, or sequence
         As in `anosim`. A group may have a single item.
     base : label of a group
         The group that all others are compared with. Only strata in which it has two items or more count.
+    strata : as groups, optional
+        Labels are permuted within a stratum, and only pairs within one stratum count.
+    units : as groups, optional
+        Items of one unit depend on each other. Labels are exchanged among whole units that have the same number of items in each stratum.
+    n_permutations : int
+        The number of random labellings, if there are more than 5,040 different ones.
+    seed : int
+        Of the random labellings.
 
     Returns
     -------
@@ -57,7 +66,7 @@ def contrasts(
     Raises
     ------
     ValueError
-        For an unknown base, a group that shares no stratum with two base items, and as `anosim`.
+        For an unknown base, a group that shares no stratum with two base items, a group without a unit of the same size as one of base, and as `anosim`.
 
     Notes
     -----
@@ -86,14 +95,20 @@ def contrasts(
     if base not in every.names:
         raise unknown("base group", base, list(every.names))
     tied = with_ties(every.d, table)
-    rows = {}
+    rows, alone = {}, []
     for name in every.names.drop(base):
         two = every.codes == every.names.get_loc(base), every.codes == every.names.get_loc(name)
         parts = [rows[two[0][rows] | two[1][rows]] for rows in every.layers if two[0][rows].sum() > 1 and two[1][rows].any()]
         if not parts:
             raise ValueError(f"'{name}' is compared with '{base}' {'' if strata is None else 'within strata '}by the pairs within '{base}', and "
                              f"{'it has one item' if strata is None else 'in no stratum with an item of the group it has two items'}: leave '{name}' out, or take another base")
-        rows[name] = _contrast(every, tied, two, parts, n_permutations, seed)
+        try:
+            rows[name] = _contrast(every, tied, two, parts, n_permutations, seed)
+        except NoOtherLabelling:
+            alone.append(name)
+    if alone:
+        raise ValueError(f"{listed(alone)} cannot be compared with '{base}': labels are exchanged among units with the same number of items{'' if strata is None else ' in each stratum'}, "
+                         f"and no unit of '{alone[0]}' has as many as a unit of '{base}'. Leave {listed(alone)} out, or give no units if items are independent")
     found = pd.DataFrame.from_dict(rows, orient="index").rename_axis("group")
     found.insert(list(found).index("least"), "p_holm", holm(found["p_value"]))
     return found.astype({"within": "Float64", "spread_p": "Float64", "items": int})
@@ -107,7 +122,7 @@ def _contrast(every: Any, tied: np.ndarray, two: tuple[np.ndarray, np.ndarray], 
     moved, still = _means(tied, labels == code, parts)
     seen = float(to_base[0] - own[0])
     test = by_counting(seen, moved - still, "greater", exact, rounding=ROUNDING * max(1.0, float(tied.max())))
-    inside = [np.triu(tied[np.ix_(its, its)])[np.triu_indices(len(its), 1)].mean() for its in (rows[two[1][rows]] for rows in parts) if len(its) > 1]
+    inside = [tied[np.ix_(its, its)][np.triu_indices(len(its), 1)].mean() for its in (rows[two[1][rows]] for rows in parts) if len(its) > 1]
     spread = None
     if min(int(two[1][rows].sum()) for rows in parts) >= FEWEST_SPREAD and min(int(two[0][rows].sum()) for rows in parts) >= FEWEST_SPREAD:
         frame = pd.DataFrame(every.d[np.ix_(counted, counted)])

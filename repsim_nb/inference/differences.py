@@ -44,8 +44,14 @@ def rank_differences(
     against : str, optional
         The table whose correlation the others are compared with. None is the one with the highest correlation. Since it is then chosen by these data,
         the intervals and p-values are those of the differences of all pairs of tables.
-    kind, groups, given, direction
-        As in `rank_interval`. `direction` holds for all plain frames.
+    kind : {"spearman", "kendall"}
+        The rank correlation.
+    groups : one value an item, {model: group}, a field of the labels, or a DataFrame, optional
+        As in `rank_interval`: items of one group are left out together.
+    given : Comparison or square DataFrame, optional
+        As in `rank_interval`: a table whose ranks are held constant.
+    direction : {"dissimilarity", "similarity"}, optional
+        What plain frames hold, all of them, if their diagonal does not show it.
     level : float
         The fraction of studies in which all intervals contain their population values.
     seed : int
@@ -54,7 +60,7 @@ def rank_differences(
     Returns
     -------
     DataFrame
-        A row for each table but `against`, whose name is in ``.attrs["against"]`` (and in the name of the index). Columns: correlation (of that table
+        A row for each table but `against`, whose name is in ``.attrs["against"]`` (and in the name of the index); the level is in ``.attrs["level"]``. Columns: correlation (of that table
         with `b`); difference (correlation of `against` minus this one); low and high (of the difference); p_value (adjusted for the number of
         differences, never 0); detectable (the difference that one such interval would distinguish from 0 in 8 of 10 studies with so many items); real
         (whether 0 is outside the interval).
@@ -122,5 +128,5 @@ def rank_differences(
     table = table.loc[[pair for pair in pairs if pair[0] == best]].droplevel(0)
     table.insert(0, "correlation", seen[table.index])
     table = table.rename_axis(f"{best} minus")
-    table.attrs["against"] = best
+    table.attrs |= {"against": best, "level": level}
     return table

@@ -11,12 +11,16 @@ import numpy as np
 from .units import EVERY
 
 
+class NoOtherLabelling(ValueError):
+    """No two units of different groups can exchange their labels."""
+
+
 def relabelled(codes: np.ndarray, strata: np.ndarray, units: np.ndarray | None, n: int, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
     """Group codes (n or fewer, m) with labels exchanged, and whether they are all the different ones there are, the given codes among them.
 
     codes, strata: the group and the stratum of each item as a number (m,).  units: the unit of each item (m,), None for each by itself; all items of
-    a unit are in one group. Units with the same number of items in each stratum exchange their labels. ValueError if no two of these are in different
-    groups.
+    a unit are in one group. Units with the same number of items in each stratum exchange their labels. NoOtherLabelling if no two of these are in
+    different groups.
     """
     own, strata = (np.arange(len(codes)) if units is None else np.unique(units, return_inverse=True)[1]), np.unique(strata, return_inverse=True)[1]
     first = np.unique(own, return_index=True)[1]
@@ -31,7 +35,7 @@ def relabelled(codes: np.ndarray, strata: np.ndarray, units: np.ndarray | None, 
     total = math.prod(_number(labels[where]) for where in places)
     if total == 1:
         what = "items" if units is None else "units (with the same number of items in each stratum)"
-        raise ValueError(f"labels are exchanged among {what}, within strata, and wherever two could be exchanged they are in the same group: there is no other labelling")
+        raise NoOtherLabelling(f"labels are exchanged among {what}, within strata, and wherever two could be exchanged they are in the same group: there is no other labelling")
     if total <= EVERY:
         orders = [np.array(list(_arrangements(labels[where].tolist())), dtype=codes.dtype) for where in places]
         found = np.empty((total, len(labels)), dtype=codes.dtype)
