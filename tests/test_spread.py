@@ -1,12 +1,15 @@
 """Intervals of the lessons: means over units, and the spread of one measure at equal values of another."""
 
+import doctest
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from repsim_nb.recipes.population import KINDS
-from repsim_nb.recipes.spread import mean_interval, residual_factor
+from repsim_nb.recipes import spread
+from repsim_nb.recipes.spread import mean_interval, pair_interval, residual_factor
 
 
 def pairs_of(seed, groups=10, noise=0.3, of_group=0.0):
@@ -45,6 +48,42 @@ def test_what_has_no_interval_says_so():
         residual_factor(points.assign(y=points["y"].where(np.arange(190) > 2, -1.0)), "x", "y", groups)
     with pytest.raises(ValueError, match="'x' determines 'y'"):
         residual_factor(points.assign(y=np.exp(points["x"])), "x", "y", groups)
+
+
+def test_what_leaves_no_value_is_named():
+    """A value that is missing without one group would be an interval without ends."""
+    points, groups = pairs_of(1)
+    only = points.assign(seen=[2 in pair or 3 in pair for pair in points.index])  # the networks of group 1
+    with pytest.raises(ValueError, match="the statistic has no value without '1'"):
+        pair_interval(lambda some: some.loc[some["seen"], "y"].mean(), only, groups)
+    with pytest.raises(ValueError, match="the statistic of all 190 pairs has no value; got nan"):
+        pair_interval(lambda some: np.nan, points, groups)
+    with pytest.raises(ValueError, match="groups has no value for '11'; it has values for '0', '1', '2' and 16 more"):
+        residual_factor(points, "x", "y", {name: group for name, group in groups.items() if name != 11})
+    for lacking in (None, np.nan):
+        with pytest.raises(ValueError, match="groups has no value for '11'"):
+            residual_factor(points, "x", "y", pd.Series(groups, dtype=object).where(np.arange(20) != 11, lacking))
+    with pytest.raises(ValueError, match=r"groups has no value for '0', '1', '2' and 17 more.* 0 \(int\) and '0' \(str\) are the same as text"):
+        residual_factor(points, "x", "y", {str(name): group for name, group in groups.items()})
+    with pytest.raises(ValueError, match="groups needs one value a model"):
+        residual_factor(points, "x", "y", pd.concat([pd.Series(groups), pd.Series({3: 7})]))
+    in_tuples = residual_factor(points, "x", "y", {name: ("kind", group) for name, group in groups.items()})
+    assert in_tuples == residual_factor(points, "x", "y", pd.Series(groups)) == residual_factor(points, "x", "y", groups)
+
+
+@pytest.mark.parametrize("level", [95, 0, 1, -0.5, True, "0.95"])
+def test_a_level_is_a_fraction(level):
+    points, groups = pairs_of(1)
+    for call in (lambda: mean_interval([0.1, 0.2, 0.3], level=level), lambda: residual_factor(points, "x", "y", groups, level=level),
+                 lambda: pair_interval(lambda some: some["y"].mean(), points, groups, level=level)):  # fmt: skip
+        with pytest.raises(ValueError, match="level is .* between 0 and 1, such as 0.95; got"):
+            call()
+
+
+def test_the_examples_give_what_they_say():
+    for function in (mean_interval, pair_interval, residual_factor):
+        (test,) = doctest.DocTestFinder().find(function, globs=dict(vars(spread)))
+        assert test.examples and doctest.DocTestRunner().run(test).failed == 0, test.name
 
 
 def test_a_mean_has_students_interval():
