@@ -329,6 +329,32 @@ def test_reliability_is_what_another_test_set_would_show_again(rng):
     assert abs(grounding.reliability(chance, grounding.binomial_sd(chance, 500)).loc["all", "reliability"]) < 0.1
 
 
+def test_images_that_all_networks_see_make_no_difference_between_them(rng):
+    """Difficult images move all accuracies together: the paired error is that of another set of images, less what they share."""
+    ability, between = rng.normal(scale=0.4, size=40), []
+    for _ in range(200):
+        difficulty = rng.normal(scale=2, size=300)
+        correct = rng.random((40, 300)) < 1 / (1 + np.exp(difficulty - ability[:, None]))
+        between.append((correct.mean(axis=1) - correct.mean(), grounding.paired_sd(correct), grounding.binomial_sd(correct.mean(), 300)))
+    accuracies, paired, binomial = (np.array(part) for part in zip(*between, strict=True))
+    error = accuracies.std(axis=0, ddof=1).mean()
+    assert paired.mean() == pytest.approx(error, rel=0.03) and binomial.mean() > 1.15 * error
+    again = np.mean([np.corrcoef(accuracies[k], accuracies[k + 1])[0, 1] for k in range(0, 200, 2)])
+    variance = np.mean([row.var(ddof=1) for row in accuracies])
+    assert 1 - error**2 / variance == pytest.approx(again, abs=0.05)
+    with pytest.raises(ValueError, match="other numbers"):
+        grounding.paired_sd([[0.5, 1], [0, 1]])
+    with pytest.raises(ValueError, match="two or more networks by two or more images"):
+        grounding.paired_sd([0, 1, 1])
+
+
+def test_exchanged_networks_have_what_depth_gives():
+    xs, f = population()
+    found = grounding.benchmark(xs, {key: f[key.model] + 0.2 * int(key.layer[1]) for key in xs}, measures=["cka"], pairs="all", n_bootstrap=50)
+    flat = grounding.benchmark(xs, f, measures=["cka"], pairs="all", n_bootstrap=50)
+    assert abs(flat.table.loc["cka", "exchanged"]) < 0.1 and found.table.loc["cka", "exchanged"] < found.table.loc["cka", "spearman"]
+
+
 def test_reliability_is_within_layers_if_layers_differ():
     index = pd.MultiIndex.from_product([["a", "b", "c"], ["l0", "l1"]], names=["model", "layer"])
     f = pd.Series([0.5, 0.7, 0.52, 0.72, 0.54, 0.74], index=index)

@@ -104,7 +104,7 @@ def test_images_of_tests_and_probes_were_learned_by_no_network():
         assert all(recipe["data"] == "mnist" and recipe["rows"] == (0, most) for recipe in recipes.values())
     seen = {image.tobytes() for image in rs.load_dataset("mnist", "train").inputs[: LEARNED["tuning"]]}
     plain = shifted("plain")
-    assert len(plain) == SUBTASKS["tuning"].images == 3000 and not any(image.tobytes() in seen for image in plain.inputs)
+    assert len(plain) == 3000 and not any(image.tobytes() in seen for image in plain.inputs)
 
 
 def test_shifted_images_are_the_same_digits_shown_otherwise():
@@ -137,9 +137,10 @@ def test_there_are_as_many_networks_as_are_said():
 
 
 def test_what_is_loaded_fits_together(loaded):
-    for name, (x, functionality) in loaded.items():
+    for name, (x, functionality, noise) in loaded.items():
         assert list(functionality.index) == [tuple(key) for key in x] and functionality.index.names == ["model", "layer", "dataset", "step", "pool"], name
         assert {value.shape[0] for value in x.values()} == {1000} and functionality.between(0.05, 1).all()
+        assert noise.index.equals(functionality.index) and noise.between(0.001, 0.02).all() and (noise.groupby(["layer", "step"]).nunique() == 1).all(), name
         layers = functionality.index.get_level_values("layer")
         assert tuple(layers.unique()) == BLOCKS
     assert functionality.index.get_level_values("model").nunique() == 10
@@ -154,7 +155,7 @@ def test_a_probe_reads_what_the_layer_holds(loaded):
 
 
 def test_deletion_keeps_the_leading_components(loaded):
-    x, functionality = loaded["deletion"]
+    x, functionality, _ = loaded["deletion"]
     for key, kept in list(x.items())[:9]:
         whole = x[key._replace(step=32)]
         values = np.linalg.eigvalsh(np.cov(whole.T))[::-1]

@@ -39,7 +39,8 @@ def binomial_sd(accuracy: pd.Series | Mapping[Any, float] | Sequence[float] | fl
 
     Notes
     -----
-    If all networks are tested on the same images, equal networks differ by less, so this is an upper bound of the error of a difference.
+    If all networks are tested on the same images, equal networks differ by less, so this is an upper bound of the error of a difference: `paired_sd`
+    is the one to take then.
 
     Examples
     --------
@@ -57,6 +58,49 @@ def binomial_sd(accuracy: pd.Series | Mapping[Any, float] | Sequence[float] | fl
     return found.to_numpy() if np.ndim(accuracy) else float(found.iloc[0])
 
 
+def paired_sd(correct: Any) -> float:
+    """Standard deviation of the error of accuracies that were measured on the same images.
+
+    Parameters
+    ----------
+    correct : array or DataFrame (networks, images)
+        1 or True for the images that a network gets right, else 0.
+
+    Returns
+    -------
+    float
+        sqrt(m / images), m the mean square of what is left when the means of networks and of images are taken out. `reliability` with it is that of
+        Hoyt 1941.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two networks or images, and for anything else than 0 and 1.
+
+    Notes
+    -----
+    Images that are difficult for all networks move all accuracies together. That is no error of a difference between networks, but `binomial_sd` counts
+    it.
+
+    References
+    ----------
+    Hoyt 1941, Test reliability estimated by analysis of variance.
+
+    Examples
+    --------
+    >>> paired_sd([[1, 1, 0, 0], [1, 1, 0, 1], [1, 0, 0, 1]]).__round__(3)
+    0.204
+    """
+    values = np.asarray(correct, dtype=float)
+    if values.ndim != 2 or min(values.shape) < 2:
+        raise ValueError(f"correct is a table of two or more networks by two or more images; its shape is {values.shape}")
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError("correct holds 1 for an image that a network gets right and 0 for another; it holds other numbers")
+    left = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
+    networks, images = values.shape
+    return float(np.sqrt((left**2).sum() / ((networks - 1) * (images - 1)) / images))
+
+
 def reliability(functionality: pd.Series, noise: float | pd.Series, *, network: str = "model", by: str | Iterable[str] | None = None) -> pd.DataFrame:
     """How much of the spread of a functionality over networks is not the chance of its test images.
 
@@ -65,7 +109,7 @@ def reliability(functionality: pd.Series, noise: float | pd.Series, *, network: 
     functionality : Series
         F by the fields of its items, `network` among them, or by network alone.
     noise : float or Series
-        Standard deviation of the error of each F, such as `binomial_sd(functionality, 1000)`.
+        Standard deviation of the error of each F, such as `paired_sd(correct)`, or `binomial_sd(functionality, 1000)` if each network has images of its own.
     network : str
         The field that names the network.
     by : field or fields, optional

@@ -81,14 +81,22 @@ def benchmark(
         Also the reference with itself, as in the published code.
     groups : one value a network or item, or a DataFrame, optional
         Networks that are not independent of each other (of one pre-training seed): intervals draw, and tests exchange, whole groups. A DataFrame by network has a column for each of several crossed
-        groupings (pre-training seed and fine-tuning seed).
+        groupings (pre-training seed and fine-tuning seed). Pairs within a group count in ρ like all others.
     noise : float, mapping or Series, optional
-        Standard deviation of the error of each F, such as `grounding.binomial_sd(accuracy, images)`. The result then has the reliability of F and the ρ that it allows at most.
+        Standard deviation of the error of each F, such as `grounding.paired_sd(correct)` if all are tested on the same images. The result then has the reliability of F and the ρ that it allows at most.
     given : as functionality, optional
-        Another number of each item that is held constant (the accuracy on the training distribution): F is replaced by its residuals from a straight line in it, within each layer.
-    n_bootstrap, n_permutations, seed : int
+        Another number of each item that is held constant (the accuracy on the training distribution): F is replaced by its residuals from a straight line in it, within each layer. The error of
+        this number itself is not allowed for.
+    n_bootstrap : int
+        The number of resamples, from 20.
+    n_permutations : int
+        The number of orders of networks, if not all of them are gone through (there are 5,040 or fewer).
     level : float
+        Of the intervals.
+    seed : int
+        Of resamples and orders.
     progress : bool or function(done, total)
+        Show a bar, or call this function.
 
     Returns
     -------
@@ -377,7 +385,7 @@ def _ranked(
     if with_references:
         for kind in KINDS:
             table[f"{kind}_p"] = [combined([test[kind].p_value for test in its.values()]) for its in tests.values()]
-    order = ["spearman", "low", "high", "network_p", "network_p_adjusted", "detectable", "spearman_p", "kendall", "kendall_p"]
+    order = ["spearman", "low", "high", "network_p", "network_p_adjusted", "exchanged", "detectable", "spearman_p", "kendall", "kendall_p"]
     table = table[[column for column in order if column in table]].rename_axis("measure").sort_values("spearman", ascending=False, kind="stable")
     table = table.assign(n=len(frame), rank=table["spearman"].rank(ascending=False, method="min").astype(int))
     table.attrs["level"] = level
@@ -401,7 +409,7 @@ def _joint(seen: np.ndarray, null: np.ndarray, every: bool, draws: np.ndarray, u
     adjusted = [by_counting(float(value), furthest, "greater", every).p_value for value in (seen - mean) / sd]
     more, power = (1.0, stats.norm.ppf(POWER)) if units is None else (np.sqrt(units / (units - 1)), stats.t.ppf(POWER, units - 1))
     needed = np.sort(null, axis=0)[min(int(np.ceil(0.95 * (len(null) + 1))), len(null)) - 1] + more * power * draws.std(axis=0, ddof=1)
-    return {"network_p": p, "network_p_adjusted": adjusted, "detectable": list(np.minimum(needed, 1.0)) if len(null) >= 20 else [np.nan] * len(p)}
+    return {"network_p": p, "network_p_adjusted": adjusted, "exchanged": list(mean), "detectable": list(np.minimum(needed, 1.0)) if len(null) >= 20 else [np.nan] * len(p)}
 
 
 def chosen_measures(chosen: Measures) -> dict[str, Measure]:

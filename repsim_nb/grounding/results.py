@@ -17,15 +17,44 @@ from ..inference.units import simultaneous
 class Benchmark:
     """How well measures go with what networks can do.
 
-    table: a row a measure, the best first. spearman: ρ, the mean over sets of pairs (one a reference, or one a layer). low, high: its interval over units. network_p: of the joint
-    permutation. network_p_adjusted: the same for the list of measures (max-T). detectable: the ρ that this test finds at .05 in 8 of 10 studies of so many units. kendall: τ-b. n: pairs in all. rank.
-    With references also spearman_p and kendall_p, which take pairs as independent, as published.
-    network_p and what follows from it is left out if networks, or groups of them, cannot change places; `no_order` says why.
-    sets: the same statistics for each measure and set.  pairs: a row a pair, with gap and distances.
-    undefined: {measure: why it has no row}.  networks, units: how many there are.  unit: what was drawn, such as "networks (10)".  which: "reference" or "all".  orders: how many orders of networks were compared; no p is below 1 / orders.
-    draws: ρ of each resample (rows) for each measure.
-    reliability: the fraction of the variance of F between networks (within a layer) that is not chance, None without `noise` or if no layer has three networks.
-    ceiling: the mean ρ that a measure reaches that sees the true F without error.
+    Attributes
+    ----------
+    table : DataFrame
+        A row a measure, the best first. Columns:
+
+        - spearman: ρ, the mean over sets of pairs (one for each reference, or for each layer);
+        - low, high: its interval over units;
+        - network_p: of the joint permutation of networks; network_p_adjusted: the same, adjusted for the list of measures (max-T);
+        - exchanged: the mean ρ of networks that changed places, which is what layers and depth alone give;
+        - detectable: the ρ that this test finds at .05 in 8 of 10 studies of so many units, missing with fewer than 20 orders;
+        - spearman_p, kendall_p: with references only. They take pairs as independent, as published;
+        - kendall: τ-b; n: the number of pairs; rank.
+
+        network_p and what follows from it is left out if networks, or groups of them, cannot change places; `no_order` says why.
+    sets : DataFrame
+        The same statistics for each measure and set.
+    pairs : DataFrame
+        A row a pair, with its gap and its distances.
+    undefined : dict
+        {measure: why it has no row}.
+    networks, units : int
+        The numbers of networks, and of independent units that were drawn.
+    level : float
+        Of the intervals.
+    draws : DataFrame (n_bootstrap, measures)
+        ρ in each resample of units.
+    which : "reference" or "all"
+        The pairs.
+    unit : str
+        What was drawn, such as "networks (10)".
+    orders : int
+        The number of orders of networks that were compared; no network_p is below 1 / orders.
+    no_order : str
+        Why networks cannot change places; empty if they can.
+    reliability : float or None
+        The fraction of the variance of F between networks (within a layer) that is not chance. None without `noise`, or if no layer has three networks.
+    ceiling : float or None
+        The mean ρ of a measure that sees the true F without error.
     """
 
     table: pd.DataFrame

@@ -96,7 +96,7 @@ def without_pairs_within(measure: Measure, codes: np.ndarray | None) -> Callable
     return measure if form is None else lambda x, y: form(x, y, codes)
 
 
-class Units:
+class SampleUnits:
     """What a sample set is drawn in: single samples, or whole groups of rows.
 
     number: how many there are.  name: "samples" or "groups".  value(which): the measure of the rows of these units; with groups without the pairs of rows within one.

@@ -13,7 +13,7 @@ from ..measures.deconfounded import partial
 from ..progress import Tick, ticking
 from ..validation import check_representation, host
 from ..workers import workers
-from .grouped import Units
+from .grouped import SampleUnits
 
 FAINT = 1e-6  # of a sum: what is left after all else was taken out of it has ten digits
 
@@ -52,7 +52,7 @@ def influence(measure: str | Measure, x: Any, y: Any, *, groups: Any = None, pro
     (30,)
     """
     measure = measures.get(measure)
-    units = Units(measure, x, y, groups, "influence", strict=False)
+    units = SampleUnits(measure, x, y, groups, "influence", strict=False)
     if units.codes is not None:
         return _of_each(units, measure, units.value(), np.full(units.number, np.nan), progress)
     x, y = units.x, units.y = tuple(_entered(side, name) for side, name in ((units.x, "x"), (units.y, "y")))
@@ -69,7 +69,7 @@ def influence(measure: str | Measure, x: Any, y: Any, *, groups: Any = None, pro
     return _of_each(units, measure, seen, values, progress)
 
 
-def _of_each(units: Units, measure: Measure, seen: float, values: np.ndarray, progress: bool | Tick) -> np.ndarray:
+def _of_each(units: SampleUnits, measure: Measure, seen: float, values: np.ndarray, progress: bool | Tick) -> np.ndarray:
     """seen less the values without each unit; those that are NaN are asked for."""
     n, one = units.number, units.name.removesuffix("s")
     ask = np.flatnonzero(np.isnan(values))

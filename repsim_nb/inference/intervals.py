@@ -15,7 +15,7 @@ from ..errors import UndefinedError, listed, unknown
 from ..measures import Measure
 from ..progress import Tick
 from ..workers import all_of
-from .grouped import Units as SampleUnits
+from .grouped import SampleUnits
 from .partial import aligned, check_left, correlation
 from .ranks import RANKS, check_values
 from .results import Interval, check_level

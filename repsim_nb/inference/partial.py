@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from ..measures.deconfounded import partial
 from ..measures.ties import ranks_with_ties
 from .squares import Direction, Table, squares
 
@@ -39,10 +40,7 @@ def standard(values: np.ndarray, kind: str) -> np.ndarray:
 
 def partialled(xy: float, xz: float, yz: float) -> float:
     """(xy - xz · yz) / √((1 - xz²)(1 - yz²)); NaN if x or y is z over again, so that nothing is left of it."""
-    left = (1 - xz**2, 1 - yz**2)
-    if min(left) < NOTHING_LEFT:
-        return math.nan
-    return float(np.clip((xy - xz * yz) / math.sqrt(left[0] * left[1]), -1, 1))
+    return float(np.clip(partial(xy, xz, yz, NOTHING_LEFT), -1, 1))
 
 
 def plain(x: np.ndarray, y: np.ndarray, kind: str) -> float:

@@ -16,7 +16,7 @@ from ..errors import UndefinedError
 from ..measures import Measure
 from ..progress import Tick
 from ..workers import all_of
-from .grouped import Units
+from .grouped import SampleUnits
 from .intervals import FEWEST_SAMPLES, interval
 from .results import check_level
 
@@ -110,7 +110,7 @@ def sample_size(
     check_level(level)
     if not isinstance(within, (int, float, np.number)) or isinstance(within, bool) or not 0 < within < math.inf:
         raise ValueError(f"within is how near to its limit a value shall be, a number above 0, such as 0.02; got {within!r}")
-    units = Units(measure, x, y, groups, "a number of groups")
+    units = SampleUnits(measure, x, y, groups, "a number of groups")
     most = units.number
     if most < FEWEST_SAMPLES:
         raise ValueError(f"how many {units.name} are enough is told from at least {FEWEST_SAMPLES} of them; there are {most}")

@@ -1,6 +1,6 @@
 """The four subtasks of the grounding benchmark on networks of our own: what varies in each, and what its networks can do [Ding, Denain, Steinhardt 2021].
 
-`load` trains a subtask's networks, or finds them again, and gives what `grounding.benchmark` asks for: representations, and the functionality of each.
+`load` trains a subtask's networks, or finds them again, and gives what `grounding.benchmark` asks for: representations, the functionality of each, and its error.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from scipy.ndimage import rotate
 from ..comparison import axis_of
 from ..datasets import Dataset, load_dataset
 from ..errors import unknown
+from ..grounding import paired_sd
 from ..models import OUTPUT, Model
 from ..probes import linear_probe
 from ..progress import Tick
@@ -91,25 +92,35 @@ class Subtask:
     """One of four.
 
     varies: what tells its representations apart.  functionality: what F of each is.  recipes: of its networks.  networks: how many of them it takes.
-    images: of how many test images F is a share.  test: of SHIFTS; None is a probe.
+    test: of SHIFTS; None is a probe.
     """
 
     varies: str
     functionality: str
     recipes: Mapping[str, Recipe]
     networks: int
-    images: int
     test: str | None = None
+
+
+class Loaded(NamedTuple):
+    """representations: {Key: array (1000, p)} of the MNIST test images.  functionality: F of each, a Series over the fields of the keys.
+
+    noise: the standard deviation of the error of F, a Series of the same index: all networks are tested on the same images, see `grounding.paired_sd`.
+    """
+
+    representations: dict[Key, np.ndarray]
+    functionality: pd.Series
+    noise: pd.Series
 
 
 _PROBED = "the share of the 1,000 test images that a linear probe names rightly, fitted to 1,500 images that the network was not trained on"
 SUBTASKS: dict[str, Subtask] = {
-    "layers": Subtask("the seed of a transformer, and the layer", _PROBED, SEEDS, 10, 1000),
-    "deletion": Subtask(f"the seed, the layer, and how many of its leading principal components are kept: all, {', '.join(map(str, KEPT))}", f"{_PROBED}, of what is kept", SEEDS, 10, 1000),
+    "layers": Subtask("the seed of a transformer, and the layer", _PROBED, SEEDS, 10),
+    "deletion": Subtask(f"the seed, the layer, and how many of its leading principal components are kept: all, {', '.join(map(str, KEPT))}", f"{_PROBED}, of what is kept", SEEDS, 10),
     "tuning": Subtask("the seed of fine-tuning: the head's weights and the order of batches", "the network's accuracy on 3,000 shifted images, of all its layers alike",
-                      {name: recipe for name, recipe in TUNED.items() if name.startswith("pre0-")}, 20, 3000, "noisy"),
+                      {name: recipe for name, recipe in TUNED.items() if name.startswith("pre0-")}, 20, "noisy"),
     "pretraining": Subtask("the seed of pre-training and that of fine-tuning, five by five", "the network's accuracy on 3,000 shifted images, of all its layers alike",
-                           {name: recipe for name, recipe in TUNED.items() if name.endswith("-from0")}, 25, 3000, "noisy"),
+                           {name: recipe for name, recipe in TUNED.items() if name.endswith("-from0")}, 25, "noisy"),
 }  # fmt: skip
 """The subtasks by name, in the order of the published ones. Training the networks of all four takes about eleven minutes of one core.
 
@@ -118,8 +129,8 @@ Of SHIFTS the test of fine-tunings is the one on which they differ most, measure
 
 def load(
     name: str, *, test: str | None = None, fast: bool = False, folder: str | Path | None = None, progress: bool | Tick = True,
-) -> tuple[dict[Key, np.ndarray], pd.Series]:  # fmt: skip
-    """The representations of a subtask, {Key: array (1000, p)} of the MNIST test images, and the functionality F of each, a Series over the fields of the keys.
+) -> Loaded:  # fmt: skip
+    """The representations of a subtask, the functionality F of each, and the error of F.
 
     Representations are mean tokens of six blocks. In "deletion" the field `step` of a key is the number of principal components that are kept, the width where
     nothing is deleted; they are those of the test images, also for what the probe is fitted to.
@@ -159,19 +170,19 @@ def _few(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
 
 # -- what they can do -----------------------------------------------------------------------------------------------------
 
-def _probed(models: list[Model], deleted: bool, progress: bool | Tick) -> tuple[dict[Key, np.ndarray], pd.Series]:
+def _probed(models: list[Model], deleted: bool, progress: bool | Tick) -> Loaded:
     fitted, tested = _after("seeds"), load_dataset("mnist", "test")
     known = record(models, fitted, BLOCKS, pool="mean", progress=progress)
     x = record(models, tested, BLOCKS, pool="mean", progress=progress)
     sides = {key._replace(step=kept): pair for before, (key, after) in zip(known.values(), x.items(), strict=True)
              for kept, pair in (_leading(before, after) if deleted else {key.step: (before, after)}).items()}
 
-    def probed(sides: tuple[np.ndarray, np.ndarray]) -> float:
-        return linear_probe(sides[0], fitted.targets, test=(sides[1], tested.targets), n_permutations=1).accuracy
+    def probed(sides: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        predictions = linear_probe(sides[0], fitted.targets, test=(sides[1], tested.targets), n_permutations=1).predictions.sort_values("sample")
+        return (predictions["true"] == predictions["predicted"]).to_numpy()
 
-    scores = all_of(probed, sides.values(), progress=progress, what="probing", unit="representation")
-    found = {key: seen for key, (_, seen) in sides.items()}
-    return found, _series(found, scores)
+    correct = all_of(probed, sides.values(), progress=progress, what="probing", unit="representation")
+    return _loaded({key: seen for key, (_, seen) in sides.items()}, correct)
 
 
 def _leading(before: np.ndarray, after: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -183,13 +194,19 @@ def _leading(before: np.ndarray, after: np.ndarray) -> dict[int, tuple[np.ndarra
     return {after.shape[1]: (before, after)} | {k: (mean + (before - mean) @ onto, mean + (after - mean) @ onto) for k, onto in kept.items()}
 
 
-def _tested(models: list[Model], test: Dataset, progress: bool | Tick) -> tuple[dict[Key, np.ndarray], pd.Series]:
+def _tested(models: list[Model], test: Dataset, progress: bool | Tick) -> Loaded:
     x = record(models, load_dataset("mnist", "test"), BLOCKS, pool="mean", progress=progress)
     outputs = record(models, test, OUTPUT, progress=progress)
-    accuracy = {key.model: float((said.argmax(axis=1) == test.targets).mean()) for key, said in outputs.items()}
+    correct = {key.model: predicted.argmax(axis=1) == test.targets for key, predicted in outputs.items()}
     found = dict(x.items())
-    return found, _series(found, [accuracy[key.model] for key in found])
+    return _loaded(found, [correct[key.model] for key in found])
 
 
-def _series(found: Mapping[Key, np.ndarray], scores: list[float]) -> pd.Series:
-    return pd.Series(scores, index=axis_of(found), name="functionality")
+def _loaded(found: dict[Key, np.ndarray], correct: list[np.ndarray]) -> Loaded:
+    """correct: which test images each of these representations gets right. The error of F is that of the networks in one layer and step."""
+    index, rows = axis_of(found), np.array(correct)
+    places = index.droplevel("model")
+    noise = pd.Series(0.0, index=index, name="noise")
+    for place in dict.fromkeys(places):
+        noise[places == place] = paired_sd(rows[places == place])
+    return Loaded(found, pd.Series(rows.mean(axis=1), index=index, name="functionality"), noise)
