@@ -61,6 +61,16 @@ def test_the_numbers_in_the_text_are_those_of_the_run(path, tmp_path):
         ("2. an item\n 13. another\n**4. The fourth**", []),
         ("from 0 to 1, or -1; 1.00, 0.0, 1 %", [(1, 2, False), (0, 1, False), (1, 0, True)]),
         ("seven times in ten", []),
+        ("layers 3 and 12 networks; blocks 2, 37 of them; seed 5 to 10 percent", [(12, 0, False), (37, 0, False), (10, 0, False)]),
+        ("in block 3, 12 networks; (table 3.1, 85 pairs) and lessons 09 and 10, 12 other networks", [(12, 0, False), (85, 0, False), (12, 0, False)]),
+        ("Lessons 09 and 10 test both; block 4 or 5 is from block 1; figures 3.1 and 3.2, blocks 2, 3 or 4.", []),
+        ("layers 2,500 images, blocks 3 and 40 % of them", [(2500, 0, False), (40, 0, True)]),
+        ("costs $5 and accuracy .93 of $6", [(5, 0, False), (0.93, 2, False), (6, 0, False)]),
+        ("$.5 + x$ and $x$, then .7 $ x .8 $", [(0.7, 1, False), (0.8, 1, False)]),
+        ("2.5x, .9x and 3× as many; 28x28", [(2.5, 1, False), (0.9, 1, False), (3, 0, False), (28, 0, False), (28, 0, False)]),
+        ("0x1f, 5xl and resnet50x", []),
+        ("CKA (2000 images), in 2000 steps, Of 2000 samples", [(2000, 0, False)] * 3),
+        ("Ding (2021), (2019, 2020), (2021; 2022) and Ding 2021 shows", []),
     ],
 )  # fmt: skip
 def test_which_numbers_need_an_account(text, found):
@@ -101,7 +111,12 @@ def test_a_number_that_nothing_accounts_for_is_found():
         ({"text": ".94", "value": 0.94}, "as text"),
         ({"text": ".94", "value": "x +"}, "no Python expression"),
         ({"text": ".94", "value": "0.94"}, "no name of the notebook"),
-        ({"text": ".94", "holds": "x > 0.9"}, "does not have the number '.94' in it"),
+        ({"text": ".94", "holds": "x > 0.9"}, "does not compare anything with the number '.94'"),
+        ({"text": ".94", "holds": "x < 0.95 and .94"}, "does not compare anything with the number '.94'"),
+        ({"text": ".94", "holds": "(x >= 0.9).all() and .94"}, "does not compare anything with the number '.94'"),
+        ({"text": ".94", "holds": "x > 0.9 and .94 < 1"}, "does not compare anything with the number '.94'"),
+        ({"text": ".94", "holds": "x > 0.9 and round(.94)"}, "does not compare anything with the number '.94'"),
+        ({"text": ".94", "holds": "(x > 0.9) * .94"}, "does not compare anything with the number '.94'"),
         ({"text": ".94", "source": "somebody"}, "a source begins with 'published'"),
         ({"text": ".94", "value": "x", "tol": 3}, "unknown 'tol'"),
         ({"text": ".94", "value": "x", "tolerance": -1}, "a number above 0"),
@@ -113,6 +128,11 @@ def test_a_number_that_nothing_accounts_for_is_found():
 def test_faults_of_annotations_are_said(check, words):
     found = prose.faults(cell("CKA is .94", check))
     assert any(words in fault for fault in found), found
+
+
+@pytest.mark.parametrize("holds", ["x > .94", "0 < x < .94", "all(v >= .94 for v in x)", "x.between(.94, 1).all()", "abs(x - .94) < .01", "np.isclose(x, .94)", "x in (.93, .94)"])
+def test_a_number_may_be_compared_in_any_way(holds):
+    assert prose.faults(cell("CKA is .94", {"text": ".94", "holds": holds})) == []
 
 
 def test_good_annotations_have_no_fault():
@@ -150,6 +170,15 @@ def test_a_run_checks_the_text_where_it_stands(small, tmp_path, capsys):
     out = json.loads((tmp_path / "out.ipynb").read_text())
     assert [c["cell_type"] for c in out["cells"]] == [c["cell_type"] for c in page["cells"]] and out["cells"][4]["outputs"], "the added cells are not in the output"
     assert json.loads(path.read_text()) == page
+
+
+def test_a_cell_that_prints_nothing_has_checked_nothing(tmp_path):
+    """Its annotations would all pass."""
+    page = notebook(code("import io, sys\nsys.stdout = io.StringIO()\nx = .25"), cell("x is .5", {"text": ".5", "value": "x"}), code("sys.stdout = sys.__stdout__"))
+    path = tmp_path / "silent.ipynb"
+    path.write_text(json.dumps(page))
+    with pytest.raises(RuntimeError, match="the annotations of 1 of 1 cells were evaluated, but what they print was not received.*sys.stdout"):
+        prose.run(path)
 
 
 def test_the_command_line_lists_what_is_to_mend(small, tmp_path, capsys):

@@ -11,12 +11,12 @@ A number is accounted for in one of three ways.
 
    - ``value``: a Python expression in the names of the notebook, the number in the text, or a tuple with one value for each number in it. It agrees if it rounds to the
      printed digits. A number before % is compared with 100 times the value. ``tolerance`` replaces half a unit of the last printed digit, for "some 700 images".
-   - ``holds``: a Python expression that is true if the text is, for "more than 20 %": it has the number itself in it (20, .2), and is evaluated as it stands.
+   - ``holds``: a Python expression that is true if the text is, for "more than 20 %": it compares a name with the number itself (20, .2), and is evaluated as it stands.
    - ``source``: for a number that is no result of the run. It begins with one of published, scale, setting, definition, example: "published: Ding 2021, table 2".
 
    ``value`` and ``holds`` are evaluated where the cell stands, after the code above it; with ``"at": "end"`` after the last cell.
-3. It is no result at all: 0, 1 and -1 without decimals, the ends of scales; a year after a name, a word such as "in", or a bracket; the number of a lesson, figure, table, chapter, section or equation; the name of a block, a layer or a seed ("block 3"; whether a claim
-   about block 3 holds is for a check all the same); the number of an item in a list; a number inside a name ("conv2", "MiniLM-L6") or inside code, a link or a formula.
+3. It is no result at all: 0, 1 and -1 without decimals, the ends of scales; a year after a name or a word such as "in", or in brackets; the number of a lesson, figure, table, chapter, section or equation; the name of a block, a layer or a seed ("block 3"; whether a claim
+   about block 3 holds is for a check all the same), but not the last of several that counts something ("in block 3, 12 networks"); the number of an item in a list; a number inside a name ("conv2", "MiniLM-L6") or inside code, a link or a formula.
 
 Numbers that are spelled out ("seven in ten") are not looked at.
 """
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import builtins
 import copy
 import json
 import math
@@ -41,12 +42,19 @@ from ..errors import listed
 SOURCES = ("published", "scale", "setting", "definition", "example")
 KEYS = {"text", "value", "holds", "source", "tolerance", "at"}
 _MARK = "repsim_nb.prose: "  # begins the line that an added cell prints
-_NUMBER = re.compile(r"(?<![\w.,])(?P<sign>[-+−–±]?)(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?P<power>e[-+]?\d+)?(?![.,]?\w)(?P<percent>\s?%)?")
-_LIST = r"\d+(?:\.\d+)*(?:(?:\s*,\s*|\s*(?:and|or|to|–)\s*)\d+(?:\.\d+)*)*(?!\s?%|[.,]?\d)"
+_NUMBER = re.compile(
+    r"(?:(?<![\w.,])|(?<=\d[x×]))(?P<sign>[-+−–±]?)(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?P<power>e[-+]?\d+)?(?:(?=[x×](?![^\W\d]))|(?![.,]?\w))(?P<percent>\s?%)?"
+)
+_NAME = r"\d++(?:\.\d++)*+(?!,\d{3}(?!\d)|\.?\d|\s?%)"  # the number of a block, a lesson, a table
+_NEXT = ("a|above|after|again|agree|alone|also|an|and|are|as|ask|at|because|before|below|between|both|but|by|can|could|did|differ|do|for|from|give|had|has|have|here|hold|if|in|is|it|lie|may|might|need|"
+         "never|nor|not|on|only|or|say|see|share|show|so|test|than|that|the|then|there|these|they|this|to|too|use|was|were|when|where|which|while|will|with|within|without|would")  # fmt: skip
+_LIST = rf"{_NAME}(?:(?:(?:\s*,\s*|\s*(?:and|or|to|–)\s*){_NAME})+(?!\s+(?!(?:{_NEXT})\b)[^\W\d]))?"  # the last of several counts something if a noun or "of" follows it
+_YEAR = r"(?:19\d\d|20[0-3]\d)(?![\d%]|,\d|\.\d|\s?%)"
+_COUNTED = "draws|epochs|examples|features|images|items|layers|models|more|networks|of|pairs|people|permutations|samples|seeds|sentences|steps|times|tokens|units|values"
 _FREE = (
-    re.compile(r"```.*?```|~~~.*?~~~", re.S), re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)", re.S), re.compile(r"\$\$.*?\$\$|(?<![\\$])\$[^$\n]+\$", re.S),
+    re.compile(r"```.*?```|~~~.*?~~~", re.S), re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)", re.S), re.compile(r"\$\$.*?\$\$|(?<![\\$])\$(?=\S)[^$\n]+(?<=[^\s\\])\$(?!\d)", re.S),
     re.compile(r"\]\([^)\s]*\)|<[^>\n]+>|&#?\w+;|https?://\S+"), re.compile(r"^\s*(?:[*_]+)?\d+\.\s", re.M),
-    re.compile(r"(?:[A-Z][\w.'’-]*|others|al\.|[(,;]|\bin|\bof)\s*(?:19\d\d|20[0-3]\d)(?![\d%]|,\d|\.\d|\s?%)"),
+    re.compile(rf"(?:[A-Z][\w.'’-]*|others|al\.|[,;]|\bin|\bof)\s*{_YEAR}(?!\s+(?:{_COUNTED})\b)|\(\s*{_YEAR}(?=\s*[);,])"),
     re.compile(r"\b(?:lessons?|figures?|fig\.|tables?|chapters?|sections?|equations?|appendix|notebooks?|blocks?|layers?|seeds?)\s+" + _LIST, re.I),
 )  # fmt: skip
 
@@ -148,9 +156,17 @@ def _faults_of(expression: str, inside: Sequence[Number]) -> list[str]:
         return [f"{expression!r} is no Python expression ({error.msg})"]
     if not any(isinstance(node, ast.Name) for node in ast.walk(tree)):
         return [f"{expression!r} has no name of the notebook in it, so that it checks nothing"]
-    constants = [abs(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and not isinstance(node.value, bool)]
-    lacking = [number.text for number in inside if not any(math.isclose(c, abs(number.value) / scale) for c in constants for scale in ((1, 100) if number.percent else (1,)))]
-    return [f"{expression!r} does not have the number {listed(lacking)} in it"] if lacking else []
+    compared = [abs(constant) for constant in _compared_constants(tree)]
+    lacking = [number.text for number in inside if not any(math.isclose(c, abs(number.value) / scale) for c in compared for scale in ((1, 100) if number.percent else (1,)))]
+    return [f"{expression!r} does not compare anything with the number {listed(lacking)}"] if lacking else []
+
+
+def _compared_constants(tree: ast.AST) -> Iterator[float]:
+    """The numbers that are compared with a name of the notebook, or given to a function together with one, as in s.between(.2, .3)."""
+    for node in ast.walk(tree):
+        inside = list(ast.walk(node)) if isinstance(node, (ast.Compare, ast.Call)) else []
+        if any(isinstance(part, ast.Name) and not hasattr(builtins, part.id) for part in inside):
+            yield from (part.value for part in inside if isinstance(part, ast.Constant) and isinstance(part.value, (int, float)) and not isinstance(part.value, bool))
 
 
 def evaluate(checks: Sequence[Mapping[str, Any]], names: dict[str, Any]) -> list[dict[str, str]]:
@@ -255,6 +271,8 @@ def run(path: str | Path, out: str | Path | None = None, *, fast: bool = False, 
     ------
     nbclient.exceptions.CellExecutionError
         If a cell fails.
+    RuntimeError
+        If what an added cell prints is not received, so that nothing was checked.
     """
     import nbclient
     import nbformat
@@ -271,8 +289,13 @@ def run(path: str | Path, out: str | Path | None = None, *, fast: bool = False, 
                 shown = copy.deepcopy(notebook)
                 shown.cells = [cell for cell in shown.cells if "prose" not in cell.metadata.get("tags", [])]
                 nbformat.write(shown, out)
-    printed = [output.text for cell in notebook.cells if "prose" in cell.metadata.get("tags", []) for output in cell.outputs if output.output_type == "stream"]
-    return [failed for text in printed for line in text.splitlines() if line.startswith(_MARK) for failed in json.loads(line.removeprefix(_MARK))]
+    added = [cell for cell in notebook.cells if "prose" in cell.metadata.get("tags", []) and _MARK in cell.source]
+    printed = ["".join(output.text for output in cell.outputs if output.output_type == "stream" and output.name == "stdout").splitlines() for cell in added]
+    marked = [[line for line in lines if line.startswith(_MARK)] for lines in printed]
+    if not all(marked):
+        raise RuntimeError(f"the annotations of {sum(not lines for lines in marked)} of {len(marked)} cells were evaluated, but what they print was not received: "
+                           "the notebook may redirect its standard output (sys.stdout)")
+    return [failed for lines in marked for line in lines for failed in json.loads(line.removeprefix(_MARK))]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
