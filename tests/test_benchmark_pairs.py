@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import repsim_nb as rs
-from repsim_nb import grounding
+from repsim_nb import grounding, inference
 from repsim_nb.grounding.functionality import residuals, shrunk
 from repsim_nb.grounding.joint import PairSets
 from repsim_nb.inference.units import holm, simultaneous, units_of, widened
@@ -195,6 +195,7 @@ def test_networks_of_one_group_are_one_unit():
     found = grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=groups, n_bootstrap=50)
     assert (found.units, found.networks, found.orders) == (4, 8, 24) and "8 networks in 4 units" in repr(found)
     frame, order_of = found.pairs, {name: k for k, name in enumerate(f)}
+    frame = frame[frame["model1"].map(groups) != frame["model2"].map(groups)]
     counted = 0
     for order in itertools.permutations(range(4)):
         moved = {name: f[f"n{2 * order[k // 2] + k % 2}"] for name, k in order_of.items()}
@@ -430,3 +431,80 @@ def test_widened_percentiles_are_as_wide_as_students_t():
 
 def test_holm_is_that_of_statsmodels_by_hand():
     assert holm(pd.Series([0.01, 0.04, 0.03, 0.5], index=list("abcd"))).to_dict() == pytest.approx({"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5})
+
+
+# -- few units, groups by name, wrong input ----------------------------------------------------------------------------------
+
+def nested(seed, name=str, groups=5, each=5):
+    """Networks in groups that are alike in F and in their distances, which have nothing to do with each other."""
+    rng = np.random.default_rng(seed)
+    m = groups * each
+    z, f = (np.repeat(rng.normal(size=groups), each) + 0.3 * rng.normal(size=m) for _ in range(2))
+    i, j = np.tril_indices(m, -1)
+    frame = pd.DataFrame({"seed1": [name(k) for k in i], "layer1": 0, "seed2": [name(k) for k in j], "layer2": 0, "d": np.abs(z[i] - z[j]), "gap": np.abs(f[i] - f[j])})
+    return frame, {name(k): k // each for k in range(m)}
+
+
+def test_groups_of_networks_are_by_name_whatever_names_are():
+    (text, by_text), (number, by_number) = nested(0), nested(0, int)
+    options = {"pairs": "all", "n_bootstrap": 200}
+    first = grounding.rank_pairs(text, ["d"], "gap", groups=by_text, **options)
+    for groups in (by_number, pd.Series(by_number), pd.Series(by_number)[::-1], pd.DataFrame({"g": by_number})):
+        pd.testing.assert_frame_equal(grounding.rank_pairs(number, ["d"], "gap", groups=groups, **options).table, first.table)
+    with pytest.raises(TypeError, match="groups of the networks of pairs are named"):
+        grounding.rank_pairs(text, ["d"], "gap", groups=pd.Series(list(by_text.values())), **options)
+
+
+def test_pairs_within_a_group_do_not_count():
+    """They are near in everything, so that with them rho is above 0 where nothing is to be seen."""
+    found, low, p, whole = [], [], [], []
+    for seed in range(40):
+        frame, groups = nested(seed)
+        result = grounding.rank_pairs(frame, ["d"], "gap", pairs="all", groups=groups, n_bootstrap=199)
+        row = result.table.loc["d"]
+        assert row["n"] == 250 and len(result.pairs) == 300
+        found.append(row["spearman"])
+        low.append(row["low"] > 0)
+        p.append(row["network_p"] <= 0.05)
+        whole.append(spearman(frame["d"], frame["gap"]))
+    assert abs(np.mean(found)) < 0.08 < 0.13 < np.mean(whole) and np.mean(low) <= 0.1 and np.mean(p) <= 0.15
+
+
+@pytest.mark.parametrize("networks", [3, 4])
+def test_intervals_over_very_few_units_have_no_ends_that_say_something(networks):
+    xs, f = population(networks=networks, layers=2)
+    for pairs in ("all", "reference"):
+        found = grounding.benchmark(xs, f, measures=["cka", "procrustes"], pairs=pairs, across=True, n_bootstrap=50)
+        assert (found.table["low"] == -1).all() and (found.table["high"] == 1).all()
+        assert not found.against()["real"].any() and (found.against()["p_value"] == 1).all()
+        assert inference.judge(found.table.loc["cka"], above=0).outcome == "undecided"
+    assert grounding.specificity(xs, n_bootstrap=50).interval == inference.Interval(0, 1, 0.95, grounding.specificity(xs, n_bootstrap=50).accuracy)
+
+
+def test_gaps_are_sizes_and_names_of_one_kind():
+    frame, _ = nested(0)
+    with pytest.raises(ValueError, match=r"'gap' is the size of a difference, \|F - F'\|, and it is below 0 in 300 of 300"):
+        grounding.rank_pairs(frame.assign(gap=-frame["gap"] - 1), ["d"], "gap", pairs="all")
+    number, _ = nested(0, int)
+    with pytest.raises(ValueError, match="'seed1' and 'seed2' name the same things.*are the same as text"):
+        grounding.rank_pairs(number.assign(seed2=number["seed2"].astype(str)), ["d"], "gap", pairs="all")
+
+
+def test_items_that_do_not_correspond_do_not_change_places():
+    xs, f = population()
+    named = {f"{key.model}_{key.layer}": x for key, x in xs.items()}
+    found = grounding.benchmark(named, f, measures=["cka"], pairs="all", network=[key.model for key in xs], per=None, n_bootstrap=50)
+    assert "network_p" not in found.table and "'n0' has several items" in found.about
+
+
+def test_reliability_needs_two_networks_and_numbers():
+    f = pd.Series([0.8, np.nan, 0.9], index=pd.Index(list("abc"), name="model"))
+    with pytest.raises(ValueError, match="some are undefined"):
+        grounding.reliability(f, 0.01)
+    for few in (f[:1], f[:0]):
+        with pytest.raises(ValueError, match="there are fewer than two"):
+            grounding.reliability(few, 0.01)
+    with pytest.raises(TypeError, match="functionality is a Series"):
+        grounding.reliability({"a": 0.8, "b": 0.9}, 0.01)
+    with pytest.raises(ValueError, match="correct.T"):
+        grounding.paired_sd(np.eye(4)[:, :2])

@@ -250,3 +250,13 @@ def test_the_examples_give_what_they_say():
     for module in (curves, damage, layers):
         for test in doctest.DocTestFinder(exclude_empty=True).find(module, globs={**vars(module), "np": np}):
             assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed == 0, test.name
+
+
+def test_damage_begins_with_the_whole_and_can_delete_something():
+    rng = np.random.default_rng(0)
+    xs = {f"n{k}": rng.normal(size=(30, 5 if k else 1)) for k in range(3)}
+    with pytest.raises(ValueError, match="leaves one at least; representation 0 has 1"):
+        grounding.sensitivity(xs, measures=["cka"], damage="units")
+    louder = grounding.Damage("louder", lambda x, amount, rng: x + (1 + amount) * rng.normal(size=x.shape), (0.5, 1))
+    with pytest.raises(ValueError, match="leaves a representation as it is at amount 0"):
+        grounding.sensitivity({name: rng.normal(size=(30, 5)) for name in xs}, measures=["cka"], damage=louder)

@@ -16,8 +16,8 @@ FLOORS = {
     "comparison": 2, "recording": 2, "reliability": 2, "reports": 2,
     "embedding": 3, "inference": 3, "streaming": 3,
     "probes": 4,
-    "grounding": 5, "recipes": 5,
-    "plots": 6,
+    "grounding": 5,
+    "plots": 6, "recipes": 6,
     "explorers": 7,
     "__init__": 8, "__main__": 8,
 }  # fmt: skip

@@ -8,6 +8,8 @@ import pytest
 
 import repsim_nb as rs
 from repsim_nb.grounding import layers
+from repsim_nb.inference.results import between
+from repsim_nb.inference.units import widened
 
 grounding = rs.grounding
 
@@ -148,7 +150,7 @@ def test_the_interval_holds_the_accuracy_of_the_population():
         for _ in range(200):
             chosen = rng.choice(160, number, replace=False)
             draws = layers._resampled(hits[np.ix_(chosen, chosen)], layers._different(units), units, 199, rng)
-            low, high = layers.between(draws, layers.widened(0.95, number))
+            low, high = between(draws, widened(0.95, number))
             held.append(low <= truth <= high)
         assert least <= np.mean(held) <= 0.995
 

@@ -200,7 +200,7 @@ def test_a_large_p_value_is_no_evidence_of_absence():
         with pytest.raises(ValueError, match="a p-value is a number above 0 and up to 1"):
             judge_p(wrong)
     for level in (5, 0, "0.05", True):
-        with pytest.raises(ValueError, match=f"level must be the level of the test, between 0 and 1, such as 0.05; got {level!r}"):
+        with pytest.raises(ValueError, match=f"level must be the level of the test, above 0 and at most 0.5, such as 0.05; got {level!r}"):
             judge_p(0.2, level=level)
 
 
@@ -268,3 +268,14 @@ def test_a_claim_needs_a_verdict(wrong):
         claims.add("it holds", "ρ = .97", wrong)
     assert ("True and False cannot say" in str(raised.value)) == (isinstance(wrong, (bool, np.bool_)))
     assert claims.frame().empty and "<table" in claims._repr_html_()
+
+
+def test_the_order_of_a_tuple_and_the_level_of_a_test_are_checked():
+    for wrong in ((0.1, 0.5, 0.9), (0.9, 0.1, 0.2)):
+        with pytest.raises(ValueError, match=r"the order is \(estimate, low, high\)"):
+            judge(wrong, above=0.05)
+    with pytest.raises(ValueError, match="level of an interval is the other one"):
+        judge_p(0.3, 0.95)
+    for wrong in (0.5, None):
+        with pytest.raises(TypeError, match="here is text"):
+            Claims().add("a", wrong, judge((0.5, 0.1, 0.9), above=0))

@@ -107,6 +107,8 @@ class Damage:
             if found.ndim != 2 or len(found) != len(x):
                 raise ValueError(f"damage '{self.name}' returns the same {len(x)} samples, an array ({len(x)}, features); "
                                  f"at {self.text(amount)} it returned the shape {found.shape}")
+            if amount == 0 and (found.shape != x.shape or not np.allclose(found, x, rtol=1e-6, atol=1e-9 * np.abs(x).max(initial=0))):
+                raise ValueError(f"damage '{self.name}' leaves a representation as it is at amount 0; this one changes it there")
             return found
 
         return damaged
@@ -136,6 +138,8 @@ class Damage:
             return asked
         numbers = [self.parts(x) for x in xs]
         fewest = min(numbers)
+        if fewest < 2:
+            raise ValueError(f"damage '{self.name}' deletes parts and leaves one at least; representation {numbers.index(fewest)} has {fewest}, so that there is nothing to delete")
         found = {left_of(amount, fewest): amount for amount in reversed(asked)}
         return sorted((fewest - left) / fewest if len(set(numbers)) == 1 else amount for left, amount in found.items())
 

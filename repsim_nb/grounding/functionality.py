@@ -88,8 +88,8 @@ def paired_sd(correct: Any) -> float:
 
     Examples
     --------
-    >>> paired_sd([[1, 1, 0, 0], [1, 1, 0, 1], [1, 0, 0, 1]]).__round__(3)
-    0.204
+    >>> round(paired_sd([[1, 1, 0, 0], [1, 1, 0, 1], [1, 0, 0, 1]]), 3)
+    0.22
     """
     values = np.asarray(correct, dtype=float)
     if values.ndim != 2 or min(values.shape) < 2:
@@ -98,6 +98,8 @@ def paired_sd(correct: Any) -> float:
         raise ValueError("correct holds 1 for an image that a network gets right and 0 for another; it holds other numbers")
     left = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     networks, images = values.shape
+    if networks > images:
+        raise ValueError(f"a row is a network and a column an image; here are {networks} rows and {images} columns. Give correct.T if it is turned")
     return float(np.sqrt((left**2).sum() / ((networks - 1) * (images - 1)) / images))
 
 
@@ -141,9 +143,13 @@ def reliability(functionality: pd.Series, noise: float | pd.Series, *, network: 
     >>> reliability(F, binomial_sd(F, 1000)).round(3).loc["all", ["sd", "noise", "reliability"]].to_dict()
     {'sd': 0.05, 'noise': 0.011, 'reliability': 0.95}
     """
+    if not isinstance(functionality, pd.Series):
+        raise TypeError(f"functionality is a Series by the fields of its items; got {type(functionality).__name__}. {{network: F}}: pd.Series(F).rename_axis('{network}')")
     series = functionality.rename("F")
     if network not in series.index.names:
         raise ValueError(f"functionality has no field '{network}' that names the network; its fields are {listed(series.index.names)}")
+    if not pd.api.types.is_numeric_dtype(series) or not np.isfinite(series.to_numpy(float, na_value=np.nan)).all():
+        raise ValueError("functionality is a number for every item; some are undefined (NaN), infinite or no numbers: leave those out")
     noises = noise_of(noise, series.index)
     frame = series.reset_index().assign(squared=noises**2)
     others = [name for name in series.index.names if name != network]
@@ -162,6 +168,8 @@ def reliability(functionality: pd.Series, noise: float | pd.Series, *, network: 
         raise ValueError(f"each network has one F in a row of the result; {several.iloc[0][network]} has several{f' for one {listed(fields)}' if fields else ''}: "
                          f"name more fields in by= (there are {listed(others) or 'none'}), or average them first")
     groups = frame.groupby(fields, sort=False) if fields else frame.assign(all="all").groupby("all")
+    if len(alone := groups["F"].count().loc[lambda many: many < 2]) or not len(series):
+        raise ValueError(f"reliability is about differences between networks, and there are fewer than two{f' for {listed(alone.index, 3)}' if fields else ''}")
     table = groups["F"].agg(networks="count", min="min", mean="mean", max="max", sd="std")
     table = table.assign(noise=np.sqrt(groups["squared"].mean()))
     return table.assign(reliability=[1 - (row.noise / row.sd) ** 2 if row.sd > 0 else float("-inf") if row.noise > 0 else 1.0 for row in table.itertuples()])

@@ -22,13 +22,14 @@ class PairSets:
     """Pairs of items in sets (one for each reference, or for each layer), as arrays over pairs. Values that are equal up to rounding are equal already.
 
     one, other: the network at either end, as a number.  places: which item of its network it is, at either end.  sets: {value: rows}.  gap: of functionality.
-    units: of networks.  fixed: networks that do not change places (the references); None if both ends are drawn.
+    units: of networks.  fixed: networks that do not change places (the references); None if both ends are drawn.  unclear: why items of two networks do not
+    correspond, if they do not.
     """
 
     def __init__(self, one: np.ndarray, other: np.ndarray, places: tuple[np.ndarray, np.ndarray], sets: Mapping[Any, np.ndarray], gap: np.ndarray,
-                 units: Units, fixed: np.ndarray | None) -> None:
+                 units: Units, fixed: np.ndarray | None, unclear: str = "") -> None:
         self.one, self.other, self.places, self.sets = one, other, places, sets
-        self.gap, self.units, self.fixed = gap, units, fixed
+        self.gap, self.units, self.fixed, self.unclear = gap, units, fixed, unclear
 
     def draws(self, xs: Mapping[str, np.ndarray], n: int, seed: int) -> pd.DataFrame:
         """The mean ρ over sets in n resamples of networks (n, measures); NaN where a side of a set is constant."""
@@ -49,6 +50,8 @@ class PairSets:
 
         A network takes the gaps of all its items along. Errors: NoOrder.
         """
+        if self.unclear:
+            raise NoOrder(self.unclear)
         try:
             orders, every = self.units.orders(np.random.default_rng(seed), n, fixed=() if self.fixed is None else self.fixed)
         except ValueError as error:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from ..errors import UndefinedError, listed, unknown
 from ..escaping import without_formulas
-from ..inference.results import between, check_draws
-from ..inference.units import Groups, simultaneous, units_of, widened
+from ..inference.results import check_draws
+from ..inference.units import Groups, interval_over_units, simultaneous, units_of
+from .networks import check_named
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -144,8 +146,6 @@ def pair_means(
     if not len(values) or not np.isfinite(values).all():
         undefined = int((~np.isfinite(values)).any(axis=1).sum())
         raise ValueError(f"a mean is of pairs that all have values; {undefined} of {len(values)} pairs have none in some column")
-    if groups is not None and not isinstance(groups, (Mapping, pd.Series, pd.DataFrame)):
-        raise TypeError("groups of the networks of pairs are named: {network: group}, or a Series or DataFrame by network. A sequence would depend on the order of the pairs")
     networks = pd.Index(dict.fromkeys([*pairs.index.get_level_values(0), *pairs.index.get_level_values(1)]), name="model")
     one, other = (networks.get_indexer(pairs.index.get_level_values(end)) for end in (0, 1))
     if (one == other).any():
@@ -154,6 +154,7 @@ def pair_means(
     if both.has_duplicates:
         twice = pairs.index[np.flatnonzero(both.duplicated())[0]]
         raise ValueError(f"a pair comes once, whichever network stands first; {twice[0]} and {twice[1]} come twice: average both orders")
+    check_named(networks, groups)
     units = units_of(networks, groups, "networks")
     counted = np.logical_and.reduce([codes[one] != codes[other] for codes in units.groupings.values()])
     if not counted.any():
@@ -173,7 +174,14 @@ def pair_means(
         undefined = int((~np.isfinite(draws[name].to_numpy(float))).sum())
         if undefined:
             raise UndefinedError(f"'{name}' has no value in {undefined} of {n_bootstrap} resamples of {units.name}")
-    rows = {name: (float(means[name]), *between(draws[name], widened(level, units.number))) for name in draws}
+    rows = {name: (float(means[name]), *_interval(draws[name].to_numpy(), float(means[name]), units.number, level)) for name in draws}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"]).rename_axis("statistic")
     table.attrs["level"] = level
     return PairMeans(table, draws, units.number, f"{units.name} ({units.number})", level)
+
+
+def _interval(draws: np.ndarray, mean: float, units: int, level: float) -> tuple[float, float]:
+    """As far as the wider of percentiles and Student's t: percentiles end at the largest draw, which few units reach often."""
+    low, high = interval_over_units(draws, units, level)
+    reach = float(stats.t.ppf((1 + level) / 2, units - 1)) * draws.std(ddof=1) * (units / (units - 1)) ** 0.5
+    return min(low, mean - reach), max(high, mean + reach)

@@ -12,22 +12,23 @@ from ..errors import listed
 from ..inference.units import Groups, Units, units_of
 
 
-def by_item_of_network(networks: pd.Series, given: Any) -> Any:
+def by_item_of_network(networks: pd.Series, index: pd.Index, given: Any) -> Any:
     """What is given by network, as one value for each item; anything else unchanged.
 
-    networks: the network of each item (m,).  given: {network: value}, a Series or DataFrame by network, or a list with one value for each network, in the
-    order in which networks first appear.
+    networks: the network of each item (m,).  index: the labels of the items, which those of a returned Series or DataFrame are.  given: {network: value}, a
+    Series or DataFrame by network, or one value for each network without names, in the order in which networks first appear.
     """
     known = list(dict.fromkeys(networks))
+    unnamed = len(given) == len(known) != len(networks) if isinstance(given, (list, tuple, np.ndarray, pd.Series, pd.DataFrame)) else False
     if isinstance(given, (pd.Series, pd.DataFrame)):
-        if given.index.nlevels > 1 or not given.index.is_unique or isinstance(given.index, pd.RangeIndex) or not set(known) <= set(given.index):
+        if unnamed and isinstance(given.index, pd.RangeIndex) and not set(known) <= set(given.index):
+            return given.iloc[pd.factorize(networks)[0]].set_axis(index)
+        if given.index.nlevels > 1 or not given.index.is_unique or not set(known) <= set(given.index) or (isinstance(given.index, pd.RangeIndex) and len(given) == len(networks) != len(known)):
             return given
-        return given.loc[list(networks)].reset_index(drop=True)
+        return given.loc[list(networks)].set_axis(index)
     if isinstance(given, Mapping):
-        return pd.Series([given[name] for name in networks]) if all(name in given for name in known) else given
-    if isinstance(given, (list, tuple, np.ndarray)) and len(given) == len(known) != len(networks):
-        return pd.Series(list(given)).loc[pd.factorize(networks)[0]].reset_index(drop=True)
-    return given
+        return [given[name] for name in networks] if all(name in given for name in known) else given
+    return [given[k] for k in pd.factorize(networks)[0]] if unnamed else given
 
 
 def units_of_networks(index: pd.Index, networks: pd.Series, groups: Groups) -> Units:
@@ -39,10 +40,19 @@ def units_of_networks(index: pd.Index, networks: pd.Series, groups: Groups) -> U
     if groups is None:
         return Units({"networks": np.arange(len(known))})
     found = {}
-    for name, values in units_of(index, by_item_of_network(networks, groups)).groupings.items():
+    for name, values in units_of(index, by_item_of_network(networks, index, groups)).groupings.items():
         split = [known[k] for k in range(len(known)) if len(np.unique(values[codes == k])) > 1]
         if split:
             raise ValueError(f"a group consists of whole networks, and items of {listed(split, 3)} are in several groups ({name}): pass {{network: group}}")
         first = np.unique(codes, return_index=True)[1]
         found[name] = pd.factorize(values[first])[0]
     return Units(found)
+
+
+def check_named(known: pd.Index, groups: Any) -> None:
+    """TypeError for groups of the networks of pairs that do not name the networks: the order of these would be that in which pairs come."""
+    named = groups is None or isinstance(groups, Mapping)
+    if isinstance(groups, (pd.Series, pd.DataFrame)):
+        named = not isinstance(groups.index, pd.RangeIndex) or set(known) <= set(groups.index)
+    if not named:
+        raise TypeError("groups of the networks of pairs are named: {network: group}, or a Series or DataFrame by network. Without names they would depend on the order of the pairs")

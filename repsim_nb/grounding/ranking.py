@@ -10,18 +10,18 @@ import pandas as pd
 from scipy import stats
 
 from .. import measures
-from ..comparison import Choice, axis_of, compare, short_labels
+from ..comparison import Choice, axis_of, compare, same_as_text, short_labels
 from ..errors import listed, unknown
-from ..inference.results import between, by_counting, check_draws, check_permutations
+from ..inference.results import by_counting, check_draws, check_permutations
 from ..inference.samples import representations_of
 from ..inference.squares import by_item_defined, precision_of
-from ..inference.units import FEWEST_UNITS, Groups, widened
+from ..inference.units import FEWEST_UNITS, Groups, Units, interval_over_units
 from ..measures import CCA, Measure
 from ..measures.ties import merge_ties, tolerance_of
 from ..progress import Tick, ticking
 from .functionality import Errors, best_items, functionality_of, gaps, item_values, noise_of, residuals
 from .joint import NoOrder, PairSets
-from .networks import by_item_of_network, units_of_networks
+from .networks import by_item_of_network, check_named, units_of_networks
 from .pairs import KINDS, check_columns, check_numbers, combined, functionality_up_to_sign, judged
 from .results import Benchmark, listed_undefined
 
@@ -81,7 +81,7 @@ def benchmark(
         Also the reference with itself, as in the published code.
     groups : one value a network or item, or a DataFrame, optional
         Networks that are not independent of each other (of one pre-training seed): intervals draw, and tests exchange, whole groups. A DataFrame by network has a column for each of several crossed
-        groupings (pre-training seed and fine-tuning seed). Pairs within a group count in ρ like all others.
+        groupings (pre-training seed and fine-tuning seed). Pairs within a group are near in everything, so that they would make ρ high by themselves: they do not count.
     noise : float, mapping or Series, optional
         Standard deviation of the error of each F, such as `grounding.paired_sd(correct)` if all are tested on the same images. The result then has the reliability of F and the ρ that it allows at most.
     given : as functionality, optional
@@ -146,16 +146,20 @@ def benchmark(
     index = axis_of(representations)
     networks = by_item_defined(index, network, "network")
     layers = pd.Series("all", index=range(len(labels)), name="per") if per is None else by_item_defined(index, per, "per")
-    f = functionality_of(labels, index, by_item_of_network(networks, functionality))
+    f = functionality_of(labels, index, by_item_of_network(networks, index, functionality))
+    unclear = ""
     if isinstance(network, str) and (per is None or isinstance(per, str)) and index.nlevels > 1:
         rest = index.droplevel(network)
     else:  # items of two networks correspond by their layer, and within it by their order
-        rest = pd.MultiIndex.from_arrays([layers, networks.groupby([networks.to_numpy(), layers.to_numpy()]).cumcount()])
+        number = networks.groupby([networks.to_numpy(), layers.to_numpy()]).cumcount()
+        rest = pd.MultiIndex.from_arrays([layers, number])
+        if number.any():
+            unclear = f"'{networks[number.to_numpy().argmax()]}' has several items {'' if per is None else f'of one {layers.name}'}, and which of them correspond to which of another network is unknown: name them by per="
     places = pd.factorize(rest)[0]
     if across is None:
         across = bool((pd.Series(f).groupby(networks.to_numpy()).nunique() > 1).any())
     if given is not None:
-        f = residuals(f, item_values(labels, index, by_item_of_network(networks, given), "given"), places)
+        f = residuals(f, item_values(labels, index, by_item_of_network(networks, index, given), "given"), places)
     if pairs == "reference":
         one, other, values = _with_references(best_items(labels, f, layers, among), layers, across, self_pairs)
     else:
@@ -169,12 +173,11 @@ def benchmark(
     codes, known = pd.factorize(networks)
     _check_networks(known)
     units = units_of_networks(index, networks, groups)
-    errors = None if noise is None else Errors(f, noise_of(by_item_of_network(networks, noise), index), places, one, other, fitted=1 if given is None else 2)
+    errors = None if noise is None else Errors(f, noise_of(by_item_of_network(networks, index, noise), index), places, one, other, fitted=1 if given is None else 2)
     distances, undefined = _distances(chosen, representations, one, other, values, pairs, progress)
     frame = frame.assign(**distances)
-    sets = {value: np.flatnonzero(values == value) for value in dict.fromkeys(values)}
-    found = PairSets(codes[one], codes[other], (places[one], places[other]), sets, frame["gap"].to_numpy(float),
-                     units, np.unique(codes[one]) if pairs == "reference" else None)
+    found = PairSets(codes[one], codes[other], (places[one], places[other]), _sets(values, units, codes[one], codes[other]), frame["gap"].to_numpy(float),
+                     units, np.unique(codes[one]) if pairs == "reference" else None, unclear)
     eps = 8 * np.finfo(float).eps  # dissimilarities are sums over samples, whose last digits are worth less than those of single numbers
     merged = {name: merge_ties(distance, tolerance_of(distance, eps, 1.0 if chosen[name].kind == "similarity" else 0.0)) for name, distance in distances.items()}
     return _ranked(frame, merged, "gap", fields, found, undefined, n_bootstrap, n_permutations, level, seed, errors)
@@ -249,6 +252,12 @@ def rank_pairs(
     names = [distances] if isinstance(distances, str) else list(distances)
     check_columns(frame, [*names, gap, *(f"{side}{end}" for side in (network, per) for end in (1, 2))])
     check_numbers(frame, [*names, gap])
+    if (frame[gap] < 0).any():
+        raise ValueError(f"'{gap}' is the size of a difference, |F - F'|, and it is below 0 in {int((frame[gap] < 0).sum())} of {len(frame)} pairs")
+    for side in (network, per):
+        one_side, other_side = (set(frame[f"{side}{end}"]) for end in (1, 2))
+        if text := same_as_text(one_side - other_side, other_side - one_side):
+            raise ValueError(f"'{side}1' and '{side}2' name the same things{text}")
     ends = [pd.MultiIndex.from_frame(frame[[f"{network}{end}", f"{per}{end}"]], names=[network, per]) for end in (1, 2)]
     errors = None
     if pairs == "all":
@@ -264,8 +273,6 @@ def rank_pairs(
         firsts = frame.groupby(f"{per}1", sort=False)[f"{network}1"].nunique()
         if (firsts > 1).any():
             raise ValueError(f"pairs='reference' needs one first item for each {per}, the reference; {per} {firsts.idxmax()} has {firsts.max()}. Use grounding.reference_pairs, or pairs='all'")
-    if groups is not None and not isinstance(groups, (Mapping, pd.Series, pd.DataFrame)):
-        raise TypeError("groups of the networks of pairs are named: {network: group}, or a Series or DataFrame by network. A sequence would depend on the order of the pairs")
     codes, known = pd.factorize(items.get_level_values(network))
     places = pd.factorize(items.get_level_values(per))[0]
     values = np.full(len(frame), "all", dtype=object) if pairs == "all" and across else frame[f"{per}1"].to_numpy()
@@ -276,10 +283,10 @@ def rank_pairs(
         errors = Errors(f, noise_of(noise, items), places, one, other)
     _check_networks(known)
     index = pd.Index(known, name=network)
+    check_named(index, groups)
     units = units_of_networks(index, pd.Series(known, name=network), groups)
-    sets = {value: np.flatnonzero(values == value) for value in dict.fromkeys(values)}
     merged = {name: merge_ties(frame[name].to_numpy(float), tolerance_of(frame[name].to_numpy(float), precision_of(frame[name]))) for name in [*names, gap]}
-    found = PairSets(codes[one], codes[other], (places[one], places[other]), sets, merged.pop(gap) if gap not in names else merged[gap],
+    found = PairSets(codes[one], codes[other], (places[one], places[other]), _sets(values, units, codes[one], codes[other]), merged.pop(gap) if gap not in names else merged[gap],
                      units, np.unique(codes[one]) if pairs == "reference" else None)
     return _ranked(frame, {name: merged[name] for name in names}, gap, (network, per), found, {}, n_bootstrap, n_permutations, level, seed, errors)
 
@@ -352,6 +359,7 @@ def _ranked(
     for value, rows in pairs.sets.items():
         if len(rows) < 3 or judged_frame[gap].iloc[rows].nunique() == 1:
             what = f"the reference of {per}={value}" if with_references else f"{per}={value}"
+            what += "" if list(pairs.units.groupings) == ["networks"] else ", without pairs of one group,"
             raise ValueError(f"{what} needs 3 pairs or more whose gaps in functionality differ; it has {len(rows)}, and the first gap is {frame[gap].iloc[rows[0]]:.4g}")
     tests: dict[str, dict[Any, dict[str, Any]]] = {}
     for name in distances:
@@ -371,7 +379,7 @@ def _ranked(
     draws = draws[defined].reset_index(drop=True)
     units = pairs.units.number
     table = pd.DataFrame({"spearman": {name: float(np.mean(list(its.values()))) for name, its in rho.items()}})
-    ends = {name: between(draws[name], widened(level, units) if with_references else level) for name in tests}
+    ends = {name: interval_over_units(draws[name].to_numpy(), units, level, (-1.0, 1.0), widen=with_references) for name in tests}
     table = table.assign(low=[ends[name][0] for name in tests], high=[ends[name][1] for name in tests])
     orders, no_order = 0, ""
     try:
@@ -380,14 +388,14 @@ def _ranked(
         no_order = str(error)
     else:
         orders = len(values) + (not every)
-        table = table.assign(**_joint(table["spearman"].to_numpy(), values, every, draws[list(tests)].to_numpy(), units if with_references else None))
+        table = table.assign(**_joint(table["spearman"].to_numpy(), values, every, draws[list(tests)].to_numpy(), units, with_references))
     table["kendall"] = [float(np.mean([test["kendall"].statistic for test in its.values()])) for its in tests.values()]
     if with_references:
         for kind in KINDS:
             table[f"{kind}_p"] = [combined([test[kind].p_value for test in its.values()]) for its in tests.values()]
     order = ["spearman", "low", "high", "network_p", "network_p_adjusted", "exchanged", "detectable", "spearman_p", "kendall", "kendall_p"]
     table = table[[column for column in order if column in table]].rename_axis("measure").sort_values("spearman", ascending=False, kind="stable")
-    table = table.assign(n=len(frame), rank=table["spearman"].rank(ascending=False, method="min").astype(int))
+    table = table.assign(n=sum(map(len, pairs.sets.values())), rank=table["spearman"].rank(ascending=False, method="min").astype(int))
     table.attrs["level"] = level
     rows = []
     for name, its in tests.items():
@@ -401,13 +409,21 @@ def _ranked(
                      units, f"{pairs.units.name} ({units})", orders, no_order, None if errors is None else errors.reliability, None if errors is None else errors.ceiling(pairs.sets, seed))
 
 
-def _joint(seen: np.ndarray, null: np.ndarray, every: bool, draws: np.ndarray, units: int | None) -> dict[str, list[float]]:
+def _sets(values: np.ndarray, units: Units, one: np.ndarray, other: np.ndarray) -> dict[Any, np.ndarray]:
+    """The pairs of each set, without those of two networks in one group."""
+    counted = np.ones(len(values), bool)
+    for codes in units.groupings.values():
+        counted &= (codes[one] != codes[other]) | (one == other)
+    return {value: np.flatnonzero((values == value) & counted) for value in dict.fromkeys(values)}
+
+
+def _joint(seen: np.ndarray, null: np.ndarray, every: bool, draws: np.ndarray, units: int, widen: bool) -> dict[str, list[float]]:
     """What the joint permutation says of each measure: its p, that of the list by max-T, and what it could have found."""
     p = [by_counting(float(value), null[:, k], "greater", every).p_value for k, value in enumerate(seen)]
     mean, sd = null.mean(axis=0), np.maximum(null.std(axis=0), 1e-12)
     furthest = ((null - mean) / sd).max(axis=1)
     adjusted = [by_counting(float(value), furthest, "greater", every).p_value for value in (seen - mean) / sd]
-    more, power = (1.0, stats.norm.ppf(POWER)) if units is None else (np.sqrt(units / (units - 1)), stats.t.ppf(POWER, units - 1))
+    more, power = (np.sqrt(units / (units - 1)), stats.t.ppf(POWER, units - 1)) if widen else (1.0, stats.norm.ppf(POWER))
     needed = np.sort(null, axis=0)[min(int(np.ceil(0.95 * (len(null) + 1))), len(null)) - 1] + more * power * draws.std(axis=0, ddof=1)
     return {"network_p": p, "network_p_adjusted": adjusted, "exchanged": list(mean), "detectable": list(np.minimum(needed, 1.0)) if len(null) >= 20 else [np.nan] * len(p)}
 

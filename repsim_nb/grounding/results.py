@@ -111,7 +111,7 @@ class Benchmark:
         seen = pd.Series([float(rho[one] - rho[other]) for one, other in pairs], index=index, dtype=float)
         draws = pd.DataFrame({pair: self.draws[pair[0]] - self.draws[pair[1]] for pair in pairs}, index=self.draws.index)
         draws.columns = index
-        return simultaneous(seen, draws, self.units if self.which == "reference" else None, self.level)
+        return simultaneous(seen, draws, self.units, self.level, widen=self.which == "reference")
 
     @property
     def about(self) -> str:

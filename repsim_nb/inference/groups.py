@@ -16,6 +16,7 @@ from ..measures.ties import ranks_with_ties
 from .relabelling import relabelled
 from .results import ROUNDING, GroupTest, Test, by_counting, check_permutations
 from .squares import Table, by_item_defined, frame_of, symmetric, with_ties
+FEWEST_SPREAD_UNITS = 4  # of a group, for a test of spreads: with three it rejects up to a quarter of nulls
 
 
 def anosim(
@@ -214,9 +215,10 @@ def dispersion_test(
     Coordinates of negative eigenvalues count negatively, and the root of the absolute difference is taken. The differences of these distances from
     the means of their groups (within a stratum) are permuted, and the labelling as it is counts with the F that was found, so p is never 0.
 
-    It is only approximate: in simulations .06 to .10 of nulls had p <= .05 (200 or 400 each; groups of 8 and 24 items in one stratum and two, 6 and
-    6, 5 and 3; units of 3 or 4 items, which as single items gave .15 to .32). With a group of two items in each of two strata it was .25, so these
-    are refused.
+    It is only approximate, and rejects too often in small groups. Simulated nulls with p <= .05 (200 to 400 each): .04 to .10 for groups of 8 to 24
+    items in one stratum and two, .14 for 3 and 3 items in each of two strata, .12 to .13 for four or five units of 3 or 4 items a group (as single
+    items .15 to .32). With two items a group in each of two strata it was .25, and .17 to .25 with three units a group: groups of two items and, with
+    units, of fewer than four are refused.
 
     References
     ----------
@@ -238,6 +240,10 @@ def dispersion_test(
     if pairs:
         raise ValueError(f"both items of a group of two are equally far from its centre, so that it does not show how much their distances vary: "
                          f"give {listed(pairs, 3)} 3 items or more{'' if len(found.layers) == 1 else ' in each stratum'}, or leave them out")
+    if found.units is not None:
+        many = {str(name): len(np.unique(found.units[found.codes == k])) for k, name in enumerate(found.names)}
+        if few := {name: number for name, number in many.items() if number < FEWEST_SPREAD_UNITS}:
+            raise ValueError(f"spreads need at least {FEWEST_SPREAD_UNITS} units in each group; {listed((f'{name} has {number}' for name, number in few.items()), 3)}")
     distances, residuals, varying = np.zeros(len(found.d)), np.zeros(len(found.d)), []
     for rows in parts:
         squared, own = found.d[np.ix_(rows, rows)] ** 2, np.unique(found.codes[rows], return_inverse=True)[1]

@@ -214,7 +214,7 @@ def judge_p(p: Any, level: float = 0.05, *, unit: str = "") -> Verdict:
     Raises
     ------
     ValueError
-        If `p` is not in (0, 1] or `level` is not in (0, 1).
+        If `p` is not in (0, 1] or `level` is not in (0, 0.5].
 
     Notes
     -----
@@ -230,8 +230,8 @@ def judge_p(p: Any, level: float = 0.05, *, unit: str = "") -> Verdict:
     value = getattr(p, "p_value", p)
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= 1:
         raise ValueError(f"a p-value is a number above 0 and up to 1, or a test that has one; got {value!r}")
-    if isinstance(level, bool) or not isinstance(level, Real) or not 0 < level < 1:
-        raise ValueError(f"level must be the level of the test, between 0 and 1, such as 0.05; got {level!r}")
+    if isinstance(level, bool) or not isinstance(level, Real) or not 0 < level <= 0.5:
+        raise ValueError(f"level must be the level of the test, above 0 and at most 0.5, such as 0.05; got {level!r}. (The level of an interval is the other one, such as 0.95.)")
     value, level = float(value), float(level)
     rule, tests = _threshold(level, (value,))
     turn = _outward(value, _two_digits(value), ROUND_CEILING, lambda end: all((limit >= end) == (level >= value) for limit in tests))
@@ -334,7 +334,10 @@ def _interval_of(found: Any, level: float | None) -> tuple[float | None, float, 
     low, high = _number(low, "low", endless=True), _number(high, "high", endless=True)
     if low > high:
         raise ValueError(f"an interval goes from low to high; got low={low:g}, high={high:g}. The order is (estimate, low, high)")
-    return None if estimate is None else _number(estimate, "estimate"), low, high, None if level is None else float(level)
+    estimate = None if estimate is None else _number(estimate, "estimate")
+    if estimate is not None and isinstance(found, (tuple, list, np.ndarray)) and not low <= estimate <= high:
+        raise ValueError(f"the order is (estimate, low, high), and the estimate {estimate:g} is not between {low:g} and {high:g}")
+    return estimate, low, high, None if level is None else float(level)
 
 
 def _range_of(within: Any) -> tuple[float, float]:

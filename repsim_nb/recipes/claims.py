@@ -59,8 +59,11 @@ class Claims:
         Raises
         ------
         TypeError
-            If `verdict` is not a Verdict.
+            If `verdict` is not a Verdict, and for anything else that is no text.
         """
+        for name, text in (("claim", claim), ("here", here), ("published", published)):
+            if not isinstance(text, str):
+                raise TypeError(f"{name} is text, such as f'{{value:.2f}}'; got {text!r}")
         if not isinstance(verdict, Verdict):
             true = isinstance(verdict, bool) or str(getattr(verdict, "dtype", "")) == "bool"
             raise TypeError(f"the verdict on '{claim}' is that of inference.judge, judge_p, judge_exact or cannot_ask; got {verdict!r}."
@@ -107,4 +110,4 @@ def _level(verdict: Verdict) -> str:
     """The level of all intervals of a verdict; nothing if one has another level, or none that is known."""
     levels = {part.level for part in (verdict.parts or (verdict,)) if part.low is not None}
     level = levels.pop() if len(levels) == 1 else None
-    return "" if level is None else f" ({100 * level:g}%)"
+    return "" if level is None else f" ({100 * level:.4g}%)"
