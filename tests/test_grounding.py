@@ -276,7 +276,9 @@ def layered(noise, networks=4, seed=0, step=1.0):
 
 def test_layers_are_found_where_networks_hardly_differ_and_not_where_all_is_noise():
     found = grounding.specificity(layered(0.01))
-    assert (found.accuracy, found.chance) == (1, 0.25) and (found.interval.low, found.interval.high) == (1, 1) and found.layers_to_move == 1 and found.never == 0
+    assert (found.accuracy, found.chance) == (1, 0.25) and (found.interval.low, found.interval.high) == (0, 1) and found.layers_to_move == 1 and found.never == 0
+    more = grounding.specificity(layered(0.01, networks=6), n_bootstrap=99).interval
+    assert (more.low, more.high) == (1, 1)  # four networks are too few to draw from
     np.testing.assert_array_equal(found.matches, np.eye(4))
     table = rs.compare("cka", layered(0.01)).dissimilarity().to_numpy().reshape(4, 4, 4, 4).swapaxes(1, 2)
     assert found.moves["cross_network"].iloc[2] == pytest.approx(np.mean([table[a, b, 2, 2] for a in range(4) for b in range(4) if a != b]))

@@ -243,7 +243,7 @@ def dispersion_test(
     if found.units is not None:
         many = {str(name): len(np.unique(found.units[found.codes == k])) for k, name in enumerate(found.names)}
         if few := {name: number for name, number in many.items() if number < FEWEST_SPREAD_UNITS}:
-            raise ValueError(f"spreads need at least {FEWEST_SPREAD_UNITS} units in each group; {listed((f'{name} has {number}' for name, number in few.items()), 3)}")
+            raise ValueError(f"spreads need at least {FEWEST_SPREAD_UNITS} units in each group; {', '.join(f'{name} has {number}' for name, number in list(few.items())[:3])}")
     distances, residuals, varying = np.zeros(len(found.d)), np.zeros(len(found.d)), []
     for rows in parts:
         squared, own = found.d[np.ix_(rows, rows)] ** 2, np.unique(found.codes[rows], return_inverse=True)[1]
