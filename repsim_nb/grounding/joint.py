@@ -8,14 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..inference.units import Units
+from ..inference.units import NoOrder, Units
 from ..measures.ties import ranks_with_ties, tie_starts
 
 AT_ONCE = 4_000_000  # numbers in one block of draws
-
-
-class NoOrder(ValueError):
-    """Networks, or groups of them, cannot change places; the message says why."""
 
 
 class PairSets:
@@ -52,10 +48,7 @@ class PairSets:
         """
         if self.unclear:
             raise NoOrder(self.unclear)
-        try:
-            orders, every = self.units.orders(np.random.default_rng(seed), n, fixed=() if self.fixed is None else self.fixed)
-        except ValueError as error:
-            raise NoOrder(str(error)) from error
+        orders, every = self.units.orders(np.random.default_rng(seed), n, fixed=() if self.fixed is None else self.fixed)
         total = np.zeros((len(orders), len(xs)))
         for rows in self.sets.values():
             x = np.stack([standard_ranks(x[rows]) for x in xs.values()], axis=1)  # (pairs, measures)

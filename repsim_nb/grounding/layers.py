@@ -18,10 +18,10 @@ from ..escaping import without_formulas
 from ..inference import Interval
 from ..inference.results import check_draws
 from ..inference.samples import representations_of
-from ..inference.squares import by_item_defined
+from ..inference.squares import by_item_defined, tolerance_of_sums
 from ..inference.units import Groups, Units, interval_over_units, simultaneous
 from ..measures import Measure
-from ..measures.ties import merge_table, tolerance_of
+from ..measures.ties import merge_table
 from ..progress import Tick
 from .networks import units_of_networks
 
@@ -248,7 +248,7 @@ def specificity(
     other = _different(units)
     table = compare(measure, {label: representations[label] for label in labels}, progress=progress).dissimilarity().to_numpy(float)
     blocks = table[places[:, None, :, None], places[None, :, None, :]]  # (network, network, layer, layer)
-    blocks = merge_table(blocks, tolerance_of(blocks, 8 * np.finfo(float).eps, 1.0 if measure.kind == "similarity" else 0.0))  # the tolerance of `inference` for sums over samples
+    blocks = merge_table(blocks, tolerance_of_sums(blocks, measure))
     nearest = blocks <= blocks.min(axis=3, keepdims=True)
     found = nearest / nearest.sum(axis=3, keepdims=True)
     hits = np.einsum("abll->ab", found) / len(depth)
@@ -304,7 +304,8 @@ def _grid(nets: pd.Series, layers: pd.Series, names: list[Any], depth: list[Any]
 
 def _different(units: Units) -> np.ndarray:
     """Which pairs of networks differ in every grouping (networks, networks)."""
-    other = np.logical_and.reduce([codes[:, None] != codes[None, :] for codes in units.groupings.values()])
+    everyone = np.arange(len(next(iter(units.groupings.values()))))
+    other = units.differ(everyone[:, None], everyone)
     if not other.any():
         raise ValueError(f"pairs count if their networks differ in every grouping, and no pair does ({units.name}): leave a grouping out")
     return other

@@ -157,7 +157,7 @@ def pair_means(
         raise ValueError(f"a pair comes once, whichever network stands first; {twice[0]} and {twice[1]} come twice: average both orders")
     check_named(networks, groups)
     units = units_of(networks, groups, "networks")
-    counted = np.logical_and.reduce([codes[one] != codes[other] for codes in units.groupings.values()])
+    counted = units.differ(one, other)
     if not counted.any():
         raise ValueError(f"pairs count if their networks differ in every grouping, and no pair does ({units.name})")
     values, one, other = values[counted], one[counted], other[counted]

@@ -19,16 +19,19 @@ def by_item_of_network(networks: pd.Series, index: pd.Index, given: Any) -> Any:
     Series or DataFrame by network, or one value for each network without names, in the order in which networks first appear.
     """
     known = list(dict.fromkeys(networks))
-    unnamed = len(given) == len(known) != len(networks) if isinstance(given, (list, tuple, np.ndarray, pd.Series, pd.DataFrame)) else False
-    if isinstance(given, (pd.Series, pd.DataFrame)):
-        if unnamed and isinstance(given.index, pd.RangeIndex) and not set(known) <= set(given.index):
-            return given.iloc[pd.factorize(networks)[0]].set_axis(index)
-        if given.index.nlevels > 1 or not given.index.is_unique or not set(known) <= set(given.index) or (isinstance(given.index, pd.RangeIndex) and len(given) == len(networks) != len(known)):
-            return given
-        return given.loc[list(networks)].set_axis(index)
     if isinstance(given, Mapping):
         return [given[name] for name in networks] if all(name in given for name in known) else given
-    return [given[k] for k in pd.factorize(networks)[0]] if unnamed else given
+    if not isinstance(given, (list, tuple, np.ndarray, pd.Series, pd.DataFrame)):
+        return given
+    frame = isinstance(given, (pd.Series, pd.DataFrame))
+    unnamed = not frame or isinstance(given.index, pd.RangeIndex)
+    by_item = unnamed and len(given) == len(networks) != len(known)
+    if frame and not by_item and given.index.nlevels == 1 and given.index.is_unique and set(known) <= set(given.index):
+        return given.loc[list(networks)].set_axis(index)
+    if unnamed and len(given) == len(known) != len(networks):
+        places = pd.factorize(networks)[0]
+        return given.iloc[places].set_axis(index) if frame else [given[k] for k in places]
+    return given
 
 
 def units_of_networks(index: pd.Index, networks: pd.Series, groups: Groups) -> Units:

@@ -14,13 +14,13 @@ from ..comparison import Choice, axis_of, compare, same_as_text, short_labels
 from ..errors import listed, unknown
 from ..inference.results import by_counting, check_draws, check_permutations
 from ..inference.samples import representations_of
-from ..inference.squares import by_item_defined, precision_of
-from ..inference.units import FEWEST_UNITS, Groups, Units, interval_over_units
+from ..inference.squares import by_item_defined, precision_of, tolerance_of_sums
+from ..inference.units import FEWEST_UNITS, Groups, NoOrder, Units, interval_over_units
 from ..measures import CCA, Measure
 from ..measures.ties import merge_ties, tolerance_of
 from ..progress import Tick, ticking
 from .functionality import Errors, best_items, functionality_of, gaps, item_values, noise_of, residuals
-from .joint import NoOrder, PairSets
+from .joint import PairSets
 from .networks import by_item_of_network, check_named, units_of_networks
 from .pairs import KINDS, check_columns, check_numbers, combined, functionality_up_to_sign, judged
 from .results import Benchmark, listed_undefined
@@ -178,8 +178,7 @@ def benchmark(
     frame = frame.assign(**distances)
     found = PairSets(codes[one], codes[other], (places[one], places[other]), _sets(values, units, codes[one], codes[other]), frame["gap"].to_numpy(float),
                      units, np.unique(codes[one]) if pairs == "reference" else None, unclear)
-    eps = 8 * np.finfo(float).eps  # dissimilarities are sums over samples, whose last digits are worth less than those of single numbers
-    merged = {name: merge_ties(distance, tolerance_of(distance, eps, 1.0 if chosen[name].kind == "similarity" else 0.0)) for name, distance in distances.items()}
+    merged = {name: merge_ties(distance, tolerance_of_sums(distance, chosen[name])) for name, distance in distances.items()}
     return _ranked(frame, merged, "gap", fields, found, undefined, n_bootstrap, n_permutations, level, seed, errors)
 
 
@@ -286,7 +285,7 @@ def rank_pairs(
     check_named(index, groups)
     units = units_of_networks(index, pd.Series(known, name=network), groups)
     merged = {name: merge_ties(frame[name].to_numpy(float), tolerance_of(frame[name].to_numpy(float), precision_of(frame[name]))) for name in [*names, gap]}
-    found = PairSets(codes[one], codes[other], (places[one], places[other]), _sets(values, units, codes[one], codes[other]), merged.pop(gap) if gap not in names else merged[gap],
+    found = PairSets(codes[one], codes[other], (places[one], places[other]), _sets(values, units, codes[one], codes[other]), merged[gap],
                      units, np.unique(codes[one]) if pairs == "reference" else None)
     return _ranked(frame, {name: merged[name] for name in names}, gap, (network, per), found, {}, n_bootstrap, n_permutations, level, seed, errors)
 
@@ -411,9 +410,7 @@ def _ranked(
 
 def _sets(values: np.ndarray, units: Units, one: np.ndarray, other: np.ndarray) -> dict[Any, np.ndarray]:
     """The pairs of each set, without those of two networks in one group."""
-    counted = np.ones(len(values), bool)
-    for codes in units.groupings.values():
-        counted &= (codes[one] != codes[other]) | (one == other)
+    counted = units.differ(one, other) | (one == other)
     return {value: np.flatnonzero((values == value) & counted) for value in dict.fromkeys(values)}
 
 

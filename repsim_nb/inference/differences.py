@@ -128,5 +128,5 @@ def rank_differences(
     table = table.loc[[pair for pair in pairs if pair[0] == best]].droplevel(0)
     table.insert(0, "correlation", seen[table.index])
     table = table.rename_axis(f"{best} minus")
-    table.attrs |= {"against": best, "level": level}
+    table.attrs["against"] = best
     return table

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..comparison import Choice, Comparison, by_item, check_diagonal, same_as_text, shared
 from ..errors import listed, unknown
+from ..measures import Measure
 from ..measures.ties import merge_table, spacing, tolerance_of
 
 Table = Comparison | pd.DataFrame
@@ -70,9 +71,14 @@ def _directed(table: Table, direction: Direction | None) -> pd.DataFrame:
 def with_ties(square: np.ndarray, table: Table) -> np.ndarray:
     """The cells of a table, those equal up to rounding made equal. A Comparison holds sums over samples, whose last digits are worth less than those of single numbers."""
     if isinstance(table, Comparison):
-        return merge_table(square, tolerance_of(square, 8 * spacing(np.float64), 1.0 if table.measure.kind == "similarity" else 0.0))
+        return merge_table(square, tolerance_of_sums(square, table.measure))
     eps = precision_of(table)
     return merge_table(square, tolerance_of(square, eps, 1.0 if _from_similarities(square, eps) else 0.0))
+
+
+def tolerance_of_sums(dissimilarities: np.ndarray, measure: Measure) -> float:
+    """By how much equal dissimilarities of a measure may differ: they are sums over samples, whose last digits are worth less than those of single numbers."""
+    return tolerance_of(dissimilarities, 8 * spacing(np.float64), 1.0 if measure.kind == "similarity" else 0.0)
 
 
 def _from_similarities(square: np.ndarray, eps: float) -> bool:
