@@ -74,10 +74,16 @@ class Specificity:
     within: pd.DataFrame
     across: pd.DataFrame
     draws: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    units: int = 0
-    unit: str = ""
     seed: int = 0
-    _units: Units = field(default_factory=lambda: Units({}))
+    _units: Units | None = None
+
+    @property
+    def units(self) -> int:
+        return 0 if self._units is None else self._units.number
+
+    @property
+    def unit(self) -> str:
+        return "" if self._units is None else self._units.text
 
     @property
     def layers_to_move(self) -> float:
@@ -141,6 +147,7 @@ class Specificity:
         for what, mine, theirs in (("networks", self.pairs.index, other.pairs.index), ("layers", self.moves.index, other.moves.index)):
             if not mine.equals(theirs):
                 raise ValueError(f"differences are of the same {what} in the same order; this one has {listed(mine, 4)}, '{name}' has {listed(theirs, 4)}")
+        assert self._units is not None and other._units is not None
         ours, others = self._units.groupings, other._units.groupings
         if list(ours) != list(others) or any(not np.array_equal(ours[key], others[key]) for key in ours):
             raise ValueError(f"differences are of the same resamples, so both need the same groups=; this one draws {self.unit}, "
@@ -155,7 +162,7 @@ class Specificity:
     def __repr__(self) -> str:
         lost = f"{NEVER} for {self.never} of {len(self.moves)} layers" if self.never else ""
         drawn = f" [{self.interval.low:.3f}, {self.interval.high:.3f}]" if self.interval else ""
-        of = "" if self.units in (0, len(self.pairs)) else f" in {self.units} units: {self._units.name}"
+        of = "" if self._units is None or self.units == len(self.pairs) else f" in {self.units} units: {self._units.name}"
         return (f"Specificity({measures.short_name(self.measure)}, accuracy={self.accuracy:.3f}{drawn}, chance={self.chance:.3f}, "
                 f"{', '.join(filter(None, [f'{self.layers_to_move_text} layers to move', lost]))}, {len(self.pairs)} networks{of})")
 
@@ -262,10 +269,8 @@ def specificity(
     away = _away(within, layer_axis)
     pairs = pd.DataFrame(np.where(same, 1.0, hits), net_axis, net_axis)
     matches, within, across = (pd.DataFrame(square, layer_axis, layer_axis) for square in (found[other].mean(axis=0), within, across))
-    several = units if len(draws) else Units({})
-    number = units.number if len(draws) else 0
-    return Specificity(measure, accuracy, drawn, 1 / len(depth), pairs, matches, _moves(away, np.diag(across)), away, within, across, draws, number,
-                       f"{units.name} ({number})" if number else "", seed, several)
+    return Specificity(measure, accuracy, drawn, 1 / len(depth), pairs, matches, _moves(away, np.diag(across)), away, within, across, draws, seed,
+                       units if len(draws) else None)
 
 
 def _by_name(others: Specificity | Mapping[str, Specificity] | Iterable[Specificity]) -> dict[str, Specificity]:

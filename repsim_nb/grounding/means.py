@@ -178,7 +178,7 @@ def pair_means(
     rows = {name: (float(means[name]), *_interval(draws[name].to_numpy(), float(means[name]), units.number, level)) for name in draws}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"]).rename_axis("statistic")
     table.attrs["level"] = level
-    return PairMeans(table, draws, units.number, f"{units.name} ({units.number})", level)
+    return PairMeans(table, draws, units.number, units.text, level)
 
 
 def _interval(draws: np.ndarray, mean: float, units: int, level: float) -> tuple[float, float]:

@@ -23,7 +23,7 @@ from .functionality import Errors, best_items, functionality_of, gaps, item_valu
 from .joint import PairSets
 from .networks import by_item_of_network, check_named, units_of_networks
 from .pairs import KINDS, check_columns, check_numbers, combined, functionality_up_to_sign, judged
-from .results import Benchmark, listed_undefined
+from .results import Benchmark
 
 MEASURES: dict[str, Measure] = {
     "pwcca_all": CCA(summary="projection_weighted", normalise="all"),  # the published one: weights of the reference, over all its directions
@@ -405,7 +405,7 @@ def _ranked(
             rows.append(row | {"n": len(pairs.sets[value])})
     everybody = pd.concat([frame[f"{network}1"], frame[f"{network}2"]]).nunique()  # a network that is the reference of all is in no pair as the other
     return Benchmark(table, pd.DataFrame(rows).set_index(["measure", per]), frame, undefined, everybody, level, draws[list(table.index)], "reference" if with_references else "all",
-                     units, f"{pairs.units.name} ({units})", orders, no_order, None if errors is None else errors.reliability, None if errors is None else errors.ceiling(pairs.sets, seed))
+                     units, pairs.units.text, orders, no_order, None if errors is None else errors.reliability, None if errors is None else errors.ceiling(pairs.sets, seed))
 
 
 def _sets(values: np.ndarray, units: Units, one: np.ndarray, other: np.ndarray) -> dict[Any, np.ndarray]:

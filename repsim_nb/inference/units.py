@@ -44,6 +44,11 @@ class Units:
     def name(self) -> str:
         return " x ".join(self.groupings)
 
+    @property
+    def text(self) -> str:
+        """The name with the number, such as "networks (10)"."""
+        return f"{self.name} ({self.number})"
+
     def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Whether two items, by their positions, are in different groups in every grouping."""
         return np.logical_and.reduce([codes[one] != codes[other] for codes in self.groupings.values()])
