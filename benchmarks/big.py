@@ -1,4 +1,6 @@
-"""Activations that do not fit into memory: 10 GB recorded into a Store, then compared from there, each by a process that has 2 GB."""
+"""Activations that do not fit into memory: 10 GB recorded into a Store, then compared from there, each by a process
+that has 2 GB.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,14 @@ FAST = {"n": 40, "width": 2, "depth": 3}
 
 
 def network(width: int, depth: int) -> nn.Module:
-    """3×3 convolutions with ReLU that keep all 28×28 places: each layer says 784 numbers a channel of every picture. Random weights (He's)."""
+    """3×3 convolutions with ReLU that keep all 28×28 places: each layer says 784 numbers a channel of every picture.
+
+    Random weights (He's).
+    """
     torch.manual_seed(0)
-    net = nn.Sequential(*(nn.Sequential(nn.Conv2d(1 if k == 0 else width, width, 3, padding=1), nn.ReLU()) for k in range(depth)))
+    net = nn.Sequential(
+        *(nn.Sequential(nn.Conv2d(1 if k == 0 else width, width, 3, padding=1), nn.ReLU()) for k in range(depth))
+    )
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight)
@@ -37,7 +44,8 @@ def network(width: int, depth: int) -> nn.Module:
 
 
 class Scarce:
-    """While open, mapped files lose their pages as soon as these pass PAGES, in this process and in the system's cache: they are read from the disk again.
+    """While open, mapped files lose their pages as soon as these pass PAGES, in this process and in the system's cache:
+    they are read from the disk again.
 
     So a system does that has no room for them; one with much room keeps all, and nothing would be shown.
     """
@@ -92,24 +100,41 @@ def _limited_side(what: str, folder: str, size: dict[str, int]) -> Any:
         with Scarce(list(arrays.values())) as scarce:
             scarce.drop()
             values = rs.compare(MEASURE, arrays).values.to_numpy()
-        return {"layers": len(values), "dropped": scarce.times - 1, "lowest": float(values.min()), "highest": float(values.max())}
+        return {
+            "layers": len(values),
+            "dropped": scarce.times - 1,
+            "lowest": float(values.min()),
+            "highest": float(values.max()),
+        }
 
     def call() -> dict[str, Any]:
         with clock.Own() as own:
             said, seconds, _ = clock.timed({"record": record, "compare": compare}[what])
-        return {**said, "seconds": seconds, "own": own.peak_seen, "all": clock.Peak._read("VmHWM"), "load": os.getloadavg()[1]}  # imports too
+        return {
+            **said,
+            "seconds": seconds,
+            "own": own.peak_seen,
+            "all": clock.Peak._read("VmHWM"),
+            "load": os.getloadavg()[1],
+        }  # imports too
 
     return call
 
 
 def measure(*, fast: bool, out: Path) -> dict[str, Any]:
-    """-> sizes, and what each of the two processes said. Where the disk has no room nothing is done, and that is told."""
+    """-> sizes, and what each of the two processes said.
+
+    Where the disk has no room nothing is done, and that is told.
+    """
     size = FAST if fast else SIZE
     found: dict[str, Any] = {"size": size, "bytes": taken(**size), "limit": LIMIT}
     with tempfile.TemporaryDirectory() as folder:
         room = shutil.disk_usage(folder).free
         if room < 1.2 * found["bytes"]:
-            found["error"] = f"not measured: it takes {1.2 * found['bytes'] / 1e9:.0f} GB on the disk of temporary files (TMPDIR moves that), and {room / 1e9:.0f} GB are free"
+            found["error"] = (
+                f"not measured: it takes {1.2 * found['bytes'] / 1e9:.0f} GB on the disk of temporary files (TMPDIR"
+                f" moves that), and {room / 1e9:.0f} GB are free"
+            )
             print(f"    {found['error']}", flush=True)
             return found
         for what in ("record", "compare"):

@@ -1,7 +1,8 @@
-"""`make calibration`: do intervals hold the true value as often as they say, and are p-values uniform where nothing is related?
+"""`make calibration`: do intervals hold the true value as often as they say, and are p-values uniform where nothing is
+related?
 
-Simulates, keeps the counts in calibration.json and writes CALIBRATION.md from them. `--fast` sees that it runs; `rest` simulates
-only what is not there yet, `write` only writes the page again.
+Simulates, keeps the counts in calibration.json and writes CALIBRATION.md from them. `--fast` sees that it runs; `rest`
+simulates only what is not there yet, `write` only writes the page again.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import numpy as np
 from scipy import stats
 
 from repsim_nb import inference, measures
-from repsim_nb.files import replacing
-from repsim_nb.workers import cores
+from repsim_nb.support.files import replacing
+from repsim_nb.support.workers import cores
 
 from . import hard_nulls
 
@@ -82,12 +83,22 @@ class Case(NamedTuple):
 
     @property
     def promised(self) -> bool:
-        """Is the interval said to hold here? Not for Procrustes where directions have nothing in common, nor for sides that have nothing in common at all."""
+        """Is the interval said to hold here?
+
+        Not for Procrustes where directions have nothing in common, nor for sides that have nothing in common at all.
+        """
         return self.generator != "unrelated" and not (self.measure == "procrustes" and self.generator == "apart")
 
 
-CASES = [Case(measure, generator, n) for measure in ("cka_debiased", "procrustes") for generator in GENERATORS for n in (200, 1000)]
-CASES += [Case("rsa", generator, 200) for generator in GENERATORS] + [Case("rsa", generator, 1000) for generator in ("decaying", "heavy")]  # 2 s an interval: not all
+CASES = [
+    Case(measure, generator, n)
+    for measure in ("cka_debiased", "procrustes")
+    for generator in GENERATORS
+    for n in (200, 1000)
+]
+CASES += [Case("rsa", generator, 200) for generator in GENERATORS] + [
+    Case("rsa", generator, 1000) for generator in ("decaying", "heavy")
+]  # 2 s an interval: not all
 
 
 def truth(case: Case) -> float:
@@ -115,9 +126,15 @@ def one(case: Case, many: int) -> dict[str, Any]:
     found = np.array(simulated(case, range(many)))
     held = (found[:, 0] <= value) & (value <= found[:, 2])
     return {
-        **case._asdict(), "simulations": many, "value": value, "held": int(held.sum()), "estimate": float(found[:, 1].mean()), "width": float((found[:, 2] - found[:, 0]).mean()),
-        "spread": float(found[:, 1].std(ddof=1)), "seconds": round(time.process_time() - began, 1),
-    }  # fmt: skip
+        **case._asdict(),
+        "simulations": many,
+        "value": value,
+        "held": int(held.sum()),
+        "estimate": float(found[:, 1].mean()),
+        "width": float((found[:, 2] - found[:, 0]).mean()),
+        "spread": float(found[:, 1].std(ddof=1)),
+        "seconds": round(time.process_time() - began, 1),
+    }
 
 
 def p_values(measure: str, by: str, many: int) -> np.ndarray:
@@ -133,15 +150,28 @@ def p_values(measure: str, by: str, many: int) -> np.ndarray:
     return np.array(found)
 
 
-TESTS = [(measure, "closed form") for measure in ("cka", "cka_debiased", "cka_rbf", "distance_correlation", "rsa")] + [("procrustes", "permutations"), ("rsa", "permutations")]
+TESTS = [(measure, "closed form") for measure in ("cka", "cka_debiased", "cka_rbf", "distance_correlation", "rsa")] + [
+    ("procrustes", "permutations"),
+    ("rsa", "permutations"),
+]
 
 
 def tested(measure: str, by: str, many: int) -> dict[str, Any]:
     began = time.process_time()
     found = p_values(measure, by, many)
-    jitter = np.random.default_rng(0).uniform(0, 1 / 200, many) if by == "permutations" else 0  # 200 values are no continuum
+    jitter = (
+        np.random.default_rng(0).uniform(0, 1 / 200, many) if by == "permutations" else 0
+    )  # 200 values are no continuum
     test = stats.kstest(found - jitter, "uniform")
-    return {"measure": measure, "by": by, "nulls": many, "below_05": float((found <= 0.05).mean()), "below_01": float((found <= 0.01).mean()), "ks_p": float(test.pvalue), "seconds": round(time.process_time() - began, 1)}
+    return {
+        "measure": measure,
+        "by": by,
+        "nulls": many,
+        "below_05": float((found <= 0.05).mean()),
+        "below_01": float((found <= 0.01).mean()),
+        "ks_p": float(test.pvalue),
+        "seconds": round(time.process_time() - began, 1),
+    }
 
 
 def _begin(free: Any) -> None:
@@ -150,8 +180,12 @@ def _begin(free: Any) -> None:
         os.sched_setaffinity(0, {free.get()})
 
 
-def measured(fast: bool, kept: dict[str, Any] | None = None, keep: Callable[[dict[str, Any]], None] = lambda found: None) -> dict[str, Any]:
-    """All cases and tests; those that are kept are not simulated again.  keep(all that is there): called whenever a case is done."""
+def measured(
+    fast: bool, kept: dict[str, Any] | None = None, keep: Callable[[dict[str, Any]], None] = lambda found: None
+) -> dict[str, Any]:
+    """All cases and tests; those that are kept are not simulated again.  keep(all that is there): called whenever a
+    case is done.
+    """
     many, nulls = (10, 50) if fast else (MANY, NULLS)
     rows, p_rows = (kept["intervals"], kept["tests"]) if kept else ([], [])
     cases = [case for case in (CASES[:2] if fast else CASES) if case not in map(case_of, rows)]
@@ -163,14 +197,19 @@ def measured(fast: bool, kept: dict[str, Any] | None = None, keep: Callable[[dic
     hard = [
         (name, case, simulate, number // size)
         for name, cases, simulate, number in (
-            ("tails", hard_nulls.TAILS, hard_nulls.tails, hard_nulls.PAIRS), ("null_tables", hard_nulls.NULL_TABLES, hard_nulls.null_tables, hard_nulls.TABLES),
+            ("tails", hard_nulls.TAILS, hard_nulls.tails, hard_nulls.PAIRS),
+            ("null_tables", hard_nulls.NULL_TABLES, hard_nulls.null_tables, hard_nulls.TABLES),
             ("rows", hard_nulls.ROWS, hard_nulls.rows, hard_nulls.GROUPED),
         )
-        for case in (cases[:1] if fast else cases) if not any(type(case)(*(row[f] for f in case._fields)) == case for row in kept.get(name, ()))
-    ]  # fmt: skip
+        for case in (cases[:1] if fast else cases)
+        if not any(type(case)(*(row[f] for f in case._fields)) == case for row in kept.get(name, ()))
+    ]
     found = {"level": LEVEL, "intervals": rows, "tests": p_rows, **{name: list(kept.get(name, ())) for name in HARD}}
     with ProcessPoolExecutor(cores(), initializer=_begin, initargs=(free,)) as pool:
-        work = {pool.submit(one, case, many): "intervals" for case in sorted(cases, key=lambda case: (case.measure != "rsa", -case.n))}  # the longest first
+        work = {
+            pool.submit(one, case, many): "intervals"
+            for case in sorted(cases, key=lambda case: (case.measure != "rsa", -case.n))
+        }  # the longest first
         work |= {pool.submit(tested, *test, nulls): "tests" for test in wanted}
         work |= {pool.submit(simulate, case, number): name for name, case, simulate, number in hard}
         for future in as_completed(work):
@@ -183,32 +222,84 @@ def measured(fast: bool, kept: dict[str, Any] | None = None, keep: Callable[[dic
 def report(found: dict[str, Any]) -> str:
     """The page, of nothing but the numbers kept."""
     names = list(dict.fromkeys(case.measure for case in CASES))
-    rows = sorted(found["intervals"], key=lambda row: (not case_of(row).promised, names.index(row["measure"]), row["n"], list(GENERATORS).index(row["generator"])))
+    rows = sorted(
+        found["intervals"],
+        key=lambda row: (
+            not case_of(row).promised,
+            names.index(row["measure"]),
+            row["n"],
+            list(GENERATORS).index(row["generator"]),
+        ),
+    )
     lines = [
-        "# Calibration", "",
-        "Do intervals hold the true value as often as they say, and are p-values uniform where nothing is related? Written by `make calibration`.", "",
-        f"## Intervals at level {found['level']:g}", "",
-        "`rs.inference.interval`, against the value at 20,000 samples (RSA: the mean of four sets of 5,000). Held: of 100 simulated intervals, how many hold it. Width: mean width of an interval. Off: by",
-        "how much estimates are too high on average. Spread: standard deviation of the estimates.", "",
-        "| measure | data | n | value | held | width | off | spread | simulations |", "|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
+        "# Calibration",
+        "",
+        (
+            "Do intervals hold the true value as often as they say, and are p-values uniform where nothing is related?"
+            " Written by `make calibration`."
+        ),
+        "",
+        f"## Intervals at level {found['level']:g}",
+        "",
+        (
+            "`rs.inference.interval`, against the value at 20,000 samples (RSA: the mean of four sets of 5,000). Held:"
+            " of 100 simulated intervals, how many hold it. Width: mean width of an interval. Off: by"
+        ),
+        "how much estimates are too high on average. Spread: standard deviation of the estimates.",
+        "",
+        "| measure | data | n | value | held | width | off | spread | simulations |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     promised = [row for row in rows if case_of(row).promised]
     lines += map(_line, promised)
     if missing := [case for case in CASES if case not in map(case_of, rows)]:
-        lines += ["", f"Not simulated yet (`make calibration ARGS=rest`): {'; '.join(f'{case.measure}, {case.generator}, n = {case.n:,}' for case in missing)}."]
+        lines += [
+            "",
+            (
+                "Not simulated yet (`make calibration ARGS=rest`):"
+                f" {'; '.join(f'{case.measure}, {case.generator}, n = {case.n:,}' for case in missing)}."
+            ),
+        ]
     failing = [row for row in rows if not case_of(row).promised]
     if failing:
-        lines += ["", "Where it fails, as its docstring says: sides that have nothing in common at all (too wide for CKA and RSA, for which there are tests), and Procrustes of sides of which whole directions",
-                  "have nothing in common, since its bias falls slower than 1/n.", "",
-                  "| measure | data | n | value | held | width | off | spread | simulations |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+        lines += [
+            "",
+            (
+                "Where it fails, as its docstring says: sides that have nothing in common at all (too wide for CKA and"
+                " RSA, for which there are tests), and Procrustes of sides of which whole directions"
+            ),
+            "have nothing in common, since its bias falls slower than 1/n.",
+            "",
+            "| measure | data | n | value | held | width | off | spread | simulations |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
         lines += map(_line, failing)
-    lines += ["", "The data:", "", *(f"- {name}: {said}" for name, (_, said) in GENERATORS.items()), "", "## p-values where nothing is related", "",
-              "30 samples of 8 and 5 features, the same in all rows, so that these err together. Below .05, below .01: the share of such p-values. KS: the p-value of a Kolmogorov-Smirnov test of uniformity.", "",
-              "| measure | p by | nulls | below .05 | below .01 | KS |", "|---|---|---|---|---|---|"]  # fmt: skip
-    lines += [f"| {row['measure']} | {row['by']} | {row['nulls']} | {row['below_05']:.3f} | {row['below_01']:.3f} | {row['ks_p']:.2f} |" for row in found["tests"]]
+    lines += [
+        "",
+        "The data:",
+        "",
+        *(f"- {name}: {said}" for name, (_, said) in GENERATORS.items()),
+        "",
+        "## p-values where nothing is related",
+        "",
+        (
+            "30 samples of 8 and 5 features, the same in all rows, so that these err together. Below .05, below .01:"
+            " the share of such p-values. KS: the p-value of a Kolmogorov-Smirnov test of uniformity."
+        ),
+        "",
+        "| measure | p by | nulls | below .05 | below .01 | KS |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['measure']} | {row['by']} | {row['nulls']} | {row['below_05']:.3f} | {row['below_01']:.3f} |"
+        f" {row['ks_p']:.2f} |"
+        for row in found["tests"]
+    ]
     lines += ["", *hard_nulls.report(found)]
     everything = (row for name in ("intervals", "tests", *HARD) for row in found[name])
-    return "\n".join([*lines, f"All of it is {sum(row['seconds'] for row in everything) / 60:.0f} minutes of one core.", ""])
+    return "\n".join(
+        [*lines, f"All of it is {sum(row['seconds'] for row in everything) / 60:.0f} minutes of one core.", ""]
+    )
 
 
 def case_of(row: dict[str, Any]) -> Case:
@@ -216,8 +307,11 @@ def case_of(row: dict[str, Any]) -> Case:
 
 
 def _line(row: dict[str, Any]) -> str:
-    return (f"| {row['measure']} | {row['generator']} | {row['n']:,} | {row['value']:.3f} | **{100 * row['held'] / row['simulations']:.1f}** | {row['width']:.3f} | "
-            f"{row['estimate'] - row['value']:+.4f} | {row['spread']:.3f} | {row['simulations']} |")
+    return (
+        f"| {row['measure']} | {row['generator']} | {row['n']:,} | {row['value']:.3f} |"
+        f" **{100 * row['held'] / row['simulations']:.1f}** | {row['width']:.3f} |"
+        f" {row['estimate'] - row['value']:+.4f} | {row['spread']:.3f} | {row['simulations']} |"
+    )
 
 
 def _write(path: Path, text: str) -> None:
@@ -228,7 +322,12 @@ def _write(path: Path, text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["rest", "write"], help="rest: simulate only what is not there yet; write: write the page again")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=["rest", "write"],
+        help="rest: simulate only what is not there yet; write: write the page again",
+    )
     parser.add_argument("--fast", action="store_true", help="a few simulations, kept nowhere: does it run?")
     given = parser.parse_args()
     kept = HERE / "calibration.json"

@@ -22,8 +22,10 @@ from .peers import ADAPTERS, Adapter
 class Case:
     """One row of the benchmark.
 
-    inputs(size) -> what both sides get: {"xs": {label: array}, "ys": the same or absent} or, of networks, {"a", "b", "pictures", "batch"}.
-    size and fast: the arguments of inputs, in earnest and for a quick look.  targets: peer -> how many times faster we want to be.
+    inputs(size) -> what both sides get: {"xs": {label: array}, "ys": the same or absent} or, of networks, {"a", "b",
+    "pictures", "batch"}.
+    size and fast: the arguments of inputs, in earnest and for a quick look.  targets: peer -> how many times faster we
+    want to be.
     tolerance: how far from a comparable peer's values ours may be.
     """
 
@@ -48,7 +50,11 @@ class Case:
 
     def fresh(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """The inputs of one timed call: networks are copied, since some peers leave their hooks on them."""
-        return given if self.kind != "networks" else {**given, "a": copy.deepcopy(given["a"]), "b": copy.deepcopy(given["b"])}
+        return (
+            given
+            if self.kind != "networks"
+            else {**given, "a": copy.deepcopy(given["a"]), "b": copy.deepcopy(given["b"])}
+        )
 
     def adapters(self) -> list[Adapter]:
         return [ADAPTERS[peer, self.kind] for peer in self.peers]
@@ -185,13 +191,23 @@ CASES = [
         Case(
             name=f"networks_{build}",
             part="minibatch",
-            title=f"Minibatch CKA of two 12-layer {build.upper()}s, 2,000 inputs in batches of 250, forward passes included",
+            title=(
+                f"Minibatch CKA of two 12-layer {build.upper()}s, 2,000 inputs in batches of 250, forward passes"
+                " included"
+            ),
             measure=CKA(batch_size=250),
             kind="networks",
             inputs=networks,
             size={"build": build, "n": 2000, "batch": 250, "width": width},
             fast={"build": build, "n": 40, "batch": 20, "width": 16},
-            peers=("forward passes alone", "record, then compare", "pytorch-cka", "cka-pytorch", "torch-cka", "ckatorch"),
+            peers=(
+                "forward passes alone",
+                "record, then compare",
+                "pytorch-cka",
+                "cka-pytorch",
+                "torch-cka",
+                "ckatorch",
+            ),
             targets={"pytorch-cka": 1.2},
             tolerance=1e-3,
         )

@@ -1,4 +1,6 @@
-"""Fair timing: each side in a process of its own, all on one core with one thread, called in turn; memory above the inputs; failures told."""
+"""Fair timing: each side in a process of its own, all on one core with one thread, called in turn; memory above the
+inputs; failures told.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,16 @@ import numpy as np
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
 STATUS = Path("/proc/self/status")
-SAMPLE_SECONDS = 8.0  # of a pairwise peer whose whole table would take longer than the limit, so many seconds are measured
+SAMPLE_SECONDS = (
+    8.0  # of a pairwise peer whose whole table would take longer than the limit, so many seconds are measured
+)
 
 
 def one_core() -> None:
-    """One thread and, where the system can, one core: for this process and all that it starts. Call it before NumPy does any work."""
+    """One thread and, where the system can, one core: for this process and all that it starts.
+
+    Call it before NumPy does any work.
+    """
     os.environ.update(dict.fromkeys(THREADS, "1"), TQDM_DISABLE="1")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -52,7 +59,9 @@ class Peak:
 
 
 class Own:
-    """While open, samples the memory that is this process's own (anonymous), without pages of mapped files, which the system may drop at will."""
+    """While open, samples the memory that is this process's own (anonymous), without pages of mapped files, which the
+    system may drop at will.
+    """
 
     def __enter__(self) -> Self:
         self.before = self.peak_seen = self._read()
@@ -79,7 +88,9 @@ class Own:
 
 
 def bound_memory(share: float = 0.6) -> None:
-    """Let this process fail with an error of its own, rather than the machine, when it wants more than a share of all memory."""
+    """Let this process fail with an error of its own, rather than the machine, when it wants more than a share of all
+    memory.
+    """
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_DATA, (int(all_memory() * share),) * 2)
 
@@ -89,10 +100,14 @@ def all_memory() -> int:
 
 
 class Side:
-    """A process that holds its inputs and answers calls. make() -> call() -> dict is run there; a dict with "error" is a failure told."""
+    """A process that holds its inputs and answers calls. make() -> call() -> dict is run there; a dict with "error" is
+    a failure told.
+    """
 
     def __init__(self, make: Callable[..., Callable[..., dict[str, Any]]], *arguments: Any) -> None:
-        server = multiprocessing.get_context("forkserver")  # one that has imported what all need, and computed nothing yet
+        server = multiprocessing.get_context(
+            "forkserver"
+        )  # one that has imported what all need, and computed nothing yet
         server.set_forkserver_preload(["benchmarks.cases"])
         self.here, there = server.Pipe()
         self.process = server.Process(target=_serve, args=(there, make, arguments), daemon=True)
@@ -107,7 +122,9 @@ class Side:
                 return self.here.recv()
         except EOFError:
             self.process.join(5)
-            return {"error": f"the process ended with code {self.process.exitcode} (-9: killed, most likely for its memory)"}
+            return {
+                "error": f"the process ended with code {self.process.exitcode} (-9: killed, most likely for its memory)"
+            }
         self.close()
         return {"error": f"cut off after {limit:.0f} s"}
 
@@ -166,14 +183,17 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float, int | None]:
 def over_pairs(
     pair: Callable[[Any, Any], float], xs: list[Any], ys: list[Any] | None, symmetric: bool, limit: float
 ) -> tuple[np.ndarray, float, int, int]:
-    """A pairwise function over a table -> (values, NaN where not done; seconds for the whole table; pairs done; pairs in all).
+    """A pairwise function over a table -> (values, NaN where not done; seconds for the whole table; pairs done; pairs
+    in all).
 
-    Each pair once, without the diagonal where there is one. A table that would take longer than `limit` is measured on as many pairs as
-    fit into SAMPLE_SECONDS, at least one, and scaled.
+    Each pair once, without the diagonal where there is one. A table that would take longer than `limit` is measured on
+    as many pairs as fit into SAMPLE_SECONDS, at least one, and scaled.
     """
     square = ys is None
     columns = xs if ys is None else ys
-    cells = [(i, j) for i in range(len(xs)) for j in range(len(columns)) if not square or i < j or (not symmetric and i != j)]
+    cells = [
+        (i, j) for i in range(len(xs)) for j in range(len(columns)) if not square or i < j or (not symmetric and i != j)
+    ]
     cells = [cells[k] for k in np.random.default_rng(0).permutation(len(cells))]  # a sample must be of all widths
     values = np.full((len(xs), len(columns)), np.nan)
     start = time.perf_counter()
@@ -188,17 +208,23 @@ def over_pairs(
     return values, spent * len(cells) / done, done, len(cells)
 
 
-def in_turn(sides: Mapping[str, Side], *, rounds: int, limit: float, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
-    """Call the sides one after the other, round after round -> for each its seconds (all calls), peak, values, and what happened.
+def in_turn(
+    sides: Mapping[str, Side], *, rounds: int, limit: float, say: Callable[[str], None]
+) -> dict[str, dict[str, Any]]:
+    """Call the sides one after the other, round after round -> for each its seconds (all calls), peak, values, and what
+    happened.
 
-    A first call warms up and counts only where it is the only one; a side that took over 10 s is called once, over 3 s three times.
+    A first call warms up and counts only where it is the only one; a side that took over 10 s is called once, over 3 s
+    three times.
     """
     out: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in sides}
     for number in range(rounds + 1):
         for name, side in sides.items():
             known = out[name]
             calls = len(known["seconds"])
-            enough = calls >= 1 and (known["seconds"][0] > 10 or calls > rounds or (known["seconds"][0] > 3 and calls > 2))
+            enough = calls >= 1 and (
+                known["seconds"][0] > 10 or calls > rounds or (known["seconds"][0] > 3 and calls > 2)
+            )
             if "error" in known or enough:
                 continue
             reply = side.call(limit)

@@ -1,4 +1,7 @@
-"""What is compared: synthetic activations with a decaying spectrum, and two plain networks of twelve layers. All from fixed seeds."""
+"""What is compared: synthetic activations with a decaying spectrum, and two plain networks of twelve layers.
+
+All from fixed seeds.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,11 @@ LAYERS = [f"layer{i}" for i in range(12)]
 
 
 def activations(count: int, n: int, p: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """-> {label: float32 (n, p)}: related representations, features correlated, the sd of component j falling as j**-0.75, means not 0.
+    """-> {label: float32 (n, p)}: related representations, features correlated, the sd of component j falling as
+    j**-0.75, means not 0.
 
-    Each shares between .9 and .4 of its components with all others, so that values spread over the range. The features are mixed by
-    reflections, which cost n·p and not n·p² as a full rotation would.
+    Each shares between .9 and .4 of its components with all others, so that values spread over the range. The features
+    are mixed by reflections, which cost n·p and not n·p² as a full rotation would.
     """
     rng = np.random.default_rng(seed)
     shared = rng.standard_normal((n, p), dtype=np.float32)
@@ -32,19 +36,26 @@ def activations(count: int, n: int, p: int, seed: int = 0) -> dict[str, np.ndarr
             v = rng.standard_normal(p, dtype=np.float32)
             v /= np.linalg.norm(v)
             x -= 2 * (x @ v)[:, None] * v
-        x += np.float32(0.5) * x.std(0) * rng.standard_normal(p, dtype=np.float32)  # a layer's features are rarely centred
+        x += (
+            np.float32(0.5) * x.std(0) * rng.standard_normal(p, dtype=np.float32)
+        )  # a layer's features are rarely centred
         made[f"{i:02d}"] = x
     return made
 
 
 def zoo_activations(n: int) -> dict[str, np.ndarray]:
-    """-> all layers of three trained CNNs of the zoo on MNIST's test images, flattened: widths from 10 to 3,136, most of them after a ReLU."""
+    """-> all layers of three trained CNNs of the zoo on MNIST's test images, flattened: widths from 10 to 3,136, most
+    of them after a ReLU.
+    """
     recorded = rs.record([f"zoo:mnist-cnn-{i}" for i in range(3)], rs.load_dataset("mnist", n=n), progress=False)
     return {f"{key.model}/{key.layer}": recorded[key] for key in recorded}
 
 
 class Net(nn.Module):
-    """Twelve blocks in a row. Behind each a tap that no one else hears: its output as (1, n, p), the only shape that one peer can read."""
+    """Twelve blocks in a row.
+
+    Behind each a tap that no one else hears: its output as (1, n, p), the only shape that one peer can read.
+    """
 
     def __init__(self, blocks: list[nn.Module]) -> None:
         super().__init__()
@@ -67,7 +78,9 @@ class Tap(nn.Module):
 
 
 def _started(blocks: list[nn.Module]) -> Net:
-    """He's initialisation: with torch's default the signal of a deep plain network dies, and there is nothing left to compare."""
+    """He's initialisation: with torch's default the signal of a deep plain network dies, and there is nothing left to
+    compare.
+    """
     for block in blocks:
         for m in block.modules():
             if isinstance(m, (nn.Linear, nn.Conv2d)):
@@ -89,7 +102,12 @@ def cnn(seed: int, width: int = 8) -> Net:
     torch.manual_seed(seed)
     widths = [1] + [width] * 4 + [2 * width] * 8
     strides = [1] * 4 + [2] + [1] * 3 + [2] + [1] * 3
-    return _started([nn.Sequential(nn.Conv2d(p, q, 3, s, 1), nn.ReLU()) for p, q, s in zip(widths, widths[1:], strides, strict=False)])
+    return _started(
+        [
+            nn.Sequential(nn.Conv2d(p, q, 3, s, 1), nn.ReLU())
+            for p, q, s in zip(widths, widths[1:], strides, strict=False)
+        ]
+    )
 
 
 def pictures(n: int) -> Tensor:

@@ -1,4 +1,6 @@
-"""What is wrong or broken in other packages, each reproduced: DEFECTS is the list, `look` tries one. tests/test_peer_defects.py shows that ours has none."""
+"""What is wrong or broken in other packages, each reproduced: DEFECTS is the list, `look` tries one.
+tests/test_peer_defects.py shows that ours has none.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def related(n: int = 500, p: int = 64, offset: float = 0.0, seed: int = 0) -> tu
 
 def network(seed: int = 0, *, inplace: bool = False) -> nn.Sequential:
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(20, 32), nn.ReLU(inplace), nn.Linear(32, 16), nn.ReLU(inplace), nn.Linear(16, 8)).eval()
+    return nn.Sequential(
+        nn.Linear(20, 32), nn.ReLU(inplace), nn.Linear(32, 16), nn.ReLU(inplace), nn.Linear(16, 8)
+    ).eval()
 
 
 def inputs(n: int, seed: int = 0) -> torch.Tensor:
@@ -77,14 +81,20 @@ def hooks(model: nn.Module) -> int:
 
 
 def true_minibatch(a: nn.Module, b: nn.Module, layer: str, x: torch.Tensor, batch: int) -> float:
-    recorded = [rs.record(rs.load_model(m, name=n), x, [layer], batch_size=batch, progress=False)[layer] for n, m in (("a", a), ("b", b))]
+    recorded = [
+        rs.record(rs.load_model(m, name=n), x, [layer], batch_size=batch, progress=False)[layer]
+        for n, m in (("a", a), ("b", b))
+    ]
     return CKA(batch_size=batch)(*recorded)
 
 
-# -- values ----------------------------------------------------------------------------------------------------------------
+# -- values
+# ----------------------------------------------------------------------------------------------------------------
 
 
-@defect("pytorch-cka", "float32 features are not centred: a mean offset destroys the value, and a clamp to [0, 1] hides it")
+@defect(
+    "pytorch-cka", "float32 features are not centred: a mean offset destroys the value, and a clamp to [0, 1] hides it"
+)
 def _not_centred() -> str:
     from cka import cka_from_features
 
@@ -122,7 +132,8 @@ def _debiased_self() -> str:
 
 @defect(
     "ultimate-anatome",
-    "SVCCA's cut is taken of the singular values, not of their squares, and before centring: a mean offset makes it drop most components",
+    "SVCCA's cut is taken of the singular values, not of their squares, and before centring: a mean offset makes it"
+    " drop most components",
 )
 def _svcca_cut() -> str:
     from anatome.similarity import _svd_reduction
@@ -137,7 +148,8 @@ def _svcca_cut() -> str:
 
 @defect(
     "ultimate-anatome",
-    "the second of its PWCCA functions, not the one used by default, takes its weights from the uncentred side and does not project the activations",
+    "the second of its PWCCA functions, not the one used by default, takes its weights from the uncentred side and does"
+    " not project the activations",
 )
 def _pwcca_weights() -> str:
     from anatome.similarity import _pwcca_distance2
@@ -161,7 +173,9 @@ def _pwcca_runs() -> str:
     raise AssertionError(f"value {1 - float(value):.4f}")
 
 
-@defect("ultimate-anatome", "its older module cannot compute CCA or CKA at all (an `assert False` in the normalisation)")
+@defect(
+    "ultimate-anatome", "its older module cannot compute CCA or CKA at all (an `assert False` in the normalisation)"
+)
 def _assert_false() -> str:
     from anatome._distance import linear_cka_distance
 
@@ -187,7 +201,8 @@ def _epsilon() -> str:
     return f"CKA(X, X) = {got:.3g}"
 
 
-# -- networks --------------------------------------------------------------------------------------------------------------
+# -- networks
+# --------------------------------------------------------------------------------------------------------------
 
 
 def _self_and_true(run: Callable[[nn.Module, nn.Module, torch.Tensor], float]) -> tuple[float, float]:
@@ -206,7 +221,9 @@ def _inplace(run: Callable[[nn.Module, nn.Module, torch.Tensor], float]) -> str:
 def _inplace_pytorch_cka() -> str:
     from cka import compute_cka
 
-    return _inplace(lambda a, b, x: float(compute_cka(a, b, loader(x, 64), layers=["0"], device="cpu", progress=False)[0][0, 0]))
+    return _inplace(
+        lambda a, b, x: float(compute_cka(a, b, loader(x, 64), layers=["0"], device="cpu", progress=False)[0][0, 0])
+    )
 
 
 @defect("torch-cka", "hooks see the output of a following in-place ReLU")
@@ -240,14 +257,20 @@ def _pytorch_cka(a: nn.Module, b: nn.Module, images: Any, layer: str = "0") -> f
 
 
 def _last_batch(run: Callable[..., float]) -> str:
-    """256 inputs with and without 4 more of the same kind, whose batch is one of five: the value should hardly move. The worst of five draws."""
+    """256 inputs with and without 4 more of the same kind, whose batch is one of five: the value should hardly move.
+
+    The worst of five draws.
+    """
     moved = []
     for seed in range(1, 6):
         x = torch.cat([inputs(256), inputs(4, seed)])
         moved.append(
             (
                 abs(run(network(0), network(1), loader(x, 64)) - run(network(0), network(1), loader(x[:256], 64))),
-                abs(true_minibatch(network(0), network(1), "0", x, 64) - true_minibatch(network(0), network(1), "0", x[:256], 64)),
+                abs(
+                    true_minibatch(network(0), network(1), "0", x, 64)
+                    - true_minibatch(network(0), network(1), "0", x[:256], 64)
+                ),
             )
         )
     theirs, ours = max(moved)
@@ -299,7 +322,8 @@ def _tiny_cka_pytorch() -> str:
 
 @defect(
     "torch-cka",
-    "a shuffled loader gives each side other samples: the CKA of a network with itself is about 0, without a warning that says so",
+    "a shuffled loader gives each side other samples: the CKA of a network with itself is about 0, without a warning"
+    " that says so",
 )
 def _shuffled() -> str:
     torch.manual_seed(0)

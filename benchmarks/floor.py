@@ -1,7 +1,10 @@
-"""The floor: the bare matrix products that a table of linear CKA needs, in plain NumPy, beside our table. No centring, no check, no sum.
+"""The floor: the bare matrix products that a table of linear CKA needs, in plain NumPy, beside our table.
 
-Gram side: for each block of 256 samples the K Gram row blocks of the upper trapezoid, then the product of the K stacked tiles with itself.
-Feature side (p ≪ n): one product of the concatenated features. Flops count a multiplication and an addition as two.
+No centring, no check, no sum.
+
+Gram side: for each block of 256 samples the K Gram row blocks of the upper trapezoid, then the product of the K stacked
+tiles with itself. Feature side (p ≪ n): one product of the concatenated features. Flops count a multiplication and an
+addition as two.
 """
 
 from __future__ import annotations
@@ -79,7 +82,11 @@ def measure(*, fast: bool, out: Path) -> list[dict[str, Any]]:
         if errors:
             raise RuntimeError(f"the floor could not be measured: {errors[0]}")
         rows.append(
-            {"which": which, "size": size, "rows": clock.in_turn(sides, rounds=5, limit=600, say=lambda line: print(line, flush=True))}
+            {
+                "which": which,
+                "size": size,
+                "rows": clock.in_turn(sides, rounds=5, limit=600, say=lambda line: print(line, flush=True)),
+            }
         )
         for side in sides.values():
             side.close()

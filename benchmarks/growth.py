@@ -1,4 +1,6 @@
-"""How our time and memory grow with samples n, features p and representations K, each alone: measured, drawn, and the slope beside the theory's."""
+"""How our time and memory grow with samples n, features p and representations K, each alone: measured, drawn, and the
+slope beside the theory's.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,30 @@ FAST_AXES = {"n": (40, 80), "p": (4, 8), "count": (3, 6)}
 MEASURES = ("cka", "procrustes", "pwcca", "rsa")
 NAMES = {"n": "samples n", "p": "features p", "count": "representations K"}
 THEORY = {
-    "cka": "n² (p + K) K on the Gram side, n (pK)² on the feature side, whichever is less: slopes in n 2, then 1; in p 1; in K 1, then 2",
-    "procrustes": "n p² + p³ a pair while p < n, n³ above: slopes in n 1 (less where the p³ of the nuclear norm leads); in p 2 to 3, then 1; in K 2",
-    "pwcca": "n p² a representation, n p² + p³ a pair: slopes in n 1; in p 2 to 3; in K 1, then 2. Undefined where 2p > n − 1, so it begins and ends there",
-    "rsa": "n² p for the matrix and n² log n for its ranks, a representation, then n² a pair: slopes in n 2 (nearer 3 where the ranked pairs leave the caches: each rank is written to its place); in p 0, then 1; in K 1, then 2",
+    "cka": (
+        "n² (p + K) K on the Gram side, n (pK)² on the feature side, whichever is less: slopes in n 2, then 1; in p 1;"
+        " in K 1, then 2"
+    ),
+    "procrustes": (
+        "n p² + p³ a pair while p < n, n³ above: slopes in n 1 (less where the p³ of the nuclear norm leads); in p 2 to"
+        " 3, then 1; in K 2"
+    ),
+    "pwcca": (
+        "n p² a representation, n p² + p³ a pair: slopes in n 1; in p 2 to 3; in K 1, then 2. Undefined where 2p > n −"
+        " 1, so it begins and ends there"
+    ),
+    "rsa": (
+        "n² p for the matrix and n² log n for its ranks, a representation, then n² a pair: slopes in n 2 (nearer 3"
+        " where the ranked pairs leave the caches: each rank is written to its place); in p 0, then 1; in K 1, then 2"
+    ),
 }
 # Okabe and Ito: apart for every kind of colour vision; markers and dashes tell the same once more
-LOOKS = {"cka": ("#0072B2", "o", "-"), "procrustes": ("#D55E00", "s", "--"), "pwcca": ("#009E73", "^", "-."), "rsa": ("#CC79A7", "D", ":")}
+LOOKS = {
+    "cka": ("#0072B2", "o", "-"),
+    "procrustes": ("#D55E00", "s", "--"),
+    "pwcca": ("#009E73", "^", "-."),
+    "rsa": ("#CC79A7", "D", ":"),
+}
 
 
 def _side(measure: str, size: dict[str, int]) -> Any:
@@ -36,7 +55,10 @@ def _side(measure: str, size: dict[str, int]) -> Any:
 
 
 def measure(*, fast: bool, out: Path) -> list[dict[str, Any]]:
-    """A point a fresh process: the best of up to three calls, the memory of the first. A line ends with a point that took over 10 s."""
+    """A point a fresh process: the best of up to three calls, the memory of the first.
+
+    A line ends with a point that took over 10 s.
+    """
     rows = []
     base, axes = (FAST_BASE, FAST_AXES) if fast else (BASE, AXES)
     for name in MEASURES:
@@ -81,7 +103,11 @@ def draw(rows: list[dict[str, Any]], file: Path, base: dict[str, int]) -> None:
     for row, (what, (unit, label)) in zip(panels, units.items(), strict=True):
         for panel, axis in zip(row, NAMES, strict=True):
             for name in MEASURES:
-                points = [(r["size"], r[what] / unit) for r in rows if r["measure"] == name and r["axis"] == axis and r.get(what)]
+                points = [
+                    (r["size"], r[what] / unit)
+                    for r in rows
+                    if r["measure"] == name and r["axis"] == axis and r.get(what)
+                ]
                 if not points:
                     continue
                 sizes, values = map(list, zip(*points, strict=True))

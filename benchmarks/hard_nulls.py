@@ -1,4 +1,6 @@
-"""Simulations of data that three moments, or single rows, do not describe: sample norms with heavy tails, and rows in groups."""
+"""Simulations of data that three moments, or single rows, do not describe: sample norms with heavy tails, and rows in
+groups.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ LEVEL = 0.95
 
 
 class Tails(NamedTuple):
-    """Unrelated pairs of n samples of p features whose norms are lognormal with this σ; other: the other side is alike, or codes of n / 2 classes of two samples."""
+    """Unrelated pairs of n samples of p features whose norms are lognormal with this σ; other: the other side is alike,
+    or codes of n / 2 classes of two samples.
+    """
 
     n: int
     p: int
@@ -51,7 +55,9 @@ def grouped(rng: np.random.Generator, groups: int, size: int, correlation: float
 
 def related(rng: np.random.Generator, groups: int, size: int, correlation: float) -> tuple[np.ndarray, np.ndarray]:
     x = grouped(rng, groups, size, correlation, 6)
-    return x, x @ np.random.default_rng(99).normal(size=(6, 5)) / 6**0.5 + 0.8 * grouped(rng, groups, size, correlation, 5)
+    return x, x @ np.random.default_rng(99).normal(size=(6, 5)) / 6**0.5 + 0.8 * grouped(
+        rng, groups, size, correlation, 5
+    )
 
 
 def tails(case: Tails, many: int) -> dict[str, Any]:
@@ -59,12 +65,21 @@ def tails(case: Tails, many: int) -> dict[str, Any]:
     began, found, counted = time.process_time(), [], 0
     for k in range(-(-many // SIDE**2)):
         rng = np.random.default_rng([k, case.n, case.p, int(100 * case.sigma)])
-        xs, ys = ({i: (codes if other else lognormal)(rng, case) for i in range(SIDE)} for other in (False, case.other == "codes"))
+        xs, ys = (
+            {i: (codes if other else lognormal)(rng, case) for i in range(SIDE)}
+            for other in (False, case.other == "codes")
+        )
         table = inference.null_table("cka_debiased", xs, ys, seed=k)
         found.append(table.p_value.to_numpy().ravel())
         counted += int(table.counted.to_numpy().sum())
     p = np.concatenate(found)
-    return {**case._asdict(), "pairs": len(p), **_shares(p), "counted": counted / len(p), "seconds": round(time.process_time() - began, 1)}
+    return {
+        **case._asdict(),
+        "pairs": len(p),
+        **_shares(p),
+        "counted": counted / len(p),
+        "seconds": round(time.process_time() - began, 1),
+    }
 
 
 def null_tables(case: Tails, many: int) -> dict[str, Any]:
@@ -78,7 +93,9 @@ def null_tables(case: Tails, many: int) -> dict[str, Any]:
 
 
 def rows(case: Rows, many: int) -> dict[str, Any]:
-    """How often intervals with `groups` hold the value of rows that are all of other groups, and p-values of unrelated sides."""
+    """How often intervals with `groups` hold the value of rows that are all of other groups, and p-values of unrelated
+    sides.
+    """
     many = many if case.groups < 100 else -(-many * 2 // 5)  # an interval takes 20 times as long
     began, held, ps, closed = time.process_time(), 0, [], []
     rng = np.random.default_rng(7)
@@ -86,16 +103,29 @@ def rows(case: Rows, many: int) -> dict[str, Any]:
     for k in range(many):
         rng = np.random.default_rng([k, case.groups, int(10 * case.correlation)])
         labels = np.repeat(np.arange(case.groups), 8)
-        held += value in inference.interval("cka_debiased", *related(rng, case.groups, 8, case.correlation), groups=labels, level=LEVEL)
+        held += value in inference.interval(
+            "cka_debiased", *related(rng, case.groups, 8, case.correlation), groups=labels, level=LEVEL
+        )
         x, y = (grouped(rng, case.groups, 8, case.correlation, p) for p in (6, 5))
         ps.append(inference.permutation_test("cka_debiased", x, y, groups=labels, n_permutations=199, seed=k).p_value)
         closed.append(inference.null_table("cka_debiased", {"x": x}, {"y": y}, groups=labels).p_value.iloc[0, 0])
-    return {**case._asdict(), "simulations": many, "value": value, "held": held, "permutations": _shares(np.array(ps)), "closed": _shares(np.array(closed)),
-            "seconds": round(time.process_time() - began, 1)}  # fmt: skip
+    return {
+        **case._asdict(),
+        "simulations": many,
+        "value": value,
+        "held": held,
+        "permutations": _shares(np.array(ps)),
+        "closed": _shares(np.array(closed)),
+        "seconds": round(time.process_time() - began, 1),
+    }
 
 
 def _shares(p: np.ndarray) -> dict[str, float]:
-    return {"below_05": float((p <= 0.05).mean()), "below_01": float((p <= 0.01).mean()), "below_001": float((p <= 0.001).mean())}
+    return {
+        "below_05": float((p <= 0.05).mean()),
+        "below_01": float((p <= 0.01).mean()),
+        "below_001": float((p <= 0.001).mean()),
+    }
 
 
 def in_order(rows: list[dict[str, Any]], cases: list[Any]) -> list[dict[str, Any]]:
@@ -103,18 +133,58 @@ def in_order(rows: list[dict[str, Any]], cases: list[Any]) -> list[dict[str, Any
 
 
 def report(found: dict[str, Any]) -> list[str]:
-    lines = ["## p-values where sample norms have heavy tails", "",
-             "`rs.inference.null_table` of debiased CKA, unrelated sides, the norm of a sample lognormal with σ, on both sides or on one beside codes of n / 2 classes: the shares of p-values at or below .05, .01 and .001, and of those that were counted in random orders.", "",
-             "| n | features | σ | other side | pairs | p ≤ .05 | p ≤ .01 | p ≤ .001 | counted |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
-    lines += [f"| {r['n']} | {r['p']} | {r['sigma']:g} | {r['other']} | {r['pairs']:,} | {r['below_05']:.4f} | {r['below_01']:.4f} | {r['below_001']:.4f} | {r['counted']:.3f} |" for r in in_order(found["tails"], TAILS)]
-    lines += ["", f"Tables of {ITEMS} items of 100 samples and 10 features with nothing in them: the share in which `.above(.05)` finds something.", "", "| σ | tables | found something |", "|---|---|---|"]
-    lines += [f"| {r['sigma']:g} | {r['tables']} | {r['mistaken'] / r['tables']:.3f} |" for r in in_order(found["null_tables"], NULL_TABLES)]
-    lines += ["", "## Rows in groups", "", f"Groups of 8 rows; 6 and 5 features. Held: how many of 100 intervals of debiased CKA at level {LEVEL:g} with `groups` hold the value of rows that are all of other groups. "
-              "Then, of sides that have nothing in common, the shares of p-values at or below .05 and .01: `permutation_test` (groups are exchanged) and `null_table` (means of groups).", "",
-              "| groups | correlation within | value | held | permutations ≤ .05 | ≤ .01 | means ≤ .05 | ≤ .01 | simulations |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "## p-values where sample norms have heavy tails",
+        "",
+        (
+            "`rs.inference.null_table` of debiased CKA, unrelated sides, the norm of a sample lognormal with σ, on both"
+            " sides or on one beside codes of n / 2 classes: the shares of p-values at or below .05, .01 and .001, and"
+            " of those that were counted in random orders."
+        ),
+        "",
+        "| n | features | σ | other side | pairs | p ≤ .05 | p ≤ .01 | p ≤ .001 | counted |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     lines += [
-        f"| {r['groups']} | {r['correlation']:g} | {r['value']:.3f} | **{100 * r['held'] / r['simulations']:.1f}** | {r['permutations']['below_05']:.3f} | {r['permutations']['below_01']:.3f} | "
-        f"{r['closed']['below_05']:.3f} | {r['closed']['below_01']:.3f} | {r['simulations']} |"
+        f"| {r['n']} | {r['p']} | {r['sigma']:g} | {r['other']} | {r['pairs']:,} | {r['below_05']:.4f} |"
+        f" {r['below_01']:.4f} | {r['below_001']:.4f} | {r['counted']:.3f} |"
+        for r in in_order(found["tails"], TAILS)
+    ]
+    lines += [
+        "",
+        (
+            f"Tables of {ITEMS} items of 100 samples and 10 features with nothing in them: the share in which"
+            " `.above(.05)` finds something."
+        ),
+        "",
+        "| σ | tables | found something |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| {r['sigma']:g} | {r['tables']} | {r['mistaken'] / r['tables']:.3f} |"
+        for r in in_order(found["null_tables"], NULL_TABLES)
+    ]
+    lines += [
+        "",
+        "## Rows in groups",
+        "",
+        (
+            f"Groups of 8 rows; 6 and 5 features. Held: how many of 100 intervals of debiased CKA at level {LEVEL:g}"
+            " with `groups` hold the value of rows that are all of other groups. Then, of sides that have nothing in"
+            " common, the shares of p-values at or below .05 and .01: `permutation_test` (groups are exchanged) and"
+            " `null_table` (means of groups)."
+        ),
+        "",
+        (
+            "| groups | correlation within | value | held | permutations ≤ .05 | ≤ .01 | means ≤ .05 | ≤ .01 |"
+            " simulations |"
+        ),
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['groups']} | {r['correlation']:g} | {r['value']:.3f} | **{100 * r['held'] / r['simulations']:.1f}** |"
+        f" {r['permutations']['below_05']:.3f} | {r['permutations']['below_01']:.3f} | {r['closed']['below_05']:.3f} |"
+        f" {r['closed']['below_01']:.3f} | {r['simulations']} |"
         for r in in_order(found["rows"], ROWS)
     ]
     return [*lines, ""]

@@ -1,4 +1,6 @@
-"""The largest table that we promise: linear CKA, biased and debiased, of 24 memory-mapped representations of 50,000 × 256, under 2 GB above the inputs."""
+"""The largest table that we promise: linear CKA, biased and debiased, of 24 memory-mapped representations of 50,000 ×
+256, under 2 GB above the inputs.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ def _mapped_side(name: str, folder: str) -> Any:
 
     def call() -> dict[str, Any]:
         def work() -> Any:
-            return rs.compare(name, {file.stem: np.load(file, mmap_mode="r") for file in sorted(Path(folder).glob("*.npy"))})
+            return rs.compare(
+                name, {file.stem: np.load(file, mmap_mode="r") for file in sorted(Path(folder).glob("*.npy"))}
+            )
 
         with clock.Own() as own:
             _, seconds, peak = clock.timed(work)
@@ -42,5 +46,7 @@ def measure(*, fast: bool, out: Path, count: int = 24, n: int = 50_000, p: int =
             reply = reply if "error" in reply else side.call(600)
             side.close()
             print(f"    {name}: {reply}", flush=True)
-            rows.append({"measure": name, "size": {"count": count, "n": n, "p": p}, "inputs": 4 * count * n * p, **reply})
+            rows.append(
+                {"measure": name, "size": {"count": count, "n": n, "p": p}, "inputs": 4 * count * n * p, **reply}
+            )
     return rows

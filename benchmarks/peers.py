@@ -1,7 +1,9 @@
-"""The other packages, each behind a small adapter: which kind of work it does, and how it is called as its own documentation does.
+"""The other packages, each behind a small adapter: which kind of work it does, and how it is called as its own
+documentation does.
 
-Some import things that the measured computation never uses (torchvision, TensorFlow, lightning, uutils, mne, numba). Those packages are
-entered past their `__init__`, and what is still missing is stood in for by an empty name, here and nowhere else; RESULTS.md says so.
+Some import things that the measured computation never uses (torchvision, TensorFlow, lightning, uutils, mne, numba).
+Those packages are entered past their `__init__`, and what is still missing is stood in for by an empty name, here and
+nowhere else; RESULTS.md says so.
 """
 
 from __future__ import annotations
@@ -36,12 +38,22 @@ PEERS = {
     "ultimate-anatome": ("0.1.1", "anatome"),
 }
 NO_PACKAGES = ("forward passes alone", "record, then compare")  # what stands beside packages for comparison
-PAST_INIT = ("thingsvision", "mne_rsa", "anatome")  # entered past their __init__, which imports much that is not measured here
+PAST_INIT = (
+    "thingsvision",
+    "mne_rsa",
+    "anatome",
+)  # entered past their __init__, which imports much that is not measured here
 STAND_INS = {
     "cka-pytorch": "lightning (a class of it is named in an isinstance)",
-    "thingsvision": "its `__init__` (TensorFlow, torchvision, timm …), torchtyping (annotations), numba (a kernel that is not used here)",
+    "thingsvision": (
+        "its `__init__` (TensorFlow, torchvision, timm …), torchtyping (annotations), numba (a kernel that is not used"
+        " here)"
+    ),
     "mne-rsa": "its `__init__` (mne, nibabel, PyVista), mne's logger",
-    "ultimate-anatome": "its `__init__` (torchvision), uutils (which it imports without declaring it: as installed, it cannot be imported)",
+    "ultimate-anatome": (
+        "its `__init__` (torchvision), uutils (which it imports without declaring it: as installed, it cannot be"
+        " imported)"
+    ),
 }
 
 
@@ -77,7 +89,11 @@ def stand_in() -> None:
             module = types.ModuleType(name)
             module.__path__, module.__spec__ = list(spec.submodule_search_locations or []), spec
             sys.modules[name] = module
-    empty("lightning"), empty("lightning.fabric"), empty("lightning.fabric.wrappers", _FabricModule=type("_FabricModule", (), {}))
+    (
+        empty("lightning"),
+        empty("lightning.fabric"),
+        empty("lightning.fabric.wrappers", _FabricModule=type("_FabricModule", (), {})),
+    )
     empty("torchtyping", TensorType=type("TensorType", (), {"__class_getitem__": classmethod(lambda cls, _: cls)}))
     empty("numba", njit=lambda **_: lambda f: f, prange=range)
     empty("mne"), empty("mne.utils", logger=logging.getLogger("mne"))
@@ -91,15 +107,18 @@ def find_spec_or_none(name: str) -> Any:
         return None
 
 
-# -- adapters --------------------------------------------------------------------------------------------------------------
+# -- adapters
+# --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Adapter:
     """One peer doing one kind of work.
 
-    load() -> a function. by "pair": f(x, y) -> float; by "table": f(xs, ys or None) -> (len, len); by "networks": f(a, b, pictures, batch size).
-    comparable: whether the value should be ours; same_as: our measure that it should equal where that is not the row's own.
+    load() -> a function. by "pair": f(x, y) -> float; by "table": f(xs, ys or None) -> (len, len); by "networks": f(a,
+    b, pictures, batch size).
+    comparable: whether the value should be ours; same_as: our measure that it should equal where that is not the row's
+    own.
     """
 
     peer: str
@@ -115,7 +134,9 @@ class Adapter:
 ADAPTERS: dict[tuple[str, str], Adapter] = {}
 
 
-def adapter(peer: str, kind: str, **facts: Any) -> Callable[[Callable[[], Callable[..., Any]]], Callable[[], Callable[..., Any]]]:
+def adapter(
+    peer: str, kind: str, **facts: Any
+) -> Callable[[Callable[[], Callable[..., Any]]], Callable[[], Callable[..., Any]]]:
     def keep(load: Callable[[], Callable[..., Any]]) -> Callable[[], Callable[..., Any]]:
         def entered() -> Callable[..., Any]:
             stand_in()
@@ -196,7 +217,12 @@ def _anatome():
     return lambda x, y: 1 - float(linear_cka_distance(x, y, reduce_bias=False))
 
 
-@adapter("ultimate-anatome", "cka_debiased", comparable=False, note="wrong: its debiased CKA(X, X) is not 1 (a square root is missing)")
+@adapter(
+    "ultimate-anatome",
+    "cka_debiased",
+    comparable=False,
+    note="wrong: its debiased CKA(X, X) is not 1 (a square root is missing)",
+)
 def _anatome_debiased():
     from anatome.similarity import linear_cka_distance
 
@@ -241,7 +267,9 @@ def _rsatoolbox(second: str) -> Callable[..., np.ndarray]:
 
     def table(xs, ys=None):
         left = calc_rdm([Dataset(x) for x in xs], method="correlation")
-        return compare(left, left if ys is None else calc_rdm([Dataset(y) for y in ys], method="correlation"), method=second)
+        return compare(
+            left, left if ys is None else calc_rdm([Dataset(y) for y in ys], method="correlation"), method=second
+        )
 
     return table
 
@@ -303,7 +331,8 @@ def _things_pearson():
     return _things_rsa("pearson")
 
 
-# -- two networks, forward passes included -----------------------------------------------------------------------------------
+# -- two networks, forward passes included
+# -----------------------------------------------------------------------------------
 
 
 def loader(pictures: torch.Tensor, batch: int, **options: Any) -> DataLoader:
@@ -314,7 +343,9 @@ def loader(pictures: torch.Tensor, batch: int, **options: Any) -> DataLoader:
 def _pytorch_cka_networks():
     from cka import compute_cka
 
-    return lambda a, b, x, batch: compute_cka(a, b, loader(x, batch), layers=LAYERS, device="cpu", progress=False)[0].double().numpy()
+    return lambda a, b, x, batch: (
+        compute_cka(a, b, loader(x, batch), layers=LAYERS, device="cpu", progress=False)[0].double().numpy()
+    )
 
 
 @adapter("torch-cka", "networks", by="networks")
@@ -351,7 +382,10 @@ def _cka_pytorch_networks():
     "networks",
     by="networks",
     comparable=False,
-    note="reads (1, n, p) only: on a layer's own (n, p) it raises IndexError, so a tap adds the axis; and only the last batch counts",
+    note=(
+        "reads (1, n, p) only: on a layer's own (n, p) it raises IndexError, so a tap adds the axis; and only the last"
+        " batch counts"
+    ),
 )
 def _ckatorch_networks():
     from ckatorch import CKA as CKATorch
@@ -365,7 +399,11 @@ def _ckatorch_networks():
 
 
 @adapter(
-    "forward passes alone", "networks", by="networks", comparable=False, note="what no package can avoid: both networks over all inputs"
+    "forward passes alone",
+    "networks",
+    by="networks",
+    comparable=False,
+    note="what no package can avoid: both networks over all inputs",
 )
 def _forward():
     def run(a, b, x, batch):
@@ -376,12 +414,17 @@ def _forward():
     return run
 
 
-@adapter("record, then compare", "networks", by="networks", note="ours too, and the activations are there for other measures")
+@adapter(
+    "record, then compare", "networks", by="networks", note="ours too, and the activations are there for other measures"
+)
 def _recorded():
     import repsim_nb as rs
 
     def run(a, b, x, batch):
-        recorded = [rs.record(rs.load_model(net, name=name), x, LAYERS, batch_size=batch, progress=False) for net, name in ((a, "a"), (b, "b"))]
+        recorded = [
+            rs.record(rs.load_model(net, name=name), x, LAYERS, batch_size=batch, progress=False)
+            for net, name in ((a, "a"), (b, "b"))
+        ]
         return rs.compare(CKA(batch_size=batch), *recorded).values.to_numpy()
 
     return run

@@ -16,16 +16,31 @@ from .scaling import CORES, WITHIN
 FLOOR_TARGET = 1.3
 # written after having read the numbers; each is printed below the row whose target was not reached
 BOUNDS: dict[str, str] = {
-    "cka": "Linear CKA against pytorch-cka: four fifths of its time are whole Gram products (295 Gflop) at the speed of the BLAS. The bare products that ours needs, the floor "
-    "below, are 86 Gflop, and would themselves be about 5 times as fast as it.",
+    "cka": (
+        "Linear CKA against pytorch-cka: four fifths of its time are whole Gram products (295 Gflop) at the speed of"
+        " the BLAS. The bare products that ours needs, the floor below, are 86 Gflop, and would themselves be about 5"
+        " times as fast as it."
+    ),
     "cka_debiased": "Debiased linear CKA against pytorch-cka: as for the biased one.",
-    "grid": "The 13 × 13 grid: both sides need the Gram matrices of all 26 representations, ours half of each; the bare products of that half are most of our time.",
+    "grid": (
+        "The 13 × 13 grid: both sides need the Gram matrices of all 26 representations, ours half of each; the bare"
+        " products of that half are most of our time."
+    ),
     "grid_debiased": "The 13 × 13 grid, debiased: as for the biased one.",
-    "networks_mlp": "Minibatch CKA of two MLPs: the forward passes, which are the same on both sides, are over two thirds of our time; half of each Gram matrix, at the speed of the "
-    "BLAS, is most of the rest, and three passes that look whether the layers can be compared at all are a fortieth.",
-    "networks_cnn": "Minibatch CKA of two CNNs: forward passes and the halves of the Gram matrices are nearly all of our time, both at the speed of the library.",
-    "procrustes": "Procrustes at n > p: a pair is one product and the singular values of a 256 × 256 matrix, and nothing more can be prepared. Ours does both in float64, the peer in "
-    "float32 (the difference column shows what that costs in value, and differences of near-identical representations vanish in it).",
+    "networks_mlp": (
+        "Minibatch CKA of two MLPs: the forward passes, which are the same on both sides, are over two thirds of our"
+        " time; half of each Gram matrix, at the speed of the BLAS, is most of the rest, and three passes that look"
+        " whether the layers can be compared at all are a fortieth."
+    ),
+    "networks_cnn": (
+        "Minibatch CKA of two CNNs: forward passes and the halves of the Gram matrices are nearly all of our time, both"
+        " at the speed of the library."
+    ),
+    "procrustes": (
+        "Procrustes at n > p: a pair is one product and the singular values of a 256 × 256 matrix, and nothing more can"
+        " be prepared. Ours does both in float64, the peer in float32 (the difference column shows what that costs in"
+        " value, and differences of near-identical representations vanish in it)."
+    ),
 }
 
 
@@ -46,7 +61,8 @@ def written(results: dict[str, Any]) -> str:
     return "\n\n".join(piece for piece in pieces if piece) + "\n"
 
 
-# -- how things are said ---------------------------------------------------------------------------------------------------
+# -- how things are said
+# ---------------------------------------------------------------------------------------------------
 
 
 def _seconds(s: float) -> str:
@@ -64,15 +80,42 @@ def _mega(size: float | None) -> str:
     return "–" if size is None else f"{size / 1e6:,.0f}"
 
 
-NUMBERS = set("seconds|ratio|difference|MB|target|reached|Gflop|Gflop/s|ours / floor|inputs, MB|own, MB|all, MB|load|predicted|measured|announced|core hours|read, TB|sent, GB|inputs, TB".split("|"))  # to the right
+NUMBERS = set(
+    [
+        "seconds",
+        "ratio",
+        "difference",
+        "MB",
+        "target",
+        "reached",
+        "Gflop",
+        "Gflop/s",
+        "ours / floor",
+        "inputs, MB",
+        "own, MB",
+        "all, MB",
+        "load",
+        "predicted",
+        "measured",
+        "announced",
+        "core hours",
+        "read, TB",
+        "sent, GB",
+        "inputs, TB",
+    ]
+)  # to the right
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "|".join("---:" if name in NUMBERS else "---" for name in head) + "|"]
+    lines = [
+        "| " + " | ".join(head) + " |",
+        "|" + "|".join("---:" if name in NUMBERS else "---" for name in head) + "|",
+    ]
     return "\n".join(lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows])
 
 
-# -- the pieces ------------------------------------------------------------------------------------------------------------
+# -- the pieces
+# ------------------------------------------------------------------------------------------------------------
 
 
 def _head(parts: dict[str, Any], note: str) -> str:
@@ -84,7 +127,8 @@ def _head(parts: dict[str, Any], note: str) -> str:
         libraries = ", ".join(f"{k} {v}" for k, v in at["libraries"].items())
         which = f" ({', '.join(names)})" if len(machines) > 1 else ""
         said.append(
-            f"- Machine{which}: {at['cpu']}, {at['cores']} cores, {at['memory'] / 2**30:.0f} GiB, {at['system']}; Python {at['python']}, {libraries}; BLAS of NumPy: {at['blas']}."
+            f"- Machine{which}: {at['cpu']}, {at['cores']} cores, {at['memory'] / 2**30:.0f} GiB, {at['system']};"
+            f" Python {at['python']}, {libraries}; BLAS of NumPy: {at['blas']}."
         )
     took = sum(part["took"] for part in parts.values()) / 60
     return f"""# Speed, memory and values beside other packages
@@ -103,11 +147,21 @@ def _head(parts: dict[str, Any], note: str) -> str:
 
 
 def _rows_of(parts: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {name: found for case in CASES if case.part in parts for name, found in parts[case.part]["found"].items() if name == case.name}
+    return {
+        name: found
+        for case in CASES
+        if case.part in parts
+        for name, found in parts[case.part]["found"].items()
+        if name == case.name
+    }
 
 
 def _ratio(rows: dict[str, Any], peer: str) -> float:
-    return middle(rows[peer]["seconds"]) / middle(rows["repsim_nb"]["seconds"]) if peer in rows and rows[peer]["seconds"] else math.nan
+    return (
+        middle(rows[peer]["seconds"]) / middle(rows["repsim_nb"]["seconds"])
+        if peer in rows and rows[peer]["seconds"]
+        else math.nan
+    )
 
 
 def _targets(parts: dict[str, Any]) -> str:
@@ -181,7 +235,9 @@ def _cases(parts: dict[str, Any]) -> str:
             difference = row.get("difference")
             if difference is not None and difference > case.tolerance:
                 own = rows["repsim_nb"].get("difference")
-                known = f"; ours is within {own:.0e} of float64" if own is not None and own < case.tolerance / 10 else ""
+                known = (
+                    f"; ours is within {own:.0e} of float64" if own is not None and own < case.tolerance / 10 else ""
+                )
                 said.append(f"differs by more than the {case.tolerance:g} expected{known}")
             spread = f" ({_seconds(min(seconds))} to {_seconds(max(seconds))})" if len(seconds) > 1 else ""
             lines.append(
@@ -194,7 +250,9 @@ def _cases(parts: dict[str, Any]) -> str:
                     "; ".join(said),
                 ]
             )
-        pieces.append(f"### {case.title}\n\n" + _table(["", "seconds", "ratio", "difference", "MB", "what happened"], lines))
+        pieces.append(
+            f"### {case.title}\n\n" + _table(["", "seconds", "ratio", "difference", "MB", "what happened"], lines)
+        )
     return "\n\n".join(pieces) if len(pieces) > 1 else ""
 
 
@@ -207,7 +265,10 @@ def _floor(parts: dict[str, Any]) -> str:
         bare = middle(base["seconds"])
         rows.append(
             [
-                f"bare products, {'Gram side, tiles of 256 rows' if row['which'] == 'gram' else 'feature side, one product'}",
+                (
+                    "bare products,"
+                    f" {'Gram side, tiles of 256 rows' if row['which'] == 'gram' else 'feature side, one product'}"
+                ),
                 _size(row["size"]),
                 f"{base['flops'] / 1e9:.1f}",
                 f"{bare:.3g}",
@@ -223,8 +284,8 @@ def _floor(parts: dict[str, Any]) -> str:
             ratio, peak, said = _times(seconds / bare), _mega(ours.get("peak")), ours.get("error", "")
             rows.append([f"**repsim_nb**, {name}", _size(row["size"]), "", _seconds(seconds), "", ratio, peak, said])
     return (
-        "## The floor\n\nThe matrix products that a table of linear CKA cannot do without, in plain NumPy (benchmarks/floor.py), in turn\n"
-        "with ours: no centring, no check of the inputs, no sums.\n\n"
+        "## The floor\n\nThe matrix products that a table of linear CKA cannot do without, in plain NumPy"
+        " (benchmarks/floor.py), in turn\nwith ours: no centring, no check of the inputs, no sums.\n\n"
         + _table(["what", "size", "Gflop", "seconds", "Gflop/s", "ours / floor", "MB", "what happened"], rows)
     )
 
@@ -245,8 +306,9 @@ def _memory(parts: dict[str, Any]) -> str:
         for row in parts["memory"]["found"]
     ]
     return (
-        "## Memory\n\nRepresentations that are mapped from files. *Own*: the most memory that is the process's own. *All*: pages of the\n"
-        "mapped inputs counted too, which the system keeps while there is room and drops when there is not. On one core.\n\n"
+        "## Memory\n\nRepresentations that are mapped from files. *Own*: the most memory that is the process's own."
+        " *All*: pages of the\nmapped inputs counted too, which the system keeps while there is room and drops when"
+        " there is not. On one core.\n\n"
         + _table(["measure", "size", "inputs, MB", "seconds", "own, MB", "all, MB", "what happened"], rows)
     )
 
@@ -257,22 +319,35 @@ def _big(parts: dict[str, Any]) -> str:
     found = parts["big"]["found"]
     size, gigabytes = found["size"], found["bytes"] / 1e9
     head = (
-        f"## More than memory holds\n\n{gigabytes:.3g} GB of activations, {size['depth']} layers × ({size['n']:,}, {784 * size['width']:,}) of a random convolutional network on MNIST's images,\n"
-        f"are recorded into a Store and compared from there (`{MEASURE}`, all pairs of layers), each by a process of its own, on one core, that may have {found['limit'] / 1e9:.3g} GB:\n"
-        "the system refuses it more (RLIMIT_DATA; on Linux). Of the files that it maps no more than 1 GB stays in memory: what passes that is dropped, out of the system's cache too, and\n"
-        "read from the disk again, as on a machine that has no room. *Own* is the most that the process had, *all* counts the pages of mapped files too; both with Python, torch and all\n"
-        "other libraries. Rows that were written and that the system has not yet put on the disk are in neither.\n\n"
+        f"## More than memory holds\n\n{gigabytes:.3g} GB of activations, {size['depth']} layers × ({size['n']:,},"
+        f" {784 * size['width']:,}) of a random convolutional network on MNIST's images,\nare recorded into a Store and"
+        f" compared from there (`{MEASURE}`, all pairs of layers), each by a process of its own, on one core, that may"
+        f" have {found['limit'] / 1e9:.3g} GB:\nthe system refuses it more (RLIMIT_DATA; on Linux). Of the files that"
+        " it maps no more than 1 GB stays in memory: what passes that is dropped, out of the system's cache too,"
+        " and\nread from the disk again, as on a machine that has no room. *Own* is the most that the process had,"
+        " *all* counts the pages of mapped files too; both with Python, torch and all\nother libraries. Rows that were"
+        " written and that the system has not yet put on the disk are in neither.\n\n"
     )
     if "error" in found:
         return head + found["error"] + "."
     done = {"record": "forward passes, checksums, files", "compare": "from the memory-mapped files"}
     rows = [
-        [f"{what}: {said}", _seconds(row.get("seconds", math.nan)), _mega(row.get("own")), _mega(row.get("all")), f"{row['load']:.1f}" if "load" in row else "–", row.get("error", "")]
+        [
+            f"{what}: {said}",
+            _seconds(row.get("seconds", math.nan)),
+            _mega(row.get("own")),
+            _mega(row.get("all")),
+            f"{row['load']:.1f}" if "load" in row else "–",
+            row.get("error", ""),
+        ]
         for what, said in done.items()
         if (row := found.get(what))
     ]
     disk, dropped = found["record"].get("disk", 0), found.get("compare", {}).get("dropped", 0)
-    below = f"\n\nOn the disk: {disk / 1e9:.2f} GB. Pages were dropped {dropped} times. Load: processes that wanted one of the machine's cores, on the average of the last five minutes."
+    below = (
+        f"\n\nOn the disk: {disk / 1e9:.2f} GB. Pages were dropped {dropped} times. Load: processes that wanted one of"
+        " the machine's cores, on the average of the last five minutes."
+    )
     return head + _table(["what", "seconds", "own, MB", "all, MB", "load", "what happened"], rows) + below
 
 
@@ -287,9 +362,9 @@ def _growth(parts: dict[str, Any]) -> str:
     ]
     base = ", ".join(f"{'K' if k == 'count' else k} = {v:,}" for k, v in BASE.items())
     return (
-        "## Growth\n\n![Time and peak memory against samples, features and representations](growth.png)\n\n"
-        f"Each alone, the others at {base}; a fresh process for each point, one thread. What the theory says of the time:\n\n{theory}"
-        + ("\n\n" + "\n".join(f"- {line}" for line in ended) if ended else "")
+        "## Growth\n\n![Time and peak memory against samples, features and representations](growth.png)\n\nEach alone,"
+        f" the others at {base}; a fresh process for each point, one thread. What the theory says of the"
+        f" time:\n\n{theory}" + ("\n\n" + "\n".join(f"- {line}" for line in ended) if ended else "")
     )
 
 
@@ -301,10 +376,22 @@ def _scaling(parts: dict[str, Any]) -> str:
     for point in (point for point in found["points"] if point["larger"]):
         off = point["predicted"] / point["seconds"] - 1
         worst = max(worst, abs(off))
-        rows.append([f"by {point['way']}", _size(point["size"]), *(_seconds(point[name]) for name in ("predicted", "seconds", "announced")), f"{off:+.0%}"])
+        rows.append(
+            [
+                f"by {point['way']}",
+                _size(point["size"]),
+                *(_seconds(point[name]) for name in ("predicted", "seconds", "announced")),
+                f"{off:+.0%}",
+            ]
+        )
     small = [abs(point["predicted"] / point["seconds"] - 1) for point in found["points"] if not point["larger"]]
     said = "; ".join(
-        f"by {way}: " + ", ".join(f"{value:.2g} s a task" if name == "tasks" else f"{value * 1e9:.3g} s for 10⁹ {name}" for name, value in known.items() if value)
+        f"by {way}: "
+        + ", ".join(
+            f"{value:.2g} s a task" if name == "tasks" else f"{value * 1e9:.3g} s for 10⁹ {name}"
+            for name, value in known.items()
+            if value
+        )
         for way, known in found["constants"].items()
     )
     ahead = [
@@ -312,7 +399,10 @@ def _scaling(parts: dict[str, Any]) -> str:
             _size(row["size"]),
             f"by {row['way']}" + (" (chosen)" if row["chosen"] else ""),
             f"{row['core seconds'] / 3600:,.0f}",
-            *(_span(row["seconds"][cores] if cores in row["seconds"] else row["seconds"][str(cores)]) for cores in CORES),
+            *(
+                _span(row["seconds"][cores] if cores in row["seconds"] else row["seconds"][str(cores)])
+                for cores in CORES
+            ),
             f"{row['inputs'] / 1e12:.2g}",
             f"{row['read'] / 1e12:,.0f}",
             f"{row['sent'] / 1e9:,.1f}",
@@ -322,39 +412,68 @@ def _scaling(parts: dict[str, Any]) -> str:
     ]
     verdict = f"All within {WITHIN:.0%}: yes" if worst <= WITHIN else f"All within {WITHIN:.0%}: **no**"
     return (
-        "## How far it scales\n\nDebiased linear CKA of representations in files, one core, seconds of the processor. The time is modelled as a sum of counts\n"
-        f"(benchmarks/scaling.py), each at a price that was fitted on {len(small)} small tables (their errors: {max(small):.0%} at most) and checked on larger ones.\n"
-        f"*Announced* is what `compare` itself says beforehand. {verdict}; the largest error is {worst:.0%}.\n\n"
+        "## How far it scales\n\nDebiased linear CKA of representations in files, one core, seconds of the processor."
+        " The time is modelled as a sum of counts\n(benchmarks/scaling.py), each at a price that was fitted on"
+        f" {len(small)} small tables (their errors: {max(small):.0%} at most) and checked on larger ones.\n*Announced*"
+        f" is what `compare` itself says beforehand. {verdict}; the largest error is {worst:.0%}.\n\n"
         + _table(["way", "size", "predicted", "measured", "announced", "error"], rows)
-        + f"\n\nPrices: {said}.\n\n"
-        "What follows for a million samples of a thousand networks, if cores do not hinder each other and the disks keep up:\n\n"
-        + _table(["size", "way", "core hours", *(f"{cores:,} cores" for cores in CORES), "inputs, TB", "read, TB", "sent, GB", "each core reads"], ahead)
-        + "\n\nA worker needs 0.3 GB of memory whatever n is (by features; by tiles as much, in tiles). *Read* counts every time that a task opens a file; the workers of a node share what it has\n"
-        "read, so a disk sees less. *Sent* is tasks and results through the scheduler, addresses and sums."
+        + f"\n\nPrices: {said}.\n\nWhat follows for a million samples of a thousand networks, if cores do not hinder"
+        " each other and the disks keep up:\n\n"
+        + _table(
+            [
+                "size",
+                "way",
+                "core hours",
+                *(f"{cores:,} cores" for cores in CORES),
+                "inputs, TB",
+                "read, TB",
+                "sent, GB",
+                "each core reads",
+            ],
+            ahead,
+        )
+        + "\n\nA worker needs 0.3 GB of memory whatever n is (by features; by tiles as much, in tiles). *Read* counts"
+        " every time that a task opens a file; the workers of a node share what it has\nread, so a disk sees less."
+        " *Sent* is tasks and results through the scheduler, addresses and sums."
     )
 
 
 def _span(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:,.0f} days"
+    return (
+        f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+        if seconds < 172_800
+        else f"{seconds / 86_400:,.0f} days"
+    )
 
 
 def _defects(parts: dict[str, Any]) -> str:
     if "defects" not in parts:
         return ""
     rows = [
-        [row["peer"], row["claim"], {True: "shown", False: "**not shown**", None: "not tried"}[row["shown"]], row["seen"]]
+        [
+            row["peer"],
+            row["claim"],
+            {True: "shown", False: "**not shown**", None: "not tried"}[row["shown"]],
+            row["seen"],
+        ]
         for row in parts["defects"]["found"]
     ]
     return (
-        "## Wrong or broken in peers\n\nEach is a small program in benchmarks/defects.py; that ours has none of these is tested in tests/test_peer_defects.py.\n\n"
+        "## Wrong or broken in peers\n\nEach is a small program in benchmarks/defects.py; that ours has none of these"
+        " is tested in tests/test_peer_defects.py.\n\n"
         + _table(["peer", "claim", "", "what was seen"], rows)
-        + "\n\nTwo more are often told of SVCCA, and are in none of these packages: one that keeps a single component, and one whose value changes from call to call. Ours is tested for both."
+        + "\n\nTwo more are often told of SVCCA, and are in none of these packages: one that keeps a single component,"
+        " and one whose value changes from call to call. Ours is tested for both."
     )
 
 
 def _stand_ins() -> str:
     lines = "\n".join(f"- {peer}: {what}." for peer, what in STAND_INS.items())
     return (
-        "## What was not installed\n\nSome peers import, or declare, large libraries that the measured computation never uses. They were installed without those, and entered so "
-        f"(benchmarks/peers.py):\n\n{lines}\n\npytorch-cka, ckatorch, torch-cka and rsatoolbox are imported as they are."
+        "## What was not installed\n\nSome peers import, or declare, large libraries that the measured computation"
+        " never uses. They were installed without those, and entered so"
+        f" (benchmarks/peers.py):\n\n{lines}\n\npytorch-cka, ckatorch, torch-cka and rsatoolbox are imported as they"
+        " are."
     )

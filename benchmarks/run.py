@@ -1,7 +1,9 @@
-"""`python -m benchmarks.run [parts] [--fast]`: measure, keep the raw numbers in results.json, write RESULTS.md from them.
+"""`python -m benchmarks.run [parts] [--fast]`: measure, keep the raw numbers in results.json, write RESULTS.md from
+them.
 
-Parts: cka grid thin real minibatch rbf procrustes cca rsa floor growth memory big scaling defects; none means all. `write` measures nothing and
-only writes RESULTS.md again. A part that is measured replaces what results.json held of it.
+Parts: cka grid thin real minibatch rbf procrustes cca rsa floor growth memory big scaling defects; none means all.
+`write` measures nothing and only writes RESULTS.md again. A part that is measured replaces what results.json held of
+it.
 """
 
 from __future__ import annotations
@@ -49,17 +51,25 @@ def peer_side(name: str, peer: str, fast: bool, limit: float) -> Any:
     given = case.inputs(**(case.fast if fast else case.size))
     function = adapter.load()
     sides = [
-        None if given.get(side) is None else [torch.from_numpy(x) if adapter.takes == "torch" else x for x in given[side].values()]
+        (
+            None
+            if given.get(side) is None
+            else [torch.from_numpy(x) if adapter.takes == "torch" else x for x in given[side].values()]
+        )
         for side in ("xs", "ys")
     ]
 
     def call() -> dict[str, Any]:
         now = case.fresh(given)
         if adapter.by == "pair":
-            (values, seconds, done, of), _, peak = clock.timed(lambda: clock.over_pairs(function, *sides, case.symmetric, limit))
+            (values, seconds, done, of), _, peak = clock.timed(
+                lambda: clock.over_pairs(function, *sides, case.symmetric, limit)
+            )
             return {"seconds": seconds, "peak": peak, "values": values, "done": done, "of": of}
         work = (
-            (lambda: function(*sides)) if adapter.by == "table" else (lambda: function(now["a"], now["b"], now["pictures"], now["batch"]))
+            (lambda: function(*sides))
+            if adapter.by == "table"
+            else (lambda: function(now["a"], now["b"], now["pictures"], now["batch"]))
         )
         values, seconds, peak = clock.timed(work)
         return {"seconds": seconds, "peak": peak, "values": values}
@@ -109,11 +119,17 @@ def measure_case(case: Any, *, fast: bool, rounds: int, limit: float) -> dict[st
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were taken on: the processor's name, its cores, the system, the versions. No names of hosts or folders."""
+    """What the numbers were taken on: the processor's name, its cores, the system, the versions.
+
+    No names of hosts or folders.
+    """
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        cpu = next((line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")), cpu)
+        cpu = next(
+            (line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")),
+            cpu,
+        )
     import repsim_nb
 
     libraries = {"repsim_nb": repsim_nb.__version__, **{name: version(name) for name in ("numpy", "scipy", "torch")}}
@@ -133,17 +149,32 @@ def _blas() -> str:
     import threadpoolctl
 
     return ", ".join(
-        sorted({f"{lib['internal_api']} {lib['version']}" for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"})
+        sorted(
+            {
+                f"{lib['internal_api']} {lib['version']}"
+                for lib in threadpoolctl.threadpool_info()
+                if lib["user_api"] == "blas"
+            }
+        )
     )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("parts", nargs="*", help="what to measure; all if none is named")
-    parser.add_argument("--fast", action="store_true", help="tiny sizes, to see that it runs; written into .cache/bench-fast and not here")
+    parser.add_argument(
+        "--fast",
+        action="store_true",
+        help="tiny sizes, to see that it runs; written into .cache/bench-fast and not here",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="how often each side is called (5)")
     parser.add_argument(
-        "--limit", type=float, default=60, help="seconds above which a pairwise peer is measured on some of the pairs and scaled (60)"
+        "--limit",
+        type=float,
+        default=60,
+        help="seconds above which a pairwise peer is measured on some of the pairs and scaled (60)",
     )
     asked = parser.parse_args(arguments)
     clock.one_core()
@@ -151,7 +182,14 @@ def main(arguments: list[str] | None = None) -> int:
     from . import big, floor, growth, memory, report, scaling
     from .cases import CASES
 
-    others = {"floor": floor.measure, "growth": growth.measure, "memory": memory.measure, "big": big.measure, "scaling": scaling.measure, "defects": _defects}
+    others = {
+        "floor": floor.measure,
+        "growth": growth.measure,
+        "memory": memory.measure,
+        "big": big.measure,
+        "scaling": scaling.measure,
+        "defects": _defects,
+    }
     parts = list(dict.fromkeys(case.part for case in CASES)) + list(others)
     wrong = [part for part in asked.parts if part not in [*parts, "write"]]
     if wrong:
@@ -170,7 +208,9 @@ def main(arguments: list[str] | None = None) -> int:
         cases = [case for case in CASES if case.part == part]
         if cases:
             found: Any = {
-                case.name: measure_case(case, fast=asked.fast, rounds=2 if asked.fast else asked.rounds, limit=asked.limit)
+                case.name: measure_case(
+                    case, fast=asked.fast, rounds=2 if asked.fast else asked.rounds, limit=asked.limit
+                )
                 for case in cases
             }
         else:

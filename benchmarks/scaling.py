@@ -1,9 +1,12 @@
-"""How far a table of linear CKA scales: a model of its time, fitted on small tables, checked on larger ones, and what it says of very large ones.
+"""How far a table of linear CKA scales: a model of its time, fitted on small tables, checked on larger ones, and what
+it says of very large ones.
 
-Debiased linear CKA of K representations (n, p) in files. The engine goes one of two ways: by features (products of groups of features,
-streamed over the samples) or by tiles (of the sample-by-sample matrices). For each way the model is a sum of counts, each times a
-constant of the machine: multiplications and additions, numbers that are read and centred, tasks. The constants are fitted by least
-squares of the relative errors, none below 0. Seconds are those of the processor on one core, so what else the machine does counts little.
+Debiased linear CKA of K representations (n, p) in files. The engine goes one of two ways: by features (products of
+groups of features, streamed over the samples) or by tiles (of the sample-by-sample matrices). For each way the model is
+a sum of counts, each times a
+constant of the machine: multiplications and additions, numbers that are read and centred, tasks. The constants are
+fitted by least squares of the relative errors, none below 0. Seconds are those of the processor on one core, so what
+else the machine does counts little.
 """
 
 from __future__ import annotations
@@ -21,22 +24,55 @@ WITHIN = 0.25
 MEASURE = "cka_debiased"
 # (n, p, K): by features where samples are many, by tiles where features are
 SMALL = {
-    "features": [(8000, 128, 8), (16000, 128, 8), (8000, 256, 8), (12000, 256, 6), (6000, 512, 4), (8000, 512, 6), (20000, 64, 24), (10000, 128, 16), (6000, 256, 12), (24000, 64, 16), (5000, 512, 8), (30000, 128, 8)],
-    "tiles": [(1000, 512, 8), (1500, 512, 8), (2000, 512, 8), (1500, 1024, 6), (2000, 1024, 4), (1000, 1024, 12), (1000, 768, 24), (1500, 768, 16), (2000, 768, 12), (2500, 1024, 6), (1000, 512, 32), (3000, 1024, 6)],
+    "features": [
+        (8000, 128, 8),
+        (16000, 128, 8),
+        (8000, 256, 8),
+        (12000, 256, 6),
+        (6000, 512, 4),
+        (8000, 512, 6),
+        (20000, 64, 24),
+        (10000, 128, 16),
+        (6000, 256, 12),
+        (24000, 64, 16),
+        (5000, 512, 8),
+        (30000, 128, 8),
+    ],
+    "tiles": [
+        (1000, 512, 8),
+        (1500, 512, 8),
+        (2000, 512, 8),
+        (1500, 1024, 6),
+        (2000, 1024, 4),
+        (1000, 1024, 12),
+        (1000, 768, 24),
+        (1500, 768, 16),
+        (2000, 768, 12),
+        (2500, 1024, 6),
+        (1000, 512, 32),
+        (3000, 1024, 6),
+    ],
 }
 LARGE = {
     "features": [(100_000, 128, 16), (40_000, 256, 16), (24_000, 512, 12), (60_000, 256, 12)],
     "tiles": [(5000, 1024, 12), (4000, 768, 24), (5500, 1024, 10), (3000, 1024, 32)],
 }
-FAST = {"features": [(400, 4, 3), (800, 4, 3), (400, 8, 3), (600, 8, 6)], "tiles": [(60, 64, 3), (100, 64, 3), (60, 128, 4), (80, 128, 6)]}
+FAST = {
+    "features": [(400, 4, 3), (800, 4, 3), (400, 8, 3), (600, 8, 6)],
+    "tiles": [(60, 64, 3), (100, 64, 3), (60, 128, 4), (80, 128, 6)],
+}
 FAST_LARGE = {"features": [(1600, 8, 4)], "tiles": [(160, 128, 4)]}
 FORECAST = [(1_000_000, 256, 1000), (1_000_000, 768, 1000)]
 CORES = (2, 1600)
-MESSAGE = 700  # bytes of a task and its result for each representation that it names, besides 8 for each of its features where means are told
+# bytes of a task and its result for each representation that it names, besides 8 for each of its features where means
+# are told
+MESSAGE = 700
 
 
 def counts(way: str, n: int, p: int, number: int) -> dict[str, float]:
-    """What one table does: flops of products, numbers read and centred, tasks; and by tiles the entries of tiles, made and summed up."""
+    """What one table does: flops of products, numbers read and centred, tasks; and by tiles the entries of tiles, made
+    and summed up.
+    """
     from repsim_nb.measures.cost import columns_within
     from repsim_nb.measures.gram import BLOCK, ROWS
 
@@ -64,7 +100,9 @@ def fitted(points: list[dict[str, Any]]) -> dict[str, float]:
     from scipy.optimize import nnls
 
     names = list(points[0]["counts"])
-    rows = np.array([[point["counts"][name] for name in names] for point in points]) / np.array([[point["seconds"]] for point in points])
+    rows = np.array([[point["counts"][name] for name in names] for point in points]) / np.array(
+        [[point["seconds"]] for point in points]
+    )
     scale = rows.max(axis=0)
     found, _ = nnls(rows / scale, np.ones(len(points)))
     return dict(zip(names, (found / scale).tolist(), strict=True))
@@ -93,7 +131,9 @@ def forecast(constants: dict[str, dict[str, float]], n: int, p: int, number: int
                 "core seconds": seconds,
                 "seconds": {cores: seconds / cores for cores in CORES},
                 "read": 4 * at["numbers"],
-                "sent": pieces * named * MESSAGE + (pieces * named if way == "features" else number) * 8 * p,  # by tiles a mean a feature is told once
+                "sent": (
+                    pieces * named * MESSAGE + (pieces * named if way == "features" else number) * 8 * p
+                ),  # by tiles a mean a feature is told once
                 "inputs": 4.0 * n * p * number,
             }
         )
@@ -105,11 +145,16 @@ def _side(folder: str) -> Any:
     from repsim_nb.measures import cost, gram
 
     def call(way: str, n: int, p: int, number: int) -> dict[str, Any]:
-        assert gram.cheaper_by_features(n, [p] * number, None) == (way == "features"), "the engine would go the other way"
+        assert gram.cheaper_by_features(n, [p] * number, None) == (way == "features"), (
+            "the engine would go the other way"
+        )
         rng = np.random.default_rng(0)
         base = rng.standard_normal((2, n, p), dtype=np.float32)
         for k in range(number):
-            np.save(Path(folder) / f"{k}.npy", np.cos(k, dtype=np.float32) * base[0] + np.sin(k, dtype=np.float32) * base[1] ** 2)
+            np.save(
+                Path(folder) / f"{k}.npy",
+                np.cos(k, dtype=np.float32) * base[0] + np.sin(k, dtype=np.float32) * base[1] ** 2,
+            )
         x = {str(k): np.load(Path(folder) / f"{k}.npy", mmap_mode="r") for k in range(number)}
         seconds = []
         while len(seconds) < 3 and sum(seconds) < 20:
@@ -120,7 +165,10 @@ def _side(folder: str) -> Any:
         return {"seconds": clock.middle(seconds), "calls": len(seconds), "announced": said}
 
     cost.HELD = 0  # keep no rows in memory: on a cluster, where representations are many, there is no room for all
-    rs.compare(MEASURE, {"a": np.random.default_rng(0).normal(size=(50, 4)), "b": np.random.default_rng(1).normal(size=(50, 4))})
+    rs.compare(
+        MEASURE,
+        {"a": np.random.default_rng(0).normal(size=(50, 4)), "b": np.random.default_rng(1).normal(size=(50, 4))},
+    )
     return call
 
 
@@ -134,10 +182,24 @@ def measure(*, fast: bool, out: Path) -> dict[str, Any]:
                 reply = side.call(600, way, n, p, number)
                 if "error" in reply:
                     raise RuntimeError(f"a table of {number} × ({n}, {p}) failed: {reply['error']}")
-                points.append({"way": way, "larger": larger, "size": {"n": n, "p": p, "count": number}, "counts": counts(way, n, p, number), **reply})
+                points.append(
+                    {
+                        "way": way,
+                        "larger": larger,
+                        "size": {"n": n, "p": p, "count": number},
+                        "counts": counts(way, n, p, number),
+                        **reply,
+                    }
+                )
                 print(f"    {way}, {number} × ({n:,}, {p}): {reply['seconds']:.3g} s", flush=True)
         side.close()
-    constants = {way: fitted([point for point in points if point["way"] == way and not point["larger"]]) for way in SMALL}
+    constants = {
+        way: fitted([point for point in points if point["way"] == way and not point["larger"]]) for way in SMALL
+    }
     for point in points:
         point["predicted"] = predicted(constants[point["way"]], point["counts"])
-    return {"points": points, "constants": constants, "forecast": [row for size in FORECAST for row in forecast(constants, *size)]}
+    return {
+        "points": points,
+        "constants": constants,
+        "forecast": [row for size in FORECAST for row in forecast(constants, *size)],
+    }

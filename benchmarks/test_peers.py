@@ -1,4 +1,7 @@
-"""Each defect of DEFECTS is there, in the version that is pinned. Run in the bench environment: make bench ARGS=defects, or pytest benchmarks."""
+"""Each defect of DEFECTS is there, in the version that is pinned.
+
+Run in the bench environment: make bench ARGS=defects, or pytest benchmarks.
+"""
 
 import pytest
 

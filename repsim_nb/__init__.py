@@ -4,18 +4,27 @@
     data = rs.load_dataset("mnist")
     x = rs.record(["zoo:mnist-cnn-0", "zoo:mnist-cnn-1"], data)
     rs.plots.heatmap(rs.compare("cka", x.where(model="mnist-cnn-0"), x.where(model="mnist-cnn-1")))
+
+The names below are the public ones, wherever they live in the house. Each is imported when it is first used.
 """
 
-from . import embedding, explorers, grounding, inference, measures, models, plots, probes, reliability, reports
-from .comparison import Comparison, compare
-from .datasets import Dataset, load_dataset
-from .models import Model, load_model
-from .recording import record
-from .store import Activations, Key, Store, align, from_arrays
-from .streaming import stream
+import lazy_loader
 
 __version__ = "0.1.0"
-__all__ = [
-    "Activations", "Comparison", "Dataset", "Key", "Model", "Store", "align", "compare", "embedding", "explorers", "from_arrays", "grounding",
-    "inference", "load_dataset", "load_model", "measures", "models", "plots", "probes", "record", "reliability", "reports", "stream",
-]  # fmt: skip
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["measures"],
+    submod_attrs={
+        "inputs": ["datasets", "models", "store"],
+        "inputs.datasets": ["Dataset", "load_dataset"],
+        "inputs.models": ["Model", "load_model"],
+        "inputs.recording": ["record"],
+        "inputs.store": ["Activations", "Store", "align", "from_arrays"],
+        "support.labels": ["Key"],
+        "results": ["comparison", "embedding", "grounding", "inference", "probes", "reliability", "trajectories"],
+        "results.comparison": ["Comparison", "compare"],
+        "results.streaming": ["stream"],
+        "display": ["explorers", "plots", "reports"],
+    },
+)

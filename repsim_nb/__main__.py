@@ -7,12 +7,27 @@ import os
 import platform
 import sys
 
-from . import models, reports
+from repsim_nb.display import reports
+from repsim_nb.inputs import models
 
 USAGE = """usage: python -m repsim_nb COMMAND
   report NOTEBOOK OUT [name=value ...]   run a notebook with parameters and write an HTML report
   doctor                                 print the versions that matter when something does not show"""
-SHOWN = ("repsim_nb", "numpy", "scipy", "scikit-learn", "pandas", "torch", "matplotlib", "ipywidgets", "anywidget", "jupyterlab", "ipykernel", "papermill", "nbconvert")
+SHOWN = (
+    "repsim_nb",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pandas",
+    "torch",
+    "matplotlib",
+    "ipywidgets",
+    "anywidget",
+    "jupyterlab",
+    "ipykernel",
+    "papermill",
+    "nbconvert",
+)
 
 
 def doctor() -> int:

@@ -1,4 +1,7 @@
-"""The definitions of all measures, written once more without the package: plain sums, SciPy and scikit-learn. Slow, for few samples."""
+"""The definitions of all measures, written once more without the package: plain sums, SciPy and scikit-learn.
+
+Slow, for few samples.
+"""
 
 import itertools
 import math
@@ -15,6 +18,7 @@ class Undefined(Exception):
 
 
 # -- ties: numbers nearer than the precision of the data are the same number
+
 
 def tied(values, precision):
     """The numbers (m,), those of one tie as one number; precision: relative to the largest."""
@@ -34,6 +38,7 @@ def spearman(a, b):
 
 
 # -- parts
+
 
 def centred(x):
     if np.all(x == x[0]):
@@ -97,6 +102,7 @@ def debiased(k, m, of=hsic):
 
 
 # -- measures of matrices of samples
+
 
 def gram(x):
     x = unit(x)
@@ -180,7 +186,13 @@ def rsa(x, y, first, second, diagonal, precision, which=None):
                 one, other = left_of(one, lambda v: v - v.mean()), left_of(other, lambda v: v - v.mean())
             rows.append(cosine(one, other))
         return float(np.mean(rows))
-    cells = np.ones((n, n), bool) if diagonal else np.tri(n, k=-1, dtype=bool) if which is None else np.tri(n, k=-1, dtype=bool) & which
+    cells = (
+        np.ones((n, n), bool)
+        if diagonal
+        else np.tri(n, k=-1, dtype=bool)
+        if which is None
+        else np.tri(n, k=-1, dtype=bool) & which
+    )
     a, b = a[cells], b[cells]
     if second == "spearman":
         return spearman(tied(a, precision), tied(b, precision))
@@ -188,6 +200,7 @@ def rsa(x, y, first, second, diagonal, precision, which=None):
 
 
 # -- neighbours
+
 
 def neighbour_weights(closeness, k, precision):
     """Weights (n, n) of the k others with the largest closeness; those tied at the k-th place share what is left."""
@@ -223,7 +236,10 @@ def knn(x, y, k, metric, precision, jaccard=False):
 
 
 def cknna(x, y, k, precision):
-    kernels = [np.asarray(centred(side.astype(np.longdouble)) @ centred(side.astype(np.longdouble)).T, float) for side in (x, y)]
+    kernels = [
+        np.asarray(centred(side.astype(np.longdouble)) @ centred(side.astype(np.longdouble)).T, float)
+        for side in (x, y)
+    ]
     kernels = [kernel / np.abs(kernel).max() for kernel in kernels]
     mutual = [w * w.T for w in (neighbour_weights(kernel, k, precision) for kernel in kernels)]
     own = [hsic(m * kernel, m * kernel) for m, kernel in zip(mutual, kernels, strict=True)]
@@ -234,6 +250,7 @@ def cknna(x, y, k, precision):
 
 
 # -- measures of features
+
 
 def basis(x, share=None):
     x = unit(x)
@@ -258,7 +275,9 @@ def cca(x, y, summary="mean", share=None):
 def nuclear(x, y):
     x, y = unit(x), unit(y)
     wide = max(x.shape[1], y.shape[1])
-    return float(scipy.linalg.orthogonal_procrustes(*(np.pad(side, ((0, 0), (0, wide - side.shape[1]))) for side in (x, y)))[1])
+    return float(
+        scipy.linalg.orthogonal_procrustes(*(np.pad(side, ((0, 0), (0, wide - side.shape[1]))) for side in (x, y)))[1]
+    )
 
 
 def linear_predictivity(x, y, folds=5):
@@ -293,15 +312,18 @@ def soft_matching(x, y):
 
 # -- outputs
 
+
 def logits(x):
-    if x.shape[1] < 2 or ((x >= 0) & (x <= 1)).all() and np.abs(x.sum(1) - 1).max() <= 1e-3:
+    if x.shape[1] < 2 or (((x >= 0) & (x <= 1)).all() and np.abs(x.sum(1) - 1).max() <= 1e-3):
         raise Undefined("probabilities, or one class")
     return special.softmax(x, axis=1)
 
 
 def jsd(x, y):
     p, q = logits(x), logits(y)
-    return float(np.mean([stats.entropy(a, (a + b) / 2) + stats.entropy(b, (a + b) / 2) for a, b in zip(p, q, strict=True)]) / 2)
+    return float(
+        np.mean([stats.entropy(a, (a + b) / 2) + stats.entropy(b, (a + b) / 2) for a, b in zip(p, q, strict=True)]) / 2
+    )
 
 
 def kl(x, y):

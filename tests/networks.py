@@ -57,8 +57,10 @@ class Network:
     """A model and what is right for it.
 
     make: creates the module.  columns: its inputs, n samples, by the names of its arguments.
-    layers: the layers whose rows are samples, by the names under which they are recorded; no other layer may be recorded.
-    prepare: preprocessing from strings to columns.  close: tolerance, relative to the largest value.  trained: it can be trained.
+    layers: the layers whose rows are samples, by the names under which they are recorded; no other layer may be
+    recorded.
+    prepare: preprocessing from strings to columns.  close: tolerance, relative to the largest value.  trained: it can
+    be trained.
     """
 
     make: Callable[[], nn.Module]
@@ -94,7 +96,8 @@ def vectors(ids: Tensor) -> Tensor:
     return table[ids]
 
 
-# -- plain chains ----------------------------------------------------------------------------------------------------------
+# -- plain chains
+# ----------------------------------------------------------------------------------------------------------
 
 
 class Steps(nn.Module):
@@ -112,7 +115,9 @@ class Steps(nn.Module):
 
 
 def mlp(precision: torch.dtype = torch.float32) -> nn.Module:
-    return Steps(first=nn.Linear(WIDTH, 8), act=nn.ReLU(), second=nn.Linear(8, 6), gelu=nn.GELU(), head=nn.Linear(6, 3)).to(precision)
+    return Steps(
+        first=nn.Linear(WIDTH, 8), act=nn.ReLU(), second=nn.Linear(8, 6), gelu=nn.GELU(), head=nn.Linear(6, 3)
+    ).to(precision)
 
 
 MLP_LAYERS = dict.fromkeys(["first", "act", "second", "head", "output"], ROW)
@@ -122,7 +127,14 @@ def cnn() -> nn.Module:
     norm = nn.BatchNorm2d(4)
     norm.running_mean.normal_()
     norm.running_var.uniform_(0.5, 2)
-    return Steps(conv=nn.Conv2d(2, 4, 3), norm=norm, act=nn.ReLU(), conv2=nn.Conv2d(4, 5, 2), flat=nn.Flatten(), head=nn.Linear(45, 3))
+    return Steps(
+        conv=nn.Conv2d(2, 4, 3),
+        norm=norm,
+        act=nn.ReLU(),
+        conv2=nn.Conv2d(4, 5, 2),
+        flat=nn.Flatten(),
+        head=nn.Linear(45, 3),
+    )
 
 
 def inplace_cnn() -> nn.Module:
@@ -140,7 +152,12 @@ def inplace_cnn() -> nn.Module:
 
 def series() -> nn.Module:
     return Steps(
-        conv=nn.Conv1d(3, 7, 3), act=nn.ReLU(), pool=nn.MaxPool1d(2), conv2=nn.Conv1d(7, 4, 2), flat=nn.Flatten(), head=nn.Linear(16, 3)
+        conv=nn.Conv1d(3, 7, 3),
+        act=nn.ReLU(),
+        pool=nn.MaxPool1d(2),
+        conv2=nn.Conv1d(7, 4, 2),
+        flat=nn.Flatten(),
+        head=nn.Linear(16, 3),
     )
 
 
@@ -179,7 +196,8 @@ def quantised() -> nn.Module:
         return torch.ao.quantization.quantize_dynamic(mlp().eval(), {nn.Linear}, dtype=torch.qint8)
 
 
-# -- sequences -------------------------------------------------------------------------------------------------------------
+# -- sequences
+# -------------------------------------------------------------------------------------------------------------
 
 
 class Recurrent(nn.Module):
@@ -196,7 +214,12 @@ class Packed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lift, self.gru, self.norm, self.head = nn.Linear(WIDTH, 6), nn.GRU(6, 7, batch_first=True), nn.LayerNorm(7), nn.Linear(7, 3)
+        self.lift, self.gru, self.norm, self.head = (
+            nn.Linear(WIDTH, 6),
+            nn.GRU(6, 7, batch_first=True),
+            nn.LayerNorm(7),
+            nn.Linear(7, 3),
+        )
 
     def forward(self, x, lengths):
         packed = pack_padded_sequence(self.lift(x), lengths.cpu(), batch_first=True, enforce_sorted=False)
@@ -368,7 +391,9 @@ class Towers(nn.Module):
     def forward(self, pixel_values, input_ids, attention_mask):
         patches = self.p_norm(self.p(pixel_values).flatten(2).mT)
         words = self.t_norm(self.t(input_ids)) * attention_mask[..., None]
-        return torch.cat([self.p_head(patches.mean(1)), self.t_head(words.sum(1) / attention_mask.sum(1, keepdim=True))], 1)
+        return torch.cat(
+            [self.p_head(patches.mean(1)), self.t_head(words.sum(1) / attention_mask.sum(1, keepdim=True))], 1
+        )
 
 
 def pictures_and_texts(n: int) -> dict[str, Tensor]:
@@ -403,7 +428,11 @@ class Tied(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed, self.block, self.head = nn.Embedding(12, 8), nn.Sequential(nn.Linear(8, 8), nn.Tanh()), nn.Linear(8, 12, bias=False)
+        self.embed, self.block, self.head = (
+            nn.Embedding(12, 8),
+            nn.Sequential(nn.Linear(8, 8), nn.Tanh()),
+            nn.Linear(8, 12, bias=False),
+        )
         self.head.weight = self.embed.weight
 
     def forward(self, x):
@@ -418,16 +447,29 @@ def _pictures(n: int) -> dict[str, Tensor]:
     return {"x": normal(n, 2, 6, 6)}
 
 
-MASKED, PADDED, MEASURED = Form("tokens", real_by_mask), Form("tokens", real_by_padding), Form("tokens", real_by_length, known=False)
+MASKED, PADDED, MEASURED = (
+    Form("tokens", real_by_mask),
+    Form("tokens", real_by_padding),
+    Form("tokens", real_by_length, known=False),
+)
 DECODED, NODES = Form("tokens", real_by_decoder), Form("tokens", real_nodes, known=False)
 
 
 def forms(**layers: str) -> dict[str, Form]:
     """Layers by their form, names separated by spaces."""
     named = {
-        "row": ROW, "tokens": TOKENS, "channels": CHANNELS, "picture": PICTURE, "masked": MASKED, "padded": PADDED, "measured": MEASURED,
-        "decoded": DECODED, "nodes": NODES, "heads": Form("heads", real_by_mask), "masked_channels": Form("channels", real_by_mask),
-    }  # fmt: skip
+        "row": ROW,
+        "tokens": TOKENS,
+        "channels": CHANNELS,
+        "picture": PICTURE,
+        "masked": MASKED,
+        "padded": PADDED,
+        "measured": MEASURED,
+        "decoded": DECODED,
+        "nodes": NODES,
+        "heads": Form("heads", real_by_mask),
+        "masked_channels": Form("channels", real_by_mask),
+    }
     return {layer: named[form] for form, names in layers.items() for layer in names.split()}
 
 
@@ -437,7 +479,9 @@ NETWORKS: dict[str, Network] = {
     "in-place cnn": Network(inplace_cnn, _pictures, forms(picture="rectify conv act conv2 act2", row="head output")),
     "lstm": Network(Recurrent, lambda n: {"x": normal(n, T, WIDTH)}, forms(tokens="lift lstm", row="head output")),
     "packed gru": Network(Packed, sequences, forms(measured="lift", row="norm head output"), sequences_of_strings),
-    "series": Network(series, lambda n: {"x": normal(n, 3, 12)}, forms(channels="conv act pool conv2", row="head output")),
+    "series": Network(
+        series, lambda n: {"x": normal(n, 3, 12)}, forms(channels="conv act pool conv2", row="head output")
+    ),
     "text": Network(
         Text,
         texts_columns,
@@ -451,15 +495,21 @@ NETWORKS: dict[str, Network] = {
         lambda texts: padded_vectors(*ids_and_mask(texts)),
     ),
     "encoder and decoder": Network(
-        TwoHalves, two_texts, forms(masked="a.embed a b.other.key", decoded="b.embed b.own b.other.query b.other b output")
+        TwoHalves,
+        two_texts,
+        forms(masked="a.embed a b.other.key", decoded="b.embed b.own b.other.query b.other b output"),
     ),
-    "two towers": Network(Towers, pictures_and_texts, forms(picture="p", tokens="p_norm", masked="t t_norm", row="p_head t_head output")),
+    "two towers": Network(
+        Towers, pictures_and_texts, forms(picture="p", tokens="p_norm", masked="t t_norm", row="p_head t_head output")
+    ),
     "sorting": Network(Sorting, sequences, forms(row="norm head output"), sequences_of_strings),
     "experts": Network(Experts, lambda n: {"x": normal(n, T, WIDTH)}, forms(tokens="lift router norm output")),
     "graph": Network(Graph, graphs, forms(nodes="lift mix", row="head output")),
     "twice": Network(Twice, _vectors, forms(row="step#1 act#1 step#2 act#2 head output")),
     "tied": Network(
-        Tied, lambda n: {"x": torch.randint(0, 12, (n, T), generator=seeded())}, forms(tokens="embed block block.1 head output")
+        Tied,
+        lambda n: {"x": torch.randint(0, 12, (n, T), generator=seeded())},
+        forms(tokens="embed block block.1 head output"),
     ),
     "counting": Network(Counting, _vectors, forms(row="first head output")),
     "int8": Network(quantised, _vectors, MLP_LAYERS, close=0.06, trained=False),
@@ -474,7 +524,8 @@ def built(name: str, seed: int = 0) -> nn.Module:
         return NETWORKS[name].make().eval()
 
 
-# -- models with layers whose rows are not samples ---------------------------------------------------------------------------
+# -- models with layers whose rows are not samples
+# ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -509,7 +560,10 @@ class Apply(nn.Module):
 
 def with_mixing(function: Callable[[Tensor], Tensor] | nn.Module) -> nn.Module:
     return Steps(
-        embed=nn.Linear(WIDTH, 8), act=nn.Tanh(), mix=function if isinstance(function, nn.Module) else Apply(function), fc=nn.Linear(8, 3)
+        embed=nn.Linear(WIDTH, 8),
+        act=nn.Tanh(),
+        mix=function if isinstance(function, nn.Module) else Apply(function),
+        fc=nn.Linear(8, 3),
     )
 
 
@@ -539,7 +593,11 @@ class Capacity(nn.Module):
 
     def __init__(self, capacity: Callable[[int], int]) -> None:
         super().__init__()
-        self.capacity, self.router, self.experts = capacity, nn.Linear(8, 2), nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)])
+        self.capacity, self.router, self.experts = (
+            capacity,
+            nn.Linear(8, 2),
+            nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]),
+        )
 
     def forward(self, h):
         which, out = self.router(h).argmax(-1), h.clone()
@@ -554,7 +612,11 @@ class TimeFirst(nn.Module):
 
     def __init__(self, kind: str) -> None:
         super().__init__()
-        made = {"lstm": lambda: nn.LSTM(8, 8), "gru": lambda: nn.GRU(8, 8), "attention": lambda: nn.TransformerEncoderLayer(8, 2, 8)}
+        made = {
+            "lstm": lambda: nn.LSTM(8, 8),
+            "gru": lambda: nn.GRU(8, 8),
+            "attention": lambda: nn.TransformerEncoderLayer(8, 2, 8),
+        }
         self.embed, self.core, self.fc = nn.Linear(WIDTH, 8), made[kind](), nn.Linear(8, 3)
 
     def forward(self, x):
@@ -669,7 +731,11 @@ class States(nn.Module):
 
     def __init__(self, layers: int) -> None:
         super().__init__()
-        self.lstm, self.state, self.fc = nn.LSTM(WIDTH, 6, num_layers=layers, batch_first=True), nn.Identity(), nn.Linear(6, 3)
+        self.lstm, self.state, self.fc = (
+            nn.LSTM(WIDTH, 6, num_layers=layers, batch_first=True),
+            nn.Identity(),
+            nn.Linear(6, 3),
+        )
 
     def forward(self, x):
         return self.fc(self.state(self.lstm(x)[1][0])[-1])
@@ -680,7 +746,10 @@ class SampleExperts(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed, self.router = nn.Linear(WIDTH, 8, bias=False), nn.Linear(8, 2, bias=False)  # about as many samples for each expert
+        self.embed, self.router = (
+            nn.Linear(WIDTH, 8, bias=False),
+            nn.Linear(8, 2, bias=False),
+        )  # about as many samples for each expert
         self.experts, self.fc = nn.ModuleList([nn.Linear(8, 8), nn.Linear(8, 8)]), nn.Linear(8, 3)
 
     def forward(self, x):
@@ -717,16 +786,27 @@ def with_lengths(seed: int) -> dict[str, Tensor]:
     return {"x": normal(60, WIDTH, seed=100 + seed), "lengths": lengths}
 
 
-def _mixing(function: Callable[[], Callable[[Tensor], Tensor] | nn.Module], words: str = "mixes samples", **options) -> Fault:
+def _mixing(
+    function: Callable[[], Callable[[Tensor], Tensor] | nn.Module], words: str = "mixes samples", **options
+) -> Fault:
     """The layer `mix` and the layers after it are bad; `embed` and `act` before it are good."""
     return Fault(
-        lambda: with_mixing(function()), random_vectors(), dict.fromkeys(["mix", "fc", "output"], words), ("embed", "act"), **options
+        lambda: with_mixing(function()),
+        random_vectors(),
+        dict.fromkeys(["mix", "fc", "output"], words),
+        ("embed", "act"),
+        **options,
     )
 
 
 def _time_first(kind: str) -> Fault:
     words = "mixes samples.*batch_first"
-    return Fault(lambda: TimeFirst(kind), random_series(T), {"core": words, "fc": "mixes samples", "output": "mixes samples"}, ("embed",))
+    return Fault(
+        lambda: TimeFirst(kind),
+        random_series(T),
+        {"core": words, "fc": "mixes samples", "output": "mixes samples"},
+        ("embed",),
+    )
 
 
 STATE = "state|random|mixes samples"
@@ -752,9 +832,14 @@ FAULTS: dict[str, Fault] = {
     "reshaped for transposed": _mixing(lambda: reshaped),
     "reversed in large batches": _mixing(lambda: lambda h: h.flip(0) if len(h) > 8 else h),
     "sorted and not put back": Fault(
-        lambda: SortedOnly(back=False), with_lengths, dict.fromkeys(["inner", "fc", "output"], "mixes samples|order"), ("embed",)
+        lambda: SortedOnly(back=False),
+        with_lengths,
+        dict.fromkeys(["inner", "fc", "output"], "mixes samples|order"),
+        ("embed",),
     ),
-    "sorted for one layer": Fault(lambda: SortedOnly(back=True), with_lengths, {"inner": "mixes samples|order"}, ("embed", "fc", "output")),
+    "sorted for one layer": Fault(
+        lambda: SortedOnly(back=True), with_lengths, {"inner": "mixes samples|order"}, ("embed", "fc", "output")
+    ),
     "state kept": _mixing(Remembering, STATE, reset=True, batch_size=16),
     "state kept outside": _mixing(lambda: outside(remembers), STATE, batch_size=16),
     "running mean taken off later": _mixing(lambda: RunningMean(before=False), STATE, reset=True, batch_size=16),
@@ -763,7 +848,9 @@ FAULTS: dict[str, Fault] = {
     "noise": _mixing(lambda: lambda h: h + 0.01 * torch.randn_like(h), "is random"),
     "noise in every third call": _mixing(ThirdCall, STATE, reset=True),
     "noise in every third call, counted outside": _mixing(lambda: outside(third_call), STATE),
-    "every sample against every other": Fault(Contrast, random_vectors(), {"output": "mixes samples|no sample axis"}, ("one", "other")),
+    "every sample against every other": Fault(
+        Contrast, random_vectors(), {"output": "mixes samples|no sample axis"}, ("one", "other")
+    ),
     "experts for samples": Fault(
         SampleExperts, random_vectors(), {"experts.0": EXPERT, "experts.1": EXPERT}, ("embed", "router", "fc", "output")
     ),
@@ -778,5 +865,8 @@ for _t in range(2, 9):
             quiet=True,
         )
     FAULTS[f"states of {_t} layers"] = Fault(
-        lambda layers=_t: States(layers), as_many_or_more(_t), {"state": "no sample axis|mixes samples"}, ("lstm", "fc", "output")
+        lambda layers=_t: States(layers),
+        as_many_or_more(_t),
+        {"state": "no sample axis|mixes samples"},
+        ("lstm", "fc", "output"),
     )

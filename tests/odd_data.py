@@ -1,4 +1,6 @@
-"""Data that are tied, duplicated, flat, faint or odd, in every container; and what a call may give for them: the value of the definition, or a sentence."""
+"""Data that are tied, duplicated, flat, faint or odd, in every container; and what a call may give for them: the value
+of the definition, or a sentence.
+"""
 
 import itertools
 import math
@@ -12,13 +14,16 @@ import scipy.sparse
 import torch
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from repsim_nb.errors import UndefinedError
+
 from repsim_nb.measures import ALL, CKA, CKNNA, RSA, DistanceCorrelation, JaccardKNN, MutualKNN, Procrustes
+from repsim_nb.support.errors import UndefinedError
 
 
 def quick(examples):
     phases = Phase.explicit, Phase.generate  # a case is a few small numbers: to look for a smaller one takes minutes
-    return settings(deadline=None, derandomize=True, max_examples=examples, database=None, phases=phases, report_multiple_bugs=False)
+    return settings(
+        deadline=None, derandomize=True, max_examples=examples, database=None, phases=phases, report_multiple_bugs=False
+    )
 
 
 class Refused(str):
@@ -33,7 +38,9 @@ def outcome(call):
         try:
             return call()
         except (UndefinedError, ValueError, TypeError) as error:
-            assert type(error).__module__.startswith("repsim_nb") or type(error) in (ValueError, TypeError), f"no error of ours: {error!r}"
+            assert type(error).__module__.startswith("repsim_nb") or type(error) in (ValueError, TypeError), (
+                f"no error of ours: {error!r}"
+            )
             assert len(str(error)) >= 30 and " " in str(error), f"no sentence: {error!r}"
             return Refused(error)
 
@@ -50,7 +57,20 @@ def expected(call):
 
 # -- data
 
-KINDS = ("normal", "codes", "counts", "levels", "duplicated", "one feature", "wide", "offset", "lognormal", "grouped", "constant", "nearly constant")
+KINDS = (
+    "normal",
+    "codes",
+    "counts",
+    "levels",
+    "duplicated",
+    "one feature",
+    "wide",
+    "offset",
+    "lognormal",
+    "grouped",
+    "constant",
+    "nearly constant",
+)
 FORMS = ("float64", "float32", "float16", "int8", "int64", "bool", "frame", "sparse", "torch", "torch32", "mixed frame")
 WHOLE = {"codes", "counts", "levels", "nearly constant"}
 
@@ -136,23 +156,43 @@ def agree(found, right, precision, what):
 
 # -- measures
 
+
 def options():
     """{name: (measure, its definition)}"""
     found = {name: (measure, independent.NAMED[name]) for name, measure in ALL.items()}
-    for first, second, diagonal in itertools.product(("correlation", "cosine", "dot", "euclidean"), ("spearman", "pearson", "cosine", "row_cosine", "row_pearson"), (False, True)):
+    for first, second, diagonal in itertools.product(
+        ("correlation", "cosine", "dot", "euclidean"),
+        ("spearman", "pearson", "cosine", "row_cosine", "row_pearson"),
+        (False, True),
+    ):
         found[f"rsa {first} {second} {diagonal}"] = (
-            RSA(first=first, second=second, diagonal=diagonal), lambda x, y, e, f=first, s=second, d=diagonal: independent.rsa(x, y, f, s, d, e),
-        )  # fmt: skip
+            RSA(first=first, second=second, diagonal=diagonal),
+            lambda x, y, e, f=first, s=second, d=diagonal: independent.rsa(x, y, f, s, d, e),
+        )
     for metric, k in itertools.product(("cosine", "euclidean"), (1, 3)):
-        found[f"mutual {metric} {k}"] = MutualKNN(k=k, metric=metric), lambda x, y, e, k=k, m=metric: independent.knn(x, y, k, m, e)
-        found[f"jaccard {metric} {k}"] = JaccardKNN(k=k, metric=metric), lambda x, y, e, k=k, m=metric: independent.knn(x, y, k, m, e, jaccard=True)
+        found[f"mutual {metric} {k}"] = (
+            MutualKNN(k=k, metric=metric),
+            lambda x, y, e, k=k, m=metric: independent.knn(x, y, k, m, e),
+        )
+        found[f"jaccard {metric} {k}"] = (
+            JaccardKNN(k=k, metric=metric),
+            lambda x, y, e, k=k, m=metric: independent.knn(x, y, k, m, e, jaccard=True),
+        )
     found |= {f"cknna {k}": (CKNNA(k=k), lambda x, y, e, k=k: independent.cknna(x, y, k, e)) for k in (2, 4)}
     found["cka batches of 5"] = CKA(batch_size=5), lambda x, y, e: independent.cka_minibatch(x, y, 5)
     for unbiased, diagonal in itertools.product((False, True), (False, True)):
-        measure = CKA(kernel="rbf", bandwidth=0.7, debiased=unbiased, median="with_diagonal" if diagonal else "off_diagonal")
+        measure = CKA(
+            kernel="rbf", bandwidth=0.7, debiased=unbiased, median="with_diagonal" if diagonal else "off_diagonal"
+        )
         found[str(measure)] = measure, lambda x, y, e, u=unbiased, d=diagonal: independent.cka_rbf(x, y, 0.7, d, u)
-    found["dcor"] = DistanceCorrelation(squared=False), lambda x, y, e: independent.distance_correlation(x, y, squared=False)
-    found["dcor debiased"] = DistanceCorrelation(debiased=True), lambda x, y, e: independent.distance_correlation(x, y, unbiased=True)
+    found["dcor"] = (
+        DistanceCorrelation(squared=False),
+        lambda x, y, e: independent.distance_correlation(x, y, squared=False),
+    )
+    found["dcor debiased"] = (
+        DistanceCorrelation(debiased=True),
+        lambda x, y, e: independent.distance_correlation(x, y, unbiased=True),
+    )
     found["angle"] = Procrustes(form="angle"), independent.NAMED["angular_shape"]
     return found
 
@@ -164,6 +204,6 @@ def value_and_right(name, case):
     (x, a, one), (y, b, other), _, _, n = case
     measure, definition = MEASURES[name]
     found = outcome(lambda: measure(x, y))
-    if n < measure.least or measure.of == "outputs" and a.shape[1] != b.shape[1]:
+    if n < measure.least or (measure.of == "outputs" and a.shape[1] != b.shape[1]):
         return found, None
     return found, expected(lambda: definition(a, b, max(one, other)))

@@ -1,4 +1,6 @@
-"""Folders that hold an adapter of peft: base and adapter together, with the values that peft gives, or an error that says what to do."""
+"""Folders that hold an adapter of peft: base and adapter together, with the values that peft gives, or an error that
+says what to do.
+"""
 
 import importlib
 import json
@@ -12,7 +14,7 @@ from shims import vision  # noqa: F401 - transformers asks for torchvision where
 from test_handed_over import TEXT, close, record
 
 import repsim_nb as rs
-from repsim_nb.models import adapters as module_under_test
+from repsim_nb.inputs.models import adapters as module_under_test
 
 tf = pytest.importorskip("transformers")
 IDS = torch.randint(3, 40, (12, 7), generator=torch.Generator().manual_seed(2))
@@ -53,7 +55,9 @@ QUERIES = {"target_modules": ["q_proj", "v_proj"]}
 
 @torch.no_grad()
 def test_base_and_adapter_are_loaded_and_layers_have_the_names_of_the_base(peft, base, tmp_path):
-    model = adapted(peft, tf.LlamaForCausalLM.from_pretrained(base), tmp_path / "lora", task_type="CAUSAL_LM", **QUERIES)
+    model = adapted(
+        peft, tf.LlamaForCausalLM.from_pretrained(base), tmp_path / "lora", task_type="CAUSAL_LM", **QUERIES
+    )
     states = model(IDS, output_hidden_states=True).hidden_states
     loaded, plain = rs.load_model(tmp_path / "lora"), rs.load_model(base)
     assert loaded.layers == plain.layers == ("embed_tokens", "layers.0", "layers.1", "output")
@@ -78,13 +82,24 @@ def test_a_head_that_came_with_the_adapter_is_kept(peft, base, tmp_path):
 @torch.no_grad()
 def test_the_encoder_of_a_translator_and_a_base_without_a_task(peft, tmp_path):
     tf.T5ForConditionalGeneration(tf.T5Config(**T5)).save_pretrained(tmp_path / "t5")
-    model = adapted(peft, tf.T5ForConditionalGeneration.from_pretrained(tmp_path / "t5"), tmp_path / "lora", task_type="SEQ_2_SEQ_LM", target_modules=["q", "v"])
+    model = adapted(
+        peft,
+        tf.T5ForConditionalGeneration.from_pretrained(tmp_path / "t5"),
+        tmp_path / "lora",
+        task_type="SEQ_2_SEQ_LM",
+        target_modules=["q", "v"],
+    )
     loaded = rs.load_model(tmp_path / "lora")
     assert loaded.layers == rs.load_model(tmp_path / "t5").layers
     close(loaded.module(IDS).last_hidden_state, model.get_base_model().encoder(IDS).last_hidden_state)
     tf.BertForMaskedLM(tf.BertConfig(**TEXT)).save_pretrained(tmp_path / "bert")
-    model = adapted(peft, tf.BertForMaskedLM.from_pretrained(tmp_path / "bert"), tmp_path / "masked", target_modules=["query"])
-    close(rs.load_model(tmp_path / "masked").module(IDS).last_hidden_state, model(IDS, output_hidden_states=True).hidden_states[-1])
+    model = adapted(
+        peft, tf.BertForMaskedLM.from_pretrained(tmp_path / "bert"), tmp_path / "masked", target_modules=["query"]
+    )
+    close(
+        rs.load_model(tmp_path / "masked").module(IDS).last_hidden_state,
+        model(IDS, output_hidden_states=True).hidden_states[-1],
+    )
 
 
 @torch.no_grad()
@@ -95,12 +110,20 @@ def test_an_adapter_around_its_base_keeps_its_head_and_needs_all_its_weights(pef
     inputs = {"input_ids": IDS, "attention_mask": torch.ones_like(IDS)}
     close(rs.load_model(tmp_path / "prompt").module(**inputs).logits, model(**inputs).logits)
     weights = load_file(base / "model.safetensors")
-    save_file({name: value for name, value in weights.items() if name != "lm_head.weight"}, base / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: value for name, value in weights.items() if name != "lm_head.weight"},
+        base / "model.safetensors",
+        {"format": "pt"},
+    )
     with pytest.raises(ValueError, match="do not fill LlamaForCausalLM: they lack 'lm_head.weight'"):
         rs.load_model(tmp_path / "prompt")
     adapted(peft, tf.LlamaForCausalLM.from_pretrained(base), tmp_path / "lora", task_type="CAUSAL_LM", **QUERIES)
     rs.load_model(tmp_path / "lora")  # the head is left off
-    save_file({name: value for name, value in weights.items() if "layers.1.mlp" not in name}, base / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: value for name, value in weights.items() if "layers.1.mlp" not in name},
+        base / "model.safetensors",
+        {"format": "pt"},
+    )
     with pytest.raises(ValueError, match="they lack 'model.layers.1.mlp.down_proj.weight'"):
         rs.load_model(tmp_path / "lora")
 
@@ -127,21 +150,35 @@ def test_an_adapter_that_does_not_fit_is_refused(peft, base, tmp_path):
         rs.load_model(folder)
 
 
-# -- what is said without peft, or without the base --------------------------------------------------------------------------
+# -- what is said without peft, or without the base
+# --------------------------------------------------------------------------
+
 
 def written(folder, base, **settings):
     folder.mkdir(exist_ok=True)
-    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "base_model_name_or_path": base, "target_modules": ["q_proj"], **settings}
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "target_modules": ["q_proj"],
+        **settings,
+    }
     (folder / "adapter_config.json").write_text(json.dumps(config))
     save_file({"base_model.model.x": torch.ones(1)}, folder / "adapter_model.safetensors")
     return folder
 
 
-@pytest.mark.parametrize("name, moved", [("org/model", False), ("/nowhere/model", True), ("runs/a/b", True), (None, False)])
+@pytest.mark.parametrize(
+    "name, moved", [("org/model", False), ("/nowhere/model", True), ("runs/a/b", True), (None, False)]
+)
 def test_an_adapter_whose_base_is_not_here_says_what_to_do(name, moved, tmp_path):
     folder = written(tmp_path / "lora", name)
-    words = (r"holds an adapter \(LORA\) of the base '.*', which is no folder of transformers here. Load both.*peft.PeftModel.from_pretrained\(transformers.AutoModelForCausalLM"
-             r".*load_model\(module\). Or save the merged model once, module.merge_and_unload\(\).save_pretrained\(new_folder\)")
+    words = (
+        r"holds an adapter \(LORA\) of the base '.*', which is no folder of transformers here. Load"
+        r" both.*peft.PeftModel.from_pretrained\(transformers.AutoModelForCausalLM"
+        r".*load_model\(module\). Or save the merged model once,"
+        r" module.merge_and_unload\(\).save_pretrained\(new_folder\)"
+    )
     for spec in (folder, f"transformers:{folder}"):
         with pytest.raises(ValueError, match=words) as raised:
             rs.load_model(spec)
@@ -152,8 +189,16 @@ def test_an_adapter_whose_base_is_not_here_says_what_to_do(name, moved, tmp_path
 
 def test_an_adapter_without_peft_says_what_to_do(base, tmp_path, monkeypatch):
     folder, find = written(tmp_path / "lora", str(base)), importlib.util.find_spec
-    monkeypatch.setattr(module_under_test.importlib.util, "find_spec", lambda name, *rest: None if name == "peft" else find(name, *rest))
-    with pytest.raises(ValueError, match=r"peft, which puts it into the base, is not installed: pip install peft. Or, where it is, save the merged model once.*merge_and_unload"):
+    monkeypatch.setattr(
+        module_under_test.importlib.util, "find_spec", lambda name, *rest: None if name == "peft" else find(name, *rest)
+    )
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"peft, which puts it into the base, is not installed: pip install peft. Or, where it is, save the merged"
+            r" model once.*merge_and_unload"
+        ),
+    ):
         rs.load_model(folder)
 
 
@@ -161,7 +206,13 @@ def test_an_adapter_beside_a_whole_model_is_not_guessed(base, tmp_path):
     folder = written(tmp_path / "both", str(base))
     for file in base.iterdir():
         shutil.copy(file, folder)
-    with pytest.raises(ValueError, match=r"next to it a whole model \('model.safetensors'\). Which is meant is not known: move adapter_config.json elsewhere"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"next to it a whole model \('model.safetensors'\). Which is meant is not known: move adapter_config.json"
+            r" elsewhere"
+        ),
+    ):
         rs.load_model(folder)
     with pytest.raises(ValueError, match="an adapter has no untrained twin"):
         rs.load_model(folder, weights="random")

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-import repsim_nb as rs
 import xarray as xr
+
+import repsim_nb as rs
 
 NAMES = np.array([f"s{i:02}" for i in range(30)])
 rng = np.random.default_rng(0)
@@ -76,7 +77,9 @@ def test_a_shuffled_frame_whose_index_counted_rows_is_another_order():
         rs.measures.get("cka")(x, x.sample(frac=1, random_state=0))
     with pytest.raises(ValueError, match="another order"):
         rs.measures.get("cka")(x.sample(frac=1, random_state=0), x)
-    assert rs.measures.get("cka")(x, pd.DataFrame(B, index=np.arange(100, 130))) == pytest.approx(CKA)  # names of its own: nothing known of x
+    assert rs.measures.get("cka")(x, pd.DataFrame(B, index=np.arange(100, 130))) == pytest.approx(
+        CKA
+    )  # names of its own: nothing known of x
     assert rs.measures.get("cka")(*rs.align(x, x.sample(frac=1, random_state=0))) == pytest.approx(1)
 
 
@@ -97,7 +100,11 @@ def test_names_that_repeat_are_the_same_samples_only_in_one_order():
     with pytest.raises(ValueError, match="another order"):
         rs.measures.get("cka")(frame(A, twice), frame(B[ORDER], twice[ORDER]))
     once = np.where(np.arange(30) == 5, NAMES[6], NAMES)
-    for one, other in ((NAMES, once[ORDER]), (once, NAMES[ORDER]), (NAMES, once)):  # a label that repeats on one side does not switch the check off
+    for one, other in (
+        (NAMES, once[ORDER]),
+        (once, NAMES[ORDER]),
+        (NAMES, once),
+    ):  # a label that repeats on one side does not switch the check off
         with pytest.raises(ValueError, match="indices differ.*rs.align"):
             rs.measures.get("cka")(frame(A, one), frame(B, other))
     with pytest.raises(ValueError, match=r"'x': ids are unique; 's00' is the id of 2 samples"):
@@ -115,7 +122,10 @@ def test_align_brings_the_common_samples_into_the_order_of_the_first(made):
     elif made is frame:
         assert x.index.tolist() == y.index.tolist() == NAMES[kept].tolist()
     else:
-        assert x.dims == ("stimulus", "unit") and x.stimulus.values.tolist() == y.stimulus.values.tolist() == NAMES[kept].tolist()
+        assert (
+            x.dims == ("stimulus", "unit")
+            and x.stimulus.values.tolist() == y.stimulus.values.tolist() == NAMES[kept].tolist()
+        )
     np.testing.assert_array_equal(np.asarray(x), A[kept])
     np.testing.assert_array_equal(np.asarray(y), B[kept])
 
@@ -152,24 +162,29 @@ def test_align_of_tensors():
     assert torch.equal(y["fc"], torch.tensor(B)) and torch.equal(x["fc"], torch.tensor(A))
 
 
-@pytest.mark.parametrize(("given", "sentence"), [
-    (lambda: (A, B), "'x' is a numpy.ndarray, which has none: ids are the index"),
-    (lambda: (frame(A), B), "'y' is a numpy.ndarray"),
-    (lambda: (frame(A),), "two or more representations"),
-    (lambda: (pd.DataFrame(A), pd.DataFrame(B)), "the index of 'x' only counts rows"),
-    (lambda: (rs.from_arrays({"net/fc": A}), frame(A)), "the recording 'net/fc' has none: rs.from_arrays"),
-    (lambda: (rs.from_arrays({rs.Key("n", "fc", pool="tokens"): A}, ids=NAMES), frame(A)), "its rows are tokens"),
-    (lambda: (frame(A), frame(B, range(5, 35))), "strings, such as 's00', and those of 'y' integers, such as 5"),
-    (lambda: (frame(A), frame(B, [f"t{i}" for i in range(30)])), "no common sample: 'x' has ids such as 's00'"),
-    (lambda: ({}, frame(A)), "no representation in xs"),
-    (lambda: (xr.DataArray(A, dims=("stimulus", "unit")), frame(B)), "'x' has none"),
-])
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (lambda: (A, B), "'x' is a numpy.ndarray, which has none: ids are the index"),
+        (lambda: (frame(A), B), "'y' is a numpy.ndarray"),
+        (lambda: (frame(A),), "two or more representations"),
+        (lambda: (pd.DataFrame(A), pd.DataFrame(B)), "the index of 'x' only counts rows"),
+        (lambda: (rs.from_arrays({"net/fc": A}), frame(A)), "the recording 'net/fc' has none: rs.from_arrays"),
+        (lambda: (rs.from_arrays({rs.Key("n", "fc", pool="tokens"): A}, ids=NAMES), frame(A)), "its rows are tokens"),
+        (lambda: (frame(A), frame(B, range(5, 35))), "strings, such as 's00', and those of 'y' integers, such as 5"),
+        (lambda: (frame(A), frame(B, [f"t{i}" for i in range(30)])), "no common sample: 'x' has ids such as 's00'"),
+        (lambda: ({}, frame(A)), "no representation in xs"),
+        (lambda: (xr.DataArray(A, dims=("stimulus", "unit")), frame(B)), "'x' has none"),
+    ],
+)
 def test_what_cannot_be_aligned_is_named(given, sentence):
     with pytest.raises(ValueError, match=sentence):
         rs.align(*given())
 
 
-# -- names of arrays -------------------------------------------------------------------------------------------------------
+# -- names of arrays
+# -------------------------------------------------------------------------------------------------------
+
 
 def test_from_arrays_takes_numbers_lists_and_tuples_as_layers():
     for given in ({0: A, 1: B}, [A, B], (A, B), {"0": A, np.int64(1): B}, {("model", 0): A, ("model", 1): B}):
@@ -179,17 +194,39 @@ def test_from_arrays_takes_numbers_lists_and_tuples_as_layers():
     assert list(rs.from_arrays({("net", "fc", "mnist", 3): A})) == [rs.Key("net", "fc", "mnist", 3)]
 
 
-@pytest.mark.parametrize("given", [{"fc": A, "model/fc": B}, {0: A, "0": B}, {("m", "fc"): A, "m/fc": B}, {rs.Key("m", "fc"): A, "m/fc": B}, {1: A, "model/1": B}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"fc": A, "model/fc": B},
+        {0: A, "0": B},
+        {("m", "fc"): A, "m/fc": B},
+        {rs.Key("m", "fc"): A, "m/fc": B},
+        {1: A, "model/1": B},
+    ],
+)
 def test_names_that_meet_lose_no_array(given):
-    with pytest.raises(ValueError, match=r"two arrays would be the layer '.*' of the model '.*', so that one would be lost"):
+    with pytest.raises(
+        ValueError, match=r"two arrays would be the layer '.*' of the model '.*', so that one would be lost"
+    ):
         rs.from_arrays(given)
 
 
-@pytest.mark.parametrize(("given", "sentence"), [
-    ({None: A}, "got None, which is NoneType"), ({0.5: A}, "got 0.5, which is float"), ({True: A}, "got True"), ({("fc",): A}, "the fields of a key"),
-    (A, "a single array has no name.*numpy.ndarray"), (pd.DataFrame(A), "pandas.DataFrame"), ([], "no arrays"), ({"a": A[:, 0]}, r"'model/a' has shape \(30,\)"),
-    ({"a": 3.0}, r"'model/a' has shape \(\)"), ({"a": pd.DataFrame({"t": list("ab")})}, "'model/a': .*column 't'"), ({"a": None}, "'model/a': .*NoneType"),
-])
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({None: A}, "got None, which is NoneType"),
+        ({0.5: A}, "got 0.5, which is float"),
+        ({True: A}, "got True"),
+        ({("fc",): A}, "the fields of a key"),
+        (A, "a single array has no name.*numpy.ndarray"),
+        (pd.DataFrame(A), "pandas.DataFrame"),
+        ([], "no arrays"),
+        ({"a": A[:, 0]}, r"'model/a' has shape \(30,\)"),
+        ({"a": 3.0}, r"'model/a' has shape \(\)"),
+        ({"a": pd.DataFrame({"t": list("ab")})}, "'model/a': .*column 't'"),
+        ({"a": None}, "'model/a': .*NoneType"),
+    ],
+)
 def test_names_and_arrays_that_are_none_are_refused(given, sentence):
     with pytest.raises(ValueError, match=sentence):
         rs.from_arrays(given)
@@ -209,7 +246,10 @@ def test_frames_keep_their_ids_in_from_arrays():
 
 def test_labels_meet_samples_in_one_order():
     y = pd.Series(np.arange(30) % 2, index=NAMES)
-    assert rs.probes.linear_probe(frame(A), y, n_permutations=3).accuracy == rs.probes.linear_probe(A, y.to_numpy(), n_permutations=3).accuracy
+    assert (
+        rs.probes.linear_probe(frame(A), y, n_permutations=3).accuracy
+        == rs.probes.linear_probe(A, y.to_numpy(), n_permutations=3).accuracy
+    )
     with pytest.raises(ValueError, match="another order.*y.loc"):
         rs.probes.linear_probe(frame(A), y.iloc[::-1], n_permutations=3)
     with pytest.raises(ValueError, match="another order.*y.loc"):

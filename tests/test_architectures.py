@@ -1,20 +1,35 @@
-"""Architectures that people use: default layers in order, rows equal to forward passes of each sample alone, masks, stores.
+"""Architectures that people use: default layers in order, rows equal to forward passes of each sample alone, masks,
+stores.
 
-Half of them run in `make test`, all in `make full`; `python -m benchmarks.architectures` writes the table of all into the docs.
+Half of them run in `make test`, all in `make full`; `python -m benchmarks.architectures` writes the table of all into
+the docs.
 """
 
 import numpy as np
 import pytest
 import torch
 from architectures import ARCHITECTURES
-from architectures.checks import BATCH, EQUAL, SAMPLES, WRONG, Recording, checked, default_layers, problems, rows, steered
+from architectures.checks import (
+    BATCH,
+    EQUAL,
+    SAMPLES,
+    WRONG,
+    Recording,
+    checked,
+    default_layers,
+    problems,
+    rows,
+    steered,
+)
 from architectures.kinds import Architecture, Form, column, in_ci, seeded, spelled_out
 from architectures.reference import part_of, row_of, run
 
 import repsim_nb as rs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-CASES = [pytest.param(name, id=name, marks=() if one.quick else pytest.mark.full) for name, one in ARCHITECTURES.items()]
+CASES = [
+    pytest.param(name, id=name, marks=() if one.quick else pytest.mark.full) for name, one in ARCHITECTURES.items()
+]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -30,10 +45,13 @@ def test_every_cell_of_the_table_is_right(name):
 def test_half_of_at_least_sixty_architectures_are_quick():
     quick = sum(one.quick for one in ARCHITECTURES.values())
     assert len(ARCHITECTURES) >= 60 and quick >= len(ARCHITECTURES) // 2
-    assert {one.library for one in ARCHITECTURES.values() if one.quick} == {one.library for one in ARCHITECTURES.values()}
+    assert {one.library for one in ARCHITECTURES.values() if one.quick} == {
+        one.library for one in ARCHITECTURES.values()
+    }
 
 
-# -- what is refused is recorded with a pool function of one's own --------------------------------------------------------------
+# -- what is refused is recorded with a pool function of one's own
+# --------------------------------------------------------------
 
 
 def over_real(out, mask):
@@ -54,38 +72,55 @@ OWN = {  # architecture -> layer, columns, pool, the row of the output for a sam
     "Gemma3n": ("layers.1", "columns", lambda out: out[0].mean(1), lambda out, tokens: out[0, 0].mean(0)),
     "Wav2Vec2": ("encoder.layers.1", "padded", over_frames, lambda out, tokens: out[0].mean(0)),
     "GPT-2 with prompt tuning": (
-        "base_model.transformer.h.1", "padded", lambda out, mask: over_real(out[:, 3:], mask), lambda out, tokens: out[0, 3:].mean(0),
+        "base_model.transformer.h.1",
+        "padded",
+        lambda out, mask: over_real(out[:, 3:], mask),
+        lambda out, tokens: out[0, 3:].mean(0),
     ),
     "Qwen2-VL": (
-        "model.visual.blocks.1", "columns", lambda out: out.unflatten(0, (-1, 16)).mean(1), lambda out, tokens: out.mean(0),
+        "model.visual.blocks.1",
+        "columns",
+        lambda out: out.unflatten(0, (-1, 16)).mean(1),
+        lambda out, tokens: out.mean(0),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if ARCHITECTURES[name].quick else pytest.mark.full) for name in OWN])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if ARCHITECTURES[name].quick else pytest.mark.full) for name in OWN]
+)
 def test_a_pool_function_records_what_is_refused(name):
     architecture, (layer, which, pool, row) = ARCHITECTURES[name], OWN[name]
     if not architecture.installed() and not in_ci():
         pytest.skip(f"{architecture.library} is not installed")
     module, columns, want = architecture.make(), getattr(architecture, which)(SAMPLES), []
-    got = rs.record(rs.load_model(module, name="m"), columns, [layer], pool=pool, batch_size=BATCH, progress=False)[layer]
+    got = rs.record(rs.load_model(module, name="m"), columns, [layer], pool=pool, batch_size=BATCH, progress=False)[
+        layer
+    ]
     for i in range(SAMPLES):
         one = architecture.cut(columns, i) if which == "padded" else architecture.some(columns, i, i + 1)
         tokens = int(one["attention_mask"].sum()) if "attention_mask" in one else None
-        handle = module.get_submodule(layer).register_forward_hook(lambda _m, _i, out: want.append(row(part_of(out, None), tokens)))  # noqa: B023
+        handle = module.get_submodule(layer).register_forward_hook(
+            lambda _m, _i, out: want.append(row(part_of(out, None), tokens))
+        )
         with torch.no_grad():
             run(module, one)
         handle.remove()
     np.testing.assert_allclose(got, torch.stack(want), atol=1e-4)
 
 
-# -- the checks find what is wrong -------------------------------------------------------------------------------------------
+# -- the checks find what is wrong
+# -------------------------------------------------------------------------------------------
 
 
 def plain() -> Architecture:
     """Two convolutions over a series of 8 steps with 8 channels."""
-    make = seeded(lambda: torch.nn.Sequential(torch.nn.Conv1d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv1d(8, 8, 3, padding=1)))
+    make = seeded(
+        lambda: torch.nn.Sequential(
+            torch.nn.Conv1d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv1d(8, 8, 3, padding=1)
+        )
+    )
     return Architecture("plain", "plain torch", make, column("input", 3, 8), {"1": "channels", "output": "channels"})
 
 
@@ -122,7 +157,9 @@ def test_a_missing_layer_needs_a_warning_and_the_order_counts():
     architecture = plain()
     module, columns, values = right(architecture)
     some = {"output": values["output"]}
-    assert default_layers(architecture, module, columns, Recording(some, []))[0].why == {"1": "missing without a warning"}
+    assert default_layers(architecture, module, columns, Recording(some, []))[0].why == {
+        "1": "missing without a warning"
+    }
     told = Recording(some, ["1 layer of 'm' is left out: '1' did not run"])
     cell, _ = default_layers(architecture, module, columns, told)
     assert cell.word != WRONG and cell.why == {"1": "did not run"} and cell.note == "unexpected"
@@ -148,5 +185,8 @@ def test_forms():
     assert row_of(x, Form.read("channels"), None).tolist() == x[0].mean((1, 2)).tolist()
     assert row_of(x, Form.read("tokens"), None).tolist() == x[0].mean((0, 1)).tolist()
     assert row_of(x[0].transpose(0, 1)[:, :1], Form.read("time_first"), 2).tolist() == x[0, 0, :2].mean(0).tolist()
-    assert Form.read("tokens@logits<attention_mask") == Form("tokens", "logits", "attention_mask") and Form.read("row@1").part == 1
+    assert (
+        Form.read("tokens@logits<attention_mask") == Form("tokens", "logits", "attention_mask")
+        and Form.read("row@1").part == 1
+    )
     assert list(spelled_out("a.{0..1}.b{1..2}")) == ["a.0.b1", "a.0.b2", "a.1.b1", "a.1.b2"]

@@ -1,25 +1,29 @@
-"""Which axis of a layer's output holds features: the operations show it, never a coincidence of sizes; where nothing shows it, the user is asked."""
+"""Which axis of a layer's output holds features: the operations show it, never a coincidence of sizes; where nothing
+shows it, the user is asked.
+"""
 
 import warnings
 
 import numpy as np
 import pytest
-import repsim_nb as rs
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import normal
-from repsim_nb.models.axes import FEATURES, PLACES, features_of
-from repsim_nb.models.tracing import Trace
 from torch import nn
 from torch.nn import functional as F
+
+import repsim_nb as rs
+from repsim_nb.inputs.models.axes import FEATURES, PLACES, features_of
+from repsim_nb.inputs.models.tracing import Trace
 
 
 def rec(module, data, layers=None, **options):
     return rs.record(rs.load_model(module.eval(), name="m"), data, layers, progress=False, **options)
 
 
-# -- channels first, with a length that equals a width -----------------------------------------------------------------------
+# -- channels first, with a length that equals a width
+# -----------------------------------------------------------------------
 
 
 class Inception(nn.Module):
@@ -66,7 +70,11 @@ class Conformer(nn.Module):
     def __init__(self, width):
         super().__init__()
         self.first, self.norm = nn.Linear(width, 24), nn.LayerNorm(24)
-        self.point, self.depth, self.last = nn.Conv1d(24, 48, 1), nn.Conv1d(24, 24, 3, padding=1, groups=24), nn.Conv1d(24, 24, 1)
+        self.point, self.depth, self.last = (
+            nn.Conv1d(24, 48, 1),
+            nn.Conv1d(24, 24, 3, padding=1, groups=24),
+            nn.Conv1d(24, 24, 1),
+        )
 
     def forward(self, x):
         x = self.first(x.transpose(1, 2))
@@ -87,12 +95,16 @@ class Recurrent(nn.Module):
 
 
 FIRST = {
-    "inception": Inception, "dense": Dense, "maxout": Maxout, "squeeze and excite": Squeeze, "recurrent": Recurrent,
+    "inception": Inception,
+    "dense": Dense,
+    "maxout": Maxout,
+    "squeeze and excite": Squeeze,
+    "recurrent": Recurrent,
     "glu": lambda width: nn.Sequential(nn.Conv1d(width, 48, 3, padding=1), nn.GLU(1)),
     "gelu": lambda width: nn.Sequential(nn.Conv1d(width, 24, 3, padding=1), nn.GELU()),
     "normed": lambda width: nn.Sequential(nn.Conv1d(width, 24, 3, padding=1), nn.GroupNorm(2, 24), nn.Identity()),
     "down and up": lambda width: nn.Sequential(nn.Conv1d(width, 8, 2, 2), nn.ConvTranspose1d(8, 24, 2, 2)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("length", [24, 8, 3, 50])
@@ -121,7 +133,14 @@ def test_a_conformer_gives_time_first(length):
         want = module[0](x)
     np.testing.assert_allclose(rec(module, x, "0", pool="mean")["0"], want.mean(1), atol=1e-5)
     np.testing.assert_allclose(rec(module, x, "0", pool="last")["0"], want[:, -1], atol=1e-5)
-    np.testing.assert_allclose(rec(module, x, "0.depth", pool="mean")["0.depth"], module[0].depth(F.glu(module[0].point(module[0].norm(module[0].first(x.transpose(1, 2))).transpose(1, 2)), dim=1)).mean(-1).detach(), atol=1e-5)
+    np.testing.assert_allclose(
+        rec(module, x, "0.depth", pool="mean")["0.depth"],
+        module[0]
+        .depth(F.glu(module[0].point(module[0].norm(module[0].first(x.transpose(1, 2))).transpose(1, 2)), dim=1))
+        .mean(-1)
+        .detach(),
+        atol=1e-5,
+    )
 
 
 class DensePicture(nn.Module):
@@ -174,7 +193,11 @@ PICTURES = {
     "dense with squeeze and excite": (DensePicture, normal(30, 3, 8, 8), (2, 3)),
     "channels last": (Window, normal(30, 3, 16, 16), (1, 2)),
     "mixer": (lambda: nn.Sequential(nn.Linear(5, 8), Mixer(8)), normal(30, 8, 5), (1,)),
-    "mixer of patches": (lambda: nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(2), Turn(), Mixer(16)), normal(30, 3, 16, 16), (1,)),
+    "mixer of patches": (
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.Flatten(2), Turn(), Mixer(16)),
+        normal(30, 3, 16, 16),
+        (1,),
+    ),
     "attention by hand": (lambda: nn.Sequential(nn.Linear(5, 8), Heads()), normal(30, 8, 5), (1,)),
 }
 
@@ -194,7 +217,8 @@ def test_places_are_averaged(name):
     np.testing.assert_allclose(rec(module, x, "output", pool="mean")["output"], want, atol=1e-5)
 
 
-# -- where nothing shows it --------------------------------------------------------------------------------------------------
+# -- where nothing shows it
+# --------------------------------------------------------------------------------------------------
 
 
 class Softened(nn.Module):
@@ -206,7 +230,12 @@ class Softened(nn.Module):
 
 def test_an_axis_that_nothing_shows_is_asked_for():
     module, x = nn.Sequential(Softened(), nn.Flatten(), nn.Linear(36, 3)).eval(), normal(30, 6, 6)
-    with pytest.raises(ValueError, match=r"layer '0' of 'm' gave \(8, 6, 6\), and it is not certain which axis holds its features.*axis=1 .*axis=-1"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"layer '0' of 'm' gave \(8, 6, 6\), and it is not certain which axis holds its features.*axis=1 .*axis=-1"
+        ),
+    ):
         rec(module, x, "0", pool="mean")
     with pytest.warns(UserWarning, match="1 layer of 'm' is left out: '0' gave .* not certain") as caught:
         got = rs.record(rs.load_model(module, name="m", layers=["0", "2"]), x, pool="mean", progress=False)
@@ -214,13 +243,21 @@ def test_an_axis_that_nothing_shows_is_asked_for():
     want = module[0](x)
     for axis, mean in ((1, want.mean(2)), (-1, want.mean(1)), ({"0": 2}, want.mean(1)), ({"?": 1}, want.mean(2))):
         np.testing.assert_allclose(rec(module, x, "0", pool="mean", axis=axis)["0"], mean, atol=1e-6)
-    np.testing.assert_allclose(rec(module, x, "0")["0"], want.flatten(1), atol=1e-6)  # to keep everything no axis is needed
+    np.testing.assert_allclose(
+        rec(module, x, "0")["0"], want.flatten(1), atol=1e-6
+    )  # to keep everything no axis is needed
     np.testing.assert_allclose(rec(module, x, "0", pool=lambda out: out.amax(1))["0"], want.amax(1), atol=1e-6)
 
 
 def test_what_is_no_axis_is_refused():
     module, x = nn.Sequential(nn.Conv1d(3, 6, 1), nn.Flatten()).eval(), normal(20, 3, 6)
-    for axis, why in ((0, "axis 0 holds the samples"), ("channels", "integer"), (True, "integer"), ({"0": 1.0}, "integer"), ({"nothing": 1}, "unknown layer 'nothing'")):
+    for axis, why in (
+        (0, "axis 0 holds the samples"),
+        ("channels", "integer"),
+        (True, "integer"),
+        ({"0": 1.0}, "integer"),
+        ({"nothing": 1}, "unknown layer 'nothing'"),
+    ):
         with pytest.raises(ValueError, match=why):
             rec(module, x, "0", pool="mean", axis=axis)
     for axis in (3, -4):
@@ -239,7 +276,10 @@ def test_the_axis_is_part_of_a_recording_s_address(tmp_path):
 
 
 def test_the_axis_of_one_layer_leaves_the_recordings_of_others_alone(tmp_path):
-    module, x = nn.Sequential(Softened(), nn.Flatten(), nn.Linear(36, 5), nn.ReLU(), nn.Linear(5, 2)).eval(), normal(20, 6, 6)
+    module, x = (
+        nn.Sequential(Softened(), nn.Flatten(), nn.Linear(36, 5), nn.ReLU(), nn.Linear(5, 2)).eval(),
+        normal(20, 6, 6),
+    )
     with pytest.warns(UserWarning, match="'0' gave"):
         rec(module, x, "*", pool="mean", into=tmp_path / "s")
     got = rec(module, x, "*", pool="mean", axis={"0": -1}, into=tmp_path / "s")
@@ -271,7 +311,9 @@ def test_a_normalisation_that_speaks_against_the_weights_is_asked_about():
     module, x = NormedTime().eval(), normal(30, 6, 6)
     with pytest.raises(ValueError, match="not certain which axis holds its features"):
         rec(module, x, "output", pool="mean")
-    np.testing.assert_allclose(rec(module, x, "output", pool="mean", axis=-1)["output"], module(x).mean(1).detach(), atol=1e-5)
+    np.testing.assert_allclose(
+        rec(module, x, "output", pool="mean", axis=-1)["output"], module(x).mean(1).detach(), atol=1e-5
+    )
 
 
 class TextConvolution(nn.Module):
@@ -316,7 +358,11 @@ def test_a_convolution_over_features_has_channels_of_its_own():
     module, x = Filterbank().eval(), normal(20, 30, 33)
     with pytest.raises(ValueError, match="not certain which axis holds its features"):
         rec(module, x, "conv", pool="mean")
-    np.testing.assert_allclose(rec(module, x, "conv", pool="mean", axis=1)["conv"], module.conv(module.bank(x)[:, None]).mean((2, 3)).detach(), atol=1e-5)
+    np.testing.assert_allclose(
+        rec(module, x, "conv", pool="mean", axis=1)["conv"],
+        module.conv(module.bank(x)[:, None]).mean((2, 3)).detach(),
+        atol=1e-5,
+    )
 
 
 def test_a_mixer_on_the_input_itself_is_asked_about():
@@ -336,7 +382,8 @@ def test_windows_are_features_of_the_next_layer(named):
     np.testing.assert_allclose(rec(module, x, "output", pool="mean")["output"], module(x).mean(1).detach(), atol=1e-5)
 
 
-# -- samples along the second axis -------------------------------------------------------------------------------------------
+# -- samples along the second axis
+# -------------------------------------------------------------------------------------------
 
 
 class TimeFirst(nn.Module):
@@ -379,7 +426,8 @@ def test_blocks_with_samples_along_the_second_axis_are_recorded(tokens, masked):
         np.testing.assert_allclose(rec(module, data, "blocks.1")["blocks.1"], seen[0].flatten(1), atol=1e-5)
 
 
-# -- masks and places that are not the input's tokens ------------------------------------------------------------------------
+# -- masks and places that are not the input's tokens
+# ------------------------------------------------------------------------
 
 
 class Latents(nn.Module):
@@ -414,7 +462,11 @@ class Shared(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.embed, self.patch, self.positions = nn.Embedding(20, 6), nn.Conv2d(3, 6, 4, 4), nn.Parameter(torch.randn(1, 7, 6))
+        self.embed, self.patch, self.positions = (
+            nn.Embedding(20, 6),
+            nn.Conv2d(3, 6, 4, 4),
+            nn.Parameter(torch.randn(1, 7, 6)),
+        )
         self.text, self.picture, self.fc = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(12, 2)
 
     def forward(self, input_ids, attention_mask, pixel_values):
@@ -427,8 +479,16 @@ def test_a_table_of_positions_that_two_inputs_share_does_not_share_the_mask():
     torch.manual_seed(0)
     module = Shared().eval()
     mask = (torch.arange(7) < torch.randint(2, 8, (30, 1))).long()
-    data = {"input_ids": torch.randint(1, 20, (30, 7)) * mask, "attention_mask": mask, "pixel_values": normal(30, 3, 4, 28)}
-    picture = module.picture(module.patch(data["pixel_values"]).flatten(2).transpose(1, 2) + module.positions).mean(1).detach()
+    data = {
+        "input_ids": torch.randint(1, 20, (30, 7)) * mask,
+        "attention_mask": mask,
+        "pixel_values": normal(30, 3, 4, 28),
+    }
+    picture = (
+        module.picture(module.patch(data["pixel_values"]).flatten(2).transpose(1, 2) + module.positions)
+        .mean(1)
+        .detach()
+    )
     text = module.text(module.embed(data["input_ids"]) + module.positions) * mask[..., None]
     got = rec(module, data, ["picture", "text"], pool="mean")
     np.testing.assert_allclose(got["picture"], picture, atol=1e-5)
@@ -473,19 +533,31 @@ class Adding(nn.Module):
 
 
 @pytest.mark.parametrize("pool", ["mean", "first", "last", "tokens"])
-@pytest.mark.parametrize(("how", "places", "added"), [("padding", 16, "6 at the end"), ("joining", 13, "3 at the beginning")])
+@pytest.mark.parametrize(
+    ("how", "places", "added"), [("padding", 16, "6 at the end"), ("joining", 13, "3 at the beginning")]
+)
 @pytest.mark.parametrize("masked", [True, False])
 def test_places_that_the_model_adds_are_said(how, places, added, pool, masked):
     torch.manual_seed(0)
     module, ids = Adding(how).eval(), torch.randint(1, 20, (30, 10))
     data = {"input_ids": ids, **({"attention_mask": torch.ones_like(ids)} if masked else {})}
-    with pytest.raises(ValueError, match=rf"layer 'block' of 'm' has {places} places where its input has 10 tokens: the model adds others by {how} \({added}"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            rf"layer 'block' of 'm' has {places} places where its input has 10 tokens: the model adds others by {how}"
+            rf" \({added}"
+        ),
+    ):
         rec(module, data, "block", pool=pool)
-    own = rec(module, data, "block", pool=lambda out: out[:, :10].mean(1) if how == "padding" else out[:, 3:].mean(1))["block"]
+    own = rec(module, data, "block", pool=lambda out: out[:, :10].mean(1) if how == "padding" else out[:, 3:].mean(1))[
+        "block"
+    ]
     with torch.no_grad():
         np.testing.assert_allclose(own, module.block(module.embed(ids)).mean(1), atol=1e-5)
         want = module(**data)
-    np.testing.assert_allclose(rec(module, data, "output", pool="last")["output"], want[:, -1], atol=1e-5)  # what was added is gone there
+    np.testing.assert_allclose(
+        rec(module, data, "output", pool="last")["output"], want[:, -1], atol=1e-5
+    )  # what was added is gone there
 
 
 class Dropping(nn.Module):
@@ -498,7 +570,9 @@ class Dropping(nn.Module):
     def forward(self, input_ids, attention_mask):
         x = self.embed(input_ids)
         keep = (self.score(x)[..., 0] > -0.8) & attention_mask.bool()
-        return self.block(nn.utils.rnn.pad_sequence([row[kept] for row, kept in zip(x, keep, strict=True)], batch_first=True))
+        return self.block(
+            nn.utils.rnn.pad_sequence([row[kept] for row, kept in zip(x, keep, strict=True)], batch_first=True)
+        )
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -512,7 +586,8 @@ def test_dropped_tokens_are_never_taken_for_those_of_the_mask(seed):
         rec(module, data, "output", pool="mean")
 
 
-# -- pool functions of one's own ---------------------------------------------------------------------------------------------
+# -- pool functions of one's own
+# ---------------------------------------------------------------------------------------------
 
 
 def test_a_pool_function_gets_the_mask_if_it_takes_two_arguments():
@@ -534,7 +609,15 @@ def test_a_pool_function_gets_the_mask_if_it_takes_two_arguments():
 
     want = module[0](data["input"]).masked_fill(mask[..., None] == 0, -torch.inf).amax(1).detach()
     np.testing.assert_allclose(rec(Takes(), data, "embed", pool=masked_max)["embed"], want, atol=1e-6)
-    np.testing.assert_allclose(rec(nn.Sequential(nn.Linear(4, 3)), normal(20, 5, 4), "0", pool=lambda out, mask: out.sum(1) if mask is None else None)["0"].shape, (20, 3))
+    np.testing.assert_allclose(
+        rec(
+            nn.Sequential(nn.Linear(4, 3)),
+            normal(20, 5, 4),
+            "0",
+            pool=lambda out, mask: out.sum(1) if mask is None else None,
+        )["0"].shape,
+        (20, 3),
+    )
     both = {"input": data["input"], "attention_mask": mask, "other_mask": torch.ones_like(mask)}
 
     class TakesBoth(Takes):
@@ -552,7 +635,8 @@ def test_a_pool_function_may_take_samples_along_any_axis():
     np.testing.assert_allclose(got, rec(module, {"input_ids": ids}, "blocks.2", pool="first")["blocks.2"], atol=1e-5)
 
 
-# -- constants ---------------------------------------------------------------------------------------------------------------
+# -- constants
+# ---------------------------------------------------------------------------------------------------------------
 
 
 class Positions(nn.Module):
@@ -583,9 +667,19 @@ def test_if_all_samples_are_the_same_nothing_is_left_out():
         assert len(rec(module, torch.ones(20, 4))) == 2
 
 
-# -- the trace itself --------------------------------------------------------------------------------------------------------
+# -- the trace itself
+# --------------------------------------------------------------------------------------------------------
 
-STEPS = st.lists(st.tuples(st.sampled_from(["swap", "permute", "move", "new", "drop", "slice", "add", "pad", "cat", "flip", "roll", "sum"]), st.integers(0, 10), st.integers(0, 10)), max_size=7)
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["swap", "permute", "move", "new", "drop", "slice", "add", "pad", "cat", "flip", "roll", "sum"]
+        ),
+        st.integers(0, 10),
+        st.integers(0, 10),
+    ),
+    max_size=7,
+)
 
 
 def walk(x, steps):
@@ -622,7 +716,9 @@ def walk(x, steps):
 @settings(max_examples=200, deadline=None)
 @given(steps=STEPS)
 def test_axes_are_followed_whatever_their_sizes(steps):
-    """If one size is far larger than the others, the axes can be read off the result; with equal sizes the trace must say the same."""
+    """If one size is far larger than the others, the axes can be read off the result; with equal sizes the trace must
+    say the same.
+    """
     different, equal = torch.zeros(1, 3000, 4), torch.zeros(1, 4, 4)
     roles = []
     for x in (different, equal):
@@ -653,7 +749,11 @@ class Tabular(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.weights, self.own, self.block = nn.Parameter(torch.randn(10, 8)), nn.Parameter(torch.randn(1, 1, 8)), nn.Linear(8, 8)
+        self.weights, self.own, self.block = (
+            nn.Parameter(torch.randn(10, 8)),
+            nn.Parameter(torch.randn(1, 1, 8)),
+            nn.Linear(8, 8),
+        )
 
     def forward(self, x):
         x = x[..., None] * self.weights

@@ -1,4 +1,6 @@
-"""The benchmark over all pairs and over references: joint permutations, resamples of both ends, units, what F allows."""
+"""The benchmark over all pairs and over references: joint permutations, resamples of both ends, units, what F
+allows.
+"""
 
 import itertools
 
@@ -9,9 +11,9 @@ from scipy import stats
 
 import repsim_nb as rs
 from repsim_nb import grounding, inference
-from repsim_nb.grounding.functionality import residuals, shrunk
-from repsim_nb.grounding.joint import PairSets
-from repsim_nb.inference.units import holm, simultaneous, units_of, widened
+from repsim_nb.results.grounding.functionality import residuals, shrunk
+from repsim_nb.results.grounding.joint import PairSets
+from repsim_nb.results.inference.units import holm, simultaneous, units_of, widened
 
 
 def square(values):
@@ -21,14 +23,23 @@ def square(values):
 def pairs_of(distance, f, layers, *, groups=None, reference=None):
     """Pairs of n networks in some layers; distance (layers, n, n), f (n,)."""
     n = len(f)
-    one, other = np.triu_indices(n, 1) if reference is None else (np.full(n - 1, reference), np.delete(np.arange(n), reference))
+    one, other = (
+        np.triu_indices(n, 1) if reference is None else (np.full(n - 1, reference), np.delete(np.arange(n), reference))
+    )
     place = np.repeat(np.arange(layers), len(one))
     x = np.concatenate([distance[layer][one, other] for layer in range(layers)])
     one, other = np.tile(one, layers), np.tile(other, layers)
     sets = {layer: np.flatnonzero(place == layer) for layer in range(layers)}
     units = units_of(pd.RangeIndex(n), groups)
-    found = PairSets(one, other, (place, place), sets, np.abs(f[one] - f[other]), units,
-                  None if reference is None else np.array([reference]))
+    found = PairSets(
+        one,
+        other,
+        (place, place),
+        sets,
+        np.abs(f[one] - f[other]),
+        units,
+        None if reference is None else np.array([reference]),
+    )
     return found, {"x": x}
 
 
@@ -47,7 +58,10 @@ def test_one_order_of_networks_is_used_for_all_layers(small):
     found, xs = pairs_of(d, f, 2)
     null, every = found.null(xs, 9, 0)
     upper = np.triu_indices(6, 1)
-    expected = [np.mean([spearman(layer[upper], square(f[list(order)])[upper]) for layer in d]) for order in itertools.permutations(range(6))]
+    expected = [
+        np.mean([spearman(layer[upper], square(f[list(order)])[upper]) for layer in d])
+        for order in itertools.permutations(range(6))
+    ]
     assert every and len(null) == 720
     np.testing.assert_allclose(np.sort(null[:, 0]), np.sort(expected), atol=1e-12)
     assert any(value == pytest.approx(expected[0]) for value in null[:1, 0])  # the first order is the one that was seen
@@ -60,7 +74,9 @@ def test_references_keep_their_place(small):
     others, expected = [0, 1, 3, 4, 5], []
     for order in itertools.permutations(others):
         moved = dict(zip(others, order, strict=True))
-        expected.append(np.mean([spearman([layer[2, j] for j in others], [abs(f[2] - f[moved[j]]) for j in others]) for layer in d]))
+        expected.append(
+            np.mean([spearman([layer[2, j] for j in others], [abs(f[2] - f[moved[j]]) for j in others]) for layer in d])
+        )
     assert every and len(null) == 120
     np.testing.assert_allclose(np.sort(null[:, 0]), np.sort(expected), atol=1e-12)
 
@@ -70,12 +86,18 @@ def test_groups_change_places_whole_and_so_do_levels_of_crossed_groupings(small)
     upper = np.triu_indices(6, 1)
 
     def of(orders):
-        return np.sort([np.mean([spearman(layer[upper], square(f[np.array(order)])[upper]) for layer in d]) for order in orders])
+        return np.sort(
+            [np.mean([spearman(layer[upper], square(f[np.array(order)])[upper]) for layer in d]) for order in orders]
+        )
 
     found, xs = pairs_of(d, f, 2, groups=list("aabbcc"))
     null, every = found.null(xs, 9, 0)
     assert every and len(null) == 6
-    np.testing.assert_allclose(np.sort(null[:, 0]), of([np.concatenate([[2 * k, 2 * k + 1] for k in order]) for order in itertools.permutations(range(3))]), atol=1e-12)
+    np.testing.assert_allclose(
+        np.sort(null[:, 0]),
+        of([np.concatenate([[2 * k, 2 * k + 1] for k in order]) for order in itertools.permutations(range(3))]),
+        atol=1e-12,
+    )
     rng = np.random.default_rng(1)
     d9, f9 = rng.normal(size=(1, 9, 9)), rng.normal(size=9)
     d9 = d9 + d9.swapaxes(1, 2)
@@ -83,7 +105,11 @@ def test_groups_change_places_whole_and_so_do_levels_of_crossed_groupings(small)
     found, xs = pairs_of(d9, f9, 1, groups=crossed)
     null, every = found.null(xs, 9, 0)
     grid, upper = np.arange(9).reshape(3, 3), np.triu_indices(9, 1)
-    expected = [spearman(d9[0][upper], square(f9[grid[np.ix_(a, b)].ravel()])[upper]) for a in itertools.permutations(range(3)) for b in itertools.permutations(range(3))]
+    expected = [
+        spearman(d9[0][upper], square(f9[grid[np.ix_(a, b)].ravel()])[upper])
+        for a in itertools.permutations(range(3))
+        for b in itertools.permutations(range(3))
+    ]
     assert every and len(null) == 36
     np.testing.assert_allclose(np.sort(null[:, 0]), np.sort(expected), atol=1e-12)
 
@@ -97,7 +123,18 @@ def test_both_ends_of_a_pair_are_drawn(small):
     expected = []
     for counts in levels[0]:
         weights = counts[one] * counts[other]  # a network with its own copy is no pair
-        expected.append(np.mean([spearman(np.repeat(layer[one, other], weights), np.repeat(np.abs(f[one] - f[other]), weights)) if (weights > 0).sum() > 1 else np.nan for layer in d]))
+        expected.append(
+            np.mean(
+                [
+                    (
+                        spearman(np.repeat(layer[one, other], weights), np.repeat(np.abs(f[one] - f[other]), weights))
+                        if (weights > 0).sum() > 1
+                        else np.nan
+                    )
+                    for layer in d
+                ]
+            )
+        )
     np.testing.assert_allclose(drawn, expected, atol=1e-12)
 
 
@@ -113,7 +150,9 @@ def seen(found, xs):
 
 
 def test_given_takes_out_what_both_owe_to_another_number():
-    """Representations follow another accuracy, and so does F: ρ is high; of what is left of F it is not, and its p-value holds."""
+    """Representations follow another accuracy, and so does F: ρ is high; of what is left of F it is not, and its
+    p-value holds.
+    """
     plain, held = [], []
     for seed in range(150):
         rng = np.random.default_rng([seed, 11])
@@ -132,11 +171,16 @@ def test_what_is_held_constant_is_a_line_in_each_layer():
     f, given, cells = np.array([1.0, 2, 3, 5, 9, 8, 7, 5]), np.array([0.0, 1, 2, 3, 0, 1, 2, 3]), np.repeat([0, 1], 4)
     left = residuals(f, given, cells)
     for k in (0, 1):
-        assert left[cells == k] == pytest.approx(f[cells == k] - np.polyval(np.polyfit(given[:4], f[cells == k], 1), given[:4]))
+        assert left[cells == k] == pytest.approx(
+            f[cells == k] - np.polyval(np.polyfit(given[:4], f[cells == k], 1), given[:4])
+        )
     xs, f = population()
     other = {name: value**2 for name, value in f.items()}
     held = grounding.benchmark(xs, f, measures=["cka"], pairs="all", given=other, n_bootstrap=20)
-    assert held.pairs["gap"].max() < 0.1 * grounding.benchmark(xs, f, measures=["cka"], pairs="all", n_bootstrap=20).pairs["gap"].max()
+    assert (
+        held.pairs["gap"].max()
+        < 0.1 * grounding.benchmark(xs, f, measures=["cka"], pairs="all", n_bootstrap=20).pairs["gap"].max()
+    )
     with pytest.raises(ValueError, match="nothing is left"):
         grounding.benchmark(xs, f, measures=["cka"], pairs="all", given=f)
     with pytest.raises(ValueError, match="whose values differ"):
@@ -157,26 +201,46 @@ def test_networks_as_units_reject_too_often_where_seeds_are_the_units():
     assert np.mean(np.array(plain) <= 0.1) > 0.2 and np.mean(np.array(grouped) <= 0.1) < 0.16
 
 
-# -- the public functions --------------------------------------------------------------------------------------------------
+# -- the public functions
+# --------------------------------------------------------------------------------------------------
+
 
 def population(networks=8, layers=3, seed=0, slope=1.0):
     rng = np.random.default_rng(seed)
     f = {f"n{k}": 0.5 + 0.05 * k for k in range(networks)}
     base = rng.normal(size=(40, 5))
-    xs = {rs.Key(name, f"l{layer}", "d", 0, "flatten"): base + (1 + slope * f[name] * 4) * 0.3 * rng.normal(size=(40, 5)) for name in f for layer in range(layers)}
+    xs = {
+        rs.Key(name, f"l{layer}", "d", 0, "flatten"): base + (1 + slope * f[name] * 4) * 0.3 * rng.normal(size=(40, 5))
+        for name in f
+        for layer in range(layers)
+    }
     return xs, f
 
 
 def test_all_pairs_within_each_layer_or_of_all_layers():
     xs, f = population()
     found = grounding.benchmark(xs, f, measures=["cka", "pwcca_all"], pairs="all", n_bootstrap=50)
-    assert found.which == "all" and len(found.pairs) == 3 * 28 and (found.pairs["layer1"] == found.pairs["layer2"]).all()
-    assert "spearman_p" not in found.table and found.orders == 1000 and "1000 orders of networks" in repr(found) and "all pairs" in found._repr_html_()
+    assert (
+        found.which == "all" and len(found.pairs) == 3 * 28 and (found.pairs["layer1"] == found.pairs["layer2"]).all()
+    )
+    assert (
+        "spearman_p" not in found.table
+        and found.orders == 1000
+        and "1000 orders of networks" in repr(found)
+        and "all pairs" in found._repr_html_()
+    )
     row = found.pairs.iloc[4]
-    one, other = (next(x for key, x in xs.items() if (key.model, key.layer) == (row[f"model{e}"], row[f"layer{e}"])) for e in (1, 2))
+    one, other = (
+        next(x for key, x in xs.items() if (key.model, key.layer) == (row[f"model{e}"], row[f"layer{e}"]))
+        for e in (1, 2)
+    )
     both = [grounding.MEASURES["pwcca_all"](*sides) for sides in ((one, other), (other, one))]
-    assert row["pwcca_all"] == pytest.approx(1 - np.mean(both)) and row["cka"] == pytest.approx(1 - rs.measures.CKA()(one, other))
-    assert found.table.loc["cka", "spearman"] == pytest.approx(np.mean([spearman(part["cka"], part["gap"]) for _, part in found.pairs.groupby("layer1")]))
+    assert row["pwcca_all"] == pytest.approx(1 - np.mean(both)) and row["cka"] == pytest.approx(
+        1 - rs.measures.CKA()(one, other)
+    )
+    assert found.table.loc["cka", "spearman"] == pytest.approx(
+        np.mean([spearman(part["cka"], part["gap"]) for _, part in found.pairs.groupby("layer1")])
+    )
     across = grounding.benchmark(xs, f, measures=["cka"], pairs="all", across=True, n_bootstrap=50)
     assert len(across.pairs) == 24 * 23 // 2 and list(across.sets.index.get_level_values("layer")) == ["all"]
 
@@ -184,7 +248,9 @@ def test_all_pairs_within_each_layer_or_of_all_layers():
 def test_pairs_that_are_there_already_give_the_same():
     xs, f = population()
     found = grounding.benchmark(xs, f, measures=["cka", "procrustes"], pairs="all", n_bootstrap=50)
-    again = grounding.rank_pairs(found.pairs, ["cka", "procrustes"], "gap", network="model", pairs="all", across=False, n_bootstrap=50)
+    again = grounding.rank_pairs(
+        found.pairs, ["cka", "procrustes"], "gap", network="model", pairs="all", across=False, n_bootstrap=50
+    )
     pd.testing.assert_frame_equal(found.table, again.table)
     pd.testing.assert_frame_equal(found.against(), again.against())
 
@@ -200,7 +266,10 @@ def test_networks_of_one_group_are_one_unit():
     for order in itertools.permutations(range(4)):
         moved = {name: f[f"n{2 * order[k // 2] + k % 2}"] for name, k in order_of.items()}
         gap = np.abs(frame["model1"].map(moved) - frame["model2"].map(moved)).round(12)
-        counted += np.mean([spearman(part["cka"], gap[part.index]) for _, part in frame.groupby("layer1")]) >= found.table.loc["cka", "spearman"] - 1e-12
+        counted += (
+            np.mean([spearman(part["cka"], gap[part.index]) for _, part in frame.groupby("layer1")])
+            >= found.table.loc["cka", "spearman"] - 1e-12
+        )
     assert found.table.loc["cka", "network_p"] == counted / 24 >= 1 / 24
     crossed = pd.DataFrame({"a": [k // 2 for k in range(8)], "b": [k % 2 for k in range(8)]}, index=list(f))
     with pytest.raises(ValueError, match="b: .* at least 3"):
@@ -208,7 +277,9 @@ def test_networks_of_one_group_are_one_unit():
     few = grounding.benchmark(xs, f, measures=["cka"], groups=groups, n_bootstrap=50)
     assert few.orders == 6 and "cannot be asked here" in few.about and few.table["detectable"].isna().all()
     uneven = {name: "one" if k < 5 else f"g{k}" for k, name in enumerate(f)}
-    assert grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=uneven, n_bootstrap=50).orders == 6  # the large group has none to change places with
+    assert (
+        grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=uneven, n_bootstrap=50).orders == 6
+    )  # the large group has none to change places with
 
 
 def test_a_group_has_whole_networks():
@@ -228,14 +299,26 @@ def test_why_networks_cannot_change_places_is_said():
         (xs, sizes, "no two of these 3 have the same number of items"),
     ):
         found = grounding.benchmark(given, f, measures=["cka"], pairs="all", groups=groups, n_bootstrap=50)
-        assert "network_p" not in found.table and f"there is no network_p: " in found.about and sentence in found.about and sentence in found.no_order
+        assert (
+            "network_p" not in found.table
+            and "there is no network_p: " in found.about
+            and sentence in found.about
+            and sentence in found.no_order
+        )
 
 
 def test_given_leaves_the_pairs_what_they_are():
-    """F is of networks, so layers are compared one by one; what a line in another number leaves of it is, too, but for rounding."""
+    """F is of networks, so layers are compared one by one; what a line in another number leaves of it is, too, but for
+    rounding.
+    """
     xs, f = population(networks=11, layers=2)
     given = {name: k * 0.37 % 1 for k, name in enumerate(f)}
-    shuffled = dict(sorted(xs.items(), key=lambda item: (item[0].layer, item[0].model[::-1] if item[0].layer == "l1" else item[0].model)))
+    shuffled = dict(
+        sorted(
+            xs.items(),
+            key=lambda item: (item[0].layer, item[0].model[::-1] if item[0].layer == "l1" else item[0].model),
+        )
+    )
     for pairs in ("all", "reference"):
         plain = grounding.benchmark(shuffled, f, measures=["cka"], pairs=pairs, n_bootstrap=20)
         held = grounding.benchmark(shuffled, f, measures=["cka"], pairs=pairs, given=given, n_bootstrap=20)
@@ -261,9 +344,25 @@ def test_a_measure_sees_no_difference_between_rotations():
     turns = [np.linalg.qr(rng.normal(size=(4, 4)))[0] for _ in range(2)]
     xs = {f"n{k}": x for k, x in enumerate([*base, base[0] @ turns[0], base[0] @ turns[1]])}
     f = {name: 0.1 * k for k, name in enumerate(xs)}
-    measure = rs.measures.from_function(lambda x, y: rs.measures.CKA()(x, y) * (1 + 1e-16), kind="similarity", symmetric=True, range=(0, 1), name="again")
-    found = grounding.benchmark(xs, f, measures={"cka": "cka", "again": measure}, pairs="all", network=list(xs), per=None, n_bootstrap=50)
-    assert found.against("cka").loc["again"].to_dict() | {"level": 0} == {"difference": 0, "low": 0, "high": 0, "p_value": 1, "detectable": 0, "real": False, "level": 0}
+    measure = rs.measures.from_function(
+        lambda x, y: rs.measures.CKA()(x, y) * (1 + 1e-16),
+        kind="similarity",
+        symmetric=True,
+        range=(0, 1),
+        name="again",
+    )
+    found = grounding.benchmark(
+        xs, f, measures={"cka": "cka", "again": measure}, pairs="all", network=list(xs), per=None, n_bootstrap=50
+    )
+    assert found.against("cka").loc["again"].to_dict() | {"level": 0} == {
+        "difference": 0,
+        "low": 0,
+        "high": 0,
+        "p_value": 1,
+        "detectable": 0,
+        "real": False,
+        "level": 0,
+    }
     assert found.table["network_p"].min() >= 1 / 720
 
 
@@ -275,31 +374,54 @@ def test_groups_and_functionality_by_the_networks_that_were_chosen():
     expected = grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=of, noise=0.01, n_bootstrap=50)
     for groups in (of, pd.Series(of), list(of.values()), pd.DataFrame({"group": of})):
         for noise in (0.01, dict.fromkeys(f, 0.01)):
-            found = grounding.benchmark(named, f, measures=["cka"], pairs="all", network=nets, per=layers, groups=groups, noise=noise, n_bootstrap=50)
+            found = grounding.benchmark(
+                named,
+                f,
+                measures=["cka"],
+                pairs="all",
+                network=nets,
+                per=layers,
+                groups=groups,
+                noise=noise,
+                n_bootstrap=50,
+            )
             np.testing.assert_allclose(found.table.to_numpy(), expected.table.to_numpy())
             assert found.reliability == pytest.approx(expected.reliability)
-    assert grounding.specificity(named, network=nets, per=layers, groups=of, n_bootstrap=50).interval == grounding.specificity(xs, groups=of, n_bootstrap=50).interval
+    assert (
+        grounding.specificity(named, network=nets, per=layers, groups=of, n_bootstrap=50).interval
+        == grounding.specificity(xs, groups=of, n_bootstrap=50).interval
+    )
 
 
 def test_pairs_name_their_groups_and_have_one_reference_a_layer():
     xs, f = population()
     pairs = grounding.benchmark(xs, f, measures=["cka"], pairs="all", n_bootstrap=50).pairs
     with pytest.raises(TypeError, match="groups of the networks of pairs are named"):
-        grounding.rank_pairs(pairs, ["cka"], "gap", network="model", pairs="all", across=False, groups=[0, 0, 1, 1, 2, 2, 3, 3])
-    with pytest.raises(ValueError, match="pairs='reference' needs one first item for each layer, the reference; layer l0 has 7"):
+        grounding.rank_pairs(
+            pairs, ["cka"], "gap", network="model", pairs="all", across=False, groups=[0, 0, 1, 1, 2, 2, 3, 3]
+        )
+    with pytest.raises(
+        ValueError, match="pairs='reference' needs one first item for each layer, the reference; layer l0 has 7"
+    ):
         grounding.rank_pairs(pairs, ["cka"], "gap", network="model")
     with pytest.raises(ValueError, match=r"that of \('n0', 'l0'\) and \('n1', 'l0'\) is there again"):
         grounding.rank_pairs(pd.concat([pairs, pairs.iloc[:1]]), ["cka"], "gap", network="model", pairs="all")
     with pytest.raises(ValueError, match="only measure with a row"):
-        grounding.rank_pairs(pairs, ["cka"], "gap", network="model", pairs="all", across=False, n_bootstrap=50).against()
+        grounding.rank_pairs(
+            pairs, ["cka"], "gap", network="model", pairs="all", across=False, n_bootstrap=50
+        ).against()
 
 
 def test_noise_of_pairs_needs_no_direction_of_the_functionality():
     xs, f = population(layers=1)
     found = grounding.benchmark(xs, f, measures=["cka"], pairs="all", across=True, noise=0.02, n_bootstrap=50)
     for noise in (0.02, pd.Series(0.02, index=pd.Index(list(f), name="model"))):
-        again = grounding.rank_pairs(found.pairs, ["cka"], "gap", network="model", pairs="all", noise=noise, n_bootstrap=50)
-        assert again.reliability == pytest.approx(found.reliability) and again.ceiling == pytest.approx(found.ceiling, abs=0.02)
+        again = grounding.rank_pairs(
+            found.pairs, ["cka"], "gap", network="model", pairs="all", noise=noise, n_bootstrap=50
+        )
+        assert again.reliability == pytest.approx(found.reliability) and again.ceiling == pytest.approx(
+            found.ceiling, abs=0.02
+        )
     with pytest.raises(ValueError, match="standard deviation of the error of F"):
         grounding.rank_pairs(found.pairs, ["cka"], "gap", network="model", pairs="all", noise=-1.0)
 
@@ -319,24 +441,37 @@ def test_references_and_all_pairs_do_not_mix():
         grounding.benchmark(xs, f, measures=["cka"], pairs="al")
 
 
-# -- what F allows ---------------------------------------------------------------------------------------------------------
+# -- what F allows
+# ---------------------------------------------------------------------------------------------------------
+
 
 def test_reliability_is_what_another_test_set_would_show_again(rng):
     truth = pd.Series(0.8 + 0.02 * rng.normal(size=3000), index=pd.Index([f"n{k}" for k in range(3000)], name="model"))
     seen, again = (pd.Series(rng.binomial(500, truth) / 500, index=truth.index) for _ in range(2))
     found = grounding.reliability(seen, grounding.binomial_sd(seen, 500)).loc["all"]
-    assert found["reliability"] == pytest.approx(np.corrcoef(seen, again)[0, 1], abs=0.05) and 0.4 < found["reliability"] < 0.7
+    assert (
+        found["reliability"] == pytest.approx(np.corrcoef(seen, again)[0, 1], abs=0.05)
+        and 0.4 < found["reliability"] < 0.7
+    )
     chance = pd.Series(rng.binomial(500, 0.8, size=3000) / 500, index=truth.index)
     assert abs(grounding.reliability(chance, grounding.binomial_sd(chance, 500)).loc["all", "reliability"]) < 0.1
 
 
 def test_images_that_all_networks_see_make_no_difference_between_them(rng):
-    """Difficult images move all accuracies together: the paired error is that of another set of images, less what they share."""
+    """Difficult images move all accuracies together: the paired error is that of another set of images, less what they
+    share.
+    """
     ability, between = rng.normal(scale=0.4, size=40), []
     for _ in range(200):
         difficulty = rng.normal(scale=2, size=300)
         correct = rng.random((40, 300)) < 1 / (1 + np.exp(difficulty - ability[:, None]))
-        between.append((correct.mean(axis=1) - correct.mean(), grounding.paired_sd(correct), grounding.binomial_sd(correct.mean(), 300)))
+        between.append(
+            (
+                correct.mean(axis=1) - correct.mean(),
+                grounding.paired_sd(correct),
+                grounding.binomial_sd(correct.mean(), 300),
+            )
+        )
     accuracies, paired, binomial = (np.array(part) for part in zip(*between, strict=True))
     error = accuracies.std(axis=0, ddof=1).mean()
     assert paired.mean() == pytest.approx(error, rel=0.03) and binomial.mean() > 1.15 * error
@@ -351,16 +486,25 @@ def test_images_that_all_networks_see_make_no_difference_between_them(rng):
 
 def test_exchanged_networks_have_what_depth_gives():
     xs, f = population()
-    found = grounding.benchmark(xs, {key: f[key.model] + 0.2 * int(key.layer[1]) for key in xs}, measures=["cka"], pairs="all", n_bootstrap=50)
+    found = grounding.benchmark(
+        xs, {key: f[key.model] + 0.2 * int(key.layer[1]) for key in xs}, measures=["cka"], pairs="all", n_bootstrap=50
+    )
     flat = grounding.benchmark(xs, f, measures=["cka"], pairs="all", n_bootstrap=50)
-    assert abs(flat.table.loc["cka", "exchanged"]) < 0.1 and found.table.loc["cka", "exchanged"] < found.table.loc["cka", "spearman"]
+    assert (
+        abs(flat.table.loc["cka", "exchanged"]) < 0.1
+        and found.table.loc["cka", "exchanged"] < found.table.loc["cka", "spearman"]
+    )
 
 
 def test_reliability_is_within_layers_if_layers_differ():
     index = pd.MultiIndex.from_product([["a", "b", "c"], ["l0", "l1"]], names=["model", "layer"])
     f = pd.Series([0.5, 0.7, 0.52, 0.72, 0.54, 0.74], index=index)
     found = grounding.reliability(f, 0.01)
-    assert list(found.index) == ["l0", "l1"] and found["sd"].to_numpy() == pytest.approx([0.02, 0.02]) and found["reliability"].to_numpy() == pytest.approx([0.75, 0.75])
+    assert (
+        list(found.index) == ["l0", "l1"]
+        and found["sd"].to_numpy() == pytest.approx([0.02, 0.02])
+        and found["reliability"].to_numpy() == pytest.approx([0.75, 0.75])
+    )
     pd.testing.assert_frame_equal(grounding.reliability(f, 0.01, by="layer"), found)
     with pytest.raises(ValueError, match="unknown field for by 'layr'. Did you mean 'layer'"):
         grounding.reliability(f, 0.01, by=("layr",))
@@ -393,8 +537,20 @@ def test_the_ceiling_is_what_the_true_functionality_reaches():
         truth = {f"n{k}": value for k, value in enumerate(rng.normal(0.7, 0.03, 14))}
         xs = {name: np.full((6, 1), value) + np.arange(6)[:, None] for name, value in truth.items()}
         seen = {name: value + 0.02 * rng.normal() for name, value in truth.items()}
-        sees = rs.measures.from_function(lambda x, y: abs(x.mean() - y.mean()), name="sees", kind="dissimilarity", symmetric=True)
-        found = grounding.benchmark(xs, seen, measures=[sees], pairs="all", network=list(truth), per=None, noise=0.02, n_bootstrap=20, n_permutations=1)
+        sees = rs.measures.from_function(
+            lambda x, y: abs(x.mean() - y.mean()), name="sees", kind="dissimilarity", symmetric=True
+        )
+        found = grounding.benchmark(
+            xs,
+            seen,
+            measures=[sees],
+            pairs="all",
+            network=list(truth),
+            per=None,
+            noise=0.02,
+            n_bootstrap=20,
+            n_permutations=1,
+        )
         reached.append(found.table.loc["sees", "spearman"])
         said.append(found.ceiling)
     assert np.mean(said) == pytest.approx(np.mean(reached), abs=0.05) and 0.3 < np.mean(reached) < 0.8
@@ -403,12 +559,18 @@ def test_the_ceiling_is_what_the_true_functionality_reaches():
 def test_with_a_functionality_that_is_chance_a_high_p_says_nothing():
     xs, f = population()
     found = grounding.benchmark(xs, f, measures=["cka"], pairs="all", noise=1.0, n_bootstrap=50)
-    assert found.reliability < 0 and "a high network_p says nothing" in found.about and "a high network_p says nothing" in found._repr_html_()
+    assert (
+        found.reliability < 0
+        and "a high network_p says nothing" in found.about
+        and "a high network_p says nothing" in found._repr_html_()
+    )
     good = grounding.benchmark(xs, f, measures=["cka"], pairs="all", noise=0.001, n_bootstrap=50)
     assert good.reliability > 0.99 and good.ceiling > 0.98 and "reaches ρ = " in good.about
 
 
-# -- lists -----------------------------------------------------------------------------------------------------------------
+# -- lists
+# -----------------------------------------------------------------------------------------------------------------
+
 
 def test_simultaneous_intervals_all_hold_at_once():
     """Ten correlated means of 20 values: single intervals of .95 all hold far less often."""
@@ -421,19 +583,27 @@ def test_simultaneous_intervals_all_hold_at_once():
         together += ((found["low"] <= 0) & (found["high"] >= 0)).all()
         ends = stats.t.interval(0.95, 19, loc=values.mean(axis=0), scale=values.std(axis=0, ddof=1) / np.sqrt(20))
         single += ((ends[0] <= 0) & (ends[1] >= 0)).all()
-        assert ((found["p_value"] <= 0.05) == ((found["low"] > 0) | (found["high"] < 0))).mean() > 0.85 and (found["p_value"] > 0).all()
+        assert ((found["p_value"] <= 0.05) == ((found["low"] > 0) | (found["high"] < 0))).mean() > 0.85 and (
+            found["p_value"] > 0
+        ).all()
     assert together / 150 > 0.9 and single / 150 < 0.8
 
 
 def test_widened_percentiles_are_as_wide_as_students_t():
-    assert widened(0.95, 10) == pytest.approx(1 - 2 * stats.norm.sf(np.sqrt(10 / 9) * stats.t.ppf(0.975, 9))) and widened(0.95, 10_000) == pytest.approx(0.95, abs=1e-3)
+    assert widened(0.95, 10) == pytest.approx(
+        1 - 2 * stats.norm.sf(np.sqrt(10 / 9) * stats.t.ppf(0.975, 9))
+    ) and widened(0.95, 10_000) == pytest.approx(0.95, abs=1e-3)
 
 
 def test_holm_is_that_of_statsmodels_by_hand():
-    assert holm(pd.Series([0.01, 0.04, 0.03, 0.5], index=list("abcd"))).to_dict() == pytest.approx({"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5})
+    assert holm(pd.Series([0.01, 0.04, 0.03, 0.5], index=list("abcd"))).to_dict() == pytest.approx(
+        {"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5}
+    )
 
 
-# -- few units, groups by name, wrong input ----------------------------------------------------------------------------------
+# -- few units, groups by name, wrong input
+# ----------------------------------------------------------------------------------
+
 
 def nested(seed, name=str, groups=5, each=5):
     """Networks in groups that are alike in F and in their distances, which have nothing to do with each other."""
@@ -441,7 +611,16 @@ def nested(seed, name=str, groups=5, each=5):
     m = groups * each
     z, f = (np.repeat(rng.normal(size=groups), each) + 0.3 * rng.normal(size=m) for _ in range(2))
     i, j = np.tril_indices(m, -1)
-    frame = pd.DataFrame({"seed1": [name(k) for k in i], "layer1": 0, "seed2": [name(k) for k in j], "layer2": 0, "d": np.abs(z[i] - z[j]), "gap": np.abs(f[i] - f[j])})
+    frame = pd.DataFrame(
+        {
+            "seed1": [name(k) for k in i],
+            "layer1": 0,
+            "seed2": [name(k) for k in j],
+            "layer2": 0,
+            "d": np.abs(z[i] - z[j]),
+            "gap": np.abs(f[i] - f[j]),
+        }
+    )
     return frame, {name(k): k // each for k in range(m)}
 
 
@@ -450,7 +629,9 @@ def test_groups_of_networks_are_by_name_whatever_names_are():
     options = {"pairs": "all", "n_bootstrap": 200}
     first = grounding.rank_pairs(text, ["d"], "gap", groups=by_text, **options)
     for groups in (by_number, pd.Series(by_number), pd.Series(by_number)[::-1], pd.DataFrame({"g": by_number})):
-        pd.testing.assert_frame_equal(grounding.rank_pairs(number, ["d"], "gap", groups=groups, **options).table, first.table)
+        pd.testing.assert_frame_equal(
+            grounding.rank_pairs(number, ["d"], "gap", groups=groups, **options).table, first.table
+        )
     with pytest.raises(TypeError, match="groups of the networks of pairs are named"):
         grounding.rank_pairs(text, ["d"], "gap", groups=pd.Series(list(by_text.values())), **options)
 
@@ -478,12 +659,16 @@ def test_intervals_over_very_few_units_have_no_ends_that_say_something(networks)
         assert (found.table["low"] == -1).all() and (found.table["high"] == 1).all()
         assert not found.against()["real"].any() and (found.against()["p_value"] == 1).all()
         assert inference.judge(found.table.loc["cka"], above=0).outcome == "undecided"
-    assert grounding.specificity(xs, n_bootstrap=50).interval == inference.Interval(0, 1, 0.95, grounding.specificity(xs, n_bootstrap=50).accuracy)
+    assert grounding.specificity(xs, n_bootstrap=50).interval == inference.Interval(
+        0, 1, 0.95, grounding.specificity(xs, n_bootstrap=50).accuracy
+    )
 
 
 def test_gaps_are_sizes_and_names_of_one_kind():
     frame, _ = nested(0)
-    with pytest.raises(ValueError, match=r"'gap' is the size of a difference, \|F - F'\|, and it is below 0 in 300 of 300"):
+    with pytest.raises(
+        ValueError, match=r"'gap' is the size of a difference, \|F - F'\|, and it is below 0 in 300 of 300"
+    ):
         grounding.rank_pairs(frame.assign(gap=-frame["gap"] - 1), ["d"], "gap", pairs="all")
     number, _ = nested(0, int)
     with pytest.raises(ValueError, match="'seed1' and 'seed2' name the same things.*are the same as text"):
@@ -493,7 +678,9 @@ def test_gaps_are_sizes_and_names_of_one_kind():
 def test_items_that_do_not_correspond_do_not_change_places():
     xs, f = population()
     named = {f"{key.model}_{key.layer}": x for key, x in xs.items()}
-    found = grounding.benchmark(named, f, measures=["cka"], pairs="all", network=[key.model for key in xs], per=None, n_bootstrap=50)
+    found = grounding.benchmark(
+        named, f, measures=["cka"], pairs="all", network=[key.model for key in xs], per=None, n_bootstrap=50
+    )
     assert "network_p" not in found.table and "'n0' has several items" in found.about
 
 

@@ -1,4 +1,6 @@
-"""Benchmarks: our side of every row at tiny size, every peer that is installed against it, the floor, and the page that is written of it."""
+"""Benchmarks: our side of every row at tiny size, every peer that is installed against it, the floor, and the page that
+is written of it.
+"""
 
 import json
 import subprocess
@@ -68,10 +70,15 @@ def test_an_installed_peer_that_is_right_agrees(peer, made):
                 theirs = function(now["a"], now["b"], now["pictures"], now["batch"])
             else:
                 sides = [
-                    given.get(side) and [torch.from_numpy(x) if adapter.takes == "torch" else x for x in given[side].values()]
+                    given.get(side)
+                    and [torch.from_numpy(x) if adapter.takes == "torch" else x for x in given[side].values()]
                     for side in ("xs", "ys")
                 ]
-                theirs = function(*sides) if adapter.by == "table" else clock.over_pairs(function, *sides, case.symmetric, 60)[0]
+                theirs = (
+                    function(*sides)
+                    if adapter.by == "table"
+                    else clock.over_pairs(function, *sides, case.symmetric, 60)[0]
+                )
         if adapter.comparable:
             values = values if adapter.same_as is None else case.ours(given, adapter.same_as)
             # tiny inputs in float32: RESULTS.md has the tolerance of each row
@@ -85,7 +92,9 @@ def test_the_floor_does_the_products_that_it_says():
     for i in range(3):
         for j in range(3):
             both = grams[i] * grams[j]
-            kept = sum(both[start : start + 256, start:].sum() for start in range(0, 600, 256))  # row blocks, upper trapezoid
+            kept = sum(
+                both[start : start + 256, start:].sum() for start in range(0, 600, 256)
+            )  # row blocks, upper trapezoid
             assert sums[i, j] == pytest.approx(kept, rel=1e-3)
     assert flops == sum(2 * (min(s + 256, 600) - s) * (600 - s) * 3 * (5 + 3) for s in range(0, 600, 256))
     wide, flops = floor.feature_side(xs)
@@ -113,24 +122,58 @@ def test_the_model_of_time_counts_what_is_done_and_finds_its_prices():
     for n, p, number in ((5000, 100, 33), (900, 768, 5)):
         groups = [len(group) * p for group in gram._groups([p] * number)]
         counted = scaling.counts("features", n, p, number)
-        assert counted["flops"] == sum(n * a * b * (1 if i == j else 2) for i, a in enumerate(groups) for j, b in enumerate(groups) if i <= j)
-        assert counted["numbers"] == n * p * number + sum(n * (a if i == j else a + b) for i, a in enumerate(groups) for j, b in enumerate(groups) if i <= j)
-    entries = sum(weight * (rows.stop - rows.start) * (columns.stop - columns.start) for (rows, columns), weight in gram.tiles(3000, 4, 4, 512))
+        assert counted["flops"] == sum(
+            n * a * b * (1 if i == j else 2) for i, a in enumerate(groups) for j, b in enumerate(groups) if i <= j
+        )
+        assert counted["numbers"] == n * p * number + sum(
+            n * (a if i == j else a + b) for i, a in enumerate(groups) for j, b in enumerate(groups) if i <= j
+        )
+    entries = sum(
+        weight * (rows.stop - rows.start) * (columns.stop - columns.start)
+        for (rows, columns), weight in gram.tiles(3000, 4, 4, 512)
+    )
     assert entries == 3000**2 and scaling.counts("tiles", 3000, 512, 4)["flops"] == 3000**2 * 512 * 4
     prices = {"flops": 2e-11, "numbers": 3e-9, "tasks": 1e-3}
-    points = [{"counts": (at := scaling.counts("features", *size)), "seconds": scaling.predicted(prices, at)} for size in scaling.SMALL["features"]]
+    points = [
+        {"counts": (at := scaling.counts("features", *size)), "seconds": scaling.predicted(prices, at)}
+        for size in scaling.SMALL["features"]
+    ]
     assert scaling.fitted(points) == pytest.approx(prices)
-    chosen = [row["way"] for size in scaling.FORECAST for row in scaling.forecast({"features": prices, "tiles": {"flops": 1e-11}}, *size) if row["chosen"]]
+    chosen = [
+        row["way"]
+        for size in scaling.FORECAST
+        for row in scaling.forecast({"features": prices, "tiles": {"flops": 1e-11}}, *size)
+        if row["chosen"]
+    ]
     assert chosen == ["features", "features"]
 
 
 def test_it_runs_and_writes_a_page():
-    command = [sys.executable, "-m", "benchmarks.run", "--fast", "procrustes", "floor", "growth", "memory", "big", "scaling"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.run",
+        "--fast",
+        "procrustes",
+        "floor",
+        "growth",
+        "memory",
+        "big",
+        "scaling",
+    ]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     out = ROOT / ".cache" / "bench-fast"
     page = (out / "RESULTS.md").read_text()
-    for heading in ("## Targets", "### Procrustes, n < p", "## The floor", "## Memory", "## More than memory holds", "## Growth", "## How far it scales"):
+    for heading in (
+        "## Targets",
+        "### Procrustes, n < p",
+        "## The floor",
+        "## Memory",
+        "## More than memory holds",
+        "## Growth",
+        "## How far it scales",
+    ):
         assert heading in page
     assert (out / "growth.png").stat().st_size > 10_000
     assert str(ROOT) not in page

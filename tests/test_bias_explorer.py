@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import repsim_nb as rs
-from repsim_nb.explorers import bias
-from repsim_nb.probes import dataset_bias
+from repsim_nb.display.explorers import bias
+from repsim_nb.results.probes import dataset_bias
 
 NETWORKS = ["mnist-cnn-0", "fashion-cnn-0", "untrained-cnn-0"]
 
@@ -17,7 +17,10 @@ NETWORKS = ["mnist-cnn-0", "fashion-cnn-0", "untrained-cnn-0"]
 @pytest.fixture(scope="module")
 def recorded():
     sets = [rs.load_dataset(name, n=60) for name in ("mnist", "fashion")]
-    first, second = (rs.record([f"zoo:{name}" for name in NETWORKS], data, ["conv3", "fc", "output"], progress=False) for data in sets)
+    first, second = (
+        rs.record([f"zoo:{name}" for name in NETWORKS], data, ["conv3", "fc", "output"], progress=False)
+        for data in sets
+    )
     return first | second
 
 
@@ -32,9 +35,18 @@ def test_it_shows_the_confusion_of_all_sets(explorer, recorded):
     expected = dataset_bias(recorded.where(layer="conv3"), n=300)
     np.testing.assert_array_equal(explorer.result.confusion, expected.confusion)
     view = explorer._matrix
-    assert view.row_labels == list(expected.labels()) and view.row_labels[0] == "mnist_mnist-cnn-0" and np.allclose(view.values, expected.confusion)
+    assert (
+        view.row_labels == list(expected.labels())
+        and view.row_labels[0] == "mnist_mnist-cnn-0"
+        and np.allclose(view.values, expected.confusion)
+    )
     assert view.row_breaks == view.column_breaks == [3] and "true set" in view.row_title
-    assert f"{expected.balanced_accuracy:.3f}" in view.title and "p = 0.001" in view.title and "conv3" in view.subtitle and "n = 60 a set" in view.subtitle
+    assert (
+        f"{expected.balanced_accuracy:.3f}" in view.title
+        and "p = 0.001" in view.title
+        and "conv3" in view.subtitle
+        and "n = 60 a set" in view.subtitle
+    )
     assert explorer.png().startswith(b"\x89PNG")
 
 
@@ -43,18 +55,30 @@ def test_rows_are_grouped_by_network_without_asking_the_probe_again(explorer, mo
     before = explorer.result
     explorer.controls["group"].value = "model"
     explorer.wait()
-    assert explorer._matrix.row_labels[:2] == ["mnist_mnist-cnn-0", "fashion_mnist-cnn-0"] and explorer._matrix.row_breaks == [2, 4]
+    assert explorer._matrix.row_labels[:2] == [
+        "mnist_mnist-cnn-0",
+        "fashion_mnist-cnn-0",
+    ] and explorer._matrix.row_breaks == [2, 4]
     assert explorer.result.balanced_accuracy == before.balanced_accuracy
 
 
 def test_lines_stand_where_rows_are_grouped_and_the_picture_has_the_same_rows():
     rng = np.random.default_rng(0)
-    sets = {rs.Key(*label): rng.normal(size=(40, 5)) + k for k, label in enumerate([("a", "fc", "u"), ("a", "fc", "v"), ("b", "fc", "v")])}
+    sets = {
+        rs.Key(*label): rng.normal(size=(40, 5)) + k
+        for k, label in enumerate([("a", "fc", "u"), ("a", "fc", "v"), ("b", "fc", "v")])
+    }
     explorer = bias(sets).wait()
     assert explorer._matrix.row_labels == ["u_a", "v_a", "v_b"] and explorer._matrix.row_breaks == [1]
     ax = rs.plots.confusion(explorer.result)
     assert [t.get_text() for t in ax.get_yticklabels()] == explorer._matrix.row_labels
-    assert sorted({float(line.get_ydata()[0]) for line in ax.lines if line.get_ydata()[0] == line.get_ydata()[-1] and len(set(line.get_xdata())) > 1}) == [0.5]
+    assert sorted(
+        {
+            float(line.get_ydata()[0])
+            for line in ax.lines
+            if line.get_ydata()[0] == line.get_ydata()[-1] and len(set(line.get_xdata())) > 1
+        }
+    ) == [0.5]
 
 
 def test_plain_labels_are_told_what_keys_are():
@@ -117,7 +141,11 @@ def test_a_new_picture_takes_the_detail_of_the_old_one_away(explorer):
 
 def test_images_of_ones_own_and_texts():
     rng = np.random.default_rng(0)
-    sets = {rs.Key(model, "fc", data): rng.normal(size=(40, 6)) + shift for data in ("photos", "notes") for model, shift in (("a", 0), ("b", 0.5))}
+    sets = {
+        rs.Key(model, "fc", data): rng.normal(size=(40, 6)) + shift
+        for data in ("photos", "notes")
+        for model, shift in (("a", 0), ("b", 0.5))
+    }
     photos = rs.Dataset("photos", rng.integers(0, 255, (40, 9, 9, 3), dtype=np.uint8))
     notes = rs.Dataset("notes", [f"sentence {i} <b>" for i in range(40)])
     explorer = bias(sets, datasets=[photos, notes]).wait()
@@ -144,7 +172,7 @@ def test_the_code_makes_the_same_picture(explorer, recorded, monkeypatch):
     seen = []
     monkeypatch.setattr(rs.plots, "confusion", lambda result, by: seen.append((result, by)))
     names = {"activations": recorded}
-    exec(re.sub(r"^#.*\n", "", explorer.code(), flags=re.MULTILINE), names)  # noqa: S102
+    exec(re.sub(r"^#.*\n", "", explorer.code(), flags=re.MULTILINE), names)
     ((result, by),) = seen
     np.testing.assert_array_equal(result.ordered(by).confusion, explorer.result.confusion)
 
@@ -178,7 +206,7 @@ def test_stop_gives_the_old_picture_back(explorer, monkeypatch):
         ({"probe": "poly"}, "unknown probe 'poly'"),
         ({"group": "network"}, "unknown group 'network'.*'dataset', 'model'"),
     ],
-)  # fmt: skip
+)
 def test_unknown_choices_are_told_before_anything_is_drawn(recorded, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         bias(recorded, **options)
@@ -197,7 +225,9 @@ def test_one_set_several_steps_and_no_shared_layer_are_told(recorded):
 
 
 def test_a_part_of_a_shipped_set_is_not_taken_for_the_whole(rng):
-    """What bears a shipped set's name and has another number of rows is something else: there are no images for it, and no error."""
+    """What bears a shipped set's name and has another number of rows is something else: there are no images for it, and
+    no error.
+    """
     x = {rs.Key(model, "h", "mnist/test"): rng.normal(size=(40, 3)) for model in "ab"}
     e = bias(x).wait()
     e.choose(*2 * e.result.labels()[:1])

@@ -1,4 +1,6 @@
-"""Weights in files: whatever torch's `load_state_dict` takes loads, and then gives the outputs of the model that was saved; all else is named."""
+"""Weights in files: whatever torch's `load_state_dict` takes loads, and then gives the outputs of the model that was
+saved; all else is named.
+"""
 
 import copy
 import json
@@ -14,7 +16,7 @@ from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel
 
 import repsim_nb as rs
-from repsim_nb.models.checkpoints import fill, name_of, read
+from repsim_nb.inputs.models.checkpoints import fill, name_of, read
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +70,9 @@ class Tied(nn.Module):
 IDS = torch.arange(24).reshape(4, 6)
 
 
-# -- tied weights -------------------------------------------------------------------------------------------------------------
+# -- tied weights
+# -------------------------------------------------------------------------------------------------------------
+
 
 def test_tied_weights_load_whichever_of_their_names_the_file_has(tmp_path):
     module = Tied()
@@ -99,8 +103,17 @@ class PartlyTied(nn.Module):
         return self.head(self.embed(ids).mean(1) @ self.turned[:, :8])
 
 
-@pytest.mark.parametrize(("absent", "fits"), [(["head.weight"], True), (["turned"], True), (["head.weight", "turned"], True), (["embed.weight"], True),
-                                              (["embed.weight", "head.weight"], True), (["embed.weight", "turned"], False)])
+@pytest.mark.parametrize(
+    ("absent", "fits"),
+    [
+        (["head.weight"], True),
+        (["turned"], True),
+        (["head.weight", "turned"], True),
+        (["embed.weight"], True),
+        (["embed.weight", "head.weight"], True),
+        (["embed.weight", "turned"], False),
+    ],
+)
 def test_a_weight_is_not_missing_if_it_is_part_of_one_that_is_there_and_never_the_other_way(tmp_path, absent, fits):
     module = PartlyTied()
     torch.save({k: v.clone() for k, v in module.state_dict().items() if k not in absent}, tmp_path / "t.pt")
@@ -146,14 +159,18 @@ def test_two_weights_in_the_file_for_one_in_the_architecture_are_an_error_unless
     same(tmp_path / "t.pt", module, IDS, architecture=Tied)
     weights["head.weight"][3, 3] += 1
     torch.save(weights, tmp_path / "t.pt")
-    with pytest.raises(ValueError, match="other values under names that are one tensor here: 'embed.weight and head.weight'"):
+    with pytest.raises(
+        ValueError, match="other values under names that are one tensor here: 'embed.weight and head.weight'"
+    ):
         rs.load_model(tmp_path / "t.pt", architecture=Tied)
 
 
 def test_tied_weights_as_transformers_saves_them(tmp_path):
     import transformers
 
-    config = transformers.GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0)
+    config = transformers.GPT2Config(
+        vocab_size=50, n_positions=16, n_embd=16, n_layer=1, n_head=2, bos_token_id=0, eos_token_id=0
+    )
     module = transformers.GPT2LMHeadModel(config).eval()
     module.save_pretrained(tmp_path)
     assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
@@ -165,7 +182,9 @@ def test_tied_weights_as_transformers_saves_them(tmp_path):
         assert torch.equal(headless.module(IDS).last_hidden_state, module.transformer(IDS).last_hidden_state)
 
 
-# -- what torch knows of older and wrapped forms ------------------------------------------------------------------------------
+# -- what torch knows of older and wrapped forms
+# ------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("saved_by", ["torch", "torch, without versions", "safetensors"])
 def test_batch_normalization_without_its_count(tmp_path, saved_by):
@@ -214,7 +233,7 @@ WRAPPED = {
     "Lightning, model.": lambda m: {f"model.{k}": v for k, v in m.state_dict().items()},
     "Lightning, net.": lambda m: {f"net.{k}": v for k, v in m.state_dict().items()},
     "Lightning around DataParallel": lambda m: {f"model.module.{k}": v for k, v in m.state_dict().items()},
-}  # fmt: skip
+}
 
 
 def compiled_inside(module):
@@ -232,8 +251,14 @@ def test_what_wrappers_put_before_or_into_names_is_taken_off(tmp_path, how, form
     if form == "safetensors":
         save_file(dict(weights), file)
     else:
-        lightning = {"epoch": 3, "state_dict": weights, "hyper_parameters": {"lr": 0.1, "pos_weight": torch.ones(3)},
-                     "optimizer_states": [optimizer.state_dict()], "callbacks": {"best": {"score": torch.ones(1)}}, "loops": {}}  # fmt: skip
+        lightning = {
+            "epoch": 3,
+            "state_dict": weights,
+            "hyper_parameters": {"lr": 0.1, "pos_weight": torch.ones(3)},
+            "optimizer_states": [optimizer.state_dict()],
+            "callbacks": {"best": {"score": torch.ones(1)}},
+            "loops": {},
+        }
         torch.save(lightning if form == "Lightning" else weights, file)
     same(file, module, X, architecture=Convolutional)
 
@@ -259,13 +284,29 @@ def test_a_prefix_is_taken_off_only_if_more_names_fit_without_it(tmp_path):
         rs.load_model(tmp_path / "t.pt", architecture=larger)
 
 
-@pytest.mark.parametrize(("change", "besides"), [
-    (lambda w: {**{f"net.{k}": v for k, v in w.items()}, "n_averaged": torch.tensor(1)}, "net.weight', 'net.bias', 'n_averaged"),
-    (lambda w: {**w, "n_averaged": torch.tensor(1)}, "n_averaged"),
-    (lambda w: {**w, "_orig_mod.weight": w["weight"] + 1}, "_orig_mod.weight"),
-    (lambda w: {"weight": w["weight"], "_orig_mod.weight": w["weight"] + 1, "_orig_mod._orig_mod.bias": w["bias"]}, "_orig_mod.weight', '_orig_mod._orig_mod.bias"),
-    (lambda w: {f"module.{k}": v for k, v in w.items()} | {"criterion.weight": torch.ones(2)}, "module.weight', 'module.bias', 'criterion.weight"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "besides"),
+    [
+        (
+            lambda w: {**{f"net.{k}": v for k, v in w.items()}, "n_averaged": torch.tensor(1)},
+            "net.weight', 'net.bias', 'n_averaged",
+        ),
+        (lambda w: {**w, "n_averaged": torch.tensor(1)}, "n_averaged"),
+        (lambda w: {**w, "_orig_mod.weight": w["weight"] + 1}, "_orig_mod.weight"),
+        (
+            lambda w: {
+                "weight": w["weight"],
+                "_orig_mod.weight": w["weight"] + 1,
+                "_orig_mod._orig_mod.bias": w["bias"],
+            },
+            "_orig_mod.weight', '_orig_mod._orig_mod.bias",
+        ),
+        (
+            lambda w: {f"module.{k}": v for k, v in w.items()} | {"criterion.weight": torch.ones(2)},
+            "module.weight', 'module.bias', 'criterion.weight",
+        ),
+    ],
+)
 def test_no_weight_is_lost_when_names_are_shortened(tmp_path, change, besides):
     torch.save(change(nn.Linear(3, 2).state_dict()), tmp_path / "t.pt")
     with pytest.raises(ValueError, match=f"it has besides '{besides}'$"):
@@ -280,6 +321,7 @@ def normed(norm, bias=True):
 
         def forward(self, x):
             return self.fc(self.conv(x).mean(-1))
+
     return Normed
 
 
@@ -288,7 +330,9 @@ OLD_ALONE, NEW_ALONE = normed(torch.nn.utils.weight_norm, bias=False), normed(pa
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("wrapped", [lambda m: m, nn.DataParallel, AveragedModel], ids=["bare", "DataParallel", "AveragedModel"])
+@pytest.mark.parametrize(
+    "wrapped", [lambda m: m, nn.DataParallel, AveragedModel], ids=["bare", "DataParallel", "AveragedModel"]
+)
 @pytest.mark.parametrize(("old", "new"), [(OLD, NEW), (OLD_ALONE, NEW_ALONE)], ids=["and biases", "alone"])
 def test_old_weight_norm_goes_into_new_weight_norm(tmp_path, wrapped, old, new):
     module, x = old(), torch.randn(5, 2, 9)
@@ -299,7 +343,10 @@ def test_old_weight_norm_goes_into_new_weight_norm(tmp_path, wrapped, old, new):
     if wrapped is not AveragedModel:  # that copies a module, which old weight_norm does not allow
         torch.save(wrapped(module).state_dict(), tmp_path / "t.pt")
     else:
-        torch.save({"n_averaged": torch.tensor(1), **{f"module.{k}": v for k, v in module.state_dict().items()}}, tmp_path / "t.pt")
+        torch.save(
+            {"n_averaged": torch.tensor(1), **{f"module.{k}": v for k, v in module.state_dict().items()}},
+            tmp_path / "t.pt",
+        )
     got, want = rs.load_model(tmp_path / "t.pt", architecture=new).module(x), module(x)
     torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-6)
     same(tmp_path / "t.pt", module, x, architecture=old)
@@ -312,12 +359,21 @@ def test_new_weight_norm_does_not_go_into_old_weight_norm_in_torch_and_so_not_he
     same(tmp_path / "t.pt", module, x, architecture=NEW)
     with pytest.raises(RuntimeError):
         OLD().load_state_dict(module.state_dict())
-    with pytest.raises(ValueError, match="does not fit Normed: it lacks 'conv.weight_g', .*it has besides 'conv.parametrizations.weight.original0'"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            "does not fit Normed: it lacks 'conv.weight_g', .*it has besides 'conv.parametrizations.weight.original0'"
+        ),
+    ):
         rs.load_model(tmp_path / "t.pt", architecture=OLD)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("norm", [torch.nn.utils.spectral_norm, parametrizations.spectral_norm, parametrizations.orthogonal], ids=["old", "new", "orthogonal"])
+@pytest.mark.parametrize(
+    "norm",
+    [torch.nn.utils.spectral_norm, parametrizations.spectral_norm, parametrizations.orthogonal],
+    ids=["old", "new", "orthogonal"],
+)
 @pytest.mark.parametrize("file", ["t.pt", "t.safetensors"])
 def test_parametrized_weights_come_back(tmp_path, norm, file):
     made, x = normed(norm), torch.randn(5, 2, 9)
@@ -371,7 +427,12 @@ def test_a_buffer_that_is_no_longer_saved_may_be_in_the_file_with_the_same_value
     module, x = Stateful(), torch.randn(5, 4)
     torch.save({**module.state_dict(), "positions": torch.arange(2)}, tmp_path / "t.pt")
     same(tmp_path / "t.pt", module, x, architecture=Stateful)
-    for other in (torch.arange(2) + 1, torch.arange(3), torch.tensor([0, 1 + 1e-12], dtype=torch.float64), torch.ones(2)):
+    for other in (
+        torch.arange(2) + 1,
+        torch.arange(3),
+        torch.tensor([0, 1 + 1e-12], dtype=torch.float64),
+        torch.ones(2),
+    ):
         torch.save({**module.state_dict(), "positions": other}, tmp_path / "t.pt")
         with pytest.raises(ValueError, match="it has besides 'positions'$"):
             rs.load_model(tmp_path / "t.pt", architecture=Stateful)
@@ -386,8 +447,12 @@ def test_hooks_of_the_architecture_have_their_say(tmp_path):
 
     def hooked():
         made = Stateful()
-        made.register_load_state_dict_pre_hook(lambda _, state, prefix, *__: state.update({f"{prefix}shift": state.pop(f"{prefix}offset")}))
-        made.register_load_state_dict_post_hook(lambda _, keys: keys.unexpected_keys.remove("old") if "old" in keys.unexpected_keys else None)
+        made.register_load_state_dict_pre_hook(
+            lambda _, state, prefix, *__: state.update({f"{prefix}shift": state.pop(f"{prefix}offset")})
+        )
+        made.register_load_state_dict_post_hook(
+            lambda _, keys: keys.unexpected_keys.remove("old") if "old" in keys.unexpected_keys else None
+        )
         return made
 
     weights = {**module.state_dict(), "old": torch.ones(3)}
@@ -407,7 +472,10 @@ def test_lazy_architectures_take_their_shapes_from_the_file(tmp_path):
     module(X)
     trained_a_little(module, X)
     torch.save(module.state_dict(), tmp_path / "t.pt")
-    for architecture in (lazy, lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(108, 5))):
+    for architecture in (
+        lazy,
+        lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(108, 5)),
+    ):
         same(tmp_path / "t.pt", module, X, architecture=architecture)
     plain = nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
     plain(X)
@@ -422,14 +490,20 @@ def test_lazy_architectures_take_their_shapes_from_the_file(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize("architecture", [lambda: OLD(), lambda: nn.Sequential(nn.LazyBatchNorm1d())], ids=["old weight_norm", "lazy buffers"])
+@pytest.mark.parametrize(
+    "architecture",
+    [lambda: OLD(), lambda: nn.Sequential(nn.LazyBatchNorm1d())],
+    ids=["old weight_norm", "lazy buffers"],
+)
 def test_an_architecture_that_torch_cannot_copy_is_asked_for_as_a_function(tmp_path, architecture):
     torch.save({"weight": torch.ones(1)}, tmp_path / "t.pt")
     with pytest.raises(ValueError, match="cannot be copied.*give a function that makes it, architecture=lambda"):
         rs.load_model(tmp_path / "t.pt", architecture=architecture())
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2, torch.float64])
+@pytest.mark.parametrize(
+    "dtype", [torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float8_e5m2, torch.float64]
+)
 def test_other_precisions_become_that_of_the_architecture(tmp_path, dtype):
     module, x = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.randn(5, 4)
     with torch.no_grad():
@@ -443,11 +517,17 @@ def test_other_precisions_become_that_of_the_architecture(tmp_path, dtype):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_quantized_weights_come_back(tmp_path):
     def made():
-        return torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)).eval(), {nn.Linear}, torch.qint8)
+        return torch.ao.quantization.quantize_dynamic(
+            nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2)).eval(), {nn.Linear}, torch.qint8
+        )
 
     module, x = made(), torch.randn(5, 4)
     assert any(not isinstance(value, torch.Tensor) for value in module.state_dict().values())
-    for content in (module.state_dict(), {"net": module.state_dict(), "epoch": 1}, nn.DataParallel(module).state_dict()):
+    for content in (
+        module.state_dict(),
+        {"net": module.state_dict(), "epoch": 1},
+        nn.DataParallel(module).state_dict(),
+    ):
         torch.save(content, tmp_path / "t.pt")
         same(tmp_path / "t.pt", module, x, architecture=made)
 
@@ -456,17 +536,24 @@ def test_an_architecture_without_memory_is_refused(tmp_path):
     torch.save(Convolutional().state_dict(), tmp_path / "t.pt")
     with torch.device("meta"):
         empty = Convolutional()
-    with pytest.raises(ValueError, match="Convolutional is on the device 'meta', where weights have no values: make it on the CPU"):
+    with pytest.raises(
+        ValueError, match="Convolutional is on the device 'meta', where weights have no values: make it on the CPU"
+    ):
         rs.load_model(tmp_path / "t.pt", architecture=empty)
 
 
 def test_what_does_not_fit_is_listed_by_name(tmp_path):
     module = Convolutional()
     weights = module.state_dict()
-    for change, said in (({"fc.bias": None}, "it lacks 'fc.bias'$"), ({"extra.w": torch.ones(2)}, "it has besides 'extra.w'$"),
-                         ({"fc.bias": torch.ones(7)}, r"other shapes: 'fc.bias \(7,\) for \(5,\)'$"),
-                         ({"fc.bias": None, "fc.b": torch.ones(5), "fc.weight": torch.ones(5)},
-                          r"it lacks 'fc.bias'; it has besides 'fc.b'; other shapes: 'fc.weight \(5,\) for \(5, 4\)'$")):  # fmt: skip
+    for change, said in (
+        ({"fc.bias": None}, "it lacks 'fc.bias'$"),
+        ({"extra.w": torch.ones(2)}, "it has besides 'extra.w'$"),
+        ({"fc.bias": torch.ones(7)}, r"other shapes: 'fc.bias \(7,\) for \(5,\)'$"),
+        (
+            {"fc.bias": None, "fc.b": torch.ones(5), "fc.weight": torch.ones(5)},
+            r"it lacks 'fc.bias'; it has besides 'fc.b'; other shapes: 'fc.weight \(5,\) for \(5, 4\)'$",
+        ),
+    ):
         torch.save({k: v for k, v in {**weights, **change}.items() if v is not None}, tmp_path / "t.pt")
         with pytest.raises(ValueError, match=f"t.pt does not fit Convolutional: {said}"):
             rs.load_model(tmp_path / "t.pt", architecture=Convolutional)
@@ -480,18 +567,42 @@ def test_filling_leaves_no_hook_behind_and_says_the_same_again(tmp_path):
     assert not module._load_state_dict_post_hooks
 
 
-# -- one state dict among other things ----------------------------------------------------------------------------------------
+# -- one state dict among other things
+# ----------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("place", [("net",), ("model_state",), ("state_dict",), ("model",), ("checkpoint", "weights"), ("ema", "shadow"), ("models", 0), (3,)])
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("net",),
+        ("model_state",),
+        ("state_dict",),
+        ("model",),
+        ("checkpoint", "weights"),
+        ("ema", "shadow"),
+        ("models", 0),
+        (3,),
+    ],
+)
 def test_the_only_state_dict_in_a_file_is_taken_whatever_its_name(tmp_path, place):
     module, optimizer = trained_a_little(Convolutional(), X)
     content = module.state_dict()
     for name in reversed(place):
         content = [content] if name == 0 else {name: content, "decay": 0.9}
     schedule = torch.optim.lr_scheduler.StepLR(optimizer, 3)
-    content = {**content, "epoch": 3, "loss": torch.tensor(0.1), "metrics": {"accuracy": torch.tensor(0.9)}, "optimizer": optimizer.state_dict(),
-               "optimizers": [optimizer.state_dict()], "schedule": schedule.state_dict(), "rng": {"torch": torch.get_rng_state()}, "classes": ["a", "b"],
-               "settings": {"lr": 0.1}, "empty": {}}  # fmt: skip
+    content = {
+        **content,
+        "epoch": 3,
+        "loss": torch.tensor(0.1),
+        "metrics": {"accuracy": torch.tensor(0.9)},
+        "optimizer": optimizer.state_dict(),
+        "optimizers": [optimizer.state_dict()],
+        "schedule": schedule.state_dict(),
+        "rng": {"torch": torch.get_rng_state()},
+        "classes": ["a", "b"],
+        "settings": {"lr": 0.1},
+        "empty": {},
+    }
     torch.save(content, tmp_path / "t.pt")
     same(tmp_path / "t.pt", module, X, architecture=Convolutional)
 
@@ -506,7 +617,11 @@ def test_a_model_of_a_single_number_is_a_model(tmp_path):
             return x * self.scale
 
     module = Scale(3.0)
-    for content in (module.state_dict(), {"net": module.state_dict(), "epoch": 1}, {"model": {"net": module.state_dict()}}):
+    for content in (
+        module.state_dict(),
+        {"net": module.state_dict(), "epoch": 1},
+        {"model": {"net": module.state_dict()}},
+    ):
         torch.save(content, tmp_path / "t.pt")
         same(tmp_path / "t.pt", module, torch.randn(4, 2), architecture=Scale)
     torch.save({"net": module.state_dict(), "metrics": {"loss": torch.tensor(0.1)}}, tmp_path / "t.pt")
@@ -515,16 +630,29 @@ def test_a_model_of_a_single_number_is_a_model(tmp_path):
     same(tmp_path / "t.pt", module, torch.randn(4, 2), architecture=Scale, key="net")
 
 
-@pytest.mark.parametrize("names", [("model", "ema"), ("state_dict", "ema"), ("generator", "discriminator"), ("net", "model_state_dict")])
+@pytest.mark.parametrize(
+    "names", [("model", "ema"), ("state_dict", "ema"), ("generator", "discriminator"), ("net", "model_state_dict")]
+)
 def test_several_state_dicts_are_named_and_one_is_chosen_by_key(tmp_path, names):
     modules = [Convolutional().eval(), Convolutional().eval()]
-    torch.save({name: module.state_dict() for name, module in zip(names, modules, strict=True)} | {"epoch": 1}, tmp_path / "t.pt")
+    torch.save(
+        {name: module.state_dict() for name, module in zip(names, modules, strict=True)} | {"epoch": 1},
+        tmp_path / "t.pt",
+    )
     for spec in (tmp_path / "t.pt", str(tmp_path / "t.pt"), f"checkpoint:{tmp_path / 't.pt'}"):
-        with pytest.raises(ValueError, match=f"has 2 state dicts inside, '{names[0]}', '{names[1]}': say which one, load_model\\(..., key='{names[0]}'\\)"):
+        with pytest.raises(
+            ValueError,
+            match=(
+                f"has 2 state dicts inside, '{names[0]}', '{names[1]}': say which one, load_model\\(...,"
+                f" key='{names[0]}'\\)"
+            ),
+        ):
             rs.load_model(spec, architecture=Convolutional)
         for name, module in zip(names, modules, strict=True):
             same(spec, module, X, architecture=Convolutional, key=name)
-    with pytest.raises(ValueError, match=f"unknown state dict in the checkpoint .*'{names[1]}s'. Did you mean '{names[1]}'"):
+    with pytest.raises(
+        ValueError, match=f"unknown state dict in the checkpoint .*'{names[1]}s'. Did you mean '{names[1]}'"
+    ):
         rs.load_model(tmp_path / "t.pt", architecture=Convolutional, key=f"{names[1]}s")
 
 
@@ -541,7 +669,11 @@ def test_it_is_not_guessed_which_of_several_fits(tmp_path):
 @pytest.mark.parametrize("file", ["t.pt", "t.safetensors"])
 def test_one_of_several_models_in_a_state_dict_is_chosen_by_key(tmp_path, file):
     both = nn.ModuleDict({"generator": trained_a_little(Convolutional(), X)[0], "critic": nn.Linear(3, 2)})
-    save_file(both.state_dict(), tmp_path / file) if file.endswith("s") else torch.save({"state_dict": both.state_dict()}, tmp_path / file)
+    (
+        save_file(both.state_dict(), tmp_path / file)
+        if file.endswith("s")
+        else torch.save({"state_dict": both.state_dict()}, tmp_path / file)
+    )
     same(tmp_path / file, both["generator"], X, architecture=Convolutional, key="generator")
     same(tmp_path / file, both["critic"], torch.randn(4, 3), architecture=nn.Linear(3, 2), key="critic")
     with pytest.raises(ValueError, match="it has besides"):
@@ -552,14 +684,22 @@ def test_one_of_several_models_in_a_state_dict_is_chosen_by_key(tmp_path, file):
 
 def test_a_file_without_a_state_dict_says_what_it_holds(tmp_path):
     optimizer = torch.optim.Adam(Convolutional().parameters())
-    for content, said in (([1, 2], "it holds list"), ({"epoch": 3, "best": 0.5}, "it holds dict with 'epoch', 'best'"), ({}, "it holds dict$"), (torch.ones(3), "it holds Tensor"),
-                          ({"weight": torch.ones(3), "epoch": 3}, "with 'weight', 'epoch'"), ({"optimizer": optimizer.state_dict()}, "with 'optimizer'")):  # fmt: skip
+    for content, said in (
+        ([1, 2], "it holds list"),
+        ({"epoch": 3, "best": 0.5}, "it holds dict with 'epoch', 'best'"),
+        ({}, "it holds dict$"),
+        (torch.ones(3), "it holds Tensor"),
+        ({"weight": torch.ones(3), "epoch": 3}, "with 'weight', 'epoch'"),
+        ({"optimizer": optimizer.state_dict()}, "with 'optimizer'"),
+    ):
         torch.save(content, tmp_path / "t.pt")
         with pytest.raises(ValueError, match=f"t.pt is not a state dict .*{said}"):
             rs.load_model(tmp_path / "t.pt", architecture=Convolutional)
 
 
-# -- shards -------------------------------------------------------------------------------------------------------------------
+# -- shards
+# -------------------------------------------------------------------------------------------------------------------
+
 
 def sharded(folder, weights, parts=3, ending="safetensors", stem="model"):
     """Weights in several files, and the index that lists them."""
@@ -581,13 +721,18 @@ def test_shards_load_by_their_index_or_by_one_of_them(tmp_path, ending):
     save_file(Convolutional().state_dict(), tmp_path / "other-00001-of-00003.safetensors")
     for spec in (index, str(index), f"checkpoint:{index}", tmp_path / shards[0], f"checkpoint:{tmp_path / shards[2]}"):
         assert same(spec, module, X, architecture=Convolutional).name == "model"
-    assert rs.load_model(tmp_path / "other-00001-of-00003.safetensors", architecture=Convolutional).name == "other-00001-of-00003", "no index lists it: it is whole"
+    assert (
+        rs.load_model(tmp_path / "other-00001-of-00003.safetensors", architecture=Convolutional).name
+        == "other-00001-of-00003"
+    ), "no index lists it: it is whole"
 
 
 def test_shards_as_transformers_saves_them(tmp_path):
     import transformers
 
-    config = transformers.GPT2Config(vocab_size=50, n_positions=16, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
+    config = transformers.GPT2Config(
+        vocab_size=50, n_positions=16, n_embd=16, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+    )
     module = transformers.GPT2LMHeadModel(config).eval()
     module.save_pretrained(tmp_path, max_shard_size="10KB")
     shards = sorted(tmp_path.glob("*.safetensors"))
@@ -626,20 +771,38 @@ def test_what_is_wrong_with_shards_is_named_and_nothing_is_half_read(tmp_path):
     one = load_file(tmp_path / shards[1])
     for other in ({**one, "more": torch.ones(1)}, dict(list(one.items())[1:])):  # a shard of another time
         save_file(other, tmp_path / shards[1])
-        refused(f"the shard .*{shards[1]} is not the one that {index.name} lists: only one of them has '{'more' if 'more' in other else next(iter(one))}'")
-    for text, said in (("{", "is damaged"), ("", "is damaged"), ("[]", "is damaged or lists no shards"), ("{}", "has no 'weight_map'"), ('{"weight_map": {}}', "its weight_map must give"),
-                       ('{"weight_map": {"fc.bias": "../x.safetensors"}}', "a file in the same folder"), ('{"weight_map": {"fc.bias": 3}}', "a file in the same folder")):
+        refused(
+            f"the shard .*{shards[1]} is not the one that {index.name} lists: only one of them has"
+            f" '{'more' if 'more' in other else next(iter(one))}'"
+        )
+    for text, said in (
+        ("{", "is damaged"),
+        ("", "is damaged"),
+        ("[]", "is damaged or lists no shards"),
+        ("{}", "has no 'weight_map'"),
+        ('{"weight_map": {}}', "its weight_map must give"),
+        ('{"weight_map": {"fc.bias": "../x.safetensors"}}', "a file in the same folder"),
+        ('{"weight_map": {"fc.bias": 3}}', "a file in the same folder"),
+    ):
         index.write_text(text)
         refused(f"the index .*{index.name} is damaged or lists no shards.*{said if 'damaged' not in said else ''}")
 
 
 def test_a_model_has_the_name_of_its_file_or_of_its_index(tmp_path):
     index, shards = sharded(tmp_path, Convolutional().state_dict(), stem="mine")
-    names = {"a/mine.safetensors": "mine", "mine.v2.pt": "mine.v2", index.name: "mine", shards[1]: "mine", "x-1.pt": "x-1", "epoch-3-of-10.pt": "epoch-3-of-10"}
+    names = {
+        "a/mine.safetensors": "mine",
+        "mine.v2.pt": "mine.v2",
+        index.name: "mine",
+        shards[1]: "mine",
+        "x-1.pt": "x-1",
+        "epoch-3-of-10.pt": "epoch-3-of-10",
+    }
     assert {file: name_of(tmp_path / file) for file in names} == names
 
 
-# -- pickles ------------------------------------------------------------------------------------------------------------------
+# -- pickles
+# ------------------------------------------------------------------------------------------------------------------
 
 RAN = []
 
@@ -649,12 +812,23 @@ class Evil:
         return RAN.append, (1,)
 
 
-@pytest.mark.parametrize("hidden", [lambda w: Evil(), lambda w: {**w, "x": Evil()}, lambda w: {"net": w, "args": Evil()}, lambda w: {"net": {"deep": {**w, "x": Evil()}}}])
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        lambda w: Evil(),
+        lambda w: {**w, "x": Evil()},
+        lambda w: {"net": w, "args": Evil()},
+        lambda w: {"net": {"deep": {**w, "x": Evil()}}},
+    ],
+)
 @pytest.mark.parametrize("name", ["t.pt", "t.pth", "t.pkl", "t.bin"])
 def test_a_pickle_is_refused_and_never_run_wherever_it_hides(tmp_path, hidden, name):
     weights = Convolutional().state_dict()
-    for save in (lambda content, file: torch.save(content, file), lambda content, file: torch.save(content, file, _use_new_zipfile_serialization=False),
-                 lambda content, file: file.write_bytes(pickle.dumps(content))):  # fmt: skip
+    for save in (
+        lambda content, file: torch.save(content, file),
+        lambda content, file: torch.save(content, file, _use_new_zipfile_serialization=False),
+        lambda content, file: file.write_bytes(pickle.dumps(content)),
+    ):
         RAN.clear()
         save(hidden(weights), tmp_path / name)
         with warnings.catch_warnings(), pytest.raises(ValueError, match=f"{name} is refused: .*could run code"):
@@ -697,11 +871,13 @@ def test_damaged_bytes_are_never_a_bare_error(tmp_path):
 
 
 def test_the_digest_of_a_card_is_still_held_against_the_weights(tmp_path):
-    from repsim_nb.models.checkpoints import digest
+    from repsim_nb.inputs.models.checkpoints import digest
 
     weights = Convolutional().state_dict()
     save_file(weights, tmp_path / "t.safetensors", metadata={"digest": digest(weights)})
     assert read(tmp_path / "t.safetensors")[0].keys() == weights.keys()
-    save_file({**weights, "fc.bias": weights["fc.bias"] + 1}, tmp_path / "t.safetensors", metadata={"digest": digest(weights)})
+    save_file(
+        {**weights, "fc.bias": weights["fc.bias"] + 1}, tmp_path / "t.safetensors", metadata={"digest": digest(weights)}
+    )
     with pytest.raises(ValueError, match="t.safetensors is damaged .*the weights are not those that were written"):
         rs.load_model(tmp_path / "t.safetensors", architecture=Convolutional)

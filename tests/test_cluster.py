@@ -14,7 +14,7 @@ import pytest
 import repsim_nb as rs
 from repsim_nb import workers
 from repsim_nb.measures import CCA, base, cost, gram
-from repsim_nb.workers import Later
+from repsim_nb.support.workers import Later
 
 distributed = pytest.importorskip("distributed")
 GIGABYTES = float(os.environ.get("REPSIM_NB_CLUSTER_GB", "0.5"))  # 5 takes some minutes on two cores
@@ -23,13 +23,20 @@ GIGABYTES = float(os.environ.get("REPSIM_NB_CLUSTER_GB", "0.5"))  # 5 takes some
 @pytest.fixture(scope="module")
 def client():
     """Three worker processes on this machine."""
-    with distributed.LocalCluster(n_workers=3, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=":0") as cluster, distributed.Client(cluster) as client:
+    with (
+        distributed.LocalCluster(
+            n_workers=3, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
         yield client
 
 
 @pytest.fixture
 def stored(tmp_path):
-    """Five representations on disk, of six features so that they pass for outputs too; one of them constant in some samples."""
+    """Five representations on disk, of six features so that they pass for outputs too; one of them constant in some
+    samples.
+    """
     return {label: on_disk(tmp_path / label, x) for label, x in arrays().items()}
 
 
@@ -44,7 +51,9 @@ def on_disk(stem, x):
     return np.load(f"{stem}.npy", mmap_mode="r")
 
 
-# -- the same numbers whoever works ----------------------------------------------------------------------------------------
+# -- the same numbers whoever works
+# ----------------------------------------------------------------------------------------
+
 
 def test_threads_processes_and_dask_give_the_same_for_every_measure(stored, client, tmp_path):
     wrong = []
@@ -61,39 +70,57 @@ def test_threads_processes_and_dask_give_the_same_for_every_measure(stored, clie
                 "dask, from memory": rs.compare(name, memory, executor=dask),
                 "dask, with scratch": rs.compare(name, stored, executor=dask, scratch=tmp_path / "scratch"),
             }
-            wrong += [(name, way) for way, found in ways.items() if not np.allclose(found.values, serial, rtol=0, atol=1e-12)]
+            wrong += [
+                (name, way) for way, found in ways.items() if not np.allclose(found.values, serial, rtol=0, atol=1e-12)
+            ]
             two = rs.compare(name, stored, some, executor=dask).values
-            wrong += [] if np.allclose(two, rs.compare(name, stored, some, executor=one).values, rtol=0, atol=1e-12) else [(name, "dask, two sides")]
+            wrong += (
+                []
+                if np.allclose(two, rs.compare(name, stored, some, executor=one).values, rtol=0, atol=1e-12)
+                else [(name, "dask, two sides")]
+            )
     assert wrong == [] and list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_reasons_and_warnings_come_back_from_workers(stored, client, tmp_path):
     flat = {**stored, "flat": on_disk(tmp_path / "flat", np.ones((120, 6)))}
     for name in ("procrustes", "rsa", "cka_rbf", "cka"):
-        here, there = rs.compare(name, flat, on_undefined="mask"), rs.compare(name, flat, on_undefined="mask", executor=client.get_executor())
+        here, there = (
+            rs.compare(name, flat, on_undefined="mask"),
+            rs.compare(name, flat, on_undefined="mask", executor=client.get_executor()),
+        )
         assert there.undefined == here.undefined and len(there.undefined) == 11
         with pytest.raises(rs.measures.UndefinedError, match="of 'flat': it is constant"):
             rs.compare(name, flat, executor=client.get_executor())
     sides = rs.compare("procrustes", stored, flat, on_undefined="mask", executor=client.get_executor())
     assert set(sides.undefined) == {(label, "flat") for label in stored}
-    holes = {label: on_disk(tmp_path / f"holed {label}", np.where(np.arange(120)[:, None] < 3, 1.0, x)) for label, x in stored.items()}
+    holes = {
+        label: on_disk(tmp_path / f"holed {label}", np.where(np.arange(120)[:, None] < 3, 1.0, x))
+        for label, x in stored.items()
+    }
     with pytest.warns(UserWarning, match="3 of 120 samples have constant outputs"):
         rs.compare("output_rank", holes, executor=client.get_executor())
     few = {label: on_disk(tmp_path / f"few {label}", x[:9]) for label, x in stored.items()}
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         rs.compare(CCA(degenerate="allow"), few, executor=client.get_executor())
-    assert [one.category for one in said] == [RuntimeWarning] and "exceed n - 1 = 8" in str(said[0].message), "once, not once a pair"
+    assert [one.category for one in said] == [RuntimeWarning] and "exceed n - 1 = 8" in str(said[0].message), (
+        "once, not once a pair"
+    )
 
 
 def test_a_file_that_a_worker_does_not_see_is_named(stored, client, tmp_path):
     (tmp_path / "r2.npy").unlink()
     for name in ("procrustes", "cka"):
-        with pytest.raises(FileNotFoundError, match=r"has no file .*r2\.npy: .* on a disk that all of them have under the same path"):
+        with pytest.raises(
+            FileNotFoundError, match=r"has no file .*r2\.npy: .* on a disk that all of them have under the same path"
+        ):
             rs.compare(name, stored, executor=client.get_executor())
 
 
-# -- made where it is needed -----------------------------------------------------------------------------------------------
+# -- made where it is needed
+# -----------------------------------------------------------------------------------------------
+
 
 def noted(x):
     """Leaves a line for every time that it was called, in a file beside the one that x is mapped from."""
@@ -113,7 +140,9 @@ def test_a_worker_prepares_each_representation_once(client, tmp_path):
     notes = [file.read_text() for file in tmp_path.glob("r*.[0-9]*")]
     assert set(notes) == {"made\n"} and 12 <= len(notes) <= 3 * 12
     rs.compare(measure, x, executor=client.get_executor())
-    assert {file.read_text() for file in tmp_path.glob("r*.[0-9]*")} - {"made\n"}, "another table asks anew: the file may hold other numbers by now"
+    assert {file.read_text() for file in tmp_path.glob("r*.[0-9]*")} - {"made\n"}, (
+        "another table asks anew: the file may hold other numbers by now"
+    )
 
 
 def test_what_is_kept_for_later_is_bounded(monkeypatch):
@@ -162,14 +191,19 @@ def test_what_is_as_long_as_the_samples_is_not_sent(client, tmp_path):
 
 def test_by_tiles_the_means_of_features_are_found_where_they_are_needed(client, tmp_path):
     """Few samples of many features: a mean a feature in every task would be a share of the data."""
-    x = {label: on_disk(tmp_path / label, np.tile(values, (1, 500))) for label, values in arrays(n=1000, number=6).items()}
+    x = {
+        label: on_disk(tmp_path / label, np.tile(values, (1, 500)))
+        for label, values in arrays(n=1000, number=6).items()
+    }
     here, before = rs.compare("cka_debiased", x), travelled()
     there = rs.compare("cka_debiased", x, executor=client.get_executor())
     assert not gram.cheaper_by_features(1000, [3000] * 6, None) and there.values.equals(here.values)
     assert travelled() - before < 0.01 * sum(values.nbytes for values in x.values())
 
 
-# -- bytes that travel, and a worker that is lost --------------------------------------------------------------------------
+# -- bytes that travel, and a worker that is lost
+# --------------------------------------------------------------------------
+
 
 def travelled():
     """All that this machine has said to itself so far: tasks, results, and the heartbeats of everybody."""
@@ -194,7 +228,9 @@ def large(tmp_path_factory):
         Path(file.filename).unlink()
 
 
-@pytest.mark.skipif("lo" not in psutil.net_io_counters(pernic=True), reason="what travels is read from the loopback's counters")
+@pytest.mark.skipif(
+    "lo" not in psutil.net_io_counters(pernic=True), reason="what travels is read from the loopback's counters"
+)
 @pytest.mark.parametrize("name", ["cka_debiased", "procrustes"])
 def test_a_lost_worker_changes_nothing_and_hardly_anything_travels(client, large, name):
     """One of three processes is killed at its work, once some results have come back."""
@@ -202,8 +238,13 @@ def test_a_lost_worker_changes_nothing_and_hardly_anything_travels(client, large
     size = sum(x.nbytes for x in given.values())
     here = rs.compare(name, given)
     client.wait_for_workers(3)
-    client.run(importlib.import_module, "repsim_nb")  # a worker that has just been started again would come too late to be killed
-    numbers, first = client.run(os.getpid), len(given) + (name == "procrustes")  # CKA's workers have told of all representations by then; of pairs, some
+    client.run(
+        importlib.import_module, "repsim_nb"
+    )  # a worker that has just been started again would come too late to be killed
+    numbers, first = (
+        client.run(os.getpid),
+        len(given) + (name == "procrustes"),
+    )  # CKA's workers have told of all representations by then; of pairs, some
     killed = []
 
     def kill(done, total):

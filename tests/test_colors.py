@@ -12,16 +12,18 @@ from scipy.spatial.distance import pdist
 
 import repsim_nb as rs
 from repsim_nb import plots
-from repsim_nb.plots import CLASS_COLOURS, COLOURS, MEASURE_COLORS, NETWORK_COLORS, family_of, fixed_color
-from repsim_nb.plots.colors import group_colors, line_colors
-from repsim_nb.plots.lines import LINES
+from repsim_nb.display.plots import CLASS_COLOURS, COLOURS, MEASURE_COLORS, NETWORK_COLORS, family_of, fixed_color
+from repsim_nb.display.plots.colors import group_colors, line_colors
+from repsim_nb.display.plots.lines import LINES
 from tests.test_plots import lab
 
 FRAME = pd.DataFrame({"mean": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.3]}, index=[1, 2])
 
 
 def test_families_differ_for_every_kind_of_color_vision():
-    """The palette is that of `CLASS_COLOURS`, which test_plots measures for each kind; here for the usual one, without a pair that is alike."""
+    """The palette is that of `CLASS_COLOURS`, which test_plots measures for each kind; here for the usual one, without
+    a pair that is alike.
+    """
     for colors in (MEASURE_COLORS, NETWORK_COLORS):
         assert set(colors.values()) <= set(CLASS_COLOURS) and len(set(colors.values())) == len(colors)
         assert pdist(lab(list(colors.values()))).min() > 15
@@ -35,26 +37,65 @@ def test_every_measure_has_a_color():
 
 @pytest.mark.parametrize(
     ("name", "family"),
-    [("CKA", "cka"), ("cka_debiased", "cka"), ("debiased CKA", "cka"), ("CKA, permuted", "cka"), ("mean CCA", "cca"), ("mean_cca", "cca"), ("svcca", "cca"), ("PWCCA", "pwcca"),
-     ("pwcca_all_other", "pwcca"), ("Procrustes", "procrustes"), ("rsa_cosine", "rsa"), ("mutual_knn", "neighbours"), ("MLP", "mlp"), ("mlp", "mlp"), ("CNNs", "cnn"), ("ResNet", "residual"),
-     ("CKA and PWCCA", None), ("corrected", None), ("mnist-cnn-0", None), ("CNN and MLP", None), ("cnn wide", None), ("a1", None), (3, None), (None, None), (("cka", "b"), None), ("", None)],
-)  # fmt: skip
+    [
+        ("CKA", "cka"),
+        ("cka_debiased", "cka"),
+        ("debiased CKA", "cka"),
+        ("CKA, permuted", "cka"),
+        ("mean CCA", "cca"),
+        ("mean_cca", "cca"),
+        ("svcca", "cca"),
+        ("PWCCA", "pwcca"),
+        ("pwcca_all_other", "pwcca"),
+        ("Procrustes", "procrustes"),
+        ("rsa_cosine", "rsa"),
+        ("mutual_knn", "neighbours"),
+        ("MLP", "mlp"),
+        ("mlp", "mlp"),
+        ("CNNs", "cnn"),
+        ("ResNet", "residual"),
+        ("CKA and PWCCA", None),
+        ("corrected", None),
+        ("mnist-cnn-0", None),
+        ("CNN and MLP", None),
+        ("cnn wide", None),
+        ("a1", None),
+        (3, None),
+        (None, None),
+        (("cka", "b"), None),
+        ("", None),
+    ],
+)
 def test_names_find_their_family_whatever_their_case(name, family):
     assert family_of(name) == family
     assert (fixed_color(name) is None) == (family is None)
 
 
 def colors_of(ax):
-    found = {line.get_label(): to_hex(line.get_color()).upper() for line in ax.lines if not line.get_label().startswith("_")}
-    return found | {points.get_label(): to_hex(points.get_facecolors()[0]).upper() for points in ax.collections if not points.get_label().startswith("_")}
+    found = {
+        line.get_label(): to_hex(line.get_color()).upper() for line in ax.lines if not line.get_label().startswith("_")
+    }
+    return found | {
+        points.get_label(): to_hex(points.get_facecolors()[0]).upper()
+        for points in ax.collections
+        if not points.get_label().startswith("_")
+    }
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_measure_has_one_color_whatever_stands_next_to_it(order):
     names = ["CKA", "PWCCA", "mean CCA", "Procrustes"][::order]
-    drawn = [colors_of(plots.curves(pd.DataFrame({name: [1, 2] for name in names}))), colors_of(plots.band(dict.fromkeys(names, FRAME))),
-             colors_of(plots.intervals(dict.fromkeys(names, FRAME)))]  # fmt: skip
-    wanted = {"CKA": MEASURE_COLORS["cka"], "PWCCA": MEASURE_COLORS["pwcca"], "mean CCA": MEASURE_COLORS["cca"], "Procrustes": MEASURE_COLORS["procrustes"]}
+    drawn = [
+        colors_of(plots.curves(pd.DataFrame({name: [1, 2] for name in names}))),
+        colors_of(plots.band(dict.fromkeys(names, FRAME))),
+        colors_of(plots.intervals(dict.fromkeys(names, FRAME))),
+    ]
+    wanted = {
+        "CKA": MEASURE_COLORS["cka"],
+        "PWCCA": MEASURE_COLORS["pwcca"],
+        "mean CCA": MEASURE_COLORS["cca"],
+        "Procrustes": MEASURE_COLORS["procrustes"],
+    }
     assert drawn == [wanted] * 3
 
 
@@ -62,14 +103,20 @@ def test_rows_that_are_measures_have_their_colors():
     ax = plots.intervals({"ρ": FRAME.set_axis(["procrustes", "cka"])})
     lines, points = ax.collections
     wanted = [MEASURE_COLORS["procrustes"], MEASURE_COLORS["cka"]]
-    assert [to_hex(color).upper() for color in lines.get_colors()] == [to_hex(color).upper() for color in points.get_facecolors()] == wanted
+    assert (
+        [to_hex(color).upper() for color in lines.get_colors()]
+        == [to_hex(color).upper() for color in points.get_facecolors()]
+        == wanted
+    )
     assert points.get_offsets().tolist() == [[0.1, 0], [0.2, 1]] and not len(ax.lines)
 
 
 def colors_of_rows(ax):
     lines, points = ax.collections
     found = [to_hex(color).upper() for color in points.get_facecolors()]
-    assert len({tuple(color) for color in lines.get_colors()} ^ {tuple(color) for color in points.get_facecolors()}) == 0
+    assert (
+        len({tuple(color) for color in lines.get_colors()} ^ {tuple(color) for color in points.get_facecolors()}) == 0
+    )
     return found * (2 // len(found))
 
 
@@ -80,8 +127,13 @@ def test_rows_of_no_family_have_the_color_of_their_frame():
 
 
 def test_a_row_of_no_family_next_to_a_measure_is_gray():
-    assert colors_of_rows(plots.intervals({"ρ": FRAME.set_axis(["my own", "PWCCA"])})) == [to_hex("0.35").upper(), MEASURE_COLORS["pwcca"]]
-    assert colors_of_rows(plots.intervals({"CKA": FRAME.set_axis(["my own", "PWCCA"])}))[0] == to_hex("0.35").upper(), "the rows decide"
+    assert colors_of_rows(plots.intervals({"ρ": FRAME.set_axis(["my own", "PWCCA"])})) == [
+        to_hex("0.35").upper(),
+        MEASURE_COLORS["pwcca"],
+    ]
+    assert colors_of_rows(plots.intervals({"CKA": FRAME.set_axis(["my own", "PWCCA"])}))[0] == to_hex("0.35").upper(), (
+        "the rows decide"
+    )
 
 
 def test_points_keep_their_entry_in_the_legend_whatever_their_name():
@@ -98,7 +150,9 @@ def test_the_examples_give_what_they_say():
 
 
 def test_lines_of_one_family_share_its_color_and_are_told_apart_by_dashes():
-    ax = plots.curves(pd.DataFrame({name: [1, 2] for name in ("CKA", "corrected", "debiased", "CKA, permuted", "Procrustes")}))
+    ax = plots.curves(
+        pd.DataFrame({name: [1, 2] for name in ("CKA", "corrected", "debiased", "CKA, permuted", "Procrustes")})
+    )
     found = colors_of(ax)
     assert found["CKA"] == found["CKA, permuted"] == MEASURE_COLORS["cka"] and len(set(found.values())) == 4
     assert [line.get_linestyle() for line in ax.lines] == ["-", "-", "-", "--", "-"]
@@ -132,17 +186,27 @@ def test_maps_and_points_have_the_colors_of_families(recorded):
     models = list(dict.fromkeys(points.points.index.get_level_values("model")))
     for kinds in (("MLP", "CNN"), ("cnn", "mlp")):
         drawn = plots.marks(points, colour={model: kinds[k % 2] for k, model in enumerate(models)})
-        assert {label.lower(): color for label, color, _ in drawn.legend[0][1]} == {"mlp": NETWORK_COLORS["mlp"], "cnn": NETWORK_COLORS["cnn"]}
+        assert {label.lower(): color for label, color, _ in drawn.legend[0][1]} == {
+            "mlp": NETWORK_COLORS["mlp"],
+            "cnn": NETWORK_COLORS["cnn"],
+        }
     frame = pd.DataFrame({"x": [1, 2, 3], "y": [1, 2, 3], "kind": ["MLP", "both", "CNN"]})
     ax = plots.scatter(frame, "x", "y", colour="kind")
-    assert [to_hex(c.get_facecolors()[0]).upper() for c in ax.collections] == [NETWORK_COLORS["mlp"], COLOURS[2], NETWORK_COLORS["cnn"]]
+    assert [to_hex(c.get_facecolors()[0]).upper() for c in ax.collections] == [
+        NETWORK_COLORS["mlp"],
+        COLOURS[2],
+        NETWORK_COLORS["cnn"],
+    ]
     runs, alike = ["a", "b"], pd.DataFrame({"a": [0.5, 0.8, 1], "b": [0.4, 0.7, 1]})
     axes = plots.to_final(alike, 1 - alike, colour=dict(zip(runs, ("mlp", "cnn"), strict=True)))
-    assert [to_hex(line.get_color()).upper() for line in axes[0].lines[:2]] == [NETWORK_COLORS["mlp"], NETWORK_COLORS["cnn"]]
+    assert [to_hex(line.get_color()).upper() for line in axes[0].lines[:2]] == [
+        NETWORK_COLORS["mlp"],
+        NETWORK_COLORS["cnn"],
+    ]
 
 
 def test_curves_on_each_other_are_seen(rng):
-    from repsim_nb.plots.grounded import _apart
+    from repsim_nb.display.plots.grounded import _apart
 
     flat = pd.DataFrame({"a": [0, 0, 0.01], "b": [0, 0.5, 2], "c": [0, 0, 0], "d": [0, 0.01, 0]})
     assert _apart(flat) == [0, 0, 4, 8] and np.unique(_apart(flat[["a", "b"]])).tolist() == [0]
@@ -150,7 +214,16 @@ def test_curves_on_each_other_are_seen(rng):
 
 @pytest.fixture
 def ranked():
-    table = pd.DataFrame({"spearman": [0.6, 0.4, 0.1], "low": [0.3, 0.1, -0.2], "high": [0.8, 0.6, 0.3], "kendall": [0.5, 0.3, 0.05], "n": [190, 190, 190]}, index=["procrustes", "cka", "mine"])
+    table = pd.DataFrame(
+        {
+            "spearman": [0.6, 0.4, 0.1],
+            "low": [0.3, 0.1, -0.2],
+            "high": [0.8, 0.6, 0.3],
+            "kendall": [0.5, 0.3, 0.05],
+            "n": [190, 190, 190],
+        },
+        index=["procrustes", "cka", "mine"],
+    )
     return rs.grounding.Benchmark(table, pd.DataFrame(), pd.DataFrame(), networks=20, which="all", units=5)
 
 
@@ -160,8 +233,13 @@ def test_two_benchmarks_share_an_axis_and_say_their_subtask(ranked):
     lines, *points = ax.collections
     wanted = [MEASURE_COLORS["procrustes"], MEASURE_COLORS["cka"]]
     for found in (lines.get_colors(), points[0].get_facecolors(), points[1].get_edgecolors()):
-        assert [to_hex(color).upper() for color in found[:2]] == wanted and to_hex(found[2]).upper() not in MEASURE_COLORS.values()
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["Spearman's ρ, 95% interval over 5 units", "Kendall's τ"]
+        assert [to_hex(color).upper() for color in found[:2]] == wanted and to_hex(
+            found[2]
+        ).upper() not in MEASURE_COLORS.values()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        "Spearman's ρ, 95% interval over 5 units",
+        "Kendall's τ",
+    ]
     assert plots.benchmark(ranked).get_title().startswith("Which measures see what networks can do\n")
 
 

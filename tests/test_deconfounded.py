@@ -1,4 +1,6 @@
-"""Measures with the similarity of the inputs taken out: values, laws, and the rows of the inputs that follow those of the representations."""
+"""Measures with the similarity of the inputs taken out: values, laws, and the rows of the inputs that follow those of
+the representations.
+"""
 
 import copy
 import pickle
@@ -11,9 +13,9 @@ import torch
 
 import repsim_nb as rs
 from repsim_nb import inference
-from repsim_nb.comparison import Comparison
-from repsim_nb.errors import UndefinedError
 from repsim_nb.measures import ALL, CKA, RSA, DistanceCorrelation, deconfounded, short_name
+from repsim_nb.results.comparison import Comparison
+from repsim_nb.support.errors import UndefinedError
 
 BASES = {
     "cka": CKA(),
@@ -33,7 +35,9 @@ def related(seed=0, n=60, p=8, noise=1.0, shared=0.0):
     """x, y and the inputs c (n, p): x and y are rotations of c, something that both share, and noise of their own."""
     rng = np.random.default_rng(seed)
     c, s = rng.normal(size=(2, n, p))
-    sides = [c @ np.linalg.qr(rng.normal(size=(p, p)))[0] + shared * s + noise * rng.normal(size=(n, p)) for _ in range(2)]
+    sides = [
+        c @ np.linalg.qr(rng.normal(size=(p, p)))[0] + shared * s + noise * rng.normal(size=(n, p)) for _ in range(2)
+    ]
     return sides[0], sides[1], c
 
 
@@ -58,7 +62,9 @@ def test_linear_cka_is_the_regression_of_gram_matrices():
     centred = [side - side.mean(axis=0) for side in (x, y, c)]
     a, b, k = (side @ side.T for side in centred)
     assert deconfounded("cka", c)(x, y) == pytest.approx(residual_cosine(a, b, k, intercept=False), abs=1e-12)
-    assert deconfounded("cka", c)(x, y) == pytest.approx(residual_cosine(a, b, k, intercept=True), abs=1e-12)  # centred: there is none
+    assert deconfounded("cka", c)(x, y) == pytest.approx(
+        residual_cosine(a, b, k, intercept=True), abs=1e-12
+    )  # centred: there is none
 
 
 def test_debiased_distance_correlation_is_the_partial_distance_correlation():
@@ -75,9 +81,13 @@ def test_rsa_is_the_partial_correlation_of_ranks_or_of_distances():
     x, y, c = related(2)
     pairs = np.tril_indices(len(x), -1)
     of_samples = [np.corrcoef(side)[pairs] for side in (x, y, c)]
-    assert deconfounded("rsa", c)(x, y) == pytest.approx(residual_cosine(*map(rankdata, of_samples), intercept=True), abs=1e-12)
+    assert deconfounded("rsa", c)(x, y) == pytest.approx(
+        residual_cosine(*map(rankdata, of_samples), intercept=True), abs=1e-12
+    )
     distances = [np.linalg.norm(side[:, None] - side[None], axis=2)[pairs] for side in (x, y, c)]
-    assert deconfounded(BASES["rsa_distances"], c)(x, y) == pytest.approx(residual_cosine(*distances, intercept=True), abs=1e-12)
+    assert deconfounded(BASES["rsa_distances"], c)(x, y) == pytest.approx(
+        residual_cosine(*distances, intercept=True), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("base", BASES.values(), ids=BASES)
@@ -89,7 +99,11 @@ def test_prepared_is_direct_and_the_table_is_the_pairs(base):
     assert value == pytest.approx(residual_cosine(*squares, intercept=False), abs=1e-12)
     assert measure.pair(measure.prepare(x), measure.prepare(y)) == pytest.approx(value, abs=1e-12)
     table = rs.compare(measure, {"x": x, "y": y, "z": z}).values
-    assert table.loc["x", "y"] == pytest.approx(value, abs=1e-12) and np.allclose(table, table.T) and np.allclose(np.diag(table), 1)
+    assert (
+        table.loc["x", "y"] == pytest.approx(value, abs=1e-12)
+        and np.allclose(table, table.T)
+        and np.allclose(np.diag(table), 1)
+    )
     assert np.allclose(rs.compare(measure, {"x": x, "z": z}, {"y": y}).values["y"], table.loc[["x", "z"], "y"])
     assert measure.kind == "similarity" and measure.range == (-1.0, 1.0) and measure.least == base.least + 1
 
@@ -113,7 +127,9 @@ def test_an_unrelated_confound_changes_little_and_that_of_both_takes_all(base):
     plain = base(x, y)
     assert plain > 0.2
     assert abs(deconfounded(base, other)(x, y) - plain) < 0.02
-    assert abs(deconfounded(base, c)(x, y)) < (0.1 if isinstance(base, RSA) else 0.05)  # ranks of correlations are no linear function of those of the inputs
+    assert abs(deconfounded(base, c)(x, y)) < (
+        0.1 if isinstance(base, RSA) else 0.05
+    )  # ranks of correlations are no linear function of those of the inputs
     x, y, c = related(5, n=400, noise=0.7, shared=0.7)
     assert 0.05 < deconfounded(base, c)(x, y) < base(x, y)
 
@@ -139,7 +155,9 @@ def test_libraries_precisions_and_processes():
     with ProcessPoolExecutor(2) as executor:
         for base in ("cka_debiased", "rsa"):
             one = deconfounded(base, c)
-            assert rs.compare(one, {"x": x, "y": y}, executor=executor).values.loc["x", "y"] == pytest.approx(one(x, y), abs=1e-12)
+            assert rs.compare(one, {"x": x, "y": y}, executor=executor).values.loc["x", "y"] == pytest.approx(
+                one(x, y), abs=1e-12
+            )
 
 
 def test_a_measure_is_its_base_and_the_numbers_of_its_inputs():
@@ -179,7 +197,11 @@ def test_datasets_and_ids():
     xs = rs.from_arrays({"a/1": x, "b/1": y}, ids=ids)
     assert rs.compare(measure, xs).values.iloc[0, 1] == pytest.approx(measure(x, y), abs=1e-12)
     moved = rs.from_arrays({"a/1": x, "b/1": y}, ids=ids[::-1])
-    for call in (lambda: rs.compare(measure, moved), lambda: inference.block_means(measure, moved, ["a", "b"]), lambda: inference.influence(measure, *(pd.DataFrame(v, index=ids[::-1]) for v in (x, y)))):
+    for call in (
+        lambda: rs.compare(measure, moved),
+        lambda: inference.block_means(measure, moved, ["a", "b"]),
+        lambda: inference.influence(measure, *(pd.DataFrame(v, index=ids[::-1]) for v in (x, y))),
+    ):
         with pytest.raises(ValueError, match="'inputs'.*in another order"):
             call()
     with pytest.raises(ValueError, match="numbers with one row a sample"):
@@ -188,7 +210,15 @@ def test_datasets_and_ids():
 
 def test_what_is_refused():
     x, y, c = related(14)
-    for base in ("procrustes", "mutual_knn", "cka_minibatch", "rsa_cosine", "jsd", DistanceCorrelation(squared=False), deconfounded("cka", c)):
+    for base in (
+        "procrustes",
+        "mutual_knn",
+        "cka_minibatch",
+        "rsa_cosine",
+        "jsd",
+        DistanceCorrelation(squared=False),
+        deconfounded("cka", c),
+    ):
         with pytest.raises(ValueError, match="cka, cka_debiased, cka_rbf, distance_correlation, rsa, and these"):
             deconfounded(base, c)
     allowed = [name for name, measure in ALL.items() if not _refused(measure, c)]
@@ -221,7 +251,10 @@ def test_of_the_inputs_themselves_nothing_is_left(base, kind):
         measure(x, copied)
     with pytest.raises(UndefinedError, match="similarity matrix is that of the inputs"):
         measure.prepare(copied)
-    for table in (rs.compare(measure, {"x": x, "c": copied, "y": y}, on_undefined="mask"), rs.compare(measure, {"x": x, "c": copied}, {"y": y}, on_undefined="mask")):
+    for table in (
+        rs.compare(measure, {"x": x, "c": copied, "y": y}, on_undefined="mask"),
+        rs.compare(measure, {"x": x, "c": copied}, {"y": y}, on_undefined="mask"),
+    ):
         bad = table.values.isna()
         assert bad.loc["c"].all() and not bad.loc["x", "y"] and all("'c'" in why for why in table.undefined.values())
 
@@ -234,36 +267,59 @@ def test_other_undefined_cells_keep_their_reasons():
         table = rs.compare(deconfounded("rsa", c), xs, ys, on_undefined="mask")
         assert table.values.loc["x", "y"] == pytest.approx(deconfounded("rsa", c)(x, y), abs=1e-12)
         assert all("of 'k': it is constant" in why for why in table.undefined.values())
-    with pytest.raises(UndefinedError, match="of 'inputs': "):  # half of the inputs are copies: an RBF kernel has no width
-        rs.compare(deconfounded("cka_rbf", np.repeat([[0.0], [1.0]], [59, 1], axis=0)), {"x": x, "y": y}, on_undefined="mask")
+    with pytest.raises(
+        UndefinedError, match="of 'inputs': "
+    ):  # half of the inputs are copies: an RBF kernel has no width
+        rs.compare(
+            deconfounded("cka_rbf", np.repeat([[0.0], [1.0]], [59, 1], axis=0)), {"x": x, "y": y}, on_undefined="mask"
+        )
 
 
-# -- the rows of the inputs follow ----------------------------------------------------------------------------------------
+# -- the rows of the inputs follow
+# ----------------------------------------------------------------------------------------
+
 
 def test_of_rows():
     x, y, c = related(17, p=100)
     for base in ("cka_debiased", "rsa", "cka_rbf"):
         some = np.r_[0:20, 30:55]
-        assert deconfounded(base, c).of_rows(some)(x[some], y[some]) == pytest.approx(deconfounded(base, c[some])(x[some], y[some]), abs=1e-9)
+        assert deconfounded(base, c).of_rows(some)(x[some], y[some]) == pytest.approx(
+            deconfounded(base, c[some])(x[some], y[some]), abs=1e-9
+        )
     assert CKA().of_rows(some) == CKA()
 
 
-@pytest.mark.parametrize("base", [CKA(), CKA(debiased=True), RSA(second="pearson"), RSA(), DistanceCorrelation(debiased=True)], ids=str)
+@pytest.mark.parametrize(
+    "base", [CKA(), CKA(debiased=True), RSA(second="pearson"), RSA(), DistanceCorrelation(debiased=True)], ids=str
+)
 def test_influence_is_what_is_lost_without_each_sample(base):
     x, y, c = related(18, n=30)
-    expected = [deconfounded(base, c)(x, y) - deconfounded(base, np.delete(c, i, 0))(np.delete(x, i, 0), np.delete(y, i, 0)) for i in range(30)]
+    expected = [
+        deconfounded(base, c)(x, y) - deconfounded(base, np.delete(c, i, 0))(np.delete(x, i, 0), np.delete(y, i, 0))
+        for i in range(30)
+    ]
     assert np.allclose(inference.influence(deconfounded(base, c), x, y), expected, atol=1e-9)
 
 
 def test_intervals_sample_sizes_and_sample_sets_take_the_same_rows():
     x, y, c = related(19, n=120, shared=0.7)
     measure = deconfounded("cka_debiased", c)
-    joint = rs.measures.from_function(lambda a, b: deconfounded("cka_debiased", a[:, 8:])(a[:, :8], b[:, :8]), kind="similarity", symmetric=True, name="joint")
+    joint = rs.measures.from_function(
+        lambda a, b: deconfounded("cka_debiased", a[:, 8:])(a[:, :8], b[:, :8]),
+        kind="similarity",
+        symmetric=True,
+        name="joint",
+    )
     wide = [np.hstack([side, c]) for side in (x, y)]
     one, other = inference.interval(measure, x, y), inference.interval(joint, *wide)
     assert (one.low, one.high, one.estimate) == pytest.approx((other.low, other.high, other.estimate), abs=1e-9)
-    assert inference.sample_size(measure, x, y, sizes=[40, 120]).curve["mean"].to_numpy() == pytest.approx(inference.sample_size(joint, *wide, sizes=[40, 120]).curve["mean"].to_numpy(), abs=1e-9)
-    xs = {name: side + 0.3 * k * np.random.default_rng(k).normal(size=x.shape) for k, (name, side) in enumerate({"a": x, "b": y, "c": x, "d": y}.items())}
+    assert inference.sample_size(measure, x, y, sizes=[40, 120]).curve["mean"].to_numpy() == pytest.approx(
+        inference.sample_size(joint, *wide, sizes=[40, 120]).curve["mean"].to_numpy(), abs=1e-9
+    )
+    xs = {
+        name: side + 0.3 * k * np.random.default_rng(k).normal(size=x.shape)
+        for k, (name, side) in enumerate({"a": x, "b": y, "c": x, "d": y}.items())
+    }
     found = inference.sample_sets(measure, xs, rs.compare(measure, xs), sizes=[60, 120], n_sets=3)
     assert found.loc[120, "mean"] == pytest.approx(1.0)
 
@@ -271,9 +327,16 @@ def test_intervals_sample_sizes_and_sample_sets_take_the_same_rows():
 def test_block_means_take_the_same_rows():
     x, y, c = related(20, n=100, shared=0.7)
     xs = {"a": x, "b": y, "c": x + 0.5 * np.random.default_rng(1).normal(size=x.shape)}
-    joint = rs.measures.from_function(lambda a, b: deconfounded("cka_debiased", a[:, 8:])(a[:, :8], b[:, :8]), kind="similarity", symmetric=True, name="joint")
+    joint = rs.measures.from_function(
+        lambda a, b: deconfounded("cka_debiased", a[:, 8:])(a[:, :8], b[:, :8]),
+        kind="similarity",
+        symmetric=True,
+        name="joint",
+    )
     one = inference.block_means(deconfounded("cka_debiased", c), xs, ["g", "g", "h"], parts=5)
-    other = inference.block_means(joint, {name: np.hstack([side, c]) for name, side in xs.items()}, ["g", "g", "h"], parts=5)
+    other = inference.block_means(
+        joint, {name: np.hstack([side, c]) for name, side in xs.items()}, ["g", "g", "h"], parts=5
+    )
     assert np.allclose(one, other, atol=1e-9)
 
 
@@ -319,9 +382,12 @@ def test_permuting_samples_is_refused_since_it_would_reject_too_often():
     assert rejected >= 6  # of 40 true nulls at level .05: 2 would be right
     measure = deconfounded("cka_debiased", c)
     for call in (
-        lambda: inference.permutation_test(measure, x, y), lambda: inference.null_moments(measure, x, y), lambda: inference.null_table(measure, {"x": x, "y": y}),
-        lambda: inference.chance_corrected(measure, x, y), lambda: inference.unrelated(measure, {"x": x, "y": y}),
-    ):  # fmt: skip
+        lambda: inference.permutation_test(measure, x, y),
+        lambda: inference.null_moments(measure, x, y),
+        lambda: inference.null_table(measure, {"x": x, "y": y}),
+        lambda: inference.chance_corrected(measure, x, y),
+        lambda: inference.unrelated(measure, {"x": x, "y": y}),
+    ):
         with pytest.raises(ValueError, match="cannot be permuted"):
             call()
 
@@ -329,7 +395,9 @@ def test_permuting_samples_is_refused_since_it_would_reject_too_often():
 def test_specificity_and_embedding_take_it():
     x, y, c = related(22, n=100, shared=0.7)
     rng = np.random.default_rng(0)
-    xs = {f"m{k}/l{layer}": (x if layer else y) + 0.5 * rng.normal(size=x.shape) for k in range(4) for layer in range(2)}
+    xs = {
+        f"m{k}/l{layer}": (x if layer else y) + 0.5 * rng.normal(size=x.shape) for k in range(4) for layer in range(2)
+    }
     xs = rs.from_arrays(xs)
     assert rs.grounding.specificity(xs, deconfounded("cka_debiased", c)).accuracy > 0.5
     assert rs.embedding.mds(rs.compare(deconfounded("cka_debiased", c), xs)).points.shape == (8, 2)

@@ -1,12 +1,14 @@
-"""diagnose: rows that look grouped, groups that are known, and samples that are everyone's neighbour; none of them in independent rows."""
+"""diagnose: rows that look grouped, groups that are known, and samples that are everyone's neighbour; none of them in
+independent rows.
+"""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import repsim_nb as rs
-from repsim_nb.dependence import by_distance, neighbour_fractions
-from repsim_nb.reliability import diagnose, notes
+from repsim_nb.results.reliability import diagnose, notes
+from repsim_nb.support.dependence import by_distance, neighbour_fractions
 
 
 def whats(d):
@@ -19,7 +21,10 @@ def finding(d, what):
 
 def in_groups(g, n, p, correlation, size=8):
     own = g.normal(size=(n, p))
-    return np.sqrt(correlation) * np.repeat(g.normal(size=(-(-n // size), p)), size, 0)[:n] + np.sqrt(1 - correlation) * own
+    return (
+        np.sqrt(correlation) * np.repeat(g.normal(size=(-(-n // size), p)), size, 0)[:n]
+        + np.sqrt(1 - correlation) * own
+    )
 
 
 def film(g, n, p, keep=0.9):
@@ -64,14 +69,25 @@ def test_repeats_side_by_side_and_runs_of_repeats_are_noticed(correlation, shape
     runs = [one.reshape(-1, 8, shape[1]).transpose(1, 0, 2).reshape(shape) for one in x]  # all stimuli, then all again
     assert sum("rows look grouped" in whats(diagnose(one)) for one in x) >= (19 if correlation == 0.3 else 20)
     assert sum("rows look grouped" in whats(diagnose(one)) for one in runs) >= (19 if correlation == 0.3 else 20)
-    assert f"rows {shape[0] // 8} places apart" in str(finding(diagnose(runs[-1]), "rows look grouped")) or correlation == 0.3
+    assert (
+        f"rows {shape[0] // 8} places apart" in str(finding(diagnose(runs[-1]), "rows look grouped"))
+        or correlation == 0.3
+    )
 
 
 def test_a_film_is_noticed_and_the_sentence_names_what_to_do():
     g = np.random.default_rng(3)
     assert all("rows look grouped" in whats(diagnose(film(g, 100, 10))) for _ in range(20))
     found = finding(diagnose(film(g, 300, 20), names="film"), "rows look grouped")
-    for words in ("rows that follow one another have a mean cosine of 0.8", "sorted by class", "groups=", "rs.inference.interval", "permutation_test", "null_table", "rows of film may not be"):
+    for words in (
+        "rows that follow one another have a mean cosine of 0.8",
+        "sorted by class",
+        "groups=",
+        "rs.inference.interval",
+        "permutation_test",
+        "null_table",
+        "rows of film may not be",
+    ):
         assert words in str(found)
 
 
@@ -84,7 +100,9 @@ def test_near_repeats_in_any_order_are_noticed():
 def test_labels_of_an_index_that_repeat_are_named():
     g = np.random.default_rng(5)
     frame = pd.DataFrame(g.normal(size=(60, 5)), index=np.repeat([f"s{i}" for i in range(20)], 3))
-    assert "index labels of x repeat: the 60 rows of x are of 20 groups (3 rows each on average)" in str(finding(diagnose(frame), "rows look grouped"))
+    assert "index labels of x repeat: the 60 rows of x are of 20 groups (3 rows each on average)" in str(
+        finding(diagnose(frame), "rows look grouped")
+    )
     assert whats(diagnose(frame.reset_index(drop=True))) == []
 
 
@@ -93,7 +111,11 @@ def test_groups_that_are_known_are_said_to_be_used():
     values, labels = in_groups(g, 96, 10, 0.7), np.arange(96) // 8
     x = rs.from_arrays({"m/l": values}, groups=labels)["m/l"]
     d = diagnose(x)
-    assert whats(d) == ["grouped rows"] and "The array carries the groups, and rs.inference.interval" in str(d.findings[0]) and "use them" in str(d.findings[0])
+    assert (
+        whats(d) == ["grouped rows"]
+        and "The array carries the groups, and rs.inference.interval" in str(d.findings[0])
+        and "use them" in str(d.findings[0])
+    )
     assert d.facts.loc["groups of rows", "x"] == 12 and d.ok is False and d.grave == ()
     given = diagnose(values, groups=labels)
     assert whats(given) == ["grouped rows"] and "Give them the same groups=" in str(given.findings[0])
@@ -111,10 +133,14 @@ def test_the_score_of_a_distance_has_mean_0_and_variance_1_over_permutations():
     assert np.abs(z.mean(0)).max() < 4 / np.sqrt(20000) and np.abs(z.var(0) - 1).max() < 0.06
     order = np.arange(30)
     _, means, usual = by_distance(u)
-    assert means[4] == pytest.approx(np.mean(np.sum(u[order] * u[(order + 5) % 30], axis=1))) and usual == pytest.approx(((u @ u.T).sum() - np.sum(u * u)) / (30 * 29))
+    assert means[4] == pytest.approx(
+        np.mean(np.sum(u[order] * u[(order + 5) % 30], axis=1))
+    ) and usual == pytest.approx(((u @ u.T).sum() - np.sum(u * u)) / (30 * 29))
 
 
-# -- everyone's neighbour ------------------------------------------------------------------------------------------------------
+# -- everyone's neighbour
+# ------------------------------------------------------------------------------------------------------
+
 
 def test_a_planted_hub_is_named_with_its_number_and_what_it_does():
     g = np.random.default_rng(8)
@@ -130,7 +156,9 @@ def test_a_planted_hub_is_named_with_its_number_and_what_it_does():
     np.fill_diagonal(cosines, -np.inf)
     counted = np.mean([123 in np.argsort(-row)[:10] for i, row in enumerate(cosines) if i != 123])
     assert fraction == pytest.approx(counted, abs=0.05) and fraction > 0.9
-    assert any("a neighbour of all: l" in note for note in notes("mutual_knn", {"l": d})) and not any("neighbour" in note for note in notes("cka", {"l": d}))
+    assert any("a neighbour of all: l" in note for note in notes("mutual_knn", {"l": d})) and not any(
+        "neighbour" in note for note in notes("cka", {"l": d})
+    )
 
 
 def test_neighbours_that_are_tied_share():

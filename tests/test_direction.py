@@ -1,13 +1,16 @@
-"""Which way numbers count: similarities never pass for dissimilarities without a word, nor probabilities for logits; and what groups' spreads do to tests of groups."""
+"""Which way numbers count: similarities never pass for dissimilarities without a word, nor probabilities for logits;
+and what groups' spreads do to tests of groups.
+"""
 
 import numpy as np
 import pandas as pd
 import pytest
-import repsim_nb as rs
-from repsim_nb.inference import anosim, centre_test, dispersion_test, rank_correlation, rank_interval
-from repsim_nb.measures import JSD, KL
 from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.stats import f_oneway, ttest_ind
+
+import repsim_nb as rs
+from repsim_nb.measures import JSD, KL
+from repsim_nb.results.inference import anosim, centre_test, dispersion_test, rank_correlation, rank_interval
 
 
 def models(m=8, seed=0):
@@ -23,7 +26,12 @@ def frame(d, labels=None):
 def test_a_frame_of_similarities_is_refused_and_never_turned():
     table, other = rs.compare("cka", models()), rs.compare("procrustes", models())
     for call in (rank_correlation, rank_interval):
-        for sides in ((table, table.values), (table.values, table), (table.values, table.values), (other.values, table.values)):
+        for sides in (
+            (table, table.values),
+            (table.values, table),
+            (table.values, table.values),
+            (other.values, table.values),
+        ):
             with pytest.raises(ValueError, match=r"\.dissimilarity\(\)"):
                 call(*sides)
     found = rank_correlation(table, other).statistic
@@ -39,8 +47,14 @@ def test_a_diagonal_without_values_is_no_missing_pair():
     assert np.isnan(np.diag(hollow)).all()
     assert np.allclose(rs.embedding.mds(hollow).points, rs.embedding.mds(d).points)
     assert np.allclose(rs.embedding.tsne(hollow).points, rs.embedding.tsne(d).points)
-    for call in (lambda t: rank_correlation(t, other, direction="dissimilarity").p_value, lambda t: rank_interval(t, other, direction="dissimilarity").low,
-                 *(lambda t, f=f: f(t, list("aabbaabbab"), n_permutations=49).p_value for f in (anosim, centre_test, dispersion_test))):  # fmt: skip
+    for call in (
+        lambda t: rank_correlation(t, other, direction="dissimilarity").p_value,
+        lambda t: rank_interval(t, other, direction="dissimilarity").low,
+        *(
+            lambda t, f=f: f(t, list("aabbaabbab"), n_permutations=49).p_value
+            for f in (anosim, centre_test, dispersion_test)
+        ),
+    ):
         assert call(hollow) == pytest.approx(call(d))
     hole = d.copy()
     hole.iloc[1, 2] = np.nan
@@ -72,7 +86,12 @@ def test_a_frame_whose_diagonal_says_nothing_needs_a_direction():
 def test_labels_that_differ_as_integers_and_text_are_named():
     d = squareform(pdist(np.random.default_rng(0).normal(size=(8, 2))))
     read = pd.DataFrame(d, index=range(8), columns=[str(k) for k in range(8)])
-    for call in (lambda t: rs.embedding.mds(t), lambda t: anosim(t, list("aabbaabb")), lambda t: rank_correlation(t, t), lambda t: rank_interval(t, t)):
+    for call in (
+        lambda t: rs.embedding.mds(t),
+        lambda t: anosim(t, list("aabbaabb")),
+        lambda t: rank_correlation(t, t),
+        lambda t: rank_interval(t, t),
+    ):
         with pytest.raises(ValueError, match=r"frame.columns = frame.index"):
             call(read)
     text, numbers = frame(d, [str(k) for k in range(8)]), frame(d, list(range(8)))
@@ -98,7 +117,12 @@ def test_probabilities_are_no_logits(measure):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(2, 20, 5))
     p = np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
-    for rows in (p, p.astype(np.float32), p.astype(np.float16), np.stack([np.eye(5)[rng.integers(0, 5, 20)] for _ in range(2)])):
+    for rows in (
+        p,
+        p.astype(np.float32),
+        p.astype(np.float16),
+        np.stack([np.eye(5)[rng.integers(0, 5, 20)] for _ in range(2)]),
+    ):
         with pytest.raises(ValueError, match=r"inputs='probabilities'"):
             measure()(*rows)
     assert measure(inputs="probabilities")(*p) == pytest.approx(measure()(*logits)) and np.isfinite(measure()(*(p + 1)))
@@ -106,6 +130,7 @@ def test_probabilities_are_no_logits(measure):
 
 
 # -- spreads and centres
+
 
 def coordinates(d):
     """Principal coordinates, those of negative eigenvalues apart."""
@@ -123,18 +148,27 @@ def test_dispersion_by_principal_coordinates(euclidean):
     real, imaginary = coordinates(d)
     assert (imaginary.shape[1] > 1 and np.abs(imaginary).max() > 1) != euclidean
     sizes = np.bincount(codes)
-    squared = sum(sign * np.sum((c - np.stack([c[codes == k].mean(0) for k in range(3)])[codes]) ** 2, axis=1) for sign, c in ((1, real), (-1, imaginary)))
+    squared = sum(
+        sign * np.sum((c - np.stack([c[codes == k].mean(0) for k in range(3)])[codes]) ** 2, axis=1)
+        for sign, c in ((1, real), (-1, imaginary))
+    )
     z = np.sqrt(np.abs(squared) * sizes[codes] / (sizes[codes] - 1))
     found = dispersion_test(frame(d), list(codes))
     assert found.statistic == pytest.approx(f_oneway(*(z[codes == k] for k in range(3))).statistic)
-    assert found.spreads == pytest.approx({k: z[codes == k].mean() for k in range(3)}) and found.groups == {0: 6, 1: 9, 2: 5}
+    assert found.spreads == pytest.approx({k: z[codes == k].mean() for k in range(3)}) and found.groups == {
+        0: 6,
+        1: 9,
+        2: 5,
+    }
 
 
 def test_welch_of_one_feature_is_the_square_of_his_t():
     rng = np.random.default_rng(0)
     x, codes = rng.normal(size=20), np.repeat([0, 1], (7, 13))
     x = x * (1 + codes) + codes
-    assert centre_test(frame(cdist(x[:, None], x[:, None])), list(codes)).statistic == pytest.approx(ttest_ind(x[:7], x[7:], equal_var=False).statistic ** 2)
+    assert centre_test(frame(cdist(x[:, None], x[:, None])), list(codes)).statistic == pytest.approx(
+        ttest_ind(x[:7], x[7:], equal_var=False).statistic ** 2
+    )
 
 
 @pytest.mark.parametrize("spreads", [(1, 3), (3, 1)])
@@ -146,7 +180,14 @@ def test_centres_that_agree_are_not_told_apart_by_spread(spreads):
             small[name] += test(d, list(codes), n_permutations=99, seed=seed).p_value <= 0.05
     assert small["centre"] <= 28 and small["spread"] > 290  # 5 % of 300 is 15, with a standard error of 3.8
     assert (small["anosim"] > 250) == (spreads == (3, 1))
-    apart = frame(squareform(pdist(np.random.default_rng(0).normal(size=(32, 4)) * np.repeat(spreads, (8, 24))[:, None] + 6 * codes[:, None])))
+    apart = frame(
+        squareform(
+            pdist(
+                np.random.default_rng(0).normal(size=(32, 4)) * np.repeat(spreads, (8, 24))[:, None]
+                + 6 * codes[:, None]
+            )
+        )
+    )
     assert centre_test(apart, list(codes)).p_value == 0.001
 
 

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist, pdist
 from sklearn.decomposition import PCA
 
 import repsim_nb as rs
-from repsim_nb.embedding import mds, tsne
+from repsim_nb.results.embedding import mds, tsne
 
 
 def frame(d, names="abcdefghijklmnopqrstuvwxyz"):
@@ -33,7 +33,9 @@ def test_euclidean_distances_come_back(kind, rng):
 @pytest.mark.parametrize("kind", ["smacof", "classical"])
 def test_a_3_4_5_triangle_and_points_on_a_line(kind):
     triangle = mds(frame([[0, 3, 4], [3, 0, 5], [4, 5, 0]]), kind=kind)
-    assert np.allclose(distances(triangle), [[0, 3, 4], [3, 0, 5], [4, 5, 0]], atol=1e-5) and list(triangle.points.columns) == ["x", "y"]
+    assert np.allclose(distances(triangle), [[0, 3, 4], [3, 0, 5], [4, 5, 0]], atol=1e-5) and list(
+        triangle.points.columns
+    ) == ["x", "y"]
     line = np.array([[0.0], [1], [4], [9]])
     e = mds(frame(cdist(line, line)), n_components=1, kind=kind)
     assert np.allclose(distances(e), cdist(line, line), atol=1e-4)
@@ -79,7 +81,9 @@ def test_the_picture_does_not_depend_on_the_order_of_eigenvectors_signs(rng):
 
 def test_similarities_and_a_negative_direction_are_refused(recorded):
     alike = rs.compare("cka", recorded)
-    with pytest.raises(ValueError, match="0 on its diagonal; this one has 1 there. Are they similarities. Pass the Comparison itself"):
+    with pytest.raises(
+        ValueError, match="0 on its diagonal; this one has 1 there. Are they similarities. Pass the Comparison itself"
+    ):
         mds(alike.values)
     with pytest.raises(ValueError, match="cannot be negative; that of 'a' and 'b' is -1"):
         mds(frame([[0, -1, 1], [3, 0, 1], [1, 1, 0]]))
@@ -95,7 +99,10 @@ def test_similarities_and_a_negative_direction_are_refused(recorded):
 def test_places_are_found_in_any_unit(unit, rng):
     points = rng.normal(size=(9, 2))
     d = cdist(points, points)
-    one, other = (mds(frame(d[:8, :8] * u)).place(pd.DataFrame(d[8:, :8] * u, index=["new"], columns=list("abcdefgh"))) for u in (1, unit))
+    one, other = (
+        mds(frame(d[:8, :8] * u)).place(pd.DataFrame(d[8:, :8] * u, index=["new"], columns=list("abcdefgh")))
+        for u in (1, unit)
+    )
     assert np.allclose(other.points / unit, one.points) and other.misfits[0] < 1e-6 and np.isfinite(other.stress)
 
 
@@ -140,7 +147,9 @@ def test_classical_mds_is_scikit_learns(rng):
 
 
 def test_equal_distances_are_the_simplex_for_every_kind_and_seed():
-    """Four points at equal distances: the best plane is a square, stress-1 = sqrt(1 - (mean distance)² / mean square distance)."""
+    """Four points at equal distances: the best plane is a square, stress-1 = sqrt(1 - (mean distance)² / mean square
+    distance).
+    """
     square = cdist(*[np.array([[0, 0], [0, 1], [1, 0], [1, 1.0]])] * 2)[np.triu_indices(4, 1)]
     best = np.sqrt(1 - square.mean() ** 2 / np.mean(square**2))
     for seed in range(3):
@@ -161,7 +170,9 @@ def far():
     """276 points on 12 curved ways through 60 dimensions: as large as a study of trajectories."""
     rng = np.random.default_rng(0)
     time = 1 - np.exp(-np.linspace(0, 5, 23))
-    x = np.concatenate([start + (end - start) * time[:, None] for start, end in zip(*rng.normal(size=(2, 12, 60)), strict=True)]) + 0.05 * rng.normal(size=(276, 60))
+    x = np.concatenate(
+        [start + (end - start) * time[:, None] for start, end in zip(*rng.normal(size=(2, 12, 60)), strict=True)]
+    ) + 0.05 * rng.normal(size=(276, 60))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     index = pd.MultiIndex.from_product([[f"run-{i}" for i in range(12)], range(23)], names=["model", "step"])
     return pd.DataFrame((1 - x @ x.T).clip(min=0) * (1 - np.eye(276)), index=index, columns=index)
@@ -173,7 +184,9 @@ def test_smacof_ends_where_no_step_of_majorisation_helps(far):
     ours = mds(far)
     d = far.to_numpy()
     _, raw = smacof((d + d.T) / 2, init=ours.points.to_numpy(), n_init=1, max_iter=50, eps=0, normalized_stress=False)
-    assert ours.stress <= np.sqrt(raw / np.sum(d[np.triu_indices(276, 1)] ** 2)) + 1e-7 < mds(far, kind="classical").stress
+    assert (
+        ours.stress <= np.sqrt(raw / np.sum(d[np.triu_indices(276, 1)] ** 2)) + 1e-7 < mds(far, kind="classical").stress
+    )
 
 
 @pytest.mark.parametrize("make", [mds, tsne], ids=["mds", "tsne"])
@@ -197,13 +210,30 @@ def test_a_map_is_the_same_with_one_thread_and_with_two(make, far):
     assert maps[0].points.equals(maps[1].points) and maps[1].points.equals(maps[2].points)
 
 
-# -- placing ---------------------------------------------------------------------------------------------------------------
+# -- placing
+# ---------------------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture(scope="module")
 def zoo(mnist):
     """The layer before the output of all networks of the zoo that know these images, and of the untrained."""
-    names = ["mnist-cnn-0", "mnist-cnn-1", "mnist-cnn-2", "mnist-mlp-0", "mnist-mlp-1", "mnist-mlp-2", "mnist-resnet-0", "mnist-resnet-1", "mnist-depthwise-0",
-             "mnist-vit-0", "mnist-vit-1", "shuffled-cnn-0", "untrained-cnn-0", "untrained-mlp-0", "untrained-vit-0"]  # fmt: skip
+    names = [
+        "mnist-cnn-0",
+        "mnist-cnn-1",
+        "mnist-cnn-2",
+        "mnist-mlp-0",
+        "mnist-mlp-1",
+        "mnist-mlp-2",
+        "mnist-resnet-0",
+        "mnist-resnet-1",
+        "mnist-depthwise-0",
+        "mnist-vit-0",
+        "mnist-vit-1",
+        "shuffled-cnn-0",
+        "untrained-cnn-0",
+        "untrained-mlp-0",
+        "untrained-vit-0",
+    ]
     return rs.record([f"zoo:{name}" for name in names], mnist, [-2], progress=False)
 
 
@@ -221,7 +251,9 @@ def test_a_held_out_network_is_placed_within_the_stress_of_where_a_full_fit_puts
         old = without(xs, model)
         e = mds(rs.compare("cka_debiased", old), kind=kind)
         placed = e.place(rs.compare("cka_debiased", xs.where(model=model), old))
-        assert placed.points.iloc[: len(old)].equals(e.points) and placed.placed == tuple(key for key in xs if key.model == model)
+        assert placed.points.iloc[: len(old)].equals(e.points) and placed.placed == tuple(
+            key for key in xs if key.model == model
+        )
         assert placed.method == e.method and e.placed == () and len(e.points) == len(old)
         shared = full.points.loc[e.points.index].to_numpy()
         centre = e.points.to_numpy().mean(0), shared.mean(0)
@@ -250,13 +282,20 @@ def test_a_point_of_the_plane_is_placed_exactly_and_its_misfit_is_said(kind, rng
     e = mds(frame(d[:7, :7]), kind=kind)
     both = e.place(pd.DataFrame(d[7:, :7], index=["h", "i"], columns=list("abcdefg")))
     assert both.stress < 1e-6 and procrustes(points, both.points)[2] < 1e-9 and both.placed == ("h", "i")
-    one_by_one = e.place(pd.DataFrame(d[7:8, :7], index=["h"], columns=list("abcdefg"))).place(pd.DataFrame(d[8:, :7], index=["i"], columns=list("abcdefg")))
+    one_by_one = e.place(pd.DataFrame(d[7:8, :7], index=["h"], columns=list("abcdefg"))).place(
+        pd.DataFrame(d[8:, :7], index=["i"], columns=list("abcdefg"))
+    )
     assert one_by_one.points.equals(both.points) and one_by_one.placed == ("h", "i")
     far_off = e.place(pd.DataFrame([[9, 9, 0.1, 9, 9, 9, 9]], index=["h"], columns=list("abcdefg")))
     known = np.array([9, 9, 0.1, 9, 9, 9, 9])
     shown = cdist(far_off.points.iloc[7:], far_off.points.iloc[:7])[0]
-    assert np.isclose(far_off.misfits[0], np.sqrt(np.sum((shown - known) ** 2) / np.sum(known**2))) and far_off.misfits[0] > 0.1
-    assert far_off.stress == e.stress and len(both.misfits) == 2 and max(both.misfits) < 1e-6, "the stress is that of the map, whoever comes"
+    assert (
+        np.isclose(far_off.misfits[0], np.sqrt(np.sum((shown - known) ** 2) / np.sum(known**2)))
+        and far_off.misfits[0] > 0.1
+    )
+    assert far_off.stress == e.stress and len(both.misfits) == 2 and max(both.misfits) < 1e-6, (
+        "the stress is that of the map, whoever comes"
+    )
 
 
 def test_smacof_places_at_the_lowest_of_all_valleys(rng):
@@ -274,7 +313,10 @@ def test_smacof_places_at_the_lowest_of_all_valleys(rng):
 def test_placing_says_what_is_wrong(recorded):
     square = frame([[0, 3, 4], [3, 0, 5], [4, 5, 0]])
     e, row = mds(square), pd.DataFrame([[1.0, 2, 3]], index=["d"], columns=list("abc"))
-    with pytest.raises(ValueError, match="the 3 items of the map are needed, a column each; the table has no column for 1 of the map's items: 'c'"):
+    with pytest.raises(
+        ValueError,
+        match="the 3 items of the map are needed, a column each; the table has no column for 1 of the map's items: 'c'",
+    ):
         e.place(row[["a", "b"]])
     with pytest.raises(ValueError, match="has 1 columns that the map was not made from: 'd'"):
         e.place(row).place(row.assign(d=0.0))
@@ -292,37 +334,60 @@ def test_placing_says_what_is_wrong(recorded):
         tsne(rs.compare("cka", recorded)).place(rs.compare("cka", recorded))
 
 
-# -- turning ---------------------------------------------------------------------------------------------------------------
+# -- turning
+# ---------------------------------------------------------------------------------------------------------------
+
 
 def test_a_turned_map_lies_on_the_other_and_keeps_its_distances(rng, zoo):
     points = rng.normal(size=(9, 2))
     a = mds(frame(cdist(points, points)))
     q = np.array([[0.6, 0.8], [0.8, -0.6]])  # turned and mirrored
-    b = replace(a, points=pd.DataFrame(a.points.to_numpy()[::-1] @ q + [5, -2], index=a.points.index[::-1], columns=["x", "y"]))
-    assert np.allclose(a.turned(b).points, b.points.loc[a.points.index]) and np.allclose(b.turned(a).points.loc[a.points.index], a.points)
+    b = replace(
+        a, points=pd.DataFrame(a.points.to_numpy()[::-1] @ q + [5, -2], index=a.points.index[::-1], columns=["x", "y"])
+    )
+    assert np.allclose(a.turned(b).points, b.points.loc[a.points.index]) and np.allclose(
+        b.turned(a).points.loc[a.points.index], a.points
+    )
     cka, shape = (mds(rs.compare(name, zoo)) for name in ("cka", "angular_shape"))
     turned = shape.turned(cka)
-    assert np.allclose(distances(turned), distances(shape)) and turned.stress == shape.stress and turned.points.index.equals(shape.points.index)
+    assert (
+        np.allclose(distances(turned), distances(shape))
+        and turned.stress == shape.stress
+        and turned.points.index.equals(shape.points.index)
+    )
 
     def apart(e):
         return np.sum((e.points.to_numpy() - cka.points.to_numpy()) ** 2)
 
-    rotated = [replace(shape, points=turned.points @ np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]])) for t in np.linspace(-1, 1, 41)]
-    assert all(apart(turned) <= apart(other.turned(cka)) + 1e-9 <= apart(replace(other, points=other.points.set_axis(["x", "y"], axis=1))) + 1e-8 for other in rotated)
+    rotated = [
+        replace(shape, points=turned.points @ np.array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]]))
+        for t in np.linspace(-1, 1, 41)
+    ]
+    assert all(
+        apart(turned)
+        <= apart(other.turned(cka)) + 1e-9
+        <= apart(replace(other, points=other.points.set_axis(["x", "y"], axis=1))) + 1e-8
+        for other in rotated
+    )
 
 
 def test_maps_of_two_layers_lie_on_each_other_by_model(mnist):
     x = rs.record([f"zoo:mnist-cnn-{i}" for i in range(3)], mnist, ["conv3", "fc"], progress=False)
     a, b = (mds(rs.compare("cka", x.where(layer=layer))) for layer in ("conv3", "fc"))
     turned = a.turned(b)
-    assert np.sum((turned.points.to_numpy() - b.points.to_numpy()) ** 2) <= np.sum((a.points.to_numpy() - b.points.to_numpy()) ** 2) + 1e-12
+    assert (
+        np.sum((turned.points.to_numpy() - b.points.to_numpy()) ** 2)
+        <= np.sum((a.points.to_numpy() - b.points.to_numpy()) ** 2) + 1e-12
+    )
     with pytest.raises(ValueError, match="share fewer than two labels"):
         a.turned(mds(frame(1 - np.eye(3))))
     with pytest.raises(ValueError, match="this one has 2, the other 1"):
         a.turned(mds(frame(1 - np.eye(3)), 1))
 
 
-# -- trust and t-SNE -------------------------------------------------------------------------------------------------------
+# -- trust and t-SNE
+# -------------------------------------------------------------------------------------------------------
+
 
 def test_trustworthiness_is_one_where_neighbours_are_kept_and_low_where_they_are_not(rng):
     points = rng.normal(size=(20, 2))
@@ -342,7 +407,12 @@ def test_tsne_keeps_three_groups_apart_and_says_how(far, rng):
         assert (groups[nearest] == groups[:, None]).all() and e.trustworthiness > 0.8
         assert e.method == "t-SNE (perplexity 10)" and e.kind == "tsne" and e.perplexity == 10 and 0 < e.stress < 1
     of_samples = tsne(x)
-    assert of_samples.points.index.name == "sample" and list(of_samples.points.index[:2]) == [0, 1] and of_samples.negative_share == 0 and of_samples.dissimilarities is None
+    assert (
+        of_samples.points.index.name == "sample"
+        and list(of_samples.points.index[:2]) == [0, 1]
+        and of_samples.negative_share == 0
+        and of_samples.dissimilarities is None
+    )
     assert of_samples.perplexity == 30 and tsne(x[:20]).perplexity == 6 and tsne(x[:7], 3).points.shape == (7, 3)
     assert tsne(x).points.equals(of_samples.points) and not tsne(x, seed=1).points.equals(of_samples.points)
 
@@ -352,7 +422,9 @@ def test_the_stress_of_a_tsne_does_not_know_its_scale(zoo):
     e = tsne(c)
     assert e.perplexity == 4 and e.name == "cka_debiased" and e.n == 200 and e.points.index.equals(c.values.index)
     d, shown = c.dissimilarity().to_numpy()[np.triu_indices(len(zoo), 1)], pdist(e.points)
-    best = min(np.sqrt(np.sum((s * shown - d) ** 2) / np.sum(d**2)) for s in np.linspace(0, 3 * d.mean() / shown.mean(), 3001))
+    best = min(
+        np.sqrt(np.sum((s * shown - d) ** 2) / np.sum(d**2)) for s in np.linspace(0, 3 * d.mean() / shown.mean(), 3001)
+    )
     assert best - 1e-5 < e.stress <= best
 
 
@@ -381,7 +453,9 @@ def test_tsne_says_what_is_wrong(rng):
         tsne(x[:, 0])
     with pytest.raises(ValueError, match="dtype <U1"):
         tsne(np.full((20, 3), "a"))
-    with pytest.raises(TypeError, match=r"frame of dissimilarities or an array .*; got dict; of a recording take one layer, x\['fc'\]"):
+    with pytest.raises(
+        TypeError, match=r"frame of dissimilarities or an array .*; got dict; of a recording take one layer, x\['fc'\]"
+    ):
         tsne({"a": x})
     with pytest.raises(ValueError, match="square table"):
         tsne(pd.DataFrame(x))

@@ -1,4 +1,6 @@
-"""The engine behind tables: every way to the same numbers, bounded in memory, spread over workers, honest about what it will take."""
+"""The engine behind tables: every way to the same numbers, bounded in memory, spread over workers, honest about what it
+will take.
+"""
 
 import os
 import pickle
@@ -14,21 +16,31 @@ import pytest
 import torch
 
 import repsim_nb as rs
-from repsim_nb.errors import Stopped
 from repsim_nb.measures import CKA, RSA, DistanceCorrelation, UndefinedError, cost, gram
 from repsim_nb.measures.ties import ranks_with_ties
-from repsim_nb.workers import Address, arrived, departing, workers
+from repsim_nb.support.errors import Stopped
+from repsim_nb.support.workers import Address, arrived, departing, workers
 
 GRAM = {
-    "linear": CKA(), "debiased": CKA(debiased=True), "batches": CKA(batch_size=40), "rbf": CKA(kernel="rbf"), "rbf debiased": CKA(kernel="rbf", debiased=True, median="off_diagonal"),
-    "distances": DistanceCorrelation(), "distances debiased": DistanceCorrelation(debiased=True), "distances root": DistanceCorrelation(squared=False), "rsa": RSA(), "rsa rows": RSA(second="row_cosine"),
-}  # fmt: skip
+    "linear": CKA(),
+    "debiased": CKA(debiased=True),
+    "batches": CKA(batch_size=40),
+    "rbf": CKA(kernel="rbf"),
+    "rbf debiased": CKA(kernel="rbf", debiased=True, median="off_diagonal"),
+    "distances": DistanceCorrelation(),
+    "distances debiased": DistanceCorrelation(debiased=True),
+    "distances root": DistanceCorrelation(squared=False),
+    "rsa": RSA(),
+    "rsa rows": RSA(second="row_cosine"),
+}
 
 
 @pytest.fixture
 def some(rng):
     base = rng.normal(size=(150, 12))
-    return {f"r{k}": base @ rng.normal(size=(12, 5 + 3 * k)) + 0.5 * rng.normal(size=(150, 5 + 3 * k)) + 3 for k in range(5)}
+    return {
+        f"r{k}": base @ rng.normal(size=(12, 5 + 3 * k)) + 0.5 * rng.normal(size=(150, 5 + 3 * k)) + 3 for k in range(5)
+    }
 
 
 def tiny_tiles(monkeypatch):
@@ -38,7 +50,9 @@ def tiny_tiles(monkeypatch):
     monkeypatch.setattr(cost, "columns_within", lambda *_: 50)
 
 
-# -- every way to the same numbers -----------------------------------------------------------------------------------------
+# -- every way to the same numbers
+# -----------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", GRAM)
 @pytest.mark.parametrize("ways", ["tiles", "features", "kept"])
@@ -65,7 +79,9 @@ def test_tiles_in_float32_are_near_float64(some, monkeypatch, name):
 
 def test_features_are_chosen_where_they_are_few_and_tiles_where_samples_are():
     assert gram.cheaper_by_features(50_000, [256] * 24, None) and gram.cheaper_by_features(20_000, [64] * 24, None)
-    assert not gram.cheaper_by_features(2000, [768] * 24, None) and not gram.cheaper_by_features(2000, [768] * 13, [768] * 13)
+    assert not gram.cheaper_by_features(2000, [768] * 24, None) and not gram.cheaper_by_features(
+        2000, [768] * 13, [768] * 13
+    )
     assert gram.cheaper_by_features(2000, [64], [64]) and not gram.cheaper_by_features(100, [5000], [5000])
 
 
@@ -98,15 +114,27 @@ def test_precisions_may_be_mixed_in_one_table(some):
 
 
 def test_one_bad_representation_spoils_only_its_own_cells(some):
-    some["flat"], some["holed"] = np.ones((150, 4)), np.where(np.arange(600).reshape(150, 4) == 77, np.nan, some["r0"][:, :4])
+    some["flat"], some["holed"] = (
+        np.ones((150, 4)),
+        np.where(np.arange(600).reshape(150, 4) == 77, np.nan, some["r0"][:, :4]),
+    )
     some["equal"] = np.eye(150)  # all samples equally far: nothing is left of its U-centred matrix
     for name in ("debiased", "rbf", "distances debiased", "rsa"):
         reasons = {}
         table = GRAM[name].table(some, undefined=reasons)
         bad = [5, 6] + ([7] if name != "rbf" else [])
         good = [i for i in range(8) if i not in bad]
-        assert np.isfinite(table[np.ix_(good, good)]).all() and np.isnan(table[bad]).all() and np.isnan(table[:, bad]).all()
-        assert "'flat'" in reasons[0, 5] and "constant" in reasons[5, 0] and "'holed'" in reasons[6, 1] and "sample 19, feature 1" in reasons[1, 6]
+        assert (
+            np.isfinite(table[np.ix_(good, good)]).all()
+            and np.isnan(table[bad]).all()
+            and np.isnan(table[:, bad]).all()
+        )
+        assert (
+            "'flat'" in reasons[0, 5]
+            and "constant" in reasons[5, 0]
+            and "'holed'" in reasons[6, 1]
+            and "sample 19, feature 1" in reasons[1, 6]
+        )
         assert len(reasons) == np.isnan(table).sum()
     with pytest.raises(UndefinedError, match="'equal': all samples are equally far"):
         CKA(debiased=True).table({"r0": some["r0"], "equal": some["equal"]})
@@ -116,12 +144,15 @@ def test_torch_tensors_take_the_same_ways(some, monkeypatch):
     tiny_tiles(monkeypatch)
     for name in GRAM:
         expected = GRAM[name].table(some)
-        assert np.allclose(GRAM[name].table({label: torch.tensor(x) for label, x in some.items()}), expected, rtol=0, atol=1e-10)
+        assert np.allclose(
+            GRAM[name].table({label: torch.tensor(x) for label, x in some.items()}), expected, rtol=0, atol=1e-10
+        )
     c = rs.compare("cka_debiased", some, device="cpu")
     assert np.allclose(c.values, CKA(debiased=True).table(some), atol=1e-12)
 
 
-# -- bounded in memory -----------------------------------------------------------------------------------------------------
+# -- bounded in memory
+# -----------------------------------------------------------------------------------------------------
 
 BOUNDED = """
 import resource, sys, numpy as np
@@ -137,13 +168,24 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, valu
 """
 
 
-@pytest.mark.parametrize("ways, measure", [("tiles", "cka"), ("tiles", "cka_debiased"), ("features", "cka_debiased"), ("tiles", "cka_rbf"), ("tiles", "distance_correlation")])
+@pytest.mark.parametrize(
+    "ways, measure",
+    [
+        ("tiles", "cka"),
+        ("tiles", "cka_debiased"),
+        ("features", "cka_debiased"),
+        ("tiles", "cka_rbf"),
+        ("tiles", "distance_correlation"),
+    ],
+)
 def test_memory_is_bounded_by_the_tile(tmp_path, rng, ways, measure):
     """10,000 samples: one n × n matrix in float32 would be 400 MB, three of them 1.2 GB."""
     base = rng.normal(size=(10_000, 8)).astype(np.float32)
     for k in range(3):
         np.save(tmp_path / f"{k}.npy", base + 0.5 * rng.normal(size=base.shape).astype(np.float32))
-    done = subprocess.run([sys.executable, "-c", BOUNDED, ways, measure, str(tmp_path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", BOUNDED, ways, measure, str(tmp_path)], capture_output=True, text=True, check=True
+    )
     megabytes, value = map(float, done.stdout.split())
     assert megabytes < 400 and 0.3 < value < 1
 
@@ -153,7 +195,10 @@ def test_a_table_that_cannot_fit_says_so_before_it_starts(tmp_path):
         return {str(k): np.broadcast_to(np.float32(1), (n, 8)) for k in range(number)}
 
     start = time.monotonic()
-    with pytest.raises(MemoryError, match=r"this table takes \d+\.\d GB of memory, and .* are free, .* prepared once and kept: scratch='a folder'"):
+    with pytest.raises(
+        MemoryError,
+        match=r"this table takes \d+\.\d GB of memory, and .* are free, .* prepared once and kept: scratch='a folder'",
+    ):
         rs.compare(RSA(second="pearson"), many(20_000, 3000))
     with pytest.raises(MemoryError, match="are free. Fewer samples"):  # not even one of them fits
         rs.compare("rsa", many(1_000_000, 3), scratch=tmp_path)
@@ -179,7 +224,9 @@ def test_costs_grow_as_the_theory_says():
     for name, n_power in (("cka", 1), ("cka_rbf", 2), ("rsa", 2), ("procrustes", 1), ("pwcca", 1)):
         one, two = (rs.measures.get(name).cost(n, [64] * 6) for n in (20_000, 40_000))
         assert 2**n_power * 0.7 < two.flops / one.flops < 2**n_power * 1.4, name
-    assert CKA().cost(50_000, [256] * 24).held == 0 and RSA().cost(1000, [8] * 4, itemsize=8).held == 4 * 8 * 1000**2 / 2
+    assert (
+        CKA().cost(50_000, [256] * 24).held == 0 and RSA().cost(1000, [8] * 4, itemsize=8).held == 4 * 8 * 1000**2 / 2
+    )
     assert 0.2 < CKA().cost(2000, [64, 64]).seconds() / CKA().cost(4000, [64, 64]).seconds(2) < 2
 
 
@@ -188,10 +235,14 @@ def test_scratch_holds_what_is_prepared_and_is_left_empty(tmp_path, rng, name, m
     x = {str(k): rng.normal(size=(700, 30 + 210 * (name != "pwcca"))) for k in range(3)}
     seen = []
     real = np.save
-    monkeypatch.setattr(np, "save", lambda path, value: (seen.extend([value.nbytes] * (tmp_path in path.parents)), real(path, value))[1])
+    monkeypatch.setattr(
+        np, "save", lambda path, value: (seen.extend([value.nbytes] * (tmp_path in path.parents)), real(path, value))[1]
+    )
     kept = rs.compare(name, x, scratch=tmp_path)
     assert np.array_equal(kept.values, rs.compare(name, x).values) and list(tmp_path.iterdir()) == []
-    assert len(seen) == (3 if name in ("rsa", "rsa_cosine", "procrustes") else 0), "what is small, or made by tiles, is not written"
+    assert len(seen) == (3 if name in ("rsa", "rsa_cosine", "procrustes") else 0), (
+        "what is small, or made by tiles, is not written"
+    )
 
     def stop(done, total):
         if done == 2:
@@ -202,7 +253,9 @@ def test_scratch_holds_what_is_prepared_and_is_left_empty(tmp_path, rng, name, m
     assert list(tmp_path.iterdir()) == []
 
 
-# -- spread over workers ---------------------------------------------------------------------------------------------------
+# -- spread over workers
+# ---------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", GRAM)
 def test_the_number_of_workers_changes_no_digit(some, monkeypatch, name):
@@ -230,7 +283,12 @@ def test_other_processes_give_the_same(some, tmp_path, name):
 def test_dask_gives_the_same(some):
     import distributed
 
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0") as cluster, distributed.Client(cluster) as client:
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
         for name in ("cka", "rsa", "procrustes"):
             spread = rs.compare(name, some, executor=client.get_executor())
             assert np.allclose(spread.values, rs.compare(name, some).values, rtol=0, atol=1e-12)
@@ -240,7 +298,11 @@ def test_a_memory_mapped_array_travels_as_its_address(tmp_path, rng):
     np.save(tmp_path / "x.npy", rng.normal(size=(3000, 40)))
     x = np.load(tmp_path / "x.npy", mmap_mode="r")
     for part in (x, x[100:200], x[2999:], x.reshape(3000, 8, 5), x.T):
-        assert isinstance(departing(part), Address) and np.array_equal(arrived(departing(part)), part) and arrived(departing(part)).shape == part.shape
+        assert (
+            isinstance(departing(part), Address)
+            and np.array_equal(arrived(departing(part)), part)
+            and arrived(departing(part)).shape == part.shape
+        )
     private = np.load(tmp_path / "x.npy", mmap_mode="c")  # what was changed in it is not in the file
     for other in (x[:, 3:], np.array(x), private, "text", None, 3):
         assert departing(other) is other
@@ -250,7 +312,9 @@ def test_a_memory_mapped_array_travels_as_its_address(tmp_path, rng):
     assert np.array_equal(again[slice(5, 9)], features[slice(5, 9)])
     features.hold()
     vector = gram.Vector(x.reshape(-1), 0.0)
-    assert len(pickle.dumps(gram._Bundle([features], [vector]))) < 10_000, "what is held for speed, or lies in scratch, is not sent"
+    assert len(pickle.dumps(gram._Bundle([features], [vector]))) < 10_000, (
+        "what is held for speed, or lies in scratch, is not sent"
+    )
 
 
 def test_workers_keep_blas_to_one_thread_and_give_it_back():
@@ -267,7 +331,9 @@ def test_workers_keep_blas_to_one_thread_and_give_it_back():
     second.__exit__(None, None, None)
     assert threads() == before
     with workers() as run:
-        assert set(threads()) == {1} and run.number == len(os.sched_getaffinity(0)) and list(run(abs, [-1, -2])) == [1, 2]
+        assert (
+            set(threads()) == {1} and run.number == len(os.sched_getaffinity(0)) and list(run(abs, [-1, -2])) == [1, 2]
+        )
     assert threads() == before
 
 
@@ -282,7 +348,13 @@ def test_ctrl_c_returns_at_once(rng):
 
 
 def test_a_stopped_table_leaves_no_thread_at_work(rng):
-    x = {str(k): np.broadcast_to(rng.normal(size=(1, 64)).astype(np.float32) + np.arange(40_000, dtype=np.float32)[:, None] % 97, (40_000, 64)) for k in range(6)}
+    x = {
+        str(k): np.broadcast_to(
+            rng.normal(size=(1, 64)).astype(np.float32) + np.arange(40_000, dtype=np.float32)[:, None] % 97,
+            (40_000, 64),
+        )
+        for k in range(6)
+    }
 
     def stop(done, total):
         if time.monotonic() - start > 0.5:
@@ -291,7 +363,9 @@ def test_a_stopped_table_leaves_no_thread_at_work(rng):
     start = time.monotonic()
     with pytest.raises(Stopped):
         rs.compare("cka_rbf", x, progress=stop)
-    assert time.monotonic() - start < 3, "asked several times a second, though one representation takes longer than that to prepare"
+    assert time.monotonic() - start < 3, (
+        "asked several times a second, though one representation takes longer than that to prepare"
+    )
     for _ in range(100):
         if not any(thread.name.startswith("repsim_nb_") for thread in threading.enumerate()):
             break
@@ -313,7 +387,9 @@ def test_torch_precisions_may_be_mixed_on_the_feature_way(rng, monkeypatch):
     x, y = rng.normal(size=(90, 20)), rng.normal(size=(90, 30))
     expected = CKA(debiased=True)(x, y)
     assert CKA(debiased=True)(torch.tensor(x).float(), torch.tensor(y)) == pytest.approx(expected, abs=1e-6)
-    assert CKA(debiased=True)(x, y) == pytest.approx(CKA(debiased=True).pair(*map(CKA(debiased=True).prepare, (x, y))), abs=1e-12), "blocks of features add up"
+    assert CKA(debiased=True)(x, y) == pytest.approx(
+        CKA(debiased=True).pair(*map(CKA(debiased=True).prepare, (x, y))), abs=1e-12
+    ), "blocks of features add up"
 
 
 WIDE = """
@@ -341,7 +417,9 @@ print(peak[0])
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="memory of one's own is read from /proc")
 @pytest.mark.parametrize("ways, shape", [("features", (3000, 6000)), ("tiles", (1500, 20_000))])
 def test_memory_does_not_grow_with_the_width_either(tmp_path, rng, ways, shape):
-    """Products of all features would take 20 bytes for each of 6,000 × 6,000; a tile of all columns, 1,500 × 20,000 numbers several times."""
+    """Products of all features would take 20 bytes for each of 6,000 × 6,000; a tile of all columns, 1,500 × 20,000
+    numbers several times.
+    """
     for k in range(2):
         np.save(tmp_path / f"{k}.npy", rng.normal(size=shape).astype(np.float32))
     done = subprocess.run([sys.executable, "-c", WIDE, ways, str(tmp_path)], capture_output=True, text=True, check=True)
@@ -360,7 +438,12 @@ def test_scratch_takes_torch_tensors_too(tmp_path, rng, monkeypatch):
     seen = []
     real = np.save
     monkeypatch.setattr(np, "save", lambda path, value: (seen.append(path), real(path, value))[1])
-    assert np.allclose(rs.compare("procrustes", x, scratch=tmp_path).values, rs.compare("procrustes", x).values, atol=1e-12) and len(seen) == 3
+    assert (
+        np.allclose(
+            rs.compare("procrustes", x, scratch=tmp_path).values, rs.compare("procrustes", x).values, atol=1e-12
+        )
+        and len(seen) == 3
+    )
 
 
 def test_arguments_that_are_no_workers_no_device_no_measure(some):

@@ -18,7 +18,11 @@ def public():
     found = {"rs.align": rs.align}
     for name in ("grounding", "inference", "measures", "reliability"):
         module = getattr(rs, name)
-        own = [n for n, value in vars(module).items() if not n.startswith("_") and getattr(value, "__module__", None) == module.__name__]
+        own = [
+            n
+            for n, value in vars(module).items()
+            if not n.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        ]
         found |= {f"rs.{name}.{n}": getattr(module, n) for n in getattr(module, "__all__", own)}
     return {name: value for name, value in found.items() if inspect.isclass(value) or inspect.isfunction(value)}
 
@@ -37,7 +41,9 @@ EXAMPLES = examples()
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_gives_what_it_says(name):
     said = []
-    found = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(EXAMPLES[name], out=said.append, clear_globs=False)
+    found = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(
+        EXAMPLES[name], out=said.append, clear_globs=False
+    )
     assert found.failed == 0 and found.attempted > 0, "".join(said)
 
 

@@ -4,9 +4,21 @@ import pytest
 import torch
 
 import repsim_nb as rs
-from repsim_nb.recipes import classifier, existence, pairs, training
-from repsim_nb.recipes.existence import MASKED, PULLED, bands, base, features, few, masked, masks, mean_sd, pictures, pulled
-from repsim_nb.recipes.published import CONFUSION, TABLE_3_1, TABLE_4_1
+from repsim_nb.studies import classifier, existence, pairs, training
+from repsim_nb.studies.existence import (
+    MASKED,
+    PULLED,
+    bands,
+    base,
+    features,
+    few,
+    masked,
+    masks,
+    mean_sd,
+    pictures,
+    pulled,
+)
+from repsim_nb.studies.published import CONFUSION, TABLE_3_1, TABLE_4_1
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -19,7 +31,9 @@ def told():
     return rng.normal(size=(150, 20)) + np.outer(targets, rng.normal(size=20)), targets
 
 
-# -- what was published ----------------------------------------------------------------------------------------------------
+# -- what was published
+# ----------------------------------------------------------------------------------------------------
+
 
 def test_the_published_confusion_has_the_published_shares():
     assert CONFUSION.shape == (18, 18) and list(CONFUSION.index) == list(CONFUSION.columns)
@@ -27,7 +41,10 @@ def test_the_published_confusion_has_the_published_shares():
     assert (abs(CONFUSION.sum(axis="columns") - 1) < 0.0201).all()
     test_set, network = zip(*(name.split("_", 1) for name in CONFUSION.index), strict=True)
     shares = CONFUSION.div(CONFUSION.sum(axis="columns"), axis="index").to_numpy()
-    right = {what: sum(shares[i, j] for i in range(18) for j in range(18) if names[i] == names[j]) / 18 for what, names in (("network", network), ("test set", test_set))}
+    right = {
+        what: sum(shares[i, j] for i in range(18) for j in range(18) if names[i] == names[j]) / 18
+        for what, names in (("network", network), ("test set", test_set))
+    }
     assert {what: round(share, 3) for what, share in right.items()} == {"network": 0.989, "test set": 0.600}
 
 
@@ -38,7 +55,9 @@ def test_the_published_tables():
     assert (TABLE_4_1["JSD"] < np.log(2)).all(), "nats"
 
 
-# -- the trick -------------------------------------------------------------------------------------------------------------
+# -- the trick
+# -------------------------------------------------------------------------------------------------------------
+
 
 def test_d_is_the_masked_share():
     for d, stay in zip(MASKED, (512, 384, 256, 102, 51), strict=True):  # the thesis's width
@@ -50,7 +69,10 @@ def test_d_is_the_masked_share():
 
 @pytest.mark.parametrize("d", [1, 1.5, -0.1, 0.999, float("nan")])
 def test_a_d_that_leaves_nothing_is_a_sentence(d):
-    with pytest.raises(ValueError, match=r"d is the share of the 64 units that is masked, from 0 to 0.9844, so that one at least is left; got"):
+    with pytest.raises(
+        ValueError,
+        match=r"d is the share of the 64 units that is masked, from 0 to 0.9844, so that one at least is left; got",
+    ):
         masks(64, d)
 
 
@@ -112,12 +134,27 @@ def test_leading_components_are_those_of_an_svd(shape, rng):
     assert existence._leading(x, 99).shape[1] == min(shape[0] - 1, shape[1]), "those that there are"
 
 
-@pytest.mark.parametrize(("changes", "said"), [
-    ({"targets": np.arange(150) % 3}, r"labels can be flipped where they are of two classes, 0 and 1; these are \[0, 1, 2\]"),
-    ({"targets": np.zeros(149)}, r"two heads need features \(n, width\) and a target for each image; got \(150, 20\) and \(149,\)"),
-    ({"held_out": 0.99}, "held_out is the share of the 150 images that is held out, such that 20 at least are on either side; got 0.99"),
-    ({"seeds": ()}, "there is nothing to do: give at least one d and one seed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"targets": np.arange(150) % 3},
+            r"labels can be flipped where they are of two classes, 0 and 1; these are \[0, 1, 2\]",
+        ),
+        (
+            {"targets": np.zeros(149)},
+            r"two heads need features \(n, width\) and a target for each image; got \(150, 20\) and \(149,\)",
+        ),
+        (
+            {"held_out": 0.99},
+            (
+                "held_out is the share of the 150 images that is held out, such that 20 at least are on either side;"
+                " got 0.99"
+            ),
+        ),
+        ({"seeds": ()}, "there is nothing to do: give at least one d and one seed"),
+    ],
+)
 def test_what_cannot_be_is_a_sentence(told, changes, said):
     x, targets = told
     with pytest.raises(ValueError, match=said):
@@ -126,32 +163,56 @@ def test_what_cannot_be_is_a_sentence(told, changes, said):
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_the_base_is_what_is_here(installed, monkeypatch):
-    monkeypatch.setattr(existence, "pretrained", lambda: pd.DataFrame({"installed": [installed]}, index=["efficientnet-lite0"]))
+    monkeypatch.setattr(
+        existence, "pretrained", lambda: pd.DataFrame({"installed": [installed]}, index=["efficientnet-lite0"])
+    )
     monkeypatch.setattr(existence, "load_model", str)
-    assert base() == ("pretrained:efficientnet-lite0" if installed else "zoo:animals-cnn-0") and base(small=True) == "zoo:animals-cnn-0"
+    assert (
+        base() == ("pretrained:efficientnet-lite0" if installed else "zoo:animals-cnn-0")
+        and base(small=True) == "zoo:animals-cnn-0"
+    )
 
 
 def test_a_frozen_base_has_not_seen_the_pictures(tmp_path, monkeypatch):
     monkeypatch.setenv("REPSIM_NB_CACHE", str(tmp_path))
     model = base(small=True)
     data = pictures(model)
-    assert len(data) == 200 and data.classes == ("cat", "dog") and data.targets.sum() == 100, "the test split: it was trained on the other"
-    with pytest.raises(ValueError, match="'animals-cnn-0' was trained on 'animals', and 'animals-full' has images of that, too: take data='animals'"):
+    assert len(data) == 200 and data.classes == ("cat", "dog") and data.targets.sum() == 100, (
+        "the test split: it was trained on the other"
+    )
+    with pytest.raises(
+        ValueError,
+        match=(
+            "'animals-cnn-0' was trained on 'animals', and 'animals-full' has images of that, too: take data='animals'"
+        ),
+    ):
         pictures(model, data="animals-full")
     whole = pictures(rs.load_model("zoo:mnist-cnn-0"))
     assert len(whole) == 1000 and whole.targets.sum() == 500
     animals = rs.load_dataset("animals", "test")
-    assert np.array_equal(data.inputs[data.targets == 1], animals.inputs[animals.targets == animals.classes.index("dog")])
+    assert np.array_equal(
+        data.inputs[data.targets == 1], animals.inputs[animals.targets == animals.classes.index("dog")]
+    )
     x = features(model, data, progress=False)
     assert x.shape == (200, 64) and x.dtype == float
     forward = model.module.forward
-    monkeypatch.setattr(model.module, "forward", lambda batch: forward(batch) if len(batch) <= 2 else pytest.fail("recorded again"))  # two say what there is
+    monkeypatch.setattr(
+        model.module, "forward", lambda batch: forward(batch) if len(batch) <= 2 else pytest.fail("recorded again")
+    )  # two say what there is
     assert np.array_equal(features(model, data, progress=False), x)
 
 
-# -- pairs -----------------------------------------------------------------------------------------------------------------
+# -- pairs
+# -----------------------------------------------------------------------------------------------------------------
 
-TINY = {"data": "animals", "classes": ("cat", "dog"), "one": ("dog",), "two": ("cat",), "options": {"widths": [4]}, "epochs": 1}
+TINY = {
+    "data": "animals",
+    "classes": ("cat", "dog"),
+    "one": ("dog",),
+    "two": ("cat",),
+    "options": {"widths": [4]},
+    "epochs": 1,
+}
 
 
 def test_the_loss_is_our_measure_and_has_a_gradient():
@@ -160,7 +221,9 @@ def test_the_loss_is_our_measure_and_has_a_gradient():
     y[:, :7] += 2 * x
     x.requires_grad_()
     value = pairs.cka(x, y)
-    assert float(value.detach()) == pytest.approx(rs.measures.get("cka_debiased")(x.detach().numpy(), y.numpy()), abs=1e-9)
+    assert float(value.detach()) == pytest.approx(
+        rs.measures.get("cka_debiased")(x.detach().numpy(), y.numpy()), abs=1e-9
+    )
     assert torch.autograd.gradcheck(lambda a: pairs.cka(a, y), x)
     (gradient,) = torch.autograd.grad(value, x)
     assert pairs.cka(x + gradient, y) > value
@@ -170,12 +233,18 @@ def test_pulled_features_are_alike_and_answers_are_not():
     alike = {}
     for weight in (0, 3):
         pair = pairs.train("mnist", ("1", "3"), ("2", "3"), classes=tuple("0123"), weight=weight, epochs=1)
-        assert [card["part"] for _, card in pair] == ["one", "two"] and all(card["test_accuracy"] > 0.85 for _, card in pair)
+        assert [card["part"] for _, card in pair] == ["one", "two"] and all(
+            card["test_accuracy"] > 0.85 for _, card in pair
+        )
         images = pairs.of_classes(rs.load_dataset("mnist", "test"), tuple("0123"))
         assert len(images) == 400 and set(images.targets) == {0, 1, 2, 3}
         inside, said = [], []
         for module, card in pair:
-            model = rs.load_model(module, name=card["part"], preprocess=lambda batch, card=card: pairs.normalise(batch, card["mean"], card["std"]))
+            model = rs.load_model(
+                module,
+                name=card["part"],
+                preprocess=lambda batch, card=card: pairs.normalise(batch, card["mean"], card["std"]),
+            )
             x = rs.record(model, images, [-2, "output"], progress=False)
             inside.append(x[card["part"], "fc"] if (card["part"], "fc") in x else next(iter(x.values())))
             said.append(list(x.values())[-1].argmax(1))
@@ -197,29 +266,53 @@ def test_equal_seeds_give_equal_pairs_that_start_from_four_places():
     assert all(torch.equal(p, q) for p, q in zip(*weights[:2], strict=True))
     assert not torch.equal(*weights[0]) and not torch.equal(weights[0][0], weights[2][0])
     start = [module.head.weight for module, _ in pairs.train(**{**TINY, "epochs": 0}, seed=1)]
-    assert all(torch.equal(w, classifier.initialise("cnn", 2 + k, widths=[4], classes=2).head.weight) for k, w in enumerate(start))
+    assert all(
+        torch.equal(w, classifier.initialise("cnn", 2 + k, widths=[4], classes=2).head.weight)
+        for k, w in enumerate(start)
+    )
 
 
 def test_pairs_are_found_again(tmp_path, monkeypatch):
     recipes = {"a": {**TINY, "about": {"case": "opposite"}}, "b": {**TINY, "weight": 1.0}}
     ticks = []
     made = pairs.trained(recipes, folder=tmp_path, progress=lambda *at: ticks.append(at))
-    assert list(made) == ["a", "b"] and [model.name for model in made["a"]] == ["a-one", "a-two"] and ticks[-1] == (2, 2)
-    assert made["a"][1].card["yes"] == ["cat"] and made["a"][0].card["case"] == "opposite" and "case" not in made["b"][0].card
+    assert (
+        list(made) == ["a", "b"] and [model.name for model in made["a"]] == ["a-one", "a-two"] and ticks[-1] == (2, 2)
+    )
+    assert (
+        made["a"][1].card["yes"] == ["cat"]
+        and made["a"][0].card["case"] == "opposite"
+        and "case" not in made["b"][0].card
+    )
     here = pairs.train(**{**TINY, "weight": 1.0})
     for model, (module, card) in zip(made["b"], here, strict=True):
-        assert all(torch.equal(p, q) for p, q in zip(model.module.state_dict().values(), module.state_dict().values(), strict=True))
+        assert all(
+            torch.equal(p, q)
+            for p, q in zip(model.module.state_dict().values(), module.state_dict().values(), strict=True)
+        )
         assert model.card["test_accuracy"] == card["test_accuracy"]
     monkeypatch.setattr(training, "_train", lambda recipes, *rest: pytest.fail(f"{list(recipes)} are trained again"))
     again = pairs.trained(recipes, folder=tmp_path, progress=False)
-    assert all(torch.equal(p.module.head.weight, q.module.head.weight) for name in made for p, q in zip(made[name], again[name], strict=True))
+    assert all(
+        torch.equal(p.module.head.weight, q.module.head.weight)
+        for name in made
+        for p, q in zip(made[name], again[name], strict=True)
+    )
     monkeypatch.setattr(pairs, "__doc__", "edited")  # not the code
     with pytest.raises(pytest.fail.Exception, match=r"\['b'\] are trained again"):
         pairs.trained({**recipes, "b": {**TINY, "weight": 2.0}}, folder=tmp_path, progress=False)
     frame = pulled(made)
-    assert list(frame["pair"]) == ["a", "b"] and list(frame["case"]) == ["opposite", ""] and list(frame["weight"]) == [0, 1]
-    assert [round(value, 4) for value in frame.loc[0, ["accuracy 1", "accuracy 2"]]] == [model.card["test_accuracy"] for model in made["a"]]
-    assert frame.notna().all(axis=None) and np.allclose(frame["own answer"], frame["other's answer"]), "opposite answers divide the images alike"
+    assert (
+        list(frame["pair"]) == ["a", "b"]
+        and list(frame["case"]) == ["opposite", ""]
+        and list(frame["weight"]) == [0, 1]
+    )
+    assert [round(value, 4) for value in frame.loc[0, ["accuracy 1", "accuracy 2"]]] == [
+        model.card["test_accuracy"] for model in made["a"]
+    ]
+    assert frame.notna().all(axis=None) and np.allclose(frame["own answer"], frame["other's answer"]), (
+        "opposite answers divide the images alike"
+    )
 
 
 def test_what_features_hold():
@@ -227,30 +320,43 @@ def test_what_features_hold():
     x = np.stack([3.0 * own, other, np.zeros(800)], axis=1) + 5
     pixels = np.stack([own, 10.0 * other], axis=1)
     held = existence._holds(x, pixels, own, other, 0)
-    assert held["own answer"] == pytest.approx(0.9) == held["largest direction"] and held["other's answer"] == pytest.approx(0.1)
+    assert held["own answer"] == pytest.approx(0.9) == held["largest direction"] and held[
+        "other's answer"
+    ] == pytest.approx(0.1)
     assert held["other's, read out"] == 1 and held["as in pixels"] == pytest.approx(0, abs=1e-9)
     assert existence._holds(x, pixels[:, :1], own, other, 0)["as in pixels"] == pytest.approx(1)
 
 
 def test_the_code_of_a_pair_is_part_of_its_name(tmp_path):
-    plain, paired = (training._files(tmp_path, "n", recipe, train, parts) for recipe, train, parts in (
-        ({"architecture": "cnn", "data": "mnist"}, classifier.train, ()), (TINY, pairs.train, pairs.PARTS)))  # fmt: skip
+    plain, paired = (
+        training._files(tmp_path, "n", recipe, train, parts)
+        for recipe, train, parts in (
+            ({"architecture": "cnn", "data": "mnist"}, classifier.train, ()),
+            (TINY, pairs.train, pairs.PARTS),
+        )
+    )
     assert list(plain) == [None] and list(paired) == ["one", "two"]
     assert training._code() != training._code(pairs)
 
 
-@pytest.mark.parametrize(("changes", "said"), [
-    ({"classes": ("cat", "dogg")}, "unknown class of 'animals' 'dogg'. Did you mean 'dog'"),
-    ({"weight": -1}, "weight says how hard features are pulled together, a number from 0; got -1"),
-    ({"batch_size": 3}, "CKA needs batches of at least 4 images; got batch_size=3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"classes": ("cat", "dogg")}, "unknown class of 'animals' 'dogg'. Did you mean 'dog'"),
+        ({"weight": -1}, "weight says how hard features are pulled together, a number from 0; got -1"),
+        ({"batch_size": 3}, "CKA needs batches of at least 4 images; got batch_size=3"),
+    ],
+)
 def test_what_cannot_be_trained_is_a_sentence(changes, said):
     with pytest.raises(ValueError, match=said):
         pairs.train(**{**TINY, **changes})
 
 
 def test_an_unknown_option_of_a_pair_is_named(tmp_path):
-    with pytest.raises(ValueError, match="the recipe of 'a' cannot be followed: unknown option of pairs.train 'wait'. Did you mean 'weight'"):
+    with pytest.raises(
+        ValueError,
+        match="the recipe of 'a' cannot be followed: unknown option of pairs.train 'wait'. Did you mean 'weight'",
+    ):
         pairs.trained({"a": {**TINY, "wait": 1}}, folder=tmp_path)
     with pytest.raises(ValueError, match=r"the recipe of 'a' cannot be followed: it does not say 'two'"):
         pairs.trained({"a": {key: value for key, value in TINY.items() if key != "two"}}, folder=tmp_path)
@@ -265,11 +371,16 @@ def test_of_unrelated_answers_one_says_nothing_of_the_other():
     assert len(PULLED) == 45 and len(few(PULLED)) == 5
 
 
-# -- many rows in few ------------------------------------------------------------------------------------------------------
+# -- many rows in few
+# ------------------------------------------------------------------------------------------------------
+
 
 def test_means_and_their_spread():
     frame = pd.DataFrame({"d": [0.5, 0.5, 0.0], "JSD": [0.1, 0.3, 0.2]})
     assert mean_sd(frame, "d", ["JSD"])["JSD"].to_dict() == {0.5: "0.20 ± 0.14", 0.0: "0.20"}
     band = bands(frame, "d", ["JSD"])["JSD"]
-    assert band.loc[0.5].to_list() == pytest.approx([0.2, 0.2 - 0.2 / 2**0.5, 0.2 + 0.2 / 2**0.5]) and band.loc[0.0, "mean"] == 0.2
+    assert (
+        band.loc[0.5].to_list() == pytest.approx([0.2, 0.2 - 0.2 / 2**0.5, 0.2 + 0.2 / 2**0.5])
+        and band.loc[0.0, "mean"] == 0.2
+    )
     assert band.loc[0.0, ["low", "high"]].isna().all(), "one row has no spread"

@@ -11,9 +11,9 @@ import torch
 from matplotlib.figure import Figure
 
 import repsim_nb as rs
-from repsim_nb.explorers.worker import Worker
-from repsim_nb.progress import Gauge, ticking
-from repsim_nb.views import MatrixView, ScatterView
+from repsim_nb.display.explorers.worker import Worker
+from repsim_nb.display.views import MatrixView, ScatterView
+from repsim_nb.support.progress import Gauge, ticking
 
 
 def figure_of(k):
@@ -27,13 +27,35 @@ def comparing(recorded, mnist):
     return rs.explorers.comparison(recorded, dataset=mnist).wait()
 
 
-# -- explore ---------------------------------------------------------------------------------------------------------------
+# -- explore
+# ---------------------------------------------------------------------------------------------------------------
+
 
 def test_controls_by_what_they_offer():
-    e = rs.explorers.explore(lambda **_: figure_of(0), name=["a", "b"], pick={"one": 1}, whole=(1, 5), half=(0.0, 1.0), by_ten=(0, 100, 10), tick=True, own=widgets.IntText(3))
+    e = rs.explorers.explore(
+        lambda **_: figure_of(0),
+        name=["a", "b"],
+        pick={"one": 1},
+        whole=(1, 5),
+        half=(0.0, 1.0),
+        by_ten=(0, 100, 10),
+        tick=True,
+        own=widgets.IntText(3),
+    )
     kinds = [type(e.controls[n]) for n in ("name", "pick", "whole", "half", "by_ten", "tick", "own")]
-    assert kinds == [widgets.Dropdown, widgets.Dropdown, widgets.IntSlider, widgets.FloatSlider, widgets.IntSlider, widgets.Checkbox, widgets.IntText]
-    assert e.values() == {"name": "a", "pick": 1, "whole": 1, "half": 0.0, "by_ten": 0, "tick": True, "own": 3} and e.controls["by_ten"].step == 10
+    assert kinds == [
+        widgets.Dropdown,
+        widgets.Dropdown,
+        widgets.IntSlider,
+        widgets.FloatSlider,
+        widgets.IntSlider,
+        widgets.Checkbox,
+        widgets.IntText,
+    ]
+    assert (
+        e.values() == {"name": "a", "pick": 1, "whole": 1, "half": 0.0, "by_ten": 0, "tick": True, "own": 3}
+        and e.controls["by_ten"].step == 10
+    )
     for wrong in (3, "text", (5, 1), (1, "b"), [], None):
         with pytest.raises(ValueError, match="the control 'k' must be"):
             rs.explorers.explore(figure_of, k=wrong)
@@ -58,8 +80,14 @@ def test_a_comparison_or_a_map_may_be_drawn(recorded):
     e.controls["measure"].value = "procrustes"
     e.wait()
     assert e._matrix.high == 2 and e.png()[:4] == b"\x89PNG"
-    m = rs.explorers.explore(lambda kind: rs.embedding.mds(rs.compare("cka", recorded), kind=kind), kind=["smacof", "classical"]).wait()
-    assert isinstance(m._stage.children[0], ScatterView) and isinstance(m.result, rs.embedding.Embedding) and len(m._scatter.points) == 14
+    m = rs.explorers.explore(
+        lambda kind: rs.embedding.mds(rs.compare("cka", recorded), kind=kind), kind=["smacof", "classical"]
+    ).wait()
+    assert (
+        isinstance(m._stage.children[0], ScatterView)
+        and isinstance(m.result, rs.embedding.Embedding)
+        and len(m._scatter.points) == 14
+    )
     assert "stress" in m._scatter.footer and m.png()[:4] == b"\x89PNG"
 
 
@@ -74,13 +102,23 @@ def test_an_error_stands_where_the_picture_would_be_and_goes_away():
     with pytest.raises(ValueError, match="too many"):
         e.wait()
     shown, hidden = e._stage.children[1], e._stage.children[0]
-    assert len(e.errors) == 1 and "two &lt;is&gt; too many" in shown.value and "image/png" not in e._bundle() and e.png() is None
-    assert hidden is e._image and hidden.layout.visibility == "hidden", "its place stays open, so that the page does not jump"
+    assert (
+        len(e.errors) == 1
+        and "two &lt;is&gt; too many" in shown.value
+        and "image/png" not in e._bundle()
+        and e.png() is None
+    )
+    assert hidden is e._image and hidden.layout.visibility == "hidden", (
+        "its place stays open, so that the page does not jump"
+    )
     e.controls["k"].value = 3
     e.wait()
     assert e._stage.children == (e._image,) and e._image.layout.visibility is None and len(e.errors) == 1
-    with pytest.raises(TypeError, match="must return a Figure, a Comparison, a Bias or an Embedding; draw returned int"):
-        def draw(k):  # noqa: F811
+    with pytest.raises(
+        TypeError, match="must return a Figure, a Comparison, a Bias or an Embedding; draw returned int"
+    ):
+
+        def draw(k):
             return k
 
         rs.explorers.explore(draw, k=[1]).wait()
@@ -124,8 +162,16 @@ def test_stop_acts_at_once_and_the_picture_before_stays(told):
     start = time.perf_counter()
     e._stop.click()
     e.wait()
-    assert time.perf_counter() - start < 0.2 and e._stop.disabled and e._status.value == "stopped" and e.png() == before and e.errors == []
-    assert e.values() == {"k": 0} and e.code().endswith("(k=0)") and e._worker._thread is None, "the controls name what is shown, and nothing is drawn for that"
+    assert (
+        time.perf_counter() - start < 0.2
+        and e._stop.disabled
+        and e._status.value == "stopped"
+        and e.png() == before
+        and e.errors == []
+    )
+    assert e.values() == {"k": 0} and e.code().endswith("(k=0)") and e._worker._thread is None, (
+        "the controls name what is shown, and nothing is drawn for that"
+    )
     e.controls["k"].value = 1
     e.stop()
     assert e.values() == {"k": 0} and e._bar.layout.display == "none"
@@ -141,7 +187,10 @@ def test_stop_before_the_first_picture_says_so():
 
 def agree(e, k):
     """Controls, picture and code are of one and the same k."""
-    assert e.values() == {"k": k} and e.code().endswith(f"(k={k})") and e.result.axes[0].get_title() == f"k = {k}", (e.values(), e.result.axes[0].get_title())
+    assert e.values() == {"k": k} and e.code().endswith(f"(k={k})") and e.result.axes[0].get_title() == f"k = {k}", (
+        e.values(),
+        e.result.axes[0].get_title(),
+    )
 
 
 def test_a_late_stop_does_nothing():
@@ -177,17 +226,28 @@ def test_whatever_is_changed_and_stopped_controls_picture_and_code_agree():
 
 def test_the_status_says_what_is_counted_and_how_long_it_takes(monkeypatch):
     now, said = [100.0], []
-    monkeypatch.setattr("repsim_nb.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("repsim_nb.support.progress.time.monotonic", lambda: now[0])
     gauge = Gauge(lambda done, total, text: said.append(text))
-    for what, unit, counts in (("recording a", "sample", [(500, 1000), (600, 1000), (1000, 1000)]), ("verifying", "MB", [(1, 900), (2, 900)]), ("", "step", [(0, 1)])):
+    for what, unit, counts in (
+        ("recording a", "sample", [(500, 1000), (600, 1000), (1000, 1000)]),
+        ("verifying", "MB", [(1, 900), (2, 900)]),
+        ("", "step", [(0, 1)]),
+    ):
         with ticking(gauge, what, unit) as tick:
             for done, total in counts:
                 tick(done, total)
                 now[0] += 12
     gauge.starts("", "")
     gauge(3, 7)
-    assert said == ["recording a: 500 of 1000 samples", "recording a: 600 of 1000 samples, 48 s left", "recording a: 1000 of 1000 samples",
-                    "verifying: 1 of 900 MB", "verifying: 2 of 900 MB, 3 h left", "0 of 1 step", "3 of 7"]
+    assert said == [
+        "recording a: 500 of 1000 samples",
+        "recording a: 600 of 1000 samples, 48 s left",
+        "recording a: 1000 of 1000 samples",
+        "verifying: 1 of 900 MB",
+        "verifying: 2 of 900 MB, 3 h left",
+        "0 of 1 step",
+        "3 of 7",
+    ]
 
 
 def test_stop_after_an_error_goes_back_to_the_error():
@@ -218,20 +278,27 @@ def test_an_error_names_the_line_of_the_users_code():
         e.wait()
     shown = html.unescape(e._stage.children[-1].value)
     here = draw.__code__.co_firstlineno + 1
-    assert f"test_explorers.py, line {here}<" in shown and "# the line to be named</pre>" in shown and "measures/__init__.py" not in shown
+    assert (
+        f"test_explorers.py, line {here}<" in shown
+        and "# the line to be named</pre>" in shown
+        and "measures/__init__.py" not in shown
+    )
 
 
 def test_a_control_that_fits_no_argument_is_an_error_at_once():
     with pytest.raises(TypeError, match="unknown argument of figure_of 'kk'. Did you mean 'k'"):
         rs.explorers.explore(figure_of, kk=[1])
     with pytest.raises(TypeError, match="unknown argument of nothing 'k'. It takes none"):
+
         def nothing():
             return figure_of(0)
 
         rs.explorers.explore(nothing, k=[1])
     with pytest.raises(TypeError, match="figure_of needs 'k', and no control gives it"):
         rs.explorers.explore(figure_of)
-    assert rs.explorers.explore(lambda progress: figure_of(progress), progress=[1, 2]).wait().errors == [], "a control may have that name as well"
+    assert rs.explorers.explore(lambda progress: figure_of(progress), progress=[1, 2]).wait().errors == [], (
+        "a control may have that name as well"
+    )
 
 
 def test_wait_has_a_limit():
@@ -242,7 +309,9 @@ def test_wait_has_a_limit():
 
 
 def test_the_worker_under_fire():
-    """Slow deliveries, overtaken and stopped at random: what is delivered is always the newest, and never after a stop."""
+    """Slow deliveries, overtaken and stopped at random: what is delivered is always the newest, and never after a
+    stop.
+    """
     rng = np.random.default_rng(0)
     newest, wrong, delivered = [-1], [], []
 
@@ -304,24 +373,37 @@ def test_a_drop_down_of_objects(rng):
     assert rs.explorers.explore(figure_of, k={"one": 1, "two": 2}).code() == "figure_of(k=1)"
 
 
-# -- the comparison explorer -----------------------------------------------------------------------------------------------
+# -- the comparison explorer
+# -----------------------------------------------------------------------------------------------
+
 
 def test_it_opens_on_the_first_two_models(comparing):
-    assert comparing.values() == {"a": "mnist-cnn-0", "b": "mnist-cnn-1", "measure": "cka_debiased"} and comparing.errors == []
+    assert (
+        comparing.values() == {"a": "mnist-cnn-0", "b": "mnist-cnn-1", "measure": "cka_debiased"}
+        and comparing.errors == []
+    )
     view = comparing._matrix
     assert view.row_labels == ["conv1", "conv2", "conv3", "fc", "output"] and np.shape(view.values) == (5, 5)
-    assert (view.row_title, view.column_title, view.title) == ("layer of mnist-cnn-0", "layer of mnist-cnn-1", "cka_debiased: mnist-cnn-0 × mnist-cnn-1")
+    assert (view.row_title, view.column_title, view.title) == (
+        "layer of mnist-cnn-0",
+        "layer of mnist-cnn-1",
+        "cka_debiased: mnist-cnn-0 × mnist-cnn-1",
+    )
     assert list(comparing.controls["measure"].options) == list(rs.measures.ALL)
 
 
 def test_every_measure_draws_and_masked_cells_have_reasons(comparing):
     for measure in rs.measures.REPRESENTATIONAL:
         for side in "ab":  # to match the 3136 units of a convolution takes seconds a cell
-            comparing.controls[side].value = "mnist-mlp-0" if measure == "soft_matching" else f"mnist-cnn-{'ab'.index(side)}"
+            comparing.controls[side].value = (
+                "mnist-mlp-0" if measure == "soft_matching" else f"mnist-cnn-{'ab'.index(side)}"
+            )
         comparing.controls["measure"].value = measure
         comparing.wait()
         view = comparing._matrix
-        assert len(view.notes) == sum(v is None for row in view.values for v in row) and all("ranks" in why for why in view.notes.values())
+        assert len(view.notes) == sum(v is None for row in view.values for v in row) and all(
+            "ranks" in why for why in view.notes.values()
+        )
     assert comparing.errors == []
 
 
@@ -329,7 +411,7 @@ def test_a_choice_seen_before_is_found_again(comparing, monkeypatch):
     comparing.controls["b"].value = "mnist-mlp-0"
     comparing.wait()
     shown = comparing.result
-    monkeypatch.setattr("repsim_nb.explorers.comparing.compare", lambda *a, **k: pytest.fail("computed again"))
+    monkeypatch.setattr("repsim_nb.display.explorers.comparing.compare", lambda *a, **k: pytest.fail("computed again"))
     comparing.controls["b"].value = "mnist-cnn-1"
     comparing.wait()
     comparing.controls["b"].value = "mnist-mlp-0"
@@ -337,7 +419,9 @@ def test_a_choice_seen_before_is_found_again(comparing, monkeypatch):
 
 
 def test_the_code_makes_the_same_picture(comparing, recorded, monkeypatch):
-    monkeypatch.setattr("repsim_nb.explorers.comparing.name_of", lambda thing: "x" if thing is recorded else None)
+    monkeypatch.setattr(
+        "repsim_nb.display.explorers.comparing.name_of", lambda thing: "x" if thing is recorded else None
+    )
     comparing.controls["measure"].value = "mean_cca"
     comparing.controls["b"].value = "mnist-mlp-0"
     comparing.wait()
@@ -368,6 +452,7 @@ def test_a_click_shows_the_detail_of_the_pair(comparing, recorded):
 
 def slowly(seconds):
     """A measure that takes its time for each representation."""
+
     class Slow(rs.measures.NBS):
         def prepare(self, x):
             time.sleep(seconds)
@@ -387,7 +472,12 @@ def test_stop_then_click(recorded, mnist):
     assert e.values()["measure"] == "cka_debiased" == e.result.name and "'cka_debiased'" in e.code()
     click(e, 3, 3)
     e.wait(20)
-    assert "n = 200 samples" in e._detail.value and e._detail_image.value[:4] == b"\x89PNG" and e.errors == [] and e._stop.disabled
+    assert (
+        "n = 200 samples" in e._detail.value
+        and e._detail_image.value[:4] == b"\x89PNG"
+        and e.errors == []
+        and e._stop.disabled
+    )
 
 
 def test_a_detail_shows_how_far_it_is_and_can_be_stopped(recorded):
@@ -402,9 +492,16 @@ def test_a_detail_shows_how_far_it_is_and_can_be_stopped(recorded):
     assert not e._stop.disabled and e._bar.layout.display == "" and "computing" in e._detail.value
     before = e.png()
     e._stop.click()
-    assert e._stop.disabled and e._bar.layout.display == "none" and e._status.value == "stopped" and "Stopped" in e._detail.value
+    assert (
+        e._stop.disabled
+        and e._bar.layout.display == "none"
+        and e._status.value == "stopped"
+        and "Stopped" in e._detail.value
+    )
     time.sleep(2)
-    assert "Stopped" in e._detail.value and e._status.value == "stopped" and e.png() == before and e.errors == [], "nothing of it comes later"
+    assert "Stopped" in e._detail.value and e._status.value == "stopped" and e.png() == before and e.errors == [], (
+        "nothing of it comes later"
+    )
     del e._measures["procrustes"]
     e.choose("fc", "fc")
     assert "n = 200 samples" in e.wait(20)._detail.value
@@ -417,7 +514,9 @@ def click(e, row, column):
 
 
 def test_functional_measures_show_the_outputs_of_all_networks(comparing, recorded, monkeypatch):
-    monkeypatch.setattr("repsim_nb.explorers.comparing.name_of", lambda thing: "x" if thing is recorded else None)
+    monkeypatch.setattr(
+        "repsim_nb.display.explorers.comparing.name_of", lambda thing: "x" if thing is recorded else None
+    )
     for measure in rs.measures.FUNCTIONAL:
         comparing.controls["measure"].value = measure
         comparing.wait()
@@ -440,7 +539,9 @@ def test_functional_measures_show_the_outputs_of_all_networks(comparing, recorde
 
 def test_functional_measures_without_outputs_show_a_sentence(recorded):
     e = rs.explorers.comparison(recorded.where(layer=["fc", "conv1"]), measure="jsd")
-    with pytest.raises(ValueError, match="no layer 'output' is among these activations of mnist/test.*there are 'conv1', 'fc'"):
+    with pytest.raises(
+        ValueError, match="no layer 'output' is among these activations of mnist/test.*there are 'conv1', 'fc'"
+    ):
         e.wait()
     assert "no layer &#x27;output&#x27;" in e._stage.children[-1].value
     e.controls["measure"].value = "cka"
@@ -449,10 +550,16 @@ def test_functional_measures_without_outputs_show_a_sentence(recorded):
 
 def test_functional_measures_take_the_data_set_of_a(recorded, mnist):
     other = rs.load_dataset("fashion", n=150)
-    e = rs.explorers.comparison(recorded | rs.record("zoo:mnist-mlp-0", other, progress=False), measure="disagreement").wait()
+    e = rs.explorers.comparison(
+        recorded | rs.record("zoo:mnist-mlp-0", other, progress=False), measure="disagreement"
+    ).wait()
     assert e.result.values.shape == (3, 3) and e.controls["b"].disabled and not e.controls["a"].disabled
     e.controls["a"].value = next(name for name in e.controls["a"].options if "fashion" in name)
-    assert e.wait().result.values.shape == (1, 1) and e.result.n == 150 and "where(layer='output', dataset='fashion/test[n=150,seed=0]')" in e.code()
+    assert (
+        e.wait().result.values.shape == (1, 1)
+        and e.result.n == 150
+        and "where(layer='output', dataset='fashion/test[n=150,seed=0]')" in e.code()
+    )
 
 
 def test_an_identical_cell_can_be_chosen_twice(comparing):
@@ -470,13 +577,18 @@ def test_plain_arrays_steps_and_data_sets(rng, mnist):
     e = rs.explorers.comparison({"a/one": x, "a/two": x**2, "b/one": x + 1}).wait()
     assert e.values()["b"] == "b" and e._matrix.row_labels == ["one", "two"] and "rs.from_arrays(" in e.code()
     other = rs.load_dataset("fashion", n=200)
-    both = rs.record("zoo:mnist-mlp-0", mnist, progress=False) | rs.record("zoo:mnist-mlp-0", other, progress=False, step=1)
+    both = rs.record("zoo:mnist-mlp-0", mnist, progress=False) | rs.record(
+        "zoo:mnist-mlp-0", other, progress=False, step=1
+    )
     e = rs.explorers.comparison(both).wait()
     assert e.values()["b"] == e.values()["a"], "what was recorded on other samples is not offered first"
     e.controls["b"].value = e.controls["b"].options[1]
     with pytest.raises(ValueError, match="recorded on 'mnist/test.*on 'fashion/test"):
         e.wait()
-    assert list(e.controls["a"].options) == ["mnist/test[n=200,seed=0]/0", "fashion/test[n=200,seed=0]/1"] and "dataset='mnist/test[n=200,seed=0]', step=0" in e.code()
+    assert (
+        list(e.controls["a"].options) == ["mnist/test[n=200,seed=0]/0", "fashion/test[n=200,seed=0]/1"]
+        and "dataset='mnist/test[n=200,seed=0]', step=0" in e.code()
+    )
     one = rs.explorers.comparison({"only/layer": x, "only/next": x**2}).wait()
     assert one.values()["a"] == one.values()["b"] == "only"
 
@@ -497,7 +609,7 @@ def test_bad_choices_teach(recorded):
 
 
 def test_a_failed_detail_raises_in_wait(comparing, monkeypatch):
-    monkeypatch.setattr("repsim_nb.plots.samples", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("repsim_nb.display.plots.samples", lambda *a, **k: 1 / 0)
     comparing._matrix.chosen = [0, 0]
     comparing._matrix.presses += 1
     with pytest.raises(ZeroDivisionError):
@@ -517,7 +629,11 @@ def test_models_on_other_samples_show_a_sentence(recorded, rng):
 
 def test_the_bundle_holds_widget_picture_and_text(comparing):
     bundle = comparing._bundle()
-    assert {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"} <= bundle.keys() and "Comparison(CKA" in bundle["text/plain"]
+    assert {
+        "application/vnd.jupyter.widget-view+json",
+        "image/png",
+        "text/plain",
+    } <= bundle.keys() and "Comparison(CKA" in bundle["text/plain"]
 
 
 def test_the_view_is_plain_and_ships_its_source():
@@ -525,15 +641,22 @@ def test_the_view_is_plain_and_ships_its_source():
     assert "export default" in view._esm and ".rs-matrix" in view._css
 
 
-# -- pair ------------------------------------------------------------------------------------------------------------------
+# -- pair
+# ------------------------------------------------------------------------------------------------------------------
+
 
 def test_pair_records_what_is_chosen_once(mnist, tmp_path):
     e = rs.explorers.pair(mnist, ["zoo:mnist-mlp-0", "zoo:mnist-mlp-1", "zoo:mnist-cnn-0"], into=tmp_path).wait()
-    assert list(e.controls["a"].options) == ["mnist-mlp-0", "mnist-mlp-1", "mnist-cnn-0"] and e.result.values.shape == (4, 4)
+    assert list(e.controls["a"].options) == ["mnist-mlp-0", "mnist-mlp-1", "mnist-cnn-0"] and e.result.values.shape == (
+        4,
+        4,
+    )
     assert {key.model for key in rs.Store(tmp_path)} == {"mnist-mlp-0", "mnist-mlp-1"}
     e.controls["b"].value = "mnist-cnn-0"
     assert e.wait().result.values.shape == (4, 5)
-    direct = rs.compare("cka_debiased", *(rs.record(f"zoo:{name}", mnist, progress=False) for name in ("mnist-mlp-0", "mnist-cnn-0")))
+    direct = rs.compare(
+        "cka_debiased", *(rs.record(f"zoo:{name}", mnist, progress=False) for name in ("mnist-mlp-0", "mnist-cnn-0"))
+    )
     assert np.allclose(e.result.values, direct.values, atol=1e-6)
     e.choose("fc1", "conv2")
     assert "mnist-mlp-0 / fc1 × mnist-cnn-0 / conv2" in e.wait()._detail.value
@@ -558,8 +681,12 @@ def test_pair_offers_what_is_here_and_fits(mnist):
     shown = rs.models.available(mnist.inputs)
     assert [name for name in shown if name.startswith("zoo:")] == [f"zoo:{name}" for name in rs.models.zoo_names()]
     installed = rs.models.pretrained()
-    assert {name for name in shown if name.startswith("pretrained:")} == {f"pretrained:{n}" for n in installed.index[installed.installed & (installed.kind == "pictures")]}
-    assert rs.models.available(["a text"]) == [f"pretrained:{n}" for n in installed.index[installed.installed & (installed.kind == "text")]]
+    assert {name for name in shown if name.startswith("pretrained:")} == {
+        f"pretrained:{n}" for n in installed.index[installed.installed & (installed.kind == "pictures")]
+    }
+    assert rs.models.available(["a text"]) == [
+        f"pretrained:{n}" for n in installed.index[installed.installed & (installed.kind == "text")]
+    ]
     assert rs.models.available(np.zeros((3, 4))) == []
     with pytest.raises(ValueError, match="no network that can be had here takes the inputs of 'numbers'"):
         rs.explorers.pair(rs.Dataset("numbers", np.zeros((3, 4))))
@@ -568,13 +695,13 @@ def test_pair_offers_what_is_here_and_fits(mnist):
 
 
 def test_the_code_of_a_pair_makes_the_same_table(mnist, monkeypatch):
-    monkeypatch.setattr("repsim_nb.explorers.pairing.name_of", lambda thing: "data" if thing is mnist else None)
+    monkeypatch.setattr("repsim_nb.display.explorers.pairing.name_of", lambda thing: "data" if thing is mnist else None)
     e = rs.explorers.pair(mnist, ["zoo:mnist-mlp-0", "zoo:mnist-vit-0"]).wait()
     for measure in ("cka_debiased", "disagreement"):
         e.controls["measure"].value = measure
         e.wait()
         names = {"data": mnist}
-        exec(e.code().replace("rs.plots.heatmap(", "table = (").replace(";", ""), names)  # noqa: S102 (our own code)
+        exec(e.code().replace("rs.plots.heatmap(", "table = (").replace(";", ""), names)
         assert np.allclose(names["table"].values, e.result.values, atol=1e-9)
 
 
@@ -583,22 +710,34 @@ def test_the_code_of_a_pair_names_everything_it_needs(tmp_path, monkeypatch):
     few, cnn = rs.load_dataset("mnist", n=60), rs.load_model("zoo:mnist-cnn-0", name="mine")
     shelf = {"one": rs.load_model("zoo:mnist-mlp-0"), "two": cnn, "three": "zoo:mnist-mlp-1"}
     known = {"shelf": shelf}
-    monkeypatch.setattr("repsim_nb.explorers.pairing.name_of", lambda thing: next((name for name, value in known.items() if value is thing), None))
+    monkeypatch.setattr(
+        "repsim_nb.display.explorers.pairing.name_of",
+        lambda thing: next((name for name, value in known.items() if value is thing), None),
+    )
     e = rs.explorers.pair(few, shelf, pool="mean", into=tmp_path).wait()
     where = f"into={str(tmp_path)!r}"
-    assert e.code().splitlines()[:4] == ["import repsim_nb as rs", f"# data: the Dataset '{few.name}', as given to this explorer",
-                                         f"a = rs.record(rs.load_model(shelf['one'], name='one'), data, pool='mean', {where})",
-                                         f"b = rs.record(rs.load_model(shelf['two'], name='two'), data, pool='mean', {where})"]
+    assert e.code().splitlines()[:4] == [
+        "import repsim_nb as rs",
+        f"# data: the Dataset '{few.name}', as given to this explorer",
+        f"a = rs.record(rs.load_model(shelf['one'], name='one'), data, pool='mean', {where})",
+        f"b = rs.record(rs.load_model(shelf['two'], name='two'), data, pool='mean', {where})",
+    ]
     names = {"data": few, **known}
-    exec(e.code().replace("rs.plots.heatmap(", "table = (").replace(";", ""), names)  # noqa: S102 (our own code)
+    exec(e.code().replace("rs.plots.heatmap(", "table = (").replace(";", ""), names)
     assert names["table"].values.equals(e.result.values) and {key.model for key in rs.Store(tmp_path)} == {"one", "two"}
     known |= {"few": few, "cnn": cnn}
     e.controls["a"].value = "three"
     e.wait()
-    assert f"rs.record(rs.load_model('zoo:mnist-mlp-1', name='three'), few, pool='mean', {where})" in e.code() and "rs.load_model(cnn, name='two')" in e.code()
+    assert (
+        f"rs.record(rs.load_model('zoo:mnist-mlp-1', name='three'), few, pool='mean', {where})" in e.code()
+        and "rs.load_model(cnn, name='two')" in e.code()
+    )
     known.clear()
     listed = rs.explorers.pair(few, [cnn, "zoo:mnist-mlp-0"], into=rs.Store(tmp_path / "other")).wait().code()
-    assert "# model_a: the Model 'mine', as given to this explorer" in listed and "a = rs.record(model_a, data, pool='mean', into=rs.Store(" in listed
+    assert (
+        "# model_a: the Model 'mine', as given to this explorer" in listed
+        and "a = rs.record(model_a, data, pool='mean', into=rs.Store(" in listed
+    )
     assert "b = rs.record('zoo:mnist-mlp-0', data, into=rs.Store(" in listed
 
 
@@ -607,7 +746,9 @@ def test_pair_refuses_at_once_what_cannot_be_had(mnist, tmp_path):
         pass
 
     nets = [CNN(torch.nn.Flatten(), torch.nn.Linear(784, 3)) for _ in range(2)]
-    with pytest.raises(ValueError, match=r"need different names; got \['CNN', 'CNN'\].*load_model\(\.\.\., name=\.\.\.\)"):
+    with pytest.raises(
+        ValueError, match=r"need different names; got \['CNN', 'CNN'\].*load_model\(\.\.\., name=\.\.\.\)"
+    ):
         rs.explorers.pair(mnist, nets)
     assert list(rs.explorers.pair(mnist, {"one": nets[0], "two": nets[1]}).controls["b"].options) == ["one", "two"]
     assert list(rs.explorers.pair(mnist, "zoo:mnist-mlp-0").controls["a"].options) == ["mnist-mlp-0"]
@@ -616,8 +757,13 @@ def test_pair_refuses_at_once_what_cannot_be_had(mnist, tmp_path):
             rs.explorers.pair(mnist, none)
     with pytest.raises(ValueError, match="unknown pool 'maen'. Did you mean 'mean'"):
         rs.explorers.pair(mnist, pool="maen")
-    wrong = {"zoo:mnist-mlp-00": "unknown zoo network 'mnist-mlp-00'. Did you mean 'mnist-mlp-0'", "pretrained:minilm-l9": "unknown pretrained network", "zo:mnist-mlp-0": "unknown model source 'zo'",
-             "mnist-mlp-0": "'mnist-mlp-0' is no network. Did you mean 'zoo:mnist-mlp-0'", str(tmp_path / "gone.pt"): "gone.pt"}
+    wrong = {
+        "zoo:mnist-mlp-00": "unknown zoo network 'mnist-mlp-00'. Did you mean 'mnist-mlp-0'",
+        "pretrained:minilm-l9": "unknown pretrained network",
+        "zo:mnist-mlp-0": "unknown model source 'zo'",
+        "mnist-mlp-0": "'mnist-mlp-0' is no network. Did you mean 'zoo:mnist-mlp-0'",
+        str(tmp_path / "gone.pt"): "gone.pt",
+    }
     for spec, sentence in wrong.items():
         with pytest.raises((ValueError, FileNotFoundError), match=sentence):
             rs.explorers.pair(mnist, ["zoo:mnist-mlp-1", spec])
@@ -628,6 +774,13 @@ def test_pair_refuses_at_once_what_cannot_be_had(mnist, tmp_path):
 def test_an_undefined_cell_advises_what_can_be_done(rng):
     x = rs.from_arrays({"a/one": rng.normal(size=(30, 40)), "b/one": rng.normal(size=(30, 40))})
     e = rs.explorers.comparison(x, measure="svcca").wait()
-    assert all("more samples than the two ranks together, or keep fewer components (a variance below 0.99 in CCA(variance=...))" in why for why in e._matrix.notes.values()) and e._matrix.notes
+    assert (
+        all(
+            "more samples than the two ranks together, or keep fewer components (a variance below 0.99 in"
+            " CCA(variance=...))" in why
+            for why in e._matrix.notes.values()
+        )
+        and e._matrix.notes
+    )
     e.controls["measure"].value = "mean_cca"
     assert all("(svcca, or CCA(variance=0.9))" in why for why in e.wait()._matrix.notes.values()) and e._matrix.notes

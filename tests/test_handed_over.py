@@ -1,4 +1,7 @@
-"""What people hand over: files, folders and objects of other kinds. Each gives a model with the right rows, or an error that says what to do."""
+"""What people hand over: files, folders and objects of other kinds.
+
+Each gives a model with the right rows, or an error that says what to do.
+"""
 
 import argparse
 import collections
@@ -18,11 +21,27 @@ from shims import vision  # noqa: F401 - transformers asks for torchvision where
 from torch import nn
 
 import repsim_nb as rs
-from repsim_nb.models import Pictures, Texts
+from repsim_nb.inputs.models import Pictures, Texts
 
 tf = pytest.importorskip("transformers")
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "small", "cat", "sat", "here", "dog", "ran", "home", "query", ":"]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "a",
+    "small",
+    "cat",
+    "sat",
+    "here",
+    "dog",
+    "ran",
+    "home",
+    "query",
+    ":",
+]
 TEXT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 40}
 IDS = torch.randint(5, 40, (6, 7), generator=torch.Generator().manual_seed(2))
 RNG = np.random.default_rng(0)
@@ -42,7 +61,9 @@ def bert(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bert")
     tf.BertModel(tf.BertConfig(**TEXT)).save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(WORDS))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 16}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 16})
+    )
     return folder
 
 
@@ -57,7 +78,8 @@ def close(got, expected):
     np.testing.assert_allclose(np.asarray(got), np.asarray(expected), atol=2e-5)
 
 
-# -- files of other kinds ----------------------------------------------------------------------------------------------------
+# -- files of other kinds
+# ----------------------------------------------------------------------------------------------------
 
 FILES = {
     "m.onnx": "graph for ONNX Runtime.*Pass the module that was exported",
@@ -101,38 +123,55 @@ def test_what_torch_wrote_is_known_by_its_content(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.script(module).save(tmp_path / "scripted.pt")
-    with pytest.raises(ValueError, match=r"torch.jit compiled this model.*torch.jit.load\('scripted.pt'\).state_dict\(\)"):
+    with pytest.raises(
+        ValueError, match=r"torch.jit compiled this model.*torch.jit.load\('scripted.pt'\).state_dict\(\)"
+    ):
         rs.load_model(tmp_path / "scripted.pt", architecture=module)
     torch.export.save(torch.export.export(module, (torch.ones(2, 3),)), tmp_path / "program.pt2")
     (tmp_path / "program.pt2").rename(tmp_path / "program.pt")
     with pytest.raises(ValueError, match=r"torch.export.unflatten\(torch.export.load\(file\)\)"):
         rs.load_model(tmp_path / "program.pt", architecture=module)
     torch.save(module, tmp_path / "whole.pt")
-    with pytest.raises(ValueError, match=r"refused: .*'torch.nn.modules.linear.Linear'.*weights_only=False\). Then pass the module"):
+    with pytest.raises(
+        ValueError, match=r"refused: .*'torch.nn.modules.linear.Linear'.*weights_only=False\). Then pass the module"
+    ):
         rs.load_model(tmp_path / "whole.pt")
 
 
 def test_a_file_of_weights_inside_a_folder_names_the_folder(bert, tmp_path):
     module = tf.BertModel.from_pretrained(bert)
     module.save_pretrained(tmp_path / "shards", max_shard_size="10KB")
-    for file in (bert / "model.safetensors", tmp_path / "shards" / "model.safetensors.index.json", next((tmp_path / "shards").glob("*-of-*"))):
-        with pytest.raises(ValueError, match=f"load its folder, load_model\\('transformers:{file.parent}'\\).*Or say which network.*architecture="):
+    for file in (
+        bert / "model.safetensors",
+        tmp_path / "shards" / "model.safetensors.index.json",
+        next((tmp_path / "shards").glob("*-of-*")),
+    ):
+        with pytest.raises(
+            ValueError,
+            match=f"load its folder, load_model\\('transformers:{file.parent}'\\).*Or say which network.*architecture=",
+        ):
             rs.load_model(file)
         loaded = rs.load_model(str(file), architecture=tf.BertModel(tf.BertConfig(**TEXT)))
         assert all(torch.equal(value, loaded.module.state_dict()[name]) for name, value in module.state_dict().items())
 
 
-# -- checkpoints with settings next to the weights ---------------------------------------------------------------------------
+# -- checkpoints with settings next to the weights
+# ---------------------------------------------------------------------------
 
 RAN = []
 
 
 def foreign(module, name, base=object):
     """A class under the name that another library has, whose every method leaves a trace."""
+
     def ran(self, *given, **named):
         RAN.append(name)
 
-    kind = type(name, (base,), {"__module__": module, "__qualname__": name, "__setstate__": ran, "__init__": lambda self, *a: None})
+    kind = type(
+        name,
+        (base,),
+        {"__module__": module, "__qualname__": name, "__setstate__": ran, "__init__": lambda self, *a: None},
+    )
     return kind
 
 
@@ -140,7 +179,11 @@ def foreign(module, name, base=object):
 def libraries(monkeypatch):
     """Classes of Lightning and omegaconf, as a pickle names them; the libraries need not be installed."""
     found = {}
-    for module, name, base in (("lightning.fabric.utilities.data", "AttributeDict", dict), ("omegaconf.dictconfig", "DictConfig", object), ("mine", "Settings", object)):
+    for module, name, base in (
+        ("lightning.fabric.utilities.data", "AttributeDict", dict),
+        ("omegaconf.dictconfig", "DictConfig", object),
+        ("mine", "Settings", object),
+    ):
         parts = module.split(".")
         for k in range(1, len(parts) + 1):
             monkeypatch.setitem(sys.modules, ".".join(parts[:k]), types.ModuleType(".".join(parts[:k])))
@@ -164,7 +207,11 @@ def settings(libraries):
 @pytest.mark.parametrize("kind", ["Namespace", "AttributeDict", "DictConfig", "numpy", "containers"])
 def test_plain_settings_next_to_the_weights_are_not_read_and_run_nothing(kind, tmp_path, libraries):
     net = nn.Linear(3, 2)
-    content = {"state_dict": {f"net.{name}": value for name, value in net.state_dict().items()}, "hyper_parameters": settings(libraries)[kind], "epoch": 3}
+    content = {
+        "state_dict": {f"net.{name}": value for name, value in net.state_dict().items()},
+        "hyper_parameters": settings(libraries)[kind],
+        "epoch": 3,
+    }
     torch.save(content, tmp_path / "last.ckpt")
     RAN.clear()
     before = set(torch.serialization.get_safe_globals())
@@ -176,22 +223,38 @@ def test_plain_settings_next_to_the_weights_are_not_read_and_run_nothing(kind, t
 def test_settings_are_not_read_where_another_library_allowed_their_classes(tmp_path, libraries):
     """torch_geometric allows list, dict and defaultdict for the whole process."""
     net = nn.Linear(3, 2)
-    torch.save({"state_dict": net.state_dict(), "hyper_parameters": settings(libraries)["containers"]}, tmp_path / "last.ckpt")
+    torch.save(
+        {"state_dict": net.state_dict(), "hyper_parameters": settings(libraries)["containers"]}, tmp_path / "last.ckpt"
+    )
     with torch.serialization.safe_globals([list, dict, (collections.defaultdict, "collections.defaultdict")]):
         before = set(torch.serialization.get_safe_globals())
-        assert torch.equal(rs.load_model(tmp_path / "last.ckpt", architecture=nn.Linear(3, 2)).module.weight, net.weight)
+        assert torch.equal(
+            rs.load_model(tmp_path / "last.ckpt", architecture=nn.Linear(3, 2)).module.weight, net.weight
+        )
         assert set(torch.serialization.get_safe_globals()) == before
 
 
 @pytest.mark.parametrize("value", [nn.CrossEntropyLoss(), print, len])
 def test_other_objects_are_refused_with_their_names(value, tmp_path):
-    torch.save({"state_dict": nn.Linear(3, 2).state_dict(), "hyper_parameters": {"x": value, "args": argparse.Namespace()}}, tmp_path / "last.ckpt")
-    with pytest.raises(ValueError, match=r"refused: it holds Python objects .*\('(builtins.(print|len)|torch.nn.modules.loss.CrossEntropyLoss)'\).*load_from_checkpoint"):
+    torch.save(
+        {"state_dict": nn.Linear(3, 2).state_dict(), "hyper_parameters": {"x": value, "args": argparse.Namespace()}},
+        tmp_path / "last.ckpt",
+    )
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"refused: it holds Python objects"
+            r" .*\('(builtins.(print|len)|torch.nn.modules.loss.CrossEntropyLoss)'\).*load_from_checkpoint"
+        ),
+    ):
         rs.load_model(tmp_path / "last.ckpt", architecture=nn.Linear(3, 2))
 
 
 def test_an_object_of_a_class_of_ones_own_is_refused_and_never_made(tmp_path, libraries):
-    torch.save({"state_dict": nn.Linear(3, 2).state_dict(), "hyper_parameters": libraries["Settings"]()}, tmp_path / "last.ckpt")
+    torch.save(
+        {"state_dict": nn.Linear(3, 2).state_dict(), "hyper_parameters": libraries["Settings"]()},
+        tmp_path / "last.ckpt",
+    )
     RAN.clear()
     with pytest.raises(ValueError, match="refused: .*'mine.Settings'"):
         rs.load_model(tmp_path / "last.ckpt", architecture=nn.Linear(3, 2))
@@ -214,7 +277,9 @@ def test_settings_that_a_module_needs_are_refused(tmp_path):
         rs.load_model(tmp_path / "t.pt", architecture=WithState(3, 2))
 
 
-# -- folders -----------------------------------------------------------------------------------------------------------------
+# -- folders
+# -----------------------------------------------------------------------------------------------------------------
+
 
 def test_a_trainers_folder_names_its_checkpoints_newest_first(bert, tmp_path, monkeypatch):
     module = tf.BertModel.from_pretrained(bert)
@@ -223,7 +288,9 @@ def test_a_trainers_folder_names_its_checkpoints_newest_first(bert, tmp_path, mo
     (tmp_path / "run" / "checkpoint-7").mkdir()
     newest = ", ".join(f"'transformers:{tmp_path / 'run'}/checkpoint-{step}'" for step in (1000, 500, 20))
     for spec in (tmp_path / "run", str(tmp_path / "run"), f"transformers:{tmp_path / 'run'}"):
-        with pytest.raises(ValueError, match=f"has no config.json.*checkpoints of a Trainer, newest first: {newest}. Load one of these"):
+        with pytest.raises(
+            ValueError, match=f"has no config.json.*checkpoints of a Trainer, newest first: {newest}. Load one of these"
+        ):
             rs.load_model(spec)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="'transformers:run/checkpoint-1000'"):
@@ -235,7 +302,9 @@ def test_a_trainers_folder_names_its_checkpoints_newest_first(bert, tmp_path, mo
     save_file(nn.Linear(2, 2).state_dict(), tmp_path / "model.safetensors")
     (tmp_path / "mine" / "checkpoint-9").mkdir(parents=True)
     (tmp_path / "model.safetensors").rename(tmp_path / "mine" / "checkpoint-9" / "model.safetensors")
-    with pytest.raises(ValueError, match="'mine/checkpoint-9/model.safetensors'. Load one of these, with architecture="):
+    with pytest.raises(
+        ValueError, match="'mine/checkpoint-9/model.safetensors'. Load one of these, with architecture="
+    ):
         rs.load_model("transformers:mine")
 
 
@@ -248,21 +317,41 @@ def layout(folder, **files):
     return folder
 
 
-@pytest.mark.parametrize("files, words", [
-    ({"model_index_dot_json": "{}", "unet__config_dot_json": '{"_class_name": "UNet2DModel"}', "text__config_dot_json": '{"model_type": "bert"}'},
-     r"pipeline of diffusers.*load 'transformers:.*text'; or make a module.*diffusers.UNet2DModel.from_pretrained\('.*unet'\)"),
-    ({"config_dot_json": '{"_class_name": "UNet2DModel"}'}, r"diffusers.UNet2DModel.from_pretrained\('.*'\), and pass it"),
-    ({"config_dot_json": '{"architecture": "resnet18", "num_classes": 5}', "model_dot_safetensors": ""},
-     r"load_model\('.*model.safetensors', architecture='timm:resnet18', options=\{'num_classes': 5\}\)"),
-    ({"a_dot_distcp": ""}, "distributed checkpoint.*dcp_to_torch_save"),
-    ({"global_step10__x": ""}, "get_fp32_state_dict_from_zero_checkpoint"),
-    ({"saved_model_dot_pb": ""}, "model of TensorFlow.*rs.from_arrays"),
-    ({"version_0__checkpoints__last_dot_ckpt": ""}, "checkpoints of Lightning, newest first: '.*last.ckpt'"),
-    ({"weights_dot_pt": ""}, "weights alone, '.*weights.pt': load the file, with architecture="),
-    ({"model_dot_onnx": ""}, "graph for ONNX Runtime"),
-    ({"snapshots__abc__config_dot_json": '{"model_type": "bert"}'}, "hub's cache; the model is in 'transformers:.*snapshots/abc'"),
-    ({"inner__config_dot_json": '{"model_type": "bert"}'}, "Folders in it hold models: 'transformers:.*inner'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "files, words",
+    [
+        (
+            {
+                "model_index_dot_json": "{}",
+                "unet__config_dot_json": '{"_class_name": "UNet2DModel"}',
+                "text__config_dot_json": '{"model_type": "bert"}',
+            },
+            (
+                r"pipeline of diffusers.*load 'transformers:.*text'; or make a"
+                r" module.*diffusers.UNet2DModel.from_pretrained\('.*unet'\)"
+            ),
+        ),
+        (
+            {"config_dot_json": '{"_class_name": "UNet2DModel"}'},
+            r"diffusers.UNet2DModel.from_pretrained\('.*'\), and pass it",
+        ),
+        (
+            {"config_dot_json": '{"architecture": "resnet18", "num_classes": 5}', "model_dot_safetensors": ""},
+            r"load_model\('.*model.safetensors', architecture='timm:resnet18', options=\{'num_classes': 5\}\)",
+        ),
+        ({"a_dot_distcp": ""}, "distributed checkpoint.*dcp_to_torch_save"),
+        ({"global_step10__x": ""}, "get_fp32_state_dict_from_zero_checkpoint"),
+        ({"saved_model_dot_pb": ""}, "model of TensorFlow.*rs.from_arrays"),
+        ({"version_0__checkpoints__last_dot_ckpt": ""}, "checkpoints of Lightning, newest first: '.*last.ckpt'"),
+        ({"weights_dot_pt": ""}, "weights alone, '.*weights.pt': load the file, with architecture="),
+        ({"model_dot_onnx": ""}, "graph for ONNX Runtime"),
+        (
+            {"snapshots__abc__config_dot_json": '{"model_type": "bert"}'},
+            "hub's cache; the model is in 'transformers:.*snapshots/abc'",
+        ),
+        ({"inner__config_dot_json": '{"model_type": "bert"}'}, "Folders in it hold models: 'transformers:.*inner'"),
+    ],
+)
 def test_a_folder_of_another_kind_says_what_to_do(files, words, tmp_path):
     folder = layout(tmp_path / "there", **files)
     for spec in (folder, f"transformers:{folder}"):
@@ -270,16 +359,24 @@ def test_a_folder_of_another_kind_says_what_to_do(files, words, tmp_path):
             rs.load_model(spec)
 
 
-# -- objects -----------------------------------------------------------------------------------------------------------------
+# -- objects
+# -----------------------------------------------------------------------------------------------------------------
+
 
 def objects():
     module = nn.Linear(2, 2)
     config = tf.BertConfig(**TEXT)
     return {
-        "a state dict": (module.state_dict(), r"state dict, weights without a model.*module.load_state_dict\(weights\)"),
+        "a state dict": (
+            module.state_dict(),
+            r"state dict, weights without a model.*module.load_state_dict\(weights\)",
+        ),
         "a checkpoint": ({"state_dict": module.state_dict(), "epoch": 1}, r"checkpoint\['state_dict'\]"),
         "state dicts": ([module.state_dict()] * 2, "these are state dicts.*Make a module for each"),
-        "what load_state_dict returns": (module.load_state_dict(module.state_dict()), "names of keys. Pass the module itself"),
+        "what load_state_dict returns": (
+            module.load_state_dict(module.state_dict()),
+            "names of keys. Pass the module itself",
+        ),
         "models": ([module, module], "takes one model"),
         "models by name": ({"a": module}, r"load_model\(module, name=name\) for name, module in models.items\(\)"),
         "activations": ({"a/b": np.ones((3, 2))}, r"rs.from_arrays\(arrays\)"),
@@ -289,13 +386,19 @@ def objects():
         "a function": (lambda x: x, "a function has no layers"),
         "an optimizer": (torch.optim.SGD(module.parameters(), lr=0.1), "pass the module whose weights it trains"),
         "bytes": (b"weights", "give the path of the file"),
-        "an auto class": (tf.AutoModel, r"the class AutoModel: make a model first, AutoModel.from_pretrained\(folder\)"),
-        "a class of models": (tf.BertModel, r"BertModel is a class: make one first, load_model\(BertModel.from_pretrained\(folder\)\)"),
+        "an auto class": (
+            tf.AutoModel,
+            r"the class AutoModel: make a model first, AutoModel.from_pretrained\(folder\)",
+        ),
+        "a class of models": (
+            tf.BertModel,
+            r"BertModel is a class: make one first, load_model\(BertModel.from_pretrained\(folder\)\)",
+        ),
         "a class of modules": (nn.Linear, r"Linear is a class: make one first, load_model\(Linear\(...\)\)"),
         "a configuration": (config, r"AutoModel.from_config\(config\) makes an untrained model"),
         "modules without a forward": (nn.ModuleList([module]), "has no forward.*one of the modules in it"),
         "nothing": (None, "it got NoneType"),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("which", objects())
@@ -309,21 +412,32 @@ def test_objects_of_other_libraries_are_known_by_their_names():
     def of(module, name, **attributes):
         return type(name, (), {"__module__": module, **attributes})()
 
-    pipe = of("diffusers.pipelines.x", "DiffusionPipeline", components={"unet": nn.Linear(2, 2), "scheduler": object(), "vae": nn.Linear(2, 2)})
+    pipe = of(
+        "diffusers.pipelines.x",
+        "DiffusionPipeline",
+        components={"unet": nn.Linear(2, 2), "scheduler": object(), "vae": nn.Linear(2, 2)},
+    )
     for thing, words in (
         (pipe, r"pipeline is several models. Pass one of its parts, load_model\(pipe.unet\); it has 'unet', 'vae'"),
         (of("transformers.trainer", "Trainer"), "pass trainer.model"),
         (of("lightning.pytorch.trainer.trainer", "Trainer"), "pass trainer.lightning_module"),
         (of("keras.src.models", "Sequential"), r"do not run in torch: record there.*rs.from_arrays"),
         (of("flax.linen.module", "Module"), "do not run in torch.*rs.from_arrays"),
-        (of("onnxruntime.capi", "InferenceSession"), "does not run as modules of torch.*Pass the module that it was exported from"),
+        (
+            of("onnxruntime.capi", "InferenceSession"),
+            "does not run as modules of torch.*Pass the module that it was exported from",
+        ),
         (of("sklearn.linear_model", "LogisticRegression"), "another library than torch.*rs.from_arrays"),
         (of("peft.tuners.lora", "PeftConfigMixin"), "peft.get_peft_model"),
         (of("mine", "Holder", model=nn.Linear(2, 2)), "pass its attribute `model`"),
     ):
         with pytest.raises(TypeError, match=words):
             rs.load_model(thing)
-    tokenizer = tf.PreTrainedTokenizerFast(tokenizer_object=importlib.import_module("tokenizers").Tokenizer(importlib.import_module("tokenizers").models.BPE()))
+    tokenizer = tf.PreTrainedTokenizerFast(
+        tokenizer_object=importlib.import_module("tokenizers").Tokenizer(
+            importlib.import_module("tokenizers").models.BPE()
+        )
+    )
     with pytest.raises(TypeError, match="a tokenizer or processor prepares inputs.*padding=True"):
         rs.load_model(tokenizer)
 
@@ -332,13 +446,25 @@ def test_a_module_without_its_tokenizer_takes_ids_and_says_so():
     module = tf.BertModel(tf.BertConfig(**TEXT)).eval()
     with torch.no_grad():
         close(record(module, IDS, "output", pool="mean")["output"], module(IDS).last_hidden_state.mean(1))
-    with pytest.raises(ValueError, match=r"'BertModel' came without its tokenizer.*tokenizer\(sentences, padding=True.*'transformers:FOLDER'"):
+    with pytest.raises(
+        ValueError,
+        match=r"'BertModel' came without its tokenizer.*tokenizer\(sentences, padding=True.*'transformers:FOLDER'",
+    ):
         rs.record(module, SENTENCES, progress=False)
 
 
-# -- pipelines of transformers -----------------------------------------------------------------------------------------------
+# -- pipelines of transformers
+# -----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("task, kind", [("feature-extraction", "BertModel"), ("text-classification", "BertForSequenceClassification"), ("fill-mask", "BertForMaskedLM")])
+
+@pytest.mark.parametrize(
+    "task, kind",
+    [
+        ("feature-extraction", "BertModel"),
+        ("text-classification", "BertForSequenceClassification"),
+        ("fill-mask", "BertForMaskedLM"),
+    ],
+)
 def test_a_pipeline_brings_its_tokenizer(task, kind, bert):
     tokenizer = tf.AutoTokenizer.from_pretrained(bert)
     pipe = tf.pipeline(task, model=getattr(tf, kind)(tf.BertConfig(**TEXT)).eval(), tokenizer=tokenizer)
@@ -353,8 +479,12 @@ def test_a_pipeline_brings_its_tokenizer(task, kind, bert):
 def test_a_pipeline_for_pictures_brings_its_processor():
     image = importlib.import_module("PIL.Image")
     processor = tf.ViTImageProcessor(size={"height": 16, "width": 16}, image_mean=[0.2] * 3, image_std=[0.4] * 3)
-    config = tf.ViTConfig(**{key: value for key, value in TEXT.items() if key != "vocab_size"}, image_size=16, patch_size=8, num_labels=3)
-    pipe = tf.pipeline("image-classification", model=tf.ViTForImageClassification(config).eval(), image_processor=processor)
+    config = tf.ViTConfig(
+        **{key: value for key, value in TEXT.items() if key != "vocab_size"}, image_size=16, patch_size=8, num_labels=3
+    )
+    pipe = tf.pipeline(
+        "image-classification", model=tf.ViTForImageClassification(config).eval(), image_processor=processor
+    )
     pictures = RNG.integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
     model = rs.load_model(pipe)
     assert isinstance(model.preprocess, Pictures) and model.preprocess.mean == (0.2, 0.2, 0.2)
@@ -364,14 +494,32 @@ def test_a_pipeline_for_pictures_brings_its_processor():
 
 
 def test_a_pipeline_that_prepares_otherwise_says_what_to_do():
-    config = tf.Wav2Vec2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, conv_dim=(8,), conv_stride=(5,), conv_kernel=(10,),
-                               num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, num_feat_extract_layers=1)  # fmt: skip
-    pipe = tf.pipeline("audio-classification", model=tf.Wav2Vec2ForSequenceClassification(config), feature_extractor=tf.Wav2Vec2FeatureExtractor())
-    with pytest.raises(TypeError, match=r"rs.record\(pipe.model, dict\(pipe.feature_extractor\(..., return_tensors='pt'\)\)\)"):
+    config = tf.Wav2Vec2Config(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=(8,),
+        conv_stride=(5,),
+        conv_kernel=(10,),
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+        num_feat_extract_layers=1,
+    )
+    pipe = tf.pipeline(
+        "audio-classification",
+        model=tf.Wav2Vec2ForSequenceClassification(config),
+        feature_extractor=tf.Wav2Vec2FeatureExtractor(),
+    )
+    with pytest.raises(
+        TypeError, match=r"rs.record\(pipe.model, dict\(pipe.feature_extractor\(..., return_tensors='pt'\)\)\)"
+    ):
         rs.load_model(pipe)
 
 
-# -- timm without a head -----------------------------------------------------------------------------------------------------
+# -- timm without a head
+# -----------------------------------------------------------------------------------------------------
+
 
 def test_each_map_of_a_backbone_is_recorded_by_its_number():
     timm = pytest.importorskip("timm")

@@ -9,77 +9,106 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "repsim_nb"
 
-FLOORS = {
-    "errors": -2, "containers": -1, "escaping": -1, "progress": -1,
-    "batches": 0, "dependence": 0, "fields": 0, "files": 0, "fingerprints": 0, "ids": 0, "randomness": 0, "row_groups": 0, "validation": 0, "workers": 0,
-    "measures": 1, "store": 1, "models": 1, "datasets": 1, "pooling": 1, "views": 1,
-    "comparison": 2, "recording": 2, "reliability": 2, "reports": 2,
-    "embedding": 3, "inference": 3, "streaming": 3,
-    "probes": 4,
-    "grounding": 5,
-    "plots": 6, "recipes": 6,
-    "explorers": 7,
-    "__init__": 8, "__main__": 8,
-}  # fmt: skip
+WINGS = {  # in the order of the data; a file imports from wings above its own, and in its wing from rooms that stand earlier
+    "support": [
+        *("errors", "escaping", "progress", "containers", "ids", "dependence", "row_groups", "validation", "labels"),
+        *("files", "workers"),
+    ],
+    "measures": [],  # one room; its files are ordered by their imports alone
+    "inputs": ["batches", "randomness", "fingerprints", "datasets", "models", "pooling", "store", "recording"],
+    "results": [
+        *("comparison", "streaming", "reliability", "embedding", "inference", "trajectories", "probes", "grounding")
+    ],
+    "display": ["plots", "views", "reports", "explorers"],
+    "studies": [],
+}
+APART = {
+    ("inputs", "measures"),
+    ("display", "studies"),
+    ("studies", "display"),
+}  # (wing, a wing that it does not import)
 HEAVY = {
-    "matplotlib": {"plots", "explorers"},
-    "ipywidgets": {"explorers", "views"},
-    "anywidget": {"explorers", "views"},
-    "papermill": {"reports"},
-    "sklearn": {"datasets", "embedding", "probes"},
+    "matplotlib": {"display.plots", "display.explorers"},
+    "ipywidgets": {"display.explorers", "display.views"},
+    "anywidget": {"display.explorers", "display.views"},
+    "papermill": {"display.reports"},
+    "sklearn": {"inputs.datasets", "results.embedding", "results.probes"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-def room_of(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def room_of(name):
+    """The room of a module: its wing and what stands below that, as "support.errors"; a wing of one room is that room."""
+    wing, *rest = name.split(".")
+    return f"{wing}.{rest[0]}" if WINGS.get(wing) and rest else wing
+
+
+def module_of(path):
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
 def imports(path):
-    """-> (rooms of ours, top-level names of others) that a file imports, at any depth of its code."""
+    """-> (modules of ours, top-level names of others) that a file imports, at any depth of its code."""
     ours, others = set(), set()
-    depth = len(path.relative_to(PACKAGE).parts)
+    package = module_of(path).split(".") if path.name == "__init__.py" else module_of(path).split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             others |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            others.add(node.module.split(".")[0])
-        elif isinstance(node, ast.ImportFrom) and node.level == depth:  # up to the package itself
-            ours |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            name = (
+                ".".join([*base, *([node.module] if node.module else [])]).removeprefix("repsim_nb").removeprefix(".")
+            )
+            if node.level or node.module.split(".")[0] == "repsim_nb":
+                # from a wing itself come rooms; from a room come names
+                ours |= (
+                    {f"{name}.{alias.name}".removeprefix(".") for alias in node.names}
+                    if name in ("", *WINGS)
+                    else {name}
+                )
+            else:
+                others.add(name.split(".")[0])
     return ours, others
 
 
-def test_every_room_has_a_floor():
-    assert {room_of(path) for path in FILES} == set(FLOORS)
+def test_every_room_has_its_place():
+    rooms = {room_of(module_of(path)) for path in FILES} - {"__init__", "__main__"}
+    assert rooms == set(WINGS) | {f"{wing}.{room}" for wing, rooms in WINGS.items() for room in rooms}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_a_file_imports_from_lower_floors_only(path):
-    room, (ours, others) = room_of(path), imports(path)
-    for other in ours - {room}:
-        assert FLOORS[other] < FLOORS[room], f"{room} (floor {FLOORS[room]}) imports {other} (floor {FLOORS[other]})"
-    assert "repsim_nb" not in others, "nothing imports the face"
+def test_a_file_imports_from_wings_above_and_from_earlier_rooms(path):
+    order, room = list(WINGS), room_of(module_of(path))
+    wing, (ours, others) = room.split(".")[0], imports(path)
+    if wing in WINGS:
+        for other in {room_of(name) for name in ours} - {room}:
+            above = other.split(".")[0]
+            assert above in WINGS, f"{room} imports {other}: nothing imports the face"
+            assert (wing, above) not in APART, f"{wing} does not import {above}"
+            if above == wing:
+                places = [WINGS[wing].index(name.split(".")[1]) for name in (other, room)]
+                assert places[0] < places[1], f"{room} imports {other}, which stands later in {wing}"
+            else:
+                assert order.index(above) < order.index(wing), f"{room} imports {other}, a wing further down"
     for library, rooms in HEAVY.items():
         assert library not in others or room in rooms, f"{library} is at home in {rooms}, not in {room}"
 
 
-def test_the_package_never_imports_its_recipes():
-    for path in FILES:
-        if room_of(path) not in ("recipes",):
-            assert "recipes" not in imports(path)[0], path
+HEAVY_MODULES = ("torch", "matplotlib", "ipywidgets", "anywidget", "sklearn", "scipy", "pandas", "papermill", "IPython")
 
 
-def test_importing_the_face_needs_no_recipes_and_no_papermill():
+def test_importing_the_face_imports_nothing_heavy():
     import subprocess
 
-    code = "import sys, repsim_nb; print([m for m in sys.modules if m.startswith(('papermill', 'repsim_nb.recipes', 'playwright', 'jupyterlab'))])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = f"import sys, repsim_nb; print([m for m in {HEAVY_MODULES} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_files_can_be_read_at_one_sitting(path):
     text = path.read_text()
-    assert len(text.splitlines()) <= 500
+    assert len(text.splitlines()) <= 400
     tree = ast.parse(text)
     if text.strip() and path.name != "__main__.py":
         assert ast.get_docstring(tree), "a file says what it is"
@@ -93,6 +122,6 @@ def test_every_public_name_has_a_docstring():
 
 
 def test_views_reach_for_no_network():
-    for file in (PACKAGE / "views").glob("*.js"):
+    for file in (PACKAGE / "display" / "views").glob("*.js"):
         text = file.read_text()
         assert "http" not in text and "import " not in text

@@ -1,4 +1,6 @@
-"""The ids of samples: kept from the data to the store and back, and held against each other before rows are compared."""
+"""The ids of samples: kept from the data to the store and back, and held against each other before rows are
+compared.
+"""
 
 import json
 import os
@@ -15,15 +17,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import repsim_nb as rs
-from repsim_nb.ids import checked_ids, ids_fingerprint
-from repsim_nb.store import Activations, Key
+from repsim_nb.inputs.store import Activations, Key
+from repsim_nb.support.ids import checked_ids, ids_fingerprint
 
 GRID = np.arange(60.0).reshape(20, 3)
 NAMES = np.array([f"p{i:02d}" for i in range(20)])
 KEY, OTHER = Key("a", "l", "d"), Key("b", "l", "d")
 
 
-# -- data sets --------------------------------------------------------------------------------------------------------------
+# -- data sets
+# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -67,7 +70,10 @@ def test_ids_are_a_copy():
         (3, "ids name the samples"),
         ([*NAMES[:19], "p03"], r"ids are unique; 'p03' is the id of 2 samples \(rows 3 and 19\)"),
         ([1] * 20, "ids are unique; 1 is the id of 20 samples"),
-        (np.repeat(range(10), 2), r"ids are unique; 0 is the id of 2 samples \(rows 0 and 1\), and 9 others too: '1', '2', '3' and 6 more"),
+        (
+            np.repeat(range(10), 2),
+            r"ids are unique; 0 is the id of 2 samples \(rows 0 and 1\), and 9 others too: '1', '2', '3' and 6 more",
+        ),
         ([*range(19), "a"], "ids are all strings or all integers, and these are both"),
         ([*range(19), 0.5], "ids are strings or integers; one of them is 0.5, which is float"),
         ([*range(19), None], "one of them is None"),
@@ -100,11 +106,21 @@ def test_ids_go_with_their_rows():
 
 
 def test_ids_are_no_part_of_the_fingerprint_of_the_inputs():
-    plain, named, numbered = rs.Dataset("d", GRID), rs.Dataset("d", GRID, ids=NAMES), rs.Dataset("d", GRID, ids=range(20))
+    plain, named, numbered = (
+        rs.Dataset("d", GRID),
+        rs.Dataset("d", GRID, ids=NAMES),
+        rs.Dataset("d", GRID, ids=range(20)),
+    )
     assert plain.fingerprint() == named.fingerprint() == numbered.fingerprint()
     marks = [
         data.ids_fingerprint()
-        for data in (plain, named, numbered, rs.Dataset("d", GRID, ids=NAMES[::-1]), rs.Dataset("d", GRID, ids=[str(i) for i in range(20)]))
+        for data in (
+            plain,
+            named,
+            numbered,
+            rs.Dataset("d", GRID, ids=NAMES[::-1]),
+            rs.Dataset("d", GRID, ids=[str(i) for i in range(20)]),
+        )
     ]
     assert len(set(marks)) == 5 and marks[0] == "" and all(len(mark) == 32 for mark in marks[1:])
 
@@ -159,21 +175,32 @@ def test_the_sets_that_ship_count_their_rows():
     few, others = rs.load_dataset("mnist", n=50), rs.load_dataset("mnist", n=50, seed=1)
     assert whole.ids.tolist() == list(range(1000)) and not np.array_equal(few.ids, others.ids)
     for part in (few, others):
-        assert np.array_equal(whole.inputs[part.ids], part.inputs) and np.array_equal(whole.targets[part.ids], part.targets)
+        assert np.array_equal(whole.inputs[part.ids], part.inputs) and np.array_equal(
+            whole.targets[part.ids], part.targets
+        )
     assert (
         rs.load_dataset("photographs", n=3).ids.dtype.kind == "i"
         and rs.load_dataset("glosses", n=5).ids_fingerprint() == rs.load_dataset("glosses-usage", n=5).ids_fingerprint()
     )
 
 
-# -- activations ------------------------------------------------------------------------------------------------------------
+# -- activations
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_activations_keep_the_ids_of_their_samples():
     tokens = KEY._replace(pool="tokens")
-    x = Activations({KEY: GRID, OTHER: GRID, tokens: GRID}, {"a": {"seed": 1}}, {KEY: NAMES, tokens: NAMES, OTHER: None})
-    assert list(x.ids) == [KEY] and x.ids[KEY].tolist() == NAMES.tolist(), "where every token is a row, ids of samples say nothing of rows"
-    assert list(x.where(model="a", pool="flatten").ids) == [KEY] and x.where(model="b").ids == {} and Activations({KEY: GRID}).ids == {}
+    x = Activations(
+        {KEY: GRID, OTHER: GRID, tokens: GRID}, {"a": {"seed": 1}}, {KEY: NAMES, tokens: NAMES, OTHER: None}
+    )
+    assert list(x.ids) == [KEY] and x.ids[KEY].tolist() == NAMES.tolist(), (
+        "where every token is a row, ids of samples say nothing of rows"
+    )
+    assert (
+        list(x.where(model="a", pool="flatten").ids) == [KEY]
+        and x.where(model="b").ids == {}
+        and Activations({KEY: GRID}).ids == {}
+    )
     assert list(x.only([KEY]).ids) == [KEY] and x.only([OTHER]).ids == {}
     assert x.only([OTHER, KEY]).facts == {"a": {"seed": 1}} and list(x.only([OTHER, KEY])) == [OTHER, KEY]
     with pytest.raises(ValueError, match="'a/l .d.': ids are one per sample; there are 20 samples and 3 ids"):
@@ -192,7 +219,11 @@ def test_joined_activations_keep_what_either_knows():
         assert both.ids[KEY].tolist() == NAMES.tolist()
     assert list((known | other).ids) == [KEY, OTHER] and list((known | {OTHER: GRID}).ids) == [KEY]
     with pytest.raises(
-        ValueError, match="both hold 'a/l .d.', with other ids: their 20 samples are the same, in another order .row 0 is 'p00' and 'p19'"
+        ValueError,
+        match=(
+            "both hold 'a/l .d.', with other ids: their 20 samples are the same, in another order .row 0 is 'p00' and"
+            " 'p19'"
+        ),
     ):
         known | Activations({KEY: GRID}, ids={KEY: NAMES[::-1]})
 
@@ -200,9 +231,10 @@ def test_joined_activations_keep_what_either_knows():
 def test_arrays_from_elsewhere_may_have_ids():
     for ids in (NAMES, {"a/l": NAMES, "b/l": NAMES}):
         x = rs.from_arrays({"a/l": GRID, "b/l": GRID}, ids=ids, a={"seed": 3})
-        assert {key.model: its.tolist() for key, its in x.ids.items()} == {"a": NAMES.tolist(), "b": NAMES.tolist()} and x.facts == {
-            "a": {"seed": 3}
-        }
+        assert {key.model: its.tolist() for key, its in x.ids.items()} == {
+            "a": NAMES.tolist(),
+            "b": NAMES.tolist(),
+        } and x.facts == {"a": {"seed": 3}}
     assert list(rs.from_arrays({"a/l": GRID, "b/l": GRID[:3]}, ids={"b/l": [5, 6, 7]}).ids) == [Key("b", "l")]
     assert rs.from_arrays({"a/l": GRID}).ids == {}
     with pytest.raises(ValueError, match="'b/l': ids are one per sample; there are 3 samples and 20 ids"):
@@ -213,7 +245,8 @@ def test_arrays_from_elsewhere_may_have_ids():
     assert pickle.loads(pickle.dumps(x)).ids[Key("a", "l")].tolist() == NAMES.tolist()
 
 
-# -- the store --------------------------------------------------------------------------------------------------------------
+# -- the store
+# --------------------------------------------------------------------------------------------------------------
 
 
 def written(store, key, ids=None, rows=GRID, origin=None, stop=None):
@@ -225,7 +258,11 @@ def written(store, key, ids=None, rows=GRID, origin=None, stop=None):
             rows.dtype,
             {
                 "inputs": "x",
-                **({"ids": ids_fingerprint(checked_ids(ids, len(rows)))} if ids is not None and origin is None else origin or {}),
+                **(
+                    {"ids": ids_fingerprint(checked_ids(ids, len(rows)))}
+                    if ids is not None and origin is None
+                    else origin or {}
+                ),
             },
             {},
             place=0,
@@ -258,9 +295,9 @@ def test_a_store_gives_back_the_ids(tmp_path, ids):
         {id(its) for its in again.ids.values()}
     ) == 1
     assert len(ids_files(tmp_path)) == 1, "one file for all recordings on the same samples"
-    assert list(again.where(model="a").ids) == [Key("a", "l", "d")] and list((again.where(model="a") | again.where(model="plain")).ids) == [
-        Key("a", "l", "d")
-    ]
+    assert list(again.where(model="a").ids) == [Key("a", "l", "d")] and list(
+        (again.where(model="a") | again.where(model="plain")).ids
+    ) == [Key("a", "l", "d")]
     assert list(Activations({key: again.find(key) for key in again}).ids) == list(again.ids)
     assert again.size == sum(path.stat().st_size for path in tmp_path.iterdir()) and not again.verify(progress=False)
 
@@ -304,7 +341,9 @@ def test_prune_takes_away_ids_that_belong_to_none(tmp_path):
     (tmp_path / "mine.ids").write_text("[]")
     (tmp_path / f".samples.{'0' * 32}.ids.01234567.tmp").write_text("half")
     aged(tmp_path)
-    assert list(store.prune()) == [f".samples.{'0' * 32}.ids.01234567.tmp"] and (tmp_path / "mine.ids").exists(), "what no Store made stays"
+    assert list(store.prune()) == [f".samples.{'0' * 32}.ids.01234567.tmp"] and (tmp_path / "mine.ids").exists(), (
+        "what no Store made stays"
+    )
 
 
 @pytest.mark.parametrize(
@@ -323,7 +362,10 @@ def test_damaged_ids_are_named_not_read_and_written_again(tmp_path, harm):
     (name,) = ids_files(tmp_path)
     harm(tmp_path / name)
     store = rs.Store(tmp_path)
-    with pytest.warns(UserWarning, match=rf"{name}, which holds the ids of samples, is (damaged|gone).*read without ids; record one again"):
+    with pytest.warns(
+        UserWarning,
+        match=rf"{name}, which holds the ids of samples, is (damaged|gone).*read without ids; record one again",
+    ):
         assert store.ids == {}
     assert list(store.verify(progress=False)) == [name] and np.array_equal(store[KEY], GRID)
     with pytest.warns(UserWarning, match="is (damaged|gone)"):
@@ -349,7 +391,9 @@ def test_ids_belong_to_what_a_recording_is_made_from(tmp_path):
         and store.holds(KEY, {"inputs": "x", "ids": ""})
         and store.holds(KEY, {"inputs": "x"})
     )
-    with pytest.raises(ValueError, match="already holds 'a/l .d.', recorded with other ids. Give the data another name"):
+    with pytest.raises(
+        ValueError, match="already holds 'a/l .d.', recorded with other ids. Give the data another name"
+    ):
         store.holds(KEY, {"inputs": "x", "ids": ids_fingerprint(checked_ids(NAMES[::-1], 20))})
 
 
@@ -385,7 +429,8 @@ def test_ids_that_went_away_meanwhile_are_there_when_the_recording_is(tmp_path):
     assert store.ids[KEY].tolist() == NAMES.tolist()
 
 
-# -- comparing ---------------------------------------------------------------------------------------------------------------
+# -- comparing
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def side(model, ids, rows=None):
@@ -405,7 +450,11 @@ def test_the_same_samples_are_compared():
     ("ids", "words", "common"),
     [
         (NAMES[::-1], "their 20 samples are the same, in another order .row 0 is 'p00' and 'p19'.", 20),
-        (np.r_[NAMES[10:], [f"q{i}" for i in range(10)]], "their samples are others .20 ids and 20 ids, 10 of them common.", 10),
+        (
+            np.r_[NAMES[10:], [f"q{i}" for i in range(10)]],
+            "their samples are others .20 ids and 20 ids, 10 of them common.",
+            10,
+        ),
         (NAMES[5:17], "their samples are others .20 ids and 12 ids, 12 of them common.", 12),
         ([f"q{i}" for i in range(20)], "their samples are others .20 ids and 20 ids, 0 of them common.", 0),
         (range(20), "the ids of one are strings and of the other integers .*'p00'.* and .*0", 0),
@@ -415,7 +464,10 @@ def test_the_same_samples_are_compared():
 def test_other_samples_are_not_compared(ids, words, common, together):
     x, y = side("a", NAMES), side("bb", ids)
     sides = [x | y] if together else [x, y]
-    with pytest.raises(ValueError, match=f"the same samples are needed.*'a/l' and 'bb/l' {words}.*rs.align.xs{'' if together else ', ys'}.") as caught:
+    with pytest.raises(
+        ValueError,
+        match=f"the same samples are needed.*'a/l' and 'bb/l' {words}.*rs.align.xs{'' if together else ', ys'}.",
+    ) as caught:
         rs.compare("cka", *sides)
     if not common:
         assert "Give both the same ids" in str(caught.value)
@@ -423,7 +475,11 @@ def test_other_samples_are_not_compared(ids, words, common, together):
     i, j = np.intersect1d(NAMES, np.asarray(ids), return_indices=True)[1:]
     right = rs.compare("cka", {"a": x["l"][i]}, {"b": y["l"][j]}).values.iloc[0, 0]
     aligned = rs.align(*sides)
-    value = rs.compare("cka", aligned.where(model="a"), aligned.where(model="bb")) if together else rs.compare("cka", *aligned)
+    value = (
+        rs.compare("cka", aligned.where(model="a"), aligned.where(model="bb"))
+        if together
+        else rs.compare("cka", *aligned)
+    )
     assert value.n == common and value.values.iloc[0, 0] == pytest.approx(right)
 
 
@@ -442,7 +498,7 @@ def test_ids_on_disk_are_checked_too(tmp_path):
     "entrance",
     [
         lambda x: rs.inference.null_table("cka", x),
-        lambda x: rs.comparison.to_final("cka", x),
+        lambda x: rs.trajectories.to_final("cka", x),
         lambda x: rs.inference.unrelated("cka", x, n_pairs=2),
         lambda x: rs.grounding.specificity(x, network="step", per="layer"),
     ],
@@ -471,6 +527,8 @@ def test_sets_whose_rows_correspond_are_compared_under_one_name():
     unknown = rs.Dataset(data.name, 255 - data.inputs)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        one, *others = (rs.record("zoo:mnist-mlp-0", given, ["output"], progress=False) for given in (data, noisy, unknown))
+        one, *others = (
+            rs.record("zoo:mnist-mlp-0", given, ["output"], progress=False) for given in (data, noisy, unknown)
+        )
     for other in others:
         assert rs.compare("cka", one, other).n == 30

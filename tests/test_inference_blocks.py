@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 
 import repsim_nb as rs
-from repsim_nb.errors import UndefinedError
-from repsim_nb.inference import block_means
+from repsim_nb.results.inference import block_means
+from repsim_nb.support.errors import UndefinedError
 
 KIND = {"a": "p", "b": "p", "c": "q", "d": "q"}
 
@@ -36,25 +36,44 @@ def true_means():
 def test_means_are_of_the_pairs_and_intervals_the_jackknifes(rng):
     xs = draw(60, rng)
     frame = block_means("cka", xs, KIND, parts=7, level=0.9, seed=3)
-    assert list(frame.columns) == ["mean", "low", "high", "smallest", "largest", "pairs"] and frame.index.names == ["group", "other"]
+    assert list(frame.columns) == ["mean", "low", "high", "smallest", "largest", "pairs"] and frame.index.names == [
+        "group",
+        "other",
+    ]
     assert list(frame.index) == [("p", "p"), ("p", "q"), ("q", "q")] and list(frame["pairs"]) == [1, 4, 1]
     table = rs.compare("cka", xs).values
     between = table.loc[["a", "b"], ["c", "d"]].to_numpy()
-    assert np.allclose(frame.loc[("p", "q"), ["mean", "smallest", "largest"]], [between.mean(), between.min(), between.max()])
+    assert np.allclose(
+        frame.loc[("p", "q"), ["mean", "smallest", "largest"]], [between.mean(), between.min(), between.max()]
+    )
     assert np.allclose(frame["mean"][[("p", "p"), ("q", "q")]], [table.loc["a", "b"], table.loc["c", "d"]])
     part = np.random.default_rng(3).permutation(60) % 7
-    left = np.array([rs.compare("cka", {k: x[part != j] for k, x in xs.items()}).values.loc[["a", "b"], ["c", "d"]].to_numpy().mean() for j in range(7)])
+    left = np.array(
+        [
+            rs.compare("cka", {k: x[part != j] for k, x in xs.items()})
+            .values.loc[["a", "b"], ["c", "d"]]
+            .to_numpy()
+            .mean()
+            for j in range(7)
+        ]
+    )
     reach = stats.t.ppf(0.95, 6) * np.sqrt(6 / 7 * ((left - left.mean()) ** 2).sum())
-    assert frame.loc[("p", "q"), ["low", "high"]].to_list() == pytest.approx([between.mean() - reach, between.mean() + reach])
+    assert frame.loc[("p", "q"), ["low", "high"]].to_list() == pytest.approx(
+        [between.mean() - reach, between.mean() + reach]
+    )
 
 
 def test_leaving_out_one_sample_of_a_mean_gives_the_t_interval(rng):
     """Of what is a mean over samples the jackknife is the textbook's interval exactly."""
     xs = {"a": rng.normal(size=(30, 1)), "b": rng.normal(size=(30, 1)) + 1}
-    gap = rs.measures.from_function(lambda x, y: float(np.mean(np.abs(x - y))), kind="dissimilarity", name="gap", symmetric=True)
+    gap = rs.measures.from_function(
+        lambda x, y: float(np.mean(np.abs(x - y))), kind="dissimilarity", name="gap", symmetric=True
+    )
     frame = block_means(gap, xs, ["one", "one"], parts=30)
     each = np.abs(xs["a"] - xs["b"]).ravel()
-    assert frame.iloc[0][["low", "high"]].to_list() == pytest.approx(stats.t.interval(0.95, 29, each.mean(), stats.sem(each)))
+    assert frame.iloc[0][["low", "high"]].to_list() == pytest.approx(
+        stats.t.interval(0.95, 29, each.mean(), stats.sem(each))
+    )
 
 
 def test_intervals_cover_the_true_means():
@@ -65,7 +84,7 @@ def test_intervals_cover_the_true_means():
             frame = block_means("cka_debiased", xs, KIND, parts=10, level=level, seed=seed)
             held[k] += (frame["low"] <= true) & (true <= frame["high"])
     assert (held[0] >= 52).all(), "of 60 at level 0.95"
-    assert ((25 <= held[1]) & (held[1] <= 47)).all(), "of 60 at level 0.6"
+    assert ((held[1] >= 25) & (held[1] <= 47)).all(), "of 60 at level 0.6"
 
 
 def test_more_samples_narrow_an_interval(rng):
@@ -82,11 +101,20 @@ def test_groups_come_as_for_anosim(recorded):
     frame = block_means("cka", last, kinds)
     assert rs.inference.judge(frame.iloc[0], above=0).level == 0.95
     assert list(frame.index) == [("cnn", "cnn"), ("cnn", "mlp")], "one network has no pair within"
-    assert frame["mean"].between(0, 1).all() and (frame["low"] < frame["mean"]).all() and (frame["mean"] < frame["high"]).all() and list(frame["pairs"]) == [1, 2]
+    assert (
+        frame["mean"].between(0, 1).all()
+        and (frame["low"] < frame["mean"]).all()
+        and (frame["mean"] < frame["high"]).all()
+        and list(frame["pairs"]) == [1, 2]
+    )
     assert frame.loc[("cnn", "cnn"), "mean"] == pytest.approx(rs.compare("cka", last).values.iloc[0, 1])
     pd.testing.assert_frame_equal(frame, block_means("cka", last, pd.Series(kinds, name="kind")))
     pd.testing.assert_frame_equal(frame, block_means("cka", last, list(kinds.values())))
-    assert list(block_means("cka", last, "model").index) == [("mnist-cnn-0", "mnist-cnn-1"), ("mnist-cnn-0", "mnist-mlp-0"), ("mnist-cnn-1", "mnist-mlp-0")]
+    assert list(block_means("cka", last, "model").index) == [
+        ("mnist-cnn-0", "mnist-cnn-1"),
+        ("mnist-cnn-0", "mnist-mlp-0"),
+        ("mnist-cnn-1", "mnist-mlp-0"),
+    ]
     ax = rs.plots.intervals({"mnist": frame})
     assert [label.get_text() for label in ax.get_yticklabels()] == ["cnn", "cnn, mlp"]
 
@@ -101,7 +129,11 @@ def test_both_directions_of_a_pair_are_averaged(rng):
     assert not rs.measures.get("linear_predictivity").symmetric
     frame = block_means("linear_predictivity", {name: xs[name] for name in "ac"}, {"a": 1, "c": 2}, parts=4)
     table = rs.compare("linear_predictivity", {name: xs[name] for name in "ac"}).values.to_numpy()
-    assert frame.loc[(1, 2), "mean"] == pytest.approx((table[0, 1] + table[1, 0]) / 2) and abs(table[0, 1] - table[1, 0]) > 1e-3 and frame["pairs"].to_list() == [1]
+    assert (
+        frame.loc[(1, 2), "mean"] == pytest.approx((table[0, 1] + table[1, 0]) / 2)
+        and abs(table[0, 1] - table[1, 0]) > 1e-3
+        and frame["pairs"].to_list() == [1]
+    )
 
 
 def test_the_seed_draws_the_parts_and_progress_counts_tables(rng):
@@ -113,16 +145,19 @@ def test_the_seed_draws_the_parts_and_progress_counts_tables(rng):
     assert np.allclose(first["mean"], other["mean"]) and not np.allclose(first["low"], other["low"])
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"parts": 1}, "parts is a whole number from 2.*got 1"),
-    ({"parts": 2.5}, "parts is a whole number from 2.*got 2.5"),
-    ({"parts": 31}, "left out in 31 parts, and there are 30 samples: parts is at most 30"),
-    ({"level": 95}, "between 0 and 1, such as 0.95; got 95"),
-    ({"groups": {"a": 1, "b": 1, "c": 2}}, "groups has no value for 'd'"),
-    ({"groups": [1, 2, None, 1]}, "groups is undefined for 'c'"),
-    ({"groups": "kind"}, "unknown field for groups 'kind'"),
-    ({"measure": "cka_debaised"}, "Did you mean 'cka_debiased'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"parts": 1}, "parts is a whole number from 2.*got 1"),
+        ({"parts": 2.5}, "parts is a whole number from 2.*got 2.5"),
+        ({"parts": 31}, "left out in 31 parts, and there are 30 samples: parts is at most 30"),
+        ({"level": 95}, "between 0 and 1, such as 0.95; got 95"),
+        ({"groups": {"a": 1, "b": 1, "c": 2}}, "groups has no value for 'd'"),
+        ({"groups": [1, 2, None, 1]}, "groups is undefined for 'c'"),
+        ({"groups": "kind"}, "unknown field for groups 'kind'"),
+        ({"measure": "cka_debaised"}, "Did you mean 'cka_debiased'"),
+    ],
+)
 def test_what_cannot_be_is_said(rng, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         block_means(**{"measure": "cka", "xs": draw(30, rng), "groups": KIND} | options)
@@ -140,5 +175,7 @@ def test_samples_and_items_must_suffice(rng):
         block_means("cka", xs | {"d": xs["d"][:4]}, KIND)
     lonely = np.zeros((5, 2))
     lonely[0] = 1
-    with pytest.raises(UndefinedError, match=r"with 1 of 5 samples left out, as the interval needs it \(parts=5\): .*'a'"):
+    with pytest.raises(
+        UndefinedError, match=r"with 1 of 5 samples left out, as the interval needs it \(parts=5\): .*'a'"
+    ):
         block_means("cka", {"a": lonely, "b": xs["b"]}, ["p", "p"], parts=5)

@@ -1,4 +1,6 @@
-"""Intervals over samples: the jackknife by hand, how often they hold the true value, what has none; the page of the long simulations."""
+"""Intervals over samples: the jackknife by hand, how often they hold the true value, what has none; the page of the
+long simulations.
+"""
 
 import json
 import sys
@@ -9,7 +11,7 @@ import pytest
 from scipy import stats
 
 import repsim_nb as rs
-from repsim_nb.inference import interval
+from repsim_nb.results.inference import interval
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -32,12 +34,16 @@ def test_an_interval_is_the_jackknife_of_the_jackknife(rng):
     moved = np.array([unbiased([other for other in range(parts) if other != k]) for k in range(parts)])
     reach = stats.t.ppf(0.95, parts - 1) * np.sqrt((parts - 1) / parts * ((moved - moved.mean()) ** 2).sum())
     found = interval(measure, x, y, level=0.9, parts=parts, seed=3)
-    assert (found.low, found.high, found.estimate, found.level) == pytest.approx((estimate - reach, estimate + reach, estimate, 0.9), abs=1e-10)
+    assert (found.low, found.high, found.estimate, found.level) == pytest.approx(
+        (estimate - reach, estimate + reach, estimate, 0.9), abs=1e-10
+    )
 
 
 def test_of_a_mean_it_is_students(rng):
     """A value that is a mean over samples has no bias, and its interval is that of the means of the parts."""
-    measure = rs.measures.from_function(lambda x, y: float((x * y).mean()), kind="similarity", symmetric=True, name="mean product")
+    measure = rs.measures.from_function(
+        lambda x, y: float((x * y).mean()), kind="similarity", symmetric=True, name="mean product"
+    )
     x, y = rng.normal(size=(100, 1)), rng.normal(size=(100, 1))
     part = np.random.default_rng(0).permutation(100) % 10
     means = [(x * y)[part == k].mean() for k in range(10)]
@@ -46,9 +52,14 @@ def test_of_a_mean_it_is_students(rng):
     assert (found.low, found.high, found.estimate) == pytest.approx((*known, np.mean(means)))
 
 
-@pytest.mark.parametrize(("measure", "generator"), [("cka_debiased", "decaying"), ("procrustes", "near"), ("procrustes", "heavy"), ("rsa", "heavy")])
+@pytest.mark.parametrize(
+    ("measure", "generator"),
+    [("cka_debiased", "decaying"), ("procrustes", "near"), ("procrustes", "heavy"), ("rsa", "heavy")],
+)
 def test_intervals_hold_the_value_of_all_samples(measure, generator):
-    """Of 60: with a coverage of .95, fewer than 51 come once in 700 times; at a level of .5, more than 45 once in 30,000."""
+    """Of 60: with a coverage of .95, fewer than 51 come once in 700 times; at a level of .5, more than 45 once in
+    30,000.
+    """
     make, measure = calibration.GENERATORS[generator][0], rs.measures.get(measure)
     value = measure(*make(2500 if measure == rs.measures.get("rsa") else 20_000, np.random.default_rng(7)))
     found = [interval(measure, *make(200, np.random.default_rng([seed, 200]))) for seed in range(60)]
@@ -60,7 +71,10 @@ def test_intervals_hold_the_value_of_all_samples(measure, generator):
 def test_the_bias_is_taken_out():
     """Procrustes at 200 samples is too low by more than its interval is wide: the plain value is not the estimate."""
     x, y = calibration.near(200, np.random.default_rng(1))
-    found, value = interval("procrustes", x, y), rs.measures.get("procrustes")(*calibration.near(20_000, np.random.default_rng(7)))
+    found, value = (
+        interval("procrustes", x, y),
+        rs.measures.get("procrustes")(*calibration.near(20_000, np.random.default_rng(7))),
+    )
     plain = rs.measures.get("procrustes")(x, y)
     assert abs(found.estimate - value) < 0.3 * abs(plain - value) and plain < found.estimate
 
@@ -102,7 +116,9 @@ def test_an_interval_can_be_watched_and_stopped(rng):
         interval("cka", *calibration.heavy(50, rng), progress=stop)
 
 
-# -- the long simulations --------------------------------------------------------------------------------------------------
+# -- the long simulations
+# --------------------------------------------------------------------------------------------------
+
 
 def kept():
     path = ROOT / "benchmarks" / "calibration.json"
@@ -119,9 +135,18 @@ def test_what_is_promised_was_held():
     """95 % intervals hold the value 92 to 98 times of 100, where they are said to."""
     found, page = kept(), (ROOT / "benchmarks" / "CALIBRATION.md").read_text()
     done = {calibration.case_of(row) for row in found["intervals"] if row["simulations"] == calibration.MANY}
-    assert all((f"{case.measure}, {case.generator}, n = {case.n:,}" in page) == (case not in done) for case in calibration.CASES), "what is not simulated is said"
+    assert all(
+        (f"{case.measure}, {case.generator}, n = {case.n:,}" in page) == (case not in done)
+        for case in calibration.CASES
+    ), "what is not simulated is said"
     promised = [row for row in found["intervals"] if calibration.case_of(row).promised]
-    assert {(row["measure"], row["n"]) for row in promised} >= {("cka_debiased", 200), ("cka_debiased", 1000), ("procrustes", 200), ("procrustes", 1000), ("rsa", 200)}
+    assert {(row["measure"], row["n"]) for row in promised} >= {
+        ("cka_debiased", 200),
+        ("cka_debiased", 1000),
+        ("procrustes", 200),
+        ("procrustes", 1000),
+        ("rsa", 200),
+    }
     for row in promised:
         assert 0.92 <= row["held"] / row["simulations"] <= 0.98, row
     for row in found["tests"]:
@@ -133,8 +158,14 @@ def test_what_is_promised_was_held():
     for row in found["rows"]:
         many = row["simulations"]
         assert many >= 60 and stats.binom(many, 0.92).ppf(0.01) <= row["held"], row
-        assert max(row[by]["below_05"] for by in ("permutations", "closed")) <= stats.binom(many, 0.05).ppf(0.999) / many, row
-    assert len(found["tails"]) == len(hard_nulls.TAILS) and len(found["null_tables"]) == 4 and len(found["rows"]) == len(hard_nulls.ROWS)
+        assert (
+            max(row[by]["below_05"] for by in ("permutations", "closed")) <= stats.binom(many, 0.05).ppf(0.999) / many
+        ), row
+    assert (
+        len(found["tails"]) == len(hard_nulls.TAILS)
+        and len(found["null_tables"]) == 4
+        and len(found["rows"]) == len(hard_nulls.ROWS)
+    )
 
 
 def test_it_runs_in_short():
@@ -143,7 +174,10 @@ def test_it_runs_in_short():
     tested = calibration.tested("cka", "closed form", 40)
     assert 0 < tested["ks_p"] <= 1
     hard = {
-        "tails": [hard_nulls.tails(hard_nulls.TAILS[0], 25)], "null_tables": [hard_nulls.null_tables(hard_nulls.NULL_TABLES[0], 2)],
+        "tails": [hard_nulls.tails(hard_nulls.TAILS[0], 25)],
+        "null_tables": [hard_nulls.null_tables(hard_nulls.NULL_TABLES[0], 2)],
         "rows": [hard_nulls.rows(hard_nulls.ROWS[0], 2)],
-    }  # fmt: skip
-    assert "| cka_debiased | near | 40 |" in calibration.report({"level": 0.95, "intervals": [found], "tests": [tested], **hard})
+    }
+    assert "| cka_debiased | near | 40 |" in calibration.report(
+        {"level": 0.95, "intervals": [found], "tests": [tested], **hard}
+    )

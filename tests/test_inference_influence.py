@@ -4,17 +4,22 @@ import numpy as np
 import pytest
 
 import repsim_nb as rs
-from repsim_nb.errors import UndefinedError
-from repsim_nb.inference import influence
 from repsim_nb.measures import CKA, CKNNA, RSA, DistanceCorrelation
+from repsim_nb.results.inference import influence
+from repsim_nb.support.errors import UndefinedError
 
 BY_SUMS = {"cka", "cka_debiased", "distance_correlation"}
 MORE = {
-    "distance correlation, debiased": DistanceCorrelation(debiased=True), "distance correlation, root": DistanceCorrelation(squared=False), "CKA in batches": CKA(batch_size=8),
-    **{f"RSA of {first}": RSA(first=first, second="pearson") for first in ("correlation", "cosine", "dot", "euclidean")},
-    "RSA with the diagonal": RSA(first="euclidean", second="pearson", diagonal=True), "RSA by cosine": RSA(second="cosine"),
+    "distance correlation, debiased": DistanceCorrelation(debiased=True),
+    "distance correlation, root": DistanceCorrelation(squared=False),
+    "CKA in batches": CKA(batch_size=8),
+    **{
+        f"RSA of {first}": RSA(first=first, second="pearson") for first in ("correlation", "cosine", "dot", "euclidean")
+    },
+    "RSA with the diagonal": RSA(first="euclidean", second="pearson", diagonal=True),
+    "RSA by cosine": RSA(second="cosine"),
     "RBF CKA, debiased": CKA(kernel="rbf", debiased=True),
-}  # fmt: skip
+}
 
 
 def sides(rng, n=40, p=7, q=5, mean=3.0):
@@ -29,7 +34,9 @@ def one_by_one(measure, x, y):
     return measure(x, y) - np.array([measure(np.delete(x, i, axis=0), np.delete(y, i, axis=0)) for i in range(len(x))])
 
 
-@pytest.mark.parametrize("measure", [*rs.measures.REPRESENTATIONAL.values(), *MORE.values()], ids=[*rs.measures.REPRESENTATIONAL, *MORE])
+@pytest.mark.parametrize(
+    "measure", [*rs.measures.REPRESENTATIONAL.values(), *MORE.values()], ids=[*rs.measures.REPRESENTATIONAL, *MORE]
+)
 def test_it_is_what_leaving_a_sample_out_takes_away(measure, rng):
     x, y = sides(rng)
     found = influence(measure, x, y)
@@ -59,7 +66,9 @@ def test_a_sample_that_is_nearly_all_of_a_matrix_hides_nothing(measure, rng):
     x, y = sides(rng)
     for far in (1e2, 1e4):
         x[5], y[5] = x[5] * far, y[5] * far
-        np.testing.assert_allclose(influence(measure, x, y), one_by_one(rs.measures.get(measure), x, y), rtol=0, atol=1e-8)
+        np.testing.assert_allclose(
+            influence(measure, x, y), one_by_one(rs.measures.get(measure), x, y), rtol=0, atol=1e-8
+        )
 
 
 def test_the_sample_that_makes_two_alike_is_found(rng):
@@ -84,7 +93,10 @@ def test_a_value_that_hangs_on_one_sample_is_an_error_that_names_it(rng):
     for measure in ("cka", "distance_correlation", "procrustes"):
         with pytest.raises(rs.measures.UndefinedError, match="without sample 7"):
             influence(measure, x, y)
-    with pytest.raises(rs.measures.UndefinedError, match="needs at least 4 samples, so that one can be left out of 5 or more; there are 4"):
+    with pytest.raises(
+        rs.measures.UndefinedError,
+        match="needs at least 4 samples, so that one can be left out of 5 or more; there are 4",
+    ):
         influence("cka_debiased", y[:4], y[:4])
     with pytest.raises(rs.measures.UndefinedError, match="at least 11 samples are needed|needs at least 11"):
         influence(CKNNA(k=10), y[:11], y[:11])
@@ -108,24 +120,35 @@ def test_it_can_be_watched_and_stopped(rng):
         influence("procrustes", *sides(rng), progress=stop)
 
 
-# -- the picture -----------------------------------------------------------------------------------------------------------
+# -- the picture
+# -----------------------------------------------------------------------------------------------------------
+
 
 def test_the_most_influential_images_stand_first_with_their_class_and_sign(mnist):
     influence_of = np.zeros(len(mnist))
     influence_of[[7, 30, 99]] = [0.002, -0.03, 0.01]
     axes = rs.plots.influential(mnist, influence_of, most=3)
     names = [mnist.classes[mnist.targets[i]] for i in (30, 99, 7)]
-    assert [ax.get_xlabel() for ax in axes] == [f"{names[0]}\n\N{MINUS SIGN}0.03", f"{names[1]}\n+0.01", f"{names[2]}\n+0.002"]
+    assert [ax.get_xlabel() for ax in axes] == [
+        f"{names[0]}\n\N{MINUS SIGN}0.03",
+        f"{names[1]}\n+0.01",
+        f"{names[2]}\n+0.002",
+    ]
     assert all((ax.images[0].get_array() == mnist.inputs[i]).all() for ax, i in zip(axes, (30, 99, 7), strict=True))
     title = " ".join(axes[0].figure.get_suptitle().split())
     assert title.startswith("the 3 samples of 200 that add most") and "100% of all influence" in title
-    assert len(rs.plots.influential(mnist, influence_of)) == 10 and len(rs.plots.influential(mnist.take(range(4), "four"), influence_of[:4])) == 4
+    assert (
+        len(rs.plots.influential(mnist, influence_of)) == 10
+        and len(rs.plots.influential(mnist.take(range(4), "four"), influence_of[:4])) == 4
+    )
 
 
 def test_of_real_networks(mnist, recorded):
     x, y = (recorded.where(model=f"mnist-cnn-{k}")["conv2"] for k in (0, 1))
     found = influence("cka", x, y)
-    assert found == pytest.approx(one_by_one(rs.measures.get("cka"), np.asarray(x, float), np.asarray(y, float)), abs=1e-8)
+    assert found == pytest.approx(
+        one_by_one(rs.measures.get("cka"), np.asarray(x, float), np.asarray(y, float)), abs=1e-8
+    )
     assert len(rs.plots.influential(mnist, found, most=5, columns=5)) == 5
 
 
@@ -137,7 +160,10 @@ def test_what_cannot_be_drawn_is_an_error(mnist):
     ):
         with pytest.raises(ValueError, match=says):
             rs.plots.influential(dataset, values, most=2)
-    for values, most, says in ((np.full(200, np.nan), 2, "200 of 200 values are undefined"), (np.ones(200), 0, "a whole number from 1; got 0")):
+    for values, most, says in (
+        (np.full(200, np.nan), 2, "200 of 200 values are undefined"),
+        (np.ones(200), 0, "a whole number from 1; got 0"),
+    ):
         with pytest.raises(ValueError, match=says):
             rs.plots.influential(mnist, values, most=most)
     with pytest.raises(TypeError, match="come as a Dataset"):

@@ -7,7 +7,7 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
 import repsim_nb as rs
-from repsim_nb.inference import Interval, rank_correlation, rank_interval
+from repsim_nb.results.inference import Interval, rank_correlation, rank_interval
 
 
 def square(d, names=None):
@@ -16,10 +16,17 @@ def square(d, names=None):
 
 
 def two_spaces(items, alpha, rng, copies=1):
-    """Distances of the same items in two spaces: the second is alpha of the first and noise. copies: items come so many times, a little apart."""
+    """Distances of the same items in two spaces: the second is alpha of the first and noise. copies: items come so many
+    times, a little apart.
+    """
     u = rng.normal(size=(items, 3))
     v = alpha * u + np.sqrt(1 - alpha**2) * rng.normal(size=u.shape)
-    return tuple(square(squareform(pdist(np.repeat(x, copies, axis=0) + (copies > 1) * 0.1 * rng.normal(size=(items * copies, 3))))) for x in (u, v))
+    return tuple(
+        square(
+            squareform(pdist(np.repeat(x, copies, axis=0) + (copies > 1) * 0.1 * rng.normal(size=(items * copies, 3))))
+        )
+        for x in (u, v)
+    )
 
 
 def rho_of_pairs(alpha, n=200_000):
@@ -36,18 +43,31 @@ def test_an_interval_holds_values_and_prints_what_it_is():
     assert repr(interval) == "Interval(low=0.25, high=0.75, level=0.95)" and interval == Interval(0.25, 0.75, 0.95)
 
 
-# -- rank correlations -----------------------------------------------------------------------------------------------------
+# -- rank correlations
+# -----------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("kind", ["spearman", "kendall"])
 def test_an_interval_is_the_jackknifes_over_items_on_fishers_scale(kind, rng):
     a, b = two_spaces(9, 0.8, rng)
     f = {"spearman": stats.spearmanr, "kendall": stats.kendalltau}[kind]
     seen = f(pdist_of(a), pdist_of(b)).statistic
-    left = np.array([f(pdist_of(a.drop(k, axis=0).drop(k, axis=1)), pdist_of(b.drop(k, axis=0).drop(k, axis=1))).statistic for k in a.index])
+    left = np.array(
+        [
+            f(pdist_of(a.drop(k, axis=0).drop(k, axis=1)), pdist_of(b.drop(k, axis=0).drop(k, axis=1))).statistic
+            for k in a.index
+        ]
+    )
     reach = stats.t.ppf(0.95, 8) * np.sqrt(8 / 9 * ((left - left.mean()) ** 2).sum()) / (1 - seen**2)
     found = rank_interval(a, b.iloc[::-1, ::-1], kind, level=0.9)
-    assert (found.low, found.high) == pytest.approx((np.tanh(np.arctanh(seen) - reach), np.tanh(np.arctanh(seen) + reach))) and found.level == 0.9
-    assert rank_correlation(a, b, kind).statistic in found and found.low > rank_interval(a, b, kind).low and found.high < rank_interval(a, b, kind).high
+    assert (found.low, found.high) == pytest.approx(
+        (np.tanh(np.arctanh(seen) - reach), np.tanh(np.arctanh(seen) + reach))
+    ) and found.level == 0.9
+    assert (
+        rank_correlation(a, b, kind).statistic in found
+        and found.low > rank_interval(a, b, kind).low
+        and found.high < rank_interval(a, b, kind).high
+    )
 
 
 def pdist_of(frame):
@@ -62,7 +82,7 @@ def test_intervals_cover_the_correlation_over_all_items(items, alpha):
         tables = two_spaces(items, alpha, rng)
         for k, level in enumerate((0.95, 0.6)):
             held[k] += true in rank_interval(*tables, level=level)
-    assert 108 <= held[0] and 60 <= held[1] <= 100, "of 120 nine tenths or more, and six tenths, not all"
+    assert held[0] >= 108 and 60 <= held[1] <= 100, "of 120 nine tenths or more, and six tenths, not all"
 
 
 def test_items_of_one_group_are_left_out_together():
@@ -75,14 +95,22 @@ def test_items_of_one_group_are_left_out_together():
         held[1] += true in rank_interval(*tables)
     assert held[0] >= 88 and held[1] <= 90 and held[1] < held[0] - 5
     a, b = two_spaces(8, 0.8, rng)
-    assert rank_interval(a, b, groups=list("abcdefgh")) == rank_interval(a, b) == rank_interval(a, b, groups=dict(zip(a.index, range(8), strict=True)))
+    assert (
+        rank_interval(a, b, groups=list("abcdefgh"))
+        == rank_interval(a, b)
+        == rank_interval(a, b, groups=dict(zip(a.index, range(8), strict=True)))
+    )
 
 
 def test_comparisons_are_taken_as_dissimilarities(recorded):
     x = recorded.where(model="mnist-cnn-*")
     alike, unlike = rs.compare("cka", x), rs.compare("procrustes", x)
     found = rank_interval(alike, unlike)
-    assert found.low > 0.3 and found == rank_interval(alike.dissimilarity(), unlike.values) and rank_correlation(alike, unlike).statistic in found
+    assert (
+        found.low > 0.3
+        and found == rank_interval(alike.dissimilarity(), unlike.values)
+        and rank_correlation(alike, unlike).statistic in found
+    )
     with pytest.raises(ValueError, match="groups needs at least 6 of them; these tables share 2"):
         rank_interval(alike, unlike, groups="model")
 
@@ -104,6 +132,10 @@ def test_intervals_that_are_not_there_are_errors(rng):
     ):
         with pytest.raises(ValueError, match=says):
             rank_interval(*sides)
-    for options, says in (({"kind": "spearmann"}, "Did you mean 'spearman'"), ({"level": 95}, "between 0 and 1, such as 0.95; got 95"), ({"groups": list("aabbccdd")}, "these tables share 4")):
+    for options, says in (
+        ({"kind": "spearmann"}, "Did you mean 'spearman'"),
+        ({"level": 95}, "between 0 and 1, such as 0.95; got 95"),
+        ({"groups": list("aabbccdd")}, "these tables share 4"),
+    ):
         with pytest.raises(ValueError, match=says):
             rank_interval(a, b, **options)

@@ -1,4 +1,6 @@
-"""How many samples a value needs: the curve against sets by hand, what is enough against fresh samples, and what it says where nobody knows."""
+"""How many samples a value needs: the curve against sets by hand, what is enough against fresh samples, and what it
+says where nobody knows.
+"""
 
 import sys
 from pathlib import Path
@@ -8,8 +10,8 @@ import pytest
 from scipy import stats
 
 import repsim_nb as rs
-from repsim_nb.inference import interval, sample_size
-from repsim_nb.inference.sizes import SETS, rows_drawn
+from repsim_nb.results.inference import interval, sample_size
+from repsim_nb.results.inference.sizes import SETS, rows_drawn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -25,14 +27,20 @@ def test_the_curve_is_that_of_the_sets_drawn(name, rng):
     for n in sizes:
         drawn = rows_drawn(n, 90, 5)
         values = [measure(x[rows], y[rows]) for rows in drawn]
-        assert all(len(set(rows)) == n for rows in drawn) and curve["mean"][n] == pytest.approx(np.mean(values), abs=1e-8)
+        assert all(len(set(rows)) == n for rows in drawn) and curve["mean"][n] == pytest.approx(
+            np.mean(values), abs=1e-8
+        )
         if n < 90:  # sets that share samples move less than fresh ones
             reach = stats.norm.ppf(0.975) * np.std(values, ddof=1) / np.sqrt(1 - n / 90)
-            assert (curve["low"][n], curve["high"][n]) == pytest.approx((np.mean(values) - reach, np.mean(values) + reach), abs=1e-8)
+            assert (curve["low"][n], curve["high"][n]) == pytest.approx(
+                (np.mean(values) - reach, np.mean(values) + reach), abs=1e-8
+            )
     assert (curve["high"] - curve["low"])[90] == pytest.approx((curve["high"] - curve["low"])[40] * np.sqrt(40 / 90))
 
 
-@pytest.mark.parametrize(("name", "make", "within"), [("cka_debiased", decaying, 0.05), ("cka", decaying, 0.05), ("procrustes", near, 0.004)])
+@pytest.mark.parametrize(
+    ("name", "make", "within"), [("cka_debiased", decaying, 0.05), ("cka", decaying, 0.05), ("procrustes", near, 0.004)]
+)
 def test_what_is_enough_is_enough_for_fresh_samples(name, make, within):
     """Near their limit are about 95 of 100 fresh sets of so many samples, and fewer of a quarter of them."""
     measure, limit = rs.measures.get(name), rs.measures.get(name)(*make(20_000, np.random.default_rng(7)))
@@ -40,7 +48,9 @@ def test_what_is_enough_is_enough_for_fresh_samples(name, make, within):
     assert found.limit == pytest.approx(limit, abs=within / 2) and not found.extrapolated
 
     def near_it(n):
-        return np.mean([abs(measure(*make(n, np.random.default_rng([seed, n]))) - limit) <= within for seed in range(150)])
+        return np.mean(
+            [abs(measure(*make(n, np.random.default_rng([seed, n]))) - limit) <= within for seed in range(150)]
+        )
 
     assert near_it(found.enough) >= 0.86 and near_it(max(found.enough // 4, 5)) <= 0.9
 
@@ -59,10 +69,18 @@ def test_the_limit_is_the_estimate_of_the_interval(rng):
 
 def test_where_nobody_knows_yet_it_says_so():
     wide = np.random.default_rng(0).normal(size=(200, 300))
-    for measure, pair in (("procrustes", unrelated(200, np.random.default_rng(0))), ("procrustes", (wide, wide + np.random.default_rng(1).normal(size=wide.shape))),
-                          ("mutual_knn", near(200, np.random.default_rng(0)))):
+    for measure, pair in (
+        ("procrustes", unrelated(200, np.random.default_rng(0))),
+        ("procrustes", (wide, wide + np.random.default_rng(1).normal(size=wide.shape))),
+        ("mutual_knn", near(200, np.random.default_rng(0))),
+    ):
         found = sample_size(measure, *pair)
-        assert found.enough is None and not found.extrapolated and f"{measure} still moves at 200 samples" in repr(found) and "or it has no limit" in repr(found)
+        assert (
+            found.enough is None
+            and not found.extrapolated
+            and f"{measure} still moves at 200 samples" in repr(found)
+            and "or it has no limit" in repr(found)
+        )
 
 
 def test_it_says_how_it_knows(rng):
@@ -74,14 +92,20 @@ def test_it_says_how_it_knows(rng):
 
 def test_it_begins_where_there_is_a_value(rng):
     found = sample_size("mean_cca", *decaying(400, rng))
-    assert 80 < found.curve.index[0] <= 120 and list(found.curve.index[-2:]) == [200, 400], "of 50 and 30 features CCA needs more than 80 samples"
+    assert 80 < found.curve.index[0] <= 120 and list(found.curve.index[-2:]) == [200, 400], (
+        "of 50 and 30 features CCA needs more than 80 samples"
+    )
     assert sample_size("mean_cca", *decaying(240, rng), sizes=[150, 200]).enough is None, "a quarter, 60, has no value"
 
 
 def test_its_curve_is_a_picture(rng):
     pair = decaying(100, rng)
     ax = rs.plots.band({name: sample_size(name, *pair).curve for name in ("cka", "cka_debiased")}, ylabel="value")
-    assert ax.get_xlabel() == "n" and [text.get_text() for text in ax.get_legend().get_texts()] == ["cka", "cka_debiased"] and ax.lines[0].get_xdata()[-1] == 100
+    assert (
+        ax.get_xlabel() == "n"
+        and [text.get_text() for text in ax.get_legend().get_texts()] == ["cka", "cka_debiased"]
+        and ax.lines[0].get_xdata()[-1] == 100
+    )
 
 
 def test_what_cannot_be_is_an_error(rng):

@@ -8,8 +8,8 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from scipy.spatial.distance import cdist, jensenshannon
 from scipy.optimize import linprog
+from scipy.spatial.distance import cdist, jensenshannon
 from scipy.special import log_softmax, rel_entr
 from scipy.stats import spearmanr
 from sklearn.linear_model import LinearRegression, Ridge
@@ -42,14 +42,18 @@ from repsim_nb.measures import (
     neighbours,
 )
 
-# -- known values ----------------------------------------------------------------------------------------------------------
+# -- known values
+# ----------------------------------------------------------------------------------------------------------
+
 
 def naive_hsic1(k, m):
     """Song et al. 2012, eq. 5, by its double sums."""
     n = len(k)
     k, m = (a - np.diag(np.diag(a)) for a in (k, m))
     one = np.ones(n)
-    return (np.trace(k @ m) + one @ k @ one * (one @ m @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ k @ m @ one)) / (n * (n - 3))
+    return (
+        np.trace(k @ m) + one @ k @ one * (one @ m @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ k @ m @ one)
+    ) / (n * (n - 3))
 
 
 def kernels(x, kind="linear", bandwidth=1.0, diagonal=True):
@@ -78,16 +82,22 @@ def test_cka_is_its_definition(kind, diagonal, bandwidth):
 
 def test_linear_cka_in_feature_space():
     x, y = (v - v.mean(0) for v in pair_of())
-    assert CKA()(x, y) == pytest.approx(np.linalg.norm(y.T @ x) ** 2 / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y), abs=1e-12)
+    assert CKA()(x, y) == pytest.approx(
+        np.linalg.norm(y.T @ x) ** 2 / np.linalg.norm(x.T @ x) / np.linalg.norm(y.T @ y), abs=1e-12
+    )
 
 
-@pytest.mark.parametrize("n, size, ends", [(60, 20, [20, 40, 60]), (62, 20, [20, 40, 62]), (64, 20, [20, 40, 60, 64]), (10, 100, [10])])
+@pytest.mark.parametrize(
+    "n, size, ends", [(60, 20, [20, 40, 60]), (62, 20, [20, 40, 62]), (64, 20, [20, 40, 60, 64]), (10, 100, [10])]
+)
 def test_minibatch_cka_is_a_ratio_of_sums_weighted_by_size(n, size, ends):
     x, y = pair_of(n=n)
     starts = [0, *ends[:-1]]
 
     def total(a, b):
-        return sum((e - s) * naive_hsic1(a[s:e] @ a[s:e].T, b[s:e] @ b[s:e].T) for s, e in zip(starts, ends, strict=True))
+        return sum(
+            (e - s) * naive_hsic1(a[s:e] @ a[s:e].T, b[s:e] @ b[s:e].T) for s, e in zip(starts, ends, strict=True)
+        )
 
     assert CKA(batch_size=size)(x, y) == pytest.approx(total(x, y) / math.sqrt(total(x, x) * total(y, y)), abs=1e-12)
 
@@ -138,7 +148,9 @@ def test_pwcca_by_its_definition_with_whitened_directions(p, q):
     assert CCA(summary="projection_weighted")(x, y) == pytest.approx(by_hand(x, y, "kept"), abs=1e-9)
     assert CCA(summary="projection_weighted", weights="y")(x, y) == pytest.approx(by_hand(y, x, "kept"), abs=1e-9)
     if p <= q:  # where every direction has a partner the two conventions agree
-        assert CCA(summary="projection_weighted", normalise="all")(x, y) == pytest.approx(by_hand(x, y, "all"), abs=1e-9)
+        assert CCA(summary="projection_weighted", normalise="all")(x, y) == pytest.approx(
+            by_hand(x, y, "all"), abs=1e-9
+        )
     else:
         assert CCA(summary="projection_weighted", normalise="all")(x, y) < CCA(summary="projection_weighted")(x, y)
 
@@ -147,7 +159,11 @@ def test_svcca_keeps_the_fewest_components_with_the_share():
     rng = np.random.default_rng(0)
     x = np.linalg.qr(rng.normal(size=(100, 4)) - 0)[0]
     x = np.linalg.qr(x - x.mean(0))[0] * np.sqrt([90, 9, 0.9, 0.1])  # 90 % + 9 % = 99 %
-    assert CCA(variance=0.99).prepare(x).q.shape[1] == 2 and CCA(variance=0.9901).prepare(x).q.shape[1] == 3 and CCA(variance=0.5).prepare(x).q.shape[1] == 1
+    assert (
+        CCA(variance=0.99).prepare(x).q.shape[1] == 2
+        and CCA(variance=0.9901).prepare(x).q.shape[1] == 3
+        and CCA(variance=0.5).prepare(x).q.shape[1] == 1
+    )
     assert CCA(variance=1.0).prepare(x).q.shape[1] == 4
 
 
@@ -168,7 +184,9 @@ def test_cca_refuses_where_ranks_fill_the_samples():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 10)), rng.normal(size=(20, 10))
     for measure in (CCA(), CCA(summary="mean_squared"), CCA(summary="projection_weighted"), CCA(variance=1.0)):
-        with pytest.raises(DegenerateComparisonError, match=r"ranks 10 \+ 10 exceed n - 1 = 19, so 1 canonical correlations are 1"):
+        with pytest.raises(
+            DegenerateComparisonError, match=r"ranks 10 \+ 10 exceed n - 1 = 19, so 1 canonical correlations are 1"
+        ):
             measure(x, y)
     assert 0 < CCA()(x[:, :9], y) < 1
     with pytest.warns(RuntimeWarning, match="exceed n - 1"):
@@ -195,7 +213,9 @@ def test_procrustes_sees_a_difference_that_float32_would_lose():
     x, _ = (v.astype(np.float32) for v in pair_of(n=500, p=30))
     noise = np.random.default_rng(1).normal(size=x.shape)
     near = (x + 1e-4 * noise).astype(np.float32)
-    assert Procrustes(form="distance")(x, near) == pytest.approx(Procrustes(form="distance")(x.astype(float), near.astype(float)), rel=1e-9)
+    assert Procrustes(form="distance")(x, near) == pytest.approx(
+        Procrustes(form="distance")(x.astype(float), near.astype(float)), rel=1e-9
+    )
     assert 1e-5 < Procrustes(form="distance")(x, near) < 1e-3
 
 
@@ -204,15 +224,22 @@ def test_procrustes_sees_a_difference_that_float32_would_lose():
 def test_rsa_by_scipy(first, diagonal):
     x, y = pair_of(n=30)
     matrix = {
-        "correlation": np.corrcoef, "cosine": lambda v: 1 - cdist(v, v, "cosine"), "dot": lambda v: v @ v.T, "euclidean": lambda v: cdist(v, v),
-    }[first]  # fmt: skip
+        "correlation": np.corrcoef,
+        "cosine": lambda v: 1 - cdist(v, v, "cosine"),
+        "dot": lambda v: v @ v.T,
+        "euclidean": lambda v: cdist(v, v),
+    }[first]
     k, m = matrix(x), matrix(y)
     if first in ("correlation", "cosine"):
         for a in (k, m):
             np.fill_diagonal(a, 1)  # ties, which rounding must not break
     upper = np.nonzero(np.ones((30, 30))) if diagonal else np.triu_indices(30, 1)
-    assert RSA(first=first, diagonal=diagonal)(x, y) == pytest.approx(spearmanr(*(a.round(12)[upper] for a in (k, m)))[0], abs=1e-12)
-    assert RSA(first=first, second="pearson", diagonal=diagonal)(x, y) == pytest.approx(np.corrcoef(k[upper], m[upper])[0, 1], abs=1e-12)
+    assert RSA(first=first, diagonal=diagonal)(x, y) == pytest.approx(
+        spearmanr(*(a.round(12)[upper] for a in (k, m)))[0], abs=1e-12
+    )
+    assert RSA(first=first, second="pearson", diagonal=diagonal)(x, y) == pytest.approx(
+        np.corrcoef(k[upper], m[upper])[0, 1], abs=1e-12
+    )
     rows = [[a if diagonal else np.delete(a, i) for i, a in enumerate(side)] for side in (k, m)]
     cosine = np.mean([a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(*rows, strict=True)])
     assert RSA(first=first, second="row_cosine", diagonal=diagonal)(x, y) == pytest.approx(cosine, abs=1e-12)
@@ -236,14 +263,18 @@ def test_rsa_names_the_sample_that_has_no_similarity():
 def test_unrelated_data_looks_alike_to_row_cosine_as_predicted():
     rng = np.random.default_rng(0)
     n, d = 200, 50
-    value = np.mean([rs.measures.get("rsa_cosine")(rng.normal(size=(n, d)), rng.normal(size=(n, d))) for _ in range(10)])
+    value = np.mean(
+        [rs.measures.get("rsa_cosine")(rng.normal(size=(n, d)), rng.normal(size=(n, d))) for _ in range(10)]
+    )
     assert value == pytest.approx(1 / (1 + (n - 1) / d), abs=0.02)
 
 
 def test_jsd_by_scipy_and_at_its_ends():
     x, y = outputs()
     p, q = (np.exp(v) / np.exp(v).sum(1, keepdims=True) for v in (x, y))
-    assert JSD()(x, y) == pytest.approx(np.mean([jensenshannon(a, b) ** 2 for a, b in zip(p, q, strict=True)]), abs=1e-12)
+    assert JSD()(x, y) == pytest.approx(
+        np.mean([jensenshannon(a, b) ** 2 for a, b in zip(p, q, strict=True)]), abs=1e-12
+    )
     assert JSD(inputs="probabilities")(p, q) == pytest.approx(JSD()(x, y), abs=1e-12)
     a, b = np.eye(4)[[0, 1]], np.eye(4)[[2, 3]]
     assert JSD(inputs="probabilities")(a, b) == pytest.approx(math.log(2)) and JSD(inputs="probabilities")(a, a) == 0
@@ -274,14 +305,23 @@ def test_constant_outputs_are_left_out_and_counted():
 
 # -- neighbours
 
+
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize("k", [1, 7, 59])
 def test_neighbours_by_scikit_learn(metric, k):
     x, y = pair_of(shift=3.0)
-    sets = [[set(row[1:]) for row in NearestNeighbors(n_neighbors=k + 1, metric=metric, algorithm="brute").fit(v).kneighbors(v)[1]] for v in (x, y)]
+    sets = [
+        [
+            set(row[1:])
+            for row in NearestNeighbors(n_neighbors=k + 1, metric=metric, algorithm="brute").fit(v).kneighbors(v)[1]
+        ]
+        for v in (x, y)
+    ]
     common = np.array([len(a & b) for a, b in zip(*sets, strict=True)])
     assert MutualKNN(k=k, metric=metric)(x, y) == pytest.approx(common.mean() / k, abs=1e-12)
-    assert JaccardKNN(k=k, metric=metric)(x, y) == pytest.approx(np.mean([len(a & b) / len(a | b) for a, b in zip(*sets, strict=True)]), abs=1e-12)
+    assert JaccardKNN(k=k, metric=metric)(x, y) == pytest.approx(
+        np.mean([len(a & b) / len(a | b) for a, b in zip(*sets, strict=True)]), abs=1e-12
+    )
     assert (common == k).all() == (k == 59), "with all others as neighbours every two representations agree"
 
 
@@ -294,7 +334,9 @@ def test_others_at_equal_distance_share_the_last_places(monkeypatch):
     assert weights(1) == [[0, 0.5, 0.5, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 0, 0]]
     assert weights(2) == [[0, 1, 1, 0], [1, 0, 1, 0], [1, 1, 0, 0], [1, 1, 0, 0]]
     rng = np.random.default_rng(0)
-    copies = np.tile(rng.normal(size=(40, 50)) * rng.uniform(0.1, 10, size=(40, 1)), (3, 1))  # sample i is sample i + 40 and i + 80
+    copies = np.tile(
+        rng.normal(size=(40, 50)) * rng.uniform(0.1, 10, size=(40, 1)), (3, 1)
+    )  # sample i is sample i + 40 and i + 80
     halves = (np.arange(120)[:, None] % 40 == np.arange(120) % 40) * 0.5
     np.fill_diagonal(halves, 0)
     for metric in ("cosine", "euclidean"):
@@ -358,19 +400,26 @@ def test_cknna_is_its_definition():
         grams.append(v @ v.T)
         ranks = np.argsort(np.argsort(-(grams[-1] - np.diag(np.full(60, np.inf))), axis=1), axis=1)
         masks.append((ranks < 10) & (ranks < 10).T)
-    hsic = [naive_hsic1(masks[0] * masks[1] * grams[0], masks[0] * masks[1] * grams[1]), *(naive_hsic1(m * g, m * g) for m, g in zip(masks, grams, strict=True))]
+    hsic = [
+        naive_hsic1(masks[0] * masks[1] * grams[0], masks[0] * masks[1] * grams[1]),
+        *(naive_hsic1(m * g, m * g) for m, g in zip(masks, grams, strict=True)),
+    ]
     assert CKNNA()(x, y) == pytest.approx(hsic[0] / math.sqrt(hsic[1] * hsic[2]), abs=1e-12)
     assert CKNNA(k=59)(x, y) == pytest.approx(CKA(debiased=True)(x, y), abs=1e-12)
 
 
 def test_cknna_at_its_ends():
-    a, b = np.eye(4).repeat(2, axis=0), np.eye(4)[[0, 1, 2, 3, 0, 1, 2, 3]]  # pairs (0, 1), (2, 3), ...; pairs (0, 4), (1, 5), ...
+    a, b = (
+        np.eye(4).repeat(2, axis=0),
+        np.eye(4)[[0, 1, 2, 3, 0, 1, 2, 3]],
+    )  # pairs (0, 1), (2, 3), ...; pairs (0, 4), (1, 5), ...
     assert CKNNA(k=1)(a, b) == 0 and CKNNA(k=1)(a, 3 * a + 1) == pytest.approx(1)
     with pytest.raises(UndefinedError, match="equally alike"):
         CKNNA(k=7)(np.eye(8), np.random.default_rng(0).normal(size=(8, 3)))
 
 
 # -- prediction
+
 
 def test_linear_predictivity_by_scikit_learn():
     x, y = pair_of(n=62)
@@ -387,7 +436,9 @@ def test_linear_predictivity_by_scikit_learn():
     assert LinearPredictivity()(x, y) == pytest.approx(held_out(LinearRegression(), x, y), abs=1e-12)
     assert LinearPredictivity(predict="x")(x, y) == pytest.approx(held_out(LinearRegression(), y, x), abs=1e-12)
     wide = np.hstack([x, np.random.default_rng(0).normal(size=(62, 90))])
-    assert LinearPredictivity()(wide, y) == pytest.approx(held_out(LinearRegression(), wide, y), abs=1e-10), "least squares of minimum norm"
+    assert LinearPredictivity()(wide, y) == pytest.approx(held_out(LinearRegression(), wide, y), abs=1e-10), (
+        "least squares of minimum norm"
+    )
 
     class Relative(Ridge):
         def fit(self, x, y):
@@ -403,7 +454,9 @@ def test_linear_predictivity_by_scikit_learn():
 def test_in_sample_predictivity_is_kornbliths_and_refuses_full_rank():
     x, y = (v - v.mean(0) for v in pair_of())
     q = np.linalg.qr(x)[0]
-    assert LinearPredictivity(folds=None)(x, y) == pytest.approx(np.linalg.norm(q.T @ y) ** 2 / np.linalg.norm(y) ** 2, abs=1e-12)
+    assert LinearPredictivity(folds=None)(x, y) == pytest.approx(
+        np.linalg.norm(q.T @ y) ** 2 / np.linalg.norm(y) ** 2, abs=1e-12
+    )
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 19)), rng.normal(size=(20, 3))
     with pytest.raises(DegenerateComparisonError, match="rank 19, as much as 20 samples allow"):
@@ -418,7 +471,9 @@ def test_a_feature_that_only_the_left_out_samples_have_predicts_nothing():
     lonely = np.zeros((50, 1))
     lonely[[0, 5]] = 7.3  # both in the first fold
     for others in (x, x[:, :0]):
-        values = [LinearPredictivity()(np.hstack([others, lonely + shift]), y) for shift in (0, 0.1, 1 / 3, 1.0, math.pi, 1e3)]
+        values = [
+            LinearPredictivity()(np.hstack([others, lonely + shift]), y) for shift in (0, 0.1, 1 / 3, 1.0, math.pi, 1e3)
+        ]
         assert np.ptp(values) < 1e-9 and -1 < values[0] < 1
 
 
@@ -435,17 +490,23 @@ def test_gulp_is_its_definition_and_ends_in_cca():
         assert GULP(ridge=ridge)(3 * x + 1, y) == pytest.approx(dense(ridge), abs=1e-12)
     assert GULP(ridge=1e-13)(x, y) == pytest.approx(8 + 6 - 2 * 6 * CCA(summary="mean_squared")(x, y), abs=1e-9)
     noise = np.random.default_rng(0).normal(size=(301, 200))
-    apart = np.linalg.qr(noise - noise.mean(0))[0]  # 100 equal variances of 1/100 on each side, nothing shared: the largest distance there is
+    apart = np.linalg.qr(noise - noise.mean(0))[
+        0
+    ]  # 100 equal variances of 1/100 on each side, nothing shared: the largest distance there is
     assert GULP()(apart[:, :100], apart[:, 100:]) == pytest.approx(50, abs=1e-9) and GULP().range == (0, 50)
 
 
 # -- units
 
+
 def test_soft_matching_of_equal_widths_is_the_best_permutation():
     x, y = pair_of(p=6, q=6)
     assert SoftMatching()(x, 4 * x[:, [3, 1, 0, 5, 4, 2]] - 1) == pytest.approx(0, abs=1e-15)
     u, v = (a - a.mean(0) for a in (x, y))
-    for measure, a, b in ((SoftMatching(), u / np.linalg.norm(u), v / np.linalg.norm(v)), (SoftMatching(preprocess=False), x, y)):
+    for measure, a, b in (
+        (SoftMatching(), u / np.linalg.norm(u), v / np.linalg.norm(v)),
+        (SoftMatching(preprocess=False), x, y),
+    ):
         best = min(((a - b[:, list(order)]) ** 2).sum() for order in itertools.permutations(range(6))) / 6
         assert measure(x, y) == pytest.approx(best, abs=1e-12)
         assert Procrustes()(x, y) < 6 * SoftMatching()(x, y), "a permutation is a rotation"
@@ -486,11 +547,15 @@ def test_the_two_ways_to_match_agree_and_too_much_is_refused(monkeypatch):
     assert by_copies == pytest.approx(by_program(x, y), abs=1e-9)
     monkeypatch.setattr(alignment, "_QUICK", 0)
     monkeypatch.setattr(alignment, "_CELLS", 46 * 34 - 1)
-    with pytest.raises(UndefinedError, match="match 46 units with 34 takes too long .*Pool the activations, or choose a sample of the units"):
+    with pytest.raises(
+        UndefinedError,
+        match="match 46 units with 34 takes too long .*Pool the activations, or choose a sample of the units",
+    ):
         SoftMatching()(x, y)
 
 
 # -- outputs
+
 
 def test_kl_by_scipy_and_at_its_ends():
     x, y = outputs()
@@ -499,11 +564,16 @@ def test_kl_by_scipy_and_at_its_ends():
     for form in (np.asarray, torch.tensor):
         assert KL(inputs="probabilities")(form(p), form(q)) == pytest.approx(KL()(x, y), abs=1e-12)
     assert JSD()(x, y) == pytest.approx(sum(KL(inputs="probabilities")(v, (p + q) / 2) for v in (p, q)) / 2, abs=1e-12)
-    assert KL()(np.array([[2000.0, 0], [0, 1]]), np.array([[0, 2000.0], [0, 1]])) == pytest.approx(1000), "logits have no probability of 0"
+    assert KL()(np.array([[2000.0, 0], [0, 1]]), np.array([[0, 2000.0], [0, 1]])) == pytest.approx(1000), (
+        "logits have no probability of 0"
+    )
     half, sure = np.array([[0.5, 0.5], [0.5, 0.5]]), np.array([[0.5, 0.5], [1.0, 0.0]])
     for form in (np.asarray, torch.tensor):
         assert KL(inputs="probabilities")(form(sure), form(half)) == pytest.approx(math.log(2) / 2)
-        with pytest.raises(UndefinedError, match=r"'x' and 'y': at sample 1 the second gives class 1 the probability 0 and the first 0.5"):
+        with pytest.raises(
+            UndefinedError,
+            match=r"'x' and 'y': at sample 1 the second gives class 1 the probability 0 and the first 0.5",
+        ):
             KL(inputs="probabilities")(form(half), form(sure))
 
 
@@ -515,15 +585,23 @@ def test_kappa_by_scikit_learn():
     same = two[[0, 0, 0]]
     with pytest.raises(UndefinedError, match="always predict one and the same class"):
         Kappa()(same, same)
-    assert Kappa()(same, 1 - same) == 0, "always the one and always the other: no agreement, and none was to be expected"
+    assert Kappa()(same, 1 - same) == 0, (
+        "always the one and always the other: no agreement, and none was to be expected"
+    )
 
 
 def test_accuracy_gap_by_hand(tmp_path):
     targets = torch.tensor([0, 1, 1, 2])
     x, y = np.eye(3)[[0, 1, 1, 0]], np.eye(3)[[0, 2, 2, 0]]
     measure = AccuracyGap(targets)
-    assert measure(x, y) == 0.5 and measure(torch.tensor(x), torch.tensor(y)) == 0.5 and str(measure) == repr(measure) == "AccuracyGap(4 targets)"
-    assert measure == AccuracyGap([0, 1, 1, 2]) and hash(measure) == hash(AccuracyGap(np.array([0, 1, 1, 2], dtype=np.uint8)))
+    assert (
+        measure(x, y) == 0.5
+        and measure(torch.tensor(x), torch.tensor(y)) == 0.5
+        and str(measure) == repr(measure) == "AccuracyGap(4 targets)"
+    )
+    assert measure == AccuracyGap([0, 1, 1, 2]) and hash(measure) == hash(
+        AccuracyGap(np.array([0, 1, 1, 2], dtype=np.uint8))
+    )
     with pytest.raises(ValueError, match="there are 4 targets and 3 samples"):
         measure(x[:3], y[:3])
     with pytest.raises(UndefinedError, match="'x': the targets go up to class 2, and its outputs are over 2 classes"):
@@ -532,7 +610,9 @@ def test_accuracy_gap_by_hand(tmp_path):
     assert rs.Comparison.load(c.save(tmp_path / "gap.json")).measure == measure
 
 
-# -- calibration -----------------------------------------------------------------------------------------------------------
+# -- calibration
+# -----------------------------------------------------------------------------------------------------------
+
 
 def test_debiased_cka_is_0_and_biased_cka_is_as_predicted_on_noise():
     rng = np.random.default_rng(1)
@@ -564,7 +644,9 @@ def test_a_faint_sample_is_no_empty_one():
 def test_a_wide_rbf_kernel_does_not_drown_in_rounding():
     x, y = pair_of()
     for bandwidth in (30.0, 1000.0):
-        single, double = (CKA(kernel="rbf", bandwidth=bandwidth)(x.astype(t), y.astype(t)) for t in (np.float32, np.float64))
+        single, double = (
+            CKA(kernel="rbf", bandwidth=bandwidth)(x.astype(t), y.astype(t)) for t in (np.float32, np.float64)
+        )
         assert single == pytest.approx(double, abs=1e-4)
 
 
@@ -599,7 +681,9 @@ def test_predictivity_and_neighbours_of_unrelated_data_are_as_predicted():
 @pytest.mark.parametrize("n", [200, 20_000])
 @pytest.mark.parametrize("offset", [0.0, 30.0])
 def test_faint_directions_count_in_float32_however_many_samples(n, offset):
-    """Half of 20 directions are shared, and variances fall over three decades: rounding of float32 is far below the faintest."""
+    """Half of 20 directions are shared, and variances fall over three decades: rounding of float32 is far below the
+    faintest.
+    """
     rng = np.random.default_rng(0)
     base = rng.normal(size=(n, 30))
     scale, mix = np.geomspace(1, 1e-3, 20), [np.linalg.qr(rng.normal(size=(20, 20)))[0] for _ in range(2)]

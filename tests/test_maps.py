@@ -1,4 +1,6 @@
-"""The explorer of maps by its state: set a control, wait, read what it shows. tests/browser does the same with a mouse."""
+"""The explorer of maps by its state: set a control, wait, read what it shows. tests/browser does the same with a
+mouse.
+"""
 
 import threading
 import time
@@ -10,9 +12,10 @@ import pandas as pd
 import pytest
 
 import repsim_nb as rs
-from repsim_nb.explorers import mapping
-from repsim_nb.explorers.faces import FACES, fill_scatter
-from repsim_nb.views import MatrixView, ScatterView
+from repsim_nb.display.explorers import mapping
+from repsim_nb.display.explorers.faces import FACES, fill_scatter
+from repsim_nb.display.views import MatrixView, ScatterView
+from repsim_nb.support.errors import Stopped
 
 NAMES = ("mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "mnist-vit-0")
 
@@ -33,7 +36,11 @@ def trained():
             noise = rng.normal(size=(60, 6))
             for step in (0, 1, 2, 5):
                 found[rs.Key(model, layer, "d", step)] = (goals[m // 2] * step + noise * (5 - step)) / 5
-    facts = {"a": {"kind": "mlp", "rate": 0.1, "tags": [1]}, "b": {"kind": "mlp", "rate": 0.2, "tags": [2]}, "c": {"kind": "cnn", "rate": 0.3, "tags": [3]}}
+    facts = {
+        "a": {"kind": "mlp", "rate": 0.1, "tags": [1]},
+        "b": {"kind": "mlp", "rate": 0.2, "tags": [2]},
+        "c": {"kind": "cnn", "rate": 0.3, "tags": [3]},
+    }
     return rs.store.Activations(found, facts)
 
 
@@ -51,13 +58,14 @@ def click(e, *places):
 
 def again(e, **names):
     """The points that the explorer's code makes and draws."""
-    exec(e.code(), names)  # noqa: S102 (our own code)
+    exec(e.code(), names)
     plt.close("all")
     return names["points"]
 
 
 def slowly(seconds, gate):
     """A measure that takes its time for each representation while the gate says so."""
+
     class Slow(rs.measures.NBS):
         def prepare(self, x):
             time.sleep(seconds if gate["slow"] else 0)
@@ -66,18 +74,37 @@ def slowly(seconds, gate):
     return Slow()
 
 
-# -- what is mapped --------------------------------------------------------------------------------------------------------
+# -- what is mapped
+# --------------------------------------------------------------------------------------------------------
+
 
 def test_it_opens_on_the_last_hidden_layer(several):
     e = rs.explorers.maps(several).wait()
     assert isinstance(e._stage.children[0], ScatterView) and e.errors == []
-    assert e.values() == {"measure": "cka_debiased", "layer": "last hidden", "kind": "smacof", "colour": "none", "shape": "none"}
-    assert [key[1] for key in e.result.points.index] == ["fc", "fc", "fc3", "pool"] and tuple(e._scatter.labels) == NAMES
+    assert e.values() == {
+        "measure": "cka_debiased",
+        "layer": "last hidden",
+        "kind": "smacof",
+        "colour": "none",
+        "shape": "none",
+    }
+    assert [key[1] for key in e.result.points.index] == ["fc", "fc", "fc3", "pool"] and tuple(
+        e._scatter.labels
+    ) == NAMES
     assert e.result.points.equals(rs.embedding.mds(rs.compare("cka_debiased", several.where(layer=-2))).points)
     view = e._scatter
-    assert "cka_debiased" in view.title and "n = 200" in view.subtitle and "shuffled samples (nothing in common): cka_debiased" in view.subtitle
+    assert (
+        "cka_debiased" in view.title
+        and "n = 200" in view.subtitle
+        and "shuffled samples (nothing in common): cka_debiased" in view.subtitle
+    )
     assert "stress" in view.footer and "negative eigenvalues" in view.footer and "seed 0" in view.footer
-    assert [note.split("\n")[0] for note in view.notes] == ["layer: fc", "layer: fc", "layer: fc3", "layer: pool"] and all("architecture: " in note for note in view.notes)
+    assert [note.split("\n")[0] for note in view.notes] == [
+        "layer: fc",
+        "layer: fc",
+        "layer: fc3",
+        "layer: pool",
+    ] and all("architecture: " in note for note in view.notes)
 
 
 def test_every_measure_draws_a_map(several, monkeypatch):
@@ -93,15 +120,27 @@ def test_every_measure_draws_a_map(several, monkeypatch):
 
 
 def test_points_without_a_value_are_left_out_and_said(rng, monkeypatch):
-    x = {f"{name}/h": rng.normal(size=(40, wide)) for name, wide in (("a", 5), ("b", 6), ("c", 7), ("wide", 38), ("d", 8))}
+    x = {
+        f"{name}/h": rng.normal(size=(40, wide))
+        for name, wide in (("a", 5), ("b", 6), ("c", 7), ("wide", 38), ("d", 8))
+    }
     monkeypatch.setattr(mapping, "name_of", lambda thing: "x" if thing is x else None)
     e = rs.explorers.maps(x, measure="mean_cca").wait()
-    assert e._scatter.labels == ["a", "b", "c", "d"] and "left out, since mean_cca has no value for them: 'wide'" in e._scatter.subtitle
+    assert (
+        e._scatter.labels == ["a", "b", "c", "d"]
+        and "left out, since mean_cca has no value for them: 'wide'" in e._scatter.subtitle
+    )
     assert "(nothing in common): mean_cca" in e._scatter.subtitle, "of those that are mapped"
-    assert "table.defined()  # without 'wide'" in e.code() and again(e, x=dict(x)).points.equals(e.result.points) and e.png()[:4] == b"\x89PNG"
+    assert (
+        "table.defined()  # without 'wide'" in e.code()
+        and again(e, x=dict(x)).points.equals(e.result.points)
+        and e.png()[:4] == b"\x89PNG"
+    )
     e.controls["measure"].value = "cka"
     assert len(e.wait()._scatter.labels) == 5 and "left out" not in e._scatter.subtitle and "defined()" not in e.code()
-    with pytest.raises(ValueError, match="mean_cca has no value for most pairs, so that there is nothing to map: CCA of .*ranks"):
+    with pytest.raises(
+        ValueError, match="mean_cca has no value for most pairs, so that there is nothing to map: CCA of .*ranks"
+    ):
         rs.explorers.maps({f"{name}/h": rng.normal(size=(20, 15)) for name in "abc"}, measure="mean_cca").wait()
 
 
@@ -116,9 +155,18 @@ def test_the_layers_that_can_be_chosen(several, rng):
         return e.code(), every
 
     _, every = offered(a=["one", "two", "output"], b=["one", "two", "output"], c=["one", "two", "output"])
-    assert every == {"one": ["one"] * 3, "two": ["two"] * 3, "output": ["output"] * 3, "all layers": ["one", "two", "output"] * 3}
+    assert every == {
+        "one": ["one"] * 3,
+        "two": ["two"] * 3,
+        "output": ["output"] * 3,
+        "all layers": ["one", "two", "output"] * 3,
+    }
     _, every = offered(a=["x1", "output"], b=["y1", "y2", "output"], c=["z1", "output"])
-    assert list(every) == ["last hidden", "first hidden", "output", "all layers"] and every["last hidden"] == ["x1", "y2", "z1"] and every["first hidden"] == ["x1", "y1", "z1"]
+    assert (
+        list(every) == ["last hidden", "first hidden", "output", "all layers"]
+        and every["last hidden"] == ["x1", "y2", "z1"]
+        and every["first hidden"] == ["x1", "y1", "z1"]
+    )
     _, every = offered(a=["x1"], b=["y1", "y2"], c=["z1"])
     assert list(every) == ["last hidden", "first hidden", "all layers"] and every["last hidden"] == ["x1", "y2", "z1"]
     _, every = offered(a=["x1"], b=["y1"], c=["z1"])
@@ -133,12 +181,18 @@ def test_the_layers_that_can_be_chosen(several, rng):
 
 def test_functional_measures_take_the_outputs(several):
     e = rs.explorers.maps(several, measure="jsd").wait()
-    assert {key[1] for key in e.result.points.index} == {"output"} and e.controls["layer"].disabled and ".where(layer='output')" in e.code()
+    assert (
+        {key[1] for key in e.result.points.index} == {"output"}
+        and e.controls["layer"].disabled
+        and ".where(layer='output')" in e.code()
+    )
     shown = e.result
     e.controls["measure"].value = "cka"
     assert not e.wait().controls["layer"].disabled and e.result is not shown
     hidden = rs.explorers.maps(several.where(layer=-2), measure="kappa")
-    with pytest.raises(ValueError, match="compare what networks put out, and not all of these were recorded with the layer 'output'"):
+    with pytest.raises(
+        ValueError, match="compare what networks put out, and not all of these were recorded with the layer 'output'"
+    ):
         hidden.wait()
     assert "put out" in hidden._stage.children[-1].value and hidden.png() is None
     hidden.controls["measure"].value = "cka"
@@ -167,11 +221,17 @@ def test_too_few_points_for_t_sne_are_a_sentence(several, steps):
     assert steps.wait().result.kind == "tsne" and len(steps._scatter.points) == 12
 
 
-# -- steps -----------------------------------------------------------------------------------------------------------------
+# -- steps
+# -----------------------------------------------------------------------------------------------------------------
+
 
 def test_steps_are_joined_and_the_slider_hides_later_ones(steps):
     view = steps._scatter
-    assert steps.controls["step"].options == (0, 1, 2, 5) and steps.values()["step"] == 5 and steps.values()["layer"] == "two"
+    assert (
+        steps.controls["step"].options == (0, 1, 2, 5)
+        and steps.values()["step"] == 5
+        and steps.values()["layer"] == "two"
+    )
     assert view.runs == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]] and all(view.shown) and "step: 5" in view.notes[3]
     where, first = [list(p) for p in view.points], steps.png()
     steps.controls["step"].value = 1
@@ -186,7 +246,9 @@ def test_all_layers_are_those_of_the_last_step(steps):
     steps.controls["colour"].value = "step"
     steps.controls["layer"].value = "all layers"
     steps.wait()
-    assert [tuple(key)[:2] for key in steps.result.points.index] == [(model, layer) for model in "abc" for layer in ("one", "two")]
+    assert [tuple(key)[:2] for key in steps.result.points.index] == [
+        (model, layer) for model in "abc" for layer in ("one", "two")
+    ]
     assert {key[3] for key in steps.result.points.index} == {5} and steps._scatter.runs == [[0, 1], [2, 3], [4, 5]]
     assert steps.controls["step"].disabled and steps._scatter.legend == [], "there is one step only"
     steps.controls["colour"].value = "layer"
@@ -199,48 +261,88 @@ def test_all_layers_are_those_of_each_networks_own_last_step(trained, monkeypatc
     x = rs.store.Activations({key: trained[key] for key in trained if key.model != "b" or key.step < 5})
     monkeypatch.setattr(mapping, "name_of", lambda thing: "x" if thing is x else None)
     e = rs.explorers.maps(x, layer="all layers").wait()
-    assert [(key[0], key[1], key[3]) for key in e.result.points.index] == [(model, layer, 2 if model == "b" else 5) for model in "abc" for layer in ("one", "two")]
-    assert "each at its own last step: 'a at 5', 'b at 2', 'c at 5'" in e._scatter.subtitle and e._scatter.runs == [[0, 1], [2, 3], [4, 5]]
+    assert [(key[0], key[1], key[3]) for key in e.result.points.index] == [
+        (model, layer, 2 if model == "b" else 5) for model in "abc" for layer in ("one", "two")
+    ]
+    assert "each at its own last step: 'a at 5', 'b at 2', 'c at 5'" in e._scatter.subtitle and e._scatter.runs == [
+        [0, 1],
+        [2, 3],
+        [4, 5],
+    ]
     assert "last = {'a': 5, 'b': 2, 'c': 5}" in e.code() and again(e, x=x).points.equals(e.result.points)
     e.controls["layer"].value = "two"
-    assert len(e.wait()._scatter.points) == 11 and "own last step" not in e._scatter.subtitle and "last =" not in e.code()
+    assert (
+        len(e.wait()._scatter.points) == 11 and "own last step" not in e._scatter.subtitle and "last =" not in e.code()
+    )
 
 
 def test_too_few_layers_to_map_are_counted(rng):
-    x = rs.store.Activations({rs.Key("a", layer, "d", step): rng.normal(size=(20, 4)) for layer in ("one", "two") for step in (0, 1, 2)})
+    x = rs.store.Activations(
+        {rs.Key("a", layer, "d", step): rng.normal(size=(20, 4)) for layer in ("one", "two") for step in (0, 1, 2)}
+    )
     with pytest.raises(ValueError, match="a map needs at least 3 points; of all layers there are 2: 'one', 'two'"):
         rs.explorers.maps(x, layer="all layers").wait()
 
 
 def test_steps_that_have_names(trained):
-    named = rs.store.Activations({key._replace(step=("start", "middle", "late", "end")[(0, 1, 2, 5).index(key.step)]): trained[key] for key in trained})
+    named = rs.store.Activations(
+        {
+            key._replace(step=("start", "middle", "late", "end")[(0, 1, 2, 5).index(key.step)]): trained[key]
+            for key in trained
+        }
+    )
     e = rs.explorers.maps(named, layer="all layers").wait()
-    assert "step" not in e.controls and {key[3] for key in e.result.points.index} == {"end"} and "step='end'" in e.code()
+    assert (
+        "step" not in e.controls and {key[3] for key in e.result.points.index} == {"end"} and "step='end'" in e.code()
+    )
     e.controls["layer"].value = "two"
     assert len(e.wait()._scatter.points) == 12 and len(e._scatter.runs) == 3
 
 
-# -- colours and attributes ------------------------------------------------------------------------------------------------
+# -- colours and attributes
+# ------------------------------------------------------------------------------------------------
+
 
 def test_attributes_come_from_cards_or_are_given(trained):
     e = rs.explorers.maps(trained).wait()
-    assert e.controls["colour"].options == ("none", "model", "step", "layer", "kind", "rate") and e.controls["shape"].options == e.controls["colour"].options, "lists are left out"
+    assert (
+        e.controls["colour"].options == ("none", "model", "step", "layer", "kind", "rate")
+        and e.controls["shape"].options == e.controls["colour"].options
+    ), "lists are left out"
     e.controls["colour"].value, e.controls["shape"].value = "kind", "rate"
     view = e.wait()._scatter
-    assert [heading for heading, _ in view.legend] == ["kind", "rate"] and len(set(view.colours)) == 2 and len(set(view.shapes)) == 3
-    assert view.colours[0] == view.colours[4] != view.colours[8] and "kind: mlp\nrate: 0.1" in view.notes[0] and "tags" not in view.notes[0]
+    assert (
+        [heading for heading, _ in view.legend] == ["kind", "rate"]
+        and len(set(view.colours)) == 2
+        and len(set(view.shapes)) == 3
+    )
+    assert (
+        view.colours[0] == view.colours[4] != view.colours[8]
+        and "kind: mlp\nrate: 0.1" in view.notes[0]
+        and "tags" not in view.notes[0]
+    )
     given = pd.DataFrame({"who": ["me", "you", "me"], "depth": [1.5, np.nan, 2.5]}, index=["a", "b", "c"])
     for attributes in (given, given.to_dict(orient="index")):
         own = rs.explorers.maps(trained, attributes=attributes, colour="who", shape="depth").wait()
-        assert own.controls["colour"].options == ("none", "model", "step", "layer", "who", "depth") and [name for name, _ in own._scatter.legend] == ["who", "depth"]
-        assert own._scatter.legend[1][1][-1][0] == "no value" and "depth" not in own._scatter.notes[4] and own.errors == []
+        assert own.controls["colour"].options == ("none", "model", "step", "layer", "who", "depth") and [
+            name for name, _ in own._scatter.legend
+        ] == ["who", "depth"]
+        assert (
+            own._scatter.legend[1][1][-1][0] == "no value" and "depth" not in own._scatter.notes[4] and own.errors == []
+        )
 
 
 def test_only_some_networks_may_have_cards(trained, monkeypatch):
-    x = rs.store.Activations({key: trained[key] for key in trained if key.step == 5}, {"a": {"kind": "mlp"}, "c": {"kind": "cnn"}})
+    x = rs.store.Activations(
+        {key: trained[key] for key in trained if key.step == 5}, {"a": {"kind": "mlp"}, "c": {"kind": "cnn"}}
+    )
     monkeypatch.setattr(mapping, "name_of", lambda thing: "x" if thing is x else None)
     e = rs.explorers.maps(x, colour="kind").wait()
-    assert [label for label, *_ in dict(e._scatter.legend)["kind"]] == ["mlp", "cnn", "no value"] and "kind" not in e._scatter.notes[1]
+    assert [label for label, *_ in dict(e._scatter.legend)["kind"]] == [
+        "mlp",
+        "cnn",
+        "no value",
+    ] and "kind" not in e._scatter.notes[1]
     assert ".reindex(['a', 'b', 'c'])" in e.code() and again(e, x=x).points.equals(e.result.points)
 
 
@@ -250,42 +352,77 @@ def test_what_was_placed_has_a_ring_though_it_has_a_name_again(rng):
     twin = made.place(rs.compare("cka", {"m1/h": x["m1/h"]}, x))
     view = ScatterView()
     fill_scatter(view, twin)
-    assert view.labels[1] == view.labels[5] and view.ringed == [5] and view.legend[-1] == ["ring", [["placed into the map", "#000000", "ring"]]]
+    assert (
+        view.labels[1] == view.labels[5]
+        and view.ringed == [5]
+        and view.legend[-1] == ["ring", [["placed into the map", "#000000", "ring"]]]
+    )
     fill_scatter(view, made)
     assert view.ringed == view.legend == []
 
 
 def test_an_amount_has_a_scale(rng):
-    x = rs.store.Activations({rs.Key(f"m{k}", "h"): rng.normal(size=(30, 3)) for k in range(20)}, {f"m{k}": {"width": 2.0**k, "half": k % 2} for k in range(20)})
+    x = rs.store.Activations(
+        {rs.Key(f"m{k}", "h"): rng.normal(size=(30, 3)) for k in range(20)},
+        {f"m{k}": {"width": 2.0**k, "half": k % 2} for k in range(20)},
+    )
     e = rs.explorers.maps(x, colour="width").wait()
     assert e._scatter.scale[:3] == ["width", 1.0, 2.0**19] and e._scatter.legend == []
-    assert e.controls["colour"].options == ("none", "width", "half") and e.controls["shape"].options == ("none", "half"), "twenty names cannot be told apart"
+    assert e.controls["colour"].options == ("none", "width", "half") and e.controls["shape"].options == (
+        "none",
+        "half",
+    ), "twenty names cannot be told apart"
     e.controls["shape"].value = "half"
     assert len(e.wait()._scatter.legend) == 1 and e.png()[:4] == b"\x89PNG"
 
 
-# -- code ------------------------------------------------------------------------------------------------------------------
+# -- code
+# ------------------------------------------------------------------------------------------------------------------
+
 
 def test_the_code_makes_the_same_points_in_every_state(trained, steps, monkeypatch):
     known = pd.DataFrame({"who": ["me", "you", "me"]}, index=["a", "b", "c"])
-    rows, arrays = {model: {"who": row.who} for model, row in known.iterrows()}, {f"{key.model}/{key.layer}": trained[key] for key in trained if key.step == 5}
+    rows, arrays = (
+        {model: {"who": row.who} for model, row in known.iterrows()},
+        {f"{key.model}/{key.layer}": trained[key] for key in trained if key.step == 5},
+    )
     names = {"x": trained, "known_models": known, "rows": rows, "arrays": arrays}
-    monkeypatch.setattr(mapping, "name_of", lambda thing: next((name for name, value in names.items() if value is thing), None))
+    monkeypatch.setattr(
+        mapping, "name_of", lambda thing: next((name for name, value in names.items() if value is thing), None)
+    )
     steps._show_code.value = True
-    for control, value in (("layer", "one"), ("kind", "classical"), ("colour", "kind"), ("shape", "rate"), ("step", 2), ("layer", "all layers"), ("colour", "step"), ("colour", "layer"), ("kind", "smacof"),
-                           ("measure", "rsa"), ("layer", "two"), ("kind", "tsne")):
+    for control, value in (
+        ("layer", "one"),
+        ("kind", "classical"),
+        ("colour", "kind"),
+        ("shape", "rate"),
+        ("step", 2),
+        ("layer", "all layers"),
+        ("colour", "step"),
+        ("colour", "layer"),
+        ("kind", "smacof"),
+        ("measure", "rsa"),
+        ("layer", "two"),
+        ("kind", "tsne"),
+    ):
         steps.controls[control].value = value
         steps.wait()
         assert again(steps, **names).points.equals(steps.result.points), steps.code()
         assert f"kind={value!r}" in steps.code() or control != "kind" or value == "tsne"
     assert "rs.embedding.tsne" in steps._listing.value and steps.errors == []
-    for attributes, said in ((known, "colour=known_models['who']"), (rows, "known = pd.DataFrame.from_dict(rows, orient='index')")):
+    for attributes, said in (
+        (known, "colour=known_models['who']"),
+        (rows, "known = pd.DataFrame.from_dict(rows, orient='index')"),
+    ):
         own = rs.explorers.maps(trained, attributes=attributes, colour="who").wait()
         assert said in own.code() and again(own, **names).points.equals(own.result.points)
     nameless = rs.explorers.maps(trained, attributes=known.copy(), colour="who").wait().code()
     assert "# known: the attributes given to this explorer" in nameless and "colour=known['who']" in nameless
     plain = rs.explorers.maps(arrays, measure=rs.measures.CKA(kernel="rbf", bandwidth=2.0)).wait()
-    assert "arrays = rs.from_arrays(arrays)" in plain.code() and "rs.measures.CKA(kernel='rbf', bandwidth=2.0)" in plain.code()
+    assert (
+        "arrays = rs.from_arrays(arrays)" in plain.code()
+        and "rs.measures.CKA(kernel='rbf', bandwidth=2.0)" in plain.code()
+    )
     assert again(plain, **names).points.equals(plain.result.points)
 
 
@@ -297,16 +434,24 @@ def test_a_store_is_mapped_as_well(tmp_path, mnist):
     assert again(e, activations=store).points.equals(e.result.points)
 
 
-# -- points that are clicked -----------------------------------------------------------------------------------------------
+# -- points that are clicked
+# -----------------------------------------------------------------------------------------------
+
 
 def test_one_click_tells_and_two_compare_layers(several):
     e = rs.explorers.maps(several).wait()
     assert "Click a point" in e._detail.value and e._pair.layout.display == "none"
     click(e, 0)
-    assert "mnist-cnn-0" in e._detail.value and "layer: fc" in e._detail.value and "architecture: cnn" in e._detail.value
+    assert (
+        "mnist-cnn-0" in e._detail.value and "layer: fc" in e._detail.value and "architecture: cnn" in e._detail.value
+    )
     click(e, 0, 3)
     e.wait()
-    assert isinstance(e._pair, MatrixView) and e._pair.layout.display == "" and "mnist-cnn-0 × mnist-vit-0" in e._detail.value
+    assert (
+        isinstance(e._pair, MatrixView)
+        and e._pair.layout.display == ""
+        and "mnist-cnn-0 × mnist-vit-0" in e._detail.value
+    )
     table = rs.compare("cka_debiased", several.where(model=NAMES[0]), several.where(model=NAMES[3]))
     assert np.allclose(e._pair.values, table.values) and e._pair.row_labels == list(table.labels()[0])
     click(e, 2, 2)
@@ -328,7 +473,12 @@ def test_what_is_chosen_stays_where_only_looks_change(steps):
     for control, value in (("colour", "kind"), ("shape", "model"), ("step", 2)):
         steps.controls[control].value = value
         steps.wait()
-        assert steps._scatter.chosen == [0, 7] and steps._pair.values == shown and steps._pair.layout.display == "" and "×" in steps._detail.value
+        assert (
+            steps._scatter.chosen == [0, 7]
+            and steps._pair.values == shown
+            and steps._pair.layout.display == ""
+            and "×" in steps._detail.value
+        )
     steps._scatter.selected = [1, 2]
     steps.controls["colour"].value = "none"
     assert steps.wait()._scatter.selected == [1, 2]
@@ -336,7 +486,11 @@ def test_what_is_chosen_stays_where_only_looks_change(steps):
         click(steps, 0, 7)
         steps.wait().controls[control].value = value
         steps.wait()
-        assert steps._scatter.chosen == steps._scatter.selected == [] and "Click a point" in steps._detail.value and steps._pair.layout.display == "none"
+        assert (
+            steps._scatter.chosen == steps._scatter.selected == []
+            and "Click a point" in steps._detail.value
+            and steps._pair.layout.display == "none"
+        )
     assert steps.errors == []
 
 
@@ -348,7 +502,12 @@ def test_a_detail_comes_though_the_looks_change_meanwhile(steps):
     assert "computing" in steps._detail.value
     steps.controls["colour"].value = "kind"
     steps.wait(20)
-    assert "computing" not in steps._detail.value and steps._pair.layout.display == "" and len(set(steps._scatter.colours)) == 2 and steps.errors == []
+    assert (
+        "computing" not in steps._detail.value
+        and steps._pair.layout.display == ""
+        and len(set(steps._scatter.colours)) == 2
+        and steps.errors == []
+    )
 
 
 def test_a_choice_taken_back_shows_nothing_any_more(steps):
@@ -372,7 +531,14 @@ def test_stop_during_the_map_goes_back_to_the_one_before(several):
     click(e, 0, 1)
     assert "A new map is being made" in e._detail.value and not e._stop.disabled
     e._stop.click()
-    assert e.values()["measure"] == "cka" and e.result is shown and e.png() == before and e._status.value == "stopped" and "Stopped" in e._detail.value and "'cka'" in e.code()
+    assert (
+        e.values()["measure"] == "cka"
+        and e.result is shown
+        and e.png() == before
+        and e._status.value == "stopped"
+        and "Stopped" in e._detail.value
+        and "'cka'" in e.code()
+    )
     click(e, 0, 1)
     assert e.wait(20)._pair.layout.display == "" and e.errors == []
     gate["slow"] = False
@@ -382,7 +548,9 @@ def test_stop_during_the_map_goes_back_to_the_one_before(several):
 
 @pytest.mark.parametrize("part", ["map", "shuffled"])
 def test_stop_reaches_the_map_itself(several, monkeypatch, part):
-    """Of a long comparison the map and its level of nothing in common come last: there Stop ends the job too, instead of leaving it to run unseen."""
+    """Of a long comparison the map and its level of nothing in common come last: there Stop ends the job too, instead
+    of leaving it to run unseen.
+    """
     e, at, ended = rs.explorers.maps(several, measure="cka").wait(), threading.Event(), threading.Event()
     home, name = (mapping.embedding, "mds") if part == "map" else (mapping.inference, "unrelated")
     make = getattr(home, name)
@@ -395,7 +563,7 @@ def test_stop_reaches_the_map_itself(several, monkeypatch, part):
 
         try:
             return make(*given, progress=tick, **options)
-        except rs.errors.Stopped:
+        except Stopped:
             ended.set()
             raise
 
@@ -416,7 +584,9 @@ def test_stop_during_the_detail_leaves_the_map(several):
     e._stop.click()
     assert e._stop.disabled and e._status.value == "stopped" and "Stopped" in e._detail.value
     time.sleep(1.2)
-    assert "Stopped" in e._detail.value and e._pair.layout.display == "none" and e.png() == before and e.errors == [], "nothing of it comes later"
+    assert "Stopped" in e._detail.value and e._pair.layout.display == "none" and e.png() == before and e.errors == [], (
+        "nothing of it comes later"
+    )
     gate["slow"] = False
     click(e, 0, 3)
     assert e.wait(20)._pair.layout.display == ""
@@ -427,7 +597,11 @@ def test_a_failed_detail_is_a_sentence_and_the_map_stays(steps, monkeypatch):
     click(steps, 0, 7)
     with pytest.raises(ZeroDivisionError):
         steps.wait()
-    assert "ZeroDivisionError" in steps._detail.value and len(steps.errors) == 1 and steps._stage.children == (steps._scatter,)
+    assert (
+        "ZeroDivisionError" in steps._detail.value
+        and len(steps.errors) == 1
+        and steps._stage.children == (steps._scatter,)
+    )
     monkeypatch.undo()
     click(steps, 0, 7)
     assert steps.wait()._pair.layout.display == ""
@@ -450,7 +624,11 @@ def test_a_lasso_says_how_alike_they_are(several):
     table = rs.compare("cka", several.where(layer=-2)).values.to_numpy()
     e._scatter.selected = [0, 1, 2]
     among, rest = table[[0, 0, 1], [1, 2, 2]].mean(), table[:3, 3].mean()
-    assert f"among themselves {among:.3f}, with the rest {rest:.3f} (larger is more alike)" in e._detail.value and "<b>3 points</b>" in e._detail.value and "mnist-mlp-0" in e._detail.value
+    assert (
+        f"among themselves {among:.3f}, with the rest {rest:.3f} (larger is more alike)" in e._detail.value
+        and "<b>3 points</b>" in e._detail.value
+        and "mnist-mlp-0" in e._detail.value
+    )
     e._scatter.selected = [3]
     assert "<b>1 point</b>" in e._detail.value and "among" not in e._detail.value and "with the rest" in e._detail.value
     e._scatter.selected = [0, 1, 2, 3]
@@ -462,7 +640,9 @@ def test_a_lasso_says_how_alike_they_are(several):
     assert "larger is less alike" in e._detail.value and e.errors == []
 
 
-# -- clicks that come while something is delivered --------------------------------------------------------------------------
+# -- clicks that come while something is delivered
+# --------------------------------------------------------------------------
+
 
 def sent(view, **state):
     """What a click in the browser sets, all at once."""
@@ -489,7 +669,9 @@ def test_late_clicks_are_about_a_map_that_is_gone(several):
 
 @pytest.mark.parametrize("trait", ["presses", "selected"])
 def test_clicks_wait_for_a_delivery(several, monkeypatch, trait):
-    """A click that comes in the middle of a delivery is answered after it: of a new map nothing is told under the old one's labels."""
+    """A click that comes in the middle of a delivery is answered after it: of a new map nothing is told under the old
+    one's labels.
+    """
     e = rs.explorers.maps(several).wait()
     filling, done, fill = threading.Event(), [], fill_scatter
 
@@ -502,7 +684,11 @@ def test_clicks_wait_for_a_delivery(several, monkeypatch, trait):
     monkeypatch.setattr(e, "_choose", lambda: done.append("told"))
     e.controls["layer"].value = "all layers"
     assert filling.wait(20)
-    sent(e._scatter, **({"chosen": [3], "presses": 1} if trait == "presses" else {"selected": [0, 3]}), seen=e._scatter.picture)
+    sent(
+        e._scatter,
+        **({"chosen": [3], "presses": 1} if trait == "presses" else {"selected": [0, 3]}),
+        seen=e._scatter.picture,
+    )
     assert done == [None], "it was delivered first, and the click was dropped"
     assert len(e.wait()._scatter.labels) > 4 and e._scatter.chosen == e._scatter.selected == [] and e.errors == []
 
@@ -522,14 +708,20 @@ def test_after_a_failed_drawing_nothing_is_told_of_the_map_before(several):
     assert said != e._detail.value and "layer: " in e._detail.value
 
 
-# -- what is saved, and what is refused ------------------------------------------------------------------------------------
+# -- what is saved, and what is refused
+# ------------------------------------------------------------------------------------
+
 
 def test_the_bundle_holds_the_map_as_it_looks(steps):
     first = steps.png()
     steps.controls["colour"].value = "kind"
     steps.wait()
     bundle = steps._bundle()
-    assert steps.png() != first and {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"} <= bundle.keys() and "Embedding" in bundle["text/plain"]
+    assert (
+        steps.png() != first
+        and {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"} <= bundle.keys()
+        and "Embedding" in bundle["text/plain"]
+    )
 
 
 def test_bad_choices_teach(several, trained, rng):
@@ -537,19 +729,30 @@ def test_bad_choices_teach(several, trained, rng):
         rs.explorers.maps(np.eye(3))
     with pytest.raises(ValueError, match="no arrays in it"):
         rs.explorers.maps({})
-    with pytest.raises(ValueError, match="at least 3 networks .*here are 'mnist-cnn-0', 'mnist-cnn-1'.*explorers.comparison"):
+    with pytest.raises(
+        ValueError, match="at least 3 networks .*here are 'mnist-cnn-0', 'mnist-cnn-1'.*explorers.comparison"
+    ):
         rs.explorers.maps(several.where(model=NAMES[:2]))
     with pytest.raises(ValueError, match="here is 'a'"):
         rs.explorers.maps({"a/one": rng.normal(size=(9, 2)), "a/two": rng.normal(size=(9, 2))})
     other = rs.store.Activations({key._replace(dataset="other"): several[key] for key in several})
-    with pytest.raises(ValueError, match=r"of 2 data sets, so that their samples do not correspond: .*'other'. Choose: x.where\(dataset='mnist/test"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"of 2 data sets, so that their samples do not correspond: .*'other'. Choose: x.where\(dataset='mnist/test"
+        ),
+    ):
         rs.explorers.maps(several | other)
     pooled = rs.store.Activations({key._replace(pool="mean"): several[key] for key in several})
     with pytest.raises(ValueError, match="of 2 pools"):
         rs.explorers.maps(several | pooled)
-    for options, sentence in (({"measure": "ckaa"}, "unknown measure 'ckaa'. Did you mean 'cka'"), ({"layer": "last hiden"}, "unknown layer 'last hiden'. Did you mean 'last hidden'"),
-                              ({"kind": "smacoff"}, "unknown kind of map 'smacoff'. Did you mean 'smacof'"), ({"colour": "architectur"}, "unknown colour 'architectur'. Did you mean 'architecture'"),
-                              ({"shape": "modle"}, "unknown shape 'modle'. Did you mean 'model'")):
+    for options, sentence in (
+        ({"measure": "ckaa"}, "unknown measure 'ckaa'. Did you mean 'cka'"),
+        ({"layer": "last hiden"}, "unknown layer 'last hiden'. Did you mean 'last hidden'"),
+        ({"kind": "smacoff"}, "unknown kind of map 'smacoff'. Did you mean 'smacof'"),
+        ({"colour": "architectur"}, "unknown colour 'architectur'. Did you mean 'architecture'"),
+        ({"shape": "modle"}, "unknown shape 'modle'. Did you mean 'model'"),
+    ):
         with pytest.raises(ValueError, match=sentence):
             rs.explorers.maps(several, **options)
     with pytest.raises(ValueError, match="attributes have no row for 'c'; they have rows for 'a', 'b'"):

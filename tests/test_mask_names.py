@@ -2,16 +2,21 @@
 
 import numpy as np
 import pytest
-import repsim_nb as rs
 import torch
 from torch import nn
+
+import repsim_nb as rs
 
 
 class Encoder(nn.Module):
     def __init__(self, inverted=False):
         super().__init__()
         torch.manual_seed(0)
-        self.embed, self.block, self.inverted = nn.Embedding(100, 8), nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), inverted
+        self.embed, self.block, self.inverted = (
+            nn.Embedding(100, 8),
+            nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True),
+            inverted,
+        )
 
     def forward(self, ids, mask):
         return self.block(self.embed(ids), src_key_padding_mask=mask if self.inverted else ~mask)
@@ -44,7 +49,9 @@ def texts():
 
 
 def rec(module, data):
-    return np.asarray(rs.record(rs.load_model(module.eval(), name="m"), data, "output", pool="mean", progress=False)["output"])
+    return np.asarray(
+        rs.record(rs.load_model(module.eval(), name="m"), data, "output", pool="mean", progress=False)["output"]
+    )
 
 
 def over(rows, real):
@@ -53,7 +60,9 @@ def over(rows, real):
 
 def test_a_mask_by_another_name_is_followed_or_refused_if_it_is_inverted(texts):
     ids, real = texts
-    np.testing.assert_allclose(rec(Encoder(), {"ids": ids, "mask": real}), over(Encoder().eval()(ids, real), real), atol=1e-5)
+    np.testing.assert_allclose(
+        rec(Encoder(), {"ids": ids, "mask": real}), over(Encoder().eval()(ids, real), real), atol=1e-5
+    )
     with pytest.raises(ValueError, match="layer 'output' of 'm' "):
         rec(Encoder(inverted=True), {"ids": ids, "mask": ~real})
 

@@ -1,4 +1,7 @@
-"""One table of laws over all measures, then bad input. A new measure is covered by its line in the dict; its values are in test_known_values.py."""
+"""One table of laws over all measures, then bad input.
+
+A new measure is covered by its line in the dict; its values are in test_known_values.py.
+"""
 
 import math
 import re
@@ -38,14 +41,27 @@ from repsim_nb.measures import (
 from repsim_nb.measures.base import TRANSFORMS
 
 VARIANTS = {
-    "cka_rbf_off_diagonal": CKA(kernel="rbf", median="off_diagonal"), "cka_rbf_debiased": CKA(kernel="rbf", debiased=True, bandwidth=0.5), "cka_batches": CKA(batch_size=16),
-    "pwcca_y": CCA(summary="projection_weighted", weights="y"), "pwcca_all": CCA(summary="projection_weighted", normalise="all"), "pwcca_kept": CCA(summary="projection_weighted", variance=0.9),
-    **{f"rsa_{f}_{s}_{d}": RSA(first=f, second=s, diagonal=d) for f in ("correlation", "cosine", "dot", "euclidean")
-       for s in ("spearman", "pearson", "cosine", "row_cosine", "row_pearson") for d in (False, True)},
-    "mutual_knn_euclidean": MutualKNN(k=5, metric="euclidean"), "jaccard_knn_euclidean": JaccardKNN(k=5, metric="euclidean"), "cknna_3": CKNNA(k=3),
-    "predictivity_of_x": LinearPredictivity(predict="x"), "predictivity_in_sample": LinearPredictivity(folds=None), "predictivity_ridge": LinearPredictivity(folds=3, ridge=0.1),
-    "gulp_small_ridge": GULP(ridge=1e-4), "soft_matching_as_is": SoftMatching(preprocess=False),
-}  # fmt: skip
+    "cka_rbf_off_diagonal": CKA(kernel="rbf", median="off_diagonal"),
+    "cka_rbf_debiased": CKA(kernel="rbf", debiased=True, bandwidth=0.5),
+    "cka_batches": CKA(batch_size=16),
+    "pwcca_y": CCA(summary="projection_weighted", weights="y"),
+    "pwcca_all": CCA(summary="projection_weighted", normalise="all"),
+    "pwcca_kept": CCA(summary="projection_weighted", variance=0.9),
+    **{
+        f"rsa_{f}_{s}_{d}": RSA(first=f, second=s, diagonal=d)
+        for f in ("correlation", "cosine", "dot", "euclidean")
+        for s in ("spearman", "pearson", "cosine", "row_cosine", "row_pearson")
+        for d in (False, True)
+    },
+    "mutual_knn_euclidean": MutualKNN(k=5, metric="euclidean"),
+    "jaccard_knn_euclidean": JaccardKNN(k=5, metric="euclidean"),
+    "cknna_3": CKNNA(k=3),
+    "predictivity_of_x": LinearPredictivity(predict="x"),
+    "predictivity_in_sample": LinearPredictivity(folds=None),
+    "predictivity_ridge": LinearPredictivity(folds=3, ridge=0.1),
+    "gulp_small_ridge": GULP(ridge=1e-4),
+    "soft_matching_as_is": SoftMatching(preprocess=False),
+}
 TABLE = {**REPRESENTATIONAL, **VARIANTS}
 
 
@@ -65,7 +81,9 @@ def transformed(x, kind):
         "permutation": lambda: np.eye(p)[rng.permutation(p)],
         "orthogonal": lambda: np.linalg.qr(rng.normal(size=(p, p)))[0],
         "scaling": lambda: 2.7 * np.eye(p),
-        "linear": lambda: np.linalg.qr(rng.normal(size=(p, p)))[0] @ np.diag(np.geomspace(0.1, 10, p)) + np.triu(np.ones((p, p)), 1),
+        "linear": lambda: (
+            np.linalg.qr(rng.normal(size=(p, p)))[0] @ np.diag(np.geomspace(0.1, 10, p)) + np.triu(np.ones((p, p)), 1)
+        ),
     }
     return x + 3 * np.arange(1, p + 1) if kind == "translation" else x @ matrix[kind]()
 
@@ -83,7 +101,9 @@ def sides(name):
     return outputs() if EVERYTHING[name].of == "outputs" else pair_of()
 
 
-# -- declared facts, two-sided ---------------------------------------------------------------------------------------------
+# -- declared facts, two-sided
+# ---------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("kind", sorted(TRANSFORMS))
 @pytest.mark.parametrize("name", list(EVERYTHING))
@@ -111,7 +131,9 @@ def test_identity_direction_and_range(name):
     x, y = sides(name)
     best = 1.0 if measure.kind == "similarity" else 0.0
     worse = measure(x, y)
-    if getattr(measure, "ridge", None) and measure.kind == "similarity":  # a ridge draws even x's prediction of itself towards the mean
+    if (
+        getattr(measure, "ridge", None) and measure.kind == "similarity"
+    ):  # a ridge draws even x's prediction of itself towards the mean
         assert worse < measure(x, x) < best
         return
     # arccos and a root turn rounding of 1e-16 into 1e-8
@@ -145,16 +167,27 @@ def test_prepared_is_direct_and_the_table_is_the_pairs(name):
     x, y = sides(name)
     z = x + 0.1 * np.random.default_rng(3).normal(size=x.shape)
     a, b = measure.prepare(x), measure.prepare(y)
-    assert measure.pair(a, b) == measure.pair(a, b) == pytest.approx(measure(x, y), abs=1e-12), "pair has no side effects"
+    assert measure.pair(a, b) == measure.pair(a, b) == pytest.approx(measure(x, y), abs=1e-12), (
+        "pair has no side effects"
+    )
     table = measure.table([x, y, z])
     direct = np.array([[measure(u, v) for v in (x, y, z)] for u in (x, y, z)])
     apart = ~np.eye(3, dtype=bool)
     assert np.allclose(table[apart], direct[apart], rtol=0, atol=1e-12)
-    assert np.allclose(table, direct, rtol=0, atol=1e-7), "a root or an arccos of rounding, where a representation meets itself"
+    assert np.allclose(table, direct, rtol=0, atol=1e-7), (
+        "a root or an arccos of rounding, where a representation meets itself"
+    )
     assert np.allclose(measure.table([x, z], [y]), direct[[0, 2]][:, [1]], rtol=0, atol=1e-12)
 
 
-FIXED = {"cka_minibatch", "cka_batches", "linear_predictivity", "predictivity_of_x", "predictivity_ridge", "accuracy_gap"}  # which sample stands beside which is in what they prepare
+FIXED = {
+    "cka_minibatch",
+    "cka_batches",
+    "linear_predictivity",
+    "predictivity_of_x",
+    "predictivity_ridge",
+    "accuracy_gap",
+}  # which sample stands beside which is in what they prepare
 
 
 @pytest.mark.parametrize("name", list(EVERYTHING))
@@ -184,7 +217,9 @@ def test_where_a_value_is_an_inner_product_of_matrices_the_matrices_are_there(na
         return
     left, right = measure.square(a), measure.square(b)
     assert left.shape == (len(x), len(x)) and np.allclose(left, left.T, rtol=0, atol=1e-15)
-    assert np.sum(left * right) == pytest.approx(measure.pair(a, b), abs=1e-12) and np.sum(left * left) == pytest.approx(1, abs=1e-12)
+    assert np.sum(left * right) == pytest.approx(measure.pair(a, b), abs=1e-12) and np.sum(
+        left * left
+    ) == pytest.approx(1, abs=1e-12)
     torches = measure.square(measure.prepare(torch.tensor(x)))
     assert isinstance(torches, np.ndarray) and np.allclose(torches, left, atol=1e-12)
     order = np.random.default_rng(7).permutation(len(x))
@@ -192,17 +227,25 @@ def test_where_a_value_is_an_inner_product_of_matrices_the_matrices_are_there(na
 
 
 @pytest.mark.parametrize("name", [*REPRESENTATIONAL, *FUNCTIONAL])
-@pytest.mark.parametrize("form", ["float32", "float16", "bfloat16", "torch64", "torch32", "integers", "strided", "images", "readonly"])
+@pytest.mark.parametrize(
+    "form", ["float32", "float16", "bfloat16", "torch64", "torch32", "integers", "strided", "images", "readonly"]
+)
 def test_every_kind_of_input(name, form):
     measure = ALL[name]
     x, y = sides(name)
     x, y = (np.round(v * 8) / 8 for v in (x, y))  # so that every precision can hold it
     value = measure(x, y)
     make = {
-        "float32": lambda v: v.astype(np.float32), "float16": lambda v: v.astype(np.float16), "bfloat16": lambda v: torch.tensor(v).bfloat16(),
-        "torch64": torch.tensor, "torch32": lambda v: torch.tensor(v).float().requires_grad_(), "integers": lambda v: (v * 8).astype(np.int32),
-        "strided": lambda v: np.asfortranarray(np.repeat(v, 2, axis=0))[::2], "images": lambda v: v.reshape(len(v), -1, 1, 1), "readonly": lambda v: np.broadcast_to(v, v.shape),
-    }[form]  # fmt: skip
+        "float32": lambda v: v.astype(np.float32),
+        "float16": lambda v: v.astype(np.float16),
+        "bfloat16": lambda v: torch.tensor(v).bfloat16(),
+        "torch64": torch.tensor,
+        "torch32": lambda v: torch.tensor(v).float().requires_grad_(),
+        "integers": lambda v: (v * 8).astype(np.int32),
+        "strided": lambda v: np.asfortranarray(np.repeat(v, 2, axis=0))[::2],
+        "images": lambda v: v.reshape(len(v), -1, 1, 1),
+        "readonly": lambda v: np.broadcast_to(v, v.shape),
+    }[form]
     if form == "integers" and name in ("jsd", "kl"):  # not invariant to scaling
         value = measure(8 * x, 8 * y)
     if form == "bfloat16":
@@ -217,7 +260,12 @@ def test_every_kind_of_input(name, form):
 def test_libraries_and_precisions_may_meet(name):
     x, y = (v.astype(np.float32) for v in sides(name))
     value = ALL[name](x, y)
-    for u, v in ((x, torch.tensor(y)), (torch.tensor(x), y.astype(float)), (torch.tensor(x), torch.tensor(y).double()), (torch.tensor(x).double(), torch.tensor(y))):
+    for u, v in (
+        (x, torch.tensor(y)),
+        (torch.tensor(x), y.astype(float)),
+        (torch.tensor(x), torch.tensor(y).double()),
+        (torch.tensor(x).double(), torch.tensor(y)),
+    ):
         assert ALL[name](u, v) == pytest.approx(value, abs=1e-5)
     rough = torch.tensor(y).bfloat16()
     assert ALL[name].table([x, rough])[0, 1] == pytest.approx(ALL[name](x, rough.double().numpy()), abs=1e-5)
@@ -240,7 +288,9 @@ def test_fewer_samples_than_features(name):
         assert ALL[name](transformed(x, "orthogonal"), y) == pytest.approx(value, abs=1e-9)
 
 
-# -- bad input -------------------------------------------------------------------------------------------------------------
+# -- bad input
+# -------------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", list(ALL))
 def test_bad_input_is_one_clear_exception(name):
@@ -248,7 +298,9 @@ def test_bad_input_is_one_clear_exception(name):
     x, y = sides(name)
     nan, infinite = x.copy(), x.copy()
     nan[7, 2], infinite[0, 0] = np.nan, -np.inf
-    with pytest.raises(UndefinedError, match="'x': it holds 1 values that are NaN or infinite, the first at sample 7, feature 2"):
+    with pytest.raises(
+        UndefinedError, match="'x': it holds 1 values that are NaN or infinite, the first at sample 7, feature 2"
+    ):
         measure(nan, y)
     with pytest.raises(UndefinedError, match="'y': it holds 1 values .* sample 0, feature 0"):
         measure(y, infinite)
@@ -277,18 +329,47 @@ def test_names():
     with pytest.raises(ValueError, match="unknown measure 'procrutes'. Did you mean 'procrustes'"):
         rs.measures.get("procrutes")
     for name, measure in ALL.items():
-        assert rs.measures.get(name) is measure and rs.measures.short_name(measure) == name and rs.measures.get(measure) is measure
+        assert (
+            rs.measures.get(name) is measure
+            and rs.measures.short_name(measure) == name
+            and rs.measures.get(measure) is measure
+        )
     assert str(CKA(kernel="rbf", debiased=True)) == "CKA(kernel='rbf', debiased=True)" and str(CKA()) == "CKA"
     assert rs.measures.short_name(CKA(bandwidth=2.0)) == "CKA(bandwidth=2.0)"
 
 
-@pytest.mark.parametrize("make", [
-    lambda: CKA(kernel="poly"), lambda: CKA(median="mean"), lambda: CKA(bandwidth=0), lambda: CKA(batch_size=3), lambda: CCA(summary="max"), lambda: CCA(variance=99),
-    lambda: CCA(weights="z"), lambda: CCA(normalise="none"), lambda: Procrustes(form="square"), lambda: RSA(first="pearson"), lambda: RSA(second="kendall"), lambda: JSD(inputs="probs"),
-    lambda: KL(inputs="probs"), lambda: MutualKNN(k=0), lambda: JaccardKNN(k=2.5), lambda: MutualKNN(metric="dot"), lambda: CKNNA(k=-1), lambda: GULP(ridge=0),
-    lambda: LinearPredictivity(predict="z"), lambda: LinearPredictivity(folds=1), lambda: LinearPredictivity(folds=2.0), lambda: LinearPredictivity(ridge=-1),
-    lambda: AccuracyGap([]), lambda: AccuracyGap([[0, 1]]), lambda: AccuracyGap([0.0, 1.0]), lambda: AccuracyGap([0, -1]), lambda: AccuracyGap(["a"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CKA(kernel="poly"),
+        lambda: CKA(median="mean"),
+        lambda: CKA(bandwidth=0),
+        lambda: CKA(batch_size=3),
+        lambda: CCA(summary="max"),
+        lambda: CCA(variance=99),
+        lambda: CCA(weights="z"),
+        lambda: CCA(normalise="none"),
+        lambda: Procrustes(form="square"),
+        lambda: RSA(first="pearson"),
+        lambda: RSA(second="kendall"),
+        lambda: JSD(inputs="probs"),
+        lambda: KL(inputs="probs"),
+        lambda: MutualKNN(k=0),
+        lambda: JaccardKNN(k=2.5),
+        lambda: MutualKNN(metric="dot"),
+        lambda: CKNNA(k=-1),
+        lambda: GULP(ridge=0),
+        lambda: LinearPredictivity(predict="z"),
+        lambda: LinearPredictivity(folds=1),
+        lambda: LinearPredictivity(folds=2.0),
+        lambda: LinearPredictivity(ridge=-1),
+        lambda: AccuracyGap([]),
+        lambda: AccuracyGap([[0, 1]]),
+        lambda: AccuracyGap([0.0, 1.0]),
+        lambda: AccuracyGap([0, -1]),
+        lambda: AccuracyGap(["a"]),
+    ],
+)
 def test_illegal_options_are_refused(make):
     with pytest.raises(ValueError):
         make()
@@ -304,7 +385,9 @@ def test_probabilities_are_checked():
             measure(x, y[:, :4])
 
 
-# -- costs -----------------------------------------------------------------------------------------------------------------
+# -- costs
+# -----------------------------------------------------------------------------------------------------------------
+
 
 def size_of(prepared):
     if isinstance(prepared, (tuple, list)):
@@ -313,7 +396,14 @@ def size_of(prepared):
 
 
 @pytest.mark.parametrize("shape", [(600, 40), (150, 400)])
-@pytest.mark.parametrize("name", [name for name, measure in EVERYTHING.items() if not isinstance(measure, (CCA, CKA, RSA, DistanceCorrelation)) and name != "accuracy_gap"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, measure in EVERYTHING.items()
+        if not isinstance(measure, (CCA, CKA, RSA, DistanceCorrelation)) and name != "accuracy_gap"
+    ],
+)
 def test_what_is_prepared_takes_the_memory_that_was_said(name, shape):
     measure, x = EVERYTHING[name], np.random.default_rng(0).normal(size=shape)
     said = measure.prepared_bytes(*shape, 8)
@@ -321,7 +411,9 @@ def test_what_is_prepared_takes_the_memory_that_was_said(name, shape):
     assert measure.cost(shape[0], [shape[1]] * 3).flops > 0
 
 
-# -- measures of someone else's --------------------------------------------------------------------------------------------
+# -- measures of someone else's
+# --------------------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True, kw_only=True)
 class SharedSign(Measure):
@@ -361,8 +453,16 @@ def size_correlation(a, b):
 JOINED = {
     "class": SharedSign(scale=0.5),
     "function": from_function(mean_gap, kind="dissimilarity", symmetric=False, range=(0, math.inf)),
-    "prepared": from_function(size_correlation, kind="similarity", symmetric=True, name="sizes", invariant_to={"orthogonal", "permutation", "scaling"}, range=(-1, 1), prepare=row_sizes),
-}  # fmt: skip
+    "prepared": from_function(
+        size_correlation,
+        kind="similarity",
+        symmetric=True,
+        name="sizes",
+        invariant_to={"orthogonal", "permutation", "scaling"},
+        range=(-1, 1),
+        prepare=row_sizes,
+    ),
+}
 
 
 @pytest.mark.parametrize("name", list(JOINED))
@@ -371,9 +471,10 @@ def test_a_measure_of_ones_own_joins_compare_pictures_and_explorers(name):
     xs = {f"{model}/{layer}": rng.normal(size=(30, 4)) + 0.1 * layer for model in "ab" for layer in (1, 2)}
     c = rs.compare(measure, xs)
     by_hand = {
-        "class": lambda x, y: np.mean((x > 0.5) == (y > 0.5)), "function": mean_gap,
+        "class": lambda x, y: np.mean((x > 0.5) == (y > 0.5)),
+        "function": mean_gap,
         "prepared": lambda x, y: np.corrcoef(np.linalg.norm(x, axis=1), np.linalg.norm(y, axis=1))[0, 1],
-    }[name]  # fmt: skip
+    }[name]
     assert np.allclose(c.values, [[by_hand(x, y) for y in xs.values()] for x in xs.values()], atol=1e-12)
     ax = rs.plots.heatmap(c)
     said = {"class": "SharedSign(scale=0.5)", "function": "mean_gap", "prepared": "sizes"}[name]
@@ -384,9 +485,20 @@ def test_a_measure_of_ones_own_joins_compare_pictures_and_explorers(name):
     explorer.choose("1", "2")
     explorer.wait()
     assert f"{c.values.iloc[0, 3]:.4f}" in explorer._detail.value
-    names = {"SharedSign": SharedSign, "mean_gap": mean_gap, "size_correlation": size_correlation, "row_sizes": row_sizes, "activations": xs}
+    names = {
+        "SharedSign": SharedSign,
+        "mean_gap": mean_gap,
+        "size_correlation": size_correlation,
+        "row_sizes": row_sizes,
+        "activations": xs,
+    }
     exec(explorer.code(), names)
-    assert np.allclose(rs.compare(eval(re.search(r"rs.compare\((.*), a, b", explorer.code())[1], names), names["a"], names["b"]).values, explorer.result.values)
+    assert np.allclose(
+        rs.compare(
+            eval(re.search(r"rs.compare\((.*), a, b", explorer.code())[1], names), names["a"], names["b"]
+        ).values,
+        explorer.result.values,
+    )
 
 
 @pytest.mark.parametrize("name", list(JOINED))
@@ -408,16 +520,28 @@ def test_a_function_is_held_to_the_same_rules():
     rs.compare(JOINED["prepared"], {"x": x, "y": y, "z": x + y.mean()})
     assert row_sizes.calls == 3, "prepared once a representation"
     same = from_function(mean_gap, kind="dissimilarity", symmetric=True, of="outputs", is_metric=True)
-    assert same(np.ones((2, 3)), np.zeros((2, 3))) == 1 and same.is_metric and same.dissimilarity(0.3) == 0.3, "outputs may be constant"
+    assert same(np.ones((2, 3)), np.zeros((2, 3))) == 1 and same.is_metric and same.dissimilarity(0.3) == 0.3, (
+        "outputs may be constant"
+    )
     assert repr(same) == "from_function(mean_gap, kind='dissimilarity', symmetric=True, is_metric=True, of='outputs')"
-    assert same == from_function(mean_gap, kind="dissimilarity", symmetric=True, of="outputs", is_metric=True) != JOINED["function"]
+    assert (
+        same
+        == from_function(mean_gap, kind="dissimilarity", symmetric=True, of="outputs", is_metric=True)
+        != JOINED["function"]
+    )
 
 
-@pytest.mark.parametrize("options, words", [
-    ({"kind": "distance"}, "kind is 'similarity' .larger is more alike. or 'dissimilarity' .*got 'distance'"), ({"of": "layers"}, "of is 'activations' or 'outputs'"),
-    ({"invariant_to": ["rotation"]}, "invariant_to holds some of linear, orthogonal, .*; got 'rotation'"), ({"invariant_to": "shift"}, "got 'shift'"), ({"range": (1, 0)}, "range is .lowest, highest."),
-    ({"name": "cka"}, "'cka' is the short name of a measure of this package: from_function.f, name='my_cka'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"kind": "distance"}, "kind is 'similarity' .larger is more alike. or 'dissimilarity' .*got 'distance'"),
+        ({"of": "layers"}, "of is 'activations' or 'outputs'"),
+        ({"invariant_to": ["rotation"]}, "invariant_to holds some of linear, orthogonal, .*; got 'rotation'"),
+        ({"invariant_to": "shift"}, "got 'shift'"),
+        ({"range": (1, 0)}, "range is .lowest, highest."),
+        ({"name": "cka"}, "'cka' is the short name of a measure of this package: from_function.f, name='my_cka'"),
+    ],
+)
 def test_what_from_function_is_told_wrong_teaches(options, words):
     with pytest.raises(ValueError, match=words):
         from_function(mean_gap, **{"kind": "similarity", "symmetric": True, **options})

@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import repsim_nb as rs
-from repsim_nb.files import shipped
-from repsim_nb.models import ARCHITECTURES, build
-from repsim_nb.recipes.zoo import ZOO
+from repsim_nb.inputs.models import ARCHITECTURES, build
+from repsim_nb.studies.zoo import ZOO
+from repsim_nb.support.files import shipped
 
 ZOO_FOLDER = shipped("data") / "zoo"
 
@@ -63,7 +63,9 @@ def test_a_checkpoint_never_touches_the_module_it_is_for(tmp_path):
         torch.save(Small().state_dict(), file)
     before = {k: v.clone() for k, v in mine.state_dict().items()}
     a, b = (rs.load_model(file, architecture=mine) for file in files)
-    assert not torch.equal(a.module.first.weight, b.module.first.weight) and all(torch.equal(v, before[k]) for k, v in mine.state_dict().items())
+    assert not torch.equal(a.module.first.weight, b.module.first.weight) and all(
+        torch.equal(v, before[k]) for k, v in mine.state_dict().items()
+    )
 
 
 def test_options_are_checked_and_a_model_can_be_changed():
@@ -75,8 +77,13 @@ def test_options_are_checked_and_a_model_can_be_changed():
         rs.load_model("weights.data")
     model = rs.load_model("zoo:mnist-cnn-0")
     twin = rs.load_model(model, name="twin", layers=["fc"])
-    assert (twin.name, twin.layers, twin.module) == ("twin", ("fc", "output"), model.module) and rs.load_model(model) is model
-    assert rs.load_model(Small(), layers=["first"]).layers == ("first", "output") and rs.load_model("zoo:mnist-cnn-0", name="").name == "mnist-cnn-0"
+    assert (twin.name, twin.layers, twin.module) == ("twin", ("fc", "output"), model.module) and rs.load_model(
+        model
+    ) is model
+    assert (
+        rs.load_model(Small(), layers=["first"]).layers == ("first", "output")
+        and rs.load_model("zoo:mnist-cnn-0", name="").name == "mnist-cnn-0"
+    )
 
 
 def test_layers_of_a_module_are_believed_only_where_they_exist():
@@ -97,11 +104,14 @@ def test_any_module_and_how_its_layers_are_found():
         model.check_layers(["first", 0])
 
 
-@pytest.mark.parametrize("spec, words", [
-    ("zoo:mnist-cnn-9", "unknown zoo network 'mnist-cnn-9'. Did you mean 'mnist-cnn-"),
-    ("zo:mnist-cnn-0", "unknown model source 'zo'. Did you mean 'zoo'"),
-    ("mnist-cnn-0", "Did you mean 'zoo:mnist-cnn-0'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spec, words",
+    [
+        ("zoo:mnist-cnn-9", "unknown zoo network 'mnist-cnn-9'. Did you mean 'mnist-cnn-"),
+        ("zo:mnist-cnn-0", "unknown model source 'zo'. Did you mean 'zoo'"),
+        ("mnist-cnn-0", "Did you mean 'zoo:mnist-cnn-0'"),
+    ],
+)
 def test_unknown_specs_name_the_nearest(spec, words):
     with pytest.raises(ValueError, match=words):
         rs.load_model(spec)
@@ -133,18 +143,27 @@ def test_a_zoo_file_is_a_checkpoint_that_knows_its_architecture():
     assert torch.equal(model.preprocess(batch), twin.preprocess(batch))
 
 
-@pytest.mark.parametrize(("architecture", "options", "layers"), [
-    ("mlp", {"widths": [32]}, ("fc1", "output")),
-    ("mlp", {"widths": [32, 16, 16, 8, 8], "classes": 5}, ("fc1", "fc2", "fc3", "fc4", "fc5", "output")),
-    ("cnn", {"widths": [4]}, ("conv1", "fc", "output")),
-    ("cnn", {"widths": [4, 4, 8, 8]}, ("conv1", "conv2", "conv3", "conv4", "fc", "output")),
-    ("vit", {"width": 16, "heads": 2}, ("embed", "block1", "block2", "block3", "block4", "pool", "output")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("architecture", "options", "layers"),
+    [
+        ("mlp", {"widths": [32]}, ("fc1", "output")),
+        ("mlp", {"widths": [32, 16, 16, 8, 8], "classes": 5}, ("fc1", "fc2", "fc3", "fc4", "fc5", "output")),
+        ("cnn", {"widths": [4]}, ("conv1", "fc", "output")),
+        ("cnn", {"widths": [4, 4, 8, 8]}, ("conv1", "conv2", "conv3", "conv4", "fc", "output")),
+        ("vit", {"width": 16, "heads": 2}, ("embed", "block1", "block2", "block3", "block4", "pool", "output")),
+    ],
+)
 def test_options_of_an_architecture_are_in_the_card_and_come_back(tmp_path, mnist, architecture, options, layers):
     module = build(architecture, **options)
     file = tmp_path / "mine.safetensors"
-    save_file(module.state_dict(), file, metadata={"card": json.dumps({"architecture": architecture, "options": options})})
-    for model in (rs.load_model(file), rs.load_model(file, architecture=architecture), rs.load_model(rs.load_model(file))):
+    save_file(
+        module.state_dict(), file, metadata={"card": json.dumps({"architecture": architecture, "options": options})}
+    )
+    for model in (
+        rs.load_model(file),
+        rs.load_model(file, architecture=architecture),
+        rs.load_model(rs.load_model(file)),
+    ):
         assert model.layers == layers
         assert all(torch.equal(a, b) for a, b in zip(module.parameters(), model.module.parameters(), strict=True))
     x = rs.record(model, mnist, progress=False)
@@ -159,14 +178,20 @@ def test_what_an_architecture_cannot_be_made_of_is_said():
     with pytest.raises(ValueError, match="unknown option of the architecture 'mlp' 'width'. Did you mean 'widths'"):
         build("mlp", width=3)
     for architecture, widths in (("mlp", ()), ("cnn", (1, 2, 3, 4, 5)), ("cnn", (4, 0)), ("mlp", (4, 2.5))):
-        with pytest.raises(ValueError, match=r"widths are the numbers of .*: 1 to (100|4) whole numbers, each at least 1; got \("):
+        with pytest.raises(
+            ValueError, match=r"widths are the numbers of .*: 1 to (100|4) whole numbers, each at least 1; got \("
+        ):
             build(architecture, widths=widths)
 
 
 def test_cards_are_a_row_a_network(tmp_path):
     table = rs.models.cards(["zoo:mnist-cnn-0", "zoo:untrained-mlp-0", rs.load_model(Small(), name="mine")])
     assert list(table.index) == ["mnist-cnn-0", "untrained-mlp-0", "mine"] and table.index.name == "model"
-    assert table.loc["mnist-cnn-0", "architecture"] == "cnn" and table.loc["untrained-mlp-0", "epochs"] == 0 and table.loc["mine"].isna().all()
+    assert (
+        table.loc["mnist-cnn-0", "architecture"] == "cnn"
+        and table.loc["untrained-mlp-0", "epochs"] == 0
+        and table.loc["mine"].isna().all()
+    )
     assert not {"classes", "input_shape", "name"} & set(table)
     assert rs.models.cards([]).empty
     zoo = rs.models.zoo()
@@ -184,11 +209,16 @@ def test_pickles_are_refused_at_once_and_quietly(tmp_path):
     for name in ("p.pkl", "p.pickle", "p.joblib", "p.pt"):
         (tmp_path / name).write_bytes(pickle.dumps({"weights": np.zeros(3)}, protocol=4))
         for spec in (str(tmp_path / name), tmp_path / name, f"checkpoint:{tmp_path / name}"):
-            with warnings.catch_warnings(), pytest.raises(ValueError, match=f"{name} is refused: it .*could run code.*save the weights alone"):
+            with (
+                warnings.catch_warnings(),
+                pytest.raises(ValueError, match=f"{name} is refused: it .*could run code.*save the weights alone"),
+            ):
                 warnings.simplefilter("error")
                 rs.load_model(spec, architecture=Small)
     torch.save(Small().state_dict(), tmp_path / "weights.pkl")
-    assert rs.load_model(tmp_path / "weights.pkl", architecture=Small).name == "weights", "what torch.save wrote, by another name"
+    assert rs.load_model(tmp_path / "weights.pkl", architecture=Small).name == "weights", (
+        "what torch.save wrote, by another name"
+    )
 
 
 def test_damaged_and_unfitting_files_are_named(tmp_path):
@@ -238,4 +268,8 @@ def test_cards_are_inside_the_weights():
 
         with safe_open(path, "pt") as file:
             card = json.loads(file.metadata()["card"])
-        assert card["name"] == name and sum(v.numel() for k, v in load_file(path).items() if "running" not in k and "num_batches" not in k) == card["parameters"]
+        assert (
+            card["name"] == name
+            and sum(v.numel() for k, v in load_file(path).items() if "running" not in k and "num_batches" not in k)
+            == card["parameters"]
+        )

@@ -14,7 +14,8 @@ from matplotlib.text import Text
 
 import repsim_nb as rs
 from repsim_nb import plots, reports
-from repsim_nb.store import Key
+from repsim_nb.display import views
+from repsim_nb.inputs.store import Key
 
 NAMES = ("cost_$5_$", "_hidden", "a^2_{b", "x\\alpha$y$", "50% #1 & {0}", "<b>&lt;\\$", "$\\undefined$")
 PAIRS = [NAMES[k : k + 3] for k in (0, 3)] + [NAMES[4:]]  # few at a time: a crowded axis leaves labels out
@@ -28,7 +29,9 @@ def _closed():
 
 def representations(names, layers=("l_1",), n=40, dataset=""):
     g = np.random.default_rng(0)
-    return rs.store.Activations({Key(name, layer, dataset): g.normal(size=(n, 6)) for name in names for layer in layers})
+    return rs.store.Activations(
+        {Key(name, layer, dataset): g.normal(size=(n, 6)) for name in names for layer in layers}
+    )
 
 
 def table(names, **options):
@@ -40,7 +43,10 @@ def mapped(names):
 
 
 def frames(names):
-    return {name: pd.DataFrame({"mean": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.4]}, index=["p", "q"]) for name in names}
+    return {
+        name: pd.DataFrame({"mean": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.4]}, index=["p", "q"])
+        for name in names
+    }
 
 
 def runs(names):
@@ -49,7 +55,11 @@ def runs(names):
 
 def a_test(name):
     labels = {f"m{i}/l": np.random.default_rng(i).normal(size=(20, 3)) for i in range(6)}
-    return plots.null(rs.inference.anosim(rs.compare("cka", rs.from_arrays(labels)), groups=[0, 0, 0, 1, 1, 1]), title=name, xlabel=name)
+    return plots.null(
+        rs.inference.anosim(rs.compare("cka", rs.from_arrays(labels)), groups=[0, 0, 0, 1, 1, 1]),
+        title=name,
+        xlabel=name,
+    )
 
 
 def scattered(names):
@@ -66,7 +76,10 @@ def benchmark(names):
     x = representations([f"m{i}" for i in range(5)], layers=("a", "b"))
     return plots.benchmark(
         rs.grounding.benchmark(
-            x, {f"m{i}": i / 5 for i in range(5)}, measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)), n_bootstrap=20
+            x,
+            {f"m{i}": i / 5 for i in range(5)},
+            measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)),
+            n_bootstrap=20,
         )
     )
 
@@ -74,7 +87,9 @@ def benchmark(names):
 def sensitivity(names):
     return plots.sensitivity(
         rs.grounding.sensitivity(
-            representations(["p", "q"]), measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)), amounts=(0, 0.5)
+            representations(["p", "q"]),
+            measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)),
+            amounts=(0, 0.5),
         )
     )
 
@@ -90,7 +105,9 @@ TABLE = {
     "curves": lambda names: plots.curves(runs(names)),
     "embedding": lambda names: plots.embedding(mapped(names), colour="model", shape="layer", labels=True),
     "embeddings": lambda names: plots.embeddings([mapped(names)] * 2, colour="model", path="model", labels=True),
-    "grid": lambda names: plots.grid(pd.DataFrame(np.eye(3), index=names, columns=names), label=names[0], title=names[1]),
+    "grid": lambda names: plots.grid(
+        pd.DataFrame(np.eye(3), index=names, columns=names), label=names[0], title=names[1]
+    ),
     "heatmap": lambda names: plots.heatmap(table(names)),
     "heatmaps": lambda names: plots.heatmaps([table(names), table(names)], columns=1),
     "influential": influential,
@@ -99,10 +116,14 @@ TABLE = {
     ),
     "null": lambda names: [a_test(name) for name in names],
     "pictures": lambda names: plots.pictures(np.zeros((3, 4, 4), np.uint8), names),
-    "samples": lambda names: plots.samples({name: np.eye(6) for name in names}, targets=np.repeat(range(3), 2), classes=names),
+    "samples": lambda names: plots.samples(
+        {name: np.eye(6) for name in names}, targets=np.repeat(range(3), 2), classes=names
+    ),
     "scatter": scattered,
     "sensitivity": sensitivity,
-    "specificity": lambda names: plots.specificity(rs.grounding.specificity(representations(["p", "q"], layers=names), n_bootstrap=20)),
+    "specificity": lambda names: plots.specificity(
+        rs.grounding.specificity(representations(["p", "q"], layers=names), n_bootstrap=20)
+    ),
     "to_final": lambda names: plots.to_final(runs(names), 1 - runs(names), dash={name: name for name in names}),
 }
 
@@ -111,9 +132,12 @@ def test_the_table_holds_every_function_that_draws():
     drawing = {
         name
         for name in plots.__all__
-        if inspect.isfunction(f := getattr(plots, name)) and inspect.signature(f).return_annotation in ("Axes", "list[Axes]")
+        if inspect.isfunction(f := getattr(plots, name))
+        and inspect.signature(f).return_annotation in ("Axes", "list[Axes]")
     }
-    assert drawing == set(TABLE), "a function that draws belongs into the table above, and is to be decorated with as_written"
+    assert drawing == set(TABLE), (
+        "a function that draws belongs into the table above, and is to be decorated with as_written"
+    )
 
 
 def figures_of(drawn):
@@ -138,7 +162,9 @@ def test_names_are_drawn_as_they_are(function, names, tmp_path):
         figure.savefig(tmp_path / "a.png")
         found += (lines := written_in(figure, tmp_path / "a.svg"))
         for text in figure.findobj(
-            lambda artist: isinstance(artist, Text) and artist.get_visible() and any(name in artist.get_text() for name in shown)
+            lambda artist: (
+                isinstance(artist, Text) and artist.get_visible() and any(name in artist.get_text() for name in shown)
+            )
         ):
             if text.get_path_effects():  # drawn as outlines, so that no text is in the file
                 assert not text.get_parse_math() or not set("$\\") & set(text.get_text())
@@ -161,10 +187,17 @@ def test_texts_stay_as_they_are_where_everything_is_set_in_tex(function):
     names = PAIRS[0]
     with mpl.rc_context({"text.usetex": True}):
         if function == "embedding":  # its labels are laid out at once, which TeX would do
-            drawn = plots.maps._one(mapped(names), plots.marks(mapped(names), colour="model"), None, True, None, ax=None)[0]
+            drawn = plots.maps._one(
+                mapped(names), plots.marks(mapped(names), colour="model"), None, True, None, ax=None
+            )[0]
         else:
             drawn = TABLE[function](names)
-    texts = [text for figure in figures_of(drawn) for text in figure.findobj(Text) if any(name in text.get_text() for name in names)]
+    texts = [
+        text
+        for figure in figures_of(drawn)
+        for text in figure.findobj(Text)
+        if any(name in text.get_text() for name in names)
+    ]
     assert len(texts) >= 3 and not any(text.get_usetex() for text in texts)
 
 
@@ -177,7 +210,9 @@ def test_what_the_user_put_into_a_figure_keeps_its_mathematics(tmp_path):
     left.set_yscale("log")
     plots.curves(runs(PAIRS[0]), ax=left)
     lines = written_in(figure, tmp_path / "a.svg")
-    assert "cost_$5_$" in lines and not any("rho" in line or "alpha" in line or "beta" in line or "mathdefault" in line for line in lines)
+    assert "cost_$5_$" in lines and not any(
+        "rho" in line or "alpha" in line or "beta" in line or "mathdefault" in line for line in lines
+    )
 
 
 def test_a_title_of_ones_own_may_hold_mathematics(tmp_path):
@@ -196,7 +231,8 @@ def test_a_second_drawing_keeps_the_entries_of_the_first():
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["b", "_a", "_c"]
 
 
-# -- HTML, Markdown ----------------------------------------------------------------------------------------------------------
+# -- HTML, Markdown
+# ----------------------------------------------------------------------------------------------------------
 
 
 class Reader(html.parser.HTMLParser):
@@ -210,7 +246,9 @@ class Reader(html.parser.HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
         if tag not in ("br", "hr", "img"):
-            self.open.append((tag, "mathjax_ignore" in (dict(attrs).get("class") or "").split() or tag in ("code", "pre")))
+            self.open.append(
+                (tag, "mathjax_ignore" in (dict(attrs).get("class") or "").split() or tag in ("code", "pre"))
+            )
 
     def handle_endtag(self, tag):
         while self.open and self.open.pop()[0] != tag:
@@ -227,7 +265,10 @@ def faces(names):
     square, g = rs.compare("cka", x), np.random.default_rng(1)
     probe = rs.probes.linear_probe(x[Key(names[0], "l", names[0])], np.array(names)[np.arange(40) % 3], seed=0)
     benchmark = rs.grounding.benchmark(
-        five, {f"m{i}": i / 5 for i in range(5)}, measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)), n_bootstrap=20
+        five,
+        {f"m{i}": i / 5 for i in range(5)},
+        measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)),
+        n_bootstrap=20,
     )
     return {
         "activations": x,
@@ -238,10 +279,20 @@ def faces(names):
         "bias": rs.probes.dataset_bias(x.where(layer="l"), n=None),
         "specificity": rs.grounding.specificity(representations(["p", "q"], layers=names), n_bootstrap=20),
         "sensitivity": rs.grounding.sensitivity(
-            representations(["p", "q"]), measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)), amounts=(0, 0.5)
+            representations(["p", "q"]),
+            measures=dict(zip(names, ("cka", "procrustes", "nbs"), strict=True)),
+            amounts=(0, 0.5),
         ),
-        "means": rs.grounding.pair_means(pd.DataFrame(g.normal(size=(6, 1)), columns=names[:1], index=pd.MultiIndex.from_tuples(itertools.combinations("abcd", 2)))),
-        "diagnosis": rs.reliability.diagnose(g.integers(0, 3, (40, 5)), g.normal(size=(40, 60)), names=(names[0], names[2])),
+        "means": rs.grounding.pair_means(
+            pd.DataFrame(
+                g.normal(size=(6, 1)),
+                columns=names[:1],
+                index=pd.MultiIndex.from_tuples(itertools.combinations("abcd", 2)),
+            )
+        ),
+        "diagnosis": rs.reliability.diagnose(
+            g.integers(0, 3, (40, 5)), g.normal(size=(40, 60)), names=(names[0], names[2])
+        ),
     }
 
 
@@ -288,7 +339,8 @@ def test_every_result_that_a_notebook_shows_is_looked_at():
 
 
 @pytest.mark.parametrize(
-    "name", [*NAMES, "*a* **b** `c` ~~d~~", "[a](b) ![c](d)", "a|b\\*c", "![x]", "http://x.y/z", "a  b", "1. a", "- é→b"]
+    "name",
+    [*NAMES, "*a* **b** `c` ~~d~~", "[a](b) ![c](d)", "a|b\\*c", "![x]", "http://x.y/z", "a  b", "1. a", "- é→b"],
 )
 def test_a_name_in_a_report_is_shown_as_it_is(name):
     from nbconvert.filters import markdown2html
@@ -298,7 +350,8 @@ def test_a_name_in_a_report_is_shown_as_it_is(name):
     assert "$" not in reader.exposed.replace("of $5", "")
 
 
-# -- explorers ----------------------------------------------------------------------------------------------------------------
+# -- explorers
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("names", PAIRS, ids=range(len(PAIRS)))
@@ -309,14 +362,29 @@ def test_explorers_show_names_as_they_are(names):
     e.choose(names[0], "l")
     assert f"{names[0]} / {names[0]}" in Reader(e.wait()._detail.value).text
     m = rs.explorers.maps(x, layer="l", colour="model").wait()
-    assert m.png() and sorted(m._scatter.labels) == sorted(names) and [label for label, _, _ in m._scatter.legend[0][1]] == list(names)
+    assert (
+        m.png()
+        and sorted(m._scatter.labels) == sorted(names)
+        and [label for label, _, _ in m._scatter.legend[0][1]] == list(names)
+    )
     m.choose(names[0], names[1])
     assert all(name in Reader(m.wait()._detail.value).text for name in names[:2])
     sets = representations(names, layers=(names[2],), dataset=names[1])
     b = rs.explorers.bias(sets, n=None).wait()
     assert b.png() and all(any(name in label for label in b._matrix.row_labels) for name in names)
     for one in (e, m, b):
-        assert not one.errors and set(Reader(one._detail.value).tags) <= {"div", "b", "i", "br", "table", "tr", "td", "th", "ul", "li"}
+        assert not one.errors and set(Reader(one._detail.value).tags) <= {
+            "div",
+            "b",
+            "i",
+            "br",
+            "table",
+            "tr",
+            "td",
+            "th",
+            "ul",
+            "li",
+        }
         compile(one.code(), "code", "exec")
 
 
@@ -324,7 +392,7 @@ def test_the_code_of_an_explorer_finds_what_has_such_names():
     x = representations(NAMES, dataset="d")
     e = rs.explorers.comparison(x, a=NAMES[1], b=NAMES[5], measure="cka").wait()
     space = {"activations": x}
-    exec(e.code().replace("rs.plots.heatmap(", "found = (").replace(");", ")"), space)  # noqa: S102 (it is ours)
+    exec(e.code().replace("rs.plots.heatmap(", "found = (").replace(");", ")"), space)
     assert [space["found"].values.index[0][0], space["found"].values.columns[0][0]] == [NAMES[1], NAMES[5]]
 
 
@@ -343,14 +411,27 @@ def test_progress_and_errors_are_text_in_an_explorer():
 
 def test_views_write_names_as_text():
     """A view's script never takes a name for HTML."""
-    for view in (rs.views.MatrixView, rs.views.ScatterView):
+    for view in (views.MatrixView, views.ScatterView):
         for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write"):
             assert word not in view._esm, word
 
 
-# -- files and patterns -------------------------------------------------------------------------------------------------------
+# -- files and patterns
+# -------------------------------------------------------------------------------------------------------
 
-ODD = (*NAMES, "../../up", ".hidden", "a/b\\c", "CON", "x" * 300, "x" * 300 + "y", "new\nline", "mnist/test[n=5,seed=0]", "[a-z]*", "é")
+ODD = (
+    *NAMES,
+    "../../up",
+    ".hidden",
+    "a/b\\c",
+    "CON",
+    "x" * 300,
+    "x" * 300 + "y",
+    "new\nline",
+    "mnist/test[n=5,seed=0]",
+    "[a-z]*",
+    "é",
+)
 
 
 def test_a_store_keeps_any_name(tmp_path):
@@ -362,16 +443,27 @@ def test_a_store_keeps_any_name(tmp_path):
             writer = store.writer(key, values.shape, values.dtype, {"inputs": "x"}, {}, place=0)
             writer.write(0, values + k)
             writer.commit()
-    assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {tmp_path / "s"} and len(rs.Store(tmp_path / "s")) == len(ODD)
+    assert {path.parent for path in tmp_path.rglob("*") if path.is_file()} == {tmp_path / "s"} and len(
+        rs.Store(tmp_path / "s")
+    ) == len(ODD)
     for k, name in enumerate(ODD):
         again = rs.Store(tmp_path / "s")
         np.testing.assert_array_equal(again[Key(name, name, name)], values + k)
-        assert [key.model for key in again.where(model=name)] == [name] and [key.model for key in again.where(dataset=[name])] == [name]
-    assert not store.verify(progress=False) and not store.prune() and store.remove(model=ODD[0]) == 1 and len(store) == len(ODD) - 1
+        assert [key.model for key in again.where(model=name)] == [name] and [
+            key.model for key in again.where(dataset=[name])
+        ] == [name]
+    assert (
+        not store.verify(progress=False)
+        and not store.prune()
+        and store.remove(model=ODD[0]) == 1
+        and len(store) == len(ODD) - 1
+    )
 
 
 def test_what_is_a_name_is_no_pattern():
     x = representations(["a*", "ab", "a?", "a[1]", "a1"])
     assert [key.model for key in x.where(model="a*")] == ["a*"] and [key.model for key in x.where(model="a?")] == ["a?"]
-    assert [key.model for key in x.where(model="a[1]")] == ["a[1]"] and [key.model for key in x.where(model="a[*")] == ["a[1]"]
+    assert [key.model for key in x.where(model="a[1]")] == ["a[1]"] and [key.model for key in x.where(model="a[*")] == [
+        "a[1]"
+    ]
     assert [key.model for key in x.where(model="*b")] == ["ab"]

@@ -1,4 +1,6 @@
-"""Small random models of transformers: recorded rows against each sample alone, and against the library's own hidden states."""
+"""Small random models of transformers: recorded rows against each sample alone, and against the library's own hidden
+states.
+"""
 
 import re
 import warnings
@@ -16,7 +18,14 @@ import repsim_nb as rs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TEXT = {"vocab_size": 60, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
-SEEN = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 8, "patch_size": 4}
+SEEN = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": 8,
+    "patch_size": 4,
+}
 TOKENS = {"bos_token_id": 1, "eos_token_id": 2}
 N, T = 14, 7
 
@@ -39,7 +48,9 @@ def gemma3n(layers=3):
 
 def modernbert():
     return tf.ModernBertModel(
-        tf.ModernBertConfig(**TEXT, **TOKENS, pad_token_id=0, cls_token_id=1, sep_token_id=2, attn_implementation="eager")
+        tf.ModernBertConfig(
+            **TEXT, **TOKENS, pad_token_id=0, cls_token_id=1, sep_token_id=2, attn_implementation="eager"
+        )
     )
 
 
@@ -49,18 +60,28 @@ def qwen3_experts():
 
 
 def dinov2():
-    return tf.Dinov2Model(tf.Dinov2Config(**{key: value for key, value in SEEN.items() if key != "intermediate_size"}, mlp_ratio=2))
+    return tf.Dinov2Model(
+        tf.Dinov2Config(**{key: value for key, value in SEEN.items() if key != "intermediate_size"}, mlp_ratio=2)
+    )
 
 
 MAKE = {
     "bert": lambda: tf.BertModel(tf.BertConfig(**TEXT)),
     "llama": lambda: tf.LlamaModel(tf.LlamaConfig(**TEXT, num_key_value_heads=1)),
-    "gpt2": lambda: tf.GPT2Model(tf.GPT2Config(vocab_size=60, n_embd=16, n_layer=3, n_head=2, n_positions=20, **TOKENS)),
+    "gpt2": lambda: tf.GPT2Model(
+        tf.GPT2Config(vocab_size=60, n_embd=16, n_layer=3, n_head=2, n_positions=20, **TOKENS)
+    ),
     "modernbert": modernbert,
     "qwen3 experts": qwen3_experts,
-    "mixtral": lambda: tf.MixtralModel(tf.MixtralConfig(**TEXT, num_key_value_heads=1, num_local_experts=4, num_experts_per_tok=2)),
-    "t5 encoder": lambda: tf.T5EncoderModel(tf.T5Config(vocab_size=60, d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2)),
-    "loops": lambda: tf.HrmTextModel(tf.HrmTextConfig(**{**TEXT, "num_hidden_layers": 2}, num_key_value_heads=2, head_dim=8)),
+    "mixtral": lambda: tf.MixtralModel(
+        tf.MixtralConfig(**TEXT, num_key_value_heads=1, num_local_experts=4, num_experts_per_tok=2)
+    ),
+    "t5 encoder": lambda: tf.T5EncoderModel(
+        tf.T5Config(vocab_size=60, d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2)
+    ),
+    "loops": lambda: tf.HrmTextModel(
+        tf.HrmTextConfig(**{**TEXT, "num_hidden_layers": 2}, num_key_value_heads=2, head_dim=8)
+    ),
     "vit": lambda: tf.ViTModel(tf.ViTConfig(**SEEN)),
     "dinov2": dinov2,
 }
@@ -112,28 +133,46 @@ def states(module, samples):
 
 
 def pooled(matrices, pool):
-    take = {"mean": lambda h: h.mean(0, keepdim=True), "first": lambda h: h[:1], "last": lambda h: h[-1:], "tokens": lambda h: h}[pool]
+    take = {
+        "mean": lambda h: h.mean(0, keepdim=True),
+        "first": lambda h: h[:1],
+        "last": lambda h: h[-1:],
+        "tokens": lambda h: h,
+    }[pool]
     return torch.cat([take(h.float()) for h in matrices]).numpy()
 
 
 def alone_by_layer(module, samples, layers):
     """Layer -> a matrix (tokens, p) for each sample alone."""
     outs = [alone(module, one, layers) for one in samples]
-    return {layer: [out[layer][0].flatten(0, -2) if out[layer][0].ndim > 2 else out[layer][0] for out in outs] for layer in layers}
+    return {
+        layer: [out[layer][0].flatten(0, -2) if out[layer][0].ndim > 2 else out[layer][0] for out in outs]
+        for layer in layers
+    }
 
 
-# -- hidden states -------------------------------------------------------------------------------------------------------------
+# -- hidden states
+# -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", READ)
 def test_blocks_are_the_hidden_states_of_each_text_alone(name):
-    """With padding on the right. The last hidden state is after the final norm if there is one, else that of the last block."""
+    """With padding on the right.
+
+    The last hidden state is after the final norm if there is one, else that of the last block.
+    """
     module = model_of(MAKE[name])
     columns, prefix = texts(), BLOCKS.get(name, "layers.")
     by_text = states(module, unpadded(columns))
     blocks, norm = [f"{prefix}{k}" for k in range(3)], LAST_NORM.get(name)
     for pool in ("mean", "first", "last", "tokens"):
-        got = rec(rs.load_model(module, name="m"), columns, [*blocks, *([norm] if norm else []), "output"], pool=pool, batch_size=6)
+        got = rec(
+            rs.load_model(module, name="m"),
+            columns,
+            [*blocks, *([norm] if norm else []), "output"],
+            pool=pool,
+            batch_size=6,
+        )
         want = [pooled([one[k] for one in by_text], pool) for k in range(len(by_text[0]))]
         assert near(got[blocks[0]], want[1]) and near(got[blocks[1]], want[2]), pool
         assert near(got[norm or blocks[-1]], want[-1]) and near(got["output"], want[-1]), pool
@@ -147,7 +186,9 @@ def test_blocks_are_the_hidden_states_of_each_picture_alone(name):
     blocks = [f"{BLOCKS.get(name, 'layers.')}{k}" for k in range(3)]
     for pool in ("mean", "first", "tokens"):
         got = rec(rs.load_model(module, name="m"), {"pixel_values": x}, blocks, pool=pool, batch_size=6)
-        assert all(near(got[block], pooled([one[k + 1] for one in by_picture], pool)) for k, block in enumerate(blocks)), pool
+        assert all(
+            near(got[block], pooled([one[k + 1] for one in by_picture], pool)) for k, block in enumerate(blocks)
+        ), pool
 
 
 @pytest.mark.parametrize("name", READ)
@@ -159,14 +200,17 @@ def test_default_layers_of_texts_are_right(name):
             warnings.simplefilter("ignore")
             got = rec(model, columns, pool="mean", batch_size=size)
         layers = [key.layer for key in got]
-        assert {f"{BLOCKS.get(name, 'layers.')}{k}" for k in range(2)} | {"output"} <= set(layers) and "wpe" not in layers
+        assert {f"{BLOCKS.get(name, 'layers.')}{k}" for k in range(2)} | {"output"} <= set(
+            layers
+        ) and "wpe" not in layers
         want = alone_by_layer(module, unpadded(columns), layers)
         for layer in layers:
             of_one = [h if layer != "pooler" else h[:1] for h in want[layer]]
             assert near(got[layer], pooled(of_one, "mean")), (layer, size)
 
 
-# -- looped models --------------------------------------------------------------------------------------------------------------
+# -- looped models
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_block_that_loops_is_as_many_layers():
@@ -174,16 +218,23 @@ def test_a_block_that_loops_is_as_many_layers():
     ids = {"input_ids": torch.randint(3, 60, (N, T), generator=torch.Generator().manual_seed(0))}
     got = rec(rs.load_model(module, name="m"), ids, pool="mean", batch_size=6)
     layers = [key.layer for key in got]
-    assert [layer for layer in layers if layer.startswith("L_module.layers.0#")] == [f"L_module.layers.0#{k}" for k in range(1, 7)]
-    assert [layer for layer in layers if layer.startswith("H_module.layers.1#")] == [f"H_module.layers.1#{k}" for k in (1, 2)]
+    assert [layer for layer in layers if layer.startswith("L_module.layers.0#")] == [
+        f"L_module.layers.0#{k}" for k in range(1, 7)
+    ]
+    assert [layer for layer in layers if layer.startswith("H_module.layers.1#")] == [
+        f"H_module.layers.1#{k}" for k in (1, 2)
+    ]
     want = alone(module, ids, layers)
     assert all(near(got[layer], torch.cat([h.mean(1) for h in want[layer]]).numpy()) for layer in layers)
     by_text = states(module, [{"input_ids": one[None]} for one in ids["input_ids"]])
-    assert near(got["output"], pooled([one[-1] for one in by_text], "mean")), "the last hidden state is after the final norm"
+    assert near(got["output"], pooled([one[-1] for one in by_text], "mean")), (
+        "the last hidden state is after the final norm"
+    )
     assert len(by_text[0]) == len([layer for layer in layers if ".layers." in layer]) + 1
 
 
-# -- several residual streams ------------------------------------------------------------------------------------------------------
+# -- several residual streams
+# ------------------------------------------------------------------------------------------------------
 
 
 def ids_only(n, t=T):
@@ -197,7 +248,11 @@ def test_blocks_with_several_streams_are_left_out_with_one_warning(n, size):
     got, warned = with_warnings(lambda: rec(rs.load_model(module, name="m"), columns, pool="mean", batch_size=size))
     layers = [key.layer for key in got]
     assert not any(re.match(r"layers\.\d", layer) for layer in layers) and "output" in layers
-    assert len(warned) == 1 and all(f"'layers.{k}'" in warned[0] for k in range(3)) and re.search("sample axis|axis", warned[0])
+    assert (
+        len(warned) == 1
+        and all(f"'layers.{k}'" in warned[0] for k in range(3))
+        and re.search("sample axis|axis", warned[0])
+    )
     want = alone(module, columns, layers)
     for layer in layers:
         rows = [h.flatten(1, -2).mean(1) if h.ndim > 2 else h for h in want[layer]]
@@ -212,7 +267,9 @@ def test_a_pool_function_selects_one_stream():
 
     by_text = states(module, [{"input_ids": one[None]} for one in columns["input_ids"]])
     for size in (4, 6):
-        got = rec(rs.load_model(module, name="m"), columns, ["layers.0", "layers.1"], pool=first_stream, batch_size=size)
+        got = rec(
+            rs.load_model(module, name="m"), columns, ["layers.0", "layers.1"], pool=first_stream, batch_size=size
+        )
         with torch.no_grad():
             want = alone_streams(module, columns["input_ids"], 2)
         assert all(near(got[f"layers.{k}"], want[k]) for k in range(2))
@@ -242,7 +299,8 @@ def test_describe_does_not_take_streams_for_samples():
     assert table["shape"]["output"] == (9, 16) and table["shape"]["layers.0"] != (6, 9, 16)
 
 
-# -- experts in one tensor ---------------------------------------------------------------------------------------------------------
+# -- experts in one tensor
+# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["qwen3 experts", "mixtral"])
@@ -252,7 +310,9 @@ def test_rows_that_are_tokens_are_recorded_as_tokens(name):
     for columns in (texts(n=11), {**ids_only(5, 5), "attention_mask": torch.ones(5, 5, dtype=torch.long)}):
         layers = ["layers.0.mlp.gate", "layers.2.mlp.gate", "layers.1.mlp"]
         outs = [alone(module, one, layers) for one in unpadded(columns)]
-        want = {layer: [out[layer][0] if out[layer][0].ndim == 2 else out[layer][0][0] for out in outs] for layer in layers}
+        want = {
+            layer: [out[layer][0] if out[layer][0].ndim == 2 else out[layer][0][0] for out in outs] for layer in layers
+        }
         for pool in ("tokens", "mean"):
             for size in (1, 4):
                 got = rec(rs.load_model(module, name="m"), columns, layers, pool=pool, batch_size=size)
@@ -269,11 +329,14 @@ def test_a_router_cannot_be_flattened_with_padding(name):
         except ValueError as error:
             assert re.search("'layers.0.mlp.gate'.*(sample axis|token|padding)", str(error))
             continue
-        gate = [alone(module, one, ["layers.0.mlp.gate"])["layers.0.mlp.gate"][0].flatten() for one in unpadded(columns)]
+        gate = [
+            alone(module, one, ["layers.0.mlp.gate"])["layers.0.mlp.gate"][0].flatten() for one in unpadded(columns)
+        ]
         assert columns is full and near(got, torch.stack(gate).numpy())
 
 
-# -- two masks, two modalities -------------------------------------------------------------------------------------------------------
+# -- two masks, two modalities
+# -------------------------------------------------------------------------------------------------------
 
 
 def two_texts(same_length):
@@ -282,12 +345,16 @@ def two_texts(same_length):
 
 
 def t5():
-    return tf.T5Model(tf.T5Config(vocab_size=60, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, decoder_start_token_id=0))
+    return tf.T5Model(
+        tf.T5Config(vocab_size=60, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, decoder_start_token_id=0)
+    )
 
 
 def bart():
     sides = {f"{side}_{size}": 2 for side in ("encoder", "decoder") for size in ("layers", "attention_heads")}
-    config = tf.BartConfig(vocab_size=60, d_model=16, **sides, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=20)
+    config = tf.BartConfig(
+        vocab_size=60, d_model=16, **sides, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=20
+    )
     return tf.BartModel(config)
 
 
@@ -318,7 +385,14 @@ def test_each_half_is_pooled_by_its_own_mask(name, same_length):
 
 def clip():
     size = {key: value for key, value in SEEN.items() if key not in ("image_size", "patch_size")}
-    text = {**size, "vocab_size": 60, "max_position_embeddings": 10, "eos_token_id": 59, "bos_token_id": 1, "pad_token_id": 0}
+    text = {
+        **size,
+        "vocab_size": 60,
+        "max_position_embeddings": 10,
+        "eos_token_id": 59,
+        "bos_token_id": 1,
+        "pad_token_id": 0,
+    }
     return tf.CLIPModel(tf.CLIPConfig(text_config=text, vision_config=SEEN, projection_dim=8))
 
 
@@ -335,7 +409,9 @@ def test_default_layers_of_two_towers(size):
     module, columns = model_of(clip), pictures_and_texts()
     got, warned = with_warnings(lambda: rec(rs.load_model(module, name="m"), columns, pool="mean", batch_size=size))
     layers = [key.layer for key in got]
-    assert {f"{tower}_model.encoder.layers.{k}" for tower in ("text", "vision") for k in range(2)} <= set(layers) and "output" not in layers
+    assert {f"{tower}_model.encoder.layers.{k}" for tower in ("text", "vision") for k in range(2)} <= set(
+        layers
+    ) and "output" not in layers
     assert len(warned) == 1 and "'output'" in warned[0] and re.search("sample", warned[0])
     outs = alone(module, columns, layers)
     for layer in layers:
@@ -352,14 +428,17 @@ def test_the_output_of_two_towers_raises_if_named():
             rec(rs.load_model(model_of(clip), name="m"), pictures_and_texts(n), "output")
 
 
-# -- empty texts, padding on the left, nested tensors -----------------------------------------------------------------------------------
+# -- empty texts, padding on the left, nested tensors
+# -----------------------------------------------------------------------------------
 
 
 def tokenizer():
     """Words of one letter, no special tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    made = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, **{chr(97 + k): 3 + k for k in range(26)}}, unk_token="[UNK]"))
+    made = Tokenizer(
+        models.WordLevel({"[PAD]": 0, "[UNK]": 1, **{chr(97 + k): 3 + k for k in range(26)}}, unk_token="[UNK]")
+    )
     made.pre_tokenizer = pre_tokenizers.Whitespace()
     return tf.PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]")
 
@@ -403,7 +482,9 @@ def test_padding_on_the_left_is_right_or_announced(name, pool):
         except ValueError as error:
             assert re.search("left|position", str(error))
             return
-    assert near(got, want) or any(re.search("left", str(one.message)) and re.search("position", str(one.message)) for one in warned)
+    assert near(got, want) or any(
+        re.search("left", str(one.message)) and re.search("position", str(one.message)) for one in warned
+    )
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])
@@ -431,7 +512,11 @@ def test_nested_tensors_are_refused(kind):
 
     for layout in (torch.strided, torch.jagged):
         one = nested(layout)
-        data = {"batch": one, "generator": (batch for batch in [one, nested(layout)]), "list": [torch.randn(3, 5), torch.randn(2, 5)],
-                "DataLoader": DataLoader(range(8), batch_size=4, collate_fn=lambda _: nested(layout))}[kind]  # noqa: B023  # fmt: skip
+        data = {
+            "batch": one,
+            "generator": (batch for batch in [one, nested(layout)]),
+            "list": [torch.randn(3, 5), torch.randn(2, 5)],
+            "DataLoader": DataLoader(range(8), batch_size=4, collate_fn=lambda _: nested(layout)),
+        }[kind]
         with pytest.raises(ValueError, match="nested|one shape|length|shape"):
             rec(rs.load_model(torch.nn.Linear(5, 2), name="m"), data)

@@ -9,8 +9,12 @@ import papermill
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TRACKED = subprocess.run(["git", "ls-files", "notebooks/*.ipynb"], cwd=ROOT, capture_output=True, text=True).stdout.split()
-NOTEBOOKS = [ROOT / name for name in TRACKED] or sorted((ROOT / "notebooks").glob("*.ipynb"))  # a reader's own are nobody's business
+TRACKED = subprocess.run(
+    ["git", "ls-files", "notebooks/*.ipynb"], cwd=ROOT, capture_output=True, text=True
+).stdout.split()
+NOTEBOOKS = [ROOT / name for name in TRACKED] or sorted(
+    (ROOT / "notebooks").glob("*.ipynb")
+)  # a reader's own are nobody's business
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -41,7 +45,14 @@ def test_it_is_for_reading(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_it_runs(path, tmp_path):
-    out = papermill.execute_notebook(str(path), str(tmp_path / path.name), parameters={"fast": True}, kernel_name="python3", cwd=str(tmp_path), progress_bar=False)
+    out = papermill.execute_notebook(
+        str(path),
+        str(tmp_path / path.name),
+        parameters={"fast": True},
+        kernel_name="python3",
+        cwd=str(tmp_path),
+        progress_bar=False,
+    )
     explorers = 0
     for cell in out.cells:
         for output in cell.get("outputs", []):
@@ -57,9 +68,15 @@ def test_it_runs(path, tmp_path):
 def test_the_reference_page_describes_every_measure():
     import repsim_nb as rs
 
-    page = "\n".join(cell.source for cell in nbformat.read(ROOT / "notebooks" / "02_measures.ipynb", as_version=4).cells if cell.cell_type == "markdown")
+    page = "\n".join(
+        cell.source
+        for cell in nbformat.read(ROOT / "notebooks" / "02_measures.ipynb", as_version=4).cells
+        if cell.cell_type == "markdown"
+    )
     assert [name for name in rs.measures.ALL if f"`{name}`" not in page] == []
     sections = [part for part in page.split("\n## ") if "**Cost:**" in part]
     assert len(sections) == 9
     for part in sections:
-        assert "mislead" in part and "ource" in part and ("**In words:**" in part or "**They mislead**" in part), part[:60]
+        assert "mislead" in part and "ource" in part and ("**In words:**" in part or "**They mislead**" in part), part[
+            :60
+        ]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from repsim_nb import grounding
-from repsim_nb.grounding import means
+from repsim_nb.results.grounding import means
 
 pair_means = grounding.pair_means
 
@@ -17,20 +17,33 @@ def pairs_of(number, effects=None, shift=0.0, seed=0):
     u = rng.normal(size=number) if effects is None else effects
     one, other = np.triu_indices(number, 1)
     index = pd.MultiIndex.from_arrays([[f"n{k}" for k in one], [f"n{k}" for k in other]])
-    return pd.DataFrame({name: 0.5 + by + 0.03 * (u[one] + u[other]) + 0.05 * rng.normal(size=len(one)) for name, by in (("a", 0.0), ("b", shift))}, index=index)
+    return pd.DataFrame(
+        {
+            name: 0.5 + by + 0.03 * (u[one] + u[other]) + 0.05 * rng.normal(size=len(one))
+            for name, by in (("a", 0.0), ("b", shift))
+        },
+        index=index,
+    )
 
 
 def test_pairs_count_as_often_as_both_networks_come():
     frame = pairs_of(5)
     found = pair_means(frame, derived={"ratio": lambda mean: mean["a"] / mean["b"]}, n_bootstrap=50, seed=3)
     np.testing.assert_allclose(found.table.loc[["a", "b"], "mean"], frame.mean())
-    assert found.table.loc["ratio", "mean"] == pytest.approx(frame["a"].mean() / frame["b"].mean()) and found.unit == "networks (5)"
+    assert (
+        found.table.loc["ratio", "mean"] == pytest.approx(frame["a"].mean() / frame["b"].mean())
+        and found.unit == "networks (5)"
+    )
     counts = np.random.default_rng(3).multinomial(5, np.full(5, 0.2), size=50)[0]
     several = np.repeat([f"n{k}" for k in range(5)], counts)
     values = [frame.loc[tuple(sorted((p, q))), "a"] for i, p in enumerate(several) for q in several[i + 1 :] if p != q]
     assert found.draws.loc[0, "a"] == pytest.approx(np.mean(values))
     np.testing.assert_allclose(found.draws["ratio"], found.draws["a"] / found.draws["b"])
-    assert (found.table["low"] < found.table["mean"]).all() and (found.table["mean"] < found.table["high"]).all() and "<table" in found._repr_html_()
+    assert (
+        (found.table["low"] < found.table["mean"]).all()
+        and (found.table["mean"] < found.table["high"]).all()
+        and "<table" in found._repr_html_()
+    )
 
 
 def test_groups_are_drawn_whole_and_pairs_within_them_are_left_out():
@@ -38,16 +51,32 @@ def test_groups_are_drawn_whole_and_pairs_within_them_are_left_out():
     of = {f"n{k}": k // 3 for k in range(9)}
     found = pair_means(frame, groups=of)
     between = [of[a] != of[b] for a, b in frame.index]
-    assert found.table.loc["a", "mean"] == pytest.approx(frame["a"][between].mean()) and found.units == 3 and found.unit == "groups (3)"
-    crossed = pd.DataFrame({"start": np.repeat(range(3), 3), "tuning": np.tile(range(3), 3)}, index=[f"n{k}" for k in range(9)])
-    both = [crossed.loc[a, "start"] != crossed.loc[b, "start"] and crossed.loc[a, "tuning"] != crossed.loc[b, "tuning"] for a, b in frame.index]
-    assert pair_means(frame, groups=crossed).table.loc["a", "mean"] == pytest.approx(frame["a"][both].mean()) and sum(both) == 18
+    assert (
+        found.table.loc["a", "mean"] == pytest.approx(frame["a"][between].mean())
+        and found.units == 3
+        and found.unit == "groups (3)"
+    )
+    crossed = pd.DataFrame(
+        {"start": np.repeat(range(3), 3), "tuning": np.tile(range(3), 3)}, index=[f"n{k}" for k in range(9)]
+    )
+    both = [
+        crossed.loc[a, "start"] != crossed.loc[b, "start"] and crossed.loc[a, "tuning"] != crossed.loc[b, "tuning"]
+        for a, b in frame.index
+    ]
+    assert (
+        pair_means(frame, groups=crossed).table.loc["a", "mean"] == pytest.approx(frame["a"][both].mean())
+        and sum(both) == 18
+    )
 
 
 def test_differences_are_of_the_same_draws():
     found = pair_means(pairs_of(8, shift=0.1))
     row = found.against("b", ["a"]).loc["a"]
-    assert row["difference"] == pytest.approx(found.table.loc["b", "mean"] - found.table.loc["a", "mean"]) and row["real"] and row["low"] > 0.02
+    assert (
+        row["difference"] == pytest.approx(found.table.loc["b", "mean"] - found.table.loc["a", "mean"])
+        and row["real"]
+        and row["low"] > 0.02
+    )
     assert found.against("a").loc["b", "high"] == pytest.approx(-row["low"])
     with pytest.raises(ValueError, match="unknown statistic 'c'"):
         found.against("c")
@@ -55,15 +84,24 @@ def test_differences_are_of_the_same_draws():
         pair_means(pairs_of(8)[["a"]]).against("a")
 
 
-@pytest.mark.parametrize(("change", "options", "sentence"), [
-    (lambda f: f.iloc[:0], {}, "pairs that all have values"),
-    (lambda f: f.assign(a=np.nan), {}, "10 of 10 pairs have none"),
-    (lambda f: pd.concat([f, f.iloc[[0]].swaplevel()]), {}, "come twice: average both orders"),
-    (lambda f: pd.concat([f, pd.DataFrame({"a": [0.0], "b": [0.0]}, index=pd.MultiIndex.from_tuples([("n0", "n0")]))]), {}, "'n0' with itself"),
-    (lambda f: f.iloc[:1], {}, "at least 3 of them"),
-    (lambda f: f, {"n_bootstrap": 3}, "n_bootstrap is how often"),
-    (lambda f: f, {"derived": {"a": lambda mean: mean["a"]}}, "'a' is a column of the pairs"),
-])
+@pytest.mark.parametrize(
+    ("change", "options", "sentence"),
+    [
+        (lambda f: f.iloc[:0], {}, "pairs that all have values"),
+        (lambda f: f.assign(a=np.nan), {}, "10 of 10 pairs have none"),
+        (lambda f: pd.concat([f, f.iloc[[0]].swaplevel()]), {}, "come twice: average both orders"),
+        (
+            lambda f: pd.concat(
+                [f, pd.DataFrame({"a": [0.0], "b": [0.0]}, index=pd.MultiIndex.from_tuples([("n0", "n0")]))]
+            ),
+            {},
+            "'n0' with itself",
+        ),
+        (lambda f: f.iloc[:1], {}, "at least 3 of them"),
+        (lambda f: f, {"n_bootstrap": 3}, "n_bootstrap is how often"),
+        (lambda f: f, {"derived": {"a": lambda mean: mean["a"]}}, "'a' is a column of the pairs"),
+    ],
+)
 def test_pairs_without_a_mean_are_refused(change, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         pair_means(change(pairs_of(5)), **options)
@@ -73,7 +111,9 @@ def test_a_derived_statistic_without_a_value_is_refused():
     with pytest.raises(ValueError, match="'ratio' has no value: the function gives nan for the means a "):
         pair_means(pairs_of(5), derived={"ratio": lambda mean: mean["a"] * np.nan})
     with pytest.raises(ValueError, match=r"'above' has no value in \d+ of 999 resamples of networks"):
-        pair_means(pairs_of(5), derived={"above": lambda mean: mean["a"] if mean["a"] >= pairs_of(5)["a"].mean() else np.nan})
+        pair_means(
+            pairs_of(5), derived={"above": lambda mean: mean["a"] if mean["a"] >= pairs_of(5)["a"].mean() else np.nan}
+        )
     with pytest.raises(TypeError, match="names of both networks in its index; got DataFrame"):
         pair_means(pairs_of(5).reset_index(drop=True))
 
@@ -102,7 +142,10 @@ def test_a_derived_statistic_is_computed_in_each_resample_whatever_the_function_
 
 def test_groups_are_named_because_the_order_of_pairs_is_none_of_networks():
     frame = pairs_of(6)
-    of = {name: k // 2 for k, name in enumerate(sorted({*frame.index.get_level_values(0), *frame.index.get_level_values(1)}))}
+    of = {
+        name: k // 2
+        for k, name in enumerate(sorted({*frame.index.get_level_values(0), *frame.index.get_level_values(1)}))
+    }
     first, again = pair_means(frame, groups=of, n_bootstrap=99), pair_means(frame.iloc[::-1], groups=of, n_bootstrap=99)
     np.testing.assert_allclose(first.table["mean"], again.table["mean"])
     with pytest.raises(TypeError, match="groups of the networks of pairs are named"):

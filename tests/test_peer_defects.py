@@ -1,4 +1,6 @@
-"""What is wrong or broken in other packages, and not in this one: one test a defect. benchmarks/defects.py shows the defects themselves."""
+"""What is wrong or broken in other packages, and not in this one: one test a defect. benchmarks/defects.py shows the
+defects themselves.
+"""
 
 import itertools
 
@@ -36,7 +38,9 @@ def hsic(x, y):
     n = len(x)
     k, m = x @ x.T, y @ y.T
     np.fill_diagonal(k, 0), np.fill_diagonal(m, 0)
-    return ((k * m).sum() + k.sum() * m.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (k.sum(0) @ m.sum(0))) / (n * (n - 3))
+    return ((k * m).sum() + k.sum() * m.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (k.sum(0) @ m.sum(0))) / (
+        n * (n - 3)
+    )
 
 
 def minibatch(x, y, cuts):
@@ -49,7 +53,8 @@ def minibatch(x, y, cuts):
     return xy / np.sqrt(xx * yy)
 
 
-# -- values ----------------------------------------------------------------------------------------------------------------
+# -- values
+# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["cka", "cka_debiased", "cka_minibatch", "cka_rbf", "procrustes", "svcca", "pwcca"])
@@ -68,7 +73,9 @@ def test_nothing_is_clamped_to_0(name):
 def test_values_near_1_are_those_of_the_definition():
     x, y = np.random.default_rng(3).normal(size=(2, 6, 40))
     tables = [rs.compare(CKA(debiased=True), {"x": x, "y": x + 0.01 * y, "z": x - 0.01 * y}).values.to_numpy()]
-    assert tables[0][0, 1] == pytest.approx(hsic(x, x + 0.01 * y) / np.sqrt(hsic(x, x) * hsic(x + 0.01 * y, x + 0.01 * y)), abs=1e-12)
+    assert tables[0][0, 1] == pytest.approx(
+        hsic(x, x + 0.01 * y) / np.sqrt(hsic(x, x) * hsic(x + 0.01 * y, x + 0.01 * y)), abs=1e-12
+    )
 
 
 def test_debiased_cka_with_itself_is_1():
@@ -120,7 +127,8 @@ def test_pwcca_whitens_and_centres():
     assert rs.measures.get("pwcca")(x, y) == pytest.approx(alpha @ rho / alpha.sum(), abs=1e-10)
 
 
-# -- networks --------------------------------------------------------------------------------------------------------------
+# -- networks
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_layer_is_recorded_before_a_following_inplace_relu():

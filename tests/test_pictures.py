@@ -1,4 +1,6 @@
-"""Pictures of Pillow in every container as in a folder, and uint8 arrays: which are pictures, and where their channels are."""
+"""Pictures of Pillow in every container as in a folder, and uint8 arrays: which are pictures, and where their channels
+are.
+"""
 
 import itertools
 import pickle
@@ -13,8 +15,8 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 import repsim_nb as rs
-from repsim_nb.models import Pictures, normalise
-from repsim_nb.models.channels import channels_axis
+from repsim_nb.inputs.models import Pictures, normalise
+from repsim_nb.inputs.models.channels import channels_axis
 
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 images = rs.load_model(nn.Flatten(), name="x").preprocess
@@ -26,11 +28,15 @@ def noise(mode, n=3, size=(6, 5)):
     if mode in DEEP:
         kind = {"I": np.int32, "F": np.float32}.get(mode, np.uint16)
         values = [rng.integers(0, 60_000, size).astype(kind) for _ in range(n)]
-        return [Image.frombytes(mode, size[::-1], (v.astype(">u2") if mode == "I;16B" else v).tobytes()) for v in values]
+        return [
+            Image.frombytes(mode, size[::-1], (v.astype(">u2") if mode == "I;16B" else v).tobytes()) for v in values
+        ]
     bands = len(Image.new(mode, (1, 1)).getbands())
     if mode == "1":
         return [Image.fromarray(rng.integers(0, 256, size, np.uint8)).convert("1") for _ in range(n)]
-    pictures = [Image.frombytes(mode, size[::-1], rng.integers(0, 256, (*size, bands), np.uint8).tobytes()) for _ in range(n)]
+    pictures = [
+        Image.frombytes(mode, size[::-1], rng.integers(0, 256, (*size, bands), np.uint8).tobytes()) for _ in range(n)
+    ]
     for picture in pictures if mode in ("P", "PA") else ():
         picture.putpalette(rng.integers(0, 256, 768, np.uint8).tolist())
     return pictures
@@ -79,7 +85,7 @@ CONTAINERS = {
     "generator of pairs": lambda p: (batch for batch in [(p, [1] * len(p))]),
     "generator of dicts": lambda p: (batch for batch in [{"image": p, "label": [1] * len(p)}]),
     "dict": lambda p: {"image": p, "label": [1] * len(p)},
-}  # fmt: skip
+}
 
 
 def pixels(data):
@@ -94,20 +100,45 @@ def container(name, pictures):
     return CONTAINERS[name](pictures)
 
 
-# -- pictures of Pillow -------------------------------------------------------------------------------------------------------
+# -- pictures of Pillow
+# -------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "La", "RGBa"])
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV", "La", "RGBa"]
+)
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_every_mode_comes_out_as_pillow_converts_it(mode, name):
     pictures = noise(mode)
     two_steps = {"La": "LA", "RGBa": "RGBA"}.get(mode, mode)
-    want = np.stack([np.asarray(p.convert(two_steps).convert("L" if mode in ("1", "L", "LA", "La") else "RGB")) for p in pictures])
+    want = np.stack(
+        [np.asarray(p.convert(two_steps).convert("L" if mode in ("1", "L", "LA", "La") else "RGB")) for p in pictures]
+    )
     got = pixels(rs.Dataset("d", container(name, pictures)))
-    assert got.dtype == np.uint8 and np.array_equal(got, want), "and so no palette's numbers, no truth values, no transparency"
+    assert got.dtype == np.uint8 and np.array_equal(got, want), (
+        "and so no palette's numbers, no truth values, no transparency"
+    )
 
 
-@pytest.mark.parametrize(("mode", "ending"), [("1", "png"), ("L", "png"), ("LA", "png"), ("P", "png"), ("RGB", "png"), ("RGBA", "png"), ("RGBX", "tif"), ("CMYK", "tif"),
-                                              ("YCbCr", "tif"), ("LAB", "tif"), ("L", "jpg"), ("CMYK", "jpg"), ("P", "gif"), ("RGBA", "webp")])
+@pytest.mark.parametrize(
+    ("mode", "ending"),
+    [
+        ("1", "png"),
+        ("L", "png"),
+        ("LA", "png"),
+        ("P", "png"),
+        ("RGB", "png"),
+        ("RGBA", "png"),
+        ("RGBX", "tif"),
+        ("CMYK", "tif"),
+        ("YCbCr", "tif"),
+        ("LAB", "tif"),
+        ("L", "jpg"),
+        ("CMYK", "jpg"),
+        ("P", "gif"),
+        ("RGBA", "webp"),
+    ],
+)
 def test_opened_files_come_out_as_a_folder_gives_them(tmp_path, mode, ending):
     for number, picture in enumerate(noise(mode)):
         exif = Image.Exif()
@@ -115,33 +146,49 @@ def test_opened_files_come_out_as_a_folder_gives_them(tmp_path, mode, ending):
         picture.save(tmp_path / f"{number}.{ending}", **({"exif": exif} if ending in ("jpg", "png", "webp") else {}))
     folder = pixels(rs.Dataset("d", tmp_path))
     for name in CONTAINERS:
-        assert np.array_equal(pixels(rs.Dataset("d", container(name, [Image.open(file) for file in sorted(tmp_path.iterdir())]))), folder), name
+        assert np.array_equal(
+            pixels(rs.Dataset("d", container(name, [Image.open(file) for file in sorted(tmp_path.iterdir())]))), folder
+        ), name
 
 
 def test_transparency_is_dropped_as_a_folder_drops_it(tmp_path):
     picture = Image.new("P", (5, 6), 0)
     picture.putpalette([10, 20, 30, 40, 50, 60])
     picture.save(tmp_path / "0.png", transparency=0)
-    assert pixels(rs.Dataset("d", tmp_path))[0, 0, 0].tolist() == [10, 20, 30] == pixels(rs.Dataset("d", [Image.open(tmp_path / "0.png")]))[0, 0, 0].tolist()
+    assert (
+        pixels(rs.Dataset("d", tmp_path))[0, 0, 0].tolist()
+        == [10, 20, 30]
+        == pixels(rs.Dataset("d", [Image.open(tmp_path / "0.png")]))[0, 0, 0].tolist()
+    )
 
 
 @pytest.mark.parametrize("mode", DEEP)
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_more_than_eight_bits_are_refused_in_every_container(mode, name):
     pictures = [*noise("L", 2), *noise(mode, 1), *noise("L", 1)]
-    with pytest.raises(ValueError, match=f"^dataset 'd': .*(sample|picture) 2( of a batch)?( of column 'image')? has more than 8 bits a pixel \\(mode {mode}\\); save it with 8"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            "^dataset 'd': .*(sample|picture) 2( of a batch)?( of column 'image')? has more than 8 bits a pixel"
+            f" \\(mode {mode}\\); save it with 8"
+        ),
+    ):
         pixels(rs.Dataset("d", container(name, pictures)))
 
 
 def test_a_folder_says_the_same(tmp_path):
     noise("L", 1)[0].save(tmp_path / "0.png")
     noise("I;16", 1)[0].save(tmp_path / "1.png")
-    with pytest.raises(ValueError, match=r"the image .*1.png has more than 8 bits a pixel \(mode I;16\); save it with 8"):
+    with pytest.raises(
+        ValueError, match=r"the image .*1.png has more than 8 bits a pixel \(mode I;16\); save it with 8"
+    ):
         rs.Dataset("d", tmp_path)
     noise("L", 1)[0].save(tmp_path / "1.png")
     data = rs.Dataset("d", tmp_path)
     noise("I;16", 1)[0].save(tmp_path / "1.png")  # after its header was read
-    with pytest.raises(ValueError, match=r"^dataset 'd': the image .*1.png has more than 8 bits a pixel \(mode I;16\); save it with 8"):
+    with pytest.raises(
+        ValueError, match=r"^dataset 'd': the image .*1.png has more than 8 bits a pixel \(mode I;16\); save it with 8"
+    ):
         data.inputs[:]
 
 
@@ -179,7 +226,13 @@ def test_grey_pictures_next_to_colored_ones_are_colored_as_in_a_folder(tmp_path)
     for given in (pictures, pictures[::-1], [(p, 0) for p in pictures], [{"image": p} for p in pictures]):
         got = pixels(rs.Dataset("d", given))
         assert np.array_equal(got[::-1] if given[0] is pictures[-1] else got, folder)
-    with pytest.raises(ValueError, match=r"sample 0 is \(6, 5, 3\), sample 1 is \(6, 5\).*for grey pictures next to colored ones: picture.convert\('RGB'\)"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"sample 0 is \(6, 5, 3\), sample 1 is \(6, 5\).*for grey pictures next to colored ones:"
+            r" picture.convert\('RGB'\)"
+        ),
+    ):
         pixels(rs.Dataset("d", Plain(pictures)))  # what follows is not known yet
 
 
@@ -191,7 +244,9 @@ def test_of_several_frames_the_first_is_read_and_one_object_cannot_be_several(tm
     opened = [Image.open(tmp_path / name) for name in ("a.gif", "b.tif")]
     for given in (opened, Plain(opened), Plain((p, 0) for p in opened)):
         assert np.array_equal(pixels(rs.Dataset("d", given)), pixels(folder))
-    with pytest.raises(ValueError, match=r"samples 0 and 1 are the same picture of several frames.*\[frame.copy\(\) for frame in"):
+    with pytest.raises(
+        ValueError, match=r"samples 0 and 1 are the same picture of several frames.*\[frame.copy\(\) for frame in"
+    ):
         rs.Dataset("d", list(ImageSequence.Iterator(Image.open(tmp_path / "b.tif"))))
     copied = rs.Dataset("d", [frame.copy() for frame in ImageSequence.Iterator(Image.open(tmp_path / "b.tif"))])
     assert np.array_equal(pixels(copied), np.stack([np.asarray(frame) for frame in frames]))
@@ -203,7 +258,10 @@ def test_a_damaged_picture_is_named(tmp_path):
         picture.save(tmp_path / f"{number}.png")
     (tmp_path / "1.png").write_bytes((tmp_path / "1.png").read_bytes()[:200])
     for name in ("list", "Dataset", "Dataset of dicts", "dict"):
-        with pytest.raises(ValueError, match="^dataset 'd': .*(sample|picture) 1.* cannot be read .*: it is damaged; leave it out or replace it"):
+        with pytest.raises(
+            ValueError,
+            match="^dataset 'd': .*(sample|picture) 1.* cannot be read .*: it is damaged; leave it out or replace it",
+        ):
             pixels(rs.Dataset("d", container(name, [Image.open(file) for file in sorted(tmp_path.iterdir())])))
 
 
@@ -217,7 +275,9 @@ def test_pictures_handed_to_the_preprocess_itself():
             Pictures()([noise("L", 1)[0], noise(mode, 1)[0]])
 
 
-# -- uint8 arrays -------------------------------------------------------------------------------------------------------------
+# -- uint8 arrays
+# -------------------------------------------------------------------------------------------------------------
+
 
 def random_bytes(*shape):
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
@@ -227,8 +287,25 @@ def both(x):
     return x, torch.from_numpy(x)
 
 
-@pytest.mark.parametrize("shape", [(4, 12, 12), (4, 12, 12, 1), (4, 12, 9, 3), (4, 12, 12, 4), (4, 1, 12, 12), (4, 3, 12, 9), (4, 4, 12, 12), (0, 3, 8, 8), (4, 3, 8, 2),
-                                   (4, 2, 3, 3), (4, 20, 30, 2), (4, 2, 20, 30), (4, 64, 64, 13), (4, 13, 64, 64)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (4, 12, 12),
+        (4, 12, 12, 1),
+        (4, 12, 9, 3),
+        (4, 12, 12, 4),
+        (4, 1, 12, 12),
+        (4, 3, 12, 9),
+        (4, 4, 12, 12),
+        (0, 3, 8, 8),
+        (4, 3, 8, 2),
+        (4, 2, 3, 3),
+        (4, 20, 30, 2),
+        (4, 2, 20, 30),
+        (4, 64, 64, 13),
+        (4, 13, 64, 64),
+    ],
+)
 def test_pictures_are_floats_with_channels_first_wherever_their_channels_are(shape):
     last = (4, 12, 12, 1), (4, 12, 9, 3), (4, 12, 12, 4), (4, 2, 3, 3), (4, 20, 30, 2), (4, 64, 64, 13)
     x = random_bytes(*shape)
@@ -240,14 +317,37 @@ def test_pictures_are_floats_with_channels_first_wherever_their_channels_are(sha
         assert torch.equal(normalise(batch, 0.3, 0.2), (got - 0.3) / 0.2)
         assert torch.equal(images({"pixel_values": batch})["pixel_values"], got)
         if got.shape[1] in (1, 3, 4) and len(got):
-            assert torch.equal(Pictures(None, (0,), (1,), got.shape[1])(batch), got) and torch.equal(Pictures(None, (0,), (1,), got.shape[1])([*batch]), got)
+            assert torch.equal(Pictures(None, (0,), (1,), got.shape[1])(batch), got) and torch.equal(
+                Pictures(None, (0,), (1,), got.shape[1])([*batch]), got
+            )
 
 
-@pytest.mark.parametrize("shape", [(4, 3, 8, 3), (4, 1, 28, 1), (4, 4, 6, 3), (4, 1, 1, 3), (4, 3, 3, 3), (4, 20, 5, 20), (4, 5, 8, 5), (4, 12, 8, 8)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (4, 3, 8, 3),
+        (4, 1, 28, 1),
+        (4, 4, 6, 3),
+        (4, 1, 1, 3),
+        (4, 3, 3, 3),
+        (4, 20, 5, 20),
+        (4, 5, 8, 5),
+        (4, 12, 8, 8),
+    ],
+)
 def test_pictures_whose_channels_can_be_on_either_side_are_refused(shape):
-    said = rf"uint8 pictures of the shape \(4, .*\) can be \(n, height, width, channels\) or \(n, channels, height, width\)\. Give floats .* or a preprocess"
+    said = (
+        r"uint8 pictures of the shape \(4, .*\) can be \(n, height, width, channels\) or \(n, channels, height,"
+        r" width\)\. Give floats .* or a preprocess"
+    )
     for batch in both(random_bytes(*shape)):
-        for read in (images, Pictures(), lambda x: normalise(x, 0.5, 0.5), lambda x: images({"image": x}), lambda x: Pictures()({"image": x})):
+        for read in (
+            images,
+            Pictures(),
+            lambda x: normalise(x, 0.5, 0.5),
+            lambda x: images({"image": x}),
+            lambda x: Pictures()({"image": x}),
+        ):
             with pytest.raises(ValueError, match=said):
                 read(batch)
     floats = torch.from_numpy(random_bytes(*shape)).float() / 255
@@ -279,17 +379,23 @@ def test_features_in_bytes_are_floats_of_the_same_value():
             assert got.dtype == torch.float32 and np.array_equal(got, np.asarray(batch)) and got.max() > 1
     x = random_bytes(40, 8)
     module = nn.Linear(8, 3)
-    np.testing.assert_allclose(rs.record(module, x, progress=False)["output"], module(torch.from_numpy(x).float()).detach(), rtol=1e-4)
+    np.testing.assert_allclose(
+        rs.record(module, x, progress=False)["output"], module(torch.from_numpy(x).float()).detach(), rtol=1e-4
+    )
     for prepare in (Pictures(), lambda batch: normalise(batch, 0.5, 0.5), rs.load_model("zoo:mnist-mlp-0").preprocess):
         for batch in both(random_bytes(5, 784)):
-            with pytest.raises(ValueError, match=r"pictures are uint8 \(n, height, width\).*these have the shape \(5, 784\)"):
+            with pytest.raises(
+                ValueError, match=r"pictures are uint8 \(n, height, width\).*these have the shape \(5, 784\)"
+            ):
                 prepare(batch)
 
 
 def test_bytes_with_more_axes_are_refused():
     for batch in both(random_bytes(2, 4, 3, 8, 8)):
         for read in (images, lambda x: images({"pixel_values": x}), lambda x: images({"video": x})):
-            with pytest.raises(ValueError, match=r"uint8 of the shape \(2, 4, 3, 8, 8\) is no picture.*Give floats .* or a preprocess"):
+            with pytest.raises(
+                ValueError, match=r"uint8 of the shape \(2, 4, 3, 8, 8\) is no picture.*Give floats .* or a preprocess"
+            ):
                 read(batch)
         for read in (Pictures(), lambda x: normalise(x, 0.5, 0.5)):
             with pytest.raises(ValueError, match=r"pictures are uint8 .*these have the shape \(2, 4, 3, 8, 8\)"):
@@ -302,12 +408,25 @@ def test_other_types_are_no_pictures():
             for batch in both(random_bytes(*shape).astype(kind)):
                 for read in (images, Pictures(), lambda x: images({"x": x})["x"], lambda x: Pictures()({"x": x})["x"]):
                     got = read(batch)
-                    assert got.shape == shape and np.array_equal(got, batch) and got.dtype == torch.from_numpy(np.empty(0, kind)).dtype
+                    assert (
+                        got.shape == shape
+                        and np.array_equal(got, batch)
+                        and got.dtype == torch.from_numpy(np.empty(0, kind)).dtype
+                    )
 
 
 def test_columns_of_bytes_are_pictures_only_if_they_can_be():
     four, three, two = (torch.from_numpy(random_bytes(*shape)) for shape in ((4, 3, 8, 8), (4, 8, 8), (4, 8)))
-    columns = {"pixel_values": four, "image": four, "attention_mask": two, "token_type_ids": two, "src_mask": three, "adjacency": three, "Masks": four, "ids": four[:, 0, 0, 0]}
+    columns = {
+        "pixel_values": four,
+        "image": four,
+        "attention_mask": two,
+        "token_type_ids": two,
+        "src_mask": three,
+        "adjacency": three,
+        "Masks": four,
+        "ids": four[:, 0, 0, 0],
+    }
     for batch in (columns, {name: column.numpy() for name, column in columns.items()}):
         got = images(batch)
         assert list(got) == list(columns) and all(isinstance(column, torch.Tensor) for column in got.values())
@@ -316,7 +435,11 @@ def test_columns_of_bytes_are_pictures_only_if_they_can_be():
             assert got[name].dtype == want.dtype and torch.equal(got[name], want), name
         assert torch.equal(images({"pixel_values": three})["pixel_values"], three[:, None].float() / 255)
         prepared = Pictures((4, 4))(batch)
-        assert torch.equal(prepared["image"], Pictures((4, 4))(four)) and prepared["image"].shape == (4, 3, 4, 4) and torch.equal(prepared["Masks"], four)
+        assert (
+            torch.equal(prepared["image"], Pictures((4, 4))(four))
+            and prepared["image"].shape == (4, 3, 4, 4)
+            and torch.equal(prepared["Masks"], four)
+        )
 
 
 def test_pictures_with_channels_first_are_recorded_as_what_they_are():
@@ -324,8 +447,13 @@ def test_pictures_with_channels_first_are_recorded_as_what_they_are():
     x = torch.from_numpy(random_bytes(30, 3, 12, 9))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(324, 5)).eval()
     conv = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(280, 5)).eval()
-    for model, given in itertools.product((flat, conv), (x, x.numpy(), Plain(x), [*x], DataLoader(Plain(x), batch_size=7), x.permute(0, 2, 3, 1), {"input": x})):
-        np.testing.assert_allclose(rs.record(model, given, progress=False)["output"], model(x.float() / 255).detach(), atol=1e-5)
+    for model, given in itertools.product(
+        (flat, conv),
+        (x, x.numpy(), Plain(x), [*x], DataLoader(Plain(x), batch_size=7), x.permute(0, 2, 3, 1), {"input": x}),
+    ):
+        np.testing.assert_allclose(
+            rs.record(model, given, progress=False)["output"], model(x.float() / 255).detach(), atol=1e-5
+        )
 
 
 def test_a_data_set_of_pictures_travels_between_processes():
@@ -349,6 +477,14 @@ def test_every_model_that_knows_an_example_can_read_it():
     for name in ("zoo:mnist-cnn-0", "zoo:mnist-mlp-0"):
         assert "shape" in rs.load_model(name).describe()
     for channels in (1, 3, 4, 13):
-        config = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8, "image_size": 28, "patch_size": 7, "num_channels": channels}
+        config = {
+            "hidden_size": 8,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 8,
+            "image_size": 28,
+            "patch_size": 7,
+            "num_channels": channels,
+        }
         model = rs.load_model("transformers:vit", weights="random", options=config)
         assert model.preprocess(model.example()).shape == (2, channels, 28, 28)

@@ -49,13 +49,27 @@ def map_of(index, seed=0, name=""):
     """A map of random points with these labels; MDS finds them again."""
     points = np.random.default_rng(seed).normal(size=(len(index), 2))
     frame = pd.DataFrame(np.linalg.norm(points[:, None] - points[None], axis=2), index=index, columns=index)
-    return rs.embedding.Embedding(pd.DataFrame(points, index=index, columns=["x", "y"]), 0.05, 0.1, "smacof", seed, name=name, n=99, trustworthiness=0.97), frame
+    return (
+        rs.embedding.Embedding(
+            pd.DataFrame(points, index=index, columns=["x", "y"]),
+            0.05,
+            0.1,
+            "smacof",
+            seed,
+            name=name,
+            n=99,
+            trustworthiness=0.97,
+        ),
+        frame,
+    )
 
 
 @pytest.fixture
 def trained():
     """A map of three networks at the steps 0, 1, 2, 10, in no order of steps."""
-    index = pd.MultiIndex.from_tuples([(model, "fc", step) for step in (10, 0, 2, 1) for model in ("a", "b", "c")], names=["model", "layer", "step"])
+    index = pd.MultiIndex.from_tuples(
+        [(model, "fc", step) for step in (10, 0, 2, 1) for model in ("a", "b", "c")], names=["model", "layer", "step"]
+    )
     return map_of(index)[0]
 
 
@@ -66,7 +80,11 @@ def pair(recorded):
 
 def test_a_heatmap_says_what_it_shows(pair):
     ax = plots.heatmap(rs.compare("cka", *pair))
-    assert isinstance(ax, Axes) and ticks(ax.yaxis) == ["conv1", "conv2", "conv3", "fc", "output"] and ticks(ax.xaxis) == ["fc1", "fc2", "fc3", "output"]
+    assert (
+        isinstance(ax, Axes)
+        and ticks(ax.yaxis) == ["conv1", "conv2", "conv3", "fc", "output"]
+        and ticks(ax.xaxis) == ["fc1", "fc2", "fc3", "output"]
+    )
     assert ax.get_ylabel() == "layer of mnist-cnn-0" and ax.get_xlabel() == "layer of mnist-mlp-0"
     assert ax.get_title() == "cka: mnist-cnn-0 × mnist-mlp-0\nmnist/test[n=200,seed=0], n = 200"
     assert ax.images[0].get_clim() == (0, 1) and len(ax.texts) == 20 and bar(ax) == "unlike  ←  cka  →  alike"
@@ -83,7 +101,10 @@ def test_bright_is_alike_whichever_way_a_measure_counts(pair):
 def test_masked_cells_are_left_open_and_counted(pair):
     c = rs.compare("mean_cca", *pair, on_undefined="mask")
     ax = plots.heatmap(c)
-    assert ax.images[0].get_array().mask.sum() == len(c.undefined) > 0 and f"{len(c.undefined)} hatched cells undefined" in ax.get_title()
+    assert (
+        ax.images[0].get_array().mask.sum() == len(c.undefined) > 0
+        and f"{len(c.undefined)} hatched cells undefined" in ax.get_title()
+    )
     assert ax.patch.get_hatch() and len(ax.texts) == 20 - len(c.undefined)
     everything = rs.compare("mean_cca", {"a": np.ones((9, 2)), "b": np.ones((9, 2))}, on_undefined="mask")
     assert plots.heatmap(everything).images[0].get_array().mask.all()
@@ -105,7 +126,9 @@ def test_networks_are_named_by_the_model_alone_where_that_tells_them_apart(recor
     assert ticks(ax.yaxis) == ticks(ax.xaxis) == names and (ax.get_ylabel(), ax.get_xlabel()) == ("model", "model")
     assert list(plots.marks(rs.embedding.mds(c)).labels) == names
     both = rs.compare("cka", recorded.where(layer=["fc", "fc3", "output"]))
-    assert ticks(plots.heatmap(both).yaxis)[:2] == ["mnist-cnn-0/fc", "mnist-cnn-0/output"], "a model with two layers needs them"
+    assert ticks(plots.heatmap(both).yaxis)[:2] == ["mnist-cnn-0/fc", "mnist-cnn-0/output"], (
+        "a model with two layers needs them"
+    )
     one = rs.compare("cka", recorded.where(model="mnist-cnn-0"))
     assert ticks(plots.heatmap(one).yaxis) == ["conv1", "conv2", "conv3", "fc", "output"]
 
@@ -131,7 +154,9 @@ def test_a_measure_without_upper_end_is_coloured_up_to_its_largest_value(rng):
     c = rs.compare("soft_matching", x)
     assert plots.colour_limits(c) == (0, c.values.to_numpy().max())
     ax = plots.heatmap(c)
-    assert [t.get_text() for t in ax.texts][:2] == ["0.0000", f"{c.values.iloc[0, 1]:.4f}"] and 0.005 < c.values.iloc[0, 1] < 0.02
+    assert [t.get_text() for t in ax.texts][:2] == ["0.0000", f"{c.values.iloc[0, 1]:.4f}"] and 0.005 < c.values.iloc[
+        0, 1
+    ] < 0.02
     assert plots.colour_limits(rs.compare("soft_matching", {"a": x["a"]})) == (0, 1)
     assert plots.decimals(0, 1) == plots.decimals(-1, 50) == plots.decimals(0, 0) == 2 and plots.decimals(0, 0.003) == 4
 
@@ -139,8 +164,14 @@ def test_a_measure_without_upper_end_is_coloured_up_to_its_largest_value(rng):
 def test_an_axes_can_be_given_and_no_text_is_cut(pair):
     figure = Figure(figsize=plots.heatmap_size(rs.compare("cka", *pair)), layout="constrained")
     ax = figure.add_subplot()
-    assert plots.heatmap(rs.compare("cka", *pair), ax=ax, annotate=False, title="mine") is ax and ax.get_title() == "mine" and not ax.texts
-    assert nothing_is_cut(plots.heatmap(rs.compare("cka", *pair)).figure) and nothing_is_cut(plots.heatmap(rs.compare("procrustes", pair[1] | pair[0])).figure)
+    assert (
+        plots.heatmap(rs.compare("cka", *pair), ax=ax, annotate=False, title="mine") is ax
+        and ax.get_title() == "mine"
+        and not ax.texts
+    )
+    assert nothing_is_cut(plots.heatmap(rs.compare("cka", *pair)).figure) and nothing_is_cut(
+        plots.heatmap(rs.compare("procrustes", pair[1] | pair[0])).figure
+    )
 
 
 def test_several_heatmaps_stand_side_by_side(pair):
@@ -150,21 +181,52 @@ def test_several_heatmaps_stand_side_by_side(pair):
 
 def test_a_map_tells_groups_apart_and_how_far_to_trust_it(recorded):
     e = rs.embedding.mds(rs.compare("cka", recorded))
-    ax = plots.embedding(e, colour="model", shape={"mnist-cnn-0": "cnn", "mnist-cnn-1": "cnn", "mnist-mlp-0": "mlp"}, path="model", labels="layer")
+    ax = plots.embedding(
+        e,
+        colour="model",
+        shape={"mnist-cnn-0": "cnn", "mnist-cnn-1": "cnn", "mnist-mlp-0": "mlp"},
+        path="model",
+        labels="layer",
+    )
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     ax.figure.canvas.draw()
     assert ax.get_legend().get_window_extent().x1 <= ax.figure.bbox.x1, "the legend is inside the picture"
-    assert legend == ["model", "mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "shape", "cnn", "mlp", "path of a model", "first", "on the way", "last"]
-    assert f"stress {e.stress:.2f}" in ax.get_xlabel() and "seed 0" in ax.get_xlabel() and "by cka" in ax.get_title() and "n = 200" in ax.get_title()
-    assert sorted(t.get_text() for t in ax.texts if t.get_text()) == sorted(e.points.index.get_level_values("layer")), "every layer is named"
+    assert legend == [
+        "model",
+        "mnist-cnn-0",
+        "mnist-cnn-1",
+        "mnist-mlp-0",
+        "shape",
+        "cnn",
+        "mlp",
+        "path of a model",
+        "first",
+        "on the way",
+        "last",
+    ]
+    assert (
+        f"stress {e.stress:.2f}" in ax.get_xlabel()
+        and "seed 0" in ax.get_xlabel()
+        and "by cka" in ax.get_title()
+        and "n = 200" in ax.get_title()
+    )
+    assert sorted(t.get_text() for t in ax.texts if t.get_text()) == sorted(e.points.index.get_level_values("layer")), (
+        "every layer is named"
+    )
     few = rs.embedding.mds(rs.compare("cka", recorded.where(layer="output")))
     assert [t.get_text() for t in plots.embedding(few).texts] == ["mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0"]
 
 
 def test_labels_of_coincident_points_stand_apart(recorded):
     outputs = recorded.where(layer="output")
-    (first, second, third) = outputs
-    twins = {"first": outputs[first], "its twin": outputs[first], "and its other twin": outputs[first], "second": outputs[second], "third": outputs[third]}
+    first, second, third = outputs
+    twins = {
+        "first": outputs[first],
+        "its twin": outputs[first],
+        "and its other twin": outputs[first],
+        "second": outputs[second],
+        "third": outputs[third],
+    }
     ax = plots.embedding(rs.embedding.mds(rs.compare("cka", twins)))
     ax.figure.canvas.draw()
     boxes = {text.get_text(): text.get_window_extent() for text in ax.texts}
@@ -176,8 +238,14 @@ def test_labels_of_coincident_points_stand_apart(recorded):
 
 
 def test_labels_of_a_crowd_stand_apart_and_off_the_rings(rng):
-    points = pd.DataFrame(rng.normal(size=(40, 2)) * 0.4, index=pd.Index([f"network-{i:02}" for i in range(40)], name="label"), columns=["x", "y"])
-    crowd = rs.embedding.Embedding(points, 0.1, 0, "smacof", 0, trustworthiness=0.9, placed=("network-03", "network-31"))
+    points = pd.DataFrame(
+        rng.normal(size=(40, 2)) * 0.4,
+        index=pd.Index([f"network-{i:02}" for i in range(40)], name="label"),
+        columns=["x", "y"],
+    )
+    crowd = rs.embedding.Embedding(
+        points, 0.1, 0, "smacof", 0, trustworthiness=0.9, placed=("network-03", "network-31")
+    )
     ax = plots.embedding(crowd, labels=True)
     ax.figure.canvas.draw()
     boxes = [text.get_window_extent() for text in ax.texts]
@@ -191,7 +259,11 @@ def lab(colours, seen_as=((1, 0, 0), (0, 1, 0), (0, 0, 1))):
     """CIE L*a*b* of colours, as eyes see them that turn linear RGB into `seen_as` of it."""
     rgb = np.array([to_rgb(c) for c in colours])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ np.transpose(seen_as)
-    xyz = linear.clip(0, 1) @ np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]]) / [0.9505, 1, 1.089]
+    xyz = (
+        linear.clip(0, 1)
+        @ np.array([[0.4124, 0.2126, 0.0193], [0.3576, 0.7152, 0.1192], [0.1805, 0.0722, 0.9505]])
+        / [0.9505, 1, 1.089]
+    )
     f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
     return np.column_stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])])
 
@@ -202,9 +274,13 @@ def test_twelve_colours_are_told_apart_by_all_eyes():
         "deutan": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
         "tritan": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
     }
-    apart = np.min([pdist(lab(plots.CLASS_COLOURS, *eyes)) for eyes in ((), *((m,) for m in deficient.values()))], axis=0)
+    apart = np.min(
+        [pdist(lab(plots.CLASS_COLOURS, *eyes)) for eyes in ((), *((m,) for m in deficient.values()))], axis=0
+    )
     first = squareform(apart)[:8, :8][np.triu_indices(8, 1)]
-    assert len(set(plots.CLASS_COLOURS)) == 12 and apart.min() == first.min() > 15, "the four that were added are no harder to tell than the eight of Okabe and Ito"
+    assert len(set(plots.CLASS_COLOURS)) == 12 and apart.min() == first.min() > 15, (
+        "the four that were added are no harder to tell than the eight of Okabe and Ito"
+    )
     assert lab(plots.CLASS_COLOURS[8:])[:, 0].min() > 30, "none is taken for black"
 
 
@@ -224,8 +300,11 @@ def test_titles_say_what_differs_between_the_axes(mnist):
 
 def test_a_map_checks_its_attributes(recorded):
     e = rs.embedding.mds(rs.compare("cka", recorded.where(layer="output")))
-    for wrong, words in (("modle", "unknown field for colour 'modle'. Did you mean 'model'"), ({"mnist-cnn-0": 1}, "no value for 'mnist-cnn-1', 'mnist-mlp-0'; it has values for 'mnist-cnn-0'"),
-                         ([1, 2], "needs one label for each of 3; there are 2")):
+    for wrong, words in (
+        ("modle", "unknown field for colour 'modle'. Did you mean 'model'"),
+        ({"mnist-cnn-0": 1}, "no value for 'mnist-cnn-1', 'mnist-mlp-0'; it has values for 'mnist-cnn-0'"),
+        ([1, 2], "needs one label for each of 3; there are 2"),
+    ):
         with pytest.raises(ValueError, match=words):
             plots.embedding(e, colour=wrong)
     big = rs.embedding.mds(rs.compare("cka", recorded))
@@ -247,25 +326,40 @@ def test_png_needs_no_pyplot(pair):
     assert image[:4] == b"\x89PNG" and plt.get_fignums() == before
 
 
-# -- marks -----------------------------------------------------------------------------------------------------------------
+# -- marks
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_groups_have_a_colour_each_and_a_legend(trained):
     drawn = plots.marks(trained, colour={"a": "cnn", "b": "mlp", "c": "cnn"}, shape="step")
     assert drawn.colours == (plots.COLOURS[0], plots.COLOURS[1], plots.COLOURS[0]) * 4 and drawn.scale is None
-    assert drawn.shapes == tuple(marker for marker in ("D", "o", "^", "s") for _ in range(3)), "numbers stand in order of size: 0, 1, 2, 10"
+    assert drawn.shapes == tuple(marker for marker in ("D", "o", "^", "s") for _ in range(3)), (
+        "numbers stand in order of size: 0, 1, 2, 10"
+    )
     (colour, groups), (shape, steps) = drawn.legend
-    assert (colour, [(label, sign) for label, sign, _ in groups]) == ("colour", [("cnn", plots.COLOURS[0]), ("mlp", plots.COLOURS[1])])
-    assert (shape, [(label, marker) for label, _, marker in steps]) == ("step", [("0", "o"), ("1", "s"), ("2", "^"), ("10", "D")])
+    assert (colour, [(label, sign) for label, sign, _ in groups]) == (
+        "colour",
+        [("cnn", plots.COLOURS[0]), ("mlp", plots.COLOURS[1])],
+    )
+    assert (shape, [(label, marker) for label, _, marker in steps]) == (
+        "step",
+        [("0", "o"), ("1", "s"), ("2", "^"), ("10", "D")],
+    )
     twice = plots.marks(trained, colour="model", shape="model").legend
-    assert twice == (("model", tuple(zip("abc", plots.COLOURS, plots.MARKERS, strict=False))),), "what is told twice is said once"
+    assert twice == (("model", tuple(zip("abc", plots.COLOURS, plots.MARKERS, strict=False))),), (
+        "what is told twice is said once"
+    )
 
 
 def test_numbers_are_an_amount_and_classes_are_groups():
     e, _ = map_of(pd.Index([f"s{i}" for i in range(12)], name="label"))
     accuracy = plots.marks(e, colour=pd.Series(np.linspace(0.1, 0.9, 12), name="accuracy"))
     assert accuracy.legend == () and accuracy.scale[:3] == ("accuracy", 0.1, 0.9)
-    assert (accuracy.colours[0], accuracy.colours[-1]) == (accuracy.scale[3][0], accuracy.scale[3][-1]) == ("#440154", "#fde725")
+    assert (
+        (accuracy.colours[0], accuracy.colours[-1])
+        == (accuracy.scale[3][0], accuracy.scale[3][-1])
+        == ("#440154", "#fde725")
+    )
     digits = plots.marks(e, colour=pd.Series(range(12), name="digit"))
     assert digits.scale is None and len(set(digits.colours)) == 12 == len(digits.legend[0][1])
     epochs = plots.marks(e, colour=pd.Series(range(12), name="epoch"))
@@ -276,11 +370,16 @@ def test_numbers_are_an_amount_and_classes_are_groups():
 
 def test_a_point_without_a_value_is_grey_and_said_so(trained):
     drawn = plots.marks(trained, colour=pd.Series({"a": "x", "b": None, "c": "y"}, name="kind"))
-    assert drawn.legend[0][1][-1][0] == "no value" and drawn.colours[1] == drawn.legend[0][1][-1][1] not in plots.COLOURS
+    assert (
+        drawn.legend[0][1][-1][0] == "no value" and drawn.colours[1] == drawn.legend[0][1][-1][1] not in plots.COLOURS
+    )
 
 
 def test_cards_of_checkpoints_serve_where_they_agree(trained):
-    cards = pd.DataFrame({"architecture": ["mlp", "cnn", "mlp"] * 2, "epoch": [0, 0, 0, 1, 1, 1]}, index=pd.Index(list("abcabc"), name="model"))
+    cards = pd.DataFrame(
+        {"architecture": ["mlp", "cnn", "mlp"] * 2, "epoch": [0, 0, 0, 1, 1, 1]},
+        index=pd.Index(list("abcabc"), name="model"),
+    )
     drawn = plots.marks(trained, colour=cards["architecture"])
     mlp, cnn = plots.NETWORK_COLORS["mlp"], plots.NETWORK_COLORS["cnn"]
     assert drawn.colours == (mlp, cnn, mlp) * 4 and drawn.legend[0][0] == "architecture"
@@ -299,7 +398,8 @@ def test_paths_follow_the_steps_and_until_hides_the_later_ones(trained):
         plots.marks(map_of(pd.Index(list("abc"), name="label"))[0], until=3)
 
 
-# -- maps ------------------------------------------------------------------------------------------------------------------
+# -- maps
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def drawn_points(ax):
@@ -309,14 +409,30 @@ def drawn_points(ax):
 def test_a_path_goes_from_an_open_mark_to_a_filled_one(trained):
     ax = plots.embedding(trained, colour="model", path="model")
     way = trained.points.xs("a", level="model").sort_index(level="step").to_numpy()
-    assert np.allclose(ax.lines[0].get_xydata(), way) and len(ax.lines) == 3 and sum(isinstance(p, FancyArrowPatch) for p in ax.patches) >= 3
+    assert (
+        np.allclose(ax.lines[0].get_xydata(), way)
+        and len(ax.lines) == 3
+        and sum(isinstance(p, FancyArrowPatch) for p in ax.patches) >= 3
+    )
     marks = ax.collections[0]
-    faces = {tuple(np.round(point, 9)): to_hex(face) for point, face in zip(marks.get_offsets(), marks.get_facecolors(), strict=True)}
-    edges = {tuple(np.round(point, 9)): to_hex(edge) for point, edge in zip(marks.get_offsets(), marks.get_edgecolors(), strict=True)}
+    faces = {
+        tuple(np.round(point, 9)): to_hex(face)
+        for point, face in zip(marks.get_offsets(), marks.get_facecolors(), strict=True)
+    }
+    edges = {
+        tuple(np.round(point, 9)): to_hex(edge)
+        for point, edge in zip(marks.get_offsets(), marks.get_edgecolors(), strict=True)
+    }
     first, last = tuple(np.round(way[0], 9)), tuple(np.round(way[-1], 9))
     assert faces[first] == "#ffffff" and edges[first] == faces[last] == plots.COLOURS[0].lower()
-    assert [t.get_text() for t in ax.texts] == [] and [t.get_text() for t in plots.embedding(trained, path="model").texts] == ["a", "b", "c"], "named once"
-    assert [t.get_text() for t in plots.embedding(trained, colour="model", path="model", labels=True).texts] == ["a", "b", "c"]
+    assert [t.get_text() for t in ax.texts] == [] and [
+        t.get_text() for t in plots.embedding(trained, path="model").texts
+    ] == ["a", "b", "c"], "named once"
+    assert [t.get_text() for t in plots.embedding(trained, colour="model", path="model", labels=True).texts] == [
+        "a",
+        "b",
+        "c",
+    ]
 
 
 def test_the_frame_stays_while_steps_go_by(trained):
@@ -330,10 +446,18 @@ def test_what_was_placed_has_a_ring_and_lies_on_top():
     e = rs.embedding.mds(frame.iloc[:7, :7]).place(frame.iloc[7:, :7])
     ax = plots.embedding(e)
     *_, ring = ax.collections
-    assert e.placed == ("s7", "s8") and np.allclose(ring.get_offsets(), e.points.iloc[7:]) and len(ring.get_facecolors()) == 0
+    assert (
+        e.placed == ("s7", "s8")
+        and np.allclose(ring.get_offsets(), e.points.iloc[7:])
+        and len(ring.get_facecolors()) == 0
+    )
     assert "placed into the map" in legend_of(ax)
     known, new = ax.collections[:2]
-    assert len(known.get_offsets()) == 7 and np.allclose(new.get_offsets(), e.points.iloc[7:]) and new.get_zorder() > known.get_zorder()
+    assert (
+        len(known.get_offsets()) == 7
+        and np.allclose(new.get_offsets(), e.points.iloc[7:])
+        and new.get_zorder() > known.get_zorder()
+    )
     assert len(plots.embedding(rs.embedding.mds(frame)).collections) == 1
 
 
@@ -364,12 +488,22 @@ def test_every_map_says_how_far_to_trust_it(trained):
 
     words = {0.05: "faithful", 0.15: "fair", 0.35: "poor: distances mislead"}
     for stress, word in words.items():
-        assert plots.map_trust(replace(trained, stress=stress)) == f"stress {stress:.2f} ({word}), trustworthiness 0.97, negative eigenvalues 10%, seed 0"
+        assert (
+            plots.map_trust(replace(trained, stress=stress))
+            == f"stress {stress:.2f} ({word}), trustworthiness 0.97, negative eigenvalues 10%, seed 0"
+        )
     cloud = replace(trained, kind="tsne", perplexity=3.0, name="cka", trustworthiness=0.8)
-    assert plots.map_trust(cloud) == "trustworthiness 0.80 (fair), perplexity 3, seed 0; distances between groups mean nothing"
+    assert (
+        plots.map_trust(cloud)
+        == "trustworthiness 0.80 (fair), perplexity 3, seed 0; distances between groups mean nothing"
+    )
     assert plots.map_heading(cloud) == ("t-SNE (perplexity 3) of 12 points by cka at fc", "n = 99")
     ax = plots.embedding(cloud, title="mine")
-    assert ax.get_title() == "mine" and "distances between groups mean nothing" in " ".join(ax.get_xlabel().split()) and "near on the map" in ax.get_xlabel()
+    assert (
+        ax.get_title() == "mine"
+        and "distances between groups mean nothing" in " ".join(ax.get_xlabel().split())
+        and "near on the map" in ax.get_xlabel()
+    )
     wide, high = (plots.map_size(replace(trained, points=trained.points * stretch)) for stretch in ([5, 1], [1, 5]))
     assert wide[0] > high[0] and wide[1] == high[1], "a map takes the shape of its points"
 
@@ -380,8 +514,17 @@ def test_maps_side_by_side_share_legend_colours_and_unit(trained):
     axes = plots.embeddings([trained, other, half], columns=2, colour="model", titles=["one", "two", "three"])
     figure = axes[0].figure
     assert len(axes) == 3 == len(figure.axes) and [ax.get_title() for ax in axes] == ["one", "two", "three"]
-    assert legend_of(figure) == ["model", "a", "b", "c"] and all(ax.get_legend() is None for ax in axes) and nothing_is_cut(figure)
-    first, second = (dict(zip(e.points.index.get_level_values("model"), map(to_hex, ax.collections[0].get_facecolors()), strict=True)) for e, ax in zip((trained, other), axes, strict=False))
+    assert (
+        legend_of(figure) == ["model", "a", "b", "c"]
+        and all(ax.get_legend() is None for ax in axes)
+        and nothing_is_cut(figure)
+    )
+    first, second = (
+        dict(
+            zip(e.points.index.get_level_values("model"), map(to_hex, ax.collections[0].get_facecolors()), strict=True)
+        )
+        for e, ax in zip((trained, other), axes, strict=False)
+    )
     assert first == second and len(set(first.values())) == 3
     across = [np.ptp(ax.get_xlim()) for ax in axes]
     assert across[0] == pytest.approx(across[2]) and across[0] != pytest.approx(across[1]), "one unit a measure"
@@ -405,7 +548,9 @@ def test_maps_side_by_side_share_one_scale(trained):
 def test_a_series_by_whole_labels_finds_its_points_in_any_order(trained):
     loss = pd.Series(np.arange(12.0), index=trained.points.index, name="loss")
     mixed = loss.sample(frac=1, random_state=0)
-    assert not mixed.index.equals(loss.index) and plots.marks(trained, colour=mixed) == plots.marks(trained, colour=loss)
+    assert not mixed.index.equals(loss.index) and plots.marks(trained, colour=mixed) == plots.marks(
+        trained, colour=loss
+    )
     assert plots.marks(trained, colour=loss).colours == plots.CLASS_COLOURS
     with pytest.raises(ValueError, match="colour has no value for .*'a', 'fc'.*10"):
         plots.marks(trained, colour=loss.iloc[1:])
@@ -413,23 +558,48 @@ def test_a_series_by_whole_labels_finds_its_points_in_any_order(trained):
         plots.marks(trained, colour=pd.concat([loss, loss + 1]))
 
 
-# -- tables and lines ------------------------------------------------------------------------------------------------------
+# -- tables and lines
+# ------------------------------------------------------------------------------------------------------
 
 
 def test_a_grid_writes_its_numbers_and_hatches_the_rest():
-    frame = pd.DataFrame([[0.25, -0.5, np.nan], [1.0, 0.0, 0.75]], index=pd.Index(["first", "second"], name="order"), columns=pd.Index(["a long name of a choice", "b", "c"], name="choice"))
+    frame = pd.DataFrame(
+        [[0.25, -0.5, np.nan], [1.0, 0.0, 0.75]],
+        index=pd.Index(["first", "second"], name="order"),
+        columns=pd.Index(["a long name of a choice", "b", "c"], name="choice"),
+    )
     ax = plots.grid(frame, label="Spearman's ρ", title="how far")
-    assert sorted(t.get_text() for t in ax.texts) == ["-0.50", "0.00", "0.25", "0.75", "1.00"] and ax.patch.get_hatch() and ax.images[0].get_array().mask.sum() == 1
-    assert ticks(ax.yaxis) == ["first", "second"] and (ax.get_ylabel(), ax.get_xlabel(), ax.get_title(), bar(ax)) == ("order", "choice", "how far", "Spearman's ρ")
-    assert ax.images[0].get_clim() == (-0.5, 1) and plots.grid(frame, low=-1, high=2).images[0].get_clim() == (-1, 2) and nothing_is_cut(ax.figure)
+    assert (
+        sorted(t.get_text() for t in ax.texts) == ["-0.50", "0.00", "0.25", "0.75", "1.00"]
+        and ax.patch.get_hatch()
+        and ax.images[0].get_array().mask.sum() == 1
+    )
+    assert ticks(ax.yaxis) == ["first", "second"] and (ax.get_ylabel(), ax.get_xlabel(), ax.get_title(), bar(ax)) == (
+        "order",
+        "choice",
+        "how far",
+        "Spearman's ρ",
+    )
+    assert (
+        ax.images[0].get_clim() == (-0.5, 1)
+        and plots.grid(frame, low=-1, high=2).images[0].get_clim() == (-1, 2)
+        and nothing_is_cut(ax.figure)
+    )
     with pytest.raises(ValueError, match="no number to draw in this frame of 1 × 2"):
         plots.grid(pd.DataFrame([[np.nan, np.nan]]))
 
 
 def test_a_band_holds_its_interval():
-    frame = pd.DataFrame({"mean": [0.5, 0.7], "low": [0.4, 0.65], "high": [0.8, 0.9]}, index=pd.Index([50, 100], name="n"))
+    frame = pd.DataFrame(
+        {"mean": [0.5, 0.7], "low": [0.4, 0.65], "high": [0.8, 0.9]}, index=pd.Index([50, 100], name="n")
+    )
     ax = plots.band({"cka": frame, "rsa": frame - 0.3}, ylabel="ρ", title="samples")
-    assert legend_of(ax) == ["cka", "rsa"] and ax.get_xlabel() == "n" and np.allclose(ax.lines[1].get_ydata(), [0.2, 0.4]) and nothing_is_cut(ax.figure)
+    assert (
+        legend_of(ax) == ["cka", "rsa"]
+        and ax.get_xlabel() == "n"
+        and np.allclose(ax.lines[1].get_ydata(), [0.2, 0.4])
+        and nothing_is_cut(ax.figure)
+    )
     corners = ax.collections[0].get_paths()[0].vertices
     assert {(50, 0.4), (50, 0.8), (100, 0.65), (100, 0.9)} <= {tuple(np.round(corner, 9)) for corner in corners}
     with pytest.raises(ValueError, match="the frame 'cka' lacks 'low', 'high'"):
@@ -442,19 +612,38 @@ def test_intervals_stand_in_their_rows():
     index = pd.MultiIndex.from_tuples([("a", "a"), ("a", "b"), ("b", "b")])
     frame = pd.DataFrame({"mean": [0.9, 0.5, 0.8], "low": [0.85, 0.4, 0.7], "high": [0.95, 0.6, 0.9]}, index=index)
     ax = plots.intervals({"mnist": frame, "fashion": frame - 0.1}, xlabel="CKA", line=0.2)
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "a, b", "b"] and legend_of(ax) == ["mnist", "fashion"] and ax.yaxis_inverted() and nothing_is_cut(ax.figure)
+    assert (
+        [t.get_text() for t in ax.get_yticklabels()] == ["a", "a, b", "b"]
+        and legend_of(ax) == ["mnist", "fashion"]
+        and ax.yaxis_inverted()
+        and nothing_is_cut(ax.figure)
+    )
     first = ax.collections[0].get_segments()
     assert [(round(s[0][0], 9), round(s[1][0], 9)) for s in first] == [(0.85, 0.95), (0.4, 0.6), (0.7, 0.9)]
-    assert np.allclose(ax.collections[1].get_offsets()[:, 0], frame["mean"]) and np.allclose(ax.lines[-1].get_xdata(), 0.2)
+    assert np.allclose(ax.collections[1].get_offsets()[:, 0], frame["mean"]) and np.allclose(
+        ax.lines[-1].get_xdata(), 0.2
+    )
     assert plots.intervals({"one": frame}).get_legend() is None, "one needs no name"
     with pytest.raises(ValueError, match="all frames share; 'b' has"):
         plots.intervals({"a": frame, "b": frame.iloc[:2]})
 
 
 def test_many_curves_are_told_apart():
-    ax = plots.curves(pd.DataFrame(np.random.default_rng(0).normal(size=(4, 20)), index=pd.Index(range(4), name="noise"), columns=[f"m{i}" for i in range(20)]), title="turned")
+    ax = plots.curves(
+        pd.DataFrame(
+            np.random.default_rng(0).normal(size=(4, 20)),
+            index=pd.Index(range(4), name="noise"),
+            columns=[f"m{i}" for i in range(20)],
+        ),
+        title="turned",
+    )
     looks = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
-    assert len(looks) == 20 and "#F0E442" not in {colour for colour, _ in looks} and len(legend_of(ax)) == 20 and ax.get_xlabel() == "noise"
+    assert (
+        len(looks) == 20
+        and "#F0E442" not in {colour for colour, _ in looks}
+        and len(legend_of(ax)) == 20
+        and ax.get_xlabel() == "noise"
+    )
 
 
 def test_steps_with_names_stand_evenly_below_lines():
@@ -463,13 +652,19 @@ def test_steps_with_names_stand_evenly_below_lines():
     assert ticks(ax.xaxis) == list(names) and list(ax.lines[0].get_xdata()) == [0, 1, 2] and ax.get_xlabel() == "step"
     interval = pd.DataFrame({"mean": [1.0, 2, 3], "low": [0.0, 1, 2], "high": [2.0, 3, 4]}, index=names)
     assert ticks(plots.band({"a": interval}).xaxis) == list(names)
-    with pytest.raises(ValueError, match="lines over names need the same names; these are 'start', 'middle', 'end' and 'end', 'middle', 'start'"):
+    with pytest.raises(
+        ValueError,
+        match="lines over names need the same names; these are 'start', 'middle', 'end' and 'end', 'middle', 'start'",
+    ):
         plots.band({"a": interval, "b": interval.iloc[::-1]})
 
 
 def test_pictures_side_by_side_need_a_column(trained, pair):
     assert len(plots.embeddings([trained], columns=np.int64(2))) == 1
-    for draw in (lambda: plots.embeddings([trained], columns=0), lambda: plots.heatmaps([rs.compare("cka", *pair)], columns=0)):
+    for draw in (
+        lambda: plots.embeddings([trained], columns=0),
+        lambda: plots.heatmaps([rs.compare("cka", *pair)], columns=0),
+    ):
         with pytest.raises(ValueError, match="side by side, a whole number from 1; got 0"):
             draw()
 
@@ -478,8 +673,14 @@ def test_a_null_shows_chance_and_what_was_observed():
     test = rs.inference.Test(0.4, 0.005, np.r_[np.linspace(-0.2, 0.2, 198), 0.41], "greater", 199)
     ax = plots.null(test, xlabel="R", title="nearer?")
     (line,) = ax.lines
-    assert sum(bar_.get_height() for bar_ in ax.patches) == 199 and list(line.get_xdata()) == [0.4, 0.4] and ax.get_xlabel() == "R"
-    assert ax.get_title() == "nearer?\np = 0.005 (greater, 199 permutations)" and [t.get_text() for t in ax.texts] == ["observed: 0.40"]
+    assert (
+        sum(bar_.get_height() for bar_ in ax.patches) == 199
+        and list(line.get_xdata()) == [0.4, 0.4]
+        and ax.get_xlabel() == "R"
+    )
+    assert ax.get_title() == "nearer?\np = 0.005 (greater, 199 permutations)" and [t.get_text() for t in ax.texts] == [
+        "observed: 0.40"
+    ]
     for statistic in (-3.0, 0.0, 3.0):  # far on either side: the line and its word stay in the picture
         ax = plots.null(rs.inference.Test(statistic, 0.5, test.null, "two-sided", 199))
         assert nothing_is_cut(ax.figure) and ax.get_xlim()[0] < statistic < ax.get_xlim()[1]
@@ -496,7 +697,9 @@ GRID = (*range(11), 15, 20, 50, 100)
 
 @pytest.fixture
 def ends():
-    """Four runs: similarity to the last step, and a dissimilarity that falls with it, the last run's in another order."""
+    """Four runs: similarity to the last step, and a dissimilarity that falls with it, the last run's in another
+    order.
+    """
     index, rng = pd.Index(GRID, name="step"), np.random.default_rng(0)
     similarity = pd.DataFrame({f"r{k}": np.sort(rng.uniform(size=len(GRID))) for k in range(4)}, index=index)
     similarity.iloc[-1] = 1.0
@@ -507,23 +710,55 @@ def ends():
 
 def test_runs_come_near_their_end_in_three_panels(ends):
     similarity, dissimilarity = ends
-    known = rs.inference.by_run(similarity, dissimilarity)["statistic"]
-    axes = plots.to_final(similarity, dissimilarity, rho=known, xlabel="epoch", colour=pd.Series({"r0": "mlp", "r1": "mlp", "r2": "cnn", "r3": "cnn"}, name="architecture"), dash={"r0": 0.1, "r1": 0.2, "r2": 0.1, "r3": 0.2})
-    assert [len(ax.lines) for ax in axes] == [4, 4, 4] and np.allclose(axes[0].lines[2].get_xydata(), np.c_[GRID, similarity["r2"]])
-    assert np.allclose(axes[2].lines[1].get_xydata(), np.c_[similarity["r1"], dissimilarity["r1"]][:-1]), "without the last step, which is 1 and 0 for all"
+    known = rs.trajectories.by_run(similarity, dissimilarity)["statistic"]
+    axes = plots.to_final(
+        similarity,
+        dissimilarity,
+        rho=known,
+        xlabel="epoch",
+        colour=pd.Series({"r0": "mlp", "r1": "mlp", "r2": "cnn", "r3": "cnn"}, name="architecture"),
+        dash={"r0": 0.1, "r1": 0.2, "r2": 0.1, "r3": 0.2},
+    )
+    assert [len(ax.lines) for ax in axes] == [4, 4, 4] and np.allclose(
+        axes[0].lines[2].get_xydata(), np.c_[GRID, similarity["r2"]]
+    )
+    assert np.allclose(axes[2].lines[1].get_xydata(), np.c_[similarity["r1"], dissimilarity["r1"]][:-1]), (
+        "without the last step, which is 1 and 0 for all"
+    )
     looks = [(line.get_color(), line.get_linestyle()) for line in axes[1].lines]
-    assert len(set(looks)) == 4 and looks[0][0] == looks[1][0] != looks[2][0] and looks[0][1] == looks[2][1] != looks[1][1]
+    assert (
+        len(set(looks)) == 4 and looks[0][0] == looks[1][0] != looks[2][0] and looks[0][1] == looks[2][1] != looks[1][1]
+    )
     rho = stats.spearmanr(similarity["r3"].iloc[:-1], dissimilarity["r3"].iloc[:-1]).statistic
     written = f"{rho:.3f}".replace("-", "\N{MINUS SIGN}")
     legend = legend_of(axes[0].figure)
-    assert legend == ["architecture", "mlp", "cnn", "dash", "0.1", "0.2", "rank correlation ρ", *(f"\N{MINUS SIGN}1.000  r{k}" for k in range(3)), f"{written}  r3"]
-    assert axes[2].get_title() == f"median ρ \N{MINUS SIGN}1.000 (\N{MINUS SIGN}1.000 to {written})" and nothing_is_cut(axes[0].figure)
-    assert axes[0].get_ylabel() == axes[2].get_xlabel() == "CKA to the final network" and axes[1].get_ylabel() == axes[2].get_ylabel() == "JSD (nats) to the final network"
+    assert legend == [
+        "architecture",
+        "mlp",
+        "cnn",
+        "dash",
+        "0.1",
+        "0.2",
+        "rank correlation ρ",
+        *(f"\N{MINUS SIGN}1.000  r{k}" for k in range(3)),
+        f"{written}  r3",
+    ]
+    assert axes[2].get_title() == f"median ρ \N{MINUS SIGN}1.000 (\N{MINUS SIGN}1.000 to {written})" and nothing_is_cut(
+        axes[0].figure
+    )
+    assert (
+        axes[0].get_ylabel() == axes[2].get_xlabel() == "CKA to the final network"
+        and axes[1].get_ylabel() == axes[2].get_ylabel() == "JSD (nats) to the final network"
+    )
 
 
 def test_steps_that_grow_sparse_are_even_at_first(ends):
     ax = plots.to_final(*ends)[0]
-    assert ax.get_xscale() == "symlog" and ax.get_xlabel() == "step (even to 10, then logarithmic)" and ticks(ax.xaxis) == ["0", "5", "10", "20", "50", "100"]
+    assert (
+        ax.get_xscale() == "symlog"
+        and ax.get_xlabel() == "step (even to 10, then logarithmic)"
+        and ticks(ax.xaxis) == ["0", "5", "10", "20", "50", "100"]
+    )
     even = plots.to_final(*(frame.iloc[:8] for frame in ends))[1]
     assert even.get_xscale() == "linear" and even.get_xlabel() == "step"
 
@@ -532,7 +767,12 @@ def test_runs_of_other_lengths_and_steps_with_names(ends):
     similarity, dissimilarity = (frame.copy() for frame in ends)
     similarity.loc[GRID[-1], "r1"] = dissimilarity.loc[GRID[-1], "r1"] = np.nan  # it ended sooner
     axes = plots.to_final(similarity, dissimilarity)
-    assert [len(line.get_xdata()) for line in axes[2].lines] == [len(GRID) - 1, len(GRID) - 2, len(GRID) - 1, len(GRID) - 1], "each without its own last step"
+    assert [len(line.get_xdata()) for line in axes[2].lines] == [
+        len(GRID) - 1,
+        len(GRID) - 2,
+        len(GRID) - 1,
+        len(GRID) - 1,
+    ], "each without its own last step"
     names = pd.Index(["start", "0", "middle", "last"], name="step")
     named = plots.to_final(*(frame.iloc[:4].set_axis(names) for frame in ends))
     assert ticks(named[0].xaxis) == list(names) and named[1].get_xlabel() == "step"
@@ -541,7 +781,11 @@ def test_runs_of_other_lengths_and_steps_with_names(ends):
 def test_runs_without_a_choice_all_look_different(ends):
     similarity, dissimilarity = (pd.concat([frame.add_suffix(end) for end in "abc"], axis=1) for frame in ends)
     axes = plots.to_final(similarity, dissimilarity)
-    assert len({(line.get_color(), line.get_linestyle()) for line in axes[0].lines}) == 12 and len(legend_of(axes[0].figure)) == 13 and nothing_is_cut(axes[0].figure)
+    assert (
+        len({(line.get_color(), line.get_linestyle()) for line in axes[0].lines}) == 12
+        and len(legend_of(axes[0].figure)) == 13
+        and nothing_is_cut(axes[0].figure)
+    )
     assert axes[2].get_title() == "", "no rank correlation was given"
 
 
@@ -554,25 +798,41 @@ def test_panels_of_runs_teach_what_they_need(ends):
     with pytest.raises(ValueError, match="colour has no value for the run 'r3'; it knows 'r0'"):
         plots.to_final(similarity, dissimilarity, colour={"r0": 1, "r1": 1, "r2": 1})
     with pytest.raises(ValueError, match="dash can tell 5 groups of runs apart; there are 6"):
-        plots.to_final(*(pd.concat([frame.iloc[:, :3].add_suffix(end) for end in "ab"], axis=1) for frame in ends), dash={f"r{k}{end}": f"{k}{end}" for k in range(3) for end in "ab"})
+        plots.to_final(
+            *(pd.concat([frame.iloc[:, :3].add_suffix(end) for end in "ab"], axis=1) for frame in ends),
+            dash={f"r{k}{end}": f"{k}{end}" for k in range(3) for end in "ab"},
+        )
     with pytest.raises(ValueError, match="one value a run; 'r0' has several"):
-        plots.to_final(similarity, dissimilarity, colour=pd.Series([1, 2, 1, 1, 1], index=["r0", "r0", "r1", "r2", "r3"], name="rate"))
+        plots.to_final(
+            similarity,
+            dissimilarity,
+            colour=pd.Series([1, 2, 1, 1, 1], index=["r0", "r0", "r1", "r2", "r3"], name="rate"),
+        )
 
 
 def test_answers_turn_dissimilarities_so_that_bright_is_alike():
-    frame = pd.DataFrame([[1.0, 0.5, np.nan], [0.0, 2.0, 4.0]], index=["cka", "procrustes"], columns=["identical", "noise", "unrelated"])
+    frame = pd.DataFrame(
+        [[1.0, 0.5, np.nan], [0.0, 2.0, 4.0]], index=["cka", "procrustes"], columns=["identical", "noise", "unrelated"]
+    )
     ax = plots.answers(frame, title="what they say")
-    assert np.allclose(ax.images[0].get_array().filled(-1), [[1, 0.5, -1], [1, 0.5, 0]]) and ticks(ax.yaxis) == ["cka ↑", "procrustes ↓"]
+    assert np.allclose(ax.images[0].get_array().filled(-1), [[1, 0.5, -1], [1, 0.5, 0]]) and ticks(ax.yaxis) == [
+        "cka ↑",
+        "procrustes ↓",
+    ]
     assert len(ax.texts) == 5 and ax.get_title() == "what they say" and nothing_is_cut(ax.figure)
 
 
 @pytest.mark.parametrize("steps", [["start", "middle", "late", "end"], ["0", "2", "10", "100"], [0, 2, 10, "last"]])
 def test_a_path_goes_through_training_whatever_its_steps_are_called(steps, rng):
     keys = [rs.Key("m", "fc", step=step) for step in steps] + [rs.Key("other", "fc", step=steps[0])]
-    points = pd.DataFrame(rng.normal(size=(5, 2)), pd.MultiIndex.from_tuples(map(tuple, keys), names=rs.Key._fields), ["x", "y"])
+    points = pd.DataFrame(
+        rng.normal(size=(5, 2)), pd.MultiIndex.from_tuples(map(tuple, keys), names=rs.Key._fields), ["x", "y"]
+    )
     e = rs.embedding.Embedding(points, 0.1, 0.0, "smacof", 0, trustworthiness=0.9)
     assert plots.marks(e, path="model").runs == ((0, 1, 2, 3), (4,))
-    with pytest.raises(ValueError, match="until takes the last step that is shown, a number among steps that are numbers; got 2"):
+    with pytest.raises(
+        ValueError, match="until takes the last step that is shown, a number among steps that are numbers; got 2"
+    ):
         plots.marks(e, path="model", until=2)
 
 

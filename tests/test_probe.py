@@ -9,16 +9,17 @@ import torch
 from torch import nn
 
 import repsim_nb as rs
-from repsim_nb.models.state import State
-from repsim_nb.recording.agreement import Tolerance, differ, is_reordered, likely_cause, size_of
-from repsim_nb.recording.samples import at_the_ends, pick, batch_of
+from repsim_nb.inputs.models.state import State
+from repsim_nb.inputs.recording.agreement import Tolerance, differ, is_reordered, likely_cause, size_of
+from repsim_nb.inputs.recording.samples import at_the_ends, batch_of, pick
 
 
 def rec(model, data, layers=None, **options):
     return rs.record(model, data, layers, progress=False, **options)
 
 
-# -- which samples -----------------------------------------------------------------------------------------------------------
+# -- which samples
+# -----------------------------------------------------------------------------------------------------------
 
 
 def padded(lengths, total=9):
@@ -32,15 +33,18 @@ LENGTHS = [4] * 40
 LENGTHS[7], LENGTHS[23] = 9, 1
 
 
-@pytest.mark.parametrize("inputs", [
-    ["x" * length for length in LENGTHS],
-    padded(LENGTHS),
-    padded(LENGTHS).numpy(),
-    {"ids": padded(LENGTHS), "attention_mask": (padded(LENGTHS) > 0).long()},
-    {"x": torch.randn(40, 9, 3), "src_key_padding_mask": padded(LENGTHS) == 0},
-    {"x": torch.randn(40, 9, 3), "lengths": torch.tensor(LENGTHS)},
-    {"texts": ["x" * length for length in LENGTHS], "more": torch.randn(40, 2)},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        ["x" * length for length in LENGTHS],
+        padded(LENGTHS),
+        padded(LENGTHS).numpy(),
+        {"ids": padded(LENGTHS), "attention_mask": (padded(LENGTHS) > 0).long()},
+        {"x": torch.randn(40, 9, 3), "src_key_padding_mask": padded(LENGTHS) == 0},
+        {"x": torch.randn(40, 9, 3), "lengths": torch.tensor(LENGTHS)},
+        {"texts": ["x" * length for length in LENGTHS], "more": torch.randn(40, 2)},
+    ],
+)
 def test_the_shortest_and_the_longest_sample_come_first(inputs):
     assert pick(rs.Dataset("d", inputs), 8)[:2] == [23, 7]
 
@@ -55,7 +59,12 @@ def test_samples_are_far_from_each_other():
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 1000])
 def test_there_are_as_many_as_asked_for(n):
-    for inputs in (np.random.default_rng(0).normal(size=(n, 3)), torch.randn(n, 2, 2), [str(i) for i in range(n)], {"x": np.arange(n)}):
+    for inputs in (
+        np.random.default_rng(0).normal(size=(n, 3)),
+        torch.randn(n, 2, 2),
+        [str(i) for i in range(n)],
+        {"x": np.arange(n)},
+    ):
         data = rs.Dataset("d", inputs)
         rows = pick(data, 8)
         assert len(rows) == 8 and set(rows) <= set(range(n)) and len(set(rows)) == min(n, 8)
@@ -69,7 +78,8 @@ def test_samples_of_batches_that_cannot_be_joined_come_from_one():
     assert set(pick(data, 8)) <= set(range(3, 12)) and at_the_ends(data, 4) == []
 
 
-# -- what it costs -----------------------------------------------------------------------------------------------------------
+# -- what it costs
+# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spec", ["zoo:mnist-vit-0", "zoo:mnist-cnn-0", "zoo:mnist-mlp-0"])
@@ -87,18 +97,27 @@ def test_a_sample_stands_alone_first_in_the_middle_last_and_in_other_company(rng
     rec(model, rng.normal(size=(60, 3)).astype(np.float32))
     alone, company, few, rest, whole = batches
     one = alone[0]
-    assert [place for place, row in enumerate(company) if row == one] == [0, 3, 7] and one not in few and one not in rest, "a company without it"
+    assert (
+        [place for place, row in enumerate(company) if row == one] == [0, 3, 7] and one not in few and one not in rest
+    ), "a company without it"
     assert set(few) == set(company) - {one}
     assert [len(batch) for batch in batches] == [1, 8, 8, len(rest), 60] and whole[-1] in rest + company
 
 
-# -- how far values may differ ------------------------------------------------------------------------------------------------
+# -- how far values may differ
+# ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module, low, high", [
-    (nn.Linear(2, 2), 1e-4, 1e-3), (nn.Linear(2, 2).double(), 1e-9, 1e-7), (nn.Linear(2, 2).bfloat16(), 0.05, 0.1), (nn.Linear(2, 2).half(), 0.01, 0.05),
-    (nn.ReLU(), 1e-4, 1e-3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "module, low, high",
+    [
+        (nn.Linear(2, 2), 1e-4, 1e-3),
+        (nn.Linear(2, 2).double(), 1e-9, 1e-7),
+        (nn.Linear(2, 2).bfloat16(), 0.05, 0.1),
+        (nn.Linear(2, 2).half(), 0.01, 0.05),
+        (nn.ReLU(), 1e-4, 1e-3),
+    ],
+)
 def test_the_tolerance_follows_the_arithmetic(module, low, high):
     assert low < Tolerance(module, torch.device("cpu"))() < high
 
@@ -113,25 +132,44 @@ def test_rows_differ_by_more_than_rounding_or_not():
     y = np.array([1.0, 0.0, -2.0], np.float32)
     size = size_of([y])
     assert size == pytest.approx(np.sqrt(5 / 3))
-    assert not differ(y + np.float32(1e-6), y, size, 3e-4) and differ(y + np.float32(0.01), y, size, 3e-4) == pytest.approx(0.01, rel=1e-3)
+    assert not differ(y + np.float32(1e-6), y, size, 3e-4) and differ(
+        y + np.float32(0.01), y, size, 3e-4
+    ) == pytest.approx(0.01, rel=1e-3)
     assert differ(y[:2], y, size, 3e-4) == np.inf
     odd = np.array([np.nan, np.inf, -np.inf])
-    assert not differ(odd, odd.copy(), 1.0, 3e-4) and differ(np.array([np.nan, np.inf, np.inf]), odd, 1.0, 3e-4) == np.inf
-    assert differ(np.array([1, 2]), np.array([1, 3]), 0.0, 0.1) == 1 and not differ(np.array([True]), np.array([True]), 0.0, 0.1), "integers are equal or not"
-    assert size_of([np.zeros(3)]) == 0 and size_of([np.array([np.inf, 2.0])]) == 2 and size_of([np.full(4, 1e300)]) == pytest.approx(1e300)
+    assert (
+        not differ(odd, odd.copy(), 1.0, 3e-4) and differ(np.array([np.nan, np.inf, np.inf]), odd, 1.0, 3e-4) == np.inf
+    )
+    assert differ(np.array([1, 2]), np.array([1, 3]), 0.0, 0.1) == 1 and not differ(
+        np.array([True]), np.array([True]), 0.0, 0.1
+    ), "integers are equal or not"
+    assert (
+        size_of([np.zeros(3)]) == 0
+        and size_of([np.array([np.inf, 2.0])]) == 2
+        and size_of([np.full(4, 1e300)]) == pytest.approx(1e300)
+    )
 
 
 def test_the_likely_cause_is_named():
     rows = list(np.eye(4))
-    assert is_reordered(rows[::-1], rows, 1e-3) and not is_reordered(rows, rows, 1e-3) and not is_reordered([row + 1 for row in rows], rows, 1e-3)
-    assert not is_reordered([rows[0], rows[0], rows[2] + 1], [rows[0], rows[0], rows[2]], 1e-3), "equal samples are no other order"
+    assert (
+        is_reordered(rows[::-1], rows, 1e-3)
+        and not is_reordered(rows, rows, 1e-3)
+        and not is_reordered([row + 1 for row in rows], rows, 1e-3)
+    )
+    assert not is_reordered([rows[0], rows[0], rows[2] + 1], [rows[0], rows[0], rows[2]], 1e-3), (
+        "equal samples are no other order"
+    )
     assert is_reordered([rows[0], rows[2], rows[1], rows[0]], [rows[0], rows[1], rows[2], rows[0]], 1e-3)
     assert "'0' (LSTM)" in likely_cause(nn.Sequential(nn.LSTM(2, 3)))
-    assert "'0' (BatchNorm1d) takes the statistics" in likely_cause(nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False)))
+    assert "'0' (BatchNorm1d) takes the statistics" in likely_cause(
+        nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False))
+    )
     assert "batch_first=True" in likely_cause(nn.Identity())
 
 
-# -- what a forward pass may change --------------------------------------------------------------------------------------------
+# -- what a forward pass may change
+# --------------------------------------------------------------------------------------------
 
 
 class Config:
@@ -169,10 +207,19 @@ def test_all_that_a_forward_pass_changed_is_put_back(rng):
     module = Changing()
     keep = module.count, module.plain, module.table, module.seen
     rec(module, rng.normal(size=(9, 3)).astype(np.float32))
-    assert (module.count, module.empty, module.kind, module.cache, module.seen, module.table) == (torch.zeros(1), None, "first", None, [], {"a": [1]})
+    assert (module.count, module.empty, module.kind, module.cache, module.seen, module.table) == (
+        torch.zeros(1),
+        None,
+        "first",
+        None,
+        [],
+        {"a": [1]},
+    )
     assert module.plain.tolist() == [0, 0] and module.numbers.tolist() == [0, 0, 0] and not hasattr(module, "new")
     assert module.config.used == 0 and module.config.names == ["a"] and not module._forward_hooks
-    assert all(a is b for a, b in zip(keep, (module.count, module.plain, module.table, module.seen), strict=True)), "the same objects"
+    assert all(a is b for a, b in zip(keep, (module.count, module.plain, module.table, module.seen), strict=True)), (
+        "the same objects"
+    )
 
 
 def test_weights_are_put_back_too(rng):
@@ -192,7 +239,7 @@ CLIPPED = torch.clamp_  # by another name
 
 
 def test_large_weights_that_were_written_to_are_announced(rng, monkeypatch):
-    monkeypatch.setattr("repsim_nb.models.state.COPIED", 8)
+    monkeypatch.setattr("repsim_nb.inputs.models.state.COPIED", 8)
 
     class Clipping(nn.Linear):
         def forward(self, x):
@@ -204,7 +251,7 @@ def test_large_weights_that_were_written_to_are_announced(rng, monkeypatch):
 
 
 def test_large_weights_that_the_code_of_a_forward_writes_to_are_put_back(rng, monkeypatch):
-    monkeypatch.setattr("repsim_nb.models.state.COPIED", 8)
+    monkeypatch.setattr("repsim_nb.inputs.models.state.COPIED", 8)
 
     class Clipping(nn.Linear):
         def forward(self, x):
@@ -254,7 +301,8 @@ def test_what_a_pass_built_stays_built():
     assert module[0].in_features == 4 and module(torch.ones(2, 4)).shape == (2, 3)
 
 
-# -- what is left out while a recording runs -----------------------------------------------------------------------------------
+# -- what is left out while a recording runs
+# -----------------------------------------------------------------------------------
 
 
 class Crowded(nn.Module):
@@ -287,10 +335,18 @@ def vectors(rng):
 
 def test_a_layer_that_is_wrong_in_large_batches_only_is_left_out(vectors, tmp_path):
     for into in (None, tmp_path / "s"):
-        with pytest.warns(UserWarning, match=r"1 layer of 'm' is left out: 'crowd' \(samples 0 to 50\) mixes samples: row .* of a batch of 50 differs") as warned:
+        with pytest.warns(
+            UserWarning,
+            match=(
+                r"1 layer of 'm' is left out: 'crowd' \(samples 0 to 50\) mixes samples: row .* of a batch of 50"
+                r" differs"
+            ),
+        ) as warned:
             x = rec(crowded(), vectors, batch_size=50, into=into)
         assert [key.layer for key in x] == ["first", "output"] and len(warned) == 1
-    assert sorted(path.suffix for path in (tmp_path / "s").iterdir()) == [".json"] * 2 + [".npy"] * 2, "nothing of it stays"
+    assert sorted(path.suffix for path in (tmp_path / "s").iterdir()) == [".json"] * 2 + [".npy"] * 2, (
+        "nothing of it stays"
+    )
     with pytest.raises(ValueError, match="layer 'crowd' of 'm' \\(samples 0 to 50\\) mixes samples"):
         rec(crowded(), vectors, "crowd", batch_size=50)
     assert len(rec(crowded(), vectors, "crowd", batch_size=20)["crowd"]) == 100
@@ -306,12 +362,19 @@ def test_a_recording_of_default_layers_is_found_without_a_probe(vectors, tmp_pat
     model.module.register_forward_pre_hook(lambda _, inputs: runs.append(len(inputs[0])))
     with pytest.warns(UserWarning, match="1 layer of 'm' is left out: 'crowd'"):
         found = rec(model, vectors, batch_size=50, into=tmp_path)
-    assert runs == [1, 1] and list(found) == list(recorded) and all(np.array_equal(found[key], recorded[key]) for key in found)
+    assert (
+        runs == [1, 1]
+        and list(found) == list(recorded)
+        and all(np.array_equal(found[key], recorded[key]) for key in found)
+    )
 
 
 def test_nothing_is_left_out_in_silence_if_all_layers_are_wrong(vectors):
     model = rs.load_model(Swap(), name="s")
-    with warnings.catch_warnings(), pytest.raises(ValueError, match="layer 'output' of 's' \\(samples 0 to 50\\) mixes samples"):
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(ValueError, match="layer 'output' of 's' \\(samples 0 to 50\\) mixes samples"),
+    ):
         warnings.simplefilter("error")
         rec(model, vectors, batch_size=50)
 
@@ -321,7 +384,8 @@ def test_a_pool_function_that_fails_is_named(vectors):
         rec(rs.load_model(nn.Sequential(nn.Linear(4, 4)), name="m"), vectors, "0", pool=lambda x: x.mean(5))
 
 
-# -- found by people who tried ---------------------------------------------------------------------------------------------------
+# -- found by people who tried
+# ---------------------------------------------------------------------------------------------------
 
 
 class Ends(nn.Module):
@@ -345,7 +409,10 @@ def test_padding_to_the_longest_of_a_batch_is_found_whichever_sample_is_the_long
     sequences = [torch.randn(int(length), 3, generator=generator) for length in lengths]
 
     def collate(batch):
-        return {"x": nn.utils.rnn.pad_sequence(batch, batch_first=True), "lengths": torch.tensor([len(one) for one in batch])}
+        return {
+            "x": nn.utils.rnn.pad_sequence(batch, batch_first=True),
+            "lengths": torch.tensor([len(one) for one in batch]),
+        }
 
     data = rs.Dataset("d", torch.utils.data.DataLoader(sequences, batch_size=4, collate_fn=collate))
     with pytest.raises(ValueError, match="layer 'output' of 'm' mixes samples: .*padded to the longest of the batch"):
@@ -372,10 +439,15 @@ def test_a_large_sample_or_a_large_feature_hides_nothing():
             rec(rs.load_model(module, name="m"), data)
 
 
-@pytest.mark.parametrize("make", [
-    lambda: nn.Sequential(*[layer for _ in range(30) for layer in (nn.Linear(16, 16), nn.ReLU())]), lambda: nn.Sequential(*[nn.Linear(16, 16) for _ in range(60)]),
-    lambda: nn.Sequential(nn.LayerNorm(16, elementwise_affine=False), nn.Linear(16, 4)), lambda: nn.Sequential(nn.Linear(16, 500), nn.ReLU(), nn.Linear(500, 4)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Sequential(*[layer for _ in range(30) for layer in (nn.Linear(16, 16), nn.ReLU())]),
+        lambda: nn.Sequential(*[nn.Linear(16, 16) for _ in range(60)]),
+        lambda: nn.Sequential(nn.LayerNorm(16, elementwise_affine=False), nn.Linear(16, 4)),
+        lambda: nn.Sequential(nn.Linear(16, 500), nn.ReLU(), nn.Linear(500, 4)),
+    ],
+)
 @pytest.mark.parametrize("scale", [1e-20, 1e-3, 1.0, 1e4, 1e12])
 def test_ordinary_models_raise_no_false_alarm(make, scale, rng):
     torch.manual_seed(0)
@@ -385,7 +457,9 @@ def test_ordinary_models_raise_no_false_alarm(make, scale, rng):
     data[4] = data[4, 0]  # nothing is left of it after a LayerNorm
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", "[^.]* left out: [^;]* is constant: ")  # after 60 layers at a small gain only rounding is left
+        warnings.filterwarnings(
+            "ignore", "[^.]* left out: [^;]* is constant: "
+        )  # after 60 layers at a small gain only rounding is left
         for precision in (torch.float32, torch.float64):
             assert len(rec(rs.load_model(module.to(precision), name="m"), data, "*"))
 
@@ -408,12 +482,22 @@ def test_a_preprocess_that_is_at_fault_is_named(vectors):
         with pytest.raises(ValueError, match=words):
             rec(rs.load_model(nn.Linear(4, 3), preprocess=preprocess, name="m"), vectors)
 
-    named(lambda batch: torch.from_numpy(batch) + torch.rand(len(batch), 1), "the preprocess gives other inputs each time")
+    named(
+        lambda batch: torch.from_numpy(batch) + torch.rand(len(batch), 1), "the preprocess gives other inputs each time"
+    )
     named(lambda batch: torch.from_numpy(batch - batch.mean(0)), "The preprocess computes its outputs over the batch")
-    named(lambda batch: torch.from_numpy(batch).flip(0), "The preprocess computes its outputs over the batch, or changes the order")
+    named(
+        lambda batch: torch.from_numpy(batch).flip(0),
+        "The preprocess computes its outputs over the batch, or changes the order",
+    )
     with pytest.raises(ValueError, match="and a pool function, 'lambda', that treats each sample alone"):
         rec(rs.load_model(nn.Linear(4, 3), name="m"), vectors, pool=lambda x: x - x.mean(0))
-    x = rec(rs.load_model(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), name="m"), vectors, ["0", "output"], pool=lambda x: x.mul_(2))
+    x = rec(
+        rs.load_model(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), name="m"),
+        vectors,
+        ["0", "output"],
+        pool=lambda x: x.mul_(2),
+    )
     assert x["output"].shape == (100, 2), "a pool that writes into its input changes nothing"
 
 
@@ -442,7 +526,9 @@ def test_with_one_sample_a_batch_nothing_can_be_mixed(vectors):
 
     x = rec(rs.load_model(OverTheBatch(), name="m"), vectors, batch_size=1)["output"]
     np.testing.assert_allclose(x, 2 * vectors, rtol=1e-6)
-    with pytest.raises(ValueError, match="layer '1' of 'm' cannot be checked, since the model does not run on one sample alone"):
+    with pytest.raises(
+        ValueError, match="layer '1' of 'm' cannot be checked, since the model does not run on one sample alone"
+    ):
         rec(rs.load_model(module, name="m"), vectors)
 
 
@@ -461,20 +547,35 @@ def test_an_object_with_other_settings_is_another_preprocess(tmp_path):
     data = np.ones((50, 4), np.float32)  # no sample shows the difference
     for name, pick_call in (("object", lambda one: one), ("method", lambda one: one.method)):
         rec(rs.load_model(nn.Identity(), preprocess=pick_call(Scaled(10)), name="m"), data, into=tmp_path / name)
-        assert len(rec(rs.load_model(nn.Identity(), preprocess=pick_call(Scaled(10)), name="m"), data, into=tmp_path / name)) == 1
+        assert (
+            len(
+                rec(
+                    rs.load_model(nn.Identity(), preprocess=pick_call(Scaled(10)), name="m"), data, into=tmp_path / name
+                )
+            )
+            == 1
+        )
         with pytest.raises(ValueError, match="preprocess"):
             rec(rs.load_model(nn.Identity(), preprocess=pick_call(Scaled(5)), name="m"), data, into=tmp_path / name)
 
 
-@pytest.mark.parametrize("inputs, words", [
-    (torch.eye(4).to_sparse(), "make them dense, x.to_dense()"), ({"x": torch.eye(4), "extra": torch.eye(1)}, "If 'extra' is the same for all samples, give one value and no column"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "inputs, words",
+    [
+        (torch.eye(4).to_sparse(), "make them dense, x.to_dense()"),
+        (
+            {"x": torch.eye(4), "extra": torch.eye(1)},
+            "If 'extra' is the same for all samples, give one value and no column",
+        ),
+    ],
+)
 def test_inputs_that_cannot_be_cut_into_batches_are_refused(inputs, words):
     with pytest.raises(ValueError, match=re.escape(words)):
         rs.Dataset("d", inputs)
 
 
-# -- masks -----------------------------------------------------------------------------------------------------------------------
+# -- masks
+# -----------------------------------------------------------------------------------------------------------------------
 
 
 class TwoSequences(nn.Module):
@@ -501,7 +602,9 @@ def test_one_mask_is_not_that_of_another_sequence_of_equal_length():
     module, data = TwoSequences(), two_sequences()
     with torch.no_grad():
         want = module(**data).mean(1)
-    np.testing.assert_allclose(rec(rs.load_model(module, name="m"), data, "output", pool="mean")["output"], want, atol=1e-5)
+    np.testing.assert_allclose(
+        rec(rs.load_model(module, name="m"), data, "output", pool="mean")["output"], want, atol=1e-5
+    )
     data["tgt"] = data["tgt"] * (torch.arange(6)[None] < (torch.arange(24) % 5 + 2)[:, None])
     with pytest.warns(UserWarning, match="look padded .* 'tgt_mask'"):
         rec(rs.load_model(module, name="m"), data, "output", pool="mean")
@@ -572,8 +675,15 @@ def test_a_state_that_moves_slowly_is_reset_before_each_batch(stream, rng):
     want = torch.cat([module_row(module, row) for row in torch.from_numpy(data)])
     if stream:
         other = rs.load_model(nn.Linear(6, 3), name="other")
-        table = rs.stream(rs.load_model(module, name="m"), other, data, (["output"], ["output"]), batch_size=20, progress=False)
-        right = rs.compare(rs.measures.CKA(batch_size=20), {"m": want.numpy()}, {"o": rec(other, data, "output")["output"]}, progress=False)
+        table = rs.stream(
+            rs.load_model(module, name="m"), other, data, (["output"], ["output"]), batch_size=20, progress=False
+        )
+        right = rs.compare(
+            rs.measures.CKA(batch_size=20),
+            {"m": want.numpy()},
+            {"o": rec(other, data, "output")["output"]},
+            progress=False,
+        )
         assert np.allclose(table.values, right.values, atol=1e-5)
     else:
         np.testing.assert_allclose(rec(rs.load_model(module, name="m"), data, batch_size=20)["output"], want, atol=1e-5)

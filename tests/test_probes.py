@@ -9,7 +9,7 @@ from sklearn.svm import LinearSVC
 
 import repsim_nb as rs
 from repsim_nb import probes
-from repsim_nb.errors import Stopped
+from repsim_nb.support.errors import Stopped
 
 
 def blobs(shifts, n=200, p=12, seed=0, spread=1.0):
@@ -22,14 +22,19 @@ def keyed(models=("a", "b"), data=("u/test", "v/test"), n=60, p=10, seed=0, mode
     rng = np.random.default_rng(seed)
     pictures = {d: rng.normal(size=(n, p)) for d in data}
     return {
-        rs.Key(m, "conv", d): pictures[d] + 0.5 * rng.normal(size=(n, p)) + model_shift * i * np.eye(p)[0] + data_shift * j * np.eye(p)[1]
-        for j, d in enumerate(data) for i, m in enumerate(models)
-    }  # fmt: skip
+        rs.Key(m, "conv", d): (
+            pictures[d] + 0.5 * rng.normal(size=(n, p)) + model_shift * i * np.eye(p)[0] + data_shift * j * np.eye(p)[1]
+        )
+        for j, d in enumerate(data)
+        for i, m in enumerate(models)
+    }
 
 
 def test_two_gaussians_give_the_accuracy_that_theory_says():
     bias = probes.dataset_bias(blobs({"a": 0, "b": 2}, n=6000), seed=1)
-    assert bias.balanced_accuracy == pytest.approx(norm.cdf(1), abs=0.015)  # the best that any rule can do, and a linear one does it
+    assert bias.balanced_accuracy == pytest.approx(
+        norm.cdf(1), abs=0.015
+    )  # the best that any rule can do, and a linear one does it
     assert bias.chance == 0.5 and bias.p_value == 0.001
     np.testing.assert_allclose(bias.confusion.sum(axis=1), 1)
     assert bias.balanced_accuracy == pytest.approx(np.diag(bias.confusion).mean())
@@ -53,7 +58,11 @@ def test_no_image_is_on_both_sides(how):
         sets, groups, rows = keyed(), None, 2
     else:
         sets, rows = {name: rng.normal(size=(60, 5)) for name in "abc"}, 3
-        groups = {"plain labels": None, "ids": np.arange(60) // 2, "ids by label": {name: rng.permutation(60) for name in "abc"}}[how]
+        groups = {
+            "plain labels": None,
+            "ids": np.arange(60) // 2,
+            "ids by label": {name: rng.permutation(60) for name in "abc"},
+        }[how]
         rows = 6 if how == "ids" else rows
     bias = probes.dataset_bias(sets, groups=groups)
     assert set(bias.predictions.groupby("image").size()) == {rows}, "of an image all rows are held out, or none"
@@ -62,7 +71,9 @@ def test_no_image_is_on_both_sides(how):
 
 
 def test_an_image_in_several_sets_gives_nothing_away():
-    """Every set is the same pictures with a trace of noise: who has seen the picture's twin knows nothing of the set."""
+    """Every set is the same pictures with a trace of noise: who has seen the picture's twin knows nothing of the
+    set.
+    """
     rng = np.random.default_rng(0)
     pictures = 5 * rng.normal(size=(150, 40))
     bias = probes.dataset_bias({name: pictures + 0.01 * rng.normal(size=pictures.shape) for name in "abcd"})
@@ -89,7 +100,9 @@ def test_scaling_each_set_by_itself_hides_a_shift_from_a_linear_probe():
 @pytest.mark.parametrize("unit", [1e-200, 1e200])
 def test_the_unit_of_activations_does_not_matter(unit):
     sets = blobs({"a": 0, "b": 3})
-    expected, found = (probes.dataset_bias(s).predictions["predicted"] for s in (sets, {name: unit * x for name, x in sets.items()}))
+    expected, found = (
+        probes.dataset_bias(s).predictions["predicted"] for s in (sets, {name: unit * x for name, x in sets.items()})
+    )
     pd.testing.assert_series_equal(found, expected)
 
 
@@ -112,7 +125,10 @@ def test_a_kernel_sees_what_a_line_cannot():
 
 def test_more_features_than_rows_lose_nothing_in_the_reduction():
     sets = blobs({"a": 0, "b": 1.5}, n=40, p=12)
-    wide = {name: np.hstack([x, np.zeros((40, 300))]) @ np.linalg.qr(np.random.default_rng(1).normal(size=(312, 312)))[0] for name, x in sets.items()}
+    wide = {
+        name: np.hstack([x, np.zeros((40, 300))]) @ np.linalg.qr(np.random.default_rng(1).normal(size=(312, 312)))[0]
+        for name, x in sets.items()
+    }
     ours, theirs = (probes.dataset_bias(s, scaling=None) for s in (sets, wide))
     pd.testing.assert_series_equal(ours.predictions["predicted"], theirs.predictions["predicted"])
 
@@ -132,9 +148,24 @@ def test_order_labels_and_lines():
     bias = probes.dataset_bias(keyed())
     assert bias.labels() == ("u_a", "u_b", "v_a", "v_b")
     assert bias.breaks("dataset") == [2] and bias.breaks("model") == []
-    mixed = probes.dataset_bias({key: keyed()[key] for key in sorted(keyed(), key=lambda key: (key.dataset, key.model != "b" if key.dataset == "u/test" else key.model))})
-    assert mixed.labels() == ("u_b", "u_a", "v_a", "v_b") and mixed.breaks("dataset") == [2] and mixed.breaks("model") == [], "a value that comes back is no group"
-    assert bias.grouped is None and bias.ordered("model").grouped == "model" and bias.ordered("model").of("model").grouped is None
+    mixed = probes.dataset_bias(
+        {
+            key: keyed()[key]
+            for key in sorted(
+                keyed(), key=lambda key: (key.dataset, key.model != "b" if key.dataset == "u/test" else key.model)
+            )
+        }
+    )
+    assert (
+        mixed.labels() == ("u_b", "u_a", "v_a", "v_b")
+        and mixed.breaks("dataset") == [2]
+        and mixed.breaks("model") == []
+    ), "a value that comes back is no group"
+    assert (
+        bias.grouped is None
+        and bias.ordered("model").grouped == "model"
+        and bias.ordered("model").of("model").grouped is None
+    )
     turned = bias.ordered("model")
     assert turned.labels() == ("u_a", "v_a", "u_b", "v_b") and turned.breaks("model") == [2]
     assert turned.confusion.iloc[1, 3] == bias.confusion.iloc[2, 3]
@@ -203,12 +234,19 @@ def test_images_that_occur_unequally_often_are_exchanged_all_the_same():
 @pytest.mark.parametrize("share", [0.2, 0.5])
 def test_the_share_holds_where_groups_mix_classes(share):
     x, y = labelled(n=1000, classes=10, p=12)
-    probe = probes.linear_probe(x, np.random.default_rng(0).permutation(y), groups=np.arange(1000) // 8, test_share=share)
+    probe = probes.linear_probe(
+        x, np.random.default_rng(0).permutation(y), groups=np.arange(1000) // 8, test_share=share
+    )
     assert probe.n_test == round(share * 125) * 8
 
 
 def test_p_values_of_one_field_are_not_too_small_where_it_does_not_matter():
-    p = [probes.dataset_bias(keyed(n=30, model_shift=0.0, data_shift=3.0, seed=seed), n_permutations=99, seed=seed).of("model").p_value for seed in range(80)]
+    p = [
+        probes.dataset_bias(keyed(n=30, model_shift=0.0, data_shift=3.0, seed=seed), n_permutations=99, seed=seed)
+        .of("model")
+        .p_value
+        for seed in range(80)
+    ]
     assert 0.38 < np.mean(p) < 0.72 and np.mean(np.array(p) <= 0.1) < 0.18, "uniform, or on the safe side"
 
 
@@ -230,9 +268,13 @@ def test_the_fit_of_one_field_is_its_own():
         ({"b": [[1.0, 2.0], [3.0]]}, r"'b': .*all samples need the same number of features"),
         ({"b": None}, "there must be two or more; here is 'a'"),
     ],
-)  # fmt: skip
+)
 def test_bad_sets_are_named(change, sentence):
-    sets = {"a": np.random.default_rng(0).normal(size=(60, 5)), "c": np.random.default_rng(1).normal(size=(60, 5)), **change}
+    sets = {
+        "a": np.random.default_rng(0).normal(size=(60, 5)),
+        "c": np.random.default_rng(1).normal(size=(60, 5)),
+        **change,
+    }
     if change["b"] is None:
         sets = {"a": sets["a"]}
     with pytest.raises(ValueError, match=sentence):
@@ -252,7 +294,7 @@ def test_bad_sets_are_named(change, sentence):
         ({"groups": {"a": np.arange(60)}}, "there are none for 'b'"),
         ({"groups": {"a": np.arange(60), "b": np.full(60, np.nan)}}, "60 of 60 groups of 'b' are undefined"),
     ],
-)  # fmt: skip
+)
 def test_bad_options_are_explained(options, sentence):
     with pytest.raises(ValueError, match=sentence):
         probes.dataset_bias(blobs({"a": 0, "b": 1}, n=60), **options)
@@ -272,7 +314,9 @@ def test_fields_of_plain_labels_are_explained():
         probes.dataset_bias({k: x for k, x in keyed().items() if k.dataset == "u/test"}).of("layer")
 
 
-# -- linear_probe ----------------------------------------------------------------------------------------------------------
+# -- linear_probe
+# ----------------------------------------------------------------------------------------------------------
+
 
 def labelled(n=300, p=8, classes=3, apart=1.5, seed=0):
     rng = np.random.default_rng(seed)
@@ -323,7 +367,7 @@ def test_groups_stay_on_one_side_for_a_probe_too():
         ({"test": (np.zeros((4, 3)), np.zeros(4))}, "have 3 features, those to be fitted to 8"),
         ({"groups": [1, 2, 3]}, "groups needs one label for each of 300; there are 3"),
     ],
-)  # fmt: skip
+)
 def test_bad_probes_are_explained(change, sentence):
     x, y = labelled()
     with pytest.raises(ValueError, match=sentence):

@@ -6,13 +6,13 @@ import time
 import nbformat
 import papermill
 
-from repsim_nb.progress import ticking
+from repsim_nb.support.progress import ticking
 
 
 def test_progress_in_a_notebook_leaves_nothing_behind(tmp_path):
     code = """
 import time
-from repsim_nb.progress import ticking
+from repsim_nb.support.progress import ticking
 
 for total in (1, 8):  # the first is over before anyone would wait
     with ticking(True, "counting", "sheep") as tick:
@@ -29,9 +29,15 @@ except ValueError:
 print("done")
 """
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), tmp_path / "in.ipynb")
-    out = papermill.execute_notebook(str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), kernel_name="python3", progress_bar=False)
+    out = papermill.execute_notebook(
+        str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), kernel_name="python3", progress_bar=False
+    )
     *lines, said = out.cells[0].outputs
-    assert said.text == "done\n" and [line.data for line in lines] == [{"text/html": "", "text/plain": ""}] * 2 and "widgets" not in out.metadata
+    assert (
+        said.text == "done\n"
+        and [line.data for line in lines] == [{"text/html": "", "text/plain": ""}] * 2
+        and "widgets" not in out.metadata
+    )
 
 
 def test_progress_in_a_notebook_says_how_far_it_is(monkeypatch):
@@ -41,8 +47,10 @@ def test_progress_in_a_notebook_says_how_far_it_is(monkeypatch):
         def update(self, data, raw):
             lines.append(data["text/plain"])
 
-    monkeypatch.setattr("repsim_nb.progress._in_a_notebook", lambda: True)
-    monkeypatch.setattr("IPython.display.display", lambda data, raw, display_id: lines.append(data["text/plain"]) or Handle())
+    monkeypatch.setattr("repsim_nb.support.progress._in_a_notebook", lambda: True)
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, raw, display_id: lines.append(data["text/plain"]) or Handle()
+    )
     with ticking(True, "recording", "sample") as tick:
         for i in range(6):
             time.sleep(0.1)

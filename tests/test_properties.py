@@ -1,4 +1,7 @@
-"""Measures on odd data: the value that the definition gives, written once more in `independent`, or a sentence. Order and containers change nothing."""
+"""Measures on odd data: the value that the definition gives, written once more in `independent`, or a sentence.
+
+Order and containers change nothing.
+"""
 
 import math
 
@@ -6,14 +9,15 @@ import independent
 import numpy as np
 import pandas as pd
 import pytest
-import repsim_nb as rs
 import scipy.sparse
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 from odd_data import MEASURES, Refused, agree, formed, is_coarse, numbers, outcome, quick, sides, value_and_right
-from repsim_nb.errors import UndefinedError
+
+import repsim_nb as rs
 from repsim_nb.measures import CKA, RSA, MutualKNN
+from repsim_nb.support.errors import UndefinedError
 
 
 @pytest.mark.parametrize("name", MEASURES)
@@ -32,8 +36,13 @@ def test_a_measure_gives_its_definition_or_a_sentence(name, case):
 @given(case=sides(low=11))
 @example(case=(*(formed(np.tile(np.eye(3), (5, 1)), "int8"),) * 2, ("codes", "int8"), ("codes", "int8"), 15))
 def test_most_data_have_values(case):
-    """So that the property above is not kept by refusing everything: of data that are not constant debiased CKA, RSA of distances and shared neighbours have values."""
-    if any(kind in ("constant", "nearly constant") or np.ptp(side[1], axis=0).max() == 0 for side, (kind, _) in zip(case[:2], case[2:4], strict=True)):
+    """So that the property above is not kept by refusing everything: of data that are not constant debiased CKA, RSA of
+    distances and shared neighbours have values.
+    """
+    if any(
+        kind in ("constant", "nearly constant") or np.ptp(side[1], axis=0).max() == 0
+        for side, (kind, _) in zip(case[:2], case[2:4], strict=True)
+    ):
         return
     if is_coarse(case[2]) or is_coarse(case[3]):
         return
@@ -60,19 +69,36 @@ def test_order_and_containers_change_nothing(name, case, seed):
 
     def same(call, what, tolerance=1e-9):
         again = outcome(call)
-        assert isinstance(first, Refused) == isinstance(again, Refused), f"{name}, {what}: {first} and {again}, {case[2]}, {case[3]}"
+        assert isinstance(first, Refused) == isinstance(again, Refused), (
+            f"{name}, {what}: {first} and {again}, {case[2]}, {case[3]}"
+        )
         if not isinstance(first, Refused):
             assert again == pytest.approx(first, abs=tolerance), f"{name}, {what}"
 
     rows = rng.permutation(n)
-    roots = name in ("procrustes_distance", "angular_shape", "angle", "distance_correlation", "dcor", "dcor debiased") or "euclidean" in name
-    loose = 1e-7 if roots or "offset" in (case[2][0], case[3][0]) else 1e-9  # a root of rounding, or digits that the offset took
+    roots = (
+        name in ("procrustes_distance", "angular_shape", "angle", "distance_correlation", "dcor", "dcor debiased")
+        or "euclidean" in name
+    )
+    loose = (
+        1e-7 if roots or "offset" in (case[2][0], case[3][0]) else 1e-9
+    )  # a root of rounding, or digits that the offset took
     if name not in ("linear_predictivity", "cka batches of 5"):
         same(lambda: measure(x[rows], y[rows]), "rows of both sides in another order", loose)
     if measure.of == "activations":
-        same(lambda: measure(x[:, rng.permutation(x.shape[1])], y[:, rng.permutation(y.shape[1])]), "columns in another order", loose)
+        same(
+            lambda: measure(x[:, rng.permutation(x.shape[1])], y[:, rng.permutation(y.shape[1])]),
+            "columns in another order",
+            loose,
+        )
     same(lambda: measure(pd.DataFrame(x), y), "a frame", loose)
-    same(lambda: measure(pd.DataFrame(x, index=[f"s{i}" for i in range(n)]), pd.DataFrame(y, index=[f"s{i}" for i in range(n)])), "frames with names", loose)
+    same(
+        lambda: measure(
+            pd.DataFrame(x, index=[f"s{i}" for i in range(n)]), pd.DataFrame(y, index=[f"s{i}" for i in range(n)])
+        ),
+        "frames with names",
+        loose,
+    )
     same(lambda: measure(scipy.sparse.csr_matrix(x), scipy.sparse.coo_array(y)), "sparse matrices", loose)
     same(lambda: measure(torch.tensor(x), torch.tensor(y)), "tensors", max(loose, 1e-8))
     same(lambda: measure(torch.tensor(x), y), "a tensor beside an array", max(loose, 1e-8))
@@ -80,7 +106,11 @@ def test_order_and_containers_change_nothing(name, case, seed):
     a, b = (np.round(np.clip(side, -99, 99) * 4) / 4 for side in (x, y))  # numbers that every precision holds
     first = outcome(lambda: measure(a, b))
     same(lambda: measure(a.astype(np.float32), b.astype(np.float16)), "float32 beside float16", 3e-3)
-    same(lambda: measure((4 * a).astype(np.int16), (4 * b).astype(np.int64)), "integers", 1e-9) if "scaling" in measure.invariant_to else None
+    (
+        same(lambda: measure((4 * a).astype(np.int16), (4 * b).astype(np.int64)), "integers", 1e-9)
+        if "scaling" in measure.invariant_to
+        else None
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -92,4 +122,9 @@ def test_an_rbf_kernel_has_no_width_by_rounding(dtype, median):
     for side in (x, torch.tensor(x)):
         with pytest.raises(UndefinedError, match="no width"):
             CKA(kernel="rbf", median=median)(side, side)
-    assert CKA(kernel="rbf", median=median)(rng.normal(size=(13, 3)).astype(dtype) * 1e-3 + 1, x[:, ::-1] + rng.normal(size=(13, 3)).astype(dtype)) > 0
+    assert (
+        CKA(kernel="rbf", median=median)(
+            rng.normal(size=(13, 3)).astype(dtype) * 1e-3 + 1, x[:, ::-1] + rng.normal(size=(13, 3)).astype(dtype)
+        )
+        > 0
+    )

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from repsim_nb.files import shipped
-from repsim_nb.recipes.published import IMAGENET_MEASURES, IMAGENET_SETS, imagenet_distances, imagenet_families
+from repsim_nb.studies.published import IMAGENET_MEASURES, IMAGENET_SETS, imagenet_distances, imagenet_families
+from repsim_nb.support.files import shipped
 
 
 @pytest.mark.parametrize("images", IMAGENET_SETS)
@@ -13,7 +13,12 @@ def test_tables_hold_the_published_numbers(images):
         names = list(found["names"])
         for name, key in IMAGENET_MEASURES.items():
             table, listed = imagenet_distances(images, name), found[f"{IMAGENET_SETS[images]}/{key}"]
-            assert table.shape == (37, 37) and (np.diag(table) == 0).all() and (table.to_numpy() == table.to_numpy().T).all() and np.isfinite(table.to_numpy()).all()
+            assert (
+                table.shape == (37, 37)
+                and (np.diag(table) == 0).all()
+                and (table.to_numpy() == table.to_numpy().T).all()
+                and np.isfinite(table.to_numpy()).all()
+            )
             k = 0
             for i in range(37):
                 for j in range(i + 1, 37):
@@ -24,8 +29,21 @@ def test_tables_hold_the_published_numbers(images):
 
 def test_every_network_has_a_family():
     found = imagenet_families()
-    assert found.value_counts().to_dict() == {"regnet": 14, "efficientnet": 8, "convnext": 4, "mobilenet": 4, "residual": 3, "plain": 2, "inception": 2}
-    assert list(found.index) == list(imagenet_distances().index) and found["wide_resnet50_2"] == "residual" and found["vgg16"] == "plain" and found["mnasnet"] == "mobilenet"
+    assert found.value_counts().to_dict() == {
+        "regnet": 14,
+        "efficientnet": 8,
+        "convnext": 4,
+        "mobilenet": 4,
+        "residual": 3,
+        "plain": 2,
+        "inception": 2,
+    }
+    assert (
+        list(found.index) == list(imagenet_distances().index)
+        and found["wide_resnet50_2"] == "residual"
+        and found["vgg16"] == "plain"
+        and found["mnasnet"] == "mobilenet"
+    )
     near = imagenet_distances()
     within = [near.loc[a, b] for a in near for b in near if a < b and found[a] == found[b]]
     between = [near.loc[a, b] for a in near for b in near if a < b and found[a] != found[b]]

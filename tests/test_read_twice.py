@@ -1,4 +1,6 @@
-"""Data that come out differently when they are read again are refused every time; all others are read as they are, without a trace."""
+"""Data that come out differently when they are read again are refused every time; all others are read as they are,
+without a trace.
+"""
 
 import random
 import warnings
@@ -12,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import repsim_nb as rs
-from repsim_nb.randomness import GENERATORS, drawn_from, generator_states, random_states_kept, seed_generators
+from repsim_nb.inputs.randomness import GENERATORS, drawn_from, generator_states, random_states_kept, seed_generators
 
 CHANCE = {"torch": lambda: float(torch.rand(1)), "NumPy": np.random.rand, "Python": random.random}
 ROW = torch.arange(6.0)
@@ -76,32 +78,51 @@ def test_that_is_looked_at_here():
     assert moved != generator_states()
 
 
-# -- samples with numbers ---------------------------------------------------------------------------------------------------
+# -- samples with numbers
+# ---------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None, database=None)
-@given(which=st.sampled_from(GENERATORS), seed=st.integers(0, 10**6), p=st.sampled_from([0.5, 0.01, 0.0]), n=st.integers(1, 40))
+@given(
+    which=st.sampled_from(GENERATORS),
+    seed=st.integers(0, 10**6),
+    p=st.sampled_from([0.5, 0.01, 0.0]),
+    n=st.integers(1, 40),
+)
 def test_a_random_augmentation_is_noticed_every_time(which, seed, p, n):
     """However small its probability, and whatever the random state is."""
     with random_states_kept():
         seed_generators(seed)
         with pytest.raises(
             ValueError,
-            match=rf"dataset 'd': sample 0 of Numbered draws random numbers when it is read \({which}'s global generator\), most likely "
-            "because of a random augmentation.*another input for each model.*Remove the random transform, or use the transform",
+            match=(
+                rf"dataset 'd': sample 0 of Numbered draws random numbers when it is read \({which}'s global"
+                r" generator\), most likely "
+                "because of a random augmentation.*another input for each model.*Remove the random transform, or use"
+                " the transform"
+            ),
         ):
             rs.Dataset("d", Numbered(lambda i: flipped(ROW + i, CHANCE[which], p), n))
 
 
 @pytest.mark.parametrize("from_one", [0, 1])
 @pytest.mark.parametrize(
-    "number", [np.random.default_rng(0).random, random.Random(0).random, lambda g=torch.Generator(): float(torch.rand(1, generator=g))]
+    "number",
+    [
+        np.random.default_rng(0).random,
+        random.Random(0).random,
+        lambda g=torch.Generator(): float(torch.rand(1, generator=g)),
+    ],
 )
 def test_a_generator_of_its_own_is_noticed_by_the_values(number, from_one):
     """Also if the first sample is spared."""
     noisy = Numbered(lambda i: ROW + number() if i >= from_one else ROW)
     with pytest.raises(
-        ValueError, match=f"sample {4 * from_one} of Numbered differs each time it is read, most likely because of a random augmentation"
+        ValueError,
+        match=(
+            f"sample {4 * from_one} of Numbered differs each time it is read, most likely because of a random"
+            " augmentation"
+        ),
     ):
         rs.Dataset("d", noisy)
     assert len(noisy.reads) <= 13
@@ -127,7 +148,9 @@ def test_a_sample_that_is_random_once_and_then_remembered_is_refused():
 
 
 @pytest.mark.parametrize(
-    "seed, draw", [(torch.manual_seed, lambda: torch.rand(1)), (np.random.seed, np.random.rand), (random.seed, random.random)], ids=GENERATORS
+    "seed, draw",
+    [(torch.manual_seed, lambda: torch.rand(1)), (np.random.seed, np.random.rand), (random.seed, random.random)],
+    ids=GENERATORS,
 )
 def test_samples_that_seed_themselves_are_read_and_leave_no_trace(seed, draw):
     def make(i):
@@ -171,7 +194,8 @@ def test_a_sample_that_cannot_be_read_may_be_left_out():
         data.inputs[:]
 
 
-# -- DataLoaders ------------------------------------------------------------------------------------------------------------
+# -- DataLoaders
+# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("which", GENERATORS)
@@ -182,22 +206,33 @@ def test_a_collate_function_with_random_steps_is_named(which):
     for options in ({"batch_size": 4}, {"batch_size": 4, "num_workers": 1}):
         with pytest.raises(
             ValueError,
-            match=rf"the collate_fn for Numbered draws random numbers \({which}'s global generator\).*a collate_fn without random steps",
+            match=(
+                rf"the collate_fn for Numbered draws random numbers \({which}'s global generator\).*a collate_fn"
+                r" without random steps"
+            ),
         ):
             rs.Dataset("d", DataLoader(Numbered(lambda i: ROW + i), collate_fn=padded, **options))
     with pytest.raises(ValueError, match="sample 0 of Numbered draws random numbers"):
         rs.Dataset("d", DataLoader(Numbered(lambda i: flipped(ROW, CHANCE[which])), batch_size=4))
     with pytest.raises(ValueError, match="the collate_fn for Numbered draws"):
-        rs.Dataset("d", DataLoader(Numbered(lambda i: ROW[None] + i), batch_size=None, collate_fn=lambda x: x + CHANCE[which]()))
+        rs.Dataset(
+            "d",
+            DataLoader(Numbered(lambda i: ROW[None] + i), batch_size=None, collate_fn=lambda x: x + CHANCE[which]()),
+        )
 
 
 def test_a_collate_function_with_a_generator_of_its_own_is_noticed():
     rng = np.random.default_rng(0)
     with pytest.raises(
         ValueError,
-        match="sample 0 of Numbered differs each time it is read, most likely because of a random augmentation, or of a collate_fn",
+        match=(
+            "sample 0 of Numbered differs each time it is read, most likely because of a random augmentation, or of a"
+            " collate_fn"
+        ),
     ):
-        rs.Dataset("d", DataLoader(Numbered(lambda i: ROW), collate_fn=lambda samples: torch.stack(samples) + rng.random()))
+        rs.Dataset(
+            "d", DataLoader(Numbered(lambda i: ROW), collate_fn=lambda samples: torch.stack(samples) + rng.random())
+        )
 
 
 def words(i):
@@ -216,7 +251,10 @@ def shuffled_by_position(samples):
 def test_a_collate_function_that_moves_samples_is_named(collate):
     with pytest.raises(
         ValueError,
-        match="the collate_fn for Numbered changes the order of the samples of a batch .sample .*does it sort by length.*keep the order",
+        match=(
+            "the collate_fn for Numbered changes the order of the samples of a batch .sample .*does it sort by"
+            " length.*keep the order"
+        ),
     ):
         rs.Dataset("d", DataLoader(Numbered(words, 13), batch_size=4, collate_fn=collate))
 
@@ -236,7 +274,10 @@ def test_a_collate_function_that_pads_is_taken(side):
 def test_a_collate_function_may_change_values():
     """Where no row can be found again, nothing is said of their order."""
     data = rs.Dataset(
-        "d", DataLoader(Numbered(lambda i: ROW + i), batch_size=4, collate_fn=lambda samples: torch.stack(samples) / len(samples))
+        "d",
+        DataLoader(
+            Numbered(lambda i: ROW + i), batch_size=4, collate_fn=lambda samples: torch.stack(samples) / len(samples)
+        ),
     )
     assert len(data) == 20
 
@@ -254,10 +295,13 @@ def test_a_sampler_that_shuffles_is_noticed_every_time(which, batch_size):
         with random_states_kept():
             seed_generators(seed)
             with pytest.raises(ValueError, match=r"the DataLoader shuffles \(Sampler\)"):
-                rs.Dataset("d", DataLoader(Numbered(lambda i: ROW[None] + i, 2), batch_size=batch_size, sampler=Sampler()))
+                rs.Dataset(
+                    "d", DataLoader(Numbered(lambda i: ROW[None] + i, 2), batch_size=batch_size, sampler=Sampler())
+                )
 
 
-# -- streams ----------------------------------------------------------------------------------------------------------------
+# -- streams
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def shuffled(which, n):
@@ -280,7 +324,9 @@ def test_a_stream_that_shuffles_is_noticed_every_time(which, seed, n):
         ):
             with pytest.raises(
                 ValueError,
-                match=r"dataset 'd': Streamed (comes in another order|gives other items|draws random numbers).*rs.Dataset",
+                match=(
+                    r"dataset 'd': Streamed (comes in another order|gives other items|draws random numbers).*rs.Dataset"
+                ),
             ):
                 rs.Dataset("d", made)
         with pytest.raises(ValueError, match="Again (comes|gives|draws)"):
@@ -290,7 +336,8 @@ def test_a_stream_that_shuffles_is_noticed_every_time(which, seed, n):
 def test_a_stream_with_a_generator_of_its_own_is_noticed():
     rng = np.random.default_rng(0)
     with pytest.raises(
-        ValueError, match=r"Streamed comes in another order each time it is read \(item 0 differs\)|Streamed gives other items"
+        ValueError,
+        match=r"Streamed comes in another order each time it is read \(item 0 differs\)|Streamed gives other items",
     ):
         rs.Dataset("d", Streamed(lambda: (ROW + int(i) for i in rng.permutation(10))))
     with pytest.raises(ValueError, match=r"Again gives other items each time it is read \(item 0 differs\)"):
@@ -309,13 +356,19 @@ def test_a_stream_that_augments_or_pads_at_random_is_noticed(which):
     with pytest.raises(ValueError, match="Streamed (gives other items|draws random numbers)"):
         rs.Dataset(
             "d",
-            DataLoader(Streamed(lambda: iter(numbered())), batch_size=4, collate_fn=lambda samples: torch.stack(samples) + CHANCE[which]()),
+            DataLoader(
+                Streamed(lambda: iter(numbered())),
+                batch_size=4,
+                collate_fn=lambda samples: torch.stack(samples) + CHANCE[which](),
+            ),
         )
     with pytest.raises(ValueError, match="Streamed (gives other items|draws random numbers)"):
         rs.Dataset(
             "d",
             DataLoader(
-                Streamed(lambda: iter([row[None] for row in numbered()])), batch_size=None, collate_fn=lambda batch: batch + CHANCE[which]()
+                Streamed(lambda: iter([row[None] for row in numbered()])),
+                batch_size=None,
+                collate_fn=lambda batch: batch + CHANCE[which](),
             ),
         )
 
@@ -326,7 +379,12 @@ def seeded_permutation():
 
 
 @pytest.mark.parametrize(
-    "items", [lambda: iter(numbered()), seeded_permutation, lambda: (ROW + int(i) for i in np.random.default_rng(3).permutation(20))]
+    "items",
+    [
+        lambda: iter(numbered()),
+        seeded_permutation,
+        lambda: (ROW + int(i) for i in np.random.default_rng(3).permutation(20)),
+    ],
 )
 def test_a_stream_in_a_fixed_order_is_read_as_it_comes(items):
     with random_states_kept():
@@ -363,7 +421,10 @@ class Wrapping:
 def test_the_seed_that_a_loader_takes_is_no_randomness():
     rows = torch.stack(numbered())
     assert rows_of(rs.Dataset("d", Wrapping(DataLoader(TensorDataset(rows), batch_size=4)))) == rows[:, 0].tolist()
-    assert rows_of(rs.Dataset("d", Wrapping(Wrapping(DataLoader(TensorDataset(rows), batch_size=4))))) == rows[:, 0].tolist()
+    assert (
+        rows_of(rs.Dataset("d", Wrapping(Wrapping(DataLoader(TensorDataset(rows), batch_size=4)))))
+        == rows[:, 0].tolist()
+    )
     for n in (2, 3, 5):  # three items take as many numbers as a seed does
         for seed in range(20):
             with random_states_kept():
@@ -373,7 +434,12 @@ def test_the_seed_that_a_loader_takes_is_no_randomness():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda items: Again(items), lambda items: Streamed(items), lambda items: DataLoader(Streamed(items), batch_size=1)]
+    "make",
+    [
+        lambda items: Again(items),
+        lambda items: Streamed(items),
+        lambda items: DataLoader(Streamed(items), batch_size=1),
+    ],
 )
 def test_a_reading_that_fails_leaves_nothing_behind_either(make):
     """Also as long as its traceback is kept, as a notebook does."""
@@ -408,7 +474,10 @@ def test_a_stream_that_is_used_up_is_read_and_a_warning_says_so():
     ):
         with pytest.warns(
             UserWarning,
-            match="(Streamed|Again) gave items when it was first read and gave none when it was read again.*Its first reading is used",
+            match=(
+                "(Streamed|Again) gave items when it was first read and gave none when it was read again.*Its first"
+                " reading is used"
+            ),
         ):
             assert rows_of(rs.Dataset("d", made)) == [0, 10, 20]
 
@@ -436,7 +505,8 @@ def test_texts_and_columns_are_compared_too():
         rs.Dataset("d", Again(lambda: ((ROW[None], [int(rng.integers(100))]) for _ in range(9))))
 
 
-# -- the rule ---------------------------------------------------------------------------------------------------------------
+# -- the rule
+# ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("which", GENERATORS)

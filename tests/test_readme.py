@@ -16,14 +16,18 @@ import repsim_nb as rs
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-in_checkout = pytest.mark.skipif(not (ROOT / ".venv/.lab").exists(), reason="make targets need the .venv that `make test` makes")
+in_checkout = pytest.mark.skipif(
+    not (ROOT / ".venv/.lab").exists(), reason="make targets need the .venv that `make test` makes"
+)
 
 
 def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
-FRESH = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}  # `make test` runs us inside make
+FRESH = {
+    key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))
+}  # `make test` runs us inside make
 
 
 def make(*words, cwd=ROOT, **changes):
@@ -54,7 +58,9 @@ def test_its_files_are_there():
 
 def test_every_make_target_it_names_is_explained_by_help():
     shown = make("help").stdout
-    for target in set(re.findall(r"make ([a-z]+)", "\n".join(blocks("sh")) + " ".join(re.findall(r"`(make [^`]+)`", README)))):
+    for target in set(
+        re.findall(r"make ([a-z]+)", "\n".join(blocks("sh")) + " ".join(re.findall(r"`(make [^`]+)`", README)))
+    ):
         assert f"make {target} " in shown, target
 
 
@@ -77,14 +83,31 @@ def test_make_lab_serves_the_tour(tmp_path):
     with socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    folders = {name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
+    folders = {
+        name: str(tmp_path / name)
+        for name in (
+            "JUPYTER_CONFIG_DIR",
+            "JUPYTER_RUNTIME_DIR",
+            "JUPYTERLAB_SETTINGS_DIR",
+            "JUPYTERLAB_WORKSPACES_DIR",
+        )
+    }
     arguments = f"ARGS=--no-browser --port {port} --ServerApp.ip=127.0.0.1 --IdentityProvider.token=t"
-    server = subprocess.Popen(["make", "lab", arguments], cwd=ROOT, env={**FRESH, **folders}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    server = subprocess.Popen(
+        ["make", "lab", arguments],
+        cwd=ROOT,
+        env={**FRESH, **folders},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     try:
         page, start = None, time.monotonic()
         while page is None and time.monotonic() - start < 60:
             try:
-                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents/notebooks/00_tour.ipynb?token=t&content=0", timeout=1)
+                page = urllib.request.urlopen(
+                    f"http://127.0.0.1:{port}/api/contents/notebooks/00_tour.ipynb?token=t&content=0", timeout=1
+                )
             except OSError:
                 assert server.poll() is None, server.stdout.read()
                 time.sleep(0.2)
@@ -98,16 +121,28 @@ def test_a_wheel_holds_data_zoo_and_notebooks(tmp_path):
     pytest.importorskip("hatchling", reason="builds a wheel: pip install .[test]")
     environment = {key: value for key, value in FRESH.items() if key not in ("PYTHONPATH", "REPSIM_NB_CACHE")}
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", tmp_path, ROOT], check=True, env=environment)
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", tmp_path, ROOT],
+        check=True,
+        env=environment,
+    )
     (wheel,) = tmp_path.glob("*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel], check=True, env=environment)
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel], check=True, env=environment
+    )
     code = """
 import repsim_nb as rs
 assert rs.__file__.startswith(__import__("os").environ["PYTHONPATH"]), rs.__file__
 x = rs.record("zoo:mnist-mlp-0", "mnist", progress=False)
 print(len(rs.models.zoo()), len(x), rs.reports.notebook_path("report_comparison").parent.name)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**environment, "PYTHONPATH": str(tmp_path / "site")}, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout.split() == ["25", "4", "notebooks"], done.stderr
     assert (tmp_path / "site/repsim_nb/py.typed").exists()
 
@@ -121,7 +156,10 @@ def test_an_old_python_is_one_clear_line(tmp_path):
     old.chmod(0o755)
     done = make("lab", f"PYTHON={old}", cwd=tmp_path)
     lines = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("make: ***")]
-    assert done.returncode != 0 and lines == [f"make: repsim_nb needs Python 3.11 or newer; {old} is Python 3.9.2. Name another: make lab PYTHON=/path/to/python3.11"]
+    assert done.returncode != 0 and lines == [
+        f"make: repsim_nb needs Python 3.11 or newer; {old} is Python 3.9.2. Name another: make lab"
+        " PYTHON=/path/to/python3.11"
+    ]
     assert not (tmp_path / ".venv").exists()
 
 
@@ -129,7 +167,16 @@ def test_a_failed_download_is_one_clear_line(tmp_path):
     """In a copy whose package index is a closed port."""
     for name in ("Makefile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
-    closed = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1"}
+    closed = {
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+        "PIP_RETRIES": "0",
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_INDEX": "1",
+    }
     done = make("lab", f"PYTHON={sys.executable}", cwd=tmp_path, **closed)
-    assert done.returncode != 0 and "make: the installation failed, most likely a download; see the lines above, then call make again" in done.stdout
+    assert (
+        done.returncode != 0
+        and "make: the installation failed, most likely a download; see the lines above, then call make again"
+        in done.stdout
+    )
     assert not (tmp_path / ".venv/.lab").exists()

@@ -16,10 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 import repsim_nb as rs
-from repsim_nb.errors import Stopped
-from repsim_nb.recipes import classifier, training, zoo
-from repsim_nb.recipes.population import FAMILIES, GRID, POPULATION, RUNS, few, held_out
-from repsim_nb.recipes.training import trained
+from repsim_nb.studies import classifier, training, zoo
+from repsim_nb.studies.population import FAMILIES, GRID, POPULATION, RUNS, few, held_out
+from repsim_nb.studies.training import trained
+from repsim_nb.support.errors import Stopped
+from repsim_nb.support.files import shipped as shipped_folder
 
 SMALL = {"architecture": "mlp", "data": "mnist", "rows": (0, 100), "options": {"widths": (16,)}, "epochs": 1}
 ENDLESS = {**SMALL, "rows": (0, 2000), "epochs": 10**6}
@@ -60,7 +61,7 @@ def test_equal_seeds_give_equal_networks_and_leave_the_global_state_alone():
 
 def test_an_untrained_twin_is_the_start_of_the_trained_network():
     started = classifier.initialise("cnn", 0).state_dict()
-    shipped = load_file(rs.files.shipped("data") / "zoo/untrained-cnn-0.safetensors")
+    shipped = load_file(shipped_folder("data") / "zoo/untrained-cnn-0.safetensors")
     assert all(np.allclose(started[k], shipped[k]) for k in started)
 
 
@@ -71,7 +72,9 @@ def test_unknown_names():
         classifier.train("cnn", "mnist", labels="shuffle")
 
 
-# -- what classifier.train can be told -------------------------------------------------------------------------------------
+# -- what classifier.train can be told
+# -------------------------------------------------------------------------------------
+
 
 def test_only_the_rows_asked_for_are_trained_on(monkeypatch):
     plain, card = classifier.train(**SMALL)
@@ -79,11 +82,13 @@ def test_only_the_rows_asked_for_are_trained_on(monkeypatch):
 
     def moved(rows):
         """MNIST with some rows of the training split in another order."""
+
         def loaded(name, split):
             dataset = load(name, split)
             order = np.arange(len(dataset))
             order[rows] = order[rows][::-1]
             return dataset.take(order, dataset.name) if split == "train" else dataset
+
         return loaded
 
     monkeypatch.setattr(classifier, "load_dataset", moved(slice(100, None)))
@@ -91,7 +96,9 @@ def test_only_the_rows_asked_for_are_trained_on(monkeypatch):
     monkeypatch.setattr(classifier, "load_dataset", moved(slice(0, 100)))
     assert not same(plain, classifier.train(**SMALL)[0])
     assert card["images"] == 100 and card["rows"] == [0, 100]
-    with pytest.raises(ValueError, match=r"rows are \(start, stop\) of the 4000 rows of 'mnist/train', .* got \(0, 4001\)"):
+    with pytest.raises(
+        ValueError, match=r"rows are \(start, stop\) of the 4000 rows of 'mnist/train', .* got \(0, 4001\)"
+    ):
         classifier.train(**{**SMALL, "rows": (0, 4001)})
 
 
@@ -114,7 +121,12 @@ def test_a_constant_rate_knows_no_end_and_a_cycle_does():
     for schedule, alike in (("constant", True), ("one-cycle", False)):
         kept = {}
         recipe = {**SMALL, "schedule": schedule}
-        classifier.train(**{**recipe, "epochs": 2, "checkpoints": (1,)}, keep=lambda module, card, kept=kept: kept.update({card["epoch"]: {k: v.clone() for k, v in module.state_dict().items()}}))
+        classifier.train(
+            **{**recipe, "epochs": 2, "checkpoints": (1,)},
+            keep=lambda module, card, kept=kept: kept.update(
+                {card["epoch"]: {k: v.clone() for k, v in module.state_dict().items()}}
+            ),
+        )
         once = classifier.train(**recipe)[0].state_dict()
         assert all(torch.equal(once[name], kept[1][name]) for name in once) == alike, schedule
 
@@ -124,13 +136,20 @@ def test_checkpoints_are_handed_out_and_change_nothing():
     recipe = {"architecture": "cnn", "data": "mnist", "rows": (0, 128), "epochs": 2, "seed": 3, "schedule": "constant"}
     kept, ticks = {}, []
     module, card = classifier.train(
-        **recipe, checkpoints=(0, 1, 2), keep=lambda module, card: kept.update({card["epoch"]: ({k: v.clone() for k, v in module.state_dict().items()}, card)}), tick=lambda *t: ticks.append(t)
+        **recipe,
+        checkpoints=(0, 1, 2),
+        keep=lambda module, card: kept.update(
+            {card["epoch"]: ({k: v.clone() for k, v in module.state_dict().items()}, card)}
+        ),
+        tick=lambda *t: ticks.append(t),
     )
     assert same(module, classifier.train(**recipe)[0]) and not module.training and "epoch" not in card
     start = classifier.initialise("cnn", 3).state_dict()
     assert list(kept) == [0, 1, 2] and all(torch.equal(start[name], kept[0][0][name]) for name in start)
     assert all(torch.equal(value, kept[2][0][name]) for name, value in module.state_dict().items())
-    assert kept[2][1]["test_accuracy"] == card["test_accuracy"] != kept[0][1]["test_accuracy"] and ticks == [(k, 4) for k in range(1, 5)]
+    assert kept[2][1]["test_accuracy"] == card["test_accuracy"] != kept[0][1]["test_accuracy"] and ticks == [
+        (k, 4) for k in range(1, 5)
+    ]
     with pytest.raises(ValueError, match="checkpoints are whole numbers of epochs from 0 to epochs=2; got 3"):
         classifier.train(**recipe, checkpoints=(1, 3))
 
@@ -145,9 +164,14 @@ def test_a_card_says_nothing_twice():
         classifier.train(**SMALL, schedule="constnt")
 
 
-# -- many networks ---------------------------------------------------------------------------------------------------------
+# -- many networks
+# ---------------------------------------------------------------------------------------------------------
 
-RECIPES = {"one": {**SMALL, "about": {"varied": "seed"}}, "run": {**SMALL, "seed": 1, "epochs": 2, "checkpoints": (0, 2), "schedule": "constant"}, "start": {**SMALL, "epochs": 0}}
+RECIPES = {
+    "one": {**SMALL, "about": {"varied": "seed"}},
+    "run": {**SMALL, "seed": 1, "epochs": 2, "checkpoints": (0, 2), "schedule": "constant"},
+    "start": {**SMALL, "epochs": 0},
+}
 
 
 @pytest.fixture(scope="module")
@@ -162,8 +186,12 @@ def test_networks_are_trained_in_processes_as_they_are_here(made):
     for model, name in ((models[0], "one"), (models[2], "run"), (models[3], "start")):
         module, card = classifier.train(**RECIPES[name])
         assert same(model.module, module), name
-        assert json.loads(json.dumps({**card, "name": name})) == {key: value for key, value in model.card.items() if key != "epoch"}
-    assert models[0].layers == ("fc1", "output") and ticks[0] == (0, 4) and ticks[-1] == (4, 4) and ticks == sorted(ticks)
+        assert json.loads(json.dumps({**card, "name": name})) == {
+            key: value for key, value in model.card.items() if key != "epoch"
+        }
+    assert (
+        models[0].layers == ("fc1", "output") and ticks[0] == (0, 4) and ticks[-1] == (4, 4) and ticks == sorted(ticks)
+    )
     assert len(list(folder.iterdir())) == 4
 
 
@@ -172,14 +200,25 @@ def test_what_is_there_is_found_and_only_the_rest_is_trained(made, monkeypatch):
     asked = []
     monkeypatch.setattr(training, "_train", lambda recipes, *rest: asked.append(list(recipes)))
     again = trained(RECIPES, folder=folder, progress=False)
-    assert asked == [] and all(same(a.module, b.module) and a.card == b.card for a, b in zip(models, again, strict=True))
+    assert asked == [] and all(
+        same(a.module, b.module) and a.card == b.card for a, b in zip(models, again, strict=True)
+    )
     with pytest.raises(FileNotFoundError):  # for it was not trained
-        trained({**RECIPES, "one": {**RECIPES["one"], "seed": 5}, "other name": RECIPES["start"]}, folder=folder, progress=False)
+        trained(
+            {**RECIPES, "one": {**RECIPES["one"], "seed": 5}, "other name": RECIPES["start"]},
+            folder=folder,
+            progress=False,
+        )
     monkeypatch.setattr(training, "_code", lambda: "other code")
     with pytest.raises(FileNotFoundError):
         trained({"one": RECIPES["one"]}, folder=folder, progress=False)
     assert asked == [["one", "other name"], ["one"]]
-    as_before = {**RECIPES["one"], "labels": "true", "options": {"widths": [16]}, "about": {"varied": "seed"}}  # a default said aloud is the same recipe
+    as_before = {
+        **RECIPES["one"],
+        "labels": "true",
+        "options": {"widths": [16]},
+        "about": {"varied": "seed"},
+    }  # a default said aloud is the same recipe
     monkeypatch.undo()
     untouched(monkeypatch)
     assert trained({"one": as_before}, folder=folder, progress=False)[0].card == models[0].card
@@ -197,13 +236,16 @@ def changed(monkeypatch, tmp_path, module, old, new):
     monkeypatch.setattr(training, "_MADE_BY", tuple(copy if part is module else part for part in training._MADE_BY))
 
 
-@pytest.mark.parametrize(("old", "new", "other"), [
-    ("optimizer.zero_grad(set_to_none=True)", "optimizer.zero_grad(set_to_none=False)", True),
-    ("pct_start=0.2", "pct_start=0.3", True),
-    ("            optimizer.step()\n", "            optimizer.step()  # downhill\n\n", False),
-    ("A fresh network; equal seeds", "A new network; equal seeds", False),
-    ("Train one small image classifier, reproducibly", "Fit one", False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new", "other"),
+    [
+        ("optimizer.zero_grad(set_to_none=True)", "optimizer.zero_grad(set_to_none=False)", True),
+        ("pct_start=0.2", "pct_start=0.3", True),
+        ("            optimizer.step()\n", "            optimizer.step()  # downhill\n\n", False),
+        ("A fresh network; equal seeds", "A new network; equal seeds", False),
+        ("Train one small image classifier, reproducibly", "Fit one", False),
+    ],
+)
 def test_an_edited_line_is_other_training_code_and_a_word_on_it_is_not(tmp_path, monkeypatch, old, new, other):
     before = training._code.__wrapped__()
     changed(monkeypatch, tmp_path, classifier, old, new)
@@ -244,7 +286,10 @@ def test_what_is_told_of_a_network_is_no_reason_to_train_it_again(made, monkeypa
     (told,) = trained({"one": {**RECIPES["one"], "about": {"variant": (1, 2)}}}, folder=folder, progress=False)
     assert told.card == {**{key: value for key, value in models[0].card.items() if key != "varied"}, "variant": [1, 2]}
     assert models[0].card["varied"] == "seed"
-    with pytest.raises(ValueError, match="the recipe of 'one' cannot be followed: about=.* says again what the card says of itself: seed"):
+    with pytest.raises(
+        ValueError,
+        match="the recipe of 'one' cannot be followed: about=.* says again what the card says of itself: seed",
+    ):
         trained({"one": {**RECIPES["one"], "about": {"seed": 9}}}, folder=folder, progress=False)
 
 
@@ -256,9 +301,17 @@ def test_checkpoints_may_be_a_range_or_an_array(made, monkeypatch):
         assert [model.card["epoch"] for model in again] == [0, 2] and same(again[1].module, models[2].module)
     monkeypatch.undo()
     kept = []
-    classifier.train(**{**RECIPES["run"], "checkpoints": range(3)}, keep=lambda module, card: kept.append(card["epoch"]))
+    classifier.train(
+        **{**RECIPES["run"], "checkpoints": range(3)}, keep=lambda module, card: kept.append(card["epoch"])
+    )
     assert kept == [0, 1, 2]
-    for checkpoints, words in ((range(4), "from 0 to epochs=2; got 3"), ([1.5], "got 1.5"), ([True], "got True"), (2, "a list of epochs, .*; got 2"), ("02", "a list of epochs, .*; got '02'")):
+    for checkpoints, words in (
+        (range(4), "from 0 to epochs=2; got 3"),
+        ([1.5], "got 1.5"),
+        ([True], "got True"),
+        (2, "a list of epochs, .*; got 2"),
+        ("02", "a list of epochs, .*; got '02'"),
+    ):
         with pytest.raises(ValueError, match=f"the recipe of 'run' cannot be followed: checkpoints are .*{words}"):
             trained({"run": {**RECIPES["run"], "checkpoints": checkpoints}}, folder=folder, progress=False)
 
@@ -303,19 +356,30 @@ def test_a_killed_process_is_a_sentence(tmp_path):
             for child in children():
                 child.kill()
 
-    with pytest.raises(RuntimeError, match="a process that trained one of 'endless' was killed, or could not begin; 1 of 2 networks were finished and are kept"):
+    with pytest.raises(
+        RuntimeError,
+        match=(
+            "a process that trained one of 'endless' was killed, or could not begin; 1 of 2 networks were finished and"
+            " are kept"
+        ),
+    ):
         trained({"one": RECIPES["one"], "endless": ENDLESS}, folder=tmp_path, progress=progress)
     assert [file.name.split(".")[0] for file in tmp_path.iterdir()] == ["one"]
 
 
 def test_no_process_outlives_a_kernel_that_is_killed(tmp_path):
     code = f"""
-from repsim_nb.recipes.training import trained
+from repsim_nb.studies.training import trained
 if __name__ == "__main__":
     trained({{"endless": {ENDLESS!r}}}, folder={str(tmp_path)!r}, progress=lambda done, total: print(done, flush=True))
 """
     (tmp_path / "script.py").write_text(code)
-    with subprocess.Popen([sys.executable, tmp_path / "script.py"], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}) as kernel:
+    with subprocess.Popen(
+        [sys.executable, tmp_path / "script.py"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as kernel:
         assert any(int(line) > 2 for line in kernel.stdout)
         workers = psutil.Process(kernel.pid).children(recursive=True)
         kernel.send_signal(signal.SIGKILL)
@@ -323,13 +387,22 @@ if __name__ == "__main__":
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"epoch": 3}, "the recipe of 'mine' cannot be followed: unknown option of classifier.train 'epoch'. Did you mean 'epochs'"),
-    ({"data": "mnits"}, "the recipe of 'mine' cannot be followed: unknown dataset 'mnits'. Did you mean 'mnist'"),
-    ({"about": {"net": object()}}, "the recipe of 'mine' cannot be followed: Object of type object is not JSON"),
-    ({"keep": print}, "unknown option of classifier.train 'keep'"),
-    ({"options": {"widths": ()}}, "training 'mine' failed: widths are the numbers of units"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"epoch": 3},
+            (
+                "the recipe of 'mine' cannot be followed: unknown option of classifier.train 'epoch'. Did you mean"
+                " 'epochs'"
+            ),
+        ),
+        ({"data": "mnits"}, "the recipe of 'mine' cannot be followed: unknown dataset 'mnits'. Did you mean 'mnist'"),
+        ({"about": {"net": object()}}, "the recipe of 'mine' cannot be followed: Object of type object is not JSON"),
+        ({"keep": print}, "unknown option of classifier.train 'keep'"),
+        ({"options": {"widths": ()}}, "training 'mine' failed: widths are the numbers of units"),
+    ],
+)
 def test_a_recipe_that_fails_is_named(tmp_path, changes, words):
     start = time.monotonic()
     with pytest.raises(ValueError, match=words):
@@ -339,13 +412,22 @@ def test_a_recipe_that_fails_is_named(tmp_path, changes, words):
         trained({"mine": {"architecture": "mlp"}}, folder=tmp_path)
 
 
-# -- the population --------------------------------------------------------------------------------------------------------
+# -- the population
+# --------------------------------------------------------------------------------------------------------
+
 
 def test_the_population_varies_one_thing_at_a_time():
     allowed = {
-        "initialisation": {"seed"}, "data": {"rows", "epochs"}, "labels": {"labels", "epochs", "learning_rate"}, "depth": {"options"}, "width": {"options"}, "training": {"epochs"},
-    }  # fmt: skip
-    assert len(POPULATION) >= 44 and [sum(name.rpartition("-")[0] == base for name in POPULATION) for base in ("mlp", "cnn", "vit")] == [5, 5, 3]
+        "initialisation": {"seed"},
+        "data": {"rows", "epochs"},
+        "labels": {"labels", "epochs", "learning_rate"},
+        "depth": {"options"},
+        "width": {"options"},
+        "training": {"epochs"},
+    }
+    assert len(POPULATION) >= 44 and [
+        sum(name.rpartition("-")[0] == base for name in POPULATION) for base in ("mlp", "cnn", "vit")
+    ] == [5, 5, 3]
     seen = set()
     for name, recipe in POPULATION.items():
         base, varied = POPULATION[f"{recipe['architecture']}-{recipe['seed']}"], recipe["about"]["varied"]
@@ -357,24 +439,38 @@ def test_the_population_varies_one_thing_at_a_time():
             assert recipe["epochs"] * (stop - start) == base["epochs"] * 2000, name
         seen.add((recipe["architecture"], varied))
     assert len({(a, v) for a, v in seen if a != "vit"}) == 12 and len(GRID) == 23
-    assert len(RUNS) == 12 and {run["checkpoints"] for run in RUNS.values()} == {GRID} and {run["rows"] for run in RUNS.values()} == {(0, 1000)}
+    assert (
+        len(RUNS) == 12
+        and {run["checkpoints"] for run in RUNS.values()} == {GRID}
+        and {run["rows"] for run in RUNS.values()} == {(0, 1000)}
+    )
 
 
 def test_held_out_images_were_seen_by_none():
     rows = max(recipe["rows"][1] for recipe in [*POPULATION.values(), *RUNS.values()])
     seen = {image.tobytes() for image in rs.load_dataset("mnist", "train").inputs[:rows]}
     data = held_out()
-    assert len(data) >= 1000 and data.name == "mnist/held-out" and not any(image.tobytes() in seen for image in data.inputs)
+    assert (
+        len(data) >= 1000
+        and data.name == "mnist/held-out"
+        and not any(image.tobytes() in seen for image in data.inputs)
+    )
 
 
 def test_few_is_a_part_that_is_trained_for_a_short_time():
     some, runs = few(POPULATION), few(RUNS)
-    assert 10 <= len(some) <= 16 and len(runs) == 4 and {recipe["architecture"] for recipe in some.values()} == {"mlp", "cnn", "vit"}
+    assert (
+        10 <= len(some) <= 16
+        and len(runs) == 4
+        and {recipe["architecture"] for recipe in some.values()} == {"mlp", "cnn", "vit"}
+    )
     assert {recipe["labels"] for recipe in some.values() if "labels" in recipe} == {"coarse", "shuffled"}
     for part, whole in ((some, POPULATION), (runs, RUNS)):
         for name, recipe in part.items():
             images = recipe["rows"][1] - recipe["rows"][0]
-            assert recipe["epochs"] * images <= min(10**4 * 1.5, whole[name]["epochs"] * (whole[name]["rows"][1] - whole[name]["rows"][0])), name
+            assert recipe["epochs"] * images <= min(
+                10**4 * 1.5, whole[name]["epochs"] * (whole[name]["rows"][1] - whole[name]["rows"][0])
+            ), name
     assert all(recipe["checkpoints"][-1] == recipe["epochs"] for recipe in runs.values())
 
 
@@ -382,9 +478,14 @@ def test_families_are_pairs_of_a_network_and_its_untrained_twin():
     assert len(FAMILIES) == 40 and len({recipe["about"]["family"] for recipe in FAMILIES.values()}) == 10
     for name, recipe in FAMILIES.items():
         twin = FAMILIES[name.removesuffix("-untrained") if name.endswith("-untrained") else f"{name}-untrained"]
-        assert {**recipe, "epochs": 0, "about": 0} == {**twin, "epochs": 0, "about": 0} and bool(recipe["epochs"]) == recipe["about"]["trained"] != twin["about"]["trained"]
+        assert {**recipe, "epochs": 0, "about": 0} == {**twin, "epochs": 0, "about": 0} and bool(
+            recipe["epochs"]
+        ) == recipe["about"]["trained"] != twin["about"]["trained"]
     some = few(FAMILIES)
-    assert sum(recipe["about"]["trained"] for recipe in some.values()) >= 7 and sum(not recipe["about"]["trained"] for recipe in some.values()) >= 3
+    assert (
+        sum(recipe["about"]["trained"] for recipe in some.values()) >= 7
+        and sum(not recipe["about"]["trained"] for recipe in some.values()) >= 3
+    )
 
 
 def test_weights_that_were_changed_are_trained_anew(tmp_path):
@@ -401,8 +502,15 @@ def test_weights_that_were_changed_are_trained_anew(tmp_path):
     assert all(torch.equal(before[key], again[key]) for key in before)
 
 
-@pytest.mark.parametrize(("changes", "words"), [({"epochs": -1}, "epochs is a whole number from 0; got -1"), ({"batch_size": 0}, "batch_size is a whole number from 1"),
-                                                ({"learning_rate": "0.1"}, "learning_rate is a number above 0; got '0.1'"), ({"seed": "a"}, "seed is a whole number")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": -1}, "epochs is a whole number from 0; got -1"),
+        ({"batch_size": 0}, "batch_size is a whole number from 1"),
+        ({"learning_rate": "0.1"}, "learning_rate is a number above 0; got '0.1'"),
+        ({"seed": "a"}, "seed is a whole number"),
+    ],
+)
 def test_numbers_that_are_none_are_told_before_anything_is_trained(tmp_path, changes, words):
     with pytest.raises(ValueError, match=f"the recipe of 'mine' cannot be followed: {words}"):
         trained({"mine": {**SMALL, **changes}}, folder=tmp_path)

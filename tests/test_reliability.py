@@ -1,4 +1,6 @@
-"""diagnose: figures against closed forms and the measures themselves, planted faults found, healthy layers left in peace."""
+"""diagnose: figures against closed forms and the measures themselves, planted faults found, healthy layers left in
+peace.
+"""
 
 import math
 import threading
@@ -9,8 +11,8 @@ import torch
 
 import repsim_nb as rs
 from repsim_nb import reliability
-from repsim_nb.errors import UndefinedError
-from repsim_nb.reliability import Diagnosis, diagnose, notes
+from repsim_nb.results.reliability import Diagnosis, diagnose, notes
+from repsim_nb.support.errors import UndefinedError
 
 
 def whats(diagnosis):
@@ -26,7 +28,9 @@ def x(rng):
     return rng.normal(size=(300, 12))
 
 
-# -- figures ---------------------------------------------------------------------------------------------------------------
+# -- figures
+# ---------------------------------------------------------------------------------------------------------------
+
 
 def test_facts_of_one_are_those_of_its_spectrum(rng):
     x = rng.normal(size=(60, 8)) * np.arange(1, 9)
@@ -38,7 +42,11 @@ def test_facts_of_one_are_those_of_its_spectrum(rng):
         assert math.isclose(fact(d, "first component, of variance"), variances[0] / variances.sum(), rel_tol=1e-9)
         first = x - x.mean(0)
         u, s, vt = np.linalg.svd(first, full_matrices=False)
-        assert math.isclose(fact(d, "first component, of cka"), rs.measures.get("cka")(x, s[0] * np.outer(u[:, 0], vt[0])) ** 2, rel_tol=1e-9)
+        assert math.isclose(
+            fact(d, "first component, of cka"),
+            rs.measures.get("cka")(x, s[0] * np.outer(u[:, 0], vt[0])) ** 2,
+            rel_tol=1e-9,
+        )
 
 
 @pytest.mark.parametrize(("p", "q"), [(7, 5), (200, 5), (5, 200), (150, 200)])
@@ -54,17 +62,26 @@ def test_facts_of_a_pair_are_what_the_measures_say(rng, p, q):
     found = diagnose(x, y).together
     for name in ("cka", "cka_debiased"):
         assert math.isclose(found[name], rs.measures.get(name)(x, y), rel_tol=1e-9)
-    assert math.isclose(found["cka without them"], rs.measures.get("cka")(without_first(x), without_first(y)), rel_tol=1e-9)
+    assert math.isclose(
+        found["cka without them"], rs.measures.get("cka")(without_first(x), without_first(y)), rel_tol=1e-9
+    )
     cka, top = rs.measures.get("cka"), [v - v.mean(0) - without_first(v) for v in (x, y)]
-    sizes = [np.linalg.norm(part @ part.T) / np.linalg.norm((v - v.mean(0)) @ (v - v.mean(0)).T) for part, v in zip(top, (x, y), strict=True)]
-    assert math.isclose(found["share of cka by first components"], cka(*top) * sizes[0] * sizes[1] / found["cka"], rel_tol=1e-9)
+    sizes = [
+        np.linalg.norm(part @ part.T) / np.linalg.norm((v - v.mean(0)) @ (v - v.mean(0)).T)
+        for part, v in zip(top, (x, y), strict=True)
+    ]
+    assert math.isclose(
+        found["share of cka by first components"], cka(*top) * sizes[0] * sizes[1] / found["cka"], rel_tol=1e-9
+    )
     assert found["both ranks"] == min(p, 49) + min(q, 49) and found["room for CCA (n - 1)"] == 49
 
 
 def test_unrelated_data_have_the_cka_that_it_foretells(rng):
     x, y = rng.normal(size=(40, 60)), rng.normal(size=(40, 30)) * np.linspace(0.1, 3, 30)
     shuffled = [rs.measures.get("cka")(x, y[rng.permutation(40)]) for _ in range(200)]
-    assert abs(diagnose(x, y).together["cka of unrelated data"] - np.mean(shuffled)) < 4 * np.std(shuffled) / math.sqrt(200)
+    assert abs(diagnose(x, y).together["cka of unrelated data"] - np.mean(shuffled)) < 4 * np.std(shuffled) / math.sqrt(
+        200
+    )
 
 
 def test_rank_is_that_of_cca(rng):
@@ -73,11 +90,19 @@ def test_rank_is_that_of_cca(rng):
         assert fact(diagnose(given), "rank") == rs.measures.get("mean_cca").prepare(given).q.shape[1] == 6
 
 
-# -- what is off -----------------------------------------------------------------------------------------------------------
+# -- what is off
+# -----------------------------------------------------------------------------------------------------------
+
 
 def test_nothing_is_off_with_plain_data(x, rng):
     y = x @ rng.normal(size=(12, 9)) + rng.normal(size=(300, 9))
-    for d in (diagnose(x), diagnose(x, y), diagnose(np.maximum(x, 0)), diagnose(rng.normal(size=(3000, 1))), diagnose(np.round(x, 3))):
+    for d in (
+        diagnose(x),
+        diagnose(x, y),
+        diagnose(np.maximum(x, 0)),
+        diagnose(rng.normal(size=(3000, 1))),
+        diagnose(np.round(x, 3)),
+    ):
         assert d.ok and d.findings == () and "nothing is off" in repr(d) and "nothing is off" in d._repr_html_()
 
 
@@ -100,22 +125,49 @@ def planted(x, fault):
     return x
 
 
-@pytest.mark.parametrize("fault", ["outliers", "repeated samples", "dead units", "repeated units", "one component", "few samples", "more features than samples"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "outliers",
+        "repeated samples",
+        "dead units",
+        "repeated units",
+        "one component",
+        "few samples",
+        "more features than samples",
+    ],
+)
 def test_a_planted_fault_is_found_and_told(x, fault):
     d = diagnose(planted(x, fault), names="layer 3")
-    assert fault in whats(d) and not d.ok and set(whats(d)) <= {fault, "few samples", "more features than samples", *(["one component"] if fault == "outliers" else [])}
+    assert (
+        fault in whats(d)
+        and not d.ok
+        and set(whats(d))
+        <= {fault, "few samples", "more features than samples", *(["one component"] if fault == "outliers" else [])}
+    )
     told = next(f for f in d.findings if f.what == fault)
     assert "layer 3" in told.sentence and told.advice and told.advice in repr(d) and told.what in d._repr_html_()
-    if fault not in ("few samples", "more features than samples"):  # what a pair says of its sides it says of the right one
+    if fault not in (
+        "few samples",
+        "more features than samples",
+    ):  # what a pair says of its sides it says of the right one
         both = diagnose(x, planted(x, fault), names=("a", "b"))
-        assert any(f.what == fault and ("of b" in f.sentence or "one component a side" in f.sentence) for f in both.findings)
+        assert any(
+            f.what == fault and ("of b" in f.sentence or "one component a side" in f.sentence) for f in both.findings
+        )
 
 
 def test_figures_of_planted_faults_are_right(x):
     d = diagnose(planted(x, "outliers"))
-    assert fact(d, "outliers") == (17,) and fact(d, "furthest sample") == 17 and "sample 17 at" in d.findings[0].sentence
+    assert (
+        fact(d, "outliers") == (17,) and fact(d, "furthest sample") == 17 and "sample 17 at" in d.findings[0].sentence
+    )
     d = diagnose(planted(x, "repeated samples"))
-    assert fact(d, "repeated samples") == tuple((row, 3) for row in range(40, 50)) and "sample 40 is sample 3 again" in d.findings[0].sentence and not d.findings[0].grave
+    assert (
+        fact(d, "repeated samples") == tuple((row, 3) for row in range(40, 50))
+        and "sample 40 is sample 3 again" in d.findings[0].sentence
+        and not d.findings[0].grave
+    )
     assert fact(diagnose(planted(x, "dead units")), "dead units") == 7
     assert fact(diagnose(planted(x, "repeated units")), "repeated units") == 2
     zero = np.array([[0.0, 1], [-0.0, 1], [2, 3], [4, 0], [5, 6]])
@@ -129,7 +181,9 @@ def test_one_component_that_two_share_rules_their_cka(rng):
     (finding,) = d.findings
     assert finding.what == "one component" and d.together["cka"] > 0.95 and d.together["cka without them"] < 0.1
     alone = diagnose(x, rng.normal(size=(200, 5)))
-    assert whats(alone) == ["one component"] and "sees of x" in alone.findings[0].sentence, "one that is not shared hides the rest"
+    assert whats(alone) == ["one component"] and "sees of x" in alone.findings[0].sentence, (
+        "one that is not shared hides the rest"
+    )
     one = diagnose(common, y)
     assert "cka without them" not in one.together and "there is no other on one side" in one.findings[0].sentence
 
@@ -148,7 +202,12 @@ def test_what_the_advice_says_holds_on_real_layers(recorded, rng):
     ruled = [np.c_[v, 30 * rng.normal(size=200)] for v in (x, y)]
     d = diagnose(*ruled)
     by = moved(["cka", "mean_cca"], (x, y), ruled)
-    assert whats(d) == ["one component"] and by["cka"] > 0.8 and by["mean_cca"] < 0.03 and abs(d.together["cka without them"] - rs.measures.get("cka")(x, y)) < 0.03
+    assert (
+        whats(d) == ["one component"]
+        and by["cka"] > 0.8
+        and by["mean_cca"] < 0.03
+        and abs(d.together["cka without them"] - rs.measures.get("cka")(x, y)) < 0.03
+    )
 
 
 def test_cca_is_undefined_where_cca_says_so(rng):
@@ -174,11 +233,17 @@ def test_layers_of_trained_networks_are_well_and_few_samples_are_told():
     assert whats(pair) == ["few samples", "CCA undefined"] and pair.together["cka"] > pair.together["cka_debiased"]
 
 
-# -- what comes in, how much is looked at ----------------------------------------------------------------------------------
+# -- what comes in, how much is looked at
+# ----------------------------------------------------------------------------------
+
 
 def test_tensors_precisions_and_shapes_are_one(x):
     expected = diagnose(x.astype(np.float32))
-    for given in (torch.tensor(x, dtype=torch.float32), x.astype(np.float32).reshape(300, 3, 2, 2), torch.tensor(x, dtype=torch.float32, requires_grad=True)):
+    for given in (
+        torch.tensor(x, dtype=torch.float32),
+        x.astype(np.float32).reshape(300, 3, 2, 2),
+        torch.tensor(x, dtype=torch.float32, requires_grad=True),
+    ):
         assert diagnose(given).facts.equals(expected.facts)
     assert diagnose(torch.tensor(x).bfloat16(), x).together["cka"] > 0.999
     assert fact(diagnose(np.round(x).astype(int)), "features") == 12
@@ -191,7 +256,12 @@ def test_what_is_not_looked_at_is_not_read(tmp_path, rng, monkeypatch):
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     d = diagnose(mapped, mapped[:, ::2], most=40)
-    assert fact(d, "samples") == 400 and fact(d, "samples looked at") == 40 and set(fact(d, "outliers")) == {0, 399} and fact(d, "furthest sample") == 399
+    assert (
+        fact(d, "samples") == 400
+        and fact(d, "samples looked at") == 40
+        and set(fact(d, "outliers")) == {0, 399}
+        and fact(d, "furthest sample") == 399
+    )
     assert d.together["room for CCA (n - 1)"] == 399
     with pytest.raises(UndefinedError, match="diagnose of 'x': it holds 20 values that are NaN"):
         diagnose(mapped)
@@ -217,18 +287,32 @@ def test_errors_say_whose(x):
 
 
 def test_names_are_text_on_the_page(x):
-    assert "&lt;b&gt;" in diagnose(planted(x, "outliers"), names="<b>")._repr_html_() and "<b>'" not in diagnose(x, names="<b>")._repr_html_()
+    assert (
+        "&lt;b&gt;" in diagnose(planted(x, "outliers"), names="<b>")._repr_html_()
+        and "<b>'" not in diagnose(x, names="<b>")._repr_html_()
+    )
 
 
-# -- notes below a table ---------------------------------------------------------------------------------------------------
+# -- notes below a table
+# ---------------------------------------------------------------------------------------------------
+
 
 def test_notes_are_the_grave_findings_that_matter_for_the_measure(x):
-    found: dict[str, Diagnosis] = {f"l{i}": diagnose(planted(x, "few samples")) for i in range(6)} | {"fc": diagnose(planted(x, "one component")), "in": diagnose(planted(x, "outliers"))}
+    found: dict[str, Diagnosis] = {f"l{i}": diagnose(planted(x, "few samples")) for i in range(6)} | {
+        "fc": diagnose(planted(x, "one component")),
+        "in": diagnose(planted(x, "outliers")),
+    }
     few, one, outliers = notes("cka", found)
-    assert few.startswith("few samples: l0, l1, l2, l3 and 2 more. Read cka_debiased") and one.startswith("one component: fc. Look") and outliers.startswith("outliers: in. ")
+    assert (
+        few.startswith("few samples: l0, l1, l2, l3 and 2 more. Read cka_debiased")
+        and one.startswith("one component: fc. Look")
+        and outliers.startswith("outliers: in. ")
+    )
     assert [line.partition(":")[0] for line in notes("cka_debiased", found)] == ["one component", "outliers"]
     assert [line.partition(":")[0] for line in notes("mutual_knn", found)] == ["outliers"]
-    assert notes("cka", found, most=1) == (few,) and notes("jsd", found) == () and notes("cka", {"a": diagnose(x)}) == ()
+    assert (
+        notes("cka", found, most=1) == (few,) and notes("jsd", found) == () and notes("cka", {"a": diagnose(x)}) == ()
+    )
 
 
 def test_the_explorer_notes_what_is_off_below_the_table(recorded):
@@ -237,7 +321,12 @@ def test_the_explorer_notes_what_is_off_below_the_table(recorded):
     assert e._note.value == "" and e._note.layout.display == "none", "cka_debiased of healthy layers"
     e.controls["measure"].value = "cka"
     e.wait()
-    assert "few samples: mnist-cnn-0/conv1, " in e._note.value and "fc" not in e._note.value and e._note.layout.display == "" and not e._status.value
+    assert (
+        "few samples: mnist-cnn-0/conv1, " in e._note.value
+        and "fc" not in e._note.value
+        and e._note.layout.display == ""
+        and not e._status.value
+    )
     e.choose("conv1", "conv1")
     e.wait()
     assert "200 samples for 3136 and 3136 features" in e._detail.value and "few samples" in e._note.value
@@ -248,7 +337,10 @@ def test_the_explorer_notes_what_is_off_below_the_table(recorded):
 
 def test_a_click_before_the_note_does_not_lose_it(recorded, monkeypatch):
     looked = []
-    monkeypatch.setattr("repsim_nb.explorers.comparing.diagnose", lambda *given, **options: looked.append(options) or diagnose(*given, **options))
+    monkeypatch.setattr(
+        "repsim_nb.display.explorers.comparing.diagnose",
+        lambda *given, **options: looked.append(options) or diagnose(*given, **options),
+    )
     e = rs.explorers.comparison(recorded.where(model="mnist-cnn-*"), measure="cka").wait()
     e._noted = None
     e._say_note(())
@@ -260,7 +352,10 @@ def test_a_click_before_the_note_does_not_lose_it(recorded, monkeypatch):
 
 def test_a_stop_that_comes_during_the_note_is_late(recorded, monkeypatch):
     looking, go_on = threading.Event(), threading.Event()
-    monkeypatch.setattr("repsim_nb.explorers.comparing.diagnose", lambda *given, **options: looking.set() or go_on.wait(60) and diagnose(*given, **options))
+    monkeypatch.setattr(
+        "repsim_nb.display.explorers.comparing.diagnose",
+        lambda *given, **options: looking.set() or (go_on.wait(60) and diagnose(*given, **options)),
+    )
     e = rs.explorers.comparison(recorded.where(model="mnist-cnn-*"), measure="cka")
     assert looking.wait(60)
     e.stop()
@@ -269,6 +364,8 @@ def test_a_stop_that_comes_during_the_note_is_late(recorded, monkeypatch):
 
 
 def test_a_layer_without_a_value_does_not_stop_the_note(recorded):
-    dead = {str(key): layer for key, layer in recorded.where(model="mnist-cnn-0").items()} | {"mnist-cnn-0/dead": np.zeros((200, 5))}
+    dead = {str(key): layer for key, layer in recorded.where(model="mnist-cnn-0").items()} | {
+        "mnist-cnn-0/dead": np.zeros((200, 5))
+    }
     e = rs.explorers.comparison({name.partition(" ")[0]: layer for name, layer in dead.items()}, measure="cka").wait()
     assert "few samples" in e._note.value and e.errors == []

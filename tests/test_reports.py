@@ -16,22 +16,52 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
-    page = rs.reports.run("report_comparison", out, models=["zoo:mnist-cnn-0", "zoo:mnist-vit-0"], measures=["cka", "mean_cca"], dataset="digits", fast=True)
+    page = rs.reports.run(
+        "report_comparison",
+        out,
+        models=["zoo:mnist-cnn-0", "zoo:mnist-vit-0"],
+        measures=["cka", "mean_cca"],
+        dataset="digits",
+        fast=True,
+    )
     return out, page.read_text()
 
 
 def test_a_report_is_one_file_that_asks_nothing_of_a_network(made):
     out, page = made
-    assert not re.findall(r"""(?:src|href)\s*=\s*["'](?:https?:)?//""", page) and "cdnjs" not in page and "unpkg" not in page
+    assert (
+        not re.findall(r"""(?:src|href)\s*=\s*["'](?:https?:)?//""", page)
+        and "cdnjs" not in page
+        and "unpkg" not in page
+    )
     assert "widget-view" not in page and page.count("data:image/png;base64") >= 2
-    for words in ("mnist-cnn-0", "mnist-vit-0", "200 samples", "digits/test[n=200,seed=0]", "Headline", "the most alike are", "Caveats", "exceed n - 1", "torch", "best partner"):
+    for words in (
+        "mnist-cnn-0",
+        "mnist-vit-0",
+        "200 samples",
+        "digits/test[n=200,seed=0]",
+        "Headline",
+        "the most alike are",
+        "Caveats",
+        "exceed n - 1",
+        "torch",
+        "best partner",
+    ):
         assert words in page, words
     assert "load_model(spec)" not in page, "a report shows no code"
 
 
 def test_it_writes_tables_and_pictures_beside(made):
     out, _ = made
-    assert {"cka.csv", "mean_cca.csv", "best_partner.csv", "heatmaps.png", "map.png", "report_comparison.ipynb", "report_comparison.html"} <= {p.name for p in out.iterdir()}
+    assert {
+        "cka.csv",
+        "mean_cca.csv",
+        "best_partner.csv",
+        "heatmaps.png",
+        "map.png",
+        "report_comparison.ipynb",
+        "report_comparison.html",
+    } <= {p.name for p in out.iterdir()}
     table = pd.read_csv(out / "cka.csv")
     data = rs.load_dataset("digits", n=200)
     x = rs.record(["zoo:mnist-cnn-0", "zoo:mnist-vit-0"], data, progress=False)
@@ -40,10 +70,14 @@ def test_it_writes_tables_and_pictures_beside(made):
     assert pd.read_csv(out / "mean_cca.csv").undefined.notna().any()
 
 
-@pytest.mark.parametrize("parameters, error, words", [
-    ({"model": ["a"]}, ValueError, "unknown parameter of report_comparison.ipynb 'model'. Did you mean 'models'"),
-    ({"models": [object()]}, TypeError, "'models' holds object"), ({"models": {"a": {1, 2}}}, TypeError, "'models' holds set"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "parameters, error, words",
+    [
+        ({"model": ["a"]}, ValueError, "unknown parameter of report_comparison.ipynb 'model'. Did you mean 'models'"),
+        ({"models": [object()]}, TypeError, "'models' holds object"),
+        ({"models": {"a": {1, 2}}}, TypeError, "'models' holds set"),
+    ],
+)
 def test_parameters_are_checked_before_anything_runs(tmp_path, parameters, error, words):
     with pytest.raises(error, match=words):
         rs.reports.run("report_comparison", tmp_path / "out", **parameters)
@@ -57,10 +91,14 @@ def test_a_parameter_is_data_and_never_code(tmp_path):
     assert not (tmp_path / "harm").exists()
 
 
-@pytest.mark.parametrize("parameters, words", [
-    ({"models": ["zoo:mnist-cnn-0"]}, "needs at least two different models"), ({"models": ["zoo:mnist-cnn-0", "zoo:mnist-cmn-1"]}, "Did you mean 'mnist-cnn-"),
-    ({"measures": ["ckaa"]}, "unknown measure 'ckaa'. Did you mean 'cka'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "parameters, words",
+    [
+        ({"models": ["zoo:mnist-cnn-0"]}, "needs at least two different models"),
+        ({"models": ["zoo:mnist-cnn-0", "zoo:mnist-cmn-1"]}, "Did you mean 'mnist-cnn-"),
+        ({"measures": ["ckaa"]}, "unknown measure 'ckaa'. Did you mean 'cka'"),
+    ],
+)
 def test_a_report_that_fails_says_why(tmp_path, parameters, words):
     with pytest.raises(RuntimeError, match=f"report_comparison.ipynb failed in cell .*{words}"):
         rs.reports.run("report_comparison", tmp_path, **parameters)
@@ -81,7 +119,13 @@ def test_a_report_never_overwrites_its_notebook_nor_leaves_an_older_page(tmp_pat
 
 
 def test_functional_measures_and_two_single_layers(tmp_path):
-    page = rs.reports.run("report_comparison", tmp_path, models=["zoo:mnist-cnn-0", "zoo:mnist-mlp-0"], measures=["jsd", "disagreement"], fast=True).read_text()
+    page = rs.reports.run(
+        "report_comparison",
+        tmp_path,
+        models=["zoo:mnist-cnn-0", "zoo:mnist-mlp-0"],
+        measures=["jsd", "disagreement"],
+        fast=True,
+    ).read_text()
     assert "At the output, by jsd: the most alike are" in page and "No map" in page
 
 
@@ -97,8 +141,14 @@ def test_notebooks_by_name_or_path(tmp_path):
 def test_words_of_the_command_line_become_data():
     parse = reports.parse_parameters
     assert parse(["n=500", "x=.5", "fast=true", "layers=None", "models=a,b", "name=it's", "one=a,"]) == {
-        "n": 500, "x": 0.5, "fast": True, "layers": None, "models": ["a", "b"], "name": "it's", "one": ["a"],
-    }  # fmt: skip
+        "n": 500,
+        "x": 0.5,
+        "fast": True,
+        "layers": None,
+        "models": ["a", "b"],
+        "name": "it's",
+        "one": ["a"],
+    }
     for wrong in ("fast", "=3", "a b=3"):
         with pytest.raises(ValueError, match="written name=value"):
             parse([wrong])
@@ -118,13 +168,26 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path):
 def test_widgets_fall_back_to_their_pictures(tmp_path):
     view = "application/vnd.jupyter.widget-view+json"
     outputs = [
-        {"output_type": "display_data", "metadata": {}, "data": {view: {}, "image/png": "iVBORw0KGgo=", "text/plain": "Explorer"}},
+        {
+            "output_type": "display_data",
+            "metadata": {},
+            "data": {view: {}, "image/png": "iVBORw0KGgo=", "text/plain": "Explorer"},
+        },
         {"output_type": "display_data", "metadata": {}, "data": {view: {}, "text/plain": "  0%|   | 0/10"}},
         {"output_type": "stream", "name": "stderr", "text": "  0%|   | 0/10"},
         {"output_type": "stream", "name": "stdout", "text": "said"},
     ]
-    cell = {"cell_type": "code", "id": "a", "execution_count": 1, "metadata": {}, "source": "shown = 1", "outputs": outputs}
+    cell = {
+        "cell_type": "code",
+        "id": "a",
+        "execution_count": 1,
+        "metadata": {},
+        "source": "shown = 1",
+        "outputs": outputs,
+    }
     path = tmp_path / "a.ipynb"
-    path.write_text(json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {"widgets": {view: {}}}, "cells": [cell]}))
+    path.write_text(
+        json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {"widgets": {view: {}}}, "cells": [cell]})
+    )
     page = reports.to_html(path).read_text()
     assert "data:image/png;base64" in page and "0/10" not in page and "said" in page and "shown" in page

@@ -1,4 +1,6 @@
-"""Rows that depend on each other: whole groups are left out, exchanged, drawn; pairs of rows within a group do not count."""
+"""Rows that depend on each other: whole groups are left out, exchanged, drawn; pairs of rows within a group do not
+count.
+"""
 
 import itertools
 import warnings
@@ -6,17 +8,34 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-import repsim_nb as rs
 import torch
-from benchmarks import hard_nulls
-from repsim_nb.inference import chance_corrected, influence, interval, null_moments, null_table, permutation_test, sample_size
-from repsim_nb.inference.grouped import group_means, in_other_groups, rows_by_group
-from repsim_nb.measures import CKA, RSA, DistanceCorrelation
-from repsim_nb.measures.between import between_groups, matrices_between
-from repsim_nb.row_groups import carrying
 from scipy import stats
 
-PAIRWISE = [CKA(debiased=True), CKA(debiased=True, kernel="rbf"), CKA(debiased=True, kernel="rbf", median="off_diagonal"), DistanceCorrelation(debiased=True), RSA(), RSA(second="pearson"), RSA(first="euclidean", second="cosine")]
+import repsim_nb as rs
+from benchmarks import hard_nulls
+from repsim_nb.measures import CKA, RSA, DistanceCorrelation
+from repsim_nb.measures.between import between_groups, matrices_between
+from repsim_nb.results.inference import (
+    chance_corrected,
+    influence,
+    interval,
+    null_moments,
+    null_table,
+    permutation_test,
+    sample_size,
+)
+from repsim_nb.results.inference.grouped import group_means, in_other_groups, rows_by_group
+from repsim_nb.support.row_groups import carrying
+
+PAIRWISE = [
+    CKA(debiased=True),
+    CKA(debiased=True, kernel="rbf"),
+    CKA(debiased=True, kernel="rbf", median="off_diagonal"),
+    DistanceCorrelation(debiased=True),
+    RSA(),
+    RSA(second="pearson"),
+    RSA(first="euclidean", second="cosine"),
+]
 
 
 def sides(groups=12, size=4, seed=0, correlation=0.7):
@@ -25,6 +44,7 @@ def sides(groups=12, size=4, seed=0, correlation=0.7):
 
 def by_hand(x, y, codes):
     """Debiased CKA of rows of four different groups, each four as often."""
+
     def hsic(k, m):
         found = []
         for i, j, q, r in itertools.permutations(range(len(codes)), 4):
@@ -55,7 +75,9 @@ def test_rsa_between_groups_is_the_correlation_of_pairs_of_different_groups():
 @pytest.mark.parametrize("measure", PAIRWISE, ids=str)
 def test_groups_of_one_row_are_the_measure_itself(measure):
     x, y = sides(30, 1)
-    assert between_groups(measure)(x, y, np.random.default_rng(1).permutation(30)) == pytest.approx(measure(x, y), abs=1e-9)
+    assert between_groups(measure)(x, y, np.random.default_rng(1).permutation(30)) == pytest.approx(
+        measure(x, y), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("measure", PAIRWISE, ids=str)
@@ -66,7 +88,9 @@ def test_matrices_give_the_value_of_every_exchange(measure):
     one, other = matrices_between(measure, x, y, codes)
     for order in (np.arange(12), rng.permutation(12)):
         moved = in_other_groups(rows_by_group(codes), order)
-        assert np.vdot(one, other[np.ix_(moved, moved)]) == pytest.approx(between_groups(measure)(x, y[moved], codes), abs=1e-9)
+        assert np.vdot(one, other[np.ix_(moved, moved)]) == pytest.approx(
+            between_groups(measure)(x, y[moved], codes), abs=1e-9
+        )
 
 
 def test_an_exchange_moves_whole_groups_in_their_order():
@@ -83,7 +107,9 @@ def test_intervals_hold_the_value_of_rows_of_other_groups(correlation):
         x, y = sides(25, 8, seed, correlation)
         held += value in interval("cka_debiased", x, y, groups=np.repeat(np.arange(25), 8))
         alone += value in interval("cka_debiased", x, y)
-    assert held >= 20 and (correlation < 0.9 or alone < held - 5), "rows taken as independent make intervals that are far too short"
+    assert held >= 20 and (correlation < 0.9 or alone < held - 5), (
+        "rows taken as independent make intervals that are far too short"
+    )
 
 
 def test_p_values_are_uniform_with_groups_and_far_too_small_without():
@@ -100,7 +126,9 @@ def test_p_values_are_uniform_with_groups_and_far_too_small_without():
 
 
 def test_groups_of_unlike_sizes_are_means_of_as_many_rows_each():
-    """Means of more rows vary less, on both sides alike: exchanged as they are, a sixth of unrelated pairs would have p below .05."""
+    """Means of more rows vary less, on both sides alike: exchanged as they are, a sixth of unrelated pairs would have p
+    below .05.
+    """
     p = []
     for seed in range(120):
         rng = np.random.default_rng(seed)
@@ -115,7 +143,18 @@ def test_groups_of_unlike_sizes_are_means_of_as_many_rows_each():
     assert group_means(x, np.repeat([1, 0, 2], 4)).ravel().tolist() == [5.5, 1.5, 9.5]
 
 
-@pytest.mark.parametrize("kind", [list, np.array, torch.tensor, pd.Series, pd.Categorical, lambda v: np.array(v)[:, None], lambda v: [f"sentence {i}" for i in v]])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        list,
+        np.array,
+        torch.tensor,
+        pd.Series,
+        pd.Categorical,
+        lambda v: np.array(v)[:, None],
+        lambda v: [f"sentence {i}" for i in v],
+    ],
+)
 def test_labels_of_all_kinds_are_the_same_groups(kind):
     x, y = sides(24, 3)
     labels = np.repeat(np.arange(24), 3).tolist()
@@ -127,22 +166,37 @@ def test_arrays_that_know_their_groups_use_them():
     x, y = sides(24, 3)
     labels = np.repeat(np.arange(24), 3)
     known = carrying(x, labels)
-    assert interval("cka_debiased", known, y).low == interval("cka_debiased", x, y, groups=labels).low != interval("cka_debiased", x, y).low
+    assert (
+        interval("cka_debiased", known, y).low
+        == interval("cka_debiased", x, y, groups=labels).low
+        != interval("cka_debiased", x, y).low
+    )
     assert influence("cka_debiased", known, y).shape == (24,)
     assert permutation_test("cka", x, known, n_permutations=9).exchanged == "groups"
     table = null_table("cka", {"x": known}, {"y": y})
     assert table.comparison.n == 24 and table.exchanged == "group means" and "n=24 group means" in repr(table)
     assert null_moments("cka", known, y).mean == null_moments("cka", x, y, groups=labels).mean
-    assert chance_corrected("cka", known, y) == chance_corrected("cka", x, y, groups=labels) != chance_corrected("cka", x, y)
-    assert interval("cka_debiased", known, y, groups=range(72)).low == interval("cka_debiased", x, y).low, "rows that are called independent are"
+    assert (
+        chance_corrected("cka", known, y)
+        == chance_corrected("cka", x, y, groups=labels)
+        != chance_corrected("cka", x, y)
+    )
+    assert interval("cka_debiased", known, y, groups=range(72)).low == interval("cka_debiased", x, y).low, (
+        "rows that are called independent are"
+    )
 
 
 def test_influence_is_the_value_less_that_without_the_group():
     x, y = sides(10, 3)
     codes = np.repeat(np.arange(10), 3)
     for measure in (CKA(debiased=True), rs.measures.get("procrustes")):
+
         def value(rows, measure=measure):
-            return between_groups(measure)(x[rows], y[rows], codes[rows]) if isinstance(measure, CKA) else measure(x[rows], y[rows])
+            return (
+                between_groups(measure)(x[rows], y[rows], codes[rows])
+                if isinstance(measure, CKA)
+                else measure(x[rows], y[rows])
+            )
 
         found = influence(measure, x, y, groups=codes)
         assert found == pytest.approx([value(np.arange(30)) - value(np.flatnonzero(codes != k)) for k in range(10)])

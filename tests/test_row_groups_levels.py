@@ -6,11 +6,11 @@ import pytest
 from scipy import stats
 
 import repsim_nb as rs
-from repsim_nb.inference import block_means, interval, rank_correlation, sample_sets, unrelated
-from repsim_nb.inference.grouped import codes_of
 from repsim_nb.measures.between import between_groups
-from repsim_nb.row_groups import carrying, groups_of, stored_groups
-from repsim_nb.validation import check_labels
+from repsim_nb.results.inference import block_means, interval, rank_correlation, sample_sets, unrelated
+from repsim_nb.results.inference.grouped import codes_of
+from repsim_nb.support.row_groups import carrying, groups_of, stored_groups
+from repsim_nb.support.validation import check_labels
 
 SIZE, NUMBER = 4, 24
 ROWS = np.repeat(np.arange(NUMBER), SIZE)
@@ -24,14 +24,19 @@ def grouped(seed=0, codes=ROWS, names="abcd", shared=1.0, within=0.9):
     rng = np.random.default_rng(seed)
     effect = shared * rng.normal(size=(codes.max() + 1, 6))
     effects = {name: effect + rng.normal(size=effect.shape) for name in names}
-    return {name: within**0.5 * its[codes] + (1 - within) ** 0.5 * rng.normal(size=(len(codes), 6)) for name, its in effects.items()}
+    return {
+        name: within**0.5 * its[codes] + (1 - within) ** 0.5 * rng.normal(size=(len(codes), 6))
+        for name, its in effects.items()
+    }
 
 
 def recording(xs, codes=ROWS):
     return rs.from_arrays({f"{name}/l": x for name, x in xs.items()}, groups=codes)
 
 
-# -- block means -------------------------------------------------------------------------------------------------------------
+# -- block means
+# -------------------------------------------------------------------------------------------------------------
+
 
 def test_block_means_leave_out_whole_groups_and_pairs_within_them():
     xs, parts, seed = grouped(), 6, 3
@@ -56,14 +61,18 @@ def test_block_means_use_the_groups_that_arrays_carry():
     given = block_means("cka_debiased", xs, ITEMS, row_groups=[f"s{k}" for k in ROWS], parts=6)
     np.testing.assert_allclose(carried, given, rtol=1e-12)
     single = block_means("cka_debiased", recording(xs), ITEMS, row_groups=range(len(ROWS)), parts=6)
-    pd.testing.assert_frame_equal(single, block_means("cka_debiased", recording(xs, None), ITEMS, row_groups=range(len(ROWS)), parts=6))
+    pd.testing.assert_frame_equal(
+        single, block_means("cka_debiased", recording(xs, None), ITEMS, row_groups=range(len(ROWS)), parts=6)
+    )
     wide = given["high"] - given["low"], single["high"] - single["low"]
     assert not np.allclose(single["mean"], given["mean"], atol=1e-3) and not np.allclose(*wide)
 
 
 @pytest.mark.parametrize("measure", ["cka", "procrustes", "mutual_knn"])
 def test_block_means_of_a_measure_without_that_form_are_refused(measure):
-    with pytest.raises(ValueError, match=r"has no form without the pairs of rows within a group.*row_groups=range\(n\)"):
+    with pytest.raises(
+        ValueError, match=r"has no form without the pairs of rows within a group.*row_groups=range\(n\)"
+    ):
         block_means(measure, recording(grouped()), ITEMS, parts=6)
     assert len(block_means(measure, recording(grouped()), ITEMS, row_groups=range(len(ROWS)), parts=6)) == 3
 
@@ -71,13 +80,17 @@ def test_block_means_of_a_measure_without_that_form_are_refused(measure):
 def test_block_means_count_groups_for_parts():
     with pytest.raises(ValueError, match="groups of rows are left out in 25 parts, and there are 24 groups of rows"):
         block_means("rsa", recording(grouped()), ITEMS, parts=25)
-    with pytest.raises(ValueError, match="without one of 2 parts 3 of 6 groups of rows are left, and rsa needs at least 4"):
+    with pytest.raises(
+        ValueError, match="without one of 2 parts 3 of 6 groups of rows are left, and rsa needs at least 4"
+    ):
         block_means("rsa", grouped(), ITEMS, row_groups=ROWS // 4, parts=2)
 
 
 def test_block_means_hold_the_population_value():
     """Groups of equal rows but for noise: without the groups, intervals are far too narrow, or elsewhere."""
-    right = block_means("cka_debiased", grouped(99, np.arange(4000), "ab", within=0.9), ["p", "p"], parts=5)["mean"].iloc[0]
+    right = block_means("cka_debiased", grouped(99, np.arange(4000), "ab", within=0.9), ["p", "p"], parts=5)[
+        "mean"
+    ].iloc[0]
     hit = {"groups": 0, "rows": 0}
     for seed in range(60):
         xs = recording(grouped(seed, np.repeat(np.arange(40), 8), "ab"), np.repeat(np.arange(40), 8))
@@ -87,7 +100,9 @@ def test_block_means_hold_the_population_value():
     assert hit["groups"] >= 50 and hit["rows"] <= 40, hit
 
 
-# -- chance levels -----------------------------------------------------------------------------------------------------------
+# -- chance levels
+# -----------------------------------------------------------------------------------------------------------
+
 
 def test_unrelated_exchanges_whole_groups_of_one_size():
     xs = grouped(names="ab")
@@ -119,7 +134,9 @@ def test_unrelated_takes_means_of_groups_that_differ_in_size():
     rng = np.random.default_rng(2)
     for value in found:
         i, j = rng.choice(2, 2, replace=False)
-        assert value == pytest.approx(rs.measures.get("cka")(means["ab"[i]], means["ab"[j]][rng.permutation(NUMBER)]), rel=1e-12)
+        assert value == pytest.approx(
+            rs.measures.get("cka")(means["ab"[i]], means["ab"[j]][rng.permutation(NUMBER)]), rel=1e-12
+        )
 
 
 def test_unrelated_rows_that_are_independent_all_the_same():
@@ -127,13 +144,21 @@ def test_unrelated_rows_that_are_independent_all_the_same():
     single = unrelated("procrustes", recording(xs), groups=range(len(ROWS)), n_pairs=30, seed=4)
     rng = np.random.default_rng(4)
     i, j = rng.choice(2, 2, replace=False)
-    assert single[0] == pytest.approx(rs.measures.get("procrustes")(xs["ab"[i]], xs["ab"[j]][rng.permutation(len(ROWS))]), rel=1e-12)
-    assert unrelated("procrustes", recording(xs), n_pairs=30).mean() < single.mean() - 0.05  # a distance, and of fewer units
-    with pytest.raises(ValueError, match=r"all 96 rows are of one group. If rows are independent, give groups=range\(n\)"):
+    assert single[0] == pytest.approx(
+        rs.measures.get("procrustes")(xs["ab"[i]], xs["ab"[j]][rng.permutation(len(ROWS))]), rel=1e-12
+    )
+    assert (
+        unrelated("procrustes", recording(xs), n_pairs=30).mean() < single.mean() - 0.05
+    )  # a distance, and of fewer units
+    with pytest.raises(
+        ValueError, match=r"all 96 rows are of one group. If rows are independent, give groups=range\(n\)"
+    ):
         unrelated("cka", xs, groups=["s"] * len(ROWS))
 
 
-# -- sample sets -------------------------------------------------------------------------------------------------------------
+# -- sample sets
+# -------------------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("codes", [ROWS, UNLIKE], ids=["one size", "other sizes"])
 def test_sample_sets_draw_whole_groups(codes):
@@ -143,11 +168,17 @@ def test_sample_sets_draw_whole_groups(codes):
     rng, values = np.random.default_rng(1), []
     for _ in range(2):
         rows = np.flatnonzero(np.isin(codes, rng.choice(NUMBER, 6, replace=False)))
-        values.append(rank_correlation(rs.compare("cka", {name: x[rows] for name, x in xs.items()}), table, p="asymptotic").statistic)
+        values.append(
+            rank_correlation(
+                rs.compare("cka", {name: x[rows] for name, x in xs.items()}), table, p="asymptotic"
+            ).statistic
+        )
     assert found.loc[6, "mean"] == pytest.approx(np.mean(values), rel=1e-12)
     assert found.loc[NUMBER, ["mean", "sets"]].tolist() == pytest.approx([1, 1])
     carried = recording(xs, codes)
-    np.testing.assert_allclose(sample_sets("cka", carried, rs.compare("cka", carried), [6, NUMBER], n_sets=2, seed=1), found, rtol=1e-12)
+    np.testing.assert_allclose(
+        sample_sets("cka", carried, rs.compare("cka", carried), [6, NUMBER], n_sets=2, seed=1), found, rtol=1e-12
+    )
 
 
 def test_sizes_of_sample_sets_are_numbers_of_groups():
@@ -158,18 +189,40 @@ def test_sizes_of_sample_sets_are_numbers_of_groups():
     assert sample_sets("cka", xs, table, [96], groups=range(96)).loc[96, "sets"] == 1
 
 
-# -- labels ------------------------------------------------------------------------------------------------------------------
+# -- labels
+# ------------------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("labels", "stored"), [
-    ([1, 1, 2], [1, 1, 2]), ([1.0, 1.0, 2.0], [1, 1, 2]), ([True, True, False], [1, 1, 0]), (["b", "b", "a"], ["b", "b", "a"]), ([0.5, 0.5, 1.0], ["0.5", "0.5", "1.0"]),
-    (np.array(["2020-01-01", "2020-01-01", "2020-01-02"], "datetime64[D]"), ["2020-01-01", "2020-01-01", "2020-01-02"]), ([1, 1, "a"], ["1", "1", "a"]), ([1, 1, "1"], ["1", "1", "'1'"]),
-    (np.array([2**63, 2**63, 1], np.uint64), [str(2**63), str(2**63), "1"]), ([b"b", b"b", b"a"], ["b", "b", "a"]), ([(0, 1), (0, 1), (1, 0)], ["(0, 1)", "(0, 1)", "(1, 0)"]),
-])  # fmt: skip
+
+@pytest.mark.parametrize(
+    ("labels", "stored"),
+    [
+        ([1, 1, 2], [1, 1, 2]),
+        ([1.0, 1.0, 2.0], [1, 1, 2]),
+        ([True, True, False], [1, 1, 0]),
+        (["b", "b", "a"], ["b", "b", "a"]),
+        ([0.5, 0.5, 1.0], ["0.5", "0.5", "1.0"]),
+        (
+            np.array(["2020-01-01", "2020-01-01", "2020-01-02"], "datetime64[D]"),
+            ["2020-01-01", "2020-01-01", "2020-01-02"],
+        ),
+        ([1, 1, "a"], ["1", "1", "a"]),
+        ([1, 1, "1"], ["1", "1", "'1'"]),
+        (np.array([2**63, 2**63, 1], np.uint64), [str(2**63), str(2**63), "1"]),
+        ([b"b", b"b", b"a"], ["b", "b", "a"]),
+        ([(0, 1), (0, 1), (1, 0)], ["(0, 1)", "(0, 1)", "(1, 0)"]),
+    ],
+)
 def test_one_rule_for_labels_whoever_takes_them(labels, stored):
     x = np.random.default_rng(0).normal(size=(24, 3))
-    labels = np.repeat(np.asarray(labels), 8) if isinstance(labels, np.ndarray) else [label for label in labels for _ in range(8)]
+    labels = (
+        np.repeat(np.asarray(labels), 8)
+        if isinstance(labels, np.ndarray)
+        else [label for label in labels for _ in range(8)]
+    )
     if stored[-1] == "'1'":
-        stored = ["1", "1", "'1'"] if str(labels[0]) != labels[-1] else [repr(labels[0]), repr(labels[0]), repr(labels[-1])]
+        stored = (
+            ["1", "1", "'1'"] if str(labels[0]) != labels[-1] else [repr(labels[0]), repr(labels[0]), repr(labels[-1])]
+        )
     kept = rs.from_arrays({"m/l": x}, groups=labels)["m/l"].groups
     assert kept.tolist() == np.repeat(stored, 8).tolist() and kept.dtype.kind in "iU" and not kept.flags.writeable
     assert stored_groups(kept).tolist() == kept.tolist()
@@ -180,8 +233,13 @@ def test_one_rule_for_labels_whoever_takes_them(labels, stored):
 
 def test_undefined_labels_are_refused_alike():
     x = np.random.default_rng(0).normal(size=(24, 3))
-    for call in (lambda g: rs.from_arrays({"m/l": x}, groups=g), lambda g: rs.reliability.diagnose(x, groups=g), lambda g: interval("rsa", x, x + 1, groups=g),
-                 lambda g: unrelated("rsa", {"a": x}, groups=g), lambda g: block_means("rsa", {"a": x, "b": x + 1}, ["p", "p"], row_groups=g)):  # fmt: skip
+    for call in (
+        lambda g: rs.from_arrays({"m/l": x}, groups=g),
+        lambda g: rs.reliability.diagnose(x, groups=g),
+        lambda g: interval("rsa", x, x + 1, groups=g),
+        lambda g: unrelated("rsa", {"a": x}, groups=g),
+        lambda g: block_means("rsa", {"a": x, "b": x + 1}, ["p", "p"], row_groups=g),
+    ):
         with pytest.raises(ValueError, match="1 of 24 groups are undefined .*the first in row 3"):
             call([1, 1, 1, None] * 1 + [2] * 20)
         with pytest.raises(ValueError, match="needs one label for each of 24; there are 2"):
@@ -191,8 +249,12 @@ def test_undefined_labels_are_refused_alike():
 def test_labels_with_an_index_in_another_order_are_refused():
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(24, 3)), index=[f"s{k}" for k in range(24)])
     groups = pd.Series(np.arange(24) // 2, index=frame.index)
-    for call in (lambda g: rs.from_arrays({"m/l": frame}, groups=g), lambda g: rs.reliability.diagnose(frame, groups=g), lambda g: unrelated("rsa", {"a": frame}, groups=g),
-                 lambda g: block_means("rsa", {"a": frame, "b": frame + 1}, ["p", "p"], row_groups=g, parts=4)):  # fmt: skip
+    for call in (
+        lambda g: rs.from_arrays({"m/l": frame}, groups=g),
+        lambda g: rs.reliability.diagnose(frame, groups=g),
+        lambda g: unrelated("rsa", {"a": frame}, groups=g),
+        lambda g: block_means("rsa", {"a": frame, "b": frame + 1}, ["p", "p"], row_groups=g, parts=4),
+    ):
         call(groups)
         with pytest.raises(ValueError, match=r"y = y.loc\[x.index\]"):
             call(groups[::-1])
@@ -207,7 +269,8 @@ def test_labels_that_print_alike_are_refused():
         stored_groups(check_labels([Named(), Named()], 2, "groups"))
 
 
-# -- rows that are moved in place ----------------------------------------------------------------------------------------------
+# -- rows that are moved in place
+# ----------------------------------------------------------------------------------------------
 
 MOVES = {
     "shuffle": lambda x: np.random.default_rng(1).shuffle(x),

@@ -1,6 +1,7 @@
 """Every recorded row belongs to its sample: kinds of models × kinds of data × pools.
 
-Each value is compared with a forward pass of that sample alone. Hooks and pools of the reference are those of this file.
+Each value is compared with a forward pass of that sample alone. Hooks and pools of the reference are those of this
+file.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import strategies as st
-from networks import NETWORKS, N, Form, built, normal, real_of, strings, texts_of_strings
+from networks import NETWORKS, Form, N, built, normal, real_of, strings, texts_of_strings
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import repsim_nb as rs
@@ -28,7 +29,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 BATCH_SIZES = 1, 3, 7, 64
 
 
-# -- the reference --------------------------------------------------------------------------------------------------------
+# -- the reference
+# --------------------------------------------------------------------------------------------------------
 
 
 def first_tensor(out):
@@ -37,7 +39,10 @@ def first_tensor(out):
 
 
 def alone(module, columns, layers):
-    """Layer -> list of its outputs (1, ...) for each sample alone. The samples run in a copy of the module, one after the other."""
+    """Layer -> list of its outputs (1, ...) for each sample alone.
+
+    The samples run in a copy of the module, one after the other.
+    """
     module, outs = copy.deepcopy(module), {layer: [] for layer in layers}
     calls, parts = {}, dict(module.named_modules(remove_duplicate=False))
     names = {layer.partition("#")[0] for layer in layers} - {"output"}
@@ -60,7 +65,10 @@ def alone(module, columns, layers):
             calls.clear()
             one = {name: column[i : i + 1].clone() for name, column in columns.items()}
             one = {name: column.to(precision) if column.is_floating_point() else column for name, column in one.items()}
-            with torch.no_grad(), contextlib.suppress(*([] if "output" in outs else [ValueError])):  # a later layer may need a batch
+            with (
+                torch.no_grad(),
+                contextlib.suppress(*([] if "output" in outs else [ValueError])),
+            ):  # a later layer may need a batch
                 out = module(**one)
             if "output" in outs:
                 outs["output"].append(first_tensor(out).clone())
@@ -74,8 +82,13 @@ def alone(module, columns, layers):
 
 def places(out, form):
     """One sample's output (1, ...) as a matrix (tokens or places, features)."""
-    in_front = lambda x: x.flatten(1).mT  # noqa: E731
-    as_matrix = {"tokens": lambda x: x, "channels": in_front, "picture": in_front, "heads": lambda x: x.transpose(0, 1).flatten(1)}
+    in_front = lambda x: x.flatten(1).mT
+    as_matrix = {
+        "tokens": lambda x: x,
+        "channels": in_front,
+        "picture": in_front,
+        "heads": lambda x: x.transpose(0, 1).flatten(1),
+    }
     return as_matrix[form.kind](out[0])
 
 
@@ -113,7 +126,8 @@ def close(got, want, network):
     )
 
 
-# -- kinds of data ---------------------------------------------------------------------------------------------------------
+# -- kinds of data
+# ---------------------------------------------------------------------------------------------------------
 
 
 class Rows(Dataset):
@@ -145,7 +159,10 @@ def ragged(columns):
     for batch in uneven(columns):
         cut = {"": batch["attention_mask"], "decoder_": batch.get("decoder_attention_mask")}
         longest = {side: int(mask.sum(1).max()) for side, mask in cut.items() if mask is not None}
-        yield {name: column[:, : longest["decoder_" if name.startswith("decoder_") else ""]] for name, column in batch.items()}
+        yield {
+            name: column[:, : longest["decoder_" if name.startswith("decoder_") else ""]]
+            for name, column in batch.items()
+        }
 
 
 def collating(columns):
@@ -185,14 +202,19 @@ def kinds_of(network, columns):
 
 
 def cells(network):
-    """Kind of data, function that creates it from columns (None for strings), pool, and the layers to which the pool applies."""
+    """Kind of data, function that creates it from columns (None for strings), pool, and the layers to which the pool
+    applies.
+    """
     columns = network.columns(N)
     for (kind, make), (pool, layers) in itertools.product(kinds_of(network, columns).items(), network_pools(network)):
         yield kind, make, pool, layers
 
 
 def network_pools(network):
-    """Each pool with the layers to which it applies. Pictures have no first token; a layer with one row a sample has no tokens."""
+    """Each pool with the layers to which it applies.
+
+    Pictures have no first token; a layer with one row a sample has no tokens.
+    """
     for pool in POOLS:
         unfit = {"tokens": ("row",), "first": ("picture",), "last": ("picture",)}.get(pool, ())
         layers = [layer for layer, form in network.layers.items() if form.kind not in unfit]
@@ -200,7 +222,8 @@ def network_pools(network):
             yield pool, layers
 
 
-# -- what must not change -------------------------------------------------------------------------------------------------
+# -- what must not change
+# -------------------------------------------------------------------------------------------------
 
 
 def frozen(value):
@@ -234,7 +257,9 @@ def state_of(module):
 
 
 def random_states():
-    return hashlib.sha256(repr((torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate())).encode()).hexdigest()
+    return hashlib.sha256(
+        repr((torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate())).encode()
+    ).hexdigest()
 
 
 def tensors_in(value):
@@ -252,7 +277,8 @@ def inference_tensors(module):
     return [name for name, part in module.named_modules() for tensor in tensors_in(vars(part)) if tensor.is_inference()]
 
 
-# -- the matrix ------------------------------------------------------------------------------------------------------------
+# -- the matrix
+# ------------------------------------------------------------------------------------------------------------
 
 
 def recorded(module, data, layers, **options):
@@ -305,7 +331,8 @@ def check_known(expected, kind, data, pool, layers, size):
             recorded(module, data(), layer, pool=pool, batch_size=size)
         except ValueError as error:
             require(
-                repr(layer) in str(error) and re.search("padding|pool='mean'", str(error)), f"layer '{layer}' was refused with '{error}'"
+                repr(layer) in str(error) and re.search("padding|pool='mean'", str(error)),
+                f"layer '{layer}' was refused with '{error}'",
             )
         else:
             raise AssertionError(f"layer '{layer}' was flattened with its padding")
@@ -318,7 +345,8 @@ def check_known(expected, kind, data, pool, layers, size):
         want = expected.of(kind, pool, layer)
         require(
             close(got[layer], want, network),
-            f"layer '{layer}': {np.shape(got[layer])} {np.asarray(got[layer])[0, :3]} ..., and alone {want.shape} {want[0, :3]} ...",
+            f"layer '{layer}': {np.shape(got[layer])} {np.asarray(got[layer])[0, :3]} ..., and alone {want.shape}"
+            f" {want[0, :3]} ...",
         )
 
 
@@ -328,7 +356,10 @@ def check_unknown(expected, kind, data, pool, layers, size):
         try:
             got, warned = recorded(expected.module, data(), layer, pool=pool, batch_size=size)
         except ValueError as error:
-            require(re.search("padding|length|mixes samples|pool='mean'", str(error)), f"layer '{layer}' was refused with '{error}'")
+            require(
+                re.search("padding|length|mixes samples|pool='mean'", str(error)),
+                f"layer '{layer}' was refused with '{error}'",
+            )
             continue
         right = [expected.of(kind, pool, layer)]
         if pool in ("flatten", "first", corner) or warned:  # padding is on the right, and part of the sample in columns
@@ -342,10 +373,18 @@ def check_unknown(expected, kind, data, pool, layers, size):
 
 def check_cell(expected, kind, make, pool, layers, size):
     network, module = expected.network, expected.module
-    columns, states, before = {key: column.clone() for key, column in expected.columns.items()}, random_states(), state_of(module)
+    columns, states, before = (
+        {key: column.clone() for key, column in expected.columns.items()},
+        random_states(),
+        state_of(module),
+    )
 
     def data():
-        return make(columns) if make is not None else (expected.texts, rs.load_model(module, name="m", preprocess=network.prepare))
+        return (
+            make(columns)
+            if make is not None
+            else (expected.texts, rs.load_model(module, name="m", preprocess=network.prepare))
+        )
 
     check_known(expected, kind, data, pool, [layer for layer in layers if network.layers[layer].known], size)
     check_unknown(expected, kind, data, pool, [layer for layer in layers if not network.layers[layer].known], size)
@@ -391,14 +430,25 @@ def test_default_layers_are_right(name):
             warnings.simplefilter("ignore")
             got = rs.record(model, columns, pool=pool, batch_size=size, progress=False)
         layers = {key.layer for key in got}
-        assert size == 1 or layers <= set(network.layers), f"the rows of {layers - set(network.layers)} are not samples"  # one sample cannot be mixed
+        assert size == 1 or layers <= set(network.layers), (
+            f"the rows of {layers - set(network.layers)} are not samples"
+        )  # one sample cannot be mixed
         for layer in layers & set(network.layers):
             if network.layers[layer].known:
-                assert close(got[layer], expected.of("dict", pool, layer), network), f"{name}, layer {layer}, batches of {size}"
-        for layer in (layer for layer in network.layers if layer.partition("#")[0] in model.layers and layer not in layers):
-            twin = layer != "output" and np.array_equal(expected.of("dict", pool, layer), expected.of("dict", pool, "output"))
+                assert close(got[layer], expected.of("dict", pool, layer), network), (
+                    f"{name}, layer {layer}, batches of {size}"
+                )
+        for layer in (
+            layer for layer in network.layers if layer.partition("#")[0] in model.layers and layer not in layers
+        ):
+            twin = layer != "output" and np.array_equal(
+                expected.of("dict", pool, layer), expected.of("dict", pool, "output")
+            )
             assert twin or not network.layers[layer].known, f"{name}: {layer} could be recorded, and was left out"
-        assert all(torch.equal(column, expected.columns[key]) for key, column in columns.items()) and state_of(module) == before
+        assert (
+            all(torch.equal(column, expected.columns[key]) for key, column in columns.items())
+            and state_of(module) == before
+        )
 
 
 @pytest.mark.parametrize("name", [name for name, network in NETWORKS.items() if network.trained])
@@ -413,13 +463,17 @@ def test_a_recorded_model_can_be_trained(name):
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     weights = [p.detach().clone() for p in module.parameters()]
     module(
-        **{key: column.to(network.precision) if column.is_floating_point() else column for key, column in columns.items()}
+        **{
+            key: column.to(network.precision) if column.is_floating_point() else column
+            for key, column in columns.items()
+        }
     ).sum().backward()
     optimizer.step()
     assert any(not torch.equal(p, before) for p, before in zip(module.parameters(), weights, strict=True))
 
 
-# -- any lengths, positions and batch sizes ----------------------------------------------------------------------------------
+# -- any lengths, positions and batch sizes
+# ----------------------------------------------------------------------------------
 
 SETTINGS = hypothesis.settings(derandomize=True, deadline=None, max_examples=15, database=None)
 
@@ -444,16 +498,26 @@ TEXT_LAYERS = "embed", "attend.value", "attend", "norm", "conv", "head", "output
 def test_texts_of_any_lengths_in_any_order(drawn):
     lengths, order, size, pool = drawn
     letters = torch.randint(0, 20, (len(lengths), 7), generator=torch.Generator().manual_seed(len(lengths)))
-    texts = [" ".join(chr(97 + letter) for letter in row[:length].tolist()) for row, length in zip(letters, lengths, strict=True)]
+    texts = [
+        " ".join(chr(97 + letter) for letter in row[:length].tolist())
+        for row, length in zip(letters, lengths, strict=True)
+    ]
     network, module = NETWORKS["text"], built("text")
     model = rs.load_model(module, name="m", preprocess=texts_of_strings)
     columns = texts_of_strings(texts)
     outs = alone(module, columns, list(TEXT_LAYERS))
-    want = {layer: rows(outs[layer], pool, network.layers[layer], columns["attention_mask"].bool()) for layer in TEXT_LAYERS}
+    want = {
+        layer: rows(outs[layer], pool, network.layers[layer], columns["attention_mask"].bool()) for layer in TEXT_LAYERS
+    }
     got = rs.record(model, texts, list(TEXT_LAYERS), pool=pool, batch_size=size, progress=False)
-    permuted = rs.record(model, [texts[i] for i in order], list(TEXT_LAYERS), pool=pool, batch_size=size, progress=False)
+    permuted = rs.record(
+        model, [texts[i] for i in order], list(TEXT_LAYERS), pool=pool, batch_size=size, progress=False
+    )
     for layer in TEXT_LAYERS:
-        assert close(got[layer], want[layer], network) and close(permuted[layer], want[layer][order], network), (layer, pool)
+        assert close(got[layer], want[layer], network) and close(permuted[layer], want[layer][order], network), (
+            layer,
+            pool,
+        )
 
 
 @SETTINGS
@@ -466,7 +530,9 @@ def test_packed_sequences_of_any_lengths_in_any_order(drawn):
     outs = alone(module, columns, layers)
     model = rs.load_model(module, name="m")
     got = rs.record(model, columns, layers, batch_size=size, progress=False)
-    permuted = rs.record(model, {name: column[order] for name, column in columns.items()}, layers, batch_size=size, progress=False)
+    permuted = rs.record(
+        model, {name: column[order] for name, column in columns.items()}, layers, batch_size=size, progress=False
+    )
     for layer in layers:
         want = rows(outs[layer], "flatten", Form("row"))
         assert close(got[layer], want, network) and close(permuted[layer], want[order.numpy()], network), layer

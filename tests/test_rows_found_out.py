@@ -1,4 +1,6 @@
-"""Layers whose rows are not samples are found every time; data and models do not change; unusual parts do not hide the other layers."""
+"""Layers whose rows are not samples are found every time; data and models do not change; unusual parts do not hide the
+other layers.
+"""
 
 import copy
 import functools
@@ -26,7 +28,9 @@ def rec(model, data, layers=None, **options):
 def each_alone(module, columns, layers, *, state=False):
     """Layer -> rows (n, p), each sample alone. state: each sample runs in a copy of the model in its first state."""
     if not state:
-        return {layer: torch.cat(outs).flatten(1).numpy() for layer, outs in alone(module, columns, list(layers)).items()}
+        return {
+            layer: torch.cat(outs).flatten(1).numpy() for layer, outs in alone(module, columns, list(layers)).items()
+        }
     found = [
         alone(module, {name: column[i : i + 1] for name, column in columns.items()}, list(layers))
         for i in range(len(next(iter(columns.values()))))
@@ -44,7 +48,9 @@ def with_warnings(function):
         warnings.simplefilter("always")
         result = function()
     return result, [
-        str(warning.message) for warning in warned if issubclass(warning.category, UserWarning) and "left out" in str(warning.message)
+        str(warning.message)
+        for warning in warned
+        if issubclass(warning.category, UserWarning) and "left out" in str(warning.message)
     ]
 
 
@@ -53,9 +59,12 @@ def build(fault, seed):
     return fault.make().eval(), fault.columns(seed)
 
 
-# -- layers whose rows are not samples-------------------------------------------------------------------------------------------
+# -- layers whose rows are not
+# samples-------------------------------------------------------------------------------------------
 
-CAUSES = "batch_first|batch norm|running statistics|over the batch|statistic|capacity|expert|sort|order|along another axis"
+CAUSES = (
+    "batch_first|batch norm|running statistics|over the batch|statistic|capacity|expert|sort|order|along another axis"
+)
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -84,18 +93,27 @@ def test_default_layers_whose_rows_are_not_samples_are_left_out_with_one_warning
     fault, trouble = FAULTS[name], []
     for seed in SEEDS[::2]:
         module, columns = build(fault, seed)
-        model = rs.load_model(module, name="m", layers=[layer for layer in (*fault.good, *fault.bad) if layer != "output"])
+        model = rs.load_model(
+            module, name="m", layers=[layer for layer in (*fault.good, *fault.bad) if layer != "output"]
+        )
         try:
-            got, warned = with_warnings(lambda: rec(model, columns, batch_size=fault.batch_size))  # noqa: B023
+            got, warned = with_warnings(lambda: rec(model, columns, batch_size=fault.batch_size))
         except Exception as error:
             trouble.append(f"seed {seed}: no layer was named, but {type(error).__name__}: {error}")
             continue
-        layers, missing = [key.layer for key in got], [layer for layer in fault.bad if layer not in {key.layer for key in got}]
+        layers, missing = (
+            [key.layer for key in got],
+            [layer for layer in fault.bad if layer not in {key.layer for key in got}],
+        )
         want = each_alone(module, columns, layers, state=fault.reset)
         wrong = [layer for layer in layers if not near(got[layer], want[layer])]
         if wrong:
             trouble.append(f"seed {seed}: the rows of {wrong} are wrong")
-        lost = [layer for layer in fault.good if layer not in layers and not (layer != "output" and "output" in layers and layer == "fc")]
+        lost = [
+            layer
+            for layer in fault.good
+            if layer not in layers and not (layer != "output" and "output" in layers and layer == "fc")
+        ]
         if lost:
             trouble.append(f"seed {seed}: {lost} could be recorded, and were left out")
         named = [layer for layer in missing if layer != "fc" or "output" not in missing]  # fc and the output are one
@@ -111,7 +129,7 @@ def test_good_layers_before_a_bad_one_can_be_named():
     for name, fault in FAULTS.items():
         module, columns = build(fault, 0)
         model = rs.load_model(module, name="m")
-        got, warned = with_warnings(lambda: rec(model, columns, list(fault.good), batch_size=fault.batch_size))  # noqa: B023
+        got, warned = with_warnings(lambda: rec(model, columns, list(fault.good), batch_size=fault.batch_size))
         want = each_alone(module, columns, fault.good)
         assert warned == [] and all(near(got[layer], want[layer]) for layer in fault.good), name
 
@@ -130,7 +148,9 @@ def test_stream_finds_the_same_layers(name):
             assert re.search(rf"(?s)(?=.*'{re.escape(layer)}')(?=.*({words}))", str(error)), error
             continue
         assert fault.reset, f"no error for '{layer}'"
-        want = rs.compare(rs.measures.CKA(batch_size=256), {"a": right[fault.good[0]]}, {"b": right[layer]}, progress=False)
+        want = rs.compare(
+            rs.measures.CKA(batch_size=256), {"a": right[fault.good[0]]}, {"b": right[layer]}, progress=False
+        )
         assert np.allclose(got.values, want.values, atol=1e-4), layer
     if len(next(iter(columns.values()))) < 4:
         return
@@ -156,7 +176,8 @@ def test_a_model_whose_default_layers_all_mix_raises():
         rec(rs.load_model(module, name="m"), normal(30, WIDTH))
 
 
-# -- data that differ each time they are read --------------------------------------------------------------------------------
+# -- data that differ each time they are read
+# --------------------------------------------------------------------------------
 
 
 class Augmented(Dataset):
@@ -253,7 +274,8 @@ def test_data_that_do_not_change_are_recorded():
         assert near(got, module(want).detach().numpy()), type(data)
 
 
-# -- data do not change -----------------------------------------------------------------------------------------------------
+# -- data do not change
+# -----------------------------------------------------------------------------------------------------
 
 
 class Masks(nn.Module):
@@ -269,9 +291,12 @@ class Adds(nn.Module):
 
 
 WRITING = {
-    "relu": lambda: nn.ReLU(inplace=True), "hardtanh": lambda: nn.Hardtanh(inplace=True), "a mask": Masks, "an addition": Adds,
+    "relu": lambda: nn.ReLU(inplace=True),
+    "hardtanh": lambda: nn.Hardtanh(inplace=True),
+    "a mask": Masks,
+    "an addition": Adds,
     "a view": lambda: nn.Sequential(nn.Unflatten(1, (1, WIDTH)), nn.ReLU(inplace=True), nn.Flatten()),
-}  # fmt: skip
+}
 
 
 class Arrays(Rows):
@@ -297,7 +322,9 @@ CONTAINERS = {
     "DataLoader that hands on views": lambda x: DataLoader(
         range(len(x)),
         batch_size=9,
-        collate_fn=lambda numbers: x[numbers[0] : numbers[-1] + 1] if len(numbers) == numbers[-1] + 1 - numbers[0] else x[numbers],
+        collate_fn=lambda numbers: (
+            x[numbers[0] : numbers[-1] + 1] if len(numbers) == numbers[-1] + 1 - numbers[0] else x[numbers]
+        ),
     ),
     "our Dataset": lambda x: rs.Dataset("d", x),
     "list of tensors": list,
@@ -326,10 +353,22 @@ def test_stream_changes_no_data(kind):
     x = normal(60, WIDTH)
     a, b = Steps(write=nn.ReLU(inplace=True), fc=nn.Linear(WIDTH, 4)).eval(), Steps(fc=nn.Linear(WIDTH, 4)).eval()
     mine = x.clone()
-    got = rs.stream(rs.load_model(a, name="a"), rs.load_model(b, name="b"), CONTAINERS[kind](mine), "output", batch_size=30, progress=False)
+    got = rs.stream(
+        rs.load_model(a, name="a"),
+        rs.load_model(b, name="b"),
+        CONTAINERS[kind](mine),
+        "output",
+        batch_size=30,
+        progress=False,
+    )
     assert torch.equal(mine, x)
     with torch.no_grad():
-        want = rs.compare(rs.measures.CKA(batch_size=30), {"a/output": a(x.clone()).numpy()}, {"b/output": b(x).numpy()}, progress=False)
+        want = rs.compare(
+            rs.measures.CKA(batch_size=30),
+            {"a/output": a(x.clone()).numpy()},
+            {"b/output": b(x).numpy()},
+            progress=False,
+        )
     assert np.allclose(got.values, want.values, atol=1e-4)
 
 
@@ -370,7 +409,8 @@ def test_preprocessing_that_writes_in_place_changes_no_data(kind):
     assert torch.equal(mine, normal(60, WIDTH)) and near(got, module(mine * 0.5).detach().numpy())
 
 
-# -- models do not change ---------------------------------------------------------------------------------------------------
+# -- models do not change
+# ---------------------------------------------------------------------------------------------------
 
 
 class Caching(nn.Module):
@@ -428,7 +468,10 @@ def test_attributes_that_a_forward_pass_sets_are_restored(kind):
 LAZY = {
     "linear": (lambda: nn.Sequential(nn.LazyLinear(3)), (WIDTH,)),
     "chain": (lambda: nn.Sequential(nn.LazyLinear(6), nn.ReLU(), nn.LazyLinear(3)), (WIDTH,)),
-    "convolution": (lambda: nn.Sequential(nn.LazyConv2d(3, 2), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2)), (2, 6, 6)),
+    "convolution": (
+        lambda: nn.Sequential(nn.LazyConv2d(3, 2), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2)),
+        (2, 6, 6),
+    ),
     "created in forward": (lambda: Caching("lazily created"), (WIDTH,)),
     "created in forward, in a dict": (lambda: Caching("lazily created in a dict"), (WIDTH,)),
 }
@@ -468,7 +511,8 @@ def test_the_model_is_restored_if_recording_fails(name):
         assert state_of(module) == before, layer
 
 
-# -- preprocessing in a store --------------------------------------------------------------------------------------------------
+# -- preprocessing in a store
+# --------------------------------------------------------------------------------------------------
 
 
 def bag():
@@ -499,7 +543,8 @@ def plain(batch):
 def distinct(n, longest, shortest):
     """Different texts, with the longest and the shortest at these places."""
     texts = [
-        " ".join("abcdefghijklm"[(i + k * (1 + i % 5)) % 13] for k in range(3 + i % 3)) + f" {chr(97 + i % 26)} {chr(97 + i // 26)}"
+        " ".join("abcdefghijklm"[(i + k * (1 + i % 5)) % 13] for k in range(3 + i % 3))
+        + f" {chr(97 + i % 26)} {chr(97 + i // 26)}"
         for i in range(n)
     ]
     texts[longest], texts[shortest] = "q r s t u v w x y q r s", "q"
@@ -526,7 +571,21 @@ def test_truncation_at_another_length_is_another_recording(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "n, place", [(32, 0), (32, 1), (32, 2), (32, 13), (32, 30), (32, 31), (60, 7), (60, 50), (60, 0), (60, 59), (400, 7), (400, 50)]
+    "n, place",
+    [
+        (32, 0),
+        (32, 1),
+        (32, 2),
+        (32, 13),
+        (32, 30),
+        (32, 31),
+        (60, 7),
+        (60, 50),
+        (60, 0),
+        (60, 59),
+        (400, 7),
+        (400, 50),
+    ],
 )
 def test_preprocessing_that_changes_one_sample_is_noticed(tmp_path, n, place):
     """The longest (7), the shortest (50), or any sample of a set of 32."""
@@ -576,7 +635,8 @@ def ids_of_all(batch, most):
     return torch.tensor([ids_of(text, most) for text in batch])
 
 
-# -- parts that cannot be hooked -----------------------------------------------------------------------------------------------
+# -- parts that cannot be hooked
+# -----------------------------------------------------------------------------------------------
 
 
 def chain():
@@ -601,7 +661,9 @@ def test_a_scripted_part_is_recorded_or_named_and_the_rest_is_recorded(kind):
         assert near(rec(model, x, ["1"])["1"], want["1"])
     except ValueError as error:
         assert re.search("script|trace|jit", str(error))
-    table = rs.stream(model, rs.load_model(nn.Sequential(*chain()), name="b"), x, (["0", "2"], ["0", "2"]), progress=False).values
+    table = rs.stream(
+        model, rs.load_model(nn.Sequential(*chain()), name="b"), x, (["0", "2"], ["0", "2"]), progress=False
+    ).values
     assert np.allclose(np.diag(table), 1, atol=1e-4)
 
 
@@ -672,7 +734,8 @@ def test_compiled_models_are_recorded(kind):
     assert np.allclose(np.diag(table), 1, atol=1e-4)
 
 
-# -- torch's own encoder ---------------------------------------------------------------------------------------------------------
+# -- torch's own encoder
+# ---------------------------------------------------------------------------------------------------------
 
 
 class Reads(nn.Module):
@@ -699,7 +762,12 @@ def encoder_case(root, side, first_are_full, seed=0):
 
 def of_tokens(outs, real, pool):
     """Expected rows, from real tokens only."""
-    take = {"mean": lambda h: h.mean(0, keepdim=True), "first": lambda h: h[:1], "last": lambda h: h[-1:], "tokens": lambda h: h}[pool]
+    take = {
+        "mean": lambda h: h.mean(0, keepdim=True),
+        "first": lambda h: h[:1],
+        "last": lambda h: h[-1:],
+        "tokens": lambda h: h,
+    }[pool]
     return torch.cat([take(out[0][one]) for out, one in zip(outs, real, strict=True)]).numpy()
 
 
@@ -713,7 +781,11 @@ def test_a_torch_encoder_with_padding_is_recorded_as_the_root(side, first_are_fu
         for layers in (["output"], ["layers.0"], ["layers.1.linear2", "output"], ["layers.0", "layers.1", "output"]):
             for size in (3, None):
                 got = rec(rs.load_model(module, name="m"), columns, layers, pool=pool, batch_size=size)
-                assert all(near(got[layer], of_tokens(outs[layer], real, pool)) for layer in layers), (pool, layers, size)
+                assert all(near(got[layer], of_tokens(outs[layer], real, pool)) for layer in layers), (
+                    pool,
+                    layers,
+                    size,
+                )
         assert torch.backends.mha.get_fastpath_enabled()
     with pytest.raises(ValueError, match="padding"):
         rec(rs.load_model(module, name="m"), columns, "output")
@@ -724,7 +796,9 @@ def test_a_torch_encoder_with_padding_is_recorded_as_the_root(side, first_are_fu
 @pytest.mark.parametrize("first_are_full", [True, False])
 @pytest.mark.filterwarnings("ignore:.*nested")
 def test_a_torch_encoder_gives_the_same_output_whichever_other_layers_are_named(side, first_are_full):
-    """The mask is created inside: the padding is left out, announced or refused, and `output` never depends on the other layers."""
+    """The mask is created inside: the padding is left out, announced or refused, and `output` never depends on the
+    other layers.
+    """
     module, columns, real = encoder_case(False, side, first_are_full)
     outs = alone(module, columns, ["embed", "enc", "enc.layers.0", "output"])
     for pool in ("mean", "first", "last", "tokens", "flatten"):
@@ -747,15 +821,24 @@ def test_a_torch_encoder_gives_the_same_output_whichever_other_layers_are_named(
         assert all(near(one, seen[0]) for one in seen), pool
 
 
-# -- kinds of layers -------------------------------------------------------------------------------------------------------------
+# -- kinds of layers
+# -------------------------------------------------------------------------------------------------------------
 
 
 class Codes(nn.Module):
-    """Integer layers: a class (n,), nearest codes (n, t), codes of several books (n, t, k); and a boolean layer (n, t, p)."""
+    """Integer layers: a class (n,), nearest codes (n, t), codes of several books (n, t, k); and a boolean layer (n, t,
+    p).
+    """
 
     def __init__(self):
         super().__init__()
-        self.embed, self.nearest, self.books, self.above, self.choose = nn.Linear(WIDTH, 8), Nearest(), Books(), Above(), Choose()
+        self.embed, self.nearest, self.books, self.above, self.choose = (
+            nn.Linear(WIDTH, 8),
+            Nearest(),
+            Books(),
+            Above(),
+            Choose(),
+        )
         self.head = nn.Linear(8, 3)
 
     def forward(self, x):
@@ -798,12 +881,17 @@ def test_integer_layers_are_recorded(pool):
             "output": module(x)[:, None],
             "head": module.head(h.mean(1)),
         }
-        want = {name: value.double().mean(1) if pool == "mean" and value.ndim > 2 else value.flatten(1) for name, value in want.items()}
+        want = {
+            name: value.double().mean(1) if pool == "mean" and value.ndim > 2 else value.flatten(1)
+            for name, value in want.items()
+        }
     for size in (1, 7, None):
         got = rec(rs.load_model(module, name="m"), x, list(want), pool=pool, batch_size=size, axis={"books": -1})
         for name, value in want.items():
             assert near(np.asarray(got[name], np.float64), value.double().numpy()), name
-    assert {"nearest", "books", "above", "choose"} <= {key.layer for key in rec(rs.load_model(module, name="m"), x, "*", pool=pool, axis={"books": -1})}
+    assert {"nearest", "books", "above", "choose"} <= {
+        key.layer for key in rec(rs.load_model(module, name="m"), x, "*", pool=pool, axis={"books": -1})
+    }
     if pool == "mean":
         with pytest.raises(ValueError, match="layer 'books' of 'm' gave .* not certain which axis holds its features"):
             rec(rs.load_model(module, name="m"), x, "books", pool=pool)
@@ -843,18 +931,26 @@ def test_a_part_named_output_is_not_the_output(wide):
         assert near(rec(model, x, "output", pool=pool)["output"], whole)
 
 
-# -- streaming ---------------------------------------------------------------------------------------------------------------------
+# -- streaming
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_stream_gives_the_table_of_two_recordings(name):
     """For every kind of model."""
     network, module = NETWORKS[name], built(name)
-    rows = [layer for layer, form in network.layers.items() if form.kind == "row" and "#" not in layer] or list(network.layers)[:1]
+    rows = [layer for layer, form in network.layers.items() if form.kind == "row" and "#" not in layer] or list(
+        network.layers
+    )[:1]
     a, b = rs.load_model(module, name="a"), rs.load_model(built(name, 1), name="b")
     columns = network.columns(23)
     before = {key: column.clone() for key, column in columns.items()}
     got = rs.stream(a, b, columns, rows, batch_size=8, pool="mean", progress=False)
-    want = rs.compare(rs.measures.CKA(batch_size=8), rec(a, columns, rows, pool="mean"), rec(b, columns, rows, pool="mean"), progress=False)
+    want = rs.compare(
+        rs.measures.CKA(batch_size=8),
+        rec(a, columns, rows, pool="mean"),
+        rec(b, columns, rows, pool="mean"),
+        progress=False,
+    )
     assert np.allclose(got.values, want.values, atol=0.05 if name in ("int8", "bfloat16") else 1e-3)
     assert all(torch.equal(column, before[key]) for key, column in columns.items())

@@ -52,7 +52,12 @@ def test_a_kept_picture_is_in_both_outputs(monkeypatch):
     e.wait()
     assert outputs.image == first
     e._keep.click()
-    assert outputs.image != first and outputs.image in outputs.stand_in and "kept" in e._status.value and len(outputs.by_id) == 2
+    assert (
+        outputs.image != first
+        and outputs.image in outputs.stand_in
+        and "kept" in e._status.value
+        and len(outputs.by_id) == 2
+    )
 
 
 def test_a_failed_drawing_is_not_kept(monkeypatch):
@@ -74,6 +79,7 @@ def test_a_failed_drawing_is_not_kept(monkeypatch):
 
 def test_an_explorer_that_fails_at_once_leaves_its_sentence(monkeypatch):
     outputs = Outputs(monkeypatch)
+
     def draw(k):
         raise ValueError('"no"\n</style>')
 
@@ -85,16 +91,22 @@ def test_one_picture_in_a_report(recorded, monkeypatch, tmp_path):
     """The stand-in shows nothing to a reader that shows the explorer's own picture."""
     outputs = Outputs(monkeypatch)
     rs.explorers.comparison(recorded)._ipython_display_()
-    cell = nbformat.v4.new_code_cell("explorer", outputs=[nbformat.v4.new_output("display_data", data=data) for data in outputs.by_id.values()])
+    cell = nbformat.v4.new_code_cell(
+        "explorer", outputs=[nbformat.v4.new_output("display_data", data=data) for data in outputs.by_id.values()]
+    )
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "saved.ipynb")
     page = rs.reports.to_html(tmp_path / "saved.ipynb").read_text()
-    assert page.count("<img") == 1 and page.count(outputs.image.replace("\n", "")) == 2 and ".rs-saved { display: none; }" in page
+    assert (
+        page.count("<img") == 1
+        and page.count(outputs.image.replace("\n", "")) == 2
+        and ".rs-saved { display: none; }" in page
+    )
 
 
 def at_a_kernel(monkeypatch, allow_stdin):
     shell = types.SimpleNamespace(get_parent=lambda: {"content": {"allow_stdin": allow_stdin}})
     monkeypatch.setattr("IPython.get_ipython", lambda: shell)
-    monkeypatch.setattr("repsim_nb.explorers.base.HELD", 0.2)
+    monkeypatch.setattr("repsim_nb.display.explorers.base.HELD", 0.2)
 
 
 def in_a_loop(cell):
@@ -106,7 +118,10 @@ def in_a_loop(cell):
 def test_a_long_first_picture_does_not_hold_the_cell_of_a_person(monkeypatch):
     outputs, go, threads = Outputs(monkeypatch), threading.Event(), []
     at_a_kernel(monkeypatch, allow_stdin=True)
-    monkeypatch.setattr("IPython.display.display", lambda *given, **how: (threads.append(threading.current_thread()), outputs.display(*given, **how)))
+    monkeypatch.setattr(
+        "IPython.display.display",
+        lambda *given, **how: (threads.append(threading.current_thread()), outputs.display(*given, **how)),
+    )
 
     def draw(k, progress):
         while k == 1 and not go.is_set():
@@ -118,7 +133,12 @@ def test_a_long_first_picture_does_not_hold_the_cell_of_a_person(monkeypatch):
         e = rs.explorers.explore(draw, k=[1, 2, 3])
         start = time.monotonic()
         e._ipython_display_()
-        assert time.monotonic() - start < 5 and outputs.image is None and "no picture yet" in outputs.stand_in and not e._stop.disabled
+        assert (
+            time.monotonic() - start < 5
+            and outputs.image is None
+            and "no picture yet" in outputs.stand_in
+            and not e._stop.disabled
+        )
         if stop:
             e._stop.click()
             assert "Stopped before there was a picture" in e._stage.children[-1].value and e._stop.disabled
@@ -128,7 +148,9 @@ def test_a_long_first_picture_does_not_hold_the_cell_of_a_person(monkeypatch):
         e.wait(5)
         await asyncio.sleep(0.1)
         first = outputs.image
-        assert first and first in outputs.stand_in and set(threads) == {threading.current_thread()}, "the kernel itself puts it into the notebook"
+        assert first and first in outputs.stand_in and set(threads) == {threading.current_thread()}, (
+            "the kernel itself puts it into the notebook"
+        )
         e.controls["k"].value = 3
         e.wait(5)
         await asyncio.sleep(0.1)
@@ -153,6 +175,8 @@ import repsim_nb as rs
 from matplotlib.figure import Figure
 rs.explorers.explore(lambda k: time.sleep(4) or Figure(figsize=(2, 1)), k=[1])"""
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), tmp_path / "in.ipynb")
-    out = papermill.execute_notebook(str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), kernel_name="python3", progress_bar=False)
+    out = papermill.execute_notebook(
+        str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), kernel_name="python3", progress_bar=False
+    )
     widget, stand_in = out.cells[0].outputs
     assert widget.data["image/png"] and widget.data["image/png"].replace("\n", "") in stand_in.data["text/html"]

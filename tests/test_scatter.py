@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 
 import repsim_nb as rs
 from repsim_nb import plots
-from repsim_nb.plots.frame import COLOURS, MASKED
+from repsim_nb.display.plots.frame import COLOURS, MASKED
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,13 @@ def closed():
 @pytest.fixture
 def frame():
     """Three points of each of two kinds on lines of slopes 2 and -1, and one of no kind."""
-    return pd.DataFrame({"cka": [0.0, 1, 2, 0, 1, 2, 5], "jsd": [1.0, 3, 5, 0, -1, -2, 7], "kind": [*["trained"] * 3, *["mixed"] * 3, None]})
+    return pd.DataFrame(
+        {
+            "cka": [0.0, 1, 2, 0, 1, 2, 5],
+            "jsd": [1.0, 3, 5, 0, -1, -2, 7],
+            "kind": [*["trained"] * 3, *["mixed"] * 3, None],
+        }
+    )
 
 
 def legend_of(ax):
@@ -45,7 +51,9 @@ def test_a_row_is_a_point(frame):
     ax = plots.scatter(frame, "cka", "jsd")
     (points,) = points_of(ax)
     assert np.allclose(points, frame[["cka", "jsd"]]) and ax.get_legend() is None and not ax.lines
-    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) == ("cka", "jsd", "") and list(ax.figure.get_size_inches()) == [6.4, 4.2]
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title()) == ("cka", "jsd", "") and list(
+        ax.figure.get_size_inches()
+    ) == [6.4, 4.2]
     own = plt.figure().add_subplot()
     assert plots.scatter(frame, "cka", "jsd", ax=own, xlabel="CKA", ylabel="JSD (nats)", title="mnist") is own
     assert (own.get_xlabel(), own.get_ylabel(), own.get_title()) == ("CKA", "JSD (nats)", "mnist")
@@ -57,7 +65,12 @@ def test_colours_and_the_legend_agree(frame):
     assert colours_of(ax) == [*COLOURS[:2], MASKED.upper()] and [len(points) for points in points_of(ax)] == [3, 3, 1]
     assert np.allclose(points_of(ax)[1], frame.loc[frame["kind"] == "mixed", ["cka", "jsd"]])
     assert [to_hex(handle.get_color()).upper() for handle in ax.get_legend().legend_handles][1:] == colours_of(ax)
-    assert [text.get_fontweight() for text in ax.get_legend().get_texts()] == ["bold", "normal", "normal", "normal"] and nothing_is_cut(ax.figure)
+    assert [text.get_fontweight() for text in ax.get_legend().get_texts()] == [
+        "bold",
+        "normal",
+        "normal",
+        "normal",
+    ] and nothing_is_cut(ax.figure)
 
 
 def test_lines_are_least_squares(frame):
@@ -65,11 +78,17 @@ def test_lines_are_least_squares(frame):
     assert legend_of(ax)[4:] == ["least squares", "mixed: slope \N{MINUS SIGN}1.00", "trained: slope 2.00"]
     assert [line.get_xydata().tolist() for line in ax.lines] == [[[0, 0], [2, -2]], [[0, 1], [2, 5]]]
     assert [to_hex(line.get_color()).upper() for line in ax.lines] == [COLOURS[1], COLOURS[0]]
-    assert legend_of(plots.scatter(frame, "cka", "jsd", colour="kind", fit="mixed"))[-1] == "mixed: slope \N{MINUS SIGN}1.00"
+    assert (
+        legend_of(plots.scatter(frame, "cka", "jsd", colour="kind", fit="mixed"))[-1]
+        == "mixed: slope \N{MINUS SIGN}1.00"
+    )
     slope, start = np.polyfit(frame["cka"], frame["jsd"], 1)
     for colour in (None, "kind"):
         (line,) = plots.scatter(frame, "cka", "jsd", colour=colour, fit=True).lines
-        assert np.allclose(line.get_xydata(), [[0, start], [5, start + 5 * slope]]) and line.get_label() == ("" if colour is None else "all: ") + f"slope {slope:.3g}"
+        assert (
+            np.allclose(line.get_xydata(), [[0, start], [5, start + 5 * slope]])
+            and line.get_label() == ("" if colour is None else "all: ") + f"slope {slope:.3g}"
+        )
     assert legend_of(plots.scatter(frame, "cka", "jsd", fit=True)) == [f"slope {slope:.3g}"]
     (line,) = plots.scatter(frame.assign(cka=frame["cka"] + 3), "cka", "jsd", colour="kind", fit="trained").lines
     assert line.get_xydata().tolist() == [[3, 1], [5, 5]], "from its first point to its last, not from 0"
@@ -86,20 +105,26 @@ def test_a_line_over_large_numbers_keeps_its_slope():
 def test_undefined_points_are_left_out_and_counted(frame):
     frame.loc[1, "jsd"], frame.loc[3, "cka"] = np.nan, np.inf
     ax = plots.scatter(frame, "cka", "jsd", colour="kind", fit="trained", title="mnist")
-    assert ax.get_title() == "mnist\n2 of 7 points are undefined and left out" and legend_of(ax)[1:3] == ["trained (2)", "mixed (2)"]
+    assert ax.get_title() == "mnist\n2 of 7 points are undefined and left out" and legend_of(ax)[1:3] == [
+        "trained (2)",
+        "mixed (2)",
+    ]
     assert legend_of(ax)[-1] == "trained: slope 2.00" and np.isfinite(np.concatenate(points_of(ax))).all()
     assert plots.scatter(frame.iloc[:2], "cka", "jsd").get_title() == "1 of 2 points is undefined and left out"
     missing = pd.DataFrame({"x": pd.array([1, None, 3], dtype="Int64"), "y": [1.0, 2, 3]})
     assert points_of(plots.scatter(missing, "x", "y"))[0].tolist() == [[1, 1], [3, 3]]
 
 
-@pytest.mark.parametrize(("values", "expected"), [
-    ([2.0, 0.5, 1.0, 2.0], ["0.5 (1)", "1 (1)", "2 (2)"]),
-    ([10, 9, 9, 10], ["9 (2)", "10 (2)"]),
-    ([True, False, True, True], ["True (3)", "False (1)"]),
-    (pd.Categorical(["b", "a", "b", "b"], categories=["c", "b", "a"]), ["b (3)", "a (1)"]),
-    (["b", "a", "b", "b"], ["b (3)", "a (1)"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([2.0, 0.5, 1.0, 2.0], ["0.5 (1)", "1 (1)", "2 (2)"]),
+        ([10, 9, 9, 10], ["9 (2)", "10 (2)"]),
+        ([True, False, True, True], ["True (3)", "False (1)"]),
+        (pd.Categorical(["b", "a", "b", "b"], categories=["c", "b", "a"]), ["b (3)", "a (1)"]),
+        (["b", "a", "b", "b"], ["b (3)", "a (1)"]),
+    ],
+)
 def test_numbers_and_categories_stand_in_their_order(values, expected):
     frame = pd.DataFrame({"x": range(4), "y": range(4), "of": values})
     assert legend_of(plots.scatter(frame, "x", "y", colour="of"))[1:] == expected
@@ -116,18 +141,25 @@ def test_it_draws_what_pairs_makes(recorded):
     pairs = rs.comparison.pairs({"CKA": rs.compare("cka", last), "RSA": rs.compare("rsa", last)})
     pairs["kind"] = ["two CNNs", "CNN, MLP", "CNN, MLP"]
     ax = plots.scatter(pairs, "CKA", "RSA", colour="kind", fit=True)
-    assert np.allclose(np.concatenate(points_of(ax)), pairs[["CKA", "RSA"]]) and legend_of(ax)[:3] == ["kind", "two CNNs (1)", "CNN, MLP (2)"] and nothing_is_cut(ax.figure)
+    assert (
+        np.allclose(np.concatenate(points_of(ax)), pairs[["CKA", "RSA"]])
+        and legend_of(ax)[:3] == ["kind", "two CNNs (1)", "CNN, MLP (2)"]
+        and nothing_is_cut(ax.figure)
+    )
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"x": "ckaa"}, "unknown column for x 'ckaa'. Did you mean 'cka'"),
-    ({"y": "JSD"}, "unknown column for y 'JSD'. Did you mean 'jsd'"),
-    ({"colour": "kinds"}, "unknown column for colour 'kinds'. Did you mean 'kind'"),
-    ({"x": "kind"}, "points stand at numbers, and the column 'kind' holds something else"),
-    ({"fit": "trained"}, "there is no colour; got fit='trained'. For one line through all points: fit=True"),
-    ({"colour": "kind", "fit": "train"}, "unknown value of 'kind' for fit 'train'. Did you mean 'trained'"),
-    ({"colour": "kind", "fit": "no kind"}, "at 2 or more places along x; 'no kind' has 1 point$"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"x": "ckaa"}, "unknown column for x 'ckaa'. Did you mean 'cka'"),
+        ({"y": "JSD"}, "unknown column for y 'JSD'. Did you mean 'jsd'"),
+        ({"colour": "kinds"}, "unknown column for colour 'kinds'. Did you mean 'kind'"),
+        ({"x": "kind"}, "points stand at numbers, and the column 'kind' holds something else"),
+        ({"fit": "trained"}, "there is no colour; got fit='trained'. For one line through all points: fit=True"),
+        ({"colour": "kind", "fit": "train"}, "unknown value of 'kind' for fit 'train'. Did you mean 'trained'"),
+        ({"colour": "kind", "fit": "no kind"}, "at 2 or more places along x; 'no kind' has 1 point$"),
+    ],
+)
 def test_what_cannot_be_drawn_is_said(frame, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         plots.scatter(**{"frame": frame, "x": "cka", "y": "jsd"} | options)
@@ -142,5 +174,7 @@ def test_too_many_values_or_too_few_points(frame):
     with pytest.raises(ValueError, match=r"'all' has 3 points, all at 2$"):
         plots.scatter(pd.DataFrame({"x": [2.0, 2, 2], "y": [1.0, 2, 3]}), "x", "y", fit=True)
     for nothing in (frame.iloc[:0], frame.assign(jsd=np.nan)):
-        with pytest.raises(ValueError, match=f"no point to draw: of {len(nothing)} rows none has a number in both 'cka' and 'jsd'"):
+        with pytest.raises(
+            ValueError, match=f"no point to draw: of {len(nothing)} rows none has a number in both 'cka' and 'jsd'"
+        ):
             plots.scatter(nothing, "cka", "jsd")

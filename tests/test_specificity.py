@@ -7,15 +7,18 @@ import pandas as pd
 import pytest
 
 import repsim_nb as rs
-from repsim_nb.grounding import layers
-from repsim_nb.inference.results import between
-from repsim_nb.inference.units import widened
+from repsim_nb.results.grounding import layers
+from repsim_nb.results.inference.results import between
+from repsim_nb.results.inference.units import widened
 
 grounding = rs.grounding
 
 
 def layered(networks=6, noise=1.0, seed=0, apart=0.0, together=0):
-    """Four layers that move away from each other step by step. Networks come in groups of `together` that share a part of their noise."""
+    """Four layers that move away from each other step by step.
+
+    Networks come in groups of `together` that share a part of their noise.
+    """
     rng = np.random.default_rng(seed)
     base, away = rng.normal(size=(40, 6)), 0.6 * rng.normal(size=(3, 40, 6))
     found, shared = {}, {}
@@ -52,7 +55,11 @@ def test_groups_are_drawn_whole_and_pairs_within_them_do_not_count():
     codes = np.repeat(np.arange(3), 3)
     different = codes[:, None] != codes
     pairs = found.pairs.to_numpy()
-    assert found.accuracy == pytest.approx(pairs[different].mean()) and found.units == 3 and "3 units: groups" in repr(found)
+    assert (
+        found.accuracy == pytest.approx(pairs[different].mean())
+        and found.units == 3
+        and "3 units: groups" in repr(found)
+    )
     assert single.accuracy > found.accuracy, "networks of one group are near to each other"
     same = found._units.draw(np.random.default_rng(0), 200)
     assert (same.reshape(200, 3, 3) == same.reshape(200, 3, 3)[:, :, :1]).all()
@@ -63,22 +70,29 @@ def test_groups_are_drawn_whole_and_pairs_within_them_do_not_count():
 
 def test_of_crossed_groupings_pairs_count_that_differ_in_both():
     xs = layered(9)
-    frame = pd.DataFrame({"start": np.repeat(list("abc"), 3), "tuning": list("xyz") * 3}, index=[f"n{k}" for k in range(9)])
+    frame = pd.DataFrame(
+        {"start": np.repeat(list("abc"), 3), "tuning": list("xyz") * 3}, index=[f"n{k}" for k in range(9)]
+    )
     found = grounding.specificity(xs, groups=frame, n_bootstrap=200)
     pairs = found.pairs.to_numpy()
     counted = [pairs[i, j] for i in range(9) for j in range(9) if i // 3 != j // 3 and i % 3 != j % 3]
     assert found.accuracy == pytest.approx(np.mean(counted)) and len(counted) == 36 and "start x tuning" in repr(found)
     of = [(0, 0, 0), (0, 0, 1), (0, 0, 2), (0, 1, 0), (0, 2, 0), (1, 0, 0), (2, 0, 0)]
     with pytest.raises(ValueError, match="differ in every grouping, and no pair does"):
-        grounding.specificity(layered(7), groups=pd.DataFrame(of, columns=list("abc"), index=[f"n{k}" for k in range(7)]))
+        grounding.specificity(
+            layered(7), groups=pd.DataFrame(of, columns=list("abc"), index=[f"n{k}" for k in range(7)])
+        )
 
 
-@pytest.mark.parametrize(("groups", "sentence"), [
-    ({f"n{k}": k // 3 for k in range(6)}, "at least 3 of them"),
-    ([*"ab" * 12], "at least 3 of them"),
-    ([*"abc" * 8], "items of 'n0', 'n1', 'n2' and 3 more are in several groups"),
-    ({"n0": 1}, "groups has no value for 'n1'"),
-])
+@pytest.mark.parametrize(
+    ("groups", "sentence"),
+    [
+        ({f"n{k}": k // 3 for k in range(6)}, "at least 3 of them"),
+        ([*"ab" * 12], "at least 3 of them"),
+        ([*"abc" * 8], "items of 'n0', 'n1', 'n2' and 3 more are in several groups"),
+        ({"n0": 1}, "groups has no value for 'n1'"),
+    ],
+)
 def test_groups_that_cannot_be_drawn_are_refused(groups, sentence):
     with pytest.raises(ValueError, match=sentence):
         grounding.specificity(layered(6), groups=groups, n_bootstrap=20)
@@ -89,28 +103,58 @@ def test_differences_are_of_the_same_resamples():
     names = ("cka", "procrustes", "mean_cca")
     found = {name: grounding.specificity(xs, name, n_bootstrap=400) for name in names}
     table = found["cka"].against({name: found[name] for name in names[1:]})
-    assert list(table.index) == ["procrustes", "mean_cca"] and list(table.columns) == ["difference", "low", "high", "p_value", "detectable", "real"]
+    assert list(table.index) == ["procrustes", "mean_cca"] and list(table.columns) == [
+        "difference",
+        "low",
+        "high",
+        "p_value",
+        "detectable",
+        "real",
+    ]
     difference = found["cka"].accuracy - found["mean_cca"].accuracy
     row = table.loc["mean_cca"]
-    assert row["difference"] == pytest.approx(difference) and (row["low"] + row["high"]) / 2 == pytest.approx(difference)
+    assert row["difference"] == pytest.approx(difference) and (row["low"] + row["high"]) / 2 == pytest.approx(
+        difference
+    )
     assert row["real"] == (row["low"] > 0 or row["high"] < 0) and 0 < row["p_value"] <= 1
     turned = found["mean_cca"].against(found["cka"])
     assert turned.loc["cka", "difference"] == pytest.approx(-difference)
     alone = found["cka"].against([found["mean_cca"]]).loc["mean_cca"]
     assert alone["high"] - alone["low"] < row["high"] - row["low"], "two intervals that hold at once are wider than one"
     itself = found["cka"].against({"again": grounding.specificity(xs, "cka", n_bootstrap=400)}).loc["again"]
-    assert (itself["difference"], itself["low"], itself["high"], itself["p_value"], bool(itself["real"])) == (0, 0, 0, 1, False)
+    assert (itself["difference"], itself["low"], itself["high"], itself["p_value"], bool(itself["real"])) == (
+        0,
+        0,
+        0,
+        1,
+        False,
+    )
 
 
-@pytest.mark.parametrize(("other", "sentence"), [
-    (lambda xs: grounding.specificity(xs, seed=1, n_bootstrap=50), "one seed= and n_bootstrap="),
-    (lambda xs: grounding.specificity(xs, n_bootstrap=60), "one seed= and n_bootstrap="),
-    (lambda xs: grounding.specificity(xs, level=0.9, n_bootstrap=50), "both need one level="),
-    (lambda xs: grounding.specificity(xs, groups={f"n{k}": k // 2 for k in range(6)}, n_bootstrap=50), "same groups="),
-    (lambda xs: grounding.specificity({key: x for key, x in xs.items() if key.model != "n5"}, n_bootstrap=50), "of the same networks in the same order"),
-    (lambda xs: grounding.specificity({key: x for key, x in xs.items() if key.layer != "l3"}, n_bootstrap=50), "of the same layers"),
-    (lambda xs: grounding.specificity({key: x for key, x in xs.items() if key.model < "n2"}, n_bootstrap=50), "has two networks"),
-])
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        (lambda xs: grounding.specificity(xs, seed=1, n_bootstrap=50), "one seed= and n_bootstrap="),
+        (lambda xs: grounding.specificity(xs, n_bootstrap=60), "one seed= and n_bootstrap="),
+        (lambda xs: grounding.specificity(xs, level=0.9, n_bootstrap=50), "both need one level="),
+        (
+            lambda xs: grounding.specificity(xs, groups={f"n{k}": k // 2 for k in range(6)}, n_bootstrap=50),
+            "same groups=",
+        ),
+        (
+            lambda xs: grounding.specificity({key: x for key, x in xs.items() if key.model != "n5"}, n_bootstrap=50),
+            "of the same networks in the same order",
+        ),
+        (
+            lambda xs: grounding.specificity({key: x for key, x in xs.items() if key.layer != "l3"}, n_bootstrap=50),
+            "of the same layers",
+        ),
+        (
+            lambda xs: grounding.specificity({key: x for key, x in xs.items() if key.model < "n2"}, n_bootstrap=50),
+            "has two networks",
+        ),
+    ],
+)
 def test_differences_of_other_designs_are_refused(other, sentence):
     xs = layered(6)
     with pytest.raises(ValueError, match=sentence):
@@ -157,7 +201,10 @@ def test_the_interval_holds_the_accuracy_of_the_population():
 
 def test_a_difference_that_is_none_is_seldom_real():
     """Two measures that are as specific as each other: the same one, of noise of its own."""
-    sides = [grounding.specificity(layered(100, noise=1.2, apart=0.4, seed=seed), n_bootstrap=20).pairs.to_numpy() for seed in (1, 1001)]
+    sides = [
+        grounding.specificity(layered(100, noise=1.2, apart=0.4, seed=seed), n_bootstrap=20).pairs.to_numpy()
+        for seed in (1, 1001)
+    ]
     rng, units, other = np.random.default_rng(0), layers.Units({"networks": np.arange(6)}), ~np.eye(6, dtype=bool)
     none = sides[0][~np.eye(100, dtype=bool)].mean() - sides[1][~np.eye(100, dtype=bool)].mean()
     real = []
@@ -165,7 +212,11 @@ def test_a_difference_that_is_none_is_seldom_real():
         chosen = rng.choice(100, 6, replace=False)
         one, two = (side[np.ix_(chosen, chosen)] for side in sides)
         draws = [layers._resampled(side, other, units, 199, np.random.default_rng(k)) for side in (one, two)]
-        found = layers.simultaneous(pd.Series({"other": one[other].mean() - two[other].mean() - none}), pd.DataFrame({"other": draws[0] - draws[1]}), 6)
+        found = layers.simultaneous(
+            pd.Series({"other": one[other].mean() - two[other].mean() - none}),
+            pd.DataFrame({"other": draws[0] - draws[1]}),
+            6,
+        )
         real.append(found.loc["other", "p_value"] <= 0.05)
     assert np.mean(real) <= 0.08
 

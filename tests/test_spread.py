@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from repsim_nb.recipes.population import KINDS
-from repsim_nb.recipes import spread
-from repsim_nb.recipes.spread import mean_interval, pair_interval, residual_factor
+from repsim_nb.studies import spread
+from repsim_nb.studies.population import KINDS
+from repsim_nb.studies.spread import mean_interval, pair_interval, residual_factor
 
 
 def pairs_of(seed, groups=10, noise=0.3, of_group=0.0):
@@ -20,7 +20,9 @@ def pairs_of(seed, groups=10, noise=0.3, of_group=0.0):
     x = rng.normal(size=len(one))
     own = of_group * rng.normal(size=groups)
     y = np.exp(1 - 0.5 * x + own[group[one]] + own[group[other]] + noise * rng.normal(size=len(one)))
-    return pd.DataFrame({"x": x, "y": y}, index=pd.MultiIndex.from_arrays([one, other])), dict(enumerate(group.tolist()))
+    return pd.DataFrame({"x": x, "y": y}, index=pd.MultiIndex.from_arrays([one, other])), dict(
+        enumerate(group.tolist())
+    )
 
 
 def test_the_factor_is_that_of_the_residuals():
@@ -30,13 +32,18 @@ def test_the_factor_is_that_of_the_residuals():
     rest = np.log(points["y"]) - line.intercept - line.slope * points["x"]
     assert found.estimate == pytest.approx(np.exp(np.sqrt((rest**2).sum() / (len(rest) - 2))))
     assert found.low < found.estimate < found.high
-    assert residual_factor(points.assign(y=7 * points["y"]), "x", "y", groups).high == pytest.approx(found.high)  # whatever the unit
+    assert residual_factor(points.assign(y=7 * points["y"]), "x", "y", groups).high == pytest.approx(
+        found.high
+    )  # whatever the unit
 
 
 @pytest.mark.parametrize("of_group", [0.0, 0.2])
 def test_the_interval_holds_the_population_value(of_group):
     true = np.exp(np.sqrt(0.3**2 + 2 * of_group**2))  # of pairs of two groups, which nearly all are
-    inside = [true in residual_factor(*pairs_of(seed, 20, of_group=of_group)[:1], "x", "y", pairs_of(seed, 20)[1]) for seed in range(60)]
+    inside = [
+        true in residual_factor(*pairs_of(seed, 20, of_group=of_group)[:1], "x", "y", pairs_of(seed, 20)[1])
+        for seed in range(60)
+    ]
     assert sum(inside) >= 51
 
 
@@ -63,19 +70,27 @@ def test_what_leaves_no_value_is_named():
     for lacking in (None, np.nan):
         with pytest.raises(ValueError, match="groups has no value for '11'"):
             residual_factor(points, "x", "y", pd.Series(groups, dtype=object).where(np.arange(20) != 11, lacking))
-    with pytest.raises(ValueError, match=r"groups has no value for '0', '1', '2' and 17 more.* 0 \(int\) and '0' \(str\) are the same as text"):
+    with pytest.raises(
+        ValueError,
+        match=r"groups has no value for '0', '1', '2' and 17 more.* 0 \(int\) and '0' \(str\) are the same as text",
+    ):
         residual_factor(points, "x", "y", {str(name): group for name, group in groups.items()})
     with pytest.raises(ValueError, match="groups needs one value a model"):
         residual_factor(points, "x", "y", pd.concat([pd.Series(groups), pd.Series({3: 7})]))
     in_tuples = residual_factor(points, "x", "y", {name: ("kind", group) for name, group in groups.items()})
-    assert in_tuples == residual_factor(points, "x", "y", pd.Series(groups)) == residual_factor(points, "x", "y", groups)
+    assert (
+        in_tuples == residual_factor(points, "x", "y", pd.Series(groups)) == residual_factor(points, "x", "y", groups)
+    )
 
 
 @pytest.mark.parametrize("level", [95, 0, 1, -0.5, True, "0.95"])
 def test_a_level_is_a_fraction(level):
     points, groups = pairs_of(1)
-    for call in (lambda: mean_interval([0.1, 0.2, 0.3], level=level), lambda: residual_factor(points, "x", "y", groups, level=level),
-                 lambda: pair_interval(lambda some: some["y"].mean(), points, groups, level=level)):  # fmt: skip
+    for call in (
+        lambda: mean_interval([0.1, 0.2, 0.3], level=level),
+        lambda: residual_factor(points, "x", "y", groups, level=level),
+        lambda: pair_interval(lambda some: some["y"].mean(), points, groups, level=level),
+    ):
         with pytest.raises(ValueError, match="level is .* between 0 and 1, such as 0.95; got"):
             call()
 

@@ -15,10 +15,12 @@ import pytest
 import torch
 
 import repsim_nb as rs
-from repsim_nb.errors import DamagedFile, Stopped
-from repsim_nb.store import Writer, arrayfile, checked_step, writer
+from repsim_nb.inputs.store import Writer, arrayfile, checked_step, writer
+from repsim_nb.support.errors import DamagedFile, Stopped
 
-# -- activations in memory -------------------------------------------------------------------------------------------------
+# -- activations in memory
+# -------------------------------------------------------------------------------------------------
+
 
 def test_short_names_work_where_they_are_unique(recorded):
     assert recorded["fc1"].shape == (200, 128) and recorded["mnist-cnn-1/conv1"].shape == (200, 3136)
@@ -46,7 +48,12 @@ def test_where_takes_values_patterns_and_lists(recorded):
 
 def test_the_table_knows_the_models(recorded):
     table = recorded.table()
-    assert len(table) == 14 and table.loc[0, "architecture"] == "cnn" and table.loc[0, "p"] == 3136 and table.loc[0, "MB"] == pytest.approx(200 * 3136 * 4 / 1e6, abs=1e-3)
+    assert (
+        len(table) == 14
+        and table.loc[0, "architecture"] == "cnn"
+        and table.loc[0, "p"] == 3136
+        and table.loc[0, "MB"] == pytest.approx(200 * 3136 * 4 / 1e6, abs=1e-3)
+    )
     assert "14 recordings of 3 models" in repr(recorded) and "<table" in recorded._repr_html_()
 
 
@@ -60,7 +67,12 @@ def test_joining_loses_no_array(tmp_path, rng):
     key, x = rs.Key("m", "a"), rng.normal(size=(20, 3))
     x[3, 1] = np.nan
     one = rs.store.Activations({key: x})
-    assert len(one | one) == len(one | rs.store.Activations({key: x.copy()})) == len(one | rs.store.Activations({key: torch.tensor(x)})) == 1
+    assert (
+        len(one | one)
+        == len(one | rs.store.Activations({key: x.copy()}))
+        == len(one | rs.store.Activations({key: torch.tensor(x)}))
+        == 1
+    )
     for other in (x + 1, x[:10], x.astype(np.float32), np.nan_to_num(x)):
         with pytest.raises(ValueError, match="both hold 'm/a', and not the same arrays"):
             one | rs.store.Activations({key: other})
@@ -80,7 +92,11 @@ def test_activations_are_themselves_and_equal_nothing_else(tmp_path, recorded):
 
 def test_layers_are_counted_within_each_network(recorded):
     """Networks call their layers differently; the last but one is there in all of them."""
-    assert [f"{k.model}/{k.layer}" for k in recorded.where(layer=-2)] == ["mnist-cnn-0/fc", "mnist-cnn-1/fc", "mnist-mlp-0/fc3"]
+    assert [f"{k.model}/{k.layer}" for k in recorded.where(layer=-2)] == [
+        "mnist-cnn-0/fc",
+        "mnist-cnn-1/fc",
+        "mnist-mlp-0/fc3",
+    ]
     assert [k.layer for k in recorded.where(model="mnist-mlp-0", layer=[0, "output"])] == ["fc1", "output"]
     both = rs.compare("cka", recorded.where(layer=[-2, -1]))
     assert list(both.where(layer=np.int64(0)).values.index.get_level_values("layer")) == ["fc", "fc", "fc3"]
@@ -97,10 +113,16 @@ def test_arrays_from_elsewhere(tmp_path, rng):
     np.savez(tmp_path / "both.npz", **{"a/one": x, "b/two": y})
     torch.save({"a/one": torch.tensor(x)}, tmp_path / "x.pt")
     found = rs.from_arrays({"a/one": x, "b.c/deep/two": y, "plain": tmp_path / "x.npy"})
-    assert [k[:2] for k in found] == [("a", "one"), ("b.c/deep", "two"), ("model", "plain")] and np.array_equal(found["plain"], x)
+    assert [k[:2] for k in found] == [("a", "one"), ("b.c/deep", "two"), ("model", "plain")] and np.array_equal(
+        found["plain"], x
+    )
     assert isinstance(found["plain"], np.memmap)
-    assert np.array_equal(rs.from_arrays(tmp_path / "both.npz")["b/two"], y) and np.array_equal(rs.from_arrays(str(tmp_path / "x.pt"))["a/one"], x)
-    assert rs.compare("cka", rs.from_arrays(tmp_path / "x.pt"), found.where(model="a")).values.iloc[0, 0] == pytest.approx(1)
+    assert np.array_equal(rs.from_arrays(tmp_path / "both.npz")["b/two"], y) and np.array_equal(
+        rs.from_arrays(str(tmp_path / "x.pt"))["a/one"], x
+    )
+    assert rs.compare("cka", rs.from_arrays(tmp_path / "x.pt"), found.where(model="a")).values.iloc[
+        0, 0
+    ] == pytest.approx(1)
     with pytest.raises(ValueError, match=r"'model/flat' has shape \(3,\)"):
         rs.from_arrays({"flat": np.zeros(3)})
     with pytest.raises(ValueError, match="a single array has no name"):
@@ -112,7 +134,8 @@ def test_arrays_from_elsewhere(tmp_path, rng):
         rs.from_arrays({"a/b": tmp_path / "evil.npy"})
 
 
-# -- on disk ---------------------------------------------------------------------------------------------------------------
+# -- on disk
+# ---------------------------------------------------------------------------------------------------------------
 
 ORIGIN = {"weights": "w"}
 
@@ -172,7 +195,11 @@ def test_a_store_holds_what_memory_would(tmp_path, mnist, recorded):
     again = rs.Store(tmp_path / "s")
     assert list(again) == list(recorded) == list(x)
     for key in recorded:
-        assert isinstance(again[key], np.memmap) and not again[key].flags.writeable and np.array_equal(again[key], recorded[key])
+        assert (
+            isinstance(again[key], np.memmap)
+            and not again[key].flags.writeable
+            and np.array_equal(again[key], recorded[key])
+        )
     assert again.table().equals(recorded.table()) and len(again.where(model="mnist-mlp-0")) == 4
     assert rs.compare("cka", again).values.equals(rs.compare("cka", recorded).values)
     assert not [f for f in os.listdir(tmp_path / "s") if "part" in f or f.endswith(".tmp")]
@@ -202,7 +229,13 @@ def test_changed_weights_or_inputs_under_an_old_name_are_an_error(tmp_path, mnis
     rs.record("zoo:mnist-mlp-0", mnist, "fc1", into=tmp_path, progress=False)
     other = rs.load_model("zoo:mnist-mlp-1")
     with pytest.raises(ValueError, match="already holds 'mnist-mlp-0/fc1.*recorded with other weights"):
-        rs.record(rs.load_model(other.module, name="mnist-mlp-0", preprocess=other.preprocess), mnist, "fc1", into=tmp_path, progress=False)
+        rs.record(
+            rs.load_model(other.module, name="mnist-mlp-0", preprocess=other.preprocess),
+            mnist,
+            "fc1",
+            into=tmp_path,
+            progress=False,
+        )
     changed = rs.Dataset(mnist.name, 255 - mnist.inputs)
     with pytest.raises(ValueError, match="recorded with other inputs"):
         rs.record("zoo:mnist-mlp-0", changed, "fc1", into=tmp_path, progress=False)
@@ -226,7 +259,9 @@ def test_an_interrupted_recording_is_invisible_and_goes_on(tmp_path, mnist, reco
     handle = model.module.register_forward_hook(lambda _m, inputs, _o: seen.append(len(inputs[0])))
     x = rs.record(model, mnist, into=tmp_path, batch_size=32, progress=False)
     handle.remove()
-    assert seen[:3] == [1, 8, 8] and seen[4:] == [32, 32, 32, 8], "a few samples alone and in company, then only the rows that were missing"
+    assert seen[:3] == [1, 8, 8] and seen[4:] == [32, 32, 32, 8], (
+        "a few samples alone and in company, then only the rows that were missing"
+    )
     direct = rs.record(model, mnist, batch_size=32, progress=False)
     assert all(np.array_equal(x[key], direct[key]) for key in direct)
 
@@ -248,7 +283,7 @@ KILLED = """
     import os, sys, time
     import torch
     import repsim_nb as rs
-    from repsim_nb.store import Writer
+    from repsim_nb.inputs.store import Writer
 
     while sys.stdin.readline():  # torch is imported once; each recording has a process of its own
         child = os.fork()
@@ -267,15 +302,24 @@ def test_killed_at_any_moment_the_store_opens_and_the_recording_ends_right(tmp_p
     expected = rs.record("zoo:mnist-mlp-0", mnist, batch_size=5, progress=False)
 
     def right(store):
-        return all(np.allclose(store[key], expected[key], rtol=1e-4, atol=1e-4) for key in store)  # another process may round otherwise; a row not written is 0
+        return all(
+            np.allclose(store[key], expected[key], rtol=1e-4, atol=1e-4) for key in store
+        )  # another process may round otherwise; a row not written is 0
 
     chance, kills, resumed = random.Random(1), 0, 0
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     while kills < 15 or not resumed:
         assert kills < 60, "no kill left rows to go on from"
         print("go", file=process.stdin, flush=True)
         child = int(process.stdout.readline())
-        time.sleep(chance.uniform(0.02, 0.4) * (1 if kills < 15 else 5))  # longer on a machine so busy that nothing had been written by then
+        time.sleep(
+            chance.uniform(0.02, 0.4) * (1 if kills < 15 else 5)
+        )  # longer on a machine so busy that nothing had been written by then
         os.kill(child, signal.SIGKILL)
         print("killed", file=process.stdin, flush=True)
         if int(process.stdout.readline()) == signal.SIGKILL:
@@ -293,7 +337,9 @@ def test_killed_at_any_moment_the_store_opens_and_the_recording_ends_right(tmp_p
 
 
 def test_killed_between_any_two_steps_nothing_half_written_is_read(tmp_path, monkeypatch):
-    """A child dies right before its k-th rename, removal, write or flush, for every k; the parent then looks, and records again."""
+    """A child dies right before its k-th rename, removal, write or flush, for every k; the parent then looks, and
+    records again.
+    """
     values = np.arange(60.0).reshape(20, 3)
     key, origin = rs.Key("m", "layer", "d"), ORIGIN
 
@@ -304,6 +350,7 @@ def test_killed_between_any_two_steps_nothing_half_written_is_read(tmp_path, mon
                 if steps[0] < 0:
                     os._exit(9)
                 return function(*arguments, **options)
+
             return call
 
         for owner, name in ((os, "replace"), (os, "posix_fallocate"), (os, "pwrite"), (os, "fsync"), (os, "open")):
@@ -329,7 +376,10 @@ def test_killed_between_any_two_steps_nothing_half_written_is_read(tmp_path, mon
             recorded(store, [1000])
         assert np.array_equal(store[key], values) and not store.unfinished()
         store.prune()
-        assert sorted({path.suffix for path in (tmp_path / str(k)).iterdir()} - {".tmp"}) == [".json", ".npy"] and not list((tmp_path / str(k)).glob("[!.]*.part.*"))
+        assert sorted({path.suffix for path in (tmp_path / str(k)).iterdir()} - {".tmp"}) == [
+            ".json",
+            ".npy",
+        ] and not list((tmp_path / str(k)).glob("[!.]*.part.*"))
         k += 1
     assert k > 25
 
@@ -358,7 +408,10 @@ def test_killed_in_the_last_step_the_rows_are_found_again(tmp_path, monkeypatch,
 def test_killed_many_times_at_random_moments_no_row_is_lost_or_made_up(tmp_path, monkeypatch, small_blocks):
     monkeypatch.setattr(Writer, "interval", 0.003)
     chance, kills, resumed, seen = random.Random(0), 0, 0, 0
-    values = {rs.Key(model, layer, "d"): np.random.default_rng(k).normal(size=(120, 300)) for k, (model, layer) in enumerate((m, x) for m in "ab" for x in ("one", "two"))}
+    values = {
+        rs.Key(model, layer, "d"): np.random.default_rng(k).normal(size=(120, 300))
+        for k, (model, layer) in enumerate((m, x) for m in "ab" for x in ("one", "two"))
+    }
 
     def work():
         for place, (key, array) in enumerate(values.items()):
@@ -374,8 +427,12 @@ def test_killed_many_times_at_random_moments_no_row_is_lost_or_made_up(tmp_path,
         seen += len(store)
         for key, (rows, of) in store.unfinished().items():
             resumed += rows > 0
-            files = sorted(tmp_path.glob(f"{key.model}.{key.layer}.*.npy"), reverse=True)  # none yet, the part, or what was to be the whole
-            assert of == 120 and (not rows or np.array_equal(np.load(files[0], mmap_mode="r")[:rows], values[key][:rows])), "the rows that it says are good, are"
+            files = sorted(
+                tmp_path.glob(f"{key.model}.{key.layer}.*.npy"), reverse=True
+            )  # none yet, the part, or what was to be the whole
+            assert of == 120 and (
+                not rows or np.array_equal(np.load(files[0], mmap_mode="r")[:rows], values[key][:rows])
+            ), "the rows that it says are good, are"
         if len(store) == 4:
             store.remove(model="*")
         if kills >= 25 and resumed >= 5 and seen >= 5:
@@ -383,7 +440,12 @@ def test_killed_many_times_at_random_moments_no_row_is_lost_or_made_up(tmp_path,
     assert kills >= 25 and resumed >= 5 and seen >= 5
     work()
     store = rs.Store(tmp_path)
-    assert len(store) == 4 and all(np.array_equal(store[key], values[key]) for key in values) and not store.unfinished() and not store.verify(progress=False)
+    assert (
+        len(store) == 4
+        and all(np.array_equal(store[key], values[key]) for key in values)
+        and not store.unfinished()
+        and not store.verify(progress=False)
+    )
 
 
 def test_only_the_files_trouble_counts_as_damage(tmp_path, mnist, monkeypatch):
@@ -415,7 +477,10 @@ def test_layers_stand_in_forward_order_however_they_came(tmp_path, mnist):
     order = ["conv1", "conv2", "conv3", "fc", "output"]
     assert [k.layer for k in x] == order == [k.layer for k in rs.Store(tmp_path)]
     for into in (None, tmp_path):
-        assert [k.layer for k in rs.record("zoo:mnist-cnn-0", mnist, ["fc", "conv1"], into=into, progress=False)] == ["conv1", "fc"]
+        assert [k.layer for k in rs.record("zoo:mnist-cnn-0", mnist, ["fc", "conv1"], into=into, progress=False)] == [
+            "conv1",
+            "fc",
+        ]
 
 
 def test_another_preprocess_pool_or_architecture_is_another_recording(tmp_path, mnist):
@@ -434,9 +499,13 @@ def test_another_preprocess_pool_or_architecture_is_another_recording(tmp_path, 
     def keeping(k):
         def some(h):
             return h.flatten(1)[:, :k]
+
         return some
 
-    assert record(rs.load_model(relu, name="m"), pool=keeping(3))["m/1 (mnist/test[n=200,seed=0], some)"].shape == (200, 3)
+    assert record(rs.load_model(relu, name="m"), pool=keeping(3))["m/1 (mnist/test[n=200,seed=0], some)"].shape == (
+        200,
+        3,
+    )
     with pytest.raises(ValueError, match="recorded with other pool"):
         record(rs.load_model(relu, name="m"), pool=keeping(2))
 
@@ -449,7 +518,12 @@ def test_a_function_called_mean_is_not_the_mean(tmp_path, mnist):
     with pytest.raises(ValueError, match="recorded with other pool. Give the pool function another name"):
         rs.record("zoo:mnist-cnn-0", mnist, "conv3", pool=mean, into=tmp_path, progress=False)
     with pytest.raises(ValueError, match="could not be preprocessed, and it said: division by zero"):
-        rs.record(rs.load_model("zoo:mnist-cnn-0", name="broken", preprocess=lambda b: 1 / 0), mnist, into=tmp_path, progress=False)
+        rs.record(
+            rs.load_model("zoo:mnist-cnn-0", name="broken", preprocess=lambda b: 1 / 0),
+            mnist,
+            into=tmp_path,
+            progress=False,
+        )
 
 
 def test_one_recording_is_removed_and_no_other(tmp_path, rng):
@@ -460,7 +534,11 @@ def test_one_recording_is_removed_and_no_other(tmp_path, rng):
             writer.write(0, rng.normal(size=(4, 2)))
             writer.commit()
     store.writer(rs.Key("m", "b", "d1"), (4, 2), "float64", {}, {}, place=1).keep()
-    assert store.unfinished() == {rs.Key("m", "b", "d1"): (0, 4)} and "1 unfinished" in repr(store) and store.facts["m"] == {"accuracy": 0.5}
+    assert (
+        store.unfinished() == {rs.Key("m", "b", "d1"): (0, 4)}
+        and "1 unfinished" in repr(store)
+        and store.facts["m"] == {"accuracy": 0.5}
+    )
     assert store.remove(dataset="d[1]") == 1 and [k.dataset for k in store] == ["d1"]
     assert store.remove(model="m") == 2 and not os.listdir(tmp_path)
 
@@ -508,14 +586,21 @@ def test_a_store_is_a_folder(tmp_path):
 
 @pytest.mark.parametrize("names", [["mnist-mlp-0", "mnist-mlp-1", "mnist-cnn-0"], ["mnist-mlp-0", "mnist-mlp-0"]])
 def test_several_processes_record_into_one_store(tmp_path, mnist, names):
-    code = "import sys, repsim_nb as rs; rs.record('zoo:' + sys.argv[2], rs.load_dataset('mnist', n=200), into=sys.argv[1], batch_size=20, progress=False)"
+    code = (
+        "import sys, repsim_nb as rs; rs.record('zoo:' + sys.argv[2], rs.load_dataset('mnist', n=200),"
+        " into=sys.argv[1], batch_size=20, progress=False)"
+    )
     processes = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), name]) for name in names]
     store, seen = rs.Store(tmp_path), {}
     while any(process.poll() is None for process in processes):  # read while it is written
         seen |= {key: np.array(store[key]) for key in store if key not in seen}
         time.sleep(0.02)
     assert [p.wait() for p in processes] == [0] * len(names)
-    assert len(store) == sum(5 if "cnn" in name else 4 for name in set(names)) and set(store.facts) == set(names) and not store.verify(progress=False)
+    assert (
+        len(store) == sum(5 if "cnn" in name else 4 for name in set(names))
+        and set(store.facts) == set(names)
+        and not store.verify(progress=False)
+    )
     assert all(np.array_equal(store[key], values) for key, values in seen.items())
     for name in names:
         direct = rs.record(f"zoo:{name}", mnist, batch_size=20, progress=False)
@@ -523,7 +608,11 @@ def test_several_processes_record_into_one_store(tmp_path, mnist, names):
 
 
 def test_a_reader_beside_three_writers_sees_whole_recordings_only(tmp_path, small_blocks):
-    values = {rs.Key(model, layer): np.random.default_rng([m, k]).normal(size=(60, 200)) for m, model in enumerate("abc") for k, layer in enumerate(("x", "y", "z", "w"))}
+    values = {
+        rs.Key(model, layer): np.random.default_rng([m, k]).normal(size=(60, 200))
+        for m, model in enumerate("abc")
+        for k, layer in enumerate(("x", "y", "z", "w"))
+    }
 
     def writes(model):
         for place, (key, array) in enumerate((key, array) for key, array in values.items() if key.model == model):
@@ -564,13 +653,18 @@ def test_one_at_a_time_even_where_the_lock_goes_away_with_each(tmp_path):
     assert len(most) == 160 and set(most) == {1} and not os.listdir(tmp_path)
 
 
-# -- contents --------------------------------------------------------------------------------------------------------------
+# -- contents
+# --------------------------------------------------------------------------------------------------------------
+
 
 def test_a_single_changed_byte_is_found_and_recorded_anew(tmp_path, mnist):
     good = np.array(rs.record("zoo:mnist-mlp-0", mnist, ["fc1", "fc2"], into=tmp_path, progress=False)["fc1"])
     path = next(tmp_path.glob("*fc1*.npy"))
     flip(path, 5000)
-    with pytest.raises(DamagedFile, match=r"fc1.*npy .*is damaged: among its bytes 0 to \d+ some are not as they were written. It was not read"):
+    with pytest.raises(
+        DamagedFile,
+        match=r"fc1.*npy .*is damaged: among its bytes 0 to \d+ some are not as they were written. It was not read",
+    ):
         rs.Store(tmp_path)["fc1"]
     assert [key.layer for key in rs.Store(tmp_path).verify(progress=False)] == ["fc1"]
     with pytest.warns(UserWarning, match="fc1.*is damaged.*it is recorded again"):
@@ -602,7 +696,13 @@ def test_checked_once_a_process_and_again_when_the_file_is_another(tmp_path, rng
     keep(store, key, rng.normal(size=(40, 300)))
     read = []
     honest = arrayfile.sums_of
-    monkeypatch.setattr(arrayfile, "sums_of", lambda path, blocks, *rest: (read.append(number) or (number, found) for number, found in honest(path, blocks, *rest)))
+    monkeypatch.setattr(
+        arrayfile,
+        "sums_of",
+        lambda path, blocks, *rest: (
+            read.append(number) or (number, found) for number, found in honest(path, blocks, *rest)
+        ),
+    )
     assert store.holds(key, ORIGIN) and rs.Store(tmp_path).holds(key, ORIGIN) and store[key].size and read == [0]
     store.verify(progress=False)
     assert read == [0, 0], "asked for, it reads anew"
@@ -615,14 +715,22 @@ def test_a_recording_of_an_earlier_version_opens_without_checksums(tmp_path, rng
     store, key, values = rs.Store(tmp_path), rs.Key("m", "a"), rng.normal(size=(4, 3))
     keep(store, key, values)
     sidecar = next(tmp_path.glob("*.json"))
-    sidecar.write_text(json.dumps({k: v for k, v in json.loads(sidecar.read_text()).items() if k not in ("crc32", "block")}))
+    sidecar.write_text(
+        json.dumps({k: v for k, v in json.loads(sidecar.read_text()).items() if k not in ("crc32", "block")})
+    )
     assert np.array_equal(store[key], values) and store.holds(key, ORIGIN) and not store.verify(progress=False)
 
 
 def test_of_a_part_only_rows_that_are_as_written_are_gone_on_from(tmp_path, rng, small_blocks):
     """As after a power cut: the progress is on the disk, some of the rows are not."""
     store, key, values = rs.Store(tmp_path), rs.Key("m", "a"), rng.normal(size=(40, 300))
-    for place, expected in ((None, 30), (70_000, (69632 - 128) // 2400), (50_000, (49152 - 128) // 2400), (3000, 0), (10, 0)):
+    for place, expected in (
+        (None, 30),
+        (70_000, (69632 - 128) // 2400),
+        (50_000, (49152 - 128) // 2400),
+        (3000, 0),
+        (10, 0),
+    ):
         store.remove(model="*") if store.unfinished() else None
         begin(store, key, values, 30)
         part = next(tmp_path.glob("*.part.npy"))
@@ -656,7 +764,11 @@ def test_rows_come_in_order_and_all_of_them(tmp_path, rng):
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="only Linux tells a peak that can be set back")
 def test_writing_takes_no_memory_that_grows(tmp_path):
     def held(name):
-        return next(int(line.split()[1]) / 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+        return next(
+            int(line.split()[1]) / 1024
+            for line in Path("/proc/self/status").read_text().splitlines()
+            if line.startswith(name)
+        )
 
     def work():
         rows = np.ones((100, 5000), np.float32)
@@ -672,14 +784,23 @@ def test_writing_takes_no_memory_that_grows(tmp_path):
     assert os.waitpid(forked(work), 0)[1] == 0
 
 
-# -- precision, size, pruning ----------------------------------------------------------------------------------------------
+# -- precision, size, pruning
+# ----------------------------------------------------------------------------------------------
+
 
 def test_half_precision_takes_half_the_disk_and_compares_alike(tmp_path, mnist, recorded):
     half, full = rs.Store(tmp_path / "half", dtype="float16"), rs.Store(tmp_path / "full")
     for store in (half, full):
         rs.record("zoo:mnist-cnn-0", mnist, into=store, progress=False)
-    assert half["conv1"].dtype == np.float16 and isinstance(half["conv1"], np.memmap) and set(half.table()["dtype"]) == {"float16"}
-    assert full.table()["MB"].sum() == pytest.approx(2 * half.table()["MB"].sum(), rel=0.01) and full.size > 1.9 * half.size
+    assert (
+        half["conv1"].dtype == np.float16
+        and isinstance(half["conv1"], np.memmap)
+        and set(half.table()["dtype"]) == {"float16"}
+    )
+    assert (
+        full.table()["MB"].sum() == pytest.approx(2 * half.table()["MB"].sum(), rel=0.01)
+        and full.size > 1.9 * half.size
+    )
     whole = recorded["mnist-cnn-0/conv1"]
     assert np.abs(half["conv1"] - whole).max() <= np.abs(whole).max() * 2**-11
     assert np.abs(rs.compare("cka_debiased", half).values - rs.compare("cka_debiased", full).values).max().max() < 1e-4
@@ -696,19 +817,29 @@ def test_what_a_precision_cannot_hold_is_an_error_that_names_it(tmp_path, rng):
     half = rs.Store(tmp_path, dtype="float16")
     out = half.writer(key, values.shape, values.dtype, ORIGIN, {}, place=0)
     out.write(0, values[:5])
-    with pytest.raises(ValueError, match=r"'m/a' holds values up to 1e\+06 \(samples 6, 7\), and float16 ends at 65504. Record this layer into a Store of the same folder without dtype"):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"'m/a' holds values up to 1e\+06 \(samples 6, 7\), and float16 ends at 65504. Record this layer into a"
+            r" Store of the same folder without dtype"
+        ),
+    ):
         out.write(5, values[5:])
     assert half.unfinished() == {key: (0, 10)} or half.unfinished() == {key: (5, 10)}
     keep(rs.Store(tmp_path), key, values)
     assert half[key].dtype == np.float32 and np.array_equal(half[key], values)
-    keep(half, rs.Key("m", "infinite"), np.full((4, 2), np.inf, np.float32))  # whose business this is, is not the store's
+    keep(
+        half, rs.Key("m", "infinite"), np.full((4, 2), np.inf, np.float32)
+    )  # whose business this is, is not the store's
     assert np.isinf(half["infinite"]).all()
     keep(half, rs.Key("m", "classes"), np.full((4, 2), 100_000))
     assert half["classes"].dtype == np.int64 and half["classes"].max() == 100_000
     keep(rs.Store(tmp_path, dtype="float32"), rs.Key("m", "double"), values.astype(float))
     assert half["double"].dtype == np.float32
     for wrong in ("bfloat16", "int8", torch.bfloat16):
-        with pytest.raises(ValueError, match="a store writes activations as one of .*float16.*got dtype=.*(bfloat16|int8)"):
+        with pytest.raises(
+            ValueError, match="a store writes activations as one of .*float16.*got dtype=.*(bfloat16|int8)"
+        ):
             rs.Store(tmp_path, dtype=wrong)
     assert rs.Store(tmp_path, dtype=np.float16).dtype == half.dtype
 
@@ -720,14 +851,20 @@ def test_the_size_is_that_of_everything_in_the_folder(tmp_path, rng):
     whole = store.size
     assert 40_000 < whole < 42_000 and "1 recordings of 1 models, 0.0 MB" in repr(store)
     begin(store, rs.Key("m", "b"), rng.normal(size=(100, 500)), 10)
-    assert 400_000 < store.size - whole < 402_000 and "1 unfinished, 0.4 MB" in repr(store), "all its room is taken at once"
+    assert 400_000 < store.size - whole < 402_000 and "1 unfinished, 0.4 MB" in repr(store), (
+        "all its room is taken at once"
+    )
 
 
 def test_pruning_takes_what_is_of_no_use_and_nothing_else(tmp_path, rng):
     store, values = rs.Store(tmp_path), rng.normal(size=(20, 30))
     for layer in ("good", "gone", "cut", "flipped", "sidecar", "orphan"):
         keep(store, rs.Key("m", layer), values)
-    path = {(layer, ending): next(tmp_path.glob(f"m.{layer}.*{ending}")) for layer in ("gone", "cut", "flipped", "sidecar", "orphan") for ending in (".npy", ".json")}
+    path = {
+        (layer, ending): next(tmp_path.glob(f"m.{layer}.*{ending}"))
+        for layer in ("gone", "cut", "flipped", "sidecar", "orphan")
+        for ending in (".npy", ".json")
+    }
     path["gone", ".npy"].unlink()
     os.truncate(path["cut", ".npy"], 1000)
     flip(path["flipped", ".npy"], 2000)
@@ -742,24 +879,42 @@ def test_pruning_takes_what_is_of_no_use_and_nothing_else(tmp_path, rng):
     for theirs in ("mine.npy", "notes.json", "x.part.npy"):
         (tmp_path / theirs).write_text("not a store's")
     long_ago = time.time() - 100
-    for old in (tmp_path / ".m.good.0123456789ab.json.00ff00ff.tmp", path["sidecar", ".npy"], path["sidecar", ".json"], path["orphan", ".npy"]):
+    for old in (
+        tmp_path / ".m.good.0123456789ab.json.00ff00ff.tmp",
+        path["sidecar", ".npy"],
+        path["sidecar", ".json"],
+        path["orphan", ".npy"],
+    ):
         os.utime(old, (long_ago, long_ago))
     before = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
-    expected = {file.name for file in path.values() if file.exists()} | part | {".m.good.0123456789ab.json.00ff00ff.tmp", ".m.0123456789ab.lock"}
+    expected = (
+        {file.name for file in path.values() if file.exists()}
+        | part
+        | {".m.good.0123456789ab.json.00ff00ff.tmp", ".m.0123456789ab.lock"}
+    )
     with store.alone(rs.Key("busy", "")):
         held = {".busy" + name.removeprefix(".busy") for name in os.listdir(tmp_path) if name.startswith(".busy")}
-        assert set(store.prune(dry_run=True)) == expected and {file.name for file in tmp_path.iterdir()} == set(before) | held
+        assert (
+            set(store.prune(dry_run=True)) == expected
+            and {file.name for file in tmp_path.iterdir()} == set(before) | held
+        )
         assert set(store.prune(unfinished=False, dry_run=True)) == expected - part
         gone = store.prune()
         assert gone == {name: before[name] for name in expected}
         with pytest.raises(ValueError, match="'busy/a' was not removed: another process is recording 'busy'"):
             store.remove(model="busy")
     assert {file.name for file in tmp_path.iterdir()} == set(before) - expected
-    assert [key.layer for key in store] == ["good"] and store.unfinished() == {rs.Key("busy", "a"): (10, 20)} and np.array_equal(store["good"], values)
+    assert (
+        [key.layer for key in store] == ["good"]
+        and store.unfinished() == {rs.Key("busy", "a"): (10, 20)}
+        and np.array_equal(store["good"], values)
+    )
     assert store.remove(model="busy") == 1 and rs.Store(tmp_path / "absent").prune() == {}
 
 
-# -- what a user does wrong ------------------------------------------------------------------------------------------------
+# -- what a user does wrong
+# ------------------------------------------------------------------------------------------------
+
 
 def test_all_is_removed_only_when_all_is_said(tmp_path, rng):
     store = rs.Store(tmp_path)
@@ -775,13 +930,23 @@ def test_equal_keys_are_one_file(tmp_path, rng):
     store, values = rs.Store(tmp_path), rng.normal(size=(4, 2))
     for step in (1, True, 1.0, np.int64(1), np.float32(1), torch.tensor(1)):
         keep(store, rs.Key("m", "a", step=step), values)
-        assert [key.step for key in store] == [1] and type(next(iter(store)).step) is int and store.holds(rs.Key("m", "a", step=step), ORIGIN)
+        assert (
+            [key.step for key in store] == [1]
+            and type(next(iter(store)).step) is int
+            and store.holds(rs.Key("m", "a", step=step), ORIGIN)
+        )
         assert np.array_equal(store[rs.Key("m", "a", step=1)], values) and len(list(tmp_path.glob("*.npy"))) == 1
     keep(store, rs.Key("m", "a", step="1"), values + 1)
-    assert [str(key) for key in store] == ["m/a (1)", "m/a ('1')"] and np.array_equal(store["m/a ('1')"], values + 1) and np.array_equal(store["m/a (1)"], values)
+    assert (
+        [str(key) for key in store] == ["m/a (1)", "m/a ('1')"]
+        and np.array_equal(store["m/a ('1')"], values + 1)
+        and np.array_equal(store["m/a (1)"], values)
+    )
     assert checked_step("last") == "last" and checked_step(np.int32(7)) == 7
     for wrong in (None, 1.5, float("nan"), "", " ", [1], (), b"a", np.array([1, 2])):
-        with pytest.raises(ValueError, match="a step of training is a whole number or a name, as step=5000 or step='last'"):
+        with pytest.raises(
+            ValueError, match="a step of training is a whole number or a name, as step=5000 or step='last'"
+        ):
             checked_step(wrong)
     with pytest.raises(ValueError, match="a step of training .* got None"):
         keep(store, rs.Key("m", "a", step=None), values)
@@ -815,8 +980,17 @@ def test_a_folder_that_cannot_be_written_to_is_read_and_says_so_when_asked_for_m
     def work(folder):
         store = rs.Store(folder)
         before = sorted(os.listdir(folder))
-        assert keep(store, rs.Key("m", "a"), np.ones((4, 2))) is None and store["a"].shape == (4, 2) and not store.verify(progress=False) and store.prune(dry_run=True) == {}
-        for call in (lambda: keep(store, rs.Key("m", "c"), np.ones((4, 2))), lambda: store.remove(model="m"), lambda: keep(rs.Store(folder / "sub"), rs.Key("m", "a"), np.ones((4, 2)))):
+        assert (
+            keep(store, rs.Key("m", "a"), np.ones((4, 2))) is None
+            and store["a"].shape == (4, 2)
+            and not store.verify(progress=False)
+            and store.prune(dry_run=True) == {}
+        )
+        for call in (
+            lambda: keep(store, rs.Key("m", "c"), np.ones((4, 2))),
+            lambda: store.remove(model="m"),
+            lambda: keep(rs.Store(folder / "sub"), rs.Key("m", "a"), np.ones((4, 2))),
+        ):
             with pytest.raises(PermissionError, match=f"the store {folder}.* cannot be written to: Permission denied"):
                 call()
         assert sorted(os.listdir(folder)) == before
@@ -856,8 +1030,15 @@ def test_what_is_no_folder_is_a_sentence(tmp_path):
 
 
 def test_an_empty_or_missing_folder_is_named(tmp_path):
-    for store, said in ((rs.Store(tmp_path), f"the store {tmp_path} holds no recording"), (rs.Store(tmp_path / "absent"), f"there is no folder {tmp_path / 'absent'}")):
-        for call, error in ((lambda store: store["fc1"], KeyError), (lambda store: store[rs.Key("m", "fc1")], KeyError), (lambda store: store.where(model="m"), ValueError)):
+    for store, said in (
+        (rs.Store(tmp_path), f"the store {tmp_path} holds no recording"),
+        (rs.Store(tmp_path / "absent"), f"there is no folder {tmp_path / 'absent'}"),
+    ):
+        for call, error in (
+            (lambda store: store["fc1"], KeyError),
+            (lambda store: store[rs.Key("m", "fc1")], KeyError),
+            (lambda store: store.where(model="m"), ValueError),
+        ):
             with pytest.raises(error, match=said):
                 call(store)
     begin(rs.Store(tmp_path), rs.Key("m", "fc1"), np.ones((4, 2)), 2)
@@ -876,14 +1057,24 @@ def test_a_folder_in_a_files_place_is_damage(tmp_path, rng):
         file.unlink()
         file.mkdir()
     (path / "mine").write_text("kept")
-    with pytest.warns(UserWarning, match="m.b.*json is damaged"), pytest.raises(DamagedFile, match="m.a.*npy .* is damaged: a folder, where there was a file"):
+    with (
+        pytest.warns(UserWarning, match="m.b.*json is damaged"),
+        pytest.raises(DamagedFile, match="m.a.*npy .* is damaged: a folder, where there was a file"),
+    ):
         store["a"]
     wrong = rs.Store(tmp_path).verify(progress=False)
     assert set(wrong) == {rs.Key("m", "a"), sidecar.name}
-    with pytest.warns(UserWarning, match="is recorded again"), pytest.raises(IsADirectoryError, match="is a folder where the array of 'm/a' belongs. Move it away"):
+    with (
+        pytest.warns(UserWarning, match="is recorded again"),
+        pytest.raises(IsADirectoryError, match="is a folder where the array of 'm/a' belongs. Move it away"),
+    ):
         keep(store, rs.Key("m", "a"), values)
     store.prune()
-    assert (path / "mine").read_text() == "kept" and sidecar.is_dir() and {path.name, sidecar.name} == {file.name for file in tmp_path.iterdir() if file.is_dir()}
+    assert (
+        (path / "mine").read_text() == "kept"
+        and sidecar.is_dir()
+        and {path.name, sidecar.name} == {file.name for file in tmp_path.iterdir() if file.is_dir()}
+    )
 
 
 def test_verify_names_recordings_whose_sidecar_is_damaged_or_gone(tmp_path, rng):
@@ -898,7 +1089,9 @@ def test_verify_names_recordings_whose_sidecar_is_damaged_or_gone(tmp_path, rng)
     long_ago = time.time() - 100
     for file in [*tmp_path.glob("m.gone.*"), *tmp_path.glob("m.good.*"), *tmp_path.glob("m.unfinished.*")]:
         os.utime(file, (long_ago, long_ago))
-    with pytest.warns(UserWarning, match=r"nothing says what 'm.gone.[0-9a-f]+.npy' is: the .json beside it is gone. Record again") as told:
+    with pytest.warns(
+        UserWarning, match=r"nothing says what 'm.gone.[0-9a-f]+.npy' is: the .json beside it is gone. Record again"
+    ) as told:
         wrong = rs.Store(tmp_path).verify(progress=False)
     assert len(told) == 1 and list(wrong) == [sidecar["damaged"].name] and "m.damaged" in wrong[sidecar["damaged"].name]
     keep(store, rs.Key("m", "gone"), values)

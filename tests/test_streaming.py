@@ -8,8 +8,8 @@ from torch import nn
 
 import repsim_nb as rs
 from repsim_nb import streaming
-from repsim_nb.errors import Stopped, UndefinedError
 from repsim_nb.measures import CKA
+from repsim_nb.support.errors import Stopped, UndefinedError
 
 
 class Net(nn.Module):
@@ -18,7 +18,12 @@ class Net(nn.Module):
     def __init__(self, seed, offset=0.0):
         super().__init__()
         torch.manual_seed(seed)
-        self.wide, self.act, self.narrow, self.head = nn.Linear(20, 300), nn.ReLU(inplace=True), nn.Linear(300, 5), nn.Linear(5, 3)
+        self.wide, self.act, self.narrow, self.head = (
+            nn.Linear(20, 300),
+            nn.ReLU(inplace=True),
+            nn.Linear(300, 5),
+            nn.Linear(5, 3),
+        )
         self.wide.bias.data += offset
         self.layers = ["wide", "narrow", "head"]
 
@@ -38,16 +43,22 @@ def in_float64(x):
     return {key: np.asarray(x[key], float) for key in x}
 
 
-@pytest.mark.parametrize("n, batch_size", [(64, 16), (70, 16), (65, 16), (66, 16), (67, 16), (68, 16), (9, 16), (4, 256), (150, 64), (40, 4)])
+@pytest.mark.parametrize(
+    "n, batch_size", [(64, 16), (70, 16), (65, 16), (66, 16), (67, 16), (68, 16), (9, 16), (4, 256), (150, 64), (40, 4)]
+)
 def test_the_table_is_that_of_two_recordings(n, batch_size):
     a, b, data = net(0), net(1), inputs(n)
     streamed = rs.stream(a, b, data, batch_size=batch_size, progress=False)
     x, y = (rs.record(model, data, progress=False) for model in (a, b))
     compared = rs.compare(CKA(batch_size=batch_size), x, y)
-    assert streamed.values.index.equals(compared.values.index) and streamed.values.columns.equals(compared.values.columns)
+    assert streamed.values.index.equals(compared.values.index) and streamed.values.columns.equals(
+        compared.values.columns
+    )
     assert streamed.measure == compared.measure and streamed.n == n
     exact = rs.compare(CKA(batch_size=batch_size), in_float64(x), in_float64(y)).values
-    rounding = 1e-6 if min(n, batch_size) > 4 else 5e-6  # of four samples two directions are left, and most digits are gone with the others
+    rounding = (
+        1e-6 if min(n, batch_size) > 4 else 5e-6
+    )  # of four samples two directions are left, and most digits are gone with the others
     assert np.abs(streamed.values - compared.values).to_numpy().max() < rounding
     assert np.abs(streamed.values - exact).to_numpy().max() < rounding
 
@@ -55,14 +66,18 @@ def test_the_table_is_that_of_two_recordings(n, batch_size):
 def test_real_networks_at_the_usual_size(mnist):
     a, b = "zoo:mnist-cnn-0", "zoo:mnist-resnet-0"
     streamed = rs.stream(a, b, mnist, batch_size=128, progress=False).values
-    compared = rs.compare(CKA(batch_size=128), rs.record(a, mnist, progress=False), rs.record(b, mnist, progress=False)).values
+    compared = rs.compare(
+        CKA(batch_size=128), rs.record(a, mnist, progress=False), rs.record(b, mnist, progress=False)
+    ).values
     assert streamed.index.equals(compared.index) and streamed.columns.equals(compared.columns)
     assert np.abs(streamed - compared).to_numpy().max() < 1e-6
 
 
 @pytest.mark.parametrize("offset", [1.0, 10.0, 1e3, 1e5])
 def test_float32_is_right_however_far_the_mean_is(offset):
-    """In the last, less than 4 digits of a sample's own are left of the 7 that float32 has; nothing more may be lost."""
+    """In the last, less than 4 digits of a sample's own are left of the 7 that float32 has; nothing more may be
+    lost.
+    """
     a, b, data = net(0, offset=offset), net(1), inputs(200)
     streamed = rs.stream(a, b, data, ["wide"], batch_size=64, progress=False).values.to_numpy()
     x, y = (rs.record(model, data, ["wide"], progress=False) for model in (a, b))
@@ -79,7 +94,11 @@ def test_neither_overflow_nor_underflow(scale):
     data = inputs(50)
     a, b = rs.load_model(Scaled(), name="scaled"), net(1)
     value = rs.stream(a, b, data, (None, ["wide"]), batch_size=16, progress=False).values.to_numpy()
-    expected = rs.compare(CKA(batch_size=16), {"a": data.astype(float)}, {"b": rs.record(b, data, ["wide"], progress=False)["wide"].astype(float)}).values.to_numpy()
+    expected = rs.compare(
+        CKA(batch_size=16),
+        {"a": data.astype(float)},
+        {"b": rs.record(b, data, ["wide"], progress=False)["wide"].astype(float)},
+    ).values.to_numpy()
     assert value == pytest.approx(expected, abs=1e-6)
 
 
@@ -106,7 +125,11 @@ def test_models_that_share_modules_do_not_hear_each_other():
     a, data = net(0), inputs(40)
     b = rs.load_model(nn.Sequential(a.module, nn.Linear(3, 6)), name="longer")
     streamed = rs.stream(a, b, data, (["wide", "output"], ["0.wide", "output"]), batch_size=16, progress=False).values
-    compared = rs.compare(CKA(batch_size=16), rs.record(a, data, ["wide", "output"], progress=False), rs.record(b, data, ["0.wide", "output"], progress=False)).values
+    compared = rs.compare(
+        CKA(batch_size=16),
+        rs.record(a, data, ["wide", "output"], progress=False),
+        rs.record(b, data, ["0.wide", "output"], progress=False),
+    ).values
     assert np.allclose(streamed, compared, atol=1e-6) and streamed.iloc[0, 0] == pytest.approx(1, abs=1e-6)
 
 
@@ -119,7 +142,10 @@ def test_layers_for_both_or_for_each():
 
     assert layers(None) == [["wide", "narrow", "output"]] * 2  # which is what "head" returns
     assert layers("wide") == layers(["wide"]) == [["wide"]] * 2 and layers(["wide", -2]) == [["wide", "narrow"]] * 2
-    assert layers((["wide"], None)) == [["wide"], ["wide", "narrow", "output"]] and layers([["head"], ["narrow"]]) == [["head"], ["narrow"]]
+    assert layers((["wide"], None)) == [["wide"], ["wide", "narrow", "output"]] and layers([["head"], ["narrow"]]) == [
+        ["head"],
+        ["narrow"],
+    ]
     with pytest.raises(ValueError, match="one list for both models, or a pair of lists, one for each; got 3"):
         layers([["wide"], ["wide"], None])
     with pytest.raises(ValueError, match=r"unknown layer 'narow'. Did you mean 'narrow'"):
@@ -145,7 +171,11 @@ def test_pools_mappings_and_half_precision():
             streamed = rs.stream(a, other, data, ["output"], batch_size=16, pool=pool, progress=False).values
             x, y = (rs.record(model, data, ["output"], pool=pool, progress=False) for model in (a, other))
             compared = rs.compare(CKA(batch_size=16), x, y).values
-            assert streamed.index.equals(compared.index) and streamed.columns.equals(compared.columns) and np.allclose(streamed, compared, atol=1e-6)
+            assert (
+                streamed.index.equals(compared.index)
+                and streamed.columns.equals(compared.columns)
+                and np.allclose(streamed, compared, atol=1e-6)
+            )
 
 
 def test_the_models_are_left_as_they_were():
@@ -194,7 +224,8 @@ def test_activations_are_let_go_of_as_soon_as_their_matrix_is_made():
         assert each[4:] == [0] * 5  # after the four passes of the probe
 
 
-# -- no table ----------------------------------------------------------------------------------------------------------------
+# -- no table
+# ----------------------------------------------------------------------------------------------------------------
 
 
 class Failing(Net):
@@ -227,14 +258,24 @@ class Failing(Net):
         return super().__call__(x)
 
 
-@pytest.mark.parametrize("kind, error, words", [
-    ("nan", UndefinedError, r"layer 'extra' of 'bad' gives NaN or infinite numbers: 5 of 5 for sample 40"),
-    ("infinite", UndefinedError, r"layer 'extra' of 'bad' gives NaN or infinite numbers: 5 of 5 for sample 40"),
-    ("constant", UndefinedError, r"CKA\(batch_size=16\) of 'bad/extra': it is constant: in every batch all samples have the same activations. Leave it out"),
-    ("axis", ValueError, r"layer 'extra' of 'bad' has no sample axis"),
-    ("twice", ValueError, r"layer 'extra#1' of 'bad' ran 2 times for a batch of 8 and once"),
-    ("skipped", ValueError, r"layer 'extra' of 'bad' did not run for a batch of 8"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind, error, words",
+    [
+        ("nan", UndefinedError, r"layer 'extra' of 'bad' gives NaN or infinite numbers: 5 of 5 for sample 40"),
+        ("infinite", UndefinedError, r"layer 'extra' of 'bad' gives NaN or infinite numbers: 5 of 5 for sample 40"),
+        (
+            "constant",
+            UndefinedError,
+            (
+                r"CKA\(batch_size=16\) of 'bad/extra': it is constant: in every batch all samples have the same"
+                r" activations. Leave it out"
+            ),
+        ),
+        ("axis", ValueError, r"layer 'extra' of 'bad' has no sample axis"),
+        ("twice", ValueError, r"layer 'extra#1' of 'bad' ran 2 times for a batch of 8 and once"),
+        ("skipped", ValueError, r"layer 'extra' of 'bad' did not run for a batch of 8"),
+    ],
+)
 def test_what_goes_wrong_is_named_with_model_layer_and_batch(kind, error, words):
     data = inputs(64)
     data[40, 0] = 100
@@ -274,9 +315,14 @@ def test_what_cannot_be_asked_for():
 @pytest.mark.parametrize("first, later", [(1.0, 1e10), (1e-5, 1e6), (1e-10, 1e9), (1e9, 1e-9)])
 def test_batches_of_very_different_size_count_as_they_are(first, later):
     rng = np.random.default_rng(0)
-    data = rng.normal(size=(64, 8)).astype(np.float32) * np.repeat(np.float32([first, later, later, first]), 16)[:, None]
+    data = (
+        rng.normal(size=(64, 8)).astype(np.float32) * np.repeat(np.float32([first, later, later, first]), 16)[:, None]
+    )
     torch.manual_seed(0)
     a, b = (rs.load_model(nn.Linear(8, 6, bias=False), name=name) for name in "ab")
     streamed = rs.stream(a, b, data, batch_size=16, progress=False).values
-    compared = rs.compare(CKA(batch_size=16), *({k: v.astype(float) for k, v in rs.record(m, data, progress=False).items()} for m in (a, b))).values
+    compared = rs.compare(
+        CKA(batch_size=16),
+        *({k: v.astype(float) for k, v in rs.record(m, data, progress=False).items()} for m in (a, b)),
+    ).values
     assert np.allclose(streamed, compared, atol=1e-5)

@@ -5,10 +5,11 @@ import warnings
 
 import numpy as np
 import pytest
-import repsim_nb as rs
 import torch
 from networks import normal
 from torch import nn
+
+import repsim_nb as rs
 
 WORDS, PATCHES, WIDTH = 5, 9, 8
 
@@ -22,7 +23,12 @@ class Joint(nn.Module):
 
     def __init__(self, last=False):
         super().__init__()
-        self.attend, self.text, self.image, self.last = nn.MultiheadAttention(WIDTH, 2, batch_first=True), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH), last
+        self.attend, self.text, self.image, self.last = (
+            nn.MultiheadAttention(WIDTH, 2, batch_first=True),
+            nn.Linear(WIDTH, WIDTH),
+            nn.Linear(WIDTH, WIDTH),
+            last,
+        )
 
     def forward(self, text, image):
         both = torch.cat([text, image], 1)
@@ -49,7 +55,10 @@ def streams():
     torch.manual_seed(0)
     module, data = Streams().eval(), {"ids": torch.randint(0, 20, (30, WORDS)), "patches": normal(30, PATCHES, 3)}
     outputs = {}
-    handles = [block.register_forward_hook(lambda _m, _i, out, number=number: outputs.setdefault(number, out)) for number, block in enumerate(module.blocks)]
+    handles = [
+        block.register_forward_hook(lambda _m, _i, out, number=number: outputs.setdefault(number, out))
+        for number, block in enumerate(module.blocks)
+    ]
     with torch.no_grad():
         module(**data)
     for handle in handles:
@@ -90,7 +99,9 @@ def test_streams_in_a_store_in_a_table_and_in_stream(streams, tmp_path):
 
 def test_describe_lists_parts(streams):
     module, data, _ = streams
-    table = rs.load_model(module, name="m").describe({name: column[:2] for name, column in data.items()}, ["blocks.0[0]", "blocks.0[1]"])
+    table = rs.load_model(module, name="m").describe(
+        {name: column[:2] for name, column in data.items()}, ["blocks.0[0]", "blocks.0[1]"]
+    )
     assert list(table["shape"]) == [(WORDS, WIDTH), (PATCHES, WIDTH)]
 
 
@@ -119,7 +130,14 @@ def test_parts_of_calls():
     torch.manual_seed(0)
     module, data = Twice().eval(), {"ids": torch.randint(0, 20, (20, WORDS)), "patches": normal(20, PATCHES, WIDTH)}
     got = rec(module, data, ["block", "output"], pool="mean")
-    assert [key.layer for key in got] == ["block#1[0]", "block#1[1]", "block#2[0]", "block#2[1]", "output[0]", "output[1]"]
+    assert [key.layer for key in got] == [
+        "block#1[0]",
+        "block#1[1]",
+        "block#2[0]",
+        "block#2[1]",
+        "output[0]",
+        "output[1]",
+    ]
     with torch.no_grad():
         first = module.block(module.words(data["ids"]), data["patches"])
         second = module.block(*first)
@@ -168,7 +186,9 @@ def test_states_and_weights_of_torch_s_own_layers_are_no_streams(kind):
     got = rec(Recurrent(kind), normal(20, WIDTH, 4), pool="mean")
     assert {key.layer for key in got} == {"rnn", "output"}
     attend = nn.TransformerEncoderLayer(WIDTH, 2, 16, batch_first=True)
-    assert [key.layer for key in rec(nn.Sequential(attend), normal(20, WIDTH, WIDTH), "0.self_attn", pool="mean")] == ["0.self_attn"]
+    assert [key.layer for key in rec(nn.Sequential(attend), normal(20, WIDTH, WIDTH), "0.self_attn", pool="mean")] == [
+        "0.self_attn"
+    ]
 
 
 @dataclasses.dataclass
@@ -181,7 +201,12 @@ class Detected:
 class Detector(nn.Module):
     def __init__(self):
         super().__init__()
-        self.body, self.queries, self.classes, self.boxes = nn.Linear(3, WIDTH), nn.Parameter(torch.randn(6, WIDTH)), nn.Linear(WIDTH, 5), nn.Linear(WIDTH, 4)
+        self.body, self.queries, self.classes, self.boxes = (
+            nn.Linear(3, WIDTH),
+            nn.Parameter(torch.randn(6, WIDTH)),
+            nn.Linear(WIDTH, 5),
+            nn.Linear(WIDTH, 4),
+        )
 
     def forward(self, x):
         h = self.body(x)[:, None] * self.queries
@@ -197,7 +222,9 @@ def test_fields_of_an_output_are_layers():
     np.testing.assert_allclose(got["output"], want.logits.flatten(1), atol=1e-5)
     for field in ("logits", "boxes", "last_hidden_state"):
         np.testing.assert_allclose(got[f"output.{field}"], getattr(want, field).flatten(1), atol=1e-5)
-    with pytest.raises(ValueError, match=r"returns Detected, which has no part 'scores'; it has 'logits', 'boxes', 'last_hidden_state'"):
+    with pytest.raises(
+        ValueError, match=r"returns Detected, which has no part 'scores'; it has 'logits', 'boxes', 'last_hidden_state'"
+    ):
         rec(module, x, "output.scores")
 
 
@@ -227,11 +254,15 @@ class Mixing(nn.Module):
 def test_a_row_of_blocks_that_changes_its_size_is_announced():
     torch.manual_seed(0)
     data = {"text": normal(20, WORDS, WIDTH), "image": normal(20, PATCHES, WIDTH)}
-    with pytest.warns(UserWarning, match=r"blocks of 'm' change their size: 'blocks.0' gives \(8, 5, 8\) and 'blocks.1', .*record the items"):
+    with pytest.warns(
+        UserWarning,
+        match=r"blocks of 'm' change their size: 'blocks.0' gives \(8, 5, 8\) and 'blocks.1', .*record the items",
+    ):
         rec(Mixing(), data, ["blocks.*"])
 
 
-# -- what measures of outputs may compare ------------------------------------------------------------------------------------
+# -- what measures of outputs may compare
+# ------------------------------------------------------------------------------------
 
 
 class Spans(nn.Module):
@@ -271,17 +302,29 @@ def two(make, x, layers="output", **options):
 
 
 @pytest.mark.parametrize("stored", [False, True])
-@pytest.mark.parametrize(("make", "x", "why"), [
-    (Detector, normal(30, 3), r"it has the shape \(samples, 6, 5\), with logits for every place"),
-    (Spans, normal(30, 3), r"it is the start_logits of dict, which has no logits\. Record the field that holds them, one of 'output.start_logits', 'output.end_logits'"),
-    (States, normal(30, 3), "it is the last_hidden_state of dict, which has no logits"),
-    (Pixels, normal(30, 3, 4, 4), r"it has the shape \(samples, 5, 4, 4\), with logits for every place"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "x", "why"),
+    [
+        (Detector, normal(30, 3), r"it has the shape \(samples, 6, 5\), with logits for every place"),
+        (
+            Spans,
+            normal(30, 3),
+            (
+                r"it is the start_logits of dict, which has no logits\. Record the field that holds them, one of"
+                r" 'output.start_logits', 'output.end_logits'"
+            ),
+        ),
+        (States, normal(30, 3), "it is the last_hidden_state of dict, which has no logits"),
+        (Pixels, normal(30, 3, 4, 4), r"it has the shape \(samples, 5, 4, 4\), with logits for every place"),
+    ],
+)
 def test_an_output_that_is_no_matrix_of_logits_is_not_compared_as_one(make, x, why, stored, tmp_path):
     options = {"into": tmp_path / "s"} if stored else {}
     for _ in range(1 + stored):
         got = two(make, x, **options)
-        with pytest.raises(ValueError, match=rf"jsd compares logits \(samples, classes\), and 'a/output.*' is not such: {why}"):
+        with pytest.raises(
+            ValueError, match=rf"jsd compares logits \(samples, classes\), and 'a/output.*' is not such: {why}"
+        ):
             rs.compare("jsd", got, progress=False)
         with pytest.raises(ValueError, match="is not such"):
             rs.compare("jsd", got.where(model="a") | got.where(model="b"), progress=False)
@@ -302,11 +345,18 @@ def test_logits_that_were_chosen_are_compared():
 
 
 class Hooked(nn.Module):
-    """Puts hooks on its blocks at its first call, notes that it did, and counts its calls, as transformers does to give hidden states."""
+    """Puts hooks on its blocks at its first call, notes that it did, and counts its calls, as transformers does to give
+    hidden states.
+    """
 
     def __init__(self):
         super().__init__()
-        self.blocks, self.hooked, self.calls, self.states = nn.ModuleList([nn.Linear(3, 3) for _ in range(3)]), False, 0, []
+        self.blocks, self.hooked, self.calls, self.states = (
+            nn.ModuleList([nn.Linear(3, 3) for _ in range(3)]),
+            False,
+            0,
+            [],
+        )
 
     def forward(self, x):
         if not self.hooked:

@@ -1,16 +1,22 @@
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
 import repsim_nb as rs
+from repsim_nb.inputs.models import build
 from repsim_nb.measures import get
-from repsim_nb.models import build
-from repsim_nb.recipes import classifier, subtasks, training, tuning
-from repsim_nb.recipes.subtasks import BLOCKS, KEPT, LEARNED, SEEDS, SHIFTS, SUBTASKS, TUNED, shifted
+from repsim_nb.studies import classifier, subtasks, training, tuning
+from repsim_nb.studies.subtasks import BLOCKS, KEPT, LEARNED, SEEDS, SHIFTS, SUBTASKS, TUNED, shifted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-START = {"architecture": "mlp", "data": "fashion", "rows": (0, 200), "options": {"widths": [16]}, "epochs": 1, "seed": 4}
+START = {
+    "architecture": "mlp",
+    "data": "fashion",
+    "rows": (0, 200),
+    "options": {"widths": [16]},
+    "epochs": 1,
+    "seed": 4,
+}
 TUNING = {"data": "mnist", "start": START, "rows": (0, 200), "epochs": 2, "seed": 7}
 
 
@@ -30,7 +36,9 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-# -- a deeper transformer --------------------------------------------------------------------------------------------------
+# -- a deeper transformer
+# --------------------------------------------------------------------------------------------------
+
 
 def test_a_transformer_has_as_many_blocks_as_its_depth():
     six = build("vit", depth=6, width=16, heads=2)
@@ -42,15 +50,22 @@ def test_a_transformer_has_as_many_blocks_as_its_depth():
     assert tuple(seen) == six.layers, "each runs once, in this order"
     assert build("vit").layers == ("embed", "block1", "block2", "block3", "block4", "pool")
     for depth in (0, 2.0, True):
-        with pytest.raises(ValueError, match=f"depth is the number of blocks of the transformer: a whole number from 1 to 100; got {depth}"):
+        with pytest.raises(
+            ValueError,
+            match=f"depth is the number of blocks of the transformer: a whole number from 1 to 100; got {depth}",
+        ):
             build("vit", depth=depth)
 
 
-# -- fine-tuning -----------------------------------------------------------------------------------------------------------
+# -- fine-tuning
+# -----------------------------------------------------------------------------------------------------------
+
 
 def test_fine_tunings_start_from_one_network_and_differ_by_their_seed():
     pairs = tuning.train(**TUNING)
-    assert [card["seed"] for _, card in pairs] == [7, 8, 9, 10, 11] and {card["pretraining"] for _, card in pairs} == {4}
+    assert [card["seed"] for _, card in pairs] == [7, 8, 9, 10, 11] and {card["pretraining"] for _, card in pairs} == {
+        4
+    }
     start = classifier.train(**START)[0]
     for (module, card), (again, _) in zip(pairs, tuning.train(**TUNING), strict=True):
         assert same(module, again) and not module.training and not same(module, start)
@@ -75,7 +90,10 @@ def test_fine_tunings_are_found_again_and_their_start_is_part_of_their_recipe(tm
     (first,) = tuning.trained({"a": TUNING}, folder=tmp_path, progress=False).values()
     assert [model.name for model in first] == [f"a-{k}" for k in range(5)]
     direct = tuning.train(**TUNING)
-    assert all(same(model.module, module) and model.card["seed"] == card["seed"] for model, (module, card) in zip(first, direct, strict=True))
+    assert all(
+        same(model.module, module) and model.card["seed"] == card["seed"]
+        for model, (module, card) in zip(first, direct, strict=True)
+    )
     monkeypatch.setattr(training, "_train", lambda recipes, *rest: pytest.fail(f"{list(recipes)} are trained again"))
     (again,) = tuning.trained({"a": TUNING}, folder=tmp_path, progress=False).values()
     assert all(same(a.module, b.module) for a, b in zip(first, again, strict=True))
@@ -87,17 +105,25 @@ def test_fine_tunings_are_found_again_and_their_start_is_part_of_their_recipe(tm
         tuning.trained({"a": TUNING}, folder=tmp_path, progress=False)
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"start": {"data": "fashion"}}, "start tells what network is trained before, by options of classifier.train; it does not say architecture"),
-    ({"start": {**START, "checkpoints": (1,)}}, "start tells one network, so it has no option 'checkpoints'"),
-    ({"rows": (0, 4001)}, r"rows are \(start, stop\) of the 4000 rows of 'mnist/train', .* got \(0, 4001\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"start": {"data": "fashion"}},
+            "start tells what network is trained before, by options of classifier.train; it does not say architecture",
+        ),
+        ({"start": {**START, "checkpoints": (1,)}}, "start tells one network, so it has no option 'checkpoints'"),
+        ({"rows": (0, 4001)}, r"rows are \(start, stop\) of the 4000 rows of 'mnist/train', .* got \(0, 4001\)"),
+    ],
+)
 def test_what_cannot_be_fine_tuned_is_said(change, sentence):
     with pytest.raises(ValueError, match=sentence):
         tuning.train(**{**TUNING, **change})
 
 
-# -- shifted tests ---------------------------------------------------------------------------------------------------------
+# -- shifted tests
+# ---------------------------------------------------------------------------------------------------------
+
 
 def test_images_of_tests_and_probes_were_learned_by_no_network():
     for recipes, most in ((SEEDS, LEARNED["seeds"]), (TUNED, LEARNED["tuning"])):
@@ -111,7 +137,11 @@ def test_shifted_images_are_the_same_digits_shown_otherwise():
     plain = shifted("plain")
     sets = {name: shifted(name) for name in SHIFTS}
     for name, data in sets.items():
-        assert data.inputs.dtype == np.uint8 and data.inputs.shape == plain.inputs.shape and (data.targets == plain.targets).all(), name
+        assert (
+            data.inputs.dtype == np.uint8
+            and data.inputs.shape == plain.inputs.shape
+            and (data.targets == plain.targets).all()
+        ), name
         assert (shifted(name).inputs == data.inputs).all(), "always the same"
     assert abs(sets["faint"].inputs - 0.4 * plain.inputs).max() <= 0.5
     assert np.isclose(sets["noisy"].inputs[plain.inputs == 128].astype(float).std(), 80, rtol=0.15)
@@ -123,7 +153,9 @@ def test_shifted_images_are_the_same_digits_shown_otherwise():
         shifted("noise")
 
 
-# -- the subtasks ----------------------------------------------------------------------------------------------------------
+# -- the subtasks
+# ----------------------------------------------------------------------------------------------------------
+
 
 def test_there_are_as_many_networks_as_are_said():
     assert list(SUBTASKS) == ["layers", "deletion", "tuning", "pretraining"] and len(KEPT) == 8 and len(BLOCKS) == 6
@@ -133,14 +165,32 @@ def test_there_are_as_many_networks_as_are_said():
     assert {recipe["start"]["seed"] for recipe in SUBTASKS["pretraining"].recipes.values()} == set(range(5))
     assert len({recipe["start"]["seed"] for recipe in SUBTASKS["tuning"].recipes.values()}) == 1
     for recipes in (SEEDS, TUNED):  # trained identically but for seeds
-        assert len({str({**recipe, "seed": 0, "start": {**recipe.get("start", {}), "seed": 0}}) for recipe in recipes.values()}) == 1
+        assert (
+            len(
+                {
+                    str({**recipe, "seed": 0, "start": {**recipe.get("start", {}), "seed": 0}})
+                    for recipe in recipes.values()
+                }
+            )
+            == 1
+        )
 
 
 def test_what_is_loaded_fits_together(loaded):
     for name, (x, functionality, noise) in loaded.items():
-        assert list(functionality.index) == [tuple(key) for key in x] and functionality.index.names == ["model", "layer", "dataset", "step", "pool"], name
+        assert list(functionality.index) == [tuple(key) for key in x] and functionality.index.names == [
+            "model",
+            "layer",
+            "dataset",
+            "step",
+            "pool",
+        ], name
         assert {value.shape[0] for value in x.values()} == {1000} and functionality.between(0.05, 1).all()
-        assert noise.index.equals(functionality.index) and noise.between(0.001, 0.02).all() and (noise.groupby(["layer", "step"]).nunique() == 1).all(), name
+        assert (
+            noise.index.equals(functionality.index)
+            and noise.between(0.001, 0.02).all()
+            and (noise.groupby(["layer", "step"]).nunique() == 1).all()
+        ), name
         layers = functionality.index.get_level_values("layer")
         assert tuple(layers.unique()) == BLOCKS
     assert functionality.index.get_level_values("model").nunique() == 10
@@ -160,8 +210,12 @@ def test_deletion_keeps_the_leading_components(loaded):
         whole = x[key._replace(step=32)]
         values = np.linalg.eigvalsh(np.cov(whole.T))[::-1]
         k = key.step
-        assert np.linalg.matrix_rank(kept - kept.mean(axis=0), tol=1e-6) == k and np.allclose(kept.mean(axis=0), whole.mean(axis=0))
-        assert np.isclose(get("cka")(whole, kept), np.sqrt((values[:k] ** 2).sum() / (values**2).sum())), "the closed form"
+        assert np.linalg.matrix_rank(kept - kept.mean(axis=0), tol=1e-6) == k and np.allclose(
+            kept.mean(axis=0), whole.mean(axis=0)
+        )
+        assert np.isclose(get("cka")(whole, kept), np.sqrt((values[:k] ** 2).sum() / (values**2).sum())), (
+            "the closed form"
+        )
     assert {key.step for key in x} == {32, *KEPT}
     by_kept = functionality.groupby("step").mean()
     assert by_kept[32] > by_kept[8] > by_kept[2] > by_kept[1] > 0.1
@@ -173,7 +227,10 @@ def test_the_functionality_of_a_fine_tuned_network_is_its_accuracy_on_the_shifte
     assert set(models) == {f"pre{start}-tune{seed}" for start in range(2) for seed in range(5)}
     name = "pre1-tune3"
     assert models[name].card["pretraining"] == 1 and models[name].card["seed"] == 3
-    for test, found in ((None, functionality), ("faint", subtasks.load("pretraining", test="faint", fast=True, folder=folder, progress=False)[1])):
+    for test, found in (
+        (None, functionality),
+        ("faint", subtasks.load("pretraining", test="faint", fast=True, folder=folder, progress=False)[1]),
+    ):
         data = shifted(test or SUBTASKS["pretraining"].test)
         with torch.inference_mode():
             right = models[name].module(models[name].preprocess(data.inputs)).argmax(1).numpy() == data.targets
@@ -185,7 +242,9 @@ def test_what_is_no_subtask_is_said():
         subtasks.load("layer")
     with pytest.raises(ValueError, match="unknown subtask 'layer'"):
         subtasks.networks("layer")
-    with pytest.raises(ValueError, match="the functionality of 'layers' is the accuracy of a probe, which has no test='noisy'"):
+    with pytest.raises(
+        ValueError, match="the functionality of 'layers' is the accuracy of a probe, which has no test='noisy'"
+    ):
         subtasks.load("layers", test="noisy")
     with pytest.raises(ValueError, match="unknown test 'plain'"):
         subtasks.load("tuning", test="plain")

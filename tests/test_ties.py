@@ -1,20 +1,24 @@
-"""Ties up to rounding: equal numbers are equal wherever their order matters, and chance breaks the ties of neighbours on each side for itself."""
+"""Ties up to rounding: equal numbers are equal wherever their order matters, and chance breaks the ties of neighbours
+on each side for itself.
+"""
 
 import itertools
 
 import numpy as np
 import pandas as pd
 import pytest
-import repsim_nb as rs
 import torch
-from repsim_nb.dependence import neighbour_fractions, shared_places
-from repsim_nb.errors import UndefinedError
-from repsim_nb.inference import anosim, by_run, permutation_test, rank_correlation, rank_interval
-from repsim_nb.measures import CKNNA, RSA, JaccardKNN, MutualKNN, OutputRank
-from repsim_nb.measures.ties import merge_ties, ranks_with_ties, row_ranks, tolerance_of
 from scipy import stats
 from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.stats import ortho_group
+
+import repsim_nb as rs
+from repsim_nb.measures import CKNNA, RSA, JaccardKNN, MutualKNN, OutputRank
+from repsim_nb.measures.ties import merge_ties, ranks_with_ties, row_ranks, tolerance_of
+from repsim_nb.results.inference import anosim, permutation_test, rank_correlation, rank_interval
+from repsim_nb.results.trajectories import by_run
+from repsim_nb.support.dependence import neighbour_fractions, shared_places
+from repsim_nb.support.errors import UndefinedError
 
 FIRSTS = ("correlation", "cosine", "dot", "euclidean")
 
@@ -34,6 +38,7 @@ def codes(seed=0, n=40, classes=5):
 
 # -- ranks
 
+
 def test_ranks_of_equal_numbers_and_of_numbers_equal_up_to_rounding():
     rng = np.random.default_rng(0)
     values = rng.normal(size=5000)
@@ -42,7 +47,9 @@ def test_ranks_of_equal_numbers_and_of_numbers_equal_up_to_rounding():
     noisy = tied + rng.uniform(-1e-14, 1e-14, 5000)
     assert np.array_equal(ranks_with_ties(noisy, 1e-12), stats.rankdata(tied))
     assert np.array_equal(stats.rankdata(merge_ties(noisy, 1e-12)), stats.rankdata(tied))
-    assert np.array_equal(row_ranks(noisy.reshape(50, 100), np.full(50, 1e-12)), stats.rankdata(tied.reshape(50, 100), axis=1))
+    assert np.array_equal(
+        row_ranks(noisy.reshape(50, 100), np.full(50, 1e-12)), stats.rankdata(tied.reshape(50, 100), axis=1)
+    )
     many = rng.integers(1, 3, 5000)
     assert np.array_equal(np.repeat(ranks_with_ties(noisy, 1e-12, many), many), stats.rankdata(np.repeat(tied, many)))
 
@@ -70,6 +77,7 @@ def test_infinity_and_nan_are_kept():
 
 
 # -- RSA
+
 
 @pytest.mark.parametrize("first", FIRSTS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -115,7 +123,9 @@ def test_equal_rows_have_equal_distances_beside_a_large_mean():
     for x in (centres[groups], centres[groups] @ turned, centres[groups] @ turned + 1e4, 1e-3 * centres[groups] + 7):
         assert RSA(first="euclidean")(x, y) == pytest.approx(right, abs=1e-9)
     d = cdist(centres[groups], centres[groups])[i]
-    assert np.corrcoef(stats.rankdata(np.round(d, 8)), RSA(first="euclidean").prepare(centres[groups] @ turned + 1e4))[0, 1] == pytest.approx(1)
+    assert np.corrcoef(stats.rankdata(np.round(d, 8)), RSA(first="euclidean").prepare(centres[groups] @ turned + 1e4))[
+        0, 1
+    ] == pytest.approx(1)
 
 
 def test_float32_with_many_pairs_is_not_merged():
@@ -155,7 +165,9 @@ def far(kind, size, dtype, seed=0, n=60):
 
 @pytest.mark.parametrize("first", ["correlation", "dot", "euclidean"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("kind", "size"), [("norms", 3), ("norms", 4), ("norms", 6), ("times", 1e3), ("times", 1e8), ("at", 1e5)])
+@pytest.mark.parametrize(
+    ("kind", "size"), [("norms", 3), ("norms", 4), ("norms", 6), ("times", 1e3), ("times", 1e8), ("at", 1e5)]
+)
 def test_a_far_sample_ties_no_others(first, dtype, kind, size):
     x, y = far(kind, size, dtype)
     right = stats.spearmanr(lower(first, x), lower(first, y)).statistic
@@ -183,7 +195,9 @@ def test_pairs_at_right_angles_are_tied_whatever_their_sizes():
     x = np.eye(6)[np.arange(30) % 6] * scale[:, None]
     y = np.random.default_rng(1).normal(size=(30, 4))
     turned = x @ ortho_group.rvs(6, random_state=0)
-    assert RSA(first="dot")(turned, y) == pytest.approx(stats.spearmanr(lower("dot", x), lower("dot", y)).statistic, abs=1e-9)
+    assert RSA(first="dot")(turned, y) == pytest.approx(
+        stats.spearmanr(lower("dot", x), lower("dot", y)).statistic, abs=1e-9
+    )
 
 
 def test_data_as_coarse_as_their_differences_are_refused():
@@ -196,10 +210,13 @@ def test_data_as_coarse_as_their_differences_are_refused():
             RSA(first="euclidean")(coarse, rng.normal(size=(40, 3)))
     mild = (rng.normal(size=(40, 10)) + 1e4).astype(np.float32)
     y = rng.normal(size=(40, 3))
-    assert RSA(first="euclidean")(mild, y) == pytest.approx(stats.spearmanr(lower("euclidean", mild), lower("euclidean", y)).statistic, abs=1e-3)
+    assert RSA(first="euclidean")(mild, y) == pytest.approx(
+        stats.spearmanr(lower("euclidean", mild), lower("euclidean", y)).statistic, abs=1e-3
+    )
 
 
 # -- the whole matrix
+
 
 @pytest.mark.parametrize("first", FIRSTS)
 @pytest.mark.parametrize("second", ["cosine", "pearson", "spearman"])
@@ -208,8 +225,11 @@ def test_with_the_diagonal_the_whole_matrix_counts(first, second):
     x, y = rng.normal(size=(15, 4)), rng.normal(size=(15, 6))
     measure = RSA(first=first, second=second, diagonal=True)
     a, b = (np.asarray(measure.matrix(v)).ravel() for v in (x, y))
-    right = {"cosine": lambda: a @ b / np.sqrt(a @ a * (b @ b)), "pearson": lambda: np.corrcoef(a, b)[0, 1],
-             "spearman": lambda: stats.spearmanr(np.round(a, 12), np.round(b, 12)).statistic}[second]()  # fmt: skip
+    right = {
+        "cosine": lambda: a @ b / np.sqrt(a @ a * (b @ b)),
+        "pearson": lambda: np.corrcoef(a, b)[0, 1],
+        "spearman": lambda: stats.spearmanr(np.round(a, 12), np.round(b, 12)).statistic,
+    }[second]()
     assert measure(x, y) == pytest.approx(right)
     order, one, other = rng.permutation(15), measure.prepare(x), measure.prepare(y)
     assert measure.pair(one, measure.permute(other, order)) == pytest.approx(measure(x, y[order]))
@@ -227,6 +247,7 @@ def test_moments_over_all_orders_with_the_diagonal():
 
 
 # -- neighbours
+
 
 def broken(d, k, rng):
     """Neighbours by distance, ties broken by chance (n, n)."""
@@ -264,7 +285,11 @@ def test_cknna_weighs_pairs_by_four_weights():
         return (k * m).sum() + k.sum() * m.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (k @ m @ one).sum()
 
     rng = np.random.default_rng(0)
-    x, y, k = np.eye(3)[rng.integers(0, 3, 20)] @ rng.normal(size=(3, 3)), rng.integers(0, 3, size=(20, 3)).astype(float), 4
+    x, y, k = (
+        np.eye(3)[rng.integers(0, 3, 20)] @ rng.normal(size=(3, 3)),
+        rng.integers(0, 3, size=(20, 3)).astype(float),
+        4,
+    )
     grams, masks = [], []
     for side in (x, y):
         side = side - side.mean(0)
@@ -277,11 +302,17 @@ def test_cknna_weighs_pairs_by_four_weights():
         grams.append(g)
         masks.append(w * w.T)
     both = masks[0] * masks[1]
-    right = hsic(both * grams[0], both * grams[1]) / np.sqrt(np.prod([hsic(m * g, m * g) for m, g in zip(masks, grams, strict=True)]))
-    assert CKNNA(k=k)(x, y) == pytest.approx(right, abs=1e-10) and CKNNA(k=19)(x, y) == pytest.approx(rs.measures.get("cka_debiased")(x, y))
+    right = hsic(both * grams[0], both * grams[1]) / np.sqrt(
+        np.prod([hsic(m * g, m * g) for m, g in zip(masks, grams, strict=True)])
+    )
+    assert CKNNA(k=k)(x, y) == pytest.approx(right, abs=1e-10) and CKNNA(k=19)(x, y) == pytest.approx(
+        rs.measures.get("cka_debiased")(x, y)
+    )
 
 
-@pytest.mark.parametrize("measure", [MutualKNN(k=7), MutualKNN(k=7, metric="euclidean"), JaccardKNN(k=7), CKNNA(k=7)], ids=str)
+@pytest.mark.parametrize(
+    "measure", [MutualKNN(k=7), MutualKNN(k=7, metric="euclidean"), JaccardKNN(k=7), CKNNA(k=7)], ids=str
+)
 def test_permuting_moves_weights_with_their_samples(measure):
     rng = np.random.default_rng(0)
     x, y = np.eye(4)[rng.integers(0, 4, 50)], rng.integers(0, 3, size=(50, 3)) + 0.5
@@ -292,7 +323,9 @@ def test_permuting_moves_weights_with_their_samples(measure):
             assert np.allclose(one, other)
         assert measure.pair(measure.prepare(x), again) == pytest.approx(measure(x, side[order]), abs=1e-12)
     assert measure(x[order], y[order]) == pytest.approx(measure(x, y), abs=1e-12)
-    assert measure(x.astype(np.float32), torch.tensor(y)[:, [2, 0, 1]].numpy()) == pytest.approx(measure(x, y), abs=1e-12)
+    assert measure(x.astype(np.float32), torch.tensor(y)[:, [2, 0, 1]].numpy()) == pytest.approx(
+        measure(x, y), abs=1e-12
+    )
     assert measure(x, x) < 1
 
 
@@ -311,15 +344,22 @@ def hsic(k, m):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("kind", "size"), [("times", 1), ("times", 1e3), ("times", 1e5), ("times", 1e7), ("at", 1e3), ("at", 1e6), ("at", 1e7), ("norms", 1)])
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [("times", 1), ("times", 1e3), ("times", 1e5), ("times", 1e7), ("at", 1e3), ("at", 1e6), ("at", 1e7), ("norms", 1)],
+)
 def test_without_ties_a_far_sample_moves_no_neighbours_of_others(dtype, kind, size):
     for seed in range(3):
         x, y = far(kind, size, dtype, seed)
         long = [v.astype(np.longdouble) for v in (x, y)]
         a, b = (nearest(-((v[:, None] - v[None]) ** 2).sum(-1), 10) for v in long)
         assert MutualKNN(k=10, metric="euclidean")(x, y) == pytest.approx(np.sum(a * b) / 600, abs=1e-12)
-        assert JaccardKNN(k=10, metric="euclidean")(x, y) == pytest.approx(np.mean((a * b).sum(1) / (20 - (a * b).sum(1))), abs=1e-12)
-        a, b = (nearest(v @ v.T, 10) for v in (v / np.linalg.norm(v.astype(float), axis=1, keepdims=True) for v in long))
+        assert JaccardKNN(k=10, metric="euclidean")(x, y) == pytest.approx(
+            np.mean((a * b).sum(1) / (20 - (a * b).sum(1))), abs=1e-12
+        )
+        a, b = (
+            nearest(v @ v.T, 10) for v in (v / np.linalg.norm(v.astype(float), axis=1, keepdims=True) for v in long)
+        )
         assert MutualKNN(k=10)(x, y) == pytest.approx(np.sum(a * b) / 600, abs=1e-12)
         k, m = ((v - v.mean(0)) @ (v - v.mean(0)).T for v in long)
         a, b = nearest(k, 10), nearest(m, 10)
@@ -331,7 +371,9 @@ def test_without_ties_a_far_sample_moves_no_neighbours_of_others(dtype, kind, si
 def test_a_sample_beyond_all_digits_leaves_the_neighbours_of_the_others():
     x, y = far("times", 1e10, np.float32)
     a, b = (nearest(-squareform(pdist(v.astype(float)) ** 2), 10) for v in (x, y))
-    assert MutualKNN(k=10, metric="euclidean")(x, y) == pytest.approx(np.sum(a * b) / 600, abs=1 / 60)  # its own row is all that may be tied
+    assert MutualKNN(k=10, metric="euclidean")(x, y) == pytest.approx(
+        np.sum(a * b) / 600, abs=1 / 60
+    )  # its own row is all that may be tied
 
 
 def test_diagnose_counts_neighbours_by_the_same_rule():
@@ -343,7 +385,11 @@ def test_diagnose_counts_neighbours_by_the_same_rule():
         assert found == pytest.approx(np.full(12, 2 / 11))  # of three others alike two have a place
     values = np.array([[5.0, 3, 3, 3, 1], [1, 2, 3, 4, 5]])
     near, tied, weight = shared_places(values, 2, np.zeros((2, 1)))
-    assert near.tolist() == [[True] * 4 + [False], [False] * 3 + [True] * 2] and tied.sum() == 3 and weight.tolist() == [1 / 3, 1]
+    assert (
+        near.tolist() == [[True] * 4 + [False], [False] * 3 + [True] * 2]
+        and tied.sum() == 3
+        and weight.tolist() == [1 / 3, 1]
+    )
 
 
 def test_chance_is_exact_with_ties():
@@ -351,7 +397,9 @@ def test_chance_is_exact_with_ties():
     x, y = np.eye(3)[[0, 0, 0, 1, 1, 2]], rng.integers(0, 2, size=(6, 2)) + 1.0
     for measure, exact in ((MutualKNN(k=2), True), (JaccardKNN(k=2), False)):
         a, b = measure.prepare(x), measure.prepare(y)
-        mean = np.mean([measure.pair(a, measure.permute(b, np.array(order))) for order in itertools.permutations(range(6))])
+        mean = np.mean(
+            [measure.pair(a, measure.permute(b, np.array(order))) for order in itertools.permutations(range(6))]
+        )
         assert mean == pytest.approx(measure.chance(6)) if exact else mean < measure.chance(6)
 
 
@@ -367,6 +415,7 @@ def test_p_values_of_unrelated_categories_are_uniform():
 
 # -- tables and sequences
 
+
 def test_a_regular_pentagon_beside_itself():
     one, other = (frame(squareform(pdist(polygon(5, turn)))) for turn in (0.0, 0.3))
     for kind in ("spearman", "kendall"):
@@ -381,7 +430,11 @@ def test_sides_constant_up_to_rounding_are_refused():
     x = np.random.default_rng(0).normal(size=(50, 8))
     same = rs.compare("cka", {f"m{k}": x @ ortho_group.rvs(8, random_state=k) for k in range(6)})
     for a, b in (d, (same, same), (same.dissimilarity(), frame(squareform(pdist(np.arange(12.0).reshape(6, 2) ** 2))))):
-        b = b if isinstance(b, rs.Comparison) else b.set_axis(a.index if isinstance(a, pd.DataFrame) else b.index, axis=0)
+        b = (
+            b
+            if isinstance(b, rs.Comparison)
+            else b.set_axis(a.index if isinstance(a, pd.DataFrame) else b.index, axis=0)
+        )
         b = b if isinstance(b, rs.Comparison) else b.set_axis(b.index, axis=1)
         for call in (rank_correlation, rank_interval):
             with pytest.raises(ValueError, match="no order to correlate"):
@@ -397,9 +450,13 @@ def test_sequences_are_tied_up_to_rounding():
     noisy, y = [0.1 + 0.2, 0.3, 0.7, 0.1 * 7, 1.5, 0.2], [1, 2, 4, 3, 6, 5]
     for kind, theirs in (("spearman", stats.spearmanr), ("kendall", stats.kendalltau)):
         for p in ("asymptotic", "exact"):
-            assert rank_correlation(noisy, y, kind, p=p).statistic == pytest.approx(theirs(np.round(noisy, 9), y).statistic)
+            assert rank_correlation(noisy, y, kind, p=p).statistic == pytest.approx(
+                theirs(np.round(noisy, 9), y).statistic
+            )
     single = np.array([0.3, 0.30000004, 0.7, 0.7, 1.5, 0.2], np.float32)
-    assert rank_correlation(single, y).statistic == pytest.approx(stats.spearmanr([0.3, 0.3, 0.7, 0.7, 1.5, 0.2], y).statistic)
+    assert rank_correlation(single, y).statistic == pytest.approx(
+        stats.spearmanr([0.3, 0.3, 0.7, 0.7, 1.5, 0.2], y).statistic
+    )
     assert tolerance_of(np.array([1.0, 2.0])) < 1e-14 < tolerance_of(np.array([1.0, 2.0], np.float32))
 
 
@@ -414,7 +471,9 @@ def test_small_numbers_are_no_rounding_of_1(size, dtype):
     assert rank_correlation(small, other).statistic == pytest.approx(right, abs=1e-12)
     d, e = ((size * squareform(pdist(rng.normal(size=(9, 2))))).astype(dtype) for _ in range(2))
     i = np.triu_indices(9, 1)
-    assert rank_correlation(frame(d), frame(e)).statistic == pytest.approx(stats.spearmanr(d[i], e[i]).statistic, abs=1e-12)
+    assert rank_correlation(frame(d), frame(e)).statistic == pytest.approx(
+        stats.spearmanr(d[i], e[i]).statistic, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from repsim_nb.inference import Interval, Test, Verdict, cannot_ask, judge, judge_exact, judge_p
-from repsim_nb.recipes.claims import COLUMNS, Claims
+from repsim_nb.results.inference import Interval, Test, Verdict, cannot_ask, judge, judge_exact, judge_p
+from repsim_nb.studies.claims import COLUMNS, Claims
 
 FOUND = (0.67, 0.61, 0.72)
 
@@ -16,26 +16,46 @@ FOUND = (0.67, 0.61, 0.72)
 @pytest.mark.parametrize(
     ("claim", "outcome"),
     [
-        ({"above": 0.5}, "reproduced"), ({"above": 0.61}, "undecided"), ({"above": 0.65}, "undecided"), ({"above": 0.72}, "not reproduced"), ({"above": 0.9}, "not reproduced"),
-        ({"below": 0.9}, "reproduced"), ({"below": 0.72}, "undecided"), ({"below": 0.61}, "not reproduced"), ({"below": 0.5}, "not reproduced"),
-        ({"within": 0.72}, "reproduced"), ({"within": 0.7}, "undecided"), ({"within": 0.61}, "undecided"), ({"within": 0.6}, "not reproduced"),
-        ({"within": (0.6, 0.8)}, "reproduced"), ({"within": (0.65, 0.8)}, "undecided"), ({"within": (0.73, 0.8)}, "not reproduced"), ({"within": (0.1, 0.6)}, "not reproduced"),
+        ({"above": 0.5}, "reproduced"),
+        ({"above": 0.61}, "undecided"),
+        ({"above": 0.65}, "undecided"),
+        ({"above": 0.72}, "not reproduced"),
+        ({"above": 0.9}, "not reproduced"),
+        ({"below": 0.9}, "reproduced"),
+        ({"below": 0.72}, "undecided"),
+        ({"below": 0.61}, "not reproduced"),
+        ({"below": 0.5}, "not reproduced"),
+        ({"within": 0.72}, "reproduced"),
+        ({"within": 0.7}, "undecided"),
+        ({"within": 0.61}, "undecided"),
+        ({"within": 0.6}, "not reproduced"),
+        ({"within": (0.6, 0.8)}, "reproduced"),
+        ({"within": (0.65, 0.8)}, "undecided"),
+        ({"within": (0.73, 0.8)}, "not reproduced"),
+        ({"within": (0.1, 0.6)}, "not reproduced"),
     ],
-)  # fmt: skip
+)
 def test_the_whole_interval_decides(claim, outcome):
     assert judge(FOUND, **claim).outcome == outcome
     mirrored = {"above": "below", "below": "above", "within": "within"}
-    (name, value), = claim.items()
+    ((name, value),) = claim.items()
     turned = tuple(-end for end in value[::-1]) if isinstance(value, tuple) else value if name == "within" else -value
     assert judge((-0.67, -0.72, -0.61), **{mirrored[name]: turned}).outcome == outcome
 
 
 @pytest.mark.parametrize("kind", ["above", "below", "within"])
-@pytest.mark.parametrize("found", [(0.67, 0.61, 0.72), (-0.06, -0.12, 0.5), (-0.5, -0.75, -0.25), (0.0005, 0.00025, 0.00075)])
+@pytest.mark.parametrize(
+    "found", [(0.67, 0.61, 0.72), (-0.06, -0.12, 0.5), (-0.5, -0.75, -0.25), (0.0005, 0.00025, 0.00075)]
+)
 def test_the_verdict_turns_where_it_says(found, kind):
     """The numbers in the text are the ends of the outcomes: a step to either side changes the verdict."""
     start = judge(found, **{kind: 0.7})
-    ends = [(outcome, float(number)) for outcome, number in re.findall(r"(not reproduced|reproduced) (?:below|above|from|up to) ±?(-?[\d.]+)", start.turns)]
+    ends = [
+        (outcome, float(number))
+        for outcome, number in re.findall(
+            r"(not reproduced|reproduced) (?:below|above|from|up to) ±?(-?[\d.]+)", start.turns
+        )
+    ]
     assert ends and (kind == "within" or len(ends) == 2)
     for outcome, end in ends:
         near = [judge(found, **{kind: end + step}).outcome for step in (-1e-6, 1e-6)]
@@ -43,15 +63,23 @@ def test_the_verdict_turns_where_it_says(found, kind):
 
 
 NUMBER = r"(-?(?:inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?))"
-HOLDS = {"reproduced below": lambda limit, end: limit < end, "reproduced above": lambda limit, end: limit > end, "reproduced from": lambda limit, end: limit >= end,
-         "not reproduced below": lambda limit, end: limit < end, "not reproduced from": lambda limit, end: limit >= end, "not reproduced up to": lambda limit, end: limit <= end}  # fmt: skip
+HOLDS = {
+    "reproduced below": lambda limit, end: limit < end,
+    "reproduced above": lambda limit, end: limit > end,
+    "reproduced from": lambda limit, end: limit >= end,
+    "not reproduced below": lambda limit, end: limit < end,
+    "not reproduced from": lambda limit, end: limit >= end,
+    "not reproduced up to": lambda limit, end: limit <= end,
+}
 
 
 def outcomes_of(turns, rule):
     """What the text says of the threshold that it has: the outcomes that follow from its turning points."""
     threshold = [float(number) for number in re.findall(NUMBER, rule.replace("within ±", "").replace(" to ", " "))]
     if "range" in turns:
-        low, high = map(float, re.fullmatch(rf"reproduced for a range from {NUMBER} or lower to {NUMBER} or higher", turns).groups())
+        low, high = map(
+            float, re.fullmatch(rf"reproduced for a range from {NUMBER} or lower to {NUMBER} or higher", turns).groups()
+        )
         return {"reproduced"} if threshold[0] <= low and high <= threshold[1] else {"undecided", "not reproduced"}
     said = {}
     for words, number in re.findall(rf"((?:not )?reproduced (?:below|above|from|up to)) [±]?{NUMBER}", turns):
@@ -64,7 +92,11 @@ def claims_near(rng, found):
     """Claims with thresholds at, near and far from the ends of an interval."""
     _, low, high = found
     size = float(10.0 ** rng.integers(-9, 2))
-    near = [end + step for end in (low, high) for step in (0.0, size * rng.random(), -size * rng.random())] + [0.0, round(low, 2), round(high, 3)]
+    near = [end + step for end in (low, high) for step in (0.0, size * rng.random(), -size * rng.random())] + [
+        0.0,
+        round(low, 2),
+        round(high, 3),
+    ]
     for limit in near:
         yield {"above": limit}
         yield {"below": limit}
@@ -82,7 +114,11 @@ def test_the_printed_turning_points_agree_with_the_outcome():
             low, middle, high = (float(f"{end:.{digits}g}") for end in (low, middle, high))
         if rng.random() < 0.05:
             low = -np.inf
-        for claim in claims_near(rng, (middle, low, high)) if np.isfinite(low) else [{"above": 0.0}, {"below": high}, {"within": 3.0}]:
+        for claim in (
+            claims_near(rng, (middle, low, high))
+            if np.isfinite(low)
+            else [{"above": 0.0}, {"below": high}, {"within": 3.0}]
+        ):
             if isinstance(claim.get("within"), tuple) and not claim["within"][0] < claim["within"][1]:
                 continue
             found = judge((middle, low, high), **claim)
@@ -91,15 +127,35 @@ def test_the_printed_turning_points_agree_with_the_outcome():
 
 def test_turning_points_have_the_digits_that_they_need():
     found = judge((0.6104, 0.6096, 0.98), above=0.61)
-    assert (found.outcome, found.turns, found.interval) == ("undecided", "reproduced below 0.609, not reproduced from 0.98", "0.61 (0.61 to 0.98)")
+    assert (found.outcome, found.turns, found.interval) == (
+        "undecided",
+        "reproduced below 0.609, not reproduced from 0.98",
+        "0.61 (0.61 to 0.98)",
+    )
     found = judge((5e-7, 4e-7, 6e-7), above=0)
-    assert (found.outcome, found.turns, found.interval) == ("reproduced", "reproduced below 4.0e-7, not reproduced from 6.0e-7", "5.0e-7 (4.0e-7 to 6.0e-7)")
-    assert judge((0.5, 0.4, 0.61), above=0.60999999).rule == "> 0.60999999" and judge((0.5, 0.4, 0.7), above=0.60999999).rule == "> 0.61"
+    assert (found.outcome, found.turns, found.interval) == (
+        "reproduced",
+        "reproduced below 4.0e-7, not reproduced from 6.0e-7",
+        "5.0e-7 (4.0e-7 to 6.0e-7)",
+    )
+    assert (
+        judge((0.5, 0.4, 0.61), above=0.60999999).rule == "> 0.60999999"
+        and judge((0.5, 0.4, 0.7), above=0.60999999).rule == "> 0.61"
+    )
     assert judge((0.5, 0.4, 0.61), above=0.61).turns == "reproduced below 0.40, not reproduced from 0.61"
     assert judge((0.5, 0.001, 0.9), within=0.0005).turns == "reproduced from ±0.90, not reproduced below ±0.001"
-    assert judge_p(0.0504).turns == "reproduced from a level of 0.0504" and judge_p(0.05).turns == "reproduced from a level of 0.05"
-    assert judge_p(0.0500000001).turns == "reproduced from a level of 0.0501" and judge_p(0.04999999, level=0.049999999).turns == "reproduced from a level of 0.04999999"
-    assert judge_exact(0.593504, 0.593, 0.0005).turns == "reproduced from ± 0.000504" and judge_exact(0.5935, 0.593, 0.0005).turns == "reproduced from ± 0.0005"
+    assert (
+        judge_p(0.0504).turns == "reproduced from a level of 0.0504"
+        and judge_p(0.05).turns == "reproduced from a level of 0.05"
+    )
+    assert (
+        judge_p(0.0500000001).turns == "reproduced from a level of 0.0501"
+        and judge_p(0.04999999, level=0.049999999).turns == "reproduced from a level of 0.04999999"
+    )
+    assert (
+        judge_exact(0.593504, 0.593, 0.0005).turns == "reproduced from ± 0.000504"
+        and judge_exact(0.5935, 0.593, 0.0005).turns == "reproduced from ± 0.0005"
+    )
 
 
 def test_an_interval_that_holds_zero_is_outside_of_no_margin():
@@ -112,10 +168,15 @@ def rates(many, mean, seed, **claim):
     values = rng.normal(mean, 1, size=(many, 12))
     reach = stats.t.ppf(0.975, 11) * values.std(axis=1, ddof=1) / np.sqrt(12)
     middle = values.mean(axis=1)
-    return pd.Series([judge(found, **claim).outcome for found in zip(middle, middle - reach, middle + reach, strict=True)]).value_counts(normalize=True)
+    return pd.Series(
+        [judge(found, **claim).outcome for found in zip(middle, middle - reach, middle + reach, strict=True)]
+    ).value_counts(normalize=True)
 
 
-@pytest.mark.parametrize(("claim", "mean"), [({"above": 0.3}, 0.3), ({"below": -1.0}, -1.0), ({"within": 1.5}, 1.5), ({"within": (0.0, 3.0)}, 0.0)])
+@pytest.mark.parametrize(
+    ("claim", "mean"),
+    [({"above": 0.3}, 0.3), ({"below": -1.0}, -1.0), ({"within": 1.5}, 1.5), ({"within": (0.0, 3.0)}, 0.0)],
+)
 def test_a_value_on_the_threshold_is_wrongly_decided_in_one_of_forty_studies_on_each_side(claim, mean):
     """Of 4,000: a rate of .025 has a standard deviation of .0025."""
     found = rates(4000, mean, 5, **claim)
@@ -123,7 +184,11 @@ def test_a_value_on_the_threshold_is_wrongly_decided_in_one_of_forty_studies_on_
 
 
 def test_what_is_true_by_far_is_reproduced_and_its_opposite_is_not():
-    assert rates(300, 2.0, 1, above=0)["reproduced"] > 0.99 and rates(300, -2.0, 2, above=0)["not reproduced"] > 0.99 and rates(300, 0.0, 3, within=1.5)["reproduced"] > 0.98
+    assert (
+        rates(300, 2.0, 1, above=0)["reproduced"] > 0.99
+        and rates(300, -2.0, 2, above=0)["not reproduced"] > 0.99
+        and rates(300, 0.0, 3, within=1.5)["reproduced"] > 0.98
+    )
 
 
 def test_what_may_be_judged():
@@ -136,16 +201,30 @@ def test_what_may_be_judged():
 
 
 def test_a_verdict_has_the_level_of_its_interval():
-    """The level that a row or its table has; what has none gives none, so that no text names a level that is not the interval's."""
-    table = pd.DataFrame({"difference": [0.67, 0.2], "low": [0.61, 0.1], "high": [0.72, 0.3], "real": [True, True]}, index=["a", "b"])
+    """The level that a row or its table has; what has none gives none, so that no text names a level that is not the
+    interval's.
+    """
+    table = pd.DataFrame(
+        {"difference": [0.67, 0.2], "low": [0.61, 0.1], "high": [0.72, 0.3], "real": [True, True]}, index=["a", "b"]
+    )
     assert judge(table.loc["a"], above=0.5).level is None and judge(FOUND, above=0.5).level is None
     table.attrs["level"] = 0.9
-    rows = [table.loc["a"], table.iloc[0], next(table.iterrows())[1], table.sort_values("low", ascending=False).loc["a"], table.assign(x=1).loc["a"], table[["difference", "low", "high"]].loc["a"],
-            pd.concat({"x": table}).loc[("x", "a")]]  # fmt: skip
+    rows = [
+        table.loc["a"],
+        table.iloc[0],
+        next(table.iterrows())[1],
+        table.sort_values("low", ascending=False).loc["a"],
+        table.assign(x=1).loc["a"],
+        table[["difference", "low", "high"]].loc["a"],
+        pd.concat({"x": table}).loc[("x", "a")],
+    ]
     assert [judge(row, above=0.5).level for row in rows] == [0.9] * 7
     own = dict(zip(("estimate", "low", "high", "level"), (*FOUND, 0.8), strict=True))
     assert judge(own, above=0.5).level == judge(pd.Series(own), above=0.5, level=0.8).level == 0.8
-    assert judge({**own, "level": np.nan}, above=0.5).level is None and judge(table.assign(level=0.99).loc["a"], above=0.5).level == 0.99
+    assert (
+        judge({**own, "level": np.nan}, above=0.5).level is None
+        and judge(table.assign(level=0.99).loc["a"], above=0.5).level == 0.99
+    )
     for found, level in ((table.loc["a"], 0.95), (own, 0.9), (pd.Series(own), 0.9)):
         with pytest.raises(ValueError, match=f"this interval has the level 0.[89]; got level={level:g}"):
             judge(found, above=0.5, level=level)
@@ -159,10 +238,22 @@ def test_a_table_of_claims_names_a_level_only_if_it_is_that_of_all_its_intervals
         claims.add("it holds", "here", verdict)
         return re.search(r"interval.*?:", claims._repr_html_())[0]
 
-    known, other, unknown = judge(FOUND, above=0.5, level=0.95), judge(FOUND, above=0.5, level=0.975), judge(FOUND, above=0.5)
+    known, other, unknown = (
+        judge(FOUND, above=0.5, level=0.95),
+        judge(FOUND, above=0.5, level=0.975),
+        judge(FOUND, above=0.5),
+    )
     assert [heading(one) for one in (known, other, unknown)] == ["interval (95%):", "interval (97.5%):", "interval:"]
-    assert [heading(known & one) for one in (known, other, unknown, judge_p(0.01))] == ["interval (95%):", "interval:", "interval:", "interval (95%):"]
-    assert judge(Interval(0.61, 0.72, 0.95), above=0.5).interval == "(0.61 to 0.72)" and judge(FOUND, above=0.5).interval == "0.67 (0.61 to 0.72)"
+    assert [heading(known & one) for one in (known, other, unknown, judge_p(0.01))] == [
+        "interval (95%):",
+        "interval:",
+        "interval:",
+        "interval (95%):",
+    ]
+    assert (
+        judge(Interval(0.61, 0.72, 0.95), above=0.5).interval == "(0.61 to 0.72)"
+        and judge(FOUND, above=0.5).interval == "0.67 (0.61 to 0.72)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,7 +283,12 @@ def test_what_cannot_be_judged_is_refused(found, claim, error, words):
 
 
 def test_a_large_p_value_is_no_evidence_of_absence():
-    assert [judge_p(p).outcome for p in (0.001, 0.05, 0.0501, 1.0)] == ["reproduced", "reproduced", "undecided", "undecided"]
+    assert [judge_p(p).outcome for p in (0.001, 0.05, 0.0501, 1.0)] == [
+        "reproduced",
+        "reproduced",
+        "undecided",
+        "undecided",
+    ]
     test = Test(0.4, 0.03)
     assert judge_p(test, unit="networks").outcome == "reproduced" and judge_p(test, level=0.01).outcome == "undecided"
     assert judge_p(test).turns == "reproduced from a level of 0.03"
@@ -200,12 +296,18 @@ def test_a_large_p_value_is_no_evidence_of_absence():
         with pytest.raises(ValueError, match="a p-value is a number above 0 and up to 1"):
             judge_p(wrong)
     for level in (5, 0, "0.05", True):
-        with pytest.raises(ValueError, match=f"level must be the level of the test, above 0 and at most 0.5, such as 0.05; got {level!r}"):
+        with pytest.raises(
+            ValueError,
+            match=f"level must be the level of the test, above 0 and at most 0.5, such as 0.05; got {level!r}",
+        ):
             judge_p(0.2, level=level)
 
 
 def test_published_digits():
-    assert judge_exact(0.5935, 0.593, 0.0005).outcome == "reproduced" and judge_exact(0.5936, 0.593, 0.0005).outcome == "not reproduced"
+    assert (
+        judge_exact(0.5935, 0.593, 0.0005).outcome == "reproduced"
+        and judge_exact(0.5936, 0.593, 0.0005).outcome == "not reproduced"
+    )
     assert judge_exact(0.5936, 0.593, 0.0005).turns == "reproduced from ± 0.0006" and judge_exact(1, 1, 0).low is None
     with pytest.raises(ValueError, match="0 or more; got -1"):
         judge_exact(1, 1, -1)
@@ -214,11 +316,19 @@ def test_published_digits():
 
 
 def test_all_parts_must_hold():
-    yes, no, open_ = judge(FOUND, above=0.5, unit="networks"), judge(FOUND, above=0.9, unit="networks"), judge_p(0.4, unit="images")
+    yes, no, open_ = (
+        judge(FOUND, above=0.5, unit="networks"),
+        judge(FOUND, above=0.9, unit="networks"),
+        judge_p(0.4, unit="images"),
+    )
     assert (yes & yes).outcome == "reproduced" and (yes & open_).outcome == (open_ & yes).outcome == "undecided"
     assert (yes & no).outcome == (no & open_).outcome == (open_ & no & yes).outcome == "not reproduced"
     whole = yes & open_ & no
-    assert whole.parts == (yes, open_, no) == (yes & (open_ & no)).parts and whole.unit == "networks, images" and whole.low is None
+    assert (
+        whole.parts == (yes, open_, no) == (yes & (open_ & no)).parts
+        and whole.unit == "networks, images"
+        and whole.low is None
+    )
     assert whole.rule == "> 0.5 and p <= 0.05 and > 0.9" and "> 0.9: reproduced below 0.61" in whole.turns
     with pytest.raises(TypeError):
         yes & True
@@ -231,7 +341,9 @@ def test_what_cannot_be_asked_is_undecided_and_says_why():
     assert verdict.outcome == "undecided" and (verdict & judge(FOUND, above=0.5)).why == "three networks a kind"
     with pytest.raises(ValueError, match="in words; got ''"):
         cannot_ask("")
-    with pytest.raises(ValueError, match="the outcome of a verdict is 'not reproduced', 'undecided', 'reproduced'; got 'yes'"):
+    with pytest.raises(
+        ValueError, match="the outcome of a verdict is 'not reproduced', 'undecided', 'reproduced'; got 'yes'"
+    ):
         Verdict("yes")
 
 
@@ -242,11 +354,28 @@ def test_claims_have_their_unit_threshold_and_where_they_turn():
     claims.add("it depends", "", cannot_ask("one network of each"))
     frame = claims.frame()
     assert tuple(frame.columns) == COLUMNS and frame.map(lambda cell: isinstance(cell, str)).all(axis=None)
-    assert list(frame["verdict"]) == ["reproduced", "not reproduced", "undecided"] and list(frame["published"]) == [".70", "", ""]
-    assert frame.loc[0, "interval"] == "0.67 (0.61 to 0.72)" and frame.loc[2, "here"] == "one network of each" and frame.loc[2, "threshold"] == "cannot be asked here"
+    assert list(frame["verdict"]) == ["reproduced", "not reproduced", "undecided"] and list(frame["published"]) == [
+        ".70",
+        "",
+        "",
+    ]
+    assert (
+        frame.loc[0, "interval"] == "0.67 (0.61 to 0.72)"
+        and frame.loc[2, "here"] == "one network of each"
+        and frame.loc[2, "threshold"] == "cannot be asked here"
+    )
     page = claims._repr_html_()
-    for part in ("it &lt;b&gt; grows", "✓&nbsp;reproduced", "✗&nbsp;not&nbsp;reproduced", "?&nbsp;undecided", "published: .70", "interval (95%): 0.67", "unit: networks (10)",
-                 "threshold: &gt; 0.5", "reproduced below 0.61, not reproduced from 0.72"):  # fmt: skip
+    for part in (
+        "it &lt;b&gt; grows",
+        "✓&nbsp;reproduced",
+        "✗&nbsp;not&nbsp;reproduced",
+        "?&nbsp;undecided",
+        "published: .70",
+        "interval (95%): 0.67",
+        "unit: networks (10)",
+        "threshold: &gt; 0.5",
+        "reproduced below 0.61, not reproduced from 0.72",
+    ):
         assert part in page
     assert not re.search(r"[^-]color:|background", page), "the colors are those of the page, dark or light"
     assert "R² = .66" in repr(claims)
@@ -256,7 +385,11 @@ def test_statements_that_one_hears_hold_or_do_not():
     claims = Claims("heard")
     claims.add("ten images decide", "-.001", judge((-0.001, -0.002, 0.0), within=0.02), published="nobody")
     assert list(claims.frame()["verdict"]) == ["holds"] and claims.frame()["turns"][0].startswith("holds from ±")
-    assert "what one hears" in claims._repr_html_() and "source: nobody" in claims._repr_html_() and "reproduced" not in claims._repr_html_()
+    assert (
+        "what one hears" in claims._repr_html_()
+        and "source: nobody" in claims._repr_html_()
+        and "reproduced" not in claims._repr_html_()
+    )
     with pytest.raises(ValueError, match="kind is 'published' or 'heard'; got 'said'"):
         Claims("said")
 

@@ -1,4 +1,6 @@
-"""What computes is part of a recording's address: a store gives back only what the model computes now, and a recording leaves the model able to compute as before."""
+"""What computes is part of a recording's address: a store gives back only what the model computes now, and a recording
+leaves the model able to compute as before.
+"""
 
 import functools
 import json
@@ -11,7 +13,7 @@ import torch
 from torch import nn
 
 import repsim_nb as rs
-from repsim_nb.errors import Stopped
+from repsim_nb.support.errors import Stopped
 
 OTHER = "already holds 'm/.*(not what 'm' computes now|recorded with other weights)"
 
@@ -22,14 +24,20 @@ def _seed():
 
 
 def rec(module, data, layers=None, *, name="m", **options):
-    model = [rs.load_model(one, name=f"{name}{i}") for i, one in enumerate(module)] if isinstance(module, list) else rs.load_model(module, name=name)
+    model = (
+        [rs.load_model(one, name=f"{name}{i}") for i, one in enumerate(module)]
+        if isinstance(module, list)
+        else rs.load_model(module, name=name)
+    )
     return rs.record(model, data, layers, progress=False, **options)
 
 
 def counted(module):
     """-> the sizes of the batches that run from now on."""
     sizes = []
-    module.register_forward_pre_hook(lambda _, args, kwargs: sizes.append(len(args[0] if args else next(iter(kwargs.values())))), with_kwargs=True)
+    module.register_forward_pre_hook(
+        lambda _, args, kwargs: sizes.append(len(args[0] if args else next(iter(kwargs.values())))), with_kwargs=True
+    )
     return sizes
 
 
@@ -46,7 +54,10 @@ def factory(gain, steps=0):
             super().__init__()
             torch.manual_seed(1)
             self.fc, self.act = nn.Linear(8, 8), nn.ReLU()
-            self.options, self.config = {"scale": 1.0}, types.SimpleNamespace(window=8, inner=types.SimpleNamespace(shift=0.0))
+            self.options, self.config = (
+                {"scale": 1.0},
+                types.SimpleNamespace(window=8, inner=types.SimpleNamespace(shift=0.0)),
+            )
             self.shifts, self.seen, self.stats, self.kept = [torch.zeros(8)], 0, {"calls": 0}, {}
 
         def forward(self, x):
@@ -54,7 +65,11 @@ def factory(gain, steps=0):
             steps += 1
             self.seen += 1
             self.count()
-            h = self.fc(x) * (torch.arange(8) < self.config.window) * self.options["scale"] + self.shifts[0] + self.config.inner.shift
+            h = (
+                self.fc(x) * (torch.arange(8) < self.config.window) * self.options["scale"]
+                + self.shifts[0]
+                + self.config.inner.shift
+            )
             return self.act(self.act(h) ** self.power * gain * GAIN["all"] - 0.1)
 
         def count(self):
@@ -88,7 +103,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("layers", [None, ["output"], ["act#2", "fc"], "*", [-1]], ids=["default", "output", "names", "pattern", "number"])
+@pytest.mark.parametrize(
+    "layers", [None, ["output"], ["act#2", "fc"], "*", [-1]], ids=["default", "output", "names", "pattern", "number"]
+)
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_another_computation_recorded_is_not_given_back(tmp_path, change, layers):
     module, x = factory(1.0), torch.randn(20, 8)
@@ -104,8 +121,15 @@ def test_the_error_says_which_layer_how_far_and_what_to_do(tmp_path):
     module, x = factory(1.0), torch.randn(20, 8)
     rec(module, x, ["fc"], into=tmp_path)
     add_hook(module)
-    with pytest.raises(ValueError, match=r"'m/fc \(inputs\)', and its rows are not what 'm' computes now: sample \d+ differs by 1, in values of about 0\.\d+\. .*hook.*forward.*adapter.*option"
-                                         r".*forward hooks on 'fc' now\. Give the model another name, load_model\(\.\.\., name=\.\.\.\), or remove the old one: rs\.Store\('.*'\)\.remove\(model='m', layer='fc'"):  # fmt: skip
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"'m/fc \(inputs\)', and its rows are not what 'm' computes now: sample \d+ differs by 1, in values of"
+            r" about 0\.\d+\. .*hook.*forward.*adapter.*option"
+            r".*forward hooks on 'fc' now\. Give the model another name, load_model\(\.\.\., name=\.\.\.\), or remove"
+            r" the old one: rs\.Store\('.*'\)\.remove\(model='m', layer='fc'"
+        ),
+    ):
         rec(module, x, ["fc"], into=tmp_path)
     assert rs.Store(tmp_path).remove(model="m", layer="fc") == 1
     np.testing.assert_allclose(rec(module, x, ["fc"], into=tmp_path)["fc"], module.fc(x).detach(), atol=1e-5)
@@ -139,7 +163,9 @@ def test_global_values_and_closures_count(tmp_path, monkeypatch):
         rec(factory(1.0), x, ["output"], into=tmp_path)
 
 
-# -- what only looks on ----------------------------------------------------------------------------------------------------
+# -- what only looks on
+# ----------------------------------------------------------------------------------------------------
+
 
 def observe(module):
     calls = []
@@ -204,7 +230,9 @@ def test_the_longest_sample_is_among_those_that_run(tmp_path):
             rec(module, data, ["output"], pool=pool, into=tmp_path / pool)
 
 
-# -- every kind of recording -----------------------------------------------------------------------------------------------
+# -- every kind of recording
+# -----------------------------------------------------------------------------------------------
+
 
 class Kinds(nn.Module):
     """Layers of every kind of number."""
@@ -294,7 +322,9 @@ def test_a_recording_of_an_earlier_version_is_probed(tmp_path):
     module, x = factory(1.0), torch.randn(20, 8)
     rec(module, x, into=tmp_path)
     for path in tmp_path.glob("*.json"):
-        path.write_text(json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "check"}))
+        path.write_text(
+            json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "check"})
+        )
     sizes = counted(module)
     assert len(rec(module, x, into=tmp_path)) == 2 and len(sizes) == 4
     add_hook(module)
@@ -302,7 +332,9 @@ def test_a_recording_of_an_earlier_version_is_probed(tmp_path):
         rec(module, x, into=tmp_path)
 
 
-# -- recordings that go on -------------------------------------------------------------------------------------------------
+# -- recordings that go on
+# -------------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("pool", ["flatten", "tokens"])
 def test_rows_of_another_computation_are_not_gone_on_from(tmp_path, pool):
@@ -315,12 +347,16 @@ def test_rows_of_another_computation_are_not_gone_on_from(tmp_path, pool):
                 raise Stopped
 
         with pytest.raises(Stopped):
-            rs.record(rs.load_model(module, name="m"), x, ["0", "output"], pool=pool, into=into, batch_size=5, progress=stop)
+            rs.record(
+                rs.load_model(module, name="m"), x, ["0", "output"], pool=pool, into=into, batch_size=5, progress=stop
+            )
         handle = module[0].register_forward_hook(lambda _m, _a, out: out + 5) if change else None
         sizes = counted(module)
         got = rec(module, x, ["0", "output"], pool=pool, into=into, batch_size=5)
         np.testing.assert_allclose(got["output"], module(x).detach().reshape(got["output"].shape), atol=1e-5)
-        assert sizes.count(5) == 3 + (12 if change else 8), "three batches of the probe, then all rows, or those that were missing"
+        assert sizes.count(5) == 3 + (12 if change else 8), (
+            "three batches of the probe, then all rows, or those that were missing"
+        )
         if handle is not None:
             handle.remove()
 
@@ -345,8 +381,12 @@ def test_rows_of_batches_of_unlike_length_are_checked_before_they_are_gone_on_fr
         module[0].register_forward_hook(lambda _m, _a, out: out + 5)
     sizes = counted(module)
     got = rs.record(model, data, ["0", "1"], pool="mean", into=tmp_path, batch_size=10, progress=False)
-    assert sizes.count(1) == 3 and sizes.count(10) == (5 if change else 4), "one sample for the probe, one for each layer that goes on; then all rows, or those that are missing"
-    np.testing.assert_allclose(got["1"], np.concatenate([module(batch).mean(1).detach() for batch in batches]), atol=1e-5)
+    assert sizes.count(1) == 3 and sizes.count(10) == (5 if change else 4), (
+        "one sample for the probe, one for each layer that goes on; then all rows, or those that are missing"
+    )
+    np.testing.assert_allclose(
+        got["1"], np.concatenate([module(batch).mean(1).detach() for batch in batches]), atol=1e-5
+    )
 
 
 def test_layers_that_are_there_are_checked_where_others_are_added(tmp_path):

@@ -1,4 +1,6 @@
-"""Models whose weights are wrapped, sharded, offloaded or changed in place, and modules that stand in two models: recorded right and left as they were, or a sentence."""
+"""Models whose weights are wrapped, sharded, offloaded or changed in place, and modules that stand in two models:
+recorded right and left as they were, or a sentence.
+"""
 
 import copy
 import functools
@@ -13,9 +15,9 @@ from shims import vision  # noqa: F401 - transformers asks for torchvision where
 from torch import nn
 
 import repsim_nb as rs
-from repsim_nb.fingerprints import fingerprint
-from repsim_nb.models import state
-from repsim_nb.models.running import evaluating
+from repsim_nb.inputs.fingerprints import fingerprint
+from repsim_nb.inputs.models import state
+from repsim_nb.inputs.models.running import evaluating
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +36,9 @@ def rec(module, data=X, layers=None, *, name="m", **options):
     return rs.record(rs.load_model(module, name=name), data, layers, progress=False, **options)
 
 
-# -- tensors that wrap others ----------------------------------------------------------------------------------------------
+# -- tensors that wrap others
+# ----------------------------------------------------------------------------------------------
+
 
 class Wrapper(torch.Tensor):
     """A quantised weight, of the form of torchao's: whole numbers and a scale a row. It knows few operations."""
@@ -94,11 +98,19 @@ def test_wrapped_weights_have_a_fingerprint(tmp_path):
     for into in (None, tmp_path, tmp_path):
         got = rec(module, into=into)
         np.testing.assert_allclose(got["output"], module(X).detach(), atol=1e-5)
-    assert all(a is b for a, b in zip(before, [part.weight for part in module if isinstance(part, nn.Linear)], strict=True))
-    for change in (lambda weight: weight.scale.mul_(2), lambda weight: weight.whole.neg_(), lambda weight: setattr(weight, "mode", "column")):
+    assert all(
+        a is b for a, b in zip(before, [part.weight for part in module if isinstance(part, nn.Linear)], strict=True)
+    )
+    for change in (
+        lambda weight: weight.scale.mul_(2),
+        lambda weight: weight.whole.neg_(),
+        lambda weight: setattr(weight, "mode", "column"),
+    ):
         other = quantised(Flattened, mlp())
         other.load_state_dict(module.state_dict(), assign=True)
-        other[2].weight = nn.Parameter(Flattened(module[2].weight.whole.clone(), module[2].weight.scale.clone(), "row"), requires_grad=False)
+        other[2].weight = nn.Parameter(
+            Flattened(module[2].weight.whole.clone(), module[2].weight.scale.clone(), "row"), requires_grad=False
+        )
         assert fingerprint(other) == fingerprint(module)
         change(other[2].weight)
         with pytest.raises(ValueError, match="recorded with other weights"):
@@ -118,11 +130,20 @@ def test_what_a_forward_changes_inside_a_wrapped_weight_is_put_back():
 def test_weights_that_cannot_be_read_are_a_sentence_and_can_be_recorded_without_a_store(tmp_path):
     module = quantised(Wrapper, mlp())
     np.testing.assert_allclose(rec(module)["output"], module(X).detach(), atol=1e-5)
-    with pytest.raises(ValueError, match=r"'0\.weight' of Sequential is a Wrapper whose values cannot be read \(.*\), so a store could not tell .* Record it without into="):
+    with pytest.raises(
+        ValueError,
+        match=(
+            r"'0\.weight' of Sequential is a Wrapper whose values cannot be read \(.*\), so a store could not tell .*"
+            r" Record it without into="
+        ),
+    ):
         rec(module, into=tmp_path)
     with torch.device("meta"):
         empty = mlp()
-    with pytest.raises(ValueError, match="'0.weight' of Sequential is on the device 'meta', where tensors have no values: load its weights"):
+    with pytest.raises(
+        ValueError,
+        match="'0.weight' of Sequential is on the device 'meta', where tensors have no values: load its weights",
+    ):
         rec(empty, into=tmp_path)
     with pytest.raises(ValueError, match="Sequential is on the device 'meta', where weights have no values"):
         rec(empty)
@@ -166,7 +187,13 @@ def special(kind, x):
         return torch.nested.nested_tensor(list(x))
     if kind == "quantised":
         return torch.quantize_per_tensor(x, 0.01, 0, torch.qint8)
-    return {"coo": x.to_sparse, "csr": x.to_sparse_csr, "csc": x.to_sparse_csc, "bsr": functools.partial(x.to_sparse_bsr, 2), "bsc": functools.partial(x.to_sparse_bsc, 2)}[kind]()
+    return {
+        "coo": x.to_sparse,
+        "csr": x.to_sparse_csr,
+        "csc": x.to_sparse_csc,
+        "bsr": functools.partial(x.to_sparse_bsr, 2),
+        "bsc": functools.partial(x.to_sparse_bsc, 2),
+    }[kind]()
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -174,9 +201,16 @@ def special(kind, x):
 def test_tensors_of_other_layouts_have_a_fingerprint(kind):
     module, x = mlp(), torch.eye(4)
     one, same, other, moved = (copy.deepcopy(module) for _ in range(4))
-    for part, values in ((one, x), (same, x.clone()), (other, x + torch.diag(torch.tensor([0.0, 1, 0, 0]))), (moved, x.flip(0))):
+    for part, values in (
+        (one, x),
+        (same, x.clone()),
+        (other, x + torch.diag(torch.tensor([0.0, 1, 0, 0]))),
+        (moved, x.flip(0)),
+    ):
         part.register_buffer("table", special(kind, values))
-    assert fingerprint(one) == fingerprint(same) and len({fingerprint(one), fingerprint(other), fingerprint(moved)}) == 3
+    assert (
+        fingerprint(one) == fingerprint(same) and len({fingerprint(one), fingerprint(other), fingerprint(moved)}) == 3
+    )
 
 
 def test_weights_can_still_be_resized_after_a_fingerprint():
@@ -187,17 +221,27 @@ def test_weights_can_still_be_resized_after_a_fingerprint():
 
 def test_models_quantised_by_torchao_are_recorded_and_found(tmp_path):
     torchao = pytest.importorskip("torchao.quantization")
-    for number, config in enumerate([torchao.Int8WeightOnlyConfig(), torchao.Int8DynamicActivationInt8WeightConfig(), torchao.Float8WeightOnlyConfig()]):
+    for number, config in enumerate(
+        [
+            torchao.Int8WeightOnlyConfig(),
+            torchao.Int8DynamicActivationInt8WeightConfig(),
+            torchao.Float8WeightOnlyConfig(),
+        ]
+    ):
         module, other = mlp(), mlp()
         for one in (module, other):
             torchao.quantize_(one, config)
         for _ in range(2):
-            np.testing.assert_allclose(rec(module, into=tmp_path / f"{number}")["output"], module(X).detach(), atol=1e-5)
+            np.testing.assert_allclose(
+                rec(module, into=tmp_path / f"{number}")["output"], module(X).detach(), atol=1e-5
+            )
         with pytest.raises(ValueError, match="recorded with other weights"):
             rec(other, into=tmp_path / f"{number}")
 
 
-# -- sharded weights -------------------------------------------------------------------------------------------------------
+# -- sharded weights
+# -------------------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def mesh():
@@ -251,7 +295,9 @@ def test_a_sharded_model_can_be_trained_after_its_first_pass_was_a_recording(mes
         rec(other, into=tmp_path)
 
 
-# -- offloaded weights -----------------------------------------------------------------------------------------------------
+# -- offloaded weights
+# -----------------------------------------------------------------------------------------------------
+
 
 class Hook:
     """A hook of the form of accelerate's: it brings the weights along for each pass."""
@@ -300,7 +346,12 @@ def accelerated(how, module):
         return offloaded(module)
     accelerate = pytest.importorskip("accelerate")
     if how == "dispatch":
-        return accelerate.dispatch_model(module, {"a": "cpu", "norm": "disk", "b": "disk", "scale": "cpu"}, main_device="cpu", offload_dir=tempfile.mkdtemp())
+        return accelerate.dispatch_model(
+            module,
+            {"a": "cpu", "norm": "disk", "b": "disk", "scale": "cpu"},
+            main_device="cpu",
+            offload_dir=tempfile.mkdtemp(),
+        )
     return accelerate.cpu_offload(module, torch.device("cpu"), offload_buffers=how == "with buffers")
 
 
@@ -329,11 +380,19 @@ def test_another_device_than_that_of_the_hooks_is_not_used():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rec(module, device="cpu")
-    with pytest.warns(UserWarning, match="Sequential runs on 'cpu', where accelerate's hooks bring its weights: device='cuda' was not used"), evaluating(module, "cuda") as (place, _):
+    with (
+        pytest.warns(
+            UserWarning,
+            match="Sequential runs on 'cpu', where accelerate's hooks bring its weights: device='cuda' was not used",
+        ),
+        evaluating(module, "cuda") as (place, _),
+    ):
         assert place == torch.device("cpu")
 
 
-# -- weights that are changed in place -------------------------------------------------------------------------------------
+# -- weights that are changed in place
+# -------------------------------------------------------------------------------------
+
 
 def rescale(module, factor):
     """Out of sight of who reads the code of a forward."""
@@ -402,7 +461,9 @@ def test_a_model_that_rescales_its_weights_is_as_before(tmp_path, monkeypatch, c
     module = (Plainly if seen else Rescaling)(sign).train(start == "training")
     if start == "ran":
         module(X)
-    lost = copied == 64 and not seen and start != "ran"  # there is no copy: the weights stay halved, and the sign with them
+    lost = (
+        copied == 64 and not seen and start != "ran"
+    )  # there is no copy: the weights stay halved, and the sign with them
     with pytest.warns(UserWarning, match="wrote to 3 of its large tensors") if lost else warnings.catch_warnings():
         if not lost:
             warnings.simplefilter("error")
@@ -413,9 +474,24 @@ def test_a_model_that_rescales_its_weights_is_as_before(tmp_path, monkeypatch, c
 def test_rwkv_gives_the_same_after_a_recording(tmp_path, monkeypatch, copied):
     transformers = pytest.importorskip("transformers")
     monkeypatch.setattr(state, "COPIED", copied)
-    config = transformers.RwkvConfig(vocab_size=50, hidden_size=16, attention_hidden_size=16, num_hidden_layers=6, intermediate_size=32, rescale_every=2, context_length=32, use_cache=False)
+    config = transformers.RwkvConfig(
+        vocab_size=50,
+        hidden_size=16,
+        attention_hidden_size=16,
+        num_hidden_layers=6,
+        intermediate_size=32,
+        rescale_every=2,
+        context_length=32,
+        use_cache=False,
+    )
     ids = torch.randint(1, 49, (20, 7))
-    check_same_afterwards(transformers.RwkvModel(config).eval(), lambda one: one(ids).last_hidden_state.detach(), {"input_ids": ids}, "mean", tmp_path)
+    check_same_afterwards(
+        transformers.RwkvModel(config).eval(),
+        lambda one: one(ids).last_hidden_state.detach(),
+        {"input_ids": ids},
+        "mean",
+        tmp_path,
+    )
 
 
 def test_a_large_table_with_max_norm_is_put_back(monkeypatch):
@@ -426,7 +502,9 @@ def test_a_large_table_with_max_norm_is_put_back(monkeypatch):
     assert torch.equal(module[0].weight, before)
 
 
-# -- moved to another device -----------------------------------------------------------------------------------------------
+# -- moved to another device
+# -----------------------------------------------------------------------------------------------
+
 
 class Moving(nn.Module):
     """Tensors become other ones when it is moved, as between two devices; here from "cpu" to "cpu:0"."""
@@ -450,15 +528,22 @@ def test_a_model_that_is_moved_keeps_the_tensors_of_the_place_while_it_runs():
     module = Moving().eval()
     before, want = {name: id(buffer) for name, buffer in module.named_buffers()}, module.norm(module.fc(X)).detach()
     np.testing.assert_allclose(rec(module, device="cpu:0")["output"], want, atol=1e-5)
-    assert {name: id(buffer) for name, buffer in module.named_buffers()} == before and module.alias is module.norm.running_mean
+    assert {
+        name: id(buffer) for name, buffer in module.named_buffers()
+    } == before and module.alias is module.norm.running_mean
 
 
-# -- modules that stand in two models --------------------------------------------------------------------------------------
+# -- modules that stand in two models
+# --------------------------------------------------------------------------------------
+
 
 def test_two_models_that_are_one_module_are_refused(tmp_path):
     module = mlp()
     models = [rs.load_model(module, name=name) for name in ("a", "b")]
-    sentence = r"'a' and 'b' are one module, a Sequential: both would be recorded with the weights and adapters that it has now. Record one after the other, .*copy\.deepcopy\(module\)"
+    sentence = (
+        r"'a' and 'b' are one module, a Sequential: both would be recorded with the weights and adapters that it has"
+        r" now. Record one after the other, .*copy\.deepcopy\(module\)"
+    )
     for into in (None, tmp_path):
         with pytest.raises(ValueError, match=sentence):
             rs.record(models, X, into=into, progress=False)
@@ -481,15 +566,28 @@ def test_copies_parts_and_other_preprocessing_are_other_models():
     got = rs.record([a, b, twice, head], X, ["output"], progress=False)
     for key, want in zip(got, (module(X), module(X), module(2 * X), module[0](X).tanh()), strict=True):
         np.testing.assert_allclose(got[key], want.detach(), atol=1e-5)
-    assert rs.stream(a, twice, X, progress=False).values.shape == (2, 2) and rs.stream(a, a, X, progress=False).values.shape == (2, 2)
+    assert rs.stream(a, twice, X, progress=False).values.shape == (2, 2) and rs.stream(
+        a, a, X, progress=False
+    ).values.shape == (2, 2)
 
 
 def test_models_of_peft_on_one_base_are_refused_and_switches_are_noticed(tmp_path):
     peft = pytest.importorskip("peft")
     tf = pytest.importorskip("transformers")
-    base = tf.BertModel(tf.BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, max_position_embeddings=20)).eval()
+    base = tf.BertModel(
+        tf.BertConfig(
+            vocab_size=50,
+            hidden_size=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=20,
+        )
+    ).eval()
     plain = rs.load_model(base, name="plain")
-    tuned = peft.get_peft_model(base, config := peft.LoraConfig(r=2, target_modules=["query"], init_lora_weights=False)).eval()
+    tuned = peft.get_peft_model(
+        base, config := peft.LoraConfig(r=2, target_modules=["query"], init_lora_weights=False)
+    ).eval()
     tuned.add_adapter("second", config)
     data = {"input_ids": torch.randint(1, 49, (20, 7))}
     with pytest.raises(ValueError, match="'plain' and 'tuned' are one module, a BertModel"):

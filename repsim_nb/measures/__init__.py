@@ -1,10 +1,14 @@
-"""Measures by their short names. If you are not sure: "cka_debiased" when samples are few, and always a second, different one beside it."""
+"""Measures by their short names.
+
+If you are not sure: "cka_debiased" when samples are few, and always a second, different one beside it.
+"""
 
 from collections.abc import Mapping
 
 import pandas as pd
 
-from ..errors import DegenerateComparisonError, UndefinedError, unknown
+from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, unknown
+
 from .alignment import NBS, Procrustes, SoftMatching
 from .base import Measure, cost_of, named, on_device, same_samples
 from .cca import CCA
@@ -38,7 +42,13 @@ REPRESENTATIONAL: dict[str, Measure] = {
     "gulp": GULP(),
     "soft_matching": SoftMatching(),
 }
-FUNCTIONAL: dict[str, Measure] = {"jsd": JSD(), "kl": KL(), "disagreement": Disagreement(), "kappa": Kappa(), "output_rank": OutputRank()}
+FUNCTIONAL: dict[str, Measure] = {
+    "jsd": JSD(),
+    "kl": KL(),
+    "disagreement": Disagreement(),
+    "kappa": Kappa(),
+    "output_rank": OutputRank(),
+}
 ALL: dict[str, Measure] = {**REPRESENTATIONAL, **FUNCTIONAL}
 
 
@@ -47,7 +57,11 @@ def get(measure: str | Measure) -> Measure:
     if isinstance(measure, Measure):
         return measure
     if not isinstance(measure, str):
-        hint = f"one of its instances, {measure.__name__}()" if isinstance(measure, type) and issubclass(measure, Measure) else "for a function of your own measures.from_function(f, ...)"
+        hint = (
+            f"one of its instances, {measure.__name__}()"
+            if isinstance(measure, type) and issubclass(measure, Measure)
+            else "for a function of your own measures.from_function(f, ...)"
+        )
         raise TypeError(f"a measure is a short name such as 'cka' or a Measure, {hint}; got {measure!r}")
     if measure not in ALL:
         raise unknown("measure", measure, ALL)
@@ -55,27 +69,75 @@ def get(measure: str | Measure) -> Measure:
 
 
 def short_name(measure: Measure) -> str:
-    """The short name that `get` knows it by, that of a deconfounded measure without its inputs' hash, else how it prints."""
+    """The short name that `get` knows it by, that of a deconfounded measure without its inputs' hash, else how it
+    prints.
+    """
     if isinstance(measure, Deconfounded):
         return measure.name
     return next((name for name, known in ALL.items() if known == measure), str(measure))
 
 
 def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
-    """What each measure says of itself, a row a short name: what it compares, kind, range; ✓ under each transformation that leaves its value
-    alone, whichever side alone is transformed; whether its sides may be swapped, whether it is a metric, how many samples it needs."""
+    """What each measure says of itself, a row a short name: what it compares, kind, range; ✓ under each transformation
+    that leaves its value
+    alone, whichever side alone is transformed; whether its sides may be swapped, whether it is a metric, how many
+    samples it needs.
+    """
+
     def facts(measure: Measure) -> dict[str, object]:
         low, high = (f"{end:.3g}".replace("inf", "∞") for end in measure.range)
-        ticks = {change: change in measure.invariant_to for change in ("permutation", "orthogonal", "scaling", "translation", "linear")}
+        ticks = {
+            change: change in measure.invariant_to
+            for change in ("permutation", "orthogonal", "scaling", "translation", "linear")
+        }
         ticks |= {"symmetric": measure.symmetric, "metric": measure.is_metric}
-        return {"compares": measure.of, "kind": measure.kind, "range": f"{low} to {high}", **{name: "✓" if yes else "" for name, yes in ticks.items()},
-                "samples": f"≥ {measure.least}", "class": str(measure)}  # fmt: skip
+        return {
+            "compares": measure.of,
+            "kind": measure.kind,
+            "range": f"{low} to {high}",
+            **{name: "✓" if yes else "" for name, yes in ticks.items()},
+            "samples": f"≥ {measure.least}",
+            "class": str(measure),
+        }
+
     return pd.DataFrame({name: facts(measure) for name, measure in table.items()}).T.rename_axis("measure")
 
 
 __all__ = [
-    "ALL", "CCA", "CKA", "CKNNA", "FUNCTIONAL", "GULP", "JSD", "KL", "NBS", "REPRESENTATIONAL", "RSA",
-    "AccuracyGap", "Deconfounded", "DegenerateComparisonError", "Disagreement", "DistanceCorrelation", "FromFunction", "JaccardKNN", "Kappa", "LinearPredictivity", "Measure", "MutualKNN",
-    "OutputRank", "Procrustes", "SoftMatching", "UndefinedError",
-    "cost_of", "deconfounded", "describe", "first_order", "from_function", "get", "named", "on_device", "same_samples", "short_name",
-]  # fmt: skip
+    "ALL",
+    "CCA",
+    "CKA",
+    "CKNNA",
+    "FUNCTIONAL",
+    "GULP",
+    "JSD",
+    "KL",
+    "NBS",
+    "REPRESENTATIONAL",
+    "RSA",
+    "AccuracyGap",
+    "Deconfounded",
+    "DegenerateComparisonError",
+    "Disagreement",
+    "DistanceCorrelation",
+    "FromFunction",
+    "JaccardKNN",
+    "Kappa",
+    "LinearPredictivity",
+    "Measure",
+    "MutualKNN",
+    "OutputRank",
+    "Procrustes",
+    "SoftMatching",
+    "UndefinedError",
+    "cost_of",
+    "deconfounded",
+    "describe",
+    "first_order",
+    "from_function",
+    "get",
+    "named",
+    "on_device",
+    "same_samples",
+    "short_name",
+]

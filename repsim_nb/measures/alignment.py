@@ -1,4 +1,6 @@
-"""Measures that lay one representation onto the other: by a rotation (Procrustes, its cosine NBS), or unit by unit (SoftMatching)."""
+"""Measures that lay one representation onto the other: by a rotation (Procrustes, its cosine NBS), or unit by unit
+(SoftMatching).
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,12 @@ import array_api_compat
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ..errors import UndefinedError
-from ..validation import Array, check_representation, host
-from ..workers import checkpoint
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.validation import Array, check_representation, host
+from repsim_nb.support.workers import checkpoint
+
+from .arrays import centred_unit, reduced
 from .base import NO_LINEAR, Measure
-from .door import centred_unit, reduced
 
 
 class _Aligned(Measure):
@@ -52,9 +55,10 @@ def _overlap(a: Array, b: Array) -> float:
 class Procrustes(_Aligned):
     """Orthogonal Procrustes: how far apart are two representations after the best rotation of one onto the other?
 
-    With X, Y centred and at unit Frobenius norm and s = ‖XᵀY‖* (nuclear norm): form "squared" is 2 - 2s, in [0, 2]; "distance" its
-    root; "angle" is arccos s, in radians. Distance and angle obey the triangle inequality. Rounding that leaves [0, 1] by a hair is
-    clipped in the root and the angle; a root makes 1e-8 of a rounding of 1e-16, so identical sides may be that far apart. Needs n ≥ 3.  [Schönemann 1966; Ding, Denain, Steinhardt 2021; Williams et al. 2021]
+    With X, Y centred and at unit Frobenius norm and s = ‖XᵀY‖* (nuclear norm): form "squared" is 2 - 2s, in [0, 2];
+    "distance" its root; "angle" is arccos s, in radians. Distance and angle obey the triangle inequality. Rounding that
+    leaves [0, 1] by a hair is clipped in the root and the angle; a root makes 1e-8 of a rounding of 1e-16, so identical
+    sides may be that far apart. Needs n ≥ 3.  [Schönemann 1966; Ding, Denain, Steinhardt 2021; Williams et al. 2021]
     """
 
     form: Literal["squared", "distance", "angle"] = "squared"
@@ -82,7 +86,8 @@ class Procrustes(_Aligned):
 
 @dataclass(frozen=True, kw_only=True)
 class NBS(_Aligned):
-    """Normalised Bures similarity: ‖XᵀY‖* of the centred representations at unit Frobenius norm, the cosine of Procrustes' angle.
+    """Normalised Bures similarity: ‖XᵀY‖* of the centred representations at unit Frobenius norm, the cosine of
+    Procrustes' angle.
 
     Range 0 to 1. Needs n ≥ 3.  [Tang, Maddox, Dickens, Diethe, Damianou 2020]
     """
@@ -95,16 +100,20 @@ class NBS(_Aligned):
 
 @dataclass(frozen=True, kw_only=True)
 class SoftMatching(Measure):
-    """Soft matching: how far apart are two representations after the best matching of their single units (columns)? Squared distance.
+    """Soft matching: how far apart are two representations after the best matching of their single units (columns)?
 
-    The least Σ T_ij ‖x_i - y_j‖² over transport plans T, whose rows sum to 1/p and columns to 1/q; of equal widths that is the best
-    permutation, mean over units. preprocess: columns centred and the matrix at unit Frobenius norm first, else as they are. The norm is
-    shared out over all units, so values fall as 1/width: compare them between representations of one size. A rotation of the units
-    changes it, unlike Procrustes. Its root obeys the triangle inequality.
+    Squared distance.
 
-    Range from 0; with preprocessing and equal widths up to 4/p. Needs n ≥ 3. Exact, and slow where layers are wide: a pair of 1000 units
-    each takes a tenth of a second, of 4000 some seconds, of 1000 and 768 up to half a minute; undefined above 8192 units of equal or
-    nearly equal width and where otherwise p·q > 2,097,152.  [Khosla, Williams 2024]
+    The least Σ T_ij ‖x_i - y_j‖² over transport plans T, whose rows sum to 1/p and columns to 1/q; of equal widths that
+    is the best permutation, mean over units. preprocess: columns centred and the matrix at unit Frobenius norm first,
+    else as they are. The norm is shared out over all units, so values fall as 1/width: compare them between
+    representations of one size. A rotation of the units changes it, unlike Procrustes. Its root obeys the triangle
+    inequality.
+
+    Range from 0; with preprocessing and equal widths up to 4/p. Needs n ≥ 3. Exact, and slow where layers are wide: a
+    pair of 1000 units each takes a tenth of a second, of 4000 some seconds, of 1000 and 768 up to half a minute;
+    undefined above 8192 units of equal or nearly equal width and where otherwise p·q > 2,097,152.  [Khosla, Williams
+    2024]
     """
 
     preprocess: bool = True
@@ -129,8 +138,10 @@ class SoftMatching(Measure):
         p, q = a.shape[1], b.shape[1]
         copies, few = _copies(p, q)
         if not few and p * q > _CELLS:
-            raise UndefinedError(f"to match {p} units with {q} takes too long (at most {_COPIES} units of one width, at most {_CELLS} pairs of units of different "
-                                 f"widths). Pool the activations, or choose a sample of the units")
+            raise UndefinedError(
+                f"to match {p} units with {q} takes too long (at most {_COPIES} units of one width, at most {_CELLS}"
+                " pairs of units of different widths). Pool the activations, or choose a sample of the units"
+            )
         agreement = host(a.T @ b)
         best = _best_assignment(agreement, copies) if few else _best_plan(agreement)
         return float(xp.sum(a * a)) / p + float(xp.sum(b * b)) / q - 2 * best
@@ -147,7 +158,11 @@ class SoftMatching(Measure):
         return 4.0 * n * p * q + matching
 
 
-_QUICK, _COPIES, _CELLS = 1024, 8192, 2**21  # copies that are assigned at once; the most of them, and of pairs of units, that end in time
+_QUICK, _COPIES, _CELLS = (
+    1024,
+    8192,
+    2**21,
+)  # copies that are assigned at once; the most of them, and of pairs of units, that end in time
 
 
 def _copies(p: int, q: int) -> tuple[int, bool]:
@@ -157,18 +172,21 @@ def _copies(p: int, q: int) -> tuple[int, bool]:
 
 
 def _best_assignment(agreement: np.ndarray, copies: int) -> float:
-    """The most Σ T_ij agreement_ij over transport plans T: units are cut into equal copies, and some best plan moves these whole."""
+    """The most Σ T_ij agreement_ij over transport plans T: units are cut into equal copies, and some best plan moves
+    these whole.
+    """
     p, q = agreement.shape
     cut = np.repeat(np.repeat(agreement, copies // p, axis=0), copies // q, axis=1)
     return float(cut[linear_sum_assignment(cut, maximize=True)].mean())
 
 
 def _best_plan(agreement: np.ndarray) -> float:
-    """The same without copies, where widths differ much: units of the wider side are placed one by one, along cheapest chains of moves.
+    """The same without copies, where widths differ much: units of the wider side are placed one by one, along cheapest
+    chains of moves.
 
-    Every unit of the wider side has `supply` parts, every one of the narrower `room` for parts. A part goes where there is room, or into
-    another's place, whose part moves on: Dijkstra's shortest paths over the narrower side, with prices that keep all steps at or above 0
-    (the assignment method of Jonker and Volgenant, with room for several).
+    Every unit of the wider side has `supply` parts, every one of the narrower `room` for parts. A part goes where there
+    is room, or into another's place, whose part moves on: Dijkstra's shortest paths over the narrower side, with prices
+    that keep all steps at or above 0 (the assignment method of Jonker and Volgenant, with room for several).
     """
     cost = -np.ascontiguousarray(agreement if agreement.shape[0] >= agreement.shape[1] else agreement.T)
     (p, q), common = cost.shape, math.gcd(*cost.shape)
@@ -189,8 +207,13 @@ def _best_plan(agreement: np.ndarray) -> float:
     return -float(np.sum(placed * cost)) / (p * supply)
 
 
-def _cheapest_chain(unit: int, cost: np.ndarray, placed: np.ndarray, price: np.ndarray, room: np.ndarray) -> tuple[int, list[Any]]:
-    """-> the place with room at the chain's end, and its moves (who, out of, into; out of -1: the new unit). Prices are kept up to date."""
+def _cheapest_chain(
+    unit: int, cost: np.ndarray, placed: np.ndarray, price: np.ndarray, room: np.ndarray
+) -> tuple[int, list[Any]]:
+    """-> the place with room at the chain's end, and its moves (who, out of, into; out of -1: the new unit).
+
+    Prices are kept up to date.
+    """
     q = len(price)
     distance, done = cost[unit] - price, np.zeros(q, dtype=bool)
     before, mover = np.full(q, -1), np.full(q, unit)

@@ -1,7 +1,7 @@
 """What a measure is.
 
-A measure is a frozen set of options with two methods: `prepare`, once per representation, and `pair`, once per pair of prepared
-values. Everything else (checking, labelling, tables) is written here, once.
+A measure is a frozen set of options with two methods: `prepare`, once per representation, and `pair`, once per pair of
+prepared values. Everything else (checking, labelling, tables) is written here, once.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import array_api_compat
 import numpy as np
 
-from ..containers import check_dimensions, is_array, to_array
-from ..errors import UndefinedError
-from ..ids import Names, names_differ, names_of
-from ..row_groups import check_groups
-from ..validation import Array
-from ..workers import HERE, KEPT, Later, Workers, mapped
+from repsim_nb.support.containers import check_dimensions, is_array, to_array
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.ids import Names, names_differ, names_of
+from repsim_nb.support.row_groups import check_groups
+from repsim_nb.support.validation import Array
+from repsim_nb.support.workers import HERE, KEPT, Later, Workers, mapped
+
 from .cost import Cost, keeper, rate
 
 TRANSFORMS = frozenset({"permutation", "orthogonal", "scaling", "translation", "linear"})
@@ -32,8 +33,8 @@ NO_LINEAR = TRANSFORMS - {"linear"}
 class Measure:
     """A configured comparison of two representations of the same samples.
 
-    A subclass is a frozen dataclass whose fields are its options. It says what it is in the class attributes below (properties,
-    where an option decides) and defines `prepare` and `pair`.
+    A subclass is a frozen dataclass whose fields are its options. It says what it is in the class attributes below
+    (properties, where an option decides) and defines `prepare` and `pair`.
     """
 
     kind: ClassVar[Literal["similarity", "dissimilarity"]]
@@ -53,18 +54,24 @@ class Measure:
         raise NotImplementedError(f"{type(self).__name__} defines no pair(a, b)")
 
     def permute(self, a: Any, order: np.ndarray) -> Any:
-        """A prepared value with its samples in another order: prepare(x[order]), but for rounding. NotImplementedError where only x can be reordered."""
+        """A prepared value with its samples in another order: prepare(x[order]), but for rounding.
+
+        NotImplementedError where only x can be reordered.
+        """
         raise NotImplementedError(f"{self} cannot reorder the samples of what it prepared")
 
     def square(self, a: Any) -> np.ndarray:
-        """A prepared value as a symmetric matrix (n, n) of samples, reordered as they are, whose inner product with another's is the value of the
+        """A prepared value as a symmetric matrix (n, n) of samples, reordered as they are, whose inner product with
+        another's is the value of the
         pair. NotImplementedError where a value is none."""
         self.check_square()
         raise NotImplementedError(f"{type(self).__name__} defines no square(a)")
 
     @property
     def recentring(self) -> str | None:
-        """How the matrix of `square` is centred anew when samples are left out: "double", "unbiased" (U-centred) or "pairs" (their mean out). None where other entries change too."""
+        """How the matrix of `square` is centred anew when samples are left out: "double", "unbiased" (U-centred) or
+        "pairs" (their mean out). None where other entries change too.
+        """
         return None
 
     def check_square(self) -> None:
@@ -73,7 +80,9 @@ class Measure:
 
     @property
     def beside(self) -> Mapping[str, Any]:
-        """What it holds of each sample itself, as sides whose rows must be those of the representations, {name: {label: array}}; nothing but for `deconfounded`."""
+        """What it holds of each sample itself, as sides whose rows must be those of the representations, {name: {label:
+        array}}; nothing but for `deconfounded`.
+        """
         return {}
 
     def of_rows(self, rows: Any) -> Measure:
@@ -110,10 +119,12 @@ class Measure:
     ) -> np.ndarray:
         """All pairs -> float64 (len(xs), len(ys)); without ys, of xs with itself.
 
-        undefined: a dict to fill with {(row, column): reason}; those cells are NaN and the caller masks them. Without it the first
-        undefined cell raises.  run: who does the work.  tick(done, total) is called along the way and may raise to stop.
-        scratch: a folder for what is prepared, while the table is made.  sums: a dict to fill with {(0, row) or (1, column): `moments.Sums`} of
-        the matrices that `square` would give (without ys: of rows only); not between processes.
+        undefined: a dict to fill with {(row, column): reason}; those cells are NaN and the caller masks them. Without
+        it the first undefined cell raises.  run: who does the work.  tick(done, total) is called along the way and may
+        raise to stop.
+        scratch: a folder for what is prepared, while the table is made.  sums: a dict to fill with {(0, row) or (1,
+        column): `moments.Sums`} of the matrices that `square` would give (without ys: of rows only); not between
+        processes.
         """
         if sums is not None:
             self.check_square()
@@ -122,22 +133,39 @@ class Measure:
         columns = {} if ys is None else _labelled(ys)
         same_samples(rows, columns)
         rows, columns = one_library(rows, columns)
-        job = Job(run, tick or (lambda done, total: None), scratch, Reasons(self, list(rows), list(columns) or list(rows), undefined), sums)
+        job = Job(
+            run,
+            tick or (lambda done, total: None),
+            scratch,
+            Reasons(self, list(rows), list(columns) or list(rows), undefined),
+            sums,
+        )
         values = self._table(list(rows.values()), None if ys is None else list(columns.values()), job)
         job.reasons.fill(values, mirrored=ys is None)
         return values
 
     def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
-        """The work of `table` on checked arrays: prepare each, then every pair. A family that can do better overrides it."""
+        """The work of `table` on checked arrays: prepare each, then every pair.
+
+        A family that can do better overrides it.
+        """
         mirrored = ys is None
         cells = [(i, j) for i in range(len(xs)) for j in range(i if mirrored else 0, len(xs if ys is None else ys))]
         steps = len(xs) + len(ys or ()) + len(cells)
         with job.keeper() as keep:
             left = job.prepared(self.prepare, xs, 0, 0, steps, keep, later=True)
             right = left if ys is None else job.prepared(self.prepare, ys, 1, len(xs), steps, keep, later=True)
-            cells = [(i, j) for i, j in cells if not isinstance(left[i], UndefinedError) and not isinstance(right[j], UndefinedError)]
+            cells = [
+                (i, j)
+                for i, j in cells
+                if not isinstance(left[i], UndefinedError) and not isinstance(right[j], UndefinedError)
+            ]
             values = np.full((len(left), len(right)), np.nan)
-            bundles = self._blocks(cells, xs, ys, job.run.number) if job.run.apart else job.run.bundles(cells, size=self._at_once(xs, ys))
+            bundles = (
+                self._blocks(cells, xs, ys, job.run.number)
+                if job.run.apart
+                else job.run.bundles(cells, size=self._at_once(xs, ys))
+            )
             done = steps - len(cells)
             tasks = zip(*(_gathered(left, right, bundle) for bundle in bundles), strict=True) if bundles else ((), ())
             found_in = job.run(_Pairs(self.both if mirrored else self.pair), *tasks, idle=lambda: job.tick(done, steps))
@@ -155,8 +183,12 @@ class Measure:
                 job.tick(done, steps)
         return values
 
-    def _blocks(self, cells: list[tuple[int, int]], xs: list[Array], ys: list[Array] | None, number: int) -> list[list[tuple[int, int]]]:
-        """Cells in squares, about four a worker: the least to prepare, or to send, for so many pairs; and no more than a process keeps at once."""
+    def _blocks(
+        self, cells: list[tuple[int, int]], xs: list[Array], ys: list[Array] | None, number: int
+    ) -> list[list[tuple[int, int]]]:
+        """Cells in squares, about four a worker: the least to prepare, or to send, for so many pairs; and no more than
+        a process keeps at once.
+        """
         one = self.prepared_bytes(xs[0].shape[0], max(math.prod(x.shape[1:]) for x in (*xs, *(ys or ()))), 8)
         fit = len(cells) if math.isnan(one) else KEPT // max(one, 1) - 1  # a column of the square, and the row at work
         side = int(max(1, min(fit, (len(cells) / (4 * number)) ** 0.5)))
@@ -166,14 +198,25 @@ class Measure:
         return list(squares.values())
 
     def _at_once(self, xs: list[Array], ys: list[Array] | None) -> int:
-        """How many pairs make a piece of work of a twentieth of a second or less: long enough to be worth a call, short enough to stop after."""
-        one = self.pair_flops(xs[0].shape[0] if xs[0].ndim else 0, *(max(math.prod(x.shape[1:]) for x in side) for side in (xs, ys or xs))) / rate()
+        """How many pairs make a piece of work of a twentieth of a second or less: long enough to be worth a call, short
+        enough to stop after.
+        """
+        one = (
+            self.pair_flops(
+                xs[0].shape[0] if xs[0].ndim else 0,
+                *(max(math.prod(x.shape[1:]) for x in side) for side in (xs, ys or xs)),
+            )
+            / rate()
+        )
         return 1 if math.isnan(one) else int(min(max(0.05 / max(one, 1e-6), 1), 4096))
 
-    # -- what it costs; a measure that does not say is not estimated ------------------------------------------------------
+    # -- what it costs; a measure that does not say is not estimated
+    # ------------------------------------------------------
 
     def prepare_flops(self, n: int, p: int) -> float:
-        """Work of `prepare`, counted as the flops of a matrix product that would take as long; NaN where a measure does not say."""
+        """Work of `prepare`, counted as the flops of a matrix product that would take as long; NaN where a measure does
+        not say.
+        """
         return math.nan
 
     def pair_flops(self, n: int, p: int, q: int) -> float:
@@ -187,7 +230,11 @@ class Measure:
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> Cost:
         """What a table of representations (n, p), p in ps, with those of widths qs (or with themselves) will take."""
         both = [*ps, *(qs or ())]
-        pairs = [(p, q) for i, p in enumerate(ps) for q in (ps[i:] if qs is None and self.symmetric else ps if qs is None else qs)]
+        pairs = [
+            (p, q)
+            for i, p in enumerate(ps)
+            for q in (ps[i:] if qs is None and self.symmetric else ps if qs is None else qs)
+        ]
         flops = sum(self.prepare_flops(n, p) for p in both) + sum(self.pair_flops(n, p, q) for p, q in pairs)
         return Cost(flops, sum(self.prepared_bytes(n, p, itemsize) for p in both), 16.0 * n * max(both))
 
@@ -197,7 +244,9 @@ class Measure:
 
 
 class Job(NamedTuple):
-    """How a table is to be made: by whom, who is told, where prepared values are kept, who takes down what is undefined; and sums, if they are asked for."""
+    """How a table is to be made: by whom, who is told, where prepared values are kept, who takes down what is
+    undefined; and sums, if they are asked for.
+    """
 
     run: Workers
     tick: Callable[[int, int], None]
@@ -206,16 +255,27 @@ class Job(NamedTuple):
     sums: dict[tuple[int, int], Any] | None
 
     def keeper(self) -> Any:
-        """Where prepared values are kept. Between processes even small ones are better in a file than in every message."""
+        """Where prepared values are kept.
+
+        Between processes even small ones are better in a file than in every message.
+        """
         return keeper(self.scratch, 2**14) if self.run.apart else keeper(self.scratch)
 
     def prepared(
-        self, prepare: Callable[[Array], Any], xs: list[Array], side: int, done: int, total: int, keep: Callable[[Any], Any] = lambda value: value, *, later: bool = False
+        self,
+        prepare: Callable[[Array], Any],
+        xs: list[Array],
+        side: int,
+        done: int,
+        total: int,
+        keep: Callable[[Any], Any] = lambda value: value,
+        *,
+        later: bool = False,
     ) -> list[Any]:
         """`prepare` of each; an UndefinedError stands where it raised one, and is noted.
 
-        later: where workers are apart and see the files of all xs, nothing is done here, and each prepares what it needs (`Later`);
-        unless there is a scratch folder, in which what one has prepared all can read.
+        later: where workers are apart and see the files of all xs, nothing is done here, and each prepares what it
+        needs (`Later`); unless there is a scratch folder, in which what one has prepared all can read.
         """
         values: list[Any] = []
         if later and self.run.apart and self.scratch is None and all(map(mapped, xs)):
@@ -233,7 +293,9 @@ class Job(NamedTuple):
 class Reasons:
     """Why cells have no value. Where nobody asked for reasons, the first is raised."""
 
-    def __init__(self, measure: Measure, rows: list[Any], columns: list[Any], undefined: dict[tuple[int, int], str] | None) -> None:
+    def __init__(
+        self, measure: Measure, rows: list[Any], columns: list[Any], undefined: dict[tuple[int, int], str] | None
+    ) -> None:
         self.measure, self.labels, self.undefined = measure, (rows, columns), undefined
         self.bad: tuple[dict[int, str], dict[int, str]] = ({}, {})
         self.cells: dict[tuple[int, int], str] = {}
@@ -253,7 +315,9 @@ class Reasons:
         return sentence
 
     def fill(self, values: np.ndarray, *, mirrored: bool) -> None:
-        """Write every cell's reason into `undefined`; a cell without a value and without a reason is a fault of the measure."""
+        """Write every cell's reason into `undefined`; a cell without a value and without a reason is a fault of the
+        measure.
+        """
         rows, columns = self.bad[0], self.bad[0] if mirrored else self.bad[1]
         for i, j in np.argwhere(~np.isfinite(values)).tolist():
             why = rows.get(i) or columns.get(j) or self.cells.get((i, j)) or (mirrored and self.cells.get((j, i)))
@@ -294,8 +358,12 @@ class _Unprepared(NamedTuple):
     error: UndefinedError
 
 
-def _gathered(left: list[Any], right: list[Any], cells: list[tuple[int, int]]) -> tuple[list[Any], list[tuple[int, int]]]:
-    """All that these cells need, each once, and the cells as places in that list: so it travels once, and of a pair with itself both are one."""
+def _gathered(
+    left: list[Any], right: list[Any], cells: list[tuple[int, int]]
+) -> tuple[list[Any], list[tuple[int, int]]]:
+    """All that these cells need, each once, and the cells as places in that list: so it travels once, and of a pair
+    with itself both are one.
+    """
     other = int(right is not left)
     names = dict.fromkeys([(0, i) for i, _ in cells] + [(other, j) for _, j in cells])
     place = {name: k for k, name in enumerate(names)}
@@ -303,7 +371,9 @@ def _gathered(left: list[Any], right: list[Any], cells: list[tuple[int, int]]) -
 
 
 class _Pairs:
-    """All of a bundle of pairs; an UndefinedError stands where one has no value, _Unprepared where one of its sides has none."""
+    """All of a bundle of pairs; an UndefinedError stands where one has no value, _Unprepared where one of its sides has
+    none.
+    """
 
     def __init__(self, pair: Callable[[Any, Any], float]) -> None:
         self.pair = _Try(pair)
@@ -343,10 +413,16 @@ def arrays_of(xs: Mapping[Any, Any]) -> dict[Any, Array]:
     return found
 
 
-def check_sides(sides: Mapping[str, Mapping[Any, Any] | Sequence[Any]], measure: Measure | None = None, labels: Collection[Any] | None = None) -> None:
-    """ValueError unless row i is the same sample in all representations (with these labels), as far as their ids are known, and named dimensions agree.
+def check_sides(
+    sides: Mapping[str, Mapping[Any, Any] | Sequence[Any]],
+    measure: Measure | None = None,
+    labels: Collection[Any] | None = None,
+) -> None:
+    """ValueError unless row i is the same sample in all representations (with these labels), as far as their ids are
+    known, and named dimensions agree.
 
-    sides: representations by label, by the names that they have in the error.  measure: of outputs, whose columns are classes, frames need one order of columns too; what it holds of each sample is a side, too.
+    sides: representations by label, by the names that they have in the error.  measure: of outputs, whose columns are
+    classes, frames need one order of columns too; what it holds of each sample is a side, too.
     """
     sides = {**sides, **(measure.beside if measure is not None else {})}
     check_groups(sides, labels, named)
@@ -378,8 +454,15 @@ def check_sides(sides: Mapping[str, Mapping[Any, Any] | Sequence[Any]], measure:
                 continue
             for other, its in firsts.values():
                 if found := names_differ(its, names):
-                    raise ValueError(f"the same samples are needed in every representation, in one order, and of '{named(other)}' and '{named(label)}' {found[0]}. "
-                                     + (f"{call} takes the common samples in one order" if found[1] else f"Give both the same ids; then {call} takes the common samples"))
+                    raise ValueError(
+                        f"the same samples are needed in every representation, in one order, and of '{named(other)}'"
+                        f" and '{named(label)}' {found[0]}. "
+                        + (
+                            f"{call} takes the common samples in one order"
+                            if found[1]
+                            else f"Give both the same ids; then {call} takes the common samples"
+                        )
+                    )
             firsts.setdefault(names.kind, (label, names))
 
 
@@ -387,19 +470,26 @@ def _check_classes(first: tuple[Any, Any], other: tuple[Any, Any]) -> None:
     one, two = list(first[1].columns), list(other[1].columns)
     if one != two and len(one) == len(two) and set(one) == set(two):
         i = next(i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
-        raise ValueError(f"a measure of outputs compares class with class, and '{named(first[0])}' and '{named(other[0])}' have the same columns in another order "
-                         f"(column {i} is {one[i]!r} and {two[i]!r}): y[x.columns] puts them in one")
+        raise ValueError(
+            f"a measure of outputs compares class with class, and '{named(first[0])}' and '{named(other[0])}' have the"
+            f" same columns in another order (column {i} is {one[i]!r} and {two[i]!r}): y[x.columns] puts them in one"
+        )
 
 
 def same_samples(*sides: Mapping[Any, Array]) -> int:
     """The number of samples that all share; ValueError names two that differ."""
-    counts = [(label, x.shape[0]) for side in sides for label, x in side.items() if x.ndim]  # what is no array at all is refused by `enter`
+    counts = [
+        (label, x.shape[0]) for side in sides for label, x in side.items() if x.ndim
+    ]  # what is no array at all is refused by `enter`
     if not counts:
         return 0
     (first, n), *rest = counts
     for label, m in rest:
         if m != n:
-            raise ValueError(f"compare needs the same samples in every representation: '{named(first)}' has {n} rows, '{named(label)}' has {m}")
+            raise ValueError(
+                f"compare needs the same samples in every representation: '{named(first)}' has {n} rows,"
+                f" '{named(label)}' has {m}"
+            )
     return n
 
 
@@ -428,14 +518,23 @@ def on_device(x: Any, device: Any) -> Any:
         device = torch.device(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"there is no device {str(device)!r} here ({str(error).splitlines()[0]}): give 'cpu', or None for arrays as they come") from error
+        raise ValueError(
+            f"there is no device {str(device)!r} here ({str(error).splitlines()[0]}): give 'cpu', or None for arrays as"
+            " they come"
+        ) from error
     if isinstance(x, np.ndarray):
-        x = np.ascontiguousarray(x, dtype=np.float64 if x.dtype.kind == "f" and x.itemsize > 8 else x.dtype.newbyteorder("="))
+        x = np.ascontiguousarray(
+            x, dtype=np.float64 if x.dtype.kind == "f" and x.itemsize > 8 else x.dtype.newbyteorder("=")
+        )
     return torch.as_tensor(x).to(device)
 
 
-def cost_of(measure: Measure, xs: Mapping[Any, Array], ys: Mapping[Any, Array] | None = None, *, sums: bool = False) -> Cost | None:
-    """What `measure.table(xs, ys)` will take, with `sums` or without; None where the arrays cannot be compared anyhow."""
+def cost_of(
+    measure: Measure, xs: Mapping[Any, Array], ys: Mapping[Any, Array] | None = None, *, sums: bool = False
+) -> Cost | None:
+    """What `measure.table(xs, ys)` will take, with `sums` or without; None where the arrays cannot be compared
+    anyhow.
+    """
     arrays = [*xs.values(), *(ys or {}).values()]
     if not arrays or not all(hasattr(x, "dtype") and len(x.shape) > 1 and math.prod(x.shape) for x in arrays):
         return None

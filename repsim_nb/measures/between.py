@@ -1,7 +1,8 @@
-"""Measures without the pairs of samples within a group: rows of one group depend on each other, so their likeness is no evidence.
+"""Measures without the pairs of samples within a group: rows of one group depend on each other, so their likeness is no
+evidence.
 
-In debiased CKA and distance correlation the entries within a group count as the diagonal does: every term is a mean over samples of different groups. RSA leaves
-those pairs out. Groups of one sample each give the measure itself.
+In debiased CKA and distance correlation the entries within a group count as the diagonal does: every term is a mean
+over samples of different groups. RSA leaves those pairs out. Groups of one sample each give the measure itself.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UndefinedError
-from ..validation import check_representation, host
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.validation import check_representation, host
+
+from .arrays import centred_unit, eps
 from .base import Measure
 from .deconfounded import Deconfounded
-from .door import centred_unit, eps
 from .rsm import CKA, RSA, DistanceCorrelation
 
 FEWEST_GROUPS = 4  # a term of HSIC is a mean over four different ones
-Between = Callable[[Any, Any, np.ndarray], float]  # two representations and the groups of their rows, 0, 1, ... -> the value
+Between = Callable[
+    [Any, Any, np.ndarray], float
+]  # two representations and the groups of their rows, 0, 1, ... -> the value
 
 
 def form_between(measure: Measure) -> Between | None:
@@ -30,7 +34,11 @@ def form_between(measure: Measure) -> Between | None:
         return None if form is None else measure.between(form)
     if isinstance(measure, RSA) and not measure.second.startswith("row") and not measure.diagonal:
         return lambda x, y, codes: _rsa(measure, x, y, codes)
-    if isinstance(measure, (CKA, DistanceCorrelation)) and measure.debiased and getattr(measure, "batch_size", None) is None:
+    if (
+        isinstance(measure, (CKA, DistanceCorrelation))
+        and measure.debiased
+        and getattr(measure, "batch_size", None) is None
+    ):
         return lambda x, y, codes: _debiased(measure, x, y, codes)
     return None
 
@@ -40,8 +48,9 @@ def between_groups(measure: Measure) -> Between:
     form = form_between(measure)
     if form is None:
         raise NotImplementedError(
-            f"{measure} has no form without the pairs of rows within a group. Take one that has ('cka_debiased', 'rsa', DistanceCorrelation(debiased=True)), or one row a group, "
-            "such as its mean: pd.DataFrame(x).groupby(groups, sort=False).mean()"
+            f"{measure} has no form without the pairs of rows within a group. Take one that has ('cka_debiased', 'rsa',"
+            " DistanceCorrelation(debiased=True)), or one row a group, such as its mean:"
+            " pd.DataFrame(x).groupby(groups, sort=False).mean()"
         )
     return form
 
@@ -58,13 +67,17 @@ class _RSABetween(RSA):
 
 def _rsa(measure: RSA, x: Any, y: Any, codes: np.ndarray) -> float:
     if len(np.unique(codes)) < 3:
-        raise UndefinedError(f"pairs of different groups are compared, of at least 3 groups; there are {len(np.unique(codes))}")
+        raise UndefinedError(
+            f"pairs of different groups are compared, of at least 3 groups; there are {len(np.unique(codes))}"
+        )
     between = _RSABetween(first=measure.first, second=measure.second, codes=codes)
     return between.pair(between.prepare(x), between.prepare(y))
 
 
 def matrices_between(measure: Measure, x: Any, y: Any, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two symmetric matrices (n, n) whose inner product is the value of `between_groups`, and stays so if groups of one size are exchanged in the second. Groups have one size."""
+    """Two symmetric matrices (n, n) whose inner product is the value of `between_groups`, and stays so if groups of one
+    size are exchanged in the second. Groups have one size.
+    """
     order = np.argsort(codes, kind="stable")
     back = np.argsort(order, kind="stable")
     if isinstance(measure, RSA):
@@ -88,7 +101,10 @@ def _debiased(measure: CKA | DistanceCorrelation, x: Any, y: Any, codes: np.ndar
     a, b = (_entries(measure, side, order, codes) for side in (x, y))
     own = _hsic(a, a), _hsic(b, b)
     if not min(own) > 0:
-        raise UndefinedError("what samples of different groups have in common is not more than chance even with themselves: take more groups")
+        raise UndefinedError(
+            "what samples of different groups have in common is not more than chance even with themselves: take more"
+            " groups"
+        )
     return _hsic(a, b) / (own[0] * own[1]) ** 0.5
 
 
@@ -109,14 +125,20 @@ def _kernel(measure: CKA | DistanceCorrelation, x: np.ndarray, sizes: np.ndarray
         return np.sqrt(squared)
     of_group = np.repeat(np.arange(len(sizes)), sizes)
     apart = of_group[:, None] != of_group[None]
-    middle = float(np.median(np.where(apart, squared, 0.0) if measure.median == "with_diagonal" else squared[apart]))  # within a group as on the diagonal
+    middle = float(
+        np.median(np.where(apart, squared, 0.0) if measure.median == "with_diagonal" else squared[apart])
+    )  # within a group as on the diagonal
     if middle <= 8 * eps(x) * x.shape[1] ** 0.5 * float(np.median(own)):
-        raise UndefinedError("the median distance between samples of different groups is 0, so the RBF kernel has no width")
+        raise UndefinedError(
+            "the median distance between samples of different groups is 0, so the RBF kernel has no width"
+        )
     return np.expm1(squared / (-2 * measure.bandwidth**2 * middle))
 
 
 class _Entries:
-    """A matrix of samples sorted by group, 0 within groups; by_group (n, groups): sums over the columns of each; groups (groups, groups): over the rows as well."""
+    """A matrix of samples sorted by group, 0 within groups; by_group (n, groups): sums over the columns of each; groups
+    (groups, groups): over the rows as well.
+    """
 
     def __init__(self, matrix: np.ndarray, sizes: np.ndarray) -> None:
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -128,13 +150,17 @@ class _Entries:
 
 
 def _hsic(a: _Entries, b: _Entries) -> float:
-    """HSIC as a U-statistic: the mean of a_ij b_ij - 2 a_ij b_iq + a_ij b_qr over samples i, j, q, r of four different groups.
+    """HSIC as a U-statistic: the mean of a_ij b_ij - 2 a_ij b_iq + a_ij b_qr over samples i, j, q, r of four different
+    groups.
 
-    A pair or a triple of samples counts as often as there are four with it, so that no term moves with the origin, whatever the sizes of groups.
+    A pair or a triple of samples counts as often as there are four with it, so that no term moves with the origin,
+    whatever the sizes of groups.
     """
     sizes, n, squares = a.sizes, a.sizes.sum(), a.sizes @ a.sizes
     left, both = n - sizes, np.multiply.outer(sizes, np.ones_like(sizes))
-    more = (left[:, None] - sizes[None]) ** 2 - (squares - both**2 - both.T**2)  # two further samples, of two further groups
+    more = (left[:, None] - sizes[None]) ** 2 - (
+        squares - both**2 - both.T**2
+    )  # two further samples, of two further groups
     if (sizes == sizes[0]).all():
         two = more[0, -1] * np.vdot(a.matrix, b.matrix)
     else:
@@ -149,7 +175,9 @@ def _hsic(a: _Entries, b: _Entries) -> float:
 
 
 def _gradient(a: _Entries) -> np.ndarray:
-    """The symmetric matrix whose inner product with the entries of another is `_hsic`, for groups of one size; 0 within groups."""
+    """The symmetric matrix whose inner product with the entries of another is `_hsic`, for groups of one size; 0 within
+    groups.
+    """
     sizes, n = a.sizes.astype(int), a.sizes.sum()
     one, many = a.sizes[0], len(a.sizes)
     rows, of_row = a.by_group.sum(axis=1), np.repeat(np.arange(many), sizes)

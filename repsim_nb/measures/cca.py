@@ -9,14 +9,17 @@ from typing import ClassVar, Literal, NamedTuple
 import array_api_compat
 import numpy as np
 
-from ..errors import DegenerateComparisonError
-from ..validation import Array, check_representation
+from repsim_nb.support.errors import DegenerateComparisonError
+from repsim_nb.support.validation import Array, check_representation
+
+from .arrays import centred_unit, eps, reduced, smallest_direction
 from .base import NO_LINEAR, TRANSFORMS, Measure
-from .door import centred_unit, eps, reduced, smallest_direction
 
 
 class Basis(NamedTuple):
-    """q: orthonormal columns (n, rank); coordinates: the original columns in it (rank, p), for projection weights only; n."""
+    """q: orthonormal columns (n, rank); coordinates: the original columns in it (rank, p), for projection weights only;
+    n.
+    """
 
     q: Array
     coordinates: Array | None
@@ -28,14 +31,16 @@ class CCA(Measure):
     """Canonical correlation analysis, summed up in one number.
 
     ρ = the singular values of Q_xᵀ Q_y, Q orthonormal bases of the centred columns at their numerical rank.
-    summary: "mean" of ρ or "mean_squared", over the smaller rank; "projection_weighted" (PWCCA): the mean of ρ weighted by how much of
-    one side's activations lies along each canonical direction, α_i = Σ_j |<h_i, x_j>|.
-    variance: keep only the fewest principal components with this share of the variance on each side first (SVCCA: 0.99).
-    weights: the side, "x" or "y", that gives PWCCA its weights: it is not symmetric. normalise: over the directions that have a
-    partner ("kept"), or over all directions of the weighting side, a missing partner counting as ρ = 0 ("all", the published
-    grounding code; where ranks differ, the directions without a partner are fixed only as a space, so the value is
-    reproducible to the basis that the SVD returns).
-    degenerate: when rank x + rank y > n - 1 some ρ are 1 whatever the data, so the value is no evidence: "raise" or "allow" (warns).
+    summary: "mean" of ρ or "mean_squared", over the smaller rank; "projection_weighted" (PWCCA): the mean of ρ weighted
+    by how much of one side's activations lies along each canonical direction, α_i = Σ_j |<h_i, x_j>|.
+    variance: keep only the fewest principal components with this share of the variance on each side first (SVCCA:
+    0.99).
+    weights: the side, "x" or "y", that gives PWCCA its weights: it is not symmetric. normalise: over the directions
+    that have a partner ("kept"), or over all directions of the weighting side, a missing partner counting as ρ = 0
+    ("all", the published grounding code; where ranks differ, the directions without a partner are fixed only as a
+    space, so the value is reproducible to the basis that the SVD returns).
+    degenerate: when rank x + rank y > n - 1 some ρ are 1 whatever the data, so the value is no evidence: "raise" or
+    "allow" (warns).
 
     Range 0 to 1. Needs more samples than the two ranks together.
     [Hotelling 1936; Raghu et al. 2017 (SVCCA); Morcos, Raghu, Bengio 2018 (PWCCA)]
@@ -50,7 +55,12 @@ class CCA(Measure):
     kind: ClassVar = "similarity"
 
     def __post_init__(self) -> None:
-        legal = {"summary": ("mean", "mean_squared", "projection_weighted"), "weights": ("x", "y"), "normalise": ("kept", "all"), "degenerate": ("raise", "allow")}
+        legal = {
+            "summary": ("mean", "mean_squared", "projection_weighted"),
+            "weights": ("x", "y"),
+            "normalise": ("kept", "all"),
+            "degenerate": ("raise", "allow"),
+        }
         for option, values in legal.items():
             if getattr(self, option) not in values:
                 raise ValueError(f"CCA's {option} is one of {values}; got {getattr(self, option)!r}")
@@ -81,7 +91,9 @@ class CCA(Measure):
         return Basis(q, q.T @ x if self.summary == "projection_weighted" else None, n)
 
     def _kept(self, s: Array, smallest: float, n: int) -> int:
-        """How many of the singular values s, largest first; of n centred samples one direction is nothing, whatever rounding left of it."""
+        """How many of the singular values s, largest first; of n centred samples one direction is nothing, whatever
+        rounding left of it.
+        """
         xp = array_api_compat.array_namespace(s)
         rank = min(int(xp.sum(xp.astype(s > smallest, xp.int64))), n - 1)
         if self.variance is None:
@@ -98,14 +110,18 @@ class CCA(Measure):
         squares, vectors = xp.linalg.eigh(x.T @ x if p <= n else x @ x.T)
         squares, vectors = xp.flip(squares), xp.flip(vectors, axis=1)
         floor = 1e-10 * float(squares[0])
-        if smallest**2 < floor and float(squares[-1 if p <= n else n - 2]) < floor:  # of n centred samples one direction is always nothing
+        if (
+            smallest**2 < floor and float(squares[-1 if p <= n else n - 2]) < floor
+        ):  # of n centred samples one direction is always nothing
             return None
         s = xp.clip(squares, 0, None) ** 0.5
         kept = self._kept(s, smallest, n)
         if p > n:
             return vectors[:, :kept]
         q = x @ (vectors[:, :kept] / s[:kept])
-        return q @ (1.5 * xp.eye(kept, dtype=q.dtype, device=array_api_compat.device(q)) - 0.5 * (q.T @ q))  # orthonormal to the last digit again
+        return q @ (
+            1.5 * xp.eye(kept, dtype=q.dtype, device=array_api_compat.device(q)) - 0.5 * (q.T @ q)
+        )  # orthonormal to the last digit again
 
     def permute(self, a: Basis, order: np.ndarray) -> Basis:
         return a._replace(q=a.q[order])
@@ -117,7 +133,9 @@ class CCA(Measure):
         xp = array_api_compat.array_namespace(a.q)
         if self.summary == "mean":
             return float(xp.mean(xp.linalg.svdvals(a.q.T @ b.q)))
-        if self.summary == "mean_squared":  # no decomposition: the squares of singular values sum to those of the entries
+        if (
+            self.summary == "mean_squared"
+        ):  # no decomposition: the squares of singular values sum to those of the entries
             product = a.q.T @ b.q
             return float(xp.sum(product * product)) / min(product.shape)
         first, second = (a, b) if self.weights == "x" else (b, a)
@@ -125,7 +143,9 @@ class CCA(Measure):
         return self._weighted(u, rho, first)
 
     def both(self, a: Basis, b: Basis) -> tuple[float, float]:
-        unlike = self.normalise == "all" and a.q.shape[1] != b.q.shape[1]  # directions without a partner: as `pair` finds them
+        unlike = (
+            self.normalise == "all" and a.q.shape[1] != b.q.shape[1]
+        )  # directions without a partner: as `pair` finds them
         if self.summary != "projection_weighted" or a is b or unlike:
             return super().both(a, b)
         self._check_ranks(a, b)
@@ -149,7 +169,9 @@ class CCA(Measure):
 
     def pair_flops(self, n: int, p: int, q: int) -> float:
         p, q = min(n, p), min(n, q)
-        return 4.0 * n * p * q + (80.0 if self.summary == "projection_weighted" else 30.0 if self.summary == "mean" else 0.0) * p * q * min(p, q)
+        return 4.0 * n * p * q + (
+            80.0 if self.summary == "projection_weighted" else 30.0 if self.summary == "mean" else 0.0
+        ) * p * q * min(p, q)
 
     def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
         return 8.0 * (n * min(n, p) + (min(n, p) * p if self.summary == "projection_weighted" else 0))
@@ -159,9 +181,15 @@ class CCA(Measure):
         if sum(ranks) <= a.n - 1:
             return
         certain = sum(ranks) - (a.n - 1)
-        fewer = "svcca, or CCA(variance=0.9)" if self.variance is None else f"a variance below {self.variance:g} in CCA(variance=...)"
-        sentence = (f"ranks {ranks[0]} + {ranks[1]} exceed n - 1 = {a.n - 1}, so {certain} canonical correlations are 1 whatever the data; "
-                    f"take more samples than the two ranks together, or keep fewer components ({fewer})")
+        fewer = (
+            "svcca, or CCA(variance=0.9)"
+            if self.variance is None
+            else f"a variance below {self.variance:g} in CCA(variance=...)"
+        )
+        sentence = (
+            f"ranks {ranks[0]} + {ranks[1]} exceed n - 1 = {a.n - 1}, so {certain} canonical correlations are 1"
+            f" whatever the data; take more samples than the two ranks together, or keep fewer components ({fewer})"
+        )
         if self.degenerate == "raise":
             raise DegenerateComparisonError(sentence)
         warnings.warn(f"CCA: {sentence}", RuntimeWarning, stacklevel=4)

@@ -1,4 +1,6 @@
-"""What a table will take, said before it starts: time by what this machine multiplies in a second, memory by what is held at once."""
+"""What a table will take, said before it starts: time by what this machine multiplies in a second, memory by what is
+held at once.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ import array_api_compat
 import numpy as np
 import psutil
 
-from ..workers import checkpoint, each, single_threaded_blas
+from repsim_nb.support.workers import checkpoint, each, single_threaded_blas
 
 HELD = 2**29  # bytes of prepared matrices that a table may keep in memory where it can also do without
 MUCH_TIME, MUCH_MEMORY = 30.0, 2**30  # seconds and bytes that are worth a sentence
@@ -28,7 +30,8 @@ class Cost(NamedTuple):
 
     NaN stands where a measure does not say.
 
-    flops: counted as the multiplications and additions of matrix products (a decomposition counts more, as it is slower).  held: bytes that are kept until the table is done, which `scratch` moves to a disk.  working: bytes in use
+    flops: counted as the multiplications and additions of matrix products (a decomposition counts more, as it is
+    slower).  held: bytes that are kept until the table is done, which `scratch` moves to a disk.  working: bytes in use
     at once besides, per worker.
     """
 
@@ -49,22 +52,43 @@ class Cost(NamedTuple):
         return " and ".join(parts)
 
     def elsewhere(self) -> Cost:
-        """The same where every worker prepares what it needs and keeps some of it: nothing is held here, and what they have we cannot ask."""
+        """The same where every worker prepares what it needs and keeps some of it: nothing is held here, and what they
+        have we cannot ask.
+        """
         return self._replace(held=0.0, working=0.0)
 
     def with_sums(self, n: int, number: int, itemsize: int) -> Cost:
-        """The same and the sums of so many n × n matrices, at most: each is written down, its cube made, and all are kept where they fit."""
+        """The same and the sums of so many n × n matrices, at most: each is written down, its cube made, and all are
+        kept where they fit.
+        """
         matrix = float(itemsize) * n * n
-        return Cost(self.flops + number * (float(n) ** 3 + 20.0 * n * n), max(self.held, min(number * matrix, HELD)), self.working + 3 * matrix)
+        return Cost(
+            self.flops + number * (float(n) ** 3 + 20.0 * n * n),
+            max(self.held, min(number * matrix, HELD)),
+            self.working + 3 * matrix,
+        )
 
     def affordable(self, scratch: Path | None) -> int:
-        """How many workers there is memory for. MemoryError where there is not even room for one, OSError where the disk has none."""
+        """How many workers there is memory for.
+
+        MemoryError where there is not even room for one, OSError where the disk has none.
+        """
         held, free = 0 if scratch or math.isnan(self.held) else self.held, psutil.virtual_memory().available
         if held + self.working > free:
-            kept = f", {size(self.held)} of them for what is prepared once and kept: scratch='a folder' keeps that on disk" if not scratch and self.working < free else ""
-            raise MemoryError(f"this table takes {size(held + self.working)} of memory, and {size(free)} are free{kept}. Fewer samples or fewer representations at a time take less")
+            kept = (
+                f", {size(self.held)} of them for what is prepared once and kept: scratch='a folder' keeps that on disk"
+                if not scratch and self.working < free
+                else ""
+            )
+            raise MemoryError(
+                f"this table takes {size(held + self.working)} of memory, and {size(free)} are free{kept}. Fewer"
+                " samples or fewer representations at a time take less"
+            )
         if scratch and self.held > shutil.disk_usage(scratch).free:
-            raise OSError(f"this table keeps {size(self.held)} in {scratch}, where {size(shutil.disk_usage(scratch).free)} are free")
+            raise OSError(
+                f"this table keeps {size(self.held)} in {scratch}, where {size(shutil.disk_usage(scratch).free)} are"
+                " free"
+            )
         return max(1, int((free - held) // max(self.working, 1)))
 
 
@@ -82,7 +106,13 @@ def flops_by_tiles(n: int, left: Sequence[int], right: Sequence[int] | None) -> 
 
 
 def _span(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def size(number: float) -> str:
@@ -107,7 +137,9 @@ def _time(work: Callable[[], Any]) -> float:
 
 @contextmanager
 def keeper(scratch: Path | None, least: int = 2**20) -> Iterator[Callable[[Any], Any]]:
-    """Yield `keep(prepared)`: the same value with its large arrays in files of a folder inside `scratch`, gone at the end; or as it is."""
+    """Yield `keep(prepared)`: the same value with its large arrays in files of a folder inside `scratch`, gone at the
+    end; or as it is.
+    """
     if scratch is None:
         yield _as_it_is
         return
@@ -138,5 +170,7 @@ def _kept(folder: Path, least: int, prepared: Any) -> Any:
 
 
 def columns_within(number: float, rows: int, itemsize: int, p: int = 0) -> int:
-    """How many columns keep `number` blocks of this many rows, and the p features of those columns twice, within 64 MB each; at least 64."""
+    """How many columns keep `number` blocks of this many rows, and the p features of those columns twice, within 64 MB
+    each; at least 64.
+    """
     return max(64, math.floor(2**26 / (max(number * rows, 2 * p) * itemsize)))

@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 import array_api_compat
 import numpy as np
 
-from ..containers import to_array, type_name
-from ..errors import UndefinedError
-from ..ids import names_of
-from ..validation import Array, check_representation, host, shaped
+from repsim_nb.support.containers import to_array, type_name
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.ids import names_of
+from repsim_nb.support.validation import Array, check_representation, host, shaped
+
 from . import cost
+from .arrays import centred_unit, reduced
 from .base import Job, Measure, Reasons, named
-from .door import centred_unit, reduced
 from .rsm import RSA, Cosine
 
 NEAR = 256  # spacings of the precision by which a squared correlation with the inputs must stay below 1
@@ -52,7 +53,9 @@ class Inputs:
         return reduced(centred_unit(self.values.astype(np.float64, copy=False) if n * p <= _WIDE else self.values))
 
     def prepared(self, base: Measure, like: Array, values: np.ndarray) -> Any:
-        """What `base` prepares of `values`, in the library, on the device and in the precision of `like`; the last is kept."""
+        """What `base` prepares of `values`, in the library, on the device and in the precision of `like`; the last is
+        kept.
+        """
         key = base, str(like.dtype), str(array_api_compat.device(like)), type(like).__module__
         last = self._prepared
         if last is None or last[0] != key:
@@ -110,12 +113,16 @@ class Deconfounded(Measure):
 
     def check_exchange(self) -> None:
         raise ValueError(
-            f"{self.name}: samples of one side cannot be permuted to see what chance gives. A permuted side has lost its tie to the inputs, also what is left of it without them, so its values "
-            "scatter less than those of unrelated representations of the same inputs, and p-values would be too small. inference.interval gives a confidence interval: see whether it contains 0"
+            f"{self.name}: samples of one side cannot be permuted to see what chance gives. A permuted side has lost"
+            " its tie to the inputs, also what is left of it without them, so its values scatter less than those of"
+            " unrelated representations of the same inputs, and p-values would be too small. inference.interval gives"
+            " a confidence interval: see whether it contains 0"
         )
 
     def check_square(self) -> None:
-        raise NotImplementedError(f"a value of {self.name} belongs to samples in the order of the inputs, and permuted samples have none")
+        raise NotImplementedError(
+            f"a value of {self.name} belongs to samples in the order of the inputs, and permuted samples have none"
+        )
 
     def between(self, form: Any) -> Any:
         """Without the pairs of rows within a group, from the form that the base has for that."""
@@ -154,7 +161,9 @@ class Deconfounded(Measure):
                     self._check_rows(x.shape[0], f"'{named(label)}'")
         coarsest, inputs = self._beside([*xs, *(ys or ())])
         inner = Reasons(self, [*labels[0], "inputs"], [*labels[1], "inputs"], job.reasons.undefined)
-        values = self.base._table([*xs, inputs], None if ys is None else [*ys, inputs], job._replace(reasons=inner, sums=None))
+        values = self.base._table(
+            [*xs, inputs], None if ys is None else [*ys, inputs], job._replace(reasons=inner, sums=None)
+        )
         for side, bad in enumerate(inner.bad):
             if many[side] in bad:
                 raise UndefinedError(bad[many[side]])
@@ -185,12 +194,17 @@ class Deconfounded(Measure):
             except UndefinedError:  # the base says of which
                 continue
         kinds = kinds or [xp.float64]
-        return max(float(xp.finfo(kind).eps) for kind in kinds), _like(self.values, arrays[0], functools.reduce(xp.result_type, kinds))
+        return max(float(xp.finfo(kind).eps) for kind in kinds), _like(
+            self.values, arrays[0], functools.reduce(xp.result_type, kinds)
+        )
 
     def _check_rows(self, n: int, whose: str) -> None:
         if n != len(self.inputs.values):
-            raise ValueError(f"{self.name}: the inputs are {len(self.inputs.values)} samples, and {whose} has {n} rows. Give the inputs of the same samples, in the same order; for some of "
-                             "them measure.of_rows(rows) takes the same rows of the inputs")
+            raise ValueError(
+                f"{self.name}: the inputs are {len(self.inputs.values)} samples, and {whose} has {n} rows. Give the"
+                " inputs of the same samples, in the same order; for some of them measure.of_rows(rows) takes the same"
+                " rows of the inputs"
+            )
 
     def _check_left(self, r: float, tolerance: float) -> None:
         if not 1 - r * r > tolerance:
@@ -199,7 +213,10 @@ class Deconfounded(Measure):
     def _nothing(self, r: float) -> UndefinedError:
         from . import short_name
 
-        return UndefinedError(f"its similarity matrix is that of the inputs ({short_name(self.base)} with them {r:.6g}), and without it nothing is left to compare")
+        return UndefinedError(
+            f"its similarity matrix is that of the inputs ({short_name(self.base)} with them {r:.6g}), and without it"
+            " nothing is left to compare"
+        )
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:
         p = self.values.shape[1]
@@ -216,8 +233,12 @@ class Deconfounded(Measure):
 
 
 def partial(both: Any, one: Any, other: Any, tolerance: float = 0.0) -> Any:
-    """The partial correlation of two things, from their correlation and those of each with a third; NaN if a side is the third up to a tolerance of 1 - r²."""
-    left, right = (np.where(1 - r * r > tolerance, 1 - r * r, np.nan) for r in (np.asarray(one, float), np.asarray(other, float)))
+    """The partial correlation of two things, from their correlation and those of each with a third; NaN if a side is
+    the third up to a tolerance of 1 - r².
+    """
+    left, right = (
+        np.where(1 - r * r > tolerance, 1 - r * r, np.nan) for r in (np.asarray(one, float), np.asarray(other, float))
+    )
     return (both - np.asarray(one) * other) / np.sqrt(left * right)
 
 
@@ -249,59 +270,76 @@ def _is_cosine(measure: Measure) -> bool:
 
 
 def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
-    """A measure with the similarity of the inputs taken out: what two representations have in common beyond what both have of their inputs.
+    """A measure with the similarity of the inputs taken out: what two representations have in common beyond what both
+    have of their inputs.
 
-    Two networks can agree only because both see the same images: images that look alike have similar representations, even in random networks. This measure regresses the similarity matrix of
-    the inputs out of the similarity matrix of each representation and compares the residuals.
+    Two networks can agree only because both see the same images: images that look alike have similar representations,
+    even in random networks. This measure regresses the similarity matrix of the inputs out of the similarity matrix of
+    each representation and compares the residuals.
 
     Parameters
     ----------
     measure : str or Measure
-        One that is a cosine of two matrices of samples: CKA (linear or RBF, debiased or not, not in batches), RSA whose second order is "pearson", "spearman" or "cosine", distance correlation
-        (not its root). `"cka_debiased"` is a good choice.
+        One that is a cosine of two matrices of samples: CKA (linear or RBF, debiased or not, not in batches), RSA whose
+        second order is "pearson", "spearman" or "cosine", distance correlation (not its root). `"cka_debiased"` is a
+        good choice.
     inputs : array (n, ...), frame or Dataset
-        What the networks were given, row i of the same sample as row i of the representations; any other representation that is to be held constant is possible, too (an untrained network, the
-        first layer, one-hot classes). Ids, where both sides have them, must agree. Texts have no numbers: give counts of words or an embedding.
+        What the networks were given, row i of the same sample as row i of the representations; any other representation
+        that is to be held constant is possible, too (an untrained network, the first layer, one-hot classes). Ids,
+        where both sides have them, must agree. Texts have no numbers: give counts of words or an embedding.
 
     Returns
     -------
     Measure
-        A similarity, for `compare`, `grounding.specificity`, `grounding.benchmark`, `inference.interval`, `sample_size`, `influence`, `block_means` and `sample_sets`; if these take some of the
-        samples, the same rows of the inputs are taken (`measure.of_rows(rows)`). Range -1 to 1. It needs one sample more than `measure`. Measures of the same base and inputs with the same
-        numbers are equal. A saved comparison is loaded with `Comparison.load(path, measure=...)`.
+        A similarity, for `compare`, `grounding.specificity`, `grounding.benchmark`, `inference.interval`,
+        `sample_size`, `influence`, `block_means` and `sample_sets`; if these take some of the samples, the same rows of
+        the inputs are taken (`measure.of_rows(rows)`). Range -1 to 1. It needs one sample more than `measure`. Measures
+        of the same base and inputs with the same numbers are equal. A saved comparison is loaded with
+        `Comparison.load(path, measure=...)`.
 
     Raises
     ------
     ValueError
-        For a measure that is no cosine of two matrices of samples, for inputs that are not numbers, and later for representations of another number of samples.
+        For a measure that is no cosine of two matrices of samples, for inputs that are not numbers, and later for
+        representations of another number of samples.
     UndefinedError
         If a representation has the similarity matrix of the inputs, up to rounding: nothing is left of it.
 
     Notes
     -----
-    With r the values of `measure` for each two of x, y and the inputs c, the cosine of the residuals is the partial correlation
+    With r the values of `measure` for each two of x, y and the inputs c, the cosine of the residuals is the partial
+    correlation
 
         (r_xy - r_xc r_yc) / sqrt((1 - r_xc²) (1 - r_yc²)).
 
-    Centring takes out the intercept; for RSA with second="cosine" there is none. For debiased distance correlation it is the partial distance correlation of Székely and Rizzo.
+    Centring takes out the intercept; for RSA with second="cosine" there is none. For debiased distance correlation it
+    is the partial distance correlation of Székely and Rizzo.
 
-    Cui and others propose it for linear CKA and for RSA of squared distances. For linear CKA the regression is theirs. Two things differ. (1) A residual matrix has negative eigenvalues, so it is no
-    kernel; their code can set these to 0. It is left out here, since it brings a part of the inputs' similarity back and has no debiased form: for five networks on 300 MNIST images the matrices
-    without negative eigenvalues have a CKA of .29 to .43 with the inputs again, where that of the residuals is 0, and the values of pairs change by up to .13. (2) Their RSA regresses distances and
-    compares the residuals by Spearman's ρ. Here second="spearman" regresses ranks on ranks, which gives the partial rank correlation, and second="pearson" regresses the distances themselves.
+    Cui and others propose it for linear CKA and for RSA of squared distances. For linear CKA the regression is theirs.
+    Two things differ. (1) A residual matrix has negative eigenvalues, so it is no kernel; their code can set these to
+    0. It is left out here, since it brings a part of the inputs' similarity back and has no debiased form: for five
+    networks on 300 MNIST images the matrices without negative eigenvalues have a CKA of .29 to .43 with the inputs
+    again, where that of the residuals is 0, and the values of pairs change by up to .13. (2) Their RSA regresses
+    distances and compares the residuals by Spearman's ρ. Here second="spearman" regresses ranks on ranks, which gives
+    the partial rank correlation, and second="pearson" regresses the distances themselves.
 
-    Only what is linear in the inputs' similarity matrix is taken out. Two random networks with nonlinear units may share more than that, so 0 is no lower limit of what architecture alone gives. And a
-    network that computes its features from the inputs alone loses what the inputs explain, even if it learned it.
+    Only what is linear in the inputs' similarity matrix is taken out. Two random networks with nonlinear units may
+    share more than that, so 0 is no lower limit of what architecture alone gives. And a network that computes its
+    features from the inputs alone loses what the inputs explain, even if it learned it.
 
-    `permutation_test`, `null_moments`, `null_table`, `chance_corrected` and `unrelated` refuse such a measure. If both sides depend on the inputs, permuted residuals scatter less than those of
-    unrelated representations. Simulated (1, "cka_debiased"; x and y are rotated inputs plus independent noise, 5 or 20 features; 200 nulls each), permuting residual matrices rejects at level .05 in
-    .20 and .10 of 100 samples, in .40 of 400 samples of 5 features, and in .28 to .42 if the inputs are in 10 classes. `interval` keeps its level: simulated for "cka_debiased" with 200 samples (normal inputs of 5 and
-    20 features, or inputs in 10 classes with 5; with and without something that x and y share beyond the inputs; 400 times each) and 1,000 samples (20 features, 200 times each), .92 to .98 of the
+    `permutation_test`, `null_moments`, `null_table`, `chance_corrected` and `unrelated` refuse such a measure. If both
+    sides depend on the inputs, permuted residuals scatter less than those of unrelated representations. Simulated (1,
+    "cka_debiased"; x and y are rotated inputs plus independent noise, 5 or 20 features; 200 nulls each), permuting
+    residual matrices rejects at level .05 in .20 and .10 of 100 samples, in .40 of 400 samples of 5 features, and in
+    .28 to .42 if the inputs are in 10 classes. `interval` keeps its level: simulated for "cka_debiased" with 200
+    samples (normal inputs of 5 and 20 features, or inputs in 10 classes with 5; with and without something that x and y
+    share beyond the inputs; 400 times each) and 1,000 samples (20 features, 200 times each), .92 to .98 of the
     intervals at level .95 contained the population value. With nothing shared .02 to .06 of them left out 0.
 
     References
     ----------
-    Cui, Kumar, Marttinen, Kaski 2022, "Deconfounded representation similarity for comparison of neural networks"; Székely, Rizzo 2014.
+    Cui, Kumar, Marttinen, Kaski 2022, "Deconfounded representation similarity for comparison of neural networks";
+    Székely, Rizzo 2014.
 
     Examples
     --------
@@ -320,27 +358,37 @@ def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
     if not _is_cosine(base):
         works = ", ".join(name for name, known in ALL.items() if _is_cosine(known))
         more = " (one confound at a time)" if isinstance(base, Deconfounded) else ""
-        raise ValueError(f"the similarity of the inputs can be taken out of a measure that is a cosine of two matrices of samples: {works}, and these with other options; "
-                         f"{base} is none{more}")
+        raise ValueError(
+            "the similarity of the inputs can be taken out of a measure that is a cosine of two matrices of samples:"
+            f" {works}, and these with other options; {base} is none{more}"
+        )
     values, ids = _numbers(inputs)
     try:
         values = host(check_representation(values, min_samples=base.least + 1))
     except UndefinedError as error:
         raise ValueError(f"deconfounded, of the inputs: {error}") from error
-    values = values.copy() if values.flags.writeable else values  # equality and what is prepared stay true if the caller writes into the array
+    values = (
+        values.copy() if values.flags.writeable else values
+    )  # equality and what is prepared stay true if the caller writes into the array
     return Deconfounded(base=base, inputs=Inputs(np.asarray(values), ids))
 
 
 def _numbers(inputs: Any) -> tuple[Array, np.ndarray | None]:
     """Inputs as an array, and their ids."""
     if isinstance(inputs, Mapping):
-        raise ValueError("deconfounded takes the inputs of the samples as one array (n, ...) or a Dataset; got several by name: give one of them")
+        raise ValueError(
+            "deconfounded takes the inputs of the samples as one array (n, ...) or a Dataset; got several by name: give"
+            " one of them"
+        )
     if not (hasattr(inputs, "batches") and hasattr(inputs, "inputs")):
         names = names_of(inputs)
         return _exact(to_array(inputs)), names.names if names is not None and names.kind == "ids" else None
     parts = [batch for _, _, batch in inputs.batches()]
     if not all(hasattr(part, "shape") and part.ndim > 1 for part in parts):
-        raise ValueError(f"deconfounded, of the dataset '{inputs.name}': its inputs are {type_name(parts[0])} and not numbers with one row a sample. Give an array, such as counts of words or an embedding")
+        raise ValueError(
+            f"deconfounded, of the dataset '{inputs.name}': its inputs are {type_name(parts[0])} and not numbers with"
+            " one row a sample. Give an array, such as counts of words or an embedding"
+        )
     return np.concatenate([host(_exact(to_array(part))) for part in parts]), inputs.ids
 
 

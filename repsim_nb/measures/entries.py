@@ -1,4 +1,6 @@
-"""Distances between samples to the last digit, and by how much each entry of a matrix of samples may be rounding: what ranks of entries need."""
+"""Distances between samples to the last digit, and by how much each entry of a matrix of samples may be rounding: what
+ranks of entries need.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,9 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from ..validation import Array, host
-from ..workers import checkpoint
+from repsim_nb.support.validation import Array, host
+from repsim_nb.support.workers import checkpoint
+
 from .ties import FEW, spacing
 
 FINE = spacing(np.float64)
@@ -16,9 +19,11 @@ _BLOCK = 2**21  # numbers held at a time
 
 
 def entry_tolerance(x: Array, first: str, coarse: float, which: np.ndarray) -> Any:
-    """By how much equal entries of "correlation", "cosine" or "dot" (of x over its largest number) may differ, one for all or for each entry in `which` (n, n).
+    """By how much equal entries of "correlation", "cosine" or "dot" (of x over its largest number) may differ, one for
+    all or for each entry in `which` (n, n).
 
-    x: in float64.  coarse: the spacing of the numbers it came in.  Each sample's numbers are as coarse as they are large: before the mean of the sample is out, for "correlation".
+    x: in float64.  coarse: the spacing of the numbers it came in.  Each sample's numbers are as coarse as they are
+    large: before the mean of the sample is out, for "correlation".
     """
     own = FEW * FINE * x.shape[1] ** 0.5  # of the sums of products
     if first == "cosine":
@@ -33,9 +38,11 @@ def entry_tolerance(x: Array, first: str, coarse: float, which: np.ndarray) -> A
 
 
 def exact_distances(x: Array, coarse: float, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The Euclidean distances in `which` (n, n), and by how much each may be rounding; both in units of x's largest number.
+    """The Euclidean distances in `which` (n, n), and by how much each may be rounding; both in units of x's largest
+    number.
 
-    From products of samples, x less the median of each feature (which no far sample moves), and where those are too coarse from differences of the samples.
+    From products of samples, x less the median of each feature (which no far sample moves), and where those are too
+    coarse from differences of the samples.
     """
     xp = array_api_compat.array_namespace(x)
     raw = host(x)

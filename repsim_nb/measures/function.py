@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..validation import Array, check_representation
+from repsim_nb.support.validation import Array, check_representation
+
 from .base import TRANSFORMS, Measure
 
 
@@ -49,7 +50,11 @@ class FromFunction(Measure):
     def __repr__(self) -> str:
         """The call that makes it, functions by their names."""
         own = getattr(self.function, "__name__", repr(self.function))
-        said = [own] + ([] if self.name == own else [f"name={self.name!r}"]) + [f"kind={self.kind!r}", f"symmetric={self.symmetric}"]
+        said = (
+            [own]
+            + ([] if self.name == own else [f"name={self.name!r}"])
+            + [f"kind={self.kind!r}", f"symmetric={self.symmetric}"]
+        )
         for option in ("invariant_to", "is_metric", "range", "of"):
             value = getattr(self, option)
             shown = repr(sorted(value) if isinstance(value, frozenset) else value)
@@ -71,32 +76,44 @@ def from_function(
     of: Literal["activations", "outputs"] = "activations",
     prepare: Callable[[Any], Any] | None = None,
 ) -> Measure:
-    """A Measure around f(x, y) -> a number, x and y of shape (n, p): for compare, explorers and pictures like any other.
+    """A Measure around f(x, y) -> a number, x and y of shape (n, p): for compare, explorers and pictures like any
+    other.
 
-    The arrays are checked first and come as they were given, NumPy or torch, at least in float32. kind: whether larger is more alike
-    ("similarity") or less. symmetric: f(x, y) == f(y, x), so that half a table is enough. name: how it is called in pictures; else f's
-    own. invariant_to: of "permutation", "orthogonal", "scaling", "translation", "linear" those that leave the value alone. range: for
-    colours; infinite ends are fine. of: what it compares. prepare: a function of one array, done once per representation; f then takes
-    what it returns. Where there is no value f raises `UndefinedError`; NaN counts as that. For processes f must be picklable: a function
-    of a module, no lambda. Options of its own: write a class, CONTRIBUTING.md shows how.
+    The arrays are checked first and come as they were given, NumPy or torch, at least in float32. kind: whether larger
+    is more alike ("similarity") or less. symmetric: f(x, y) == f(y, x), so that half a table is enough. name: how it is
+    called in pictures; else f's own. invariant_to: of "permutation", "orthogonal", "scaling", "translation", "linear"
+    those that leave the value alone. range: for colours; infinite ends are fine. of: what it compares. prepare: a
+    function of one array, done once per representation; f then takes what it returns. Where there is no value f raises
+    `UndefinedError`; NaN counts as that. For processes f must be picklable: a function of a module, no lambda. Options
+    of its own: write a class, CONTRIBUTING.md shows how.
     """
     from . import ALL  # at call time: the table of names is made of the classes of all files
 
     if not callable(f) or not (prepare is None or callable(prepare)):
-        raise TypeError(f"from_function takes a function f(x, y), and as prepare a function of one array; got {type(f).__name__} and {type(prepare).__name__}")
+        raise TypeError(
+            f"from_function takes a function f(x, y), and as prepare a function of one array; got {type(f).__name__}"
+            f" and {type(prepare).__name__}"
+        )
     if kind not in ("similarity", "dissimilarity"):
-        raise ValueError(f"kind is 'similarity' (larger is more alike) or 'dissimilarity' (larger is less alike); got {kind!r}")
+        raise ValueError(
+            f"kind is 'similarity' (larger is more alike) or 'dissimilarity' (larger is less alike); got {kind!r}"
+        )
     if of not in ("activations", "outputs"):
         raise ValueError(f"of is 'activations' or 'outputs'; got {of!r}")
     transforms = frozenset([invariant_to] if isinstance(invariant_to, str) else invariant_to)
     if not transforms <= TRANSFORMS:
-        raise ValueError(f"invariant_to holds some of {', '.join(sorted(TRANSFORMS))}; got {', '.join(map(repr, sorted(transforms - TRANSFORMS)))}")
+        raise ValueError(
+            f"invariant_to holds some of {', '.join(sorted(TRANSFORMS))}; got"
+            f" {', '.join(map(repr, sorted(transforms - TRANSFORMS)))}"
+        )
     low, high = map(float, range)
     if not low < high:
         raise ValueError(f"range is (lowest, highest); got {range}")
     name = name or getattr(f, "__name__", "")
     if name in ("", "<lambda>"):
-        raise ValueError("pictures and tables call a measure by its name, and this function has none: from_function(f, name='...')")
+        raise ValueError(
+            "pictures and tables call a measure by its name, and this function has none: from_function(f, name='...')"
+        )
     if name in ALL:
         raise ValueError(f"'{name}' is the short name of a measure of this package: from_function(f, name='my_{name}')")
     declared = {"invariant_to": transforms, "is_metric": bool(is_metric), "range": (low, high), "of": of}

@@ -1,4 +1,7 @@
-"""Functional measures: how alike are two networks' outputs (n, classes)? The columns mean something, so nothing may rotate them."""
+"""Functional measures: how alike are two networks' outputs (n, classes)?
+
+The columns mean something, so nothing may rotate them.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,11 @@ from typing import ClassVar, Literal, NamedTuple
 import array_api_compat
 import numpy as np
 
-from ..errors import UndefinedError
-from ..validation import Array, check_labels, check_representation, host
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.validation import Array, check_labels, check_representation, host
+
+from .arrays import eps
 from .base import Measure
-from .door import eps
 from .ties import FEW, row_ranks
 
 
@@ -46,7 +50,9 @@ def _same_classes(a: Array, b: Array) -> None:
 
 
 class Decisions(NamedTuple):
-    """classes: the predicted one of each sample (n,), the largest output, of equals the first; number: of classes there are."""
+    """classes: the predicted one of each sample (n,), the largest output, of equals the first; number: of classes there
+    are.
+    """
 
     classes: np.ndarray
     number: int
@@ -74,19 +80,30 @@ def _probabilities(measure: Measure, x: Array) -> Array:
     xp = array_api_compat.array_namespace(x)
     total = xp.sum(x, axis=1)
     if bool(xp.any(x < 0)) or float(xp.max(xp.abs(total - 1))) > _rounded(x):
-        hint = "These look like percent: divide by 100" if _sum_to(x, 100) else f"For logits use {type(measure).__name__}(inputs='logits')"
-        raise UndefinedError(f"probabilities are at least 0 and sum to 1 in every row; here the smallest is {float(xp.min(x)):.3g} and rows sum to "
-                             f"{float(xp.min(total)):.3g} up to {float(xp.max(total)):.3g}. {hint}")
+        hint = (
+            "These look like percent: divide by 100"
+            if _sum_to(x, 100)
+            else f"For logits use {type(measure).__name__}(inputs='logits')"
+        )
+        raise UndefinedError(
+            f"probabilities are at least 0 and sum to 1 in every row; here the smallest is {float(xp.min(x)):.3g} and"
+            f" rows sum to {float(xp.min(total)):.3g} up to {float(xp.max(total)):.3g}. {hint}"
+        )
     return x / total[:, None]
 
 
 def _logits(measure: Measure, x: Array) -> Array:
-    """x, unless its rows are distributions, also if they were rounded or are percent: the softmax of probabilities is another, flatter distribution."""
+    """x, unless its rows are distributions, also if they were rounded or are percent: the softmax of probabilities is
+    another, flatter distribution.
+    """
     name = type(measure).__name__
     for whole, what, then in ((1, "probabilities", ""), (100, "percent", " after dividing by 100")):
         if _sum_to(x, whole):
-            raise UndefinedError(f"{name} takes logits here, and these outputs look like {what}: none is below 0, and every row sums to {whole}. Use {name}(inputs='probabilities'){then}. "
-                                 "(If they are logits by chance, subtract 1 from them: it changes no softmax.)")
+            raise UndefinedError(
+                f"{name} takes logits here, and these outputs look like {what}: none is below 0, and every row sums to"
+                f" {whole}. Use {name}(inputs='probabilities'){then}. (If they are logits by chance, subtract 1 from"
+                " them: it changes no softmax.)"
+            )
     return x
 
 
@@ -105,8 +122,9 @@ def _rounded(x: Array) -> float:
 class JSD(_Functional):
     """Jensen-Shannon divergence of the predicted distributions, mean over samples, in nats.
 
-    (KL(p‖m) + KL(q‖m))/2 with m = (p + q)/2 and 0·log 0 = 0. inputs: "logits" (softmax is taken here) or "probabilities";
-    rows that are probabilities are refused as logits. Range 0 to log 2 = 0.693 nats. (SciPy's `jensenshannon` is its square root.)  [Lin 1991]
+    (KL(p‖m) + KL(q‖m))/2 with m = (p + q)/2 and 0·log 0 = 0. inputs: "logits" (softmax is taken here) or
+    "probabilities"; rows that are probabilities are refused as logits. Range 0 to log 2 = 0.693 nats. (SciPy's
+    `jensenshannon` is its square root.)  [Lin 1991]
     """
 
     inputs: Literal["logits", "probabilities"] = "logits"
@@ -171,9 +189,10 @@ class Distribution(NamedTuple):
 class KL(_Functional):
     """Kullback-Leibler divergence of y's predicted distributions from x's, mean over samples, in nats.
 
-    KL(p‖q) = Σ p·log(p/q), p from x, q from y, 0·log 0 = 0: what it costs to take q for p; not symmetric. inputs: "logits" (logarithms
-    are taken of the softmax as a whole, so no probability is 0; rows that are probabilities are refused) or "probabilities". Range from 0, unbounded. Undefined where y gives
-    probability 0 to a class to which x does not.  [Kullback, Leibler 1951]
+    KL(p‖q) = Σ p·log(p/q), p from x, q from y, 0·log 0 = 0: what it costs to take q for p; not symmetric. inputs:
+    "logits" (logarithms are taken of the softmax as a whole, so no probability is 0; rows that are probabilities are
+    refused) or "probabilities". Range from 0, unbounded. Undefined where y gives probability 0 to a class to which x
+    does not.  [Kullback, Leibler 1951]
     """
 
     inputs: Literal["logits", "probabilities"] = "logits"
@@ -209,8 +228,11 @@ class KL(_Functional):
         impossible = (a.p > 0) & (b.log == -xp.inf)
         if bool(xp.any(impossible)):
             sample, label = (int(i) for i in np.argwhere(host(impossible))[0])
-            raise UndefinedError(f"at sample {sample} the second gives class {label} the probability 0 and the first {float(a.p[sample, label]):.3g}, so the divergence is "
-                                 f"infinite ({int(xp.sum(xp.astype(impossible, xp.int64)))} such cells in all); jsd is always finite")
+            raise UndefinedError(
+                f"at sample {sample} the second gives class {label} the probability 0 and the first"
+                f" {float(a.p[sample, label]):.3g}, so the divergence is infinite"
+                f" ({int(xp.sum(xp.astype(impossible, xp.int64)))} such cells in all); jsd is always finite"
+            )
         zero = xp.zeros_like(a.p)
         log_ratio = xp.where(a.p > 0, a.log, zero) - xp.where(a.p > 0, b.log, zero)
         return float(xp.mean(xp.sum(a.p * log_ratio, axis=1)))
@@ -234,9 +256,9 @@ class Disagreement(_OfDecisions):
 class Kappa(_OfDecisions):
     """Cohen's κ: how far the two networks' classes agree beyond what their frequencies make likely.
 
-    (agreement - expected) / (1 - expected), expected = Σ over classes of the product of both frequencies; of equal outputs the first is
-    the class. Range -1 to 1; 0 is what independent predictions of these frequencies give. Undefined where both always predict one and the
-    same class.  [Cohen 1960]
+    (agreement - expected) / (1 - expected), expected = Σ over classes of the product of both frequencies; of equal
+    outputs the first is the class. Range -1 to 1; 0 is what independent predictions of these frequencies give.
+    Undefined where both always predict one and the same class.  [Cohen 1960]
     """
 
     kind: ClassVar = "similarity"
@@ -247,16 +269,19 @@ class Kappa(_OfDecisions):
         often = [np.bincount(side.classes, minlength=side.number) / len(side.classes) for side in (a, b)]
         expected = float(often[0] @ often[1])
         if expected == 1:
-            raise UndefinedError("both always predict one and the same class, so agreement is certain and tells nothing")
+            raise UndefinedError(
+                "both always predict one and the same class, so agreement is certain and tells nothing"
+            )
         return (agreement - expected) / (1 - expected)
 
 
 @dataclass(frozen=True, repr=False)
 class AccuracyGap(_Functional):
-    """The difference between the two networks' accuracies, |accuracy x - accuracy y|, on these targets: class numbers, one a sample.
+    """The difference between the two networks' accuracies, |accuracy x - accuracy y|, on these targets: class numbers,
+    one a sample.
 
-    The class is the largest output, of equals the first. 0 does not mean that they are right on the same samples: see Disagreement.
-    Range 0 to 1; obeys the triangle inequality. ValueError where targets and samples differ in number.
+    The class is the largest output, of equals the first. 0 does not mean that they are right on the same samples: see
+    Disagreement. Range 0 to 1; obeys the triangle inequality. ValueError where targets and samples differ in number.
     """
 
     targets: tuple[int, ...]
@@ -270,17 +295,27 @@ class AccuracyGap(_Functional):
         many = given.shape[0] if getattr(given, "ndim", 0) else len(given) if hasattr(given, "__len__") else 0
         targets = check_labels(given, many, "targets")
         if targets.ndim != 1 or not targets.size or targets.dtype.kind not in "iu" or targets.min() < 0:
-            raise ValueError(f"AccuracyGap takes the targets as class numbers from 0 on, one a sample; got shape {targets.shape}, dtype {targets.dtype}"
-                             + (f", smallest {targets.min()}" if targets.size and targets.dtype.kind in "if" else ""))
-        object.__setattr__(self, "targets", tuple(targets.tolist()))  # a tuple: the measure stays comparable and hashable
+            raise ValueError(
+                f"AccuracyGap takes the targets as class numbers from 0 on, one a sample; got shape {targets.shape},"
+                f" dtype {targets.dtype}"
+                + (f", smallest {targets.min()}" if targets.size and targets.dtype.kind in "if" else "")
+            )
+        object.__setattr__(
+            self, "targets", tuple(targets.tolist())
+        )  # a tuple: the measure stays comparable and hashable
 
     def prepare(self, x: Array) -> float:
         """-> the accuracy."""
         predicted = _decisions(x)
         if len(self.targets) != len(predicted.classes):
-            raise ValueError(f"AccuracyGap needs a target for every sample: there are {len(self.targets)} targets and {len(predicted.classes)} samples")
+            raise ValueError(
+                f"AccuracyGap needs a target for every sample: there are {len(self.targets)} targets and"
+                f" {len(predicted.classes)} samples"
+            )
         if max(self.targets) >= predicted.number:
-            raise UndefinedError(f"the targets go up to class {max(self.targets)}, and its outputs are over {predicted.number} classes")
+            raise UndefinedError(
+                f"the targets go up to class {max(self.targets)}, and its outputs are over {predicted.number} classes"
+            )
         return float(np.mean(predicted.classes == np.array(self.targets)))
 
     def pair(self, a: float, b: float) -> float:
@@ -293,7 +328,9 @@ class AccuracyGap(_Functional):
 
 
 class Ranks(NamedTuple):
-    """unit: each sample's ranks, centred and at unit length (n, classes); valid: False where all outputs of a sample are equal."""
+    """unit: each sample's ranks, centred and at unit length (n, classes); valid: False where all outputs of a sample
+    are equal.
+    """
 
     unit: np.ndarray
     valid: np.ndarray
@@ -303,8 +340,9 @@ class Ranks(NamedTuple):
 class OutputRank(_Functional):
     """The thesis's rank coefficient: Spearman's ρ between the two output vectors of each sample, mean over samples.
 
-    Outputs of a sample that are equal up to rounding are tied. A sample whose outputs are all equal has no ranks: it is left out, and a warning counts how many were. With two classes each
-    sample gives ±1, so the mean is 2·agreement - 1. Range -1 to 1.  [Yellapragada 2020]
+    Outputs of a sample that are equal up to rounding are tied. A sample whose outputs are all equal has no ranks: it is
+    left out, and a warning counts how many were. With two classes each sample gives ±1, so the mean is 2·agreement - 1.
+    Range -1 to 1.  [Yellapragada 2020]
     """
 
     kind: ClassVar = "similarity"
@@ -329,5 +367,9 @@ class OutputRank(_Functional):
         if not valid.any():
             raise UndefinedError("every sample has constant outputs on one side, and a constant has no ranks")
         if not valid.all():
-            warnings.warn(f"output_rank: {(~valid).sum()} of {len(valid)} samples have constant outputs on one side and are left out", stacklevel=4)
+            warnings.warn(
+                f"output_rank: {(~valid).sum()} of {len(valid)} samples have constant outputs on one side and are"
+                " left out",
+                stacklevel=4,
+            )
         return float(np.mean(np.sum(a.unit[valid] * b.unit[valid], axis=1)))

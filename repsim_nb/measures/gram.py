@@ -1,8 +1,11 @@
-"""The engine: inner products of sample-by-sample matrices, all pairs of K representations at once, by tiles or by features.
+"""The engine: inner products of sample-by-sample matrices, all pairs of K representations at once, by tiles or by
+features.
 
-A member of the Gram family compares two n × n matrices by the cosine between them, once each is brought to its standard form (centred, say). So a table is one product of K long
-rows with themselves. The rows are never written down: they are made tile by tile, the same tile of every representation at a time, multiplied, and dropped; memory is bounded by the
-tile, whatever n is. For linear kernels <XXᵀ, YYᵀ> = ‖XᵀY‖², which is cheaper where features are few: `cheaper_by_features` decides.
+A member of the Gram family compares two n × n matrices by the cosine between them, once each is brought to its standard
+form (centred, say). So a table is one product of K long rows with themselves. The rows are never written down: they are
+made tile by tile, the same tile of every representation at a time, multiplied, and dropped; memory is bounded by the
+tile, whatever n is. For linear kernels <XXᵀ, YYᵀ> = ‖XᵀY‖², which is cheaper where features are few:
+`cheaper_by_features` decides.
 """
 
 from __future__ import annotations
@@ -17,11 +20,12 @@ from typing import Any, NamedTuple, Protocol
 import array_api_compat
 import numpy as np
 
-from ..errors import UndefinedError
-from ..validation import Array, host, not_finite, shaped
-from ..workers import Later, Workers, arrived, checkpoint, departing, mapped
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.validation import Array, host, not_finite, shaped
+from repsim_nb.support.workers import Later, Workers, arrived, checkpoint, departing, mapped
+
 from . import cost
-from .door import eps, off_diagonal, stretches
+from .arrays import eps, off_diagonal, stretches
 
 ROWS = 256  # samples on the short side of a tile
 Grid = Sequence[tuple[Any, float]]  # (where, how often it counts)
@@ -38,7 +42,9 @@ class Source(Protocol):
     p: int
 
     def grid(self, number: int) -> Grid:
-        """Which pieces make up the matrix, and how often each counts; small enough to stack those of `number` representations."""
+        """Which pieces make up the matrix, and how often each counts; small enough to stack those of `number`
+        representations.
+        """
 
     def piece(self, where: Any, out: np.ndarray | None = None) -> Array:
         """One piece as numbers; written into `out`, and that returned, where it is made anew anyhow."""
@@ -48,7 +54,8 @@ class Source(Protocol):
 
 
 class Features:
-    """A representation, checked in one pass and handed out by rows: centred (means summed in float64), scaled so that nothing overflows.
+    """A representation, checked in one pass and handed out by rows: centred (means summed in float64), scaled so that
+    nothing overflows.
 
     x may be memory-mapped: no more of it than some rows is in memory at a time, unless `hold` was called.
     """
@@ -72,11 +79,18 @@ class Features:
             raise UndefinedError(f"it is constant: all {self.n} samples have the same activations")
         mean = total / self.n
         short = self.xp.astype(mean, self.dtype)
-        self._centre: Any = short, self.xp.astype(mean - self.xp.astype(short, self.xp.float64), self.dtype)  # and what the precision of the work cannot hold
+        self._centre: Any = (
+            short,
+            self.xp.astype(mean - self.xp.astype(short, self.xp.float64), self.dtype),
+        )  # and what the precision of the work cannot hold
         self.itemsize = short.dtype.itemsize
         self._scale = float(self.xp.max(self.xp.maximum(high - short, short - low)))
         if not 0 < self._scale < math.inf:
-            raise UndefinedError("it is constant within the precision of its numbers" if self._scale == 0 else "its values are too far apart for their precision")
+            raise UndefinedError(
+                "it is constant within the precision of its numbers"
+                if self._scale == 0
+                else "its values are too far apart for their precision"
+            )
 
     def blocks(self) -> list[slice]:
         """Runs of rows of about a million numbers each."""
@@ -100,7 +114,9 @@ class Features:
             self._held = self[slice(0, self.n)]
 
     def leave(self) -> None:
-        """Leave the means of the features to each process that needs them: where everybody reads all rows anyhow they need not be told."""
+        """Leave the means of the features to each process that needs them: where everybody reads all rows anyhow they
+        need not be told.
+        """
         if mapped(self._x):
             self._centre = Later(_centre_of, self._x, uuid.uuid4().hex)
 
@@ -108,7 +124,9 @@ class Features:
     def sizes(self) -> Array:
         """The squared length of every sample, (n,)."""
         if self._sizes is None:
-            self._sizes = self.xp.concat([self.xp.vecdot(block, block) for block in map(self.__getitem__, self.blocks())])
+            self._sizes = self.xp.concat(
+                [self.xp.vecdot(block, block) for block in map(self.__getitem__, self.blocks())]
+            )
         return self._sizes
 
     def gram(self, rows: slice, columns: slice, out: np.ndarray | None = None) -> Array:
@@ -127,7 +145,9 @@ class Features:
         return squared * off_diagonal(squared) if rows == columns else squared
 
     def all_distances(self, number: int) -> Array | None:
-        """Squared distances of all samples (n, n), where as many matrices as there are representations may be kept at once; else None."""
+        """Squared distances of all samples (n, n), where as many matrices as there are representations may be kept at
+        once; else None.
+        """
         if number * self.n**2 * self.itemsize > cost.HELD:
             return None
         return self.distances(slice(0, self.n), slice(0, self.n))
@@ -142,8 +162,15 @@ class Features:
         return part
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is as long as the samples are many is not sent: it is made again from the numbers, where those are read anyhow."""
-        return {**{k: v for k, v in vars(self).items() if k != "xp"}, "_x": departing(self._x), "_held": None, "_sizes": None}
+        """What is as long as the samples are many is not sent: it is made again from the numbers, where those are read
+        anyhow.
+        """
+        return {
+            **{k: v for k, v in vars(self).items() if k != "xp"},
+            "_x": departing(self._x),
+            "_held": None,
+            "_sizes": None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _x=arrived(state["_x"]))
@@ -157,20 +184,31 @@ def _centre_of(x: Array) -> tuple[Array, Array]:
 class Kernel:
     """A symmetric n × n matrix of a representation's samples, made tile by tile in its standard form.
 
-    entry: from squared distances to the matrix, or None for inner products.  whole: all squared distances, where they are at hand; then
-    the matrix is kept instead of made again.  unbiased: U-centred, zero on the diagonal, so that <A, B> / (n (n - 3)) is Song et al.'s
-    unbiased HSIC (Székely, Rizzo 2014); else row and column means out.
+    entry: from squared distances to the matrix, or None for inner products.  whole: all squared distances, where they
+    are at hand; then the matrix is kept instead of made again.  unbiased: U-centred, zero on the diagonal, so that <A,
+    B> / (n (n - 3)) is Song et al.'s unbiased HSIC (Székely, Rizzo 2014); else row and column means out.
     floor: a length below which nothing but rounding is left of it.
     """
 
-    def __init__(self, features: Features, entry: Callable[[Array], Array] | None = None, *, whole: Array | None = None, unbiased: bool = False) -> None:
+    def __init__(
+        self,
+        features: Features,
+        entry: Callable[[Array], Array] | None = None,
+        *,
+        whole: Array | None = None,
+        unbiased: bool = False,
+    ) -> None:
         self.features, self.entry, self.unbiased, n = features, entry, unbiased, features.n
         self.n, self.p, self.dtype, self.floor = n, features.p, features.dtype, 0.0
         self._whole = None if whole is None or entry is None else entry(whole)
         if entry is None and not unbiased:  # centred features make a centred matrix
             return
-        sums = self._row_sums() if entry else -_float(features.sizes)  # rows of a centred Gram matrix sum to 0, without its diagonal to minus that
-        self._means = self._as_features(sums / (n - 2 if unbiased else n)) if entry else None  # of inner products: `_row_means` makes them
+        sums = (
+            self._row_sums() if entry else -_float(features.sizes)
+        )  # rows of a centred Gram matrix sum to 0, without its diagonal to minus that
+        self._means = (
+            self._as_features(sums / (n - 2 if unbiased else n)) if entry else None
+        )  # of inner products: `_row_means` makes them
         self._mean = float(sums.sum() / ((n - 1) * (n - 2) if unbiased else n * n))
         self.floor = 8 * eps(features.sizes) * float(np.abs(sums).sum())
 
@@ -179,7 +217,11 @@ class Kernel:
         return xp.astype(xp.asarray(values, device=array_api_compat.device(self.features.sizes)), self.dtype)
 
     def _row_means(self, rows: slice) -> Array:
-        return self._as_features(-_float(self.features.sizes[rows]) / (self.n - 2)) if self._means is None else self._means[rows]
+        return (
+            self._as_features(-_float(self.features.sizes[rows]) / (self.n - 2))
+            if self._means is None
+            else self._means[rows]
+        )
 
     def kept(self, keep: Callable[[Any], Any]) -> Kernel:
         """Itself, its row means kept where `keep` keeps them."""
@@ -197,7 +239,11 @@ class Kernel:
         """The matrix before it is centred."""
         if self._whole is not None:
             return self._whole[rows, columns]
-        return self.features.gram(rows, columns, out) if self.entry is None else self.entry(self.features.distances(rows, columns))
+        return (
+            self.features.gram(rows, columns, out)
+            if self.entry is None
+            else self.entry(self.features.distances(rows, columns))
+        )
 
     def _row_sums(self) -> np.ndarray:
         sums, xp = np.zeros(self.n), self.features.xp
@@ -232,7 +278,10 @@ class Kernel:
 
 
 class Batches:
-    """Matrices of consecutive batches, each by itself, side by side. A batch of m counts 1/(m - 3), so that a sum of products is Σ m · HSIC₁."""
+    """Matrices of consecutive batches, each by itself, side by side.
+
+    A batch of m counts 1/(m - 3), so that a sum of products is Σ m · HSIC₁.
+    """
 
     def __init__(self, features: Features, size: int, kernel: Callable[[Features], Kernel]) -> None:
         self.features, self.size, self.kernel = features, size, kernel
@@ -243,7 +292,11 @@ class Batches:
         return batches(self.n, self.size)
 
     def grid(self, number: int) -> Grid:
-        return [((batch, where), weight / (batch.stop - batch.start - 3)) for batch in self.batches() for where, weight in tiles(batch.stop - batch.start, number, self.features.itemsize, self.p)]
+        return [
+            ((batch, where), weight / (batch.stop - batch.start - 3))
+            for batch in self.batches()
+            for where, weight in tiles(batch.stop - batch.start, number, self.features.itemsize, self.p)
+        ]
 
     def piece(self, where: tuple[slice, tuple[slice, slice]], out: np.ndarray | None = None) -> Array:
         batch, place = where
@@ -269,7 +322,10 @@ class Vector(NamedTuple):
         return 0  # nothing is made, it is there
 
     def grid(self, number: int) -> Grid:
-        return [(piece, 1.0) for piece in stretches(self.values.shape[0], cost.columns_within(number, 1, self.dtype.itemsize))]
+        return [
+            (piece, 1.0)
+            for piece in stretches(self.values.shape[0], cost.columns_within(number, 1, self.dtype.itemsize))
+        ]
 
     def piece(self, where: slice, out: np.ndarray | None = None) -> Array:
         return self.values[where]
@@ -279,17 +335,22 @@ class Vector(NamedTuple):
 
 
 def median_distance(features: Features, whole: Array | None, *, diagonal: bool) -> float:
-    """The median of all squared distances between samples, each pair in both orders; `diagonal`: with those of each to itself, which are 0.
+    """The median of all squared distances between samples, each pair in both orders; `diagonal`: with those of each to
+    itself, which are 0.
 
-    Exact. Without the whole matrix it is found in passes over its tiles: each narrows the bit patterns of the two middle numbers (which
-    sort as the numbers do, none being negative) by 16 bits, so float32 takes two passes.
+    Exact. Without the whole matrix it is found in passes over its tiles: each narrows the bit patterns of the two
+    middle numbers (which sort as the numbers do, none being negative) by 16 bits, so float32 takes two passes.
     """
     n = features.n
     many = n * n if diagonal else n * (n - 1)
-    ranks = [max(rank - n if diagonal else rank, -1) for rank in ((many - 1) // 2, many // 2)]  # among the others; -1 is on the diagonal
+    ranks = [
+        max(rank - n if diagonal else rank, -1) for rank in ((many - 1) // 2, many // 2)
+    ]  # among the others; -1 is on the diagonal
     ranks = [rank // 2 for rank in ranks]  # each pair once
     if whole is None:
-        found = {rank: _ranked(features, rank) if rank >= 0 else 0.0 for rank in set(ranks)}  # mostly one and the same: no pass is made twice
+        found = {
+            rank: _ranked(features, rank) if rank >= 0 else 0.0 for rank in set(ranks)
+        }  # mostly one and the same: no pass is made twice
         return sum(found[rank] for rank in ranks) / 2
     values, (low, high) = host(whole)[np.tri(n, k=-1, dtype=bool)], ranks
     if high < 0:
@@ -308,7 +369,9 @@ def _ranked(features: Features, rank: int) -> float:
         for (rows, columns), _ in tiles(features.n, 1, features.itemsize, features.p):
             checkpoint()
             tile = host(features.distances(rows, columns))
-            bits = (tile[np.tri(len(tile), k=-1, dtype=bool)] if rows == columns else np.ascontiguousarray(tile).reshape(-1)).view(kind)
+            bits = (
+                tile[np.tri(len(tile), k=-1, dtype=bool)] if rows == columns else np.ascontiguousarray(tile).reshape(-1)
+            ).view(kind)
             if fixed:
                 bits = bits[bits >> kind.type(shift + 16) == kind.type(found)]
             counts += np.bincount((bits >> kind.type(shift)).astype(np.int64) & 0xFFFF, minlength=2**16)
@@ -319,17 +382,23 @@ def _ranked(features: Features, rank: int) -> float:
 
 
 def batches(n: int, size: int) -> list[slice]:
-    """0 to n in runs of `size`, as the minibatch estimator takes them: a last one of fewer than 4 joins the one before."""
+    """0 to n in runs of `size`, as the minibatch estimator takes them: a last one of fewer than 4 joins the one
+    before.
+    """
     found = stretches(n, size)
     if len(found) > 1 and n - found[-1].start < 4:
         found[-2:] = [slice(found[-2].start, n)]
     return found
 
 
-# -- by tiles --------------------------------------------------------------------------------------------------------------
+# -- by tiles
+# --------------------------------------------------------------------------------------------------------------
+
 
 def tiles(n: int, number: int, itemsize: int, p: int) -> Grid:
-    """The upper trapezoid of an n × n matrix: squares on the diagonal once, what lies right of them twice, for the part below."""
+    """The upper trapezoid of an n × n matrix: squares on the diagonal once, what lies right of them twice, for the part
+    below.
+    """
     wide = cost.columns_within(number, ROWS, itemsize, p)
     grid: list[tuple[Any, float]] = []
     for rows in stretches(n, ROWS):
@@ -346,8 +415,12 @@ class Products(NamedTuple):
     right: np.ndarray
 
 
-def by_tiles(left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]) -> Products:
-    """Inner products of all pairs (without `right`: of `left` with itself), summed over the pieces. tick(share done)."""
+def by_tiles(
+    left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
+) -> Products:
+    """Inner products of all pairs (without `right`: of `left` with itself), summed over the pieces. tick(share
+    done).
+    """
     total = _zeros(len(left), None if right is None else len(right))
     everything = [*left, *(right or ())]
     for source in everything if run.apart else ():
@@ -355,19 +428,27 @@ def by_tiles(left: Sequence[Source], right: Sequence[Source] | None, run: Worker
             source.features.leave()
     grid = max(everything, key=lambda source: source.p).grid(len(everything))  # small enough for the widest
     done, bundles = 0, run.bundles(list(grid))
-    for part, bundle in zip(run(_Bundle(left, right), bundles, idle=lambda: tick(done / len(grid))), bundles, strict=True):
-        total = Products(*(a + b for a, b in zip(total, part, strict=True)))  # in the order of the grid, however many workers there are
+    for part, bundle in zip(
+        run(_Bundle(left, right), bundles, idle=lambda: tick(done / len(grid))), bundles, strict=True
+    ):
+        total = Products(
+            *(a + b for a, b in zip(total, part, strict=True))
+        )  # in the order of the grid, however many workers there are
         done += len(bundle)
         tick(done / len(grid))
     return total
 
 
 class _Bundle:
-    """Some pieces of the grid, multiplied: pieces in the precision of the finest representation, their sum in float64."""
+    """Some pieces of the grid, multiplied: pieces in the precision of the finest representation, their sum in
+    float64.
+    """
 
     def __init__(self, left: Sequence[Source], right: Sequence[Source] | None) -> None:
         self.left, self.right = left, right
-        self._rooms = threading.local()  # each worker stacks its pieces in the same place: new memory for every tile costs a tenth of the time
+        self._rooms = (
+            threading.local()
+        )  # each worker stacks its pieces in the same place: new memory for every tile costs a tenth of the time
 
     def __getstate__(self) -> dict[str, Any]:
         return {"left": departing(list(self.left)), "right": departing(self.right and list(self.right))}
@@ -405,7 +486,9 @@ class _Bundle:
 
     def _room(self, rows: int, columns: int, dtype: Any, like: Array) -> Array:
         if not isinstance(like, np.ndarray):
-            return array_api_compat.array_namespace(like).empty((rows, columns), dtype=dtype, device=array_api_compat.device(like))
+            return array_api_compat.array_namespace(like).empty(
+                (rows, columns), dtype=dtype, device=array_api_compat.device(like)
+            )
         room = getattr(self._rooms, "room", None)
         if room is None or room.size < rows * columns or room.dtype != dtype:
             room = self._rooms.room = np.empty(rows * columns, dtype)
@@ -426,22 +509,43 @@ def _float(a: Array) -> np.ndarray:
     return host(a).astype(float)
 
 
-# -- by features -----------------------------------------------------------------------------------------------------------
+# -- by features
+# -----------------------------------------------------------------------------------------------------------
+
 
 def cheaper_by_features(n: int, left: Sequence[int], right: Sequence[int] | None) -> bool:
-    """Of the two ways to all inner products of linear kernels, is the one by features faster? Widths of both sides go in."""
-    return cost.flops_by_features(n, left, right) < 1.4 * cost.flops_by_tiles(n, left, right)  # tiles have more to do than their products
+    """Of the two ways to all inner products of linear kernels, is the one by features faster?
+
+    Widths of both sides go in.
+    """
+    return cost.flops_by_features(n, left, right) < 1.4 * cost.flops_by_tiles(
+        n, left, right
+    )  # tiles have more to do than their products
 
 
-def by_features(left: Sequence[Features], right: Sequence[Features] | None, run: Workers, tick: Callable[[float], None], *, unbiased: bool) -> Products:
+def by_features(
+    left: Sequence[Features],
+    right: Sequence[Features] | None,
+    run: Workers,
+    tick: Callable[[float], None],
+    *,
+    unbiased: bool,
+) -> Products:
     """The same products as `by_tiles` of linear kernels, from ‖XᵀY‖²."""
     everything = [*left, *(right or ())]
     groups = _groups([features.p for features in everything])
     border = len(left) if right is not None else None
     jobs = [(a, b) for i, a in enumerate(groups) for b in groups[i:] if _wanted(a, b, border)]
     found, done = np.zeros((len(everything), len(everything))), 0
-    sides = [[everything[i] for i in a] for a, b in jobs], [None if a is b else [everything[i] for i in b] for a, b in jobs]
-    for part, (a, b) in zip(run(functools.partial(_cross, unbiased=unbiased), *sides, idle=lambda: tick(done / len(jobs))), jobs, strict=True):
+    sides = (
+        [[everything[i] for i in a] for a, b in jobs],
+        [None if a is b else [everything[i] for i in b] for a, b in jobs],
+    )
+    for part, (a, b) in zip(
+        run(functools.partial(_cross, unbiased=unbiased), *sides, idle=lambda: tick(done / len(jobs))),
+        jobs,
+        strict=True,
+    ):
         found[np.ix_(a, b)], found[np.ix_(b, a)] = part, part.T
         done += 1
         tick(done / len(jobs))
@@ -449,7 +553,9 @@ def by_features(left: Sequence[Features], right: Sequence[Features] | None, run:
     return Products(found, own, own) if right is None else Products(found[:many, many:], own[:many], own[many:])
 
 
-BLOCK = 1024  # features on a side of one product: large enough to be fast, small enough for memory and to stop between two
+BLOCK = (
+    1024  # features on a side of one product: large enough to be fast, small enough for memory and to stop between two
+)
 
 
 def _groups(widths: Sequence[int]) -> list[list[int]]:
@@ -462,12 +568,16 @@ def _groups(widths: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def _wanted(a: list[int], b: list[int], border: int | None) -> bool:  # does this pair of groups hold anything of the table, or of its lengths?
+def _wanted(
+    a: list[int], b: list[int], border: int | None
+) -> bool:  # does this pair of groups hold anything of the table, or of its lengths?
     return border is None or a is b or (a[0] < border and b[-1] >= border)
 
 
 def _cross(a: Sequence[Features], b: Sequence[Features] | None, unbiased: bool = False) -> np.ndarray:
-    """‖XᵀY‖² for X in a and Y in b (or in a): (len(a), len(b)), streamed over rows and blocks of features; `unbiased`: of U-centred kernels, whose diagonals are taken out afterwards."""
+    """‖XᵀY‖² for X in a and Y in b (or in a): (len(a), len(b)), streamed over rows and blocks of features; `unbiased`:
+    of U-centred kernels, whose diagonals are taken out afterwards.
+    """
     xp, n = a[0].xp, a[0].n
     finest = functools.reduce(xp.result_type, {features.dtype for features in (*a, *(b or ()))})
 
@@ -488,11 +598,22 @@ def _cross(a: Sequence[Features], b: Sequence[Features] | None, unbiased: bool =
                 y, right = (x, left) if b is None and down == across else some(sides[1], rows, across)
                 products = products + xp.astype(x.T @ y, xp.float64)
                 if left is not None and right is not None:  # once, at the first features of both
-                    of_sizes, sums = of_sizes + left @ right.T, [sums[0] + left.sum(axis=1), sums[1] + right.sum(axis=1)]
+                    of_sizes, sums = (
+                        of_sizes + left @ right.T,
+                        [sums[0] + left.sum(axis=1), sums[1] + right.sum(axis=1)],
+                    )
             squares = host(products * products)
-            cuts = [np.clip(edge - place.start, 0, place.stop - place.start) for edge, place in zip(edges, (down, across), strict=True)]
-            total += [[squares[i:k, j:m].sum() for j, m in zip(cuts[1][:-1], cuts[1][1:], strict=True)] for i, k in zip(cuts[0][:-1], cuts[0][1:], strict=True)]
+            cuts = [
+                np.clip(edge - place.start, 0, place.stop - place.start)
+                for edge, place in zip(edges, (down, across), strict=True)
+            ]
+            total += [
+                [squares[i:k, j:m].sum() for j, m in zip(cuts[1][:-1], cuts[1][1:], strict=True)]
+                for i, k in zip(cuts[0][:-1], cuts[0][1:], strict=True)
+            ]
     rest = total + np.outer(*sums) / ((n - 1) * (n - 2)) - of_sizes * (1 + 2 / (n - 2)) if unbiased else total
     if unbiased and b is None:  # a squared length that is rounding of what was taken out of it
-        np.fill_diagonal(rest, np.where(rest.diagonal() > 16 * float(xp.finfo(finest).eps) * total.diagonal(), rest.diagonal(), 0.0))
+        np.fill_diagonal(
+            rest, np.where(rest.diagonal() > 16 * float(xp.finfo(finest).eps) * total.diagonal(), rest.diagonal(), 0.0)
+        )
     return rest

@@ -1,4 +1,6 @@
-"""Sums of a symmetric matrix of samples: all that the moments of its inner product with another, shuffled, depend on."""
+"""Sums of a symmetric matrix of samples: all that the moments of its inner product with another, shuffled, depend
+on.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +9,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..validation import host
-from ..workers import checkpoint
+from repsim_nb.support.validation import host
+from repsim_nb.support.workers import checkpoint
+
 from . import cost
-from .door import stretches
+from .arrays import stretches
 from .gram import ROWS, Kernel
 
-# The sums over i, j, ... of products of two or three entries of a matrix without trace and total, each as a graph: an entry a_ij is an edge, an index a point, d = diagonal,
-# r = sums of rows, q = of their squares. A point is told by its (loops, other ends of edges); graphs in which an edge stands alone are 0.
+# The sums over i, j, ... of products of two or three entries of a matrix without trace and total, each as a graph: an
+# entry a_ij is an edge, an index a point, d = diagonal,
+# r = sums of rows, q = of their squares. A point is told by its (loops, other ends of edges); graphs in which an edge
+# stands alone are 0.
 PAIRS = {"d²": ((2, 0),), "d r": ((0, 1), (1, 1)), "r²": ((0, 1), (0, 1), (0, 2)), "a²": ((0, 2), (0, 2))}
 TRIPLES = {
-    "d³": ((3, 0),), "d² r": ((0, 1), (2, 1)), "d a d": ((1, 1), (1, 1)), "d r²": ((0, 1), (0, 1), (1, 2)), "d a r": ((0, 1), (0, 2), (1, 1)), "d q": ((0, 2), (1, 2)),
-    "r³": ((0, 1), (0, 1), (0, 1), (0, 3)), "r a r": ((0, 1), (0, 1), (0, 2), (0, 2)), "a a a": ((0, 2), (0, 2), (0, 2)), "a³": ((0, 3), (0, 3)), "q r": ((0, 1), (0, 2), (0, 3)),
-}  # fmt: skip
+    "d³": ((3, 0),),
+    "d² r": ((0, 1), (2, 1)),
+    "d a d": ((1, 1), (1, 1)),
+    "d r²": ((0, 1), (0, 1), (1, 2)),
+    "d a r": ((0, 1), (0, 2), (1, 1)),
+    "d q": ((0, 2), (1, 2)),
+    "r³": ((0, 1), (0, 1), (0, 1), (0, 3)),
+    "r a r": ((0, 1), (0, 1), (0, 2), (0, 2)),
+    "a a a": ((0, 2), (0, 2), (0, 2)),
+    "a³": ((0, 3), (0, 3)),
+    "q r": ((0, 1), (0, 2), (0, 3)),
+}
 SMALL = 12  # features, of which products of three and four cost less than the pairs of samples
 _BLOCK = 96  # samples: smaller blocks save more products and make slower ones
 
@@ -27,8 +41,10 @@ _BLOCK = 96  # samples: smaller blocks save more products and make slower ones
 class Sums(NamedTuple):
     """Sums of a matrix at unit length.
 
-    diagonal, off: the parts of I and J (all ones) in it.  pairs (4,), triples (11,): sums of what is left, in the order of PAIRS and TRIPLES.
-    rows, cells: how far what is left is concentrated in a few rows or entries: Σ q² / (Σ q)² of the sums of squares q of rows (1 / n if all are alike), and Σ a⁴ / (Σ a²)².
+    diagonal, off: the parts of I and J (all ones) in it.  pairs (4,), triples (11,): sums of what is left, in the order
+    of PAIRS and TRIPLES.
+    rows, cells: how far what is left is concentrated in a few rows or entries: Σ q² / (Σ q)² of the sums of squares q
+    of rows (1 / n if all are alike), and Σ a⁴ / (Σ a²)².
     kinds: how many kinds of rows there are, by their sums of squares: few where samples repeat each other, as codes do.
     """
 
@@ -43,7 +59,10 @@ class Sums(NamedTuple):
 
 
 def sums_of(matrix: np.ndarray, *, overwrite: bool = False) -> Sums:
-    """The sums of a symmetric matrix (n, n), brought to unit length. Needs its memory once more, or, with `overwrite`, that of the matrix itself."""
+    """The sums of a symmetric matrix (n, n), brought to unit length.
+
+    Needs its memory once more, or, with `overwrite`, that of the matrix itself.
+    """
     n, eps = len(matrix), float(np.finfo(matrix.dtype).eps)
     trace, total = float(matrix.diagonal().sum(dtype=float)), float(matrix.sum(axis=1).sum(dtype=float))
     off = (total - trace) / (n * (n - 1))
@@ -65,13 +84,39 @@ def sums_of(matrix: np.ndarray, *, overwrite: bool = False) -> Sums:
 
 
 def _sums(
-    diagonal: float, off: float, d: np.ndarray, r: np.ndarray, q: np.ndarray, by_d: np.ndarray, by_r: np.ndarray, triangles: float, cubes: float, fourths: float, eps: float
+    diagonal: float,
+    off: float,
+    d: np.ndarray,
+    r: np.ndarray,
+    q: np.ndarray,
+    by_d: np.ndarray,
+    by_r: np.ndarray,
+    triangles: float,
+    cubes: float,
+    fourths: float,
+    eps: float,
 ) -> Sums:
-    """From what is left of a matrix: its diagonal, the sums of its rows and of their squares, its products with the first two, "a a a", "a³" and the sum of a⁴."""
+    """From what is left of a matrix: its diagonal, the sums of its rows and of their squares, its products with the
+    first two, "a a a", "a³" and the sum of a⁴.
+    """
     n = len(d)
     q = np.maximum(q, 0.0)  # where next to nothing is left, rounding
     pairs = np.array([d @ d, d @ r, r @ r, q.sum()])
-    triples = np.array([(d**3).sum(), d * d @ r, d @ by_d, d @ (r * r), d @ by_r, d @ q, (r**3).sum(), r @ by_r, triangles, cubes, q @ r])
+    triples = np.array(
+        [
+            (d**3).sum(),
+            d * d @ r,
+            d @ by_d,
+            d @ (r * r),
+            d @ by_r,
+            d @ q,
+            (r**3).sum(),
+            r @ by_r,
+            triangles,
+            cubes,
+            q @ r,
+        ]
+    )
     square = pairs[3] + n * (diagonal + off) ** 2 + n * (n - 1) * off**2  # the three parts are at right angles
     if pairs[3] <= (32 * eps) ** 2 * square:  # rounding of I and J
         pairs, triples = np.zeros_like(pairs), np.zeros_like(triples)
@@ -82,7 +127,9 @@ def _sums(
 
 
 def _cube(a: np.ndarray) -> float:
-    """The trace of the cube of a symmetric matrix: a sum over three blocks of samples, in whatever order these are taken, so that each three are multiplied in one order only."""
+    """The trace of the cube of a symmetric matrix: a sum over three blocks of samples, in whatever order these are
+    taken, so that each three are multiplied in one order only.
+    """
     n, total = len(a), 0.0
     room = np.empty((n // 2 + _BLOCK) ** 2, a.dtype)  # new memory for every product takes a third of the time
     for block in stretches(n, _BLOCK):
@@ -91,7 +138,9 @@ def _cube(a: np.ndarray) -> float:
         first, last = a[:stop, block], a[block, start:]
         product = np.matmul(first, last, out=room[: stop * (n - start)].reshape(stop, n - start))
         others, own, same = a[:stop, start:], stop - start, slice(start, stop)
-        total += 6 * dot(product[:start, own:], others[:start, own:]) + 3 * dot(product[:start, :own], others[:start, :own])
+        total += 6 * dot(product[:start, own:], others[:start, own:]) + 3 * dot(
+            product[:start, :own], others[:start, :own]
+        )
         total += 3 * dot(product[same, own:], others[same, own:]) + dot(product[same, :own], others[same, :own])
     return total
 
@@ -102,13 +151,17 @@ def dot(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class KernelSums:
-    """The sums of the matrices of one kernel after another, `number` in all; each thread writes them in one place, which spares it half of the time."""
+    """The sums of the matrices of one kernel after another, `number` in all; each thread writes them in one place,
+    which spares it half of the time.
+    """
 
     def __init__(self, number: int) -> None:
         self.number, self._rooms = number, threading.local()
 
     def __call__(self, kernel: Kernel) -> Sums:
-        """Where all matrices may be kept at once, and are slow to make, the kernel keeps its own, for whoever asks for pieces later."""
+        """Where all matrices may be kept at once, and are slow to make, the kernel keeps its own, for whoever asks for
+        pieces later.
+        """
         everything, linear = slice(0, kernel.n), kernel.entry is None
         if linear and kernel.p >= ROWS and self.number * kernel.n**2 * kernel.features.itemsize <= cost.HELD:
             kernel._whole = kernel.features.gram(everything, everything)
@@ -136,9 +189,11 @@ class KernelSums:
 
 
 def _of_features(kernel: Kernel) -> Sums:
-    """`sums_of` a linear kernel of few features, from products of features; the matrix itself is seen once, tile by tile, for sums of its squares and cubes.
+    """`sums_of` a linear kernel of few features, from products of features; the matrix itself is seen once, tile by
+    tile, for sums of its squares and cubes.
 
-    Beside the diagonal what is left is k_ij - m_i - m_j + c, k = XXᵀ of centred X, so that the rows of k sum to 0; m, c: what U-centring takes out, or only the part of J.
+    Beside the diagonal what is left is k_ij - m_i - m_j + c, k = XXᵀ of centred X, so that the rows of k sum to 0; m,
+    c: what U-centring takes out, or only the part of J.
     """
     x, n = host(kernel.features[slice(0, kernel.n)]), kernel.n
     own = host(kernel.features.sizes).astype(float)
@@ -152,18 +207,39 @@ def _of_features(kernel: Kernel) -> Sums:
     u = 2 * m - c  # taken out of k_ii
     products = x.T @ x
     squares, all_cubes, fourths = _powers(kernel, x, products)
-    fourths += (d**4).sum() - (own**4).sum()  # of entries beside the diagonal what is taken out is next to nothing: cells need no digits
+    fourths += (d**4).sum() - (
+        own**4
+    ).sum()  # of entries beside the diagonal what is taken out is next to nothing: cells need no digits
     along = (x.T @ m.astype(x.dtype)).astype(float)
     rest = m - c
     r = -own - (n - 2) * m - m.sum() + (n - 1) * c + d
     q = squares - 2 * (x @ along.astype(x.dtype)) + n * rest**2 + 2 * rest * m.sum() + m @ m - (own - u) ** 2 + d**2
     cubes = all_cubes - 3 * (2 * m @ squares - c * squares.sum()) + 6 * along @ along
-    cubes -= n * (rest**3).sum() + 3 * (rest @ rest) * m.sum() + 3 * rest.sum() * (m @ m) + n * (m**3).sum() + ((own - u) ** 3).sum() - (d**3).sum()
+    cubes -= (
+        n * (rest**3).sum()
+        + 3 * (rest @ rest) * m.sum()
+        + 3 * rest.sum() * (m @ m)
+        + n * (m**3).sum()
+        + ((own - u) ** 3).sum()
+        - (d**3).sum()
+    )
 
     def times(v: np.ndarray) -> np.ndarray:
         return (x @ (x.T @ v.astype(x.dtype))).astype(float) - rest * v.sum() - m @ v + (d - own + u) * v
 
-    return _sums(diagonal, off, d, r, q, times(d), times(r), _cubed(kernel, x, products, diagonal, q), cubes, max(float(fourths), 0.0), float(np.finfo(x.dtype).eps))
+    return _sums(
+        diagonal,
+        off,
+        d,
+        r,
+        q,
+        times(d),
+        times(r),
+        _cubed(kernel, x, products, diagonal, q),
+        cubes,
+        max(float(fourths), 0.0),
+        float(np.finfo(x.dtype).eps),
+    )
 
 
 def _powers(kernel: Kernel, x: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, float, float]:
@@ -191,7 +267,9 @@ def _powers(kernel: Kernel, x: np.ndarray, products: np.ndarray) -> tuple[np.nda
 
 
 def _cubed(kernel: Kernel, x: np.ndarray, products: np.ndarray, diagonal: float, q: np.ndarray) -> float:
-    """"a a a" of a linear kernel, from products of features. Centred, XXᵀ has the eigenvalues of XᵀX, and 0 along the ones. U-centred it is L less L's diagonal,
+    """ "a a a" of a linear kernel, from products of features.
+
+    Centred, XXᵀ has the eigenvalues of XᵀX, and 0 along the ones. U-centred it is L less L's diagonal,
     L = XXᵀ - m1ᵀ - 1mᵀ + c11ᵀ, and L³ has the trace of the cube of [X, m, 1]ᵀ [X, -1, c1 - m]."""
     n, p = x.shape
     product = products.copy()
@@ -202,6 +280,11 @@ def _cubed(kernel: Kernel, x: np.ndarray, products: np.ndarray, diagonal: float,
     along = (x.T @ means.astype(x.dtype)).astype(float)  # Xᵀm; Xᵀ1 is 0
     right, below = np.stack([np.zeros(p), -along], axis=1), np.stack([along, np.zeros(p)])
     corner = np.array([[-means.sum(), mean * means.sum() - means @ means], [-n, mean * n - means.sum()]])
-    third = _cube(product) + 3 * np.trace(below @ (product @ right)) + 3 * np.trace(below @ right @ corner) + np.trace(corner @ corner @ corner)
+    third = (
+        _cube(product)
+        + 3 * np.trace(below @ (product @ right))
+        + 3 * np.trace(below @ right @ corner)
+        + np.trace(corner @ corner @ corner)
+    )
     own = host(kernel.features.sizes).astype(float) - 2 * means + mean
     return float(third) - 3 * float(own @ q) - float((own**3).sum())

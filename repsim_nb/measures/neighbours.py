@@ -1,7 +1,7 @@
 """Measures of neighbourhoods: do the same samples lie near one another? Prepared: who each sample's k nearest are.
 
-A sample that is tied at the k-th place is a neighbour with the weight (k - number closer) / number tied: what it would be on average if chance chose
-among the tied, on each side for itself.
+A sample that is tied at the k-th place is a neighbour with the weight (k - number closer) / number tied: what it would
+be on average if chance chose among the tied, on each side for itself.
 """
 
 from __future__ import annotations
@@ -15,22 +15,25 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import hypergeom
 
-from ..dependence import shared_places
-from ..errors import UndefinedError
-from ..validation import Array, check_representation, host
-from ..workers import checkpoint
+from repsim_nb.support.dependence import shared_places
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.validation import Array, check_representation, host
+from repsim_nb.support.workers import checkpoint
+
+from .arrays import centred_unit, eps, unit_rows
 from .base import NO_LINEAR, Measure
-from .door import centred_unit, eps, unit_rows
 from .ties import FEW
 
 _BLOCK = 2**20  # numbers held at a time: with 50,000 samples, 20 rows of the matrix of all pairs
 
 
 class Neighbours(NamedTuple):
-    """The k nearest others of every sample, those tied at the k-th place with the weight (k - number closer) / number tied.
+    """The k nearest others of every sample, those tied at the k-th place with the weight (k - number closer) / number
+    tied.
 
-    starts: where each sample's others start in `others` (n + 1,); others: their indices, increasing for each sample; tied: which of them share
-    the last places; weight: of the tied ones of each sample (n,). Without ties every sample has exactly k others.
+    starts: where each sample's others start in `others` (n + 1,); others: their indices, increasing for each sample;
+    tied: which of them share the last places; weight: of the tied ones of each sample (n,). Without ties every sample
+    has exactly k others.
     """
 
     starts: np.ndarray
@@ -51,23 +54,38 @@ class Neighbours(NamedTuple):
     def rows(self, start: int, stop: int) -> sparse.csr_matrix:
         """The weights of these samples as a sparse matrix (stop - start, n)."""
         first, last = self.starts[start], self.starts[stop]
-        weights = np.where(self.tied[first:last], np.repeat(self.weight[start:stop], np.diff(self.starts[start : stop + 1])), 1.0)
-        return sparse.csr_matrix((weights, self.others[first:last], self.starts[start : stop + 1] - first), shape=(stop - start, len(self.weight)))
+        weights = np.where(
+            self.tied[first:last], np.repeat(self.weight[start:stop], np.diff(self.starts[start : stop + 1])), 1.0
+        )
+        return sparse.csr_matrix(
+            (weights, self.others[first:last], self.starts[start : stop + 1] - first),
+            shape=(stop - start, len(self.weight)),
+        )
 
     def permuted(self, order: np.ndarray) -> Neighbours:
         """Those of x[order], in which every weight moves with its samples."""
         places, many = _places(order), np.diff(self.starts)
         starts = np.concatenate([[0], np.cumsum(many[order])])
         taken = np.arange(len(self.others)) + np.repeat(self.starts[:-1][order] - starts[:-1], many[order])
-        matrix = sparse.csr_matrix((self.tied[taken].astype(np.int8), places[self.others[taken]], starts), shape=(len(order), len(order)))
+        matrix = sparse.csr_matrix(
+            (self.tied[taken].astype(np.int8), places[self.others[taken]], starts), shape=(len(order), len(order))
+        )
         matrix.sort_indices()
         return Neighbours(starts, matrix.indices, matrix.data.astype(bool), self.weight[order])
 
 
-def _nearest(x: Array, k: int, rounding: Callable[[np.ndarray, np.ndarray], np.ndarray], most: np.ndarray, offset: Array | float = 0.0) -> tuple[Neighbours, np.ndarray]:
-    """For each row of x the k others with the largest <x_i, x_j> - offset_j -> Neighbours, and the values of its `others`.
+def _nearest(
+    x: Array,
+    k: int,
+    rounding: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    most: np.ndarray,
+    offset: Array | float = 0.0,
+) -> tuple[Neighbours, np.ndarray]:
+    """For each row of x the k others with the largest <x_i, x_j> - offset_j -> Neighbours, and the values of its
+    `others`.
 
-    rounding(rows, values): by how much each of these values (rows, n) may be rounding, where they are compared with others of their row.  most: a bound for each row (n,).
+    rounding(rows, values): by how much each of these values (rows, n) may be rounding, where they are compared with
+    others of their row.  most: a bound for each row (n,).
     Rows are done in blocks: all pairs are seen, never held.
     """
     n = x.shape[0]
@@ -87,7 +105,9 @@ def _nearest(x: Array, k: int, rounding: Callable[[np.ndarray, np.ndarray], np.n
         others.append(np.nonzero(near)[1].astype(np.int32))
         values.append(block[near])
         tied.append(share[near])
-    return Neighbours(np.concatenate([[0], np.cumsum(counts)]), np.concatenate(others), np.concatenate(tied), weight), np.concatenate(values)
+    return Neighbours(
+        np.concatenate([[0], np.cumsum(counts)]), np.concatenate(others), np.concatenate(tied), weight
+    ), np.concatenate(values)
 
 
 def _lengths(x: Array) -> np.ndarray:
@@ -96,7 +116,9 @@ def _lengths(x: Array) -> np.ndarray:
 
 
 def _about_median(x: Array) -> Array:
-    """x less the median of each feature, which one far sample does not move as it moves the mean: all others keep their digits."""
+    """x less the median of each feature, which one far sample does not move as it moves the mean: all others keep their
+    digits.
+    """
     xp = array_api_compat.array_namespace(x)
     return x - xp.asarray(np.median(host(x), axis=0), device=array_api_compat.device(x))
 
@@ -109,12 +131,16 @@ def _places(order: np.ndarray) -> np.ndarray:
 
 
 def _search_flops(n: int, p: int) -> float:
-    return 4.0 * n * n * p + 800.0 * n * n  # the product in float64; to find the k-th of every row takes longer than it looks
+    return (
+        4.0 * n * n * p + 800.0 * n * n
+    )  # the product in float64; to find the k-th of every row takes longer than it looks
 
 
 def _check_k(measure: Measure, k: int) -> None:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"{type(measure).__name__} needs a number of neighbours k, a whole number of at least 1; got {k!r}")
+        raise ValueError(
+            f"{type(measure).__name__} needs a number of neighbours k, a whole number of at least 1; got {k!r}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +169,12 @@ class _KNN(Measure):
         """-> the k nearest others of every sample, tied ones with their weight."""
         x = check_representation(x, min_samples=self.least)
         xp, spacing = array_api_compat.array_namespace(x), eps(x)
-        x = xp.astype(x, xp.float64, copy=False)  # the data's precision says what is tied, and no rounding of ours adds to it
-        if self.metric == "cosine":  # of unit vectors the nearest are those with the largest cosine, and differences keep their digits
+        x = xp.astype(
+            x, xp.float64, copy=False
+        )  # the data's precision says what is tied, and no rounding of ours adds to it
+        if (
+            self.metric == "cosine"
+        ):  # of unit vectors the nearest are those with the largest cosine, and differences keep their digits
             x = unit_rows(x, "its activations are all 0, so its cosine with others is undefined")
             if float(xp.max(xp.abs(x - x[:1]))) <= 8 * eps(x):
                 raise UndefinedError("all samples point the same way, so no cosine is larger than another")
@@ -156,13 +186,23 @@ class _KNN(Measure):
         coarse = FEW * spacing
 
         def rounding(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
-            """Of half a squared distance: that of its terms, and what the rounding of both samples' numbers makes of it, but for what it makes of all distances of sample i alike."""
+            """Of half a squared distance: that of its terms, and what the rounding of both samples' numbers makes of
+            it, but for what it makes of all distances of sample i alike.
+            """
             own, size = lengths[rows, None], sizes[rows, None]
             distances = np.sqrt(np.clip(own**2 - 2 * values, 0, None))
-            return 64 * eps(x) * lengths * (own + lengths) + coarse * (size * np.minimum(lengths, distances) + sizes * distances) + coarse**2 * (size**2 + sizes**2) / 2
+            return (
+                64 * eps(x) * lengths * (own + lengths)
+                + coarse * (size * np.minimum(lengths, distances) + sizes * distances)
+                + coarse**2 * (size**2 + sizes**2) / 2
+            )
 
         longest, largest = lengths.max(), sizes.max()
-        most = 64 * eps(x) * longest * (lengths + longest) + coarse * (sizes * longest + largest * (lengths + longest)) + coarse**2 * (sizes**2 + largest**2) / 2
+        most = (
+            64 * eps(x) * longest * (lengths + longest)
+            + coarse * (sizes * longest + largest * (lengths + longest))
+            + coarse**2 * (sizes**2 + largest**2) / 2
+        )
         return _nearest(x, self.k, rounding, most, xp.vecdot(x, x) / 2)[0]
 
     def permute(self, a: Neighbours, order: np.ndarray) -> Neighbours:
@@ -187,23 +227,33 @@ class _KNN(Measure):
             both = np.sort(np.concatenate([one, other], axis=1), axis=1)
             return np.sum(both[:, 1:] == both[:, :-1], axis=1)
         n = len(a.weight)
-        return np.concatenate([np.asarray(a.rows(*rows).multiply(b.rows(*rows)).sum(axis=1)).ravel() for rows in _runs(n, a.starts, b.starts)])
+        return np.concatenate(
+            [
+                np.asarray(a.rows(*rows).multiply(b.rows(*rows)).sum(axis=1)).ravel()
+                for rows in _runs(n, a.starts, b.starts)
+            ]
+        )
 
 
 def _runs(n: int, *starts: np.ndarray) -> list[tuple[int, int]]:
-    """0 to n in runs of rows with about _BLOCK entries: where many samples are tied, all weights at a time are too many."""
+    """0 to n in runs of rows with about _BLOCK entries: where many samples are tied, all weights at a time are too
+    many.
+    """
     step = max(1, int(_BLOCK / max(1.0, max(float(s[-1]) for s in starts) / n)))
     return [(start, min(start + step, n)) for start in range(0, n, step)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MutualKNN(_KNN):
-    """Mutual k-nearest neighbours: the share of a sample's k nearest others that are the same in both, mean over samples.
+    """Mutual k-nearest neighbours: the share of a sample's k nearest others that are the same in both, mean over
+    samples.
 
-    |N_x(i) ∩ N_y(i)| / k. metric: what is near, the largest "cosine" of activations as they are, or the least "euclidean" distance.
-    Others tied at the k-th distance (equal up to rounding) share the last places: each counts (k - number closer) / number tied. The value is then the mean over
-    random choices among the tied, on each side for itself, and does not depend on the order of samples. So a representation with ties shares less than all with
-    itself: below 1, as two such choices would. Unrelated representations share k/(n - 1): see `chance`; at k = n - 1 all share all.
+    |N_x(i) ∩ N_y(i)| / k. metric: what is near, the largest "cosine" of activations as they are, or the least
+    "euclidean" distance. Others tied at the k-th distance (equal up to rounding) share the last places: each counts (k
+    - number closer) / number tied. The value is then the mean over random choices among the tied, on each side for
+    itself, and does not depend on the order of samples. So a representation with ties shares less than all with
+    itself: below 1, as two such choices would. Unrelated representations share k/(n - 1): see `chance`; at k = n - 1
+    all share all.
 
     Range 0 to 1. Needs n ≥ k + 1; cosine: no sample whose activations are all 0.  [Huh, Cheung, Wang, Isola 2024]
     """
@@ -218,13 +268,15 @@ class MutualKNN(_KNN):
 
 @dataclass(frozen=True, kw_only=True)
 class JaccardKNN(_KNN):
-    """Jaccard similarity of neighbourhoods: of those near a sample in either, the share that are near it in both, mean over samples.
+    """Jaccard similarity of neighbourhoods: of those near a sample in either, the share that are near it in both, mean
+    over samples.
 
-    |N_x(i) ∩ N_y(i)| / |N_x(i) ∪ N_y(i)|. metric, ties: as in MutualKNN; with ties s / (2k - s), s the number in both by weight. What unrelated representations reach by
+    |N_x(i) ∩ N_y(i)| / |N_x(i) ∪ N_y(i)|. metric, ties: as in MutualKNN; with ties s / (2k - s), s the number in both
+    by weight. What unrelated representations reach by
     accident: `chance`.
 
-    Range 0 to 1. Needs n ≥ k + 1; cosine: no sample whose activations are all 0.  [Schumacher, Wolf, Ritzert, Lemmerich, Bachmann, Grohe
-    2021]
+    Range 0 to 1. Needs n ≥ k + 1; cosine: no sample whose activations are all 0.  [Schumacher, Wolf, Ritzert,
+    Lemmerich, Bachmann, Grohe 2021]
     """
 
     def pair(self, a: np.ndarray, b: np.ndarray) -> float:
@@ -232,9 +284,11 @@ class JaccardKNN(_KNN):
         return float(np.mean(common / (2 * self.k - common)))
 
     def chance(self, n: int) -> float:
-        """The expected value when one side's samples are permuted: the mean of m/(2k - m), m hypergeometric (k of n - 1 drawn, k marked).
+        """The expected value when one side's samples are permuted: the mean of m/(2k - m), m hypergeometric (k of n - 1
+        drawn, k marked).
 
-        With ties an upper bound: weights leave less to chance, and m/(2k - m) is convex. `permutation_test` has the mean for given data.
+        With ties an upper bound: weights leave less to chance, and m/(2k - m) is convex. `permutation_test` has the
+        mean for given data.
         """
         m = np.arange(self.k + 1)
         return float(np.sum(hypergeom(_enough(self, n) - 1, self.k, self.k).pmf(m) * m / (2 * self.k - m)))
@@ -247,7 +301,8 @@ def _enough(measure: Measure, n: int) -> int:
 
 
 class Mutual(NamedTuple):
-    """pairs: i < j, each among the other's k nearest, as increasing i·n + j; entries: of the Gram matrix; weights: the product of both weights; itself: the HSIC of
+    """pairs: i < j, each among the other's k nearest, as increasing i·n + j; entries: of the Gram matrix; weights: the
+    product of both weights; itself: the HSIC of
     the weighted entries with themselves."""
 
     pairs: np.ndarray
@@ -261,15 +316,16 @@ class Mutual(NamedTuple):
 class CKNNA(Measure):
     """Centred kernel nearest-neighbour alignment: debiased CKA in which only near neighbours count.
 
-    The neighbours of a sample are the k others with the largest entries in its row of the centred linear Gram matrix (K of x, L of y); M
-    keeps the pairs of samples that are each among the other's k nearest. HSIC(M_x M_y K, M_x M_y L) / sqrt(HSIC(M_x K, M_x K) HSIC(M_y L,
-    M_y L)), products entry by entry, with the unbiased HSIC of Song et al. With k = n - 1 it is CKA(debiased=True). It is 0 where no pair
-    is kept by both sides. Others tied at the k-th place are neighbours by a weight, as in MutualKNN, and M holds the products of both weights of a pair; so with
-    ties the value of a representation with itself is below 1. The published code keeps a neighbour that is so from one side only in the row sums, so its values differ a
-    little.
+    The neighbours of a sample are the k others with the largest entries in its row of the centred linear Gram matrix (K
+    of x, L of y); M keeps the pairs of samples that are each among the other's k nearest. HSIC(M_x M_y K, M_x M_y L) /
+    sqrt(HSIC(M_x K, M_x K) HSIC(M_y L, M_y L)), products entry by entry, with the unbiased HSIC of Song et al. With k =
+    n - 1 it is CKA(debiased=True). It is 0 where no pair is kept by both sides. Others tied at the k-th place are
+    neighbours by a weight, as in MutualKNN, and M holds the products of both weights of a pair; so with ties the value
+    of a representation with itself is below 1. The published code keeps a neighbour that is so from one side only in
+    the row sums, so its values differ a little.
 
-    Range 0 to 1 (it may be below 0). Needs n ≥ k + 1 and n ≥ 4. Memory grows with n·k.  [Huh, Cheung, Wang, Isola 2024; Song et al. 2012,
-    eq. 5]
+    Range 0 to 1 (it may be below 0). Needs n ≥ k + 1 and n ≥ 4. Memory grows with n·k.  [Huh, Cheung, Wang, Isola 2024;
+    Song et al. 2012, eq. 5]
     """
 
     k: int = 10
@@ -300,7 +356,9 @@ class CKNNA(Measure):
         sizes, about, coarse = sizes / unit, about / unit, FEW * spacing
 
         def rounding(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
-            """Of an entry of the Gram matrix: that of its product, and what the rounding of both samples' numbers makes of it, but for what it makes of all entries of sample i alike."""
+            """Of an entry of the Gram matrix: that of its product, and what the rounding of both samples' numbers makes
+            of it, but for what it makes of all entries of sample i alike.
+            """
             own, size = lengths[rows, None], sizes[rows, None]
             return 64 * eps(x) * own * lengths + coarse * (size * np.minimum(lengths, about) + own * sizes)
 
@@ -310,11 +368,15 @@ class CKNNA(Measure):
         i = np.repeat(np.arange(n), np.diff(near.starts))
         j = near.others.astype(np.int64)
         up, down = i < j, i > j
-        pairs, seen, mirrored = np.intersect1d(i[up] * n + j[up], j[down] * n + i[down], assume_unique=True, return_indices=True)
+        pairs, seen, mirrored = np.intersect1d(
+            i[up] * n + j[up], j[down] * n + i[down], assume_unique=True, return_indices=True
+        )
         entries, weights = values[up][seen], weights[up][seen] * weights[down][mirrored]
         itself = _hsic(pairs, entries * weights, entries * weights, n)
         if not itself > 1e-13 * float((entries * weights) @ (entries * weights)):  # rounding of its terms
-            raise UndefinedError("its mutual neighbours are all equally alike, so centring leaves nothing of their Gram matrix")
+            raise UndefinedError(
+                "its mutual neighbours are all equally alike, so centring leaves nothing of their Gram matrix"
+            )
         return Mutual(pairs, entries, weights, itself, n)
 
     def permute(self, a: Mutual, order: np.ndarray) -> Mutual:
@@ -339,7 +401,9 @@ class CKNNA(Measure):
 
 
 def _hsic(pairs: np.ndarray, k: np.ndarray, m: np.ndarray, n: int) -> float:
-    """n(n - 3) times the unbiased HSIC of two symmetric matrices that are 0 but for these pairs (i < j, as i·n + j) and their mirrors."""
+    """n(n - 3) times the unbiased HSIC of two symmetric matrices that are 0 but for these pairs (i < j, as i·n + j) and
+    their mirrors.
+    """
     i, j = np.divmod(pairs, n)
     k_rows, m_rows = (np.bincount(i, v, n) + np.bincount(j, v, n) for v in (k, m))
     return float(2 * k @ m + k_rows.sum() * m_rows.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (k_rows @ m_rows))

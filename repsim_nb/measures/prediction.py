@@ -1,4 +1,7 @@
-"""Measures of what a linear readout can do: does one representation predict the other, do both predict the same? All in float64."""
+"""Measures of what a linear readout can do: does one representation predict the other, do both predict the same?
+
+All in float64.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,17 @@ from typing import ClassVar, Literal, NamedTuple
 import array_api_compat
 import numpy as np
 
-from ..errors import DegenerateComparisonError
-from ..validation import Array, check_representation
+from repsim_nb.support.errors import DegenerateComparisonError
+from repsim_nb.support.validation import Array, check_representation
+
+from .arrays import centred_unit, eps, reduced, smallest_direction
 from .base import NO_LINEAR, Measure
-from .door import centred_unit, eps, reduced, smallest_direction
 
 
 def _centred_features(x: Array, least: int) -> tuple[Array, float]:
-    """-> (n, at most n) float64, centred, unit Frobenius norm; and the size below which its singular values are rounding of x's numbers."""
+    """-> (n, at most n) float64, centred, unit Frobenius norm; and the size below which its singular values are
+    rounding of x's numbers.
+    """
     x = check_representation(x, min_samples=least)
     xp = array_api_compat.array_namespace(x)
     return reduced(centred_unit(xp.astype(x, xp.float64))), smallest_direction(x)
@@ -32,7 +38,9 @@ def _directions(x: Array, smallest: float) -> tuple[Array, Array, Array]:
 
 
 class Fold(NamedTuple):
-    """tested, fitted: samples; factors: their product takes what the fitted say to predictions for the tested; rank: of the fitted."""
+    """tested, fitted: samples; factors: their product takes what the fitted say to predictions for the tested; rank: of
+    the fitted.
+    """
 
     tested: Array
     fitted: Array
@@ -49,17 +57,21 @@ class Predictor(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LinearPredictivity(Measure):
-    """How much of one representation's variance does the best linear map from the other explain? R², over all features together.
+    """How much of one representation's variance does the best linear map from the other explain?
 
-    predict: the side that is predicted, "y" (from x) or "x" (from y); not symmetric. folds: held out; sample i belongs to fold i mod
-    `folds`, every fold is predicted from the others by least squares of minimum norm, both sides centred by the means of the fitted
-    samples, and R² = 1 - Σ (y - prediction)² / Σ (y - mean of the fitted samples)², each sum over all folds. Samples that depend on their
-    neighbours in order (frames of a video) leak from fold to fold. folds=None: in sample, ‖Q_xᵀY‖²/‖Y‖² of the centred sides, which grows
-    with the width of the predicting side: a different measure. ridge: a penalty, as a multiple of the mean squared singular value of the
-    predicting side.
+    R², over all features together.
 
-    Range up to 1; held out it is below 0 where a map does worse than the mean. Needs n ≥ 4 and n ≥ folds; in sample, without ridge, a
-    predicting side of rank below n - 1.  [Kornblith, Norouzi, Lee, Hinton 2019, eq. 12; Schrimpf et al. 2018, held out]
+    predict: the side that is predicted, "y" (from x) or "x" (from y); not symmetric. folds: held out; sample i belongs
+    to fold i mod `folds`, every fold is predicted from the others by least squares of minimum norm, both sides centred
+    by the means of the fitted samples, and R² = 1 - Σ (y - prediction)² / Σ (y - mean of the fitted samples)², each sum
+    over all folds. Samples that depend on their neighbours in order (frames of a video) leak from fold to fold.
+    folds=None: in sample, ‖Q_xᵀY‖²/‖Y‖² of the centred sides, which grows
+    with the width of the predicting side: a different measure. ridge: a penalty, as a multiple of the mean squared
+    singular value of the predicting side.
+
+    Range up to 1; held out it is below 0 where a map does worse than the mean. Needs n ≥ 4 and n ≥ folds; in sample,
+    without ridge, a predicting side of rank below n - 1.  [Kornblith, Norouzi, Lee, Hinton 2019, eq. 12; Schrimpf et
+    al. 2018, held out]
     """
 
     predict: Literal["y", "x"] = "y"
@@ -68,15 +80,22 @@ class LinearPredictivity(Measure):
 
     kind: ClassVar = "similarity"
     symmetric: ClassVar[bool] = False
-    invariant_to: ClassVar[frozenset[str]] = NO_LINEAR  # a linear map of the predicted side gives its features other weights
+    invariant_to: ClassVar[frozenset[str]] = (
+        NO_LINEAR  # a linear map of the predicted side gives its features other weights
+    )
 
     def __post_init__(self) -> None:
         if self.predict not in ("y", "x"):
             raise ValueError(f"LinearPredictivity predicts 'y' (from x) or 'x' (from y); got {self.predict!r}")
-        if self.folds is not None and (isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 2):
+        if self.folds is not None and (
+            isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 2
+        ):
             raise ValueError(f"LinearPredictivity takes folds=None (in sample) or at least 2 folds; got {self.folds!r}")
         if self.ridge is not None and not self.ridge > 0:
-            raise ValueError(f"LinearPredictivity's ridge is a positive multiple of the mean squared singular value, or None; got {self.ridge}")
+            raise ValueError(
+                "LinearPredictivity's ridge is a positive multiple of the mean squared singular value, or None; got"
+                f" {self.ridge}"
+            )
 
     @property
     def range(self) -> tuple[float, float]:  # type: ignore[override]
@@ -87,7 +106,9 @@ class LinearPredictivity(Measure):
         return max(4, self.folds or 0)  # at least two samples to fit on
 
     def prepare(self, x: Array) -> Predictor:
-        """-> the features, and for every fold the factors of its prediction (in sample: one fold, all samples on both sides)."""
+        """-> the features, and for every fold the factors of its prediction (in sample: one fold, all samples on both
+        sides).
+        """
         x, smallest = _centred_features(x, self.least)
         xp = array_api_compat.array_namespace(x)
         index = xp.arange(x.shape[0], device=array_api_compat.device(x))
@@ -130,8 +151,11 @@ class LinearPredictivity(Measure):
         source, target = (a, b) if self.predict == "y" else (b, a)
         n = target.features.shape[0]
         if self.folds is None and self.ridge is None and source.folds[0].rank >= n - 1:
-            raise DegenerateComparisonError(f"the predicting side has rank {source.folds[0].rank}, as much as {n} samples allow, so in sample it predicts everything and R² is 1 "
-                                            f"whatever the data; hold samples out, LinearPredictivity(folds=5), or take more of them")
+            raise DegenerateComparisonError(
+                f"the predicting side has rank {source.folds[0].rank}, as much as {n} samples allow, so in sample it"
+                " predicts everything and R² is 1 whatever the data; hold samples out, LinearPredictivity(folds=5), or"
+                " take more of them"
+            )
         xp = array_api_compat.array_namespace(target.features)
         missed = total = 0.0
         for fold in source.folds:
@@ -146,7 +170,9 @@ class LinearPredictivity(Measure):
 
 
 class Readout(NamedTuple):
-    """factor @ factor.T: the matrix that takes targets to their ridge predictions (n, rank); itself: its squared norm."""
+    """factor @ factor.T: the matrix that takes targets to their ridge predictions (n, rank); itself: its squared
+    norm.
+    """
 
     factor: Array
     itself: float
@@ -157,9 +183,9 @@ class GULP(Measure):
     """How far apart are the ridge regressions from two representations, over all targets alike? A squared distance.
 
     X, Y centred, at Frobenius norm √n; Σ_x = XᵀX/n (trace 1), Σ_xy = XᵀY/n, λ = ridge:
-    tr(Σ_x^-λ Σ_x Σ_x^-λ Σ_x) + the same for y - 2 tr(Σ_x^-λ Σ_xy Σ_y^-λ Σ_yx) with Σ^-λ = (Σ + λI)⁻¹. It is ‖H_x - H_y‖², H the matrix
-    that takes targets to their ridge predictions. Its root obeys the triangle inequality. A small ridge makes all linear recodings alike,
-    and, where features outnumber samples, everything.
+    tr(Σ_x^-λ Σ_x Σ_x^-λ Σ_x) + the same for y - 2 tr(Σ_x^-λ Σ_xy Σ_y^-λ Σ_yx) with Σ^-λ = (Σ + λI)⁻¹. It is ‖H_x -
+    H_y‖², H the matrix that takes targets to their ridge predictions. Its root obeys the triangle inequality. A small
+    ridge makes all linear recodings alike, and, where features outnumber samples, everything.
 
     Range 0 to 1/(2λ). Needs n ≥ 3.  [Boix-Adserà, Lawrence, Stepaniants, Rigollet 2022]
     """

@@ -1,7 +1,8 @@
 """Measures that compare sample-by-sample matrices: CKA, distance correlation, RSA.
 
-Each matrix has a standard form in which the value of a pair is a cosine. Prepared, a representation is that form as one unit vector of
-n² numbers or fewer, and a pair is one dot product. A table does not write the vectors down where the engine can make them tile by tile.
+Each matrix has a standard form in which the value of a pair is a cosine. Prepared, a representation is that form as one
+unit vector of n² numbers or fewer, and a pair is one dot product. A table does not write the vectors down where the
+engine can make them tile by tile.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import Any, ClassVar, Literal
 import array_api_compat
 import numpy as np
 
-from ..errors import UndefinedError
-from ..validation import Array, check_representation, host
-from ..workers import Workers
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.validation import Array, check_representation, host
+from repsim_nb.support.workers import Workers
+
 from . import cost, gram, moments
+from .arrays import centred_unit, eps, inner, reordered, unit, unit_rows
 from .base import NO_LINEAR, Job, Measure
-from .door import centred_unit, eps, inner, off_diagonal, reordered, unit, unit_rows
 from .entries import entry_tolerance, exact_distances
 from .gram import Batches, Features, Kernel, Products, Source, Vector
 from .ties import coarsely_tied, ranks_with_ties
@@ -29,10 +31,15 @@ _NONE_WHOLE = 2**62  # of so many representations no matrix is kept whole
 
 
 class Cosine(Measure):
-    """The cosine between two matrices in standard form. A member says what its matrix is (`_source`); a table is the engine's work."""
+    """The cosine between two matrices in standard form.
+
+    A member says what its matrix is (`_source`); a table is the engine's work.
+    """
 
     kind: ClassVar = "similarity"
-    nothing: ClassVar[str] = "all samples are equally far from one another, so nothing is left of its matrix once it is centred"
+    nothing: ClassVar[str] = (
+        "all samples are equally far from one another, so nothing is left of its matrix once it is centred"
+    )
 
     def _source(self, x: Array, number: int = 0) -> Source:
         """The matrix of one of `number` representations of a table (0: of one alone, to be written down whole)."""
@@ -62,7 +69,11 @@ class Cosine(Measure):
         """Its standard form is one, but where an option says otherwise."""
 
     def _sums(self, of_kernel: moments.KernelSums, source: Any) -> moments.Sums:
-        return moments.sums_of(self.square(source.values), overwrite=True) if isinstance(source, Vector) else of_kernel(source)
+        return (
+            moments.sums_of(self.square(source.values), overwrite=True)
+            if isinstance(source, Vector)
+            else of_kernel(source)
+        )
 
     @property
     def _by_tiles(self) -> bool:
@@ -88,7 +99,12 @@ class Cosine(Measure):
                 for k, side in enumerate(good):
                     found = job.run(sums, side, idle=lambda: job.tick(number, steps))
                     job.sums.update({(k, i): one for i, one in zip(which[k], found, strict=True)})
-            between, *squares = self._products(good[0], None if ys is None else good[1], job.run, lambda share: job.tick(number + round(share * (steps - number)), steps))
+            between, *squares = self._products(
+                good[0],
+                None if ys is None else good[1],
+                job.run,
+                lambda share: job.tick(number + round(share * (steps - number)), steps),
+            )
         lengths = []
         for k, side in enumerate(good):
             enough = squares[k] > np.array([s.floor for s in side]) ** 2
@@ -98,7 +114,9 @@ class Cosine(Measure):
         values[np.ix_(which[0], which[-1])] = self._value(between / np.outer(lengths[0], lengths[-1]))
         return values
 
-    def _products(self, left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]) -> Products:
+    def _products(
+        self, left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
+    ) -> Products:
         return gram.by_tiles(left, right, run, tick)
 
 
@@ -106,15 +124,16 @@ class Cosine(Measure):
 class CKA(Cosine):
     """Centred kernel alignment: the cosine between two centred sample-by-sample kernel matrices.
 
-    HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) with K = XXᵀ ("linear") or exp(-d²/(2 b² median d²)) ("rbf", b = bandwidth).
-    The biased estimator grows with p/n: for independent Gaussians it is about sqrt(pq/((n+p)(n+q))). `debiased` uses the unbiased
-    HSIC of Song et al. in all three places (their ratio is no longer unbiased; it can be below 0). `batch_size` sums that HSIC over
-    batches of consecutive samples, weighted by their size, before the ratio is taken; a last batch of under 4 joins the one before.
+    HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) with K = XXᵀ ("linear") or exp(-d²/(2 b² median d²)) ("rbf", b =
+    bandwidth). The biased estimator grows with p/n: for independent Gaussians it is about sqrt(pq/((n+p)(n+q))).
+    `debiased` uses the unbiased HSIC of Song et al. in all three places (their ratio is no longer unbiased; it can be
+    below 0). `batch_size` sums that HSIC over batches of consecutive samples, weighted by their size, before the ratio
+    is taken; a last batch of under 4 joins the one before.
     median: Kornblith's reference code includes the zero diagonal in the median distance ("with_diagonal").
 
-    Range 0 to 1 (debiased: may be below 0). Needs n ≥ 3, debiased n ≥ 4. A table needs memory for tiles only, whatever n is
-    (an RBF kernel in batches: n · batch_size numbers a representation).
-    [Kornblith, Norouzi, Lee, Hinton 2019; Song, Smola, Gretton, Bedo, Borgwardt 2012, eq. 5; Nguyen, Raghu, Kornblith 2021]
+    Range 0 to 1 (debiased: may be below 0). Needs n ≥ 3, debiased n ≥ 4. A table needs memory for tiles only, whatever
+    n is (an RBF kernel in batches: n · batch_size numbers a representation). [Kornblith, Norouzi, Lee, Hinton 2019;
+    Song, Smola, Gretton, Bedo, Borgwardt 2012, eq. 5; Nguyen, Raghu, Kornblith 2021]
     """
 
     kernel: Literal["linear", "rbf"] = "linear"
@@ -131,11 +150,16 @@ class CKA(Cosine):
 
     def __post_init__(self) -> None:
         if self.kernel not in ("linear", "rbf") or self.median not in ("with_diagonal", "off_diagonal"):
-            raise ValueError(f"CKA takes kernel 'linear' or 'rbf' and median 'with_diagonal' or 'off_diagonal'; got {self.kernel!r}, {self.median!r}")
+            raise ValueError(
+                f"CKA takes kernel 'linear' or 'rbf' and median 'with_diagonal' or 'off_diagonal'; got {self.kernel!r},"
+                f" {self.median!r}"
+            )
         if not self.bandwidth > 0:
             raise ValueError(f"CKA's bandwidth is a positive multiple of the median distance; got {self.bandwidth}")
         if self.batch_size is not None and self.batch_size < 4:
-            raise ValueError(f"the minibatch estimator needs batches of at least 4 samples; got batch_size={self.batch_size}")
+            raise ValueError(
+                f"the minibatch estimator needs batches of at least 4 samples; got batch_size={self.batch_size}"
+            )
 
     @property
     def least(self) -> int:  # type: ignore[override]
@@ -157,7 +181,9 @@ class CKA(Cosine):
 
     def check_square(self) -> None:
         if self.batch_size is not None:
-            raise NotImplementedError(f"{self} compares batches of consecutive samples, and another order of samples makes other batches")
+            raise NotImplementedError(
+                f"{self} compares batches of consecutive samples, and another order of samples makes other batches"
+            )
 
     def _source(self, x: Array, number: int = 0) -> Source:
         features = Features(x, self.least)
@@ -172,16 +198,27 @@ class CKA(Cosine):
             return Kernel(features, unbiased=unbiased)
         whole = features.all_distances(number)
         middle = gram.median_distance(features, whole, diagonal=self.median == "with_diagonal")
-        if middle <= 8 * eps(features.sizes) * features.p**0.5 * float(np.median(host(features.sizes))):  # what rounding leaves of the distance of copies
-            raise UndefinedError("the median distance between samples is 0 (half of them are copies), so the RBF kernel has no width")
+        if middle <= 8 * eps(features.sizes) * features.p**0.5 * float(
+            np.median(host(features.sizes))
+        ):  # what rounding leaves of the distance of copies
+            raise UndefinedError(
+                "the median distance between samples is 0 (half of them are copies), so the RBF kernel has no width"
+            )
         return Kernel(features, _Gaussian(-1 / (2 * self.bandwidth**2 * middle)), whole=whole, unbiased=unbiased)
 
-    def _products(self, left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]) -> Products:
+    def _products(
+        self, left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
+    ) -> Products:
         everything = [*left, *(right or ())]
         if self.kernel == "linear":
             if self.batch_size is None and gram.cheaper_by_features(left[0].n, *_widths(left, right)):
-                return gram.by_features([s.features for s in left], right and [s.features for s in right], run, tick, unbiased=self.debiased)
-            if not run.apart and sum(s.features.n * s.features.p * s.features.itemsize for s in everything) <= cost.HELD:
+                return gram.by_features(
+                    [s.features for s in left], right and [s.features for s in right], run, tick, unbiased=self.debiased
+                )
+            if (
+                not run.apart
+                and sum(s.features.n * s.features.p * s.features.itemsize for s in everything) <= cost.HELD
+            ):
                 for source in everything:
                     source.features.hold()
         return super()._products(left, right, run, tick)
@@ -190,11 +227,17 @@ class CKA(Cosine):
         number, by_tiles = len(ps) + len(qs or ()), cost.flops_by_tiles(n, ps, qs)
         if self.kernel == "rbf" and self.batch_size:
             size = min(self.batch_size, n)
-            return cost.Cost((by_tiles + 60.0 * n * n * number) * size / n, number * n * size * itemsize, 4.0 * n * size * itemsize)
+            return cost.Cost(
+                (by_tiles + 60.0 * n * n * number) * size / n, number * n * size * itemsize, 4.0 * n * size * itemsize
+            )
         if self.kernel == "rbf":
             return _cost_of_distances(n, ps, qs, itemsize, passes=2 + itemsize // 2)
         held = n * (sum(ps) + sum(qs or ())) * itemsize
-        flops = by_tiles * min(self.batch_size / n, 1) if self.batch_size else min(by_tiles, cost.flops_by_features(n, ps, qs))
+        flops = (
+            by_tiles * min(self.batch_size / n, 1)
+            if self.batch_size
+            else min(by_tiles, cost.flops_by_features(n, ps, qs))
+        )
         return cost.Cost(flops, held if held <= cost.HELD else 0, 4 * 2**26)
 
 
@@ -210,13 +253,14 @@ class _Gaussian:
 
 @dataclass(frozen=True, kw_only=True)
 class DistanceCorrelation(Cosine):
-    """Distance correlation: the cosine between two double-centred matrices of Euclidean distances; in the population 0 only for independent data.
+    """Distance correlation: the cosine between two double-centred matrices of Euclidean distances; in the population 0
+    only for independent data.
 
     dCov²(x, y) / sqrt(dVar²(x) dVar²(y)), the square of the correlation; squared=False gives its root.
     debiased: U-centred matrices (the bias-corrected estimator of the square; it can be below 0, so it has no root).
 
-    Range 0 to 1 (debiased: may be below 0). The plain estimate is above 0 for unrelated data, more so the wider they are. Needs n ≥ 3,
-    debiased n ≥ 4.  [Székely, Rizzo, Bakirov 2007; Székely, Rizzo 2014]
+    Range 0 to 1 (debiased: may be below 0). The plain estimate is above 0 for unrelated data, more so the wider they
+    are. Needs n ≥ 3, debiased n ≥ 4.  [Székely, Rizzo, Bakirov 2007; Székely, Rizzo 2014]
     """
 
     squared: bool = True
@@ -230,7 +274,10 @@ class DistanceCorrelation(Cosine):
 
     def __post_init__(self) -> None:
         if self.debiased and not self.squared:
-            raise ValueError("the bias-corrected distance correlation can be below 0 and has no root: DistanceCorrelation(debiased=True) comes with squared=True")
+            raise ValueError(
+                "the bias-corrected distance correlation can be below 0 and has no root:"
+                " DistanceCorrelation(debiased=True) comes with squared=True"
+            )
 
     @property
     def least(self) -> int:  # type: ignore[override]
@@ -241,7 +288,9 @@ class DistanceCorrelation(Cosine):
         return Kernel(features, _root, whole=features.all_distances(number), unbiased=self.debiased)
 
     def _value(self, cosine: Any) -> Any:
-        return cosine if self.squared else np.sqrt(np.where(np.asarray(cosine) > 0, cosine, cosine * 0))  # dCov² is never below 0 but by rounding
+        return (
+            cosine if self.squared else np.sqrt(np.where(np.asarray(cosine) > 0, cosine, cosine * 0))
+        )  # dCov² is never below 0 but by rounding
 
     @property
     def recentring(self) -> str | None:
@@ -249,7 +298,10 @@ class DistanceCorrelation(Cosine):
 
     def check_square(self) -> None:
         if not self.squared:
-            raise NotImplementedError(f"a value of {self} is the root of an inner product of two matrices, 'distance_correlation' without options")
+            raise NotImplementedError(
+                f"a value of {self} is the root of an inner product of two matrices, 'distance_correlation' without"
+                " options"
+            )
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:
         return _cost_of_distances(n, ps, qs, itemsize, passes=2)
@@ -269,22 +321,29 @@ def _cost_of_distances(n: int, ps: Sequence[int], qs: Sequence[int] | None, item
     whole = number * n * n * itemsize
     kept = whole <= cost.HELD
     entries = 60.0 * n * n * number
-    return cost.Cost((1 if kept else passes) * (cost.flops_by_tiles(n, ps, qs) + entries), whole if kept else 0, 4.0 * n * n * itemsize if kept else 4 * 2**26)
+    return cost.Cost(
+        (1 if kept else passes) * (cost.flops_by_tiles(n, ps, qs) + entries),
+        whole if kept else 0,
+        4.0 * n * n * itemsize if kept else 4 * 2**26,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RSA(Cosine):
     """Representational similarity analysis: how alike are two sample-by-sample (dis)similarity matrices?
 
-    first: how two samples are compared within a representation: "correlation", "cosine" and "dot" as similarities, "euclidean" as a
-    distance. second: how the two matrices are compared: "spearman", "pearson" or "cosine" of all pairs of samples, each once; or
-    "row_cosine", "row_pearson": of matching rows, then the mean over rows. diagonal: whether a sample's comparison with itself counts; then
-    the whole matrix does, each pair twice (so "dot" with "cosine" of centred features is linear CKA).
-    Spearman: numbers that differ by rounding only, a few spacings of the two samples' own numbers, are tied and share their mean rank.
+    first: how two samples are compared within a representation: "correlation", "cosine" and "dot" as similarities,
+    "euclidean" as a distance. second: how the two matrices are compared: "spearman", "pearson" or "cosine" of all pairs
+    of samples, each once; or
+    "row_cosine", "row_pearson": of matching rows, then the mean over rows. diagonal: whether a sample's comparison with
+    itself counts; then the whole matrix does, each pair twice (so "dot" with "cosine" of centred features is linear
+    CKA).
+    Spearman: numbers that differ by rounding only, a few spacings of the two samples' own numbers, are tied and share
+    their mean rank.
 
-    Range -1 to 1. High values of the row forms are no evidence by themselves: for unrelated Gaussian data of width d, cosine with
-    "row_cosine" and the diagonal gives about 1/(1 + (n - 1)/d).
-    [Kriegeskorte, Mur, Bandettini 2008; Abnar, Beinborn, Choenni, Zuidema 2019]
+    Range -1 to 1. High values of the row forms are no evidence by themselves: for unrelated Gaussian data of width d,
+    cosine with "row_cosine" and the diagonal gives about 1/(1 + (n - 1)/d). [Kriegeskorte, Mur, Bandettini 2008; Abnar,
+    Beinborn, Choenni, Zuidema 2019]
     """
 
     first: Literal["correlation", "cosine", "dot", "euclidean"] = "correlation"
@@ -294,9 +353,14 @@ class RSA(Cosine):
     range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
-        firsts, seconds = ("correlation", "cosine", "dot", "euclidean"), ("spearman", "pearson", "cosine", "row_cosine", "row_pearson")
+        firsts, seconds = (
+            ("correlation", "cosine", "dot", "euclidean"),
+            ("spearman", "pearson", "cosine", "row_cosine", "row_pearson"),
+        )
         if self.first not in firsts or self.second not in seconds:
-            raise ValueError(f"RSA takes first in {firsts} and second in {seconds}; got {self.first!r}, {self.second!r}")
+            raise ValueError(
+                f"RSA takes first in {firsts} and second in {seconds}; got {self.first!r}, {self.second!r}"
+            )
 
     @property
     def invariant_to(self) -> frozenset[str]:  # type: ignore[override]
@@ -332,7 +396,11 @@ class RSA(Cosine):
         return unit(self._weighted(vector, n), "all pairs of samples are equally alike", 8 * eps(vector) * largest)
 
     def _ranked(self, x: Array) -> Array:
-        """The ranks of all pairs as a unit vector. The matrix is in float64: of float32 data only those numbers are tied that the data cannot tell apart, for each pair by its own sizes."""
+        """The ranks of all pairs as a unit vector.
+
+        The matrix is in float64: of float32 data only those numbers are tied that the data cannot tell apart, for each
+        pair by its own sizes.
+        """
         xp = array_api_compat.array_namespace(x)
         exact = xp.astype(x, xp.float64, copy=False)
         n = x.shape[0]
@@ -345,8 +413,10 @@ class RSA(Cosine):
         weights = self._weights(n) if self.diagonal else None
         ranks = ranks_with_ties(values, tolerance, weights)
         if coarsely_tied(values, ranks, tolerance) > 0.5:
-            raise UndefinedError("most pairs of samples differ by no more than the rounding of its numbers, which are large beside their differences: "
-                                 "subtract what they share before they are rounded, or keep more digits")
+            raise UndefinedError(
+                "most pairs of samples differ by no more than the rounding of its numbers, which are large beside their"
+                " differences: subtract what they share before they are rounded, or keep more digits"
+            )
         ranks -= ((len(values) if weights is None else n * n) + 1) / 2
         if weights is not None:
             ranks *= np.sqrt(weights)
@@ -370,16 +440,22 @@ class RSA(Cosine):
         return xp.sum(vector * weights, dtype=xp.float64) / n**2
 
     def _weighted(self, vector: Array, n: int) -> Array:
-        """With the diagonal each pair stands in the matrix twice: times √2, so that inner products are those of whole matrices."""
+        """With the diagonal each pair stands in the matrix twice: times √2, so that inner products are those of whole
+        matrices.
+        """
         if not self.diagonal:
             return vector
         xp = array_api_compat.array_namespace(vector)
-        return vector * xp.astype(xp.asarray(np.sqrt(self._weights(n)), device=array_api_compat.device(vector)), vector.dtype)
+        return vector * xp.astype(
+            xp.asarray(np.sqrt(self._weights(n)), device=array_api_compat.device(vector)), vector.dtype
+        )
 
     def permute(self, a: Array, order: np.ndarray) -> Array:
         xp = array_api_compat.array_namespace(a)
         if self.second.startswith("row"):
-            matrix = reordered(xp.reshape(a, (self._samples(a), -1)) if self.diagonal else _with_diagonal(a, self._samples(a)), order)
+            matrix = reordered(
+                xp.reshape(a, (self._samples(a), -1)) if self.diagonal else _with_diagonal(a, self._samples(a)), order
+            )
             return xp.reshape(matrix if self.diagonal else _without_diagonal(matrix), (-1,))
         which = self._lower(self._samples(a))
         matrix = np.zeros(which.shape, host(a).dtype)
@@ -392,7 +468,10 @@ class RSA(Cosine):
 
     def check_square(self) -> None:
         if self.second.startswith("row"):
-            raise NotImplementedError(f"{self} brings every row of its matrix to a length of its own, so that the matrix is no longer symmetric")
+            raise NotImplementedError(
+                f"{self} brings every row of its matrix to a length of its own, so that the matrix is no longer"
+                " symmetric"
+            )
 
     def square(self, a: Array) -> np.ndarray:
         self.check_square()
@@ -402,7 +481,9 @@ class RSA(Cosine):
         matrix[which] = values * values.dtype.type(0.5**0.5)  # each pair stands there twice and counts once
         matrix += matrix.T
         if self.diagonal:
-            matrix[np.diag_indices(len(matrix))] *= values.dtype.type(0.5**0.5)  # this stands there once, and was just doubled
+            matrix[np.diag_indices(len(matrix))] *= values.dtype.type(
+                0.5**0.5
+            )  # this stands there once, and was just doubled
         return matrix
 
     def _samples(self, a: Array) -> int:
@@ -422,8 +503,16 @@ class RSA(Cosine):
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:
         number, pairs = len(ps) + len(qs or ()), n * n if self.second.startswith("row") else n * n / 2
         sorting = 60.0 * pairs * math.log2(n) if self.second == "spearman" else 0.0
-        flops = 2.0 * n * n * (sum(ps) + sum(qs or ())) + number * (20 * n * n + sorting) + 2 * pairs * len(ps) * len(ps if qs is None else qs)
-        return cost.Cost(flops, number * pairs * itemsize, n * n * (3 * itemsize + (40 if sorting else 0)) + 3.0 * itemsize * n * max([*ps, *(qs or ())]) + 2**26)
+        flops = (
+            2.0 * n * n * (sum(ps) + sum(qs or ()))
+            + number * (20 * n * n + sorting)
+            + 2 * pairs * len(ps) * len(ps if qs is None else qs)
+        )
+        return cost.Cost(
+            flops,
+            number * pairs * itemsize,
+            n * n * (3 * itemsize + (40 if sorting else 0)) + 3.0 * itemsize * n * max([*ps, *(qs or ())]) + 2**26,
+        )
 
     def _matrix(self, x: Array) -> Array:
         xp = array_api_compat.array_namespace(x)

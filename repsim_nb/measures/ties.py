@@ -1,7 +1,8 @@
 """Ties up to rounding: numbers that differ by rounding only are equal wherever their order matters.
 
-A tie is never wider than the tolerance. So a run of numbers, each near the next, does not become one tie: it is cut at its widest gaps until
-every part is narrow enough. The ties do not depend on the order of the numbers, and those of -values are those of values.
+A tie is never wider than the tolerance. So a run of numbers, each near the next, does not become one tie: it is cut at
+its widest gaps until every part is narrow enough. The ties do not depend on the order of the numbers, and those of
+-values are those of values.
 """
 
 from __future__ import annotations
@@ -12,18 +13,30 @@ import numpy as np
 
 FEW = 8  # spacings of the precision by which equal numbers may differ
 LARGE_TIE = 0.05  # the share of all numbers that makes a tie a large one
-NARROW = 1 / 8  # the middle half of a tie is narrower than this times the tolerance, one spacing, where its numbers differ by rounding alone
+NARROW = (
+    1 / 8
+    # the middle half of a tie is narrower than this times the tolerance, one spacing, where its numbers differ by
+    # rounding
+    # alone
+)
 _FINER = 8.0  # a run that is too wide is cut at gaps above the tolerance over this, then over its square, ...
 
 
 def spacing(dtype: Any) -> float:
-    """The spacing of numbers near 1 in a NumPy precision: integers and bool are float64, half precision counts as float32."""
+    """The spacing of numbers near 1 in a NumPy precision: integers and bool are float64, half precision counts as
+    float32.
+    """
     dtype = np.dtype(dtype)
-    return float(np.finfo(dtype).eps) if dtype.kind == "f" and dtype.itemsize == 4 else float(np.finfo(np.float32 if dtype.kind == "f" and dtype.itemsize < 4 else np.float64).eps)
+    return (
+        float(np.finfo(dtype).eps)
+        if dtype.kind == "f" and dtype.itemsize == 4
+        else float(np.finfo(np.float32 if dtype.kind == "f" and dtype.itemsize < 4 else np.float64).eps)
+    )
 
 
 def tolerance_of(values: np.ndarray, eps: float | None = None, scale: float = 0.0) -> float:
-    """By how much equal numbers among these may differ: a few spacings (`eps`, of their precision by default) times the largest size, or times `scale` if that is more.
+    """By how much equal numbers among these may differ: a few spacings (`eps`, of their precision by default) times the
+    largest size, or times `scale` if that is more.
 
     scale: the size of the numbers that these came from, where a caller knows it: 1 for what is 1 - similarity.
     """
@@ -32,7 +45,10 @@ def tolerance_of(values: np.ndarray, eps: float | None = None, scale: float = 0.
 
 
 def merge_ties(values: Any, tolerance: float) -> np.ndarray:
-    """The same numbers (m,), those of one tie replaced by its smallest, so that == and < are right of them. NaN and infinity stay."""
+    """The same numbers (m,), those of one tie replaced by its smallest, so that == and < are right of them.
+
+    NaN and infinity stay.
+    """
     values = np.asarray(values, dtype=float)
     order = np.argsort(values, kind="stable")
     ordered = values[order]
@@ -47,8 +63,12 @@ def merge_table(square: np.ndarray, tolerance: float) -> np.ndarray:
     return merge_ties(square.ravel(), tolerance).reshape(square.shape)
 
 
-def ranks_with_ties(values: np.ndarray, tolerance: float | np.ndarray = 0.0, weights: np.ndarray | None = None) -> np.ndarray:
-    """Ranks from 1; the numbers of a tie share their mean rank. With tolerance 0 they are SciPy's `rankdata`, four times as fast.
+def ranks_with_ties(
+    values: np.ndarray, tolerance: float | np.ndarray = 0.0, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Ranks from 1; the numbers of a tie share their mean rank.
+
+    With tolerance 0 they are SciPy's `rankdata`, four times as fast.
 
     tolerance: of all, or of each.  weights: how many times each number counts (whole numbers).
     """
@@ -79,14 +99,17 @@ def row_ranks(values: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
     starts = np.flatnonzero(tie_starts(ordered.ravel(), np.repeat(tolerance, m), firsts.ravel()))
     ends = np.append(starts[1:], n * m)
     ranks = np.empty((n, m))
-    np.put_along_axis(ranks, order, np.repeat((starts + ends + 1) / 2 - starts // m * m, ends - starts).reshape(n, m), axis=1)
+    np.put_along_axis(
+        ranks, order, np.repeat((starts + ends + 1) / 2 - starts // m * m, ends - starts).reshape(n, m), axis=1
+    )
     return ranks
 
 
 def tie_starts(ordered: np.ndarray, tolerance: float | np.ndarray, firsts: np.ndarray | None = None) -> np.ndarray:
     """Which of these increasing numbers (m,) are the first of their tie -> bool (m,).
 
-    tolerance: of all, or of each: then the numbers of a tie have one value that is within half the tolerance of every one of them.
+    tolerance: of all, or of each: then the numbers of a tie have one value that is within half the tolerance of every
+    one of them.
     firsts: where a tie starts in any case (bool, the first of all included), for several sequences in one array.
     """
     m = len(ordered)
@@ -133,7 +156,9 @@ def _too_wide(ordered: np.ndarray, tolerance: float | np.ndarray, starts: np.nda
         above, half = ordered[places] - np.repeat(ordered[starts], many), tolerance[places] / 2  # type: ignore[index]
         cuts = np.concatenate([[0], np.cumsum(many)[:-1]])
         highest, lowest = np.maximum.reduceat(above - half, cuts), np.minimum.reduceat(above + half, cuts)
-        return (highest > lowest) & (above[np.cumsum(many) - 1] > 0)  # numbers that are the same are one tie whatever their tolerance
+        return (highest > lowest) & (
+            above[np.cumsum(many) - 1] > 0
+        )  # numbers that are the same are one tie whatever their tolerance
 
 
 def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -151,7 +176,9 @@ def _ends(first: np.ndarray, starts: np.ndarray, places: np.ndarray | None, m: i
 
 
 def coarsely_tied(values: np.ndarray, ranks: np.ndarray, tolerance: float | np.ndarray) -> float:
-    """The share of numbers in large ties that hold different numbers: as wide as the tolerance allows, where rounding alone leaves a tie narrow."""
+    """The share of numbers in large ties that hold different numbers: as wide as the tolerance allows, where rounding
+    alone leaves a tie narrow.
+    """
     codes = np.rint(2 * ranks).astype(np.int64)
     many = np.bincount(codes)
     share = 0

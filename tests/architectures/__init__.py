@@ -1,7 +1,7 @@
 """Architectures that people use, as data: how a small random one is made, what goes in, and which layers are right.
 
-Nothing here asks the package that is tested: which axis holds the features of a layer is written down for each architecture, and
-`reference` computes every row with plain torch hooks from a forward pass of that sample alone.
+Nothing here asks the package that is tested: which axis holds the features of a layer is written down for each
+architecture, and `reference` computes every row with plain torch hooks from a forward pass of that sample alone.
 """
 
 from shims import vision  # noqa: F401 - timm asks for torchvision, and transformers where it is there

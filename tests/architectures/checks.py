@@ -1,4 +1,7 @@
-"""What is checked of an architecture: default layers, rows, mask, store, time. Each check gives a word and what is to be said about it."""
+"""What is checked of an architecture: default layers, rows, mask, store, time.
+
+Each check gives a word and what is to be said about it.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,9 @@ class Recording:
         """Why a layer is not there: the sentence of a warning that names it; "" if no warning does."""
         for text in self.warned:
             for piece in text.partition("left out: ")[2].split("; "):
-                names, why = re.match(r"((?:'[^']+'(?:, | and )?)*)(?:[^:']*\bmore)?:? ?(.*)", piece, re.DOTALL).groups()
+                names, why = re.match(
+                    r"((?:'[^']+'(?:, | and )?)*)(?:[^:']*\bmore)?:? ?(.*)", piece, re.DOTALL
+                ).groups()
                 if f"'{layer}'" in names:
                     return why
             if f"'{layer}'" in text:
@@ -54,19 +59,28 @@ class Recording:
         return ""
 
 
-def recorded(architecture: Architecture, module: nn.Module, columns: Columns, layers: Any = None, **options: Any) -> Recording:
+def recorded(
+    architecture: Architecture, module: nn.Module, columns: Columns, layers: Any = None, **options: Any
+) -> Recording:
     data = columns[""] if list(columns) == [""] else columns
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
             got = rs.record(
-                rs.load_model(module, name="m"), data, layers, pool=architecture.pool, progress=False, **{"batch_size": BATCH} | options
+                rs.load_model(module, name="m"),
+                data,
+                layers,
+                pool=architecture.pool,
+                progress=False,
+                **{"batch_size": BATCH} | options,
             )
         except ValueError as error:
             if "could not run" in str(error):  # it does run: every sample alone
                 raise
             return Recording({}, [str(one.message) for one in warned], str(error))
-    return Recording({key.layer: np.asarray(values) for key, values in got.items()}, [str(one.message) for one in warned])
+    return Recording(
+        {key.layer: np.asarray(values) for key, values in got.items()}, [str(one.message) for one in warned]
+    )
 
 
 def unequal(got: np.ndarray, want: torch.Tensor, close: float) -> str:
@@ -79,9 +93,15 @@ def unequal(got: np.ndarray, want: torch.Tensor, close: float) -> str:
     return "" if apart <= close else f"differs by {apart:.2g} of its size"
 
 
-def rows(architecture: Architecture, module: nn.Module, columns: Columns, got: Recording, one: Any = None) -> dict[str, str]:
+def rows(
+    architecture: Architecture, module: nn.Module, columns: Columns, got: Recording, one: Any = None
+) -> dict[str, str]:
     """Layer -> what is wrong with its recorded rows."""
-    unknown = {layer: "is recorded, and nobody has written down its layout" for layer in got.values if architecture.form(layer) is None}
+    unknown = {
+        layer: "is recorded, and nobody has written down its layout"
+        for layer in got.values
+        if architecture.form(layer) is None
+    }
     layers = [layer for layer in got.values if layer not in unknown]
     want = alone(architecture, module, columns, SAMPLES, layers, one)
     wrong = {layer: "did not run once in each pass" for layer in layers if want[layer] is None}
@@ -105,7 +125,9 @@ def is_output(architecture: Architecture, module: nn.Module, columns: Columns, l
     return [layer for layer in layers if want[layer] is not None and torch.equal(want[layer], want["output"])]
 
 
-def default_layers(architecture: Architecture, module: nn.Module, columns: Columns, got: Recording) -> tuple[Cell, list[str]]:
+def default_layers(
+    architecture: Architecture, module: nn.Module, columns: Columns, got: Recording
+) -> tuple[Cell, list[str]]:
     """-> the cell, the expected layers that are recorded"""
     expected = architecture.expected()
     if got.error:
@@ -122,7 +144,10 @@ def default_layers(architecture: Architecture, module: nn.Module, columns: Colum
     if not in_order:
         return Cell(WRONG, {"": f"in another order: {', '.join(got.values)}"}), there
     if missing:
-        return Cell(LEFT_OUT, {layer: got.reason(layer) for layer in missing}, "unexpected" if disallowed else ""), there
+        return (
+            Cell(LEFT_OUT, {layer: got.reason(layer) for layer in missing}, "unexpected" if disallowed else ""),
+            there,
+        )
     return Cell(EQUAL), there
 
 
@@ -151,7 +176,9 @@ def checked(architecture: Architecture) -> Found:
         wrong = rows(architecture, module, columns, got)
         in_rows = Cell(WRONG, wrong) if wrong else Cell(REFUSED, {"": got.error}) if got.error else Cell(EQUAL)
         number = f"{len(there)} of {len(there) + sum(layer != '' for layer in layers.why)}"
-        return Found(layers, number, in_rows, masked(architecture, module), stored(architecture, module, columns, got, into))
+        return Found(
+            layers, number, in_rows, masked(architecture, module), stored(architecture, module, columns, got, into)
+        )
 
 
 def masked(architecture: Architecture, module: nn.Module) -> Cell:
@@ -174,7 +201,10 @@ def masked(architecture: Architecture, module: nn.Module) -> Cell:
 
 
 def stored(architecture: Architecture, module: nn.Module, columns: Columns, first: Recording, into: str) -> Cell:
-    """Recorded a second time into a store: equal, with few samples run. After a block is steered, what was stored is not given back."""
+    """Recorded a second time into a store: equal, with few samples run.
+
+    After a block is steered, what was stored is not given back.
+    """
     if first.error:
         return Cell(REFUSED, {"": first.error})
     passes: list[int] = []
@@ -194,7 +224,9 @@ def stored(architecture: Architecture, module: nn.Module, columns: Columns, firs
 
 def steered(architecture: Architecture, module: nn.Module, columns: Columns, first: Recording, into: str) -> Cell:
     parts = dict(module.named_modules(remove_duplicate=False))
-    blocks = [layer for layer in architecture.expected() if layer in first.values and module_name(layer, parts) != "output"]
+    blocks = [
+        layer for layer in architecture.expected() if layer in first.values and module_name(layer, parts) != "output"
+    ]
     if not blocks:
         return Cell(EQUAL, note="without a steered block")
     part = parts[module_name(blocks[0], parts)]
@@ -209,7 +241,9 @@ def steered(architecture: Architecture, module: nn.Module, columns: Columns, fir
         if got.error:
             return Cell(EQUAL, note="steered: refused")
         wrong = rows(architecture, module, columns, got)
-        wrong = {layer: how for layer, how in wrong.items() if layer in blocks}  # other layers are wrong without steering as well
+        wrong = {
+            layer: how for layer, how in wrong.items() if layer in blocks
+        }  # other layers are wrong without steering as well
         return (
             Cell(WRONG, {blocks[0]: "5 was added to it by a forward hook, and the old values are given back"})
             if wrong
@@ -220,7 +254,9 @@ def steered(architecture: Architecture, module: nn.Module, columns: Columns, fir
 
 
 def seconds(architecture: Architecture, n: int = 200, batch: int = 50, times: int = 5) -> tuple[float, float]:
-    """Seconds of recording the default layers of n samples, and of bare forward passes of the same batches; in turn, the median of each."""
+    """Seconds of recording the default layers of n samples, and of bare forward passes of the same batches; in turn,
+    the median of each.
+    """
     module, columns = architecture.make(), architecture.columns(n)
 
     def bare() -> float:
@@ -247,7 +283,11 @@ def problems(architecture: Architecture, found: Found) -> list[str]:
         if cell.word == WRONG:
             said += [f"{name}: {layer or architecture.name} {why}" for layer, why in cell.why.items()]
         if cell.note == "unexpected":
-            said += [f"{name}: {layer} is left out: {why}" for layer, why in cell.why.items() if not architecture.may_be_refused(layer)]
+            said += [
+                f"{name}: {layer} is left out: {why}"
+                for layer, why in cell.why.items()
+                if not architecture.may_be_refused(layer)
+            ]
         if cell.word == REFUSED and not architecture.refused:
             said += [f"{name}: refused: {why}" for why in cell.why.values()]
     return said

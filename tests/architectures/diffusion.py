@@ -81,8 +81,17 @@ class FluxHere(nn.Module):
         )
 
 
-TWO = {f"transformer_blocks.{block}[{part}]": "tokens" for block in (0, 1) for part in (0, 1)}  # joint blocks return (text, picture)
-UNET = {"sample_size": 8, "in_channels": 3, "out_channels": 3, "block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4}
+TWO = {
+    f"transformer_blocks.{block}[{part}]": "tokens" for block in (0, 1) for part in (0, 1)
+}  # joint blocks return (text, picture)
+UNET = {
+    "sample_size": 8,
+    "in_channels": 3,
+    "out_channels": 3,
+    "block_out_channels": (8, 16),
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+}
 UNET_ALSO = {
     "time_*": "row",
     "conv_in": "channels",
@@ -108,18 +117,16 @@ def unet_1d(name: str, time: int, size: str, **more: Any) -> Architecture:
     )
     middle = [f"mid_block.{kind}.{k}" for k in range(6) for kind in ("resnets", "attentions")]
     layers = dict.fromkeys(
-        ["down_blocks.{0..1}.resnets.{0..2}", *middle, "up_blocks.0.resnets.{0..2}", "up_blocks.1.resnets.{0..1}", "output"], "channels"
+        [
+            "down_blocks.{0..1}.resnets.{0..2}",
+            *middle,
+            "up_blocks.0.resnets.{0..2}",
+            "up_blocks.1.resnets.{0..1}",
+            "output",
+        ],
+        "channels",
     )
-    return Architecture(
-        name,
-        LIBRARY,
-        make,
-        lambda n: noisy(n, 3, time),
-        layers,
-        UNET_ALSO,
-        size=size,
-        **more,
-    )
+    return Architecture(name, LIBRARY, make, lambda n: noisy(n, 3, time), layers, UNET_ALSO, size=size, **more)
 
 
 ARCHITECTURES = [
@@ -202,7 +209,13 @@ ARCHITECTURES = [
         ),
         joint,
         {**TWO, "transformer_blocks.2[1]": "tokens", "output": "channels"},
-        {"pos_embed*": "tokens", "time_text_embed*": "row", "context_embedder": "tokens", "norm_out": "tokens", "proj_out": "tokens"},
+        {
+            "pos_embed*": "tokens",
+            "time_text_embed*": "row",
+            "context_embedder": "tokens",
+            "norm_out": "tokens",
+            "proj_out": "tokens",
+        },
         quick=True,
         size="joint blocks return (text, picture)",
     ),

@@ -7,10 +7,29 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from .kinds import Architecture, Columns, both, configured, ids, padded_ids, picture, sample, seeded, whole, without_padding
+from .kinds import (
+    Architecture,
+    Columns,
+    both,
+    configured,
+    ids,
+    padded_ids,
+    picture,
+    sample,
+    seeded,
+    whole,
+    without_padding,
+)
 
 LIBRARY = "transformers"
-VIT = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32, "image_size": 16, "patch_size": 8}
+VIT = {
+    "hidden_size": 16,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "image_size": 16,
+    "patch_size": 8,
+}
 VIT_ALSO = {
     "embeddings*": "tokens",
     "*layernorm": "tokens",
@@ -37,7 +56,13 @@ MASKED = without_padding("input_ids")
 def vit(name: str, model: str, config: str, layers: dict[str, str] | None = None, **more) -> Architecture:
     options, also = VIT | more.pop("options", {}), more.pop("also", {})
     return Architecture(
-        name, LIBRARY, configured(model, config, **options), more.pop("columns", picture()), layers or VIT_LAYERS, also | VIT_ALSO, **more
+        name,
+        LIBRARY,
+        configured(model, config, **options),
+        more.pop("columns", picture()),
+        layers or VIT_LAYERS,
+        also | VIT_ALSO,
+        **more,
     )
 
 
@@ -51,7 +76,9 @@ def timm_model(name: str, layers: dict[str, str], also: dict[str, str], **more) 
             return timm.models.mlp_mixer.MlpMixer(img_size=64, num_blocks=6, embed_dim=16, num_classes=5)
         return timm.create_model(model, pretrained=False, **options)
 
-    return Architecture(name, "timm", seeded(make), more.pop("columns", picture(name="x", height=32)), layers, also, **more)
+    return Architecture(
+        name, "timm", seeded(make), more.pop("columns", picture(name="x", height=32)), layers, also, **more
+    )
 
 
 def llava_columns(n: int) -> Columns:
@@ -62,7 +89,9 @@ def llava_columns(n: int) -> Columns:
 
 
 def qwen_columns(n: int) -> Columns:
-    """Every picture as 16 flat patches, one after the other for all samples: 4 tokens of each picture after 2 x 2 are merged."""
+    """Every picture as 16 flat patches, one after the other for all samples: 4 tokens of each picture after 2 x 2 are
+    merged.
+    """
     found = whole(n, 8, high=40)
     found[:, 1], found[:, 2:6], found[:, 6] = 41, 43, 42
     types = (found == 43).int()
@@ -77,11 +106,16 @@ def qwen_columns(n: int) -> Columns:
 
 def qwen_batch(columns: Columns, first: int, last: int) -> Columns:
     """A sample is sixteen patches."""
-    return {name: value[16 * first : 16 * last] if name == "pixel_values" else value[first:last] for name, value in columns.items()}
+    return {
+        name: value[16 * first : 16 * last] if name == "pixel_values" else value[first:last]
+        for name, value in columns.items()
+    }
 
 
 def resnet_config(**more) -> Callable[[], nn.Module]:
-    return configured("ResNetModel", "ResNetConfig", embedding_size=8, hidden_sizes=[8, 16], depths=[2, 2], layer_type="basic", **more)
+    return configured(
+        "ResNetModel", "ResNetConfig", embedding_size=8, hidden_sizes=[8, 16], depths=[2, 2], layer_type="basic", **more
+    )
 
 
 SWIN = {"image_size": 32, "patch_size": 4, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 4}
@@ -197,7 +231,12 @@ ARCHITECTURES = [
         ),
         picture(3, 32),
         {"stages.{0..1}.blocks.{0..1}": "tokens", "output": "channels"},
-        {"stages*.patch_embeddings": "tokens", "stages*.layer_norm": "tokens", "stages.0": "tokens", "stages.1": "channels"},
+        {
+            "stages*.patch_embeddings": "tokens",
+            "stages*.layer_norm": "tokens",
+            "stages.0": "tokens",
+            "stages.1": "channels",
+        },
         size="blocks give (n, tokens, width), the output (n, channels, h, w)",
     ),
     Architecture(
@@ -262,12 +301,17 @@ ARCHITECTURES = [
         configured(
             "BlipForConditionalGeneration",
             "BlipConfig",
-            text_config=TEXT | {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "sep_token_id": 2, "encoder_hidden_size": 16},
+            text_config=TEXT
+            | {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "sep_token_id": 2, "encoder_hidden_size": 16},
             vision_config=CLIP["vision_config"],
             projection_dim=8,
         ),
         TOWERS,
-        {"vision_model.encoder.layers.{0..1}": "tokens", "text_decoder.bert.encoder.layer.{0..1}": "tokens", "output": "tokens@logits"},
+        {
+            "vision_model.encoder.layers.{0..1}": "tokens",
+            "text_decoder.bert.encoder.layer.{0..1}": "tokens",
+            "output": "tokens@logits",
+        },
         {"vision_model*": "tokens", "text_decoder*": "tokens", "output.last_hidden_state": "tokens@last_hidden_state"},
         padded=TOWERS_PADDED,
         cut=MASKED,
@@ -292,7 +336,12 @@ ARCHITECTURES = [
             "model.language_model.layers.{0..1}": "tokens",
             "output": "tokens@logits",
         },
-        {"model.vision_tower*": "tokens", "model.multi_modal_projector*": "tokens", "model.language_model*": "tokens", "lm_head": "tokens"},
+        {
+            "model.vision_tower*": "tokens",
+            "model.multi_modal_projector*": "tokens",
+            "model.language_model*": "tokens",
+            "lm_head": "tokens",
+        },
         quick=True,
     ),
     Architecture(
@@ -323,7 +372,11 @@ ARCHITECTURES = [
             },
         ),
         qwen_columns,
-        {"model.visual.blocks.{0..1}": "flat", "model.language_model.layers.{0..1}": "tokens", "output": "tokens@logits"},
+        {
+            "model.visual.blocks.{0..1}": "flat",
+            "model.language_model.layers.{0..1}": "tokens",
+            "output": "tokens@logits",
+        },
         {"model.visual*": "flat", "model.language_model*": "tokens", "lm_head": "tokens"},
         batch=qwen_batch,
         refused=("model.visual.blocks.*",),
@@ -334,7 +387,11 @@ ARCHITECTURES = [
         LIBRARY,
         seeded(lambda: perceiver_of(8)),
         ids(8, name="inputs"),
-        {"encoder.cross_attention": "tokens", "encoder.self_attends.{0..1}": "tokens", "output": "tokens@last_hidden_state"},
+        {
+            "encoder.cross_attention": "tokens",
+            "encoder.self_attends.{0..1}": "tokens",
+            "output": "tokens@last_hidden_state",
+        },
         {"input_preprocessor*": "tokens", "embeddings*": "tokens", "encoder*": "tokens"},
         padded=padded_ids(8, name="inputs"),
         cut=without_padding("inputs"),
@@ -345,7 +402,11 @@ ARCHITECTURES = [
         LIBRARY,
         seeded(lambda: perceiver_of(5)),
         ids(8, name="inputs"),
-        {"encoder.cross_attention": "tokens", "encoder.self_attends.{0..1}": "tokens", "output": "tokens@last_hidden_state"},
+        {
+            "encoder.cross_attention": "tokens",
+            "encoder.self_attends.{0..1}": "tokens",
+            "output": "tokens@last_hidden_state",
+        },
         {"input_preprocessor*": "tokens", "embeddings*": "tokens", "encoder*": "tokens"},
         padded=padded_ids(8, name="inputs"),
         cut=without_padding("inputs"),
@@ -355,7 +416,14 @@ ARCHITECTURES = [
     timm_model(
         "timm ResNet-18",
         {"layer{1..4}.{0..1}": "channels", "output": "row"},
-        {"conv1": "channels", "bn1": "channels", "act1": "channels", "maxpool": "channels", "fc": "row", "global_pool*": "row"},
+        {
+            "conv1": "channels",
+            "bn1": "channels",
+            "act1": "channels",
+            "maxpool": "channels",
+            "fc": "row",
+            "global_pool*": "row",
+        },
         model="resnet18",
         options={"num_classes": 5},
     ),
@@ -432,7 +500,14 @@ ARCHITECTURES = [
     timm_model(
         "timm features_only",
         {"layer{1..4}.0": "channels"},
-        {"conv1*": "channels", "bn1": "channels", "act1": "channels", "maxpool": "channels", "layer*": "channels", "output": "channels"},
+        {
+            "conv1*": "channels",
+            "bn1": "channels",
+            "act1": "channels",
+            "maxpool": "channels",
+            "layer*": "channels",
+            "output": "channels",
+        },
         model="test_resnet",
         options={"features_only": True},
         quick=True,

@@ -14,17 +14,21 @@ from torch import Tensor, nn
 
 Columns = dict[str, Any]
 FORMS = "row", "tokens", "channels", "time_first", "flat"
-MODULES = {"sentence-transformers": "sentence_transformers", "plain torch": "torch"}  # where a library's module has another name
+MODULES = {
+    "sentence-transformers": "sentence_transformers",
+    "plain torch": "torch",
+}  # where a library's module has another name
 
 
 @dataclass(frozen=True)
 class Form:
     """The layout of a layer's output.
 
-    kind: "row" (n, p); "tokens" (n, ..., p), places in between; "channels" (n, p, ...), places behind; "time_first" (t, n, p);
-    "flat" (n · t, p), the rows of all samples one after the other.
+    kind: "row" (n, p); "tokens" (n, ..., p), places in between; "channels" (n, p, ...), places behind; "time_first" (t,
+    n, p); "flat" (n · t, p), the rows of all samples one after the other.
     part: which part of the output is meant: the name of a field, or a place in a tuple; None is the first tensor.
-    real: a mask of the input; only as many places from the left are real. None: all places of a sample that runs alone are real.
+    real: a mask of the input; only as many places from the left are real. None: all places of a sample that runs alone
+    are real.
     """
 
     kind: str
@@ -43,11 +47,14 @@ class Form:
 class Architecture:
     """One row of the table.
 
-    library: the distribution that it comes from.  make: creates a small random module, always the same.  columns: the inputs of n samples, by name.
-    layers: the blocks that a person would name, in the order in which they run -> the form of each. "block.{0..2}" stands for three.
+    library: the distribution that it comes from.  make: creates a small random module, always the same.  columns: the
+    inputs of n samples, by name.
+    layers: the blocks that a person would name, in the order in which they run -> the form of each. "block.{0..2}"
+    stands for three.
     also: patterns of other layers that may be recorded (embeddings, norms, poolers) -> their form.
     refused: patterns of layers among `layers` that may be left out if a warning names them, or may be refused.
-    padded: as columns, with padding on the right and a mask.  cut: one sample of it, its padding cut off; see `without_padding`.
+    padded: as columns, with padding on the right and a mask.  cut: one sample of it, its padding cut off; see
+    `without_padding`.
     batch: the samples from a first to before a last one, if a sample is more than a row of each column.
     quick: it is among those of `make test`.  pool: the pool that is recorded.  size: what its sizes are chosen for.
     """
@@ -71,7 +78,9 @@ class Architecture:
         return [layer for pattern in self.layers for layer in spelled_out(pattern)]
 
     def form(self, layer: str) -> Form | None:
-        """The form of a layer; None if nothing was written down for it. "block[1]" is the second tensor of what block gives."""
+        """The form of a layer; None if nothing was written down for it. "block[1]" is the second tensor of what block
+        gives.
+        """
         known = {one: text for pattern, text in self.layers.items() for one in spelled_out(pattern)}
         patterns = (text for pattern, text in self.also.items() if fits(pattern, layer))
         found = known.get(layer) or next(patterns, None)
@@ -82,7 +91,11 @@ class Architecture:
 
     def some(self, columns: Columns, first: int, last: int) -> Columns:
         """Samples first to last (without it), as a batch."""
-        return self.batch(columns, first, last) if self.batch else {name: value[first:last] for name, value in columns.items()}
+        return (
+            self.batch(columns, first, last)
+            if self.batch
+            else {name: value[first:last] for name, value in columns.items()}
+        )
 
     def may_be_refused(self, layer: str) -> bool:
         return any(fits(pattern, layer) for pattern in self.refused)
@@ -106,14 +119,16 @@ def fits(pattern: str, layer: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), layer) is not None
 
 
-# -- random weights ----------------------------------------------------------------------------------------------------------
+# -- random weights
+# ----------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
 def spread(module: nn.Module, seed: int = 0) -> nn.Module:
     """Give linear layers, convolutions and embeddings weights of a usual size, and biases.
 
-    Many libraries begin with weights near zero, or at zero: then all samples give nearly the same, and a wrong row would not be seen.
+    Many libraries begin with weights near zero, or at zero: then all samples give nearly the same, and a wrong row
+    would not be seen.
     """
     random = torch.Generator().manual_seed(seed)
     for part in module.modules():
@@ -122,7 +137,9 @@ def spread(module: nn.Module, seed: int = 0) -> nn.Module:
         weight = getattr(part, "weight", None)
         if not isinstance(weight, Tensor) or not weight.is_floating_point() or weight.ndim < 2:
             continue
-        fan = weight.shape[0] if type(part).__name__ == "Conv1D" else weight[0].numel()  # the Conv1D of GPT-2 is (in, out)
+        fan = (
+            weight.shape[0] if type(part).__name__ == "Conv1D" else weight[0].numel()
+        )  # the Conv1D of GPT-2 is (in, out)
         std = 1.0 if isinstance(part, nn.Embedding) else fan**-0.5
         weight.copy_(torch.randn(weight.shape, generator=random) * std)
         if isinstance(getattr(part, "bias", None), Tensor):
@@ -142,7 +159,10 @@ def seeded(make: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
 
 
 def configured(model: str, config: str, **options: Any) -> Callable[[], nn.Module]:
-    """A model of transformers with a configuration, both by name. A dict among the options is a configuration of its own where it has "config"."""
+    """A model of transformers with a configuration, both by name.
+
+    A dict among the options is a configuration of its own where it has "config".
+    """
 
     def make() -> nn.Module:
         import transformers
@@ -162,7 +182,8 @@ def configured(model: str, config: str, **options: Any) -> Callable[[], nn.Modul
     return seeded(make)
 
 
-# -- random inputs -----------------------------------------------------------------------------------------------------------
+# -- random inputs
+# -----------------------------------------------------------------------------------------------------------
 
 
 def normal(n: int, *shape: int, seed: int = 0) -> Tensor:
@@ -180,13 +201,21 @@ def lengths(n: int, longest: int, shortest: int = 3, seed: int = 0) -> Tensor:
     return found
 
 
-def ids(tokens: int = 7, high: int = 50, name: str = "input_ids", **more: Callable[[int], Tensor]) -> Callable[[int], Columns]:
+def ids(
+    tokens: int = 7, high: int = 50, name: str = "input_ids", **more: Callable[[int], Tensor]
+) -> Callable[[int], Columns]:
     """Texts of one length.  more: other columns."""
     return lambda n: {name: whole(n, tokens, high=high), **{key: make(n) for key, make in more.items()}}
 
 
 def padded_ids(
-    tokens: int = 7, high: int = 50, pad: int = 0, shortest: int = 3, name: str = "input_ids", mask: str = "attention_mask", seed: int = 0
+    tokens: int = 7,
+    high: int = 50,
+    pad: int = 0,
+    shortest: int = 3,
+    name: str = "input_ids",
+    mask: str = "attention_mask",
+    seed: int = 0,
 ) -> Callable[[int], Columns]:
     """Texts of different lengths, padded on the right."""
 
@@ -207,7 +236,9 @@ def column(name: str, *shape: int, seed: int = 0) -> Callable[[int], Columns]:
     return lambda n: {name: normal(n, *shape, seed=seed)}
 
 
-def picture(channels: int = 3, height: int = 16, width: int | None = None, name: str = "pixel_values") -> Callable[[int], Columns]:
+def picture(
+    channels: int = 3, height: int = 16, width: int | None = None, name: str = "pixel_values"
+) -> Callable[[int], Columns]:
     return column(name, channels, height, width or height)
 
 

@@ -33,14 +33,18 @@ class Encoder(nn.Module):
         self.auto_model = configured("BertModel", "BertConfig", **BERT)()
 
     def forward(self, features: dict[str, Any], **_: Any) -> dict[str, Any]:
-        return features | {"token_embeddings": self.auto_model(features["input_ids"], features["attention_mask"]).last_hidden_state}
+        return features | {
+            "token_embeddings": self.auto_model(features["input_ids"], features["attention_mask"]).last_hidden_state
+        }
 
 
 def sentence_model() -> nn.Module:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Dense, Normalize, Pooling
 
-    return SentenceTransformer(modules=[Encoder(), Pooling(16, pooling_mode="mean"), Dense(16, 8), Normalize()], device="cpu")
+    return SentenceTransformer(
+        modules=[Encoder(), Pooling(16, pooling_mode="mean"), Dense(16, 8), Normalize()], device="cpu"
+    )
 
 
 def with_mask(n: int) -> Columns:
@@ -50,7 +54,9 @@ def with_mask(n: int) -> Columns:
 def lora() -> nn.Module:
     import peft
 
-    model = peft.get_peft_model(configured("GPT2Model", "GPT2Config", **GPT2)(), peft.LoraConfig(r=2, target_modules=["c_attn"]))
+    model = peft.get_peft_model(
+        configured("GPT2Model", "GPT2Config", **GPT2)(), peft.LoraConfig(r=2, target_modules=["c_attn"])
+    )
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(weight)
@@ -61,18 +67,27 @@ def prompted() -> nn.Module:
     import peft
 
     return peft.get_peft_model(
-        configured("GPT2LMHeadModel", "GPT2Config", **GPT2)(), peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+        configured("GPT2LMHeadModel", "GPT2Config", **GPT2)(),
+        peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3),
     )
 
 
 class Graphs(nn.Module):
-    """Three graph convolutions, the mean over each graph, a head. The graphs of a batch lie one after the other, as in torch_geometric."""
+    """Three graph convolutions, the mean over each graph, a head.
+
+    The graphs of a batch lie one after the other, as in torch_geometric.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         from torch_geometric.nn import GCNConv
 
-        self.conv1, self.conv2, self.conv3, self.head = GCNConv(5, 16), GCNConv(16, 16), GCNConv(16, 16), nn.Linear(16, 3)
+        self.conv1, self.conv2, self.conv3, self.head = (
+            GCNConv(5, 16),
+            GCNConv(16, 16),
+            GCNConv(16, 16),
+            nn.Linear(16, 3),
+        )
 
     def forward(self, data):
         from torch_geometric.nn import global_mean_pool
@@ -84,12 +99,16 @@ class Graphs(nn.Module):
 
 
 class Molecules(Graphs):
-    """The same for graphs of six nodes each, whose nodes come as (n, nodes, features) and whose edges as (n, 2, edges)."""
+    """The same for graphs of six nodes each, whose nodes come as (n, nodes, features) and whose edges as (n, 2,
+    edges).
+    """
 
     def forward(self, x, edges):
         from torch_geometric.data import Batch, Data
 
-        return super().forward(Batch.from_data_list([Data(x=one, edge_index=pairs) for one, pairs in zip(x, edges, strict=True)]))
+        return super().forward(
+            Batch.from_data_list([Data(x=one, edge_index=pairs) for one, pairs in zip(x, edges, strict=True)])
+        )
 
 
 def molecules(n: int) -> Columns:

@@ -87,7 +87,11 @@ class Conformer(nn.Module):
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
-        self.norm1, self.attend, self.norm2 = nn.LayerNorm(width), nn.MultiheadAttention(width, 2, batch_first=True), nn.LayerNorm(width)
+        self.norm1, self.attend, self.norm2 = (
+            nn.LayerNorm(width),
+            nn.MultiheadAttention(width, 2, batch_first=True),
+            nn.LayerNorm(width),
+        )
         self.wide, self.glu, self.depth, self.narrow = (
             nn.Conv1d(width, 2 * width, 1),
             nn.GLU(dim=1),
@@ -150,11 +154,18 @@ class Translator(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed, self.core, self.head = nn.Linear(5, 16), nn.Transformer(16, 2, 2, 2, 32, batch_first=True), nn.Linear(16, 3)
+        self.embed, self.core, self.head = (
+            nn.Linear(5, 16),
+            nn.Transformer(16, 2, 2, 2, 32, batch_first=True),
+            nn.Linear(16, 3),
+        )
 
     def forward(self, src, tgt, src_key_padding_mask=None):
         h = self.core(
-            self.embed(src), self.embed(tgt), src_key_padding_mask=src_key_padding_mask, memory_key_padding_mask=src_key_padding_mask
+            self.embed(src),
+            self.embed(tgt),
+            src_key_padding_mask=src_key_padding_mask,
+            memory_key_padding_mask=src_key_padding_mask,
         )
         return self.head(h)
 
@@ -179,7 +190,12 @@ class Labelled(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed, self.first, self.second, self.last = nn.Embedding(10, 8), nn.Linear(8, 16), nn.Linear(16, 16), nn.Linear(16, 6)
+        self.embed, self.first, self.second, self.last = (
+            nn.Embedding(10, 8),
+            nn.Linear(8, 16),
+            nn.Linear(16, 16),
+            nn.Linear(16, 6),
+        )
 
     def forward(self, z, labels=None):
         z = z if labels is None else z + self.embed(labels)
@@ -196,7 +212,11 @@ def pairs(n: int) -> Columns:
 
 def padded_pairs(n: int) -> Columns:
     padding = torch.arange(7) >= lengths(n, 7)[:, None]
-    return {"src": normal(n, 7, 5).masked_fill(padding[..., None], 0), "tgt": normal(n, 6, 5, seed=1), "src_key_padding_mask": padding}
+    return {
+        "src": normal(n, 7, 5).masked_fill(padding[..., None], 0),
+        "tgt": normal(n, 6, 5, seed=1),
+        "src_key_padding_mask": padding,
+    }
 
 
 def without_its_padding(columns: Columns, i: int) -> Columns:
@@ -208,7 +228,9 @@ def without_its_padding(columns: Columns, i: int) -> Columns:
     }
 
 
-def series(name: str, parts, layers: dict[str, str], head: int, time: int, size: str = "", channels: int = 3, **more) -> Architecture:
+def series(
+    name: str, parts, layers: dict[str, str], head: int, time: int, size: str = "", channels: int = 3, **more
+) -> Architecture:
     """A network of channels-first series, (n, channels, time)."""
     return Architecture(
         name,
@@ -237,7 +259,13 @@ def residual():
 ARCHITECTURES = [
     series("Inception 1-D", inception, {"one": "channels", "two": "channels"}, 24, 50, quick=True),
     series(
-        "Inception 1-D, time = channels", inception, {"one": "channels", "two": "channels"}, 24, 24, "24 steps, 24 channels", quick=True
+        "Inception 1-D, time = channels",
+        inception,
+        {"one": "channels", "two": "channels"},
+        24,
+        24,
+        "24 steps, 24 channels",
+        quick=True,
     ),
     series("DenseNet 1-D", dense, {"stem": "channels", "one": "channels", "two": "channels"}, 42, 50, quick=True),
     series(
@@ -290,7 +318,12 @@ ARCHITECTURES = [
         LIBRARY,
         seeded(
             lambda: nn.Sequential(
-                nn.Conv1d(3, 12, 3, padding=1), nn.GELU(), nn.Conv1d(12, 12, 3, padding=1), nn.GELU(), nn.Flatten(), nn.Linear(144, 3)
+                nn.Conv1d(3, 12, 3, padding=1),
+                nn.GELU(),
+                nn.Conv1d(12, 12, 3, padding=1),
+                nn.GELU(),
+                nn.Flatten(),
+                nn.Linear(144, 3),
             )
         ),
         lambda n: {"": normal(n, 3, 12)},
@@ -329,7 +362,11 @@ ARCHITECTURES = [
     Architecture(
         "Dense block 2-D with SE",
         LIBRARY,
-        seeded(lambda: Chain(26, stem=nn.Conv2d(3, 8, 3, padding=1), dense=DenseBlock(8, conv=nn.Conv2d), excite=SqueezeExcite(26))),
+        seeded(
+            lambda: Chain(
+                26, stem=nn.Conv2d(3, 8, 3, padding=1), dense=DenseBlock(8, conv=nn.Conv2d), excite=SqueezeExcite(26)
+            )
+        ),
         column("x", 3, 8, 8),
         {"stem": "channels", "dense": "channels", "excite": "channels", "output": "row"},
         {"dense.steps.*": "channels"},
@@ -339,7 +376,11 @@ ARCHITECTURES = [
     Architecture(
         "Dense block 2-D with SE, height = channels",
         LIBRARY,
-        seeded(lambda: Chain(26, stem=nn.Conv2d(3, 8, 3, padding=1), dense=DenseBlock(8, conv=nn.Conv2d), excite=SqueezeExcite(26))),
+        seeded(
+            lambda: Chain(
+                26, stem=nn.Conv2d(3, 8, 3, padding=1), dense=DenseBlock(8, conv=nn.Conv2d), excite=SqueezeExcite(26)
+            )
+        ),
         column("x", 3, 8, 26),
         {"stem": "channels", "dense": "channels", "excite": "channels", "output": "row"},
         {"dense.steps.*": "channels"},

@@ -1,4 +1,6 @@
-"""The right rows: a forward pass of each sample alone, plain torch hooks, the mean over the places of the layer's own layout."""
+"""The right rows: a forward pass of each sample alone, plain torch hooks, the mean over the places of the layer's own
+layout.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def tensors_in(out: Any) -> list[Tensor]:
 
 
 def part_of(out: Any, part: str | int | None) -> Tensor:
-    """The tensor that is meant: of a tuple the one at that place, of a mapping or a dataclass that field; None: the first tensor."""
+    """The tensor that is meant: of a tuple the one at that place, of a mapping or a dataclass that field; None: the
+    first tensor.
+    """
     if isinstance(part, str):
         out = out[part] if isinstance(out, Mapping) else getattr(out, part)
     elif part is not None:
@@ -34,7 +38,9 @@ def part_of(out: Any, part: str | int | None) -> Tensor:
 
 
 def row_of(out: Tensor, form: Form, real: int | None) -> Tensor:
-    """The row (p,) of one sample, from its output as a batch of one.  real: how many places from the left count; None: all."""
+    """The row (p,) of one sample, from its output as a batch of one.  real: how many places from the left count; None:
+    all.
+    """
     out = out.detach().double()
     if form.kind == "row":
         return out.flatten()
@@ -107,7 +113,9 @@ def alone(
 
 
 def module_name(layer: str, parts: Mapping[str, nn.Module]) -> str:
-    """Which module a layer is the output of: "block#2" is the second call of block, "block[1]" the second tensor that it gives."""
+    """Which module a layer is the output of: "block#2" is the second call of block, "block[1]" the second tensor that
+    it gives.
+    """
     base = re.sub(r"(#\d+)?(\[\d+\])?$", "", layer)
     return base if base in parts and base != "output" else "output" if base.partition(".")[0] == "output" else base
 

@@ -5,7 +5,20 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .kinds import Architecture, Columns, both, column, configured, ids, lengths, normal, padded_ids, seeded, whole, without_padding
+from .kinds import (
+    Architecture,
+    Columns,
+    both,
+    column,
+    configured,
+    ids,
+    lengths,
+    normal,
+    padded_ids,
+    seeded,
+    whole,
+    without_padding,
+)
 
 LIBRARY = "transformers"
 WAVE = {
@@ -55,7 +68,11 @@ def series(n: int, past: int, future: int = 0) -> Columns:
         "past_time_features": normal(n, past, 2, seed=1),
         "past_observed_mask": normal(n, past) * 0 + 1,
     }
-    return found | ({"future_values": normal(n, future, seed=2), "future_time_features": normal(n, future, 2, seed=3)} if future else {})
+    return found | (
+        {"future_values": normal(n, future, seed=2), "future_time_features": normal(n, future, 2, seed=3)}
+        if future
+        else {}
+    )
 
 
 def trajectories(n: int) -> Columns:
@@ -128,7 +145,13 @@ class Posterior(nn.Module):
         from transformers.models.vits.modeling_vits import VitsPosteriorEncoder
 
         inner = VitsPosteriorEncoder(
-            VitsConfig(hidden_size=16, flow_size=12, spectrogram_bins=12, posterior_encoder_num_wavenet_layers=3, wavenet_kernel_size=3)
+            VitsConfig(
+                hidden_size=16,
+                flow_size=12,
+                spectrogram_bins=12,
+                posterior_encoder_num_wavenet_layers=3,
+                wavenet_kernel_size=3,
+            )
         )
         self.pre, self.wavenet, self.proj = inner.conv_pre, inner.wavenet, inner.conv_proj
 
@@ -139,10 +162,18 @@ class Posterior(nn.Module):
 
 ARCHITECTURES = [
     wave_model(
-        "Wav2Vec2", "Wav2Vec2Model", "Wav2Vec2Config", padded=waves, cut=without_padding("input_values"), refused=("*",), quick=True
+        "Wav2Vec2",
+        "Wav2Vec2Model",
+        "Wav2Vec2Config",
+        padded=waves,
+        cut=without_padding("input_values"),
+        refused=("*",),
+        quick=True,
     ),
     wave_model("Wav2Vec2, frames = width", "Wav2Vec2Model", "Wav2Vec2Config", time=165, size="16 frames, width 16"),
-    wave_model("HuBERT", "HubertModel", "HubertConfig", padded=waves, cut=without_padding("input_values"), refused=("*",)),
+    wave_model(
+        "HuBERT", "HubertModel", "HubertConfig", padded=waves, cut=without_padding("input_values"), refused=("*",)
+    ),
     Architecture(
         "Whisper",
         LIBRARY,
@@ -156,7 +187,9 @@ ARCHITECTURES = [
             "output": "tokens",
         },
         WHISPER_ALSO,
-        padded=both(column("input_features", 8, 20), padded_ids(6, name="decoder_input_ids", mask="decoder_attention_mask")),
+        padded=both(
+            column("input_features", 8, 20), padded_ids(6, name="decoder_input_ids", mask="decoder_attention_mask")
+        ),
         cut=without_padding("decoder_input_ids", mask="decoder_attention_mask"),
         quick=True,
     ),
@@ -372,7 +405,13 @@ ARCHITECTURES = [
         "FNet",
         LIBRARY,
         configured(
-            "FNetModel", "FNetConfig", vocab_size=50, hidden_size=16, num_hidden_layers=3, intermediate_size=32, max_position_embeddings=40
+            "FNetModel",
+            "FNetConfig",
+            vocab_size=50,
+            hidden_size=16,
+            num_hidden_layers=3,
+            intermediate_size=32,
+            max_position_embeddings=40,
         ),
         lambda n: {"input_ids": whole(n, 16)},
         {"encoder.layer.{0..2}": "tokens", "output": "tokens"},

@@ -40,7 +40,8 @@ def decoder(name: str, model: str, config: str, options: dict, layers: str = "la
 
 def both_sides(decoder_pad: int = 0, tokens: int = 6) -> Callable[[int], Columns]:
     return both(
-        padded_ids(pad=decoder_pad), padded_ids(tokens, pad=decoder_pad, name="decoder_input_ids", mask="decoder_attention_mask", seed=5)
+        padded_ids(pad=decoder_pad),
+        padded_ids(tokens, pad=decoder_pad, name="decoder_input_ids", mask="decoder_attention_mask", seed=5),
     )
 
 
@@ -50,11 +51,15 @@ def two_cuts(columns: Columns, i: int) -> Columns:
     return without_padding("decoder_input_ids", mask="decoder_attention_mask")(one, 0)
 
 
-def pair(name: str, model: str, config: str, options: dict, layers: dict[str, str], also: dict[str, str], **more) -> Architecture:
+def pair(
+    name: str, model: str, config: str, options: dict, layers: dict[str, str], also: dict[str, str], **more
+) -> Architecture:
     """An encoder and a decoder, each with its own text."""
     make = more.pop("make", None) or configured(model, config, **options)
     columns = both(ids(), ids(6, name="decoder_input_ids"))
-    return Architecture(name, LIBRARY, make, columns, layers, also, padded=both_sides(more.pop("pad", 0)), cut=two_cuts, **more)
+    return Architecture(
+        name, LIBRARY, make, columns, layers, also, padded=both_sides(more.pop("pad", 0)), cut=two_cuts, **more
+    )
 
 
 BART = {
@@ -120,7 +125,12 @@ ARCHITECTURES = [
         {"bert.embeddings*": REAL, "qa_outputs": REAL, "output": "row", "output.*": "row"},
     ),
     encoder(
-        "RoBERTa", "RobertaModel", "RobertaConfig", BERT | {"pad_token_id": 1, "max_position_embeddings": 40}, "encoder.layer.{0..2}", pad=1
+        "RoBERTa",
+        "RobertaModel",
+        "RobertaConfig",
+        BERT | {"pad_token_id": 1, "max_position_embeddings": 40},
+        "encoder.layer.{0..2}",
+        pad=1,
     ),
     encoder(
         "DistilBERT",
@@ -153,7 +163,13 @@ ARCHITECTURES = [
         "DeBERTa-v2",
         "DebertaV2Model",
         "DebertaV2Config",
-        BERT | {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False, "max_position_embeddings": 40},
+        BERT
+        | {
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_biased_input": False,
+            "max_position_embeddings": 40,
+        },
         "encoder.layer.{0..2}",
         also=BERT_ALSO | {"encoder.rel_embeddings": "tokens", "encoder.conv*": "tokens"},
         quick=True,
@@ -221,7 +237,9 @@ ARCHITECTURES = [
         "Longformer",
         LIBRARY,
         configured(
-            "LongformerModel", "LongformerConfig", **BERT | {"attention_window": 8, "max_position_embeddings": 40, "pad_token_id": 1}
+            "LongformerModel",
+            "LongformerConfig",
+            **BERT | {"attention_window": 8, "max_position_embeddings": 40, "pad_token_id": 1},
         ),
         lambda n: {"input_ids": whole(n, 10), "attention_mask": whole(n, 10, low=1, high=2)},
         {"encoder.layer.{0..2}": REAL, "output": REAL},
@@ -238,7 +256,13 @@ ARCHITECTURES = [
         configured(
             "BigBirdModel",
             "BigBirdConfig",
-            **BERT | {"attention_type": "block_sparse", "block_size": 4, "num_random_blocks": 1, "max_position_embeddings": 64},
+            **BERT
+            | {
+                "attention_type": "block_sparse",
+                "block_size": 4,
+                "num_random_blocks": 1,
+                "max_position_embeddings": 64,
+            },
         ),
         lambda n: {"input_ids": whole(n, 50), "attention_mask": whole(n, 50, low=1, high=2)},
         {"encoder.layer.{0..2}": REAL, "output": REAL},
@@ -306,9 +330,18 @@ ARCHITECTURES = [
         padded=padded_ids(),
         cut=MASKED,
     ),
-    decoder("GPT-NeoX", "GPTNeoXModel", "GPTNeoXConfig", BERT, also={"embed_in": "tokens", "final_layer_norm": "tokens"}),
+    decoder(
+        "GPT-NeoX", "GPTNeoXModel", "GPTNeoXConfig", BERT, also={"embed_in": "tokens", "final_layer_norm": "tokens"}
+    ),
     decoder("Llama", "LlamaModel", "LlamaConfig", LLAMA, quick=True),
-    decoder("Mistral", "MistralModel", "MistralConfig", LLAMA | {"sliding_window": 4}, quick=True, size="a window of 4 tokens"),
+    decoder(
+        "Mistral",
+        "MistralModel",
+        "MistralConfig",
+        LLAMA | {"sliding_window": 4},
+        quick=True,
+        size="a window of 4 tokens",
+    ),
     decoder("Qwen2", "Qwen2Model", "Qwen2Config", LLAMA),
     decoder(
         "Qwen3-MoE",
@@ -346,7 +379,13 @@ ARCHITECTURES = [
         cut=MASKED,
         size="its blocks give (4 streams, n, tokens, width)",
     ),
-    decoder("Phi", "PhiModel", "PhiConfig", BERT | {"pad_token_id": 0}, also={"embed_tokens": "tokens", "final_layernorm": "tokens"}),
+    decoder(
+        "Phi",
+        "PhiModel",
+        "PhiConfig",
+        BERT | {"pad_token_id": 0},
+        also={"embed_tokens": "tokens", "final_layernorm": "tokens"},
+    ),
     decoder(
         "OPT",
         "OPTModel",
@@ -362,7 +401,11 @@ ARCHITECTURES = [
         },
         "decoder.layers.{0..2}",
         pad=1,
-        also={"decoder.embed_tokens": "tokens", "decoder.final_layer_norm": "tokens", "decoder.embed_positions": "tokens"},
+        also={
+            "decoder.embed_tokens": "tokens",
+            "decoder.final_layer_norm": "tokens",
+            "decoder.embed_positions": "tokens",
+        },
     ),
     decoder(
         "Bloom",

@@ -16,9 +16,15 @@ import pytest
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def free_port():
@@ -29,7 +35,9 @@ def free_port():
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """-> url(notebook name), of a JupyterLab that serves copies of the notebooks, in the folder url.root, on 127.0.0.1."""
+    """-> url(notebook name), of a JupyterLab that serves copies of the notebooks, in the folder url.root, on
+    127.0.0.1.
+    """
     home = tmp_path_factory.mktemp("lab")
     root = home / "root"
     root.mkdir()
@@ -37,17 +45,35 @@ def lab(tmp_path_factory):
         shutil.copy(notebook, root)
     quiet = home / "settings/@jupyterlab/apputils-extension"  # no pop-up that asks about news
     quiet.mkdir(parents=True)
-    (quiet / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
-    folders = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "workspaces", "JUPYTER_CONFIG_DIR": "config",
-               "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}  # fmt: skip
+    (quiet / "notification.jupyterlab-settings").write_text(
+        json.dumps({"fetchNews": "false", "checkForUpdates": False})
+    )
+    folders = {
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "IPYTHONDIR": "ipython",
+    }
     port, token = free_port(), secrets.token_hex(16)
     command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}",
-        "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}",
-        "--LabApp.expose_app_in_browser=True", "--LabApp.extension_manager=readonly",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={root}",
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.extension_manager=readonly",
+    ]
     with open(home / "lab.log", "w") as log:
-        server = subprocess.Popen(command, env={**os.environ, **{k: str(home / v) for k, v in folders.items()}}, stdout=log, stderr=log)
+        server = subprocess.Popen(
+            command, env={**os.environ, **{k: str(home / v) for k, v in folders.items()}}, stdout=log, stderr=log
+        )
         try:
             for _ in range(600):
                 assert server.poll() is None, (home / "lab.log").read_text()
@@ -86,7 +112,10 @@ def page(chromium):
     """A page that remembers what it asked of the outside (`outside`) and what went wrong in it (`errors`)."""
     page = chromium.new_context(viewport={"width": 1300, "height": 1000}).new_page()
     page.outside, page.errors = [], []
-    page.on("request", lambda r: page.outside.append(r.url) if r.url.startswith("http") and "//127.0.0.1" not in r.url else None)
+    page.on(
+        "request",
+        lambda r: page.outside.append(r.url) if r.url.startswith("http") and "//127.0.0.1" not in r.url else None,
+    )
     page.on("pageerror", lambda e: page.errors.append(str(e)))
     yield page
     page.context.close()

@@ -20,7 +20,9 @@ def opened(page, url):
 
 
 def run_all(page):
-    page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-all-cells')")  # resolves when all cells are done
+    page.evaluate(
+        "() => window.jupyterapp.commands.execute('notebook:run-all-cells')"
+    )  # resolves when all cells are done
 
 
 def shut_down(page):

@@ -16,7 +16,10 @@ CANVAS = ".rs-matrix canvas"
 @pytest.fixture
 def page_with_bias(lab, page):
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS], metadata=spec), lab.root / "bias.ipynb")
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS], metadata=spec),
+        lab.root / "bias.ipynb",
+    )
     page.set_viewport_size({"width": 1300, "height": 1300})
     opened(page, lab("bias.ipynb"))
     run_all(page)
@@ -45,17 +48,29 @@ def test_redraw_click_and_images(page_with_bias):
     page = page_with_bias
     assert "8 by 8 cells" in page.locator(CANVAS).get_attribute("aria-label")
     before = page.locator(CANVAS).get_attribute("aria-label")
-    page.locator(".widget-dropdown").filter(has=page.get_by_text("scaling", exact=True)).locator("select").select_option("each set by itself")
-    page.wait_for_function("(before) => document.querySelector('.rs-matrix canvas').getAttribute('aria-label') !== before", arg=before)
+    page.locator(".widget-dropdown").filter(has=page.get_by_text("scaling", exact=True)).locator(
+        "select"
+    ).select_option("each set by itself")
+    page.wait_for_function(
+        "(before) => document.querySelector('.rs-matrix canvas').getAttribute('aria-label') !== before", arg=before
+    )
     idle(page)
-    page.locator(".widget-dropdown").filter(has=page.get_by_text("scaling", exact=True)).locator("select").select_option("pooled")
-    page.wait_for_function("(before) => document.querySelector('.rs-matrix canvas').getAttribute('aria-label') === before", arg=before)
+    page.locator(".widget-dropdown").filter(has=page.get_by_text("scaling", exact=True)).locator(
+        "select"
+    ).select_option("pooled")
+    page.wait_for_function(
+        "(before) => document.querySelector('.rs-matrix canvas').getAttribute('aria-label') === before", arg=before
+    )
     idle(page)
     choose_by_keys(page, 0, 0)
     page.get_by_text("named rightly").wait_for()
-    assert page.locator(".jp-OutputArea img.widget-image:visible, .jp-OutputArea .widget-image:visible").count() >= 1, "the images of the cell"
+    assert page.locator(".jp-OutputArea img.widget-image:visible, .jp-OutputArea .widget-image:visible").count() >= 1, (
+        "the images of the cell"
+    )
     page.locator(".widget-select-multiple select").first.select_option(["mnist-cnn-0", "untrained-cnn-0"])
-    page.wait_for_function("() => document.querySelector('.rs-matrix canvas').getAttribute('aria-label').includes('4 by 4 cells')")
+    page.wait_for_function(
+        "() => document.querySelector('.rs-matrix canvas').getAttribute('aria-label').includes('4 by 4 cells')"
+    )
     idle(page)
     page.get_by_text("Click a cell for the images").wait_for()
     page.get_by_role("button", name="Keep picture").click()

@@ -41,13 +41,16 @@ def located(page):
 
 def told(page, code):
     """What the kernel prints."""
-    return page.evaluate("""async (code) => {
+    return page.evaluate(
+        """async (code) => {
       let said = '';
       const future = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code });
       future.onIOPub = (m) => { said += m.content.text ?? m.content.evalue ?? ''; };
       await future.done;
       return said.trim();
-    }""", code)
+    }""",
+        code,
+    )
 
 
 def drawn(page):
@@ -58,7 +61,9 @@ def after(page, act):
     """Do it, and wait until the picture was drawn anew and all is quiet."""
     before = drawn(page)
     act()
-    page.wait_for_function("(before) => Number(document.querySelector('.rs-scatter canvas').dataset.drawn) > before", arg=before)
+    page.wait_for_function(
+        "(before) => Number(document.querySelector('.rs-scatter canvas').dataset.drawn) > before", arg=before
+    )
     page.get_by_role("button", name="Stop", disabled=True).wait_for()
     page.wait_for_timeout(300)
 
@@ -83,7 +88,10 @@ def colours_of(page):
 def shown(lab, page, name, cells):
     """The page with a notebook of these cells, run, and its map there."""
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells], metadata=spec), lab.root / name)
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells], metadata=spec),
+        lab.root / name,
+    )
     page.set_viewport_size({"width": 1300, "height": 1500})
     opened(page, lab(name))
     run_all(page)
@@ -150,7 +158,9 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
     page.mouse.up()
     page.get_by_text("among themselves").or_(page.get_by_text("with the rest")).wait_for()
     inside = set(told(page, "print(*[e._scatter.labels[i] for i in e._scatter.selected], sep='|')").split("|"))
-    assert {name for name, (x, y) in points.items() if left < x < right and top < y < bottom} == inside & set(points) and inside
+    assert {name for name, (x, y) in points.items() if left < x < right and top < y < bottom} == inside & set(
+        points
+    ) and inside
     page.wait_for_timeout(200)
     page.screenshot(path=str(tmp_path / "selected.png"))
 
@@ -165,7 +175,10 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
     page.get_by_text("Click another point").wait_for()
     page.screenshot(path=str(tmp_path / "keys.png"))
     assert told(page, "print(e._scatter.labels[e._scatter.chosen[0]])") == name
-    assert page.evaluate("() => document.activeElement === document.querySelector('.rs-scatter canvas')") and page.evaluate(ACTIVE) == cell, "the notebook did not take the keys for its own"
+    assert (
+        page.evaluate("() => document.activeElement === document.querySelector('.rs-scatter canvas')")
+        and page.evaluate(ACTIVE) == cell
+    ), "the notebook did not take the keys for its own"
     page.keyboard.press("Escape")
     page.wait_for_timeout(300)
     assert told(page, "print(e._scatter.chosen, e._scatter.selected)") == "[] []"
@@ -201,7 +214,7 @@ def test_all_layers_in_a_narrow_window_and_a_dark_one(map_page, tmp_path):
 
 
 def test_points_in_one_place_are_all_named_and_chosen_in_turn(lab, page, tmp_path):
-    view = """from repsim_nb.views import ScatterView
+    view = """from repsim_nb.display.views import ScatterView
 e = ScatterView(points=[[0, 0], [0, 0], [3, 1], [1, 2]], labels=["twin", "other twin", "far", "further"], notes=["kind: <b>one</b>", "kind: two", "", ""], colours=["#0072b2"] * 4,
                 shapes=["o", "s", "^", "*"], title="A title that is longer than one line can be, " * 4, legend=[["heading", [["a name that is far too long for the room a legend has", "#0072b2", "o"]]]])
 e"""
@@ -210,7 +223,10 @@ e"""
     points = located(page)
     assert set(points) == {"far", "further"}, "no other can be pointed at alone"
     (x2, y2), (x3, y3) = points["far"], points["further"]
-    spot, tip = (x3 - (x2 - x3) / 2, y2 + (y2 - y3)), page.locator(".rs-scatter .rs-tip")  # (0, 0), seen from (3, 1) and (1, 2): one unit on both axes
+    spot, tip = (
+        (x3 - (x2 - x3) / 2, y2 + (y2 - y3)),
+        page.locator(".rs-scatter .rs-tip"),
+    )  # (0, 0), seen from (3, 1) and (1, 2): one unit on both axes
     page.mouse.move(*spot)
     tip.wait_for(state="visible")
     assert tip.inner_text().split("\n") == ["twin", "kind: <b>one</b>", "other twin", "kind: two"]
@@ -225,7 +241,7 @@ e"""
 
 
 def test_a_point_without_a_value_is_a_small_dot_and_a_placed_one_has_a_ring(lab, page, tmp_path):
-    view = """from repsim_nb.views import ScatterView
+    view = """from repsim_nb.display.views import ScatterView
 e = ScatterView(points=[[0, 0], [2, 0], [0, 2], [2, 2], [1, 1], [1, 2]], labels=list("abcdef"), notes=[""] * 6,
                 colours=["#d01010", "#10a010", "#10a010", "#7700dd", "#10a010", "#10a010"], shapes=["o", ".", ".", "o", ".", "."], ringed=[3])
 e"""
@@ -233,7 +249,10 @@ e"""
     page.screenshot(path=str(tmp_path / "dots.png"))
     area = colours_of(page)
     assert 0.1 < area["#10a010"] / 4 / area["#d01010"] < 0.4, "half as wide as a circle"
-    ring = "(canvas) => { const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height); return data.reduce((sum, v, i) => sum + (i % 4 === 3 && v > 0), 0); }"
+    ring = (
+        "(canvas) => { const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height); return"
+        " data.reduce((sum, v, i) => sum + (i % 4 === 3 && v > 0), 0); }"
+    )
     ringed = page.locator(CANVAS).evaluate(ring)
     told(page, "e.ringed = []")
     page.wait_for_timeout(500)

@@ -8,10 +8,16 @@ CELLS = [
     """import repsim_nb as rs
 x = rs.record(["zoo:mnist-cnn-0", "zoo:mnist-cnn-1", "zoo:mnist-resnet-0", "zoo:mnist-vit-0"], rs.load_dataset("mnist"))""",
     "rs.explorers.comparison(x)",
-    "rs.explorers.explore(lambda kind: rs.embedding.mds(rs.compare('cka', x), kind=kind), kind=['smacof', 'classical'])",
+    (
+        "rs.explorers.explore(lambda kind: rs.embedding.mds(rs.compare('cka', x), kind=kind), kind=['smacof',"
+        " 'classical'])"
+    ),
     "rs.explorers.explore(lambda k: 1 / k, k=[0])",
 ]
-PICTURES = "() => [...document.querySelectorAll('.rs-saved')].map((n) => { const b = n.getBoundingClientRect(); return [b.width, b.height]; })"
+PICTURES = (
+    "() => [...document.querySelectorAll('.rs-saved')].map((n) => { const b = n.getBoundingClientRect(); return"
+    " [b.width, b.height]; })"
+)
 
 
 @pytest.fixture
@@ -36,7 +42,9 @@ def test_a_notebook_opened_again_shows_its_pictures(lab, page, small):
 
     saved = nbformat.read(small, as_version=4)
     recorded, *explorers = saved.cells
-    assert all(set(output.data) == {"text/html", "text/plain"} and not output.data["text/html"] for output in recorded.outputs), "the progress bar is gone"
+    assert all(
+        set(output.data) == {"text/html", "text/plain"} and not output.data["text/html"] for output in recorded.outputs
+    ), "the progress bar is gone"
     assert [len(cell.outputs) for cell in explorers] == [2, 2, 2]
 
     page.goto("about:blank")

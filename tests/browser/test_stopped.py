@@ -1,4 +1,6 @@
-"""A first picture that takes long, in JupyterLab: the cell ends before it, Stop works, and the notebook holds it when it has come."""
+"""A first picture that takes long, in JupyterLab: the cell ends before it, Stop works, and the notebook holds it when
+it has come.
+"""
 
 import json
 
@@ -25,25 +27,35 @@ BUSY = "time.sleep(8)  # whatever is clicked meanwhile is heard when it ends"
 
 def written(lab, name, cells):
     spec = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells], metadata=spec), lab.root / name)
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in cells], metadata=spec),
+        lab.root / name,
+    )
     return lab(name)
 
 
 def outputs(page):
-    notebook = json.loads(page.evaluate("() => JSON.stringify(window.jupyterapp.shell.currentWidget.context.model.toJSON())"))
+    notebook = json.loads(
+        page.evaluate("() => JSON.stringify(window.jupyterapp.shell.currentWidget.context.model.toJSON())")
+    )
     return notebook["cells"][1]["outputs"]
 
 
 def told(page):
     """What the kernel says of the explorer `e`."""
-    code = "print(e.values()['k'], e.result and e.result.axes[0].get_title(), e.code(), repr(e._status.value), sep='; ')"
-    return page.evaluate("""async (code) => {
+    code = (
+        "print(e.values()['k'], e.result and e.result.axes[0].get_title(), e.code(), repr(e._status.value), sep='; ')"
+    )
+    return page.evaluate(
+        """async (code) => {
       let said = '';
       const future = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code });
       future.onIOPub = (m) => { said += m.content.text ?? ''; };
       await future.done;
       return said.trim();
-    }""", code)
+    }""",
+        code,
+    )
 
 
 def test_stop_works_during_the_first_picture_and_the_next_one_is_saved(lab, page):
@@ -55,8 +67,14 @@ def test_stop_works_during_the_first_picture_and_the_next_one_is_saved(lab, page
     page.get_by_text("Stopped before there was a picture").wait_for(timeout=2_000)
     page.locator(".widget-dropdown select").select_option("2")
     page.locator(".widget-image").wait_for(state="visible")
-    page.wait_for_function("() => window.jupyterapp.shell.currentWidget.context.model.toJSON().cells[1].outputs.every((o) => JSON.stringify(o).length > 3000)")
-    assert outputs(page)[0]["data"]["image/png"].strip() in outputs(page)[1]["data"]["text/html"] and told(page) == "2; k = 2; draw(k=2); ''"
+    page.wait_for_function(
+        "() => window.jupyterapp.shell.currentWidget.context.model.toJSON().cells[1].outputs.every((o) =>"
+        " JSON.stringify(o).length > 3000)"
+    )
+    assert (
+        outputs(page)[0]["data"]["image/png"].strip() in outputs(page)[1]["data"]["text/html"]
+        and told(page) == "2; k = 2; draw(k=2); ''"
+    )
     assert page.locator(".widget-dropdown select").input_value() == "2" and page.errors == []
     shut_down(page)
 
@@ -65,7 +83,9 @@ def test_a_first_picture_that_comes_later_is_saved(lab, page):
     opened(page, written(lab, "later.ipynb", CELLS))
     run_all(page)
     assert "image/png" not in outputs(page)[0]["data"]
-    page.wait_for_function("() => 'image/png' in window.jupyterapp.shell.currentWidget.context.model.toJSON().cells[1].outputs[0].data")
+    page.wait_for_function(
+        "() => 'image/png' in window.jupyterapp.shell.currentWidget.context.model.toJSON().cells[1].outputs[0].data"
+    )
     assert len(outputs(page)) == 2 and told(page) == "1; k = 1; draw(k=1); ''" and page.errors == []
     shut_down(page)
 
@@ -81,7 +101,10 @@ def test_clicks_that_a_busy_kernel_hears_late_leave_everything_in_agreement(lab,
     page.wait_for_function(idle, timeout=20_000)
     assert told(page) == "1; k = 1; draw(k=1); ''" and choice.input_value() == "1", "not called stopped: it is complete"
 
-    page.evaluate("() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code: 'e.controls[\"k\"].value = 3; time.sleep(1.5)' }); }")
+    page.evaluate(
+        "() => { window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({ code:"
+        " 'e.controls[\"k\"].value = 3; time.sleep(1.5)' }); }"
+    )
     page.get_by_text(" of 100").wait_for()
     for k in ("2", "1", "3"):
         choice.select_option(k)

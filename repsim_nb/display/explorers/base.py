@@ -1,0 +1,379 @@
+"""What every explorer is: controls, a picture, and a worker between them.
+
+An explorer draws in the background, so that a control can be changed again at once; only the last request counts. It
+shows its progress, can be stopped, shows an error where the picture would be, and hands out the code that makes the
+same picture.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import contextvars
+import html
+import inspect
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import ipywidgets as widgets
+import traitlets
+from matplotlib.axes import Axes
+
+from repsim_nb.display.views import MatrixView, ScatterView
+from repsim_nb.support.progress import Tick
+
+from . import saved
+from .faces import Picture, face_of
+from .worker import Worker
+
+# s that a cell waits for its first picture where a person is at the notebook: its kernel hears no click meanwhile
+HELD = 3
+
+
+class Explorer(widgets.VBox):
+    """Controls and the picture they ask for.
+
+    errors: the exceptions of failed drawings, oldest first.  wait(): until the picture is there; raises what the last
+    drawing raised. stop(): give up; the controls go back to what is shown.  code(): Python that makes the same picture.
+    objects: {control: {label: object}} for drop-downs of things that are no plain values.  result: what the last
+    drawing returned.  controls: the widgets, by name.
+    """
+
+    def __init__(
+        self,
+        draw: Callable[..., Picture],
+        controls: Mapping[str, widgets.Widget],
+        code: Callable[..., str],
+        *,
+        objects: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._draw, self._code, self._objects = draw, code, dict(objects or {})
+        self._told = "progress" not in controls and "progress" in (parameters(draw) or ())
+        self.controls, self.errors = dict(controls), []
+        self.result: Picture | None = None
+        self._last_error: BaseException | None = None
+        self._settled: dict[str, Any] | None = None  # what the controls said for that which is shown
+        self._looks: dict[str, Any] = {}  # of the picture that is shown
+        self._drawing = self._going_back = False
+        self._display_id = f"repsim-{uuid.uuid4().hex}"
+        self._shown = self._delivered = False
+        self._awaited: Callable[[], None] | None = (
+            None  # puts the first picture into a notebook whose cell did not wait for it
+        )
+        self._last_report = 0.0
+        self._worker = Worker(self._report)
+        on_one_spot = {
+            "grid_area": "1 / 1 / 2 / 2",
+            "max_width": "100%",
+        }  # a message lies over the picture, whose place stays open: the page never jumps
+        self._matrix, self._scatter, self._image = (
+            MatrixView(layout=on_one_spot),
+            ScatterView(layout=on_one_spot),
+            widgets.Image(format="png", layout=on_one_spot),
+        )
+        self._views: dict[type, widgets.DOMWidget] = {
+            MatrixView: self._matrix,
+            ScatterView: self._scatter,
+            widgets.Image: self._image,
+        }
+        self._message = widgets.HTML(layout=on_one_spot)
+        self._stage = widgets.GridBox(
+            layout={
+                "grid_template_columns": "minmax(0, 1fr)",
+                "justify_items": "flex-start",
+                "align_items": "flex-start",
+                "overflow": "hidden",
+            }
+        )
+        self._bar = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "display": "none"})
+        self._status = widgets.HTML()  # a Label would read formulas between the dollar signs of names
+        self._stop = widgets.Button(
+            description="Stop",
+            icon="stop",
+            tooltip="Stop what is being computed",
+            layout={"width": "90px"},
+            disabled=True,
+        )
+        self._keep = widgets.Button(
+            description="Keep picture",
+            icon="camera",
+            tooltip="Put this picture into the saved notebook",
+            layout={"width": "130px"},
+        )
+        self._show_code = widgets.ToggleButton(
+            description="Code", icon="code", tooltip="Show the code that makes this picture", layout={"width": "90px"}
+        )
+        self._listing = widgets.HTML(layout={"display": "none"})
+        self._stop.on_click(lambda _: self.stop())
+        self._keep.on_click(lambda _: self.keep())
+        self._show_code.observe(lambda _: self._list_code(), "value")
+        for control in self.controls.values():
+            control.observe(lambda _: self._request(), "value")
+        row = widgets.Layout(flex_flow="row wrap", align_items="center", grid_gap="2px 14px")
+        super().__init__(
+            [
+                widgets.Box(list(self.controls.values()), layout=row),
+                self._stage,
+                widgets.Box([self._keep, self._show_code, self._stop, self._bar, self._status], layout=row),
+                self._listing,
+            ]
+        )
+        self._request()
+
+    def values(self) -> dict[str, Any]:
+        """What the controls say now."""
+        return {
+            name: self._objects.get(name, {}).get(control.value, control.value)
+            for name, control in self.controls.items()
+        }
+
+    def wait(self, timeout: float | None = None) -> Explorer:
+        """Until the last request is drawn.
+
+        Raises what it raised; TimeoutError after `timeout` seconds; an interrupt stops it.
+        """
+        try:
+            self._worker.join(timeout)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        if self._last_error is not None:
+            raise self._last_error
+        return self
+
+    def code(self) -> str:
+        """Python that makes the picture of the present controls."""
+        return self._code(**{name: control.value for name, control in self.controls.items()})
+
+    def stop(self) -> None:
+        """Give up what is being computed: the picture before stays, and the controls go back to what it shows.
+
+        Late, it does nothing.
+        """
+        self._worker.stop(after=self._stopped)
+
+    def keep(self) -> None:
+        """Put the present picture into the notebook's file: whoever opens it without a running explorer sees that
+        one.
+        """
+        if self.png() is None:
+            self._status.value = "there is no picture to keep"
+        elif not self._shown:
+            self._status.value = "only an explorer shown by a cell of its own can keep its picture"
+        else:
+            self._put(update=True)
+            self._status.value = "picture kept: save the notebook"
+
+    def png(self) -> bytes | None:
+        """The present picture as PNG; None where there is none, or an error stands in its place."""
+        error, result, looks = self._worker.held(lambda: (self._last_error, self.result, self._looks))
+        face = face_of(result) if error is None else None
+        return None if face is None else face.image(result, **looks)
+
+    def _answer(self, view: MatrixView | ScatterView, trait: str, call: Callable[[], None]) -> None:
+        """Have a change of this trait answered between deliveries, and not at all where the picture it is about is
+        gone.
+        """
+
+        def answer() -> None:
+            if view.is_late:
+                setattr(view, "selected" if trait == "selected" else "chosen", [])
+            elif self._last_error is None:
+                call()
+
+        view.observe(lambda _: self._worker.held(answer), trait)
+
+    def _looks_of(self, result: Picture, values: Mapping[str, Any]) -> dict[str, Any]:
+        """How a picture is to look with these values of the controls: what its face is told beside the result."""
+        return {}
+
+    # -- drawing, in the background: only traits are set there
+    # -------------------------------------------------------------
+
+    def _request(self) -> None:
+        if self._going_back:
+            return
+        values, settings = self.values(), {name: control.value for name, control in self.controls.items()}
+        self._list_code()
+
+        def job(tick: Tick) -> tuple[Picture, dict[str, Any]]:
+            result = self._draw(**values, progress=tick) if self._told else self._draw(**values)
+            result = result.figure if isinstance(result, Axes) else result
+            face = face_of(result)
+            if face is None:
+                raise TypeError(
+                    "draw must return a Figure, a Comparison, a Bias or an Embedding;"
+                    f" {getattr(self._draw, '__name__', 'it')} returned {type(result).__name__}"
+                )
+            return result, {**face.made(result), **self._looks_of(result, values)}
+
+        self._worker.submit(job, lambda drawn, error: self._deliver(settings, drawn, error), before=self._begin)
+
+    def _begin(self) -> None:
+        self._drawing = True
+        self._busy(True, "computing …")
+
+    def _stopped(self) -> None:
+        self._busy(False, "stopped")
+        if not self._drawing:
+            return
+        self._drawing = False
+        if self._settled is None:
+            self._show(None, "<p>Stopped before there was a picture: change a control, or run the cell again.</p>")
+            return
+        self._going_back = True
+        try:
+            for name, value in self._settled.items():
+                with contextlib.suppress(traitlets.TraitError):  # a widget of the user's own may not take it any more
+                    self.controls[name].value = value
+        finally:
+            self._going_back = False
+        self._list_code()
+
+    def _report(self, done: int, total: int, said: str) -> None:
+        now = time.monotonic()
+        if now - self._last_report > 0.1:
+            self._last_report = now
+            self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", html.escape(said)
+
+    def _deliver(
+        self, settings: dict[str, Any], drawn: tuple[Picture, dict[str, Any]] | None, error: BaseException | None
+    ) -> None:
+        if error is not None or drawn is None:
+            self.errors.append(error)
+            self._show(None, saved.explain(error))
+            self._last_error, self._settled, self._drawing = error, settings, False
+        else:
+            result, looks = drawn
+            face = face_of(result)
+            view = self._views[face.view]
+            face.fill(view, result, **looks)
+            self._show(view)
+            self.result, self._looks, self._last_error, self._settled, self._drawing = (
+                result,
+                looks,
+                None,
+                settings,
+                False,
+            )
+        self._busy(False, "")
+        self._delivered = True
+        if self._awaited is not None:
+            self._awaited()
+            self._awaited = None
+
+    def _show(self, picture: widgets.Widget | None, message: str = "") -> None:
+        """A picture; or a message, over the place of the picture before."""
+        before = [w for w in self._stage.children if w is not self._message]
+        for held in before:
+            held.layout.visibility = "hidden"
+        if picture is None:
+            self._message.value = message
+            self._stage.children = [*before, self._message]
+        else:
+            picture.layout.visibility = None
+            self._stage.children = [picture]
+
+    def _busy(self, busy: bool, status: str) -> None:
+        self._stop.disabled, self._status.value = not busy, status
+        self._last_report = 0.0  # the first word of new work is shown whenever the last one was
+        if not busy:
+            self._bar.layout.display, self._bar.value = "none", 0
+
+    def _list_code(self) -> None:
+        self._listing.value = (
+            f"<pre style='margin:4px 0;user-select:all'>{html.escape(self.code())}</pre>"
+            if self._show_code.value
+            else ""
+        )
+        self._listing.layout.display = "" if self._show_code.value else "none"
+
+    # -- showing it
+    # --------------------------------------------------------------------------------------------------------
+
+    def _text(self) -> str:
+        if self._last_error is not None:
+            return f"Explorer: {type(self._last_error).__name__}: {self._last_error}"
+        return (
+            f"Explorer: {self.result!r}"
+            if self.result is not None
+            else "Explorer: there was no picture yet when this was saved"
+        )
+
+    def _bundle(self) -> dict[str, Any]:
+        bundle = {**(widgets.VBox._repr_mimebundle_(self) or {}), "text/plain": self._text()}
+        image = self.png()
+        return bundle | ({} if image is None else {"image/png": base64.b64encode(image).decode()})
+
+    def _put(self, *, update: bool) -> None:
+        """The explorer's two outputs: itself with its picture, and what stands there when it cannot run any more."""
+        from IPython.display import display
+
+        display(self._bundle(), raw=True, display_id=self._display_id, update=update)
+        display(
+            saved.stand_in(self._display_id, self._text(), self.png()),
+            raw=True,
+            display_id=f"{self._display_id}-saved",
+            update=update,
+        )
+
+    def _ipython_display_(self) -> None:
+        """The cell waits for the first picture, so that a saved notebook or a report holds it.
+
+        Where a person is at the notebook it waits for HELD seconds only, so that Stop and the controls work; the
+        picture is put there when it comes.
+        """
+
+        def settled(timeout: float | None) -> bool:
+            try:
+                self.wait(timeout)
+            except TimeoutError:
+                return False
+            except Exception:
+                return True
+            return True
+
+        at_once = settled(HELD)
+        self._awaited = None if at_once else _later(lambda: self._put(update=True))
+        nobody = not at_once and self._awaited is None
+        if self._delivered:  # meanwhile: what is put now holds it
+            self._awaited = None
+        self._put(update=False)
+        self._shown = True
+        if nobody:
+            settled(None)
+            self._put(update=True)
+
+
+def _later(call: Callable[[], None]) -> Callable[[], None] | None:
+    """What any thread may call to have `call` called by the kernel as a part of this cell; None where the cell is all
+    that will be.
+
+    Whoever runs a notebook unattended (papermill, nbconvert) tells the kernel that nobody can be asked for input.
+    """
+    try:
+        from IPython import get_ipython
+
+        parent = get_ipython().get_parent()
+        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    except (ImportError, AttributeError, RuntimeError):  # no IPython, no kernel, no loop
+        return None
+    if not parent.get("content", {}).get("allow_stdin"):
+        return None
+
+    def soon() -> None:
+        with contextlib.suppress(RuntimeError):  # the kernel is going
+            loop.call_soon_threadsafe(call, context=context)
+
+    return soon
+
+
+def parameters(draw: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """The arguments that a function takes, by name; None where it does not tell."""
+    try:
+        return inspect.signature(draw).parameters
+    except ValueError:  # some functions written in C
+        return None

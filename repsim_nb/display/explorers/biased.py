@@ -1,0 +1,323 @@
+"""The explorer `bias`: from which network and which data set features came, read off by a probe, and the images that it
+confused.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import ipywidgets as widgets
+from matplotlib.figure import Figure
+
+from repsim_nb.display import plots
+from repsim_nb.inputs.datasets import Dataset, load_dataset
+from repsim_nb.inputs.models import OUTPUT
+from repsim_nb.inputs.store import Activations, from_arrays
+from repsim_nb.results import probes
+from repsim_nb.results.probes import Bias
+from repsim_nb.support.errors import listed, one_of
+from repsim_nb.support.progress import Tick
+
+from .base import Explorer
+from .comparing import name_of
+from .detailed import Detailed
+
+SHOWN = 12  # images of a cell
+SCALINGS = {"pooled": "pooled", "each set by itself": "per_set", "none": None}
+PROBES = {"linear SVM": "linear", "SVM with a Gaussian kernel": "rbf"}
+GROUPS = {"data set": "dataset", "network": "model"}
+_SET = re.compile(
+    r"(?P<name>[^/]+)/(?P<split>\w+)(\[n=(?P<n>\d+),seed=(?P<seed>\d+)\])?"
+)  # what load_dataset calls its sets
+
+
+def bias(
+    xs: Mapping[Any, Any],
+    *,
+    datasets: Mapping[str, Dataset] | Iterable[Dataset] | None = None,
+    layer: str | None = None,
+    scaling: str | None = "pooled",
+    probe: str = "linear",
+    group: str = "dataset",
+    n: int | None = 300,
+    seed: int = 0,
+) -> Explorer:
+    """Can a probe tell which network made a feature, and on which data?
+
+    Choose networks, data sets, layer and scaling; click a cell for the images that were confused.
+
+    xs: activations of several networks, several data sets or both: `rs.record(models, a) | rs.record(models, b)`, a
+    Store, or {Key: array}; of a data set row i is image i for every network.
+    datasets: what they were recorded on, to show images: {name: Dataset} or a list; None loads those that
+    `load_dataset` knows.
+    layer: the first choice; None is the last before the output that all have in one width.  scaling, probe: as
+    `probes.dataset_bias` takes them.  group: "dataset" or "model", what rows are grouped by.
+    n: at most so many images of each data set, drawn by `seed`; None takes all.
+    Errors, before anything is drawn: ValueError for a single set, several steps or pools, an unknown choice (with the
+    nearest).
+    """
+    if not isinstance(xs, Mapping):
+        raise TypeError(
+            "the explorer takes activations by key: what rs.record returns, a Store, or {Key: array}; got"
+            f" {type(xs).__name__}"
+        )
+    found = xs if isinstance(xs, Activations) else from_arrays(xs)
+    for field in ("step", "pool"):
+        different = list(dict.fromkeys(getattr(key, field) for key in found))
+        if len(different) > 1:
+            raise ValueError(
+                f"a set is a network on a data set; these are of several {field}s: {listed(different)}. Choose:"
+                f" x.where({field}={different[-1]!r})"
+            )
+    for what, number, least in (("n", 4 if n is None else n, 4), ("seed", seed, 0)):
+        if not isinstance(number, int) or isinstance(number, bool) or number < least:
+            raise ValueError(
+                f"{what} is a whole number from {least}{', or None for all images' if what == 'n' else ''}; got"
+                f" {number!r}"
+            )
+    sets = list(dict.fromkeys((key.model, key.dataset) for key in found))
+    if len(sets) < 2:
+        raise ValueError(
+            "sets are told from one another, so there must be two or more; here is"
+            f" {listed(' on '.join(filter(None, one)) for one in sets) or 'none'}. Record several networks, or one on"
+            " several data sets; arrays of your own need both in their labels, {rs.Key(model, layer, dataset):"
+            " array}"
+        )
+    there = {(key.model, key.layer, key.dataset) for key in found}
+    layers = [
+        name
+        for name in dict.fromkeys(key.layer for key in found)
+        if all((model, name, data) in there for model, data in sets)
+    ]
+    if not layers:
+        raise ValueError(
+            "no layer was recorded of all these networks on all these data sets; there are"
+            f" {listed(dict.fromkeys(key.layer for key in found))}"
+        )
+    before = [name for name in reversed(layers) if name != OUTPUT]
+    usual = next(
+        (
+            name
+            for name in [*before, *layers[-1:]]
+            if len({math.prod(found[key].shape[1:]) for key in found if key.layer == name}) == 1
+        ),
+        [*before, *layers][0],
+    )
+    chosen = {
+        "layer": one_of("layer", usual if layer is None else layer, layers),
+        "scaling": one_of("scaling", scaling, SCALINGS.values()),
+        "probe": one_of("probe", probe, PROBES.values()),
+        "group": one_of("group", group, GROUPS.values()),
+    }
+    return _Biased(xs, found, layers, _named(datasets, found), chosen, n, seed)
+
+
+def _named(datasets: Any, xs: Activations) -> dict[str, Dataset]:
+    """The data sets whose images can be shown, by the name that keys have."""
+    datasets = [datasets] if isinstance(datasets, Dataset) else datasets
+    given = list(datasets.values()) if isinstance(datasets, Mapping) else list(datasets or ())
+    for one in given:
+        if not isinstance(one, Dataset):
+            raise TypeError(f"datasets are Datasets, {{name: Dataset}} or a list; got {type(one).__name__}")
+    found = dict(datasets) if isinstance(datasets, Mapping) else {one.name: one for one in given}
+    names = {key.dataset: key for key in xs}
+    if strange := [name for name in found if name not in names]:
+        raise ValueError(
+            f"nothing was recorded on the data set {listed(strange, 3)} given with the activations; there are"
+            f" {listed(names)}"
+        )
+    sizes = {name: len(xs[key]) for name, key in names.items()}  # one of each: a store opens a file at every look
+    for name, one in found.items():
+        if len(one) != sizes[name]:
+            raise ValueError(
+                f"row i of a recording is image i of its data set, and '{name}' has {len(one)} images for {sizes[name]}"
+                " rows"
+            )
+    for name in names:
+        told = _SET.fullmatch(name)
+        if name not in found and told:
+            try:
+                options = {what: int(told[what]) for what in ("n", "seed") if told[what]}
+                one = load_dataset(told["name"], told["split"], **options)
+            except (ValueError, FileNotFoundError):  # of their own
+                continue
+            if len(one) == sizes[name]:  # else it is another set of that name, or a part of this one
+                found[name] = one
+    return found
+
+
+class _Biased(Detailed):
+    hint = "Click a cell for the images of the row's set that were taken for the column's."
+
+    def __init__(
+        self,
+        given: Mapping[Any, Any],
+        xs: Activations,
+        layers: list[str],
+        datasets: Mapping[str, Dataset],
+        chosen: Mapping[str, Any],
+        n: int | None,
+        seed: int,
+    ) -> None:
+        self._given, self._xs, self._datasets, self._n, self._seed = given, xs, datasets, n, seed
+        self._found: dict[tuple[Any, ...], Bias] = {}
+        models, data = (list(dict.fromkeys(getattr(key, field) for key in xs)) for field in ("model", "dataset"))
+        wide = {"style": {"description_width": "initial"}}
+
+        def several(names: list[str], said: str) -> widgets.SelectMultiple:
+            return widgets.SelectMultiple(
+                options=names,
+                value=names,
+                rows=min(len(names), 9),
+                description=said,
+                tooltip="Hold Ctrl or Shift to choose several",
+                **wide,
+            )
+
+        def one(role: str, options: Any) -> widgets.Dropdown:
+            return widgets.Dropdown(
+                options=options, value=chosen[role], description="group rows by" if role == "group" else role, **wide
+            )
+
+        controls = {
+            "networks": several(models, "networks"),
+            "datasets": several(data, "data sets"),
+            "layer": one("layer", layers),
+            "scaling": one("scaling", list(SCALINGS.items())),
+            "probe": one("probe", list(PROBES.items())),
+            "group": one("group", list(GROUPS.items())),
+        }
+        self._images = widgets.Image(
+            format="png", layout={"max_width": "100%", "align_self": "flex-start", "display": "none"}
+        )
+        super().__init__(self._probed, controls, self._code_of, self._images)
+        self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
+
+    def _probed(
+        self,
+        networks: tuple[str, ...],
+        datasets: tuple[str, ...],
+        layer: str,
+        scaling: str | None,
+        probe: str,
+        group: str,
+        progress: Tick,
+    ) -> Bias:
+        if not networks or not datasets:
+            raise ValueError(
+                f"choose at least one {'network' if not networks else 'data set'}, and two sets in all (hold Ctrl or"
+                " Shift to choose several)"
+            )
+        asked = (networks, datasets, layer, scaling, probe)
+        if asked not in self._found:  # found again: nobody waits twice
+            sets = self._xs.where(model=list(networks), dataset=list(datasets), layer=layer)
+            self._found[asked] = probes.dataset_bias(
+                sets, n=self._n, scaling=scaling, probe=probe, seed=self._seed, progress=progress
+            )
+        return self._found[asked].ordered(group)
+
+    def choose(self, row: str, column: str) -> None:
+        """Show the images of a cell, as a click on it does; labels as they stand in the picture."""
+        self.wait()
+        labels = list(self.result.labels())  # type: ignore[union-attr]
+        self._matrix.press([labels.index(one_of("set", one, labels)) for one in (row, column)])
+
+    def _deliver(self, settings: dict[str, Any], drawn: Any, error: BaseException | None) -> None:
+        super()._deliver(settings, drawn, error)
+        self._say("" if error is not None else f"<i>{self.hint}</i>")
+
+    def _choose(self, row: int, column: int) -> None:
+        shown = self.result
+        if not isinstance(shown, Bias) or max(row, column) >= len(shown.confusion):
+            return
+        if self._is_passing():
+            return
+        self._ask(
+            "<i>looking for the images …</i>",
+            lambda tick: self._detail_of(shown, row, column),
+            "looking for the images …",
+        )
+
+    def _detail_of(self, shown: Bias, row: int, column: int) -> tuple[str, bytes | None]:
+        """What is said of a cell, and its first images."""
+        labels, name = shown.labels(), shown.confusion.index.get_level_values("dataset")[row]
+        ids, many = shown.confused(row, column), int((shown.predictions["true"] == row).sum())
+        what = "named rightly" if row == column else f"taken for <b>{html.escape(labels[column])}</b>"
+        said = f"<b>{html.escape(labels[row])}</b> {what}: {len(ids) or 'none'} of {many} held-out images"
+        if not len(ids):
+            return said + ".", None
+        dataset = self._datasets.get(name)
+        if dataset is None:
+            return (
+                (
+                    f"{said}, rows {listed(ids.tolist(), SHOWN)}. To see them pass"
+                    f" datasets={{{html.escape(repr(name))}: its Dataset}} to the explorer."
+                ),
+                None,
+            )
+        classes = (
+            [str(dataset.classes[int(dataset.targets[i])]) for i in ids]
+            if dataset.targets is not None and len(dataset.classes)
+            else []
+        )
+        if classes:
+            said += f" of {html.escape(name)}: " + ", ".join(
+                f"{html.escape(one)} {count}" for one, count in Counter(classes).most_common()
+            )
+        first = dataset.take(ids[:SHOWN], "shown")
+        more = f" (the first {SHOWN})" if len(ids) > SHOWN else ""
+        images = plots.pictures_of(first)
+        if images is None:
+            texts = (
+                first.inputs
+                if isinstance(first.inputs, list) and all(isinstance(one, str) for one in first.inputs)
+                else [f"row {i}" for i in ids[:SHOWN]]
+            )
+            return (
+                (
+                    f"{said}{more}<ul style='margin:4px"
+                    f" 0'>{''.join(f'<li>{html.escape(str(text))}</li>' for text in texts)}</ul>"
+                ),
+                None,
+            )
+        figure = Figure(layout="constrained")
+        plots.pictures(images, classes[: len(images)], columns=min(len(images), SHOWN // 2), figure=figure)
+        return said + more, plots.figure_png(figure, dpi=90)
+
+    def _fill(self, made: bytes | None) -> bool:
+        self._images.value = made or b""
+        return made is not None
+
+    def _code_of(
+        self,
+        networks: tuple[str, ...],
+        datasets: tuple[str, ...],
+        layer: str,
+        scaling: str | None,
+        probe: str,
+        group: str,
+    ) -> str:
+        name = name_of(self._given) or "activations"
+        lines = ["import repsim_nb as rs"] + (
+            [] if name_of(self._given) else ["# activations: what was given to this explorer"]
+        )
+        if not isinstance(self._given, Activations):
+            lines.append(f"{name} = rs.from_arrays({name})")
+        fields = {
+            field: list(chosen)
+            for field, chosen in (("model", networks), ("dataset", datasets))
+            if set(chosen) != {getattr(key, field) for key in self._xs}
+        }
+        lines.append(
+            "sets ="
+            f" {name}.where({', '.join(f'{field}={value!r}' for field, value in {**fields, 'layer': layer}.items())})"
+        )
+        lines.append(
+            f"bias = rs.probes.dataset_bias(sets, n={self._n}, scaling={scaling!r}, probe={probe!r}, seed={self._seed})"
+        )
+        return "\n".join([*lines, f"rs.plots.confusion(bias, by={group!r});"])

@@ -1,0 +1,388 @@
+"""The comparison explorer: layers of one network against layers of another, and the detail of a pair."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from repsim_nb import measures
+from repsim_nb.display import plots
+from repsim_nb.inputs.datasets import Dataset
+from repsim_nb.inputs.models import OUTPUT
+from repsim_nb.inputs.store import Activations, Key, from_arrays
+from repsim_nb.results.comparison import Comparison, compare
+from repsim_nb.results.reliability import Diagnosis, diagnose, notes
+from repsim_nb.support.errors import UndefinedError, listed, one_of
+from repsim_nb.support.labels import short_labels
+from repsim_nb.support.progress import Tick, ticking
+
+from .base import Explorer
+from .detailed import Detailed
+
+BESIDE = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # what the detail of a pair lists
+GLANCE = (
+    256  # samples of each layer that are looked at for the note below a table, a few hundredths of a second a layer
+)
+
+
+def comparison(
+    xs: Mapping[Any, Any],
+    *,
+    dataset: Dataset | None = None,
+    measure: str | measures.Measure = "cka_debiased",
+    a: str | None = None,
+    b: str | None = None,
+) -> Explorer:
+    """Layers of one network against layers of another: choose both, and the measure; click a cell for the detail of
+    that pair.
+
+    A functional measure compares outputs only: it shows those of all networks that were recorded on the same data, each
+    against each.
+    xs: activations of the same samples (what `record` returns, a Store, or {"model/layer": array}).
+    dataset: what they were recorded on: then the detail sorts samples by class.  measure, a, b: the first choice.
+    """
+    if not isinstance(xs, Mapping):
+        raise TypeError(
+            "the explorer takes activations by key: what rs.record returns, a Store, or {'model/layer': array}; got"
+            f" {type(xs).__name__}"
+        )
+    found = xs if isinstance(xs, Activations) else from_arrays(xs)
+    if not len(found):
+        raise ValueError("there is nothing to explore: no activations were given")
+    if dataset is not None and not any(
+        key.dataset in ("", dataset.name) and len(found[key]) == len(dataset) for key in found
+    ):
+        raise ValueError(
+            f"none of the activations was recorded on the dataset given with them, '{dataset.name}' ({len(dataset)}"
+            f" samples); there are {listed(dict.fromkeys(f'{key.dataset} ({len(found[key])})' for key in found))}"
+        )
+    groups = list(dict.fromkeys(key._replace(layer="") for key in found))
+    names = (
+        short_labels(pd.MultiIndex.from_tuples(groups, names=Key._fields))
+        if len({g.model for g in groups}) < len(groups)
+        else tuple(g.model for g in groups)
+    )
+    return _Recorded(xs, found, dict(zip(names, groups, strict=True)), dataset, measure, a, b)
+
+
+class Comparing(Detailed):
+    """Two networks by their drop-downs, one measure, a table of layers × layers, and the detail of a pair.
+
+    groups: {name in the drop-downs: key of a recording, without its layer}.  xs: the recordings; a subclass may add to
+    them later.
+    """
+
+    hint = "Click a cell for the detail of that pair."
+
+    def __init__(
+        self,
+        xs: Activations,
+        groups: Mapping[str, Key],
+        dataset: Dataset | None,
+        measure: str | measures.Measure,
+        a: str | None,
+        b: str | None,
+    ) -> None:
+        self._xs, self._groups, self._dataset = xs, dict(groups), dataset
+        self._done: dict[tuple[str, str, str], Comparison] = {}
+        self._looked_at: dict[Key, Diagnosis | None] = {}
+        self._noted: Comparison | None = None  # the table that the note is about
+        self._note = widgets.HTML(layout={"display": "none"})
+        given = measures.get(measure)
+        self._measures = {**measures.ALL, measures.short_name(given): given}
+        wide = {"style": {"description_width": "initial"}}
+        names = list(self._groups)
+        first = one_of("choice", a if a is not None else names[0], names)
+        mates = [
+            name
+            for name, group in self._groups.items()
+            if group.dataset == self._groups[first].dataset and name != first
+        ]
+        second = one_of("choice", b if b is not None else (mates or [first])[0], names)
+        controls = {
+            "a": widgets.Dropdown(options=names, value=first, description="model A (rows)", **wide),
+            "b": widgets.Dropdown(options=names, value=second, description="model B (columns)", **wide),
+            "measure": widgets.Dropdown(
+                options=list(self._measures), value=measures.short_name(given), description="measure", **wide
+            ),
+        }
+        self._detail_image = widgets.Image(
+            format="png", layout={"max_width": "100%", "align_self": "flex-start", "display": "none"}
+        )
+        self._note_functional(controls)
+        controls["measure"].observe(lambda _: self._note_functional(controls), "value")
+        super().__init__(self._compared, controls, self._code_of, self._detail_image)
+        self.children = (*self.children[:-2], self._note, *self.children[-2:])
+        self._say(f"<i>{self.hint}</i>")
+        self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
+
+    def _side(self, name: str) -> Activations:
+        group = self._groups[name]
+        return self._xs.only(key for key in self._xs if key._replace(layer="") == group)
+
+    def _compared(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
+        of_outputs = self._measures[measure].of == "outputs"
+        sides = (self._groups[a].dataset, OUTPUT) if of_outputs else (a, b)
+        if (*sides, measure) not in self._done:  # found again: nobody waits twice
+            given = [self._outputs(sides[0])] if of_outputs else [self._side(a), self._side(b)]
+            self._done[*sides, measure] = compare(
+                self._measures[measure], *given, on_undefined="mask", progress=progress
+            )
+        return self._done[*sides, measure]
+
+    def _outputs(self, dataset: str) -> Activations:
+        found = [key for key in self._xs if key.dataset == dataset and key.layer == OUTPUT]
+        if not found:
+            raise ValueError(
+                f"functional measures compare what networks put out, and no layer '{OUTPUT}' is among these activations"
+                + (f" of {dataset}" if dataset else "")
+                + f"; there are {listed(dict.fromkeys(key.layer for key in self._xs if key.dataset == dataset))}"
+            )
+        return self._xs.only(found)
+
+    def _note_functional(self, controls: Mapping[str, widgets.Dropdown]) -> None:
+        """With a functional measure all networks are shown: then A only says on which data, where there are several,
+        and B nothing.
+        """
+        functional = self._measures[controls["measure"].value].of == "outputs"
+        controls["a"].disabled = functional and len({group.dataset for group in self._groups.values()}) == 1
+        controls["b"].disabled = functional
+
+    def _code_of(self, a: str, b: str, measure: str) -> str:
+        raise NotImplementedError
+
+    def _said(self, measure: str) -> str:
+        return repr(measure) if measure in measures.ALL else measure_said(self._measures[measure])
+
+    # -- the note below a table: what is off with its layers
+    # -----------------------------------------------------------------
+
+    def _deliver(
+        self, settings: dict[str, Any], drawn: tuple[Comparison, dict[str, Any]] | None, error: BaseException | None
+    ) -> None:
+        super()._deliver(settings, drawn, error)
+        self._noted = None
+        self._say_note(())
+        self._look()
+
+    def _deliver_detail(self, made: tuple[str, Any] | None, error: BaseException | None) -> None:
+        super()._deliver_detail(made, error)
+        self._look()  # where the click came before the note
+
+    def _look(self) -> None:
+        """Look at the layers of the table that is shown, after everything that somebody waits for."""
+        shown = self.result
+        if (
+            self._last_error is None
+            and shown is not None
+            and shown is not self._noted
+            and shown.measure.of != "outputs"
+        ):
+            self._worker.submit(lambda tick: (shown, self._notes_on(shown, tick)), self._deliver_note)
+
+    def _notes_on(self, shown: Comparison, tick: Tick) -> tuple[str, ...]:
+        keys = [Key(*label) for label in dict.fromkeys([*shown.values.index, *shown.values.columns])]
+        for done, key in enumerate(keys):
+            tick(done, len(keys))
+            if key not in self._looked_at:
+                try:
+                    self._looked_at[key] = diagnose(self._xs[key], names=measures.named(key), most=GLANCE)
+                except UndefinedError:
+                    self._looked_at[key] = None  # its cells are masked, and say why
+        found = {measures.named(key): diagnosis for key in keys if (diagnosis := self._looked_at[key]) is not None}
+        return notes(shown.measure, found)
+
+    def _deliver_note(self, made: tuple[Comparison, tuple[str, ...]] | None, error: BaseException | None) -> None:
+        if error is not None or made is None:
+            self.errors.append(error)
+        else:
+            self._noted, lines = made
+            self._say_note(lines)
+
+    def _say_note(self, lines: tuple[str, ...]) -> None:
+        more = " <code>rs.reliability.diagnose(x, y)</code> has the figures."
+        self._note.value = (
+            "<div"
+            f" style='line-height:1.45;max-width:760px'>{'<br>'.join(f'⚠ {html.escape(line)}' for line in lines)}{more}</div>"
+            if lines
+            else ""
+        )
+        self._note.layout.display = "" if lines else "none"
+
+    def _report(self, done: int, total: int, said: str) -> None:
+        if not self._stop.disabled:  # nobody waits for the note
+            super()._report(done, total, said)
+
+    def _stopped(self) -> None:
+        if not self._stop.disabled:
+            super()._stopped()
+
+    # -- the detail of one pair
+    # --------------------------------------------------------------------------------------------
+
+    def choose(self, row: str, column: str) -> None:
+        """Show the detail of a pair of layers, as a click on its cell does."""
+        self.wait()
+        rows, columns = self.result.labels()  # type: ignore[union-attr]
+        self._matrix.press([rows.index(one_of("choice", row, rows)), columns.index(one_of("choice", column, columns))])
+
+    def _begin(self) -> None:
+        super()._begin()
+        measure = self.controls["measure"].value
+        functional = self._measures[measure].of == "outputs"
+        self._say(
+            f"<i>{html.escape(measure)} compares what networks put out: the layer '{OUTPUT}' of all of them, each"
+            " against each.</i>"
+            if functional
+            else ""
+        )
+
+    def _choose(self, row: int, column: int) -> None:
+        shown = self.result
+        if not isinstance(shown, Comparison) or row >= shown.values.shape[0] or column >= shown.values.shape[1]:
+            return
+        if self._is_passing():
+            return
+        keys = Key(*shown.values.index[row]), Key(*shown.values.columns[column])
+
+        names = html.escape(f"{measures.named(keys[0])} × {measures.named(keys[1])}")
+        self._ask(
+            f"<i>{names}: computing …</i>", lambda tick: self._detail_of(keys, shown, tick), "computing the detail …"
+        )
+
+    def _detail_of(self, keys: tuple[Key, Key], shown: Comparison, progress: Tick) -> tuple[str, bytes | None]:
+        with ticking(progress, "detail", "step") as tick:
+            return self._detailed(keys, shown, tick)
+
+    def _detailed(self, keys: tuple[Key, Key], shown: Comparison, tick: Tick) -> tuple[str, bytes | None]:
+        x, y = self._xs[keys[0]], self._xs[keys[1]]
+        names = list(
+            dict.fromkeys(
+                [shown.name, *BESIDE, *(measures.FUNCTIONAL if keys[0].layer == keys[1].layer == OUTPUT else ())]
+            )
+        )
+        titles = [f"{key.model} / {key.layer}" for key in keys]
+        rows, reasons = [], []
+        for done, name in enumerate(names):
+            tick(done, len(names) + 1)
+            undefined: dict[tuple[int, int], str] = {}
+            measure = self._measures.get(name) or measures.get(name)
+            value = measure.table({titles[0]: x}, {titles[1]: y}, undefined=undefined)[0, 0]
+            rows.append(_value_row(measure, None if undefined else value, chosen=name == shown.name))
+            reasons += undefined.values()
+        tick(len(names), len(names) + 1)
+        about = [
+            f"n = {len(x)} samples",
+            *(f"{title}: {int(np.prod(v.shape[1:]))} features" for title, v in zip(titles, (x, y), strict=True)),
+        ]
+        try:
+            found = diagnose(x, names=titles[0]) if titles[0] == titles[1] else diagnose(x, y, names=titles)
+            reasons += [
+                str(finding) for finding in found.findings if finding.what != "CCA undefined"
+            ]  # the row of mean_cca says it
+        except UndefinedError:
+            pass  # the rows of the table say why
+        listing = "".join(f"<li>{html.escape(reason)}</li>" for reason in dict.fromkeys(reasons))
+        table = (
+            "<table style='line-height:1.35'><tr><th align='left'>measure</th><th align='right'>value</th><th"
+            f" align='left'>&nbsp; larger is</th></tr>{''.join(rows)}</table>"
+        )
+        text = f"<b>{html.escape(' × '.join(titles))}</b><br>{html.escape('; '.join(about))}{table}"
+        known = (
+            self._dataset
+            if all(self._dataset is not None and key.dataset in ("", self._dataset.name) for key in keys)
+            else None
+        )
+        return text + (
+            f"<ul style='max-width:680px;margin:4px 0;line-height:1.35'>{listing}</ul>" if listing else ""
+        ), self._matrices(titles, x, y, known)
+
+    def _matrices(self, titles: list[str], x: Any, y: Any, known: Dataset | None) -> bytes | None:
+        try:
+            pair = {title: measures.first_order(v) for title, v in zip(titles, (x, y), strict=True)}
+        except UndefinedError:
+            return None  # the row of rsa says why
+        figure = Figure(layout="constrained")
+        plots.samples(
+            pair, targets=known.targets if known else None, classes=known.classes if known else (), figure=figure
+        )
+        return plots.figure_png(figure, dpi=90)
+
+    def _fill(self, made: bytes | None) -> bool:
+        self._detail_image.value = made or b""
+        return made is not None
+
+
+class _Recorded(Comparing):
+    """Of activations that are there already."""
+
+    def __init__(self, given: Mapping[Any, Any], *options: Any) -> None:
+        self._given = given
+        super().__init__(*options)
+
+    def _code_of(self, a: str, b: str, measure: str) -> str:
+        name = name_of(self._given) or "activations"
+        plain = "" if isinstance(self._given, Activations) else f"{name} = rs.from_arrays({name})\n"
+        if self._measures[measure].of == "outputs":
+            several = len({group.dataset for group in self._groups.values()}) > 1
+            lines = [
+                f"outputs = {name}.where(layer={OUTPUT!r}{f', dataset={self._groups[a].dataset!r}' if several else ''})"
+            ]
+            given = "outputs"
+        else:
+            lines = [f"{side} = {name}.where({self._fields_of(group)})" for side, group in (("a", a), ("b", b))]
+            given = "a, b"
+        return (
+            "import repsim_nb as rs\n"
+            + plain
+            + "\n".join(lines)
+            + f"\nrs.plots.heatmap(rs.compare({self._said(measure)}, {given}, on_undefined='mask'));"
+        )
+
+    def _fields_of(self, name: str) -> str:
+        group = self._groups[name]
+        varying = [
+            f for f in Key._fields if f != "layer" and len({getattr(g, f) for g in self._groups.values()}) > 1
+        ] or ["model"]
+        return ", ".join(f"{field}={getattr(group, field)!r}" for field in varying)
+
+
+def _value_row(measure: measures.Measure, value: float | None, *, chosen: bool) -> str:
+    direction = "more alike" if measure.kind == "similarity" else "less alike"
+    low, high = measure.range
+    number = "undefined" if value is None else f"{value:.4f}"
+    name = html.escape(measures.short_name(measure))
+    return (
+        f"<tr style='font-weight:{'bold' if chosen else 'normal'}'><td style='padding:0'>{name}</td><td align='right'"
+        f" style='font-variant-numeric:tabular-nums;padding:0 0 0 16px'>{number}</td><td style='padding:0'>&nbsp;"
+        f" {direction} ({low:g} to {high:.3g})</td></tr>"
+    )
+
+
+def measure_said(measure: measures.Measure) -> str:
+    """A measure that has no short name, as code: by the notebook's name for it, or by what makes it."""
+    ours = isinstance(measure, measures.FromFunction) or getattr(measures, type(measure).__name__, None) is type(
+        measure
+    )
+    return name_of(measure) or ("rs.measures." if ours else "") + (
+        repr(measure) if isinstance(measure, measures.FromFunction) else str(measure)
+    )
+
+
+def name_of(thing: Any) -> str | None:
+    """The name that the notebook's user gave to an object, so that code can speak of it."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    shell = get_ipython()
+    names = [
+        name for name, value in (shell.user_ns if shell else {}).items() if value is thing and not name.startswith("_")
+    ]
+    return min(names, key=len) if names else None

@@ -1,0 +1,102 @@
+"""`explore`: an explorer of any function that draws."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as widgets
+
+from repsim_nb.support.errors import unknown
+
+from .base import Explorer, parameters
+from .faces import Picture
+
+
+def _control(name: str, choice: Any) -> widgets.Widget:
+    style: dict[str, Any] = {"description": name.replace("_", " "), "style": {"description_width": "initial"}}
+    if isinstance(choice, widgets.Widget):
+        return choice
+    if isinstance(choice, bool):
+        return widgets.Checkbox(choice, indent=False, **style)
+    if isinstance(choice, (list, dict)) and choice:
+        return widgets.Dropdown(options=choice, **style)
+    numbers = (
+        isinstance(choice, tuple)
+        and len(choice) in (2, 3)
+        and all(isinstance(c, (int, float)) and not isinstance(c, bool) for c in choice)
+    )
+    if numbers and choice[0] < choice[1]:
+        whole = all(isinstance(c, int) for c in choice)
+        step = choice[2] if len(choice) == 3 else 1 if whole else (choice[1] - choice[0]) / 100
+        kind = widgets.IntSlider if whole else widgets.FloatSlider
+        return kind(value=choice[0], min=choice[0], max=choice[1], step=step, continuous_update=False, **style)
+    raise ValueError(
+        f"the control '{name}' must be a list or dict (drop-down), (low, high) or (low, high, step) (slider), or True /"
+        f" False (tick); got {choice!r}"
+    )
+
+
+def _check_arguments(draw: Callable[..., Any], controls: dict[str, Any]) -> None:
+    """Whether these controls fit is known before anything is drawn."""
+    called, known = getattr(draw, "__name__", "draw"), parameters(draw)
+    if known is None:
+        return
+    by_name = [name for name, p in known.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    anything = any(p.kind == p.VAR_KEYWORD for p in known.values())
+    for name in controls:
+        if name not in by_name and not anything:
+            raise TypeError(str(unknown(f"argument of {called}", name, by_name, "" if by_name else "It takes none.")))
+    for name in by_name:
+        if known[name].default is inspect.Parameter.empty and name not in controls and name != "progress":
+            raise TypeError(f"{called} needs '{name}', and no control gives it: explore({called}, {name}=[...])")
+
+
+def explore(draw: Callable[..., Picture], **controls: Any) -> Explorer:
+    """Controls for the arguments of `draw`, and the picture it returns, redrawn at every change.
+
+    draw(**values) returns a matplotlib Figure, a Comparison, a Bias or an Embedding. If it has an argument `progress`
+    it is given a function (done, total): pass it on to `compare` or `record` and the explorer shows how far it is and
+    can stop it midway.
+    controls: a list or {label: value} becomes a drop-down, (low, high) a slider, True or False a tick, a widget itself.
+    Errors: TypeError for a control that draw does not take (the nearest are named), and for an argument that no control
+    gives.
+    """
+    if not callable(draw):
+        raise TypeError(f"explore takes a function first, explore(draw, layer=[...]); got {type(draw).__name__}")
+    _check_arguments(draw, controls)
+    objects = {
+        name: _labelled(choice)
+        for name, choice in controls.items()
+        if isinstance(choice, (list, dict)) and not _is_plain(choice)
+    }
+    made = {
+        name: _control(name, list(objects[name]) if name in objects else choice) for name, choice in controls.items()
+    }
+    called = getattr(draw, "__name__", "draw")
+
+    def code(**values: Any) -> str:
+        words = [
+            f"{name}={f'{name}_choices[{value!r}]' if name in objects else repr(value)}"
+            for name, value in values.items()
+        ]
+        return f"{called if called.isidentifier() else 'draw'}({', '.join(words)})"
+
+    return Explorer(draw, made, code, objects=objects)
+
+
+def _is_plain(choice: list[Any] | dict[str, Any]) -> bool:
+    """Only values that print as Python and compare as one thing; a drop-down can hold these themselves."""
+    return all(
+        isinstance(value, (str, int, float, bool, type(None)))
+        for value in (choice.values() if isinstance(choice, dict) else choice)
+    )
+
+
+def _labelled(choice: list[Any] | dict[str, Any]) -> dict[str, Any]:
+    return (
+        choice
+        if isinstance(choice, dict)
+        else {f"{i}: {type(value).__name__}": value for i, value in enumerate(choice)}
+    )

@@ -1,0 +1,497 @@
+"""The explorer `maps`: many networks, layers or checkpoints on one map, and the layers × layers of any two of them."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import pandas as pd
+
+from repsim_nb import measures
+from repsim_nb.display import plots
+from repsim_nb.display.views import MatrixView
+from repsim_nb.inputs.models import OUTPUT
+from repsim_nb.inputs.store import Activations, Key, from_arrays
+from repsim_nb.results import embedding, inference
+from repsim_nb.results.comparison import Comparison, compare
+from repsim_nb.results.embedding import Embedding
+from repsim_nb.support.errors import UndefinedError, listed, one_of
+from repsim_nb.support.labels import place_in_training
+from repsim_nb.support.progress import Tick
+
+from .base import Explorer
+from .comparing import measure_said, name_of
+from .detailed import Detailed
+from .faces import Picture, fill_matrix
+
+Attributes = pd.DataFrame | pd.Series | Mapping[str, Any]  # a row a model, or one value a model
+METHODS = {"MDS (SMACOF)": "smacof", "classical MDS": "classical", "t-SNE": "tsne"}
+ALL, NONE = "all layers", "none"
+LAST, FIRST = "last hidden", "first hidden"  # of each network, where they name their layers differently
+FIELDS = ("model", "step", "layer")  # of a key, by which points can be told apart
+PAIRS = 10  # shuffled, for the level of having nothing in common
+
+
+def maps(
+    xs: Mapping[Any, Any],
+    *,
+    measure: str | measures.Measure = "cka_debiased",
+    layer: str | None = None,
+    kind: str = "smacof",
+    colour: str | None = None,
+    shape: str | None = None,
+    attributes: Attributes | None = None,
+    seed: int = 0,
+) -> Explorer:
+    """Networks on a map: near is alike.
+
+    Choose the measure, the layer, the method, and what colour and shape tell; click two for their layers × layers.
+
+    xs: activations of the same samples of at least three networks (what `record` returns, a Store, or {"model/layer":
+    array}); of several steps of training: then paths join them, and a slider says up to which one they are shown. The
+    map is always one of all steps.
+    measure, layer, kind, colour, shape: the first choice. layer: a name that all networks have; "last hidden" or "first
+    hidden" where they name them differently; "all layers", all in one map, joined in order. kind: "smacof", "classical"
+    or "tsne". colour, shape: "model", "step", "layer", or an attribute; None tells nothing.
+    attributes: what is known of the networks, a row a model, or a Series or {model: value} for one attribute; None
+    takes what their cards say. A functional measure compares outputs, whatever the layer says. Errors: ValueError,
+    before anything is drawn, for fewer than three networks, several data sets or pools, an unknown choice (with the
+    nearest).
+    """
+    if not isinstance(xs, Mapping):
+        raise TypeError(
+            "the explorer takes activations by key: what rs.record returns, a Store, or {'model/layer': array}; got"
+            f" {type(xs).__name__}"
+        )
+    found = xs if isinstance(xs, Activations) else from_arrays(xs)
+    for field, what in (("dataset", "data sets, so that their samples do not correspond"), ("pool", "pools")):
+        different = list(dict.fromkeys(getattr(key, field) for key in found))
+        if len(different) > 1:
+            raise ValueError(
+                f"one map is made of one recording; these are of {len(different)} {what}: {listed(different)}. Choose:"
+                f" x.where({field}={different[0]!r})"
+            )
+    points = list(dict.fromkeys(key._replace(layer="") for key in found))
+    if len(points) < 3:
+        raise ValueError(
+            f"a map needs at least 3 networks (or steps of training); here {'is' if len(points) == 1 else 'are'}"
+            f" {listed(dict.fromkeys(key.model for key in points)) or 'none'} (a plain name such as 'a' is a layer:"
+            " arrays of several networks are called 'model/layer'). explorers.comparison shows two, layers against"
+            " layers"
+        )
+    return _Maps(
+        xs, found, measure, layer, kind, {"colour": colour, "shape": shape}, _known(found, attributes), attributes, seed
+    )
+
+
+def _known(xs: Activations, attributes: Attributes | None) -> pd.DataFrame:
+    """A row a model, of what tells models apart."""
+    models = list(dict.fromkeys(key.model for key in xs))
+    given = xs.facts if attributes is None else attributes
+    if not isinstance(given, (pd.DataFrame, pd.Series, Mapping)):
+        raise TypeError(
+            f"attributes are a DataFrame with a row a model, or {{model: value}}; got {type(given).__name__}"
+        )
+    if isinstance(given, pd.Series) or (
+        len(given) and not isinstance(given, pd.DataFrame) and not isinstance(next(iter(given.values())), Mapping)
+    ):  # one value a model
+        given = pd.DataFrame(
+            {getattr(given, "name", None) or "attribute": given if isinstance(given, pd.Series) else pd.Series(given)}
+        )
+    frame = (
+        given
+        if isinstance(given, pd.DataFrame)
+        else pd.DataFrame.from_dict(
+            {model: dict(known) for model, known in given.items()}, orient="index"
+        ).infer_objects()
+    )
+    if not frame.index.is_unique:
+        raise ValueError(f"attributes have one row a model; '{frame.index[frame.index.duplicated()][0]}' has several")
+    missing = [model for model in models if model not in frame.index]
+    if missing and attributes is not None:
+        raise ValueError(
+            f"attributes have no row for {listed(missing, 3)}; they have rows for {listed(frame.index, 3)}"
+        )
+    frame = frame.reindex(models)
+    plain = [
+        name
+        for name in frame
+        if not frame[name].map(lambda value: isinstance(value, (list, dict, tuple, np.ndarray))).any()
+    ]
+    return frame[[name for name in plain if list(frame[name]) != models]].rename_axis(index="model")
+
+
+def _layer_choices(xs: Activations) -> dict[str, dict[str, Any]]:
+    """{name in the drop-down: what Activations.where is told}"""
+    layers: dict[Key, list[str]] = {}
+    for key in xs:
+        layers.setdefault(key._replace(layer=""), []).append(key.layer)
+    every = list(layers.values())
+    shared = [name for name in every[0] if all(name in names for names in every)]
+    choices: dict[str, dict[str, Any]] = {}
+    if any(names != every[0] for names in every):
+        ends = {names[-1] == OUTPUT for names in every}
+        if len(ends) == 1 and all(len(names) > (OUTPUT in names) for names in every):
+            choices[LAST] = {"layer": -2 if True in ends else -1}
+            if any(len(names) > 1 + (OUTPUT in names) for names in every):
+                choices[FIRST] = {"layer": 0}
+    choices |= {name: {"layer": name} for name in shared}
+    if any(len(names) > 1 for names in every):
+        choices[ALL] = {}
+    if not choices:
+        raise ValueError(
+            f"no layer can be compared over all of these networks: {listed('/'.join(names) for names in every)}. Record"
+            " the same ones of each, such as layers=-2"
+        )
+    return choices
+
+
+class _Maps(Detailed):
+    hint = (
+        "Click a point to learn what is known of it, and another for the layers × layers of the two. Draw a line around"
+        " several to learn how alike they are."
+    )
+
+    def __init__(
+        self,
+        given: Mapping[Any, Any],
+        xs: Activations,
+        measure: str | measures.Measure,
+        layer: str | None,
+        kind: str,
+        looks: Mapping[str, str | None],
+        known: pd.DataFrame,
+        attributes: Any,
+        seed: int,
+    ) -> None:
+        self._given, self._xs, self._known, self._attributes, self._seed = given, xs, known, attributes, seed
+        one = measures.get(measure)
+        self._measures = {**measures.ALL, measures.short_name(one): one}
+        self._layers = _layer_choices(xs)
+        steps = list(dict.fromkeys(key.step for key in xs))
+        self._steps = (
+            sorted(steps)
+            if len(steps) > 1 and all(isinstance(step, (int, float, np.integer)) for step in steps)
+            else []
+        )
+        self._several = len(steps) > 1
+        ends: dict[str, list[Any]] = {}
+        for key in xs:
+            ends.setdefault(key.model, []).append(key.step)
+        self._last = {
+            model: max(reversed(dict.fromkeys(own)), key=place_in_training) for model, own in ends.items()
+        }  # each network's own
+        self._tables: dict[
+            tuple[str, str], tuple[Comparison, tuple[str, ...], str]
+        ] = {}  # what is mapped, who is left out of it, what is said of it
+        self._found: dict[tuple[str, str, str], Embedding] = {}
+        self._made_from: dict[Embedding, tuple[str, Comparison]] = {}  # of each map its measure and its table
+        self._pair = MatrixView(layout={"display": "none"})
+        super().__init__(
+            self._mapped, self._made(measures.short_name(one), layer, kind, looks), self._code_of, self._pair
+        )
+        self._answer(self._scatter, "presses", self._choose)
+        self._answer(self._scatter, "selected", self._select)
+        self._scatter.observe(
+            lambda change: change["new"] or self._worker.held(lambda: self._say(f"<i>{self.hint}</i>")), "chosen"
+        )
+
+    # -- the controls
+    # ------------------------------------------------------------------------------------------------------
+
+    def _made(
+        self, measure: str, layer: str | None, kind: str, looks: Mapping[str, str | None]
+    ) -> dict[str, widgets.Widget]:
+        wide = {"style": {"description_width": "initial"}}
+        usual = next((name for name in reversed(self._layers) if name not in (ALL, OUTPUT)), next(iter(self._layers)))
+        usual = LAST if LAST in self._layers else usual
+        one_of("kind of map", kind, METHODS.values())
+        layer = usual if layer is None else one_of("layer", layer, self._layers)
+        controls: dict[str, widgets.Widget] = {
+            "measure": widgets.Dropdown(options=list(self._measures), value=measure, description="measure", **wide),
+            "layer": widgets.Dropdown(options=list(self._layers), value=layer, description="layer", **wide),
+            "kind": widgets.Dropdown(options=list(METHODS.items()), value=kind, description="map", **wide),
+        }
+        for role, most in (("colour", len(plots.CLASS_COLOURS)), ("shape", len(plots.MARKERS))):
+            options = [NONE, *self._tell_apart(most, amounts=role == "colour")]
+            first = NONE if looks[role] is None else one_of(role, looks[role], options)
+            controls[role] = widgets.Dropdown(options=options, value=first, description=role, **wide)
+        if self._steps:
+            controls["step"] = widgets.SelectionSlider(
+                options=self._steps, value=self._steps[-1], description="up to step", continuous_update=True, **wide
+            )
+        for name in ("measure", "layer"):
+            controls[name].observe(lambda _: self._note_idle(controls), "value")
+        self._note_idle(controls)
+        return controls
+
+    def _tell_apart(self, most: int, *, amounts: bool) -> list[str]:
+        """Fields and attributes that have different values for different points, and not too many."""
+        told = {field: pd.Series([getattr(key, field) for key in self._xs], name=field) for field in FIELDS} | {
+            name: self._known[name] for name in self._known
+        }
+        return [
+            name
+            for name, values in told.items()
+            if values.nunique() > 1 and (values.nunique() <= most or (amounts and plots.is_amount(values)))
+        ]
+
+    def _layer_of(self, measure: str, layer: str) -> str:
+        """The layer that is mapped: functional measures have only one."""
+        return OUTPUT if self._measures[measure].of == "outputs" else layer
+
+    def _note_idle(self, controls: Mapping[str, widgets.Widget]) -> None:
+        """Controls that would change nothing cannot be changed."""
+        measure, layer = controls["measure"].value, controls["layer"].value
+        controls["layer"].disabled = self._measures[measure].of == "outputs"
+        if "step" in controls:
+            controls["step"].disabled = self._layer_of(measure, layer) == ALL
+
+    # -- the map
+    # -----------------------------------------------------------------------------------------------------------
+
+    def _mapped(
+        self, measure: str, layer: str, kind: str, colour: str, shape: str, progress: Tick, step: int | None = None
+    ) -> Embedding:
+        layer = self._layer_of(measure, layer)
+        if (measure, layer) not in self._tables:  # found again: nobody waits twice
+            xs = self._chosen_layers(layer)
+            whole = compare(self._measures[measure], xs, on_undefined="mask", progress=progress)
+            table, without = whole.defined()
+            if len(table.values) < 3:
+                why = (
+                    f"{measure} has no value for most pairs, so that there is nothing to map:"
+                    f" {next(iter(whole.undefined.values()), 'its values are not finite')}"
+                )
+                raise ValueError(
+                    why
+                    if without
+                    else (
+                        f"a map needs at least 3 points; of {layer} there are {len(table.values)}:"
+                        f" {listed(table.labels()[0])}"
+                    )
+                )
+            left_out = f"left out, since {measure} has no value for them: {listed(without, 4)}" if without else ""
+            mapped = xs.only(map(Key._make, table.values.index))
+            self._tables[measure, layer] = (
+                table,
+                without,
+                "; ".join(
+                    part for part in (self._chance(measure, mapped, progress), self._ends(layer), left_out) if part
+                ),
+            )
+        if (measure, layer, kind) not in self._found:
+            table = self._tables[measure, layer][0]
+            made = (
+                embedding.tsne(table, seed=self._seed)
+                if kind == "tsne"
+                else embedding.mds(table, kind=kind, seed=self._seed, progress=progress)
+            )
+            self._found[measure, layer, kind], self._made_from[made] = made, (measure, table)
+        return self._found[measure, layer, kind]
+
+    def _chosen_layers(self, layer: str) -> Activations:
+        if layer == OUTPUT and OUTPUT not in self._layers:
+            raise ValueError(
+                "functional measures compare what networks put out, and not all of these were recorded with the layer"
+                f" '{OUTPUT}'"
+            )
+        xs = self._xs.where(**self._layers[layer]) if self._layers[layer] else self._xs
+        return xs.only(key for key in xs if key.step == self._last[key.model]) if layer == ALL and self._several else xs
+
+    def _ends(self, layer: str) -> str:
+        """Which steps a map of all layers shows, where networks end at different ones."""
+        if layer != ALL or len(set(self._last.values())) == 1:
+            return ""
+        return f"each at its own last step: {listed([f'{model} at {step}' for model, step in self._last.items()], 4)}"
+
+    def _chance(self, measure: str, xs: Activations, progress: Tick) -> str:
+        """Where representations stand that have nothing in common but their shapes, in words."""
+        try:
+            values = inference.unrelated(self._measures[measure], xs, n_pairs=PAIRS, seed=self._seed, progress=progress)
+        except UndefinedError:
+            return ""
+        return f"shuffled samples (nothing in common): {measure} {np.mean(values):z.2f}"
+
+    def _looks_of(self, result: Picture, values: Mapping[str, Any]) -> dict[str, Any]:
+        layer = self._layer_of(values["measure"], values["layer"])
+        looks: dict[str, Any] = {
+            role: self._choice(values[role]) for role in ("colour", "shape") if self._tells(values[role], layer)
+        }
+        if layer == ALL or self._several:
+            looks["path"] = "model"
+        if "step" in values and layer != ALL:
+            looks["until"] = values["step"]
+        return {
+            **looks,
+            "notes": [self._note(Key(*label)) for label in result.points.index],
+            "said": self._tables[values["measure"], layer][2],
+        }
+
+    @staticmethod
+    def _tells(choice: str, layer: str) -> bool:
+        if choice == "step":
+            return layer != ALL  # where layers are mapped all are of one step
+        return choice != NONE and (choice != "layer" or layer in (ALL, LAST, FIRST))
+
+    def _choice(self, name: str) -> Any:
+        return name if name in FIELDS and name not in self._known else self._known[name]
+
+    def _note(self, key: Key) -> str:
+        facts = {
+            name: value
+            for name, value in self._known.loc[key.model].items()
+            if self._known[name].nunique() > 1 and pd.notna(value)
+        }
+        if self._several:
+            facts = {"step": key.step, **facts}
+        return "\n".join(
+            f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}"
+            for name, value in {"layer": key.layer, **facts}.items()
+        )
+
+    # -- points that were clicked
+    # ------------------------------------------------------------------------------------------
+
+    def choose(self, *labels: str) -> None:
+        """Choose one or two points by their labels, as clicks on them do."""
+        self.wait()
+        if not 1 <= len(labels) <= 2:
+            raise ValueError(f"choose one point or two; got {len(labels)}")
+        places = [self._scatter.labels.index(one_of("point", label, self._scatter.labels)) for label in labels]
+        for many in range(1, len(places) + 1):
+            self._scatter.press(places[:many])
+
+    def _deliver(self, settings: dict[str, Any], drawn: Any, error: BaseException | None) -> None:
+        before = self.result
+        super()._deliver(settings, drawn, error)
+        self._list_code()  # who is left out is known now
+        if error is not None:
+            self._say("")
+        elif self._unfinished or (
+            self.result is before and not self._detail.value
+        ):  # the same map in another colour, or back from an error: its points are still chosen
+            self._say(f"<i>{self.hint}</i>")
+            self._choose()
+        elif self.result is not before:
+            self._say(f"<i>{self.hint}</i>")
+
+    def _choose(self) -> None:
+        shown, chosen = self.result, list(self._scatter.chosen)
+        if not isinstance(shown, Embedding) or not chosen or max(chosen) >= len(shown.points):
+            return
+        if self._is_passing("A new map is being made: click its points"):
+            return
+        keys = [Key(*shown.points.index[i]) for i in chosen]
+        if len(keys) == 1:
+            self._say(
+                f"<b>{html.escape(self._scatter.labels[chosen[0]])}</b><br>{html.escape(self._scatter.notes[chosen[0]]).replace(chr(10), '<br>')}<br><i>Click"
+                " another point for the layers × layers of the two, or this one again for its own.</i>"
+            )
+            return
+        measure, names = self._made_from[shown][0], html.escape(" × ".join(self._scatter.labels[i] for i in chosen))
+
+        def job(tick: Tick) -> tuple[str, Comparison]:
+            return f"<b>{names}</b>, layers × layers", self._between(keys, measure, tick)
+
+        self._ask(f"<i>{names}: computing …</i>", job, "computing layers × layers …")
+
+    def _between(self, keys: list[Key], measure: str, progress: Tick) -> Comparison:
+        sides = [
+            self._xs.only(key for key in self._xs if key._replace(layer="") == point._replace(layer=""))
+            for point in keys
+        ]
+        if self._measures[measure].of == "outputs":
+            sides = [side.where(layer=OUTPUT) for side in sides]
+        return compare(self._measures[measure], *sides, on_undefined="mask", progress=progress)
+
+    def _fill(self, made: Comparison) -> bool:
+        fill_matrix(self._pair, made)
+        return True
+
+    def _select(self) -> None:
+        """How alike the points are that a line was drawn around."""
+        shown, inside = self.result, list(self._scatter.selected)
+        if not isinstance(shown, Embedding) or self._drawing:
+            return
+        if not inside or max(inside) >= len(shown.points):
+            self._say(f"<i>{self.hint}</i>")
+            return
+        measure, table = self._made_from[shown]
+        within = np.isin(np.arange(len(shown.points)), inside)
+        parts = [
+            ("among themselves", table.mean_of(within, within)),
+            ("with the rest", table.mean_of(within, np.array(self._scatter.shown) & ~within)),
+        ]
+        words = ", ".join(f"{where} {mean:.3f}" for where, mean in parts if mean is not None)
+        more = "more" if table.kind == "similarity" else "less"
+        names = listed([self._scatter.labels[i] for i in inside], 14)
+        number = f"{len(inside)} point{'s' if len(inside) > 1 else ''}"
+        self._say(
+            f"<b>{number}</b>: {html.escape(names)}<br>mean {html.escape(measure)}"
+            + (f" {words} (larger is {more} alike)" if words else ": there is nothing to compare")
+        )
+
+    # -- code
+    # --------------------------------------------------------------------------------------------------------------
+
+    def _code_of(self, measure: str, layer: str, kind: str, colour: str, shape: str, step: int | None = None) -> str:
+        layer = self._layer_of(measure, layer)
+        name = name_of(self._given) or "activations"
+        lines = (
+            ["import repsim_nb as rs"]
+            + ([] if name_of(self._given) else ["# activations: what was given to this explorer"])
+            + ([] if isinstance(self._given, Activations) else [f"{name} = rs.from_arrays({name})"])
+        )
+        fields, ends = dict(self._layers.get(layer, {"layer": OUTPUT})), dict.fromkeys(self._last.values())
+        if layer == ALL and self._several and len(ends) == 1:
+            fields["step"] = next(iter(ends))
+        chosen = (
+            f"{name}.where({', '.join(f'{field}={value!r}' for field, value in fields.items())})" if fields else name
+        )
+        if layer == ALL and len(ends) > 1:
+            lines.append(f"last = {self._last!r}")
+            chosen = f"{{key: {name}[key] for key in {name} if key.step == last[key.model]}}"
+        said = repr(measure) if measure in measures.ALL else measure_said(self._measures[measure])
+        without = self._tables[measure, layer][1] if (measure, layer) in self._tables else ()
+        lines.append(f"table = rs.compare({said}, {chosen}{', on_undefined=' + repr('mask') if without else ''})")
+        if without:
+            lines.append(f"table, left_out = table.defined()  # without {listed(without, 4)}")
+        lines.append(
+            f"points = rs.embedding.tsne(table, seed={self._seed})"
+            if kind == "tsne"
+            else f"points = rs.embedding.mds(table, kind={kind!r}, seed={self._seed})"
+        )
+        looks, known = [], ""
+        given = name_of(self._attributes) if self._attributes is not None else None
+        framed = isinstance(self._attributes, pd.DataFrame)
+        for role, choice in (("colour", colour), ("shape", shape)):
+            if not self._tells(choice, layer):
+                continue
+            if choice in self._known:
+                known = given if given and framed else "known"
+                looks.append(f"{role}={known}[{choice!r}]")
+            else:
+                looks.append(f"{role}={choice!r}")
+        if known == "known":
+            facts = f"{name}.facts" if self._attributes is None else given
+            if facts:
+                lines[0] = "import pandas as pd\n" + lines[0]
+            partial = (
+                f".reindex({list(self._known.index)!r})"
+                if self._attributes is None and not all(model in self._xs.facts for model in self._known.index)
+                else ""
+            )
+            lines.append(
+                f"known = pd.DataFrame.from_dict({facts}, orient='index'){partial}"
+                if facts
+                else "# known: the attributes given to this explorer, a row a model"
+            )
+        if layer == ALL or self._several:
+            looks.append("path='model'")
+        if step is not None and layer != ALL:
+            looks.append(f"until={step}")
+        return "\n".join([*lines, f"rs.plots.embedding({', '.join(['points', *looks])});"])

@@ -1,0 +1,205 @@
+"""The pair explorer: any two networks that can be had here, recorded when they are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from repsim_nb import measures
+from repsim_nb.inputs.datasets import Dataset, load_dataset
+from repsim_nb.inputs.models import OUTPUT, SOURCES, Model, available, load_model, pretrained, zoo_names
+from repsim_nb.inputs.pooling import Pooling
+from repsim_nb.inputs.recording import record, refuse_shared
+from repsim_nb.inputs.store import Activations, Key, Store
+from repsim_nb.results.comparison import Comparison, compare
+from repsim_nb.support.progress import Tick
+
+from .base import Explorer
+from .comparing import Comparing, name_of
+
+
+def pair(
+    data: str | Dataset,
+    models: Sequence[Any] | Mapping[str, Any] | None = None,
+    *,
+    measure: str | measures.Measure = "cka_debiased",
+    a: str | None = None,
+    b: str | None = None,
+    pool: str | Callable[[Tensor], Tensor] | None = None,
+    into: Store | str | Path | None = None,
+) -> Explorer:
+    """Choose two networks, and see layers × layers: each is recorded on the data when it is first chosen, and found
+    again after.
+
+    data: a Dataset or the name of one.  models: specs or Models, or {name: spec or Model}; None is every network that
+    can be had here and
+    takes such data: the zoo, and the pretrained networks that are installed.
+    measure, a, b: the first choice.  pool: as for `record`; None is "flatten" for networks of the zoo, "mean" for
+    others, whose layers are wide.
+    into: a store, or its folder: then a recording is found again by the next notebook too.
+    Errors, before anything is recorded: ValueError for two networks of one name, for none, for a pool or a spec that is
+    not there.
+    """
+    dataset = load_dataset(data) if isinstance(data, str) else data
+    if not isinstance(dataset, Dataset):
+        raise TypeError(
+            f"the explorer takes a Dataset or the name of one, rs.Dataset('mine', inputs); got {type(dataset).__name__}"
+        )
+    if models is None:
+        models = available(dataset.inputs)
+        if not models:
+            raise ValueError(
+                f"no network that can be had here takes the inputs of '{dataset.name}': name some, models=[...]; 'make"
+                " pretrained' installs four more"
+            )
+    if isinstance(models, (str, Path, nn.Module, Model)):
+        models = [models]
+    if not len(models):
+        raise ValueError(
+            "pair needs at least one network to choose from; models is empty. Leave it out for all that can be had here"
+        )
+    _check_specs(models.values() if isinstance(models, Mapping) else models)
+    names = list(models) if isinstance(models, Mapping) else [_called(m) for m in models]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"models to choose from need different names; got {names}. Name them: load_model(..., name=...), or"
+            " {'one': model, 'two': model}"
+        )
+    if pool is not None:
+        Pooling(pool)
+    specs = models if isinstance(models, Mapping) else dict(zip(names, models, strict=True))
+    refuse_shared(
+        [
+            load_model(load_model(spec), name=name)
+            for name, spec in specs.items()
+            if isinstance(spec, (nn.Module, Model))
+        ]
+    )
+    given = {"data": data, "models": models, "into": into}
+    return _Pair(dataset, specs, given, pool, Store(into) if isinstance(into, (str, Path)) else into, measure, a, b)
+
+
+def _check_specs(specs: Iterable[Any]) -> None:
+    """What can be told without loading a network; where it cannot be had, load_model has the sentence for it."""
+    carried = pretrained()
+    known = {"zoo": zoo_names(), "pretrained": list(carried.index[carried.installed])}
+    for spec in specs:
+        source, _, name = spec.partition(":") if isinstance(spec, str) else ("", "", "")
+        there = (
+            name in known.get(source, [name])
+            if source in SOURCES
+            else (isinstance(spec, (str, Path)) and Path(spec).is_file()) or (isinstance(spec, Path) and spec.is_dir())
+        )
+        if not there and not isinstance(spec, (nn.Module, Model)):
+            load_model(spec)
+
+
+def _called(model: Any) -> str:
+    """The name of a network in a drop-down: of a spec what follows the source."""
+    if isinstance(model, (str, Path)):
+        return str(model).partition(":")[2] or str(model)
+    return model.name if isinstance(model, Model) else type(model).__name__
+
+
+class _Pair(Comparing):
+    def __init__(
+        self,
+        dataset: Dataset,
+        specs: Mapping[str, Any],
+        given: Mapping[str, Any],
+        pool: str | Callable[[Tensor], Tensor] | None,
+        into: Store | None,
+        measure: str | measures.Measure,
+        a: str | None,
+        b: str | None,
+    ) -> None:
+        self._specs, self._given, self._pool, self._into = specs, given, pool, into
+        self._recorded: dict[str, Activations] = {}
+        groups = {name: Key(name, "", dataset.name, 0, Pooling(self._pool_of(name)).name) for name in specs}
+        super().__init__(Activations({}), groups, dataset, measure, a, b)
+
+    def _pool_of(self, name: str) -> str | Callable[[Tensor], Tensor]:
+        return self._pool or ("flatten" if str(self._specs[name]).startswith("zoo:") else "mean")
+
+    def _side(self, name: str) -> Activations:
+        return self._recorded[name]
+
+    def _compared(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
+        for name in (a, b):
+            if name not in self._recorded:
+                self._recorded[name] = record(
+                    self._named(name), self._dataset, into=self._into, pool=self._pool_of(name), progress=progress
+                )
+                self._xs = self._xs | self._recorded[name]
+        if self._measures[measure].of != "outputs":
+            return super()._compared(a, b, measure, progress)
+        outputs = [self._recorded[name].where(layer=OUTPUT) for name in dict.fromkeys((a, b))]
+        return compare(self._measures[measure], outputs[0] | outputs[-1], on_undefined="mask", progress=progress)
+
+    def _named(self, name: str) -> Model:
+        """The network under the name that its drop-down has."""
+        return load_model(load_model(self._specs[name]), name=name)
+
+    def _note_functional(self, controls: Mapping[str, Any]) -> None:
+        """Both networks count, whatever the measure."""
+
+    def _code_of(self, a: str, b: str, measure: str) -> str:
+        notes: list[str] = []  # on what the notebook has no name for
+
+        def named(thing: Any, otherwise: str, what: str) -> str:
+            found = name_of(thing)
+            if found is None:
+                notes.append(f"# {otherwise}: {what}, as given to this explorer")
+            return found or otherwise
+
+        data = self._given["data"]
+        data = repr(data) if isinstance(data, str) else named(data, "data", f"the Dataset '{data.name}'")
+        into = self._given["into"]
+        into = (
+            ""
+            if into is None
+            else (
+                f", into={repr(str(into)) if isinstance(into, (str, Path)) else name_of(into) or f'rs.Store({str(into.path)!r})'}"
+            )
+        )
+
+        def recorded(side: str, name: str) -> str:
+            spec, pool = self._specs[name], self._pool_of(name)
+            model = (
+                repr(str(spec))
+                if isinstance(spec, (str, Path))
+                else name_of(spec)
+                or self._among(name)
+                or named(spec, f"model_{side}", f"the {type(spec).__name__} '{name}'")
+            )
+            if not (isinstance(spec, Model) and spec.name == name) and not (
+                isinstance(spec, str) and spec.startswith(("zoo:", "pretrained:")) and _called(spec) == name
+            ):
+                model = f"rs.load_model({model}, name={name!r})"
+            pooled = (
+                ""
+                if pool == "flatten"
+                else f", pool={repr(pool) if isinstance(pool, str) else named(pool, 'pool', 'the function')}"
+            )
+            return f"{side} = rs.record({model}, {data}{pooled}{into})"
+
+        sides = [recorded("a", a), recorded("b", b)]
+        given = (
+            f"a.where(layer={OUTPUT!r}) | b.where(layer={OUTPUT!r})"
+            if self._measures[measure].of == "outputs"
+            else "a, b"
+        )
+        table = f"rs.plots.heatmap(rs.compare({self._said(measure)}, {given}, on_undefined='mask'));"
+        return "\n".join(["import repsim_nb as rs", *dict.fromkeys(notes), *sides, table])
+
+    def _among(self, name: str) -> str | None:
+        """A network by its place in the list or dict that the notebook has a name for."""
+        models = name_of(self._given["models"])
+        return (
+            models and f"{models}[{name!r}]"
+            if isinstance(self._given["models"], Mapping)
+            else models and f"{models}[{list(self._specs).index(name)}]"
+        )

@@ -1,0 +1,85 @@
+"""What is read instead of a live picture: an error in its place, and the picture that a saved notebook shows."""
+
+from __future__ import annotations
+
+import base64
+import html
+import linecache
+import os
+import sysconfig
+import traceback
+from pathlib import Path
+from typing import Any
+
+_OURS = str(Path(__file__).parents[1]) + os.sep
+_NOT_THEIRS = (_OURS, *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")))
+
+# JupyterLab prefers the widget of an output to its picture, and shows an error where the widget's kernel is gone. A
+# style that is saved
+# beside it puts the picture there instead, and only there: readers that show the explorer's own picture (exports,
+# notebooks that are
+# not trusted) drop the style, or know no such outputs, and show one picture as well.
+_WIDGET = (  # a live one holds elements; a dead one is text ("model not found"), or nothing
+    ".jp-OutputArea-output.lm-Panel"
+)
+_GONE = f".jp-OutputArea-child:has(> {_WIDGET}):not(:has(> {_WIDGET} > *))"
+_STYLE = f"""
+.rs-saved {{ display: none; }}
+{_GONE} + .jp-OutputArea-child .rs-saved {{ display: block; }}
+{_GONE}:has(+ .jp-OutputArea-child .rs-saved) {{ display: none; }}
+.jp-OutputArea-child:has(.rs-saved):not({_GONE} + .jp-OutputArea-child) {{ display: none; }}
+"""
+
+
+def stand_in(name: str, text: str, image: bytes | None) -> dict[str, Any]:
+    """A second output, to stand beside an explorer's own: invisible until the explorer is a dead widget, then its
+    picture (or text).
+    """
+    if image is None:
+        quoted = "".join(f"\\{ord(c):x} " if c in '"\\<\n' else c for c in text)
+        held = f'#{name}::before {{ content: "{quoted}"; white-space: pre-wrap; font-family: monospace; }}'
+    else:
+        width, height = (
+            int.from_bytes(image[at : at + 4], "big") for at in (16, 20)
+        )  # where a PNG says how large it is
+        held = (
+            f"#{name} {{ width: {width}px; max-width: 100%; aspect-ratio: {width} / {height}; "
+            f"background: url(data:image/png;base64,{base64.b64encode(image).decode()}) 0 0 / contain no-repeat; }}"
+        )
+    place = f"<div class='rs-saved' id='{name}' role='img' aria-label='{html.escape(text, quote=True)}'></div>"
+    return {"text/html": f"{place}<style>{_STYLE}{held}\n</style>", "text/plain": ""}
+
+
+def explain(error: BaseException | None) -> str:
+    """An error as HTML: its type and message, and the line of the user's own code that it came from."""
+    place = _place(error)
+    line = (
+        f"<div style='margin-top:6px;font-size:90%'>{html.escape(place[0])}<pre style='margin:2px"
+        f" 0'>{html.escape(place[1])}</pre></div>"
+        if place
+        else ""
+    )
+    return (
+        "<div class='rs-error' style='border-left:4px solid #d55e00;padding:6px 12px;margin:12px 0;max-width:640px'>"
+        f"<b>{type(error).__name__}</b><br>{html.escape(str(error))}{line}</div>"
+    )
+
+
+def _place(error: BaseException | None) -> tuple[str, str] | None:
+    """(which file or cell and line, the line's text) of the innermost call that is neither ours nor a library's."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__ if error else None)):
+        text = linecache.getline(frame.filename, frame.lineno or 0).strip()
+        if text and not frame.filename.startswith(_NOT_THEIRS):
+            return f"{_called(frame.filename)}, line {frame.lineno}", text
+    return None
+
+
+def _called(filename: str) -> str:
+    """A file as people call it: a cell of a notebook by its number."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return filename
+    shell = get_ipython()
+    cell = shell.compile.format_code_name(filename) if shell else None
+    return " ".join(cell) if cell else filename

@@ -1,0 +1,215 @@
+"""Run a notebook with parameters, and read it as one HTML file that needs neither the notebook nor a network."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+from typing import Any
+
+from repsim_nb.support.errors import listed, unknown
+from repsim_nb.support.escaping import literal as literal  # for notebooks that write names into Markdown
+from repsim_nb.support.files import replacing, shipped
+
+_STYLE = """
+body.jp-Notebook { max-width: 60rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; box-sizing: border-box; }
+.jp-RenderedMarkdown { max-width: 46rem; padding-left: 0 !important; }
+.jp-OutputArea-output, .jp-Cell { padding-left: 0 !important; }
+.jp-OutputPrompt, .jp-InputPrompt { display: none; }
+.jp-RenderedHTMLCommon table { margin-left: 0; }
+.jp-RenderedImage img { max-width: 100%; height: auto; }
+.jp-RenderedHTML { overflow-x: auto; }
+"""
+
+
+def notebook_path(notebook: str | Path) -> Path:
+    """A notebook by its path, or by the name of one that ships ("report_comparison")."""
+    path = Path(notebook).expanduser()
+    if path.suffix == ".ipynb" and path.is_file():
+        return path
+    ours = {p.stem: p for p in sorted(shipped("notebooks").glob("*.ipynb"))}
+    if path.stem in ours and path.parent == Path("."):
+        return ours[path.stem]
+    raise unknown("notebook", notebook, ours, "Or give the path of an .ipynb file.")
+
+
+def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **parameters: Any) -> Path:
+    """Run a notebook with these parameters -> the path of its HTML report, in the folder `out`.
+
+    The executed notebook is kept beside it. A notebook that declares `out_dir` is told the folder, for tables and
+    pictures of its own.
+    parameters: plain data (text, numbers, True and False, None, lists and dicts of them); never code.
+    Errors: before anything runs, ValueError for a parameter that the notebook does not declare (the nearest are named)
+    and TypeError for a value that is not plain data; RuntimeError with the failing cell's message if the notebook
+    fails.
+    """
+    import papermill  # heavy, and needed only here
+
+    source = notebook_path(notebook)
+    declared = _declared(source)
+    for name, value in parameters.items():
+        if name not in declared:
+            raise unknown(f"parameter of {source.name}", name, declared)
+        _check_plain(name, value)
+    out = Path(out).expanduser().resolve()
+    if source.resolve().parent == out:
+        raise ValueError(
+            f"the report of {source} would overwrite the notebook itself: choose another folder than {out}"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    if "out_dir" in declared:
+        parameters.setdefault("out_dir", str(out))
+    executed = out / f"{source.stem}.ipynb"
+    for earlier in (
+        executed,
+        executed.with_suffix(".html"),
+    ):  # a failed run must not leave an older report to be read as its own
+        earlier.unlink(missing_ok=True)
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(executed),
+            parameters=parameters,
+            kernel_name="python3",
+            progress_bar=progress,
+            cwd=str(out),
+            extra_arguments=["--IPKernelApp.log_level=50"],
+        )
+    except papermill.PapermillExecutionError as error:
+        raise RuntimeError(
+            f"{source.name} failed in cell {error.exec_count}: {error.ename}: {error.evalue.rstrip('.')}. What it did"
+            f" so far is in {executed}"
+        ) from error
+    return to_html(executed)
+
+
+def _declared(source: Path) -> dict[str, Any]:
+    """The parameters that a notebook declares in its cell tagged `parameters`."""
+    import papermill
+
+    return {name: about["inferred_type_name"] for name, about in papermill.inspect_notebook(str(source)).items()}
+
+
+def _check_plain(name: str, value: Any) -> None:
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            _check_plain(name, item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_plain(name, key)
+            _check_plain(name, item)
+    elif value is not None and not isinstance(value, (str, bool, int, float)):
+        raise TypeError(
+            f"a report's parameters are data: text, numbers, True, False, None, lists and dicts of them; '{name}' holds"
+            f" {type(value).__name__}"
+        )
+
+
+def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
+    """An executed notebook as one HTML file beside it: pictures inside, static pictures in place of widgets, nothing
+    fetched.
+
+    code: show the cells' code; None hides it in notebooks named report_*.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    path = Path(notebook)
+    content = _without_widgets(nbformat.read(path, as_version=4))
+    exporter = HTMLExporter(
+        embed_images=True,
+        exclude_input=path.stem.startswith("report_") if code is None else not code,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    for url in (
+        "require_js_url",
+        "jquery_url",
+        "mathjax_url",
+        "mermaid_js_url",
+        "mermaid_layout_elk_js_url",
+        "jupyter_widgets_base_url",
+    ):
+        if exporter.has_trait(url):
+            setattr(exporter, url, "")
+    if exporter.exclude_input:
+        content.cells = [cell for cell in content.cells if cell.cell_type != "code" or cell.outputs]
+    body, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": _title(content, path.stem)}})
+    target = path.with_suffix(".html")
+    with replacing(target) as temporary:
+        temporary.write_text(body.replace("</head>", f"<style>{_STYLE}</style></head>", 1), encoding="utf-8")
+    return target
+
+
+def _title(content: Any, fallback: str) -> str:
+    """The first heading of the notebook, for the browser's tab."""
+    for cell in content.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("# "):
+            return cell.source.splitlines()[0][2:]
+    return fallback
+
+
+def _without_widgets(content: Any) -> Any:
+    """A copy whose outputs fall back to their static pictures; what a widget alone could show (a progress bar) goes."""
+    view = "application/vnd.jupyter.widget-view+json"
+    content = copy.deepcopy(content)
+    content.metadata.pop("widgets", None)
+    for cell in content.cells:
+        if cell.cell_type != "code":
+            continue
+        kept = []
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if view in data:
+                data.pop(view)
+                if not set(data) & {"image/png", "text/html"}:
+                    continue
+            if output.output_type == "stream" and output.name == "stderr":
+                continue
+            kept.append(output)
+        cell.outputs = kept
+    return content
+
+
+def parse_parameters(words: list[str]) -> dict[str, Any]:
+    """["n=500", "models=a,b"] -> {"n": 500, "models": ["a", "b"]}: numbers, True, False, None and lists by commas; all
+    else is text.
+    """
+    parameters = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"a parameter is written name=value; got '{word}'")
+        if text[:1] in ("[", "(", "{"):
+            raise ValueError(f"a list is written with commas alone, {name}=a,b; got '{word}'")
+        parameters[name] = [_value(part) for part in text.split(",") if part] if "," in text else _value(text)
+    return parameters
+
+
+def _value(text: str) -> Any:
+    known = {"true": True, "false": False, "none": None}
+    if text.lower() in known:
+        return known[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m repsim_nb report NOTEBOOK OUT [name=value ...]`."""
+    if len(arguments) < 2:
+        print(
+            "usage: python -m repsim_nb report NOTEBOOK OUT [name=value ...]\nnotebooks:"
+            f" {listed(p.stem for p in sorted(shipped('notebooks').glob('*.ipynb')))}",
+            file=sys.stderr,
+        )
+        return 2
+    try:
+        print(run(arguments[0], arguments[1], progress=sys.stderr.isatty(), **parse_parameters(arguments[2:])))
+    except (ValueError, TypeError, RuntimeError, OSError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 1
+    return 0

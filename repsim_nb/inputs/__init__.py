@@ -1,0 +1,8 @@
+"""Data and models in, representations out."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["batches", "datasets", "fingerprints", "models", "pooling", "randomness", "recording", "store"],
+)

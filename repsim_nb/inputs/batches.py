@@ -1,0 +1,80 @@
+"""What a batch of inputs can be: columns with a row for each sample, options that are the same for all samples, a
+column of labels, graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+LABELS = (
+    "labels",
+    "label",
+)  # a column of this name holds targets; it is an argument of a model only if the model's forward names it
+
+
+def is_option(value: Any) -> bool:
+    """Whether a value of a dict is the same for all samples: one number, a truth value, a string, None."""
+    return (
+        value is None
+        or isinstance(value, (bool, int, float, complex, str, np.generic))
+        or (hasattr(value, "dtype") and len(value.shape) == 0)
+    )
+
+
+def label_of(batch: Any) -> str:
+    """The name of the column that holds the targets; "" if there is none, or if it is the only column, and so the
+    input.
+    """
+    if not isinstance(batch, Mapping):
+        return ""
+    columns = [name for name, column in batch.items() if not is_option(column)]
+    return next((name for name in LABELS if name in batch and any(other != name for other in columns)), "")
+
+
+def number_of(batch: Any) -> int:
+    """How many samples a batch holds."""
+    columns = [column for column in batch.values() if not is_option(column)] if isinstance(batch, Mapping) else [batch]
+    return len(columns[0]) if columns else 0
+
+
+def part_of(batch: Any, rows: slice) -> Any:
+    """Some samples of a batch."""
+    if isinstance(batch, Mapping):
+        return {name: column if is_option(column) else column[rows] for name, column in batch.items()}
+    return batch[rows]
+
+
+# -- graphs of torch_geometric, which is not imported before such a thing is handed over
+# -----------------------------------------
+
+
+def _bases(thing: Any) -> set[tuple[str, str]]:
+    return {(base.__module__.partition(".")[0], base.__name__) for base in type(thing).__mro__}
+
+
+def of_torch_geometric(thing: Any, *names: str) -> bool:
+    """Whether a thing is of one of these classes of torch_geometric.
+
+    A batch's own class is made when it is needed and belongs to no package, but its bases do.
+    """
+    return any(("torch_geometric", name) in _bases(thing) for name in names)
+
+
+def is_graph(thing: Any) -> bool:
+    """Whether it is one graph: a `Data` or a `HeteroData`, and no `Batch`."""
+    return of_torch_geometric(thing, "Data", "HeteroData") and not is_graphs(thing)
+
+
+def is_graphs(thing: Any) -> bool:
+    """Whether it is a `Batch` of graphs."""
+    return of_torch_geometric(thing, "Batch")
+
+
+def joined_graphs(graphs: Iterable[Any]) -> Any:
+    """Graphs as one `Batch`."""
+    from torch_geometric.data import Batch
+
+    return Batch.from_data_list(list(graphs))

@@ -1,0 +1,18 @@
+"""Data in a fixed order: your own as a `Dataset`, and real sets that need no network by `load_dataset(name)`."""
+
+from .carried import animals_10k, mnist_5k
+from .dataset import Dataset
+from .inputs import fingerprint_inputs
+from .sources import DATASETS, SPLITS, balanced, describe, load_dataset
+
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "Dataset",
+    "animals_10k",
+    "balanced",
+    "describe",
+    "fingerprint_inputs",
+    "load_dataset",
+    "mnist_5k",
+]

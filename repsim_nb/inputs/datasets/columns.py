@@ -1,0 +1,234 @@
+"""Named columns in memory: `Columns`, and `Flat` columns, of which a sample has several rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repsim_nb.inputs.batches import is_option, label_of, number_of
+from repsim_nb.inputs.fingerprints import fingerprint
+
+from .inputs import Inputs, fingerprint_inputs
+
+NO_LABEL = -100  # fills up labels of unlike length: losses pass it over
+
+
+class Flat:
+    """A column of which each sample has several rows, one sample after the other: the patches of pictures, for
+    instance.
+
+    values: all rows (sum of sizes, ...).  sizes: how many rows each sample has, (n,).
+    """
+
+    def __init__(self, values: Any, sizes: np.ndarray) -> None:
+        self.values, self.sizes = values, np.asarray(sizes)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), *self.values.shape[1:]
+
+    def __getitem__(self, rows: Any) -> Flat:
+        ends = self.sizes.cumsum()
+        chosen = np.arange(len(self))[rows]
+        places = [np.arange(ends[row] - self.sizes[row], ends[row]) for row in chosen]
+        return Flat(self.values[np.concatenate(places) if places else np.arange(0)], self.sizes[rows])
+
+
+class Columns(Inputs):
+    """Batches that are dicts of arrays, in memory; neighbours of one shape are joined, so that a tokenizer's output is
+    one batch.
+
+    Batches of different shapes stay apart: `batches` never crosses from one to the next, and a slice that does is
+    padded with zeros on the right, which is sound only beside an attention mask. Labels of different shapes keep
+    nothing apart: they are filled up with -100, which losses pass over.
+    options: what is the same for all samples, by name; every slice holds it too.
+    """
+
+    in_memory = True
+
+    def __init__(self, batches: Sequence[Mapping[str, Any]], options: Mapping[str, Any] | None = None) -> None:
+        first = batches[0] if batches else {}
+        self.options = (
+            {name: value for name, value in first.items() if is_option(value)} if options is None else dict(options)
+        )
+        self.parts = list(
+            _merged([{name: column for name, column in batch.items() if not is_option(column)} for batch in batches])
+        )
+        self.starts = np.cumsum([0, *(number_of(part) for part in self.parts)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __repr__(self) -> str:
+        what = [*(self.parts[0] if self.parts else ()), *(f"{name}={value!r}" for name, value in self.options.items())]
+        return f"{type(self).__name__}({len(self)} of {', '.join(what) or 'nothing'})"
+
+    def __getitem__(self, key: Any) -> dict[str, Any]:
+        rows = np.arange(len(self))[key]
+        if np.ndim(rows) == 0:
+            one = self[int(rows) : int(rows) + 1]
+            several = {name for name, column in self.parts[0].items() if isinstance(column, Flat)}
+            return {name: column if name in several or is_option(column) else column[0] for name, column in one.items()}
+        pieces = self._pieces(rows)
+        with self.naming():
+            one = pieces[0] if len(pieces) == 1 else _padded(pieces)
+        return unflattened(one) | self.options
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns with one row a sample, but for the labels."""
+        first = self.parts[0] if self.parts else {}
+        return [name for name, column in first.items() if not isinstance(column, Flat) and name != label_of(first)]
+
+    def _pieces(self, rows: np.ndarray) -> list[dict[str, Any]]:
+        """Rows as few batches, each of one shape."""
+        parts = np.searchsorted(self.starts, rows, side="right") - 1
+        pieces = [{name: column[:0] for name, column in self.parts[0].items()}] if len(rows) == 0 else []
+        for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(parts)) + 1) if len(rows) else ():
+            part, within = self.parts[parts[run[0]]], rows[run] - self.starts[parts[run[0]]]
+            chosen = (
+                slice(within[0], within[-1] + 1) if (np.diff(within) == 1).all() else within
+            )  # a slice copies nothing
+            pieces.append(
+                {
+                    name: [column[i] for i in within] if isinstance(column, list) else column[chosen]
+                    for name, column in part.items()
+                }
+            )
+        return list(_merged(pieces))
+
+    def take(self, rows: np.ndarray) -> Columns:
+        return Columns(self._pieces(rows), self.options)
+
+    def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
+        """Cut at the multiples of batch_size too, so that what starts at one of them sees the same batches as what
+        starts at 0.
+        """
+        first = start
+        while first < len(self):
+            end = self.starts[np.searchsorted(self.starts, first, side="right")]
+            last = min(first - first % batch_size + batch_size, int(end))
+            yield first, last, self[first:last]
+            first = last
+
+    def fingerprint(self, *, labels: bool = False) -> str:
+        """A hash of every column's name, type, shape and bytes, and of the options. labels: whether the column of
+        labels counts.
+        """
+        digests = [_digest(part, labels=labels) for part in self.parts]
+        left_out = "" if labels or not self.parts else label_of({**self.parts[0], **self.options})
+        options = [
+            f"{name}:{fingerprint_inputs(value)}" for name, value in sorted(self.options.items()) if name != left_out
+        ]
+        return hashlib.blake2b(" ".join([*digests, *options]).encode(), digest_size=16).hexdigest()
+
+
+def unflattened(batch: Any) -> Any:
+    """A batch as a model takes it, in which several rows of a sample follow each other."""
+    return (
+        {name: column.values if isinstance(column, Flat) else column for name, column in batch.items()}
+        if isinstance(batch, dict)
+        else batch
+    )
+
+
+def _digest(part: Mapping[str, Any], *, labels: bool) -> str:
+    left_out = "" if labels else label_of(part)
+    columns = {name: column for name, column in part.items() if name != left_out}
+    return " ".join(
+        f"{name}={fingerprint([column.values, column.sizes]) if isinstance(column, Flat) else fingerprint_inputs(column)}"
+        for name, column in columns.items()
+    )
+
+
+def _shapes(part: Mapping[str, Any]) -> dict[str, Any]:
+    label = label_of(part)
+    return {
+        name: tuple(column.shape[1:]) if hasattr(column, "shape") else None
+        for name, column in part.items()
+        if name != label
+    }
+
+
+def _merged(parts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Neighbours with columns of the same shapes as one."""
+    group: list[dict[str, Any]] = []
+    for part in parts:
+        if group and _shapes(part) != _shapes(group[0]):
+            yield _together(group)
+            group = []
+        group.append(part)
+    if group:
+        yield _together(group)
+
+
+def _together(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    label = label_of(group[0])
+    return {name: (_joined_labels if name == label else joined)([part[name] for part in group]) for name in group[0]}
+
+
+def joined(pieces: Sequence[Any]) -> Any:
+    """Arrays, tensors or lists, one after the other."""
+    if len(pieces) == 1:
+        return pieces[0]
+    if isinstance(pieces[0], list):
+        return [item for piece in pieces for item in piece]
+    if isinstance(pieces[0], Flat):
+        return Flat(joined([piece.values for piece in pieces]), np.concatenate([piece.sizes for piece in pieces]))
+    return torch.cat(list(pieces)) if isinstance(pieces[0], Tensor) else np.concatenate(pieces)
+
+
+def _joined_labels(pieces: Sequence[Any]) -> Any:
+    """The same of labels, whose shapes may differ: numbers are filled up, anything else becomes a list."""
+    if len(pieces) == 1 or all(isinstance(piece, list) for piece in pieces):
+        return joined(pieces)
+    arrays = [piece for piece in pieces if not isinstance(piece, list)]
+    if (
+        len(arrays) < len(pieces)
+        or len({piece.ndim for piece in arrays}) > 1
+        or len({tuple(piece.shape[2:]) for piece in arrays}) > 1
+    ):
+        return [one for piece in pieces for one in piece]
+    tensors = [piece if isinstance(piece, Tensor) else torch.from_numpy(np.asarray(piece)) for piece in arrays]
+    whole = _filled(tensors, NO_LABEL)
+    return whole if isinstance(pieces[0], Tensor) else whole.numpy()
+
+
+def _filled(pieces: Sequence[Tensor], value: int) -> Tensor:
+    """Pieces (n, length, ...) of unlike length as one, filled up on the right."""
+    length = max(piece.shape[1] for piece in pieces) if pieces[0].ndim > 1 else 0
+    return torch.cat(
+        [
+            (
+                torch.nn.functional.pad(p, (0, 0) * (p.ndim - 2) + (0, length - p.shape[1]), value=value)
+                if p.ndim > 1
+                else p
+            )
+            for p in pieces
+        ]
+    )
+
+
+def _padded(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    if not all("attention_mask" in part for part in parts):
+        shapes = sorted({f"{_shapes(part)}" for part in parts})
+        raise ValueError(
+            f"rows lie in batches of different shapes ({' and '.join(shapes[:2])}), and without an 'attention_mask'"
+            " they cannot be padded to one: pad them all to one length when you make the batches"
+        )
+    padded, label = {}, label_of(parts[0])
+    for name, column in parts[0].items():
+        if name == label or isinstance(column, (list, Flat)):
+            padded[name] = (_joined_labels if name == label else joined)([part[name] for part in parts])
+            continue
+        whole = _filled([torch.as_tensor(part[name]) for part in parts], 0)
+        padded[name] = whole if isinstance(column, Tensor) else whole.numpy()
+    return padded

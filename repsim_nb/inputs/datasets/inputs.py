@@ -1,0 +1,149 @@
+"""What inputs can be: arrays and strings as they are, or `Inputs`, of which a slice reads what it needs; and their
+fingerprints.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repsim_nb.inputs.batches import is_graph, is_graphs, is_option, label_of
+from repsim_nb.inputs.fingerprints import fingerprint
+
+PIECE = 1 << 26  # bytes hashed at a time, so that a memory-mapped array is never whole in memory
+SAMPLES = 16  # how many samples of a lazily read set its fingerprint reads
+
+
+def fingerprint_inputs(inputs: Any) -> str:
+    """A hash of the inputs' type, shape and bytes; of those read lazily, what their own `fingerprint` says."""
+    if isinstance(inputs, Inputs):
+        return inputs.fingerprint()
+    if isinstance(inputs, list) and all(isinstance(text, str) for text in inputs):
+        digest = hashlib.blake2b(digest_size=16)
+        for text in inputs:
+            raw = text.encode(errors="surrogatepass")
+            digest.update(b"%d " % len(raw) + raw)
+        return digest.hexdigest()
+    if is_graph(inputs) or is_graphs(inputs):
+        return fingerprint_graphs([inputs])
+    if not isinstance(inputs, (Tensor, np.ndarray, np.generic)):
+        return fingerprint(inputs)
+    if isinstance(inputs, Tensor) and inputs.dtype == torch.bfloat16:  # NumPy has no such type
+        inputs = inputs.view(torch.int16)
+    array = inputs.detach().cpu().numpy() if isinstance(inputs, Tensor) else np.asarray(inputs)
+    if array.dtype.hasobject:
+        return fingerprint(array)
+    digest = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=16)
+    array = array.reshape(-1) if array.ndim == 0 else array
+    step = max(1, PIECE * len(array) // max(array.nbytes, 1))
+    for first in range(0, len(array), step):
+        digest.update(np.ascontiguousarray(array[first : first + step]).reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def fingerprint_graphs(graphs: Iterable[Any]) -> str:
+    """A hash of all that graphs hold: the names and values of their nodes, of their edges, and of the whole."""
+    held = [
+        [(str(store._key), sorted(store.items(), key=lambda item: str(item[0]))) for store in graph.stores]
+        for graph in graphs
+    ]
+    return fingerprint(held)
+
+
+def digest_of(batch: Any, *, labels: bool = True) -> str:
+    """A hash of a batch, with or without its column of labels."""
+    if not isinstance(batch, dict):
+        return fingerprint_inputs(batch)
+    left_out = "" if labels else label_of(batch)
+    return " ".join(f"{name}={fingerprint_inputs(column)}" for name, column in batch.items() if name != left_out)
+
+
+def spans(inputs: Any, start: int, batch_size: int) -> list[slice]:
+    """The rows of each batch, from row `start` on."""
+    return [slice(first, min(first + batch_size, len(inputs))) for first in range(start, len(inputs), batch_size)]
+
+
+def in_batches(inputs: Any, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
+    """(first, last, inputs[first:last]) from row `start` on."""
+    for span in spans(inputs, start, batch_size):
+        yield span.start, span.stop, inputs[span]
+
+
+class Inputs:
+    """Inputs that are no array and no list: a slice reads what it needs. rows: which of the source's samples these are,
+    in their order.
+    """
+
+    owner = ""  # the dataset's name, for errors
+    in_memory = False  # can they be written to at any time?
+    random_labels: int | None = None  # a sample whose label is another each time it is read
+
+    def __init__(self, n: int) -> None:
+        self.rows = np.arange(n)
+
+    def of(self, owner: str) -> Inputs:
+        """The same inputs, whose errors name the dataset that they are of."""
+        owned = copy.copy(self)
+        owned.owner = owner
+        return owned
+
+    @contextmanager
+    def naming(self) -> Iterator[None]:
+        try:
+            yield
+        except ValueError as error:
+            if not self.owner:
+                raise
+            raise ValueError(f"dataset '{self.owner}': {error}") from error
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Any) -> Any:
+        rows = self.rows[key]
+        with self.naming():
+            one = self.read(np.atleast_1d(rows))
+        if np.ndim(rows):
+            return one
+        return (
+            {name: column if is_option(column) else column[0] for name, column in one.items()}
+            if isinstance(one, dict)
+            else one[0]
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)})"
+
+    def read(self, rows: np.ndarray) -> Any:
+        """The source's samples of these numbers: an array or tensor (rows, ...), a list of str, a `Batch` of graphs, or
+        a dict of arrays and options.
+        """
+        raise NotImplementedError
+
+    def take(self, rows: np.ndarray) -> Inputs:
+        """The same source, other rows of these."""
+        taken = copy.copy(self)
+        taken.rows = self.rows[rows]
+        return taken
+
+    def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
+        """(first, last, inputs[first:last]) from row `start` on."""
+        return in_batches(self, start, batch_size)
+
+    def fingerprint(self, *, labels: bool = False) -> str:
+        """A hash of the type, the length, and up to 16 samples: the first, the last, and those evenly spread between
+        them.
+
+        labels: whether the column of labels counts.
+        """
+        digest = hashlib.blake2b(f"{self!r}".encode(), digest_size=16)
+        for row in np.linspace(0, len(self) - 1, min(SAMPLES, len(self))).round().astype(int):
+            digest.update(digest_of(self[row : row + 1], labels=labels).encode())
+        return digest.hexdigest()

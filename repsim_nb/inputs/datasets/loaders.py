@@ -1,0 +1,207 @@
+"""Map-style torch datasets, DataLoaders and lists of graphs, read sample by sample when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+from repsim_nb.inputs.batches import is_graph, is_option, of_torch_geometric
+from repsim_nb.inputs.fingerprints import fingerprint
+from repsim_nb.inputs.randomness import random_states_kept
+
+from .columns import unflattened
+from .given import check_alike, collected, default_collate, parted, stacked, targets_of_graphs
+from .inputs import Inputs, fingerprint_graphs, spans
+from .twice import check_samples, fixed_order
+
+_A_COLUMN = ()  # in the form of a batch, where only options have a value
+SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
+
+
+class Samples(Inputs):
+    """Samples of anything with `len` and `[i]`: tensors, arrays, pictures of Pillow, strings, graphs, (input, target)
+    pairs, or dicts.
+
+    collate: how a list of samples becomes a batch.  options: what a DataLoader is given to read ahead (num_workers and
+    so on). ValueError if samples come out differently when they are read again, or are random: about six are read twice
+    (`twice.check_samples`).
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        collate: Callable[[list[Any]], Any] = default_collate,
+        rows: np.ndarray | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(len(source))
+        self.form: dict[str, Any] | None = (
+            None  # of a batch: its columns, and the options that are the same for all samples
+        )
+        self.source, self.collate, self.options = source, collate, options
+        self.rows = self.rows if rows is None else rows
+        own_collate = collate is not default_collate
+        self.random_labels = check_samples(
+            type(source).__name__, self.rows, lambda row: _one(source, row), self._joined, own_collate=own_collate
+        )
+
+    def __repr__(self) -> str:
+        return f"Samples({type(self.source).__name__}, {len(self)})"
+
+    def read(self, rows: np.ndarray) -> Any:
+        with random_states_kept():  # a data set may seed the global generators by the number of a sample
+            return self._joined([_one(self.source, row) for row in rows], rows)
+
+    def _joined(self, samples: list[Any], rows: Any) -> Any:
+        batch = unflattened(parted(stacked(samples, self.collate, rows))[0])
+        if isinstance(batch, dict):
+            form = {name: value if is_option(value) else _A_COLUMN for name, value in batch.items()}
+            if self.form is None:
+                self.form = form
+            else:
+                check_alike(form, self.form, f"a batch from sample {rows[0]} on", "the first one that was read")
+        return batch
+
+    def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
+        if not self.options.get("num_workers"):
+            yield from super().batches(start, batch_size)
+            return
+        own = torch.Generator()  # or torch would draw the workers' seeds from the global one
+        cut = spans(self, start, batch_size)
+        ahead = DataLoader(
+            self, batch_size=None, sampler=cut, collate_fn=_as_it_is, generator=own, **self.options
+        )  # a worker's task is a slice of these
+        for span, batch in zip(cut, ahead, strict=True):
+            yield span.start, span.stop, batch
+
+
+class Graphs(Samples):
+    """Graphs of torch_geometric in a list. A batch of them is a `Batch`."""
+
+    in_memory = True
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """How many nodes each graph has."""
+        return np.array([int(self.source[row].num_nodes or 0) for row in self.rows])
+
+    def fingerprint(self, *, labels: bool = False) -> str:
+        """A hash of all graphs, and of up to 16 batches of one."""
+        return fingerprint(
+            [fingerprint_graphs(self.source[row] for row in self.rows), super().fingerprint(labels=labels)]
+        )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _one(source: Any, row: Any) -> Any:
+    try:
+        return source[int(row)]
+    except Exception as error:
+        raise ValueError(
+            f"sample {row} of {type(source).__name__} could not be read: {type(error).__name__}: {error}"
+        ) from error
+
+
+def check_loader(loader: DataLoader) -> None:
+    """ValueError for a loader of torch_geometric whose batches are no whole graphs, as those of a NeighborLoader."""
+    of_others = any(base.__module__.startswith("torch_geometric.") for base in type(loader).__mro__)
+    if of_others and not of_torch_geometric(loader, "DataLoader", "DataListLoader"):
+        raise ValueError(
+            f"the rows of a {type(loader).__name__} are nodes, which see each other through edges, or graphs in another"
+            " form: a data set is a list of graphs, [data, ...]. To compare the nodes of one graph, call the model"
+            " yourself and give what its layers return, rs.compare(measure, {'layer': array of (nodes, features),"
+            " ...})"
+        )
+
+
+def from_loader(loader: DataLoader) -> tuple[Samples, np.ndarray | None]:
+    """A DataLoader's samples, in its order and by its collate_fn and workers; the batches are ours, so drop_last drops
+    nothing.
+    """
+    source, sampler = loader.dataset, loader.sampler
+    if loader.batch_sampler is not None and type(loader.batch_sampler) is not BatchSampler:
+        sampler = loader.batch_sampler
+    elif loader.batch_sampler is not None:
+        sampler = loader.batch_sampler.sampler
+    rows = None
+    if not isinstance(sampler, SequentialSampler):
+        rows = _checked_order(sampler)
+    options = {"num_workers": loader.num_workers, "worker_init_fn": loader.worker_init_fn, "timeout": loader.timeout}
+    if loader.num_workers:
+        options |= {
+            "multiprocessing_context": loader.multiprocessing_context,
+            "prefetch_factor": loader.prefetch_factor,
+        }
+    targets = known_targets(source)
+    kind = Graphs if isinstance(source, list) and source and all(map(is_graph, source)) else Samples
+    return kind(source, loader.collate_fn, rows, **options), (
+        targets if targets is None or rows is None else targets[rows]
+    )
+
+
+def from_unbatched(loader: DataLoader) -> tuple[Any, Any]:
+    """All samples of a DataLoader with batch_size=None, batches already, read now and kept in memory -> (inputs,
+    targets or None).
+    """
+    source, rows = loader.dataset, _checked_order(loader.sampler)
+
+    def joined(samples: list[Any], _rows: Any) -> Any:
+        return parted(loader.collate_fn(samples[0]))[0]
+
+    check_samples(type(source).__name__, rows, lambda row: _one(source, row), joined, own_collate=False)
+    with random_states_kept():  # a DataLoader takes a seed for its workers
+        return collected(loader)
+
+
+def _checked_order(sampler: Any) -> np.ndarray:
+    """ValueError for a sampler that shuffles."""
+    rows = None if isinstance(sampler, SHUFFLING) else fixed_order(lambda: _order(sampler))
+    if rows is None:
+        raise ValueError(
+            f"the DataLoader shuffles ({type(sampler).__name__}): its samples come in another order each time, so rows"
+            " of two models would not correspond. Make it with shuffle=False"
+        )
+    return rows
+
+
+def _order(sampler: Any) -> np.ndarray:
+    """The row numbers that a sampler, or a sampler of batches, gives."""
+    return np.array(
+        [row for some in sampler for row in (some if isinstance(some, (list, tuple)) else [some])], dtype=np.int64
+    )
+
+
+def known_targets(source: Any) -> np.ndarray | None:
+    """The targets that a dataset knows without reading its samples: `.targets`, a TensorDataset's second tensor, those
+    of a Subset, the `y` of graphs in memory; else None.
+    """
+    if isinstance(source, list):
+        return targets_of_graphs(source) if source and all(map(is_graph, source)) else None
+    if isinstance(source, Subset):
+        whole = known_targets(source.dataset)
+        return None if whole is None else whole[np.asarray(source.indices)]
+    tensors = getattr(source, "tensors", ())
+    targets = tensors[1] if len(tensors) == 2 else getattr(source, "targets", None)
+    if of_torch_geometric(source, "InMemoryDataset"):
+        targets = getattr(source, "y", None)  # of all graphs
+    if targets is None or not hasattr(targets, "__len__") or len(targets) != len(source):
+        return None
+    try:
+        return targets.detach().cpu().numpy() if isinstance(targets, torch.Tensor) else np.asarray(targets)
+    except (TypeError, ValueError):  # ragged, or of a type that NumPy lacks: no class numbers
+        return None

@@ -1,0 +1,237 @@
+"""Pictures on disk, decoded when they are asked for: a folder of them, or crops of a few large ones."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from repsim_nb.support.errors import listed
+from repsim_nb.support.workers import cores
+
+from .inputs import Inputs, spans
+from .pillow import GREY, check_depth, converted
+
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+class Folder(Inputs):
+    """Files below `root` as uint8 (n, h, w, 3), or (n, h, w) where every one of them is grey.
+
+    size: (h, w) to bring them to, or a number for both: resized (bilinear) until the shorter side fits, then cropped in
+    the centre; None where all are of one size. The making reads every file's header: its size and whether it is grey;
+    turning marks (EXIF) and transparency are not applied.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str], size: int | tuple[int, int] | None = None) -> None:
+        super().__init__(len(names))
+        self.root, self.names = Path(root).absolute(), np.array(names, dtype=object)
+        with ThreadPoolExecutor(cores()) as pool:
+            headers = list(pool.map(self._header, self.names))
+        self.grey = all(grey for _, grey in headers)
+        wanted = _checked(size)
+        if wanted is None:
+            wanted = headers[0][0]
+            for name, (other, _) in zip(self.names, headers, strict=True):
+                if other != wanted:
+                    raise ValueError(
+                        f"the images in {self.root} differ in size: {self.names[0]} is {wanted[0]}×{wanted[1]}, {name}"
+                        f" is {other[0]}×{other[1]} (height×width). Give size=({wanted[0]}, {wanted[1]}), or one number"
+                        " such as size=224, to resize and crop them in the centre"
+                    )
+        self.size = wanted
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self.size) if self.grey else (len(self), *self.size, 3)
+
+    dtype = np.dtype(np.uint8)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The names of the files, relative to the folder."""
+        return self.names[self.rows].astype(str)
+
+    def __repr__(self) -> str:
+        return f"Folder{self.shape}"
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        out = np.empty((len(rows), *self.shape[1:]), np.uint8)
+
+        def fill(at: int) -> None:
+            out[at] = self._picture(self.names[rows[at]])
+
+        if len(rows) < 4:
+            any(map(fill, range(len(rows))))
+        else:
+            with ThreadPoolExecutor(cores()) as pool:
+                any(pool.map(fill, range(len(rows))))
+        return out
+
+    def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
+        """The next batch is decoded while the last one is at work."""
+        with ThreadPoolExecutor(1) as ahead:
+            cut = spans(self, start, batch_size)
+            coming = ahead.submit(self.__getitem__, cut[0]) if cut else None
+            for span, following in zip(cut, [*cut[1:], None], strict=False):
+                batch = coming.result()
+                coming = ahead.submit(self.__getitem__, following) if following else None
+                yield span.start, span.stop, batch
+
+    def fingerprint(self, *, labels: bool = False) -> str:
+        """That of lazily read inputs, and every file's name and size on disk."""
+        digest = hashlib.blake2b(super().fingerprint(labels=labels).encode(), digest_size=16)
+        for name in self.names[self.rows]:
+            digest.update(f"{name}\0{(self.root / name).stat().st_size}\0".encode())
+        return digest.hexdigest()
+
+    def _header(self, name: str) -> tuple[tuple[int, int], bool]:
+        try:
+            with Image.open(self.root / name) as image:
+                (width, height), mode = image.size, image.mode
+        except Exception as error:
+            raise _unreadable(self.root / name, error) from error
+        check_depth(mode, f"the image {self.root / name}")
+        return (height, width), mode in GREY
+
+    def _picture(self, name: str) -> np.ndarray:
+        try:
+            with Image.open(self.root / name) as image:
+                mode, pixels = image.mode, np.asarray(_fitted(converted(image, grey=self.grey), self.size))
+        except Exception as error:
+            raise _unreadable(self.root / name, error) from error
+        check_depth(mode, f"the image {self.root / name}")  # the file may have changed since its header was read
+        return pixels
+
+
+class Crops(Inputs):
+    """Square crops of a few pictures as uint8 (n, edge, edge, 3): a grid of per_side × per_side, spread evenly over
+    each, row by row.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, files: Sequence[Path], edge: int, per_side: int) -> None:
+        super().__init__(len(files) * per_side**2)
+        self.files, self.edge, self.per_side = tuple(map(str, files)), edge, per_side
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), self.edge, self.edge, 3
+
+    def __repr__(self) -> str:
+        return f"Crops{self.shape}"
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        out = np.empty((len(rows), self.edge, self.edge, 3), np.uint8)
+        for at, row in enumerate(rows):
+            file, place = divmod(int(row), self.per_side**2)
+            whole = _decoded(self.files[file])
+            top, left = (
+                round((side - self.edge) * step / (self.per_side - 1))
+                for side, step in zip(whole.shape, divmod(place, self.per_side), strict=False)
+            )
+            out[at] = whole[top : top + self.edge, left : left + self.edge]
+        return out
+
+
+@functools.lru_cache(maxsize=2)  # neighbouring crops are of one picture
+def _decoded(path: str) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
+def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Folder, np.ndarray | None, tuple[str, ...]]:
+    """-> (pictures, targets or None, classes).
+
+    Subfolders are the classes, sorted; files come in natural order (2 before 10); hidden ones are passed over.
+    """
+    inside = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    loose = _natural(name for name in inside if name.lower().endswith(ENDINGS) and (folder / name).is_file())
+    classes = tuple(name for name in inside if (folder / name).is_dir())
+    within = {name: _below(folder, name) for name in classes}
+    if loose and any(within.values()):
+        raise ValueError(
+            f"the folder {folder} holds images ({listed(loose, 2)}) beside folders of images ({listed(classes, 3)}): a"
+            " class is a folder, so move them into one"
+        )
+    if not loose and not any(within.values()):
+        raise ValueError(
+            f"the folder {folder} holds no images; those with these endings are read: {', '.join(ENDINGS)}"
+        )
+    if loose:
+        return Folder(folder, loose, size), None, ()
+    empty = [name for name in classes if not within[name]]
+    if empty:
+        raise ValueError(
+            f"in the folder {folder} the subfolders are the classes, and {listed(empty, 3)}"
+            f" {'holds' if len(empty) == 1 else 'hold'} no images ({', '.join(ENDINGS)})"
+        )
+    targets = np.repeat(np.arange(len(classes)), [len(within[name]) for name in classes])
+    return Folder(folder, [name for of_class in within.values() for name in of_class], size), targets, classes
+
+
+def _below(root: Path, folder: str) -> list[str]:
+    """All images in a folder and the folders in it, relative to the root."""
+    found = []
+    for place, folders, files in os.walk(root / folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            (Path(place) / name).relative_to(root).as_posix()
+            for name in files
+            if name.lower().endswith(ENDINGS) and not name.startswith(".")
+        ]
+    return _natural(found)
+
+
+def _natural(names: Any) -> list[str]:
+    return sorted(
+        names,
+        key=lambda name: (
+            [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part],
+            name,
+        ),
+    )
+
+
+def _checked(size: Any) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, (int, np.integer)) and not isinstance(size, bool) else size
+    if (
+        not isinstance(pair, (tuple, list))
+        or len(pair) != 2
+        or not all(isinstance(side, (int, np.integer)) and side > 0 for side in pair)
+    ):
+        raise ValueError(f"size is (height, width) in pixels, or one number for both; got {size!r}")
+    return int(pair[0]), int(pair[1])
+
+
+def _fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Resized until it just covers (h, w), then cropped in the centre."""
+    (height, width), scale = size, max(size[0] / image.height, size[1] / image.width)
+    if (image.height, image.width) == size:
+        return image
+    image = image.resize(
+        (max(width, round(image.width * scale)), max(height, round(image.height * scale))), Image.Resampling.BILINEAR
+    )
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
+
+
+def _unreadable(path: Any, error: Exception) -> ValueError:
+    return ValueError(
+        f"the image {path} cannot be read ({error}): it is damaged, or no image; take it out of the folder or"
+        " replace it"
+    )

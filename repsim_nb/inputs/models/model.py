@@ -1,0 +1,212 @@
+"""A network and what is needed to record it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from repsim_nb.inputs.batches import number_of, part_of
+from repsim_nb.support.errors import listed, unknown
+
+from .arguments import as_taken
+from .channels import floats, is_bytes, is_picture
+from .layers import blocks, is_pattern, matching
+from .running import OUTPUT, address_of, as_layer, capture, evaluating, forward, tensor_of
+
+AUTO = "auto"
+
+
+def images(batch: Any) -> Any:
+    """The default `preprocess`: uint8 pictures become float32 in [0, 1], channels first; other arrays become tensors of
+    their type.
+
+    uint8 (n, h, w) -> (n, 1, h, w);  (n, h, w, c) or (n, c, h, w) -> (n, c, h, w).
+    The axis of the channels is the one of length 1, 3 or 4; if neither has such a length, the one that is shorter than
+    both other axes. uint8 (n,) and (n, p) are features: floats of the same value. In a dict, uint8 columns of four axes
+    are pictures too, and "pixel_values" also with three; masks and other columns keep their type. Other tensors, and
+    lists, pass unchanged. (Numbers take the precision of the weights when they enter the model.)
+    Errors: ValueError for uint8 pictures whose channels can be on either side, such as (n, 3, 8, 3), and for uint8 with
+    more axes.
+    """
+    if isinstance(batch, Mapping):
+        columns = {name: floats(column) if is_picture(name, column) else column for name, column in batch.items()}
+        return {
+            name: torch.as_tensor(column) if isinstance(column, np.ndarray) else column
+            for name, column in columns.items()
+        }
+    if isinstance(batch, list) or (isinstance(batch, Tensor) and batch.dtype != torch.uint8):
+        return batch
+    array = batch if isinstance(batch, Tensor) else np.asarray(batch)
+    return floats(array) if is_bytes(array) else torch.tensor(array)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A named network, ready to record.
+
+    layers: what `record` takes by default (one a block), the last being "output", what the network returns; `describe`
+    shows them with their shapes. Any other module can be recorded too, by its name.
+    card: what is known of it (architecture, data, seed, accuracy, ...).
+    """
+
+    name: str
+    module: nn.Module = field(repr=False)
+    preprocess: Callable[[Any], Any] = field(default=images, repr=False)
+    layers: tuple[str, ...] = ()
+    card: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def check_layers(self, layers: str | int | Sequence[str | int] | None) -> tuple[str, ...]:
+        """The names of the layers asked for; None is `self.layers`.
+
+        Each is a name of a module, "output", a number that counts in `self.layers` (-2 is the one before the output),
+        "auto" (one a block),
+        or a pattern: "blocks.*.mlp" (* within a part of the name, ** for any number of parts). "act#2" is the second
+        call of act in one pass; "output" is what the whole model returns, and a part of it that is called "output" too
+        is "output#1". "block[1]" is an item of the tuple that block returns, "output.logits" a field of what the model
+        returns. ValueError with the nearest names where one is unknown, or is asked for twice by name.
+        """
+        if layers is None:
+            return self.layers
+        layers = one_by_one(layers)
+        modules = dict(self.module.named_modules(remove_duplicate=False))
+        known = [as_layer(name) for name, _ in self.module.named_modules() if name]
+        found: list[str] = []
+        for layer in layers:
+            if isinstance(layer, int):
+                if not -len(self.layers) <= layer < len(self.layers):
+                    raise ValueError(f"'{self.name}' has {len(self.layers)} layers; there is no number {layer}")
+                names = [self.layers[layer]]
+            elif layer == AUTO and AUTO not in modules:
+                names = [*map(as_layer, blocks(self.module)), OUTPUT]
+            elif is_pattern(layer):
+                names = matching(layer, [*known, OUTPUT])
+                if not names:
+                    raise ValueError(
+                        f"no layer of '{self.name}' fits the pattern '{layer}' (* stands for one part of a name, ** for"
+                        f" any number). There are {listed(known, 20)}"
+                    )
+            else:
+                if not layer or ((base := address_of(layer, modules).module) != OUTPUT and base not in modules):
+                    raise unknown(
+                        "layer", layer, dict.fromkeys([*self.layers, *known]), f"These are the layers of '{self.name}'."
+                    )
+                names = [layer]
+            if not is_pattern(str(layer)) and any(name in found for name in names):
+                raise ValueError(f"layers of '{self.name}' must be all different; got {list(layers)}")
+            found += [name for name in names if name not in found]
+        if not found:
+            raise ValueError(f"layers of '{self.name}' must be at least one; got {list(layers)}")
+        return tuple(found)
+
+    def by_name(self, layers: str | int | Sequence[str | int] | None) -> frozenset[str]:
+        """Those of the layers asked for that were meant one by one: it is an error if they cannot be recorded, not so
+        with a pattern's.
+        """
+        one = [
+            layer
+            for layer in one_by_one(layers or ())
+            if isinstance(layer, int) or not (is_pattern(layer) or layer == AUTO)
+        ]
+        return frozenset(self.check_layers(one)) if one else frozenset()
+
+    def describe(self, inputs: Any = None, layers: str | int | Sequence[str | int] | None = None) -> pd.DataFrame:
+        """A row a layer: its type, its parameters and, where an input is known, in forward order with the shape of one
+        sample's activation.
+
+        inputs: a small batch as `record` would take it; most networks know one of their own.  layers: as for `record`;
+        "**" is every module.
+        """
+        given, inputs = inputs is not None, self.example() if inputs is None else inputs
+        wanted, seen = self.check_layers(layers), {}
+        try:
+            seen = {} if inputs is None else _shapes(self, inputs, wanted)
+        except Exception:
+            if given:
+                raise
+            inputs = None  # what its card says was not enough: the table comes without shapes
+        order = {name: place for place, name in enumerate(seen)}
+        modules = dict(self.module.named_modules(remove_duplicate=False))
+        rows: dict[str, dict[str, Any]] = {}
+        for name in sorted(wanted, key=lambda name: order.get(name, len(order))):
+            base, call, _ = address_of(name, modules)
+            whole = base == OUTPUT and call is None
+            module = self.module if whole else modules[base]
+            rows[name] = {
+                "type": type(module).__name__ + (" (whole)" if whole else ""),
+                "parameters": sum(p.numel() for p in module.parameters()),
+            }
+            if inputs is not None:
+                rows[name]["shape"] = seen.get(name)
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
+
+    def example(self) -> Any:
+        """Two inputs of the form that the network takes, as far as that is known; else None."""
+        if hasattr(self.preprocess, "example"):
+            return self.preprocess.example()
+        return np.zeros((2, *self.card["input_shape"]), np.uint8) if "input_shape" in self.card else None
+
+
+def table_of_cards(cards: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
+    """(name, card) one by one as a row each, in their order: the fields of the cards, but for lists, dicts and the
+    name, which is the index.
+    """
+    named = list(cards)
+    rows = [
+        {key: value for key, value in card.items() if key != "name" and not isinstance(value, (list, tuple, Mapping))}
+        for _, card in named
+    ]
+    return pd.DataFrame(rows, index=pd.Index([name for name, _ in named], name="model"))
+
+
+def one_by_one(layers: str | int | Sequence[str | int]) -> tuple[str | int, ...]:
+    """What was asked for as a tuple; TypeError where that is neither names nor numbers."""
+    found = (
+        (layers,) if isinstance(layers, (str, int)) else tuple(layers) if isinstance(layers, Iterable) else (layers,)
+    )
+    for layer in found:
+        if not isinstance(layer, (str, int)) or isinstance(layer, bool):
+            raise TypeError(f"layers are names, patterns or whole numbers; got {layer!r}")
+    return found
+
+
+def _shapes(model: Model, inputs: Any, layers: Sequence[str]) -> dict[str, tuple[int, ...] | None]:
+    """The shape of one sample's activation at each layer, in the order in which the layers first end; None if it gives
+    no row a sample.
+    """
+    found: list[dict[str, tuple[int, ...] | None]] = []
+    modules = dict(model.module.named_modules(remove_duplicate=False))
+
+    def note(name: str, out: Any) -> None:
+        try:
+            found[-1].setdefault(name, tuple(tensor_of(out, address_of(name, modules).part).shape))
+        except ValueError:
+            found[-1].setdefault(name, None)
+
+    def run(batch: Any) -> int:
+        found.append({})
+        forward(model.module, as_taken(model.module, model.preprocess, copy.deepcopy(batch)), place)
+        return number_of(batch)
+
+    with evaluating(model.module) as (place, _), capture(model.module, layers, note):
+        n = run(inputs)
+        with suppress(Exception):  # some models take no sample alone
+            run(part_of(inputs, slice(0, 1)))
+    many, one = found[0], found[-1]
+
+    def of_sample(name: str) -> tuple[int, ...] | None:
+        rows = (
+            many[name] is not None
+            and many[name][:1] == (n,)
+            and (one is many or one.get(name) is None or one[name][:1] == (1,))
+        )
+        return many[name][1:] if rows else None
+
+    return {name: of_sample(name) for name in many}

@@ -1,0 +1,74 @@
+"""Models of transformers that are handed over as they are: a pipeline, with its tokenizer or its image processor, or a
+module alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from .checkpoints import unwrapped
+from .huggingface import most_tokens, padding_of, pictures_of
+from .layers import default_layers
+from .model import Model, images
+from .preparing import Texts
+
+
+def is_pipeline(thing: Any) -> bool:
+    """Whether it is a pipeline of transformers."""
+    return any(
+        base.__name__ == "Pipeline" and base.__module__.startswith("transformers.") for base in type(thing).__mro__
+    )
+
+
+def pipeline_model(pipe: Any) -> Model:
+    """The Model of a pipeline: sentences go through its tokenizer, pictures through its image processor.
+
+    TypeError for other inputs, with what to pass.
+    """
+    module = unwrapped(pipe.model)
+    name, entrance = type(module).__name__, getattr(module, "main_input_name", "")
+    tokenizer, pictures = getattr(pipe, "tokenizer", None), getattr(pipe, "image_processor", None)
+    alone = isinstance(module, nn.Module) and not getattr(module.config, "is_encoder_decoder", False)
+    if alone and entrance == "input_ids" and tokenizer is not None and pictures is None:
+        most = min((some for some in (most_tokens(module.config), tokenizer.model_max_length) if some), default=None)
+        prepare: Any = Texts(tokenizer, most, name, padding_of(tokenizer))
+    elif alone and entrance == "pixel_values" and pictures is not None and tokenizer is None:
+        prepare = pictures_of(module.config, json.loads(pictures.to_json_string()))
+    else:
+        makers = ("processor", "tokenizer", "image_processor", "feature_extractor")
+        makers = [maker for maker in makers if getattr(pipe, maker, None) is not None]
+        raise TypeError(
+            f"the {type(pipe).__name__} prepares its inputs in a way of its own. Record its model, with the inputs"
+            f" prepared: rs.record(pipe.model, dict(pipe.{makers[0] if makers else 'preprocess'}(...,"
+            " return_tensors='pt')))"
+        )
+    return Model(name, module, prepare, default_layers(module), {"architecture": module.config.model_type})
+
+
+@dataclass(frozen=True)
+class WithoutTokenizer:
+    """What a module takes that came without its tokenizer: ids as they are. ValueError for sentences, with what to do.
+
+    name: the model's, for errors.
+    """
+
+    name: str = ""
+
+    def __call__(self, batch: Any) -> Any:
+        if isinstance(batch, list) and batch and all(isinstance(one, str) for one in batch):
+            raise ValueError(
+                f"'{self.name}' came without its tokenizer, so it cannot read sentences. Give the ids that its"
+                " tokenizer makes, rs.record(model, dict(tokenizer(sentences, padding=True, truncation=True,"
+                " return_tensors='pt'))); or load both from their folder, rs.load_model('transformers:FOLDER')"
+            )
+        return images(batch)
+
+
+def takes_ids(module: nn.Module) -> bool:
+    """Whether it is a model of transformers, also one with an adapter in it, that reads texts as ids."""
+    config = getattr(module, "config", None)
+    return getattr(module, "main_input_name", None) == "input_ids" and hasattr(config, "model_type")

@@ -1,0 +1,382 @@
+"""Running a model to look at it: hooks that always come off, a state that is always restored."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import re
+import sys
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repsim_nb.inputs.batches import is_graphs
+from repsim_nb.inputs.randomness import random_states_kept
+from repsim_nb.support.errors import listed
+from repsim_nb.support.workers import Together
+
+from .arguments import graph_arguments, takes_whole
+from .state import State
+
+OUTPUT = "output"  # the name of what the whole network returns (for a classifier: its logits)
+Sink = Callable[[str, Any], None]
+
+
+def as_layer(name: str) -> str:
+    """A module's name as a layer's: "output" means what the whole model returns, so a part of that name goes by its
+    first call.
+    """
+    return f"{OUTPUT}#1" if name == OUTPUT else name
+
+
+class Address(NamedTuple):
+    """The module that a layer is the output of, which of its calls in one pass (None: any), and which part of that
+    output (None: the tensor of it).
+    """
+
+    module: str
+    call: int | None = None
+    part: int | str | None = None
+
+
+def address_of(layer: str, modules: Mapping[str, nn.Module]) -> Address:
+    """Read a layer's name: "act#2" is the second call of act, "block[1]" an item of the tuple that block returns,
+    "output.logits" a field of what the model returns.
+    """
+    if layer in modules or layer == OUTPUT:
+        return Address(layer)
+    if found := re.fullmatch(r"(.+)\[(\d+)\]", layer):
+        return address_of(found[1], modules)._replace(part=int(found[2]))
+    base, mark, call = layer.rpartition("#")
+    if mark and call.isdecimal():
+        return Address(base, int(call))
+    base, _, field = layer.rpartition(".")
+    return Address(base, None, field) if base == OUTPUT else Address(layer)
+
+
+@contextmanager
+def capture(module: nn.Module, layers: Sequence[str], sink: Sink) -> Iterator[None]:
+    """While open, every forward pass calls `sink(layer, output)` for each layer; the hooks always come off again.
+
+    A layer is "output" (what the whole model returns), the name of a module (the sink is called for each of its calls),
+    or name#k, its k-th call in one pass; "output#1" is the first call of a part that is called "output". Of a layer
+    that is a part of an output, "block[1]", the sink gets the whole output. The sink is called inside the hook and must
+    copy what it keeps: a following in-place operation may overwrite the tensor.
+    """
+    modules = dict(module.named_modules(remove_duplicate=False))
+    wanted: dict[tuple[str, bool], dict[int | None, list[str]]] = defaultdict(
+        lambda: defaultdict(list)
+    )  # (name, is it the whole model) -> call -> layers
+    for layer in layers:
+        base, call, _ = address_of(layer, modules)
+        wanted[base, base == OUTPUT and call is None][call].append(layer)
+    calls: dict[tuple[str, bool], int] = defaultdict(int)
+
+    def hook(which: tuple[str, bool]) -> Callable[..., None]:
+        def see(_module: nn.Module, _inputs: Any, out: Any) -> None:
+            calls[which] += 1
+            for call in (None, calls[which]):
+                for layer in wanted[which].get(call, ()):
+                    sink(layer, out)
+
+        return see
+
+    with ExitStack() as stack:
+        stack.callback(module.register_forward_pre_hook(lambda *_: calls.clear()).remove)
+        for name, whole in list(wanted):
+            stack.callback((module if whole else modules[name]).register_forward_hook(hook((name, whole))).remove)
+        yield
+
+
+@contextmanager
+def _without_fast_path() -> Iterator[None]:
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+_slow_path = Together(
+    _without_fast_path
+)  # torch's attention then calls the modules inside it; the switch is one for the whole process
+_FAST = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+
+
+@contextmanager
+def eager(module: nn.Module) -> Iterator[None]:
+    """While open, the model runs module by module, so that hooks see every layer: without torch's fast path for
+    attention, without torch.compile.
+
+    The fast path also sets padding to zero and so gives other values than the modules; whether it is taken must not
+    depend on which layers are asked for.
+    """
+    with ExitStack() as stack:
+        if any(isinstance(part, _FAST) for part in module.modules()):
+            stack.enter_context(_slow_path)
+        if "torch._dynamo" in sys.modules:  # something in this process is compiled
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        yield
+
+
+def around(name: str) -> list[str]:
+    """The names of the modules that a module is in: "a.b.c" is in "a.b" and "a"."""
+    parts = name.split(".")
+    return [".".join(parts[:k]) for k in range(1, len(parts))]
+
+
+@contextmanager
+def evaluating(module: nn.Module, device: str | torch.device | None = None) -> Iterator[tuple[torch.device, State]]:
+    """While open, the model is in evaluation mode and records no gradients -> (its device, its state before).
+
+    Afterwards all is as before: its state (see `State`), training flags, device, random states.
+
+    Gradients are off by `no_grad` and not by inference mode, whose tensors could never be trained again where a model
+    caches them.
+    """
+    flags = {m: m.training for m in module.modules()}
+    home = _home(module)
+    dispatched = _dispatched_to(module)
+    place = dispatched if dispatched is not None else _device(device) if device is not None else home
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device '{place}' was asked for, but torch sees no CUDA device here; leave device=None to run where the"
+            f" model is ({home})"
+        )
+    if dispatched is not None and device is not None and not _same_place(_device(device), place):
+        warnings.warn(
+            f"{type(module).__name__} runs on '{place}', where accelerate's hooks bring its weights:"
+            f" device={str(device)!r} was not used",
+            stacklevel=5,
+        )
+    moved = dispatched is None and not _same_place(place, home)
+    sharded = {name for name, weight in module.named_parameters() if hasattr(weight, "full_tensor")}
+    module.eval()  # which may do more than to set flags: merge adapters, for instance; train() undoes it
+    first = state = State(module)
+    try:
+        if moved:
+            module.to(place)
+            state = State(module)  # of the tensors that are there
+        with (
+            torch.inference_mode(False),
+            torch.no_grad(),
+            eager(module),
+            random_states_kept([place.index or 0] if place.type == "cuda" else []),
+        ):
+            yield place, state
+    finally:
+        _shard_again(module, sharded)
+        state.check_large()
+        state.restore()
+        if moved:
+            module.to(home)
+            first.restore()
+        if flags[module]:
+            module.train()
+        for m, flag in flags.items():
+            m.training = flag
+
+
+def _home(module: nn.Module) -> torch.device:
+    """Where a model's weights are. ValueError if they are nowhere."""
+    found = next((weight.device for weight in (*module.parameters(), *module.buffers()) if not weight.is_meta), None)
+    if (
+        _dispatched_to(module) is None
+        and next(module.parameters(), None) is not None
+        and all(weight.is_meta for weight in module.parameters())
+    ):
+        raise ValueError(
+            f"{type(module).__name__} is on the device 'meta', where weights have no values: make it on the CPU, or"
+            " load its weights"
+        )
+    return found or torch.device("cpu")
+
+
+def _same_place(place: torch.device, home: torch.device) -> bool:
+    return place == home or (place.type == home.type and place.index is None)
+
+
+def _dispatched_to(module: nn.Module) -> torch.device | None:
+    """The device on which accelerate's hooks run a model whose weights they bring along for each pass, or spread over
+    devices; None if it has none. Such a model must not be moved.
+    """
+    for part in module.modules():
+        hook = getattr(part, "_hf_hook", None)
+        for one in (hook, *getattr(hook, "hooks", ())):
+            if (device := getattr(one, "execution_device", None)) is not None:
+                return torch.device(device)
+    return None
+
+
+def _shard_again(module: nn.Module, sharded: set[str]) -> None:
+    """Give a model of `torch.distributed.fsdp.fully_shard` its sharded parameters back, which an optimizer holds: the
+    outermost module keeps the whole ones after a pass.
+    """
+    if any(name in sharded and not hasattr(weight, "full_tensor") for name, weight in module.named_parameters()):
+        for part in module.modules():
+            if callable(getattr(part, "reshard", None)):
+                part.reshard()
+
+
+def _device(device: str | int | torch.device) -> torch.device:
+    try:
+        place = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device is one that torch knows, 'cpu', 'cuda', 'cuda:1' or 'mps'; got {device!r}") from error
+    if place.type == "meta":
+        raise ValueError(
+            "on the device 'meta' a network has no weights, so nothing can be recorded there; leave device=None to run"
+            " where the model is"
+        )
+    return place
+
+
+def forward(module: nn.Module, batch: Any, place: torch.device) -> Any:
+    """One forward pass; floating numbers enter in the precision of the weights.
+
+    A mapping enters as keyword arguments (tokenizers make such), or as it is if forward takes one dict of columns; a
+    `Batch` of graphs by the names of what it holds, or as it is.
+    Tensors are copied, since a layer may write into its input: the batch stays as it is.
+    """
+    precision = next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
+
+    def entering(value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+            value, copied = torch.tensor(value), True
+        else:
+            copied = False
+        if isinstance(value, Tensor):
+            return value.detach().to(
+                place,
+                precision if precision is not None and value.is_floating_point() else value.dtype,
+                copy=not copied,
+            )
+        if isinstance(value, (list, dict)):
+            return (
+                type(value)(map(entering, value))
+                if isinstance(value, list)
+                else {name: entering(part) for name, part in value.items()}
+            )
+        if isinstance(value, tuple):
+            return type(value)(*map(entering, value)) if hasattr(value, "_fields") else tuple(map(entering, value))
+        value = copy.deepcopy(value) if hasattr(value, "__dict__") else value
+        return value.to(place) if callable(getattr(value, "to", None)) else value
+
+    if is_graphs(batch):
+        args, columns = graph_arguments(module, batch.clone().apply(entering))
+        return module(*args, **columns)
+    if isinstance(batch, Mapping):
+        columns = {name: entering(value) for name, value in batch.items()}
+        return module(columns) if takes_whole(module, columns) else module(**columns)
+    return module(entering(batch))
+
+
+def tensor_of(out: Any, part: int | str | None = None) -> Tensor:
+    """The tensor of a module's output: itself, the first of a tuple, the logits or the states of a mapping or a
+    dataclass.
+
+    part: an item of a tuple or a list, or a field of a mapping or a dataclass, in place of all of it.
+    A quantised tensor is given as float32. ValueError where there is none, or where it is nested or sparse.
+    """
+    out = out if part is None else _part_of(out, part)
+    found = next(
+        (tensor for tensor in _tensors(out) if tensor.ndim), next(_tensors(out), None)
+    )  # a loss is no activation
+    if found is None:
+        raise ValueError(
+            f"returns {type(out).__name__} with no tensor in it, so there is nothing to record; record a layer"
+            " inside it"
+        )
+    if found.is_nested or found.layout != torch.strided:
+        raise ValueError(
+            f"gives a {'nested' if found.is_nested else 'sparse'} tensor, which has no rows of one length; record a"
+            " layer before or after it"
+        )
+    return found.dequantize() if found.is_quantized else found
+
+
+def _part_of(out: Any, part: int | str) -> Any:
+    """An item or a field of an output. ValueError, with what there is, if there is no such one."""
+    fields = _fields(out)
+    if isinstance(part, int) and isinstance(out, (tuple, list)):
+        if part < len(out):
+            return out[part]
+        raise ValueError(f"returns {len(out)} parts, so there is no part [{part}]")
+    if isinstance(part, str) and fields.get(part) is not None:
+        return fields[part]
+    there = [name for name, value in fields.items() if value is not None] or (
+        f"[0] to [{len(out) - 1}]" if isinstance(out, (tuple, list)) and out else []
+    )
+    raise ValueError(
+        f"returns {type(out).__name__}, which has no part '{part}'"
+        + (f"; it has {there if isinstance(there, str) else listed(there)}" if there else "")
+    )
+
+
+def _fields(out: Any) -> dict[str, Any]:
+    """The named parts of an output: of a mapping, a dataclass or a named tuple."""
+    if isinstance(out, Mapping):
+        return dict(out)
+    if dataclasses.is_dataclass(out) and not isinstance(out, type):
+        return {field.name: getattr(out, field.name) for field in dataclasses.fields(out)}
+    return out._asdict() if isinstance(out, tuple) and hasattr(out, "_asdict") else {}
+
+
+def unlike_logits(out: Any, part: int | str | None = None) -> str:
+    """Why what a model returns is no matrix of logits (n, classes), in words; "" if it may be one.
+
+    Of a structure the logits are, and a field or an item that was chosen by name.
+    """
+    tensor, fields = tensor_of(out, part), _fields(out)
+    name = part if isinstance(part, str) else next((name for name, value in fields.items() if value is tensor), "")
+    if part is None and fields and name != "logits":
+        others = [
+            f"'{OUTPUT}.{other}'" for other, value in fields.items() if isinstance(value, Tensor) and value.ndim > 1
+        ]
+        return f"it is {f'the {name}' if name else 'a part'} of {type(out).__name__}, which has no logits" + (
+            f". Record the field that holds them, one of {', '.join(others)}" if len(others) > 1 else ""
+        )
+    if tensor.ndim > 2:
+        return (
+            f"it has the shape (samples, {', '.join(map(str, tensor.shape[1:]))}), with logits for every place. Record"
+            " each place as a sample, pool='tokens', one of them, pool='first' or 'last', or take a pool function of"
+            " your own that gives (samples, classes)"
+        )
+    return ""
+
+
+def parts_of(module: nn.Module, out: Any) -> list[int]:
+    """The items of a tuple or a list that can each be a representation, if one alone would stand for all: tensors of as
+    many axes as the first, and as wide if they are matrices.
+    """
+    if not isinstance(out, (tuple, list)) or isinstance(module, (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)):
+        return []  # torch's own layers return states and weights of attention next to their output
+    tensors = {
+        at: one for at, one in enumerate(out) if isinstance(one, Tensor) and one.ndim > 1 and one.is_floating_point()
+    }
+    first = next(iter(tensors.values()), None)
+    return [at for at, one in tensors.items() if one.ndim == first.ndim and (one.ndim > 2 or one.shape == first.shape)]
+
+
+def _tensors(out: Any) -> Iterator[Tensor]:
+    if isinstance(out, Tensor):
+        yield out
+    elif isinstance(out, (tuple, list)):
+        for value in out:
+            yield from _tensors(value)
+    elif fields := _fields(out):
+        yield from _tensors(
+            [
+                fields[name]
+                for name in ("logits", "last_hidden_state", "sentence_embedding", "token_embeddings")
+                if name in fields
+            ]
+            + list(fields.values())
+        )

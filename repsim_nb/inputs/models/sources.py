@@ -1,0 +1,336 @@
+"""Where networks come from: `load_model(spec)` and the dict of sources behind it."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from repsim_nb.support.errors import listed, unknown
+from repsim_nb.support.files import shipped
+
+from .architectures import ARCHITECTURES
+from .carried import CARRIED, load_pretrained, pretrained
+from .channels import check_pictures, is_bytes
+from .checkpoints import INDEX, PICKLES, fill, name_of, read, unwrapped
+from .folders import beside, load_folder, other_folder
+from .layers import default_layers
+from .libraries import load_timm, load_torchvision
+from .model import Model, images, table_of_cards
+from .pipelines import WithoutTokenizer, is_pipeline, pipeline_model, takes_ids
+from .preparing import no_sentences
+from .running import OUTPUT
+from .sentences import is_of_library, sentence_model
+from .unsupported import TORCH_TAR, other_file, other_object
+
+FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", *TORCH_TAR)
+ENDINGS = "in .safetensors, .pt, .pth, .ckpt or .bin"
+SHARED = ("name", "preprocess", "layers")  # options of every source
+
+
+def normalise(batch: np.ndarray, mean: float, std: float) -> Tensor:
+    """uint8 (n, h, w) -> float32 (n, 1, h, w) with the mean and standard deviation of a training set taken out."""
+    no_sentences(batch, "this network")
+    if is_bytes(batch):
+        check_pictures(batch)
+    return (images(batch) - mean) / std
+
+
+def _zoo_folder() -> Path:
+    return shipped("data") / "zoo"
+
+
+def zoo_names() -> list[str]:
+    """The networks that ship."""
+    return sorted(path.stem for path in _zoo_folder().glob("*.safetensors"))
+
+
+def zoo() -> pd.DataFrame:
+    """The cards of the networks that ship, a row each: architecture, data, labels, seed, epochs, accuracies,
+    parameters.
+    """
+    columns = [
+        "architecture",
+        "data",
+        "labels",
+        "seed",
+        "epochs",
+        "learning_rate",
+        "train_accuracy",
+        "test_accuracy",
+        "parameters",
+    ]
+    return table_of_cards((name, read(_zoo_folder() / f"{name}.safetensors")[1]) for name in zoo_names())[
+        columns
+    ].rename_axis("name")
+
+
+def available(inputs: Any) -> list[str]:
+    """The specs of the networks that are here already and take such inputs: strings, or pictures (n, h, w[, c]); the
+    zoo's are 28×28 and grey.
+    """
+    shape = getattr(inputs, "shape", None)
+    kind = "pictures" if shape is not None and len(shape) in (3, 4) else "text" if isinstance(inputs, list) else None
+    ours = [f"zoo:{name}" for name in zoo_names()] if shape is not None and shape[1:] == (28, 28) else []
+    carried = pretrained()
+    return ours + [f"pretrained:{name}" for name in carried.index[carried.installed & (carried.kind == kind)]]
+
+
+def _load_zoo(network: str) -> Model:
+    if network not in zoo_names():
+        raise unknown("zoo network", network, zoo_names())
+    return _load_checkpoint(str(_zoo_folder() / f"{network}.safetensors"))
+
+
+def _load_checkpoint(
+    path: str,
+    *,
+    architecture: str | nn.Module | Callable[[], nn.Module] | None = None,
+    options: Mapping[str, Any] | None = None,
+    key: str | None = None,
+) -> Model:
+    """Weights in a file; architecture: a module, a function or class that makes one, a name of the zoo's, or a spec,
+    whose options `options` are.
+
+    A card inside the file says both. key: which of several state dicts in the file.
+    """
+    file = Path(path).expanduser()
+    weights, card = read(file, key)
+    if architecture is None or (isinstance(architecture, str) and architecture == card.get("architecture")):
+        architecture, options = card.get("architecture"), card.get("options") if options is None else options
+    if architecture is None:
+        elsewhere = beside(file)
+        raise ValueError(
+            f"the checkpoint {file} holds weights alone: {f'{elsewhere}. Or ' if elsewhere else ''}say which network"
+            f" they are for, architecture=your_module (or one of {listed(ARCHITECTURES)}, or a spec: 'timm:resnet18')"
+        )
+    empty = _architecture(architecture, options)
+    fill(empty.module, weights, file)
+    known = {**{key: value for key, value in empty.card.items() if key not in ("weights", "seed")}, **card}
+    prepare = (
+        partial(normalise, mean=card["mean"], std=card["std"]) if {"mean", "std"} <= card.keys() else empty.preprocess
+    )
+    return Model(card.get("name") or name_of(file), empty.module.eval(), prepare, empty.layers, known)
+
+
+def _architecture(what: str | nn.Module | Callable[[], nn.Module], options: Mapping[str, Any] | None) -> Model:
+    """A network to be filled, never the one that was handed in."""
+    source, colon, _ = what.partition(":") if isinstance(what, str) else ("", "", "")
+    if colon and source in SOURCES:
+        known = inspect.signature(SOURCES[source]).parameters
+        given = {
+            key: value
+            for key, value in (("weights", "random" if "weights" in known else None), ("options", options))
+            if value is not None
+        }
+        model = load_model(what, **given)
+        return replace(model, module=copy.deepcopy(model.module))
+    if isinstance(what, str):
+        return _load_module(build(what, **options or {}))
+    if options:
+        raise ValueError(
+            f"options={dict(options)} are for an architecture that is given by its name, architecture='timm:resnet18'"
+            f" or 'mlp'; here it is {what!r}"
+        )
+    return _load_module(_copied(what) if isinstance(what, nn.Module) else what())
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(module)
+    except Exception as error:  # old weight_norm, lazy buffers
+        raise ValueError(
+            f"the architecture {type(module).__name__} cannot be copied, so its weights would be overwritten: give a"
+            f" function that makes it, architecture=lambda: ... (copying it, torch said: {error})"
+        ) from error
+
+
+def build(architecture: str, **options: Any) -> nn.Module:
+    """A fresh network of one of the zoo's architectures; options: what its class takes, widths=(64, 32).
+
+    ValueError names the nearest of both.
+    """
+    if architecture not in ARCHITECTURES:
+        raise unknown("architecture", architecture, ARCHITECTURES, "A spec of load_model will do too: 'timm:resnet18'.")
+    own = inspect.signature(ARCHITECTURES[architecture]).parameters
+    for name in options:
+        if name not in own:
+            raise unknown(f"option of the architecture '{architecture}'", name, own)
+    return ARCHITECTURES[architecture](**options)
+
+
+def cards(models: Iterable[str | nn.Module | Model]) -> pd.DataFrame:
+    """What is known of networks, a row each in their order, by name: the fields of their cards, but for lists and
+    dicts.
+    """
+    return table_of_cards((model.name, model.card) for model in map(load_model, models))
+
+
+def _load_module(module: nn.Module) -> Model:
+    module = unwrapped(module)
+    if is_of_library(module):
+        return sentence_model(module)
+    if isinstance(module, torch.fx.GraphModule) and "range_constraints" in vars(module):  # torch.export's
+        raise TypeError(
+            "this module was made by torch.export, program.module(), and its layers do not run one by one, so nothing"
+            " of it can be recorded: pass torch.export.unflatten(program), of a program that was exported with a"
+            " dynamic first axis (dynamic_shapes=), or the module that was exported"
+        )
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TypeError(
+            f"torch.jit compiled this {module.original_name}, and what it compiled cannot be watched, so nothing of it"
+            " can be recorded: pass the module that it was made of, with the weights of the compiled one,"
+            " module.load_state_dict(compiled.state_dict())"
+        )
+    if type(module).forward is nn.Module.forward and "forward" not in vars(module):  # a ModuleList, for one
+        raise TypeError(
+            f"a {type(module).__name__} has no forward, so it cannot run: pass the model that it is a part of, or one"
+            " of the modules in it"
+        )
+    name = type(module).__name__
+    return Model(name, module, WithoutTokenizer(name) if takes_ids(module) else images, default_layers(module), {})
+
+
+SOURCES: dict[str, Callable[..., Model | nn.Module]] = {
+    "zoo": _load_zoo,
+    "checkpoint": _load_checkpoint,
+    "timm": load_timm,
+    "torchvision": load_torchvision,
+    "transformers": load_folder,
+    "pretrained": load_pretrained,
+}
+
+
+def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
+    """Load a network.
+
+    spec: any nn.Module, a SentenceTransformer (its "output" is what `encode` gives), a pipeline of transformers, or one
+    of these: "zoo:NAME"                     a network that ships (`models.zoo()` lists them) "pretrained:NAME"
+    a trained network out of an installed package (`models.pretrained()`), or with weights="random" its untrained twin
+    "timm:NAME", "torchvision:NAME"  with weights="random" (seed=0), or "pretrained", which asks a hub over the network
+    "transformers:FOLDER"          a folder with config.json and weights, or weights="random"; "transformers:KIND"
+    ("bert", "vit") with weights="random".
+                                   A head for classification is kept and its logits are "output"; of all others "output"
+                                   is the last hidden state, the head is left off.
+                                   A folder of sentence_transformers: all its modules; one with an adapter of peft: its
+                                   base with the adapter in it
+    "checkpoint:PATH"              or a path to .safetensors, .pt, .pth, .ckpt or .bin, with architecture= the module,
+    or the spec, that the weights belong to.
+                                   Of weights in shards: the path of their index (.index.json) or of one shard. If a
+                                   file has several
+                                   state dicts inside: key= the name of one, key="ema"
+    Your own source: `models.SOURCES["mine"] = function`, from NAME (and its keyword options) to a module or a Model.
+
+    What a library's network takes: uint8 pictures (n, h, w[, 3]), which are resized and cropped at the centre as that
+    library does when it tests (`models.Pictures`), or sentences or ids (`models.Texts`).
+
+    options of all: name (empty: the network's own), preprocess (a batch of raw inputs -> what the module takes), layers
+    (what to record by default); options={...} is handed to the library that makes the network, options={"num_classes":
+    10}.
+    Errors: ValueError names the nearest known spec, a library to install, a hub out of reach, a damaged file, weights
+    that do not fit, a file that would have to run code.
+    """
+    if isinstance(spec, Model):
+        return _changed(spec, _checked(options, ()))
+    if isinstance(spec, torch.export.ExportedProgram):
+        raise TypeError(
+            "load_model takes a network, and this is an exported program: pass torch.export.unflatten(program), of a"
+            " program that was exported with a dynamic first axis (dynamic_shapes=)"
+        )
+    if isinstance(spec, type) and issubclass(spec, nn.Module):
+        first = (
+            f"{spec.__name__}.from_pretrained(folder)" if hasattr(spec, "from_pretrained") else f"{spec.__name__}(...)"
+        )
+        raise TypeError(
+            f"load_model takes a network, and {spec.__name__} is a class: make one first, load_model({first})"
+        )
+    if isinstance(spec, nn.Module):
+        return _changed(_load_module(spec), _checked(options, ()))
+    if is_pipeline(spec):
+        return _changed(pipeline_model(spec), _checked(options, ()))
+    if isinstance(spec, Path) or (
+        isinstance(spec, str) and spec.endswith((*FILES, *PICKLES, INDEX)) and spec.partition(":")[0] not in SOURCES
+    ):
+        spec = f"checkpoint:{spec}" if not Path(spec).is_dir() else f"transformers:{spec}"
+    if not isinstance(spec, str):
+        raise other_object(spec)
+    source, colon, rest = spec.partition(":")
+    if not colon:
+        raise _no_spec(spec)
+    if source not in SOURCES:
+        raise unknown(
+            "model source",
+            source,
+            SOURCES,
+            "A network made by another library can be passed as it is: load_model(module, name=...).",
+        )
+    if not rest:
+        raise ValueError(
+            f"'{spec}' names no network: a spec is SOURCE:NAME, 'zoo:mnist-cnn-0', 'timm:resnet18',"
+            " 'transformers:FOLDER'"
+        )
+    return _from_source(source, rest, options)
+
+
+def _no_spec(spec: str) -> ValueError:
+    """What to say of a string without a colon."""
+    if spec and Path(spec).is_dir() and (why := other_folder(Path(spec))):
+        return ValueError(why)
+    if spec and (why := other_file(Path(spec))):
+        return ValueError(why)
+    if spec and Path(spec).is_dir():
+        return ValueError(
+            f"'{spec}' is a folder: if transformers saved it, 'transformers:{spec}'; a checkpoint is a file that ends"
+            f" {ENDINGS}"
+        )
+    if spec and (Path(spec).exists() or Path(spec).suffix or "/" in spec):
+        return ValueError(
+            f"checkpoints are read from files that end {ENDINGS}; got '{spec}'. To read one by another name:"
+            f" 'checkpoint:{spec}'"
+        )
+    ours = [*(f"zoo:{name}" for name in zoo_names()), *(f"pretrained:{name}" for name in CARRIED)]
+    near = [f"{spec}:NAME"] if spec in SOURCES else difflib.get_close_matches(spec, ours, n=3, cutoff=0.6)
+    meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return ValueError(
+        f"'{spec}' is no network.{meant} A spec is SOURCE:NAME, with SOURCE one of {listed(SOURCES)}: 'timm:resnet18',"
+        " 'zoo:mnist-cnn-0' (models.zoo() and models.pretrained() list what is here). A network of your own:"
+        " load_model(module, name=...)"
+    )
+
+
+def _from_source(source: str, rest: str, options: Mapping[str, Any]) -> Model:
+    parameters = list(inspect.signature(SOURCES[source]).parameters.values())[1:]
+    own = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in SHARED]
+    options = options if any(p.kind is p.VAR_KEYWORD for p in parameters) else _checked(options, own)
+    found = SOURCES[source](rest, **{key: value for key, value in options.items() if key not in SHARED})
+    if not isinstance(found, (Model, nn.Module)):
+        raise TypeError(
+            f"the source '{source}' must give a Model or an nn.Module; for '{rest}' it gave {type(found).__name__}"
+        )
+    model = found if isinstance(found, Model) else replace(_load_module(found), name=rest)
+    return _changed(model, options)
+
+
+def _checked(options: Mapping[str, Any], own: Sequence[str]) -> Mapping[str, Any]:
+    for name in options:
+        if name not in (*SHARED, *own):
+            raise unknown("option of load_model", name, (*SHARED, *own))
+    return options
+
+
+def _changed(model: Model, options: Mapping[str, Any]) -> Model:
+    """The model under another name, with another preprocess or other layers, of which the last is always the output."""
+    changes = {key: options[key] for key in ("name", "preprocess") if options.get(key) not in (None, "")}
+    if options.get("layers") is not None:
+        changes["layers"] = (*(name for name in model.check_layers(options["layers"]) if name != OUTPUT), OUTPUT)
+    return replace(model, **changes) if changes else model

@@ -1,0 +1,294 @@
+"""From a layer's output for a batch to the rows of a representation: one row a sample, or one a token."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from repsim_nb.inputs.fingerprints import fingerprint
+from repsim_nb.support.errors import unknown
+
+TOKENS = "tokens"
+NO_MASKS = (
+    "global_attention_mask",
+    "special_tokens_mask",
+    "head_mask",
+    "cross_attn_head_mask",
+    "src_mask",
+    "tgt_mask",
+    "memory_mask",
+    "perm_mask",
+)  # these say something else
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a layer's output lies.
+
+    samples: the axis of its samples; all other axes are counted with this one in front.
+    features: the axes of its features; None if the pool need not know.
+    tokens: the axis of its tokens, if a mask applies to the layer.  mask: the name of that mask (see `masks_of`).
+    split: the rows are tokens, (n · tokens, p), as a router of experts gives them.
+    """
+
+    samples: int = 0
+    features: tuple[int, ...] | None = None
+    tokens: int | None = None
+    mask: str | None = None
+    split: bool = False
+
+
+def _flatten(x: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is not None and not mask.all():
+        raise ValueError(
+            f"has a row for every token, {tuple(x.shape)}, and texts of different length are filled up with padding,"
+            f" which is no activation. Take pool='mean', 'first' or 'last', or every token as a sample, pool='{TOKENS}'"
+        )
+    return x.flatten(1) if x.ndim > 1 else x[:, None]
+
+
+def _mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    x = x if x.is_floating_point() or x.is_complex() else x.double()
+    return x.mean(1) if mask is None else torch.where(mask[..., None], x, 0).sum(1) / mask.sum(1, keepdim=True)
+
+
+def _token(last: bool) -> Callable[[Tensor, Tensor | None], Tensor]:
+    def take(x: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is None:
+            return x[:, -1 if last else 0]
+        real = mask.to(torch.int8)
+        which = real.shape[1] - 1 - real.flip(1).argmax(1) if last else real.argmax(1)
+        return x[torch.arange(len(x), device=x.device), which]
+
+    return take
+
+
+def _tokens(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x.flatten(0, 1) if mask is None else x[mask]
+
+
+# "flatten": x (n, ...); the others: x (n, places, features), mask (n, places) of the real tokens or None -> (rows,
+# ...); a row a sample but for "tokens"
+POOLS: dict[str, Callable[[Tensor, Tensor | None], Tensor]] = {
+    "flatten": _flatten,
+    "mean": _mean,
+    "first": _token(last=False),
+    "last": _token(last=True),
+    TOKENS: _tokens,
+}
+
+
+class Pooling:
+    """A pool by its name or as a function of the tensor: `pooling(out, n, layout, mask)` -> tensor (rows, p).
+
+    name: as keys have it.  fingerprint: of what it does.  by_token: each token of a text, each place of a picture is a
+    row.
+    own: the user's function, or None.  takes_mask: it takes the mask too.  needs_axes: it must know which axes hold
+    features.
+    """
+
+    def __init__(self, pool: str | Callable[..., Tensor]) -> None:
+        if not isinstance(pool, str) and not callable(pool):
+            raise ValueError(f"pool is one of {list(POOLS)} or a function; got {pool!r}")
+        if isinstance(pool, str) and pool not in POOLS:
+            raise unknown("pool", pool, POOLS)
+        self.name = (
+            pool
+            if isinstance(pool, str)
+            else getattr(pool, "__name__", type(pool).__name__).replace("<lambda>", "lambda")
+        )
+        self.fingerprint = pool if isinstance(pool, str) else fingerprint(pool)
+        self.by_token = pool == TOKENS
+        self.own = None if isinstance(pool, str) else pool
+        self.takes_mask = self.own is not None and _takes_two(self.own)
+        self.needs_axes = self.own is None and pool != "flatten"
+
+    def __call__(
+        self,
+        out: Tensor,
+        n: int,
+        layout: Layout = Layout(),
+        mask: Tensor | None = None,
+        masks: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """out: a layer's output for n samples.  mask: (n, tokens), true for tokens and false for padding; None: every
+        token is real.
+
+        A function of one's own gets the output as it is, and must return a row a sample. If it takes two arguments, the
+        second is the mask of the batch, a dict of several of `masks`, or None. ValueError if the samples are not along
+        the first axis, or if no row a sample comes out.
+        """
+        shape = tuple(out.shape)
+        out = (
+            out if not out.is_floating_point() or out.dtype in (torch.float32, torch.float64) else out.float()
+        )  # a sum over many tokens may leave their range
+        if self.own is not None:
+            values = self._by_own(out, shape, masks or {})
+        else:
+            out = (
+                out.unflatten(0, (n, -1)) if layout.split else out.movedim(layout.samples, 0) if layout.samples else out
+            )
+            if out.ndim == 0 or out.shape[0] != n:
+                raise ValueError(no_sample_axis(n, shape))
+            mask = (
+                None
+                if layout.tokens is None or mask is None
+                else _fitted(mask.to(out.device), out.shape[layout.tokens])
+            )
+            if self.needs_axes and (out.ndim > 2 or mask is not None):
+                out = self._arranged(out, layout, mask is not None)
+            elif self.by_token:
+                raise ValueError(
+                    f"has activations {shape}: one row a sample, so there are no tokens to take as samples"
+                )
+            values = (
+                POOLS[self.name](out, mask)
+                if out.ndim > 2 or self.name == "flatten"
+                else out
+                if out.ndim == 2
+                else out[:, None]
+            )
+        if not isinstance(values, Tensor) or values.ndim < 2 or (values.shape[0] != n and not self.by_token):
+            came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise ValueError(
+                f"was pooled by '{self.name}' from {shape} to {came}, which must keep the {n} samples as rows, (n, p)"
+            )
+        if 0 in values.shape[1:]:
+            raise ValueError(f"was pooled by '{self.name}' from {shape} to {tuple(values.shape)}: no feature is left")
+        return values.detach().flatten(1)
+
+    def _arranged(self, out: Tensor, layout: Layout, masked: bool) -> Tensor:
+        """(n, places, features)"""
+        if masked:  # the places are the tokens
+            out = out.movedim(layout.tokens, 1)
+            return out[..., None] if out.ndim == 2 else out.flatten(2)
+        if layout.features is None:
+            raise ValueError(unknown_axis(out.shape))
+        features = [axis % out.ndim for axis in layout.features]
+        places = [axis for axis in range(1, out.ndim) if axis not in features]
+        if self.name in ("first", "last") and len(places) > 1:
+            raise ValueError(
+                f"has activations {tuple(out.shape)}, and a token can be taken of (samples, tokens, features) only"
+            )
+        if features == [1]:
+            return out.flatten(2).transpose(1, 2)
+        out = out.permute(0, *places, *features)
+        return out.flatten(1 + len(places)).flatten(1, len(places)) if places else out.flatten(1)[:, None]
+
+    def _by_own(self, out: Tensor, shape: tuple[int, ...], masks: Mapping[str, Tensor]) -> Any:
+        given = [out.clone()]  # it may write into what it is given
+        if self.takes_mask:
+            given.append(None if not masks else next(iter(masks.values())) if len(masks) == 1 else dict(masks))
+        try:
+            return self.own(*given)
+        except Exception as error:
+            raise ValueError(
+                f"could not be pooled by '{self.name}' from {shape}: {type(error).__name__}: {error}"
+            ) from error
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    """Does a pool function need two arguments, the output and the mask?"""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of some builtin functions there is none
+        return False
+    needed = [
+        p
+        for p in parameters
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and (p.default is p.empty or p.name == "mask")
+    ]
+    return len(needed) > 1
+
+
+def unknown_axis(shape: Sequence[int]) -> str:
+    return (
+        f"gave {tuple(shape)}, and it is not certain which axis holds its features, since no layer around it shows"
+        " that. Say which: axis=1 if they lie as in (samples, features, time), axis=-1 as in (samples, tokens,"
+        " features)"
+    )
+
+
+def no_sample_axis(n: int, shape: tuple[int, ...]) -> str:
+    return (
+        f"has no sample axis: for {n} sample{'s' if n > 1 else ''} it gave shape {shape}. If its samples are along"
+        " another axis, use a pool function of your own. If its rows are tokens, nodes or only some of the samples,"
+        " use a layer after the place where they come together"
+    )
+
+
+def unlike_mask(tokens: int, lengths: Sequence[int]) -> str:
+    return (
+        f"has {tokens} tokens where its input has {' or '.join(map(str, lengths))}, so it is not known which are"
+        " padding. Use a pool function of your own, or inputs of one length"
+    )
+
+
+def is_lengths(name: str) -> bool:
+    """Is a column called so that it may hold the lengths of the samples?"""
+    return re.search(r"(^|_)(len|lens|length|lengths)$", name) is not None
+
+
+def is_usual(mask: str) -> bool:
+    """Does the name of a mask say that it marks padding?"""
+    return mask.endswith("attention_mask") or "pad" in mask or is_lengths(mask)
+
+
+def _fitted(mask: Tensor, tokens: int) -> Tensor:
+    """The mask for a layer whose output ends with the longest text of the batch, as a packed recurrent layer's does."""
+    if tokens < mask.shape[1] and not mask[:, tokens:].any():
+        return mask[:, :tokens]
+    if tokens != mask.shape[1]:
+        raise ValueError(unlike_mask(tokens, [mask.shape[1]]))
+    return mask
+
+
+def _may_be_mask(name: str, value: Tensor) -> bool:
+    if not name.endswith("mask") or name in NO_MASKS or value.ndim not in (2, 3, 4):
+        return False
+    if value.ndim == 2 or (
+        value.ndim == 4 and value.shape[1:3] == (1, 1) and name != "attn_mask"
+    ):  # in torch's own attn_mask true means "not attended to"
+        return True
+    return (
+        name.endswith("attention_mask") and value.shape[-1] == value.shape[-2]
+    )  # others, such as pixel_mask (n, h, w), are of pictures
+
+
+def masks_of(batch: Any) -> dict[str, Tensor]:
+    """The masks of a prepared batch by name, each (n, tokens) and true for real tokens.
+
+    A mask is a column (n, tokens) of 0 and 1 whose name ends with "mask", as tokenizers make it, 1 for tokens;
+    "padding" in the name turns it round (`src_key_padding_mask`: true for padding). One of (n, 1, 1, tokens), or an
+    attention mask of (n, tokens, tokens) or (n, heads, tokens, tokens), marks the tokens that some token attends to. A
+    column of lengths, (n,) integers called `lengths` or so, stands for a mask of the sequences (n, tokens, p), or of
+    the ids (n, tokens), if all of these have as many tokens.
+    """
+    found: dict[str, Tensor] = {}
+    if not isinstance(batch, Mapping):
+        return found
+    columns = {name: value for name, value in batch.items() if isinstance(value, Tensor) and value.ndim}
+    for name, value in columns.items():
+        if _may_be_mask(name, value):
+            if value.is_floating_point() and bool((value <= 0).all()):  # added to the attention: 0 or minus infinity
+                real = value == 0
+            elif value.dtype == torch.bool or bool(((value == 0) | (value == 1)).all()):
+                real = ~value.bool() if "padding" in name else value.bool()
+            else:
+                continue
+            found[name] = real if real.ndim == 2 else real.flatten(1, -2).any(1)
+        elif value.ndim == 1 and is_lengths(name) and not value.is_floating_point() and value.dtype != torch.bool:
+            tokens = {
+                other.shape[1]
+                for other in columns.values()
+                if other.ndim == 3 or (other.ndim == 2 and not other.is_floating_point())
+            }
+            if len(tokens) == 1 and int(value.max()) <= max(tokens):
+                found[name] = torch.arange(tokens.pop(), device=value.device)[None] < value[:, None]
+    return found

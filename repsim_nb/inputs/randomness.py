@@ -1,0 +1,69 @@
+"""The global random generators of torch, NumPy and Python: kept as they are, and watched while something is read."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+GENERATORS = ("torch", "NumPy", "Python")
+SEEDS_AT_MOST = 4  # of DataLoaders inside DataLoaders
+States = tuple[Any, ...]  # one state a generator, in that order; they can be compared
+
+
+@contextmanager
+def random_states_kept(gpus: Sequence[int] = ()) -> Iterator[None]:
+    """The random states of torch (of these GPUs too), NumPy and Python are as before when it closes."""
+    before = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng(devices=gpus):
+            yield
+    finally:
+        np.random.set_state(before[0])
+        random.setstate(before[1])
+
+
+def seed_generators(seed: int) -> States:
+    """Set the three generators (torch's of the CPU only) to a known state -> their states.
+
+    To be used inside `random_states_kept`.
+    """
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+    return generator_states()
+
+
+def generator_states() -> States:
+    """The present states."""
+    kind, key, *rest = np.random.get_state()
+    return torch.random.get_rng_state().numpy().tobytes(), (kind, key.tobytes(), *rest), random.getstate()
+
+
+def drawn_from(first: tuple[States, States], second: tuple[States, States]) -> tuple[str, ...]:
+    """The generators from which numbers were drawn -> a part of GENERATORS.
+
+    first, second: the states before and after the same work, begun with different states. If the state after depends on
+    the state before, numbers were drawn. A generator that the work sets to a state of its own choice gives the same
+    numbers each time.
+    """
+    found = zip(GENERATORS, *first, *second, strict=True)
+    return tuple(
+        name for name, a, after_a, b, after_b in found if after_a != after_b and (after_a != a or after_b != b)
+    )
+
+
+def only_seeds(seed: int, after: States) -> bool:
+    """Whether torch's generator, set by this seed, gave just a few seeds until this state: a DataLoader takes one when
+    it is read.
+    """
+    seed_generators(seed)
+    for _ in range(SEEDS_AT_MOST):
+        torch.empty((), dtype=torch.int64).random_()  # as torch.utils.data does it
+        if generator_states()[0] == after[0]:
+            return True
+    return False

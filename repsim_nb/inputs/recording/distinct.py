@@ -1,0 +1,62 @@
+"""Two models of one call must be two: a module that stands in both is recorded as it is now, and not as it was when
+each was loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from repsim_nb.inputs.fingerprints import configuration, is_ours
+from repsim_nb.inputs.models import Model
+
+
+def refuse_shared(models: Sequence[Model], steps: Sequence[Any] = ()) -> None:
+    """ValueError if two models run one module with one preprocess; a PEFT model runs its base, which its adapters were
+    put into.
+
+    steps: of each model, as some may have one name.  One module with two kinds of preprocess is two models, and so are
+    two that share only a part.
+    """
+    labels = [
+        f"'{model.name}'" + (f" at step {step}" if len(set(steps)) > 1 else "")
+        for model, step in itertools.zip_longest(models, steps)
+    ]
+    first: dict[int, list[int]] = {}  # module -> where it stands
+    for place, model in enumerate(models):
+        module = _inside(model.module)
+        for other in first.setdefault(id(module), []):
+            if _alike(model.preprocess, models[other].preprocess):
+                raise ValueError(
+                    f"{labels[other]} and {labels[place]} are one module, a {type(module).__name__}: both would be"
+                    " recorded with the weights and adapters that it has now. Record one after the other, each while"
+                    " the module is as it should be, into a store or into two variables; or give each a module of its"
+                    " own, load_model(copy.deepcopy(module), name=...), before it changes"
+                )
+        first[id(module)].append(place)
+
+
+def _inside(module: nn.Module) -> nn.Module:
+    """The module that runs: inside one of ours, which is made anew each time, and inside the models of PEFT that put
+    adapters into it.
+    """
+    kind, tuner = type(module).__module__, getattr(module, "base_model", None)
+    if is_ours(module):
+        return next((value for value in vars(module).values() if isinstance(value, nn.Module)), module)
+    if (
+        kind.startswith("peft.")
+        and type(tuner).__module__.startswith("peft.")
+        and isinstance(getattr(tuner, "model", None), nn.Module)
+    ):
+        return tuner.model
+    return module
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if type(one) is type(other) and is_ours(one) and hasattr(one, "name") and dataclasses.is_dataclass(one):
+        other = dataclasses.replace(other, name=one.name)  # errors call the model so
+    return one is other or configuration(one) == configuration(other)

@@ -1,0 +1,140 @@
+"""A forward pass of the probe: what each call of each module gave."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from repsim_nb.inputs.batches import is_graphs
+from repsim_nb.inputs.models.axes import Axes
+from repsim_nb.inputs.models.running import capture, forward
+from repsim_nb.inputs.pooling import Layout
+
+from .agreement import size_of
+
+Part = (
+    int | str | None
+)  # of a module's output: an item of a tuple, a field of a dataclass, or the tensor that stands for all of it
+Call = tuple[str, int, Part]  # a module's name, which of its calls in a pass, and which part of what it gave
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The sizes of a batch: n samples, its masks by name, and the shapes of the columns with a second axis.
+
+    parts: of graphs, how many nodes and edges they have.  ids: the columns of integers (n, tokens).
+    """
+
+    n: int
+    masks: Mapping[str, Tensor]
+    columns: Mapping[str, tuple[int, ...]]
+    parts: Mapping[str, int] = field(default_factory=dict)
+    ids: frozenset[str] = frozenset()
+
+    @property
+    def one_text(self) -> bool:
+        """Is there one mask, and one column that it can speak of?"""
+        return len(self.masks) == 1 and sum(name not in self.masks for name in self.columns) == 1
+
+
+@dataclass
+class Output:
+    """What one call of a module gave in a pass.
+
+    shape, axes, address: of its tensor.  problem: why it cannot be recorded, or "".  value: a copy of the tensor, until
+    it is known how it lies.
+    layout: how it lies, once that is known.  plain: the same without a mask.  candidates: how it may lie with one; kin:
+    mask -> do the tokens come from the inputs that it speaks of (None: not known).  certain: is that enough?  first_of:
+    how many tensors the tuple has that it is the first of.
+    no_logits: of what the whole model returns, why it is no matrix of logits.  scale: of the values of which the rows
+    are means, by feature.  rows: an array (rows, p) for each sample.
+    """
+
+    place: int
+    shape: tuple[int, ...] = ()
+    axes: Axes = ()
+    address: int = 0
+    problem: str = ""
+    value: Tensor | None = None
+    layout: Layout | None = None
+    plain: Layout = Layout()
+    candidates: list[Layout] = field(default_factory=list)
+    kin: dict[str, bool | None] = field(default_factory=dict)
+    certain: bool = False
+    first_of: int = 1
+    no_logits: str = ""
+    scale: np.ndarray | None = None
+    rows: list[np.ndarray] = field(default_factory=list)
+
+    @functools.cached_property
+    def size(self) -> float:
+        """The root mean square of the rows."""
+        return size_of(self.rows)
+
+
+@dataclass
+class Pass:
+    """A batch that ran, by the numbers of its samples. parts: of each call of a module. stopped: the error that ended
+    it early.
+    """
+
+    samples: list[int]
+    prepared: Any
+    masks: Mapping[str, Tensor]
+    given: dict[Call, Output] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
+    parts: dict[tuple[str, int], list[Part]] = field(default_factory=dict)
+    stopped: Exception | None = None
+
+    @property
+    def sizes(self) -> Sizes:
+        columns = self.prepared if isinstance(self.prepared, Mapping) else {"": self.prepared}
+        parts = {"nodes": self.prepared.num_nodes, "edges": self.prepared.num_edges} if is_graphs(self.prepared) else {}
+        tensors = {name: column for name, column in columns.items() if isinstance(column, Tensor) and column.ndim > 1}
+        ids = frozenset(
+            name
+            for name, column in tensors.items()
+            if column.ndim == 2 and not (column.is_floating_point() or column.is_complex())
+        )
+        return Sizes(
+            len(self.samples), self.masks, {name: tuple(column.shape) for name, column in tensors.items()}, parts, ids
+        )
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs prepared batches through a model and calls `note(name, number of the call, output)` for the modules asked
+    for.
+
+    parts: the names of all modules that hooks can see.  errors: a context that words the model's errors as ValueError.
+    """
+
+    module: nn.Module
+    place: torch.device
+    parts: list[str]
+    errors: Callable[[Any, Any], AbstractContextManager[None]]
+
+    def __call__(
+        self, prepared: Any, names: list[str], note: Callable[[str, int, Any], None], batch: Any = None
+    ) -> tuple[Counter[str], Exception | None]:
+        """-> how often each module ran, and the error that ended the pass, or None."""
+        calls: Counter[str] = Counter()
+
+        def count(name: str, out: Any) -> None:
+            calls[name] += 1
+            note(name, calls[name], out)
+
+        try:
+            with capture(self.module, names, count), self.errors(prepared if batch is None else batch, prepared):
+                forward(self.module, prepared, self.place)
+        except ValueError as error:
+            return calls, error
+        return calls, None

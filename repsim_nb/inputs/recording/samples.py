@@ -1,0 +1,175 @@
+"""A few samples of a data set, as unlike as it offers, to try a model on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repsim_nb.inputs.datasets import Dataset
+from repsim_nb.inputs.datasets.columns import Columns
+from repsim_nb.inputs.datasets.inputs import Inputs
+from repsim_nb.inputs.pooling import is_lengths, masks_of
+
+CANDIDATES = 64  # among so many, evenly spread, unlike samples are looked for
+ENTRIES = 2**9  # of a sample, so many numbers at most are compared
+WHOLE = 2**24  # entries of a column up to which the lengths of all its rows are counted
+
+
+def pick(dataset: Dataset, k: int) -> list[int]:
+    """The numbers of k samples: the shortest first, then the longest, where they differ in length, then samples far
+    from each other.
+
+    A data set of fewer samples gives some twice.
+    """
+    n, offset = len(dataset), 0
+    inputs = dataset.inputs
+    if (
+        isinstance(inputs, Columns)
+        and len(inputs.parts) > 1
+        and not all("attention_mask" in part for part in inputs.parts)
+    ):
+        part = int(
+            np.diff(inputs.starts).argmax()
+        )  # batches of different shapes cannot be joined: the samples come from the largest
+        offset, n = int(inputs.starts[part]), int(np.diff(inputs.starts)[part])
+    few = min(n, CANDIDATES)
+    candidates = offset + np.unique(np.linspace(0, n - 1, few).round().astype(int))
+    lengths = _lengths(inputs, offset, n)
+    chosen: list[int] = []
+    if lengths is not None and lengths.min() < lengths.max():
+        chosen = [offset + int(lengths.argmin()), offset + int(lengths.argmax())]
+    chosen += [row for row in _farthest(inputs, candidates, chosen, k) if row not in chosen]
+    chosen = [int(chosen[i % len(chosen)]) for i in range(k)]
+    return chosen
+
+
+def shortest_first(numbers: list[int], prepared: Any) -> list[int]:
+    """The same samples, the shortest first, by their prepared batch: masks, ids that end in a run of padding, steps
+    that are zero at the end.
+    """
+    masks = masks_of(prepared)
+    columns = list(prepared.values()) if isinstance(prepared, Mapping) else [prepared]
+    if masks:
+        lengths = next(iter(masks.values())).sum(1).cpu().numpy()
+    else:
+        found = (
+            _of_prepared(column)
+            for column in columns
+            if isinstance(column, Tensor) and column.shape[:1] == (len(numbers),)
+        )
+        lengths = next((some for some in found if some is not None and some.min() < some.max()), None)
+    if lengths is None or len(lengths) != len(numbers) or lengths[0] == lengths.min():
+        return numbers
+    at = int(lengths.argmin())
+    return [numbers[at], *numbers[:at], *numbers[at + 1 :]]
+
+
+def _of_prepared(column: Tensor) -> np.ndarray | None:
+    if column.ndim == 2 and not column.is_floating_point():
+        return _of_column(column, "")
+    if column.ndim == 3 and column.is_floating_point() and column.layout == torch.strided:
+        return column.shape[1] - (column.flip(1) == 0).all(2).int().cumprod(1).sum(1).cpu().numpy()
+    return None
+
+
+def at_the_ends(dataset: Dataset, batch_size: int) -> list[int]:
+    """Samples at the ends of the first batch and of the data: what an expert with a capacity has no room for is
+    there.
+    """
+    inputs, n = dataset.inputs, len(dataset)
+    if isinstance(inputs, Columns) and len(inputs.parts) > 1:
+        return []
+    last = min(batch_size, n) - 1
+    return list(dict.fromkeys(row for row in [*range(last, last - 8, -1), n - 1, 0, 1] if 0 <= row < n))
+
+
+def batch_of(dataset: Dataset, rows: Any) -> Any:
+    """The inputs of these rows as one batch."""
+    return _rows(dataset.inputs, np.asarray(rows))
+
+
+def _rows(inputs: Any, rows: np.ndarray) -> Any:
+    if isinstance(inputs, list):
+        return [inputs[row] for row in rows]
+    if isinstance(inputs, Tensor):
+        return inputs[torch.as_tensor(rows, device=inputs.device)]
+    return inputs[rows]
+
+
+def _lengths(inputs: Any, offset: int, n: int) -> np.ndarray | None:
+    """How long each sample is, as far as that can be told without running anything: characters, real tokens, the
+    entries before a run of padding.
+    """
+    if isinstance(inputs, list):
+        return np.array([len(text) for text in inputs])
+    if isinstance(inputs, Columns):
+        held = inputs[offset : offset + n]
+        columns = {name: held[name] for name in inputs.names}
+        masks = [name for name in columns if name.endswith("mask")] + [name for name in columns if is_lengths(name)]
+        for name in [*masks, *columns]:
+            if (found := _of_column(columns[name], name)) is not None:
+                return found
+        return None
+    if isinstance(inputs, Inputs):
+        return getattr(inputs, "lengths", None)  # of graphs
+    return _of_column(inputs, "")
+
+
+def _of_column(column: Any, name: str) -> np.ndarray | None:
+    if isinstance(column, list):
+        return np.array([len(text) for text in column])
+    if isinstance(column, Tensor):
+        if column.dtype == torch.bfloat16 or column.is_floating_point():
+            return None
+        column = column.detach().cpu().numpy()
+    if (
+        column.dtype.kind not in "iub"
+        or column.ndim > 2
+        or column.size > WHOLE
+        or (column.dtype == np.uint8 and column.ndim != 2)
+    ):
+        return None
+    if column.ndim == 1:
+        return column.astype(int) if is_lengths(name) else None
+    if name.endswith("mask"):
+        return column.astype(bool).sum(1) * (-1 if "padding" in name else 1)
+    return column.shape[1] - (column[:, ::-1] == column[:, -1:]).cumprod(1).sum(1)
+
+
+def _farthest(inputs: Any, candidates: np.ndarray, chosen: list[int], k: int) -> list[int]:
+    """Of the candidates k: each the farthest from those before it, for numbers that lie in memory; else evenly spread
+    ones.
+    """
+    array = inputs
+    if isinstance(inputs, Columns):
+        first = inputs[candidates[:1]]
+        numbers = [name for name in inputs.names if not isinstance(first[name], list) and not name.endswith("mask")]
+        array = inputs[candidates][numbers[0]] if numbers else None
+    elif not isinstance(inputs, (list, Inputs)):
+        array = _rows(inputs, candidates)
+    if array is None or isinstance(array, (list, Inputs)) or len(candidates) <= k:
+        return [
+            int(row)
+            for row in candidates[np.linspace(0, len(candidates) - 1, min(k, len(candidates))).round().astype(int)]
+        ]
+    x = (
+        array.detach().cpu().double().numpy()
+        if isinstance(array, Tensor) and not array.is_complex()
+        else np.asarray(array)
+    )
+    x = x.reshape(len(x), -1)
+    x = np.nan_to_num(x[:, :: -(-x.shape[1] // ENTRIES) or 1].real.astype(float), posinf=0, neginf=0)
+    found = [int(np.flatnonzero(candidates == row)[0]) for row in chosen if row in candidates] or [0]
+    x /= np.abs(x).max(initial=0.0) or 1.0  # squares of large numbers would overflow
+    distance = np.min([np.square(x - x[at]).sum(1) for at in found], 0)
+    rows = [int(candidates[at]) for at in found]
+    while len(rows) < k:
+        at = int(distance.argmax())
+        rows.append(int(candidates[at]))
+        distance = np.minimum(distance, np.square(x - x[at]).sum(1))
+        distance[found + [int(np.flatnonzero(candidates == row)[0]) for row in rows]] = -1.0
+    return rows

@@ -1,0 +1,97 @@
+"""What is done to checked arrays, whatever the library."""
+
+from __future__ import annotations
+
+import math
+
+import array_api_compat
+import numpy as np
+
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.validation import Array, host
+
+
+def eps(x: Array) -> float:
+    """The spacing of numbers near 1 in x's precision."""
+    return float(array_api_compat.array_namespace(x).finfo(x.dtype).eps)
+
+
+def stretches(n: int, step: int) -> list[slice]:
+    """0 to n in runs of `step`."""
+    return [slice(i, min(i + max(step, 1), n)) for i in range(0, n, max(step, 1))]
+
+
+def off_diagonal(square: Array) -> Array:
+    """Ones, and 0 on the diagonal."""
+    xp = array_api_compat.array_namespace(square)
+    return 1 - xp.eye(square.shape[0], dtype=square.dtype, device=array_api_compat.device(square))
+
+
+def smallest_direction(x: Array) -> float:
+    """Singular values of `centred_unit(x)` below this are rounding of x's numbers: four times its spacing, more where
+    means are large.
+    """
+    xp = array_api_compat.array_namespace(x)
+    scaled = xp.astype(x, xp.float64) / float(xp.max(xp.abs(x)))
+    centred = scaled - xp.mean(scaled, axis=0, keepdims=True)
+    return 4 * eps(x) * math.sqrt(float(xp.sum(scaled * scaled)) / float(xp.sum(centred * centred)))
+
+
+def centred_unit(x: Array) -> Array:
+    """Column means out (summed in float64), then unit Frobenius norm: no later square can overflow or vanish."""
+    xp = array_api_compat.array_namespace(x)
+    mean = xp.sum(x, axis=0, dtype=xp.float64) / x.shape[0]
+    x = x - xp.astype(mean, x.dtype)
+    largest = xp.max(xp.abs(x))
+    x = x / largest if float(largest) > 0 else x
+    norm = math.sqrt(float(xp.sum(x * x, dtype=xp.float64)))
+    if norm == 0:
+        raise UndefinedError("it is constant within the precision of its numbers")
+    return x / norm
+
+
+def inner(a: Array, b: Array, block: int = 4096) -> float:
+    """The inner product of two vectors: blocks in their precision, the sum of the blocks in float64."""
+    xp = array_api_compat.array_namespace(a, b)
+    if a.dtype != b.dtype:
+        a, b = (xp.astype(v, xp.result_type(a, b)) for v in (a, b))
+    return math.fsum(float(xp.vecdot(a[i : i + block], b[i : i + block])) for i in range(0, a.shape[0], block))
+
+
+def unit(v: Array, reason: str, floor: float = 0.0) -> Array:
+    """A vector at unit length; UndefinedError with the reason where its length is not above `floor`."""
+    length = math.sqrt(inner(v, v))
+    if not length > floor:
+        raise UndefinedError(reason)
+    return v / length
+
+
+def unit_rows(x: Array, reason: str, *, centre: bool = False) -> Array:
+    """Each row at unit length, `centre`: its mean out first; UndefinedError names the first row of which nothing is
+    left.
+    """
+    xp = array_api_compat.array_namespace(x)
+    largest = xp.max(xp.abs(x), axis=1, keepdims=True)
+    empty = largest == 0
+    x = x / xp.where(empty, xp.ones_like(largest), largest)  # each by its own size: a faint sample is no empty one
+    x = x - xp.mean(x, axis=1, keepdims=True) if centre else x
+    lengths = xp.linalg.vector_norm(x, axis=1, keepdims=True)
+    empty = empty | (lengths <= (8 * eps(x) * x.shape[1] ** 0.5 if centre else 0))
+    if bool(xp.any(empty)):
+        bad = np.flatnonzero(host(empty))
+        raise UndefinedError(f"sample {bad[0]} ({len(bad)} such in all): {reason}")
+    return x / lengths
+
+
+def reduced(x: Array) -> Array:
+    """(n, p) with p > n -> (n, n) with the same inner products between samples: a rotation of the features."""
+    if x.shape[1] <= x.shape[0]:
+        return x
+    if array_api_compat.is_torch_array(x):
+        return array_api_compat.array_namespace(x).linalg.qr(x.T)[1].T
+    return np.linalg.qr(x.T, mode="r").T  # without the basis, which costs as much again
+
+
+def reordered(matrix: Array, order: np.ndarray) -> Array:
+    """Rows and columns in this order; `take` is thrice as fast as one index of both."""
+    return matrix.take(order, 0).take(order, 1) if isinstance(matrix, np.ndarray) else matrix[order][:, order]

@@ -1,0 +1,419 @@
+"""Ways to damage a representation by amounts: components or units deleted, noise, a class translated, rounding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from repsim_nb.support.errors import unknown
+from repsim_nb.support.validation import Array, check_representation, host
+
+DELETED = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
+UNITS = tuple(fraction for fraction in DELETED if fraction <= 0.95)  # RSA needs two units
+NOISE = (0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1, 1.25, 1.5, 1.75, 2, 3)
+TRANSLATED = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 7, 10)
+LEVELS = (256, 64, 32, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2)
+
+Damaged = Callable[[float], np.ndarray]  # what is left of a representation, by the amount of damage
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A way to damage a representation, from 0 (nothing) to more.
+
+    Attributes
+    ----------
+    name : str
+    change : function (x, amount, rng) -> array (n, q)
+        The damaged representation of x, a copy of an array (n, p) in float64. At every amount `rng` gives the same
+        random numbers, so that amounts of one draw differ in nothing else.
+    amounts : sequence of float
+        The amounts that are tried unless others are given, from 0 on.
+    axis : str
+        What an amount is, for the axis of a picture.
+    draws : int
+        The number of random draws that are averaged; 1 if nothing is random.
+    text : function (amount) -> str
+        An amount as text.
+    most : float
+        The largest amount.
+    parts : function (x) -> int, optional
+        The number of parts of x, if amounts are fractions of parts that are deleted; at least one part is left.
+    prepare : function (x, targets, draw, seed) -> anything, optional
+        What `change` gets in place of x, computed once for all amounts. The seed is the model's own.
+    nearest : function (amount) -> float, optional
+        The amount that is reached if this one is asked for, if not all amounts can be: levels are whole numbers.
+
+    Examples
+    --------
+    >>> clipped = Damage("clipped", lambda x, amount, rng: np.clip(x, -1 / amount, 1 / amount) if amount else x, (0, 0.5, 1, 2), "1 / highest value")
+    >>> clipped.start(np.array([[3.0, 0.0], [-1.0, 0.5]]))(1)
+    array([[ 1. ,  0. ],
+           [-1. ,  0.5]])
+    """
+
+    name: str
+    change: Callable[[Any, float, np.random.Generator], np.ndarray]
+    amounts: Sequence[float]
+    axis: str = "amount of damage"
+    draws: int = 1
+    text: Callable[[float], str] = "{:.3g}".format
+    most: float = math.inf
+    parts: Callable[[np.ndarray], int] | None = None
+    prepare: Callable[[np.ndarray, np.ndarray | None, int, int], Any] | None = None
+    nearest: Callable[[float], float] | None = None
+
+    def start(
+        self, x: np.ndarray, targets: np.ndarray | None = None, draw: int = 0, seed: int = 0, model: int = 0
+    ) -> Damaged:
+        """Return the function from an amount to the damaged representation, for one random draw.
+
+        Parameters
+        ----------
+        x : array (n, p)
+            The representation.
+        targets : (n,), optional
+            Labels of the samples, for damage that needs them.
+        draw : int
+            The number of the draw.
+        seed : int
+            Of the random numbers.
+        model : int
+            The place of the model among those that are compared. Random numbers of two models are independent.
+
+        Returns
+        -------
+        function (amount) -> array (n, q)
+
+        Raises
+        ------
+        ValueError
+            If `prepare` lacks the targets; and by the function, if the damaged representation has other samples.
+
+        Examples
+        --------
+        >>> x = np.zeros((1000, 2)) + [1, -1] * np.arange(1000)[:, None]
+        >>> one, other = (DAMAGES["noise"].start(x, model=model)(0.5) - x for model in (0, 1))
+        >>> bool(abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.1)
+        True
+        """
+        own = int(np.random.SeedSequence([seed, model]).generate_state(1)[0])
+        prepared = None if self.prepare is None else self.prepare(x, targets, draw, own)
+
+        def damaged(amount: float) -> np.ndarray:
+            found = np.asarray(
+                self.change(x.copy() if prepared is None else prepared, amount, np.random.default_rng([own, draw]))
+            )
+            if found.ndim != 2 or len(found) != len(x):
+                raise ValueError(
+                    f"damage '{self.name}' returns the same {len(x)} samples, an array ({len(x)}, features); "
+                    f"at {self.text(amount)} it returned the shape {found.shape}"
+                )
+            if amount == 0 and (
+                found.shape != x.shape or not np.allclose(found, x, rtol=1e-6, atol=1e-9 * np.abs(x).max(initial=0))
+            ):
+                raise ValueError(
+                    f"damage '{self.name}' leaves a representation as it is at amount 0; this one changes it there"
+                )
+            return found
+
+        return damaged
+
+    def reached(self, amounts: Sequence[float], xs: Sequence[np.ndarray]) -> list[float]:
+        """Return the amounts that are tried, in increasing order: 0 and those asked for.
+
+        Parameters
+        ----------
+        amounts : sequence of float
+            The amounts asked for.
+        xs : sequence of arrays (n, p)
+            The representations. If they all have the same number of parts, fractions become those that whole parts
+            make.
+
+        Returns
+        -------
+        list of float
+            Each once. Of fractions that leave as many parts of the smallest representation the smallest.
+
+        Examples
+        --------
+        >>> [round(amount, 3) for amount in DAMAGES["quantisation"].reached([0.3, 1 / 3, 0.5], [])]
+        [0.0, 0.333, 0.5]
+        """
+        asked = sorted(
+            {0.0, *(float(amount) if self.nearest is None else self.nearest(float(amount)) for amount in amounts)}
+        )
+        if self.parts is None:
+            return asked
+        numbers = [self.parts(x) for x in xs]
+        fewest = min(numbers)
+        if fewest < 2:
+            raise ValueError(
+                f"damage '{self.name}' deletes parts and leaves one at least; representation {numbers.index(fewest)}"
+                f" has {fewest}, so that there is nothing to delete"
+            )
+        found = {left_of(amount, fewest): amount for amount in reversed(asked)}
+        return sorted((fewest - left) / fewest if len(set(numbers)) == 1 else amount for left, amount in found.items())
+
+    def check(self, amounts: Sequence[float]) -> None:
+        """Refuse amounts that this damage does not have.
+
+        Parameters
+        ----------
+        amounts : sequence of float
+
+        Raises
+        ------
+        TypeError
+            If there is no sequence of amounts.
+        ValueError
+            If there is no amount, or one is not a number in the range of this damage.
+
+        Examples
+        --------
+        >>> DAMAGES["units"].check([0.5, 1])
+        Traceback (most recent call last):
+        ValueError: amounts of 'units' are numbers from 0 to below 1, the fraction that is deleted, such as 0.1, 0.2,
+        0.3; got [0.5, 1]
+        """
+        some = ", ".join(f"{amount:.3g}" for amount in list(self.amounts)[1:4])
+        if not np.iterable(amounts):
+            raise TypeError(f"amounts of '{self.name}' are several numbers such as {some}; got {amounts!r}")
+        allowed = [self._allows(amount) for amount in amounts]
+        if not allowed or not all(allowed):
+            most = "finite numbers from 0 on" if math.isinf(self.most) else f"numbers from 0 to {self.most:g}"
+            rule = "numbers from 0 to below 1, the fraction that is deleted" if self.parts else most
+            raise ValueError(f"amounts of '{self.name}' are {rule}, such as {some}; got {list(amounts)[:6]}")
+
+    def _allows(self, amount: Any) -> bool:
+        try:
+            value = math.nan if isinstance(amount, (str, bytes)) else float(amount)
+        except (TypeError, ValueError):
+            return False
+        return 0 <= value < 1 if self.parts else 0 <= value <= self.most and math.isfinite(value)
+
+
+def damage_of(given: str | Damage) -> Damage:
+    """A Damage by its name in DAMAGES, or as it is."""
+    if isinstance(given, str):
+        if given not in DAMAGES:
+            raise unknown(
+                "damage", given, DAMAGES, "For a damage of your own pass grounding.Damage(name, change, amounts)."
+            )
+        return DAMAGES[given]
+    if not isinstance(given, Damage):
+        raise TypeError(
+            f"damage is one of {', '.join(DAMAGES)}, or a grounding.Damage of your own; got {type(given).__name__}"
+        )
+    return given
+
+
+def translation_limit(x: Array, rows: Sequence[bool]) -> float:
+    """The CKA of a representation and the same one with some samples translated, if they are moved infinitely far.
+
+    Parameters
+    ----------
+    x : array (n, p)
+    rows : (n,) of bool
+        The samples that are moved, all by the same vector. Its direction does not matter, and moving the others instead
+        gives the same.
+
+    Returns
+    -------
+    float
+        ρ / (1 - ρ) · ‖mean of the moved‖² / mean ‖x‖² · √(participation ratio), with x centred and ρ the fraction that
+        is moved.
+
+    Raises
+    ------
+    ValueError
+        If no sample is moved or all are, or `rows` has another length.
+
+    References
+    ----------
+    Davari, Horoi, Natik, Lajoie, Wolf, Belilovsky 2023, theorem 1.
+
+    Examples
+    --------
+    >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [3.0, 2.0], [4.0, 4.0]])
+    >>> round(translation_limit(x, [False, False, True, True]), 3)
+    0.874
+    """
+    x = host(check_representation(x)).astype(float)
+    moved = np.asarray(rows, dtype=bool)
+    if moved.shape != (len(x),) or not 0 < moved.sum() < len(x):
+        raise ValueError(
+            f"rows say of each of {len(x)} samples whether it is moved, some True and some False; "
+            f"got the shape {moved.shape} with {int(moved.sum())} True"
+        )
+    x = x - x.mean(axis=0)
+    values = np.linalg.svd(x, compute_uv=False) ** 2
+    fraction = moved.mean()
+    mean = x[moved].mean(axis=0)
+    return float(
+        fraction / (1 - fraction) * (mean @ mean) / (values.sum() / len(x)) * values.sum() / np.sqrt((values**2).sum())
+    )
+
+
+def left_of(amount: float, number: int) -> int:
+    """How many of so many parts are left if this fraction is deleted: whole ones, at least one."""
+    return max(1, round((1 - amount) * number))
+
+
+def rms_distance(x: np.ndarray) -> float:
+    """The root of the mean squared distance of samples (n, p) from their mean."""
+    return float(np.sqrt(np.mean(np.sum((x - x.mean(axis=0)) ** 2, axis=1))))
+
+
+class Components:
+    """A representation by its principal components: squares, the eigenvalues of n times its covariance, largest first,
+    as many as its rank.
+    """
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.mean = x.mean(axis=0)
+        self.u, self.s, self.vt = np.linalg.svd(x - self.mean, full_matrices=False)
+        self.rank = int((self.s > self.s[0] * max(x.shape) * np.finfo(float).eps).sum())
+        self.squares = self.s[: self.rank] ** 2
+
+    def first(self, kept: int) -> np.ndarray:
+        """What is left of x, in its own columns, if all but so many components are deleted."""
+        return self.mean + (self.u[:, :kept] * self.s[:kept]) @ self.vt[:kept]
+
+
+# -- the kinds
+# -------------------------------------------------------------------------------------------------------------
+
+
+def _fewer_components(whole: Components, amount: float, rng: np.random.Generator) -> np.ndarray:
+    return whole.first(left_of(amount, whole.rank))
+
+
+def _moving(x: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.ptp(x, axis=0) > 0)
+
+
+def _gone(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """The units that are deleted: the first in a random order of those that are not constant."""
+    order = rng.permutation(_moving(x))
+    return order[: len(order) - left_of(amount, len(order))]
+
+
+def _without_units(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    return np.delete(x, _gone(x, amount, rng), axis=1)
+
+
+def _units_to_mean(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    gone = _gone(x, amount, rng)
+    x[:, gone] = x[:, gone].mean(axis=0)
+    return x
+
+
+def _noisy(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    return x + amount * rms_distance(x) / math.sqrt(x.shape[1]) * rng.normal(size=x.shape)
+
+
+def _one_class(x: np.ndarray, targets: np.ndarray | None, draw: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """x, and the rows of the class that this draw moves: classes take turns, in a random order."""
+    if targets is None:
+        raise ValueError("damage='class' moves the samples of one class: pass targets, one label a sample")
+    values = list(dict.fromkeys(targets.tolist()))
+    if len(values) < 2:
+        raise ValueError(
+            f"damage='class' moves one class away from the others, and all {len(targets)} targets are '{values[0]}'"
+        )
+    chosen = np.random.default_rng(seed).permutation(len(values))[draw % len(values)]
+    return x, targets == values[chosen]
+
+
+def _translated(given: tuple[np.ndarray, np.ndarray], amount: float, rng: np.random.Generator) -> np.ndarray:
+    x, rows = given
+    direction = rng.normal(size=x.shape[1])
+    return x + amount * rms_distance(x) * np.outer(rows, direction / np.linalg.norm(direction))
+
+
+def _rounded(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """Each unit rounded to the nearest of 1 + 1 / amount levels, evenly from its lowest to its highest value."""
+    if amount:
+        moving, steps = _moving(x), round(1 / amount)
+        low, reach = x[:, moving].min(axis=0), np.ptp(x[:, moving], axis=0)
+        x[:, moving] = low + np.rint((x[:, moving] - low) / reach * steps) / steps * reach
+    return x
+
+
+def _percent(amount: float) -> str:
+    return f"{100 * amount:.3g} %"
+
+
+def _levels(amount: float) -> str:
+    return f"{1 + round(1 / amount)} levels" if amount else "none"
+
+
+def _whole_levels(amount: float) -> float:
+    return 1 / round(1 / amount) if amount else 0.0
+
+
+DAMAGES: Mapping[str, Damage] = {
+    "components": Damage(
+        "components",
+        _fewer_components,
+        DELETED,
+        "principal components deleted, the smallest first",
+        text=_percent,
+        parts=lambda x: Components(x).rank,
+        prepare=lambda x, targets, draw, seed: Components(x),
+    ),
+    "noise": Damage("noise", _noisy, NOISE, "standard deviation of noise, in that of the representation", draws=3),
+    "units": Damage(
+        "units",
+        _without_units,
+        UNITS,
+        "units deleted, in random order",
+        draws=5,
+        text=_percent,
+        parts=lambda x: len(_moving(x)),
+    ),
+    "units_to_mean": Damage(
+        "units_to_mean",
+        _units_to_mean,
+        UNITS,
+        "units set to their mean, in random order",
+        draws=5,
+        text=_percent,
+        parts=lambda x: len(_moving(x)),
+    ),
+    "class": Damage(
+        "class",
+        _translated,
+        TRANSLATED,
+        "distance that one class is moved, in rms distances from the mean",
+        draws=5,
+        prepare=_one_class,
+    ),
+    "quantisation": Damage(
+        "quantisation",
+        _rounded,
+        tuple(1 / (levels - 1) for levels in LEVELS),
+        "rounding, in levels a unit",
+        text=_levels,
+        most=1,
+        nearest=_whole_levels,
+    ),
+}
+"""Kinds of damage by name.
+
+components: a fraction of the principal components of the centred representation, smallest first; means and columns
+stay.
+noise: independent Gaussian noise; an amount of 1 adds as much variance as the representation has in all, evenly over
+units.
+units: a fraction of the units that are not constant, in random order. units_to_mean sets them to their mean instead, so
+that the number of units stays.
+class: the samples of one class, along a random direction, by multiples of the root mean squared distance of samples
+from their mean; needs targets.
+quantisation: every unit is rounded to evenly spaced levels; an amount is the step in ranges of the unit, 1 / (levels -
+1).
+"""

@@ -1,0 +1,128 @@
+"""Rank correlations over pairs of items: one order of networks for all pairs at once, and resamples in which both ends
+of a pair are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb.measures.ties import ranks_with_ties, tie_starts
+from repsim_nb.results.inference.units import NoOrder, Units
+
+AT_ONCE = 4_000_000  # numbers in one block of draws
+
+
+class PairSets:
+    """Pairs of items in sets (one for each reference, or for each layer), as arrays over pairs.
+
+    Values that are equal up to rounding are equal already.
+
+    one, other: the network at either end, as a number.  places: which item of its network it is, at either end.  sets:
+    {value: rows}.  gap: of functionality.
+    units: of networks.  fixed: networks that do not change places (the references); None if both ends are drawn.
+    unclear: why items of two networks do not correspond, if they do not.
+    """
+
+    def __init__(
+        self,
+        one: np.ndarray,
+        other: np.ndarray,
+        places: tuple[np.ndarray, np.ndarray],
+        sets: Mapping[Any, np.ndarray],
+        gap: np.ndarray,
+        units: Units,
+        fixed: np.ndarray | None,
+        unclear: str = "",
+    ) -> None:
+        self.one, self.other, self.places, self.sets = one, other, places, sets
+        self.gap, self.units, self.fixed, self.unclear = gap, units, fixed, unclear
+
+    def draws(self, xs: Mapping[str, np.ndarray], n: int, seed: int) -> pd.DataFrame:
+        """The mean ρ over sets in n resamples of networks (n, measures); NaN where a side of a set is constant."""
+        levels = self.units.draw_levels(np.random.default_rng(seed), n)
+        total = np.zeros((n, len(xs)))
+        for rows in self.sets.values():
+            step = max(1, AT_ONCE // len(rows))
+            for start in range(0, n, step):
+                part = slice(start, start + step)
+                weights = self._weights([drawn[part] for drawn in levels], rows)
+                gap = _weighted(self.gap[rows], weights)
+                for k, x in enumerate(xs.values()):
+                    total[part, k] += _correlation(_weighted(x[rows], weights), gap, weights) / len(self.sets)
+        return pd.DataFrame(total, columns=list(xs))
+
+    def null(self, xs: Mapping[str, np.ndarray], n: int, seed: int) -> tuple[np.ndarray, bool]:
+        """The mean ρ over sets when networks change places, the same way for all sets (orders, measures); and whether
+        these are all orders, the first one as it is.
+
+        A network takes the gaps of all its items along. Errors: NoOrder.
+        """
+        if self.unclear:
+            raise NoOrder(self.unclear)
+        orders, every = self.units.orders(
+            np.random.default_rng(seed), n, fixed=() if self.fixed is None else self.fixed
+        )
+        total = np.zeros((len(orders), len(xs)))
+        for rows in self.sets.values():
+            x = np.stack([standard_ranks(x[rows]) for x in xs.values()], axis=1)  # (pairs, measures)
+            gap = standard_ranks(self.gap[rows])  # ranks stay what they are: the same gaps, at other networks
+            number = self._numbers(rows)
+            step = max(1, AT_ONCE // len(rows))
+            for start in range(0, len(orders), step):
+                moved = number(orders[start : start + step])
+                if moved is None:
+                    raise NoOrder("networks do not have the same items, so that they cannot change places")
+                total[start : start + step] += gap[moved] @ x / len(self.sets)
+        return total, every
+
+    def _weights(self, levels: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
+        if self.fixed is None:
+            return self.units.pair_counts(levels, self.one[rows], self.other[rows])
+        return self.units.counts(levels)[:, self.other[rows]]
+
+    def _numbers(self, rows: np.ndarray) -> Any:
+        """A function from orders (k, networks) to the positions (k, rows), among these rows, of the pairs whose gaps
+        the rows get; it gives None if a pair is missing.
+        """
+        networks = int(max(self.one.max(), self.other.max())) + 1
+        many = int(max(self.places[0].max(), self.places[1].max())) + 1
+        a, b = self.one[rows], self.other[rows]
+        p, q = self.places[0][rows], self.places[1][rows]
+        size = networks * many
+        table = np.full((size, size), -1, dtype=np.int32)
+        ends = a * many + p, b * many + q
+        table[ends] = table[ends[::-1]] = np.arange(len(rows))
+
+        def moved(orders: np.ndarray) -> np.ndarray | None:
+            found = table[orders[:, a] * many + p, orders[:, b] * many + q]
+            return None if (found < 0).any() else found
+
+        return moved
+
+
+def standard_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks, centred and of unit length."""
+    ranks = ranks_with_ties(values) - (len(values) + 1) / 2
+    return ranks / np.sqrt(ranks @ ranks)
+
+
+def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Centred ranks of values that come weights (draws, pairs) times each."""
+    order = np.argsort(values, kind="stable")
+    start = np.flatnonzero(tie_starts(values[order], 0.0))
+    many = np.add.reduceat(weights[:, order], start, axis=1)
+    rank = np.cumsum(many, axis=1) - (many - 1) / 2
+    group = np.empty(len(values), int)
+    group[order] = np.repeat(np.arange(len(start)), np.diff(np.r_[start, len(values)]))
+    return rank[:, group] - (weights.sum(1, keepdims=True) + 1) / 2
+
+
+def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The correlation in each draw of centred ranks (draws, pairs); NaN where a side is constant."""
+    weighted = weights * x
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (weighted * y).sum(1) / np.sqrt((weighted * x).sum(1) * (weights * y * y).sum(1))

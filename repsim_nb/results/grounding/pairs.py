@@ -1,0 +1,210 @@
+"""Pairs of representations: how well distances go with gaps in functionality, and which pairs are of a reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb.results.inference import Test, rank_correlation
+from repsim_nb.results.inference.ranks import by_formula
+from repsim_nb.support.errors import listed, unknown
+
+KINDS = ("spearman", "kendall")
+
+
+def correlate(
+    pairs: pd.DataFrame,
+    distances: str | Sequence[str],
+    gap: str,
+    *,
+    by: str | Sequence[str] | None = None,
+    alternative: str = "greater",
+) -> pd.DataFrame:
+    """How well distances go with a gap in functionality -> DataFrame, a row a distance: spearman (ρ), spearman_p,
+    kendall (τ-b), kendall_p, n (pairs in all).
+
+    pairs: a row a pair.  distances: the columns to judge, larger is less alike.  gap: the column |F - F'|.
+    by: the column (or columns) that tell the references apart. Statistics are then computed for each reference and
+    averaged over them; p is twice the mean of the p-values, at most 1, which holds however they depend on each other
+    (their mean itself is no p-value).
+    alternative: "greater" asks whether the gap grows with the distance: p is half the two-sided one where the statistic
+    is above 0, else one less that half. It takes the pairs of one reference as independent, which the layers of one
+    network are not: `benchmark` has another that does not.
+    Errors: ValueError for a column that is not there (the nearest names), that holds NaN or no numbers, or is constant
+    (for which reference). [Ding, Denain, Steinhardt 2021; the combination of p-values: Rüschendorf 1982, Vovk and Wang
+    2020]
+    """
+    names = [distances] if isinstance(distances, str) else list(distances)
+    keys = [] if by is None else [by] if isinstance(by, str) else list(by)
+    if not names:
+        raise ValueError("there is no distance to judge: name one column or several")
+    check_columns(pairs, [*names, gap, *keys])
+    check_numbers(pairs, [*names, gap])
+    if keys and pairs[keys].isna().any(axis=None):
+        raise ValueError(
+            f"{listed(keys)} is undefined in {int(pairs[keys].isna().any(axis=1).sum())} of {len(pairs)} pairs: every"
+            " pair has a reference"
+        )
+    if not len(pairs):
+        raise ValueError("there are no pairs to judge: the frame has no rows")
+    groups = [("all pairs", pairs)]
+    if keys:
+        groups = [
+            (" and ".join(f"{k}={v}" for k, v in zip(keys, value, strict=True)), part)
+            for value, part in pairs.groupby(keys, sort=False)
+        ]
+    rows = {}
+    for name in names:
+        tests = {kind: [judged(part, name, gap, kind, alternative, where) for where, part in groups] for kind in KINDS}
+        rows[name] = {
+            column: value
+            for kind, found in tests.items()
+            for column, value in (
+                (kind, float(np.mean([test.statistic for test in found]))),
+                (f"{kind}_p", combined([test.p_value for test in found])),
+            )
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("distance").assign(n=len(pairs))
+
+
+def combined(p_values: Sequence[float]) -> float:
+    """One p-value of several, which may depend on each other in any way: twice their mean, at most 1; a single one as
+    it is.
+    """
+    return float(p_values[0]) if len(p_values) == 1 else min(1.0, 2 * float(np.mean(p_values)))
+
+
+def judged(part: pd.DataFrame, name: str, gap: str, kind: str, alternative: str, where: str) -> Test:
+    """The test for the pairs of one reference; where: that reference, for the error."""
+    for column in (name, gap):
+        if part[column].nunique() == 1 and len(part) > 2:
+            raise ValueError(
+                f"for {where} '{column}' is {part[column].iloc[0]:.4g} in all {len(part)} pairs, so there is no order"
+                " to correlate"
+            )
+    try:
+        return by_formula(
+            part[name].to_numpy(float), part[gap].to_numpy(float), kind, alternative
+        )  # the published figures are of the digits as they stand
+    except ValueError as error:
+        raise ValueError(f"for {where}, '{name}' against '{gap}': {error}") from error
+
+
+def reference_pairs(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per: str = "layer") -> pd.DataFrame:
+    """Of all pairs those of a reference: for each layer, the network that scores best there -> DataFrame of the same
+    columns, the reference written first, its layers in
+    order.
+
+    pairs: a row an unordered pair; columns {network}1, {per}1, {network}2, {per}2 name its two items, and `gap` holds
+    |F - F'|. What F is follows from the gaps, see `functionality`. A pair of the reference with itself stays where the
+    frame has it. Columns that belong to no side, such as distances, stay as they are: of a measure whose two directions
+    differ the frame holds one. Then `correlate(..., by="layer1")` averages over the references.  Errors: as in
+    `functionality`; ValueError for a pair that is there twice.
+    """
+    f = functionality(pairs, gap, network=network, per=per)
+    first, second = [f"{network}1", f"{per}1"], [f"{network}2", f"{per}2"]
+    one, other = (pd.MultiIndex.from_frame(pairs[side]) for side in (first, second))
+    ends = pd.DataFrame(np.sort(np.stack([f.index.get_indexer(one), f.index.get_indexer(other)]), axis=0).T)
+    if ends.duplicated().any():
+        twice = pairs[first + second][ends.duplicated().to_numpy()].iloc[0]
+        raise ValueError(
+            "a pair is there once, whichever item stands first; the frame has"
+            f" {', '.join(f'{name}={value}' for name, value in twice.items())} again"
+        )
+    parts = []
+    for best in f.groupby(level=per).idxmax():
+        turned = (other == best) & (one != best)
+        kept = pairs[(one == best) | turned].copy()
+        swap = turned[(one == best) | turned]
+        for a, b in zip(first, second, strict=True):
+            kept[a], kept[b] = kept[a].where(~swap, kept[b]), kept[b].where(~swap, kept[a])
+        parts.append(kept)
+    return pd.concat(parts, ignore_index=True)
+
+
+def functionality(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per: str = "layer") -> pd.Series:
+    """What F must be where only the gaps |F - F'| of all pairs are known -> Series by (network, per), 0 for the lowest.
+
+    The two items furthest apart are the ends, and every other lies between them. Which end is the upper one gaps cannot
+    tell: F is turned so that it grows with `per` (probes read more from later layers).  Columns as in
+    `reference_pairs`.
+    Errors: ValueError for missing columns, a pair that is not there, gaps that are no differences of one number an
+    item, F that neither grows nor falls with `per`.
+    """
+    unsigned = functionality_up_to_sign(pairs, gap, network=network, per=per)
+    f, items = unsigned.to_numpy(), unsigned.index
+    places = items.get_level_values(per)
+    if places.nunique() == 1:
+        raise ValueError(
+            f"gaps do not tell which items score higher, growth with '{per}' does; here all items have {per}"
+            f" {places[0]}"
+        )
+    slope = rank_correlation(f, pd.factorize(places, sort=True)[0]).statistic
+    if slope == 0:
+        raise ValueError(
+            f"gaps do not tell which items score higher, growth with '{per}' does; here functionality neither grows nor"
+            " falls with it"
+        )
+    f = f if slope > 0 else f.max() - f
+    return pd.Series(f, index=items, name=gap)
+
+
+def functionality_up_to_sign(pairs: pd.DataFrame, gap: str, *, network: str, per: str) -> pd.Series:
+    """`functionality`, but which end is the upper one is left open: the item that comes first in the largest gap has
+    0.
+    """
+    first, second = [f"{network}1", f"{per}1"], [f"{network}2", f"{per}2"]
+    check_columns(pairs, [*first, *second, gap])
+    check_numbers(pairs, [gap])
+    if not len(pairs) or pairs[gap].max() <= 0:
+        raise ValueError(f"functionality follows from gaps that differ; '{gap}' is 0 or less in all {len(pairs)} pairs")
+    one, other = (pd.MultiIndex.from_frame(pairs[side], names=[network, per]) for side in (first, second))
+    items = one.append(other).unique().sort_values()
+    i, j, size = items.get_indexer(one), items.get_indexer(other), pairs[gap].to_numpy(float)
+    end = i[size.argmax()]
+    there = np.eye(len(items), dtype=bool)
+    there[i, j] = there[j, i] = True
+    if not there.all():
+        lacking = np.argwhere(~there)[0]
+        raise ValueError(
+            f"functionality follows from the gaps of all pairs; there is none of {tuple(items[lacking[0]])} and"
+            f" {tuple(items[lacking[1]])}"
+        )
+    f = np.zeros(len(items))
+    f[j[i == end]], f[i[j == end]] = size[i == end], size[j == end]
+    wrong = np.abs(np.abs(f[i] - f[j]) - size)
+    if wrong.max() > 1e-6 * size.max():
+        worst = int(wrong.argmax())
+        raise ValueError(
+            f"'{gap}' holds no differences of one number an item: those of {tuple(one[worst])} and"
+            f" {tuple(other[worst])} to {tuple(items[end])} make their gap {abs(f[i[worst]] - f[j[worst]]):.4g}, and it"
+            f" is {size[worst]:.4g}"
+        )
+    return pd.Series(f, index=items, name=gap)
+
+
+def check_columns(pairs: pd.DataFrame, names: Sequence[str]) -> None:
+    if not isinstance(pairs, pd.DataFrame):
+        raise TypeError(f"pairs come as a DataFrame, a row a pair; got {type(pairs).__name__}")
+    for name in names:
+        if name not in pairs:
+            raise unknown("column of pairs", name, pairs.columns)
+        if pairs[name].ndim == 2:
+            raise ValueError(
+                f"pairs have {pairs[name].shape[1]} columns '{name}': keep one, or give them names of their own"
+            )
+
+
+def check_numbers(pairs: pd.DataFrame, names: Sequence[str]) -> None:
+    for name in names:
+        if not pd.api.types.is_numeric_dtype(pairs[name]):
+            raise ValueError(
+                f"'{name}' is to hold numbers; it holds {pairs[name].dtype}, such as {pairs[name].iloc[0]!r}"
+                if len(pairs)
+                else f"there are no pairs, so '{name}' holds nothing"
+            )
+        bad = int((~np.isfinite(pairs[name].to_numpy(float, na_value=np.nan))).sum())
+        if bad:
+            raise ValueError(f"'{name}' is undefined (NaN) or infinite in {bad} of {len(pairs)} pairs: leave those out")

@@ -1,0 +1,51 @@
+"""What a number is worth: what chance alone gives, how far it moves with other samples or other items, rank
+correlations, groups, and what each sample adds to it.
+"""
+
+from .blocks import block_means
+from .contrasts import contrasts
+from .differences import rank_differences
+from .groups import SpreadTest, anosim, centre_test, dispersion_test
+from .influence import influence
+from .intervals import interval, rank_interval
+from .levels import sample_sets, unrelated
+from .nulls import NullTable, chance_corrected, null_moments, null_table
+from .permutations import permutation_test
+from .ranks import rank_correlation
+from .results import GroupTest, Interval, Moments, Test
+from .sizes import SampleSize, sample_size
+from .units import holm
+from .verdicts import Verdict, cannot_ask, judge, judge_exact, judge_p
+
+__all__ = [
+    "GroupTest",
+    "Interval",
+    "Moments",
+    "NullTable",
+    "SampleSize",
+    "SpreadTest",
+    "Test",
+    "Verdict",
+    "anosim",
+    "block_means",
+    "cannot_ask",
+    "centre_test",
+    "chance_corrected",
+    "contrasts",
+    "dispersion_test",
+    "holm",
+    "influence",
+    "interval",
+    "judge",
+    "judge_exact",
+    "judge_p",
+    "null_moments",
+    "null_table",
+    "permutation_test",
+    "rank_correlation",
+    "rank_differences",
+    "rank_interval",
+    "sample_sets",
+    "sample_size",
+    "unrelated",
+]

@@ -1,0 +1,249 @@
+"""Means of a measure within groups of items and between them, with intervals over samples, over items, or over both."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from repsim_nb import measures
+from repsim_nb.measures import Measure
+from repsim_nb.measures.base import one_library
+from repsim_nb.measures.between import FEWEST_GROUPS, Between, between_groups
+from repsim_nb.results.comparison import compare
+from repsim_nb.support.errors import UndefinedError, listed, unknown
+from repsim_nb.support.labels import Choice, axis_of
+from repsim_nb.support.progress import Tick, ticking
+
+from .grouped import codes_of, needed_form
+from .intervals import satterthwaite
+from .results import check_level
+from .samples import representations_of, rows_of
+from .squares import by_item_defined, symmetric
+
+OVER = ("samples", "items", "both")
+FEWEST_ITEMS = 3  # of a group, to leave one out
+
+
+def block_means(
+    measure: str | Measure,
+    xs: Mapping[Any, Any],
+    groups: Choice,
+    *,
+    over: str = "samples",
+    row_groups: Any = None,
+    level: float = 0.95,
+    parts: int = 20,
+    seed: int = 0,
+    progress: bool | Tick = False,
+) -> pd.DataFrame:
+    """Means of a measure over the pairs of items within each group and between two groups, with confidence intervals.
+
+    Parameters
+    ----------
+    measure : str or Measure
+    xs : {label: array (n, ...)}
+        The items, all of the same samples.
+    groups : as in `anosim`
+        Groups of items.
+    over : {"samples", "items", "both"}
+        What the intervals are for: these items with other samples, other items (networks) with these samples, or other
+        items with other samples.
+    row_groups : labels (n,), optional
+        Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus).
+        Whole groups of rows are left out, and pairs of rows within a group do not count. Measures that can do this:
+        debiased CKA, debiased distance correlation, RSA. Recordings by token carry the groups of their rows. range(n)
+        if rows are independent.
+    level : float
+        The fraction of intervals that contain the population value.
+    parts : int
+        The number of parts into which samples (or groups of rows) are divided. Not used with over="items".
+    seed : int
+    progress : bool or function(done, total)
+
+    Returns
+    -------
+    DataFrame
+        Index (group, other), the same group twice for pairs within it, in the order of first appearance. Columns mean,
+        low, high, smallest and largest (of the pairs), and pairs (their number). Both directions of a pair are
+        averaged. Pairs of an item with itself do not count, so a group of one item has no row of its own. The level is
+        in ``.attrs["level"]``.
+
+    Raises
+    ------
+    ValueError
+        For too few samples for so many parts, too few items in a group (over="items" or "both": 3 are needed, for a
+        mean within a group and between two), no pairs, and groups of rows with a measure that cannot leave out the
+        pairs within them.
+    UndefinedError
+        If the measure has no value for a pair.
+
+    Notes
+    -----
+    The interval is mean ± t · sqrt((parts - 1) / parts · Σ (mean without part k - mean of these means)²), with t of
+    Student's distribution with parts - 1 degrees of freedom (the jackknife). Samples are permuted (seed) and divided
+    into parts. With over="samples" the interval is for the mean of these items with other samples, drawn independently
+    (or in groups). It does not cover other models or seeds. It is not cut at the ends of the measure's range, and it
+    does not take out the bias that the measure has at n samples.
+
+    With over="items" each item of a group is left out in turn, with all its pairs: the variance is (m - 1) / m · Σ
+    (mean without item i - mean of these means)² for a group of m items, and for the mean between two groups the sum of
+    that of each. Student's t has the degrees of freedom of Satterthwaite, from m - 1 for each group. With over="both"
+    the variances over samples and over items are added, with the degrees of freedom of Satterthwaite from parts - 1 and
+    m - 1.
+
+    Simulated (four items in two groups): of 100 intervals at level 0.95, 92 to 97 contained the true CKA at 100 to
+    2,000 samples of 8 features, and 85 to 92 at 40 samples. At 100 samples of 200 features it was 94 to 100 for
+    debiased CKA and 89 to 96 for CKA. Intervals of shared neighbours are half as wide again as needed.
+
+    For other items, simulated (two groups of 3, 4 or 6 networks that share 6 directions, debiased CKA, 100 or 1,000
+    samples, 100 or 200 times each): of 100 intervals at level 0.95 for the mean over all networks and samples, 93 to 97
+    contained it with over="both", 90 to 97 with over="items", and 18 to 81 with over="samples". With 3 networks a group
+    they are long.
+
+    References
+    ----------
+    Quenouille 1956; Tukey 1958; Arvesen 1969; Satterthwaite 1946.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> shared = rng.normal(size=(100, 5))
+    >>> xs = {name: shared + rng.normal(size=(100, 5)) for name in "abc"}
+    >>> found = block_means("cka_debiased", xs, groups=["old", "old", "new"])
+    >>> found["pairs"].to_dict()
+    {('old', 'old'): 1, ('old', 'new'): 2}
+    >>> bool((found["low"] < found["mean"]).all())
+    True
+    """
+    measure = measures.get(measure)
+    check_level(level)
+    if over not in OVER:
+        raise unknown("source of variation", over, OVER)
+    given = xs
+    xs, n = representations_of(given, measure)
+    labels = list(xs)
+    codes, names = pd.factorize(by_item_defined(axis_of(xs), groups, "groups"))
+    if len(labels) < 2:
+        raise ValueError(f"means are of pairs of items, and there is one item, '{measures.named(labels[0])}'")
+    of_rows = codes_of(row_groups, [*given.values(), *xs.values()], n)
+    between = (
+        None
+        if of_rows is None
+        else needed_form(measure, "block means", ". If rows are independent all the same, give row_groups=range(n)")
+    )
+    blocks = {pair: _pairs_of(codes, *pair) for pair in itertools.combinations_with_replacement(range(len(names)), 2)}
+    blocks = {pair: which for pair, which in blocks.items() if len(which[0])}
+    if over != "samples":
+        few = [f"{name} ({(codes == k).sum()})" for k, name in enumerate(names) if (codes == k).sum() < FEWEST_ITEMS]
+        if few:
+            raise ValueError(
+                f"an interval over items leaves out each item of a group, and needs at least {FEWEST_ITEMS} of them in"
+                f" each; too few are in {listed(few, 4)}. over='samples' gives intervals for these items only"
+            )
+
+    def table_of(some: Mapping[Any, Any], kept: np.ndarray) -> np.ndarray:
+        its = measure.of_rows(kept)
+        return _square(its, some) if between is None else _square_between(between_groups(its), some, of_rows[kept])
+
+    units, name = (n, "samples") if of_rows is None else (int(of_rows.max()) + 1, "groups of rows")
+    if over != "items":
+        _check_parts(
+            parts, units, name, measure.least if between is None else FEWEST_GROUPS, measures.short_name(measure)
+        )
+    part = np.random.default_rng(seed).permutation(units) % parts if over != "items" else np.zeros(units, int)
+    part_of_row, many = part if of_rows is None else part[of_rows], parts if over != "items" else 0
+    without = np.zeros((many, len(blocks)))
+    with ticking(progress, f"block means of {measures.short_name(measure)}", "table") as tick:
+        tick(0, many + 1)
+        table = table_of(xs, np.arange(n))
+        for k in range(many):
+            tick(k + 1, many + 1)
+            kept = np.flatnonzero(part_of_row != k)
+            some = {label: rows_of(xs[label], kept) for label in labels}
+            try:
+                found = table_of(some, kept)
+            except UndefinedError as error:
+                raise UndefinedError(
+                    f"with {(part == k).sum()} of {units} {name} left out, as the interval needs it (parts={parts}):"
+                    f" {error}"
+                ) from error
+            without[k] = [found[which].mean() for which in blocks.values()]
+        tick(many + 1, many + 1)
+    rows = []
+    for place, (pair, which) in enumerate(blocks.items()):
+        variances = [_jackknife(without[:, place])] if over != "items" else []
+        variances += (
+            [
+                _jackknife(np.array([_mean_without(table, which, item) for item in np.flatnonzero(codes == k)]))
+                for k in dict.fromkeys(pair)
+            ]
+            if over != "samples"
+            else []
+        )
+        df = satterthwaite(*zip(*variances, strict=True))
+        mean, far = (
+            float(table[which].mean()),
+            float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(sum(variance for variance, _ in variances)),
+        )
+        rows.append((mean, mean - far, mean + far, float(table[which].min()), float(table[which].max()), len(which[0])))
+    index = pd.MultiIndex.from_tuples([(names[one], names[other]) for one, other in blocks], names=["group", "other"])
+    table = pd.DataFrame(rows, index=index, columns=["mean", "low", "high", "smallest", "largest", "pairs"])
+    table.attrs["level"] = level
+    return table
+
+
+def _jackknife(without: np.ndarray) -> tuple[float, int]:
+    """The variance of a mean from its values without each part (parts,), and its degrees of freedom."""
+    many = len(without)
+    return (many - 1) / many * float(((without - without.mean()) ** 2).sum()), many - 1
+
+
+def _mean_without(table: np.ndarray, which: tuple[np.ndarray, np.ndarray], item: int) -> float:
+    kept = (which[0] != item) & (which[1] != item)
+    return float(table[which[0][kept], which[1][kept]].mean())
+
+
+def _square_between(between: Between, xs: Mapping[Any, Any], codes: np.ndarray) -> np.ndarray:
+    """The values of all pairs of different items without the pairs of rows within a group.
+
+    The diagonal is not computed.
+    """
+    (xs,), table = one_library(xs), np.full((len(xs), len(xs)), np.nan)
+    for (i, one), (j, other) in itertools.combinations(enumerate(xs), 2):
+        try:
+            table[i, j] = table[j, i] = between(xs[one], xs[other], codes)
+        except UndefinedError as error:
+            raise UndefinedError(f"'{measures.named(one)}' and '{measures.named(other)}': {error}") from error
+    return table
+
+
+def _check_parts(parts: int, n: int, what: str, least: int, measure: str) -> None:
+    if not isinstance(parts, (int, np.integer)) or isinstance(parts, bool) or parts < 2:
+        raise ValueError(
+            f"parts is a whole number from 2, 20 for an interval that does not jump with the seed; got {parts!r}"
+        )
+    if parts > n:
+        raise ValueError(f"{what} are left out in {parts} parts, and there are {n} {what}: parts is at most {n}")
+    left = n - -(-n // parts)
+    if left < least:
+        raise ValueError(
+            f"without one of {parts} parts {left} of {n} {what} are left, and {measure} needs at least {least}"
+        )
+
+
+def _pairs_of(codes: np.ndarray, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pairs of different items of two groups, or of one."""
+    rows, columns = np.triu_indices(len(codes), 1)
+    which = np.sort(np.stack([codes[rows], codes[columns]]), axis=0)
+    found = (which[0] == one) & (which[1] == other)
+    return rows[found], columns[found]
+
+
+def _square(measure: Measure, xs: Mapping[Any, Any]) -> np.ndarray:
+    return symmetric(compare(measure, xs).values)

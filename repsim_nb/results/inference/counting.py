@@ -1,0 +1,135 @@
+"""p-values of the cells of a table by counting: for those of which a curve cannot tell, because a few samples outweigh
+all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from repsim_nb.measures import Measure
+from repsim_nb.measures.arrays import eps, reordered, stretches
+from repsim_nb.measures.cost import HELD
+from repsim_nb.measures.moments import Sums
+from repsim_nb.support.workers import Workers, checkpoint
+
+from .results import one_order
+
+FEW_ROWS = 30  # effective rows of either side, below which a few samples decide the tails
+MEETING_ROWS = 0.01  # relative variance, over all orders, of the conditional variance of a value given which rows meet
+MEETING_CELLS = 0.3  # the same of single entries: 2 n² (Σ a⁴ / (Σ a²)²) (Σ b⁴ / (Σ b²)²)
+MOST, FEWEST = 9999, 199  # permutations
+WORK = 2e12  # multiplications: about a minute, for all cells
+HITS = 20  # orders as extreme as the value: after so many a p-value is known to a fifth, and counting ends
+_STACKED = 2**24  # numbers of permuted matrices at a time
+
+
+def needs_counting(left: Sequence[Sums], right: Sequence[Sums]) -> np.ndarray:
+    """For all pairs, whether a curve of three moments has other tails: where a few rows or entries outweigh the others,
+    or where both sides have few kinds of rows, so that values are few.
+    """
+    n = left[0].n
+    rows, others = (np.array([s.rows for s in side]) for side in (left, right))
+    cells = 2 * n * n * np.outer([s.cells for s in left], [s.cells for s in right])
+    few = np.maximum(rows[:, None], others[None]) > 1 / FEW_ROWS
+    discrete = np.logical_and.outer([2 * s.kinds <= n for s in left], [2 * s.kinds <= n for s in right])
+    return few | discrete | (n * np.outer(rows - 1 / n, others - 1 / n) > MEETING_ROWS) | (cells > MEETING_CELLS)
+
+
+def permutations_for(cells: int, n: int) -> int:
+    """So many permutations for each of these cells that all take about a minute; from 199 to 9,999."""
+    return int(np.clip(WORK / (2.0 * n * n * max(cells, 1)), FEWEST, MOST))
+
+
+class Count(NamedTuple):
+    """A p-value, and the smallest that so many permutations can back: if they are equal, it is an upper bound."""
+
+    p_value: float
+    least: float
+
+
+def counted(
+    measure: Measure,
+    left: Sequence[Any],
+    right: Sequence[Any],
+    cells: Mapping[tuple[int, int], float],
+    n_permutations: int,
+    seed: int,
+    run: Workers,
+    tick: Callable[[int, int], None],
+) -> dict[tuple[int, int], Count]:
+    """For each of these cells {(row, column): value} how often an order of the column's samples gives that value or
+    more.
+
+    All cells see the same orders. A cell that has seen 20 orders as extreme ends there: p is 20 over the number of the
+    20th order. [Besag, Clifford 1991]
+    """
+    n = len(left[0])
+    room = max(1, int(HELD / 2 // (8 * n * n)))
+    found: dict[tuple[int, int], Count] = {}
+    rows, columns = (sorted({cell[axis] for cell in cells}) for axis in (0, 1))
+    for some in (rows[part] for part in stretches(len(rows), room)):
+        squares = {i: measure.square(measure.prepare(left[i])).ravel() for i in some}
+        for others in (columns[part] for part in stretches(len(columns), room)):
+            block = {cell: value for cell, value in cells.items() if cell[0] in squares and cell[1] in others}
+            if block:
+                matrices = {
+                    j: (
+                        squares[j].reshape(n, n)
+                        if right is left and j in squares
+                        else measure.square(measure.prepare(right[j]))
+                    )
+                    for j in others
+                }
+                found.update(
+                    _block(
+                        squares,
+                        matrices,
+                        block,
+                        n_permutations,
+                        np.random.default_rng(seed),
+                        run,
+                        lambda: tick(len(found), len(cells)),
+                    )
+                )
+            tick(len(found), len(cells))
+    return found
+
+
+def _block(
+    squares: Mapping[int, np.ndarray],
+    matrices: Mapping[int, np.ndarray],
+    cells: Mapping[tuple[int, int], float],
+    many: int,
+    rng: np.random.Generator,
+    run: Workers,
+    idle: Callable[[], None],
+) -> dict[tuple[int, int], Count]:
+    """`counted`, of matrices that are all in memory."""
+    n = len(next(iter(matrices.values())))
+    rounding = 32 * max(eps(next(iter(squares.values()))), eps(next(iter(matrices.values()))))
+    hits, found, drawn = dict.fromkeys(cells, 0), {}, 0
+    least = max(1 / (many + 1), one_order(n))
+    while drawn < many and len(found) < len(cells):
+        orders = [rng.permutation(n) for _ in range(min(max(1, _STACKED // (n * n)), many - drawn))]
+        alive: dict[int, list[int]] = {}
+        for i, j in cells:
+            if (i, j) not in found:
+                alive.setdefault(j, []).append(i)
+
+        def values(j: int, orders: list[np.ndarray] = orders, alive: dict[int, list[int]] = alive) -> np.ndarray:
+            checkpoint()
+            stacked = np.stack([reordered(matrices[j], order).ravel() for order in orders])
+            return np.stack([stacked @ squares[i] for i in alive[j]])
+
+        for (j, some), block in zip(alive.items(), run(values, list(alive), idle=idle), strict=True):
+            for i, of_orders in zip(some, block, strict=True):
+                extreme = np.flatnonzero(of_orders >= cells[i, j] - rounding)
+                needed = HITS - hits[i, j]
+                if len(extreme) >= needed:
+                    found[i, j] = Count(max(HITS / (drawn + int(extreme[needed - 1]) + 1), least), least)
+                hits[i, j] += len(extreme)
+        drawn += len(orders)
+    return {cell: found.get(cell) or Count(max((1 + hits[cell]) / (many + 1), least), least) for cell in cells}

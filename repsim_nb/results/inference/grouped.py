@@ -1,0 +1,153 @@
+"""Rows that depend on each other: which group each belongs to, means of groups, and values without the pairs within a
+group.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import pandas as pd
+
+from repsim_nb.measures import Measure
+from repsim_nb.measures.between import Between, between_groups, form_between
+from repsim_nb.support.containers import to_array
+from repsim_nb.support.dependence import near_rows
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.ids import check_order
+from repsim_nb.support.row_groups import groups_of
+from repsim_nb.support.validation import check_labels, check_representation, host
+
+from .samples import pair_of, rows_of
+
+LOOKED_AT = 1000  # rows: whether they look grouped
+
+
+def codes_of(groups: Any, sides: Sequence[Any], n: int, *, every: bool = False) -> np.ndarray | None:
+    """The group of each of n rows as a number, in the order of first appearance.
+
+    None if every row is a group of its own.
+
+    groups: one label a row; None takes what a recording by token knows of its rows, and warns if rows look grouped all
+    the same.  sides: the representations, as they were given and as arrays; they agree in their groups as far as they
+    know them.  every: whether groups only matter if all sides have them, as for permutations of one of them.
+    """
+    if groups is None:
+        labels = next((its for side in sides if (its := groups_of(side)) is not None), None)
+        if labels is None:
+            _warn_if_grouped([to_array(sides[0]), to_array(sides[-1])], every)
+            return None
+    else:
+        for side in sides:
+            check_order(side, groups)
+        labels = check_labels(groups, n, "groups")
+    codes = pd.factorize(labels)[0]
+    return None if codes.max(initial=-1) + 1 == n else codes
+
+
+def _warn_if_grouped(sides: list[Any], every: bool) -> None:
+    """Two sides are looked at: which rows belong together is the same for all others."""
+    if len(sides[0]) != len(sides[1]):
+        return
+    try:
+        found = [
+            near_rows(host(check_representation(side[:LOOKED_AT], double=True, constant=True)))[1] for side in sides
+        ]
+    except UndefinedError:
+        return  # the measure says what is wrong
+    if all(found) if every else any(found):
+        warnings.warn(
+            "rows that follow one another are more alike than chance allows. If they depend on each other (tokens,"
+            " frames, repeats), p-values are too small and intervals too short: say which belong together, groups=[one"
+            " label a row]. If only the order of independent samples shows (sorted by class, say), say groups=range(n),"
+            " or permute the rows",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def check_number(codes: np.ndarray, measure: Measure) -> None:
+    """ValueError where there are fewer groups than the measure needs samples."""
+    many = int(codes.max()) + 1
+    if many < measure.least:
+        raise ValueError(
+            f"groups are exchanged as samples are, and {measure} needs at least {measure.least}; the {len(codes)} rows"
+            f" are in {many} group{'s' * (many > 1)}"
+        )
+
+
+def group_means(x: Any, codes: np.ndarray) -> Any:
+    """One row a group, in the order of the codes (groups, features): the mean of its rows.
+
+    If groups differ in size the mean is of as many rows of each as the smallest has, evenly spaced: a mean of more rows
+    varies less, on both sides alike, so that means of unlike groups could not be exchanged.
+    """
+    x = x.detach() if hasattr(x, "detach") else x
+    xp = array_api_compat.array_namespace(x)
+    rows = host(xp.reshape(x, (x.shape[0], -1)))
+    order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
+    starts, few = np.cumsum(sizes) - sizes, int(sizes.min())
+    places = ((np.arange(few) + 0.5) * sizes[:, None] / few).astype(int)
+    means = np.asarray(rows[order[starts[:, None] + places]], dtype=np.float64).mean(axis=1)
+    means = means.astype(rows.dtype) if rows.dtype.kind == "f" and rows.dtype.itemsize > 2 else means
+    return xp.asarray(means, device=array_api_compat.device(x)) if array_api_compat.is_torch_array(x) else means
+
+
+def needed_form(measure: Measure, what: str, hint: str = "") -> Between:
+    """The measure without the pairs of rows within a group. ValueError if it has no such form, with what to do."""
+    try:
+        return between_groups(measure)
+    except NotImplementedError as error:
+        raise ValueError(f"{what}, of rows in groups: {error}{hint}") from None
+
+
+def without_pairs_within(measure: Measure, codes: np.ndarray | None) -> Callable[[Any, Any], float]:
+    """The measure without the pairs of rows within a group, if it has that form and there are groups; else as it is."""
+    form = None if codes is None else form_between(measure)
+    return measure if form is None else lambda x, y: form(x, y, codes)
+
+
+class SampleUnits:
+    """What a sample set is drawn in: single samples, or whole groups of rows.
+
+    number: how many there are.  name: "samples" or "groups".  value(which): the measure of the rows of these units;
+    with groups without the pairs of rows within one.
+    """
+
+    def __init__(self, measure: Measure, x: Any, y: Any, groups: Any, what: str, *, strict: bool = True) -> None:
+        """strict: whether a measure without a form for groups is an error; else all pairs of rows count."""
+        self.x, self.y, n = pair_of(x, y, measure)
+        self.codes = codes_of(groups, (x, y, self.x, self.y), n)
+        self.number, self.name = (n, "samples") if self.codes is None else (int(self.codes.max()) + 1, "groups")
+        self._measure = measure
+        self._has_form = (
+            self.codes is not None and (needed_form(measure, what) if strict else form_between(measure)) is not None
+        )
+
+    def value(self, which: np.ndarray | None = None) -> float:
+        if which is None:
+            which = np.arange(self.number)
+        rows = which if self.codes is None else np.flatnonzero(np.isin(self.codes, which))
+        x, y, measure = rows_of(self.x, rows), rows_of(self.y, rows), self._measure.of_rows(rows)
+        return between_groups(measure)(x, y, self.codes[rows]) if self._has_form else measure(x, y)
+
+
+def are_equal(codes: np.ndarray) -> bool:
+    """Whether all groups have the same number of rows."""
+    return len(set(np.bincount(codes).tolist())) == 1
+
+
+def rows_by_group(codes: np.ndarray) -> np.ndarray:
+    """The rows of groups of one size, in order (groups, size)."""
+    order = np.argsort(codes, kind="stable")
+    return order.reshape(int(codes.max()) + 1, -1)
+
+
+def in_other_groups(rows: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """An order of samples in which whole groups are exchanged: the rows of group k are those of group order[k]."""
+    found = np.empty(rows.size, dtype=np.int64)
+    found[rows.ravel()] = rows[order].ravel()
+    return found

@@ -1,0 +1,138 @@
+"""What each sample adds to a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from repsim_nb import measures
+from repsim_nb.measures import Deconfounded, Measure
+from repsim_nb.measures.deconfounded import partial
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.validation import check_representation, host
+from repsim_nb.support.workers import workers
+
+from .grouped import SampleUnits
+
+FAINT = 1e-6  # of a sum: what is left after all else was taken out of it has ten digits
+
+
+def influence(
+    measure: str | Measure, x: Any, y: Any, *, groups: Any = None, progress: bool | Tick = False
+) -> np.ndarray:
+    """What each sample adds: the value of all samples less the value without that one -> (n,) in float64.
+
+    A positive value means that the sample makes the value larger: more alike for a similarity, less alike for a
+    dissimilarity.
+
+    Parameters
+    ----------
+    x, y : arrays (n, ...)
+    groups : labels (n,), optional
+        Rows with the same label depend on each other, and are left out together: what each group adds (groups,), in the
+        order in which the groups first appear. Pairs of rows within a group do not count, for the measures that can
+        leave them out (`interval`). Recordings by token know the groups of their rows.
+
+    Notes
+    -----
+    Linear CKA (but for batches), distance correlation (but for its root) and RSA with second="pearson" take O(n²) in
+    all: without a sample the sums over their matrices change by what stood in its row; so do these with the inputs
+    taken out (`measures.deconfounded`). Every other measure is computed n times. So are the values without a sample
+    that holds nearly all of one side. Both ways are exact.
+
+    Raises
+    ------
+    UndefinedError
+        Where the measure has no value without some sample, which it names.
+
+    References
+    ----------
+    The jackknife's values, Tukey 1958.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(30, 5))
+    >>> influence("cka", x, x + rng.normal(size=(30, 5))).shape
+    (30,)
+    """
+    measure = measures.get(measure)
+    units = SampleUnits(measure, x, y, groups, "influence", strict=False)
+    if units.codes is not None:
+        return _of_each(units, measure, units.value(), np.full(units.number, np.nan), progress)
+    x, y = units.x, units.y = tuple(_entered(side, name) for side, name in ((units.x, "x"), (units.y, "y")))
+    n = units.number
+    if n <= measure.least:
+        raise UndefinedError(
+            f"{measures.short_name(measure)} needs at least {measure.least} samples, so that one can be left out of"
+            f" {measure.least + 1} or more; there are {n}"
+        )
+    seen = measure(x, y)
+    values = np.full(n, np.nan)
+    if isinstance(measure, Deconfounded) and measure.base.recentring is not None:
+        of_sides = [host(measure.base.square(measure.base.prepare(side))) for side in (x, y, measure.values)]
+        values = partial(
+            *(_by_sums(of_sides[i], of_sides[j], measure.base.recentring) for i, j in ((0, 1), (0, 2), (1, 2))), FAINT
+        )
+    elif measure.recentring is not None:
+        values = _by_sums(*(host(measure.square(measure.prepare(side))) for side in (x, y)), measure.recentring)
+    return _of_each(units, measure, seen, values, progress)
+
+
+def _of_each(
+    units: SampleUnits, measure: Measure, seen: float, values: np.ndarray, progress: bool | Tick
+) -> np.ndarray:
+    """seen less the values without each unit; those that are NaN are asked for."""
+    n, one = units.number, units.name.removesuffix("s")
+    ask = np.flatnonzero(np.isnan(values))
+
+    def without(i: int) -> float:
+        try:
+            return units.value(np.delete(np.arange(n), i))
+        except UndefinedError as error:
+            raise UndefinedError(f"without {one} {i}: {error}") from error
+
+    def done() -> int:
+        return n - int(np.isnan(values).sum())
+
+    with workers() as run, ticking(progress, f"influence on {measures.short_name(measure)}", one) as tick:
+        tick(done(), n)
+        for i, value in zip(ask, run(without, ask, idle=lambda: tick(done(), n)), strict=True):
+            values[i] = value
+            tick(done(), n)
+    return seen - values
+
+
+def _entered(side: Any, name: str) -> Any:
+    try:
+        return check_representation(side, double=True)
+    except UndefinedError as error:
+        raise UndefinedError(f"influence, of '{name}': {error}") from error
+
+
+def _by_sums(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:
+    """The cosine of two matrices without each sample (n,), brought to standard form anew: what centring took out of
+    them before, it takes out again.
+
+    NaN where next to nothing is left of one side: a difference of large sums would be rounding.
+    """
+    both, own, other = (_products(one, two, recentring) for one, two in ((a, b), (a, a), (b, b)))
+    faint = np.minimum(own / np.einsum("ij,ij->", a, a), other / np.einsum("ij,ij->", b, b)) < FAINT
+    return np.where(faint, np.nan, both / np.sqrt(np.where(faint, 1.0, own * other)))
+
+
+def _products(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:
+    """<a, b> in standard form without each sample (n,), from the sums over all and those of the sample's own row."""
+    m = len(a) - 1
+    rows_a, rows_b, own_a, own_b = a.sum(axis=1), b.sum(axis=1), a.diagonal(), b.diagonal()
+    product = np.einsum("ij,ij->i", a, b)
+    entries = product.sum() - 2 * product + own_a * own_b
+    total_a, total_b = rows_a.sum() - 2 * rows_a + own_a, rows_b.sum() - 2 * rows_b + own_b
+    if recentring == "pairs":  # each pair once, less the mean of all pairs
+        return entries - total_a * total_b / (m * (m - 1))
+    of_rows = rows_a @ rows_b - b @ rows_a - a @ rows_b + product - (rows_a - own_a) * (rows_b - own_b)
+    if recentring == "double":
+        return entries - 2 / m * of_rows + total_a * total_b / m**2
+    return entries - 2 / (m - 2) * of_rows + total_a * total_b / ((m - 1) * (m - 2))

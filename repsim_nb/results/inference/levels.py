@@ -1,0 +1,220 @@
+"""Chance levels of a measure, and how far tables move with other samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb import measures
+from repsim_nb.measures import Measure
+from repsim_nb.measures.base import one_library
+from repsim_nb.results.comparison import Comparison, compare
+from repsim_nb.support.progress import Tick, ticking
+
+from .grouped import are_equal, codes_of, group_means, in_other_groups, rows_by_group, without_pairs_within
+from .ranks import rank_correlation
+from .results import between
+from .samples import representations_of, rows_of
+
+
+def unrelated(
+    measure: str | Measure,
+    xs: Mapping[Any, Any],
+    *,
+    groups: Any = None,
+    n_pairs: int = 50,
+    seed: int = 0,
+    progress: bool | Tick = False,
+) -> np.ndarray:
+    """Values of random pairs after the samples of one side are permuted: the chance level of the measure for
+    representations of these shapes.
+
+    Parameters
+    ----------
+    measure : str or Measure
+    xs : {label: array (n, ...)}
+        Of one representation alone: its values with itself, permuted.
+    groups : labels (n,), optional
+        Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus).
+        Groups of one size are exchanged as they are, row by row in their order, and pairs of rows within a group do not
+        count, for the measures that can leave them out (`interval`). If sizes differ, the means of groups are compared
+        and permuted, each of as many rows as the smallest group has. Recordings by token carry the groups of their
+        rows. range(n) if rows are independent.
+    n_pairs : int
+    seed : int
+    progress : bool or function(done, total)
+
+    Returns
+    -------
+    array (n_pairs,)
+
+    Raises
+    ------
+    ValueError
+        If all rows are of one group.
+    UndefinedError
+        If the measure has no value for a pair.
+
+    Notes
+    -----
+    Each value is measure(x_i, y_π(i)), where x and y are two different representations drawn at random, and π is a
+    random permutation of the samples.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> xs = {name: rng.normal(size=(100, 20)) for name in "ab"}
+    >>> levels = unrelated("cka", xs, n_pairs=10)
+    >>> bool(0.1 < levels.mean() < 0.25)
+    True
+    """
+    measure = measures.get(measure)
+    measure.check_exchange()
+    if not isinstance(n_pairs, (int, np.integer)) or n_pairs < 1:
+        raise ValueError(f"n_pairs is a whole number from 1; got {n_pairs!r}")
+    given = xs
+    xs, n = representations_of(given)
+    codes = codes_of(groups, [*given.values(), *xs.values()], n, every=True)
+    if codes is not None and codes.max() == 0:
+        raise ValueError(
+            f"groups of rows are exchanged, and all {n} rows are of one group. If rows are independent, give"
+            " groups=range(n)"
+        )
+    labels = list(xs)
+    (xs,) = one_library({label: _bare(x) for label, x in xs.items()})
+    if codes is not None and not are_equal(codes):
+        xs, n, codes = {label: group_means(x, codes) for label, x in xs.items()}, int(codes.max()) + 1, None
+    rows = np.arange(n)[:, None] if codes is None else rows_by_group(codes)
+    value = without_pairs_within(measure, codes)
+    rng = np.random.default_rng(seed)
+    values = []
+    with ticking(progress, "permuted samples", "pair") as tick:
+        for done in range(n_pairs):
+            tick(done, n_pairs)
+            i, j = rng.choice(len(labels), 2, replace=False) if len(labels) > 1 else (0, 0)
+            order = in_other_groups(rows, rng.permutation(len(rows)))
+            values.append(value(xs[labels[i]], rows_of(xs[labels[j]], order)))
+    return np.array(values)
+
+
+def _bare(x: Any) -> Any:
+    """Without the groups that it carries: permuted rows are compared with those of other groups."""
+    return np.asarray(x) if isinstance(x, np.ndarray) else x[:]
+
+
+def sample_sets(
+    measure: str | Measure,
+    xs: Mapping[Any, Any],
+    reference: Comparison,
+    sizes: Sequence[int],
+    *,
+    groups: Any = None,
+    n_sets: int = 20,
+    level: float = 0.95,
+    seed: int = 0,
+    kind: str = "spearman",
+    progress: bool | Tick = False,
+) -> pd.DataFrame:
+    """Rank correlations of tables over random sets of samples with a reference table: how far a table moves with its
+    samples.
+
+    Parameters
+    ----------
+    measure : str or Measure
+    xs : {label: array (N, ...)}
+        The items of `reference`, in any order.
+    reference : Comparison
+    sizes : sequence of int
+        Numbers of samples, or of groups of rows, that are drawn without replacement.
+    groups : labels (N,), optional
+        Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus).
+        Whole groups are drawn, and `sizes` counts groups. Recordings by token carry the groups of their rows. range(N)
+        if rows are independent.
+    n_sets : int
+        Number of sets of each size. Of all samples there is one set.
+    level : float
+        The fraction of sets whose rank correlation lies from low to high.
+    seed : int
+    kind : str
+        The rank correlation, as in `rank_correlation`.
+    progress : bool or function(done, total)
+
+    Returns
+    -------
+    DataFrame
+        Index "n", the sizes. Columns mean, low and high (quantiles of the sets), and sets.
+
+    Raises
+    ------
+    ValueError
+        For a size outside the possible range, and if the items are others than those of `reference`.
+    UndefinedError
+        If the measure has no value on a set.
+
+    Notes
+    -----
+    A value is ρ(table of n samples, reference). All pairs of rows count in each table, as in `compare`, also those
+    within a group of rows.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> shared = rng.normal(size=(300, 5))
+    >>> xs = {name: shared + noise * rng.normal(size=(300, 5)) for name, noise in zip("abcd", (0.2, 0.6, 1, 2))}
+    >>> found = sample_sets("cka", xs, rs.compare("cka", xs), sizes=[20, 300], n_sets=5)
+    >>> found["sets"].to_dict()
+    {20: 5, 300: 1}
+    >>> round(float(found.loc[300, "mean"]), 6)
+    1.0
+    """
+    measure = measures.get(measure)
+    given = xs
+    xs, n_rows = representations_of(given, measure)
+    labels = list(xs)
+    codes = codes_of(groups, [*given.values(), *xs.values()], n_rows)
+    rows = np.bincount(codes) if codes is not None else np.ones(n_rows, dtype=int)
+    most, drawn = len(rows), "samples" if codes is None else "groups"
+    least = (
+        int(np.searchsorted(np.cumsum(np.sort(rows)), measure.least)) + 1
+    )  # so many have enough rows, whichever they are
+    sizes = [sizes] if isinstance(sizes, (int, np.integer)) else list(sizes)
+    if (
+        not sizes
+        or not all(isinstance(size, (int, np.integer)) for size in sizes)
+        or min(sizes) < least
+        or max(sizes) > most
+    ):
+        raise ValueError(
+            f"sizes are numbers of {drawn} from {least}, the fewest for {measures.short_name(measure)}, to {most}; got"
+            f" {sizes}"
+        )
+    if not isinstance(n_sets, (int, np.integer)) or n_sets < 1 or not 0 < level < 1:
+        raise ValueError(
+            f"n_sets is a whole number from 1, and level lies between 0 and 1; got n_sets={n_sets!r}, level={level!r}"
+        )
+    rng = np.random.default_rng(seed)
+    many = {n: 1 if n == most else n_sets for n in sizes}
+    found_at, done = {}, 0
+    with ticking(progress, f"sample sets for {measures.short_name(measure)}", "table") as tick:
+        tick(0, sum(many.values()))
+        for n, sets in many.items():
+            found = []
+            for _ in range(sets):
+                some = np.sort(rng.choice(most, n, replace=False))
+                some = some if codes is None else np.flatnonzero(np.isin(codes, some))
+                found.append(
+                    rank_correlation(
+                        compare(measure.of_rows(some), {label: rows_of(xs[label], some) for label in labels}),
+                        reference,
+                        kind,
+                        p="asymptotic",
+                    ).statistic
+                )
+                done += 1
+                tick(done, sum(many.values()))
+            low, high = between(found, level)
+            found_at[n] = {"mean": float(np.mean(found)), "low": low, "high": high, "sets": sets}
+    return pd.DataFrame.from_dict(found_at, orient="index").rename_axis("n")

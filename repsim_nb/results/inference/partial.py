@@ -1,0 +1,118 @@
+"""Rank correlations of pairs of items with a third table held constant: the formula, and what permuting the items of
+one table makes of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from repsim_nb.measures.deconfounded import partial
+from repsim_nb.measures.ties import ranks_with_ties
+
+from .squares import Direction, Table, squares
+
+NOTHING_LEFT = 1e-12  # 1 - r² of a side with what is held constant: less is rounding
+
+
+def aligned(
+    a: Table, others: list[Table], direction: Direction | None = None
+) -> tuple[list[np.ndarray], pd.Index, np.ndarray]:
+    """Tables over the same items as arrays (m, m), all in one order, a's first; the items of a as they stand, and the
+    places of the arrays' items among them.
+    """
+    found: list[np.ndarray] = []
+    place = np.zeros(0, int)
+    for other in others:
+        x, y, mine = squares(a, other, direction)
+        if not found:
+            found, place = [x], mine
+        found.append(y[np.argsort(mine)][:, np.argsort(mine)][np.ix_(place, place)])
+    return found, (a if isinstance(a, pd.DataFrame) else a.values).index, place
+
+
+def standard(values: np.ndarray, kind: str) -> np.ndarray:
+    """What has the rank correlation as inner product: ranks, centred and of unit length; for Kendall the signs of all
+    pairs' differences, of unit length.
+    """
+    if kind == "spearman":
+        ranks = ranks_with_ties(values) - (len(values) + 1) / 2
+    else:
+        first, second = np.triu_indices(len(values), 1)
+        ranks = np.sign(values[second] - values[first])
+    return ranks / np.sqrt(ranks @ ranks)
+
+
+def partialled(xy: float, xz: float, yz: float) -> float:
+    """(xy - xz · yz) / √((1 - xz²)(1 - yz²)); NaN if x or y is z over again, so that nothing is left of it."""
+    return float(np.clip(partial(xy, xz, yz, NOTHING_LEFT), -1, 1))
+
+
+def plain(x: np.ndarray, y: np.ndarray, kind: str) -> float:
+    """The rank correlation of values (k,) in which equal values up to rounding are equal; NaN if one side is
+    constant.
+    """
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan
+    return (
+        float(standard(x, kind) @ standard(y, kind)) if kind == "spearman" else float(stats.kendalltau(x, y).statistic)
+    )
+
+
+def correlation(x: np.ndarray, y: np.ndarray, kind: str, z: np.ndarray | None = None) -> float:
+    """`plain`, or with z held constant; NaN if there is none."""
+    return plain(x, y, kind) if z is None else partialled(plain(x, y, kind), plain(x, z, kind), plain(y, z, kind))
+
+
+def check_left(x: np.ndarray, y: np.ndarray, z: np.ndarray, kind: str, what: str = "values") -> None:
+    """ValueError if z orders all values as one side does, so that nothing is left of that side when z is held
+    constant.
+    """
+    for side, values in (("first", x), ("second", y)):
+        r = plain(values, z, kind)
+        if 1 - r**2 < NOTHING_LEFT:
+            raise ValueError(
+                f"what is held constant (given) orders all {len(x)} {what} {'as' if r > 0 else 'in reverse of how'} the"
+                f" {side} side does (rank correlation {r:.0f}), so that nothing is left of that side"
+            )
+
+
+def by_exchange(x: np.ndarray, y: np.ndarray, kind: str, z: np.ndarray | None = None) -> Callable[[np.ndarray], float]:
+    """The rank correlation of two tables (m, m) if the items of the second are exchanged, as a function of their order.
+
+    With z the residuals of y's ranks given z's are exchanged, then y's ranks are what z predicts plus these residuals,
+    and the partial correlation is taken anew [Legendre 2000, method 2].
+    """
+    upper = np.triu_indices(len(x), 1)
+    if z is None and kind == "kendall":
+        return lambda order: float(stats.kendalltau(x[upper], y[np.ix_(order, order)][upper]).statistic)
+    a, b = (standard(side[upper], "spearman") for side in (x, y))
+    c = np.zeros_like(a) if z is None else standard(z[upper], "spearman")
+    slope = float(b @ c)
+    left = np.zeros(x.shape)
+    left[upper] = b - slope * c
+    left += left.T
+    if kind == "kendall":
+        assert z is not None
+        xz, digits = plain(x[upper], z[upper], kind), 1e-9
+
+        def taken_anew(order: np.ndarray) -> float:
+            values = ranks_with_ties(slope * c + left[np.ix_(order, order)][upper], digits / len(c))
+            found = partialled(plain(x[upper], values, kind), xz, plain(values, z[upper], kind))
+            return 0.0 if math.isnan(found) else found
+
+        return taken_anew
+    a = a - float(a @ c) * c
+    size = math.sqrt(float(a @ a))
+
+    def statistic(order: np.ndarray) -> float:
+        moved = left[np.ix_(order, order)][upper]
+        moved = moved - float(moved @ c) * c
+        length = math.sqrt(float(moved @ moved))
+        return float(a @ moved) / (size * length) if length > 1e-9 else 0.0
+
+    return statistic

@@ -1,0 +1,201 @@
+"""What inference gives: a statistic with its p-value, the moments of a null distribution, an interval; and p-values by
+counting.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+ROUNDING = 1e-10  # of one statistic, summed in another order in float64
+TESTED = 0.05  # curves of three moments hold up to here, whatever the data
+BACKED = 1e-9  # six standard deviations: further out three moments say nothing of how often an order comes
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Test:
+    """A statistic, and how often chance alone would give one like it.
+
+    p_value: by permutation (1 + #{null at least as extreme}) / (n_permutations + 1), never 0; #{...} / n_permutations
+    where all orders were gone through.
+    null: the statistics under permutation (n_permutations,), None where a formula gave the p-value.
+    alternative: what counts as extreme: "greater", "less", or "two-sided" (by size, whatever the sign).
+    exchanged: what was permuted: "samples" (or values, or items), "groups" of rows, "group means", of which the
+    statistic is then a value, or "units" of items.
+    """
+
+    __test__ = False  # no test of pytest's
+
+    statistic: float
+    p_value: float
+    null: np.ndarray | None = None
+    alternative: str = "two-sided"
+    n_permutations: int | None = None
+    exchanged: str = field(default="samples", kw_only=True)
+
+    def __repr__(self) -> str:
+        by = f"{self.n_permutations} permutations" if self.n_permutations else "no permutations"
+        by += f" of {self.exchanged}" if self.n_permutations and self.exchanged != "samples" else ""
+        return (
+            f"{type(self).__name__}(statistic={self.statistic:.4g}, p_value={self.p_value:.3g}, {self.alternative},"
+            f" {by})"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GroupTest(Test):
+    """An ANOSIM: `statistic` is R. within, between: mean dissimilarities of the pairs that count. groups: {group:
+    number of items}.
+    """
+
+    within: float | None = None
+    between: float | None = None
+    groups: Mapping[Any, int] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return (
+            f"{super().__repr__()[:-1]}, within={self.within:.4g}, between={self.between:.4g}, {len(self.groups)}"
+            " groups)"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What permuting the samples of one side makes of a value, over all n! orders: its mean, variance and skewness.
+
+    p-values and quantiles are those of Pearson's type III curve (a shifted gamma distribution) with these three
+    moments. Where a few samples outweigh all others that curve says nothing of
+    its tails: then p-values and quantiles are counted in `counted`, the values of random orders (None: the curve
+    holds).
+    least: the smallest p-value that can be backed. A p-value that equals it is an upper bound.
+    """
+
+    mean: float
+    variance: float
+    skewness: float
+    least: float = BACKED
+    count: Callable[[], np.ndarray] | None = field(default=None, repr=False)
+    rounding: float = field(default=ROUNDING, repr=False)
+
+    @functools.cached_property
+    def counted(self) -> np.ndarray | None:
+        return None if self.count is None else self.count()
+
+    @property
+    def sd(self) -> float:
+        return math.sqrt(self.variance)
+
+    def p_value(self, value: float) -> float:
+        """How often an order gives this value or more; at most that often if it is `least`."""
+        if self.count is None:
+            return float(tail((value - self.mean) / self.sd, self.skewness, self.least))
+        return max(float((1 + np.sum(self.counted >= value - self.rounding)) / (1 + len(self.counted))), self.least)
+
+    def quantile(self, level: float) -> float:
+        """The value below which a share `level` of the orders lie."""
+        check_level(level)
+        if self.count is not None:
+            return quantile_of(self.counted, level)
+        return self.mean + self.sd * float(stats.pearson3(self.skewness).ppf(level))
+
+
+def p_text(p: float, at_most: bool) -> str:
+    """A p-value as text: "≤ 1e-09" if it is an upper bound."""
+    return f"{'≤ ' if at_most else ''}{p:.2g}"
+
+
+def quantile_of(values: np.ndarray, level: float) -> float:
+    """The value that one more of the same kind exceeds with a probability of at most 1 - level (the largest where there
+    are too few to tell).
+    """
+    return float(np.sort(values)[min(math.ceil(level * (len(values) + 1)), len(values)) - 1])
+
+
+def tail(z: Any, skewness: Any, least: float) -> Any:
+    """The upper tail of Pearson's type III curve at z standard deviations, never below `least`."""
+    return np.clip(stats.pearson3.sf(z, skewness), least, 1.0)
+
+
+@dataclass(frozen=True, repr=False)
+class Interval:
+    """From low to high, made so that a share `level` of such intervals hold what they estimate; `estimate` is the best
+    single guess. `0.5 in interval` asks whether it is a value that fits.
+    """
+
+    low: float
+    high: float
+    level: float
+    estimate: float | None = None
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __repr__(self) -> str:
+        middle = "" if self.estimate is None else f", estimate={self.estimate:.4g}"
+        return f"Interval(low={self.low:.4g}, high={self.high:.4g}, level={self.level:g}{middle})"
+
+
+def by_counting(
+    statistic: float,
+    null: np.ndarray,
+    alternative: str,
+    every: bool = False,
+    rounding: float = ROUNDING,
+    exchanged: str = "samples",
+) -> Test:
+    """The test by counting in the null; `every`: it holds all orders, the one that was seen among them.  rounding:
+    statistics that differ by less are the same.
+    """
+    sizes = {"two-sided": (np.abs(null), abs(statistic)), "greater": (null, statistic), "less": (-null, -statistic)}
+    values, seen = sizes[alternative]
+    extreme = int(np.sum(values >= seen - rounding))
+    p_value = extreme / len(null) if every else (1 + extreme) / (len(null) + 1)
+    return Test(statistic, p_value, null, alternative, len(null), exchanged=exchanged)
+
+
+def least_backed(n: int) -> float:
+    """The smallest p-value that a curve of three moments can back for n samples; not less than the share of one order
+    of all.
+    """
+    return max(one_order(n), BACKED)
+
+
+def one_order(n: int) -> float:
+    """1/n!, the share of one order of n things, or the smallest number there is."""
+    return max(math.exp(-math.lgamma(n + 1)), sys.float_info.min)
+
+
+def between(values: Any, level: float) -> tuple[float, float]:
+    """The two ends that hold a share `level` of the values, by quantiles."""
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def check_permutations(n: int) -> None:
+    if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"n_permutations is a whole number from 1, 999 or more for a p-value of 0.001; got {n!r}")
+
+
+def check_level(level: float) -> None:
+    if not isinstance(level, (int, float, np.number)) or isinstance(level, bool) or not 0 < level < 1:
+        raise ValueError(
+            "level is the share of intervals that are to hold the true value, between 0 and 1, such as 0.95; got"
+            f" {level!r}"
+        )
+
+
+def check_draws(n_bootstrap: int, level: float) -> None:
+    """ValueError for numbers that no interval over networks can be made of."""
+    check_level(level)
+    if not isinstance(n_bootstrap, (int, np.integer)) or isinstance(n_bootstrap, bool) or n_bootstrap < 20:
+        raise ValueError(
+            "n_bootstrap is how often networks are drawn, a whole number from 20, 999 for an interval that does not"
+            f" jump with the seed; got {n_bootstrap!r}"
+        )

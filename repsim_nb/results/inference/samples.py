@@ -1,0 +1,57 @@
+"""Representations of the same samples: their labels, how many samples, and some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from repsim_nb import measures
+from repsim_nb.measures import Measure
+from repsim_nb.measures.base import arrays_of, check_sides, one_library
+from repsim_nb.support.containers import to_array
+from repsim_nb.support.errors import UndefinedError
+
+
+def representations_of(xs: Mapping[Any, Any], measure: Measure | None = None) -> tuple[dict[Any, Any], int]:
+    """-> ({label: array whose rows are samples}, the number of samples that all share, and that the measure has, if it
+    holds something of each)
+    """
+    if not isinstance(xs, Mapping) or not xs:
+        raise TypeError(
+            "representations come by label, {'a': x, 'b': y}, or as a recording; got"
+            f" {'none' if isinstance(xs, Mapping) else type(xs).__name__}"
+        )
+    check_sides({"xs": xs}, measure)
+    arrays = _with_rows(arrays_of(xs))
+    return arrays, measures.same_samples(arrays)
+
+
+def _with_rows(arrays: dict[Any, Any]) -> dict[Any, Any]:
+    for label, x in arrays.items():
+        if x.ndim == 0:
+            raise UndefinedError(f"'{measures.named(label)}': a representation is (samples, features); it has shape ()")
+    return arrays
+
+
+def labels_of(xs: Mapping[Any, Any]) -> tuple[list[Any], int]:
+    """-> (labels, the number of samples that all share)"""
+    arrays, n = representations_of(xs)
+    return list(arrays), n
+
+
+def pair_of(x: Any, y: Any, measure: Measure | None = None) -> tuple[Any, Any, int]:
+    """Both sides as arrays of one library, and how many samples they share, and share with the measure, if it holds
+    something of each.
+    """
+    check_sides({"x": {"x": x}, "y": {"y": y}}, measure)
+    left, right = _with_rows(arrays_of({"x": x})), _with_rows(arrays_of({"y": y}))
+    n = measures.same_samples(left, right)
+    left, right = one_library(left, right)
+    return left["x"], right["y"], n
+
+
+def rows_of(x: Any, which: np.ndarray) -> Any:
+    """Some samples of a representation, as an array."""
+    return to_array(x)[which]

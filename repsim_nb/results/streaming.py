@@ -1,0 +1,372 @@
+"""`stream`: two networks, every layer with every layer, in one pass over the data with nothing stored.
+
+A hook turns a layer's activations at once into their matrix of samples by samples, and lets go of them; when both
+networks have seen a batch, the matrices are multiplied, all pairs in one product, and only sums are kept. So memory is
+bounded by the batch, whatever n and the widths are. Taking narrow layers by features instead would not be felt: their
+matrices are the cheap ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from repsim_nb.inputs.batches import number_of
+from repsim_nb.inputs.datasets import Dataset
+from repsim_nb.inputs.models import Model, load_model
+from repsim_nb.inputs.models.running import capture
+from repsim_nb.inputs.pooling import TOKENS, Pooling
+from repsim_nb.inputs.recording import Run, dataset_of, refuse_shared, warn_left_out
+from repsim_nb.inputs.store import Key
+from repsim_nb.measures import CKA
+from repsim_nb.measures.arrays import stretches
+from repsim_nb.measures.gram import batches
+from repsim_nb.results.comparison import Comparison
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.progress import Tick, ticking
+
+LENGTH = (
+    2**12
+    # of the parts of a dot product that are summed in their precision, the parts then in float64: a BLAS loses digits
+    # on
+    # longer ones
+)
+ROOM = 2**20  # centred numbers at a time, of a layer whose batch holds more
+# numbers between the rows of a matrix: with rows of 256 or 512 numbers and nothing between, columns share one place in
+# the cache
+APART = 8
+# features are centred first where their mean has more than this share of the mean squared length; else the matrix is:
+# as right, and faster
+MEAN = 0.9
+ORDINARY = (
+    2.0**26
+)  # a layer's numbers are scaled where the squared length of a sample is above this, or below its inverse
+
+Layers = str | int | Sequence[str | int] | None
+
+
+def stream(
+    model_a: Model | nn.Module | str,
+    model_b: Model | nn.Module | str,
+    dataset: Dataset | Any,
+    layers: Layers | tuple[Layers, Layers] = None,
+    *,
+    batch_size: int = 256,
+    pool: str | Callable[..., Tensor] = "flatten",
+    axis: int | Mapping[str, int] | None = None,
+    device: str | torch.device | None = None,
+    progress: bool | Tick = True,
+) -> Comparison:
+    """Compare every layer of one model with every layer of another in one pass over the data, storing nothing ->
+    Comparison.
+
+    The measure is `CKA(batch_size=...)`: Σ m HSIC₁(K, L) / sqrt(Σ m HSIC₁(K, K) · Σ m HSIC₁(L, L)) over batches of m
+    samples, and the values are those of `compare` over two recordings. Close to "cka_debiased", which it estimates,
+    from a few hundred samples a batch.
+
+    model_a, model_b: a Model, a module or a spec of `load_model`; the same model on both sides runs once.  dataset: as
+    `record` takes it, in its own order; both models see the same batches.  layers: as `record` takes them, for both
+    models, or a pair of lists, one for each
+    model: (["conv1", "conv2"], ["layer1.*"]); None in a pair is all of that model.  batch_size: at least 4; a last
+    batch of fewer joins the one before. Memory is the larger of one forward pass and (layers of both) · batch_size²
+    numbers.
+    pool, axis, device, progress: as in `record`.
+    Errors: ValueError for layers as in `record`; UndefinedError naming model, layer and samples where there is NaN or
+    infinity, and model and layer where one is constant.  [Nguyen, Raghu, Kornblith 2021]
+    """
+    data, measure, pooling = dataset_of(dataset), CKA(batch_size=batch_size), Pooling(pool)
+    if pooling.by_token:
+        raise ValueError(
+            f"stream takes batches of samples, and with pool='{TOKENS}' each sample would be many: record the tokens,"
+            " or take pool='mean'"
+        )
+    if len(data) < measure.least:
+        raise UndefinedError(f"{measure} needs at least {measure.least} samples; '{data.name}' has {len(data)}")
+    same = model_b is model_a or (isinstance(model_a, str) and model_b == model_a)
+    a = load_model(model_a)
+    b = a if same else load_model(model_b)
+    if not same and a.name == b.name:
+        raise ValueError(
+            f"models compared with each other need different names; both are '{a.name}'. Name them: load_model(...,"
+            " name=...)"
+        )
+    if not same:
+        refuse_shared([a, b])
+    runs = [
+        Run(model, data, asked, pooling, 0, batch_size, device, axis)
+        for model, asked in zip((a, b), _for_each(layers), strict=True)
+    ]
+    if same and runs[0].asked == runs[1].asked:
+        runs.pop()
+    for run in runs:
+        with run.ready():
+            run.probe()
+    with ticking(progress, f"streaming {a.name} × {b.name}", "sample") as tick:
+        sums = _pass(runs, measure, tick)
+    warn_left_out(runs)
+    index, columns = ([run.key(layer) for layer in run.found] for run in (runs[0], runs[-1]))
+    axes = (pd.MultiIndex.from_tuples([tuple(key) for key in keys], names=Key._fields) for keys in (index, columns))
+    return Comparison(pd.DataFrame(sums.values(), *axes), measure, len(data))
+
+
+def _for_each(layers: Any) -> tuple[Any, Any]:
+    """The layers of either model: a pair is told from a list of layers by what is in it, None or lists."""
+    if isinstance(layers, (tuple, list)) and any(some is None or isinstance(some, (tuple, list)) for some in layers):
+        if len(layers) != 2:
+            raise ValueError(
+                f"layers is one list for both models, or a pair of lists, one for each; got {len(layers)} of them"
+            )
+        return layers[0], layers[1]
+    return layers, layers
+
+
+def _pass(runs: list[Run], measure: CKA, tick: Tick) -> _Sums:
+    """Every batch through every network, each layer's matrix taken as it runs."""
+    data, edges = runs[0].dataset, np.cumsum([0] + [len(run.found) for run in runs]).tolist()
+    grid, total, done = batches(len(data), measure.batch_size), len(runs) * len(data), 0
+    now: tuple[Run | None, slice] = None, slice(0, 0)
+    labels = [f"'{run.model.name}/{layer}'" for run in runs for layer in run.found]
+    double = any(about.dtype != np.float32 for run in runs for about in run.found.values())
+
+    places = [
+        {layer: first + i for i, layer in enumerate(run.found)} for run, first in zip(runs, edges[:-1], strict=True)
+    ]
+
+    def sink(run: Run, place_of: Mapping[str, int]) -> Callable[[str, Any], None]:
+        def take(layer: str, out: Any) -> None:
+            turn, rows = now
+            if turn is not run or layer not in run.found:  # networks may share modules
+                return
+            place = place_of[layer]
+            values = run.take(layer, out, rows.start, rows.stop, twice=sums.times[place] > 0)
+            if values is None:
+                return
+            with run.passing():
+                try:
+                    sums.take(place, values)
+                except UndefinedError as error:
+                    raise UndefinedError(
+                        f"{measure} of {labels[place]}, samples {rows.start} to {rows.stop}: {error}"
+                    ) from error
+
+        return take
+
+    with ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(run.ready())
+        sums = _Sums(
+            measure,
+            labels,
+            edges[1] if len(runs) > 1 else None,
+            max(rows.stop - rows.start for rows in grid),
+            double,
+            runs[0].place,
+        )
+        for run, place_of in zip(runs, places, strict=True):
+            stack.enter_context(capture(run.model.module, list(run.found), sink(run, place_of)))
+        read = data.batches(0, measure.batch_size)  # ahead, where the data are read lazily
+        for rows in grid:
+            first, last, inputs = next(read, (0, 0, None))
+            inputs = inputs if (first, last) == (rows.start, rows.stop) else data.inputs[rows.start : rows.stop]
+            if (came := number_of(inputs)) != rows.stop - rows.start:
+                raise ValueError(
+                    f"dataset '{data.name}' ran short: samples {rows.start} to {rows.stop} were asked for, and {came}"
+                    " came"
+                )
+            for run, place_of in zip(runs, places, strict=True):
+                now = run, rows
+                with run.explaining(inputs, samples=f"samples {rows.start} to {rows.stop}"):
+                    run.forward(inputs, rows.start)
+                run.did_not_run(
+                    [layer for layer, place in place_of.items() if not sums.times[place]], rows.start, rows.stop
+                )
+                sums.dropped.update(place for layer, place in place_of.items() if layer not in run.found)
+                done += rows.stop - rows.start
+                if run is runs[-1]:
+                    sums.add(rows)
+                tick(done, total)
+    return sums
+
+
+class _Sums:
+    """Sums over batches of m · HSIC₁ of all pairs of layers, and room for every layer's matrix of one batch, side by
+    side.
+
+    Layers up to `border` are rows of the table, those from there its columns; without a border all are both.
+    """
+
+    def __init__(
+        self, measure: CKA, labels: list[str], border: int | None, size: int, double: bool, device: torch.device
+    ) -> None:
+        self.measure, self.labels, self.border, number = measure, labels, border, len(labels)
+        self._room = torch.zeros(number, _padded(size), dtype=torch.float64 if double else torch.float32, device=device)
+        self._part, self._m = torch.empty(0), size
+        self.between = np.zeros((number, number) if border is None else (border, number - border))
+        self.squares, self.traces, self.scales = np.zeros(number), np.zeros(number), np.zeros(number)
+        self.times = [0] * number  # how often each layer ran in this batch
+        self.varied, self.centre = [False] * number, [False] * number
+        self.dropped: set[int] = set()  # layers that are left out from some batch on
+
+    def take(self, i: int, x: Tensor) -> None:
+        """The activations (m, p) of layer i in this batch -> its matrix: U-centred, 0 on the diagonal."""
+        if x.shape[0] != self._m:
+            self._m = x.shape[0]
+            self._room.zero_()  # what lies between rows, and behind them, must be 0
+        self.times[i] += 1
+        x = x if x.is_floating_point() else x.double()
+        m = x.shape[0]
+        out = self._room[i, : m * (m + APART)].view(m, m + APART)[:, :m]
+        trace = (
+            (not self.centre[i] and self._directly(i, x, out)) or self._centred(i, x, out) or self._carefully(i, x, out)
+        )
+        self.traces[i] += trace * self.scales[i]
+        self.varied[i] |= trace > 0
+        out.fill_diagonal_(0)
+        means = out.sum(1) / (
+            m - 2
+        )  # of what is there: however well the features were centred, this takes out the rest
+        out -= means[:, None]
+        out -= means - means.sum() / (m - 1)
+        out.fill_diagonal_(0)
+
+    def _directly(self, i: int, x: Tensor, out: Tensor) -> float | None:
+        """Inner products of the samples as they are -> the sum of their diagonal; None, from then on for this layer,
+        where the mean is most of them.
+        """
+        _multiply(x, out)
+        trace = float(out.trace())
+        self.centre[i] = not (2.0**-80 < trace < 2.0**80 and float(out.sum()) < MEAN * trace * x.shape[0])
+        return None if self.centre[i] else self._scaled(i, trace, out)
+
+    def _centred(self, i: int, x: Tensor, out: Tensor) -> float | None:
+        """The same of centred samples; None where a float32 would overflow, vanish, or hold little but rounding."""
+        means, first = x.mean(0), True
+        for columns in stretches(x.shape[1], ROOM // x.shape[0]):
+            some = x[:, columns]
+            if self._part.numel() < some.numel() or self._part.dtype != x.dtype or self._part.device != x.device:
+                self._part = torch.empty(some.numel(), dtype=x.dtype, device=x.device)
+            _multiply(
+                torch.sub(some, means[columns], out=self._part[: some.numel()].view(some.shape)), out, add=not first
+            )
+            first = False
+        trace = float(out.trace())
+        rounding = x.shape[0] * (64 * torch.finfo(x.dtype).eps) ** 2 * float(means @ means)
+        return self._scaled(i, trace, out) if max(2.0**-80, rounding) < trace < 2.0**80 else None
+
+    def _scaled(self, i: int, trace: float, out: Tensor) -> float:
+        if self._scale(i, trace / out.shape[0]) != 1:
+            out *= self.scales[i]
+        return trace
+
+    def _scale(self, i: int, size: float) -> float:
+        """What layer i's matrices are multiplied by, from its first batch on: products of two must neither overflow nor
+        vanish.
+        """
+        scaled = size * self.scales[i]
+        if (
+            not 0 < scaled < ORDINARY
+        ):  # the first batch, or one of far larger numbers: what was summed so far shrinks beside it
+            scale = 1.0 if 1 / ORDINARY < size < ORDINARY else 2.0 ** -round(math.log2(size))
+            self._rescale(i, scale / self.scales[i] if self.scales[i] else 1.0)
+            self.scales[i] = scale
+        return self.scales[i]
+
+    def _rescale(self, i: int, factor: float) -> None:
+        self.traces[i] *= factor
+        self.squares[i] *= factor**2
+        if self.border is None:
+            self.between[i] *= factor
+            self.between[:, i] *= factor
+        elif i < self.border:
+            self.between[i] *= factor
+        else:
+            self.between[:, i - self.border] *= factor
+
+    def _carefully(self, i: int, x: Tensor, out: Tensor) -> float:
+        """The same in float64, where a float32 would overflow, vanish, or hold little but rounding -> sum of the
+        diagonal, 0 where constant.
+        """
+        x = x.double()
+        bad = ~torch.isfinite(x)
+        if bool(bad.any()):
+            row, column = bad.nonzero()[0].tolist()
+            raise UndefinedError(
+                f"it holds {int(bad.sum())} values that are NaN or infinite, the first in row {row} of these, feature"
+                f" {column}"
+            )
+        if bool((x == x[:1]).all()):
+            out.zero_()
+            return 0.0
+        centred = x - x.mean(0)
+        matrix = centred @ centred.T
+        trace = float(matrix.diagonal().sum())
+        if not 0 < trace < math.inf:
+            raise UndefinedError("its values are too far apart, or too small, for their precision")
+        out.copy_(matrix * self._scale(i, trace / x.shape[0]))
+        return trace
+
+    def add(self, rows: slice) -> None:
+        """The batch is over: multiply the matrices of all pairs.
+
+        A batch of m counts 1/(m - 3), which makes its sum of products m · HSIC₁.
+        """
+        m = rows.stop - rows.start
+        self.times = [0] * len(self.labels)
+        parts = self._room[:, : _padded(m)].view(len(self.labels), -1, LENGTH).transpose(0, 1)
+        left, right = parts[:, : self.border], parts[:, self.border or 0 :]
+        between = _summed(left @ right.mT)
+        self.between += between / (m - 3)
+        self.squares += (between.diagonal() if self.border is None else _summed(torch.linalg.vecdot(parts, parts))) / (
+            m - 3
+        )
+
+    def values(self) -> np.ndarray:
+        """The table; UndefinedError names the first layer of which nothing is left."""
+        floors = 8 * torch.finfo(self._room.dtype).eps * self.traces
+        keep = np.array([place for place in range(len(self.labels)) if place not in self.dropped])
+        for label, square, floor, varied in (
+            (self.labels[i], self.squares[i], floors[i], self.varied[i]) for i in keep
+        ):
+            if not varied:
+                raise UndefinedError(
+                    f"{self.measure} of {label}: it is constant: in every batch all samples have the same activations."
+                    " Leave it out: layers=[...]"
+                )
+            if not square > floor**2:
+                raise UndefinedError(f"{self.measure} of {label}: {self.measure.nothing}")
+        lengths = np.sqrt(self.squares)
+        rows, columns = (keep, keep) if self.border is None else (keep[keep < self.border], keep[keep >= self.border])
+        return self.between[np.ix_(rows, columns - (self.border or 0))] / np.outer(lengths[rows], lengths[columns])
+
+
+def _padded(m: int) -> int:
+    """What an m × m matrix takes, with what keeps its rows apart, up to the next whole part."""
+    return -(-m * (m + APART) // LENGTH) * LENGTH
+
+
+def _summed(parts: Tensor) -> np.ndarray:
+    return parts.double().sum(0).cpu().numpy()
+
+
+def _multiply(x: Tensor, out: Tensor, *, add: bool = False) -> None:
+    """x xᵀ into `out`. NumPy knows on a CPU that half of it is enough, and torch does not."""
+    if x.device.type != "cpu":
+        product = x @ x.T
+    else:
+        rows = x.numpy()
+        with np.errstate(all="ignore"):  # what is not finite is looked at by who called
+            if x.dtype == out.dtype and not add and out.device == x.device:
+                np.matmul(rows, rows.T, out=out.numpy())
+                return
+            product = torch.from_numpy(rows @ rows.T)
+    if add:
+        out += product.to(out)
+    else:
+        out.copy_(product)

@@ -1,0 +1,103 @@
+"""Training trajectories: how each step of training compares with the last, and whether two measures agree along a
+run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb import measures
+from repsim_nb.measures import Measure
+from repsim_nb.measures.base import check_sides
+from repsim_nb.results.comparison import compare
+from repsim_nb.results.inference import rank_correlation
+from repsim_nb.support.errors import listed
+from repsim_nb.support.labels import axis_of, model_names, place_in_training
+from repsim_nb.support.progress import Tick, ticking
+
+
+def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | Tick = False) -> pd.DataFrame:
+    """How each step of training compares with the last of the same network -> DataFrame, index "step", a column a
+    network, by its model's name where that tells them apart.
+
+    xs: {key: array (n, ...)}, keys with a `step`; those that differ in nothing else are one network (so a column is one
+    layer of a model on one data set), and one of a single step is left out. Only what is needed is compared:
+    measure(step, last), one value a step; a step that a network has not is NaN. Steps that are numbers stand in their
+    order and before those that are names, which stand as they come in xs.
+    Errors: ValueError where nothing has several steps, or labels have none; UndefinedError where the measure has no
+    value.
+    """
+    measure = measures.get(measure)
+    bare = (
+        next((label for label in xs if "step" not in getattr(label, "_fields", ())), None)
+        if isinstance(xs, Mapping)
+        else type(xs).__name__
+    )
+    if bare is not None:
+        raise ValueError(
+            "steps of training are told by keys, as a recording has them: rs.record(model, data, step=5); here is"
+            f" {bare!r}"
+        )
+    steps = sorted(dict.fromkeys(label.step for label in xs), key=place_in_training)
+    runs: dict[Any, dict[Any, Any]] = {}
+    for label in xs:
+        runs.setdefault(label._replace(step=0), {})[label.step] = label
+    runs = {
+        run: {step: labels[step] for step in steps if step in labels} for run, labels in runs.items() if len(labels) > 1
+    }
+    if not runs:
+        raise ValueError(
+            f"there is nothing to compare with a last step: among {len(xs)} recording{'s' * (len(xs) != 1)} no two are"
+            " steps of one network"
+            + (f" (steps: {listed(steps, 6)})" if steps else "")
+            + ". Record checkpoints under one name, each with its step"
+        )
+    rows = [step for step in steps if any(step in labels for labels in runs.values())]
+    values = np.full((len(rows), len(runs)), np.nan)
+    done, total = 0, sum(map(len, runs.values()))
+    for labels in runs.values():
+        check_sides({"xs": xs}, measure, set(labels.values()))
+    with ticking(progress, f"{measure} to the last step", "step") as tick:
+        for column, labels in enumerate(runs.values()):
+            *_, last = labels.values()
+            before, many = done, len(labels)
+            found = compare(
+                measure,
+                {label: xs[label] for label in labels.values()},
+                {last: xs[last]},
+                progress=lambda now, of, b=before, m=many: tick(b + now * m // of, total),
+            )
+            values[[rows.index(step) for step in labels], column] = found.values.to_numpy()[:, 0]
+            done += many
+    return pd.DataFrame(
+        values, index=pd.Index(rows, name="step"), columns=pd.Index(model_names(axis_of(runs)), name="network")
+    )
+
+
+def by_run(a: pd.DataFrame, b: pd.DataFrame, kind: str = "spearman", alternative: str = "two-sided") -> pd.DataFrame:
+    """The rank correlation of two things along each run of training, without its last step (which stands against
+    itself) -> DataFrame, a row a run: statistic, p_value, n.
+
+    a, b: frames of `to_final`, a column a run; a step that either lacks does not count. Steps of one run follow each
+    other, and p takes them as independent. Errors: ValueError for other runs or steps, and for a run without a rank
+    correlation, by its name.
+    """
+    if not (a.columns.equals(b.columns) and a.index.equals(b.index)):
+        raise ValueError(
+            f"both frames need the same runs and steps; these have {listed(a.columns, 4)} and {listed(b.columns, 4)},"
+            f" {len(a)} and {len(b)} steps"
+        )
+    rows = {}
+    for run in a.columns:
+        both = (a[run].notna() & b[run].notna()).to_numpy()
+        before = np.flatnonzero(both)[:-1]
+        try:
+            test = rank_correlation(a[run].iloc[before].to_numpy(), b[run].iloc[before].to_numpy(), kind, alternative)
+        except ValueError as error:
+            raise ValueError(f"the run '{run}': {error}") from error
+        rows[run] = {"statistic": test.statistic, "p_value": test.p_value, "n": len(before)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")

@@ -1,0 +1,152 @@
+"""Published claims next to the figures of a lesson and the verdict on each: the table at the end of a lesson."""
+
+from __future__ import annotations
+
+import html
+
+import pandas as pd
+
+from repsim_nb.results.inference.verdicts import Verdict
+from repsim_nb.support.escaping import without_formulas
+
+SIGNS = {"reproduced": "✓", "not reproduced": "✗", "undecided": "?"}
+WORDS = {
+    "published": {"reproduced": "reproduced", "not reproduced": "not reproduced", "undecided": "undecided"},
+    "heard": {"reproduced": "holds", "not reproduced": "does not hold", "undecided": "undecided"},
+}
+COLUMNS = ("claim", "published", "here", "interval", "unit", "threshold", "turns", "verdict")
+
+
+class Claims:
+    """A table of claims, each with the figure that speaks for or against it and a verdict; a notebook shows it as HTML.
+
+    Parameters
+    ----------
+    kind : {"published", "heard"}
+        "published": verdicts read "reproduced", "not reproduced", "undecided". "heard": statements without a study
+        behind them that could be reproduced; their verdicts read "holds", "does not hold", "undecided", and `published`
+        is the source, if there is one.
+
+    Examples
+    --------
+    >>> from repsim_nb import inference
+    >>> from repsim_nb.studies.claims import Claims
+    >>> claims = Claims()
+    >>> claims.add("CKA tells layers apart", "65 % of layers", inference.judge((0.65, 0.52, 0.79), above=0.17, unit="networks (10)"), published="99 %")
+    >>> claims.frame()["verdict"].tolist()
+    ['reproduced']
+    """
+
+    def __init__(self, kind: str = "published") -> None:
+        if kind not in WORDS:
+            raise ValueError(f"kind is 'published' or 'heard'; got {kind!r}")
+        self.kind = kind
+        self._rows: list[tuple[str, str, str, Verdict]] = []
+
+    def add(self, claim: str, here: str, verdict: Verdict, *, published: str = "") -> None:
+        """Add a row.
+
+        Parameters
+        ----------
+        claim : str
+            A sentence.
+        here : str
+            The figure seen here, in words. The interval of the verdict is shown next to it.
+        verdict : Verdict
+            Of `inference.judge`, `judge_p`, `judge_exact` or `cannot_ask`, or several of them joined with ``&``.
+        published : str
+            The published figure, if there is one.
+
+        Raises
+        ------
+        TypeError
+            If `verdict` is not a Verdict, and for anything else that is no text.
+        """
+        for name, text in (("claim", claim), ("here", here), ("published", published)):
+            if not isinstance(text, str):
+                raise TypeError(f"{name} is text, such as f'{{value:.2f}}'; got {text!r}")
+        if not isinstance(verdict, Verdict):
+            true = isinstance(verdict, bool) or str(getattr(verdict, "dtype", "")) == "bool"
+            raise TypeError(
+                f"the verdict on '{claim}' is that of inference.judge, judge_p, judge_exact or cannot_ask; got"
+                f" {verdict!r}."
+                + (
+                    " True and False cannot say that data do not decide: judge the value with its interval instead"
+                    if true
+                    else ""
+                )
+            )
+        self._rows.append((claim, published, here, verdict))
+
+    def frame(self) -> pd.DataFrame:
+        """A row a claim: claim, published, here, interval, unit, threshold, turns, verdict; all of them text."""
+        words = WORDS[self.kind]
+        return pd.DataFrame(
+            [
+                (
+                    claim,
+                    published,
+                    "; ".join(filter(None, [here, verdict.why])),
+                    verdict.interval,
+                    verdict.unit,
+                    verdict.rule,
+                    self._turns(verdict),
+                    words[verdict.outcome],
+                )
+                for claim, published, here, verdict in self._rows
+            ],
+            columns=list(COLUMNS),
+        )
+
+    def _turns(self, verdict: Verdict) -> str:
+        return (
+            verdict.turns
+            if self.kind == "published"
+            else verdict.turns.replace("not reproduced", "does not hold").replace("reproduced", "holds")
+        )
+
+    def __repr__(self) -> str:
+        return self.frame().to_string(index=False)
+
+    def _repr_html_(self) -> str:
+        """Three columns, so that the table fits a phone; colors are those of the page, so that it is readable in a dark
+        theme.
+        """
+        heard = self.kind == "heard"
+        columns = {"what one hears" if heard else "claim": 36, "here": 36, "verdict": 28}
+        head = "".join(f"<th scope='col' width='{width}%' {_CELL}>{name}</th>" for name, width in columns.items())
+        body = ""
+        for row, (*_, verdict) in zip(self.frame().to_dict("records"), self._rows, strict=True):
+            claim = _block(row["claim"], ("source" if heard else "published", row["published"]))
+            here = _block(row["here"], (f"interval{_level(verdict)}", row["interval"]), ("unit", row["unit"]))
+            word = (
+                "<strong"
+                f" style='white-space:nowrap'>{SIGNS[verdict.outcome]}&nbsp;{row['verdict'].replace(' ', '&nbsp;')}</strong>"
+            )
+            judged = word + _block(
+                "", ("threshold" if not verdict.why else "", row["threshold"]), ("other thresholds", row["turns"])
+            )
+            body += "<tr>" + "".join(f"<td {_CELL}>{cell}</td>" for cell in (claim, here, judged)) + "</tr>"
+        return without_formulas(
+            f"<table style='max-width:60em'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+
+_CELL = "style='text-align:left;vertical-align:top;white-space:normal;overflow-wrap:break-word'"
+_SMALL = "style='font-size:85%;opacity:.8;margin-top:.2em'"
+
+
+def _block(text: str, *details: tuple[str, str]) -> str:
+    small = "".join(
+        f"<div {_SMALL}>{html.escape(f'{name}: {detail}' if name else detail)}</div>"
+        for name, detail in details
+        if detail
+    )
+    return html.escape(text) + small
+
+
+def _level(verdict: Verdict) -> str:
+    """The level of all intervals of a verdict; nothing if one has another level, or none that is known."""
+    levels = {part.level for part in verdict.parts or (verdict,) if part.low is not None}
+    level = levels.pop() if len(levels) == 1 else None
+    return "" if level is None else f" ({100 * level:.4g}%)"

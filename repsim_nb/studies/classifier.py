@@ -1,0 +1,234 @@
+"""Train one small image classifier, reproducibly: the same arguments give the same network on the same machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from repsim_nb.inputs.datasets import Dataset, load_dataset
+from repsim_nb.inputs.models import build, normalise
+from repsim_nb.support.errors import unknown
+from repsim_nb.support.progress import Tick
+
+LABELS = ("true", "coarse", "shuffled")
+SCHEDULES = ("one-cycle", "constant")
+CARD = (
+    "name",
+    "architecture",
+    "data",
+    "labels",
+    "images",
+    "seed",
+    "epochs",
+    "learning_rate",
+    "batch_size",
+    "schedule",
+    "parameters",
+    "input_shape",
+    "mean",
+    "std",
+    "classes",
+    "rows",
+    "options",
+    "train_accuracy",
+    "test_accuracy",
+    "epoch",
+)  # what a card says of itself, where there is something to say
+
+
+def initialise(architecture: str, seed: int, **options: Any) -> nn.Module:
+    """A fresh network; equal seeds give equal weights, and the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(architecture, **options)
+
+
+def accuracy(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
+    """The share of samples whose largest logit is the target's."""
+    module.eval()
+    with torch.inference_mode():
+        right = sum(
+            int((module(x).argmax(1) == t).sum()) for x, t in zip(inputs.split(500), targets.split(500), strict=True)
+        )
+    return right / len(targets)
+
+
+def checked_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What else a card shall say; ValueError where that is a field of its own."""
+    if clash := set(CARD) & set(about or {}):
+        raise ValueError(
+            f"about={dict(about or {})} says again what the card says of itself: {', '.join(sorted(clash))}"
+        )
+    return dict(about or {})
+
+
+def checked_checkpoints(checkpoints: Iterable[int], epochs: int) -> tuple[int, ...]:
+    """Epochs as whole numbers, of a range or an array too; ValueError names the first that is none."""
+    if isinstance(checkpoints, str) or not isinstance(checkpoints, Iterable):
+        raise ValueError(
+            f"checkpoints are a list of epochs, each a whole number from 0 to epochs={epochs}; got {checkpoints!r}"
+        )
+    given = list(checkpoints)
+    for epoch in given:
+        if not isinstance(epoch, (int, np.integer)) or isinstance(epoch, bool) or not 0 <= epoch <= epochs:
+            raise ValueError(f"checkpoints are whole numbers of epochs from 0 to epochs={epochs}; got {epoch!r}")
+    return tuple(int(epoch) for epoch in given)
+
+
+def train(
+    architecture: str,
+    data: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    rows: tuple[int, int] | None = None,
+    labels: str = "true",
+    epochs: int = 4,
+    learning_rate: float = 3e-3,
+    schedule: str = "one-cycle",
+    batch_size: int = 64,
+    checkpoints: Iterable[int] = (),
+    about: Mapping[str, Any] | None = None,
+    keep: Callable[[nn.Module, dict[str, Any]], None] | None = None,
+    tick: Tick = lambda done, total: None,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """Train a network on the training split of a shipped data set -> (module in eval mode, its card).
+
+    Adam, cross-entropy. `epochs=0` gives the untrained twin of the same seed.
+    options: of the architecture, {"widths": (64, 32)}.  rows: (start, stop) of the training split; None is all of it.
+    labels: "coarse" makes one class of two neighbours (0 and 1, 2 and 3, ...); "shuffled" permutes the training targets
+    once (by the seed), so that they can only be memorised.  schedule: "one-cycle", up to the learning rate and down
+    again; or "constant".
+    checkpoints: epochs at which keep(module, card) is called, the card as of then, with "epoch"; 0 is before the first
+    step. The module is then trained further.
+    about: what else the card shall say.  tick: told of every batch, (batches done, in all); it may raise to stop.
+    """
+    if labels not in LABELS:
+        raise unknown("labels", labels, LABELS)
+    if schedule not in SCHEDULES:
+        raise unknown("schedule", schedule, SCHEDULES)
+    about, checkpoints = checked_about(about), checked_checkpoints(checkpoints, epochs)
+    sides = {split: load_dataset(data, split) for split in ("train", "test")}
+    mean, std = brightness(sides["train"])
+    start, stop = checked_rows(rows, sides["train"])
+    x, y = (part[start:stop] for part in tensors(sides["train"], mean, std))
+    tested = tensors(sides["test"], mean, std)
+    classes, options = list(sides["train"].classes), dict(options or {})
+    if labels == "coarse":
+        classes = [" or ".join(classes[first : first + 2]) for first in range(0, len(classes), 2)]
+        options, y, tested = {**options, "classes": len(classes)}, y // 2, (tested[0], tested[1] // 2)
+    fit = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))] if labels == "shuffled" else y
+    module = initialise(architecture, seed, **options)
+    card = {
+        "architecture": architecture,
+        "data": data,
+        "labels": labels,
+        "images": len(y),
+        "seed": seed,
+        "epochs": epochs,
+        "learning_rate": learning_rate if epochs else None,
+        "batch_size": batch_size if epochs else None,
+        **({"schedule": schedule} if epochs else {}),
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "input_shape": list(sides["train"].inputs.shape[1:]),
+        "mean": mean,
+        "std": std,
+        "classes": classes,
+        "rows": [start, stop],
+        **({"options": options} if options else {}),
+    }
+
+    def now() -> dict[str, Any]:
+        return {
+            **card,
+            **about,
+            "train_accuracy": round(accuracy(module, x, fit), 4),
+            "test_accuracy": round(accuracy(module, *tested), 4),
+        }
+
+    def at(epoch: int) -> None:
+        if epoch in checkpoints and keep is not None:
+            keep(module, {**now(), "epoch": epoch})
+
+    descend(
+        module,
+        x,
+        fit,
+        seed=seed,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        batch_size=batch_size,
+        at=at,
+        tick=tick,
+    )
+    known = now()
+    return module.eval(), known
+
+
+def brightness(dataset: Dataset) -> tuple[float, float]:
+    """Mean and standard deviation of its pixels, white being 1: of the whole split, whatever rows are taken, so that
+    all networks see a picture alike.
+    """
+    pixels = dataset.inputs / 255
+    return round(float(pixels.mean()), 4), round(float(pixels.std()), 4)
+
+
+def checked_rows(rows: tuple[int, int] | None, dataset: Dataset) -> tuple[int, int]:
+    """(start, stop) of a data set; None is all of it."""
+    start, stop = rows if rows is not None else (0, len(dataset))
+    if not 0 <= start < stop <= len(dataset):
+        raise ValueError(
+            f"rows are (start, stop) of the {len(dataset)} rows of '{dataset.name}', 0 <= start < stop <="
+            f" {len(dataset)}; got {tuple(rows or ())}"
+        )
+    return start, stop
+
+
+def tensors(dataset: Dataset, mean: float, std: float) -> tuple[Tensor, Tensor]:
+    """Pictures as networks take them, (n, 1, h, w), and their targets."""
+    return normalise(dataset.inputs, mean, std), torch.from_numpy(np.asarray(dataset.targets))
+
+
+def descend(
+    module: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    seed: int,
+    epochs: int,
+    learning_rate: float,
+    schedule: str,
+    batch_size: int,
+    at: Callable[[int], None],
+    tick: Tick,
+) -> None:
+    """Adam on the cross-entropy; the seed orders the batches. at(epoch) is called before the first epoch, as 0, and
+    after each.
+    """
+    order = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate)
+    steps, done = -(-len(x) // batch_size), 0
+    one_cycle = schedule == "one-cycle" and epochs > 0
+    rate = (
+        torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * steps, pct_start=0.2)
+        if one_cycle
+        else None
+    )
+    at(0)
+    for epoch in range(1, epochs + 1):
+        module.train()
+        for rows in torch.randperm(len(x), generator=order).split(batch_size):
+            optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(module(x[rows]), y[rows]).backward()
+            optimizer.step()
+            if rate is not None:
+                rate.step()
+            done += 1
+            tick(done, epochs * steps)
+        at(epoch)

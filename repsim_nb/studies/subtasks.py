@@ -1,0 +1,313 @@
+"""The four subtasks of the grounding benchmark on networks of our own: what varies in each, and what its networks can
+do [Ding, Denain, Steinhardt 2021].
+
+`load` trains a subtask's networks, or finds them again, and gives what `grounding.benchmark` asks for: representations,
+the functionality of each, and its error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import rotate
+
+from repsim_nb.inputs.datasets import Dataset, load_dataset
+from repsim_nb.inputs.models import OUTPUT, Model
+from repsim_nb.inputs.recording import record
+from repsim_nb.inputs.store import Key
+from repsim_nb.results.grounding import paired_sd
+from repsim_nb.results.probes import linear_probe
+from repsim_nb.support.errors import unknown
+from repsim_nb.support.labels import axis_of
+from repsim_nb.support.progress import Tick
+from repsim_nb.support.workers import all_of
+
+from . import training, tuning
+
+DEPTH, WIDTH = 6, 64
+BLOCKS = tuple(f"block{number}" for number in range(1, DEPTH + 1))
+KEPT = (24, 16, 12, 8, 6, 4, 2, 1)
+LEARNED = {
+    "seeds": 2500,
+    "tuning": 2000,
+}  # rows of the training split of MNIST that its networks may see; those after them are for probes and tests
+Recipe = dict[str, Any]
+
+SEEDS: dict[str, Recipe] = {
+    f"vit6-{seed}": {
+        "architecture": "vit",
+        "options": {"depth": DEPTH, "width": WIDTH},
+        "data": "mnist",
+        "rows": (0, LEARNED["seeds"]),
+        "seed": seed,
+        "epochs": 10,
+        "learning_rate": 1.5e-3,
+    }
+    for seed in range(10)
+}
+"""Ten transformers of six blocks for `training.trained`, trained identically but for the seed."""
+
+TUNED: dict[str, Recipe] = {
+    f"pre{start}-from{first}": {
+        "data": "mnist",
+        "rows": (0, LEARNED["tuning"]),
+        "seed": first,
+        "epochs": 8,
+        "learning_rate": 2e-3,
+        "start": {
+            "architecture": "vit",
+            "options": {"depth": DEPTH, "width": WIDTH},
+            "data": "fashion",
+            "seed": start,
+            "epochs": 8,
+            "learning_rate": 1.5e-3,
+        },
+    }
+    for start in range(5)
+    for first in (range(0, 20, 5) if start == 0 else (0,))
+}
+"""For `tuning.trained`: five transformers pre-trained on garments and fine-tuned on digits, five times each, the
+first of them twenty times.
+"""
+
+
+# -- shifted tests
+# --------------------------------------------------------------------------------------------------------
+
+
+def _rotated(pictures: np.ndarray) -> np.ndarray:
+    return rotate(pictures, 30, axes=(1, 2), reshape=False, order=1)
+
+
+def _noisy(pictures: np.ndarray) -> np.ndarray:
+    return pictures + np.random.default_rng(0).normal(0, 80, pictures.shape)
+
+
+def _faint(pictures: np.ndarray) -> np.ndarray:
+    return 0.4 * pictures
+
+
+SHIFTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"rotated": _rotated, "noisy": _noisy, "faint": _faint}
+"""MNIST as no network was trained on it: turned by 30 degrees; with Gaussian noise of standard deviation 80, of 255;
+with 40 % of the contrast.
+"""
+
+
+def shifted(test: str) -> Dataset:
+    """One of SHIFTS of the 3,000 MNIST images that no network of TUNED was trained on, the test split among them; or
+    "plain", as they are.
+    """
+    if test not in (*SHIFTS, "plain"):
+        raise unknown("test", test, (*SHIFTS, "plain"))
+    sides = [_after("tuning"), load_dataset("mnist", "test")]
+    inputs, targets = np.concatenate([side.inputs for side in sides]), np.concatenate([side.targets for side in sides])
+    if test != "plain":
+        inputs = np.rint(SHIFTS[test](inputs.astype(float))).clip(0, 255).astype(np.uint8)
+    return Dataset(f"mnist/{test}", inputs, targets, sides[0].classes)
+
+
+def _after(networks: str) -> Dataset:
+    """The rows of the training split that these networks were not trained on."""
+    whole, first = load_dataset("mnist", "train"), LEARNED[networks]
+    return whole.take(range(first, len(whole)), f"mnist/from{first}")
+
+
+# -- the subtasks
+# ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Subtask:
+    """One of four.
+
+    varies: what tells its representations apart.  functionality: what F of each is.  recipes: of its networks.
+    networks: how many of them it takes.
+    test: of SHIFTS; None is a probe.
+    """
+
+    varies: str
+    functionality: str
+    recipes: Mapping[str, Recipe]
+    networks: int
+    test: str | None = None
+
+
+class Loaded(NamedTuple):
+    """representations: {Key: array (1000, p)} of the MNIST test images.  functionality: F of each, a Series over the
+    fields of the keys.
+
+    noise: the standard deviation of the error of F, a Series of the same index: all networks are tested on the same
+    images, see `grounding.paired_sd`.
+    """
+
+    representations: dict[Key, np.ndarray]
+    functionality: pd.Series
+    noise: pd.Series
+
+
+_PROBED = (
+    "the share of the 1,000 test images that a linear probe names rightly, fitted to 1,500 images that the network was"
+    " not trained on"
+)
+SUBTASKS: dict[str, Subtask] = {
+    "layers": Subtask("the seed of a transformer, and the layer", _PROBED, SEEDS, 10),
+    "deletion": Subtask(
+        "the seed, the layer, and how many of its leading principal components are kept: all,"
+        f" {', '.join(map(str, KEPT))}",
+        f"{_PROBED}, of what is kept",
+        SEEDS,
+        10,
+    ),
+    "tuning": Subtask(
+        "the seed of fine-tuning: the head's weights and the order of batches",
+        "the network's accuracy on 3,000 shifted images, of all its layers alike",
+        {name: recipe for name, recipe in TUNED.items() if name.startswith("pre0-")},
+        20,
+        "noisy",
+    ),
+    "pretraining": Subtask(
+        "the seed of pre-training and that of fine-tuning, five by five",
+        "the network's accuracy on 3,000 shifted images, of all its layers alike",
+        {name: recipe for name, recipe in TUNED.items() if name.endswith("-from0")},
+        25,
+        "noisy",
+    ),
+}
+"""The subtasks by name, in the order of the published ones.
+
+Training the networks of all four takes about eleven minutes of one core.
+
+Of SHIFTS the test of fine-tunings is the one on which they differ most, measured in binomial standard deviations: 6.4
+for noisy images, 2.8 for faint and 2.0 for rotated ones, 1.2 as they are.
+"""
+
+
+def load(
+    name: str,
+    *,
+    test: str | None = None,
+    fast: bool = False,
+    folder: str | Path | None = None,
+    progress: bool | Tick = True,
+) -> Loaded:
+    """The representations of a subtask, the functionality F of each, and the error of F.
+
+    Representations are mean tokens of six blocks. In "deletion" the field `step` of a key is the number of principal
+    components that are kept, the width where nothing is deleted; they are those of the test images, also for what the
+    probe is fitted to.
+    test: of SHIFTS, on which the accuracies of "tuning" and "pretraining" are measured; None is the subtask's own.
+    fast: three seeds, five fine-tunings, or two by five, narrower and trained for a moment: seconds, the same fields.
+    folder, progress: as in `training.trained`.
+    Errors: ValueError for an unknown subtask or test, or a test where F is a probe's.
+    """
+    if name not in SUBTASKS:
+        raise unknown("subtask", name, SUBTASKS)
+    subtask = SUBTASKS[name]
+    if test is not None and subtask.test is None:
+        raise ValueError(
+            f"the functionality of '{name}' is the accuracy of a probe, which has no test={test!r}; 'tuning' and"
+            " 'pretraining' have"
+        )
+    if test is not None and test not in SHIFTS:
+        raise unknown("test", test, SHIFTS)
+    models = networks(name, fast=fast, folder=folder, progress=progress)
+    if subtask.test is None:
+        return _probed(models, name == "deletion", progress)
+    return _tested(models, shifted(test or subtask.test), progress)
+
+
+def networks(
+    name: str, *, fast: bool = False, folder: str | Path | None = None, progress: bool | Tick = True
+) -> list[Model]:
+    """The networks of a subtask, trained or found again."""
+    if name not in SUBTASKS:
+        raise unknown("subtask", name, SUBTASKS)
+    recipes = _few(SUBTASKS[name].recipes) if fast else SUBTASKS[name].recipes
+    if SUBTASKS[name].recipes is SEEDS:
+        return training.trained(recipes, folder=folder, progress=progress)
+    tuned = tuning.trained(recipes, folder=folder, progress=progress)
+    return [
+        replace(model, name=f"pre{model.card['pretraining']}-tune{model.card['seed']}")
+        for models in tuned.values()
+        for model in models
+    ]
+
+
+def _few(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
+    small = {"options": {"depth": DEPTH, "width": WIDTH // 2}, "rows": (0, 500), "epochs": 4, "learning_rate": 3e-3}
+    few = [item for item in recipes.items() if item[0] in ("vit6-0", "vit6-1", "vit6-2", "pre0-from0", "pre1-from0")]
+    return {
+        name: (
+            {**recipe, **small}
+            if recipes is SEEDS
+            else {
+                **recipe,
+                **{one: small[one] for one in ("rows", "epochs", "learning_rate")},
+                "start": {**recipe["start"], **small},
+            }
+        )
+        for name, recipe in few
+    }
+
+
+# -- what they can do
+# -----------------------------------------------------------------------------------------------------
+
+
+def _probed(models: list[Model], deleted: bool, progress: bool | Tick) -> Loaded:
+    fitted, tested = _after("seeds"), load_dataset("mnist", "test")
+    known = record(models, fitted, BLOCKS, pool="mean", progress=progress)
+    x = record(models, tested, BLOCKS, pool="mean", progress=progress)
+    sides = {
+        key._replace(step=kept): pair
+        for before, (key, after) in zip(known.values(), x.items(), strict=True)
+        for kept, pair in (_leading(before, after) if deleted else {key.step: (before, after)}).items()
+    }
+
+    def probed(sides: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        predictions = linear_probe(
+            sides[0], fitted.targets, test=(sides[1], tested.targets), n_permutations=1
+        ).predictions.sort_values("sample")
+        return (predictions["true"] == predictions["predicted"]).to_numpy()
+
+    correct = all_of(probed, sides.values(), progress=progress, what="probing", unit="representation")
+    return _loaded({key: seen for key, (_, seen) in sides.items()}, correct)
+
+
+def _leading(before: np.ndarray, after: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """Both sides by how many principal components of `after` are kept, all of them first; in their own coordinates,
+    float64.
+    """
+    before, after = before.astype(float), after.astype(float)
+    mean = after.mean(axis=0)
+    axes = np.linalg.svd(after - mean, full_matrices=False)[2]
+    kept = {k: axes[:k].T @ axes[:k] for k in KEPT if k < after.shape[1]}
+    return {after.shape[1]: (before, after)} | {
+        k: (mean + (before - mean) @ onto, mean + (after - mean) @ onto) for k, onto in kept.items()
+    }
+
+
+def _tested(models: list[Model], test: Dataset, progress: bool | Tick) -> Loaded:
+    x = record(models, load_dataset("mnist", "test"), BLOCKS, pool="mean", progress=progress)
+    outputs = record(models, test, OUTPUT, progress=progress)
+    correct = {key.model: predicted.argmax(axis=1) == test.targets for key, predicted in outputs.items()}
+    found = dict(x.items())
+    return _loaded(found, [correct[key.model] for key in found])
+
+
+def _loaded(found: dict[Key, np.ndarray], correct: list[np.ndarray]) -> Loaded:
+    """correct: which test images each of these representations gets right.
+
+    The error of F is that of the networks in one layer and step.
+    """
+    index, rows = axis_of(found), np.array(correct)
+    places = index.droplevel("model")
+    noise = pd.Series(0.0, index=index, name="noise")
+    for place in dict.fromkeys(places):
+        noise[places == place] = paired_sd(rows[places == place])
+    return Loaded(found, pd.Series(rows.mean(axis=1), index=index, name="functionality"), noise)

@@ -1,0 +1,296 @@
+"""Many networks, trained once and found again: `trained({name: what to tell classifier.train})`, or another function
+that trains.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+import json
+import multiprocessing
+import os
+import re
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from multiprocessing.connection import wait as wait_for
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from repsim_nb.inputs.datasets import load_dataset
+from repsim_nb.inputs.models import Model, architectures, build, load_model, normalise
+from repsim_nb.inputs.models.checkpoints import digest
+from repsim_nb.inputs.models.model import images
+from repsim_nb.support.errors import Stopped, listed, unknown
+from repsim_nb.support.files import cache, replacing
+from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.workers import cores
+
+from . import classifier
+
+_OURS = ("keep", "tick")  # what `trained` itself tells whoever trains
+_MADE_BY = (classifier, architectures, build, normalise, images)  # the code that decides which weights come out
+Recipe = Mapping[str, Any]
+Train = Callable[..., Any]
+Files = Mapping[int | str | None, Path]  # of one recipe, by epoch or part; None is the only one
+
+
+def save(path: Path, name: str, module: nn.Module, card: Mapping[str, Any]) -> None:
+    """Weights with their card inside, which `load_model(path)` needs nothing else to read, and the hash that it holds
+    them against.
+    """
+    weights = {key: value.contiguous() for key, value in module.state_dict().items()}
+    with replacing(path) as temporary:
+        save_file(weights, temporary, metadata={"card": json.dumps({"name": name, **card}), "digest": digest(weights)})
+
+
+def trained(
+    recipes: Mapping[str, Recipe],
+    *,
+    folder: str | Path | None = None,
+    progress: bool | Tick = True,
+    train: Train = classifier.train,
+    parts: Sequence[str] = (),
+) -> list[Model]:
+    """Every network of {name: options of classifier.train}, in their order, found again or trained now.
+
+    A recipe with checkpoints=(0, 1, ...) gives a Model an epoch, all of its name, the epoch in their cards
+    (`card["epoch"]`). Networks are trained in processes, one thread each; in a script that asks for `if __name__ ==
+    "__main__":`. Stopped at any time (by an interrupt, or by a progress function that raises), what is finished stays,
+    and asked again only the others are trained. What was found is a network of the same name, recipe, training code,
+    data and release of torch; a damaged file is trained anew with a warning. `about` is not among these: the cards say
+    what is asked now.
+    folder: where they are kept; None is in the cache (`repsim_nb.files.cache() / "trained"`).  progress: a bar that
+    counts epochs, or a function(done, total).
+    train: another function of a module, with the options data, seed, epochs, learning_rate, batch_size, keep and tick,
+    and what else it likes; its module belongs to the training code.  parts: where it trains several networks at once,
+    what `card["part"]` says of each that it hands to keep(module, card); each is a Model, NAME-PART.
+    Errors: ValueError names the network and what in its recipe is wrong; RuntimeError, a process that was killed.
+    """
+    folder = Path(folder).expanduser() if folder is not None else cache() / "trained"
+    files = {name: _files(folder, name, recipe, train, parts) for name, recipe in recipes.items()}
+    found = {name: models for name, paths in files.items() if (models := _found(name, paths)) is not None}
+    missing = {name: recipe for name, recipe in recipes.items() if name not in found}
+    if missing:
+        _train(missing, files, progress, train)
+    models = {name: found.get(name) or [load_model(path) for path in paths.values()] for name, paths in files.items()}
+    return [
+        replace(model, card={**model.card, **_about(recipe)})
+        for name, recipe in recipes.items()
+        for model in models[name]
+    ]
+
+
+def trained_together(
+    recipes: Mapping[str, Recipe], *, train: Train, parts: Sequence[str], **options: Any
+) -> dict[str, list[Model]]:
+    """The networks of each recipe by its name, in the order of `parts`: of a function that trains several at once.
+    options: as in `trained`.
+    """
+    models = trained(recipes, train=train, parts=parts, **options)
+    return {name: models[k * len(parts) : (k + 1) * len(parts)] for k, name in enumerate(recipes)}
+
+
+def _about(recipe: Recipe) -> dict[str, Any]:
+    """What the recipe says of itself, in the form in which a card in a file would: lists for tuples."""
+    return json.loads(json.dumps(classifier.checked_about(recipe.get("about"))))
+
+
+def _files(folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequence[str]) -> dict[int | str | None, Path]:
+    """Where a network is kept, by epoch or part (None: the last, where nothing is said of checkpoints).
+
+    The path tells all that it is made from.
+    """
+    try:
+        known = inspect.signature(train).parameters
+        if without := [
+            one for one in (*_OURS, "data", "seed", "epochs", "learning_rate", "batch_size") if one not in known
+        ]:
+            raise TypeError(f"the function that trains has no option {listed(without)}")
+        if parts and "checkpoints" in known:
+            raise TypeError(
+                "parts are of a function that trains several networks at once; this one trains one, with checkpoints"
+            )
+        options = [one for one in known if one not in _OURS] + ["about"] * ("about" not in known)
+        for option in recipe:
+            if option not in options:
+                raise unknown(f"option of {train.__module__.rpartition('.')[2]}.{train.__name__}", option, options)
+        if lacking := [
+            one for one, parameter in known.items() if parameter.default is parameter.empty and one not in recipe
+        ]:
+            raise ValueError(f"it does not say {listed(lacking)}")
+        _about(recipe)
+        complete = {one: parameter.default for one, parameter in known.items() if one not in _OURS} | dict(recipe)
+        for option, least in (("epochs", 0), ("batch_size", 1), ("seed", 0)):
+            if not isinstance(complete[option], int) or isinstance(complete[option], bool) or complete[option] < least:
+                raise ValueError(f"{option} is a whole number from {least}; got {complete[option]!r}")
+        if not isinstance(complete["learning_rate"], (int, float)) or not 0 < complete["learning_rate"] < float("inf"):
+            raise ValueError(f"learning_rate is a number above 0; got {complete['learning_rate']!r}")
+        several: Sequence[int | str] = parts
+        if "checkpoints" in known:
+            several = complete["checkpoints"] = classifier.checked_checkpoints(
+                complete["checkpoints"], complete["epochs"]
+            )
+        complete.pop("about", None)
+        code = _code() if train is classifier.train else _code(inspect.getmodule(train))
+        seen = [_data(stage["data"]) for stage in (complete, complete.get("start", {})) if "data" in stage]
+        made_from = json.dumps([name, complete, code, *seen], sort_keys=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the recipe of '{name}' cannot be followed: {error}") from error
+    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:80]
+    stem = f"{readable}.{hashlib.blake2b(made_from.encode(), digest_size=8).hexdigest()}"
+    return (
+        {one: folder / f"{stem}.{one}.safetensors" for one in several}
+        if several
+        else {None: folder / f"{stem}.safetensors"}
+    )
+
+
+@functools.cache
+def _code(*more: Any) -> str:
+    """The training code, that of more modules too, and the release of torch as a hash: where that is another, so may
+    the networks be.
+    """
+    said = [torch.__version__, *(_said(inspect.getsource(part)) for part in (*_MADE_BY, *more))]
+    return hashlib.blake2b("\n".join(said).encode(), digest_size=8).hexdigest()
+
+
+def _said(source: str) -> str:
+    """Code without its comments and docstrings, in one layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            node.body = [
+                part
+                for part in node.body
+                if not (
+                    isinstance(part, ast.Expr)
+                    and isinstance(part.value, ast.Constant)
+                    and isinstance(part.value.value, str)
+                )
+            ]
+    return ast.unparse(tree)
+
+
+@functools.cache
+def _data(name: str) -> str:
+    """Pictures and targets of both splits."""
+    sides = [load_dataset(name, split) for split in ("train", "test")]
+    return " ".join(
+        [
+            *(side.fingerprint() for side in sides),
+            *(hashlib.blake2b(side.targets.tobytes(), digest_size=8).hexdigest() for side in sides),
+        ]
+    )
+
+
+def _found(name: str, paths: Files) -> list[Model] | None:
+    """None where any of a network's files is missing or damaged."""
+    if not all(path.exists() for path in paths.values()):
+        return None
+    try:
+        return [load_model(path) for path in paths.values()]
+    except ValueError as error:
+        warnings.warn(f"{error}. '{name}' is trained anew", stacklevel=4)
+        return None
+
+
+# -- in processes
+# ----------------------------------------------------------------------------------------------------------
+
+
+def _train(recipes: Mapping[str, Recipe], files: Mapping[str, Files], progress: bool | Tick, train: Train) -> None:
+    """One task a network. Whatever ends this ends the processes: those at work stop at their next batch."""
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads, a notebook's kernel, may hang
+    stop, epochs = context.Event(), context.Value("q", 0)
+    total = sum(max(1, _epochs(recipe, train)) for recipe in recipes.values())
+    number = min(cores(), len(recipes))
+    what = f"training {len(recipes)} network{'s' if len(recipes) > 1 else ''}"
+    with ticking(progress, what, "epoch") as tick, ProcessPoolExecutor(number, context, _begin, (stop, epochs)) as pool:
+        try:
+            tick(0, total)
+            waiting = {
+                pool.submit(_train_one, name, dict(recipe), files[name], train): name
+                for name, recipe in recipes.items()
+            }
+            while waiting:
+                for future in wait(waiting, timeout=0.25, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    del waiting[future]
+                tick(epochs.value, total)
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                f"a process that trained one of {listed(waiting.values(), 4)} was killed, or could not begin;"
+                f" {len(recipes) - len(waiting)} of {len(recipes)} networks were finished and are kept. Is there too"
+                ' little memory? Is this a script that lacks `if __name__ == "__main__":`?'
+            ) from error
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _epochs(recipe: Recipe, train: Train) -> int:
+    return recipe.get("epochs", inspect.signature(train).parameters["epochs"].default)
+
+
+_shared: dict[str, Any] = {}  # of a process of ours
+
+
+def _begin(stop: Any, epochs: Any) -> None:
+    """In a process that was just started: it is stopped by us alone, works in one thread, and does not outlive us."""
+    _shared.update(stop=stop, epochs=epochs)
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # an interrupt reaches the whole group; the parent says what follows from it
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (wait_for([parent.sentinel]), os._exit(1)), daemon=True).start()
+
+
+def _train_one(name: str, recipe: dict[str, Any], files: Files, train: Train) -> None:
+    counted = 0
+    epochs = _epochs(recipe, train)
+
+    def count(now: int) -> None:
+        nonlocal counted
+        with _shared["epochs"].get_lock():
+            _shared["epochs"].value += now - counted
+        counted = now
+
+    def tick(done: int, total: int) -> None:
+        if _shared["stop"].is_set():
+            raise Stopped
+        if done * epochs // total > counted:
+            count(done * epochs // total)
+
+    def keep(module: nn.Module, card: dict[str, Any]) -> None:
+        part = card.get("part")
+        save(files[card["epoch"] if part is None else part], name if part is None else f"{name}-{part}", module, card)
+
+    try:
+        recipe.pop("about", None)
+        if None in files:
+            module, card = train(**recipe, tick=tick)
+            save(files[None], name, module, card)
+        else:
+            train(**recipe, keep=keep, tick=tick)
+        count(max(1, epochs))
+    except Stopped:
+        raise
+    except Exception as error:
+        kind = ValueError if isinstance(error, ValueError) else RuntimeError
+        raise kind(
+            f"training '{name}' failed: {error}" + ("" if kind is ValueError else f" ({type(error).__name__})")
+        ) from error

@@ -1,0 +1,116 @@
+"""Pre-train one classifier, then fine-tune it several times: each time a new head, another order of batches, and
+everything else alike.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from repsim_nb.inputs.datasets import load_dataset
+from repsim_nb.inputs.models import Model
+from repsim_nb.support.progress import Tick
+
+from . import classifier, training
+
+PARTS = tuple(range(5))  # fine-tunings of one pre-training
+_NOT_OF_A_START = ("checkpoints", "keep", "tick", "about")
+
+
+def train(
+    data: str,
+    start: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    rows: tuple[int, int] | None = None,
+    epochs: int = 8,
+    learning_rate: float = 2e-3,
+    batch_size: int = 64,
+    keep: Callable[[nn.Module, dict[str, Any]], None] | None = None,
+    tick: Tick = lambda done, total: None,
+) -> list[tuple[nn.Module, dict[str, Any]]]:
+    """Train the network that `start` tells, then five times from its weights on the training split of `data` ->
+    [(module in eval mode, its card)]; keep is told of each.
+
+    start: options of `classifier.train`, {"architecture": "vit", "data": "fashion", "seed": 3}; all its weights are
+    trained further, but for the head, which is new.
+    seed: of the first fine-tuning, the others have those after it; it decides the weights of the head and the order of
+    the batches.
+    rows: (start, stop) of the training split; None is all of it. Adam, cross-entropy, the learning rate up and down
+    again. Cards say "pretraining", the seed of the start, and "start", its recipe. Their "test_accuracy" is that on the
+    test split of `data`.
+    """
+    if without := [one for one in ("architecture", "data") if one not in start]:
+        raise ValueError(
+            "start tells what network is trained before, by options of classifier.train; it does not say"
+            f" {' and '.join(without)}"
+        )
+    for option in start:
+        if option in _NOT_OF_A_START:
+            raise ValueError(f"start tells one network, so it has no option '{option}'")
+    sides = {split: load_dataset(data, split) for split in ("train", "test")}
+    mean, std = classifier.brightness(sides["train"])
+    first, last = classifier.checked_rows(rows, sides["train"])
+    x, y = (part[first:last] for part in classifier.tensors(sides["train"], mean, std))
+    tested = classifier.tensors(sides["test"], mean, std)
+    steps = epochs * -(-len(x) // batch_size)  # of one fine-tuning
+    before = 0
+
+    def counted(done: int, total: int) -> None:
+        nonlocal before
+        before = total
+        tick(done, total + len(PARTS) * steps)
+
+    pretrained, known = classifier.train(**start, tick=counted)
+    options = {**known.get("options", {}), "classes": len(sides["train"].classes)}
+    tuned = []
+    for part in PARTS:
+        module = copy.deepcopy(pretrained)
+        module.head = classifier.initialise(known["architecture"], seed + part, **options).head
+        classifier.descend(
+            module,
+            x,
+            y,
+            seed=seed + part,
+            epochs=epochs,
+            learning_rate=learning_rate,
+            schedule="one-cycle",
+            batch_size=batch_size,
+            at=lambda epoch: None,
+            tick=lambda done, total, part=part: tick(before + part * steps + done, before + len(PARTS) * steps),
+        )
+        card = {
+            "architecture": known["architecture"],
+            "options": options,
+            "part": part,
+            "data": data,
+            "images": len(y),
+            "seed": seed + part,
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "batch_size": batch_size,
+            "pretraining": known["seed"],
+            "start": {**start},
+            "parameters": known["parameters"],
+            "input_shape": list(sides["train"].inputs.shape[1:]),
+            "mean": mean,
+            "std": std,
+            "classes": list(sides["train"].classes),
+            "rows": [first, last],
+            "train_accuracy": round(classifier.accuracy(module, x, y), 4),
+            "test_accuracy": round(classifier.accuracy(module, *tested), 4),
+        }
+        tuned.append((module.eval(), card))
+        if keep is not None:
+            keep(module, card)
+    return tuned
+
+
+def trained(recipes: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, list[Model]]:
+    """The five networks of each of {name: options of `train`}, found again or trained now, as `training.trained` does,
+    whose options these are.
+    """
+    return training.trained_together(recipes, train=train, parts=PARTS, **options)

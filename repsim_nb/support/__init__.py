@@ -1,0 +1,1 @@
+"""What every wing uses: errors, labels, checks of what comes in, files, workers, progress."""

@@ -1,0 +1,418 @@
+"""Containers of numbers, whatever the library, as arrays whose rows are samples; and the names that they give to
+samples.
+
+Libraries are recognised by the name of the module of a type, so that none has to be installed.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import pandas as pd
+import psutil
+
+from repsim_nb.support.errors import UndefinedError, listed
+
+Array = Any  # a NumPy array or a torch tensor
+ON_DISK = ("h5py", "zarr", "tables", "netCDF4")  # arrays that are read by slices
+SAMPLES = frozenset(
+    {
+        "sample",
+        "stimulus",
+        "presentation",
+        "image",
+        "picture",
+        "item",
+        "observation",
+        "obs",
+        "example",
+        "instance",
+        "trial",
+        "text",
+        "sentence",
+        "condition",
+        "row",
+        "dim_0",
+    }
+)
+FEATURES = frozenset(
+    {
+        "feature",
+        "neuroid",
+        "neuron",
+        "unit",
+        "channel",
+        "voxel",
+        "electrode",
+        "sensor",
+        "vertex",
+        "cell",
+        "class",
+        "column",
+        "component",
+        "hidden",
+        "embedding",
+        "logit",
+        "height",
+        "width",
+        "x",
+        "y",
+        "z",
+        "dim_1",
+        "dim_2",
+        "dim_3",
+        "dim_4",
+    }
+)
+
+
+def to_array(x: Any) -> Array:
+    """A container of numbers as a NumPy array or a torch tensor, its first axis the samples.
+
+    NumPy arrays, memory maps and dense tensors pass as they are, without a copy. Frames are read by rows, arrays with
+    named dimensions by these names, sparse ones are filled, arrays in files are read into memory. UndefinedError with
+    the type for what cannot be read, MemoryError where it would not fit.
+    """
+    if isinstance(x, np.ndarray):
+        return _of_numpy(x)
+    if array_api_compat.is_torch_array(x):
+        return _of_torch(x)
+    if isinstance(x, pd.DataFrame):
+        return _of_columns(
+            [str(name) for name in x.columns], [x.iloc[:, i] for i in range(x.shape[1])], len(x), whole=x
+        )
+    if isinstance(x, (pd.Series, pd.Index)):
+        return _of_columns([str(x.name or "values")], [x], len(x))[:, 0]
+    if isinstance(x, (list, tuple)):
+        return _of_list(x)
+    if _is(x, "xarray"):
+        return _of_xarray(x)
+    if _is(x, "polars"):
+        return _of_polars(x)
+    if _is(x, "pyarrow", "Table", "RecordBatch") or _has(x, "to_pandas", "cudf", "pyspark"):
+        return to_array(x.to_pandas())
+    if _is(x, "modin"):
+        return to_array(x._to_pandas())
+    if _is(x, "scipy") and hasattr(x, "toarray"):
+        _check_room(x.shape, x.dtype.itemsize, x)
+        return np.asarray(x.toarray())
+    if _is(x, "sparse") and hasattr(x, "todense"):
+        _check_room(x.shape, x.dtype.itemsize, x)
+        return to_array(x.todense())
+    if _is(x, "dask") and hasattr(x, "compute"):
+        return to_array(x.compute())
+    if _has(x, "get", "cupy", "cupyx"):
+        return to_array(x.get())
+    if (
+        _is(x, *ON_DISK[:1], "Dataset")
+        or _is(x, "zarr", "Array")
+        or (any(_is(x, library) for library in ON_DISK[2:]) and hasattr(x, "shape"))
+    ):
+        _check_room(x.shape, getattr(x.dtype, "itemsize", 8), x)
+        return to_array(x[...])
+    return _of_others(x)
+
+
+def is_array(x: Any) -> bool:
+    """Whether this is an array that has no names for its samples: NumPy's, or a tensor."""
+    return isinstance(x, np.ndarray) or array_api_compat.is_torch_array(x)
+
+
+def array_type(x: Any) -> str:
+    """Which of the containers that name their samples this is, or is derived from: "pandas.DataFrame", "pandas.Series",
+    "xarray.DataArray", "xarray.Dataset"; else "".
+    """
+    kinds = (("pandas", "DataFrame"), ("pandas", "Series"), ("xarray", "DataArray"), ("xarray", "Dataset"))
+    return next((f"{library}.{name}" for library, name in kinds if _is(x, library, name)), "")
+
+
+def type_name(x: Any) -> str:
+    """The full name of its type, as pandas.DataFrame."""
+    kind = type(x)
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
+    )
+
+
+def sample_index(x: Any) -> pd.Index | None:
+    """What a container calls its samples: the index of a frame, the coordinate of xarray along its samples; None if it
+    gives them no names.
+    """
+    if isinstance(x, (pd.DataFrame, pd.Series)):
+        return x.index
+    if _is(x, "xarray", "DataArray") and x.ndim:
+        dimension = sample_dimension(x)
+        if dimension in x.indexes:
+            return x.indexes[dimension]
+        names = [
+            str(name)
+            for name, c in x.coords.items()
+            if c.dims == (dimension,)
+            and str(name).lower().split("_")[-1] in ("id", "ids")
+            and pd.Index(c.values).is_unique
+        ]
+        return pd.Index(x.coords[names[0]].values) if len(names) == 1 else None
+    if _is(x, "pyarrow", "Table") and x.schema.pandas_metadata:
+        return x.to_pandas().index
+    if _has(x, "to_pandas", "cudf", "pyspark"):
+        return x.to_pandas().index
+    if _is(x, "modin"):
+        return x._to_pandas().index
+    if _is(x, "dask") and hasattr(x, "index"):
+        return x.index.compute()
+    return None
+
+
+def sample_dimension(x: Any) -> str:
+    """The dimension of an xarray DataArray that are the samples, by its name; ValueError where names do not tell it.
+
+    It is the one called "sample"; else the only one with another usual name of samples; else the only one without a
+    usual name of features.
+    """
+    names = {dimension: _singular(str(dimension)) for dimension in x.dims}
+    for fits in (lambda name: name == "sample", lambda name: name in SAMPLES):
+        found = [dimension for dimension, name in names.items() if fits(name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            break
+    others = [dimension for dimension, name in names.items() if name not in FEATURES]
+    if not found and len(others) == 1:
+        return others[0]
+    shown = ", ".join(map(repr, x.dims))
+    raise ValueError(
+        f"the samples of an xarray DataArray are read by the name of a dimension, and of ({shown}) it is not clear"
+        f" which are the samples: call that dimension 'sample', x.rename({{{x.dims[0]!r}: 'sample'}}), or pass the"
+        f" plain array, samples first: x.transpose({shown}).values"
+    )
+
+
+def check_dimensions(first: Any, other: Any, names: tuple[str, str]) -> None:
+    """ValueError where two DataArrays that meet call their samples differently, or have their other dimensions in
+    another order.
+    """
+    if not all(_is(x, "xarray", "DataArray") and x.ndim > 1 for x in (first, other)):
+        return
+    one, two = sample_dimension(first), sample_dimension(other)
+    if one != two:
+        raise ValueError(
+            f"the samples of '{names[0]}' are its dimension {one!r}, those of '{names[1]}' its dimension {two!r}: if"
+            f" these are the same samples, give them one name, y.rename({{{two!r}: {one!r}}}), else turn one of them,"
+            " y.transpose(...)"
+        )
+    rest, others = ([d for d in x.dims if d != one] for x in (first, other))
+    if rest != others and sorted(map(str, rest)) == sorted(map(str, others)):
+        raise ValueError(
+            f"'{names[0]}' and '{names[1]}' have the same dimensions in another order, {tuple(rest)} and"
+            f" {tuple(others)}, so that features would meet others: y.transpose({', '.join(map(repr, [one, *rest]))})"
+        )
+
+
+def _singular(name: str) -> str:
+    name = name.lower()
+    for end in ("_id", "_ids", "_index", "_idx", "_number", "_name"):
+        name = name.removesuffix(end)
+    return {"stimuli": "stimulus", "images": "image", "classes": "class", "vertices": "vertex"}.get(
+        name, name[:-1] if name.endswith("s") and name not in ("obs", "class", "stimulus") else name
+    )
+
+
+def _is(x: Any, library: str, *names: str) -> bool:
+    """Whether its type, or one that it is derived from, is of this library (and has one of these names)."""
+    return any(
+        base.__module__.partition(".")[0] == library and (not names or base.__name__ in names)
+        for base in type(x).__mro__
+    )
+
+
+def _has(x: Any, method: str, *libraries: str) -> bool:
+    return hasattr(x, method) and any(_is(x, library) for library in libraries)
+
+
+def _check_room(shape: tuple[int, ...], itemsize: int, x: Any) -> None:
+    need, free = float(math.prod(shape)) * max(itemsize, 1), psutil.virtual_memory().available
+    if need > free:
+        raise MemoryError(
+            f"a {type_name(x)} of shape {tuple(shape)} is read into memory as a whole, which takes {need / 1e9:.3g} GB,"
+            f" and {free / 1e9:.3g} GB are free: take fewer samples or features, or write it to a .npy file, which is"
+            " read by rows"
+        )
+
+
+def _refused(x: Any, why: str, hint: str) -> UndefinedError:
+    return UndefinedError(
+        f"a representation is an array of numbers (samples, features); this is a {type_name(x)}, {why}: {hint}"
+    )
+
+
+def _of_numpy(x: np.ndarray) -> np.ndarray:
+    if isinstance(x, np.ma.MaskedArray):
+        if np.ma.is_masked(x):
+            raise UndefinedError(
+                "it is a masked array, and there is no measure of holes: leave those samples out on both sides,"
+                " x[~mask.any(axis=1)]"
+            )
+        x = x.data
+    if x.dtype.names:
+        raise UndefinedError(
+            "a representation holds real numbers; this is a structured array with the fields"
+            f" {listed(x.dtype.names, 4)}: numpy.lib.recfunctions.structured_to_unstructured(x)"
+        )
+    if x.dtype.type.__module__.startswith("ml_dtypes"):
+        name = x.dtype.name
+        if "complex" in name:
+            raise UndefinedError(f"a representation holds real numbers; it has dtype {name}")
+        return x.astype(np.int8 if name.startswith("int") else np.uint8 if name.startswith("uint") else np.float32)
+    return (
+        x if type(x) in (np.ndarray, np.memmap) or hasattr(x, "groups") else np.asarray(x)
+    )  # what carries the groups of its rows stays
+
+
+def _of_torch(x: Any) -> Any:
+    if getattr(x, "is_nested", False):
+        raise _refused(x, "nested, whose rows have different lengths", "pool each row, or pad them all to one length")
+    if x.device.type == "meta":
+        raise _refused(x, "on the device 'meta', which has no numbers", "load its weights first")
+    if x.is_quantized:
+        return x.dequantize()
+    if str(x.layout) != "torch.strided":
+        _check_room(tuple(x.shape), x.element_size(), x)
+        return x.to_dense()
+    if str(x.dtype) in ("torch.uint16", "torch.uint32", "torch.uint64"):  # torch reckons little with these
+        x = x.view(sys.modules["torch"].int64) if x.element_size() == 8 else x.long()
+        if x.numel() and int(x.min()) < 0:
+            raise UndefinedError(
+                "it holds integers beyond 2**63 (torch.uint64), and measures work in float64, which would lose their"
+                " last digits: make them floats yourself, x.double()"
+            )
+    return x
+
+
+def _of_columns(names: list[str], columns: list[Any], n: int, whole: pd.DataFrame | None = None) -> np.ndarray:
+    """Columns of pandas side by side, in one dtype that holds them all."""
+    for name, column in zip(names, columns, strict=True):
+        dtype = column.dtype
+        bad = (
+            isinstance(dtype, pd.CategoricalDtype)
+            or not (pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_bool_dtype(dtype))
+            or pd.api.types.is_complex_dtype(dtype)
+        )
+        if bad:
+            raise UndefinedError(
+                f"a representation holds real numbers, and the column '{name}' of this frame is of type {dtype}: leave"
+                f" it out, x.drop(columns=[{name!r}]), or, if it names the samples, make it the index,"
+                f" x.set_index({name!r})"
+            )
+    if not columns:
+        return np.empty((n, 0))
+    kinds = {column.dtype for column in columns}
+    if len(kinds) == 1 and isinstance(next(iter(kinds)), np.dtype):
+        return whole.to_numpy() if whole is not None else np.asarray(columns[0])[:, None]
+    plain = all(isinstance(dtype, np.dtype) and dtype.kind == "f" for dtype in kinds)
+    return np.column_stack(
+        [
+            _exactly(column, name).astype(np.result_type(*kinds) if plain else np.float64, copy=False)
+            for name, column in zip(names, columns, strict=True)
+        ]
+    )
+
+
+def _exactly(column: Any, name: str) -> np.ndarray:
+    """A column of pandas in its own dtype, or as float64, missing values NaN.
+
+    UndefinedError where an integer would lose digits.
+    """
+    dtype = column.dtype
+    if not isinstance(dtype, np.dtype) or dtype.kind in "iu":
+        if pd.api.types.is_integer_dtype(dtype) and len(column.dropna()):
+            check_digits(
+                column.dropna().to_numpy(dtype=np.uint64 if "uint" in str(dtype).lower() else np.int64),
+                f"the column '{name}'",
+            )
+        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+    return column.to_numpy()
+
+
+def check_digits(x: Array, what: str = "it") -> None:
+    """UndefinedError for 64-bit integers beyond 2**53, of which float64 has not all digits."""
+    low, high = int(x.min()), int(x.max())
+    if max(high, -low) > 2**53:
+        raise UndefinedError(
+            f"{what} holds integers up to {max(high, -low)} ({x.dtype}), beyond 2**53, and measures work in float64,"
+            " which would lose their last digits: take something constant off, x - x.min(), or make them floats"
+            " yourself, x.astype(float)"
+        )
+
+
+def _of_list(x: Any) -> Array:
+    parts = [
+        part if np.isscalar(part) or isinstance(part, (list, tuple)) or part is None else to_array(part) for part in x
+    ]
+    if parts and all(array_api_compat.is_torch_array(part) for part in parts):
+        return sys.modules["torch"].stack(parts)
+    try:
+        array = np.asarray(
+            [part.detach().cpu().numpy() if array_api_compat.is_torch_array(part) else part for part in parts]
+        )
+    except ValueError as error:
+        raise _refused(
+            x, f"whose rows are no array ({error})", "all samples need the same number of features"
+        ) from error
+    if array.dtype.kind == "O":
+        odd = next((item for item in array.ravel() if not isinstance(item, (int, float))), array.ravel()[0])
+        raise _refused(x, f"with a {type_name(odd)} in it", "all entries are numbers")
+    return array
+
+
+def _of_xarray(x: Any) -> Array:
+    if not _is(x, "xarray", "DataArray", "Variable"):
+        names = listed(x.data_vars, 4) if hasattr(x, "data_vars") else ""
+        raise _refused(x, f"which holds several arrays{f' ({names})' if names else ''}", "take one of them, x['name']")
+    if x.ndim < 2:
+        return to_array(x.data)
+    return to_array(x.transpose(sample_dimension(x), ...).data)
+
+
+def _of_polars(x: Any) -> np.ndarray:
+    if _is(x, "polars", "LazyFrame"):
+        raise _refused(x, "which was not computed yet", "x.collect()")
+    if not _is(x, "polars", "DataFrame"):
+        return np.asarray(x.to_numpy())
+    columns = []
+    for column in x.get_columns():
+        if not column.dtype.is_numeric() and str(column.dtype) != "Boolean":
+            raise UndefinedError(
+                f"a representation holds real numbers, and the column '{column.name}' of this frame is of type"
+                f" {column.dtype}: leave it out, x.drop({column.name!r})"
+            )
+        values = column.to_numpy()
+        if values.dtype.kind == "O":  # missing values among true and false, decimals
+            values = np.array([np.nan if value is None else float(value) for value in values])
+        if str(column.dtype) in ("Int64", "UInt64") and column.null_count() and len(kept := column.drop_nulls()):
+            check_digits(kept.to_numpy(), f"the column '{column.name}'")
+        columns.append(pd.Series(values))
+    return (
+        _of_columns(list(x.columns), columns, len(x), whole=None)
+        if len({column.dtype for column in columns}) != 1
+        else np.column_stack(columns)
+    )
+
+
+def _of_others(x: Any) -> np.ndarray:
+    if x is None or isinstance(x, (str, bytes, Mapping, set, frozenset)):
+        hint = "take one of what it holds, x['name']" if isinstance(x, Mapping) else "pass an array"
+        raise _refused(x, "which is not one", hint)
+    try:
+        array = np.asarray(x)
+    except Exception as error:
+        raise _refused(x, f"which NumPy cannot read ({error})", "convert it, np.asarray(...), and pass that") from error
+    if array.dtype.kind == "O" or (hasattr(x, "shape") and tuple(x.shape) != array.shape):
+        raise _refused(x, "which NumPy does not read as numbers", "convert it and pass the array")
+    return _of_numpy(array)

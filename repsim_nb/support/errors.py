@@ -1,0 +1,69 @@
+"""How this package says no: a handful of exceptions and one way to suggest the name that was meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class UndefinedError(ValueError):
+    """A measure has no value here (a constant representation, a NaN in the data, too few samples).
+
+    `compare(on_undefined="mask")` leaves such cells empty and keeps the sentence; every other error stops it.
+    """
+
+
+class DegenerateComparisonError(UndefinedError):
+    """The value exists as arithmetic but is no evidence: CCA where the ranks fill the sample space."""
+
+
+class MissingRecording(KeyError):
+    """No recording, or more than one, has the key asked for."""
+
+    __str__ = Exception.__str__  # a KeyError would print its sentence in quotes
+
+
+class DamagedFile(ValueError):
+    """A file is not what it should be; nothing of it was read."""
+
+
+class Stopped(Exception):
+    """Long work was asked to stop by the person who started it."""
+
+
+def listed(names: Iterable[object], most: int = 12) -> str:
+    """'a', 'b', 'c' and 9 more."""
+    names = [str(name) for name in names]
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def one_of(what: str, name: Any, known: Iterable[Any]) -> Any:
+    """The name, if it is there; else the error that names the nearest ones."""
+    if name not in known:
+        raise unknown(what, name, known)
+    return name
+
+
+def unknown(what: str, name: object, known: Iterable[object], hint: str = "") -> ValueError:
+    """The error for a name that is not there: it names the nearest ones, then what exists.
+
+    A name of another type that is the same as text comes first: '0' and 0.
+    """
+    known = list(known)
+    like = next((k for k in known if str(k) == str(name) and type(k) is not type(name) and k != name), None)
+    if like is not None:
+        kinds = type(name).__name__, type(like).__name__
+        return ValueError(
+            f"unknown {what} {name!r} ({kinds[0]}). Did you mean {like!r} ({kinds[1]})? The two are the same as text,"
+            f" but not as labels. {hint}".strip()
+        )
+    known = [str(k) for k in known]
+    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    lower = {k.lower(): k for k in known}
+    near = near or [lower[k] for k in difflib.get_close_matches(str(name).lower(), lower, n=3, cutoff=0.5)]
+    sentence = f"unknown {what} '{name}'."
+    sentence += f" Did you mean {' or '.join(repr(k) for k in near)}?" if near else ""
+    sentence += f" Known: {listed(known, 30)}." if known else ""
+    return ValueError(f"{sentence} {hint}".strip())

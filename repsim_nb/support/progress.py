@@ -1,0 +1,108 @@
+"""One way to show how far long work is: a bar, silence, or a function that is told."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+Tick = Callable[[int, int], None]  # tick(done, total); it may raise to stop the work
+
+
+class Gauge:
+    """A tick that has words for it: it calls report(done, total, "recording a: 500 of 1000 samples, 3 s left").
+
+    Work that goes through `ticking` says what is counted; of other work only the numbers are known. The time left is
+    that of the count it stands in, from its pace so far; it is said once there is a second of it.
+    """
+
+    def __init__(self, report: Callable[[int, int, str], None]) -> None:
+        self._report = report
+        self.starts("", "")
+
+    def starts(self, what: str, unit: str) -> None:
+        """What follows is other work, counted in this unit."""
+        self._what, self._unit = what, unit
+        self._since, self._first, self._last = 0.0, 0, (math.inf, 0)
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if (
+            done < self._last[0] or total != self._last[1]
+        ):  # a new count; one that goes on from a half-finished recording does not begin at 0
+            self._since, self._first = now, done
+        self._last = done, total
+        said = (f"{self._what}: " if self._what else "") + f"{done} of {total}"
+        if self._unit:
+            said += f" {self._unit}" if total == 1 or self._unit.isupper() else f" {self._unit}s"  # MB has no plural
+        if self._first < done < total and now - self._since >= 1:
+            said += f", {_lasting((now - self._since) / (done - self._first) * (total - done))} left"
+        self._report(done, total, said)
+
+
+def _lasting(seconds: float) -> str:
+    for size, unit in ((3600, "h"), (60, "min")):
+        if seconds > 1.5 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{math.ceil(seconds)} s"
+
+
+@contextmanager
+def ticking(progress: bool | Tick, what: str, unit: str) -> Iterator[Tick]:
+    """Yield a `tick(done, total)`: a bar for True, nothing for False, the function itself where one is given."""
+    if callable(progress):
+        if isinstance(progress, Gauge):
+            progress.starts(what, unit)
+        yield progress
+    elif not progress:
+        yield lambda done, total: None
+    elif _in_a_notebook():
+        with _line_in_a_cell(what, unit) as tick:
+            yield tick
+    else:
+        with tqdm(desc=what, unit=unit, leave=False, dynamic_ncols=True) as bar:
+
+            def tick(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            yield tick
+
+
+def _in_a_notebook() -> bool:
+    """Whether cells show what is displayed (a plain terminal does not, even that of IPython)."""
+    return "IPython" in sys.modules and getattr(sys.modules["IPython"].get_ipython(), "kernel", None) is not None
+
+
+@contextmanager
+def _line_in_a_cell(what: str, unit: str) -> Iterator[Tick]:
+    """The bar as a line of text, gone when the work is done; work too short to wait for shows nothing.
+
+    A widget would leave an error in the saved notebook.
+    """
+    from IPython.display import display
+
+    start = shown = time.monotonic()
+    line = None
+
+    def tick(done: int, total: int) -> None:
+        nonlocal shown, line
+        now = time.monotonic()
+        if now - shown < 0.2:
+            return
+        shown = now
+        text = {"text/plain": tqdm.format_meter(done, total, now - start, ncols=100, prefix=what, unit=unit)}
+        if line is None:
+            line = display(text, raw=True, display_id=True)
+        else:
+            line.update(text, raw=True)
+
+    try:
+        yield tick
+    finally:
+        if line is not None:
+            line.update({"text/html": "", "text/plain": ""}, raw=True)

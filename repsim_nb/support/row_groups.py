@@ -1,0 +1,304 @@
+"""Groups of rows: which rows of an array depend on each other, as the tokens of a sentence do; and arrays that carry
+the labels of their rows' groups.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import weakref
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def stored_groups(labels: np.ndarray) -> np.ndarray:
+    """Labels that `check_labels` returned, as a file can hold them: a read-only array of str or of int64, equal where
+    they are equal.
+    """
+    kind = labels.dtype.kind
+    whole = kind in "uf" and bool(
+        np.all((labels == np.round(labels)) & (np.abs(labels) < 2.0**63))
+    )  # a column of integers is often read as floats
+    if kind in "ib" or whole:
+        stored = labels.astype(np.int64)
+    elif kind == "U":
+        stored = np.array(labels)
+    else:
+        codes, names = pd.factorize(labels)
+        texts = [name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name) for name in names]
+        texts = texts if len(set(texts)) == len(texts) else [repr(name) for name in names]  # 1 and "1" stay two groups
+        if len(set(texts)) < len(texts):
+            twice = next(text for place, text in enumerate(texts) if text in texts[:place])
+            raise ValueError(
+                f"groups are kept as text, and different labels print alike, such as {twice}: make them strings or"
+                " integers"
+            )
+        stored = np.array(texts, dtype=np.str_)[codes]
+    stored.flags.writeable = False
+    return stored
+
+
+def runs_of(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(label, number of rows) of each run of rows that follow one another with one label."""
+    first = np.flatnonzero(np.concatenate([[True], groups[1:] != groups[:-1]])) if len(groups) else np.empty(0, int)
+    return groups[first], np.diff(np.append(first, len(groups)))
+
+
+def groups_fingerprint(groups: np.ndarray | None) -> str:
+    """32 hex digits: a hash of labels that `stored_groups` returned; "" for None."""
+    if groups is None:
+        return ""
+    labels, rows = runs_of(groups)
+    digest = hashlib.blake2b(f"groups {groups.dtype.kind} {len(rows)}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
+    if groups.dtype.kind == "i":
+        digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
+    else:
+        for label in labels.tolist():
+            raw = label.encode(errors="surrogatepass")
+            digest.update(b"%d " % len(raw) + raw)
+    return digest.hexdigest()
+
+
+def _codes(groups: np.ndarray) -> np.ndarray:
+    """Each label by its place among the first appearances."""
+    _, first, codes = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[codes]
+
+
+def same_groups(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether row i is of the same group in both, for all i.
+
+    Where the labels of one are ids in words, and those of the other only count the samples, as if no ids were known,
+    only the cuts can be held against each other.
+    """
+    if a is b or (a.dtype.kind == b.dtype.kind and np.array_equal(a, b)):
+        return True
+    if a.dtype.kind == b.dtype.kind or len(a) != len(b):
+        return False
+    codes = [_codes(groups) for groups in (a, b)]
+    counted = any(
+        groups.dtype.kind == "i" and np.array_equal(groups, its) for groups, its in zip((a, b), codes, strict=True)
+    )
+    return counted and np.array_equal(*codes)
+
+
+def how_groups_differ(a: np.ndarray, b: np.ndarray) -> str:
+    """In words where two lists of labels, of as many rows, differ first."""
+    if a.dtype.kind == b.dtype.kind:
+        row = int(np.flatnonzero(a != b)[0])
+    else:
+        different = np.flatnonzero(_codes(a) != _codes(b))
+        row = int(different[0]) if len(different) else 0
+    return f"row {row} is of the group {a[row].item()!r} in one and {b[row].item()!r} in the other"
+
+
+def check_groups(
+    sides: Mapping[str, Mapping[Any, Any]], labels: Collection[Any] | None = None, named: Callable[[Any], str] = str
+) -> None:
+    """Row i is of the same group in all representations (with these labels), as far as their groups are known;
+    ValueError names the first row that differs.
+
+    Ids decide where both know them. Unlike numbers of rows are another error.
+    """
+    known = []
+    for xs in sides.values():
+        found, ids = getattr(xs, "groups", None), getattr(xs, "ids", None)
+        if not isinstance(found, Mapping):
+            found = (
+                {label: groups for label, x in xs.items() if (groups := groups_of(x)) is not None}
+                if isinstance(xs, dict)
+                else {}
+            )
+        ids = ids if isinstance(ids, Mapping) else {}
+        known += [(label, groups, label in ids) for label, groups in found.items() if labels is None or label in labels]
+    for label, groups, has_ids in known[1:]:
+        other, its, its_ids = known[0]
+        if (has_ids and its_ids) or len(its) != len(groups) or same_groups(its, groups):
+            continue
+        raise ValueError(
+            f"the same rows are needed in every representation, in one order, and those of '{named(other)}' and"
+            f" '{named(label)}' are of other groups: {how_groups_differ(its, groups)}. Record both on one data set with"
+            " one cut into tokens (all layers of one model have it), or pooled, one row a sample: record(...,"
+            " pool='mean')"
+        )
+
+
+# -- arrays that carry them
+# --------------------------------------------------------------------------------------------------
+
+_WRITE = {np.copyto, np.putmask, np.place}  # into their first argument
+
+
+class _Carrying:
+    """An array whose attribute `groups` has one label a row, or is None.
+
+    Results carry it only where row i is known to come from row i, or rows are chosen. What may move rows in place
+    (`rng.shuffle(x)`, `x[:] = x[order]`, `x.sort(axis=0)`) clears it, also through a view of this kind. Writing by
+    `np.asarray(x)` or by C code (`rng.permuted(x, out=x)`) cannot be seen.
+    """
+
+    __array_priority__ = 1.0  # that of a memory map is lower than an array's
+    groups: np.ndarray | None = (
+        None  # __array_finalize__ does not hand them on: it cannot know whether rows are the same
+    )
+    _viewed: tuple[weakref.ref[Any], ...] = ()  # the arrays whose memory this one is a view of
+
+    def __array_finalize__(self, whole: Any) -> None:
+        super().__array_finalize__(whole)  # type: ignore[misc]
+        if isinstance(whole, _Carrying) and self.base is not None:  # type: ignore[attr-defined]
+            self._viewed = (*(one for one in whole._viewed if one() is not None), weakref.ref(whole))
+
+    def _clear(self) -> None:
+        self.groups = None
+        for one in self._viewed:
+            if (whole := one()) is not None:
+                whole.groups = None
+
+    def copy(self, order: Any = "C") -> Any:
+        return _carried(super().copy(order), self.groups)  # type: ignore[misc]
+
+    def __copy__(self) -> Any:
+        return self.copy("K")
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.copy("K")
+
+    def astype(self, *args: Any, **kwargs: Any) -> Any:
+        return _carried(super().astype(*args, **kwargs), self.groups)  # type: ignore[misc]
+
+    def reshape(self, *args: Any, **kwargs: Any) -> Any:
+        return _carried(super().reshape(*args, **kwargs), self.groups)  # type: ignore[misc]
+
+    def sort(self, *args: Any, **kwargs: Any) -> None:
+        self._clear()  # rows change their places, or their numbers do
+        super().sort(*args, **kwargs)  # type: ignore[misc]
+
+    def partition(self, *args: Any, **kwargs: Any) -> None:
+        self._clear()
+        super().partition(*args, **kwargs)  # type: ignore[misc]
+
+    def put(self, *args: Any, **kwargs: Any) -> None:
+        self._clear()
+        super().put(*args, **kwargs)  # type: ignore[misc]
+
+    def resize(self, *args: Any, **kwargs: Any) -> None:
+        self._clear()
+        super().resize(*args, **kwargs)  # type: ignore[misc]
+
+    def setfield(self, *args: Any, **kwargs: Any) -> None:
+        self._clear()
+        super().setfield(*args, **kwargs)  # type: ignore[misc]
+
+    def take(self, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:
+        if isinstance(out, _Carrying):
+            out._clear()
+        return super().take(indices, axis=axis, out=out, mode=mode)  # type: ignore[misc]
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        written = [kwargs.get("out"), *([kwargs.get("dst", kwargs.get("a")), *args[:1]] if function in _WRITE else [])]
+        for array in written:
+            if isinstance(array, _Carrying):
+                array._clear()
+        return super().__array_function__(function, types, args, kwargs)  # type: ignore[misc]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        one_number = np.ndim(value) == 0 and not isinstance(
+            value, np.ndarray
+        )  # written to many places it moves no rows; one by one it may
+        if not one_number or (self.groups is not None and self.size <= len(self)):  # type: ignore[attr-defined, arg-type]
+            self._clear()
+        super().__setitem__(index, value)  # type: ignore[misc]
+
+    def __getitem__(self, index: Any) -> Any:
+        result = super().__getitem__(index)  # type: ignore[misc]
+        if self.groups is None or not isinstance(result, np.ndarray):
+            return result
+        first, *rest = (
+            index if isinstance(index, tuple) and index else (slice(None),) if isinstance(index, tuple) else (index,)
+        )
+        if (
+            isinstance(first, slice) and sum(not isinstance(part, slice) for part in rest) <= 1
+        ):  # several lists would change the order of axes
+            return _carried(result, self.groups[first])
+        one_list = (
+            isinstance(first, (list, np.ndarray))
+            and np.ndim(first) == 1
+            and all(isinstance(part, slice) for part in rest)
+        )
+        return _carried(result, self.groups[first]) if one_list else result
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        if array is self:  # written in place, from rows of the same groups or it carries none
+            if (
+                context is None
+                or context[0].signature is not None
+                or any(
+                    not same_groups(self.groups, its)
+                    for value in context[1]
+                    if self.groups is not None and (its := groups_of(value)) is not None
+                )
+            ):
+                self._clear()
+            return array
+        plain = array.view(np.ndarray)
+        if return_scalar:
+            return plain[()]
+        if self.groups is None or context is None or context[0].signature is not None or plain.ndim != self.ndim:  # type: ignore[attr-defined]
+            return plain
+        others = [groups for value in context[1] if (groups := groups_of(value)) is not None]
+        agree = all(same_groups(self.groups, groups) for groups in others)
+        return _carried(plain.view(GroupedArray), self.groups) if agree and len(plain) == len(self.groups) else plain
+
+    def __reduce__(self) -> Any:
+        made, given, state = super().__reduce__()
+        return made, given, (state, self.groups)
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state[0])  # type: ignore[misc]
+        self.groups = state[1]
+
+
+class GroupedArray(_Carrying, np.ndarray):
+    """An array in memory that carries its rows' groups."""
+
+
+class GroupedMap(_Carrying, np.memmap):
+    """A memory-mapped array that carries its rows' groups."""
+
+
+def _carried(array: Any, groups: np.ndarray | None) -> Any:
+    if groups is not None and isinstance(array, _Carrying) and array.ndim and len(array) == len(groups):
+        array.groups = groups
+    return array
+
+
+def groups_of(array: Any) -> np.ndarray | None:
+    """The labels that an array carries; None if it carries none.
+
+    A table may have a column of the name `groups`, which is something else.
+    """
+    groups, shape = getattr(array, "groups", None), getattr(array, "shape", ())
+    return (
+        groups if isinstance(groups, np.ndarray) and len(shape) and shape[0] == len(groups) else None
+    )  # `x.shape = ...` changes the number of rows
+
+
+def carrying(array: Any, groups: np.ndarray | None) -> Any:
+    """The same numbers as an array whose `groups` are these; an array that cannot carry any, or groups=None: the array
+    as it is.
+    """
+    if groups is None:
+        return array
+    if isinstance(array, np.memmap):
+        return _carried(array.view(GroupedMap), groups)
+    if isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray):
+        return _carried(array.view(GroupedArray), groups)
+    if hasattr(
+        array, "detach"
+    ):  # a torch tensor: another view of it, since attributes of the user's own are not ours to set
+        array = array[:]
+        array.groups = groups
+    return array

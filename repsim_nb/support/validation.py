@@ -1,0 +1,193 @@
+"""What users pass in: representations, and labels of samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import array_api_compat
+import numpy as np
+import pandas as pd
+
+from repsim_nb.support.containers import Array, check_digits, to_array, type_name
+from repsim_nb.support.errors import UndefinedError
+
+
+def check_representation(x: Array, *, min_samples: int = 1, double: bool = False, constant: bool = False) -> Array:
+    """Check one representation and bring it to (n, p) in the precision of the work.
+
+    Half precision becomes float32, integers float64; `double` asks for float64 throughout. UndefinedError where there
+    are fewer than `min_samples` samples, no feature, a NaN or an infinity, or (unless `constant` is allowed) all
+    samples are alike.
+    """
+    x, dtype = shaped(x, min_samples)
+    xp = array_api_compat.array_namespace(x)
+    x = xp.astype(x, xp.float64 if double else dtype, copy=False)
+    if not bool(xp.all(xp.isfinite(x))):
+        raise not_finite(x)
+    if not constant and x.shape[0] > 1 and bool(xp.all(x[1:] == x[:1])):
+        raise UndefinedError(f"it is constant: all {x.shape[0]} samples have the same activations")
+    return x
+
+
+def shaped(x: Array, min_samples: int) -> tuple[Array, Any]:
+    """The part of `check_representation` that looks at no number (but at those of 64-bit integers) -> (x as (n, p), the
+    precision to work in).
+    """
+    x = to_array(x)
+    xp = array_api_compat.array_namespace(x)
+    if x.ndim < 2:
+        raise UndefinedError(
+            f"a representation is (samples, features); it has shape {tuple(x.shape)}"
+            + (": use x[:, None] for one feature" if x.ndim else "")
+        )
+    x = x.detach() if hasattr(x, "detach") else x
+    floating = xp.isdtype(x.dtype, "real floating")
+    if not floating and not xp.isdtype(x.dtype, ("integral", "bool")):
+        raise UndefinedError(f"a representation holds real numbers; it has dtype {x.dtype}")
+    n, p = x.shape[0], math.prod(x.shape[1:])
+    if n < min_samples:
+        raise UndefinedError(f"at least {min_samples} samples are needed; it has {n}")
+    if p == 0:
+        raise UndefinedError(f"it has no features (shape {tuple(x.shape)})")
+    if not floating:
+        if x.dtype.itemsize == 8 and n:
+            check_digits(x)
+        return xp.reshape(x, (n, p)), xp.float64
+    bits = xp.finfo(x.dtype).bits
+    dtype = (
+        xp.float32
+        if bits < 32
+        else xp.float64
+        if bits > 64
+        else x.dtype
+        if array_api_compat.is_torch_array(x)
+        else x.dtype.newbyteorder("=")
+    )
+    return xp.reshape(x, (n, p)), dtype
+
+
+def not_finite(x: Array) -> UndefinedError:
+    """What to raise for a representation with NaN or infinity in it: how many, and where the first is."""
+    xp = array_api_compat.array_namespace(x)
+    many, first, step = 0, (0, 0), max(1, 2**22 // x.shape[1])  # some rows at a time: x may be larger than memory
+    for start in range(0, x.shape[0], step):
+        bad = host(~xp.isfinite(x[start : start + step]))
+        if not many and bad.any():
+            row, column = np.argwhere(bad)[0].tolist()
+            first = start + row, column
+        many += int(bad.sum())
+    return UndefinedError(
+        f"it holds {many} values that are NaN or infinite, the first at sample {first[0]}, feature {first[1]}"
+    )
+
+
+def host(x: Array) -> np.ndarray:
+    """As a NumPy array, wherever it was."""
+    return np.asarray(array_api_compat.to_device(x, "cpu"))
+
+
+def check_labels(values: Any, n: int, what: str, *, undefined: bool = False) -> np.ndarray:
+    """One label for each of n things (samples, items), as groups, strata, targets or classes are given -> array (n,),
+    in which equal labels are equal.
+
+    values: a list, an array or a column (n, 1), a tensor, a Series, a Categorical: integers, floats, text, True and
+    False, or other Python objects with a value of their own.  what: how they are called, for the error.  undefined:
+    whether NaN and None are allowed.  ValueError for another number of them, for what has no order, and for an
+    undefined label, with its row.
+    """
+    if not isinstance(values, Iterable) and getattr(values, "ndim", 0) and hasattr(values, "__getitem__"):
+        values = to_array(values)  # as Zarr's
+    if (
+        values is None
+        or isinstance(values, (str, bytes, Mapping, set, frozenset))
+        or not isinstance(values, Iterable)
+        or getattr(values, "ndim", 1) == 0
+    ):
+        raise ValueError(
+            f"{what} needs one label for each of {n}, in their order; got {type_name(values)}"
+            + (f" {values!r}" if isinstance(values, str) or np.isscalar(values) else "")
+        )
+    shape = getattr(values, "shape", None)
+    if shape is not None and len(shape) > 1:
+        if len(shape) > 2 or shape[1] != 1:
+            hint = ": if each column is a class, take values.argmax(axis=1)" if len(shape) == 2 else ""
+            raise ValueError(f"{what} needs one label for each of {n}, of shape ({n},); got shape {tuple(shape)}{hint}")
+        values = (
+            values.iloc[:, 0]
+            if isinstance(values, pd.DataFrame)
+            else to_array(values).reshape(-1)
+            if not isinstance(values, np.ndarray)
+            else values
+        )
+    labels = _labels(values)
+    if len(labels) != n:
+        raise ValueError(f"{what} needs one label for each of {n}; there are {len(labels)}")
+    missing = pd.isna(labels)
+    if missing.any() and not undefined:
+        first = int(np.flatnonzero(missing)[0])
+        raise ValueError(
+            f"{int(missing.sum())} of {n} {what} are undefined (NaN or None), the first in row {first}: leave those"
+            " rows out"
+        )
+    return labels
+
+
+def _labels(values: Any) -> np.ndarray:
+    """As an array of one kind: integers, floats, text, True and False, or objects where kinds are mixed, so that 1 and
+    "1" stay two labels.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        values = [
+            None if hole else value
+            for value, hole in zip(values.ravel(), np.ma.getmaskarray(values).ravel(), strict=True)
+        ]
+    elif array_api_compat.is_torch_array(values):
+        values = values.detach().cpu()
+        values = (values.float() if values.is_floating_point() and values.element_size() < 4 else values).numpy()
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iufbUSmM" and values.dtype.type.__module__ == "numpy":
+        return np.asarray(values).reshape(-1)
+    items = [
+        _unwrapped(item, row) for row, item in enumerate(values.ravel() if isinstance(values, np.ndarray) else values)
+    ]
+    kinds = {bool if isinstance(item, bool) else type(item) for item in items if not _is_missing(item)}
+    if (
+        kinds <= {int, float}
+        and kinds
+        and (kinds == {float} or all(not isinstance(item, int) or abs(item) <= 2**53 for item in items))
+    ):
+        if kinds == {int} and not any(map(_is_missing, items)):
+            return np.array(items, dtype=np.int64)
+        return np.array([np.nan if _is_missing(item) else item for item in items], dtype=np.float64)
+    if kinds in ({bool}, {str}) and not any(map(_is_missing, items)):
+        return np.array(items)
+    found = np.empty(len(items), dtype=object)
+    found[:] = items
+    return found
+
+
+def _unwrapped(item: Any, row: int) -> Any:
+    """A scalar of any library as Python's; objects as they are, if they can be told apart by value."""
+    if (
+        hasattr(item, "item")
+        and getattr(item, "ndim", 0) == 0
+        and not isinstance(item, (np.datetime64, np.timedelta64))
+    ):
+        item = item.item()
+    try:
+        hash(item)
+    except TypeError as error:
+        raise ValueError(
+            f"a label is a number, a text or another value; that of row {row} is a {type_name(item)}"
+        ) from error
+    if hasattr(item, "shape") and item.shape:
+        raise ValueError(
+            f"a label is a number, a text or another value; that of row {row} is a {type_name(item)} of shape"
+            f" {tuple(item.shape)}"
+        )
+    return item
+
+
+def _is_missing(item: Any) -> bool:
+    return item is None or item is pd.NA or item is pd.NaT or (isinstance(item, float) and math.isnan(item))
