@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-_OUTSIDE = {*sys.stdlib_module_names, "torch", "numpy", __package__}
+_PACKAGE = __name__.partition(".")[0]
+_OUTSIDE = {*sys.stdlib_module_names, "torch", "numpy", _PACKAGE}
 _SAID = (type(None), bool, int, float, complex, str, bytes, type(...), np.generic, np.dtype, torch.dtype, torch.device)
 _FIXED = (type(None), bool, int, float, complex, str)
 _READING = {"get", "items", "keys", "values"}  # methods that leave a dict as it is
@@ -36,7 +37,7 @@ _OF_EVERY_MODULE = {*vars(nn.Module()), "name_or_path"}  # the second says where
 
 def is_ours(thing: Any) -> bool:
     """Is a function, a class or an object of this package?"""
-    return (getattr(thing, "__module__", None) or "").partition(".")[0] == __package__
+    return (getattr(thing, "__module__", None) or "").partition(".")[0] == _PACKAGE
 
 
 def fingerprint(thing: Any) -> str:
@@ -92,7 +93,16 @@ def _settings(thing: Any, depth: int) -> Any:
         ):
             return _object(thing, inside)
     kind = thing if isinstance(thing, (type, *_FUNCTIONS)) else type(thing)
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return _full_name(kind)
+
+
+def _full_name(kind: Any) -> str:
+    """The name of a class or a function with its module, without the wing of this package that the module is in."""
+    return f"{_module_name(kind)}.{kind.__qualname__}"
+
+
+def _module_name(kind: Any) -> str:
+    return re.sub(rf"^{_PACKAGE}\.inputs\.", f"{_PACKAGE}.", kind.__module__ or "None")
 
 
 def _object(thing: Any, inside: Callable[[Iterable[Any]], list[Any]]) -> list[Any]:
@@ -119,11 +129,7 @@ def _object(thing: Any, inside: Callable[[Iterable[Any]], list[Any]]) -> list[An
         if _installed(kind)
         else [_constants(methods[name].__code__) for name in sorted(methods) if not _installed(methods[name])]
     )
-    return [
-        f"{kind.__module__}.{kind.__qualname__}",
-        own,
-        *inside(part for item in sorted(fixed.items()) for part in item),
-    ]
+    return [_full_name(kind), own, *inside(part for item in sorted(fixed.items()) for part in item)]
 
 
 def _constants(code: types.CodeType) -> list[Any]:
@@ -184,7 +190,7 @@ def told(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
     elif isinstance(thing, (types.FunctionType, type)) and _installed(thing):
         say(
             "named",
-            thing.__module__,
+            _module_name(thing),
             thing.__qualname__,
             then=_enclosed(thing) if isinstance(thing, types.FunctionType) else (),
         )
