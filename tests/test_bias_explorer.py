@@ -201,8 +201,8 @@ def test_stop_gives_the_old_picture_back(explorer, monkeypatch):
     [
         ({"layer": "conv9"}, "unknown layer 'conv9'.*'conv3'"),
         ({"scaling": "per-set"}, "Did you mean 'per_set'"),
-        ({"n": 3}, "n is a whole number from 4, or None for all images; got 3"),
-        ({"seed": "a"}, "seed is a whole number from 0; got 'a'"),
+        ({"n": 3}, "n must be an integer >= 4, or None for all images; got 3"),
+        ({"seed": "a"}, "seed must be an integer >= 0; got 'a'"),
         ({"probe": "poly"}, "unknown probe 'poly'"),
         ({"group": "network"}, "unknown group 'network'.*'dataset', 'model'"),
     ],

@@ -57,7 +57,7 @@ def test_errors_teach():
         with pytest.raises(ValueError, match="from 1 to 1000"):
             rs.load_dataset("mnist", n=n)
     for seed in (None, "x", -1, 1.5):
-        with pytest.raises(ValueError, match="seed must be a whole number from 0 on; it is"):
+        with pytest.raises(ValueError, match="seed must be an integer >= 0; got"):
             rs.load_dataset("mnist", n=5, seed=seed)
     with pytest.raises(ValueError, match=r"one target per input: it has 3 inputs, and targets of shape \(2,\)"):
         rs.Dataset("mine", np.zeros((3, 4)), np.zeros(2))

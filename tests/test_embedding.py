@@ -91,7 +91,7 @@ def test_similarities_and_a_negative_direction_are_refused(recorded):
         mds(frame(np.array([[0, -3, 1], [-3, 0, 1], [1, 1, 0]]) * 1e-7))
     assert mds(frame(np.array([[0, 3, 1], [3, 0, 1], [1, 1, 0]]) * 1e9 - 1e-4 * (1 - np.eye(3)))).stress >= 0
     for wrong in ("2", 2.0):
-        with pytest.raises(ValueError, match="n_components is a whole number"):
+        with pytest.raises(ValueError, match="n_components must be an integer"):
             mds(alike, wrong)
 
 
@@ -124,9 +124,9 @@ def test_errors_teach(recorded):
         mds(frame(np.zeros((3, 3))))
     with pytest.raises(ValueError, match="unknown kind of MDS 'smakof'. Did you mean 'smacof'"):
         mds(frame(1 - np.eye(4)), kind="smakof")
-    with pytest.raises(ValueError, match="n_components is a whole number from 1 to 3"):
+    with pytest.raises(ValueError, match="n_components must be an integer from 1 to 3"):
         mds(frame(1 - np.eye(4)), n_components=4)
-    with pytest.raises(ValueError, match="n_components is a whole number from 1 to 3"):
+    with pytest.raises(ValueError, match="n_components must be an integer from 1 to 3"):
         mds(frame(1 - np.eye(4)), n_components=0)
     with pytest.raises(ValueError, match="numbers as dissimilarities; the table holds something else .*'far'"):
         mds(frame(1 - np.eye(4)).astype(object).replace({1.0: "far"}))

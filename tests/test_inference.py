@@ -218,7 +218,7 @@ def test_a_rank_correlation_that_is_not_there_is_an_error(rng):
     a = of_points(rng.normal(size=(9, 2)))
     with pytest.raises(ValueError, match="all 36 pairs of one side are 1"):
         rank_correlation(a, square(1 - np.eye(9)), p="mantel")
-    with pytest.raises(ValueError, match="n_permutations is a whole number from 1"):
+    with pytest.raises(ValueError, match="n_permutations must be an integer >= 1"):
         rank_correlation(a, a, p="mantel", n_permutations=0)
     with pytest.raises(TypeError, match="a table stands beside a sequence"):
         rank_correlation(a, range(36))
@@ -407,7 +407,7 @@ def test_what_is_alike_is_unrelated_once_shuffled(recorded):
     assert unrelated("cka", {k: torch_of(v) for k, v in layers.items()}, n_pairs=3) == pytest.approx(
         unrelated("cka", layers, n_pairs=3), abs=1e-5
     )
-    with pytest.raises(ValueError, match="n_pairs is a whole number from 1"):
+    with pytest.raises(ValueError, match="n_pairs must be an integer >= 1"):
         unrelated("cka", layers, n_pairs=0)
     with pytest.raises(TypeError, match="representations come by label"):
         unrelated("cka", list(layers.values()))
@@ -460,7 +460,7 @@ def test_sample_sets_say_what_is_wrong_and_can_be_stopped(recorded):
     reference = rs.compare("cka", recorded)
     with pytest.raises(ValueError, match="from 3, the fewest for cka, to 200; got \\[50, 201\\]"):
         sample_sets("cka", recorded, reference, [50, 201])
-    with pytest.raises(ValueError, match="n_sets is a whole number from 1, and level lies between 0 and 1"):
+    with pytest.raises(ValueError, match="level must be a number between 0 and 1; got 95"):
         sample_sets("cka", recorded, reference, [50], level=95)
     with pytest.raises(ValueError, match="these have 10 and 14, 10 of them in common"):
         sample_sets("cka", recorded.where(model="mnist-cnn-*"), reference, [50])

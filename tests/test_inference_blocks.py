@@ -148,8 +148,8 @@ def test_the_seed_draws_the_parts_and_progress_counts_tables(rng):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"parts": 1}, "parts is a whole number from 2.*got 1"),
-        ({"parts": 2.5}, "parts is a whole number from 2.*got 2.5"),
+        ({"parts": 1}, "parts must be an integer >= 2.*got 1"),
+        ({"parts": 2.5}, "parts must be an integer >= 2.*got 2.5"),
         ({"parts": 31}, "left out in 31 parts, and there are 30 samples: parts is at most 30"),
         ({"level": 95}, "between 0 and 1, such as 0.95; got 95"),
         ({"groups": {"a": 1, "b": 1, "c": 2}}, "groups has no value for 'd'"),

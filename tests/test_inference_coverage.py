@@ -97,7 +97,7 @@ def test_what_has_no_interval_is_an_error(rng):
         ((one, y), "cka", {}, rs.measures.UndefinedError, "of 40 samples left out, as the interval needs it"),
         ((x, y), "mean_cca", {}, rs.measures.UndefinedError, "of 40 samples left out, as the interval needs it"),
         ((x, y), "cka", {"level": 95}, ValueError, "between 0 and 1, such as 0.95; got 95"),
-        ((x, y), "cka", {"parts": 2}, ValueError, "parts is a whole number from 5"),
+        ((x, y), "cka", {"parts": 2}, ValueError, "parts must be an integer >= 5"),
         ((x, y), "ckaa", {}, ValueError, "Did you mean 'cka'"),
     ):
         with pytest.raises(kind, match=says):

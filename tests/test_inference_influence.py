@@ -162,7 +162,7 @@ def test_what_cannot_be_drawn_is_an_error(mnist):
             rs.plots.influential(dataset, values, most=2)
     for values, most, says in (
         (np.full(200, np.nan), 2, "200 of 200 values are undefined"),
-        (np.ones(200), 0, "a whole number from 1; got 0"),
+        (np.ones(200), 0, "must be an integer >= 1, the number of images to show; got 0"),
     ):
         with pytest.raises(ValueError, match=says):
             rs.plots.influential(mnist, values, most=most)

@@ -160,7 +160,7 @@ def test_permutations_can_be_stopped_and_say_what_is_wrong():
 
     with pytest.raises(Stopped):
         permutation_test("cka", x, y, progress=stop)
-    with pytest.raises(ValueError, match="n_permutations is a whole number"):
+    with pytest.raises(ValueError, match="n_permutations must be an integer >= 1"):
         permutation_test("cka", x, y, n_permutations=0)
     with pytest.raises(ValueError, match="exact is True"):
         permutation_test("cka", x, y, exact="yes")
@@ -316,7 +316,7 @@ def test_adjusted_p_values_count_each_pair_once_and_no_item_with_itself():
     both = null_table("cka", xs, xs)
     assert both.above().to_numpy().diagonal().all(), "two sets that happen to be equal are tested like any other"
     assert np.allclose(both.adjusted(), stats.false_discovery_control(both.p_value.to_numpy().ravel()).reshape(6, 6))
-    with pytest.raises(ValueError, match="rate is the share"):
+    with pytest.raises(ValueError, match="rate must be a number between 0 and 1, the fraction of false discoveries"):
         table.above(5)
     alone = null_table("cka", {"a": xs["r0"]})
     assert alone.adjusted().iloc[0, 0] == 1 and not alone.above().iloc[0, 0]

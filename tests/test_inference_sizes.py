@@ -111,7 +111,7 @@ def test_its_curve_is_a_picture(rng):
 def test_what_cannot_be_is_an_error(rng):
     x, y = rng.normal(size=(60, 12)), rng.normal(size=(60, 4))
     for options, kind, says in (
-        ({"within": 0}, ValueError, "a number above 0, such as 0.02; got 0"),
+        ({"within": 0}, ValueError, "a number above 0, the distance of a value to its limit, such as 0.02; got 0"),
         ({"sizes": [30, 61]}, ValueError, "to 60, one of them below 60"),
         ({"sizes": []}, ValueError, "sizes are numbers of samples from 3"),
         ({"sizes": [2]}, ValueError, "sizes are numbers of samples from 3"),

@@ -665,7 +665,7 @@ def test_pictures_side_by_side_need_a_column(trained, pair):
         lambda: plots.embeddings([trained], columns=0),
         lambda: plots.heatmaps([rs.compare("cka", *pair)], columns=0),
     ):
-        with pytest.raises(ValueError, match="side by side, a whole number from 1; got 0"):
+        with pytest.raises(ValueError, match="columns must be an integer >= 1; got 0"):
             draw()
 
 

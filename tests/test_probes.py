@@ -181,7 +181,7 @@ def test_a_part_of_the_images_is_the_same_part_for_every_network():
     held = {k: set(some.predictions.loc[some.predictions["true"] == k, "sample"]) for k in range(4)}
     assert held[0] == held[1] != held[2] == held[3] and max(map(max, held.values())) > 50, "row numbers of the whole"
     pd.testing.assert_frame_equal(probes.dataset_bias(sets, n=10**6).predictions, probes.dataset_bias(sets).predictions)
-    with pytest.raises(ValueError, match="n is a whole number from 4; got 3"):
+    with pytest.raises(ValueError, match="n must be an integer >= 4; got 3"):
         probes.dataset_bias(sets, n=3)
 
 
@@ -194,7 +194,7 @@ def test_confused_are_the_held_out_samples_of_that_cell():
 
 @pytest.mark.parametrize("cell", [(4, 0), (0, -1), ("u_a", "v_a")])
 def test_cells_that_are_not_there_are_told(cell):
-    with pytest.raises(ValueError, match="classes are told by their numbers, 0 to 3"):
+    with pytest.raises(ValueError, match="a class must be an integer from 0 to 3, its place in"):
         probes.dataset_bias(keyed()).confused(*cell)
 
 
@@ -286,10 +286,10 @@ def test_bad_sets_are_named(change, sentence):
     [
         ({"scaling": "per-set"}, "Did you mean 'per_set'"),
         ({"probe": "liner"}, "Did you mean 'linear'"),
-        ({"test_share": 1}, "between 0 and 1; got 1"),
+        ({"test_share": 1}, "between 0 and 1, the fraction of images held out; got 1"),
         ({"test_share": 0.01}, "too few samples"),
-        ({"cost": 0}, "cost is a number above 0"),
-        ({"n_permutations": 0}, "whole number from 1"),
+        ({"cost": 0}, "cost must be a number above 0"),
+        ({"n_permutations": 0}, "integer >= 1"),
         ({"groups": [1, 2]}, r"groups of 'a' needs one label for each of 60; there are 2"),
         ({"groups": {"a": np.arange(60)}}, "there are none for 'b'"),
         ({"groups": {"a": np.arange(60), "b": np.full(60, np.nan)}}, "60 of 60 groups of 'b' are undefined"),

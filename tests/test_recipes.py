@@ -150,7 +150,9 @@ def test_checkpoints_are_handed_out_and_change_nothing():
     assert kept[2][1]["test_accuracy"] == card["test_accuracy"] != kept[0][1]["test_accuracy"] and ticks == [
         (k, 4) for k in range(1, 5)
     ]
-    with pytest.raises(ValueError, match="checkpoints are whole numbers of epochs from 0 to epochs=2; got 3"):
+    with pytest.raises(
+        ValueError, match="an epoch of checkpoints must be an integer from 0 to 2, epochs=2 at most; got 3"
+    ):
         classifier.train(**recipe, checkpoints=(1, 3))
 
 
@@ -306,13 +308,15 @@ def test_checkpoints_may_be_a_range_or_an_array(made, monkeypatch):
     )
     assert kept == [0, 1, 2]
     for checkpoints, words in (
-        (range(4), "from 0 to epochs=2; got 3"),
+        (range(4), "from 0 to 2, epochs=2 at most; got 3"),
         ([1.5], "got 1.5"),
         ([True], "got True"),
         (2, "a list of epochs, .*; got 2"),
         ("02", "a list of epochs, .*; got '02'"),
     ):
-        with pytest.raises(ValueError, match=f"the recipe of 'run' cannot be followed: checkpoints are .*{words}"):
+        with pytest.raises(
+            ValueError, match=f"the recipe of 'run' cannot be followed: .*checkpoints must be .*{words}"
+        ):
             trained({"run": {**RECIPES["run"], "checkpoints": checkpoints}}, folder=folder, progress=False)
 
 
@@ -505,10 +509,10 @@ def test_weights_that_were_changed_are_trained_anew(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"epochs": -1}, "epochs is a whole number from 0; got -1"),
-        ({"batch_size": 0}, "batch_size is a whole number from 1"),
-        ({"learning_rate": "0.1"}, "learning_rate is a number above 0; got '0.1'"),
-        ({"seed": "a"}, "seed is a whole number"),
+        ({"epochs": -1}, "epochs must be an integer >= 0; got -1"),
+        ({"batch_size": 0}, "batch_size must be an integer >= 1"),
+        ({"learning_rate": "0.1"}, "learning_rate must be a number above 0; got '0.1'"),
+        ({"seed": "a"}, "seed must be an integer"),
     ],
 )
 def test_numbers_that_are_none_are_told_before_anything_is_trained(tmp_path, changes, words):

@@ -277,7 +277,7 @@ def test_bad_requests_teach(mnist):
         rs.record("zoo:mnist-cnn-0", mnist, ["conv1", "conv9"])
     with pytest.raises(ValueError, match="need different names"):
         rs.record(["zoo:mnist-cnn-0", "zoo:mnist-cnn-0"], mnist)
-    with pytest.raises(ValueError, match="batch_size is a whole number, at least 1; got 0"):
+    with pytest.raises(ValueError, match="batch_size must be an integer >= 1; got 0"):
         rs.record("zoo:mnist-cnn-0", mnist, batch_size=0)
     with pytest.raises(ValueError, match="is empty"):
         rs.record("zoo:mnist-cnn-0", np.zeros((0, 28, 28), np.uint8))

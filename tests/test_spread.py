@@ -91,7 +91,7 @@ def test_a_level_is_a_fraction(level):
         lambda: residual_factor(points, "x", "y", groups, level=level),
         lambda: pair_interval(lambda some: some["y"].mean(), points, groups, level=level),
     ):
-        with pytest.raises(ValueError, match="level is .* between 0 and 1, such as 0.95; got"):
+        with pytest.raises(ValueError, match="level must be a number between 0 and 1, such as 0.95; got"):
             call()
 
 

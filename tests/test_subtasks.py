@@ -52,7 +52,7 @@ def test_a_transformer_has_as_many_blocks_as_its_depth():
     for depth in (0, 2.0, True):
         with pytest.raises(
             ValueError,
-            match=f"depth is the number of blocks of the transformer: a whole number from 1 to 100; got {depth}",
+            match=f"depth must be an integer from 1 to 100, the number of blocks of the transformer; got {depth}",
         ):
             build("vit", depth=depth)
 

@@ -293,12 +293,11 @@ def test_a_large_p_value_is_no_evidence_of_absence():
     assert judge_p(test, unit="networks").outcome == "reproduced" and judge_p(test, level=0.01).outcome == "undecided"
     assert judge_p(test).turns == "reproduced from a level of 0.03"
     for wrong in (0, -0.1, 1.2, np.nan, None, True, "0.05"):
-        with pytest.raises(ValueError, match="a p-value is a number above 0 and up to 1"):
+        with pytest.raises(ValueError, match="a p-value must be a number above 0 and at most 1"):
             judge_p(wrong)
     for level in (5, 0, "0.05", True):
         with pytest.raises(
-            ValueError,
-            match=f"level must be the level of the test, above 0 and at most 0.5, such as 0.05; got {level!r}",
+            ValueError, match=f"level must be a number above 0 and at most 0.5, .*such as 0.05 .*; got {level!r}"
         ):
             judge_p(0.2, level=level)
 

@@ -10,7 +10,7 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.errors import DegenerateComparisonError
-from repsim_nb.support.validation import Array, check_representation
+from repsim_nb.support.validation import Array, check_fraction, check_representation
 
 from .arrays import centred_unit, eps, reduced, smallest_direction
 from .base import NO_LINEAR, TRANSFORMS, Measure
@@ -64,8 +64,8 @@ class CCA(Measure):
         for option, values in legal.items():
             if getattr(self, option) not in values:
                 raise ValueError(f"CCA's {option} is one of {values}; got {getattr(self, option)!r}")
-        if self.variance is not None and not 0 < self.variance <= 1:
-            raise ValueError(f"CCA's variance is a share above 0 and up to 1; got {self.variance}")
+        if self.variance is not None:
+            check_fraction(self.variance, "variance of CCA", maximum=1)
 
     @property
     def symmetric(self) -> bool:  # type: ignore[override]

@@ -17,7 +17,7 @@ from scipy.stats import hypergeom
 
 from repsim_nb.support.dependence import shared_places
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, check_representation, host
+from repsim_nb.support.validation import Array, check_integer, check_representation, host
 from repsim_nb.support.workers import checkpoint
 
 from .arrays import centred_unit, eps, unit_rows
@@ -136,13 +136,6 @@ def _search_flops(n: int, p: int) -> float:
     )  # the product in float64; to find the k-th of every row takes longer than it looks
 
 
-def _check_k(measure: Measure, k: int) -> None:
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(
-            f"{type(measure).__name__} needs a number of neighbours k, a whole number of at least 1; got {k!r}"
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class _KNN(Measure):
     """Prepared: the k nearest others of every sample (n, k), each row in increasing order."""
@@ -153,7 +146,7 @@ class _KNN(Measure):
     kind: ClassVar = "similarity"
 
     def __post_init__(self) -> None:
-        _check_k(self, self.k)
+        check_integer(self.k, f"k of {type(self).__name__}", minimum=1)
         if self.metric not in ("cosine", "euclidean"):
             raise ValueError(f"{type(self).__name__} takes metric 'cosine' or 'euclidean'; got {self.metric!r}")
 
@@ -335,7 +328,7 @@ class CKNNA(Measure):
     invariant_to: ClassVar[frozenset[str]] = NO_LINEAR
 
     def __post_init__(self) -> None:
-        _check_k(self, self.k)
+        check_integer(self.k, f"k of {type(self).__name__}", minimum=1)
 
     @property
     def least(self) -> int:  # type: ignore[override]

@@ -13,7 +13,7 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.errors import DegenerateComparisonError
-from repsim_nb.support.validation import Array, check_representation
+from repsim_nb.support.validation import Array, check_integer, check_positive, check_representation
 
 from .arrays import centred_unit, eps, reduced, smallest_direction
 from .base import NO_LINEAR, Measure
@@ -87,14 +87,11 @@ class LinearPredictivity(Measure):
     def __post_init__(self) -> None:
         if self.predict not in ("y", "x"):
             raise ValueError(f"LinearPredictivity predicts 'y' (from x) or 'x' (from y); got {self.predict!r}")
-        if self.folds is not None and (
-            isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 2
-        ):
-            raise ValueError(f"LinearPredictivity takes folds=None (in sample) or at least 2 folds; got {self.folds!r}")
-        if self.ridge is not None and not self.ridge > 0:
-            raise ValueError(
-                "LinearPredictivity's ridge is a positive multiple of the mean squared singular value, or None; got"
-                f" {self.ridge}"
+        if self.folds is not None:
+            check_integer(self.folds, "folds of LinearPredictivity", minimum=2, hint="or None (in sample)")
+        if self.ridge is not None:
+            check_positive(
+                self.ridge, "ridge of LinearPredictivity", hint="or None; 1 is the mean squared singular value"
             )
 
     @property

@@ -17,7 +17,7 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, check_representation, host
+from repsim_nb.support.validation import Array, check_integer, check_positive, check_representation, host
 from repsim_nb.support.workers import Workers
 
 from . import cost, gram, moments
@@ -154,12 +154,9 @@ class CKA(Cosine):
                 f"CKA takes kernel 'linear' or 'rbf' and median 'with_diagonal' or 'off_diagonal'; got {self.kernel!r},"
                 f" {self.median!r}"
             )
-        if not self.bandwidth > 0:
-            raise ValueError(f"CKA's bandwidth is a positive multiple of the median distance; got {self.bandwidth}")
-        if self.batch_size is not None and self.batch_size < 4:
-            raise ValueError(
-                f"the minibatch estimator needs batches of at least 4 samples; got batch_size={self.batch_size}"
-            )
+        check_positive(self.bandwidth, "bandwidth of CKA", hint="1 for the median distance")
+        if self.batch_size is not None:
+            check_integer(self.batch_size, "batch_size of CKA", minimum=4, hint="or None for no batches")
 
     @property
     def least(self) -> int:  # type: ignore[override]

@@ -20,7 +20,7 @@ from repsim_nb.results.comparison import Comparison, check_diagonal
 from repsim_nb.support.errors import listed, unknown
 from repsim_nb.support.labels import same_as_text, shared
 from repsim_nb.support.progress import Tick, ticking
-from repsim_nb.support.validation import check_representation, host
+from repsim_nb.support.validation import check_integer, check_representation, host
 from repsim_nb.support.workers import single_threaded_blas
 
 KINDS = ("smacof", "classical")
@@ -155,10 +155,7 @@ def mds(
         raise unknown("kind of MDS", kind, KINDS, "tsne is a function of its own." if kind == "tsne" else "")
     frame, facts = _opened(comparison)
     d, unit = _scaled(_distances(frame, plain=not facts))
-    if not isinstance(n_components, (int, np.integer)) or not 1 <= n_components < len(d):
-        raise ValueError(
-            f"n_components is a whole number from 1 to {len(d) - 1} for {len(d)} items; got {n_components!r}"
-        )
+    check_integer(n_components, "n_components", minimum=1, maximum=len(d) - 1, hint=f"for {len(d)} items")
     with _one_thread():
         start, eigenvalues = _classical(d, n_components)
         points = _principal_axes(start if kind == "classical" else _smacof(d, start, seed, progress))

@@ -26,7 +26,14 @@ from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import Labels, axis_of, short_labels, varying_fields
 from repsim_nb.support.progress import Tick
-from repsim_nb.support.validation import check_labels, check_representation, host
+from repsim_nb.support.validation import (
+    check_fraction,
+    check_integer,
+    check_labels,
+    check_positive,
+    check_representation,
+    host,
+)
 from repsim_nb.support.workers import all_of
 
 SCALINGS = ("pooled", "per_set", None)
@@ -87,11 +94,7 @@ class Probe:
     def confused(self, row: int, column: int) -> np.ndarray:
         """Which samples of class number `row` were taken for class number `column`: their ids, without repetition."""
         for number in (row, column):
-            if not isinstance(number, (int, np.integer)) or not 0 <= number < len(self.confusion):
-                raise ValueError(
-                    f"classes are told by their numbers, 0 to {len(self.confusion) - 1}, in the order of labels(); got"
-                    f" {number!r}"
-                )
+            check_integer(number, "a class", minimum=0, maximum=len(self.confusion) - 1, hint="its place in labels()")
         of = self.predictions
         return of.loc[(of["true"] == row) & (of["predicted"] == column), "sample"].drop_duplicates().to_numpy()
 
@@ -365,17 +368,14 @@ def _class_names(values: np.ndarray, classes: Sequence[str]) -> list[str]:
 
 
 def _check_numbers(test_share: float, cost: float, n_permutations: int, seed: int, **more: int) -> None:
-    if not isinstance(test_share, (int, float)) or not 0 < test_share < 1:
-        raise ValueError(f"test_share is the share of images held out, between 0 and 1; got {test_share!r}")
-    if not isinstance(cost, (int, float)) or not 0 < cost < float("inf"):
-        raise ValueError(f"cost is a number above 0; got {cost!r}")
+    check_fraction(test_share, "test_share", hint="the fraction of images held out")
+    check_positive(cost, "cost")
     for what, number, least in (
         ("n_permutations", n_permutations, 1),
         ("seed", seed, 0),
         *((what, number, 2 * LEAST) for what, number in more.items()),
     ):
-        if not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < least:
-            raise ValueError(f"{what} is a whole number from {least}; got {number!r}")
+        check_integer(number, what, minimum=least)
 
 
 def entered(label: Any, x: Any, *, constant: bool = True) -> np.ndarray:

@@ -33,7 +33,7 @@ from repsim_nb.support.errors import UndefinedError, listed
 from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.row_groups import groups_of
-from repsim_nb.support.validation import Array, check_labels, check_representation, host, shaped
+from repsim_nb.support.validation import Array, check_integer, check_labels, check_representation, host, shaped
 
 # multiplications for the inner products of one side, about a second on one core with all that follows: more samples
 # than that allows are not looked at
@@ -157,8 +157,8 @@ def diagnose(
     )
     if len(names) != len(given) or len(set(names)) < len(names):
         raise ValueError(f"names has one name a side, {len(given)} here, all different; got {listed(names) or 'none'}")
-    if most is not None and (not isinstance(most, (int, np.integer)) or most < LEAST):
-        raise ValueError(f"most is the number of samples to look at, {LEAST} or more, or None; got {most!r}")
+    if most is not None:
+        check_integer(most, "most", minimum=LEAST, hint="the number of samples to look at, or None for all")
     check_sides(dict(zip(names, ({name: v} for name, v in zip(names, given, strict=True)), strict=True)))
     flat = {name: _tried(name, lambda v=v: shaped(v, LEAST)[0]) for name, v in zip(names, given, strict=True)}
     n = same_samples(flat)

@@ -14,6 +14,7 @@ from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import build, normalise
 from repsim_nb.support.errors import unknown
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.validation import check_integer
 
 LABELS = ("true", "coarse", "shuffled")
 SCHEDULES = ("one-cycle", "constant")
@@ -68,16 +69,15 @@ def checked_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def checked_checkpoints(checkpoints: Iterable[int], epochs: int) -> tuple[int, ...]:
-    """Epochs as whole numbers, of a range or an array too; ValueError names the first that is none."""
+    """Epochs as integers, of a range or an array too; ValueError names the first that is none."""
     if isinstance(checkpoints, str) or not isinstance(checkpoints, Iterable):
         raise ValueError(
-            f"checkpoints are a list of epochs, each a whole number from 0 to epochs={epochs}; got {checkpoints!r}"
+            f"checkpoints must be a list of epochs, integers from 0 to epochs={epochs}; got {checkpoints!r}"
         )
-    given = list(checkpoints)
-    for epoch in given:
-        if not isinstance(epoch, (int, np.integer)) or isinstance(epoch, bool) or not 0 <= epoch <= epochs:
-            raise ValueError(f"checkpoints are whole numbers of epochs from 0 to epochs={epochs}; got {epoch!r}")
-    return tuple(int(epoch) for epoch in given)
+    hint = f"epochs={epochs} at most"
+    return tuple(
+        check_integer(epoch, "an epoch of checkpoints", minimum=0, maximum=epochs, hint=hint) for epoch in checkpoints
+    )
 
 
 def train(

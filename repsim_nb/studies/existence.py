@@ -23,6 +23,7 @@ from repsim_nb.inputs.models import OUTPUT, Model, load_model, pretrained
 from repsim_nb.inputs.recording import record
 from repsim_nb.support.files import cache
 from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.validation import check_integer
 
 from .pairs import of_classes, said
 
@@ -121,8 +122,7 @@ def masked(
     for what, given in (("d", d), ("seeds", seeds)):
         if not isinstance(given, Iterable):
             raise TypeError(f"{what} is a list, {what}=({given!r},); got {given!r}")
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"epochs is a whole number from 1; got {epochs!r}")
+    check_integer(epochs, "epochs", minimum=1)
     cells = [(share, masks(width, share), seed) for share in d for seed in seeds]
     if not cells:
         raise ValueError("there is nothing to do: give at least one d and one seed")

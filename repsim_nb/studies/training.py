@@ -34,6 +34,7 @@ from repsim_nb.inputs.models.model import images
 from repsim_nb.support.errors import Stopped, listed, unknown
 from repsim_nb.support.files import cache, replacing
 from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.validation import check_integer, check_positive
 from repsim_nb.support.workers import cores
 
 from . import classifier
@@ -132,10 +133,8 @@ def _files(folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequenc
         _about(recipe)
         complete = {one: parameter.default for one, parameter in known.items() if one not in _OURS} | dict(recipe)
         for option, least in (("epochs", 0), ("batch_size", 1), ("seed", 0)):
-            if not isinstance(complete[option], int) or isinstance(complete[option], bool) or complete[option] < least:
-                raise ValueError(f"{option} is a whole number from {least}; got {complete[option]!r}")
-        if not isinstance(complete["learning_rate"], (int, float)) or not 0 < complete["learning_rate"] < float("inf"):
-            raise ValueError(f"learning_rate is a number above 0; got {complete['learning_rate']!r}")
+            check_integer(complete[option], option, minimum=least)
+        check_positive(complete["learning_rate"], "learning_rate")
         several: Sequence[int | str] = parts
         if "checkpoints" in known:
             several = complete["checkpoints"] = classifier.checked_checkpoints(

@@ -8,14 +8,13 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from repsim_nb.support.errors import MissingRecording, listed, unknown
-from repsim_nb.support.validation import check_labels
+from repsim_nb.support.validation import check_labels, is_integer
 
 Labels = tuple[str, ...]
 Choice = (
@@ -104,7 +103,7 @@ def chosen(
         column = [label[at] for label in labels]
         patterns = list(choice) if isinstance(choice, Iterable) and not isinstance(choice, str) else [choice]
         fits = [
-            _counted(labels, at, name, pattern) if name == "layer" and _is_whole(pattern) else _fitting(column, pattern)
+            _counted(labels, at, pattern) if name == "layer" and is_integer(pattern) else _fitting(column, pattern)
             for pattern in patterns
         ]
         for pattern, fitting in zip(patterns, fits, strict=True):
@@ -126,11 +125,7 @@ def place_in_training(step: Any) -> tuple[bool, float]:
     return number == math.inf, number
 
 
-def _is_whole(pattern: Any) -> bool:
-    return isinstance(pattern, Integral) and not isinstance(pattern, bool)
-
-
-def _counted(labels: Sequence[tuple[Any, ...]], at: int, name: str, number: int) -> list[bool]:
+def _counted(labels: Sequence[tuple[Any, ...]], at: int, number: int) -> list[bool]:
     """Which labels are number `number` (from the end where negative) among those that share their other fields."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, label in enumerate(labels):
@@ -138,10 +133,9 @@ def _counted(labels: Sequence[tuple[Any, ...]], at: int, name: str, number: int)
     for others, places in groups.items():
         if not -len(places) <= number < len(places):
             raise ValueError(
-                f"'{others[0]}' has {len(places)} {name}{'s' if len(places) > 1 else ''} here; there is no number"
-                f" {number}"
+                f"'{others[0]}' has {len(places)} layer{'s' * (len(places) > 1)} here; there is no number {number}"
                 if others
-                else f"there is no {name} number {number}"
+                else f"there is no layer number {number}"
             )
     wanted = {places[number] for places in groups.values()}
     return [i in wanted for i in range(len(labels))]

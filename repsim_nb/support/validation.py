@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import array_api_compat
@@ -86,6 +87,117 @@ def not_finite(x: Array) -> UndefinedError:
 def host(x: Array) -> np.ndarray:
     """As a NumPy array, wherever it was."""
     return np.asarray(array_api_compat.to_device(x, "cpu"))
+
+
+def is_integer(value: object) -> bool:
+    """Whether it is an integer of Python or NumPy; True, False and 1.0 are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def check_integer(
+    value: Any, name: str, *, minimum: int | None = None, maximum: int | None = None, hint: str = ""
+) -> int:
+    """Check an option that is an integer, and return it as int.
+
+    Parameters
+    ----------
+    value : int
+        What the user gave. Integers of NumPy count; bool and floats do not.
+    name : str
+        The name of the option, for the error.
+    minimum, maximum : int, optional
+        The smallest and the largest legal value; a maximum comes with a minimum.
+    hint : str
+        What else the error says of legal values.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If it is no integer in that range.
+
+    Examples
+    --------
+    >>> check_integer(np.int64(3), "k", minimum=1)
+    3
+    """
+    if is_integer(value) and (minimum is None or minimum <= value) and (maximum is None or value <= maximum):
+        return int(value)
+    legal = f" from {minimum} to {maximum}" if maximum is not None else "" if minimum is None else f" >= {minimum}"
+    raise ValueError(f"{name} must be an integer{legal}{hint and f', {hint}'}; got {value!r}")
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a real number of Python or NumPy; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_fraction(value: Any, name: str, *, maximum: float | None = None, hint: str = "") -> float:
+    """Check an option that lies between 0 and 1, both excluded, and return it as float.
+
+    Parameters
+    ----------
+    value : float
+        What the user gave; bool and NaN are refused.
+    name : str
+        The name of the option, for the error.
+    maximum : float, optional
+        The largest legal value, which is then included.
+    hint : str
+        What else the error says of legal values.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If it is no number in that range.
+
+    Examples
+    --------
+    >>> check_fraction(0.95, "level")
+    0.95
+    """
+    if is_number(value) and value > 0 and (value < 1 if maximum is None else value <= maximum):
+        return float(value)
+    legal = "between 0 and 1" if maximum is None else f"above 0 and at most {maximum:g}"
+    raise ValueError(f"{name} must be a number {legal}{hint and f', {hint}'}; got {value!r}")
+
+
+def check_positive(value: Any, name: str, *, hint: str = "") -> float:
+    """Check an option that is a finite number above 0, and return it as float.
+
+    Parameters
+    ----------
+    value : float
+        What the user gave; bool, NaN and infinity are refused.
+    name : str
+        The name of the option, for the error.
+    hint : str
+        What else the error says of legal values.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If it is no such number.
+
+    Examples
+    --------
+    >>> check_positive(2, "bandwidth")
+    2.0
+    """
+    if is_number(value) and 0 < value < math.inf:
+        return float(value)
+    raise ValueError(f"{name} must be a number above 0{hint and f', {hint}'}; got {value!r}")
 
 
 def check_labels(values: Any, n: int, what: str, *, undefined: bool = False) -> np.ndarray:

@@ -22,6 +22,7 @@ from repsim_nb.results import probes
 from repsim_nb.results.probes import Bias
 from repsim_nb.support.errors import listed, one_of
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.validation import check_integer
 
 from .base import Explorer
 from .comparing import name_of
@@ -74,12 +75,9 @@ def bias(
                 f"a set is a network on a data set; these are of several {field}s: {listed(different)}. Choose:"
                 f" x.where({field}={different[-1]!r})"
             )
-    for what, number, least in (("n", 4 if n is None else n, 4), ("seed", seed, 0)):
-        if not isinstance(number, int) or isinstance(number, bool) or number < least:
-            raise ValueError(
-                f"{what} is a whole number from {least}{', or None for all images' if what == 'n' else ''}; got"
-                f" {number!r}"
-            )
+    if n is not None:
+        check_integer(n, "n", minimum=4, hint="or None for all images")
+    check_integer(seed, "seed", minimum=0)
     sets = list(dict.fromkeys((key.model, key.dataset) for key in found))
     if len(sets) < 2:
         raise ValueError(

@@ -6,7 +6,6 @@ import functools
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
-from numbers import Integral
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakSet
 
@@ -20,6 +19,8 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
+
+from repsim_nb.support.validation import check_integer
 
 Arguments = ParamSpec("Arguments")
 Drawn = TypeVar("Drawn")
@@ -64,9 +65,7 @@ def new_figure(figure: Figure | None, width: float, height: float) -> Figure:
 
 def side_by_side(columns: int, number: int) -> tuple[int, int]:
     """Rows and columns of a figure of so many pictures."""
-    if not isinstance(columns, Integral) or columns < 1:
-        raise ValueError(f"columns is how many pictures stand side by side, a whole number from 1; got {columns!r}")
-    columns = min(int(columns), number)
+    columns = min(check_integer(columns, "columns", minimum=1), number)
     return -(-number // columns), columns
 
 

@@ -16,6 +16,7 @@ from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.results.probes import Bias, Probe, group_breaks
 from repsim_nb.support.errors import listed
 from repsim_nb.support.labels import by_item, short_labels
+from repsim_nb.support.validation import check_integer
 
 from .frame import as_written, new_axes, new_figure, side_by_side
 from .tables import ink_on
@@ -249,8 +250,7 @@ def influential(
             f"{int((~np.isfinite(values)).sum())} of {len(values)} values are undefined (NaN) or infinite: there is no"
             " order to show them in"
         )
-    if not isinstance(most, (int, np.integer)) or isinstance(most, bool) or most < 1:
-        raise ValueError(f"most is how many images are shown, a whole number from 1; got {most!r}")
+    check_integer(most, "most", minimum=1, hint="the number of images to show")
     order = np.argsort(-np.abs(values), kind="stable")[:most]
     images = pictures_of(dataset.take(order, dataset.name))
     if images is None:

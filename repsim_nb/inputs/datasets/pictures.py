@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from repsim_nb.support.errors import listed
+from repsim_nb.support.validation import is_integer
 from repsim_nb.support.workers import cores
 
 from .inputs import Inputs, spans
@@ -208,12 +209,8 @@ def _natural(names: Any) -> list[str]:
 def _checked(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
-    pair = (size, size) if isinstance(size, (int, np.integer)) and not isinstance(size, bool) else size
-    if (
-        not isinstance(pair, (tuple, list))
-        or len(pair) != 2
-        or not all(isinstance(side, (int, np.integer)) and side > 0 for side in pair)
-    ):
+    pair = (size, size) if is_integer(size) else size
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(is_integer(side) and side > 0 for side in pair):
         raise ValueError(f"size is (height, width) in pixels, or one number for both; got {size!r}")
     return int(pair[0]), int(pair[1])
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from repsim_nb.support.errors import unknown
 from repsim_nb.support.files import shipped
+from repsim_nb.support.validation import check_integer
 
 from .carried import PHOTOGRAPHS, Split, animals_10k, fashion_full, mnist_full, photographs
 from .dataset import Dataset
@@ -160,15 +161,14 @@ def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int
 
     n: keep a random subset of that many samples, chosen by `seed`; the subset's name tells it apart from the whole.
     The ids of samples are their row numbers in the whole split, also in a subset.
-    Errors: ValueError for an unknown name or split, an n out of range, a seed that is no whole number;
+    Errors: ValueError for an unknown name or split, an n out of range, a seed that is no integer;
     FileNotFoundError, with what to install, for a set whose carrier is absent.
     """
     if name not in DATASETS:
         raise unknown("dataset", name, DATASETS, "For data of your own: rs.Dataset(name, inputs, targets).")
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed must be a whole number from 0 on; it is {seed!r}")
+    check_integer(seed, "seed", minimum=0)
     source = DATASETS[name]
     if split not in source.sizes:
         raise ValueError(f"'{name}' has no split '{split}', only {' and '.join(map(repr, source.sizes))}")
@@ -176,7 +176,6 @@ def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int
     whole = Dataset(f"{name}/{split}", inputs, targets, source.classes, np.arange(len(targets)))
     if n is None or n == len(whole):
         return whole
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or not 1 <= n <= len(whole):
-        raise ValueError(f"n must be a whole number from 1 to {len(whole)}, the size of '{whole.name}'; it is {n!r}")
+    check_integer(n, "n", minimum=1, maximum=len(whole), hint=f"the size of '{whole.name}'")
     rows = np.random.default_rng(seed).choice(len(whole), n, replace=False)
     return whole.take(rows, f"{whole.name}[n={n},seed={seed}]")

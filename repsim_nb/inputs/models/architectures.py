@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from repsim_nb.support.validation import check_integer, is_integer
+
 
 class _Chain(nn.Module):
     """Steps one after the other, named in the order in which they run; the last is the head."""
@@ -29,10 +31,8 @@ class _Chain(nn.Module):
 
 
 def _checked(widths: Sequence[int], what: str, most: int) -> list[int]:
-    if not 1 <= len(widths) <= most or not all(isinstance(width, int) and width > 0 for width in widths):
-        raise ValueError(
-            f"widths are the numbers of {what}: 1 to {most} whole numbers, each at least 1; got {widths!r}"
-        )
+    if not 1 <= len(widths) <= most or not all(is_integer(width) and width > 0 for width in widths):
+        raise ValueError(f"widths are the numbers of {what}: 1 to {most} integers >= 1; got {widths!r}")
     return list(widths)
 
 
@@ -165,10 +165,7 @@ class ViT(_Chain):
 
     def __init__(self, width: int = 64, heads: int = 4, classes: int = 10, depth: int = 4) -> None:
         super().__init__()
-        if not isinstance(depth, int) or isinstance(depth, bool) or not 1 <= depth <= 100:
-            raise ValueError(
-                f"depth is the number of blocks of the transformer: a whole number from 1 to 100; got {depth!r}"
-            )
+        check_integer(depth, "depth", minimum=1, maximum=100, hint="the number of blocks of the transformer")
         self.embed = _Patches(width)
         for number in range(1, depth + 1):
             self.add_module(f"block{number}", _Block(width, heads))

@@ -22,6 +22,7 @@ from repsim_nb.inputs.models.running import capture
 from repsim_nb.inputs.pooling import Pooling
 from repsim_nb.inputs.store import Activations, Key, Store, agreed, checked_step
 from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.validation import check_integer
 from repsim_nb.support.workers import workers
 
 from .agreement import Tolerance
@@ -87,10 +88,8 @@ def record(
     given = list(model) if isinstance(model, (list, tuple)) else [model]
     if not given:
         raise ValueError("record needs at least one model; the list is empty")
-    if batch_size is not None and (
-        not isinstance(batch_size, (int, np.integer)) or isinstance(batch_size, bool) or batch_size < 1
-    ):
-        raise ValueError(f"batch_size is a whole number, at least 1; got {batch_size!r}")
+    if batch_size is not None:
+        check_integer(batch_size, "batch_size", minimum=1)
     pooling = Pooling(pool)
     dataset = dataset_of(data)
     into = into if into is None or isinstance(into, Store) else Store(into)

@@ -23,6 +23,7 @@ from repsim_nb.inputs.models.running import evaluating, forward, tensor_of
 from repsim_nb.inputs.pooling import Pooling, is_usual, masks_of
 from repsim_nb.inputs.store import Key
 from repsim_nb.support.errors import UndefinedError, listed
+from repsim_nb.support.validation import is_integer
 
 from .agreement import all_agree, differ, likely_cause
 from .padding import announce
@@ -537,7 +538,7 @@ def _axis_by_layer(model: Model, axis: Any) -> dict[str, int]:
     """
     given = dict(axis) if isinstance(axis, Mapping) else {} if axis is None else {"": axis}
     for layer, at in given.items():
-        if isinstance(at, bool) or not isinstance(at, (int, np.integer)) or at == 0:
+        if not is_integer(at) or at == 0:
             raise ValueError(
                 "axis is the axis along which features lie, an integer such as 1 or -1 (axis 0 holds the samples), or"
                 f" a dict from layers to such; got {at!r}" + (f" for '{layer}'" if layer else "")

@@ -22,7 +22,7 @@ from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.ids import Names, check_order, checked_ids, how_ids_differ, names_of, same_ids
 from repsim_nb.support.labels import Key, chosen, resolve
 from repsim_nb.support.row_groups import carrying, groups_of, how_groups_differ, same_groups, stored_groups
-from repsim_nb.support.validation import check_labels
+from repsim_nb.support.validation import check_labels, is_integer
 
 from .arrayfile import ArrayFile
 
@@ -315,8 +315,8 @@ def _key_of(name: Any) -> Key:
                 f" {tuple(name)!r}"
             )
         model, layer, *rest = name
-        return Key(str(model) if _is_whole(model) else model, str(layer) if _is_whole(layer) else layer, *rest)
-    if _is_whole(name):
+        return Key(str(model) if is_integer(model) else model, str(layer) if is_integer(layer) else layer, *rest)
+    if is_integer(name):
         return Key("model", str(name))
     if not isinstance(name, str):
         raise ValueError(
@@ -325,10 +325,6 @@ def _key_of(name: Any) -> Key:
         )
     model, slash, layer = name.rpartition("/")
     return Key(model if slash else "model", layer)
-
-
-def _is_whole(name: Any) -> bool:
-    return isinstance(name, (int, np.integer)) and not isinstance(name, (bool, np.bool_))
 
 
 def _given_or_own(key: Key, given: Any, own: Names | None, n: int) -> Any:

@@ -24,7 +24,7 @@ from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import axis_of, short_labels
 from repsim_nb.support.progress import Tick, ticking
-from repsim_nb.support.validation import check_labels
+from repsim_nb.support.validation import check_integer, check_labels
 
 from .damage import DAMAGES, Components, Damage, damage_of, left_of
 from .layers import NEVER
@@ -306,8 +306,7 @@ def sensitivity(
     amounts = damage.amounts if amounts is None else amounts
     damage.check(amounts)
     draws = damage.draws if draws is None else draws
-    if not isinstance(draws, (int, np.integer)) or isinstance(draws, bool) or draws < 1:
-        raise ValueError(f"draws is how many random draws are averaged, an integer >= 1; got {draws!r}")
+    check_integer(draws, "draws", minimum=1, hint="the number of random draws to average over")
     first = next(iter(representations.values()), None) if isinstance(representations, Mapping) else None
     check_order(first, targets)
     representations, n = representations_of(representations)

@@ -14,6 +14,7 @@ from scipy import stats
 from repsim_nb import measures
 from repsim_nb.support.errors import listed, unknown
 from repsim_nb.support.labels import by_item
+from repsim_nb.support.validation import check_integer, is_number
 
 from .joint import standard_ranks
 
@@ -52,8 +53,7 @@ def binomial_sd(
     >>> round(binomial_sd(0.9, 1000), 4)
     0.0095
     """
-    if not isinstance(images, (int, np.integer)) or isinstance(images, bool) or images < 1:
-        raise ValueError(f"images must be the number of test images, an integer >= 1; got {images!r}")
+    check_integer(images, "images", minimum=1, hint="the number of test images")
     series = pd.Series(accuracy, dtype=float)
     if not series.between(0, 1).all():
         raise ValueError(f"an accuracy is a fraction from 0 to 1; got {series[~series.between(0, 1)].iloc[0]:.4g}")
@@ -215,7 +215,7 @@ def reliability(
 
 def noise_of(noise: float | pd.Series | Mapping[Any, float], index: pd.Index) -> np.ndarray:
     """The standard deviation of the error of F of each item."""
-    if isinstance(noise, (int, float, np.number)) and not isinstance(noise, bool):
+    if is_number(noise):
         values = np.full(len(index), float(noise))
     elif isinstance(noise, pd.Series) and noise.index.equals(index):
         values = noise.to_numpy(float)

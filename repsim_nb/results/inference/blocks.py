@@ -19,6 +19,7 @@ from repsim_nb.results.comparison import compare
 from repsim_nb.support.errors import UndefinedError, listed, unknown
 from repsim_nb.support.labels import Choice, axis_of
 from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.validation import check_integer
 
 from .grouped import codes_of, needed_form
 from .intervals import satterthwaite
@@ -224,10 +225,7 @@ def _square_between(between: Between, xs: Mapping[Any, Any], codes: np.ndarray) 
 
 
 def _check_parts(parts: int, n: int, what: str, least: int, measure: str) -> None:
-    if not isinstance(parts, (int, np.integer)) or isinstance(parts, bool) or parts < 2:
-        raise ValueError(
-            f"parts is a whole number from 2, 20 for an interval that does not jump with the seed; got {parts!r}"
-        )
+    check_integer(parts, "parts", minimum=2, hint="such as 20 for an interval that does not change with the seed")
     if parts > n:
         raise ValueError(f"{what} are left out in {parts} parts, and there are {n} {what}: parts is at most {n}")
     left = n - -(-n // parts)

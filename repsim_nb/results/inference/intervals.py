@@ -14,6 +14,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.support.errors import UndefinedError, listed, unknown
 from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.validation import check_integer
 from repsim_nb.support.workers import all_of
 
 from .grouped import SampleUnits
@@ -94,8 +95,7 @@ def interval(
     """
     measure = measures.get(measure)
     check_level(level)
-    if not isinstance(parts, (int, np.integer)) or isinstance(parts, bool) or parts < 5:
-        raise ValueError(f"parts is a whole number from 5, 10 for 56 calls of the measure; got {parts!r}")
+    check_integer(parts, "parts", minimum=5, hint="such as 10 for 56 calls of the measure")
     units = SampleUnits(measure, x, y, groups, "an interval")
     if units.number < FEWEST_SAMPLES:
         raise ValueError(

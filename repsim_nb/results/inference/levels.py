@@ -13,6 +13,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.measures.base import one_library
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.validation import check_fraction, check_integer, is_integer
 
 from .grouped import are_equal, codes_of, group_means, in_other_groups, rows_by_group, without_pairs_within
 from .ranks import rank_correlation
@@ -73,8 +74,7 @@ def unrelated(
     """
     measure = measures.get(measure)
     measure.check_exchange()
-    if not isinstance(n_pairs, (int, np.integer)) or n_pairs < 1:
-        raise ValueError(f"n_pairs is a whole number from 1; got {n_pairs!r}")
+    check_integer(n_pairs, "n_pairs", minimum=1)
     given = xs
     xs, n = representations_of(given)
     codes = codes_of(groups, [*given.values(), *xs.values()], n, every=True)
@@ -180,21 +180,14 @@ def sample_sets(
     least = (
         int(np.searchsorted(np.cumsum(np.sort(rows)), measure.least)) + 1
     )  # so many have enough rows, whichever they are
-    sizes = [sizes] if isinstance(sizes, (int, np.integer)) else list(sizes)
-    if (
-        not sizes
-        or not all(isinstance(size, (int, np.integer)) for size in sizes)
-        or min(sizes) < least
-        or max(sizes) > most
-    ):
+    sizes = [sizes] if is_integer(sizes) else list(sizes)
+    if not sizes or not all(map(is_integer, sizes)) or min(sizes) < least or max(sizes) > most:
         raise ValueError(
             f"sizes are numbers of {drawn} from {least}, the fewest for {measures.short_name(measure)}, to {most}; got"
             f" {sizes}"
         )
-    if not isinstance(n_sets, (int, np.integer)) or n_sets < 1 or not 0 < level < 1:
-        raise ValueError(
-            f"n_sets is a whole number from 1, and level lies between 0 and 1; got n_sets={n_sets!r}, level={level!r}"
-        )
+    check_integer(n_sets, "n_sets", minimum=1)
+    check_fraction(level, "level")
     rng = np.random.default_rng(seed)
     many = {n: 1 if n == most else n_sets for n in sizes}
     found_at, done = {}, 0

@@ -21,6 +21,7 @@ from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.validation import check_fraction
 from repsim_nb.support.workers import workers
 
 from .counting import MOST, counted, needs_counting, permutations_for
@@ -173,11 +174,7 @@ class NullTable:
 
     def above(self, rate: float = 0.05) -> pd.DataFrame:
         """Which cells stand above their null, at this rate of false discoveries."""
-        if not isinstance(rate, (int, float, np.number)) or isinstance(rate, bool) or not 0 < rate < 1:
-            raise ValueError(
-                "rate is the share of the cells found that may be found by chance, between 0 and 1, such as 0.05; got"
-                f" {rate!r}"
-            )
+        check_fraction(rate, "rate", hint="the fraction of false discoveries, such as 0.05")
         return self.adjusted() <= rate
 
     def _frame(self, values: np.ndarray) -> pd.DataFrame:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from repsim_nb.support.validation import check_fraction, check_integer
+
 ROUNDING = 1e-10  # of one statistic, summed in another order in float64
 TESTED = 0.05  # curves of three moments hold up to here, whatever the data
 BACKED = 1e-9  # six standard deviations: further out three moments say nothing of how often an order comes
@@ -179,23 +181,16 @@ def between(values: Any, level: float) -> tuple[float, float]:
 
 
 def check_permutations(n: int) -> None:
-    if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n < 1:
-        raise ValueError(f"n_permutations is a whole number from 1, 999 or more for a p-value of 0.001; got {n!r}")
+    check_integer(n, "n_permutations", minimum=1, hint="999 or more for a p-value of 0.001")
 
 
 def check_level(level: float) -> None:
-    if not isinstance(level, (int, float, np.number)) or isinstance(level, bool) or not 0 < level < 1:
-        raise ValueError(
-            "level is the share of intervals that are to hold the true value, between 0 and 1, such as 0.95; got"
-            f" {level!r}"
-        )
+    check_fraction(level, "level", hint="such as 0.95")
 
 
 def check_draws(n_bootstrap: int, level: float) -> None:
     """ValueError for numbers that no interval over networks can be made of."""
     check_level(level)
-    if not isinstance(n_bootstrap, (int, np.integer)) or isinstance(n_bootstrap, bool) or n_bootstrap < 20:
-        raise ValueError(
-            "n_bootstrap is how often networks are drawn, a whole number from 20, 999 for an interval that does not"
-            f" jump with the seed; got {n_bootstrap!r}"
-        )
+    check_integer(
+        n_bootstrap, "n_bootstrap", minimum=20, hint="such as 999 for an interval that does not change with the seed"
+    )

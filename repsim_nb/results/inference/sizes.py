@@ -15,6 +15,7 @@ from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.validation import check_positive, is_integer
 from repsim_nb.support.workers import all_of
 
 from .grouped import SampleUnits
@@ -129,10 +130,7 @@ def sample_size(
     """
     measure = measures.get(measure)
     check_level(level)
-    if not isinstance(within, (int, float, np.number)) or isinstance(within, bool) or not 0 < within < math.inf:
-        raise ValueError(
-            f"within is how near to its limit a value shall be, a number above 0, such as 0.02; got {within!r}"
-        )
+    check_positive(within, "within", hint="the distance of a value to its limit, such as 0.02")
     units = SampleUnits(measure, x, y, groups, "a number of groups")
     most = units.number
     if most < FEWEST_SAMPLES:
@@ -213,13 +211,7 @@ def _sizes(sizes: Sequence[int] | None, measure: Measure, most: int) -> list[int
             f" {sizes!r}"
         )
     found = sorted({*sizes})
-    if (
-        not found
-        or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in found)
-        or found[0] < measure.least
-        or found[-1] > most
-        or found[0] == most
-    ):
+    if not found or not all(map(is_integer, found)) or found[0] < measure.least or found[-1] > most or found[0] == most:
         raise ValueError(
             f"sizes are numbers of samples from {measure.least}, the fewest for {measures.short_name(measure)}, to"
             f" {most}, one of them below {most}; got {list(sizes)}"

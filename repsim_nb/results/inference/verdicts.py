@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.support.errors import listed
+from repsim_nb.support.validation import check_fraction, is_number
 
 from .results import Interval, check_level
 
@@ -287,14 +288,13 @@ def judge_p(p: Any, level: float = 0.05, *, unit: str = "") -> Verdict:
     ('reproduced', 'undecided')
     """
     value = getattr(p, "p_value", p)
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= 1:
-        raise ValueError(f"a p-value is a number above 0 and up to 1, or a test that has one; got {value!r}")
-    if isinstance(level, bool) or not isinstance(level, Real) or not 0 < level <= 0.5:
-        raise ValueError(
-            f"level must be the level of the test, above 0 and at most 0.5, such as 0.05; got {level!r}. (The level of"
-            " an interval is the other one, such as 0.95.)"
-        )
-    value, level = float(value), float(level)
+    value = check_fraction(value, "a p-value", maximum=1, hint="or a test that has one")
+    level = check_fraction(
+        level,
+        "level",
+        maximum=0.5,
+        hint="the level of the test, such as 0.05 (the level of an interval is the other one)",
+    )
     rule, tests = _threshold(level, (value,))
     turn = _outward(
         value, _two_digits(value), ROUND_CEILING, lambda end: all((limit >= end) == (level >= value) for limit in tests)
@@ -430,7 +430,7 @@ def _interval_of(found: Any, level: float | None) -> tuple[float | None, float, 
 
 
 def _range_of(within: Any) -> tuple[float, float]:
-    if isinstance(within, Real) and not isinstance(within, bool):
+    if is_number(within):
         margin = _number(within, "within")
         if margin <= 0:
             raise ValueError(f"within is a margin above 0, or (low, high); got {within!r}")
