@@ -89,7 +89,6 @@ def true_minibatch(a: nn.Module, b: nn.Module, layer: str, x: torch.Tensor, batc
 
 
 # -- values
-# ----------------------------------------------------------------------------------------------------------------
 
 
 @defect(
@@ -202,7 +201,6 @@ def _epsilon() -> str:
 
 
 # -- networks
-# --------------------------------------------------------------------------------------------------------------
 
 
 def _self_and_true(run: Callable[[nn.Module, nn.Module, torch.Tensor], float]) -> tuple[float, float]:

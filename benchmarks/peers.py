@@ -108,7 +108,6 @@ def find_spec_or_none(name: str) -> Any:
 
 
 # -- adapters
-# --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -332,7 +331,6 @@ def _things_pearson():
 
 
 # -- two networks, forward passes included
-# -----------------------------------------------------------------------------------
 
 
 def loader(pictures: torch.Tensor, batch: int, **options: Any) -> DataLoader:

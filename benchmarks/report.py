@@ -62,7 +62,6 @@ def written(results: dict[str, Any]) -> str:
 
 
 # -- how things are said
-# ---------------------------------------------------------------------------------------------------
 
 
 def _seconds(s: float) -> str:
@@ -115,7 +114,6 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 # -- the pieces
-# ------------------------------------------------------------------------------------------------------------
 
 
 def _head(parts: dict[str, Any], note: str) -> str:

@@ -97,7 +97,6 @@ def vectors(ids: Tensor) -> Tensor:
 
 
 # -- plain chains
-# ----------------------------------------------------------------------------------------------------------
 
 
 class Steps(nn.Module):
@@ -197,7 +196,6 @@ def quantised() -> nn.Module:
 
 
 # -- sequences
-# -------------------------------------------------------------------------------------------------------------
 
 
 class Recurrent(nn.Module):
@@ -525,7 +523,6 @@ def built(name: str, seed: int = 0) -> nn.Module:
 
 
 # -- models with layers whose rows are not samples
-# ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

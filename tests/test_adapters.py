@@ -151,7 +151,6 @@ def test_an_adapter_that_does_not_fit_is_refused(peft, base, tmp_path):
 
 
 # -- what is said without peft, or without the base
-# --------------------------------------------------------------------------
 
 
 def written(folder, base, **settings):

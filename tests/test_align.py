@@ -183,7 +183,6 @@ def test_what_cannot_be_aligned_is_named(given, sentence):
 
 
 # -- names of arrays
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_from_arrays_takes_numbers_lists_and_tuples_as_layers():

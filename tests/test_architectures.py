@@ -51,7 +51,6 @@ def test_half_of_at_least_sixty_architectures_are_quick():
 
 
 # -- what is refused is recorded with a pool function of one's own
-# --------------------------------------------------------------
 
 
 def over_real(out, mask):
@@ -101,17 +100,16 @@ def test_a_pool_function_records_what_is_refused(name):
     for i in range(SAMPLES):
         one = architecture.cut(columns, i) if which == "padded" else architecture.some(columns, i, i + 1)
         tokens = int(one["attention_mask"].sum()) if "attention_mask" in one else None
-        handle = module.get_submodule(layer).register_forward_hook(
-            lambda _m, _i, out: want.append(row(part_of(out, None), tokens))
-        )
+        outs = []
+        handle = module.get_submodule(layer).register_forward_hook(lambda _m, _i, out, outs=outs: outs.append(out))
         with torch.no_grad():
             run(module, one)
         handle.remove()
+        want += [row(part_of(out, None), tokens) for out in outs]
     np.testing.assert_allclose(got, torch.stack(want), atol=1e-4)
 
 
 # -- the checks find what is wrong
-# -------------------------------------------------------------------------------------------
 
 
 def plain() -> Architecture:

@@ -23,7 +23,6 @@ def rec(module, data, layers=None, **options):
 
 
 # -- channels first, with a length that equals a width
-# -----------------------------------------------------------------------
 
 
 class Inception(nn.Module):
@@ -218,7 +217,6 @@ def test_places_are_averaged(name):
 
 
 # -- where nothing shows it
-# --------------------------------------------------------------------------------------------------
 
 
 class Softened(nn.Module):
@@ -383,7 +381,6 @@ def test_windows_are_features_of_the_next_layer(named):
 
 
 # -- samples along the second axis
-# -------------------------------------------------------------------------------------------
 
 
 class TimeFirst(nn.Module):
@@ -427,7 +424,6 @@ def test_blocks_with_samples_along_the_second_axis_are_recorded(tokens, masked):
 
 
 # -- masks and places that are not the input's tokens
-# ------------------------------------------------------------------------
 
 
 class Latents(nn.Module):
@@ -587,7 +583,6 @@ def test_dropped_tokens_are_never_taken_for_those_of_the_mask(seed):
 
 
 # -- pool functions of one's own
-# ---------------------------------------------------------------------------------------------
 
 
 def test_a_pool_function_gets_the_mask_if_it_takes_two_arguments():
@@ -636,7 +631,6 @@ def test_a_pool_function_may_take_samples_along_any_axis():
 
 
 # -- constants
-# ---------------------------------------------------------------------------------------------------------------
 
 
 class Positions(nn.Module):
@@ -668,7 +662,6 @@ def test_if_all_samples_are_the_same_nothing_is_left_out():
 
 
 # -- the trace itself
-# --------------------------------------------------------------------------------------------------------
 
 STEPS = st.lists(
     st.tuples(

@@ -202,7 +202,6 @@ def test_networks_as_units_reject_too_often_where_seeds_are_the_units():
 
 
 # -- the public functions
-# --------------------------------------------------------------------------------------------------
 
 
 def population(networks=8, layers=3, seed=0, slope=1.0):
@@ -442,7 +441,6 @@ def test_references_and_all_pairs_do_not_mix():
 
 
 # -- what F allows
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_reliability_is_what_another_test_set_would_show_again(rng):
@@ -569,7 +567,6 @@ def test_with_a_functionality_that_is_chance_a_high_p_says_nothing():
 
 
 # -- lists
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_simultaneous_intervals_all_hold_at_once():
@@ -602,7 +599,6 @@ def test_holm_is_that_of_statsmodels_by_hand():
 
 
 # -- few units, groups by name, wrong input
-# ----------------------------------------------------------------------------------
 
 
 def nested(seed, name=str, groups=5, each=5):

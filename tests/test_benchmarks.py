@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
 from benchmarks import big, clock, data, floor, growth, peers, report, run, scaling
 from benchmarks.cases import CASES
 from benchmarks.defects import DEFECTS
+
+ROOT = Path(__file__).parents[1]
 
 PAIRS = [(case, adapter) for case in CASES for adapter in case.adapters()]
 

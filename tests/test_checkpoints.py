@@ -71,7 +71,6 @@ IDS = torch.arange(24).reshape(4, 6)
 
 
 # -- tied weights
-# -------------------------------------------------------------------------------------------------------------
 
 
 def test_tied_weights_load_whichever_of_their_names_the_file_has(tmp_path):
@@ -183,7 +182,6 @@ def test_tied_weights_as_transformers_saves_them(tmp_path):
 
 
 # -- what torch knows of older and wrapped forms
-# ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("saved_by", ["torch", "torch, without versions", "safetensors"])
@@ -568,7 +566,6 @@ def test_filling_leaves_no_hook_behind_and_says_the_same_again(tmp_path):
 
 
 # -- one state dict among other things
-# ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -698,7 +695,6 @@ def test_a_file_without_a_state_dict_says_what_it_holds(tmp_path):
 
 
 # -- shards
-# -------------------------------------------------------------------------------------------------------------------
 
 
 def sharded(folder, weights, parts=3, ending="safetensors", stem="model"):
@@ -802,7 +798,6 @@ def test_a_model_has_the_name_of_its_file_or_of_its_index(tmp_path):
 
 
 # -- pickles
-# ------------------------------------------------------------------------------------------------------------------
 
 RAN = []
 

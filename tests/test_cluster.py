@@ -52,7 +52,6 @@ def on_disk(stem, x):
 
 
 # -- the same numbers whoever works
-# ----------------------------------------------------------------------------------------
 
 
 def test_threads_processes_and_dask_give_the_same_for_every_measure(stored, client, tmp_path):
@@ -119,7 +118,6 @@ def test_a_file_that_a_worker_does_not_see_is_named(stored, client, tmp_path):
 
 
 # -- made where it is needed
-# -----------------------------------------------------------------------------------------------
 
 
 def noted(x):
@@ -202,7 +200,6 @@ def test_by_tiles_the_means_of_features_are_found_where_they_are_needed(client, 
 
 
 # -- bytes that travel, and a worker that is lost
-# --------------------------------------------------------------------------
 
 
 def travelled():

@@ -78,7 +78,6 @@ WITH_LABELS = {
 
 
 # -- labels
-# --------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", WITH_LABELS)
@@ -371,7 +370,6 @@ def test_bart_sees_its_labels():
 
 
 # -- columns that forward does not know
-# ---------------------------------------------------------------------------------------------
 
 
 class Swallowing(Unconditional):
@@ -488,7 +486,6 @@ def test_a_mask_of_pixels_is_no_mask_of_tokens():
 
 
 # -- what is the same for all samples
-# -------------------------------------------------------------------------------------------
 
 
 class Timed(nn.Module):
@@ -641,7 +638,6 @@ def test_a_unet_of_diffusers_takes_one_timestep():
 
 
 # -- rows of dicts
-# ---------------------------------------------------------------------------------------------------------------
 
 IDS = [[10 * i + k for k in range(4)] for i in range(6)]
 
@@ -765,7 +761,6 @@ def test_what_a_tokenizer_made_without_padding_is_refused():
 
 
 # -- several rows a sample
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_patches_of_pictures_belong_to_their_samples():
@@ -889,7 +884,6 @@ def test_qwen_vl_is_recorded_with_pictures_of_any_size():
 
 
 # -- graphs
-# --------------------------------------------------------------------------------------------------------------------
 
 
 class _Store(dict):
@@ -933,7 +927,7 @@ class Batch(Data):
     @classmethod
     def from_data_list(cls, graphs):
         ends = torch.tensor([graph.num_nodes for graph in graphs]).cumsum(0)
-        held = {name: torch.cat([graph[name] for graph in graphs]) for name in graphs[0].keys() if name != "edge_index"}
+        held = {name: torch.cat([graph[name] for graph in graphs]) for name in graphs[0].store if name != "edge_index"}
         held["edge_index"] = torch.cat(
             [graph.edge_index + end - graph.num_nodes for graph, end in zip(graphs, ends, strict=True)], 1
         )
@@ -1128,7 +1122,6 @@ def test_loaders_of_torch_geometric():
 
 
 # -- what forward takes
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_forward_is_read_through_wrappers():

@@ -1,5 +1,6 @@
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -151,7 +152,7 @@ def test_an_asymmetric_measure_keeps_both_orientations(three):
 class Counting(NBS):
     """Counts its work: what is prepared once is prepared once."""
 
-    calls = {"prepare": 0, "pair": 0}
+    calls: ClassVar = {"prepare": 0, "pair": 0}
     lock = threading.Lock()
 
     def prepare(self, x):
@@ -267,7 +268,6 @@ def test_a_measure_whose_options_are_no_data_is_saved_by_its_name(tmp_path, rng)
 
 
 # -- steps of training
-# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -381,7 +381,6 @@ def test_items_without_a_value_are_left_out_and_blocks_have_means():
 
 
 # -- pairs
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_pairs_put_tables_of_features_and_of_outputs_side_by_side(recorded):

@@ -245,7 +245,6 @@ def test_what_cannot_be_drawn_is_said(bias):
 
 
 # -- pictures of the images
-# ------------------------------------------------------------------------------------------------
 
 
 def test_images_stand_above_their_captions(rng):

@@ -137,7 +137,7 @@ def test_contrasts_hold_their_level_and_see_shift_and_spread():
 
 
 def test_contrasts_that_are_not_there_are_errors(rng):
-    d, groups, layers = families(rng)
+    d, groups, _ = families(rng)
     with pytest.raises(ValueError, match="unknown base group 'bas'.*Did you mean 'base'"):
         contrasts(d, groups, "bas")
     with pytest.raises(ValueError, match="'a' is compared with 'b' by the pairs within 'b', and it has one item"):
@@ -163,7 +163,6 @@ def test_contrasts_that_are_not_there_are_errors(rng):
 
 
 # -- what ANOSIM refuses
-# ---------------------------------------------------------------------------------------------------
 
 
 def test_a_group_with_one_pair_is_refused(rng):
@@ -195,7 +194,6 @@ def test_three_items_in_one_stratum_are_enough_and_pairs_everywhere_are_fair(rng
 
 
 # -- units and all labellings
-# ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("test", [anosim, centre_test])

@@ -290,10 +290,8 @@ def test_a_picture_names_the_kind_of_damage():
         (ax,) = rs.plots.sensitivity(found)
         assert DAMAGES[name].axis in ax.get_xlabel() and name in ax.get_title()
         words = [text.get_text() for text in ax.get_legend().get_texts()]
-        assert (
-            words[0] == "cka:"
-            f" {'never' if found.table.loc['cka', 'noticed'] == 'never' else 'at ' + found.text(found.table.loc['cka', 'noticed'])}"
-        )
+        noticed = found.table.loc["cka", "noticed"]
+        assert words[0] == ("cka: never" if noticed == "never" else f"cka: at {found.text(noticed)}")
     plt.close("all")
 
 

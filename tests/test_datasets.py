@@ -220,7 +220,6 @@ def test_photographs_are_crops_that_are_read_when_asked_for():
 
 
 # -- data of one's own
-# -----------------------------------------------------------------------------------------------------
 
 
 class Counted(torch.utils.data.Dataset):
@@ -839,7 +838,6 @@ def test_a_dataset_travels_without_its_numbers(tmp_path):
 
 
 # -- a folder of images
-# ----------------------------------------------------------------------------------------------------
 
 
 def paint(path, value, size=(6, 4), mode="RGB"):

@@ -276,7 +276,6 @@ def test_other_undefined_cells_keep_their_reasons():
 
 
 # -- the rows of the inputs follow
-# ----------------------------------------------------------------------------------------
 
 
 def test_of_rows():

@@ -139,7 +139,6 @@ def test_the_score_of_a_distance_has_mean_0_and_variance_1_over_permutations():
 
 
 # -- everyone's neighbour
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_a_planted_hub_is_named_with_its_number_and_what_it_does():

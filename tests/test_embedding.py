@@ -211,7 +211,6 @@ def test_a_map_is_the_same_with_one_thread_and_with_two(make, far):
 
 
 # -- placing
-# ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -335,7 +334,6 @@ def test_placing_says_what_is_wrong(recorded):
 
 
 # -- turning
-# ---------------------------------------------------------------------------------------------------------------
 
 
 def test_a_turned_map_lies_on_the_other_and_keeps_its_distances(rng, zoo):
@@ -386,7 +384,6 @@ def test_maps_of_two_layers_lie_on_each_other_by_model(mnist):
 
 
 # -- trust and t-SNE
-# -------------------------------------------------------------------------------------------------------
 
 
 def test_trustworthiness_is_one_where_neighbours_are_kept_and_low_where_they_are_not(rng):

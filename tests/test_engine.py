@@ -51,7 +51,6 @@ def tiny_tiles(monkeypatch):
 
 
 # -- every way to the same numbers
-# -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", GRAM)
@@ -152,7 +151,6 @@ def test_torch_tensors_take_the_same_ways(some, monkeypatch):
 
 
 # -- bounded in memory
-# -----------------------------------------------------------------------------------------------------
 
 BOUNDED = """
 import resource, sys, numpy as np
@@ -254,7 +252,6 @@ def test_scratch_holds_what_is_prepared_and_is_left_empty(tmp_path, rng, name, m
 
 
 # -- spread over workers
-# ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", GRAM)

@@ -32,7 +32,6 @@ def told():
 
 
 # -- what was published
-# ----------------------------------------------------------------------------------------------------
 
 
 def test_the_published_confusion_has_the_published_shares():
@@ -56,7 +55,6 @@ def test_the_published_tables():
 
 
 # -- the trick
-# -------------------------------------------------------------------------------------------------------------
 
 
 def test_d_is_the_masked_share():
@@ -203,7 +201,6 @@ def test_a_frozen_base_has_not_seen_the_pictures(tmp_path, monkeypatch):
 
 
 # -- pairs
-# -----------------------------------------------------------------------------------------------------------------
 
 TINY = {
     "data": "animals",
@@ -372,7 +369,6 @@ def test_of_unrelated_answers_one_says_nothing_of_the_other():
 
 
 # -- many rows in few
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_means_and_their_spread():

@@ -28,7 +28,6 @@ def comparing(recorded, mnist):
 
 
 # -- explore
-# ---------------------------------------------------------------------------------------------------------------
 
 
 def test_controls_by_what_they_offer():
@@ -374,7 +373,6 @@ def test_a_drop_down_of_objects(rng):
 
 
 # -- the comparison explorer
-# -----------------------------------------------------------------------------------------------
 
 
 def test_it_opens_on_the_first_two_models(comparing):
@@ -642,7 +640,6 @@ def test_the_view_is_plain_and_ships_its_source():
 
 
 # -- pair
-# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_pair_records_what_is_chosen_once(mnist, tmp_path):

@@ -14,7 +14,6 @@ grounding = rs.grounding
 
 
 # -- pairs
-# -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +132,6 @@ def test_columns_that_cannot_be_judged_are_told(arguments, sentence):
 
 
 # -- the benchmark
-# ---------------------------------------------------------------------------------------------------------
 
 LAYERS, NETWORKS, SAMPLES = ("l0", "l1", "l2"), 7, 30
 
@@ -359,7 +357,6 @@ def test_published_pairs_are_ranked_with_intervals(bert):
 
 
 # -- specificity
-# -----------------------------------------------------------------------------------------------------------
 
 
 def layered(noise, networks=4, seed=0, step=1.0):
@@ -459,7 +456,6 @@ def test_a_choice_that_names_nothing_is_told():
 
 
 # -- sensitivity
-# -----------------------------------------------------------------------------------------------------------
 
 
 def spectrum(networks=3, seed=0, noise=0.3):
@@ -599,7 +595,6 @@ def test_what_has_no_threshold_is_told(change, options, sentence):
 
 
 # -- pictures
-# --------------------------------------------------------------------------------------------------------------
 
 
 def test_pictures_show_ranks_layers_to_move_and_when_deletions_are_noticed():

@@ -79,7 +79,6 @@ def close(got, expected):
 
 
 # -- files of other kinds
-# ----------------------------------------------------------------------------------------------------
 
 FILES = {
     "m.onnx": "graph for ONNX Runtime.*Pass the module that was exported",
@@ -156,7 +155,6 @@ def test_a_file_of_weights_inside_a_folder_names_the_folder(bert, tmp_path):
 
 
 # -- checkpoints with settings next to the weights
-# ---------------------------------------------------------------------------
 
 RAN = []
 
@@ -278,7 +276,6 @@ def test_settings_that_a_module_needs_are_refused(tmp_path):
 
 
 # -- folders
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_trainers_folder_names_its_checkpoints_newest_first(bert, tmp_path, monkeypatch):
@@ -360,7 +357,6 @@ def test_a_folder_of_another_kind_says_what_to_do(files, words, tmp_path):
 
 
 # -- objects
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def objects():
@@ -454,7 +450,6 @@ def test_a_module_without_its_tokenizer_takes_ids_and_says_so():
 
 
 # -- pipelines of transformers
-# -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -518,7 +513,6 @@ def test_a_pipeline_that_prepares_otherwise_says_what_to_do():
 
 
 # -- timm without a head
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_each_map_of_a_backbone_is_recorded_by_its_number():

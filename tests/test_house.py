@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "repsim_nb"
 
-WINGS = {  # in the order of the data; a file imports from wings above its own, and in its wing from rooms that stand earlier
+# in the order of the data; a file imports from wings above its own, and in its wing from rooms that stand earlier
+WINGS = {
     "support": [
         *("errors", "escaping", "progress", "containers", "ids", "dependence", "row_groups", "validation", "labels"),
         *("files", "workers"),
@@ -38,7 +39,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def room_of(name):
-    """The room of a module: its wing and what stands below that, as "support.errors"; a wing of one room is that room."""
+    """The room of a module: its wing and what stands below that, as "support.errors"; or a wing of one room."""
     wing, *rest = name.split(".")
     return f"{wing}.{rest[0]}" if WINGS.get(wing) and rest else wing
 

@@ -26,7 +26,6 @@ KEY, OTHER = Key("a", "l", "d"), Key("b", "l", "d")
 
 
 # -- data sets
-# --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,7 +184,6 @@ def test_the_sets_that_ship_count_their_rows():
 
 
 # -- activations
-# ------------------------------------------------------------------------------------------------------------
 
 
 def test_activations_keep_the_ids_of_their_samples():
@@ -246,7 +244,6 @@ def test_arrays_from_elsewhere_may_have_ids():
 
 
 # -- the store
-# --------------------------------------------------------------------------------------------------------------
 
 
 def written(store, key, ids=None, rows=GRID, origin=None, stop=None):
@@ -291,9 +288,8 @@ def test_a_store_gives_back_the_ids(tmp_path, ids):
         written(rs.Store(tmp_path), Key(model, "l", "d"), ids)
     written(rs.Store(tmp_path), Key("plain", "l", "d"))
     again = rs.Store(tmp_path)
-    assert {key.model: its.tolist() for key, its in again.ids.items()} == dict.fromkeys("abc", list(ids)) and len(
-        {id(its) for its in again.ids.values()}
-    ) == 1
+    assert {key.model: its.tolist() for key, its in again.ids.items()} == {model: list(ids) for model in "abc"}
+    assert len({id(its) for its in again.ids.values()}) == 1
     assert len(ids_files(tmp_path)) == 1, "one file for all recordings on the same samples"
     assert list(again.where(model="a").ids) == [Key("a", "l", "d")] and list(
         (again.where(model="a") | again.where(model="plain")).ids
@@ -430,7 +426,6 @@ def test_ids_that_went_away_meanwhile_are_there_when_the_recording_is(tmp_path):
 
 
 # -- comparing
-# ---------------------------------------------------------------------------------------------------------------
 
 
 def side(model, ids, rows=None):

@@ -22,7 +22,6 @@ def of_points(x):
 
 
 # -- rank correlation
-# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["spearman", "kendall"])
@@ -225,7 +224,6 @@ def test_a_rank_correlation_that_is_not_there_is_an_error(rng):
 
 
 # -- groups
-# ----------------------------------------------------------------------------------------------------------------
 
 
 def directly(d, codes):
@@ -375,7 +373,6 @@ def test_groups_that_cannot_be_compared_are_errors(recorded):
 
 
 # -- levels
-# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_unrelated_is_high_for_cosine_rsa_and_zero_for_debiased_cka(rng):

@@ -3,7 +3,6 @@ long simulations.
 """
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,10 @@ import pytest
 from scipy import stats
 
 import repsim_nb as rs
+from benchmarks import calibration, hard_nulls
 from repsim_nb.results.inference import interval
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import calibration, hard_nulls
 
 
 def test_an_interval_is_the_jackknife_of_the_jackknife(rng):
@@ -117,7 +114,6 @@ def test_an_interval_can_be_watched_and_stopped(rng):
 
 
 # -- the long simulations
-# --------------------------------------------------------------------------------------------------
 
 
 def kept():

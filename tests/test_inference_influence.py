@@ -121,7 +121,6 @@ def test_it_can_be_watched_and_stopped(rng):
 
 
 # -- the picture
-# -----------------------------------------------------------------------------------------------------------
 
 
 def test_the_most_influential_images_stand_first_with_their_class_and_sign(mnist):

@@ -44,7 +44,6 @@ def test_an_interval_holds_values_and_prints_what_it_is():
 
 
 # -- rank correlations
-# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["spearman", "kendall"])

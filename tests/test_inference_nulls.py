@@ -68,7 +68,6 @@ def skewness(values):
 
 
 # -- by permutation
-# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -174,7 +173,6 @@ def test_permutations_can_be_stopped_and_say_what_is_wrong():
 
 
 # -- in closed form
-# --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", [4, 5, 6])
@@ -255,7 +253,6 @@ def test_where_every_order_gives_the_same_nothing_stands_above_it():
 
 
 # -- tables
-# ----------------------------------------------------------------------------------------------------------------
 
 
 def some(count=6, n=40, seed=0):
@@ -348,7 +345,6 @@ def test_a_table_has_the_errors_of_compare():
 
 
 # -- calibrated values
-# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -416,7 +412,6 @@ def test_what_cannot_be_calibrated_says_so():
 
 
 # -- p-values are what they say
-# --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["cka", "cka_debiased", "distance_correlation", "rsa"])
@@ -463,7 +458,6 @@ def test_what_is_related_is_found(name):
 
 
 # -- on a heat map
-# ---------------------------------------------------------------------------------------------------------
 
 
 def dots(ax):

@@ -2,20 +2,14 @@
 says where nobody knows.
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import stats
 
 import repsim_nb as rs
+from benchmarks.calibration import apart, decaying, near, unrelated
 from repsim_nb.results.inference import interval, sample_size
 from repsim_nb.results.inference.sizes import SETS, rows_drawn
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from benchmarks.calibration import apart, decaying, near, unrelated
 
 
 @pytest.mark.parametrize("name", ["cka", "procrustes", "rsa", "mutual_knn"])

@@ -35,7 +35,6 @@ def three(rng, m, shared=1.0):
 
 
 # -- Mantel over groups
-# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["spearman", "kendall"])
@@ -106,7 +105,6 @@ def test_groups_that_cannot_be_exchanged_are_errors(rng):
 
 
 # -- a third table held constant
-# -------------------------------------------------------------------------------------------
 
 
 def by_residuals(x, y, z):
@@ -207,7 +205,6 @@ def test_what_cannot_be_held_constant_is_said(rng):
 
 
 # -- intervals
-# -------------------------------------------------------------------------------------------------------------
 
 
 def crossed(rng, first=5, second=5, alpha=0.9):
@@ -279,7 +276,6 @@ def test_an_interval_with_a_third_table_held_constant_is_the_jackknifes(rng):
 
 
 # -- differences
-# -----------------------------------------------------------------------------------------------------------
 
 
 def noisy(points, noises, rng):
@@ -403,7 +399,6 @@ def test_all_intervals_of_differences_hold_together():
 
 
 # -- block means over items
-# ------------------------------------------------------------------------------------------------
 
 KINDS = {name: name[0] for name in ("p0", "p1", "p2", "p3", "q0", "q1", "q2")}
 

@@ -43,7 +43,6 @@ from repsim_nb.measures import (
 )
 
 # -- known values
-# ----------------------------------------------------------------------------------------------------------
 
 
 def naive_hsic1(k, m):
@@ -611,7 +610,6 @@ def test_accuracy_gap_by_hand(tmp_path):
 
 
 # -- calibration
-# -----------------------------------------------------------------------------------------------------------
 
 
 def test_debiased_cka_is_0_and_biased_cka_is_as_predicted_on_noise():

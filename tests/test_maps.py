@@ -75,7 +75,6 @@ def slowly(seconds, gate):
 
 
 # -- what is mapped
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_it_opens_on_the_last_hidden_layer(several):
@@ -222,7 +221,6 @@ def test_too_few_points_for_t_sne_are_a_sentence(several, steps):
 
 
 # -- steps
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_steps_are_joined_and_the_slider_hides_later_ones(steps):
@@ -300,7 +298,6 @@ def test_steps_that_have_names(trained):
 
 
 # -- colours and attributes
-# ------------------------------------------------------------------------------------------------
 
 
 def test_attributes_come_from_cards_or_are_given(trained):
@@ -377,7 +374,6 @@ def test_an_amount_has_a_scale(rng):
 
 
 # -- code
-# ------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_code_makes_the_same_points_in_every_state(trained, steps, monkeypatch):
@@ -435,7 +431,6 @@ def test_a_store_is_mapped_as_well(tmp_path, mnist):
 
 
 # -- points that are clicked
-# -----------------------------------------------------------------------------------------------
 
 
 def test_one_click_tells_and_two_compare_layers(several):
@@ -641,7 +636,6 @@ def test_a_lasso_says_how_alike_they_are(several):
 
 
 # -- clicks that come while something is delivered
-# --------------------------------------------------------------------------
 
 
 def sent(view, **state):
@@ -709,7 +703,6 @@ def test_after_a_failed_drawing_nothing_is_told_of_the_map_before(several):
 
 
 # -- what is saved, and what is refused
-# ------------------------------------------------------------------------------------
 
 
 def test_the_bundle_holds_the_map_as_it_looks(steps):

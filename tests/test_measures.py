@@ -102,7 +102,6 @@ def sides(name):
 
 
 # -- declared facts, two-sided
-# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", sorted(TRANSFORMS))
@@ -289,7 +288,6 @@ def test_fewer_samples_than_features(name):
 
 
 # -- bad input
-# -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", list(ALL))
@@ -386,7 +384,6 @@ def test_probabilities_are_checked():
 
 
 # -- costs
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def size_of(prepared):
@@ -412,7 +409,6 @@ def test_what_is_prepared_takes_the_memory_that_was_said(name, shape):
 
 
 # -- measures of someone else's
-# --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -232,7 +232,6 @@ def test_a_second_drawing_keeps_the_entries_of_the_first():
 
 
 # -- HTML, Markdown
-# ----------------------------------------------------------------------------------------------------------
 
 
 class Reader(html.parser.HTMLParser):
@@ -351,7 +350,6 @@ def test_a_name_in_a_report_is_shown_as_it_is(name):
 
 
 # -- explorers
-# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("names", PAIRS, ids=range(len(PAIRS)))
@@ -417,7 +415,6 @@ def test_views_write_names_as_text():
 
 
 # -- files and patterns
-# -------------------------------------------------------------------------------------------------------
 
 ODD = (
     *NAMES,

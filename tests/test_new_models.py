@@ -152,7 +152,6 @@ def alone_by_layer(module, samples, layers):
 
 
 # -- hidden states
-# -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", READ)
@@ -210,7 +209,6 @@ def test_default_layers_of_texts_are_right(name):
 
 
 # -- looped models
-# --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_block_that_loops_is_as_many_layers():
@@ -234,7 +232,6 @@ def test_a_block_that_loops_is_as_many_layers():
 
 
 # -- several residual streams
-# ------------------------------------------------------------------------------------------------------
 
 
 def ids_only(n, t=T):
@@ -300,7 +297,6 @@ def test_describe_does_not_take_streams_for_samples():
 
 
 # -- experts in one tensor
-# ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["qwen3 experts", "mixtral"])
@@ -336,7 +332,6 @@ def test_a_router_cannot_be_flattened_with_padding(name):
 
 
 # -- two masks, two modalities
-# -------------------------------------------------------------------------------------------------------
 
 
 def two_texts(same_length):
@@ -429,7 +424,6 @@ def test_the_output_of_two_towers_raises_if_named():
 
 
 # -- empty texts, padding on the left, nested tensors
-# -----------------------------------------------------------------------------------
 
 
 def tokenizer():
@@ -516,7 +510,7 @@ def test_nested_tensors_are_refused(kind):
             "batch": one,
             "generator": (batch for batch in [one, nested(layout)]),
             "list": [torch.randn(3, 5), torch.randn(2, 5)],
-            "DataLoader": DataLoader(range(8), batch_size=4, collate_fn=lambda _: nested(layout)),
+            "DataLoader": DataLoader(range(8), batch_size=4, collate_fn=lambda _, layout=layout: nested(layout)),
         }[kind]
         with pytest.raises(ValueError, match="nested|one shape|length|shape"):
             rec(rs.load_model(torch.nn.Linear(5, 2), name="m"), data)

@@ -54,7 +54,6 @@ def minibatch(x, y, cuts):
 
 
 # -- values
-# ----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["cka", "cka_debiased", "cka_minibatch", "cka_rbf", "procrustes", "svcca", "pwcca"])
@@ -128,7 +127,6 @@ def test_pwcca_whitens_and_centres():
 
 
 # -- networks
-# --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_layer_is_recorded_before_a_following_inplace_relu():

@@ -101,7 +101,6 @@ def container(name, pictures):
 
 
 # -- pictures of Pillow
-# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -223,9 +222,9 @@ def test_grey_pictures_next_to_colored_ones_are_colored_as_in_a_folder(tmp_path)
         picture.save(tmp_path / f"{number}.png")
     folder = pixels(rs.Dataset("d", tmp_path))
     assert folder.shape == (4, 6, 5, 3)
-    for given in (pictures, pictures[::-1], [(p, 0) for p in pictures], [{"image": p} for p in pictures]):
-        got = pixels(rs.Dataset("d", given))
-        assert np.array_equal(got[::-1] if given[0] is pictures[-1] else got, folder)
+    for items in (pictures, pictures[::-1], [(p, 0) for p in pictures], [{"image": p} for p in pictures]):
+        got = pixels(rs.Dataset("d", items))
+        assert np.array_equal(got[::-1] if items[0] is pictures[-1] else got, folder)
     with pytest.raises(
         ValueError,
         match=(
@@ -242,8 +241,8 @@ def test_of_several_frames_the_first_is_read_and_one_object_cannot_be_several(tm
     frames[0].save(tmp_path / "b.tif", save_all=True, append_images=frames[1:])
     folder = rs.Dataset("d", tmp_path)
     opened = [Image.open(tmp_path / name) for name in ("a.gif", "b.tif")]
-    for given in (opened, Plain(opened), Plain((p, 0) for p in opened)):
-        assert np.array_equal(pixels(rs.Dataset("d", given)), pixels(folder))
+    for items in (opened, Plain(opened), Plain((p, 0) for p in opened)):
+        assert np.array_equal(pixels(rs.Dataset("d", items)), pixels(folder))
     with pytest.raises(
         ValueError, match=r"samples 0 and 1 are the same picture of several frames.*\[frame.copy\(\) for frame in"
     ):
@@ -276,7 +275,6 @@ def test_pictures_handed_to_the_preprocess_itself():
 
 
 # -- uint8 arrays
-# -------------------------------------------------------------------------------------------------------------
 
 
 def random_bytes(*shape):
@@ -447,12 +445,12 @@ def test_pictures_with_channels_first_are_recorded_as_what_they_are():
     x = torch.from_numpy(random_bytes(30, 3, 12, 9))
     flat = nn.Sequential(nn.Flatten(), nn.Linear(324, 5)).eval()
     conv = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(280, 5)).eval()
-    for model, given in itertools.product(
+    for model, items in itertools.product(
         (flat, conv),
         (x, x.numpy(), Plain(x), [*x], DataLoader(Plain(x), batch_size=7), x.permute(0, 2, 3, 1), {"input": x}),
     ):
         np.testing.assert_allclose(
-            rs.record(model, given, progress=False)["output"], model(x.float() / 255).detach(), atol=1e-5
+            rs.record(model, items, progress=False)["output"], model(x.float() / 255).detach(), atol=1e-5
         )
 
 

@@ -327,7 +327,6 @@ def test_png_needs_no_pyplot(pair):
 
 
 # -- marks
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_groups_have_a_colour_each_and_a_legend(trained):
@@ -399,7 +398,6 @@ def test_paths_follow_the_steps_and_until_hides_the_later_ones(trained):
 
 
 # -- maps
-# ------------------------------------------------------------------------------------------------------------------
 
 
 def drawn_points(ax):
@@ -559,7 +557,6 @@ def test_a_series_by_whole_labels_finds_its_points_in_any_order(trained):
 
 
 # -- tables and lines
-# ------------------------------------------------------------------------------------------------------
 
 
 def test_a_grid_writes_its_numbers_and_hatches_the_rest():

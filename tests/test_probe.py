@@ -19,7 +19,6 @@ def rec(model, data, layers=None, **options):
 
 
 # -- which samples
-# -----------------------------------------------------------------------------------------------------------
 
 
 def padded(lengths, total=9):
@@ -79,7 +78,6 @@ def test_samples_of_batches_that_cannot_be_joined_come_from_one():
 
 
 # -- what it costs
-# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spec", ["zoo:mnist-vit-0", "zoo:mnist-cnn-0", "zoo:mnist-mlp-0"])
@@ -105,7 +103,6 @@ def test_a_sample_stands_alone_first_in_the_middle_last_and_in_other_company(rng
 
 
 # -- how far values may differ
-# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -169,7 +166,6 @@ def test_the_likely_cause_is_named():
 
 
 # -- what a forward pass may change
-# --------------------------------------------------------------------------------------------
 
 
 class Config:
@@ -302,7 +298,6 @@ def test_what_a_pass_built_stays_built():
 
 
 # -- what is left out while a recording runs
-# -----------------------------------------------------------------------------------
 
 
 class Crowded(nn.Module):
@@ -385,7 +380,6 @@ def test_a_pool_function_that_fails_is_named(vectors):
 
 
 # -- found by people who tried
-# ---------------------------------------------------------------------------------------------------
 
 
 class Ends(nn.Module):
@@ -575,7 +569,6 @@ def test_inputs_that_cannot_be_cut_into_batches_are_refused(inputs, words):
 
 
 # -- masks
-# -----------------------------------------------------------------------------------------------------------------------
 
 
 class TwoSequences(nn.Module):

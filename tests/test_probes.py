@@ -315,7 +315,6 @@ def test_fields_of_plain_labels_are_explained():
 
 
 # -- linear_probe
-# ----------------------------------------------------------------------------------------------------------
 
 
 def labelled(n=300, p=8, classes=3, apart=1.5, seed=0):

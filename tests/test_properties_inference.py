@@ -313,7 +313,7 @@ def test_diagnose_says_what_is_there(case):
         assert len(finding.sentence) >= 30 and len(finding.advice) >= 20 and "nan" not in finding.sentence.split(), (
             finding
         )
-    for side, name, (given_, x, _) in zip(case[2:4], ("x", "y"), case[:2], strict=True):
+    for side, name, (_, x, _) in zip(case[2:4], ("x", "y"), case[:2], strict=True):
         facts = found.facts[name]
         if is_coarse(side):
             continue

@@ -2,8 +2,10 @@
 without a trace.
 """
 
+import itertools
 import random
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +20,10 @@ from repsim_nb.inputs.randomness import GENERATORS, drawn_from, generator_states
 
 CHANCE = {"torch": lambda: float(torch.rand(1)), "NumPy": np.random.rand, "Python": random.random}
 ROW = torch.arange(6.0)
+
+
+def torch_number(generator):
+    return float(torch.rand(1, generator=generator))
 
 
 class Numbered(torch.utils.data.Dataset):
@@ -79,7 +85,6 @@ def test_that_is_looked_at_here():
 
 
 # -- samples with numbers
-# ---------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None, database=None)
@@ -107,12 +112,7 @@ def test_a_random_augmentation_is_noticed_every_time(which, seed, p, n):
 
 @pytest.mark.parametrize("from_one", [0, 1])
 @pytest.mark.parametrize(
-    "number",
-    [
-        np.random.default_rng(0).random,
-        random.Random(0).random,
-        lambda g=torch.Generator(): float(torch.rand(1, generator=g)),
-    ],
+    "number", [np.random.default_rng(0).random, random.Random(0).random, partial(torch_number, torch.Generator())]
 )
 def test_a_generator_of_its_own_is_noticed_by_the_values(number, from_one):
     """Also if the first sample is spared."""
@@ -195,7 +195,6 @@ def test_a_sample_that_cannot_be_read_may_be_left_out():
 
 
 # -- DataLoaders
-# ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("which", GENERATORS)
@@ -301,7 +300,6 @@ def test_a_sampler_that_shuffles_is_noticed_every_time(which, batch_size):
 
 
 # -- streams
-# ----------------------------------------------------------------------------------------------------------------
 
 
 def shuffled(which, n):
@@ -481,9 +479,10 @@ def test_a_stream_that_is_used_up_is_read_and_a_warning_says_so():
         ):
             assert rows_of(rs.Dataset("d", made)) == [0, 10, 20]
 
-    def failing(turn=[]):
-        turn.append(1)
-        if len(turn) > 1:
+    turns = itertools.count()
+
+    def failing():
+        if next(turns):
             raise OSError("the connection is closed")
         return iter([row[None] for row in numbered(3)])
 
@@ -506,7 +505,6 @@ def test_texts_and_columns_are_compared_too():
 
 
 # -- the rule
-# ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("which", GENERATORS)

@@ -73,7 +73,6 @@ def test_unknown_names():
 
 
 # -- what classifier.train can be told
-# -------------------------------------------------------------------------------------
 
 
 def test_only_the_rows_asked_for_are_trained_on(monkeypatch):
@@ -167,7 +166,6 @@ def test_a_card_says_nothing_twice():
 
 
 # -- many networks
-# ---------------------------------------------------------------------------------------------------------
 
 RECIPES = {
     "one": {**SMALL, "about": {"varied": "seed"}},
@@ -417,7 +415,6 @@ def test_a_recipe_that_fails_is_named(tmp_path, changes, words):
 
 
 # -- the population
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_the_population_varies_one_thing_at_a_time():

@@ -212,7 +212,7 @@ def test_layers_nobody_asked_for_are_left_out():
             " tensor"
         ),
     ):
-        assert [k.layer for k in rs.record(odd(), data, "*", progress=False)][0] == "lstm"
+        assert next(iter(rs.record(odd(), data, "*", progress=False))).layer == "lstm"
 
 
 def test_the_last_layer_is_recorded_once(mnist):
@@ -303,7 +303,6 @@ def test_a_network_that_mixes_samples_is_refused(rng):
 
 
 # -- odd architectures
-# -----------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass
@@ -626,7 +625,6 @@ def test_the_batch_is_smaller_where_activations_are_large():
 
 
 # -- every kind of input
-# ---------------------------------------------------------------------------------------------------
 
 
 def test_whatever_the_inputs_come_as_the_recording_is_the_same(mnist, tmp_path):
@@ -662,7 +660,6 @@ def test_whatever_the_inputs_come_as_the_recording_is_the_same(mnist, tmp_path):
 
 
 # -- texts
-# -----------------------------------------------------------------------------------------------------------------
 
 WORDS = ["a cat", "one dog and two cats went out", "nobody", "the end of it all", "so it goes"]
 
@@ -780,7 +777,6 @@ def test_a_token_recording_goes_on_where_it_stopped(tmp_path):
 
 
 # -- many models, many workers
-# ---------------------------------------------------------------------------------------------
 
 
 def test_models_are_recorded_by_workers_into_one_store(tmp_path, mnist):
@@ -798,7 +794,6 @@ def test_models_are_recorded_by_workers_into_one_store(tmp_path, mnist):
 
 
 # -- checkpoints
-# -----------------------------------------------------------------------------------------------------------
 
 
 def checkpoints():

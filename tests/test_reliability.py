@@ -29,7 +29,6 @@ def x(rng):
 
 
 # -- figures
-# ---------------------------------------------------------------------------------------------------------------
 
 
 def test_facts_of_one_are_those_of_its_spectrum(rng):
@@ -91,7 +90,6 @@ def test_rank_is_that_of_cca(rng):
 
 
 # -- what is off
-# -----------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_off_with_plain_data(x, rng):
@@ -234,7 +232,6 @@ def test_layers_of_trained_networks_are_well_and_few_samples_are_told():
 
 
 # -- what comes in, how much is looked at
-# ----------------------------------------------------------------------------------
 
 
 def test_tensors_precisions_and_shapes_are_one(x):
@@ -294,7 +291,6 @@ def test_names_are_text_on_the_page(x):
 
 
 # -- notes below a table
-# ---------------------------------------------------------------------------------------------------
 
 
 def test_notes_are_the_grave_findings_that_matter_for_the_measure(x):

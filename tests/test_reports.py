@@ -28,7 +28,7 @@ def made(tmp_path_factory):
 
 
 def test_a_report_is_one_file_that_asks_nothing_of_a_network(made):
-    out, page = made
+    _, page = made
     assert (
         not re.findall(r"""(?:src|href)\s*=\s*["'](?:https?:)?//""", page)
         and "cdnjs" not in page

@@ -35,7 +35,6 @@ def recording(xs, codes=ROWS):
 
 
 # -- block means
-# -------------------------------------------------------------------------------------------------------------
 
 
 def test_block_means_leave_out_whole_groups_and_pairs_within_them():
@@ -101,7 +100,6 @@ def test_block_means_hold_the_population_value():
 
 
 # -- chance levels
-# -----------------------------------------------------------------------------------------------------------
 
 
 def test_unrelated_exchanges_whole_groups_of_one_size():
@@ -157,7 +155,6 @@ def test_unrelated_rows_that_are_independent_all_the_same():
 
 
 # -- sample sets
-# -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("codes", [ROWS, UNLIKE], ids=["one size", "other sizes"])
@@ -190,7 +187,6 @@ def test_sizes_of_sample_sets_are_numbers_of_groups():
 
 
 # -- labels
-# ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -270,7 +266,6 @@ def test_labels_that_print_alike_are_refused():
 
 
 # -- rows that are moved in place
-# ----------------------------------------------------------------------------------------------
 
 MOVES = {
     "shuffle": lambda x: np.random.default_rng(1).shuffle(x),

@@ -30,7 +30,6 @@ BATCH_SIZES = 1, 3, 7, 64
 
 
 # -- the reference
-# --------------------------------------------------------------------------------------------------------
 
 
 def first_tensor(out):
@@ -82,11 +81,10 @@ def alone(module, columns, layers):
 
 def places(out, form):
     """One sample's output (1, ...) as a matrix (tokens or places, features)."""
-    in_front = lambda x: x.flatten(1).mT
     as_matrix = {
         "tokens": lambda x: x,
-        "channels": in_front,
-        "picture": in_front,
+        "channels": lambda x: x.flatten(1).mT,
+        "picture": lambda x: x.flatten(1).mT,
         "heads": lambda x: x.transpose(0, 1).flatten(1),
     }
     return as_matrix[form.kind](out[0])
@@ -127,7 +125,6 @@ def close(got, want, network):
 
 
 # -- kinds of data
-# ---------------------------------------------------------------------------------------------------------
 
 
 class Rows(Dataset):
@@ -223,7 +220,6 @@ def network_pools(network):
 
 
 # -- what must not change
-# -------------------------------------------------------------------------------------------------
 
 
 def frozen(value):
@@ -278,7 +274,6 @@ def inference_tensors(module):
 
 
 # -- the matrix
-# ------------------------------------------------------------------------------------------------------------
 
 
 def recorded(module, data, layers, **options):
@@ -473,7 +468,6 @@ def test_a_recorded_model_can_be_trained(name):
 
 
 # -- any lengths, positions and batch sizes
-# ----------------------------------------------------------------------------------
 
 SETTINGS = hypothesis.settings(derandomize=True, deadline=None, max_examples=15, database=None)
 

@@ -42,11 +42,11 @@ def near(got, want):
     return got.shape == want.shape and np.allclose(got, want, rtol=1e-4, atol=1e-5 * max(1, np.abs(want).max()))
 
 
-def with_warnings(function):
+def with_warnings(function, *args, **options):
     """-> result of the function, warnings about layers that are left out"""
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        result = function()
+        result = function(*args, **options)
     return result, [
         str(warning.message)
         for warning in warned
@@ -97,7 +97,7 @@ def test_default_layers_whose_rows_are_not_samples_are_left_out_with_one_warning
             module, name="m", layers=[layer for layer in (*fault.good, *fault.bad) if layer != "output"]
         )
         try:
-            got, warned = with_warnings(lambda: rec(model, columns, batch_size=fault.batch_size))
+            got, warned = with_warnings(rec, model, columns, batch_size=fault.batch_size)
         except Exception as error:
             trouble.append(f"seed {seed}: no layer was named, but {type(error).__name__}: {error}")
             continue
@@ -129,7 +129,7 @@ def test_good_layers_before_a_bad_one_can_be_named():
     for name, fault in FAULTS.items():
         module, columns = build(fault, 0)
         model = rs.load_model(module, name="m")
-        got, warned = with_warnings(lambda: rec(model, columns, list(fault.good), batch_size=fault.batch_size))
+        got, warned = with_warnings(rec, model, columns, list(fault.good), batch_size=fault.batch_size)
         want = each_alone(module, columns, fault.good)
         assert warned == [] and all(near(got[layer], want[layer]) for layer in fault.good), name
 
@@ -154,7 +154,7 @@ def test_stream_finds_the_same_layers(name):
         assert np.allclose(got.values, want.values, atol=1e-4), layer
     if len(next(iter(columns.values()))) < 4:
         return
-    table, warned = with_warnings(lambda: rs.stream(a, b, columns, progress=False))
+    table, warned = with_warnings(rs.stream, a, b, columns, progress=False)
     layers = set(table.values.index.get_level_values("layer"))
     assert (set(fault.good) - {"fc"}) <= layers
     if not fault.reset:
@@ -177,7 +177,6 @@ def test_a_model_whose_default_layers_all_mix_raises():
 
 
 # -- data that differ each time they are read
-# --------------------------------------------------------------------------------
 
 
 class Augmented(Dataset):
@@ -275,7 +274,6 @@ def test_data_that_do_not_change_are_recorded():
 
 
 # -- data do not change
-# -----------------------------------------------------------------------------------------------------
 
 
 class Masks(nn.Module):
@@ -410,7 +408,6 @@ def test_preprocessing_that_writes_in_place_changes_no_data(kind):
 
 
 # -- models do not change
-# ---------------------------------------------------------------------------------------------------
 
 
 class Caching(nn.Module):
@@ -512,7 +509,6 @@ def test_the_model_is_restored_if_recording_fails(name):
 
 
 # -- preprocessing in a store
-# --------------------------------------------------------------------------------------------------
 
 
 def bag():
@@ -636,7 +632,6 @@ def ids_of_all(batch, most):
 
 
 # -- parts that cannot be hooked
-# -----------------------------------------------------------------------------------------------
 
 
 def chain():
@@ -735,7 +730,6 @@ def test_compiled_models_are_recorded(kind):
 
 
 # -- torch's own encoder
-# ---------------------------------------------------------------------------------------------------------
 
 
 class Reads(nn.Module):
@@ -822,7 +816,6 @@ def test_a_torch_encoder_gives_the_same_output_whichever_other_layers_are_named(
 
 
 # -- kinds of layers
-# -------------------------------------------------------------------------------------------------------------
 
 
 class Codes(nn.Module):
@@ -932,7 +925,6 @@ def test_a_part_named_output_is_not_the_output(wide):
 
 
 # -- streaming
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NETWORKS)

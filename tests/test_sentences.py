@@ -175,7 +175,6 @@ def test_what_takes_no_sentences_says_what_to_do(whole, library, bert, tmp_path)
 
 
 # -- folders
-# -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -253,7 +252,6 @@ def test_a_folder_that_lacks_a_weight_or_names_code_is_refused(folder, monkeypat
 
 
 # -- without the library
-# -----------------------------------------------------------------------------------------------------
 
 
 def listed_in(folder, *modules):

@@ -311,7 +311,8 @@ for spec in ("timm:resnet18", "torchvision:resnet18"):
     except ValueError as error:
         print(error)
 model = rs.load_model("transformers:vit", weights="random", options={PICTURE})
-print(model.name, "torchvision" in sys.modules, any(name in sys.modules for name in ("timm.models", "sentence_transformers")))
+loaded = [name in sys.modules for name in ("timm.models", "sentence_transformers")]
+print(model.name, "torchvision" in sys.modules, any(loaded))
 """
 
 
@@ -333,7 +334,6 @@ def test_the_face_imports_no_library_of_networks():
 
 
 # -- one's own source, checkpoints of a library, wrapped networks
-# -----------------------------------------------------------------------
 
 
 def test_a_source_is_one_function(monkeypatch):
@@ -393,7 +393,6 @@ def test_wrapped_networks_are_unwrapped():
 
 
 # -- folders of transformers
-# -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -741,7 +740,6 @@ def test_the_library_that_warns_of_its_own_future_is_not_heard():
 
 
 # -- what goes in
-# ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_pictures_are_coloured_resized_and_normalised():
@@ -891,7 +889,6 @@ def test_pictures_with_their_channels_first_are_prepared_as_with_their_channels_
 
 
 # -- trained networks inside packages
-# ---------------------------------------------------------------------------------------------------
 
 RELATED = [
     ("A man is eating food.", "A man is eating a piece of bread."),

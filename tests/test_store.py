@@ -19,7 +19,6 @@ from repsim_nb.inputs.store import Writer, arrayfile, checked_step, writer
 from repsim_nb.support.errors import DamagedFile, Stopped
 
 # -- activations in memory
-# -------------------------------------------------------------------------------------------------
 
 
 def test_short_names_work_where_they_are_unique(recorded):
@@ -135,7 +134,6 @@ def test_arrays_from_elsewhere(tmp_path, rng):
 
 
 # -- on disk
-# ---------------------------------------------------------------------------------------------------------------
 
 ORIGIN = {"weights": "w"}
 
@@ -290,7 +288,9 @@ KILLED = """
         if child == 0:
             torch.set_num_threads(1)
             Writer.interval = 0.02
-            rs.record("zoo:mnist-mlp-0", rs.load_dataset("mnist", n=200), into=sys.argv[1], batch_size=5, progress=lambda done, total: time.sleep(0.01))
+            data = rs.load_dataset("mnist", n=200)
+            slowly = lambda done, total: time.sleep(0.01)
+            rs.record("zoo:mnist-mlp-0", data, into=sys.argv[1], batch_size=5, progress=slowly)
             os._exit(0)
         print(child, flush=True)
         sys.stdin.readline()  # until then its number is nobody else's
@@ -654,7 +654,6 @@ def test_one_at_a_time_even_where_the_lock_goes_away_with_each(tmp_path):
 
 
 # -- contents
-# --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_single_changed_byte_is_found_and_recorded_anew(tmp_path, mnist):
@@ -785,7 +784,6 @@ def test_writing_takes_no_memory_that_grows(tmp_path):
 
 
 # -- precision, size, pruning
-# ----------------------------------------------------------------------------------------------
 
 
 def test_half_precision_takes_half_the_disk_and_compares_alike(tmp_path, mnist, recorded):
@@ -913,7 +911,6 @@ def test_pruning_takes_what_is_of_no_use_and_nothing_else(tmp_path, rng):
 
 
 # -- what a user does wrong
-# ------------------------------------------------------------------------------------------------
 
 
 def test_all_is_removed_only_when_all_is_said(tmp_path, rng):

@@ -225,7 +225,6 @@ def test_activations_are_let_go_of_as_soon_as_their_matrix_is_made():
 
 
 # -- no table
-# ----------------------------------------------------------------------------------------------------------------
 
 
 class Failing(Net):

@@ -262,7 +262,6 @@ def test_a_row_of_blocks_that_changes_its_size_is_announced():
 
 
 # -- what measures of outputs may compare
-# ------------------------------------------------------------------------------------
 
 
 class Spans(nn.Module):

@@ -37,7 +37,6 @@ def same(a, b):
 
 
 # -- a deeper transformer
-# --------------------------------------------------------------------------------------------------
 
 
 def test_a_transformer_has_as_many_blocks_as_its_depth():
@@ -58,7 +57,6 @@ def test_a_transformer_has_as_many_blocks_as_its_depth():
 
 
 # -- fine-tuning
-# -----------------------------------------------------------------------------------------------------------
 
 
 def test_fine_tunings_start_from_one_network_and_differ_by_their_seed():
@@ -122,7 +120,6 @@ def test_what_cannot_be_fine_tuned_is_said(change, sentence):
 
 
 # -- shifted tests
-# ---------------------------------------------------------------------------------------------------------
 
 
 def test_images_of_tests_and_probes_were_learned_by_no_network():
@@ -154,7 +151,6 @@ def test_shifted_images_are_the_same_digits_shown_otherwise():
 
 
 # -- the subtasks
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_there_are_as_many_networks_as_are_said():

@@ -61,7 +61,6 @@ def group_files(folder):
 
 
 # -- recordings
-# ------------------------------------------------------------------------------------------------------------
 
 
 def test_rows_of_tokens_know_their_sample_by_its_id_or_else_its_number():
@@ -169,7 +168,6 @@ def test_stores_of_an_earlier_version_open_and_records_of_them_know_the_groups(t
 
 
 # -- other rows are refused
-# --------------------------------------------------------------------------------------------------
 
 
 def test_rows_of_other_groups_are_not_compared(tmp_path):
@@ -203,7 +201,6 @@ def test_a_shared_number_of_rows_is_no_alignment():
 
 
 # -- from_arrays, where, only, |
-# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -266,7 +263,6 @@ def test_they_stay_with_their_array():
 
 
 # -- arrays that carry them
-# ----------------------------------------------------------------------------------------------------
 
 
 def carried(x):

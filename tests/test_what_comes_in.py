@@ -368,7 +368,6 @@ def test_no_library_is_imported_for_the_sake_of_recognising_it():
 
 
 # -- named dimensions
-# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -416,7 +415,6 @@ def test_classes_stand_in_one_order_where_outputs_are_compared():
 
 
 # -- labels
-# ----------------------------------------------------------------------------------------------------------------
 
 GROUPS = np.array([0, 0, 1, 1, 2, 2])
 AS_LABELS = {

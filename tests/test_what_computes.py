@@ -164,7 +164,6 @@ def test_global_values_and_closures_count(tmp_path, monkeypatch):
 
 
 # -- what only looks on
-# ----------------------------------------------------------------------------------------------------
 
 
 def observe(module):
@@ -231,7 +230,6 @@ def test_the_longest_sample_is_among_those_that_run(tmp_path):
 
 
 # -- every kind of recording
-# -----------------------------------------------------------------------------------------------
 
 
 class Kinds(nn.Module):
@@ -333,7 +331,6 @@ def test_a_recording_of_an_earlier_version_is_probed(tmp_path):
 
 
 # -- recordings that go on
-# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("pool", ["flatten", "tokens"])

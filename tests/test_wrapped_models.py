@@ -37,7 +37,6 @@ def rec(module, data=X, layers=None, *, name="m", **options):
 
 
 # -- tensors that wrap others
-# ----------------------------------------------------------------------------------------------
 
 
 class Wrapper(torch.Tensor):
@@ -119,7 +118,11 @@ def test_wrapped_weights_have_a_fingerprint(tmp_path):
 
 def test_what_a_forward_changes_inside_a_wrapped_weight_is_put_back():
     module = quantised(Flattened, mlp())
-    module[0].register_forward_pre_hook(lambda part, _: [part.weight.whole.abs_()] and None)
+
+    def without_signs(part, _):
+        part.weight.whole.abs_()
+
+    module[0].register_forward_pre_hook(without_signs)
     before = module[0].weight.whole.clone()
     assert module(X).shape == (30, 4) and torch.equal(module[0].weight.whole, before.abs())
     module[0].weight.whole.copy_(before)
@@ -240,7 +243,6 @@ def test_models_quantised_by_torchao_are_recorded_and_found(tmp_path):
 
 
 # -- sharded weights
-# -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -296,7 +298,6 @@ def test_a_sharded_model_can_be_trained_after_its_first_pass_was_a_recording(mes
 
 
 # -- offloaded weights
-# -----------------------------------------------------------------------------------------------------
 
 
 class Hook:
@@ -391,7 +392,6 @@ def test_another_device_than_that_of_the_hooks_is_not_used():
 
 
 # -- weights that are changed in place
-# -------------------------------------------------------------------------------------
 
 
 def rescale(module, factor):
@@ -503,7 +503,6 @@ def test_a_large_table_with_max_norm_is_put_back(monkeypatch):
 
 
 # -- moved to another device
-# -----------------------------------------------------------------------------------------------
 
 
 class Moving(nn.Module):
@@ -534,7 +533,6 @@ def test_a_model_that_is_moved_keeps_the_tensors_of_the_place_while_it_runs():
 
 
 # -- modules that stand in two models
-# --------------------------------------------------------------------------------------
 
 
 def test_two_models_that_are_one_module_are_refused(tmp_path):

@@ -120,7 +120,6 @@ def fits(pattern: str, layer: str) -> bool:
 
 
 # -- random weights
-# ----------------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
@@ -183,7 +182,6 @@ def configured(model: str, config: str, **options: Any) -> Callable[[], nn.Modul
 
 
 # -- random inputs
-# -----------------------------------------------------------------------------------------------------------
 
 
 def normal(n: int, *shape: int, seed: int = 0) -> Tensor:
