@@ -36,12 +36,12 @@ MEETINGS = {
     "interval": lambda x, y: rs.inference.interval("cka", x, y),
     "influence": lambda x, y: rs.inference.influence("cka", x, y),
     "null_moments": lambda x, y: rs.inference.null_moments("cka", x, y),
-    "unrelated": lambda x, y: rs.inference.unrelated("cka", {"a": x, "b": y}, n_pairs=2),
+    "unrelated": lambda x, y: rs.inference.chance_values("cka", {"a": x, "b": y}, n_pairs=2),
     "block_means": lambda x, y: rs.inference.block_means("cka", {"a": x, "b": y}, groups=["g", "g"], parts=5),
     "diagnose": lambda x, y: rs.reliability.diagnose(x, y),
     "dataset_bias": lambda x, y: rs.probes.dataset_bias({"a": x, "b": y}, n_permutations=3),
-    "specificity": lambda x, y: rs.grounding.specificity({"a": x, "b": y}, network=["m", "n"], per=["l", "l"]),
-    "benchmark": lambda x, y: rs.grounding.benchmark({"a": x, "b": y}, {"a": 1, "b": 2}, network=["m", "n"], per=None),
+    "specificity": lambda x, y: rs.grounding.specificity({"a": x, "b": y}, model=["m", "n"], per=["l", "l"]),
+    "benchmark": lambda x, y: rs.grounding.benchmark({"a": x, "b": y}, {"a": 1, "b": 2}, model=["m", "n"], per=None),
     "sensitivity": lambda x, y: rs.grounding.sensitivity({"a": x, "b": y}),
 }
 

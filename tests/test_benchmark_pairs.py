@@ -21,7 +21,7 @@ def square(values):
 
 
 def pairs_of(distance, f, layers, *, groups=None, reference=None):
-    """Pairs of n networks in some layers; distance (layers, n, n), f (n,)."""
+    """Pairs of n models in some layers; distance (layers, n, n), f (n,)."""
     n = len(f)
     one, other = (
         np.triu_indices(n, 1) if reference is None else (np.full(n - 1, reference), np.delete(np.arange(n), reference))
@@ -53,7 +53,7 @@ def small(rng):
     return d + d.swapaxes(1, 2), rng.normal(size=6)
 
 
-def test_one_order_of_networks_is_used_for_all_layers(small):
+def test_one_order_of_models_is_used_for_all_layers(small):
     d, f = small
     found, xs = pairs_of(d, f, 2)
     null, every = found.null(xs, 9, 0)
@@ -122,7 +122,7 @@ def test_both_ends_of_a_pair_are_drawn(small):
     one, other = np.triu_indices(6, 1)
     expected = []
     for counts in levels[0]:
-        weights = counts[one] * counts[other]  # a network with its own copy is no pair
+        weights = counts[one] * counts[other]  # a model with its own copy is no pair
         expected.append(
             np.mean(
                 [
@@ -187,7 +187,7 @@ def test_what_is_held_constant_is_a_line_in_each_layer():
         grounding.benchmark(xs, f, measures=["cka"], pairs="all", given=dict.fromkeys(f, 0.9))
 
 
-def test_networks_as_units_reject_too_often_where_seeds_are_the_units():
+def test_models_as_units_reject_too_often_where_seeds_are_the_units():
     plain, grouped = [], []
     groups = np.repeat(np.arange(5), 4)
     for seed in range(150):
@@ -204,9 +204,9 @@ def test_networks_as_units_reject_too_often_where_seeds_are_the_units():
 # -- the public functions
 
 
-def population(networks=8, layers=3, seed=0, slope=1.0):
+def population(models=8, layers=3, seed=0, slope=1.0):
     rng = np.random.default_rng(seed)
-    f = {f"n{k}": 0.5 + 0.05 * k for k in range(networks)}
+    f = {f"n{k}": 0.5 + 0.05 * k for k in range(models)}
     base = rng.normal(size=(40, 5))
     xs = {
         rs.Key(name, f"l{layer}", "d", 0, "flatten"): base + (1 + slope * f[name] * 4) * 0.3 * rng.normal(size=(40, 5))
@@ -220,12 +220,12 @@ def test_all_pairs_within_each_layer_or_of_all_layers():
     xs, f = population()
     found = grounding.benchmark(xs, f, measures=["cka", "pwcca_all"], pairs="all", n_bootstrap=50)
     assert (
-        found.which == "all" and len(found.pairs) == 3 * 28 and (found.pairs["layer1"] == found.pairs["layer2"]).all()
+        found.pairing == "all" and len(found.pairs) == 3 * 28 and (found.pairs["layer1"] == found.pairs["layer2"]).all()
     )
     assert (
         "spearman_p" not in found.table
-        and found.orders == 1000
-        and "1000 orders of networks" in repr(found)
+        and found.n_permutations == 1000
+        and "1000 orders of models" in repr(found)
         and "all pairs" in found._repr_html_()
     )
     row = found.pairs.iloc[4]
@@ -248,17 +248,17 @@ def test_pairs_that_are_there_already_give_the_same():
     xs, f = population()
     found = grounding.benchmark(xs, f, measures=["cka", "procrustes"], pairs="all", n_bootstrap=50)
     again = grounding.rank_pairs(
-        found.pairs, ["cka", "procrustes"], "gap", network="model", pairs="all", across=False, n_bootstrap=50
+        found.pairs, ["cka", "procrustes"], "gap", model="model", pairs="all", across=False, n_bootstrap=50
     )
     pd.testing.assert_frame_equal(found.table, again.table)
-    pd.testing.assert_frame_equal(found.against(), again.against())
+    pd.testing.assert_frame_equal(found.compare_with(), again.compare_with())
 
 
-def test_networks_of_one_group_are_one_unit():
+def test_models_of_one_group_are_one_unit():
     xs, f = population()
     groups = {name: f"g{int(name[1:]) // 2}" for name in f}
     found = grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=groups, n_bootstrap=50)
-    assert (found.units, found.networks, found.orders) == (4, 8, 24) and "8 networks in 4 units" in repr(found)
+    assert (found.units, found.models, found.n_permutations) == (4, 8, 24) and "8 models in 4 units" in repr(found)
     frame, order_of = found.pairs, {name: k for k, name in enumerate(f)}
     frame = frame[frame["model1"].map(groups) != frame["model2"].map(groups)]
     counted = 0
@@ -269,48 +269,48 @@ def test_networks_of_one_group_are_one_unit():
             np.mean([spearman(part["cka"], gap[part.index]) for _, part in frame.groupby("layer1")])
             >= found.table.loc["cka", "spearman"] - 1e-12
         )
-    assert found.table.loc["cka", "network_p"] == counted / 24 >= 1 / 24
+    assert found.table.loc["cka", "model_p"] == counted / 24 >= 1 / 24
     crossed = pd.DataFrame({"a": [k // 2 for k in range(8)], "b": [k % 2 for k in range(8)]}, index=list(f))
     with pytest.raises(ValueError, match="b: .* at least 3"):
         grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=crossed, n_bootstrap=50)
     few = grounding.benchmark(xs, f, measures=["cka"], groups=groups, n_bootstrap=50)
-    assert few.orders == 6 and "cannot be asked here" in few.about and few.table["detectable"].isna().all()
+    assert few.n_permutations == 6 and "cannot be asked here" in few.about and few.table["detectable"].isna().all()
     uneven = {name: "one" if k < 5 else f"g{k}" for k, name in enumerate(f)}
     assert (
-        grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=uneven, n_bootstrap=50).orders == 6
+        grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=uneven, n_bootstrap=50).n_permutations == 6
     )  # the large group has none to change places with
 
 
-def test_a_group_has_whole_networks():
+def test_a_group_has_whole_models():
     xs, f = population()
-    with pytest.raises(ValueError, match="a group consists of whole networks, and items of 'n0', 'n1'"):
+    with pytest.raises(ValueError, match="a group consists of whole models, and items of 'n0', 'n1'"):
         grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=["a", "b", "c"] * 8, n_bootstrap=50)
 
 
-def test_why_networks_cannot_change_places_is_said():
+def test_why_models_cannot_change_places_is_said():
     xs, f = population()
     lacking = {key: x for key, x in xs.items() if key != rs.Key("n0", "l0", "d", 0, "flatten")}
     crossed = pd.DataFrame({"a": [0, 0, 0, 1, 1, 1, 2, 2], "b": [0, 1, 2, 0, 1, 2, 0, 1]}, index=list(f))
     sizes = {name: "abbccccc"[k] for k, name in enumerate(f)}
     for given, groups, sentence in (
-        (lacking, None, "networks do not have the same items"),
+        (lacking, None, "models do not have the same items"),
         (xs, crossed, "every combination of a x b is there once; here are 8 items"),
         (xs, sizes, "no two of these 3 have the same number of items"),
     ):
         found = grounding.benchmark(given, f, measures=["cka"], pairs="all", groups=groups, n_bootstrap=50)
         assert (
-            "network_p" not in found.table
-            and "there is no network_p: " in found.about
+            "model_p" not in found.table
+            and "there is no model_p: " in found.about
             and sentence in found.about
-            and sentence in found.no_order
+            and sentence in found.no_permutation
         )
 
 
 def test_given_leaves_the_pairs_what_they_are():
-    """F is of networks, so layers are compared one by one; what a line in another number leaves of it is, too, but for
+    """F is of models, so layers are compared one by one; what a line in another number leaves of it is, too, but for
     rounding.
     """
-    xs, f = population(networks=11, layers=2)
+    xs, f = population(models=11, layers=2)
     given = {name: k * 0.37 % 1 for k, name in enumerate(f)}
     shuffled = dict(
         sorted(
@@ -330,11 +330,11 @@ def test_values_that_are_equal_up_to_rounding_are_tied_in_the_estimate_the_null_
     frame = pd.DataFrame({"seed1": one, "layer1": 0, "seed2": other, "layer2": 0, "gap": np.arange(10) / 10})
     frame["equal"], frame["near"] = near, np.nextafter(near, 1, where=np.arange(10) > 4, out=near.copy())
     found = grounding.rank_pairs(frame, ["near", "equal"], "gap", pairs="all", n_bootstrap=50)
-    assert (frame["near"] != frame["equal"]).any() and found.orders == 120
+    assert (frame["near"] != frame["equal"]).any() and found.n_permutations == 120
     pd.testing.assert_series_equal(found.table.loc["near"], found.table.loc["equal"], check_names=False)
-    assert found.table["network_p"].min() >= 1 / 120
-    row = found.against("near").loc["equal"]
-    assert row["difference"] == 0 and row["p_value"] == 1 and not row["real"]
+    assert found.table["model_p"].min() >= 1 / 120
+    row = found.compare_with("near").loc["equal"]
+    assert row["difference"] == 0 and row["p_value"] == 1 and not row["significant"]
 
 
 def test_a_measure_sees_no_difference_between_rotations():
@@ -351,21 +351,21 @@ def test_a_measure_sees_no_difference_between_rotations():
         name="again",
     )
     found = grounding.benchmark(
-        xs, f, measures={"cka": "cka", "again": measure}, pairs="all", network=list(xs), per=None, n_bootstrap=50
+        xs, f, measures={"cka": "cka", "again": measure}, pairs="all", model=list(xs), per=None, n_bootstrap=50
     )
-    assert found.against("cka").loc["again"].to_dict() | {"level": 0} == {
+    assert found.compare_with("cka").loc["again"].to_dict() | {"level": 0} == {
         "difference": 0,
         "low": 0,
         "high": 0,
         "p_value": 1,
         "detectable": 0,
-        "real": False,
+        "significant": False,
         "level": 0,
     }
-    assert found.table["network_p"].min() >= 1 / 720
+    assert found.table["model_p"].min() >= 1 / 720
 
 
-def test_groups_and_functionality_by_the_networks_that_were_chosen():
+def test_groups_and_functionality_by_the_models_that_were_chosen():
     xs, f = population()
     named = {f"{key.model}_{key.layer}": x for key, x in xs.items()}
     nets, layers = [key.model for key in xs], [key.layer for key in xs]
@@ -378,7 +378,7 @@ def test_groups_and_functionality_by_the_networks_that_were_chosen():
                 f,
                 measures=["cka"],
                 pairs="all",
-                network=nets,
+                model=nets,
                 per=layers,
                 groups=groups,
                 noise=noise,
@@ -387,7 +387,7 @@ def test_groups_and_functionality_by_the_networks_that_were_chosen():
             np.testing.assert_allclose(found.table.to_numpy(), expected.table.to_numpy())
             assert found.reliability == pytest.approx(expected.reliability)
     assert (
-        grounding.specificity(named, network=nets, per=layers, groups=of, n_bootstrap=50).interval
+        grounding.specificity(named, model=nets, per=layers, groups=of, n_bootstrap=50).interval
         == grounding.specificity(xs, groups=of, n_bootstrap=50).interval
     )
 
@@ -395,20 +395,20 @@ def test_groups_and_functionality_by_the_networks_that_were_chosen():
 def test_pairs_name_their_groups_and_have_one_reference_a_layer():
     xs, f = population()
     pairs = grounding.benchmark(xs, f, measures=["cka"], pairs="all", n_bootstrap=50).pairs
-    with pytest.raises(TypeError, match="groups of the networks of pairs are named"):
+    with pytest.raises(TypeError, match="groups of the models of pairs are named"):
         grounding.rank_pairs(
-            pairs, ["cka"], "gap", network="model", pairs="all", across=False, groups=[0, 0, 1, 1, 2, 2, 3, 3]
+            pairs, ["cka"], "gap", model="model", pairs="all", across=False, groups=[0, 0, 1, 1, 2, 2, 3, 3]
         )
     with pytest.raises(
         ValueError, match="pairs='reference' needs one first item for each layer, the reference; layer l0 has 7"
     ):
-        grounding.rank_pairs(pairs, ["cka"], "gap", network="model")
+        grounding.rank_pairs(pairs, ["cka"], "gap", model="model")
     with pytest.raises(ValueError, match=r"that of \('n0', 'l0'\) and \('n1', 'l0'\) is there again"):
-        grounding.rank_pairs(pd.concat([pairs, pairs.iloc[:1]]), ["cka"], "gap", network="model", pairs="all")
+        grounding.rank_pairs(pd.concat([pairs, pairs.iloc[:1]]), ["cka"], "gap", model="model", pairs="all")
     with pytest.raises(ValueError, match="only measure with a row"):
         grounding.rank_pairs(
-            pairs, ["cka"], "gap", network="model", pairs="all", across=False, n_bootstrap=50
-        ).against()
+            pairs, ["cka"], "gap", model="model", pairs="all", across=False, n_bootstrap=50
+        ).compare_with()
 
 
 def test_noise_of_pairs_needs_no_direction_of_the_functionality():
@@ -416,13 +416,13 @@ def test_noise_of_pairs_needs_no_direction_of_the_functionality():
     found = grounding.benchmark(xs, f, measures=["cka"], pairs="all", across=True, noise=0.02, n_bootstrap=50)
     for noise in (0.02, pd.Series(0.02, index=pd.Index(list(f), name="model"))):
         again = grounding.rank_pairs(
-            found.pairs, ["cka"], "gap", network="model", pairs="all", noise=noise, n_bootstrap=50
+            found.pairs, ["cka"], "gap", model="model", pairs="all", noise=noise, n_bootstrap=50
         )
         assert again.reliability == pytest.approx(found.reliability) and again.ceiling == pytest.approx(
             found.ceiling, abs=0.02
         )
     with pytest.raises(ValueError, match="standard deviation of the error of F"):
-        grounding.rank_pairs(found.pairs, ["cka"], "gap", network="model", pairs="all", noise=-1.0)
+        grounding.rank_pairs(found.pairs, ["cka"], "gap", model="model", pairs="all", noise=-1.0)
 
 
 def test_two_measures_of_one_name_are_not_one():
@@ -455,7 +455,7 @@ def test_reliability_is_what_another_test_set_would_show_again(rng):
     assert abs(grounding.reliability(chance, grounding.binomial_sd(chance, 500)).loc["all", "reliability"]) < 0.1
 
 
-def test_images_that_all_networks_see_make_no_difference_between_them(rng):
+def test_images_that_all_models_see_make_no_difference_between_them(rng):
     """Difficult images move all accuracies together: the paired error is that of another set of images, less what they
     share.
     """
@@ -478,19 +478,19 @@ def test_images_that_all_networks_see_make_no_difference_between_them(rng):
     assert 1 - error**2 / variance == pytest.approx(again, abs=0.05)
     with pytest.raises(ValueError, match="other numbers"):
         grounding.paired_sd([[0.5, 1], [0, 1]])
-    with pytest.raises(ValueError, match="two or more networks by two or more images"):
+    with pytest.raises(ValueError, match="two or more models by two or more images"):
         grounding.paired_sd([0, 1, 1])
 
 
-def test_exchanged_networks_have_what_depth_gives():
+def test_exchanged_models_have_what_depth_gives():
     xs, f = population()
     found = grounding.benchmark(
         xs, {key: f[key.model] + 0.2 * int(key.layer[1]) for key in xs}, measures=["cka"], pairs="all", n_bootstrap=50
     )
     flat = grounding.benchmark(xs, f, measures=["cka"], pairs="all", n_bootstrap=50)
     assert (
-        abs(flat.table.loc["cka", "exchanged"]) < 0.1
-        and found.table.loc["cka", "exchanged"] < found.table.loc["cka", "spearman"]
+        abs(flat.table.loc["cka", "permuted"]) < 0.1
+        and found.table.loc["cka", "permuted"] < found.table.loc["cka", "spearman"]
     )
 
 
@@ -509,7 +509,7 @@ def test_reliability_is_within_layers_if_layers_differ():
     with pytest.raises(ValueError, match="a has several: name more fields in by="):
         grounding.reliability(f, 0.01, by=())
     with pytest.raises(ValueError, match="no field 'net'"):
-        grounding.reliability(f, 0.01, network="net")
+        grounding.reliability(f, 0.01, model="net")
     with pytest.raises(ValueError, match="standard deviation of the error"):
         grounding.reliability(f, -0.01)
     with pytest.raises(ValueError, match="fraction from 0 to 1; got 80"):
@@ -543,7 +543,7 @@ def test_the_ceiling_is_what_the_true_functionality_reaches():
             seen,
             measures=[sees],
             pairs="all",
-            network=list(truth),
+            model=list(truth),
             per=None,
             noise=0.02,
             n_bootstrap=20,
@@ -559,8 +559,8 @@ def test_with_a_functionality_that_is_chance_a_high_p_says_nothing():
     found = grounding.benchmark(xs, f, measures=["cka"], pairs="all", noise=1.0, n_bootstrap=50)
     assert (
         found.reliability < 0
-        and "a high network_p says nothing" in found.about
-        and "a high network_p says nothing" in found._repr_html_()
+        and "a high model_p says nothing" in found.about
+        and "a high model_p says nothing" in found._repr_html_()
     )
     good = grounding.benchmark(xs, f, measures=["cka"], pairs="all", noise=0.001, n_bootstrap=50)
     assert good.reliability > 0.99 and good.ceiling > 0.98 and "reaches ρ = " in good.about
@@ -620,7 +620,7 @@ def nested(seed, name=str, groups=5, each=5):
     return frame, {name(k): k // each for k in range(m)}
 
 
-def test_groups_of_networks_are_by_name_whatever_names_are():
+def test_groups_of_models_are_by_name_whatever_names_are():
     (text, by_text), (number, by_number) = nested(0), nested(0, int)
     options = {"pairs": "all", "n_bootstrap": 200}
     first = grounding.rank_pairs(text, ["d"], "gap", groups=by_text, **options)
@@ -628,7 +628,7 @@ def test_groups_of_networks_are_by_name_whatever_names_are():
         pd.testing.assert_frame_equal(
             grounding.rank_pairs(number, ["d"], "gap", groups=groups, **options).table, first.table
         )
-    with pytest.raises(TypeError, match="groups of the networks of pairs are named"):
+    with pytest.raises(TypeError, match="groups of the models of pairs are named"):
         grounding.rank_pairs(text, ["d"], "gap", groups=pd.Series(list(by_text.values())), **options)
 
 
@@ -642,18 +642,18 @@ def test_pairs_within_a_group_do_not_count():
         assert row["n"] == 250 and len(result.pairs) == 300
         found.append(row["spearman"])
         low.append(row["low"] > 0)
-        p.append(row["network_p"] <= 0.05)
+        p.append(row["model_p"] <= 0.05)
         whole.append(spearman(frame["d"], frame["gap"]))
     assert abs(np.mean(found)) < 0.08 < 0.13 < np.mean(whole) and np.mean(low) <= 0.1 and np.mean(p) <= 0.15
 
 
-@pytest.mark.parametrize("networks", [3, 4])
-def test_intervals_over_very_few_units_have_no_ends_that_say_something(networks):
-    xs, f = population(networks=networks, layers=2)
+@pytest.mark.parametrize("models", [3, 4])
+def test_intervals_over_very_few_units_have_no_ends_that_say_something(models):
+    xs, f = population(models=models, layers=2)
     for pairs in ("all", "reference"):
         found = grounding.benchmark(xs, f, measures=["cka", "procrustes"], pairs=pairs, across=True, n_bootstrap=50)
         assert (found.table["low"] == -1).all() and (found.table["high"] == 1).all()
-        assert not found.against()["real"].any() and (found.against()["p_value"] == 1).all()
+        assert not found.compare_with()["significant"].any() and (found.compare_with()["p_value"] == 1).all()
         assert inference.judge(found.table.loc["cka"], above=0).outcome == "undecided"
     assert grounding.specificity(xs, n_bootstrap=50).interval == inference.Interval(
         0, 1, 0.95, grounding.specificity(xs, n_bootstrap=50).accuracy
@@ -675,12 +675,12 @@ def test_items_that_do_not_correspond_do_not_change_places():
     xs, f = population()
     named = {f"{key.model}_{key.layer}": x for key, x in xs.items()}
     found = grounding.benchmark(
-        named, f, measures=["cka"], pairs="all", network=[key.model for key in xs], per=None, n_bootstrap=50
+        named, f, measures=["cka"], pairs="all", model=[key.model for key in xs], per=None, n_bootstrap=50
     )
-    assert "network_p" not in found.table and "'n0' has several items" in found.about
+    assert "model_p" not in found.table and "'n0' has several items" in found.about
 
 
-def test_reliability_needs_two_networks_and_numbers():
+def test_reliability_needs_two_models_and_numbers():
     f = pd.Series([0.8, np.nan, 0.9], index=pd.Index(list("abc"), name="model"))
     with pytest.raises(ValueError, match="some are undefined"):
         grounding.reliability(f, 0.01)

@@ -174,7 +174,7 @@ def test_the_code_makes_the_same_picture(explorer, recorded, monkeypatch):
     names = {"activations": recorded}
     exec(re.sub(r"^#.*\n", "", explorer.code(), flags=re.MULTILINE), names)
     ((result, by),) = seen
-    np.testing.assert_array_equal(result.ordered(by).confusion, explorer.result.confusion)
+    np.testing.assert_array_equal(result.order_by(by).confusion, explorer.result.confusion)
 
 
 def test_stop_gives_the_old_picture_back(explorer, monkeypatch):

@@ -284,7 +284,7 @@ def steps(rng):
 
 
 def test_each_step_is_compared_with_the_last_of_its_own_network(steps):
-    found = rs.trajectories.to_final("cka", steps)
+    found = rs.trajectories.compare_to_final("cka", steps)
     assert list(found.columns) == ["a/fc", "a/output", "b/fc", "b/output"] and found.columns.name == "network"
     assert list(found.index) == [0, 2, 10, "last"] and found.index.name == "step"
     cka = rs.measures.get("cka")
@@ -312,7 +312,9 @@ def test_columns_are_named_by_what_differs_and_only_what_is_needed_is_compared(s
     told = []
     layer = {key: x for key, x in steps.items() if key.layer == "fc"}
     assert list(
-        rs.trajectories.to_final("procrustes", layer, progress=lambda done, total: told.append((done, total))).columns
+        rs.trajectories.compare_to_final(
+            "procrustes", layer, progress=lambda done, total: told.append((done, total))
+        ).columns
     ) == ["a", "b"]
     assert (
         shapes == [(4, 1), (2, 1)]
@@ -320,25 +322,26 @@ def test_columns_are_named_by_what_differs_and_only_what_is_needed_is_compared(s
         and told == sorted(told)
         and {total for _, total in told} == {6}
     )
-    assert list(rs.trajectories.to_final("cka", {key: x for key, x in layer.items() if key.model == "a"}).columns) == [
-        "a"
-    ]
-    assert list(rs.trajectories.to_final("cka", {key: x for key, x in steps.items() if key.model == "a"}).columns) == [
-        "fc",
-        "output",
-    ]
+    assert list(
+        rs.trajectories.compare_to_final("cka", {key: x for key, x in layer.items() if key.model == "a"}).columns
+    ) == ["a"]
+    assert list(
+        rs.trajectories.compare_to_final("cka", {key: x for key, x in steps.items() if key.model == "a"}).columns
+    ) == ["fc", "output"]
 
 
 def test_networks_without_steps_are_an_error(steps, three):
     with pytest.raises(ValueError, match="steps of training are told by keys, .* here is 'a'"):
-        rs.trajectories.to_final("cka", three)
+        rs.trajectories.compare_to_final("cka", three)
     with pytest.raises(ValueError, match="among 1 recording no two are steps of one network .*'0'"):
-        rs.trajectories.to_final("cka", {key: x for key, x in steps.items() if key.model == "c"})
+        rs.trajectories.compare_to_final("cka", {key: x for key, x in steps.items() if key.model == "c"})
     with pytest.raises(ValueError, match="among 3 recordings no two are steps of one network"):
-        rs.trajectories.to_final("cka", {key: x for key, x in steps.items() if key.step == 0 and key.layer == "fc"})
+        rs.trajectories.compare_to_final(
+            "cka", {key: x for key, x in steps.items() if key.step == 0 and key.layer == "fc"}
+        )
     constant = {**steps, rs.Key("a", "fc", "d", 0): np.ones((60, 3))}
     with pytest.raises(UndefinedError, match="constant"):
-        rs.trajectories.to_final("cka", constant)
+        rs.trajectories.compare_to_final("cka", constant)
 
 
 def test_what_is_told_of_items_is_found_by_model_by_label_or_in_order():

@@ -107,11 +107,11 @@ def test_groups_stand_together_with_lines_between(bias):
         "fashion_cnn",
         "fashion_mlp",
     ]
-    assert lines_of(ax) == ([1.5], [1.5]) and bias.ordered("dataset").breaks("dataset") == [2]
+    assert lines_of(ax) == ([1.5], [1.5]) and bias.order_by("dataset").breaks("dataset") == [2]
     by_model = plots.confusion(bias, by="model")
     assert np.allclose(cells(by_model), bias.confusion) and lines_of(by_model) == ([1.5], [1.5])
-    assert np.allclose(cells(plots.confusion(bias.ordered("dataset"))), cells(ax)) and lines_of(
-        plots.confusion(bias.ordered("dataset"))
+    assert np.allclose(cells(plots.confusion(bias.order_by("dataset"))), cells(ax)) and lines_of(
+        plots.confusion(bias.order_by("dataset"))
     ) == ([1.5], [1.5])
     turned = plots.confusion(bias, by=["x", "y", "y", "x"])
     assert ticks(turned)[0] == ["mnist_cnn", "fashion_mlp", "fashion_cnn", "mnist_mlp"] and lines_of(turned) == (
@@ -126,7 +126,7 @@ def test_groups_stand_together_with_lines_between(bias):
     [("model", ["cnn", "mlp"], "network"), ("dataset", ["mnist/test", "fashion/test"], "data set")],
 )
 def test_one_field_alone(bias, field, names, noun):
-    alone = bias.of(field)
+    alone = bias.by_field(field)
     ax = plots.confusion(alone)
     assert np.allclose(cells(ax), alone.confusion) and cells(ax).shape == (2, 2) and ticks(ax) == (names, names)
     assert ax.get_ylabel() == f"true {noun}, held-out images" and ax.get_xlabel() == f"predicted {noun}"

@@ -252,9 +252,9 @@ def test_units_exchange_their_labels_whole(rng):
     x = rng.normal(size=(6, 3))[units] + 0.1 * rng.normal(size=(12, 3))
     for test in (anosim, centre_test):
         found = test(distances(x), list(codes), units=list(units))
-        assert found.exchanged == "units" and found.n_permutations == 20 and found.p_value >= 1 / 20
+        assert found.permuted == "units" and found.n_permutations == 20 and found.p_value >= 1 / 20
         alone = test(distances(x), list(codes), n_permutations=49)
-        assert alone.exchanged == "samples" and alone.statistic == pytest.approx(found.statistic)
+        assert alone.permuted == "samples" and alone.statistic == pytest.approx(found.statistic)
     table = contrasts(distances(x), ["base"] * 6 + ["new"] * 6, "base", units=list(units))
     assert table.loc["new", "least"] == 1 / 20 and pd.isna(table.loc["new", "spread_p"])
     with pytest.raises(ValueError, match="spreads need at least 4 units in each group; 0 has 3, 1 has 3"):
@@ -262,8 +262,8 @@ def test_units_exchange_their_labels_whole(rng):
     units = np.repeat(np.arange(8), 2)
     x = rng.normal(size=(8, 3))[units] + 0.1 * rng.normal(size=(16, 3))
     found, alone = (dispersion_test(distances(x), [0] * 8 + [1] * 8, units=of) for of in (list(units), None))
-    assert found.exchanged == "units" and found.n_permutations == 70 and found.p_value >= 1 / 70
-    assert alone.exchanged == "samples" and alone.statistic == pytest.approx(found.statistic)
+    assert found.permuted == "units" and found.n_permutations == 70 and found.p_value >= 1 / 70
+    assert alone.permuted == "samples" and alone.statistic == pytest.approx(found.statistic)
 
 
 def test_units_over_strata_move_in_all_of_them(rng):

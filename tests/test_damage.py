@@ -1,4 +1,4 @@
-"""Sensitivity to kinds of damage: what each does, when it is noticed, in how many networks, what is lost by then."""
+"""Sensitivity to kinds of damage: what each does, when it is noticed, in how many models, what is lost by then."""
 
 import doctest
 
@@ -9,12 +9,13 @@ import pytest
 from scipy import stats
 
 import repsim_nb as rs
+from repsim_nb import reliability
 from repsim_nb.results.grounding import DAMAGES, Damage, curves, damage, layers
 
 grounding = rs.grounding
 
 
-def networks(number=4, n=120, seed=0, noise=0.1):
+def models(number=4, n=120, seed=0, noise=0.1):
     rng = np.random.default_rng(seed)
     targets = np.arange(n) % 3
     signal = rng.normal(size=(n, 8)) * 1.5 ** -np.arange(8)
@@ -24,7 +25,7 @@ def networks(number=4, n=120, seed=0, noise=0.1):
     }, targets
 
 
-X, TARGETS = networks(1)[0]["n0"], networks(1)[1]
+X, TARGETS = models(1)[0]["n0"], models(1)[1]
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -69,7 +70,7 @@ def test_models_are_damaged_independently():
     assert len(first) > 3, "classes take turns in an order of each model"
     seen = []
     own = Damage("seen", lambda x, amount, rng: seen.append(rng.normal()) or x, (0, 1))
-    grounding.sensitivity(networks(3)[0], damage=own, measures=["cka"], draws=2)
+    grounding.sensitivity(models(3)[0], damage=own, measures=["cka"], draws=2)
     assert len(seen) == 12 and len(set(seen)) == 6, (
         "3 models, 2 draws; two amounts of one draw have the same random numbers"
     )
@@ -108,19 +109,19 @@ def test_a_class_moved_far_away_leaves_the_cka_of_the_theorem():
     for draw in range(2):
         step = np.random.default_rng(draw).normal(size=X.shape[1])
         far = X + 1e6 * np.outer(rows, step)
-        assert rs.measures.CKA()(X, far) == pytest.approx(grounding.translation_limit(X, rows), abs=1e-5)
-    assert grounding.translation_limit(X, rows) == pytest.approx(grounding.translation_limit(X, ~rows))
+        assert rs.measures.CKA()(X, far) == pytest.approx(reliability.translation_limit(X, rows), abs=1e-5)
+    assert reliability.translation_limit(X, rows) == pytest.approx(reliability.translation_limit(X, ~rows))
     far = grounding.sensitivity(
-        networks()[0], TARGETS, damage="class", measures=["cka"], amounts=[1e6], probe=False, draws=3
+        models()[0], TARGETS, damage="class", measures=["cka"], amounts=[1e6], probe=False, draws=3
     )
     limits = [
-        1 - np.mean([grounding.translation_limit(x, value == TARGETS) for value in range(3)])
-        for x in networks()[0].values()
+        1 - np.mean([reliability.translation_limit(x, value == TARGETS) for value in range(3)])
+        for x in models()[0].values()
     ]
     assert far.curves["cka"].iloc[1] == pytest.approx(np.mean(limits), abs=1e-5)
     for rows in (np.zeros(120, bool), np.ones(120, bool), np.ones(7, bool)):
         with pytest.raises(ValueError, match="some True and some False"):
-            grounding.translation_limit(X, rows)
+            reliability.translation_limit(X, rows)
 
 
 def test_rounding_leaves_as_many_levels_as_it_says():
@@ -138,12 +139,12 @@ def test_amounts_that_give_the_same_levels_are_one():
     quantisation = DAMAGES["quantisation"]
     assert quantisation.reached([0.3, 0.33, 1 / 3, 0.5, 0.7, 1], [X]) == [0, 1 / 3, 0.5, 1]
     assert quantisation.reached(quantisation.amounts, [X]) == sorted({0.0, *quantisation.amounts})
-    found = grounding.sensitivity(networks()[0], damage="quantisation", measures=["cka"], amounts=[0.3, 0.33, 1 / 3])
+    found = grounding.sensitivity(models()[0], damage="quantisation", measures=["cka"], amounts=[0.3, 0.33, 1 / 3])
     assert list(found.curves.index) == [0, 1 / 3]
 
 
 def test_curves_are_means_of_draws_and_a_measure_notices_at_the_first_amount_above_its_threshold():
-    xs, targets = networks()
+    xs, targets = models()
     found = grounding.sensitivity(
         xs, targets, damage="noise", measures=["cka", "procrustes"], amounts=[0.1, 0.3, 0.9], draws=2, seed=5
     )
@@ -164,24 +165,24 @@ def test_curves_are_means_of_draws_and_a_measure_notices_at_the_first_amount_abo
         next((a for a, v in found.each.loc[name, "cka"].items() if v > limit), "never")
         for name, limit in zip(xs, own, strict=True)
     ]
-    assert list(found.noticed_by_network["cka"]) == each
+    assert list(found.noticed_by_model["cka"]) == each
     assert found.each.loc["n1"].shape == (4, 3) and found.accuracy.iloc[0] > 0.8
-    assert "noise, 4 networks" in repr(found) and "<table" in found._repr_html_()
+    assert "noise, 4 models" in repr(found) and "<table" in found._repr_html_()
 
 
 def test_how_often_one_measure_is_earlier():
-    xs, _ = networks(5)
+    xs, _ = models(5)
     found = grounding.sensitivity(xs, damage="noise", measures=["cka", "procrustes", "mean_cca"])
     for name in ("cka", "procrustes"):
         table = rs.compare(name, xs).dissimilarity().to_numpy()
         np.testing.assert_allclose(found.pairs[name], (table + table.T) / 2 * ~np.eye(5, dtype=bool), atol=1e-12)
         grid = {amount: place for place, amount in enumerate(found.curves.index)}
-        once = [grid.get(amount, len(grid)) for amount in found.noticed_by_network[name]]
+        once = [grid.get(amount, len(grid)) for amount in found.noticed_by_model[name]]
         np.testing.assert_array_equal(found._in_resamples(name, np.ones((1, 5), int)), [once])
-    changed = found.noticed_by_network.assign(
+    changed = found.noticed_by_model.assign(
         cka=[0.3, 0.3, 0.1, "never", "never"], procrustes=[0.1, 0.3, 0.3, 0.1, "never"]
     )
-    row = curves.Sensitivity(**{**vars(found), "noticed_by_network": changed}).earlier("procrustes").loc["cka"]
+    row = curves.Sensitivity(**{**vars(found), "noticed_by_model": changed}).compare_with("procrustes").loc["cka"]
     assert (row["earlier"], row["same"], row["later"], row["estimate"]) == (2, 2, 1, 0.4)
     exact = stats.binomtest(2, 5).proportion_ci(0.95, "exact")
     assert (
@@ -190,37 +191,37 @@ def test_how_often_one_measure_is_earlier():
         and rs.inference.judge(row, above=0.5).outcome == "undecided"
     )
     assert [
-        rs.inference.judge(found.earlier("procrustes", level=level).loc["cka"], above=0.5).level
+        rs.inference.judge(found.compare_with("procrustes", level=level).loc["cka"], above=0.5).level
         for level in (0.95, 0.8)
     ] == [0.95, 0.8]
     with pytest.raises(ValueError, match="unknown measure of this result 'ckaa'"):
-        found.earlier("ckaa")
+        found.compare_with("ckaa")
     with pytest.raises(ValueError, match="at least 3 of them; there are 2"):
-        grounding.sensitivity(dict(list(xs.items())[:2]), measures=["cka", "procrustes"]).earlier("cka")
+        grounding.sensitivity(dict(list(xs.items())[:2]), measures=["cka", "procrustes"]).compare_with("cka")
 
 
-def test_what_is_lost_has_an_interval_over_networks():
-    xs, targets = networks(5, noise=0.3)
+def test_what_is_lost_has_an_interval_over_models():
+    xs, targets = models(5, noise=0.3)
     found = grounding.sensitivity(
         xs, targets, measures=["cka", "procrustes", "mean_cca"], amounts=[0.25, 0.5, 0.75, 0.875]
     )
-    lost = found.lost("procrustes")
+    lost = found.accuracy_loss("procrustes")
     noticed = found.table.loc["procrustes", "noticed"]
     accuracy = found.each["accuracy"].unstack("amount")
     each = accuracy[0.0] - accuracy[noticed]
     expected = stats.t.interval(0.95, 4, loc=each.mean(), scale=each.std(ddof=1) / np.sqrt(5))
     assert (lost.low, lost.high) == pytest.approx(expected) and lost.estimate == pytest.approx(
-        found.table.loc["procrustes", "lost"]
+        found.table.loc["procrustes", "accuracy_loss"]
     )
     with pytest.raises(ValueError, match="nothing was probed where mean_cca notices: it never does"):
-        found.lost("mean_cca")
+        found.accuracy_loss("mean_cca")
     with pytest.raises(ValueError, match="there were no targets"):
-        grounding.sensitivity(xs, measures=["procrustes"]).lost("procrustes")
+        grounding.sensitivity(xs, measures=["procrustes"]).accuracy_loss("procrustes")
 
 
 def test_the_loss_of_the_population_is_held():
     rng, held = np.random.default_rng(0), []
-    index = pd.MultiIndex.from_product([range(6), [0.0, 0.5]], names=["network", "amount"])
+    index = pd.MultiIndex.from_product([range(6), [0.0, 0.5]], names=["model", "amount"])
     table = pd.DataFrame({"noticed": [0.5]}, index=["one"])
     for _ in range(150):
         each = pd.DataFrame({"accuracy": np.ravel([[0.9, 0.7 + 0.05 * rng.normal()] for _ in range(6)])}, index=index)
@@ -232,12 +233,12 @@ def test_the_loss_of_the_population_is_held():
             pd.DataFrame(index=range(6)),
             {},
         )
-        held.append(0.2 in found.lost("one"))
+        held.append(0.2 in found.accuracy_loss("one"))
     assert 0.89 <= np.mean(held) < 1
 
 
 def test_a_damage_of_ones_own():
-    xs, _ = networks()
+    xs, _ = models()
     shrunk = Damage(
         "shrunk",
         lambda x, amount, rng: np.column_stack([x[:, 0] * (1 - amount), x[:, 1:]]),
@@ -280,11 +281,11 @@ def test_a_damage_of_ones_own():
 )
 def test_damage_that_there_is_not_is_refused(options, kind, sentence):
     with pytest.raises(kind, match=sentence):
-        grounding.sensitivity(networks()[0], measures=["cka"], **options)
+        grounding.sensitivity(models()[0], measures=["cka"], **options)
 
 
 def test_a_picture_names_the_kind_of_damage():
-    xs, targets = networks()
+    xs, targets = models()
     for name in DAMAGES:
         found = grounding.sensitivity(xs, targets, damage=name, measures=["cka", "procrustes"], draws=1, probe=False)
         (ax,) = rs.plots.sensitivity(found)
@@ -295,18 +296,18 @@ def test_a_picture_names_the_kind_of_damage():
     plt.close("all")
 
 
-def test_the_fraction_of_networks_is_covered():
-    """Two measures, each earlier in half of all networks; networks differ in how far they are from all others, so that
+def test_the_fraction_of_models_is_covered():
+    """Two measures, each earlier in half of all models; models differ in how far they are from all others, so that
     thresholds go together.
     """
     rng, held, number = np.random.default_rng(0), [], 10
     amounts = np.arange(1, 61) / 20
-    index = pd.MultiIndex.from_product([range(number), amounts], names=["network", "amount"])
+    index = pd.MultiIndex.from_product([range(number), amounts], names=["model", "amount"])
     for _ in range(50):
         pairs, each, noticed = (
             {},
             pd.DataFrame(index=index),
-            pd.DataFrame(index=pd.RangeIndex(number, name="network"), dtype=object),
+            pd.DataFrame(index=pd.RangeIndex(number, name="model"), dtype=object),
         )
         for name in ("one", "two"):
             far = rng.normal(size=number)
@@ -317,7 +318,10 @@ def test_the_fraction_of_networks_is_covered():
         found = curves.Sensitivity(
             pd.DataFrame({"noticed": [0, 0]}, index=["one", "two"]), *[pd.DataFrame()] * 2, None, each, noticed, pairs
         )
-        rows = found.earlier("one", n_bootstrap=199).loc["two"], found.earlier("two", n_bootstrap=199).loc["one"]
+        rows = (
+            found.compare_with("one", n_bootstrap=199).loc["two"],
+            found.compare_with("two", n_bootstrap=199).loc["one"],
+        )
         held.append(all(row["low"] <= 0.5 for row in rows) and rows[0]["high"] + rows[0]["same"] / number >= 0.5)
     assert np.mean(held) >= 0.9
 

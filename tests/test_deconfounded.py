@@ -385,7 +385,7 @@ def test_permuting_samples_is_refused_since_it_would_reject_too_often():
         lambda: inference.null_moments(measure, x, y),
         lambda: inference.null_table(measure, {"x": x, "y": y}),
         lambda: inference.chance_corrected(measure, x, y),
-        lambda: inference.unrelated(measure, {"x": x, "y": y}),
+        lambda: inference.chance_values(measure, {"x": x, "y": y}),
     ):
         with pytest.raises(ValueError, match="cannot be permuted"):
             call()

@@ -100,7 +100,7 @@ def test_labels_that_differ_as_integers_and_text_are_named():
     with pytest.raises(ValueError, match="same as text"):
         anosim(text, {k: "ab"[k % 2] for k in range(8)})
     with pytest.raises(ValueError, match="same as text"):
-        rs.embedding.mds(numbers).place(pd.DataFrame(d[:1] + 1, ["new"], [str(k) for k in range(8)]))
+        rs.embedding.mds(numbers).add_points(pd.DataFrame(d[:1] + 1, ["new"], [str(k) for k in range(8)]))
 
 
 def test_two_tables_are_tested_by_permuting_items():

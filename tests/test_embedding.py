@@ -26,7 +26,9 @@ def distances(embedding):
 def test_euclidean_distances_come_back(kind, rng):
     points = rng.normal(size=(15, 2))
     e = mds(frame(cdist(points, points)), kind=kind)
-    assert np.allclose(distances(e), cdist(points, points), atol=1e-4) and e.stress < 1e-4 and e.negative_share < 1e-8
+    assert (
+        np.allclose(distances(e), cdist(points, points), atol=1e-4) and e.stress < 1e-4 and e.negative_fraction < 1e-8
+    )
     assert procrustes(points, e.points.to_numpy())[2] < 1e-8
 
 
@@ -43,7 +45,9 @@ def test_a_3_4_5_triangle_and_points_on_a_line(kind):
 
 def test_a_simplex_does_not_fit_a_plane():
     e = mds(frame(1 - np.eye(6)))
-    assert 0.1 < e.stress < 0.5 and e.negative_share < 1e-12 and mds(frame(1 - np.eye(6)), n_components=5).stress < 1e-6
+    assert (
+        0.1 < e.stress < 0.5 and e.negative_fraction < 1e-12 and mds(frame(1 - np.eye(6)), n_components=5).stress < 1e-6
+    )
 
 
 def test_classical_mds_of_euclidean_data_is_pca(rng):
@@ -54,7 +58,7 @@ def test_classical_mds_of_euclidean_data_is_pca(rng):
 
 def test_what_is_not_euclidean_is_said():
     d = frame([[0, 1, 1, 5], [1, 0, 1, 1], [1, 1, 0, 1], [5, 1, 1, 0]])  # 5 > 1 + 1
-    assert mds(d, kind="classical").negative_share > 0.1 and mds(d).stress > 0.1
+    assert mds(d, kind="classical").negative_fraction > 0.1 and mds(d).stress > 0.1
 
 
 def test_smacof_is_no_worse_than_its_start_and_the_same_for_a_seed(recorded):
@@ -100,7 +104,7 @@ def test_places_are_found_in_any_unit(unit, rng):
     points = rng.normal(size=(9, 2))
     d = cdist(points, points)
     one, other = (
-        mds(frame(d[:8, :8] * u)).place(pd.DataFrame(d[8:, :8] * u, index=["new"], columns=list("abcdefgh")))
+        mds(frame(d[:8, :8] * u)).add_points(pd.DataFrame(d[8:, :8] * u, index=["new"], columns=list("abcdefgh")))
         for u in (1, unit)
     )
     assert np.allclose(other.points / unit, one.points) and other.misfits[0] < 1e-6 and np.isfinite(other.stress)
@@ -249,7 +253,7 @@ def test_a_held_out_network_is_placed_within_the_stress_of_where_a_full_fit_puts
     for model in dict.fromkeys(key.model for key in xs):
         old = without(xs, model)
         e = mds(rs.compare("cka_debiased", old), kind=kind)
-        placed = e.place(rs.compare("cka_debiased", xs.where(model=model), old))
+        placed = e.add_points(rs.compare("cka_debiased", xs.where(model=model), old))
         assert placed.points.iloc[: len(old)].equals(e.points) and placed.placed == tuple(
             key for key in xs if key.model == model
         )
@@ -266,12 +270,12 @@ def test_a_held_out_network_is_placed_within_the_stress_of_where_a_full_fit_puts
 def test_a_placed_twin_lands_on_its_twin_in_any_order_of_columns_and_on_a_turned_map(kind, zoo):
     c = rs.compare("procrustes_distance", zoo)
     e = mds(c, kind=kind)
-    again = e.place(c)
+    again = e.add_points(c)
     assert np.allclose(again.points.to_numpy()[len(zoo) :], e.points, atol=1e-5) and abs(again.stress - e.stress) < 0.01
     shuffled = c.dissimilarity().iloc[[3], ::-1]
-    assert np.allclose(e.place(shuffled).points.to_numpy()[-1], e.points.to_numpy()[3], atol=1e-5)
-    turned = e.turned(replace(e, points=7 - e.points[["y", "x"]].set_axis(["x", "y"], axis=1)))
-    assert np.allclose(turned.place(shuffled).points.to_numpy()[-1], turned.points.to_numpy()[3], atol=1e-5)
+    assert np.allclose(e.add_points(shuffled).points.to_numpy()[-1], e.points.to_numpy()[3], atol=1e-5)
+    turned = e.align_to(replace(e, points=7 - e.points[["y", "x"]].set_axis(["x", "y"], axis=1)))
+    assert np.allclose(turned.add_points(shuffled).points.to_numpy()[-1], turned.points.to_numpy()[3], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["smacof", "classical"])
@@ -279,13 +283,13 @@ def test_a_point_of_the_plane_is_placed_exactly_and_its_misfit_is_said(kind, rng
     points = rng.normal(size=(9, 2))
     d = cdist(points, points)
     e = mds(frame(d[:7, :7]), kind=kind)
-    both = e.place(pd.DataFrame(d[7:, :7], index=["h", "i"], columns=list("abcdefg")))
+    both = e.add_points(pd.DataFrame(d[7:, :7], index=["h", "i"], columns=list("abcdefg")))
     assert both.stress < 1e-6 and procrustes(points, both.points)[2] < 1e-9 and both.placed == ("h", "i")
-    one_by_one = e.place(pd.DataFrame(d[7:8, :7], index=["h"], columns=list("abcdefg"))).place(
+    one_by_one = e.add_points(pd.DataFrame(d[7:8, :7], index=["h"], columns=list("abcdefg"))).add_points(
         pd.DataFrame(d[8:, :7], index=["i"], columns=list("abcdefg"))
     )
     assert one_by_one.points.equals(both.points) and one_by_one.placed == ("h", "i")
-    far_off = e.place(pd.DataFrame([[9, 9, 0.1, 9, 9, 9, 9]], index=["h"], columns=list("abcdefg")))
+    far_off = e.add_points(pd.DataFrame([[9, 9, 0.1, 9, 9, 9, 9]], index=["h"], columns=list("abcdefg")))
     known = np.array([9, 9, 0.1, 9, 9, 9, 9])
     shown = cdist(far_off.points.iloc[7:], far_off.points.iloc[:7])[0]
     assert (
@@ -304,7 +308,7 @@ def test_smacof_places_at_the_lowest_of_all_valleys(rng):
     grid = np.stack(np.meshgrid(*[np.linspace(-6, 6, 241)] * 2), -1).reshape(-1, 2)
     for _ in range(20):
         d = cdist(rng.normal(size=(1, 8)), x)
-        there = e.place(pd.DataFrame(d, index=["new"], columns=e.points.index)).points.to_numpy()[-1:]
+        there = e.add_points(pd.DataFrame(d, index=["new"], columns=e.points.index)).points.to_numpy()[-1:]
         misfit = [np.sum((cdist(p, e.points) - d) ** 2, axis=1).min() for p in (there, grid)]
         assert misfit[0] <= misfit[1]
 
@@ -316,21 +320,21 @@ def test_placing_says_what_is_wrong(recorded):
         ValueError,
         match="the 3 items of the map are needed, a column each; the table has no column for 1 of the map's items: 'c'",
     ):
-        e.place(row[["a", "b"]])
+        e.add_points(row[["a", "b"]])
     with pytest.raises(ValueError, match="has 1 columns that the map was not made from: 'd'"):
-        e.place(row).place(row.assign(d=0.0))
+        e.add_points(row).add_points(row.assign(d=0.0))
     with pytest.raises(ValueError, match="'d' to 'b' is undefined"):
-        e.place(row.assign(b=np.nan))
+        e.add_points(row.assign(b=np.nan))
     with pytest.raises(ValueError, match="that of 'd' and 'b' is -1"):
-        e.place(row.assign(b=-1.0))
+        e.add_points(row.assign(b=-1.0))
     with pytest.raises(ValueError, match="nothing to place"):
-        e.place(row.iloc[:0])
+        e.add_points(row.iloc[:0])
     with pytest.raises(ValueError, match="have the fields"):
-        mds(rs.compare("cka", recorded)).place(row)
+        mds(rs.compare("cka", recorded)).add_points(row)
     with pytest.raises(ValueError, match="made by cka of 200 samples, the new distances by nbs of 200"):
-        mds(rs.compare("cka", recorded)).place(rs.compare("nbs", recorded))
+        mds(rs.compare("cka", recorded)).add_points(rs.compare("nbs", recorded))
     with pytest.raises(ValueError, match="a t-SNE has no place for new points"):
-        tsne(rs.compare("cka", recorded)).place(rs.compare("cka", recorded))
+        tsne(rs.compare("cka", recorded)).add_points(rs.compare("cka", recorded))
 
 
 # -- turning
@@ -343,11 +347,11 @@ def test_a_turned_map_lies_on_the_other_and_keeps_its_distances(rng, zoo):
     b = replace(
         a, points=pd.DataFrame(a.points.to_numpy()[::-1] @ q + [5, -2], index=a.points.index[::-1], columns=["x", "y"])
     )
-    assert np.allclose(a.turned(b).points, b.points.loc[a.points.index]) and np.allclose(
-        b.turned(a).points.loc[a.points.index], a.points
+    assert np.allclose(a.align_to(b).points, b.points.loc[a.points.index]) and np.allclose(
+        b.align_to(a).points.loc[a.points.index], a.points
     )
     cka, shape = (mds(rs.compare(name, zoo)) for name in ("cka", "angular_shape"))
-    turned = shape.turned(cka)
+    turned = shape.align_to(cka)
     assert (
         np.allclose(distances(turned), distances(shape))
         and turned.stress == shape.stress
@@ -363,7 +367,7 @@ def test_a_turned_map_lies_on_the_other_and_keeps_its_distances(rng, zoo):
     ]
     assert all(
         apart(turned)
-        <= apart(other.turned(cka)) + 1e-9
+        <= apart(other.align_to(cka)) + 1e-9
         <= apart(replace(other, points=other.points.set_axis(["x", "y"], axis=1))) + 1e-8
         for other in rotated
     )
@@ -372,15 +376,15 @@ def test_a_turned_map_lies_on_the_other_and_keeps_its_distances(rng, zoo):
 def test_maps_of_two_layers_lie_on_each_other_by_model(mnist):
     x = rs.record([f"zoo:mnist-cnn-{i}" for i in range(3)], mnist, ["conv3", "fc"], progress=False)
     a, b = (mds(rs.compare("cka", x.where(layer=layer))) for layer in ("conv3", "fc"))
-    turned = a.turned(b)
+    turned = a.align_to(b)
     assert (
         np.sum((turned.points.to_numpy() - b.points.to_numpy()) ** 2)
         <= np.sum((a.points.to_numpy() - b.points.to_numpy()) ** 2) + 1e-12
     )
     with pytest.raises(ValueError, match="share fewer than two labels"):
-        a.turned(mds(frame(1 - np.eye(3))))
+        a.align_to(mds(frame(1 - np.eye(3))))
     with pytest.raises(ValueError, match="this one has 2, the other 1"):
-        a.turned(mds(frame(1 - np.eye(3)), 1))
+        a.align_to(mds(frame(1 - np.eye(3)), 1))
 
 
 # -- trust and t-SNE
@@ -407,7 +411,7 @@ def test_tsne_keeps_three_groups_apart_and_says_how(far, rng):
     assert (
         of_samples.points.index.name == "sample"
         and list(of_samples.points.index[:2]) == [0, 1]
-        and of_samples.negative_share == 0
+        and of_samples.negative_fraction == 0
         and of_samples.dissimilarities is None
     )
     assert of_samples.perplexity == 30 and tsne(x[:20]).perplexity == 6 and tsne(x[:7], 3).points.shape == (7, 3)

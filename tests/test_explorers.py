@@ -114,7 +114,7 @@ def test_an_error_stands_where_the_picture_would_be_and_goes_away():
     e.wait()
     assert e._stage.children == (e._image,) and e._image.layout.visibility is None and len(e.errors) == 1
     with pytest.raises(
-        TypeError, match="must return a Figure, a Comparison, a Bias or an Embedding; draw returned int"
+        TypeError, match="must return a Figure, a Comparison, a DatasetProbe or an Embedding; draw returned int"
     ):
 
         def draw(k):

@@ -137,7 +137,7 @@ LAYERS, NETWORKS, SAMPLES = ("l0", "l1", "l2"), 7, 30
 
 
 def population(seed=0, width=4):
-    """Seven networks of three layers.
+    """Seven models of three layers.
 
     F is in the mean of what they represent, so that a measure which looks there sees all of it.
     """
@@ -177,22 +177,22 @@ def test_a_measure_that_sees_functionality_comes_first_and_a_blind_one_last():
         "spearman_p"
     ] < 1e-9
     assert (
-        sees["network_p"] == pytest.approx(1 / found.orders) and found.orders == 720
-    )  # the order that was seen, of all 6! of the networks that are no reference
-    assert blind["low"] < 0 < blind["high"] and blind["network_p"] > 0.05
-    difference = found.against().loc["blind"]
+        sees["model_p"] == pytest.approx(1 / found.n_permutations) and found.n_permutations == 720
+    )  # the order that was seen, of all 6! of the models that are no reference
+    assert blind["low"] < 0 < blind["high"] and blind["model_p"] > 0.05
+    difference = found.compare_with().loc["blind"]
     assert (
         difference["difference"] == pytest.approx(1 - blind["spearman"])
-        and difference["real"]
+        and difference["significant"]
         and difference["low"] > 0
         and difference["p_value"] < 0.05
     )
-    assert found.against("blind").loc["sees", "high"] == pytest.approx(-difference["low"]) and list(
+    assert found.compare_with("blind").loc["sees", "high"] == pytest.approx(-difference["low"]) and list(
         found.differences.index
     ) == [("sees", "blind")]
     best = {layer: max((key for key in f if key.layer == layer), key=f.get) for layer in LAYERS}
     assert list(found.sets.loc["sees", "reference"]) == [best[layer].model for layer in LAYERS]
-    assert "7 networks, 60 pairs; highest ρ: sees 1.000" in repr(found) and "<table" in found._repr_html_()
+    assert "7 models, 60 pairs; highest ρ: sees 1.000" in repr(found) and "<table" in found._repr_html_()
 
 
 def test_the_table_is_that_of_its_pairs_and_distances_are_the_measures_own():
@@ -237,7 +237,7 @@ def test_only_pairs_of_references_are_computed_and_the_pair_with_itself_on_reque
     assert len(seen) == len(found.pairs) == 3 * 21 and (found.pairs["gap"] == 0).sum() == 3
 
 
-def test_networks_that_are_no_field_change_places_layer_by_layer():
+def test_models_that_are_no_field_change_places_layer_by_layer():
     """Also where they have their layers in another order."""
     xs, f = population()
     order = sorted(xs, key=lambda key: (key.model, -int(key.layer[1:]) if key.model < "n4" else int(key.layer[1:])))
@@ -245,15 +245,15 @@ def test_networks_that_are_no_field_change_places_layer_by_layer():
     given = grounding.benchmark(
         {"/".join(key[:2]): xs[key] for key in order},
         {"/".join(key[:2]): f[key] for key in order},
-        network=[key.model for key in order],
+        model=[key.model for key in order],
         per=[key.layer for key in order],
         **told,
     )
-    one, other = (found.table["network_p"].sort_index() for found in (given, grounding.benchmark(xs, f, **told)))
+    one, other = (found.table["model_p"].sort_index() for found in (given, grounding.benchmark(xs, f, **told)))
     pd.testing.assert_series_equal(one, other, check_names=False)
 
 
-def test_functionality_comes_by_label_by_levels_or_by_network():
+def test_functionality_comes_by_label_by_levels_or_by_model():
     xs, f = population()
     index = pd.MultiIndex.from_tuples([(*key, 0.0) for key in f], names=[*rs.Key._fields, "deleted"])
     by_levels = pd.Series(list(f.values()), index=index).sample(frac=1, random_state=0)
@@ -288,12 +288,12 @@ def test_references_can_be_chosen_among_some():
     assert len(whole.pairs) == len(xs) - 1 and whole.pairs["reference"].iloc[0] == "/".join(max(f, key=f.get)[:2])
 
 
-def test_where_functionality_is_the_networks_pairs_stay_within_a_layer():
+def test_where_functionality_is_the_models_pairs_stay_within_a_layer():
     xs, _ = population()
-    of_network = {name: number for number, name in enumerate(dict.fromkeys(key.model for key in xs))}
-    found = grounding.benchmark(xs, of_network, measures=["cka"], n_bootstrap=20)
-    assert (found.pairs["layer1"] == found.pairs["layer2"]).all() and len(found.pairs) == 3 * (len(of_network) - 1)
-    asked = grounding.benchmark(xs, of_network, measures=["cka"], across=True, n_bootstrap=20)
+    of_model = {name: number for number, name in enumerate(dict.fromkeys(key.model for key in xs))}
+    found = grounding.benchmark(xs, of_model, measures=["cka"], n_bootstrap=20)
+    assert (found.pairs["layer1"] == found.pairs["layer2"]).all() and len(found.pairs) == 3 * (len(of_model) - 1)
+    asked = grounding.benchmark(xs, of_model, measures=["cka"], across=True, n_bootstrap=20)
     assert len(asked.pairs) == 3 * (len(xs) - 1)
 
 
@@ -307,9 +307,9 @@ def test_a_measure_without_values_has_a_reason():
     )
     assert "mean_cca: 60 of 60" in found._repr_html_() and "1 undefined" in repr(found)
     with pytest.raises(ValueError, match="'mean_cca' has no value: 60 of 60"):
-        found.against("mean_cca")
+        found.compare_with("mean_cca")
     with pytest.raises(ValueError, match="unknown measure of this benchmark 'ckaa'. Did you mean 'cka'"):
-        found.against("ckaa")
+        found.compare_with("ckaa")
     flat = rs.measures.from_function(lambda x, y: 1.0, name="flat", kind="similarity", symmetric=True)
     assert (
         "'flat' is 0 in all 20 pairs"
@@ -350,8 +350,8 @@ def test_published_pairs_are_ranked_with_intervals(bert):
     )
     assert (
         list(found.table.index) == ["CKA", "Procrustes", "PWCCA"]
-        and found.networks == 10
-        and found.against().loc["PWCCA", "real"]
+        and found.models == 10
+        and found.compare_with().loc["PWCCA", "significant"]
     )
     assert found.table["spearman"].round(3).tolist() == [0.628, 0.574, 0.491]
 
@@ -359,20 +359,20 @@ def test_published_pairs_are_ranked_with_intervals(bert):
 # -- specificity
 
 
-def layered(noise, networks=4, seed=0, step=1.0):
-    """Layers that move away from each other step by step, and networks that are the same but for noise."""
+def layered(noise, models=4, seed=0, step=1.0):
+    """Layers that move away from each other step by step, and models that are the same but for noise."""
     rng = np.random.default_rng(seed)
     base, away = rng.normal(size=(40, 6)), rng.normal(size=(3, 40, 6))
     return {
         rs.Key(f"n{k}", f"l{depth}", "d", 0, "flatten"): (
             base + step * sum(away[:depth], np.zeros_like(base)) + noise * rng.normal(size=base.shape)
         )
-        for k in range(networks)
+        for k in range(models)
         for depth in range(4)
     }
 
 
-def test_layers_are_found_where_networks_hardly_differ_and_not_where_all_is_noise():
+def test_layers_are_found_where_models_hardly_differ_and_not_where_all_is_noise():
     found = grounding.specificity(layered(0.01))
     assert (
         (found.accuracy, found.chance) == (1, 0.25)
@@ -380,11 +380,11 @@ def test_layers_are_found_where_networks_hardly_differ_and_not_where_all_is_nois
         and found.layers_to_move == 1
         and found.never == 0
     )
-    more = grounding.specificity(layered(0.01, networks=6), n_bootstrap=99).interval
-    assert (more.low, more.high) == (1, 1)  # four networks are too few to draw from
+    more = grounding.specificity(layered(0.01, models=6), n_bootstrap=99).interval
+    assert (more.low, more.high) == (1, 1)  # four models are too few to draw from
     np.testing.assert_array_equal(found.matches, np.eye(4))
     table = rs.compare("cka", layered(0.01)).dissimilarity().to_numpy().reshape(4, 4, 4, 4).swapaxes(1, 2)
-    assert found.moves["cross_network"].iloc[2] == pytest.approx(
+    assert found.moves["across_models"].iloc[2] == pytest.approx(
         np.mean([table[a, b, 2, 2] for a in range(4) for b in range(4) if a != b])
     )
     assert found.moves["one_away"].iloc[2] == pytest.approx(
@@ -394,21 +394,21 @@ def test_layers_are_found_where_networks_hardly_differ_and_not_where_all_is_nois
         found.within.loc["l3", "l0"]
     )
     assert (
-        found.away.isna().sum().sum() == 2 and (found.moves["cross_network"] == np.diag(found.across)).all()
+        found.away.isna().sum().sum() == 2 and (found.moves["across_models"] == np.diag(found.across)).all()
     )  # the two in the middle have nothing three away
-    far = grounding.specificity(layered(30, networks=6), "cka", n_bootstrap=99)
+    far = grounding.specificity(layered(30, models=6), "cka", n_bootstrap=99)
     assert far.interval.low < far.accuracy < 0.6 and 0.25 in far.interval
 
 
 def test_layers_that_never_are_as_far_as_a_seed_are_told():
     found = grounding.specificity(layered(5, step=0), "procrustes")
     same = {
-        key: layered(0, networks=1, step=0)[key._replace(model="n0", layer="l0")] * (1 + (key.model == "n1"))
-        for key in layered(0, networks=2)
+        key: layered(0, models=1, step=0)[key._replace(model="n0", layer="l0")] * (1 + (key.model == "n1"))
+        for key in layered(0, models=2)
     }
     tied = grounding.specificity(same, rs.measures.RSA(first="dot", second="pearson"))
     assert (
-        tied.accuracy == pytest.approx(0.25) and tied.interval is None and "2 networks" in repr(tied)
+        tied.accuracy == pytest.approx(0.25) and tied.interval is None and "2 models" in repr(tied)
     )  # all layers are the nearest: each counts for its share
     rng = np.random.default_rng(0)
     seeds = [rng.normal(size=(40, 6)) for _ in range(3)]
@@ -433,7 +433,7 @@ def test_layers_that_never_are_as_far_as_a_seed_are_told():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda xs: {key: x for key, x in xs.items() if key.model == "n0"}, "two networks and two layers or more"),
+        (lambda xs: {key: x for key, x in xs.items() if key.model == "n0"}, "two models and two layers or more"),
         (lambda xs: {key: x for key, x in xs.items() if key[:2] != ("n1", "l2")}, "there is no 'l2 of n1'"),
         (
             lambda xs: xs | {rs.Key("n0", "l0", "d", 3, "flatten"): xs[rs.Key("n0", "l0", "d", 0, "flatten")]},
@@ -441,33 +441,33 @@ def test_layers_that_never_are_as_far_as_a_seed_are_told():
         ),
         (
             lambda xs: {f"{key.model}/{key.layer}": x for key, x in xs.items()},
-            "unknown field for network 'model'.*rs.from_arrays",
+            "unknown field for model 'model'.*rs.from_arrays",
         ),
     ],
 )
-def test_networks_without_the_same_layers_are_told(change, sentence):
+def test_models_without_the_same_layers_are_told(change, sentence):
     with pytest.raises(ValueError, match=sentence):
         grounding.specificity(change(layered(0.1)))
 
 
 def test_a_choice_that_names_nothing_is_told():
-    with pytest.raises(TypeError, match="network is a field of the labels, .* got <function"):
-        grounding.specificity(layered(0.1), network=lambda key: key.model)
+    with pytest.raises(TypeError, match="model is a field of the labels, .* got <function"):
+        grounding.specificity(layered(0.1), model=lambda key: key.model)
 
 
 # -- sensitivity
 
 
-def spectrum(networks=3, seed=0, noise=0.3):
-    """One layer of networks: directions of falling size, the third smallest of which tells two classes apart."""
+def spectrum(models=3, seed=0, noise=0.3):
+    """One layer of models: directions of falling size, the third smallest of which tells two classes apart."""
     rng = np.random.default_rng(seed)
     targets = np.arange(120) % 2
     signal = np.column_stack([rng.normal(size=(120, 9)) * 2.0 ** -np.arange(9), 0.0 * targets])
     signal[:, 7] = 0.02 * (2 * targets - 1) * (1 + 0.01 * rng.normal(size=120))
-    turn = [np.linalg.qr(rng.normal(size=(10, 10)))[0] for _ in range(networks)]
+    turn = [np.linalg.qr(rng.normal(size=(10, 10)))[0] for _ in range(models)]
     scale = 2.0 ** -np.arange(10)
     return {
-        f"n{k}": (signal + noise * scale * 0.1 * rng.normal(size=signal.shape)) @ turn[k] + 3 for k in range(networks)
+        f"n{k}": (signal + noise * scale * 0.1 * rng.normal(size=signal.shape)) @ turn[k] + 3 for k in range(models)
     }, targets
 
 
@@ -506,7 +506,7 @@ def test_curves_are_the_closed_forms_and_what_never_notices_says_so():
     )
 
 
-def test_a_measure_notices_at_the_first_deletion_above_the_mean_of_two_networks():
+def test_a_measure_notices_at_the_first_deletion_above_the_mean_of_two_models():
     xs, targets = spectrum()
     ticks = []
     found = grounding.sensitivity(
@@ -517,7 +517,7 @@ def test_a_measure_notices_at_the_first_deletion_above_the_mean_of_two_networks(
         cost=1e4,
         progress=lambda *given: ticks.append(given),
     )
-    assert ticks == [(k, 39) for k in range(40)], "three measures and ten probes of each network, to be stopped between"
+    assert ticks == [(k, 39) for k in range(40)], "three measures and ten probes of each model, to be stopped between"
     for name in ("cka", "procrustes"):
         table = rs.compare(name, xs).dissimilarity().to_numpy()
         threshold = table[~np.eye(3, dtype=bool)].mean()
@@ -528,20 +528,20 @@ def test_a_measure_notices_at_the_first_deletion_above_the_mean_of_two_networks(
         assert (
             found.table.loc[name, "accuracy"]
             == found.accuracy.loc[found.table.loc[name, "noticed"]]
-            == pytest.approx(found.accuracy.iloc[0] - found.table.loc[name, "lost"])
+            == pytest.approx(found.accuracy.iloc[0] - found.table.loc[name, "accuracy_loss"])
         )
     assert (
         found.accuracy.loc[0.1] > 0.95 and found.accuracy.loc[0.5] < 0.75
     )  # what told the classes apart is among the first to go
     assert (
-        found.networks == 3
+        found.models == 3
         and found.each.loc[("n1", 0.3), "accuracy"] <= 1
         and np.isnan(found.table.loc["mean_cca", "accuracy"])
     )
 
 
 def test_what_is_left_is_in_the_columns_that_were():
-    xs, _ = spectrum(networks=2)
+    xs, _ = spectrum(models=2)
     parts = Components(xs["n0"])
     np.testing.assert_allclose(parts.first(10), xs["n0"], atol=1e-12)
     assert (
@@ -576,14 +576,14 @@ def test_fractions_are_of_whole_components():
         (
             lambda xs: {rs.Key("n0", name, "d", 0, "flatten"): x for name, x in xs.items()},
             {},
-            "of each network one layer is compared",
+            "of each model one layer is compared",
         ),
         (lambda xs: xs | {"n1": np.ones((120, 4))}, {}, "'n1': .*constant"),
-        (lambda xs: {"n0": xs["n0"], "n1": xs["n0"]}, {}, "the networks do not differ by it"),
+        (lambda xs: {"n0": xs["n0"], "n1": xs["n0"]}, {}, "the models do not differ by it"),
         (
             lambda xs: {name: np.random.default_rng(k).normal(size=(12, 30)) for k, name in enumerate(xs)},
             {"measures": ["mean_cca"]},
-            "pairs of networks have no value",
+            "pairs of models have no value",
         ),
     ],
 )
@@ -607,7 +607,7 @@ def test_pictures_show_ranks_layers_to_move_and_when_deletions_are_noticed():
         and "undefined: mean_cca" in ax.get_xlabel()
         and ax.collections[1].get_offsets()[0][0] == pytest.approx(1)
     )
-    assert "7 networks, 3 references, 60 pairs" in ax.get_title()
+    assert "7 models, 3 references, 60 pairs" in ax.get_title()
     xs, targets = spectrum()
     found = grounding.sensitivity(xs, targets, measures=["cka", "mean_cca", "rsa"], amounts=(0.2, 0.5, 0.8, 0.9))
     above, below = rs.plots.sensitivity(found)
@@ -632,7 +632,7 @@ def test_pictures_show_ranks_layers_to_move_and_when_deletions_are_noticed():
         and len(ax.texts) == 10
     )
     assert [patch.get_height() for patch in ax.patches] == pytest.approx(
-        list(layers.moves["cross_network"])
+        list(layers.moves["across_models"])
     ) and f"{layers.accuracy:.2f}" in ax.get_title()
     for draw in (rs.plots.benchmark, rs.plots.sensitivity, rs.plots.specificity):
         with pytest.raises(TypeError, match="this picture shows what grounding"):

@@ -493,9 +493,9 @@ def test_ids_on_disk_are_checked_too(tmp_path):
     "entrance",
     [
         lambda x: rs.inference.null_table("cka", x),
-        lambda x: rs.trajectories.to_final("cka", x),
-        lambda x: rs.inference.unrelated("cka", x, n_pairs=2),
-        lambda x: rs.grounding.specificity(x, network="step", per="layer"),
+        lambda x: rs.trajectories.compare_to_final("cka", x),
+        lambda x: rs.inference.chance_values("cka", x, n_pairs=2),
+        lambda x: rs.grounding.specificity(x, model="step", per="layer"),
     ],
 )
 def test_whatever_compares_rows_checks_the_ids(entrance):

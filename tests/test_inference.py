@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.spatial.distance import pdist, squareform
 
 import repsim_nb as rs
-from repsim_nb.results.inference import GroupTest, Test, anosim, rank_correlation, sample_sets, unrelated
+from repsim_nb.results.inference import GroupTest, Test, anosim, chance_values, rank_correlation, sample_sets
 from repsim_nb.support.errors import Stopped
 
 
@@ -65,15 +65,15 @@ def test_runs_are_correlated_without_their_own_last_step(rng):
     steps = pd.Index([0, 1, 2, 3, 5], name="step")
     a = pd.DataFrame({"r": [0.1, 0.4, 0.3, 0.8, 1], "short": [0.2, 0.1, 0.5, 1, np.nan]}, index=steps)
     b = pd.DataFrame({"r": [0.5, 0.2, 0.3, 0.1, 0], "short": [0.1, 0.2, 0.3, 0, np.nan]}, index=steps)
-    table = rs.trajectories.by_run(a, b)
+    table = rs.trajectories.correlate_runs(a, b)
     assert list(table["n"]) == [4, 3] and table.loc["r", "statistic"] == pytest.approx(
         stats.spearmanr(a["r"][:4], b["r"][:4]).statistic
     )
     assert table.loc["short", "statistic"] == pytest.approx(stats.spearmanr(a["short"][:3], b["short"][:3]).statistic)
     with pytest.raises(ValueError, match="the run 'short': a rank correlation needs at least 3 values; there are 2"):
-        rs.trajectories.by_run(a.iloc[1:], b.iloc[1:])
+        rs.trajectories.correlate_runs(a.iloc[1:], b.iloc[1:])
     with pytest.raises(ValueError, match="same runs and steps"):
-        rs.trajectories.by_run(a, b[["r"]])
+        rs.trajectories.correlate_runs(a, b[["r"]])
 
 
 def test_similarities_in_a_frame_are_not_taken_for_dissimilarities(rng):
@@ -379,7 +379,7 @@ def test_unrelated_is_high_for_cosine_rsa_and_zero_for_debiased_cka(rng):
     """Gaussian data of d features and n samples: about 1 / (1 + (n - 1) / d) for the one, 0 for the other."""
     n, d = 120, 60
     xs = {name: rng.normal(size=(n, d)) for name in "abcd"}
-    rsa, cka = unrelated("rsa_cosine", xs), unrelated("cka_debiased", xs)
+    rsa, cka = chance_values("rsa_cosine", xs), chance_values("cka_debiased", xs)
     assert (
         rsa.shape == (50,)
         and abs(rsa.mean() - 1 / (1 + (n - 1) / d)) < 0.01
@@ -387,9 +387,9 @@ def test_unrelated_is_high_for_cosine_rsa_and_zero_for_debiased_cka(rng):
         and cka.std() < 0.05
     )
     wide = {name: x[:30] for name, x in xs.items()}
-    assert unrelated("rsa_cosine", wide, n_pairs=10).mean() > 0.6 and rsa.mean() < 0.4
-    assert np.array_equal(rsa, unrelated("rsa_cosine", xs)) and not np.array_equal(
-        rsa, unrelated("rsa_cosine", xs, seed=1)
+    assert chance_values("rsa_cosine", wide, n_pairs=10).mean() > 0.6 and rsa.mean() < 0.4
+    assert np.array_equal(rsa, chance_values("rsa_cosine", xs)) and not np.array_equal(
+        rsa, chance_values("rsa_cosine", xs, seed=1)
     )
 
 
@@ -397,19 +397,20 @@ def test_what_is_alike_is_unrelated_once_shuffled(recorded):
     one = recorded.where(model="mnist-cnn-0", layer="fc")
     (x,) = one.values()
     assert (
-        rs.measures.get("cka_debiased")(x, x) == pytest.approx(1) and abs(unrelated("cka_debiased", one).mean()) < 0.02
+        rs.measures.get("cka_debiased")(x, x) == pytest.approx(1)
+        and abs(chance_values("cka_debiased", one).mean()) < 0.02
     )
     layers = recorded.where(layer=["fc", "fc3"])
-    assert rs.compare("cka", layers).values.to_numpy().min() > 0.4 > unrelated("cka", layers).max()
-    assert unrelated("cka", {k: torch_of(v) for k, v in layers.items()}, n_pairs=3) == pytest.approx(
-        unrelated("cka", layers, n_pairs=3), abs=1e-5
+    assert rs.compare("cka", layers).values.to_numpy().min() > 0.4 > chance_values("cka", layers).max()
+    assert chance_values("cka", {k: torch_of(v) for k, v in layers.items()}, n_pairs=3) == pytest.approx(
+        chance_values("cka", layers, n_pairs=3), abs=1e-5
     )
     with pytest.raises(ValueError, match="n_pairs must be an integer >= 1"):
-        unrelated("cka", layers, n_pairs=0)
+        chance_values("cka", layers, n_pairs=0)
     with pytest.raises(TypeError, match="representations come by label"):
-        unrelated("cka", list(layers.values()))
+        chance_values("cka", list(layers.values()))
     with pytest.raises(ValueError, match="the same samples"):
-        unrelated("cka", {"a": x, "b": x[:50]})
+        chance_values("cka", {"a": x, "b": x[:50]})
 
 
 def torch_of(x):

@@ -49,13 +49,13 @@ def test_mantel_exchanges_whole_groups(kind, rng):
     ]
     assert (
         found.n_permutations == 24
-        and found.exchanged == "groups"
+        and found.permuted == "groups"
         and np.allclose(found.null, null)
         and "24 permutations of groups" in repr(found)
     )
     assert (
         found.p_value == np.mean(np.abs(null) >= abs(found.statistic) - 1e-9)
-        and rank_correlation(a, b, kind).exchanged == "samples"
+        and rank_correlation(a, b, kind).permuted == "samples"
     )
     assert (
         rank_correlation(a, b.iloc[::-1, ::-1], kind, groups=dict(zip(a.index, "aabbccdd", strict=True))).p_value
@@ -288,7 +288,7 @@ def test_differences_have_the_jackknifes_error_and_hold_at_once(rng):
     found = rank_differences(tables, b, against="t1", level=0.9)
     assert judge(found.loc["t0"], above=0).level == 0.9
     assert (
-        list(found) == ["correlation", "difference", "low", "high", "p_value", "detectable", "real"]
+        list(found) == ["correlation", "difference", "low", "high", "p_value", "detectable", "significant"]
         and list(found.index) == ["t0", "t2"]
         and found.attrs["against"] == "t1"
     )
@@ -311,8 +311,8 @@ def test_differences_have_the_jackknifes_error_and_hold_at_once(rng):
     ratio = (found["high"] - found["low"]) / 2 / error
     assert ratio["t0"] == pytest.approx(ratio["t2"]) and stats.t.ppf(0.95, 8) < ratio["t0"] < stats.t.ppf(0.98, 8)
     assert (found["detectable"] / error).to_list() == pytest.approx([stats.t.ppf(0.95, 8) + stats.t.ppf(0.8, 8)] * 2)
-    assert (found["real"] == ((found["low"] > 0) | (found["high"] < 0))).all() and (
-        (found["p_value"] <= 0.1) == found["real"]
+    assert (found["significant"] == ((found["low"] > 0) | (found["high"] < 0))).all() and (
+        (found["p_value"] <= 0.1) == found["significant"]
     ).all()
     single = rank_differences({"t1": tables["t1"], "t2": tables["t2"]}, b, against="t1").loc["t2"]
     assert (single["high"] - single["low"]) / 2 == pytest.approx(stats.t.ppf(0.975, 8) * error["t2"], rel=0.05)
@@ -334,7 +334,7 @@ def test_the_best_of_several_pays_for_all_pairs(rng):
     )
     assert rank_differences(tables, b, seed=1)["low"].to_list() == pytest.approx(best["low"].to_list(), abs=0.02)
     again = rank_differences({name: t.iloc[::-1, ::-1] for name, t in tables.items()}, b, kind="spearman")
-    assert np.allclose(again.drop(columns="real"), best.drop(columns="real"))
+    assert np.allclose(again.drop(columns="significant"), best.drop(columns="significant"))
 
 
 def test_differences_take_groups_and_a_third_table(rng):
@@ -366,7 +366,9 @@ def test_equal_tables_do_not_differ(rng):
     found = rank_differences(
         {"one": tables["t0"], "same": tables["t0"] * 3, "other": tables["t1"]}, distances(points), against="one"
     ).loc["same"]
-    assert found["difference"] == found["low"] == found["high"] == 0 and found["p_value"] == 1 and not found["real"]
+    assert (
+        found["difference"] == found["low"] == found["high"] == 0 and found["p_value"] == 1 and not found["significant"]
+    )
     with pytest.raises(ValueError, match="differences are between two tables or more; there is 1"):
         rank_differences({"one": tables["t0"]}, distances(points))
     with pytest.raises(ValueError, match="unknown table 't2'"):
@@ -389,7 +391,7 @@ def test_all_intervals_of_differences_hold_together():
     for seed in range(40):
         rng = np.random.default_rng(seed)
         points = rng.normal(size=(10, 3))
-        real += rank_differences(noisy(points, (0.9,) * 4, rng), distances(points))["real"].any()
+        real += rank_differences(noisy(points, (0.9,) * 4, rng), distances(points))["significant"].any()
     assert real <= 5
     estimates = pd.Series([0.0, 0.0])
     assert (

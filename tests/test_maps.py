@@ -346,7 +346,7 @@ def test_only_some_networks_may_have_cards(trained, monkeypatch):
 def test_what_was_placed_has_a_ring_though_it_has_a_name_again(rng):
     x = {f"m{k}/h": rng.normal(size=(30, 4)) for k in range(5)}
     made = rs.embedding.mds(rs.compare("cka", x))
-    twin = made.place(rs.compare("cka", {"m1/h": x["m1/h"]}, x))
+    twin = made.add_points(rs.compare("cka", {"m1/h": x["m1/h"]}, x))
     view = ScatterView()
     fill_scatter(view, twin)
     assert (

@@ -1,4 +1,4 @@
-"""Means over pairs of networks: which pairs count, what the intervals hold, differences of the same draws."""
+"""Means over pairs of models: which pairs count, what the intervals hold, differences of the same draws."""
 
 import doctest
 
@@ -26,13 +26,13 @@ def pairs_of(number, effects=None, shift=0.0, seed=0):
     )
 
 
-def test_pairs_count_as_often_as_both_networks_come():
+def test_pairs_count_as_often_as_both_models_come():
     frame = pairs_of(5)
     found = pair_means(frame, derived={"ratio": lambda mean: mean["a"] / mean["b"]}, n_bootstrap=50, seed=3)
     np.testing.assert_allclose(found.table.loc[["a", "b"], "mean"], frame.mean())
     assert (
         found.table.loc["ratio", "mean"] == pytest.approx(frame["a"].mean() / frame["b"].mean())
-        and found.unit == "networks (5)"
+        and found.unit == "models (5)"
     )
     counts = np.random.default_rng(3).multinomial(5, np.full(5, 0.2), size=50)[0]
     several = np.repeat([f"n{k}" for k in range(5)], counts)
@@ -71,17 +71,17 @@ def test_groups_are_drawn_whole_and_pairs_within_them_are_left_out():
 
 def test_differences_are_of_the_same_draws():
     found = pair_means(pairs_of(8, shift=0.1))
-    row = found.against("b", ["a"]).loc["a"]
+    row = found.compare_with("b", ["a"]).loc["a"]
     assert (
         row["difference"] == pytest.approx(found.table.loc["b", "mean"] - found.table.loc["a", "mean"])
-        and row["real"]
+        and row["significant"]
         and row["low"] > 0.02
     )
-    assert found.against("a").loc["b", "high"] == pytest.approx(-row["low"])
+    assert found.compare_with("a").loc["b", "high"] == pytest.approx(-row["low"])
     with pytest.raises(ValueError, match="unknown statistic 'c'"):
-        found.against("c")
+        found.compare_with("c")
     with pytest.raises(ValueError, match="the only statistic"):
-        pair_means(pairs_of(8)[["a"]]).against("a")
+        pair_means(pairs_of(8)[["a"]]).compare_with("a")
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,11 @@ def test_pairs_without_a_mean_are_refused(change, options, sentence):
 def test_a_derived_statistic_without_a_value_is_refused():
     with pytest.raises(ValueError, match="'ratio' has no value: the function gives nan for the means a "):
         pair_means(pairs_of(5), derived={"ratio": lambda mean: mean["a"] * np.nan})
-    with pytest.raises(ValueError, match=r"'above' has no value in \d+ of 999 resamples of networks"):
+    with pytest.raises(ValueError, match=r"'above' has no value in \d+ of 999 resamples of models"):
         pair_means(
             pairs_of(5), derived={"above": lambda mean: mean["a"] if mean["a"] >= pairs_of(5)["a"].mean() else np.nan}
         )
-    with pytest.raises(TypeError, match="names of both networks in its index; got DataFrame"):
+    with pytest.raises(TypeError, match="names of both models in its index; got DataFrame"):
         pair_means(pairs_of(5).reset_index(drop=True))
 
 
@@ -124,7 +124,7 @@ def test_intervals_hold_the_mean_of_the_population_and_no_difference_is_seldom_r
         found = pair_means(pairs_of(6, effects=rng.normal(size=6), seed=k), n_bootstrap=199, seed=k)
         row = found.table.loc["a"]
         held.append(row["low"] <= 0.5 <= row["high"])
-        real.append(found.against("a").loc["b", "real"])
+        real.append(found.compare_with("a").loc["b", "significant"])
     assert np.mean(held) >= 0.92 and np.mean(real) <= 0.08
 
 
@@ -140,7 +140,7 @@ def test_a_derived_statistic_is_computed_in_each_resample_whatever_the_function_
     assert found.table.loc["log", "low"] < found.table.loc["log", "mean"] < found.table.loc["log", "high"]
 
 
-def test_groups_are_named_because_the_order_of_pairs_is_none_of_networks():
+def test_groups_are_named_because_the_order_of_pairs_is_none_of_models():
     frame = pairs_of(6)
     of = {
         name: k // 2
@@ -148,5 +148,5 @@ def test_groups_are_named_because_the_order_of_pairs_is_none_of_networks():
     }
     first, again = pair_means(frame, groups=of, n_bootstrap=99), pair_means(frame.iloc[::-1], groups=of, n_bootstrap=99)
     np.testing.assert_allclose(first.table["mean"], again.table["mean"])
-    with pytest.raises(TypeError, match="groups of the networks of pairs are named"):
+    with pytest.raises(TypeError, match="groups of the models of pairs are named"):
         pair_means(frame, groups=[0, 0, 1, 1, 2, 2])

@@ -441,7 +441,7 @@ def test_the_frame_stays_while_steps_go_by(trained):
 
 def test_what_was_placed_has_a_ring_and_lies_on_top():
     _, frame = map_of(pd.Index([f"s{i}" for i in range(9)], name="label"))
-    e = rs.embedding.mds(frame.iloc[:7, :7]).place(frame.iloc[7:, :7])
+    e = rs.embedding.mds(frame.iloc[:7, :7]).add_points(frame.iloc[7:, :7])
     ax = plots.embedding(e)
     *_, ring = ax.collections
     assert (
@@ -707,7 +707,7 @@ def ends():
 
 def test_runs_come_near_their_end_in_three_panels(ends):
     similarity, dissimilarity = ends
-    known = rs.trajectories.by_run(similarity, dissimilarity)["statistic"]
+    known = rs.trajectories.correlate_runs(similarity, dissimilarity)["statistic"]
     axes = plots.to_final(
         similarity,
         dissimilarity,
@@ -837,6 +837,6 @@ def test_a_ring_is_around_the_one_that_was_placed_though_its_twin_has_its_label(
     x = rng.normal(size=(6, 2))
     labels = pd.Index(list("abcdef"), name="label")
     d = pd.DataFrame(np.linalg.norm(x[:, None] - x[None], axis=2), labels, labels)
-    ax = plots.embedding(rs.embedding.mds(d).place(d.iloc[:1]))
+    ax = plots.embedding(rs.embedding.mds(d).add_points(d.iloc[:1]))
     (ring,) = [c for c in ax.collections if c.get_gid() == "ring"]
     assert len(ring.get_offsets()) == 1 and "misfit up to 0.00" in ax.get_xlabel().replace("\n", " ")

@@ -135,7 +135,7 @@ def test_more_features_than_rows_lose_nothing_in_the_reduction():
 
 def test_naming_one_field_alone():
     bias = probes.dataset_bias(keyed(data_shift=0.0))
-    model, data = bias.of("model"), bias.of("dataset")
+    model, data = bias.by_field("model"), bias.by_field("dataset")
     assert model.balanced_accuracy > 0.8 and model.p_value < 0.01
     assert data.balanced_accuracy < 0.7 and model.chance == data.chance == 0.5
     assert list(model.confusion.index) == ["a", "b"]
@@ -162,11 +162,11 @@ def test_order_labels_and_lines():
         and mixed.breaks("model") == []
     ), "a value that comes back is no group"
     assert (
-        bias.grouped is None
-        and bias.ordered("model").grouped == "model"
-        and bias.ordered("model").of("model").grouped is None
+        bias.ordered_by is None
+        and bias.order_by("model").ordered_by == "model"
+        and bias.order_by("model").by_field("model").ordered_by is None
     )
-    turned = bias.ordered("model")
+    turned = bias.order_by("model")
     assert turned.labels() == ("u_a", "v_a", "u_b", "v_b") and turned.breaks("model") == [2]
     assert turned.confusion.iloc[1, 3] == bias.confusion.iloc[2, 3]
     np.testing.assert_array_equal(turned.confused(1, 3), bias.confused(2, 3))
@@ -222,7 +222,7 @@ def test_images_that_occur_unequally_often_are_exchanged_all_the_same():
     sets = keyed(n=80, model_shift=3.0, data_shift=4.0)
     del sets[rs.Key("b", "conv", "u/test")]
     bias = probes.dataset_bias(sets)
-    data = bias.of("dataset")
+    data = bias.by_field("dataset")
     assert data.balanced_accuracy > 0.9 and data.p_value == 0.001 and data.null.mean() == pytest.approx(0.5, abs=0.05)
     rng = np.random.default_rng(0)
     group = np.repeat(np.arange(40), rng.integers(3, 12, 40))
@@ -235,7 +235,7 @@ def test_images_that_occur_unequally_often_are_exchanged_all_the_same():
 def test_the_share_holds_where_groups_mix_classes(share):
     x, y = labelled(n=1000, classes=10, p=12)
     probe = probes.linear_probe(
-        x, np.random.default_rng(0).permutation(y), groups=np.arange(1000) // 8, test_share=share
+        x, np.random.default_rng(0).permutation(y), groups=np.arange(1000) // 8, test_fraction=share
     )
     assert probe.n_test == round(share * 125) * 8
 
@@ -243,7 +243,7 @@ def test_the_share_holds_where_groups_mix_classes(share):
 def test_p_values_of_one_field_are_not_too_small_where_it_does_not_matter():
     p = [
         probes.dataset_bias(keyed(n=30, model_shift=0.0, data_shift=3.0, seed=seed), n_permutations=99, seed=seed)
-        .of("model")
+        .by_field("model")
         .p_value
         for seed in range(80)
     ]
@@ -252,7 +252,7 @@ def test_p_values_of_one_field_are_not_too_small_where_it_does_not_matter():
 
 def test_the_fit_of_one_field_is_its_own():
     bias = probes.dataset_bias(keyed(data_shift=0.0))
-    model = bias.of("model")
+    model = bias.by_field("model")
     assert model.in_sample_balanced_accuracy > bias.in_sample_balanced_accuracy and model.n_train == bias.n_train
     values = bias.confusion.index.get_level_values("model")
     right = values[bias.fitted["true"]] == values[bias.fitted["predicted"]]
@@ -286,8 +286,8 @@ def test_bad_sets_are_named(change, sentence):
     [
         ({"scaling": "per-set"}, "Did you mean 'per_set'"),
         ({"probe": "liner"}, "Did you mean 'linear'"),
-        ({"test_share": 1}, "between 0 and 1, the fraction of images held out; got 1"),
-        ({"test_share": 0.01}, "too few samples"),
+        ({"test_fraction": 1}, "between 0 and 1, the fraction of images held out; got 1"),
+        ({"test_fraction": 0.01}, "too few samples"),
         ({"cost": 0}, "cost must be a number above 0"),
         ({"n_permutations": 0}, "integer >= 1"),
         ({"groups": [1, 2]}, r"groups of 'a' needs one label for each of 60; there are 2"),
@@ -309,9 +309,9 @@ def test_sets_of_one_data_set_hold_the_same_images():
 
 def test_fields_of_plain_labels_are_explained():
     with pytest.raises(ValueError, match="unknown field 'model'.*plain text"):
-        probes.dataset_bias(blobs({"a": 0, "b": 1})).of("model")
+        probes.dataset_bias(blobs({"a": 0, "b": 1})).by_field("model")
     with pytest.raises(ValueError, match="needs two values of it; here all 2 sets have 'conv'"):
-        probes.dataset_bias({k: x for k, x in keyed().items() if k.dataset == "u/test"}).of("layer")
+        probes.dataset_bias({k: x for k, x in keyed().items() if k.dataset == "u/test"}).by_field("layer")
 
 
 # -- linear_probe

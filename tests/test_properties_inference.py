@@ -141,7 +141,7 @@ def test_p_values_by_random_orders_are_counts(name, case):
     measure = MEASURES[name][0]
     found = outcome(lambda: inference.permutation_test(measure, case[0][0], case[1][0], n_permutations=19))
     score = outcome(lambda: inference.chance_corrected(measure, case[0][0], case[1][0], n_permutations=19))
-    chance = outcome(lambda: inference.unrelated(measure, {"x": case[0][0], "y": case[1][0]}, n_pairs=3))
+    chance = outcome(lambda: inference.chance_values(measure, {"x": case[0][0], "y": case[1][0]}, n_pairs=3))
     assert isinstance(score, Refused) or 0 <= score <= 1 + 1e-9
     assert isinstance(chance, Refused) or (chance.shape == (3,) and np.isfinite(chance).all())
     if isinstance(found, Refused):
@@ -177,7 +177,7 @@ def test_groups_of_rows_are_exchanged_and_pairs_within_do_not_count(case):
         values.append(
             independent.hsic_of_four(kernels[0], kernels[1][np.ix_(rows, rows)], groups) / math.sqrt(own[0] * own[1])
         )
-    assert found.exchanged == "groups" and found.statistic == pytest.approx(values[0], abs=1e-8)
+    assert found.permuted == "groups" and found.statistic == pytest.approx(values[0], abs=1e-8)
     assert found.p_value == pytest.approx(np.mean(np.array(values) >= values[0] - 1e-9))
 
 
@@ -424,7 +424,7 @@ def test_rank_correlation_of_sequences_with_ties(x, seed, kind, noise):
     )
     steps = [*range(len(x)), "last"]
     runs = [pd.DataFrame({"run": [*side, 0.0]}, index=steps) for side in (given_, y)]
-    assert rs.trajectories.by_run(*runs, kind).loc["run", "statistic"] == pytest.approx(values[0])
+    assert rs.trajectories.correlate_runs(*runs, kind).loc["run", "statistic"] == pytest.approx(values[0])
 
 
 @quick(15)

@@ -136,7 +136,7 @@ def test_groups_of_unlike_sizes_are_means_of_as_many_rows_each():
         x, y = rng.normal(size=(2, len(labels), 10))
         test = permutation_test("cka_debiased", x, y, groups=labels, n_permutations=99, seed=seed)
         p.append(test.p_value)
-    assert test.exchanged == "group means" and "group means" in repr(test)
+    assert test.permuted == "group means" and "group means" in repr(test)
     assert np.mean(np.array(p) <= 0.05) <= stats.binom(120, 0.05).ppf(0.999) / 120
     x = np.arange(12.0)[:, None]
     assert group_means(x, np.array([0, 0, 0, 0, 1, 1, 2, 2, 2, 2, 2, 2])).ravel().tolist() == [2.0, 4.5, 8.5]
@@ -172,9 +172,9 @@ def test_arrays_that_know_their_groups_use_them():
         != interval("cka_debiased", x, y).low
     )
     assert influence("cka_debiased", known, y).shape == (24,)
-    assert permutation_test("cka", x, known, n_permutations=9).exchanged == "groups"
+    assert permutation_test("cka", x, known, n_permutations=9).permuted == "groups"
     table = null_table("cka", {"x": known}, {"y": y})
-    assert table.comparison.n == 24 and table.exchanged == "group means" and "n=24 group means" in repr(table)
+    assert table.comparison.n == 24 and table.permuted == "group means" and "n=24 group means" in repr(table)
     assert null_moments("cka", known, y).mean == null_moments("cka", x, y, groups=labels).mean
     assert (
         chance_corrected("cka", known, y)

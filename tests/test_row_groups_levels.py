@@ -7,7 +7,7 @@ from scipy import stats
 
 import repsim_nb as rs
 from repsim_nb.measures.between import between_groups
-from repsim_nb.results.inference import block_means, interval, rank_correlation, sample_sets, unrelated
+from repsim_nb.results.inference import block_means, chance_values, interval, rank_correlation, sample_sets
 from repsim_nb.results.inference.grouped import codes_of
 from repsim_nb.support.row_groups import carrying, groups_of, stored_groups
 from repsim_nb.support.validation import check_labels
@@ -104,19 +104,19 @@ def test_block_means_hold_the_population_value():
 
 def test_unrelated_exchanges_whole_groups_of_one_size():
     xs = grouped(names="ab")
-    found = unrelated("cka_debiased", xs, groups=ROWS, n_pairs=4, seed=5)
+    found = chance_values("cka_debiased", xs, groups=ROWS, n_pairs=4, seed=5)
     rng, form = np.random.default_rng(5), between_groups(CKA)
     for value in found:
         i, j = rng.choice(2, 2, replace=False)
         order = rng.permutation(NUMBER)
         y = xs["ab"[j]].reshape(NUMBER, SIZE, -1)[order].reshape(len(ROWS), -1)
         assert value == pytest.approx(form(xs["ab"[i]], y, ROWS), rel=1e-12)
-    np.testing.assert_allclose(found, unrelated("cka_debiased", recording(xs), n_pairs=4, seed=5), rtol=1e-12)
+    np.testing.assert_allclose(found, chance_values("cka_debiased", recording(xs), n_pairs=4, seed=5), rtol=1e-12)
 
 
 def test_unrelated_of_other_measures_counts_all_pairs():
     xs = grouped(names="ab")
-    rng, values = np.random.default_rng(5), unrelated("procrustes", xs, groups=ROWS, n_pairs=2, seed=5)
+    rng, values = np.random.default_rng(5), chance_values("procrustes", xs, groups=ROWS, n_pairs=2, seed=5)
     for value in values:
         i, j = rng.choice(2, 2, replace=False)
         y = xs["ab"[j]].reshape(NUMBER, SIZE, -1)[rng.permutation(NUMBER)].reshape(len(ROWS), -1)
@@ -125,7 +125,7 @@ def test_unrelated_of_other_measures_counts_all_pairs():
 
 def test_unrelated_takes_means_of_groups_that_differ_in_size():
     xs = grouped(codes=UNLIKE, names="ab")
-    found = unrelated("cka", recording(xs, UNLIKE), n_pairs=3, seed=2)
+    found = chance_values("cka", recording(xs, UNLIKE), n_pairs=3, seed=2)
     starts = np.flatnonzero(np.r_[True, UNLIKE[1:] != UNLIKE[:-1]])
     places = [start + (np.array([0, 2, 4]) if k % 2 else np.arange(3)) for k, start in enumerate(starts)]
     means = {name: np.array([x[rows].mean(0) for rows in places]) for name, x in xs.items()}
@@ -139,19 +139,19 @@ def test_unrelated_takes_means_of_groups_that_differ_in_size():
 
 def test_unrelated_rows_that_are_independent_all_the_same():
     xs = grouped(names="ab")
-    single = unrelated("procrustes", recording(xs), groups=range(len(ROWS)), n_pairs=30, seed=4)
+    single = chance_values("procrustes", recording(xs), groups=range(len(ROWS)), n_pairs=30, seed=4)
     rng = np.random.default_rng(4)
     i, j = rng.choice(2, 2, replace=False)
     assert single[0] == pytest.approx(
         rs.measures.get("procrustes")(xs["ab"[i]], xs["ab"[j]][rng.permutation(len(ROWS))]), rel=1e-12
     )
     assert (
-        unrelated("procrustes", recording(xs), n_pairs=30).mean() < single.mean() - 0.05
+        chance_values("procrustes", recording(xs), n_pairs=30).mean() < single.mean() - 0.05
     )  # a distance, and of fewer units
     with pytest.raises(
         ValueError, match=r"all 96 rows are of one group. If rows are independent, give groups=range\(n\)"
     ):
-        unrelated("cka", xs, groups=["s"] * len(ROWS))
+        chance_values("cka", xs, groups=["s"] * len(ROWS))
 
 
 # -- sample sets
@@ -233,7 +233,7 @@ def test_undefined_labels_are_refused_alike():
         lambda g: rs.from_arrays({"m/l": x}, groups=g),
         lambda g: rs.reliability.diagnose(x, groups=g),
         lambda g: interval("rsa", x, x + 1, groups=g),
-        lambda g: unrelated("rsa", {"a": x}, groups=g),
+        lambda g: chance_values("rsa", {"a": x}, groups=g),
         lambda g: block_means("rsa", {"a": x, "b": x + 1}, ["p", "p"], row_groups=g),
     ):
         with pytest.raises(ValueError, match="1 of 24 groups are undefined .*the first in row 3"):
@@ -248,7 +248,7 @@ def test_labels_with_an_index_in_another_order_are_refused():
     for call in (
         lambda g: rs.from_arrays({"m/l": frame}, groups=g),
         lambda g: rs.reliability.diagnose(frame, groups=g),
-        lambda g: unrelated("rsa", {"a": frame}, groups=g),
+        lambda g: chance_values("rsa", {"a": frame}, groups=g),
         lambda g: block_means("rsa", {"a": frame, "b": frame + 1}, ["p", "p"], row_groups=g, parts=4),
     ):
         call(groups)

@@ -14,7 +14,7 @@ from repsim_nb.results.inference.units import widened
 grounding = rs.grounding
 
 
-def layered(networks=6, noise=1.0, seed=0, apart=0.0, together=0):
+def layered(models=6, noise=1.0, seed=0, apart=0.0, together=0):
     """Four layers that move away from each other step by step.
 
     Networks come in groups of `together` that share a part of their noise.
@@ -22,7 +22,7 @@ def layered(networks=6, noise=1.0, seed=0, apart=0.0, together=0):
     rng = np.random.default_rng(seed)
     base, away = rng.normal(size=(40, 6)), 0.6 * rng.normal(size=(3, 40, 6))
     found, shared = {}, {}
-    for k in range(networks):
+    for k in range(models):
         level = noise * np.exp(apart * rng.normal())
         group = k // together if together else k
         for depth in range(4):
@@ -33,7 +33,7 @@ def layered(networks=6, noise=1.0, seed=0, apart=0.0, together=0):
     return found
 
 
-def test_draws_are_of_whole_networks_and_the_interval_is_widened():
+def test_draws_are_of_whole_models_and_the_interval_is_widened():
     xs = layered(5)
     found = grounding.specificity(xs, n_bootstrap=300)
     assert len(found.draws) == 300 and found.units == 5
@@ -60,11 +60,11 @@ def test_groups_are_drawn_whole_and_pairs_within_them_do_not_count():
         and found.units == 3
         and "3 units: groups" in repr(found)
     )
-    assert single.accuracy > found.accuracy, "networks of one group are near to each other"
+    assert single.accuracy > found.accuracy, "models of one group are near to each other"
     same = found._units.draw(np.random.default_rng(0), 200)
     assert (same.reshape(200, 3, 3) == same.reshape(200, 3, 3)[:, :, :1]).all()
     table = rs.compare("cka", xs).dissimilarity().to_numpy().reshape(9, 4, 9, 4).swapaxes(1, 2)
-    assert found.moves["cross_network"].iloc[1] == pytest.approx(table[different][:, 1, 1].mean())
+    assert found.moves["across_models"].iloc[1] == pytest.approx(table[different][:, 1, 1].mean())
     pd.testing.assert_frame_equal(found.within, single.within)
 
 
@@ -102,27 +102,27 @@ def test_differences_are_of_the_same_resamples():
     xs = layered(8, noise=1.4)
     names = ("cka", "procrustes", "mean_cca")
     found = {name: grounding.specificity(xs, name, n_bootstrap=400) for name in names}
-    table = found["cka"].against({name: found[name] for name in names[1:]})
+    table = found["cka"].compare_with({name: found[name] for name in names[1:]})
     assert list(table.index) == ["procrustes", "mean_cca"] and list(table.columns) == [
         "difference",
         "low",
         "high",
         "p_value",
         "detectable",
-        "real",
+        "significant",
     ]
     difference = found["cka"].accuracy - found["mean_cca"].accuracy
     row = table.loc["mean_cca"]
     assert row["difference"] == pytest.approx(difference) and (row["low"] + row["high"]) / 2 == pytest.approx(
         difference
     )
-    assert row["real"] == (row["low"] > 0 or row["high"] < 0) and 0 < row["p_value"] <= 1
-    turned = found["mean_cca"].against(found["cka"])
+    assert row["significant"] == (row["low"] > 0 or row["high"] < 0) and 0 < row["p_value"] <= 1
+    turned = found["mean_cca"].compare_with(found["cka"])
     assert turned.loc["cka", "difference"] == pytest.approx(-difference)
-    alone = found["cka"].against([found["mean_cca"]]).loc["mean_cca"]
+    alone = found["cka"].compare_with([found["mean_cca"]]).loc["mean_cca"]
     assert alone["high"] - alone["low"] < row["high"] - row["low"], "two intervals that hold at once are wider than one"
-    itself = found["cka"].against({"again": grounding.specificity(xs, "cka", n_bootstrap=400)}).loc["again"]
-    assert (itself["difference"], itself["low"], itself["high"], itself["p_value"], bool(itself["real"])) == (
+    itself = found["cka"].compare_with({"again": grounding.specificity(xs, "cka", n_bootstrap=400)}).loc["again"]
+    assert (itself["difference"], itself["low"], itself["high"], itself["p_value"], bool(itself["significant"])) == (
         0,
         0,
         0,
@@ -143,7 +143,7 @@ def test_differences_are_of_the_same_resamples():
         ),
         (
             lambda xs: grounding.specificity({key: x for key, x in xs.items() if key.model != "n5"}, n_bootstrap=50),
-            "of the same networks in the same order",
+            "of the same models in the same order",
         ),
         (
             lambda xs: grounding.specificity({key: x for key, x in xs.items() if key.layer != "l3"}, n_bootstrap=50),
@@ -151,24 +151,24 @@ def test_differences_are_of_the_same_resamples():
         ),
         (
             lambda xs: grounding.specificity({key: x for key, x in xs.items() if key.model < "n2"}, n_bootstrap=50),
-            "has two networks",
+            "has two models",
         ),
     ],
 )
 def test_differences_of_other_designs_are_refused(other, sentence):
     xs = layered(6)
     with pytest.raises(ValueError, match=sentence):
-        grounding.specificity(xs, n_bootstrap=50).against({"other": other(xs)})
+        grounding.specificity(xs, n_bootstrap=50).compare_with({"other": other(xs)})
 
 
 def test_what_is_no_specificity_is_refused():
     found = grounding.specificity(layered(4), n_bootstrap=50)
     with pytest.raises(TypeError, match="what grounding.specificity returns; got float"):
-        found.against({"cka": 0.7})
+        found.compare_with({"cka": 0.7})
     with pytest.raises(ValueError, match="nothing to compare with"):
-        found.against({})
+        found.compare_with({})
     with pytest.raises(ValueError, match="a name of its own"):
-        found.against([found, found])
+        found.compare_with([found, found])
 
 
 def test_never_counts_as_more_than_all_layers_in_the_median():
@@ -184,12 +184,12 @@ def test_never_counts_as_more_than_all_layers_in_the_median():
 
 
 def test_the_interval_holds_the_accuracy_of_the_population():
-    """Of 200 sets of networks of a large population; groups are drawn as they depend on each other."""
+    """Of 200 sets of models of a large population; groups are drawn as they depend on each other."""
     population = layered(160, noise=1.2, apart=0.4, seed=1)
     hits = grounding.specificity(population, n_bootstrap=20).pairs.to_numpy()
     truth, rng = hits[~np.eye(160, dtype=bool)].mean(), np.random.default_rng(0)
     for number, least in ((5, 0.93), (10, 0.92)):
-        units = layers.Units({"networks": np.arange(number)})
+        units = layers.Units({"models": np.arange(number)})
         held = []
         for _ in range(200):
             chosen = rng.choice(160, number, replace=False)
@@ -205,7 +205,7 @@ def test_a_difference_that_is_none_is_seldom_real():
         grounding.specificity(layered(100, noise=1.2, apart=0.4, seed=seed), n_bootstrap=20).pairs.to_numpy()
         for seed in (1, 1001)
     ]
-    rng, units, other = np.random.default_rng(0), layers.Units({"networks": np.arange(6)}), ~np.eye(6, dtype=bool)
+    rng, units, other = np.random.default_rng(0), layers.Units({"models": np.arange(6)}), ~np.eye(6, dtype=bool)
     none = sides[0][~np.eye(100, dtype=bool)].mean() - sides[1][~np.eye(100, dtype=bool)].mean()
     real = []
     for k in range(150):

@@ -16,7 +16,7 @@ import repsim_nb as rs
 from repsim_nb.measures import CKNNA, RSA, JaccardKNN, MutualKNN, OutputRank
 from repsim_nb.measures.ties import merge_ties, ranks_with_ties, row_ranks, tolerance_of
 from repsim_nb.results.inference import anosim, permutation_test, rank_correlation, rank_interval
-from repsim_nb.results.trajectories import by_run
+from repsim_nb.results.trajectories import correlate_runs
 from repsim_nb.support.dependence import neighbour_fractions, shared_places
 from repsim_nb.support.errors import UndefinedError
 
@@ -443,7 +443,7 @@ def test_sides_constant_up_to_rounding_are_refused():
         rank_correlation([0.3, 0.1 + 0.2, 0.3], [1, 2, 3])
     run = pd.DataFrame({"a": [0.3, 0.1 + 0.2, 0.3, 0.30000000000000004, 0.5]})
     with pytest.raises(ValueError, match="the run 'a'"):
-        by_run(run, pd.DataFrame({"a": np.arange(5.0)}))
+        correlate_runs(run, pd.DataFrame({"a": np.arange(5.0)}))
 
 
 def test_sequences_are_tied_up_to_rounding():

@@ -53,13 +53,13 @@ def test_the_verdict_turns_where_it_says(found, kind):
     ends = [
         (outcome, float(number))
         for outcome, number in re.findall(
-            r"(not reproduced|reproduced) (?:below|above|from|up to) ±?(-?[\d.]+)", start.turns
+            r"(not reproduced|reproduced) (?:below|above|from|up to) ±?(-?[\d.]+)", start.other_thresholds
         )
     ]
     assert ends and (kind == "within" or len(ends) == 2)
     for outcome, end in ends:
         near = [judge(found, **{kind: end + step}).outcome for step in (-1e-6, 1e-6)]
-        assert near.count(outcome) == 1 and "undecided" in near, (start.turns, near)
+        assert near.count(outcome) == 1 and "undecided" in near, (start.other_thresholds, near)
 
 
 NUMBER = r"(-?(?:inf|\d+(?:\.\d+)?(?:e[-+]?\d+)?))"
@@ -73,9 +73,11 @@ HOLDS = {
 }
 
 
-def outcomes_of(turns, rule):
+def outcomes_of(turns, threshold_text):
     """What the text says of the threshold that it has: the outcomes that follow from its turning points."""
-    threshold = [float(number) for number in re.findall(NUMBER, rule.replace("within ±", "").replace(" to ", " "))]
+    threshold = [
+        float(number) for number in re.findall(NUMBER, threshold_text.replace("within ±", "").replace(" to ", " "))
+    ]
     if "range" in turns:
         low, high = map(
             float, re.fullmatch(rf"reproduced for a range from {NUMBER} or lower to {NUMBER} or higher", turns).groups()
@@ -122,44 +124,46 @@ def test_the_printed_turning_points_agree_with_the_outcome():
             if isinstance(claim.get("within"), tuple) and not claim["within"][0] < claim["within"][1]:
                 continue
             found = judge((middle, low, high), **claim)
-            assert found.outcome in outcomes_of(found.turns, found.rule), (low, high, claim, found)
+            assert found.outcome in outcomes_of(found.other_thresholds, found.threshold), (low, high, claim, found)
 
 
 def test_turning_points_have_the_digits_that_they_need():
     found = judge((0.6104, 0.6096, 0.98), above=0.61)
-    assert (found.outcome, found.turns, found.interval) == (
+    assert (found.outcome, found.other_thresholds, found.interval) == (
         "undecided",
         "reproduced below 0.609, not reproduced from 0.98",
         "0.61 (0.61 to 0.98)",
     )
     found = judge((5e-7, 4e-7, 6e-7), above=0)
-    assert (found.outcome, found.turns, found.interval) == (
+    assert (found.outcome, found.other_thresholds, found.interval) == (
         "reproduced",
         "reproduced below 4.0e-7, not reproduced from 6.0e-7",
         "5.0e-7 (4.0e-7 to 6.0e-7)",
     )
     assert (
-        judge((0.5, 0.4, 0.61), above=0.60999999).rule == "> 0.60999999"
-        and judge((0.5, 0.4, 0.7), above=0.60999999).rule == "> 0.61"
+        judge((0.5, 0.4, 0.61), above=0.60999999).threshold == "> 0.60999999"
+        and judge((0.5, 0.4, 0.7), above=0.60999999).threshold == "> 0.61"
     )
-    assert judge((0.5, 0.4, 0.61), above=0.61).turns == "reproduced below 0.40, not reproduced from 0.61"
-    assert judge((0.5, 0.001, 0.9), within=0.0005).turns == "reproduced from ±0.90, not reproduced below ±0.001"
+    assert judge((0.5, 0.4, 0.61), above=0.61).other_thresholds == "reproduced below 0.40, not reproduced from 0.61"
     assert (
-        judge_p(0.0504).turns == "reproduced from a level of 0.0504"
-        and judge_p(0.05).turns == "reproduced from a level of 0.05"
+        judge((0.5, 0.001, 0.9), within=0.0005).other_thresholds == "reproduced from ±0.90, not reproduced below ±0.001"
     )
     assert (
-        judge_p(0.0500000001).turns == "reproduced from a level of 0.0501"
-        and judge_p(0.04999999, level=0.049999999).turns == "reproduced from a level of 0.04999999"
+        judge_p(0.0504).other_thresholds == "reproduced from a level of 0.0504"
+        and judge_p(0.05).other_thresholds == "reproduced from a level of 0.05"
     )
     assert (
-        judge_exact(0.593504, 0.593, 0.0005).turns == "reproduced from ± 0.000504"
-        and judge_exact(0.5935, 0.593, 0.0005).turns == "reproduced from ± 0.0005"
+        judge_p(0.0500000001).other_thresholds == "reproduced from a level of 0.0501"
+        and judge_p(0.04999999, level=0.049999999).other_thresholds == "reproduced from a level of 0.04999999"
+    )
+    assert (
+        judge_exact(0.593504, 0.593, 0.0005).other_thresholds == "reproduced from ± 0.000504"
+        and judge_exact(0.5935, 0.593, 0.0005).other_thresholds == "reproduced from ± 0.0005"
     )
 
 
 def test_an_interval_that_holds_zero_is_outside_of_no_margin():
-    assert "not reproduced for no margin" in judge((0.1, -0.2, 0.4), within=0.5).turns
+    assert "not reproduced for no margin" in judge((0.1, -0.2, 0.4), within=0.5).other_thresholds
     assert judge((0.1, -0.2, 0.4), within=1e-9).outcome == "undecided"
 
 
@@ -291,7 +295,7 @@ def test_a_large_p_value_is_no_evidence_of_absence():
     ]
     test = Test(0.4, 0.03)
     assert judge_p(test, unit="networks").outcome == "reproduced" and judge_p(test, level=0.01).outcome == "undecided"
-    assert judge_p(test).turns == "reproduced from a level of 0.03"
+    assert judge_p(test).other_thresholds == "reproduced from a level of 0.03"
     for wrong in (0, -0.1, 1.2, np.nan, None, True, "0.05"):
         with pytest.raises(ValueError, match="a p-value must be a number above 0 and at most 1"):
             judge_p(wrong)
@@ -307,7 +311,10 @@ def test_published_digits():
         judge_exact(0.5935, 0.593, 0.0005).outcome == "reproduced"
         and judge_exact(0.5936, 0.593, 0.0005).outcome == "not reproduced"
     )
-    assert judge_exact(0.5936, 0.593, 0.0005).turns == "reproduced from ± 0.0006" and judge_exact(1, 1, 0).low is None
+    assert (
+        judge_exact(0.5936, 0.593, 0.0005).other_thresholds == "reproduced from ± 0.0006"
+        and judge_exact(1, 1, 0).low is None
+    )
     with pytest.raises(ValueError, match="0 or more; got -1"):
         judge_exact(1, 1, -1)
     with pytest.raises(ValueError, match="value is a number; got nan"):
@@ -328,7 +335,9 @@ def test_all_parts_must_hold():
         and whole.unit == "networks, images"
         and whole.low is None
     )
-    assert whole.rule == "> 0.5 and p <= 0.05 and > 0.9" and "> 0.9: reproduced below 0.61" in whole.turns
+    assert (
+        whole.threshold == "> 0.5 and p <= 0.05 and > 0.9" and "> 0.9: reproduced below 0.61" in whole.other_thresholds
+    )
     with pytest.raises(TypeError):
         yes & True
     with pytest.raises(TypeError, match="neither true nor false"):
@@ -383,7 +392,9 @@ def test_claims_have_their_unit_threshold_and_where_they_turn():
 def test_statements_that_one_hears_hold_or_do_not():
     claims = Claims("heard")
     claims.add("ten images decide", "-.001", judge((-0.001, -0.002, 0.0), within=0.02), published="nobody")
-    assert list(claims.frame()["verdict"]) == ["holds"] and claims.frame()["turns"][0].startswith("holds from ±")
+    assert list(claims.frame()["verdict"]) == ["holds"] and claims.frame()["other_thresholds"][0].startswith(
+        "holds from ±"
+    )
     assert (
         "what one hears" in claims._repr_html_()
         and "source: nobody" in claims._repr_html_()

@@ -102,7 +102,7 @@ FUNCTIONS = {
     "permutation_test": lambda x, y: rs.inference.permutation_test("linear_predictivity", x, y, n_permutations=9).null,
     "null_moments": lambda x, y: rs.inference.null_moments("cka", x, y).mean,
     "null_table": lambda x, y: rs.inference.null_table("cka", {"a": x}, {"b": y}).sd.to_numpy(),
-    "unrelated": lambda x, y: rs.inference.unrelated("cka", {"a": x, "b": y}, n_pairs=3),
+    "unrelated": lambda x, y: rs.inference.chance_values("cka", {"a": x, "b": y}, n_pairs=3),
     "block_means": (
         lambda x, y: rs.inference.block_means("cka", {"a": x, "b": y}, groups=["g", "g"], parts=4)[
             ["mean", "low", "high"]
@@ -128,14 +128,14 @@ FUNCTIONS = {
     ),
     "specificity": (
         lambda x, y: rs.grounding.specificity(
-            {"a": x, "b": y, "c": y, "d": x}, network=[*"mmnn"], per=[*"abab"], n_bootstrap=20
+            {"a": x, "b": y, "c": y, "d": x}, model=[*"mmnn"], per=[*"abab"], n_bootstrap=20
         ).across.to_numpy()
     ),
     "benchmark": lambda x, y: (
         rs.grounding.benchmark(
             {"a": x, "b": y, "c": SQUARE, "d": OTHER},
             {"a": 1, "b": 2, "c": 3, "d": 5},
-            network=[*"mnop"],
+            model=[*"mnop"],
             per=None,
             measures=["cka"],
             n_bootstrap=20,

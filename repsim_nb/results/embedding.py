@@ -35,18 +35,18 @@ class Embedding:
     stress: sqrt(Σ(d - δ)² / Σδ²) over pairs (d on the map, δ the dissimilarity), as scikit-learn has it (Kruskal's
     stress-1 divides by Σd² instead, which is a little less): 0 is a faithful map, above about 0.2 a poor one. A t-SNE
     has no scale of its own: its stress is that after the best one.
-    negative_share: Σ|negative eigenvalues| / Σ|eigenvalues| of the double-centred squared dissimilarities: 0 if they
+    negative_fraction: Σ|negative eigenvalues| / Σ|eigenvalues| of the double-centred squared dissimilarities: 0 if they
     are Euclidean distances at all.
     trustworthiness: how far the nearest on the map are near at all (1: all of them), of the min(5, (m - 1) // 2)
     nearest of each [Venna and Kaski 2001].
-    placed: labels of the points that `place` added, and misfits: the stress of each one's distances alone; all else is
-    that of the map before.
+    placed: labels of the points that `add_points` added, and misfits: the stress of each one's distances alone; all else
+    is that of the map before.
     dissimilarities: DataFrame (points, the items the map was made from); None for a map of samples.
     """
 
     points: pd.DataFrame
     stress: float
-    negative_share: float
+    negative_fraction: float
     kind: str
     seed: int
     name: str = ""
@@ -68,10 +68,10 @@ class Embedding:
         by = (f" by {self.name}" if self.name else "") + (f", {len(self.placed)} of them placed" if self.placed else "")
         return (
             f"Embedding({self.method} of {len(self.points)} points{by}: stress {self.stress:.3f}, negative eigenvalues"
-            f" {self.negative_share:.1%}, trustworthiness {self.trustworthiness:.3f}, seed {self.seed})"
+            f" {self.negative_fraction:.1%}, trustworthiness {self.trustworthiness:.3f}, seed {self.seed})"
         )
 
-    def place(self, new: Comparison | pd.DataFrame) -> Embedding:
+    def add_points(self, new: Comparison | pd.DataFrame) -> Embedding:
         """The map with new points after the old ones, which stay exactly where they are.
 
         new: rows are the new items, columns the items that the map was made from, in any order: `rs.compare(measure,
@@ -86,7 +86,7 @@ class Embedding:
         if self.kind == "tsne" or self.dissimilarities is None:
             raise ValueError(
                 "a t-SNE has no place for new points, since each point's place hangs on all others: make one of old and"
-                " new together, or take mds(...).place(new)"
+                " new together, or take mds(...).add_points(new)"
             )
         rows = _new_rows(self, new)
         old = self.points.to_numpy()[: rows.shape[1]]
@@ -109,7 +109,7 @@ class Embedding:
             dissimilarities=pd.concat([self.dissimilarities, rows]),
         )
 
-    def turned(self, like: Embedding) -> Embedding:
+    def align_to(self, like: Embedding) -> Embedding:
         """The same map, moved, rotated and reflected (never scaled) to lie on `like` as well as it can, by the points
         with labels that both have.
 
@@ -378,7 +378,7 @@ def _embedding(
     return Embedding(
         points=pd.DataFrame(points * unit, index=labels, columns=columns),
         stress=_stress(points, d, free_scale=facts["kind"] == "tsne"),
-        negative_share=float(np.abs(eigenvalues[eigenvalues < 0]).sum() / np.abs(eigenvalues).sum()),
+        negative_fraction=float(np.abs(eigenvalues[eigenvalues < 0]).sum() / np.abs(eigenvalues).sum()),
         trustworthiness=float(kept_neighbours(d, points, n_neighbors=min(5, (len(d) - 1) // 2), metric="precomputed")),
         dissimilarities=pd.DataFrame(d * unit, index=labels, columns=labels),
         **facts,

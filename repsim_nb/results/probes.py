@@ -113,15 +113,15 @@ class Probe:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Bias(Probe):
+class DatasetProbe(Probe):
     """A probe whose classes are sets of representations: of which network, on which data.
 
     The levels of the confusion's index are the fields of the keys.
 
-    grouped: the field by which `ordered` put its rows together; None is the order in which sets came.
+    ordered_by: the field by which `order_by` put its rows together; None is the order in which sets came.
     """
 
-    grouped: str | None = None
+    ordered_by: str | None = None
 
     def labels(self) -> Labels:
         """Short labels, the data first where it varies: "[test set]_[network]"."""
@@ -133,18 +133,19 @@ class Bias(Probe):
         frame["dataset"] = data if data.nunique() == frame["dataset"].nunique() else frame["dataset"]
         return tuple("_".join(map(str, row)) for row in frame[fields].itertuples(index=False))
 
-    def of(self, field: str) -> Bias:
-        """The same predictions, asked for one field only: `of("model")` names the network, `of("dataset")` the data,
-        with chance level and p-value of their own.
+    def by_field(self, field: str) -> DatasetProbe:
+        """The same predictions, asked for one field only, with a chance level and a p-value of their own.
+
+        `by_field("model")` names the model, `by_field("dataset")` the data.
         """
         values = self._values(field)
         numbers, names = pd.factorize(values)
         if len(names) < 2:
             raise ValueError(f"naming '{field}' needs two values of it; here all {len(values)} sets have '{names[0]}'")
         found = _scored(_renumbered(self.predictions, numbers), pd.Index(names, name=field), len(self.null), self.seed)
-        return replace(self, **found, fitted=_renumbered(self.fitted, numbers), chance=1 / len(names), grouped=None)
+        return replace(self, **found, fitted=_renumbered(self.fitted, numbers), chance=1 / len(names), ordered_by=None)
 
-    def ordered(self, field: str) -> Bias:
+    def order_by(self, field: str) -> DatasetProbe:
         """The same with rows and columns grouped by a field, values and sets in the order of their first appearance."""
         order = np.argsort(pd.factorize(self._values(field))[0], kind="stable")
         place = np.argsort(order)
@@ -153,7 +154,7 @@ class Bias(Probe):
             confusion=self.confusion.iloc[order, order],
             predictions=_renumbered(self.predictions, place),
             fitted=_renumbered(self.fitted, place),
-            grouped=field,
+            ordered_by=field,
         )
 
     def breaks(self, field: str) -> list[int]:
@@ -194,22 +195,22 @@ def dataset_bias(
     *,
     groups: Mapping[Any, Any] | Sequence[Any] | None = None,
     n: int | None = None,
-    test_share: float = 0.3,
+    test_fraction: float = 0.3,
     scaling: str | None = "pooled",
     probe: str = "linear",
     cost: float = 0.01,
     n_permutations: int = 999,
     seed: int = 0,
     progress: bool | Tick = False,
-) -> Bias:
-    """Can a linear SVM tell from which network, and on which data, a representation was recorded? -> Bias, on held-out
-    images.
+) -> DatasetProbe:
+    """Can a linear SVM tell from which network, and on which data, a representation was recorded? -> DatasetProbe,
+    on held-out images.
 
     sets: {label: array (n, ...)}, all of one width; a set is a class. Labels that are keys (a recording's) have fields,
-    so that `bias.of("model")` names the network alone.
+    so that `bias.by_field("model")` names the network alone.
     groups: which image a row is, {label: ids (n,)}, or the ids alone where all sets have the same images. None: with
     keys, row i of all sets of one data set is image i; with plain labels row i is image i in every set. No image is on
-    both sides, for any set; test_share of the images are held out.
+    both sides, for any set; test_fraction of the images are held out.
     n: at most so many images of each data set, drawn by seed; None takes all.
     scaling: features to mean 0 and variance 1, fitted on the training rows, "pooled" over all sets; "per_set" for each
     set by itself, which hides what only shifts or stretches a set, and needs to know the set of a held-out row (so its
@@ -228,7 +229,7 @@ def dataset_bias(
         raise unknown("scaling", scaling, SCALINGS)
     if probe not in PROBES:
         raise unknown("probe", probe, PROBES)
-    _check_numbers(test_share, cost, n_permutations, seed, **({} if n is None else {"n": n}))
+    _check_numbers(test_fraction, cost, n_permutations, seed, **({} if n is None else {"n": n}))
     if len(sets) < 2:
         raise ValueError(
             "sets are told from one another, so there must be two or more; here is"
@@ -246,7 +247,7 @@ def dataset_bias(
     xs = {label: entered(label, x if n is None else x[drawn[true == k]]) for k, (label, x) in enumerate(given.items())}
     _check_widths(xs)
     true, image, sample = true[drawn], image[drawn], sample[drawn]
-    held = _held_out(true, image, test_share, labels, np.random.default_rng(seed))
+    held = _held_out(true, image, test_fraction, labels, np.random.default_rng(seed))
     x = (
         np.concatenate([_scaled(part, held[true == k]) for k, part in enumerate(xs.values())])
         if scaling == "per_set"
@@ -261,7 +262,7 @@ def dataset_bias(
     predictions = pd.DataFrame(
         {"true": true[held], "predicted": scores[1].argmax(1), "sample": sample[held], "image": image[held]}
     )
-    return Bias(
+    return DatasetProbe(
         **_scored(predictions, index, n_permutations, seed),
         fitted=pd.DataFrame({"true": true[~held], "predicted": scores[0].argmax(1)}),
         chance=1 / len(xs),
@@ -278,7 +279,7 @@ def linear_probe(
     test: tuple[Any, Any] | None = None,
     groups: Sequence[Any] | None = None,
     classes: Sequence[str] | None = None,
-    test_share: float = 0.3,
+    test_fraction: float = 0.3,
     scaling: bool = True,
     cost: float = 1.0,
     n_permutations: int = 999,
@@ -294,7 +295,7 @@ def linear_probe(
     Errors: ValueError for a single class, one with too few rows (by its name), other widths or lengths.  [Alain and
     Bengio 2016]
     """
-    _check_numbers(test_share, cost, n_permutations, seed)
+    _check_numbers(test_fraction, cost, n_permutations, seed)
     sides = [(x, targets)] if test is None else [(x, targets), test]
     for part, target in [*sides, (x, groups)]:
         check_order(part, target)
@@ -322,7 +323,7 @@ def linear_probe(
         raise ValueError("groups are for drawing held-out rows; here test= gives them")
     image = np.arange(len(true)) if groups is None else pd.factorize(check_labels(groups, len(true), "groups"))[0]
     if test is None:
-        held = _held_out(true, image, test_share, names, np.random.default_rng(seed))
+        held = _held_out(true, image, test_fraction, names, np.random.default_rng(seed))
     else:
         held = np.arange(len(true)) >= len(parts[0])
         _check_counts(true, held, names)
@@ -367,8 +368,8 @@ def _class_names(values: np.ndarray, classes: Sequence[str]) -> list[str]:
     return [str(classes[int(value)]) for value in values]
 
 
-def _check_numbers(test_share: float, cost: float, n_permutations: int, seed: int, **more: int) -> None:
-    check_fraction(test_share, "test_share", hint="the fraction of images held out")
+def _check_numbers(test_fraction: float, cost: float, n_permutations: int, seed: int, **more: int) -> None:
+    check_fraction(test_fraction, "test_fraction", hint="the fraction of images held out")
     check_positive(cost, "cost")
     for what, number, least in (
         ("n_permutations", n_permutations, 1),

@@ -20,13 +20,13 @@ from repsim_nb.support.labels import axis_of, model_names, place_in_training
 from repsim_nb.support.progress import Tick, ticking
 
 
-def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | Tick = False) -> pd.DataFrame:
-    """How each step of training compares with the last of the same network -> DataFrame, index "step", a column a
-    network, by its model's name where that tells them apart.
+def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | Tick = False) -> pd.DataFrame:
+    """How each step of training compares with the last of the same model -> DataFrame, index "step", a column a
+    model, by its model's name where that tells them apart.
 
-    xs: {key: array (n, ...)}, keys with a `step`; those that differ in nothing else are one network (so a column is one
+    xs: {key: array (n, ...)}, keys with a `step`; those that differ in nothing else are one model (so a column is one
     layer of a model on one data set), and one of a single step is left out. Only what is needed is compared:
-    measure(step, last), one value a step; a step that a network has not is NaN. Steps that are numbers stand in their
+    measure(step, last), one value a step; a step that a model has not is NaN. Steps that are numbers stand in their
     order and before those that are names, which stand as they come in xs.
     Errors: ValueError where nothing has several steps, or labels have none; UndefinedError where the measure has no
     value.
@@ -52,7 +52,7 @@ def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | 
     if not runs:
         raise ValueError(
             f"there is nothing to compare with a last step: among {len(xs)} recording{'s' * (len(xs) != 1)} no two are"
-            " steps of one network"
+            " steps of one model"
             + (f" (steps: {listed(steps, 6)})" if steps else "")
             + ". Record checkpoints under one name, each with its step"
         )
@@ -74,16 +74,18 @@ def to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | 
             values[[rows.index(step) for step in labels], column] = found.values.to_numpy()[:, 0]
             done += many
     return pd.DataFrame(
-        values, index=pd.Index(rows, name="step"), columns=pd.Index(model_names(axis_of(runs)), name="network")
+        values, index=pd.Index(rows, name="step"), columns=pd.Index(model_names(axis_of(runs)), name="model")
     )
 
 
-def by_run(a: pd.DataFrame, b: pd.DataFrame, kind: str = "spearman", alternative: str = "two-sided") -> pd.DataFrame:
+def correlate_runs(
+    a: pd.DataFrame, b: pd.DataFrame, kind: str = "spearman", alternative: str = "two-sided"
+) -> pd.DataFrame:
     """The rank correlation of two things along each run of training, without its last step (which stands against
     itself) -> DataFrame, a row a run: statistic, p_value, n.
 
-    a, b: frames of `to_final`, a column a run; a step that either lacks does not count. Steps of one run follow each
-    other, and p takes them as independent. Errors: ValueError for other runs or steps, and for a run without a rank
+    a, b: frames of `compare_to_final`, a column a run; a step that either lacks does not count. Steps of one run follow
+    each other, and p takes them as independent. Errors: ValueError for other runs or steps, and for a run without a rank
     correlation, by its name.
     """
     if not (a.columns.equals(b.columns) and a.index.equals(b.index)):

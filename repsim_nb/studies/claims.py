@@ -14,7 +14,7 @@ WORDS = {
     "published": {"reproduced": "reproduced", "not reproduced": "not reproduced", "undecided": "undecided"},
     "heard": {"reproduced": "holds", "not reproduced": "does not hold", "undecided": "undecided"},
 }
-COLUMNS = ("claim", "published", "here", "interval", "unit", "threshold", "turns", "verdict")
+COLUMNS = ("claim", "published", "here", "interval", "unit", "threshold", "other_thresholds", "verdict")
 
 
 class Claims:
@@ -79,7 +79,7 @@ class Claims:
         self._rows.append((claim, published, here, verdict))
 
     def frame(self) -> pd.DataFrame:
-        """A row a claim: claim, published, here, interval, unit, threshold, turns, verdict; all of them text."""
+        """A row a claim, all of it text: `COLUMNS`."""
         words = WORDS[self.kind]
         return pd.DataFrame(
             [
@@ -89,7 +89,7 @@ class Claims:
                     "; ".join(filter(None, [here, verdict.why])),
                     verdict.interval,
                     verdict.unit,
-                    verdict.rule,
+                    verdict.threshold,
                     self._turns(verdict),
                     words[verdict.outcome],
                 )
@@ -100,9 +100,9 @@ class Claims:
 
     def _turns(self, verdict: Verdict) -> str:
         return (
-            verdict.turns
+            verdict.other_thresholds
             if self.kind == "published"
-            else verdict.turns.replace("not reproduced", "does not hold").replace("reproduced", "holds")
+            else verdict.other_thresholds.replace("not reproduced", "does not hold").replace("reproduced", "holds")
         )
 
     def __repr__(self) -> str:
@@ -124,7 +124,9 @@ class Claims:
                 f" style='white-space:nowrap'>{SIGNS[verdict.outcome]}&nbsp;{row['verdict'].replace(' ', '&nbsp;')}</strong>"
             )
             judged = word + _block(
-                "", ("threshold" if not verdict.why else "", row["threshold"]), ("other thresholds", row["turns"])
+                "",
+                ("threshold" if not verdict.why else "", row["threshold"]),
+                ("other thresholds", row["other_thresholds"]),
             )
             body += "<tr>" + "".join(f"<td {_CELL}>{cell}</td>" for cell in (claim, here, judged)) + "</tr>"
         return without_formulas(

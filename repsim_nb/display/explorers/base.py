@@ -205,7 +205,7 @@ class Explorer(widgets.VBox):
             face = face_of(result)
             if face is None:
                 raise TypeError(
-                    "draw must return a Figure, a Comparison, a Bias or an Embedding;"
+                    "draw must return a Figure, a Comparison, a DatasetProbe or an Embedding;"
                     f" {getattr(self._draw, '__name__', 'it')} returned {type(result).__name__}"
                 )
             return result, {**face.made(result), **self._looks_of(result, values)}

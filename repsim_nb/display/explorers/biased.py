@@ -19,7 +19,7 @@ from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, from_arrays
 from repsim_nb.results import probes
-from repsim_nb.results.probes import Bias
+from repsim_nb.results.probes import DatasetProbe
 from repsim_nb.support.errors import listed, one_of
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
@@ -163,7 +163,7 @@ class _Biased(Detailed):
         seed: int,
     ) -> None:
         self._given, self._xs, self._datasets, self._n, self._seed = given, xs, datasets, n, seed
-        self._found: dict[tuple[Any, ...], Bias] = {}
+        self._found: dict[tuple[Any, ...], DatasetProbe] = {}
         models, data = (list(dict.fromkeys(getattr(key, field) for key in xs)) for field in ("model", "dataset"))
         wide = {"style": {"description_width": "initial"}}
 
@@ -205,7 +205,7 @@ class _Biased(Detailed):
         probe: str,
         group: str,
         progress: Tick,
-    ) -> Bias:
+    ) -> DatasetProbe:
         if not networks or not datasets:
             raise ValueError(
                 f"choose at least one {'network' if not networks else 'data set'}, and two sets in all (hold Ctrl or"
@@ -217,7 +217,7 @@ class _Biased(Detailed):
             self._found[asked] = probes.dataset_bias(
                 sets, n=self._n, scaling=scaling, probe=probe, seed=self._seed, progress=progress
             )
-        return self._found[asked].ordered(group)
+        return self._found[asked].order_by(group)
 
     def choose(self, row: str, column: str) -> None:
         """Show the images of a cell, as a click on it does; labels as they stand in the picture."""
@@ -231,7 +231,7 @@ class _Biased(Detailed):
 
     def _choose(self, row: int, column: int) -> None:
         shown = self.result
-        if not isinstance(shown, Bias) or max(row, column) >= len(shown.confusion):
+        if not isinstance(shown, DatasetProbe) or max(row, column) >= len(shown.confusion):
             return
         if self._is_passing():
             return
@@ -241,7 +241,7 @@ class _Biased(Detailed):
             "looking for the images …",
         )
 
-    def _detail_of(self, shown: Bias, row: int, column: int) -> tuple[str, bytes | None]:
+    def _detail_of(self, shown: DatasetProbe, row: int, column: int) -> tuple[str, bytes | None]:
         """What is said of a cell, and its first images."""
         labels, name = shown.labels(), shown.confusion.index.get_level_values("dataset")[row]
         ids, many = shown.confused(row, column), int((shown.predictions["true"] == row).sum())

@@ -56,8 +56,8 @@ def _check_arguments(draw: Callable[..., Any], controls: dict[str, Any]) -> None
 def explore(draw: Callable[..., Picture], **controls: Any) -> Explorer:
     """Controls for the arguments of `draw`, and the picture it returns, redrawn at every change.
 
-    draw(**values) returns a matplotlib Figure, a Comparison, a Bias or an Embedding. If it has an argument `progress`
-    it is given a function (done, total): pass it on to `compare` or `record` and the explorer shows how far it is and
+    draw(**values) returns a matplotlib Figure, a Comparison, a DatasetProbe or an Embedding. If it has an argument
+    `progress` it is given a function (done, total): pass it on to `compare` or `record` and the explorer shows how far it is and
     can stop it midway.
     controls: a list or {label: value} becomes a drop-down, (low, high) a slider, True or False a tick, a widget itself.
     Errors: TypeError for a control that draw does not take (the nearest are named), and for an argument that no control

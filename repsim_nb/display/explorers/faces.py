@@ -16,7 +16,7 @@ from repsim_nb.display import plots
 from repsim_nb.display.views import MatrixView, ScatterView
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.results.embedding import Embedding
-from repsim_nb.results.probes import Bias
+from repsim_nb.results.probes import DatasetProbe
 
 RINGED = ("ring", (("placed into the map", "#000000", "ring"),))
 
@@ -26,7 +26,7 @@ def table_image(comparison: Comparison) -> bytes:
     return plots.png(lambda ax: plots.heatmap(comparison, ax=ax), *plots.heatmap_size(comparison))
 
 
-def confusion_image(bias: Bias) -> bytes:
+def confusion_image(bias: DatasetProbe) -> bytes:
     """The PNG of a confusion matrix."""
     return plots.png(lambda ax: plots.confusion(bias, ax=ax), *plots.confusion_size(bias.labels()))
 
@@ -66,7 +66,7 @@ def fill_matrix(view: MatrixView, comparison: Comparison) -> None:
         view.chosen, view.picture = [], view.picture + 1
 
 
-def fill_confusion(view: MatrixView, bias: Bias) -> None:
+def fill_confusion(view: MatrixView, bias: DatasetProbe) -> None:
     """Which set was taken for which, with lines between groups of sets."""
     labels = list(bias.labels())
     with view.hold_sync():
@@ -81,7 +81,7 @@ def fill_confusion(view: MatrixView, bias: Bias) -> None:
             plots.confusion_heading(bias),
         )
         view.low, view.high, view.colours, view.bar_label = 0.0, 1.0, plots.colours_of("viridis"), "share of the row"
-        view.row_breaks = view.column_breaks = bias.breaks(bias.grouped) if bias.grouped else []
+        view.row_breaks = view.column_breaks = bias.breaks(bias.ordered_by) if bias.ordered_by else []
         view.write_from = plots.ROUNDS_TO_NOTHING
         view.chosen, view.picture = [], view.picture + 1
 
@@ -136,13 +136,13 @@ class Face:
     made: Callable[[Any], Mapping[str, Any]] = lambda result: {}
 
 
-Picture = Figure | Comparison | Embedding | Bias
+Picture = Figure | Comparison | Embedding | DatasetProbe
 FACES: dict[type, Face] = {
     Figure: Face(
         widgets.Image, fill_image, lambda figure, image: image, lambda figure: {"image": figure_image(figure)}
     ),
     Comparison: Face(MatrixView, fill_matrix, table_image),
-    Bias: Face(MatrixView, fill_confusion, confusion_image),
+    DatasetProbe: Face(MatrixView, fill_confusion, confusion_image),
     Embedding: Face(ScatterView, fill_scatter, map_image),
 }
 

@@ -311,7 +311,9 @@ class _Maps(Detailed):
     def _chance(self, measure: str, xs: Activations, progress: Tick) -> str:
         """Where representations stand that have nothing in common but their shapes, in words."""
         try:
-            values = inference.unrelated(self._measures[measure], xs, n_pairs=PAIRS, seed=self._seed, progress=progress)
+            values = inference.chance_values(
+                self._measures[measure], xs, n_pairs=PAIRS, seed=self._seed, progress=progress
+            )
         except UndefinedError:
             return ""
         return f"shuffled samples (nothing in common): {measure} {np.mean(values):z.2f}"

@@ -37,7 +37,7 @@ def benchmark(
     ax : Axes, optional
         Where to draw.
     title : str, optional
-        The first line of the title, such as the name of the subtask; how many networks and pairs there are is on the
+        The first line of the title, such as the name of the subtask; how many models and pairs there are is on the
         second line.
     limits : (float, float), optional
         The ends of the horizontal axis, so that two figures share it.
@@ -62,7 +62,7 @@ def benchmark(
     ax.hlines(y, table["low"], table["high"], color=colors, linewidth=1.8)
     ax.scatter(table["spearman"], y, s=30, color=colors, zorder=3)
     ax.scatter(table["kendall"], y, s=22, marker="D", facecolors="none", edgecolors=colors, zorder=3)
-    unit = "networks" if result.units in (0, result.networks) else f"{result.units} units"
+    unit = "models" if result.units in (0, result.models) else f"{result.units} units"
     drawn = [
         Line2D(
             [],
@@ -92,10 +92,10 @@ def benchmark(
     lost = f"\nundefined: {', '.join(result.undefined)}" if result.undefined else ""
     ax.set_xlabel(f"rank correlation of dissimilarity with the gap in functionality{lost}", fontsize=9)
     references, n = len(result.sets) // len(table), int(table["n"].iloc[0])
-    many = f"{result.networks} networks, " + (
-        f"all {n} pairs" if result.which == "all" else f"{references} reference{'s' * (references != 1)}, {n} pairs"
+    many = f"{result.models} models, " + (
+        f"all {n} pairs" if result.pairing == "all" else f"{references} reference{'s' * (references != 1)}, {n} pairs"
     )
-    ax.set_title(f"{title if title is not None else 'Which measures see what networks can do'}\n{many}", fontsize=11)
+    ax.set_title(f"{title if title is not None else 'Which measures see what models can do'}\n{many}", fontsize=11)
     below = ax.transAxes + ScaledTranslation(0, -0.5 - 0.15 * bool(lost), ax.figure.dpi_scale_trans)
     legend(
         ax,
@@ -127,7 +127,7 @@ def _check_limits(table: pd.DataFrame, limits: tuple[float, float] | None) -> No
 
 @as_written
 def specificity(result: Specificity, *, ax: Axes | None = None, title: str | None = None) -> Axes:
-    """How far the other layers of a network are from each, beside the same layer of another network (bar): a number k
+    """How far the other layers of a model are from each, beside the same layer of another model (bar): a number k
     stands at the mean dissimilarity to layers k away,
     bold where it is the first above the bar. Where numbers stand below the bar, the measure does not tell layers from
     seeds.
@@ -138,9 +138,9 @@ def specificity(result: Specificity, *, ax: Axes | None = None, title: str | Non
     ax = new_axes(ax, max(6.6, 3.6 + 0.62 * len(moves)), 4.2)
     x = np.arange(len(moves))
     bars = ax.bar(
-        x, moves["cross_network"], width=0.62, color=LINES[4], alpha=0.75, label="the same layer of another network"
+        x, moves["across_models"], width=0.62, color=LINES[4], alpha=0.75, label="the same layer of another model"
     )
-    top = max(float(np.nanmax(away.to_numpy())), float(moves["cross_network"].max()))
+    top = max(float(np.nanmax(away.to_numpy())), float(moves["across_models"].max()))
     for at, layer in enumerate(moves.index):
         below, aside = -np.inf, 0.0  # a number that would stand on the one below it stands next to it
         for k, far in away.loc[layer].dropna().sort_values().items():
@@ -154,7 +154,7 @@ def specificity(result: Specificity, *, ax: Axes | None = None, title: str | Non
             ax.text(at + aside, far, str(k), ha="center", va="center", **look)
             below = far
     numbers = ax.plot(
-        [], [], linestyle="", marker="$k$", color="0.35", markersize=6, label="layers k away in one network"
+        [], [], linestyle="", marker="$k$", color="0.35", markersize=6, label="layers k away in one model"
     )
     ax.set(ylim=(0, 1.08 * top), xlabel=str(moves.index.name), ylabel=f"dissimilarity ({short_name(result.measure)})")
     names = [str(layer) for layer in moves.index]
@@ -252,7 +252,7 @@ def sensitivity(result: Sensitivity, *, figure: Figure | None = None, title: str
     axes[0].axhline(1, color="0.35", linewidth=1.2, linestyle=":")
     top = 1.1 * float(scaled.to_numpy().max())
     axes[0].set(
-        ylim=(-0.08, max(1.2, min(_TIMES, top))), ylabel="dissimilarity to the whole,\nin differences of two networks"
+        ylim=(-0.08, max(1.2, min(_TIMES, top))), ylabel="dissimilarity to the whole,\nin differences of two models"
     )
     legend(
         axes[0],
@@ -266,11 +266,7 @@ def sensitivity(result: Sensitivity, *, figure: Figure | None = None, title: str
         alignment="left",
     )
     axes[0].set_title(
-        (
-            title
-            if title is not None
-            else f"When measures notice damage: {result.damage.name} ({result.networks} networks)"
-        ),
+        (title if title is not None else f"When measures notice damage: {result.damage.name} ({result.models} models)"),
         fontsize=11,
     )
     if probed:

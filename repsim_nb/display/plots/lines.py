@@ -240,10 +240,10 @@ def to_final(
     """How runs come near their end: similarity to the last step by step, dissimilarity by step, and one against the
     other.
 
-    similarity, dissimilarity: frames of `trajectories.to_final`, a column a run.  colour, dash: {run: value}, what
-    tells runs apart; None for both is a colour a run.
-    rho: the rank correlation of the two for each run (`rs.trajectories.by_run(...)["statistic"]`): the legend holds it,
-    the third panel its median and range.
+    similarity, dissimilarity: frames of `trajectories.compare_to_final`, a column a run.  colour, dash: {run: value},
+    what tells runs apart; None for both is a colour a run.
+    rho: the rank correlation of the two for each run (`rs.trajectories.correlate_runs(...)["statistic"]`): the legend holds
+    it, the third panel its median and range.
     names: what the two are, for the axes.  xlabel: what a step is ("epoch"). The third panel leaves out each run's last
     step, which stands against itself. An axis of steps that are dense at first is linear there and logarithmic after;
     steps with names stand evenly.  [the form of Yellapragada 2020, figure 3.5]

@@ -244,5 +244,5 @@ def map_trust(result: Embedding) -> str:
     placed = f"; placed points: misfit up to {max(result.misfits):.2f}" if result.misfits else ""
     return (
         f"stress {result.stress:.2f} ({words}){of}, trustworthiness {kept:.2f}, negative eigenvalues"
-        f" {result.negative_share:.0%}, seed {result.seed}{placed}"
+        f" {result.negative_fraction:.0%}, seed {result.seed}{placed}"
     )

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repsim_nb.inputs.datasets import Dataset
-from repsim_nb.results.probes import Bias, Probe, group_breaks
+from repsim_nb.results.probes import DatasetProbe, Probe, group_breaks
 from repsim_nb.support.errors import listed
 from repsim_nb.support.labels import by_item, short_labels
 from repsim_nb.support.validation import check_integer
@@ -39,7 +39,13 @@ def confusion_titles(result: Probe | pd.DataFrame) -> tuple[str, str]:
     one = _noun(result)
     return (
         f"true {one}"
-        + (", held-out images" if isinstance(result, Bias) else ", held-out" if isinstance(result, Probe) else ""),
+        + (
+            ", held-out images"
+            if isinstance(result, DatasetProbe)
+            else ", held-out"
+            if isinstance(result, Probe)
+            else ""
+        ),
         f"predicted {one}",
     )
 
@@ -75,7 +81,7 @@ def confusion(
     result: what `probes.dataset_bias` or `probes.linear_probe` returns, or a frame of such shares (classes, classes)
     from elsewhere, say a published one.
     by: rows and columns grouped by it, with lines between the groups: a field of the labels ("dataset", "model"),
-    {label: value}, or a value a class; None takes the field by which `Bias.ordered` put them together.
+    {label: value}, or a value a class; None takes the field by which `DatasetProbe.order_by` put them together.
     Errors: ValueError for a frame that holds no shares, an unknown field.
     """
     labels, values, breaks = _grouped(result, by)
@@ -141,7 +147,7 @@ def _wrapped(line: str, room: int) -> str:
 def _noun(result: Probe | pd.DataFrame) -> str:
     if isinstance(result, pd.DataFrame):
         return "set"
-    return _NOUNS.get(str(result.confusion.index.name), "set") if isinstance(result, Bias) else "class"
+    return _NOUNS.get(str(result.confusion.index.name), "set") if isinstance(result, DatasetProbe) else "class"
 
 
 def _counted(result: Probe, one: str) -> str:
@@ -172,7 +178,7 @@ def _grouped(result: Any, by: Any) -> tuple[list[str], np.ndarray, list[int]]:
             " frame.div(frame.sum(axis=1), axis=0)"
         )
     labels = short_labels(frame.index) if isinstance(result, pd.DataFrame) else result.labels()
-    by = result.grouped if by is None and isinstance(result, Bias) else by
+    by = result.ordered_by if by is None and isinstance(result, DatasetProbe) else by
     if by is None:
         return list(labels), values, []
     groups = pd.factorize(by_item(frame.index, by, "by"))[0]

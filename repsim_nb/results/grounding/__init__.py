@@ -1,10 +1,10 @@
 """Can the number be trusted?
 
-Whether a measure goes with what networks can do, tells layers apart, and notices what is taken away.
+Whether a measure goes with what models can do, tells layers apart, and notices what is taken away.
 """
 
 from .curves import Sensitivity, closed_form, sensitivity
-from .damage import DAMAGES, Damage, translation_limit
+from .damage import DAMAGES, Damage
 from .functionality import binomial_sd, paired_sd, reliability
 from .layers import Specificity, specificity
 from .means import PairMeans, pair_means
@@ -32,5 +32,4 @@ __all__ = [
     "reliability",
     "sensitivity",
     "specificity",
-    "translation_limit",
 ]

@@ -32,20 +32,20 @@ from .ranking import Measures, chosen_measures
 from .results import listed_undefined
 
 CURVES = ("cka", "procrustes", "rsa", "pwcca_all", "pwcca", "mean_cca", "pwcca_all_other", "pwcca_other")
-_COLUMNS = ["threshold", "noticed", "earliest", "latest", "accuracy", "lost"]
+_COLUMNS = ["threshold", "noticed", "earliest", "latest", "accuracy", "accuracy_loss"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sensitivity:
-    """At which amount of damage measures see more than the difference between two networks.
+    """At which amount of damage measures see more than the difference between two models.
 
     Attributes
     ----------
     table : DataFrame
-        A row a measure. threshold: the mean dissimilarity of two networks. noticed: the first amount of damage whose
-        mean dissimilarity is above it, "never" if there is none. earliest, latest: the range of `noticed_by_network`.
-        accuracy: of a probe on what is left at `noticed`. lost: how much less that is than without damage (both missing
-        without a probe, or if the measure never notices).
+        A row a measure. threshold: the mean dissimilarity of two models. noticed: the first amount of damage whose
+        mean dissimilarity is above it, "never" if there is none. earliest, latest: the range of `noticed_by_model`.
+        accuracy: of a probe on what is left at `noticed`. accuracy_loss: how much less that is than without damage (both
+        missing without a probe, or if the measure never notices).
     curves : DataFrame (amounts, measures)
         Mean dissimilarity of the whole representation and the damaged one.
     closed_form : DataFrame
@@ -53,12 +53,12 @@ class Sensitivity:
     accuracy : Series or None
         Mean held-out accuracy of the probe by amount; None without targets.
     each : DataFrame
-        All of these by network and amount, before they are averaged.
-    noticed_by_network : DataFrame (networks, measures)
-        The first amount at which the network's own dissimilarity is above its own threshold, the mean dissimilarity of
-        this network and the others; or "never".
-    pairs : {measure: ndarray (networks, networks)}
-        The dissimilarity of each pair of networks, both orders averaged, 0 on the diagonal.
+        All of these by model and amount, before they are averaged.
+    noticed_by_model : DataFrame (models, measures)
+        The first amount at which the model's own dissimilarity is above its own threshold, the mean dissimilarity of
+        this model and the others; or "never".
+    pairs : {measure: ndarray (models, models)}
+        The dissimilarity of each pair of models, both orders averaged, 0 on the diagonal.
     damage : Damage
     undefined : dict
         {measure: why it has no row}.
@@ -69,53 +69,53 @@ class Sensitivity:
     closed_form: pd.DataFrame
     accuracy: pd.Series | None
     each: pd.DataFrame
-    noticed_by_network: pd.DataFrame
+    noticed_by_model: pd.DataFrame
     pairs: Mapping[str, np.ndarray]
     damage: Damage = DAMAGES["components"]
     undefined: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def networks(self) -> int:
-        """The number of networks."""
-        return len(self.noticed_by_network)
+    def models(self) -> int:
+        """The number of models."""
+        return len(self.noticed_by_model)
 
     def text(self, noticed: float | str) -> str:
         """An amount of damage as text, such as "97 %"; "never" stays."""
         return noticed if isinstance(noticed, str) else self.damage.text(float(noticed))
 
-    def earlier(self, name: str, *, n_bootstrap: int = 999, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-        """In how many networks one measure notices earlier than each other measure.
+    def compare_with(self, name: str, *, n_bootstrap: int = 999, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
+        """In how many models one measure notices earlier than each other measure.
 
         Parameters
         ----------
         name : str
             The measure.
         n_bootstrap, seed : int
-            Resamples of networks.
+            Resamples of models.
         level : float
             Of the intervals.
 
         Returns
         -------
         DataFrame, index "measure"
-            earlier, same, later: numbers of networks in which `name` notices at a smaller, the same or a larger amount
+            earlier, same, later: numbers of models in which `name` notices at a smaller, the same or a larger amount
             ("never" is larger than any).
-            estimate, low, high: the fraction in which it is earlier, with its interval over networks; the same amount
+            estimate, low, high: the fraction in which it is earlier, with its interval over models; the same amount
             does not count as earlier.
 
         Raises
         ------
         ValueError
-            If the measure has no row, or for fewer than 3 networks.
+            If the measure has no row, or for fewer than 3 models.
 
         Notes
         -----
-        Each network is judged by its own curve and its own threshold. The exact interval of a fraction (Clopper and
-        Pearson) takes networks as independent, but thresholds share pairs of networks. So networks are also resampled,
-        with new thresholds, and the interval reaches as far as the wider of the two. Simulated (500 sets of networks,
-        two measures that are each earlier in half of all networks): with 10 networks it held one half in 98 % if
-        networks do not differ in how far they are from others, in 97 % and 96 % if distances vary by 10 and by 30 %
-        with each network; with 20 networks in 98, 97 and 96 %, with 5 always. Networks of one group (fine-tunings of
+        Each model is judged by its own curve and its own threshold. The exact interval of a fraction (Clopper and
+        Pearson) takes models as independent, but thresholds share pairs of models. So models are also resampled,
+        with new thresholds, and the interval reaches as far as the wider of the two. Simulated (500 sets of models,
+        two measures that are each earlier in half of all models): with 10 models it held one half in 98 % if
+        models do not differ in how far they are from others, in 97 % and 96 % if distances vary by 10 and by 30 %
+        with each model; with 20 models in 98, 97 and 96 %, with 5 always. Models of one group (fine-tunings of
         one pre-training) are no independent
         draws: give one of each group.
 
@@ -125,11 +125,11 @@ class Sensitivity:
         """
         check_draws(n_bootstrap, level)
         self._check_row(name)
-        if self.networks < FEWEST_UNITS:
-            raise ValueError(f"a fraction of networks needs at least {FEWEST_UNITS} of them; there are {self.networks}")
-        steps = self.noticed_by_network.replace(NEVER, math.inf).astype(float)
+        if self.models < FEWEST_UNITS:
+            raise ValueError(f"a fraction of models needs at least {FEWEST_UNITS} of them; there are {self.models}")
+        steps = self.noticed_by_model.replace(NEVER, math.inf).astype(float)
         counts = np.random.default_rng(seed).multinomial(
-            self.networks, np.full(self.networks, 1 / self.networks), size=n_bootstrap
+            self.models, np.full(self.models, 1 / self.models), size=n_bootstrap
         )
         counts = counts[(counts > 0).sum(axis=1) > 1]
         own = self._in_resamples(name, counts)
@@ -137,8 +137,8 @@ class Sensitivity:
         for other in steps.columns.drop(name):
             first, last = int((steps[name] < steps[other]).sum()), int((steps[name] > steps[other]).sum())
             exact = stats.binomtest(first, len(steps)).proportion_ci(level, "exact")
-            drawn = ((own < self._in_resamples(other, counts)) * counts).sum(axis=1) / self.networks
-            low, high = between(drawn, widened(level, self.networks))
+            drawn = ((own < self._in_resamples(other, counts)) * counts).sum(axis=1) / self.models
+            low, high = between(drawn, widened(level, self.models))
             rows[other] = (
                 first,
                 len(steps) - first - last,
@@ -154,30 +154,30 @@ class Sensitivity:
         return table
 
     def _in_resamples(self, name: str, counts: np.ndarray) -> np.ndarray:
-        """The place of the amount at which each network notices (resamples, networks), by its threshold in each
+        """The place of the amount at which each model notices (resamples, models), by its threshold in each
         resample; one past the last if it
         never does."""
         thresholds = counts @ self.pairs[name] / np.maximum(counts.sum(axis=1, keepdims=True) - counts, 1)
         highest = np.maximum.accumulate(
-            self.each[name].unstack("amount", sort=False).loc[self.noticed_by_network.index].to_numpy(float), axis=1
+            self.each[name].unstack("amount", sort=False).loc[self.noticed_by_model.index].to_numpy(float), axis=1
         )
         return (highest[None] <= thresholds[:, :, None]).sum(axis=2)
 
-    def lost(self, name: str, level: float = 0.95) -> Interval:
+    def accuracy_loss(self, name: str, level: float = 0.95) -> Interval:
         """How much less a probe reads at the amount at which a measure notices than without damage, with its interval
-        over networks.
+        over models.
 
         Parameters
         ----------
         name : str
-            The measure. All networks are taken at its `noticed` in the table.
+            The measure. All models are taken at its `noticed` in the table.
         level : float
             Of the interval.
 
         Returns
         -------
         Interval
-            The mean difference of accuracies, with Student's t over networks. All networks are probed on the same
+            The mean difference of accuracies, with Student's t over models. All models are probed on the same
             samples, so it does not cover other samples.
 
         Raises
@@ -187,8 +187,8 @@ class Sensitivity:
 
         Notes
         -----
-        Simulated (4,000 sets of networks; the amount is chosen by the same networks): of 100 intervals at level 0.95,
-        95 held the loss of the population at that amount with 5 and with 10 networks, and 90 and 91 if networks differ
+        Simulated (4,000 sets of models; the amount is chosen by the same models): of 100 intervals at level 0.95,
+        95 held the loss of the population at that amount with 5 and with 10 models, and 90 and 91 if models differ
         by a skewed (exponential) distribution.
         """
         check_level(level)
@@ -212,7 +212,7 @@ class Sensitivity:
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{name}: {self.text(noticed)}" for name, noticed in self.table["noticed"].items())
-        return f"Sensitivity({self.damage.name}, {self.networks} networks; noticed at {rows})"
+        return f"Sensitivity({self.damage.name}, {self.models} models; noticed at {rows})"
 
     def _repr_html_(self) -> str:
         shown = self.table.assign(
@@ -223,7 +223,7 @@ class Sensitivity:
         )
         table = shown.to_html(float_format="{:.3f}".format, na_rep="–")
         return without_formulas(
-            f"<p>{html.escape(f'{self.damage.name}, {self.networks} networks')}</p>{table}{listed_undefined(self.undefined)}"
+            f"<p>{html.escape(f'{self.damage.name}, {self.models} models')}</p>{table}{listed_undefined(self.undefined)}"
         )
 
 
@@ -236,18 +236,18 @@ def sensitivity(
     amounts: Sequence[float] | None = None,
     draws: int | None = None,
     probe: bool = True,
-    test_share: float = 0.3,
+    test_fraction: float = 0.3,
     cost: float = 1.0,
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> Sensitivity:
-    """At which amount of damage a measure sees more than the difference between two networks, and what a probe then
+    """At which amount of damage a measure sees more than the difference between two models, and what a probe then
     reads.
 
     Parameters
     ----------
     representations : {label: array (n, p)}
-        One layer of two or more networks, of the same samples.
+        One layer of two or more models, of the same samples.
     targets : (n,), optional
         Labels for a linear probe, and for the damage "class".
     damage : str or Damage
@@ -264,10 +264,10 @@ def sensitivity(
         The number of random draws that are averaged; that of the damage by default.
     probe : bool
         Whether targets are probed.
-    test_share, cost : float
+    test_fraction, cost : float
         As in `probes.linear_probe`.
     seed : int
-        Of the random draws, which are independent between networks, and of the held-out samples.
+        Of the random draws, which are independent between models, and of the held-out samples.
     progress : bool or callable
 
     Returns
@@ -277,13 +277,13 @@ def sensitivity(
     Raises
     ------
     ValueError
-        For fewer than two networks, amounts that this damage does not have, targets that cannot be read, or if no
+        For fewer than two models, amounts that this damage does not have, targets that cannot be read, or if no
         measure has a value. A single measure without a value has no row, and a reason.
 
     Notes
     -----
-    The threshold of a measure is its mean dissimilarity over ordered pairs of networks. Curves are means over draws and
-    networks. A measure notices at the first amount whose mean is above the threshold, so `noticed` is as fine as the
+    The threshold of a measure is its mean dissimilarity over ordered pairs of models. Curves are means over draws and
+    models. A measure notices at the first amount whose mean is above the threshold, so `noticed` is as fine as the
     grid of amounts. Damage need not raise a dissimilarity
     steadily: it can fall below the threshold again.
 
@@ -295,11 +295,11 @@ def sensitivity(
     --------
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(80, 6)) * 2.0 ** -np.arange(6)
-    >>> networks = {name: x + 0.1 * rng.normal(size=x.shape) for name in "abc"}
-    >>> found = sensitivity(networks, measures=["cka", "procrustes"], damage="noise")
+    >>> models = {name: x + 0.1 * rng.normal(size=x.shape) for name in "abc"}
+    >>> found = sensitivity(models, measures=["cka", "procrustes"], damage="noise")
     >>> found.curves.iloc[0].abs().round(9).tolist()
     [0.0, 0.0]
-    >>> found.earlier("procrustes").columns.tolist()
+    >>> found.compare_with("procrustes").columns.tolist()
     ['earlier', 'same', 'later', 'estimate', 'low', 'high']
     """
     chosen, damage = chosen_measures(measures), damage_of(damage)
@@ -313,12 +313,12 @@ def sensitivity(
     labels, targets = list(representations), None if targets is None else check_labels(targets, n, "targets")
     if len(labels) < 2:
         raise ValueError(
-            f"the threshold is the difference between networks, so there are two or more; here is {named(labels[0])}"
+            f"the threshold is the difference between models, so there are two or more; here is {named(labels[0])}"
         )
     index = axis_of(representations)
     if "model" in index.names and index.get_level_values("model").has_duplicates:
         raise ValueError(
-            f"of each network one layer is compared, and some have several here ({listed(short_labels(index), 4)}): "
+            f"of each model one layer is compared, and some have several here ({listed(short_labels(index), 4)}): "
             "choose one with .where(layer=...)"
         )
     names = short_labels(index)
@@ -329,7 +329,7 @@ def sensitivity(
     probed = probe and targets is not None
     seen: dict[tuple[str, str], np.ndarray] = {}
     accuracies = {name: np.zeros(len(amounts)) for name in names}
-    steps = len(chosen) + (len(amounts) if probed else 0)  # of each network and draw
+    steps = len(chosen) + (len(amounts) if probed else 0)  # of each model and draw
     with ticking(progress, "damage", "step") as tick:
         for done, (model, draw) in enumerate((model, draw) for model in range(len(labels)) for draw in range(draws)):
             label, name = labels[model], names[model]
@@ -348,7 +348,9 @@ def sensitivity(
                 seen[name, short] = seen.get((name, short), 0) + found.dissimilarity().to_numpy(float)[0] / draws
             for k, x in enumerate(left.values() if probed else (), len(chosen)):
                 tick(done * steps + k, len(labels) * draws * steps)
-                read = linear_probe(x, targets, test_share=test_share, cost=cost, n_permutations=1, seed=seed).accuracy
+                read = linear_probe(
+                    x, targets, test_fraction=test_fraction, cost=cost, n_permutations=1, seed=seed
+                ).accuracy
                 accuracies[name][k - len(chosen)] += read / draws
         tick(len(labels) * draws * steps, len(labels) * draws * steps)
     defined = [short for short in chosen if short not in undefined]
@@ -357,7 +359,7 @@ def sensitivity(
             "no measure has a value for all damaged representations:"
             f" {'; '.join(f'{short}: {why}' for short, why in undefined.items())}"
         )
-    index = pd.MultiIndex.from_product([names, amounts], names=["network", "amount"])
+    index = pd.MultiIndex.from_product([names, amounts], names=["model", "amount"])
     each = pd.DataFrame(
         {short: np.concatenate([seen[name, short] for name in names]) for short in defined}, index=index
     )
@@ -375,7 +377,7 @@ def sensitivity(
             ]
             for short in defined
         },
-        index=pd.Index(names, name="network"),
+        index=pd.Index(names, name="model"),
         dtype=object,
     )
     accuracy = None
@@ -456,7 +458,7 @@ def _closed_forms(
 
 
 def _pairs(chosen: Mapping[str, Measure], xs: Mapping[Any, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Of each measure the dissimilarities of pairs of networks, both orders averaged, 0 on the diagonal; and why a
+    """Of each measure the dissimilarities of pairs of models, both orders averaged, 0 on the diagonal; and why a
     measure has none.
     """
     pairs, undefined = {}, {}
@@ -465,7 +467,7 @@ def _pairs(chosen: Mapping[str, Measure], xs: Mapping[Any, np.ndarray]) -> tuple
         found = compare(measure, xs, on_undefined="mask")
         if found.undefined:
             undefined[short] = (
-                f"{len(found.undefined)} of {other.sum()} pairs of networks have no value:"
+                f"{len(found.undefined)} of {other.sum()} pairs of models have no value:"
                 f" {next(iter(found.undefined.values()))}"
             )
             continue
@@ -473,7 +475,7 @@ def _pairs(chosen: Mapping[str, Measure], xs: Mapping[Any, np.ndarray]) -> tuple
         pairs[short] = (table + table.T) / 2
         if table[other].mean() < 1e-12:
             undefined[short] = (
-                f"the networks do not differ by it (mean dissimilarity {table[other].mean():.2g}), so that there is no"
+                f"the models do not differ by it (mean dissimilarity {table[other].mean():.2g}), so that there is no"
                 " threshold"
             )
     return pairs, undefined
@@ -484,9 +486,9 @@ def _first_above(curve: pd.Series, threshold: float) -> float | str:
     return float(above[0]) if len(above) else NEVER
 
 
-def _row(curve: pd.Series, threshold: float, by_network: pd.Series, accuracy: pd.Series | None) -> tuple[Any, ...]:
+def _row(curve: pd.Series, threshold: float, by_model: pd.Series, accuracy: pd.Series | None) -> tuple[Any, ...]:
     amount = _first_above(curve, threshold)
-    ordered = sorted(by_network, key=lambda noticed: math.inf if noticed == NEVER else noticed)
+    ordered = sorted(by_model, key=lambda noticed: math.inf if noticed == NEVER else noticed)
     row = threshold, amount, ordered[0], ordered[-1]
     if accuracy is None:
         return row

@@ -1,4 +1,4 @@
-"""What networks can do, as one number an item: how it is given, how reliable it is, and what that allows a measure to
+"""What models can do, as one number an item: how it is given, how reliable it is, and what that allows a measure to
 see.
 """
 
@@ -45,7 +45,7 @@ def binomial_sd(
 
     Notes
     -----
-    If all networks are tested on the same images, equal networks differ by less, so this is an upper bound of the error
+    If all models are tested on the same images, equal models differ by less, so this is an upper bound of the error
     of a difference: `paired_sd` is the one to take then.
 
     Examples
@@ -68,24 +68,24 @@ def paired_sd(correct: Any) -> float:
 
     Parameters
     ----------
-    correct : array or DataFrame (networks, images)
-        1 or True for the images that a network gets right, else 0.
+    correct : array or DataFrame (models, images)
+        1 or True for the images that a model gets right, else 0.
 
     Returns
     -------
     float
-        sqrt(m / images), m the mean square of what is left when the means of networks and of images are taken out.
+        sqrt(m / images), m the mean square of what is left when the means of models and of images are taken out.
         `reliability` with it is that of Hoyt 1941.
 
     Raises
     ------
     ValueError
-        For fewer than two networks or images, and for anything else than 0 and 1.
+        For fewer than two models or images, and for anything else than 0 and 1.
 
     Notes
     -----
-    Images that are difficult for all networks move all accuracies together. That is no error of a difference between
-    networks, but `binomial_sd` counts it.
+    Images that are difficult for all models move all accuracies together. That is no error of a difference between
+    models, but `binomial_sd` counts it.
 
     References
     ----------
@@ -98,58 +98,56 @@ def paired_sd(correct: Any) -> float:
     """
     values = np.asarray(correct, dtype=float)
     if values.ndim != 2 or min(values.shape) < 2:
-        raise ValueError(
-            f"correct is a table of two or more networks by two or more images; its shape is {values.shape}"
-        )
+        raise ValueError(f"correct is a table of two or more models by two or more images; its shape is {values.shape}")
     if not np.isin(values, (0, 1)).all():
         raise ValueError(
-            "correct holds 1 for an image that a network gets right and 0 for another; it holds other numbers"
+            "correct holds 1 for an image that a model gets right and 0 for another; it holds other numbers"
         )
     left = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
-    networks, images = values.shape
-    if networks > images:
+    models, images = values.shape
+    if models > images:
         raise ValueError(
-            f"a row is a network and a column an image; here are {networks} rows and {images} columns. Give correct.T"
+            f"a row is a model and a column an image; here are {models} rows and {images} columns. Give correct.T"
             " if it is turned"
         )
-    return float(np.sqrt((left**2).sum() / ((networks - 1) * (images - 1)) / images))
+    return float(np.sqrt((left**2).sum() / ((models - 1) * (images - 1)) / images))
 
 
 def reliability(
-    functionality: pd.Series, noise: float | pd.Series, *, network: str = "model", by: str | Iterable[str] | None = None
+    functionality: pd.Series, noise: float | pd.Series, *, model: str = "model", by: str | Iterable[str] | None = None
 ) -> pd.DataFrame:
-    """How much of the spread of a functionality over networks is not the chance of its test images.
+    """How much of the spread of a functionality over models is not the chance of its test images.
 
     Parameters
     ----------
     functionality : Series
-        F by the fields of its items, `network` among them, or by network alone.
+        F by the fields of its items, `model` among them, or by model alone.
     noise : float or Series
         Standard deviation of the error of each F, such as `paired_sd(correct)`, or `binomial_sd(functionality, 1000)`
-        if each network has images of its own.
-    network : str
-        The field that names the network.
+        if each model has images of its own.
+    model : str
+        The field that names the model.
     by : field or fields, optional
-        Networks are compared within the values of these fields. By default all other fields that vary; if all items of
-        a network have the same F there is one row.
+        Models are compared within the values of these fields. By default all other fields that vary; if all items of
+        a model have the same F there is one row.
 
     Returns
     -------
     DataFrame
-        A row a value of `by`. Columns: networks, min, mean, max, sd (over networks), noise (root mean square),
+        A row a value of `by`. Columns: models, min, mean, max, sd (over models), noise (root mean square),
         reliability = 1 - noise² / sd².
 
     Raises
     ------
     ValueError
-        For a field that is not there, a network that has several F in one row, and for other items in `noise` than in
+        For a field that is not there, a model that has several F in one row, and for other items in `noise` than in
         `functionality`.
 
     Notes
     -----
-    The reliability is the fraction of the variance between networks that another test set of the same size would show
-    again. It is negative if networks differ by less than chance alone gives; then nothing that correlates with F can be
-    about networks.
+    The reliability is the fraction of the variance between models that another test set of the same size would show
+    again. It is negative if models differ by less than chance alone gives; then nothing that correlates with F can be
+    about models.
 
     References
     ----------
@@ -163,14 +161,13 @@ def reliability(
     """
     if not isinstance(functionality, pd.Series):
         raise TypeError(
-            f"functionality is a Series by the fields of its items; got {type(functionality).__name__}. {{network: F}}:"
-            f" pd.Series(F).rename_axis('{network}')"
+            f"functionality is a Series by the fields of its items; got {type(functionality).__name__}. {{model: F}}:"
+            f" pd.Series(F).rename_axis('{model}')"
         )
     series = functionality.rename("F")
-    if network not in series.index.names:
+    if model not in series.index.names:
         raise ValueError(
-            f"functionality has no field '{network}' that names the network; its fields are"
-            f" {listed(series.index.names)}"
+            f"functionality has no field '{model}' that names the model; its fields are {listed(series.index.names)}"
         )
     if not pd.api.types.is_numeric_dtype(series) or not np.isfinite(series.to_numpy(float, na_value=np.nan)).all():
         raise ValueError(
@@ -179,31 +176,31 @@ def reliability(
         )
     noises = noise_of(noise, series.index)
     frame = series.reset_index().assign(squared=noises**2)
-    others = [name for name in series.index.names if name != network]
+    others = [name for name in series.index.names if name != model]
     if by is None:
         fields = [name for name in others if frame[name].nunique() > 1]
-        per_network = frame.groupby(network)["F"]
-        if fields and (per_network.nunique() == 1).all() and (per_network.size() > 1).all():
-            fields, frame = [], frame.drop_duplicates(network)
+        per_model = frame.groupby(model)["F"]
+        if fields and (per_model.nunique() == 1).all() and (per_model.size() > 1).all():
+            fields, frame = [], frame.drop_duplicates(model)
     else:
         fields = [by] if isinstance(by, str) else list(by)
         for name in fields:
             if name not in others:
                 raise unknown("field for by", name, others)
-    several = frame[frame.duplicated([network, *fields])]
+    several = frame[frame.duplicated([model, *fields])]
     if len(several):
         raise ValueError(
-            f"each network has one F in a row of the result; {several.iloc[0][network]} has"
+            f"each model has one F in a row of the result; {several.iloc[0][model]} has"
             f" several{f' for one {listed(fields)}' if fields else ''}: name more fields in by= (there are"
             f" {listed(others) or 'none'}), or average them first"
         )
     groups = frame.groupby(fields, sort=False) if fields else frame.assign(all="all").groupby("all")
     if len(alone := groups["F"].count().loc[lambda many: many < 2]) or not len(series):
         raise ValueError(
-            "reliability is about differences between networks, and there are fewer than"
+            "reliability is about differences between models, and there are fewer than"
             f" two{f' for {listed(alone.index, 3)}' if fields else ''}"
         )
-    table = groups["F"].agg(networks="count", min="min", mean="mean", max="max", sd="std")
+    table = groups["F"].agg(models="count", min="min", mean="mean", max="max", sd="std")
     table = table.assign(noise=np.sqrt(groups["squared"].mean()))
     return table.assign(
         reliability=[
@@ -240,7 +237,7 @@ def functionality_of(labels: list[Any], index: pd.Index, given: Mapping[Any, flo
 
 
 def item_values(labels: list[Any], index: pd.Index, given: Any, what: str) -> np.ndarray:
-    """One number an item, from {label: value}, {network: value}, or a Series over fields that both have."""
+    """One number an item, from {label: value}, {model: value}, or a Series over fields that both have."""
     if isinstance(given, pd.Series) and given.index.nlevels > 1 and index.nlevels > 1:
         if given.index.nlevels == index.nlevels and not any(given.index.names):  # pd.Series({key: F})
             given = given.rename_axis(index.names)
@@ -327,7 +324,7 @@ def residuals(f: np.ndarray, given: np.ndarray, cells: np.ndarray) -> np.ndarray
         x, y = given[rows] - given[rows].mean(), f[rows] - f[rows].mean()
         if len(rows) < 4 or not np.ptp(given[rows]):
             raise ValueError(
-                "what is held constant needs four networks or more in each layer, whose values differ; here are"
+                "what is held constant needs four models or more in each layer, whose values differ; here are"
                 f" {len(rows)}, from {given[rows].min():.4g} to {given[rows].max():.4g}"
             )
         found[rows] = y - x * (x @ y) / (x @ x)

@@ -1,4 +1,4 @@
-"""Rank correlations over pairs of items: one order of networks for all pairs at once, and resamples in which both ends
+"""Rank correlations over pairs of items: one order of models for all pairs at once, and resamples in which both ends
 of a pair are drawn.
 """
 
@@ -21,10 +21,10 @@ class PairSets:
 
     Values that are equal up to rounding are equal already.
 
-    one, other: the network at either end, as a number.  places: which item of its network it is, at either end.  sets:
+    one, other: the model at either end, as a number.  places: which item of its model it is, at either end.  sets:
     {value: rows}.  gap: of functionality.
-    units: of networks.  fixed: networks that do not change places (the references); None if both ends are drawn.
-    unclear: why items of two networks do not correspond, if they do not.
+    units: of models.  fixed: models that do not change places (the references); None if both ends are drawn.
+    unclear: why items of two models do not correspond, if they do not.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class PairSets:
         self.gap, self.units, self.fixed, self.unclear = gap, units, fixed, unclear
 
     def draws(self, xs: Mapping[str, np.ndarray], n: int, seed: int) -> pd.DataFrame:
-        """The mean ρ over sets in n resamples of networks (n, measures); NaN where a side of a set is constant."""
+        """The mean ρ over sets in n resamples of models (n, measures); NaN where a side of a set is constant."""
         levels = self.units.draw_levels(np.random.default_rng(seed), n)
         total = np.zeros((n, len(xs)))
         for rows in self.sets.values():
@@ -56,10 +56,10 @@ class PairSets:
         return pd.DataFrame(total, columns=list(xs))
 
     def null(self, xs: Mapping[str, np.ndarray], n: int, seed: int) -> tuple[np.ndarray, bool]:
-        """The mean ρ over sets when networks change places, the same way for all sets (orders, measures); and whether
+        """The mean ρ over sets when models change places, the same way for all sets (orders, measures); and whether
         these are all orders, the first one as it is.
 
-        A network takes the gaps of all its items along. Errors: NoOrder.
+        A model takes the gaps of all its items along. Errors: NoOrder.
         """
         if self.unclear:
             raise NoOrder(self.unclear)
@@ -69,13 +69,13 @@ class PairSets:
         total = np.zeros((len(orders), len(xs)))
         for rows in self.sets.values():
             x = np.stack([standard_ranks(x[rows]) for x in xs.values()], axis=1)  # (pairs, measures)
-            gap = standard_ranks(self.gap[rows])  # ranks stay what they are: the same gaps, at other networks
+            gap = standard_ranks(self.gap[rows])  # ranks stay what they are: the same gaps, at other models
             number = self._numbers(rows)
             step = max(1, AT_ONCE // len(rows))
             for start in range(0, len(orders), step):
                 moved = number(orders[start : start + step])
                 if moved is None:
-                    raise NoOrder("networks do not have the same items, so that they cannot change places")
+                    raise NoOrder("models do not have the same items, so that they cannot change places")
                 total[start : start + step] += gap[moved] @ x / len(self.sets)
         return total, every
 
@@ -85,14 +85,14 @@ class PairSets:
         return self.units.counts(levels)[:, self.other[rows]]
 
     def _numbers(self, rows: np.ndarray) -> Any:
-        """A function from orders (k, networks) to the positions (k, rows), among these rows, of the pairs whose gaps
+        """A function from orders (k, models) to the positions (k, rows), among these rows, of the pairs whose gaps
         the rows get; it gives None if a pair is missing.
         """
-        networks = int(max(self.one.max(), self.other.max())) + 1
+        models = int(max(self.one.max(), self.other.max())) + 1
         many = int(max(self.places[0].max(), self.places[1].max())) + 1
         a, b = self.one[rows], self.other[rows]
         p, q = self.places[0][rows], self.places[1][rows]
-        size = networks * many
+        size = models * many
         table = np.full((size, size), -1, dtype=np.int32)
         ends = a * many + p, b * many + q
         table[ends] = table[ends[::-1]] = np.arange(len(rows))

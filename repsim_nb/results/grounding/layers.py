@@ -1,5 +1,5 @@
-"""Specificity: whether a measure finds the same layer in another network, and how far apart layers must be to differ as
-much as two networks do.
+"""Specificity: whether a measure finds the same layer in another model, and how far apart layers must be to differ as
+much as two models do.
 """
 
 from __future__ import annotations
@@ -27,44 +27,44 @@ from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.labels import Choice, axis_of
 from repsim_nb.support.progress import Tick
 
-from .networks import units_of_networks
+from .models import units_of_models
 
 NEVER = "never"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Specificity:
-    """Whether layers at one depth of different networks are nearer than layers of one network.
+    """Whether layers at one depth of different models are nearer than layers of one model.
 
     Attributes
     ----------
     measure : Measure
     accuracy : float
-        How often the nearest layer of another network is the same one, over all layers and ordered pairs of networks.
+        How often the nearest layer of another model is the same one, over all layers and ordered pairs of models.
     interval : Interval or None
-        Interval of the accuracy over units (networks, or groups of them), with the accuracy as its estimate. None for
-        two networks.
+        Interval of the accuracy over units (models, or groups of them), with the accuracy as its estimate. None for
+        two models.
     chance : float
         1 / number of layers.
-    pairs : DataFrame (networks, networks)
-        The accuracy of each network (row) with each other (column), 1 for itself.
+    pairs : DataFrame (models, models)
+        The accuracy of each model (row) with each other (column), 1 for itself.
     matches : DataFrame (layers, layers)
-        The fraction of cases in which a layer (row) found each layer of another network (column); rows sum to 1.
+        The fraction of cases in which a layer (row) found each layer of another model (column); rows sum to 1.
     moves : DataFrame
-        A row a layer: cross_network, the mean dissimilarity of that layer in two networks; one_away, the mean within
-        networks to the layers next to it; layers_to_move, how many layers away one has to go within a network before
-        the mean dissimilarity is above cross_network ("never" if no layer is that far).
+        A row a layer: across_models, the mean dissimilarity of that layer in two models; one_away, the mean within
+        models to the layers next to it; layers_to_move, how many layers away one has to go within a model before
+        the mean dissimilarity is above across_models ("never" if no layer is that far).
     away : DataFrame
         Those means for every number of layers away (columns).
     within, across : DataFrame (layers, layers)
-        Mean dissimilarities of all pairs of layers, within networks and between two.
+        Mean dissimilarities of all pairs of layers, within models and between two.
     draws : ndarray (n_bootstrap,)
-        The accuracy in each resample of units; empty for two networks. Resamples are the same for all measures with the
-        same networks, groups and seed.
+        The accuracy in each resample of units; empty for two models. Resamples are the same for all measures with the
+        same models, groups and seed.
     units : int
-        The number of independent units that were drawn, 0 for two networks.
+        The number of independent units that were drawn, 0 for two models.
     unit : str
-        What was drawn, such as "networks (10)".
+        What was drawn, such as "models (10)".
     seed : int
         Of the resamples.
     """
@@ -106,39 +106,39 @@ class Specificity:
 
     @property
     def never(self) -> int:
-        """The number of layers for which no other layer of the network is as far as the same layer of another
-        network.
+        """The number of layers for which no other layer of the model is as far as the same layer of another
+        model.
         """
         return int((self.moves["layers_to_move"] == NEVER).sum())
 
-    def against(self, others: Specificity | Mapping[str, Specificity] | Iterable[Specificity]) -> pd.DataFrame:
-        """By how much the accuracy of this measure is above that of others, in the same resamples of networks.
+    def compare_with(self, others: Specificity | Mapping[str, Specificity] | Iterable[Specificity]) -> pd.DataFrame:
+        """By how much the accuracy of this measure is above that of others, in the same resamples of models.
 
         Parameters
         ----------
         others : Specificity, list of them, or {name: Specificity}
-            Of the same networks, layers, groups and seed, with as many resamples and the same level. Without names rows
+            Of the same models, layers, groups and seed, with as many resamples and the same level. Without names rows
             have the short names of the measures.
 
         Returns
         -------
         DataFrame, index "measure"
             difference (this one minus the other), low, high (all rows hold at once, max-t), p_value (adjusted for the
-            number of rows), detectable (the difference that so many units would show in 8 of 10 studies), real (0 is
-            outside low to high).
+            number of rows), detectable (the difference that so many units would show in 8 of 10 studies), significant (0
+            is outside low to high).
 
         Raises
         ------
         ValueError
-            If there is no other measure, if two have one name, or if they are of other networks, layers, groups,
+            If there is no other measure, if two have one name, or if they are of other models, layers, groups,
             resamples or another level.
 
         Notes
         -----
-        Both measures see the same networks, so most of what the draw of networks does falls out of the difference: two
-        separate intervals that overlap say nothing about it. Resamples of pairs vary more than new networks would, so
+        Both measures see the same models, so most of what the draw of models does falls out of the difference: two
+        separate intervals that overlap say nothing about it. Resamples of pairs vary more than new models would, so
         intervals are rather too wide. Simulated (two measures that are as specific as each other, four layers, 1,000
-        sets of networks each): `real` in 0.4 % with 5 networks and in 1.1 % with 10, and for one or more of three
+        sets of models each): `significant` in 0.4 % with 5 models and in 1.1 % with 10, and for one or more of three
         measures in 0.4 % and 0.2 %. The intervals at level 0.95 held a difference of .11 in more than 99 of 100.
 
         References
@@ -158,11 +158,11 @@ class Specificity:
         for side, of in (("this one", self), (f"'{name}'", other)):
             if not len(of.draws):
                 raise ValueError(
-                    f"differences are over resamples of networks, and {side} has two networks, so there is nothing to"
+                    f"differences are over resamples of models, and {side} has two models, so there is nothing to"
                     " draw: pass three or more"
                 )
         for what, mine, theirs in (
-            ("networks", self.pairs.index, other.pairs.index),
+            ("models", self.pairs.index, other.pairs.index),
             ("layers", self.moves.index, other.moves.index),
         ):
             if not mine.equals(theirs):
@@ -200,7 +200,7 @@ class Specificity:
             f"Specificity({measures.short_name(self.measure)}, accuracy={self.accuracy:.3f}{drawn},"
             f" chance={self.chance:.3f},"
             f" {', '.join(filter(None, [f'{self.layers_to_move_text} layers to move', lost]))}, {len(self.pairs)}"
-            f" networks{of})"
+            f" models{of})"
         )
 
     def _repr_html_(self) -> str:
@@ -211,7 +211,7 @@ def specificity(
     representations: Mapping[Any, Any],
     measure: str | Measure = "cka",
     *,
-    network: Choice = "model",
+    model: Choice = "model",
     per: Choice = "layer",
     groups: Groups = None,
     n_bootstrap: int = 999,
@@ -219,22 +219,22 @@ def specificity(
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> Specificity:
-    """How often the nearest layer of another network is the same layer.
+    """How often the nearest layer of another model is the same layer.
 
     Parameters
     ----------
     representations : {label: array (n, p)}
-        The same layers of two or more networks, in their order, of the same n samples.
+        The same layers of two or more models, in their order, of the same n samples.
     measure : str or Measure
-    network, per : field of the labels, or a choice as `inference.anosim` takes it
-        Which network and which layer an item is.
-    groups : choice of one group a network, or DataFrame with a column for each crossed grouping, optional
-        Networks of one group depend on each other (fine-tunings of one pre-training, seeds of one architecture). The
-        interval then draws whole groups, and only pairs of networks that differ in every grouping count, in all that is
-        returned but `pairs` and `within`: networks of one group are near to each other, and how many such pairs there
+    model, per : field of the labels, or a choice as `inference.anosim` takes it
+        Which model and which layer an item is.
+    groups : choice of one group a model, or DataFrame with a column for each crossed grouping, optional
+        Models of one group depend on each other (fine-tunings of one pre-training, seeds of one architecture). The
+        interval then draws whole groups, and only pairs of models that differ in every grouping count, in all that is
+        returned but `pairs` and `within`: models of one group are near to each other, and how many such pairs there
         are is up to the design.
     n_bootstrap : int
-        The number of resamples of networks or groups, from 20.
+        The number of resamples of models or groups, from 20.
     level : float
         Of the interval.
     seed : int
@@ -248,20 +248,20 @@ def specificity(
     Raises
     ------
     ValueError
-        For one network or one layer, a layer that a network lacks or has twice, a group that changes within a network,
+        For one model or one layer, a layer that a model lacks or has twice, a group that changes within a model,
         fewer than 3 groups.
     UndefinedError
         If the measure has no value for a pair.
 
     Notes
     -----
-    Each layer of the first network of an ordered pair looks for the nearest layer of the second; ties count in equal
+    Each layer of the first model of an ordered pair looks for the nearest layer of the second; ties count in equal
     parts. Layers at either end have neighbors on one side only.
 
     The interval is of percentiles, widened for few units; with fewer than 5 it is 0 to 1. Units are drawn with
-    replacement, and pairs of different ones count. Simulated (CKA, four layers, networks with different amounts of
-    noise, 1,000 sets of networks each): of 100 intervals at level 0.95, 97 held the accuracy of the population with 5
-    and with 10 networks, 93 with 5 and with 10 groups of three networks (plain percentiles: 83 and 90), 96 with 5 x 5
+    replacement, and pairs of different ones count. Simulated (CKA, four layers, models with different amounts of
+    noise, 1,000 sets of models each): of 100 intervals at level 0.95, 97 held the accuracy of the population with 5
+    and with 10 models, 93 with 5 and with 10 groups of three models (plain percentiles: 83 and 90), 96 with 5 x 5
     crossed levels and 98 with 10 x 5.
 
     References
@@ -276,30 +276,30 @@ def specificity(
     >>> layers = {"in": first, "middle": first + second, "out": second}
     >>> xs = {(net, layer): x + 0.5 * rng.normal(size=x.shape) for net in "abcd" for layer, x in layers.items()}
     >>> nets, names = zip(*xs)
-    >>> found = specificity({"/".join(key): x for key, x in xs.items()}, "cka", network=nets, per=names)
+    >>> found = specificity({"/".join(key): x for key, x in xs.items()}, "cka", model=nets, per=names)
     >>> found.accuracy, found.layers_to_move_text
     (1.0, '1')
-    >>> weak = specificity({"/".join(key): x for key, x in xs.items()}, "mean_cca", network=nets, per=names)
-    >>> list(found.against(weak).columns)
-    ['difference', 'low', 'high', 'p_value', 'detectable', 'real']
+    >>> weak = specificity({"/".join(key): x for key, x in xs.items()}, "mean_cca", model=nets, per=names)
+    >>> list(found.compare_with(weak).columns)
+    ['difference', 'low', 'high', 'p_value', 'detectable', 'significant']
     """
     measure = measures.get(measure)
     check_draws(n_bootstrap, level)
     representations, _ = representations_of(representations)
     labels = list(representations)
     index = axis_of(representations)
-    nets, layers = (by_item_defined(index, choice, what) for choice, what in ((network, "network"), (per, "per")))
+    nets, layers = (by_item_defined(index, choice, what) for choice, what in ((model, "model"), (per, "per")))
     names, depth = list(dict.fromkeys(nets)), list(dict.fromkeys(layers))
     layer_axis, net_axis = pd.Index(depth, name=str(layers.name)), pd.Index(names, name=str(nets.name))
     places = _grid(nets, layers, names, depth)
-    units = units_of_networks(index, nets, groups)
+    units = units_of_models(index, nets, groups)
     other = _different(units)
     table = (
         compare(measure, {label: representations[label] for label in labels}, progress=progress)
         .dissimilarity()
         .to_numpy(float)
     )
-    blocks = table[places[:, None, :, None], places[None, :, None, :]]  # (network, network, layer, layer)
+    blocks = table[places[:, None, :, None], places[None, :, None, :]]  # (model, model, layer, layer)
     blocks = merge_table(blocks, tolerance_of_sums(blocks, measure))
     nearest = blocks <= blocks.min(axis=3, keepdims=True)
     found = nearest / nearest.sum(axis=3, keepdims=True)
@@ -355,35 +355,35 @@ def _by_name(others: Specificity | Mapping[str, Specificity] | Iterable[Specific
 
 
 def _grid(nets: pd.Series, layers: pd.Series, names: list[Any], depth: list[Any]) -> np.ndarray:
-    """The place of each layer (columns) of each network (rows)."""
+    """The place of each layer (columns) of each model (rows)."""
     if len(names) < 2 or len(depth) < 2:
         raise ValueError(
-            "layers are looked for in other networks, so there are two networks and two layers or more; "
+            "layers are looked for in other models, so there are two models and two layers or more; "
             f"here are {len(names)} ({listed(names, 3)}) and {len(depth)} ({listed(depth, 3)})"
         )
     at: dict[tuple[Any, Any], int] = {}
     for i, key in enumerate(zip(nets, layers, strict=True)):
         if key in at:
             raise ValueError(
-                f"each network has a layer once; '{key[0]}' has '{key[1]}' twice: choose one with .where(...)"
+                f"each model has a layer once; '{key[0]}' has '{key[1]}' twice: choose one with .where(...)"
             )
         at[key] = i
     lacking = [f"{layer} of {net}" for net in names for layer in depth if (net, layer) not in at]
     if lacking:
         raise ValueError(
-            f"the same layers are needed of all networks; there is no {listed(lacking, 3)}. If layers have other names,"
+            f"the same layers are needed of all models; there is no {listed(lacking, 3)}. If layers have other names,"
             " pass per= as one depth an item"
         )
     return np.array([[at[net, layer] for layer in depth] for net in names])
 
 
 def _different(units: Units) -> np.ndarray:
-    """Which pairs of networks differ in every grouping (networks, networks)."""
+    """Which pairs of models differ in every grouping (models, models)."""
     everyone = np.arange(len(next(iter(units.groupings.values()))))
     other = units.differ(everyone[:, None], everyone)
     if not other.any():
         raise ValueError(
-            f"pairs count if their networks differ in every grouping, and no pair does ({units.name}): leave a"
+            f"pairs count if their models differ in every grouping, and no pair does ({units.name}): leave a"
             " grouping out"
         )
     return other
@@ -422,7 +422,7 @@ def _moves(away: pd.DataFrame, threshold: np.ndarray) -> pd.DataFrame:
     ]
     return pd.DataFrame(
         {
-            "cross_network": threshold,
+            "across_models": threshold,
             "one_away": away[1],
             "layers_to_move": pd.Series(first, index=away.index, dtype=object),
         },

@@ -1,4 +1,4 @@
-"""Means over pairs of networks, with intervals over networks."""
+"""Means over pairs of models, with intervals over models."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from repsim_nb.results.inference.units import Groups, interval_over_units, simul
 from repsim_nb.support.errors import UndefinedError, listed, unknown
 from repsim_nb.support.escaping import without_formulas
 
-from .networks import check_named
+from .models import check_named
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PairMeans:
-    """Means over pairs of networks, and the same means in resamples of networks.
+    """Means over pairs of models, and the same means in resamples of models.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class PairMeans:
     units : int
         The number of independent units that were drawn.
     unit : str
-        What was drawn, such as "networks (10)".
+        What was drawn, such as "models (10)".
     level : float
     """
 
@@ -41,7 +41,7 @@ class PairMeans:
     unit: str
     level: float
 
-    def against(self, name: str, others: Iterable[str] | None = None) -> pd.DataFrame:
+    def compare_with(self, name: str, others: Iterable[str] | None = None) -> pd.DataFrame:
         """By how much one statistic is above others, in the same resamples.
 
         Parameters
@@ -55,7 +55,7 @@ class PairMeans:
         -------
         DataFrame, index "other"
             difference, low, high (all rows hold at once, max-t), p_value (adjusted for the number of rows), detectable,
-            real (0 is outside low to high).
+            significant (0 is outside low to high).
 
         Raises
         ------
@@ -89,7 +89,7 @@ class PairMeans:
         return f"PairMeans({len(self.table)} statistics, {self.unit})"
 
     def _repr_html_(self) -> str:
-        head = f"<p>Means over pairs of networks; intervals at level {self.level:g}, over {self.unit}.</p>"
+        head = f"<p>Means over pairs of models; intervals at level {self.level:g}, over {self.unit}.</p>"
         return without_formulas(head + self.table.to_html(float_format="{:.3f}".format))
 
 
@@ -102,19 +102,19 @@ def pair_means(
     level: float = 0.95,
     seed: int = 0,
 ) -> PairMeans:
-    """Means over unordered pairs of networks, with intervals over networks.
+    """Means over unordered pairs of models, with intervals over models.
 
     Parameters
     ----------
     pairs : DataFrame
-        A row an unordered pair of different networks, their names in the two levels of the index; a column a statistic
+        A row an unordered pair of different models, their names in the two levels of the index; a column a statistic
         of the pair.
     derived : {name: function}, optional
         Statistics that are computed from the means, such as a ratio: ``lambda mean: mean["same depth"] / mean["other
         depths"]``. The function gets the means as a Series by column, of all pairs and of each resample, and returns a
         number.
-    groups : {network: group}, Series by network, or DataFrame with a column for each crossed grouping, optional
-        Networks of one group depend on each other. Whole groups are drawn, and pairs within a group are left out (of
+    groups : {model: group}, Series by model, or DataFrame with a column for each crossed grouping, optional
+        Models of one group depend on each other. Whole groups are drawn, and pairs within a group are left out (of
         crossed groupings, pairs that agree in one).
     n_bootstrap : int
         The number of resamples, from 20.
@@ -129,20 +129,20 @@ def pair_means(
     Raises
     ------
     ValueError
-        If a pair comes twice or is of a network with itself, if values are undefined, for fewer than 3 networks or
+        If a pair comes twice or is of a model with itself, if values are undefined, for fewer than 3 models or
         groups.
     UndefinedError
         If a derived statistic has no value in a resample.
 
     Notes
     -----
-    Pairs share networks, so networks are drawn with replacement, and each pair counts as often as both of its networks
-    come. A pair of a network with itself never counts. Intervals are of percentiles, widened for few units, or by
-    Student's t where that is wider; with fewer than 5 units they have no ends. Simulated (effects of both networks and
-    noise of the pair, 300 sets each): of 100 intervals at level 0.95, 98 held the mean with 5 networks, 94 with 8 and
+    Pairs share models, so models are drawn with replacement, and each pair counts as often as both of its models
+    come. A pair of a model with itself never counts. Intervals are of percentiles, widened for few units, or by
+    Student's t where that is wider; with fewer than 5 units they have no ends. Simulated (effects of both models and
+    noise of the pair, 300 sets each): of 100 intervals at level 0.95, 98 held the mean with 5 models, 94 with 8 and
     96 with 10, 92 with 5 groups of three and 95 with 10 of them; with effects a third of the noise 95 to 100. Of three
-    differences between statistics that are equal, one or more was `real` in 2 % with 5 networks, 7 % with 8 and 6 %
-    with 10.
+    differences between statistics that are equal, one or more was `significant` in 2 % with 5 models, 7 % with 8 and
+    6 % with 10.
 
     References
     ----------
@@ -157,13 +157,13 @@ def pair_means(
     >>> found = pair_means(frame, derived={"ratio": lambda mean: mean["same depth"] / mean["other depths"]})
     >>> bool(0.4 < found.table.loc["ratio", "low"] < found.table.loc["ratio", "high"] < 0.6)
     True
-    >>> bool(found.against("same depth", ["other depths"]).loc["other depths", "real"])
+    >>> bool(found.compare_with("same depth", ["other depths"]).loc["other depths", "significant"])
     True
     """
     check_draws(n_bootstrap, level)
     if not isinstance(pairs, pd.DataFrame) or pairs.index.nlevels != 2:
         raise TypeError(
-            f"pairs come as a DataFrame with the names of both networks in its index; got {type(pairs).__name__}"
+            f"pairs come as a DataFrame with the names of both models in its index; got {type(pairs).__name__}"
         )
     values = pairs.to_numpy(float)
     if not len(values) or not np.isfinite(values).all():
@@ -171,27 +171,25 @@ def pair_means(
         raise ValueError(
             f"a mean is of pairs that all have values; {undefined} of {len(values)} pairs have none in some column"
         )
-    networks = pd.Index(
-        dict.fromkeys([*pairs.index.get_level_values(0), *pairs.index.get_level_values(1)]), name="model"
-    )
-    one, other = (networks.get_indexer(pairs.index.get_level_values(end)) for end in (0, 1))
+    models = pd.Index(dict.fromkeys([*pairs.index.get_level_values(0), *pairs.index.get_level_values(1)]), name="model")
+    one, other = (models.get_indexer(pairs.index.get_level_values(end)) for end in (0, 1))
     if (one == other).any():
         raise ValueError(
-            f"a pair is of two different networks; here is {listed([networks[k] for k in one[one == other]], 3)} with"
+            f"a pair is of two different models; here is {listed([models[k] for k in one[one == other]], 3)} with"
             " itself"
         )
     both = pd.MultiIndex.from_arrays([np.minimum(one, other), np.maximum(one, other)])
     if both.has_duplicates:
         twice = pairs.index[np.flatnonzero(both.duplicated())[0]]
         raise ValueError(
-            f"a pair comes once, whichever network stands first; {twice[0]} and {twice[1]} come twice: average both"
+            f"a pair comes once, whichever model stands first; {twice[0]} and {twice[1]} come twice: average both"
             " orders"
         )
-    check_named(networks, groups)
-    units = units_of(networks, groups, "networks")
+    check_named(models, groups)
+    units = units_of(models, groups, "models")
     counted = units.differ(one, other)
     if not counted.any():
-        raise ValueError(f"pairs count if their networks differ in every grouping, and no pair does ({units.name})")
+        raise ValueError(f"pairs count if their models differ in every grouping, and no pair does ({units.name})")
     values, one, other = values[counted], one[counted], other[counted]
     drawn = units.draw_counted(
         np.random.default_rng(seed), n_bootstrap, lambda many: (many[:, one] * many[:, other]).sum(axis=1)

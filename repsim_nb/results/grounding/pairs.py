@@ -31,7 +31,7 @@ def correlate(
     (their mean itself is no p-value).
     alternative: "greater" asks whether the gap grows with the distance: p is half the two-sided one where the statistic
     is above 0, else one less that half. It takes the pairs of one reference as independent, which the layers of one
-    network are not: `benchmark` has another that does not.
+    model are not: `benchmark` has another that does not.
     Errors: ValueError for a column that is not there (the nearest names), that holds NaN or no numbers, or is constant
     (for which reference). [Ding, Denain, Steinhardt 2021; the combination of p-values: Rüschendorf 1982, Vovk and Wang
     2020]
@@ -92,19 +92,19 @@ def judged(part: pd.DataFrame, name: str, gap: str, kind: str, alternative: str,
         raise ValueError(f"for {where}, '{name}' against '{gap}': {error}") from error
 
 
-def reference_pairs(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per: str = "layer") -> pd.DataFrame:
-    """Of all pairs those of a reference: for each layer, the network that scores best there -> DataFrame of the same
+def reference_pairs(pairs: pd.DataFrame, gap: str, *, model: str = "seed", per: str = "layer") -> pd.DataFrame:
+    """Of all pairs those of a reference: for each layer, the model that scores best there -> DataFrame of the same
     columns, the reference written first, its layers in
     order.
 
-    pairs: a row an unordered pair; columns {network}1, {per}1, {network}2, {per}2 name its two items, and `gap` holds
+    pairs: a row an unordered pair; columns {model}1, {per}1, {model}2, {per}2 name its two items, and `gap` holds
     |F - F'|. What F is follows from the gaps, see `functionality`. A pair of the reference with itself stays where the
     frame has it. Columns that belong to no side, such as distances, stay as they are: of a measure whose two directions
     differ the frame holds one. Then `correlate(..., by="layer1")` averages over the references.  Errors: as in
     `functionality`; ValueError for a pair that is there twice.
     """
-    f = functionality(pairs, gap, network=network, per=per)
-    first, second = [f"{network}1", f"{per}1"], [f"{network}2", f"{per}2"]
+    f = functionality(pairs, gap, model=model, per=per)
+    first, second = [f"{model}1", f"{per}1"], [f"{model}2", f"{per}2"]
     one, other = (pd.MultiIndex.from_frame(pairs[side]) for side in (first, second))
     ends = pd.DataFrame(np.sort(np.stack([f.index.get_indexer(one), f.index.get_indexer(other)]), axis=0).T)
     if ends.duplicated().any():
@@ -124,8 +124,8 @@ def reference_pairs(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per
     return pd.concat(parts, ignore_index=True)
 
 
-def functionality(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per: str = "layer") -> pd.Series:
-    """What F must be where only the gaps |F - F'| of all pairs are known -> Series by (network, per), 0 for the lowest.
+def functionality(pairs: pd.DataFrame, gap: str, *, model: str = "seed", per: str = "layer") -> pd.Series:
+    """What F must be where only the gaps |F - F'| of all pairs are known -> Series by (model, per), 0 for the lowest.
 
     The two items furthest apart are the ends, and every other lies between them. Which end is the upper one gaps cannot
     tell: F is turned so that it grows with `per` (probes read more from later layers).  Columns as in
@@ -133,7 +133,7 @@ def functionality(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per: 
     Errors: ValueError for missing columns, a pair that is not there, gaps that are no differences of one number an
     item, F that neither grows nor falls with `per`.
     """
-    unsigned = functionality_up_to_sign(pairs, gap, network=network, per=per)
+    unsigned = functionality_up_to_sign(pairs, gap, model=model, per=per)
     f, items = unsigned.to_numpy(), unsigned.index
     places = items.get_level_values(per)
     if places.nunique() == 1:
@@ -151,16 +151,16 @@ def functionality(pairs: pd.DataFrame, gap: str, *, network: str = "seed", per: 
     return pd.Series(f, index=items, name=gap)
 
 
-def functionality_up_to_sign(pairs: pd.DataFrame, gap: str, *, network: str, per: str) -> pd.Series:
+def functionality_up_to_sign(pairs: pd.DataFrame, gap: str, *, model: str, per: str) -> pd.Series:
     """`functionality`, but which end is the upper one is left open: the item that comes first in the largest gap has
     0.
     """
-    first, second = [f"{network}1", f"{per}1"], [f"{network}2", f"{per}2"]
+    first, second = [f"{model}1", f"{per}1"], [f"{model}2", f"{per}2"]
     check_columns(pairs, [*first, *second, gap])
     check_numbers(pairs, [gap])
     if not len(pairs) or pairs[gap].max() <= 0:
         raise ValueError(f"functionality follows from gaps that differ; '{gap}' is 0 or less in all {len(pairs)} pairs")
-    one, other = (pd.MultiIndex.from_frame(pairs[side], names=[network, per]) for side in (first, second))
+    one, other = (pd.MultiIndex.from_frame(pairs[side], names=[model, per]) for side in (first, second))
     items = one.append(other).unique().sort_values()
     i, j, size = items.get_indexer(one), items.get_indexer(other), pairs[gap].to_numpy(float)
     end = i[size.argmax()]

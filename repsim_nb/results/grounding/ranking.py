@@ -1,5 +1,5 @@
 """The benchmark: measures ranked by how well their distances go with gaps in functionality, with tests and intervals
-over networks.
+over models.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from repsim_nb.support.progress import Tick, ticking
 
 from .functionality import Errors, best_items, functionality_of, gaps, item_values, noise_of, residuals
 from .joint import PairSets
-from .networks import by_item_of_network, check_named, units_of_networks
+from .models import by_item_of_model, check_named, units_of_models
 from .pairs import KINDS, check_columns, check_numbers, combined, functionality_up_to_sign, judged
 from .results import Benchmark
 
@@ -50,7 +50,7 @@ def benchmark(
     *,
     measures: Measures = None,
     pairs: Which = "reference",
-    network: Choice = "model",
+    model: Choice = "model",
     per: Choice | None = "layer",
     among: Iterable[Any] | None = None,
     across: bool | None = None,
@@ -64,14 +64,14 @@ def benchmark(
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> Benchmark:
-    """Rank measures by how well their dissimilarities go with differences in what networks can do.
+    """Rank measures by how well their dissimilarities go with differences in what models can do.
 
     Parameters
     ----------
     representations : {label: array (n, p)}
         All of the same samples.
     functionality : mapping or Series
-        F, such as an accuracy: {label: F}, {network: F}, or a Series over the labels (of levels, those that both have).
+        F, such as an accuracy: {label: F}, {model: F}, or a Series over the labels (of levels, those that both have).
     measures : names, Measures, or {name: Measure}, optional
         None is `grounding.MEASURES`: all representational measures, and PWCCA as published ("pwcca_all": the reference
         gives the weights, over all its directions) and with the weights of the other item ("pwcca_all_other",
@@ -80,18 +80,18 @@ def benchmark(
         "reference": for each value of `per` the item with the highest F makes a pair with every other item. "all":
         every pair of items, for each value of `per`, or of all layers at once if `across`. Both directions of a measure
         are then averaged.
-    network, per : field of the labels, or a choice as in `inference.anosim`
-        Which network an item is of, and what there is a set of pairs for. per=None makes one set of all.
+    model, per : field of the labels, or a choice as in `inference.anosim`
+        Which model an item is of, and what there is a set of pairs for. per=None makes one set of all.
     among : labels, optional
         The labels that may be references (the undeleted ones). Only with references.
     across : bool, optional
-        Pairs of different layers, too. None: if layers of a network differ in F (if F is the network's, depth would
+        Pairs of different layers, too. None: if layers of a model differ in F (if F is the model's, depth would
         only blur it).
     self_pairs : bool
         Also the reference with itself, as in the published code.
-    groups : one value a network or item, or a DataFrame, optional
-        Networks that are not independent of each other (of one pre-training seed): intervals draw, and tests exchange,
-        whole groups. A DataFrame by network has a column for each of several crossed groupings (pre-training seed and
+    groups : one value a model or item, or a DataFrame, optional
+        Models that are not independent of each other (of one pre-training seed): intervals draw, and tests exchange,
+        whole groups. A DataFrame by model has a column for each of several crossed groupings (pre-training seed and
         fine-tuning seed). Pairs within a group are near in everything, so that they would make ρ high by themselves:
         they do not count.
     noise : float, mapping or Series, optional
@@ -103,7 +103,7 @@ def benchmark(
     n_bootstrap : int
         The number of resamples, from 20.
     n_permutations : int
-        The number of orders of networks, if not all of them are gone through (there are 5,040 or fewer).
+        The number of orders of models, if not all of them are gone through (there are 5,040 or fewer).
     level : float
         Of the intervals.
     seed : int
@@ -118,7 +118,7 @@ def benchmark(
     Raises
     ------
     ValueError
-        For F that is missing or the same for all, fewer than 3 networks or groups, and if no measure has a value for
+        For F that is missing or the same for all, fewer than 3 models or groups, and if no measure has a value for
         all pairs.
 
     Notes
@@ -128,14 +128,14 @@ def benchmark(
     low, high: units are drawn with replacement. With references these stay, the interval says nothing of other
     references, and percentiles are widened for few units. With all pairs both ends are drawn, which by itself makes
     intervals rather too wide. Simulated at level 0.95 (ρ from .02 to .35, 100 to 150 studies each): of 100 intervals
-    they held ρ in 97 to 100 with references (10 and 25 networks), in 97 to 99 with all pairs (10 networks) and in 93 to
-    98 with 5 groups of 5 networks; intervals of a difference in 97 to 100.
+    they held ρ in 97 to 100 with references (10 and 25 models), in 97 to 99 with all pairs (10 models) and in 93 to
+    98 with 5 groups of 5 models; intervals of a difference in 97 to 100.
 
-    network_p: one-sided, how often the mean ρ is as high if networks change places, the same way in all sets, each with
+    model_p: one-sided, how often the mean ρ is as high if models change places, the same way in all sets, each with
     the F of all its items. References keep their place. What depth alone does to ρ is the same in every order, so that
-    a high ρ with a high network_p is about layers and not about networks. Simulated with F that has nothing to do with
-    representations (400 nulls each): p <= .05 in .05 to .06 of them. Where networks come in 5 groups of 5 that are
-    alike, it was in .23 to .24 with networks as units, and in .04 to .05 with `groups`; with `given` in .03 (300 nulls)
+    a high ρ with a high model_p is about layers and not about models. Simulated with F that has nothing to do with
+    representations (400 nulls each): p <= .05 in .05 to .06 of them. Where models come in 5 groups of 5 that are
+    alike, it was in .23 to .24 with models as units, and in .04 to .05 with `groups`; with `given` in .03 (300 nulls)
     where both follow another accuracy, and without it in .76. spearman_p and kendall_p take the pairs of a reference as
     independent.
 
@@ -149,8 +149,8 @@ def benchmark(
     >>> F = {f"net{k}": k / 10 for k in range(6)}
     >>> shared = rng.normal(size=(60, 4))
     >>> xs = {name: np.hstack([shared, 4 * f * shared**2]) for name, f in F.items()}
-    >>> found = benchmark(xs, F, measures=["cka_debiased"], pairs="all", network=list(F), per=None)
-    >>> bool(found.table.loc["cka_debiased", "network_p"] < 0.05)
+    >>> found = benchmark(xs, F, measures=["cka_debiased"], pairs="all", model=list(F), per=None)
+    >>> bool(found.table.loc["cka_debiased", "model_p"] < 0.05)
     True
     """
     chosen = chosen_measures(measures)
@@ -163,39 +163,39 @@ def benchmark(
     representations, _ = representations_of(representations)
     labels = list(representations)
     index = axis_of(representations)
-    networks = by_item_defined(index, network, "network")
+    models = by_item_defined(index, model, "model")
     layers = (
         pd.Series("all", index=range(len(labels)), name="per") if per is None else by_item_defined(index, per, "per")
     )
-    f = functionality_of(labels, index, by_item_of_network(networks, index, functionality))
+    f = functionality_of(labels, index, by_item_of_model(models, index, functionality))
     unclear = ""
-    if isinstance(network, str) and (per is None or isinstance(per, str)) and index.nlevels > 1:
-        rest = index.droplevel(network)
-    else:  # items of two networks correspond by their layer, and within it by their order
-        number = networks.groupby([networks.to_numpy(), layers.to_numpy()]).cumcount()
+    if isinstance(model, str) and (per is None or isinstance(per, str)) and index.nlevels > 1:
+        rest = index.droplevel(model)
+    else:  # items of two models correspond by their layer, and within it by their order
+        number = models.groupby([models.to_numpy(), layers.to_numpy()]).cumcount()
         rest = pd.MultiIndex.from_arrays([layers, number])
         if number.any():
             unclear = (
-                f"'{networks[number.to_numpy().argmax()]}' has several items"
+                f"'{models[number.to_numpy().argmax()]}' has several items"
                 f" {'' if per is None else f'of one {layers.name}'}, and which of them correspond to which of another"
-                " network is unknown: name them by per="
+                " model is unknown: name them by per="
             )
     places = pd.factorize(rest)[0]
     if across is None:
-        across = bool((pd.Series(f).groupby(networks.to_numpy()).nunique() > 1).any())
+        across = bool((pd.Series(f).groupby(models.to_numpy()).nunique() > 1).any())
     if given is not None:
-        f = residuals(f, item_values(labels, index, by_item_of_network(networks, index, given), "given"), places)
+        f = residuals(f, item_values(labels, index, by_item_of_model(models, index, given), "given"), places)
     if pairs == "reference":
         one, other, values = _with_references(best_items(labels, f, layers, among), layers, across, self_pairs)
     else:
         one, other, values = _every_pair(layers, across)
-    fields = (str(networks.name), str(layers.name))
+    fields = (str(models.name), str(layers.name))
     names = short_labels(index)
     frame = pd.DataFrame(
         {
             f"{side}{end}": of.to_numpy()[at]
             for end, at in (("1", one), ("2", other))
-            for side, of in zip(fields, (networks, layers), strict=True)
+            for side, of in zip(fields, (models, layers), strict=True)
         }
     )
     frame = frame.assign(
@@ -207,15 +207,15 @@ def benchmark(
     )
     if taken := [name for name in chosen if name in frame]:
         raise ValueError(f"{listed(taken)} is a column of the pairs: give the measure another name")
-    codes, known = pd.factorize(networks)
-    _check_networks(known)
-    units = units_of_networks(index, networks, groups)
+    codes, known = pd.factorize(models)
+    _check_models(known)
+    units = units_of_models(index, models, groups)
     errors = (
         None
         if noise is None
         else Errors(
             f,
-            noise_of(by_item_of_network(networks, index, noise), index),
+            noise_of(by_item_of_model(models, index, noise), index),
             places,
             one,
             other,
@@ -246,7 +246,7 @@ def rank_pairs(
     gap: str,
     *,
     pairs: Which = "reference",
-    network: str = "seed",
+    model: str = "seed",
     per: str = "layer",
     across: bool = True,
     groups: Groups = None,
@@ -261,20 +261,20 @@ def rank_pairs(
     Parameters
     ----------
     frame : DataFrame
-        A row a pair. Columns {network}1, {per}1 and {network}2, {per}2 name its two items.
+        A row a pair. Columns {model}1, {per}1 and {model}2, {per}2 name its two items.
     distances : columns of distances, larger is less alike
     gap : str
         The column |F - F'|.
     pairs : "reference" or "all"
         "reference": the pairs of `reference_pairs`, whose first item is the reference of its layer. "all": every pair
         once; pairs of an item with itself are left out.
-    network, per : str
+    model, per : str
         What columns are called.
     across : bool
         With all pairs: those of different layers, too, as one set; otherwise one set a layer.
-    groups : {network: group}, Series or DataFrame by network, optional
+    groups : {model: group}, Series or DataFrame by model, optional
         As in `benchmark`.
-    noise : float, or Series by the fields of the items or by network, optional
+    noise : float, or Series by the fields of the items or by model, optional
         As in `benchmark`; F follows from all gaps, so it needs pairs="all" and across=True.
     n_bootstrap, n_permutations, level, seed : as in `benchmark`
 
@@ -286,9 +286,9 @@ def rank_pairs(
     ------
     ValueError
         For columns that are not there or hold no numbers, a pair that is there twice, several references in one layer,
-        fewer than 3 networks.
+        fewer than 3 models.
     TypeError
-        For groups without names of networks.
+        For groups without names of models.
 
     References
     ----------
@@ -309,25 +309,23 @@ def rank_pairs(
     if pairs not in ("reference", "all"):
         raise unknown("choice of pairs", pairs, ("reference", "all"))
     names = [distances] if isinstance(distances, str) else list(distances)
-    check_columns(frame, [*names, gap, *(f"{side}{end}" for side in (network, per) for end in (1, 2))])
+    check_columns(frame, [*names, gap, *(f"{side}{end}" for side in (model, per) for end in (1, 2))])
     check_numbers(frame, [*names, gap])
     if (frame[gap] < 0).any():
         raise ValueError(
             f"'{gap}' is the size of a difference, |F - F'|, and it is below 0 in {int((frame[gap] < 0).sum())} of"
             f" {len(frame)} pairs"
         )
-    for side in (network, per):
+    for side in (model, per):
         one_side, other_side = (set(frame[f"{side}{end}"]) for end in (1, 2))
         if text := same_as_text(one_side - other_side, other_side - one_side):
             raise ValueError(f"'{side}1' and '{side}2' name the same things{text}")
-    ends = [pd.MultiIndex.from_frame(frame[[f"{network}{end}", f"{per}{end}"]], names=[network, per]) for end in (1, 2)]
+    ends = [pd.MultiIndex.from_frame(frame[[f"{model}{end}", f"{per}{end}"]], names=[model, per]) for end in (1, 2)]
     errors = None
     if pairs == "all":
         frame = frame[ends[0] != ends[1]]
         frame = (frame if across else frame[frame[f"{per}1"] == frame[f"{per}2"]]).reset_index(drop=True)
-        ends = [
-            pd.MultiIndex.from_frame(frame[[f"{network}{end}", f"{per}{end}"]], names=[network, per]) for end in (1, 2)
-        ]
+        ends = [pd.MultiIndex.from_frame(frame[[f"{model}{end}", f"{per}{end}"]], names=[model, per]) for end in (1, 2)]
     items = ends[0].append(ends[1]).unique()
     one, other = (items.get_indexer(end) for end in ends)
     twice = (
@@ -342,24 +340,24 @@ def rank_pairs(
             f" {items[other[twice][0]]} is there again"
         )
     if pairs == "reference":
-        firsts = frame.groupby(f"{per}1", sort=False)[f"{network}1"].nunique()
+        firsts = frame.groupby(f"{per}1", sort=False)[f"{model}1"].nunique()
         if (firsts > 1).any():
             raise ValueError(
                 f"pairs='reference' needs one first item for each {per}, the reference; {per} {firsts.idxmax()} has"
                 f" {firsts.max()}. Use grounding.reference_pairs, or pairs='all'"
             )
-    codes, known = pd.factorize(items.get_level_values(network))
+    codes, known = pd.factorize(items.get_level_values(model))
     places = pd.factorize(items.get_level_values(per))[0]
     values = np.full(len(frame), "all", dtype=object) if pairs == "all" and across else frame[f"{per}1"].to_numpy()
     if noise is not None:
         if pairs != "all" or not across:
             raise ValueError("F follows from the gaps of all pairs, so noise= needs pairs='all' and across=True")
-        f = functionality_up_to_sign(frame, gap, network=network, per=per).loc[items].to_numpy()
+        f = functionality_up_to_sign(frame, gap, model=model, per=per).loc[items].to_numpy()
         errors = Errors(f, noise_of(noise, items), places, one, other)
-    _check_networks(known)
-    index = pd.Index(known, name=network)
+    _check_models(known)
+    index = pd.Index(known, name=model)
     check_named(index, groups)
-    units = units_of_networks(index, pd.Series(known, name=network), groups)
+    units = units_of_models(index, pd.Series(known, name=model), groups)
     merged = {
         name: merge_ties(
             frame[name].to_numpy(float), tolerance_of(frame[name].to_numpy(float), precision_of(frame[name]))
@@ -379,7 +377,7 @@ def rank_pairs(
         frame,
         {name: merged[name] for name in names},
         gap,
-        (network, per),
+        (model, per),
         found,
         {},
         n_bootstrap,
@@ -390,10 +388,10 @@ def rank_pairs(
     )
 
 
-def _check_networks(known: Sequence[Any]) -> None:
+def _check_models(known: Sequence[Any]) -> None:
     if len(known) < FEWEST_UNITS:
         raise ValueError(
-            f"networks are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)}"
+            f"models are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)}"
             f" ({listed(known)}): {FEWEST_UNITS} are the least, 10 or more say something"
         )
 
@@ -479,13 +477,13 @@ def _ranked(
     """The benchmark of these pairs. distances: one array a measure, values that are equal up to rounding made equal, as
     in pairs.gap.
     """
-    network, per = fields
+    model, per = fields
     judged_frame = pd.DataFrame({**distances, gap: pairs.gap})
     with_references = pairs.fixed is not None
     for value, rows in pairs.sets.items():
         if len(rows) < 3 or judged_frame[gap].iloc[rows].nunique() == 1:
             what = f"the reference of {per}={value}" if with_references else f"{per}={value}"
-            what += "" if list(pairs.units.groupings) == ["networks"] else ", without pairs of one group,"
+            what += "" if list(pairs.units.groupings) == ["models"] else ", without pairs of one group,"
             raise ValueError(
                 f"{what} needs 3 pairs or more whose gaps in functionality differ; it has {len(rows)}, and the first"
                 f" gap is {frame[gap].iloc[rows[0]]:.4g}"
@@ -513,7 +511,7 @@ def _ranked(
     if defined.mean() < 0.5:
         raise ValueError(
             f"in {(~defined).sum()} of {n_bootstrap} resamples of {pairs.units.number} {pairs.units.name} all gaps or"
-            " all distances were the same: there are too few networks for an interval"
+            " all distances were the same: there are too few models for an interval"
         )
     draws = draws[defined].reset_index(drop=True)
     units = pairs.units.number
@@ -541,9 +539,9 @@ def _ranked(
         "spearman",
         "low",
         "high",
-        "network_p",
-        "network_p_adjusted",
-        "exchanged",
+        "model_p",
+        "model_p_adjusted",
+        "permuted",
         "detectable",
         "spearman_p",
         "kendall",
@@ -562,14 +560,14 @@ def _ranked(
     for name, its in tests.items():
         for value, test in its.items():
             row = {"measure": name, per: value} | (
-                {"reference": frame[f"{network}1"].iloc[pairs.sets[value][0]]} if with_references else {}
+                {"reference": frame[f"{model}1"].iloc[pairs.sets[value][0]]} if with_references else {}
             )
             row |= {"spearman": rho[name][value], "kendall": test["kendall"].statistic}
             row |= {f"{kind}_p": test[kind].p_value for kind in KINDS if with_references}
             rows.append(row | {"n": len(pairs.sets[value])})
     everybody = pd.concat(
-        [frame[f"{network}1"], frame[f"{network}2"]]
-    ).nunique()  # a network that is the reference of all is in no pair as the other
+        [frame[f"{model}1"], frame[f"{model}2"]]
+    ).nunique()  # a model that is the reference of all is in no pair as the other
     return Benchmark(
         table,
         pd.DataFrame(rows).set_index(["measure", per]),
@@ -589,7 +587,7 @@ def _ranked(
 
 
 def _sets(values: np.ndarray, units: Units, one: np.ndarray, other: np.ndarray) -> dict[Any, np.ndarray]:
-    """The pairs of each set, without those of two networks in one group."""
+    """The pairs of each set, without those of two models in one group."""
     counted = units.differ(one, other) | (one == other)
     return {value: np.flatnonzero((values == value) & counted) for value in dict.fromkeys(values)}
 
@@ -611,9 +609,9 @@ def _joint(
         axis=0, ddof=1
     )
     return {
-        "network_p": p,
-        "network_p_adjusted": adjusted,
-        "exchanged": list(mean),
+        "model_p": p,
+        "model_p_adjusted": adjusted,
+        "permuted": list(mean),
         "detectable": list(np.minimum(needed, 1.0)) if len(null) >= 20 else [np.nan] * len(p),
     }
 

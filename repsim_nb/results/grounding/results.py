@@ -1,4 +1,4 @@
-"""What the benchmark gives: a table of measures, their differences, and what so many networks could have shown."""
+"""What the benchmark gives: a table of measures, their differences, and what so many models could have shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from repsim_nb.support.escaping import without_formulas
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Benchmark:
-    """How well measures go with what networks can do.
+    """How well measures go with what models can do.
 
     Attributes
     ----------
@@ -24,39 +24,39 @@ class Benchmark:
 
         - spearman: ρ, the mean over sets of pairs (one for each reference, or for each layer);
         - low, high: its interval over units;
-        - network_p: of the joint permutation of networks; network_p_adjusted: the same, adjusted for the list of
+        - model_p: of the joint permutation of models; model_p_adjusted: the same, adjusted for the list of
         measures (max-T);
-        - exchanged: the mean ρ of networks that changed places, which is what layers and depth alone give;
+        - permuted: the mean ρ of models that changed places, which is what layers and depth alone give;
         - detectable: the ρ that this test finds at .05 in 8 of 10 studies of so many units, missing with fewer than 20
         orders;
         - spearman_p, kendall_p: with references only. They take pairs as independent, as published;
         - kendall: τ-b; n: the number of pairs; rank.
 
-        network_p and what follows from it is left out if networks, or groups of them, cannot change places; `no_order`
-        says why.
+        model_p and what follows from it is left out if models, or groups of them, cannot change places;
+        `no_permutation` says why.
     sets : DataFrame
         The same statistics for each measure and set.
     pairs : DataFrame
         A row a pair, with its gap and its distances.
     undefined : dict
         {measure: why it has no row}.
-    networks, units : int
-        The numbers of networks, and of independent units that were drawn.
+    models, units : int
+        The numbers of models, and of independent units that were drawn.
     level : float
         Of the intervals.
     draws : DataFrame (n_bootstrap, measures)
         ρ in each resample of units.
-    which : "reference" or "all"
+    pairing : "reference" or "all"
         The pairs.
     unit : str
-        What was drawn, such as "networks (10)".
-    orders : int
-        The number of orders of networks that were compared; no network_p is below 1 / orders.
-    no_order : str
-        Why networks cannot change places; empty if they can.
+        What was drawn, such as "models (10)".
+    n_permutations : int
+        The number of orders of models that were compared; no model_p is below 1 / n_permutations.
+    no_permutation : str
+        Why models cannot change places; empty if they can.
     reliability : float or None
-        The fraction of the variance of F between networks (within a layer) that is not chance. None without `noise`, or
-        if no layer has three networks.
+        The fraction of the variance of F between models (within a layer) that is not chance. None without `noise`, or
+        if no layer has three models.
     ceiling : float or None
         The mean ρ of a measure that sees the true F without error.
     """
@@ -65,18 +65,18 @@ class Benchmark:
     sets: pd.DataFrame
     pairs: pd.DataFrame
     undefined: Mapping[str, str] = field(default_factory=dict)
-    networks: int = 0
+    models: int = 0
     level: float = 0.95
     draws: pd.DataFrame = field(default_factory=pd.DataFrame)
-    which: str = "reference"
+    pairing: str = "reference"
     units: int = 0
     unit: str = ""
-    orders: int = 0
-    no_order: str = ""
+    n_permutations: int = 0
+    no_permutation: str = ""
     reliability: float | None = None
     ceiling: float | None = None
 
-    def against(self, name: str | None = None) -> pd.DataFrame:
+    def compare_with(self, name: str | None = None) -> pd.DataFrame:
         """By how much the ρ of one measure is above that of each other, from the same resamples for both.
 
         Parameters
@@ -90,7 +90,7 @@ class Benchmark:
         DataFrame
             Index "measure". Columns: difference; low, high (simultaneous intervals, which all hold at once); p_value
             (adjusted for the list); detectable (the difference that one such interval tells from 0 in 8 of 10 studies);
-            real (0 is outside the interval).
+            significant (0 is outside the interval).
 
         Raises
         ------
@@ -117,7 +117,7 @@ class Benchmark:
 
     @property
     def differences(self) -> pd.DataFrame:
-        """`against` for every pair of measures, the higher one first, as one list -> DataFrame, index (higher,
+        """`compare_with` for every pair of measures, the higher one first, as one list -> DataFrame, index (higher,
         lower).
         """
         names = list(self.table.index)
@@ -135,45 +135,45 @@ class Benchmark:
             {pair: self.draws[pair[0]] - self.draws[pair[1]] for pair in pairs}, index=self.draws.index
         )
         draws.columns = index
-        return simultaneous(seen, draws, self.units, self.level, widen=self.which == "reference")
+        return simultaneous(seen, draws, self.units, self.level, widen=self.pairing == "reference")
 
     @property
     def about(self) -> str:
         """What these pairs can say, in one sentence or two."""
-        if "network_p" not in self.table:
-            text = f"there is no network_p: {self.no_order or 'nothing was exchanged'}"
-        elif self.orders < 20:
+        if "model_p" not in self.table:
+            text = f"there is no model_p: {self.no_permutation or 'nothing was exchanged'}"
+        elif self.n_permutations < 20:
             text = (
-                f"units change places in {self.orders} orders only, so that no network_p is below"
-                f" {1 / self.orders:.2g}: whether ρ is about networks cannot be asked here"
+                f"units change places in {self.n_permutations} orders only, so that no model_p is below"
+                f" {1 / self.n_permutations:.2g}: whether ρ is about models cannot be asked here"
             )
         else:
-            text = f"{self.orders} orders of networks"
+            text = f"{self.n_permutations} orders of models"
         if self.ceiling is None:
             return text
         if self.reliability is not None and self.reliability <= 0:
             return (
-                f"{text}; within layers networks differ in F by no more than chance (reliability"
-                f" {self.reliability:.2f}), so that a high network_p says nothing"
+                f"{text}; within layers models differ in F by no more than chance (reliability"
+                f" {self.reliability:.2f}), so that a high model_p says nothing"
             )
-        known = "" if self.reliability is None else f"reliability of F between networks {self.reliability:.2f}; "
+        known = "" if self.reliability is None else f"reliability of F between models {self.reliability:.2f}; "
         return f"{text}; {known}a measure that sees the true F reaches ρ = {self.ceiling:.2f}"
 
     def __repr__(self) -> str:
         best, lost = self.table.iloc[0], f", {len(self.undefined)} undefined" if self.undefined else ""
-        units = "" if self.units == self.networks else f" in {self.units} units"
+        units = "" if self.units == self.models else f" in {self.units} units"
         return (
-            f"Benchmark({len(self.table)} measures{lost}, {self.networks} networks{units}, {int(best['n'])} pairs;"
+            f"Benchmark({len(self.table)} measures{lost}, {self.models} models{units}, {int(best['n'])} pairs;"
             f" highest ρ: {best.name} {best['spearman']:.3f} [{best['low']:.3f}, {best['high']:.3f}]; {self.about})"
         )
 
     def _repr_html_(self) -> str:
-        ps = {name: "{:.2g}".format for name in ("spearman_p", "network_p", "network_p_adjusted", "kendall_p")}
-        units = "" if self.units == self.networks else f" in {self.units} units"
-        pairs = "pairs with references" if self.which == "reference" else "all pairs"
+        ps = {name: "{:.2g}".format for name in ("spearman_p", "model_p", "model_p_adjusted", "kendall_p")}
+        units = "" if self.units == self.models else f" in {self.units} units"
+        pairs = "pairs with references" if self.pairing == "reference" else "all pairs"
         head = (
-            f"<p>Rank correlation of dissimilarity with the gap in functionality, {pairs}, {self.networks}"
-            f" networks{units}; intervals at level {self.level:g}, over units."
+            f"<p>Rank correlation of dissimilarity with the gap in functionality, {pairs}, {self.models}"
+            f" models{units}; intervals at level {self.level:g}, over units."
             f" {html.escape(self.about[0].upper() + self.about[1:])}.</p>"
         )
         return without_formulas(

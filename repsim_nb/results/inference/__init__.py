@@ -8,7 +8,7 @@ from .differences import rank_differences
 from .groups import SpreadTest, anosim, centre_test, dispersion_test
 from .influence import influence
 from .intervals import interval, rank_interval
-from .levels import sample_sets, unrelated
+from .levels import chance_values, sample_sets
 from .nulls import NullTable, chance_corrected, null_moments, null_table
 from .permutations import permutation_test
 from .ranks import rank_correlation
@@ -31,6 +31,7 @@ __all__ = [
     "cannot_ask",
     "centre_test",
     "chance_corrected",
+    "chance_values",
     "contrasts",
     "dispersion_test",
     "holm",
@@ -47,5 +48,4 @@ __all__ = [
     "rank_interval",
     "sample_sets",
     "sample_size",
-    "unrelated",
 ]

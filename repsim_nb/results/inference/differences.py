@@ -68,7 +68,7 @@ def rank_differences(
         level is in ``.attrs["level"]``. Columns: correlation (of that table with `b`); difference (correlation of
         `against` minus this one); low and high (of the difference); p_value (adjusted for the number of differences,
         never 0); detectable (the difference that one such interval would distinguish from 0 in 8 of 10 studies with so
-        many items); real (whether 0 is outside the interval).
+        many items); significant (whether 0 is outside the interval).
 
     Raises
     ------
@@ -87,7 +87,7 @@ def rank_differences(
 
     Simulated (two to five tables over 6, 8, 12 or 25 items, 60 to 400 times each): of 100 studies at level 0.95 93 to
     100 had all intervals right, with `against` and without. With tables that are equally good, 0 to 3 in 100 had a
-    difference that is real.
+    difference that is significant.
 
     References
     ----------
@@ -99,7 +99,7 @@ def rank_differences(
     >>> points = rng.normal(size=(20, 3))
     >>> near, far, b = (pd.DataFrame(np.linalg.norm(x[:, None] - x, axis=2)) for x in (points + noise * rng.normal(size=(20, 3)) for noise in (0.3, 2, 0)))
     >>> found = rank_differences({"near": near, "far": far}, b)
-    >>> found.attrs["against"], list(found.index), bool(found.loc["far", "real"])
+    >>> found.attrs["against"], list(found.index), bool(found.loc["far", "significant"])
     ('near', ['far'], True)
     """
     if kind not in RANKS:

@@ -54,7 +54,7 @@ def anosim(
     -------
     GroupTest
         statistic is R. within, between: mean dissimilarities of the pairs that count. groups: {group: number of items}.
-        exchanged is "units" if there are any.
+        permuted is "units" if there are any.
 
     Raises
     ------
@@ -305,7 +305,7 @@ def dispersion_test(
     null[(labels[:, counted] == found.codes[counted]).all(axis=1)] = seen[0]
     statistic = float(seen[0])
     test = by_counting(
-        statistic, null, "greater", every, rounding=ROUNDING * max(1.0, statistic), exchanged=found.exchanged
+        statistic, null, "greater", every, rounding=ROUNDING * max(1.0, statistic), permuted=found.permuted
     )
     spreads = {name: float(distances[found.codes == k].mean()) for k, name in enumerate(found.names)}
     return SpreadTest(
@@ -316,7 +316,7 @@ def dispersion_test(
         test.n_permutations,
         spreads,
         found.counts(),
-        exchanged=test.exchanged,
+        permuted=test.permuted,
     )
 
 
@@ -334,7 +334,7 @@ class Grouped(NamedTuple):
     layers: list[np.ndarray]
 
     @property
-    def exchanged(self) -> str:
+    def permuted(self) -> str:
         return "samples" if self.units is None else "units"
 
     def counts(self) -> dict[Any, int]:
@@ -386,7 +386,7 @@ class Grouped(NamedTuple):
             float(d[pairs & inside].mean()),
             float(d[pairs & ~inside].mean()),
             self.counts(),
-            exchanged=self.exchanged,
+            permuted=self.permuted,
         )
 
 

@@ -21,7 +21,7 @@ from .results import between
 from .samples import representations_of, rows_of
 
 
-def unrelated(
+def chance_values(
     measure: str | Measure,
     xs: Mapping[Any, Any],
     *,
@@ -68,7 +68,7 @@ def unrelated(
     --------
     >>> rng = np.random.default_rng(0)
     >>> xs = {name: rng.normal(size=(100, 20)) for name in "ab"}
-    >>> levels = unrelated("cka", xs, n_pairs=10)
+    >>> levels = chance_values("cka", xs, n_pairs=10)
     >>> bool(0.1 < levels.mean() < 0.25)
     True
     """

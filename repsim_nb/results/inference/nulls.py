@@ -133,7 +133,7 @@ class NullTable:
     `least`, the smallest p-value that can be backed in this cell: where they are equal, `at_most`, p is an upper bound;
     `counted`, whether p was counted in random orders.
     undefined: {(row, column): why a cell has no value, or no null distribution}; such cells are NaN.
-    exchanged: what was compared and permuted, "samples" or "group means".
+    permuted: what was compared and permuted, "samples" or "group means".
     """
 
     comparison: Comparison
@@ -145,7 +145,7 @@ class NullTable:
     counted: pd.DataFrame
     mirrored: bool
     undefined: Mapping[tuple[Any, Any], str] = field(default_factory=dict)
-    exchanged: str = "samples"
+    permuted: str = "samples"
 
     @property
     def at_most(self) -> pd.DataFrame:
@@ -190,7 +190,7 @@ class NullTable:
         return pd.DataFrame(texts, index=self.value.index, columns=self.value.columns)
 
     def _what(self) -> str:
-        return "" if self.exchanged == "samples" else f" {self.exchanged}"
+        return "" if self.permuted == "samples" else f" {self.permuted}"
 
     def _said(self) -> str:
         above, size = self.above(), self.value.shape
@@ -281,7 +281,7 @@ def null_table(
     measure = _closed(measure)
     if n_permutations is not None:
         check_permutations(n_permutations)
-    xs, ys, exchanged = _means_of_groups(measure, xs, ys, groups)
+    xs, ys, permuted = _means_of_groups(measure, xs, ys, groups)
     found: dict[tuple[int, int], Any] = {}
     comparison = compare(measure, xs, ys, on_undefined=on_undefined, progress=progress, sums=found)
     values, undefined = comparison.values, dict(comparison.undefined)
@@ -317,7 +317,7 @@ def null_table(
         pd.DataFrame(each, index=values.index, columns=values.columns)
         for each in (mean, sd, skewness, p_value, least, by_count)
     )
-    return NullTable(comparison, *frames, mirrored=ys is None, undefined=undefined, exchanged=exchanged)
+    return NullTable(comparison, *frames, mirrored=ys is None, undefined=undefined, permuted=permuted)
 
 
 def _means_of_groups(

@@ -70,7 +70,7 @@ def permutation_test(
     -------
     Test
         alternative "greater" for a similarity, "less" for a dissimilarity: extreme is what is more alike. statistic,
-        null: values as measured. exchanged: "samples", "groups" or "group means".
+        null: values as measured. permuted: "samples", "groups" or "group means".
 
     Notes
     -----
@@ -98,11 +98,11 @@ def permutation_test(
     given = x, y
     x, y, n = pair_of(x, y)
     codes = codes_of(groups, (*given, x, y), n, every=True)
-    exchanged, rows = "samples", None
+    permuted, rows = "samples", None
     if codes is not None:
         check_number(codes, measure)
-        exchanged = "groups" if are_equal(codes) else "group means"
-        if exchanged == "groups":
+        permuted = "groups" if are_equal(codes) else "group means"
+        if permuted == "groups":
             rows = rows_by_group(codes)
         else:
             x, y = group_means(x, codes), group_means(y, codes)
@@ -110,7 +110,7 @@ def permutation_test(
     every = n <= ALL_SAMPLES if exact == "auto" else bool(exact)
     if every and n > 9:
         raise ValueError(
-            f"exact=True goes through all orders, of up to 9 {exchanged} (362,880 orders); there are {n}: take"
+            f"exact=True goes through all orders, of up to 9 {permuted} (362,880 orders); there are {n}: take"
             " exact=False"
         )
     within = codes if rows is not None else None
@@ -135,7 +135,7 @@ def permutation_test(
         "greater" if measure.kind == "similarity" else "less",
         every,
         rounding_between(x, y),
-        exchanged=exchanged,
+        permuted=permuted,
     )
 
 

@@ -70,7 +70,7 @@ def rank_correlation(
     Returns
     -------
     Test
-        `exchanged` is "groups" if whole groups were permuted. The p-value is never 0.
+        `permuted` is "groups" if whole groups were permuted. The p-value is never 0.
 
     Raises
     ------
@@ -246,7 +246,7 @@ def _mantel(
     statistic = by_exchange(*tables[:2], kind, *tables[2:])
     null = np.array([statistic(order) for order in orders])
     return by_counting(
-        statistic(np.arange(len(place))), null, alternative, every, exchanged="samples" if groups is None else "groups"
+        statistic(np.arange(len(place))), null, alternative, every, permuted="samples" if groups is None else "groups"
     )
 
 

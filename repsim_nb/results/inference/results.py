@@ -29,7 +29,7 @@ class Test:
     where all orders were gone through.
     null: the statistics under permutation (n_permutations,), None where a formula gave the p-value.
     alternative: what counts as extreme: "greater", "less", or "two-sided" (by size, whatever the sign).
-    exchanged: what was permuted: "samples" (or values, or items), "groups" of rows, "group means", of which the
+    permuted: what was permuted: "samples" (or values, or items), "groups" of rows, "group means", of which the
     statistic is then a value, or "units" of items.
     """
 
@@ -40,11 +40,11 @@ class Test:
     null: np.ndarray | None = None
     alternative: str = "two-sided"
     n_permutations: int | None = None
-    exchanged: str = field(default="samples", kw_only=True)
+    permuted: str = field(default="samples", kw_only=True)
 
     def __repr__(self) -> str:
         by = f"{self.n_permutations} permutations" if self.n_permutations else "no permutations"
-        by += f" of {self.exchanged}" if self.n_permutations and self.exchanged != "samples" else ""
+        by += f" of {self.permuted}" if self.n_permutations and self.permuted != "samples" else ""
         return (
             f"{type(self).__name__}(statistic={self.statistic:.4g}, p_value={self.p_value:.3g}, {self.alternative},"
             f" {by})"
@@ -150,7 +150,7 @@ def by_counting(
     alternative: str,
     every: bool = False,
     rounding: float = ROUNDING,
-    exchanged: str = "samples",
+    permuted: str = "samples",
 ) -> Test:
     """The test by counting in the null; `every`: it holds all orders, the one that was seen among them.  rounding:
     statistics that differ by less are the same.
@@ -159,7 +159,7 @@ def by_counting(
     values, seen = sizes[alternative]
     extreme = int(np.sum(values >= seen - rounding))
     p_value = extreme / len(null) if every else (1 + extreme) / (len(null) + 1)
-    return Test(statistic, p_value, null, alternative, len(null), exchanged=exchanged)
+    return Test(statistic, p_value, null, alternative, len(null), permuted=permuted)
 
 
 def least_backed(n: int) -> float:

@@ -50,7 +50,7 @@ class Units:
 
     @property
     def text(self) -> str:
-        """The name with the number, such as "networks (10)"."""
+        """The name with the number, such as "models (10)"."""
         return f"{self.name} ({self.number})"
 
     def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -222,7 +222,7 @@ def simultaneous(
         The same differences in resamples; a row is one resample. A column that never varies has the interval of its one
         value.
     units : int
-        The number of independent units. With fewer than 5 intervals have no ends, and nothing is real.
+        The number of independent units. With fewer than 5 intervals have no ends, and nothing is significant.
     level : float
     widen : bool
         Widen intervals for few units, as draws with replacement need it; False for draws that are wide enough by
@@ -232,8 +232,8 @@ def simultaneous(
     -------
     DataFrame, index of `estimates`
         difference; low, high; p_value, adjusted for the length of the list, never 0; detectable, the size of a single
-        difference that such an interval distinguishes from 0 in 8 of 10 studies of so many units; real, whether 0 is
-        outside the interval.
+        difference that such an interval distinguishes from 0 in 8 of 10 studies of so many units; significant, whether 0
+        is outside the interval.
 
     Notes
     -----
@@ -253,7 +253,7 @@ def simultaneous(
                 "high": math.inf,
                 "p_value": 1.0,
                 "detectable": math.inf,
-                "real": False,
+                "significant": False,
             },
             index=estimates.index,
         )
@@ -285,7 +285,7 @@ def simultaneous(
             "high": high,
             "p_value": p,
             "detectable": one * np.where(still, 0.0, sd),
-            "real": (low > 0) | (high < 0),
+            "significant": (low > 0) | (high < 0),
         },
         index=estimates.index,
     )

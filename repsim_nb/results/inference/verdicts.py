@@ -40,13 +40,13 @@ class Verdict:
         "reproduced", "not reproduced" or "undecided".
     estimate, low, high : float or None
         The estimate and its interval; None if there is none (p-values have an estimate only).
-    rule : str
+    threshold : str
         The threshold, such as "> 0.5".
-    turns : str
+    other_thresholds : str
         The thresholds at which the verdict would change: the ends of the interval, rounded outward, with as many digits
         as it takes to be on the right side of the threshold.
     unit : str
-        What the interval was drawn over or the test exchanged, such as "networks (10)".
+        What the interval was drawn over or the test exchanged, such as "models (10)".
     level : float or None
         The level of the interval; None if it is not known.
     why : str
@@ -68,10 +68,10 @@ class Verdict:
     Examples
     --------
     >>> from repsim_nb import inference
-    >>> both = inference.judge((0.67, 0.61, 0.72), above=0.5, unit="networks") & inference.judge_p(0.2, unit="networks")
+    >>> both = inference.judge((0.67, 0.61, 0.72), above=0.5, unit="models") & inference.judge_p(0.2, unit="models")
     >>> both.outcome
     'undecided'
-    >>> both.rule
+    >>> both.threshold
     '> 0.5 and p <= 0.05'
     """
 
@@ -79,8 +79,8 @@ class Verdict:
     estimate: float | None = None
     low: float | None = None
     high: float | None = None
-    rule: str = ""
-    turns: str = ""
+    threshold: str = ""
+    other_thresholds: str = ""
     unit: str = ""
     level: float | None = None
     why: str = ""
@@ -102,8 +102,10 @@ class Verdict:
         parts = (*(self.parts or (self,)), *(other.parts or (other,)))
         return Verdict(
             min((part.outcome for part in parts), key=OUTCOMES.index),
-            rule=_joined(" and ", (part.rule for part in parts)),
-            turns=_joined("; ", (f"{part.rule}: {part.turns}" if part.turns else "" for part in parts)),
+            threshold=_joined(" and ", (part.threshold for part in parts)),
+            other_thresholds=_joined(
+                "; ", (f"{part.threshold}: {part.other_thresholds}" if part.other_thresholds else "" for part in parts)
+            ),
             unit=_joined(", ", (part.unit for part in parts)),
             why=_joined("; ", (part.why for part in parts)),
             parts=parts,
@@ -144,7 +146,7 @@ def judge(
     within : float or (float, float), optional
         The claim is that the value does not differ: it is between -margin and margin, or between the two numbers.
     unit : str
-        What the interval was drawn over, such as "networks (10)".
+        What the interval was drawn over, such as "models (10)".
     level : float, optional
         The level of the interval. An `Interval` has its own, and so has a row with an entry ``level`` or with
         ``.attrs["level"]``, as rows of the tables of this package have. Without any, the level of the verdict is None.
@@ -182,8 +184,8 @@ def judge(
     Examples
     --------
     >>> from repsim_nb import inference
-    >>> verdict = inference.judge((0.67, 0.61, 0.72), above=0.5, unit="networks (10)")
-    >>> verdict.outcome, verdict.turns
+    >>> verdict = inference.judge((0.67, 0.61, 0.72), above=0.5, unit="models (10)")
+    >>> verdict.outcome, verdict.other_thresholds
     ('reproduced', 'reproduced below 0.61, not reproduced from 0.72')
     >>> inference.judge((0.81, -0.10, 0.98), above=0.5, unit="architectures (7)").outcome
     'undecided'
@@ -263,7 +265,7 @@ def judge_p(p: Any, level: float = 0.05, *, unit: str = "") -> Verdict:
     level : float
         The level of the test, 0.05 unless given.
     unit : str
-        What the test exchanged, such as "networks (10)".
+        What the test exchanged, such as "models (10)".
 
     Returns
     -------
@@ -302,8 +304,8 @@ def judge_p(p: Any, level: float = 0.05, *, unit: str = "") -> Verdict:
     return Verdict(
         OUTCOMES[2] if value <= level else OUTCOMES[1],
         value,
-        rule=f"p <= {rule}",
-        turns=f"reproduced from a level of {_short(turn)}",
+        threshold=f"p <= {rule}",
+        other_thresholds=f"reproduced from a level of {_short(turn)}",
         unit=unit,
     )
 
@@ -351,8 +353,8 @@ def judge_exact(value: float, expected: float, tolerance: float, *, unit: str = 
     return Verdict(
         OUTCOMES[2 if fits else 0],
         value,
-        rule=f"{expected:g} ± {rule}",
-        turns=f"reproduced from ± {_short(turn)}",
+        threshold=f"{expected:g} ± {rule}",
+        other_thresholds=f"reproduced from ± {_short(turn)}",
         unit=unit,
     )
 
@@ -365,7 +367,7 @@ def cannot_ask(why: str, *, unit: str = "") -> Verdict:
     why : str
         What the data lack, such as "three networks a kind: no p-value can be below 0.1".
     unit : str
-        The unit that is too few, such as "networks (3 + 3)".
+        The unit that is too few, such as "models (3 + 3)".
 
     Returns
     -------
@@ -385,7 +387,7 @@ def cannot_ask(why: str, *, unit: str = "") -> Verdict:
     """
     if not isinstance(why, str) or not why.strip():
         raise ValueError(f"why says what the data lack, in words; got {why!r}")
-    return Verdict(OUTCOMES[1], rule="cannot be asked here", unit=unit, why=why.strip())
+    return Verdict(OUTCOMES[1], threshold="cannot be asked here", unit=unit, why=why.strip())
 
 
 def _interval_of(found: Any, level: float | None) -> tuple[float | None, float, float, float | None]:
