@@ -285,7 +285,7 @@ def steps(rng):
 
 def test_each_step_is_compared_with_the_last_of_its_own_network(steps):
     found = rs.trajectories.compare_to_final("cka", steps)
-    assert list(found.columns) == ["a/fc", "a/output", "b/fc", "b/output"] and found.columns.name == "network"
+    assert list(found.columns) == ["a/fc", "a/output", "b/fc", "b/output"] and found.columns.name == "model"
     assert list(found.index) == [0, 2, 10, "last"] and found.index.name == "step"
     cka = rs.measures.get("cka")
     for model, layer, last in (("a", "fc", "last"), ("a", "output", "last"), ("b", "fc", 10), ("b", "output", 10)):
@@ -333,9 +333,9 @@ def test_columns_are_named_by_what_differs_and_only_what_is_needed_is_compared(s
 def test_networks_without_steps_are_an_error(steps, three):
     with pytest.raises(ValueError, match="steps of training are told by keys, .* here is 'a'"):
         rs.trajectories.compare_to_final("cka", three)
-    with pytest.raises(ValueError, match="among 1 recording no two are steps of one network .*'0'"):
+    with pytest.raises(ValueError, match="among 1 recording no two are steps of one model .*'0'"):
         rs.trajectories.compare_to_final("cka", {key: x for key, x in steps.items() if key.model == "c"})
-    with pytest.raises(ValueError, match="among 3 recordings no two are steps of one network"):
+    with pytest.raises(ValueError, match="among 3 recordings no two are steps of one model"):
         rs.trajectories.compare_to_final(
             "cka", {key: x for key, x in steps.items() if key.step == 0 and key.layer == "fc"}
         )

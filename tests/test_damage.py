@@ -275,7 +275,7 @@ def test_a_damage_of_ones_own():
         ({"damage": "noise", "amounts": [0.1, None]}, ValueError, "finite numbers from 0 on"),
         ({"damage": "units", "amounts": [np.nan]}, ValueError, "from 0 to below 1"),
         ({"damage": "noise", "amounts": 0.5}, TypeError, "several numbers such as .* got 0.5"),
-        ({"damage": "noise", "draws": 0}, ValueError, "an integer >= 1; got 0"),
+        ({"damage": "noise", "draws": 0}, ValueError, "an integer >= 1, the number of .*; got 0"),
         ({"damage": "class"}, ValueError, "pass targets, one label a sample"),
     ],
 )

@@ -332,7 +332,7 @@ def test_a_measure_without_values_has_a_reason():
         (lambda xs, f: (xs, f, {"per": "layr"}), "Did you mean 'layer'"),
         (lambda xs, f: (xs, f, {"among": ["n9"]}), "'n9' is none"),
         (lambda xs, f: (xs, f, {"among": list(xs)[:2]}), "has no label with 'l2'"),
-        (lambda xs, f: (xs, f, {"n_bootstrap": 1}), "n_bootstrap is how often"),
+        (lambda xs, f: (xs, f, {"n_bootstrap": 1}), "n_bootstrap must be an integer >= 20"),
         (lambda xs, f: (xs, f, {"measures": []}), "no measure to judge"),
         (lambda xs, f: (xs, f, {"measures": ["ckaa"]}), "unknown measure 'ckaa'"),
         (lambda xs, f: (xs, f, {"measures": {"gap": "cka"}}), "'gap' is a column of the pairs"),

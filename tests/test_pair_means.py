@@ -98,7 +98,7 @@ def test_differences_are_of_the_same_draws():
             "'n0' with itself",
         ),
         (lambda f: f.iloc[:1], {}, "at least 3 of them"),
-        (lambda f: f, {"n_bootstrap": 3}, "n_bootstrap is how often"),
+        (lambda f: f, {"n_bootstrap": 3}, "n_bootstrap must be an integer >= 20"),
         (lambda f: f, {"derived": {"a": lambda mean: mean["a"]}}, "'a' is a column of the pairs"),
     ],
 )

@@ -279,7 +279,7 @@ def test_errors_say_whose(x):
         with pytest.raises(ValueError, match="one name a side, 2 here"):
             diagnose(x, x, names=names)
     for most in (3, 0.5):
-        with pytest.raises(ValueError, match="most is the number of samples"):
+        with pytest.raises(ValueError, match="most must be an integer >= 4"):
             diagnose(x, most=most)
 
 
