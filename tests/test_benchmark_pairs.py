@@ -11,9 +11,9 @@ from scipy import stats
 
 import repsim_nb as rs
 from repsim_nb import grounding, inference
-from repsim_nb.results.grounding.functionality import residuals, shrunk
+from repsim_nb.results.grounding.functionality import residuals, shrink
 from repsim_nb.results.grounding.joint import PairSets
-from repsim_nb.results.inference.units import holm, simultaneous, units_of, widened
+from repsim_nb.results.inference.units import holm, simultaneous, units_of, widen_level
 
 
 def square(values):
@@ -523,7 +523,7 @@ def test_reliability_of_what_a_line_leaves_allows_for_the_line():
     rng, found = np.random.default_rng(0), []
     for _ in range(400):
         f, given = rng.normal(size=(2, 6))
-        found.append(shrunk(residuals(f, given, np.zeros(6)), np.ones(6), np.zeros(6), fitted=2)[1])
+        found.append(shrink(residuals(f, given, np.zeros(6)), np.ones(6), np.zeros(6), fitted=2)[1])
     variance = 1 / (1 - np.array(found))  # that of the residuals, in that of the noise
     assert abs(variance.mean() - 1) < 0.1
 
@@ -587,9 +587,9 @@ def test_simultaneous_intervals_all_hold_at_once():
 
 
 def test_widened_percentiles_are_as_wide_as_students_t():
-    assert widened(0.95, 10) == pytest.approx(
+    assert widen_level(0.95, 10) == pytest.approx(
         1 - 2 * stats.norm.sf(np.sqrt(10 / 9) * stats.t.ppf(0.975, 9))
-    ) and widened(0.95, 10_000) == pytest.approx(0.95, abs=1e-3)
+    ) and widen_level(0.95, 10_000) == pytest.approx(0.95, abs=1e-3)
 
 
 def test_holm_is_that_of_statsmodels_by_hand():

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 
 from repsim_nb.results.inference import anosim, centre_test, contrasts, dispersion_test
-from repsim_nb.results.inference.relabelling import relabelled
+from repsim_nb.results.inference.relabelling import relabel
 
 
 def distances(x, names=None):
@@ -241,7 +241,7 @@ def test_spreads_are_about_the_centre_within_a_stratum(rng):
 def test_units_exchange_their_labels_whole(rng):
     units = np.repeat(np.arange(6), 2)
     codes = np.repeat([0, 1], 6)
-    labels, every = relabelled(codes, np.zeros(12, int), units, 99, rng)
+    labels, every = relabel(codes, np.zeros(12, int), units, 99, rng)
     assert (
         every
         and len(labels) == 20
@@ -270,12 +270,12 @@ def test_units_over_strata_move_in_all_of_them(rng):
     """Runs from one seed at three rates: the seed is the unit, the rate the stratum."""
     seed, rate = np.repeat(np.arange(4), 3), np.tile(np.arange(3), 4)
     codes = (seed > 1).astype(int)
-    labels, every = relabelled(codes, rate, seed, 99, rng)
+    labels, every = relabel(codes, rate, seed, 99, rng)
     assert every and len(labels) == 6 and (labels.reshape(-1, 4, 3) == labels.reshape(-1, 4, 3)[:, :, :1]).all()
-    free, _ = relabelled(codes, rate, None, 999, rng)
+    free, _ = relabel(codes, rate, None, 999, rng)
     assert len(free) == 6**3
     unlike = np.array([0, 0, 1, 1, 2, 3])  # two units of two items, two of one
-    labels, _ = relabelled(np.array([0, 0, 1, 1, 0, 1]), np.zeros(6, int), unlike, 99, rng)
+    labels, _ = relabel(np.array([0, 0, 1, 1, 0, 1]), np.zeros(6, int), unlike, 99, rng)
     assert len(labels) == 4, "units of one size change places"
 
 

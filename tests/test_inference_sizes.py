@@ -9,7 +9,7 @@ from scipy import stats
 import repsim_nb as rs
 from benchmarks.calibration import apart, decaying, near, unrelated
 from repsim_nb.results.inference import interval, sample_size
-from repsim_nb.results.inference.sizes import SETS, rows_drawn
+from repsim_nb.results.inference.sample_sizes import SETS, rows_drawn
 
 
 @pytest.mark.parametrize("name", ["cka", "procrustes", "rsa", "mutual_knn"])

@@ -24,7 +24,7 @@ from repsim_nb.results.inference import (
     permutation_test,
     sample_size,
 )
-from repsim_nb.results.inference.grouped import group_means, in_other_groups, rows_by_group
+from repsim_nb.results.inference.dependent_rows import group_means, permute_groups, rows_by_group
 from repsim_nb.support.row_groups import carrying
 
 PAIRWISE = [
@@ -87,7 +87,7 @@ def test_matrices_give_the_value_of_every_exchange(measure):
     codes = rng.permutation(np.repeat(np.arange(12), 4))
     one, other = matrices_between(measure, x, y, codes)
     for order in (np.arange(12), rng.permutation(12)):
-        moved = in_other_groups(rows_by_group(codes), order)
+        moved = permute_groups(rows_by_group(codes), order)
         assert np.vdot(one, other[np.ix_(moved, moved)]) == pytest.approx(
             between_groups(measure)(x, y[moved], codes), abs=1e-9
         )
@@ -95,7 +95,7 @@ def test_matrices_give_the_value_of_every_exchange(measure):
 
 def test_an_exchange_moves_whole_groups_in_their_order():
     codes = np.array([1, 0, 1, 0, 2, 2])
-    assert in_other_groups(rows_by_group(codes), np.array([2, 0, 1])).tolist() == [1, 4, 3, 5, 0, 2]
+    assert permute_groups(rows_by_group(codes), np.array([2, 0, 1])).tolist() == [1, 4, 3, 5, 0, 2]
 
 
 @pytest.mark.parametrize("correlation", [0.3, 0.9])

@@ -8,7 +8,7 @@ from scipy import stats
 import repsim_nb as rs
 from repsim_nb.measures.between import between_groups
 from repsim_nb.results.inference import block_means, chance_values, interval, rank_correlation, sample_sets
-from repsim_nb.results.inference.grouped import codes_of
+from repsim_nb.results.inference.dependent_rows import codes_of
 from repsim_nb.support.row_groups import carrying, groups_of, stored_groups
 from repsim_nb.support.validation import check_labels
 

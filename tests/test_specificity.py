@@ -8,8 +8,8 @@ import pytest
 
 import repsim_nb as rs
 from repsim_nb.results.grounding import layers
-from repsim_nb.results.inference.results import between
-from repsim_nb.results.inference.units import widened
+from repsim_nb.results.inference.results import percentile_interval
+from repsim_nb.results.inference.units import widen_level
 
 grounding = rs.grounding
 
@@ -194,7 +194,7 @@ def test_the_interval_holds_the_accuracy_of_the_population():
         for _ in range(200):
             chosen = rng.choice(160, number, replace=False)
             draws = layers._resampled(hits[np.ix_(chosen, chosen)], layers._different(units), units, 199, rng)
-            low, high = between(draws, widened(0.95, number))
+            low, high = percentile_interval(draws, widen_level(0.95, number))
             held.append(low <= truth <= high)
         assert least <= np.mean(held) <= 0.995
 

@@ -20,7 +20,7 @@ from sklearn.svm import LinearSVC
 
 from repsim_nb.measures import named
 from repsim_nb.measures.base import arrays_of, check_sides
-from repsim_nb.results.inference.results import by_counting
+from repsim_nb.results.inference.results import compare_with_null
 from repsim_nb.support.errors import UndefinedError, listed, unknown
 from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.ids import check_order
@@ -548,7 +548,7 @@ def _scored(predictions: pd.DataFrame, index: pd.Index, n_permutations: int, see
     return {
         "confusion": confusion,
         "balanced_accuracy": seen,
-        "p_value": by_counting(seen, null, "greater").p_value,
+        "p_value": compare_with_null(seen, null, "greater").p_value,
         "null": null,
         "predictions": predictions,
     }

@@ -15,9 +15,9 @@ from scipy import stats
 from repsim_nb.measures import CCA, CKA, NBS, Measure, Procrustes, named
 from repsim_nb.results.comparison import compare
 from repsim_nb.results.inference import Interval
-from repsim_nb.results.inference.results import between, check_draws, check_level
+from repsim_nb.results.inference.results import check_draws, check_level, percentile_interval
 from repsim_nb.results.inference.samples import representations_of
-from repsim_nb.results.inference.units import FEWEST_UNITS, widened
+from repsim_nb.results.inference.units import FEWEST_UNITS, widen_level
 from repsim_nb.results.probes import entered, linear_probe
 from repsim_nb.support.errors import listed, unknown
 from repsim_nb.support.escaping import without_formulas
@@ -28,7 +28,7 @@ from repsim_nb.support.validation import check_integer, check_labels
 
 from .damage import DAMAGES, Components, Damage, damage_of, left_of
 from .layers import NEVER
-from .ranking import Measures, chosen_measures
+from .ranking import Measures, choose_measures
 from .results import listed_undefined
 
 CURVES = ("cka", "procrustes", "rsa", "pwcca_all", "pwcca", "mean_cca", "pwcca_all_other", "pwcca_other")
@@ -138,7 +138,7 @@ class Sensitivity:
             first, last = int((steps[name] < steps[other]).sum()), int((steps[name] > steps[other]).sum())
             exact = stats.binomtest(first, len(steps)).proportion_ci(level, "exact")
             drawn = ((own < self._in_resamples(other, counts)) * counts).sum(axis=1) / self.models
-            low, high = between(drawn, widened(level, self.models))
+            low, high = percentile_interval(drawn, widen_level(level, self.models))
             rows[other] = (
                 first,
                 len(steps) - first - last,
@@ -302,7 +302,7 @@ def sensitivity(
     >>> found.compare_with("procrustes").columns.tolist()
     ['earlier', 'same', 'later', 'estimate', 'low', 'high']
     """
-    chosen, damage = chosen_measures(measures), damage_of(damage)
+    chosen, damage = choose_measures(measures), damage_of(damage)
     amounts = damage.amounts if amounts is None else amounts
     damage.check(amounts)
     draws = damage.draws if draws is None else draws

@@ -347,7 +347,7 @@ class Errors:
         self, f: np.ndarray, noise: np.ndarray, places: np.ndarray, one: np.ndarray, other: np.ndarray, fitted: int = 1
     ) -> None:
         self.noise, self.one, self.other = noise, one, other
-        self.truth, self.reliability = shrunk(f, noise, places, fitted)
+        self.truth, self.reliability = shrink(f, noise, places, fitted)
 
     def ceiling(self, sets: Mapping[Any, np.ndarray], seed: int) -> float:
         """The mean ρ, over sets of pairs, of the gaps of the true F with those that another test set of the same size
@@ -366,7 +366,7 @@ class Errors:
         return found
 
 
-def shrunk(f: np.ndarray, noise: np.ndarray, cells: np.ndarray, fitted: int = 1) -> tuple[np.ndarray, float | None]:
+def shrink(f: np.ndarray, noise: np.ndarray, cells: np.ndarray, fitted: int = 1) -> tuple[np.ndarray, float | None]:
     """F without its chance, as far as a model of normal errors can say, and the mean reliability of the cells (layer,
     step) that have several items.
 

@@ -20,7 +20,7 @@ from repsim_nb.results.comparison import compare
 from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.results import check_draws
 from repsim_nb.results.inference.samples import representations_of
-from repsim_nb.results.inference.squares import by_item_defined, tolerance_of_sums
+from repsim_nb.results.inference.square_tables import tolerance_of_sums, values_by_item
 from repsim_nb.results.inference.units import Groups, Units, interval_over_units, simultaneous
 from repsim_nb.support.errors import listed
 from repsim_nb.support.escaping import without_formulas
@@ -288,7 +288,7 @@ def specificity(
     representations, _ = representations_of(representations)
     labels = list(representations)
     index = axis_of(representations)
-    nets, layers = (by_item_defined(index, choice, what) for choice, what in ((model, "model"), (per, "per")))
+    nets, layers = (values_by_item(index, choice, what) for choice, what in ((model, "model"), (per, "per")))
     names, depth = list(dict.fromkeys(nets)), list(dict.fromkeys(layers))
     layer_axis, net_axis = pd.Index(depth, name=str(layers.name)), pd.Index(names, name=str(nets.name))
     places = _grid(nets, layers, names, depth)
@@ -395,7 +395,7 @@ def _resampled(
     """Mean accuracies (n_bootstrap,) of the pairs that count, of units drawn with replacement; a draw without such a
     pair is drawn again.
     """
-    many = units.draw_counted(
+    many = units.draw_nonempty(
         rng, n_bootstrap, lambda drawn: np.einsum("ka,ab,kb->k", drawn, other.astype(float), drawn)
     )
     return np.einsum("ka,ab,kb->k", many, hits * other, many) / np.einsum(

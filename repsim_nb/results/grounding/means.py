@@ -191,7 +191,7 @@ def pair_means(
     if not counted.any():
         raise ValueError(f"pairs count if their models differ in every grouping, and no pair does ({units.name})")
     values, one, other = values[counted], one[counted], other[counted]
-    drawn = units.draw_counted(
+    drawn = units.draw_nonempty(
         np.random.default_rng(seed), n_bootstrap, lambda many: (many[:, one] * many[:, other]).sum(axis=1)
     )
     weights = drawn[:, one] * drawn[:, other]

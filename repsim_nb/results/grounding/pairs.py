@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.results.inference import Test, rank_correlation
-from repsim_nb.results.inference.ranks import by_formula
+from repsim_nb.results.inference.rank_correlations import asymptotic_test
 from repsim_nb.support.errors import listed, unknown
 
 KINDS = ("spearman", "kendall")
@@ -57,26 +57,29 @@ def correlate(
         ]
     rows = {}
     for name in names:
-        tests = {kind: [judged(part, name, gap, kind, alternative, where) for where, part in groups] for kind in KINDS}
+        tests = {
+            kind: [correlate_pairs(part, name, gap, kind, alternative, where) for where, part in groups]
+            for kind in KINDS
+        }
         rows[name] = {
             column: value
             for kind, found in tests.items()
             for column, value in (
                 (kind, float(np.mean([test.statistic for test in found]))),
-                (f"{kind}_p", combined([test.p_value for test in found])),
+                (f"{kind}_p", combine_p_values([test.p_value for test in found])),
             )
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("distance").assign(n=len(pairs))
 
 
-def combined(p_values: Sequence[float]) -> float:
+def combine_p_values(p_values: Sequence[float]) -> float:
     """One p-value of several, which may depend on each other in any way: twice their mean, at most 1; a single one as
     it is.
     """
     return float(p_values[0]) if len(p_values) == 1 else min(1.0, 2 * float(np.mean(p_values)))
 
 
-def judged(part: pd.DataFrame, name: str, gap: str, kind: str, alternative: str, where: str) -> Test:
+def correlate_pairs(part: pd.DataFrame, name: str, gap: str, kind: str, alternative: str, where: str) -> Test:
     """The test for the pairs of one reference; where: that reference, for the error."""
     for column in (name, gap):
         if part[column].nunique() == 1 and len(part) > 2:
@@ -85,7 +88,7 @@ def judged(part: pd.DataFrame, name: str, gap: str, kind: str, alternative: str,
                 " to correlate"
             )
     try:
-        return by_formula(
+        return asymptotic_test(
             part[name].to_numpy(float), part[gap].to_numpy(float), kind, alternative
         )  # the published figures are of the digits as they stand
     except ValueError as error:

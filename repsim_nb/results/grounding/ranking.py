@@ -15,9 +15,9 @@ from repsim_nb import measures
 from repsim_nb.measures import CCA, Measure
 from repsim_nb.measures.ties import merge_ties, tolerance_of
 from repsim_nb.results.comparison import compare
-from repsim_nb.results.inference.results import by_counting, check_draws, check_permutations
+from repsim_nb.results.inference.results import check_draws, check_permutations, compare_with_null
 from repsim_nb.results.inference.samples import representations_of
-from repsim_nb.results.inference.squares import by_item_defined, precision_of, tolerance_of_sums
+from repsim_nb.results.inference.square_tables import precision_of, tolerance_of_sums, values_by_item
 from repsim_nb.results.inference.units import FEWEST_UNITS, Groups, NoOrder, Units, interval_over_units
 from repsim_nb.support.errors import listed, unknown
 from repsim_nb.support.labels import Choice, axis_of, same_as_text, short_labels
@@ -26,7 +26,7 @@ from repsim_nb.support.progress import Tick, ticking
 from .functionality import Errors, best_items, functionality_of, gaps, item_values, noise_of, residuals
 from .joint import PairSets
 from .models import by_item_of_model, check_named, units_of_models
-from .pairs import KINDS, check_columns, check_numbers, combined, functionality_up_to_sign, judged
+from .pairs import KINDS, check_columns, check_numbers, combine_p_values, correlate_pairs, functionality_up_to_sign
 from .results import Benchmark
 
 MEASURES: dict[str, Measure] = {
@@ -153,7 +153,7 @@ def benchmark(
     >>> bool(found.table.loc["cka_debiased", "model_p"] < 0.05)
     True
     """
-    chosen = chosen_measures(measures)
+    chosen = choose_measures(measures)
     check_draws(n_bootstrap, level)
     check_permutations(n_permutations)
     if pairs not in ("reference", "all"):
@@ -163,9 +163,9 @@ def benchmark(
     representations, _ = representations_of(representations)
     labels = list(representations)
     index = axis_of(representations)
-    models = by_item_defined(index, model, "model")
+    models = values_by_item(index, model, "model")
     layers = (
-        pd.Series("all", index=range(len(labels)), name="per") if per is None else by_item_defined(index, per, "per")
+        pd.Series("all", index=range(len(labels)), name="per") if per is None else values_by_item(index, per, "per")
     )
     f = functionality_of(labels, index, by_item_of_model(models, index, functionality))
     unclear = ""
@@ -493,7 +493,7 @@ def _ranked(
         try:
             tests[name] = {
                 value: {
-                    kind: judged(judged_frame.iloc[rows], name, gap, kind, "greater", f"{per}={value}")
+                    kind: correlate_pairs(judged_frame.iloc[rows], name, gap, kind, "greater", f"{per}={value}")
                     for kind in KINDS
                 }
                 for value, rows in pairs.sets.items()
@@ -534,7 +534,9 @@ def _ranked(
     table["kendall"] = [float(np.mean([test["kendall"].statistic for test in its.values()])) for its in tests.values()]
     if with_references:
         for kind in KINDS:
-            table[f"{kind}_p"] = [combined([test[kind].p_value for test in its.values()]) for its in tests.values()]
+            table[f"{kind}_p"] = [
+                combine_p_values([test[kind].p_value for test in its.values()]) for its in tests.values()
+            ]
     order = [
         "spearman",
         "low",
@@ -598,10 +600,10 @@ def _joint(
     """What the joint permutation says of each measure: its p, that of the list by max-T, and what it could have
     found.
     """
-    p = [by_counting(float(value), null[:, k], "greater", every).p_value for k, value in enumerate(seen)]
+    p = [compare_with_null(float(value), null[:, k], "greater", every).p_value for k, value in enumerate(seen)]
     mean, sd = null.mean(axis=0), np.maximum(null.std(axis=0), 1e-12)
     furthest = ((null - mean) / sd).max(axis=1)
-    adjusted = [by_counting(float(value), furthest, "greater", every).p_value for value in (seen - mean) / sd]
+    adjusted = [compare_with_null(float(value), furthest, "greater", every).p_value for value in (seen - mean) / sd]
     more, power = (
         (np.sqrt(units / (units - 1)), stats.t.ppf(POWER, units - 1)) if widen else (1.0, stats.norm.ppf(POWER))
     )
@@ -616,7 +618,7 @@ def _joint(
     }
 
 
-def chosen_measures(chosen: Measures) -> dict[str, Measure]:
+def choose_measures(chosen: Measures) -> dict[str, Measure]:
     """Measures by the names that tables have them under; None is all of MEASURES."""
     if chosen is None:
         return dict(MEASURES)

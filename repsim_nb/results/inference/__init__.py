@@ -3,17 +3,17 @@ correlations, groups, and what each sample adds to it.
 """
 
 from .blocks import block_means
-from .contrasts import contrasts
-from .differences import rank_differences
-from .groups import SpreadTest, anosim, centre_test, dispersion_test
-from .influence import influence
+from .correlation_differences import rank_differences
+from .group_contrasts import contrasts
+from .group_tests import SpreadTest, anosim, centre_test, dispersion_test
 from .intervals import interval, rank_interval
 from .levels import chance_values, sample_sets
 from .nulls import NullTable, chance_corrected, null_moments, null_table
 from .permutations import permutation_test
-from .ranks import rank_correlation
+from .rank_correlations import rank_correlation
 from .results import GroupTest, Interval, Moments, Test
-from .sizes import SampleSize, sample_size
+from .sample_influence import influence
+from .sample_sizes import SampleSize, sample_size
 from .units import holm
 from .verdicts import Verdict, cannot_ask, judge, judge_exact, judge_p
 

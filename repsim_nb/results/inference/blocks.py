@@ -21,11 +21,11 @@ from repsim_nb.support.labels import Choice, axis_of
 from repsim_nb.support.progress import Tick, ticking
 from repsim_nb.support.validation import check_integer
 
-from .grouped import codes_of, needed_form
+from .dependent_rows import codes_of, require_form
 from .intervals import satterthwaite
 from .results import check_level
 from .samples import representations_of, rows_of
-from .squares import by_item_defined, symmetric
+from .square_tables import symmetric, values_by_item
 
 OVER = ("samples", "items", "both")
 FEWEST_ITEMS = 3  # of a group, to leave one out
@@ -129,14 +129,14 @@ def block_means(
     given = xs
     xs, n = representations_of(given, measure)
     labels = list(xs)
-    codes, names = pd.factorize(by_item_defined(axis_of(xs), groups, "groups"))
+    codes, names = pd.factorize(values_by_item(axis_of(xs), groups, "groups"))
     if len(labels) < 2:
         raise ValueError(f"means are of pairs of items, and there is one item, '{measures.named(labels[0])}'")
     of_rows = codes_of(row_groups, [*given.values(), *xs.values()], n)
     between = (
         None
         if of_rows is None
-        else needed_form(measure, "block means", ". If rows are independent all the same, give row_groups=range(n)")
+        else require_form(measure, "block means", ". If rows are independent all the same, give row_groups=range(n)")
     )
     blocks = {pair: _pairs_of(codes, *pair) for pair in itertools.combinations_with_replacement(range(len(names)), 2)}
     blocks = {pair: which for pair, which in blocks.items() if len(which[0])}

@@ -17,11 +17,11 @@ from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 from repsim_nb.support.workers import all_of
 
-from .grouped import SampleUnits
-from .partial import aligned, check_left, correlation
-from .ranks import RANKS, check_values
+from .dependent_rows import SampleUnits
+from .partial_correlation import align_all, check_left, correlation
+from .rank_correlations import RANKS, check_values
 from .results import Interval, check_level
-from .squares import Direction, Table, by_item_defined
+from .square_tables import Direction, Table, values_by_item
 from .units import Groups, Units, units_of
 
 FEWEST = 6  # items: with 5 the interval held a ρ of .95 in 83 of 100 simulations only
@@ -204,7 +204,7 @@ def rank_interval(
     if kind not in RANKS:
         raise unknown("rank correlation", kind, RANKS)
     check_level(level)
-    tables, index, place = aligned(a, [b] if given is None else [b, given], direction)
+    tables, index, place = align_all(a, [b] if given is None else [b, given], direction)
     units = left_out_units(index, groups, place)
     seen, without = leave_out(tables, kind, units, short_labels(index[place]))
     variances = (
@@ -229,7 +229,7 @@ def left_out_units(index: pd.Index, groups: Groups, place: np.ndarray) -> Units:
     few = FEWEST if not isinstance(groups, pd.DataFrame) or len(groups.columns) == 1 else FEWEST_CROSSED
     given = {} if groups is None else dict(groups) if isinstance(groups, pd.DataFrame) else {None: groups}
     numbers = {
-        name: by_item_defined(index, its, "groups" if name is None else f"groups['{name}']").nunique()
+        name: values_by_item(index, its, "groups" if name is None else f"groups['{name}']").nunique()
         for name, its in given.items()
     } or {None: len(place)}
     for name, number in numbers.items():

@@ -15,9 +15,9 @@ from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.support.progress import Tick, ticking
 from repsim_nb.support.validation import check_fraction, check_integer, is_integer
 
-from .grouped import are_equal, codes_of, group_means, in_other_groups, rows_by_group, without_pairs_within
-from .ranks import rank_correlation
-from .results import between
+from .dependent_rows import codes_of, group_means, have_equal_sizes, permute_groups, rows_by_group, without_pairs_within
+from .rank_correlations import rank_correlation
+from .results import percentile_interval
 from .samples import representations_of, rows_of
 
 
@@ -85,7 +85,7 @@ def chance_values(
         )
     labels = list(xs)
     (xs,) = one_library({label: _bare(x) for label, x in xs.items()})
-    if codes is not None and not are_equal(codes):
+    if codes is not None and not have_equal_sizes(codes):
         xs, n, codes = {label: group_means(x, codes) for label, x in xs.items()}, int(codes.max()) + 1, None
     rows = np.arange(n)[:, None] if codes is None else rows_by_group(codes)
     value = without_pairs_within(measure, codes)
@@ -95,7 +95,7 @@ def chance_values(
         for done in range(n_pairs):
             tick(done, n_pairs)
             i, j = rng.choice(len(labels), 2, replace=False) if len(labels) > 1 else (0, 0)
-            order = in_other_groups(rows, rng.permutation(len(rows)))
+            order = permute_groups(rows, rng.permutation(len(rows)))
             values.append(value(xs[labels[i]], rows_of(xs[labels[j]], order)))
     return np.array(values)
 
@@ -208,6 +208,6 @@ def sample_sets(
                 )
                 done += 1
                 tick(done, sum(many.values()))
-            low, high = between(found, level)
+            low, high = percentile_interval(found, level)
             found_at[n] = {"mean": float(np.mean(found)), "low": low, "high": high, "sets": sets}
     return pd.DataFrame.from_dict(found_at, orient="index").rename_axis("n")

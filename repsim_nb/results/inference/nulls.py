@@ -25,7 +25,7 @@ from repsim_nb.support.validation import check_fraction
 from repsim_nb.support.workers import workers
 
 from .counting import MOST, counted, needs_counting, permutations_for
-from .grouped import check_number, codes_of, group_means
+from .dependent_rows import check_number, codes_of, group_means
 from .orders import moments_of
 from .permutations import Permuted, permutation_test, rounding_between, values_of_orders
 from .results import (

@@ -20,16 +20,16 @@ from repsim_nb.support.progress import Tick, ticking
 from repsim_nb.support.validation import check_representation
 from repsim_nb.support.workers import HERE, workers
 
-from .grouped import (
-    are_equal,
+from .dependent_rows import (
     check_number,
     codes_of,
     group_means,
-    in_other_groups,
+    have_equal_sizes,
+    permute_groups,
     rows_by_group,
     without_pairs_within,
 )
-from .results import ROUNDING, Test, by_counting, check_permutations
+from .results import ROUNDING, Test, check_permutations, compare_with_null
 from .samples import pair_of, rows_of
 
 ALL_SAMPLES = 7  # of no more samples (5,040 orders) all orders are gone through
@@ -101,7 +101,7 @@ def permutation_test(
     permuted, rows = "samples", None
     if codes is not None:
         check_number(codes, measure)
-        permuted = "groups" if are_equal(codes) else "group means"
+        permuted = "groups" if have_equal_sizes(codes) else "group means"
         if permuted == "groups":
             rows = rows_by_group(codes)
         else:
@@ -124,12 +124,12 @@ def permutation_test(
         else (rng.permutation(n) for _ in range(n_permutations))
     )
     if rows is not None:
-        orders = (in_other_groups(rows, order) for order in orders)
+        orders = (permute_groups(rows, order) for order in orders)
     total = math.factorial(n) if every else n_permutations
     null = values_of_orders(
         Permuted(measure, x, y, within), orders, total, f"permutations of {measures.short_name(measure)}", progress
     )
-    return by_counting(
+    return compare_with_null(
         float(null[0]) if every else statistic,
         null,
         "greater" if measure.kind == "similarity" else "less",

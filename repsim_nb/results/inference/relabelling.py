@@ -17,7 +17,7 @@ class NoOtherLabelling(ValueError):
     """No two units of different groups can exchange their labels."""
 
 
-def relabelled(
+def relabel(
     codes: np.ndarray, strata: np.ndarray, units: np.ndarray | None, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, bool]:
     """Group codes (n or fewer, m) with labels exchanged, and whether they are all the different ones there are, the

@@ -144,7 +144,7 @@ class Interval:
         return f"Interval(low={self.low:.4g}, high={self.high:.4g}, level={self.level:g}{middle})"
 
 
-def by_counting(
+def compare_with_null(
     statistic: float,
     null: np.ndarray,
     alternative: str,
@@ -174,7 +174,7 @@ def one_order(n: int) -> float:
     return max(math.exp(-math.lgamma(n + 1)), sys.float_info.min)
 
 
-def between(values: Any, level: float) -> tuple[float, float]:
+def percentile_interval(values: Any, level: float) -> tuple[float, float]:
     """The two ends that hold a share `level` of the values, by quantiles."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -14,8 +14,8 @@ from scipy import stats
 from repsim_nb.support.errors import listed
 from repsim_nb.support.labels import Choice
 
-from .results import between
-from .squares import by_item_defined
+from .results import percentile_interval
+from .square_tables import values_by_item
 
 Groups = Choice | pd.DataFrame | None  # a frame has a column for each of several crossed groupings
 EVERY = 5040  # all orders are gone through if there are no more: those of 7 units
@@ -82,7 +82,7 @@ class Units:
         """`counts` of n draws, (n, m)."""
         return self.counts(self.draw_levels(rng, n))
 
-    def draw_counted(self, rng: np.random.Generator, n: int, counts: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def draw_nonempty(self, rng: np.random.Generator, n: int, counts: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
         """`draw` of n draws in which something counts: `counts` gives one number a draw, and draws with 0 are drawn
         again.
         """
@@ -174,9 +174,9 @@ def units_of(index: pd.Index, groups: Groups, what: str = "items") -> Units:
             raise ValueError(
                 f"each grouping has a name of its own; the columns of this frame are {listed(groups.columns)}"
             )
-        found = {str(name): pd.factorize(by_item_defined(index, groups[name], f"groups['{name}']")) for name in groups}
+        found = {str(name): pd.factorize(values_by_item(index, groups[name], f"groups['{name}']")) for name in groups}
     else:
-        chosen = by_item_defined(index, groups, "groups")
+        chosen = values_by_item(index, groups, "groups")
         found = {str(chosen.name) if chosen.name is not None else "groups": pd.factorize(chosen)}
     for name, (codes, levels) in found.items():
         if len(levels) < FEWEST_UNITS:
@@ -187,7 +187,7 @@ def units_of(index: pd.Index, groups: Groups, what: str = "items") -> Units:
     return Units({name: codes for name, (codes, _) in found.items()})
 
 
-def widened(level: float, units: int) -> float:
+def widen_level(level: float, units: int) -> float:
     """The level of a percentile interval over so few units that it is as wide as one with Student's t: quantiles of a
     bootstrap are too narrow by the factor that a
     standard deviation of n values is, and by what t is beyond the normal distribution [Hesterberg 2015, expanded
@@ -206,7 +206,7 @@ def interval_over_units(
     """
     if units < ENOUGH_UNITS or (units == ENOUGH_UNITS and np.ptp(draws) == 0):
         return ends
-    return between(draws, widened(level, units) if widen else level)
+    return percentile_interval(draws, widen_level(level, units) if widen else level)
 
 
 def simultaneous(

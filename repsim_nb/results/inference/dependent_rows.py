@@ -96,7 +96,7 @@ def group_means(x: Any, codes: np.ndarray) -> Any:
     return xp.asarray(means, device=array_api_compat.device(x)) if array_api_compat.is_torch_array(x) else means
 
 
-def needed_form(measure: Measure, what: str, hint: str = "") -> Between:
+def require_form(measure: Measure, what: str, hint: str = "") -> Between:
     """The measure without the pairs of rows within a group. ValueError if it has no such form, with what to do."""
     try:
         return between_groups(measure)
@@ -124,7 +124,7 @@ class SampleUnits:
         self.number, self.name = (n, "samples") if self.codes is None else (int(self.codes.max()) + 1, "groups")
         self._measure = measure
         self._has_form = (
-            self.codes is not None and (needed_form(measure, what) if strict else form_between(measure)) is not None
+            self.codes is not None and (require_form(measure, what) if strict else form_between(measure)) is not None
         )
 
     def value(self, which: np.ndarray | None = None) -> float:
@@ -135,7 +135,7 @@ class SampleUnits:
         return between_groups(measure)(x, y, self.codes[rows]) if self._has_form else measure(x, y)
 
 
-def are_equal(codes: np.ndarray) -> bool:
+def have_equal_sizes(codes: np.ndarray) -> bool:
     """Whether all groups have the same number of rows."""
     return len(set(np.bincount(codes).tolist())) == 1
 
@@ -146,7 +146,7 @@ def rows_by_group(codes: np.ndarray) -> np.ndarray:
     return order.reshape(int(codes.max()) + 1, -1)
 
 
-def in_other_groups(rows: np.ndarray, order: np.ndarray) -> np.ndarray:
+def permute_groups(rows: np.ndarray, order: np.ndarray) -> np.ndarray:
     """An order of samples in which whole groups are exchanged: the rows of group k are those of group order[k]."""
     found = np.empty(rows.size, dtype=np.int64)
     found[rows.ravel()] = rows[order].ravel()

@@ -10,10 +10,10 @@ import pandas as pd
 from repsim_nb.support.errors import listed, unknown
 from repsim_nb.support.labels import Choice
 
-from .groups import anosim_r, dispersion_test, grouped
+from .group_tests import anosim_r, dispersion_test, grouped
 from .relabelling import NoOtherLabelling
-from .results import ROUNDING, by_counting
-from .squares import Table, with_ties
+from .results import ROUNDING, compare_with_null
+from .square_tables import Table, with_ties
 from .units import holm
 
 FEWEST_SPREAD = 3  # items of a group in each stratum, for a test of dispersion
@@ -145,7 +145,7 @@ def _contrast(
     to_base, own = _means(tied, every.codes[None] == code, parts)
     moved, still = _means(tied, labels == code, parts)
     seen = float(to_base[0] - own[0])
-    test = by_counting(seen, moved - still, "greater", exact, rounding=ROUNDING * max(1.0, float(tied.max())))
+    test = compare_with_null(seen, moved - still, "greater", exact, rounding=ROUNDING * max(1.0, float(tied.max())))
     inside = [
         tied[np.ix_(its, its)][np.triu_indices(len(its), 1)].mean()
         for its in (rows[two[1][rows]] for rows in parts)

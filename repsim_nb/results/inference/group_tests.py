@@ -14,9 +14,9 @@ from repsim_nb.measures.ties import ranks_with_ties
 from repsim_nb.support.errors import listed
 from repsim_nb.support.labels import Choice
 
-from .relabelling import relabelled
-from .results import ROUNDING, GroupTest, Test, by_counting, check_permutations
-from .squares import Table, by_item_defined, frame_of, symmetric, with_ties
+from .relabelling import relabel
+from .results import ROUNDING, GroupTest, Test, check_permutations, compare_with_null
+from .square_tables import Table, frame_of, symmetric, values_by_item, with_ties
 
 FEWEST_SPREAD_UNITS = 4  # of a group, for a test of spreads: with three it rejects up to a quarter of nulls
 
@@ -107,7 +107,7 @@ def anosim(
     labels, every = found.labellings(parts, n_permutations, seed)
     tied = with_ties(d, table)
     seen, null = (anosim_r(tied, rows_of_codes, parts) for rows_of_codes in (codes[None], labels))
-    return found.test(by_counting(float(seen[0]), null, "greater", every), parts)
+    return found.test(compare_with_null(float(seen[0]), null, "greater", every), parts)
 
 
 def anosim_r(tied: np.ndarray, codes: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
@@ -187,7 +187,7 @@ def centre_test(
             " could be compared by"
         )
     return found.test(
-        by_counting(statistic, null, "greater", every, rounding=ROUNDING * max(1.0, abs(statistic))), parts
+        compare_with_null(statistic, null, "greater", every, rounding=ROUNDING * max(1.0, abs(statistic))), parts
     )
 
 
@@ -304,7 +304,7 @@ def dispersion_test(
     counted = np.concatenate(varying)
     null[(labels[:, counted] == found.codes[counted]).all(axis=1)] = seen[0]
     statistic = float(seen[0])
-    test = by_counting(
+    test = compare_with_null(
         statistic, null, "greater", every, rounding=ROUNDING * max(1.0, statistic), permuted=found.permuted
     )
     spreads = {name: float(distances[found.codes == k].mean()) for k, name in enumerate(found.names)}
@@ -361,7 +361,7 @@ class Grouped(NamedTuple):
         whether they are all.
         """
         rows = np.concatenate(parts)
-        its, every = relabelled(
+        its, every = relabel(
             self.codes[rows],
             self.strata[rows],
             None if self.units is None else self.units[rows],
@@ -401,17 +401,15 @@ def grouped(table: Table, groups: Choice, strata: Choice | None, units: Choice |
             f"groups are compared by all pairs, and {bad} pairs are undefined: leave those items out, or take a measure"
             " that is defined for all"
         )
-    codes, names = pd.factorize(by_item_defined(frame.index, groups, "groups"))
+    codes, names = pd.factorize(values_by_item(frame.index, groups, "groups"))
     if len(names) < 2:
         raise ValueError(
             f"groups are compared with one another, and there is only one, '{names[0]}', for all {len(d)} items"
         )
-    layers = (
-        np.zeros(len(d), int) if strata is None else pd.factorize(by_item_defined(frame.index, strata, "strata"))[0]
-    )
+    layers = np.zeros(len(d), int) if strata is None else pd.factorize(values_by_item(frame.index, strata, "strata"))[0]
     whole = None
     if units is not None:
-        whole, of_units = pd.factorize(by_item_defined(frame.index, units, "units"))
+        whole, of_units = pd.factorize(values_by_item(frame.index, units, "units"))
         for k in np.flatnonzero(pd.Series(codes).groupby(whole).nunique() > 1):
             raise ValueError(
                 f"a unit is in one group, whose label it exchanges with other units; '{of_units[k]}' has items in"

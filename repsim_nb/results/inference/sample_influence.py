@@ -14,7 +14,7 @@ from repsim_nb.support.progress import Tick, ticking
 from repsim_nb.support.validation import check_representation, host
 from repsim_nb.support.workers import workers
 
-from .grouped import SampleUnits
+from .dependent_rows import SampleUnits
 
 FAINT = 1e-6  # of a sum: what is left after all else was taken out of it has ten digits
 

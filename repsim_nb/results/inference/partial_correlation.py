@@ -14,12 +14,12 @@ from scipy import stats
 from repsim_nb.measures.deconfounded import partial
 from repsim_nb.measures.ties import ranks_with_ties
 
-from .squares import Direction, Table, squares
+from .square_tables import Direction, Table, align_tables
 
 NOTHING_LEFT = 1e-12  # 1 - r² of a side with what is held constant: less is rounding
 
 
-def aligned(
+def align_all(
     a: Table, others: list[Table], direction: Direction | None = None
 ) -> tuple[list[np.ndarray], pd.Index, np.ndarray]:
     """Tables over the same items as arrays (m, m), all in one order, a's first; the items of a as they stand, and the
@@ -28,7 +28,7 @@ def aligned(
     found: list[np.ndarray] = []
     place = np.zeros(0, int)
     for other in others:
-        x, y, mine = squares(a, other, direction)
+        x, y, mine = align_tables(a, other, direction)
         if not found:
             found, place = [x], mine
         found.append(y[np.argsort(mine)][:, np.argsort(mine)][np.ix_(place, place)])
@@ -47,7 +47,7 @@ def standard(values: np.ndarray, kind: str) -> np.ndarray:
     return ranks / np.sqrt(ranks @ ranks)
 
 
-def partialled(xy: float, xz: float, yz: float) -> float:
+def remove_third(xy: float, xz: float, yz: float) -> float:
     """(xy - xz · yz) / √((1 - xz²)(1 - yz²)); NaN if x or y is z over again, so that nothing is left of it."""
     return float(np.clip(partial(xy, xz, yz, NOTHING_LEFT), -1, 1))
 
@@ -65,7 +65,7 @@ def plain(x: np.ndarray, y: np.ndarray, kind: str) -> float:
 
 def correlation(x: np.ndarray, y: np.ndarray, kind: str, z: np.ndarray | None = None) -> float:
     """`plain`, or with z held constant; NaN if there is none."""
-    return plain(x, y, kind) if z is None else partialled(plain(x, y, kind), plain(x, z, kind), plain(y, z, kind))
+    return plain(x, y, kind) if z is None else remove_third(plain(x, y, kind), plain(x, z, kind), plain(y, z, kind))
 
 
 def check_left(x: np.ndarray, y: np.ndarray, z: np.ndarray, kind: str, what: str = "values") -> None:
@@ -102,7 +102,7 @@ def by_exchange(x: np.ndarray, y: np.ndarray, kind: str, z: np.ndarray | None = 
 
         def taken_anew(order: np.ndarray) -> float:
             values = ranks_with_ties(slope * c + left[np.ix_(order, order)][upper], digits / len(c))
-            found = partialled(plain(x[upper], values, kind), xz, plain(values, z[upper], kind))
+            found = remove_third(plain(x[upper], values, kind), xz, plain(values, z[upper], kind))
             return 0.0 if math.isnan(found) else found
 
         return taken_anew

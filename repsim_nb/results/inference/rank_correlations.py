@@ -15,9 +15,9 @@ from repsim_nb.measures.ties import merge_ties, tolerance_of
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import listed, unknown
 
-from .partial import aligned, by_exchange, check_left, correlation, standard
-from .results import Test, by_counting, check_permutations, one_order
-from .squares import Direction, Table, as_numbers, precision_of
+from .partial_correlation import align_all, by_exchange, check_left, correlation, standard
+from .results import Test, check_permutations, compare_with_null, one_order
+from .square_tables import Direction, Table, as_numbers, precision_of
 from .units import Groups, Units, units_of
 
 RANKS = ("spearman", "kendall")
@@ -133,7 +133,7 @@ def rank_correlation(
             + ("these are sequences" if not all(tables) else f"here p is {p!r}")
         )
     if all(tables):
-        squares_, index, place = aligned(a, sides[1:], direction)
+        squares_, index, place = align_all(a, sides[1:], direction)
         if p in (None, "mantel"):
             return _mantel(squares_, kind, alternative, n_permutations, seed, groups, index, place)
         upper = np.triu_indices(len(place), 1)
@@ -156,7 +156,7 @@ def rank_correlation(
     if p == "exact":
         check_values(x, y)
         return _exact(x, y, kind, alternative)
-    return by_formula(x, y, kind, alternative)
+    return asymptotic_test(x, y, kind, alternative)
 
 
 def _partial(x: np.ndarray, y: np.ndarray, z: np.ndarray, kind: str, alternative: str) -> Test:
@@ -174,7 +174,7 @@ def _partial(x: np.ndarray, y: np.ndarray, z: np.ndarray, kind: str, alternative
     return Test(r, _one_sided(max(p, 2 * one_order(n)), r, alternative), None, alternative)
 
 
-def by_formula(x: np.ndarray, y: np.ndarray, kind: str, alternative: str) -> Test:
+def asymptotic_test(x: np.ndarray, y: np.ndarray, kind: str, alternative: str) -> Test:
     """The rank correlation of two sequences with its asymptotic p; only numbers that are the same to the last digit are
     tied.
     """
@@ -221,7 +221,7 @@ def _exact(x: np.ndarray, y: np.ndarray, kind: str, alternative: str) -> Test:
             (square[orders[:, i], orders[:, j]] * sign for i, j, sign in zip(first, second, a, strict=True)),
             np.zeros(len(orders)),
         )
-    return by_counting(float(null[0]), null, alternative, every=True)
+    return compare_with_null(float(null[0]), null, alternative, every=True)
 
 
 def _mantel(
@@ -245,7 +245,7 @@ def _mantel(
     orders, every = units.orders(np.random.default_rng(seed), n_permutations)
     statistic = by_exchange(*tables[:2], kind, *tables[2:])
     null = np.array([statistic(order) for order in orders])
-    return by_counting(
+    return compare_with_null(
         statistic(np.arange(len(place))), null, alternative, every, permuted="samples" if groups is None else "groups"
     )
 

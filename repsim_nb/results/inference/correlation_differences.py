@@ -15,10 +15,10 @@ from repsim_nb.support.errors import unknown
 from repsim_nb.support.labels import short_labels
 
 from .intervals import leave_out, left_out_units
-from .partial import aligned
-from .ranks import RANKS
+from .partial_correlation import align_all
+from .rank_correlations import RANKS
 from .results import check_level
-from .squares import Direction, Table
+from .square_tables import Direction, Table
 from .units import Groups, simultaneous
 
 DRAWS = 9_999
@@ -113,7 +113,7 @@ def rank_differences(
     if against is not None and against not in names:
         raise unknown("table", against, names)
     constant = [] if given is None else [given]
-    (own, *arrays), index, place = aligned(b, [*tables.values(), *constant], direction)
+    (own, *arrays), index, place = align_all(b, [*tables.values(), *constant], direction)
     units = left_out_units(index, groups, place)
     labels = short_labels(index[place])
     found = {

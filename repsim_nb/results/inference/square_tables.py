@@ -19,7 +19,7 @@ DIRECTIONS = ("dissimilarity", "similarity")
 HALF = ("torch.float32", "torch.float16", "torch.bfloat16", "Float32")  # precisions that are no dtype of NumPy
 
 
-def squares(a: Table, b: Table, direction: Direction | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def align_tables(a: Table, b: Table, direction: Direction | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Two tables over the same items as arrays (m, m) in one order of items, Comparisons as dissimilarities, equal
     values made so (`ties`); and the places of those items in a.
 
@@ -141,7 +141,7 @@ def as_numbers(values: Any) -> np.ndarray:
         raise ValueError(f"statistics need numbers; something else is there ({error})") from error
 
 
-def by_item_defined(index: pd.Index, choice: Choice, what: str) -> pd.Series:
+def values_by_item(index: pd.Index, choice: Choice, what: str) -> pd.Series:
     """One value an item, as in `comparison.by_item`; ValueError where one is undefined."""
     values = by_item(index, choice, what)
     if values.isna().any():
