@@ -23,7 +23,7 @@ import numpy as np
 from scipy import stats
 
 from repsim_nb import inference, measures
-from repsim_nb.support.files import replacing
+from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.workers import cores
 
 from . import hard_nulls
@@ -316,7 +316,7 @@ def _line(row: dict[str, Any]) -> str:
 
 def _write(path: Path, text: str) -> None:
     """In one step, so that a run that is stopped loses one case at most."""
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_text(text)
 
 

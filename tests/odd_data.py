@@ -204,6 +204,6 @@ def value_and_right(name, case):
     (x, a, one), (y, b, other), _, _, n = case
     measure, definition = MEASURES[name]
     found = outcome(lambda: measure(x, y))
-    if n < measure.least or (measure.of == "outputs" and a.shape[1] != b.shape[1]):
+    if n < measure.min_samples or (measure.compares == "outputs" and a.shape[1] != b.shape[1]):
         return found, None
     return found, expected(lambda: definition(a, b, max(one, other)))

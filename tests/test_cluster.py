@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 import repsim_nb as rs
-from repsim_nb import workers
+from repsim_nb.support import workers
 from repsim_nb.measures import CCA, base, cost, gram
-from repsim_nb.support.workers import Later
+from repsim_nb.support.workers import Deferred
 
 distributed = pytest.importorskip("distributed")
 GIGABYTES = float(os.environ.get("REPSIM_NB_CLUSTER_GB", "0.5"))  # 5 takes some minutes on two cores
@@ -151,15 +151,15 @@ def test_what_is_kept_for_later_is_bounded(monkeypatch):
         return x * 2
 
     monkeypatch.setattr(workers, "_made", type(workers._made)())
-    monkeypatch.setattr(workers, "KEPT", 3 * 800)
-    values = [Later(make, np.full(100, k), k) for k in range(4)]
+    monkeypatch.setattr(workers, "CACHE_BYTES", 3 * 800)
+    values = [Deferred(make, np.full(100, k), k) for k in range(4)]
     for k in (0, 1, 2, 0, 1, 3, 0, 2):
         assert values[k].value()[0] == 2 * k
     assert made == [0, 1, 2, 3, 2] and len(workers._made) == 3, "the one not used for longest goes first"
-    monkeypatch.setattr(workers, "KEPT", 0)
+    monkeypatch.setattr(workers, "CACHE_BYTES", 0)
     assert values[3].value()[0] == 6 and len(workers._made) == 1, "the last stays: it is at work"
     made.clear()
-    slow = Later(lambda x: (made.append(1), workers.threading.Event().wait(0.2), x)[2], np.ones(3), "slow")
+    slow = Deferred(lambda x: (made.append(1), workers.threading.Event().wait(0.2), x)[2], np.ones(3), "slow")
     with ThreadPoolExecutor(4) as pool:
         assert len({id(value) for value in pool.map(lambda _: slow.value(), range(4))}) == 1 and made == [1]
 
@@ -171,7 +171,7 @@ def test_pairs_go_in_squares_that_fit_into_memory(monkeypatch):
     assert sorted(cell for block in blocks for cell in block) == cells and len(blocks) >= 40
     needed = [len({i for i, _ in block} | {j for _, j in block}) for block in blocks]
     assert sum(needed) < len(cells) * 0.6 and max(needed) <= 2 * (len(cells) / 40) ** 0.5
-    monkeypatch.setattr(base, "KEPT", 3 * 8 * 1000 * 50)
+    monkeypatch.setattr(base, "CACHE_BYTES", 3 * 8 * 1000 * 50)
     assert {len({j for _, j in block}) for block in measure._blocks(cells, xs, None, 10)} <= {1, 2}
 
 

@@ -9,7 +9,7 @@ import pytest
 import repsim_nb as rs
 from repsim_nb.measures import CCA, NBS, DegenerateComparisonError, Measure, UndefinedError
 from repsim_nb.support.errors import Stopped
-from repsim_nb.support.labels import by_item
+from repsim_nb.support.labels import values_per_item
 
 
 @pytest.fixture
@@ -346,20 +346,18 @@ def test_networks_without_steps_are_an_error(steps, three):
 
 def test_what_is_told_of_items_is_found_by_model_by_label_or_in_order():
     axis = pd.MultiIndex.from_tuples([("a", "fc"), ("a", "out"), ("b", "fc")], names=["model", "layer"])
-    assert list(by_item(axis, {"a": 1, "b": 2}, "groups")) == [1, 1, 2] and list(by_item(axis, "layer", "groups")) == [
-        "fc",
-        "out",
-        "fc",
-    ]
-    assert list(by_item(axis, pd.Series([3, 1, 2], [axis[2], axis[0], axis[1]]), "groups")) == [1, 2, 3]
+    assert list(values_per_item(axis, {"a": 1, "b": 2}, "groups")) == [1, 1, 2] and list(
+        values_per_item(axis, "layer", "groups")
+    ) == ["fc", "out", "fc"]
+    assert list(values_per_item(axis, pd.Series([3, 1, 2], [axis[2], axis[0], axis[1]]), "groups")) == [1, 2, 3]
     assert (
-        list(by_item(axis, pd.Series([1, 2, 3], name="loss"), "groups")) == [1, 2, 3]
-        and by_item(axis, pd.Series([1, 2, 3], name="loss"), "groups").name == "loss"
+        list(values_per_item(axis, pd.Series([1, 2, 3], name="loss"), "groups")) == [1, 2, 3]
+        and values_per_item(axis, pd.Series([1, 2, 3], name="loss"), "groups").name == "loss"
     )
     with pytest.raises(ValueError, match="groups has no value for 'a', 'b'; it has values for 'x', 'y', 'z'"):
-        by_item(axis, pd.Series([1, 2, 3], ["x", "y", "z"]), "groups")  # as many, of others
+        values_per_item(axis, pd.Series([1, 2, 3], ["x", "y", "z"]), "groups")  # as many, of others
     with pytest.raises(ValueError, match="groups needs one label for each of 3; there are 2"):
-        by_item(axis, [1, 2], "groups")
+        values_per_item(axis, [1, 2], "groups")
 
 
 def test_items_without_a_value_are_left_out_and_blocks_have_means():
@@ -368,12 +366,12 @@ def test_items_without_a_value_are_left_out_and_blocks_have_means():
         [[1, 0.5, np.nan, 0.1], [0.5, 1, np.nan, 0.3], [np.nan] * 4, [0.1, 0.3, np.nan, 1]], index, index
     )
     table = rs.Comparison(values, rs.measures.get("cka"), 9, {("c", "a"): "why"})
-    whole, out = table.defined()
+    whole, out = table.drop_undefined()
     assert (
         list(whole.values.index) == ["a", "b", "d"]
         and out == ("c",)
         and not whole.undefined
-        and whole.defined() == (whole, ())
+        and whole.drop_undefined() == (whole, ())
     )
     first = np.array([True, True, False])
     assert (

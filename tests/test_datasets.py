@@ -16,7 +16,7 @@ from repsim_nb import datasets
 from repsim_nb.inputs.datasets import carried, sources
 from repsim_nb.inputs.datasets import inputs as given
 from repsim_nb.support.errors import Stopped
-from repsim_nb.support.files import shipped
+from repsim_nb.support.files import shipped_folder
 
 SHIPPED = ("mnist", "fashion", "animals")
 
@@ -30,7 +30,7 @@ def test_shipped_sets_are_balanced_and_share_no_image(name):
         assert len(side.classes) == 10
     images = {image.tobytes() for image in train.inputs} | {image.tobytes() for image in test.inputs}
     assert len(images) == 5000
-    assert (shipped("data") / f"{name}.npz").stat().st_size < 3e6
+    assert (shipped_folder("data") / f"{name}.npz").stat().st_size < 3e6
 
 
 def test_digits_come_from_scikit_learn_at_the_size_of_mnist():
@@ -103,11 +103,11 @@ def test_a_carrier_may_hold_arrays_and_nothing_else(tmp_path):
 
 
 def test_a_damaged_data_file_is_named(monkeypatch, tmp_path):
-    whole = (shipped("data") / "mnist.npz").read_bytes()
+    whole = (shipped_folder("data") / "mnist.npz").read_bytes()
     (tmp_path / "mnist.npz").write_bytes(whole[: len(whole) // 2])
-    text = (shipped("data") / "glosses.tsv").read_bytes()
+    text = (shipped_folder("data") / "glosses.tsv").read_bytes()
     (tmp_path / "glosses.tsv").write_bytes(text[: text.rindex(b"\ntrain")])
-    monkeypatch.setattr(sources, "shipped", lambda folder: tmp_path)
+    monkeypatch.setattr(sources, "shipped_folder", lambda folder: tmp_path)
     with pytest.raises(ValueError, match="mnist.npz is damaged"):
         rs.load_dataset("mnist")
     with pytest.raises(ValueError, match="glosses.tsv is damaged .it has .* rows of the train set, not 8000"):
@@ -134,7 +134,7 @@ def test_glosses_are_balanced_and_no_text_stands_twice():
             and all(text.strip() == text != "" for text in test.inputs)
         )
     assert len(set(train.inputs)) == 8000
-    assert (shipped("data") / "glosses.tsv").stat().st_size < 1e6
+    assert (shipped_folder("data") / "glosses.tsv").stat().st_size < 1e6
     at = tests[0].inputs.index("a member of a municipal legislative body (as a city council)")
     assert [test.inputs[at] for test in tests[1:]] == ["alderman", "aldermen usually represent city wards"] and tests[
         0
@@ -142,7 +142,9 @@ def test_glosses_are_balanced_and_no_text_stands_twice():
 
 
 def test_the_licence_of_wordnet_stands_on_its_copy():
-    head = "".join(line for line in (shipped("data") / "glosses.tsv").open(encoding="utf-8") if line.startswith("#"))
+    head = "".join(
+        line for line in (shipped_folder("data") / "glosses.tsv").open(encoding="utf-8") if line.startswith("#")
+    )
     assert (
         "WordNet 3.1 Copyright 2011 by Princeton University" in head
         and 'PROVIDED "AS IS"' in head

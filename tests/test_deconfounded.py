@@ -94,7 +94,7 @@ def test_rsa_is_the_partial_correlation_of_ranks_or_of_distances():
 def test_prepared_is_direct_and_the_table_is_the_pairs(base):
     x, y, c = related(3)
     measure, z = deconfounded(base, c), np.random.default_rng(9).normal(size=(60, 3))
-    squares = [base.square(base.prepare(side)) for side in (x, y, c)]
+    squares = [base.gram_matrix(base.prepare(side)) for side in (x, y, c)]
     value = measure(x, y)
     assert value == pytest.approx(residual_cosine(*squares, intercept=False), abs=1e-12)
     assert measure.pair(measure.prepare(x), measure.prepare(y)) == pytest.approx(value, abs=1e-12)
@@ -105,7 +105,7 @@ def test_prepared_is_direct_and_the_table_is_the_pairs(base):
         and np.allclose(np.diag(table), 1)
     )
     assert np.allclose(rs.compare(measure, {"x": x, "z": z}, {"y": y}).values["y"], table.loc[["x", "z"], "y"])
-    assert measure.kind == "similarity" and measure.range == (-1.0, 1.0) and measure.least == base.least + 1
+    assert measure.kind == "similarity" and measure.range == (-1.0, 1.0) and measure.min_samples == base.min_samples + 1
 
 
 @pytest.mark.parametrize("base", BASES.values(), ids=BASES)
@@ -282,10 +282,10 @@ def test_of_rows():
     x, y, c = related(17, p=100)
     for base in ("cka_debiased", "rsa", "cka_rbf"):
         some = np.r_[0:20, 30:55]
-        assert deconfounded(base, c).of_rows(some)(x[some], y[some]) == pytest.approx(
+        assert deconfounded(base, c).select_rows(some)(x[some], y[some]) == pytest.approx(
             deconfounded(base, c[some])(x[some], y[some]), abs=1e-9
         )
-    assert CKA().of_rows(some) == CKA()
+    assert CKA().select_rows(some) == CKA()
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_permuting_samples_is_refused_since_it_would_reject_too_often():
     rng, rejected = np.random.default_rng(0), 0
     for seed in range(40):
         x, y, c = related(seed, n=150, p=5)
-        a, b, k = (CKA(debiased=True).square(CKA(debiased=True).prepare(side)) for side in (x, y, c))
+        a, b, k = (CKA(debiased=True).gram_matrix(CKA(debiased=True).prepare(side)) for side in (x, y, c))
         a, b = (square - (square * k).sum() * k for square in (a, b))
         null = []
         for _ in range(39):

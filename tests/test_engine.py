@@ -19,7 +19,7 @@ import repsim_nb as rs
 from repsim_nb.measures import CKA, RSA, DistanceCorrelation, UndefinedError, cost, gram
 from repsim_nb.measures.ties import ranks_with_ties
 from repsim_nb.support.errors import Stopped
-from repsim_nb.support.workers import Address, arrived, departing, workers
+from repsim_nb.support.workers import Address, pack, unpack, workers
 
 GRAM = {
     "linear": CKA(),
@@ -296,13 +296,13 @@ def test_a_memory_mapped_array_travels_as_its_address(tmp_path, rng):
     x = np.load(tmp_path / "x.npy", mmap_mode="r")
     for part in (x, x[100:200], x[2999:], x.reshape(3000, 8, 5), x.T):
         assert (
-            isinstance(departing(part), Address)
-            and np.array_equal(arrived(departing(part)), part)
-            and arrived(departing(part)).shape == part.shape
+            isinstance(pack(part), Address)
+            and np.array_equal(unpack(pack(part)), part)
+            and unpack(pack(part)).shape == part.shape
         )
     private = np.load(tmp_path / "x.npy", mmap_mode="c")  # what was changed in it is not in the file
     for other in (x[:, 3:], np.array(x), private, "text", None, 3):
-        assert departing(other) is other
+        assert pack(other) is other
     features = gram.Features(x, 3)
     assert len(pickle.dumps(features)) < 5000
     again = pickle.loads(pickle.dumps(features))

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 import repsim_nb as rs
 from repsim_nb.display.explorers.worker import Worker
 from repsim_nb.display.views import MatrixView, ScatterView
-from repsim_nb.support.progress import Gauge, ticking
+from repsim_nb.support.progress import ProgressReport, show_progress
 
 
 def figure_of(k):
@@ -226,17 +226,17 @@ def test_whatever_is_changed_and_stopped_controls_picture_and_code_agree():
 def test_the_status_says_what_is_counted_and_how_long_it_takes(monkeypatch):
     now, said = [100.0], []
     monkeypatch.setattr("repsim_nb.support.progress.time.monotonic", lambda: now[0])
-    gauge = Gauge(lambda done, total, text: said.append(text))
+    gauge = ProgressReport(lambda done, total, text: said.append(text))
     for what, unit, counts in (
         ("recording a", "sample", [(500, 1000), (600, 1000), (1000, 1000)]),
         ("verifying", "MB", [(1, 900), (2, 900)]),
         ("", "step", [(0, 1)]),
     ):
-        with ticking(gauge, what, unit) as tick:
+        with show_progress(gauge, what, unit) as tick:
             for done, total in counts:
                 tick(done, total)
                 now[0] += 12
-    gauge.starts("", "")
+    gauge.start("", "")
     gauge(3, 7)
     assert said == [
         "recording a: 500 of 1000 samples",

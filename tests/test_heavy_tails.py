@@ -13,7 +13,7 @@ from benchmarks import hard_nulls
 from repsim_nb.results.inference import null_moments, null_table, permutation_test
 from repsim_nb.results.inference.counting import FEWEST, HITS, MOST, counted, permutations_for
 from repsim_nb.results.inference.results import BACKED, tail
-from repsim_nb.support.workers import HERE
+from repsim_nb.support.workers import SERIAL
 
 DEBIASED = rs.measures.get("cka_debiased")
 
@@ -124,7 +124,7 @@ def test_the_inequality_of_cantelli_settles_what_is_far_out():
 
 def test_counting_ends_with_the_twentieth_order_that_is_as_extreme():
     x, y = heavy(1, n=40), heavy(2, n=40)
-    a, b = (DEBIASED.square(DEBIASED.prepare(side)) for side in (x, y))
+    a, b = (DEBIASED.gram_matrix(DEBIASED.prepare(side)) for side in (x, y))
     rng = np.random.default_rng(4)
     values = np.array([np.vdot(a, b[np.ix_(order, order)]) for order in (rng.permutation(40) for _ in range(2000))])
     for threshold, many in (
@@ -132,7 +132,7 @@ def test_counting_ends_with_the_twentieth_order_that_is_as_extreme():
         (np.quantile(values, 0.999), 2000),
         (values.max() + 0.1, 300),
     ):
-        count = counted(DEBIASED, [x], [y], {(0, 0): float(threshold)}, many, 4, HERE, lambda done, total: None)[0, 0]
+        count = counted(DEBIASED, [x], [y], {(0, 0): float(threshold)}, many, 4, SERIAL, lambda done, total: None)[0, 0]
         extreme = np.flatnonzero(values[:many] >= threshold - 1e-12)
         assert count.p_value == pytest.approx(
             HITS / (extreme[HITS - 1] + 1) if len(extreme) >= HITS else (1 + len(extreme)) / (many + 1)

@@ -18,7 +18,7 @@ from PIL import Image
 
 import repsim_nb as rs
 from repsim_nb.inputs.store import Activations, Key
-from repsim_nb.support.ids import checked_ids, ids_fingerprint
+from repsim_nb.support.ids import check_ids, ids_fingerprint
 
 GRID = np.arange(60.0).reshape(20, 3)
 NAMES = np.array([f"p{i:02d}" for i in range(20)])
@@ -131,10 +131,10 @@ def test_ids_are_no_part_of_the_fingerprint_of_the_inputs():
     other=st.lists(st.text(st.characters(exclude_characters="\0"), max_size=8), unique=True, max_size=8),
 )
 def test_the_fingerprint_tells_ids_apart(ids, other):
-    mine = ids_fingerprint(checked_ids(ids, len(ids)))
-    assert mine == ids_fingerprint(checked_ids(json.loads(json.dumps(ids)), len(ids))) and len(mine) == 32
-    assert (mine == ids_fingerprint(checked_ids(other, len(other)))) == (ids == other)
-    assert len(ids) < 2 or mine != ids_fingerprint(checked_ids(ids[::-1], len(ids)))
+    mine = ids_fingerprint(check_ids(ids, len(ids)))
+    assert mine == ids_fingerprint(check_ids(json.loads(json.dumps(ids)), len(ids))) and len(mine) == 32
+    assert (mine == ids_fingerprint(check_ids(other, len(other)))) == (ids == other)
+    assert len(ids) < 2 or mine != ids_fingerprint(check_ids(ids[::-1], len(ids)))
 
 
 def test_a_folder_of_images_has_the_names_of_its_files(tmp_path):
@@ -256,7 +256,7 @@ def written(store, key, ids=None, rows=GRID, origin=None, stop=None):
             {
                 "inputs": "x",
                 **(
-                    {"ids": ids_fingerprint(checked_ids(ids, len(rows)))}
+                    {"ids": ids_fingerprint(check_ids(ids, len(rows)))}
                     if ids is not None and origin is None
                     else origin or {}
                 ),
@@ -390,7 +390,7 @@ def test_ids_belong_to_what_a_recording_is_made_from(tmp_path):
     with pytest.raises(
         ValueError, match="already holds 'a/l .d.', recorded with other ids. Give the data another name"
     ):
-        store.holds(KEY, {"inputs": "x", "ids": ids_fingerprint(checked_ids(NAMES[::-1], 20))})
+        store.holds(KEY, {"inputs": "x", "ids": ids_fingerprint(check_ids(NAMES[::-1], 20))})
 
 
 def test_a_recording_of_an_earlier_version_has_no_ids_and_is_held(tmp_path):

@@ -87,7 +87,7 @@ def skewness(values):
 )
 def test_few_samples_have_all_their_orders_counted(name):
     measure = ALL[name]
-    x, y = outputs(n=5) if measure.of == "outputs" else unlike(5, p=2, q=1 if name == "mean_cca" else 4)
+    x, y = outputs(n=5) if measure.compares == "outputs" else unlike(5, p=2, q=1 if name == "mean_cca" else 4)
     found, values = permutation_test(measure, x, y), of_all(measure, x, y)
     assert found.n_permutations == 120 and found.statistic == pytest.approx(values[0], abs=1e-12)
     assert np.allclose(np.sort(found.null), np.sort(values), rtol=0, atol=1e-10)
@@ -116,7 +116,7 @@ def test_random_orders_are_reproducible_and_never_give_0():
 @pytest.mark.parametrize("name", list(EVERYTHING))
 def test_every_measure_can_be_shuffled(name):
     measure = EVERYTHING[name]
-    x, y = outputs(n=50) if measure.of == "outputs" else pair_of(n=50)
+    x, y = outputs(n=50) if measure.compares == "outputs" else pair_of(n=50)
     y = y[np.random.default_rng(2).permutation(len(y))]
     found = permutation_test(measure, x, y, n_permutations=19)
     order = np.random.default_rng(0).permutation(len(y))
@@ -236,7 +236,7 @@ def test_p_values_and_quantiles_are_of_one_curve():
 @pytest.mark.parametrize("name", list(NOT_CLOSED))
 def test_other_measures_take_permutations(name):
     measure = NOT_CLOSED[name]
-    x, y = outputs() if measure.of == "outputs" else pair_of()
+    x, y = outputs() if measure.compares == "outputs" else pair_of()
     for call in (lambda: null_moments(measure, x, y), lambda: null_table(measure, {"x": x, "y": y})):
         with pytest.raises(NotImplementedError, match="has no closed form here: .* Take permutation_test"):
             call()
@@ -370,7 +370,7 @@ def test_unrelated_data_are_0_in_95_of_100(name, p, n):
 @pytest.mark.parametrize("name", ["cka", "cka_debiased", "rsa", "procrustes", "mean_cca", "mutual_knn", "disagreement"])
 def test_identical_are_1_and_by_permutation_unrelated_are_0(name):
     measure = ALL[name]
-    x, y = outputs() if measure.of == "outputs" else pair_of(n=80)
+    x, y = outputs() if measure.compares == "outputs" else pair_of(n=80)
     assert chance_corrected(measure, x, x, n_permutations=99) == pytest.approx(1, abs=1e-6)
     assert 0 < chance_corrected(measure, x, y, n_permutations=99) < 1
     rng = np.random.default_rng(5)

@@ -131,7 +131,7 @@ def test_points_without_a_value_are_left_out_and_said(rng, monkeypatch):
     )
     assert "(nothing in common): mean_cca" in e._scatter.subtitle, "of those that are mapped"
     assert (
-        "table.defined()  # without 'wide'" in e.code()
+        "table.drop_undefined()  # without 'wide'" in e.code()
         and again(e, x=dict(x)).points.equals(e.result.points)
         and e.png()[:4] == b"\x89PNG"
     )

@@ -98,7 +98,7 @@ EVERYTHING = {**TABLE, **FUNCTIONAL, "accuracy_gap": AccuracyGap(outputs()[0].ar
 
 
 def sides(name):
-    return outputs() if EVERYTHING[name].of == "outputs" else pair_of()
+    return outputs() if EVERYTHING[name].compares == "outputs" else pair_of()
 
 
 # -- declared facts, two-sided
@@ -212,17 +212,17 @@ def test_where_a_value_is_an_inner_product_of_matrices_the_matrices_are_there(na
     a, b = measure.prepare(x), measure.prepare(y)
     if not hasattr(measure, "_source") or name in FIXED or "_row_" in name or name == "rsa_cosine":
         with pytest.raises(NotImplementedError):
-            measure.square(a)
+            measure.gram_matrix(a)
         return
-    left, right = measure.square(a), measure.square(b)
+    left, right = measure.gram_matrix(a), measure.gram_matrix(b)
     assert left.shape == (len(x), len(x)) and np.allclose(left, left.T, rtol=0, atol=1e-15)
     assert np.sum(left * right) == pytest.approx(measure.pair(a, b), abs=1e-12) and np.sum(
         left * left
     ) == pytest.approx(1, abs=1e-12)
-    torches = measure.square(measure.prepare(torch.tensor(x)))
+    torches = measure.gram_matrix(measure.prepare(torch.tensor(x)))
     assert isinstance(torches, np.ndarray) and np.allclose(torches, left, atol=1e-12)
     order = np.random.default_rng(7).permutation(len(x))
-    assert np.allclose(measure.square(measure.permute(a, order)), left[np.ix_(order, order)], atol=1e-12)
+    assert np.allclose(measure.gram_matrix(measure.permute(a, order)), left[np.ix_(order, order)], atol=1e-12)
 
 
 @pytest.mark.parametrize("name", [*REPRESENTATIONAL, *FUNCTIONAL])
@@ -313,7 +313,7 @@ def test_bad_input_is_one_clear_exception(name):
     with pytest.raises(ValueError, match="real numbers"):
         measure(x.astype(str), y)
     with pytest.raises(UndefinedError, match="samples are needed"):
-        measure(x[: measure.least - 1], y[: measure.least - 1])
+        measure(x[: measure.min_samples - 1], y[: measure.min_samples - 1])
 
 
 @pytest.mark.parametrize("name", list(REPRESENTATIONAL))
@@ -515,14 +515,17 @@ def test_a_function_is_held_to_the_same_rules():
     row_sizes.calls = 0
     rs.compare(JOINED["prepared"], {"x": x, "y": y, "z": x + y.mean()})
     assert row_sizes.calls == 3, "prepared once a representation"
-    same = from_function(mean_gap, kind="dissimilarity", symmetric=True, of="outputs", is_metric=True)
+    same = from_function(mean_gap, kind="dissimilarity", symmetric=True, compares="outputs", is_metric=True)
     assert same(np.ones((2, 3)), np.zeros((2, 3))) == 1 and same.is_metric and same.dissimilarity(0.3) == 0.3, (
         "outputs may be constant"
     )
-    assert repr(same) == "from_function(mean_gap, kind='dissimilarity', symmetric=True, is_metric=True, of='outputs')"
+    assert (
+        repr(same)
+        == "from_function(mean_gap, kind='dissimilarity', symmetric=True, is_metric=True, compares='outputs')"
+    )
     assert (
         same
-        == from_function(mean_gap, kind="dissimilarity", symmetric=True, of="outputs", is_metric=True)
+        == from_function(mean_gap, kind="dissimilarity", symmetric=True, compares="outputs", is_metric=True)
         != JOINED["function"]
     )
 

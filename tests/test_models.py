@@ -11,9 +11,9 @@ from torch import nn
 import repsim_nb as rs
 from repsim_nb.inputs.models import ARCHITECTURES, build
 from repsim_nb.studies.zoo import ZOO
-from repsim_nb.support.files import shipped
+from repsim_nb.support.files import shipped_folder
 
-ZOO_FOLDER = shipped("data") / "zoo"
+ZOO_FOLDER = shipped_folder("data") / "zoo"
 
 
 class Small(nn.Module):

@@ -6,21 +6,21 @@ import time
 import nbformat
 import papermill
 
-from repsim_nb.support.progress import ticking
+from repsim_nb.support.progress import show_progress
 
 
 def test_progress_in_a_notebook_leaves_nothing_behind(tmp_path):
     code = """
 import time
-from repsim_nb.support.progress import ticking
+from repsim_nb.support.progress import show_progress
 
 for total in (1, 8):  # the first is over before anyone would wait
-    with ticking(True, "counting", "sheep") as tick:
+    with show_progress(True, "counting", "sheep") as tick:
         for i in range(total):
             time.sleep(0.1)
             tick(i + 1, total)
 try:
-    with ticking(True, "failing", "sheep") as tick:
+    with show_progress(True, "failing", "sheep") as tick:
         time.sleep(0.3)
         tick(1, 2)
         raise ValueError
@@ -51,7 +51,7 @@ def test_progress_in_a_notebook_says_how_far_it_is(monkeypatch):
     monkeypatch.setattr(
         "IPython.display.display", lambda data, raw, display_id: lines.append(data["text/plain"]) or Handle()
     )
-    with ticking(True, "recording", "sample") as tick:
+    with show_progress(True, "recording", "sample") as tick:
         for i in range(6):
             time.sleep(0.1)
             tick(i + 1, 6)

@@ -85,7 +85,7 @@ def test_order_and_containers_change_nothing(name, case, seed):
     )  # a root of rounding, or digits that the offset took
     if name not in ("linear_predictivity", "cka batches of 5"):
         same(lambda: measure(x[rows], y[rows]), "rows of both sides in another order", loose)
-    if measure.of == "activations":
+    if measure.compares == "activations":
         same(
             lambda: measure(x[:, rng.permutation(x.shape[1])], y[:, rng.permutation(y.shape[1])]),
             "columns in another order",

@@ -52,7 +52,7 @@ def all_orders(name, case):
     """The definition over all orders of the second side -> (values, the definition's own); None where one has none."""
     definition, precision = MEASURES[name][1], max(case[0][2], case[1][2])
     x, y, n = case[0][1], case[1][1], case[4]
-    if (MEASURES[name][0].of == "outputs" and x.shape[1] != y.shape[1]) or n < MEASURES[name][0].least:
+    if (MEASURES[name][0].compares == "outputs" and x.shape[1] != y.shape[1]) or n < MEASURES[name][0].min_samples:
         return None
     values = [
         expected(lambda order=order: definition(x, y[list(order)], precision))
@@ -91,7 +91,7 @@ def test_a_p_value_is_the_share_of_all_orders(name, case):
         assert found.p_value == pytest.approx(near[1]), f"{name} of {case[2]} and {case[3]}"
     turned = outcome(
         lambda: inference.permutation_test(
-            measure, case[0][1], case[1][1][:, ::-1] if measure.of == "activations" else case[1][1]
+            measure, case[0][1], case[1][1][:, ::-1] if measure.compares == "activations" else case[1][1]
         )
     )
     assert near[0] - 1e-12 <= turned.p_value <= near[1] + 1e-12, "columns in another order"
@@ -210,7 +210,7 @@ def test_an_interval_is_the_jackknife_twice(name, case):
     measure, n, parts = MEASURES[name][0], case[4], 5
     found = outcome(lambda: inference.interval(measure, case[0][0], case[1][0], parts=parts, seed=1))
     part, value = np.random.default_rng(1).permutation(n) % parts, of_rows(name, case)
-    if measure.of == "outputs" and case[0][1].shape[1] != case[1][1].shape[1]:
+    if measure.compares == "outputs" and case[0][1].shape[1] != case[1][1].shape[1]:
         assert isinstance(found, Refused)
         return
 
@@ -245,14 +245,14 @@ def test_influence_is_leaving_out(name, case):
     measure, n = MEASURES[name][0], case[4]
     found = outcome(lambda: inference.influence(measure, case[0][0], case[1][0]))
     value = of_rows(name, case)
-    if (measure.of == "outputs" and case[0][1].shape[1] != case[1][1].shape[1]) or n <= measure.least:
+    if (measure.compares == "outputs" and case[0][1].shape[1] != case[1][1].shape[1]) or n <= measure.min_samples:
         assert isinstance(found, Refused)
         return
     right = expected(lambda: np.array([value(np.arange(n)) - value(np.delete(np.arange(n), i)) for i in range(n)]))
     if right is None:
         assert isinstance(found, Refused), f"{name} of {case[2]} and {case[3]}: {found}, which is undefined"
         return
-    constant = measure.of == "outputs" and any(np.ptp(side[1], axis=0).max() == 0 for side in case[:2])
+    constant = measure.compares == "outputs" and any(np.ptp(side[1], axis=0).max() == 0 for side in case[:2])
     assert not isinstance(found, Refused) or constant, f"{name} of {case[2]} and {case[3]}: {found}"
     if not isinstance(found, Refused):
         assert found == pytest.approx(right, abs=1e-5), f"{name} of {case[2]} and {case[3]}"

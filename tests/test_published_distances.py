@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from repsim_nb.studies.published import IMAGENET_MEASURES, IMAGENET_SETS, imagenet_distances, imagenet_families
-from repsim_nb.support.files import shipped
+from repsim_nb.support.files import shipped_folder
 
 
 @pytest.mark.parametrize("images", IMAGENET_SETS)
 def test_tables_hold_the_published_numbers(images):
-    with np.load(shipped("data") / "published_scores" / "imagenet_37_networks.npz") as found:
+    with np.load(shipped_folder("data") / "published_scores" / "imagenet_37_networks.npz") as found:
         names = list(found["names"])
         for name, key in IMAGENET_MEASURES.items():
             table, listed = imagenet_distances(images, name), found[f"{IMAGENET_SETS[images]}/{key}"]

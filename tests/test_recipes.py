@@ -20,7 +20,7 @@ from repsim_nb.studies import classifier, training, zoo
 from repsim_nb.studies.population import FAMILIES, GRID, POPULATION, RUNS, few, held_out
 from repsim_nb.studies.training import trained
 from repsim_nb.support.errors import Stopped
-from repsim_nb.support.files import shipped as shipped_folder
+from repsim_nb.support.files import shipped_folder as shipped_folder
 
 SMALL = {"architecture": "mlp", "data": "mnist", "rows": (0, 100), "options": {"widths": (16,)}, "epochs": 1}
 ENDLESS = {**SMALL, "rows": (0, 2000), "epochs": 10**6}

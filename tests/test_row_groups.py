@@ -24,8 +24,13 @@ from repsim_nb.results.inference import (
     permutation_test,
     sample_size,
 )
+<<<<<<< HEAD
 from repsim_nb.results.inference.dependent_rows import group_means, permute_groups, rows_by_group
 from repsim_nb.support.row_groups import carrying
+=======
+from repsim_nb.results.inference.grouped import group_means, in_other_groups, rows_by_group
+from repsim_nb.support.row_groups import attach_groups
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 
 PAIRWISE = [
     CKA(debiased=True),
@@ -165,7 +170,7 @@ def test_labels_of_all_kinds_are_the_same_groups(kind):
 def test_arrays_that_know_their_groups_use_them():
     x, y = sides(24, 3)
     labels = np.repeat(np.arange(24), 3)
-    known = carrying(x, labels)
+    known = attach_groups(x, labels)
     assert (
         interval("cka_debiased", known, y).low
         == interval("cka_debiased", x, y, groups=labels).low

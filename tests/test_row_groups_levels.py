@@ -7,9 +7,15 @@ from scipy import stats
 
 import repsim_nb as rs
 from repsim_nb.measures.between import between_groups
+<<<<<<< HEAD
 from repsim_nb.results.inference import block_means, chance_values, interval, rank_correlation, sample_sets
 from repsim_nb.results.inference.dependent_rows import codes_of
 from repsim_nb.support.row_groups import carrying, groups_of, stored_groups
+=======
+from repsim_nb.results.inference import block_means, interval, rank_correlation, sample_sets, unrelated
+from repsim_nb.results.inference.grouped import codes_of
+from repsim_nb.support.row_groups import attach_groups, groups_of, stored_groups
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 from repsim_nb.support.validation import check_labels
 
 SIZE, NUMBER = 4, 24
@@ -301,7 +307,7 @@ def test_rows_moved_in_place_leave_no_stale_groups(move, where, tmp_path):
             pytest.skip("a memory map is not resized")
         np.save(tmp_path / "x.npy", values)
         values = np.lib.format.open_memmap(tmp_path / "x.npy", mode="r+")
-    x = carrying(values, stored_groups(check_labels(list("aabbcc"), 6, "groups")))
+    x = attach_groups(values, stored_groups(check_labels(list("aabbcc"), 6, "groups")))
     if move == "resize":
         x = x.copy()
     assert groups_of(x) is not None
@@ -310,7 +316,7 @@ def test_rows_moved_in_place_leave_no_stale_groups(move, where, tmp_path):
 
 
 def test_what_moves_no_row_keeps_them():
-    x = carrying(np.arange(12.0).reshape(6, 2), stored_groups(check_labels(list("aabbcc"), 6, "groups")))
+    x = attach_groups(np.arange(12.0).reshape(6, 2), stored_groups(check_labels(list("aabbcc"), 6, "groups")))
     x -= x.mean(axis=0)
     x[:, 0] = 3
     x[x > 2] = 0

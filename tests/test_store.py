@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import repsim_nb as rs
-from repsim_nb.inputs.store import Writer, arrayfile, checked_step, writer
+from repsim_nb.inputs.store import Writer, arrayfile, check_step, writer
 from repsim_nb.support.errors import DamagedFile, Stopped
 
 # -- activations in memory
@@ -939,12 +939,12 @@ def test_equal_keys_are_one_file(tmp_path, rng):
         and np.array_equal(store["m/a ('1')"], values + 1)
         and np.array_equal(store["m/a (1)"], values)
     )
-    assert checked_step("last") == "last" and checked_step(np.int32(7)) == 7
+    assert check_step("last") == "last" and check_step(np.int32(7)) == 7
     for wrong in (None, 1.5, float("nan"), "", " ", [1], (), b"a", np.array([1, 2])):
         with pytest.raises(
             ValueError, match="a step of training is a whole number or a name, as step=5000 or step='last'"
         ):
-            checked_step(wrong)
+            check_step(wrong)
     with pytest.raises(ValueError, match="a step of training .* got None"):
         keep(store, rs.Key("m", "a", step=None), values)
     assert len(store) == 2 and not store.unfinished()

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import repsim_nb as rs
-from repsim_nb import streaming
+from repsim_nb.results import streaming
 from repsim_nb.measures import CKA
 from repsim_nb.support.errors import Stopped, UndefinedError
 

@@ -233,7 +233,7 @@ def test_with_the_diagonal_the_whole_matrix_counts(first, second):
     assert measure(x, y) == pytest.approx(right)
     order, one, other = rng.permutation(15), measure.prepare(x), measure.prepare(y)
     assert measure.pair(one, measure.permute(other, order)) == pytest.approx(measure(x, y[order]))
-    assert (measure.square(one) * measure.square(other)).sum() == pytest.approx(right)
+    assert (measure.gram_matrix(one) * measure.gram_matrix(other)).sum() == pytest.approx(right)
 
 
 def test_moments_over_all_orders_with_the_diagonal():

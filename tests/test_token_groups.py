@@ -16,9 +16,9 @@ from torch import nn
 
 import repsim_nb as rs
 from repsim_nb.inputs.store import Key, activations
-from repsim_nb.support.row_groups import GroupedMap, carrying, groups_fingerprint, stored_groups
+from repsim_nb.support.row_groups import GroupedMap, attach_groups, groups_fingerprint, stored_groups
 from repsim_nb.support.validation import check_labels
-from repsim_nb.support.workers import arrived, departing, mapped
+from repsim_nb.support.workers import has_address, pack, unpack
 
 LENGTHS = [5, 3, 5, 5, 2, 5, 4]
 TEXTS = list("gfedcba")
@@ -275,7 +275,7 @@ def six(request, tmp_path):
     if request.param == "disk":
         np.save(tmp_path / "x.npy", values)
         values = np.lib.format.open_memmap(tmp_path / "x.npy", mode="r")
-    return carrying(values, stored_groups(check_labels(list("aabbcc"), 6, "groups")))
+    return attach_groups(values, stored_groups(check_labels(list("aabbcc"), 6, "groups")))
 
 
 def test_results_carry_them_only_with_the_same_rows(six):
@@ -340,15 +340,15 @@ def test_a_file_is_still_a_file(tmp_path):
     assert (
         isinstance(x, GroupedMap)
         and isinstance(x, np.memmap)
-        and mapped(x)
-        and mapped(x[3:9])
+        and has_address(x)
+        and has_address(x[3:9])
         and not x.flags.writeable
     )
     assert (
         activations._file(x) == (tmp_path / os.path.basename(x.filename)).resolve()
         and activations._file(x[3:9]) is None
     )
-    assert np.array_equal(arrived(departing(x[3:9])), x[3:9])
+    assert np.array_equal(unpack(pack(x[3:9])), x[3:9])
     again = rs.from_arrays({"m/block": x})
     assert again["m/block"].groups.tolist() == labels()
 
@@ -365,7 +365,7 @@ def test_tables_are_the_same_with_them_and_without():
 
 def test_numpy_reads_such_arrays_as_any_other():
     plain = np.random.default_rng(0).normal(size=(6, 3))
-    x = carrying(plain.copy(), np.repeat([0, 1, 2], 2))
+    x = attach_groups(plain.copy(), np.repeat([0, 1, 2], 2))
     assert np.allclose(x, plain) and np.isclose(x, plain).all() and np.array_equal(x, plain)
     assert x[()].groups.tolist() == [0, 0, 1, 1, 2, 2] and x[...].shape == (6, 3) and x[None].shape == (1, 6, 3)
     for function in (

@@ -18,7 +18,7 @@ import zarr
 
 import repsim_nb as rs
 from repsim_nb.support.containers import sample_dimension, to_array
-from repsim_nb.support.labels import by_item
+from repsim_nb.support.labels import values_per_item
 from repsim_nb.support.validation import check_labels, check_representation
 
 rng = np.random.default_rng(3)
@@ -449,7 +449,7 @@ def test_equal_labels_are_equal_in_every_container(kind):
     assert isinstance(labels, np.ndarray) and labels.shape == (6,)
     assert pd.factorize(labels)[0].tolist() == GROUPS.tolist()
     axis = pd.Index([*"abcdef"], name="label")
-    assert pd.factorize(by_item(axis, AS_LABELS[kind](GROUPS), "groups"))[0].tolist() == GROUPS.tolist()
+    assert pd.factorize(values_per_item(axis, AS_LABELS[kind](GROUPS), "groups"))[0].tolist() == GROUPS.tolist()
 
 
 @pytest.mark.parametrize(
@@ -534,4 +534,4 @@ def test_pictures_of_samples_sort_by_class_whatever_holds_the_classes(made):
 
 def test_a_frame_of_one_column_is_read_by_its_index_as_a_series_is():
     axis = pd.MultiIndex.from_tuples([("a", "fc"), ("b", "fc")], names=["model", "layer"])
-    assert list(by_item(axis, pd.DataFrame({"kind": [1, 2]}, index=["b", "a"]), "groups")) == [2, 1]
+    assert list(values_per_item(axis, pd.DataFrame({"kind": [1, 2]}, index=["b", "a"]), "groups")) == [2, 1]

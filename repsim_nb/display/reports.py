@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from repsim_nb.support.errors import listed, unknown
+from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.escaping import literal as literal  # for notebooks that write names into Markdown
-from repsim_nb.support.files import replacing, shipped
+from repsim_nb.support.files import replace_atomically, shipped_folder
 
 _STYLE = """
 body.jp-Notebook { max-width: 60rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; box-sizing: border-box; }
@@ -27,10 +27,10 @@ def notebook_path(notebook: str | Path) -> Path:
     path = Path(notebook).expanduser()
     if path.suffix == ".ipynb" and path.is_file():
         return path
-    ours = {p.stem: p for p in sorted(shipped("notebooks").glob("*.ipynb"))}
+    ours = {p.stem: p for p in sorted(shipped_folder("notebooks").glob("*.ipynb"))}
     if path.stem in ours and path.parent == Path("."):
         return ours[path.stem]
-    raise unknown("notebook", notebook, ours, "Or give the path of an .ipynb file.")
+    raise unknown_name("notebook", notebook, ours, "Or give the path of an .ipynb file.")
 
 
 def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **parameters: Any) -> Path:
@@ -49,7 +49,7 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     declared = _declared(source)
     for name, value in parameters.items():
         if name not in declared:
-            raise unknown(f"parameter of {source.name}", name, declared)
+            raise unknown_name(f"parameter of {source.name}", name, declared)
         _check_plain(name, value)
     out = Path(out).expanduser().resolve()
     if source.resolve().parent == out:
@@ -136,7 +136,7 @@ def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
         content.cells = [cell for cell in content.cells if cell.cell_type != "code" or cell.outputs]
     body, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": _title(content, path.stem)}})
     target = path.with_suffix(".html")
-    with replacing(target) as temporary:
+    with replace_atomically(target) as temporary:
         temporary.write_text(body.replace("</head>", f"<style>{_STYLE}</style></head>", 1), encoding="utf-8")
     return target
 
@@ -203,7 +203,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) < 2:
         print(
             "usage: python -m repsim_nb report NOTEBOOK OUT [name=value ...]\nnotebooks:"
-            f" {listed(p.stem for p in sorted(shipped('notebooks').glob('*.ipynb')))}",
+            f" {join_names(p.stem for p in sorted(shipped_folder('notebooks').glob('*.ipynb')))}",
             file=sys.stderr,
         )
         return 2

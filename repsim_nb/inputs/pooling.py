@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from repsim_nb.inputs.fingerprints import fingerprint
-from repsim_nb.support.errors import unknown
+from repsim_nb.support.errors import unknown_name
 
 TOKENS = "tokens"
 NO_MASKS = (
@@ -97,7 +97,7 @@ class Pooling:
         if not isinstance(pool, str) and not callable(pool):
             raise ValueError(f"pool is one of {list(POOLS)} or a function; got {pool!r}")
         if isinstance(pool, str) and pool not in POOLS:
-            raise unknown("pool", pool, POOLS)
+            raise unknown_name("pool", pool, POOLS)
         self.name = (
             pool
             if isinstance(pool, str)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, unknown
+from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, unknown_name
 
 from .alignment import NBS, Procrustes, SoftMatching
-from .base import Measure, cost_of, named, on_device, same_samples
+from .base import Measure, check_same_samples, estimate_cost, to_device
 from .cca import CCA
 from .deconfounded import Deconfounded, deconfounded
 from .function import FromFunction, from_function
@@ -64,7 +64,7 @@ def get(measure: str | Measure) -> Measure:
         )
         raise TypeError(f"a measure is a short name such as 'cka' or a Measure, {hint}; got {measure!r}")
     if measure not in ALL:
-        raise unknown("measure", measure, ALL)
+        raise unknown_name("measure", measure, ALL)
     return ALL[measure]
 
 
@@ -92,11 +92,11 @@ def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
         }
         ticks |= {"symmetric": measure.symmetric, "metric": measure.is_metric}
         return {
-            "compares": measure.of,
+            "compares": measure.compares,
             "kind": measure.kind,
             "range": f"{low} to {high}",
             **{name: "✓" if yes else "" for name, yes in ticks.items()},
-            "samples": f"≥ {measure.least}",
+            "samples": f"≥ {measure.min_samples}",
             "class": str(measure),
         }
 
@@ -130,14 +130,13 @@ __all__ = [
     "Procrustes",
     "SoftMatching",
     "UndefinedError",
-    "cost_of",
+    "estimate_cost",
     "deconfounded",
     "describe",
     "first_order",
     "from_function",
     "get",
-    "named",
-    "on_device",
-    "same_samples",
+    "to_device",
+    "check_same_samples",
     "short_name",
 ]

@@ -13,10 +13,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, check_representation, host
-from repsim_nb.support.workers import checkpoint
+from repsim_nb.support.validation import Array, check_representation, to_numpy
+from repsim_nb.support.workers import check_stopped
 
-from .arrays import centred_unit, reduced
+from .arrays import centred_unit, reduce_features
 from .base import NO_LINEAR, Measure
 
 
@@ -27,7 +27,7 @@ class _Aligned(Measure):
 
     def prepare(self, x: Array) -> Array:
         """-> (n, min(n, p)) float64, centred, unit norm."""
-        return reduced(centred_unit(check_representation(x, min_samples=self.least, double=True)))
+        return reduce_features(centred_unit(check_representation(x, min_samples=self.min_samples, double=True)))
 
     def permute(self, a: Array, order: np.ndarray) -> Array:
         return a[order]
@@ -127,7 +127,7 @@ class SoftMatching(Measure):
 
     def prepare(self, x: Array) -> Array:
         """-> (n, p) float64; centred at unit norm where asked for."""
-        x = check_representation(x, min_samples=self.least, double=True)
+        x = check_representation(x, min_samples=self.min_samples, double=True)
         return centred_unit(x) if self.preprocess else x
 
     def permute(self, a: Array, order: np.ndarray) -> Array:
@@ -142,7 +142,7 @@ class SoftMatching(Measure):
                 f"to match {p} units with {q} takes too long (at most {_COPIES} units of one width, at most {_CELLS}"
                 " pairs of units of different widths). Pool the activations, or choose a sample of the units"
             )
-        agreement = host(a.T @ b)
+        agreement = to_numpy(a.T @ b)
         best = _best_assignment(agreement, copies) if few else _best_plan(agreement)
         return float(xp.sum(a * a)) / p + float(xp.sum(b * b)) / q - 2 * best
 
@@ -193,7 +193,7 @@ def _best_plan(agreement: np.ndarray) -> float:
     supply, room = q // common, np.full(q, p // common)
     placed, price = np.zeros((p, q), dtype=np.int64, order="F"), np.zeros(q)
     for unit in range(p):
-        checkpoint()
+        check_stopped()
         left = supply
         while left:
             end, path = _cheapest_chain(unit, cost, placed, price, room)

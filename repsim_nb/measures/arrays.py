@@ -8,7 +8,7 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, host
+from repsim_nb.support.validation import Array, to_numpy
 
 
 def eps(x: Array) -> float:
@@ -16,7 +16,7 @@ def eps(x: Array) -> float:
     return float(array_api_compat.array_namespace(x).finfo(x.dtype).eps)
 
 
-def stretches(n: int, step: int) -> list[slice]:
+def split_range(n: int, step: int) -> list[slice]:
     """0 to n in runs of `step`."""
     return [slice(i, min(i + max(step, 1), n)) for i in range(0, n, max(step, 1))]
 
@@ -50,7 +50,7 @@ def centred_unit(x: Array) -> Array:
     return x / norm
 
 
-def inner(a: Array, b: Array, block: int = 4096) -> float:
+def inner_product(a: Array, b: Array, block: int = 4096) -> float:
     """The inner product of two vectors: blocks in their precision, the sum of the blocks in float64."""
     xp = array_api_compat.array_namespace(a, b)
     if a.dtype != b.dtype:
@@ -58,15 +58,15 @@ def inner(a: Array, b: Array, block: int = 4096) -> float:
     return math.fsum(float(xp.vecdot(a[i : i + block], b[i : i + block])) for i in range(0, a.shape[0], block))
 
 
-def unit(v: Array, reason: str, floor: float = 0.0) -> Array:
+def normalize(v: Array, reason: str, floor: float = 0.0) -> Array:
     """A vector at unit length; UndefinedError with the reason where its length is not above `floor`."""
-    length = math.sqrt(inner(v, v))
+    length = math.sqrt(inner_product(v, v))
     if not length > floor:
         raise UndefinedError(reason)
     return v / length
 
 
-def unit_rows(x: Array, reason: str, *, centre: bool = False) -> Array:
+def normalize_rows(x: Array, reason: str, *, centre: bool = False) -> Array:
     """Each row at unit length, `centre`: its mean out first; UndefinedError names the first row of which nothing is
     left.
     """
@@ -78,12 +78,12 @@ def unit_rows(x: Array, reason: str, *, centre: bool = False) -> Array:
     lengths = xp.linalg.vector_norm(x, axis=1, keepdims=True)
     empty = empty | (lengths <= (8 * eps(x) * x.shape[1] ** 0.5 if centre else 0))
     if bool(xp.any(empty)):
-        bad = np.flatnonzero(host(empty))
+        bad = np.flatnonzero(to_numpy(empty))
         raise UndefinedError(f"sample {bad[0]} ({len(bad)} such in all): {reason}")
     return x / lengths
 
 
-def reduced(x: Array) -> Array:
+def reduce_features(x: Array) -> Array:
     """(n, p) with p > n -> (n, n) with the same inner products between samples: a rotation of the features."""
     if x.shape[1] <= x.shape[0]:
         return x
@@ -92,6 +92,6 @@ def reduced(x: Array) -> Array:
     return np.linalg.qr(x.T, mode="r").T  # without the basis, which costs as much again
 
 
-def reordered(matrix: Array, order: np.ndarray) -> Array:
+def permute_matrix(matrix: Array, order: np.ndarray) -> Array:
     """Rows and columns in this order; `take` is thrice as fast as one index of both."""
     return matrix.take(order, 0).take(order, 1) if isinstance(matrix, np.ndarray) else matrix[order][:, order]

@@ -17,11 +17,11 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.containers import check_dimensions, is_array, to_array
-from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.ids import Names, names_differ, names_of
+from repsim_nb.support.errors import UndefinedError, format_label
+from repsim_nb.support.ids import Names, compare_names, names_of
 from repsim_nb.support.row_groups import check_groups
 from repsim_nb.support.validation import Array
-from repsim_nb.support.workers import HERE, KEPT, Later, Workers, mapped
+from repsim_nb.support.workers import CACHE_BYTES, SERIAL, Deferred, Workers, has_address
 
 from .cost import Cost, keeper, rate
 
@@ -41,9 +41,9 @@ class Measure:
     symmetric: ClassVar[bool] = True
     invariant_to: ClassVar[frozenset[str]] = frozenset()
     is_metric: ClassVar[bool] = False
-    of: ClassVar[Literal["activations", "outputs"]] = "activations"  # representational, or functional
+    compares: ClassVar[Literal["activations", "outputs"]] = "activations"  # representational, or functional
     range: ClassVar[tuple[float, float]] = (0.0, 1.0)  # for colour scales; estimators may leave it a little
-    least: ClassVar[int] = 3  # the fewest samples with which it says anything
+    min_samples: ClassVar[int] = 3  # the fewest samples with which it says anything
 
     def prepare(self, x: Array) -> Any:
         """What this measure needs of one representation (samples, features); opaque to everyone else."""
@@ -60,39 +60,39 @@ class Measure:
         """
         raise NotImplementedError(f"{self} cannot reorder the samples of what it prepared")
 
-    def square(self, a: Any) -> np.ndarray:
+    def gram_matrix(self, a: Any) -> np.ndarray:
         """A prepared value as a symmetric matrix (n, n) of samples, reordered as they are, whose inner product with
         another's is the value of the
         pair. NotImplementedError where a value is none."""
-        self.check_square()
-        raise NotImplementedError(f"{type(self).__name__} defines no square(a)")
+        self.check_gram_matrix()
+        raise NotImplementedError(f"{type(self).__name__} defines no gram_matrix(a)")
 
     @property
     def recentring(self) -> str | None:
-        """How the matrix of `square` is centred anew when samples are left out: "double", "unbiased" (U-centred) or
+        """How the matrix of `gram_matrix` is centred anew when samples are left out: "double", "unbiased" (U-centred) or
         "pairs" (their mean out). None where other entries change too.
         """
         return None
 
-    def check_square(self) -> None:
-        """NotImplementedError where `square` has no matrix to give, and says why."""
+    def check_gram_matrix(self) -> None:
+        """NotImplementedError where `gram_matrix` has no matrix to give, and says why."""
         raise NotImplementedError(f"a value of {self} is no inner product of two symmetric matrices of samples")
 
     @property
-    def beside(self) -> Mapping[str, Any]:
+    def sample_data(self) -> Mapping[str, Any]:
         """What it holds of each sample itself, as sides whose rows must be those of the representations, {name: {label:
         array}}; nothing but for `deconfounded`.
         """
         return {}
 
-    def of_rows(self, rows: Any) -> Measure:
+    def select_rows(self, rows: Any) -> Measure:
         """The measure for these rows of the representations: itself, if it holds nothing of each sample."""
         return self
 
     def check_exchange(self) -> None:
         """ValueError if permuted samples of one side do not show what chance gives."""
 
-    def both(self, a: Any, b: Any) -> tuple[float, float]:
+    def pair_both(self, a: Any, b: Any) -> tuple[float, float]:
         """The values of (a, b) and of (b, a), where a table needs the two."""
         value = self.pair(a, b)
         return value, value if self.symmetric or a is b else self.pair(b, a)
@@ -112,7 +112,7 @@ class Measure:
         ys: Mapping[Any, Array] | Sequence[Array] | None = None,
         *,
         undefined: dict[tuple[int, int], str] | None = None,
-        run: Workers = HERE,
+        run: Workers = SERIAL,
         tick: Callable[[int, int], None] | None = None,
         scratch: Path | None = None,
         sums: dict[tuple[int, int], Any] | None = None,
@@ -123,16 +123,16 @@ class Measure:
         it the first undefined cell raises.  run: who does the work.  tick(done, total) is called along the way and may
         raise to stop.
         scratch: a folder for what is prepared, while the table is made.  sums: a dict to fill with {(0, row) or (1,
-        column): `moments.Sums`} of the matrices that `square` would give (without ys: of rows only); not between
+        column): `moments.Sums`} of the matrices that `gram_matrix` would give (without ys: of rows only); not between
         processes.
         """
         if sums is not None:
-            self.check_square()
+            self.check_gram_matrix()
         check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, self)
         rows = _labelled(xs)
         columns = {} if ys is None else _labelled(ys)
-        same_samples(rows, columns)
-        rows, columns = one_library(rows, columns)
+        check_same_samples(rows, columns)
+        rows, columns = to_one_library(rows, columns)
         job = Job(
             run,
             tick or (lambda done, total: None),
@@ -163,12 +163,14 @@ class Measure:
             values = np.full((len(left), len(right)), np.nan)
             bundles = (
                 self._blocks(cells, xs, ys, job.run.number)
-                if job.run.apart
+                if job.run.separate_memory
                 else job.run.bundles(cells, size=self._at_once(xs, ys))
             )
             done = steps - len(cells)
             tasks = zip(*(_gathered(left, right, bundle) for bundle in bundles), strict=True) if bundles else ((), ())
-            found_in = job.run(_Pairs(self.both if mirrored else self.pair), *tasks, idle=lambda: job.tick(done, steps))
+            found_in = job.run(
+                _Pairs(self.pair_both if mirrored else self.pair), *tasks, idle=lambda: job.tick(done, steps)
+            )
             for bundle, found in zip(bundles, found_in, strict=True):
                 for (i, j), value in zip(bundle, found, strict=True):
                     if isinstance(value, _Unprepared):
@@ -190,7 +192,9 @@ class Measure:
         a process keeps at once.
         """
         one = self.prepared_bytes(xs[0].shape[0], max(math.prod(x.shape[1:]) for x in (*xs, *(ys or ()))), 8)
-        fit = len(cells) if math.isnan(one) else KEPT // max(one, 1) - 1  # a column of the square, and the row at work
+        fit = (
+            len(cells) if math.isnan(one) else CACHE_BYTES // max(one, 1) - 1
+        )  # a column of the square, and the row at work
         side = int(max(1, min(fit, (len(cells) / (4 * number)) ** 0.5)))
         squares: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for i, j in cells:
@@ -259,7 +263,7 @@ class Job(NamedTuple):
 
         Between processes even small ones are better in a file than in every message.
         """
-        return keeper(self.scratch, 2**14) if self.run.apart else keeper(self.scratch)
+        return keeper(self.scratch, 2**14) if self.run.separate_memory else keeper(self.scratch)
 
     def prepared(
         self,
@@ -278,10 +282,10 @@ class Job(NamedTuple):
         needs (`Later`); unless there is a scratch folder, in which what one has prepared all can read.
         """
         values: list[Any] = []
-        if later and self.run.apart and self.scratch is None and all(map(mapped, xs)):
+        if later and self.run.separate_memory and self.scratch is None and all(map(has_address, xs)):
             table = uuid.uuid4().hex  # what was in a file at the time of another table is not asked for again
             self.tick(done + len(xs), total)
-            return [Later(_Try(prepare), x, (table, side, i)) for i, x in enumerate(xs)]
+            return [Deferred(_Try(prepare), x, (table, side, i)) for i, x in enumerate(xs)]
         for value in self.run(_Kept(_Try(prepare), keep), xs, idle=lambda: self.tick(done + len(values), total)):
             if isinstance(value, UndefinedError):
                 self.reasons.representation(side, len(values), value)
@@ -302,11 +306,13 @@ class Reasons:
 
     def representation(self, side: int, i: int, error: UndefinedError) -> None:
         """No cell of this row (side 0) or column (side 1) has a value."""
-        self.bad[side][i] = self._say(f"'{named(self.labels[side][i])}'", error)
+        self.bad[side][i] = self._say(f"'{format_label(self.labels[side][i])}'", error)
 
     def pair(self, i: int, j: int, error: UndefinedError) -> None:
         """This cell has no value."""
-        self.cells[i, j] = self._say(f"'{named(self.labels[0][i])}' and '{named(self.labels[1][j])}'", error)
+        self.cells[i, j] = self._say(
+            f"'{format_label(self.labels[0][i])}' and '{format_label(self.labels[1][j])}'", error
+        )
 
     def _say(self, whom: str, error: UndefinedError) -> str:
         sentence = f"{self.measure} of {whom}: {error}"
@@ -382,34 +388,29 @@ class _Pairs:
         return [self._one(prepared[i], prepared[j]) for i, j in cells]
 
     def _one(self, a: Any, b: Any) -> Any:
-        x = a.value() if isinstance(a, Later) else a
-        y = x if a is b else b.value() if isinstance(b, Later) else b
+        x = a.value() if isinstance(a, Deferred) else a
+        y = x if a is b else b.value() if isinstance(b, Deferred) else b
         bad = next((side for side, value in enumerate((x, y)) if isinstance(value, UndefinedError)), None)
         return self.pair(x, y) if bad is None else _Unprepared(bad, (x, y)[bad])
-
-
-def named(label: Any) -> str:
-    """A label in one word: a key's model and layer, anything else as it is."""
-    return f"{label.model}/{label.layer}" if hasattr(label, "model") and hasattr(label, "layer") else str(label)
 
 
 def _labelled(xs: Mapping[Any, Array] | Sequence[Array]) -> Mapping[Any, Array]:
     if not isinstance(xs, (Mapping, list, tuple)):
         raise TypeError(f"a table takes arrays by label, {{'a': x}}, or a list of them; got {type(xs).__name__}")
-    named_arrays = arrays_of(dict(xs.items() if isinstance(xs, Mapping) else enumerate(xs)))
+    named_arrays = to_arrays(dict(xs.items() if isinstance(xs, Mapping) else enumerate(xs)))
     if not named_arrays:
         raise ValueError("there is nothing to compare: no representation was given")
     return named_arrays
 
 
-def arrays_of(xs: Mapping[Any, Any]) -> dict[Any, Array]:
+def to_arrays(xs: Mapping[Any, Any]) -> dict[Any, Array]:
     """Representations as arrays whose rows are samples; an error names the label."""
     found = {}
     for label in xs:
         try:
             found[label] = to_array(xs[label])
         except (ValueError, MemoryError) as error:
-            raise type(error)(f"'{named(label)}': {error}") from error
+            raise type(error)(f"'{format_label(label)}': {error}") from error
     return found
 
 
@@ -424,8 +425,8 @@ def check_sides(
     sides: representations by label, by the names that they have in the error.  measure: of outputs, whose columns are
     classes, frames need one order of columns too; what it holds of each sample is a side, too.
     """
-    sides = {**sides, **(measure.beside if measure is not None else {})}
-    check_groups(sides, labels, named)
+    sides = {**sides, **(measure.sample_data if measure is not None else {})}
+    check_groups(sides, labels)
     call = f"rs.align({', '.join(sides)})"
     firsts: dict[str, tuple[Any, Names]] = {}
     plain: tuple[Any, Any] | None = None
@@ -442,10 +443,10 @@ def check_sides(
                     continue
                 names = names_of(x)
                 if plain is not None:
-                    check_dimensions(plain[1], x, (named(plain[0]), named(label)))
+                    check_dimensions(plain[1], x, (format_label(plain[0]), format_label(label)))
                 elif type(x).__name__ == "DataArray" or hasattr(x, "dims"):
                     plain = label, x
-                if measure is not None and measure.of == "outputs" and hasattr(x, "columns"):
+                if measure is not None and measure.compares == "outputs" and hasattr(x, "columns"):
                     frame = frame or (label, x)
                     _check_classes(frame, (label, x))
             else:
@@ -453,10 +454,10 @@ def check_sides(
             if names is None:
                 continue
             for other, its in firsts.values():
-                if found := names_differ(its, names):
+                if found := compare_names(its, names):
                     raise ValueError(
-                        f"the same samples are needed in every representation, in one order, and of '{named(other)}'"
-                        f" and '{named(label)}' {found[0]}. "
+                        f"the same samples are needed in every representation, in one order, and of '{format_label(other)}'"
+                        f" and '{format_label(label)}' {found[0]}. "
                         + (
                             f"{call} takes the common samples in one order"
                             if found[1]
@@ -471,29 +472,29 @@ def _check_classes(first: tuple[Any, Any], other: tuple[Any, Any]) -> None:
     if one != two and len(one) == len(two) and set(one) == set(two):
         i = next(i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
         raise ValueError(
-            f"a measure of outputs compares class with class, and '{named(first[0])}' and '{named(other[0])}' have the"
+            f"a measure of outputs compares class with class, and '{format_label(first[0])}' and '{format_label(other[0])}' have the"
             f" same columns in another order (column {i} is {one[i]!r} and {two[i]!r}): y[x.columns] puts them in one"
         )
 
 
-def same_samples(*sides: Mapping[Any, Array]) -> int:
+def check_same_samples(*sides: Mapping[Any, Array]) -> int:
     """The number of samples that all share; ValueError names two that differ."""
     counts = [
         (label, x.shape[0]) for side in sides for label, x in side.items() if x.ndim
-    ]  # what is no array at all is refused by `enter`
+    ]  # what is no array at all is refused by `check_representation`
     if not counts:
         return 0
     (first, n), *rest = counts
     for label, m in rest:
         if m != n:
             raise ValueError(
-                f"compare needs the same samples in every representation: '{named(first)}' has {n} rows,"
-                f" '{named(label)}' has {m}"
+                f"compare needs the same samples in every representation: '{format_label(first)}' has {n} rows,"
+                f" '{format_label(label)}' has {m}"
             )
     return n
 
 
-def one_library(*sides: Mapping[Any, Array]) -> list[Mapping[Any, Array]]:
+def to_one_library(*sides: Mapping[Any, Array]) -> list[Mapping[Any, Array]]:
     """The same arrays, all of one library: where NumPy arrays meet torch tensors, the tensors come to NumPy."""
     tensors = [array_api_compat.is_torch_array(x) for side in sides for x in side.values()]
     if all(tensors) or not any(tensors):
@@ -508,7 +509,7 @@ def one_library(*sides: Mapping[Any, Array]) -> list[Mapping[Any, Array]]:
     return [{label: moved(x) for label, x in side.items()} for side in sides]
 
 
-def on_device(x: Any, device: Any) -> Any:
+def to_device(x: Any, device: Any) -> Any:
     """As a torch tensor on that device; None leaves it as it is."""
     if device is None:
         return x
@@ -529,7 +530,7 @@ def on_device(x: Any, device: Any) -> Any:
     return torch.as_tensor(x).to(device)
 
 
-def cost_of(
+def estimate_cost(
     measure: Measure, xs: Mapping[Any, Array], ys: Mapping[Any, Array] | None = None, *, sums: bool = False
 ) -> Cost | None:
     """What `measure.table(xs, ys)` will take, with `sums` or without; None where the arrays cannot be compared

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import check_representation, host
+from repsim_nb.support.validation import check_representation, to_numpy
 
 from .arrays import centred_unit, eps
 from .base import Measure
@@ -85,7 +85,7 @@ def matrices_between(measure: Measure, x: Any, y: Any, codes: np.ndarray) -> tup
         which, found = between._lower(len(codes)), []
         for side in (x, y):
             matrix = np.zeros(which.shape)
-            matrix[which] = host(between.prepare(side)) * 0.5**0.5  # each pair stands there twice and counts once
+            matrix[which] = to_numpy(between.prepare(side)) * 0.5**0.5  # each pair stands there twice and counts once
             found.append(matrix + matrix.T)
         return found[0], found[1]
     a, b = (_entries(measure, side, order, codes) for side in (x, y))
@@ -110,7 +110,7 @@ def _debiased(measure: CKA | DistanceCorrelation, x: Any, y: Any, codes: np.ndar
 
 def _entries(measure: CKA | DistanceCorrelation, x: Any, order: np.ndarray, codes: np.ndarray) -> _Entries:
     sizes = np.unique(codes, return_counts=True)[1]
-    return _Entries(_kernel(measure, host(check_representation(x, double=True))[order], sizes), sizes)
+    return _Entries(_kernel(measure, to_numpy(check_representation(x, double=True))[order], sizes), sizes)
 
 
 def _kernel(measure: CKA | DistanceCorrelation, x: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from repsim_nb.support.errors import DegenerateComparisonError
 from repsim_nb.support.validation import Array, check_fraction, check_representation
 
-from .arrays import centred_unit, eps, reduced, smallest_direction
+from .arrays import centred_unit, eps, reduce_features, smallest_direction
 from .base import NO_LINEAR, TRANSFORMS, Measure
 
 
@@ -79,14 +79,14 @@ class CCA(Measure):
 
     def prepare(self, x: Array) -> Basis:
         """-> an orthonormal basis of the centred columns, at numerical rank or at the share of variance asked for."""
-        x = check_representation(x, min_samples=self.least)
+        x = check_representation(x, min_samples=self.min_samples)
         xp, n = array_api_compat.array_namespace(x), x.shape[0]
         smallest = smallest_direction(x)
         x = centred_unit(xp.astype(x, xp.float64))
         smallest = max(smallest, max(x.shape) * eps(x))
         q = self._by_gram(x, smallest)
         if q is None:
-            u, s, _ = xp.linalg.svd(reduced(x), full_matrices=False)
+            u, s, _ = xp.linalg.svd(reduce_features(x), full_matrices=False)
             q = u[:, : self._kept(s, smallest, n)]
         return Basis(q, q.T @ x if self.summary == "projection_weighted" else None, n)
 
@@ -142,12 +142,12 @@ class CCA(Measure):
         u, rho, _ = self._directions(first, second)
         return self._weighted(u, rho, first)
 
-    def both(self, a: Basis, b: Basis) -> tuple[float, float]:
+    def pair_both(self, a: Basis, b: Basis) -> tuple[float, float]:
         unlike = (
             self.normalise == "all" and a.q.shape[1] != b.q.shape[1]
         )  # directions without a partner: as `pair` finds them
         if self.summary != "projection_weighted" or a is b or unlike:
-            return super().both(a, b)
+            return super().pair_both(a, b)
         self._check_ranks(a, b)
         u, rho, vt = self._directions(a, b)  # the same decomposition serves both orientations
         by_a, by_b = self._weighted(u, rho, a), self._weighted(vt.T, rho, b)

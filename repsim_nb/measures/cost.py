@@ -19,7 +19,7 @@ import array_api_compat
 import numpy as np
 import psutil
 
-from repsim_nb.support.workers import checkpoint, each, single_threaded_blas
+from repsim_nb.support.workers import check_stopped, map_items, single_threaded_blas
 
 HELD = 2**29  # bytes of prepared matrices that a table may keep in memory where it can also do without
 MUCH_TIME, MUCH_MEMORY = 30.0, 2**30  # seconds and bytes that are worth a sentence
@@ -152,9 +152,9 @@ def _as_it_is(prepared: Any) -> Any:
 
 
 def _kept(folder: Path, least: int, prepared: Any) -> Any:
-    checkpoint()  # a stopped table's folder is gone
+    check_stopped()  # a stopped table's folder is gone
     if isinstance(prepared, (tuple, list)):
-        return each(functools.partial(_kept, folder, least), prepared)
+        return map_items(functools.partial(_kept, folder, least), prepared)
     if hasattr(prepared, "kept"):
         return prepared.kept(functools.partial(_kept, folder, least))
     tensor = array_api_compat.is_torch_array(prepared) and prepared.device.type == "cpu"

@@ -12,13 +12,13 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.containers import to_array, type_name
-from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.errors import UndefinedError, format_label
 from repsim_nb.support.ids import names_of
-from repsim_nb.support.validation import Array, check_representation, host, shaped
+from repsim_nb.support.validation import Array, check_representation, check_shape, to_numpy
 
 from . import cost
-from .arrays import centred_unit, reduced
-from .base import Job, Measure, Reasons, named
+from .arrays import centred_unit, reduce_features
+from .base import Job, Measure, Reasons
 from .rsm import RSA, Cosine
 
 NEAR = 256  # spacings of the precision by which a squared correlation with the inputs must stay below 1
@@ -50,7 +50,9 @@ class Inputs:
         n, p = self.values.shape
         if p <= n:
             return self.values
-        return reduced(centred_unit(self.values.astype(np.float64, copy=False) if n * p <= _WIDE else self.values))
+        return reduce_features(
+            centred_unit(self.values.astype(np.float64, copy=False) if n * p <= _WIDE else self.values)
+        )
 
     def prepared(self, base: Measure, like: Array, values: np.ndarray) -> Any:
         """What `base` prepares of `values`, in the library, on the device and in the precision of `like`; the last is
@@ -93,8 +95,8 @@ class Deconfounded(Measure):
         return self.base.invariant_to
 
     @property
-    def least(self) -> int:  # type: ignore[override]
-        return self.base.least + 1
+    def min_samples(self) -> int:  # type: ignore[override]
+        return self.base.min_samples + 1
 
     @property
     def name(self) -> str:
@@ -103,10 +105,10 @@ class Deconfounded(Measure):
         return f"{short_name(self.base)} without inputs"
 
     @property
-    def beside(self) -> Mapping[str, Any]:
+    def sample_data(self) -> Mapping[str, Any]:
         return {"inputs": _Side(self.inputs)}
 
-    def of_rows(self, rows: Any) -> Deconfounded:
+    def select_rows(self, rows: Any) -> Deconfounded:
         some = Inputs(self.values[np.asarray(rows)])
         some.narrow = some.values  # reduced already, if that is worth it
         return Deconfounded(base=self.base, inputs=some)
@@ -119,7 +121,7 @@ class Deconfounded(Measure):
             " a confidence interval: see whether it contains 0"
         )
 
-    def check_square(self) -> None:
+    def check_gram_matrix(self) -> None:
         raise NotImplementedError(
             f"a value of {self.name} belongs to samples in the order of the inputs, and permuted samples have none"
         )
@@ -140,7 +142,7 @@ class Deconfounded(Measure):
 
     def prepare(self, x: Array) -> tuple[Any, float]:
         """-> (what the base prepares, its value with the inputs)"""
-        checked = check_representation(x, min_samples=self.least)
+        checked = check_representation(x, min_samples=self.min_samples)
         self._check_rows(checked.shape[0], "the representation")
         mine = self.base.prepare(checked)
         r = self.base.pair(mine, self.inputs.prepared(self.base, checked, self.values))
@@ -158,7 +160,7 @@ class Deconfounded(Measure):
         for side, its in zip(labels, (xs, xs if ys is None else ys), strict=True):
             for label, x in zip(side, its, strict=True):
                 if x.ndim:
-                    self._check_rows(x.shape[0], f"'{named(label)}'")
+                    self._check_rows(x.shape[0], f"'{format_label(label)}'")
         coarsest, inputs = self._beside([*xs, *(ys or ())])
         inner = Reasons(self, [*labels[0], "inputs"], [*labels[1], "inputs"], job.reasons.undefined)
         values = self.base._table(
@@ -190,7 +192,7 @@ class Deconfounded(Measure):
         xp, kinds = array_api_compat.array_namespace(arrays[0]), []
         for x in arrays:
             try:
-                kinds.append(shaped(x, 1)[1])
+                kinds.append(check_shape(x, 1)[1])
             except UndefinedError:  # the base says of which
                 continue
         kinds = kinds or [xp.float64]
@@ -202,7 +204,7 @@ class Deconfounded(Measure):
         if n != len(self.inputs.values):
             raise ValueError(
                 f"{self.name}: the inputs are {len(self.inputs.values)} samples, and {whose} has {n} rows. Give the"
-                " inputs of the same samples, in the same order; for some of them measure.of_rows(rows) takes the same"
+                " inputs of the same samples, in the same order; for some of them measure.select_rows(rows) takes the same"
                 " rows of the inputs"
             )
 
@@ -257,13 +259,13 @@ def _like(values: np.ndarray, like: Array, dtype: Any) -> Array:
 
 
 def _eps(x: Array) -> float:
-    x, dtype = shaped(x, 1)
+    x, dtype = check_shape(x, 1)
     return float(array_api_compat.array_namespace(x).finfo(dtype).eps)
 
 
 def _is_cosine(measure: Measure) -> bool:
     try:
-        measure.check_square()
+        measure.check_gram_matrix()
     except NotImplementedError:
         return False
     return isinstance(measure, Cosine)
@@ -293,7 +295,7 @@ def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
     Measure
         A similarity, for `compare`, `grounding.specificity`, `grounding.benchmark`, `inference.interval`,
         `sample_size`, `influence`, `block_means` and `sample_sets`; if these take some of the samples, the same rows of
-        the inputs are taken (`measure.of_rows(rows)`). Range -1 to 1. It needs one sample more than `measure`. Measures
+        the inputs are taken (`measure.select_rows(rows)`). Range -1 to 1. It needs one sample more than `measure`. Measures
         of the same base and inputs with the same numbers are equal. A saved comparison is loaded with
         `Comparison.load(path, measure=...)`.
 
@@ -364,7 +366,7 @@ def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
         )
     values, ids = _numbers(inputs)
     try:
-        values = host(check_representation(values, min_samples=base.least + 1))
+        values = to_numpy(check_representation(values, min_samples=base.min_samples + 1))
     except UndefinedError as error:
         raise ValueError(f"deconfounded, of the inputs: {error}") from error
     values = (
@@ -389,7 +391,7 @@ def _numbers(inputs: Any) -> tuple[Array, np.ndarray | None]:
             f"deconfounded, of the dataset '{inputs.name}': its inputs are {type_name(parts[0])} and not numbers with"
             " one row a sample. Give an array, such as counts of words or an embedding"
         )
-    return np.concatenate([host(_exact(to_array(part))) for part in parts]), inputs.ids
+    return np.concatenate([to_numpy(_exact(to_array(part))) for part in parts]), inputs.ids
 
 
 def _exact(x: Array) -> Array:

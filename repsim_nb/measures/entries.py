@@ -9,8 +9,8 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from repsim_nb.support.validation import Array, host
-from repsim_nb.support.workers import checkpoint
+from repsim_nb.support.validation import Array, to_numpy
+from repsim_nb.support.workers import check_stopped
 
 from .ties import FEW, spacing
 
@@ -28,7 +28,7 @@ def entry_tolerance(x: Array, first: str, coarse: float, which: np.ndarray) -> A
     own = FEW * FINE * x.shape[1] ** 0.5  # of the sums of products
     if first == "cosine":
         return FEW * coarse + own
-    x = host(x)
+    x = to_numpy(x)
     if first == "dot":
         sizes = np.linalg.norm(x / np.abs(x).max(), axis=1)
         return (FEW * coarse + own) * np.outer(sizes, sizes)[which]
@@ -45,14 +45,14 @@ def exact_distances(x: Array, coarse: float, which: np.ndarray) -> tuple[np.ndar
     coarse from differences of the samples.
     """
     xp = array_api_compat.array_namespace(x)
-    raw = host(x)
+    raw = to_numpy(x)
     raw = raw / (np.abs(raw).max() or 1.0)
     sizes = np.linalg.norm(raw, axis=1)
     rows = raw - np.median(raw, axis=0)
     device = array_api_compat.device(x)
     on = xp.asarray(rows, device=device)
     squares = np.einsum("ij,ij->i", rows, rows)
-    squared = np.array(host(on @ on.T))
+    squared = np.array(to_numpy(on @ on.T))
     squared *= -2
     squared += squares[:, None]
     squared += squares
@@ -68,7 +68,7 @@ def exact_distances(x: Array, coarse: float, which: np.ndarray) -> tuple[np.ndar
     i, j = np.divmod(np.flatnonzero(which)[again], len(raw))
     step = max(1, _BLOCK // raw.shape[1])
     for start in range(0, len(again), step):
-        checkpoint()
+        check_stopped()
         some = slice(start, start + step)
         distances[again[some]] = np.linalg.norm(raw[i[some]] - raw[j[some]], axis=1)
     return distances, FEW * (of_input + own * distances)

@@ -22,16 +22,16 @@ class FromFunction(Measure):
     invariant_to: frozenset[str] = frozenset()  # type: ignore[misc]
     is_metric: bool = False  # type: ignore[misc]
     range: tuple[float, float] = (0.0, 1.0)  # type: ignore[misc]
-    of: Literal["activations", "outputs"] = "activations"  # type: ignore[misc]
+    compares: Literal["activations", "outputs"] = "activations"  # type: ignore[misc]
     once: Callable[[Any], Any] | None = None
 
     @property
-    def least(self) -> int:  # type: ignore[override]
-        return 1 if self.of == "outputs" else Measure.least
+    def min_samples(self) -> int:  # type: ignore[override]
+        return 1 if self.compares == "outputs" else Measure.min_samples
 
     def prepare(self, x: Array) -> Any:
         """-> the checked array (n, p), or what the function given as `prepare` makes of it."""
-        x = check_representation(x, min_samples=self.least, constant=self.of == "outputs")
+        x = check_representation(x, min_samples=self.min_samples, constant=self.compares == "outputs")
         return x if self.once is None else self.once(x)
 
     def permute(self, a: Any, order: Any) -> Any:
@@ -55,7 +55,7 @@ class FromFunction(Measure):
             + ([] if self.name == own else [f"name={self.name!r}"])
             + [f"kind={self.kind!r}", f"symmetric={self.symmetric}"]
         )
-        for option in ("invariant_to", "is_metric", "range", "of"):
+        for option in ("invariant_to", "is_metric", "range", "compares"):
             value = getattr(self, option)
             shown = repr(sorted(value) if isinstance(value, frozenset) else value)
             shown = shown.replace("inf", "float('inf')") if option == "range" else shown
@@ -73,7 +73,7 @@ def from_function(
     invariant_to: Iterable[str] = (),
     is_metric: bool = False,
     range: tuple[float, float] = (0, 1),
-    of: Literal["activations", "outputs"] = "activations",
+    compares: Literal["activations", "outputs"] = "activations",
     prepare: Callable[[Any], Any] | None = None,
 ) -> Measure:
     """A Measure around f(x, y) -> a number, x and y of shape (n, p): for compare, explorers and pictures like any
@@ -82,7 +82,7 @@ def from_function(
     The arrays are checked first and come as they were given, NumPy or torch, at least in float32. kind: whether larger
     is more alike ("similarity") or less. symmetric: f(x, y) == f(y, x), so that half a table is enough. name: how it is
     called in pictures; else f's own. invariant_to: of "permutation", "orthogonal", "scaling", "translation", "linear"
-    those that leave the value alone. range: for colours; infinite ends are fine. of: what it compares. prepare: a
+    those that leave the value alone. range: for colours; infinite ends are fine. compares: "activations" or "outputs". prepare: a
     function of one array, done once per representation; f then takes what it returns. Where there is no value f raises
     `UndefinedError`; NaN counts as that. For processes f must be picklable: a function of a module, no lambda. Options
     of its own: write a class, CONTRIBUTING.md shows how.
@@ -98,8 +98,8 @@ def from_function(
         raise ValueError(
             f"kind is 'similarity' (larger is more alike) or 'dissimilarity' (larger is less alike); got {kind!r}"
         )
-    if of not in ("activations", "outputs"):
-        raise ValueError(f"of is 'activations' or 'outputs'; got {of!r}")
+    if compares not in ("activations", "outputs"):
+        raise ValueError(f"compares is 'activations' or 'outputs'; got {compares!r}")
     transforms = frozenset([invariant_to] if isinstance(invariant_to, str) else invariant_to)
     if not transforms <= TRANSFORMS:
         raise ValueError(
@@ -116,5 +116,5 @@ def from_function(
         )
     if name in ALL:
         raise ValueError(f"'{name}' is the short name of a measure of this package: from_function(f, name='my_{name}')")
-    declared = {"invariant_to": transforms, "is_metric": bool(is_metric), "range": (low, high), "of": of}
+    declared = {"invariant_to": transforms, "is_metric": bool(is_metric), "range": (low, high), "compares": compares}
     return FromFunction(function=f, name=name, kind=kind, symmetric=bool(symmetric), once=prepare, **declared)

@@ -13,7 +13,7 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, check_labels, check_representation, host
+from repsim_nb.support.validation import Array, check_labels, check_representation, to_numpy
 
 from .arrays import eps
 from .base import Measure
@@ -31,8 +31,8 @@ def _outputs(x: Array) -> Array:
 class _Functional(Measure):
     """Compares outputs, so it has no meaning on a hidden layer."""
 
-    of: ClassVar = "outputs"
-    least: ClassVar[int] = 1
+    compares: ClassVar = "outputs"
+    min_samples: ClassVar[int] = 1
 
     def prepare_flops(self, n: int, p: int) -> float:
         return 200.0 * n * p
@@ -59,7 +59,7 @@ class Decisions(NamedTuple):
 
 
 def _decisions(x: Array) -> Decisions:
-    x = host(_outputs(x))
+    x = to_numpy(_outputs(x))
     return Decisions(x.argmax(axis=1), x.shape[1])
 
 
@@ -227,7 +227,7 @@ class KL(_Functional):
         xp = array_api_compat.array_namespace(a.p)
         impossible = (a.p > 0) & (b.log == -xp.inf)
         if bool(xp.any(impossible)):
-            sample, label = (int(i) for i in np.argwhere(host(impossible))[0])
+            sample, label = (int(i) for i in np.argwhere(to_numpy(impossible))[0])
             raise UndefinedError(
                 f"at sample {sample} the second gives class {label} the probability 0 and the first"
                 f" {float(a.p[sample, label]):.3g}, so the divergence is infinite"
@@ -351,7 +351,7 @@ class OutputRank(_Functional):
 
     def prepare(self, x: Array) -> Ranks:
         spacing = eps(check_representation(x, constant=True))
-        x = host(_outputs(x))
+        x = to_numpy(_outputs(x))
         ranks = row_ranks(x, FEW * spacing * np.abs(x).max(axis=1))
         ranks -= ranks.mean(axis=1, keepdims=True)
         lengths = np.linalg.norm(ranks, axis=1, keepdims=True)

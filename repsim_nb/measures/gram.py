@@ -21,11 +21,11 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, host, not_finite, shaped
-from repsim_nb.support.workers import Later, Workers, arrived, checkpoint, departing, mapped
+from repsim_nb.support.validation import Array, check_shape, not_finite_error, to_numpy
+from repsim_nb.support.workers import Deferred, Workers, check_stopped, has_address, pack, unpack
 
 from . import cost
-from .arrays import eps, off_diagonal, stretches
+from .arrays import eps, off_diagonal, split_range
 
 ROWS = 256  # samples on the short side of a tile
 Grid = Sequence[tuple[Any, float]]  # (where, how often it counts)
@@ -61,18 +61,18 @@ class Features:
     """
 
     def __init__(self, x: Array, least: int) -> None:
-        self._x, self.dtype = shaped(x, least)
+        self._x, self.dtype = check_shape(x, least)
         self.n, self.p = self._x.shape
         self.xp = array_api_compat.array_namespace(self._x)
         self._held: Array | None = None
         self._sizes: Array | None = None
         low, high, total = None, None, 0
         for rows in self.blocks():
-            checkpoint()
+            check_stopped()
             block = self._raw(rows)
             ends = self.xp.min(block, axis=0), self.xp.max(block, axis=0)
             if not bool(self.xp.all(self.xp.isfinite(ends[0]) & self.xp.isfinite(ends[1]))):
-                raise not_finite(self._x)
+                raise not_finite_error(self._x)
             low, high = ends if low is None else (self.xp.minimum(low, ends[0]), self.xp.maximum(high, ends[1]))
             total = total + self.xp.sum(block, axis=0, dtype=self.xp.float64)
         if bool(self.xp.all(low == high)):
@@ -94,7 +94,7 @@ class Features:
 
     def blocks(self) -> list[slice]:
         """Runs of rows of about a million numbers each."""
-        return stretches(self.n, 2**20 // self.p)
+        return split_range(self.n, 2**20 // self.p)
 
     def _raw(self, rows: slice) -> Array:
         return self.xp.astype(self._x[rows], self.dtype, copy=False)
@@ -102,7 +102,7 @@ class Features:
     def __getitem__(self, rows: slice) -> Array:
         if self._held is not None:
             return self._held[rows]
-        short, rest = self._centre.value() if isinstance(self._centre, Later) else self._centre
+        short, rest = self._centre.value() if isinstance(self._centre, Deferred) else self._centre
         block = self._raw(rows) - short
         block -= rest
         block /= self._scale
@@ -117,8 +117,8 @@ class Features:
         """Leave the means of the features to each process that needs them: where everybody reads all rows anyhow they
         need not be told.
         """
-        if mapped(self._x):
-            self._centre = Later(_centre_of, self._x, uuid.uuid4().hex)
+        if has_address(self._x):
+            self._centre = Deferred(_centre_of, self._x, uuid.uuid4().hex)
 
     @property
     def sizes(self) -> Array:
@@ -167,13 +167,13 @@ class Features:
         """
         return {
             **{k: v for k, v in vars(self).items() if k != "xp"},
-            "_x": departing(self._x),
+            "_x": pack(self._x),
             "_held": None,
             "_sizes": None,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _x=arrived(state["_x"]))
+        vars(self).update(state, _x=unpack(state["_x"]))
         self.xp = array_api_compat.array_namespace(self._x)
 
 
@@ -230,10 +230,10 @@ class Kernel:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: departing(v) for k, v in vars(self).items()}
+        return {k: pack(v) for k, v in vars(self).items()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update({k: arrived(v) for k, v in state.items()})
+        vars(self).update({k: unpack(v) for k, v in state.items()})
 
     def _entries(self, rows: slice, columns: slice, out: np.ndarray | None = None) -> Array:
         """The matrix before it is centred."""
@@ -248,11 +248,11 @@ class Kernel:
     def _row_sums(self) -> np.ndarray:
         sums, xp = np.zeros(self.n), self.features.xp
         for (rows, columns), _ in self.grid(1):
-            checkpoint()
+            check_stopped()
             tile = self._entries(rows, columns)
-            sums[rows] += host(xp.sum(tile, axis=1, dtype=xp.float64))
+            sums[rows] += to_numpy(xp.sum(tile, axis=1, dtype=xp.float64))
             if rows != columns:
-                sums[columns] += host(xp.sum(tile, axis=0, dtype=xp.float64))
+                sums[columns] += to_numpy(xp.sum(tile, axis=0, dtype=xp.float64))
         return sums
 
     def piece(self, where: tuple[slice, slice], out: np.ndarray | None = None) -> Array:
@@ -324,7 +324,7 @@ class Vector(NamedTuple):
     def grid(self, number: int) -> Grid:
         return [
             (piece, 1.0)
-            for piece in stretches(self.values.shape[0], cost.columns_within(number, 1, self.dtype.itemsize))
+            for piece in split_range(self.values.shape[0], cost.columns_within(number, 1, self.dtype.itemsize))
         ]
 
     def piece(self, where: slice, out: np.ndarray | None = None) -> Array:
@@ -352,7 +352,7 @@ def median_distance(features: Features, whole: Array | None, *, diagonal: bool) 
             rank: _ranked(features, rank) if rank >= 0 else 0.0 for rank in set(ranks)
         }  # mostly one and the same: no pass is made twice
         return sum(found[rank] for rank in ranks) / 2
-    values, (low, high) = host(whole)[np.tri(n, k=-1, dtype=bool)], ranks
+    values, (low, high) = to_numpy(whole)[np.tri(n, k=-1, dtype=bool)], ranks
     if high < 0:
         return 0.0
     values.partition(high)
@@ -367,8 +367,8 @@ def _ranked(features: Features, rank: int) -> float:
         shift = 8 * features.itemsize - fixed - 16
         counts = np.zeros(2**16, np.int64)
         for (rows, columns), _ in tiles(features.n, 1, features.itemsize, features.p):
-            checkpoint()
-            tile = host(features.distances(rows, columns))
+            check_stopped()
+            tile = to_numpy(features.distances(rows, columns))
             bits = (
                 tile[np.tri(len(tile), k=-1, dtype=bool)] if rows == columns else np.ascontiguousarray(tile).reshape(-1)
             ).view(kind)
@@ -385,7 +385,7 @@ def batches(n: int, size: int) -> list[slice]:
     """0 to n in runs of `size`, as the minibatch estimator takes them: a last one of fewer than 4 joins the one
     before.
     """
-    found = stretches(n, size)
+    found = split_range(n, size)
     if len(found) > 1 and n - found[-1].start < 4:
         found[-2:] = [slice(found[-2].start, n)]
     return found
@@ -401,7 +401,7 @@ def tiles(n: int, number: int, itemsize: int, p: int) -> Grid:
     """
     wide = cost.columns_within(number, ROWS, itemsize, p)
     grid: list[tuple[Any, float]] = []
-    for rows in stretches(n, ROWS):
+    for rows in split_range(n, ROWS):
         grid.append(((rows, rows), 1.0))
         grid += [((rows, slice(i, min(i + wide, n))), 2.0) for i in range(rows.stop, n, wide)]
     return grid
@@ -423,7 +423,7 @@ def by_tiles(
     """
     total = _zeros(len(left), None if right is None else len(right))
     everything = [*left, *(right or ())]
-    for source in everything if run.apart else ():
+    for source in everything if run.separate_memory else ():
         if not isinstance(source, Vector):
             source.features.leave()
     grid = max(everything, key=lambda source: source.p).grid(len(everything))  # small enough for the widest
@@ -451,15 +451,15 @@ class _Bundle:
         )  # each worker stacks its pieces in the same place: new memory for every tile costs a tenth of the time
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"left": departing(list(self.left)), "right": departing(self.right and list(self.right))}
+        return {"left": pack(list(self.left)), "right": pack(self.right and list(self.right))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(arrived(state["left"]), arrived(state["right"]))
+        self.__init__(unpack(state["left"]), unpack(state["right"]))
 
     def __call__(self, bundle: Grid) -> Products:
         total = _zeros(len(self.left), None if self.right is None else len(self.right))
         for where, weight in bundle:
-            checkpoint()
+            check_stopped()
             stack = self._stack([*self.left, *(self.right or ())], where)
             if self.right is None:
                 between = _float(stack @ stack.T)
@@ -506,7 +506,7 @@ def _lengths(a: Array) -> np.ndarray:
 
 
 def _float(a: Array) -> np.ndarray:
-    return host(a).astype(float)
+    return to_numpy(a).astype(float)
 
 
 # -- by features
@@ -589,11 +589,11 @@ def _cross(a: Sequence[Features], b: Sequence[Features] | None, unbiased: bool =
     sides = [a, a if b is None else b]
     edges = [np.cumsum([0] + [features.p for features in side]) for side in sides]
     total, of_sizes, sums = np.zeros((len(sides[0]), len(sides[1]))), 0.0, [0.0, 0.0]
-    for down in stretches(edges[0][-1], BLOCK):
-        for across in stretches(edges[1][-1], BLOCK):
+    for down in split_range(edges[0][-1], BLOCK):
+        for across in split_range(edges[1][-1], BLOCK):
             products = 0
-            for rows in stretches(n, 2**22 // int(max(edges[0][-1], edges[1][-1]))):
-                checkpoint()
+            for rows in split_range(n, 2**22 // int(max(edges[0][-1], edges[1][-1]))):
+                check_stopped()
                 x, left = some(a, rows, down)
                 y, right = (x, left) if b is None and down == across else some(sides[1], rows, across)
                 products = products + xp.astype(x.T @ y, xp.float64)
@@ -602,7 +602,7 @@ def _cross(a: Sequence[Features], b: Sequence[Features] | None, unbiased: bool =
                         of_sizes + left @ right.T,
                         [sums[0] + left.sum(axis=1), sums[1] + right.sum(axis=1)],
                     )
-            squares = host(products * products)
+            squares = to_numpy(products * products)
             cuts = [
                 np.clip(edge - place.start, 0, place.stop - place.start)
                 for edge, place in zip(edges, (down, across), strict=True)

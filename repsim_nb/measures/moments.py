@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from repsim_nb.support.validation import host
-from repsim_nb.support.workers import checkpoint
+from repsim_nb.support.validation import to_numpy
+from repsim_nb.support.workers import check_stopped
 
 from . import cost
-from .arrays import stretches
+from .arrays import split_range
 from .gram import ROWS, Kernel
 
 # The sums over i, j, ... of products of two or three entries of a matrix without trace and total, each as a graph: an
@@ -71,8 +71,8 @@ def sums_of(matrix: np.ndarray, *, overwrite: bool = False) -> Sums:
     rest[np.diag_indices(n)] -= matrix.dtype.type(diagonal)
     d, r, q = rest.diagonal().astype(float), rest.sum(axis=1).astype(float), np.empty(n)
     cubes, fourths, room = 0.0, 0.0, np.empty((min(ROWS, n), n), rest.dtype)
-    for rows in stretches(n, ROWS):
-        checkpoint()
+    for rows in split_range(n, ROWS):
+        check_stopped()
         some = rest[rows]
         squares = np.multiply(some, some, out=room[: len(some)])
         q[rows] = squares.sum(axis=1)
@@ -132,8 +132,8 @@ def _cube(a: np.ndarray) -> float:
     """
     n, total = len(a), 0.0
     room = np.empty((n // 2 + _BLOCK) ** 2, a.dtype)  # new memory for every product takes a third of the time
-    for block in stretches(n, _BLOCK):
-        checkpoint()
+    for block in split_range(n, _BLOCK):
+        check_stopped()
         start, stop = block.start, block.stop
         first, last = a[:stop, block], a[block, start:]
         product = np.matmul(first, last, out=room[: stop * (n - start)].reshape(stop, n - start))
@@ -170,7 +170,7 @@ class KernelSums:
         return sums_of(self._matrix(kernel), overwrite=True)
 
     def _matrix(self, kernel: Kernel) -> np.ndarray:
-        everything, kind = slice(0, kernel.n), host(kernel.features.sizes).dtype
+        everything, kind = slice(0, kernel.n), to_numpy(kernel.features.sizes).dtype
         room = getattr(self._rooms, "room", None)
         if room is None or room.dtype != kind:
             room = self._rooms.room = np.empty((kernel.n, kernel.n), kind)
@@ -181,8 +181,8 @@ class KernelSums:
                 room -= means[:, None]
                 room -= (means - kernel._mean)[None]
         else:
-            for rows in stretches(kernel.n, ROWS):
-                room[rows] = host(kernel.piece((rows, everything)))
+            for rows in split_range(kernel.n, ROWS):
+                room[rows] = to_numpy(kernel.piece((rows, everything)))
         if kernel.unbiased:
             room[np.diag_indices(kernel.n)] = 0
         return room
@@ -195,10 +195,10 @@ def _of_features(kernel: Kernel) -> Sums:
     Beside the diagonal what is left is k_ij - m_i - m_j + c, k = XXᵀ of centred X, so that the rows of k sum to 0; m,
     c: what U-centring takes out, or only the part of J.
     """
-    x, n = host(kernel.features[slice(0, kernel.n)]), kernel.n
-    own = host(kernel.features.sizes).astype(float)
+    x, n = to_numpy(kernel.features[slice(0, kernel.n)]), kernel.n
+    own = to_numpy(kernel.features.sizes).astype(float)
     if kernel.unbiased:
-        m, c, diagonal, off = host(kernel._row_means(slice(0, n))).astype(float), kernel._mean, 0.0, 0.0
+        m, c, diagonal, off = to_numpy(kernel._row_means(slice(0, n))).astype(float), kernel._mean, 0.0, 0.0
         d = np.zeros(n)
     else:
         off = -own.sum() / (n * (n - 1))
@@ -251,13 +251,13 @@ def _powers(kernel: Kernel, x: np.ndarray, products: np.ndarray) -> tuple[np.nda
         return np.vecdot(x @ products, x).astype(float), float(np.vdot(third, third)), float(np.vdot(fourth, fourth))
     fourths = 0.0
     squares, cubes, room = np.zeros(n), 0.0, np.empty((2, min(ROWS, n) * n), x.dtype)
-    for rows in stretches(n, ROWS):
-        checkpoint()
+    for rows in split_range(n, ROWS):
+        check_stopped()
         size, shape = (rows.stop - rows.start) * (n - rows.start), (rows.stop - rows.start, n - rows.start)
         if kernel._whole is None:
             tile = np.matmul(x[rows], x[rows.start :].T, out=room[0, :size].reshape(shape))
         else:
-            tile = host(kernel._whole)[rows, rows.start :]
+            tile = to_numpy(kernel._whole)[rows, rows.start :]
         square = np.multiply(tile, tile, out=room[1, :size].reshape(shape))
         squares[rows] += square.sum(axis=1)
         squares[rows.stop :] += square[:, shape[0] :].sum(axis=0)
@@ -276,7 +276,7 @@ def _cubed(kernel: Kernel, x: np.ndarray, products: np.ndarray, diagonal: float,
     if not kernel.unbiased:
         product[np.diag_indices(p)] -= x.dtype.type(diagonal)
         return _cube(product) - (n - 1 - p) * diagonal**3
-    means, mean = host(kernel._row_means(slice(0, n))).astype(float), kernel._mean
+    means, mean = to_numpy(kernel._row_means(slice(0, n))).astype(float), kernel._mean
     along = (x.T @ means.astype(x.dtype)).astype(float)  # Xᵀm; Xᵀ1 is 0
     right, below = np.stack([np.zeros(p), -along], axis=1), np.stack([along, np.zeros(p)])
     corner = np.array([[-means.sum(), mean * means.sum() - means @ means], [-n, mean * n - means.sum()]])
@@ -286,5 +286,5 @@ def _cubed(kernel: Kernel, x: np.ndarray, products: np.ndarray, diagonal: float,
         + 3 * np.trace(below @ right @ corner)
         + np.trace(corner @ corner @ corner)
     )
-    own = host(kernel.features.sizes).astype(float) - 2 * means + mean
+    own = to_numpy(kernel.features.sizes).astype(float) - 2 * means + mean
     return float(third) - 3 * float(own @ q) - float((own**3).sum())

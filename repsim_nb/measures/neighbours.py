@@ -17,10 +17,10 @@ from scipy.stats import hypergeom
 
 from repsim_nb.support.dependence import shared_places
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, check_integer, check_representation, host
-from repsim_nb.support.workers import checkpoint
+from repsim_nb.support.validation import Array, check_integer, check_representation, to_numpy
+from repsim_nb.support.workers import check_stopped
 
-from .arrays import centred_unit, eps, unit_rows
+from .arrays import centred_unit, eps, normalize_rows
 from .base import NO_LINEAR, Measure
 from .ties import FEW
 
@@ -92,9 +92,9 @@ def _nearest(
     others, values, tied, counts, weight = [], [], [], np.full(n, k, dtype=np.int64), np.ones(n)
     step = max(1, _BLOCK // n)
     for start in range(0, n, step):
-        checkpoint()
+        check_stopped()
         stop = min(start + step, n)
-        block = np.array(host(x[start:stop] @ x.T - offset))
+        block = np.array(to_numpy(x[start:stop] @ x.T - offset))
         block[np.arange(stop - start), np.arange(start, stop)] = -np.inf  # nobody is their own neighbour
 
         def slack(some: np.ndarray, start: int = start, block: np.ndarray = block) -> np.ndarray:
@@ -112,7 +112,7 @@ def _nearest(
 
 def _lengths(x: Array) -> np.ndarray:
     """The length of each row (n,)."""
-    return np.linalg.norm(host(x), axis=1)
+    return np.linalg.norm(to_numpy(x), axis=1)
 
 
 def _about_median(x: Array) -> Array:
@@ -120,7 +120,7 @@ def _about_median(x: Array) -> Array:
     digits.
     """
     xp = array_api_compat.array_namespace(x)
-    return x - xp.asarray(np.median(host(x), axis=0), device=array_api_compat.device(x))
+    return x - xp.asarray(np.median(to_numpy(x), axis=0), device=array_api_compat.device(x))
 
 
 def _places(order: np.ndarray) -> np.ndarray:
@@ -151,7 +151,7 @@ class _KNN(Measure):
             raise ValueError(f"{type(self).__name__} takes metric 'cosine' or 'euclidean'; got {self.metric!r}")
 
     @property
-    def least(self) -> int:  # type: ignore[override]
+    def min_samples(self) -> int:  # type: ignore[override]
         return max(3, self.k + 1)
 
     @property
@@ -160,7 +160,7 @@ class _KNN(Measure):
 
     def prepare(self, x: Array) -> Neighbours:
         """-> the k nearest others of every sample, tied ones with their weight."""
-        x = check_representation(x, min_samples=self.least)
+        x = check_representation(x, min_samples=self.min_samples)
         xp, spacing = array_api_compat.array_namespace(x), eps(x)
         x = xp.astype(
             x, xp.float64, copy=False
@@ -168,7 +168,7 @@ class _KNN(Measure):
         if (
             self.metric == "cosine"
         ):  # of unit vectors the nearest are those with the largest cosine, and differences keep their digits
-            x = unit_rows(x, "its activations are all 0, so its cosine with others is undefined")
+            x = normalize_rows(x, "its activations are all 0, so its cosine with others is undefined")
             if float(xp.max(xp.abs(x - x[:1]))) <= 8 * eps(x):
                 raise UndefinedError("all samples point the same way, so no cosine is larger than another")
         x = x / xp.max(xp.abs(x))
@@ -288,8 +288,8 @@ class JaccardKNN(_KNN):
 
 
 def _enough(measure: Measure, n: int) -> int:
-    if n < measure.least:
-        raise UndefinedError(f"{measure} needs at least {measure.least} samples; there are {n}")
+    if n < measure.min_samples:
+        raise UndefinedError(f"{measure} needs at least {measure.min_samples} samples; there are {n}")
     return n
 
 
@@ -331,16 +331,16 @@ class CKNNA(Measure):
         check_integer(self.k, f"k of {type(self).__name__}", minimum=1)
 
     @property
-    def least(self) -> int:  # type: ignore[override]
+    def min_samples(self) -> int:  # type: ignore[override]
         return max(4, self.k + 1)
 
     def prepare(self, x: Array) -> Mutual:
         """-> the pairs that are mutual neighbours, their weights, and their entries of the Gram matrix."""
-        x = check_representation(x, min_samples=self.least)
+        x = check_representation(x, min_samples=self.min_samples)
         xp, spacing = array_api_compat.array_namespace(x), eps(x)
         x = xp.astype(x, xp.float64, copy=False)
         scaled, n = x / xp.max(xp.abs(x)), x.shape[0]  # no square overflows
-        left = host(scaled) - np.mean(host(scaled), axis=0)
+        left = to_numpy(scaled) - np.mean(to_numpy(scaled), axis=0)
         largest = float(np.abs(left).max())
         unit = np.linalg.norm(left / largest) / n**0.5 * largest
         sizes, about = _lengths(scaled), _lengths(_about_median(scaled))

@@ -15,7 +15,7 @@ import numpy as np
 from repsim_nb.support.errors import DegenerateComparisonError
 from repsim_nb.support.validation import Array, check_integer, check_positive, check_representation
 
-from .arrays import centred_unit, eps, reduced, smallest_direction
+from .arrays import centred_unit, eps, reduce_features, smallest_direction
 from .base import NO_LINEAR, Measure
 
 
@@ -25,7 +25,7 @@ def _centred_features(x: Array, least: int) -> tuple[Array, float]:
     """
     x = check_representation(x, min_samples=least)
     xp = array_api_compat.array_namespace(x)
-    return reduced(centred_unit(xp.astype(x, xp.float64))), smallest_direction(x)
+    return reduce_features(centred_unit(xp.astype(x, xp.float64))), smallest_direction(x)
 
 
 def _directions(x: Array, smallest: float) -> tuple[Array, Array, Array]:
@@ -99,14 +99,14 @@ class LinearPredictivity(Measure):
         return (0.0 if self.folds is None else -math.inf), 1.0
 
     @property
-    def least(self) -> int:  # type: ignore[override]
+    def min_samples(self) -> int:  # type: ignore[override]
         return max(4, self.folds or 0)  # at least two samples to fit on
 
     def prepare(self, x: Array) -> Predictor:
         """-> the features, and for every fold the factors of its prediction (in sample: one fold, all samples on both
         sides).
         """
-        x, smallest = _centred_features(x, self.least)
+        x, smallest = _centred_features(x, self.min_samples)
         xp = array_api_compat.array_namespace(x)
         index = xp.arange(x.shape[0], device=array_api_compat.device(x))
         if self.folds is None:
@@ -202,7 +202,7 @@ class GULP(Measure):
 
     def prepare(self, x: Array) -> Readout:
         """-> the factor of its ridge predictions (n, rank)."""
-        x, smallest = _centred_features(x, self.least)
+        x, smallest = _centred_features(x, self.min_samples)
         xp = array_api_compat.array_namespace(x)
         u, s, _ = _directions(x, smallest)
         kept = s * s / (s * s + self.ridge)

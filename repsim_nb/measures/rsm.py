@@ -17,11 +17,11 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, check_integer, check_positive, check_representation, host
+from repsim_nb.support.validation import Array, check_integer, check_positive, check_representation, to_numpy
 from repsim_nb.support.workers import Workers
 
 from . import cost, gram, moments
-from .arrays import centred_unit, eps, inner, reordered, unit, unit_rows
+from .arrays import centred_unit, eps, inner_product, normalize, normalize_rows, permute_matrix
 from .base import NO_LINEAR, Job, Measure
 from .entries import entry_tolerance, exact_distances
 from .gram import Batches, Features, Kernel, Products, Source, Vector
@@ -51,26 +51,26 @@ class Cosine(Measure):
     def prepare(self, x: Array) -> Array:
         """-> the matrix in standard form as one unit vector."""
         source = self._source(x)
-        return unit(source.flat(), self.nothing, source.floor)
+        return normalize(source.flat(), self.nothing, source.floor)
 
     def pair(self, a: Array, b: Array) -> float:
-        return float(self._value(inner(a, b)))
+        return float(self._value(inner_product(a, b)))
 
     def permute(self, a: Array, order: np.ndarray) -> Array:
         n = math.isqrt(a.shape[0])
-        return array_api_compat.array_namespace(a).reshape(reordered(a.reshape(n, n), order), (-1,))
+        return array_api_compat.array_namespace(a).reshape(permute_matrix(a.reshape(n, n), order), (-1,))
 
-    def square(self, a: Array) -> np.ndarray:
-        self.check_square()
+    def gram_matrix(self, a: Array) -> np.ndarray:
+        self.check_gram_matrix()
         n = math.isqrt(a.shape[0])
-        return host(a).reshape(n, n)
+        return to_numpy(a).reshape(n, n)
 
-    def check_square(self) -> None:
+    def check_gram_matrix(self) -> None:
         """Its standard form is one, but where an option says otherwise."""
 
     def _sums(self, of_kernel: moments.KernelSums, source: Any) -> moments.Sums:
         return (
-            moments.sums_of(self.square(source.values), overwrite=True)
+            moments.sums_of(self.gram_matrix(source.values), overwrite=True)
             if isinstance(source, Vector)
             else of_kernel(source)
         )
@@ -83,12 +83,12 @@ class Cosine(Measure):
     def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
         sides = [xs] if ys is None else [xs, ys]
         number = sum(map(len, sides))
-        if job.run.apart and not self._by_tiles:
+        if job.run.separate_memory and not self._by_tiles:
             return super()._table(xs, ys, job)  # a vector of n² numbers is no message
         steps = 5 * number  # of which a fifth is reading
         values = np.full((len(xs), len(sides[-1])), np.nan)
         with job.keeper() as keep:
-            source = functools.partial(self._source, number=_NONE_WHOLE if job.run.apart else number)
+            source = functools.partial(self._source, number=_NONE_WHOLE if job.run.separate_memory else number)
             sources = [job.prepared(source, side, k, k * len(xs), steps, keep) for k, side in enumerate(sides)]
             which = [[i for i, s in enumerate(side) if not isinstance(s, UndefinedError)] for side in sources]
             if not all(which):
@@ -159,7 +159,7 @@ class CKA(Cosine):
             check_integer(self.batch_size, "batch_size of CKA", minimum=4, hint="or None for no batches")
 
     @property
-    def least(self) -> int:  # type: ignore[override]
+    def min_samples(self) -> int:  # type: ignore[override]
         return 4 if self.debiased or self.batch_size else 3
 
     @property
@@ -167,7 +167,7 @@ class CKA(Cosine):
         return self.kernel == "linear" or self.batch_size is None
 
     def permute(self, a: Array, order: np.ndarray) -> Array:
-        self.check_square()
+        self.check_gram_matrix()
         return super().permute(a, order)
 
     @property
@@ -176,14 +176,14 @@ class CKA(Cosine):
             return None
         return "unbiased" if self.debiased else "double"
 
-    def check_square(self) -> None:
+    def check_gram_matrix(self) -> None:
         if self.batch_size is not None:
             raise NotImplementedError(
                 f"{self} compares batches of consecutive samples, and another order of samples makes other batches"
             )
 
     def _source(self, x: Array, number: int = 0) -> Source:
-        features = Features(x, self.least)
+        features = Features(x, self.min_samples)
         if self.batch_size is None:
             return self._kernel(features, number)
         batched = Batches(features, self.batch_size, self._kernel)
@@ -196,7 +196,7 @@ class CKA(Cosine):
         whole = features.all_distances(number)
         middle = gram.median_distance(features, whole, diagonal=self.median == "with_diagonal")
         if middle <= 8 * eps(features.sizes) * features.p**0.5 * float(
-            np.median(host(features.sizes))
+            np.median(to_numpy(features.sizes))
         ):  # what rounding leaves of the distance of copies
             raise UndefinedError(
                 "the median distance between samples is 0 (half of them are copies), so the RBF kernel has no width"
@@ -213,7 +213,7 @@ class CKA(Cosine):
                     [s.features for s in left], right and [s.features for s in right], run, tick, unbiased=self.debiased
                 )
             if (
-                not run.apart
+                not run.separate_memory
                 and sum(s.features.n * s.features.p * s.features.itemsize for s in everything) <= cost.HELD
             ):
                 for source in everything:
@@ -277,11 +277,11 @@ class DistanceCorrelation(Cosine):
             )
 
     @property
-    def least(self) -> int:  # type: ignore[override]
+    def min_samples(self) -> int:  # type: ignore[override]
         return 4 if self.debiased else 3
 
     def _source(self, x: Array, number: int = 0) -> Kernel:
-        features = Features(x, self.least)
+        features = Features(x, self.min_samples)
         return Kernel(features, _root, whole=features.all_distances(number), unbiased=self.debiased)
 
     def _value(self, cosine: Any) -> Any:
@@ -293,7 +293,7 @@ class DistanceCorrelation(Cosine):
     def recentring(self) -> str | None:
         return None if not self.squared else "unbiased" if self.debiased else "double"
 
-    def check_square(self) -> None:
+    def check_gram_matrix(self) -> None:
         if not self.squared:
             raise NotImplementedError(
                 f"a value of {self} is the root of an inner product of two matrices, 'distance_correlation' without"
@@ -370,18 +370,20 @@ class RSA(Cosine):
 
     def matrix(self, x: Array) -> Array:
         """The first-order matrix (n, n) of one representation."""
-        return self._matrix(check_representation(x, min_samples=self.least))
+        return self._matrix(check_representation(x, min_samples=self.min_samples))
 
     def prepare(self, x: Array) -> Array:
         """-> the matrix as a unit vector: (pairs,) for whole-matrix forms, (n², or n (n - 1),) for row forms."""
-        x = check_representation(x, min_samples=self.least)
+        x = check_representation(x, min_samples=self.min_samples)
         xp = array_api_compat.array_namespace(x)
         if self.second == "spearman":
             return self._ranked(x)
         matrix, n = self._matrix(x), x.shape[0]
         if self.second.startswith("row"):
             rows = matrix if self.diagonal else _without_diagonal(matrix)
-            rows = unit_rows(rows, "its row of the similarity matrix is constant", centre=self.second == "row_pearson")
+            rows = normalize_rows(
+                rows, "its row of the similarity matrix is constant", centre=self.second == "row_pearson"
+            )
             return xp.reshape(rows, (-1,)) / n**0.5
         vector = matrix[xp.asarray(self._lower(n), device=array_api_compat.device(x))]  # each pair once
         largest = float(xp.max(xp.abs(vector)))
@@ -390,7 +392,7 @@ class RSA(Cosine):
             if float(xp.max(vector)) - float(xp.min(vector)) <= rounding:
                 raise UndefinedError("all pairs of samples are equally alike")
             vector = vector - self._mean(vector, n)
-        return unit(self._weighted(vector, n), "all pairs of samples are equally alike", 8 * eps(vector) * largest)
+        return normalize(self._weighted(vector, n), "all pairs of samples are equally alike", 8 * eps(vector) * largest)
 
     def _ranked(self, x: Array) -> Array:
         """The ranks of all pairs as a unit vector.
@@ -405,7 +407,7 @@ class RSA(Cosine):
         if self.first == "euclidean":
             values, tolerance = exact_distances(exact, eps(x), which)
         else:
-            values = host(self._matrix(exact))[which]
+            values = to_numpy(self._matrix(exact))[which]
             tolerance = entry_tolerance(exact, self.first, eps(x), which)
         weights = self._weights(n) if self.diagonal else None
         ranks = ranks_with_ties(values, tolerance, weights)
@@ -421,7 +423,7 @@ class RSA(Cosine):
         if length == 0:  # ranks of rounding look like ranks
             raise UndefinedError("all pairs of samples are equally alike")
         ranks = xp.astype(xp.asarray(ranks / length, device=array_api_compat.device(x)), x.dtype)
-        return unit(ranks, "all pairs of samples are equally alike")  # of length 1 in this precision, too
+        return normalize(ranks, "all pairs of samples are equally alike")  # of length 1 in this precision, too
 
     def _weights(self, n: int) -> np.ndarray:
         """How often each entry of a prepared vector stands in the whole matrix: 2, and 1 on the diagonal."""
@@ -450,29 +452,29 @@ class RSA(Cosine):
     def permute(self, a: Array, order: np.ndarray) -> Array:
         xp = array_api_compat.array_namespace(a)
         if self.second.startswith("row"):
-            matrix = reordered(
+            matrix = permute_matrix(
                 xp.reshape(a, (self._samples(a), -1)) if self.diagonal else _with_diagonal(a, self._samples(a)), order
             )
             return xp.reshape(matrix if self.diagonal else _without_diagonal(matrix), (-1,))
         which = self._lower(self._samples(a))
-        matrix = np.zeros(which.shape, host(a).dtype)
-        matrix[which] = matrix.T[which] = host(a)
-        return xp.asarray(reordered(matrix, order)[which], device=array_api_compat.device(a))
+        matrix = np.zeros(which.shape, to_numpy(a).dtype)
+        matrix[which] = matrix.T[which] = to_numpy(a)
+        return xp.asarray(permute_matrix(matrix, order)[which], device=array_api_compat.device(a))
 
     @property
     def recentring(self) -> str | None:
         return "pairs" if self.second == "pearson" and not self.diagonal else None
 
-    def check_square(self) -> None:
+    def check_gram_matrix(self) -> None:
         if self.second.startswith("row"):
             raise NotImplementedError(
                 f"{self} brings every row of its matrix to a length of its own, so that the matrix is no longer"
                 " symmetric"
             )
 
-    def square(self, a: Array) -> np.ndarray:
-        self.check_square()
-        values = host(a)
+    def gram_matrix(self, a: Array) -> np.ndarray:
+        self.check_gram_matrix()
+        values = to_numpy(a)
         which = self._lower(self._samples(a))
         matrix = np.zeros(which.shape, values.dtype)
         matrix[which] = values * values.dtype.type(0.5**0.5)  # each pair stands there twice and counts once
@@ -519,9 +521,9 @@ class RSA(Cosine):
         if self.first == "correlation":
             if x.shape[1] < 2:
                 raise UndefinedError("correlation between samples needs at least 2 features; it has 1")
-            x = unit_rows(x, "its features are all equal, and correlation needs them to differ", centre=True)
+            x = normalize_rows(x, "its features are all equal, and correlation needs them to differ", centre=True)
         elif self.first == "cosine":
-            x = unit_rows(x, "its activations are all 0, so its cosine with others is undefined")
+            x = normalize_rows(x, "its activations are all 0, so its cosine with others is undefined")
         else:
             return x @ x.T
         return _with_itself(x @ x.T, 1)
@@ -565,4 +567,4 @@ def _with_itself(matrix: Array, value: float) -> Array:
 
 def first_order(x: Array, kind: str = "correlation") -> Any:
     """The sample-by-sample matrix of one representation as NumPy, for pictures: (n, n)."""
-    return host(RSA(first=kind).matrix(x))
+    return to_numpy(RSA(first=kind).matrix(x))

@@ -16,23 +16,23 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb import measures
-from repsim_nb.measures import Measure, cost_of, on_device
-from repsim_nb.measures.base import arrays_of, check_sides
-from repsim_nb.support.errors import listed, unknown
+from repsim_nb.measures import Measure, estimate_cost, to_device
+from repsim_nb.measures.base import check_sides, to_arrays
+from repsim_nb.support.errors import format_label, join_names, unknown_name
 from repsim_nb.support.escaping import without_formulas
-from repsim_nb.support.files import replacing
+from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import (
     Labels,
-    axis_of,
     constant_fields,
     frame_of,
+    match_labels,
     model_names,
-    places_with,
-    shared,
+    select_from_axis,
     short_labels,
+    to_axis,
 )
-from repsim_nb.support.progress import Tick, ticking
-from repsim_nb.support.workers import is_apart, mapped, workers
+from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.workers import has_address, has_separate_memory, workers
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +88,11 @@ class Comparison:
         """The rows and columns whose labels have these fields: a value, a pattern with * and ?, or a list of either;
         layer=-2 is each network's last but one.
         """
-        return self.take(places_with(self.values.index, fields), places_with(self.values.columns, fields))
+        return self.take(select_from_axis(self.values.index, fields), select_from_axis(self.values.columns, fields))
 
     def between(self, rows: Mapping[str, Any], columns: Mapping[str, Any]) -> Comparison:
         """Rows by one set of field values, columns by another: `c.between({"model": "a"}, {"model": "b"})`."""
-        return self.take(places_with(self.values.index, rows), places_with(self.values.columns, columns))
+        return self.take(select_from_axis(self.values.index, rows), select_from_axis(self.values.columns, columns))
 
     def take(self, rows: np.ndarray, columns: np.ndarray) -> Comparison:
         """The rows and columns of these numbers, or where a mask is true."""
@@ -104,7 +104,7 @@ class Comparison:
         }
         return Comparison(values, self.measure, self.n, kept)
 
-    def defined(self) -> tuple[Comparison, Labels]:
+    def drop_undefined(self) -> tuple[Comparison, Labels]:
         """Of a square table the items that have a value with all others, and the short labels of those left out for
         that, those with most undefined cells first.
         """
@@ -162,7 +162,7 @@ class Comparison:
                 for (r, c), why in self.undefined.items()
             ],
         }
-        with replacing(path) as temporary:
+        with replace_atomically(path) as temporary:
             temporary.write_text(json.dumps(content))
         return path
 
@@ -260,7 +260,7 @@ def compare(
     """
     measure = measures.get(measure)
     if on_undefined not in ("raise", "mask"):
-        raise unknown("on_undefined", on_undefined, ("raise", "mask"))
+        raise unknown_name("on_undefined", on_undefined, ("raise", "mask"))
     for name, side in (("xs", xs), ("ys", ys)):
         if side is not None and not isinstance(side, Mapping):
             raise TypeError(
@@ -276,20 +276,25 @@ def compare(
         )
     scratch = None if scratch is None else _folder(scratch)
     xs = {
-        label: on_device(x, device) for label, x in arrays_of(xs).items()
+        label: to_device(x, device) for label, x in to_arrays(xs).items()
     }  # opened once: a store maps a file at every look
-    ys = None if ys is None else {label: on_device(y, device) for label, y in arrays_of(ys).items()}
-    index, columns = (axis_of(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
+    ys = None if ys is None else {label: to_device(y, device) for label, y in to_arrays(ys).items()}
+    index, columns = (to_axis(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
     cells: dict[tuple[int, int], str] | None = {} if on_undefined == "mask" else None
-    measures.same_samples(xs, ys or {})
-    cost = cost_of(measure, xs, ys, sums=sums is not None) if device is None else None
-    if cost and scratch is None and is_apart(executor) and all(map(mapped, [*xs.values(), *(ys or {}).values()])):
+    measures.check_same_samples(xs, ys or {})
+    cost = estimate_cost(measure, xs, ys, sums=sums is not None) if device is None else None
+    if (
+        cost
+        and scratch is None
+        and has_separate_memory(executor)
+        and all(map(has_address, [*xs.values(), *(ys or {}).values()]))
+    ):
         cost = cost.elsewhere()
     with workers(executor, cost.affordable(scratch) if cost else 1) as run:
         sentence = cost.sentence(run.number, scratch is not None) if cost else ""
         if sentence:
             print(f"{measure}, {len(index)} × {len(columns)} representations: {sentence}", file=sys.stderr)
-        with ticking(progress, str(measure), "step") as tick:
+        with show_progress(progress, str(measure), "step") as tick:
             values = measure.table(xs, ys, undefined=cells, run=run, tick=tick, scratch=scratch, sums=sums)
     undefined = {(index[i], columns[j]): why for (i, j), why in (cells or {}).items()}
     return Comparison(
@@ -325,11 +330,11 @@ def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
             raise ValueError(f"'{name}' is a level of the index of pairs: give the table another name")
     first = next(iter(tables.values())).values.index
     places = [
-        dict(zip(*shared(first, table.values.index), strict=True)) for table in tables.values()
+        dict(zip(*match_labels(first, table.values.index), strict=True)) for table in tables.values()
     ]  # {place in the first: place in this one}
     items = [place for place in range(len(first)) if all(place in found for found in places)]
     if len(items) < 2:
-        each = listed(
+        each = join_names(
             (
                 f"{name} ({len(table.values)} items, such as {short_labels(table.values.index)[0]})"
                 for name, table in tables.items()
@@ -369,8 +374,8 @@ def _check_keys(measure: Measure, labels: list[Any]) -> None:
     if len(data) > 1:
         (one, first), (other, second), *_ = data.items()
         raise ValueError(
-            f"compare needs the same samples in every representation: '{measures.named(first)}' was recorded on"
-            f" '{one}', '{measures.named(second)}' on '{other}'. Choose one, x.where(dataset=...); if their samples do"
+            f"compare needs the same samples in every representation: '{format_label(first)}' was recorded on"
+            f" '{one}', '{format_label(second)}' on '{other}'. Choose one, x.where(dataset=...); if their samples do"
             " correspond, record both under one dataset name"
         )
     cuts = {
@@ -379,16 +384,16 @@ def _check_keys(measure: Measure, labels: list[Any]) -> None:
     if len(cuts) > 1:
         first, second, *_ = cuts.values()
         raise ValueError(
-            f"compare needs the same samples in every representation: '{measures.named(first)}' and"
-            f" '{measures.named(second)}' cut the texts into other tokens, so that token does not stand beside token."
+            f"compare needs the same samples in every representation: '{format_label(first)}' and"
+            f" '{format_label(second)}' cut the texts into other tokens, so that token does not stand beside token."
             " Record them pooled, one row a text: record(..., pool='mean')"
         )
     hidden = [
         label for label in labels if not re.fullmatch(r"output(\.\w+|\[\d+\])?", getattr(label, "layer", "output"))
     ]
-    if measure.of == "outputs" and hidden:
+    if measure.compares == "outputs" and hidden:
         raise ValueError(
-            f"{measures.short_name(measure)} compares what networks put out, and '{measures.named(hidden[0])}' is a"
+            f"{measures.short_name(measure)} compares what networks put out, and '{format_label(hidden[0])}' is a"
             " hidden layer: take x.where(layer='output')"
         )
 
@@ -397,14 +402,14 @@ def _check_outputs(measure: Measure, *sides: Mapping[Any, Any]) -> None:
     """A measure of outputs takes logits or probabilities (samples, classes); recordings know if what a model returns is
     something else.
     """
-    if measure.of != "outputs":
+    if measure.compares != "outputs":
         return
     for side in sides:
         known = getattr(side, "no_logits", {})
         for label in side:
             if label in known:
                 raise ValueError(
-                    f"{measures.short_name(measure)} compares logits (samples, classes), and '{measures.named(label)}'"
+                    f"{measures.short_name(measure)} compares logits (samples, classes), and '{format_label(label)}'"
                     f" is not such: {known[label]}"
                 )
 

@@ -17,10 +17,10 @@ from sklearn.manifold import trustworthiness as kept_neighbours
 from threadpoolctl import threadpool_limits
 
 from repsim_nb.results.comparison import Comparison, check_diagonal
-from repsim_nb.support.errors import listed, unknown
-from repsim_nb.support.labels import same_as_text, shared
-from repsim_nb.support.progress import Tick, ticking
-from repsim_nb.support.validation import check_integer, check_representation, host
+from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.labels import explain_same_text, match_labels
+from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.validation import check_integer, check_representation, to_numpy
 from repsim_nb.support.workers import single_threaded_blas
 
 KINDS = ("smacof", "classical")
@@ -122,7 +122,7 @@ class Embedding:
                 f"a map is turned to one of as many dimensions; this one has {self.points.shape[1]}, the other"
                 f" {like.points.shape[1]}"
             )
-        mine, other = shared(self.points.index, like.points.index)
+        mine, other = match_labels(self.points.index, like.points.index)
         if len(mine) < 2:
             raise ValueError(
                 "a map is turned by points that both have, and these two share fewer than two labels: "
@@ -152,7 +152,7 @@ def mds(
     [Torgerson 1952; Kruskal 1964; de Leeuw 1977]
     """
     if kind not in KINDS:
-        raise unknown("kind of MDS", kind, KINDS, "tsne is a function of its own." if kind == "tsne" else "")
+        raise unknown_name("kind of MDS", kind, KINDS, "tsne is a function of its own." if kind == "tsne" else "")
     frame, facts = _opened(comparison)
     d, unit = _scaled(_distances(frame, plain=not facts))
     check_integer(n_components, "n_components", minimum=1, maximum=len(d) - 1, hint=f"for {len(d)} items")
@@ -238,7 +238,7 @@ def _distances(frame: pd.DataFrame, *, plain: bool) -> np.ndarray:
     if not frame.index.equals(frame.columns):
         raise ValueError(
             "a map needs a square table, the same items in rows and columns; this one is "
-            f"{frame.shape[0]} × {frame.shape[1]} with other labels{same_as_text(frame.columns, frame.index)}"
+            f"{frame.shape[0]} × {frame.shape[1]} with other labels{explain_same_text(frame.columns, frame.index)}"
         )
     d = _numbers(frame).copy()
     if plain:
@@ -287,7 +287,7 @@ def _samples(source: Any) -> np.ndarray:
             f" {type(source).__name__}"
             + ("; of a recording take one layer, x['fc']" if isinstance(source, Mapping) else "")
         )
-    x = host(check_representation(source)).astype(float)
+    x = to_numpy(check_representation(source)).astype(float)
     return x / max(np.abs(x).max(), np.finfo(float).tiny)  # no square of it can overflow
 
 
@@ -334,8 +334,8 @@ def _new_rows(embedding: Embedding, new: Comparison | pd.DataFrame) -> pd.DataFr
                 raise ValueError(
                     f"to place points, their distances to the {len(items)} items of the map are needed, a column each;"
                     " the table "
-                    + sentence.format(len(lacking), listed((_label(lacking, i) for i in range(len(lacking))), 3))
-                    + same_as_text(lacking, those)
+                    + sentence.format(len(lacking), join_names((_label(lacking, i) for i in range(len(lacking))), 3))
+                    + explain_same_text(lacking, those)
                 )
         if not (frame.columns.is_unique and items.is_unique):
             raise ValueError(
@@ -406,7 +406,7 @@ def _smacof(d: np.ndarray, start: np.ndarray, seed: int, progress: bool | Tick, 
     """
     rng = np.random.default_rng(seed)
     begins, found = (start, *(rng.normal(scale=d.mean(), size=start.shape) for _ in range(restarts))), [start]
-    with ticking(progress, "mapping", "start") as tick:
+    with show_progress(progress, "mapping", "start") as tick:
         for done, begin in enumerate(begins):
             tick(done, len(begins))
             near = smacof(

@@ -18,13 +18,19 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
+<<<<<<< HEAD
 from repsim_nb.measures import named
 from repsim_nb.measures.base import arrays_of, check_sides
 from repsim_nb.results.inference.results import compare_with_null
 from repsim_nb.support.errors import UndefinedError, listed, unknown
+=======
+from repsim_nb.measures.base import check_sides, to_arrays
+from repsim_nb.results.inference.results import by_counting
+from repsim_nb.support.errors import UndefinedError, format_label, join_names, unknown_name
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.ids import check_order
-from repsim_nb.support.labels import Labels, axis_of, short_labels, varying_fields
+from repsim_nb.support.labels import Labels, short_labels, to_axis, varying_fields
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import (
     check_fraction,
@@ -32,9 +38,9 @@ from repsim_nb.support.validation import (
     check_labels,
     check_positive,
     check_representation,
-    host,
+    to_numpy,
 )
-from repsim_nb.support.workers import all_of
+from repsim_nb.support.workers import map_with_progress
 
 SCALINGS = ("pooled", "per_set", None)
 PROBES = ("linear", "rbf")
@@ -166,7 +172,7 @@ class DatasetProbe(Probe):
     def _values(self, field: str) -> pd.Index:
         names = list(self.confusion.index.names)
         if field not in names:
-            raise unknown(
+            raise unknown_name(
                 "field",
                 field,
                 names,
@@ -226,21 +232,29 @@ def dataset_bias(
     if not isinstance(sets, Mapping):
         raise TypeError(f"sets come by label, {{'a': x, 'b': y}}, or as a recording; got {type(sets).__name__}")
     if scaling not in SCALINGS:
-        raise unknown("scaling", scaling, SCALINGS)
+        raise unknown_name("scaling", scaling, SCALINGS)
     if probe not in PROBES:
+<<<<<<< HEAD
         raise unknown("probe", probe, PROBES)
     _check_numbers(test_fraction, cost, n_permutations, seed, **({} if n is None else {"n": n}))
+=======
+        raise unknown_name("probe", probe, PROBES)
+    _check_numbers(test_share, cost, n_permutations, seed, **({} if n is None else {"n": n}))
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
     if len(sets) < 2:
         raise ValueError(
             "sets are told from one another, so there must be two or more; here is"
-            f" {listed(map(named, sets)) or 'none'}"
+            f" {join_names(map(format_label, sets)) or 'none'}"
         )
-    index = axis_of(sets)
+    index = to_axis(sets)
     if groups is None:  # row i is image i, of all sets of one data set
         for data in dict.fromkeys(getattr(label, "dataset", "") for label in sets):
             check_sides({"sets": sets}, labels=[label for label in sets if getattr(label, "dataset", "") == data])
-    given = arrays_of(sets)
-    labels, sizes = [named(label) for label in given], {label: len(x) if x.ndim else 0 for label, x in given.items()}
+    given = to_arrays(sets)
+    labels, sizes = (
+        [format_label(label) for label in given],
+        {label: len(x) if x.ndim else 0 for label, x in given.items()},
+    )
     true = np.repeat(np.arange(len(sizes)), list(sizes.values()))
     image, sample, data = _images(index, _ids(sizes, groups), groups)
     drawn = np.ones(len(true), bool) if n is None else _some_of_each(true, image, data, n, np.random.default_rng(seed))
@@ -364,7 +378,7 @@ def _class_names(values: np.ndarray, classes: Sequence[str]) -> list[str]:
         and values.max() < len(classes)
     )
     if not whole:
-        raise ValueError(f"classes name the targets 0 to {len(classes) - 1}; these targets are {listed(values, 6)}")
+        raise ValueError(f"classes name the targets 0 to {len(classes) - 1}; these targets are {join_names(values, 6)}")
     return [str(classes[int(value)]) for value in values]
 
 
@@ -380,24 +394,24 @@ def _check_numbers(test_fraction: float, cost: float, n_permutations: int, seed:
 
 
 def entered(label: Any, x: Any, *, constant: bool = True) -> np.ndarray:
-    """One representation, checked by the door -> float64 (n, p); an error names it.  constant: whether all rows may be
+    """One representation, checked -> float64 (n, p); an error names it.  constant: whether all rows may be
     alike.
     """
     try:
-        return host(check_representation(x, constant=constant)).astype(float)
+        return to_numpy(check_representation(x, constant=constant)).astype(float)
     except (ValueError, MemoryError) as error:
-        raise type(error)(f"'{named(label)}': {error}") from error
+        raise type(error)(f"'{format_label(label)}': {error}") from error
 
 
 def _check_widths(xs: Mapping[Any, np.ndarray]) -> None:
     widths = {label: x.shape[1] for label, x in xs.items()}
     usual = max(set(widths.values()), key=list(widths.values()).count)
-    others = [f"{named(label)}: {width}" for label, width in widths.items() if width != usual]
+    others = [f"{format_label(label)}: {width}" for label, width in widths.items() if width != usual]
     if others:
         same = next(label for label, width in widths.items() if width == usual)
         raise ValueError(
-            f"one SVM reads all sets, so they need one width; '{named(same)}' has {usual} features, but"
-            f" {listed(others, 4)}. Take layers of one width, or reduce them first"
+            f"one SVM reads all sets, so they need one width; '{format_label(same)}' has {usual} features, but"
+            f" {join_names(others, 4)}. Take layers of one width, or reduce them first"
         )
 
 
@@ -406,11 +420,13 @@ def _ids(sizes: Mapping[Any, int], groups: Any) -> list[np.ndarray]:
     if groups is None:
         return [np.arange(size) for size in sizes.values()]
     if isinstance(groups, Mapping):
-        lacking = [named(label) for label in sizes if label not in groups]
+        lacking = [format_label(label) for label in sizes if label not in groups]
         if lacking:
-            raise ValueError(f"groups hold the image ids of every set; there are none for {listed(lacking, 3)}")
+            raise ValueError(f"groups hold the image ids of every set; there are none for {join_names(lacking, 3)}")
     return [
-        check_labels(groups[label] if isinstance(groups, Mapping) else groups, size, f"groups of '{named(label)}'")
+        check_labels(
+            groups[label] if isinstance(groups, Mapping) else groups, size, f"groups of '{format_label(label)}'"
+        )
         for label, size in sizes.items()
     ]
 
@@ -528,7 +544,9 @@ def _against_the_rest(
         svm = LinearSVC(C=cost, dual=False).fit(fit, true == k)  # the primal: as many rows as features, or more
         return svm.decision_function(fit), svm.decision_function(test)
 
-    done = all_of(one, range(len(names)), progress=progress, what=f"an SVM for each of {len(names)} sets", unit="set")
+    done = map_with_progress(
+        one, range(len(names)), progress=progress, what=f"an SVM for each of {len(names)} sets", unit="set"
+    )
     return np.column_stack([fitted for fitted, _ in done]), np.column_stack([tested for _, tested in done])
 
 

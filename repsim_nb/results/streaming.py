@@ -26,11 +26,11 @@ from repsim_nb.inputs.pooling import TOKENS, Pooling
 from repsim_nb.inputs.recording import Run, dataset_of, refuse_shared, warn_left_out
 from repsim_nb.inputs.store import Key
 from repsim_nb.measures import CKA
-from repsim_nb.measures.arrays import stretches
+from repsim_nb.measures.arrays import split_range
 from repsim_nb.measures.gram import batches
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.progress import Tick, show_progress
 
 LENGTH = (
     2**12
@@ -87,8 +87,8 @@ def stream(
             f"stream takes batches of samples, and with pool='{TOKENS}' each sample would be many: record the tokens,"
             " or take pool='mean'"
         )
-    if len(data) < measure.least:
-        raise UndefinedError(f"{measure} needs at least {measure.least} samples; '{data.name}' has {len(data)}")
+    if len(data) < measure.min_samples:
+        raise UndefinedError(f"{measure} needs at least {measure.min_samples} samples; '{data.name}' has {len(data)}")
     same = model_b is model_a or (isinstance(model_a, str) and model_b == model_a)
     a = load_model(model_a)
     b = a if same else load_model(model_b)
@@ -108,7 +108,7 @@ def stream(
     for run in runs:
         with run.ready():
             run.probe()
-    with ticking(progress, f"streaming {a.name} × {b.name}", "sample") as tick:
+    with show_progress(progress, f"streaming {a.name} × {b.name}", "sample") as tick:
         sums = _pass(runs, measure, tick)
     warn_left_out(runs)
     index, columns = ([run.key(layer) for layer in run.found] for run in (runs[0], runs[-1]))
@@ -248,7 +248,7 @@ class _Sums:
     def _centred(self, i: int, x: Tensor, out: Tensor) -> float | None:
         """The same of centred samples; None where a float32 would overflow, vanish, or hold little but rounding."""
         means, first = x.mean(0), True
-        for columns in stretches(x.shape[1], ROOM // x.shape[0]):
+        for columns in split_range(x.shape[1], ROOM // x.shape[0]):
             some = x[:, columns]
             if self._part.numel() < some.numel() or self._part.dtype != x.dtype or self._part.device != x.device:
                 self._part = torch.empty(some.numel(), dtype=x.dtype, device=x.device)

@@ -15,9 +15,9 @@ from repsim_nb.measures import Measure
 from repsim_nb.measures.base import check_sides
 from repsim_nb.results.comparison import compare
 from repsim_nb.results.inference import rank_correlation
-from repsim_nb.support.errors import listed
-from repsim_nb.support.labels import axis_of, model_names, place_in_training
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.errors import join_names
+from repsim_nb.support.labels import model_names, step_order, to_axis
+from repsim_nb.support.progress import Tick, show_progress
 
 
 def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | Tick = False) -> pd.DataFrame:
@@ -42,7 +42,7 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
             "steps of training are told by keys, as a recording has them: rs.record(model, data, step=5); here is"
             f" {bare!r}"
         )
-    steps = sorted(dict.fromkeys(label.step for label in xs), key=place_in_training)
+    steps = sorted(dict.fromkeys(label.step for label in xs), key=step_order)
     runs: dict[Any, dict[Any, Any]] = {}
     for label in xs:
         runs.setdefault(label._replace(step=0), {})[label.step] = label
@@ -52,8 +52,13 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
     if not runs:
         raise ValueError(
             f"there is nothing to compare with a last step: among {len(xs)} recording{'s' * (len(xs) != 1)} no two are"
+<<<<<<< HEAD
             " steps of one model"
             + (f" (steps: {listed(steps, 6)})" if steps else "")
+=======
+            " steps of one network"
+            + (f" (steps: {join_names(steps, 6)})" if steps else "")
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
             + ". Record checkpoints under one name, each with its step"
         )
     rows = [step for step in steps if any(step in labels for labels in runs.values())]
@@ -61,7 +66,7 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
     done, total = 0, sum(map(len, runs.values()))
     for labels in runs.values():
         check_sides({"xs": xs}, measure, set(labels.values()))
-    with ticking(progress, f"{measure} to the last step", "step") as tick:
+    with show_progress(progress, f"{measure} to the last step", "step") as tick:
         for column, labels in enumerate(runs.values()):
             *_, last = labels.values()
             before, many = done, len(labels)
@@ -74,7 +79,11 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
             values[[rows.index(step) for step in labels], column] = found.values.to_numpy()[:, 0]
             done += many
     return pd.DataFrame(
+<<<<<<< HEAD
         values, index=pd.Index(rows, name="step"), columns=pd.Index(model_names(axis_of(runs)), name="model")
+=======
+        values, index=pd.Index(rows, name="step"), columns=pd.Index(model_names(to_axis(runs)), name="network")
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
     )
 
 
@@ -90,7 +99,7 @@ def correlate_runs(
     """
     if not (a.columns.equals(b.columns) and a.index.equals(b.index)):
         raise ValueError(
-            f"both frames need the same runs and steps; these have {listed(a.columns, 4)} and {listed(b.columns, 4)},"
+            f"both frames need the same runs and steps; these have {join_names(a.columns, 4)} and {join_names(b.columns, 4)},"
             f" {len(a)} and {len(b)} steps"
         )
     rows = {}

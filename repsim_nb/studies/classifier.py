@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import build, normalise
-from repsim_nb.support.errors import unknown
+from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 
@@ -109,9 +109,9 @@ def train(
     about: what else the card shall say.  tick: told of every batch, (batches done, in all); it may raise to stop.
     """
     if labels not in LABELS:
-        raise unknown("labels", labels, LABELS)
+        raise unknown_name("labels", labels, LABELS)
     if schedule not in SCHEDULES:
-        raise unknown("schedule", schedule, SCHEDULES)
+        raise unknown_name("schedule", schedule, SCHEDULES)
     about, checkpoints = checked_about(about), checked_checkpoints(checkpoints, epochs)
     sides = {split: load_dataset(data, split) for split in ("train", "test")}
     mean, std = brightness(sides["train"])

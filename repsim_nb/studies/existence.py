@@ -21,8 +21,8 @@ from repsim_nb import measures
 from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import OUTPUT, Model, load_model, pretrained
 from repsim_nb.inputs.recording import record
-from repsim_nb.support.files import cache
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.files import cache_folder
+from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
 
 from .pairs import of_classes, said
@@ -68,7 +68,7 @@ def pictures(model: Model, *, data: str = "animals") -> Dataset:
 
 def features(model: Model, data: Dataset, *, progress: bool | Tick = True) -> np.ndarray:
     """What the penultimate layer says, (n, width), float64; recorded once, then found again in the cache."""
-    (found,) = record(model, data, -2, into=cache() / "recorded", progress=progress).values()
+    (found,) = record(model, data, -2, into=cache_folder() / "recorded", progress=progress).values()
     return np.asarray(found, dtype=float)
 
 
@@ -127,7 +127,7 @@ def masked(
     if not cells:
         raise ValueError("there is nothing to do: give at least one d and one seed")
     rows, before = [], {}
-    with ticking(progress, "training heads", "pair") as tick:
+    with show_progress(progress, "training heads", "pair") as tick:
         for done, (share, kept, seed) in enumerate(cells):
             tick(done, len(cells))
             order = np.random.default_rng(seed).permutation(n)
@@ -319,7 +319,7 @@ def pulled(pairs: Mapping[str, tuple[Model, Model]], *, progress: bool | Tick = 
     network's features, trained on half of these images, finds the other's right answer on the other half.
     """
     rows = []
-    with ticking(progress, "comparing pairs", "pair") as tick:
+    with show_progress(progress, "comparing pairs", "pair") as tick:
         for done, (name, pair) in enumerate(pairs.items()):
             tick(done, len(pairs))
             rows.append({"pair": name, **_seen(pair)})

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import Model, normalise
-from repsim_nb.support.errors import listed, unknown
+from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.progress import Tick
 
 from . import training
@@ -72,11 +72,11 @@ def train(
     names = known if classes is None else tuple(classes)
     for name in names:
         if name not in known:
-            raise unknown(f"class of '{data}'", name, known)
+            raise unknown_name(f"class of '{data}'", name, known)
     for who, yes in (("one", one), ("two", two)):
         if isinstance(yes, str) or not set(yes) < set(names) or not yes:
             raise ValueError(
-                f"{who} names some of the classes that are shown, {listed(names)}, and not all of them; got {yes!r}"
+                f"{who} names some of the classes that are shown, {join_names(names)}, and not all of them; got {yes!r}"
             )
     if not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
         raise ValueError(f"weight says how hard features are pulled together, a number from 0; got {weight!r}")

@@ -48,7 +48,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 
 SOURCES = ("published", "scale", "setting", "definition", "example")
 KEYS = {"text", "value", "holds", "source", "tolerance", "at"}
@@ -178,12 +178,14 @@ def faults(cell: Mapping[str, Any]) -> list[str]:
         elif not inside:
             found.append(f"{name} has no number that needs a check")
         if set(check) - KEYS:
-            found.append(f"{name}: unknown {listed(sorted(set(check) - KEYS))}; known are {listed(sorted(KEYS))}")
+            found.append(
+                f"{name}: unknown {join_names(sorted(set(check) - KEYS))}; known are {join_names(sorted(KEYS))}"
+            )
         if len(kinds) != 1 or not all(isinstance(check[kind], str) and check[kind].strip() for kind in kinds):
-            found.append(f"{name} has one of value, holds and source, as text; got {listed(kinds) or 'none'}")
+            found.append(f"{name} has one of value, holds and source, as text; got {join_names(kinds) or 'none'}")
         elif kinds == ["source"]:
             if not check["source"].startswith(SOURCES):
-                found.append(f"{name}: a source begins with {listed(SOURCES)}; got {check['source']!r}")
+                found.append(f"{name}: a source begins with {join_names(SOURCES)}; got {check['source']!r}")
         else:
             found += [f"{name}: {fault}" for fault in _faults_of(check[kinds[0]], inside if kinds == ["holds"] else [])]
         tolerance = check.get("tolerance", 1)
@@ -228,7 +230,7 @@ def _faults_of(expression: str, inside: Sequence[Number]) -> list[str]:
             for scale in ((1, 100) if number.percent else (1,))
         )
     ]
-    return [f"{expression!r} does not compare anything with the number {listed(lacking)}"] if lacking else []
+    return [f"{expression!r} does not compare anything with the number {join_names(lacking)}"] if lacking else []
 
 
 def _compared_constants(tree: ast.AST) -> Iterator[float]:
@@ -276,7 +278,7 @@ def _compared(value: Any, inside: Sequence[Number], tolerance: float | None) -> 
     values = [value] if isinstance(value, Real) or getattr(value, "ndim", None) == 0 else list(value)
     if len(values) != len(inside):
         raise ValueError(
-            f"the text has {len(inside)} numbers ({listed([number.text for number in inside])}), the expression"
+            f"the text has {len(inside)} numbers ({join_names([number.text for number in inside])}), the expression"
             f" {len(values)}"
         )
     off = [

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import one_of
-from repsim_nb.support.files import shipped
+from repsim_nb.support.errors import check_name
+from repsim_nb.support.files import shipped_folder
 
 TABLE_3_1 = pd.DataFrame(
     {"CKA and JSD": (-0.75, -0.721, -0.781), "CKA and rank coefficient": (0.703, 0.58, 0.602)},
@@ -131,7 +131,7 @@ def layer_experiment() -> pd.DataFrame:
     the gaps in probe accuracy QNLI_diff, SST2_diff, as absolute shares. [Ding et al. 2021; computed by Boix-Adserà et
     al. 2022, MIT licence]
     """
-    return pd.read_csv(shipped("data") / "published_scores" / "layer_exp_full_df.csv.gz")
+    return pd.read_csv(shipped_folder("data") / "published_scores" / "layer_exp_full_df.csv.gz")
 
 
 IMAGENET_SETS = {"imagenet": "train", "mnist": "mnist", "faces": "utk_face"}
@@ -192,9 +192,9 @@ def imagenet_distances(images: str = "imagenet", measure: str = "CKA") -> pd.Dat
     >>> float(imagenet_distances("mnist", "CKA").loc["resnet18", "vgg16"].round(2))
     0.25
     """
-    one_of("set of images", images, IMAGENET_SETS)
-    one_of("measure of these distances", measure, IMAGENET_MEASURES)
-    with np.load(shipped("data") / "published_scores" / "imagenet_37_networks.npz") as found:
+    check_name("set of images", images, IMAGENET_SETS)
+    check_name("measure of these distances", measure, IMAGENET_MEASURES)
+    with np.load(shipped_folder("data") / "published_scores" / "imagenet_37_networks.npz") as found:
         names = pd.Index([str(name) for name in found["names"]], name="model")
         table = np.zeros((len(names), len(names)))
         table[np.triu_indices(len(names), 1)] = found[f"{IMAGENET_SETS[images]}/{IMAGENET_MEASURES[measure]}"]

@@ -14,8 +14,8 @@ from scipy import stats
 
 from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.results import check_level
-from repsim_nb.support.errors import listed
-from repsim_nb.support.labels import one_value, same_as_text
+from repsim_nb.support.errors import join_names
+from repsim_nb.support.labels import check_one_value, explain_same_text
 
 FEWEST = 6  # groups, to leave one out
 
@@ -152,7 +152,7 @@ def pair_interval(
     lost = [names[k] for k in np.flatnonzero(~np.isfinite(without))]
     if lost:
         raise ValueError(
-            f"an interval over groups leaves out each of them, and the statistic has no value without {listed(lost, 3)}"
+            f"an interval over groups leaves out each of them, and the statistic has no value without {join_names(lost, 3)}"
         )
     reach = float(stats.t.ppf((1 + level) / 2, many - 1)) * math.sqrt(
         (many - 1) / many * float(((without - without.mean()) ** 2).sum())
@@ -161,14 +161,14 @@ def pair_interval(
 
 
 def _group_of_each(models: list[Any], groups: Mapping[Any, Any] | pd.Series) -> dict[Any, Any]:
-    known = one_value(groups, "groups", "model")
+    known = check_one_value(groups, "groups", "model")
     missing = [
         model for model in models if model not in known.keys() or known[model] is None or known[model] != known[model]
     ]
     if missing:
         raise ValueError(
-            f"groups has no value for {listed(missing, 3)}; it has values for"
-            f" {listed(known.keys(), 3) or 'none'}{same_as_text(missing, known.keys())}"
+            f"groups has no value for {join_names(missing, 3)}; it has values for"
+            f" {join_names(known.keys(), 3) or 'none'}{explain_same_text(missing, known.keys())}"
         )
     return {model: known[model] for model in models}
 

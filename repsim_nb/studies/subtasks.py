@@ -22,10 +22,10 @@ from repsim_nb.inputs.recording import record
 from repsim_nb.inputs.store import Key
 from repsim_nb.results.grounding import paired_sd
 from repsim_nb.results.probes import linear_probe
-from repsim_nb.support.errors import unknown
-from repsim_nb.support.labels import axis_of
+from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.labels import to_axis
 from repsim_nb.support.progress import Tick
-from repsim_nb.support.workers import all_of
+from repsim_nb.support.workers import map_with_progress
 
 from . import training, tuning
 
@@ -103,7 +103,7 @@ def shifted(test: str) -> Dataset:
     "plain", as they are.
     """
     if test not in (*SHIFTS, "plain"):
-        raise unknown("test", test, (*SHIFTS, "plain"))
+        raise unknown_name("test", test, (*SHIFTS, "plain"))
     sides = [_after("tuning"), load_dataset("mnist", "test")]
     inputs, targets = np.concatenate([side.inputs for side in sides]), np.concatenate([side.targets for side in sides])
     if test != "plain":
@@ -206,7 +206,7 @@ def load(
     Errors: ValueError for an unknown subtask or test, or a test where F is a probe's.
     """
     if name not in SUBTASKS:
-        raise unknown("subtask", name, SUBTASKS)
+        raise unknown_name("subtask", name, SUBTASKS)
     subtask = SUBTASKS[name]
     if test is not None and subtask.test is None:
         raise ValueError(
@@ -214,7 +214,7 @@ def load(
             " 'pretraining' have"
         )
     if test is not None and test not in SHIFTS:
-        raise unknown("test", test, SHIFTS)
+        raise unknown_name("test", test, SHIFTS)
     models = networks(name, fast=fast, folder=folder, progress=progress)
     if subtask.test is None:
         return _probed(models, name == "deletion", progress)
@@ -226,7 +226,7 @@ def networks(
 ) -> list[Model]:
     """The networks of a subtask, trained or found again."""
     if name not in SUBTASKS:
-        raise unknown("subtask", name, SUBTASKS)
+        raise unknown_name("subtask", name, SUBTASKS)
     recipes = _few(SUBTASKS[name].recipes) if fast else SUBTASKS[name].recipes
     if SUBTASKS[name].recipes is SEEDS:
         return training.trained(recipes, folder=folder, progress=progress)
@@ -275,7 +275,7 @@ def _probed(models: list[Model], deleted: bool, progress: bool | Tick) -> Loaded
         ).predictions.sort_values("sample")
         return (predictions["true"] == predictions["predicted"]).to_numpy()
 
-    correct = all_of(probed, sides.values(), progress=progress, what="probing", unit="representation")
+    correct = map_with_progress(probed, sides.values(), progress=progress, what="probing", unit="representation")
     return _loaded({key: seen for key, (_, seen) in sides.items()}, correct)
 
 
@@ -305,7 +305,7 @@ def _loaded(found: dict[Key, np.ndarray], correct: list[np.ndarray]) -> Loaded:
 
     The error of F is that of the networks in one layer and step.
     """
-    index, rows = axis_of(found), np.array(correct)
+    index, rows = to_axis(found), np.array(correct)
     places = index.droplevel("model")
     noise = pd.Series(0.0, index=index, name="noise")
     for place in dict.fromkeys(places):

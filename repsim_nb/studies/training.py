@@ -31,9 +31,9 @@ from repsim_nb.inputs.datasets import load_dataset
 from repsim_nb.inputs.models import Model, architectures, build, load_model, normalise
 from repsim_nb.inputs.models.checkpoints import digest
 from repsim_nb.inputs.models.model import images
-from repsim_nb.support.errors import Stopped, listed, unknown
-from repsim_nb.support.files import cache, replacing
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.errors import Stopped, join_names, unknown_name
+from repsim_nb.support.files import cache_folder, replace_atomically
+from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer, check_positive
 from repsim_nb.support.workers import cores
 
@@ -51,7 +51,7 @@ def save(path: Path, name: str, module: nn.Module, card: Mapping[str, Any]) -> N
     them against.
     """
     weights = {key: value.contiguous() for key, value in module.state_dict().items()}
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         save_file(weights, temporary, metadata={"card": json.dumps({"name": name, **card}), "digest": digest(weights)})
 
 
@@ -71,14 +71,14 @@ def trained(
     and asked again only the others are trained. What was found is a network of the same name, recipe, training code,
     data and release of torch; a damaged file is trained anew with a warning. `about` is not among these: the cards say
     what is asked now.
-    folder: where they are kept; None is in the cache (`repsim_nb.files.cache() / "trained"`).  progress: a bar that
+    folder: where they are kept; None is in the cache (`support.files.cache_folder() / "trained"`).  progress: a bar that
     counts epochs, or a function(done, total).
     train: another function of a module, with the options data, seed, epochs, learning_rate, batch_size, keep and tick,
     and what else it likes; its module belongs to the training code.  parts: where it trains several networks at once,
     what `card["part"]` says of each that it hands to keep(module, card); each is a Model, NAME-PART.
     Errors: ValueError names the network and what in its recipe is wrong; RuntimeError, a process that was killed.
     """
-    folder = Path(folder).expanduser() if folder is not None else cache() / "trained"
+    folder = Path(folder).expanduser() if folder is not None else cache_folder() / "trained"
     files = {name: _files(folder, name, recipe, train, parts) for name, recipe in recipes.items()}
     found = {name: models for name, paths in files.items() if (models := _found(name, paths)) is not None}
     missing = {name: recipe for name, recipe in recipes.items() if name not in found}
@@ -117,7 +117,7 @@ def _files(folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequenc
         if without := [
             one for one in (*_OURS, "data", "seed", "epochs", "learning_rate", "batch_size") if one not in known
         ]:
-            raise TypeError(f"the function that trains has no option {listed(without)}")
+            raise TypeError(f"the function that trains has no option {join_names(without)}")
         if parts and "checkpoints" in known:
             raise TypeError(
                 "parts are of a function that trains several networks at once; this one trains one, with checkpoints"
@@ -125,11 +125,11 @@ def _files(folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequenc
         options = [one for one in known if one not in _OURS] + ["about"] * ("about" not in known)
         for option in recipe:
             if option not in options:
-                raise unknown(f"option of {train.__module__.rpartition('.')[2]}.{train.__name__}", option, options)
+                raise unknown_name(f"option of {train.__module__.rpartition('.')[2]}.{train.__name__}", option, options)
         if lacking := [
             one for one, parameter in known.items() if parameter.default is parameter.empty and one not in recipe
         ]:
-            raise ValueError(f"it does not say {listed(lacking)}")
+            raise ValueError(f"it does not say {join_names(lacking)}")
         _about(recipe)
         complete = {one: parameter.default for one, parameter in known.items() if one not in _OURS} | dict(recipe)
         for option, least in (("epochs", 0), ("batch_size", 1), ("seed", 0)):
@@ -215,7 +215,10 @@ def _train(recipes: Mapping[str, Recipe], files: Mapping[str, Files], progress: 
     total = sum(max(1, _epochs(recipe, train)) for recipe in recipes.values())
     number = min(cores(), len(recipes))
     what = f"training {len(recipes)} network{'s' if len(recipes) > 1 else ''}"
-    with ticking(progress, what, "epoch") as tick, ProcessPoolExecutor(number, context, _begin, (stop, epochs)) as pool:
+    with (
+        show_progress(progress, what, "epoch") as tick,
+        ProcessPoolExecutor(number, context, _begin, (stop, epochs)) as pool,
+    ):
         try:
             tick(0, total)
             waiting = {
@@ -229,7 +232,7 @@ def _train(recipes: Mapping[str, Recipe], files: Mapping[str, Files], progress: 
                 tick(epochs.value, total)
         except BrokenProcessPool as error:
             raise RuntimeError(
-                f"a process that trained one of {listed(waiting.values(), 4)} was killed, or could not begin;"
+                f"a process that trained one of {join_names(waiting.values(), 4)} was killed, or could not begin;"
                 f" {len(recipes) - len(waiting)} of {len(recipes)} networks were finished and are kept. Is there too"
                 ' little memory? Is this a script that lacks `if __name__ == "__main__":`?'
             ) from error

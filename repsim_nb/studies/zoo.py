@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from repsim_nb.support.errors import unknown
-from repsim_nb.support.files import shipped
+from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.files import shipped_folder
 
 from .classifier import train
 from .training import save
@@ -70,12 +70,12 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", default=list(ZOO), help="which ones (all)")
     parser.add_argument(
-        "--out", type=Path, default=shipped("data") / "zoo", help="the folder to write to (%(default)s)"
+        "--out", type=Path, default=shipped_folder("data") / "zoo", help="the folder to write to (%(default)s)"
     )
     arguments = parser.parse_args()
     for name in arguments.names:
         if name not in ZOO:
-            parser.error(str(unknown("zoo network", name, ZOO)))
+            parser.error(str(unknown_name("zoo network", name, ZOO)))
     start = time.perf_counter()
     with ProcessPoolExecutor(min(os.cpu_count() or 1, len(arguments.names))) as pool:
         for name, card in zip(

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import psutil
 
-from repsim_nb.support.errors import UndefinedError, listed
+from repsim_nb.support.errors import UndefinedError, join_names
 
 Array = Any  # a NumPy array or a torch tensor
 ON_DISK = ("h5py", "zarr", "tables", "netCDF4")  # arrays that are read by slices
@@ -263,7 +263,7 @@ def _of_numpy(x: np.ndarray) -> np.ndarray:
     if x.dtype.names:
         raise UndefinedError(
             "a representation holds real numbers; this is a structured array with the fields"
-            f" {listed(x.dtype.names, 4)}: numpy.lib.recfunctions.structured_to_unstructured(x)"
+            f" {join_names(x.dtype.names, 4)}: numpy.lib.recfunctions.structured_to_unstructured(x)"
         )
     if x.dtype.type.__module__.startswith("ml_dtypes"):
         name = x.dtype.name
@@ -373,7 +373,7 @@ def _of_list(x: Any) -> Array:
 
 def _of_xarray(x: Any) -> Array:
     if not _is(x, "xarray", "DataArray", "Variable"):
-        names = listed(x.data_vars, 4) if hasattr(x, "data_vars") else ""
+        names = join_names(x.data_vars, 4) if hasattr(x, "data_vars") else ""
         raise _refused(x, f"which holds several arrays{f' ({names})' if names else ''}", "take one of them, x['name']")
     if x.ndim < 2:
         return to_array(x.data)

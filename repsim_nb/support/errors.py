@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from typing import Any
+from repsim_nb.support.errors import format_label
 
 
 class UndefinedError(ValueError):
@@ -32,21 +33,26 @@ class Stopped(Exception):
     """Long work was asked to stop by the person who started it."""
 
 
-def listed(names: Iterable[object], most: int = 12) -> str:
+def format_label(label: Any) -> str:
+    """A label in a sentence: 'model/layer' for a key, anything else as it is."""
+    return f"{label.model}/{label.layer}" if hasattr(label, "model") and hasattr(label, "layer") else str(label)
+
+
+def join_names(names: Iterable[object], most: int = 12) -> str:
     """'a', 'b', 'c' and 9 more."""
     names = [str(name) for name in names]
     shown = ", ".join(f"'{name}'" for name in names[:most])
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def one_of(what: str, name: Any, known: Iterable[Any]) -> Any:
+def check_name(what: str, name: Any, known: Iterable[Any]) -> Any:
     """The name, if it is there; else the error that names the nearest ones."""
     if name not in known:
-        raise unknown(what, name, known)
+        raise unknown_name(what, name, known)
     return name
 
 
-def unknown(what: str, name: object, known: Iterable[object], hint: str = "") -> ValueError:
+def unknown_name(what: str, name: object, known: Iterable[object], hint: str = "") -> ValueError:
     """The error for a name that is not there: it names the nearest ones, then what exists.
 
     A name of another type that is the same as text comes first: '0' and 0.
@@ -65,5 +71,5 @@ def unknown(what: str, name: object, known: Iterable[object], hint: str = "") ->
     near = near or [lower[k] for k in difflib.get_close_matches(str(name).lower(), lower, n=3, cutoff=0.5)]
     sentence = f"unknown {what} '{name}'."
     sentence += f" Did you mean {' or '.join(repr(k) for k in near)}?" if near else ""
-    sentence += f" Known: {listed(known, 30)}." if known else ""
+    sentence += f" Known: {join_names(known, 30)}." if known else ""
     return ValueError(f"{sentence} {hint}".strip())

@@ -14,7 +14,7 @@ import platformdirs
 _PACKAGE = Path(__file__).parents[1]
 
 
-def shipped(folder: str) -> Path:
+def shipped_folder(folder: str) -> Path:
     """A folder that ships with the project ('data', 'notebooks'): inside an installed package, beside it in a
     checkout.
     """
@@ -22,12 +22,12 @@ def shipped(folder: str) -> Path:
     return inside if inside.is_dir() else beside
 
 
-def cache() -> Path:
+def cache_folder() -> Path:
     """The folder for what can be made again; `REPSIM_NB_CACHE` moves it."""
     return Path(os.environ.get("REPSIM_NB_CACHE") or platformdirs.user_cache_dir("repsim_nb"))
 
 
-def carried(package: str, file: str, how: str) -> Path:
+def find_in_package(package: str, file: str, how: str) -> Path:
     """A file inside an installed package, found without importing the package; how: the command that installs it, for
     the error.
     """
@@ -44,7 +44,7 @@ def carried(package: str, file: str, how: str) -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it becomes `path` in one step, on failure it goes away.
 
     A reader sees the old file or the new one, never half of either.

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from repsim_nb.support.containers import sample_index
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 
 
-def checked_ids(ids: Any, n: int) -> np.ndarray:
+def check_ids(ids: Any, n: int) -> np.ndarray:
     """Ids of n samples as a read-only array (n,) of str or of int64.
 
     ValueError unless they are one per sample, unique, of one of these.
@@ -49,18 +49,18 @@ def checked_ids(ids: Any, n: int) -> np.ndarray:
         raise ValueError(
             "ids that are integers fit into 64 bits; make these strings, [str(id) for id in ids]"
         ) from error
-    refuse_twice(array)
+    check_unique_ids(array)
     array.flags.writeable = False
     return array
 
 
-def refuse_twice(ids: np.ndarray) -> None:
+def check_unique_ids(ids: np.ndarray) -> None:
     """ValueError that names an id of several samples, if there is one."""
     if len(np.unique(ids)) < len(ids):
         twice = [item for item, many in Counter(ids.tolist()).items() if many > 1]
         rows = np.flatnonzero(ids == twice[0])
         more = (
-            f", and {len(twice) - 1} other{'s' * (len(twice) > 2)} too: {listed(twice[1:], 3)}"
+            f", and {len(twice) - 1} other{'s' * (len(twice) > 2)} too: {join_names(twice[1:], 3)}"
             if len(twice) > 1
             else ""
         )
@@ -96,7 +96,7 @@ def _of_index(index: Any) -> np.ndarray | None:
         return None
     for items in (list(index), list(map(str, index))):
         try:
-            return checked_ids(items, len(items))
+            return check_ids(items, len(items))
         except ValueError:
             continue
     return None
@@ -126,7 +126,7 @@ def names_of(x: Any) -> Names | None:
     return Names(np.array(list(map(str, index))), "repeated") if ids is None else Names(ids, "ids")
 
 
-def names_differ(a: Names, b: Names) -> tuple[str, int] | None:
+def compare_names(a: Names, b: Names) -> tuple[str, int] | None:
     """In words how the samples of two sides differ, and how many are common; None where row i may be the same sample in
     both.
 
@@ -167,7 +167,7 @@ def check_order(x: Any, labels: Any) -> None:
     are the same in another order.
     """
     names, others = names_of(x), names_of(labels)
-    if names is None or others is None or not (found := names_differ(names, others)):
+    if names is None or others is None or not (found := compare_names(names, others)):
         return
     how = "y = y.loc[x.index]" if found[1] else "give both the same index"
     raise ValueError(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import MissingRecording, listed, unknown
+from repsim_nb.support.errors import MissingRecording, join_names, unknown_name
 from repsim_nb.support.validation import check_labels, is_integer
 
 Labels = tuple[str, ...]
@@ -50,20 +50,20 @@ def resolve(key: object, keys: Mapping[Key, Any]) -> Key:
     if isinstance(key, tuple):
         if key in keys:
             return Key(*key)
-        raise MissingRecording(f"no recording has the key {tuple(key)}; there are {listed(keys)}")
+        raise MissingRecording(f"no recording has the key {tuple(key)}; there are {join_names(keys)}")
     fits = [k for k in keys if key in (k.layer, f"{k.model}/{k.layer}", str(k))]
     if len(fits) == 1:
         return fits[0]
     if not fits:
         raise MissingRecording(
-            str(unknown("recording", key, dict.fromkeys([*(k.layer for k in keys), *(str(k) for k in keys)])))
+            str(unknown_name("recording", key, dict.fromkeys([*(k.layer for k in keys), *(str(k) for k in keys)])))
         )
     raise MissingRecording(
-        f"'{key}' fits {len(fits)} recordings: {listed(fits)}. Say which: x['model/layer'] or x.where(model=...)"
+        f"'{key}' fits {len(fits)} recordings: {join_names(fits)}. Say which: x['model/layer'] or x.where(model=...)"
     )
 
 
-def checked_step(step: Any) -> int | str:
+def check_step(step: Any) -> int | str:
     """A step of training as keys have it: a whole number, as int, or a name; ValueError for anything else."""
     step = _whole(step)
     if isinstance(step, int) or (isinstance(step, str) and step.strip()):
@@ -83,7 +83,7 @@ def _whole(step: Any) -> Any:
 # -- choosing by fields
 
 
-def chosen(
+def select(
     labels: Sequence[tuple[Any, ...]], names: Sequence[str], wanted: Mapping[str, Any], hint: str = ""
 ) -> list[bool]:
     """Which labels have these fields: {name: a value, a pattern with * and ?, or a list of either}.
@@ -98,7 +98,7 @@ def chosen(
     keep = [True] * len(labels)
     for name, choice in wanted.items():
         if name not in names:
-            raise unknown("field", name, names, hint)
+            raise unknown_name("field", name, names, hint)
         at = list(names).index(name)
         column = [label[at] for label in labels]
         patterns = list(choice) if isinstance(choice, Iterable) and not isinstance(choice, str) else [choice]
@@ -108,7 +108,7 @@ def chosen(
         ]
         for pattern, fitting in zip(patterns, fits, strict=True):
             if not any(fitting):
-                raise unknown(name, pattern, dict.fromkeys(column))
+                raise unknown_name(name, pattern, dict.fromkeys(column))
         keep = [kept and any(fitting[i] for fitting in fits) for i, kept in enumerate(keep)]
     if not any(keep):
         raise ValueError(
@@ -119,7 +119,7 @@ def chosen(
     return keep
 
 
-def place_in_training(step: Any) -> tuple[bool, float]:
+def step_order(step: Any) -> tuple[bool, float]:
     """Sorts steps that are numbers (7, "7") by size, and names behind them as they come."""
     number = float(step) if not isinstance(step, str) or re.fullmatch(r"-?\d+", step) else math.inf
     return number == math.inf, number
@@ -152,7 +152,7 @@ def _fitting(column: Sequence[Any], pattern: Any) -> list[bool]:
 # -- the labels of an axis of a table
 
 
-def axis_of(labels: Mapping[Any, Any]) -> pd.Index:
+def to_axis(labels: Mapping[Any, Any]) -> pd.Index:
     first = next(iter(labels))
     if all(type(label) is type(first) and hasattr(label, "_fields") for label in labels):
         return pd.MultiIndex.from_tuples([tuple(label) for label in labels], names=first._fields)
@@ -166,7 +166,7 @@ def frame_of(axis: pd.Index) -> pd.DataFrame:
     return axis.to_frame(index=False)
 
 
-def places_with(axis: pd.Index, wanted: Mapping[str, Any]) -> np.ndarray:
+def select_from_axis(axis: pd.Index, wanted: Mapping[str, Any]) -> np.ndarray:
     frame = frame_of(axis)
     hint = (
         "Labels that are plain text have no fields: rs.from_arrays makes keys of 'model/layer'."
@@ -174,7 +174,7 @@ def places_with(axis: pd.Index, wanted: Mapping[str, Any]) -> np.ndarray:
         else ""
     )
     return np.array(
-        chosen([tuple(row) for row in frame.astype(object).itertuples(index=False)], list(frame), wanted, hint)
+        select([tuple(row) for row in frame.astype(object).itertuples(index=False)], list(frame), wanted, hint)
     )
 
 
@@ -213,7 +213,7 @@ def model_names(axis: pd.Index) -> Labels:
     return models if models and len(set(models)) == len(models) else short_labels(axis)
 
 
-def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
+def values_per_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
     """One value an item of an axis: from a field of its labels, {model: value} or a Series by model (the first level,
     where labels have no model; the cards of many checkpoints
     may say the same many times) or by whole label, or the values themselves. Its name is that of the field or the
@@ -225,7 +225,7 @@ def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
     if isinstance(choice, str):
         if choice not in names:
             plain = " Names with fields come from rs.from_arrays({'network/layer': x})." if names == ["label"] else ""
-            raise unknown(
+            raise unknown_name(
                 f"field for {what}",
                 choice,
                 names,
@@ -243,18 +243,18 @@ def by_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
         isinstance(choice, Mapping) or (series and not isinstance(choice.index, pd.RangeIndex))
     )
     if by_label or by_model:
-        of, given = list(axis if by_label else models), one_value(choice, what, "label" if by_label else "model")
+        of, given = list(axis if by_label else models), check_one_value(choice, what, "label" if by_label else "model")
         missing = list(dict.fromkeys(item for item in of if item not in given.keys()))
         if missing:
             raise ValueError(
-                f"{what} has no value for {listed(missing, 3)}; it has values for"
-                f" {listed(given.keys(), 3) or 'none'}{same_as_text(missing, given.keys())}"
+                f"{what} has no value for {join_names(missing, 3)}; it has values for"
+                f" {join_names(given.keys(), 3) or 'none'}{explain_same_text(missing, given.keys())}"
             )
         return pd.Series(check_labels([given[item] for item in of], len(of), what, undefined=True), name=heading)
     return pd.Series(check_labels(choice, len(axis), what, undefined=True), name=heading)
 
 
-def one_value(choice: Mapping[Any, Any] | pd.Series, what: str, of: str) -> Mapping[Any, Any] | pd.Series:
+def check_one_value(choice: Mapping[Any, Any] | pd.Series, what: str, of: str) -> Mapping[Any, Any] | pd.Series:
     """A choice by model (or label, or run) with one entry each; ValueError where it says two things of one."""
     if not isinstance(choice, pd.Series) or choice.index.is_unique:
         return choice
@@ -263,12 +263,12 @@ def one_value(choice: Mapping[Any, Any] | pd.Series, what: str, of: str) -> Mapp
     if len(twice):
         raise ValueError(
             f"{what} needs one value a {of}; '{twice[0]}' has several in '{choice.name or what}':"
-            f" {listed(list(single[[twice[0]]]), 4)}"
+            f" {join_names(list(single[[twice[0]]]), 4)}"
         )
     return single
 
 
-def same_as_text(one: Iterable[Any], other: Iterable[Any]) -> str:
+def explain_same_text(one: Iterable[Any], other: Iterable[Any]) -> str:
     """The sentence for labels that are the same as text only, such as the integers and texts of a table read from CSV;
     empty where none are.
     """
@@ -289,7 +289,7 @@ def _as_text(label: Any) -> Any:
     return tuple(map(str, label)) if isinstance(label, tuple) else str(label)
 
 
-def shared(mine: pd.Index, other: pd.Index) -> tuple[np.ndarray, np.ndarray]:
+def match_labels(mine: pd.Index, other: pd.Index) -> tuple[np.ndarray, np.ndarray]:
     """Places of the items that both axes have: by whole labels, or where they share fewer than two, by the fields that
     vary. A label that is there twice tells nothing.
     """

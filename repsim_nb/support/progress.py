@@ -13,7 +13,7 @@ from tqdm import tqdm
 Tick = Callable[[int, int], None]  # tick(done, total); it may raise to stop the work
 
 
-class Gauge:
+class ProgressReport:
     """A tick that has words for it: it calls report(done, total, "recording a: 500 of 1000 samples, 3 s left").
 
     Work that goes through `ticking` says what is counted; of other work only the numbers are known. The time left is
@@ -22,9 +22,9 @@ class Gauge:
 
     def __init__(self, report: Callable[[int, int, str], None]) -> None:
         self._report = report
-        self.starts("", "")
+        self.start("", "")
 
-    def starts(self, what: str, unit: str) -> None:
+    def start(self, what: str, unit: str) -> None:
         """What follows is other work, counted in this unit."""
         self._what, self._unit = what, unit
         self._since, self._first, self._last = 0.0, 0, (math.inf, 0)
@@ -52,11 +52,11 @@ def _lasting(seconds: float) -> str:
 
 
 @contextmanager
-def ticking(progress: bool | Tick, what: str, unit: str) -> Iterator[Tick]:
+def show_progress(progress: bool | Tick, what: str, unit: str) -> Iterator[Tick]:
     """Yield a `tick(done, total)`: a bar for True, nothing for False, the function itself where one is given."""
     if callable(progress):
-        if isinstance(progress, Gauge):
-            progress.starts(what, unit)
+        if isinstance(progress, ProgressReport):
+            progress.start(what, unit)
         yield progress
     elif not progress:
         yield lambda done, total: None

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from repsim_nb.support.errors import format_label
 
 
 def stored_groups(labels: np.ndarray) -> np.ndarray:
@@ -95,9 +97,7 @@ def how_groups_differ(a: np.ndarray, b: np.ndarray) -> str:
     return f"row {row} is of the group {a[row].item()!r} in one and {b[row].item()!r} in the other"
 
 
-def check_groups(
-    sides: Mapping[str, Mapping[Any, Any]], labels: Collection[Any] | None = None, named: Callable[[Any], str] = str
-) -> None:
+def check_groups(sides: Mapping[str, Any], labels: Collection[Any] | None = None) -> None:
     """Row i is of the same group in all representations (with these labels), as far as their groups are known;
     ValueError names the first row that differs.
 
@@ -119,8 +119,8 @@ def check_groups(
         if (has_ids and its_ids) or len(its) != len(groups) or same_groups(its, groups):
             continue
         raise ValueError(
-            f"the same rows are needed in every representation, in one order, and those of '{named(other)}' and"
-            f" '{named(label)}' are of other groups: {how_groups_differ(its, groups)}. Record both on one data set with"
+            f"the same rows are needed in every representation, in one order, and those of '{format_label(other)}' and"
+            f" '{format_label(label)}' are of other groups: {how_groups_differ(its, groups)}. Record both on one data set with"
             " one cut into tokens (all layers of one model have it), or pooled, one row a sample: record(...,"
             " pool='mean')"
         )
@@ -286,7 +286,7 @@ def groups_of(array: Any) -> np.ndarray | None:
     )  # `x.shape = ...` changes the number of rows
 
 
-def carrying(array: Any, groups: np.ndarray | None) -> Any:
+def attach_groups(array: Any, groups: np.ndarray | None) -> Any:
     """The same numbers as an array whose `groups` are these; an array that cannot carry any, or groups=None: the array
     as it is.
     """

@@ -22,17 +22,17 @@ def check_representation(x: Array, *, min_samples: int = 1, double: bool = False
     are fewer than `min_samples` samples, no feature, a NaN or an infinity, or (unless `constant` is allowed) all
     samples are alike.
     """
-    x, dtype = shaped(x, min_samples)
+    x, dtype = check_shape(x, min_samples)
     xp = array_api_compat.array_namespace(x)
     x = xp.astype(x, xp.float64 if double else dtype, copy=False)
     if not bool(xp.all(xp.isfinite(x))):
-        raise not_finite(x)
+        raise not_finite_error(x)
     if not constant and x.shape[0] > 1 and bool(xp.all(x[1:] == x[:1])):
         raise UndefinedError(f"it is constant: all {x.shape[0]} samples have the same activations")
     return x
 
 
-def shaped(x: Array, min_samples: int) -> tuple[Array, Any]:
+def check_shape(x: Array, min_samples: int) -> tuple[Array, Any]:
     """The part of `check_representation` that looks at no number (but at those of 64-bit integers) -> (x as (n, p), the
     precision to work in).
     """
@@ -69,12 +69,12 @@ def shaped(x: Array, min_samples: int) -> tuple[Array, Any]:
     return xp.reshape(x, (n, p)), dtype
 
 
-def not_finite(x: Array) -> UndefinedError:
+def not_finite_error(x: Array) -> UndefinedError:
     """What to raise for a representation with NaN or infinity in it: how many, and where the first is."""
     xp = array_api_compat.array_namespace(x)
     many, first, step = 0, (0, 0), max(1, 2**22 // x.shape[1])  # some rows at a time: x may be larger than memory
     for start in range(0, x.shape[0], step):
-        bad = host(~xp.isfinite(x[start : start + step]))
+        bad = to_numpy(~xp.isfinite(x[start : start + step]))
         if not many and bad.any():
             row, column = np.argwhere(bad)[0].tolist()
             first = start + row, column
@@ -84,7 +84,7 @@ def not_finite(x: Array) -> UndefinedError:
     )
 
 
-def host(x: Array) -> np.ndarray:
+def to_numpy(x: Array) -> np.ndarray:
     """As a NumPy array, wherever it was."""
     return np.asarray(array_api_compat.to_device(x, "cpu"))
 

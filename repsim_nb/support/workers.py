@@ -22,7 +22,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from repsim_nb.support.errors import Stopped
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.progress import Tick, show_progress
 
 
 def cores() -> int:
@@ -32,7 +32,7 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Workers:
-    """`workers(f, items)` yields f(item) in the order of the items. number: how many work at once. apart: they share no
+    """`workers(f, items)` yields f(item) in the order of the items. number: how many work at once. separate_memory: they share no
     memory with us.
 
     executor: who they are; None works here and now. idle() is called several times a second while a result is waited
@@ -42,7 +42,7 @@ class Workers:
 
     executor: Executor | None = None
     number: int = 1
-    apart: bool = False
+    separate_memory: bool = False
 
     def __call__(
         self, f: Callable[..., Any], *items: Iterable[Any], idle: Callable[[], None] = lambda: None
@@ -50,10 +50,10 @@ class Workers:
         if self.executor is None:
             yield from map(f, *items)
             return
-        if self.apart:
-            f, items = functools.partial(_alone, f), tuple(map(departing, some) for some in items)
+        if self.separate_memory:
+            f, items = functools.partial(_alone, f), tuple(map(pack, some) for some in items)
         stop, told = threading.Event(), set()
-        work = f if self.apart else functools.partial(_stoppable, stop, f)
+        work = f if self.separate_memory else functools.partial(_stoppable, stop, f)
         options = (
             {"pure": False} if hasattr(self.executor, "_client") else {}
         )  # Dask: a file's numbers are not known by its name
@@ -70,8 +70,8 @@ class Workers:
                             break
                         idle()
                 futures[place] = None  # type: ignore[call-overload]  # whoever takes the result decides how long it is kept
-                if self.apart:
-                    result, said = arrived(result[0]), [one for one in result[1] if one not in told]
+                if self.separate_memory:
+                    result, said = unpack(result[0]), [one for one in result[1] if one not in told]
                     told.update(said)
                     for kind, sentence in said:
                         warnings.warn(sentence, kind, stacklevel=2)
@@ -86,11 +86,11 @@ class Workers:
         """Items in bundles, one a call: of this size where memory is shared, else few large ones, since each call
         carries its data along.
         """
-        size = max(1, math.ceil(len(items) / (4 * self.number)) if self.apart else size)
+        size = max(1, math.ceil(len(items) / (4 * self.number)) if self.separate_memory else size)
         return [items[i : i + size] for i in range(0, len(items), size)]
 
 
-HERE = Workers()
+SERIAL = Workers()
 _mine = threading.local()
 
 
@@ -99,14 +99,14 @@ def _stoppable(stop: threading.Event, f: Callable[..., Any], *items: Any) -> Any
     return f(*items)
 
 
-def checkpoint() -> None:
+def check_stopped() -> None:
     """To be called in long loops: ends the work of a thread whose result nobody waits for any more."""
     stop = getattr(_mine, "stop", None)
     if stop is not None and stop.is_set():
         raise Stopped
 
 
-def is_apart(executor: Executor | None) -> bool:
+def has_separate_memory(executor: Executor | None) -> bool:
     """Do its workers share no memory with us?"""
     return executor is not None and not isinstance(executor, ThreadPoolExecutor)
 
@@ -117,12 +117,12 @@ def workers(executor: Executor | None = None, at_most: int = 2**16) -> Iterator[
 
     BLAS keeps to one thread in each, so that they do not fight.
     """
-    if is_apart(executor):
+    if has_separate_memory(executor):
         cluster = getattr(executor, "_client", None)  # Dask's
         yield Workers(
             executor,
             getattr(executor, "_max_workers", None) or (cluster and sum(cluster.nthreads().values())) or cores(),
-            apart=True,
+            separate_memory=True,
         )
         return
     with single_threaded_blas():
@@ -139,13 +139,15 @@ def workers(executor: Executor | None = None, at_most: int = 2**16) -> Iterator[
             )  # whoever stops gets the prompt back at once; a piece that runs ends unseen
 
 
-def all_of(f: Callable[..., Any], *items: Iterable[Any], progress: bool | Tick, what: str, unit: str) -> list[Any]:
+def map_with_progress(
+    f: Callable[..., Any], *items: Iterable[Any], progress: bool | Tick, what: str, unit: str
+) -> list[Any]:
     """f of every item, in their order, by a thread for every core.  progress, what, unit: as `ticking` takes them; a
     progress function may raise to stop.
     """
     items = tuple(map(list, items))
     total, found = len(items[0]), []
-    with workers() as run, ticking(progress, what, unit) as tick:
+    with workers() as run, show_progress(progress, what, unit) as tick:
         tick(0, total)
         for value in run(f, *items, idle=lambda: tick(len(found), total)):
             found.append(value)
@@ -156,11 +158,11 @@ def all_of(f: Callable[..., Any], *items: Iterable[Any], progress: bool | Tick, 
 def _alone(f: Callable[..., Any], *items: Any) -> tuple[Any, set[tuple[type[Warning], str]]]:
     """-> what f says, files as addresses; and what it warned of."""
     with single_threaded_blas(), _heard as said:
-        result = departing(f(*map(arrived, items)))
+        result = pack(f(*map(unpack, items)))
         return result, {(one.category, str(one.message)) for one in said}
 
 
-class Together:
+class SharedContext:
     """Of a context that is one for the whole process: of several users at a time the first enters it, the last leaves
     it.
     """
@@ -190,8 +192,8 @@ def _hearing() -> Iterator[list[Any]]:
         yield said
 
 
-_heard = Together(_hearing)
-_blas = Together(lambda: ThreadpoolController().limit(limits=1, user_api="blas"))
+_heard = SharedContext(_hearing)
+_blas = SharedContext(lambda: ThreadpoolController().limit(limits=1, user_api="blas"))
 
 
 def single_threaded_blas() -> Any:
@@ -217,18 +219,18 @@ class Address(NamedTuple):
     transposed: bool = False
 
 
-def departing(x: Any) -> Any:
+def pack(x: Any) -> Any:
     """A memory-mapped array (or a contiguous part of one) as its address, also inside lists and tuples; anything else
     as it is.
     """
     if isinstance(x, (list, tuple)):
-        return each(departing, x)
+        return map_items(pack, x)
     if (
         not isinstance(x, np.memmap) or not x.filename or x._mmap is None or x.mode == "c"
     ):  # a private copy differs from its file
         return x
     if not x.flags.c_contiguous:
-        return departing(x.T)._replace(transposed=True) if x.flags.f_contiguous else x
+        return pack(x.T)._replace(transposed=True) if x.flags.f_contiguous else x
     start = (
         x.offset - x.offset % mmap.ALLOCATIONGRANULARITY
     )  # where the map begins in the file; a slice keeps its parent's offset
@@ -236,7 +238,7 @@ def departing(x: Any) -> Any:
     return Address(os.fspath(x.filename), start + x.__array_interface__["data"][0] - base, x.dtype, x.shape)
 
 
-def arrived(x: Any) -> Any:
+def unpack(x: Any) -> Any:
     """What `departing` sent away, opened where it came to."""
     if isinstance(x, Address):
         try:
@@ -247,10 +249,10 @@ def arrived(x: Any) -> Any:
                 " numbers lie, not the numbers, so files must be on a disk that all of them have under the same path"
             ) from error
         return there.T if x.transposed else there
-    return each(arrived, x) if isinstance(x, (list, tuple)) else x
+    return map_items(unpack, x) if isinstance(x, (list, tuple)) else x
 
 
-def each(f: Callable[[Any], Any], x: Any) -> Any:
+def map_items(f: Callable[[Any], Any], x: Any) -> Any:
     """f of every item of a list or a (named) tuple, as one of its kind."""
     return type(x)(*map(f, x)) if hasattr(x, "_fields") else type(x)(map(f, x))
 
@@ -258,10 +260,10 @@ def each(f: Callable[[Any], Any], x: Any) -> Any:
 # -- what is made where it is needed
 # ---------------------------------------------------------------------------------------
 
-KEPT = 2**29  # bytes of such values that a process keeps for the tasks to come
+CACHE_BYTES = 2**29  # bytes of such values that a process keeps for the tasks to come
 
 
-class Later:
+class Deferred:
     """make(x), made where it is needed: `value()` makes it once a process and keeps it there, what was used least
     recently going first.
 
@@ -270,7 +272,7 @@ class Later:
     """
 
     def __init__(self, make: Callable[[Any], Any], x: Any, key: Hashable) -> None:
-        self.make, self.x, self.key = make, departing(x), key
+        self.make, self.x, self.key = make, pack(x), key
 
     def value(self) -> Any:
         with _making:
@@ -278,11 +280,11 @@ class Later:
             _made[self.key] = place  # the last is the most recent
         with place.lock:  # whoever else wants it waits
             if place.value is None:
-                place.value = self.make(arrived(self.x))
-                place.size = weight(place.value)
+                place.value = self.make(unpack(self.x))
+                place.size = size_in_bytes(place.value)
             value = place.value
         with _making:
-            while len(_made) > 1 and sum(place.size for place in _made.values()) > KEPT:
+            while len(_made) > 1 and sum(place.size for place in _made.values()) > CACHE_BYTES:
                 _made.popitem(last=False)
         return value
 
@@ -296,13 +298,13 @@ _made: OrderedDict[Hashable, _Place] = OrderedDict()
 _making = threading.Lock()
 
 
-def weight(x: Any) -> int:
+def size_in_bytes(x: Any) -> int:
     """Bytes of the arrays in a value, files not counted."""
     if isinstance(x, (list, tuple)):
-        return sum(map(weight, x))
+        return sum(map(size_in_bytes, x))
     return 0 if isinstance(x, np.memmap) else getattr(x, "nbytes", 0)
 
 
-def mapped(x: Any) -> bool:
+def has_address(x: Any) -> bool:
     """Has this array an address?"""
-    return isinstance(departing(x), Address)
+    return isinstance(pack(x), Address)

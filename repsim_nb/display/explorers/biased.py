@@ -19,8 +19,13 @@ from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, from_arrays
 from repsim_nb.results import probes
+<<<<<<< HEAD
 from repsim_nb.results.probes import DatasetProbe
 from repsim_nb.support.errors import listed, one_of
+=======
+from repsim_nb.results.probes import Bias
+from repsim_nb.support.errors import check_name, join_names
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 
@@ -72,7 +77,7 @@ def bias(
         different = list(dict.fromkeys(getattr(key, field) for key in found))
         if len(different) > 1:
             raise ValueError(
-                f"a set is a network on a data set; these are of several {field}s: {listed(different)}. Choose:"
+                f"a set is a network on a data set; these are of several {field}s: {join_names(different)}. Choose:"
                 f" x.where({field}={different[-1]!r})"
             )
     if n is not None:
@@ -82,7 +87,7 @@ def bias(
     if len(sets) < 2:
         raise ValueError(
             "sets are told from one another, so there must be two or more; here is"
-            f" {listed(' on '.join(filter(None, one)) for one in sets) or 'none'}. Record several networks, or one on"
+            f" {join_names(' on '.join(filter(None, one)) for one in sets) or 'none'}. Record several networks, or one on"
             " several data sets; arrays of your own need both in their labels, {rs.Key(model, layer, dataset):"
             " array}"
         )
@@ -95,7 +100,7 @@ def bias(
     if not layers:
         raise ValueError(
             "no layer was recorded of all these networks on all these data sets; there are"
-            f" {listed(dict.fromkeys(key.layer for key in found))}"
+            f" {join_names(dict.fromkeys(key.layer for key in found))}"
         )
     before = [name for name in reversed(layers) if name != OUTPUT]
     usual = next(
@@ -107,10 +112,10 @@ def bias(
         [*before, *layers][0],
     )
     chosen = {
-        "layer": one_of("layer", usual if layer is None else layer, layers),
-        "scaling": one_of("scaling", scaling, SCALINGS.values()),
-        "probe": one_of("probe", probe, PROBES.values()),
-        "group": one_of("group", group, GROUPS.values()),
+        "layer": check_name("layer", usual if layer is None else layer, layers),
+        "scaling": check_name("scaling", scaling, SCALINGS.values()),
+        "probe": check_name("probe", probe, PROBES.values()),
+        "group": check_name("group", group, GROUPS.values()),
     }
     return _Biased(xs, found, layers, _named(datasets, found), chosen, n, seed)
 
@@ -126,8 +131,8 @@ def _named(datasets: Any, xs: Activations) -> dict[str, Dataset]:
     names = {key.dataset: key for key in xs}
     if strange := [name for name in found if name not in names]:
         raise ValueError(
-            f"nothing was recorded on the data set {listed(strange, 3)} given with the activations; there are"
-            f" {listed(names)}"
+            f"nothing was recorded on the data set {join_names(strange, 3)} given with the activations; there are"
+            f" {join_names(names)}"
         )
     sizes = {name: len(xs[key]) for name, key in names.items()}  # one of each: a store opens a file at every look
     for name, one in found.items():
@@ -223,7 +228,7 @@ class _Biased(Detailed):
         """Show the images of a cell, as a click on it does; labels as they stand in the picture."""
         self.wait()
         labels = list(self.result.labels())  # type: ignore[union-attr]
-        self._matrix.press([labels.index(one_of("set", one, labels)) for one in (row, column)])
+        self._matrix.press([labels.index(check_name("set", one, labels)) for one in (row, column)])
 
     def _deliver(self, settings: dict[str, Any], drawn: Any, error: BaseException | None) -> None:
         super()._deliver(settings, drawn, error)
@@ -253,7 +258,7 @@ class _Biased(Detailed):
         if dataset is None:
             return (
                 (
-                    f"{said}, rows {listed(ids.tolist(), SHOWN)}. To see them pass"
+                    f"{said}, rows {join_names(ids.tolist(), SHOWN)}. To see them pass"
                     f" datasets={{{html.escape(repr(name))}: its Dataset}} to the explorer."
                 ),
                 None,

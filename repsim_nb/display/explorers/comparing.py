@@ -18,9 +18,9 @@ from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key, from_arrays
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.results.reliability import Diagnosis, diagnose, notes
-from repsim_nb.support.errors import UndefinedError, listed, one_of
+from repsim_nb.support.errors import UndefinedError, check_name, format_label, join_names
 from repsim_nb.support.labels import short_labels
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.progress import Tick, show_progress
 
 from .base import Explorer
 from .detailed import Detailed
@@ -60,7 +60,7 @@ def comparison(
     ):
         raise ValueError(
             f"none of the activations was recorded on the dataset given with them, '{dataset.name}' ({len(dataset)}"
-            f" samples); there are {listed(dict.fromkeys(f'{key.dataset} ({len(found[key])})' for key in found))}"
+            f" samples); there are {join_names(dict.fromkeys(f'{key.dataset} ({len(found[key])})' for key in found))}"
         )
     groups = list(dict.fromkeys(key._replace(layer="") for key in found))
     names = (
@@ -98,13 +98,13 @@ class Comparing(Detailed):
         self._measures = {**measures.ALL, measures.short_name(given): given}
         wide = {"style": {"description_width": "initial"}}
         names = list(self._groups)
-        first = one_of("choice", a if a is not None else names[0], names)
+        first = check_name("choice", a if a is not None else names[0], names)
         mates = [
             name
             for name, group in self._groups.items()
             if group.dataset == self._groups[first].dataset and name != first
         ]
-        second = one_of("choice", b if b is not None else (mates or [first])[0], names)
+        second = check_name("choice", b if b is not None else (mates or [first])[0], names)
         controls = {
             "a": widgets.Dropdown(options=names, value=first, description="model A (rows)", **wide),
             "b": widgets.Dropdown(options=names, value=second, description="model B (columns)", **wide),
@@ -127,7 +127,7 @@ class Comparing(Detailed):
         return self._xs.only(key for key in self._xs if key._replace(layer="") == group)
 
     def _compared(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
-        of_outputs = self._measures[measure].of == "outputs"
+        of_outputs = self._measures[measure].compares == "outputs"
         sides = (self._groups[a].dataset, OUTPUT) if of_outputs else (a, b)
         if (*sides, measure) not in self._done:  # found again: nobody waits twice
             given = [self._outputs(sides[0])] if of_outputs else [self._side(a), self._side(b)]
@@ -142,7 +142,7 @@ class Comparing(Detailed):
             raise ValueError(
                 f"functional measures compare what networks put out, and no layer '{OUTPUT}' is among these activations"
                 + (f" of {dataset}" if dataset else "")
-                + f"; there are {listed(dict.fromkeys(key.layer for key in self._xs if key.dataset == dataset))}"
+                + f"; there are {join_names(dict.fromkeys(key.layer for key in self._xs if key.dataset == dataset))}"
             )
         return self._xs.only(found)
 
@@ -150,7 +150,7 @@ class Comparing(Detailed):
         """With a functional measure all networks are shown: then A only says on which data, where there are several,
         and B nothing.
         """
-        functional = self._measures[controls["measure"].value].of == "outputs"
+        functional = self._measures[controls["measure"].value].compares == "outputs"
         controls["a"].disabled = functional and len({group.dataset for group in self._groups.values()}) == 1
         controls["b"].disabled = functional
 
@@ -182,7 +182,7 @@ class Comparing(Detailed):
             self._last_error is None
             and shown is not None
             and shown is not self._noted
-            and shown.measure.of != "outputs"
+            and shown.measure.compares != "outputs"
         ):
             self._worker.submit(lambda tick: (shown, self._notes_on(shown, tick)), self._deliver_note)
 
@@ -192,10 +192,10 @@ class Comparing(Detailed):
             tick(done, len(keys))
             if key not in self._looked_at:
                 try:
-                    self._looked_at[key] = diagnose(self._xs[key], names=measures.named(key), most=GLANCE)
+                    self._looked_at[key] = diagnose(self._xs[key], names=format_label(key), most=GLANCE)
                 except UndefinedError:
                     self._looked_at[key] = None  # its cells are masked, and say why
-        found = {measures.named(key): diagnosis for key in keys if (diagnosis := self._looked_at[key]) is not None}
+        found = {format_label(key): diagnosis for key in keys if (diagnosis := self._looked_at[key]) is not None}
         return notes(shown.measure, found)
 
     def _deliver_note(self, made: tuple[Comparison, tuple[str, ...]] | None, error: BaseException | None) -> None:
@@ -230,12 +230,14 @@ class Comparing(Detailed):
         """Show the detail of a pair of layers, as a click on its cell does."""
         self.wait()
         rows, columns = self.result.labels()  # type: ignore[union-attr]
-        self._matrix.press([rows.index(one_of("choice", row, rows)), columns.index(one_of("choice", column, columns))])
+        self._matrix.press(
+            [rows.index(check_name("choice", row, rows)), columns.index(check_name("choice", column, columns))]
+        )
 
     def _begin(self) -> None:
         super()._begin()
         measure = self.controls["measure"].value
-        functional = self._measures[measure].of == "outputs"
+        functional = self._measures[measure].compares == "outputs"
         self._say(
             f"<i>{html.escape(measure)} compares what networks put out: the layer '{OUTPUT}' of all of them, each"
             " against each.</i>"
@@ -251,13 +253,13 @@ class Comparing(Detailed):
             return
         keys = Key(*shown.values.index[row]), Key(*shown.values.columns[column])
 
-        names = html.escape(f"{measures.named(keys[0])} × {measures.named(keys[1])}")
+        names = html.escape(f"{format_label(keys[0])} × {format_label(keys[1])}")
         self._ask(
             f"<i>{names}: computing …</i>", lambda tick: self._detail_of(keys, shown, tick), "computing the detail …"
         )
 
     def _detail_of(self, keys: tuple[Key, Key], shown: Comparison, progress: Tick) -> tuple[str, bytes | None]:
-        with ticking(progress, "detail", "step") as tick:
+        with show_progress(progress, "detail", "step") as tick:
             return self._detailed(keys, shown, tick)
 
     def _detailed(self, keys: tuple[Key, Key], shown: Comparison, tick: Tick) -> tuple[str, bytes | None]:
@@ -329,7 +331,7 @@ class _Recorded(Comparing):
     def _code_of(self, a: str, b: str, measure: str) -> str:
         name = name_of(self._given) or "activations"
         plain = "" if isinstance(self._given, Activations) else f"{name} = rs.from_arrays({name})\n"
-        if self._measures[measure].of == "outputs":
+        if self._measures[measure].compares == "outputs":
             several = len({group.dataset for group in self._groups.values()}) > 1
             lines = [
                 f"outputs = {name}.where(layer={OUTPUT!r}{f', dataset={self._groups[a].dataset!r}' if several else ''})"

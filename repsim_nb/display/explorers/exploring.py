@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from repsim_nb.support.errors import unknown
+from repsim_nb.support.errors import unknown_name
 
 from .base import Explorer, parameters
 from .faces import Picture
@@ -47,7 +47,9 @@ def _check_arguments(draw: Callable[..., Any], controls: dict[str, Any]) -> None
     anything = any(p.kind == p.VAR_KEYWORD for p in known.values())
     for name in controls:
         if name not in by_name and not anything:
-            raise TypeError(str(unknown(f"argument of {called}", name, by_name, "" if by_name else "It takes none.")))
+            raise TypeError(
+                str(unknown_name(f"argument of {called}", name, by_name, "" if by_name else "It takes none."))
+            )
     for name in by_name:
         if known[name].default is inspect.Parameter.empty and name not in controls and name != "progress":
             raise TypeError(f"{called} needs '{name}', and no control gives it: explore({called}, {name}=[...])")

@@ -18,8 +18,8 @@ from repsim_nb.inputs.store import Activations, Key, from_arrays
 from repsim_nb.results import embedding, inference
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.results.embedding import Embedding
-from repsim_nb.support.errors import UndefinedError, listed, one_of
-from repsim_nb.support.labels import place_in_training
+from repsim_nb.support.errors import UndefinedError, check_name, join_names
+from repsim_nb.support.labels import step_order
 from repsim_nb.support.progress import Tick
 
 from .base import Explorer
@@ -71,14 +71,14 @@ def maps(
         different = list(dict.fromkeys(getattr(key, field) for key in found))
         if len(different) > 1:
             raise ValueError(
-                f"one map is made of one recording; these are of {len(different)} {what}: {listed(different)}. Choose:"
+                f"one map is made of one recording; these are of {len(different)} {what}: {join_names(different)}. Choose:"
                 f" x.where({field}={different[0]!r})"
             )
     points = list(dict.fromkeys(key._replace(layer="") for key in found))
     if len(points) < 3:
         raise ValueError(
             f"a map needs at least 3 networks (or steps of training); here {'is' if len(points) == 1 else 'are'}"
-            f" {listed(dict.fromkeys(key.model for key in points)) or 'none'} (a plain name such as 'a' is a layer:"
+            f" {join_names(dict.fromkeys(key.model for key in points)) or 'none'} (a plain name such as 'a' is a layer:"
             " arrays of several networks are called 'model/layer'). explorers.comparison shows two, layers against"
             " layers"
         )
@@ -113,7 +113,7 @@ def _known(xs: Activations, attributes: Attributes | None) -> pd.DataFrame:
     missing = [model for model in models if model not in frame.index]
     if missing and attributes is not None:
         raise ValueError(
-            f"attributes have no row for {listed(missing, 3)}; they have rows for {listed(frame.index, 3)}"
+            f"attributes have no row for {join_names(missing, 3)}; they have rows for {join_names(frame.index, 3)}"
         )
     frame = frame.reindex(models)
     plain = [
@@ -143,7 +143,7 @@ def _layer_choices(xs: Activations) -> dict[str, dict[str, Any]]:
         choices[ALL] = {}
     if not choices:
         raise ValueError(
-            f"no layer can be compared over all of these networks: {listed('/'.join(names) for names in every)}. Record"
+            f"no layer can be compared over all of these networks: {join_names('/'.join(names) for names in every)}. Record"
             " the same ones of each, such as layers=-2"
         )
     return choices
@@ -182,7 +182,7 @@ class _Maps(Detailed):
         for key in xs:
             ends.setdefault(key.model, []).append(key.step)
         self._last = {
-            model: max(reversed(dict.fromkeys(own)), key=place_in_training) for model, own in ends.items()
+            model: max(reversed(dict.fromkeys(own)), key=step_order) for model, own in ends.items()
         }  # each network's own
         self._tables: dict[
             tuple[str, str], tuple[Comparison, tuple[str, ...], str]
@@ -208,8 +208,8 @@ class _Maps(Detailed):
         wide = {"style": {"description_width": "initial"}}
         usual = next((name for name in reversed(self._layers) if name not in (ALL, OUTPUT)), next(iter(self._layers)))
         usual = LAST if LAST in self._layers else usual
-        one_of("kind of map", kind, METHODS.values())
-        layer = usual if layer is None else one_of("layer", layer, self._layers)
+        check_name("kind of map", kind, METHODS.values())
+        layer = usual if layer is None else check_name("layer", layer, self._layers)
         controls: dict[str, widgets.Widget] = {
             "measure": widgets.Dropdown(options=list(self._measures), value=measure, description="measure", **wide),
             "layer": widgets.Dropdown(options=list(self._layers), value=layer, description="layer", **wide),
@@ -217,7 +217,7 @@ class _Maps(Detailed):
         }
         for role, most in (("colour", len(plots.CLASS_COLOURS)), ("shape", len(plots.MARKERS))):
             options = [NONE, *self._tell_apart(most, amounts=role == "colour")]
-            first = NONE if looks[role] is None else one_of(role, looks[role], options)
+            first = NONE if looks[role] is None else check_name(role, looks[role], options)
             controls[role] = widgets.Dropdown(options=options, value=first, description=role, **wide)
         if self._steps:
             controls["step"] = widgets.SelectionSlider(
@@ -241,12 +241,12 @@ class _Maps(Detailed):
 
     def _layer_of(self, measure: str, layer: str) -> str:
         """The layer that is mapped: functional measures have only one."""
-        return OUTPUT if self._measures[measure].of == "outputs" else layer
+        return OUTPUT if self._measures[measure].compares == "outputs" else layer
 
     def _note_idle(self, controls: Mapping[str, widgets.Widget]) -> None:
         """Controls that would change nothing cannot be changed."""
         measure, layer = controls["measure"].value, controls["layer"].value
-        controls["layer"].disabled = self._measures[measure].of == "outputs"
+        controls["layer"].disabled = self._measures[measure].compares == "outputs"
         if "step" in controls:
             controls["step"].disabled = self._layer_of(measure, layer) == ALL
 
@@ -260,7 +260,7 @@ class _Maps(Detailed):
         if (measure, layer) not in self._tables:  # found again: nobody waits twice
             xs = self._chosen_layers(layer)
             whole = compare(self._measures[measure], xs, on_undefined="mask", progress=progress)
-            table, without = whole.defined()
+            table, without = whole.drop_undefined()
             if len(table.values) < 3:
                 why = (
                     f"{measure} has no value for most pairs, so that there is nothing to map:"
@@ -271,10 +271,10 @@ class _Maps(Detailed):
                     if without
                     else (
                         f"a map needs at least 3 points; of {layer} there are {len(table.values)}:"
-                        f" {listed(table.labels()[0])}"
+                        f" {join_names(table.labels()[0])}"
                     )
                 )
-            left_out = f"left out, since {measure} has no value for them: {listed(without, 4)}" if without else ""
+            left_out = f"left out, since {measure} has no value for them: {join_names(without, 4)}" if without else ""
             mapped = xs.only(map(Key._make, table.values.index))
             self._tables[measure, layer] = (
                 table,
@@ -306,7 +306,9 @@ class _Maps(Detailed):
         """Which steps a map of all layers shows, where networks end at different ones."""
         if layer != ALL or len(set(self._last.values())) == 1:
             return ""
-        return f"each at its own last step: {listed([f'{model} at {step}' for model, step in self._last.items()], 4)}"
+        return (
+            f"each at its own last step: {join_names([f'{model} at {step}' for model, step in self._last.items()], 4)}"
+        )
 
     def _chance(self, measure: str, xs: Activations, progress: Tick) -> str:
         """Where representations stand that have nothing in common but their shapes, in words."""
@@ -363,7 +365,7 @@ class _Maps(Detailed):
         self.wait()
         if not 1 <= len(labels) <= 2:
             raise ValueError(f"choose one point or two; got {len(labels)}")
-        places = [self._scatter.labels.index(one_of("point", label, self._scatter.labels)) for label in labels]
+        places = [self._scatter.labels.index(check_name("point", label, self._scatter.labels)) for label in labels]
         for many in range(1, len(places) + 1):
             self._scatter.press(places[:many])
 
@@ -406,7 +408,7 @@ class _Maps(Detailed):
             self._xs.only(key for key in self._xs if key._replace(layer="") == point._replace(layer=""))
             for point in keys
         ]
-        if self._measures[measure].of == "outputs":
+        if self._measures[measure].compares == "outputs":
             sides = [side.where(layer=OUTPUT) for side in sides]
         return compare(self._measures[measure], *sides, on_undefined="mask", progress=progress)
 
@@ -430,7 +432,7 @@ class _Maps(Detailed):
         ]
         words = ", ".join(f"{where} {mean:.3f}" for where, mean in parts if mean is not None)
         more = "more" if table.kind == "similarity" else "less"
-        names = listed([self._scatter.labels[i] for i in inside], 14)
+        names = join_names([self._scatter.labels[i] for i in inside], 14)
         number = f"{len(inside)} point{'s' if len(inside) > 1 else ''}"
         self._say(
             f"<b>{number}</b>: {html.escape(names)}<br>mean {html.escape(measure)}"
@@ -461,7 +463,7 @@ class _Maps(Detailed):
         without = self._tables[measure, layer][1] if (measure, layer) in self._tables else ()
         lines.append(f"table = rs.compare({said}, {chosen}{', on_undefined=' + repr('mask') if without else ''})")
         if without:
-            lines.append(f"table, left_out = table.defined()  # without {listed(without, 4)}")
+            lines.append(f"table, left_out = table.drop_undefined()  # without {join_names(without, 4)}")
         lines.append(
             f"points = rs.embedding.tsne(table, seed={self._seed})"
             if kind == "tsne"

@@ -134,7 +134,7 @@ class _Pair(Comparing):
                     self._named(name), self._dataset, into=self._into, pool=self._pool_of(name), progress=progress
                 )
                 self._xs = self._xs | self._recorded[name]
-        if self._measures[measure].of != "outputs":
+        if self._measures[measure].compares != "outputs":
             return super()._compared(a, b, measure, progress)
         outputs = [self._recorded[name].where(layer=OUTPUT) for name in dict.fromkeys((a, b))]
         return compare(self._measures[measure], outputs[0] | outputs[-1], on_undefined="mask", progress=progress)
@@ -189,7 +189,7 @@ class _Pair(Comparing):
         sides = [recorded("a", a), recorded("b", b)]
         given = (
             f"a.where(layer={OUTPUT!r}) | b.where(layer={OUTPUT!r})"
-            if self._measures[measure].of == "outputs"
+            if self._measures[measure].compares == "outputs"
             else "a, b"
         )
         table = f"rs.plots.heatmap(rs.compare({self._said(measure)}, {given}, on_undefined='mask'));"

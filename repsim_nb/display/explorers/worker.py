@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from repsim_nb.support.errors import Stopped
-from repsim_nb.support.progress import Gauge, Tick
+from repsim_nb.support.progress import ProgressReport, Tick
 
 Deliver = Callable[[Any, BaseException | None], None]
 
@@ -90,7 +90,7 @@ class Worker:
                     self._report(done, total, said)
 
             try:
-                result, error = job(Gauge(tick)), None
+                result, error = job(ProgressReport(tick)), None
             except Stopped:
                 continue
             except BaseException as problem:

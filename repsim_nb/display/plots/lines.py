@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from repsim_nb.results.inference import Test
-from repsim_nb.support.errors import listed
-from repsim_nb.support.labels import one_value
+from repsim_nb.support.errors import join_names
+from repsim_nb.support.labels import check_one_value
 
 from .colors import OTHER, fixed_color, group_colors, line_colors
 from .frame import COLOURS, MARKERS, as_written, labelled, legend, new_axes, new_figure
@@ -106,8 +106,8 @@ def intervals(
     for name, frame in frames.items():
         if not frame.index.equals(index):
             raise ValueError(
-                f"intervals stand in rows that all frames share; '{name}' has {listed(frame.index, 4)}, the first"
-                f" {listed(index, 4)}"
+                f"intervals stand in rows that all frames share; '{name}' has {join_names(frame.index, 4)}, the first"
+                f" {join_names(index, 4)}"
             )
     words = [", ".join(dict.fromkeys(map(str, row))) if isinstance(row, tuple) else str(row) for row in index]
     ax = new_axes(ax, 6.4, 0.9 + 0.24 * max(4, len(index)) * (1 + 0.25 * (len(frames) - 1)))
@@ -138,7 +138,7 @@ def _check_bands(frames: Mapping[str, pd.DataFrame]) -> None:
         lacking = [column for column in ("mean", "low", "high") if column not in frame]
         if lacking:
             raise ValueError(
-                f"intervals have the columns mean, low and high; the frame '{name}' lacks {listed(lacking)}"
+                f"intervals have the columns mean, low and high; the frame '{name}' lacks {join_names(lacking)}"
             )
 
 
@@ -152,7 +152,7 @@ def _along(ax: Axes, indexes: list[pd.Index]) -> np.ndarray:
     for other in indexes[1:]:
         if not other.equals(first):
             raise ValueError(
-                f"lines over names need the same names; these are {listed(first, 4)} and {listed(other, 4)}"
+                f"lines over names need the same names; these are {join_names(first, 4)} and {join_names(other, 4)}"
             )
     ax.set_xticks(range(len(first)), [str(name) for name in first])
     return np.arange(len(first))
@@ -257,8 +257,8 @@ def to_final(
             else ("runs", (similarity.columns, dissimilarity.columns))
         )
         raise ValueError(
-            f"both frames need the same runs and steps in the same order; their {what} are {listed(pair[0], 4)} and"
-            f" {listed(pair[1], 4)}"
+            f"both frames need the same runs and steps in the same order; their {what} are {join_names(pair[0], 4)} and"
+            f" {join_names(pair[1], 4)}"
         )
     runs = similarity.columns
     groups = [
@@ -341,14 +341,16 @@ def _told(runs: pd.Index, choice: ByRun, palette: tuple, role: str) -> tuple[str
     """-> (heading, {run: sign}, {value: sign} for the legend), both empty without a choice."""
     if choice is None:
         return role, {}, {}
-    values = one_value(choice, role, "run")
+    values = check_one_value(choice, role, "run")
     missing = [run for run in runs if run not in values]
     if missing:
-        raise ValueError(f"{role} has no value for the run {listed(missing, 3)}; it knows {listed(values.keys(), 4)}")
+        raise ValueError(
+            f"{role} has no value for the run {join_names(missing, 3)}; it knows {join_names(values.keys(), 4)}"
+        )
     different = list(dict.fromkeys(values[run] for run in runs))
     if len(different) > len(palette):
         raise ValueError(
-            f"{role} can tell {len(palette)} groups of runs apart; there are {len(different)}: {listed(different, 8)}"
+            f"{role} can tell {len(palette)} groups of runs apart; there are {len(different)}: {join_names(different, 8)}"
         )
     signs = dict(zip(different, group_colors(different, palette) if role == "colour" else palette, strict=False))
     return str(getattr(choice, "name", None) or role), {run: signs[values[run]] for run in runs}, signs

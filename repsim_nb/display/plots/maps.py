@@ -21,7 +21,7 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import ScaledTranslation
 
 from repsim_nb.results.embedding import Embedding
-from repsim_nb.support.errors import unknown
+from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.labels import Choice
 
 from .frame import as_written, legend, new_axes, new_figure, side_by_side
@@ -166,7 +166,7 @@ def _several(
 
 def _check_labels(result: Embedding, labels: bool | str | None) -> None:
     if isinstance(labels, str) and labels not in result.points.index.names:
-        raise unknown("field for labels", labels, result.points.index.names)
+        raise unknown_name("field for labels", labels, result.points.index.names)
 
 
 def _limits(results: Sequence[Embedding], equal: bool) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.results.embedding import Embedding
-from repsim_nb.support.errors import listed, unknown
-from repsim_nb.support.labels import Choice, by_item, constant_fields, place_in_training, short_labels
+from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.labels import Choice, constant_fields, short_labels, step_order, values_per_item
 
 from .colors import group_colors
 from .frame import CLASS_COLOURS, COLOURS, MARKERS, colours_of
@@ -61,11 +61,11 @@ def marks(
     """
     points = result.points
     if path is not None and path not in points.index.names:
-        raise unknown("field for path", path, points.index.names)
+        raise unknown_name("field for path", path, points.index.names)
     return _marks(
         points,
         *(
-            None if choice is None else by_item(points.index, choice, role)
+            None if choice is None else values_per_item(points.index, choice, role)
             for choice, role in ((colour, "colour"), (shape, "shape"))
         ),
         path,
@@ -88,7 +88,9 @@ def marks_of_all(
         (
             None
             if choice is None
-            else pd.concat([by_item(result.points.index, choice, role) for result in results], ignore_index=True)
+            else pd.concat(
+                [values_per_item(result.points.index, choice, role) for result in results], ignore_index=True
+            )
         )
         for choice, role in ((colour, "colour"), (shape, "shape"))
     ]
@@ -169,7 +171,7 @@ def _grouped(
     if len(groups) > len(palette):
         raise ValueError(
             f"{role} can tell {len(palette)} groups apart; there are {len(groups)} of '{values.name}':"
-            f" {listed(groups, 8)}. Take an attribute with fewer"
+            f" {join_names(groups, 8)}. Take an attribute with fewer"
             f" values{', or numbers, which get a continuous colour' if role == 'colour' else ''}"
         )
     signs = dict(zip(groups, group_colors(groups, palette) if role == "colour" else palette, strict=False))
@@ -185,14 +187,14 @@ def _shown(points: pd.DataFrame, until: float | None) -> tuple[bool, ...]:
     if "step" not in points.index.names:
         raise ValueError(
             "until takes the last step that is shown, and points have no field 'step', only"
-            f" {listed(points.index.names)}"
+            f" {join_names(points.index.names)}"
         )
     steps = points.index.get_level_values("step")
     names = [step for step in steps if isinstance(step, str)]
     if names or isinstance(until, str):
         raise ValueError(
             f"until takes the last step that is shown, a number among steps that are numbers; got {until!r}, and steps"
-            f" are {listed(dict.fromkeys(steps), 5)}"
+            f" are {join_names(dict.fromkeys(steps), 5)}"
         )
     if steps.min() > until:
         raise ValueError(f"nothing is left to show: until is {until}, and the first step is {steps.min()}")
@@ -208,7 +210,7 @@ def _runs(points: pd.DataFrame, path: str | None) -> tuple[tuple[int, ...], ...]
     for value in dict.fromkeys(field):
         rows = np.flatnonzero(field == value)
         if steps is not None and steps[rows].nunique() > 1:
-            rows = sorted(rows, key=lambda row: place_in_training(steps[row]))
+            rows = sorted(rows, key=lambda row: step_order(steps[row]))
         runs.append(tuple(int(i) for i in rows))
     return tuple(runs)
 

@@ -8,7 +8,7 @@ from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from repsim_nb.support.errors import listed, unknown
+from repsim_nb.support.errors import join_names, unknown_name
 
 from .colors import group_colors
 from .frame import COLOURS, MASKED, as_written, legend, new_axes
@@ -39,7 +39,7 @@ def scatter(
     """
     for role, name in (("x", x), ("y", y), *([] if colour is None else [("colour", colour)])):
         if name not in frame.columns:
-            raise unknown(f"column for {role}", name, frame.columns)
+            raise unknown_name(f"column for {role}", name, frame.columns)
     places = np.column_stack([_numbers(frame, x), _numbers(frame, y)])
     drawn = np.isfinite(places).all(axis=1)
     if not drawn.any():
@@ -116,7 +116,7 @@ def _groups(frame: pd.DataFrame, colour: str | None, drawn: np.ndarray) -> dict[
     if len(different) > len(COLOURS):
         raise ValueError(
             f"colour can tell {len(COLOURS)} groups of points apart; '{colour}' has {len(different)} values:"
-            f" {listed(different, 8)}"
+            f" {join_names(different, 8)}"
         )
     found = {
         value: ((values == value).to_numpy(bool, na_value=False) & drawn, shade)
@@ -146,7 +146,7 @@ def _to_fit(
     wanted = list(fit) if pd.api.types.is_list_like(fit) else [fit]
     for value in wanted:
         if value not in groups:
-            raise unknown(f"value of '{colour}' for fit", value, groups)
+            raise unknown_name(f"value of '{colour}' for fit", value, groups)
     return [(value, *groups[value]) for value in wanted]
 
 

@@ -13,9 +13,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repsim_nb.inputs.datasets import Dataset
+<<<<<<< HEAD
 from repsim_nb.results.probes import DatasetProbe, Probe, group_breaks
 from repsim_nb.support.errors import listed
 from repsim_nb.support.labels import by_item, short_labels
+=======
+from repsim_nb.results.probes import Bias, Probe, group_breaks
+from repsim_nb.support.errors import join_names
+from repsim_nb.support.labels import short_labels, values_per_item
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 from repsim_nb.support.validation import check_integer
 
 from .frame import as_written, new_axes, new_figure, side_by_side
@@ -181,7 +187,7 @@ def _grouped(result: Any, by: Any) -> tuple[list[str], np.ndarray, list[int]]:
     by = result.ordered_by if by is None and isinstance(result, DatasetProbe) else by
     if by is None:
         return list(labels), values, []
-    groups = pd.factorize(by_item(frame.index, by, "by"))[0]
+    groups = pd.factorize(values_per_item(frame.index, by, "by"))[0]
     order = np.argsort(groups, kind="stable")
     return [labels[i] for i in order], values[np.ix_(order, order)], group_breaks(groups[order])
 
@@ -262,7 +268,7 @@ def influential(
     if images is None:
         raise ValueError(
             f"this shows pictures, and the inputs of '{dataset.name}' are none; the rows that add most are"
-            f" {listed(order.tolist())}"
+            f" {join_names(order.tolist())}"
         )
     names = [
         (

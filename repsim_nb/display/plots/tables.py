@@ -17,7 +17,7 @@ from repsim_nb.results.comparison import Comparison
 from repsim_nb.results.inference import NullTable
 from repsim_nb.support.containers import to_array
 from repsim_nb.support.labels import varying_fields
-from repsim_nb.support.validation import check_labels, host
+from repsim_nb.support.validation import check_labels, to_numpy
 
 from .frame import MASKED, as_written, decimals, new_axes, new_figure, side_by_side
 
@@ -271,7 +271,7 @@ def samples(
     """
     figure = new_figure(figure, 3.5 * len(matrices) + 0.6, 3.7)
     axes = figure.subplots(1, len(matrices), squeeze=False)[0]
-    matrices = {name: host(to_array(matrix)) for name, matrix in matrices.items()}
+    matrices = {name: to_numpy(to_array(matrix)) for name, matrix in matrices.items()}
     n = len(next(iter(matrices.values())))
     targets = None if targets is None else check_labels(targets, n, "targets")
     order = np.argsort(targets, kind="stable") if targets is not None else np.arange(n)

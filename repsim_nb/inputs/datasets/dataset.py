@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 from repsim_nb.inputs.batches import is_graph, is_graphs
-from repsim_nb.support.ids import checked_ids, ids_fingerprint, index_ids
-from repsim_nb.support.workers import Address, arrived, departing
+from repsim_nb.support.ids import check_ids, ids_fingerprint, index_ids
+from repsim_nb.support.workers import Address, pack, unpack
 
 from .given import check_dense, check_no_single_graph, check_pair, collected, from_list, kept, parted, stacked, unmasked
 from .inputs import Inputs, fingerprint_inputs, in_batches
@@ -92,7 +92,7 @@ class Dataset:
                 if isinstance(inputs, Folder) and inputs is not self.inputs
                 else known
             )
-            ids = None if ids is None else checked_ids(ids, len(inputs))
+            ids = None if ids is None else check_ids(ids, len(inputs))
         except ValueError as error:
             raise ValueError(f"dataset '{self.name}': {error}") from error
         if isinstance(inputs, Inputs):
@@ -172,12 +172,12 @@ class Dataset:
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            key: departing(value) if isinstance(value, np.memmap) else value for key, value in self.__dict__.items()
+            key: pack(value) if isinstance(value, np.memmap) else value for key, value in self.__dict__.items()
         }  # its address, not its numbers
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(
-            {key: arrived(value) if isinstance(value, Address) else value for key, value in state.items()}
+            {key: unpack(value) if isinstance(value, Address) else value for key, value in state.items()}
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 from repsim_nb.support.validation import is_integer
 from repsim_nb.support.workers import cores
 
@@ -164,7 +164,7 @@ def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Folde
     within = {name: _below(folder, name) for name in classes}
     if loose and any(within.values()):
         raise ValueError(
-            f"the folder {folder} holds images ({listed(loose, 2)}) beside folders of images ({listed(classes, 3)}): a"
+            f"the folder {folder} holds images ({join_names(loose, 2)}) beside folders of images ({join_names(classes, 3)}): a"
             " class is a folder, so move them into one"
         )
     if not loose and not any(within.values()):
@@ -176,7 +176,7 @@ def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Folde
     empty = [name for name in classes if not within[name]]
     if empty:
         raise ValueError(
-            f"in the folder {folder} the subfolders are the classes, and {listed(empty, 3)}"
+            f"in the folder {folder} the subfolders are the classes, and {join_names(empty, 3)}"
             f" {'holds' if len(empty) == 1 else 'hold'} no images ({', '.join(ENDINGS)})"
         )
     targets = np.repeat(np.arange(len(classes)), [len(within[name]) for name in classes])

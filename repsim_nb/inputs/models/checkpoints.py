@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from repsim_nb.support.errors import listed, unknown
-from repsim_nb.support.workers import Together
+from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.workers import SharedContext
 
 from .unsupported import ARRAYS, TORCH_TAR, other_file
 
@@ -129,7 +129,7 @@ def _standing_in() -> Iterator[None]:
         _allow([*(one for one in torch.serialization.get_safe_globals() if one not in _STAND_INS), *same_name])
 
 
-_plain_objects = Together(_standing_in)
+_plain_objects = SharedContext(_standing_in)
 
 
 def read(file: Path, key: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -184,7 +184,7 @@ def _refused(file: Path) -> str:
         _plain_objects,
     ):  # only a file in today's format says it; what a damaged one holds does not matter here
         objects = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-    which = f" ({listed(objects, 4)})" if objects else ""
+    which = f" ({join_names(objects, 4)})" if objects else ""
     how = "pickle.load or joblib.load" if file.suffix in PICKLES else "torch.load(file, weights_only=False)"
     how = "MyModule.load_from_checkpoint(file) if Lightning wrote it" if file.suffix == ".ckpt" else how
     more = f". For a model of scikit-learn: {ARRAYS}" if file.suffix in PICKLES else ""
@@ -264,7 +264,7 @@ def _sharded(index: Path) -> dict[str, Tensor]:
     missing = [shard for shard in shards if not (index.parent / shard).is_file()]
     if missing:
         raise ValueError(
-            f"the index {index} lists {len(shards)} shards, and its folder lacks {listed(missing, 4)}: nothing was read"
+            f"the index {index} lists {len(shards)} shards, and its folder lacks {join_names(missing, 4)}: nothing was read"
         )
     weights: dict[str, Tensor] = {}
     for shard in shards:
@@ -273,7 +273,7 @@ def _sharded(index: Path) -> dict[str, Tensor]:
         if odd := {name for name, place in listing.items() if place == shard} ^ content.keys():
             raise ValueError(
                 f"the shard {file} is not the one that {index.name} lists: only one of them has "
-                f"{listed(sorted(odd), 4)}. Nothing was read"
+                f"{join_names(sorted(odd), 4)}. Nothing was read"
             )
         weights.update(content)
     return weights
@@ -288,7 +288,7 @@ def _chosen(content: Any, key: str | None, file: Path) -> Mapping[str, Tensor]:
     every = dict(_state_dicts(content))
     found = {name: weights for name, weights in every.items() if any(map(_is_weight, weights.values()))} or every
     if not found:
-        inside = f" with {listed(content, 6)}" if isinstance(content, Mapping) and content else ""
+        inside = f" with {join_names(content, 6)}" if isinstance(content, Mapping) and content else ""
         raise ValueError(
             f"the checkpoint {file} is not a state dict (names -> tensors), and none is inside; "
             f"it holds {type(content).__name__}{inside}"
@@ -298,7 +298,7 @@ def _chosen(content: Any, key: str | None, file: Path) -> Mapping[str, Tensor]:
         return first
     if key is None:
         raise ValueError(
-            f"the checkpoint {file} has {len(found)} state dicts inside, {listed(found)}: "
+            f"the checkpoint {file} has {len(found)} state dicts inside, {join_names(found)}: "
             f"say which one, load_model(..., key='{next(iter(found))}')"
         )
     if key in every:
@@ -306,7 +306,7 @@ def _chosen(content: Any, key: str | None, file: Path) -> Mapping[str, Tensor]:
     if not others and any(name.startswith(f"{key}.") for name in first):
         return _below(first, f"{key}.")
     begins = () if others else dict.fromkeys(name.partition(".")[0] for name in first)
-    raise unknown(f"state dict in the checkpoint {file}:", key, [name for name in (*found, *begins) if name])
+    raise unknown_name(f"state dict in the checkpoint {file}:", key, [name for name in (*found, *begins) if name])
 
 
 def _state_dicts(content: Any, name: str = "") -> Iterator[tuple[str, Mapping[str, Tensor]]]:
@@ -401,7 +401,7 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
         "torch said:": [trouble] if trouble and not other else [],
     }
     if any(problems.values()):
-        said = "; ".join(f"{word} {listed(names, 4)}" for word, names in problems.items() if names)
+        said = "; ".join(f"{word} {join_names(names, 4)}" for word, names in problems.items() if names)
         raise ValueError(f"the checkpoint {file} does not fit {type(module).__name__}: {said}")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 
 from .adapters import ADAPTER, load_adapter
 from .huggingface import load_transformers
@@ -106,7 +106,7 @@ def _classes(config: Mapping[str, Any]) -> str:
 
 
 def _specs(folders: Iterable[Path]) -> str:
-    return listed((f"transformers:{folder}" for folder in folders), 4)
+    return join_names((f"transformers:{folder}" for folder in folders), 4)
 
 
 def _checkpoints(folder: Path) -> str:
@@ -129,7 +129,7 @@ def _checkpoints(folder: Path) -> str:
     if not weights:
         return ""
     return (
-        f"It holds the checkpoints of a Trainer, newest first: {listed(weights, 4)}. Load one of these, with"
+        f"It holds the checkpoints of a Trainer, newest first: {join_names(weights, 4)}. Load one of these, with"
         " architecture= the module"
     )
 
@@ -149,7 +149,7 @@ def _pipeline(folder: Path) -> str:
     theirs = [f"diffusers.{kind}.from_pretrained('{folder / name}')" for name, kind in others.items()]
     said = [
         f"load {_specs(ours)}" if ours else "",
-        f"make a module and pass it, load_model(module): {listed(theirs, 4)}" if theirs else "",
+        f"make a module and pass it, load_model(module): {join_names(theirs, 4)}" if theirs else "",
     ]
     return f"It is a pipeline of diffusers, which is several models: {'; or '.join(filter(None, said))}"
 
@@ -181,7 +181,7 @@ def _lightning(folder: Path) -> str:
     found = [file for place in places for file in folder.glob(f"{place}*.ckpt")]
     newest = sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
     said = (
-        f"It holds checkpoints of Lightning, newest first: {listed(newest, 4)}. Load one of these with architecture="
+        f"It holds checkpoints of Lightning, newest first: {join_names(newest, 4)}. Load one of these with architecture="
         " your module"
     )
     return said if newest else ""
@@ -191,7 +191,7 @@ def _files(folder: Path) -> str:
     weights = [file for ending in ("safetensors", "pt", "pth", "bin") for file in sorted(folder.glob(f"*.{ending}"))]
     if weights:
         return (
-            f"It holds weights alone, {listed(weights, 4)}: load the file, with architecture= the module or the spec"
+            f"It holds weights alone, {join_names(weights, 4)}: load the file, with architecture= the module or the spec"
             " that the weights belong to"
         )
     if (folder / "saved_model.pb").is_file():

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from repsim_nb.support.errors import listed, unknown
+from repsim_nb.support.errors import join_names, unknown_name
 
 from .layers import default_layers
 from .libraries import asked, card, fetched, first_line, library, made, named, offline, seeded
@@ -81,7 +81,7 @@ def load_transformers(
         raise ValueError(f"there is no folder {folder.absolute()}")
     transformers = transformers_library()
     if not local and weights is None and "/" not in name and name not in transformers.CONFIG_MAPPING:
-        raise unknown(
+        raise unknown_name(
             "kind of transformers network",
             name,
             transformers.CONFIG_MAPPING,
@@ -101,7 +101,7 @@ def load_transformers(
 
             model, modules = fetched(spec, fetch, options)
             if isinstance(modules, list) and len(modules) > 1:
-                others = listed(str(one.get("type")).rpartition(".")[2] for one in modules[1:])
+                others = join_names(str(one.get("type")).rpartition(".")[2] for one in modules[1:])
                 warnings.warn(
                     f"only the transformer of '{spec}' was loaded, without {others}, so \"output\" is the states of its"
                     " tokens and not the sentence embedding: to record all modules, pass"
@@ -158,7 +158,7 @@ def _config(transformers: ModuleType, name: str, spec: str, options: Mapping[str
     try:
         return _configured(spec, read_config(transformers, name, spec), options)
     except OSError as error:
-        raise unknown(
+        raise unknown_name(
             "kind of transformers network",
             name,
             transformers.CONFIG_MAPPING,
@@ -193,7 +193,7 @@ def _check_options(spec: str, config: Any, options: Mapping[str, Any]) -> None:
     known = {**config.to_dict(), **dict.fromkeys(config.attribute_map), "num_labels": None}
     for option in options:
         if option not in known:
-            raise unknown(f"option of '{spec}'", option, known)
+            raise unknown_name(f"option of '{spec}'", option, known)
 
 
 def _kind(transformers: ModuleType, config: Any) -> Any:
@@ -239,7 +239,7 @@ def from_folder(
         )
         raise ValueError(
             f"the folder {folder} has a configuration and no weights (model.safetensors): weights='random' makes the"
-            f" untrained network; it holds {listed(sorted(file.name for file in folder.iterdir()))}"
+            f" untrained network; it holds {join_names(sorted(file.name for file in folder.iterdir()))}"
             + (f"; {others}" if others else "")
         )
     try:
@@ -288,11 +288,11 @@ def _weighed(
         other = [f"{key} {tuple(file)} for {tuple(ours)}" for key, file, ours in sorted(told["mismatched_keys"])]
         raise ValueError(
             f"the weights of '{spec}' do not fit the {type(module).__name__} of its"
-            f" config.json{' and of options=' if options else ''}; other shapes: {listed(other, 4)}"
+            f" config.json{' and of options=' if options else ''}; other shapes: {join_names(other, 4)}"
         )
     if lacking := sorted(key for key in told["missing_keys"] if not (may_lack and may_lack(module, key))):
         raise ValueError(
-            f"the weights of '{spec}' do not fill {type(module).__name__}: they lack {listed(lacking, 4)}, which would"
+            f"the weights of '{spec}' do not fill {type(module).__name__}: they lack {join_names(lacking, 4)}, which would"
             " be random"
         )
     return module

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from repsim_nb.inputs.randomness import random_states_kept
-from repsim_nb.support.errors import unknown
+from repsim_nb.support.errors import unknown_name
 
 from .layers import default_layers
 from .model import Model
@@ -166,7 +166,7 @@ def asked(spec: str, weights: str | None, note: str = "") -> str:
             f" its cache), weights='random' makes the untrained network, with seed=0{note}"
         )
     if weights not in WEIGHTS:
-        raise unknown("weights", weights, WEIGHTS)
+        raise unknown_name("weights", weights, WEIGHTS)
     return weights
 
 
@@ -207,7 +207,7 @@ def load_timm(
     if not timm.is_model(name.partition(".")[0]) and not (
         weights != "random" and name.startswith(("hf-hub:", "hf_hub:"))
     ):
-        raise unknown("timm network", name, timm.list_models(), "timm.list_models() lists all.")
+        raise unknown_name("timm network", name, timm.list_models(), "timm.list_models() lists all.")
     weights = asked(spec, weights)
     if weights == "random":
         module = made(spec, lambda: timm.create_model(name, pretrained=False, **options), options, seed)
@@ -246,7 +246,7 @@ def load_torchvision(
     """
     spec, options, models = f"torchvision:{name}", dict(options or {}), library("torchvision", "torchvision").models
     if name not in models.list_models():
-        raise unknown("torchvision network", name, models.list_models())
+        raise unknown_name("torchvision network", name, models.list_models())
     weights = asked(spec, weights)
     published = list(models.get_model_weights(name))
     trained = models.get_model_weights(name).DEFAULT if published else None

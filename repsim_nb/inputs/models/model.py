@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from repsim_nb.inputs.batches import number_of, part_of
-from repsim_nb.support.errors import listed, unknown
+from repsim_nb.support.errors import join_names, unknown_name
 
 from .arguments import as_taken
 from .channels import floats, is_bytes, is_picture
@@ -91,11 +91,11 @@ class Model:
                 if not names:
                     raise ValueError(
                         f"no layer of '{self.name}' fits the pattern '{layer}' (* stands for one part of a name, ** for"
-                        f" any number). There are {listed(known, 20)}"
+                        f" any number). There are {join_names(known, 20)}"
                     )
             else:
                 if not layer or ((base := address_of(layer, modules).module) != OUTPUT and base not in modules):
-                    raise unknown(
+                    raise unknown_name(
                         "layer", layer, dict.fromkeys([*self.layers, *known]), f"These are the layers of '{self.name}'."
                     )
                 names = [layer]

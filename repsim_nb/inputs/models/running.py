@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from repsim_nb.inputs.batches import is_graphs
 from repsim_nb.inputs.randomness import random_states_kept
-from repsim_nb.support.errors import listed
-from repsim_nb.support.workers import Together
+from repsim_nb.support.errors import join_names
+from repsim_nb.support.workers import SharedContext
 
 from .arguments import graph_arguments, takes_whole
 from .state import State
@@ -104,7 +104,7 @@ def _without_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-_slow_path = Together(
+_slow_path = SharedContext(
     _without_fast_path
 )  # torch's attention then calls the modules inside it; the switch is one for the whole process
 _FAST = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
@@ -316,7 +316,7 @@ def _part_of(out: Any, part: int | str) -> Any:
     )
     raise ValueError(
         f"returns {type(out).__name__}, which has no part '{part}'"
-        + (f"; it has {there if isinstance(there, str) else listed(there)}" if there else "")
+        + (f"; it has {there if isinstance(there, str) else join_names(there)}" if there else "")
     )
 
 

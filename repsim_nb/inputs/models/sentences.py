@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 
 from .huggingface import encoder_kind, from_folder, load_transformers, quietly, read_config, transformers_library
 from .layers import default_layers
@@ -50,7 +50,7 @@ class SentenceEmbedder(nn.Module):
         out = self.encoder(columns)
         if EMBEDDING not in out:
             raise ValueError(
-                f"the modules give no {EMBEDDING}, but {listed(out)}: a module that pools the tokens is missing"
+                f"the modules give no {EMBEDDING}, but {join_names(out)}: a module that pools the tokens is missing"
             )
         return out[EMBEDDING] if self.truncate_dim is None else out[EMBEDDING][..., : self.truncate_dim]
 
@@ -200,7 +200,7 @@ def load_sentences(folder: Path, spec: str, *, weights: str | None, seed: int, o
     if others:
         kinds = [kind for kind, _ in others]
         warnings.warn(
-            f"only the transformer of '{spec}' was loaded, and {listed(kinds)} {'are' if len(kinds) > 1 else 'is'} not"
+            f"only the transformer of '{spec}' was loaded, and {join_names(kinds)} {'are' if len(kinds) > 1 else 'is'} not"
             " applied, "
             f'so "output" is the states of its tokens or its own head, not what the whole model gives: {why}',
             stacklevel=5,
@@ -218,7 +218,7 @@ def _listing(folder: Path) -> list[dict[str, str]]:
         )
     outside = [one["path"] for one in listing if Path(one["path"]).is_absolute() or ".." in Path(one["path"]).parts]
     if outside:
-        raise ValueError(f"{folder / MODULES} names folders outside, {listed(outside)}: nothing was read")
+        raise ValueError(f"{folder / MODULES} names folders outside, {join_names(outside)}: nothing was read")
     return listing
 
 
@@ -305,7 +305,7 @@ def _check_harmless(folder: Path, listing: Sequence[Mapping[str, str]], spec: st
             strange += [method for method in methods if not re.fullmatch(r"forward|get_\w+_features", str(method))]
     if strange:
         raise ValueError(
-            f"'{spec}' asks for {listed(strange)}, which is no part of sentence_transformers, and code that a folder"
+            f"'{spec}' asks for {join_names(strange)}, which is no part of sentence_transformers, and code that a folder"
             " names is not run: make the model yourself and pass it, load_model(model)"
         )
 

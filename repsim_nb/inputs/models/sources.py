@@ -16,8 +16,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from repsim_nb.support.errors import listed, unknown
-from repsim_nb.support.files import shipped
+from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.files import shipped_folder
 
 from .architectures import ARCHITECTURES
 from .carried import CARRIED, load_pretrained, pretrained
@@ -47,7 +47,7 @@ def normalise(batch: np.ndarray, mean: float, std: float) -> Tensor:
 
 
 def _zoo_folder() -> Path:
-    return shipped("data") / "zoo"
+    return shipped_folder("data") / "zoo"
 
 
 def zoo_names() -> list[str]:
@@ -88,7 +88,7 @@ def available(inputs: Any) -> list[str]:
 
 def _load_zoo(network: str) -> Model:
     if network not in zoo_names():
-        raise unknown("zoo network", network, zoo_names())
+        raise unknown_name("zoo network", network, zoo_names())
     return _load_checkpoint(str(_zoo_folder() / f"{network}.safetensors"))
 
 
@@ -112,7 +112,7 @@ def _load_checkpoint(
         elsewhere = beside(file)
         raise ValueError(
             f"the checkpoint {file} holds weights alone: {f'{elsewhere}. Or ' if elsewhere else ''}say which network"
-            f" they are for, architecture=your_module (or one of {listed(ARCHITECTURES)}, or a spec: 'timm:resnet18')"
+            f" they are for, architecture=your_module (or one of {join_names(ARCHITECTURES)}, or a spec: 'timm:resnet18')"
         )
     empty = _architecture(architecture, options)
     fill(empty.module, weights, file)
@@ -161,11 +161,13 @@ def build(architecture: str, **options: Any) -> nn.Module:
     ValueError names the nearest of both.
     """
     if architecture not in ARCHITECTURES:
-        raise unknown("architecture", architecture, ARCHITECTURES, "A spec of load_model will do too: 'timm:resnet18'.")
+        raise unknown_name(
+            "architecture", architecture, ARCHITECTURES, "A spec of load_model will do too: 'timm:resnet18'."
+        )
     own = inspect.signature(ARCHITECTURES[architecture]).parameters
     for name in options:
         if name not in own:
-            raise unknown(f"option of the architecture '{architecture}'", name, own)
+            raise unknown_name(f"option of the architecture '{architecture}'", name, own)
     return ARCHITECTURES[architecture](**options)
 
 
@@ -268,7 +270,7 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
     if not colon:
         raise _no_spec(spec)
     if source not in SOURCES:
-        raise unknown(
+        raise unknown_name(
             "model source",
             source,
             SOURCES,
@@ -302,7 +304,7 @@ def _no_spec(spec: str) -> ValueError:
     near = [f"{spec}:NAME"] if spec in SOURCES else difflib.get_close_matches(spec, ours, n=3, cutoff=0.6)
     meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return ValueError(
-        f"'{spec}' is no network.{meant} A spec is SOURCE:NAME, with SOURCE one of {listed(SOURCES)}: 'timm:resnet18',"
+        f"'{spec}' is no network.{meant} A spec is SOURCE:NAME, with SOURCE one of {join_names(SOURCES)}: 'timm:resnet18',"
         " 'zoo:mnist-cnn-0' (models.zoo() and models.pretrained() list what is here). A network of your own:"
         " load_model(module, name=...)"
     )
@@ -324,7 +326,7 @@ def _from_source(source: str, rest: str, options: Mapping[str, Any]) -> Model:
 def _checked(options: Mapping[str, Any], own: Sequence[str]) -> Mapping[str, Any]:
     for name in options:
         if name not in (*SHARED, *own):
-            raise unknown("option of load_model", name, (*SHARED, *own))
+            raise unknown_name("option of load_model", name, (*SHARED, *own))
     return options
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 
 ARRAYS = "record there, and bring the activations along as arrays (n, ...): rs.from_arrays({'model/layer': array})"
 _KERAS = (
@@ -247,7 +247,7 @@ def _advice(thing: Any) -> str:
         parts = [name for name, part in getattr(thing, "components", {}).items() if isinstance(part, nn.Module)]
         return (
             f": a pipeline is several models. Pass one of its parts, load_model(pipe.{parts[0] if parts else 'PART'});"
-            f" it has {listed(parts)}"
+            f" it has {join_names(parts)}"
         )
     said = next(
         (said for libraries, classes, said in _OBJECTS if library in libraries and (not classes or classes & names)), ""

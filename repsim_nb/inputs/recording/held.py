@@ -16,7 +16,7 @@ from repsim_nb.inputs.models.running import capture, forward, tensor_of
 from repsim_nb.inputs.pooling import Layout
 from repsim_nb.inputs.store import Key, Store
 from repsim_nb.inputs.store.arrayfile import ArrayFile
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 
 from .agreement import Tolerance, differ
 from .probe import Layer
@@ -216,4 +216,4 @@ def _unusual(module: nn.Module) -> str:
 
 
 def _words(what: str, names: Sequence[str]) -> list[str]:
-    return [f"{what} {listed(names, 3)}"] if names else []
+    return [f"{what} {join_names(names, 3)}"] if names else []

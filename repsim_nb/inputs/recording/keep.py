@@ -20,8 +20,8 @@ from repsim_nb.inputs.fingerprints import configuration, fingerprint
 from repsim_nb.inputs.models import Model, load_model
 from repsim_nb.inputs.models.running import capture
 from repsim_nb.inputs.pooling import Pooling
-from repsim_nb.inputs.store import Activations, Key, Store, agreed, checked_step
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.inputs.store import Activations, Key, Store, agreed, check_step
+from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
 from repsim_nb.support.workers import workers
 
@@ -114,7 +114,7 @@ def record(
     ]
     total, done = len(models) * len(dataset), 0
     inputs = "" if into is None else dataset.fingerprint()
-    with ticking(
+    with show_progress(
         progress, f"recording {models[0].name if len(models) == 1 else f'{len(models)} models'}", "sample"
     ) as tick:
         recorded: dict[Key, Any] = {}
@@ -139,8 +139,8 @@ def record(
 def _steps(step: Any, models: int) -> list[int | str]:
     """One a model."""
     if isinstance(step, str) or not isinstance(step, (Sequence, np.ndarray)) or np.ndim(step) == 0:
-        return [checked_step(step)] * models
-    steps = [checked_step(one) for one in step]
+        return [check_step(step)] * models
+    steps = [check_step(one) for one in step]
     if len(steps) != models:
         raise ValueError(
             f"a list of steps has one a model; there are {len(steps)} steps for {models}"
@@ -190,7 +190,7 @@ def _record_apart(
     store.path = into.path.absolute()
     recorded: dict[tuple[str, int | str], list[Key]] = {}
     facts: list[tuple[str, Mapping[str, Any]]] = []
-    with workers(executor) as run, ticking(progress, f"recording {len(given)} models", "model") as tick:
+    with workers(executor) as run, show_progress(progress, f"recording {len(given)} models", "model") as tick:
         some = len(given)
         tasks = ([dataset] * some, [layers] * some, [store] * some, [{**options, "step": step} for step in steps])
         for keys, known in run(_record_one, given, *tasks, idle=lambda: tick(len(facts), some)):

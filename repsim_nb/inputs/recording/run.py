@@ -22,7 +22,7 @@ from repsim_nb.inputs.models.model import AUTO, one_by_one
 from repsim_nb.inputs.models.running import evaluating, forward, tensor_of
 from repsim_nb.inputs.pooling import Pooling, is_usual, masks_of
 from repsim_nb.inputs.store import Key
-from repsim_nb.support.errors import UndefinedError, listed
+from repsim_nb.support.errors import UndefinedError, join_names
 from repsim_nb.support.validation import is_integer
 
 from .agreement import all_agree, differ, likely_cause
@@ -147,7 +147,7 @@ class Run:
         for number in self.numbers:
             if not -len(usual) <= number < len(usual):
                 raise ValueError(
-                    f"'{self.model.name}' has {len(usual)} layers, {listed(usual)}; there is no number {number}"
+                    f"'{self.model.name}' has {len(usual)} layers, {join_names(usual)}; there is no number {number}"
                 )
         by_number = {usual[number] for number in self.numbers}
         wanted = (
@@ -227,7 +227,7 @@ class Run:
             reasons.setdefault(reason, []).append(layer)
             advice |= {more: None} if stop else {}
         some = "; ".join(
-            f"{listed(layers, 6)}{':' if len(layers) > 1 else ''} {why}" for why, layers in reasons.items()
+            f"{join_names(layers, 6)}{':' if len(layers) > 1 else ''} {why}" for why, layers in reasons.items()
         )
         many = len(self.left_out)
         return (

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from repsim_nb.inputs.models import Model
 from repsim_nb.inputs.models.arguments import names_of, unnamed
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 
 from .layout import module_sums, other_values
 from .passes import Runner
@@ -36,9 +36,9 @@ def warn_unused(model: Model, columns: list[str]) -> None:
     """One warning at the line of the user's call, four calls up."""
     many = len(columns) > 1
     warnings.warn(
-        f"the column{'s' if many else ''} {listed(columns)} {'have' if many else 'has'} no effect on '{model.name}':"
+        f"the column{'s' if many else ''} {join_names(columns)} {'have' if many else 'has'} no effect on '{model.name}':"
         f" its forward does not name {'them' if many else 'it'}, and nothing changes without"
         f" {'them' if many else 'it'}. Leave {'them' if many else 'it'} out, or use the name that the model knows:"
-        f" {listed(names_of(model.module))}",
+        f" {join_names(names_of(model.module))}",
         stacklevel=5,
     )

@@ -7,11 +7,11 @@ The ids of samples, where they are known, are in samples.HASH.ids, one file for 
 both name it by its hash. So are the groups of rows, the sample that each token is from, in rows.HASH.groups.
 """
 
-from repsim_nb.support.labels import Key, checked_step
+from repsim_nb.support.labels import Key, check_step
 
 from .activations import Activations, agreed, from_arrays
 from .aligning import align
 from .store import Store
 from .writer import Writer
 
-__all__ = ["Activations", "Key", "Store", "Writer", "agreed", "align", "checked_step", "from_arrays"]
+__all__ = ["Activations", "Key", "Store", "Writer", "agreed", "align", "check_step", "from_arrays"]

@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.support.containers import is_array, to_array, type_name
-from repsim_nb.support.errors import DamagedFile, MissingRecording, listed, unknown
+from repsim_nb.support.errors import DamagedFile, MissingRecording, join_names, unknown_name
 from repsim_nb.support.escaping import without_formulas
-from repsim_nb.support.ids import Names, check_order, checked_ids, how_ids_differ, names_of, same_ids
-from repsim_nb.support.labels import Key, chosen, resolve
-from repsim_nb.support.row_groups import carrying, groups_of, how_groups_differ, same_groups, stored_groups
+from repsim_nb.support.ids import Names, check_ids, check_order, how_ids_differ, names_of, same_ids
+from repsim_nb.support.labels import Key, resolve, select
+from repsim_nb.support.row_groups import attach_groups, groups_of, how_groups_differ, same_groups, stored_groups
 from repsim_nb.support.validation import check_labels, is_integer
 
 from .arrayfile import ArrayFile
@@ -80,7 +80,7 @@ class Activations(Mapping[Key, Any]):
             raise MissingRecording(f"there is no recording '{key}': {self._emptiness()}")
         key = resolve(key, entries)
         array = entries[key].open() if isinstance(entries[key], ArrayFile) else entries[key]
-        return carrying(array, self._groups.get(key))
+        return attach_groups(array, self._groups.get(key))
 
     __eq__ = object.__eq__  # a mapping's would compare arrays
     __hash__ = object.__hash__
@@ -131,7 +131,7 @@ class Activations(Mapping[Key, Any]):
         entries = self._entries()
         if not entries:
             raise ValueError(f"there is nothing to choose from: {self._emptiness()}")
-        keep = chosen(list(entries), Key._fields, fields)
+        keep = select(list(entries), Key._fields, fields)
         return self.only(key for key, good in zip(entries, keep, strict=True) if good)
 
     def only(self, keys: Iterable[Key]) -> Activations:
@@ -216,7 +216,7 @@ class Activations(Mapping[Key, Any]):
     def __repr__(self) -> str:
         keys = list(self)
         models = dict.fromkeys(key.model for key in keys)
-        return f"{type(self).__name__}({len(keys)} recordings of {len(models)} models: {listed(models, 4)})"
+        return f"{type(self).__name__}({len(keys)} recordings of {len(models)} models: {join_names(models, 4)})"
 
     def _repr_html_(self) -> str:
         return without_formulas(
@@ -259,14 +259,14 @@ def from_arrays(
     if not arrays:
         raise ValueError("there are no arrays in it: pass {'model/layer': array, ...}")
     if isinstance(ids, Mapping) and (strange := [name for name in ids if name not in arrays]):
-        raise unknown(
+        raise unknown_name(
             "array that has ids",
             strange[0],
             arrays,
             "ids are one per sample, for all arrays, or {name of an array: its ids}.",
         )
     if isinstance(groups, Mapping) and (strange := [name for name in groups if name not in arrays]):
-        raise unknown(
+        raise unknown_name(
             "array that has groups",
             strange[0],
             arrays,
@@ -336,7 +336,7 @@ def _given_or_own(key: Key, given: Any, own: Names | None, n: int) -> Any:
         return own.names if given is None and own is not None and own.kind == "ids" else given
     if own is not None and own.kind == "ids":
         try:
-            ids = checked_ids(given, n)
+            ids = check_ids(given, n)
         except ValueError as error:
             raise ValueError(f"'{key}': {error}") from error
         if (
@@ -361,7 +361,7 @@ def _checked_ids(arrays: Mapping[Key, Any], ids: Mapping[Key, Any]) -> dict[Key,
         n = arrays[key].shape[0]
         if (id(its), n) not in done:
             try:
-                done[id(its), n] = checked_ids(its, n)
+                done[id(its), n] = check_ids(its, n)
             except ValueError as error:
                 raise ValueError(f"'{Key(*key)}': {error}") from error
         found[key] = done[id(its), n]

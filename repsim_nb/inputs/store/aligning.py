@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.support.containers import array_type, sample_dimension, type_name
-from repsim_nb.support.errors import listed
-from repsim_nb.support.ids import Names, names_of, refuse_twice
+from repsim_nb.support.errors import join_names
+from repsim_nb.support.ids import Names, check_unique_ids, names_of
 from repsim_nb.support.labels import Key
 
 from .activations import Activations
@@ -114,7 +114,7 @@ def _one(x: Any, title: str) -> _Entry:
         raise ValueError(f"align finds samples by their ids, and '{title}' has none: {_HOW}")
     if names.kind == "repeated":
         try:
-            refuse_twice(names.names)
+            check_unique_ids(names.names)
         except ValueError as error:
             raise ValueError(f"'{title}': {error}") from error
     return _Entry(title, x, names)
@@ -150,8 +150,8 @@ def _common(entries: list[_Entry]) -> np.ndarray:
         kept &= np.isin(one, other)
         if not kept.any():
             raise ValueError(
-                f"there is no common sample: '{first.title}' has ids such as {listed(one[:3])}, and '{entry.title}'"
-                f" such as {listed(other[:3])}" + (" (none that all before it have)" if len(entries) > 2 else "")
+                f"there is no common sample: '{first.title}' has ids such as {join_names(one[:3])}, and '{entry.title}'"
+                f" such as {join_names(other[:3])}" + (" (none that all before it have)" if len(entries) > 2 else "")
             )
     return first.names.names[kept]
 

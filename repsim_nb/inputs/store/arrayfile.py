@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.support.errors import DamagedFile
-from repsim_nb.support.labels import Key, checked_step
-from repsim_nb.support.row_groups import carrying
+from repsim_nb.support.labels import Key, check_step
+from repsim_nb.support.row_groups import attach_groups
 
 from .idsfile import groups_path, ids_path, read_ids
 
@@ -118,7 +118,7 @@ class ArrayFile:
         array = self._mapped()
         count = len(self.record.get("crc32", ()))
         self._look({0, count - 1} if count else ())
-        return carrying(array, self.groups())
+        return attach_groups(array, self.groups())
 
     def check(self, tick: Callable[[int], None] = lambda done: None, *, again: bool = False) -> None:
         """Read every byte, but for what this process has found right before (unless `again`): DamagedFile says what is
@@ -207,7 +207,7 @@ def read_sidecar(path: Path) -> dict[str, Any] | None:
 def stem(key: Key) -> str:
     """A file name that a person can read and that no two keys share."""
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{key.model}.{key.layer}")[:80]
-    return f"{readable}.{hashlib.blake2b(json.dumps(list(key._replace(step=checked_step(key.step))), default=repr).encode(), digest_size=6).hexdigest()}"
+    return f"{readable}.{hashlib.blake2b(json.dumps(list(key._replace(step=check_step(key.step))), default=repr).encode(), digest_size=6).hexdigest()}"
 
 
 def group(record: Mapping[str, Any]) -> str:

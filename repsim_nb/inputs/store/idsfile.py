@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from repsim_nb.support.errors import DamagedFile
-from repsim_nb.support.files import replacing
-from repsim_nb.support.ids import checked_ids, ids_fingerprint
+from repsim_nb.support.files import replace_atomically
+from repsim_nb.support.ids import check_ids, ids_fingerprint
 from repsim_nb.support.row_groups import groups_fingerprint, runs_of, stored_groups
 from repsim_nb.support.validation import check_labels
 
@@ -49,7 +49,7 @@ def _write(path: Path, content: Any) -> None:
     with contextlib.suppress(DamagedFile):
         read_ids(path)
         return
-    with replacing(path) as temporary, open(temporary, "w") as file:
+    with replace_atomically(path) as temporary, open(temporary, "w") as file:
         file.write(json.dumps(content))
         file.flush()
         os.fsync(file.fileno())
@@ -79,7 +79,7 @@ def _read(path: Path, *_stamp: int) -> np.ndarray:
     found = json.loads(path.read_text())
     if path.suffix == ".groups":
         return _groups(path, found)
-    ids = checked_ids(found, len(found)) if isinstance(found, list) else None
+    ids = check_ids(found, len(found)) if isinstance(found, list) else None
     if ids is None or ids_path(path.parent, ids_fingerprint(ids)).name != path.name:
         raise ValueError("it holds other values than were written")
     return ids

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.errors import DamagedFile, listed
-from repsim_nb.support.files import replacing
-from repsim_nb.support.ids import checked_ids, ids_fingerprint
-from repsim_nb.support.labels import Key, checked_step, chosen
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.errors import DamagedFile, join_names
+from repsim_nb.support.files import replace_atomically
+from repsim_nb.support.ids import check_ids, ids_fingerprint
+from repsim_nb.support.labels import Key, check_step, select
+from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.row_groups import groups_fingerprint, stored_groups
 from repsim_nb.support.validation import check_labels
 
@@ -183,7 +183,7 @@ class Store(Activations):
         record = self._record(f"{stem(key)}.json")
         if record is None or self._read_only() or answers.keys() <= record.get("answers", {}).keys():
             return
-        with replacing(self.path / f"{stem(key)}.json") as path:
+        with replace_atomically(self.path / f"{stem(key)}.json") as path:
             written_whole(path, json.dumps({**record, "answers": {**record.get("answers", {}), **answers}}))
 
     def unfinished(self) -> dict[Key, tuple[int, int]]:
@@ -230,13 +230,13 @@ class Store(Activations):
                 wrong[path.name] = str(error)
         if orphans := self._orphans():
             warnings.warn(
-                f"in {self.path} nothing says what {listed(orphans, 4)} {'are' if len(orphans) > 1 else 'is'}: the"
+                f"in {self.path} nothing says what {join_names(orphans, 4)} {'are' if len(orphans) > 1 else 'is'}: the"
                 f" .json beside {'them' if len(orphans) > 1 else 'it'} is gone. Record again what is missing; prune()"
                 " takes away what is left over",
                 stacklevel=2,
             )
         total = sum(entry.record["bytes"] for entry in entries.values())
-        with ticking(progress, f"verifying {self.path.name}", "MB") as tick:
+        with show_progress(progress, f"verifying {self.path.name}", "MB") as tick:
             for key, entry in entries.items():
                 try:
                     entry.check(lambda some, before=done: tick((before + some) // 10**6, total // 10**6), again=True)
@@ -278,7 +278,7 @@ class Store(Activations):
         keys = list(dict.fromkeys([*self._entries(), *self.unfinished()]))
         if not keys:
             raise ValueError(f"there is nothing to remove: {self._emptiness()}")
-        doomed = [key for key, good in zip(keys, chosen(keys, Key._fields, fields), strict=True) if good]
+        doomed = [key for key, good in zip(keys, select(keys, Key._fields, fields), strict=True) if good]
         used = self._ids_in_use()
         for key in doomed:
             with self._locked(key, wait=False) as mine:
@@ -488,9 +488,9 @@ class Store(Activations):
         token is a row.
         groups: a label a row, such as the sample that a token is from, if rows have groups.
         """
-        key = key._replace(step=checked_step(key.step))
+        key = key._replace(step=check_step(key.step))
         dtype = self.dtype if self.dtype is not None and np.issubdtype(dtype, np.floating) else np.dtype(dtype)
-        known = None if ids is None or key.by_token else checked_ids(ids, shape[0])
+        known = None if ids is None or key.by_token else check_ids(ids, shape[0])
         about = {"key": list(key), "shape": list(shape), "dtype": str(dtype), "origin": dict(origin)}
         about |= {} if known is None else {"ids": ids_fingerprint(known)}
         labels = None if groups is None else stored_groups(check_labels(groups, shape[0], "groups"))

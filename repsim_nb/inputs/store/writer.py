@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.files import replacing
+from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import Key
 
 from .arrayfile import BLOCK, Sums, sums_of, written_whole
@@ -172,7 +172,7 @@ class Writer:
 
     def keep(self) -> None:
         """Note how far it is."""
-        with replacing(self._progress) as path:
+        with replace_atomically(self._progress) as path:
             path.write_text(json.dumps({**self._about, "rows": self.rows, "crc32": self._sums.sums}))
         self._saved = time.monotonic()
 
@@ -204,7 +204,7 @@ class Writer:
         )  # of a damaged recording that this one replaces: nobody may hold it against the new rows
         os.replace(self._part, self._data)
         self._keep_ids()
-        with replacing(self._sidecar) as path:
+        with replace_atomically(self._sidecar) as path:
             written_whole(
                 path,
                 json.dumps(

@@ -12,18 +12,18 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from repsim_nb.measures import CCA, CKA, NBS, Measure, Procrustes, named
+from repsim_nb.measures import CCA, CKA, NBS, Measure, Procrustes
 from repsim_nb.results.comparison import compare
 from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.results import check_draws, check_level, percentile_interval
 from repsim_nb.results.inference.samples import representations_of
 from repsim_nb.results.inference.units import FEWEST_UNITS, widen_level
 from repsim_nb.results.probes import entered, linear_probe
-from repsim_nb.support.errors import listed, unknown
+from repsim_nb.support.errors import format_label, join_names, unknown_name
 from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.ids import check_order
-from repsim_nb.support.labels import axis_of, short_labels
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.labels import short_labels, to_axis
+from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer, check_labels
 
 from .damage import DAMAGES, Components, Damage, damage_of, left_of
@@ -208,7 +208,7 @@ class Sensitivity:
         if name in self.undefined:
             raise ValueError(f"'{name}' has no value: {self.undefined[name]}")
         if name not in self.table.index:
-            raise unknown("measure of this result", name, self.table.index)
+            raise unknown_name("measure of this result", name, self.table.index)
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{name}: {self.text(noticed)}" for name, noticed in self.table["noticed"].items())
@@ -313,12 +313,20 @@ def sensitivity(
     labels, targets = list(representations), None if targets is None else check_labels(targets, n, "targets")
     if len(labels) < 2:
         raise ValueError(
+<<<<<<< HEAD
             f"the threshold is the difference between models, so there are two or more; here is {named(labels[0])}"
+=======
+            f"the threshold is the difference between networks, so there are two or more; here is {format_label(labels[0])}"
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         )
-    index = axis_of(representations)
+    index = to_axis(representations)
     if "model" in index.names and index.get_level_values("model").has_duplicates:
         raise ValueError(
+<<<<<<< HEAD
             f"of each model one layer is compared, and some have several here ({listed(short_labels(index), 4)}): "
+=======
+            f"of each network one layer is compared, and some have several here ({join_names(short_labels(index), 4)}): "
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
             "choose one with .where(layer=...)"
         )
     names = short_labels(index)
@@ -329,8 +337,13 @@ def sensitivity(
     probed = probe and targets is not None
     seen: dict[tuple[str, str], np.ndarray] = {}
     accuracies = {name: np.zeros(len(amounts)) for name in names}
+<<<<<<< HEAD
     steps = len(chosen) + (len(amounts) if probed else 0)  # of each model and draw
     with ticking(progress, "damage", "step") as tick:
+=======
+    steps = len(chosen) + (len(amounts) if probed else 0)  # of each network and draw
+    with show_progress(progress, "damage", "step") as tick:
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         for done, (model, draw) in enumerate((model, draw) for model in range(len(labels)) for draw in range(draws)):
             label, name = labels[model], names[model]
             damaged = damage.start(xs[label], targets, draw, seed, model)

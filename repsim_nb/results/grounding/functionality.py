@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from repsim_nb import measures
-from repsim_nb.support.errors import listed, unknown
-from repsim_nb.support.labels import by_item
+from repsim_nb.support.errors import format_label, join_names, unknown_name
+from repsim_nb.support.labels import values_per_item
 from repsim_nb.support.validation import check_integer, is_number
 
 from .joint import standard_ranks
@@ -167,7 +166,12 @@ def reliability(
     series = functionality.rename("F")
     if model not in series.index.names:
         raise ValueError(
+<<<<<<< HEAD
             f"functionality has no field '{model}' that names the model; its fields are {listed(series.index.names)}"
+=======
+            f"functionality has no field '{network}' that names the network; its fields are"
+            f" {join_names(series.index.names)}"
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         )
     if not pd.api.types.is_numeric_dtype(series) or not np.isfinite(series.to_numpy(float, na_value=np.nan)).all():
         raise ValueError(
@@ -186,6 +190,7 @@ def reliability(
         fields = [by] if isinstance(by, str) else list(by)
         for name in fields:
             if name not in others:
+<<<<<<< HEAD
                 raise unknown("field for by", name, others)
     several = frame[frame.duplicated([model, *fields])]
     if len(several):
@@ -193,12 +198,26 @@ def reliability(
             f"each model has one F in a row of the result; {several.iloc[0][model]} has"
             f" several{f' for one {listed(fields)}' if fields else ''}: name more fields in by= (there are"
             f" {listed(others) or 'none'}), or average them first"
+=======
+                raise unknown_name("field for by", name, others)
+    several = frame[frame.duplicated([network, *fields])]
+    if len(several):
+        raise ValueError(
+            f"each network has one F in a row of the result; {several.iloc[0][network]} has"
+            f" several{f' for one {join_names(fields)}' if fields else ''}: name more fields in by= (there are"
+            f" {join_names(others) or 'none'}), or average them first"
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         )
     groups = frame.groupby(fields, sort=False) if fields else frame.assign(all="all").groupby("all")
     if len(alone := groups["F"].count().loc[lambda many: many < 2]) or not len(series):
         raise ValueError(
+<<<<<<< HEAD
             "reliability is about differences between models, and there are fewer than"
             f" two{f' for {listed(alone.index, 3)}' if fields else ''}"
+=======
+            "reliability is about differences between networks, and there are fewer than"
+            f" two{f' for {join_names(alone.index, 3)}' if fields else ''}"
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         )
     table = groups["F"].agg(models="count", min="min", mean="mean", max="max", sd="std")
     table = table.assign(noise=np.sqrt(groups["squared"].mean()))
@@ -244,7 +263,7 @@ def item_values(labels: list[Any], index: pd.Index, given: Any, what: str) -> np
         common = [name for name in index.names if name in given.index.names]
         if not common:
             raise ValueError(
-                f"{what} is by {listed(given.index.names)}, and labels have the fields {listed(index.names)}: none is"
+                f"{what} is by {join_names(given.index.names)}, and labels have the fields {join_names(index.names)}: none is"
                 " in both"
             )
         series, own = (
@@ -255,18 +274,18 @@ def item_values(labels: list[Any], index: pd.Index, given: Any, what: str) -> np
         if series.index.has_duplicates:
             raise ValueError(
                 f"{what} is one number an item; it has several for {series.index[series.index.duplicated()][0]}, by"
-                f" {listed(common)}"
+                f" {join_names(common)}"
             )
         missing = own[~own.isin(series.index)]
         if len(missing):
             raise ValueError(
-                f"{what} has no value for {listed(missing, 3)}; it has values for {listed(series.index, 3)}"
+                f"{what} has no value for {join_names(missing, 3)}; it has values for {join_names(series.index, 3)}"
             )
         values = series.loc[own].to_numpy()
     elif isinstance(given, Mapping) and all(label in given for label in labels):
         values = np.array([given[label] for label in labels])
     else:
-        values = by_item(index, given, what).to_numpy()
+        values = values_per_item(index, given, what).to_numpy()
     try:
         values = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
@@ -276,7 +295,7 @@ def item_values(labels: list[Any], index: pd.Index, given: Any, what: str) -> np
     if not np.isfinite(values).all():
         bad = [labels[i] for i in np.flatnonzero(~np.isfinite(values))]
         raise ValueError(
-            f"{what} is undefined (NaN) or infinite for {listed(map(measures.named, bad), 3)}: leave those items out"
+            f"{what} is undefined (NaN) or infinite for {join_names(map(format_label, bad), 3)}: leave those items out"
         )
     return values
 
@@ -301,7 +320,7 @@ def best_items(labels: list[Any], f: np.ndarray, layers: pd.Series, among: Itera
         strange = [label for label in wanted if label not in labels]
         if strange:
             raise ValueError(
-                f"references are chosen among the labels of representations; {listed(map(measures.named, strange), 3)}"
+                f"references are chosen among the labels of representations; {join_names(map(format_label, strange), 3)}"
                 " is none"
             )
         allowed = np.array([label in wanted for label in labels])

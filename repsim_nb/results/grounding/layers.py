@@ -22,9 +22,9 @@ from repsim_nb.results.inference.results import check_draws
 from repsim_nb.results.inference.samples import representations_of
 from repsim_nb.results.inference.square_tables import tolerance_of_sums, values_by_item
 from repsim_nb.results.inference.units import Groups, Units, interval_over_units, simultaneous
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 from repsim_nb.support.escaping import without_formulas
-from repsim_nb.support.labels import Choice, axis_of
+from repsim_nb.support.labels import Choice, to_axis
 from repsim_nb.support.progress import Tick
 
 from .models import units_of_models
@@ -167,8 +167,8 @@ class Specificity:
         ):
             if not mine.equals(theirs):
                 raise ValueError(
-                    f"differences are of the same {what} in the same order; this one has {listed(mine, 4)}, '{name}'"
-                    f" has {listed(theirs, 4)}"
+                    f"differences are of the same {what} in the same order; this one has {join_names(mine, 4)}, '{name}'"
+                    f" has {join_names(theirs, 4)}"
                 )
         assert self._units is not None and other._units is not None
         ours, others = self._units.groupings, other._units.groupings
@@ -287,8 +287,13 @@ def specificity(
     check_draws(n_bootstrap, level)
     representations, _ = representations_of(representations)
     labels = list(representations)
+<<<<<<< HEAD
     index = axis_of(representations)
     nets, layers = (values_by_item(index, choice, what) for choice, what in ((model, "model"), (per, "per")))
+=======
+    index = to_axis(representations)
+    nets, layers = (by_item_defined(index, choice, what) for choice, what in ((network, "network"), (per, "per")))
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
     names, depth = list(dict.fromkeys(nets)), list(dict.fromkeys(layers))
     layer_axis, net_axis = pd.Index(depth, name=str(layers.name)), pd.Index(names, name=str(nets.name))
     places = _grid(nets, layers, names, depth)
@@ -349,7 +354,7 @@ def _by_name(others: Specificity | Mapping[str, Specificity] | Iterable[Specific
         raise ValueError("there is nothing to compare with: pass a Specificity, several, or {name: Specificity}")
     if len(set(names)) < len(names):
         raise ValueError(
-            f"each row of differences has a name of its own; here are {listed(names, 4)}: pass {{name: Specificity}}"
+            f"each row of differences has a name of its own; here are {join_names(names, 4)}: pass {{name: Specificity}}"
         )
     return dict(pairs)
 
@@ -358,8 +363,13 @@ def _grid(nets: pd.Series, layers: pd.Series, names: list[Any], depth: list[Any]
     """The place of each layer (columns) of each model (rows)."""
     if len(names) < 2 or len(depth) < 2:
         raise ValueError(
+<<<<<<< HEAD
             "layers are looked for in other models, so there are two models and two layers or more; "
             f"here are {len(names)} ({listed(names, 3)}) and {len(depth)} ({listed(depth, 3)})"
+=======
+            "layers are looked for in other networks, so there are two networks and two layers or more; "
+            f"here are {len(names)} ({join_names(names, 3)}) and {len(depth)} ({join_names(depth, 3)})"
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         )
     at: dict[tuple[Any, Any], int] = {}
     for i, key in enumerate(zip(nets, layers, strict=True)):
@@ -371,7 +381,11 @@ def _grid(nets: pd.Series, layers: pd.Series, names: list[Any], depth: list[Any]
     lacking = [f"{layer} of {net}" for net in names for layer in depth if (net, layer) not in at]
     if lacking:
         raise ValueError(
+<<<<<<< HEAD
             f"the same layers are needed of all models; there is no {listed(lacking, 3)}. If layers have other names,"
+=======
+            f"the same layers are needed of all networks; there is no {join_names(lacking, 3)}. If layers have other names,"
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
             " pass per= as one depth an item"
         )
     return np.array([[at[net, layer] for layer in depth] for net in names])

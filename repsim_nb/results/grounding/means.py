@@ -12,7 +12,7 @@ from scipy import stats
 
 from repsim_nb.results.inference.results import check_draws
 from repsim_nb.results.inference.units import Groups, interval_over_units, simultaneous, units_of
-from repsim_nb.support.errors import UndefinedError, listed, unknown
+from repsim_nb.support.errors import UndefinedError, join_names, unknown_name
 from repsim_nb.support.escaping import without_formulas
 
 from .models import check_named
@@ -71,7 +71,7 @@ class PairMeans:
         )
         for statistic in (name, *chosen):
             if statistic not in self.table.index:
-                raise unknown("statistic", statistic, self.table.index)
+                raise unknown_name("statistic", statistic, self.table.index)
         if not chosen:
             raise ValueError(f"'{name}' is the only statistic: there is nothing to compare with")
         estimates = pd.Series(
@@ -175,7 +175,11 @@ def pair_means(
     one, other = (models.get_indexer(pairs.index.get_level_values(end)) for end in (0, 1))
     if (one == other).any():
         raise ValueError(
+<<<<<<< HEAD
             f"a pair is of two different models; here is {listed([models[k] for k in one[one == other]], 3)} with"
+=======
+            f"a pair is of two different networks; here is {join_names([networks[k] for k in one[one == other]], 3)} with"
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
             " itself"
         )
     both = pd.MultiIndex.from_arrays([np.minimum(one, other), np.maximum(one, other)])

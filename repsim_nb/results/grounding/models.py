@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.results.inference.units import Groups, Units, units_of
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 
 
 def by_item_of_model(models: pd.Series, index: pd.Index, given: Any) -> Any:
@@ -48,7 +48,7 @@ def units_of_models(index: pd.Index, models: pd.Series, groups: Groups) -> Units
         split = [known[k] for k in range(len(known)) if len(np.unique(values[codes == k])) > 1]
         if split:
             raise ValueError(
-                f"a group consists of whole models, and items of {listed(split, 3)} are in several groups ({name}):"
+                f"a group consists of whole models, and items of {join_names(split, 3)} are in several groups ({name}):"
                 " pass {model: group}"
             )
         first = np.unique(codes, return_index=True)[1]

@@ -8,8 +8,13 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.results.inference import Test, rank_correlation
+<<<<<<< HEAD
 from repsim_nb.results.inference.rank_correlations import asymptotic_test
 from repsim_nb.support.errors import listed, unknown
+=======
+from repsim_nb.results.inference.ranks import by_formula
+from repsim_nb.support.errors import join_names, unknown_name
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 
 KINDS = ("spearman", "kendall")
 
@@ -44,7 +49,7 @@ def correlate(
     check_numbers(pairs, [*names, gap])
     if keys and pairs[keys].isna().any(axis=None):
         raise ValueError(
-            f"{listed(keys)} is undefined in {int(pairs[keys].isna().any(axis=1).sum())} of {len(pairs)} pairs: every"
+            f"{join_names(keys)} is undefined in {int(pairs[keys].isna().any(axis=1).sum())} of {len(pairs)} pairs: every"
             " pair has a reference"
         )
     if not len(pairs):
@@ -193,7 +198,7 @@ def check_columns(pairs: pd.DataFrame, names: Sequence[str]) -> None:
         raise TypeError(f"pairs come as a DataFrame, a row a pair; got {type(pairs).__name__}")
     for name in names:
         if name not in pairs:
-            raise unknown("column of pairs", name, pairs.columns)
+            raise unknown_name("column of pairs", name, pairs.columns)
         if pairs[name].ndim == 2:
             raise ValueError(
                 f"pairs have {pairs[name].shape[1]} columns '{name}': keep one, or give them names of their own"

@@ -19,9 +19,9 @@ from repsim_nb.results.inference.results import check_draws, check_permutations,
 from repsim_nb.results.inference.samples import representations_of
 from repsim_nb.results.inference.square_tables import precision_of, tolerance_of_sums, values_by_item
 from repsim_nb.results.inference.units import FEWEST_UNITS, Groups, NoOrder, Units, interval_over_units
-from repsim_nb.support.errors import listed, unknown
-from repsim_nb.support.labels import Choice, axis_of, same_as_text, short_labels
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.labels import Choice, explain_same_text, short_labels, to_axis
+from repsim_nb.support.progress import Tick, show_progress
 
 from .functionality import Errors, best_items, functionality_of, gaps, item_values, noise_of, residuals
 from .joint import PairSets
@@ -157,13 +157,18 @@ def benchmark(
     check_draws(n_bootstrap, level)
     check_permutations(n_permutations)
     if pairs not in ("reference", "all"):
-        raise unknown("choice of pairs", pairs, ("reference", "all"))
+        raise unknown_name("choice of pairs", pairs, ("reference", "all"))
     if pairs == "all" and (among is not None or self_pairs):
         raise ValueError("among= and self_pairs= are about references, and pairs='all' has none: leave them out")
     representations, _ = representations_of(representations)
     labels = list(representations)
+<<<<<<< HEAD
     index = axis_of(representations)
     models = values_by_item(index, model, "model")
+=======
+    index = to_axis(representations)
+    networks = by_item_defined(index, network, "network")
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
     layers = (
         pd.Series("all", index=range(len(labels)), name="per") if per is None else values_by_item(index, per, "per")
     )
@@ -206,10 +211,17 @@ def benchmark(
         }
     )
     if taken := [name for name in chosen if name in frame]:
+<<<<<<< HEAD
         raise ValueError(f"{listed(taken)} is a column of the pairs: give the measure another name")
     codes, known = pd.factorize(models)
     _check_models(known)
     units = units_of_models(index, models, groups)
+=======
+        raise ValueError(f"{join_names(taken)} is a column of the pairs: give the measure another name")
+    codes, known = pd.factorize(networks)
+    _check_networks(known)
+    units = units_of_networks(index, networks, groups)
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
     errors = (
         None
         if noise is None
@@ -307,7 +319,7 @@ def rank_pairs(
     check_draws(n_bootstrap, level)
     check_permutations(n_permutations)
     if pairs not in ("reference", "all"):
-        raise unknown("choice of pairs", pairs, ("reference", "all"))
+        raise unknown_name("choice of pairs", pairs, ("reference", "all"))
     names = [distances] if isinstance(distances, str) else list(distances)
     check_columns(frame, [*names, gap, *(f"{side}{end}" for side in (model, per) for end in (1, 2))])
     check_numbers(frame, [*names, gap])
@@ -318,7 +330,7 @@ def rank_pairs(
         )
     for side in (model, per):
         one_side, other_side = (set(frame[f"{side}{end}"]) for end in (1, 2))
-        if text := same_as_text(one_side - other_side, other_side - one_side):
+        if text := explain_same_text(one_side - other_side, other_side - one_side):
             raise ValueError(f"'{side}1' and '{side}2' name the same things{text}")
     ends = [pd.MultiIndex.from_frame(frame[[f"{model}{end}", f"{per}{end}"]], names=[model, per]) for end in (1, 2)]
     errors = None
@@ -391,8 +403,13 @@ def rank_pairs(
 def _check_models(known: Sequence[Any]) -> None:
     if len(known) < FEWEST_UNITS:
         raise ValueError(
+<<<<<<< HEAD
             f"models are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)}"
             f" ({listed(known)}): {FEWEST_UNITS} are the least, 10 or more say something"
+=======
+            f"networks are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)}"
+            f" ({join_names(known)}): {FEWEST_UNITS} are the least, 10 or more say something"
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         )
 
 
@@ -426,7 +443,7 @@ def _distances(
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The dissimilarity of each pair by each measure, and why a measure has none."""
     labels = list(representations)
-    index = axis_of(representations)
+    index = to_axis(representations)
     if pairs == "reference":
         first = list(dict.fromkeys(one))
         tables = [(first, list(range(k, min(k + AT_ONCE, len(labels))))) for k in range(0, len(labels), AT_ONCE)]
@@ -435,7 +452,7 @@ def _distances(
             (rows := sorted({*one[values == value], *other[values == value]}), rows) for value in dict.fromkeys(values)
         ]
     found, undefined = {}, {}
-    with ticking(progress, "benchmark", "table") as tick:
+    with show_progress(progress, "benchmark", "table") as tick:
         for done, (name, measure) in enumerate(chosen.items()):
             square, reasons = np.full((len(labels), len(labels)), np.nan), {}
             for k, (rows, columns) in enumerate(tables):
@@ -502,7 +519,7 @@ def _ranked(
             undefined[name] = str(error)
     if not tests:
         raise ValueError(
-            f"no measure has a value for all pairs: {listed(f'{name}: {why}' for name, why in undefined.items())}"
+            f"no measure has a value for all pairs: {join_names(f'{name}: {why}' for name, why in undefined.items())}"
         )
     xs = {name: distances[name] for name in tests}
     rho = {name: {value: test["spearman"].statistic for value, test in its.items()} for name, its in tests.items()}

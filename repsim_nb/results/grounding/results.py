@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from repsim_nb.results.inference.units import simultaneous
-from repsim_nb.support.errors import unknown
+from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.escaping import without_formulas
 
 
@@ -107,7 +107,7 @@ class Benchmark:
             raise (
                 ValueError(f"'{name}' has no value: {self.undefined[name]}")
                 if name in self.undefined
-                else unknown("measure of this benchmark", name, self.table.index)
+                else unknown_name("measure of this benchmark", name, self.table.index)
             )
         return (
             self._differences([(name, other) for other in self.table.index.drop(name)])

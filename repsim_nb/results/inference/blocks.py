@@ -13,12 +13,12 @@ from scipy import stats
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.base import one_library
+from repsim_nb.measures.base import to_one_library
 from repsim_nb.measures.between import FEWEST_GROUPS, Between, between_groups
 from repsim_nb.results.comparison import compare
-from repsim_nb.support.errors import UndefinedError, listed, unknown
-from repsim_nb.support.labels import Choice, axis_of
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.errors import UndefinedError, format_label, join_names, unknown_name
+from repsim_nb.support.labels import Choice, to_axis
+from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
 
 from .dependent_rows import codes_of, require_form
@@ -125,13 +125,17 @@ def block_means(
     measure = measures.get(measure)
     check_level(level)
     if over not in OVER:
-        raise unknown("source of variation", over, OVER)
+        raise unknown_name("source of variation", over, OVER)
     given = xs
     xs, n = representations_of(given, measure)
     labels = list(xs)
+<<<<<<< HEAD
     codes, names = pd.factorize(values_by_item(axis_of(xs), groups, "groups"))
+=======
+    codes, names = pd.factorize(by_item_defined(to_axis(xs), groups, "groups"))
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
     if len(labels) < 2:
-        raise ValueError(f"means are of pairs of items, and there is one item, '{measures.named(labels[0])}'")
+        raise ValueError(f"means are of pairs of items, and there is one item, '{format_label(labels[0])}'")
     of_rows = codes_of(row_groups, [*given.values(), *xs.values()], n)
     between = (
         None
@@ -145,22 +149,22 @@ def block_means(
         if few:
             raise ValueError(
                 f"an interval over items leaves out each item of a group, and needs at least {FEWEST_ITEMS} of them in"
-                f" each; too few are in {listed(few, 4)}. over='samples' gives intervals for these items only"
+                f" each; too few are in {join_names(few, 4)}. over='samples' gives intervals for these items only"
             )
 
     def table_of(some: Mapping[Any, Any], kept: np.ndarray) -> np.ndarray:
-        its = measure.of_rows(kept)
+        its = measure.select_rows(kept)
         return _square(its, some) if between is None else _square_between(between_groups(its), some, of_rows[kept])
 
     units, name = (n, "samples") if of_rows is None else (int(of_rows.max()) + 1, "groups of rows")
     if over != "items":
         _check_parts(
-            parts, units, name, measure.least if between is None else FEWEST_GROUPS, measures.short_name(measure)
+            parts, units, name, measure.min_samples if between is None else FEWEST_GROUPS, measures.short_name(measure)
         )
     part = np.random.default_rng(seed).permutation(units) % parts if over != "items" else np.zeros(units, int)
     part_of_row, many = part if of_rows is None else part[of_rows], parts if over != "items" else 0
     without = np.zeros((many, len(blocks)))
-    with ticking(progress, f"block means of {measures.short_name(measure)}", "table") as tick:
+    with show_progress(progress, f"block means of {measures.short_name(measure)}", "table") as tick:
         tick(0, many + 1)
         table = table_of(xs, np.arange(n))
         for k in range(many):
@@ -215,12 +219,12 @@ def _square_between(between: Between, xs: Mapping[Any, Any], codes: np.ndarray) 
 
     The diagonal is not computed.
     """
-    (xs,), table = one_library(xs), np.full((len(xs), len(xs)), np.nan)
+    (xs,), table = to_one_library(xs), np.full((len(xs), len(xs)), np.nan)
     for (i, one), (j, other) in itertools.combinations(enumerate(xs), 2):
         try:
             table[i, j] = table[j, i] = between(xs[one], xs[other], codes)
         except UndefinedError as error:
-            raise UndefinedError(f"'{measures.named(one)}' and '{measures.named(other)}': {error}") from error
+            raise UndefinedError(f"'{format_label(one)}' and '{format_label(other)}': {error}") from error
     return table
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import unknown
+from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.labels import short_labels
 
 from .intervals import leave_out, left_out_units
@@ -103,7 +103,7 @@ def rank_differences(
     ('near', ['far'], True)
     """
     if kind not in RANKS:
-        raise unknown("rank correlation", kind, RANKS)
+        raise unknown_name("rank correlation", kind, RANKS)
     check_level(level)
     if not isinstance(tables, Mapping):
         raise TypeError(f"tables are compared by their names: {{'cka': table, ...}}; got {type(tables).__name__}")
@@ -111,7 +111,7 @@ def rank_differences(
     if len(names) < 2:
         raise ValueError(f"differences are between two tables or more; there {'is 1' if names else 'are none'}")
     if against is not None and against not in names:
-        raise unknown("table", against, names)
+        raise unknown_name("table", against, names)
     constant = [] if given is None else [given]
     (own, *arrays), index, place = align_all(b, [*tables.values(), *constant], direction)
     units = left_out_units(index, groups, place)

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from repsim_nb.measures import Measure
-from repsim_nb.measures.arrays import eps, reordered, stretches
+from repsim_nb.measures.arrays import eps, permute_matrix, split_range
 from repsim_nb.measures.cost import HELD
 from repsim_nb.measures.moments import Sums
-from repsim_nb.support.workers import Workers, checkpoint
+from repsim_nb.support.workers import Workers, check_stopped
 
 from .results import one_order
 
@@ -70,16 +70,16 @@ def counted(
     room = max(1, int(HELD / 2 // (8 * n * n)))
     found: dict[tuple[int, int], Count] = {}
     rows, columns = (sorted({cell[axis] for cell in cells}) for axis in (0, 1))
-    for some in (rows[part] for part in stretches(len(rows), room)):
-        squares = {i: measure.square(measure.prepare(left[i])).ravel() for i in some}
-        for others in (columns[part] for part in stretches(len(columns), room)):
+    for some in (rows[part] for part in split_range(len(rows), room)):
+        squares = {i: measure.gram_matrix(measure.prepare(left[i])).ravel() for i in some}
+        for others in (columns[part] for part in split_range(len(columns), room)):
             block = {cell: value for cell, value in cells.items() if cell[0] in squares and cell[1] in others}
             if block:
                 matrices = {
                     j: (
                         squares[j].reshape(n, n)
                         if right is left and j in squares
-                        else measure.square(measure.prepare(right[j]))
+                        else measure.gram_matrix(measure.prepare(right[j]))
                     )
                     for j in others
                 }
@@ -120,8 +120,8 @@ def _block(
                 alive.setdefault(j, []).append(i)
 
         def values(j: int, orders: list[np.ndarray] = orders, alive: dict[int, list[int]] = alive) -> np.ndarray:
-            checkpoint()
-            stacked = np.stack([reordered(matrices[j], order).ravel() for order in orders])
+            check_stopped()
+            stacked = np.stack([permute_matrix(matrices[j], order).ravel() for order in orders])
             return np.stack([stacked @ squares[i] for i in alive[j]])
 
         for (j, some), block in zip(alive.items(), run(values, list(alive), idle=idle), strict=True):

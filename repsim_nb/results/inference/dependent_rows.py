@@ -19,7 +19,7 @@ from repsim_nb.support.dependence import near_rows
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.row_groups import groups_of
-from repsim_nb.support.validation import check_labels, check_representation, host
+from repsim_nb.support.validation import check_labels, check_representation, to_numpy
 
 from .samples import pair_of, rows_of
 
@@ -54,7 +54,7 @@ def _warn_if_grouped(sides: list[Any], every: bool) -> None:
         return
     try:
         found = [
-            near_rows(host(check_representation(side[:LOOKED_AT], double=True, constant=True)))[1] for side in sides
+            near_rows(to_numpy(check_representation(side[:LOOKED_AT], double=True, constant=True)))[1] for side in sides
         ]
     except UndefinedError:
         return  # the measure says what is wrong
@@ -72,9 +72,9 @@ def _warn_if_grouped(sides: list[Any], every: bool) -> None:
 def check_number(codes: np.ndarray, measure: Measure) -> None:
     """ValueError where there are fewer groups than the measure needs samples."""
     many = int(codes.max()) + 1
-    if many < measure.least:
+    if many < measure.min_samples:
         raise ValueError(
-            f"groups are exchanged as samples are, and {measure} needs at least {measure.least}; the {len(codes)} rows"
+            f"groups are exchanged as samples are, and {measure} needs at least {measure.min_samples}; the {len(codes)} rows"
             f" are in {many} group{'s' * (many > 1)}"
         )
 
@@ -87,7 +87,7 @@ def group_means(x: Any, codes: np.ndarray) -> Any:
     """
     x = x.detach() if hasattr(x, "detach") else x
     xp = array_api_compat.array_namespace(x)
-    rows = host(xp.reshape(x, (x.shape[0], -1)))
+    rows = to_numpy(xp.reshape(x, (x.shape[0], -1)))
     order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
     starts, few = np.cumsum(sizes) - sizes, int(sizes.min())
     places = ((np.arange(few) + 0.5) * sizes[:, None] / few).astype(int)
@@ -131,7 +131,7 @@ class SampleUnits:
         if which is None:
             which = np.arange(self.number)
         rows = which if self.codes is None else np.flatnonzero(np.isin(self.codes, which))
-        x, y, measure = rows_of(self.x, rows), rows_of(self.y, rows), self._measure.of_rows(rows)
+        x, y, measure = rows_of(self.x, rows), rows_of(self.y, rows), self._measure.select_rows(rows)
         return between_groups(measure)(x, y, self.codes[rows]) if self._has_form else measure(x, y)
 
 

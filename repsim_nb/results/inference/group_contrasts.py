@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import listed, unknown
+from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.labels import Choice
 
 from .group_tests import anosim_r, dispersion_test, grouped
@@ -101,7 +101,7 @@ def contrasts(
     """
     every = grouped(table, groups, strata, units, n_permutations)
     if base not in every.names:
-        raise unknown("base group", base, list(every.names))
+        raise unknown_name("base group", base, list(every.names))
     tied = with_ties(every.d, table)
     rows, alone = {}, []
     for name in every.names.drop(base):
@@ -122,9 +122,9 @@ def contrasts(
             alone.append(name)
     if alone:
         raise ValueError(
-            f"{listed(alone)} cannot be compared with '{base}': labels are exchanged among units with the same number"
+            f"{join_names(alone)} cannot be compared with '{base}': labels are exchanged among units with the same number"
             f" of items{'' if strata is None else ' in each stratum'}, and no unit of '{alone[0]}' has as many as a"
-            f" unit of '{base}'. Leave {listed(alone)} out, or give no units if items are independent"
+            f" unit of '{base}'. Leave {join_names(alone)} out, or give no units if items are independent"
         )
     found = pd.DataFrame.from_dict(rows, orient="index").rename_axis("group")
     found.insert(list(found).index("least"), "p_holm", holm(found["p_value"]))

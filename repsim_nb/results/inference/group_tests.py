@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.measures.ties import ranks_with_ties
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import Choice
 
 from .relabelling import relabel
@@ -101,7 +101,7 @@ def anosim(
         )
         raise ValueError(
             f"pairs within groups are compared with pairs between them, and {where}; groups:"
-            f" {listed(f'{name} ({(codes == k).sum()})' for k, name in enumerate(names))}"
+            f" {join_names(f'{name} ({(codes == k).sum()})' for k, name in enumerate(names))}"
         )
     _check_pairs(found, parts)
     labels, every = found.labellings(parts, n_permutations, seed)
@@ -271,7 +271,7 @@ def dispersion_test(
     if pairs:
         raise ValueError(
             "both items of a group of two are equally far from its centre, so that it does not show how much their"
-            f" distances vary: give {listed(pairs, 3)} 3 items or"
+            f" distances vary: give {join_names(pairs, 3)} 3 items or"
             f" more{'' if len(found.layers) == 1 else ' in each stratum'}, or leave them out"
         )
     if found.units is not None:
@@ -353,7 +353,7 @@ class Grouped(NamedTuple):
         if few:
             raise ValueError(
                 f"a group of one item {'' if len(self.layers) == 1 else 'in a stratum '}has no"
-                f" spread{f', {why}' if why else ''}: leave out {listed(few, 3)}"
+                f" spread{f', {why}' if why else ''}: leave out {join_names(few, 3)}"
             )
 
     def labellings(self, parts: list[np.ndarray], n: int, seed: int) -> tuple[np.ndarray, bool]:
@@ -413,7 +413,7 @@ def grouped(table: Table, groups: Choice, strata: Choice | None, units: Choice |
         for k in np.flatnonzero(pd.Series(codes).groupby(whole).nunique() > 1):
             raise ValueError(
                 f"a unit is in one group, whose label it exchanges with other units; '{of_units[k]}' has items in"
-                f" {listed((names[g] for g in np.unique(codes[whole == k])), 3)}"
+                f" {join_names((names[g] for g in np.unique(codes[whole == k])), 3)}"
             )
     return Grouped(
         d,
@@ -437,7 +437,7 @@ def _check_pairs(found: Grouped, parts: list[np.ndarray]) -> None:
         many = "one pair or none" if len(found.layers) == 1 else "one pair or none within any stratum"
         raise ValueError(
             f"R compares pairs within groups with pairs between them, and some groups have {many}"
-            f" ({listed(found.names[few], 3)}), so that R would be the tightness of the other groups. Give such groups"
+            f" ({join_names(found.names[few], 3)}), so that R would be the tightness of the other groups. Give such groups"
             " 3 items or more, leave them out, or compare each with a base group: inference.contrasts(table, groups,"
             " base)"
         )

@@ -11,11 +11,11 @@ from scipy import stats
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.support.errors import UndefinedError, listed, unknown
+from repsim_nb.support.errors import UndefinedError, join_names, unknown_name
 from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
-from repsim_nb.support.workers import all_of
+from repsim_nb.support.workers import map_with_progress
 
 from .dependent_rows import SampleUnits
 from .partial_correlation import align_all, check_left, correlation
@@ -116,7 +116,7 @@ def interval(
             ) from error
 
     seen = units.value()
-    found = all_of(
+    found = map_with_progress(
         without, left_out, progress=progress, what=f"interval of {measures.short_name(measure)}", unit="part"
     )
     table = np.zeros((parts, parts))  # without one part on the diagonal, without two off it
@@ -202,7 +202,7 @@ def rank_interval(
     True
     """
     if kind not in RANKS:
-        raise unknown("rank correlation", kind, RANKS)
+        raise unknown_name("rank correlation", kind, RANKS)
     check_level(level)
     tables, index, place = align_all(a, [b] if given is None else [b, given], direction)
     units = left_out_units(index, groups, place)
@@ -268,7 +268,7 @@ def leave_out(
             values[group] = correlation(kept[0], kept[1], kind, *kept[2:]) if len(kept[0]) else math.nan
         if not np.isfinite(values).all():
             group = int(np.argmin(np.isfinite(values)))
-            name = listed((names[k] for k in np.flatnonzero(codes == group)), 3)
+            name = join_names((names[k] for k in np.flatnonzero(codes == group)), 3)
             raise ValueError(
                 f"without {name}{'' if len(units.groupings) == 1 else f' ({grouping})'} all pairs of one side are the"
                 " same, so that all order hangs on it: there is no interval"

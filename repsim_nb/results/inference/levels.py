@@ -10,9 +10,9 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.base import one_library
+from repsim_nb.measures.base import to_one_library
 from repsim_nb.results.comparison import Comparison, compare
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_fraction, check_integer, is_integer
 
 from .dependent_rows import codes_of, group_means, have_equal_sizes, permute_groups, rows_by_group, without_pairs_within
@@ -84,14 +84,19 @@ def chance_values(
             " groups=range(n)"
         )
     labels = list(xs)
+<<<<<<< HEAD
     (xs,) = one_library({label: _bare(x) for label, x in xs.items()})
     if codes is not None and not have_equal_sizes(codes):
+=======
+    (xs,) = to_one_library({label: _bare(x) for label, x in xs.items()})
+    if codes is not None and not are_equal(codes):
+>>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         xs, n, codes = {label: group_means(x, codes) for label, x in xs.items()}, int(codes.max()) + 1, None
     rows = np.arange(n)[:, None] if codes is None else rows_by_group(codes)
     value = without_pairs_within(measure, codes)
     rng = np.random.default_rng(seed)
     values = []
-    with ticking(progress, "permuted samples", "pair") as tick:
+    with show_progress(progress, "permuted samples", "pair") as tick:
         for done in range(n_pairs):
             tick(done, n_pairs)
             i, j = rng.choice(len(labels), 2, replace=False) if len(labels) > 1 else (0, 0)
@@ -178,7 +183,7 @@ def sample_sets(
     rows = np.bincount(codes) if codes is not None else np.ones(n_rows, dtype=int)
     most, drawn = len(rows), "samples" if codes is None else "groups"
     least = (
-        int(np.searchsorted(np.cumsum(np.sort(rows)), measure.least)) + 1
+        int(np.searchsorted(np.cumsum(np.sort(rows)), measure.min_samples)) + 1
     )  # so many have enough rows, whichever they are
     sizes = [sizes] if is_integer(sizes) else list(sizes)
     if not sizes or not all(map(is_integer, sizes)) or min(sizes) < least or max(sizes) > most:
@@ -191,7 +196,7 @@ def sample_sets(
     rng = np.random.default_rng(seed)
     many = {n: 1 if n == most else n_sets for n in sizes}
     found_at, done = {}, 0
-    with ticking(progress, f"sample sets for {measures.short_name(measure)}", "table") as tick:
+    with show_progress(progress, f"sample sets for {measures.short_name(measure)}", "table") as tick:
         tick(0, sum(many.values()))
         for n, sets in many.items():
             found = []
@@ -200,7 +205,7 @@ def sample_sets(
                 some = some if codes is None else np.flatnonzero(np.isin(codes, some))
                 found.append(
                     rank_correlation(
-                        compare(measure.of_rows(some), {label: rows_of(xs[label], some) for label in labels}),
+                        compare(measure.select_rows(some), {label: rows_of(xs[label], some) for label in labels}),
                         reference,
                         kind,
                         p="asymptotic",

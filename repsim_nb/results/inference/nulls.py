@@ -15,12 +15,12 @@ from scipy import stats
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.base import arrays_of, check_sides
+from repsim_nb.measures.base import check_sides, to_arrays
 from repsim_nb.measures.moments import sums_of
 from repsim_nb.results.comparison import Comparison, compare
-from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.errors import UndefinedError, format_label
 from repsim_nb.support.escaping import without_formulas
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_fraction
 from repsim_nb.support.workers import workers
 
@@ -105,7 +105,7 @@ def _value_and_null(
     measure: Measure, x: Any, y: Any, n_permutations: int, seed: int, progress: bool | Tick = False
 ) -> tuple[float, Moments]:
     value = measure(x, y)  # says what is wrong with either
-    sums = [sums_of(measure.square(measure.prepare(side))) for side in (x, y)]
+    sums = [sums_of(measure.gram_matrix(measure.prepare(side))) for side in (x, y)]
     mean, variance, third = (float(moment[0, 0]) for moment in moments_of(sums[:1], sums[1:]))
     if not variance > 0:
         raise UndefinedError(_same(measure, "this pair"))
@@ -300,7 +300,7 @@ def null_table(
     still = np.isfinite(values.to_numpy(float)) & ~(variance > 0)
     for i, j in np.argwhere(still).tolist():
         reason = _same(
-            measure, f"'{measures.named(list(xs)[i])}' and '{measures.named(list(xs if ys is None else ys)[j])}'"
+            measure, f"'{format_label(list(xs)[i])}' and '{format_label(list(xs if ys is None else ys)[j])}'"
         )
         if on_undefined == "raise":
             raise UndefinedError(reason)
@@ -328,8 +328,8 @@ def _means_of_groups(
     if not all(isinstance(side, Mapping) and side for side in sides):
         return xs, ys, "samples"  # compare says what is wrong
     check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
-    arrays = [arrays_of(side) for side in sides]
-    n = measures.same_samples(*arrays)
+    arrays = [to_arrays(side) for side in sides]
+    n = measures.check_same_samples(*arrays)
     codes = codes_of(
         groups,
         [x for side, its in zip(sides, arrays, strict=True) for label in side for x in (side[label], its[label])],
@@ -374,7 +374,9 @@ def _p_values(
         sides = [list(representations_of(side)[0].values()) for side in ([xs] if ys is None else [xs, ys])]
         with (
             workers() as run,
-            ticking(progress, f"permutations for {len(cells)} cells of {measures.short_name(measure)}", "cell") as tick,
+            show_progress(
+                progress, f"permutations for {len(cells)} cells of {measures.short_name(measure)}", "cell"
+            ) as tick,
         ):
             for (i, j), count in counted(measure, sides[0], sides[-1], cells, many, seed, run, tick).items():
                 for cell in {(i, j), (j, i)} if ys is None else {(i, j)}:
@@ -467,7 +469,7 @@ def _closed(measure: str | Measure) -> Measure:
     measure = measures.get(measure)
     measure.check_exchange()
     try:
-        measure.check_square()
+        measure.check_gram_matrix()
     except NotImplementedError as error:
         raise NotImplementedError(
             f"the null distribution of {measures.short_name(measure)} has no closed form here: {error}. Take"

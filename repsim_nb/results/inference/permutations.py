@@ -13,12 +13,12 @@ import numpy as np
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.arrays import eps, reordered
+from repsim_nb.measures.arrays import eps, permute_matrix
 from repsim_nb.measures.between import form_between, matrices_between
 from repsim_nb.measures.moments import dot
-from repsim_nb.support.progress import Tick, ticking
+from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_representation
-from repsim_nb.support.workers import HERE, workers
+from repsim_nb.support.workers import SERIAL, workers
 
 from .dependent_rows import (
     check_number,
@@ -153,13 +153,13 @@ def values_of_orders(
 ) -> np.ndarray:
     """`permuted` of all orders, by all cores where that takes longer than a moment."""
     found: list[float] = []
-    with ticking(progress, what, "permutation") as tick:
+    with show_progress(progress, what, "permutation") as tick:
         tick(0, total)
         began = time.perf_counter()
         found.extend(permuted([next(orders)]))
         each = max(time.perf_counter() - began, 1e-6)
         at_once = max(1, int(_PIECE / each))
-        with workers() if total * each > _PIECE else nullcontext(HERE) as run:
+        with workers() if total * each > _PIECE else nullcontext(SERIAL) as run:
             while some := list(itertools.islice(orders, at_once * run.number)):
                 for values in run(
                     permuted,
@@ -185,7 +185,7 @@ class Permuted:
             return
         self.a, self.b = measure.prepare(x), measure.prepare(y)
         try:
-            self.squares = measure.square(self.a), measure.square(self.b)
+            self.squares = measure.gram_matrix(self.a), measure.gram_matrix(self.b)
         except NotImplementedError:
             pass
 
@@ -195,7 +195,7 @@ class Permuted:
     def _value(self, order: np.ndarray) -> float:
         if self.squares is not None:
             one, other = self.squares
-            return dot(one, reordered(other, order))
+            return dot(one, permute_matrix(other, order))
         try:
             b = self.measure.permute(self.b, order)
         except NotImplementedError:

@@ -13,7 +13,7 @@ from scipy import stats
 
 from repsim_nb.measures.ties import merge_ties, tolerance_of
 from repsim_nb.results.comparison import Comparison
-from repsim_nb.support.errors import listed, unknown
+from repsim_nb.support.errors import join_names, unknown_name
 
 from .partial_correlation import align_all, by_exchange, check_left, correlation, standard
 from .results import Test, check_permutations, compare_with_null, one_order
@@ -114,7 +114,7 @@ def rank_correlation(
         ("p-value", p, ("asymptotic", "exact", "mantel")),
     ):
         if choice not in known and not (choice is None and what == "p-value"):
-            raise unknown(what, choice, known)
+            raise unknown_name(what, choice, known)
     sides = [a, b] if given is None else [a, b, given]
     tables = [isinstance(side, (Comparison, pd.DataFrame)) for side in sides]
     if any(tables) and not all(tables):
@@ -255,7 +255,7 @@ def _sequences(a: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
         if not (a.index.is_unique and b.index.is_unique and len(a) == len(b) and a.index.isin(b.index).all()):
             raise ValueError(
                 "two Series are brought into one order by their labels, and these have different ones:"
-                f" {listed(a.index, 4)} and {listed(b.index, 4)}"
+                f" {join_names(a.index, 4)} and {join_names(b.index, 4)}"
             )
         b = b.loc[a.index]
     (x, finest), (y, other) = ((as_numbers(side), precision_of(side)) for side in (a, b))

@@ -10,8 +10,8 @@ from repsim_nb import measures
 from repsim_nb.measures import Deconfounded, Measure
 from repsim_nb.measures.deconfounded import partial
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.progress import Tick, ticking
-from repsim_nb.support.validation import check_representation, host
+from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.validation import check_representation, to_numpy
 from repsim_nb.support.workers import workers
 
 from .dependent_rows import SampleUnits
@@ -64,20 +64,22 @@ def influence(
         return _of_each(units, measure, units.value(), np.full(units.number, np.nan), progress)
     x, y = units.x, units.y = tuple(_entered(side, name) for side, name in ((units.x, "x"), (units.y, "y")))
     n = units.number
-    if n <= measure.least:
+    if n <= measure.min_samples:
         raise UndefinedError(
-            f"{measures.short_name(measure)} needs at least {measure.least} samples, so that one can be left out of"
-            f" {measure.least + 1} or more; there are {n}"
+            f"{measures.short_name(measure)} needs at least {measure.min_samples} samples, so that one can be left out of"
+            f" {measure.min_samples + 1} or more; there are {n}"
         )
     seen = measure(x, y)
     values = np.full(n, np.nan)
     if isinstance(measure, Deconfounded) and measure.base.recentring is not None:
-        of_sides = [host(measure.base.square(measure.base.prepare(side))) for side in (x, y, measure.values)]
+        of_sides = [to_numpy(measure.base.gram_matrix(measure.base.prepare(side))) for side in (x, y, measure.values)]
         values = partial(
             *(_by_sums(of_sides[i], of_sides[j], measure.base.recentring) for i, j in ((0, 1), (0, 2), (1, 2))), FAINT
         )
     elif measure.recentring is not None:
-        values = _by_sums(*(host(measure.square(measure.prepare(side))) for side in (x, y)), measure.recentring)
+        values = _by_sums(
+            *(to_numpy(measure.gram_matrix(measure.prepare(side))) for side in (x, y)), measure.recentring
+        )
     return _of_each(units, measure, seen, values, progress)
 
 
@@ -97,7 +99,7 @@ def _of_each(
     def done() -> int:
         return n - int(np.isnan(values).sum())
 
-    with workers() as run, ticking(progress, f"influence on {measures.short_name(measure)}", one) as tick:
+    with workers() as run, show_progress(progress, f"influence on {measures.short_name(measure)}", one) as tick:
         tick(done(), n)
         for i, value in zip(ask, run(without, ask, idle=lambda: tick(done(), n)), strict=True):
             values[i] = value

@@ -16,7 +16,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_positive, is_integer
-from repsim_nb.support.workers import all_of
+from repsim_nb.support.workers import map_with_progress
 
 from .dependent_rows import SampleUnits
 from .intervals import FEWEST_SAMPLES, interval
@@ -152,7 +152,7 @@ def sample_size(
         chosen = enough_samples
     checks = most, most // 2, most // 4
     drawn = [(n, rows) for n in sorted({*chosen, *checks}) for rows in rows_drawn(n, most, seed)]
-    found = all_of(
+    found = map_with_progress(
         of,
         *zip(*drawn, strict=True),
         progress=progress,
@@ -203,17 +203,23 @@ def rows_drawn(n: int, most: int, seed: int) -> list[np.ndarray]:
 
 def _sizes(sizes: Sequence[int] | None, measure: Measure, most: int) -> list[int]:
     if sizes is None:
-        low = max(measure.least + 1, min(20, most // 4))
+        low = max(measure.min_samples + 1, min(20, most // 4))
         return sorted({*np.geomspace(low, most // 2, 8).round().astype(int).tolist(), most})
     if not np.iterable(sizes):
         raise TypeError(
-            f"sizes are several numbers of samples, such as [{max(measure.least, most // 4)}, {most // 2}, {most}]; got"
+            f"sizes are several numbers of samples, such as [{max(measure.min_samples, most // 4)}, {most // 2}, {most}]; got"
             f" {sizes!r}"
         )
     found = sorted({*sizes})
-    if not found or not all(map(is_integer, found)) or found[0] < measure.least or found[-1] > most or found[0] == most:
+    if (
+        not found
+        or not all(map(is_integer, found))
+        or found[0] < measure.min_samples
+        or found[-1] > most
+        or found[0] == most
+    ):
         raise ValueError(
-            f"sizes are numbers of samples from {measure.least}, the fewest for {measures.short_name(measure)}, to"
+            f"sizes are numbers of samples from {measure.min_samples}, the fewest for {measures.short_name(measure)}, to"
             f" {most}, one of them below {most}; got {list(sizes)}"
         )
     return [int(n) for n in found]

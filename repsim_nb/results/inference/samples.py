@@ -9,9 +9,9 @@ import numpy as np
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.base import arrays_of, check_sides, one_library
+from repsim_nb.measures.base import check_sides, to_arrays, to_one_library
 from repsim_nb.support.containers import to_array
-from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.errors import UndefinedError, format_label
 
 
 def representations_of(xs: Mapping[Any, Any], measure: Measure | None = None) -> tuple[dict[Any, Any], int]:
@@ -24,14 +24,14 @@ def representations_of(xs: Mapping[Any, Any], measure: Measure | None = None) ->
             f" {'none' if isinstance(xs, Mapping) else type(xs).__name__}"
         )
     check_sides({"xs": xs}, measure)
-    arrays = _with_rows(arrays_of(xs))
-    return arrays, measures.same_samples(arrays)
+    arrays = _with_rows(to_arrays(xs))
+    return arrays, measures.check_same_samples(arrays)
 
 
 def _with_rows(arrays: dict[Any, Any]) -> dict[Any, Any]:
     for label, x in arrays.items():
         if x.ndim == 0:
-            raise UndefinedError(f"'{measures.named(label)}': a representation is (samples, features); it has shape ()")
+            raise UndefinedError(f"'{format_label(label)}': a representation is (samples, features); it has shape ()")
     return arrays
 
 
@@ -46,9 +46,9 @@ def pair_of(x: Any, y: Any, measure: Measure | None = None) -> tuple[Any, Any, i
     something of each.
     """
     check_sides({"x": {"x": x}, "y": {"y": y}}, measure)
-    left, right = _with_rows(arrays_of({"x": x})), _with_rows(arrays_of({"y": y}))
-    n = measures.same_samples(left, right)
-    left, right = one_library(left, right)
+    left, right = _with_rows(to_arrays({"x": x})), _with_rows(to_arrays({"y": y}))
+    n = measures.check_same_samples(left, right)
+    left, right = to_one_library(left, right)
     return left["x"], right["y"], n
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 from repsim_nb.measures import Measure
 from repsim_nb.measures.ties import merge_table, spacing, tolerance_of
 from repsim_nb.results.comparison import Comparison, check_diagonal
-from repsim_nb.support.errors import listed, unknown
-from repsim_nb.support.labels import Choice, by_item, same_as_text, shared
+from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.labels import Choice, explain_same_text, match_labels, values_per_item
 
 Table = Comparison | pd.DataFrame
 Direction = Literal["dissimilarity", "similarity"]
@@ -26,13 +26,13 @@ def align_tables(a: Table, b: Table, direction: Direction | None = None) -> tupl
     direction: what plain frames hold, to be given where their diagonal does not tell.
     """
     if direction is not None and direction not in DIRECTIONS:
-        raise unknown("direction", direction, DIRECTIONS)
+        raise unknown_name("direction", direction, DIRECTIONS)
     x, y = (_directed(table, direction) for table in (a, b))
-    mine, other = shared(x.index, y.index)
+    mine, other = match_labels(x.index, y.index)
     if not len(mine) == len(x) == len(y):
         raise ValueError(
             f"two tables are correlated over the same items; these have {len(x)} and {len(y)}, {len(mine)} of them in"
-            f" common. Choose with .where(...){same_as_text(y.index, x.index)}"
+            f" common. Choose with .where(...){explain_same_text(y.index, x.index)}"
         )
     x, y = x.iloc[mine, mine], y.iloc[other, other]
     return with_ties(symmetric(x), a), with_ties(symmetric(y), b), mine
@@ -51,7 +51,7 @@ def frame_of(table: Table) -> pd.DataFrame:
         hint = ": for a column of numbers give it alone, frame['name']" if min(frame.shape) == 1 else ""
         raise ValueError(
             f"a table of pairs is square, the same items in rows and columns; this one is {frame.shape[0]} ×"
-            f" {frame.shape[1]} with other labels{hint or same_as_text(frame.columns, frame.index)}"
+            f" {frame.shape[1]} with other labels{hint or explain_same_text(frame.columns, frame.index)}"
         )
     if not isinstance(table, Comparison):
         as_numbers(frame)
@@ -143,10 +143,10 @@ def as_numbers(values: Any) -> np.ndarray:
 
 def values_by_item(index: pd.Index, choice: Choice, what: str) -> pd.Series:
     """One value an item, as in `comparison.by_item`; ValueError where one is undefined."""
-    values = by_item(index, choice, what)
+    values = values_per_item(index, choice, what)
     if values.isna().any():
         raise ValueError(
-            f"{what} is undefined for {listed((index[i] for i in np.flatnonzero(values.isna())), 3)}: leave those"
+            f"{what} is undefined for {join_names((index[i] for i in np.flatnonzero(values.isna())), 3)}: leave those"
             " items out"
         )
     return values

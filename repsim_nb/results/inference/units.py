@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import Choice
 
 from .results import percentile_interval
@@ -172,7 +172,7 @@ def units_of(index: pd.Index, groups: Groups, what: str = "items") -> Units:
             raise ValueError("a frame of groups has a column for each grouping; this one has none")
         if not groups.columns.map(str).is_unique:
             raise ValueError(
-                f"each grouping has a name of its own; the columns of this frame are {listed(groups.columns)}"
+                f"each grouping has a name of its own; the columns of this frame are {join_names(groups.columns)}"
             )
         found = {str(name): pd.factorize(values_by_item(index, groups[name], f"groups['{name}']")) for name in groups}
     else:
@@ -182,7 +182,7 @@ def units_of(index: pd.Index, groups: Groups, what: str = "items") -> Units:
         if len(levels) < FEWEST_UNITS:
             raise ValueError(
                 f"{name}: intervals and tests over units need at least {FEWEST_UNITS} of them, 10 or more to say much;"
-                f" there {'is' if len(levels) == 1 else 'are'} {len(levels)} ({listed(levels, 3)})"
+                f" there {'is' if len(levels) == 1 else 'are'} {len(levels)} ({join_names(levels, 3)})"
             )
     return Units({name: codes for name, (codes, _) in found.items()})
 

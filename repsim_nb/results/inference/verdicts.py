@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import listed
+from repsim_nb.support.errors import join_names
 from repsim_nb.support.validation import check_fraction, is_number
 
 from .results import Interval, check_level
@@ -88,7 +88,7 @@ class Verdict:
 
     def __post_init__(self) -> None:
         if self.outcome not in OUTCOMES:
-            raise ValueError(f"the outcome of a verdict is {listed(OUTCOMES)}; got {self.outcome!r}")
+            raise ValueError(f"the outcome of a verdict is {join_names(OUTCOMES)}; got {self.outcome!r}")
 
     def __bool__(self) -> bool:
         raise TypeError(
@@ -196,7 +196,7 @@ def judge(
     given = [name for name, value in (("above", above), ("below", below), ("within", within)) if value is not None]
     if len(given) != 1:
         raise ValueError(
-            f"a claim has one threshold: above=, below= or within=; got {listed(given) if given else 'none'}. Claims"
+            f"a claim has one threshold: above=, below= or within=; got {join_names(given) if given else 'none'}. Claims"
             " that must all hold are joined: judge(...) & judge(...)"
         )
     places = _places(low, high)
@@ -398,8 +398,8 @@ def _interval_of(found: Any, level: float | None) -> tuple[float | None, float, 
         names = [name for name in ESTIMATES if name in found]
         if "low" not in found or "high" not in found or not names:
             raise TypeError(
-                f"a row to be judged has low, high and one of {listed(ESTIMATES)}; this one has"
-                f" {listed([str(name) for name in dict(found)], 12)}"
+                f"a row to be judged has low, high and one of {join_names(ESTIMATES)}; this one has"
+                f" {join_names([str(name) for name in dict(found)], 12)}"
             )
         estimate, low, high = found[names[0]], found["low"], found["high"]
         own = found.get("level") if "level" in found else getattr(found, "attrs", {}).get("level")

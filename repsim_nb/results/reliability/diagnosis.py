@@ -24,16 +24,16 @@ from repsim_nb.measures import (
     Measure,
     MutualKNN,
     Procrustes,
-    same_samples,
+    check_same_samples,
 )
-from repsim_nb.measures.arrays import centred_unit, eps, reduced, smallest_direction
+from repsim_nb.measures.arrays import centred_unit, eps, reduce_features, smallest_direction
 from repsim_nb.measures.base import check_sides
 from repsim_nb.support.dependence import FOLLOWING, NEARLY, near_repeats, near_rows, neighbour_fractions
-from repsim_nb.support.errors import UndefinedError, listed
+from repsim_nb.support.errors import UndefinedError, join_names
 from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.row_groups import groups_of
-from repsim_nb.support.validation import Array, check_integer, check_labels, check_representation, host, shaped
+from repsim_nb.support.validation import Array, check_integer, check_labels, check_representation, check_shape, to_numpy
 
 # multiplications for the inner products of one side, about a second on one core with all that follows: more samples
 # than that allows are not looked at
@@ -156,12 +156,14 @@ def diagnose(
         ("x", "y")[: len(given)] if names is None else (names,) if isinstance(names, str) else tuple(map(str, names))
     )
     if len(names) != len(given) or len(set(names)) < len(names):
-        raise ValueError(f"names has one name a side, {len(given)} here, all different; got {listed(names) or 'none'}")
+        raise ValueError(
+            f"names has one name a side, {len(given)} here, all different; got {join_names(names) or 'none'}"
+        )
     if most is not None:
         check_integer(most, "most", minimum=LEAST, hint="the number of samples to look at, or None for all")
     check_sides(dict(zip(names, ({name: v} for name, v in zip(names, given, strict=True)), strict=True)))
-    flat = {name: _tried(name, lambda v=v: shaped(v, LEAST)[0]) for name, v in zip(names, given, strict=True)}
-    n = same_samples(flat)
+    flat = {name: _tried(name, lambda v=v: check_shape(v, LEAST)[0]) for name, v in zip(names, given, strict=True)}
+    n = check_same_samples(flat)
     labels = {name: _labels_of(v, groups) for name, v in zip(names, given, strict=True)}
     labels = {name: (how, check_labels(its, n, "groups")) if how else (how, its) for name, (how, its) in labels.items()}
     some = min(n, most or n, *(_affordable(n, v.shape[1]) for v in flat.values()))
@@ -185,7 +187,7 @@ def notes(measure: str | Measure, found: Mapping[str, Diagnosis], most: int = 3)
     Diagnosis of one representation}.
     """
     measure = measures.get(measure)
-    if measure.of == "outputs":
+    if measure.compares == "outputs":
         return ()
     about: dict[tuple[str, str], list[str]] = {}
     for label, diagnosis in found.items():
@@ -247,7 +249,7 @@ def _tried(name: str, call: Callable[[], Any], partly: str = "") -> Any:
 def _side(name: str, given: Array, n: int, places: np.ndarray) -> _Side:
     entered = check_representation(given)
     smallest = smallest_direction(entered)
-    raw = host(entered)
+    raw = to_numpy(entered)
     still = np.all(raw == raw[0], axis=0)
     x = centred_unit(raw.astype(np.float64))
     s, p = x.shape
@@ -295,7 +297,7 @@ def _rank(x: np.ndarray, values: np.ndarray, smallest: float) -> int:
     most = min(x.shape[0] - 1, x.shape[1])
     if values[most - 1] > 1e-10 * values[0]:
         return most
-    return min(most, int(np.sum(np.linalg.svd(reduced(x), compute_uv=False) > smallest)))
+    return min(most, int(np.sum(np.linalg.svd(reduce_features(x), compute_uv=False) > smallest)))
 
 
 def _of_units_and_samples(side: _Side) -> list[Finding]:
@@ -474,7 +476,7 @@ def _of_groups(name: str, how: str, groups: np.ndarray) -> tuple[dict[str, Any],
 
 
 def _finite(v: Array) -> np.ndarray | None:
-    x = host(v.float() if "bfloat16" in str(v.dtype) and hasattr(v, "detach") else v)
+    x = to_numpy(v.float() if "bfloat16" in str(v.dtype) and hasattr(v, "detach") else v)
     return x.astype(np.float64) if np.isfinite(x).all() else None
 
 

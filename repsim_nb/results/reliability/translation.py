@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from repsim_nb.support.validation import Array, check_representation, host
+from repsim_nb.support.validation import Array, check_representation, to_numpy
 
 
 def translation_limit(x: Array, rows: Sequence[bool]) -> float:
@@ -40,7 +40,7 @@ def translation_limit(x: Array, rows: Sequence[bool]) -> float:
     >>> round(translation_limit(x, [False, False, True, True]), 3)
     0.874
     """
-    x = host(check_representation(x)).astype(float)
+    x = to_numpy(check_representation(x)).astype(float)
     moved = np.asarray(rows, dtype=bool)
     if moved.shape != (len(x),) or not 0 < moved.sum() < len(x):
         raise ValueError(
