@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 import repsim_nb as rs
-from repsim_nb.support import workers
 from repsim_nb.measures import CCA, base, cost, gram
+from repsim_nb.support import workers
 from repsim_nb.support.workers import Deferred
 
 distributed = pytest.importorskip("distributed")

@@ -534,7 +534,7 @@ def test_a_function_is_held_to_the_same_rules():
     "options, words",
     [
         ({"kind": "distance"}, "kind is 'similarity' .larger is more alike. or 'dissimilarity' .*got 'distance'"),
-        ({"of": "layers"}, "of is 'activations' or 'outputs'"),
+        ({"compares": "layers"}, "compares is 'activations' or 'outputs'"),
         ({"invariant_to": ["rotation"]}, "invariant_to holds some of linear, orthogonal, .*; got 'rotation'"),
         ({"invariant_to": "shift"}, "got 'shift'"),
         ({"range": (1, 0)}, "range is .lowest, highest."),

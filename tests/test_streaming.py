@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import repsim_nb as rs
-from repsim_nb.results import streaming
 from repsim_nb.measures import CKA
+from repsim_nb.results import streaming
 from repsim_nb.support.errors import Stopped, UndefinedError
 
 
@@ -299,7 +299,7 @@ def test_a_representation_of_equal_distances_has_nothing_left():
 
 def test_what_cannot_be_asked_for():
     a, b = net(0), net(1)
-    with pytest.raises(ValueError, match="batches of at least 4 samples; got batch_size=3"):
+    with pytest.raises(ValueError, match="batch_size of CKA must be an integer >= 4, or None for no batches; got 3"):
         rs.stream(a, b, inputs(20), batch_size=3)
     with pytest.raises(UndefinedError, match=r"needs at least 4 samples; 'inputs' has 3"):
         rs.stream(a, b, inputs(3))
