@@ -24,13 +24,8 @@ from repsim_nb.results.inference import (
     permutation_test,
     sample_size,
 )
-<<<<<<< HEAD
 from repsim_nb.results.inference.dependent_rows import group_means, permute_groups, rows_by_group
-from repsim_nb.support.row_groups import carrying
-=======
-from repsim_nb.results.inference.grouped import group_means, in_other_groups, rows_by_group
 from repsim_nb.support.row_groups import attach_groups
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 
 PAIRWISE = [
     CKA(debiased=True),

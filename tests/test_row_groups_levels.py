@@ -7,15 +7,9 @@ from scipy import stats
 
 import repsim_nb as rs
 from repsim_nb.measures.between import between_groups
-<<<<<<< HEAD
 from repsim_nb.results.inference import block_means, chance_values, interval, rank_correlation, sample_sets
 from repsim_nb.results.inference.dependent_rows import codes_of
-from repsim_nb.support.row_groups import carrying, groups_of, stored_groups
-=======
-from repsim_nb.results.inference import block_means, interval, rank_correlation, sample_sets, unrelated
-from repsim_nb.results.inference.grouped import codes_of
 from repsim_nb.support.row_groups import attach_groups, groups_of, stored_groups
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 from repsim_nb.support.validation import check_labels
 
 SIZE, NUMBER = 4, 24

@@ -18,16 +18,9 @@ from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-<<<<<<< HEAD
-from repsim_nb.measures import named
-from repsim_nb.measures.base import arrays_of, check_sides
-from repsim_nb.results.inference.results import compare_with_null
-from repsim_nb.support.errors import UndefinedError, listed, unknown
-=======
 from repsim_nb.measures.base import check_sides, to_arrays
-from repsim_nb.results.inference.results import by_counting
+from repsim_nb.results.inference.results import compare_with_null
 from repsim_nb.support.errors import UndefinedError, format_label, join_names, unknown_name
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import Labels, short_labels, to_axis, varying_fields
@@ -234,13 +227,8 @@ def dataset_bias(
     if scaling not in SCALINGS:
         raise unknown_name("scaling", scaling, SCALINGS)
     if probe not in PROBES:
-<<<<<<< HEAD
-        raise unknown("probe", probe, PROBES)
-    _check_numbers(test_fraction, cost, n_permutations, seed, **({} if n is None else {"n": n}))
-=======
         raise unknown_name("probe", probe, PROBES)
-    _check_numbers(test_share, cost, n_permutations, seed, **({} if n is None else {"n": n}))
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
+    _check_numbers(test_fraction, cost, n_permutations, seed, **({} if n is None else {"n": n}))
     if len(sets) < 2:
         raise ValueError(
             "sets are told from one another, so there must be two or more; here is"
@@ -394,7 +382,7 @@ def _check_numbers(test_fraction: float, cost: float, n_permutations: int, seed:
 
 
 def entered(label: Any, x: Any, *, constant: bool = True) -> np.ndarray:
-    """One representation, checked -> float64 (n, p); an error names it.  constant: whether all rows may be
+    """One representation, checked by the door -> float64 (n, p); an error names it.  constant: whether all rows may be
     alike.
     """
     try:

@@ -52,13 +52,8 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
     if not runs:
         raise ValueError(
             f"there is nothing to compare with a last step: among {len(xs)} recording{'s' * (len(xs) != 1)} no two are"
-<<<<<<< HEAD
             " steps of one model"
-            + (f" (steps: {listed(steps, 6)})" if steps else "")
-=======
-            " steps of one network"
             + (f" (steps: {join_names(steps, 6)})" if steps else "")
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
             + ". Record checkpoints under one name, each with its step"
         )
     rows = [step for step in steps if any(step in labels for labels in runs.values())]
@@ -79,11 +74,7 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
             values[[rows.index(step) for step in labels], column] = found.values.to_numpy()[:, 0]
             done += many
     return pd.DataFrame(
-<<<<<<< HEAD
-        values, index=pd.Index(rows, name="step"), columns=pd.Index(model_names(axis_of(runs)), name="model")
-=======
-        values, index=pd.Index(rows, name="step"), columns=pd.Index(model_names(to_axis(runs)), name="network")
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
+        values, index=pd.Index(rows, name="step"), columns=pd.Index(model_names(to_axis(runs)), name="model")
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from typing import Any
-from repsim_nb.support.errors import format_label
 
 
 class UndefinedError(ValueError):

@@ -19,13 +19,8 @@ from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, from_arrays
 from repsim_nb.results import probes
-<<<<<<< HEAD
 from repsim_nb.results.probes import DatasetProbe
-from repsim_nb.support.errors import listed, one_of
-=======
-from repsim_nb.results.probes import Bias
 from repsim_nb.support.errors import check_name, join_names
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 

@@ -13,15 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repsim_nb.inputs.datasets import Dataset
-<<<<<<< HEAD
 from repsim_nb.results.probes import DatasetProbe, Probe, group_breaks
-from repsim_nb.support.errors import listed
-from repsim_nb.support.labels import by_item, short_labels
-=======
-from repsim_nb.results.probes import Bias, Probe, group_breaks
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import short_labels, values_per_item
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 from repsim_nb.support.validation import check_integer
 
 from .frame import as_written, new_axes, new_figure, side_by_side

@@ -313,20 +313,12 @@ def sensitivity(
     labels, targets = list(representations), None if targets is None else check_labels(targets, n, "targets")
     if len(labels) < 2:
         raise ValueError(
-<<<<<<< HEAD
-            f"the threshold is the difference between models, so there are two or more; here is {named(labels[0])}"
-=======
-            f"the threshold is the difference between networks, so there are two or more; here is {format_label(labels[0])}"
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
+            f"the threshold is the difference between models, so there are two or more; here is {format_label(labels[0])}"
         )
     index = to_axis(representations)
     if "model" in index.names and index.get_level_values("model").has_duplicates:
         raise ValueError(
-<<<<<<< HEAD
-            f"of each model one layer is compared, and some have several here ({listed(short_labels(index), 4)}): "
-=======
-            f"of each network one layer is compared, and some have several here ({join_names(short_labels(index), 4)}): "
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
+            f"of each model one layer is compared, and some have several here ({join_names(short_labels(index), 4)}): "
             "choose one with .where(layer=...)"
         )
     names = short_labels(index)
@@ -337,13 +329,8 @@ def sensitivity(
     probed = probe and targets is not None
     seen: dict[tuple[str, str], np.ndarray] = {}
     accuracies = {name: np.zeros(len(amounts)) for name in names}
-<<<<<<< HEAD
     steps = len(chosen) + (len(amounts) if probed else 0)  # of each model and draw
-    with ticking(progress, "damage", "step") as tick:
-=======
-    steps = len(chosen) + (len(amounts) if probed else 0)  # of each network and draw
     with show_progress(progress, "damage", "step") as tick:
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         for done, (model, draw) in enumerate((model, draw) for model in range(len(labels)) for draw in range(draws)):
             label, name = labels[model], names[model]
             damaged = damage.start(xs[label], targets, draw, seed, model)

@@ -9,12 +9,7 @@ from typing import Any
 
 import numpy as np
 
-<<<<<<< HEAD
-from repsim_nb.support.errors import unknown
-=======
 from repsim_nb.support.errors import unknown_name
-from repsim_nb.support.validation import Array, check_representation, to_numpy
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 
 DELETED = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
 UNITS = tuple(fraction for fraction in DELETED if fraction <= 0.95)  # RSA needs two units
@@ -216,56 +211,6 @@ def damage_of(given: str | Damage) -> Damage:
     return given
 
 
-<<<<<<< HEAD
-=======
-def translation_limit(x: Array, rows: Sequence[bool]) -> float:
-    """The CKA of a representation and the same one with some samples translated, if they are moved infinitely far.
-
-    Parameters
-    ----------
-    x : array (n, p)
-    rows : (n,) of bool
-        The samples that are moved, all by the same vector. Its direction does not matter, and moving the others instead
-        gives the same.
-
-    Returns
-    -------
-    float
-        ρ / (1 - ρ) · ‖mean of the moved‖² / mean ‖x‖² · √(participation ratio), with x centred and ρ the fraction that
-        is moved.
-
-    Raises
-    ------
-    ValueError
-        If no sample is moved or all are, or `rows` has another length.
-
-    References
-    ----------
-    Davari, Horoi, Natik, Lajoie, Wolf, Belilovsky 2023, theorem 1.
-
-    Examples
-    --------
-    >>> x = np.array([[0.0, 1.0], [1.0, 0.0], [3.0, 2.0], [4.0, 4.0]])
-    >>> round(translation_limit(x, [False, False, True, True]), 3)
-    0.874
-    """
-    x = to_numpy(check_representation(x)).astype(float)
-    moved = np.asarray(rows, dtype=bool)
-    if moved.shape != (len(x),) or not 0 < moved.sum() < len(x):
-        raise ValueError(
-            f"rows say of each of {len(x)} samples whether it is moved, some True and some False; "
-            f"got the shape {moved.shape} with {int(moved.sum())} True"
-        )
-    x = x - x.mean(axis=0)
-    values = np.linalg.svd(x, compute_uv=False) ** 2
-    fraction = moved.mean()
-    mean = x[moved].mean(axis=0)
-    return float(
-        fraction / (1 - fraction) * (mean @ mean) / (values.sum() / len(x)) * values.sum() / np.sqrt((values**2).sum())
-    )
-
-
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 def left_of(amount: float, number: int) -> int:
     """How many of so many parts are left if this fraction is deleted: whole ones, at least one."""
     return max(1, round((1 - amount) * number))

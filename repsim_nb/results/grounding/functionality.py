@@ -166,12 +166,7 @@ def reliability(
     series = functionality.rename("F")
     if model not in series.index.names:
         raise ValueError(
-<<<<<<< HEAD
-            f"functionality has no field '{model}' that names the model; its fields are {listed(series.index.names)}"
-=======
-            f"functionality has no field '{network}' that names the network; its fields are"
-            f" {join_names(series.index.names)}"
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
+            f"functionality has no field '{model}' that names the model; its fields are {join_names(series.index.names)}"
         )
     if not pd.api.types.is_numeric_dtype(series) or not np.isfinite(series.to_numpy(float, na_value=np.nan)).all():
         raise ValueError(
@@ -190,34 +185,19 @@ def reliability(
         fields = [by] if isinstance(by, str) else list(by)
         for name in fields:
             if name not in others:
-<<<<<<< HEAD
-                raise unknown("field for by", name, others)
+                raise unknown_name("field for by", name, others)
     several = frame[frame.duplicated([model, *fields])]
     if len(several):
         raise ValueError(
             f"each model has one F in a row of the result; {several.iloc[0][model]} has"
-            f" several{f' for one {listed(fields)}' if fields else ''}: name more fields in by= (there are"
-            f" {listed(others) or 'none'}), or average them first"
-=======
-                raise unknown_name("field for by", name, others)
-    several = frame[frame.duplicated([network, *fields])]
-    if len(several):
-        raise ValueError(
-            f"each network has one F in a row of the result; {several.iloc[0][network]} has"
             f" several{f' for one {join_names(fields)}' if fields else ''}: name more fields in by= (there are"
             f" {join_names(others) or 'none'}), or average them first"
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         )
     groups = frame.groupby(fields, sort=False) if fields else frame.assign(all="all").groupby("all")
     if len(alone := groups["F"].count().loc[lambda many: many < 2]) or not len(series):
         raise ValueError(
-<<<<<<< HEAD
             "reliability is about differences between models, and there are fewer than"
-            f" two{f' for {listed(alone.index, 3)}' if fields else ''}"
-=======
-            "reliability is about differences between networks, and there are fewer than"
             f" two{f' for {join_names(alone.index, 3)}' if fields else ''}"
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         )
     table = groups["F"].agg(models="count", min="min", mean="mean", max="max", sd="std")
     table = table.assign(noise=np.sqrt(groups["squared"].mean()))

@@ -287,13 +287,8 @@ def specificity(
     check_draws(n_bootstrap, level)
     representations, _ = representations_of(representations)
     labels = list(representations)
-<<<<<<< HEAD
-    index = axis_of(representations)
-    nets, layers = (values_by_item(index, choice, what) for choice, what in ((model, "model"), (per, "per")))
-=======
     index = to_axis(representations)
-    nets, layers = (by_item_defined(index, choice, what) for choice, what in ((network, "network"), (per, "per")))
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
+    nets, layers = (values_by_item(index, choice, what) for choice, what in ((model, "model"), (per, "per")))
     names, depth = list(dict.fromkeys(nets)), list(dict.fromkeys(layers))
     layer_axis, net_axis = pd.Index(depth, name=str(layers.name)), pd.Index(names, name=str(nets.name))
     places = _grid(nets, layers, names, depth)
@@ -363,13 +358,8 @@ def _grid(nets: pd.Series, layers: pd.Series, names: list[Any], depth: list[Any]
     """The place of each layer (columns) of each model (rows)."""
     if len(names) < 2 or len(depth) < 2:
         raise ValueError(
-<<<<<<< HEAD
             "layers are looked for in other models, so there are two models and two layers or more; "
-            f"here are {len(names)} ({listed(names, 3)}) and {len(depth)} ({listed(depth, 3)})"
-=======
-            "layers are looked for in other networks, so there are two networks and two layers or more; "
             f"here are {len(names)} ({join_names(names, 3)}) and {len(depth)} ({join_names(depth, 3)})"
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         )
     at: dict[tuple[Any, Any], int] = {}
     for i, key in enumerate(zip(nets, layers, strict=True)):
@@ -381,11 +371,7 @@ def _grid(nets: pd.Series, layers: pd.Series, names: list[Any], depth: list[Any]
     lacking = [f"{layer} of {net}" for net in names for layer in depth if (net, layer) not in at]
     if lacking:
         raise ValueError(
-<<<<<<< HEAD
-            f"the same layers are needed of all models; there is no {listed(lacking, 3)}. If layers have other names,"
-=======
-            f"the same layers are needed of all networks; there is no {join_names(lacking, 3)}. If layers have other names,"
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
+            f"the same layers are needed of all models; there is no {join_names(lacking, 3)}. If layers have other names,"
             " pass per= as one depth an item"
         )
     return np.array([[at[net, layer] for layer in depth] for net in names])

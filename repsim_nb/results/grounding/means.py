@@ -175,11 +175,7 @@ def pair_means(
     one, other = (models.get_indexer(pairs.index.get_level_values(end)) for end in (0, 1))
     if (one == other).any():
         raise ValueError(
-<<<<<<< HEAD
-            f"a pair is of two different models; here is {listed([models[k] for k in one[one == other]], 3)} with"
-=======
-            f"a pair is of two different networks; here is {join_names([networks[k] for k in one[one == other]], 3)} with"
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
+            f"a pair is of two different models; here is {join_names([models[k] for k in one[one == other]], 3)} with"
             " itself"
         )
     both = pd.MultiIndex.from_arrays([np.minimum(one, other), np.maximum(one, other)])

@@ -8,13 +8,8 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.results.inference import Test, rank_correlation
-<<<<<<< HEAD
 from repsim_nb.results.inference.rank_correlations import asymptotic_test
-from repsim_nb.support.errors import listed, unknown
-=======
-from repsim_nb.results.inference.ranks import by_formula
 from repsim_nb.support.errors import join_names, unknown_name
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
 
 KINDS = ("spearman", "kendall")
 

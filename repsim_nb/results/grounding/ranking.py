@@ -162,13 +162,8 @@ def benchmark(
         raise ValueError("among= and self_pairs= are about references, and pairs='all' has none: leave them out")
     representations, _ = representations_of(representations)
     labels = list(representations)
-<<<<<<< HEAD
-    index = axis_of(representations)
-    models = values_by_item(index, model, "model")
-=======
     index = to_axis(representations)
-    networks = by_item_defined(index, network, "network")
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
+    models = values_by_item(index, model, "model")
     layers = (
         pd.Series("all", index=range(len(labels)), name="per") if per is None else values_by_item(index, per, "per")
     )
@@ -211,17 +206,10 @@ def benchmark(
         }
     )
     if taken := [name for name in chosen if name in frame]:
-<<<<<<< HEAD
-        raise ValueError(f"{listed(taken)} is a column of the pairs: give the measure another name")
+        raise ValueError(f"{join_names(taken)} is a column of the pairs: give the measure another name")
     codes, known = pd.factorize(models)
     _check_models(known)
     units = units_of_models(index, models, groups)
-=======
-        raise ValueError(f"{join_names(taken)} is a column of the pairs: give the measure another name")
-    codes, known = pd.factorize(networks)
-    _check_networks(known)
-    units = units_of_networks(index, networks, groups)
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
     errors = (
         None
         if noise is None
@@ -403,13 +391,8 @@ def rank_pairs(
 def _check_models(known: Sequence[Any]) -> None:
     if len(known) < FEWEST_UNITS:
         raise ValueError(
-<<<<<<< HEAD
             f"models are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)}"
-            f" ({listed(known)}): {FEWEST_UNITS} are the least, 10 or more say something"
-=======
-            f"networks are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)}"
             f" ({join_names(known)}): {FEWEST_UNITS} are the least, 10 or more say something"
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
         )
 
 

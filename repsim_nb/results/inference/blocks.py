@@ -129,11 +129,7 @@ def block_means(
     given = xs
     xs, n = representations_of(given, measure)
     labels = list(xs)
-<<<<<<< HEAD
-    codes, names = pd.factorize(values_by_item(axis_of(xs), groups, "groups"))
-=======
-    codes, names = pd.factorize(by_item_defined(to_axis(xs), groups, "groups"))
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
+    codes, names = pd.factorize(values_by_item(to_axis(xs), groups, "groups"))
     if len(labels) < 2:
         raise ValueError(f"means are of pairs of items, and there is one item, '{format_label(labels[0])}'")
     of_rows = codes_of(row_groups, [*given.values(), *xs.values()], n)

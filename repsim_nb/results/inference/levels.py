@@ -84,13 +84,8 @@ def chance_values(
             " groups=range(n)"
         )
     labels = list(xs)
-<<<<<<< HEAD
-    (xs,) = one_library({label: _bare(x) for label, x in xs.items()})
-    if codes is not None and not have_equal_sizes(codes):
-=======
     (xs,) = to_one_library({label: _bare(x) for label, x in xs.items()})
-    if codes is not None and not are_equal(codes):
->>>>>>> 989010e (Verbs for names in support and measures: join_names, check_name, to_numpy, select, pack, Deferred, gram_matrix, min_samples)
+    if codes is not None and not have_equal_sizes(codes):
         xs, n, codes = {label: group_means(x, codes) for label, x in xs.items()}, int(codes.max()) + 1, None
     rows = np.arange(n)[:, None] if codes is None else rows_by_group(codes)
     value = without_pairs_within(measure, codes)
