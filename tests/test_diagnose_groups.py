@@ -5,6 +5,7 @@ independent rows.
 import numpy as np
 import pandas as pd
 import pytest
+from sizes import sized
 
 import repsim_nb as rs
 from repsim_nb.results.reliability import diagnose, notes
@@ -65,10 +66,11 @@ def test_trained_layers_in_random_order_are_no_groups(recorded):
 @pytest.mark.parametrize("shape", [(104, 10), (200, 10), (800, 100)])
 def test_repeats_side_by_side_and_runs_of_repeats_are_noticed(correlation, shape):
     g = np.random.default_rng(2)
-    x = [in_groups(g, *shape, correlation) for _ in range(20)]
+    draws = sized(8, 20)
+    x = [in_groups(g, *shape, correlation) for _ in range(draws)]
     runs = [one.reshape(-1, 8, shape[1]).transpose(1, 0, 2).reshape(shape) for one in x]  # all stimuli, then all again
-    assert sum("rows look grouped" in whats(diagnose(one)) for one in x) >= (19 if correlation == 0.3 else 20)
-    assert sum("rows look grouped" in whats(diagnose(one)) for one in runs) >= (19 if correlation == 0.3 else 20)
+    assert sum("rows look grouped" in whats(diagnose(one)) for one in x) >= draws - (correlation == 0.3)
+    assert sum("rows look grouped" in whats(diagnose(one)) for one in runs) >= draws - (correlation == 0.3)
     assert (
         f"rows {shape[0] // 8} places apart" in str(finding(diagnose(runs[-1]), "rows look grouped"))
         or correlation == 0.3

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.stats import f_oneway, ttest_ind
+from sizes import most, sized
 
 import repsim_nb as rs
 from repsim_nb.measures import JSD, KL
@@ -174,12 +175,13 @@ def test_welch_of_one_feature_is_the_square_of_his_t():
 @pytest.mark.parametrize("spreads", [(1, 3), (3, 1)])
 def test_centres_that_agree_are_not_told_apart_by_spread(spreads):
     rng, codes, small = np.random.default_rng(1), np.repeat([0, 1], (8, 24)), {"centre": 0, "anosim": 0, "spread": 0}
-    for seed in range(300):
+    draws = sized(100, 300)
+    for seed in range(draws):
         d = frame(squareform(pdist(rng.normal(size=(32, 4)) * np.repeat(spreads, (8, 24))[:, None])))
         for name, test in (("centre", centre_test), ("anosim", anosim), ("spread", dispersion_test)):
             small[name] += test(d, list(codes), n_permutations=99, seed=seed).p_value <= 0.05
-    assert small["centre"] <= 28 and small["spread"] > 290  # 5 % of 300 is 15, with a standard error of 3.8
-    assert (small["anosim"] > 250) == (spreads == (3, 1))
+    assert small["centre"] <= most(draws, 0.05, 1000) and small["spread"] > 29 / 30 * draws
+    assert (small["anosim"] > 5 / 6 * draws) == (spreads == (3, 1))
     apart = frame(
         squareform(
             pdist(

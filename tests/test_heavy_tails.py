@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from sizes import most, sized
 
 import repsim_nb as rs
 from benchmarks import hard_nulls
@@ -65,17 +66,17 @@ def test_values_of_two_codes_are_few(n, overlap):
 
 
 def test_in_tables_with_nothing_in_them_hardly_anything_is_found():
-    mistaken = hard_nulls.null_tables(hard_nulls.Tails(100, 10, 1.0), 20)["mistaken"]
-    assert mistaken <= stats.binom(20, 0.08).ppf(0.999)
+    tables = sized(6, 20)
+    mistaken = hard_nulls.null_tables(hard_nulls.Tails(100, 10, 1.0), tables)["mistaken"]
+    assert mistaken <= most(tables, 0.08, 1000)
 
 
 def test_shares_of_small_p_values():
-    found = hard_nulls.tails(hard_nulls.Tails(100, 10, 1.0), 1000)
+    pairs = sized(250, 1000)
+    found = hard_nulls.tails(hard_nulls.Tails(100, 10, 1.0), pairs)
     assert 0 < found["counted"] < 0.1
-    assert (
-        found["below_01"] <= stats.binom(1000, 0.01).ppf(0.9995) / 1000
-        and found["below_001"] <= stats.binom(1000, 0.001).ppf(0.9995) / 1000
-    )
+    for share, small in ((0.01, found["below_01"]), (0.001, found["below_001"])):
+        assert small * pairs <= most(pairs, share, 2000)
 
 
 def test_gaussian_data_keep_the_p_values_of_the_curve():

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from scipy.spatial.distance import pdist, squareform
+from sizes import sized
 
 import repsim_nb as rs
 from repsim_nb.results.inference import GroupTest, Test, anosim, chance_values, rank_correlation, sample_sets
@@ -170,14 +171,14 @@ def test_mantel_permutes_the_items_of_one(kind, rng):
 
 def test_mantel_holds_its_level_where_the_formula_does_not(rng):
     """Distances of unrelated points: pairs share items, so the formula finds too much."""
-    by = {"mantel": [], "asymptotic": []}
-    for _ in range(300):
+    by, draws = {"mantel": [], "asymptotic": []}, sized(120, 300)
+    for _ in range(draws):
         a, b = (of_points(rng.standard_cauchy(size=(10, 1))) for _ in "ab")
         for p, found in by.items():
             found.append(rank_correlation(a, b, alternative="greater", p=p, n_permutations=99).p_value)
     assert (
         min(by["mantel"]) >= 1 / 100
-        and stats.kstest(np.array(by["mantel"]) - rng.uniform(0, 0.01, 300), "uniform").pvalue > 0.01
+        and stats.kstest(np.array(by["mantel"]) - rng.uniform(0, 0.01, draws), "uniform").pvalue > 0.01
     )
     assert stats.kstest(by["asymptotic"], "uniform").pvalue < 1e-4
 
@@ -279,8 +280,8 @@ def test_the_null_is_that_of_shuffled_labels(rng):
 
 @pytest.mark.parametrize("strata", [False, True])
 def test_p_is_uniform_where_labels_mean_nothing(strata, rng):
-    ps, m = [], 10 if strata else 8  # so many that not all labellings are gone through
-    for _ in range(400):
+    draws, ps, m = sized(150, 400), [], 10 if strata else 8  # so many that not all labellings are gone through
+    for _ in range(draws):
         d = of_points(rng.normal(size=(2 * m, 3)) + 5 * np.repeat([0, 1], m)[:, None])
         labels = (
             rng.permuted(np.tile(["a", "b"], (2, m // 2)), axis=1).ravel()
@@ -296,7 +297,7 @@ def test_p_is_uniform_where_labels_mean_nothing(strata, rng):
                 seed=int(rng.integers(1e9)),
             ).p_value
         )
-    assert min(ps) >= 1 / 100 and stats.kstest(np.array(ps) - rng.uniform(0, 0.01, 400), "uniform").pvalue > 0.01
+    assert min(ps) >= 1 / 100 and stats.kstest(np.array(ps) - rng.uniform(0, 0.01, draws), "uniform").pvalue > 0.01
 
 
 def test_strata_take_out_what_another_attribute_does(rng):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from sizes import fewest, most, sized
 
 import repsim_nb as rs
 from benchmarks import calibration, hard_nulls
@@ -54,15 +55,13 @@ def test_of_a_mean_it_is_students(rng):
     [("cka_debiased", "decaying"), ("procrustes", "near"), ("procrustes", "heavy"), ("rsa", "heavy")],
 )
 def test_intervals_hold_the_value_of_all_samples(measure, generator):
-    """Of 60: with a coverage of .95, fewer than 51 come once in 700 times; at a level of .5, more than 45 once in
-    30,000.
-    """
-    make, measure = calibration.GENERATORS[generator][0], rs.measures.get(measure)
+    make, measure, draws = calibration.GENERATORS[generator][0], rs.measures.get(measure), sized(25, 60)
     value = measure(*make(2500 if measure == rs.measures.get("rsa") else 20_000, np.random.default_rng(7)))
-    found = [interval(measure, *make(200, np.random.default_rng([seed, 200]))) for seed in range(60)]
-    assert sum(value in one for one in found) >= 51
+    found = [interval(measure, *make(200, np.random.default_rng([seed, 200]))) for seed in range(draws)]
+    assert sum(value in one for one in found) >= fewest(draws, 0.95, 700)
     half = stats.t.ppf(0.75, 9) / stats.t.ppf(0.975, 9)
-    assert sum(abs(value - one.estimate) < half * (one.high - one.estimate) for one in found) <= 45
+    near = sum(abs(value - one.estimate) < half * (one.high - one.estimate) for one in found)
+    assert near <= most(draws, 0.5, 30_000)
 
 
 def test_the_bias_is_taken_out():

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from scipy.spatial.distance import pdist, squareform
+from sizes import fewest, sized
 
 import repsim_nb as rs
 from repsim_nb.results.inference import Interval, rank_correlation, rank_interval
@@ -76,23 +77,24 @@ def pdist_of(frame):
 @pytest.mark.parametrize(("items", "alpha"), [(12, 0.75), (16, 0.45), (30, 0.75)])
 def test_intervals_cover_the_correlation_over_all_items(items, alpha):
     rng = np.random.default_rng(items)
-    true, held = rho_of_pairs(alpha), [0, 0]
-    for _ in range(120):
+    true, held, draws = rho_of_pairs(alpha), [0, 0], sized(40, 120)
+    for _ in range(draws):
         tables = two_spaces(items, alpha, rng)
         for k, level in enumerate((0.95, 0.6)):
             held[k] += true in rank_interval(*tables, level=level)
-    assert held[0] >= 108 and 60 <= held[1] <= 100, "of 120 nine tenths or more, and six tenths, not all"
+    assert held[0] >= 0.9 * draws and draws / 2 <= held[1] <= 5 / 6 * draws, "nine tenths or more, and six, not all"
 
 
 def test_items_of_one_group_are_left_out_together():
     """Two seeds of each network: taken for independent items they promise too much."""
     alpha, groups, rng = 0.45, list(np.repeat(range(10), 2)), np.random.default_rng(3)
     true, held = rank_correlation(*two_spaces(400, alpha, np.random.default_rng(0), copies=2)).statistic, [0, 0]
-    for _ in range(100):
+    draws = sized(50, 100)
+    for _ in range(draws):
         tables = two_spaces(10, alpha, rng, copies=2)
         held[0] += true in rank_interval(*tables, groups=groups)
         held[1] += true in rank_interval(*tables)
-    assert held[0] >= 88 and held[1] <= 90 and held[1] < held[0] - 5
+    assert held[0] >= fewest(draws, 0.95, 600) and held[1] <= 0.9 * draws and held[1] < held[0] - draws / 20
     a, b = two_spaces(8, 0.8, rng)
     assert (
         rank_interval(a, b, groups=list("abcdefgh"))

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from sizes import sized
 from test_measures import EVERYTHING, outputs, pair_of
 
 import repsim_nb as rs
@@ -416,11 +417,11 @@ def test_what_cannot_be_calibrated_says_so():
 
 @pytest.mark.parametrize("name", ["cka", "cka_debiased", "distance_correlation", "rsa"])
 def test_p_values_in_closed_form_are_uniform_where_nothing_is_related(name):
-    rng = np.random.default_rng(11)
-    found = [
-        null_moments(name, x := rng.normal(size=(30, 4)), y := rng.exponential(size=(30, 6))).p_value(ALL[name](x, y))
-        for _ in range(1000)
-    ]
+    rng, found = np.random.default_rng(11), []
+    for _ in range(sized(150, 1000)):
+        x, y = rng.normal(size=(30, 4)), rng.exponential(size=(30, 6))
+        null = null_moments(name, x, y, n_permutations=sized(999, 9999))
+        found.append(null.p_value(ALL[name](x, y)))
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
@@ -441,7 +442,7 @@ def test_p_values_by_permutation_are_uniform_where_nothing_is_related():
     found = [
         permutation_test("cka", rng.normal(size=(15, 3)), rng.normal(size=(15, 5)), n_permutations=39, seed=k).p_value
         - rng.uniform(0, 1 / 40)
-        for k in range(1000)
+        for k in range(sized(400, 1000))
     ]
     assert stats.kstest(found, "uniform").pvalue > 0.01
 

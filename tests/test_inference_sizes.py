@@ -5,6 +5,7 @@ says where nobody knows.
 import numpy as np
 import pytest
 from scipy import stats
+from sizes import sized
 
 import repsim_nb as rs
 from benchmarks.calibration import apart, decaying, near, unrelated
@@ -42,9 +43,8 @@ def test_what_is_enough_is_enough_for_fresh_samples(name, make, within):
     assert found.limit == pytest.approx(limit, abs=within / 2) and not found.extrapolated
 
     def near_it(n):
-        return np.mean(
-            [abs(measure(*make(n, np.random.default_rng([seed, n]))) - limit) <= within for seed in range(150)]
-        )
+        fresh = (make(n, np.random.default_rng([seed, n])) for seed in range(sized(60, 150)))
+        return np.mean([abs(measure(x, y) - limit) <= within for x, y in fresh])
 
     assert near_it(found.enough) >= 0.86 and near_it(max(found.enough // 4, 5)) <= 0.9
 

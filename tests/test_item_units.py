@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 from scipy.spatial.distance import pdist, squareform
+from sizes import sized
 
 import repsim_nb as rs
 from repsim_nb.results.inference import block_means, judge, rank_correlation, rank_differences, rank_interval
@@ -484,10 +485,10 @@ def test_intervals_over_items_hold_for_other_items():
     true = np.mean(
         [np.linalg.norm(maps[i].T @ maps[j]) ** 2 / own[i] / own[j] for i, j in itertools.combinations(range(200), 2)]
     )
-    held = dict.fromkeys(("samples", "items", "both"), 0)
-    for seed in range(40):
+    held, draws = dict.fromkeys(("samples", "items", "both"), 0), sized(20, 40)
+    for seed in range(draws):
         xs = {name: x for name, x in recordings(np.random.default_rng(seed), 200).items() if name[0] == "p"}
         for over in held:
             row = block_means("cka_debiased", xs, ["p"] * 4, over=over, parts=8, row_groups=range(200)).iloc[0]
             held[over] += row["low"] <= true <= row["high"]
-    assert held["both"] >= 36 and held["samples"] <= 24 and held["items"] <= held["both"], held
+    assert held["both"] >= 0.9 * draws and held["samples"] <= 0.6 * draws and held["items"] <= held["both"], held

@@ -5,6 +5,7 @@ import doctest
 import numpy as np
 import pandas as pd
 import pytest
+from sizes import sized
 
 import repsim_nb as rs
 from repsim_nb.results.grounding import layers
@@ -191,7 +192,7 @@ def test_the_interval_holds_the_accuracy_of_the_population():
     for number, least in ((5, 0.93), (10, 0.92)):
         units = layers.Units({"models": np.arange(number)})
         held = []
-        for _ in range(200):
+        for _ in range(sized(100, 200)):
             chosen = rng.choice(160, number, replace=False)
             draws = layers._resampled(hits[np.ix_(chosen, chosen)], layers._different(units), units, 199, rng)
             low, high = percentile_interval(draws, widen_level(0.95, number))
@@ -208,7 +209,7 @@ def test_a_difference_that_is_none_is_seldom_real():
     rng, units, other = np.random.default_rng(0), layers.Units({"models": np.arange(6)}), ~np.eye(6, dtype=bool)
     none = sides[0][~np.eye(100, dtype=bool)].mean() - sides[1][~np.eye(100, dtype=bool)].mean()
     real = []
-    for k in range(150):
+    for k in range(sized(60, 150)):
         chosen = rng.choice(100, 6, replace=False)
         one, two = (side[np.ix_(chosen, chosen)] for side in sides)
         draws = [layers._resampled(side, other, units, 199, np.random.default_rng(k)) for side in (one, two)]

@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 from scipy.spatial.distance import cdist, pdist, squareform
 from scipy.stats import ortho_group
+from sizes import sized
 
 import repsim_nb as rs
 from repsim_nb.measures import CKNNA, RSA, JaccardKNN, MutualKNN, OutputRank
@@ -404,13 +405,13 @@ def test_chance_is_exact_with_ties():
 
 
 def test_p_values_of_unrelated_categories_are_uniform():
-    p = []
-    for seed in range(200):
+    p, draws = [], sized(80, 200)
+    for seed in range(draws):
         g = np.random.default_rng(seed)
         x, y = np.eye(3)[g.integers(0, 3, 40)], np.eye(3)[g.integers(0, 3, 40)]
         p.append(permutation_test(MutualKNN(k=5), x, y, n_permutations=79, seed=seed).p_value)
     share = int((np.array(p) <= 0.05).sum())
-    assert stats.binomtest(share, 200, 0.05).pvalue > 0.001 and stats.kstest(p, "uniform").pvalue > 0.001
+    assert stats.binomtest(share, draws, 0.05).pvalue > 0.001 and stats.kstest(p, "uniform").pvalue > 0.001
 
 
 # -- tables and sequences
