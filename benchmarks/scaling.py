@@ -74,7 +74,8 @@ def counts(way: str, n: int, p: int, number: int) -> dict[str, float]:
     and summed up.
     """
     from repsim_nb.measures.cost import columns_within
-    from repsim_nb.measures.gram import BLOCK, ROWS
+    from repsim_nb.measures.engine import BLOCK
+    from repsim_nb.measures.gram import ROWS
 
     if way == "features":
         each = max(1, BLOCK // p)
@@ -114,7 +115,7 @@ def predicted(constants: dict[str, float], at: dict[str, float]) -> float:
 
 def forecast(constants: dict[str, dict[str, float]], n: int, p: int, number: int) -> list[dict[str, Any]]:
     """For both ways: seconds of one core, of some more, bytes read and sent, and which way the engine takes."""
-    from repsim_nb.measures.gram import cheaper_by_features
+    from repsim_nb.measures.engine import cheaper_by_features
 
     chosen = "features" if cheaper_by_features(n, [p] * number, None) else "tiles"
     rows = []
@@ -142,10 +143,10 @@ def forecast(constants: dict[str, dict[str, float]], n: int, p: int, number: int
 
 def _side(folder: str) -> Any:
     import repsim_nb as rs
-    from repsim_nb.measures import cost, gram
+    from repsim_nb.measures import cost, engine
 
     def call(way: str, n: int, p: int, number: int) -> dict[str, Any]:
-        assert gram.cheaper_by_features(n, [p] * number, None) == (way == "features"), (
+        assert engine.cheaper_by_features(n, [p] * number, None) == (way == "features"), (
             "the engine would go the other way"
         )
         rng = np.random.default_rng(0)
@@ -161,7 +162,7 @@ def _side(folder: str) -> Any:
             start = time.process_time()
             rs.compare(MEASURE, x)
             seconds.append(time.process_time() - start)
-        said = rs.measures.cost_of(rs.measures.get(MEASURE), x).seconds()
+        said = rs.measures.estimate_cost(rs.measures.get(MEASURE), x).seconds()
         return {"seconds": clock.middle(seconds), "calls": len(seconds), "announced": said}
 
     cost.HELD = 0  # keep no rows in memory: on a cluster, where representations are many, there is no room for all

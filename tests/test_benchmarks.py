@@ -116,10 +116,10 @@ def test_slopes():
 
 
 def test_the_model_of_time_counts_what_is_done_and_finds_its_prices():
-    from repsim_nb.measures import gram
+    from repsim_nb.measures import engine, gram
 
     for n, p, number in ((5000, 100, 33), (900, 768, 5)):
-        groups = [len(group) * p for group in gram._groups([p] * number)]
+        groups = [len(group) * p for group in engine._groups([p] * number)]
         counted = scaling.counts("features", n, p, number)
         assert counted["flops"] == sum(
             n * a * b * (1 if i == j else 2) for i, a in enumerate(groups) for j, b in enumerate(groups) if i <= j

@@ -3,6 +3,7 @@
 import importlib
 import os
 import signal
+import threading
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -12,9 +13,9 @@ import psutil
 import pytest
 
 import repsim_nb as rs
-from repsim_nb.measures import CCA, base, cost, gram
-from repsim_nb.support import workers
-from repsim_nb.support.workers import Deferred
+from repsim_nb.measures import CCA, base, cost, engine
+from repsim_nb.support import transport
+from repsim_nb.support.transport import Deferred
 
 distributed = pytest.importorskip("distributed")
 GIGABYTES = float(os.environ.get("REPSIM_NB_CLUSTER_GB", "0.5"))  # 5 takes some minutes on two cores
@@ -150,16 +151,16 @@ def test_what_is_kept_for_later_is_bounded(monkeypatch):
         made.append(float(x[0]))
         return x * 2
 
-    monkeypatch.setattr(workers, "_made", type(workers._made)())
-    monkeypatch.setattr(workers, "CACHE_BYTES", 3 * 800)
+    monkeypatch.setattr(transport, "CACHE", type(transport.CACHE)())
+    monkeypatch.setattr(transport, "CACHE_BYTES", 3 * 800)
     values = [Deferred(make, np.full(100, k), k) for k in range(4)]
     for k in (0, 1, 2, 0, 1, 3, 0, 2):
         assert values[k].value()[0] == 2 * k
-    assert made == [0, 1, 2, 3, 2] and len(workers._made) == 3, "the one not used for longest goes first"
-    monkeypatch.setattr(workers, "CACHE_BYTES", 0)
-    assert values[3].value()[0] == 6 and len(workers._made) == 1, "the last stays: it is at work"
+    assert made == [0, 1, 2, 3, 2] and len(transport.CACHE) == 3, "the one not used for longest goes first"
+    monkeypatch.setattr(transport, "CACHE_BYTES", 0)
+    assert values[3].value()[0] == 6 and len(transport.CACHE) == 1, "the last stays: it is at work"
     made.clear()
-    slow = Deferred(lambda x: (made.append(1), workers.threading.Event().wait(0.2), x)[2], np.ones(3), "slow")
+    slow = Deferred(lambda x: (made.append(1), threading.Event().wait(0.2), x)[2], np.ones(3), "slow")
     with ThreadPoolExecutor(4) as pool:
         assert len({id(value) for value in pool.map(lambda _: slow.value(), range(4))}) == 1 and made == [1]
 
@@ -195,7 +196,7 @@ def test_by_tiles_the_means_of_features_are_found_where_they_are_needed(client, 
     }
     here, before = rs.compare("cka_debiased", x), travelled()
     there = rs.compare("cka_debiased", x, executor=client.get_executor())
-    assert not gram.cheaper_by_features(1000, [3000] * 6, None) and there.values.equals(here.values)
+    assert not engine.cheaper_by_features(1000, [3000] * 6, None) and there.values.equals(here.values)
     assert travelled() - before < 0.01 * sum(values.nbytes for values in x.values())
 
 

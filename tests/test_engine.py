@@ -16,10 +16,12 @@ import pytest
 import torch
 
 import repsim_nb as rs
-from repsim_nb.measures import CKA, RSA, DistanceCorrelation, UndefinedError, cost, gram
+from repsim_nb.measures import CKA, RSA, DistanceCorrelation, UndefinedError, cost, engine, gram
+from repsim_nb.measures.features import Features
 from repsim_nb.measures.ties import ranks_with_ties
 from repsim_nb.support.errors import Stopped
-from repsim_nb.support.workers import Address, pack, unpack, workers
+from repsim_nb.support.transport import Address, pack, unpack
+from repsim_nb.support.workers import workers
 
 GRAM = {
     "linear": CKA(),
@@ -59,7 +61,7 @@ def test_tiles_features_and_kept_matrices_agree_with_pairs(some, monkeypatch, na
     measure = GRAM[name]
     prepared = {label: measure.prepare(x) for label, x in some.items()}
     direct = np.array([[measure.pair(a, b) for b in prepared.values()] for a in prepared.values()])
-    monkeypatch.setattr(gram, "cheaper_by_features", lambda *_: ways == "features")
+    monkeypatch.setattr(engine, "cheaper_by_features", lambda *_: ways == "features")
     if ways == "tiles":
         tiny_tiles(monkeypatch)
     assert np.allclose(measure.table(some), direct, rtol=0, atol=1e-10)
@@ -77,11 +79,11 @@ def test_tiles_in_float32_are_near_float64(some, monkeypatch, name):
 
 
 def test_features_are_chosen_where_they_are_few_and_tiles_where_samples_are():
-    assert gram.cheaper_by_features(50_000, [256] * 24, None) and gram.cheaper_by_features(20_000, [64] * 24, None)
-    assert not gram.cheaper_by_features(2000, [768] * 24, None) and not gram.cheaper_by_features(
+    assert engine.cheaper_by_features(50_000, [256] * 24, None) and engine.cheaper_by_features(20_000, [64] * 24, None)
+    assert not engine.cheaper_by_features(2000, [768] * 24, None) and not engine.cheaper_by_features(
         2000, [768] * 13, [768] * 13
     )
-    assert gram.cheaper_by_features(2000, [64], [64]) and not gram.cheaper_by_features(100, [5000], [5000])
+    assert engine.cheaper_by_features(2000, [64], [64]) and not engine.cheaper_by_features(100, [5000], [5000])
 
 
 @pytest.mark.parametrize("n", [7, 8, 40, 41])
@@ -90,7 +92,7 @@ def test_features_are_chosen_where_they_are_few_and_tiles_where_samples_are():
 def test_the_median_distance_is_exact_in_passes_too(rng, monkeypatch, n, dtype, diagonal):
     x = rng.normal(size=(n, 3)).astype(dtype)
     x[: n // 3] = x[0]  # ties at zero
-    features = gram.Features(x, 3)
+    features = Features(x, 3)
     whole = features.all_distances(1)
     expected = np.median(whole if diagonal else whole[~np.eye(n, dtype=bool)])
     assert gram.median_distance(features, whole, diagonal=diagonal) == pytest.approx(expected, rel=1e-6)
@@ -155,9 +157,9 @@ def test_torch_tensors_take_the_same_ways(some, monkeypatch):
 BOUNDED = """
 import resource, sys, numpy as np
 import repsim_nb as rs
-from repsim_nb.measures import cost, gram
+from repsim_nb.measures import cost, engine
 by_features, measure, folder = sys.argv[1] == "features", sys.argv[2], sys.argv[3]
-gram.cheaper_by_features = lambda *_: by_features
+engine.cheaper_by_features = lambda *_: by_features
 rs.compare(measure, {"a": np.random.default_rng(0).normal(size=(64, 4)).astype("f4")})
 x = {str(k): np.load(f"{folder}/{k}.npy", mmap_mode="r") for k in range(3)}
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -303,13 +305,13 @@ def test_a_memory_mapped_array_travels_as_its_address(tmp_path, rng):
     private = np.load(tmp_path / "x.npy", mmap_mode="c")  # what was changed in it is not in the file
     for other in (x[:, 3:], np.array(x), private, "text", None, 3):
         assert pack(other) is other
-    features = gram.Features(x, 3)
+    features = Features(x, 3)
     assert len(pickle.dumps(features)) < 5000
     again = pickle.loads(pickle.dumps(features))
     assert np.array_equal(again[slice(5, 9)], features[slice(5, 9)])
     features.hold()
     vector = gram.Vector(x.reshape(-1), 0.0)
-    assert len(pickle.dumps(gram._Bundle([features], [vector]))) < 10_000, (
+    assert len(pickle.dumps(engine._Bundle([features], [vector]))) < 10_000, (
         "what is held for speed, or lies in scratch, is not sent"
     )
 
@@ -379,8 +381,8 @@ def test_masking_where_nothing_is_left_to_compare():
 
 
 def test_torch_precisions_may_be_mixed_on_the_feature_way(rng, monkeypatch):
-    monkeypatch.setattr(gram, "cheaper_by_features", lambda *_: True)
-    monkeypatch.setattr(gram, "BLOCK", 8)
+    monkeypatch.setattr(engine, "cheaper_by_features", lambda *_: True)
+    monkeypatch.setattr(engine, "BLOCK", 8)
     x, y = rng.normal(size=(90, 20)), rng.normal(size=(90, 30))
     expected = CKA(debiased=True)(x, y)
     assert CKA(debiased=True)(torch.tensor(x).float(), torch.tensor(y)) == pytest.approx(expected, abs=1e-6)
@@ -392,10 +394,10 @@ def test_torch_precisions_may_be_mixed_on_the_feature_way(rng, monkeypatch):
 WIDE = """
 import resource, sys, numpy as np
 import repsim_nb as rs
-from repsim_nb.measures import cost, gram
+from repsim_nb.measures import cost, engine
 rs.compare("cka", {"a": np.random.default_rng(0).normal(size=(64, 4)).astype("f4")})
 cost.HELD = 0
-gram.cheaper_by_features = lambda *_: sys.argv[1] == "features"
+engine.cheaper_by_features = lambda *_: sys.argv[1] == "features"
 x = {str(k): np.load(f"{sys.argv[2]}/{k}.npy", mmap_mode="r") for k in range(2)}
 def own():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("RssAnon")) / 1024

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "repsim_nb"
 WINGS = {
     "support": [
         *("errors", "escaping", "progress", "containers", "ids", "dependence", "row_groups", "validation", "labels"),
-        *("files", "workers"),
+        *("files", "transport", "workers"),
     ],
     "measures": [],  # one room; its files are ordered by their imports alone
     "inputs": ["batches", "randomness", "fingerprints", "datasets", "models", "pooling", "store", "recording"],

@@ -17,8 +17,8 @@ from torch import nn
 import repsim_nb as rs
 from repsim_nb.inputs.store import Key, activations
 from repsim_nb.support.row_groups import GroupedMap, attach_groups, groups_fingerprint, stored_groups
+from repsim_nb.support.transport import has_address, pack, unpack
 from repsim_nb.support.validation import check_labels
-from repsim_nb.support.workers import has_address, pack, unpack
 
 LENGTHS = [5, 3, 5, 5, 2, 5, 4]
 TEXTS = list("gfedcba")

@@ -16,6 +16,11 @@ def eps(x: Array) -> float:
     return float(array_api_compat.array_namespace(x).finfo(x.dtype).eps)
 
 
+def to_float64(x: Array) -> np.ndarray:
+    """As a NumPy array in float64."""
+    return to_numpy(x).astype(float)
+
+
 def split_range(n: int, step: int) -> list[slice]:
     """0 to n in runs of `step`."""
     return [slice(i, min(i + max(step, 1), n)) for i in range(0, n, max(step, 1))]

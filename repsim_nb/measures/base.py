@@ -20,8 +20,9 @@ from repsim_nb.support.containers import check_dimensions, is_array, to_array
 from repsim_nb.support.errors import UndefinedError, format_label
 from repsim_nb.support.ids import Names, compare_names, names_of
 from repsim_nb.support.row_groups import check_groups
+from repsim_nb.support.transport import CACHE_BYTES, Deferred, has_address
 from repsim_nb.support.validation import Array
-from repsim_nb.support.workers import CACHE_BYTES, SERIAL, Deferred, Workers, has_address
+from repsim_nb.support.workers import SERIAL, Workers
 
 from .cost import Cost, keeper, rate
 

@@ -19,7 +19,8 @@ import array_api_compat
 import numpy as np
 import psutil
 
-from repsim_nb.support.workers import check_stopped, map_items, single_threaded_blas
+from repsim_nb.support.transport import map_items
+from repsim_nb.support.workers import check_stopped, single_threaded_blas
 
 HELD = 2**29  # bytes of prepared matrices that a table may keep in memory where it can also do without
 MUCH_TIME, MUCH_MEMORY = 30.0, 2**30  # seconds and bytes that are worth a sentence

@@ -164,7 +164,7 @@ class KernelSums:
         """
         everything, linear = slice(0, kernel.n), kernel.entry is None
         if linear and kernel.p >= ROWS and self.number * kernel.n**2 * kernel.features.itemsize <= cost.HELD:
-            kernel._whole = kernel.features.gram(everything, everything)
+            kernel.whole = kernel.features.gram(everything, everything)
         if linear and kernel.p <= 0.55 * kernel.n:
             return _of_features(kernel)
         return sums_of(self._matrix(kernel), overwrite=True)
@@ -174,12 +174,12 @@ class KernelSums:
         room = getattr(self._rooms, "room", None)
         if room is None or room.dtype != kind:
             room = self._rooms.room = np.empty((kernel.n, kernel.n), kind)
-        if kernel.entry is None and kernel._whole is None and isinstance(kernel.features.sizes, np.ndarray):
+        if kernel.entry is None and kernel.whole is None and isinstance(kernel.features.sizes, np.ndarray):
             kernel.features.gram(everything, everything, room)
             if kernel.unbiased:
-                means = kernel._row_means(everything)
+                means = kernel.row_means(everything)
                 room -= means[:, None]
-                room -= (means - kernel._mean)[None]
+                room -= (means - kernel.mean)[None]
         else:
             for rows in split_range(kernel.n, ROWS):
                 room[rows] = to_numpy(kernel.piece((rows, everything)))
@@ -198,7 +198,7 @@ def _of_features(kernel: Kernel) -> Sums:
     x, n = to_numpy(kernel.features[slice(0, kernel.n)]), kernel.n
     own = to_numpy(kernel.features.sizes).astype(float)
     if kernel.unbiased:
-        m, c, diagonal, off = to_numpy(kernel._row_means(slice(0, n))).astype(float), kernel._mean, 0.0, 0.0
+        m, c, diagonal, off = to_numpy(kernel.row_means(slice(0, n))).astype(float), kernel.mean, 0.0, 0.0
         d = np.zeros(n)
     else:
         off = -own.sum() / (n * (n - 1))
@@ -254,10 +254,10 @@ def _powers(kernel: Kernel, x: np.ndarray, products: np.ndarray) -> tuple[np.nda
     for rows in split_range(n, ROWS):
         check_stopped()
         size, shape = (rows.stop - rows.start) * (n - rows.start), (rows.stop - rows.start, n - rows.start)
-        if kernel._whole is None:
+        if kernel.whole is None:
             tile = np.matmul(x[rows], x[rows.start :].T, out=room[0, :size].reshape(shape))
         else:
-            tile = to_numpy(kernel._whole)[rows, rows.start :]
+            tile = to_numpy(kernel.whole)[rows, rows.start :]
         square = np.multiply(tile, tile, out=room[1, :size].reshape(shape))
         squares[rows] += square.sum(axis=1)
         squares[rows.stop :] += square[:, shape[0] :].sum(axis=0)
@@ -276,7 +276,7 @@ def _cubed(kernel: Kernel, x: np.ndarray, products: np.ndarray, diagonal: float,
     if not kernel.unbiased:
         product[np.diag_indices(p)] -= x.dtype.type(diagonal)
         return _cube(product) - (n - 1 - p) * diagonal**3
-    means, mean = to_numpy(kernel._row_means(slice(0, n))).astype(float), kernel._mean
+    means, mean = to_numpy(kernel.row_means(slice(0, n))).astype(float), kernel.mean
     along = (x.T @ means.astype(x.dtype)).astype(float)  # Xᵀm; Xᵀ1 is 0
     right, below = np.stack([np.zeros(p), -along], axis=1), np.stack([along, np.zeros(p)])
     corner = np.array([[-means.sum(), mean * means.sum() - means @ means], [-n, mean * n - means.sum()]])

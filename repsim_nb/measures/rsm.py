@@ -20,11 +20,13 @@ from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.validation import Array, check_integer, check_positive, check_representation, to_numpy
 from repsim_nb.support.workers import Workers
 
-from . import cost, gram, moments
+from . import cost, engine, moments
 from .arrays import centred_unit, eps, inner_product, normalize, normalize_rows, permute_matrix
 from .base import NO_LINEAR, Job, Measure
+from .engine import Products
 from .entries import entry_tolerance, exact_distances
-from .gram import Batches, Features, Kernel, Products, Source, Vector
+from .features import Features
+from .gram import Batches, Kernel, Source, Vector, median_distance
 from .ties import coarsely_tied, ranks_with_ties
 
 _NONE_WHOLE = 2**62  # of so many representations no matrix is kept whole
@@ -117,7 +119,7 @@ class Cosine(Measure):
     def _products(
         self, left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
     ) -> Products:
-        return gram.by_tiles(left, right, run, tick)
+        return engine.by_tiles(left, right, run, tick)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +196,7 @@ class CKA(Cosine):
         if self.kernel == "linear":
             return Kernel(features, unbiased=unbiased)
         whole = features.all_distances(number)
-        middle = gram.median_distance(features, whole, diagonal=self.median == "with_diagonal")
+        middle = median_distance(features, whole, diagonal=self.median == "with_diagonal")
         if middle <= 8 * eps(features.sizes) * features.p**0.5 * float(
             np.median(to_numpy(features.sizes))
         ):  # what rounding leaves of the distance of copies
@@ -208,8 +210,8 @@ class CKA(Cosine):
     ) -> Products:
         everything = [*left, *(right or ())]
         if self.kernel == "linear":
-            if self.batch_size is None and gram.cheaper_by_features(left[0].n, *_widths(left, right)):
-                return gram.by_features(
+            if self.batch_size is None and engine.cheaper_by_features(left[0].n, *_widths(left, right)):
+                return engine.by_features(
                     [s.features for s in left], right and [s.features for s in right], run, tick, unbiased=self.debiased
                 )
             if (

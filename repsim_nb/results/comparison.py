@@ -32,7 +32,8 @@ from repsim_nb.support.labels import (
     to_axis,
 )
 from repsim_nb.support.progress import Tick, show_progress
-from repsim_nb.support.workers import has_address, has_separate_memory, workers
+from repsim_nb.support.transport import has_address
+from repsim_nb.support.workers import has_separate_memory, workers
 
 
 @dataclass(frozen=True, eq=False)

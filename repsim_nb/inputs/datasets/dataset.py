@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 
 from repsim_nb.inputs.batches import is_graph, is_graphs
 from repsim_nb.support.ids import check_ids, ids_fingerprint, index_ids
-from repsim_nb.support.workers import Address, pack, unpack
+from repsim_nb.support.transport import Address, pack, unpack
 
 from .given import check_dense, check_no_single_graph, check_pair, collected, from_list, kept, parted, stacked, unmasked
 from .inputs import Inputs, fingerprint_inputs, in_batches

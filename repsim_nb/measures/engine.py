@@ -1,0 +1,226 @@
+"""The engine: inner products of sample-by-sample matrices, all pairs of K representations at once.
+
+A member of the Gram family compares two n × n matrices by the cosine between them, once each is brought to its standard
+form (centred, say). So a table is one product of K long rows with themselves. The rows are never written down: they are
+made tile by tile, the same tile of every representation at a time, multiplied, and dropped; memory is bounded by the
+tile, whatever n is. For linear kernels <XXᵀ, YYᵀ> = ‖XᵀY‖², which is cheaper where features are few:
+`cheaper_by_features` decides.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import array_api_compat
+import numpy as np
+
+from repsim_nb.support.transport import pack, unpack
+from repsim_nb.support.validation import Array, to_numpy
+from repsim_nb.support.workers import Workers, check_stopped
+
+from . import cost
+from .arrays import split_range, to_float64
+from .features import Features
+from .gram import Grid, Source
+
+BLOCK = (
+    1024  # features on a side of one product: large enough to be fast, small enough for memory and to stop between two
+)
+
+
+class Products(NamedTuple):
+    """between: <a_i, b_j> (K, L).  left, right: <a_i, a_i> (K,), <b_j, b_j> (L,). All float64."""
+
+    between: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+
+
+def by_tiles(
+    left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
+) -> Products:
+    """Inner products of all pairs (without `right`: of `left` with itself), summed over the pieces. tick(share
+    done).
+    """
+    total = _zeros(len(left), None if right is None else len(right))
+    everything = [*left, *(right or ())]
+    for source in everything if run.separate_memory else ():
+        source.detach()
+    grid = max(everything, key=lambda source: source.p).grid(len(everything))  # small enough for the widest
+    done, bundles = 0, run.bundles(list(grid))
+    parts = run(_Bundle(left, right), bundles, idle=lambda: tick(done / len(grid)))
+    for part, bundle in zip(parts, bundles, strict=True):
+        total = _add(total, part)  # in the order of the grid, however many workers there are
+        done += len(bundle)
+        tick(done / len(grid))
+    return total
+
+
+def _add(total: Products, part: Products, weight: float = 1.0) -> Products:
+    return Products(*(t + weight * v for t, v in zip(total, part, strict=True)))
+
+
+class _Bundle:
+    """Some pieces of the grid, multiplied: pieces in the precision of the finest representation, their sum in
+    float64.
+    """
+
+    def __init__(self, left: Sequence[Source], right: Sequence[Source] | None) -> None:
+        self.left, self.right = left, right
+        # each worker stacks its pieces in the same place: new memory for every tile costs a tenth of the time
+        self._rooms = threading.local()
+
+    def __reduce__(self) -> Any:
+        return _unpack_bundle, (pack(list(self.left)), pack(self.right and list(self.right)))
+
+    def __call__(self, bundle: Grid) -> Products:
+        total = _zeros(len(self.left), None if self.right is None else len(self.right))
+        for where, weight in bundle:
+            check_stopped()
+            stack = self._stack([*self.left, *(self.right or ())], where)
+            if self.right is None:
+                between = to_float64(stack @ stack.T)
+                part = Products(between, between.diagonal(), between.diagonal())
+            else:
+                a, b = stack[: len(self.left)], stack[len(self.left) :]
+                part = Products(to_float64(a @ b.T), _lengths(a), _lengths(b))
+            total = _add(total, part, weight)
+        return total
+
+    def _stack(self, sources: Sequence[Source], where: Any) -> Array:
+        """The same piece of every representation, one a row."""
+        first = sources[0].piece(where)
+        xp = array_api_compat.array_namespace(first)
+        finest = functools.reduce(xp.result_type, {s.dtype for s in sources})
+        stack = self._room(len(sources), math.prod(first.shape), finest, first)
+        stack[0] = first.reshape(-1)
+        for row, source in zip(stack[1:], sources[1:], strict=True):
+            place = row.reshape(first.shape) if isinstance(stack, np.ndarray) and source.dtype == finest else None
+            piece = source.piece(where, place)
+            if piece is not place:
+                row[:] = piece.reshape(-1)
+        return stack
+
+    def _room(self, rows: int, columns: int, dtype: Any, like: Array) -> Array:
+        if not isinstance(like, np.ndarray):
+            return array_api_compat.array_namespace(like).empty(
+                (rows, columns), dtype=dtype, device=array_api_compat.device(like)
+            )
+        room = getattr(self._rooms, "room", None)
+        if room is None or room.size < rows * columns or room.dtype != dtype:
+            room = self._rooms.room = np.empty(rows * columns, dtype)
+        return room[: rows * columns].reshape(rows, columns)
+
+
+def _unpack_bundle(left: Any, right: Any) -> _Bundle:
+    return _Bundle(unpack(left), unpack(right))
+
+
+def _zeros(rows: int, columns: int | None) -> Products:
+    columns = rows if columns is None else columns
+    return Products(np.zeros((rows, columns)), np.zeros(rows), np.zeros(columns))
+
+
+def _lengths(a: Array) -> np.ndarray:
+    xp = array_api_compat.array_namespace(a)
+    return np.array([float(xp.vecdot(row, row)) for row in a])
+
+
+def cheaper_by_features(n: int, left: Sequence[int], right: Sequence[int] | None) -> bool:
+    """Of the two ways to all inner products of linear kernels, is the one by features faster?
+
+    Widths of both sides go in.
+    """
+    # tiles have more to do than their products
+    return cost.flops_by_features(n, left, right) < 1.4 * cost.flops_by_tiles(n, left, right)
+
+
+def by_features(
+    left: Sequence[Features],
+    right: Sequence[Features] | None,
+    run: Workers,
+    tick: Callable[[float], None],
+    *,
+    unbiased: bool,
+) -> Products:
+    """The same products as `by_tiles` of linear kernels, from ‖XᵀY‖²."""
+    everything = [*left, *(right or ())]
+    groups = _groups([features.p for features in everything])
+    border = len(left) if right is not None else None
+    jobs = [(a, b) for i, a in enumerate(groups) for b in groups[i:] if _wanted(a, b, border)]
+    found, done = np.zeros((len(everything), len(everything))), 0
+    sides = (
+        [[everything[i] for i in a] for a, b in jobs],
+        [None if a is b else [everything[i] for i in b] for a, b in jobs],
+    )
+    parts = run(functools.partial(_cross, unbiased=unbiased), *sides, idle=lambda: tick(done / len(jobs)))
+    for done, (part, (a, b)) in enumerate(zip(parts, jobs, strict=True), start=1):
+        found[np.ix_(a, b)], found[np.ix_(b, a)] = part, part.T
+        tick(done / len(jobs))
+    own, many = found.diagonal(), len(left)
+    return Products(found, own, own) if right is None else Products(found[:many, many:], own[:many], own[many:])
+
+
+def _groups(widths: Sequence[int]) -> list[list[int]]:
+    """Neighbours together, up to a block of features; a wider one stands alone."""
+    groups: list[list[int]] = [[]]
+    for i, width in enumerate(widths):
+        if groups[-1] and sum(widths[j] for j in groups[-1]) + width > BLOCK:
+            groups.append([])
+        groups[-1].append(i)
+    return groups
+
+
+def _wanted(a: list[int], b: list[int], border: int | None) -> bool:
+    """Whether this pair of groups holds anything of the table, or of its lengths."""
+    return border is None or a is b or (a[0] < border and b[-1] >= border)
+
+
+def _cross(a: Sequence[Features], b: Sequence[Features] | None, unbiased: bool = False) -> np.ndarray:
+    """‖XᵀY‖² for X in a and Y in b (or in a): (len(a), len(b)), streamed over rows and blocks of features; `unbiased`:
+    of U-centred kernels, whose diagonals are taken out afterwards.
+    """
+    xp, n = a[0].xp, a[0].n
+    finest = functools.reduce(xp.result_type, {features.dtype for features in (*a, *(b or ()))})
+
+    def some(side: Sequence[Features], rows: slice, columns: slice) -> tuple[Array, np.ndarray | None]:
+        parts = [features[rows] for features in side]
+        sizes = (
+            np.stack([to_float64(xp.vecdot(part, part)) for part in parts]) if unbiased and columns.start == 0 else None
+        )
+        return xp.astype(xp.concat(parts, axis=1)[:, columns], finest, copy=False), sizes
+
+    sides = [a, a if b is None else b]
+    edges = [np.cumsum([0] + [features.p for features in side]) for side in sides]
+    total, of_sizes = np.zeros((len(sides[0]), len(sides[1]))), 0.0
+    sums = np.zeros(len(sides[0])), np.zeros(len(sides[1]))
+    for down in split_range(edges[0][-1], BLOCK):
+        for across in split_range(edges[1][-1], BLOCK):
+            products = 0
+            for rows in split_range(n, 2**22 // int(max(edges[0][-1], edges[1][-1]))):
+                check_stopped()
+                x, left = some(a, rows, down)
+                y, right = (x, left) if b is None and down == across else some(sides[1], rows, across)
+                products = products + xp.astype(x.T @ y, xp.float64)
+                if left is not None and right is not None:  # once, at the first features of both
+                    of_sizes = of_sizes + left @ right.T
+                    sums = sums[0] + left.sum(axis=1), sums[1] + right.sum(axis=1)
+            squares = to_numpy(products * products)
+            cuts = [
+                np.clip(edge - place.start, 0, place.stop - place.start)
+                for edge, place in zip(edges, (down, across), strict=True)
+            ]
+            total += [
+                [squares[i:k, j:m].sum() for j, m in zip(cuts[1][:-1], cuts[1][1:], strict=True)]
+                for i, k in zip(cuts[0][:-1], cuts[0][1:], strict=True)
+            ]
+    rest = total + np.outer(*sums) / ((n - 1) * (n - 2)) - of_sizes * (1 + 2 / (n - 2)) if unbiased else total
+    if unbiased and b is None:  # a squared length that is rounding of what was taken out of it
+        np.fill_diagonal(
+            rest, np.where(rest.diagonal() > 16 * float(xp.finfo(finest).eps) * total.diagonal(), rest.diagonal(), 0.0)
+        )
+    return rest

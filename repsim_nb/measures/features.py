@@ -1,0 +1,144 @@
+"""A representation as the engine reads it: checked in one pass, then handed out by rows, centred and scaled."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.transport import Deferred, has_address, pack, unpack
+from repsim_nb.support.validation import Array, check_shape, not_finite_error
+from repsim_nb.support.workers import check_stopped
+
+from . import cost
+from .arrays import off_diagonal, split_range
+
+
+class Features:
+    """A representation, checked in one pass and handed out by rows: centred (means summed in float64), scaled so that
+    nothing overflows.
+
+    x may be memory-mapped: no more of it than some rows is in memory at a time, unless `hold` was called.
+    """
+
+    def __init__(self, x: Array, least: int) -> None:
+        self._x, self.dtype = check_shape(x, least)
+        self.n, self.p = self._x.shape
+        self.xp = array_api_compat.array_namespace(self._x)
+        self._held: Array | None = None
+        self._sizes: Array | None = None
+        low, high, total = None, None, 0
+        for rows in self.blocks():
+            check_stopped()
+            block = self._raw(rows)
+            ends = self.xp.min(block, axis=0), self.xp.max(block, axis=0)
+            if not bool(self.xp.all(self.xp.isfinite(ends[0]) & self.xp.isfinite(ends[1]))):
+                raise not_finite_error(self._x)
+            low, high = ends if low is None else (self.xp.minimum(low, ends[0]), self.xp.maximum(high, ends[1]))
+            total = total + self.xp.sum(block, axis=0, dtype=self.xp.float64)
+        if bool(self.xp.all(low == high)):
+            raise UndefinedError(f"it is constant: all {self.n} samples have the same activations")
+        mean = total / self.n
+        short = self.xp.astype(mean, self.dtype)
+        self._centre: Any = (
+            short,
+            self.xp.astype(mean - self.xp.astype(short, self.xp.float64), self.dtype),
+        )  # and what the precision of the work cannot hold
+        self.itemsize = short.dtype.itemsize
+        self._scale = float(self.xp.max(self.xp.maximum(high - short, short - low)))
+        if not 0 < self._scale < math.inf:
+            raise UndefinedError(
+                "it is constant within the precision of its numbers"
+                if self._scale == 0
+                else "its values are too far apart for their precision"
+            )
+
+    def blocks(self) -> list[slice]:
+        """Runs of rows of about a million numbers each."""
+        return split_range(self.n, 2**20 // self.p)
+
+    def _raw(self, rows: slice) -> Array:
+        return self.xp.astype(self._x[rows], self.dtype, copy=False)
+
+    def __getitem__(self, rows: slice) -> Array:
+        if self._held is not None:
+            return self._held[rows]
+        short, rest = self._centre.value() if isinstance(self._centre, Deferred) else self._centre
+        block = self._raw(rows) - short
+        block -= rest
+        block /= self._scale
+        return block
+
+    def hold(self) -> None:
+        """Keep all rows as they are handed out: for inputs that are asked for often and fit into memory."""
+        if self._held is None:
+            self._held = self[slice(0, self.n)]
+
+    def detach(self) -> None:
+        """Leave the means of the features to each process that needs them: each reads all rows anyhow."""
+        if has_address(self._x):
+            self._centre = Deferred(_centre_of, self._x, uuid.uuid4().hex)
+
+    @property
+    def sizes(self) -> Array:
+        """The squared length of every sample, (n,)."""
+        if self._sizes is None:
+            self._sizes = self.xp.concat(
+                [self.xp.vecdot(block, block) for block in map(self.__getitem__, self.blocks())]
+            )
+        return self._sizes
+
+    def gram(self, rows: slice, columns: slice, out: np.ndarray | None = None) -> Array:
+        """Inner products of samples, written into `out` where one is given."""
+        some = self[rows]
+        others = some if rows == columns else self[columns]  # the same array on both sides is half the work
+        return some @ others.T if out is None else np.matmul(some, others.T, out=out)
+
+    def distances(self, rows: slice, columns: slice) -> Array:
+        """Squared distances of samples; exactly 0 of each to itself."""
+        squared = self.gram(rows, columns)
+        squared *= -2
+        squared += self.sizes[rows, None]
+        squared += self.sizes[None, columns]
+        squared = self.xp.clip(squared, 0, None)
+        return squared * off_diagonal(squared) if rows == columns else squared
+
+    def all_distances(self, number: int) -> Array | None:
+        """Squared distances of all samples (n, n), where as many matrices as there are representations may be kept at
+        once; else None.
+        """
+        if number * self.n**2 * self.itemsize > cost.HELD:
+            return None
+        return self.distances(slice(0, self.n), slice(0, self.n))
+
+    def part(self, rows: slice) -> Features:
+        """Some of the samples as a representation of their own, centred anew."""
+        block = self[rows]
+        mean = self.xp.sum(block, axis=0, dtype=self.xp.float64) / block.shape[0]
+        part = object.__new__(Features)
+        part.xp, part.dtype, (part.n, part.p), part._sizes = self.xp, self.dtype, block.shape, None
+        part.itemsize, part._held = self.itemsize, block - self.xp.astype(mean, self.dtype)
+        return part
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is as long as the samples are many is not sent: it is made again from the numbers, where those are read
+        anyhow.
+        """
+        return {
+            **{k: v for k, v in vars(self).items() if k != "xp"},
+            "_x": pack(self._x),
+            "_held": None,
+            "_sizes": None,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _x=unpack(state["_x"]))
+        self.xp = array_api_compat.array_namespace(self._x)
+
+
+def _centre_of(x: Array) -> tuple[Array, Array]:
+    return Features(x, 1)._centre

@@ -1,0 +1,109 @@
+"""What travels between processes: files as addresses, and values that each process makes for itself."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import platform
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Address(NamedTuple):
+    """Where the numbers of a memory-mapped array are. transposed: columns are contiguous, not rows."""
+
+    path: str
+    offset: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    transposed: bool = False
+
+
+def pack(x: Any) -> Any:
+    """A memory-mapped array (or a contiguous part of one) as its address, also inside lists and tuples; anything else
+    as it is.
+    """
+    if isinstance(x, (list, tuple)):
+        return map_items(pack, x)
+    if not isinstance(x, np.memmap) or not x.filename or x.mode == "c":  # a private copy differs from its file
+        return x
+    mapping: mmap.mmap | None = getattr(x, "_mmap", None)
+    if mapping is None:
+        return x
+    if not x.flags.c_contiguous:
+        return pack(x.T)._replace(transposed=True) if x.flags.f_contiguous else x
+    # where the map begins in the file; a slice has the offset of its parent
+    start = x.offset - x.offset % mmap.ALLOCATIONGRANULARITY
+    base = np.frombuffer(mapping, np.uint8).__array_interface__["data"][0]
+    return Address(os.fspath(x.filename), start + x.__array_interface__["data"][0] - base, x.dtype, x.shape)
+
+
+def unpack(x: Any) -> Any:
+    """The inverse of `pack`: opens files at their addresses."""
+    if isinstance(x, Address):
+        try:
+            array = np.memmap(x.path, mode="r", dtype=x.dtype, shape=x.shape, offset=x.offset)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{platform.node() or 'a worker'} has no file {x.path}: workers on other machines are told where"
+                " numbers lie, not the numbers, so files must be on a disk that all of them have under the same path"
+            ) from error
+        return array.T if x.transposed else array
+    return map_items(unpack, x) if isinstance(x, (list, tuple)) else x
+
+
+def has_address(x: Any) -> bool:
+    """Whether `pack` makes an address of it."""
+    return isinstance(pack(x), Address)
+
+
+def map_items(f: Callable[[Any], Any], x: Any) -> Any:
+    """f of every item of a list or a (named) tuple, as one of its kind."""
+    return type(x)(*map(f, x)) if hasattr(x, "_fields") else type(x)(map(f, x))
+
+
+def size_in_bytes(x: Any) -> int:
+    """Bytes of the arrays in a value, files not counted."""
+    if isinstance(x, (list, tuple)):
+        return sum(map(size_in_bytes, x))
+    return 0 if isinstance(x, np.memmap) else getattr(x, "nbytes", 0)
+
+
+CACHE_BYTES = 2**29  # of deferred values that a process keeps for the tasks to come
+
+
+class Deferred:
+    """f(x), computed where it is needed: `value()` computes it once a process and caches it, least recently used first
+    out.
+
+    key: the same wherever this value is asked for, and different for all others. x travels as `pack` has it.
+    """
+
+    def __init__(self, f: Callable[[Any], Any], x: Any, key: Hashable) -> None:
+        self.f, self.x, self.key = f, pack(x), key
+
+    def value(self) -> Any:
+        with _lock:
+            entry = CACHE[self.key] = CACHE.pop(self.key, None) or _Entry()  # the last is the most recent
+        with entry.lock:  # whoever else wants it waits
+            if entry.value is None:
+                entry.value = self.f(unpack(self.x))
+                entry.size = size_in_bytes(entry.value)
+            value = entry.value
+        with _lock:
+            while len(CACHE) > 1 and sum(entry.size for entry in CACHE.values()) > CACHE_BYTES:
+                CACHE.popitem(last=False)
+        return value
+
+
+class _Entry:
+    def __init__(self) -> None:
+        self.lock, self.value, self.size = threading.Lock(), None, 0
+
+
+CACHE: OrderedDict[Hashable, _Entry] = OrderedDict()
+_lock = threading.Lock()
