@@ -10,7 +10,8 @@ from scipy import stats
 
 import repsim_nb as rs
 from repsim_nb import reliability
-from repsim_nb.results.grounding import DAMAGES, Damage, curves, damage, layers
+from repsim_nb.results.grounding import DAMAGES, Damage, closed_forms, damage, damage_curves
+from repsim_nb.results.grounding.sensitivity_result import first_above
 
 grounding = rs.grounding
 
@@ -182,7 +183,7 @@ def test_how_often_one_measure_is_earlier():
     changed = found.noticed_by_model.assign(
         cka=[0.3, 0.3, 0.1, "never", "never"], procrustes=[0.1, 0.3, 0.3, 0.1, "never"]
     )
-    row = curves.Sensitivity(**{**vars(found), "noticed_by_model": changed}).compare_with("procrustes").loc["cka"]
+    row = grounding.Sensitivity(**{**vars(found), "noticed_by_model": changed}).compare_with("procrustes").loc["cka"]
     assert (row["earlier"], row["same"], row["later"], row["estimate"]) == (2, 2, 1, 0.4)
     exact = stats.binomtest(2, 5).proportion_ci(0.95, "exact")
     assert (
@@ -225,7 +226,7 @@ def test_the_loss_of_the_population_is_held():
     table = pd.DataFrame({"noticed": [0.5]}, index=["one"])
     for _ in range(150):
         each = pd.DataFrame({"accuracy": np.ravel([[0.9, 0.7 + 0.05 * rng.normal()] for _ in range(6)])}, index=index)
-        found = curves.Sensitivity(
+        found = grounding.Sensitivity(
             table,
             *[pd.DataFrame()] * 2,
             each["accuracy"].groupby("amount").mean(),
@@ -314,8 +315,8 @@ def test_the_fraction_of_models_is_covered():
             pairs[name] = np.exp(0.2 * (far[:, None] + far)) * ~np.eye(number, dtype=bool)
             each[name] = np.outer(np.exp(0.2 * rng.normal(size=number)), amounts).ravel()
             limits = pairs[name].sum(axis=0) / (number - 1)
-            noticed[name] = [curves._first_above(each.loc[k, name], limits[k]) for k in range(number)]
-        found = curves.Sensitivity(
+            noticed[name] = [first_above(each.loc[k, name], limits[k]) for k in range(number)]
+        found = grounding.Sensitivity(
             pd.DataFrame({"noticed": [0, 0]}, index=["one", "two"]), *[pd.DataFrame()] * 2, None, each, noticed, pairs
         )
         rows = (
@@ -327,7 +328,7 @@ def test_the_fraction_of_models_is_covered():
 
 
 def test_the_examples_give_what_they_say():
-    for module in (curves, damage, layers):
+    for module in (closed_forms, damage, damage_curves):
         for test in doctest.DocTestFinder(exclude_empty=True).find(module, globs={**vars(module), "np": np}):
             assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed == 0, test.name
 

@@ -384,17 +384,17 @@ def test_layers_are_found_where_models_hardly_differ_and_not_where_all_is_noise(
     assert (more.low, more.high) == (1, 1)  # four models are too few to draw from
     np.testing.assert_array_equal(found.matches, np.eye(4))
     table = rs.compare("cka", layered(0.01)).dissimilarity().to_numpy().reshape(4, 4, 4, 4).swapaxes(1, 2)
-    assert found.moves["across_models"].iloc[2] == pytest.approx(
+    assert found.by_layer["across_models"].iloc[2] == pytest.approx(
         np.mean([table[a, b, 2, 2] for a in range(4) for b in range(4) if a != b])
     )
-    assert found.moves["one_away"].iloc[2] == pytest.approx(
+    assert found.by_layer["one_away"].iloc[2] == pytest.approx(
         np.mean([[table[a, a, 2, 1], table[a, a, 2, 3]] for a in range(4)])
     )
-    assert found.away.loc["l2", 1] == found.moves.loc["l2", "one_away"] and found.away.loc["l3", 3] == pytest.approx(
+    assert found.by_steps.loc["l2", 1] == found.by_layer.loc["l2", "one_away"] and found.by_steps.loc["l3", 3] == pytest.approx(
         found.within.loc["l3", "l0"]
     )
     assert (
-        found.away.isna().sum().sum() == 2 and (found.moves["across_models"] == np.diag(found.across)).all()
+        found.by_steps.isna().sum().sum() == 2 and (found.by_layer["across_models"] == np.diag(found.across)).all()
     )  # the two in the middle have nothing three away
     far = grounding.specificity(layered(30, models=6), "cka", n_bootstrap=99)
     assert far.interval.low < far.accuracy < 0.6 and 0.25 in far.interval
@@ -424,7 +424,7 @@ def test_layers_that_never_are_as_far_as_a_seed_are_told():
         still.never == 3
         and still.layers_to_move == np.inf
         and still.layers_to_move_text == "more than 2"
-        and set(still.moves["layers_to_move"]) == {"never"}
+        and set(still.by_layer["layers_to_move"]) == {"never"}
         and "never for 3 of 3 layers" in repr(still)
     )
     assert found.never < 4 and "never" in still._repr_html_()
@@ -628,11 +628,11 @@ def test_pictures_show_ranks_layers_to_move_and_when_deletions_are_noticed():
     ax = rs.plots.specificity(layers)
     bold = {(round(text.get_position()[0]), text.get_text()) for text in ax.texts if text.get_fontweight() == "bold"}
     assert (
-        bold == {(at, str(k)) for at, k in enumerate(layers.moves["layers_to_move"]) if k != "never"}
+        bold == {(at, str(k)) for at, k in enumerate(layers.by_layer["layers_to_move"]) if k != "never"}
         and len(ax.texts) == 10
     )
     assert [patch.get_height() for patch in ax.patches] == pytest.approx(
-        list(layers.moves["across_models"])
+        list(layers.by_layer["across_models"])
     ) and f"{layers.accuracy:.2f}" in ax.get_title()
     for draw in (rs.plots.benchmark, rs.plots.sensitivity, rs.plots.specificity):
         with pytest.raises(TypeError, match="this picture shows what grounding"):

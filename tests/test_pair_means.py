@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from repsim_nb import grounding
-from repsim_nb.results.grounding import means
+from repsim_nb.results.grounding import means_over_pairs
 
 pair_means = grounding.pair_means
 
@@ -129,7 +129,8 @@ def test_intervals_hold_the_mean_of_the_population_and_no_difference_is_seldom_r
 
 
 def test_the_examples_give_what_they_say():
-    for test in doctest.DocTestFinder(exclude_empty=True).find(means, globs={**vars(means), "np": np}):
+    names = {**vars(means_over_pairs), "np": np}
+    for test in doctest.DocTestFinder(exclude_empty=True).find(means_over_pairs, globs=names):
         assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed == 0, test.name
 
 

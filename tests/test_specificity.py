@@ -8,9 +8,10 @@ import pytest
 from sizes import sized
 
 import repsim_nb as rs
-from repsim_nb.results.grounding import layers
+from repsim_nb.results.grounding import layer_matching
+from repsim_nb.results.grounding.layer_matching import differing_pairs, resample_accuracy
 from repsim_nb.results.inference.results import percentile_interval
-from repsim_nb.results.inference.units import widen_level
+from repsim_nb.results.inference.units import Units, simultaneous, widen_level
 
 grounding = rs.grounding
 
@@ -65,7 +66,7 @@ def test_groups_are_drawn_whole_and_pairs_within_them_do_not_count():
     same = found._units.draw(np.random.default_rng(0), 200)
     assert (same.reshape(200, 3, 3) == same.reshape(200, 3, 3)[:, :, :1]).all()
     table = rs.compare("cka", xs).dissimilarity().to_numpy().reshape(9, 4, 9, 4).swapaxes(1, 2)
-    assert found.moves["across_models"].iloc[1] == pytest.approx(table[different][:, 1, 1].mean())
+    assert found.by_layer["across_models"].iloc[1] == pytest.approx(table[different][:, 1, 1].mean())
     pd.testing.assert_frame_equal(found.within, single.within)
 
 
@@ -176,8 +177,8 @@ def test_never_counts_as_more_than_all_layers_in_the_median():
     found = grounding.specificity(layered(3), n_bootstrap=20)
 
     def median(*steps):
-        moves = found.moves.assign(layers_to_move=pd.Series(steps, index=found.moves.index, dtype=object))
-        changed = layers.Specificity(**{**vars(found), "moves": moves})
+        moves = found.by_layer.assign(layers_to_move=pd.Series(steps, index=found.by_layer.index, dtype=object))
+        changed = grounding.Specificity(**{**vars(found), "by_layer": moves})
         return changed.layers_to_move, changed.layers_to_move_text
 
     assert median(1, 2, 3, "never") == (2.5, "2.5") and median("never", 1, 1, 1) == (1, "1")
@@ -190,11 +191,11 @@ def test_the_interval_holds_the_accuracy_of_the_population():
     hits = grounding.specificity(population, n_bootstrap=20).pairs.to_numpy()
     truth, rng = hits[~np.eye(160, dtype=bool)].mean(), np.random.default_rng(0)
     for number, least in ((5, 0.93), (10, 0.92)):
-        units = layers.Units({"models": np.arange(number)})
+        units = Units({"models": np.arange(number)})
         held = []
         for _ in range(sized(100, 200)):
             chosen = rng.choice(160, number, replace=False)
-            draws = layers._resampled(hits[np.ix_(chosen, chosen)], layers._different(units), units, 199, rng)
+            draws = resample_accuracy(hits[np.ix_(chosen, chosen)], differing_pairs(units), units, 199, rng)
             low, high = percentile_interval(draws, widen_level(0.95, number))
             held.append(low <= truth <= high)
         assert least <= np.mean(held) <= 0.995
@@ -206,14 +207,14 @@ def test_a_difference_that_is_none_is_seldom_real():
         grounding.specificity(layered(100, noise=1.2, apart=0.4, seed=seed), n_bootstrap=20).pairs.to_numpy()
         for seed in (1, 1001)
     ]
-    rng, units, other = np.random.default_rng(0), layers.Units({"models": np.arange(6)}), ~np.eye(6, dtype=bool)
+    rng, units, other = np.random.default_rng(0), Units({"models": np.arange(6)}), ~np.eye(6, dtype=bool)
     none = sides[0][~np.eye(100, dtype=bool)].mean() - sides[1][~np.eye(100, dtype=bool)].mean()
     real = []
     for k in range(sized(60, 150)):
         chosen = rng.choice(100, 6, replace=False)
         one, two = (side[np.ix_(chosen, chosen)] for side in sides)
-        draws = [layers._resampled(side, other, units, 199, np.random.default_rng(k)) for side in (one, two)]
-        found = layers.simultaneous(
+        draws = [resample_accuracy(side, other, units, 199, np.random.default_rng(k)) for side in (one, two)]
+        found = simultaneous(
             pd.Series({"other": one[other].mean() - two[other].mean() - none}),
             pd.DataFrame({"other": draws[0] - draws[1]}),
             6,
@@ -223,6 +224,6 @@ def test_a_difference_that_is_none_is_seldom_real():
 
 
 def test_the_examples_give_what_they_say():
-    names = {**vars(layers), "np": np}
-    for test in doctest.DocTestFinder(exclude_empty=True).find(layers.specificity, "specificity", globs=names):
+    names = {**vars(layer_matching), "np": np}
+    for test in doctest.DocTestFinder(exclude_empty=True).find(layer_matching.specificity, "specificity", globs=names):
         assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed == 0

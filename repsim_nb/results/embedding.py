@@ -39,8 +39,8 @@ class Embedding:
     are Euclidean distances at all.
     trustworthiness: how far the nearest on the map are near at all (1: all of them), of the min(5, (m - 1) // 2)
     nearest of each [Venna and Kaski 2001].
-    placed: labels of the points that `add_points` added, and misfits: the stress of each one's distances alone; all else
-    is that of the map before.
+    placed: labels of the points that `add_points` added, and misfits: the stress of each one's distances alone; all
+    else is that of the map before.
     dissimilarities: DataFrame (points, the items the map was made from); None for a map of samples.
     """
 

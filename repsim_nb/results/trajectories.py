@@ -85,13 +85,13 @@ def correlate_runs(
     itself) -> DataFrame, a row a run: statistic, p_value, n.
 
     a, b: frames of `compare_to_final`, a column a run; a step that either lacks does not count. Steps of one run follow
-    each other, and p takes them as independent. Errors: ValueError for other runs or steps, and for a run without a rank
-    correlation, by its name.
+    each other, and p takes them as independent. Errors: ValueError for other runs or steps, and for a run without a
+    rank correlation, by its name.
     """
     if not (a.columns.equals(b.columns) and a.index.equals(b.index)):
         raise ValueError(
-            f"both frames need the same runs and steps; these have {join_names(a.columns, 4)} and {join_names(b.columns, 4)},"
-            f" {len(a)} and {len(b)} steps"
+            f"both frames need the same runs and steps; these have {join_names(a.columns, 4)} and"
+            f" {join_names(b.columns, 4)}, {len(a)} and {len(b)} steps"
         )
     rows = {}
     for run in a.columns:

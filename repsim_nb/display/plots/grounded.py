@@ -134,7 +134,7 @@ def specificity(result: Specificity, *, ax: Axes | None = None, title: str | Non
     """
     if not isinstance(result, Specificity):
         raise TypeError(f"this picture shows what grounding.specificity returns; got {type(result).__name__}")
-    moves, away = result.moves, result.away
+    moves, away = result.by_layer, result.by_steps
     ax = new_axes(ax, max(6.6, 3.6 + 0.62 * len(moves)), 4.2)
     x = np.arange(len(moves))
     bars = ax.bar(

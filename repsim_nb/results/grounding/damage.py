@@ -49,7 +49,9 @@ class Damage:
 
     Examples
     --------
-    >>> clipped = Damage("clipped", lambda x, amount, rng: np.clip(x, -1 / amount, 1 / amount) if amount else x, (0, 0.5, 1, 2), "1 / highest value")
+    >>> def clip(x, amount, rng):
+    ...     return np.clip(x, -1 / amount, 1 / amount) if amount else x
+    >>> clipped = Damage("clipped", clip, (0, 0.5, 1, 2), "1 / highest value")
     >>> clipped.start(np.array([[3.0, 0.0], [-1.0, 0.5]]))(1)
     array([[ 1. ,  0. ],
            [-1. ,  0.5]])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from repsim_nb.results.inference.units import Groups, Units, units_of
+from repsim_nb.results.inference.units import FEWEST_UNITS, Groups, Units, units_of
 from repsim_nb.support.errors import join_names
 
 
-def by_item_of_model(models: pd.Series, index: pd.Index, given: Any) -> Any:
+def spread_to_items(models: pd.Series, index: pd.Index, given: Any) -> Any:
     """What is given by model, as one value for each item; anything else unchanged.
 
     models: the model of each item (m,).  index: the labels of the items, which those of a returned Series or
@@ -44,7 +44,7 @@ def units_of_models(index: pd.Index, models: pd.Series, groups: Groups) -> Units
     if groups is None:
         return Units({"models": np.arange(len(known))})
     found = {}
-    for name, values in units_of(index, by_item_of_model(models, index, groups)).groupings.items():
+    for name, values in units_of(index, spread_to_items(models, index, groups)).groupings.items():
         split = [known[k] for k in range(len(known)) if len(np.unique(values[codes == k])) > 1]
         if split:
             raise ValueError(
@@ -56,7 +56,7 @@ def units_of_models(index: pd.Index, models: pd.Series, groups: Groups) -> Units
     return Units(found)
 
 
-def check_named(known: pd.Index, groups: Any) -> None:
+def check_groups_named(known: pd.Index, groups: Any) -> None:
     """TypeError for groups of the models of pairs that do not name the models: the order of these would be that in
     which pairs come.
     """
@@ -67,4 +67,13 @@ def check_named(known: pd.Index, groups: Any) -> None:
         raise TypeError(
             "groups of the models of pairs are named: {model: group}, or a Series or DataFrame by model. Without"
             " names they would depend on the order of the pairs"
+        )
+
+
+def check_models(known: Sequence[Any]) -> None:
+    """ValueError for too few models."""
+    if len(known) < FEWEST_UNITS:
+        raise ValueError(
+            f"models are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)}"
+            f" ({join_names(known)}): {FEWEST_UNITS} are the least, 10 or more say something"
         )

@@ -25,7 +25,7 @@ from .dependent_rows import codes_of, require_form
 from .intervals import satterthwaite
 from .results import check_level
 from .samples import representations_of, rows_of
-from .square_tables import symmetric, values_by_item
+from .square_tables import require_values_per_item, symmetric
 
 OVER = ("samples", "items", "both")
 FEWEST_ITEMS = 3  # of a group, to leave one out
@@ -129,7 +129,7 @@ def block_means(
     given = xs
     xs, n = representations_of(given, measure)
     labels = list(xs)
-    codes, names = pd.factorize(values_by_item(to_axis(xs), groups, "groups"))
+    codes, names = pd.factorize(require_values_per_item(to_axis(xs), groups, "groups"))
     if len(labels) < 2:
         raise ValueError(f"means are of pairs of items, and there is one item, '{format_label(labels[0])}'")
     of_rows = codes_of(row_groups, [*given.values(), *xs.values()], n)

@@ -97,7 +97,8 @@ def rank_differences(
     --------
     >>> rng = np.random.default_rng(0)
     >>> points = rng.normal(size=(20, 3))
-    >>> near, far, b = (pd.DataFrame(np.linalg.norm(x[:, None] - x, axis=2)) for x in (points + noise * rng.normal(size=(20, 3)) for noise in (0.3, 2, 0)))
+    >>> sides = [points + noise * rng.normal(size=(20, 3)) for noise in (0.3, 2, 0)]
+    >>> near, far, b = (pd.DataFrame(np.linalg.norm(x[:, None] - x, axis=2)) for x in sides)
     >>> found = rank_differences({"near": near, "far": far}, b)
     >>> found.attrs["against"], list(found.index), bool(found.loc["far", "significant"])
     ('near', ['far'], True)

@@ -74,8 +74,8 @@ def check_number(codes: np.ndarray, measure: Measure) -> None:
     many = int(codes.max()) + 1
     if many < measure.min_samples:
         raise ValueError(
-            f"groups are exchanged as samples are, and {measure} needs at least {measure.min_samples}; the {len(codes)} rows"
-            f" are in {many} group{'s' * (many > 1)}"
+            f"groups are exchanged as samples are, and {measure} needs at least {measure.min_samples}; the"
+            f" {len(codes)} rows are in {many} group{'s' * (many > 1)}"
         )
 
 

@@ -110,11 +110,10 @@ def contrasts(
             rows[two[0][rows] | two[1][rows]] for rows in every.layers if two[0][rows].sum() > 1 and two[1][rows].any()
         ]
         if not parts:
+            few = "it has one item" if strata is None else "in no stratum with an item of the group it has two items"
             raise ValueError(
                 f"'{name}' is compared with '{base}' {'' if strata is None else 'within strata '}by the pairs within"
-                f" '{base}', and"
-                f" {'it has one item' if strata is None else 'in no stratum with an item of the group it has two items'}:"
-                f" leave '{name}' out, or take another base"
+                f" '{base}', and {few}: leave '{name}' out, or take another base"
             )
         try:
             rows[name] = _contrast(every, tied, two, parts, n_permutations, seed)
@@ -122,9 +121,9 @@ def contrasts(
             alone.append(name)
     if alone:
         raise ValueError(
-            f"{join_names(alone)} cannot be compared with '{base}': labels are exchanged among units with the same number"
-            f" of items{'' if strata is None else ' in each stratum'}, and no unit of '{alone[0]}' has as many as a"
-            f" unit of '{base}'. Leave {join_names(alone)} out, or give no units if items are independent"
+            f"{join_names(alone)} cannot be compared with '{base}': labels are exchanged among units with the same"
+            f" number of items{'' if strata is None else ' in each stratum'}, and no unit of '{alone[0]}' has as many"
+            f" as a unit of '{base}'. Leave {join_names(alone)} out, or give no units if items are independent"
         )
     found = pd.DataFrame.from_dict(rows, orient="index").rename_axis("group")
     found.insert(list(found).index("least"), "p_holm", holm(found["p_value"]))

@@ -16,7 +16,7 @@ from repsim_nb.support.labels import Choice
 
 from .relabelling import relabel
 from .results import ROUNDING, GroupTest, Test, check_permutations, compare_with_null
-from .square_tables import Table, frame_of, symmetric, values_by_item, with_ties
+from .square_tables import Table, frame_of, require_values_per_item, symmetric, with_ties
 
 FEWEST_SPREAD_UNITS = 4  # of a group, for a test of spreads: with three it rejects up to a quarter of nulls
 
@@ -401,15 +401,19 @@ def grouped(table: Table, groups: Choice, strata: Choice | None, units: Choice |
             f"groups are compared by all pairs, and {bad} pairs are undefined: leave those items out, or take a measure"
             " that is defined for all"
         )
-    codes, names = pd.factorize(values_by_item(frame.index, groups, "groups"))
+    codes, names = pd.factorize(require_values_per_item(frame.index, groups, "groups"))
     if len(names) < 2:
         raise ValueError(
             f"groups are compared with one another, and there is only one, '{names[0]}', for all {len(d)} items"
         )
-    layers = np.zeros(len(d), int) if strata is None else pd.factorize(values_by_item(frame.index, strata, "strata"))[0]
+    layers = (
+        np.zeros(len(d), int)
+        if strata is None
+        else pd.factorize(require_values_per_item(frame.index, strata, "strata"))[0]
+    )
     whole = None
     if units is not None:
-        whole, of_units = pd.factorize(values_by_item(frame.index, units, "units"))
+        whole, of_units = pd.factorize(require_values_per_item(frame.index, units, "units"))
         for k in np.flatnonzero(pd.Series(codes).groupby(whole).nunique() > 1):
             raise ValueError(
                 f"a unit is in one group, whose label it exchanges with other units; '{of_units[k]}' has items in"
@@ -437,9 +441,9 @@ def _check_pairs(found: Grouped, parts: list[np.ndarray]) -> None:
         many = "one pair or none" if len(found.layers) == 1 else "one pair or none within any stratum"
         raise ValueError(
             f"R compares pairs within groups with pairs between them, and some groups have {many}"
-            f" ({join_names(found.names[few], 3)}), so that R would be the tightness of the other groups. Give such groups"
-            " 3 items or more, leave them out, or compare each with a base group: inference.contrasts(table, groups,"
-            " base)"
+            f" ({join_names(found.names[few], 3)}), so that R would be the tightness of the other groups. Give such"
+            " groups 3 items or more, leave them out, or compare each with a base group: inference.contrasts(table,"
+            " groups, base)"
         )
 
 

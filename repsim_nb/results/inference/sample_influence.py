@@ -66,8 +66,8 @@ def influence(
     n = units.number
     if n <= measure.min_samples:
         raise UndefinedError(
-            f"{measures.short_name(measure)} needs at least {measure.min_samples} samples, so that one can be left out of"
-            f" {measure.min_samples + 1} or more; there are {n}"
+            f"{measures.short_name(measure)} needs at least {measure.min_samples} samples, so that one can be left out"
+            f" of {measure.min_samples + 1} or more; there are {n}"
         )
     seen = measure(x, y)
     values = np.full(n, np.nan)

@@ -207,8 +207,8 @@ def _sizes(sizes: Sequence[int] | None, measure: Measure, most: int) -> list[int
         return sorted({*np.geomspace(low, most // 2, 8).round().astype(int).tolist(), most})
     if not np.iterable(sizes):
         raise TypeError(
-            f"sizes are several numbers of samples, such as [{max(measure.min_samples, most // 4)}, {most // 2}, {most}]; got"
-            f" {sizes!r}"
+            f"sizes are several numbers of samples, such as [{max(measure.min_samples, most // 4)}, {most // 2},"
+            f" {most}]; got {sizes!r}"
         )
     found = sorted({*sizes})
     if (
@@ -219,8 +219,8 @@ def _sizes(sizes: Sequence[int] | None, measure: Measure, most: int) -> list[int
         or found[0] == most
     ):
         raise ValueError(
-            f"sizes are numbers of samples from {measure.min_samples}, the fewest for {measures.short_name(measure)}, to"
-            f" {most}, one of them below {most}; got {list(sizes)}"
+            f"sizes are numbers of samples from {measure.min_samples}, the fewest for {measures.short_name(measure)},"
+            f" to {most}, one of them below {most}; got {list(sizes)}"
         )
     return [int(n) for n in found]
 

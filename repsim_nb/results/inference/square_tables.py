@@ -141,7 +141,7 @@ def as_numbers(values: Any) -> np.ndarray:
         raise ValueError(f"statistics need numbers; something else is there ({error})") from error
 
 
-def values_by_item(index: pd.Index, choice: Choice, what: str) -> pd.Series:
+def require_values_per_item(index: pd.Index, choice: Choice, what: str) -> pd.Series:
     """One value an item, as in `comparison.by_item`; ValueError where one is undefined."""
     values = values_per_item(index, choice, what)
     if values.isna().any():

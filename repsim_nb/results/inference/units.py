@@ -15,7 +15,7 @@ from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import Choice
 
 from .results import percentile_interval
-from .square_tables import values_by_item
+from .square_tables import require_values_per_item
 
 Groups = Choice | pd.DataFrame | None  # a frame has a column for each of several crossed groupings
 EVERY = 5040  # all orders are gone through if there are no more: those of 7 units
@@ -174,9 +174,12 @@ def units_of(index: pd.Index, groups: Groups, what: str = "items") -> Units:
             raise ValueError(
                 f"each grouping has a name of its own; the columns of this frame are {join_names(groups.columns)}"
             )
-        found = {str(name): pd.factorize(values_by_item(index, groups[name], f"groups['{name}']")) for name in groups}
+        found = {
+            str(name): pd.factorize(require_values_per_item(index, groups[name], f"groups['{name}']"))
+            for name in groups
+        }
     else:
-        chosen = values_by_item(index, groups, "groups")
+        chosen = require_values_per_item(index, groups, "groups")
         found = {str(chosen.name) if chosen.name is not None else "groups": pd.factorize(chosen)}
     for name, (codes, levels) in found.items():
         if len(levels) < FEWEST_UNITS:
@@ -232,8 +235,8 @@ def simultaneous(
     -------
     DataFrame, index of `estimates`
         difference; low, high; p_value, adjusted for the length of the list, never 0; detectable, the size of a single
-        difference that such an interval distinguishes from 0 in 8 of 10 studies of so many units; significant, whether 0
-        is outside the interval.
+        difference that such an interval distinguishes from 0 in 8 of 10 studies of so many units; significant, whether
+        0 is outside the interval.
 
     Notes
     -----

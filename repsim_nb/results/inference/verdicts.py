@@ -196,8 +196,8 @@ def judge(
     given = [name for name, value in (("above", above), ("below", below), ("within", within)) if value is not None]
     if len(given) != 1:
         raise ValueError(
-            f"a claim has one threshold: above=, below= or within=; got {join_names(given) if given else 'none'}. Claims"
-            " that must all hold are joined: judge(...) & judge(...)"
+            f"a claim has one threshold: above=, below= or within=; got {join_names(given) if given else 'none'}."
+            " Claims that must all hold are joined: judge(...) & judge(...)"
         )
     places = _places(low, high)
     if above is not None:

@@ -650,9 +650,6 @@ def _concerns(finding: Finding, measure: Measure) -> bool:
 
 def _written(value: Any) -> str:
     if isinstance(value, tuple):
-        return f"{len(value)}" + (
-            f" ({', '.join(str(v[0] if isinstance(v, tuple) else v) for v in value[:3])}{' …' if len(value) > 3 else ''})"
-            if value
-            else ""
-        )
+        first = ", ".join(str(v[0] if isinstance(v, tuple) else v) for v in value[:3])
+        return f"{len(value)}" + (f" ({first}{' …' if len(value) > 3 else ''})" if value else "")
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,7 @@ from repsim_nb.results.inference.units import Groups, interval_over_units, simul
 from repsim_nb.support.errors import UndefinedError, join_names, unknown_name
 from repsim_nb.support.escaping import without_formulas
 
-from .models import check_named
+from .models import check_groups_named
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -185,7 +185,7 @@ def pair_means(
             f"a pair comes once, whichever model stands first; {twice[0]} and {twice[1]} come twice: average both"
             " orders"
         )
-    check_named(models, groups)
+    check_groups_named(models, groups)
     units = units_of(models, groups, "models")
     counted = units.differ(one, other)
     if not counted.any():

@@ -1,21 +1,20 @@
-"""What models can do, as one number an item: how it is given, how reliable it is, and what that allows a measure to
-see.
-"""
+"""The noise of functionality: how reliable accuracies are, and what that allows a measure to see."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from repsim_nb.support.errors import format_label, join_names, unknown_name
-from repsim_nb.support.labels import values_per_item
+from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.validation import check_integer, is_number
 
-from .joint import standard_ranks
+from .item_values import gaps_between, item_values
+from .pair_sets import Ends, standard_ranks
 
 SIMULATED = 200  # draws of the errors of F, for the ceiling
 
@@ -166,7 +165,8 @@ def reliability(
     series = functionality.rename("F")
     if model not in series.index.names:
         raise ValueError(
-            f"functionality has no field '{model}' that names the model; its fields are {join_names(series.index.names)}"
+            f"functionality has no field '{model}' that names the model; its fields are"
+            f" {join_names(series.index.names)}"
         )
     if not pd.api.types.is_numeric_dtype(series) or not np.isfinite(series.to_numpy(float, na_value=np.nan)).all():
         raise ValueError(
@@ -225,143 +225,43 @@ def noise_of(noise: float | pd.Series | Mapping[Any, float], index: pd.Index) ->
     return values
 
 
-def functionality_of(labels: list[Any], index: pd.Index, given: Mapping[Any, float] | pd.Series) -> np.ndarray:
-    """F of each item, which is not the same for all."""
-    values = item_values(labels, index, given, "functionality")
-    if np.ptp(values) == 0:
-        raise ValueError(
-            f"functionality is {values[0]:.4g} for all {len(values)} items: there is nothing for a measure to see"
-        )
-    return values
+@dataclass(frozen=True, eq=False)
+class TrueFunctionality:
+    """F without its chance, as far as it can be estimated, and what errors of F do to pairs of items.
 
-
-def item_values(labels: list[Any], index: pd.Index, given: Any, what: str) -> np.ndarray:
-    """One number an item, from {label: value}, {model: value}, or a Series over fields that both have."""
-    if isinstance(given, pd.Series) and given.index.nlevels > 1 and index.nlevels > 1:
-        if given.index.nlevels == index.nlevels and not any(given.index.names):  # pd.Series({key: F})
-            given = given.rename_axis(index.names)
-        common = [name for name in index.names if name in given.index.names]
-        if not common:
-            raise ValueError(
-                f"{what} is by {join_names(given.index.names)}, and labels have the fields {join_names(index.names)}: none is"
-                " in both"
-            )
-        series, own = (
-            given.droplevel([name for name in given.index.names if name not in common]),
-            index.droplevel([name for name in index.names if name not in common]),
-        )
-        series = series.reorder_levels(common) if series.index.nlevels > 1 else series
-        if series.index.has_duplicates:
-            raise ValueError(
-                f"{what} is one number an item; it has several for {series.index[series.index.duplicated()][0]}, by"
-                f" {join_names(common)}"
-            )
-        missing = own[~own.isin(series.index)]
-        if len(missing):
-            raise ValueError(
-                f"{what} has no value for {join_names(missing, 3)}; it has values for {join_names(series.index, 3)}"
-            )
-        values = series.loc[own].to_numpy()
-    elif isinstance(given, Mapping) and all(label in given for label in labels):
-        values = np.array([given[label] for label in labels])
-    else:
-        values = values_per_item(index, given, what).to_numpy()
-    try:
-        values = np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{what} is a number an item, such as an accuracy; something else is there ({error})"
-        ) from error
-    if not np.isfinite(values).all():
-        bad = [labels[i] for i in np.flatnonzero(~np.isfinite(values))]
-        raise ValueError(
-            f"{what} is undefined (NaN) or infinite for {join_names(map(format_label, bad), 3)}: leave those items out"
-        )
-    return values
-
-
-def gaps(f: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """|F - F'|: accuracies are fractions of the same few samples, so gaps tie often, and the last digits of a
-    difference would put them in an order.
-    """
-    scale = max(np.abs(f).max(), np.abs(other).max())
-    return (
-        np.round(np.abs(f - other) / scale, 12) * scale
-        if scale
-        else np.zeros(np.broadcast_shapes(f.shape, other.shape))
-    )
-
-
-def best_items(labels: list[Any], f: np.ndarray, layers: pd.Series, among: Iterable[Any] | None) -> dict[Any, int]:
-    """For each layer the place of the item with the highest F among those that may be references."""
-    allowed = np.ones(len(labels), bool)
-    if among is not None:
-        wanted = list(among)
-        strange = [label for label in wanted if label not in labels]
-        if strange:
-            raise ValueError(
-                f"references are chosen among the labels of representations; {join_names(map(format_label, strange), 3)}"
-                " is none"
-            )
-        allowed = np.array([label in wanted for label in labels])
-    found = {}
-    for layer in dict.fromkeys(layers):
-        places = np.flatnonzero((layers == layer).to_numpy() & allowed)
-        if not len(places):
-            raise ValueError(
-                f"every value of '{layers.name}' needs a reference, and among={{...}} has no label with '{layer}'"
-            )
-        found[layer] = int(places[f[places].argmax()])
-    return found
-
-
-def residuals(f: np.ndarray, given: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """F without what a straight line in another number says of it, within each cell (layer, step)."""
-    found = f.copy()
-    for cell in np.unique(cells):
-        rows = np.flatnonzero(cells == cell)
-        x, y = given[rows] - given[rows].mean(), f[rows] - f[rows].mean()
-        if len(rows) < 4 or not np.ptp(given[rows]):
-            raise ValueError(
-                "what is held constant needs four models or more in each layer, whose values differ; here are"
-                f" {len(rows)}, from {given[rows].min():.4g} to {given[rows].max():.4g}"
-            )
-        found[rows] = y - x * (x @ y) / (x @ x)
-    if np.abs(found).max() <= 1e-9 * np.ptp(f):
-        raise ValueError(
-            "functionality is a straight line in what is held constant, so nothing is left for a measure to see"
-        )
-    return found
-
-
-class Errors:
-    """F of each item and the standard deviation of its error: the reliability of F, and the ρ that a perfect measure
-    reaches.
-
-    places: the layer (and step) of each item.  one, other: the items of each pair.  fitted: how many numbers were
-    fitted to F within each layer, its mean included. Errors of what is held constant are not counted.
+    values: of each item.  noise: the standard deviations of the errors.  ends: the items of each pair.  reliability:
+    the fraction of the variance of F between models, within a layer, that is not chance.
     """
 
-    def __init__(
-        self, f: np.ndarray, noise: np.ndarray, places: np.ndarray, one: np.ndarray, other: np.ndarray, fitted: int = 1
-    ) -> None:
-        self.noise, self.one, self.other = noise, one, other
-        self.truth, self.reliability = shrink(f, noise, places, fitted)
+    values: np.ndarray
+    noise: np.ndarray
+    ends: Ends
+    reliability: float | None
+
+    @classmethod
+    def estimate(
+        cls, f: np.ndarray, noise: np.ndarray, places: np.ndarray, ends: Ends, fitted: int = 1
+    ) -> TrueFunctionality:
+        """places: the layer (and step) of each item.  fitted: how many numbers were fitted to F within each layer, its
+        mean included. Errors of what is held constant are not counted.
+        """
+        values, reliability = shrink(f, noise, places, fitted)
+        return cls(values, noise, ends, reliability)
 
     def ceiling(self, sets: Mapping[Any, np.ndarray], seed: int) -> float:
         """The mean ρ, over sets of pairs, of the gaps of the true F with those that another test set of the same size
         would show.
         """
-        true = gaps(self.truth[self.one], self.truth[self.other])
-        seen = self.truth + np.random.default_rng(seed).normal(size=(SIMULATED, len(self.truth))) * self.noise
+        one, other = self.ends
+        true = gaps_between(self.values[one], self.values[other])
+        seen = self.values + np.random.default_rng(seed).normal(size=(SIMULATED, len(self.values))) * self.noise
         found = 0.0
         for rows in sets.values():
-            again = stats.rankdata(gaps(seen[:, self.one[rows]], seen[:, self.other[rows]]), axis=1)
+            again = stats.rankdata(gaps_between(seen[:, one[rows]], seen[:, other[rows]]), axis=1)
             again -= again.mean(axis=1, keepdims=True)
             if np.ptp(true[rows]) > 0:  # otherwise no order of these pairs is true
-                found += float(np.mean(again @ standard_ranks(true[rows]) / np.sqrt((again**2).sum(axis=1)))) / len(
-                    sets
-                )
+                rho = again @ standard_ranks(true[rows]) / np.sqrt((again**2).sum(axis=1))
+                found += float(np.mean(rho)) / len(sets)
         return found
 
 

@@ -5,6 +5,7 @@ of a pair are drawn.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ import pandas as pd
 from repsim_nb.measures.ties import ranks_with_ties, tie_starts
 from repsim_nb.results.inference.units import NoOrder, Units
 
-AT_ONCE = 4_000_000  # numbers in one block of draws
+Ends = tuple[np.ndarray, np.ndarray]  # the items of each pair, by their positions
+BLOCK = 4_000_000  # numbers in one block of draws
 
 
+@dataclass(frozen=True, eq=False)
 class PairSets:
     """Pairs of items in sets (one for each reference, or for each layer), as arrays over pairs.
 
@@ -27,26 +30,25 @@ class PairSets:
     unclear: why items of two models do not correspond, if they do not.
     """
 
-    def __init__(
-        self,
-        one: np.ndarray,
-        other: np.ndarray,
-        places: tuple[np.ndarray, np.ndarray],
-        sets: Mapping[Any, np.ndarray],
-        gap: np.ndarray,
-        units: Units,
-        fixed: np.ndarray | None,
-        unclear: str = "",
-    ) -> None:
-        self.one, self.other, self.places, self.sets = one, other, places, sets
-        self.gap, self.units, self.fixed, self.unclear = gap, units, fixed, unclear
+    one: np.ndarray
+    other: np.ndarray
+    places: tuple[np.ndarray, np.ndarray]
+    sets: Mapping[Any, np.ndarray]
+    gap: np.ndarray
+    units: Units
+    fixed: np.ndarray | None
+    unclear: str = ""
+
+    @property
+    def has_references(self) -> bool:
+        return self.fixed is not None
 
     def draws(self, xs: Mapping[str, np.ndarray], n: int, seed: int) -> pd.DataFrame:
         """The mean ρ over sets in n resamples of models (n, measures); NaN where a side of a set is constant."""
         levels = self.units.draw_levels(np.random.default_rng(seed), n)
         total = np.zeros((n, len(xs)))
         for rows in self.sets.values():
-            step = max(1, AT_ONCE // len(rows))
+            step = max(1, BLOCK // len(rows))
             for start in range(0, n, step):
                 part = slice(start, start + step)
                 weights = self._weights([drawn[part] for drawn in levels], rows)
@@ -71,7 +73,7 @@ class PairSets:
             x = np.stack([standard_ranks(x[rows]) for x in xs.values()], axis=1)  # (pairs, measures)
             gap = standard_ranks(self.gap[rows])  # ranks stay what they are: the same gaps, at other models
             number = self._numbers(rows)
-            step = max(1, AT_ONCE // len(rows))
+            step = max(1, BLOCK // len(rows))
             for start in range(0, len(orders), step):
                 moved = number(orders[start : start + step])
                 if moved is None:
@@ -102,6 +104,28 @@ class PairSets:
             return None if (found < 0).any() else found
 
         return moved
+
+
+def pair_sets(
+    codes: np.ndarray,
+    places: np.ndarray,
+    ends: Ends,
+    values: np.ndarray,
+    gap: np.ndarray,
+    units: Units,
+    pairing: str,
+    unclear: str = "",
+) -> PairSets:
+    """The pairs of each set, without those of two models in one group.
+
+    codes, places: the model of each item, and which of its items it is.  ends: the items of each pair.  values: the set
+    of each pair.
+    """
+    one, other = (codes[end] for end in ends)
+    counted = units.differ(one, other) | (one == other)
+    sets = {value: np.flatnonzero((values == value) & counted) for value in dict.fromkeys(values)}
+    fixed = np.unique(one) if pairing == "reference" else None
+    return PairSets(one, other, (places[ends[0]], places[ends[1]]), sets, gap, units, fixed, unclear)
 
 
 def standard_ranks(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,225 @@
+"""The test of sensitivity: how much a representation can be damaged before a measure notices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb.measures import Measure
+from repsim_nb.results.comparison import compare
+from repsim_nb.results.inference.samples import representations_of
+from repsim_nb.results.probes import entered, linear_probe
+from repsim_nb.support.errors import format_label, join_names
+from repsim_nb.support.ids import check_order
+from repsim_nb.support.labels import short_labels, to_axis
+from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.validation import check_integer, check_labels
+
+from .candidates import Measures, choose_measures
+from .closed_forms import closed_forms
+from .damage import DAMAGES, Damage, damage_of
+from .sensitivity_result import NEVER, Sensitivity, first_above
+
+CURVES = ("cka", "procrustes", "rsa", "pwcca_all", "pwcca", "mean_cca", "pwcca_all_other", "pwcca_other")
+_COLUMNS = ["threshold", "noticed", "earliest", "latest", "accuracy", "accuracy_loss"]
+
+
+def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
+    representations: Mapping[Any, Any],
+    targets: Sequence[Any] | None = None,
+    *,
+    damage: str | Damage = "components",
+    measures: Measures = CURVES,
+    amounts: Sequence[float] | None = None,
+    draws: int | None = None,
+    probe: bool = True,
+    test_fraction: float = 0.3,
+    cost: float = 1.0,
+    seed: int = 0,
+    progress: bool | Tick = False,
+) -> Sensitivity:
+    """At which amount of damage a measure sees more than the difference between two models, and what a probe then
+    reads.
+
+    Parameters
+    ----------
+    representations : {label: array (n, p)}
+        One layer of two or more models, of the same samples.
+    targets : (n,), optional
+        Labels for a linear probe, and for the damage "class".
+    damage : str or Damage
+        "components" (principal components deleted, smallest first), "noise" (Gaussian), "units" (deleted in random
+        order), "units_to_mean", "class" (one class translated), "quantisation" (fewer levels of rounding), as
+        `grounding.DAMAGES` defines them; or a `grounding.Damage` of your own.
+    measures : as in `benchmark`
+        The whole representation is the first argument: "pwcca_all" and "pwcca" weigh by its directions, those with
+        "_other" by what is left.
+    amounts : sequence of float, optional
+        The amounts of damage; those of the damage by default. 0 is always among them. Fractions are those of whole
+        components or units, at least one is left.
+    draws : int, optional
+        The number of random draws that are averaged; that of the damage by default.
+    probe : bool
+        Whether targets are probed.
+    test_fraction, cost : float
+        As in `probes.linear_probe`.
+    seed : int
+        Of the random draws, which are independent between models, and of the held-out samples.
+    progress : bool or callable
+
+    Returns
+    -------
+    Sensitivity
+
+    Raises
+    ------
+    ValueError
+        For fewer than two models, amounts that this damage does not have, targets that cannot be read, or if no
+        measure has a value. A single measure without a value has no row, and a reason.
+
+    Notes
+    -----
+    The threshold of a measure is its mean dissimilarity over ordered pairs of models. Curves are means over draws and
+    models. A measure notices at the first amount whose mean is above the threshold, so `noticed` is as fine as the
+    grid of amounts. Damage need not raise a dissimilarity
+    steadily: it can fall below the threshold again.
+
+    References
+    ----------
+    Ding, Denain, Steinhardt 2021; a translated class: Davari, Horoi, Natik, Lajoie, Wolf, Belilovsky 2023.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(80, 6)) * 2.0 ** -np.arange(6)
+    >>> models = {name: x + 0.1 * rng.normal(size=x.shape) for name in "abc"}
+    >>> found = sensitivity(models, measures=["cka", "procrustes"], damage="noise")
+    >>> found.curves.iloc[0].abs().round(9).tolist()
+    [0.0, 0.0]
+    >>> found.compare_with("procrustes").columns.tolist()
+    ['earlier', 'same', 'later', 'estimate', 'low', 'high']
+    """
+    chosen, damage = choose_measures(measures), damage_of(damage)
+    amounts = damage.amounts if amounts is None else amounts
+    damage.check(amounts)
+    draws = damage.draws if draws is None else draws
+    check_integer(draws, "draws", minimum=1, hint="the number of random draws to average over")
+    first = next(iter(representations.values()), None) if isinstance(representations, Mapping) else None
+    check_order(first, targets)
+    representations, n = representations_of(representations)
+    labels, targets = list(representations), None if targets is None else check_labels(targets, n, "targets")
+    if len(labels) < 2:
+        raise ValueError(
+            "the threshold is the difference between models, so there are two or more; here is"
+            f" {format_label(labels[0])}"
+        )
+    index = to_axis(representations)
+    if "model" in index.names and index.get_level_values("model").has_duplicates:
+        raise ValueError(
+            f"of each model one layer is compared, and some have several here ({join_names(short_labels(index), 4)}): "
+            "choose one with .where(layer=...)"
+        )
+    names = short_labels(index)
+    xs = {label: entered(label, representations[label], constant=False) for label in labels}
+    amounts = damage.reached(amounts, list(xs.values()))
+    pairs, undefined = _pairs(chosen, xs)
+    thresholds = {short: table.sum(axis=0) / (len(xs) - 1) for short, table in pairs.items()}
+    probed = probe and targets is not None
+    seen: dict[tuple[str, str], np.ndarray] = {}
+    accuracies = {name: np.zeros(len(amounts)) for name in names}
+    steps = len(chosen) + (len(amounts) if probed else 0)  # of each model and draw
+    with show_progress(progress, "damage", "step") as tick:
+        for done, (model, draw) in enumerate((model, draw) for model in range(len(labels)) for draw in range(draws)):
+            label, name = labels[model], names[model]
+            damaged = damage.start(xs[label], targets, draw, seed, model)
+            left = {f"{amount!r}": damaged(amount) for amount in amounts}
+            for k, (short, measure) in enumerate(chosen.items()):
+                tick(done * steps + k, len(labels) * draws * steps)
+                if short in undefined:
+                    continue
+                found = compare(measure, {"whole": xs[label]}, left, on_undefined="mask")
+                if found.undefined:
+                    why = next(iter(found.undefined.values()))
+                    undefined[short] = (
+                        f"{len(found.undefined)} of {len(left)} damaged representations of {name} have no value: {why}"
+                    )
+                seen[name, short] = seen.get((name, short), 0) + found.dissimilarity().to_numpy(float)[0] / draws
+            for k, x in enumerate(left.values() if probed else (), len(chosen)):
+                tick(done * steps + k, len(labels) * draws * steps)
+                read = linear_probe(
+                    x, targets, test_fraction=test_fraction, cost=cost, n_permutations=1, seed=seed
+                ).accuracy
+                accuracies[name][k - len(chosen)] += read / draws
+        tick(len(labels) * draws * steps, len(labels) * draws * steps)
+    defined = [short for short in chosen if short not in undefined]
+    if not defined:
+        raise ValueError(
+            "no measure has a value for all damaged representations:"
+            f" {'; '.join(f'{short}: {why}' for short, why in undefined.items())}"
+        )
+    index = pd.MultiIndex.from_product([names, amounts], names=["model", "amount"])
+    each = pd.DataFrame(
+        {short: np.concatenate([seen[name, short] for name in names]) for short in defined}, index=index
+    )
+    closed = pd.DataFrame(index=index)
+    if damage is DAMAGES["components"]:
+        closed = closed_forms({short: chosen[short] for short in defined}, list(xs.values()), amounts, index)
+    curves, closed = (
+        frame.groupby(level="amount", sort=False).mean() if len(frame.columns) else pd.DataFrame(index=amounts)
+        for frame in (each, closed)
+    )
+    noticed = pd.DataFrame(
+        {
+            short: [first_above(each.loc[name, short], own) for name, own in zip(names, thresholds[short], strict=True)]
+            for short in defined
+        },
+        index=pd.Index(names, name="model"),
+        dtype=object,
+    )
+    accuracy = None
+    if probed:
+        each = each.assign(accuracy=np.concatenate([accuracies[name] for name in names]))
+        accuracy = each["accuracy"].groupby(level="amount", sort=False).mean()
+    rows = [_row(curves[short], float(thresholds[short].mean()), noticed[short], accuracy) for short in defined]
+    table = pd.DataFrame(rows, index=pd.Index(defined, name="measure"), columns=_COLUMNS[: len(rows[0])])
+    return Sensitivity(
+        table, curves, closed, accuracy, each, noticed, {short: pairs[short] for short in defined}, damage, undefined
+    )
+
+
+def _pairs(chosen: Mapping[str, Measure], xs: Mapping[Any, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Of each measure the dissimilarities of pairs of models, both orders averaged, 0 on the diagonal; and why a
+    measure has none.
+    """
+    pairs, undefined = {}, {}
+    other = ~np.eye(len(xs), dtype=bool)
+    for short, measure in chosen.items():
+        found = compare(measure, xs, on_undefined="mask")
+        if found.undefined:
+            undefined[short] = (
+                f"{len(found.undefined)} of {other.sum()} pairs of models have no value:"
+                f" {next(iter(found.undefined.values()))}"
+            )
+            continue
+        table = np.where(other, found.dissimilarity().to_numpy(float), 0.0)
+        pairs[short] = (table + table.T) / 2
+        if table[other].mean() < 1e-12:
+            undefined[short] = (
+                f"the models do not differ by it (mean dissimilarity {table[other].mean():.2g}), so that there is no"
+                " threshold"
+            )
+    return pairs, undefined
+
+
+def _row(curve: pd.Series, threshold: float, by_model: pd.Series, accuracy: pd.Series | None) -> tuple[Any, ...]:
+    amount = first_above(curve, threshold)
+    ordered = sorted(by_model, key=lambda noticed: math.inf if noticed == NEVER else noticed)
+    row = threshold, amount, ordered[0], ordered[-1]
+    if accuracy is None:
+        return row
+    left = float(accuracy.loc[amount]) if amount != NEVER else None
+    return *row, left, None if left is None else float(accuracy.iloc[0]) - left

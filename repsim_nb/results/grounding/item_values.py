@@ -1,0 +1,121 @@
+"""Functionality F and other numbers, one for each item: read, held constant, and as gaps between items."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb.support.errors import format_label, join_names
+from repsim_nb.support.labels import values_per_item
+
+
+def functionality_of(labels: list[Any], index: pd.Index, given: Mapping[Any, float] | pd.Series) -> np.ndarray:
+    """F of each item, which is not the same for all."""
+    values = item_values(labels, index, given, "functionality")
+    if np.ptp(values) == 0:
+        raise ValueError(
+            f"functionality is {values[0]:.4g} for all {len(values)} items: there is nothing for a measure to see"
+        )
+    return values
+
+
+def item_values(labels: list[Any], index: pd.Index, given: Any, what: str) -> np.ndarray:
+    """One number an item, from {label: value}, {model: value}, or a Series over fields that both have."""
+    if isinstance(given, pd.Series) and given.index.nlevels > 1 and index.nlevels > 1:
+        if given.index.nlevels == index.nlevels and not any(given.index.names):  # pd.Series({key: F})
+            given = given.rename_axis(index.names)
+        common = [name for name in index.names if name in given.index.names]
+        if not common:
+            raise ValueError(
+                f"{what} is by {join_names(given.index.names)}, and labels have the fields {join_names(index.names)}:"
+                " none is in both"
+            )
+        series, own = (
+            given.droplevel([name for name in given.index.names if name not in common]),
+            index.droplevel([name for name in index.names if name not in common]),
+        )
+        series = series.reorder_levels(common) if series.index.nlevels > 1 else series
+        if series.index.has_duplicates:
+            raise ValueError(
+                f"{what} is one number an item; it has several for {series.index[series.index.duplicated()][0]}, by"
+                f" {join_names(common)}"
+            )
+        missing = own[~own.isin(series.index)]
+        if len(missing):
+            raise ValueError(
+                f"{what} has no value for {join_names(missing, 3)}; it has values for {join_names(series.index, 3)}"
+            )
+        values = series.loc[own].to_numpy()
+    elif isinstance(given, Mapping) and all(label in given for label in labels):
+        values = np.array([given[label] for label in labels])
+    else:
+        values = values_per_item(index, given, what).to_numpy()
+    try:
+        values = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{what} is a number an item, such as an accuracy; something else is there ({error})"
+        ) from error
+    if not np.isfinite(values).all():
+        bad = [labels[i] for i in np.flatnonzero(~np.isfinite(values))]
+        raise ValueError(
+            f"{what} is undefined (NaN) or infinite for {join_names(map(format_label, bad), 3)}: leave those items out"
+        )
+    return values
+
+
+def gaps_between(f: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """|F - F'|: accuracies are fractions of the same few samples, so gaps tie often, and the last digits of a
+    difference would put them in an order.
+    """
+    scale = max(np.abs(f).max(), np.abs(other).max())
+    return (
+        np.round(np.abs(f - other) / scale, 12) * scale
+        if scale
+        else np.zeros(np.broadcast_shapes(f.shape, other.shape))
+    )
+
+
+def best_items(labels: list[Any], f: np.ndarray, layers: pd.Series, among: Iterable[Any] | None) -> dict[Any, int]:
+    """For each layer the place of the item with the highest F among those that may be references."""
+    allowed = np.ones(len(labels), bool)
+    if among is not None:
+        wanted = list(among)
+        strange = [label for label in wanted if label not in labels]
+        if strange:
+            raise ValueError(
+                "references are chosen among the labels of representations;"
+                f" {join_names(map(format_label, strange), 3)} is none"
+            )
+        allowed = np.array([label in wanted for label in labels])
+    found = {}
+    for layer in dict.fromkeys(layers):
+        places = np.flatnonzero((layers == layer).to_numpy() & allowed)
+        if not len(places):
+            raise ValueError(
+                f"every value of '{layers.name}' needs a reference, and among={{...}} has no label with '{layer}'"
+            )
+        found[layer] = int(places[f[places].argmax()])
+    return found
+
+
+def residuals(f: np.ndarray, given: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """F without what a straight line in another number says of it, within each cell (layer, step)."""
+    found = f.copy()
+    for cell in np.unique(cells):
+        rows = np.flatnonzero(cells == cell)
+        x, y = given[rows] - given[rows].mean(), f[rows] - f[rows].mean()
+        if len(rows) < 4 or not np.ptp(given[rows]):
+            raise ValueError(
+                "what is held constant needs four models or more in each layer, whose values differ; here are"
+                f" {len(rows)}, from {given[rows].min():.4g} to {given[rows].max():.4g}"
+            )
+        found[rows] = y - x * (x @ y) / (x @ x)
+    if np.abs(found).max() <= 1e-9 * np.ptp(f):
+        raise ValueError(
+            "functionality is a straight line in what is held constant, so nothing is left for a measure to see"
+        )
+    return found
