@@ -179,17 +179,13 @@ class Specificity:
             )
 
     def __repr__(self) -> str:
-        lost = f"{NEVER} for {self.never} of {len(self.by_layer)} layers" if self.never else ""
         drawn = f" [{self.interval.low:.3f}, {self.interval.high:.3f}]" if self.interval else ""
-        of = (
-            if self._units is None or self.units == len(self.pairs)
-            else f" in {self.units} units: {self._units.name}"
-        )
+        lost = f", {NEVER} for {self.never} of {len(self.by_layer)} layers" if self.never else ""
+        alone = self._units is None or self.units == len(self.pairs)
         return (
             f"Specificity({measures.short_name(self.measure)}, accuracy={self.accuracy:.3f}{drawn},"
-            f" chance={self.chance:.3f},"
-            f" {', '.join(filter(None, [f'{self.layers_to_move_text} layers to move', lost]))}, {len(self.pairs)}"
-            f" models{of})"
+            f" chance={self.chance:.3f}, {self.layers_to_move_text} layers to move{lost}, {len(self.pairs)} models"
+            f"{'' if alone else f' in {self.units} units: {self._units.name}'})"
         )
 
     def _repr_html_(self) -> str:
