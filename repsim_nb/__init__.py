@@ -12,7 +12,7 @@ import lazy_loader
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
+_load, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["measures"],
     submod_attrs={
@@ -28,3 +28,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "display": ["explorers", "plots", "reports"],
     },
 )
+
+
+def __getattr__(name: str) -> object:
+    try:
+        return _load(name)
+    except ModuleNotFoundError as error:
+        from repsim_nb.support.errors import explain_missing_torch
+
+        raise explain_missing_torch(error, name) from error

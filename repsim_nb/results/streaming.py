@@ -11,48 +11,43 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor, nn
 
-from repsim_nb.inputs.batches import number_of
-from repsim_nb.inputs.datasets import Dataset
-from repsim_nb.inputs.models import Model, load_model
-from repsim_nb.inputs.models.running import capture
-from repsim_nb.inputs.pooling import TOKENS, Pooling
-from repsim_nb.inputs.recording import Run, dataset_of, refuse_shared, warn_left_out
-from repsim_nb.inputs.store import Key
 from repsim_nb.measures import CKA
 from repsim_nb.measures.arrays import split_range
 from repsim_nb.measures.gram import batches
 from repsim_nb.results.comparison import Comparison
-from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.errors import UndefinedError, explain_missing_torch
+from repsim_nb.support.labels import Key
 from repsim_nb.support.progress import Tick, show_progress
 
-LENGTH = (
-    2**12
-    # of the parts of a dot product that are summed in their precision, the parts then in float64: a BLAS loses digits
-    # on
-    # longer ones
-)
-ROOM = 2**20  # centred numbers at a time, of a layer whose batch holds more
-# numbers between the rows of a matrix: with rows of 256 or 512 numbers and nothing between, columns share one place in
-# the cache
-APART = 8
-# features are centred first where their mean has more than this share of the mean squared length; else the matrix is:
-# as right, and faster
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from repsim_nb.inputs.datasets import Dataset
+    from repsim_nb.inputs.models import Model
+    from repsim_nb.inputs.recording import Run
+
+# Parts of a dot product are summed in their precision, the parts then in float64: a BLAS loses digits on longer ones.
+LENGTH = 2**12
+ROOM = 2**20  # centred numbers at a time, of a layer whose batch has more
+# Numbers between the rows of a matrix: with rows of 256 or 512 numbers and nothing between, columns share one place in
+# the cache.
+GAP = 8
+# Features are centred first if their mean has more than this fraction of the mean squared length; else the matrix is,
+# which is as right, and faster.
 MEAN = 0.9
-ORDINARY = (
-    2.0**26
-)  # a layer's numbers are scaled where the squared length of a sample is above this, or below its inverse
+# A layer's numbers are scaled if the squared length of a sample is above this, or below its inverse.
+ORDINARY = 2.0**26
 
 Layers = str | int | Sequence[str | int] | None
 
 
-def stream(
+def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
     model_a: Model | nn.Module | str,
     model_b: Model | nn.Module | str,
     dataset: Dataset | Any,
@@ -81,6 +76,12 @@ def stream(
     Errors: ValueError for layers as in `record`; UndefinedError naming model, layer and samples where there is NaN or
     infinity, and model and layer where one is constant.  [Nguyen, Raghu, Kornblith 2021]
     """
+    try:  # here, not above: what imports torch waits until it is needed
+        from repsim_nb.inputs.models import load_model
+        from repsim_nb.inputs.pooling import TOKENS, Pooling
+        from repsim_nb.inputs.recording import Run, dataset_of, refuse_shared, warn_left_out
+    except ModuleNotFoundError as error:
+        raise explain_missing_torch(error, "stream") from error
     data, measure, pooling = dataset_of(dataset), CKA(batch_size=batch_size), Pooling(pool)
     if pooling.by_token:
         raise ValueError(
@@ -109,7 +110,7 @@ def stream(
         with run.ready():
             run.probe()
     with show_progress(progress, f"streaming {a.name} × {b.name}", "sample") as tick:
-        sums = _pass(runs, measure, tick)
+        sums = _pass(runs, measure, batch_size, tick)
     warn_left_out(runs)
     index, columns = ([run.key(layer) for layer in run.found] for run in (runs[0], runs[-1]))
     axes = (pd.MultiIndex.from_tuples([tuple(key) for key in keys], names=Key._fields) for keys in (index, columns))
@@ -127,10 +128,13 @@ def _for_each(layers: Any) -> tuple[Any, Any]:
     return layers, layers
 
 
-def _pass(runs: list[Run], measure: CKA, tick: Tick) -> _Sums:
-    """Every batch through every network, each layer's matrix taken as it runs."""
+def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
+    """Every batch through every model, each layer's matrix taken as it runs."""
+    from repsim_nb.inputs.batches import number_of
+    from repsim_nb.inputs.models.running import capture
+
     data, edges = runs[0].dataset, np.cumsum([0] + [len(run.found) for run in runs]).tolist()
-    grid, total, done = batches(len(data), measure.batch_size), len(runs) * len(data), 0
+    grid, total, done = batches(len(data), batch_size), len(runs) * len(data), 0
     now: tuple[Run | None, slice] = None, slice(0, 0)
     labels = [f"'{run.model.name}/{layer}'" for run in runs for layer in run.found]
     double = any(about.dtype != np.float32 for run in runs for about in run.found.values())
@@ -171,7 +175,7 @@ def _pass(runs: list[Run], measure: CKA, tick: Tick) -> _Sums:
         )
         for run, place_of in zip(runs, places, strict=True):
             stack.enter_context(capture(run.model.module, list(run.found), sink(run, place_of)))
-        read = data.batches(0, measure.batch_size)  # ahead, where the data are read lazily
+        read = data.batches(0, batch_size)  # ahead, where the data are read lazily
         for rows in grid:
             first, last, inputs = next(read, (0, 0, None))
             inputs = inputs if (first, last) == (rows.start, rows.stop) else data.inputs[rows.start : rows.stop]
@@ -205,7 +209,10 @@ class _Sums:
     def __init__(
         self, measure: CKA, labels: list[str], border: int | None, size: int, double: bool, device: torch.device
     ) -> None:
+        import torch
+
         self.measure, self.labels, self.border, number = measure, labels, border, len(labels)
+        self._eps = torch.finfo(torch.float64 if double else torch.float32).eps
         self._room = torch.zeros(number, _padded(size), dtype=torch.float64 if double else torch.float32, device=device)
         self._part, self._m = torch.empty(0), size
         self.between = np.zeros((number, number) if border is None else (border, number - border))
@@ -222,7 +229,7 @@ class _Sums:
         self.times[i] += 1
         x = x if x.is_floating_point() else x.double()
         m = x.shape[0]
-        out = self._room[i, : m * (m + APART)].view(m, m + APART)[:, :m]
+        out = self._room[i, : m * (m + GAP)].view(m, m + GAP)[:, :m]
         trace = (
             (not self.centre[i] and self._directly(i, x, out)) or self._centred(i, x, out) or self._carefully(i, x, out)
         )
@@ -247,6 +254,8 @@ class _Sums:
 
     def _centred(self, i: int, x: Tensor, out: Tensor) -> float | None:
         """The same of centred samples; None where a float32 would overflow, vanish, or hold little but rounding."""
+        import torch
+
         means, first = x.mean(0), True
         for columns in split_range(x.shape[1], ROOM // x.shape[0]):
             some = x[:, columns]
@@ -294,7 +303,7 @@ class _Sums:
         diagonal, 0 where constant.
         """
         x = x.double()
-        bad = ~torch.isfinite(x)
+        bad = ~x.isfinite()
         if bool(bad.any()):
             row, column = bad.nonzero()[0].tolist()
             raise UndefinedError(
@@ -317,6 +326,8 @@ class _Sums:
 
         A batch of m counts 1/(m - 3), which makes its sum of products m · HSIC₁.
         """
+        import torch
+
         m = rows.stop - rows.start
         self.times = [0] * len(self.labels)
         parts = self._room[:, : _padded(m)].view(len(self.labels), -1, LENGTH).transpose(0, 1)
@@ -329,7 +340,7 @@ class _Sums:
 
     def values(self) -> np.ndarray:
         """The table; UndefinedError names the first layer of which nothing is left."""
-        floors = 8 * torch.finfo(self._room.dtype).eps * self.traces
+        floors = 8 * self._eps * self.traces
         keep = np.array([place for place in range(len(self.labels)) if place not in self.dropped])
         for label, square, floor, varied in (
             (self.labels[i], self.squares[i], floors[i], self.varied[i]) for i in keep
@@ -348,7 +359,7 @@ class _Sums:
 
 def _padded(m: int) -> int:
     """What an m × m matrix takes, with what keeps its rows apart, up to the next whole part."""
-    return -(-m * (m + APART) // LENGTH) * LENGTH
+    return -(-m * (m + GAP) // LENGTH) * LENGTH
 
 
 def _summed(parts: Tensor) -> np.ndarray:
@@ -357,6 +368,8 @@ def _summed(parts: Tensor) -> np.ndarray:
 
 def _multiply(x: Tensor, out: Tensor, *, add: bool = False) -> None:
     """x xᵀ into `out`. NumPy knows on a CPU that half of it is enough, and torch does not."""
+    import torch
+
     if x.device.type != "cpu":
         product = x @ x.T
     else:

@@ -32,6 +32,14 @@ class Stopped(Exception):
     """Long work was asked to stop by the person who started it."""
 
 
+def explain_missing_torch(error: ModuleNotFoundError, name: str) -> ModuleNotFoundError:
+    """The error for a public name that needs torch, where torch is what is missing; else the error as it is."""
+    if (error.name or "").partition(".")[0] != "torch":
+        return error
+    sentence = f"repsim_nb.{name} needs torch, which is not installed: pip install 'repsim_nb[torch]'"
+    return ModuleNotFoundError(sentence, name=error.name)
+
+
 def format_label(label: Any) -> str:
     """A label in a sentence: 'model/layer' for a key, anything else as it is."""
     return f"{label.model}/{label.layer}" if hasattr(label, "model") and hasattr(label, "layer") else str(label)

@@ -1,0 +1,103 @@
+"""All that works on arrays works where torch is not installed; what needs it says what to install."""
+
+import subprocess
+import sys
+import textwrap
+
+BLOCKED = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0].startswith("torch"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, NoTorch())
+
+import numpy as np
+import repsim_nb as rs
+
+rng = np.random.default_rng(0)
+a, b = rng.normal(size=(2, 60, 5))
+xs = {"m/a": a, "m/b": a + b, "n/a": b}
+"""
+
+
+def run_without_torch(code, *arguments):
+    """What the code prints in a process that cannot import torch."""
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED + textwrap.dedent(code), *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_every_measure_gives_what_it_gives_with_torch():
+    import numpy as np
+
+    import repsim_nb as rs
+
+    code = """
+    for name, measure in rs.measures.ALL.items():
+        print(name, float(measure(a, b)).hex())
+    assert "torch" not in sys.modules
+    """
+    found = dict(line.split() for line in run_without_torch(code).splitlines())
+    assert list(found) == list(rs.measures.ALL)
+    a, b = np.random.default_rng(0).normal(size=(2, 60, 5))
+    for name, measure in rs.measures.ALL.items():
+        assert np.isclose(float.fromhex(found[name]), measure(a, b), rtol=1e-12, atol=1e-14), name
+
+
+def test_tables_inference_maps_probes_and_grounding():
+    code = """
+    table = rs.compare("cka", xs)
+    assert table.values.shape == (3, 3)
+    assert rs.inference.permutation_test("cka_debiased", a, a + b, n_permutations=99).p_value == 0.01
+    assert rs.inference.interval("cka_debiased", a, a + b).low > 0
+    assert rs.inference.null_table("cka", xs).p_value.iloc[0, 1] < 0.05
+    assert rs.embedding.mds(table).points.shape == (3, 2)
+    assert rs.reliability.diagnose(a, b) is not None
+    keyed = {rs.Key("m", "layer", "d"): a, rs.Key("n", "layer", "d"): b + 5}
+    assert rs.probes.dataset_bias(keyed, n=40).accuracy == 1
+    assert rs.probes.linear_probe(a, (a[:, 0] > 0).astype(int)).accuracy > 0.7
+    models = rs.from_arrays({f"n{i}/layer": a + 0.1 * i * rng.normal(size=a.shape) for i in range(6)})
+    found = rs.grounding.benchmark(models, {f"n{i}": i / 10 for i in range(6)}, measures=["cka"])
+    assert list(found.table.index) == ["cka"]
+    assert "torch" not in sys.modules
+    """
+    run_without_torch(code)
+
+
+def test_activations_and_stores(tmp_path):
+    code = """
+    x = rs.from_arrays(xs)
+    assert list(x.where(model="m")) == [rs.Key("m", "a"), rs.Key("m", "b")]
+    store = rs.Store(sys.argv[1])
+    with store.alone(rs.Key("m", "a")):
+        writer = store.writer(rs.Key("m", "a"), a.shape, a.dtype, {}, {}, place=0)
+        writer.write(0, a)
+        writer.commit()
+    assert np.array_equal(rs.Store(sys.argv[1])["m/a"], a)
+    assert float(rs.compare("cka", rs.Store(sys.argv[1]), {"b": b}).values.iloc[0, 0]) < 1
+    np.savez(sys.argv[1] + "/file.npz", **{"m/a": a})
+    assert list(rs.from_arrays(sys.argv[1] + "/file.npz")) == [rs.Key("m", "a")]
+    first, last = rs.from_arrays({"m/a": a[:50]}, ids=range(50)), rs.from_arrays({"n/a": a[10:]}, ids=range(10, 60))
+    left, right = rs.align(first, last)
+    assert np.array_equal(left["m/a"], right["n/a"])
+    assert "torch" not in sys.modules
+    """
+    run_without_torch(code, str(tmp_path / "store"))
+
+
+def test_what_needs_torch_says_what_to_install():
+    code = """
+    for name in ("load_model", "record", "stream"):
+        try:
+            getattr(rs, name)("zoo:mnist-cnn-0", *[None] * (name != "load_model"), *[None] * (name == "stream"))
+        except ModuleNotFoundError as error:
+            print(error)
+    """
+    said = run_without_torch(code).splitlines()
+    assert len(said) == 3 and all("pip install 'repsim_nb[torch]'" in line for line in said)
+    assert "load_model needs torch" in said[0]
