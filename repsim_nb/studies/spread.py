@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.results import check_level
+from repsim_nb.results.inference.standard_errors import jackknife, student_interval
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import check_one_value, explain_same_text
 
-FEWEST = 6  # groups, to leave one out
+FEWEST_GROUPS = 6  # to leave one out
 
 
 def residual_factor(
@@ -143,8 +143,8 @@ def pair_interval(
     of = _group_of_each(list(dict.fromkeys([*ends[0], *ends[1]])), groups)
     codes, names = pd.factorize(pd.Series([of[name] for end in ends for name in end], dtype=object))
     one, other = codes[: len(points)], codes[len(points) :]
-    if len(names) < FEWEST:
-        raise ValueError(f"an interval over groups leaves out each of at least {FEWEST}; there are {len(names)}")
+    if len(names) < FEWEST_GROUPS:
+        raise ValueError(f"an interval over groups leaves out each of at least {FEWEST_GROUPS}; there are {len(names)}")
     seen, many = float(statistic(points)), len(names)
     if not math.isfinite(seen):
         raise ValueError(f"the statistic of all {len(points)} pairs has no value; got {seen}")
@@ -154,10 +154,7 @@ def pair_interval(
         raise ValueError(
             f"an interval over groups leaves out each of them, and the statistic has no value without {join_names(lost, 3)}"
         )
-    reach = float(stats.t.ppf((1 + level) / 2, many - 1)) * math.sqrt(
-        (many - 1) / many * float(((without - without.mean()) ** 2).sum())
-    )
-    return Interval(seen - reach, seen + reach, level, seen)
+    return student_interval(seen, *jackknife(without), level)
 
 
 def _group_of_each(models: list[Any], groups: Mapping[Any, Any] | pd.Series) -> dict[Any, Any]:
@@ -201,5 +198,4 @@ def mean_interval(values: Any, *, level: float = 0.95) -> Interval:
     found = np.asarray(values, float)
     if found.ndim != 1 or len(found) < 3 or not np.isfinite(found).all():
         raise ValueError(f"an interval for a mean needs at least 3 values, one a unit, all defined; got {values!r}")
-    reach = float(stats.t.ppf((1 + level) / 2, len(found) - 1)) * float(found.std(ddof=1)) / math.sqrt(len(found))
-    return Interval(float(found.mean()) - reach, float(found.mean()) + reach, level, float(found.mean()))
+    return student_interval(found.mean(), found.var(ddof=1) / len(found), len(found) - 1, level)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from repsim_nb.results.inference.results import check_draws
+from repsim_nb.results.inference.standard_errors import student_interval
 from repsim_nb.results.inference.units import Groups, interval_over_units, simultaneous, units_of
 from repsim_nb.support.errors import UndefinedError, join_names, unknown_name
 from repsim_nb.support.escaping import without_formulas
@@ -227,5 +227,5 @@ def _interval(draws: np.ndarray, mean: float, units: int, level: float) -> tuple
     often.
     """
     low, high = interval_over_units(draws, units, level)
-    reach = float(stats.t.ppf((1 + level) / 2, units - 1)) * draws.std(ddof=1) * (units / (units - 1)) ** 0.5
-    return min(low, mean - reach), max(high, mean + reach)
+    student = student_interval(mean, draws.var(ddof=1) * units / (units - 1), units - 1, level)
+    return min(low, student.low), max(high, student.high)

@@ -13,6 +13,7 @@ from scipy import stats
 
 from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.results import check_draws, check_level, percentile_interval
+from repsim_nb.results.inference.standard_errors import student_interval
 from repsim_nb.results.inference.units import FEWEST_UNITS, widen_level
 from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.escaping import without_formulas
@@ -188,8 +189,7 @@ class Sensitivity:
             )
         accuracy = self.each["accuracy"].unstack("amount")
         lost = (accuracy.iloc[:, 0] - accuracy[noticed]).to_numpy(float)
-        reach = float(stats.t.ppf((1 + level) / 2, len(lost) - 1) * lost.std(ddof=1) / math.sqrt(len(lost)))
-        return Interval(float(lost.mean() - reach), float(lost.mean() + reach), level, float(lost.mean()))
+        return student_interval(lost.mean(), lost.var(ddof=1) / len(lost), len(lost) - 1, level)
 
     def _check_row(self, name: str) -> None:
         if name in self.undefined:

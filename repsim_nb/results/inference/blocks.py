@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
@@ -22,10 +20,10 @@ from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
 
 from .dependent_rows import codes_of, require_form
-from .intervals import satterthwaite
 from .results import check_level
 from .samples import representations_of, rows_of
 from .square_tables import require_values_per_item, symmetric
+from .standard_errors import add_variances, jackknife, student_interval
 
 OVER = ("samples", "items", "both")
 FEWEST_ITEMS = 3  # of a group, to leave one out
@@ -150,7 +148,11 @@ def block_means(
 
     def table_of(some: Mapping[Any, Any], kept: np.ndarray) -> np.ndarray:
         its = measure.select_rows(kept)
-        return _square(its, some) if between is None else _square_between(between_groups(its), some, of_rows[kept])
+        return (
+            symmetric(compare(its, some).values)
+            if between is None
+            else _square_between(between_groups(its), some, of_rows[kept])
+        )
 
     units, name = (n, "samples") if of_rows is None else (int(of_rows.max()) + 1, "groups of rows")
     if over != "items":
@@ -178,31 +180,17 @@ def block_means(
         tick(many + 1, many + 1)
     rows = []
     for place, (pair, which) in enumerate(blocks.items()):
-        variances = [_jackknife(without[:, place])] if over != "items" else []
-        variances += (
-            [
-                _jackknife(np.array([_mean_without(table, which, item) for item in np.flatnonzero(codes == k)]))
-                for k in dict.fromkeys(pair)
-            ]
-            if over != "samples"
-            else []
-        )
-        df = satterthwaite(*zip(*variances, strict=True))
-        mean, far = (
-            float(table[which].mean()),
-            float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(sum(variance for variance, _ in variances)),
-        )
-        rows.append((mean, mean - far, mean + far, float(table[which].min()), float(table[which].max()), len(which[0])))
+        variances = [jackknife(without[:, place])] if over != "items" else []
+        for k in dict.fromkeys(pair) if over != "samples" else ():
+            items = np.flatnonzero(codes == k)
+            variances.append(jackknife(np.array([_mean_without(table, which, item) for item in items])))
+        values = table[which]
+        found = student_interval(values.mean(), *add_variances(variances), level)
+        rows.append((found.estimate, found.low, found.high, values.min(), values.max(), len(values)))
     index = pd.MultiIndex.from_tuples([(names[one], names[other]) for one, other in blocks], names=["group", "other"])
     table = pd.DataFrame(rows, index=index, columns=["mean", "low", "high", "smallest", "largest", "pairs"])
     table.attrs["level"] = level
     return table
-
-
-def _jackknife(without: np.ndarray) -> tuple[float, int]:
-    """The variance of a mean from its values without each part (parts,), and its degrees of freedom."""
-    many = len(without)
-    return (many - 1) / many * float(((without - without.mean()) ** 2).sum()), many - 1
 
 
 def _mean_without(table: np.ndarray, which: tuple[np.ndarray, np.ndarray], item: int) -> float:
@@ -241,7 +229,3 @@ def _pairs_of(codes: np.ndarray, one: int, other: int) -> tuple[np.ndarray, np.n
     which = np.sort(np.stack([codes[rows], codes[columns]]), axis=0)
     found = (which[0] == one) & (which[1] == other)
     return rows[found], columns[found]
-
-
-def _square(measure: Measure, xs: Mapping[Any, Any]) -> np.ndarray:
-    return symmetric(compare(measure, xs).values)
