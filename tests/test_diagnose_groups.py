@@ -8,16 +8,16 @@ import pytest
 from sizes import sized
 
 import repsim_nb as rs
-from repsim_nb.results.reliability import diagnose, notes
+from repsim_nb.results.reliability import diagnose, summarize_findings
 from repsim_nb.support.dependence import by_distance, neighbour_fractions
 
 
 def whats(d):
-    return [finding.what for finding in d.findings]
+    return [finding.title for finding in d.findings]
 
 
 def finding(d, what):
-    return next(f for f in d.findings if f.what == what)
+    return next(f for f in d.findings if f.title == what)
 
 
 def in_groups(g, n, p, correlation, size=8):
@@ -157,8 +157,8 @@ def test_a_planted_hub_is_named_with_its_number_and_what_it_does():
     np.fill_diagonal(cosines, -np.inf)
     counted = np.mean([123 in np.argsort(-row)[:10] for i, row in enumerate(cosines) if i != 123])
     assert fraction == pytest.approx(counted, abs=0.05) and fraction > 0.9
-    assert any("a neighbour of all: l" in note for note in notes("mutual_knn", {"l": d})) and not any(
-        "neighbour" in note for note in notes("cka", {"l": d})
+    assert any("a neighbour of all: l" in note for note in summarize_findings("mutual_knn", {"l": d})) and not any(
+        "neighbour" in note for note in summarize_findings("cka", {"l": d})
     )
 
 

@@ -506,4 +506,4 @@ def test_one_outlier_is_counted_and_named():
     by_permutation = permutation_test("cka", x, y, n_permutations=19_999).p_value
     assert table.counted.iloc[0, 0] and tail(table.z.iloc[0, 0], table.skewness.iloc[0, 0], 0) < 0.006
     assert table.p_value.iloc[0, 0] == pytest.approx(by_permutation, rel=0.5) and 0.01 < by_permutation < 1 / 40
-    assert sum(finding.what == "outliers" for finding in rs.reliability.diagnose(x, y).findings) == 2
+    assert sum(finding.title == "outliers" for finding in rs.reliability.diagnose(x, y).findings) == 2

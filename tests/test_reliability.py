@@ -11,12 +11,12 @@ import torch
 
 import repsim_nb as rs
 from repsim_nb import reliability
-from repsim_nb.results.reliability import Diagnosis, diagnose, notes
+from repsim_nb.results.reliability import Diagnosis, diagnose, summarize_findings
 from repsim_nb.support.errors import UndefinedError
 
 
 def whats(diagnosis):
-    return [finding.what for finding in diagnosis.findings]
+    return [finding.title for finding in diagnosis.findings]
 
 
 def fact(diagnosis, name, side=0):
@@ -70,7 +70,7 @@ def test_facts_of_a_pair_are_what_the_measures_say(rng, p, q):
         for part, v in zip(top, (x, y), strict=True)
     ]
     assert math.isclose(
-        found["share of cka by first components"], cka(*top) * sizes[0] * sizes[1] / found["cka"], rel_tol=1e-9
+        found["fraction of cka by first components"], cka(*top) * sizes[0] * sizes[1] / found["cka"], rel_tol=1e-9
     )
     assert found["both ranks"] == min(p, 49) + min(q, 49) and found["room for CCA (n - 1)"] == 49
 
@@ -143,15 +143,15 @@ def test_a_planted_fault_is_found_and_told(x, fault):
         and set(whats(d))
         <= {fault, "few samples", "more features than samples", *(["one component"] if fault == "outliers" else [])}
     )
-    told = next(f for f in d.findings if f.what == fault)
-    assert "layer 3" in told.sentence and told.advice and told.advice in repr(d) and told.what in d._repr_html_()
+    told = next(f for f in d.findings if f.title == fault)
+    assert "layer 3" in told.sentence and told.advice and told.advice in repr(d) and told.title in d._repr_html_()
     if fault not in (
         "few samples",
         "more features than samples",
     ):  # what a pair says of its sides it says of the right one
         both = diagnose(x, planted(x, fault), names=("a", "b"))
         assert any(
-            f.what == fault and ("of b" in f.sentence or "one component a side" in f.sentence) for f in both.findings
+            f.title == fault and ("of b" in f.sentence or "one component a side" in f.sentence) for f in both.findings
         )
 
 
@@ -177,7 +177,7 @@ def test_one_component_that_two_share_rules_their_cka(rng):
     x, y = (np.c_[common, rng.normal(size=(200, 4))] for _ in range(2))
     d = diagnose(x, y)
     (finding,) = d.findings
-    assert finding.what == "one component" and d.together["cka"] > 0.95 and d.together["cka without them"] < 0.1
+    assert finding.title == "one component" and d.together["cka"] > 0.95 and d.together["cka without them"] < 0.1
     alone = diagnose(x, rng.normal(size=(200, 5)))
     assert whats(alone) == ["one component"] and "sees of x" in alone.findings[0].sentence, (
         "one that is not shared hides the rest"
@@ -212,7 +212,7 @@ def test_cca_is_undefined_where_cca_says_so(rng):
     x, y = rng.normal(size=(30, 14)), rng.normal(size=(30, 15))
     assert "CCA undefined" not in whats(diagnose(x, y)) and rs.measures.get("mean_cca")(x, y) <= 1
     wider = np.c_[y, rng.normal(size=30)]
-    finding = next(f for f in diagnose(x, wider).findings if f.what == "CCA undefined")
+    finding = next(f for f in diagnose(x, wider).findings if f.title == "CCA undefined")
     assert "14 + 16 exceed n - 1 = 29, so 1 or more" in finding.sentence and not finding.grave
     with pytest.raises(UndefinedError, match="14 . 16"):
         rs.measures.get("mean_cca")(x, wider)
@@ -252,7 +252,7 @@ def test_what_is_not_looked_at_is_not_read(tmp_path, rng, monkeypatch):
     x[7] = np.nan  # in between
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    d = diagnose(mapped, mapped[:, ::2], most=40)
+    d = diagnose(mapped, mapped[:, ::2], max_samples=40)
     assert (
         fact(d, "samples") == 400
         and fact(d, "samples looked at") == 40
@@ -263,8 +263,8 @@ def test_what_is_not_looked_at_is_not_read(tmp_path, rng, monkeypatch):
     with pytest.raises(UndefinedError, match="diagnose of 'x': it holds 20 values that are NaN"):
         diagnose(mapped)
     with pytest.raises(UndefinedError, match="diagnose of 'x' among the 399 of 400 samples looked at: it holds"):
-        diagnose(torch.tensor(x), most=399)
-    monkeypatch.setattr(reliability.diagnosis, "WORK", 400 * 20 * 20 / 2)
+        diagnose(torch.tensor(x), max_samples=399)
+    monkeypatch.setattr(reliability.sides, "MAX_MULTIPLICATIONS", 400 * 20 * 20 / 2)
     assert fact(diagnose(np.nan_to_num(x)), "samples looked at") == 200
 
 
@@ -279,8 +279,8 @@ def test_errors_say_whose(x):
         with pytest.raises(ValueError, match="one name a side, 2 here"):
             diagnose(x, x, names=names)
     for most in (3, 0.5):
-        with pytest.raises(ValueError, match="most must be an integer >= 4"):
-            diagnose(x, most=most)
+        with pytest.raises(ValueError, match="max_samples must be an integer >= 4"):
+            diagnose(x, max_samples=most)
 
 
 def test_names_are_text_on_the_page(x):
@@ -298,16 +298,21 @@ def test_notes_are_the_grave_findings_that_matter_for_the_measure(x):
         "fc": diagnose(planted(x, "one component")),
         "in": diagnose(planted(x, "outliers")),
     }
-    few, one, outliers = notes("cka", found)
+    few, one, outliers = summarize_findings("cka", found)
     assert (
         few.startswith("few samples: l0, l1, l2, l3 and 2 more. Read cka_debiased")
         and one.startswith("one component: fc. Look")
         and outliers.startswith("outliers: in. ")
     )
-    assert [line.partition(":")[0] for line in notes("cka_debiased", found)] == ["one component", "outliers"]
-    assert [line.partition(":")[0] for line in notes("mutual_knn", found)] == ["outliers"]
+    assert [line.partition(":")[0] for line in summarize_findings("cka_debiased", found)] == [
+        "one component",
+        "outliers",
+    ]
+    assert [line.partition(":")[0] for line in summarize_findings("mutual_knn", found)] == ["outliers"]
     assert (
-        notes("cka", found, most=1) == (few,) and notes("jsd", found) == () and notes("cka", {"a": diagnose(x)}) == ()
+        summarize_findings("cka", found, max_lines=1) == (few,)
+        and summarize_findings("jsd", found) == ()
+        and summarize_findings("cka", {"a": diagnose(x)}) == ()
     )
 
 

@@ -17,7 +17,7 @@ from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key, from_arrays
 from repsim_nb.results.comparison import Comparison, compare
-from repsim_nb.results.reliability import Diagnosis, diagnose, notes
+from repsim_nb.results.reliability import Diagnosis, diagnose, summarize_findings
 from repsim_nb.support.errors import UndefinedError, check_name, format_label, join_names
 from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick, show_progress
@@ -192,11 +192,11 @@ class Comparing(Detailed):
             tick(done, len(keys))
             if key not in self._looked_at:
                 try:
-                    self._looked_at[key] = diagnose(self._xs[key], names=format_label(key), most=GLANCE)
+                    self._looked_at[key] = diagnose(self._xs[key], names=format_label(key), max_samples=GLANCE)
                 except UndefinedError:
                     self._looked_at[key] = None  # its cells are masked, and say why
         found = {format_label(key): diagnosis for key in keys if (diagnosis := self._looked_at[key]) is not None}
-        return notes(shown.measure, found)
+        return summarize_findings(shown.measure, found)
 
     def _deliver_note(self, made: tuple[Comparison, tuple[str, ...]] | None, error: BaseException | None) -> None:
         if error is not None or made is None:
@@ -286,7 +286,7 @@ class Comparing(Detailed):
         try:
             found = diagnose(x, names=titles[0]) if titles[0] == titles[1] else diagnose(x, y, names=titles)
             reasons += [
-                str(finding) for finding in found.findings if finding.what != "CCA undefined"
+                str(finding) for finding in found.findings if finding.title != "CCA undefined"
             ]  # the row of mean_cca says it
         except UndefinedError:
             pass  # the rows of the table say why

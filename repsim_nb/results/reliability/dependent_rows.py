@@ -1,0 +1,170 @@
+"""Whether rows of a representation depend on each other: groups, rows that follow one another, neighbours."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr, ndtri
+
+from repsim_nb.measures.arrays import eps
+from repsim_nb.support.dependence import FOLLOWING, NEARLY, near_repeats, near_rows, neighbour_fractions
+from repsim_nb.support.ids import check_order
+from repsim_nb.support.row_groups import groups_of
+from repsim_nb.support.validation import Array, to_numpy
+
+from .findings import Finding
+from .sides import MAX_MULTIPLICATIONS, Side
+
+QUERIES = 300  # samples whose neighbours are looked for, among all
+# a hub is among the nearest of so many others, and beyond what so rare a chance allows; from so many samples on
+HUB_FRACTION, HUB_CHANCE, HUB_MIN_SAMPLES = 1 / 3, 0.001, 50
+_USE = "rs.inference.interval, sample_size, influence, permutation_test, null_table and chance_corrected"
+
+
+def labels_of_rows(x: Any, groups: Any) -> tuple[str, Any]:
+    """(how the groups of its rows are known, the labels); ("", None) if they are not."""
+    if groups is not None:
+        check_order(x, groups)
+        return "given", groups
+    if (carried := groups_of(x)) is not None:
+        return "carried", carried
+    index = getattr(x, "index", None)
+    if not hasattr(index, "is_unique") and getattr(x, "dims", ()) and hasattr(x, "indexes"):  # xarray
+        index = x.indexes.get(x.dims[0])
+    if hasattr(index, "is_unique") and not index.is_unique:
+        return "index", [str(label) for label in index]
+    return "", None
+
+
+def describe_rows(side: Side, v: Array, labels: tuple[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """What the rows of one side, all of which are v, have to do with each other -> (facts, findings)."""
+    how, groups = labels
+    facts, found = {}, []
+    if how:
+        facts, found = _describe_groups(side.name, how, groups)
+    else:
+        some = min(side.n, side.facts["samples looked at"], FOLLOWING[1])
+        start = (side.n - some) // 2
+        near, where = near_rows(_finite(v[start : start + some]))
+        facts |= {"mean cosine of rows next to each other": near[1]} if 1 in near else {}  # of few rows it says nothing
+        if where:
+            found.append(
+                _report_groups(
+                    side.name,
+                    f"rows {'that follow one another' if where == 1 else f'{where} places apart'} have a mean cosine of"
+                    f" {near[where]:.2f} (features centred), any two rows {near[0]:.2f}",
+                )
+            )
+    hubs, finding, nearly = _neighbours(side)
+    if nearly and not how and not found:
+        found.append(
+            _report_groups(
+                side.name,
+                f"{nearly:.0%} of the samples tried have a near repeat, at less than {NEARLY[0]:.1%} of the distance to"
+                f" their {NEARLY[2]}th neighbour",
+            )
+        )
+    return facts | hubs, found + finding
+
+
+def _report_groups(name: str, why: str) -> Finding:
+    return Finding(
+        "rows look grouped",
+        f"{why}. So rows of {name} may not be independent samples: tokens of one sentence, frames of one film, repeats"
+        " of one stimulus. Samples that are sorted by class look like this too; in a random order they do not",
+        f"If rows depend on each other, give groups=, one label a row, to {_USE}, or keep one row a group: else"
+        " p-values and intervals are far too small",
+    )
+
+
+def _describe_groups(name: str, how: str, groups: np.ndarray) -> tuple[dict[str, Any], list[Finding]]:
+    number = len(pd.unique(groups))
+    facts = {"groups of rows": number}
+    if number == len(groups):
+        return facts, []
+    cut = f"the {len(groups)} rows of {name} are of {number} groups ({len(groups) / number:.3g} rows each on average)"
+    if how == "index":
+        return facts, [
+            Finding(
+                "rows look grouped",
+                f"index labels of {name} repeat: {cut}, if rows with one label belong together",
+                f"If they do, give groups=x.index to {_USE}: rows of a group are no independent samples",
+            )
+        ]
+    known = "The array carries the groups, and" if how == "carried" else "Give them the same groups=:"
+    return facts, [
+        Finding(
+            "grouped rows",
+            f"{cut}, and rows of a group are no independent samples",
+            f"{known} {_USE} {'use them' if how == 'carried' else 'need them'}",
+            False,
+        )
+    ]
+
+
+def _finite(v: Array) -> np.ndarray | None:
+    x = to_numpy(v.float() if "bfloat16" in str(v.dtype) and hasattr(v, "detach") else v)
+    return x.astype(np.float64) if np.isfinite(x).all() else None
+
+
+def _neighbours(side: Side) -> tuple[dict[str, Any], list[Finding], float]:
+    """Who is among the nearest of how many others -> (facts, findings, the fraction of samples with a near repeat if it
+    is worth a word, else 0).
+    """
+    looked = len(side.raw)
+    if looked < HUB_MIN_SAMPLES:
+        return {}, [], 0.0
+    places = (
+        np.linspace(
+            0,
+            looked - 1,
+            min(looked, max(100, min(QUERIES, int(MAX_MULTIPLICATIONS / 10 / side.raw.size), 2 * 10**6 // looked))),
+        )
+        .round()
+        .astype(int)
+    )
+    own = np.arange(len(places)), places
+    lengths = np.sqrt(np.einsum("ij,ij->i", side.raw, side.raw, dtype=np.float64))[:, None]
+    unit = np.divide(side.raw, lengths, out=np.zeros(side.raw.shape), where=lengths > 0)
+    k = min(10, (looked - 1) // 10)
+    cosines = unit[places] @ unit.T
+    fractions = neighbour_fractions(cosines, own, k, eps(side.raw))
+    hub = int(fractions.argmax())
+    others = np.where(np.isfinite(cosines), cosines, np.nan)
+    levels = np.nanmean(others, axis=0)
+    spread = 1.4826 * float(
+        np.median(np.abs(levels - np.median(levels)))
+    )  # of samples, between those that are near to all and those that are far
+    noise = float(np.nanstd(others - levels - np.nanmean(others - levels, axis=1, keepdims=True)))
+    bound = HUB_FRACTION
+    if noise > 0:  # samples with normal levels: the nearest of all of them
+        bound = max(
+            bound,
+            float(ndtr((-ndtri(HUB_CHANCE / looked) * spread + math.hypot(spread, noise) * ndtri(k / looked)) / noise)),
+        )
+    sample = int(np.linspace(0, side.n - 1, looked).round()[hub])
+    facts = {"most often a neighbour": sample, f"among the {k} nearest of": float(fractions[hub])}
+    inner = side.x[places] @ side.x.T
+    nearly = near_repeats(side.x, inner, places) if side.rank >= 8 else 0.0  # in fewer dimensions it may be chance
+    if not fractions[hub] > bound:
+        return facts, [], nearly
+    many = int(np.sum(fractions > bound))
+    rest = f" ({many - 1} more are like it)" if many > 1 else ""
+    cknna = neighbour_fractions(inner, own, k, eps(side.raw))[hub]
+    return (
+        facts,
+        [
+            Finding(
+                "a neighbour of all",
+                f"sample {sample} of {side.name} is among the {k} nearest of {fractions[hub]:.0%} of the others by"
+                f" cosine, where {k / (looked - 1):.1%} is usual{rest}",
+                "mutual_knn and jaccard_knn count it as a shared neighbour over and"
+                f" over{', and so does cknna' if cknna > HUB_FRACTION else ''}: compare again without it, or centre the"
+                " features first",
+            )
+        ],
+        nearly,
+    )

@@ -1,0 +1,126 @@
+"""One representation as `diagnose` looks at it: its spectrum, its distances, its repeats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.linalg import eigh
+
+from repsim_nb.measures.arrays import centred_unit, eps, reduce_features, smallest_direction
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.validation import Array, check_representation, to_numpy
+
+# multiplications for the inner products of one side, about a second on one core with all that follows: more samples
+# than that allows are not looked at
+MAX_MULTIPLICATIONS = 1e10
+# fraction of one component in cka: then cka of the data with that component alone is .95. Trained layers on their own
+# data reach .86 (an output of 10 classes)
+DOMINANT_FRACTION = 0.9
+# an outlier is this many median distances from the mean, and above the median by so many standard deviations (from the
+# median deviation): layers of the zoo reach 4.1 and 11
+OUTLIER_MEDIANS, OUTLIER_DEVIATIONS = 5.0, 8.0
+
+
+class Side(NamedTuple):
+    """A representation, as it is (raw); centred, at unit norm (s, p) so that its variances sum to 1; its inner
+    products, of samples or of features, whichever are fewer; the first component's
+    share of variance and its samples' scores; n samples there are in all."""
+
+    name: str
+    n: int
+    raw: np.ndarray
+    x: np.ndarray
+    products: np.ndarray
+    first: float
+    scores: np.ndarray
+    rank: int
+    facts: dict[str, Any]
+
+    @property
+    def spread(self) -> float:
+        """The participation ratio (Σλ)²/Σλ²."""
+        return 1 / float(np.vdot(self.products, self.products))
+
+    @property
+    def by_samples(self) -> bool:
+        return self.x.shape[1] >= self.x.shape[0]
+
+    @property
+    def is_dominated(self) -> bool:
+        """One component of several units is nearly all that cka sees."""
+        return (
+            self.facts["first component, of cka"] >= DOMINANT_FRACTION
+            and self.facts["features"] - self.facts["dead units"] > 1
+        )
+
+
+def affordable_samples(n: int, p: int) -> int:
+    """The number of samples whose inner products, or those of their features, take MAX_MULTIPLICATIONS or fewer."""
+    if n * p * min(n, p) <= MAX_MULTIPLICATIONS:
+        return n
+    by_features = MAX_MULTIPLICATIONS / p**2
+    return max(100, int(by_features if by_features >= p else math.sqrt(MAX_MULTIPLICATIONS / p)))
+
+
+def name_errors(name: str, call: Callable[[], Any], partly: str = "") -> Any:
+    try:
+        return call()
+    except UndefinedError as error:
+        raise type(error)(f"diagnose of '{name}'{partly}: {error}") from error
+
+
+def describe_side(name: str, given: Array, n: int, places: np.ndarray) -> Side:
+    entered = check_representation(given)
+    smallest = smallest_direction(entered)
+    raw = to_numpy(entered)
+    still = np.all(raw == raw[0], axis=0)
+    x = centred_unit(raw.astype(np.float64))
+    s, p = x.shape
+    products = x @ x.T if p >= s else x.T @ x
+    values = np.linalg.eigvalsh(products)[::-1]
+    last = len(products) - 1
+    vector = eigh(products, subset_by_index=[last, last])[1][:, 0]
+    scores = vector if p >= s else x @ vector
+    scores = scores / np.linalg.norm(scores)
+    distances = np.sqrt(np.einsum("ij,ij->i", x, x))
+    usual = float(np.median(distances))
+    spread = 1.4826 * float(np.median(np.abs(distances - usual)))
+    far = np.flatnonzero((distances > OUTLIER_MEDIANS * usual) & (distances > usual + OUTLIER_DEVIATIONS * spread))
+    far = far[np.argsort(-distances[far], kind="stable")]
+    rank = _rank(x, values, max(smallest, max(x.shape) * eps(x)))
+    facts = {
+        "samples": n,
+        "samples looked at": s,
+        "features": p,
+        "rank": rank,
+        "participation ratio": 1 / float(np.vdot(products, products)),
+        "first component, of variance": float(values[0]),
+        "first component, of cka": float(values[0] ** 2 / np.vdot(products, products)),
+        "furthest sample": int(places[distances.argmax()]),
+        "its distance in medians": float(distances.max() / usual) if usual > 0 else math.inf,
+        "outliers": tuple(places[far].tolist()),
+        "repeated samples": tuple((int(places[i]), int(places[j])) for i, j in _repeats(raw)),
+        "dead units": int(still.sum()),
+        "repeated units": len(_repeats(np.ascontiguousarray(raw[:, ~still].T))),
+    }
+    return Side(name, n, raw, x, products, float(values[0]), scores, rank, facts)
+
+
+def _repeats(rows: np.ndarray) -> list[tuple[int, int]]:
+    """(row, the first one that it equals to the last bit)."""
+    seen: dict[int, int] = {}
+    firsts = [
+        seen.setdefault(hash(row.tobytes()), i) for i, row in enumerate(rows + np.zeros((), rows.dtype))
+    ]  # + 0: -0 is 0
+    return [(i, first) for i, first in enumerate(firsts) if first != i]
+
+
+def _rank(x: np.ndarray, values: np.ndarray, smallest: float) -> int:
+    """The numerical rank of centred samples, as CCA finds it; by singular values where the squares cannot tell."""
+    most = min(x.shape[0] - 1, x.shape[1])
+    if values[most - 1] > 1e-10 * values[0]:
+        return most
+    return min(most, int(np.sum(np.linalg.svd(reduce_features(x), compute_uv=False) > smallest)))
