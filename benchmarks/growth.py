@@ -36,7 +36,7 @@ THEORY = {
         " where the ranked pairs leave the caches: each rank is written to its place); in p 0, then 1; in K 1, then 2"
     ),
 }
-# Okabe and Ito: apart for every kind of colour vision; markers and dashes tell the same once more
+# Okabe and Ito: apart for every kind of color vision; markers and dashes tell the same once more
 LOOKS = {
     "cka": ("#0072B2", "o", "-"),
     "procrustes": ("#D55E00", "s", "--"),
@@ -112,11 +112,11 @@ def draw(rows: list[dict[str, Any]], file: Path, base: dict[str, int]) -> None:
                     continue
                 sizes, values = map(list, zip(*points, strict=True))
                 steep = slope(sizes, values)
-                colour, marker, dash = LOOKS[name]
+                color, marker, dash = LOOKS[name]
                 panel.loglog(
                     sizes,
                     values,
-                    color=colour,
+                    color=color,
                     marker=marker,
                     linestyle=dash,
                     markersize=6,

@@ -25,7 +25,8 @@ _load, __dir__, __all__ = lazy_loader.attach(
         "results": ["comparison", "embedding", "grounding", "inference", "probes", "reliability", "trajectories"],
         "results.comparison": ["Comparison", "compare"],
         "results.streaming": ["stream"],
-        "display": ["explorers", "plots", "reports"],
+        "display": ["explorers", "plots", "reports", "specs"],
+        "display.specs": ["spec"],
     },
 )
 

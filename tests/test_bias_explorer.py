@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import repsim_nb as rs
-from repsim_nb.display.explorers import bias
+from repsim_nb.display import plots
+from repsim_nb.display.explorers import dataset_bias as explore_bias
 from repsim_nb.results.probes import dataset_bias
 
 NETWORKS = ["mnist-cnn-0", "fashion-cnn-0", "untrained-cnn-0"]
@@ -26,7 +27,7 @@ def recorded():
 
 @pytest.fixture
 def explorer(recorded):
-    made = bias(recorded, layer="conv3")
+    made = explore_bias(recorded, layer="conv3")
     yield made.wait()
     made.stop()
 
@@ -34,7 +35,7 @@ def explorer(recorded):
 def test_it_shows_the_confusion_of_all_sets(explorer, recorded):
     expected = dataset_bias(recorded.where(layer="conv3"), n=300)
     np.testing.assert_array_equal(explorer.result.confusion, expected.confusion)
-    view = explorer._matrix
+    view = explorer.view
     assert (
         view.row_labels == list(expected.labels())
         and view.row_labels[0] == "mnist_mnist-cnn-0"
@@ -55,10 +56,10 @@ def test_rows_are_grouped_by_network_without_asking_the_probe_again(explorer, mo
     before = explorer.result
     explorer.controls["group"].value = "model"
     explorer.wait()
-    assert explorer._matrix.row_labels[:2] == [
+    assert explorer.view.row_labels[:2] == [
         "mnist_mnist-cnn-0",
         "fashion_mnist-cnn-0",
-    ] and explorer._matrix.row_breaks == [2, 4]
+    ] and explorer.view.row_breaks == [2, 4]
     assert explorer.result.balanced_accuracy == before.balanced_accuracy
 
 
@@ -68,10 +69,10 @@ def test_lines_stand_where_rows_are_grouped_and_the_picture_has_the_same_rows():
         rs.Key(*label): rng.normal(size=(40, 5)) + k
         for k, label in enumerate([("a", "fc", "u"), ("a", "fc", "v"), ("b", "fc", "v")])
     }
-    explorer = bias(sets).wait()
-    assert explorer._matrix.row_labels == ["u_a", "v_a", "v_b"] and explorer._matrix.row_breaks == [1]
+    explorer = explore_bias(sets).wait()
+    assert explorer.view.row_labels == ["u_a", "v_a", "v_b"] and explorer.view.row_breaks == [1]
     ax = rs.plots.confusion(explorer.result)
-    assert [t.get_text() for t in ax.get_yticklabels()] == explorer._matrix.row_labels
+    assert [t.get_text() for t in ax.get_yticklabels()] == explorer.view.row_labels
     assert sorted(
         {
             float(line.get_ydata()[0])
@@ -83,12 +84,12 @@ def test_lines_stand_where_rows_are_grouped_and_the_picture_has_the_same_rows():
 
 def test_plain_labels_are_told_what_keys_are():
     with pytest.raises(ValueError, match=r"here is 'model'.*rs.Key\(model, layer, dataset\)"):
-        bias({"a": np.zeros((9, 2)), "b": np.zeros((9, 2))})
+        explore_bias({"a": np.zeros((9, 2)), "b": np.zeros((9, 2))})
 
 
 def test_every_control_makes_another_picture(explorer):
     explorer.controls["scaling"].value = "per_set"
-    assert explorer.wait().result.scaling == "per_set" and "each set scaled by itself" in explorer._matrix.subtitle
+    assert explorer.wait().result.scaling == "per_set" and "each set scaled by itself" in explorer.view.subtitle
     explorer.controls["probe"].value = "rbf"
     assert explorer.wait().result.probe == "rbf"
     explorer.controls["layer"].value = "fc"
@@ -96,14 +97,14 @@ def test_every_control_makes_another_picture(explorer):
     explorer.controls["networks"].value = ("mnist-cnn-0", "untrained-cnn-0")
     assert len(explorer.wait().result.confusion) == 4
     explorer.controls["datasets"].value = ("fashion/test[n=60,seed=0]",)
-    assert explorer.wait().result.labels() == ("mnist-cnn-0", "untrained-cnn-0") and explorer._matrix.row_breaks == []
+    assert explorer.wait().result.labels() == ("mnist-cnn-0", "untrained-cnn-0") and explorer.view.row_breaks == []
 
 
 def test_nothing_chosen_is_a_sentence_where_the_picture_would_be(explorer):
     explorer.controls["networks"].value = ()
     with pytest.raises(ValueError, match="choose at least one network"):
         explorer.wait()
-    assert "choose at least one network" in explorer._message.value and explorer.png() is None
+    assert "choose at least one network" in explorer.message and explorer.png() is None
     explorer.controls["networks"].value = ("mnist-cnn-0",)
     assert len(explorer.wait().result.confusion) == 2
     explorer.controls["datasets"].value = explorer.controls["datasets"].options[:1]
@@ -117,15 +118,15 @@ def test_a_click_shows_the_images_that_were_confused(explorer):
     labels, ids = shown.labels(), shown.confused(i, j)
     explorer.choose(labels[i], labels[j])
     explorer.wait()
-    assert f"{len(ids)} of 18 held-out images" in explorer._detail.value and labels[j] in explorer._detail.value
+    assert f"{len(ids)} of 18 held-out images" in explorer.detail and labels[j] in explorer.detail
     data = rs.load_dataset(shown.confusion.index[i][2].split("/")[0], n=60)
-    assert data.classes[data.targets[ids[0]]] in explorer._detail.value
-    assert bytes(explorer._images.value).startswith(b"\x89PNG") and explorer._images.layout.display == ""
+    assert data.classes[data.targets[ids[0]]] in explorer.detail
+    assert plots.png(explorer.detail_spec).startswith(b"\x89PNG")
     explorer.choose(labels[0], labels[0])
-    assert "named rightly" in explorer.wait()._detail.value
+    assert "named rightly" in explorer.wait().detail
     nothing = np.argwhere(shown.confusion.to_numpy() == 0)[0]
     explorer.choose(*(labels[k] for k in nothing))
-    assert "none of 18 held-out images" in explorer.wait()._detail.value and explorer._images.layout.display == "none"
+    assert "none of 18 held-out images" in explorer.wait().detail and explorer.detail_spec is None
     with pytest.raises(ValueError, match="unknown set 'mnist_cnn'"):
         explorer.choose("mnist_cnn", labels[0])
 
@@ -136,7 +137,7 @@ def test_a_new_picture_takes_the_detail_of_the_old_one_away(explorer):
     explorer.wait()
     explorer.controls["group"].value = "model"
     explorer.wait()
-    assert "Click a cell" in explorer._detail.value and explorer._images.layout.display == "none"
+    assert "Click a cell" in explorer.detail and explorer.detail_spec is None
 
 
 def test_images_of_ones_own_and_texts():
@@ -148,20 +149,20 @@ def test_images_of_ones_own_and_texts():
     }
     photos = rs.Dataset("photos", rng.integers(0, 255, (40, 9, 9, 3), dtype=np.uint8))
     notes = rs.Dataset("notes", [f"sentence {i} <b>" for i in range(40)])
-    explorer = bias(sets, datasets=[photos, notes]).wait()
+    explorer = explore_bias(sets, datasets=[photos, notes]).wait()
     explorer.choose("photos_a", "photos_a")
-    assert explorer.wait()._images.value and "named rightly" in explorer._detail.value
+    assert plots.png(explorer.wait().detail_spec).startswith(b"\x89PNG") and "named rightly" in explorer.detail
     explorer.choose("notes_a", "notes_a")
-    assert "sentence" in explorer.wait()._detail.value and "&lt;b&gt;" in explorer._detail.value
-    bare = bias(sets).wait()
+    assert "sentence" in explorer.wait().detail and "&lt;b&gt;" in explorer.detail
+    bare = explore_bias(sets).wait()
     bare.choose("photos_a", "photos_a")
-    assert "pass datasets={'photos': its Dataset}" in bare.wait()._detail.value.replace("&#x27;", "'")
+    assert "pass datasets={'photos': its Dataset}" in bare.wait().detail.replace("&#x27;", "'")
     with pytest.raises(ValueError, match="'photos' has 39 images for 40 rows"):
-        bias(sets, datasets=[photos.take(range(39), "photos")])
+        explore_bias(sets, datasets=[photos.take(range(39), "photos")])
     with pytest.raises(ValueError, match="nothing was recorded on the data set 'drawings'"):
-        bias(sets, datasets={"drawings": photos})
+        explore_bias(sets, datasets={"drawings": photos})
     with pytest.raises(TypeError, match="datasets are Datasets"):
-        bias(sets, datasets=["photos"])
+        explore_bias(sets, datasets=["photos"])
 
 
 def test_the_code_makes_the_same_picture(explorer, recorded, monkeypatch):
@@ -180,7 +181,7 @@ def test_the_code_makes_the_same_picture(explorer, recorded, monkeypatch):
 def test_stop_gives_the_old_picture_back(explorer, monkeypatch):
     from repsim_nb import probes
 
-    labels, begun = explorer._matrix.row_labels, threading.Event()
+    labels, begun = explorer.view.row_labels, threading.Event()
 
     def slow(*sets, progress, **options):
         begun.set()
@@ -193,7 +194,7 @@ def test_stop_gives_the_old_picture_back(explorer, monkeypatch):
     assert begun.wait(20)
     explorer.stop()
     explorer.wait(5)
-    assert explorer.controls["layer"].value == "conv3" and explorer._matrix.row_labels == labels
+    assert explorer.controls["layer"].value == "conv3" and explorer.view.row_labels == labels
 
 
 @pytest.mark.parametrize(
@@ -209,19 +210,19 @@ def test_stop_gives_the_old_picture_back(explorer, monkeypatch):
 )
 def test_unknown_choices_are_told_before_anything_is_drawn(recorded, options, sentence):
     with pytest.raises(ValueError, match=sentence):
-        bias(recorded, **options)
+        explore_bias(recorded, **options)
 
 
 def test_one_set_several_steps_and_no_shared_layer_are_told(recorded):
     with pytest.raises(ValueError, match="here is 'mnist-cnn-0 on mnist/test"):
-        bias(recorded.where(model="mnist-cnn-0", dataset="mnist*"))
+        explore_bias(recorded.where(model="mnist-cnn-0", dataset="mnist*"))
     key = next(iter(recorded))
     with pytest.raises(ValueError, match=r"of several steps: '0', '5'. Choose: x.where\(step=5\)"):
-        bias({**recorded, key._replace(step=5): recorded[key]})
+        explore_bias({**recorded, key._replace(step=5): recorded[key]})
     with pytest.raises(ValueError, match="no layer was recorded of all these networks"):
-        bias({rs.Key("a", "one", "d"): np.zeros((9, 2)), rs.Key("b", "two", "d"): np.zeros((9, 2))})
+        explore_bias({rs.Key("a", "one", "d"): np.zeros((9, 2)), rs.Key("b", "two", "d"): np.zeros((9, 2))})
     with pytest.raises(TypeError, match="takes activations by key"):
-        bias([1])
+        explore_bias([1])
 
 
 def test_a_part_of_a_shipped_set_is_not_taken_for_the_whole(rng):
@@ -229,21 +230,23 @@ def test_a_part_of_a_shipped_set_is_not_taken_for_the_whole(rng):
     no error.
     """
     x = {rs.Key(model, "h", "mnist/test"): rng.normal(size=(40, 3)) for model in "ab"}
-    e = bias(x).wait()
+    e = explore_bias(x).wait()
     e.choose(*2 * e.result.labels()[:1])
-    assert "To see them pass datasets=" in e.wait()._detail.value and e.errors == []
+    assert "To see them pass datasets=" in e.wait().detail and e.errors == []
     part = rs.load_dataset("mnist").take(range(40), "mnist/test")
-    own = bias(x, datasets=part).wait()
+    own = explore_bias(x, datasets=part).wait()
     own.choose(*2 * own.result.labels()[:1])
-    assert own.wait()._images.value[:4] == b"\x89PNG"
+    assert plots.png(own.wait().detail_spec)[:4] == b"\x89PNG"
     with pytest.raises(ValueError, match="'mnist/test' has 1000 images for 40 rows"):
-        bias(x, datasets=[rs.load_dataset("mnist")])
+        explore_bias(x, datasets=[rs.load_dataset("mnist")])
 
 
 def test_it_opens_at_a_layer_that_one_probe_can_read(rng):
     """Networks may differ in width at their last layer."""
     widths = {("narrow", "early"): 8, ("wide", "early"): 8, ("narrow", "late"): 4, ("wide", "late"): 6}
-    made = bias({rs.Key(model, layer, "mine"): rng.normal(size=(40, p)) for (model, layer), p in widths.items()})
+    made = explore_bias(
+        {rs.Key(model, layer, "mine"): rng.normal(size=(40, p)) for (model, layer), p in widths.items()}
+    )
     made.wait()
     assert made.controls["layer"].value == "early" and not made.errors
     made.stop()

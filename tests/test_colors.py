@@ -1,4 +1,4 @@
-"""One color for each family of measures and of networks, in every figure."""
+"""One color for each family of measures and of models, in every figure."""
 
 import doctest
 import itertools
@@ -12,20 +12,19 @@ from scipy.spatial.distance import pdist
 
 import repsim_nb as rs
 from repsim_nb import plots
-from repsim_nb.display.plots import CLASS_COLOURS, COLOURS, MEASURE_COLORS, NETWORK_COLORS, family_of, fixed_color
-from repsim_nb.display.plots.colors import group_colors, line_colors
-from repsim_nb.display.plots.lines import LINES
+from repsim_nb.display.plots import CLASS_COLORS, COLORS, MEASURE_COLORS, MODEL_COLORS, family_of, fixed_color
+from repsim_nb.display.specs.colors import LINE_COLORS, group_colors, line_colors
 from tests.test_plots import lab
 
 FRAME = pd.DataFrame({"mean": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.3]}, index=[1, 2])
 
 
 def test_families_differ_for_every_kind_of_color_vision():
-    """The palette is that of `CLASS_COLOURS`, which test_plots measures for each kind; here for the usual one, without
+    """The palette is that of `CLASS_COLORS`, which test_plots measures for each kind; here for the usual one, without
     a pair that is alike.
     """
-    for colors in (MEASURE_COLORS, NETWORK_COLORS):
-        assert set(colors.values()) <= set(CLASS_COLOURS) and len(set(colors.values())) == len(colors)
+    for colors in (MEASURE_COLORS, MODEL_COLORS):
+        assert set(colors.values()) <= set(CLASS_COLORS) and len(set(colors.values())) == len(colors)
         assert pdist(lab(list(colors.values()))).min() > 15
     assert not {"#F0E442", "#AAEE99"} & set(MEASURE_COLORS.values()), "a thin pale line is not seen on white"
 
@@ -123,7 +122,7 @@ def colors_of_rows(ax):
 def test_rows_of_no_family_have_the_color_of_their_frame():
     """Layers have no color of their own: they are not CKA."""
     assert colors_of_rows(plots.intervals({"PWCCA": FRAME})) == [MEASURE_COLORS["pwcca"]] * 2
-    assert colors_of_rows(plots.intervals({"some measure": FRAME})) == [LINES[0].upper()] * 2
+    assert colors_of_rows(plots.intervals({"some measure": FRAME})) == [LINE_COLORS[0].upper()] * 2
 
 
 def test_a_row_of_no_family_next_to_a_measure_is_gray():
@@ -161,47 +160,51 @@ def test_lines_of_one_family_share_its_color_and_are_told_apart_by_dashes():
 
 def test_a_picture_of_one_family_keeps_the_palette():
     names = ["procrustes", "procrustes_distance", "angular_shape"]
-    assert line_colors(names, LINES) == [(MEASURE_COLORS["procrustes"], 0), (LINES[0], 0), (LINES[2], 0)]
+    assert line_colors(names, LINE_COLORS) == [
+        (MEASURE_COLORS["procrustes"], 0),
+        (LINE_COLORS[0], 0),
+        (LINE_COLORS[2], 0),
+    ]
 
 
 def test_names_of_no_family_have_the_palette_as_it_is():
     names = [f"run {k}" for k in range(16)]
-    assert line_colors(names, LINES) == [(LINES[k % 7], k // 7) for k in range(16)]
-    assert group_colors(names[:8], COLOURS) == list(COLOURS)
-    assert line_colors([], LINES) == [] == group_colors([], COLOURS)
+    assert line_colors(names, LINE_COLORS) == [(LINE_COLORS[k % 7], k // 7) for k in range(16)]
+    assert group_colors(names[:8], COLORS) == list(COLORS)
+    assert line_colors([], LINE_COLORS) == [] == group_colors([], COLORS)
 
 
 def test_groups_have_different_colors_always():
     for names in itertools.permutations(["MLP", "cnn", "other", "ResNet", "mlp"], 4):
-        colors = group_colors(names, COLOURS)
+        colors = group_colors(names, COLORS)
         assert len(set(colors)) == 4
         for name, color in zip(names, colors, strict=True):
             alone = sum(family_of(other) == family_of(name) for other in names) == 1
             assert color == fixed_color(name) or name == "other" or not alone
-    assert len(set(group_colors([*NETWORK_COLORS], CLASS_COLOURS))) == len(NETWORK_COLORS)
+    assert len(set(group_colors([*MODEL_COLORS], CLASS_COLORS))) == len(MODEL_COLORS)
 
 
 def test_maps_and_points_have_the_colors_of_families(recorded):
     points = rs.embedding.mds(rs.compare("cka", recorded))
     models = list(dict.fromkeys(points.points.index.get_level_values("model")))
     for kinds in (("MLP", "CNN"), ("cnn", "mlp")):
-        drawn = plots.marks(points, colour={model: kinds[k % 2] for k, model in enumerate(models)})
+        drawn = rs.spec(points, color={model: kinds[k % 2] for k, model in enumerate(models)})
         assert {label.lower(): color for label, color, _ in drawn.legend[0][1]} == {
-            "mlp": NETWORK_COLORS["mlp"],
-            "cnn": NETWORK_COLORS["cnn"],
+            "mlp": MODEL_COLORS["mlp"],
+            "cnn": MODEL_COLORS["cnn"],
         }
     frame = pd.DataFrame({"x": [1, 2, 3], "y": [1, 2, 3], "kind": ["MLP", "both", "CNN"]})
-    ax = plots.scatter(frame, "x", "y", colour="kind")
+    ax = plots.scatter(frame, "x", "y", color="kind")
     assert [to_hex(c.get_facecolors()[0]).upper() for c in ax.collections] == [
-        NETWORK_COLORS["mlp"],
-        COLOURS[2],
-        NETWORK_COLORS["cnn"],
+        MODEL_COLORS["mlp"],
+        COLORS[2],
+        MODEL_COLORS["cnn"],
     ]
     runs, alike = ["a", "b"], pd.DataFrame({"a": [0.5, 0.8, 1], "b": [0.4, 0.7, 1]})
-    axes = plots.to_final(alike, 1 - alike, colour=dict(zip(runs, ("mlp", "cnn"), strict=True)))
+    axes = plots.to_final(alike, 1 - alike, color=dict(zip(runs, ("mlp", "cnn"), strict=True)))
     assert [to_hex(line.get_color()).upper() for line in axes[0].lines[:2]] == [
-        NETWORK_COLORS["mlp"],
-        NETWORK_COLORS["cnn"],
+        MODEL_COLORS["mlp"],
+        MODEL_COLORS["cnn"],
     ]
 
 
@@ -224,12 +227,12 @@ def ranked():
         },
         index=["procrustes", "cka", "mine"],
     )
-    return rs.grounding.Benchmark(table, pd.DataFrame(), pd.DataFrame(), networks=20, which="all", units=5)
+    return rs.grounding.Benchmark(table, pd.DataFrame(), pd.DataFrame(), models=20, pairing="all", units=5)
 
 
 def test_two_benchmarks_share_an_axis_and_say_their_subtask(ranked):
     ax = plots.benchmark(ranked, title="deletion", limits=(-0.5, 1))
-    assert ax.get_title() == "deletion\n20 networks, all 190 pairs" and ax.get_xlim() == (-0.5, 1)
+    assert ax.get_title() == "deletion\n20 models, all 190 pairs" and ax.get_xlim() == (-0.5, 1)
     lines, *points = ax.collections
     wanted = [MEASURE_COLORS["procrustes"], MEASURE_COLORS["cka"]]
     for found in (lines.get_colors(), points[0].get_facecolors(), points[1].get_edgecolors()):
@@ -240,7 +243,7 @@ def test_two_benchmarks_share_an_axis_and_say_their_subtask(ranked):
         "Spearman's ρ, 95% interval over 5 units",
         "Kendall's τ",
     ]
-    assert plots.benchmark(ranked).get_title().startswith("Which measures see what networks can do\n")
+    assert plots.benchmark(ranked).get_title().startswith("Which measures see what models can do\n")
 
 
 @pytest.mark.parametrize("limits", [(0, 1), (-0.5, 0.7), (1, -1), 3, (0,)])

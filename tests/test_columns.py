@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import repsim_nb as rs
-from repsim_nb import plots
+from repsim_nb.display.plots.images import dataset_images
 from repsim_nb.inputs.models import arguments
 
 N = 30
@@ -340,7 +340,7 @@ def test_who_shows_samples_sees_no_new_column():
     pictures = np.zeros((6, 5, 5, 3), np.uint8)
     assert rs.Dataset("d", {"text": list("abcdef"), "label": [0, 1] * 3}).inputs == list("abcdef")
     assert rs.Dataset("d", {"image": pictures, "label": [0, 1] * 3}).targets.tolist() == [0, 1] * 3
-    assert plots.pictures_of(rs.Dataset("d", {"image": pictures, "label": [0, 1] * 3})) is None, "as before"
+    assert dataset_images(rs.Dataset("d", {"image": pictures, "label": [0, 1] * 3})) is None, "as before"
     only = rs.Dataset("d", {"labels": torch.ones(6, 2)})  # alone, it is the input
     assert only.targets is None and list(only.inputs[0:2]) == ["labels"]
 
@@ -1065,7 +1065,7 @@ def test_graphs_come_in_several_ways(pyg, tmp_path):
     assert rs.Dataset("g", [graph.clone() for graph in graphs]).fingerprint() == data.fingerprint()
     changed = [graph.clone() for graph in graphs]
     changed[11].x[0, 0] += 1
-    assert rs.Dataset("g", changed).fingerprint() != data.fingerprint() and plots.pictures_of(data) is None
+    assert rs.Dataset("g", changed).fingerprint() != data.fingerprint() and dataset_images(data) is None
     np.testing.assert_allclose(rec(model, data.take([3, 1], "two"), "output")["output"], want[[3, 1]], atol=1e-5)
     for _ in range(2):
         np.testing.assert_allclose(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 import repsim_nb as rs
 from repsim_nb import plots
+from repsim_nb.display.plots.images import as_images
 from repsim_nb.studies.published import CONFUSION
 
 
@@ -264,13 +265,11 @@ def test_images_stand_above_their_captions(rng):
 
 
 def test_inputs_that_are_pictures(rng):
-    colour = rng.normal(size=(2, 3, 5, 4))
-    found = plots.as_pictures(colour)
+    color = rng.normal(size=(2, 3, 5, 4))
+    found = as_images(color)
     assert found.shape == (2, 5, 4, 3) and found.dtype == np.uint8 and (found.min(), found.max()) == (0, 255)
-    assert found[1, 2, 3, 0] == round(255 * (colour[1, 0, 2, 3] - colour.min()) / np.ptp(colour))
-    assert plots.as_pictures(rng.normal(size=(2, 1, 5, 4))).shape == (2, 5, 4)
-    assert np.array_equal(plots.as_pictures(np.full((2, 5, 4), 7, np.uint8)), np.full((2, 5, 4), 7)), (
-        "uint8 stay as they are"
-    )
+    assert found[1, 2, 3, 0] == round(255 * (color[1, 0, 2, 3] - color.min()) / np.ptp(color))
+    assert as_images(rng.normal(size=(2, 1, 5, 4))).shape == (2, 5, 4)
+    assert np.array_equal(as_images(np.full((2, 5, 4), 7, np.uint8)), np.full((2, 5, 4), 7)), "uint8 stay as they are"
     for other in (rng.normal(size=(2, 5)), rng.normal(size=(2, 7, 5, 4)), np.full((2, 5, 4), "a")):
-        assert plots.as_pictures(other) is None
+        assert as_images(other) is None

@@ -20,7 +20,7 @@ WINGS = {
     "results": [
         *("comparison", "streaming", "reliability", "embedding", "inference", "trajectories", "probes", "grounding")
     ],
-    "display": ["plots", "views", "reports", "explorers"],
+    "display": ["specs", "plots", "views", "reports", "explorers"],
     "studies": [],
 }
 APART = {

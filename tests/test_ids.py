@@ -512,7 +512,7 @@ def test_explorers_check_the_ids():
     with pytest.raises(ValueError, match="in another order"):
         e.wait()
     with pytest.raises(ValueError, match="in another order"):
-        rs.explorers.maps(x | side("ccc", NAMES)).wait()
+        rs.explorers.embedding_map(x | side("ccc", NAMES)).wait()
 
 
 def test_sets_whose_rows_correspond_are_compared_under_one_name():

@@ -2,21 +2,23 @@
 mouse.
 """
 
+import sys
 import threading
 import time
-from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from explorer_state import button, name_things, slowly, texts
 
 import repsim_nb as rs
-from repsim_nb.display.explorers import mapping
-from repsim_nb.display.explorers.faces import FACES, fill_scatter
-from repsim_nb.display.views import MatrixView, ScatterView
+import repsim_nb.display.explorers
+from repsim_nb.display.specs import MapSpec, MatrixSpec
+from repsim_nb.display.views import ScatterView
 from repsim_nb.support.errors import Stopped
 
+mapping = sys.modules["repsim_nb.display.explorers.embedding_map"]  # the package has a function of that name
 NAMES = ("mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "mnist-vit-0")
 
 
@@ -46,14 +48,14 @@ def trained():
 
 @pytest.fixture
 def steps(trained):
-    return rs.explorers.maps(trained, measure="cka").wait()
+    return rs.explorers.embedding_map(trained, measure="cka").wait()
 
 
 def click(e, *places):
     """What the view sends when points are clicked one after the other."""
     for many in range(1, len(places) + 1):
-        e._scatter.chosen = list(places[:many])
-        e._scatter.presses += 1
+        e.view.chosen = list(places[:many])
+        e.view.presses += 1
 
 
 def again(e, **names):
@@ -63,35 +65,22 @@ def again(e, **names):
     return names["points"]
 
 
-def slowly(seconds, gate):
-    """A measure that takes its time for each representation while the gate says so."""
-
-    class Slow(rs.measures.NBS):
-        def prepare(self, x):
-            time.sleep(seconds if gate["slow"] else 0)
-            return super().prepare(x)
-
-    return Slow()
-
-
 # -- what is mapped
 
 
 def test_it_opens_on_the_last_hidden_layer(several):
-    e = rs.explorers.maps(several).wait()
-    assert isinstance(e._stage.children[0], ScatterView) and e.errors == []
+    e = rs.explorers.embedding_map(several).wait()
+    assert isinstance(e.view, ScatterView) and e.errors == []
     assert e.values() == {
         "measure": "cka_debiased",
         "layer": "last hidden",
         "kind": "smacof",
-        "colour": "none",
+        "color": "none",
         "shape": "none",
     }
-    assert [key[1] for key in e.result.points.index] == ["fc", "fc", "fc3", "pool"] and tuple(
-        e._scatter.labels
-    ) == NAMES
+    assert [key[1] for key in e.result.points.index] == ["fc", "fc", "fc3", "pool"] and tuple(e.view.labels) == NAMES
     assert e.result.points.equals(rs.embedding.mds(rs.compare("cka_debiased", several.where(layer=-2))).points)
-    view = e._scatter
+    view = e.view
     assert (
         "cka_debiased" in view.title
         and "n = 200" in view.subtitle
@@ -107,13 +96,13 @@ def test_it_opens_on_the_last_hidden_layer(several):
 
 
 def test_every_measure_draws_a_map(several, monkeypatch):
-    monkeypatch.setattr(mapping, "name_of", lambda thing: "x" if thing is several else None)
-    e = rs.explorers.maps(several).wait()
+    name_things(monkeypatch, {"x": several})
+    e = rs.explorers.embedding_map(several).wait()
     assert list(e.controls["measure"].options) == list(rs.measures.ALL)
     for measure in rs.measures.ALL:
         e.controls["measure"].value = measure
         e.wait()
-        assert measure in e._scatter.title and len(e._scatter.points) == 4 and np.isfinite(e._scatter.points).all()
+        assert measure in e.view.title and len(e.view.points) == 4 and np.isfinite(e.view.points).all()
         assert e.controls["layer"].disabled == (measure in rs.measures.FUNCTIONAL)
         assert again(e, x=several).points.equals(e.result.points), e.code()
 
@@ -123,30 +112,32 @@ def test_points_without_a_value_are_left_out_and_said(rng, monkeypatch):
         f"{name}/h": rng.normal(size=(40, wide))
         for name, wide in (("a", 5), ("b", 6), ("c", 7), ("wide", 38), ("d", 8))
     }
-    monkeypatch.setattr(mapping, "name_of", lambda thing: "x" if thing is x else None)
-    e = rs.explorers.maps(x, measure="mean_cca").wait()
+    name_things(monkeypatch, {"x": x})
+    e = rs.explorers.embedding_map(x, measure="mean_cca").wait()
     assert (
-        e._scatter.labels == ["a", "b", "c", "d"]
-        and "left out, since mean_cca has no value for them: 'wide'" in e._scatter.subtitle
+        e.view.labels == ["a", "b", "c", "d"]
+        and "left out, since mean_cca has no value for them: 'wide'" in e.view.subtitle
     )
-    assert "(nothing in common): mean_cca" in e._scatter.subtitle, "of those that are mapped"
+    assert "(nothing in common): mean_cca" in e.view.subtitle, "of those that are mapped"
     assert (
         "table.drop_undefined()  # without 'wide'" in e.code()
         and again(e, x=dict(x)).points.equals(e.result.points)
         and e.png()[:4] == b"\x89PNG"
     )
     e.controls["measure"].value = "cka"
-    assert len(e.wait()._scatter.labels) == 5 and "left out" not in e._scatter.subtitle and "defined()" not in e.code()
+    assert len(e.wait().view.labels) == 5 and "left out" not in e.view.subtitle and "undefined()" not in e.code()
     with pytest.raises(
         ValueError, match="mean_cca has no value for most pairs, so that there is nothing to map: CCA of .*ranks"
     ):
-        rs.explorers.maps({f"{name}/h": rng.normal(size=(20, 15)) for name in "abc"}, measure="mean_cca").wait()
+        rs.explorers.embedding_map(
+            {f"{name}/h": rng.normal(size=(20, 15)) for name in "abc"}, measure="mean_cca"
+        ).wait()
 
 
 def test_the_layers_that_can_be_chosen(several, rng):
     def offered(**layers):
         x = {f"{model}/{layer}": rng.normal(size=(20, 4)) for model, names in layers.items() for layer in names}
-        e = rs.explorers.maps(x).wait()
+        e = rs.explorers.embedding_map(x).wait()
         every = {}
         for layer in e.controls["layer"].options:
             e.controls["layer"].value = layer
@@ -179,7 +170,7 @@ def test_the_layers_that_can_be_chosen(several, rng):
 
 
 def test_functional_measures_take_the_outputs(several):
-    e = rs.explorers.maps(several, measure="jsd").wait()
+    e = rs.explorers.embedding_map(several, measure="jsd").wait()
     assert (
         {key[1] for key in e.result.points.index} == {"output"}
         and e.controls["layer"].disabled
@@ -188,43 +179,43 @@ def test_functional_measures_take_the_outputs(several):
     shown = e.result
     e.controls["measure"].value = "cka"
     assert not e.wait().controls["layer"].disabled and e.result is not shown
-    hidden = rs.explorers.maps(several.where(layer=-2), measure="kappa")
+    hidden = rs.explorers.embedding_map(several.where(layer=-2), measure="kappa")
     with pytest.raises(
         ValueError, match="compare what networks put out, and not all of these were recorded with the layer 'output'"
     ):
         hidden.wait()
-    assert "put out" in hidden._stage.children[-1].value and hidden.png() is None
+    assert "put out" in hidden.message and hidden.png() is None
     hidden.controls["measure"].value = "cka"
-    assert len(hidden.wait()._scatter.points) == 4 and len(hidden.errors) == 1
+    assert len(hidden.wait().view.points) == 4 and len(hidden.errors) == 1
 
 
 def test_what_was_compared_is_found_again(several, monkeypatch):
-    e = rs.explorers.maps(several, measure="cka").wait()
+    e = rs.explorers.embedding_map(several, measure="cka").wait()
     first = e.result
     e.controls["kind"].value = "classical"
     assert e.wait().result.kind == "classical"
     monkeypatch.setattr(mapping, "compare", lambda *a, **k: pytest.fail("compared again"))
     e.controls["kind"].value = "smacof"
     assert e.wait().result is first
-    e.controls["colour"].value = "architecture"
+    e.controls["color"].value = "architecture"
     assert e.wait().result is first and e.errors == []
 
 
 def test_too_few_points_for_t_sne_are_a_sentence(several, steps):
-    e = rs.explorers.maps(several, kind="tsne")
+    e = rs.explorers.embedding_map(several, kind="tsne")
     with pytest.raises(ValueError, match="7 points"):
         e.wait()
     e.controls["layer"].value = "all layers"
-    assert "perplexity" in e.wait()._scatter.footer and "distances between groups mean nothing" in e._scatter.footer
+    assert "perplexity" in e.wait().view.footer and "distances between groups mean nothing" in e.view.footer
     steps.controls["kind"].value = "tsne"
-    assert steps.wait().result.kind == "tsne" and len(steps._scatter.points) == 12
+    assert steps.wait().result.kind == "tsne" and len(steps.view.points) == 12
 
 
 # -- steps
 
 
 def test_steps_are_joined_and_the_slider_hides_later_ones(steps):
-    view = steps._scatter
+    view = steps.view
     assert (
         steps.controls["step"].options == (0, 1, 2, 5)
         and steps.values()["step"] == 5
@@ -236,42 +227,40 @@ def test_steps_are_joined_and_the_slider_hides_later_ones(steps):
     steps.wait()
     assert view.shown == [True, True, False, False] * 3 and view.points == where, "the map stays as it is"
     assert "until=1" in steps.code() and steps.png() != first
-    steps.controls["colour"].value = "step"
-    assert [label for label, *_ in dict(steps.wait()._scatter.legend)["step"]] == ["0", "1", "2", "5"]
+    steps.controls["color"].value = "step"
+    assert [label for label, *_ in dict(steps.wait().view.legend)["step"]] == ["0", "1", "2", "5"]
 
 
 def test_all_layers_are_those_of_the_last_step(steps):
-    steps.controls["colour"].value = "step"
+    steps.controls["color"].value = "step"
     steps.controls["layer"].value = "all layers"
     steps.wait()
     assert [tuple(key)[:2] for key in steps.result.points.index] == [
         (model, layer) for model in "abc" for layer in ("one", "two")
     ]
-    assert {key[3] for key in steps.result.points.index} == {5} and steps._scatter.runs == [[0, 1], [2, 3], [4, 5]]
-    assert steps.controls["step"].disabled and steps._scatter.legend == [], "there is one step only"
-    steps.controls["colour"].value = "layer"
-    assert dict(steps.wait()._scatter.legend)["layer"][0][0] == "one" and len(set(steps._scatter.colours)) == 2
+    assert {key[3] for key in steps.result.points.index} == {5} and steps.view.runs == [[0, 1], [2, 3], [4, 5]]
+    assert steps.controls["step"].disabled and steps.view.legend == [], "there is one step only"
+    steps.controls["color"].value = "layer"
+    assert dict(steps.wait().view.legend)["layer"][0][0] == "one" and len(set(steps.view.colors)) == 2
     steps.controls["layer"].value = "one"
-    assert not steps.wait().controls["step"].disabled and steps._scatter.legend == [] and steps.errors == []
+    assert not steps.wait().controls["step"].disabled and steps.view.legend == [] and steps.errors == []
 
 
 def test_all_layers_are_those_of_each_networks_own_last_step(trained, monkeypatch):
     x = rs.store.Activations({key: trained[key] for key in trained if key.model != "b" or key.step < 5})
-    monkeypatch.setattr(mapping, "name_of", lambda thing: "x" if thing is x else None)
-    e = rs.explorers.maps(x, layer="all layers").wait()
+    name_things(monkeypatch, {"x": x})
+    e = rs.explorers.embedding_map(x, layer="all layers").wait()
     assert [(key[0], key[1], key[3]) for key in e.result.points.index] == [
         (model, layer, 2 if model == "b" else 5) for model in "abc" for layer in ("one", "two")
     ]
-    assert "each at its own last step: 'a at 5', 'b at 2', 'c at 5'" in e._scatter.subtitle and e._scatter.runs == [
+    assert "each at its own last step: 'a at 5', 'b at 2', 'c at 5'" in e.view.subtitle and e.view.runs == [
         [0, 1],
         [2, 3],
         [4, 5],
     ]
     assert "last = {'a': 5, 'b': 2, 'c': 5}" in e.code() and again(e, x=x).points.equals(e.result.points)
     e.controls["layer"].value = "two"
-    assert (
-        len(e.wait()._scatter.points) == 11 and "own last step" not in e._scatter.subtitle and "last =" not in e.code()
-    )
+    assert len(e.wait().view.points) == 11 and "own last step" not in e.view.subtitle and "last =" not in e.code()
 
 
 def test_too_few_layers_to_map_are_counted(rng):
@@ -279,7 +268,7 @@ def test_too_few_layers_to_map_are_counted(rng):
         {rs.Key("a", layer, "d", step): rng.normal(size=(20, 4)) for layer in ("one", "two") for step in (0, 1, 2)}
     )
     with pytest.raises(ValueError, match="a map needs at least 3 points; of all layers there are 2: 'one', 'two'"):
-        rs.explorers.maps(x, layer="all layers").wait()
+        rs.explorers.embedding_map(x, layer="all layers").wait()
 
 
 def test_steps_that_have_names(trained):
@@ -289,57 +278,55 @@ def test_steps_that_have_names(trained):
             for key in trained
         }
     )
-    e = rs.explorers.maps(named, layer="all layers").wait()
+    e = rs.explorers.embedding_map(named, layer="all layers").wait()
     assert (
         "step" not in e.controls and {key[3] for key in e.result.points.index} == {"end"} and "step='end'" in e.code()
     )
     e.controls["layer"].value = "two"
-    assert len(e.wait()._scatter.points) == 12 and len(e._scatter.runs) == 3
+    assert len(e.wait().view.points) == 12 and len(e.view.runs) == 3
 
 
-# -- colours and attributes
+# -- colors and attributes
 
 
 def test_attributes_come_from_cards_or_are_given(trained):
-    e = rs.explorers.maps(trained).wait()
+    e = rs.explorers.embedding_map(trained).wait()
     assert (
-        e.controls["colour"].options == ("none", "model", "step", "layer", "kind", "rate")
-        and e.controls["shape"].options == e.controls["colour"].options
+        e.controls["color"].options == ("none", "model", "step", "layer", "kind", "rate")
+        and e.controls["shape"].options == e.controls["color"].options
     ), "lists are left out"
-    e.controls["colour"].value, e.controls["shape"].value = "kind", "rate"
-    view = e.wait()._scatter
+    e.controls["color"].value, e.controls["shape"].value = "kind", "rate"
+    view = e.wait().view
     assert (
         [heading for heading, _ in view.legend] == ["kind", "rate"]
-        and len(set(view.colours)) == 2
+        and len(set(view.colors)) == 2
         and len(set(view.shapes)) == 3
     )
     assert (
-        view.colours[0] == view.colours[4] != view.colours[8]
+        view.colors[0] == view.colors[4] != view.colors[8]
         and "kind: mlp\nrate: 0.1" in view.notes[0]
         and "tags" not in view.notes[0]
     )
     given = pd.DataFrame({"who": ["me", "you", "me"], "depth": [1.5, np.nan, 2.5]}, index=["a", "b", "c"])
     for attributes in (given, given.to_dict(orient="index")):
-        own = rs.explorers.maps(trained, attributes=attributes, colour="who", shape="depth").wait()
-        assert own.controls["colour"].options == ("none", "model", "step", "layer", "who", "depth") and [
-            name for name, _ in own._scatter.legend
+        own = rs.explorers.embedding_map(trained, attributes=attributes, color="who", shape="depth").wait()
+        assert own.controls["color"].options == ("none", "model", "step", "layer", "who", "depth") and [
+            name for name, _ in own.view.legend
         ] == ["who", "depth"]
-        assert (
-            own._scatter.legend[1][1][-1][0] == "no value" and "depth" not in own._scatter.notes[4] and own.errors == []
-        )
+        assert own.view.legend[1][1][-1][0] == "no value" and "depth" not in own.view.notes[4] and own.errors == []
 
 
 def test_only_some_networks_may_have_cards(trained, monkeypatch):
     x = rs.store.Activations(
         {key: trained[key] for key in trained if key.step == 5}, {"a": {"kind": "mlp"}, "c": {"kind": "cnn"}}
     )
-    monkeypatch.setattr(mapping, "name_of", lambda thing: "x" if thing is x else None)
-    e = rs.explorers.maps(x, colour="kind").wait()
-    assert [label for label, *_ in dict(e._scatter.legend)["kind"]] == [
+    name_things(monkeypatch, {"x": x})
+    e = rs.explorers.embedding_map(x, color="kind").wait()
+    assert [label for label, *_ in dict(e.view.legend)["kind"]] == [
         "mlp",
         "cnn",
         "no value",
-    ] and "kind" not in e._scatter.notes[1]
+    ] and "kind" not in e.view.notes[1]
     assert ".reindex(['a', 'b', 'c'])" in e.code() and again(e, x=x).points.equals(e.result.points)
 
 
@@ -348,13 +335,13 @@ def test_what_was_placed_has_a_ring_though_it_has_a_name_again(rng):
     made = rs.embedding.mds(rs.compare("cka", x))
     twin = made.add_points(rs.compare("cka", {"m1/h": x["m1/h"]}, x))
     view = ScatterView()
-    fill_scatter(view, twin)
+    view.show(rs.spec(twin))
     assert (
         view.labels[1] == view.labels[5]
         and view.ringed == [5]
         and view.legend[-1] == ["ring", [["placed into the map", "#000000", "ring"]]]
     )
-    fill_scatter(view, made)
+    view.show(rs.spec(made))
     assert view.ringed == view.legend == []
 
 
@@ -363,14 +350,14 @@ def test_an_amount_has_a_scale(rng):
         {rs.Key(f"m{k}", "h"): rng.normal(size=(30, 3)) for k in range(20)},
         {f"m{k}": {"width": 2.0**k, "half": k % 2} for k in range(20)},
     )
-    e = rs.explorers.maps(x, colour="width").wait()
-    assert e._scatter.scale[:3] == ["width", 1.0, 2.0**19] and e._scatter.legend == []
-    assert e.controls["colour"].options == ("none", "width", "half") and e.controls["shape"].options == (
+    e = rs.explorers.embedding_map(x, color="width").wait()
+    assert e.view.scale[:3] == ["width", 1.0, 2.0**19] and e.view.legend == []
+    assert e.controls["color"].options == ("none", "width", "half") and e.controls["shape"].options == (
         "none",
         "half",
     ), "twenty names cannot be told apart"
     e.controls["shape"].value = "half"
-    assert len(e.wait()._scatter.legend) == 1 and e.png()[:4] == b"\x89PNG"
+    assert len(e.wait().view.legend) == 1 and e.png()[:4] == b"\x89PNG"
 
 
 # -- code
@@ -383,19 +370,17 @@ def test_the_code_makes_the_same_points_in_every_state(trained, steps, monkeypat
         {f"{key.model}/{key.layer}": trained[key] for key in trained if key.step == 5},
     )
     names = {"x": trained, "known_models": known, "rows": rows, "arrays": arrays}
-    monkeypatch.setattr(
-        mapping, "name_of", lambda thing: next((name for name, value in names.items() if value is thing), None)
-    )
-    steps._show_code.value = True
+    name_things(monkeypatch, names)
+    button(steps, "Code").value = True
     for control, value in (
         ("layer", "one"),
         ("kind", "classical"),
-        ("colour", "kind"),
+        ("color", "kind"),
         ("shape", "rate"),
         ("step", 2),
         ("layer", "all layers"),
-        ("colour", "step"),
-        ("colour", "layer"),
+        ("color", "step"),
+        ("color", "layer"),
         ("kind", "smacof"),
         ("measure", "rsa"),
         ("layer", "two"),
@@ -405,16 +390,16 @@ def test_the_code_makes_the_same_points_in_every_state(trained, steps, monkeypat
         steps.wait()
         assert again(steps, **names).points.equals(steps.result.points), steps.code()
         assert f"kind={value!r}" in steps.code() or control != "kind" or value == "tsne"
-    assert "rs.embedding.tsne" in steps._listing.value and steps.errors == []
+    assert any("rs.embedding.tsne" in text for text in texts(steps)) and steps.errors == []
     for attributes, said in (
-        (known, "colour=known_models['who']"),
+        (known, "color=known_models['who']"),
         (rows, "known = pd.DataFrame.from_dict(rows, orient='index')"),
     ):
-        own = rs.explorers.maps(trained, attributes=attributes, colour="who").wait()
+        own = rs.explorers.embedding_map(trained, attributes=attributes, color="who").wait()
         assert said in own.code() and again(own, **names).points.equals(own.result.points)
-    nameless = rs.explorers.maps(trained, attributes=known.copy(), colour="who").wait().code()
-    assert "# known: the attributes given to this explorer" in nameless and "colour=known['who']" in nameless
-    plain = rs.explorers.maps(arrays, measure=rs.measures.CKA(kernel="rbf", bandwidth=2.0)).wait()
+    nameless = rs.explorers.embedding_map(trained, attributes=known.copy(), color="who").wait().code()
+    assert "# known: the attributes given to this explorer" in nameless and "color=known['who']" in nameless
+    plain = rs.explorers.embedding_map(arrays, measure=rs.measures.CKA(kernel="rbf", bandwidth=2.0)).wait()
     assert (
         "arrays = rs.from_arrays(arrays)" in plain.code()
         and "rs.measures.CKA(kernel='rbf', bandwidth=2.0)" in plain.code()
@@ -425,8 +410,8 @@ def test_the_code_makes_the_same_points_in_every_state(trained, steps, monkeypat
 def test_a_store_is_mapped_as_well(tmp_path, mnist):
     store = rs.Store(tmp_path)
     rs.record([f"zoo:{name}" for name in NAMES[:3]], mnist, into=store, progress=False)
-    e = rs.explorers.maps(store, colour="architecture").wait()
-    assert tuple(e._scatter.labels) == NAMES[:3] and len(set(e._scatter.colours)) == 2
+    e = rs.explorers.embedding_map(store, color="architecture").wait()
+    assert tuple(e.view.labels) == NAMES[:3] and len(set(e.view.colors)) == 2
     assert again(e, activations=store).points.equals(e.result.points)
 
 
@@ -434,28 +419,24 @@ def test_a_store_is_mapped_as_well(tmp_path, mnist):
 
 
 def test_one_click_tells_and_two_compare_layers(several):
-    e = rs.explorers.maps(several).wait()
-    assert "Click a point" in e._detail.value and e._pair.layout.display == "none"
+    e = rs.explorers.embedding_map(several).wait()
+    assert "Click a point" in e.detail and e.detail_spec is None
     click(e, 0)
-    assert (
-        "mnist-cnn-0" in e._detail.value and "layer: fc" in e._detail.value and "architecture: cnn" in e._detail.value
-    )
+    assert "mnist-cnn-0" in e.detail and "layer: fc" in e.detail and "architecture: cnn" in e.detail
     click(e, 0, 3)
     e.wait()
     assert (
-        isinstance(e._pair, MatrixView)
-        and e._pair.layout.display == ""
-        and "mnist-cnn-0 × mnist-vit-0" in e._detail.value
+        isinstance(e.detail_spec, MatrixSpec) and e.detail_spec is not None and "mnist-cnn-0 × mnist-vit-0" in e.detail
     )
     table = rs.compare("cka_debiased", several.where(model=NAMES[0]), several.where(model=NAMES[3]))
-    assert np.allclose(e._pair.values, table.values) and e._pair.row_labels == list(table.labels()[0])
+    assert np.allclose(e.detail_spec.values, table.values) and e.detail_spec.row_labels == table.labels()[0]
     click(e, 2, 2)
-    assert np.allclose(np.diag(e.wait()._pair.values), 1) and e.errors == []
+    assert np.allclose(np.diag(e.wait().detail_spec.values), 1) and e.errors == []
     e.choose("mnist-mlp-0", "mnist-vit-0")
-    assert e.wait()._pair.column_title == "layer of mnist-vit-0"
+    assert e.wait().detail_spec.column_title == "layer of mnist-vit-0"
     e.controls["measure"].value = "jsd"
     e.wait().choose("mnist-mlp-0", "mnist-vit-0")
-    assert np.shape(e.wait()._pair.values) == (1, 1)
+    assert np.shape(e.wait().detail_spec.values) == (1, 1)
     with pytest.raises(ValueError, match="unknown point 'mnist-mlp-7'. Did you mean 'mnist-mlp-0'"):
         e.choose("mnist-mlp-7")
     with pytest.raises(ValueError, match="one point or two; got 3"):
@@ -464,81 +445,86 @@ def test_one_click_tells_and_two_compare_layers(several):
 
 def test_what_is_chosen_stays_where_only_looks_change(steps):
     click(steps, 0, 7)
-    shown = steps.wait()._pair.values
-    for control, value in (("colour", "kind"), ("shape", "model"), ("step", 2)):
+    shown = steps.wait().detail_spec.values
+    for control, value in (("color", "kind"), ("shape", "model"), ("step", 2)):
         steps.controls[control].value = value
         steps.wait()
         assert (
-            steps._scatter.chosen == [0, 7]
-            and steps._pair.values == shown
-            and steps._pair.layout.display == ""
-            and "×" in steps._detail.value
+            steps.view.chosen == [0, 7]
+            and steps.detail_spec.values == shown
+            and steps.detail_spec is not None
+            and "×" in steps.detail
         )
-    steps._scatter.selected = [1, 2]
-    steps.controls["colour"].value = "none"
-    assert steps.wait()._scatter.selected == [1, 2]
+    steps.view.selected = [1, 2]
+    steps.controls["color"].value = "none"
+    assert steps.wait().view.selected == [1, 2]
     for control, value in (("measure", "rsa"), ("layer", "one"), ("kind", "classical")):
         click(steps, 0, 7)
         steps.wait().controls[control].value = value
         steps.wait()
         assert (
-            steps._scatter.chosen == steps._scatter.selected == []
-            and "Click a point" in steps._detail.value
-            and steps._pair.layout.display == "none"
+            steps.view.chosen == steps.view.selected == []
+            and "Click a point" in steps.detail
+            and steps.detail_spec is None
         )
     assert steps.errors == []
 
 
-def test_a_detail_comes_though_the_looks_change_meanwhile(steps):
-    gate = {"slow": True}
-    steps._measures["cka"] = slowly(0.15, gate)
+def test_a_detail_comes_though_the_looks_change_meanwhile(trained):
+    gate = {"slow": False}
+    steps = rs.explorers.embedding_map(trained, measure=slowly(0.15, gate)).wait()
+    gate["slow"] = True
     click(steps, 0, 7)
     time.sleep(0.1)
-    assert "computing" in steps._detail.value
-    steps.controls["colour"].value = "kind"
+    assert "computing" in steps.detail
+    steps.controls["color"].value = "kind"
     steps.wait(20)
     assert (
-        "computing" not in steps._detail.value
-        and steps._pair.layout.display == ""
-        and len(set(steps._scatter.colours)) == 2
+        "computing" not in steps.detail
+        and steps.detail_spec is not None
+        and len(set(steps.view.colors)) == 2
         and steps.errors == []
     )
 
 
-def test_a_choice_taken_back_shows_nothing_any_more(steps):
-    gate = {"slow": True}
+def test_a_choice_taken_back_shows_nothing_any_more(trained):
+    gate = {"slow": False}
+    steps = rs.explorers.embedding_map(trained, measure=slowly(0.1, gate)).wait()
     click(steps, 0, 7)
-    steps.wait()._scatter.chosen = []
-    assert "Click a point" in steps._detail.value and steps._pair.layout.display == "none"
-    steps._measures["cka"] = slowly(0.1, gate)
+    steps.wait().view.chosen = []
+    assert "Click a point" in steps.detail and steps.detail_spec is None
+    gate["slow"] = True
     click(steps, 0, 7)
-    steps._scatter.chosen = []
+    steps.view.chosen = []
     steps.wait(20)
-    assert "Click a point" in steps._detail.value and steps._pair.layout.display == "none" and steps._stop.disabled
+    assert "Click a point" in steps.detail and steps.detail_spec is None and not steps.busy
 
 
 def test_stop_during_the_map_goes_back_to_the_one_before(several):
-    e, gate = rs.explorers.maps(several, measure="cka").wait(), {"slow": True}
-    before, shown = e.png(), e.result
-    e._measures["procrustes"] = slowly(0.5, gate)
-    e.controls["measure"].value = "procrustes"
+    gate = {"slow": False}
+    e = rs.explorers.embedding_map(several, measure=slowly(0.5, gate), layer="all layers").wait()
+    slow = e.controls["measure"].value
+    e.controls["layer"].value, e.controls["measure"].value = "last hidden", "cka"
+    e.wait()
+    before, shown, gate["slow"] = e.png(), e.result, True
+    e.controls["measure"].value = slow
     time.sleep(0.2)
     click(e, 0, 1)
-    assert "A new map is being made" in e._detail.value and not e._stop.disabled
-    e._stop.click()
+    assert "A new map is being made" in e.detail and e.busy
+    e.stop()
     assert (
         e.values()["measure"] == "cka"
         and e.result is shown
         and e.png() == before
-        and e._status.value == "stopped"
-        and "Stopped" in e._detail.value
+        and e.status == "stopped"
+        and "Stopped" in e.detail
         and "'cka'" in e.code()
     )
     click(e, 0, 1)
-    assert e.wait(20)._pair.layout.display == "" and e.errors == []
+    assert e.wait(20).detail_spec is not None and e.errors == []
     gate["slow"] = False
-    e.controls["measure"].value = "procrustes"
-    assert e.wait(20).result.name == "Slow"
+    e.controls["measure"].value = slow
+    assert e.wait(20).result.name == slow
 
 
 @pytest.mark.parametrize("part", ["map", "shuffled"])
@@ -546,8 +532,8 @@ def test_stop_reaches_the_map_itself(several, monkeypatch, part):
     """Of a long comparison the map and its level of nothing in common come last: there Stop ends the job too, instead
     of leaving it to run unseen.
     """
-    e, at, ended = rs.explorers.maps(several, measure="cka").wait(), threading.Event(), threading.Event()
-    home, name = (mapping.embedding, "mds") if part == "map" else (mapping.inference, "unrelated")
+    e, at, ended = rs.explorers.embedding_map(several, measure="cka").wait(), threading.Event(), threading.Event()
+    home, name = (mapping.embedding, "mds") if part == "map" else (mapping.inference, "chance_values")
     make = getattr(home, name)
 
     def stopped_midway(*given, progress, **options):
@@ -565,74 +551,75 @@ def test_stop_reaches_the_map_itself(several, monkeypatch, part):
     monkeypatch.setattr(home, name, stopped_midway)
     e.controls["measure"].value = "procrustes"
     assert at.wait(20)
-    e._stop.click()
-    assert ended.wait(5) and e.values()["measure"] == "cka" and e._status.value == "stopped" and e.errors == []
+    e.stop()
+    assert ended.wait(5) and e.values()["measure"] == "cka" and e.status == "stopped" and e.errors == []
 
 
 def test_stop_during_the_detail_leaves_the_map(several):
-    e, gate = rs.explorers.maps(several, measure="procrustes").wait(), {"slow": True}
-    before = e.png()
-    e._measures["procrustes"] = slowly(0.5, gate)
+    gate = {"slow": False}
+    e = rs.explorers.embedding_map(several, measure=slowly(0.5, gate)).wait()
+    before, gate["slow"] = e.png(), True
     click(e, 0, 3)
     time.sleep(0.3)
-    assert not e._stop.disabled and "computing" in e._detail.value
-    e._stop.click()
-    assert e._stop.disabled and e._status.value == "stopped" and "Stopped" in e._detail.value
+    assert e.busy and "computing" in e.detail
+    e.stop()
+    assert not e.busy and e.status == "stopped" and "Stopped" in e.detail
     time.sleep(1.2)
-    assert "Stopped" in e._detail.value and e._pair.layout.display == "none" and e.png() == before and e.errors == [], (
+    assert "Stopped" in e.detail and e.detail_spec is None and e.png() == before and e.errors == [], (
         "nothing of it comes later"
     )
     gate["slow"] = False
     click(e, 0, 3)
-    assert e.wait(20)._pair.layout.display == ""
+    assert e.wait(20).detail_spec is not None
 
 
 def test_a_failed_detail_is_a_sentence_and_the_map_stays(steps, monkeypatch):
-    monkeypatch.setattr(mapping, "fill_matrix", lambda *a: 1 / 0)
+    monkeypatch.setattr(mapping, "spec", lambda *a: 1 / 0)
     click(steps, 0, 7)
     with pytest.raises(ZeroDivisionError):
         steps.wait()
     assert (
-        "ZeroDivisionError" in steps._detail.value
+        "ZeroDivisionError" in steps.detail
         and len(steps.errors) == 1
-        and steps._stage.children == (steps._scatter,)
+        and steps.message == ""
+        and isinstance(steps.spec, MapSpec)
     )
     monkeypatch.undo()
     click(steps, 0, 7)
-    assert steps.wait()._pair.layout.display == ""
+    assert steps.wait().detail_spec is not None
 
 
 def test_after_an_error_what_was_chosen_is_told_again(several):
-    e = rs.explorers.maps(several).wait()
+    e = rs.explorers.embedding_map(several).wait()
     click(e, 0, 3)
     e.wait().controls["kind"].value = "tsne"
     with pytest.raises(ValueError, match="7 points"):
         e.wait()
-    assert e._detail.value == "" and e._pair.layout.display == "none"
+    assert e.detail == "" and e.detail_spec is None
     e.controls["kind"].value = "smacof"
     e.wait()
-    assert e._scatter.chosen == [0, 3] and "×" in e._detail.value and e._pair.layout.display == ""
+    assert e.view.chosen == [0, 3] and "×" in e.detail and e.detail_spec is not None
 
 
 def test_a_lasso_says_how_alike_they_are(several):
-    e = rs.explorers.maps(several, measure="cka").wait()
+    e = rs.explorers.embedding_map(several, measure="cka").wait()
     table = rs.compare("cka", several.where(layer=-2)).values.to_numpy()
-    e._scatter.selected = [0, 1, 2]
+    e.view.selected = [0, 1, 2]
     among, rest = table[[0, 0, 1], [1, 2, 2]].mean(), table[:3, 3].mean()
     assert (
-        f"among themselves {among:.3f}, with the rest {rest:.3f} (larger is more alike)" in e._detail.value
-        and "<b>3 points</b>" in e._detail.value
-        and "mnist-mlp-0" in e._detail.value
+        f"among themselves {among:.3f}, with the rest {rest:.3f} (larger is more alike)" in e.detail
+        and "<b>3 points</b>" in e.detail
+        and "mnist-mlp-0" in e.detail
     )
-    e._scatter.selected = [3]
-    assert "<b>1 point</b>" in e._detail.value and "among" not in e._detail.value and "with the rest" in e._detail.value
-    e._scatter.selected = [0, 1, 2, 3]
-    assert "with the rest" not in e._detail.value
-    e._scatter.selected = []
-    assert "Click a point" in e._detail.value
+    e.view.selected = [3]
+    assert "<b>1 point</b>" in e.detail and "among" not in e.detail and "with the rest" in e.detail
+    e.view.selected = [0, 1, 2, 3]
+    assert "with the rest" not in e.detail
+    e.view.selected = []
+    assert "Click a point" in e.detail
     e.controls["measure"].value = "procrustes"
-    e.wait()._scatter.selected = [0, 1]
-    assert "larger is less alike" in e._detail.value and e.errors == []
+    e.wait().view.selected = [0, 1]
+    assert "larger is less alike" in e.detail and e.errors == []
 
 
 # -- clicks that come while something is delivered
@@ -644,21 +631,21 @@ def sent(view, **state):
 
 
 def test_late_clicks_are_about_a_map_that_is_gone(several):
-    e = rs.explorers.maps(several).wait()
-    before = e._scatter.picture
-    sent(e._scatter, chosen=[1], presses=1, seen=before)
-    assert "mnist-cnn-1" in e._detail.value
+    e = rs.explorers.embedding_map(several).wait()
+    before = e.view.picture
+    sent(e.view, chosen=[1], presses=1, seen=before)
+    assert "mnist-cnn-1" in e.detail
     e.controls["layer"].value = "all layers"
     e.wait()
-    assert e._scatter.picture != before and "Click a point" in e._detail.value
-    sent(e._scatter, chosen=[2], presses=2, seen=before)
-    sent(e._scatter, selected=[0, 1], seen=before)
-    assert e._scatter.chosen == e._scatter.selected == [] and "Click a point" in e._detail.value and e._stop.disabled
-    sent(e._scatter, chosen=[2], presses=3, seen=e._scatter.picture)
-    assert e._scatter.labels[2] in e._detail.value
-    now = e._scatter.picture
-    e.controls["colour"].value = "architecture"
-    assert e.wait()._scatter.picture == now, "the same points"
+    assert e.view.picture != before and "Click a point" in e.detail
+    sent(e.view, chosen=[2], presses=2, seen=before)
+    sent(e.view, selected=[0, 1], seen=before)
+    assert e.view.chosen == e.view.selected == [] and "Click a point" in e.detail and not e.busy
+    sent(e.view, chosen=[2], presses=3, seen=e.view.picture)
+    assert e.view.labels[2] in e.detail
+    now = e.view.picture
+    e.controls["color"].value = "architecture"
+    assert e.wait().view.picture == now, "the same points"
 
 
 @pytest.mark.parametrize("trait", ["presses", "selected"])
@@ -666,40 +653,35 @@ def test_clicks_wait_for_a_delivery(several, monkeypatch, trait):
     """A click that comes in the middle of a delivery is answered after it: of a new map nothing is told under the old
     one's labels.
     """
-    e = rs.explorers.maps(several).wait()
-    filling, done, fill = threading.Event(), [], fill_scatter
+    e = rs.explorers.embedding_map(several).wait()
+    filling, done, show = threading.Event(), [], ScatterView.show
 
-    def slow(view, *given, **looks):
+    def slow(view, shown):
         filling.set()
         time.sleep(0.3)
-        done.append(fill(view, *given, **looks))
+        done.append(show(view, shown))
 
-    monkeypatch.setitem(FACES, rs.embedding.Embedding, replace(FACES[rs.embedding.Embedding], fill=slow))
-    monkeypatch.setattr(e, "_choose", lambda: done.append("told"))
+    monkeypatch.setattr(ScatterView, "show", slow)
     e.controls["layer"].value = "all layers"
     assert filling.wait(20)
-    sent(
-        e._scatter,
-        **({"chosen": [3], "presses": 1} if trait == "presses" else {"selected": [0, 3]}),
-        seen=e._scatter.picture,
-    )
-    assert done == [None], "it was delivered first, and the click was dropped"
-    assert len(e.wait()._scatter.labels) > 4 and e._scatter.chosen == e._scatter.selected == [] and e.errors == []
+    sent(e.view, **({"chosen": [3], "presses": 1} if trait == "presses" else {"selected": [0, 3]}), seen=e.view.picture)
+    assert done == [None] and "Click a point" in e.detail, "it was delivered first, and the click was dropped"
+    assert len(e.wait().view.labels) > 4 and e.view.chosen == e.view.selected == [] and e.errors == []
 
 
 def test_after_a_failed_drawing_nothing_is_told_of_the_map_before(several):
-    e = rs.explorers.maps(several.where(layer=-2), measure="cka").wait()
-    said = e._detail.value
+    e = rs.explorers.embedding_map(several.where(layer=-2), measure="cka").wait()
+    said = e.detail
     e.controls["measure"].value = "jsd"
     with pytest.raises(ValueError, match="put out"):
         e.wait()
-    e._scatter.selected = [0, 1]
-    e._scatter.chosen = [0]
-    e._scatter.presses += 1
-    assert e._detail.value == "" and len(e.errors) == 1
+    e.view.selected = [0, 1]
+    e.view.chosen = [0]
+    e.view.presses += 1
+    assert e.detail == "" and len(e.errors) == 1
     e.controls["measure"].value = "cka"
     e.wait()
-    assert said != e._detail.value and "layer: " in e._detail.value
+    assert said != e.detail and "layer: " in e.detail
 
 
 # -- what is saved, and what is refused
@@ -707,9 +689,9 @@ def test_after_a_failed_drawing_nothing_is_told_of_the_map_before(several):
 
 def test_the_bundle_holds_the_map_as_it_looks(steps):
     first = steps.png()
-    steps.controls["colour"].value = "kind"
+    steps.controls["color"].value = "kind"
     steps.wait()
-    bundle = steps._bundle()
+    bundle = steps.bundle()
     assert (
         steps.png() != first
         and {"application/vnd.jupyter.widget-view+json", "image/png", "text/plain"} <= bundle.keys()
@@ -719,15 +701,15 @@ def test_the_bundle_holds_the_map_as_it_looks(steps):
 
 def test_bad_choices_teach(several, trained, rng):
     with pytest.raises(TypeError, match="takes activations by key"):
-        rs.explorers.maps(np.eye(3))
+        rs.explorers.embedding_map(np.eye(3))
     with pytest.raises(ValueError, match="no arrays in it"):
-        rs.explorers.maps({})
+        rs.explorers.embedding_map({})
     with pytest.raises(
         ValueError, match="at least 3 networks .*here are 'mnist-cnn-0', 'mnist-cnn-1'.*explorers.comparison"
     ):
-        rs.explorers.maps(several.where(model=NAMES[:2]))
+        rs.explorers.embedding_map(several.where(model=NAMES[:2]))
     with pytest.raises(ValueError, match="here is 'a'"):
-        rs.explorers.maps({"a/one": rng.normal(size=(9, 2)), "a/two": rng.normal(size=(9, 2))})
+        rs.explorers.embedding_map({"a/one": rng.normal(size=(9, 2)), "a/two": rng.normal(size=(9, 2))})
     other = rs.store.Activations({key._replace(dataset="other"): several[key] for key in several})
     with pytest.raises(
         ValueError,
@@ -735,36 +717,36 @@ def test_bad_choices_teach(several, trained, rng):
             r"of 2 data sets, so that their samples do not correspond: .*'other'. Choose: x.where\(dataset='mnist/test"
         ),
     ):
-        rs.explorers.maps(several | other)
+        rs.explorers.embedding_map(several | other)
     pooled = rs.store.Activations({key._replace(pool="mean"): several[key] for key in several})
     with pytest.raises(ValueError, match="of 2 pools"):
-        rs.explorers.maps(several | pooled)
+        rs.explorers.embedding_map(several | pooled)
     for options, sentence in (
         ({"measure": "ckaa"}, "unknown measure 'ckaa'. Did you mean 'cka'"),
         ({"layer": "last hiden"}, "unknown layer 'last hiden'. Did you mean 'last hidden'"),
         ({"kind": "smacoff"}, "unknown kind of map 'smacoff'. Did you mean 'smacof'"),
-        ({"colour": "architectur"}, "unknown colour 'architectur'. Did you mean 'architecture'"),
+        ({"color": "architectur"}, "unknown color 'architectur'. Did you mean 'architecture'"),
         ({"shape": "modle"}, "unknown shape 'modle'. Did you mean 'model'"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            rs.explorers.maps(several, **options)
+            rs.explorers.embedding_map(several, **options)
     with pytest.raises(ValueError, match="attributes have no row for 'c'; they have rows for 'a', 'b'"):
-        rs.explorers.maps(trained, attributes={"a": {"k": 1}, "b": {"k": 2}})
+        rs.explorers.embedding_map(trained, attributes={"a": {"k": 1}, "b": {"k": 2}})
     with pytest.raises(ValueError, match="one row a model; 'a' has several"):
-        rs.explorers.maps(trained, attributes=pd.DataFrame({"k": [1, 2, 3, 4]}, index=["a", "a", "b", "c"]))
+        rs.explorers.embedding_map(trained, attributes=pd.DataFrame({"k": [1, 2, 3, 4]}, index=["a", "a", "b", "c"]))
     uneven = {"a/h": rng.normal(size=(9, 2)), "b/h": rng.normal(size=(9, 2)), "c/h": rng.normal(size=(8, 2))}
-    e = rs.explorers.maps(uneven)
+    e = rs.explorers.embedding_map(uneven)
     with pytest.raises(ValueError, match="same samples"):
         e.wait()
-    assert "same samples" in e._stage.children[-1].value
+    assert "same samples" in e.message
 
 
 def test_one_attribute_may_be_a_series_or_a_value_a_model(recorded):
     kinds = {"mnist-cnn-0": "cnn", "mnist-cnn-1": "cnn", "mnist-mlp-0": "mlp"}
     for given, name in ((kinds, "attribute"), (pd.Series(kinds, name="kind"), "kind")):
-        e = rs.explorers.maps(recorded, attributes=given, colour=name).wait()
-        assert [entry[0] for entry in e._scatter.legend[0][1]] == ["cnn", "mlp"]
+        e = rs.explorers.embedding_map(recorded, attributes=given, color=name).wait()
+        assert [entry[0] for entry in e.view.legend[0][1]] == ["cnn", "mlp"]
     with pytest.raises(TypeError, match="attributes are a DataFrame with a row a model, or {model: value}; got list"):
-        rs.explorers.maps(recorded, attributes=[1, 2, 3])
+        rs.explorers.embedding_map(recorded, attributes=[1, 2, 3])
     with pytest.raises(ValueError, match="arrays of several networks are called 'model/layer'"):
-        rs.explorers.maps({name: np.eye(5) for name in "abc"})
+        rs.explorers.embedding_map({name: np.eye(5) for name in "abc"})

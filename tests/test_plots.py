@@ -13,6 +13,7 @@ from scipy.spatial.distance import pdist, squareform
 
 import repsim_nb as rs
 from repsim_nb import plots
+from repsim_nb.display.specs.matrices import decimals
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +24,10 @@ def closed():
 
 def ticks(axis):
     return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def limits(comparison):
+    return rs.spec(comparison).low, rs.spec(comparison).high
 
 
 def bar(ax):
@@ -124,7 +129,7 @@ def test_networks_are_named_by_the_model_alone_where_that_tells_them_apart(recor
     ax = plots.heatmap(c)
     names = ["mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0"]
     assert ticks(ax.yaxis) == ticks(ax.xaxis) == names and (ax.get_ylabel(), ax.get_xlabel()) == ("model", "model")
-    assert list(plots.marks(rs.embedding.mds(c)).labels) == names
+    assert list(rs.spec(rs.embedding.mds(c)).labels) == names
     both = rs.compare("cka", recorded.where(layer=["fc", "fc3", "output"]))
     assert ticks(plots.heatmap(both).yaxis)[:2] == ["mnist-cnn-0/fc", "mnist-cnn-0/output"], (
         "a model with two layers needs them"
@@ -140,29 +145,29 @@ def test_fifty_networks_are_all_named(rng):
     assert keep_clear(ax.get_yticklabels()) and keep_clear(ax.get_xticklabels())
 
 
-def test_values_outside_the_range_widen_the_colours(rng):
+def test_values_outside_the_range_widen_the_colors(rng):
     x = {i: rng.normal(size=(10, 40)) for i in range(4)}
     c = rs.compare("cka_debiased", x)
-    low, high = plots.colour_limits(c)
+    low, high = limits(c)
     assert low <= c.values.min().min() < 0 and high >= 1
     x = rng.normal(size=(10, 40))
-    assert plots.colour_limits(rs.compare("rsa", {"a": x, "b": x + 0.1 * rng.normal(size=x.shape)})) == (0.0, 1.0)
+    assert limits(rs.compare("rsa", {"a": x, "b": x + 0.1 * rng.normal(size=x.shape)})) == (0.0, 1.0)
 
 
-def test_a_measure_without_upper_end_is_coloured_up_to_its_largest_value(rng):
+def test_a_measure_without_upper_end_is_colored_up_to_its_largest_value(rng):
     x = {label: rng.normal(size=(30, 200)) for label in "ab"}
     c = rs.compare("soft_matching", x)
-    assert plots.colour_limits(c) == (0, c.values.to_numpy().max())
+    assert limits(c) == (0, c.values.to_numpy().max())
     ax = plots.heatmap(c)
     assert [t.get_text() for t in ax.texts][:2] == ["0.0000", f"{c.values.iloc[0, 1]:.4f}"] and 0.005 < c.values.iloc[
         0, 1
     ] < 0.02
-    assert plots.colour_limits(rs.compare("soft_matching", {"a": x["a"]})) == (0, 1)
-    assert plots.decimals(0, 1) == plots.decimals(-1, 50) == plots.decimals(0, 0) == 2 and plots.decimals(0, 0.003) == 4
+    assert limits(rs.compare("soft_matching", {"a": x["a"]})) == (0, 1)
+    assert decimals(0, 1) == decimals(-1, 50) == decimals(0, 0) == 2 and decimals(0, 0.003) == 4
 
 
 def test_an_axes_can_be_given_and_no_text_is_cut(pair):
-    figure = Figure(figsize=plots.heatmap_size(rs.compare("cka", *pair)), layout="constrained")
+    figure = Figure(figsize=rs.spec(rs.compare("cka", *pair)).size, layout="constrained")
     ax = figure.add_subplot()
     assert (
         plots.heatmap(rs.compare("cka", *pair), ax=ax, annotate=False, title="mine") is ax
@@ -183,7 +188,7 @@ def test_a_map_tells_groups_apart_and_how_far_to_trust_it(recorded):
     e = rs.embedding.mds(rs.compare("cka", recorded))
     ax = plots.embedding(
         e,
-        colour="model",
+        color="model",
         shape={"mnist-cnn-0": "cnn", "mnist-cnn-1": "cnn", "mnist-mlp-0": "mlp"},
         path="model",
         labels="layer",
@@ -255,9 +260,9 @@ def test_labels_of_a_crowd_stand_apart_and_off_the_rings(rng):
         assert not any(box.x0 < x < box.x1 and box.y0 < y < box.y1 for box in boxes)
 
 
-def lab(colours, seen_as=((1, 0, 0), (0, 1, 0), (0, 0, 1))):
-    """CIE L*a*b* of colours, as eyes see them that turn linear RGB into `seen_as` of it."""
-    rgb = np.array([to_rgb(c) for c in colours])
+def lab(colors, seen_as=((1, 0, 0), (0, 1, 0), (0, 0, 1))):
+    """CIE L*a*b* of colors, as eyes see them that turn linear RGB into `seen_as` of it."""
+    rgb = np.array([to_rgb(c) for c in colors])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ np.transpose(seen_as)
     xyz = (
         linear.clip(0, 1)
@@ -268,20 +273,20 @@ def lab(colours, seen_as=((1, 0, 0), (0, 1, 0), (0, 0, 1))):
     return np.column_stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])])
 
 
-def test_twelve_colours_are_told_apart_by_all_eyes():
+def test_twelve_colors_are_told_apart_by_all_eyes():
     deficient = {  # severity 1 of each kind [Machado, Oliveira and Fernandes 2009]
         "protan": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
         "deutan": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
         "tritan": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
     }
     apart = np.min(
-        [pdist(lab(plots.CLASS_COLOURS, *eyes)) for eyes in ((), *((m,) for m in deficient.values()))], axis=0
+        [pdist(lab(plots.CLASS_COLORS, *eyes)) for eyes in ((), *((m,) for m in deficient.values()))], axis=0
     )
     first = squareform(apart)[:8, :8][np.triu_indices(8, 1)]
-    assert len(set(plots.CLASS_COLOURS)) == 12 and apart.min() == first.min() > 15, (
+    assert len(set(plots.CLASS_COLORS)) == 12 and apart.min() == first.min() > 15, (
         "the four that were added are no harder to tell than the eight of Okabe and Ito"
     )
-    assert lab(plots.CLASS_COLOURS[8:])[:, 0].min() > 30, "none is taken for black"
+    assert lab(plots.CLASS_COLORS[8:])[:, 0].min() > 30, "none is taken for black"
 
 
 def test_maps_of_one_and_of_four_axes(recorded):
@@ -301,12 +306,12 @@ def test_titles_say_what_differs_between_the_axes(mnist):
 def test_a_map_checks_its_attributes(recorded):
     e = rs.embedding.mds(rs.compare("cka", recorded.where(layer="output")))
     for wrong, words in (
-        ("modle", "unknown field for colour 'modle'. Did you mean 'model'"),
+        ("modle", "unknown field for color 'modle'. Did you mean 'model'"),
         ({"mnist-cnn-0": 1}, "no value for 'mnist-cnn-1', 'mnist-mlp-0'; it has values for 'mnist-cnn-0'"),
         ([1, 2], "needs one label for each of 3; there are 2"),
     ):
         with pytest.raises(ValueError, match=words):
-            plots.embedding(e, colour=wrong)
+            plots.embedding(e, color=wrong)
     big = rs.embedding.mds(rs.compare("cka", recorded))
     with pytest.raises(ValueError, match="tell 8 groups apart; there are 14"):
         plots.embedding(big, shape=list(range(14)))
@@ -322,56 +327,54 @@ def test_samples_are_sorted_by_class(recorded, mnist):
 
 def test_png_needs_no_pyplot(pair):
     before = plt.get_fignums()
-    image = plots.png(lambda ax: plots.heatmap(rs.compare("cka", *pair), ax=ax), 5, 4)
+    image = plots.png(rs.spec(rs.compare("cka", *pair)))
     assert image[:4] == b"\x89PNG" and plt.get_fignums() == before
 
 
 # -- marks
 
 
-def test_groups_have_a_colour_each_and_a_legend(trained):
-    drawn = plots.marks(trained, colour={"a": "cnn", "b": "mlp", "c": "cnn"}, shape="step")
-    assert drawn.colours == (plots.COLOURS[0], plots.COLOURS[1], plots.COLOURS[0]) * 4 and drawn.scale is None
+def test_groups_have_a_color_each_and_a_legend(trained):
+    drawn = rs.spec(trained, color={"a": "cnn", "b": "mlp", "c": "cnn"}, shape="step")
+    assert drawn.colors == (plots.COLORS[0], plots.COLORS[1], plots.COLORS[0]) * 4 and drawn.scale is None
     assert drawn.shapes == tuple(marker for marker in ("D", "o", "^", "s") for _ in range(3)), (
         "numbers stand in order of size: 0, 1, 2, 10"
     )
-    (colour, groups), (shape, steps) = drawn.legend
-    assert (colour, [(label, sign) for label, sign, _ in groups]) == (
-        "colour",
-        [("cnn", plots.COLOURS[0]), ("mlp", plots.COLOURS[1])],
+    (color, groups), (shape, steps) = drawn.legend
+    assert (color, [(label, sign) for label, sign, _ in groups]) == (
+        "color",
+        [("cnn", plots.COLORS[0]), ("mlp", plots.COLORS[1])],
     )
     assert (shape, [(label, marker) for label, _, marker in steps]) == (
         "step",
         [("0", "o"), ("1", "s"), ("2", "^"), ("10", "D")],
     )
-    twice = plots.marks(trained, colour="model", shape="model").legend
-    assert twice == (("model", tuple(zip("abc", plots.COLOURS, plots.MARKERS, strict=False))),), (
+    twice = rs.spec(trained, color="model", shape="model").legend
+    assert twice == (("model", tuple(zip("abc", plots.COLORS, plots.MARKERS, strict=False))),), (
         "what is told twice is said once"
     )
 
 
 def test_numbers_are_an_amount_and_classes_are_groups():
     e, _ = map_of(pd.Index([f"s{i}" for i in range(12)], name="label"))
-    accuracy = plots.marks(e, colour=pd.Series(np.linspace(0.1, 0.9, 12), name="accuracy"))
+    accuracy = rs.spec(e, color=pd.Series(np.linspace(0.1, 0.9, 12), name="accuracy"))
     assert accuracy.legend == () and accuracy.scale[:3] == ("accuracy", 0.1, 0.9)
     assert (
-        (accuracy.colours[0], accuracy.colours[-1])
+        (accuracy.colors[0], accuracy.colors[-1])
         == (accuracy.scale[3][0], accuracy.scale[3][-1])
         == ("#440154", "#fde725")
     )
-    digits = plots.marks(e, colour=pd.Series(range(12), name="digit"))
-    assert digits.scale is None and len(set(digits.colours)) == 12 == len(digits.legend[0][1])
-    epochs = plots.marks(e, colour=pd.Series(range(12), name="epoch"))
+    digits = rs.spec(e, color=pd.Series(range(12), name="digit"))
+    assert digits.scale is None and len(set(digits.colors)) == 12 == len(digits.legend[0][1])
+    epochs = rs.spec(e, color=pd.Series(range(12), name="epoch"))
     assert epochs.scale is not None, "time is an amount, however few its values"
-    with pytest.raises(ValueError, match="colour can tell 12 groups apart; there are 13.*fewer values, or numbers"):
-        plots.marks(map_of(pd.RangeIndex(13, name="sample"))[0], colour=[f"group {i}" for i in range(13)])
+    with pytest.raises(ValueError, match="color can tell 12 groups apart; there are 13.*fewer values, or numbers"):
+        rs.spec(map_of(pd.RangeIndex(13, name="sample"))[0], color=[f"group {i}" for i in range(13)])
 
 
 def test_a_point_without_a_value_is_grey_and_said_so(trained):
-    drawn = plots.marks(trained, colour=pd.Series({"a": "x", "b": None, "c": "y"}, name="kind"))
-    assert (
-        drawn.legend[0][1][-1][0] == "no value" and drawn.colours[1] == drawn.legend[0][1][-1][1] not in plots.COLOURS
-    )
+    drawn = rs.spec(trained, color=pd.Series({"a": "x", "b": None, "c": "y"}, name="kind"))
+    assert drawn.legend[0][1][-1][0] == "no value" and drawn.colors[1] == drawn.legend[0][1][-1][1] not in plots.COLORS
 
 
 def test_cards_of_checkpoints_serve_where_they_agree(trained):
@@ -379,22 +382,22 @@ def test_cards_of_checkpoints_serve_where_they_agree(trained):
         {"architecture": ["mlp", "cnn", "mlp"] * 2, "epoch": [0, 0, 0, 1, 1, 1]},
         index=pd.Index(list("abcabc"), name="model"),
     )
-    drawn = plots.marks(trained, colour=cards["architecture"])
-    mlp, cnn = plots.NETWORK_COLORS["mlp"], plots.NETWORK_COLORS["cnn"]
-    assert drawn.colours == (mlp, cnn, mlp) * 4 and drawn.legend[0][0] == "architecture"
+    drawn = rs.spec(trained, color=cards["architecture"])
+    mlp, cnn = plots.MODEL_COLORS["mlp"], plots.MODEL_COLORS["cnn"]
+    assert drawn.colors == (mlp, cnn, mlp) * 4 and drawn.legend[0][0] == "architecture"
     with pytest.raises(ValueError, match="one value a model; 'a' has several in 'epoch': '0', '1'"):
-        plots.marks(trained, colour=cards["epoch"])
+        rs.spec(trained, color=cards["epoch"])
 
 
 def test_paths_follow_the_steps_and_until_hides_the_later_ones(trained):
-    drawn = plots.marks(trained, path="model", until=2)
+    drawn = rs.spec(trained, path="model", until=2)
     steps = trained.points.index.get_level_values("step")
     assert [[steps[i] for i in run] for run in drawn.runs] == [[0, 1, 2, 10]] * 3
-    assert drawn.shown == tuple(step <= 2 for step in steps) and plots.marks(trained).runs == ()
+    assert drawn.shown == tuple(step <= 2 for step in steps) and rs.spec(trained).runs == ()
     with pytest.raises(ValueError, match="nothing is left to show: until is -1, and the first step is 0"):
-        plots.marks(trained, until=-1)
+        rs.spec(trained, until=-1)
     with pytest.raises(ValueError, match="no field 'step', only 'label'"):
-        plots.marks(map_of(pd.Index(list("abc"), name="label"))[0], until=3)
+        rs.spec(map_of(pd.Index(list("abc"), name="label"))[0], until=3)
 
 
 # -- maps
@@ -405,7 +408,7 @@ def drawn_points(ax):
 
 
 def test_a_path_goes_from_an_open_mark_to_a_filled_one(trained):
-    ax = plots.embedding(trained, colour="model", path="model")
+    ax = plots.embedding(trained, color="model", path="model")
     way = trained.points.xs("a", level="model").sort_index(level="step").to_numpy()
     assert (
         np.allclose(ax.lines[0].get_xydata(), way)
@@ -422,11 +425,11 @@ def test_a_path_goes_from_an_open_mark_to_a_filled_one(trained):
         for point, edge in zip(marks.get_offsets(), marks.get_edgecolors(), strict=True)
     }
     first, last = tuple(np.round(way[0], 9)), tuple(np.round(way[-1], 9))
-    assert faces[first] == "#ffffff" and edges[first] == faces[last] == plots.COLOURS[0].lower()
+    assert faces[first] == "#ffffff" and edges[first] == faces[last] == plots.COLORS[0].lower()
     assert [t.get_text() for t in ax.texts] == [] and [
         t.get_text() for t in plots.embedding(trained, path="model").texts
     ] == ["a", "b", "c"], "named once"
-    assert [t.get_text() for t in plots.embedding(trained, colour="model", path="model", labels=True).texts] == [
+    assert [t.get_text() for t in plots.embedding(trained, color="model", path="model", labels=True).texts] == [
         "a",
         "b",
         "c",
@@ -460,12 +463,12 @@ def test_what_was_placed_has_a_ring_and_lies_on_top():
 
 
 def test_a_scale_and_a_legend_stand_beside_the_map(trained):
-    ax = plots.embedding(trained, colour=pd.Series(np.linspace(0, 1, 12), name="accuracy"), shape="model")
+    ax = plots.embedding(trained, color=pd.Series(np.linspace(0, 1, 12), name="accuracy"), shape="model")
     (bar_,) = ax.child_axes
     assert nothing_is_cut(ax.figure) and bar_.get_ylabel() == "accuracy" and bar_.get_ylim() == (0, 1)
     frame, legend, below = ax.get_window_extent(), ax.get_legend().get_window_extent(), bar_.get_tightbbox()
     assert legend.x0 >= frame.x1 and below.x0 >= frame.x1 and not legend.overlaps(below)
-    alone = plots.embedding(trained, colour=pd.Series(np.linspace(0, 1, 12), name="accuracy"))
+    alone = plots.embedding(trained, color=pd.Series(np.linspace(0, 1, 12), name="accuracy"))
     assert bar(alone) == "accuracy" and alone.get_legend() is None
 
 
@@ -487,29 +490,32 @@ def test_every_map_says_how_far_to_trust_it(trained):
     words = {0.05: "faithful", 0.15: "fair", 0.35: "poor: distances mislead"}
     for stress, word in words.items():
         assert (
-            plots.map_trust(replace(trained, stress=stress))
+            rs.spec(replace(trained, stress=stress)).footer
             == f"stress {stress:.2f} ({word}), trustworthiness 0.97, negative eigenvalues 10%, seed 0"
         )
     cloud = replace(trained, kind="tsne", perplexity=3.0, name="cka", trustworthiness=0.8)
     assert (
-        plots.map_trust(cloud)
+        rs.spec(cloud).footer
         == "trustworthiness 0.80 (fair), perplexity 3, seed 0; distances between groups mean nothing"
     )
-    assert plots.map_heading(cloud) == ("t-SNE (perplexity 3) of 12 points by cka at fc", "n = 99")
+    assert (rs.spec(cloud).title, rs.spec(cloud).subtitle) == (
+        "t-SNE (perplexity 3) of 12 points by cka at fc",
+        "n = 99",
+    )
     ax = plots.embedding(cloud, title="mine")
     assert (
         ax.get_title() == "mine"
         and "distances between groups mean nothing" in " ".join(ax.get_xlabel().split())
         and "near on the map" in ax.get_xlabel()
     )
-    wide, high = (plots.map_size(replace(trained, points=trained.points * stretch)) for stretch in ([5, 1], [1, 5]))
+    wide, high = (rs.spec(replace(trained, points=trained.points * stretch)).size for stretch in ([5, 1], [1, 5]))
     assert wide[0] > high[0] and wide[1] == high[1], "a map takes the shape of its points"
 
 
-def test_maps_side_by_side_share_legend_colours_and_unit(trained):
+def test_maps_side_by_side_share_legend_colors_and_unit(trained):
     other, _ = map_of(trained.points.index[::-1], seed=1, name="other")
     half, _ = map_of(trained.points.index[:8], seed=2)
-    axes = plots.embeddings([trained, other, half], columns=2, colour="model", titles=["one", "two", "three"])
+    axes = plots.embeddings([trained, other, half], columns=2, color="model", titles=["one", "two", "three"])
     figure = axes[0].figure
     assert len(axes) == 3 == len(figure.axes) and [ax.get_title() for ax in axes] == ["one", "two", "three"]
     assert (
@@ -534,26 +540,24 @@ def test_maps_side_by_side_share_legend_colours_and_unit(trained):
 
 def test_maps_side_by_side_share_one_scale(trained):
     later, _ = map_of(trained.points.index.set_levels([20, 21, 22, 30], level="step"), seed=1)
-    axes = plots.embeddings([trained, later], colour={"a": 1, "b": 2, "c": 3})
-    assert legend_of(axes[0].figure) == ["colour", "1", "2", "3"]
+    axes = plots.embeddings([trained, later], color={"a": 1, "b": 2, "c": 3})
+    assert legend_of(axes[0].figure) == ["color", "1", "2", "3"]
     values = pd.Series(np.arange(12.0) / 10, index=trained.points.index, name="loss")
-    axes = plots.embeddings([trained, trained], colour=values)
+    axes = plots.embeddings([trained, trained], color=values)
     assert [a.get_ylabel() for a in axes[0].figure.axes if a not in axes] == ["loss"] and axes[0].figure.legends == []
-    steps = [plots.marks(e, colour="model").colours for e in (trained, later)]
+    steps = [rs.spec(e, color="model").colors for e in (trained, later)]
     assert steps[0] == steps[1]
 
 
 def test_a_series_by_whole_labels_finds_its_points_in_any_order(trained):
     loss = pd.Series(np.arange(12.0), index=trained.points.index, name="loss")
     mixed = loss.sample(frac=1, random_state=0)
-    assert not mixed.index.equals(loss.index) and plots.marks(trained, colour=mixed) == plots.marks(
-        trained, colour=loss
-    )
-    assert plots.marks(trained, colour=loss).colours == plots.CLASS_COLOURS
-    with pytest.raises(ValueError, match="colour has no value for .*'a', 'fc'.*10"):
-        plots.marks(trained, colour=loss.iloc[1:])
-    with pytest.raises(ValueError, match="colour needs one value a label; .* has several in 'loss'"):
-        plots.marks(trained, colour=pd.concat([loss, loss + 1]))
+    assert not mixed.index.equals(loss.index) and rs.spec(trained, color=mixed) == rs.spec(trained, color=loss)
+    assert rs.spec(trained, color=loss).colors == plots.CLASS_COLORS
+    with pytest.raises(ValueError, match="color has no value for .*'a', 'fc'.*10"):
+        rs.spec(trained, color=loss.iloc[1:])
+    with pytest.raises(ValueError, match="color needs one value a label; .* has several in 'loss'"):
+        rs.spec(trained, color=pd.concat([loss, loss + 1]))
 
 
 # -- tables and lines
@@ -637,7 +641,7 @@ def test_many_curves_are_told_apart():
     looks = {(line.get_color(), line.get_linestyle()) for line in ax.lines}
     assert (
         len(looks) == 20
-        and "#F0E442" not in {colour for colour, _ in looks}
+        and "#F0E442" not in {color for color, _ in looks}
         and len(legend_of(ax)) == 20
         and ax.get_xlabel() == "noise"
     )
@@ -713,7 +717,7 @@ def test_runs_come_near_their_end_in_three_panels(ends):
         dissimilarity,
         rho=known,
         xlabel="epoch",
-        colour=pd.Series({"r0": "mlp", "r1": "mlp", "r2": "cnn", "r3": "cnn"}, name="architecture"),
+        color=pd.Series({"r0": "mlp", "r1": "mlp", "r2": "cnn", "r3": "cnn"}, name="architecture"),
         dash={"r0": 0.1, "r1": 0.2, "r2": 0.1, "r3": 0.2},
     )
     assert [len(ax.lines) for ax in axes] == [4, 4, 4] and np.allclose(
@@ -792,8 +796,8 @@ def test_panels_of_runs_teach_what_they_need(ends):
         plots.to_final(similarity, dissimilarity.drop(columns="r0"))
     with pytest.raises(ValueError, match="their steps are '?0.*and '?1"):
         plots.to_final(similarity, dissimilarity.iloc[1:])
-    with pytest.raises(ValueError, match="colour has no value for the run 'r3'; it knows 'r0'"):
-        plots.to_final(similarity, dissimilarity, colour={"r0": 1, "r1": 1, "r2": 1})
+    with pytest.raises(ValueError, match="color has no value for the run 'r3'; it knows 'r0'"):
+        plots.to_final(similarity, dissimilarity, color={"r0": 1, "r1": 1, "r2": 1})
     with pytest.raises(ValueError, match="dash can tell 5 groups of runs apart; there are 6"):
         plots.to_final(
             *(pd.concat([frame.iloc[:, :3].add_suffix(end) for end in "ab"], axis=1) for frame in ends),
@@ -803,7 +807,7 @@ def test_panels_of_runs_teach_what_they_need(ends):
         plots.to_final(
             similarity,
             dissimilarity,
-            colour=pd.Series([1, 2, 1, 1, 1], index=["r0", "r0", "r1", "r2", "r3"], name="rate"),
+            color=pd.Series([1, 2, 1, 1, 1], index=["r0", "r0", "r1", "r2", "r3"], name="rate"),
         )
 
 
@@ -826,11 +830,11 @@ def test_a_path_goes_through_training_whatever_its_steps_are_called(steps, rng):
         rng.normal(size=(5, 2)), pd.MultiIndex.from_tuples(map(tuple, keys), names=rs.Key._fields), ["x", "y"]
     )
     e = rs.embedding.Embedding(points, 0.1, 0.0, "smacof", 0, trustworthiness=0.9)
-    assert plots.marks(e, path="model").runs == ((0, 1, 2, 3), (4,))
+    assert rs.spec(e, path="model").runs == ((0, 1, 2, 3), (4,))
     with pytest.raises(
         ValueError, match="until takes the last step that is shown, a number among steps that are numbers; got 2"
     ):
-        plots.marks(e, path="model", until=2)
+        rs.spec(e, path="model", until=2)
 
 
 def test_a_ring_is_around_the_one_that_was_placed_though_its_twin_has_its_label(rng):

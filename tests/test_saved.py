@@ -43,20 +43,17 @@ class Outputs:
 def test_a_kept_picture_is_in_both_outputs(monkeypatch):
     outputs = Outputs(monkeypatch)
     e = rs.explorers.explore(figure_of, k=[1, 2]).wait()
-    e.keep()
-    assert "cell of its own" in e._status.value and not outputs.by_id
+    e.snapshot()
+    assert "cell of its own" in e.status and not outputs.by_id
     e._ipython_display_()
     first = outputs.image
     assert len(outputs.by_id) == 2 and first in outputs.stand_in and "aspect-ratio: 200 / 100" in outputs.stand_in
     e.controls["k"].value = 2
     e.wait()
     assert outputs.image == first
-    e._keep.click()
+    e.snapshot()
     assert (
-        outputs.image != first
-        and outputs.image in outputs.stand_in
-        and "kept" in e._status.value
-        and len(outputs.by_id) == 2
+        outputs.image != first and outputs.image in outputs.stand_in and "kept" in e.status and len(outputs.by_id) == 2
     )
 
 
@@ -73,8 +70,8 @@ def test_a_failed_drawing_is_not_kept(monkeypatch):
     e.controls["k"].value = 2
     with pytest.raises(ValueError):
         e.wait()
-    e._keep.click()
-    assert outputs.by_id == before and e._status.value == "there is no picture to keep"
+    e.snapshot()
+    assert outputs.by_id == before and e.status == "there is no picture to keep"
 
 
 def test_an_explorer_that_fails_at_once_leaves_its_sentence(monkeypatch):
@@ -134,14 +131,11 @@ def test_a_long_first_picture_does_not_hold_the_cell_of_a_person(monkeypatch):
         start = time.monotonic()
         e._ipython_display_()
         assert (
-            time.monotonic() - start < 5
-            and outputs.image is None
-            and "no picture yet" in outputs.stand_in
-            and not e._stop.disabled
+            time.monotonic() - start < 5 and outputs.image is None and "no picture yet" in outputs.stand_in and e.busy
         )
         if stop:
-            e._stop.click()
-            assert "Stopped before there was a picture" in e._stage.children[-1].value and e._stop.disabled
+            e.stop()
+            assert "Stopped before there was a picture" in e.message and not e.busy
             e.controls["k"].value = 2
         else:
             go.set()
@@ -154,7 +148,7 @@ def test_a_long_first_picture_does_not_hold_the_cell_of_a_person(monkeypatch):
         e.controls["k"].value = 3
         e.wait(5)
         await asyncio.sleep(0.1)
-        assert outputs.image == first and e._awaited is None, "later ones are kept by 'Keep picture'"
+        assert outputs.image == first, "later ones are kept by 'Keep picture'"
 
     for stop in (True, False):
         outputs.by_id.clear(), threads.clear()

@@ -1,4 +1,4 @@
-"""plots.scatter: points where they belong, colours and lines as the legend says."""
+"""plots.scatter: points where they belong, colors and lines as the legend says."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +8,7 @@ from matplotlib.colors import to_hex
 
 import repsim_nb as rs
 from repsim_nb import plots
-from repsim_nb.display.plots.frame import COLOURS, MASKED
+from repsim_nb.display.specs.colors import COLORS
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def points_of(ax):
     return [np.asarray(found.get_offsets()) for found in ax.collections]
 
 
-def colours_of(ax):
+def colors_of(ax):
     return [to_hex(found.get_facecolor()[0]).upper() for found in ax.collections]
 
 
@@ -59,12 +59,12 @@ def test_a_row_is_a_point(frame):
     assert (own.get_xlabel(), own.get_ylabel(), own.get_title()) == ("CKA", "JSD (nats)", "mnist")
 
 
-def test_colours_and_the_legend_agree(frame):
-    ax = plots.scatter(frame, "cka", "jsd", colour="kind")
+def test_colors_and_the_legend_agree(frame):
+    ax = plots.scatter(frame, "cka", "jsd", color="kind")
     assert legend_of(ax) == ["kind", "trained (3)", "mixed (3)", "no kind (1)"]
-    assert colours_of(ax) == [*COLOURS[:2], MASKED.upper()] and [len(points) for points in points_of(ax)] == [3, 3, 1]
+    assert colors_of(ax) == [*COLORS[:2], "#C8C8C8"] and [len(points) for points in points_of(ax)] == [3, 3, 1]
     assert np.allclose(points_of(ax)[1], frame.loc[frame["kind"] == "mixed", ["cka", "jsd"]])
-    assert [to_hex(handle.get_color()).upper() for handle in ax.get_legend().legend_handles][1:] == colours_of(ax)
+    assert [to_hex(handle.get_color()).upper() for handle in ax.get_legend().legend_handles][1:] == colors_of(ax)
     assert [text.get_fontweight() for text in ax.get_legend().get_texts()] == [
         "bold",
         "normal",
@@ -74,25 +74,25 @@ def test_colours_and_the_legend_agree(frame):
 
 
 def test_lines_are_least_squares(frame):
-    ax = plots.scatter(frame, "cka", "jsd", colour="kind", fit=["mixed", "trained"])
+    ax = plots.scatter(frame, "cka", "jsd", color="kind", fit=["mixed", "trained"])
     assert legend_of(ax)[4:] == ["least squares", "mixed: slope \N{MINUS SIGN}1.00", "trained: slope 2.00"]
     assert [line.get_xydata().tolist() for line in ax.lines] == [[[0, 0], [2, -2]], [[0, 1], [2, 5]]]
-    assert [to_hex(line.get_color()).upper() for line in ax.lines] == [COLOURS[1], COLOURS[0]]
+    assert [to_hex(line.get_color()).upper() for line in ax.lines] == [COLORS[1], COLORS[0]]
     assert (
-        legend_of(plots.scatter(frame, "cka", "jsd", colour="kind", fit="mixed"))[-1]
+        legend_of(plots.scatter(frame, "cka", "jsd", color="kind", fit="mixed"))[-1]
         == "mixed: slope \N{MINUS SIGN}1.00"
     )
     slope, start = np.polyfit(frame["cka"], frame["jsd"], 1)
-    for colour in (None, "kind"):
-        (line,) = plots.scatter(frame, "cka", "jsd", colour=colour, fit=True).lines
+    for color in (None, "kind"):
+        (line,) = plots.scatter(frame, "cka", "jsd", color=color, fit=True).lines
         assert (
             np.allclose(line.get_xydata(), [[0, start], [5, start + 5 * slope]])
-            and line.get_label() == ("" if colour is None else "all: ") + f"slope {slope:.3g}"
+            and line.get_label() == ("" if color is None else "all: ") + f"slope {slope:.3g}"
         )
     assert legend_of(plots.scatter(frame, "cka", "jsd", fit=True)) == [f"slope {slope:.3g}"]
-    (line,) = plots.scatter(frame.assign(cka=frame["cka"] + 3), "cka", "jsd", colour="kind", fit="trained").lines
+    (line,) = plots.scatter(frame.assign(cka=frame["cka"] + 3), "cka", "jsd", color="kind", fit="trained").lines
     assert line.get_xydata().tolist() == [[3, 1], [5, 5]], "from its first point to its last, not from 0"
-    assert not plots.scatter(frame, "cka", "jsd", colour="kind", fit=False).lines
+    assert not plots.scatter(frame, "cka", "jsd", color="kind", fit=False).lines
 
 
 def test_a_line_over_large_numbers_keeps_its_slope():
@@ -104,7 +104,7 @@ def test_a_line_over_large_numbers_keeps_its_slope():
 
 def test_undefined_points_are_left_out_and_counted(frame):
     frame.loc[1, "jsd"], frame.loc[3, "cka"] = np.nan, np.inf
-    ax = plots.scatter(frame, "cka", "jsd", colour="kind", fit="trained", title="mnist")
+    ax = plots.scatter(frame, "cka", "jsd", color="kind", fit="trained", title="mnist")
     assert ax.get_title() == "mnist\n2 of 7 points are undefined and left out" and legend_of(ax)[1:3] == [
         "trained (2)",
         "mixed (2)",
@@ -127,20 +127,20 @@ def test_undefined_points_are_left_out_and_counted(frame):
 )
 def test_numbers_and_categories_stand_in_their_order(values, expected):
     frame = pd.DataFrame({"x": range(4), "y": range(4), "of": values})
-    assert legend_of(plots.scatter(frame, "x", "y", colour="of"))[1:] == expected
+    assert legend_of(plots.scatter(frame, "x", "y", color="of"))[1:] == expected
 
 
 def test_true_and_false_can_be_fitted_apart():
     frame = pd.DataFrame({"x": [0.0, 1, 0, 1], "y": [0.0, 1, 0, 5], "same": [True, True, False, False]})
-    assert legend_of(plots.scatter(frame, "x", "y", colour="same", fit=[True]))[-1] == "True: slope 1.00"
-    assert legend_of(plots.scatter(frame, "x", "y", colour="same", fit=True))[-1] == "all: slope 3.00"
+    assert legend_of(plots.scatter(frame, "x", "y", color="same", fit=[True]))[-1] == "True: slope 1.00"
+    assert legend_of(plots.scatter(frame, "x", "y", color="same", fit=True))[-1] == "all: slope 3.00"
 
 
 def test_it_draws_what_pairs_makes(recorded):
     last = recorded.where(layer=-2)
     pairs = rs.comparison.pairs({"CKA": rs.compare("cka", last), "RSA": rs.compare("rsa", last)})
     pairs["kind"] = ["two CNNs", "CNN, MLP", "CNN, MLP"]
-    ax = plots.scatter(pairs, "CKA", "RSA", colour="kind", fit=True)
+    ax = plots.scatter(pairs, "CKA", "RSA", color="kind", fit=True)
     assert (
         np.allclose(np.concatenate(points_of(ax)), pairs[["CKA", "RSA"]])
         and legend_of(ax)[:3] == ["kind", "two CNNs (1)", "CNN, MLP (2)"]
@@ -153,11 +153,11 @@ def test_it_draws_what_pairs_makes(recorded):
     [
         ({"x": "ckaa"}, "unknown column for x 'ckaa'. Did you mean 'cka'"),
         ({"y": "JSD"}, "unknown column for y 'JSD'. Did you mean 'jsd'"),
-        ({"colour": "kinds"}, "unknown column for colour 'kinds'. Did you mean 'kind'"),
+        ({"color": "kinds"}, "unknown column for color 'kinds'. Did you mean 'kind'"),
         ({"x": "kind"}, "points stand at numbers, and the column 'kind' holds something else"),
-        ({"fit": "trained"}, "there is no colour; got fit='trained'. For one line through all points: fit=True"),
-        ({"colour": "kind", "fit": "train"}, "unknown value of 'kind' for fit 'train'. Did you mean 'trained'"),
-        ({"colour": "kind", "fit": "no kind"}, "at 2 or more places along x; 'no kind' has 1 point$"),
+        ({"fit": "trained"}, "there is no color; got fit='trained'. For one line through all points: fit=True"),
+        ({"color": "kind", "fit": "train"}, "unknown value of 'kind' for fit 'train'. Did you mean 'trained'"),
+        ({"color": "kind", "fit": "no kind"}, "at 2 or more places along x; 'no kind' has 1 point$"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(frame, options, sentence):
@@ -168,9 +168,9 @@ def test_what_cannot_be_drawn_is_said(frame, options, sentence):
 
 def test_too_many_values_or_too_few_points(frame):
     many = pd.DataFrame({"x": range(9), "y": range(9), "of": list("abcdefghi")})
-    with pytest.raises(ValueError, match="colour can tell 8 groups of points apart; 'of' has 9 values: 'a', 'b'"):
-        plots.scatter(many, "x", "y", colour="of")
-    assert len(plots.scatter(many.iloc[:8], "x", "y", colour="of").collections) == 8
+    with pytest.raises(ValueError, match="color can tell 8 groups of points apart; 'of' has 9 values: 'a', 'b'"):
+        plots.scatter(many, "x", "y", color="of")
+    assert len(plots.scatter(many.iloc[:8], "x", "y", color="of").collections) == 8
     with pytest.raises(ValueError, match=r"'all' has 3 points, all at 2$"):
         plots.scatter(pd.DataFrame({"x": [2.0, 2, 2], "y": [1.0, 2, 3]}), "x", "y", fit=True)
     for nothing in (frame.iloc[:0], frame.assign(jsd=np.nan)):

@@ -550,7 +550,7 @@ def test_two_models_that_are_one_module_are_refused(tmp_path):
     with pytest.raises(ValueError, match=sentence):
         rs.stream(*models, X, progress=False)
     with pytest.raises(ValueError, match="'one' and 'two' are one module"):
-        rs.explorers.pair(rs.Dataset("x", X), {"one": module, "two": module})
+        rs.explorers.model_pair(rs.Dataset("x", X), {"one": module, "two": module})
     with pytest.raises(ValueError, match="'run' at step 0 and 'run' at step 10 are one module"):
         rs.record([rs.load_model(module, name="run")] * 2, X, step=[0, 10], progress=False)
     assert not list(tmp_path.iterdir())

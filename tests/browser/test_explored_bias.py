@@ -8,7 +8,7 @@ CELLS = [
     """import repsim_nb as rs
 names = ["zoo:mnist-cnn-0", "zoo:fashion-cnn-0", "zoo:untrained-cnn-0", "zoo:untrained-cnn-1"]
 x = rs.record(names, rs.load_dataset("mnist", n=80), "conv3", progress=False) | rs.record(names, rs.load_dataset("animals", n=80), "conv3", progress=False)""",
-    "e = rs.explorers.bias(x)\ne",
+    "e = rs.explorers.dataset_bias(x)\ne",
 ]
 CANVAS = ".rs-matrix canvas"
 

@@ -15,7 +15,7 @@ for key in last:
     for step in range(4):
         found[key._replace(step=step)] = (last[key] * step + start * (3 - step)) / 3
 x = rs.store.Activations(found, last.facts)""",
-    "e = rs.explorers.maps(x)\ne",
+    "e = rs.explorers.embedding_map(x)\ne",
 ]
 ACTIVE = "() => window.jupyterapp.shell.currentWidget.content.activeCellIndex"
 THEME = "(theme) => { window.jupyterapp.commands.execute('apputils:change-theme', { theme }); }"
@@ -72,8 +72,8 @@ def choice(page, name):
     return page.locator(".widget-dropdown").filter(has=page.get_by_text(name, exact=True)).locator("select")
 
 
-def colours_of(page):
-    """How many pixels of the canvas have each (strong) colour."""
+def colors_of(page):
+    """How many pixels of the canvas have each (strong) color."""
     return page.locator(CANVAS).evaluate("""(canvas) => {
       const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height), counts = {};
       for (let i = 0; i < data.length; i += 4) {
@@ -112,7 +112,7 @@ def test_a_map_answers_the_mouse(map_page, tmp_path):
     page = map_page
     page.screenshot(path=str(tmp_path / "opened.png"))
     points = located(page)
-    assert set(points) <= set(told(page, "print(*e._scatter.labels, sep='|')").split("|")) and len(points) >= 12
+    assert set(points) <= set(told(page, "print(*e.view.labels, sep='|')").split("|")) and len(points) >= 12
 
     name = next(label for label in points if label.startswith("mnist-mlp-0"))
     page.mouse.move(*points[name])
@@ -129,23 +129,23 @@ def test_a_map_answers_the_mouse(map_page, tmp_path):
     page.locator(".rs-matrix canvas").wait_for(state="visible")
     page.wait_for_timeout(500)
     page.screenshot(path=str(tmp_path / "pair.png"))
-    assert told(page, "print(*[e._scatter.labels[i] for i in e._scatter.chosen], sep='|')") == f"{name}|{other}"
+    assert told(page, "print(*[e.view.labels[i] for i in e.view.chosen], sep='|')") == f"{name}|{other}"
 
-    before = colours_of(page)
-    after(page, lambda: choice(page, "colour").select_option("model"))
-    assert colours_of(page).keys() - before.keys(), "six models, six colours"
-    assert told(page, "print(len(e._scatter.chosen))") == "2", "the map is the same"
-    page.screenshot(path=str(tmp_path / "coloured.png"))
+    before = colors_of(page)
+    after(page, lambda: choice(page, "color").select_option("model"))
+    assert colors_of(page).keys() - before.keys(), "six models, six colors"
+    assert told(page, "print(len(e.view.chosen))") == "2", "the map is the same"
+    page.screenshot(path=str(tmp_path / "colored.png"))
     after(page, lambda: choice(page, "shape").select_option("model"))
     page.screenshot(path=str(tmp_path / "shaped.png"))
     after(page, lambda: choice(page, "measure").select_option("procrustes"))
-    assert told(page, "print(e.result.name, e._scatter.chosen)") == "procrustes []"
+    assert told(page, "print(e.result.name, e.view.chosen)") == "procrustes []"
     page.screenshot(path=str(tmp_path / "measured.png"))
 
 
 def test_keys_lasso_and_slider(map_page, tmp_path):
     page = map_page
-    after(page, lambda: choice(page, "colour").select_option("step"))
+    after(page, lambda: choice(page, "color").select_option("step"))
     page.screenshot(path=str(tmp_path / "steps.png"))
     points, canvas = located(page), page.locator(CANVAS).bounding_box()
 
@@ -157,7 +157,7 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
     page.screenshot(path=str(tmp_path / "drawing.png"))
     page.mouse.up()
     page.get_by_text("among themselves").or_(page.get_by_text("with the rest")).wait_for()
-    inside = set(told(page, "print(*[e._scatter.labels[i] for i in e._scatter.selected], sep='|')").split("|"))
+    inside = set(told(page, "print(*[e.view.labels[i] for i in e.view.selected], sep='|')").split("|"))
     assert {name for name, (x, y) in points.items() if left < x < right and top < y < bottom} == inside & set(
         points
     ) and inside
@@ -174,20 +174,20 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
     page.keyboard.press("Enter")
     page.get_by_text("Click another point").wait_for()
     page.screenshot(path=str(tmp_path / "keys.png"))
-    assert told(page, "print(e._scatter.labels[e._scatter.chosen[0]])") == name
+    assert told(page, "print(e.view.labels[e.view.chosen[0]])") == name
     assert (
         page.evaluate("() => document.activeElement === document.querySelector('.rs-scatter canvas')")
         and page.evaluate(ACTIVE) == cell
     ), "the notebook did not take the keys for its own"
     page.keyboard.press("Escape")
     page.wait_for_timeout(300)
-    assert told(page, "print(e._scatter.chosen, e._scatter.selected)") == "[] []"
+    assert told(page, "print(e.view.chosen, e.view.selected)") == "[] []"
 
     slider = page.locator(".widget-hslider [role=slider], .widget-hslider .noUi-handle").first
     slider.focus()
     after(page, lambda: page.keyboard.press("ArrowLeft"))
     after(page, lambda: page.keyboard.press("ArrowLeft"))
-    assert told(page, "print(e.values()['step'], sum(e._scatter.shown))") == "1 12"
+    assert told(page, "print(e.values()['step'], sum(e.view.shown))") == "1 12"
     page.screenshot(path=str(tmp_path / "early.png"))
     assert all(name.endswith(("/0", "/1")) for name in located(page)), "later points cannot be pointed at"
 
@@ -195,7 +195,7 @@ def test_keys_lasso_and_slider(map_page, tmp_path):
 def test_all_layers_in_a_narrow_window_and_a_dark_one(map_page, tmp_path):
     page = map_page
     after(page, lambda: choice(page, "layer").select_option("all layers"))
-    after(page, lambda: choice(page, "colour").select_option("model"))
+    after(page, lambda: choice(page, "color").select_option("model"))
     page.screenshot(path=str(tmp_path / "layers.png"))
     light = page.locator(CANVAS).screenshot()
     after(page, lambda: page.evaluate(THEME, "JupyterLab Dark"))
@@ -215,7 +215,7 @@ def test_all_layers_in_a_narrow_window_and_a_dark_one(map_page, tmp_path):
 
 def test_points_in_one_place_are_all_named_and_chosen_in_turn(lab, page, tmp_path):
     view = """from repsim_nb.display.views import ScatterView
-e = ScatterView(points=[[0, 0], [0, 0], [3, 1], [1, 2]], labels=["twin", "other twin", "far", "further"], notes=["kind: <b>one</b>", "kind: two", "", ""], colours=["#0072b2"] * 4,
+e = ScatterView(points=[[0, 0], [0, 0], [3, 1], [1, 2]], labels=["twin", "other twin", "far", "further"], notes=["kind: <b>one</b>", "kind: two", "", ""], colors=["#0072b2"] * 4,
                 shapes=["o", "s", "^", "*"], title="A title that is longer than one line can be, " * 4, legend=[["heading", [["a name that is far too long for the room a legend has", "#0072b2", "o"]]]])
 e"""
     shown(lab, page, "twins.ipynb", [view])
@@ -243,11 +243,11 @@ e"""
 def test_a_point_without_a_value_is_a_small_dot_and_a_placed_one_has_a_ring(lab, page, tmp_path):
     view = """from repsim_nb.display.views import ScatterView
 e = ScatterView(points=[[0, 0], [2, 0], [0, 2], [2, 2], [1, 1], [1, 2]], labels=list("abcdef"), notes=[""] * 6,
-                colours=["#d01010", "#10a010", "#10a010", "#7700dd", "#10a010", "#10a010"], shapes=["o", ".", ".", "o", ".", "."], ringed=[3])
+                colors=["#d01010", "#10a010", "#10a010", "#7700dd", "#10a010", "#10a010"], shapes=["o", ".", ".", "o", ".", "."], ringed=[3])
 e"""
     shown(lab, page, "dots.ipynb", [view])
     page.screenshot(path=str(tmp_path / "dots.png"))
-    area = colours_of(page)
+    area = colors_of(page)
     assert 0.1 < area["#10a010"] / 4 / area["#d01010"] < 0.4, "half as wide as a circle"
     ring = (
         "(canvas) => { const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height); return"

@@ -43,9 +43,7 @@ def outputs(page):
 
 def told(page):
     """What the kernel says of the explorer `e`."""
-    code = (
-        "print(e.values()['k'], e.result and e.result.axes[0].get_title(), e.code(), repr(e._status.value), sep='; ')"
-    )
+    code = "print(e.values()['k'], e.result and e.result.axes[0].get_title(), e.code(), repr(e.status), sep='; ')"
     return page.evaluate(
         """async (code) => {
       let said = '';

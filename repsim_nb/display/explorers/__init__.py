@@ -1,13 +1,13 @@
-"""Explorers: controls beside a picture that redraws itself.
+"""Explorers: controls next to a picture that redraws itself.
 
 `explore` makes one of any function; the others are ready-made.
 """
 
 from .base import Explorer
-from .biased import bias
-from .comparing import comparison
-from .exploring import explore
-from .mapping import maps
-from .pairing import pair
+from .comparison import comparison
+from .dataset_bias import dataset_bias
+from .embedding_map import embedding_map
+from .explore import explore
+from .model_pair import model_pair
 
-__all__ = ["Explorer", "bias", "comparison", "explore", "maps", "pair"]
+__all__ = ["Explorer", "comparison", "dataset_bias", "embedding_map", "explore", "model_pair"]

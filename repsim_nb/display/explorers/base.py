@@ -20,95 +20,86 @@ from typing import Any
 
 import ipywidgets as widgets
 import traitlets
-from matplotlib.axes import Axes
 
-from repsim_nb.display.views import MatrixView, ScatterView
+from repsim_nb.display import plots
+from repsim_nb.display.specs import FigureSpec, spec
+from repsim_nb.display.views import VIEWS, MatrixView, ScatterView
 from repsim_nb.support.progress import Tick
 
 from . import saved
-from .faces import Picture, face_of
 from .worker import Worker
 
 # s that a cell waits for its first picture where a person is at the notebook: its kernel hears no click meanwhile
 HELD = 3
+Drawn = tuple[Any, FigureSpec, bytes | None]  # a result, what is shown of it, and its PNG if that has no view
 
 
 class Explorer(widgets.VBox):
     """Controls and the picture they ask for.
 
-    errors: the exceptions of failed drawings, oldest first.  wait(): until the picture is there; raises what the last
-    drawing raised. stop(): give up; the controls go back to what is shown.  code(): Python that makes the same picture.
-    objects: {control: {label: object}} for drop-downs of things that are no plain values.  result: what the last
-    drawing returned.  controls: the widgets, by name.
+    Attributes
+    ----------
+    controls : dict
+        The widgets, by name.
+    result : object
+        What the last drawing returned.
+    spec : FigureSpec or None
+        What is shown; None if there is no picture.
+    view : DOMWidget
+        The widget that shows it, such as a `MatrixView`.
+    message : str
+        HTML in place of the picture, such as an error; "" if there is a picture.
+    status : str
+        What is being done, or was done last.
+    progress : float or None
+        How far it is, from 0 to 1; None if that is not known.
+    busy : bool
+        Whether something is computed that `stop` would end.
+    errors : list of Exception
+        Of failed drawings, oldest first.
     """
 
     def __init__(
         self,
-        draw: Callable[..., Picture],
+        draw: Callable[..., Any],
         controls: Mapping[str, widgets.Widget],
         code: Callable[..., str],
         *,
         objects: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self._draw, self._code, self._objects = draw, code, dict(objects or {})
-        self._told = "progress" not in controls and "progress" in (parameters(draw) or ())
-        self.controls, self.errors = dict(controls), []
-        self.result: Picture | None = None
+        self._ticks = "progress" not in controls and "progress" in (parameters(draw) or ())
+        self.controls, self.errors = dict(controls), list[BaseException]()
+        self.result: Any = None
+        self.spec: FigureSpec | None = None
+        self._image: bytes | None = None  # of a spec that has no view of its own
         self._last_error: BaseException | None = None
-        self._settled: dict[str, Any] | None = None  # what the controls said for that which is shown
-        self._looks: dict[str, Any] = {}  # of the picture that is shown
+        self._settled: dict[str, Any] | None = None  # the values of the controls for what is shown
         self._drawing = self._going_back = False
         self._display_id = f"repsim-{uuid.uuid4().hex}"
-        self._shown = self._delivered = False
-        self._awaited: Callable[[], None] | None = (
-            None  # puts the first picture into a notebook whose cell did not wait for it
-        )
+        self._displayed = self._delivered = False
+        self._awaited: Callable[[], None] | None = None  # puts the first picture into a notebook that did not wait
         self._last_report = 0.0
         self._worker = Worker(self._report)
-        on_one_spot = {
-            "grid_area": "1 / 1 / 2 / 2",
-            "max_width": "100%",
-        }  # a message lies over the picture, whose place stays open: the page never jumps
-        self._matrix, self._scatter, self._image = (
-            MatrixView(layout=on_one_spot),
-            ScatterView(layout=on_one_spot),
-            widgets.Image(format="png", layout=on_one_spot),
-        )
-        self._views: dict[type, widgets.DOMWidget] = {
-            MatrixView: self._matrix,
-            ScatterView: self._scatter,
-            widgets.Image: self._image,
-        }
+        # a message lies over the picture, whose place stays open: the page never jumps
+        on_one_spot = {"grid_area": "1 / 1 / 2 / 2", "max_width": "100%"}
+        self._matrix, self._scatter = MatrixView(layout=on_one_spot), ScatterView(layout=on_one_spot)
+        self._picture = widgets.Image(format="png", layout=on_one_spot)
+        self._views: dict[Any, Any] = {MatrixView: self._matrix, ScatterView: self._scatter}
+        self.view: widgets.DOMWidget = self._picture
         self._message = widgets.HTML(layout=on_one_spot)
-        self._stage = widgets.GridBox(
-            layout={
-                "grid_template_columns": "minmax(0, 1fr)",
-                "justify_items": "flex-start",
-                "align_items": "flex-start",
-                "overflow": "hidden",
-            }
-        )
+        columns = {"grid_template_columns": "minmax(0, 1fr)", "overflow": "hidden"}
+        self._stage = widgets.GridBox(layout={**columns, "justify_items": "flex-start", "align_items": "flex-start"})
         self._bar = widgets.FloatProgress(min=0, max=1, layout={"width": "160px", "display": "none"})
         self._status = widgets.HTML()  # a Label would read formulas between the dollar signs of names
-        self._stop = widgets.Button(
-            description="Stop",
-            icon="stop",
-            tooltip="Stop what is being computed",
-            layout={"width": "90px"},
-            disabled=True,
-        )
-        self._keep = widgets.Button(
-            description="Keep picture",
-            icon="camera",
-            tooltip="Put this picture into the saved notebook",
-            layout={"width": "130px"},
-        )
+        self._stop = _button("Stop", "stop", "Stop what is being computed", "90px", disabled=True)
+        self._keep = _button("Keep picture", "camera", "Put this picture into the saved notebook", "130px")
         self._show_code = widgets.ToggleButton(
             description="Code", icon="code", tooltip="Show the code that makes this picture", layout={"width": "90px"}
         )
         self._listing = widgets.HTML(layout={"display": "none"})
         self._stop.on_click(lambda _: self.stop())
-        self._keep.on_click(lambda _: self.keep())
+        self._keep.on_click(lambda _: self.snapshot())
         self._show_code.observe(lambda _: self._list_code(), "value")
         for control in self.controls.values():
             control.observe(lambda _: self._request(), "value")
@@ -129,6 +120,26 @@ class Explorer(widgets.VBox):
             name: self._objects.get(name, {}).get(control.value, control.value)
             for name, control in self.controls.items()
         }
+
+    @property
+    def message(self) -> str:
+        """HTML in place of the picture; "" if there is a picture."""
+        return self._message.value if self._message in self._stage.children else ""
+
+    @property
+    def status(self) -> str:
+        """What is being done, or was done last."""
+        return self._status.value
+
+    @property
+    def progress(self) -> float | None:
+        """How far it is, from 0 to 1; None if that is not known."""
+        return None if self._bar.layout.display == "none" else self._bar.value
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is computed that `stop` would end."""
+        return not self._stop.disabled
 
     def wait(self, timeout: float | None = None) -> Explorer:
         """Until the last request is drawn.
@@ -155,23 +166,20 @@ class Explorer(widgets.VBox):
         """
         self._worker.stop(after=self._stopped)
 
-    def keep(self) -> None:
-        """Put the present picture into the notebook's file: whoever opens it without a running explorer sees that
-        one.
-        """
+    def snapshot(self) -> None:
+        """Put the present picture into the notebook's file, for readers without a running explorer."""
         if self.png() is None:
             self._status.value = "there is no picture to keep"
-        elif not self._shown:
+        elif not self._displayed:
             self._status.value = "only an explorer shown by a cell of its own can keep its picture"
         else:
             self._put(update=True)
             self._status.value = "picture kept: save the notebook"
 
     def png(self) -> bytes | None:
-        """The present picture as PNG; None where there is none, or an error stands in its place."""
-        error, result, looks = self._worker.held(lambda: (self._last_error, self.result, self._looks))
-        face = face_of(result) if error is None else None
-        return None if face is None else face.image(result, **looks)
+        """The present picture as PNG; None if there is none, or an error in its place."""
+        shown, image = self._worker.held(lambda: (self.spec, self._image))
+        return image if image is not None or shown is None else plots.png(shown)
 
     def _answer(self, view: MatrixView | ScatterView, trait: str, call: Callable[[], None]) -> None:
         """Have a change of this trait answered between deliveries, and not at all where the picture it is about is
@@ -186,12 +194,16 @@ class Explorer(widgets.VBox):
 
         view.observe(lambda _: self._worker.held(answer), trait)
 
-    def _looks_of(self, result: Picture, values: Mapping[str, Any]) -> dict[str, Any]:
-        """How a picture is to look with these values of the controls: what its face is told beside the result."""
-        return {}
+    def _spec_of(self, result: Any, values: Mapping[str, Any]) -> FigureSpec:
+        """What is shown of a result with these values of the controls."""
+        if spec.dispatch(type(result)) is spec.dispatch(object):
+            raise TypeError(
+                "draw must return a figure or a result, such as a Comparison or an Embedding;"
+                f" {getattr(self._draw, '__name__', 'it')} returned {type(result).__name__}"
+            )
+        return spec(result)
 
     # -- drawing, in the background: only traits are set there
-    # -------------------------------------------------------------
 
     def _request(self) -> None:
         if self._going_back:
@@ -199,16 +211,10 @@ class Explorer(widgets.VBox):
         values, settings = self.values(), {name: control.value for name, control in self.controls.items()}
         self._list_code()
 
-        def job(tick: Tick) -> tuple[Picture, dict[str, Any]]:
-            result = self._draw(**values, progress=tick) if self._told else self._draw(**values)
-            result = result.figure if isinstance(result, Axes) else result
-            face = face_of(result)
-            if face is None:
-                raise TypeError(
-                    "draw must return a Figure, a Comparison, a DatasetProbe or an Embedding;"
-                    f" {getattr(self._draw, '__name__', 'it')} returned {type(result).__name__}"
-                )
-            return result, {**face.made(result), **self._looks_of(result, values)}
+        def job(tick: Tick) -> Drawn:
+            result = self._draw(**values, progress=tick) if self._ticks else self._draw(**values)
+            shown = self._spec_of(result, values)
+            return result, shown, None if type(shown) in VIEWS else plots.png(shown)
 
         self._worker.submit(job, lambda drawn, error: self._deliver(settings, drawn, error), before=self._begin)
 
@@ -239,26 +245,22 @@ class Explorer(widgets.VBox):
             self._last_report = now
             self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", html.escape(said)
 
-    def _deliver(
-        self, settings: dict[str, Any], drawn: tuple[Picture, dict[str, Any]] | None, error: BaseException | None
-    ) -> None:
-        if error is not None or drawn is None:
+    def _deliver(self, settings: dict[str, Any], drawn: Drawn | None, error: BaseException | None) -> None:
+        if drawn is None:
+            assert error is not None
             self.errors.append(error)
             self._show(None, saved.explain(error))
-            self._last_error, self._settled, self._drawing = error, settings, False
+            self.spec = self._image = None
         else:
-            result, looks = drawn
-            face = face_of(result)
-            view = self._views[face.view]
-            face.fill(view, result, **looks)
-            self._show(view)
-            self.result, self._looks, self._last_error, self._settled, self._drawing = (
-                result,
-                looks,
-                None,
-                settings,
-                False,
-            )
+            result, shown, image = drawn
+            self.view = self._views.get(VIEWS.get(type(shown)), self._picture)
+            if image is None:
+                self.view.show(shown)
+            else:
+                self.view.value = image
+            self._show(self.view)
+            self.result, self.spec, self._image = result, shown, image
+        self._last_error, self._settled, self._drawing = error, settings, False
         self._busy(False, "")
         self._delivered = True
         if self._awaited is not None:
@@ -268,8 +270,8 @@ class Explorer(widgets.VBox):
     def _show(self, picture: widgets.Widget | None, message: str = "") -> None:
         """A picture; or a message, over the place of the picture before."""
         before = [w for w in self._stage.children if w is not self._message]
-        for held in before:
-            held.layout.visibility = "hidden"
+        for widget in before:
+            widget.layout.visibility = "hidden"
         if picture is None:
             self._message.value = message
             self._stage.children = [*before, self._message]
@@ -297,13 +299,10 @@ class Explorer(widgets.VBox):
     def _text(self) -> str:
         if self._last_error is not None:
             return f"Explorer: {type(self._last_error).__name__}: {self._last_error}"
-        return (
-            f"Explorer: {self.result!r}"
-            if self.result is not None
-            else "Explorer: there was no picture yet when this was saved"
-        )
+        return f"Explorer: {'there was no picture yet when this was saved' if self.spec is None else repr(self.result)}"
 
-    def _bundle(self) -> dict[str, Any]:
+    def bundle(self) -> dict[str, Any]:
+        """What a notebook keeps of the explorer, by MIME type: the widget, its picture, and a line of text."""
         bundle = {**(widgets.VBox._repr_mimebundle_(self) or {}), "text/plain": self._text()}
         image = self.png()
         return bundle | ({} if image is None else {"image/png": base64.b64encode(image).decode()})
@@ -312,7 +311,7 @@ class Explorer(widgets.VBox):
         """The explorer's two outputs: itself with its picture, and what stands there when it cannot run any more."""
         from IPython.display import display
 
-        display(self._bundle(), raw=True, display_id=self._display_id, update=update)
+        display(self.bundle(), raw=True, display_id=self._display_id, update=update)
         display(
             saved.stand_in(self._display_id, self._text(), self.png()),
             raw=True,
@@ -342,10 +341,14 @@ class Explorer(widgets.VBox):
         if self._delivered:  # meanwhile: what is put now holds it
             self._awaited = None
         self._put(update=False)
-        self._shown = True
+        self._displayed = True
         if nobody:
             settled(None)
             self._put(update=True)
+
+
+def _button(text: str, icon: str, tooltip: str, width: str, *, disabled: bool = False) -> widgets.Button:
+    return widgets.Button(description=text, icon=icon, tooltip=tooltip, layout={"width": width}, disabled=disabled)
 
 
 def _later(call: Callable[[], None]) -> Callable[[], None] | None:

@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-_OURS = str(Path(__file__).parents[1]) + os.sep
+_OURS = str(Path(__file__).parents[2]) + os.sep
 _NOT_THEIRS = (_OURS, *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 
 # JupyterLab prefers the widget of an output to its picture, and shows an error where the widget's kernel is gone. A

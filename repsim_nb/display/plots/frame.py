@@ -1,16 +1,13 @@
-"""What every picture stands on: axes and figures, texts as they are written, PNG, colours and marks."""
+"""What every picture needs: axes and figures, texts shown character by character, legends."""
 
 from __future__ import annotations
 
 import functools
-import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakSet
 
-import matplotlib as mpl
-import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -25,25 +22,16 @@ from repsim_nb.support.validation import check_integer
 Arguments = ParamSpec("Arguments")
 Drawn = TypeVar("Drawn")
 
-COLOURS = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#CC79A7",
-    "#56B4E9",
-    "#D55E00",
-    "#F0E442",
-    "#000000",
-)  # Okabe and Ito: told apart by all
-CLASS_COLOURS = (
-    *COLOURS,
-    "#8800FF",
-    "#884422",
-    "#AAEE99",
-    "#BB55FF",
-)  # further from these, for every kind of colour vision, than these are from each other
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-MASKED = "#c8c8c8"
+
+def expect(result: object, kinds: tuple[type, ...], sentence: str) -> None:
+    """Raise TypeError if a picture cannot show this kind of result."""
+    if not isinstance(result, kinds):
+        raise TypeError(f"{sentence}; got {type(result).__name__}")
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that are not None."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def new_axes(ax: Axes | None, width: float, height: float) -> Axes:
@@ -54,13 +42,16 @@ def new_axes(ax: Axes | None, width: float, height: float) -> Axes:
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
-def new_figure(figure: Figure | None, width: float, height: float) -> Figure:
-    if figure is not None:
-        figure.set_size_inches(width, height)
-        return figure
-    import matplotlib.pyplot as plt
+def new_figure(figure: Figure | None, width: float, height: float, pad: float | None = None) -> Figure:
+    """The figure, or a new one, of this size; pad: inches around each picture in it."""
+    if figure is None:
+        import matplotlib.pyplot as plt
 
-    return plt.figure(figsize=(width, height), layout="constrained")
+        figure = plt.figure(layout="constrained")
+    figure.set_size_inches(width, height)
+    if pad is not None:
+        figure.set_layout_engine("constrained", w_pad=pad, h_pad=pad)
+    return figure
 
 
 def side_by_side(columns: int, number: int) -> tuple[int, int]:
@@ -161,27 +152,3 @@ def legend(place: Axes | Figure, handles: Sequence[Any], **looks: Any) -> None:
             if isinstance(handle, Line2D) and handle.get_linestyle() == handle.get_marker() == "None"
             else "normal"
         )
-
-
-def png(draw: Callable[[Axes], Any], width: float, height: float, dpi: int = 100) -> bytes:
-    """The picture that `draw(ax)` makes, as PNG; safe in any thread (no pyplot)."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    draw(figure.add_subplot())
-    return figure_png(figure, dpi)
-
-
-def figure_png(figure: Figure, dpi: int = 100) -> bytes:
-    """A figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi)
-    return buffer.getvalue()
-
-
-def decimals(low: float, high: float) -> int:
-    """How many decimals tell values between these apart: two, and more where all of them are small."""
-    return max(2, 1 + int(np.ceil(-np.log10(high - low)))) if high > low else 2
-
-
-def colours_of(name: str, steps: int = 256) -> list[str]:
-    """A colour map as hexadecimal colours from its low to its high end, for a view that draws by itself."""
-    return [mpl.colors.to_hex(c) for c in mpl.colormaps[name](np.linspace(0, 1, steps))]

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
+from repsim_nb.display.specs.colors import COLORS, OTHER, fixed_color
 from repsim_nb.measures import short_name
 from repsim_nb.results.grounding import Benchmark, Sensitivity, Specificity
 
-from .colors import OTHER, fixed_color
-from .frame import COLOURS, as_written, labelled, legend, new_axes, new_figure
+from .frame import as_written, labelled, legend, new_axes, new_figure
 from .lines import LINES, styles
 
 _DELETED = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # where the axis of what is deleted has numbers
@@ -270,7 +270,7 @@ def sensitivity(result: Sensitivity, *, figure: Figure | None = None, title: str
         fontsize=11,
     )
     if probed:
-        axes[1].plot(x, result.accuracy, color=COLOURS[5], marker="o", markersize=4)
+        axes[1].plot(x, result.accuracy, color=COLORS[5], marker="o", markersize=4)
         axes[1].set_ylabel("probe accuracy\n(held out)")
     if parts:
         ticks = [share for share in _DELETED if 1 - share >= 0.9 * x.min()]

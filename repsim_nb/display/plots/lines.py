@@ -12,15 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from repsim_nb.display.specs.colors import COLORS, MARKERS, OTHER, fixed_color, group_colors, line_colors
+from repsim_nb.display.specs.colors import LINE_COLORS as LINES
 from repsim_nb.results.inference import Test
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import check_one_value
 
-from .colors import OTHER, fixed_color, group_colors, line_colors
-from .frame import COLOURS, MARKERS, as_written, labelled, legend, new_axes, new_figure
+from .frame import as_written, labelled, legend, new_axes, new_figure
 
 DASHES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
-LINES = tuple(colour for colour in COLOURS if colour != "#F0E442")  # a thin yellow line is not seen on white
 ByRun = Mapping[str, object] | pd.Series | None  # {run: value}
 
 
@@ -114,14 +114,14 @@ def intervals(
     apart, drawn = np.linspace(-0.17, 0.17, len(frames)) if len(frames) > 1 else [0.0], []
     fixed = [fixed_color(name) for name in index] if len(frames) == 1 else []
     rows = [color or OTHER for color in fixed] if any(fixed) else None
-    for (name, frame), shift, (colour, _), marker in zip(
+    for (name, frame), shift, (color, _), marker in zip(
         frames.items(), apart, line_colors(frames, LINES), itertools.cycle(MARKERS), strict=False
     ):
         y = np.arange(len(index)) + shift
-        ax.hlines(y, frame["low"], frame["high"], color=rows or colour, linewidth=1.6)
+        ax.hlines(y, frame["low"], frame["high"], color=rows or color, linewidth=1.6)
         drawn.append(
             ax.scatter(
-                frame["mean"], y, s=25, marker=marker, color=rows or colour, zorder=2, label=None if rows else str(name)
+                frame["mean"], y, s=25, marker=marker, color=rows or color, zorder=2, label=None if rows else str(name)
             )
         )
     if line is not None:
@@ -200,7 +200,7 @@ def null(test: Test, *, ax: Axes | None = None, xlabel: str = "", title: str = "
         )
     ax = new_axes(ax, 6.4, 3.6)
     ax.hist(test.null, bins=min(40, max(8, len(test.null) // 20)), color="0.72", edgecolor="white", linewidth=0.4)
-    ax.axvline(test.statistic, color=COLOURS[5], linewidth=2.2)
+    ax.axvline(test.statistic, color=COLORS[5], linewidth=2.2)
     ax.margins(x=0.08)
     low, high = ax.get_xlim()
     left = test.statistic > (low + high) / 2  # the word stands on the side with room
@@ -213,7 +213,7 @@ def null(test: Test, *, ax: Axes | None = None, xlabel: str = "", title: str = "
         textcoords="offset points",
         ha="right" if left else "left",
         va="top",
-        color=COLOURS[5],
+        color=COLORS[5],
         fontsize=10,
     )
     ax.set(xlabel=xlabel or "statistic", ylabel="permutations")
@@ -231,7 +231,7 @@ def to_final(
     dissimilarity: pd.DataFrame,
     *,
     rho: pd.Series | None = None,
-    colour: ByRun = None,
+    color: ByRun = None,
     dash: ByRun = None,
     names: tuple[str, str] = ("CKA", "JSD (nats)"),
     xlabel: str = "",
@@ -240,14 +240,14 @@ def to_final(
     """How runs come near their end: similarity to the last step by step, dissimilarity by step, and one against the
     other.
 
-    similarity, dissimilarity: frames of `trajectories.compare_to_final`, a column a run.  colour, dash: {run: value},
-    what tells runs apart; None for both is a colour a run.
-    rho: the rank correlation of the two for each run (`rs.trajectories.correlate_runs(...)["statistic"]`): the legend holds
-    it, the third panel its median and range.
+    similarity, dissimilarity: frames of `trajectories.compare_to_final`, a column a run.
+    color, dash: {run: value}, what tells runs apart; None for both is a color a run.
+    rho: their rank correlation for each run (`rs.trajectories.correlate_runs(...)["statistic"]`): the legend has it,
+    the third panel its median and range.
     names: what the two are, for the axes.  xlabel: what a step is ("epoch"). The third panel leaves out each run's last
     step, which stands against itself. An axis of steps that are dense at first is linear there and logarithmic after;
     steps with names stand evenly.  [the form of Yellapragada 2020, figure 3.5]
-    Errors: ValueError where the frames hold different runs or steps, a run has no value for colour or dash, or there
+    Errors: ValueError where the frames hold different runs or steps, a run has no value for color or dash, or there
     are too many values.
     """
     if list(similarity.columns) != list(dissimilarity.columns) or not similarity.index.equals(dissimilarity.index):
@@ -263,7 +263,7 @@ def to_final(
     runs = similarity.columns
     groups = [
         _told(runs, choice, palette, role)
-        for choice, palette, role in ((colour, LINES, "colour"), (dash, DASHES, "dash"))
+        for choice, palette, role in ((color, LINES, "color"), (dash, DASHES, "dash"))
     ]
     alone = [
         {"color": style["color"], "linestyle": style["linestyle"]}
@@ -272,7 +272,7 @@ def to_final(
     looks = {
         run: {
             "color": groups[0][1].get(run, one["color"] if dash is None else LINES[0]),
-            "linestyle": groups[1][1].get(run, one["linestyle"] if colour is None else "-"),
+            "linestyle": groups[1][1].get(run, one["linestyle"] if color is None else "-"),
         }
         for run, one in zip(runs, alone, strict=True)
     }
@@ -350,7 +350,8 @@ def _told(runs: pd.Index, choice: ByRun, palette: tuple, role: str) -> tuple[str
     different = list(dict.fromkeys(values[run] for run in runs))
     if len(different) > len(palette):
         raise ValueError(
-            f"{role} can tell {len(palette)} groups of runs apart; there are {len(different)}: {join_names(different, 8)}"
+            f"{role} can tell {len(palette)} groups of runs apart; there are {len(different)}:"
+            f" {join_names(different, 8)}"
         )
-    signs = dict(zip(different, group_colors(different, palette) if role == "colour" else palette, strict=False))
+    signs = dict(zip(different, group_colors(different, palette) if role == "color" else palette, strict=False))
     return str(getattr(choice, "name", None) or role), {run: signs[values[run]] for run in runs}, signs

@@ -1,26 +1,30 @@
-"""Pictures that answer the mouse. They draw what they are told and know nothing of networks or measures."""
+"""Views: pictures that answer the mouse. They show a spec and know nothing of models or measures."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import traitlets
 
-_HERE = Path(__file__).parent
+from repsim_nb.display.specs import MapSpec, MatrixSpec, Spec
+
+_FOLDER = Path(__file__).parent
+_RING = ["ring", [["placed into the map", "#000000", "ring"]]]
 
 
 def _script(name: str) -> str:
-    """A view's script behind what all views share: one text, since a widget's module can import none of ours."""
-    return (_HERE / "common.js").read_text(encoding="utf-8") + (_HERE / name).read_text(encoding="utf-8")
+    """A view's script after what all views share: one text, since a widget's module can import none of ours."""
+    return (_FOLDER / "common.js").read_text(encoding="utf-8") + (_FOLDER / name).read_text(encoding="utf-8")
 
 
-class _Answering(anywidget.AnyWidget):
-    """What can be clicked.
+class View(anywidget.AnyWidget):
+    """A spec as a picture that can be clicked.
 
     chosen: what the last click chose; presses counts clicks, so that the same can be chosen twice.  picture: a number
-    that is another with every picture; seen: that of the picture that was clicked, which may be the one before where a
-    new one was on its way; 0 where it was no mouse.
+    that changes with every picture; seen: that of the picture that was clicked, which may be the one before if a new
+    one was on its way; 0 if it was no mouse.
     """
 
     title = traitlets.Unicode("").tag(sync=True)
@@ -41,59 +45,85 @@ class _Answering(anywidget.AnyWidget):
         return self.seen not in (0, self.picture)
 
 
-class MatrixView(_Answering):
-    """A table as coloured cells with labels and a colour bar; hover for the value, click (or arrow keys and Enter) to
-    choose a cell.
+class MatrixView(View):
+    """A table as colored cells with labels and a color bar.
 
-    values: rows of numbers or None (hatched; its `notes` entry "row,column" says why).  colours: hexadecimal, from low
-    to high.
-    write_from: smaller values are not written into their cells.  row_breaks, column_breaks: before which rows and
-    columns a line is drawn.
-    chosen: [row, column] of the last click.
+    Hover for the value, click (or arrow keys and Enter) to choose a cell. The traits are those of `MatrixSpec`;
+    notes: {"row,column": why a cell has no value}.  colors: hexadecimal, from low to high.  chosen: [row, column] of
+    the last click.
     """
 
     _esm = _script("matrix.js")
-    _css = _HERE / "matrix.css"
+    _css = _FOLDER / "matrix.css"
 
-    values = traitlets.List([]).tag(sync=True)
+    values: Any = traitlets.List([]).tag(sync=True)
+    texts: Any = traitlets.List([]).tag(sync=True)
     row_labels = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     column_labels = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     row_title = traitlets.Unicode("").tag(sync=True)
     column_title = traitlets.Unicode("").tag(sync=True)
     low = traitlets.Float(0.0).tag(sync=True)
     high = traitlets.Float(1.0).tag(sync=True)
-    colours = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
+    colors = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     bar_label = traitlets.Unicode("").tag(sync=True)
     notes = traitlets.Dict({}).tag(sync=True)
-    write_from = traitlets.Float(0.0).tag(sync=True)
     row_breaks = traitlets.List(traitlets.Int(), []).tag(sync=True)
     column_breaks = traitlets.List(traitlets.Int(), []).tag(sync=True)
 
+    def show(self, shown: MatrixSpec) -> None:
+        """Show a matrix; nothing of it is chosen."""
+        undefined = f", {len(shown.notes)} cells undefined (point at one to see why)" if shown.notes else ""
+        with self.hold_sync():
+            for name in ("row_title", "column_title", "title", "low", "high", "bar_label"):
+                setattr(self, name, getattr(shown, name))
+            for name in ("row_labels", "column_labels", "colors", "row_breaks", "column_breaks"):
+                setattr(self, name, list(getattr(shown, name)))
+            self.values, self.texts = (list(map(list, rows)) for rows in (shown.values, shown.texts))
+            self.notes = {f"{i},{j}": reason for i, j, reason in shown.notes}
+            self.subtitle = shown.subtitle + undefined
+            self.chosen, self.picture = [], self.picture + 1
 
-class ScatterView(_Answering):
-    """Points on a map whose axes have one unit; hover for a point's name and notes, click (or arrow keys and Enter) to
-    choose, drag around points to select.
 
-    points: [x, y] each.  labels, notes: a name and lines of text a point.  colours: hexadecimal, a point each.  shapes:
-    markers as matplotlib spells them (o s ^ D v P X *), "." a small dot.  ringed: points in a thin ring, whose shape in
-    a legend is "ring".  shown: False leaves a point out, and keeps its room.  runs: points to be joined in order, each
-    run from an open mark.  legend: [heading, [[label, colour, shape], ...]] each.
-    scale: [heading, low, high, colours] of a colour bar, or nothing.
-    footer: what stands below.  chosen: the points of the last one or two clicks.  selected: the points in the lasso.
+class ScatterView(View):
+    """Points on a map whose axes have one unit.
+
+    Hover for a point's name and notes, click (or arrow keys and Enter) to choose, drag around points to select. The
+    traits are those of `MapSpec`.  chosen: the points of the last one or two clicks.  selected: the points in the
+    lasso.
     """
 
     _esm = _script("scatter.js")
-    _css = _HERE / "scatter.css"
+    _css = _FOLDER / "scatter.css"
 
-    points = traitlets.List([]).tag(sync=True)
+    points: Any = traitlets.List([]).tag(sync=True)
     labels = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     notes = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
-    colours = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
+    colors = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     shapes = traitlets.List(traitlets.Unicode(), []).tag(sync=True)
     shown = traitlets.List(traitlets.Bool(), []).tag(sync=True)
-    runs = traitlets.List([]).tag(sync=True)
-    legend = traitlets.List([]).tag(sync=True)
-    scale = traitlets.List(default_value=None, allow_none=True).tag(sync=True)
+    runs: Any = traitlets.List([]).tag(sync=True)
+    legend: Any = traitlets.List([]).tag(sync=True)
+    scale: Any = traitlets.List(default_value=None, allow_none=True).tag(sync=True)
     footer = traitlets.Unicode("").tag(sync=True)
     selected = traitlets.List(traitlets.Int(), []).tag(sync=True)
     ringed = traitlets.List(traitlets.Int(), []).tag(sync=True)
+
+    def show(self, shown: MapSpec) -> None:
+        """Show a map; what was chosen stays chosen if the points are the same."""
+        points = [list(point) for point in shown.points]
+        same = self.points == points and self.labels == list(shown.labels)
+        with self.hold_sync():
+            self.points, self.title, self.footer = points, shown.title, shown.footer
+            for name in ("labels", "colors", "shapes", "shown", "ringed"):
+                setattr(self, name, list(getattr(shown, name)))
+            self.notes = list(shown.notes or [""] * len(points))
+            self.runs = [list(run) for run in shown.runs]
+            legend = [[heading, [list(entry) for entry in entries]] for heading, entries in shown.legend]
+            self.legend = [*legend, *([_RING] if shown.ringed else [])]
+            self.scale = None if shown.scale is None else [*shown.scale[:3], list(shown.scale[3])]
+            self.subtitle = "\n".join(filter(None, (shown.subtitle, shown.remark)))
+            if not same:
+                self.chosen, self.selected, self.picture = [], [], self.picture + 1
+
+
+VIEWS: dict[type[Spec], type[MatrixView] | type[ScatterView]] = {MatrixSpec: MatrixView, MapSpec: ScatterView}

@@ -1,16 +1,11 @@
 // A matrix on a canvas: redrawn whole at every change (a hundred by a hundred cells take a few milliseconds).
-const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colours", "bar_label", "chosen", "write_from", "row_breaks", "column_breaks"];
+const TRAITS = ["values", "row_labels", "column_labels", "row_title", "column_title", "title", "subtitle", "low", "high", "colors", "bar_label", "chosen", "texts", "row_breaks", "column_breaks"];
 const BAR = 14, GAP = 18, TICK = 4;
 
 // Two decimals, and more where all values are small.
 function decimals(model) {
   const span = model.get("high") - model.get("low");
   return span > 0 ? Math.max(2, 1 + Math.ceil(-Math.log10(span))) : 2;
-}
-
-function format(value, places) {
-  const text = value.toFixed(places);
-  return Number(text) === 0 ? (0).toFixed(places) : text;
 }
 
 function isDark(hex) {
@@ -36,10 +31,10 @@ function layout(model, ctx, room) {
   return { left, top, cell, w, h, slanted, stride, width: Math.max(left + w + right, Math.min(room, 8 + head + 12)), height: top + h + bottom };
 }
 
-function colourOf(model, value) {
-  const colours = model.get("colours"), low = model.get("low"), high = model.get("high");
+function colorOf(model, value) {
+  const colors = model.get("colors"), low = model.get("low"), high = model.get("high");
   const share = high > low ? (value - low) / (high - low) : 0;
-  return colours[Math.max(0, Math.min(colours.length - 1, Math.round(share * (colours.length - 1))))];
+  return colors[Math.max(0, Math.min(colors.length - 1, Math.round(share * (colors.length - 1))))];
 }
 
 function hatch(ctx, x, y, w, h) {
@@ -74,8 +69,8 @@ function drawTitles(ctx, g, model, text) {
 }
 
 function drawBar(ctx, g, model, text) {
-  const colours = model.get("colours"), x = g.left + g.w + GAP, low = model.get("low"), high = model.get("high");
-  for (let s = 0; s < g.h; s += 1) { ctx.fillStyle = colours[Math.round((1 - s / g.h) * (colours.length - 1))]; ctx.fillRect(x, g.top + s, BAR, 1.5); }
+  const colors = model.get("colors"), x = g.left + g.w + GAP, low = model.get("low"), high = model.get("high");
+  for (let s = 0; s < g.h; s += 1) { ctx.fillStyle = colors[Math.round((1 - s / g.h) * (colors.length - 1))]; ctx.fillRect(x, g.top + s, BAR, 1.5); }
   ctx.fillStyle = text; ctx.font = "11px sans-serif"; ctx.textAlign = "left"; ctx.textBaseline = "middle";
   for (const share of [0, 0.5, 1]) ctx.fillText((low + share * (high - low)).toFixed(decimals(model)).replace(/\.?0+$/, "") || "0", x + BAR + 4, g.top + (1 - share) * g.h);
   ctx.save(); ctx.translate(x + BAR + 36, g.top + g.h / 2); ctx.rotate(-Math.PI / 2); ctx.textAlign = "center"; ctx.textBaseline = "top";
@@ -83,7 +78,7 @@ function drawBar(ctx, g, model, text) {
 }
 
 function draw(model, el, canvas) {
-  const ctx = canvas.getContext("2d"), values = model.get("values");
+  const ctx = canvas.getContext("2d"), values = model.get("values"), texts = model.get("texts");
   const g = layout(model, ctx, Math.max(320, Math.min(el.parentElement?.clientWidth || 760, 900)));
   const ratio = window.devicePixelRatio || 1;
   canvas.width = Math.round(g.width * ratio); canvas.height = Math.round(g.height * ratio);
@@ -94,11 +89,12 @@ function draw(model, el, canvas) {
   values.forEach((row, i) => row.forEach((value, j) => {
     const x = g.left + j * g.cell.w, y = g.top + i * g.cell.h;
     if (value === null) return hatch(ctx, x, y, g.cell.w, g.cell.h);
-    const colour = colourOf(model, value);
-    ctx.fillStyle = colour; ctx.fillRect(x, y, g.cell.w + 0.5, g.cell.h + 0.5);
-    if (g.cell.w < 30 || g.cell.h < 16 || Math.abs(value) < model.get("write_from")) return;
-    ctx.fillStyle = isDark(colour) ? "#ffffff" : "#000000"; ctx.font = "11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
-    ctx.fillText(format(value, decimals(model)), x + g.cell.w / 2, y + g.cell.h / 2);
+    const color = colorOf(model, value);
+    ctx.fillStyle = color; ctx.fillRect(x, y, g.cell.w + 0.5, g.cell.h + 0.5);
+    const written = texts[i]?.[j];
+    if (g.cell.w < 30 || g.cell.h < 16 || !written) return;
+    ctx.fillStyle = isDark(color) ? "#ffffff" : "#000000"; ctx.font = "11px sans-serif"; ctx.textAlign = "center"; ctx.textBaseline = "middle";
+    ctx.fillText(written, x + g.cell.w / 2, y + g.cell.h / 2);
   }));
   ctx.strokeStyle = "#ffffff"; ctx.lineWidth = 2; ctx.beginPath();
   for (const i of model.get("row_breaks")) { ctx.moveTo(g.left, g.top + i * g.cell.h); ctx.lineTo(g.left + g.w, g.top + i * g.cell.h); }

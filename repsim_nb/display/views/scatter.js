@@ -1,5 +1,5 @@
 // Points on a canvas, redrawn whole at every change (three hundred points with their paths take a few milliseconds).
-const TRAITS = ["points", "labels", "notes", "colours", "shapes", "shown", "runs", "legend", "scale", "title", "subtitle", "footer", "chosen", "selected", "ringed"];
+const TRAITS = ["points", "labels", "notes", "colors", "shapes", "shown", "runs", "legend", "scale", "title", "subtitle", "footer", "chosen", "selected", "ringed"];
 const NEAR = 12, SAME = 3, LINE = 17, RING = "#d55e00";
 
 // In units of the mark's radius; a star has ten corners, two turns of five.
@@ -85,11 +85,11 @@ function mark(ctx, x, y, r, shape, face, edge, width) {
   ctx.fillStyle = face; ctx.fill(); ctx.strokeStyle = edge; ctx.lineWidth = width; ctx.lineJoin = "round"; ctx.stroke();
 }
 
-// Each stretch has the colour of the point it leads to; the last one, and every long one, says which way.
-function drawRun(ctx, g, run, colour, faint) {
+// Each stretch has the color of the point it leads to; the last one, and every long one, says which way.
+function drawRun(ctx, g, run, color, faint) {
   for (let k = 1; k < run.length; k += 1) {
     const [x0, y0] = g.at[run[k - 1]], [x1, y1] = g.at[run[k]], long = Math.hypot(x1 - x0, y1 - y0);
-    ctx.strokeStyle = ctx.fillStyle = colour(run[k]); ctx.lineWidth = 1.4; ctx.globalAlpha = faint(run[k]) ? 0.2 : 0.75;
+    ctx.strokeStyle = ctx.fillStyle = color(run[k]); ctx.lineWidth = 1.4; ctx.globalAlpha = faint(run[k]) ? 0.2 : 0.75;
     ctx.beginPath(); ctx.moveTo(x0, y0); ctx.lineTo(x1, y1); ctx.stroke();
     const tip = g.radius + 1;
     if (long < tip + 4 || (long < 34 && k < run.length - 1)) continue;
@@ -118,17 +118,17 @@ function drawLegend(ctx, g, model, ink, seen) {
   ctx.textAlign = "left"; ctx.textBaseline = "middle";
   const heading = (text) => { ctx.font = "600 12px sans-serif"; ctx.fillStyle = ink; ctx.fillText(ellipsis(ctx, text, g.side - 10), x, y); y += LINE; };
   if (scale) {
-    const [name, low, high, colours] = scale, places = Math.abs(high - low) >= 20 && Number.isInteger(low) && Number.isInteger(high) ? 0 : Math.max(0, Math.ceil(1.3 - Math.log10(Math.abs(high - low) || 1)));
+    const [name, low, high, colors] = scale, places = Math.abs(high - low) >= 20 && Number.isInteger(low) && Number.isInteger(high) ? 0 : Math.max(0, Math.ceil(1.3 - Math.log10(Math.abs(high - low) || 1)));
     heading(name);
-    for (let s = 0; s < 130; s += 1) { ctx.fillStyle = colours[Math.round((1 - s / 129) * (colours.length - 1))]; ctx.fillRect(x, y + s, 14, 1.5); }
+    for (let s = 0; s < 130; s += 1) { ctx.fillStyle = colors[Math.round((1 - s / 129) * (colors.length - 1))]; ctx.fillRect(x, y + s, 14, 1.5); }
     ctx.font = "11px sans-serif"; ctx.fillStyle = ink;
     for (const share of [0, 0.5, 1]) ctx.fillText((low + share * (high - low)).toFixed(places), x + 20, y + (1 - share) * 129);
     y += 130 + 1.3 * LINE;
   }
   for (const [name, rows] of model.get("legend")) {
     heading(name);
-    for (const [label, colour, shape] of rows) {
-      mark(ctx, x + 6, y, 5, shape, seen(colour), g.edge, 0.8);
+    for (const [label, color, shape] of rows) {
+      mark(ctx, x + 6, y, 5, shape, seen(color), g.edge, 0.8);
       ctx.font = "12px sans-serif"; ctx.fillStyle = ink; ctx.fillText(ellipsis(ctx, label, g.side - 34), x + 18, y);
       y += LINE;
     }
@@ -150,18 +150,18 @@ function draw(model, el, canvas, hand) {
   canvas.width = Math.round(g.width * ratio); canvas.height = Math.round(g.height * ratio);
   canvas.style.width = g.width + "px"; canvas.style.height = g.height + "px";
   ctx.scale(ratio, ratio);
-  const colours = model.get("colours"), shapes = model.get("shapes"), shown = model.get("shown"), chosen = model.get("chosen"), selected = new Set(model.get("selected"));
-  const seen = (hex) => (dark && /^#0{6}$/.test(hex) ? ink : hex), colour = (i) => seen(colours[i] || "#0072b2"), faint = (i) => selected.size > 0 && !selected.has(i);
+  const colors = model.get("colors"), shapes = model.get("shapes"), shown = model.get("shown"), chosen = model.get("chosen"), selected = new Set(model.get("selected"));
+  const seen = (hex) => (dark && /^#0{6}$/.test(hex) ? ink : hex), color = (i) => seen(colors[i] || "#0072b2"), faint = (i) => selected.size > 0 && !selected.has(i);
   g.picture = model.get("picture"); g.edge = "#ffffff"; g.shown = g.at.map((_, i) => shown[i] !== false);
   drawFrame(ctx, g, ink);
   const runs = model.get("runs").map((run) => run.filter((i) => g.shown[i])).filter((run) => run.length), place = new Map();
   for (const run of runs) run.forEach((i, k) => place.set(i, k === 0 ? "first" : k === run.length - 1 ? "last" : "between"));
-  for (const run of runs) drawRun(ctx, g, run, colour, faint);
+  for (const run of runs) drawRun(ctx, g, run, color, faint);
   g.at.forEach(([x, y], i) => {
     if (!g.shown[i]) return;
     const open = place.get(i) === "first", r = place.get(i) === "between" ? 0.7 * g.radius : g.radius;
     ctx.globalAlpha = faint(i) ? 0.25 : 1;
-    mark(ctx, x, y, r, shapes[i], open ? paper : colour(i), open ? colour(i) : g.edge, open ? 1.8 : 0.8);
+    mark(ctx, x, y, r, shapes[i], open ? paper : color(i), open ? color(i) : g.edge, open ? 1.8 : 0.8);
   });
   ctx.globalAlpha = 1;
   for (const i of model.get("ringed")) if (g.shown[i]) mark(ctx, ...g.at[i], g.radius + 3, "ring", ink);

@@ -1,9 +1,10 @@
-"""The explorer `maps`: many networks, layers or checkpoints on one map, and the layers × layers of any two of them."""
+"""`embedding_map`: many models, layers or checkpoints on one map, and the layers × layers of any two of them."""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as widgets
@@ -11,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb import measures
-from repsim_nb.display import plots
-from repsim_nb.display.views import MatrixView
+from repsim_nb.display.specs import CLASS_COLORS, MARKERS, MapSpec, embedding_spec, is_amount, spec
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key, from_arrays
 from repsim_nb.results import embedding, inference
@@ -22,40 +22,35 @@ from repsim_nb.support.errors import UndefinedError, check_name, join_names
 from repsim_nb.support.labels import step_order
 from repsim_nb.support.progress import Tick
 
-from .base import Explorer
-from .comparing import measure_said, name_of
-from .detailed import Detailed
-from .faces import Picture, fill_matrix
+from .base import Drawn, Explorer
+from .code import found_again, given_code, measure_code, name_of, where
+from .detail import Detail, Detailed
+from .map_choices import ALL, FIELDS, FIRST, LAST, METHODS, NONE, Attributes, known_attributes, layer_choices
 
-Attributes = pd.DataFrame | pd.Series | Mapping[str, Any]  # a row a model, or one value a model
-METHODS = {"MDS (SMACOF)": "smacof", "classical MDS": "classical", "t-SNE": "tsne"}
-ALL, NONE = "all layers", "none"
-LAST, FIRST = "last hidden", "first hidden"  # of each network, where they name their layers differently
-FIELDS = ("model", "step", "layer")  # of a key, by which points can be told apart
 PAIRS = 10  # shuffled, for the level of having nothing in common
 
 
-def maps(
+def embedding_map(
     xs: Mapping[Any, Any],
     *,
     measure: str | measures.Measure = "cka_debiased",
     layer: str | None = None,
     kind: str = "smacof",
-    colour: str | None = None,
+    color: str | None = None,
     shape: str | None = None,
     attributes: Attributes | None = None,
     seed: int = 0,
 ) -> Explorer:
     """Networks on a map: near is alike.
 
-    Choose the measure, the layer, the method, and what colour and shape tell; click two for their layers × layers.
+    Choose the measure, the layer, the method, and what color and shape tell; click two for their layers × layers.
 
     xs: activations of the same samples of at least three networks (what `record` returns, a Store, or {"model/layer":
     array}); of several steps of training: then paths join them, and a slider says up to which one they are shown. The
     map is always one of all steps.
-    measure, layer, kind, colour, shape: the first choice. layer: a name that all networks have; "last hidden" or "first
+    measure, layer, kind, color, shape: the first choice. layer: a name that all networks have; "last hidden" or "first
     hidden" where they name them differently; "all layers", all in one map, joined in order. kind: "smacof", "classical"
-    or "tsne". colour, shape: "model", "step", "layer", or an attribute; None tells nothing.
+    or "tsne". color, shape: "model", "step", "layer", or an attribute; None tells nothing.
     attributes: what is known of the networks, a row a model, or a Series or {model: value} for one attribute; None
     takes what their cards say. A functional measure compares outputs, whatever the layer says. Errors: ValueError,
     before anything is drawn, for fewer than three networks, several data sets or pools, an unknown choice (with the
@@ -71,8 +66,8 @@ def maps(
         different = list(dict.fromkeys(getattr(key, field) for key in found))
         if len(different) > 1:
             raise ValueError(
-                f"one map is made of one recording; these are of {len(different)} {what}: {join_names(different)}. Choose:"
-                f" x.where({field}={different[0]!r})"
+                f"one map is made of one recording; these are of {len(different)} {what}: {join_names(different)}."
+                f" Choose: x.where({field}={different[0]!r})"
             )
     points = list(dict.fromkeys(key._replace(layer="") for key in found))
     if len(points) < 3:
@@ -82,74 +77,11 @@ def maps(
             " arrays of several networks are called 'model/layer'). explorers.comparison shows two, layers against"
             " layers"
         )
-    return _Maps(
-        xs, found, measure, layer, kind, {"colour": colour, "shape": shape}, _known(found, attributes), attributes, seed
-    )
+    first = {"measure": measure, "layer": layer, "kind": kind, "color": color, "shape": shape}
+    return _Map(xs, found, first, known_attributes(found, attributes), attributes, seed)
 
 
-def _known(xs: Activations, attributes: Attributes | None) -> pd.DataFrame:
-    """A row a model, of what tells models apart."""
-    models = list(dict.fromkeys(key.model for key in xs))
-    given = xs.facts if attributes is None else attributes
-    if not isinstance(given, (pd.DataFrame, pd.Series, Mapping)):
-        raise TypeError(
-            f"attributes are a DataFrame with a row a model, or {{model: value}}; got {type(given).__name__}"
-        )
-    if isinstance(given, pd.Series) or (
-        len(given) and not isinstance(given, pd.DataFrame) and not isinstance(next(iter(given.values())), Mapping)
-    ):  # one value a model
-        given = pd.DataFrame(
-            {getattr(given, "name", None) or "attribute": given if isinstance(given, pd.Series) else pd.Series(given)}
-        )
-    frame = (
-        given
-        if isinstance(given, pd.DataFrame)
-        else pd.DataFrame.from_dict(
-            {model: dict(known) for model, known in given.items()}, orient="index"
-        ).infer_objects()
-    )
-    if not frame.index.is_unique:
-        raise ValueError(f"attributes have one row a model; '{frame.index[frame.index.duplicated()][0]}' has several")
-    missing = [model for model in models if model not in frame.index]
-    if missing and attributes is not None:
-        raise ValueError(
-            f"attributes have no row for {join_names(missing, 3)}; they have rows for {join_names(frame.index, 3)}"
-        )
-    frame = frame.reindex(models)
-    plain = [
-        name
-        for name in frame
-        if not frame[name].map(lambda value: isinstance(value, (list, dict, tuple, np.ndarray))).any()
-    ]
-    return frame[[name for name in plain if list(frame[name]) != models]].rename_axis(index="model")
-
-
-def _layer_choices(xs: Activations) -> dict[str, dict[str, Any]]:
-    """{name in the drop-down: what Activations.where is told}"""
-    layers: dict[Key, list[str]] = {}
-    for key in xs:
-        layers.setdefault(key._replace(layer=""), []).append(key.layer)
-    every = list(layers.values())
-    shared = [name for name in every[0] if all(name in names for names in every)]
-    choices: dict[str, dict[str, Any]] = {}
-    if any(names != every[0] for names in every):
-        ends = {names[-1] == OUTPUT for names in every}
-        if len(ends) == 1 and all(len(names) > (OUTPUT in names) for names in every):
-            choices[LAST] = {"layer": -2 if True in ends else -1}
-            if any(len(names) > 1 + (OUTPUT in names) for names in every):
-                choices[FIRST] = {"layer": 0}
-    choices |= {name: {"layer": name} for name in shared}
-    if any(len(names) > 1 for names in every):
-        choices[ALL] = {}
-    if not choices:
-        raise ValueError(
-            f"no layer can be compared over all of these networks: {join_names('/'.join(names) for names in every)}. Record"
-            " the same ones of each, such as layers=-2"
-        )
-    return choices
-
-
-class _Maps(Detailed):
+class _Map(Detailed):
     hint = (
         "Click a point to learn what is known of it, and another for the layers × layers of the two. Draw a line around"
         " several to learn how alike they are."
@@ -159,18 +91,15 @@ class _Maps(Detailed):
         self,
         given: Mapping[Any, Any],
         xs: Activations,
-        measure: str | measures.Measure,
-        layer: str | None,
-        kind: str,
-        looks: Mapping[str, str | None],
+        first: Mapping[str, Any],
         known: pd.DataFrame,
         attributes: Any,
         seed: int,
     ) -> None:
         self._given, self._xs, self._known, self._attributes, self._seed = given, xs, known, attributes, seed
-        one = measures.get(measure)
+        one = measures.get(first["measure"])
         self._measures = {**measures.ALL, measures.short_name(one): one}
-        self._layers = _layer_choices(xs)
+        self._layers = layer_choices(xs)
         steps = list(dict.fromkeys(key.step for key in xs))
         self._steps = (
             sorted(steps)
@@ -189,10 +118,7 @@ class _Maps(Detailed):
         ] = {}  # what is mapped, who is left out of it, what is said of it
         self._found: dict[tuple[str, str, str], Embedding] = {}
         self._made_from: dict[Embedding, tuple[str, Comparison]] = {}  # of each map its measure and its table
-        self._pair = MatrixView(layout={"display": "none"})
-        super().__init__(
-            self._mapped, self._made(measures.short_name(one), layer, kind, looks), self._code_of, self._pair
-        )
+        super().__init__(self._mapped, self._controls(measures.short_name(one), first), self._code_of)
         self._answer(self._scatter, "presses", self._choose)
         self._answer(self._scatter, "selected", self._select)
         self._scatter.observe(
@@ -202,23 +128,21 @@ class _Maps(Detailed):
     # -- the controls
     # ------------------------------------------------------------------------------------------------------
 
-    def _made(
-        self, measure: str, layer: str | None, kind: str, looks: Mapping[str, str | None]
-    ) -> dict[str, widgets.Widget]:
+    def _controls(self, measure: str, first: Mapping[str, Any]) -> dict[str, widgets.Widget]:
         wide = {"style": {"description_width": "initial"}}
         usual = next((name for name in reversed(self._layers) if name not in (ALL, OUTPUT)), next(iter(self._layers)))
         usual = LAST if LAST in self._layers else usual
-        check_name("kind of map", kind, METHODS.values())
-        layer = usual if layer is None else check_name("layer", layer, self._layers)
+        kind = check_name("kind of map", first["kind"], METHODS.values())
+        layer = usual if first["layer"] is None else check_name("layer", first["layer"], self._layers)
         controls: dict[str, widgets.Widget] = {
             "measure": widgets.Dropdown(options=list(self._measures), value=measure, description="measure", **wide),
             "layer": widgets.Dropdown(options=list(self._layers), value=layer, description="layer", **wide),
             "kind": widgets.Dropdown(options=list(METHODS.items()), value=kind, description="map", **wide),
         }
-        for role, most in (("colour", len(plots.CLASS_COLOURS)), ("shape", len(plots.MARKERS))):
-            options = [NONE, *self._tell_apart(most, amounts=role == "colour")]
-            first = NONE if looks[role] is None else check_name(role, looks[role], options)
-            controls[role] = widgets.Dropdown(options=options, value=first, description=role, **wide)
+        for role, most in (("color", len(CLASS_COLORS)), ("shape", len(MARKERS))):
+            options = [NONE, *self._tell_apart(most, amounts=role == "color")]
+            chosen = NONE if first[role] is None else check_name(role, first[role], options)
+            controls[role] = widgets.Dropdown(options=options, value=chosen, description=role, **wide)
         if self._steps:
             controls["step"] = widgets.SelectionSlider(
                 options=self._steps, value=self._steps[-1], description="up to step", continuous_update=True, **wide
@@ -236,7 +160,7 @@ class _Maps(Detailed):
         return [
             name
             for name, values in told.items()
-            if values.nunique() > 1 and (values.nunique() <= most or (amounts and plots.is_amount(values)))
+            if values.nunique() > 1 and (values.nunique() <= most or (amounts and is_amount(values)))
         ]
 
     def _layer_of(self, measure: str, layer: str) -> str:
@@ -254,44 +178,38 @@ class _Maps(Detailed):
     # -----------------------------------------------------------------------------------------------------------
 
     def _mapped(
-        self, measure: str, layer: str, kind: str, colour: str, shape: str, progress: Tick, step: int | None = None
+        self, measure: str, layer: str, kind: str, color: str, shape: str, progress: Tick, step: int | None = None
     ) -> Embedding:
         layer = self._layer_of(measure, layer)
-        if (measure, layer) not in self._tables:  # found again: nobody waits twice
-            xs = self._chosen_layers(layer)
-            whole = compare(self._measures[measure], xs, on_undefined="mask", progress=progress)
-            table, without = whole.drop_undefined()
-            if len(table.values) < 3:
-                why = (
-                    f"{measure} has no value for most pairs, so that there is nothing to map:"
-                    f" {next(iter(whole.undefined.values()), 'its values are not finite')}"
-                )
-                raise ValueError(
-                    why
-                    if without
-                    else (
-                        f"a map needs at least 3 points; of {layer} there are {len(table.values)}:"
-                        f" {join_names(table.labels()[0])}"
-                    )
-                )
-            left_out = f"left out, since {measure} has no value for them: {join_names(without, 4)}" if without else ""
-            mapped = xs.only(map(Key._make, table.values.index))
-            self._tables[measure, layer] = (
-                table,
-                without,
-                "; ".join(
-                    part for part in (self._chance(measure, mapped, progress), self._ends(layer), left_out) if part
-                ),
+        table = found_again(self._tables, (measure, layer), lambda: self._table_of(measure, layer, progress))[0]
+
+        def make() -> Embedding:
+            if kind == "tsne":
+                return embedding.tsne(table, seed=self._seed)
+            return embedding.mds(table, kind=kind, seed=self._seed, progress=progress)
+
+        found = found_again(self._found, (measure, layer, kind), make)
+        self._made_from[found] = measure, table
+        return found
+
+    def _table_of(self, measure: str, layer: str, progress: Tick) -> tuple[Comparison, tuple[str, ...], str]:
+        """What is mapped, the labels that are left out of it, and what is said of it."""
+        xs = self._chosen_layers(layer)
+        whole = compare(self._measures[measure], xs, on_undefined="mask", progress=progress)
+        table, without = whole.drop_undefined()
+        if len(table.values) < 3 and without:
+            raise ValueError(
+                f"{measure} has no value for most pairs, so that there is nothing to map:"
+                f" {next(iter(whole.undefined.values()), 'its values are not finite')}"
             )
-        if (measure, layer, kind) not in self._found:
-            table = self._tables[measure, layer][0]
-            made = (
-                embedding.tsne(table, seed=self._seed)
-                if kind == "tsne"
-                else embedding.mds(table, kind=kind, seed=self._seed, progress=progress)
+        if len(table.values) < 3:
+            raise ValueError(
+                f"a map needs at least 3 points; of {layer} there are {len(table.values)}:"
+                f" {join_names(table.labels()[0])}"
             )
-            self._found[measure, layer, kind], self._made_from[made] = made, (measure, table)
-        return self._found[measure, layer, kind]
+        left_out = f"left out, since {measure} has no value for them: {join_names(without, 4)}" if without else ""
+        chance = self._chance(measure, xs.only(map(Key._make, table.values.index)), progress)
+        return table, without, "; ".join(filter(None, (chance, self._ends(layer), left_out)))
 
     def _chosen_layers(self, layer: str) -> Activations:
         if layer == OUTPUT and OUTPUT not in self._layers:
@@ -320,20 +238,20 @@ class _Maps(Detailed):
             return ""
         return f"shuffled samples (nothing in common): {measure} {np.mean(values):z.2f}"
 
-    def _looks_of(self, result: Picture, values: Mapping[str, Any]) -> dict[str, Any]:
+    def _spec_of(self, result: Embedding, values: Mapping[str, Any]) -> MapSpec:
         layer = self._layer_of(values["measure"], values["layer"])
         looks: dict[str, Any] = {
-            role: self._choice(values[role]) for role in ("colour", "shape") if self._tells(values[role], layer)
+            role: self._choice(values[role]) for role in ("color", "shape") if self._tells(values[role], layer)
         }
         if layer == ALL or self._several:
             looks["path"] = "model"
         if "step" in values and layer != ALL:
             looks["until"] = values["step"]
-        return {
-            **looks,
-            "notes": [self._note(Key(*label)) for label in result.points.index],
-            "said": self._tables[values["measure"], layer][2],
-        }
+        return replace(
+            embedding_spec(result, **looks),
+            notes=tuple(self._note(Key(*label)) for label in result.points.index),
+            remark=self._tables[values["measure"], layer][2],
+        )
 
     @staticmethod
     def _tells(choice: str, layer: str) -> bool:
@@ -369,15 +287,15 @@ class _Maps(Detailed):
         for many in range(1, len(places) + 1):
             self._scatter.press(places[:many])
 
-    def _deliver(self, settings: dict[str, Any], drawn: Any, error: BaseException | None) -> None:
+    def _deliver(self, settings: dict[str, Any], drawn: Drawn | None, error: BaseException | None) -> None:
         before = self.result
         super()._deliver(settings, drawn, error)
         self._list_code()  # who is left out is known now
         if error is not None:
             self._say("")
         elif self._unfinished or (
-            self.result is before and not self._detail.value
-        ):  # the same map in another colour, or back from an error: its points are still chosen
+            self.result is before and not self.detail
+        ):  # the same map in another color, or back from an error: its points are still chosen
             self._say(f"<i>{self.hint}</i>")
             self._choose()
         elif self.result is not before:
@@ -391,15 +309,16 @@ class _Maps(Detailed):
             return
         keys = [Key(*shown.points.index[i]) for i in chosen]
         if len(keys) == 1:
+            label, note = (html.escape(texts[chosen[0]]) for texts in (self._scatter.labels, self._scatter.notes))
             self._say(
-                f"<b>{html.escape(self._scatter.labels[chosen[0]])}</b><br>{html.escape(self._scatter.notes[chosen[0]]).replace(chr(10), '<br>')}<br><i>Click"
-                " another point for the layers × layers of the two, or this one again for its own.</i>"
+                f"<b>{label}</b><br>{note.replace(chr(10), '<br>')}<br><i>Click another point for the layers × layers"
+                " of the two, or this one again for its own.</i>"
             )
             return
         measure, names = self._made_from[shown][0], html.escape(" × ".join(self._scatter.labels[i] for i in chosen))
 
-        def job(tick: Tick) -> tuple[str, Comparison]:
-            return f"<b>{names}</b>, layers × layers", self._between(keys, measure, tick)
+        def job(tick: Tick) -> Detail:
+            return f"<b>{names}</b>, layers × layers", spec(self._between(keys, measure, tick))
 
         self._ask(f"<i>{names}: computing …</i>", job, "computing layers × layers …")
 
@@ -411,10 +330,6 @@ class _Maps(Detailed):
         if self._measures[measure].compares == "outputs":
             sides = [side.where(layer=OUTPUT) for side in sides]
         return compare(self._measures[measure], *sides, on_undefined="mask", progress=progress)
-
-    def _fill(self, made: Comparison) -> bool:
-        fill_matrix(self._pair, made)
-        return True
 
     def _select(self) -> None:
         """How alike the points are that a line was drawn around."""
@@ -442,26 +357,19 @@ class _Maps(Detailed):
     # -- code
     # --------------------------------------------------------------------------------------------------------------
 
-    def _code_of(self, measure: str, layer: str, kind: str, colour: str, shape: str, step: int | None = None) -> str:
+    def _code_of(self, measure: str, layer: str, kind: str, color: str, shape: str, step: int | None = None) -> str:
         layer = self._layer_of(measure, layer)
-        name = name_of(self._given) or "activations"
-        lines = (
-            ["import repsim_nb as rs"]
-            + ([] if name_of(self._given) else ["# activations: what was given to this explorer"])
-            + ([] if isinstance(self._given, Activations) else [f"{name} = rs.from_arrays({name})"])
-        )
+        name, lines = given_code(self._given)
         fields, ends = dict(self._layers.get(layer, {"layer": OUTPUT})), dict.fromkeys(self._last.values())
         if layer == ALL and self._several and len(ends) == 1:
             fields["step"] = next(iter(ends))
-        chosen = (
-            f"{name}.where({', '.join(f'{field}={value!r}' for field, value in fields.items())})" if fields else name
-        )
+        chosen = where(name, fields)
         if layer == ALL and len(ends) > 1:
             lines.append(f"last = {self._last!r}")
             chosen = f"{{key: {name}[key] for key in {name} if key.step == last[key.model]}}"
-        said = repr(measure) if measure in measures.ALL else measure_said(self._measures[measure])
         without = self._tables[measure, layer][1] if (measure, layer) in self._tables else ()
-        lines.append(f"table = rs.compare({said}, {chosen}{', on_undefined=' + repr('mask') if without else ''})")
+        mask = ", on_undefined='mask'" if without else ""
+        lines.append(f"table = rs.compare({measure_code(self._measures[measure])}, {chosen}{mask})")
         if without:
             lines.append(f"table, left_out = table.drop_undefined()  # without {join_names(without, 4)}")
         lines.append(
@@ -472,7 +380,7 @@ class _Maps(Detailed):
         looks, known = [], ""
         given = name_of(self._attributes) if self._attributes is not None else None
         framed = isinstance(self._attributes, pd.DataFrame)
-        for role, choice in (("colour", colour), ("shape", shape)):
+        for role, choice in (("color", color), ("shape", shape)):
             if not self._tells(choice, layer):
                 continue
             if choice in self._known:

@@ -11,7 +11,6 @@ import ipywidgets as widgets
 from repsim_nb.support.errors import unknown_name
 
 from .base import Explorer, parameters
-from .faces import Picture
 
 
 def _control(name: str, choice: Any) -> widgets.Widget:
@@ -55,12 +54,12 @@ def _check_arguments(draw: Callable[..., Any], controls: dict[str, Any]) -> None
             raise TypeError(f"{called} needs '{name}', and no control gives it: explore({called}, {name}=[...])")
 
 
-def explore(draw: Callable[..., Picture], **controls: Any) -> Explorer:
+def explore(draw: Callable[..., Any], **controls: Any) -> Explorer:
     """Controls for the arguments of `draw`, and the picture it returns, redrawn at every change.
 
-    draw(**values) returns a matplotlib Figure, a Comparison, a DatasetProbe or an Embedding. If it has an argument
-    `progress` it is given a function (done, total): pass it on to `compare` or `record` and the explorer shows how far it is and
-    can stop it midway.
+    draw(**values) returns a matplotlib Figure, or a result that `rs.spec` knows, such as a Comparison or an Embedding.
+    If it has an argument `progress` it is given a function (done, total): pass it on to `compare` or `record` and the
+    explorer shows how far it is and can stop it midway.
     controls: a list or {label: value} becomes a drop-down, (low, high) a slider, True or False a tick, a widget itself.
     Errors: TypeError for a control that draw does not take (the nearest are named), and for an argument that no control
     gives.
@@ -69,11 +68,11 @@ def explore(draw: Callable[..., Picture], **controls: Any) -> Explorer:
         raise TypeError(f"explore takes a function first, explore(draw, layer=[...]); got {type(draw).__name__}")
     _check_arguments(draw, controls)
     objects = {
-        name: _labelled(choice)
+        name: _with_labels(choice)
         for name, choice in controls.items()
         if isinstance(choice, (list, dict)) and not _is_plain(choice)
     }
-    made = {
+    shown = {
         name: _control(name, list(objects[name]) if name in objects else choice) for name, choice in controls.items()
     }
     called = getattr(draw, "__name__", "draw")
@@ -85,7 +84,7 @@ def explore(draw: Callable[..., Picture], **controls: Any) -> Explorer:
         ]
         return f"{called if called.isidentifier() else 'draw'}({', '.join(words)})"
 
-    return Explorer(draw, made, code, objects=objects)
+    return Explorer(draw, shown, code, objects=objects)
 
 
 def _is_plain(choice: list[Any] | dict[str, Any]) -> bool:
@@ -96,7 +95,7 @@ def _is_plain(choice: list[Any] | dict[str, Any]) -> bool:
     )
 
 
-def _labelled(choice: list[Any] | dict[str, Any]) -> dict[str, Any]:
+def _with_labels(choice: list[Any] | dict[str, Any]) -> dict[str, Any]:
     return (
         choice
         if isinstance(choice, dict)

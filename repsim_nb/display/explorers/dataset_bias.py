@@ -1,6 +1,4 @@
-"""The explorer `bias`: from which network and which data set features came, read off by a probe, and the images that it
-confused.
-"""
+"""`dataset_bias`: whether a probe tells which model and which data set features came from, and what it confused."""
 
 from __future__ import annotations
 
@@ -15,6 +13,8 @@ import ipywidgets as widgets
 from matplotlib.figure import Figure
 
 from repsim_nb.display import plots
+from repsim_nb.display.plots.images import dataset_images
+from repsim_nb.display.specs import spec
 from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, from_arrays
@@ -24,9 +24,9 @@ from repsim_nb.support.errors import check_name, join_names
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 
-from .base import Explorer
-from .comparing import name_of
-from .detailed import Detailed
+from .base import Drawn, Explorer
+from .code import found_again, given_code, where
+from .detail import Detail, Detailed
 
 SHOWN = 12  # images of a cell
 SCALINGS = {"pooled": "pooled", "each set by itself": "per_set", "none": None}
@@ -37,7 +37,7 @@ _SET = re.compile(
 )  # what load_dataset calls its sets
 
 
-def bias(
+def dataset_bias(
     xs: Mapping[Any, Any],
     *,
     datasets: Mapping[str, Dataset] | Iterable[Dataset] | None = None,
@@ -82,8 +82,8 @@ def bias(
     if len(sets) < 2:
         raise ValueError(
             "sets are told from one another, so there must be two or more; here is"
-            f" {join_names(' on '.join(filter(None, one)) for one in sets) or 'none'}. Record several networks, or one on"
-            " several data sets; arrays of your own need both in their labels, {rs.Key(model, layer, dataset):"
+            f" {join_names(' on '.join(filter(None, one)) for one in sets) or 'none'}. Record several networks, or one"
+            " on several data sets; arrays of your own need both in their labels, {rs.Key(model, layer, dataset):"
             " array}"
         )
     there = {(key.model, key.layer, key.dataset) for key in found}
@@ -190,10 +190,7 @@ class _Biased(Detailed):
             "probe": one("probe", list(PROBES.items())),
             "group": one("group", list(GROUPS.items())),
         }
-        self._images = widgets.Image(
-            format="png", layout={"max_width": "100%", "align_self": "flex-start", "display": "none"}
-        )
-        super().__init__(self._probed, controls, self._code_of, self._images)
+        super().__init__(self._probed, controls, self._code_of)
         self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
 
     def _probed(
@@ -211,21 +208,22 @@ class _Biased(Detailed):
                 f"choose at least one {'network' if not networks else 'data set'}, and two sets in all (hold Ctrl or"
                 " Shift to choose several)"
             )
-        asked = (networks, datasets, layer, scaling, probe)
-        if asked not in self._found:  # found again: nobody waits twice
+
+        def make() -> DatasetProbe:
             sets = self._xs.where(model=list(networks), dataset=list(datasets), layer=layer)
-            self._found[asked] = probes.dataset_bias(
+            return probes.dataset_bias(
                 sets, n=self._n, scaling=scaling, probe=probe, seed=self._seed, progress=progress
             )
-        return self._found[asked].order_by(group)
+
+        return found_again(self._found, (networks, datasets, layer, scaling, probe), make).order_by(group)
 
     def choose(self, row: str, column: str) -> None:
         """Show the images of a cell, as a click on it does; labels as they stand in the picture."""
         self.wait()
-        labels = list(self.result.labels())  # type: ignore[union-attr]
+        labels = list(self.result.labels())
         self._matrix.press([labels.index(check_name("set", one, labels)) for one in (row, column)])
 
-    def _deliver(self, settings: dict[str, Any], drawn: Any, error: BaseException | None) -> None:
+    def _deliver(self, settings: dict[str, Any], drawn: Drawn | None, error: BaseException | None) -> None:
         super()._deliver(settings, drawn, error)
         self._say("" if error is not None else f"<i>{self.hint}</i>")
 
@@ -241,7 +239,7 @@ class _Biased(Detailed):
             "looking for the images …",
         )
 
-    def _detail_of(self, shown: DatasetProbe, row: int, column: int) -> tuple[str, bytes | None]:
+    def _detail_of(self, shown: DatasetProbe, row: int, column: int) -> Detail:
         """What is said of a cell, and its first images."""
         labels, name = shown.labels(), shown.confusion.index.get_level_values("dataset")[row]
         ids, many = shown.confused(row, column), int((shown.predictions["true"] == row).sum())
@@ -269,7 +267,7 @@ class _Biased(Detailed):
             )
         first = dataset.take(ids[:SHOWN], "shown")
         more = f" (the first {SHOWN})" if len(ids) > SHOWN else ""
-        images = plots.pictures_of(first)
+        images = dataset_images(first)
         if images is None:
             texts = (
                 first.inputs
@@ -285,11 +283,7 @@ class _Biased(Detailed):
             )
         figure = Figure(layout="constrained")
         plots.pictures(images, classes[: len(images)], columns=min(len(images), SHOWN // 2), figure=figure)
-        return said + more, plots.figure_png(figure, dpi=90)
-
-    def _fill(self, made: bytes | None) -> bool:
-        self._images.value = made or b""
-        return made is not None
+        return said + more, spec(figure, dpi=90)
 
     def _code_of(
         self,
@@ -300,22 +294,16 @@ class _Biased(Detailed):
         probe: str,
         group: str,
     ) -> str:
-        name = name_of(self._given) or "activations"
-        lines = ["import repsim_nb as rs"] + (
-            [] if name_of(self._given) else ["# activations: what was given to this explorer"]
-        )
-        if not isinstance(self._given, Activations):
-            lines.append(f"{name} = rs.from_arrays({name})")
+        name, lines = given_code(self._given)
         fields = {
             field: list(chosen)
             for field, chosen in (("model", networks), ("dataset", datasets))
             if set(chosen) != {getattr(key, field) for key in self._xs}
         }
-        lines.append(
-            "sets ="
-            f" {name}.where({', '.join(f'{field}={value!r}' for field, value in {**fields, 'layer': layer}.items())})"
-        )
-        lines.append(
-            f"bias = rs.probes.dataset_bias(sets, n={self._n}, scaling={scaling!r}, probe={probe!r}, seed={self._seed})"
-        )
-        return "\n".join([*lines, f"rs.plots.confusion(bias, by={group!r});"])
+        lines += [
+            f"sets = {where(name, {**fields, 'layer': layer})}",
+            f"bias = rs.probes.dataset_bias(sets, n={self._n}, scaling={scaling!r}, probe={probe!r},"
+            f" seed={self._seed})",
+            f"rs.plots.confusion(bias, by={group!r});",
+        ]
+        return "\n".join(lines)

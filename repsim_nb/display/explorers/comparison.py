@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from repsim_nb import measures
 from repsim_nb.display import plots
+from repsim_nb.display.specs import FigureSpec, spec
 from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key, from_arrays
@@ -22,8 +23,9 @@ from repsim_nb.support.errors import UndefinedError, check_name, format_label, j
 from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick, show_progress
 
-from .base import Explorer
-from .detailed import Detailed
+from .base import Drawn, Explorer
+from .code import found_again, given_code, measure_code, where
+from .detail import Detail, Detailed
 
 BESIDE = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # what the detail of a pair lists
 GLANCE = (
@@ -112,13 +114,10 @@ class Comparing(Detailed):
                 options=list(self._measures), value=measures.short_name(given), description="measure", **wide
             ),
         }
-        self._detail_image = widgets.Image(
-            format="png", layout={"max_width": "100%", "align_self": "flex-start", "display": "none"}
-        )
         self._note_functional(controls)
         controls["measure"].observe(lambda _: self._note_functional(controls), "value")
-        super().__init__(self._compared, controls, self._code_of, self._detail_image)
-        self.children = (*self.children[:-2], self._note, *self.children[-2:])
+        super().__init__(self._compared, controls, self._code_of)
+        self.children = (*self.children[:-3], self._note, *self.children[-3:])
         self._say(f"<i>{self.hint}</i>")
         self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
 
@@ -129,12 +128,12 @@ class Comparing(Detailed):
     def _compared(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
         of_outputs = self._measures[measure].compares == "outputs"
         sides = (self._groups[a].dataset, OUTPUT) if of_outputs else (a, b)
-        if (*sides, measure) not in self._done:  # found again: nobody waits twice
+
+        def make() -> Comparison:
             given = [self._outputs(sides[0])] if of_outputs else [self._side(a), self._side(b)]
-            self._done[*sides, measure] = compare(
-                self._measures[measure], *given, on_undefined="mask", progress=progress
-            )
-        return self._done[*sides, measure]
+            return compare(self._measures[measure], *given, on_undefined="mask", progress=progress)
+
+        return found_again(self._done, (*sides, measure), make)
 
     def _outputs(self, dataset: str) -> Activations:
         found = [key for key in self._xs if key.dataset == dataset and key.layer == OUTPUT]
@@ -157,22 +156,17 @@ class Comparing(Detailed):
     def _code_of(self, a: str, b: str, measure: str) -> str:
         raise NotImplementedError
 
-    def _said(self, measure: str) -> str:
-        return repr(measure) if measure in measures.ALL else measure_said(self._measures[measure])
-
     # -- the note below a table: what is off with its layers
     # -----------------------------------------------------------------
 
-    def _deliver(
-        self, settings: dict[str, Any], drawn: tuple[Comparison, dict[str, Any]] | None, error: BaseException | None
-    ) -> None:
+    def _deliver(self, settings: dict[str, Any], drawn: Drawn | None, error: BaseException | None) -> None:
         super()._deliver(settings, drawn, error)
         self._noted = None
         self._say_note(())
         self._look()
 
-    def _deliver_detail(self, made: tuple[str, Any] | None, error: BaseException | None) -> None:
-        super()._deliver_detail(made, error)
+    def _deliver_detail(self, detail: Detail | None, error: BaseException | None) -> None:
+        super()._deliver_detail(detail, error)
         self._look()  # where the click came before the note
 
     def _look(self) -> None:
@@ -199,7 +193,8 @@ class Comparing(Detailed):
         return summarize_findings(shown.measure, found)
 
     def _deliver_note(self, made: tuple[Comparison, tuple[str, ...]] | None, error: BaseException | None) -> None:
-        if error is not None or made is None:
+        if made is None:
+            assert error is not None
             self.errors.append(error)
         else:
             self._noted, lines = made
@@ -207,12 +202,8 @@ class Comparing(Detailed):
 
     def _say_note(self, lines: tuple[str, ...]) -> None:
         more = " <code>rs.reliability.diagnose(x, y)</code> has the figures."
-        self._note.value = (
-            "<div"
-            f" style='line-height:1.45;max-width:760px'>{'<br>'.join(f'⚠ {html.escape(line)}' for line in lines)}{more}</div>"
-            if lines
-            else ""
-        )
+        text = "<br>".join(f"⚠ {html.escape(line)}" for line in lines)
+        self._note.value = f"<div style='line-height:1.45;max-width:760px'>{text}{more}</div>" if lines else ""
         self._note.layout.display = "" if lines else "none"
 
     def _report(self, done: int, total: int, said: str) -> None:
@@ -229,7 +220,7 @@ class Comparing(Detailed):
     def choose(self, row: str, column: str) -> None:
         """Show the detail of a pair of layers, as a click on its cell does."""
         self.wait()
-        rows, columns = self.result.labels()  # type: ignore[union-attr]
+        rows, columns = self.result.labels()
         self._matrix.press(
             [rows.index(check_name("choice", row, rows)), columns.index(check_name("choice", column, columns))]
         )
@@ -258,11 +249,11 @@ class Comparing(Detailed):
             f"<i>{names}: computing …</i>", lambda tick: self._detail_of(keys, shown, tick), "computing the detail …"
         )
 
-    def _detail_of(self, keys: tuple[Key, Key], shown: Comparison, progress: Tick) -> tuple[str, bytes | None]:
+    def _detail_of(self, keys: tuple[Key, Key], shown: Comparison, progress: Tick) -> Detail:
         with show_progress(progress, "detail", "step") as tick:
             return self._detailed(keys, shown, tick)
 
-    def _detailed(self, keys: tuple[Key, Key], shown: Comparison, tick: Tick) -> tuple[str, bytes | None]:
+    def _detailed(self, keys: tuple[Key, Key], shown: Comparison, tick: Tick) -> Detail:
         x, y = self._xs[keys[0]], self._xs[keys[1]]
         names = list(
             dict.fromkeys(
@@ -270,7 +261,7 @@ class Comparing(Detailed):
             )
         )
         titles = [f"{key.model} / {key.layer}" for key in keys]
-        rows, reasons = [], []
+        rows, reasons = [], list[str]()
         for done, name in enumerate(names):
             tick(done, len(names) + 1)
             undefined: dict[tuple[int, int], str] = {}
@@ -305,20 +296,15 @@ class Comparing(Detailed):
             f"<ul style='max-width:680px;margin:4px 0;line-height:1.35'>{listing}</ul>" if listing else ""
         ), self._matrices(titles, x, y, known)
 
-    def _matrices(self, titles: list[str], x: Any, y: Any, known: Dataset | None) -> bytes | None:
+    def _matrices(self, titles: list[str], x: Any, y: Any, known: Dataset | None) -> FigureSpec | None:
         try:
             pair = {title: measures.first_order(v) for title, v in zip(titles, (x, y), strict=True)}
         except UndefinedError:
             return None  # the row of rsa says why
         figure = Figure(layout="constrained")
-        plots.samples(
-            pair, targets=known.targets if known else None, classes=known.classes if known else (), figure=figure
-        )
-        return plots.figure_png(figure, dpi=90)
-
-    def _fill(self, made: bytes | None) -> bool:
-        self._detail_image.value = made or b""
-        return made is not None
+        targets, classes = (known.targets, known.classes) if known else (None, ())
+        plots.samples(pair, targets=targets, classes=classes, figure=figure)
+        return spec(figure, dpi=90)
 
 
 class _Recorded(Comparing):
@@ -329,30 +315,21 @@ class _Recorded(Comparing):
         super().__init__(*options)
 
     def _code_of(self, a: str, b: str, measure: str) -> str:
-        name = name_of(self._given) or "activations"
-        plain = "" if isinstance(self._given, Activations) else f"{name} = rs.from_arrays({name})\n"
+        name, lines = given_code(self._given)
         if self._measures[measure].compares == "outputs":
             several = len({group.dataset for group in self._groups.values()}) > 1
-            lines = [
-                f"outputs = {name}.where(layer={OUTPUT!r}{f', dataset={self._groups[a].dataset!r}' if several else ''})"
-            ]
-            given = "outputs"
+            of_data = {"dataset": self._groups[a].dataset} if several else {}
+            lines.append(f"outputs = {where(name, {'layer': OUTPUT, **of_data})}")
         else:
-            lines = [f"{side} = {name}.where({self._fields_of(group)})" for side, group in (("a", a), ("b", b))]
-            given = "a, b"
-        return (
-            "import repsim_nb as rs\n"
-            + plain
-            + "\n".join(lines)
-            + f"\nrs.plots.heatmap(rs.compare({self._said(measure)}, {given}, on_undefined='mask'));"
-        )
+            lines += [f"{side} = {where(name, self._fields_of(group))}" for side, group in (("a", a), ("b", b))]
+        given = "outputs" if self._measures[measure].compares == "outputs" else "a, b"
+        code = measure_code(self._measures[measure])
+        return "\n".join([*lines, f"rs.plots.heatmap(rs.compare({code}, {given}, on_undefined='mask'));"])
 
-    def _fields_of(self, name: str) -> str:
-        group = self._groups[name]
-        varying = [
-            f for f in Key._fields if f != "layer" and len({getattr(g, f) for g in self._groups.values()}) > 1
-        ] or ["model"]
-        return ", ".join(f"{field}={getattr(group, field)!r}" for field in varying)
+    def _fields_of(self, name: str) -> dict[str, Any]:
+        group, groups = self._groups[name], self._groups.values()
+        varying = [f for f in Key._fields if f != "layer" and len({getattr(g, f) for g in groups}) > 1]
+        return {field: getattr(group, field) for field in varying or ["model"]}
 
 
 def _value_row(measure: measures.Measure, value: float | None, *, chosen: bool) -> str:
@@ -365,26 +342,3 @@ def _value_row(measure: measures.Measure, value: float | None, *, chosen: bool) 
         f" style='font-variant-numeric:tabular-nums;padding:0 0 0 16px'>{number}</td><td style='padding:0'>&nbsp;"
         f" {direction} ({low:g} to {high:.3g})</td></tr>"
     )
-
-
-def measure_said(measure: measures.Measure) -> str:
-    """A measure that has no short name, as code: by the notebook's name for it, or by what makes it."""
-    ours = isinstance(measure, measures.FromFunction) or getattr(measures, type(measure).__name__, None) is type(
-        measure
-    )
-    return name_of(measure) or ("rs.measures." if ours else "") + (
-        repr(measure) if isinstance(measure, measures.FromFunction) else str(measure)
-    )
-
-
-def name_of(thing: Any) -> str | None:
-    """The name that the notebook's user gave to an object, so that code can speak of it."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return None
-    shell = get_ipython()
-    names = [
-        name for name, value in (shell.user_ns if shell else {}).items() if value is thing and not name.startswith("_")
-    ]
-    return min(names, key=len) if names else None

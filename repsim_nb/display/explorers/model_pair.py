@@ -1,4 +1,4 @@
-"""The pair explorer: any two networks that can be had here, recorded when they are chosen."""
+"""`model_pair`: any two networks that can be had here, recorded when they are chosen."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.support.progress import Tick
 
 from .base import Explorer
-from .comparing import Comparing, name_of
+from .code import found_again, measure_code, name_of
+from .comparison import Comparing
 
 
-def pair(
+def model_pair(
     data: str | Dataset,
     models: Sequence[Any] | Mapping[str, Any] | None = None,
     *,
@@ -59,7 +60,8 @@ def pair(
         models = [models]
     if not len(models):
         raise ValueError(
-            "pair needs at least one network to choose from; models is empty. Leave it out for all that can be had here"
+            "model_pair needs at least one network to choose from; models is empty. Leave it out for all that can be"
+            " had here"
         )
     _check_specs(models.values() if isinstance(models, Mapping) else models)
     names = list(models) if isinstance(models, Mapping) else [_called(m) for m in models]
@@ -129,19 +131,20 @@ class _Pair(Comparing):
 
     def _compared(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
         for name in (a, b):
-            if name not in self._recorded:
-                self._recorded[name] = record(
-                    self._named(name), self._dataset, into=self._into, pool=self._pool_of(name), progress=progress
-                )
-                self._xs = self._xs | self._recorded[name]
+            self._xs = self._xs | self._record(name, progress)
         if self._measures[measure].compares != "outputs":
             return super()._compared(a, b, measure, progress)
         outputs = [self._recorded[name].where(layer=OUTPUT) for name in dict.fromkeys((a, b))]
         return compare(self._measures[measure], outputs[0] | outputs[-1], on_undefined="mask", progress=progress)
 
-    def _named(self, name: str) -> Model:
-        """The network under the name that its drop-down has."""
-        return load_model(load_model(self._specs[name]), name=name)
+    def _record(self, name: str, progress: Tick) -> Activations:
+        """Record a model under the name in its drop-down, once."""
+
+        def make() -> Activations:
+            model, pool = load_model(load_model(self._specs[name]), name=name), self._pool_of(name)
+            return record(model, self._dataset, into=self._into, pool=pool, progress=progress)
+
+        return found_again(self._recorded, name, make)
 
     def _note_functional(self, controls: Mapping[str, Any]) -> None:
         """Both networks count, whatever the measure."""
@@ -158,13 +161,9 @@ class _Pair(Comparing):
         data = self._given["data"]
         data = repr(data) if isinstance(data, str) else named(data, "data", f"the Dataset '{data.name}'")
         into = self._given["into"]
-        into = (
-            ""
-            if into is None
-            else (
-                f", into={repr(str(into)) if isinstance(into, (str, Path)) else name_of(into) or f'rs.Store({str(into.path)!r})'}"
-            )
-        )
+        if into is not None:
+            store = repr(str(into)) if isinstance(into, (str, Path)) else name_of(into)
+            into = f", into={store or f'rs.Store({str(into.path)!r})'}"
 
         def recorded(side: str, name: str) -> str:
             spec, pool = self._specs[name], self._pool_of(name)
@@ -184,7 +183,7 @@ class _Pair(Comparing):
                 if pool == "flatten"
                 else f", pool={repr(pool) if isinstance(pool, str) else named(pool, 'pool', 'the function')}"
             )
-            return f"{side} = rs.record({model}, {data}{pooled}{into})"
+            return f"{side} = rs.record({model}, {data}{pooled}{into or ''})"
 
         sides = [recorded("a", a), recorded("b", b)]
         given = (
@@ -192,7 +191,7 @@ class _Pair(Comparing):
             if self._measures[measure].compares == "outputs"
             else "a, b"
         )
-        table = f"rs.plots.heatmap(rs.compare({self._said(measure)}, {given}, on_undefined='mask'));"
+        table = f"rs.plots.heatmap(rs.compare({measure_code(self._measures[measure])}, {given}, on_undefined='mask'));"
         return "\n".join(["import repsim_nb as rs", *dict.fromkeys(notes), *sides, table])
 
     def _among(self, name: str) -> str | None:

@@ -1,0 +1,57 @@
+"""The code that makes the same picture: names that the notebook's user gave, measures and choices as Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from repsim_nb import measures
+from repsim_nb.inputs.store import Activations
+
+Name = TypeVar("Name")
+Found = TypeVar("Found")
+
+
+def name_of(thing: Any) -> str | None:
+    """The name that the notebook's user gave to an object."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    shell = get_ipython()
+    names = [
+        name for name, value in (shell.user_ns if shell else {}).items() if value is thing and not name.startswith("_")
+    ]
+    return min(names, key=len) if names else None
+
+
+def measure_code(measure: measures.Measure) -> str:
+    """A measure as code: its short name, the notebook's name for it, or what makes it."""
+    short = measures.short_name(measure)
+    if measures.ALL.get(short) == measure:
+        return repr(short)
+    function = isinstance(measure, measures.FromFunction)
+    ours = function or getattr(measures, type(measure).__name__, None) is type(measure)
+    return name_of(measure) or ("rs.measures." if ours else "") + (repr(measure) if function else str(measure))
+
+
+def given_code(given: Mapping[Any, Any]) -> tuple[str, list[str]]:
+    """The name of the activations that an explorer was given, and the first lines of its code."""
+    name = name_of(given)
+    lines = ["import repsim_nb as rs"]
+    if name is None:
+        lines.append("# activations: what was given to this explorer")
+    name = name or "activations"
+    return name, lines + ([] if isinstance(given, Activations) else [f"{name} = rs.from_arrays({name})"])
+
+
+def where(name: str, fields: Mapping[str, Any]) -> str:
+    """Code that chooses activations by their fields."""
+    return f"{name}.where({', '.join(f'{field}={value!r}' for field, value in fields.items())})" if fields else name
+
+
+def found_again(found: dict[Name, Found], key: Name, make: Callable[[], Found]) -> Found:
+    """What was made before for this key, or what `make` returns: nobody waits twice."""
+    if key not in found:
+        found[key] = make()
+    return found[key]

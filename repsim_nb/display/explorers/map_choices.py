@@ -1,0 +1,81 @@
+"""What can be chosen for a map of models: layers, methods, and what is known of each model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb.inputs.models import OUTPUT
+from repsim_nb.inputs.store import Activations, Key
+from repsim_nb.support.errors import join_names
+
+Attributes: TypeAlias = pd.DataFrame | pd.Series | Mapping[str, Any]  # a row a model, or one value a model
+METHODS = {"MDS (SMACOF)": "smacof", "classical MDS": "classical", "t-SNE": "tsne"}
+ALL, NONE = "all layers", "none"
+LAST, FIRST = "last hidden", "first hidden"  # of each network, where they name their layers differently
+FIELDS = ("model", "step", "layer")  # of a key, by which points can be told apart
+
+
+def known_attributes(xs: Activations, attributes: Attributes | None) -> pd.DataFrame:
+    """A row a model, of what tells models apart."""
+    models = list(dict.fromkeys(key.model for key in xs))
+    given = xs.facts if attributes is None else attributes
+    if not isinstance(given, (pd.DataFrame, pd.Series, Mapping)):
+        raise TypeError(
+            f"attributes are a DataFrame with a row a model, or {{model: value}}; got {type(given).__name__}"
+        )
+    if isinstance(given, pd.Series) or (
+        len(given) and not isinstance(given, pd.DataFrame) and not isinstance(next(iter(given.values())), Mapping)
+    ):  # one value a model
+        given = pd.DataFrame(
+            {getattr(given, "name", None) or "attribute": given if isinstance(given, pd.Series) else pd.Series(given)}
+        )
+    frame = (
+        given
+        if isinstance(given, pd.DataFrame)
+        else pd.DataFrame.from_dict(
+            {model: dict(known) for model, known in given.items()}, orient="index"
+        ).infer_objects()
+    )
+    if not frame.index.is_unique:
+        raise ValueError(f"attributes have one row a model; '{frame.index[frame.index.duplicated()][0]}' has several")
+    missing = [model for model in models if model not in frame.index]
+    if missing and attributes is not None:
+        raise ValueError(
+            f"attributes have no row for {join_names(missing, 3)}; they have rows for {join_names(frame.index, 3)}"
+        )
+    frame = frame.reindex(models)
+    plain = [
+        name
+        for name in frame
+        if not frame[name].map(lambda value: isinstance(value, (list, dict, tuple, np.ndarray))).any()
+    ]
+    return frame[[name for name in plain if list(frame[name]) != models]].rename_axis(index="model")
+
+
+def layer_choices(xs: Activations) -> dict[str, dict[str, Any]]:
+    """{name in the drop-down: what Activations.where is told}"""
+    layers: dict[Key, list[str]] = {}
+    for key in xs:
+        layers.setdefault(key._replace(layer=""), []).append(key.layer)
+    every = list(layers.values())
+    shared = [name for name in every[0] if all(name in names for names in every)]
+    choices: dict[str, dict[str, Any]] = {}
+    if any(names != every[0] for names in every):
+        ends = {names[-1] == OUTPUT for names in every}
+        if len(ends) == 1 and all(len(names) > (OUTPUT in names) for names in every):
+            choices[LAST] = {"layer": -2 if True in ends else -1}
+            if any(len(names) > 1 + (OUTPUT in names) for names in every):
+                choices[FIRST] = {"layer": 0}
+    choices |= {name: {"layer": name} for name in shared}
+    if any(len(names) > 1 for names in every):
+        choices[ALL] = {}
+    if not choices:
+        raise ValueError(
+            f"no layer can be compared over all of these networks: {join_names('/'.join(names) for names in every)}."
+            " Record the same ones of each, such as layers=-2"
+        )
+    return choices

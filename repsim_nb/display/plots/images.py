@@ -1,0 +1,128 @@
+"""Pictures of images: those of a data set, and those that add most to a value."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from repsim_nb.inputs.datasets import Dataset
+from repsim_nb.support.errors import join_names
+from repsim_nb.support.validation import check_integer
+
+from .frame import as_written, new_figure, side_by_side
+
+
+def as_images(inputs: Any) -> np.ndarray | None:
+    """Inputs of a network (n, ...) as pictures (n, h, w) or (n, h, w, 3) of uint8; None where they are none.
+
+    Numbers other than uint8 are stretched, their smallest black.
+    """
+    array = inputs.detach().cpu().numpy() if hasattr(inputs, "detach") else np.asarray(inputs)
+    if array.dtype.kind not in "uif" or array.ndim not in (3, 4) or min(array.shape[1:3]) < 1:
+        return None
+    if array.ndim == 4 and array.shape[-1] not in (1, 3) and array.shape[1] in (1, 3):
+        array = np.moveaxis(array, 1, -1)
+    if array.ndim == 4 and array.shape[-1] not in (1, 3):
+        return None
+    array = array[..., 0] if array.ndim == 4 and array.shape[-1] == 1 else array
+    if array.dtype == np.uint8:
+        return array
+    low, high = array.min(initial=0), array.max(initial=0)
+    return np.rint(255 * (array - low) / (high - low if high > low else 1)).astype(np.uint8)
+
+
+def dataset_images(dataset: Dataset) -> np.ndarray | None:
+    """The inputs of a data set as `as_images` makes them; None where they are texts or graphs, or come by name."""
+    inputs = dataset.inputs[:]
+    return as_images(inputs) if hasattr(inputs, "dtype") else None
+
+
+@as_written
+def pictures(
+    images: np.ndarray, captions: Sequence[str] = (), *, columns: int = 6, figure: Figure | None = None
+) -> list[Axes]:
+    """Images (n, h, w) or (n, h, w, 3) of uint8 side by side, each above its caption."""
+    if not len(images):
+        raise ValueError("there are no images to draw")
+    rows, columns = side_by_side(columns, len(images))
+    figure = new_figure(
+        figure, 1.25 * columns, (1.2 + 0.2 * (1 + max((c.count("\n") for c in captions), default=-1))) * rows
+    )
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for ax, image, caption in zip(axes, images, captions or [""] * len(images), strict=False):
+        ax.imshow(image, cmap="gray", vmin=0, vmax=255)
+        ax.set_xlabel(caption, fontsize=8, labelpad=2)
+        ax.set_xticks([])
+        ax.set_yticks([])
+    for ax in axes[len(images) :]:
+        ax.remove()
+    return axes[: len(images)]
+
+
+@as_written
+def influential(
+    dataset: Dataset, values: np.ndarray, *, most: int = 10, columns: int = 5, figure: Figure | None = None
+) -> list[Axes]:
+    """The images that add most to a value, whichever way, the strongest first: each above its class and what it adds.
+
+    dataset: what was recorded, row by row.  values: of `inference.influence`, (n,).
+    Errors: ValueError for another number of images, values that are NaN or infinite, for what is no picture.
+    """
+    if not isinstance(dataset, Dataset):
+        raise TypeError(
+            f"the images come as a Dataset, of arrays rs.Dataset('mine', images); got {type(dataset).__name__}"
+        )
+    values = np.asarray(values, float)
+    if len(dataset) != len(values):
+        raise ValueError(
+            f"influence is one value a sample; '{dataset.name}' has {len(dataset)} images and {len(values)} values"
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"{int((~np.isfinite(values)).sum())} of {len(values)} values are undefined (NaN) or infinite: there is no"
+            " order to show them in"
+        )
+    check_integer(most, "most", minimum=1, hint="the number of images to show")
+    order = np.argsort(-np.abs(values), kind="stable")[:most]
+    images = dataset_images(dataset.take(order, dataset.name))
+    if images is None:
+        raise ValueError(
+            f"this shows pictures, and the inputs of '{dataset.name}' are none; the rows that add most are"
+            f" {join_names(order.tolist())}"
+        )
+    names = [
+        (
+            f"{dataset.classes[int(dataset.targets[i])]}\n"
+            if dataset.targets is not None and len(dataset.classes)
+            else f"row {i}\n"
+        )
+        for i in order
+    ]
+    amounts = [f"{values[i]:+.2g}".replace("-", "\N{MINUS SIGN}") for i in order]
+    axes = pictures(
+        images,
+        [name + amount for name, amount in zip(names, amounts, strict=True)],
+        columns=min(columns, len(order)),
+        figure=figure,
+    )
+    share = np.abs(values[order]).sum() / np.abs(values).sum() if np.abs(values).sum() else 0
+    many = (
+        f"{len(order)} samples of {len(values):,} that add"
+        if len(order) > 1
+        else f"sample of {len(values):,} that adds"
+    )
+    drawn = axes[0].get_figure(root=True)
+    assert drawn is not None
+    room = max(12, int(12.5 * drawn.get_figwidth()))  # letters an inch at 9 points
+    title = "\n".join(
+        textwrap.fill(line, room)
+        for line in (f"the {many} most:", f"above 0 the value is higher with them; {share:.0%} of all influence")
+    )
+    drawn.set_figheight(drawn.get_figheight() + 0.2 * (1 + title.count("\n")))
+    drawn.suptitle(title, fontsize=9)
+    return axes

@@ -1,0 +1,339 @@
+"""MatrixSpec: tables as colored cells, such as comparisons, frames of numbers, and similarities of samples."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb import measures
+from repsim_nb.results.comparison import Comparison
+from repsim_nb.results.inference import NullTable
+from repsim_nb.support.containers import to_array
+from repsim_nb.support.labels import varying_fields
+from repsim_nb.support.validation import check_labels, to_numpy
+
+from .base import Cells, FigureSpec, Labels, Spec, finite, spec
+from .colors import color_map
+
+
+@dataclass(frozen=True)
+class Ticks(Spec):
+    """How labels stand along the axes of a matrix.
+
+    Attributes
+    ----------
+    all : bool
+        Write every label; otherwise as many as can be read.
+    by_run : bool
+        Write equal labels that follow one another once, in the middle.
+    smallest : float
+        Points, of the smallest font.
+    slanted_from, upright_from : int
+        Columns are slanted if a label has so many characters, and upright if there are also so many columns.
+    on_top : bool
+        Write labels of columns above the matrix.
+    """
+
+    all: bool = False
+    by_run: bool = False
+    smallest: float = 6.5
+    slanted_from: int = 5
+    upright_from: int = 13
+    on_top: bool = False
+
+
+@dataclass(frozen=True)
+class MatrixSpec(FigureSpec):
+    """A table as colored cells.
+
+    Attributes
+    ----------
+    values : tuple of rows of float or None
+        None is a hatched cell.
+    row_labels, column_labels : tuple of str
+    row_title, column_title, title, subtitle, bar_label : str
+        Texts of the axes, the heading and the color bar.
+    low, high : float
+        The values at the ends of the color map.
+    color_map : "viridis" or "viridis_r"
+    texts : tuple of rows of str
+        What is written into the cells if there is room; "" is nothing.
+    annotate : bool
+        Whether a picture writes the texts. A view writes them if cells are large enough.
+    bare_below : float
+        Cells with a smaller value have no text.
+    notes : tuple of (row, column, text)
+        Why cells are undefined.
+    marks : tuple of (row, column)
+        Cells with a dot.  mark_meaning : what a dot means.
+    row_breaks, column_breaks : tuple of int
+        Before which rows and columns a line is drawn.
+    bar_ticks : tuple of (value, text)
+        Of the color bar; empty for numbers.
+    ticks : Ticks
+    square : bool
+        Whether cells are squares, whatever the room.
+    wrap : bool
+        Whether a picture breaks the lines of the heading.
+    """
+
+    values: Cells
+    row_labels: Labels
+    column_labels: Labels
+    row_title: str = ""
+    column_title: str = ""
+    title: str = ""
+    subtitle: str = ""
+    bar_label: str = ""
+    low: float = 0.0
+    high: float = 1.0
+    color_map: str = "viridis"
+    texts: tuple[Labels, ...] = ()
+    annotate: bool = True
+    bare_below: float = 0.0
+    notes: tuple[tuple[int, int, str], ...] = ()
+    marks: tuple[tuple[int, int], ...] = ()
+    mark_meaning: str = ""
+    row_breaks: tuple[int, ...] = ()
+    column_breaks: tuple[int, ...] = ()
+    bar_ticks: tuple[tuple[float, str], ...] = ()
+    ticks: Ticks = Ticks()
+    square: bool = False
+    wrap: bool = False
+
+    @property
+    def colors(self) -> tuple[str, ...]:
+        """The color map as hexadecimal colors, from low to high."""
+        return color_map(self.color_map)
+
+
+def decimals(low: float, high: float) -> int:
+    """Return how many decimals values between these need: two, and more if all of them are small."""
+    return max(2, 1 + int(np.ceil(-np.log10(high - low)))) if high > low else 2
+
+
+def cells(values: np.ndarray) -> Cells:
+    return tuple(tuple(map(finite, row)) for row in values.tolist())
+
+
+def texts_of(values: np.ndarray, low: float, high: float) -> tuple[Labels, ...]:
+    places = decimals(low, high)
+    return tuple(tuple(f"{value:z.{places}f}" if np.isfinite(value) else "" for value in row) for row in values)
+
+
+def _size(rows: Labels, columns: Labels) -> tuple[float, float]:
+    return (
+        min(max(0.42 * len(columns), 2.4), 9) + 0.07 * max(map(len, rows)) + 1.7,
+        min(max(0.42 * len(rows), 2.4), 9) + 0.05 * max(map(len, columns)) + 1.1,
+    )
+
+
+# -- comparisons
+
+
+@spec.register
+def comparison_spec(
+    result: Comparison,
+    *,
+    annotate: bool | None = None,
+    title: str | None = None,
+    marks: pd.DataFrame | None = None,
+    marks_mean: str | None = None,
+) -> MatrixSpec:
+    """Decide what the figure of a comparison shows; options as for `plots.heatmap`."""
+    values, (rows, columns), fixed = result.values.to_numpy(float), result.labels(), result.constants()
+    low, high = _limits(values, result.measure.range)
+    first, second = _heading(result.name, result.n, fixed, values.size)
+    row_title, column_title = (
+        _axis_title(axis, its, other)
+        for axis, its, other in zip((result.values.index, result.values.columns), fixed, fixed[::-1], strict=True)
+    )
+    unlike, alike = ("unlike", "alike") if result.kind == "similarity" else ("alike", "unlike")
+    reasons = {
+        (i, j): result.undefined.get((result.values.index[i], result.values.columns[j]), "")
+        for i, j in np.argwhere(~np.isfinite(values)).tolist()
+    }
+    return MatrixSpec(
+        values=cells(values),
+        row_labels=rows,
+        column_labels=columns,
+        row_title=row_title,
+        column_title=column_title,
+        title=first if title is None else title,
+        subtitle=second if title is None else "",
+        bar_label=f"{unlike}  ←  {result.name}  →  {alike}",
+        low=low,
+        high=high,
+        color_map="viridis" if result.kind == "similarity" else "viridis_r",  # bright is alike
+        texts=texts_of(values, low, high),
+        annotate=values.size <= 100 if annotate is None else annotate,
+        notes=tuple((i, j, reason) for (i, j), reason in reasons.items()),
+        marks=() if marks is None else _marked(marks, result.values),
+        mark_meaning=marks_mean or "",
+        size=_size(rows, columns),
+    )
+
+
+@spec.register
+def null_table_spec(
+    result: NullTable, *, marks: pd.DataFrame | None = None, marks_mean: str | None = None, **options: Any
+) -> MatrixSpec:
+    """Decide what the figure of a table with null distributions shows: the cells above their null have a dot."""
+    if marks is None:
+        marks, marks_mean = result.above(), marks_mean or "above its null, false discovery rate 5 %"
+    return comparison_spec(result.comparison, marks=marks, marks_mean=marks_mean, **options)
+
+
+def _limits(values: np.ndarray, possible: tuple[float, float]) -> tuple[float, float]:
+    """The measure's range, so that pictures can be compared.
+
+    A similarity with a sign starts at 0 unless values are below. No end is infinite.
+    """
+    defined = values[np.isfinite(values)]
+    low, high = possible
+    if np.isinf(high):  # no picture can show it all: up to the largest value here
+        high = float(defined.max()) if defined.size and defined.max() > max(low, 0) else 1.0
+    smallest, largest = (defined.min(), defined.max()) if defined.size else (low, high)
+    low = min(0.0, np.floor(smallest * 10) / 10) if low < 0 or smallest < low - 1e-6 else low
+    return float(low), float(largest if largest > high + 1e-6 else high)
+
+
+def _axis_title(axis: pd.Index, fixed: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The field that varies along an axis, the model if there is one, and in what the other axis differs."""
+    what = "/".join(map(str, varying_fields(axis))) or str(axis.names[-1] if axis.nlevels == 1 else "layer")
+    title = f"{what} of {fixed['model']}" if "model" in fixed and what != "model" else what
+    differing = [
+        f"{name} {axis.get_level_values(name)[0]}"
+        for name in dict.fromkeys([*fixed, *other])
+        if name not in ("model", "layer")
+        and fixed.get(name) != other.get(name)
+        and axis.get_level_values(name).nunique() == 1
+    ]
+    return title + (f" ({', '.join(differing)})" if differing else "")
+
+
+def _heading(name: str, n: int, fixed: tuple[dict[str, Any], dict[str, Any]], size: int) -> tuple[str, str]:
+    """Two lines: the measure and the models; the data and the number of samples."""
+    rows, columns = fixed
+    models = dict.fromkeys(str(side["model"]) for side in fixed if "model" in side)
+    data = dict.fromkeys(str(side["dataset"]) for side in fixed if "dataset" in side)
+    same_layer = rows.get("layer") and rows.get("layer") == columns.get("layer") and size > 1
+    return (
+        name + (f": {' × '.join(models)}" if models else "") + (f" at {rows['layer']}" if same_layer else ""),
+        " × ".join(data) + (", " if data else "") + f"n = {n}",
+    )
+
+
+def _marked(marks: pd.DataFrame, table: pd.DataFrame) -> tuple[tuple[int, int], ...]:
+    """The cells that get a mark."""
+    if not isinstance(marks, pd.DataFrame) or not all(pd.api.types.is_bool_dtype(kind) for kind in marks.dtypes):
+        raise TypeError(
+            "marks are a frame of True and False with the labels of the table, such as null_table(...).above(); got"
+            f" {type(marks).__name__}"
+        )
+    if not (marks.index.equals(table.index) and marks.columns.equals(table.columns)):
+        raise ValueError(
+            f"marks have the labels of the table, in its order; the table has {' × '.join(map(str, table.shape))}"
+            f" cells, marks have {' × '.join(map(str, marks.shape))}"
+            f"{' with other labels' if marks.shape == table.shape else ''}"
+        )
+    shown = marks.to_numpy() & np.isfinite(table.to_numpy(float))
+    return tuple((i, j) for i, j in np.argwhere(shown).tolist())
+
+
+# -- other tables
+
+
+def grid_spec(
+    frame: pd.DataFrame, *, label: str = "", title: str = "", low: float | None = None, high: float | None = None
+) -> MatrixSpec:
+    """Decide what the figure of a frame of numbers shows; options as for `plots.grid`."""
+    values = frame.to_numpy(float)
+    defined = values[np.isfinite(values)]
+    if not defined.size:
+        raise ValueError(f"there is no number to draw in this frame of {frame.shape[0]} × {frame.shape[1]}")
+    rows, columns = (tuple(map(str, axis)) for axis in (frame.index, frame.columns))
+    low, high = (float(end if given is None else given) for given, end in ((low, defined.min()), (high, defined.max())))
+    return MatrixSpec(
+        values=cells(values),
+        row_labels=rows,
+        column_labels=columns,
+        row_title=str(frame.index.name or ""),
+        column_title=str(frame.columns.name or ""),
+        title=title,
+        bar_label=textwrap.fill(label, 34),
+        low=low,
+        high=high,
+        texts=texts_of(values, low, high),
+        ticks=Ticks(all=True, smallest=9, slanted_from=9, upright_from=99),
+        size=(
+            0.72 * len(columns) + 0.085 * max(map(len, rows)) + 2.0,
+            0.44 * len(rows) + 0.05 * max(map(len, columns)) + 1.2,
+        ),
+    )
+
+
+def answers_spec(frame: pd.DataFrame, *, title: str = "") -> MatrixSpec:
+    """Decide what the figure of measures (rows) on transformed data (columns) shows; options as for `plots.answers`."""
+    kinds, values = [measures.get(name).kind for name in frame.index], frame.to_numpy(float)
+    arrows = ["↑" if kind == "similarity" else "↓" for kind in kinds]
+    largest = np.nanmax(np.abs(values), axis=1, initial=1e-12)
+    alike = np.array(
+        [
+            row if kind == "similarity" else 1 - row / np.nanmax(row, initial=1e-12)
+            for kind, row in zip(kinds, values, strict=True)
+        ]
+    )
+    return MatrixSpec(
+        values=cells(alike),
+        row_labels=tuple(f"{name} {arrow}" for name, arrow in zip(frame.index, arrows, strict=True)),
+        column_labels=tuple(textwrap.fill(str(name), 11) for name in frame.columns),
+        column_title="↑ larger is more alike    ↓ larger is less alike    hatched: no value",
+        title=title,
+        texts=tuple(texts_of(row[None], 0.0, float(most))[0] for row, most in zip(values, largest, strict=True)),
+        bar_ticks=((0.0, "unlike"), (1.0, "alike")),
+        ticks=Ticks(all=True, smallest=9, slanted_from=99, on_top=True),
+        size=(2.4 + 0.86 * frame.shape[1], 1.5 + 0.33 * len(frame)),
+    )
+
+
+def samples_specs(
+    matrices: Mapping[str, np.ndarray],
+    *,
+    targets: np.ndarray | None = None,
+    classes: Sequence[str] = (),
+    most: int = 300,
+) -> tuple[MatrixSpec, ...]:
+    """Decide what figures of samples by samples show, one a representation; options as for `plots.samples`."""
+    matrices = {name: to_numpy(to_array(matrix)) for name, matrix in matrices.items()}
+    n = len(next(iter(matrices.values())))
+    targets = None if targets is None else check_labels(targets, n, "targets")
+    order = np.argsort(targets, kind="stable") if targets is not None else np.arange(n)
+    order = order[np.linspace(0, n - 1, min(most, n)).astype(int)]
+    labels = () if targets is None else tuple(_class_name(target, classes) for target in targets[order])
+    return tuple(
+        MatrixSpec(
+            values=cells(matrix[np.ix_(order, order)]),
+            row_labels=labels,
+            column_labels=labels,
+            column_title="" if labels else "samples",
+            title=name,
+            bar_label="correlation of two samples",
+            low=-1.0,
+            annotate=False,
+            ticks=Ticks(all=True, by_run=True, smallest=8, slanted_from=3, upright_from=0),
+            square=True,
+            size=(3.5, 3.7),
+        )
+        for name, matrix in matrices.items()
+    )
+
+
+def _class_name(target: Any, classes: Sequence[str]) -> str:
+    named = isinstance(target, (int, np.integer)) and len(classes) > target
+    return str(classes[target]) if named else str(target)
