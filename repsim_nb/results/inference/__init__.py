@@ -4,9 +4,11 @@ correlations, groups, and what each sample adds to it.
 
 from .blocks import block_means
 from .correlation_differences import rank_differences
+from .dispersion import SpreadTest, dispersion_test
 from .group_contrasts import contrasts
-from .group_tests import SpreadTest, anosim, centre_test, dispersion_test
+from .group_tests import anosim, centre_test
 from .intervals import interval, rank_interval
+from .judging import cannot_ask, judge, judge_exact, judge_p
 from .levels import chance_values, sample_sets
 from .nulls import NullTable, chance_corrected, null_moments, null_table
 from .permutations import permutation_test
@@ -15,7 +17,7 @@ from .results import GroupTest, Interval, Moments, Test
 from .sample_influence import influence
 from .sample_sizes import SampleSize, sample_size
 from .units import holm
-from .verdicts import Verdict, cannot_ask, judge, judge_exact, judge_p
+from .verdicts import Verdict
 
 __all__ = [
     "GroupTest",

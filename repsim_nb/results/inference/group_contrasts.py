@@ -10,7 +10,9 @@ import pandas as pd
 from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.labels import Choice
 
-from .group_tests import anosim_r, dispersion_test, grouped
+from .dispersion import dispersion_test
+from .group_tests import anosim_r
+from .labelled_items import label_items
 from .relabelling import NoOtherLabelling
 from .results import ROUNDING, compare_with_null
 from .square_tables import Table, with_ties
@@ -46,9 +48,9 @@ def contrasts(
         Items of one unit depend on each other. Labels are exchanged among whole units that have the same number of
         items in each stratum.
     n_permutations : int
-        The number of random labellings, if there are more than 5,040 different ones.
+        The number of random permute_labels, if there are more than 5,040 different ones.
     seed : int
-        Of the random labellings.
+        Of the random permute_labels.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def contrasts(
         - difference: to_base - base.
         - p_value: one-sided, the labels of the group and of base exchanged within strata.
         - p_holm: p_value adjusted for the number of groups.
-        - least: the smallest p_value that so many items allow (1 / number of labellings).
+        - least: the smallest p_value that so many items allow (1 / number of permute_labels).
         - R: ANOSIM's R of the group and base, without a p-value (with few items it is mostly the tightness of base).
         - spread_p: p-value of `dispersion_test` of the group and base, missing for fewer than 3 items in a stratum.
         - items: the number of items of the group that count.
@@ -99,7 +101,7 @@ def contrasts(
     >>> [f"{p:.3f}" for p in found["p_value"]], f"{found.loc['moved', 'least']:.3f}"
     (['1.000', '0.048'], '0.048')
     """
-    every = grouped(table, groups, strata, units, n_permutations)
+    every = label_items(table, groups, strata, units, n_permutations)
     if base not in every.names:
         raise unknown_name("base group", base, list(every.names))
     tied = with_ties(every.d, table)
@@ -107,7 +109,9 @@ def contrasts(
     for name in every.names.drop(base):
         two = every.codes == every.names.get_loc(base), every.codes == every.names.get_loc(name)
         parts = [
-            rows[two[0][rows] | two[1][rows]] for rows in every.layers if two[0][rows].sum() > 1 and two[1][rows].any()
+            rows[two[0][rows] | two[1][rows]]
+            for rows in every.items_of_strata
+            if two[0][rows].sum() > 1 and two[1][rows].any()
         ]
         if not parts:
             few = "it has one item" if strata is None else "in no stratum with an item of the group it has two items"
@@ -139,7 +143,7 @@ def _contrast(
     seed: int,
 ) -> dict[str, Any]:
     counted = np.concatenate(parts)
-    labels, exact = every.labellings(parts, n_permutations, seed)
+    labels, exact = every.permute_labels(parts, n_permutations, seed)
     code = int(every.codes[two[0]][0])
     to_base, own = _means(tied, every.codes[None] == code, parts)
     moved, still = _means(tied, labels == code, parts)
