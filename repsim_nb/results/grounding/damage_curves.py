@@ -12,7 +12,8 @@ import pandas as pd
 from repsim_nb.measures import Measure
 from repsim_nb.results.comparison import compare
 from repsim_nb.results.inference.samples import representations_of
-from repsim_nb.results.probes import entered, linear_probe
+from repsim_nb.results.probes import linear_probe
+from repsim_nb.results.probes.features import check_set
 from repsim_nb.support.errors import format_label, join_names
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import short_labels, to_axis
@@ -124,7 +125,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
             "choose one with .where(layer=...)"
         )
     names = short_labels(index)
-    xs = {label: entered(label, representations[label], constant=False) for label in labels}
+    xs = {label: check_set(label, representations[label], constant=False) for label in labels}
     amounts = damage.reached(amounts, list(xs.values()))
     pairs, undefined = _pairs(chosen, xs)
     thresholds = {short: table.sum(axis=0) / (len(xs) - 1) for short, table in pairs.items()}

@@ -1,0 +1,119 @@
+"""Where points lie: classical scaling, SMACOF, t-SNE, and new points among old ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from scipy.optimize import least_squares, minimize
+from scipy.spatial.distance import cdist, pdist, squareform
+from sklearn.manifold import TSNE, smacof
+from threadpoolctl import threadpool_limits
+
+from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.workers import single_threaded_blas
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums in one order, whatever the machine: the same map for the same seed."""
+    with single_threaded_blas(), threadpool_limits(1, user_api="openmp"):
+        yield
+
+
+def stress_of(points: np.ndarray, d: np.ndarray, free_scale: bool = False) -> float:
+    fitted, wanted = pdist(points), d[np.triu_indices(len(d), 1)]
+    scale = np.sum(fitted * wanted) / np.sum(fitted**2) if free_scale else 1
+    return float(np.sqrt(np.sum((scale * fitted - wanted) ** 2) / np.sum(wanted**2)))
+
+
+def classical_points(d: np.ndarray, n_components: int) -> tuple[np.ndarray, np.ndarray]:
+    centre = np.eye(len(d)) - 1 / len(d)
+    eigenvalues, vectors = np.linalg.eigh(-0.5 * centre @ (d**2) @ centre)
+    top = np.argsort(eigenvalues)[::-1][:n_components]
+    significant = np.where(np.abs(eigenvalues) > 1e-12 * np.abs(eigenvalues).max(), eigenvalues, 0)
+    return vectors[:, top] * np.sqrt(significant[top].clip(min=0)), significant
+
+
+def smacof_points(d: np.ndarray, start: np.ndarray, seed: int, progress: bool | Tick, restarts: int = 4) -> np.ndarray:
+    """The best of several starts.
+
+    Majorisation comes near quickly and then creeps, so a quasi-Newton method goes the rest of the way.
+    """
+    rng = np.random.default_rng(seed)
+    begins, found = (start, *(rng.normal(scale=d.mean(), size=start.shape) for _ in range(restarts))), [start]
+    with show_progress(progress, "mapping", "start") as tick:
+        for done, begin in enumerate(begins):
+            tick(done, len(begins))
+            near = smacof(
+                d, n_components=start.shape[1], init=begin, n_init=1, max_iter=100, eps=1e-6, normalized_stress=False
+            )[0]
+            best = minimize(
+                _misfit,
+                near.ravel(),
+                args=(d,),
+                jac=True,
+                method="L-BFGS-B",
+                options={"maxiter": 2000, "ftol": 1e-13, "gtol": 1e-9 * d.max()},
+            )
+            found += [near, best.x.reshape(start.shape)]
+    return min(found, key=lambda points: stress_of(points, d))
+
+
+def _misfit(flat: np.ndarray, d: np.ndarray) -> tuple[float, np.ndarray]:
+    """Σ(distance - δ)² over pairs, and its gradient."""
+    points = flat.reshape(len(d), -1)
+    fitted = squareform(pdist(points))
+    pull = np.divide(fitted - d, fitted, out=np.zeros_like(d), where=fitted > 0)
+    return float(np.sum((fitted - d) ** 2) / 2), 2 * (pull.sum(axis=1, keepdims=True) * points - pull @ points).ravel()
+
+
+def tsne_points(x: np.ndarray, start: np.ndarray, perplexity: float, seed: int, metric: str) -> np.ndarray:
+    start = 1e-4 * start / max(start[:, 0].std(), np.finfo(float).tiny)
+    start = start + np.random.default_rng(seed).normal(scale=1e-6, size=start.shape)  # an axis of zeros would stay one
+    points = TSNE(
+        start.shape[1], perplexity=perplexity, metric=metric, init=start.astype(np.float32), random_state=seed
+    ).fit_transform(x.copy())
+    return to_principal_axes(points.astype(float))
+
+
+def squared_radii(d: np.ndarray) -> np.ndarray:
+    """Squared distances of the items from their centre, in all dimensions that the dissimilarities need."""
+    return (d**2).mean(axis=1) - (d**2).mean() / 2
+
+
+def project(old: np.ndarray, d: np.ndarray, squared_radii: np.ndarray) -> np.ndarray:
+    return np.linalg.pinv(old - old.mean(axis=0)) @ (squared_radii - d**2) / 2 + old.mean(axis=0)
+
+
+def fit_point(old: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """The point whose distances to the old ones fit d best: from the likeliest of many starts downhill, the best is
+    kept.
+    """
+
+    def misfit(point: np.ndarray) -> np.ndarray:
+        return np.linalg.norm(point - old, axis=1) - d
+
+    def slope(point: np.ndarray) -> np.ndarray:
+        away = np.linalg.norm(point - old, axis=1, keepdims=True)
+        return np.divide(point - old, away, out=np.zeros_like(old), where=away > 0)
+
+    projected = project(old, d, np.sum((old - old.mean(axis=0)) ** 2, axis=1))
+    starts = np.stack([old[d.argmin()], projected, 2 * old.mean(axis=0) - projected, *old])
+    likely = np.argsort(np.sum((cdist(starts, old) - d) ** 2, axis=1), kind="stable")[:3]
+    found = [
+        least_squares(misfit, start, jac=slope, method="lm", xtol=1e-12, ftol=1e-12, gtol=1e-12)
+        for start in (*starts[:2], *starts[likely])
+    ]
+    return min(found, key=lambda result: result.cost).x
+
+
+def to_principal_axes(points: np.ndarray) -> np.ndarray:
+    """Turn the map so that the first axis varies most; each axis points to its largest coordinate: the same data, the
+    same picture.
+    """
+    points = points - points.mean(axis=0)
+    points = points @ np.linalg.svd(points, full_matrices=False)[2].T
+    largest = points[np.abs(points).argmax(axis=0), np.arange(points.shape[1])]
+    return points * np.where(largest < 0, -1, 1)

@@ -1,0 +1,171 @@
+"""Points on a map, and how far to trust it; new points are added, and one map is aligned to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import cdist
+
+from repsim_nb.results.comparison import Comparison
+from repsim_nb.support.errors import join_names
+from repsim_nb.support.labels import explain_same_text, match_labels
+
+from .layout import fit_point, one_thread, project, squared_radii
+from .tables import check_sign, label_at, read_table, rescale, to_numbers
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Embedding:
+    """Points on a map, and how far to trust it.
+
+    points: DataFrame (items, n_components), columns "x", "y", ... and the items' labels as its index.
+    stress: sqrt(Σ(d - δ)² / Σδ²) over pairs (d on the map, δ the dissimilarity), as scikit-learn has it (Kruskal's
+    stress-1 divides by Σd² instead, which is a little less): 0 is a faithful map, above about 0.2 a poor one. A t-SNE
+    has no scale of its own: its stress is that after the best one.
+    negative_fraction: Σ|negative eigenvalues| / Σ|eigenvalues| of the double-centred squared dissimilarities: 0 if they
+    are Euclidean distances at all.
+    trustworthiness: how far the nearest on the map are near at all (1: all of them), of the min(5, (m - 1) // 2)
+    nearest of each [Venna and Kaski 2001].
+    placed: labels of the points that `add_points` added, and misfits: the stress of each one's distances alone; all
+    else is that of the map before.
+    dissimilarities: DataFrame (points, the items the map was made from); None for a map of samples.
+    """
+
+    points: pd.DataFrame
+    stress: float
+    negative_fraction: float
+    kind: str
+    seed: int
+    name: str = ""
+    n: int | None = None
+    trustworthiness: float = field(kw_only=True)
+    perplexity: float | None = None
+    placed: tuple[Any, ...] = ()
+    misfits: tuple[float, ...] = ()
+    dissimilarities: pd.DataFrame | None = None
+
+    @property
+    def method(self) -> str:
+        """How the map was made, in words: "MDS (SMACOF)", "classical MDS", "t-SNE (perplexity 10)"."""
+        return {"smacof": "MDS (SMACOF)", "classical": "classical MDS"}.get(
+            self.kind
+        ) or f"t-SNE (perplexity {self.perplexity:g})"
+
+    def __repr__(self) -> str:
+        by = (f" by {self.name}" if self.name else "") + (f", {len(self.placed)} of them placed" if self.placed else "")
+        return (
+            f"Embedding({self.method} of {len(self.points)} points{by}: stress {self.stress:.3f}, negative eigenvalues"
+            f" {self.negative_fraction:.1%}, trustworthiness {self.trustworthiness:.3f}, seed {self.seed})"
+        )
+
+    def add_points(self, new: Comparison | pd.DataFrame) -> Embedding:
+        """The map with new points after the old ones, which stay exactly where they are.
+
+        new: rows are the new items, columns the items that the map was made from, in any order: `rs.compare(measure,
+        new, old)`, or a frame of dissimilarities. Of a measure that is not symmetric only this direction is known. New
+        points do not see one another.
+        Each lies where its distances to the old ones fit best: for SMACOF by least squares, for classical MDS by
+        projection on the map's axes. (Something unlike all that is there would have had an axis of its own in a map
+        made with it; it has none here.)
+        Errors: ValueError for a t-SNE, other columns, undefined or negative cells, another measure or number of
+        samples.  [Gower 1968]
+        """
+        if self.kind == "tsne" or self.dissimilarities is None:
+            raise ValueError(
+                "a t-SNE has no place for new points, since each point's place hangs on all others: make one of old and"
+                " new together, or take mds(...).add_points(new)"
+            )
+        rows = check_new_rows(self, new)
+        old = self.points.to_numpy()[: rows.shape[1]]
+        with one_thread():
+            whole, unit = rescale(self.dissimilarities.to_numpy()[: len(old)])
+            radii, old, distances = squared_radii(whole), old / unit, rows.to_numpy() / unit
+            found = np.array(
+                [project(old, d, radii) if self.kind == "classical" else fit_point(old, d) for d in distances]
+            )
+            misfits = tuple(
+                float(np.sqrt(np.sum((cdist(point[None], old)[0] - d) ** 2) / np.sum(d**2))) if d.any() else 0.0
+                for point, d in zip(found, distances, strict=True)
+            )
+        points = pd.concat([self.points, pd.DataFrame(found * unit, index=rows.index, columns=self.points.columns)])
+        return replace(
+            self,
+            points=points,
+            placed=(*self.placed, *rows.index),
+            misfits=(*self.misfits, *misfits),
+            dissimilarities=pd.concat([self.dissimilarities, rows]),
+        )
+
+    def align_to(self, like: Embedding) -> Embedding:
+        """The same map, moved, rotated and reflected (never scaled) to lie on `like` as well as it can, by the points
+        with labels that both have.
+
+        Where fewer than two labels are the same, those count that are the same in the fields that vary: so maps of two
+        layers lie on each other by model.
+        Errors: ValueError for maps of different dimensions, or with fewer than two labels in common.  [Schönemann 1966]
+        """
+        if self.points.shape[1] != like.points.shape[1]:
+            raise ValueError(
+                f"a map is turned to one of as many dimensions; this one has {self.points.shape[1]}, the other"
+                f" {like.points.shape[1]}"
+            )
+        mine, other = match_labels(self.points.index, like.points.index)
+        if len(mine) < 2:
+            raise ValueError(
+                "a map is turned by points that both have, and these two share fewer than two labels: "
+                f"'{label_at(self.points.index, 0)}', ... and '{label_at(like.points.index, 0)}', ..."
+            )
+        a, b = self.points.to_numpy(), like.points.to_numpy()
+        with one_thread():
+            left, _, right = np.linalg.svd((a[mine] - a[mine].mean(0)).T @ (b[other] - b[other].mean(0)))
+            points = (a - a[mine].mean(0)) @ (left @ right) + b[other].mean(0)
+        return replace(self, points=pd.DataFrame(points, index=self.points.index, columns=self.points.columns))
+
+
+def check_new_rows(embedding: Embedding, new: Comparison | pd.DataFrame) -> pd.DataFrame:
+    """The dissimilarities (new items, items the map was made from), in the map's order, checked."""
+    frame, facts = read_table(new)
+    if embedding.name and facts and (facts["name"], facts["n"]) != (embedding.name, embedding.n):
+        raise ValueError(
+            f"the map was made by {embedding.name} of {embedding.n} samples, the new distances by {facts['name']} of"
+            f" {facts['n']}: they are not on one scale"
+        )
+    items = embedding.dissimilarities.columns
+    if not len(frame):
+        raise ValueError("there is nothing to place: the table has no row")
+    if frame.index.nlevels != items.nlevels or frame.columns.nlevels != items.nlevels:
+        raise ValueError(
+            f"labels on the map have the fields {list(items.names)}; those of the new table have"
+            f" {list(frame.index.names)} (rows) and {list(frame.columns.names)} (columns)"
+        )
+    if not frame.columns.equals(items):
+        for these, those, sentence in (
+            (items, frame.columns, "has no column for {} of the map's items: {}"),
+            (frame.columns, items, "has {} columns that the map was not made from: {}"),
+        ):
+            lacking = these[~these.isin(those)]
+            if len(lacking):
+                raise ValueError(
+                    f"to place points, their distances to the {len(items)} items of the map are needed, a column each;"
+                    " the table "
+                    + sentence.format(len(lacking), join_names((label_at(lacking, i) for i in range(len(lacking))), 3))
+                    + explain_same_text(lacking, those)
+                )
+        if not (frame.columns.is_unique and items.is_unique):
+            raise ValueError(
+                "labels of the map's items are there twice, so that columns can be told by their order only: give them"
+                " in that of the map"
+            )
+        frame = frame.loc[:, items]
+    d = to_numbers(frame)
+    if not np.isfinite(d).all():
+        i, j = np.argwhere(~np.isfinite(d))[0]
+        raise ValueError(
+            f"to place a point all its distances to the map's items are needed; that of '{label_at(frame.index, i)}' to"
+            f" '{label_at(items, j)}' is undefined"
+        )
+    check_sign(d, frame)
+    return pd.DataFrame(d.clip(min=0), index=frame.index, columns=items)

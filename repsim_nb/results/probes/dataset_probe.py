@@ -1,0 +1,137 @@
+"""Can a probe tell from which model, and on which data, a representation was recorded?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.svm import LinearSVC
+
+from repsim_nb.measures.base import check_sides, to_arrays
+from repsim_nb.support.errors import format_label, join_names, unknown_name
+from repsim_nb.support.labels import to_axis
+from repsim_nb.support.progress import Tick
+from repsim_nb.support.workers import map_with_progress
+
+from .features import check_options, check_set, expand, reduce, scale
+from .held_out import draw_some, hold_out, image_ids, number_images
+from .results import DatasetProbe, score
+
+SCALINGS = ("pooled", "per_set", None)
+PROBES = ("linear", "rbf")
+
+
+def dataset_bias(
+    sets: Mapping[Any, Any],
+    *,
+    groups: Mapping[Any, Any] | Sequence[Any] | None = None,
+    n: int | None = None,
+    test_fraction: float = 0.3,
+    scaling: str | None = "pooled",
+    probe: str = "linear",
+    cost: float = 0.01,
+    n_permutations: int = 999,
+    seed: int = 0,
+    progress: bool | Tick = False,
+) -> DatasetProbe:
+    """Can a linear SVM tell from which network, and on which data, a representation was recorded? -> DatasetProbe,
+    on held-out images.
+
+    sets: {label: array (n, ...)}, all of one width; a set is a class. Labels that are keys (a recording's) have fields,
+    so that `bias.by_field("model")` names the network alone.
+    groups: which image a row is, {label: ids (n,)}, or the ids alone where all sets have the same images. None: with
+    keys, row i of all sets of one data set is image i; with plain labels row i is image i in every set. No image is on
+    both sides, for any set; test_fraction of the images are held out.
+    n: at most so many images of each data set, drawn by seed; None takes all.
+    scaling: features to mean 0 and variance 1, fitted on the training rows, "pooled" over all sets; "per_set" for each
+    set by itself, which hides what only shifts or stretches a set, and needs to know the set of a held-out row (so its
+    p-value is not exact, and a little small); None leaves them as they are.
+    probe: "linear", one SVM (squared hinge loss) a set against the rest, the highest score is named; "rbf", the same on
+    600 features of a Gaussian kernel (Nyström), to see what a linear one misses.  cost: of a row on the wrong side, C
+    of scikit-learn; of the kernel's features, which are shorter, as many times that as there are features. The p-value
+    takes rows of one image as one: a label that is the same for all rows of an image moves with it, others are
+    exchanged between images that occur as often, and within.
+    Errors: ValueError naming the set for another width, too few rows, NaN; for a single set.  [Torralba and Efros 2011;
+    Yellapragada 2020, 3.1]
+    """
+    if not isinstance(sets, Mapping):
+        raise TypeError(f"sets come by label, {{'a': x, 'b': y}}, or as a recording; got {type(sets).__name__}")
+    if scaling not in SCALINGS:
+        raise unknown_name("scaling", scaling, SCALINGS)
+    if probe not in PROBES:
+        raise unknown_name("probe", probe, PROBES)
+    check_options(test_fraction, cost, n_permutations, seed, **({} if n is None else {"n": n}))
+    if len(sets) < 2:
+        raise ValueError(
+            "sets are told from one another, so there must be two or more; here is"
+            f" {join_names(map(format_label, sets)) or 'none'}"
+        )
+    index = to_axis(sets)
+    if groups is None:  # row i is image i, of all sets of one data set
+        for data in dict.fromkeys(getattr(label, "dataset", "") for label in sets):
+            check_sides({"sets": sets}, labels=[label for label in sets if getattr(label, "dataset", "") == data])
+    given = to_arrays(sets)
+    labels, sizes = (
+        [format_label(label) for label in given],
+        {label: len(x) if x.ndim else 0 for label, x in given.items()},
+    )
+    true = np.repeat(np.arange(len(sizes)), list(sizes.values()))
+    image, sample, data = number_images(index, image_ids(sizes, groups), groups)
+    drawn = np.ones(len(true), bool) if n is None else draw_some(true, image, data, n, np.random.default_rng(seed))
+    xs = {
+        label: check_set(label, x if n is None else x[drawn[true == k]]) for k, (label, x) in enumerate(given.items())
+    }
+    _check_widths(xs)
+    true, image, sample = true[drawn], image[drawn], sample[drawn]
+    held = hold_out(true, image, test_fraction, labels, np.random.default_rng(seed))
+    x = (
+        np.concatenate([scale(part, held[true == k]) for k, part in enumerate(xs.values())])
+        if scaling == "per_set"
+        else np.concatenate(list(xs.values()))
+    )
+    x = scale(x, held) if scaling == "pooled" else x
+    fit, test = expand(x[~held], x[held], seed) if probe == "rbf" else reduce(x[~held], x[held])
+    cost = (
+        cost * x.shape[1] if probe == "rbf" else cost
+    )  # a row of p features of variance 1 is √p long, of the kernel's 1
+    scores = _score_against_rest(fit, true[~held], test, labels, cost, progress)
+    predictions = pd.DataFrame(
+        {"true": true[held], "predicted": scores[1].argmax(1), "sample": sample[held], "image": image[held]}
+    )
+    return DatasetProbe(
+        **score(predictions, index, n_permutations, seed),
+        fitted=pd.DataFrame({"true": true[~held], "predicted": scores[0].argmax(1)}),
+        chance=1 / len(xs),
+        probe=probe,
+        scaling=scaling,
+        seed=seed,
+    )
+
+
+def _check_widths(xs: Mapping[Any, np.ndarray]) -> None:
+    widths = {label: x.shape[1] for label, x in xs.items()}
+    usual = max(set(widths.values()), key=list(widths.values()).count)
+    others = [f"{format_label(label)}: {width}" for label, width in widths.items() if width != usual]
+    if others:
+        same = next(label for label, width in widths.items() if width == usual)
+        raise ValueError(
+            f"one SVM reads all sets, so they need one width; '{format_label(same)}' has {usual} features, but"
+            f" {join_names(others, 4)}. Take layers of one width, or reduce them first"
+        )
+
+
+def _score_against_rest(
+    fit: np.ndarray, true: np.ndarray, test: np.ndarray, names: Sequence[str], cost: float, progress: bool | Tick
+) -> tuple[np.ndarray, np.ndarray]:
+    """-> scores of the rows fitted to and of the others (rows, classes), each class against all others."""
+
+    def one(k: int) -> tuple[np.ndarray, np.ndarray]:
+        svm = LinearSVC(C=cost, dual=False).fit(fit, true == k)  # the primal: as many rows as features, or more
+        return svm.decision_function(fit), svm.decision_function(test)
+
+    done = map_with_progress(
+        one, range(len(names)), progress=progress, what=f"an SVM for each of {len(names)} sets", unit="set"
+    )
+    return np.column_stack([fitted for fitted, _ in done]), np.column_stack([tested for _, tested in done])

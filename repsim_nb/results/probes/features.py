@@ -1,0 +1,63 @@
+"""Options and features of a probe: checked, scaled by the rows that it is fitted to, reduced or expanded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.kernel_approximation import Nystroem
+
+from repsim_nb.support.errors import format_label
+from repsim_nb.support.validation import check_fraction, check_integer, check_positive, check_representation, to_numpy
+
+from .held_out import MIN_ROWS
+
+LANDMARKS = 600  # of the kernel probe
+
+
+def check_set(label: Any, x: Any, *, constant: bool = True) -> np.ndarray:
+    """One representation, checked -> float64 (n, p); an error names it.  constant: whether all rows may be
+    alike.
+    """
+    try:
+        return to_numpy(check_representation(x, constant=constant)).astype(float)
+    except (ValueError, MemoryError) as error:
+        raise type(error)(f"'{format_label(label)}': {error}") from error
+
+
+def scale(x: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """By mean and standard deviation of the rows that are not held out; a feature that is constant there is only
+    centred.
+    """
+    x = x / max(np.abs(x).max(), np.finfo(float).tiny)  # no square of it can overflow or vanish
+    mean, spread = x[~held].mean(axis=0), x[~held].std(axis=0)
+    return (x - mean) / np.where(spread > 1e-12 * np.abs(mean).clip(min=1e-300), spread, 1)
+
+
+def reduce(fit: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """More features than rows: the rows' own directions, which hold all that a linear probe can use."""
+    if fit.shape[1] <= fit.shape[0]:
+        return fit, test
+    basis = np.linalg.qr(fit.T)[0]
+    return fit @ basis, test @ basis
+
+
+def expand(fit: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    variance = fit.var()
+    kernel = Nystroem(
+        gamma=1 / (fit.shape[1] * (variance if variance > 0 else 1)),
+        n_components=min(LANDMARKS, len(fit)),
+        random_state=seed,
+    )
+    return kernel.fit_transform(fit), kernel.transform(test)
+
+
+def check_options(test_fraction: float, cost: float, n_permutations: int, seed: int, **more: int) -> None:
+    check_fraction(test_fraction, "test_fraction", hint="the fraction of images held out")
+    check_positive(cost, "cost")
+    for what, number, least in (
+        ("n_permutations", n_permutations, 1),
+        ("seed", seed, 0),
+        *((what, number, 2 * MIN_ROWS) for what, number in more.items()),
+    ):
+        check_integer(number, what, minimum=least)

@@ -1,0 +1,97 @@
+"""Which rows are held out: whole images, as evenly as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb.support.errors import format_label, join_names
+from repsim_nb.support.validation import check_labels
+
+MIN_ROWS = 2  # of a class on either side
+
+
+def image_ids(sizes: Mapping[Any, int], groups: Any) -> list[np.ndarray]:
+    """Of each set the id of the image of each row."""
+    if groups is None:
+        return [np.arange(size) for size in sizes.values()]
+    if isinstance(groups, Mapping):
+        lacking = [format_label(label) for label in sizes if label not in groups]
+        if lacking:
+            raise ValueError(f"groups hold the image ids of every set; there are none for {join_names(lacking, 3)}")
+    return [
+        check_labels(
+            groups[label] if isinstance(groups, Mapping) else groups, size, f"groups of '{format_label(label)}'"
+        )
+        for label, size in sizes.items()
+    ]
+
+
+def number_images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each row -> (one number an image, wherever it occurs; its id; the number of its data set)"""
+    data = index.get_level_values("dataset") if groups is None and "dataset" in index.names else [""] * len(ids)
+    sizes: dict[str, int] = {}
+    for name, own in zip(data, ids, strict=True):
+        if name and sizes.setdefault(name, len(own)) != len(own):
+            raise ValueError(
+                f"sets of one data set hold the same images row by row; of '{name}' there are sets of {sizes[name]} and"
+                f" of {len(own)} rows. Say which image each row is, groups={{label: ids}}"
+            )
+    alike = len({own.dtype.kind for own in ids}) == 1  # else 1 would become "1"
+    sample = (
+        np.concatenate(ids)
+        if alike
+        else check_labels([one for own in ids for one in own], sum(map(len, ids)), "groups")
+    )
+    where = np.repeat(pd.factorize(np.asarray(data, dtype=object))[0], list(map(len, ids)))
+    number = pd.factorize(sample)[0]
+    return pd.factorize(where.astype(np.int64) * (number.max(initial=0) + 1) + number)[0], sample, where
+
+
+def hold_out(
+    true: np.ndarray, image: np.ndarray, share: float, names: Sequence[str], rng: np.random.Generator
+) -> np.ndarray:
+    """Which rows are held out: a share of the images, whole ones, and as evenly as can be of those that occur in the
+    same classes.
+    """
+    held = draw_images(true, image, round(share * len(np.unique(image))), rng)
+    check_counts(true, held, names)
+    return held
+
+
+def draw_some(true: np.ndarray, image: np.ndarray, data: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """The rows of at most n images of each data set."""
+    taken = np.zeros(len(true), bool)
+    for one in np.unique(data):
+        rows = np.flatnonzero(data == one)
+        taken[rows[draw_images(true[rows], image[rows], min(n, len(np.unique(image[rows]))), rng)]] = True
+    return taken
+
+
+def draw_images(true: np.ndarray, image: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
+    """The rows of so many images, drawn at random; of images that occur in the same classes each sort gives its share,
+    what is left over goes by lot.
+    """
+    occurs = pd.Series(true).groupby(image).agg(lambda own: tuple(sorted(set(own))))
+    sorts = [occurs.index.get_indexer(alike.index) for _, alike in occurs.groupby(occurs, sort=False)]
+    due = np.array([len(places) for places in sorts]) * number / len(occurs)
+    many = np.floor(due + 1e-9).astype(int)
+    many[np.lexsort((rng.random(len(due)), many - due))[: number - many.sum()]] += 1
+    taken = np.zeros(len(occurs), bool)
+    for places, count in zip(sorts, many, strict=True):
+        taken[rng.permutation(places)[:count]] = True
+    return taken[occurs.index.get_indexer(image)]
+
+
+def check_counts(true: np.ndarray, held: np.ndarray, names: Sequence[str]) -> None:
+    for side, what in ((~held, "to be fitted to"), (held, "to be held out")):
+        many = np.bincount(true[side], minlength=len(names))
+        if many.min() < MIN_ROWS:
+            k = int(many.argmin())
+            raise ValueError(
+                f"'{names[k]}' has too few samples: of its {(true == k).sum()} rows {many[k]} would be left {what}, and"
+                f" {MIN_ROWS} are the least"
+            )
