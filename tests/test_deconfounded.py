@@ -228,7 +228,7 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="of the inputs: it is constant"):
         deconfounded("cka", np.ones((60, 3)))
     measure = deconfounded("cka", c)
-    with pytest.raises(ValueError, match=r"the inputs are 60 samples, and 'x' has 50 rows.*of_rows"):
+    with pytest.raises(ValueError, match=r"the inputs are 60 samples, and 'x' has 50 rows.*select_rows"):
         measure(x[:50], y[:50])
     with pytest.raises(ValueError, match="60 samples, and the representation has 50 rows"):
         measure.prepare(x[:50])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -43,6 +44,15 @@ def explain_missing_torch(error: ModuleNotFoundError, name: str) -> ModuleNotFou
 def format_label(label: Any) -> str:
     """A label in a sentence: 'model/layer' for a key, anything else as it is."""
     return f"{label.model}/{label.layer}" if hasattr(label, "model") and hasattr(label, "layer") else str(label)
+
+
+@contextmanager
+def add_context(what: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Put what was done before the text of an error; UndefinedError unless other kinds are given."""
+    try:
+        yield
+    except kinds or (UndefinedError,) as error:  # noqa: B030 - a tuple of classes
+        raise type(error)(f"{what}: {error}") from error
 
 
 def join_names(names: Iterable[object], most: int = 12) -> str:

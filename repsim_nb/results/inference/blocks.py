@@ -14,7 +14,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.measures.base import to_one_library
 from repsim_nb.measures.between import FEWEST_GROUPS, Between, between_groups
 from repsim_nb.results.comparison import compare
-from repsim_nb.support.errors import UndefinedError, format_label, join_names, unknown_name
+from repsim_nb.support.errors import add_context, format_label, join_names, unknown_name
 from repsim_nb.support.labels import Choice, to_axis
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
@@ -150,7 +150,7 @@ def block_means(
         its = measure.select_rows(kept)
         return (
             symmetric(compare(its, some).values)
-            if between is None
+            if between is None or of_rows is None
             else _square_between(between_groups(its), some, of_rows[kept])
         )
 
@@ -169,13 +169,9 @@ def block_means(
             tick(k + 1, many + 1)
             kept = np.flatnonzero(part_of_row != k)
             some = {label: rows_of(xs[label], kept) for label in labels}
-            try:
+            left_out = f"{(part == k).sum()} of {units} {name} left out"
+            with add_context(f"with {left_out}, as the interval needs it (parts={parts})"):
                 found = table_of(some, kept)
-            except UndefinedError as error:
-                raise UndefinedError(
-                    f"with {(part == k).sum()} of {units} {name} left out, as the interval needs it (parts={parts}):"
-                    f" {error}"
-                ) from error
             without[k] = [found[which].mean() for which in blocks.values()]
         tick(many + 1, many + 1)
     rows = []
@@ -185,15 +181,15 @@ def block_means(
             items = np.flatnonzero(codes == k)
             variances.append(jackknife(np.array([_mean_without(table, which, item) for item in items])))
         values = table[which]
-        found = student_interval(values.mean(), *add_variances(variances), level)
-        rows.append((found.estimate, found.low, found.high, values.min(), values.max(), len(values)))
+        its = student_interval(values.mean(), *add_variances(variances), level)
+        rows.append((its.estimate, its.low, its.high, values.min(), values.max(), len(values)))
     index = pd.MultiIndex.from_tuples([(names[one], names[other]) for one, other in blocks], names=["group", "other"])
     table = pd.DataFrame(rows, index=index, columns=["mean", "low", "high", "smallest", "largest", "pairs"])
     table.attrs["level"] = level
     return table
 
 
-def _mean_without(table: np.ndarray, which: tuple[np.ndarray, np.ndarray], item: int) -> float:
+def _mean_without(table: np.ndarray, which: tuple[np.ndarray, np.ndarray], item: Any) -> float:
     kept = (which[0] != item) & (which[1] != item)
     return float(table[which[0][kept], which[1][kept]].mean())
 
@@ -205,10 +201,8 @@ def _square_between(between: Between, xs: Mapping[Any, Any], codes: np.ndarray) 
     """
     (xs,), table = to_one_library(xs), np.full((len(xs), len(xs)), np.nan)
     for (i, one), (j, other) in itertools.combinations(enumerate(xs), 2):
-        try:
+        with add_context(f"'{format_label(one)}' and '{format_label(other)}'"):
             table[i, j] = table[j, i] = between(xs[one], xs[other], codes)
-        except UndefinedError as error:
-            raise UndefinedError(f"'{format_label(one)}' and '{format_label(other)}': {error}") from error
     return table
 
 

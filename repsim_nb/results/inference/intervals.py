@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.support.errors import UndefinedError, join_names, unknown_name
+from repsim_nb.support.errors import UndefinedError, add_context, join_names, unknown_name
 from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
@@ -107,13 +108,9 @@ def interval(
 
     def without(pair: tuple[int, int]) -> float:
         kept = np.flatnonzero(~np.isin(part, pair))
-        try:
+        left_out = f"{units.number - len(kept)} of {units.number} {units.name} left out"
+        with add_context(f"with {left_out}, as the interval needs it (parts={parts})"):
             return units.value(kept)
-        except UndefinedError as error:
-            raise UndefinedError(
-                f"with {units.number - len(kept)} of {units.number} {units.name} left out, as the interval needs it"
-                f" (parts={parts}): {error}"
-            ) from error
 
     seen = units.value()
     found = map_with_progress(
@@ -229,7 +226,7 @@ def left_out_units(index: pd.Index, groups: Groups, place: np.ndarray) -> Units:
 
 
 def leave_out(
-    tables: list[np.ndarray], kind: str, units: Units, names: list[str], what: str = "the two tables"
+    tables: list[np.ndarray], kind: str, units: Units, names: Sequence[str], what: str = "the two tables"
 ) -> tuple[float, list[np.ndarray]]:
     """The rank correlation of the first two tables (the third held constant), and for each grouping the correlations
     without each of its groups (groups,).

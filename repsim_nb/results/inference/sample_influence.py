@@ -9,10 +9,10 @@ import numpy as np
 from repsim_nb import measures
 from repsim_nb.measures import Deconfounded, Measure
 from repsim_nb.measures.deconfounded import partial
-from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.errors import UndefinedError, add_context
+from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_representation, to_numpy
-from repsim_nb.support.workers import workers
+from repsim_nb.support.workers import map_with_progress
 
 from .dependent_rows import SampleUnits
 
@@ -62,7 +62,10 @@ def influence(
     units = SampleUnits(measure, x, y, groups, "influence", strict=False)
     if units.codes is not None:
         return _of_each(units, measure, units.value(), np.full(units.number, np.nan), progress)
-    x, y = units.x, units.y = tuple(_entered(side, name) for side, name in ((units.x, "x"), (units.y, "y")))
+    with add_context("influence, of 'x'"):
+        x = units.x = check_representation(units.x, double=True)
+    with add_context("influence, of 'y'"):
+        y = units.y = check_representation(units.y, double=True)
     n = units.number
     if n <= measure.min_samples:
         raise UndefinedError(
@@ -72,14 +75,13 @@ def influence(
     seen = measure(x, y)
     values = np.full(n, np.nan)
     if isinstance(measure, Deconfounded) and measure.base.recentring is not None:
-        of_sides = [to_numpy(measure.base.gram_matrix(measure.base.prepare(side))) for side in (x, y, measure.values)]
-        values = partial(
-            *(_by_sums(of_sides[i], of_sides[j], measure.base.recentring) for i, j in ((0, 1), (0, 2), (1, 2))), FAINT
-        )
+        base = measure.base
+        a, b, c = (to_numpy(base.gram_matrix(base.prepare(side))) for side in (x, y, measure.values))
+        ab, ac, bc = (_by_sums(one, other, base.recentring) for one, other in ((a, b), (a, c), (b, c)))
+        values = partial(ab, ac, bc, FAINT)
     elif measure.recentring is not None:
-        values = _by_sums(
-            *(to_numpy(measure.gram_matrix(measure.prepare(side))) for side in (x, y)), measure.recentring
-        )
+        a, b = (to_numpy(measure.gram_matrix(measure.prepare(side))) for side in (x, y))
+        values = _by_sums(a, b, measure.recentring)
     return _of_each(units, measure, seen, values, progress)
 
 
@@ -91,27 +93,13 @@ def _of_each(
     ask = np.flatnonzero(np.isnan(values))
 
     def without(i: int) -> float:
-        try:
+        with add_context(f"without {one} {i}"):
             return units.value(np.delete(np.arange(n), i))
-        except UndefinedError as error:
-            raise UndefinedError(f"without {one} {i}: {error}") from error
 
-    def done() -> int:
-        return n - int(np.isnan(values).sum())
-
-    with workers() as run, show_progress(progress, f"influence on {measures.short_name(measure)}", one) as tick:
-        tick(done(), n)
-        for i, value in zip(ask, run(without, ask, idle=lambda: tick(done(), n)), strict=True):
-            values[i] = value
-            tick(done(), n)
+    values[ask] = map_with_progress(
+        without, ask.tolist(), progress=progress, what=f"influence on {measures.short_name(measure)}", unit=one
+    )
     return seen - values
-
-
-def _entered(side: Any, name: str) -> Any:
-    try:
-        return check_representation(side, double=True)
-    except UndefinedError as error:
-        raise UndefinedError(f"influence, of '{name}': {error}") from error
 
 
 def _by_sums(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:

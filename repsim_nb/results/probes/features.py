@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.kernel_approximation import Nystroem
 
-from repsim_nb.support.errors import format_label
+from repsim_nb.support.errors import add_context, format_label
 from repsim_nb.support.validation import check_fraction, check_integer, check_positive, check_representation, to_numpy
 
 from .held_out import MIN_ROWS
@@ -19,10 +19,8 @@ def check_set(label: Any, x: Any, *, constant: bool = True) -> np.ndarray:
     """One representation, checked -> float64 (n, p); an error names it.  constant: whether all rows may be
     alike.
     """
-    try:
+    with add_context(f"'{format_label(label)}'", ValueError, MemoryError):
         return to_numpy(check_representation(x, constant=constant)).astype(float)
-    except (ValueError, MemoryError) as error:
-        raise type(error)(f"'{format_label(label)}': {error}") from error
 
 
 def scale(x: np.ndarray, held: np.ndarray) -> np.ndarray:

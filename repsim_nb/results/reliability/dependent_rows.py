@@ -10,10 +10,11 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from repsim_nb.measures.arrays import eps
+from repsim_nb.support.containers import Array
 from repsim_nb.support.dependence import FOLLOWING, NEARLY, near_repeats, near_rows, neighbour_fractions
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.row_groups import groups_of
-from repsim_nb.support.validation import Array, to_numpy
+from repsim_nb.support.validation import to_numpy
 
 from .findings import Finding
 from .sides import MAX_MULTIPLICATIONS, Side
@@ -31,8 +32,8 @@ def labels_of_rows(x: Any, groups: Any) -> tuple[str, Any]:
         return "given", groups
     if (carried := groups_of(x)) is not None:
         return "carried", carried
-    index = getattr(x, "index", None)
-    if not hasattr(index, "is_unique") and getattr(x, "dims", ()) and hasattr(x, "indexes"):  # xarray
+    index: Any = getattr(x, "index", None)
+    if not hasattr(index, "is_unique") and hasattr(x, "indexes") and x.dims:  # xarray
         index = x.indexes.get(x.dims[0])
     if hasattr(index, "is_unique") and not index.is_unique:
         return "index", [str(label) for label in index]
@@ -42,10 +43,10 @@ def labels_of_rows(x: Any, groups: Any) -> tuple[str, Any]:
 def describe_rows(side: Side, v: Array, labels: tuple[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
     """What the rows of one side, all of which are v, have to do with each other -> (facts, findings)."""
     how, groups = labels
-    facts, found = {}, []
     if how:
         facts, found = _describe_groups(side.name, how, groups)
     else:
+        facts, found = {}, list[Finding]()
         some = min(side.n, side.facts["samples looked at"], FOLLOWING[1])
         start = (side.n - some) // 2
         near, where = near_rows(_finite(v[start : start + some]))

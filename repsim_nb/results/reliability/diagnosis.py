@@ -23,12 +23,13 @@ from repsim_nb.measures import (
     check_same_samples,
 )
 from repsim_nb.measures.base import check_sides
-from repsim_nb.support.errors import join_names
-from repsim_nb.support.validation import Array, check_integer, check_labels, check_shape
+from repsim_nb.support.containers import Array
+from repsim_nb.support.errors import add_context, join_names
+from repsim_nb.support.validation import check_integer, check_labels, check_shape
 
 from .dependent_rows import describe_rows, labels_of_rows
 from .findings import Diagnosis, Finding
-from .sides import DOMINANT_FRACTION, Side, affordable_samples, describe_side, name_errors
+from .sides import DOMINANT_FRACTION, Side, affordable_samples, describe_side
 
 MIN_SAMPLES = 4  # as debiased CKA needs
 # cka of unrelated data from which on "alike" and "few samples" are confused: layers of the zoo are at .01 to .08 with
@@ -51,27 +52,51 @@ def diagnose(
     max_samples: int | None = None,
     groups: Any = None,
 ) -> Diagnosis:
-    """What is off with a representation, or with a pair of the same samples, in words with what to do -> Diagnosis.
+    """Find what is wrong with a representation, or with a pair of the same samples, and say what to do.
 
-    Of each side: n against p, rank, participation ratio (Σλ)²/Σλ² (the number of directions that share the variance),
-    share of the first component, outliers, exact repeats of samples and units, dead units; whether rows look grouped,
-    so that they are no independent samples (tokens of a sentence, frames of a film, repeats of a stimulus); a sample
-    that is a neighbour of very many others. Of a pair besides: whether CCA is defined, biased cka beside debiased, how
-    much of cka the first components give and what it is without them.
-    x, y: (n, ...), n from 4 on.  names: how the sides are called (usually x and y).  max_samples: the most samples to
-    look at, spread evenly; None is as many as take a second or so. What is not looked at is not read either; facts say
-    how many were.
-    groups: one label a row, where it is known which rows depend on each other; None takes those that the arrays carry
-    (`x.groups`, as recordings of tokens do), or looks for signs: rows near each other in the order, or a fixed number
-    of rows apart, that are more alike than any two (groups in random order are found only if their rows are nearly
-    equal); index labels that repeat.
-    Errors: ValueError where n differs; UndefinedError, as measures raise it, for NaN, infinity, too few samples, a
-    constant representation.
+    Parameters
+    ----------
+    x, y : array (n, ...)
+        One representation, or two of the same samples; n is 4 or more.
+    names : str or sequence of str, optional
+        What the sides are called; x and y by default.
+    max_samples : int, optional
+        The most samples to look at, evenly spaced. By default as many as take about a second. Others are not read, and
+        the facts say how many were.
+    groups : labels (n,), optional
+        Which rows depend on each other. By default those that the arrays carry (`x.groups`, as recordings of tokens
+        do). Without any, signs of groups are looked for: rows near each other in the order, or a fixed number of rows
+        apart, that are more alike than any two (groups in random order are found only if their rows are nearly equal),
+        and index labels that repeat.
+
+    Returns
+    -------
+    Diagnosis
+        Of each side: n and p, rank, participation ratio (Σλ)²/Σλ² (the number of directions that share the variance),
+        fraction of the first component, outliers, exact repeats of samples and units, dead units, whether rows look
+        grouped (tokens of a sentence, frames of a film, repeats of a stimulus), and a sample that is a neighbour of
+        very many others. Of a pair also: whether CCA is defined, biased and debiased cka, how much of cka the first
+        components give and what it is without them.
+
+    Raises
+    ------
+    ValueError
+        If n differs.
+    UndefinedError
+        For NaN, infinity, too few samples, or a constant representation.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(100, 5))
+    >>> x[7] *= 100
+    >>> [finding.title for finding in diagnose(x).findings]
+    ['outliers', 'one component']
     """
     given = [x] if y is None else [x, y]
-    names = (
-        ("x", "y")[: len(given)] if names is None else (names,) if isinstance(names, str) else tuple(map(str, names))
-    )
+    if names is None:
+        names = ("x", "y")[: len(given)]
+    names = (names,) if isinstance(names, str) else tuple(map(str, names))
     if len(names) != len(given) or len(set(names)) < len(names):
         raise ValueError(
             f"names has one name a side, {len(given)} here, all different; got {join_names(names) or 'none'}"
@@ -80,28 +105,31 @@ def diagnose(
         check_integer(
             max_samples, "max_samples", minimum=MIN_SAMPLES, hint="the number of samples to look at, or None for all"
         )
-    check_sides(dict(zip(names, ({name: v} for name, v in zip(names, given, strict=True)), strict=True)))
-    flat = {
-        name: name_errors(name, lambda v=v: check_shape(v, MIN_SAMPLES)[0])
-        for name, v in zip(names, given, strict=True)
-    }
+    check_sides({name: {name: v} for name, v in zip(names, given, strict=True)})
+    flat = {}
+    for name, v in zip(names, given, strict=True):
+        with add_context(f"diagnose of '{name}'"):
+            flat[name] = check_shape(v, MIN_SAMPLES)[0]
     n = check_same_samples(flat)
-    labels = {name: labels_of_rows(v, groups) for name, v in zip(names, given, strict=True)}
-    labels = {name: (how, check_labels(its, n, "groups")) if how else (how, its) for name, (how, its) in labels.items()}
+    labels = {}
+    for name, v in zip(names, given, strict=True):
+        how, own = labels_of_rows(v, groups)
+        labels[name] = how, check_labels(own, n, "groups") if how else own
     some = min(n, max_samples or n, *(affordable_samples(n, v.shape[1]) for v in flat.values()))
     places = np.linspace(0, n - 1, some).round().astype(int)
     partly = f" among the {some} of {n} samples looked at" if some < n else ""
-    sides = [
-        name_errors(name, lambda v=v, name=name: describe_side(name, v if some == n else v[places], n, places), partly)
-        for name, v in flat.items()
-    ]
+    sides = []
+    for name, v in flat.items():
+        with add_context(f"diagnose of '{name}'{partly}"):
+            sides.append(describe_side(name, v if some == n else v[places], n, places))
     rows = {side.name: describe_rows(side, flat[side.name], labels[side.name]) for side in sides}
     facts = pd.DataFrame({side.name: side.facts | rows[side.name][0] for side in sides}, dtype=object)
     findings = [finding for side in sides for finding in [*check_units_and_samples(side), *rows[side.name][1]]]
     if y is None:
         return Diagnosis(_sorted(findings + check_one(sides[0])), facts)
-    together = describe_pair(*sides)
-    return Diagnosis(_sorted(findings + check_both(*sides, together)), facts, pd.Series(together, dtype=object))
+    one, other = sides
+    together = describe_pair(one, other)
+    return Diagnosis(_sorted(findings + check_both(one, other, together)), facts, pd.Series(together, dtype=object))
 
 
 def summarize_findings(measure: str | Measure, found: Mapping[str, Diagnosis], max_lines: int = 3) -> tuple[str, ...]:

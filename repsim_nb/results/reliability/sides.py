@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
 
 from repsim_nb.measures.arrays import centred_unit, eps, reduce_features, smallest_direction
-from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, check_representation, to_numpy
+from repsim_nb.support.containers import Array
+from repsim_nb.support.validation import check_representation, to_numpy
 
 # multiplications for the inner products of one side, about a second on one core with all that follows: more samples
 # than that allows are not looked at
@@ -63,13 +62,6 @@ def affordable_samples(n: int, p: int) -> int:
         return n
     by_features = MAX_MULTIPLICATIONS / p**2
     return max(100, int(by_features if by_features >= p else math.sqrt(MAX_MULTIPLICATIONS / p)))
-
-
-def name_errors(name: str, call: Callable[[], Any], partly: str = "") -> Any:
-    try:
-        return call()
-    except UndefinedError as error:
-        raise type(error)(f"diagnose of '{name}'{partly}: {error}") from error
 
 
 def describe_side(name: str, given: Array, n: int, places: np.ndarray) -> Side:

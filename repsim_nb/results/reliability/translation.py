@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from repsim_nb.support.validation import Array, check_representation, to_numpy
+from repsim_nb.support.containers import Array
+from repsim_nb.support.validation import check_representation, to_numpy
 
 
 def translation_limit(x: Array, rows: Sequence[bool]) -> float:
