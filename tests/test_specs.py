@@ -39,11 +39,24 @@ def results():
         "placed": rs.embedding.mds(table).add_points(
             rs.compare("cka", {rs.Key("a", "three", "d"): x[next(iter(x))]}, x)
         ),
+        "curves": pd.DataFrame({"cka": [0.1, 0.4], "mine": [0.2, np.nan]}, index=["first", "last"]),
+        "test": rs.inference.anosim(table, "model"),
+        "benchmark": rs.grounding.benchmark(
+            {rs.Key(m, "one"): rng.normal(size=(30, 4)) for m in "abcde"},
+            dict(zip("abcde", (0.1, 0.5, 0.9, 0.3, 0.7), strict=True)),
+            measures=["cka"],
+            n_bootstrap=20,
+        ),
+        "specificity": rs.grounding.specificity(x, "procrustes"),
+        "sensitivity": rs.grounding.sensitivity(
+            {key: x[key] for key in x if key.layer == "one"}, measures=["cka"], damage="noise", amounts=[0.1], draws=1
+        ),
         "probe": rs.probes.dataset_bias({key: x[key] for key in x if key.layer == "one"}, n_permutations=19),
     }
 
 
-NAMES = ("comparison", "undefined", "null_table", "embedding", "placed", "probe")
+VIEWED = ("comparison", "undefined", "null_table", "embedding", "placed", "probe")
+NAMES = (*VIEWED, "curves", "test", "benchmark", "specificity", "sensitivity")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,10 +66,10 @@ def test_a_spec_comes_back_from_json_and_draws_the_same(results, name):
     assert again == shown and type(again) is type(shown) and hash(again) == hash(shown)
     assert plots.png(again) == plots.png(shown)
     with pytest.raises(FrozenInstanceError):
-        shown.title = "mine"
+        shown.size = (1.0, 1.0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", VIEWED)
 def test_a_picture_and_a_view_show_one_spec(results, name):
     shown = rs.spec(results[name])
     ax, view = plots.draw(shown), VIEWS[type(shown)]()
@@ -161,8 +174,15 @@ def test_one_function_makes_a_new_kind_of_result_drawable_everywhere():
     assert explorer.bundle()["image/png"], "what a report shows"
 
 
+def test_a_result_without_a_view_is_shown_as_its_picture(results):
+    for name in ("benchmark", "sensitivity", "curves"):
+        explorer = rs.explorers.explore(lambda name=name: results[name]).wait()
+        assert explorer.spec == rs.spec(results[name]) and explorer.view.value == explorer.png()
+        assert explorer.png() == plots.png(explorer.spec)
+
+
 def test_specs_say_what_their_fields_are():
-    for kind in (specs.MatrixSpec, specs.MapSpec, specs.Ticks, specs.ImageSpec):
+    for kind in (*specs.Spec.__subclasses__(), *specs.FigureSpec.__subclasses__()):
         for field in fields(kind):
             assert field.name in kind.__doc__ + specs.FigureSpec.__doc__, (kind, field.name)
 

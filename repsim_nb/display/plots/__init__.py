@@ -7,12 +7,11 @@ written: dollar signs begin no formula. A formula of your own: ax.set_title(r"$\
 from repsim_nb.display.specs import CLASS_COLORS, COLORS, MARKERS, MEASURE_COLORS, MODEL_COLORS, family_of, fixed_color
 
 from .drawing import draw, png
+from .frames import band, curves, intervals, null, scatter, to_final
 from .grounded import benchmark, sensitivity, specificity
 from .images import influential, pictures
-from .lines import band, curves, intervals, null, to_final
 from .maps import embedding, embeddings
 from .matrices import answers, confusion, grid, heatmap, heatmaps, samples
-from .points import scatter
 
 __all__ = [
     "CLASS_COLORS",

@@ -101,7 +101,7 @@ def _place(ax: Axes, labels: list[Annotation], pixel: float) -> None:
 def _lead(ax: Axes, point: np.ndarray, move: np.ndarray, half: np.ndarray) -> None:
     """A thin line from a point to the rim of its label."""
     rim = move * (1 - min(1.0, np.min(half / np.maximum(np.abs(move), 1e-9))))
-    where = ax.figure.dpi_scale_trans + ScaledTranslation(point[0], point[1], ax.transData)
+    where = ax.figure.dpi_scale_trans + ScaledTranslation(point[0], point[1], ax.transData)  # type: ignore[arg-type]
     ax.add_artist(
         Line2D(
             [0, rim[0] / 72], [0, rim[1] / 72], transform=where, color="0.55", linewidth=0.6, zorder=2.8, gid="leader"

@@ -20,7 +20,7 @@ def draw(shown: Any, *, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    shown : MatrixSpec, MapSpec or LineSpec
+    shown : MatrixSpec, MapSpec, LineSpec or PanelsSpec
         What `rs.spec(result)` returns, or one read with `from_json`.
     ax : Axes, optional
         Where to draw.

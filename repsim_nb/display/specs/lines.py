@@ -1,0 +1,311 @@
+"""LineSpec: lines, points, ranges and bars over numbers or names; of frames, and of permutation tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb.results.inference import Test
+from repsim_nb.support.errors import join_names
+
+from .base import FigureSpec, Spec, finite, spec
+from .colors import COLORS, DASHES, LINE_COLORS, MARKERS, OTHER, fixed_color, line_colors
+
+Numbers = tuple[float | None, ...]
+Ticks = tuple[tuple[float, str], ...]
+Limits = tuple[float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Layer(Spec):
+    """Marks of one kind in a LineSpec.
+
+    Attributes
+    ----------
+    mark : str
+        "line" joins places, "points" marks them, "ranges" are horizontal from low to high, "area" is between low and
+        high, "bars" stand on 0, "texts" are centered, "flag" is a text at the top next to an x. "vertical" and
+        "horizontal" are lines through the whole figure.
+    x, y : tuple of float or None
+        Places. If there are none, the layer is only an entry of the legend; with mark "heading" the heading of those
+        after it.
+    low, high : tuple of float or None
+        The ends of ranges or areas.
+    label : str
+        The entry in the legend, if there is one.
+    colors : tuple of str
+        One for all, or one for each place.
+    dash, marker : str
+        "-", "--", ":", "-." or the lengths of dashes and gaps, "" for none; a marker of matplotlib.
+    size, width : float
+        Of markers and of lines, in points; of texts, the font; of bars, the width on the axis.
+    rim : float or None
+        The width of the white rim of markers and bars; None is their own color.
+    open : bool
+        Markers are outlines.
+    opacity : float
+    halo : bool
+        A white line is below each line.
+    texts : tuple of str
+    bold : bool
+        Of texts.
+    raised : float
+        Points by which the layer is moved up, so that curves on each other can be seen.
+    order : float or None
+        What is higher covers what is lower.
+    """
+
+    mark: str
+    x: Numbers = ()
+    y: Numbers = ()
+    low: Numbers = ()
+    high: Numbers = ()
+    label: str = ""
+    colors: tuple[str, ...] = (COLORS[0],)
+    dash: str = "-"
+    marker: str = ""
+    size: float = 5.0
+    width: float = 1.6
+    rim: float | None = None
+    open: bool = False
+    opacity: float = 1.0
+    halo: bool = False
+    texts: tuple[str, ...] = ()
+    bold: bool = False
+    raised: float = 0.0
+    order: float | None = None
+
+
+@dataclass(frozen=True)
+class LineSpec(FigureSpec):
+    """Layers over two axes.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+        Those with a label are in the legend.
+    title, x_title, y_title, legend_title : str
+    x_ticks, y_ticks : tuple of (place, text)
+        Empty for numbers that matplotlib chooses.
+    slanted : bool
+        Whether the texts along x are slanted.
+    x_limits, y_limits : (float or None, float or None)
+        The ends of the axes; None is where the layers end. A first one that is larger turns the axis around.
+    x_scale : "linear", "log" or "symlog"
+        "symlog" is linear up to `bend` and logarithmic after.
+    bend : float
+    legend_below : bool
+        Whether the legend is below the figure, in two columns.
+    grid : "both", "x", "y" or ""
+        Which places have a thin line.
+    framed : bool
+        Whether there are lines on all four sides.
+    """
+
+    layers: tuple[Layer, ...]
+    title: str = ""
+    x_title: str = ""
+    y_title: str = ""
+    legend_title: str = ""
+    x_ticks: Ticks = ()
+    y_ticks: Ticks = ()
+    slanted: bool = False
+    x_limits: Limits = (None, None)
+    y_limits: Limits = (None, None)
+    x_scale: str = "linear"
+    bend: float = 1.0
+    legend_below: bool = False
+    grid: Literal["both", "x", "y", ""] = "both"
+    framed: bool = True
+
+
+@dataclass(frozen=True)
+class PanelsSpec(FigureSpec):
+    """Several LineSpecs in one figure, next to each other or, if they share x, below each other.
+
+    Attributes
+    ----------
+    panels : tuple of LineSpec
+    legend : tuple of Layer
+        Entries of a legend for all panels.
+    shared_x : bool
+    """
+
+    panels: tuple[LineSpec, ...]
+    legend: tuple[Layer, ...] = ()
+    shared_x: bool = False
+
+
+def numbers(values: Iterable[float]) -> Numbers:
+    """Numbers as a spec holds them."""
+    return tuple(finite(float(value)) for value in values)
+
+
+def line_looks(names: Iterable[Hashable], points: int) -> list[Layer]:
+    """An empty line for each name, told apart by color (fixed for measures and families of models) and marker.
+
+    If a color comes again, the dashes differ.
+    """
+    size, rim = (5.0, 0.5) if points <= 12 else (4.0, 0.0)
+    names, marked = list(names), itertools.cycle(MARKERS)
+    return [
+        Layer(
+            "line",
+            label=str(name),
+            colors=(color,),
+            dash=DASHES[again % len(DASHES)],
+            marker=next(marked),
+            size=size,
+            rim=rim,
+        )
+        for name, (color, again) in zip(names, line_colors(names, LINE_COLORS), strict=True)
+    ]
+
+
+def along(indexes: Sequence[pd.Index]) -> tuple[Numbers, Ticks]:
+    """Where the values of an index are, with texts: numbers at their size without texts, names evenly.
+
+    Raises
+    ------
+    ValueError
+        If indexes of names differ.
+    """
+    first = indexes[0]
+    if all(map(pd.api.types.is_numeric_dtype, indexes)):
+        return numbers(first), ()
+    for other in indexes[1:]:
+        if not other.equals(first):
+            raise ValueError(
+                f"lines over names need the same names; these are {join_names(first, 4)} and {join_names(other, 4)}"
+            )
+    return numbers(range(len(first))), tuple((float(place), str(name)) for place, name in enumerate(first))
+
+
+@spec.register
+def curves_spec(frame: pd.DataFrame, *, xlabel: str = "", ylabel: str = "dissimilarity", title: str = "") -> LineSpec:
+    """Decide what the figure of a line a column shows; options as for `plots.curves`."""
+    x, ticks = along([frame.index])
+    return LineSpec(
+        tuple(replace(look, x=x, y=numbers(frame.iloc[:, k])) for k, look in enumerate(line_looks(frame, len(frame)))),
+        title=title,
+        x_title=xlabel or str(frame.index.name or ""),
+        y_title=ylabel,
+        x_ticks=ticks,
+        size=(7.2, 4.2),
+    )
+
+
+def band_spec(frames: Mapping[str, pd.DataFrame], *, xlabel: str = "", ylabel: str = "", title: str = "") -> LineSpec:
+    """Decide what the figure of lines with their intervals shows; options as for `plots.band`."""
+    _check_intervals(frames)
+    indexes = [frame.index for frame in frames.values()]
+    places, ticks = along(indexes)
+    layers = []
+    for frame, look in zip(frames.values(), line_looks(frames, max(map(len, indexes))), strict=True):
+        x = places if ticks else numbers(frame.index)
+        area = Layer(
+            "area", x, low=numbers(frame["low"]), high=numbers(frame["high"]), colors=look.colors, opacity=0.18
+        )
+        layers += [area, replace(look, x=x, y=numbers(frame["mean"]))]
+    return LineSpec(
+        tuple(layers),
+        title=title,
+        x_title=xlabel or next((str(index.name) for index in indexes if index.name), ""),
+        y_title=ylabel,
+        x_ticks=ticks,
+        size=(7.2, 4.2),
+    )
+
+
+def intervals_spec(
+    frames: Mapping[str, pd.DataFrame], *, xlabel: str = "", title: str = "", line: float | None = None
+) -> LineSpec:
+    """Decide what the figure of values with their intervals shows, one row each; options as for `plots.intervals`."""
+    _check_intervals(frames)
+    index = next(iter(frames.values())).index
+    for name, frame in frames.items():
+        if not frame.index.equals(index):
+            raise ValueError(
+                f"intervals stand in rows that all frames share; '{name}' has {join_names(frame.index, 4)}, the first"
+                f" {join_names(index, 4)}"
+            )
+    words = [", ".join(dict.fromkeys(map(str, row))) if isinstance(row, tuple) else str(row) for row in index]
+    shifts = np.linspace(-0.17, 0.17, len(frames)) if len(frames) > 1 else [0.0]
+    fixed = [fixed_color(name) for name in index] if len(frames) == 1 else []
+    rows = tuple(color or OTHER for color in fixed) if any(fixed) else None
+    layers = [] if line is None else [Layer("vertical", (line,), colors=("0.35",), dash="--", width=1, order=0)]
+    looks = zip(frames.items(), shifts, line_colors(frames, LINE_COLORS), itertools.cycle(MARKERS), strict=False)
+    for (name, frame), shift, (color, _), marker in looks:
+        y, colors = numbers(np.arange(len(index)) + shift), rows or (color,)
+        layers += [
+            Layer("ranges", y=y, low=numbers(frame["low"]), high=numbers(frame["high"]), colors=colors),
+            Layer(
+                "points",
+                numbers(frame["mean"]),
+                y,
+                label=str(name) if len(frames) > 1 else "",
+                colors=colors,
+                marker=marker,
+                order=2,
+            ),
+        ]
+    return LineSpec(
+        tuple(layers),
+        title=title,
+        x_title=xlabel,
+        y_ticks=tuple((float(place), word) for place, word in enumerate(words)),
+        y_limits=(len(index) - 0.4, -0.6),
+        size=(6.4, 0.9 + 0.24 * max(4, len(index)) * (1 + 0.25 * (len(frames) - 1))),
+    )
+
+
+def _check_intervals(frames: Mapping[str, pd.DataFrame]) -> None:
+    if not frames:
+        raise ValueError("there is nothing to draw: pass {name: frame with the columns mean, low and high}")
+    for name, frame in frames.items():
+        lacking = [column for column in ("mean", "low", "high") if column not in frame]
+        if lacking:
+            raise ValueError(
+                f"intervals have the columns mean, low and high; the frame '{name}' lacks {join_names(lacking)}"
+            )
+
+
+@spec.register
+def permutation_test_spec(result: Test, *, xlabel: str = "statistic", title: str = "") -> LineSpec:
+    """Decide what the figure of a permutation test shows; options as for `plots.null`."""
+    if result.null is None:
+        raise ValueError(
+            "this p-value comes from a formula, so there is no null distribution to draw; take one by permutation,"
+            ' p="mantel" or p="exact"'
+        )
+    heights, edges = np.histogram(result.null, bins=min(40, max(8, len(result.null) // 20)))
+    low, high = min(edges[0], result.statistic), max(edges[-1], result.statistic)
+    margin, red = 0.08 * (high - low), (COLORS[5],)
+    middles, place = numbers((edges[1:] + edges[:-1]) / 2), (float(result.statistic),)
+    words = (f"observed: {minus(result.statistic, 2)}",)
+    tested = f"p = {result.p_value:.2g} ({result.alternative}, {len(result.null):,} permutations)"
+    return LineSpec(
+        (
+            Layer("bars", middles, numbers(heights), colors=("0.72",), width=float(edges[1] - edges[0]), rim=0.4),
+            Layer("vertical", place, colors=red, width=2.2),
+            Layer("flag", place, texts=words, colors=red, size=10),
+        ),
+        title=f"{title}\n{tested}" if title else tested,
+        x_title=xlabel,
+        y_title="permutations",
+        x_limits=(float(low - margin), float(high + margin)),
+        y_limits=(0.0, 1.16 * 1.05 * float(heights.max())),
+        grid="",
+        framed=False,
+        size=(6.4, 3.6),
+    )
+
+
+def minus(value: float, places: int = 3) -> str:
+    """A number with a minus sign as wide as a plus."""
+    return f"{value:z.{places}f}".replace("-", "\N{MINUS SIGN}")
