@@ -11,7 +11,7 @@ from scipy import stats
 
 import repsim_nb as rs
 from repsim_nb import grounding, inference
-from repsim_nb.results.grounding.item_values import residuals
+from repsim_nb.results.grounding.items import residuals
 from repsim_nb.results.grounding.noise import shrink
 from repsim_nb.results.grounding.pair_sets import PairSets
 from repsim_nb.results.inference.units import holm, simultaneous, units_of, widen_level

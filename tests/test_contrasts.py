@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 
 from repsim_nb.results.inference import anosim, centre_test, contrasts, dispersion_test
-from repsim_nb.results.inference.relabelling import relabel
+from repsim_nb.results.inference.labelled_items import relabel
 
 
 def distances(x, names=None):

@@ -10,7 +10,7 @@ from scipy import stats
 
 import repsim_nb as rs
 from repsim_nb import reliability
-from repsim_nb.results.grounding import DAMAGES, Damage, closed_forms, damage, damage_curves
+from repsim_nb.results.grounding import DAMAGES, Damage, damage, damage_curves
 from repsim_nb.results.grounding.sensitivity_result import first_above
 
 grounding = rs.grounding
@@ -328,7 +328,7 @@ def test_the_fraction_of_models_is_covered():
 
 
 def test_the_examples_give_what_they_say():
-    for module in (closed_forms, damage, damage_curves):
+    for module in (damage, damage_curves):
         for test in doctest.DocTestFinder(exclude_empty=True).find(module, globs={**vars(module), "np": np}):
             assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed == 0, test.name
 

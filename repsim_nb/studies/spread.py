@@ -13,7 +13,7 @@ import pandas as pd
 
 from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.results import check_level
-from repsim_nb.results.inference.standard_errors import jackknife, student_interval
+from repsim_nb.results.inference.results import jackknife, student_interval
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import check_one_value, explain_same_text
 

@@ -4,17 +4,14 @@ Whether a measure goes with what models can do, distinguishes layers, and notice
 """
 
 from .benchmark_result import Benchmark
-from .candidates import MEASURES
-from .closed_forms import closed_form
-from .correlation import correlate
 from .damage import DAMAGES, Damage
-from .damage_curves import sensitivity
-from .gaps import functionality, reference_pairs
+from .damage_curves import closed_form, sensitivity
 from .layer_matching import specificity
 from .means_over_pairs import PairMeans, pair_means
-from .model_benchmark import benchmark
+from .model_benchmark import MEASURES, benchmark
 from .noise import binomial_sd, paired_sd, reliability
-from .pair_benchmark import rank_pairs
+from .pairs import correlate, functionality, reference_pairs
+from .ranking import rank_pairs
 from .sensitivity_result import Sensitivity
 from .specificity_result import Specificity
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.measures import Measure
+from repsim_nb.measures import CCA, CKA, NBS, Measure, Procrustes
 from repsim_nb.results.comparison import compare
 from repsim_nb.results.inference.samples import representations_of
 from repsim_nb.results.probes import linear_probe
@@ -20,9 +20,8 @@ from repsim_nb.support.labels import short_labels, to_axis
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer, check_labels
 
-from .candidates import Measures, choose_measures
-from .closed_forms import closed_forms
-from .damage import DAMAGES, Damage, damage_of
+from .damage import DAMAGES, Components, Damage, damage_of, left_of
+from .model_benchmark import Measures, choose_measures
 from .sensitivity_result import NEVER, Sensitivity, first_above
 
 CURVES = ("cka", "procrustes", "rsa", "pwcca_all", "pwcca", "mean_cca", "pwcca_all_other", "pwcca_other")
@@ -224,3 +223,69 @@ def _row(curve: pd.Series, threshold: float, by_model: pd.Series, accuracy: pd.S
         return row
     left = float(accuracy.loc[amount]) if amount != NEVER else None
     return *row, left, None if left is None else float(accuracy.iloc[0]) - left
+
+
+def closed_form(measure: Measure, squares: np.ndarray, kept: int) -> float | None:
+    """Dissimilarity of a representation and its first principal components, by formula.
+
+    Parameters
+    ----------
+    measure : Measure
+    squares : ndarray (components,)
+        The eigenvalues λ of the covariance, largest first.
+    kept : int
+        The number k of components that are left.
+
+    Returns
+    -------
+    float or None
+        None if there is no formula for this measure.
+
+    Notes
+    -----
+    CKA: 1 - √(Σ_{i≤k} λ² / Σ λ²). Procrustes: with r = Σ_{i≤k} λ / Σ λ, the nuclear norm of XᵀX_k is √r for matrices of
+    unit norm; this gives 2 - 2√r, its root, or arccos √r. NBS: 1 - √r. CCA over the directions that are left, or
+    weighted by them: every correlation is 1, so 0.
+
+    References
+    ----------
+    Ding, Denain, Steinhardt 2021, where components are deleted.
+
+    Examples
+    --------
+    >>> from repsim_nb.measures import CKA
+    >>> round(closed_form(CKA(), np.array([4.0, 2.0, 1.0]), 1), 4)
+    0.1271
+    """
+    retained = float(np.sqrt(squares[:kept].sum() / squares.sum()))
+    if kept == len(squares):
+        retained = 1.0
+    if measure == CKA():
+        return 1 - float(np.sqrt((squares[:kept] ** 2).sum() / (squares**2).sum()))
+    if isinstance(measure, Procrustes):
+        return {
+            "squared": 2 - 2 * retained,
+            "distance": float(np.sqrt(max(0.0, 2 - 2 * retained))),
+            "angle": float(np.arccos(retained)),
+        }[measure.form]
+    if isinstance(measure, NBS):
+        return 1 - retained
+    kept_only = isinstance(measure, CCA) and (
+        measure.summary != "projection_weighted" or measure.normalise == "kept" or measure.weights == "y"
+    )
+    if kept_only and measure.variance is None:
+        return 0.0
+    return None
+
+
+def closed_forms(
+    chosen: Mapping[str, Measure], xs: Sequence[np.ndarray], amounts: Sequence[float], index: pd.MultiIndex
+) -> pd.DataFrame:
+    found: dict[str, list[float]] = {}
+    for x in xs:
+        squares = Components(x).squares
+        for short, measure in chosen.items():
+            values = [closed_form(measure, squares, left_of(amount, len(squares))) for amount in amounts]
+            if values[0] is not None:
+                found.setdefault(short, []).extend(float(value) for value in values if value is not None)
+    return pd.DataFrame(found, index=index)

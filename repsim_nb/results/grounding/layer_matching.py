@@ -21,7 +21,7 @@ from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import Choice, to_axis
 from repsim_nb.support.progress import Tick
 
-from .models import units_of_models
+from .items import units_of_models
 from .specificity_result import NEVER, Specificity
 
 

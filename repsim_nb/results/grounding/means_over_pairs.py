@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.results.inference.results import check_draws
-from repsim_nb.results.inference.standard_errors import student_interval
+from repsim_nb.results.inference.results import check_draws, student_interval
 from repsim_nb.results.inference.units import Groups, interval_over_units, simultaneous, units_of
 from repsim_nb.support.errors import UndefinedError, join_names, unknown_name
 from repsim_nb.support.escaping import without_formulas
 
-from .models import check_groups_named
+from .items import check_groups_named
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.measures import Measure
+from repsim_nb import measures
+from repsim_nb.measures import CCA, Measure
 from repsim_nb.measures.ties import merge_ties
 from repsim_nb.results.comparison import compare
 from repsim_nb.results.inference.samples import representations_of
@@ -19,12 +20,50 @@ from repsim_nb.support.labels import Choice, short_labels, to_axis
 from repsim_nb.support.progress import Tick, show_progress
 
 from .benchmark_result import Benchmark
-from .candidates import Measures, choose_measures
-from .item_values import best_items, functionality_of, gaps_between, item_values, residuals
-from .models import check_models, spread_to_items, units_of_models
+from .items import (
+    best_items,
+    check_models,
+    functionality_of,
+    gaps_between,
+    item_values,
+    residuals,
+    spread_to_items,
+    units_of_models,
+)
 from .noise import TrueFunctionality, noise_of
 from .pair_sets import Ends, pair_sets
 from .ranking import Pairing, Resampling, check_pairing, rank
+
+MEASURES: dict[str, Measure] = {
+    "pwcca_all": CCA(
+        summary="projection_weighted", normalise="all"
+    ),  # the published one: weights of the reference, over all its directions
+    "pwcca_all_other": CCA(summary="projection_weighted", normalise="all", weights="y"),
+    "pwcca_other": CCA(summary="projection_weighted", weights="y"),
+    **measures.REPRESENTATIONAL,
+}
+Measures = Mapping[str, str | Measure] | Iterable[str | Measure] | None
+
+
+def choose_measures(chosen: Measures) -> dict[str, Measure]:
+    """Measures by the names that tables have them under; None is all of MEASURES."""
+    if chosen is None:
+        return dict(MEASURES)
+    if isinstance(chosen, (str, Measure)):
+        chosen = [chosen]
+    found = {}
+    for item in chosen:
+        given = chosen[item] if isinstance(chosen, Mapping) else item
+        measure = MEASURES.get(given) if isinstance(given, str) else given
+        measure = measures.get(given) if measure is None else measures.get(measure)
+        name = item if isinstance(chosen, Mapping) or isinstance(item, str) else measures.short_name(measure)
+        if name in found and found[name] is not measure:
+            raise ValueError(f"two measures have the name '{name}': pass {{name: measure}}")
+        found[name] = measure
+    if not found:
+        raise ValueError("there is no measure to judge: name one or several")
+    return found
+
 
 AT_ONCE = 64  # items of a table: what is prepared of them must fit into memory; references are prepared again for each
 

@@ -13,7 +13,7 @@ from scipy import stats
 from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.validation import check_integer, is_number
 
-from .item_values import gaps_between, item_values
+from .items import gaps_between, item_values
 from .pair_sets import Ends, standard_ranks
 
 SIMULATED = 200  # draws of the errors of F, for the ceiling

@@ -12,8 +12,7 @@ import pandas as pd
 from scipy import stats
 
 from repsim_nb.results.inference import Interval
-from repsim_nb.results.inference.results import check_draws, check_level, percentile_interval
-from repsim_nb.results.inference.standard_errors import student_interval
+from repsim_nb.results.inference.results import check_draws, check_level, percentile_interval, student_interval
 from repsim_nb.results.inference.units import FEWEST_UNITS, widen_level
 from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.escaping import without_formulas

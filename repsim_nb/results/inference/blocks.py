@@ -20,10 +20,9 @@ from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
 
 from .dependent_rows import codes_of, require_form
-from .results import check_level
+from .results import add_variances, check_level, jackknife, student_interval
 from .samples import representations_of, rows_of
 from .square_tables import require_values_per_item, symmetric
-from .standard_errors import add_variances, jackknife, student_interval
 
 OVER = ("samples", "items", "both")
 FEWEST_ITEMS = 3  # of a group, to leave one out

@@ -12,8 +12,7 @@ from repsim_nb.support.labels import Choice
 
 from .dispersion import dispersion_test
 from .group_tests import anosim_r
-from .labelled_items import label_items
-from .relabelling import NoOtherLabelling
+from .labelled_items import NoOtherLabelling, label_items
 from .results import ROUNDING, compare_with_null
 from .square_tables import Table, with_ties
 from .units import holm

@@ -20,9 +20,8 @@ from repsim_nb.support.workers import map_with_progress
 from .dependent_rows import SampleUnits
 from .partial_correlation import align_all, check_left, correlation
 from .rank_correlations import RANKS, check_values
-from .results import Interval, check_level
+from .results import Interval, add_variances, check_level, jackknife, student_interval
 from .square_tables import Direction, Table, require_values_per_item
-from .standard_errors import add_variances, jackknife, student_interval
 from .units import Groups, Units, units_of
 
 FEWEST_ITEMS = 6  # items: with 5 the interval held a ρ of .95 in 83 of 100 simulations only

@@ -15,8 +15,15 @@ from repsim_nb.support.errors import join_names
 from repsim_nb.support.validation import check_fraction, is_number
 
 from .results import Interval, check_level
-from .thresholds import decimals_of_interval, decimals_of_two_digits, format_end, format_threshold, without_final_zeros
-from .verdicts import OUTCOMES, Verdict
+from .verdicts import (
+    OUTCOMES,
+    Verdict,
+    decimals_of_interval,
+    decimals_of_two_digits,
+    format_end,
+    format_threshold,
+    without_final_zeros,
+)
 
 ESTIMATES = (
     "estimate",

@@ -1,13 +1,11 @@
-"""What inference gives: a statistic with its p-value, the moments of a null distribution, an interval; and p-values by
-counting.
-"""
+"""What inference gives: a statistic with its p-value, moments of a null distribution, intervals."""
 
 from __future__ import annotations
 
 import functools
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -194,3 +192,24 @@ def check_draws(n_bootstrap: int, level: float) -> None:
     check_integer(
         n_bootstrap, "n_bootstrap", minimum=20, hint="such as 999 for an interval that does not change with the seed"
     )
+
+
+def jackknife(without: np.ndarray) -> tuple[float, int]:
+    """The variance of a statistic from its values without each part (parts,), and its degrees of freedom."""
+    parts = len(without)
+    return (parts - 1) / parts * float(((without - without.mean()) ** 2).sum()), parts - 1
+
+
+def add_variances(variances: Sequence[tuple[float, int]]) -> tuple[float, float]:
+    """The sum of variances that are independent of each other, with the degrees of freedom of Satterthwaite; the fewest
+    of them if all variances are 0.
+    """
+    each, df = np.array(variances, float).T
+    bottom = float((each**2 / df).sum())
+    return float(each.sum()), float(each.sum() ** 2 / bottom) if bottom > 0 else float(df.min())
+
+
+def student_interval(estimate: float, variance: float, df: float, level: float) -> Interval:
+    """The estimate plus and minus Student's t times its standard error."""
+    reach = float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(variance)
+    return Interval(float(estimate - reach), float(estimate + reach), level, float(estimate))

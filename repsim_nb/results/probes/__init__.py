@@ -3,8 +3,7 @@
 `dataset_bias` asks which model, and which data, they came from; `linear_probe` reads any targets.
 """
 
-from .dataset_probe import dataset_bias
+from .probing import dataset_bias, linear_probe
 from .results import DatasetProbe, Probe, group_breaks
-from .target_probe import linear_probe
 
 __all__ = ["DatasetProbe", "Probe", "dataset_bias", "group_breaks", "linear_probe"]
