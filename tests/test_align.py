@@ -29,7 +29,7 @@ def recording(values, names=NAMES, key="net/fc"):
 
 MEETINGS = {
     "measure": lambda x, y: rs.measures.get("cka")(x, y),
-    "table": lambda x, y: rs.measures.get("cka").table([x, y])[0, 1],
+    "table": lambda x, y: rs.measures.get("cka").table([x, y]).values[0, 1],
     "compare": lambda x, y: rs.compare("cka", {"a": x}, {"b": y}).values.iloc[0, 0],
     "compare one side": lambda x, y: rs.compare("cka", {"a": x, "b": y}).values.iloc[0, 1],
     "permutation_test": lambda x, y: rs.inference.permutation_test("cka", x, y, n_permutations=9).statistic,

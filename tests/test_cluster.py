@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 import repsim_nb as rs
-from repsim_nb.measures import CCA, base, cost, engine
+from repsim_nb.measures import CCA, cost, engine, tables
 from repsim_nb.support import transport
 from repsim_nb.support.transport import Deferred
 
@@ -168,12 +168,12 @@ def test_what_is_kept_for_later_is_bounded(monkeypatch):
 def test_pairs_go_in_squares_that_fit_into_memory(monkeypatch):
     measure, xs = rs.measures.get("procrustes"), [np.ones((1000, 50))] * 40
     cells = [(i, j) for i in range(40) for j in range(i, 40)]
-    blocks = measure._blocks(cells, xs, None, 10)
+    blocks = tables.square_blocks(measure, cells, xs, None, 10)
     assert sorted(cell for block in blocks for cell in block) == cells and len(blocks) >= 40
     needed = [len({i for i, _ in block} | {j for _, j in block}) for block in blocks]
     assert sum(needed) < len(cells) * 0.6 and max(needed) <= 2 * (len(cells) / 40) ** 0.5
-    monkeypatch.setattr(base, "CACHE_BYTES", 3 * 8 * 1000 * 50)
-    assert {len({j for _, j in block}) for block in measure._blocks(cells, xs, None, 10)} <= {1, 2}
+    monkeypatch.setattr(tables, "CACHE_BYTES", 3 * 8 * 1000 * 50)
+    assert {len({j for _, j in block}) for block in tables.square_blocks(measure, cells, xs, None, 10)} <= {1, 2}
 
 
 def test_what_is_as_long_as_the_samples_is_not_sent(client, tmp_path):

@@ -64,17 +64,17 @@ def test_tiles_features_and_kept_matrices_agree_with_pairs(some, monkeypatch, na
     monkeypatch.setattr(engine, "cheaper_by_features", lambda *_: ways == "features")
     if ways == "tiles":
         tiny_tiles(monkeypatch)
-    assert np.allclose(measure.table(some), direct, rtol=0, atol=1e-10)
+    assert np.allclose(measure.table(some).values, direct, rtol=0, atol=1e-10)
     labels = list(some)
     rows, columns = {k: some[k] for k in labels[:2]}, {k: some[k] for k in labels[1:]}
-    assert np.allclose(measure.table(rows, columns), direct[:2, 1:], rtol=0, atol=1e-10)
+    assert np.allclose(measure.table(rows, columns).values, direct[:2, 1:], rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", GRAM)
 def test_tiles_in_float32_are_near_float64(some, monkeypatch, name):
-    exact = GRAM[name].table(some)
+    exact = GRAM[name].table(some).values
     tiny_tiles(monkeypatch)
-    single = GRAM[name].table({label: x.astype(np.float32) for label, x in some.items()})
+    single = GRAM[name].table({label: x.astype(np.float32) for label, x in some.items()}).values
     assert np.abs(single - exact).max() < (2e-4 if name.startswith("rsa") else 3e-6)  # near ties change ranks
 
 
@@ -111,7 +111,7 @@ def test_ranks_are_those_of_scipy(rng):
 def test_precisions_may_be_mixed_in_one_table(some):
     mixed = {label: x.astype(np.float32) if k % 2 else x for k, (label, x) in enumerate(some.items())}
     for name in GRAM:
-        assert np.allclose(GRAM[name].table(mixed), GRAM[name].table(some), atol=2e-4)
+        assert np.allclose(GRAM[name].table(mixed).values, GRAM[name].table(some).values, atol=2e-4)
 
 
 def test_one_bad_representation_spoils_only_its_own_cells(some):
@@ -121,8 +121,8 @@ def test_one_bad_representation_spoils_only_its_own_cells(some):
     )
     some["equal"] = np.eye(150)  # all samples equally far: nothing is left of its U-centred matrix
     for name in ("debiased", "rbf", "distances debiased", "rsa"):
-        reasons = {}
-        table = GRAM[name].table(some, undefined=reasons)
+        found = GRAM[name].table(some, on_undefined="mask")
+        table, reasons = found.values, found.undefined
         bad = [5, 6] + ([7] if name != "rbf" else [])
         good = [i for i in range(8) if i not in bad]
         assert (
@@ -144,12 +144,12 @@ def test_one_bad_representation_spoils_only_its_own_cells(some):
 def test_torch_tensors_take_the_same_ways(some, monkeypatch):
     tiny_tiles(monkeypatch)
     for name in GRAM:
-        expected = GRAM[name].table(some)
+        expected = GRAM[name].table(some).values
         assert np.allclose(
-            GRAM[name].table({label: torch.tensor(x) for label, x in some.items()}), expected, rtol=0, atol=1e-10
+            GRAM[name].table({label: torch.tensor(x) for label, x in some.items()}).values, expected, rtol=0, atol=1e-10
         )
     c = rs.compare("cka_debiased", some, device="cpu")
-    assert np.allclose(c.values, CKA(debiased=True).table(some), atol=1e-12)
+    assert np.allclose(c.values, CKA(debiased=True).table(some).values, atol=1e-12)
 
 
 # -- bounded in memory

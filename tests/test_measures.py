@@ -169,14 +169,14 @@ def test_prepared_is_direct_and_the_table_is_the_pairs(name):
     assert measure.pair(a, b) == measure.pair(a, b) == pytest.approx(measure(x, y), abs=1e-12), (
         "pair has no side effects"
     )
-    table = measure.table([x, y, z])
+    table = measure.table([x, y, z]).values
     direct = np.array([[measure(u, v) for v in (x, y, z)] for u in (x, y, z)])
     apart = ~np.eye(3, dtype=bool)
     assert np.allclose(table[apart], direct[apart], rtol=0, atol=1e-12)
     assert np.allclose(table, direct, rtol=0, atol=1e-7), (
         "a root or an arccos of rounding, where a representation meets itself"
     )
-    assert np.allclose(measure.table([x, z], [y]), direct[[0, 2]][:, [1]], rtol=0, atol=1e-12)
+    assert np.allclose(measure.table([x, z], [y]).values, direct[[0, 2]][:, [1]], rtol=0, atol=1e-12)
 
 
 FIXED = {
@@ -267,7 +267,7 @@ def test_libraries_and_precisions_may_meet(name):
     ):
         assert ALL[name](u, v) == pytest.approx(value, abs=1e-5)
     rough = torch.tensor(y).bfloat16()
-    assert ALL[name].table([x, rough])[0, 1] == pytest.approx(ALL[name](x, rough.double().numpy()), abs=1e-5)
+    assert ALL[name].table([x, rough]).values[0, 1] == pytest.approx(ALL[name](x, rough.double().numpy()), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", list(REPRESENTATIONAL))

@@ -92,7 +92,7 @@ FUNCTIONS = {
             "soft_matching",
         )
     },
-    "table": lambda x, y: rs.measures.get("cka").table([x, y]),
+    "table": lambda x, y: rs.measures.get("cka").table([x, y]).values,
     "compare": lambda x, y: rs.compare("cka", {"a": x}, {"b": y}).values.to_numpy(),
     "compare on a device": lambda x, y: rs.compare("cka", {"a": x}, {"b": y}, device="cpu").values.to_numpy(),
     "from_arrays": lambda x, y: rs.compare("cka", rs.from_arrays({"m/x": x, "n/y": y})).values.to_numpy(),

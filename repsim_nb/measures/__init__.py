@@ -10,14 +10,17 @@ import pandas as pd
 from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, unknown_name
 
 from .alignment import NBS, Procrustes, SoftMatching
-from .base import Measure, check_same_samples, estimate_cost, to_device
+from .base import Measure
 from .cca import CCA
+from .cost import estimate_cost
 from .deconfounded import Deconfounded, deconfounded
 from .function import FromFunction, from_function
 from .functional import JSD, KL, AccuracyGap, Disagreement, Kappa, OutputRank
 from .neighbours import CKNNA, JaccardKNN, MutualKNN
 from .prediction import GULP, LinearPredictivity
 from .rsm import CKA, RSA, DistanceCorrelation, first_order
+from .sides import check_same_samples, to_device
+from .tables import Table
 
 REPRESENTATIONAL: dict[str, Measure] = {
     "cka": CKA(),
@@ -129,6 +132,7 @@ __all__ = [
     "OutputRank",
     "Procrustes",
     "SoftMatching",
+    "Table",
     "UndefinedError",
     "check_same_samples",
     "deconfounded",

@@ -7,24 +7,19 @@ prepared values. Everything else (checking, labelling, tables) is written here, 
 from __future__ import annotations
 
 import math
-import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
-import array_api_compat
 import numpy as np
 
-from repsim_nb.support.containers import check_dimensions, is_array, to_array
-from repsim_nb.support.errors import UndefinedError, format_label
-from repsim_nb.support.ids import Names, compare_names, names_of
-from repsim_nb.support.row_groups import check_groups
-from repsim_nb.support.transport import CACHE_BYTES, Deferred, has_address
-from repsim_nb.support.validation import Array
+from repsim_nb.support.containers import Array
 from repsim_nb.support.workers import SERIAL, Workers
 
-from .cost import Cost, keeper, rate
+from .cost import Cost
+from .sides import check_same_samples, check_sides, label_arrays, to_one_library
+from .tables import Job, Reasons, Table, pair_by_pair
 
 TRANSFORMS = frozenset({"permutation", "orthogonal", "scaling", "translation", "linear"})
 NO_LINEAR = TRANSFORMS - {"linear"}
@@ -105,118 +100,62 @@ class Measure:
     def __call__(self, x: Array, y: Array) -> float:
         """The value for two arrays, tensors or frames (n, ...) of the same n samples in the same order."""
         check_sides({"x": {"x": x}, "y": {"y": y}}, self)
-        return float(self.table(_labelled({"x": x}), _labelled({"y": y}))[0, 0])
+        return float(self.table({"x": x}, {"y": y}).values[0, 0])
 
     def table(
         self,
         xs: Mapping[Any, Array] | Sequence[Array],
         ys: Mapping[Any, Array] | Sequence[Array] | None = None,
         *,
-        undefined: dict[tuple[int, int], str] | None = None,
+        on_undefined: Literal["raise", "mask"] = "raise",
+        moments: bool = False,
         run: Workers = SERIAL,
-        tick: Callable[[int, int], None] | None = None,
+        tick: Callable[[int, int], None] = lambda done, total: None,
         scratch: Path | None = None,
-        sums: dict[tuple[int, int], Any] | None = None,
-    ) -> np.ndarray:
-        """All pairs -> float64 (len(xs), len(ys)); without ys, of xs with itself.
+    ) -> Table:
+        """All pairs; without ys, of xs with itself.
 
-        undefined: a dict to fill with {(row, column): reason}; those cells are NaN and the caller masks them. Without
-        it the first undefined cell raises.  run: who does the work.  tick(done, total) is called along the way and may
-        raise to stop.
-        scratch: a folder for what is prepared, while the table is made.  sums: a dict to fill with {(0, row) or (1,
-        column): `moments.Sums`} of the matrices that `gram_matrix` would give (without ys: of rows only); not between
-        processes.
+        Parameters
+        ----------
+        xs, ys : {label: array (n, ...)} or list of arrays
+        on_undefined : "raise" or "mask"
+            At the first cell that has no value, raise; or leave it NaN and return the reason.
+        moments : bool
+            Return also the sums that the moments of permuted samples depend on (`Table.moments`), if the measure has a
+            `gram_matrix`; not between processes.
+        run : Workers
+            Who does the work.
+        tick : function(done, total)
+            It is called along the way and may raise to stop.
+        scratch : Path, optional
+            A folder for what is prepared, during the work.
+
+        Returns
+        -------
+        Table
+
+        Raises
+        ------
+        UndefinedError
+            It names the pair that has no value.
         """
-        if sums is not None:
+        if moments:
             self.check_gram_matrix()
         check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, self)
-        rows = _labelled(xs)
-        columns = {} if ys is None else _labelled(ys)
+        rows = label_arrays(xs)
+        columns = {} if ys is None else label_arrays(ys)
         check_same_samples(rows, columns)
         rows, columns = to_one_library(rows, columns)
-        job = Job(
-            run,
-            tick or (lambda done, total: None),
-            scratch,
-            Reasons(self, list(rows), list(columns) or list(rows), undefined),
-            sums,
-        )
+        reasons = Reasons(self, list(rows), list(columns) or list(rows), mask=on_undefined == "mask")
+        job = Job(run, tick, scratch, reasons, {} if moments else None)
         values = self._table(list(rows.values()), None if ys is None else list(columns.values()), job)
-        job.reasons.fill(values, mirrored=ys is None)
-        return values
+        return Table(values, reasons.fill(values, mirrored=ys is None), job.moments or {})
 
     def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
-        """The work of `table` on checked arrays: prepare each, then every pair.
+        """The values of checked arrays. A family that can do better than pair by pair overrides it."""
+        return pair_by_pair(self, xs, ys, job)
 
-        A family that can do better overrides it.
-        """
-        mirrored = ys is None
-        cells = [(i, j) for i in range(len(xs)) for j in range(i if mirrored else 0, len(xs if ys is None else ys))]
-        steps = len(xs) + len(ys or ()) + len(cells)
-        with job.keeper() as keep:
-            left = job.prepared(self.prepare, xs, 0, 0, steps, keep, later=True)
-            right = left if ys is None else job.prepared(self.prepare, ys, 1, len(xs), steps, keep, later=True)
-            cells = [
-                (i, j)
-                for i, j in cells
-                if not isinstance(left[i], UndefinedError) and not isinstance(right[j], UndefinedError)
-            ]
-            values = np.full((len(left), len(right)), np.nan)
-            bundles = (
-                self._blocks(cells, xs, ys, job.run.number)
-                if job.run.separate_memory
-                else job.run.bundles(cells, size=self._at_once(xs, ys))
-            )
-            done = steps - len(cells)
-            tasks = zip(*(_gathered(left, right, bundle) for bundle in bundles), strict=True) if bundles else ((), ())
-            found_in = job.run(
-                _Pairs(self.pair_both if mirrored else self.pair), *tasks, idle=lambda: job.tick(done, steps)
-            )
-            for bundle, found in zip(bundles, found_in, strict=True):
-                for (i, j), value in zip(bundle, found, strict=True):
-                    if isinstance(value, _Unprepared):
-                        job.reasons.representation(0 if mirrored else value.side, (i, j)[value.side], value.error)
-                    elif isinstance(value, UndefinedError):
-                        job.reasons.pair(i, j, value)
-                    elif mirrored:
-                        values[i, j], values[j, i] = value
-                    else:
-                        values[i, j] = value
-                done += len(bundle)
-                job.tick(done, steps)
-        return values
-
-    def _blocks(
-        self, cells: list[tuple[int, int]], xs: list[Array], ys: list[Array] | None, number: int
-    ) -> list[list[tuple[int, int]]]:
-        """Cells in squares, about four a worker: the least to prepare, or to send, for so many pairs; and no more than
-        a process keeps at once.
-        """
-        one = self.prepared_bytes(xs[0].shape[0], max(math.prod(x.shape[1:]) for x in (*xs, *(ys or ()))), 8)
-        fit = (
-            len(cells) if math.isnan(one) else CACHE_BYTES // max(one, 1) - 1
-        )  # a column of the square, and the row at work
-        side = int(max(1, min(fit, (len(cells) / (4 * number)) ** 0.5)))
-        squares: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for i, j in cells:
-            squares.setdefault((i // side, j // side), []).append((i, j))
-        return list(squares.values())
-
-    def _at_once(self, xs: list[Array], ys: list[Array] | None) -> int:
-        """How many pairs make a piece of work of a twentieth of a second or less: long enough to be worth a call, short
-        enough to stop after.
-        """
-        one = (
-            self.pair_flops(
-                xs[0].shape[0] if xs[0].ndim else 0,
-                *(max(math.prod(x.shape[1:]) for x in side) for side in (xs, ys or xs)),
-            )
-            / rate()
-        )
-        return 1 if math.isnan(one) else int(min(max(0.05 / max(one, 1e-6), 1), 4096))
-
-    # -- what it costs; a measure that does not say is not estimated
-    # ------------------------------------------------------
+    # -- what it costs; a measure that returns NaN is not estimated
 
     def prepare_flops(self, n: int, p: int) -> float:
         """Work of `prepare`, counted as the flops of a matrix product that would take as long; NaN where a measure does
@@ -246,301 +185,3 @@ class Measure:
     def __str__(self) -> str:
         changed = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default]
         return f"{type(self).__name__}({', '.join(changed)})" if changed else type(self).__name__
-
-
-class Job(NamedTuple):
-    """How a table is to be made: by whom, who is told, where prepared values are kept, who takes down what is
-    undefined; and sums, if they are asked for.
-    """
-
-    run: Workers
-    tick: Callable[[int, int], None]
-    scratch: Path | None
-    reasons: Reasons
-    sums: dict[tuple[int, int], Any] | None
-
-    def keeper(self) -> Any:
-        """Where prepared values are kept.
-
-        Between processes even small ones are better in a file than in every message.
-        """
-        return keeper(self.scratch, 2**14) if self.run.separate_memory else keeper(self.scratch)
-
-    def prepared(
-        self,
-        prepare: Callable[[Array], Any],
-        xs: list[Array],
-        side: int,
-        done: int,
-        total: int,
-        keep: Callable[[Any], Any] = lambda value: value,
-        *,
-        later: bool = False,
-    ) -> list[Any]:
-        """`prepare` of each; an UndefinedError stands where it raised one, and is noted.
-
-        later: where workers are apart and see the files of all xs, nothing is done here, and each prepares what it
-        needs (`Later`); unless there is a scratch folder, in which what one has prepared all can read.
-        """
-        values: list[Any] = []
-        if later and self.run.separate_memory and self.scratch is None and all(map(has_address, xs)):
-            table = uuid.uuid4().hex  # what was in a file at the time of another table is not asked for again
-            self.tick(done + len(xs), total)
-            return [Deferred(_Try(prepare), x, (table, side, i)) for i, x in enumerate(xs)]
-        for value in self.run(_Kept(_Try(prepare), keep), xs, idle=lambda: self.tick(done + len(values), total)):
-            if isinstance(value, UndefinedError):
-                self.reasons.representation(side, len(values), value)
-            values.append(value)
-            self.tick(done + len(values), total)
-        return values
-
-
-class Reasons:
-    """Why cells have no value. Where nobody asked for reasons, the first is raised."""
-
-    def __init__(
-        self, measure: Measure, rows: list[Any], columns: list[Any], undefined: dict[tuple[int, int], str] | None
-    ) -> None:
-        self.measure, self.labels, self.undefined = measure, (rows, columns), undefined
-        self.bad: tuple[dict[int, str], dict[int, str]] = ({}, {})
-        self.cells: dict[tuple[int, int], str] = {}
-
-    def representation(self, side: int, i: int, error: UndefinedError) -> None:
-        """No cell of this row (side 0) or column (side 1) has a value."""
-        self.bad[side][i] = self._say(f"'{format_label(self.labels[side][i])}'", error)
-
-    def pair(self, i: int, j: int, error: UndefinedError) -> None:
-        """This cell has no value."""
-        self.cells[i, j] = self._say(
-            f"'{format_label(self.labels[0][i])}' and '{format_label(self.labels[1][j])}'", error
-        )
-
-    def _say(self, whom: str, error: UndefinedError) -> str:
-        sentence = f"{self.measure} of {whom}: {error}"
-        if self.undefined is None:
-            raise type(error)(sentence) from error
-        return sentence
-
-    def fill(self, values: np.ndarray, *, mirrored: bool) -> None:
-        """Write every cell's reason into `undefined`; a cell without a value and without a reason is a fault of the
-        measure.
-        """
-        rows, columns = self.bad[0], self.bad[0] if mirrored else self.bad[1]
-        for i, j in np.argwhere(~np.isfinite(values)).tolist():
-            why = rows.get(i) or columns.get(j) or self.cells.get((i, j)) or (mirrored and self.cells.get((j, i)))
-            if not why:
-                self.pair(i, j, UndefinedError(f"the value came out as {values[i, j]}"))
-                why = self.cells[i, j]
-            self.undefined[i, j] = why  # type: ignore[index] (without it, the first reason was raised)
-            values[i, j] = np.nan
-
-
-class _Try:
-    """Call, and hand back an UndefinedError as a value (it must survive the way back from another process)."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-
-    def __call__(self, *arguments: Any) -> Any:
-        try:
-            return self.function(*arguments)
-        except UndefinedError as error:
-            return error
-
-
-class _Kept:
-    """Call, and keep the value where it was made."""
-
-    def __init__(self, function: Callable[..., Any], keep: Callable[[Any], Any]) -> None:
-        self.function, self.keep = function, keep
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self.keep(self.function(*arguments))
-
-
-class _Unprepared(NamedTuple):
-    """One side of a pair (0 or 1) has no value, for this reason."""
-
-    side: int
-    error: UndefinedError
-
-
-def _gathered(
-    left: list[Any], right: list[Any], cells: list[tuple[int, int]]
-) -> tuple[list[Any], list[tuple[int, int]]]:
-    """All that these cells need, each once, and the cells as places in that list: so it travels once, and of a pair
-    with itself both are one.
-    """
-    other = int(right is not left)
-    names = dict.fromkeys([(0, i) for i, _ in cells] + [(other, j) for _, j in cells])
-    place = {name: k for k, name in enumerate(names)}
-    return [(left, right)[side][i] for side, i in names], [(place[0, i], place[other, j]) for i, j in cells]
-
-
-class _Pairs:
-    """All of a bundle of pairs; an UndefinedError stands where one has no value, _Unprepared where one of its sides has
-    none.
-    """
-
-    def __init__(self, pair: Callable[[Any, Any], float]) -> None:
-        self.pair = _Try(pair)
-
-    def __call__(self, prepared: list[Any], cells: list[tuple[int, int]]) -> list[Any]:
-        return [self._one(prepared[i], prepared[j]) for i, j in cells]
-
-    def _one(self, a: Any, b: Any) -> Any:
-        x = a.value() if isinstance(a, Deferred) else a
-        y = x if a is b else b.value() if isinstance(b, Deferred) else b
-        bad = next((side for side, value in enumerate((x, y)) if isinstance(value, UndefinedError)), None)
-        return self.pair(x, y) if bad is None else _Unprepared(bad, (x, y)[bad])
-
-
-def _labelled(xs: Mapping[Any, Array] | Sequence[Array]) -> Mapping[Any, Array]:
-    if not isinstance(xs, (Mapping, list, tuple)):
-        raise TypeError(f"a table takes arrays by label, {{'a': x}}, or a list of them; got {type(xs).__name__}")
-    named_arrays = to_arrays(dict(xs.items() if isinstance(xs, Mapping) else enumerate(xs)))
-    if not named_arrays:
-        raise ValueError("there is nothing to compare: no representation was given")
-    return named_arrays
-
-
-def to_arrays(xs: Mapping[Any, Any]) -> dict[Any, Array]:
-    """Representations as arrays whose rows are samples; an error names the label."""
-    found = {}
-    for label in xs:
-        try:
-            found[label] = to_array(xs[label])
-        except (ValueError, MemoryError) as error:
-            raise type(error)(f"'{format_label(label)}': {error}") from error
-    return found
-
-
-def check_sides(
-    sides: Mapping[str, Mapping[Any, Any] | Sequence[Any]],
-    measure: Measure | None = None,
-    labels: Collection[Any] | None = None,
-) -> None:
-    """ValueError unless row i is the same sample in all representations (with these labels), as far as their ids are
-    known, and named dimensions agree.
-
-    sides: representations by label, by the names that they have in the error.  measure: of outputs, whose columns are
-    classes, frames need one order of columns too; what it holds of each sample is a side, too.
-    """
-    sides = {**sides, **(measure.sample_data if measure is not None else {})}
-    check_groups(sides, labels)
-    call = f"rs.align({', '.join(sides)})"
-    firsts: dict[str, tuple[Any, Names]] = {}
-    plain: tuple[Any, Any] | None = None
-    frame: tuple[Any, Any] | None = None
-    for side in sides.values():
-        ids = getattr(side, "ids", None)
-        known = ids if isinstance(side, Mapping) and isinstance(ids, Mapping) else None
-        for label in side if isinstance(side, Mapping) else range(len(side) if isinstance(side, (list, tuple)) else 0):
-            if labels is not None and label not in labels:
-                continue
-            if known is None:
-                x = side[label]
-                if is_array(x):
-                    continue
-                names = names_of(x)
-                if plain is not None:
-                    check_dimensions(plain[1], x, (format_label(plain[0]), format_label(label)))
-                elif type(x).__name__ == "DataArray" or hasattr(x, "dims"):
-                    plain = label, x
-                if measure is not None and measure.compares == "outputs" and hasattr(x, "columns"):
-                    frame = frame or (label, x)
-                    _check_classes(frame, (label, x))
-            else:
-                names = Names(known[label], "ids") if label in known else None
-            if names is None:
-                continue
-            for other, its in firsts.values():
-                if found := compare_names(its, names):
-                    raise ValueError(
-                        f"the same samples are needed in every representation, in one order, and of '{format_label(other)}'"
-                        f" and '{format_label(label)}' {found[0]}. "
-                        + (
-                            f"{call} takes the common samples in one order"
-                            if found[1]
-                            else f"Give both the same ids; then {call} takes the common samples"
-                        )
-                    )
-            firsts.setdefault(names.kind, (label, names))
-
-
-def _check_classes(first: tuple[Any, Any], other: tuple[Any, Any]) -> None:
-    one, two = list(first[1].columns), list(other[1].columns)
-    if one != two and len(one) == len(two) and set(one) == set(two):
-        i = next(i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
-        raise ValueError(
-            f"a measure of outputs compares class with class, and '{format_label(first[0])}' and '{format_label(other[0])}' have the"
-            f" same columns in another order (column {i} is {one[i]!r} and {two[i]!r}): y[x.columns] puts them in one"
-        )
-
-
-def check_same_samples(*sides: Mapping[Any, Array]) -> int:
-    """The number of samples that all share; ValueError names two that differ."""
-    counts = [
-        (label, x.shape[0]) for side in sides for label, x in side.items() if x.ndim
-    ]  # what is no array at all is refused by `check_representation`
-    if not counts:
-        return 0
-    (first, n), *rest = counts
-    for label, m in rest:
-        if m != n:
-            raise ValueError(
-                f"compare needs the same samples in every representation: '{format_label(first)}' has {n} rows,"
-                f" '{format_label(label)}' has {m}"
-            )
-    return n
-
-
-def to_one_library(*sides: Mapping[Any, Array]) -> list[Mapping[Any, Array]]:
-    """The same arrays, all of one library: where NumPy arrays meet torch tensors, the tensors come to NumPy."""
-    tensors = [array_api_compat.is_torch_array(x) for side in sides for x in side.values()]
-    if all(tensors) or not any(tensors):
-        return list(sides)
-
-    def moved(x: Array) -> Array:
-        if not array_api_compat.is_torch_array(x):
-            return x
-        x = x.detach().cpu()
-        return (x.float() if x.element_size() < 4 and x.is_floating_point() else x).numpy()
-
-    return [{label: moved(x) for label, x in side.items()} for side in sides]
-
-
-def to_device(x: Any, device: Any) -> Any:
-    """As a torch tensor on that device; None leaves it as it is."""
-    if device is None:
-        return x
-    import torch
-
-    try:
-        device = torch.device(device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"there is no device {str(device)!r} here ({str(error).splitlines()[0]}): give 'cpu', or None for arrays as"
-            " they come"
-        ) from error
-    if isinstance(x, np.ndarray):
-        x = np.ascontiguousarray(
-            x, dtype=np.float64 if x.dtype.kind == "f" and x.itemsize > 8 else x.dtype.newbyteorder("=")
-        )
-    return torch.as_tensor(x).to(device)
-
-
-def estimate_cost(
-    measure: Measure, xs: Mapping[Any, Array], ys: Mapping[Any, Array] | None = None, *, sums: bool = False
-) -> Cost | None:
-    """What `measure.table(xs, ys)` will take, with `sums` or without; None where the arrays cannot be compared
-    anyhow.
-    """
-    arrays = [*xs.values(), *(ys or {}).values()]
-    if not arrays or not all(hasattr(x, "dtype") and len(x.shape) > 1 and math.prod(x.shape) for x in arrays):
-        return None
-    widths = [math.prod(x.shape[1:]) for x in arrays]
-    finest = max(max(x.dtype.itemsize, 4) if "float" in str(x.dtype) else 8 for x in arrays)
-    cost = measure.cost(arrays[0].shape[0], widths[: len(xs)], None if ys is None else widths[len(xs) :], finest)
-    return cost.with_sums(arrays[0].shape[0], len(arrays), finest) if sums else cost

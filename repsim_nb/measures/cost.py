@@ -10,10 +10,10 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import array_api_compat
 import numpy as np
@@ -21,6 +21,11 @@ import psutil
 
 from repsim_nb.support.transport import map_items
 from repsim_nb.support.workers import check_stopped, single_threaded_blas
+
+if TYPE_CHECKING:
+    from repsim_nb.support.containers import Array
+
+    from .base import Measure
 
 HELD = 2**29  # bytes of prepared matrices that a table may keep in memory where it can also do without
 MUCH_TIME, MUCH_MEMORY = 30.0, 2**30  # seconds and bytes that are worth a sentence
@@ -58,7 +63,7 @@ class Cost(NamedTuple):
         """
         return self._replace(held=0.0, working=0.0)
 
-    def with_sums(self, n: int, number: int, itemsize: int) -> Cost:
+    def with_moments(self, n: int, number: int, itemsize: int) -> Cost:
         """The same and the sums of so many n × n matrices, at most: each is written down, its cube made, and all are
         kept where they fit.
         """
@@ -91,6 +96,19 @@ class Cost(NamedTuple):
                 " free"
             )
         return max(1, int((free - held) // max(self.working, 1)))
+
+
+def estimate_cost(
+    measure: Measure, xs: Mapping[Any, Array], ys: Mapping[Any, Array] | None = None, *, moments: bool = False
+) -> Cost | None:
+    """What `measure.table(xs, ys)` will take, with `moments` or without; None if the arrays cannot be compared."""
+    arrays = [*xs.values(), *(ys or {}).values()]
+    if not arrays or not all(hasattr(x, "dtype") and len(x.shape) > 1 and math.prod(x.shape) for x in arrays):
+        return None
+    widths = [math.prod(x.shape[1:]) for x in arrays]
+    finest = max(max(x.dtype.itemsize, 4) if "float" in str(x.dtype) else 8 for x in arrays)
+    cost = measure.cost(arrays[0].shape[0], widths[: len(xs)], None if ys is None else widths[len(xs) :], finest)
+    return cost.with_moments(arrays[0].shape[0], len(arrays), finest) if moments else cost
 
 
 def flops_by_features(n: int, left: Sequence[int], right: Sequence[int] | None) -> float:

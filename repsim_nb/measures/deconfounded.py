@@ -18,8 +18,9 @@ from repsim_nb.support.validation import Array, check_representation, check_shap
 
 from . import cost
 from .arrays import centred_unit, reduce_features
-from .base import Job, Measure, Reasons
+from .base import Measure
 from .rsm import RSA, Cosine
+from .tables import Job, Reasons
 
 NEAR = 256  # spacings of the precision by which a squared correlation with the inputs must stay below 1
 _WIDE = 2**27  # numbers up to which wide inputs are reduced in float64
@@ -157,20 +158,20 @@ class Deconfounded(Measure):
         """A table of the base with the inputs as one more row and column."""
         many, mirrored = (len(xs), len(xs if ys is None else ys)), ys is None
         labels = job.reasons.labels
-        for side, its in zip(labels, (xs, xs if ys is None else ys), strict=True):
-            for label, x in zip(side, its, strict=True):
+        for its_labels, arrays in zip(labels, (xs, xs if ys is None else ys), strict=True):
+            for label, x in zip(its_labels, arrays, strict=True):
                 if x.ndim:
                     self._check_rows(x.shape[0], f"'{format_label(label)}'")
-        coarsest, inputs = self._beside([*xs, *(ys or ())])
-        inner = Reasons(self, [*labels[0], "inputs"], [*labels[1], "inputs"], job.reasons.undefined)
+        coarsest, inputs = self._inputs_like([*xs, *(ys or ())])
+        reasons = Reasons(self, [*labels[0], "inputs"], [*labels[1], "inputs"], mask=job.reasons.mask)
         values = self.base._table(
-            [*xs, inputs], None if ys is None else [*ys, inputs], job._replace(reasons=inner, sums=None)
+            [*xs, inputs], None if ys is None else [*ys, inputs], job._replace(reasons=reasons, moments=None)
         )
-        for side, bad in enumerate(inner.bad):
+        for side, bad in enumerate(reasons.bad):
             if many[side] in bad:
                 raise UndefinedError(bad[many[side]])
             job.reasons.bad[side].update(bad)
-        for (i, j), why in inner.cells.items():
+        for (i, j), why in reasons.cells.items():
             if i < many[0] and j < many[1]:
                 job.reasons.cells[i, j] = why
             else:
@@ -179,7 +180,7 @@ class Deconfounded(Measure):
         with_inputs = [values[:-1, -1], values[:-1, -1] if mirrored else values[-1, :-1]]
         for side, r in enumerate(with_inputs[: 1 if mirrored else 2]):
             for i in np.flatnonzero(1 - r * r <= NEAR * coarsest).tolist():
-                job.reasons.representation(side, i, self._nothing(r[i]))
+                job.reasons.add_representation(side, i, self._nothing(r[i]))
         return partial(values[:-1, :-1], with_inputs[0][:, None], with_inputs[1][None], NEAR * coarsest)
 
     @property
@@ -187,7 +188,7 @@ class Deconfounded(Measure):
         """The inputs as the base needs them: correlations of samples change if features are rotated."""
         return self.inputs.values if isinstance(self.base, RSA) else self.inputs.narrow
 
-    def _beside(self, arrays: Sequence[Array]) -> tuple[float, Array]:
+    def _inputs_like(self, arrays: Sequence[Array]) -> tuple[float, Array]:
         """The spacing of the coarsest precision of these arrays, and the inputs as one of them, in their finest."""
         xp, kinds = array_api_compat.array_namespace(arrays[0]), []
         for x in arrays:

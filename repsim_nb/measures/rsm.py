@@ -22,11 +22,12 @@ from repsim_nb.support.workers import Workers
 
 from . import cost, engine, moments
 from .arrays import centred_unit, eps, inner_product, normalize, normalize_rows, permute_matrix
-from .base import NO_LINEAR, Job, Measure
+from .base import NO_LINEAR, Measure
 from .engine import Products
 from .entries import entry_tolerance, exact_distances
 from .features import Features
 from .gram import Batches, Kernel, Source, Vector, median_distance
+from .tables import Job
 from .ties import coarsely_tied, ranks_with_ties
 
 _NONE_WHOLE = 2**62  # of so many representations no matrix is kept whole
@@ -91,16 +92,16 @@ class Cosine(Measure):
         values = np.full((len(xs), len(sides[-1])), np.nan)
         with job.keeper() as keep:
             source = functools.partial(self._source, number=_NONE_WHOLE if job.run.separate_memory else number)
-            sources = [job.prepared(source, side, k, k * len(xs), steps, keep) for k, side in enumerate(sides)]
+            sources = [job.prepare(source, side, k, (k * len(xs), steps), keep) for k, side in enumerate(sides)]
             which = [[i for i, s in enumerate(side) if not isinstance(s, UndefinedError)] for side in sources]
             if not all(which):
                 return values
             good = [[side[i] for i in some] for side, some in zip(sources, which, strict=True)]
-            if job.sums is not None:
+            if job.moments is not None:
                 sums = functools.partial(self._sums, moments.KernelSums(number))
                 for k, side in enumerate(good):
                     found = job.run(sums, side, idle=lambda: job.tick(number, steps))
-                    job.sums.update({(k, i): one for i, one in zip(which[k], found, strict=True)})
+                    job.moments.update({(k, i): one for i, one in zip(which[k], found, strict=True)})
             between, *squares = self._products(
                 good[0],
                 None if ys is None else good[1],
@@ -111,7 +112,7 @@ class Cosine(Measure):
         for k, side in enumerate(good):
             enough = squares[k] > np.array([s.floor for s in side]) ** 2
             for i in np.flatnonzero(~enough):
-                job.reasons.representation(k, which[k][i], UndefinedError(self.nothing))
+                job.reasons.add_representation(k, which[k][i], UndefinedError(self.nothing))
             lengths.append(np.sqrt(np.where(enough, squares[k], np.nan)))
         values[np.ix_(which[0], which[-1])] = self._value(between / np.outer(lengths[0], lengths[-1]))
         return values

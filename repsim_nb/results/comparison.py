@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+import array_api_compat
 import numpy as np
 import pandas as pd
 
 from repsim_nb import measures
-from repsim_nb.measures import Measure, estimate_cost, to_device
-from repsim_nb.measures.base import check_sides, to_arrays
-from repsim_nb.support.errors import format_label, join_names, unknown_name
+from repsim_nb.measures import Measure, Table, check_same_samples, to_device
+from repsim_nb.measures.sides import check_sides, to_arrays
+from repsim_nb.support.errors import check_name, format_label, join_names
 from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import (
@@ -34,6 +35,11 @@ from repsim_nb.support.labels import (
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.transport import has_address
 from repsim_nb.support.workers import has_separate_memory, workers
+
+if TYPE_CHECKING:
+    from repsim_nb.measures.moments import Sums
+
+OnUndefined = Literal["raise", "mask"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,34 +240,93 @@ def compare(
     xs: Mapping[Any, Any],
     ys: Mapping[Any, Any] | None = None,
     *,
-    on_undefined: str = "raise",
+    on_undefined: OnUndefined = "raise",
     executor: Executor | None = None,
     scratch: str | Path | None = None,
     device: Any = None,
     progress: bool | Tick = False,
-    sums: dict[tuple[int, int], Any] | None = None,
 ) -> Comparison:
-    """Compare every representation in xs with every one in ys (without ys: with every one in xs) -> Comparison.
+    """Compare every representation in xs with every one in ys (without ys: with every one in xs).
 
-    measure: a short name (`measures.ALL`) or a Measure.  xs, ys: {label: array (n, ...)}, all of the same n samples in
-    the same order; labels are strings or keys; arrays may be memory-mapped, frames, sparse, or of xarray. Where both
-    sides know the ids of their samples, as recordings and frames with an index do, these must agree (`rs.align` brings
-    them into one order).  on_undefined: "raise" at the first pair for which the measure has no value, or "mask" those
-    cells and keep the reasons.
-    executor: who does the work (`concurrent.futures`, or `client.get_executor()` of dask.distributed); None is a thread
-    for every core. Workers that are processes, here or on other machines, are told where memory-mapped arrays lie and
-    send back sums, so they must see those files; each prepares what its pairs need.
-    scratch: a folder where what is prepared once lies while the table is made, instead of in memory; one that all
-    workers see.  device: where to work as torch tensors ("cuda"); None leaves arrays as they come.  progress: a bar, or
-    a function(done, total) that may raise to stop.
-    sums: a dict to fill with what the values depend on once samples are shuffled, for `inference.null_table`; where a
-    measure has such sums. A table that takes long or much memory says so on stderr before it starts.
-    Errors: ValueError naming both sides where n or the ids of samples differ; UndefinedError naming the pair;
-    MemoryError, before anything is done, where there is no room.
+    Parameters
+    ----------
+    measure : str or Measure
+        A short name (`measures.ALL`) or a Measure.
+    xs, ys : {label: array (n, ...)}
+        All of the same n samples in the same order; labels are strings or keys; arrays may be memory-mapped, frames,
+        sparse, or of xarray. If both sides know the ids of their samples, as recordings and frames with an index do,
+        these must agree (`rs.align` brings them into one order).
+    on_undefined : "raise" or "mask"
+        At the first pair for which the measure has no value, raise; or mask those cells and keep the reasons.
+    executor : concurrent.futures.Executor, optional
+        Who does the work, such as `client.get_executor()` of dask.distributed; None is a thread for every core. Other
+        processes, here or on other machines, get the addresses of memory-mapped arrays and return sums, so they must
+        see those files; each prepares what its pairs need.
+    scratch : path, optional
+        A folder for what is prepared, during the work, instead of memory; one that all workers see.
+    device : optional
+        Where to work as torch tensors ("cuda"); None leaves arrays as they come.
+    progress : bool or function(done, total)
+        A bar, or a function that may raise to stop.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError
+        If n or the ids of samples differ; it names both sides.
+    UndefinedError
+        It names the pair that has no value.
+    MemoryError
+        Before anything is done, if there is not enough memory.
+
+    Notes
+    -----
+    A table that takes long or much memory says so on stderr before it starts.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(50, 5))
+    >>> compare("cka", {"a": x, "b": 2 * x}).values.loc["a", "b"].round(6)
+    1.0
     """
     measure = measures.get(measure)
-    if on_undefined not in ("raise", "mask"):
-        raise unknown_name("on_undefined", on_undefined, ("raise", "mask"))
+    xs, ys = _check_sides(measure, xs, ys, on_undefined)
+    if executor is not None and not hasattr(executor, "submit"):
+        raise TypeError(
+            "executor is an Executor of concurrent.futures (or Dask's client.get_executor()), or None for a thread a"
+            f" core; got {executor!r}"
+        )
+    folder = None if scratch is None else Path(scratch).expanduser()
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"scratch is a folder that exists, on a disk with room; got {folder}")
+    if device is not None:
+        xs = {label: to_device(x, device) for label, x in xs.items()}
+        ys = None if ys is None else {label: to_device(y, device) for label, y in ys.items()}
+    return _compare(measure, xs, ys, on_undefined, executor=executor, scratch=folder, progress=progress)[0]
+
+
+def compare_with_moments(
+    measure: Measure,
+    xs: Mapping[Any, Any],
+    ys: Mapping[Any, Any] | None = None,
+    *,
+    on_undefined: OnUndefined = "raise",
+    progress: bool | Tick = False,
+) -> tuple[Comparison, dict[tuple[int, int], Sums]]:
+    """`compare`, and what the moments of permuted samples depend on, as `measures.Table` has it."""
+    xs, ys = _check_sides(measure, xs, ys, on_undefined)
+    comparison, table = _compare(measure, xs, ys, on_undefined, moments=True, progress=progress)
+    return comparison, table.moments
+
+
+def _check_sides(
+    measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, on_undefined: str
+) -> tuple[dict[Any, Any], dict[Any, Any] | None]:
+    """Both sides as arrays of the same samples, or the error that says what is wrong."""
+    check_name("on_undefined", on_undefined, ("raise", "mask"))
     for name, side in (("xs", xs), ("ys", ys)):
         if side is not None and not isinstance(side, Mapping):
             raise TypeError(
@@ -270,37 +335,43 @@ def compare(
     _check_keys(measure, [*xs, *(ys or ())])
     _check_outputs(measure, xs, ys or {})
     check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
-    if executor is not None and not hasattr(executor, "submit"):
-        raise TypeError(
-            "executor is an Executor of concurrent.futures (or Dask's client.get_executor()), or None for a thread a"
-            f" core; got {executor!r}"
-        )
-    scratch = None if scratch is None else _folder(scratch)
-    xs = {
-        label: to_device(x, device) for label, x in to_arrays(xs).items()
-    }  # opened once: a store maps a file at every look
-    ys = None if ys is None else {label: to_device(y, device) for label, y in to_arrays(ys).items()}
-    index, columns = (to_axis(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
-    cells: dict[tuple[int, int], str] | None = {} if on_undefined == "mask" else None
-    measures.check_same_samples(xs, ys or {})
-    cost = estimate_cost(measure, xs, ys, sums=sums is not None) if device is None else None
-    if (
-        cost
-        and scratch is None
-        and has_separate_memory(executor)
-        and all(map(has_address, [*xs.values(), *(ys or {}).values()]))
-    ):
+    # opened once: a store maps a file at every look
+    left, right = to_arrays(xs), None if ys is None else to_arrays(ys)
+    check_same_samples(left, right or {})
+    return left, right
+
+
+def _compare(
+    measure: Measure,
+    xs: Mapping[Any, Any],
+    ys: Mapping[Any, Any] | None,
+    on_undefined: OnUndefined,
+    *,
+    moments: bool = False,
+    executor: Executor | None = None,
+    scratch: Path | None = None,
+    progress: bool | Tick = False,
+) -> tuple[Comparison, Table]:
+    """The table of checked arrays with their labels, and as the measure made it; what takes long or much memory is
+    announced.
+    """
+    arrays = [*xs.values(), *(ys or {}).values()]
+    at_home = all(str(array_api_compat.device(x)) == "cpu" for x in arrays)
+    cost = measures.estimate_cost(measure, xs, ys, moments=moments) if at_home else None
+    if cost and scratch is None and has_separate_memory(executor) and all(map(has_address, arrays)):
         cost = cost.elsewhere()
+    index, columns = (to_axis(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
     with workers(executor, cost.affordable(scratch) if cost else 1) as run:
         sentence = cost.sentence(run.number, scratch is not None) if cost else ""
         if sentence:
             print(f"{measure}, {len(index)} × {len(columns)} representations: {sentence}", file=sys.stderr)
         with show_progress(progress, str(measure), "step") as tick:
-            values = measure.table(xs, ys, undefined=cells, run=run, tick=tick, scratch=scratch, sums=sums)
-    undefined = {(index[i], columns[j]): why for (i, j), why in (cells or {}).items()}
-    return Comparison(
-        pd.DataFrame(values, index=index, columns=columns), measure, len(next(iter(xs.values()))), undefined
-    )
+            table = measure.table(
+                xs, ys, on_undefined=on_undefined, moments=moments, run=run, tick=tick, scratch=scratch
+            )
+    undefined = {(index[i], columns[j]): why for (i, j), why in table.undefined.items()}
+    values = pd.DataFrame(table.values, index=index, columns=columns)
+    return Comparison(values, measure, len(next(iter(xs.values()))), undefined), table
 
 
 def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
@@ -357,13 +428,6 @@ def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
         columns,
         index=pd.MultiIndex.from_arrays([[names[i] for i in one], [names[j] for j in other]], names=["row", "column"]),
     )
-
-
-def _folder(path: str | Path) -> Path:
-    path = Path(path).expanduser()
-    if not path.is_dir():
-        raise ValueError(f"scratch is a folder that exists, on a disk with room; got {path}")
-    return path
 
 
 def _check_keys(measure: Measure, labels: list[Any]) -> None:

@@ -80,7 +80,7 @@ def answers(
 def _row(measure: Measure, x: np.ndarray, changed: Mapping[str, np.ndarray]) -> pd.Series:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        values = measure.table({"x": x}, changed, undefined={})[0]
+        values = measure.table({"x": x}, changed, on_undefined="mask").values[0]
     return pd.Series(values, index=list(changed))
 
 

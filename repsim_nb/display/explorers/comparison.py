@@ -264,20 +264,20 @@ class Comparing(Detailed):
         rows, reasons = [], list[str]()
         for done, name in enumerate(names):
             tick(done, len(names) + 1)
-            undefined: dict[tuple[int, int], str] = {}
             measure = self._measures.get(name) or measures.get(name)
-            value = measure.table({titles[0]: x}, {titles[1]: y}, undefined=undefined)[0, 0]
-            rows.append(_value_row(measure, None if undefined else value, chosen=name == shown.name))
-            reasons += undefined.values()
+            found = measure.table({titles[0]: x}, {titles[1]: y}, on_undefined="mask")
+            value = None if found.undefined else found.values[0, 0]
+            rows.append(_value_row(measure, value, chosen=name == shown.name))
+            reasons += found.undefined.values()
         tick(len(names), len(names) + 1)
         about = [
             f"n = {len(x)} samples",
             *(f"{title}: {int(np.prod(v.shape[1:]))} features" for title, v in zip(titles, (x, y), strict=True)),
         ]
         try:
-            found = diagnose(x, names=titles[0]) if titles[0] == titles[1] else diagnose(x, y, names=titles)
+            diagnosis = diagnose(x, names=titles[0]) if titles[0] == titles[1] else diagnose(x, y, names=titles)
             reasons += [
-                str(finding) for finding in found.findings if finding.title != "CCA undefined"
+                str(finding) for finding in diagnosis.findings if finding.title != "CCA undefined"
             ]  # the row of mean_cca says it
         except UndefinedError:
             pass  # the rows of the table say why

@@ -10,7 +10,7 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.base import to_one_library
+from repsim_nb.measures.sides import to_one_library
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_fraction, check_integer, is_integer

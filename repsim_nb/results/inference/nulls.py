@@ -15,9 +15,9 @@ from scipy import stats
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.base import check_sides, to_arrays
 from repsim_nb.measures.moments import sums_of
-from repsim_nb.results.comparison import Comparison, compare
+from repsim_nb.measures.sides import check_sides, to_arrays
+from repsim_nb.results.comparison import Comparison, OnUndefined, compare_with_moments
 from repsim_nb.support.errors import UndefinedError, format_label
 from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.progress import Tick, show_progress
@@ -229,7 +229,7 @@ def null_table(
     ys: Mapping[Any, Any] | None = None,
     *,
     groups: Any = None,
-    on_undefined: str = "raise",
+    on_undefined: OnUndefined = "raise",
     n_permutations: int | None = None,
     seed: int = 0,
     progress: bool | Tick = False,
@@ -282,8 +282,7 @@ def null_table(
     if n_permutations is not None:
         check_permutations(n_permutations)
     xs, ys, permuted = _means_of_groups(measure, xs, ys, groups)
-    found: dict[tuple[int, int], Any] = {}
-    comparison = compare(measure, xs, ys, on_undefined=on_undefined, progress=progress, sums=found)
+    comparison, found = compare_with_moments(measure, xs, ys, on_undefined=on_undefined, progress=progress)
     values, undefined = comparison.values, dict(comparison.undefined)
     rows, columns = (
         [i for i in range(size) if (side, i) in found]

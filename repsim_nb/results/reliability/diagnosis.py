@@ -22,7 +22,7 @@ from repsim_nb.measures import (
     Procrustes,
     check_same_samples,
 )
-from repsim_nb.measures.base import check_sides
+from repsim_nb.measures.sides import check_sides
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import add_context, join_names
 from repsim_nb.support.validation import check_integer, check_labels, check_shape

@@ -1,0 +1,153 @@
+"""Two sides of a comparison: their representations as arrays of one library, with the same samples in one order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import array_api_compat
+import numpy as np
+
+from repsim_nb.support.containers import Array, check_dimensions, is_array, to_array
+from repsim_nb.support.errors import format_label
+from repsim_nb.support.ids import Names, compare_names, names_of
+from repsim_nb.support.row_groups import check_groups
+
+if TYPE_CHECKING:
+    from .base import Measure
+
+
+def label_arrays(xs: Mapping[Any, Array] | Sequence[Array]) -> Mapping[Any, Array]:
+    if not isinstance(xs, (Mapping, list, tuple)):
+        raise TypeError(f"a table takes arrays by label, {{'a': x}}, or a list of them; got {type(xs).__name__}")
+    named_arrays = to_arrays(dict(xs.items() if isinstance(xs, Mapping) else enumerate(xs)))
+    if not named_arrays:
+        raise ValueError("there is nothing to compare: no representation was given")
+    return named_arrays
+
+
+def to_arrays(xs: Mapping[Any, Any]) -> dict[Any, Array]:
+    """Representations as arrays whose rows are samples; an error names the label."""
+    found = {}
+    for label in xs:
+        try:
+            found[label] = to_array(xs[label])
+        except (ValueError, MemoryError) as error:
+            raise type(error)(f"'{format_label(label)}': {error}") from error
+    return found
+
+
+def check_sides(
+    sides: Mapping[str, Mapping[Any, Any] | Sequence[Any]],
+    measure: Measure | None = None,
+    labels: Collection[Any] | None = None,
+) -> None:
+    """ValueError unless row i is the same sample in all representations (with these labels), as far as their ids are
+    known, and named dimensions agree.
+
+    sides: representations by label, by the names that they have in the error.  measure: of outputs, whose columns are
+    classes, frames need one order of columns too; what it holds of each sample is a side, too.
+    """
+    sides = {**sides, **(measure.sample_data if measure is not None else {})}
+    check_groups(sides, labels)
+    call = f"rs.align({', '.join(sides)})"
+    firsts: dict[str, tuple[Any, Names]] = {}
+    plain: tuple[Any, Any] | None = None
+    frame: tuple[Any, Any] | None = None
+    for side in sides.values():
+        ids = getattr(side, "ids", None)
+        known = ids if isinstance(side, Mapping) and isinstance(ids, Mapping) else None
+        for label in side if isinstance(side, Mapping) else range(len(side) if isinstance(side, (list, tuple)) else 0):
+            if labels is not None and label not in labels:
+                continue
+            if known is None:
+                x = side[label]
+                if is_array(x):
+                    continue
+                names = names_of(x)
+                if plain is not None:
+                    check_dimensions(plain[1], x, (format_label(plain[0]), format_label(label)))
+                elif type(x).__name__ == "DataArray" or hasattr(x, "dims"):
+                    plain = label, x
+                if measure is not None and measure.compares == "outputs" and hasattr(x, "columns"):
+                    frame = frame or (label, x)
+                    _check_classes(frame, (label, x))
+            else:
+                names = Names(known[label], "ids") if label in known else None
+            if names is None:
+                continue
+            for other, its in firsts.values():
+                if found := compare_names(its, names):
+                    raise ValueError(
+                        f"the same samples are needed in every representation, in one order, and of '{format_label(other)}'"
+                        f" and '{format_label(label)}' {found[0]}. "
+                        + (
+                            f"{call} takes the common samples in one order"
+                            if found[1]
+                            else f"Give both the same ids; then {call} takes the common samples"
+                        )
+                    )
+            firsts.setdefault(names.kind, (label, names))
+
+
+def _check_classes(first: tuple[Any, Any], other: tuple[Any, Any]) -> None:
+    one, two = list(first[1].columns), list(other[1].columns)
+    if one != two and len(one) == len(two) and set(one) == set(two):
+        i = next(i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
+        raise ValueError(
+            f"a measure of outputs compares class with class, and '{format_label(first[0])}' and '{format_label(other[0])}' have the"
+            f" same columns in another order (column {i} is {one[i]!r} and {two[i]!r}): y[x.columns] puts them in one"
+        )
+
+
+def check_same_samples(*sides: Mapping[Any, Array]) -> int:
+    """The number of samples that all share; ValueError names two that differ."""
+    counts = [
+        (label, x.shape[0]) for side in sides for label, x in side.items() if x.ndim
+    ]  # what is no array at all is refused by `check_representation`
+    if not counts:
+        return 0
+    (first, n), *rest = counts
+    for label, m in rest:
+        if m != n:
+            raise ValueError(
+                f"compare needs the same samples in every representation: '{format_label(first)}' has {n} rows,"
+                f" '{format_label(label)}' has {m}"
+            )
+    return n
+
+
+def to_one_library(*sides: Mapping[Any, Array]) -> list[Mapping[Any, Array]]:
+    """The same arrays, all of one library: where NumPy arrays meet torch tensors, the tensors come to NumPy."""
+    tensors = [array_api_compat.is_torch_array(x) for side in sides for x in side.values()]
+    if all(tensors) or not any(tensors):
+        return list(sides)
+
+    def moved(x: Array) -> Array:
+        if not array_api_compat.is_torch_array(x):
+            return x
+        x = x.detach().cpu()
+        return (x.float() if x.element_size() < 4 and x.is_floating_point() else x).numpy()
+
+    return [{label: moved(x) for label, x in side.items()} for side in sides]
+
+
+def to_device(x: Any, device: Any) -> Any:
+    """As a torch tensor on that device; None leaves it as it is."""
+    if device is None:
+        return x
+    import torch
+
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"there is no device {str(device)!r} here ({str(error).splitlines()[0]}): give 'cpu', or None for arrays as"
+            " they come"
+        ) from error
+    if isinstance(x, np.ndarray):
+        x = np.ascontiguousarray(
+            x, dtype=np.float64 if x.dtype.kind == "f" and x.itemsize > 8 else x.dtype.newbyteorder("=")
+        )
+    return torch.as_tensor(x).to(device)

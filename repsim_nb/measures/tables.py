@@ -1,0 +1,258 @@
+"""All pairs of representations: the table of a measure, pair by pair, with the reason for each cell without a value."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from repsim_nb.support.containers import Array
+from repsim_nb.support.errors import UndefinedError, format_label
+from repsim_nb.support.transport import CACHE_BYTES, Deferred, has_address
+from repsim_nb.support.workers import Workers
+
+from .cost import keeper, rate
+
+if TYPE_CHECKING:
+    from .base import Measure
+    from .moments import Sums
+
+Cell = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What `Measure.table` returns.
+
+    values: float64 (rows, columns), NaN where a cell has no value. undefined: {(row, column): why} of those cells.
+    moments: {(0, row) or (1, column): `moments.Sums`} of the matrices that `gram_matrix` would give, if asked for
+    (without ys: of rows only).
+    """
+
+    values: np.ndarray
+    undefined: dict[Cell, str] = field(default_factory=dict)
+    moments: dict[Cell, Sums] = field(default_factory=dict)
+
+
+class Job(NamedTuple):
+    """How a table is computed: by whom, whom to tell, where prepared values are stored, what collects the reasons of
+    undefined cells, and what collects moments, if these are asked for.
+    """
+
+    run: Workers
+    tick: Callable[[int, int], None]
+    scratch: Path | None
+    reasons: Reasons
+    moments: dict[Cell, Sums] | None
+
+    def keeper(self) -> AbstractContextManager[Callable[[Any], Any]]:
+        """Where prepared values are stored. For other processes even small ones are better in a file than in every
+        message.
+        """
+        return keeper(self.scratch, 2**14) if self.run.separate_memory else keeper(self.scratch)
+
+    def prepare(
+        self,
+        prepare: Callable[[Array], Any],
+        xs: list[Array],
+        side: int,
+        steps: tuple[int, int],
+        keep: Callable[[Any], Any],
+    ) -> list[Any]:
+        """`prepare` of each; if it raises an UndefinedError, that is the value, and is noted.
+
+        steps: how many are done before these, and of how many in all.
+        """
+        values: list[Any] = []
+        done, total = steps
+        found = self.run(_Prepare(prepare, keep), xs, idle=lambda: self.tick(done + len(values), total))
+        for value in found:
+            if isinstance(value, UndefinedError):
+                self.reasons.add_representation(side, len(values), value)
+            values.append(value)
+            self.tick(done + len(values), total)
+        return values
+
+    def defer(self, prepare: Callable[[Array], Any], sides: list[list[Array]]) -> list[list[Any]]:
+        """`prepare` of all, each in the processes that need it."""
+        table = uuid.uuid4().hex  # what was in a file at the time of another table is not asked for again
+        return [
+            [Deferred(_Try(prepare), x, (table, side, i)) for i, x in enumerate(xs)] for side, xs in enumerate(sides)
+        ]
+
+
+class Reasons:
+    """Why cells have no value. Unless they are masked, the first reason is raised."""
+
+    def __init__(self, measure: Measure, rows: list[Any], columns: list[Any], *, mask: bool) -> None:
+        self.measure, self.labels, self.mask = measure, (rows, columns), mask
+        self.bad: tuple[dict[int, str], dict[int, str]] = ({}, {})
+        self.cells: dict[Cell, str] = {}
+
+    def add_representation(self, side: int, i: int, error: UndefinedError) -> None:
+        """No cell of this row (side 0) or column (side 1) has a value."""
+        self.bad[side][i] = self._sentence(f"'{format_label(self.labels[side][i])}'", error)
+
+    def add_pair(self, i: int, j: int, error: UndefinedError) -> None:
+        """This cell has no value."""
+        labels = f"'{format_label(self.labels[0][i])}' and '{format_label(self.labels[1][j])}'"
+        self.cells[i, j] = self._sentence(labels, error)
+
+    def _sentence(self, labels: str, error: UndefinedError) -> str:
+        sentence = f"{self.measure} of {labels}: {error}"
+        if not self.mask:
+            raise type(error)(sentence) from error
+        return sentence
+
+    def fill(self, values: np.ndarray, *, mirrored: bool) -> dict[Cell, str]:
+        """The reason of every cell without a value, which becomes NaN; one without a reason is a fault of the
+        measure.
+        """
+        undefined: dict[Cell, str] = {}
+        rows, columns = self.bad[0], self.bad[0] if mirrored else self.bad[1]
+        for i, j in np.argwhere(~np.isfinite(values)).tolist():
+            why = rows.get(i) or columns.get(j) or self.cells.get((i, j)) or (mirrored and self.cells.get((j, i)))
+            if not why:
+                self.add_pair(i, j, UndefinedError(f"the value came out as {values[i, j]}"))
+                why = self.cells[i, j]
+            undefined[i, j] = why
+            values[i, j] = np.nan
+        return undefined
+
+
+def pair_by_pair(measure: Measure, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
+    """The values of a table of checked arrays: prepare each, then every pair."""
+    mirrored = ys is None
+    sides = [xs] if ys is None else [xs, ys]
+    cells = [(i, j) for i in range(len(xs)) for j in range(i if mirrored else 0, len(sides[-1]))]
+    before = sum(map(len, sides))
+    steps = before + len(cells)
+    with job.keeper() as keep:
+        if job.run.separate_memory and job.scratch is None and all(has_address(x) for side in sides for x in side):
+            # with a scratch folder all can read what one has prepared
+            prepared = job.defer(measure.prepare, sides)
+            job.tick(before, steps)
+        else:
+            prepared = [
+                job.prepare(measure.prepare, side, k, (k * len(xs), steps), keep) for k, side in enumerate(sides)
+            ]
+        left, right = prepared[0], prepared[-1]
+        cells = [
+            (i, j)
+            for i, j in cells
+            if not isinstance(left[i], UndefinedError) and not isinstance(right[j], UndefinedError)
+        ]
+        values = np.full((len(left), len(right)), np.nan)
+        bundles = (
+            square_blocks(measure, cells, xs, ys, job.run.number)
+            if job.run.separate_memory
+            else job.run.bundles(cells, size=_pairs_at_once(measure, xs, ys))
+        )
+        done = steps - len(cells)
+        tasks = zip(*(_gather(left, right, bundle) for bundle in bundles), strict=True) if bundles else ((), ())
+        pairs = _Pairs(measure.pair_both if mirrored else measure.pair)
+        results = job.run(pairs, *tasks, idle=lambda: job.tick(done, steps))
+        for bundle, found in zip(bundles, results, strict=True):
+            for (i, j), value in zip(bundle, found, strict=True):
+                if isinstance(value, _Unprepared):
+                    job.reasons.add_representation(0 if mirrored else value.side, (i, j)[value.side], value.error)
+                elif isinstance(value, UndefinedError):
+                    job.reasons.add_pair(i, j, value)
+                elif mirrored:
+                    values[i, j], values[j, i] = value
+                else:
+                    values[i, j] = value
+            done += len(bundle)
+            job.tick(done, steps)
+    return values
+
+
+def square_blocks(
+    measure: Measure, cells: list[Cell], xs: Sequence[Array], ys: Sequence[Array] | None, number: int
+) -> list[list[Cell]]:
+    """Cells in squares, about four a worker: the least to prepare, or to send, for so many pairs; and no more than a
+    process caches at once.
+    """
+    one = measure.prepared_bytes(xs[0].shape[0], max(math.prod(x.shape[1:]) for x in (*xs, *(ys or ()))), 8)
+    # a column of the square, and the row at work
+    fit = len(cells) if math.isnan(one) else CACHE_BYTES // max(one, 1) - 1
+    side = int(max(1, min(fit, (len(cells) / (4 * number)) ** 0.5)))
+    squares: dict[Cell, list[Cell]] = {}
+    for i, j in cells:
+        squares.setdefault((i // side, j // side), []).append((i, j))
+    return list(squares.values())
+
+
+def _pairs_at_once(measure: Measure, xs: list[Array], ys: list[Array] | None) -> int:
+    """How many pairs take a twentieth of a second or less: long enough to be worth a call, short enough to stop
+    after.
+    """
+    n = xs[0].shape[0] if xs[0].ndim else 0
+    p, q = (max(math.prod(x.shape[1:]) for x in side) for side in (xs, ys or xs))
+    one = measure.pair_flops(n, p, q) / rate()
+    return 1 if math.isnan(one) else int(min(max(0.05 / max(one, 1e-6), 1), 4096))
+
+
+class _Try:
+    """Call, and return an UndefinedError as a value (it must survive the way back from another process)."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        try:
+            return self.function(*arguments)
+        except UndefinedError as error:
+            return error
+
+
+class _Prepare(_Try):
+    """The same, with the value stored where it was computed."""
+
+    def __init__(self, function: Callable[..., Any], keep: Callable[[Any], Any]) -> None:
+        super().__init__(function)
+        self.keep = keep
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.keep(super().__call__(*arguments))
+
+
+class _Unprepared(NamedTuple):
+    """One side of a pair (0 or 1) has no value, for this reason."""
+
+    side: int
+    error: UndefinedError
+
+
+def _gather(left: list[Any], right: list[Any], cells: list[Cell]) -> tuple[list[Any], list[Cell]]:
+    """All that these cells need, each once, and the cells as places in that list: so it travels once, and both sides of
+    a pair with itself are one.
+    """
+    other = int(right is not left)
+    needed = dict.fromkeys([(0, i) for i, _ in cells] + [(other, j) for _, j in cells])
+    place = {name: k for k, name in enumerate(needed)}
+    return [(left, right)[side][i] for side, i in needed], [(place[0, i], place[other, j]) for i, j in cells]
+
+
+class _Pairs:
+    """All of a bundle of pairs; an UndefinedError if one has no value, _Unprepared if one of its sides has none."""
+
+    def __init__(self, pair: Callable[[Any, Any], Any]) -> None:
+        self.pair = _Try(pair)
+
+    def __call__(self, prepared: list[Any], cells: list[Cell]) -> list[Any]:
+        return [self._one(prepared[i], prepared[j]) for i, j in cells]
+
+    def _one(self, a: Any, b: Any) -> Any:
+        x = a.value() if isinstance(a, Deferred) else a
+        y = x if a is b else b.value() if isinstance(b, Deferred) else b
+        for side, value in enumerate((x, y)):
+            if isinstance(value, UndefinedError):
+                return _Unprepared(side, value)
+        return self.pair(x, y)
