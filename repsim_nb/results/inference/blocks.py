@@ -11,8 +11,8 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.sides import to_one_library
 from repsim_nb.measures.between import FEWEST_GROUPS, Between, between_groups
+from repsim_nb.measures.sides import to_one_library
 from repsim_nb.results.comparison import compare
 from repsim_nb.support.errors import add_context, format_label, join_names, unknown_name
 from repsim_nb.support.labels import Choice, to_axis
