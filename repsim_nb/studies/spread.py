@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.results.inference import Interval
-from repsim_nb.results.inference.results import check_level
-from repsim_nb.results.inference.results import jackknife, student_interval
+from repsim_nb.results.inference.results import check_level, jackknife, student_interval
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import check_one_value, explain_same_text
 
