@@ -64,15 +64,14 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
     with show_progress(progress, f"{measure} to the last step", "step") as tick:
         for column, labels in enumerate(runs.values()):
             *_, last = labels.values()
-            before, many = done, len(labels)
-            found = compare(
-                measure,
-                {label: xs[label] for label in labels.values()},
-                {last: xs[last]},
-                progress=lambda now, of, b=before, m=many: tick(b + now * m // of, total),
-            )
+
+            def report(now: int, of: int, before: int = done, many: int = len(labels)) -> None:
+                tick(before + now * many // of, total)
+
+            steps_of_run = {label: xs[label] for label in labels.values()}
+            found = compare(measure, steps_of_run, {last: xs[last]}, progress=report)
             values[[rows.index(step) for step in labels], column] = found.values.to_numpy()[:, 0]
-            done += many
+            done += len(labels)
     return pd.DataFrame(
         values, index=pd.Index(rows, name="step"), columns=pd.Index(model_names(to_axis(runs)), name="model")
     )

@@ -77,7 +77,7 @@ def tsne(
             start, eigenvalues = classical_points(d, n_components)
             points = tsne_points(d, start, perplexity, seed, metric="precomputed")
         made = _embedding(points, d, frame.index, eigenvalues, kind="tsne", seed=seed, perplexity=perplexity, **facts)
-        return replace(made, dissimilarities=made.dissimilarities * unit)
+        return replace(made, dissimilarities=pd.DataFrame(d * unit, index=frame.index, columns=frame.index))
     x = check_samples(source)
     perplexity = check_perplexity(perplexity, len(x))
     with one_thread():

@@ -113,7 +113,7 @@ def check_perplexity(perplexity: float | None, points: int) -> float:
     return float(perplexity)
 
 
-def label_at(index: pd.Index, i: int) -> str:
+def label_at(index: pd.Index, i: int | np.integer) -> str:
     label = index[i]
     return "/".join(map(str, label[:2])) if isinstance(label, tuple) else str(label)
 
@@ -179,7 +179,7 @@ class Embedding:
                 "a t-SNE has no place for new points, since each point's place hangs on all others: make one of old and"
                 " new together, or take mds(...).add_points(new)"
             )
-        rows = check_new_rows(self, new)
+        rows = check_new_rows(self, self.dissimilarities.columns, new)
         old = self.points.to_numpy()[: rows.shape[1]]
         with one_thread():
             whole, unit = rescale(self.dissimilarities.to_numpy()[: len(old)])
@@ -226,15 +226,14 @@ class Embedding:
         return replace(self, points=pd.DataFrame(points, index=self.points.index, columns=self.points.columns))
 
 
-def check_new_rows(embedding: Embedding, new: Comparison | pd.DataFrame) -> pd.DataFrame:
-    """The dissimilarities (new items, items the map was made from), in the map's order, checked."""
+def check_new_rows(embedding: Embedding, items: pd.Index, new: Comparison | pd.DataFrame) -> pd.DataFrame:
+    """The dissimilarities (new items, the items that the map was made from), in the map's order, checked."""
     frame, facts = read_table(new)
     if embedding.name and facts and (facts["name"], facts["n"]) != (embedding.name, embedding.n):
         raise ValueError(
             f"the map was made by {embedding.name} of {embedding.n} samples, the new distances by {facts['name']} of"
             f" {facts['n']}: they are not on one scale"
         )
-    items = embedding.dissimilarities.columns
     if not len(frame):
         raise ValueError("there is nothing to place: the table has no row")
     if frame.index.nlevels != items.nlevels or frame.columns.nlevels != items.nlevels:

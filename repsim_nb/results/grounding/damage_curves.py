@@ -22,7 +22,8 @@ from repsim_nb.support.validation import check_integer, check_labels
 
 from .damage import DAMAGES, Components, Damage, damage_of, left_of
 from .model_benchmark import Measures, choose_measures
-from .sensitivity_result import NEVER, Sensitivity, first_above
+from .sensitivity_result import Sensitivity, first_above
+from .specificity_result import NEVER
 
 CURVES = ("cka", "procrustes", "rsa", "pwcca_all", "pwcca", "mean_cca", "pwcca_all_other", "pwcca_other")
 _COLUMNS = ["threshold", "noticed", "earliest", "latest", "accuracy", "accuracy_loss"]
@@ -111,7 +112,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     first = next(iter(representations.values()), None) if isinstance(representations, Mapping) else None
     check_order(first, targets)
     representations, n = representations_of(representations)
-    labels, targets = list(representations), None if targets is None else check_labels(targets, n, "targets")
+    labels, classes = list(representations), None if targets is None else check_labels(targets, n, "targets")
     if len(labels) < 2:
         raise ValueError(
             "the threshold is the difference between models, so there are two or more; here is"
@@ -128,14 +129,14 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     amounts = damage.reached(amounts, list(xs.values()))
     pairs, undefined = _pairs(chosen, xs)
     thresholds = {short: table.sum(axis=0) / (len(xs) - 1) for short, table in pairs.items()}
-    probed = probe and targets is not None
+    probed = probe and classes is not None
     seen: dict[tuple[str, str], np.ndarray] = {}
     accuracies = {name: np.zeros(len(amounts)) for name in names}
     steps = len(chosen) + (len(amounts) if probed else 0)  # of each model and draw
     with show_progress(progress, "damage", "step") as tick:
         for done, (model, draw) in enumerate((model, draw) for model in range(len(labels)) for draw in range(draws)):
             label, name = labels[model], names[model]
-            damaged = damage.start(xs[label], targets, draw, seed, model)
+            damaged = damage.start(xs[label], classes, draw, seed, model)
             left = {f"{amount!r}": damaged(amount) for amount in amounts}
             for k, (short, measure) in enumerate(chosen.items()):
                 tick(done * steps + k, len(labels) * draws * steps)
@@ -151,7 +152,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
             for k, x in enumerate(left.values() if probed else (), len(chosen)):
                 tick(done * steps + k, len(labels) * draws * steps)
                 read = linear_probe(
-                    x, targets, test_fraction=test_fraction, cost=cost, n_permutations=1, seed=seed
+                    x, classes, test_fraction=test_fraction, cost=cost, n_permutations=1, seed=seed
                 ).accuracy
                 accuracies[name][k - len(chosen)] += read / draws
         tick(len(labels) * draws * steps, len(labels) * draws * steps)
@@ -270,10 +271,11 @@ def closed_form(measure: Measure, squares: np.ndarray, kept: int) -> float | Non
         }[measure.form]
     if isinstance(measure, NBS):
         return 1 - retained
-    kept_only = isinstance(measure, CCA) and (
-        measure.summary != "projection_weighted" or measure.normalise == "kept" or measure.weights == "y"
-    )
-    if kept_only and measure.variance is None:
+    if (
+        isinstance(measure, CCA)
+        and measure.variance is None
+        and (measure.summary != "projection_weighted" or measure.normalise == "kept" or measure.weights == "y")
+    ):
         return 0.0
     return None
 

@@ -23,16 +23,17 @@ def spread_to_items(models: pd.Series, index: pd.Index, given: Any) -> Any:
     known = list(dict.fromkeys(models))
     if isinstance(given, Mapping):
         return [given[name] for name in models] if all(name in given for name in known) else given
-    if not isinstance(given, (list, tuple, np.ndarray, pd.Series, pd.DataFrame)):
-        return given
-    frame = isinstance(given, (pd.Series, pd.DataFrame))
-    unnamed = not frame or isinstance(given.index, pd.RangeIndex)
-    by_item = unnamed and len(given) == len(models) != len(known)
-    if frame and not by_item and given.index.nlevels == 1 and given.index.is_unique and set(known) <= set(given.index):
-        return given.loc[list(models)].set_axis(index)
-    if unnamed and len(given) == len(known) != len(models):
-        places = pd.factorize(models)[0]
-        return given.iloc[places].set_axis(index) if frame else [given[k] for k in places]
+    places = pd.factorize(models)[0]
+    if isinstance(given, (list, tuple, np.ndarray)):
+        return [given[k] for k in places] if len(given) == len(known) != len(models) else given
+    if isinstance(given, (pd.Series, pd.DataFrame)):
+        unnamed = isinstance(given.index, pd.RangeIndex)
+        by_item = unnamed and len(given) == len(models) != len(known)
+        named = given.index.nlevels == 1 and given.index.is_unique and set(known) <= set(given.index)
+        if named and not by_item:
+            return given.loc[list(models)].set_axis(index)
+        if unnamed and len(given) == len(known) != len(models):
+            return given.iloc[places].set_axis(index)
     return given
 
 

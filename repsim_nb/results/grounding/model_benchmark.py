@@ -51,12 +51,12 @@ def choose_measures(chosen: Measures) -> dict[str, Measure]:
         return dict(MEASURES)
     if isinstance(chosen, (str, Measure)):
         chosen = [chosen]
-    found = {}
+    found: dict[str, Measure] = {}
     for item in chosen:
-        given = chosen[item] if isinstance(chosen, Mapping) else item
+        given: Any = chosen[str(item)] if isinstance(chosen, Mapping) else item
         measure = MEASURES.get(given) if isinstance(given, str) else given
         measure = measures.get(given) if measure is None else measures.get(measure)
-        name = item if isinstance(chosen, Mapping) or isinstance(item, str) else measures.short_name(measure)
+        name = item if isinstance(item, str) else measures.short_name(measure)
         if name in found and found[name] is not measure:
             raise ValueError(f"two measures have the name '{name}': pass {{name: measure}}")
         found[name] = measure
@@ -245,7 +245,7 @@ def _with_references(
     best: Mapping[Any, int], layers: pd.Series, across: bool, self_pairs: bool
 ) -> tuple[Ends, np.ndarray]:
     """The ends of the pairs of each reference with the other items, and the set of each pair."""
-    one, other, values = [], [], []
+    one, other, values = list[int](), list[int](), list[Any]()
     for value, i in best.items():
         others = [j for j in range(len(layers)) if (self_pairs or j != i) and (across or layers[j] == layers[i])]
         one, other, values = one + [i] * len(others), other + others, values + [value] * len(others)
@@ -282,7 +282,7 @@ def _distances(
     found, undefined = {}, {}
     with show_progress(progress, "benchmark", "table") as tick:
         for done, (name, measure) in enumerate(chosen.items()):
-            square, reasons = np.full((len(labels), len(labels)), np.nan), {}
+            square, reasons = np.full((len(labels), len(labels)), np.nan), dict[Any, str]()
             for k, (rows, columns) in enumerate(tables):
                 tick(done * len(tables) + k, len(chosen) * len(tables))
                 xs = {labels[i]: _exact(representations[labels[i]]) for i in rows}

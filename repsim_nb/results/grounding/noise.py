@@ -211,7 +211,7 @@ def reliability(
 
 def noise_of(noise: float | pd.Series | Mapping[Any, float], index: pd.Index) -> np.ndarray:
     """The standard deviation of the error of F of each item."""
-    if is_number(noise):
+    if isinstance(noise, (int, float, np.number)) and is_number(noise):
         values = np.full(len(index), float(noise))
     elif isinstance(noise, pd.Series) and noise.index.equals(index):
         values = noise.to_numpy(float)

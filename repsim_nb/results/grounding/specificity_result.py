@@ -181,11 +181,11 @@ class Specificity:
     def __repr__(self) -> str:
         drawn = f" [{self.interval.low:.3f}, {self.interval.high:.3f}]" if self.interval else ""
         lost = f", {NEVER} for {self.never} of {len(self.by_layer)} layers" if self.never else ""
-        alone = self._units is None or self.units == len(self.pairs)
+        of = "" if self._units is None else f" in {self.units} units: {self._units.name}"
         return (
             f"Specificity({measures.short_name(self.measure)}, accuracy={self.accuracy:.3f}{drawn},"
             f" chance={self.chance:.3f}, {self.layers_to_move_text} layers to move{lost}, {len(self.pairs)} models"
-            f"{'' if alone else f' in {self.units} units: {self._units.name}'})"
+            f"{'' if self.units == len(self.pairs) else of})"
         )
 
     def _repr_html_(self) -> str:

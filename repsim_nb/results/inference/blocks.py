@@ -28,7 +28,7 @@ OVER = ("samples", "items", "both")
 FEWEST_ITEMS = 3  # of a group, to leave one out
 
 
-def block_means(
+def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
     measure: str | Measure,
     xs: Mapping[Any, Any],
     groups: Choice,

@@ -24,7 +24,7 @@ from .units import Groups, simultaneous
 DRAWS = 9_999
 
 
-def rank_differences(
+def rank_differences(  # noqa: PLR0913 - keyword-only, independent of each other
     tables: Mapping[str, Table],
     b: Table,
     *,

@@ -106,8 +106,9 @@ def require_form(measure: Measure, what: str, hint: str = "") -> Between:
 
 def without_pairs_within(measure: Measure, codes: np.ndarray | None) -> Callable[[Any, Any], float]:
     """The measure without the pairs of rows within a group, if it has that form and there are groups; else as it is."""
-    form = None if codes is None else form_between(measure)
-    return measure if form is None else lambda x, y: form(x, y, codes)
+    if codes is None or (form := form_between(measure)) is None:
+        return measure
+    return lambda x, y: form(x, y, codes)
 
 
 class SampleUnits:
@@ -132,7 +133,9 @@ class SampleUnits:
             which = np.arange(self.number)
         rows = which if self.codes is None else np.flatnonzero(np.isin(self.codes, which))
         x, y, measure = rows_of(self.x, rows), rows_of(self.y, rows), self._measure.select_rows(rows)
-        return between_groups(measure)(x, y, self.codes[rows]) if self._has_form else measure(x, y)
+        if self.codes is None or not self._has_form:
+            return measure(x, y)
+        return between_groups(measure)(x, y, self.codes[rows])
 
 
 def have_equal_sizes(codes: np.ndarray) -> bool:

@@ -251,7 +251,7 @@ def leave_out(
             values[group] = correlation(kept[0], kept[1], kind, *kept[2:]) if len(kept[0]) else math.nan
         if not np.isfinite(values).all():
             group = int(np.argmin(np.isfinite(values)))
-            name = join_names((names[k] for k in np.flatnonzero(codes == group)), 3)
+            name = join_names((names[k] for k in np.flatnonzero(codes == group).tolist()), 3)
             raise ValueError(
                 f"without {name}{'' if len(units.groupings) == 1 else f' ({grouping})'} all pairs of one side are the"
                 " same, so that all order hangs on it: there is no interval"

@@ -275,6 +275,7 @@ def cannot_ask(why: str, *, unit: str = "") -> Verdict:
 
 def _interval_of(found: Any, level: float | None) -> tuple[float | None, float, float, float | None]:
     """-> (estimate, low, high, level)"""
+    own: Any
     if isinstance(found, Interval):
         estimate, low, high, own = found.estimate, found.low, found.high, found.level
     elif isinstance(found, (Mapping, pd.Series)):

@@ -26,7 +26,7 @@ ALL_VALUES = 9  # of no more values (362,880 orders) all orders are gone through
 MOST_EXACT = 500  # values without ties, for Kendall's exact distribution
 
 
-def rank_correlation(
+def rank_correlation(  # noqa: PLR0913 - keyword-only, independent of each other
     a: Sequence[float] | Table,
     b: Sequence[float] | Table,
     kind: str = "spearman",
@@ -151,7 +151,8 @@ def rank_correlation(
             )
         values = [*_sequences(a, b), *([] if given is None else _sequences(a, given)[1:])]
     if given is not None:
-        return _partial(*values, kind, alternative)
+        x, y, z = values
+        return _partial(x, y, z, kind, alternative)
     x, y = values
     if p == "exact":
         check_values(x, y)
@@ -243,7 +244,7 @@ def _mantel(
     units = units_of(index, groups)
     units = Units({name: pd.factorize(codes[place])[0] for name, codes in units.groupings.items()})
     orders, every = units.orders(np.random.default_rng(seed), n_permutations)
-    statistic = by_exchange(*tables[:2], kind, *tables[2:])
+    statistic = by_exchange(tables[0], tables[1], kind, *tables[2:])
     null = np.array([statistic(order) for order in orders])
     return compare_with_null(
         statistic(np.arange(len(place))), null, alternative, every, permuted="samples" if groups is None else "groups"

@@ -94,15 +94,15 @@ class Moments:
 
     def p_value(self, value: float) -> float:
         """How often an order gives this value or more; at most that often if it is `least`."""
-        if self.count is None:
+        if (counted := self.counted) is None:
             return float(tail((value - self.mean) / self.sd, self.skewness, self.least))
-        return max(float((1 + np.sum(self.counted >= value - self.rounding)) / (1 + len(self.counted))), self.least)
+        return max(float((1 + np.sum(counted >= value - self.rounding)) / (1 + len(counted))), self.least)
 
     def quantile(self, level: float) -> float:
         """The value below which a share `level` of the orders lie."""
         check_level(level)
-        if self.count is not None:
-            return quantile_of(self.counted, level)
+        if (counted := self.counted) is not None:
+            return quantile_of(counted, level)
         return self.mean + self.sd * float(stats.pearson3(self.skewness).ppf(level))
 
 

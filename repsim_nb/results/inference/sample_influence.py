@@ -75,9 +75,9 @@ def influence(
     seen = measure(x, y)
     values = np.full(n, np.nan)
     if isinstance(measure, Deconfounded) and measure.base.recentring is not None:
-        base = measure.base
+        base, form = measure.base, measure.base.recentring
         a, b, c = (to_numpy(base.gram_matrix(base.prepare(side))) for side in (x, y, measure.values))
-        ab, ac, bc = (_by_sums(one, other, base.recentring) for one, other in ((a, b), (a, c), (b, c)))
+        ab, ac, bc = (_by_sums(one, other, form) for one, other in ((a, b), (a, c), (b, c)))
         values = partial(ab, ac, bc, FAINT)
     elif measure.recentring is not None:
         a, b = (to_numpy(measure.gram_matrix(measure.prepare(side))) for side in (x, y))

@@ -69,7 +69,7 @@ class SampleSize:
         )
 
 
-def sample_size(
+def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
     measure: str | Measure,
     x: Any,
     y: Any,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from repsim_nb.results.comparison import Comparison, check_diagonal
 from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.labels import Choice, explain_same_text, match_labels, values_per_item
 
-Table = Comparison | pd.DataFrame
+Table: TypeAlias = Comparison | pd.DataFrame
 Direction = Literal["dissimilarity", "similarity"]
 DIRECTIONS = ("dissimilarity", "similarity")
 HALF = ("torch.float32", "torch.float16", "torch.bfloat16", "Float32")  # precisions that are no dtype of NumPy

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from repsim_nb.support.labels import Choice
 from .results import percentile_interval
 from .square_tables import require_values_per_item
 
-Groups = Choice | pd.DataFrame | None  # a frame has a column for each of several crossed groupings
+Groups: TypeAlias = Choice | pd.DataFrame | None  # a frame has a column for each of several crossed groupings
 EVERY = 5040  # all orders are gone through if there are no more: those of 7 units
 FEWEST_UNITS = 3
 # resamples of fewer do not say how much a value varies: simulated intervals at level 0.95 held it in 46 to 91 %, so
@@ -92,7 +93,9 @@ class Units:
             found = np.concatenate([found, drawn[counts(drawn) > 0]])
         return found[:n]
 
-    def orders(self, rng: np.random.Generator, n: int, fixed: Sequence[int] = ()) -> tuple[np.ndarray, bool]:
+    def orders(
+        self, rng: np.random.Generator, n: int, fixed: Sequence[int] | np.ndarray = ()
+    ) -> tuple[np.ndarray, bool]:
         """Orders of the items (n or fewer, m) that exchange whole groups, and whether they are all that there are, the
         first one the order as it is.
 
@@ -116,7 +119,7 @@ class Units:
             False,
         )
 
-    def _single(self, fixed: Sequence[int]) -> list[list[np.ndarray]]:
+    def _single(self, fixed: Sequence[int] | np.ndarray) -> list[list[np.ndarray]]:
         """Classes of groups that may change places, each group as the places of its items."""
         (codes,) = self.groupings.values()
         sizes: dict[int, list[np.ndarray]] = {}
@@ -125,7 +128,7 @@ class Units:
             sizes.setdefault(len(places), []).append(places)
         return list(sizes.values())
 
-    def _crossed(self, fixed: Sequence[int]) -> list[list[np.ndarray]]:
+    def _crossed(self, fixed: Sequence[int] | np.ndarray) -> list[list[np.ndarray]]:
         """For each grouping: the item positions of every level, with the other levels in the same order."""
         table = pd.DataFrame(self.groupings)
         if table.duplicated().any() or len(table) != math.prod(table.nunique()):
@@ -148,7 +151,7 @@ class Units:
         return found
 
     @staticmethod
-    def _moved(exchanges: list[list[np.ndarray]], chosen: object, m: int) -> np.ndarray:
+    def _moved(exchanges: list[list[np.ndarray]], chosen: Iterable[Iterable[int]], m: int) -> np.ndarray:
         order = np.arange(m)
         for rows, places in zip(exchanges, chosen, strict=True):
             step = np.arange(m)
@@ -181,7 +184,7 @@ def units_of(index: pd.Index, groups: Groups, what: str = "items") -> Units:
     else:
         chosen = require_values_per_item(index, groups, "groups")
         found = {str(chosen.name) if chosen.name is not None else "groups": pd.factorize(chosen)}
-    for name, (codes, levels) in found.items():
+    for name, (_, levels) in found.items():
         if len(levels) < FEWEST_UNITS:
             raise ValueError(
                 f"{name}: intervals and tests over units need at least {FEWEST_UNITS} of them, 10 or more to say much;"
@@ -248,38 +251,21 @@ def simultaneous(
     ----------
     Westfall and Young 1993.
     """
-    if units < ENOUGH_UNITS:
-        found = pd.DataFrame(
-            {
-                "difference": estimates,
-                "low": -math.inf,
-                "high": math.inf,
-                "p_value": 1.0,
-                "detectable": math.inf,
-                "significant": False,
-            },
-            index=estimates.index,
-        )
-        found.attrs["level"] = level
-        return found
-    values = draws[list(estimates.index)].to_numpy(float)
+    values, size = draws[list(estimates.index)].to_numpy(float), np.abs(estimates.to_numpy(float))
     few = stats.t(units - 1) if widen else stats.norm
     plain = values.std(axis=0, ddof=1)
+    still = plain * math.sqrt(units / (units - 1) if widen else 1.0) <= 1e-12 * np.maximum(1.0, size)
+    plain = np.where(still, 1.0, plain)
+    furthest = np.where(still, 0.0, np.abs(values - values.mean(axis=0)) / plain).max(axis=1, initial=0.0)
+    # as far out for Student's t as these are for the normal distribution
+    beyond = few.isf(stats.norm.sf(np.sort(furthest)))
     sd = plain * (math.sqrt(units / (units - 1)) if widen else 1.0)
-    still = sd <= 1e-12 * np.maximum(1.0, np.abs(estimates.to_numpy(float)))
-    scale = np.where(still, 1.0, sd)
-    furthest = np.where(still, 0.0, np.abs(values - values.mean(axis=0)) / np.where(still, 1.0, plain)).max(
-        axis=1, initial=0.0
-    )
-    beyond = few.isf(
-        stats.norm.sf(np.sort(furthest))
-    )  # as far out for Student's t as these are for the normal distribution
-    c = float(np.quantile(beyond, level))
-    seen = np.abs(estimates.to_numpy(float)) / scale
-    p = (1 + (beyond[None] >= seen[:, None] - 1e-12).sum(axis=1)) / (1 + len(values))
-    p = np.where(still, np.where(np.abs(estimates.to_numpy(float)) > 1e-12, 1 / (1 + len(values)), 1.0), p)
-    reach = np.where(still, 0.0, c * sd)
-    one = float(few.ppf((1 + level) / 2)) + float(few.ppf(0.8))
+    p = (1 + (beyond[None] >= (size / sd)[:, None] - 1e-12).sum(axis=1)) / (1 + len(values))
+    p = np.where(still, np.where(size > 1e-12, 1 / (1 + len(values)), 1.0), p)
+    sd = np.where(still, 0.0, sd)
+    reach, detectable = np.quantile(beyond, level) * sd, (few.ppf((1 + level) / 2) + few.ppf(0.8)) * sd
+    if units < ENOUGH_UNITS:
+        reach, detectable, p = np.inf, np.inf, 1.0
     low, high = estimates - reach, estimates + reach
     found = pd.DataFrame(
         {
@@ -287,7 +273,7 @@ def simultaneous(
             "low": low,
             "high": high,
             "p_value": p,
-            "detectable": one * np.where(still, 0.0, sd),
+            "detectable": detectable,
             "significant": (low > 0) | (high < 0),
         },
         index=estimates.index,

@@ -28,7 +28,7 @@ SCALINGS = ("pooled", "per_set", None)
 PROBES = ("linear", "rbf")
 
 
-def dataset_bias(
+def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
     sets: Mapping[Any, Any],
     *,
     groups: Mapping[Any, Any] | Sequence[Any] | None = None,
@@ -142,7 +142,7 @@ def _score_against_rest(
     return np.column_stack([fitted for fitted, _ in done]), np.column_stack([tested for _, tested in done])
 
 
-def linear_probe(
+def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
     x: Any,
     targets: Any,
     *,
