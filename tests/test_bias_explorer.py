@@ -115,7 +115,7 @@ def test_nothing_chosen_is_a_sentence_where_the_picture_would_be(explorer):
 def test_a_click_shows_the_images_that_were_confused(explorer):
     shown = explorer.result
     i, j = np.argwhere((shown.confusion.to_numpy() > 0) & ~np.eye(len(shown.confusion), dtype=bool))[0]
-    labels, ids = shown.labels(), shown.confused(i, j)
+    labels, ids = shown.labels(), shown.confused_samples(i, j)
     explorer.choose(labels[i], labels[j])
     explorer.wait()
     assert f"{len(ids)} of 18 held-out images" in explorer.detail and labels[j] in explorer.detail

@@ -34,7 +34,7 @@ def test_nothing_is_damaged_at_zero_and_x_stays_as_it_was(name):
     before = X.copy()
     start = DAMAGES[name].start(X, TARGETS, 0, 0)
     np.testing.assert_allclose(start(0), X, atol=1e-12)
-    amounts = DAMAGES[name].reached(DAMAGES[name].amounts, [X])
+    amounts = DAMAGES[name].reachable(DAMAGES[name].amounts, [X])
     assert amounts[0] == 0 and amounts == sorted(set(amounts)) and start(amounts[-1]).shape[0] == len(X)
     assert np.array_equal(X, before) and (
         start(amounts[-1]).shape != X.shape or np.abs(start(amounts[-1]) - X).max() > 0.1
@@ -138,8 +138,8 @@ def test_rounding_leaves_as_many_levels_as_it_says():
 
 def test_amounts_that_give_the_same_levels_are_one():
     quantisation = DAMAGES["quantisation"]
-    assert quantisation.reached([0.3, 0.33, 1 / 3, 0.5, 0.7, 1], [X]) == [0, 1 / 3, 0.5, 1]
-    assert quantisation.reached(quantisation.amounts, [X]) == sorted({0.0, *quantisation.amounts})
+    assert quantisation.reachable([0.3, 0.33, 1 / 3, 0.5, 0.7, 1], [X]) == [0, 1 / 3, 0.5, 1]
+    assert quantisation.reachable(quantisation.amounts, [X]) == sorted({0.0, *quantisation.amounts})
     found = grounding.sensitivity(models()[0], damage="quantisation", measures=["cka"], amounts=[0.3, 0.33, 1 / 3])
     assert list(found.curves.index) == [0, 1 / 3]
 

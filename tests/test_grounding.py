@@ -390,9 +390,8 @@ def test_layers_are_found_where_models_hardly_differ_and_not_where_all_is_noise(
     assert found.by_layer["one_away"].iloc[2] == pytest.approx(
         np.mean([[table[a, a, 2, 1], table[a, a, 2, 3]] for a in range(4)])
     )
-    assert found.by_steps.loc["l2", 1] == found.by_layer.loc["l2", "one_away"] and found.by_steps.loc["l3", 3] == pytest.approx(
-        found.within.loc["l3", "l0"]
-    )
+    assert found.by_steps.loc["l2", 1] == found.by_layer.loc["l2", "one_away"]
+    assert found.by_steps.loc["l3", 3] == pytest.approx(found.within.loc["l3", "l0"])
     assert (
         found.by_steps.isna().sum().sum() == 2 and (found.by_layer["across_models"] == np.diag(found.across)).all()
     )  # the two in the middle have nothing three away
@@ -556,13 +555,13 @@ def full(rank):
 
 
 def test_fractions_are_of_whole_components():
-    assert grounding.DAMAGES["components"].reached((0.31, 0.5, 0.97, 0.98, 0.99), [full(10), full(10)]) == [
+    assert grounding.DAMAGES["components"].reachable((0.31, 0.5, 0.97, 0.98, 0.99), [full(10), full(10)]) == [
         0,
         0.3,
         0.5,
         0.9,
     ]
-    assert grounding.DAMAGES["components"].reached((0.5, 0.97, 0.98), [full(10), full(12)]) == [0, 0.5, 0.97]
+    assert grounding.DAMAGES["components"].reachable((0.5, 0.97, 0.98), [full(10), full(12)]) == [0, 0.5, 0.97]
     xs, _ = spectrum()
     assert list(grounding.sensitivity(xs, measures=["cka"]).curves.index) == [k / 10 for k in range(10)]
 

@@ -10,7 +10,7 @@ from sizes import sized
 import repsim_nb as rs
 from benchmarks.calibration import apart, decaying, near, unrelated
 from repsim_nb.results.inference import interval, sample_size
-from repsim_nb.results.inference.sample_sizes import SETS, rows_drawn
+from repsim_nb.results.inference.sample_sizes import SETS, draw_rows
 
 
 @pytest.mark.parametrize("name", ["cka", "procrustes", "rsa", "mutual_knn"])
@@ -20,7 +20,7 @@ def test_the_curve_is_that_of_the_sets_drawn(name, rng):
     curve = sample_size(measure, x, y, sizes=sizes, seed=5).curve
     assert list(curve.index) == list(sizes) and list(curve["sets"]) == [SETS, SETS, 1] and curve.index.name == "n"
     for n in sizes:
-        drawn = rows_drawn(n, 90, 5)
+        drawn = draw_rows(n, 90, 5)
         values = [measure(x[rows], y[rows]) for rows in drawn]
         assert all(len(set(rows)) == n for rows in drawn) and curve["mean"][n] == pytest.approx(
             np.mean(values), abs=1e-8
@@ -40,7 +40,7 @@ def test_what_is_enough_is_enough_for_fresh_samples(name, make, within):
     """Near their limit are about 95 of 100 fresh sets of so many samples, and fewer of a quarter of them."""
     measure, limit = rs.measures.get(name), rs.measures.get(name)(*make(20_000, np.random.default_rng(7)))
     found = sample_size(measure, *make(1500, np.random.default_rng(1)), within=within)
-    assert found.limit == pytest.approx(limit, abs=within / 2) and not found.extrapolated
+    assert found.limit == pytest.approx(limit, abs=within / 2) and not found.is_extrapolated
 
     def near_it(n):
         fresh = (make(n, np.random.default_rng([seed, n])) for seed in range(sized(60, 150)))
@@ -71,7 +71,7 @@ def test_where_nobody_knows_yet_it_says_so():
         found = sample_size(measure, *pair)
         assert (
             found.enough is None
-            and not found.extrapolated
+            and not found.is_extrapolated
             and f"{measure} still moves at 200 samples" in repr(found)
             and "or it has no limit" in repr(found)
         )
@@ -79,9 +79,11 @@ def test_where_nobody_knows_yet_it_says_so():
 
 def test_it_says_how_it_knows(rng):
     few = sample_size("cka_debiased", *decaying(60, rng), within=0.01)
-    assert few.enough > 60 and few.extrapolated and "extrapolated from 60" in repr(few)
+    assert few.enough > 60 and few.is_extrapolated and "extrapolated from 60" in repr(few)
     many = sample_size("cka_debiased", *decaying(600, rng), within=0.1)
-    assert many.enough <= 300 and not many.extrapolated and f"{many.enough} samples are enough for ±0.1" in repr(many)
+    assert (
+        many.enough <= 300 and not many.is_extrapolated and f"{many.enough} samples are enough for ±0.1" in repr(many)
+    )
 
 
 def test_it_begins_where_there_is_a_value(rng):

@@ -169,7 +169,7 @@ def test_order_labels_and_lines():
     turned = bias.order_by("model")
     assert turned.labels() == ("u_a", "v_a", "u_b", "v_b") and turned.breaks("model") == [2]
     assert turned.confusion.iloc[1, 3] == bias.confusion.iloc[2, 3]
-    np.testing.assert_array_equal(turned.confused(1, 3), bias.confused(2, 3))
+    np.testing.assert_array_equal(turned.confused_samples(1, 3), bias.confused_samples(2, 3))
     subset = probes.dataset_bias({key._replace(dataset=f"{key.dataset}[n=60,seed=0]"): x for key, x in keyed().items()})
     assert subset.labels() == bias.labels()
 
@@ -187,7 +187,7 @@ def test_a_part_of_the_images_is_the_same_part_for_every_network():
 
 def test_confused_are_the_held_out_samples_of_that_cell():
     bias = probes.dataset_bias(keyed(model_shift=1.0))
-    many = [[len(bias.confused(i, j)) for j in range(4)] for i in range(4)]
+    many = [[len(bias.confused_samples(i, j)) for j in range(4)] for i in range(4)]
     held = bias.predictions.groupby("true").size().to_numpy()
     np.testing.assert_allclose(np.array(many) / held[:, None], bias.confusion)
 
@@ -195,7 +195,7 @@ def test_confused_are_the_held_out_samples_of_that_cell():
 @pytest.mark.parametrize("cell", [(4, 0), (0, -1), ("u_a", "v_a")])
 def test_cells_that_are_not_there_are_told(cell):
     with pytest.raises(ValueError, match="a class must be an integer from 0 to 3, its place in"):
-        probes.dataset_bias(keyed()).confused(*cell)
+        probes.dataset_bias(keyed()).confused_samples(*cell)
 
 
 def test_it_is_the_same_again_and_another_for_another_seed():

@@ -242,7 +242,7 @@ class _Biased(Detailed):
     def _detail_of(self, shown: DatasetProbe, row: int, column: int) -> Detail:
         """What is said of a cell, and its first images."""
         labels, name = shown.labels(), shown.confusion.index.get_level_values("dataset")[row]
-        ids, many = shown.confused(row, column), int((shown.predictions["true"] == row).sum())
+        ids, many = shown.confused_samples(row, column), int((shown.predictions["true"] == row).sum())
         what = "named rightly" if row == column else f"taken for <b>{html.escape(labels[column])}</b>"
         said = f"<b>{html.escape(labels[row])}</b> {what}: {len(ids) or 'none'} of {many} held-out images"
         if not len(ids):

@@ -177,11 +177,11 @@ class Benchmark:
             f" {html.escape(self.about[0].upper() + self.about[1:])}.</p>"
         )
         return without_formulas(
-            head + self.table.to_html(float_format="{:.3f}".format, formatters=ps) + listed_undefined(self.undefined)
+            head + self.table.to_html(float_format="{:.3f}".format, formatters=ps) + undefined_to_html(self.undefined)
         )
 
 
-def listed_undefined(undefined: Mapping[str, str]) -> str:
+def undefined_to_html(undefined: Mapping[str, str]) -> str:
     """HTML: which measures have no row, and why; empty where all have one."""
     reasons = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in undefined.items())
     return f"<p>undefined:</p><ul>{reasons}</ul>" if reasons else ""

@@ -105,7 +105,7 @@ class Damage:
         own = int(np.random.SeedSequence([seed, model]).generate_state(1)[0])
         prepared = None if self.prepare is None else self.prepare(x, targets, draw, own)
 
-        def damaged(amount: float) -> np.ndarray:
+        def apply(amount: float) -> np.ndarray:
             found = np.asarray(
                 self.change(x.copy() if prepared is None else prepared, amount, np.random.default_rng([own, draw]))
             )
@@ -122,9 +122,9 @@ class Damage:
                 )
             return found
 
-        return damaged
+        return apply
 
-    def reached(self, amounts: Sequence[float], xs: Sequence[np.ndarray]) -> list[float]:
+    def reachable(self, amounts: Sequence[float], xs: Sequence[np.ndarray]) -> list[float]:
         """Return the amounts that are tried, in increasing order: 0 and those asked for.
 
         Parameters
@@ -142,7 +142,7 @@ class Damage:
 
         Examples
         --------
-        >>> [round(amount, 3) for amount in DAMAGES["quantisation"].reached([0.3, 1 / 3, 0.5], [])]
+        >>> [round(amount, 3) for amount in DAMAGES["quantisation"].reachable([0.3, 1 / 3, 0.5], [])]
         [0.0, 0.333, 0.5]
         """
         asked = sorted(
@@ -243,35 +243,35 @@ class Components:
 # -------------------------------------------------------------------------------------------------------------
 
 
-def _fewer_components(whole: Components, amount: float, rng: np.random.Generator) -> np.ndarray:
+def _delete_components(whole: Components, amount: float, rng: np.random.Generator) -> np.ndarray:
     return whole.first(left_of(amount, whole.rank))
 
 
-def _moving(x: np.ndarray) -> np.ndarray:
+def _varying_units(x: np.ndarray) -> np.ndarray:
     return np.flatnonzero(np.ptp(x, axis=0) > 0)
 
 
-def _gone(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+def _choose_units(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """The units that are deleted: the first in a random order of those that are not constant."""
-    order = rng.permutation(_moving(x))
+    order = rng.permutation(_varying_units(x))
     return order[: len(order) - left_of(amount, len(order))]
 
 
-def _without_units(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    return np.delete(x, _gone(x, amount, rng), axis=1)
+def _delete_units(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    return np.delete(x, _choose_units(x, amount, rng), axis=1)
 
 
 def _units_to_mean(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    gone = _gone(x, amount, rng)
+    gone = _choose_units(x, amount, rng)
     x[:, gone] = x[:, gone].mean(axis=0)
     return x
 
 
-def _noisy(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+def _add_noise(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     return x + amount * rms_distance(x) / math.sqrt(x.shape[1]) * rng.normal(size=x.shape)
 
 
-def _one_class(x: np.ndarray, targets: np.ndarray | None, draw: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _choose_class(x: np.ndarray, targets: np.ndarray | None, draw: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """x, and the rows of the class that this draw moves: classes take turns, in a random order."""
     if targets is None:
         raise ValueError("damage='class' moves the samples of one class: pass targets, one label a sample")
@@ -284,16 +284,16 @@ def _one_class(x: np.ndarray, targets: np.ndarray | None, draw: int, seed: int) 
     return x, targets == values[chosen]
 
 
-def _translated(given: tuple[np.ndarray, np.ndarray], amount: float, rng: np.random.Generator) -> np.ndarray:
+def _translate(given: tuple[np.ndarray, np.ndarray], amount: float, rng: np.random.Generator) -> np.ndarray:
     x, rows = given
     direction = rng.normal(size=x.shape[1])
     return x + amount * rms_distance(x) * np.outer(rows, direction / np.linalg.norm(direction))
 
 
-def _rounded(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+def _round(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """Each unit rounded to the nearest of 1 + 1 / amount levels, evenly from its lowest to its highest value."""
     if amount:
-        moving, steps = _moving(x), round(1 / amount)
+        moving, steps = _varying_units(x), round(1 / amount)
         low, reach = x[:, moving].min(axis=0), np.ptp(x[:, moving], axis=0)
         x[:, moving] = low + np.rint((x[:, moving] - low) / reach * steps) / steps * reach
     return x
@@ -314,22 +314,22 @@ def _whole_levels(amount: float) -> float:
 DAMAGES: Mapping[str, Damage] = {
     "components": Damage(
         "components",
-        _fewer_components,
+        _delete_components,
         DELETED,
         "principal components deleted, the smallest first",
         text=_percent,
         parts=lambda x: Components(x).rank,
         prepare=lambda x, targets, draw, seed: Components(x),
     ),
-    "noise": Damage("noise", _noisy, NOISE, "standard deviation of noise, in that of the representation", draws=3),
+    "noise": Damage("noise", _add_noise, NOISE, "standard deviation of noise, in that of the representation", draws=3),
     "units": Damage(
         "units",
-        _without_units,
+        _delete_units,
         UNITS,
         "units deleted, in random order",
         draws=5,
         text=_percent,
-        parts=lambda x: len(_moving(x)),
+        parts=lambda x: len(_varying_units(x)),
     ),
     "units_to_mean": Damage(
         "units_to_mean",
@@ -338,19 +338,19 @@ DAMAGES: Mapping[str, Damage] = {
         "units set to their mean, in random order",
         draws=5,
         text=_percent,
-        parts=lambda x: len(_moving(x)),
+        parts=lambda x: len(_varying_units(x)),
     ),
     "class": Damage(
         "class",
-        _translated,
+        _translate,
         TRANSLATED,
         "distance that one class is moved, in rms distances from the mean",
         draws=5,
-        prepare=_one_class,
+        prepare=_choose_class,
     ),
     "quantisation": Damage(
         "quantisation",
-        _rounded,
+        _round,
         tuple(1 / (levels - 1) for levels in LEVELS),
         "rounding, in levels a unit",
         text=_levels,

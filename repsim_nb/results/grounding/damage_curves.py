@@ -126,7 +126,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
         )
     names = short_labels(index)
     xs = {label: check_set(label, representations[label], constant=False) for label in labels}
-    amounts = damage.reached(amounts, list(xs.values()))
+    amounts = damage.reachable(amounts, list(xs.values()))
     pairs, undefined = _pairs(chosen, xs)
     thresholds = {short: table.sum(axis=0) / (len(xs) - 1) for short, table in pairs.items()}
     probed = probe and classes is not None

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from repsim_nb.results.inference.partial_correlation import standardize_ranks
 from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.validation import check_integer, is_number
 
 from .items import gaps_between, item_values
-from .pair_sets import Ends, standard_ranks
+from .pair_sets import Ends
 
 SIMULATED = 200  # draws of the errors of F, for the ceiling
 
@@ -260,7 +261,7 @@ class TrueFunctionality:
             again = stats.rankdata(gaps_between(seen[:, one[rows]], seen[:, other[rows]]), axis=1)
             again -= again.mean(axis=1, keepdims=True)
             if np.ptp(true[rows]) > 0:  # otherwise no order of these pairs is true
-                rho = again @ standard_ranks(true[rows]) / np.sqrt((again**2).sum(axis=1))
+                rho = again @ standardize_ranks(true[rows], "spearman") / np.sqrt((again**2).sum(axis=1))
                 found += float(np.mean(rho)) / len(sets)
         return found
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.measures.ties import ranks_with_ties, tie_starts
+from repsim_nb.measures.ties import tie_starts
+from repsim_nb.results.inference.partial_correlation import standardize_ranks
 from repsim_nb.results.inference.units import NoOrder, Units
 
 Ends = tuple[np.ndarray, np.ndarray]  # the items of each pair, by their positions
@@ -52,9 +53,9 @@ class PairSets:
             for start in range(0, n, step):
                 part = slice(start, start + step)
                 weights = self._weights([drawn[part] for drawn in levels], rows)
-                gap = _weighted(self.gap[rows], weights)
+                gap = _weigh_ranks(self.gap[rows], weights)
                 for k, x in enumerate(xs.values()):
-                    total[part, k] += _correlation(_weighted(x[rows], weights), gap, weights) / len(self.sets)
+                    total[part, k] += _correlation(_weigh_ranks(x[rows], weights), gap, weights) / len(self.sets)
         return pd.DataFrame(total, columns=list(xs))
 
     def null(self, xs: Mapping[str, np.ndarray], n: int, seed: int) -> tuple[np.ndarray, bool]:
@@ -70,8 +71,9 @@ class PairSets:
         )
         total = np.zeros((len(orders), len(xs)))
         for rows in self.sets.values():
-            x = np.stack([standard_ranks(x[rows]) for x in xs.values()], axis=1)  # (pairs, measures)
-            gap = standard_ranks(self.gap[rows])  # ranks stay what they are: the same gaps, at other models
+            x = np.stack([standardize_ranks(x[rows], "spearman") for x in xs.values()], axis=1)  # (pairs, measures)
+            # ranks stay what they are: the same gaps, at other models
+            gap = standardize_ranks(self.gap[rows], "spearman")
             number = self._numbers(rows)
             step = max(1, BLOCK // len(rows))
             for start in range(0, len(orders), step):
@@ -128,13 +130,7 @@ def pair_sets(
     return PairSets(one, other, (places[ends[0]], places[ends[1]]), sets, gap, units, fixed, unclear)
 
 
-def standard_ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks, centred and of unit length."""
-    ranks = ranks_with_ties(values) - (len(values) + 1) / 2
-    return ranks / np.sqrt(ranks @ ranks)
-
-
-def _weighted(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _weigh_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Centred ranks of values that come weights (draws, pairs) times each."""
     order = np.argsort(values, kind="stable")
     start = np.flatnonzero(tie_starts(values[order], 0.0))

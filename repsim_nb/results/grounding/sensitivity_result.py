@@ -17,7 +17,7 @@ from repsim_nb.results.inference.units import FEWEST_UNITS, widen_level
 from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.escaping import without_formulas
 
-from .benchmark_result import listed_undefined
+from .benchmark_result import undefined_to_html
 from .damage import DAMAGES, Damage
 from .specificity_result import NEVER
 
@@ -206,7 +206,7 @@ class Sensitivity:
         )
         table = shown.to_html(float_format="{:.3f}".format, na_rep="–")
         head = html.escape(f"{self.damage.name}, {self.models} models")
-        return without_formulas(f"<p>{head}</p>{table}{listed_undefined(self.undefined)}")
+        return without_formulas(f"<p>{head}</p>{table}{undefined_to_html(self.undefined)}")
 
 
 def first_above(curve: pd.Series, threshold: float) -> float | str:

@@ -35,7 +35,7 @@ def align_all(
     return found, (a if isinstance(a, pd.DataFrame) else a.values).index, place
 
 
-def standard(values: np.ndarray, kind: str) -> np.ndarray:
+def standardize_ranks(values: np.ndarray, kind: str) -> np.ndarray:
     """What has the rank correlation as inner product: ranks, centred and of unit length; for Kendall the signs of all
     pairs' differences, of unit length.
     """
@@ -52,20 +52,17 @@ def remove_third(xy: float, xz: float, yz: float) -> float:
     return float(np.clip(partial(xy, xz, yz, NOTHING_LEFT), -1, 1))
 
 
-def plain(x: np.ndarray, y: np.ndarray, kind: str) -> float:
-    """The rank correlation of values (k,) in which equal values up to rounding are equal; NaN if one side is
-    constant.
+def correlation(x: np.ndarray, y: np.ndarray, kind: str, z: np.ndarray | None = None) -> float:
+    """The rank correlation of values (k,) in which equal values up to rounding are equal, with z held constant if it is
+    given; NaN if one side is constant.
     """
+    if z is not None:
+        return remove_third(correlation(x, y, kind), correlation(x, z, kind), correlation(y, z, kind))
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
-    return (
-        float(standard(x, kind) @ standard(y, kind)) if kind == "spearman" else float(stats.kendalltau(x, y).statistic)
-    )
-
-
-def correlation(x: np.ndarray, y: np.ndarray, kind: str, z: np.ndarray | None = None) -> float:
-    """`plain`, or with z held constant; NaN if there is none."""
-    return plain(x, y, kind) if z is None else remove_third(plain(x, y, kind), plain(x, z, kind), plain(y, z, kind))
+    if kind == "kendall":
+        return float(stats.kendalltau(x, y).statistic)
+    return float(standardize_ranks(x, kind) @ standardize_ranks(y, kind))
 
 
 def check_left(x: np.ndarray, y: np.ndarray, z: np.ndarray, kind: str, what: str = "values") -> None:
@@ -73,7 +70,7 @@ def check_left(x: np.ndarray, y: np.ndarray, z: np.ndarray, kind: str, what: str
     constant.
     """
     for side, values in (("first", x), ("second", y)):
-        r = plain(values, z, kind)
+        r = correlation(values, z, kind)
         if 1 - r**2 < NOTHING_LEFT:
             raise ValueError(
                 f"what is held constant (given) orders all {len(x)} {what} {'as' if r > 0 else 'in reverse of how'} the"
@@ -81,7 +78,9 @@ def check_left(x: np.ndarray, y: np.ndarray, z: np.ndarray, kind: str, what: str
             )
 
 
-def by_exchange(x: np.ndarray, y: np.ndarray, kind: str, z: np.ndarray | None = None) -> Callable[[np.ndarray], float]:
+def statistic_by_order(
+    x: np.ndarray, y: np.ndarray, kind: str, z: np.ndarray | None = None
+) -> Callable[[np.ndarray], float]:
     """The rank correlation of two tables (m, m) if the items of the second are exchanged, as a function of their order.
 
     With z the residuals of y's ranks given z's are exchanged, then y's ranks are what z predicts plus these residuals,
@@ -90,22 +89,22 @@ def by_exchange(x: np.ndarray, y: np.ndarray, kind: str, z: np.ndarray | None = 
     upper = np.triu_indices(len(x), 1)
     if z is None and kind == "kendall":
         return lambda order: float(stats.kendalltau(x[upper], y[np.ix_(order, order)][upper]).statistic)
-    a, b = (standard(side[upper], "spearman") for side in (x, y))
-    c = np.zeros_like(a) if z is None else standard(z[upper], "spearman")
+    a, b = (standardize_ranks(side[upper], "spearman") for side in (x, y))
+    c = np.zeros_like(a) if z is None else standardize_ranks(z[upper], "spearman")
     slope = float(b @ c)
     left = np.zeros(x.shape)
     left[upper] = b - slope * c
     left += left.T
     if kind == "kendall":
         assert z is not None
-        xz, digits = plain(x[upper], z[upper], kind), 1e-9
+        xz, digits = correlation(x[upper], z[upper], kind), 1e-9
 
-        def taken_anew(order: np.ndarray) -> float:
+        def partial_statistic(order: np.ndarray) -> float:
             values = ranks_with_ties(slope * c + left[np.ix_(order, order)][upper], digits / len(c))
-            found = remove_third(plain(x[upper], values, kind), xz, plain(values, z[upper], kind))
+            found = remove_third(correlation(x[upper], values, kind), xz, correlation(values, z[upper], kind))
             return 0.0 if math.isnan(found) else found
 
-        return taken_anew
+        return partial_statistic
     a = a - float(a @ c) * c
     size = math.sqrt(float(a @ a))
 

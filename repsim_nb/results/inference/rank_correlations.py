@@ -15,7 +15,7 @@ from repsim_nb.measures.ties import merge_ties, tolerance_of
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import join_names, unknown_name
 
-from .partial_correlation import align_all, by_exchange, check_left, correlation, standard
+from .partial_correlation import align_all, check_left, correlation, standardize_ranks, statistic_by_order
 from .results import Test, check_permutations, compare_with_null, one_order
 from .square_tables import Direction, Table, as_numbers, precision_of
 from .units import Groups, Units, units_of
@@ -212,7 +212,7 @@ def _exact(x: np.ndarray, y: np.ndarray, kind: str, alternative: str) -> Test:
         )
     orders = np.array(list(itertools.permutations(range(len(x)))), dtype=np.int8)
     first, second = np.triu_indices(len(x), 1)
-    a, b = standard(x, kind), standard(y, kind)
+    a, b = standardize_ranks(x, kind), standardize_ranks(y, kind)
     if kind == "spearman":
         null = b[orders] @ a
     else:  # signs of pairs
@@ -244,7 +244,7 @@ def _mantel(
     units = units_of(index, groups)
     units = Units({name: pd.factorize(codes[place])[0] for name, codes in units.groupings.items()})
     orders, every = units.orders(np.random.default_rng(seed), n_permutations)
-    statistic = by_exchange(tables[0], tables[1], kind, *tables[2:])
+    statistic = statistic_by_order(tables[0], tables[1], kind, *tables[2:])
     null = np.array([statistic(order) for order in orders])
     return compare_with_null(
         statistic(np.arange(len(place))), null, alternative, every, permuted="samples" if groups is None else "groups"

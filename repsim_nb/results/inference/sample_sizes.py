@@ -47,7 +47,7 @@ class SampleSize:
     unit: str = "samples"
 
     @property
-    def extrapolated(self) -> bool:
+    def is_extrapolated(self) -> bool:
         return self.enough is not None and self.enough > self.seen // 2
 
     def __repr__(self) -> str:
@@ -58,7 +58,7 @@ class SampleSize:
             )
         how = (
             f", extrapolated from {self.seen}"
-            if self.extrapolated
+            if self.is_extrapolated
             else ", the fewest that were tried"
             if self.enough == self.curve.index[0]
             else ""
@@ -148,10 +148,10 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
                 return math.nan
             raise UndefinedError(f"of a set of {n} {units.name}: {error} Choose larger sizes=[...]") from error
 
-    if sizes is None and len(enough_samples := [n for n in chosen if _defined(of, rows_drawn(n, most, seed)[0])]) > 1:
+    if sizes is None and len(enough_samples := [n for n in chosen if _has_value(of, draw_rows(n, most, seed)[0])]) > 1:
         chosen = enough_samples
     checks = most, most // 2, most // 4
-    drawn = [(n, rows) for n in sorted({*chosen, *checks}) for rows in rows_drawn(n, most, seed)]
+    drawn = [(n, rows) for n in sorted({*chosen, *checks}) for rows in draw_rows(n, most, seed)]
     found = map_with_progress(
         of,
         *zip(*drawn, strict=True),
@@ -161,7 +161,7 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
     )
     values = pd.Series(found, index=[n for n, _ in drawn])
     z = float(stats.norm.ppf((1 + level) / 2))
-    settled = _settled([values[[n]].to_numpy() for n in checks], within, z)
+    settled = _agree_on_limit([values[[n]].to_numpy() for n in checks], within, z)
     by_size = values[values.index.isin(chosen)].groupby(level=0)
     mean, sets = by_size.mean(), by_size.size()
     spread = pd.Series({n: values[n].std() / math.sqrt(1 - n / most) if n < most else math.nan for n in chosen})
@@ -174,7 +174,7 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
     return SampleSize(measures.short_name(measure), curve, limit, enough, within, level, most, units.name)
 
 
-def _defined(of: Callable[[int, np.ndarray], float], rows: np.ndarray) -> bool:
+def _has_value(of: Callable[[int, np.ndarray], float], rows: np.ndarray) -> bool:
     try:
         of(len(rows), rows)
     except UndefinedError:
@@ -182,7 +182,7 @@ def _defined(of: Callable[[int, np.ndarray], float], rows: np.ndarray) -> bool:
     return True
 
 
-def _settled(values: list[np.ndarray], within: float, z: float) -> bool:
+def _agree_on_limit(values: list[np.ndarray], within: float, z: float) -> bool:
     """Does the bias fall as 1/n?
 
     Then all samples with halves of them, and halves with quarters, tell of one limit. Not where one of them is NaN:
@@ -193,7 +193,7 @@ def _settled(values: list[np.ndarray], within: float, z: float) -> bool:
     return abs(2 * whole - 3 * half + quarter) <= max(within, chance)
 
 
-def rows_drawn(n: int, most: int, seed: int) -> list[np.ndarray]:
+def draw_rows(n: int, most: int, seed: int) -> list[np.ndarray]:
     """Sets of n of `most` samples, in order; all of them are one set."""
     if n == most:
         return [np.arange(most)]

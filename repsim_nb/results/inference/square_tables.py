@@ -27,7 +27,7 @@ def align_tables(a: Table, b: Table, direction: Direction | None = None) -> tupl
     """
     if direction is not None and direction not in DIRECTIONS:
         raise unknown_name("direction", direction, DIRECTIONS)
-    x, y = (_directed(table, direction) for table in (a, b))
+    x, y = (_apply_direction(table, direction) for table in (a, b))
     mine, other = match_labels(x.index, y.index)
     if not len(mine) == len(x) == len(y):
         raise ValueError(
@@ -61,7 +61,7 @@ def frame_of(table: Table) -> pd.DataFrame:
     return pd.DataFrame(values, index=frame.index, columns=frame.columns)
 
 
-def _directed(table: Table, direction: Direction | None) -> pd.DataFrame:
+def _apply_direction(table: Table, direction: Direction | None) -> pd.DataFrame:
     """`frame_of`, for functions that compare the order of two tables: a frame whose diagonal says nothing (NaN) needs a
     direction, and similarities that are said to be some are turned.
     """

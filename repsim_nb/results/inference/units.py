@@ -102,7 +102,7 @@ class Units:
         Groups of one size change places, their items in the order in which they stand. Of crossed groupings each level
         changes places with all its items. Groups with a `fixed` item stay.
         """
-        exchanges = self._single(fixed) if len(self.groupings) == 1 else self._crossed(fixed)
+        exchanges = self._exchange_groups(fixed) if len(self.groupings) == 1 else self._exchange_levels(fixed)
         total = math.prod(math.factorial(len(rows)) for rows in exchanges)
         if total == 1:
             raise NoOrder(
@@ -113,13 +113,15 @@ class Units:
         m = len(next(iter(self.groupings.values())))
         if total <= EVERY:
             every = itertools.product(*(itertools.permutations(range(len(rows))) for rows in exchanges))
-            return np.array([self._moved(exchanges, chosen, m) for chosen in every]), True
+            return np.array([self._compose(exchanges, chosen, m) for chosen in every]), True
         return (
-            np.array([self._moved(exchanges, [rng.permutation(len(rows)) for rows in exchanges], m) for _ in range(n)]),
+            np.array(
+                [self._compose(exchanges, [rng.permutation(len(rows)) for rows in exchanges], m) for _ in range(n)]
+            ),
             False,
         )
 
-    def _single(self, fixed: Sequence[int] | np.ndarray) -> list[list[np.ndarray]]:
+    def _exchange_groups(self, fixed: Sequence[int] | np.ndarray) -> list[list[np.ndarray]]:
         """Classes of groups that may change places, each group as the places of its items."""
         (codes,) = self.groupings.values()
         sizes: dict[int, list[np.ndarray]] = {}
@@ -128,7 +130,7 @@ class Units:
             sizes.setdefault(len(places), []).append(places)
         return list(sizes.values())
 
-    def _crossed(self, fixed: Sequence[int] | np.ndarray) -> list[list[np.ndarray]]:
+    def _exchange_levels(self, fixed: Sequence[int] | np.ndarray) -> list[list[np.ndarray]]:
         """For each grouping: the item positions of every level, with the other levels in the same order."""
         table = pd.DataFrame(self.groupings)
         if table.duplicated().any() or len(table) != math.prod(table.nunique()):
@@ -151,7 +153,7 @@ class Units:
         return found
 
     @staticmethod
-    def _moved(exchanges: list[list[np.ndarray]], chosen: Iterable[Iterable[int]], m: int) -> np.ndarray:
+    def _compose(exchanges: list[list[np.ndarray]], chosen: Iterable[Iterable[int]], m: int) -> np.ndarray:
         order = np.arange(m)
         for rows, places in zip(exchanges, chosen, strict=True):
             step = np.arange(m)

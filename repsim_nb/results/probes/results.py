@@ -66,7 +66,7 @@ class Probe:
         """The names of the classes."""
         return short_labels(self.confusion.index)
 
-    def confused(self, row: int, column: int) -> np.ndarray:
+    def confused_samples(self, row: int, column: int) -> np.ndarray:
         """Which samples of class number `row` were taken for class number `column`: their ids, without repetition."""
         for number in (row, column):
             check_integer(number, "a class", minimum=0, maximum=len(self.confusion) - 1, hint="its place in labels()")

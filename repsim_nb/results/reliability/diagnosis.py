@@ -126,10 +126,10 @@ def diagnose(
     facts = pd.DataFrame({side.name: side.facts | rows[side.name][0] for side in sides}, dtype=object)
     findings = [finding for side in sides for finding in [*check_units_and_samples(side), *rows[side.name][1]]]
     if y is None:
-        return Diagnosis(_sorted(findings + check_one(sides[0])), facts)
+        return Diagnosis(_sort(findings + check_one(sides[0])), facts)
     one, other = sides
     together = describe_pair(one, other)
-    return Diagnosis(_sorted(findings + check_both(one, other, together)), facts, pd.Series(together, dtype=object))
+    return Diagnosis(_sort(findings + check_both(one, other, together)), facts, pd.Series(together, dtype=object))
 
 
 def summarize_findings(measure: str | Measure, found: Mapping[str, Diagnosis], max_lines: int = 3) -> tuple[str, ...]:
@@ -246,7 +246,7 @@ def _hsic(a: Side, b: Side) -> float:
     return float(np.vdot(cross, cross))
 
 
-def _debiased(hsic: float, k: np.ndarray, m: np.ndarray) -> float:
+def _debias(hsic: float, k: np.ndarray, m: np.ndarray) -> float:
     """HSIC₁ [Song et al. 2012, eq. 5] up to its factor 1/(n(n-3)), of centred matrices with these diagonals: off the
     diagonal their rows sum to minus it.
     """
@@ -257,13 +257,13 @@ def _debiased(hsic: float, k: np.ndarray, m: np.ndarray) -> float:
 def describe_pair(a: Side, b: Side) -> dict[str, Any]:
     hsic, norms = _hsic(a, b), 1 / math.sqrt(a.spread * b.spread)
     k, m = (np.einsum("ij,ij->i", side.x, side.x) for side in (a, b))
-    own = _debiased(1 / a.spread, k, k) * _debiased(1 / b.spread, m, m)
+    own = _debias(1 / a.spread, k, k) * _debias(1 / b.spread, m, m)
     shared = a.first * b.first * float(a.scores @ b.scores) ** 2  # Σ K·L of the first components alone
     along = [one.first * float(np.sum((other.x.T @ one.scores) ** 2)) for one, other in ((a, b), (b, a))]
     left = math.sqrt(max(1 / a.spread - a.first**2, 0.0) * max(1 / b.spread - b.first**2, 0.0))
     facts = {"cka": hsic / norms}
     if own > 0:
-        facts["cka_debiased"] = _debiased(hsic, k, m) / math.sqrt(own)
+        facts["cka_debiased"] = _debias(hsic, k, m) / math.sqrt(own)
     facts["cka of unrelated data"] = math.sqrt(a.spread * b.spread) / (a.n - 1)
     facts["fraction of cka by first components"] = shared / hsic if hsic > 0 else 0.0
     if min(a.rank, b.rank) > 1:
@@ -324,7 +324,7 @@ def check_both(a: Side, b: Side, together: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
+def _sort(findings: list[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: not finding.grave))
 
 
