@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import repsim_nb as rs
-from repsim_nb.inputs.models.axes import FEATURES, PLACES, features_of
+from repsim_nb.inputs.models.axes import FEATURES, PLACES, find_features
 from repsim_nb.inputs.models.tracing import Trace
 
 
@@ -734,7 +734,7 @@ def test_unknown_operations_show_nothing_and_change_nothing():
         hidden = F.linear(x, torch.eye(6))
         out = torch.from_numpy(hidden.numpy().transpose(0, 2, 1).copy())
     assert torch.equal(out, x.transpose(1, 2))
-    assert features_of(trace.axes(hidden), hidden.shape) == (2,) and features_of(trace.axes(out), out.shape) is None
+    assert find_features(trace.axes(hidden), hidden.shape) == (2,) and find_features(trace.axes(out), out.shape) is None
 
 
 class Tabular(nn.Module):

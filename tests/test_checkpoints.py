@@ -16,7 +16,8 @@ from torch.nn.utils import parametrizations
 from torch.optim.swa_utils import AveragedModel
 
 import repsim_nb as rs
-from repsim_nb.inputs.models.checkpoints import fill, name_of, read
+from repsim_nb.inputs.models.checkpoints import name_checkpoint, read_checkpoint
+from repsim_nb.inputs.models.filling import fill_module
 
 
 @pytest.fixture(autouse=True)
@@ -559,9 +560,9 @@ def test_what_does_not_fit_is_listed_by_name(tmp_path):
 
 def test_filling_leaves_no_hook_behind_and_says_the_same_again(tmp_path):
     module = Convolutional()
-    fill(module, Convolutional().state_dict(), tmp_path)
+    fill_module(module, Convolutional().state_dict(), tmp_path)
     with pytest.raises(ValueError, match="does not fit"):
-        fill(module, {"x": torch.ones(1)}, tmp_path)
+        fill_module(module, {"x": torch.ones(1)}, tmp_path)
     assert not module._load_state_dict_post_hooks
 
 
@@ -794,7 +795,7 @@ def test_a_model_has_the_name_of_its_file_or_of_its_index(tmp_path):
         "x-1.pt": "x-1",
         "epoch-3-of-10.pt": "epoch-3-of-10",
     }
-    assert {file: name_of(tmp_path / file) for file in names} == names
+    assert {file: name_checkpoint(tmp_path / file) for file in names} == names
 
 
 # -- pickles
@@ -866,13 +867,15 @@ def test_damaged_bytes_are_never_a_bare_error(tmp_path):
 
 
 def test_the_digest_of_a_card_is_still_held_against_the_weights(tmp_path):
-    from repsim_nb.inputs.models.checkpoints import digest
+    from repsim_nb.inputs.models.state_dicts import hash_weights
 
     weights = Convolutional().state_dict()
-    save_file(weights, tmp_path / "t.safetensors", metadata={"digest": digest(weights)})
-    assert read(tmp_path / "t.safetensors")[0].keys() == weights.keys()
+    save_file(weights, tmp_path / "t.safetensors", metadata={"digest": hash_weights(weights)})
+    assert read_checkpoint(tmp_path / "t.safetensors")[0].keys() == weights.keys()
     save_file(
-        {**weights, "fc.bias": weights["fc.bias"] + 1}, tmp_path / "t.safetensors", metadata={"digest": digest(weights)}
+        {**weights, "fc.bias": weights["fc.bias"] + 1},
+        tmp_path / "t.safetensors",
+        metadata={"digest": hash_weights(weights)},
     )
     with pytest.raises(ValueError, match="t.safetensors is damaged .*the weights are not those that were written"):
         rs.load_model(tmp_path / "t.safetensors", architecture=Convolutional)

@@ -479,10 +479,12 @@ def test_a_mask_of_any_form_marks_the_padding(form):
 
 
 def test_a_mask_of_pixels_is_no_mask_of_tokens():
-    from repsim_nb.inputs.pooling import masks_of
+    from repsim_nb.inputs.pooling import find_masks
 
     square = torch.ones(4, 5, 5)
-    assert masks_of({"pixel_mask": square, "attn_mask": square, "attention_mask": square}).keys() == {"attention_mask"}
+    assert find_masks({"pixel_mask": square, "attn_mask": square, "attention_mask": square}).keys() == {
+        "attention_mask"
+    }
 
 
 # -- what is the same for all samples
@@ -1125,16 +1127,16 @@ def test_loaders_of_torch_geometric():
 
 
 def test_forward_is_read_through_wrappers():
-    assert arguments.arguments_of(Conditional()).names == ["z", "labels"] and arguments.names_of(
+    assert arguments.read_arguments(Conditional()).names == ["z", "labels"] and arguments.list_names(
         Wrapper(Conditional())
     ) == ["z", "labels"]
-    assert arguments.takes(Wrapper(Conditional()), "labels", {"z", "labels"}) and not arguments.takes(
+    assert arguments.takes_labels(Wrapper(Conditional()), "labels", {"z", "labels"}) and not arguments.takes_labels(
         Wrapper(Unconditional()), "labels", {"z", "labels"}
     )
     two = nn.ModuleDict({"a": Conditional(), "b": Conditional()})
     two.forward = lambda *args, **kwargs: two["a"](*args, **kwargs)
-    assert arguments.inner(two) is None and not arguments.takes(two, "labels", {"z", "labels"})
-    assert arguments.takes(torch.jit.script(Scripted()), "labels", {"x", "labels"})
+    assert arguments.find_wrapped(two) is None and not arguments.takes_labels(two, "labels", {"z", "labels"})
+    assert arguments.takes_labels(torch.jit.script(Scripted()), "labels", {"x", "labels"})
 
 
 class Scripted(nn.Module):

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 
 import repsim_nb as rs
 from repsim_nb import datasets
-from repsim_nb.inputs.datasets import carried, sources
 from repsim_nb.inputs.datasets import inputs as given
+from repsim_nb.inputs.datasets import packages, sources
 from repsim_nb.support.errors import Stopped
 from repsim_nb.support.files import shipped_folder
 
@@ -88,7 +88,7 @@ def test_full_fashion_is_read_from_where_make_carriers_puts_it(monkeypatch, tmp_
     (folder / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(16) + images.tobytes()))
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes(8) + labels.tobytes()))
     monkeypatch.setenv("REPSIM_NB_CACHE", str(tmp_path))
-    monkeypatch.setattr(carried, "Path", lambda p: tmp_path / "absent")
+    monkeypatch.setattr(packages, "Path", lambda p: tmp_path / "absent")
     full = rs.load_dataset("fashion-full")
     assert np.array_equal(full.inputs, images) and full.targets.tolist() == [3, 9]
 
@@ -97,9 +97,9 @@ def test_a_carrier_may_hold_arrays_and_nothing_else(tmp_path):
     good, bad = tmp_path / "good.gz", tmp_path / "bad.gz"
     good.write_bytes(gzip.compress(pickle.dumps(np.arange(6).reshape(2, 3))))
     bad.write_bytes(gzip.compress(pickle.dumps(print)))
-    assert carried.unpickle(good).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert packages.unpickle(good).tolist() == [[0, 1, 2], [3, 4, 5]]
     with pytest.raises(pickle.UnpicklingError, match="refused: .*print"):
-        carried.unpickle(bad)
+        packages.unpickle(bad)
 
 
 def test_a_damaged_data_file_is_named(monkeypatch, tmp_path):
@@ -215,7 +215,7 @@ def test_photographs_are_crops_that_are_read_when_asked_for():
     assert len(pickle.dumps(data)) < 20_000
     from PIL import Image
 
-    corner = np.asarray(Image.open(carried.carried("scikit-image", "skimage/data/coffee.png", "make carriers")))[
+    corner = np.asarray(Image.open(packages.find_in_package("scikit-image", "skimage/data/coffee.png", "make carriers")))[
         -224:, -224:
     ]
     assert np.array_equal(data.inputs[64 * 3 + 63], corner)

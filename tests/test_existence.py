@@ -4,21 +4,11 @@ import pytest
 import torch
 
 import repsim_nb as rs
-from repsim_nb.studies import classifier, existence, pairs, training
-from repsim_nb.studies.existence import (
-    MASKED,
-    PULLED,
-    bands,
-    base,
-    features,
-    few,
-    masked,
-    masks,
-    mean_sd,
-    pictures,
-    pulled,
-)
+from repsim_nb.studies import classifier, existence, pairs, pulling, training
+from repsim_nb.studies.existence import MASKED, base, features, masked, masks, pictures
+from repsim_nb.studies.frames import bands, mean_sd
 from repsim_nb.studies.published import CONFUSION, TABLE_3_1, TABLE_4_1
+from repsim_nb.studies.pulling import PULLED, few, pulled
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -90,8 +80,8 @@ def test_what_the_table_says(told):
 
 def test_the_rank_coefficient_of_two_classes_is_agreement(told, monkeypatch):
     outputs = []
-    outside = existence._outside
-    monkeypatch.setattr(existence, "_outside", lambda both: outputs.append(both) or outside(both))
+    outside = existence.compare_outputs
+    monkeypatch.setattr(existence, "compare_outputs", lambda both: outputs.append(both) or outside(both))
     table = masked(*told, d=(0.8,), seeds=range(4))
     agreement = [np.mean(a.argmax(1) == b.argmax(1)) for a, b in outputs]
     assert np.allclose(table["rank coefficient"], 2 * np.array(agreement) - 1) and len(set(agreement)) > 1
@@ -110,7 +100,7 @@ def test_the_seed_decides_the_images_and_the_weights(told):
     assert torch.equal(before, torch.get_rng_state())
     pd.testing.assert_frame_equal(a, b)
     assert a["CKA after"].nunique() == a["JSD"].nunique() == 2
-    same = [existence._head(*told, seed, 1).weight for seed in (0, 0, 1)]
+    same = [existence.train_head(*told, seed, 1).weight for seed in (0, 0, 1)]
     assert torch.equal(same[0], same[1]) and not torch.equal(same[0], same[2])
 
 
@@ -128,8 +118,8 @@ def test_cca_is_of_the_leading_components_where_images_are_few_and_says_so(told)
 def test_leading_components_are_those_of_an_svd(shape, rng):
     x = rng.normal(size=shape)
     u, s, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
-    assert np.allclose(abs(existence._leading(x, 3)), abs(u[:, :3] * s[:3]))
-    assert existence._leading(x, 99).shape[1] == min(shape[0] - 1, shape[1]), "those that there are"
+    assert np.allclose(abs(existence.leading_components(x, 3)), abs(u[:, :3] * s[:3]))
+    assert existence.leading_components(x, 99).shape[1] == min(shape[0] - 1, shape[1]), "those that there are"
 
 
 @pytest.mark.parametrize(
@@ -252,7 +242,7 @@ def test_pulled_features_are_alike_and_answers_are_not():
 
 def test_answers():
     data = rs.load_dataset("mnist", "test")
-    assert np.array_equal(pairs.said(data, ("1", "3")), np.isin(data.targets, (1, 3)))
+    assert np.array_equal(pairs.to_answers(data, ("1", "3")), np.isin(data.targets, (1, 3)))
 
 
 def test_equal_seeds_give_equal_pairs_that_start_from_four_places():
@@ -272,7 +262,7 @@ def test_equal_seeds_give_equal_pairs_that_start_from_four_places():
 def test_pairs_are_found_again(tmp_path, monkeypatch):
     recipes = {"a": {**TINY, "about": {"case": "opposite"}}, "b": {**TINY, "weight": 1.0}}
     ticks = []
-    made = pairs.trained(recipes, folder=tmp_path, progress=lambda *at: ticks.append(at))
+    made = pairs.train_or_load(recipes, folder=tmp_path, progress=lambda *at: ticks.append(at))
     assert (
         list(made) == ["a", "b"] and [model.name for model in made["a"]] == ["a-one", "a-two"] and ticks[-1] == (2, 2)
     )
@@ -289,7 +279,7 @@ def test_pairs_are_found_again(tmp_path, monkeypatch):
         )
         assert model.card["test_accuracy"] == card["test_accuracy"]
     monkeypatch.setattr(training, "_train", lambda recipes, *rest: pytest.fail(f"{list(recipes)} are trained again"))
-    again = pairs.trained(recipes, folder=tmp_path, progress=False)
+    again = pairs.train_or_load(recipes, folder=tmp_path, progress=False)
     assert all(
         torch.equal(p.module.head.weight, q.module.head.weight)
         for name in made
@@ -297,7 +287,7 @@ def test_pairs_are_found_again(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(pairs, "__doc__", "edited")  # not the code
     with pytest.raises(pytest.fail.Exception, match=r"\['b'\] are trained again"):
-        pairs.trained({**recipes, "b": {**TINY, "weight": 2.0}}, folder=tmp_path, progress=False)
+        pairs.train_or_load({**recipes, "b": {**TINY, "weight": 2.0}}, folder=tmp_path, progress=False)
     frame = pulled(made)
     assert (
         list(frame["pair"]) == ["a", "b"]
@@ -316,24 +306,24 @@ def test_what_features_hold():
     own, other = np.arange(800) % 2, np.arange(800) // 400
     x = np.stack([3.0 * own, other, np.zeros(800)], axis=1) + 5
     pixels = np.stack([own, 10.0 * other], axis=1)
-    held = existence._holds(x, pixels, own, other, 0)
+    held = pulling._measure_features(x, pixels, own, other, 0)
     assert held["own answer"] == pytest.approx(0.9) == held["largest direction"] and held[
         "other's answer"
     ] == pytest.approx(0.1)
     assert held["other's, read out"] == 1 and held["as in pixels"] == pytest.approx(0, abs=1e-9)
-    assert existence._holds(x, pixels[:, :1], own, other, 0)["as in pixels"] == pytest.approx(1)
+    assert pulling._measure_features(x, pixels[:, :1], own, other, 0)["as in pixels"] == pytest.approx(1)
 
 
 def test_the_code_of_a_pair_is_part_of_its_name(tmp_path):
     plain, paired = (
-        training._files(tmp_path, "n", recipe, train, parts)
+        training._find_paths(tmp_path, "n", recipe, train, parts)
         for recipe, train, parts in (
             ({"architecture": "cnn", "data": "mnist"}, classifier.train, ()),
             (TINY, pairs.train, pairs.PARTS),
         )
     )
     assert list(plain) == [None] and list(paired) == ["one", "two"]
-    assert training._code() != training._code(pairs)
+    assert training._hash_code() != training._hash_code(pairs)
 
 
 @pytest.mark.parametrize(
@@ -354,9 +344,9 @@ def test_an_unknown_option_of_a_pair_is_named(tmp_path):
         ValueError,
         match="the recipe of 'a' cannot be followed: unknown option of pairs.train 'wait'. Did you mean 'weight'",
     ):
-        pairs.trained({"a": {**TINY, "wait": 1}}, folder=tmp_path)
+        pairs.train_or_load({"a": {**TINY, "wait": 1}}, folder=tmp_path)
     with pytest.raises(ValueError, match=r"the recipe of 'a' cannot be followed: it does not say 'two'"):
-        pairs.trained({"a": {key: value for key, value in TINY.items() if key != "two"}}, folder=tmp_path)
+        pairs.train_or_load({"a": {key: value for key, value in TINY.items() if key != "two"}}, folder=tmp_path)
 
 
 def test_of_unrelated_answers_one_says_nothing_of_the_other():

@@ -16,7 +16,17 @@ WINGS = {
         *("files", "transport", "workers"),
     ],
     "measures": [],  # one room; its files are ordered by their imports alone
-    "inputs": ["batches", "randomness", "fingerprints", "datasets", "models", "pooling", "store", "recording"],
+    "inputs": [
+        "batches",
+        "randomness",
+        "code_analysis",
+        "fingerprints",
+        "datasets",
+        "models",
+        "pooling",
+        "store",
+        "recording",
+    ],
     "results": [
         *("comparison", "streaming", "reliability", "embedding", "inference", "trajectories", "probes", "grounding")
     ],

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import repsim_nb as rs
-from repsim_nb.inputs.models.layers import blocks
+from repsim_nb.inputs.models.layers import find_blocks
 
 
 def step(p, q):
@@ -145,7 +145,7 @@ def chain(*modules):
     ],
 )
 def test_blocks(module, expected):
-    assert list(blocks(module)) == expected
+    assert list(find_blocks(module)) == expected
     assert rs.load_model(module, name="m").layers == (*expected, "output")
 
 
@@ -155,7 +155,9 @@ def test_blocks_can_be_recorded(rng):
         backbone=Wrapper(stages=chain(Stage(1, 2, 2), Stage(2, 4, 3))), head=chain(nn.Flatten(), nn.Linear(16, 2))
     )
     x = rs.record(rs.load_model(module, name="m"), rng.normal(size=(6, 1, 8, 8)).astype(np.float32), progress=False)
-    assert [k.layer for k in x] == [*blocks(module)[:-1], "output"], "the head gives the output, which is recorded once"
+    assert [k.layer for k in x] == [*find_blocks(module)[:-1], "output"], (
+        "the head gives the output, which is recorded once"
+    )
     assert (
         list(
             rs.record(

@@ -10,8 +10,8 @@ from torch import nn
 
 import repsim_nb as rs
 from repsim_nb.inputs.models.state import State
-from repsim_nb.inputs.recording.agreement import Tolerance, differ, is_reordered, likely_cause, size_of
-from repsim_nb.inputs.recording.samples import at_the_ends, batch_of, pick
+from repsim_nb.inputs.recording.agreement import Tolerance, differ, explain_mixing, is_reordered, typical_size
+from repsim_nb.inputs.recording.samples import pick_at_ends, pick_samples, read_samples
 
 
 def rec(model, data, layers=None, **options):
@@ -45,15 +45,17 @@ LENGTHS[7], LENGTHS[23] = 9, 1
     ],
 )
 def test_the_shortest_and_the_longest_sample_come_first(inputs):
-    assert pick(rs.Dataset("d", inputs), 8)[:2] == [23, 7]
+    assert pick_samples(rs.Dataset("d", inputs), 8)[:2] == [23, 7]
 
 
 def test_samples_are_far_from_each_other():
     x = np.zeros((30, 6), np.float32)
     x[[11, 17, 29]] = np.eye(6)[:3] * 100
-    assert {11, 17, 29} <= set(pick(rs.Dataset("d", x), 5)) and len(set(pick(rs.Dataset("d", x), 5))) >= 4
+    assert {11, 17, 29} <= set(pick_samples(rs.Dataset("d", x), 5)) and len(
+        set(pick_samples(rs.Dataset("d", x), 5))
+    ) >= 4
     x[3] = np.nan  # whatever the numbers are
-    assert len(pick(rs.Dataset("d", x), 8)) == 8
+    assert len(pick_samples(rs.Dataset("d", x), 8)) == 8
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 1000])
@@ -65,16 +67,16 @@ def test_there_are_as_many_as_asked_for(n):
         {"x": np.arange(n)},
     ):
         data = rs.Dataset("d", inputs)
-        rows = pick(data, 8)
+        rows = pick_samples(data, 8)
         assert len(rows) == 8 and set(rows) <= set(range(n)) and len(set(rows)) == min(n, 8)
-        assert all(0 <= row < n for row in at_the_ends(data, 4)) and n - 1 in at_the_ends(data, 4)
-        batch = batch_of(data, rows)
+        assert all(0 <= row < n for row in pick_at_ends(data, 4)) and n - 1 in pick_at_ends(data, 4)
+        batch = read_samples(data, rows)
         assert len(batch["x"] if isinstance(inputs, dict) else batch) == 8
 
 
 def test_samples_of_batches_that_cannot_be_joined_come_from_one():
     data = rs.Dataset("d", ({"x": torch.randn(n, width)} for n, width in ((3, 4), (9, 5), (2, 6))))
-    assert set(pick(data, 8)) <= set(range(3, 12)) and at_the_ends(data, 4) == []
+    assert set(pick_samples(data, 8)) <= set(range(3, 12)) and pick_at_ends(data, 4) == []
 
 
 # -- what it costs
@@ -127,7 +129,7 @@ def test_int8_has_a_tolerance_of_its_own():
 
 def test_rows_differ_by_more_than_rounding_or_not():
     y = np.array([1.0, 0.0, -2.0], np.float32)
-    size = size_of([y])
+    size = typical_size([y])
     assert size == pytest.approx(np.sqrt(5 / 3))
     assert not differ(y + np.float32(1e-6), y, size, 3e-4) and differ(
         y + np.float32(0.01), y, size, 3e-4
@@ -141,9 +143,9 @@ def test_rows_differ_by_more_than_rounding_or_not():
         np.array([True]), np.array([True]), 0.0, 0.1
     ), "integers are equal or not"
     assert (
-        size_of([np.zeros(3)]) == 0
-        and size_of([np.array([np.inf, 2.0])]) == 2
-        and size_of([np.full(4, 1e300)]) == pytest.approx(1e300)
+        typical_size([np.zeros(3)]) == 0
+        and typical_size([np.array([np.inf, 2.0])]) == 2
+        and typical_size([np.full(4, 1e300)]) == pytest.approx(1e300)
     )
 
 
@@ -158,11 +160,11 @@ def test_the_likely_cause_is_named():
         "equal samples are no other order"
     )
     assert is_reordered([rows[0], rows[2], rows[1], rows[0]], [rows[0], rows[1], rows[2], rows[0]], 1e-3)
-    assert "'0' (LSTM)" in likely_cause(nn.Sequential(nn.LSTM(2, 3)))
-    assert "'0' (BatchNorm1d) takes the statistics" in likely_cause(
+    assert "'0' (LSTM)" in explain_mixing(nn.Sequential(nn.LSTM(2, 3)))
+    assert "'0' (BatchNorm1d) takes the statistics" in explain_mixing(
         nn.Sequential(nn.BatchNorm1d(2, track_running_stats=False))
     )
-    assert "batch_first=True" in likely_cause(nn.Identity())
+    assert "batch_first=True" in explain_mixing(nn.Identity())
 
 
 # -- what a forward pass may change
@@ -235,7 +237,7 @@ CLIPPED = torch.clamp_  # by another name
 
 
 def test_large_weights_that_were_written_to_are_announced(rng, monkeypatch):
-    monkeypatch.setattr("repsim_nb.inputs.models.state.COPIED", 8)
+    monkeypatch.setattr("repsim_nb.inputs.models.saved_values.COPIED", 8)
 
     class Clipping(nn.Linear):
         def forward(self, x):
@@ -247,7 +249,7 @@ def test_large_weights_that_were_written_to_are_announced(rng, monkeypatch):
 
 
 def test_large_weights_that_the_code_of_a_forward_writes_to_are_put_back(rng, monkeypatch):
-    monkeypatch.setattr("repsim_nb.inputs.models.state.COPIED", 8)
+    monkeypatch.setattr("repsim_nb.inputs.models.saved_values.COPIED", 8)
 
     class Clipping(nn.Linear):
         def forward(self, x):

@@ -65,7 +65,7 @@ def test_the_lessons_are_here():
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
 def test_every_number_in_the_text_is_accounted_for(path):
-    found = prose.complaints(json.loads(path.read_text()))
+    found = prose.list_complaints(json.loads(path.read_text()))
     assert not found, f"{path.name} (python -m repsim_nb.studies.prose {path} lists them):\n" + "\n".join(found)
 
 
@@ -166,14 +166,14 @@ def test_a_number_that_nothing_accounts_for_is_found():
         cell("nothing"),
         cell("here 12 networks"),
     )
-    assert prose.complaints(page) == [
+    assert prose.list_complaints(page) == [
         "cell 0: '.95' in '...CKA is .94, and .95 there...'",
         "cell 2: '12' in '...here 12 networks...'",
     ]
-    assert prose.complaints(notebook(cell("from -.10 on", {"text": ".10", "value": "low"}))) == []
-    assert prose.complaints(notebook(cell("from -.10 on", {"text": "-.10", "value": "low"}))) == []
+    assert prose.list_complaints(notebook(cell("from -.10 on", {"text": ".10", "value": "low"}))) == []
+    assert prose.list_complaints(notebook(cell("from -.10 on", {"text": "-.10", "value": "low"}))) == []
     split = {**cell("", {"text": "at .5", "value": "x"}), "source": ["it is\n", "at .5"]}
-    assert prose.complaints(notebook(split)) == []
+    assert prose.list_complaints(notebook(split)) == []
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_number_that_nothing_accounts_for_is_found():
     ],
 )
 def test_faults_of_annotations_are_said(check, words):
-    found = prose.faults(cell("CKA is .94", check))
+    found = prose.find_faults(cell("CKA is .94", check))
     assert any(words in fault for fault in found), found
 
 
@@ -218,7 +218,7 @@ def test_faults_of_annotations_are_said(check, words):
     ],
 )
 def test_a_number_may_be_compared_in_any_way(holds):
-    assert prose.faults(cell("CKA is .94", {"text": ".94", "holds": holds})) == []
+    assert prose.find_faults(cell("CKA is .94", {"text": ".94", "holds": holds})) == []
 
 
 def test_good_annotations_have_no_fault():
@@ -228,7 +228,7 @@ def test_good_annotations_have_no_fault():
         {"text": "more than 90 %", "holds": "cka > .9"},
         {"text": "published .7", "source": "published: table 2"},
     )
-    assert prose.complaints(notebook(page)) == []
+    assert prose.list_complaints(notebook(page)) == []
 
 
 def test_annotations_are_evaluated_in_the_names_of_the_run():

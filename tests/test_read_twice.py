@@ -16,7 +16,13 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import repsim_nb as rs
-from repsim_nb.inputs.randomness import GENERATORS, drawn_from, generator_states, random_states_kept, seed_generators
+from repsim_nb.inputs.randomness import (
+    GENERATORS,
+    find_used_generators,
+    preserve_random_states,
+    read_generator_states,
+    seed_generators,
+)
 
 CHANCE = {"torch": lambda: float(torch.rand(1)), "NumPy": np.random.rand, "Python": random.random}
 ROW = torch.arange(6.0)
@@ -71,17 +77,17 @@ def rows_of(data):
 @pytest.fixture(autouse=True)
 def _nothing_is_left_behind():
     """Whatever is read, and whether it is refused: the random states are as before."""
-    before = generator_states()
+    before = read_generator_states()
     yield
-    assert generator_states() == before
+    assert read_generator_states() == before
 
 
 def test_that_is_looked_at_here():
-    with random_states_kept():
+    with preserve_random_states():
         seed_generators(0)
         torch.rand(1)
-        moved = generator_states()
-    assert moved != generator_states()
+        moved = read_generator_states()
+    assert moved != read_generator_states()
 
 
 # -- samples with numbers
@@ -96,7 +102,7 @@ def test_that_is_looked_at_here():
 )
 def test_a_random_augmentation_is_noticed_every_time(which, seed, p, n):
     """However small its probability, and whatever the random state is."""
-    with random_states_kept():
+    with preserve_random_states():
         seed_generators(seed)
         with pytest.raises(
             ValueError,
@@ -157,13 +163,13 @@ def test_samples_that_seed_themselves_are_read_and_leave_no_trace(seed, draw):
         seed(i)
         return ROW + float(draw())
 
-    with random_states_kept():
+    with preserve_random_states():
         expected = [float(make(i)[0]) for i in range(20)]
     data = rs.Dataset("d", Numbered(make))
-    before = generator_states()
+    before = read_generator_states()
     assert rows_of(data) == expected and data.fingerprint() == rs.Dataset("d", Numbered(make)).fingerprint()
     assert [float(row[0]) for _, _, batch in data.batches(0, 7) for row in batch] == expected
-    assert generator_states() == before
+    assert read_generator_states() == before
 
 
 def test_what_happens_at_the_first_reading_only_is_no_randomness():
@@ -291,7 +297,7 @@ def test_a_sampler_that_shuffles_is_noticed_every_time(which, batch_size):
             return iter([0, 1] if CHANCE[which]() < 0.5 else [1, 0])
 
     for seed in range(20):
-        with random_states_kept():
+        with preserve_random_states():
             seed_generators(seed)
             with pytest.raises(ValueError, match=r"the DataLoader shuffles \(Sampler\)"):
                 rs.Dataset(
@@ -313,7 +319,7 @@ def shuffled(which, n):
 @settings(max_examples=60, deadline=None, database=None)
 @given(which=st.sampled_from(GENERATORS), seed=st.integers(0, 10**6), n=st.integers(2, 30))
 def test_a_stream_that_shuffles_is_noticed_every_time(which, seed, n):
-    with random_states_kept():
+    with preserve_random_states():
         seed_generators(seed)
         for made in (
             Streamed(shuffled(which, n)),
@@ -385,7 +391,7 @@ def seeded_permutation():
     ],
 )
 def test_a_stream_in_a_fixed_order_is_read_as_it_comes(items):
-    with random_states_kept():
+    with preserve_random_states():
         expected = [float(row[0]) for row in items()]
     for made in (
         Streamed(items),
@@ -425,7 +431,7 @@ def test_the_seed_that_a_loader_takes_is_no_randomness():
     )
     for n in (2, 3, 5):  # three items take as many numbers as a seed does
         for seed in range(20):
-            with random_states_kept():
+            with preserve_random_states():
                 seed_generators(seed)
                 with pytest.raises(ValueError, match="Wrapping (comes|gives|draws)"):
                     rs.Dataset("d", Wrapping(DataLoader(TensorDataset(rows[:n]), batch_size=1, shuffle=True)))
@@ -441,18 +447,18 @@ def test_the_seed_that_a_loader_takes_is_no_randomness():
 )
 def test_a_reading_that_fails_leaves_nothing_behind_either(make):
     """Also as long as its traceback is kept, as a notebook does."""
-    before = generator_states()
+    before = read_generator_states()
     with pytest.raises(ValueError, match="batch 1 has samples of shape|cannot be stacked") as caught:
         rs.Dataset("d", make(lambda: (torch.zeros(1, size) for size in (2, 3))))
-    assert caught.tb is not None and generator_states() == before
-    with random_states_kept():
+    assert caught.tb is not None and read_generator_states() == before
+    with preserve_random_states():
         moved = seed_generators(5)
         del caught
-        assert generator_states() == moved
+        assert read_generator_states() == moved
 
 
 def test_what_is_its_own_iterator_is_read_once_whatever_it_draws():
-    with random_states_kept():
+    with preserve_random_states():
         seed_generators(1)
         noisy = rs.Dataset("d", (ROW[None] + np.random.rand() for _ in range(3)))
         seed_generators(1)
@@ -512,13 +518,13 @@ def test_a_generator_was_drawn_from_if_its_state_depends_on_the_state_before(whi
     seeds = {"torch": torch.manual_seed, "NumPy": np.random.seed, "Python": random.seed}
 
     def found(work):
-        with random_states_kept():
+        with preserve_random_states():
             pairs = []
             for seed in (1, 2):
                 before = seed_generators(seed)
                 work()
-                pairs.append((before, generator_states()))
-            return drawn_from(*pairs)
+                pairs.append((before, read_generator_states()))
+            return find_used_generators(*pairs)
 
     assert found(lambda: None) == () and found(CHANCE[which]) == (which,)
     assert found(lambda: (seeds[which](5), CHANCE[which]())) == ()

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 import repsim_nb as rs
 from repsim_nb.studies import classifier, training, zoo
 from repsim_nb.studies.population import FAMILIES, GRID, POPULATION, RUNS, few, held_out
-from repsim_nb.studies.training import trained
+from repsim_nb.studies.training import train_or_load
 from repsim_nb.support.errors import Stopped
 from repsim_nb.support.files import shipped_folder as shipped_folder
 
@@ -177,7 +177,7 @@ RECIPES = {
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder, ticks = tmp_path_factory.mktemp("trained"), []
-    return folder, trained(RECIPES, folder=folder, progress=lambda *t: ticks.append(t)), ticks
+    return folder, train_or_load(RECIPES, folder=folder, progress=lambda *t: ticks.append(t)), ticks
 
 
 def test_networks_are_trained_in_processes_as_they_are_here(made):
@@ -199,19 +199,19 @@ def test_what_is_there_is_found_and_only_the_rest_is_trained(made, monkeypatch):
     folder, models, _ = made
     asked = []
     monkeypatch.setattr(training, "_train", lambda recipes, *rest: asked.append(list(recipes)))
-    again = trained(RECIPES, folder=folder, progress=False)
+    again = train_or_load(RECIPES, folder=folder, progress=False)
     assert asked == [] and all(
         same(a.module, b.module) and a.card == b.card for a, b in zip(models, again, strict=True)
     )
     with pytest.raises(FileNotFoundError):  # for it was not trained
-        trained(
+        train_or_load(
             {**RECIPES, "one": {**RECIPES["one"], "seed": 5}, "other name": RECIPES["start"]},
             folder=folder,
             progress=False,
         )
-    monkeypatch.setattr(training, "_code", lambda: "other code")
+    monkeypatch.setattr(training, "_hash_code", lambda: "other code")
     with pytest.raises(FileNotFoundError):
-        trained({"one": RECIPES["one"]}, folder=folder, progress=False)
+        train_or_load({"one": RECIPES["one"]}, folder=folder, progress=False)
     assert asked == [["one", "other name"], ["one"]]
     as_before = {
         **RECIPES["one"],
@@ -221,7 +221,7 @@ def test_what_is_there_is_found_and_only_the_rest_is_trained(made, monkeypatch):
     }  # a default said aloud is the same recipe
     monkeypatch.undo()
     untouched(monkeypatch)
-    assert trained({"one": as_before}, folder=folder, progress=False)[0].card == models[0].card
+    assert train_or_load({"one": as_before}, folder=folder, progress=False)[0].card == models[0].card
 
 
 def changed(monkeypatch, tmp_path, module, old, new):
@@ -233,7 +233,7 @@ def changed(monkeypatch, tmp_path, module, old, new):
     spec = importlib.util.spec_from_file_location(module.__name__, file)
     copy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(copy)
-    monkeypatch.setattr(training, "_MADE_BY", tuple(copy if part is module else part for part in training._MADE_BY))
+    monkeypatch.setattr(training, "_CODE", tuple(copy if part is module else part for part in training._CODE))
 
 
 @pytest.mark.parametrize(
@@ -247,26 +247,26 @@ def changed(monkeypatch, tmp_path, module, old, new):
     ],
 )
 def test_an_edited_line_is_other_training_code_and_a_word_on_it_is_not(tmp_path, monkeypatch, old, new, other):
-    before = training._code.__wrapped__()
+    before = training._hash_code.__wrapped__()
     changed(monkeypatch, tmp_path, classifier, old, new)
-    assert (training._code.__wrapped__() != before) == other
+    assert (training._hash_code.__wrapped__() != before) == other
 
 
 def test_the_key_knows_architectures_preparing_and_the_release_of_torch(tmp_path, monkeypatch):
-    before = training._code.__wrapped__()
+    before = training._hash_code.__wrapped__()
     for part in (training.architectures, training.build, training.normalise, training.images):
-        monkeypatch.setattr(training, "_MADE_BY", tuple(one for one in training._MADE_BY if one is not part))
-        assert training._code.__wrapped__() != before, part
+        monkeypatch.setattr(training, "_CODE", tuple(one for one in training._CODE if one is not part))
+        assert training._hash_code.__wrapped__() != before, part
         monkeypatch.undo()
-    assert training._code.__wrapped__() == before
+    assert training._hash_code.__wrapped__() == before
     monkeypatch.setattr(torch, "__version__", "1.0")
-    assert training._code.__wrapped__() != before
+    assert training._hash_code.__wrapped__() != before
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("part", ["inputs", "targets"])
 def test_other_pictures_or_targets_are_other_data(monkeypatch, split, part):
-    before, load = training._data.__wrapped__("mnist"), training.load_dataset
+    before, load = training._hash_data.__wrapped__("mnist"), training.load_dataset
 
     def loaded(name, which):
         found = load(name, which)
@@ -277,27 +277,27 @@ def test_other_pictures_or_targets_are_other_data(monkeypatch, split, part):
         return dataclasses.replace(found, **{part: values})
 
     monkeypatch.setattr(training, "load_dataset", loaded)
-    assert training._data.__wrapped__("mnist") != before
+    assert training._hash_data.__wrapped__("mnist") != before
 
 
 def test_what_is_told_of_a_network_is_no_reason_to_train_it_again(made, monkeypatch):
     folder, models, _ = made
     untouched(monkeypatch)
-    (told,) = trained({"one": {**RECIPES["one"], "about": {"variant": (1, 2)}}}, folder=folder, progress=False)
+    (told,) = train_or_load({"one": {**RECIPES["one"], "about": {"variant": (1, 2)}}}, folder=folder, progress=False)
     assert told.card == {**{key: value for key, value in models[0].card.items() if key != "varied"}, "variant": [1, 2]}
     assert models[0].card["varied"] == "seed"
     with pytest.raises(
         ValueError,
         match="the recipe of 'one' cannot be followed: about=.* says again what the card says of itself: seed",
     ):
-        trained({"one": {**RECIPES["one"], "about": {"seed": 9}}}, folder=folder, progress=False)
+        train_or_load({"one": {**RECIPES["one"], "about": {"seed": 9}}}, folder=folder, progress=False)
 
 
 def test_checkpoints_may_be_a_range_or_an_array(made, monkeypatch):
     folder, models, _ = made
     untouched(monkeypatch)
     for checkpoints in (range(0, 3, 2), np.array([0, 2]), [0, np.int64(2)]):
-        again = trained({"run": {**RECIPES["run"], "checkpoints": checkpoints}}, folder=folder, progress=False)
+        again = train_or_load({"run": {**RECIPES["run"], "checkpoints": checkpoints}}, folder=folder, progress=False)
         assert [model.card["epoch"] for model in again] == [0, 2] and same(again[1].module, models[2].module)
     monkeypatch.undo()
     kept = []
@@ -315,7 +315,7 @@ def test_checkpoints_may_be_a_range_or_an_array(made, monkeypatch):
         with pytest.raises(
             ValueError, match=f"the recipe of 'run' cannot be followed: .*checkpoints must be .*{words}"
         ):
-            trained({"run": {**RECIPES["run"], "checkpoints": checkpoints}}, folder=folder, progress=False)
+            train_or_load({"run": {**RECIPES["run"], "checkpoints": checkpoints}}, folder=folder, progress=False)
 
 
 def test_a_damaged_network_is_trained_anew(made, tmp_path):
@@ -325,7 +325,7 @@ def test_a_damaged_network_is_trained_anew(made, tmp_path):
     (broken,) = tmp_path.glob("one.*")
     broken.write_bytes(broken.read_bytes()[:1000])
     with pytest.warns(UserWarning, match=r"one\..*safetensors is damaged.*'one' is trained anew"):
-        again = trained(RECIPES, folder=tmp_path, progress=False)
+        again = train_or_load(RECIPES, folder=tmp_path, progress=False)
     assert same(again[0].module, models[0].module) and rs.load_model(broken).name == "one"
 
 
@@ -347,7 +347,7 @@ def test_stopped_at_any_time_what_is_finished_stays(tmp_path):
             raise Stopped
 
     with pytest.raises(Stopped):
-        trained({"one": RECIPES["one"], "endless": ENDLESS}, folder=tmp_path, progress=progress)
+        train_or_load({"one": RECIPES["one"], "endless": ENDLESS}, folder=tmp_path, progress=progress)
     assert started and gone(started) and not multiprocessing.active_children()
     assert [file.name.split(".")[0] for file in tmp_path.iterdir()] == ["one"]
 
@@ -365,15 +365,15 @@ def test_a_killed_process_is_a_sentence(tmp_path):
             " are kept"
         ),
     ):
-        trained({"one": RECIPES["one"], "endless": ENDLESS}, folder=tmp_path, progress=progress)
+        train_or_load({"one": RECIPES["one"], "endless": ENDLESS}, folder=tmp_path, progress=progress)
     assert [file.name.split(".")[0] for file in tmp_path.iterdir()] == ["one"]
 
 
 def test_no_process_outlives_a_kernel_that_is_killed(tmp_path):
     code = f"""
-from repsim_nb.studies.training import trained
+from repsim_nb.studies.training import train_or_load
 if __name__ == "__main__":
-    trained({{"endless": {ENDLESS!r}}}, folder={str(tmp_path)!r}, progress=lambda done, total: print(done, flush=True))
+    train_or_load({{"endless": {ENDLESS!r}}}, folder={str(tmp_path)!r}, progress=lambda done, total: print(done, flush=True))
 """
     (tmp_path / "script.py").write_text(code)
     with subprocess.Popen(
@@ -408,10 +408,10 @@ if __name__ == "__main__":
 def test_a_recipe_that_fails_is_named(tmp_path, changes, words):
     start = time.monotonic()
     with pytest.raises(ValueError, match=words):
-        trained({"endless": ENDLESS, "mine": {**SMALL, **changes}}, folder=tmp_path, progress=False)
+        train_or_load({"endless": ENDLESS, "mine": {**SMALL, **changes}}, folder=tmp_path, progress=False)
     assert time.monotonic() - start < 60  # nobody waited for the other
     with pytest.raises(ValueError, match="the recipe of 'mine' cannot be followed: it does not say 'data'"):
-        trained({"mine": {"architecture": "mlp"}}, folder=tmp_path)
+        train_or_load({"mine": {"architecture": "mlp"}}, folder=tmp_path)
 
 
 # -- the population
@@ -491,7 +491,7 @@ def test_families_are_pairs_of_a_network_and_its_untrained_twin():
 
 def test_weights_that_were_changed_are_trained_anew(tmp_path):
     recipe = {"one": RECIPES["one"]}
-    before = trained(recipe, folder=tmp_path, progress=False)[0].module.state_dict()
+    before = train_or_load(recipe, folder=tmp_path, progress=False)[0].module.state_dict()
     (file,) = tmp_path.glob("*.safetensors")
     content = bytearray(file.read_bytes())
     content[-50] ^= 255
@@ -499,7 +499,7 @@ def test_weights_that_were_changed_are_trained_anew(tmp_path):
     with pytest.raises(ValueError, match="is damaged .*the weights are not those that were written"):
         rs.load_model(file)
     with pytest.warns(UserWarning, match="'one' is trained anew"):
-        again = trained(recipe, folder=tmp_path, progress=False)[0].module.state_dict()
+        again = train_or_load(recipe, folder=tmp_path, progress=False)[0].module.state_dict()
     assert all(torch.equal(before[key], again[key]) for key in before)
 
 
@@ -514,4 +514,4 @@ def test_weights_that_were_changed_are_trained_anew(tmp_path):
 )
 def test_numbers_that_are_none_are_told_before_anything_is_trained(tmp_path, changes, words):
     with pytest.raises(ValueError, match=f"the recipe of 'mine' cannot be followed: {words}"):
-        trained({"mine": {**SMALL, **changes}}, folder=tmp_path)
+        train_or_load({"mine": {**SMALL, **changes}}, folder=tmp_path)

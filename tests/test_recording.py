@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import repsim_nb as rs
 from repsim_nb.inputs.models.running import capture
+from repsim_nb.inputs.store.folder import StoreFolder
 from repsim_nb.support.errors import Stopped
 
 
@@ -864,7 +865,7 @@ def test_what_is_kept_is_found_without_a_look_at_all_the_rest(tmp_path, mnist, m
     """
     store, layers = rs.Store(tmp_path / "s"), ["output", "fc", "conv1"]
     first = list(rs.record("zoo:mnist-cnn-0", mnist, layers, into=store, progress=False))
-    monkeypatch.setattr(rs.Store, "_sidecars", lambda *of: pytest.fail("every sidecar is read"))
+    monkeypatch.setattr(StoreFolder, "records", lambda *of: pytest.fail("every sidecar is read"))
     again = rs.record("zoo:mnist-cnn-0", mnist, layers, into=store, progress=False)
     assert list(again) == first and [key.layer for key in first] == ["conv1", "fc", "output"]
     assert np.array_equal(again[first[0]], store[first[0]])

@@ -21,8 +21,8 @@ from torch import nn
 import repsim_nb as rs
 from repsim_nb.inputs.models import SOURCES, Pictures, Texts
 from repsim_nb.inputs.models import libraries as lib
-from repsim_nb.inputs.models.carried import CARRIED
 from repsim_nb.inputs.models.huggingface import load_transformers
+from repsim_nb.inputs.models.packages import PACKAGES
 from repsim_nb.support.files import find_in_package
 
 TEXT = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 100}
@@ -925,7 +925,7 @@ def test_trained_transformers_know_which_sentences_belong_together(name, layers)
 def test_the_rebuilt_transformer_says_what_its_file_says():
     """The ONNX file, run by onnx's own interpreter, gives the states that the BertModel made of its matrices gives."""
     reference = importlib.import_module("onnx.reference")
-    model, network = rs.load_model("pretrained:minilm-l3"), CARRIED["minilm-l3"]
+    model, network = rs.load_model("pretrained:minilm-l3"), PACKAGES["minilm-l3"]
     batch = model.preprocess(["A man is eating food.", "The stock market fell."])
     session = reference.ReferenceEvaluator(str(find_in_package(network.package, network.file, "make pretrained")))
     expected = [out for out in session.run(None, {key: value.numpy() for key, value in batch.items()}) if out.ndim == 3]
@@ -935,7 +935,7 @@ def test_the_rebuilt_transformer_says_what_its_file_says():
 
 
 def test_the_carried_transformer_is_what_transformers_makes_of_its_folder():
-    network = CARRIED["minilm-l6"]
+    network = PACKAGES["minilm-l6"]
     folder = find_in_package(network.package, network.file, "make pretrained").parent
     a, b = rs.load_model("pretrained:minilm-l6"), load_transformers(str(folder))  # its transformer alone
     words = ["A man is eating food.", "The stock market fell."]

@@ -163,7 +163,7 @@ def begin(store, key, values, rows):
     """An unfinished recording."""
     out = store.writer(key, values.shape, values.dtype, ORIGIN, {}, place=0)
     out.write(0, values[:rows])
-    out.keep()
+    out.save_progress()
 
 
 def flip(path, place):
@@ -389,8 +389,8 @@ def test_killed_in_the_last_step_the_rows_are_found_again(tmp_path, monkeypatch,
     store, key, values = rs.Store(tmp_path), rs.Key("m", "a"), rng.normal(size=(20, 3))
     out = store.writer(key, values.shape, values.dtype, ORIGIN, {}, place=0)
     out.write(0, values)
-    out.keep()
-    monkeypatch.setattr(writer, "written_whole", lambda *_: 1 / 0)
+    out.save_progress()
+    monkeypatch.setattr(writer, "write_synced", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         out.commit()
     monkeypatch.undo()
@@ -398,7 +398,7 @@ def test_killed_in_the_last_step_the_rows_are_found_again(tmp_path, monkeypatch,
     assert keep(store, key, values) == 20 and np.array_equal(store[key], values) and not store.unfinished()
     out = store.writer(rs.Key("m", "b"), values.shape, values.dtype, ORIGIN, {}, place=0)
     out.write(0, values)
-    monkeypatch.setattr(writer, "written_whole", lambda *_: 1 / 0)
+    monkeypatch.setattr(writer, "write_synced", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         out.commit()
     monkeypatch.undo()
@@ -533,7 +533,7 @@ def test_one_recording_is_removed_and_no_other(tmp_path, rng):
             writer = store.writer(rs.Key("m", "a", name), (4, 2), "float64", {}, {"accuracy": np.float32(0.5)}, place=0)
             writer.write(0, rng.normal(size=(4, 2)))
             writer.commit()
-    store.writer(rs.Key("m", "b", "d1"), (4, 2), "float64", {}, {}, place=1).keep()
+    store.writer(rs.Key("m", "b", "d1"), (4, 2), "float64", {}, {}, place=1).save_progress()
     assert (
         store.unfinished() == {rs.Key("m", "b", "d1"): (0, 4)}
         and "1 unfinished" in repr(store)
@@ -694,10 +694,10 @@ def test_checked_once_a_process_and_again_when_the_file_is_another(tmp_path, rng
     store, key = rs.Store(tmp_path), rs.Key("m", "a")
     keep(store, key, rng.normal(size=(40, 300)))
     read = []
-    honest = arrayfile.sums_of
+    honest = arrayfile.compute_sums
     monkeypatch.setattr(
         arrayfile,
-        "sums_of",
+        "compute_sums",
         lambda path, blocks, *rest: (
             read.append(number) or (number, found) for number, found in honest(path, blocks, *rest)
         ),

@@ -85,7 +85,7 @@ def test_ticks_count_every_batch_of_the_start_and_of_the_fine_tunings():
 
 
 def test_fine_tunings_are_found_again_and_their_start_is_part_of_their_recipe(tmp_path, monkeypatch):
-    (first,) = tuning.trained({"a": TUNING}, folder=tmp_path, progress=False).values()
+    (first,) = tuning.train_or_load({"a": TUNING}, folder=tmp_path, progress=False).values()
     assert [model.name for model in first] == [f"a-{k}" for k in range(5)]
     direct = tuning.train(**TUNING)
     assert all(
@@ -93,14 +93,14 @@ def test_fine_tunings_are_found_again_and_their_start_is_part_of_their_recipe(tm
         for model, (module, card) in zip(first, direct, strict=True)
     )
     monkeypatch.setattr(training, "_train", lambda recipes, *rest: pytest.fail(f"{list(recipes)} are trained again"))
-    (again,) = tuning.trained({"a": TUNING}, folder=tmp_path, progress=False).values()
+    (again,) = tuning.train_or_load({"a": TUNING}, folder=tmp_path, progress=False).values()
     assert all(same(a.module, b.module) for a, b in zip(first, again, strict=True))
     with pytest.raises(pytest.fail.Exception, match="are trained again"):
-        tuning.trained({"a": {**TUNING, "start": {**START, "seed": 5}}}, folder=tmp_path, progress=False)
-    data = training._data
-    monkeypatch.setattr(training, "_data", lambda name: "other pictures" if name == "fashion" else data(name))
+        tuning.train_or_load({"a": {**TUNING, "start": {**START, "seed": 5}}}, folder=tmp_path, progress=False)
+    data = training._hash_data
+    monkeypatch.setattr(training, "_hash_data", lambda name: "other pictures" if name == "fashion" else data(name))
     with pytest.raises(pytest.fail.Exception, match="are trained again"):
-        tuning.trained({"a": TUNING}, folder=tmp_path, progress=False)
+        tuning.train_or_load({"a": TUNING}, folder=tmp_path, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,9 @@ def test_deletion_keeps_the_leading_components(loaded):
 
 def test_the_functionality_of_a_fine_tuned_network_is_its_accuracy_on_the_shifted_test(loaded, folder):
     functionality = loaded["pretraining"][1]
-    models = {model.name: model for model in subtasks.networks("pretraining", fast=True, folder=folder, progress=False)}
+    models = {
+        model.name: model for model in subtasks.load_models("pretraining", fast=True, folder=folder, progress=False)
+    }
     assert set(models) == {f"pre{start}-tune{seed}" for start in range(2) for seed in range(5)}
     name = "pre1-tune3"
     assert models[name].card["pretraining"] == 1 and models[name].card["seed"] == 3
@@ -237,7 +239,7 @@ def test_what_is_no_subtask_is_said():
     with pytest.raises(ValueError, match="unknown subtask 'layer'. Did you mean 'layers'"):
         subtasks.load("layer")
     with pytest.raises(ValueError, match="unknown subtask 'layer'"):
-        subtasks.networks("layer")
+        subtasks.load_models("layer")
     with pytest.raises(
         ValueError, match="the functionality of 'layers' is the accuracy of a probe, which has no test='noisy'"
     ):

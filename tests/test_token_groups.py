@@ -345,8 +345,8 @@ def test_a_file_is_still_a_file(tmp_path):
         and not x.flags.writeable
     )
     assert (
-        activations._file(x) == (tmp_path / os.path.basename(x.filename)).resolve()
-        and activations._file(x[3:9]) is None
+        activations._find_file(x) == (tmp_path / os.path.basename(x.filename)).resolve()
+        and activations._find_file(x[3:9]) is None
     )
     assert np.array_equal(unpack(pack(x[3:9])), x[3:9])
     again = rs.from_arrays({"m/block": x})

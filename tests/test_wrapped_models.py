@@ -16,8 +16,8 @@ from torch import nn
 
 import repsim_nb as rs
 from repsim_nb.inputs.fingerprints import fingerprint
-from repsim_nb.inputs.models import state
-from repsim_nb.inputs.models.running import evaluating
+from repsim_nb.inputs.models import saved_values
+from repsim_nb.inputs.models.running import evaluation_mode
 
 
 @pytest.fixture(autouse=True)
@@ -386,7 +386,7 @@ def test_another_device_than_that_of_the_hooks_is_not_used():
             UserWarning,
             match="Sequential runs on 'cpu', where accelerate's hooks bring its weights: device='cuda' was not used",
         ),
-        evaluating(module, "cuda") as (place, _),
+        evaluation_mode(module, "cuda") as (place, _),
     ):
         assert place == torch.device("cpu")
 
@@ -457,7 +457,7 @@ def check_same_afterwards(module, run, data, pool, tmp_path, *, found=True):
 @pytest.mark.parametrize("sign", ["attribute", "list", "buffer"])
 @pytest.mark.parametrize("start", ["fresh", "ran", "training"])
 def test_a_model_that_rescales_its_weights_is_as_before(tmp_path, monkeypatch, copied, seen, sign, start):
-    monkeypatch.setattr(state, "COPIED", copied)
+    monkeypatch.setattr(saved_values, "COPIED", copied)
     module = (Plainly if seen else Rescaling)(sign).train(start == "training")
     if start == "ran":
         module(X)
@@ -473,7 +473,7 @@ def test_a_model_that_rescales_its_weights_is_as_before(tmp_path, monkeypatch, c
 @pytest.mark.parametrize("copied", [2**26, 64])
 def test_rwkv_gives_the_same_after_a_recording(tmp_path, monkeypatch, copied):
     transformers = pytest.importorskip("transformers")
-    monkeypatch.setattr(state, "COPIED", copied)
+    monkeypatch.setattr(saved_values, "COPIED", copied)
     config = transformers.RwkvConfig(
         vocab_size=50,
         hidden_size=16,
@@ -495,7 +495,7 @@ def test_rwkv_gives_the_same_after_a_recording(tmp_path, monkeypatch, copied):
 
 
 def test_a_large_table_with_max_norm_is_put_back(monkeypatch):
-    monkeypatch.setattr(state, "COPIED", 64)
+    monkeypatch.setattr(saved_values, "COPIED", 64)
     module = nn.Sequential(nn.Embedding(50, 4, max_norm=0.5), nn.Flatten()).eval()
     before = module[0].weight.clone()
     rec(module, torch.randint(0, 50, (20, 3)))

@@ -4,5 +4,15 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["batches", "datasets", "fingerprints", "models", "pooling", "randomness", "recording", "store"],
+    submodules=[
+        "batches",
+        "code_analysis",
+        "datasets",
+        "fingerprints",
+        "models",
+        "pooling",
+        "randomness",
+        "recording",
+        "store",
+    ],
 )

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-LABELS = (
-    "labels",
-    "label",
-)  # a column of this name holds targets; it is an argument of a model only if the model's forward names it
+# a column of this name holds targets; it is an argument of a model only if the model's forward names it
+LABELS = ("labels", "label")
 
 
 def is_option(value: Any) -> bool:
@@ -24,7 +22,7 @@ def is_option(value: Any) -> bool:
     )
 
 
-def label_of(batch: Any) -> str:
+def find_label_column(batch: Any) -> str:
     """The name of the column that holds the targets; "" if there is none, or if it is the only column, and so the
     input.
     """
@@ -34,13 +32,21 @@ def label_of(batch: Any) -> str:
     return next((name for name in LABELS if name in batch and any(other != name for other in columns)), "")
 
 
-def number_of(batch: Any) -> int:
+def count_samples(batch: Any) -> int:
     """How many samples a batch holds."""
     columns = [column for column in batch.values() if not is_option(column)] if isinstance(batch, Mapping) else [batch]
     return len(columns[0]) if columns else 0
 
 
-def part_of(batch: Any, rows: slice) -> Any:
+def to_numpy(array: Any) -> np.ndarray:
+    """An array or a tensor, wherever it is, as NumPy's; bfloat16, which NumPy lacks, as float32."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+        array = array.float() if "bfloat16" in str(array.dtype) else array
+    return np.asarray(array)
+
+
+def slice_batch(batch: Any, rows: slice) -> Any:
     """Some samples of a batch."""
     if isinstance(batch, Mapping):
         return {name: column if is_option(column) else column[rows] for name, column in batch.items()}
@@ -48,32 +54,30 @@ def part_of(batch: Any, rows: slice) -> Any:
 
 
 # -- graphs of torch_geometric, which is not imported before such a thing is handed over
-# -----------------------------------------
 
 
-def _bases(thing: Any) -> set[tuple[str, str]]:
-    return {(base.__module__.partition(".")[0], base.__name__) for base in type(thing).__mro__}
-
-
-def of_torch_geometric(thing: Any, *names: str) -> bool:
+def is_torch_geometric(thing: Any, *names: str) -> bool:
     """Whether a thing is of one of these classes of torch_geometric.
 
     A batch's own class is made when it is needed and belongs to no package, but its bases do.
     """
-    return any(("torch_geometric", name) in _bases(thing) for name in names)
+    return any(
+        base.__module__.partition(".")[0] == "torch_geometric" and base.__name__ in names
+        for base in type(thing).__mro__
+    )
 
 
 def is_graph(thing: Any) -> bool:
     """Whether it is one graph: a `Data` or a `HeteroData`, and no `Batch`."""
-    return of_torch_geometric(thing, "Data", "HeteroData") and not is_graphs(thing)
+    return is_torch_geometric(thing, "Data", "HeteroData") and not is_graphs(thing)
 
 
 def is_graphs(thing: Any) -> bool:
     """Whether it is a `Batch` of graphs."""
-    return of_torch_geometric(thing, "Batch")
+    return is_torch_geometric(thing, "Batch")
 
 
-def joined_graphs(graphs: Iterable[Any]) -> Any:
+def join_graphs(graphs: Iterable[Any]) -> Any:
     """Graphs as one `Batch`."""
     from torch_geometric.data import Batch
 

@@ -15,16 +15,10 @@ from repsim_nb.inputs.fingerprints import fingerprint
 from repsim_nb.support.errors import unknown_name
 
 TOKENS = "tokens"
-NO_MASKS = (
-    "global_attention_mask",
-    "special_tokens_mask",
-    "head_mask",
-    "cross_attn_head_mask",
-    "src_mask",
-    "tgt_mask",
-    "memory_mask",
-    "perm_mask",
-)  # these say something else
+NO_MASKS = (  # these say something else
+    *("global_attention_mask", "special_tokens_mask", "head_mask", "cross_attn_head_mask", "src_mask", "tgt_mask"),
+    *("memory_mask", "perm_mask"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,7 +27,7 @@ class Layout:
 
     samples: the axis of its samples; all other axes are counted with this one in front.
     features: the axes of its features; None if the pool need not know.
-    tokens: the axis of its tokens, if a mask applies to the layer.  mask: the name of that mask (see `masks_of`).
+    tokens: the axis of its tokens, if a mask applies to the layer.  mask: the name of that mask (see `find_masks`).
     split: the rows are tokens, (n · tokens, p), as a router of experts gives them.
     """
 
@@ -125,35 +119,9 @@ class Pooling:
         the first axis, or if no row a sample comes out.
         """
         shape = tuple(out.shape)
-        out = (
-            out if not out.is_floating_point() or out.dtype in (torch.float32, torch.float64) else out.float()
-        )  # a sum over many tokens may leave their range
-        if self.own is not None:
-            values = self._by_own(out, shape, masks or {})
-        else:
-            out = (
-                out.unflatten(0, (n, -1)) if layout.split else out.movedim(layout.samples, 0) if layout.samples else out
-            )
-            if out.ndim == 0 or out.shape[0] != n:
-                raise ValueError(no_sample_axis(n, shape))
-            mask = (
-                None
-                if layout.tokens is None or mask is None
-                else _fitted(mask.to(out.device), out.shape[layout.tokens])
-            )
-            if self.needs_axes and (out.ndim > 2 or mask is not None):
-                out = self._arranged(out, layout, mask is not None)
-            elif self.by_token:
-                raise ValueError(
-                    f"has activations {shape}: one row a sample, so there are no tokens to take as samples"
-                )
-            values = (
-                POOLS[self.name](out, mask)
-                if out.ndim > 2 or self.name == "flatten"
-                else out
-                if out.ndim == 2
-                else out[:, None]
-            )
+        if out.is_floating_point() and out.dtype not in (torch.float32, torch.float64):
+            out = out.float()  # a sum over many tokens may leave their range
+        values = self._by_name(out, n, layout, mask) if self.own is None else self._by_own(out, masks or {})
         if not isinstance(values, Tensor) or values.ndim < 2 or (values.shape[0] != n and not self.by_token):
             came = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise ValueError(
@@ -163,13 +131,33 @@ class Pooling:
             raise ValueError(f"was pooled by '{self.name}' from {shape} to {tuple(values.shape)}: no feature is left")
         return values.detach().flatten(1)
 
-    def _arranged(self, out: Tensor, layout: Layout, masked: bool) -> Tensor:
+    def _by_name(self, out: Tensor, n: int, layout: Layout, mask: Tensor | None) -> Tensor:
+        shape = tuple(out.shape)
+        if layout.split:
+            out = out.unflatten(0, (n, -1))
+        elif layout.samples:
+            out = out.movedim(layout.samples, 0)
+        if out.ndim == 0 or out.shape[0] != n:
+            raise ValueError(explain_no_sample_axis(n, shape))
+        if layout.tokens is None or mask is None:
+            mask = None
+        else:
+            mask = _fit_mask(mask.to(out.device), out.shape[layout.tokens])
+        if self.needs_axes and (out.ndim > 2 or mask is not None):
+            out = self._arrange(out, layout, None if mask is None else layout.tokens)
+        elif self.by_token:
+            raise ValueError(f"has activations {shape}: one row a sample, so there are no tokens to take as samples")
+        if out.ndim > 2 or self.name == "flatten":
+            return POOLS[self.name](out, mask)
+        return out if out.ndim == 2 else out[:, None]
+
+    def _arrange(self, out: Tensor, layout: Layout, tokens: int | None) -> Tensor:
         """(n, places, features)"""
-        if masked:  # the places are the tokens
-            out = out.movedim(layout.tokens, 1)
+        if tokens is not None:  # the places are the tokens
+            out = out.movedim(tokens, 1)
             return out[..., None] if out.ndim == 2 else out.flatten(2)
         if layout.features is None:
-            raise ValueError(unknown_axis(out.shape))
+            raise ValueError(explain_unknown_axis(out.shape))
         features = [axis % out.ndim for axis in layout.features]
         places = [axis for axis in range(1, out.ndim) if axis not in features]
         if self.name in ("first", "last") and len(places) > 1:
@@ -181,15 +169,15 @@ class Pooling:
         out = out.permute(0, *places, *features)
         return out.flatten(1 + len(places)).flatten(1, len(places)) if places else out.flatten(1)[:, None]
 
-    def _by_own(self, out: Tensor, shape: tuple[int, ...], masks: Mapping[str, Tensor]) -> Any:
-        given = [out.clone()]  # it may write into what it is given
+    def _by_own(self, out: Tensor, masks: Mapping[str, Tensor]) -> Any:
+        given: list[Any] = [out.clone()]  # it may write into what it is given
         if self.takes_mask:
             given.append(None if not masks else next(iter(masks.values())) if len(masks) == 1 else dict(masks))
         try:
-            return self.own(*given)
+            return self.own(*given) if self.own is not None else None
         except Exception as error:
             raise ValueError(
-                f"could not be pooled by '{self.name}' from {shape}: {type(error).__name__}: {error}"
+                f"could not be pooled by '{self.name}' from {tuple(out.shape)}: {type(error).__name__}: {error}"
             ) from error
 
 
@@ -207,7 +195,7 @@ def _takes_two(function: Callable[..., Any]) -> bool:
     return len(needed) > 1
 
 
-def unknown_axis(shape: Sequence[int]) -> str:
+def explain_unknown_axis(shape: Sequence[int]) -> str:
     return (
         f"gave {tuple(shape)}, and it is not certain which axis holds its features, since no layer around it shows"
         " that. Say which: axis=1 if they lie as in (samples, features, time), axis=-1 as in (samples, tokens,"
@@ -215,7 +203,7 @@ def unknown_axis(shape: Sequence[int]) -> str:
     )
 
 
-def no_sample_axis(n: int, shape: tuple[int, ...]) -> str:
+def explain_no_sample_axis(n: int, shape: tuple[int, ...]) -> str:
     return (
         f"has no sample axis: for {n} sample{'s' if n > 1 else ''} it gave shape {shape}. If its samples are along"
         " another axis, use a pool function of your own. If its rows are tokens, nodes or only some of the samples,"
@@ -223,29 +211,29 @@ def no_sample_axis(n: int, shape: tuple[int, ...]) -> str:
     )
 
 
-def unlike_mask(tokens: int, lengths: Sequence[int]) -> str:
+def explain_unlike_mask(tokens: int, lengths: Sequence[int]) -> str:
     return (
         f"has {tokens} tokens where its input has {' or '.join(map(str, lengths))}, so it is not known which are"
         " padding. Use a pool function of your own, or inputs of one length"
     )
 
 
-def is_lengths(name: str) -> bool:
+def is_lengths_column(name: str) -> bool:
     """Is a column called so that it may hold the lengths of the samples?"""
     return re.search(r"(^|_)(len|lens|length|lengths)$", name) is not None
 
 
-def is_usual(mask: str) -> bool:
+def is_usual_mask(mask: str) -> bool:
     """Does the name of a mask say that it marks padding?"""
-    return mask.endswith("attention_mask") or "pad" in mask or is_lengths(mask)
+    return mask.endswith("attention_mask") or "pad" in mask or is_lengths_column(mask)
 
 
-def _fitted(mask: Tensor, tokens: int) -> Tensor:
+def _fit_mask(mask: Tensor, tokens: int) -> Tensor:
     """The mask for a layer whose output ends with the longest text of the batch, as a packed recurrent layer's does."""
     if tokens < mask.shape[1] and not mask[:, tokens:].any():
         return mask[:, :tokens]
     if tokens != mask.shape[1]:
-        raise ValueError(unlike_mask(tokens, [mask.shape[1]]))
+        raise ValueError(explain_unlike_mask(tokens, [mask.shape[1]]))
     return mask
 
 
@@ -261,7 +249,7 @@ def _may_be_mask(name: str, value: Tensor) -> bool:
     )  # others, such as pixel_mask (n, h, w), are of pictures
 
 
-def masks_of(batch: Any) -> dict[str, Tensor]:
+def find_masks(batch: Any) -> dict[str, Tensor]:
     """The masks of a prepared batch by name, each (n, tokens) and true for real tokens.
 
     A mask is a column (n, tokens) of 0 and 1 whose name ends with "mask", as tokenizers make it, 1 for tokens;
@@ -283,7 +271,9 @@ def masks_of(batch: Any) -> dict[str, Tensor]:
             else:
                 continue
             found[name] = real if real.ndim == 2 else real.flatten(1, -2).any(1)
-        elif value.ndim == 1 and is_lengths(name) and not value.is_floating_point() and value.dtype != torch.bool:
+        elif (
+            value.ndim == 1 and is_lengths_column(name) and not value.is_floating_point() and value.dtype != torch.bool
+        ):
             tokens = {
                 other.shape[1]
                 for other in columns.values()

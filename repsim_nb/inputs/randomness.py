@@ -16,7 +16,7 @@ States = tuple[Any, ...]  # one state a generator, in that order; they can be co
 
 
 @contextmanager
-def random_states_kept(gpus: Sequence[int] = ()) -> Iterator[None]:
+def preserve_random_states(gpus: Sequence[int] = ()) -> Iterator[None]:
     """The random states of torch (of these GPUs too), NumPy and Python are as before when it closes."""
     before = np.random.get_state(), random.getstate()
     try:
@@ -30,21 +30,22 @@ def random_states_kept(gpus: Sequence[int] = ()) -> Iterator[None]:
 def seed_generators(seed: int) -> States:
     """Set the three generators (torch's of the CPU only) to a known state -> their states.
 
-    To be used inside `random_states_kept`.
+    To be used inside `preserve_random_states`.
     """
     torch.default_generator.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
-    return generator_states()
+    return read_generator_states()
 
 
-def generator_states() -> States:
+def read_generator_states() -> States:
     """The present states."""
-    kind, key, *rest = np.random.get_state()
-    return torch.random.get_rng_state().numpy().tobytes(), (kind, key.tobytes(), *rest), random.getstate()
+    kind, key, *rest = np.random.get_state(legacy=True)
+    state = kind, np.asarray(key).tobytes(), *rest
+    return torch.random.get_rng_state().numpy().tobytes(), state, random.getstate()
 
 
-def drawn_from(first: tuple[States, States], second: tuple[States, States]) -> tuple[str, ...]:
+def find_used_generators(first: tuple[States, States], second: tuple[States, States]) -> tuple[str, ...]:
     """The generators from which numbers were drawn -> a part of GENERATORS.
 
     first, second: the states before and after the same work, begun with different states. If the state after depends on
@@ -57,13 +58,13 @@ def drawn_from(first: tuple[States, States], second: tuple[States, States]) -> t
     )
 
 
-def only_seeds(seed: int, after: States) -> bool:
+def drew_only_seeds(seed: int, after: States) -> bool:
     """Whether torch's generator, set by this seed, gave just a few seeds until this state: a DataLoader takes one when
     it is read.
     """
     seed_generators(seed)
     for _ in range(SEEDS_AT_MOST):
         torch.empty((), dtype=torch.int64).random_()  # as torch.utils.data does it
-        if generator_states()[0] == after[0]:
+        if read_generator_states()[0] == after[0]:
             return True
     return False

@@ -79,10 +79,10 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
     try:  # here, not above: what imports torch waits until it is needed
         from repsim_nb.inputs.models import load_model
         from repsim_nb.inputs.pooling import TOKENS, Pooling
-        from repsim_nb.inputs.recording import Run, dataset_of, refuse_shared, warn_left_out
+        from repsim_nb.inputs.recording import Run, RunOptions, refuse_shared, to_dataset, warn_left_out
     except ModuleNotFoundError as error:
         raise explain_missing_torch(error, "stream") from error
-    data, measure, pooling = dataset_of(dataset), CKA(batch_size=batch_size), Pooling(pool)
+    data, measure, pooling = to_dataset(dataset), CKA(batch_size=batch_size), Pooling(pool)
     if pooling.by_token:
         raise ValueError(
             f"stream takes batches of samples, and with pool='{TOKENS}' each sample would be many: record the tokens,"
@@ -100,11 +100,9 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
         )
     if not same:
         refuse_shared([a, b])
-    runs = [
-        Run(model, data, asked, pooling, 0, batch_size, device, axis)
-        for model, asked in zip((a, b), _for_each(layers), strict=True)
-    ]
-    if same and runs[0].asked == runs[1].asked:
+    options = RunOptions(pooling, batch_size=batch_size, device=device, axis=axis)
+    runs = [Run(model, data, asked, options) for model, asked in zip((a, b), _for_each(layers), strict=True)]
+    if same and runs[0].request.question == runs[1].request.question:
         runs.pop()
     for run in runs:
         with run.ready():
@@ -130,7 +128,7 @@ def _for_each(layers: Any) -> tuple[Any, Any]:
 
 def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
     """Every batch through every model, each layer's matrix taken as it runs."""
-    from repsim_nb.inputs.batches import number_of
+    from repsim_nb.inputs.batches import count_samples
     from repsim_nb.inputs.models.running import capture
 
     data, edges = runs[0].dataset, np.cumsum([0] + [len(run.found) for run in runs]).tolist()
@@ -179,7 +177,7 @@ def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
         for rows in grid:
             first, last, inputs = next(read, (0, 0, None))
             inputs = inputs if (first, last) == (rows.start, rows.stop) else data.inputs[rows.start : rows.stop]
-            if (came := number_of(inputs)) != rows.stop - rows.start:
+            if (came := count_samples(inputs)) != rows.stop - rows.start:
                 raise ValueError(
                     f"dataset '{data.name}' ran short: samples {rows.start} to {rows.stop} were asked for, and {came}"
                     " came"
@@ -188,7 +186,7 @@ def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
                 now = run, rows
                 with run.explaining(inputs, samples=f"samples {rows.start} to {rows.stop}"):
                     run.forward(inputs, rows.start)
-                run.did_not_run(
+                run.reject_missing(
                     [layer for layer, place in place_of.items() if not sums.times[place]], rows.start, rows.stop
                 )
                 sums.dropped.update(place for layer, place in place_of.items() if layer not in run.found)

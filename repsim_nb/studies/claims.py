@@ -32,7 +32,8 @@ class Claims:
     >>> from repsim_nb import inference
     >>> from repsim_nb.studies.claims import Claims
     >>> claims = Claims()
-    >>> claims.add("CKA tells layers apart", "65 % of layers", inference.judge((0.65, 0.52, 0.79), above=0.17, unit="networks (10)"), published="99 %")
+    >>> verdict = inference.judge((0.65, 0.52, 0.79), above=0.17, unit="networks (10)")
+    >>> claims.add("CKA tells layers apart", "65 % of layers", verdict, published="99 %")
     >>> claims.frame()["verdict"].tolist()
     ['reproduced']
     """
@@ -119,10 +120,8 @@ class Claims:
         for row, (*_, verdict) in zip(self.frame().to_dict("records"), self._rows, strict=True):
             claim = _block(row["claim"], ("source" if heard else "published", row["published"]))
             here = _block(row["here"], (f"interval{_level(verdict)}", row["interval"]), ("unit", row["unit"]))
-            word = (
-                "<strong"
-                f" style='white-space:nowrap'>{SIGNS[verdict.outcome]}&nbsp;{row['verdict'].replace(' ', '&nbsp;')}</strong>"
-            )
+            outcome = row["verdict"].replace(" ", "&nbsp;")
+            word = f"<strong style='white-space:nowrap'>{SIGNS[verdict.outcome]}&nbsp;{outcome}</strong>"
             judged = word + _block(
                 "",
                 ("threshold" if not verdict.why else "", row["threshold"]),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,28 +19,29 @@ from repsim_nb.support.validation import check_integer
 
 LABELS = ("true", "coarse", "shuffled")
 SCHEDULES = ("one-cycle", "constant")
-CARD = (
-    "name",
-    "architecture",
-    "data",
-    "labels",
-    "images",
-    "seed",
-    "epochs",
-    "learning_rate",
-    "batch_size",
-    "schedule",
-    "parameters",
-    "input_shape",
-    "mean",
-    "std",
-    "classes",
-    "rows",
-    "options",
-    "train_accuracy",
-    "test_accuracy",
+CARD = (  # what a card says of itself, where there is something to say
+    *("name", "architecture", "data", "labels", "images", "seed", "epochs", "learning_rate", "batch_size", "schedule"),
+    *("parameters", "input_shape", "mean", "std", "classes", "rows", "options", "train_accuracy", "test_accuracy"),
     "epoch",
-)  # what a card says of itself, where there is something to say
+)
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How weights are trained: Adam, in batches that the seed orders.
+
+    schedule: "one-cycle", up to the learning rate and down again; or "constant".
+    """
+
+    seed: int
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    schedule: str = "one-cycle"
+
+    def steps(self, n: int) -> int:
+        """Batches in all, for n samples."""
+        return self.epochs * -(-n // self.batch_size)
 
 
 def initialise(architecture: str, seed: int, **options: Any) -> nn.Module:
@@ -53,13 +55,11 @@ def accuracy(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
     """The share of samples whose largest logit is the target's."""
     module.eval()
     with torch.inference_mode():
-        right = sum(
-            int((module(x).argmax(1) == t).sum()) for x, t in zip(inputs.split(500), targets.split(500), strict=True)
-        )
-    return right / len(targets)
+        predicted = torch.cat([module(part).argmax(1) for part in inputs.split(500)])
+    return int((predicted == targets).sum()) / len(targets)
 
 
-def checked_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
+def check_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
     """What else a card shall say; ValueError where that is a field of its own."""
     if clash := set(CARD) & set(about or {}):
         raise ValueError(
@@ -68,7 +68,7 @@ def checked_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(about or {})
 
 
-def checked_checkpoints(checkpoints: Iterable[int], epochs: int) -> tuple[int, ...]:
+def check_checkpoints(checkpoints: Iterable[int], epochs: int) -> tuple[int, ...]:
     """Epochs as integers, of a range or an array too; ValueError names the first that is none."""
     if isinstance(checkpoints, str) or not isinstance(checkpoints, Iterable):
         raise ValueError(
@@ -80,7 +80,7 @@ def checked_checkpoints(checkpoints: Iterable[int], epochs: int) -> tuple[int, .
     )
 
 
-def train(
+def train(  # noqa: PLR0913  # these are the options of a recipe
     architecture: str,
     data: str,
     *,
@@ -112,12 +112,12 @@ def train(
         raise unknown_name("labels", labels, LABELS)
     if schedule not in SCHEDULES:
         raise unknown_name("schedule", schedule, SCHEDULES)
-    about, checkpoints = checked_about(about), checked_checkpoints(checkpoints, epochs)
+    about, checkpoints = check_about(about), check_checkpoints(checkpoints, epochs)
     sides = {split: load_dataset(data, split) for split in ("train", "test")}
-    mean, std = brightness(sides["train"])
-    start, stop = checked_rows(rows, sides["train"])
-    x, y = (part[start:stop] for part in tensors(sides["train"], mean, std))
-    tested = tensors(sides["test"], mean, std)
+    mean, std = measure_brightness(sides["train"])
+    start, stop = check_rows(rows, sides["train"])
+    x, y = (part[start:stop] for part in to_tensors(sides["train"], mean, std))
+    tested = to_tensors(sides["test"], mean, std)
     classes, options = list(sides["train"].classes), dict(options or {})
     if labels == "coarse":
         classes = [" or ".join(classes[first : first + 2]) for first in range(0, len(classes), 2)]
@@ -155,23 +155,13 @@ def train(
         if epoch in checkpoints and keep is not None:
             keep(module, {**now(), "epoch": epoch})
 
-    descend(
-        module,
-        x,
-        fit,
-        seed=seed,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        batch_size=batch_size,
-        at=at,
-        tick=tick,
-    )
+    how = Descent(seed, epochs, learning_rate, batch_size, schedule)
+    descend([module], len(x), lambda rows: F.cross_entropy(module(x[rows]), fit[rows]), how, tick, at)
     known = now()
     return module.eval(), known
 
 
-def brightness(dataset: Dataset) -> tuple[float, float]:
+def measure_brightness(dataset: Dataset) -> tuple[float, float]:
     """Mean and standard deviation of its pixels, white being 1: of the whole split, whatever rows are taken, so that
     all networks see a picture alike.
     """
@@ -179,7 +169,7 @@ def brightness(dataset: Dataset) -> tuple[float, float]:
     return round(float(pixels.mean()), 4), round(float(pixels.std()), 4)
 
 
-def checked_rows(rows: tuple[int, int] | None, dataset: Dataset) -> tuple[int, int]:
+def check_rows(rows: tuple[int, int] | None, dataset: Dataset) -> tuple[int, int]:
     """(start, stop) of a data set; None is all of it."""
     start, stop = rows if rows is not None else (0, len(dataset))
     if not 0 <= start < stop <= len(dataset):
@@ -190,45 +180,40 @@ def checked_rows(rows: tuple[int, int] | None, dataset: Dataset) -> tuple[int, i
     return start, stop
 
 
-def tensors(dataset: Dataset, mean: float, std: float) -> tuple[Tensor, Tensor]:
+def to_tensors(dataset: Dataset, mean: float, std: float) -> tuple[Tensor, Tensor]:
     """Pictures as networks take them, (n, 1, h, w), and their targets."""
     return normalise(dataset.inputs, mean, std), torch.from_numpy(np.asarray(dataset.targets))
 
 
 def descend(
-    module: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    *,
-    seed: int,
-    epochs: int,
-    learning_rate: float,
-    schedule: str,
-    batch_size: int,
-    at: Callable[[int], None],
+    modules: Sequence[nn.Module],
+    n: int,
+    loss: Callable[[Tensor], Tensor | None],
+    how: Descent,
     tick: Tick,
+    at: Callable[[int], None] = lambda epoch: None,
 ) -> None:
-    """Adam on the cross-entropy; the seed orders the batches. at(epoch) is called before the first epoch, as 0, and
-    after each.
+    """Train modules together.
+
+    n: the number of samples.  loss(numbers of the samples of a batch); None: the batch is left out.  tick(batches done,
+    in all) is called after each batch, at(epoch) before the first epoch, as 0, and after each.
     """
-    order = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(module.parameters(), lr=learning_rate)
-    steps, done = -(-len(x) // batch_size), 0
-    one_cycle = schedule == "one-cycle" and epochs > 0
-    rate = (
-        torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=epochs * steps, pct_start=0.2)
-        if one_cycle
-        else None
-    )
+    order = torch.Generator().manual_seed(how.seed)
+    optimizer = torch.optim.Adam([p for module in modules for p in module.parameters()], lr=how.learning_rate)
+    total, done, rate = how.steps(n), 0, None
+    if how.schedule == "one-cycle" and total:
+        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, how.learning_rate, total_steps=total, pct_start=0.2)
     at(0)
-    for epoch in range(1, epochs + 1):
-        module.train()
-        for rows in torch.randperm(len(x), generator=order).split(batch_size):
+    for epoch in range(1, how.epochs + 1):
+        for module in modules:
+            module.train()
+        for rows in torch.randperm(n, generator=order).split(how.batch_size):
             optimizer.zero_grad(set_to_none=True)
-            F.cross_entropy(module(x[rows]), y[rows]).backward()
-            optimizer.step()
-            if rate is not None:
-                rate.step()
+            if (value := loss(rows)) is not None:
+                value.backward()
+                optimizer.step()
+                if rate is not None:
+                    rate.step()
             done += 1
-            tick(done, epochs * steps)
+            tick(done, total)
         at(epoch)

@@ -1,15 +1,13 @@
-"""Alike inside, unlike outside, made on purpose: chapter 4 of the thesis (`published`), and the same without its trick.
+"""Alike inside, unlike outside, made on purpose: chapter 4 of the thesis (`published`).
 
-The trick (`masked`): two heads read different units of one frozen network, the second learns flipped labels. Without it
-(`PULLED`): two networks of their own learn different answers while CKA pulls their features together. All figures are
-of held-out images.
+Two heads read different units of one frozen model, the second learns flipped labels. All figures are of held-out
+images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,21 +17,21 @@ from torch.nn import functional as F
 
 from repsim_nb import measures
 from repsim_nb.inputs.datasets import Dataset, load_dataset
-from repsim_nb.inputs.models import OUTPUT, Model, load_model, pretrained
+from repsim_nb.inputs.models import Model, load_model, pretrained
 from repsim_nb.inputs.recording import record
 from repsim_nb.support.files import cache_folder
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
 
-from .pairs import of_classes, said
+from .pairs import of_classes, to_answers
 
 CLASSES = ("cat", "dog")
+
+
 MASKED = (0.0, 0.25, 0.5, 0.8, 0.9)
+
+
 _INSIDE = {"CKA": "cka", "debiased CKA": "cka_debiased", "CCA": "mean_squared_cca"}
-
-
-# -- the trick
-# ------------------------------------------------------------------------------------------------------------
 
 
 def base(*, small: bool = False) -> Model:
@@ -61,7 +59,7 @@ def pictures(model: Model, *, data: str = "animals") -> Dataset:
     sides = [of_classes(load_dataset(data, split), CLASSES) for split in splits]
     inputs, targets = (
         np.concatenate(parts)
-        for parts in ([side.inputs for side in sides], [said(side, CLASSES[1:]) for side in sides])
+        for parts in ([side.inputs for side in sides], [to_answers(side, CLASSES[1:]) for side in sides])
     )
     return Dataset(f"{data}/{'-'.join(CLASSES)}", inputs, targets, CLASSES)
 
@@ -111,7 +109,7 @@ def masked(
     Errors: ValueError for a d that leaves no unit, targets that are not two classes, too few images; UndefinedError of
     a measure.
     """
-    x, targets = _checked(x, targets)
+    x, targets = _check_features(x, targets)
     n, width = x.shape
     number = round(held_out * n)
     if not (20 <= number <= n - 20 and 0 < held_out < 1):
@@ -133,7 +131,7 @@ def masked(
             order = np.random.default_rng(seed).permutation(n)
             test, train = order[:number], order[number:]
             if seed not in before:  # whatever d
-                before[seed] = _before(x[test])
+                before[seed] = _compare_before(x[test])
             figures, facts = before[seed]
             rows.append(
                 {
@@ -148,7 +146,7 @@ def masked(
     return pd.DataFrame(rows)
 
 
-def _checked(x: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _check_features(x: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x, targets = np.asarray(x, dtype=float), np.asarray(targets)
     if x.ndim != 2 or targets.shape != x.shape[:1]:
         raise ValueError(
@@ -172,30 +170,34 @@ def _two_heads(
 ) -> dict[str, float]:
     labels = targets, 1 - targets
     heads = [
-        _head((x * mask)[train], y[train], 2 * seed + k, epochs)
+        train_head((x * mask)[train], y[train], 2 * seed + k, epochs)
         for k, (mask, y) in enumerate(zip(kept, labels, strict=True))
     ]
-    outputs = [_logits(head, (x * mask)[test]) for head, mask in zip(heads, kept, strict=True)]
+    outputs = [compute_logits(head, (x * mask)[test]) for head, mask in zip(heads, kept, strict=True)]
     sides = [(x * mask)[test] for mask in kept]
     accuracies = {
         f"accuracy {k}": float((out.argmax(1) == y[test]).mean())
         for k, (out, y) in enumerate(zip(outputs, labels, strict=True), 1)
     }
-    return {**_inside("after", sides, [_for_cca(side) for side in sides]), **_outside(outputs), **accuracies}
+    return {
+        **_compare_features("after", sides, [_for_cca(side) for side in sides]),
+        **compare_outputs(outputs),
+        **accuracies,
+    }
 
 
-def _before(x: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
+def _compare_before(x: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
     """Both networks hold these features of the held-out images -> (how alike they are, what CCA is made of)."""
     led = _for_cca(x)
     share = float(np.var(led, axis=0).sum() / np.var(x, axis=0).sum())
-    return _inside("before", (x, x), (led, led)), {
+    return _compare_features("before", (x, x), (led, led)), {
         "held out": len(x),
         "CCA components": _components(x),
         "CCA variance": share,
     }
 
 
-def _inside(when: str, sides: Sequence[np.ndarray], led: Sequence[np.ndarray]) -> dict[str, float]:
+def _compare_features(when: str, sides: Sequence[np.ndarray], led: Sequence[np.ndarray]) -> dict[str, float]:
     return {
         f"{name} {when}": measures.get(measure)(*(led if name == "CCA" else sides)) for name, measure in _INSIDE.items()
     }
@@ -208,14 +210,14 @@ def _components(x: np.ndarray) -> int:
 
 
 def _for_cca(x: np.ndarray) -> np.ndarray:
-    return x if _components(x) == x.shape[1] else _leading(x, _components(x))
+    return x if _components(x) == x.shape[1] else leading_components(x, _components(x))
 
 
-def _outside(outputs: Sequence[np.ndarray]) -> dict[str, float]:
+def compare_outputs(outputs: Sequence[np.ndarray]) -> dict[str, float]:
     return {"JSD": measures.get("jsd")(*outputs), "rank coefficient": measures.get("output_rank")(*outputs)}
 
 
-def _leading(x: np.ndarray, components: int) -> np.ndarray:
+def leading_components(x: np.ndarray, components: int) -> np.ndarray:
     """The samples along the first principal components, those that there are; found from the smaller of their products,
     x xᵀ or xᵀ x.
     """
@@ -244,7 +246,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @_one_thread()
-def _head(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> nn.Linear:
+def train_head(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> nn.Linear:
     """A linear map from features to two logits, trained."""
     inputs, targets, order = torch.from_numpy(x).float(), torch.from_numpy(y), torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -259,159 +261,6 @@ def _head(x: np.ndarray, y: np.ndarray, seed: int, epochs: int) -> nn.Linear:
     return head
 
 
-def _logits(head: nn.Linear, x: np.ndarray) -> np.ndarray:
+def compute_logits(head: nn.Linear, x: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
         return head(torch.from_numpy(x).float()).double().numpy()
-
-
-# -- without it
-# -----------------------------------------------------------------------------------------------------------
-
-WEIGHTS = (0.0, 0.1, 1.0, 10.0)
-_ANIMALS: dict[str, Any] = {"data": "animals", "classes": CLASSES, "one": ("dog",), "epochs": 10}
-_CASES: dict[str, dict[str, Any]] = {
-    "same": {**_ANIMALS, "two": ("dog",)},
-    "opposite": {**_ANIMALS, "two": ("cat",)},
-    "unrelated": {
-        "data": "mnist",
-        "classes": tuple("01234567"),
-        "one": tuple("1357"),
-        "two": tuple("4567"),
-        "epochs": 3,
-    },
-}
-
-PULLED: dict[str, dict[str, Any]] = {
-    f"{case}-{weight:g}-{seed}": {**recipe, "weight": weight, "seed": seed, "about": {"case": case}}
-    for case, recipe in _CASES.items()
-    for weight in (WEIGHTS if case != "same" else WEIGHTS[:1])
-    for seed in range(5)
-}
-"""45 pairs of CNNs for `pairs.trained`, five seeds each, by the weight with which CKA pulls their features together.
-
-Both say yes or no to the same images:
-
-"same": both learn dogs, not cats, unpulled;  "opposite": the second learns cats, not dogs;  "unrelated": of the digits
-0 to 7 the first learns the odd ones, the second those from 4, so that who knows one answer knows nothing of the other.
-"""
-
-
-def few(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of PULLED one seed, unpulled and pulled by 1, narrower, trained for a round or two: seconds, for a look and for
-    tests.
-    """
-    chosen = {name: recipe for name, recipe in recipes.items() if recipe["weight"] in (0, 1) and recipe["seed"] == 0}
-    return {
-        name: {**recipe, "epochs": 2 if recipe["data"] == "animals" else 1, "options": {"widths": [8, 16, 24]}}
-        for name, recipe in chosen.items()
-    }
-
-
-def pulled(pairs: Mapping[str, tuple[Model, Model]], *, progress: bool | Tick = False) -> pd.DataFrame:
-    """What is seen of pairs that `pairs.trained` gave, on the test images of their classes.
-
-    A row a pair: case, weight, seed; of the penultimate features CKA, debiased CKA and mean CCA; of the outputs JSD in
-    nats and rank coefficient; "accuracy 1" and "accuracy 2", each on its own answers. Then what the features hold, mean
-    of both networks: "largest direction", the share of their variance along the first principal component; "as in
-    pixels", how images' places along it correlate with those along the first principal component of the images
-    themselves (absolute); "own answer" and "other's answer", the share that lies between the images to which one's own
-    (the other's) right answer is yes and those to which it is no; "other's, read out", how often a linear head on one
-    network's features, trained on half of these images, finds the other's right answer on the other half.
-    """
-    rows = []
-    with show_progress(progress, "comparing pairs", "pair") as tick:
-        for done, (name, pair) in enumerate(pairs.items()):
-            tick(done, len(pairs))
-            rows.append({"pair": name, **_seen(pair)})
-        tick(len(pairs), len(pairs))
-    return pd.DataFrame(rows)
-
-
-def _seen(pair: tuple[Model, Model]) -> dict[str, Any]:
-    card = pair[0].card
-    images = shown(pair)
-    x = record(list(pair), images, [-2, OUTPUT], progress=False)
-    inside, outputs = (list(x.where(layer=layer).values()) for layer in (-2, OUTPUT))
-    answers = [said(images, model.card["yes"]) for model in pair]
-    accuracies = {
-        f"accuracy {k}": float((out.argmax(1) == y).mean())
-        for k, (out, y) in enumerate(zip(outputs, answers, strict=True), 1)
-    }
-    known = {"case": card.get("case", ""), "weight": card["weight"], "seed": card["seed"]}
-    likeness = {"CKA": "cka", "debiased CKA": "cka_debiased", "mean CCA": "mean_cca"}
-    pixels = np.asarray(images.inputs, dtype=float).reshape(len(images), -1)
-    holds = pd.DataFrame(
-        [
-            _holds(side, pixels, own, other, card["seed"])
-            for side, own, other in zip(inside, answers, answers[::-1], strict=True)
-        ]
-    )
-    return {
-        **known,
-        **{name: measures.get(measure)(*inside) for name, measure in likeness.items()},
-        **_outside(outputs),
-        **accuracies,
-        **holds.mean().to_dict(),
-    }
-
-
-def _holds(x: np.ndarray, pixels: np.ndarray, own: np.ndarray, other: np.ndarray, seed: int) -> dict[str, float]:
-    """What one network's features hold."""
-    centred = x - x.mean(axis=0, dtype=float)
-    total = (centred**2).sum()
-
-    def between(answer: np.ndarray) -> float:
-        return (
-            sum((answer == said).sum() * (centred[answer == said].mean(axis=0) ** 2).sum() for said in (0, 1)) / total
-        )
-
-    first, theirs = (_leading(side, 1)[:, 0] for side in (x.astype(float), pixels))
-    as_in_pixels = abs(float(np.corrcoef(first, theirs)[0, 1]))
-    return {
-        "largest direction": (first**2).sum() / total,
-        "as in pixels": as_in_pixels,
-        "own answer": between(own),
-        "other's answer": between(other),
-        "other's, read out": _held_out_accuracy(x, other, seed),
-    }
-
-
-def shown(pair: tuple[Model, Model]) -> Dataset:
-    """The test images of the classes that a pair was asked about."""
-    card = pair[0].card
-    return of_classes(load_dataset(card["data"], "test"), card["asked"])
-
-
-def _held_out_accuracy(x: np.ndarray, y: np.ndarray, seed: int) -> float:
-    order = np.random.default_rng(seed).permutation(len(x))
-    train, test = order[: len(x) // 2], order[len(x) // 2 :]
-    x = (x - x[train].mean(axis=0)) / x[train].std()
-    return float((_logits(_head(x[train], y[train], seed, epochs=100), x[test]).argmax(1) == y[test]).mean())
-
-
-# -- many rows in few
-# -----------------------------------------------------------------------------------------------------
-
-
-def mean_sd(frame: pd.DataFrame, by: str | Sequence[str], columns: Sequence[str], *, places: int = 2) -> pd.DataFrame:
-    """Mean ± standard deviation over the rows of each group, as text: a row a group, a column a figure."""
-    groups = frame.groupby(by if isinstance(by, str) else list(by), sort=False)[list(columns)]
-    return groups.agg(
-        lambda values: (
-            f"{values.mean():.{places}f} ± {values.std():.{places}f}"
-            if len(values) > 1
-            else f"{values.mean():.{places}f}"
-        )
-    )
-
-
-def bands(frame: pd.DataFrame, by: str, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """{figure: frame of mean, low and high (a standard deviation to either side; none where a group has one row) over
-    the groups}, as `plots.band` takes them.
-    """
-    found = {}
-    for name in columns:
-        groups = frame.groupby(by, sort=False)[name]
-        mean, sd = groups.mean(), groups.std()
-        found[name] = pd.DataFrame({"mean": mean, "low": mean - sd, "high": mean + sd})
-    return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +18,7 @@ from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.progress import Tick
 
 from . import training
-from .classifier import accuracy, brightness, initialise
+from .classifier import Descent, accuracy, descend, initialise, measure_brightness
 
 PARTS = ("one", "two")
 
@@ -43,7 +44,7 @@ def _centred_gram(x: Tensor) -> Tensor:
     return (gram - (rows[:, None] + rows[None, :]) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))) * apart
 
 
-def train(
+def train(  # noqa: PLR0913  # these are the options of a recipe
     data: str,
     one: Sequence[str],
     two: Sequence[str],
@@ -82,23 +83,31 @@ def train(
         raise ValueError(f"weight says how hard features are pulled together, a number from 0; got {weight!r}")
     if batch_size < 4:
         raise ValueError(f"CKA needs batches of at least 4 images; got batch_size={batch_size}")
-    mean, std = brightness(sides["train"])
+    mean, std = measure_brightness(sides["train"])
     sides = {split: of_classes(side, names) for split, side in sides.items()}
     options = {**(options or {}), "classes": 2}
     modules = [initialise(architecture, 2 * seed + k, **options) for k in range(2)]
     x, tested = (normalise(sides[split].inputs, mean, std) for split in ("train", "test"))
-    answers = {split: [torch.from_numpy(said(side, yes)) for yes in (one, two)] for split, side in sides.items()}
-    _fit(
-        modules,
-        x,
-        answers["train"],
-        weight=weight,
-        seed=seed,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        tick=tick,
-    )
+    answers = {split: [torch.from_numpy(to_answers(side, yes)) for yes in (one, two)] for split, side in sides.items()}
+    read: dict[int, Tensor] = {}  # what the heads read
+    heads = [getattr(module, "head") for module in modules]  # noqa: B009  # a module, for the type checker too
+    hooks = [
+        head.register_forward_pre_hook(lambda _, inputs, k=k: read.__setitem__(k, inputs[0]))
+        for k, head in enumerate(heads)
+    ]
+
+    def loss(rows: Tensor) -> Tensor | None:
+        if len(rows) < 4:  # too few for CKA
+            return None
+        sides = zip(modules, answers["train"], strict=True)
+        one, two = (F.cross_entropy(module(x[rows]), y[rows]) for module, y in sides)
+        return one + two - weight * cka(read[0], read[1]) if weight else one + two
+
+    try:
+        descend(modules, len(x), loss, Descent(seed, epochs, learning_rate, batch_size), tick)
+    finally:
+        for hook in hooks:
+            hook.remove()
     pair = []
     for part, module, yes, fit, held_out in zip(
         PARTS, modules, (one, two), answers["train"], answers["test"], strict=True
@@ -133,64 +142,16 @@ def train(
 def of_classes(data: Dataset, names: Sequence[str]) -> Dataset:
     """The images of these classes, in their order; named after them."""
     wanted = {data.classes.index(name) for name in names}
-    rows = [row for row, target in enumerate(data.targets) if int(target) in wanted]
+    rows = np.flatnonzero(np.isin(np.asarray(data.targets), list(wanted)))
     return data.take(rows, data.name if len(wanted) == len(data.classes) else f"{data.name}/{'-'.join(names)}")
 
 
-def said(data: Dataset, yes: Sequence[str]) -> Any:
+def to_answers(data: Dataset, yes: Sequence[str]) -> Any:
     """1 for the images of these classes, 0 for others, (n,)."""
     return (sum(data.targets == data.classes.index(name) for name in yes) > 0).astype("int64")
 
 
-def trained(recipes: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, tuple[Model, Model]]:
-    """The pairs of {name: options of `train`}, found again or trained now, as `training.trained` does, whose options
-    these are.
-    """
-    return {
-        name: (one, two)
-        for name, (one, two) in training.trained_together(recipes, train=train, parts=PARTS, **options).items()
-    }
-
-
-def _fit(
-    modules: list[nn.Module],
-    x: Tensor,
-    answers: list[Tensor],
-    *,
-    weight: float,
-    seed: int,
-    epochs: int,
-    learning_rate: float,
-    batch_size: int,
-    tick: Tick,
-) -> None:
-    """Every batch is seen by both; a last one too small for CKA is left out."""
-    order = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam([p for module in modules for p in module.parameters()], lr=learning_rate)
-    steps, done = -(-len(x) // batch_size), 0
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, learning_rate, total_steps=max(1, epochs * steps), pct_start=0.2
-    )
-    read: dict[int, Tensor] = {}
-    hooks = [
-        module.head.register_forward_pre_hook(lambda _, inputs, k=k: read.__setitem__(k, inputs[0]))
-        for k, module in enumerate(modules)
-    ]
-    try:
-        for module in modules:
-            module.train()
-        for _ in range(epochs):
-            for rows in torch.randperm(len(x), generator=order).split(batch_size):
-                if len(rows) >= 4:
-                    optimizer.zero_grad(set_to_none=True)
-                    loss = sum(
-                        F.cross_entropy(module(x[rows]), y[rows]) for module, y in zip(modules, answers, strict=True)
-                    )
-                    (loss - weight * cka(read[0], read[1]) if weight else loss).backward()
-                    optimizer.step()
-                    rate.step()
-                done += 1
-                tick(done, epochs * steps)
-    finally:
-        for hook in hooks:
-            hook.remove()
+def train_or_load(recipes: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, tuple[Model, Model]]:
+    """The pairs of {name: options of `train`}, found again or trained now. options: of `training.train_or_load`."""
+    pairs = training.train_or_load_groups(recipes, train=train, parts=PARTS, **options)
+    return {name: (one, two) for name, (one, two) in pairs.items()}

@@ -1,6 +1,6 @@
 """The networks of the lessons: POPULATION varies one thing at a time, RUNS are seen at many epochs of their training,
 KINDS differ in what they were trained on, FAMILIES in architecture;
-`training.trained` makes them.
+`training.train_or_load` makes them.
 
 POPULATION and RUNS are trained on MNIST, on rows 0 to 2,000 of its training split at most; `held_out()` are the rows
 after them.
@@ -16,13 +16,13 @@ from repsim_nb.inputs.datasets import Dataset, load_dataset
 IMAGES = 2000  # the rows of the training split that any of these networks may see
 Recipe = dict[str, Any]
 
-_WIDTHS = {"mlp": (128, 96, 64), "cnn": (16, 32, 48)}
+_WIDTHS: dict[str, tuple[int, ...]] = {"mlp": (128, 96, 64), "cnn": (16, 32, 48)}
 _BASE: dict[str, Recipe] = {
     "mlp": {"architecture": "mlp", "epochs": 12, "learning_rate": 3e-3},
     "cnn": {"architecture": "cnn", "epochs": 6, "learning_rate": 4e-3},
     "vit": {"architecture": "vit", "epochs": 20, "learning_rate": 1.5e-3},
 }
-_MEMORISED = {"mlp": {"epochs": 80, "learning_rate": 2e-3}, "cnn": {"epochs": 50}}
+_MEMORISED: dict[str, Recipe] = {"mlp": {"epochs": 80, "learning_rate": 2e-3}, "cnn": {"epochs": 50}}
 _DEEPER = {"mlp": (128, 128, 96, 96, 64), "cnn": (16, 32, 48, 48)}
 _SHALLOWER = {"mlp": (128, 64), "cnn": (16, 48)}
 
@@ -39,7 +39,7 @@ def _recipe(
 ) -> Recipe:
     """Fewer images are seen as often more, so that all networks take the same number of steps."""
     base = _BASE[architecture]
-    its = widths or _WIDTHS.get(architecture, (64,) * 4)
+    its = widths if widths is not None else _WIDTHS.get(architecture, (64,) * 4)
     depth = len(its) + (architecture == "cnn")  # the fully connected layer after the convolutions
     options = {"options": {"widths": list(widths)}} if widths else {}
     about = {"varied": varied, "variant": variant, "depth": depth, "width": max(its)}
@@ -167,7 +167,7 @@ FAMILIES: dict[str, Recipe] = {
 """Two seeds of ten architectures (plain, residual, depthwise, attention, fully connected), trained on Fashion-MNIST,
 and each before its first step: 40 networks.
 
-Their cards say `family` and `trained`."""
+Their cards say `family` and `train_or_load`."""
 
 _FEW = (
     "mlp-0",
@@ -205,10 +205,10 @@ def few(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
     """About a dozen of POPULATION or FAMILIES, or four of RUNS at six epochs, trained for a short time: seconds, for a
     look at the study and for tests.
     """
-    return {name: _short(recipe) for name, recipe in recipes.items() if name in _FEW}
+    return {name: _shorten(recipe) for name, recipe in recipes.items() if name in _FEW}
 
 
-def _short(recipe: Recipe) -> Recipe:
+def _shorten(recipe: Recipe) -> Recipe:
     if "checkpoints" in recipe:
         return {**recipe, "epochs": 8, "checkpoints": (0, 1, 2, 4, 6, 8)}
     return {**recipe, "epochs": min(recipe["epochs"], 30 if recipe["architecture"] == "mlp" else 20), "rows": (0, 500)}

@@ -43,112 +43,25 @@ import math
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from repsim_nb.support.errors import join_names
 
+from .prose_numbers import Number, numbers
+
 SOURCES = ("published", "scale", "setting", "definition", "example")
 KEYS = {"text", "value", "holds", "source", "tolerance", "at"}
 _MARK = "repsim_nb.prose: "  # begins the line that an added cell prints
-_NUMBER = re.compile(
-    r"(?:(?<![\w.,])|(?<=\d[x×]))(?P<sign>[-+−–±]?)(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)(?P<power>e[-+]?\d+)?(?:(?=[x×](?![^\W\d]))|(?![.,]?\w))(?P<percent>\s?%)?"
-)
-_NAME = r"\d++(?:\.\d++)*+(?!,\d{3}(?!\d)|\.?\d|\s?%)"  # the number of a block, a lesson, a table
-_NEXT = (
-    "a|above|after|again|agree|alone|also|an|and|are|as|ask|at|because|before|below|between|both|but|by|can|could|did|differ|do|for|from|give|had|has|have|here|hold|if|in|is|it|lie|may|might|need|"
-    "never|nor|not|on|only|or|say|see|share|show|so|test|than|that|the|then|there|these|they|this|to|too|use|was|were|when|where|which|while|will|with|within|without|would"
-)
-_LIST = (  # the last of several counts something if a noun or "of" follows it
-    rf"{_NAME}(?:(?:(?:\s*,\s*|\s*(?:and|or|to|–)\s*){_NAME})+(?!\s+(?!(?:{_NEXT})\b)[^\W\d]))?"
-)
-_YEAR = r"(?:19\d\d|20[0-3]\d)(?![\d%]|,\d|\.\d|\s?%)"
-_COUNTED = "draws|epochs|examples|features|images|items|layers|models|more|networks|of|pairs|people|permutations|samples|seeds|sentences|steps|times|tokens|units|values"
-_FREE = (
-    re.compile(r"```.*?```|~~~.*?~~~", re.S),
-    re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)", re.S),
-    re.compile(r"\$\$.*?\$\$|(?<![\\$])\$(?=\S)[^$\n]+(?<=[^\s\\])\$(?!\d)", re.S),
-    re.compile(r"\]\([^)\s]*\)|<[^>\n]+>|&#?\w+;|https?://\S+"),
-    re.compile(r"^\s*(?:[*_]+)?\d+\.\s", re.M),
-    re.compile(
-        rf"(?:[A-Z][\w.'’-]*|others|al\.|[,;]|\bin|\bof)\s*{_YEAR}(?!\s+(?:{_COUNTED})\b)|\(\s*{_YEAR}(?=\s*[);,])"
-    ),
-    re.compile(
-        r"\b(?:lessons?|figures?|fig\.|tables?|chapters?|sections?|equations?|appendix|notebooks?|blocks?|layers?|seeds?)\s+"
-        + _LIST,
-        re.I,
-    ),
-)
 
 
-@dataclass(frozen=True)
-class Number:
-    """A number in a text: where it stands, its value as printed, how many decimals, whether % follows."""
-
-    start: int
-    end: int
-    text: str
-    value: float
-    decimals: int
-    percent: bool
-
-    def agrees(self, value: float, tolerance: float | None = None) -> bool:
-        """Whether a value rounds to the printed digits, or is as near as the tolerance, which is in the unit of the
-        text.
-        """
-        seen = 100 * value if self.percent else value
-        allowed = 0.5 * 10.0**-self.decimals if tolerance is None else tolerance
-        return math.isfinite(seen) and abs(seen - self.value) <= allowed * (1 + 1e-9) + 1e-12
-
-
-def numbers(text: str) -> list[Number]:
-    """The numbers in a Markdown text that are not free (see the module), in order."""
-    free = [match.span() for pattern in _FREE for match in pattern.finditer(text)]
-    found = []
-    for match in _NUMBER.finditer(text):
-        start, end = match.span()
-        if (
-            any(a < end and start < b for a, b in free)
-            or _in_a_name(text, match)
-            or (match["digits"] in ("0", "1") and not match["percent"] and not match["power"])
-        ):
-            continue
-        digits = match["digits"].replace(",", "")
-        value = float(digits + (match["power"] or ""))
-        power = int((match["power"] or "e0")[1:])
-        decimals = len(digits.partition(".")[2]) - power
-        found.append(
-            Number(
-                start,
-                end,
-                match[0].strip(),
-                -value if match["sign"] in ("-", "−", "–") and match["sign"] else value,
-                decimals,
-                match["percent"] is not None,
-            )
-        )
-    return found
-
-
-def _in_a_name(text: str, match: re.Match[str]) -> bool:
-    """Whether the number belongs to a word before it, as in cnn-0 and ViT-B/16."""
-    start = match.start()
-    return (
-        not match["sign"]
-        and start >= 2
-        and text[start - 1] in "-/"
-        and (text[start - 2].isalpha() or text[start - 2] == "_")
-    )
-
-
-def unannotated(cell: Mapping[str, Any]) -> list[Number]:
+def find_unannotated(cell: Mapping[str, Any]) -> list[Number]:
     """The numbers of a Markdown cell that no annotation covers."""
     text = source_of(cell)
     covered = [
         (match.start(), match.end())
-        for check in _checks(cell)
+        for check in _read_checks(cell)
         if isinstance(check.get("text"), str) and check["text"]
         for match in re.finditer(re.escape(check["text"]), text)
     ]
@@ -164,10 +77,10 @@ def _signs(number: Number) -> int:
     return len(number.text) - len(number.text.lstrip("-+−–±"))
 
 
-def faults(cell: Mapping[str, Any]) -> list[str]:
+def find_faults(cell: Mapping[str, Any]) -> list[str]:
     """What is wrong with the annotations of a cell, in words."""
     text, found = source_of(cell), []
-    for check in _checks(cell):
+    for check in _read_checks(cell):
         if not isinstance(check, dict) or not isinstance(check.get("text"), str):
             found.append(f"a check is a dict with a text; got {check!r}")
             continue
@@ -264,7 +177,7 @@ def evaluate(checks: Sequence[Mapping[str, Any]], names: dict[str, Any]) -> list
             if "holds" in check:
                 why = "" if bool(value) else f"does not hold: {check['holds']}"
             else:
-                why = _compared(value, inside, check.get("tolerance"))
+                why = _compare(value, inside, check.get("tolerance"))
             kind = "differs"
         except Exception as error:
             why, kind = f"{type(error).__name__}: {error} (in {check.get('value') or check['holds']})", "error"
@@ -273,7 +186,7 @@ def evaluate(checks: Sequence[Mapping[str, Any]], names: dict[str, Any]) -> list
     return failed
 
 
-def _compared(value: Any, inside: Sequence[Number], tolerance: float | None) -> str:
+def _compare(value: Any, inside: Sequence[Number], tolerance: float | None) -> str:
     """Why values are not the numbers of the text; empty if they are."""
     values = [value] if isinstance(value, Real) or getattr(value, "ndim", None) == 0 else list(value)
     if len(values) != len(inside):
@@ -294,7 +207,7 @@ def source_of(cell: Mapping[str, Any]) -> str:
     return source if isinstance(source, str) else "".join(source)
 
 
-def _checks(cell: Mapping[str, Any]) -> list[Any]:
+def _read_checks(cell: Mapping[str, Any]) -> list[Any]:
     return list(cell.get("metadata", {}).get("checks", []))
 
 
@@ -303,21 +216,23 @@ def markdown_of(notebook: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str,
     return ((place, cell) for place, cell in enumerate(notebook["cells"]) if cell["cell_type"] == "markdown")
 
 
-def complaints(notebook: Mapping[str, Any]) -> list[str]:
+def list_complaints(notebook: Mapping[str, Any]) -> list[str]:
     """All numbers that nothing accounts for, and all faults of annotations, a line each."""
     found = []
     for place, cell in markdown_of(notebook):
         text = source_of(cell)
-        found += [f"cell {place}: {number.text!r} in '...{_around(text, number)}...'" for number in unannotated(cell)]
-        found += [f"cell {place}: {fault}" for fault in faults(cell)]
+        found += [
+            f"cell {place}: {number.text!r} in '...{_context(text, number)}...'" for number in find_unannotated(cell)
+        ]
+        found += [f"cell {place}: {fault}" for fault in find_faults(cell)]
     return found
 
 
-def _around(text: str, number: Number) -> str:
+def _context(text: str, number: Number) -> str:
     return " ".join(text[max(0, number.start - 40) : number.end + 25].split())
 
 
-def with_checks(notebook: Mapping[str, Any], fast: bool = False) -> dict[str, Any]:
+def add_checks(notebook: Mapping[str, Any], fast: bool = False) -> dict[str, Any]:
     """A copy of a notebook with a cell that evaluates the annotations after each Markdown cell that has some, and one
     at the end; the added cells are tagged ``prose``.
     """
@@ -328,13 +243,15 @@ def with_checks(notebook: Mapping[str, Any], fast: bool = False) -> dict[str, An
             cells.append(_code("fast = True"))
         if cell["cell_type"] != "markdown":
             continue
-        asked = [{**check, "cell": source_of(cell), "place": place} for check in _checks(cell) if "source" not in check]
+        asked = [
+            {**check, "cell": source_of(cell), "place": place} for check in _read_checks(cell) if "source" not in check
+        ]
         late += [check for check in asked if check.get("at") == "end"]
         here = [check for check in asked if check.get("at") != "end"]
-        cells += [_evaluating(here)] if here else []
+        cells += [_evaluation_cell(here)] if here else []
     return {
         **copy.deepcopy({key: value for key, value in notebook.items() if key != "cells"}),
-        "cells": cells + ([_evaluating(late)] if late else []),
+        "cells": cells + ([_evaluation_cell(late)] if late else []),
     }
 
 
@@ -348,7 +265,7 @@ def _code(source: str) -> dict[str, Any]:
     }
 
 
-def _evaluating(checks: list[dict[str, Any]]) -> dict[str, Any]:
+def _evaluation_cell(checks: list[dict[str, Any]]) -> dict[str, Any]:
     return _code(
         f"print({_MARK!r} + __import__('json').dumps([{{**failed, 'cell': check['place']}} for check in"
         f" __import__('json').loads({json.dumps(checks)!r}) for failed in __import__('repsim_nb.studies.prose',"
@@ -382,7 +299,7 @@ def run(
     import nbclient
     import nbformat
 
-    notebook = nbformat.from_dict(with_checks(nbformat.read(path, as_version=4), fast))
+    notebook = nbformat.from_dict(add_checks(nbformat.read(path, as_version=4), fast))
     for place, cell in enumerate(notebook.cells):
         if "prose" in cell.metadata.get("tags", []) and (notebook.nbformat, notebook.nbformat_minor) >= (4, 5):
             cell.setdefault("id", f"prose-{place}")
@@ -429,7 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--fast", action="store_true", help="run it with fast=True, and list only expressions that cannot be evaluated"
     )
     given = parser.parse_args(arguments)
-    found = complaints(json.loads(given.notebook.read_text()))
+    found = list_complaints(json.loads(given.notebook.read_text()))
     if given.run is not None or given.fast:
         failed = run(given.notebook, given.run, fast=given.fast)
         found += [

@@ -86,7 +86,7 @@ def residual_factor(
 
     found = pair_interval(spread, points, groups, level=level)
     with np.errstate(over="ignore"):
-        low, high, estimate = np.exp(np.exp([found.low, found.high, found.estimate])).tolist()
+        low, high, estimate = np.exp(np.exp(np.array([found.low, found.high, found.estimate], float))).tolist()
     return Interval(low, high, level, estimate)
 
 
@@ -151,20 +151,20 @@ def pair_interval(
     lost = [names[k] for k in np.flatnonzero(~np.isfinite(without))]
     if lost:
         raise ValueError(
-            f"an interval over groups leaves out each of them, and the statistic has no value without {join_names(lost, 3)}"
+            "an interval over groups leaves out each of them, and the statistic has no value without"
+            f" {join_names(lost, 3)}"
         )
     return student_interval(seen, *jackknife(without), level)
 
 
 def _group_of_each(models: list[Any], groups: Mapping[Any, Any] | pd.Series) -> dict[Any, Any]:
     known = check_one_value(groups, "groups", "model")
-    missing = [
-        model for model in models if model not in known.keys() or known[model] is None or known[model] != known[model]
-    ]
+    names = list(known.keys())  # a Series asked for a name would look among its values
+    missing = [model for model in models if model not in names or pd.isna(known[model])]
     if missing:
         raise ValueError(
             f"groups has no value for {join_names(missing, 3)}; it has values for"
-            f" {join_names(known.keys(), 3) or 'none'}{explain_same_text(missing, known.keys())}"
+            f" {join_names(names, 3) or 'none'}{explain_same_text(missing, names)}"
         )
     return {model: known[model] for model in models}
 

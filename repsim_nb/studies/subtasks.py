@@ -50,7 +50,7 @@ SEEDS: dict[str, Recipe] = {
     }
     for seed in range(10)
 }
-"""Ten transformers of six blocks for `training.trained`, trained identically but for the seed."""
+"""Ten transformers of six blocks for `training.train_or_load`, trained identically but for the seed."""
 
 TUNED: dict[str, Recipe] = {
     f"pre{start}-from{first}": {
@@ -71,28 +71,19 @@ TUNED: dict[str, Recipe] = {
     for start in range(5)
     for first in (range(0, 20, 5) if start == 0 else (0,))
 }
-"""For `tuning.trained`: five transformers pre-trained on garments and fine-tuned on digits, five times each, the
+"""For `tuning.train_or_load`: five transformers pre-trained on garments and fine-tuned on digits, five times each, the
 first of them twenty times.
 """
 
 
 # -- shifted tests
-# --------------------------------------------------------------------------------------------------------
 
 
-def _rotated(pictures: np.ndarray) -> np.ndarray:
-    return rotate(pictures, 30, axes=(1, 2), reshape=False, order=1)
-
-
-def _noisy(pictures: np.ndarray) -> np.ndarray:
-    return pictures + np.random.default_rng(0).normal(0, 80, pictures.shape)
-
-
-def _faint(pictures: np.ndarray) -> np.ndarray:
-    return 0.4 * pictures
-
-
-SHIFTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"rotated": _rotated, "noisy": _noisy, "faint": _faint}
+SHIFTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "rotated": lambda pictures: rotate(pictures, 30, axes=(1, 2), reshape=False, order=1),
+    "noisy": lambda pictures: pictures + np.random.default_rng(0).normal(0, 80, pictures.shape),
+    "faint": lambda pictures: 0.4 * pictures,
+}
 """MNIST as no network was trained on it: turned by 30 degrees; with Gaussian noise of standard deviation 80, of 255;
 with 40 % of the contrast.
 """
@@ -104,21 +95,20 @@ def shifted(test: str) -> Dataset:
     """
     if test not in (*SHIFTS, "plain"):
         raise unknown_name("test", test, (*SHIFTS, "plain"))
-    sides = [_after("tuning"), load_dataset("mnist", "test")]
+    sides = [_load_rest("tuning"), load_dataset("mnist", "test")]
     inputs, targets = np.concatenate([side.inputs for side in sides]), np.concatenate([side.targets for side in sides])
     if test != "plain":
         inputs = np.rint(SHIFTS[test](inputs.astype(float))).clip(0, 255).astype(np.uint8)
     return Dataset(f"mnist/{test}", inputs, targets, sides[0].classes)
 
 
-def _after(networks: str) -> Dataset:
+def _load_rest(networks: str) -> Dataset:
     """The rows of the training split that these networks were not trained on."""
     whole, first = load_dataset("mnist", "train"), LEARNED[networks]
     return whole.take(range(first, len(whole)), f"mnist/from{first}")
 
 
 # -- the subtasks
-# ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -202,7 +192,7 @@ def load(
     probe is fitted to.
     test: of SHIFTS, on which the accuracies of "tuning" and "pretraining" are measured; None is the subtask's own.
     fast: three seeds, five fine-tunings, or two by five, narrower and trained for a moment: seconds, the same fields.
-    folder, progress: as in `training.trained`.
+    folder, progress: as in `training.train_or_load`.
     Errors: ValueError for an unknown subtask or test, or a test where F is a probe's.
     """
     if name not in SUBTASKS:
@@ -215,13 +205,13 @@ def load(
         )
     if test is not None and test not in SHIFTS:
         raise unknown_name("test", test, SHIFTS)
-    models = networks(name, fast=fast, folder=folder, progress=progress)
+    models = load_models(name, fast=fast, folder=folder, progress=progress)
     if subtask.test is None:
-        return _probed(models, name == "deletion", progress)
-    return _tested(models, shifted(test or subtask.test), progress)
+        return _probe(models, name == "deletion", progress)
+    return _test(models, shifted(test or subtask.test), progress)
 
 
-def networks(
+def load_models(
     name: str, *, fast: bool = False, folder: str | Path | None = None, progress: bool | Tick = True
 ) -> list[Model]:
     """The networks of a subtask, trained or found again."""
@@ -229,8 +219,8 @@ def networks(
         raise unknown_name("subtask", name, SUBTASKS)
     recipes = _few(SUBTASKS[name].recipes) if fast else SUBTASKS[name].recipes
     if SUBTASKS[name].recipes is SEEDS:
-        return training.trained(recipes, folder=folder, progress=progress)
-    tuned = tuning.trained(recipes, folder=folder, progress=progress)
+        return training.train_or_load(recipes, folder=folder, progress=progress)
+    tuned = tuning.train_or_load(recipes, folder=folder, progress=progress)
     return [
         replace(model, name=f"pre{model.card['pretraining']}-tune{model.card['seed']}")
         for models in tuned.values()
@@ -256,11 +246,10 @@ def _few(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
 
 
 # -- what they can do
-# -----------------------------------------------------------------------------------------------------
 
 
-def _probed(models: list[Model], deleted: bool, progress: bool | Tick) -> Loaded:
-    fitted, tested = _after("seeds"), load_dataset("mnist", "test")
+def _probe(models: list[Model], deleted: bool, progress: bool | Tick) -> Loaded:
+    fitted, tested = _load_rest("seeds"), load_dataset("mnist", "test")
     known = record(models, fitted, BLOCKS, pool="mean", progress=progress)
     x = record(models, tested, BLOCKS, pool="mean", progress=progress)
     sides = {
@@ -276,7 +265,7 @@ def _probed(models: list[Model], deleted: bool, progress: bool | Tick) -> Loaded
         return (predictions["true"] == predictions["predicted"]).to_numpy()
 
     correct = map_with_progress(probed, sides.values(), progress=progress, what="probing", unit="representation")
-    return _loaded({key: seen for key, (_, seen) in sides.items()}, correct)
+    return _make_loaded({key: seen for key, (_, seen) in sides.items()}, correct)
 
 
 def _leading(before: np.ndarray, after: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -292,15 +281,15 @@ def _leading(before: np.ndarray, after: np.ndarray) -> dict[int, tuple[np.ndarra
     }
 
 
-def _tested(models: list[Model], test: Dataset, progress: bool | Tick) -> Loaded:
+def _test(models: list[Model], test: Dataset, progress: bool | Tick) -> Loaded:
     x = record(models, load_dataset("mnist", "test"), BLOCKS, pool="mean", progress=progress)
     outputs = record(models, test, OUTPUT, progress=progress)
     correct = {key.model: predicted.argmax(axis=1) == test.targets for key, predicted in outputs.items()}
     found = dict(x.items())
-    return _loaded(found, [correct[key.model] for key in found])
+    return _make_loaded(found, [correct[key.model] for key in found])
 
 
-def _loaded(found: dict[Key, np.ndarray], correct: list[np.ndarray]) -> Loaded:
+def _make_loaded(found: dict[Key, np.ndarray], correct: list[np.ndarray]) -> Loaded:
     """correct: which test images each of these representations gets right.
 
     The error of F is that of the networks in one layer and step.

@@ -1,5 +1,5 @@
-"""Many networks, trained once and found again: `trained({name: what to tell classifier.train})`, or another function
-that trains.
+"""Many models, trained once and found again: `train_or_load({name: options of classifier.train})`, or of another
+function that trains.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import os
 import re
 import signal
 import threading
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -23,15 +22,16 @@ from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from repsim_nb.inputs.datasets import load_dataset
 from repsim_nb.inputs.models import Model, architectures, build, load_model, normalise
-from repsim_nb.inputs.models.checkpoints import digest
 from repsim_nb.inputs.models.model import images
-from repsim_nb.support.errors import Stopped, join_names, unknown_name
+from repsim_nb.inputs.models.state_dicts import hash_weights
+from repsim_nb.support.errors import Stopped, join_names, unknown_name, warn_user
 from repsim_nb.support.files import cache_folder, replace_atomically
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer, check_positive
@@ -39,8 +39,8 @@ from repsim_nb.support.workers import cores
 
 from . import classifier
 
-_OURS = ("keep", "tick")  # what `trained` itself tells whoever trains
-_MADE_BY = (classifier, architectures, build, normalise, images)  # the code that decides which weights come out
+_CALLBACKS = ("keep", "tick")  # what `train_or_load` itself tells whoever trains
+_CODE = (classifier, architectures, build, normalise, images)  # the code that decides which weights come out
 Recipe = Mapping[str, Any]
 Train = Callable[..., Any]
 Files = Mapping[int | str | None, Path]  # of one recipe, by epoch or part; None is the only one
@@ -52,16 +52,18 @@ def save(path: Path, name: str, module: nn.Module, card: Mapping[str, Any]) -> N
     """
     weights = {key: value.contiguous() for key, value in module.state_dict().items()}
     with replace_atomically(path) as temporary:
-        save_file(weights, temporary, metadata={"card": json.dumps({"name": name, **card}), "digest": digest(weights)})
+        save_file(
+            weights, temporary, metadata={"card": json.dumps({"name": name, **card}), "digest": hash_weights(weights)}
+        )
 
 
-def trained(
+def train_or_load(
     recipes: Mapping[str, Recipe],
     *,
     folder: str | Path | None = None,
     progress: bool | Tick = True,
     train: Train = classifier.train,
-    parts: Sequence[str] = (),
+    parts: Sequence[int | str] = (),
 ) -> list[Model]:
     """Every network of {name: options of classifier.train}, in their order, found again or trained now.
 
@@ -71,43 +73,44 @@ def trained(
     and asked again only the others are trained. What was found is a network of the same name, recipe, training code,
     data and release of torch; a damaged file is trained anew with a warning. `about` is not among these: the cards say
     what is asked now.
-    folder: where they are kept; None is in the cache (`support.files.cache_folder() / "trained"`).  progress: a bar that
-    counts epochs, or a function(done, total).
+    folder: where their files are; None is in the cache (`support.files.cache_folder() / "trained"`).  progress: a bar
+    that counts epochs, or a function(done, total).
     train: another function of a module, with the options data, seed, epochs, learning_rate, batch_size, keep and tick,
     and what else it likes; its module belongs to the training code.  parts: where it trains several networks at once,
     what `card["part"]` says of each that it hands to keep(module, card); each is a Model, NAME-PART.
     Errors: ValueError names the network and what in its recipe is wrong; RuntimeError, a process that was killed.
     """
     folder = Path(folder).expanduser() if folder is not None else cache_folder() / "trained"
-    files = {name: _files(folder, name, recipe, train, parts) for name, recipe in recipes.items()}
-    found = {name: models for name, paths in files.items() if (models := _found(name, paths)) is not None}
+    files = {name: _find_paths(folder, name, recipe, train, parts) for name, recipe in recipes.items()}
+    found = {name: models for name, paths in files.items() if (models := _load_found(name, paths)) is not None}
     missing = {name: recipe for name, recipe in recipes.items() if name not in found}
     if missing:
         _train(missing, files, progress, train)
-    models = {name: found.get(name) or [load_model(path) for path in paths.values()] for name, paths in files.items()}
     return [
-        replace(model, card={**model.card, **_about(recipe)})
+        replace(model, card={**model.card, **_read_about(recipe)})
         for name, recipe in recipes.items()
-        for model in models[name]
+        for model in found.get(name) or [load_model(path) for path in files[name].values()]
     ]
 
 
-def trained_together(
-    recipes: Mapping[str, Recipe], *, train: Train, parts: Sequence[str], **options: Any
+def train_or_load_groups(
+    recipes: Mapping[str, Recipe], *, train: Train, parts: Sequence[int | str], **options: Any
 ) -> dict[str, list[Model]]:
     """The networks of each recipe by its name, in the order of `parts`: of a function that trains several at once.
-    options: as in `trained`.
+    options: as in `train_or_load`.
     """
-    models = trained(recipes, train=train, parts=parts, **options)
+    models = train_or_load(recipes, train=train, parts=parts, **options)
     return {name: models[k * len(parts) : (k + 1) * len(parts)] for k, name in enumerate(recipes)}
 
 
-def _about(recipe: Recipe) -> dict[str, Any]:
+def _read_about(recipe: Recipe) -> dict[str, Any]:
     """What the recipe says of itself, in the form in which a card in a file would: lists for tuples."""
-    return json.loads(json.dumps(classifier.checked_about(recipe.get("about"))))
+    return json.loads(json.dumps(classifier.check_about(recipe.get("about"))))
 
 
-def _files(folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequence[str]) -> dict[int | str | None, Path]:
+def _find_paths(
+    folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequence[int | str]
+) -> dict[int | str | None, Path]:
     """Where a network is kept, by epoch or part (None: the last, where nothing is said of checkpoints).
 
     The path tells all that it is made from.
@@ -115,14 +118,14 @@ def _files(folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequenc
     try:
         known = inspect.signature(train).parameters
         if without := [
-            one for one in (*_OURS, "data", "seed", "epochs", "learning_rate", "batch_size") if one not in known
+            one for one in (*_CALLBACKS, "data", "seed", "epochs", "learning_rate", "batch_size") if one not in known
         ]:
             raise TypeError(f"the function that trains has no option {join_names(without)}")
         if parts and "checkpoints" in known:
             raise TypeError(
                 "parts are of a function that trains several networks at once; this one trains one, with checkpoints"
             )
-        options = [one for one in known if one not in _OURS] + ["about"] * ("about" not in known)
+        options = [one for one in known if one not in _CALLBACKS] + ["about"] * ("about" not in known)
         for option in recipe:
             if option not in options:
                 raise unknown_name(f"option of {train.__module__.rpartition('.')[2]}.{train.__name__}", option, options)
@@ -130,19 +133,19 @@ def _files(folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequenc
             one for one, parameter in known.items() if parameter.default is parameter.empty and one not in recipe
         ]:
             raise ValueError(f"it does not say {join_names(lacking)}")
-        _about(recipe)
-        complete = {one: parameter.default for one, parameter in known.items() if one not in _OURS} | dict(recipe)
+        _read_about(recipe)
+        complete = {one: parameter.default for one, parameter in known.items() if one not in _CALLBACKS} | dict(recipe)
         for option, least in (("epochs", 0), ("batch_size", 1), ("seed", 0)):
             check_integer(complete[option], option, minimum=least)
         check_positive(complete["learning_rate"], "learning_rate")
         several: Sequence[int | str] = parts
         if "checkpoints" in known:
-            several = complete["checkpoints"] = classifier.checked_checkpoints(
+            several = complete["checkpoints"] = classifier.check_checkpoints(
                 complete["checkpoints"], complete["epochs"]
             )
         complete.pop("about", None)
-        code = _code() if train is classifier.train else _code(inspect.getmodule(train))
-        seen = [_data(stage["data"]) for stage in (complete, complete.get("start", {})) if "data" in stage]
+        code = _hash_code() if train is classifier.train else _hash_code(inspect.getmodule(train))
+        seen = [_hash_data(stage["data"]) for stage in (complete, complete.get("start", {})) if "data" in stage]
         made_from = json.dumps([name, complete, code, *seen], sort_keys=True)
     except (TypeError, ValueError) as error:
         raise ValueError(f"the recipe of '{name}' cannot be followed: {error}") from error
@@ -156,15 +159,15 @@ def _files(folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequenc
 
 
 @functools.cache
-def _code(*more: Any) -> str:
+def _hash_code(*more: Any) -> str:
     """The training code, that of more modules too, and the release of torch as a hash: where that is another, so may
     the networks be.
     """
-    said = [torch.__version__, *(_said(inspect.getsource(part)) for part in (*_MADE_BY, *more))]
+    said = [torch.__version__, *(_strip_comments(inspect.getsource(part)) for part in (*_CODE, *more))]
     return hashlib.blake2b("\n".join(said).encode(), digest_size=8).hexdigest()
 
 
-def _said(source: str) -> str:
+def _strip_comments(source: str) -> str:
     """Code without its comments and docstrings, in one layout."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -182,37 +185,33 @@ def _said(source: str) -> str:
 
 
 @functools.cache
-def _data(name: str) -> str:
+def _hash_data(name: str) -> str:
     """Pictures and targets of both splits."""
     sides = [load_dataset(name, split) for split in ("train", "test")]
-    return " ".join(
-        [
-            *(side.fingerprint() for side in sides),
-            *(hashlib.blake2b(side.targets.tobytes(), digest_size=8).hexdigest() for side in sides),
-        ]
-    )
+    targets = (np.asarray(side.targets).tobytes() for side in sides)
+    hashes = [hashlib.blake2b(one, digest_size=8).hexdigest() for one in targets]
+    return " ".join([*(side.fingerprint() for side in sides), *hashes])
 
 
-def _found(name: str, paths: Files) -> list[Model] | None:
+def _load_found(name: str, paths: Files) -> list[Model] | None:
     """None where any of a network's files is missing or damaged."""
     if not all(path.exists() for path in paths.values()):
         return None
     try:
         return [load_model(path) for path in paths.values()]
     except ValueError as error:
-        warnings.warn(f"{error}. '{name}' is trained anew", stacklevel=4)
+        warn_user(f"{error}. '{name}' is trained anew")
         return None
 
 
 # -- in processes
-# ----------------------------------------------------------------------------------------------------------
 
 
 def _train(recipes: Mapping[str, Recipe], files: Mapping[str, Files], progress: bool | Tick, train: Train) -> None:
     """One task a network. Whatever ends this ends the processes: those at work stop at their next batch."""
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads, a notebook's kernel, may hang
     stop, epochs = context.Event(), context.Value("q", 0)
-    total = sum(max(1, _epochs(recipe, train)) for recipe in recipes.values())
+    total = sum(max(1, _count_epochs(recipe, train)) for recipe in recipes.values())
     number = min(cores(), len(recipes))
     what = f"training {len(recipes)} network{'s' if len(recipes) > 1 else ''}"
     with (
@@ -242,7 +241,7 @@ def _train(recipes: Mapping[str, Recipe], files: Mapping[str, Files], progress: 
             raise
 
 
-def _epochs(recipe: Recipe, train: Train) -> int:
+def _count_epochs(recipe: Recipe, train: Train) -> int:
     return recipe.get("epochs", inspect.signature(train).parameters["epochs"].default)
 
 
@@ -263,7 +262,7 @@ def _begin(stop: Any, epochs: Any) -> None:
 
 def _train_one(name: str, recipe: dict[str, Any], files: Files, train: Train) -> None:
     counted = 0
-    epochs = _epochs(recipe, train)
+    epochs = _count_epochs(recipe, train)
 
     def count(now: int) -> None:
         nonlocal counted

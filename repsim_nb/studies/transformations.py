@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,7 @@ def answers(
     )
 
 
-def _row(measure: Measure, x: np.ndarray, changed: Mapping[str, np.ndarray]) -> pd.Series:
+def _row(measure: Measure, x: np.ndarray, changed: Mapping[Any, np.ndarray]) -> pd.Series:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         values = measure.table({"x": x}, changed, on_undefined="mask").values[0]

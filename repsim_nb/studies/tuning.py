@@ -8,7 +8,8 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from repsim_nb.inputs.datasets import load_dataset
 from repsim_nb.inputs.models import Model
@@ -20,7 +21,7 @@ PARTS = tuple(range(5))  # fine-tunings of one pre-training
 _NOT_OF_A_START = ("checkpoints", "keep", "tick", "about")
 
 
-def train(
+def train(  # noqa: PLR0913  # these are the options of a recipe
     data: str,
     start: Mapping[str, Any],
     *,
@@ -52,11 +53,11 @@ def train(
         if option in _NOT_OF_A_START:
             raise ValueError(f"start tells one network, so it has no option '{option}'")
     sides = {split: load_dataset(data, split) for split in ("train", "test")}
-    mean, std = classifier.brightness(sides["train"])
-    first, last = classifier.checked_rows(rows, sides["train"])
-    x, y = (part[first:last] for part in classifier.tensors(sides["train"], mean, std))
-    tested = classifier.tensors(sides["test"], mean, std)
-    steps = epochs * -(-len(x) // batch_size)  # of one fine-tuning
+    mean, std = classifier.measure_brightness(sides["train"])
+    first, last = classifier.check_rows(rows, sides["train"])
+    x, y = (part[first:last] for part in classifier.to_tensors(sides["train"], mean, std))
+    tested = classifier.to_tensors(sides["test"], mean, std)
+    steps = classifier.Descent(seed, epochs, learning_rate, batch_size).steps(len(x))  # of one fine-tuning
     before = 0
 
     def counted(done: int, total: int) -> None:
@@ -70,18 +71,15 @@ def train(
     for part in PARTS:
         module = copy.deepcopy(pretrained)
         module.head = classifier.initialise(known["architecture"], seed + part, **options).head
-        classifier.descend(
-            module,
-            x,
-            y,
-            seed=seed + part,
-            epochs=epochs,
-            learning_rate=learning_rate,
-            schedule="one-cycle",
-            batch_size=batch_size,
-            at=lambda epoch: None,
-            tick=lambda done, total, part=part: tick(before + part * steps + done, before + len(PARTS) * steps),
-        )
+        how = classifier.Descent(seed + part, epochs, learning_rate, batch_size)
+
+        def loss(rows: Tensor, module: nn.Module = module) -> Tensor:
+            return F.cross_entropy(module(x[rows]), y[rows])
+
+        def count(done: int, total: int, part: int = part) -> None:
+            tick(before + part * total + done, before + len(PARTS) * total)
+
+        classifier.descend([module], len(x), loss, how, count)
         card = {
             "architecture": known["architecture"],
             "options": options,
@@ -109,8 +107,8 @@ def train(
     return tuned
 
 
-def trained(recipes: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, list[Model]]:
-    """The five networks of each of {name: options of `train`}, found again or trained now, as `training.trained` does,
-    whose options these are.
+def train_or_load(recipes: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, list[Model]]:
+    """The five models of each of {name: options of `train`}, found again or trained now. options: of
+    `training.train_or_load`.
     """
-    return training.trained_together(recipes, train=train, parts=PARTS, **options)
+    return training.train_or_load_groups(recipes, train=train, parts=PARTS, **options)

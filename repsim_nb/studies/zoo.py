@@ -26,7 +26,7 @@ _EPOCHS = {"mlp": 8, "cnn": 5, "resnet": 5, "depthwise": 8, "vit": 14}
 _RATES = {"mlp": 3e-3, "cnn": 4e-3, "resnet": 4e-3, "depthwise": 8e-3, "vit": 1.5e-3}
 
 
-def _trained(data: str, architecture: str, seeds: range, **changes: Any) -> dict[str, dict[str, Any]]:
+def _recipes(data: str, architecture: str, seeds: range, **changes: Any) -> dict[str, dict[str, Any]]:
     options = {
         "architecture": architecture,
         "data": data,
@@ -41,18 +41,18 @@ def _twins(prefix: str, recipes: dict[str, dict[str, Any]], **changes: Any) -> d
 
 
 ZOO: dict[str, dict[str, Any]] = {
-    **_trained("mnist", "cnn", range(3)),
-    **_trained("mnist", "mlp", range(3)),
-    **_trained("mnist", "resnet", range(3)),
-    **_trained("mnist", "depthwise", range(2)),
-    **_trained("mnist", "vit", range(2)),
-    **_trained("fashion", "cnn", range(3), epochs=8),
-    **_trained("animals", "cnn", range(2), epochs=12),
-    **_twins("untrained", _trained("mnist", "cnn", range(3)), epochs=0),
-    **_twins("untrained", _trained("mnist", "mlp", range(1)), epochs=0),
-    **_twins("untrained", _trained("mnist", "resnet", range(1)), epochs=0),
-    **_twins("untrained", _trained("mnist", "vit", range(1)), epochs=0),
-    **_twins("shuffled", _trained("mnist", "cnn", range(1)), epochs=60, labels="shuffled"),
+    **_recipes("mnist", "cnn", range(3)),
+    **_recipes("mnist", "mlp", range(3)),
+    **_recipes("mnist", "resnet", range(3)),
+    **_recipes("mnist", "depthwise", range(2)),
+    **_recipes("mnist", "vit", range(2)),
+    **_recipes("fashion", "cnn", range(3), epochs=8),
+    **_recipes("animals", "cnn", range(2), epochs=12),
+    **_twins("untrained", _recipes("mnist", "cnn", range(3)), epochs=0),
+    **_twins("untrained", _recipes("mnist", "mlp", range(1)), epochs=0),
+    **_twins("untrained", _recipes("mnist", "resnet", range(1)), epochs=0),
+    **_twins("untrained", _recipes("mnist", "vit", range(1)), epochs=0),
+    **_twins("shuffled", _recipes("mnist", "cnn", range(1)), epochs=60, labels="shuffled"),
 }
 
 

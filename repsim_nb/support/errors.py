@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+_PACKAGE = __name__.partition(".")[0]
 
 
 class UndefinedError(ValueError):
@@ -39,6 +43,15 @@ def explain_missing_torch(error: ModuleNotFoundError, name: str) -> ModuleNotFou
         return error
     sentence = f"repsim_nb.{name} needs torch, which is not installed: pip install 'repsim_nb[torch]'"
     return ModuleNotFoundError(sentence, name=error.name)
+
+
+def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line outside of this package that led here."""
+    frame, level = sys._getframe(1), 2
+    inside = (_PACKAGE, "contextlib")  # the second stands between a context manager and who enters it
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)
 
 
 def format_label(label: Any) -> str:

@@ -1,8 +1,8 @@
 """Data in a fixed order: your own as a `Dataset`, and real sets that need no network by `load_dataset(name)`."""
 
-from .carried import animals_10k, mnist_5k
 from .dataset import Dataset
 from .inputs import fingerprint_inputs
+from .packages import animals_10k, mnist_5k
 from .sources import DATASETS, SPLITS, balanced, describe, load_dataset
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Named columns in memory: `Columns`, and `Flat` columns, of which a sample has several rows."""
+"""Named columns in memory: `Columns`."""
 
 from __future__ import annotations
 
@@ -10,36 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim_nb.inputs.batches import is_option, label_of, number_of
-from repsim_nb.inputs.fingerprints import fingerprint
+from repsim_nb.inputs.batches import count_samples, find_label_column, is_option
 
-from .inputs import Inputs, fingerprint_inputs
+from .inputs import Flat, Inputs, fingerprint_batch, fingerprint_inputs
 
 NO_LABEL = -100  # fills up labels of unlike length: losses pass it over
-
-
-class Flat:
-    """A column of which each sample has several rows, one sample after the other: the patches of pictures, for
-    instance.
-
-    values: all rows (sum of sizes, ...).  sizes: how many rows each sample has, (n,).
-    """
-
-    def __init__(self, values: Any, sizes: np.ndarray) -> None:
-        self.values, self.sizes = values, np.asarray(sizes)
-
-    def __len__(self) -> int:
-        return len(self.sizes)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return len(self), *self.values.shape[1:]
-
-    def __getitem__(self, rows: Any) -> Flat:
-        ends = self.sizes.cumsum()
-        chosen = np.arange(len(self))[rows]
-        places = [np.arange(ends[row] - self.sizes[row], ends[row]) for row in chosen]
-        return Flat(self.values[np.concatenate(places) if places else np.arange(0)], self.sizes[rows])
 
 
 class Columns(Inputs):
@@ -60,9 +35,9 @@ class Columns(Inputs):
             {name: value for name, value in first.items() if is_option(value)} if options is None else dict(options)
         )
         self.parts = list(
-            _merged([{name: column for name, column in batch.items() if not is_option(column)} for batch in batches])
+            _merge([{name: column for name, column in batch.items() if not is_option(column)} for batch in batches])
         )
-        self.starts = np.cumsum([0, *(number_of(part) for part in self.parts)])
+        self.starts = np.cumsum([0, *(count_samples(part) for part in self.parts)])
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -79,14 +54,16 @@ class Columns(Inputs):
             return {name: column if name in several or is_option(column) else column[0] for name, column in one.items()}
         pieces = self._pieces(rows)
         with self.naming():
-            one = pieces[0] if len(pieces) == 1 else _padded(pieces)
-        return unflattened(one) | self.options
+            one = pieces[0] if len(pieces) == 1 else _pad_columns(pieces)
+        return unflatten(one) | self.options
 
     @property
     def names(self) -> list[str]:
         """Of the columns with one row a sample, but for the labels."""
         first = self.parts[0] if self.parts else {}
-        return [name for name, column in first.items() if not isinstance(column, Flat) and name != label_of(first)]
+        return [
+            name for name, column in first.items() if not isinstance(column, Flat) and name != find_label_column(first)
+        ]
 
     def _pieces(self, rows: np.ndarray) -> list[dict[str, Any]]:
         """Rows as few batches, each of one shape."""
@@ -103,7 +80,7 @@ class Columns(Inputs):
                     for name, column in part.items()
                 }
             )
-        return list(_merged(pieces))
+        return list(_merge(pieces))
 
     def take(self, rows: np.ndarray) -> Columns:
         return Columns(self._pieces(rows), self.options)
@@ -123,15 +100,15 @@ class Columns(Inputs):
         """A hash of every column's name, type, shape and bytes, and of the options. labels: whether the column of
         labels counts.
         """
-        digests = [_digest(part, labels=labels) for part in self.parts]
-        left_out = "" if labels or not self.parts else label_of({**self.parts[0], **self.options})
+        digests = [fingerprint_batch(part, labels=labels) for part in self.parts]
+        left_out = "" if labels or not self.parts else find_label_column({**self.parts[0], **self.options})
         options = [
             f"{name}:{fingerprint_inputs(value)}" for name, value in sorted(self.options.items()) if name != left_out
         ]
         return hashlib.blake2b(" ".join([*digests, *options]).encode(), digest_size=16).hexdigest()
 
 
-def unflattened(batch: Any) -> Any:
+def unflatten(batch: Any) -> Any:
     """A batch as a model takes it, in which several rows of a sample follow each other."""
     return (
         {name: column.values if isinstance(column, Flat) else column for name, column in batch.items()}
@@ -140,17 +117,8 @@ def unflattened(batch: Any) -> Any:
     )
 
 
-def _digest(part: Mapping[str, Any], *, labels: bool) -> str:
-    left_out = "" if labels else label_of(part)
-    columns = {name: column for name, column in part.items() if name != left_out}
-    return " ".join(
-        f"{name}={fingerprint([column.values, column.sizes]) if isinstance(column, Flat) else fingerprint_inputs(column)}"
-        for name, column in columns.items()
-    )
-
-
 def _shapes(part: Mapping[str, Any]) -> dict[str, Any]:
-    label = label_of(part)
+    label = find_label_column(part)
     return {
         name: tuple(column.shape[1:]) if hasattr(column, "shape") else None
         for name, column in part.items()
@@ -158,38 +126,38 @@ def _shapes(part: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _merged(parts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _merge(parts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Neighbours with columns of the same shapes as one."""
     group: list[dict[str, Any]] = []
     for part in parts:
         if group and _shapes(part) != _shapes(group[0]):
-            yield _together(group)
+            yield _join_columns(group)
             group = []
         group.append(part)
     if group:
-        yield _together(group)
+        yield _join_columns(group)
 
 
-def _together(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    label = label_of(group[0])
-    return {name: (_joined_labels if name == label else joined)([part[name] for part in group]) for name in group[0]}
+def _join_columns(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    label = find_label_column(group[0])
+    return {name: (_join_labels if name == label else join)([part[name] for part in group]) for name in group[0]}
 
 
-def joined(pieces: Sequence[Any]) -> Any:
+def join(pieces: Sequence[Any]) -> Any:
     """Arrays, tensors or lists, one after the other."""
     if len(pieces) == 1:
         return pieces[0]
     if isinstance(pieces[0], list):
         return [item for piece in pieces for item in piece]
     if isinstance(pieces[0], Flat):
-        return Flat(joined([piece.values for piece in pieces]), np.concatenate([piece.sizes for piece in pieces]))
+        return Flat(join([piece.values for piece in pieces]), np.concatenate([piece.sizes for piece in pieces]))
     return torch.cat(list(pieces)) if isinstance(pieces[0], Tensor) else np.concatenate(pieces)
 
 
-def _joined_labels(pieces: Sequence[Any]) -> Any:
+def _join_labels(pieces: Sequence[Any]) -> Any:
     """The same of labels, whose shapes may differ: numbers are filled up, anything else becomes a list."""
     if len(pieces) == 1 or all(isinstance(piece, list) for piece in pieces):
-        return joined(pieces)
+        return join(pieces)
     arrays = [piece for piece in pieces if not isinstance(piece, list)]
     if (
         len(arrays) < len(pieces)
@@ -198,11 +166,11 @@ def _joined_labels(pieces: Sequence[Any]) -> Any:
     ):
         return [one for piece in pieces for one in piece]
     tensors = [piece if isinstance(piece, Tensor) else torch.from_numpy(np.asarray(piece)) for piece in arrays]
-    whole = _filled(tensors, NO_LABEL)
+    whole = _fill_up(tensors, NO_LABEL)
     return whole if isinstance(pieces[0], Tensor) else whole.numpy()
 
 
-def _filled(pieces: Sequence[Tensor], value: int) -> Tensor:
+def _fill_up(pieces: Sequence[Tensor], value: int) -> Tensor:
     """Pieces (n, length, ...) of unlike length as one, filled up on the right."""
     length = max(piece.shape[1] for piece in pieces) if pieces[0].ndim > 1 else 0
     return torch.cat(
@@ -217,18 +185,18 @@ def _filled(pieces: Sequence[Tensor], value: int) -> Tensor:
     )
 
 
-def _padded(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _pad_columns(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if not all("attention_mask" in part for part in parts):
         shapes = sorted({f"{_shapes(part)}" for part in parts})
         raise ValueError(
             f"rows lie in batches of different shapes ({' and '.join(shapes[:2])}), and without an 'attention_mask'"
             " they cannot be padded to one: pad them all to one length when you make the batches"
         )
-    padded, label = {}, label_of(parts[0])
+    padded, label = {}, find_label_column(parts[0])
     for name, column in parts[0].items():
         if name == label or isinstance(column, (list, Flat)):
-            padded[name] = (_joined_labels if name == label else joined)([part[name] for part in parts])
+            padded[name] = (_join_labels if name == label else join)([part[name] for part in parts])
             continue
-        whole = _filled([torch.as_tensor(part[name]) for part in parts], 0)
+        whole = _fill_up([torch.as_tensor(part[name]) for part in parts], 0)
         padded[name] = whole if isinstance(column, Tensor) else whole.numpy()
     return padded

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
@@ -17,11 +16,14 @@ from repsim_nb.inputs.batches import is_graph, is_graphs
 from repsim_nb.support.ids import check_ids, ids_fingerprint, index_ids
 from repsim_nb.support.transport import Address, pack, unpack
 
-from .given import check_dense, check_no_single_graph, check_pair, collected, from_list, kept, parted, stacked, unmasked
-from .inputs import Inputs, fingerprint_inputs, in_batches
-from .loaders import SHUFFLING, Graphs, Samples, check_loader, from_loader, from_unbatched, known_targets
+from .checks import check_dense, check_no_single_graph, check_pair, check_unmasked
+from .collecting import collect_batches, from_list, to_inputs
+from .inputs import Inputs, fingerprint_inputs, iterate_batches
+from .loaders import SHUFFLING, Graphs, Samples, check_loader, find_targets, from_loader, from_unbatched
 from .pictures import Folder, from_folder
-from .twice import Items, hash_of_batch, hash_of_sample, twice
+from .rereading import Items, hash_batch, make_sample_hash, read_twice
+from .splitting import split_batch
+from .stacking import stack_samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,10 +78,10 @@ class Dataset:
         if not isinstance(self.name, str):
             raise TypeError(f"a dataset's name comes first, rs.Dataset(name, inputs); got {type(self.name).__name__}")
         try:
-            known = index_ids(self.inputs) if _of_pandas(self.inputs) else None
-            inputs, found, classes = _understood(self.inputs, size)
-            classes = _names(self.classes) or classes
-            targets = _class_numbers(
+            known = index_ids(self.inputs) if _is_pandas(self.inputs) else None
+            inputs, found, classes = _understand(self.inputs, size)
+            classes = _check_classes(self.classes) or classes
+            targets = _check_targets(
                 found if self.targets is None else self.targets,
                 len(inputs),
                 len(classes),
@@ -117,7 +119,7 @@ class Dataset:
         return (
             self.inputs.batches(start, batch_size)
             if isinstance(self.inputs, Inputs)
-            else in_batches(self.inputs, start, batch_size)
+            else iterate_batches(self.inputs, start, batch_size)
         )
 
     def fingerprint(self, *, labels: bool = False) -> str:
@@ -132,15 +134,10 @@ class Dataset:
             return fingerprint_inputs(self.inputs)
         if self.inputs.in_memory:  # it can be written to at any time
             return self.inputs.fingerprint(labels=labels)
-        return self._of_lazy_with_labels if labels else self._of_lazy
-
-    @functools.cached_property
-    def _of_lazy(self) -> str:
-        return self.inputs.fingerprint()
-
-    @functools.cached_property
-    def _of_lazy_with_labels(self) -> str:
-        return self.inputs.fingerprint(labels=True)
+        found = self.__dict__.setdefault("_fingerprints", {})  # of inputs that are not read again
+        if labels not in found:
+            found[labels] = self.inputs.fingerprint(labels=labels)
+        return found[labels]
 
     def ids_fingerprint(self) -> str:
         """32 hex digits: a hash of the ids, in their order; "" if there are none."""
@@ -181,17 +178,17 @@ class Dataset:
         )
 
 
-def _of_pandas(given: Any) -> bool:
+def _is_pandas(given: Any) -> bool:
     return type(given).__module__.split(".")[0] == "pandas"
 
 
-def _names(classes: Any) -> tuple[str, ...]:
+def _check_classes(classes: Any) -> tuple[str, ...]:
     if isinstance(classes, str) or not isinstance(classes, Iterable):
         raise ValueError(f"classes are the names of the target values, such as ['cat', 'dog']; got {classes!r}")
     return tuple(classes)
 
 
-def _class_numbers(targets: Any, n: int, classes: int, came_along: bool) -> np.ndarray | None:
+def _check_targets(targets: Any, n: int, classes: int, came_along: bool) -> np.ndarray | None:
     """Targets as integers (n,).
 
     Whatever came along with the inputs need not be meant as classes, so it is None where it is no such.
@@ -221,7 +218,7 @@ def _class_numbers(targets: Any, n: int, classes: int, came_along: bool) -> np.n
     return array if array.dtype.kind in "iu" else array.astype(np.int64)
 
 
-def _understood(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
+def _understand(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
     """What a user gives as inputs -> (inputs that have `len` and slices, targets or None, classes)."""
     if isinstance(given, (str, Path)):
         folder = Path(given).expanduser()
@@ -233,19 +230,19 @@ def _understood(given: Any, size: Any) -> tuple[Any, Any, tuple[str, ...]]:
         return from_folder(folder, size)
     if size is not None:
         raise ValueError(f"size is for a folder of images, and the inputs are {type(given).__name__}")
-    inputs, targets = _in_memory_or_lazy(given)
+    inputs, targets = _to_inputs(given)
     graphs = isinstance(inputs, list) and inputs and is_graph(inputs[0])
     return Graphs(inputs) if graphs else inputs, targets, ()
 
 
-def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
+def _to_inputs(given: Any) -> tuple[Any, Any]:
     if isinstance(given, Inputs):
         return given, None
     check_dense(given)
     check_no_single_graph(given)
     if is_graphs(given):
-        return kept(given, None)
-    if _of_pandas(given):
+        return to_inputs(given, None)
+    if _is_pandas(given):
         given = given.to_numpy()
     if isinstance(given, (set, frozenset)):
         raise ValueError("a set has no order, and rows need one: give a list, sorted(...)")
@@ -259,9 +256,9 @@ def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
                     " a list"
                 )
             return from_list(given.tolist())
-        return unmasked(given), None
+        return check_unmasked(given), None
     if isinstance(given, Mapping):
-        return kept(*parted(given))
+        return to_inputs(*split_batch(given))
     if isinstance(given, (list, tuple)):
         return from_list(given)
     if isinstance(given, TensorDataset) and len(given.tensors) <= 2:
@@ -271,24 +268,26 @@ def _in_memory_or_lazy(given: Any) -> tuple[Any, Any]:
     if isinstance(given, DataLoader):
         check_loader(given)
         if isinstance(given.dataset, IterableDataset):
-            return _streamed(
-                given.dataset, given.batch_size, stacked if given.collate_fn is default_collate else given.collate_fn
+            return _read_stream(
+                given.dataset,
+                given.batch_size,
+                stack_samples if given.collate_fn is default_collate else given.collate_fn,
             )
         once = given.batch_sampler is None and not isinstance(given.sampler, SHUFFLING)
         return from_unbatched(given) if once else from_loader(given)
     if isinstance(given, IterableDataset):
-        return _streamed(given, 256, stacked)
+        return _read_stream(given, 256, stack_samples)
     if hasattr(given, "__getitem__") and hasattr(given, "__len__") and not isinstance(given, (bytes, bytearray)):
-        return Samples(given), known_targets(given)
+        return Samples(given), find_targets(given)
     if isinstance(given, Iterable) and not isinstance(given, (bytes, bytearray)):
-        return twice(given, hash_of_batch, lambda items: collected(items, called=type(given).__name__))
+        return read_twice(given, hash_batch, lambda items: collect_batches(items, called=type(given).__name__))
     raise ValueError(
         "inputs are an array or tensor (n, ...), a list of str, a dict of arrays, a folder of images, a torch Dataset,"
         f" a DataLoader, or an iterable of batches; got {type(given).__name__}"
     )
 
 
-def _streamed(source: IterableDataset, batch_size: int | None, collate: Any) -> tuple[Any, Any]:
+def _read_stream(source: IterableDataset, batch_size: int | None, collate: Any) -> tuple[Any, Any]:
     """Read here: a worker cannot be told from outside which samples are its share.
 
     The generator is its own, so that the global random state stays.
@@ -296,6 +295,6 @@ def _streamed(source: IterableDataset, batch_size: int | None, collate: Any) -> 
 
     def read(items: Iterator[Any]) -> tuple[Any, Any]:
         loader = DataLoader(Items(items), batch_size, collate_fn=collate, generator=torch.Generator())
-        return collected(loader, called=type(source).__name__)
+        return collect_batches(loader, called=type(source).__name__)
 
-    return twice(source, hash_of_sample(collate, in_batches=batch_size is not None), read)
+    return read_twice(source, make_sample_hash(collate, in_batches=batch_size is not None), read)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repsim_nb.inputs.batches import is_graph, is_graphs, is_option, label_of
+from repsim_nb.inputs.batches import find_label_column, is_graph, is_graphs, is_option
 from repsim_nb.inputs.fingerprints import fingerprint
 
 PIECE = 1 << 26  # bytes hashed at a time, so that a memory-mapped array is never whole in memory
@@ -25,6 +25,8 @@ def fingerprint_inputs(inputs: Any) -> str:
     """A hash of the inputs' type, shape and bytes; of those read lazily, what their own `fingerprint` says."""
     if isinstance(inputs, Inputs):
         return inputs.fingerprint()
+    if isinstance(inputs, Flat):
+        return fingerprint([inputs.values, inputs.sizes])
     if isinstance(inputs, list) and all(isinstance(text, str) for text in inputs):
         digest = hashlib.blake2b(digest_size=16)
         for text in inputs:
@@ -44,7 +46,7 @@ def fingerprint_inputs(inputs: Any) -> str:
     array = array.reshape(-1) if array.ndim == 0 else array
     step = max(1, PIECE * len(array) // max(array.nbytes, 1))
     for first in range(0, len(array), step):
-        digest.update(np.ascontiguousarray(array[first : first + step]).reshape(-1).view(np.uint8))
+        digest.update(np.ascontiguousarray(array[first : first + step]).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
@@ -57,23 +59,47 @@ def fingerprint_graphs(graphs: Iterable[Any]) -> str:
     return fingerprint(held)
 
 
-def digest_of(batch: Any, *, labels: bool = True) -> str:
+def fingerprint_batch(batch: Any, *, labels: bool = True) -> str:
     """A hash of a batch, with or without its column of labels."""
     if not isinstance(batch, dict):
         return fingerprint_inputs(batch)
-    left_out = "" if labels else label_of(batch)
+    left_out = "" if labels else find_label_column(batch)
     return " ".join(f"{name}={fingerprint_inputs(column)}" for name, column in batch.items() if name != left_out)
 
 
-def spans(inputs: Any, start: int, batch_size: int) -> list[slice]:
+def cut_spans(inputs: Any, start: int, batch_size: int) -> list[slice]:
     """The rows of each batch, from row `start` on."""
     return [slice(first, min(first + batch_size, len(inputs))) for first in range(start, len(inputs), batch_size)]
 
 
-def in_batches(inputs: Any, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
+def iterate_batches(inputs: Any, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
     """(first, last, inputs[first:last]) from row `start` on."""
-    for span in spans(inputs, start, batch_size):
+    for span in cut_spans(inputs, start, batch_size):
         yield span.start, span.stop, inputs[span]
+
+
+class Flat:
+    """A column of which each sample has several rows, one sample after the other: the patches of pictures, for
+    instance.
+
+    values: all rows (sum of sizes, ...).  sizes: how many rows each sample has, (n,).
+    """
+
+    def __init__(self, values: Any, sizes: np.ndarray) -> None:
+        self.values, self.sizes = values, np.asarray(sizes)
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return len(self), *self.values.shape[1:]
+
+    def __getitem__(self, rows: Any) -> Flat:
+        ends = self.sizes.cumsum()
+        chosen = np.arange(len(self))[rows]
+        places = [np.arange(ends[row] - self.sizes[row], ends[row]) for row in chosen]
+        return Flat(self.values[np.concatenate(places) if places else np.arange(0)], self.sizes[rows])
 
 
 class Inputs:
@@ -135,7 +161,7 @@ class Inputs:
 
     def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
         """(first, last, inputs[first:last]) from row `start` on."""
-        return in_batches(self, start, batch_size)
+        return iterate_batches(self, start, batch_size)
 
     def fingerprint(self, *, labels: bool = False) -> str:
         """A hash of the type, the length, and up to 16 samples: the first, the last, and those evenly spread between
@@ -145,5 +171,5 @@ class Inputs:
         """
         digest = hashlib.blake2b(f"{self!r}".encode(), digest_size=16)
         for row in np.linspace(0, len(self) - 1, min(SAMPLES, len(self))).round().astype(int):
-            digest.update(digest_of(self[row : row + 1], labels=labels).encode())
+            digest.update(fingerprint_batch(self[row : row + 1], labels=labels).encode())
         return digest.hexdigest()

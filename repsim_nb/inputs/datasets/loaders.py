@@ -15,16 +15,20 @@ from torch.utils.data import (
     Subset,
     SubsetRandomSampler,
     WeightedRandomSampler,
+    default_collate,
 )
 
-from repsim_nb.inputs.batches import is_graph, is_option, of_torch_geometric
+from repsim_nb.inputs.batches import is_graph, is_option, is_torch_geometric
 from repsim_nb.inputs.fingerprints import fingerprint
-from repsim_nb.inputs.randomness import random_states_kept
+from repsim_nb.inputs.randomness import preserve_random_states
 
-from .columns import unflattened
-from .given import check_alike, collected, default_collate, parted, stacked, targets_of_graphs
-from .inputs import Inputs, fingerprint_graphs, spans
-from .twice import check_samples, fixed_order
+from .collecting import check_alike, collect_batches
+from .columns import unflatten
+from .graphs import find_graph_targets
+from .inputs import Inputs, cut_spans, fingerprint_graphs
+from .rereading import check_samples, find_fixed_order
+from .splitting import split_batch
+from .stacking import stack_samples
 
 _A_COLUMN = ()  # in the form of a batch, where only options have a value
 SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
@@ -36,7 +40,7 @@ class Samples(Inputs):
 
     collate: how a list of samples becomes a batch.  options: what a DataLoader is given to read ahead (num_workers and
     so on). ValueError if samples come out differently when they are read again, or are random: about six are read twice
-    (`twice.check_samples`).
+    (`rereading.check_samples`).
     """
 
     def __init__(
@@ -54,18 +58,22 @@ class Samples(Inputs):
         self.rows = self.rows if rows is None else rows
         own_collate = collate is not default_collate
         self.random_labels = check_samples(
-            type(source).__name__, self.rows, lambda row: _one(source, row), self._joined, own_collate=own_collate
+            type(source).__name__,
+            self.rows,
+            lambda row: _read_sample(source, row),
+            self._joined,
+            own_collate=own_collate,
         )
 
     def __repr__(self) -> str:
         return f"Samples({type(self.source).__name__}, {len(self)})"
 
     def read(self, rows: np.ndarray) -> Any:
-        with random_states_kept():  # a data set may seed the global generators by the number of a sample
-            return self._joined([_one(self.source, row) for row in rows], rows)
+        with preserve_random_states():  # a data set may seed the global generators by the number of a sample
+            return self._joined([_read_sample(self.source, row) for row in rows], rows)
 
     def _joined(self, samples: list[Any], rows: Any) -> Any:
-        batch = unflattened(parted(stacked(samples, self.collate, rows))[0])
+        batch = unflatten(split_batch(stack_samples(samples, self.collate, rows))[0])
         if isinstance(batch, dict):
             form = {name: value if is_option(value) else _A_COLUMN for name, value in batch.items()}
             if self.form is None:
@@ -79,10 +87,10 @@ class Samples(Inputs):
             yield from super().batches(start, batch_size)
             return
         own = torch.Generator()  # or torch would draw the workers' seeds from the global one
-        cut = spans(self, start, batch_size)
-        ahead = DataLoader(
-            self, batch_size=None, sampler=cut, collate_fn=_as_it_is, generator=own, **self.options
-        )  # a worker's task is a slice of these
+        cut = cut_spans(self, start, batch_size)
+        source: Any = self  # it has what a map-style Dataset needs
+        options = {**self.options, "sampler": cut, "generator": own}  # a worker's task is a slice of these
+        ahead: DataLoader[Any] = DataLoader(source, batch_size=None, collate_fn=_identity, **options)
         for span, batch in zip(cut, ahead, strict=True):
             yield span.start, span.stop, batch
 
@@ -104,11 +112,11 @@ class Graphs(Samples):
         )
 
 
-def _as_it_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch
 
 
-def _one(source: Any, row: Any) -> Any:
+def _read_sample(source: Any, row: Any) -> Any:
     try:
         return source[int(row)]
     except Exception as error:
@@ -120,7 +128,7 @@ def _one(source: Any, row: Any) -> Any:
 def check_loader(loader: DataLoader) -> None:
     """ValueError for a loader of torch_geometric whose batches are no whole graphs, as those of a NeighborLoader."""
     of_others = any(base.__module__.startswith("torch_geometric.") for base in type(loader).__mro__)
-    if of_others and not of_torch_geometric(loader, "DataLoader", "DataListLoader"):
+    if of_others and not is_torch_geometric(loader, "DataLoader", "DataListLoader"):
         raise ValueError(
             f"the rows of a {type(loader).__name__} are nodes, which see each other through edges, or graphs in another"
             " form: a data set is a list of graphs, [data, ...]. To compare the nodes of one graph, call the model"
@@ -140,14 +148,14 @@ def from_loader(loader: DataLoader) -> tuple[Samples, np.ndarray | None]:
         sampler = loader.batch_sampler.sampler
     rows = None
     if not isinstance(sampler, SequentialSampler):
-        rows = _checked_order(sampler)
+        rows = _check_order(sampler)
     options = {"num_workers": loader.num_workers, "worker_init_fn": loader.worker_init_fn, "timeout": loader.timeout}
     if loader.num_workers:
         options |= {
             "multiprocessing_context": loader.multiprocessing_context,
             "prefetch_factor": loader.prefetch_factor,
         }
-    targets = known_targets(source)
+    targets = find_targets(source)
     kind = Graphs if isinstance(source, list) and source and all(map(is_graph, source)) else Samples
     return kind(source, loader.collate_fn, rows, **options), (
         targets if targets is None or rows is None else targets[rows]
@@ -158,19 +166,19 @@ def from_unbatched(loader: DataLoader) -> tuple[Any, Any]:
     """All samples of a DataLoader with batch_size=None, batches already, read now and kept in memory -> (inputs,
     targets or None).
     """
-    source, rows = loader.dataset, _checked_order(loader.sampler)
+    source, rows = loader.dataset, _check_order(loader.sampler)
 
     def joined(samples: list[Any], _rows: Any) -> Any:
-        return parted(loader.collate_fn(samples[0]))[0]
+        return split_batch(loader.collate_fn(samples[0]))[0]
 
-    check_samples(type(source).__name__, rows, lambda row: _one(source, row), joined, own_collate=False)
-    with random_states_kept():  # a DataLoader takes a seed for its workers
-        return collected(loader)
+    check_samples(type(source).__name__, rows, lambda row: _read_sample(source, row), joined, own_collate=False)
+    with preserve_random_states():  # a DataLoader takes a seed for its workers
+        return collect_batches(loader)
 
 
-def _checked_order(sampler: Any) -> np.ndarray:
+def _check_order(sampler: Any) -> np.ndarray:
     """ValueError for a sampler that shuffles."""
-    rows = None if isinstance(sampler, SHUFFLING) else fixed_order(lambda: _order(sampler))
+    rows = None if isinstance(sampler, SHUFFLING) else find_fixed_order(lambda: _read_order(sampler))
     if rows is None:
         raise ValueError(
             f"the DataLoader shuffles ({type(sampler).__name__}): its samples come in another order each time, so rows"
@@ -179,25 +187,25 @@ def _checked_order(sampler: Any) -> np.ndarray:
     return rows
 
 
-def _order(sampler: Any) -> np.ndarray:
+def _read_order(sampler: Any) -> np.ndarray:
     """The row numbers that a sampler, or a sampler of batches, gives."""
     return np.array(
         [row for some in sampler for row in (some if isinstance(some, (list, tuple)) else [some])], dtype=np.int64
     )
 
 
-def known_targets(source: Any) -> np.ndarray | None:
+def find_targets(source: Any) -> np.ndarray | None:
     """The targets that a dataset knows without reading its samples: `.targets`, a TensorDataset's second tensor, those
     of a Subset, the `y` of graphs in memory; else None.
     """
     if isinstance(source, list):
-        return targets_of_graphs(source) if source and all(map(is_graph, source)) else None
+        return find_graph_targets(source) if source and all(map(is_graph, source)) else None
     if isinstance(source, Subset):
-        whole = known_targets(source.dataset)
+        whole = find_targets(source.dataset)
         return None if whole is None else whole[np.asarray(source.indices)]
-    tensors = getattr(source, "tensors", ())
-    targets = tensors[1] if len(tensors) == 2 else getattr(source, "targets", None)
-    if of_torch_geometric(source, "InMemoryDataset"):
+    tensors: tuple[Any, ...] = getattr(source, "tensors", ())
+    targets: Any = tensors[1] if len(tensors) == 2 else getattr(source, "targets", None)
+    if is_torch_geometric(source, "InMemoryDataset"):
         targets = getattr(source, "y", None)  # of all graphs
     if targets is None or not hasattr(targets, "__len__") or len(targets) != len(source):
         return None

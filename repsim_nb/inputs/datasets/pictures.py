@@ -18,8 +18,8 @@ from repsim_nb.support.errors import join_names
 from repsim_nb.support.validation import is_integer
 from repsim_nb.support.workers import cores
 
-from .inputs import Inputs, spans
-from .pillow import GREY, check_depth, converted
+from .inputs import Inputs, cut_spans
+from .pillow import GREY, check_depth, convert_picture
 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -38,7 +38,7 @@ class Folder(Inputs):
         with ThreadPoolExecutor(cores()) as pool:
             headers = list(pool.map(self._header, self.names))
         self.grey = all(grey for _, grey in headers)
-        wanted = _checked(size)
+        wanted = _check_size(size)
         if wanted is None:
             wanted = headers[0][0]
             for name, (other, _) in zip(self.names, headers, strict=True):
@@ -80,11 +80,11 @@ class Folder(Inputs):
     def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
         """The next batch is decoded while the last one is at work."""
         with ThreadPoolExecutor(1) as ahead:
-            cut = spans(self, start, batch_size)
-            coming = ahead.submit(self.__getitem__, cut[0]) if cut else None
-            for span, following in zip(cut, [*cut[1:], None], strict=False):
-                batch = coming.result()
-                coming = ahead.submit(self.__getitem__, following) if following else None
+            cut = cut_spans(self, start, batch_size)
+            coming = [ahead.submit(self.__getitem__, span) for span in cut[:1]]
+            for place, span in enumerate(cut):
+                batch = coming.pop().result()
+                coming += [ahead.submit(self.__getitem__, following) for following in cut[place + 1 : place + 2]]
                 yield span.start, span.stop, batch
 
     def fingerprint(self, *, labels: bool = False) -> str:
@@ -99,16 +99,16 @@ class Folder(Inputs):
             with Image.open(self.root / name) as image:
                 (width, height), mode = image.size, image.mode
         except Exception as error:
-            raise _unreadable(self.root / name, error) from error
+            raise _read_error(self.root / name, error) from error
         check_depth(mode, f"the image {self.root / name}")
         return (height, width), mode in GREY
 
     def _picture(self, name: str) -> np.ndarray:
         try:
             with Image.open(self.root / name) as image:
-                mode, pixels = image.mode, np.asarray(_fitted(converted(image, grey=self.grey), self.size))
+                mode, pixels = image.mode, np.asarray(_fit(convert_picture(image, grey=self.grey), self.size))
         except Exception as error:
-            raise _unreadable(self.root / name, error) from error
+            raise _read_error(self.root / name, error) from error
         check_depth(mode, f"the image {self.root / name}")  # the file may have changed since its header was read
         return pixels
 
@@ -135,7 +135,7 @@ class Crops(Inputs):
         out = np.empty((len(rows), self.edge, self.edge, 3), np.uint8)
         for at, row in enumerate(rows):
             file, place = divmod(int(row), self.per_side**2)
-            whole = _decoded(self.files[file])
+            whole = _decode(self.files[file])
             top, left = (
                 round((side - self.edge) * step / (self.per_side - 1))
                 for side, step in zip(whole.shape, divmod(place, self.per_side), strict=False)
@@ -145,12 +145,12 @@ class Crops(Inputs):
 
 
 @functools.lru_cache(maxsize=2)  # neighbouring crops are of one picture
-def _decoded(path: str) -> np.ndarray:
+def _decode(path: str) -> np.ndarray:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise _read_error(path, error) from error
 
 
 def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Folder, np.ndarray | None, tuple[str, ...]]:
@@ -159,13 +159,13 @@ def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Folde
     Subfolders are the classes, sorted; files come in natural order (2 before 10); hidden ones are passed over.
     """
     inside = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
-    loose = _natural(name for name in inside if name.lower().endswith(ENDINGS) and (folder / name).is_file())
+    loose = _sort_naturally(name for name in inside if name.lower().endswith(ENDINGS) and (folder / name).is_file())
     classes = tuple(name for name in inside if (folder / name).is_dir())
-    within = {name: _below(folder, name) for name in classes}
+    within = {name: _find_pictures(folder, name) for name in classes}
     if loose and any(within.values()):
         raise ValueError(
-            f"the folder {folder} holds images ({join_names(loose, 2)}) beside folders of images ({join_names(classes, 3)}): a"
-            " class is a folder, so move them into one"
+            f"the folder {folder} holds images ({join_names(loose, 2)}) beside folders of images"
+            f" ({join_names(classes, 3)}): a class is a folder, so move them into one"
         )
     if not loose and not any(within.values()):
         raise ValueError(
@@ -183,7 +183,7 @@ def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Folde
     return Folder(folder, [name for of_class in within.values() for name in of_class], size), targets, classes
 
 
-def _below(root: Path, folder: str) -> list[str]:
+def _find_pictures(root: Path, folder: str) -> list[str]:
     """All images in a folder and the folders in it, relative to the root."""
     found = []
     for place, folders, files in os.walk(root / folder, followlinks=True):
@@ -193,10 +193,10 @@ def _below(root: Path, folder: str) -> list[str]:
             for name in files
             if name.lower().endswith(ENDINGS) and not name.startswith(".")
         ]
-    return _natural(found)
+    return _sort_naturally(found)
 
 
-def _natural(names: Any) -> list[str]:
+def _sort_naturally(names: Any) -> list[str]:
     return sorted(
         names,
         key=lambda name: (
@@ -206,7 +206,7 @@ def _natural(names: Any) -> list[str]:
     )
 
 
-def _checked(size: Any) -> tuple[int, int] | None:
+def _check_size(size: Any) -> tuple[int, int] | None:
     if size is None:
         return None
     pair = (size, size) if is_integer(size) else size
@@ -215,7 +215,7 @@ def _checked(size: Any) -> tuple[int, int] | None:
     return int(pair[0]), int(pair[1])
 
 
-def _fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Resized until it just covers (h, w), then cropped in the centre."""
     (height, width), scale = size, max(size[0] / image.height, size[1] / image.width)
     if (image.height, image.width) == size:
@@ -227,7 +227,7 @@ def _fitted(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.crop((left, top, left + width, top + height))
 
 
-def _unreadable(path: Any, error: Exception) -> ValueError:
+def _read_error(path: Any, error: Exception) -> ValueError:
     return ValueError(
         f"the image {path} cannot be read ({error}): it is damaged, or no image; take it out of the folder or"
         " replace it"

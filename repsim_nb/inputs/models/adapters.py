@@ -16,11 +16,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from repsim_nb.support.errors import join_names
+from repsim_nb.support.errors import join_names, warn_user
 
-from .checkpoints import read
-from .huggingface import HEADS, encoder_kind, from_folder, packed, quietly, read_config, transformers_library
-from .libraries import first_line, library, offline, weights_only
+from .checkpoints import read_checkpoint
+from .huggingface import HEADS, encoder_kind, from_folder, import_transformers, make_model, read_config, silence
+from .libraries import first_line, import_library, offline, weights_only
 from .model import Model
 
 ADAPTER = "adapter_config.json"  # how a folder says that it holds an adapter
@@ -40,10 +40,10 @@ def load_adapter(folder: Path, spec: str, *, weights: str | None, options: Mappi
 
     As for other folders a head for classification is kept and other heads are left off. No code of a folder runs.
     """
-    config = _config(folder)
+    config = _read_config(folder)
     base, kind = config.get("base_model_name_or_path"), config.get("peft_type", "adapter")
     here = Path(str(base)).expanduser() if base else None
-    task = AUTO.get(config.get("task_type"), "AutoModel")
+    task = AUTO.get(str(config.get("task_type")), "AutoModel")
     both = (
         f"module = peft.PeftModel.from_pretrained(transformers.{task}.from_pretrained('{base or 'BASE'}'), '{folder}');"
         " load_model(module)"
@@ -61,8 +61,8 @@ def load_adapter(folder: Path, spec: str, *, weights: str | None, options: Mappi
         )
     if whole and (here is None or here.resolve() != folder.resolve()):
         raise ValueError(
-            f"{says}, and next to it a whole model ({join_names(whole, 2)}). Which is meant is not known: move {ADAPTER} "
-            f"elsewhere to load the whole model, or load both yourself, {both}"
+            f"{says}, and next to it a whole model ({join_names(whole, 2)}). Which is meant is not known: move"
+            f" {ADAPTER} elsewhere to load the whole model, or load both yourself, {both}"
         )
     if here is None or not (here / "config.json").is_file():
         is_path = base and (str(base).startswith(("/", ".", "~")) or str(base).count("/") > 1)
@@ -80,12 +80,12 @@ def load_adapter(folder: Path, spec: str, *, weights: str | None, options: Mappi
             f"{says}, and peft, which puts it into the base, is not installed: pip install peft. Or, where it is,"
             f" {merged}"
         )
-    transformers, peft = transformers_library(), library("peft", "transformers")
-    tensors = _tensors(folder)
+    transformers, peft = import_transformers(), import_library("peft", "transformers")
+    tensors = _read_weights(folder)
     names = {name.removeprefix(INSIDE) for name in tensors}
-    options = {**_classes(config, tensors), **options}
+    options = {**_count_classes(config, tensors), **options}
 
-    with quietly(transformers), offline(), weights_only():
+    with silence(transformers), offline(), weights_only():
         around = _is_around(peft, folder)
 
         def may_lack(module: nn.Module, name: str) -> bool:
@@ -94,15 +94,16 @@ def load_adapter(folder: Path, spec: str, *, weights: str | None, options: Mappi
                 around or _keeps_head(module) or name.startswith(f"{module.base_model_prefix}.")
             )
 
-        module = from_folder(transformers, here, spec, options, _class(transformers, config, here, spec), may_lack)
-        module = _adapted(peft, module, folder, tensors, spec)
-        module = module if around else _without_head(transformers, module.get_base_model())
+        module = from_folder(transformers, here, spec, options, _base_class(transformers, config, here, spec), may_lack)
+        module = _put_in(peft, module, folder, tensors, spec)
+        if not around:
+            module = _drop_head(transformers, module.get_base_model())
         own = any((folder / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"))
-        model = packed(module, folder.resolve().name, spec, "pretrained", 0, str(folder if own else here))
+        model = make_model(module, folder.resolve().name, spec, "pretrained", 0, str(folder if own else here))
     return replace(model, card={**model.card, "adapter": kind, "base": here.resolve().name})
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
         if not isinstance(config, dict):
@@ -112,7 +113,7 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _tensors(folder: Path) -> Mapping[str, Tensor]:
+def _read_weights(folder: Path) -> Mapping[str, Tensor]:
     """The weights of the adapter by the names that they have in its file."""
     file = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if file is None:
@@ -120,10 +121,10 @@ def _tensors(folder: Path) -> Mapping[str, Tensor]:
             f"the folder {folder} has an {ADAPTER} and no weights of an adapter ({WEIGHTS[0]}); it holds "
             f"{join_names(sorted(file.name for file in folder.iterdir()))}"
         )
-    return read(file)[0]
+    return read_checkpoint(file)[0]
 
 
-def _classes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, int]:
+def _count_classes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, int]:
     """How many classes the head has that came with the adapter: the configuration of the base does not know them."""
     heads = [
         tensor
@@ -133,7 +134,7 @@ def _classes(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[s
     return {"num_labels": len(heads[-1])} if heads and config.get("task_type") == "SEQ_CLS" else {}
 
 
-def _class(transformers: ModuleType, config: Mapping[str, Any], base: Path, spec: str) -> Any:
+def _base_class(transformers: ModuleType, config: Mapping[str, Any], base: Path, spec: str) -> Any:
     """The class of the base, on which the names of the weights in an adapter depend."""
     if config.get("task_type") in AUTO:
         return getattr(transformers, AUTO[config["task_type"]])
@@ -144,7 +145,7 @@ def _class(transformers: ModuleType, config: Mapping[str, Any], base: Path, spec
     return encoder_kind(transformers, read_config(transformers, str(base), spec))
 
 
-def _adapted(peft: ModuleType, module: nn.Module, folder: Path, tensors: Mapping[str, Tensor], spec: str) -> nn.Module:
+def _put_in(peft: ModuleType, module: nn.Module, folder: Path, tensors: Mapping[str, Tensor], spec: str) -> Any:
     """The base with the adapter in it. ValueError if a weight of the adapter has no place, or a place has no weight."""
     try:
         with warnings.catch_warnings(record=True) as said:
@@ -158,7 +159,7 @@ def _adapted(peft: ModuleType, module: nn.Module, folder: Path, tensors: Mapping
     lacking = [str(one.message) for one in said if "missing adapter keys" in str(one.message)]
     for one in said:
         if not issubclass(one.category, (FutureWarning, DeprecationWarning)) and str(one.message) not in lacking:
-            warnings.warn(f"peft said of the adapter of '{spec}': {one.message}", stacklevel=6)
+            warn_user(f"peft said of the adapter of '{spec}': {one.message}")
     strange = sorted(name for name, tensor in tensors.items() if name not in there or there[name].shape != tensor.shape)
     if lacking or strange:
         why = f"it has no place for {join_names(strange, 4)}" if strange else first_line(ValueError(lacking[0]))
@@ -188,7 +189,7 @@ def _keeps_head(module: nn.Module) -> bool:
     return type(module).__name__.endswith(HEADS)
 
 
-def _without_head(transformers: ModuleType, module: nn.Module) -> nn.Module:
+def _drop_head(transformers: ModuleType, module: Any) -> Any:
     """The base as other folders give it: with a head for classification, else without a head, and of T5 the encoder
     alone.
     """

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repsim_nb.inputs.batches import is_graph, is_graphs, is_option, joined_graphs, label_of
-from repsim_nb.inputs.fingerprints import is_ours
+from repsim_nb.inputs.batches import find_label_column, is_graph, is_graphs, is_option, join_graphs
+from repsim_nb.inputs.code_analysis import is_ours
 from repsim_nb.support.errors import join_names
 
 from .unsupported import missing_inputs
@@ -40,7 +40,7 @@ class Arguments:
         return [name for name in (*self.required, *self.optional) if name not in self.unnamed]
 
 
-def arguments_of(module: nn.Module) -> Arguments:
+def read_arguments(module: nn.Module) -> Arguments:
     """The arguments of a module's forward.
 
     Where the forward of an instance was replaced by one that names none, those of its class count.
@@ -67,82 +67,80 @@ def _read(function: Callable[..., Any]) -> Arguments:
     )
 
 
-def inner(module: nn.Module) -> nn.Module | None:
+def find_wrapped(module: nn.Module) -> nn.Module | None:
     """What a module wraps: the base model of an adapter, or the one child that holds all the parameters."""
-    if callable(getattr(module, "get_base_model", None)):
-        base = module.get_base_model()
-        if isinstance(base, nn.Module) and base is not module:
-            return base
+    base = getattr(module, "get_base_model", lambda: None)()
+    if isinstance(base, nn.Module) and base is not module:
+        return base
     whole = {id(p) for p in module.parameters()}
     children = [child for child in module.children() if {id(p) for p in child.parameters()} == whole]
     return children[0] if len(children) == 1 else None
 
 
-def _receiving(module: nn.Module) -> Iterator[Arguments]:
+def _iterate_receivers(module: nn.Module) -> Iterator[Arguments]:
     """The arguments of a module, and of those inside it to which it hands on names that it does not know."""
     seen: set[int] = set()
     part: nn.Module | None = module
     while part is not None and id(part) not in seen:
         seen.add(id(part))
-        found = arguments_of(part)
+        found = read_arguments(part)
         yield found
-        part = inner(part) if found.any_name else None
+        part = find_wrapped(part) if found.any_name else None
 
 
-def _unwrapped(module: nn.Module) -> Arguments:
+def _explicit_arguments(module: nn.Module) -> Arguments:
     """The arguments of a module, or of the first one inside it whose forward is more than *args and **kwargs."""
     found = Arguments(any_number=True, any_name=True)
-    for found in _receiving(module):
+    for found in _iterate_receivers(module):
         if found.required or found.optional or not found.any_number:
             break
     return found
 
 
-def takes(module: nn.Module, label: str, names: Any) -> bool:
+def takes_labels(module: nn.Module, label: str, names: Any) -> bool:
     """Does forward take the column of labels: does it name it, take a whole dict of columns (names) as its only
     argument, or hand on any names to a part that names it?
     """
-    receiving = list(_receiving(module))
+    receiving = list(_iterate_receivers(module))
     hands_on = receiving[-1].any_name and any(
-        label in arguments_of(part).names for part in module.modules() if part is not module
+        label in read_arguments(part).names for part in module.modules() if part is not module
     )
-    return hands_on or any(label in found.names for found in receiving) or takes_whole(module, names)
+    return hands_on or any(label in found.names for found in receiving) or takes_dict(module, names)
 
 
-def takes_whole(module: nn.Module, names: Any) -> bool:
+def takes_dict(module: nn.Module, names: Any) -> bool:
     """Does forward take a batch as one argument, a dict of these columns?
 
     It does if it needs one argument and knows none of the names.
     """
-    found = _unwrapped(module)
+    found = _explicit_arguments(module)
     return len(found.required) == 1 and not set(names) & set(found.names)
 
 
-def names_of(module: nn.Module) -> list[str]:
+def list_names(module: nn.Module) -> list[str]:
     """All names that forward, and what it hands names on to, knows."""
-    return list(dict.fromkeys(name for found in _receiving(module) for name in found.names))
+    return list(dict.fromkeys(name for found in _iterate_receivers(module) for name in found.names))
 
 
-def unnamed(module: nn.Module, batch: Mapping[str, Any]) -> list[str]:
+def find_unnamed_columns(module: nn.Module, batch: Mapping[str, Any]) -> list[str]:
     """The columns of a batch that forward takes without knowing their names; none if it knows no names at all."""
-    known = names_of(module)
-    return [name for name in batch if name not in known] if known and not takes_whole(module, batch) else []
+    known = list_names(module)
+    return [name for name in batch if name not in known] if known and not takes_dict(module, batch) else []
 
 
 # -- from a batch of the data set to one for the model
-# ---------------------------------------------------------------------------
 
 
-def as_taken(module: nn.Module, preprocess: Callable[[Any], Any], batch: Any) -> Any:
+def prepare_batch(module: nn.Module, preprocess: Callable[[Any], Any], batch: Any) -> Any:
     """A batch, as the data set gives it -> the batch as the model takes it.
 
     The column of labels is left out unless forward takes it. A user's own preprocess gets a copy, since it may write
     into what it is given.
     """
     if isinstance(batch, (list, tuple)) and batch and all(map(is_graph, batch)):
-        batch = joined_graphs(batch)
-    if label := label_of(batch):
-        kept = takes(module, label, batch)
+        batch = join_graphs(batch)
+    if label := find_label_column(batch):
+        kept = takes_labels(module, label, batch)
         batch = {
             name: _class_numbers(column) if name == label else column
             for name, column in batch.items()
@@ -150,10 +148,10 @@ def as_taken(module: nn.Module, preprocess: Callable[[Any], Any], batch: Any) ->
         }
     if is_ours(getattr(preprocess, "func", preprocess)):
         return batch if is_graphs(batch) else preprocess(batch)  # ours know pictures and sentences
-    return preprocess(copied(batch))
+    return preprocess(copy_batch(batch))
 
 
-def copied(batch: Any) -> Any:
+def copy_batch(batch: Any) -> Any:
     """A batch that can be written to."""
     if isinstance(batch, Tensor) or is_graphs(batch):
         return batch.clone()
@@ -164,13 +162,9 @@ def _class_numbers(column: Any) -> Any:
     """Labels that are integers as int64, which embeddings and losses need."""
     if isinstance(column, np.ndarray) and column.dtype.kind in "iu":
         return column.astype(np.int64, copy=False)
-    whole = (
-        isinstance(column, Tensor)
-        and not column.is_floating_point()
-        and not column.is_complex()
-        and column.dtype != torch.bool
-    )
-    return column.long() if whole else column
+    if not isinstance(column, Tensor) or column.is_floating_point() or column.is_complex():
+        return column
+    return column if column.dtype == torch.bool else column.long()
 
 
 def graph_arguments(module: nn.Module, graphs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -185,7 +179,7 @@ def graph_arguments(module: nn.Module, graphs: Any) -> tuple[tuple[Any, ...], di
         if not hasattr(graphs, "node_types")
         else {f"{name}_dict": graphs.collect(name) for name in held}
     )
-    found = _unwrapped(module)
+    found = _explicit_arguments(module)
     known |= {
         name: number
         for name in found.required
@@ -198,34 +192,35 @@ def graph_arguments(module: nn.Module, graphs: Any) -> tuple[tuple[Any, ...], di
         return (graphs,), {}
     if missing:
         raise ValueError(
-            f"its forward needs {join_names(missing)}, and the graphs hold {join_names(sorted(known))}. Give a module with"
-            " forward(self, data), or load_model(..., preprocess=function of a Batch that returns a dict of the"
+            f"its forward needs {join_names(missing)}, and the graphs hold {join_names(sorted(known))}. Give a module"
+            " with forward(self, data), or load_model(..., preprocess=function of a Batch that returns a dict of the"
             " arguments)"
         )
     return (), by_name
 
 
 # -- what to say if forward fails
-# ------------------------------------------------------------------------------------------------
 
 
-def why_refused(module: nn.Module, batch: Any) -> str:
+def explain_refusal(module: nn.Module, batch: Any) -> str:
     """What may be wrong with the columns of a batch that forward failed on, as sentences; "" if nothing is known."""
     if not isinstance(batch, Mapping):
         return ""
-    found, said = _unwrapped(module), ""
+    found, said = _explicit_arguments(module), ""
     strange = (
-        [] if any(one.any_name for one in _receiving(module)) else [name for name in batch if name not in found.names]
+        []
+        if any(one.any_name for one in _iterate_receivers(module))
+        else [name for name in batch if name not in found.names]
     )
-    if takes_whole(module, batch):
+    if takes_dict(module, batch):
         said += (
             f". Its forward takes one argument, '{found.required[0]}', and was given the dict of the columns"
             f" {join_names(list(batch))}; if it takes an array, call the column '{found.required[0]}'"
         )
     elif strange:
         said += (
-            f". Its forward takes {join_names(found.names, 12)}, and no {join_names(strange)}: leave out what it does not take;"
-            " targets are given as rs.Dataset(name, inputs, targets=...)"
+            f". Its forward takes {join_names(found.names, 12)}, and no {join_names(strange)}: leave out what it does"
+            " not take; targets are given as rs.Dataset(name, inputs, targets=...)"
         )
     for name, value in batch.items():
         if is_option(value) and not isinstance(value, (str, bool, type(None))):
@@ -233,7 +228,7 @@ def why_refused(module: nn.Module, batch: Any) -> str:
                 f". '{name}' is one value for all samples; if the model needs one for each, give a column, {{'{name}':"
                 f" np.full(n, {float(value):g})}}"
             )
-    if (label := label_of(batch)) and takes(module, label, batch):
+    if (label := find_label_column(batch)) and takes_labels(module, label, batch):
         said += (
             f". The column '{label}' reached forward({label}=). If it is not meant for the model, take it out of the"
             f" columns and give it as targets, rs.Dataset(name, columns, targets={label})"

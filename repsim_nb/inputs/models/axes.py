@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -116,7 +117,7 @@ class Axis:
 Axes = tuple[Axis, ...]
 
 
-def features_of(axes: Axes, shape: Sequence[int], samples: int = 0) -> tuple[int, ...] | None:
+def find_features(axes: Axes, shape: Sequence[int], samples: int = 0) -> tuple[int, ...] | None:
     """The axes of a tensor's features, without the one of its samples; None if that is not certain.
 
     It is certain if one axis holds features, or if several do, or parts of them, and all others hold places.
@@ -131,23 +132,75 @@ def features_of(axes: Axes, shape: Sequence[int], samples: int = 0) -> tuple[int
     return found if found and rest and all(axes[at].role == PLACES for at in rest) else None
 
 
-def input_of(axis: Axis) -> Iterator[tuple[str, int]]:
+def find_inputs(axis: Axis) -> Iterator[tuple[str, int]]:
     """The inputs (name, axis) whose places these are, also if others were added."""
-    seen = set()
-    while axis is not None and id(axis) not in seen:
+    seen: set[int] = set()
+    while id(axis) not in seen:
         seen.add(id(axis))
         yield from axis.columns
-        axis = axis.grown[0] if axis.grown else None
+        axis = axis.grown[0] if axis.grown else axis
 
 
-def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
+def unknown_axes(tensor: Tensor) -> Axes:
+    """Axes of which nothing is known."""
+    return tuple(Axis() for _ in range(tensor.ndim))
+
+
+def iterate_tensors(values: Iterable[Any]) -> Iterator[Tensor]:
     for value in values:
         if isinstance(value, Tensor):
             yield value
         elif isinstance(value, (tuple, list)):
-            yield from tensors_in(value)
+            yield from iterate_tensors(value)
 
 
-def argument(args: Sequence[Any], kwargs: dict[str, Any], place: int, *names: str, default: Any = None) -> Any:
-    """An argument of a call, by its name or its place."""
-    return next((kwargs[name] for name in names if name in kwargs), args[place] if len(args) > place else default)
+class AxesByTensor(Protocol):
+    """What is known so far of the axes of tensors: a trace."""
+
+    def axes(self, tensor: Tensor) -> Axes: ...
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an operation of torch: its arguments, its output, and the axes of its first argument before it ran
+    (None: it is no tensor).
+    """
+
+    trace: AxesByTensor
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    out: Any
+    before: Axes | None
+
+    def get(self, place: int, *names: str, default: Any = None) -> Any:
+        """An argument, by its name or its place."""
+        given = self.args[place] if len(self.args) > place else default
+        return next((self.kwargs[name] for name in names if name in self.kwargs), given)
+
+    @property
+    def x(self) -> Any:
+        return self.get(0, "input")
+
+    @property
+    def axes(self) -> Axes:
+        """The axes of the input before the operation ran."""
+        return self.before or self.trace.axes(self.x)
+
+    def of_each(self, rule: Callable[[int, Axis, Tensor], Axis]) -> Any:
+        """The axes of each output, those of the input one by one; unknown if there are more or fewer of them.
+
+        rule(place, axis of the input, output): the axis of the output.
+        """
+
+        def of_one(out: Tensor) -> Axes:
+            if out.ndim != len(self.axes):
+                return unknown_axes(out)
+            return tuple(rule(at, axis, out) for at, axis in enumerate(self.axes))
+
+        if isinstance(self.out, Tensor):
+            return of_one(self.out)
+        return [of_one(out) if isinstance(out, Tensor) else None for out in self.out]
+
+
+# a call -> the axes of its output, a list of them for several outputs, or None if nothing is known
+Rule = Callable[[Call], Any]

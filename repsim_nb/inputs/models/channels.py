@@ -63,7 +63,7 @@ def channels_axis(shape: Sequence[int]) -> int:
     return 1 if at_first else 3
 
 
-def floats(batch: Tensor | np.ndarray) -> Tensor:
+def to_floats(batch: Tensor | np.ndarray) -> Tensor:
     """uint8 as float32: pictures (n, h, w), (n, h, w, c) and (n, c, h, w) -> (n, c, h, w) / 255; features (n,) and (n,
     p) keep their values.
 

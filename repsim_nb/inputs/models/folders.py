@@ -16,7 +16,7 @@ from .adapters import ADAPTER, load_adapter
 from .huggingface import load_transformers
 from .model import Model
 from .sentences import MODULES, load_sentences
-from .unsupported import other_file
+from .unsupported import describe_other_file
 
 CONFIG = "config.json"
 SETTINGS = (".json", ".yaml", ".yml", ".toml")  # files that hold no weights
@@ -39,17 +39,17 @@ def load_folder(
     if (
         folder.is_dir()
         and ((folder / CONFIG).is_file() or "/" in name or weights != "random")
-        and (why := other_folder(folder))
+        and (why := describe_other_folder(folder))
     ):
         raise ValueError(why)
     return load_transformers(name, weights=weights, seed=seed, options=options)
 
 
-def other_folder(folder: Path) -> str:
+def describe_other_folder(folder: Path) -> str:
     """What to say of a folder that holds no model of transformers, and what to do with it; "" for a folder that
     does.
     """
-    config = _settings(folder / CONFIG)
+    config = _read_settings(folder / CONFIG)
     if "model_type" in config:
         return ""
     if "_class_name" in config:
@@ -60,15 +60,27 @@ def other_folder(folder: Path) -> str:
     if "architecture" in config:
         return (
             f"the folder {folder} holds a model of timm: "
-            f"load_model('{folder / _first(folder, ('*.safetensors', '*.bin'), 'model.safetensors')}', "
+            f"load_model('{folder / _first_file(folder, ('*.safetensors', '*.bin'), 'model.safetensors')}', "
             f"architecture='timm:{config['architecture']}'"
-            f"{_classes(config)})"
+            f"{_classes_option(config)})"
         )
     if (folder / CONFIG).is_file():
         return ""  # what is wrong with it is said where it is read
     found = next(
         filter(
-            None, (look(folder) for look in (_checkpoints, _pipeline, _in_parts, _cache, _lightning, _files, _below))
+            None,
+            (
+                look(folder)
+                for look in (
+                    _describe_checkpoints,
+                    _describe_pipeline,
+                    _describe_parts,
+                    _describe_cache,
+                    _describe_lightning,
+                    _describe_files,
+                    _describe_subfolders,
+                )
+            ),
         ),
         "",
     )
@@ -78,16 +90,16 @@ def other_folder(folder: Path) -> str:
     )
 
 
-def beside(file: Path) -> str:
+def describe_folder_of(file: Path) -> str:
     """What to do with a file of weights whose folder says which model they are for; "" if it does not."""
     folder = file.parent
-    config = _settings(folder / CONFIG)
+    config = _read_settings(folder / CONFIG)
     if (folder / ADAPTER).is_file() or (folder / MODULES).is_file() or "model_type" in config:
         return f"load its folder, load_model('transformers:{folder}'), which says which network they are for"
-    return other_folder(folder) if "architecture" in config else ""
+    return describe_other_folder(folder) if "architecture" in config else ""
 
 
-def _settings(file: Path) -> dict[str, Any]:
+def _read_settings(file: Path) -> dict[str, Any]:
     """What is in a configuration, {} if there is none or it is damaged, which is said where it is read."""
     try:
         content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
@@ -96,20 +108,20 @@ def _settings(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _first(folder: Path, patterns: Iterable[str], otherwise: str) -> str:
+def _first_file(folder: Path, patterns: Iterable[str], otherwise: str) -> str:
     return next((file.name for pattern in patterns for file in sorted(folder.glob(pattern))), otherwise)
 
 
-def _classes(config: Mapping[str, Any]) -> str:
+def _classes_option(config: Mapping[str, Any]) -> str:
     number = config.get("num_classes")
     return f", options={{'num_classes': {number}}}" if isinstance(number, int) else ""
 
 
-def _specs(folders: Iterable[Path]) -> str:
+def _list_specs(folders: Iterable[Path]) -> str:
     return join_names((f"transformers:{folder}" for folder in folders), 4)
 
 
-def _checkpoints(folder: Path) -> str:
+def _describe_checkpoints(folder: Path) -> str:
     """A Trainer's folder: its checkpoints, newest first."""
     steps = {
         int(found[1]): inside
@@ -119,7 +131,7 @@ def _checkpoints(folder: Path) -> str:
     newest = [steps[step] for step in sorted(steps, reverse=True)]
     loadable = [inside for inside in newest if any((inside / file).is_file() for file in (CONFIG, ADAPTER, MODULES))]
     if loadable:
-        return f"It holds the checkpoints of a Trainer, newest first: {_specs(loadable)}. Load one of these"
+        return f"It holds the checkpoints of a Trainer, newest first: {_list_specs(loadable)}. Load one of these"
     weights = [
         inside / file
         for inside in newest
@@ -134,11 +146,13 @@ def _checkpoints(folder: Path) -> str:
     )
 
 
-def _pipeline(folder: Path) -> str:
+def _describe_pipeline(folder: Path) -> str:
     if not (folder / "model_index.json").is_file():
         return ""
     parts = {
-        inside.name: _settings(inside / CONFIG) for inside in sorted(folder.iterdir()) if (inside / CONFIG).is_file()
+        inside.name: _read_settings(inside / CONFIG)
+        for inside in sorted(folder.iterdir())
+        if (inside / CONFIG).is_file()
     }
     ours = [folder / name for name, config in parts.items() if "model_type" in config]
     others = {
@@ -148,13 +162,13 @@ def _pipeline(folder: Path) -> str:
     }
     theirs = [f"diffusers.{kind}.from_pretrained('{folder / name}')" for name, kind in others.items()]
     said = [
-        f"load {_specs(ours)}" if ours else "",
+        f"load {_list_specs(ours)}" if ours else "",
         f"make a module and pass it, load_model(module): {join_names(theirs, 4)}" if theirs else "",
     ]
     return f"It is a pipeline of diffusers, which is several models: {'; or '.join(filter(None, said))}"
 
 
-def _in_parts(folder: Path) -> str:
+def _describe_parts(folder: Path) -> str:
     """Checkpoints that several processes wrote."""
     if (folder / "zero_to_fp32.py").is_file() or any(folder.glob("global_step*")):
         return (
@@ -171,36 +185,40 @@ def _in_parts(folder: Path) -> str:
     return ""
 
 
-def _cache(folder: Path) -> str:
+def _describe_cache(folder: Path) -> str:
     inside = sorted(found for found in folder.glob("snapshots/*") if (found / CONFIG).is_file())
-    return f"It is a folder of the hub's cache; the model is in {_specs(inside)}" if inside else ""
+    return f"It is a folder of the hub's cache; the model is in {_list_specs(inside)}" if inside else ""
 
 
-def _lightning(folder: Path) -> str:
+def _describe_lightning(folder: Path) -> str:
     places = ("", "checkpoints/", "version_*/checkpoints/", "lightning_logs/version_*/checkpoints/")
     found = [file for place in places for file in folder.glob(f"{place}*.ckpt")]
     newest = sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
     said = (
-        f"It holds checkpoints of Lightning, newest first: {join_names(newest, 4)}. Load one of these with architecture="
-        " your module"
+        f"It holds checkpoints of Lightning, newest first: {join_names(newest, 4)}. Load one of these with"
+        " architecture= your module"
     )
     return said if newest else ""
 
 
-def _files(folder: Path) -> str:
+def _describe_files(folder: Path) -> str:
     weights = [file for ending in ("safetensors", "pt", "pth", "bin") for file in sorted(folder.glob(f"*.{ending}"))]
     if weights:
         return (
-            f"It holds weights alone, {join_names(weights, 4)}: load the file, with architecture= the module or the spec"
-            " that the weights belong to"
+            f"It holds weights alone, {join_names(weights, 4)}: load the file, with architecture= the module or the"
+            " spec that the weights belong to"
         )
     if (folder / "saved_model.pb").is_file():
-        return f"It is a model of TensorFlow: {other_file(folder / 'saved_model.pb')}"
-    others = (other_file(file) for file in sorted(folder.iterdir()) if file.is_file() and file.suffix not in SETTINGS)
+        return f"It is a model of TensorFlow: {describe_other_file(folder / 'saved_model.pb')}"
+    others = (
+        describe_other_file(file) for file in sorted(folder.iterdir()) if file.is_file() and file.suffix not in SETTINGS
+    )
     said = next(filter(None, others), "")
     return f"It holds other files: {said}" if said else ""
 
 
-def _below(folder: Path) -> str:
-    inside = sorted(found for found in folder.iterdir() if found.is_dir() and "model_type" in _settings(found / CONFIG))
-    return f"Folders in it hold models: {_specs(inside)}" if inside else ""
+def _describe_subfolders(folder: Path) -> str:
+    inside = sorted(
+        found for found in folder.iterdir() if found.is_dir() and "model_type" in _read_settings(found / CONFIG)
+    )
+    return f"Folders in it hold models: {_list_specs(inside)}" if inside else ""

@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,34 +16,45 @@ from typing import Any
 import torch
 from torch import nn
 
-from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.errors import join_names, unknown_name, warn_user
 
 from .layers import default_layers
-from .libraries import asked, card, fetched, first_line, library, made, named, offline, seeded
+from .libraries import (
+    check_weights,
+    fetch_weights,
+    first_line,
+    import_library,
+    make_card,
+    make_untrained,
+    name_model,
+    offline,
+    seeded,
+)
 from .model import Model, images
-from .preparing import Pictures, Texts, covers
-from .unsupported import other_file
+from .preparing import Texts
+from .preprocessors import find_padding, find_tokenizer, make_pictures, read_first_json, read_json
+from .unsupported import describe_other_file
 
 HEADS = (
     "ForSequenceClassification",
     "ForImageClassification",
 )  # kept: their logits are the network's output; other heads are left off
 
+
 MayLack = Callable[[nn.Module, str], bool]
 
 
-def transformers_library() -> ModuleType:
+def import_transformers() -> ModuleType:
     """transformers; a torchvision that cannot be imported is hidden from it, since it does without one."""
     if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
-        return library("transformers", "transformers")
+        return import_library("transformers", "transformers")
     try:
         importlib.import_module("torchvision")
     except (ImportError, RuntimeError, OSError, AttributeError):  # built for another torch
-        sys.modules["torchvision"] = (
-            None  # what Python reads as "there is none"; asked once, transformers keeps the answer
-        )
+        # what Python reads as "there is none"; asked once, transformers keeps the answer
+        sys.modules["torchvision"] = None  # type: ignore[assignment]
         try:
-            found = library("transformers", "transformers")
+            found = import_library("transformers", "transformers")
             checks = importlib.import_module("transformers.utils.import_utils")
             for check in (checks.is_torchvision_available, checks.is_torchvision_v2_available):
                 check.cache_clear()
@@ -53,7 +62,7 @@ def transformers_library() -> ModuleType:
             return found
         finally:
             del sys.modules["torchvision"]
-    return library("transformers", "transformers")
+    return import_library("transformers", "transformers")
 
 
 def load_transformers(
@@ -79,7 +88,7 @@ def load_transformers(
         or (weights is None and "/" in name and folder.parent.is_dir())
     ):
         raise ValueError(f"there is no folder {folder.absolute()}")
-    transformers = transformers_library()
+    transformers = import_transformers()
     if not local and weights is None and "/" not in name and name not in transformers.CONFIG_MAPPING:
         raise unknown_name(
             "kind of transformers network",
@@ -88,25 +97,24 @@ def load_transformers(
             f"There is no folder '{name}' here either; a network on the hub takes weights='pretrained'.",
         )
     here = f"; there is no folder {name} here" if "/" in name else ""
-    weights = asked(spec, weights or ("pretrained" if local else None), here)
+    weights = check_weights(spec, weights or ("pretrained" if local else None), here)
     origin = str(folder) if local else name if name not in transformers.CONFIG_MAPPING else None
     called = folder.resolve().name if local else name
     hub = weights == "pretrained" and not local
-    with quietly(transformers, bars=hub), seeded(seed):
+    with silence(transformers, bars=hub), seeded(seed):
         if hub:
 
             def fetch() -> tuple[Model, Any]:
-                module = _weighed(transformers, name, options, spec, use_safetensors=True)
-                return packed(module, called, spec, weights, seed, origin), _file(origin, "modules.json")
+                module = _load_weights(transformers, name, options, spec, use_safetensors=True)
+                return make_model(module, called, spec, weights, seed, origin), read_json(origin, "modules.json")
 
-            model, modules = fetched(spec, fetch, options)
+            model, modules = fetch_weights(spec, fetch, options)
             if isinstance(modules, list) and len(modules) > 1:
                 others = join_names(str(one.get("type")).rpartition(".")[2] for one in modules[1:])
-                warnings.warn(
+                warn_user(
                     f"only the transformer of '{spec}' was loaded, without {others}, so \"output\" is the states of its"
                     " tokens and not the sentence embedding: to record all modules, pass"
-                    f" SentenceTransformer('{name}')",
-                    stacklevel=5,
+                    f" SentenceTransformer('{name}')"
                 )
             return model
         with offline():
@@ -114,31 +122,36 @@ def load_transformers(
                 module = from_folder(transformers, folder, spec, options)
             else:
                 config = _config(transformers, str(folder) if local else name, spec, options)
-                module = made(spec, lambda: _kind(transformers, config).from_config(config), options, seed)
-            return packed(module, called, spec, weights, seed, origin)
+                module = make_untrained(
+                    spec, lambda: _auto_class(transformers, config).from_config(config), options, seed
+                )
+            return make_model(module, called, spec, weights, seed, origin)
 
 
-def packed(
-    module: nn.Module, name: str, spec: str, weights: str, seed: int, origin: str | None, length: int | None = None
+def make_model(
+    module: Any, name: str, spec: str, weights: str, seed: int, origin: str | None, length: int | None = None
 ) -> Model:
     """The Model of a module of transformers; origin: the folder, or the name on the hub, that holds its tokenizer or
     the sizes of its pictures.
     """
-    module, more, prepare = module.eval(), {}, images
-    entrance, name = getattr(module, "main_input_name", ""), named(name, weights, seed)
+    prepare: Any = images
+    more: dict[str, Any] = {}
+    entrance, name = getattr(module, "main_input_name", ""), name_model(name, weights, seed)
     if entrance == "pixel_values":
-        prepare = pictures_of(module.config, _json(origin, ("preprocessor_config.json", "processor_config.json")))
+        prepare = make_pictures(
+            module.config, read_first_json(origin, ("preprocessor_config.json", "processor_config.json"))
+        )
         more = {"input_shape": (*prepare.size, prepare.channels)} if prepare.size else {}
     elif entrance == "input_ids":
-        tokenizer, most = _tokenizer(module.config, origin, length)
-        prepare = Texts(tokenizer, most, name, padding_of(tokenizer))
+        tokenizer, most = find_tokenizer(module.config, origin, length)
+        prepare = Texts(tokenizer, most, name, find_padding(tokenizer))
         more = {"tokenizer": prepare.fingerprint()}
     return Model(
         name,
-        module,
+        module.eval(),
         prepare,
         default_layers(module),
-        card(spec, module, weights, seed, architecture=module.config.model_type, **more),
+        make_card(spec, module, weights, seed, architecture=module.config.model_type, **more),
     )
 
 
@@ -156,7 +169,7 @@ def _config(transformers: ModuleType, name: str, spec: str, options: Mapping[str
                 f"'{spec}' cannot be configured with options={dict(options)}: {first_line(error)}"
             ) from error
     try:
-        return _configured(spec, read_config(transformers, name, spec), options)
+        return _apply_options(spec, read_config(transformers, name, spec), options)
     except OSError as error:
         raise unknown_name(
             "kind of transformers network",
@@ -182,7 +195,7 @@ def read_config(transformers: ModuleType, name: str, spec: str) -> Any:
         raise ValueError(f"the configuration of '{spec}', config.json, could not be read: {why}") from error
 
 
-def _configured(spec: str, config: Any, options: Mapping[str, Any]) -> Any:
+def _apply_options(spec: str, config: Any, options: Mapping[str, Any]) -> Any:
     _check_options(spec, config, options)
     for option, value in options.items():
         setattr(config, option, value)
@@ -196,7 +209,7 @@ def _check_options(spec: str, config: Any, options: Mapping[str, Any]) -> None:
             raise unknown_name(f"option of '{spec}'", option, known)
 
 
-def _kind(transformers: ModuleType, config: Any) -> Any:
+def _auto_class(transformers: ModuleType, config: Any) -> Any:
     """The Auto class that makes the network: with the head for classification where the configuration names one, else
     without a head.
     """
@@ -235,7 +248,7 @@ def from_folder(
     )
     if not tensors and not pickled:
         others = next(
-            filter(None, (other_file(file) for file in sorted(folder.iterdir()) if file.suffix != ".json")), ""
+            filter(None, (describe_other_file(file) for file in sorted(folder.iterdir()) if file.suffix != ".json")), ""
         )
         raise ValueError(
             f"the folder {folder} has a configuration and no weights (model.safetensors): weights='random' makes the"
@@ -243,7 +256,7 @@ def from_folder(
             + (f"; {others}" if others else "")
         )
     try:
-        return _weighed(transformers, str(folder), options, spec, kind, may_lack, use_safetensors=bool(tensors))
+        return _load_weights(transformers, str(folder), options, spec, kind, may_lack, use_safetensors=bool(tensors))
     except ValueError:
         raise
     except Exception as error:
@@ -258,7 +271,7 @@ def from_folder(
         ) from error
 
 
-def _weighed(
+def _load_weights(
     transformers: ModuleType,
     name: str,
     options: Mapping[str, Any],
@@ -270,8 +283,8 @@ def _weighed(
     """The network with its trained weights, float32, every one of them from the file; a pooler that the file lacks is
     left off.
     """
-    config = _configured(spec, read_config(transformers, name, spec), options)
-    kind = kind or _kind(transformers, config)
+    config = _apply_options(spec, read_config(transformers, name, spec), options)
+    kind = kind or _auto_class(transformers, config)
     read = {
         "config": config,
         "dtype": torch.float32,
@@ -292,116 +305,14 @@ def _weighed(
         )
     if lacking := sorted(key for key in told["missing_keys"] if not (may_lack and may_lack(module, key))):
         raise ValueError(
-            f"the weights of '{spec}' do not fill {type(module).__name__}: they lack {join_names(lacking, 4)}, which would"
-            " be random"
+            f"the weights of '{spec}' do not fill {type(module).__name__}: they lack {join_names(lacking, 4)}, which"
+            " would be random"
         )
     return module
 
 
-def _file(origin: str | None, name: str) -> Any:
-    """What is in a JSON file that a folder (or the hub's name) has, {} where it has none."""
-    find = importlib.import_module("transformers.utils").cached_file
-    path = (
-        find(origin, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
-        if origin
-        else None
-    )
-    return {} if path is None else json.loads(Path(path).read_text())
-
-
-def _json(origin: str | None, names: tuple[str, ...]) -> dict[str, Any]:
-    """The first of these files that a folder (or the hub's name) has, {} where it has none."""
-    content = next(filter(None, (_file(origin, name) for name in names)), {})
-    return content.get("image_processor", content)
-
-
-def pictures_of(config: Any, said: Mapping[str, Any]) -> Pictures:
-    """As the folder's preprocessor says; without one, values from -1 to 1 at the size in the configuration (None: as
-    pictures come).
-    """
-    size, first = _sizes(said, getattr(config, "image_size", None))
-    plain = not said.get("do_normalize", True)
-    mean, std = (
-        (0.0,) if plain else said.get("image_mean") or (0.5,),
-        (1.0,) if plain else said.get("image_std") or (0.5,),
-    )
-    mode = (
-        "bicubic" if said.get("resample") in (1, 3) else "bilinear"
-    )  # PIL's numbers; 1 is Lanczos, which torch has not
-    return Pictures(size, tuple(mean), tuple(std), getattr(config, "num_channels", 3), mode, first)
-
-
-def _sizes(said: Mapping[str, Any], own: Any) -> tuple[tuple[int, int] | None, int | tuple[int, int] | None]:
-    """What a preprocessor cuts out, and what it resizes to before: the shorter side, or a height and a width, to which
-    it stretches.
-    """
-    edge = said["size"].get("shortest_edge") if isinstance(said.get("size"), Mapping) else None
-    whole = _pair(said.get("size")) or _pair(own)
-    if said.get("do_center_crop"):
-        size = _pair(said.get("crop_size")) or whole
-        legacy = (
-            said.get("size") if isinstance(said.get("size"), int) else None
-        )  # a number beside a crop has always been the shorter side
-        first = edge or legacy or (whole if "size" in said else None)
-        return size, first if first and size and covers(first, size) else None
-    if edge and ("crop_pct" in said or "ConvNext" in said.get("image_processor_type", "")) and edge < 384:
-        return (edge, edge), int(edge / (said.get("crop_pct") or 224 / 256))
-    if (
-        edge
-    ):  # ConvNeXt stretches from 384 on; others would leave pictures of different sizes, of which the centre is taken
-        return (edge, edge), (edge, edge) if "crop_pct" in said else None
-    return whole, whole if _pair(said.get("size")) else None
-
-
-def _pair(size: Any) -> tuple[int, int] | None:
-    """(height, width) of a size as configurations write it."""
-    if isinstance(size, Mapping):
-        size = [size["height"], size["width"]] if "height" in size else size.get("shortest_edge")
-    return tuple(size) if isinstance(size, (list, tuple)) else (size, size) if size else None
-
-
-def most_tokens(config: Any) -> int | None:
-    """The most tokens that a network takes, as far as its configuration says it."""
-    most = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")]
-    padding = 2 * (config.model_type in ("roberta", "xlm-roberta", "camembert"))  # two positions are padding
-    return min((m - padding for m in most if isinstance(m, int) and m > 2), default=None)
-
-
-def _tokenizer(config: Any, origin: str | None, length: int | None) -> tuple[Any, int | None]:
-    """The tokenizer of the folder, or None where it has none, and the most tokens that the network takes."""
-    most = most_tokens(config)
-    if origin is None or (
-        Path(origin).is_dir()
-        and not any(
-            (Path(origin) / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
-        )
-    ):
-        return None, most
-    try:
-        tokenizer = importlib.import_module("transformers").AutoTokenizer.from_pretrained(
-            origin, trust_remote_code=False
-        )
-    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        warnings.warn(
-            f"the tokenizer of '{origin}' could not be read ({first_line(error)}): the network takes ids only",
-            stacklevel=6,
-        )
-        return None, most
-    return tokenizer, min(some for some in (most, tokenizer.model_max_length, length) if some)
-
-
-def padding_of(tokenizer: Any) -> int | None:
-    """The id that fills short rows: the tokenizer's, or what people take where it has none, the end of a text.
-
-    None without a tokenizer: any id may be a token.
-    """
-    if tokenizer is None:
-        return None
-    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-
-
 @contextmanager
-def quietly(transformers: ModuleType, bars: bool = False) -> Iterator[None]:
+def silence(transformers: ModuleType, bars: bool = False) -> Iterator[None]:
     """While open, transformers prints no reports, and draws bars only if asked to: what matters is an error or a
     warning of ours.
     """

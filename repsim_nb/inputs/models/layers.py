@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from .running import OUTPUT, as_layer
+from .running import OUTPUT, name_layer
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 WHOLE = (nn.MultiheadAttention,)  # what is inside is not called as a module
@@ -22,86 +22,86 @@ def default_layers(module: nn.Module) -> tuple[str, ...]:
     """
     own, known = getattr(module, "layers", None), dict(module.named_modules())
     if isinstance(own, (tuple, list)) and own and all(isinstance(name, str) and name in known for name in own):
-        return (*map(as_layer, own), OUTPUT)
-    return (*map(as_layer, blocks(module)), OUTPUT)
+        return (*map(name_layer, own), OUTPUT)
+    return (*map(name_layer, find_blocks(module)), OUTPUT)
 
 
-def blocks(module: nn.Module) -> tuple[str, ...]:
+def find_blocks(module: nn.Module) -> tuple[str, ...]:
     """The names of a network's blocks, in the order in which it registers them.
 
     A block is an element of a row of alike modules (the residual blocks of a stage, the layers of a transformer), and
     outside such rows any part of the network; of a plain chain of convolutions or linear layers, a step: from one
     weighted module to just before the next.
     """
-    return tuple(_expanded(module, "", in_row=False, root=True))
+    return tuple(_expand(module, "", in_row=False, root=True))
 
 
-def _expanded(module: nn.Module, name: str, *, in_row: bool, root: bool = False) -> Iterator[str]:
+def _expand(module: nn.Module, name: str, *, in_row: bool, root: bool = False) -> Iterator[str]:
     children = [] if isinstance(module, WHOLE) else list(module.named_children())
     plain = type(module) in CONTAINERS
-    if not root and _weighted(module) <= 1:
-        if _weighted(module):
+    if not root and _count_weighted(module) <= 1:
+        if _count_weighted(module):
             yield name
-    elif type(module) is nn.Sequential and all(_weighted(child) <= 1 for _, child in children):
-        yield from [name] if in_row else _steps(module, name)
+    elif type(module) is nn.Sequential and all(_count_weighted(child) <= 1 for _, child in children):
+        yield from [name] if in_row else _iterate_steps(module, name)
     elif root or plain or _has_row(module):
-        row, length = _row(module)
+        row, length = _find_row(module)
         for part, child in children:
             final = length >= MANY and type(child) is row and type(child) not in CONTAINERS
             full = f"{name}.{part}" if name else part
-            yield from [full] if final else _expanded(child, full, in_row=type(child) is row)
+            yield from [full] if final else _expand(child, full, in_row=type(child) is row)
     else:
         yield name
 
 
-def _steps(chain: nn.Sequential, name: str) -> Iterator[str]:
+def _iterate_steps(chain: nn.Sequential, name: str) -> Iterator[str]:
     """Of each step of a chain its last module, which gives what the next step sees."""
     last = None
     for part, child in chain.named_children():
-        if _weighted(child) and last is not None:
+        if _count_weighted(child) and last is not None:
             yield last
-        if _weighted(child) or (last is not None and not isinstance(child, QUIET)):
+        if _count_weighted(child) or (last is not None and not isinstance(child, QUIET)):
             last = f"{name}.{part}" if name else part
     if last is not None:
         yield last
 
 
-def _weighted(module: nn.Module) -> int:
+def _count_weighted(module: nn.Module) -> int:
     """How many modules in it own a weight matrix or a filter (normalisation has none)."""
     if isinstance(module, WHOLE):
         return 1
     own = any(
         p.ndim >= 2 or getattr(p, "_is_flat_param", False) for p in module.parameters(recurse=False)
     )  # FSDP joins all weights of a block in one vector
-    return own + sum(map(_weighted, module.children()))
+    return own + sum(map(_count_weighted, module.children()))
 
 
-def _row(module: nn.Module) -> tuple[type | None, int]:
+def _find_row(module: nn.Module) -> tuple[type | None, int]:
     """The class of the alike modules that stand in a row in it, and how many there are; (None, 0) where there is no
     row.
     """
-    kinds = Counter(type(child) for child in module.children() if _weighted(child) > 1)
+    kinds = Counter(type(child) for child in module.children() if _count_weighted(child) > 1)
     if not kinds:
         return None, 0
     kind, number = kinds.most_common(1)[0]
     if type(module) is nn.ModuleList and len(module) == 1:  # a row of one, or one that runs many times
         return kind, 1
     alone = (
-        all(type(child) is kind for child in module.children() if _weighted(child)) and kind not in CONTAINERS
+        all(type(child) is kind for child in module.children() if _count_weighted(child)) and kind not in CONTAINERS
     )  # blocks that a stage names one by one
     in_row = number >= 2 and (type(module) in CONTAINERS or alone)
     return (kind, number) if in_row else (None, 0)
 
 
 def _has_row(module: nn.Module) -> bool:
-    return any(_row(part)[0] for part in module.modules())
+    return any(_find_row(part)[0] for part in module.modules())
 
 
 def is_pattern(name: str) -> bool:
     return "*" in name or "?" in name
 
 
-def matching(pattern: str, names: list[str]) -> list[str]:
+def match_layers(pattern: str, names: list[str]) -> list[str]:
     """The names that fit a pattern: * stands for anything within one part of a dotted name, ** for any number of parts,
     ? for a character.
     """

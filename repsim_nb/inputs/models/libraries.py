@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from repsim_nb.inputs.randomness import random_states_kept
+from repsim_nb.inputs.randomness import preserve_random_states
 from repsim_nb.support.errors import unknown_name
 
 from .layers import default_layers
@@ -37,7 +37,7 @@ IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 WAIT = 5.0  # seconds until a hub that does not answer counts as absent
 
 
-def library(name: str, extra: str) -> ModuleType:
+def import_library(name: str, extra: str) -> ModuleType:
     """Import a library, or say what to install."""
     try:
         return importlib.import_module(name)
@@ -70,7 +70,7 @@ def seeded(seed: int) -> Iterator[None]:
     """While open, weights are drawn by `seed`; the random states of torch, NumPy and Python are as before when it
     closes.
     """
-    with random_states_kept():
+    with preserve_random_states():
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' generators too
         np.random.seed(seed % 2**32)
         random.seed(seed)
@@ -87,11 +87,11 @@ def offline() -> Iterator[None]:
     except ImportError:
         yield
         return
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    before, vars(constants)["HF_HUB_OFFLINE"] = vars(constants)["HF_HUB_OFFLINE"], True
     try:
         yield
     finally:
-        constants.HF_HUB_OFFLINE = before
+        vars(constants)["HF_HUB_OFFLINE"] = before
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def weights_only() -> Iterator[None]:
             os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = before
 
 
-def fetched(
+def fetch_weights(
     spec: str, fetch: Callable[[], Any], options: Mapping[str, Any], host: str = HUB, cached: bool = False
 ) -> Any:
     """`fetch()`, which may use the network: first from the cache alone, then from the hub.
@@ -131,7 +131,7 @@ def fetched(
                 " networks, listed by models.pretrained()"
             ) from error
         except Exception as error:
-            raise _cannot_make(spec, options, error) from error
+            raise _make_error(spec, options, error) from error
 
 
 def _reach(host: str) -> None:
@@ -147,7 +147,7 @@ def _reach(host: str) -> None:
             raise OSError(f"no connection to {address} ({error})") from error
 
 
-def _cannot_make(spec: str, options: Mapping[str, Any], error: Exception) -> ValueError:
+def _make_error(spec: str, options: Mapping[str, Any], error: Exception) -> ValueError:
     given = f" with options={dict(options)}" if options else ""
     return ValueError(f"'{spec}' could not be made{given}: {first_line(error)}")
 
@@ -158,7 +158,7 @@ def first_line(error: BaseException) -> str:
     return (f"{first} {rest[0].strip()}" if first.endswith(":") and rest else first).rstrip(".")[:300]
 
 
-def asked(spec: str, weights: str | None, note: str = "") -> str:
+def check_weights(spec: str, weights: str | None, note: str = "") -> str:
     """Which weights: there is no default, since one choice asks the network and the other is no trained network."""
     if weights is None:
         raise ValueError(
@@ -170,22 +170,22 @@ def asked(spec: str, weights: str | None, note: str = "") -> str:
     return weights
 
 
-def made(spec: str, make: Callable[[], nn.Module], options: Mapping[str, Any], seed: int) -> nn.Module:
+def make_untrained(spec: str, make: Callable[[], nn.Module], options: Mapping[str, Any], seed: int) -> nn.Module:
     """Let a library draw a network's weights by `seed`; what it complains about is said."""
     try:
         with seeded(seed), offline():
             return make()
     except Exception as error:
-        raise _cannot_make(spec, options, error) from error
+        raise _make_error(spec, options, error) from error
 
 
-def named(name: str, weights: str, seed: int) -> str:
+def name_model(name: str, weights: str, seed: int) -> str:
     """As the zoo calls its networks: an untrained twin has a name of its own, so that both can be recorded together."""
     name = name.rpartition("/")[2]
     return name if weights == "pretrained" else f"untrained-{name}-{seed}"
 
 
-def card(spec: str, module: nn.Module, weights: str, seed: int, **more: Any) -> dict[str, Any]:
+def make_card(spec: str, module: nn.Module, weights: str, seed: int, **more: Any) -> dict[str, Any]:
     """What is known of a network of a library."""
     source, _, name = spec.partition(":")
     known = {
@@ -203,38 +203,40 @@ def load_timm(
     """A network of timm; pictures are resized and cropped as timm does it; options: those of `timm.create_model`
     (num_classes=10, in_chans=1, img_size=64).
     """
-    spec, options, timm = f"timm:{name}", dict(options or {}), library("timm", "timm")
+    spec, options, timm = f"timm:{name}", dict(options or {}), import_library("timm", "timm")
     if not timm.is_model(name.partition(".")[0]) and not (
         weights != "random" and name.startswith(("hf-hub:", "hf_hub:"))
     ):
         raise unknown_name("timm network", name, timm.list_models(), "timm.list_models() lists all.")
-    weights = asked(spec, weights)
+    weights = check_weights(spec, weights)
     if weights == "random":
-        module = made(spec, lambda: timm.create_model(name, pretrained=False, **options), options, seed)
+        module = make_untrained(spec, lambda: timm.create_model(name, pretrained=False, **options), options, seed)
     else:
         with seeded(seed):
-            module = fetched(spec, lambda: timm.create_model(name, pretrained=True, **options), options)
+            module = fetch_weights(spec, lambda: timm.create_model(name, pretrained=True, **options), options)
     config = timm.data.resolve_model_data_config(module)
-    channels, *size = (options.get("in_chans", config["input_size"][0]), *config["input_size"][1:])
-    if "img_size" in options:
-        size = [options["img_size"]] * 2 if isinstance(options["img_size"], int) else options["img_size"]
+    channels, given = (
+        options.get("in_chans", config["input_size"][0]),
+        options.get("img_size", config["input_size"][1:]),
+    )
+    size: tuple[int, int] = (given, given) if isinstance(given, int) else tuple(given)
     mode = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic") else "bilinear"
-    first = tuple(math.floor(side / (config["crop_pct"] or 0.875)) for side in size)
+    height, width = (math.floor(side / (config["crop_pct"] or 0.875)) for side in size)
     prepare = Pictures(
-        tuple(size),
+        size,
         tuple(config["mean"]),
         tuple(config["std"]),
         channels,
         mode,
-        first if config["crop_mode"] == "squash" else min(first),
+        (height, width) if config["crop_mode"] == "squash" else min(height, width),
     )
     shape = (*size, channels)
     return Model(
-        named(name, weights, seed),
+        name_model(name, weights, seed),
         module.eval(),
         prepare,
         default_layers(module),
-        card(spec, module, weights, seed, input_shape=shape),
+        make_card(spec, module, weights, seed, input_shape=shape),
     )
 
 
@@ -244,10 +246,14 @@ def load_torchvision(
     """A network of torchvision; pictures are resized and cropped as its trained weights ask; options: those of its
     builder (num_classes=10). Random weights have a random backbone too.
     """
-    spec, options, models = f"torchvision:{name}", dict(options or {}), library("torchvision", "torchvision").models
+    spec, options, models = (
+        f"torchvision:{name}",
+        dict(options or {}),
+        import_library("torchvision", "torchvision").models,
+    )
     if name not in models.list_models():
         raise unknown_name("torchvision network", name, models.list_models())
-    weights = asked(spec, weights)
+    weights = check_weights(spec, weights)
     published = list(models.get_model_weights(name))
     trained = models.get_model_weights(name).DEFAULT if published else None
     if weights == "random":
@@ -260,7 +266,9 @@ def load_torchvision(
             warnings.simplefilter(
                 "ignore", FutureWarning
             )  # GoogLeNet's and Inception's, of weights that a later version will draw in another way
-            module = made(spec, lambda: models.get_model(name, weights=None, **{**backbone, **options}), options, seed)
+            module = make_untrained(
+                spec, lambda: models.get_model(name, weights=None, **{**backbone, **options}), options, seed
+            )
     elif trained is None:
         raise ValueError(
             f"torchvision has no trained weights for '{name}': weights='random' makes the untrained network"
@@ -268,7 +276,7 @@ def load_torchvision(
     else:
         with seeded(seed):
             cached = Path(torch.hub.get_dir(), "checkpoints", Path(trained.url).name).is_file()
-            module = fetched(
+            module = fetch_weights(
                 spec,
                 lambda: models.get_model(name, weights=trained, progress=False, **options),
                 options,
@@ -293,9 +301,9 @@ def load_torchvision(
         first,
     )
     return Model(
-        named(name, weights, seed),
+        name_model(name, weights, seed),
         module.eval(),
         prepare,
         default_layers(module),
-        card(spec, module, weights, seed, input_shape=(side, side, 3)),
+        make_card(spec, module, weights, seed, input_shape=(side, side, 3)),
     )

@@ -13,13 +13,13 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from repsim_nb.inputs.batches import number_of, part_of
+from repsim_nb.inputs.batches import count_samples, slice_batch
 from repsim_nb.support.errors import join_names, unknown_name
 
-from .arguments import as_taken
-from .channels import floats, is_bytes, is_picture
-from .layers import blocks, is_pattern, matching
-from .running import OUTPUT, address_of, as_layer, capture, evaluating, forward, tensor_of
+from .arguments import prepare_batch
+from .channels import is_bytes, is_picture, to_floats
+from .layers import find_blocks, is_pattern, match_layers
+from .running import OUTPUT, capture, evaluation_mode, find_tensor, forward, name_layer, parse_layer
 
 AUTO = "auto"
 
@@ -37,7 +37,7 @@ def images(batch: Any) -> Any:
     more axes.
     """
     if isinstance(batch, Mapping):
-        columns = {name: floats(column) if is_picture(name, column) else column for name, column in batch.items()}
+        columns = {name: to_floats(column) if is_picture(name, column) else column for name, column in batch.items()}
         return {
             name: torch.as_tensor(column) if isinstance(column, np.ndarray) else column
             for name, column in columns.items()
@@ -45,7 +45,7 @@ def images(batch: Any) -> Any:
     if isinstance(batch, list) or (isinstance(batch, Tensor) and batch.dtype != torch.uint8):
         return batch
     array = batch if isinstance(batch, Tensor) else np.asarray(batch)
-    return floats(array) if is_bytes(array) else torch.tensor(array)
+    return to_floats(array) if is_bytes(array) else torch.tensor(array)
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ class Model:
         """
         if layers is None:
             return self.layers
-        layers = one_by_one(layers)
+        layers = list_layers(layers)
         modules = dict(self.module.named_modules(remove_duplicate=False))
-        known = [as_layer(name) for name, _ in self.module.named_modules() if name]
+        known = [name_layer(name) for name, _ in self.module.named_modules() if name]
         found: list[str] = []
         for layer in layers:
             if isinstance(layer, int):
@@ -85,16 +85,16 @@ class Model:
                     raise ValueError(f"'{self.name}' has {len(self.layers)} layers; there is no number {layer}")
                 names = [self.layers[layer]]
             elif layer == AUTO and AUTO not in modules:
-                names = [*map(as_layer, blocks(self.module)), OUTPUT]
+                names = [*map(name_layer, find_blocks(self.module)), OUTPUT]
             elif is_pattern(layer):
-                names = matching(layer, [*known, OUTPUT])
+                names = match_layers(layer, [*known, OUTPUT])
                 if not names:
                     raise ValueError(
                         f"no layer of '{self.name}' fits the pattern '{layer}' (* stands for one part of a name, ** for"
                         f" any number). There are {join_names(known, 20)}"
                     )
             else:
-                if not layer or ((base := address_of(layer, modules).module) != OUTPUT and base not in modules):
+                if not layer or ((base := parse_layer(layer, modules).module) != OUTPUT and base not in modules):
                     raise unknown_name(
                         "layer", layer, dict.fromkeys([*self.layers, *known]), f"These are the layers of '{self.name}'."
                     )
@@ -112,7 +112,7 @@ class Model:
         """
         one = [
             layer
-            for layer in one_by_one(layers or ())
+            for layer in list_layers(layers or ())
             if isinstance(layer, int) or not (is_pattern(layer) or layer == AUTO)
         ]
         return frozenset(self.check_layers(one)) if one else frozenset()
@@ -127,7 +127,7 @@ class Model:
         given, inputs = inputs is not None, self.example() if inputs is None else inputs
         wanted, seen = self.check_layers(layers), {}
         try:
-            seen = {} if inputs is None else _shapes(self, inputs, wanted)
+            seen = {} if inputs is None else _find_shapes(self, inputs, wanted)
         except Exception:
             if given:
                 raise
@@ -136,7 +136,7 @@ class Model:
         modules = dict(self.module.named_modules(remove_duplicate=False))
         rows: dict[str, dict[str, Any]] = {}
         for name in sorted(wanted, key=lambda name: order.get(name, len(order))):
-            base, call, _ = address_of(name, modules)
+            base, call, _ = parse_layer(name, modules)
             whole = base == OUTPUT and call is None
             module = self.module if whole else modules[base]
             rows[name] = {
@@ -154,7 +154,7 @@ class Model:
         return np.zeros((2, *self.card["input_shape"]), np.uint8) if "input_shape" in self.card else None
 
 
-def table_of_cards(cards: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
+def tabulate_cards(cards: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
     """(name, card) one by one as a row each, in their order: the fields of the cards, but for lists, dicts and the
     name, which is the index.
     """
@@ -166,7 +166,7 @@ def table_of_cards(cards: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFra
     return pd.DataFrame(rows, index=pd.Index([name for name, _ in named], name="model"))
 
 
-def one_by_one(layers: str | int | Sequence[str | int]) -> tuple[str | int, ...]:
+def list_layers(layers: str | int | Sequence[str | int]) -> tuple[str | int, ...]:
     """What was asked for as a tuple; TypeError where that is neither names nor numbers."""
     found = (
         (layers,) if isinstance(layers, (str, int)) else tuple(layers) if isinstance(layers, Iterable) else (layers,)
@@ -177,7 +177,7 @@ def one_by_one(layers: str | int | Sequence[str | int]) -> tuple[str | int, ...]
     return found
 
 
-def _shapes(model: Model, inputs: Any, layers: Sequence[str]) -> dict[str, tuple[int, ...] | None]:
+def _find_shapes(model: Model, inputs: Any, layers: Sequence[str]) -> dict[str, tuple[int, ...] | None]:
     """The shape of one sample's activation at each layer, in the order in which the layers first end; None if it gives
     no row a sample.
     """
@@ -186,27 +186,24 @@ def _shapes(model: Model, inputs: Any, layers: Sequence[str]) -> dict[str, tuple
 
     def note(name: str, out: Any) -> None:
         try:
-            found[-1].setdefault(name, tuple(tensor_of(out, address_of(name, modules).part).shape))
+            found[-1].setdefault(name, tuple(find_tensor(out, parse_layer(name, modules).part).shape))
         except ValueError:
             found[-1].setdefault(name, None)
 
     def run(batch: Any) -> int:
         found.append({})
-        forward(model.module, as_taken(model.module, model.preprocess, copy.deepcopy(batch)), place)
-        return number_of(batch)
+        forward(model.module, prepare_batch(model.module, model.preprocess, copy.deepcopy(batch)), place)
+        return count_samples(batch)
 
-    with evaluating(model.module) as (place, _), capture(model.module, layers, note):
+    with evaluation_mode(model.module) as (place, _), capture(model.module, layers, note):
         n = run(inputs)
         with suppress(Exception):  # some models take no sample alone
-            run(part_of(inputs, slice(0, 1)))
+            run(slice_batch(inputs, slice(0, 1)))
     many, one = found[0], found[-1]
 
     def of_sample(name: str) -> tuple[int, ...] | None:
-        rows = (
-            many[name] is not None
-            and many[name][:1] == (n,)
-            and (one is many or one.get(name) is None or one[name][:1] == (1,))
-        )
-        return many[name][1:] if rows else None
+        shape, alone = many[name], one.get(name)
+        rows = shape is not None and shape[:1] == (n,) and (one is many or alone is None or alone[:1] == (1,))
+        return shape[1:] if rows and shape is not None else None
 
     return {name: of_sample(name) for name in many}

@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from .checkpoints import unwrapped
-from .huggingface import most_tokens, padding_of, pictures_of
+from .filling import unwrap
 from .layers import default_layers
 from .model import Model, images
 from .preparing import Texts
+from .preprocessors import find_most_tokens, find_padding, make_pictures
 
 
 def is_pipeline(thing: Any) -> bool:
@@ -24,23 +24,25 @@ def is_pipeline(thing: Any) -> bool:
     )
 
 
-def pipeline_model(pipe: Any) -> Model:
+def make_pipeline_model(pipe: Any) -> Model:
     """The Model of a pipeline: sentences go through its tokenizer, pictures through its image processor.
 
     TypeError for other inputs, with what to pass.
     """
-    module = unwrapped(pipe.model)
+    module: Any = unwrap(pipe.model)
     name, entrance = type(module).__name__, getattr(module, "main_input_name", "")
     tokenizer, pictures = getattr(pipe, "tokenizer", None), getattr(pipe, "image_processor", None)
     alone = isinstance(module, nn.Module) and not getattr(module.config, "is_encoder_decoder", False)
     if alone and entrance == "input_ids" and tokenizer is not None and pictures is None:
-        most = min((some for some in (most_tokens(module.config), tokenizer.model_max_length) if some), default=None)
-        prepare: Any = Texts(tokenizer, most, name, padding_of(tokenizer))
+        most = min(
+            (some for some in (find_most_tokens(module.config), tokenizer.model_max_length) if some), default=None
+        )
+        prepare: Any = Texts(tokenizer, most, name, find_padding(tokenizer))
     elif alone and entrance == "pixel_values" and pictures is not None and tokenizer is None:
-        prepare = pictures_of(module.config, json.loads(pictures.to_json_string()))
+        prepare = make_pictures(module.config, json.loads(pictures.to_json_string()))
     else:
-        makers = ("processor", "tokenizer", "image_processor", "feature_extractor")
-        makers = [maker for maker in makers if getattr(pipe, maker, None) is not None]
+        known = ("processor", "tokenizer", "image_processor", "feature_extractor")
+        makers = [maker for maker in known if getattr(pipe, maker, None) is not None]
         raise TypeError(
             f"the {type(pipe).__name__} prepares its inputs in a way of its own. Record its model, with the inputs"
             f" prepared: rs.record(pipe.model, dict(pipe.{makers[0] if makers else 'preprocess'}(...,"

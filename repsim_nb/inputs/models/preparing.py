@@ -85,34 +85,29 @@ class Pictures:
         check_pictures(batch)
         x = self._coloured(images(batch))
         if self.size is not None:
-            x = self._centre(self._resized(x))
+            x = self._resize_and_cut(x, self.size)
         mean, std = (torch.tensor(self._each(values)).reshape(1, -1, 1, 1) for values in (self.mean, self.std))
         return (x - mean) / std
 
-    def _resized(self, x: Tensor) -> Tensor:
-        to = self._before_the_cut(*x.shape[2:])
-        return (
-            x
-            if tuple(x.shape[2:]) == to
-            else F.interpolate(x, to, mode=self.mode, align_corners=False, antialias=True).clamp(0, 1)
-        )
+    def _resize_and_cut(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        to = self._size_before_cut(size, *x.shape[2:])
+        if tuple(x.shape[2:]) != to:
+            x = F.interpolate(x, to, mode=self.mode, align_corners=False, antialias=True).clamp(0, 1)
+        top, left = (round((have - want) / 2) for have, want in zip(x.shape[2:], size, strict=True))
+        return x[:, :, top : top + size[0], left : left + size[1]]
 
-    def _before_the_cut(self, height: int, width: int) -> tuple[int, int]:
-        """To what a picture of that size is resized; rounded as torchvision rounds for squares, and timm for the
-        rest.
+    def _size_before_cut(self, size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+        """To what a picture of that height and width is resized; rounded as torchvision rounds for squares, and timm
+        for the rest.
         """
         if isinstance(self.resize, tuple):
             return self.resize
-        edge = self.resize or min(self.size)
-        if self.size[0] == self.size[1]:
+        edge = self.resize or min(size)
+        if size[0] == size[1]:
             return (edge, int(edge * width / height)) if height <= width else (int(edge * height / width), edge)
-        cover = [side * edge // min(self.size) for side in self.size]
+        cover = [side * edge // min(size) for side in size]
         ratio = min(height / cover[0], width / cover[1])
-        return max(round(height / ratio), self.size[0]), max(round(width / ratio), self.size[1])
-
-    def _centre(self, x: Tensor) -> Tensor:
-        top, left = (round((have - want) / 2) for have, want in zip(x.shape[2:], self.size, strict=True))
-        return x[:, :, top : top + self.size[0], left : left + self.size[1]]
+        return max(round(height / ratio), size[0]), max(round(width / ratio), size[1])
 
     def _coloured(self, x: Tensor) -> Tensor:
         x = x[:, :3] if x.shape[1] == 4 and self.channels < 4 else x
@@ -154,12 +149,13 @@ def _pixels(one: Any, what: str) -> Any:
     )
 
 
-def _as_tensor(value: Any) -> Any:
-    """An array or a list of numbers as a tensor; anything else as it is."""
+def to_tensor(value: Any) -> Any:
+    """An array or a list of numbers as a tensor, ids of int32 as int64; anything else as it is."""
     try:
-        return torch.as_tensor(value) if isinstance(value, (np.ndarray, list)) else value
+        value = torch.as_tensor(value) if isinstance(value, (np.ndarray, list)) else value
     except (TypeError, ValueError, RuntimeError):  # texts, dicts, rows of unlike length
         return value
+    return value.long() if isinstance(value, Tensor) and value.dtype == torch.int32 else value
 
 
 @dataclass(frozen=True)
@@ -217,11 +213,7 @@ class Texts:
         }
 
     def _mapping(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        out = {key: _as_tensor(value) for key, value in batch.items()}
-        out = {
-            key: value.long() if isinstance(value, Tensor) and value.dtype == torch.int32 else value
-            for key, value in out.items()
-        }
+        out = {key: to_tensor(value) for key, value in batch.items()}
         ids = out.get("input_ids")
         if isinstance(ids, Tensor) and ids.ndim == 2 and out.get("attention_mask") is None:
             out["attention_mask"] = self._mask(ids)

@@ -6,7 +6,6 @@ import copy
 import dataclasses
 import re
 import sys
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,18 +16,20 @@ import torch
 from torch import Tensor, nn
 
 from repsim_nb.inputs.batches import is_graphs
-from repsim_nb.inputs.randomness import random_states_kept
-from repsim_nb.support.errors import join_names
+from repsim_nb.inputs.randomness import preserve_random_states
+from repsim_nb.support.errors import join_names, warn_user
 from repsim_nb.support.workers import SharedContext
 
-from .arguments import graph_arguments, takes_whole
+from .arguments import graph_arguments, takes_dict
 from .state import State
 
+# the fields of a structure that stand for all of it, if they are there
+_FIRST = ("logits", "last_hidden_state", "sentence_embedding", "token_embeddings")
 OUTPUT = "output"  # the name of what the whole network returns (for a classifier: its logits)
 Sink = Callable[[str, Any], None]
 
 
-def as_layer(name: str) -> str:
+def name_layer(name: str) -> str:
     """A module's name as a layer's: "output" means what the whole model returns, so a part of that name goes by its
     first call.
     """
@@ -45,14 +46,14 @@ class Address(NamedTuple):
     part: int | str | None = None
 
 
-def address_of(layer: str, modules: Mapping[str, nn.Module]) -> Address:
+def parse_layer(layer: str, modules: Mapping[str, nn.Module]) -> Address:
     """Read a layer's name: "act#2" is the second call of act, "block[1]" an item of the tuple that block returns,
     "output.logits" a field of what the model returns.
     """
     if layer in modules or layer == OUTPUT:
         return Address(layer)
     if found := re.fullmatch(r"(.+)\[(\d+)\]", layer):
-        return address_of(found[1], modules)._replace(part=int(found[2]))
+        return parse_layer(found[1], modules)._replace(part=int(found[2]))
     base, mark, call = layer.rpartition("#")
     if mark and call.isdecimal():
         return Address(base, int(call))
@@ -74,7 +75,7 @@ def capture(module: nn.Module, layers: Sequence[str], sink: Sink) -> Iterator[No
         lambda: defaultdict(list)
     )  # (name, is it the whole model) -> call -> layers
     for layer in layers:
-        base, call, _ = address_of(layer, modules)
+        base, call, _ = parse_layer(layer, modules)
         wanted[base, base == OUTPUT and call is None][call].append(layer)
     calls: dict[tuple[str, bool], int] = defaultdict(int)
 
@@ -104,9 +105,8 @@ def _without_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-_slow_path = SharedContext(
-    _without_fast_path
-)  # torch's attention then calls the modules inside it; the switch is one for the whole process
+# torch's attention then calls the modules inside it; the switch is one for the whole process
+_slow_path = SharedContext(_without_fast_path)
 _FAST = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
@@ -126,14 +126,16 @@ def eager(module: nn.Module) -> Iterator[None]:
         yield
 
 
-def around(name: str) -> list[str]:
+def list_parents(name: str) -> list[str]:
     """The names of the modules that a module is in: "a.b.c" is in "a.b" and "a"."""
     parts = name.split(".")
     return [".".join(parts[:k]) for k in range(1, len(parts))]
 
 
 @contextmanager
-def evaluating(module: nn.Module, device: str | torch.device | None = None) -> Iterator[tuple[torch.device, State]]:
+def evaluation_mode(
+    module: nn.Module, device: str | torch.device | None = None
+) -> Iterator[tuple[torch.device, State]]:
     """While open, the model is in evaluation mode and records no gradients -> (its device, its state before).
 
     Afterwards all is as before: its state (see `State`), training flags, device, random states.
@@ -142,21 +144,20 @@ def evaluating(module: nn.Module, device: str | torch.device | None = None) -> I
     caches them.
     """
     flags = {m: m.training for m in module.modules()}
-    home = _home(module)
-    dispatched = _dispatched_to(module)
-    place = dispatched if dispatched is not None else _device(device) if device is not None else home
+    home = _find_device(module)
+    dispatched = _find_execution_device(module)
+    place = dispatched if dispatched is not None else _check_device(device) if device is not None else home
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device '{place}' was asked for, but torch sees no CUDA device here; leave device=None to run where the"
             f" model is ({home})"
         )
-    if dispatched is not None and device is not None and not _same_place(_device(device), place):
-        warnings.warn(
+    if dispatched is not None and device is not None and not _is_same_device(_check_device(device), place):
+        warn_user(
             f"{type(module).__name__} runs on '{place}', where accelerate's hooks bring its weights:"
-            f" device={str(device)!r} was not used",
-            stacklevel=5,
+            f" device={str(device)!r} was not used"
         )
-    moved = dispatched is None and not _same_place(place, home)
+    moved = dispatched is None and not _is_same_device(place, home)
     sharded = {name for name, weight in module.named_parameters() if hasattr(weight, "full_tensor")}
     module.eval()  # which may do more than to set flags: merge adapters, for instance; train() undoes it
     first = state = State(module)
@@ -168,11 +169,11 @@ def evaluating(module: nn.Module, device: str | torch.device | None = None) -> I
             torch.inference_mode(False),
             torch.no_grad(),
             eager(module),
-            random_states_kept([place.index or 0] if place.type == "cuda" else []),
+            preserve_random_states([place.index or 0] if place.type == "cuda" else []),
         ):
             yield place, state
     finally:
-        _shard_again(module, sharded)
+        _reshard(module, sharded)
         state.check_large()
         state.restore()
         if moved:
@@ -184,11 +185,11 @@ def evaluating(module: nn.Module, device: str | torch.device | None = None) -> I
             m.training = flag
 
 
-def _home(module: nn.Module) -> torch.device:
+def _find_device(module: nn.Module) -> torch.device:
     """Where a model's weights are. ValueError if they are nowhere."""
     found = next((weight.device for weight in (*module.parameters(), *module.buffers()) if not weight.is_meta), None)
     if (
-        _dispatched_to(module) is None
+        _find_execution_device(module) is None
         and next(module.parameters(), None) is not None
         and all(weight.is_meta for weight in module.parameters())
     ):
@@ -199,11 +200,11 @@ def _home(module: nn.Module) -> torch.device:
     return found or torch.device("cpu")
 
 
-def _same_place(place: torch.device, home: torch.device) -> bool:
+def _is_same_device(place: torch.device, home: torch.device) -> bool:
     return place == home or (place.type == home.type and place.index is None)
 
 
-def _dispatched_to(module: nn.Module) -> torch.device | None:
+def _find_execution_device(module: nn.Module) -> torch.device | None:
     """The device on which accelerate's hooks run a model whose weights they bring along for each pass, or spread over
     devices; None if it has none. Such a model must not be moved.
     """
@@ -215,17 +216,17 @@ def _dispatched_to(module: nn.Module) -> torch.device | None:
     return None
 
 
-def _shard_again(module: nn.Module, sharded: set[str]) -> None:
+def _reshard(module: nn.Module, sharded: set[str]) -> None:
     """Give a model of `torch.distributed.fsdp.fully_shard` its sharded parameters back, which an optimizer holds: the
     outermost module keeps the whole ones after a pass.
     """
     if any(name in sharded and not hasattr(weight, "full_tensor") for name, weight in module.named_parameters()):
         for part in module.modules():
-            if callable(getattr(part, "reshard", None)):
-                part.reshard()
+            if callable(reshard := getattr(part, "reshard", None)):
+                reshard()
 
 
-def _device(device: str | int | torch.device) -> torch.device:
+def _check_device(device: str | int | torch.device) -> torch.device:
     try:
         place = torch.device(device)
     except (RuntimeError, TypeError) as error:
@@ -248,22 +249,15 @@ def forward(module: nn.Module, batch: Any, place: torch.device) -> Any:
     precision = next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
 
     def entering(value: Any) -> Any:
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-            value, copied = torch.tensor(value), True
-        else:
-            copied = False
+        is_copy = isinstance(value, np.ndarray) and value.dtype.kind in "biufc"
+        value = torch.tensor(value) if is_copy else value
         if isinstance(value, Tensor):
-            return value.detach().to(
-                place,
-                precision if precision is not None and value.is_floating_point() else value.dtype,
-                copy=not copied,
-            )
-        if isinstance(value, (list, dict)):
-            return (
-                type(value)(map(entering, value))
-                if isinstance(value, list)
-                else {name: entering(part) for name, part in value.items()}
-            )
+            floating = precision is not None and value.is_floating_point()
+            return value.detach().to(place, precision if floating else value.dtype, copy=not is_copy)
+        if isinstance(value, list):
+            return type(value)(map(entering, value))
+        if isinstance(value, dict):
+            return {name: entering(part) for name, part in value.items()}
         if isinstance(value, tuple):
             return type(value)(*map(entering, value)) if hasattr(value, "_fields") else tuple(map(entering, value))
         value = copy.deepcopy(value) if hasattr(value, "__dict__") else value
@@ -274,21 +268,20 @@ def forward(module: nn.Module, batch: Any, place: torch.device) -> Any:
         return module(*args, **columns)
     if isinstance(batch, Mapping):
         columns = {name: entering(value) for name, value in batch.items()}
-        return module(columns) if takes_whole(module, columns) else module(**columns)
+        return module(columns) if takes_dict(module, columns) else module(**columns)
     return module(entering(batch))
 
 
-def tensor_of(out: Any, part: int | str | None = None) -> Tensor:
+def find_tensor(out: Any, part: int | str | None = None) -> Tensor:
     """The tensor of a module's output: itself, the first of a tuple, the logits or the states of a mapping or a
     dataclass.
 
     part: an item of a tuple or a list, or a field of a mapping or a dataclass, in place of all of it.
     A quantised tensor is given as float32. ValueError where there is none, or where it is nested or sparse.
     """
-    out = out if part is None else _part_of(out, part)
-    found = next(
-        (tensor for tensor in _tensors(out) if tensor.ndim), next(_tensors(out), None)
-    )  # a loss is no activation
+    out = out if part is None else _get_part(out, part)
+    tensors = list(_iterate_tensors(out))
+    found = next((tensor for tensor in tensors if tensor.ndim), next(iter(tensors), None))  # a loss is no activation
     if found is None:
         raise ValueError(
             f"returns {type(out).__name__} with no tensor in it, so there is nothing to record; record a layer"
@@ -302,9 +295,9 @@ def tensor_of(out: Any, part: int | str | None = None) -> Tensor:
     return found.dequantize() if found.is_quantized else found
 
 
-def _part_of(out: Any, part: int | str) -> Any:
+def _get_part(out: Any, part: int | str) -> Any:
     """An item or a field of an output. ValueError, with what there is, if there is no such one."""
-    fields = _fields(out)
+    fields = _list_fields(out)
     if isinstance(part, int) and isinstance(out, (tuple, list)):
         if part < len(out):
             return out[part]
@@ -320,7 +313,7 @@ def _part_of(out: Any, part: int | str) -> Any:
     )
 
 
-def _fields(out: Any) -> dict[str, Any]:
+def _list_fields(out: Any) -> dict[str, Any]:
     """The named parts of an output: of a mapping, a dataclass or a named tuple."""
     if isinstance(out, Mapping):
         return dict(out)
@@ -329,12 +322,12 @@ def _fields(out: Any) -> dict[str, Any]:
     return out._asdict() if isinstance(out, tuple) and hasattr(out, "_asdict") else {}
 
 
-def unlike_logits(out: Any, part: int | str | None = None) -> str:
+def explain_no_logits(out: Any, part: int | str | None = None) -> str:
     """Why what a model returns is no matrix of logits (n, classes), in words; "" if it may be one.
 
     Of a structure the logits are, and a field or an item that was chosen by name.
     """
-    tensor, fields = tensor_of(out, part), _fields(out)
+    tensor, fields = find_tensor(out, part), _list_fields(out)
     name = part if isinstance(part, str) else next((name for name, value in fields.items() if value is tensor), "")
     if part is None and fields and name != "logits":
         others = [
@@ -352,7 +345,7 @@ def unlike_logits(out: Any, part: int | str | None = None) -> str:
     return ""
 
 
-def parts_of(module: nn.Module, out: Any) -> list[int]:
+def find_parts(module: nn.Module, out: Any) -> list[int]:
     """The items of a tuple or a list that can each be a representation, if one alone would stand for all: tensors of as
     many axes as the first, and as wide if they are matrices.
     """
@@ -361,22 +354,16 @@ def parts_of(module: nn.Module, out: Any) -> list[int]:
     tensors = {
         at: one for at, one in enumerate(out) if isinstance(one, Tensor) and one.ndim > 1 and one.is_floating_point()
     }
-    first = next(iter(tensors.values()), None)
-    return [at for at, one in tensors.items() if one.ndim == first.ndim and (one.ndim > 2 or one.shape == first.shape)]
+    first = next((one.shape for one in tensors.values()), ())
+    return [at for at, one in tensors.items() if one.ndim == len(first) and (one.ndim > 2 or one.shape == first)]
 
 
-def _tensors(out: Any) -> Iterator[Tensor]:
+def _iterate_tensors(out: Any) -> Iterator[Tensor]:
     if isinstance(out, Tensor):
         yield out
     elif isinstance(out, (tuple, list)):
         for value in out:
-            yield from _tensors(value)
-    elif fields := _fields(out):
-        yield from _tensors(
-            [
-                fields[name]
-                for name in ("logits", "last_hidden_state", "sentence_embedding", "token_embeddings")
-                if name in fields
-            ]
-            + list(fields.values())
-        )
+            yield from _iterate_tensors(value)
+    elif fields := _list_fields(out):
+        first = [fields[name] for name in _FIRST if name in fields]
+        yield from _iterate_tensors([*first, *fields.values()])

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import json
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repsim_nb.support.errors import join_names
+from repsim_nb.support.errors import join_names, warn_user
 
-from .huggingface import encoder_kind, from_folder, load_transformers, quietly, read_config, transformers_library
+from .huggingface import encoder_kind, from_folder, import_transformers, load_transformers, read_config, silence
 from .layers import default_layers
-from .libraries import asked, card, first_line, library, named, offline, seeded, weights_only
+from .libraries import check_weights, first_line, import_library, make_card, name_model, offline, seeded, weights_only
 from .model import Model
+from .preparing import to_tensor
 from .running import OUTPUT
 
 LIBRARY = "sentence_transformers"
@@ -42,6 +42,7 @@ class SentenceEmbedder(nn.Module):
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self._modules = encoder._modules
+        self.encoder: Any
         self.__dict__["encoder"] = encoder  # no part of its own: it would come before all names
         self.truncate_dim = getattr(encoder, "truncate_dim", None)
 
@@ -69,7 +70,7 @@ class Sentences:
 
     def __call__(self, batch: Any) -> dict[str, Any]:
         if isinstance(batch, Mapping):
-            return _of_text({name: _as_tensor(column) for name, column in batch.items()})
+            return _drop_modality({name: to_tensor(column) for name, column in batch.items()})
         texts = list(batch) if isinstance(batch, (list, tuple, np.ndarray)) else []
         if not texts or not all(isinstance(text, str) for text in texts):
             got = f"{tuple(batch.shape)} {batch.dtype}" if hasattr(batch, "shape") else type(batch).__name__
@@ -80,7 +81,9 @@ class Sentences:
             )
         left = getattr(getattr(self.encoder, "tokenizer", None), "padding_side", "right") == "left"
         texts = [str(text) for text in texts]
-        columns = _of_text(self._joined([self._columns([text]) for text in texts]) if left else self._columns(texts))
+        columns = _drop_modality(
+            self._joined([self._columns([text]) for text in texts]) if left else self._columns(texts)
+        )
         if "cu_seq_lens_q" in columns:
             raise ValueError(
                 f"'{self.name}' joins the sentences of a batch into one row, so no layer has a row a sentence: set "
@@ -120,12 +123,7 @@ class Sentences:
         return ["One sentence.", "Another sentence, a little longer."]
 
 
-def _as_tensor(column: Any) -> Any:
-    column = torch.as_tensor(column) if isinstance(column, (np.ndarray, list)) else column
-    return column.long() if isinstance(column, Tensor) and column.dtype == torch.int32 else column
-
-
-def _of_text(columns: dict[str, Any]) -> dict[str, Any]:
+def _drop_modality(columns: dict[str, Any]) -> dict[str, Any]:
     """The columns without the word that they are text, which is taken where nothing is said."""
     return {
         name: column
@@ -138,7 +136,7 @@ def is_of_library(module: nn.Module) -> bool:
     return any((base.__module__ or "").partition(".")[0] == LIBRARY for base in type(module).__mro__)
 
 
-def sentence_model(encoder: nn.Module, name: str | None = None, known: Mapping[str, Any] | None = None) -> Model:
+def make_sentence_model(encoder: nn.Module, name: str | None = None, known: Mapping[str, Any] | None = None) -> Model:
     """The Model of a module of sentence_transformers. TypeError for modules whose samples are no sentences."""
     kinds = {base.__name__ for base in type(encoder).__mro__}
     inside = "model[0].auto_model" if isinstance(encoder, nn.Sequential) else "model.model"
@@ -160,10 +158,10 @@ def sentence_model(encoder: nn.Module, name: str | None = None, known: Mapping[s
             " before it made. Pass SentenceTransformer(modules=[...]); its layers include this module"
         )
     name, module = name or type(encoder).__name__, SentenceEmbedder(encoder)
-    return Model(name, module, Sentences(encoder, name), _layers(module), dict(known or {}))
+    return Model(name, module, Sentences(encoder, name), _list_layers(module), dict(known or {}))
 
 
-def _layers(module: SentenceEmbedder) -> tuple[str, ...]:
+def _list_layers(module: SentenceEmbedder) -> tuple[str, ...]:
     """The blocks of the transformer, then each module after it; a pooler that the embedding does not come from is left
     out.
     """
@@ -178,7 +176,6 @@ def _layers(module: SentenceEmbedder) -> tuple[str, ...]:
 
 
 # -- folders
-# -----------------------------------------------------------------------------------------------------------------
 
 
 def load_sentences(folder: Path, spec: str, *, weights: str | None, seed: int, options: Mapping[str, Any]) -> Model:
@@ -188,27 +185,26 @@ def load_sentences(folder: Path, spec: str, *, weights: str | None, seed: int, o
     Modules that are no part of the library are refused, since their code would come from the folder. Weights are read
     as tensors only.
     """
-    listing, weights = _listing(folder), asked(spec, weights or "pretrained")
+    listing, weights = _read_listing(folder), check_weights(spec, weights or "pretrained")
     first, *others = ((one["type"].rpartition(".")[2], one["path"]) for one in listing)
     written_by = _json(folder / "config_sentence_transformers.json").get("model_type", "SentenceTransformer")
     why = "" if written_by in WHOLE else f"a {written_by} gives no embedding of a sentence"
     if not why and importlib.util.find_spec(LIBRARY) is None:
         why = "sentence_transformers is not installed. To load all modules: pip install sentence-transformers"
     if not why:
-        return _with_library(folder, listing, written_by, spec, weights, seed, options)
+        return _load_with_library(folder, listing, written_by, spec, weights, seed, options)
     model = load_transformers(str(folder / first[1]), weights=weights, seed=seed, options=options)
     if others:
         kinds = [kind for kind, _ in others]
-        warnings.warn(
-            f"only the transformer of '{spec}' was loaded, and {join_names(kinds)} {'are' if len(kinds) > 1 else 'is'} not"
-            " applied, "
-            f'so "output" is the states of its tokens or its own head, not what the whole model gives: {why}',
-            stacklevel=5,
+        warn_user(
+            f"only the transformer of '{spec}' was loaded, and {join_names(kinds)}"
+            f" {'are' if len(kinds) > 1 else 'is'} not applied, "
+            f'so "output" is the states of its tokens or its own head, not what the whole model gives: {why}'
         )
-    return replace(model, name=named(folder.resolve().name, weights, seed))
+    return replace(model, name=name_model(folder.resolve().name, weights, seed))
 
 
-def _listing(folder: Path) -> list[dict[str, str]]:
+def _read_listing(folder: Path) -> list[dict[str, str]]:
     """The modules of a folder, in their order."""
     listing = _json(folder / MODULES)
     if not isinstance(listing, list) or not listing or not all(map(_names_module, listing)):
@@ -234,7 +230,7 @@ def _json(file: Path) -> Any:
         raise ValueError(f"{file} is damaged ({first_line(error)}): nothing was read") from error
 
 
-def _with_library(
+def _load_with_library(
     folder: Path,
     listing: Sequence[Mapping[str, str]],
     kind: str,
@@ -244,10 +240,10 @@ def _with_library(
     options: Mapping[str, Any],
 ) -> Model:
     _check_harmless(folder, listing, spec)
-    transformers, found = transformers_library(), library(LIBRARY, "transformers")
+    transformers, found = import_transformers(), import_library(LIBRARY, "transformers")
     inside = folder / listing[0]["path"]
     reading = {"use_safetensors": any(inside.glob("*.safetensors")), "weights_only": True, "dtype": torch.float32}
-    with quietly(transformers), seeded(seed), offline(), weights_only():
+    with silence(transformers), seeded(seed), offline(), weights_only():
         if (inside / "config.json").is_file() and listing[0]["type"].endswith(TRANSFORMERS):
             task = (
                 "fill-mask"
@@ -275,14 +271,14 @@ def _with_library(
                 " make the model yourself and pass it, load_model(model)"
             ) from error
         if weights == "random":
-            _draw_again(encoder)
+            _draw_weights(encoder)
     kinds = ", ".join(one["type"].rpartition(".")[2] for one in listing)
     inner = next(
         (part.config.model_type for part in encoder.modules() if hasattr(getattr(part, "config", None), "model_type")),
         kinds,
     )
-    known = card(spec, encoder, weights, seed, architecture=inner, modules=kinds)
-    return sentence_model(encoder.eval(), named(folder.resolve().name, weights, seed), known)
+    known = make_card(spec, encoder, weights, seed, architecture=inner, modules=kinds)
+    return make_sentence_model(encoder.eval(), name_model(folder.resolve().name, weights, seed), known)
 
 
 def _check_harmless(folder: Path, listing: Sequence[Mapping[str, str]], spec: str) -> None:
@@ -295,22 +291,22 @@ def _check_harmless(folder: Path, listing: Sequence[Mapping[str, str]], spec: st
             foreign = (
                 isinstance(activation, str) and "." in activation and not re.fullmatch(r"torch\.nn(\.\w+)*", activation)
             )
-            strange += [activation] if foreign else []
+            strange += [str(activation)] if foreign else []
             modes = content.get("modality_config") if isinstance(content, dict) else None
             methods = (
                 [mode.get("method") for mode in modes.values() if isinstance(mode, dict)]
                 if isinstance(modes, dict)
                 else []
             )
-            strange += [method for method in methods if not re.fullmatch(r"forward|get_\w+_features", str(method))]
+            strange += [str(one) for one in methods if not re.fullmatch(r"forward|get_\w+_features", str(one))]
     if strange:
         raise ValueError(
-            f"'{spec}' asks for {join_names(strange)}, which is no part of sentence_transformers, and code that a folder"
-            " names is not run: make the model yourself and pass it, load_model(model)"
+            f"'{spec}' asks for {join_names(strange)}, which is no part of sentence_transformers, and code that a"
+            " folder names is not run: make the model yourself and pass it, load_model(model)"
         )
 
 
-def _draw_again(encoder: nn.Module) -> None:
+def _draw_weights(encoder: nn.Module) -> None:
     """Random weights in every module, as they are before training."""
     done: set[nn.Module] = set()
     for part in list(encoder.modules()):

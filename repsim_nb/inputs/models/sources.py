@@ -20,18 +20,19 @@ from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.files import shipped_folder
 
 from .architectures import ARCHITECTURES
-from .carried import CARRIED, load_pretrained, pretrained
 from .channels import check_pictures, is_bytes
-from .checkpoints import INDEX, PICKLES, fill, name_of, read, unwrapped
-from .folders import beside, load_folder, other_folder
+from .checkpoints import INDEX, PICKLES, name_checkpoint, read_checkpoint
+from .filling import fill_module, unwrap
+from .folders import describe_folder_of, describe_other_folder, load_folder
 from .layers import default_layers
 from .libraries import load_timm, load_torchvision
-from .model import Model, images, table_of_cards
-from .pipelines import WithoutTokenizer, is_pipeline, pipeline_model, takes_ids
+from .model import Model, images, tabulate_cards
+from .packages import PACKAGES, load_pretrained, pretrained
+from .pipelines import WithoutTokenizer, is_pipeline, make_pipeline_model, takes_ids
 from .preparing import no_sentences
 from .running import OUTPUT
-from .sentences import is_of_library, sentence_model
-from .unsupported import TORCH_TAR, other_file, other_object
+from .sentences import is_of_library, make_sentence_model
+from .unsupported import TORCH_TAR, describe_other_file, explain_other_object
 
 FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", *TORCH_TAR)
 ENDINGS = "in .safetensors, .pt, .pth, .ckpt or .bin"
@@ -70,7 +71,7 @@ def zoo() -> pd.DataFrame:
         "test_accuracy",
         "parameters",
     ]
-    return table_of_cards((name, read(_zoo_folder() / f"{name}.safetensors")[1]) for name in zoo_names())[
+    return tabulate_cards((name, read_checkpoint(_zoo_folder() / f"{name}.safetensors")[1]) for name in zoo_names())[
         columns
     ].rename_axis("name")
 
@@ -105,25 +106,26 @@ def _load_checkpoint(
     A card inside the file says both. key: which of several state dicts in the file.
     """
     file = Path(path).expanduser()
-    weights, card = read(file, key)
+    weights, card = read_checkpoint(file, key)
     if architecture is None or (isinstance(architecture, str) and architecture == card.get("architecture")):
         architecture, options = card.get("architecture"), card.get("options") if options is None else options
     if architecture is None:
-        elsewhere = beside(file)
+        elsewhere = describe_folder_of(file)
         raise ValueError(
             f"the checkpoint {file} holds weights alone: {f'{elsewhere}. Or ' if elsewhere else ''}say which network"
-            f" they are for, architecture=your_module (or one of {join_names(ARCHITECTURES)}, or a spec: 'timm:resnet18')"
+            f" they are for, architecture=your_module (or one of {join_names(ARCHITECTURES)}, or a spec:"
+            " 'timm:resnet18')"
         )
-    empty = _architecture(architecture, options)
-    fill(empty.module, weights, file)
+    empty = _make_architecture(architecture, options)
+    fill_module(empty.module, weights, file)
     known = {**{key: value for key, value in empty.card.items() if key not in ("weights", "seed")}, **card}
     prepare = (
         partial(normalise, mean=card["mean"], std=card["std"]) if {"mean", "std"} <= card.keys() else empty.preprocess
     )
-    return Model(card.get("name") or name_of(file), empty.module.eval(), prepare, empty.layers, known)
+    return Model(card.get("name") or name_checkpoint(file), empty.module.eval(), prepare, empty.layers, known)
 
 
-def _architecture(what: str | nn.Module | Callable[[], nn.Module], options: Mapping[str, Any] | None) -> Model:
+def _make_architecture(what: str | nn.Module | Callable[[], nn.Module], options: Mapping[str, Any] | None) -> Model:
     """A network to be filled, never the one that was handed in."""
     source, colon, _ = what.partition(":") if isinstance(what, str) else ("", "", "")
     if colon and source in SOURCES:
@@ -133,7 +135,7 @@ def _architecture(what: str | nn.Module | Callable[[], nn.Module], options: Mapp
             for key, value in (("weights", "random" if "weights" in known else None), ("options", options))
             if value is not None
         }
-        model = load_model(what, **given)
+        model = load_model(str(what), **given)
         return replace(model, module=copy.deepcopy(model.module))
     if isinstance(what, str):
         return _load_module(build(what, **options or {}))
@@ -142,10 +144,10 @@ def _architecture(what: str | nn.Module | Callable[[], nn.Module], options: Mapp
             f"options={dict(options)} are for an architecture that is given by its name, architecture='timm:resnet18'"
             f" or 'mlp'; here it is {what!r}"
         )
-    return _load_module(_copied(what) if isinstance(what, nn.Module) else what())
+    return _load_module(_copy_module(what) if isinstance(what, nn.Module) else what())
 
 
-def _copied(module: nn.Module) -> nn.Module:
+def _copy_module(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module)
     except Exception as error:  # old weight_norm, lazy buffers
@@ -175,13 +177,13 @@ def cards(models: Iterable[str | nn.Module | Model]) -> pd.DataFrame:
     """What is known of networks, a row each in their order, by name: the fields of their cards, but for lists and
     dicts.
     """
-    return table_of_cards((model.name, model.card) for model in map(load_model, models))
+    return tabulate_cards((model.name, model.card) for model in map(load_model, models))
 
 
 def _load_module(module: nn.Module) -> Model:
-    module = unwrapped(module)
+    module = unwrap(module)
     if is_of_library(module):
-        return sentence_model(module)
+        return make_sentence_model(module)
     if isinstance(module, torch.fx.GraphModule) and "range_constraints" in vars(module):  # torch.export's
         raise TypeError(
             "this module was made by torch.export, program.module(), and its layers do not run one by one, so nothing"
@@ -243,7 +245,7 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
     that do not fit, a file that would have to run code.
     """
     if isinstance(spec, Model):
-        return _changed(spec, _checked(options, ()))
+        return _apply_options(spec, _check_options(options, ()))
     if isinstance(spec, torch.export.ExportedProgram):
         raise TypeError(
             "load_model takes a network, and this is an exported program: pass torch.export.unflatten(program), of a"
@@ -257,18 +259,18 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
             f"load_model takes a network, and {spec.__name__} is a class: make one first, load_model({first})"
         )
     if isinstance(spec, nn.Module):
-        return _changed(_load_module(spec), _checked(options, ()))
+        return _apply_options(_load_module(spec), _check_options(options, ()))
     if is_pipeline(spec):
-        return _changed(pipeline_model(spec), _checked(options, ()))
+        return _apply_options(make_pipeline_model(spec), _check_options(options, ()))
     if isinstance(spec, Path) or (
         isinstance(spec, str) and spec.endswith((*FILES, *PICKLES, INDEX)) and spec.partition(":")[0] not in SOURCES
     ):
         spec = f"checkpoint:{spec}" if not Path(spec).is_dir() else f"transformers:{spec}"
     if not isinstance(spec, str):
-        raise other_object(spec)
+        raise explain_other_object(spec)
     source, colon, rest = spec.partition(":")
     if not colon:
-        raise _no_spec(spec)
+        raise _explain_no_spec(spec)
     if source not in SOURCES:
         raise unknown_name(
             "model source",
@@ -281,14 +283,14 @@ def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
             f"'{spec}' names no network: a spec is SOURCE:NAME, 'zoo:mnist-cnn-0', 'timm:resnet18',"
             " 'transformers:FOLDER'"
         )
-    return _from_source(source, rest, options)
+    return _load_from_source(source, rest, options)
 
 
-def _no_spec(spec: str) -> ValueError:
+def _explain_no_spec(spec: str) -> ValueError:
     """What to say of a string without a colon."""
-    if spec and Path(spec).is_dir() and (why := other_folder(Path(spec))):
+    if spec and Path(spec).is_dir() and (why := describe_other_folder(Path(spec))):
         return ValueError(why)
-    if spec and (why := other_file(Path(spec))):
+    if spec and (why := describe_other_file(Path(spec))):
         return ValueError(why)
     if spec and Path(spec).is_dir():
         return ValueError(
@@ -300,37 +302,37 @@ def _no_spec(spec: str) -> ValueError:
             f"checkpoints are read from files that end {ENDINGS}; got '{spec}'. To read one by another name:"
             f" 'checkpoint:{spec}'"
         )
-    ours = [*(f"zoo:{name}" for name in zoo_names()), *(f"pretrained:{name}" for name in CARRIED)]
+    ours = [*(f"zoo:{name}" for name in zoo_names()), *(f"pretrained:{name}" for name in PACKAGES)]
     near = [f"{spec}:NAME"] if spec in SOURCES else difflib.get_close_matches(spec, ours, n=3, cutoff=0.6)
     meant = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     return ValueError(
-        f"'{spec}' is no network.{meant} A spec is SOURCE:NAME, with SOURCE one of {join_names(SOURCES)}: 'timm:resnet18',"
-        " 'zoo:mnist-cnn-0' (models.zoo() and models.pretrained() list what is here). A network of your own:"
-        " load_model(module, name=...)"
+        f"'{spec}' is no network.{meant} A spec is SOURCE:NAME, with SOURCE one of {join_names(SOURCES)}:"
+        " 'timm:resnet18', 'zoo:mnist-cnn-0' (models.zoo() and models.pretrained() list what is here). A network of"
+        " your own: load_model(module, name=...)"
     )
 
 
-def _from_source(source: str, rest: str, options: Mapping[str, Any]) -> Model:
+def _load_from_source(source: str, rest: str, options: Mapping[str, Any]) -> Model:
     parameters = list(inspect.signature(SOURCES[source]).parameters.values())[1:]
     own = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD) and p.name not in SHARED]
-    options = options if any(p.kind is p.VAR_KEYWORD for p in parameters) else _checked(options, own)
+    options = options if any(p.kind is p.VAR_KEYWORD for p in parameters) else _check_options(options, own)
     found = SOURCES[source](rest, **{key: value for key, value in options.items() if key not in SHARED})
     if not isinstance(found, (Model, nn.Module)):
         raise TypeError(
             f"the source '{source}' must give a Model or an nn.Module; for '{rest}' it gave {type(found).__name__}"
         )
     model = found if isinstance(found, Model) else replace(_load_module(found), name=rest)
-    return _changed(model, options)
+    return _apply_options(model, options)
 
 
-def _checked(options: Mapping[str, Any], own: Sequence[str]) -> Mapping[str, Any]:
+def _check_options(options: Mapping[str, Any], own: Sequence[str]) -> Mapping[str, Any]:
     for name in options:
         if name not in (*SHARED, *own):
             raise unknown_name("option of load_model", name, (*SHARED, *own))
     return options
 
 
-def _changed(model: Model, options: Mapping[str, Any]) -> Model:
+def _apply_options(model: Model, options: Mapping[str, Any]) -> Model:
     """The model under another name, with another preprocess or other layers, of which the last is always the output."""
     changes = {key: options[key] for key in ("name", "preprocess") if options.get(key) not in (None, "")}
     if options.get("layers") is not None:

@@ -4,60 +4,30 @@ from __future__ import annotations
 
 import functools
 import math
-import random
 import types
-import warnings
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 import psutil
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
-from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
-from repsim_nb.inputs.fingerprints import is_ours, reached
+from repsim_nb.inputs.code_analysis import find_reached_code, is_ours
+from repsim_nb.support.errors import warn_user
 
-COPIED = (
-    2**26
-)  # bytes: weights up to that size together, and any other tensor or array up to that size, are copied beforehand
-_FIXED = (
-    type(None),
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    types.FunctionType,
-    types.BuiltinFunctionType,
-    types.MethodType,
-    types.ModuleType,
-    functools.partial,
-    torch.dtype,
-    torch.device,
-)
+from . import saved_values
+from .saved_values import CONTAINERS, EMPTY, Versions, has_new_weights, list_contents, restore_value, save_value
+
 _FLAGS = (type(None), bool, int, float, str)
-EMPTY = ()  # what most dicts of hooks hold
-_CONTAINERS = (list, dict, set, deque)
-_STRUCTURE = (
-    "_parameters",
-    "_buffers",
-    "_modules",
-    "training",
-)  # the first three are looked at one by one; `training` is restored by train()
-_KEPT = frozenset(_STRUCTURE)
-_HOOKS = frozenset(name for name, value in vars(nn.Module()).items() if isinstance(value, dict) and name not in _KEPT)
-_FOREIGN = (
-    "torch",
-    "numpy",
-    "builtins",
-    "functools",
-    "threading",
-    "accelerate",
-)  # objects of these are not taken apart; accelerate's hold the weights of offloaded models
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, functools.partial)
+_FIXED = (*_FLAGS, *_FUNCTIONS, complex, bytes, torch.dtype, torch.device)
+# the first three are looked at one by one; `training` is restored by train()
+_STRUCTURE = frozenset(["_parameters", "_buffers", "_modules", "training"])
+_HOOKS = frozenset(
+    name for name, value in vars(nn.Module()).items() if isinstance(value, dict) and name not in _STRUCTURE
+)
 
 
 class State:
@@ -75,21 +45,21 @@ class State:
     def __init__(self, module: nn.Module) -> None:
         self.module = module
         weights = [weight for weight in module.parameters() if not weight.is_meta]  # such a one has no values to change
-        small = _bytes(weights) <= COPIED
+        small = _bytes(weights) <= saved_values.COPIED
         changing = set() if small else _weights_that_change(module)
         self.weights = [
-            (weight, _saved(weight, math.inf) if small or id(weight) in changing else Versions(weight))
+            (weight, save_value(weight, math.inf) if small or id(weight) in changing else Versions(weight))
             for weight in weights
         ]
         self._written: dict[int, Tensor] = {}  # large tensors that were written to, by their ids
         self._seen: dict[int, Any] = {}  # objects that were noted, by their ids
-        self.parts: list[_Part] = []
+        self.parts: list[_ModuleState] = []
         waiting = deque(module.modules())
         while waiting:  # with modules that stand in a plain list, which the model does not count as its own
             part = waiting.popleft()
             if id(part) not in self._seen:
                 self._seen[id(part)] = part
-                self.parts.append(_Part(part, self._seen, waiting))
+                self.parts.append(_ModuleState(part, self._seen, waiting))
         held = [*self.weights, *(one for part in self.parts for one in (*part.buffers.values(), *part.held))]
         self._large = [(thing, saved) for thing, saved in held if isinstance(saved, Versions)]
 
@@ -102,7 +72,7 @@ class State:
         self._accept_written()
         with torch.no_grad():
             changed = [
-                _put_back(weight, saved)
+                restore_value(weight, saved)
                 for weight, saved in self.weights
                 if not isinstance(weight, UninitializedTensorMixin)
             ]
@@ -113,10 +83,9 @@ class State:
         """Warn if a forward pass wrote to tensors of which there is no copy."""
         self._accept_written()
         if self._written:
-            warnings.warn(
+            warn_user(
                 f"running {type(self.module).__name__} wrote to {len(self._written)} of its large tensors, which are no"
-                " longer as they were: its forward changes them in place",
-                stacklevel=5,
+                " longer as they were: its forward changes them in place"
             )
 
     def _accept_written(self) -> None:
@@ -139,20 +108,7 @@ class State:
                 ]
 
 
-class Versions:
-    """How often a large tensor was written to; of one that wraps others, how often these were."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensors = _inner(tensor)
-        self.seen = [_version(one) for one in self.tensors]
-
-    def changed(self) -> bool:
-        """Was it written to since this was last asked?"""
-        before, self.seen = self.seen, [_version(one) for one in self.tensors]
-        return before != self.seen
-
-
-class _Part:
+class _ModuleState:
     """One module of a model: its buffers and attributes as they are now, and what these hold."""
 
     def __init__(self, module: nn.Module, seen: dict[int, Any], modules: deque[nn.Module]) -> None:
@@ -164,12 +120,12 @@ class _Part:
             if weight is not None and (weight.is_meta or hasattr(weight, "full_tensor"))
         }  # offloaded or sharded: a pass brings others along
         self.structure = _structure(module, self.exchanged)
-        self.buffers = {name: (buffer, _saved(buffer)) for name, buffer in module.named_buffers(recurse=False)}
+        self.buffers = {name: (buffer, save_value(buffer)) for name, buffer in module.named_buffers(recurse=False)}
         self.slots = {} if self.scripted else dict(module._buffers)  # with those that are None
         self.attributes = (
             {} if self.scripted else {name: value for name, value in vars(module).items() if name not in _STRUCTURE}
         )
-        self.hooks = [(value, _saved(value)) for name, value in self.attributes.items() if name in _HOOKS]
+        self.hooks = [(value, save_value(value)) for name, value in self.attributes.items() if name in _HOOKS]
         self.held: list[tuple[Any, Any]] = []  # an object, and what it held
         self._note(seen, modules)
 
@@ -178,7 +134,7 @@ class _Part:
 
     def restore(self, *, our_hooks: bool) -> bool:
         changed = [
-            _put_back(buffer, saved)
+            restore_value(buffer, saved)
             for buffer, saved in self.buffers.values()
             if not isinstance(buffer, UninitializedTensorMixin)
         ]
@@ -191,13 +147,13 @@ class _Part:
             buffers.clear()
             buffers.update(self.slots)
             changed.append(True)
-        if own.keys() - self.attributes.keys() - _KEPT or any(
+        if own.keys() - self.attributes.keys() - _STRUCTURE or any(
             own.get(name) is not value for name, value in self.attributes.items()
         ):
             changed.append(self._restore_attributes(own))
         for thing, saved in self.held:
             if saved is not EMPTY or len(thing):
-                changed.append(_put_back(thing, saved))
+                changed.append(restore_value(thing, saved))
         ours = (
             {key for key, hook in (*own["_forward_hooks"].items(), *own["_forward_pre_hooks"].items()) if is_ours(hook)}
             if our_hooks
@@ -206,7 +162,7 @@ class _Part:
         for thing, saved in self.hooks:
             if saved is not EMPTY or len(thing):
                 kept = tuple(item for item in thing.items() if item[0] in ours and item not in saved) if ours else ()
-                changed.append(_put_back(thing, (*saved, *kept)))
+                changed.append(restore_value(thing, (*saved, *kept)))
         return any(changed)
 
     def accept_flags(self) -> None:
@@ -216,14 +172,14 @@ class _Part:
             name: value for name, value in own.items() if name not in _STRUCTURE and isinstance(value, _FLAGS)
         }
         self.buffers |= {
-            name: (buffer, _saved(buffer)) for name, (buffer, _) in self.buffers.items() if buffer.numel() == 1
+            name: (buffer, save_value(buffer)) for name, (buffer, _) in self.buffers.items() if buffer.numel() == 1
         }
         self.held = [
             (
                 thing,
                 (
-                    _saved(thing)
-                    if isinstance(thing, _CONTAINERS) and all(isinstance(one, _FLAGS) for one in _parts(thing))
+                    save_value(thing)
+                    if isinstance(thing, CONTAINERS) and all(isinstance(one, _FLAGS) for one in list_contents(thing))
                     else saved
                 ),
             )
@@ -231,7 +187,7 @@ class _Part:
         ]
 
     def _restore_attributes(self, own: dict[str, Any]) -> bool:
-        if _has_new_weights([value for name, value in own.items() if name not in _STRUCTURE], self.attributes):
+        if has_new_weights([value for name, value in own.items() if name not in _STRUCTURE], self.attributes):
             return False
         for name in [name for name in own if name not in self.attributes and name not in _STRUCTURE]:
             del own[name]
@@ -250,12 +206,12 @@ class _Part:
                 modules.append(value)
                 continue
             if kind is not tuple:
-                saved = _saved(value)
+                saved = save_value(value)
                 if saved is None:
                     continue
                 self.held.append((value, saved))
             seen[id(value)] = value
-            waiting += _parts(value)
+            waiting += list_contents(value)
 
 
 def _structure(module: nn.Module, exchanged: set[str]) -> tuple[Any, ...]:
@@ -272,138 +228,6 @@ def _structure(module: nn.Module, exchanged: set[str]) -> tuple[Any, ...]:
     return (type(module), *weights, *((name, id(child)) for name, child in module._modules.items()))
 
 
-def _parts(value: Any) -> list[Any]:
-    """The objects in a container, or in the attributes of an object."""
-    if isinstance(value, dict):
-        return list(value.values())
-    if isinstance(value, (tuple, *_CONTAINERS)):
-        return list(value)
-    return list(vars(value).values()) if _is_plain(value) else []
-
-
-def _is_plain(value: Any) -> bool:
-    """Is it an object of somebody's own class, with attributes?"""
-    return hasattr(value, "__dict__") and type(value).__module__.partition(".")[0] not in _FOREIGN
-
-
-def _saved(value: Any, most: float | None = None) -> Any:
-    """What an object holds now, in the form that `_put_back` takes; the versions of a tensor of more than `most` bytes
-    (None: COPIED); None if it cannot be put back.
-    """
-    most = COPIED if most is None else most
-    if isinstance(value, _CONTAINERS):
-        return (tuple(value.items()) if isinstance(value, dict) else tuple(value)) if value else EMPTY
-    if isinstance(value, Tensor):
-        if (
-            isinstance(value, UninitializedTensorMixin)
-            or value.is_meta
-            or value.is_quantized
-            or value.layout != torch.strided
-        ):
-            return None
-        return _copied(value) if value.nbytes <= most else Versions(value)
-    if isinstance(value, np.ndarray):
-        return value.copy() if value.nbytes <= most else None
-    if isinstance(value, torch.Generator):
-        return value.get_state()
-    if isinstance(value, np.random.Generator):
-        return value.bit_generator.state
-    if isinstance(value, (random.Random, np.random.RandomState)):
-        return value.getstate() if isinstance(value, random.Random) else value.get_state()
-    return dict(vars(value)) if _is_plain(value) else None
-
-
-def _copied(tensor: Tensor) -> Any:
-    """A copy of a tensor; of one that wraps others, as quantised weights do, copies of these."""
-    if is_traceable_wrapper_subclass(tensor):
-        return [(one, _copied(one)) for one in _inner(tensor)]
-    try:
-        return tensor.detach().clone()
-    except (NotImplementedError, RuntimeError, TypeError):  # a kind of tensor that cannot be copied
-        return Versions(tensor)
-
-
-def _inner(tensor: Tensor) -> list[Tensor]:
-    """The ordinary tensors that a tensor is made of: itself, or what it wraps."""
-    if isinstance(tensor, UninitializedTensorMixin) or not is_traceable_wrapper_subclass(tensor):
-        return [tensor]
-    parts = [getattr(tensor, name) for name in tensor.__tensor_flatten__()[0]]
-    return [
-        one for part in parts if isinstance(part, Tensor) for one in _inner(part)
-    ]  # a DTensor names the mesh of its devices too
-
-
-def _put_back(value: Any, saved: Any) -> bool:
-    """Make an object hold again what it held, unless it got weights since -> whether it held something else."""
-    if isinstance(saved, list):
-        return any([_put_back(one, its) for one, its in saved])
-    if (
-        saved is None
-        or isinstance(saved, Versions)
-        or (not isinstance(value, Tensor) and _has_new_weights(_parts(value), saved))
-    ):
-        return False
-    if isinstance(value, dict):
-        changed = tuple(map(id, (part for item in value.items() for part in item))) != tuple(
-            map(id, (part for item in saved for part in item))
-        )
-        if changed:
-            value.clear()
-            value.update(dict(saved))
-    elif isinstance(value, _CONTAINERS):
-        changed = tuple(map(id, value)) != tuple(map(id, saved))
-        if changed:
-            value.clear()
-            (value.update if isinstance(value, set) else value.extend)(saved)
-    elif isinstance(value, Tensor):
-        changed = value.shape != saved.shape or value.dtype != saved.dtype or not _same(value, saved)
-        if changed and (value.shape != saved.shape or value.dtype != saved.dtype):
-            value.data = saved.clone()
-        elif changed:
-            value.copy_(saved)
-    elif isinstance(value, np.ndarray):
-        changed = not np.array_equal(value, saved, equal_nan=value.dtype.kind in "fc")
-        if changed:
-            value[...] = saved
-    elif isinstance(value, np.random.Generator):
-        changed, value.bit_generator.state = value.bit_generator.state != saved, saved
-    elif isinstance(value, torch.Generator):
-        changed = not torch.equal(value.get_state(), saved)
-        value.set_state(saved)
-    elif isinstance(value, (random.Random, np.random.RandomState)):
-        changed = True
-        (value.setstate if isinstance(value, random.Random) else value.set_state)(saved)
-    else:
-        own = vars(value)
-        changed = own.keys() != saved.keys() or any(own[name] is not saved[name] for name in saved)
-        if changed:
-            own.clear()
-            own.update(saved)
-    return changed
-
-
-def _has_new_weights(now: list[Any], before: Any) -> bool:
-    """Do these objects, or what they hold, include modules or parameters that were not there before?
-
-    A forward pass built them.
-    """
-    weights = [
-        part
-        for value in now
-        for part in (value, *(_parts(value) if isinstance(value, (tuple, *_CONTAINERS)) else ()))
-        if isinstance(part, (nn.Module, nn.Parameter))
-    ]
-    if not weights:
-        return False
-    known = list(before.values()) if isinstance(before, dict) else list(before) if isinstance(before, tuple) else []
-    ids = {
-        id(part)
-        for value in known
-        for part in (value, *(_parts(value) if isinstance(value, (tuple, *_CONTAINERS)) else ()))
-    }
-    return any(id(part) not in ids for part in weights)
-
-
 def _bytes(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors if not isinstance(tensor, UninitializedTensorMixin))
 
@@ -418,7 +242,10 @@ def _weights_that_change(module: nn.Module) -> set[int]:
         if isinstance(part, (nn.Embedding, nn.EmbeddingBag)) and part.max_norm is not None
     ]
     kinds = {type(part): part for part in module.modules() if not isinstance(part, torch.jit.ScriptModule)}
-    codes = {kind: [code for code in reached(kind) if any(_in_place(name) for name in code.co_names)] for kind in kinds}
+    codes = {
+        kind: [code for code in find_reached_code(kind) if any(_in_place(name) for name in code.co_names)]
+        for kind in kinds
+    }
     written = {kind: {name for code in codes[kind] for name in code.co_names} for kind in kinds if codes[kind]}
     named = [
         weight
@@ -433,14 +260,3 @@ def _weights_that_change(module: nn.Module) -> set[int]:
 
 def _in_place(name: str) -> bool:
     return name.endswith("_") and not name.startswith("_") and name != "requires_grad_" and hasattr(Tensor, name)
-
-
-def _version(tensor: Tensor) -> int:
-    return -1 if tensor.is_inference() or isinstance(tensor, UninitializedTensorMixin) else tensor._version
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    try:
-        return a.device == b.device and bool(((a == b) | ((a != a) & (b != b))).all())
-    except (NotImplementedError, RuntimeError, TypeError):  # a kind of tensor that cannot be compared
-        return True

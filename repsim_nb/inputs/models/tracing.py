@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .axes import PARAMETER, Axes, Axis, tensors_in
+from .axes import PARAMETER, Axes, Axis, Call, iterate_tensors
 from .operations import IGNORED, RULES
 
 
@@ -49,21 +49,19 @@ class Trace(TorchFunctionMode):
         name = _name(function)
         if name in IGNORED:
             return function(*args, **kwargs)
-        before = [
-            self.axes(x) if isinstance(x, Tensor) else None for x in args[:1]
-        ]  # an operation in place may change the axes of its input
+        # an operation in place may change the axes of its input
+        before = self.axes(args[0]) if args and isinstance(args[0], Tensor) else None
         out = function(*args, **kwargs)
         with suppress(Exception):  # nothing of the model may fail because of what is noted here
-            self._follow(name, args, kwargs, out, before[0] if before else None)
+            self._follow(name, Call(self, args, kwargs, out, before))
         return out
 
-    def _follow(self, name: str, args: Sequence[Any], kwargs: dict[str, Any], out: Any, first: Axes | None) -> None:
-        rule = RULES.get(name)
-        found = rule(self, args, kwargs, out, first) if rule is not None else None
+    def _follow(self, name: str, call: Call) -> None:
+        rule, out = RULES.get(name), call.out
+        found = rule(call) if rule is not None else None
         if found is None:
-            outs = [one for one in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(one, Tensor)]
-            found = [self._elementwise(name, one, args, kwargs, first) for one in outs] if rule is None else []
-            out = outs
+            out = [one for one in (out if isinstance(out, (tuple, list)) else [out]) if isinstance(one, Tensor)]
+            found = [self._elementwise(name, one, call) for one in out] if rule is None else []
         if isinstance(out, Tensor):
             self._known[out] = tuple(found)
         elif isinstance(out, (tuple, list)):
@@ -71,30 +69,21 @@ class Trace(TorchFunctionMode):
                 if isinstance(tensor, Tensor) and axes is not None and len(axes) == tensor.ndim:
                     self._known[tensor] = tuple(axes)
 
-    def _elementwise(
-        self, name: str, out: Tensor, args: Sequence[Any], kwargs: dict[str, Any], first: Axes | None
-    ) -> Axes:
+    def _elementwise(self, name: str, out: Tensor, call: Call) -> Axes:
         """The axes of an output of an operation without a rule: aligned with the inputs if these are broadcast, or all
         of its shape; else nothing is known.
         """
-        inputs = (
-            [
-                (x, first if x is args[0] and first is not None else self.axes(x))
-                for x in tensors_in([*args, *kwargs.values()])
-                if x.ndim and (x is not out or first is not None)
-            ]
-            if args
-            else []
-        )
-        if inputs and (
-            all(x.shape == out.shape for x, _ in inputs)
-            or (is_pointwise(name) and _broadcast_shape([x.shape for x, _ in inputs]) == out.shape)
-        ):
+        inputs = [
+            (x, call.before if x is call.args[0] and call.before is not None else self.axes(x))
+            for x in (iterate_tensors([*call.args, *call.kwargs.values()]) if call.args else ())
+            if x.ndim and (x is not out or call.before is not None)
+        ]
+        shapes = [x.shape for x, _ in inputs]
+        aligned = all(shape == out.shape for shape in shapes)
+        if inputs and (aligned or (is_pointwise(name) and _broadcast_shape(shapes) == out.shape)):
             return self._broadcast(out, inputs)
-        return tuple(
-            Axis(None, {source for _, axes in inputs for axis in axes for source in axis.sources})
-            for _ in range(out.ndim)
-        )
+        sources = {source for _, axes in inputs for axis in axes for source in axis.sources}
+        return tuple(Axis(None, sources) for _ in range(out.ndim))
 
     def _broadcast(self, out: Tensor, inputs: list[tuple[Tensor, Axes]]) -> Axes:
         found = []

@@ -70,18 +70,8 @@ OTHER_FILES: dict[tuple[str, ...], str] = {
         " put them into the module, module.load_state_dict({name: torch.from_numpy(array) for name, array in"
         " np.load(file).items()}), and pass it, load_model(module)"
     ),
-    (
-        ".params",
-        ".pdparams",
-        ".pdmodel",
-        ".caffemodel",
-        ".prototxt",
-        ".weights",
-        ".t7",
-        ".ot",
-        ".xml",
-        ".skops",
-    ): _OTHER_LIBRARY,
+    (".params", ".pdparams", ".pdmodel", ".caffemodel", ".prototxt"): _OTHER_LIBRARY,
+    (".weights", ".t7", ".ot", ".xml", ".skops"): _OTHER_LIBRARY,
     (".nemo",): (
         "it is an archive of NeMo. Load it there, module = nemo.core.ModelPT.restore_from(file), and pass the module, "
         "load_model(module)"
@@ -97,11 +87,11 @@ OTHER_FILES: dict[tuple[str, ...], str] = {
 TORCH_TAR = (".pth.tar", ".pt.tar")  # torch.save writes these
 
 
-def other_file(file: Path) -> str:
+def describe_other_file(file: Path) -> str:
     """What to say of a file of another kind than torch and safetensors write; "" for those, whatever their name."""
     name = file.name.lower()
     what = next((said for ends, said in OTHER_FILES.items() if name.endswith(ends)), "")
-    kind = _in_zip(file)
+    kind = _find_writer(file)
     if kind == "torch.save" or name.endswith((*TORCH_TAR, ".index.json")):
         return ""
     if kind == "torch.jit.save":
@@ -114,7 +104,7 @@ def other_file(file: Path) -> str:
     return f"load_model cannot read the file {file}: {what}" if what else ""
 
 
-def _in_zip(file: Path) -> str:
+def _find_writer(file: Path) -> str:
     """Which function of torch wrote a zip file, "" for other files."""
     if not file.is_file() or not zipfile.is_zipfile(file):
         return ""
@@ -127,7 +117,6 @@ def _in_zip(file: Path) -> str:
 
 
 # -- inputs
-# ------------------------------------------------------------------------------------------------------------------
 
 # an input of a model with several kinds of inputs -> what the part of the model may be called that takes it
 _PARTS = {
@@ -148,21 +137,16 @@ def missing_inputs(module: nn.Module, batch: Any) -> str:
             ". It has a decoder, which may need inputs of its own: give decoder_input_ids too, or record the encoder"
             " alone, rs.record(model.get_encoder(), data)"
         )
-    parts = [
-        part
-        for name, some in _PARTS.items()
-        if name in batch
-        for part in some
-        if isinstance(getattr(module, part, None), nn.Module)
-    ]
-    several = (
-        ". If it has inputs of several kinds, give all of them, or record a part of it alone, rs.record(model.{}, data)"
-    )
-    return several.format(parts[0]) if parts else ""
+    for part in (part for name, some in _PARTS.items() if name in batch for part in some):
+        if isinstance(getattr(module, part, None), nn.Module):
+            return (
+                ". If it has inputs of several kinds, give all of them, or record a part of it alone,"
+                f" rs.record(model.{part}, data)"
+            )
+    return ""
 
 
 # -- objects
-# -----------------------------------------------------------------------------------------------------------------
 
 _RECORD = "the model comes first and the data second, rs.record(model, data)"
 _TOKENIZER = (
@@ -185,15 +169,7 @@ _WEIGHTS = "these are the name of weights: make the model, torchvision.models.re
 _LAYERS_OF_KERAS = "keras.Model(model.inputs, [layer.output for layer in model.layers]).predict(x) gives them"
 _TOKENIZERS = {"PreTrainedTokenizerBase", "ProcessorMixin", "ImageProcessingMixin", "FeatureExtractionMixin"}
 _RUNTIMES = {
-    "onnxruntime",
-    "onnx",
-    "openvino",
-    "tensorrt",
-    "coremltools",
-    "llama_cpp",
-    "vllm",
-    "ctransformers",
-    "gguf",
+    *("onnxruntime", "onnx", "openvino", "tensorrt", "coremltools", "llama_cpp", "vllm", "ctransformers", "gguf"),
     "mlx",
 }
 # (libraries, names of classes) -> what to do; a class counts by its own name and by those of its bases
@@ -221,19 +197,16 @@ _OBJECTS: list[tuple[set[str], set[str], str]] = [
 ]
 
 
-def other_object(thing: Any) -> TypeError:
+def explain_other_object(thing: Any) -> TypeError:
     """The error for something that is no model."""
+    called = f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
     return TypeError(
         "load_model takes a spec ('zoo:NAME', 'timm:NAME', 'checkpoint:PATH', ...) or an nn.Module; it got "
-        f"{_called(thing)}{_advice(thing)}"
+        f"{called}{_advise(thing)}"
     )
 
 
-def _called(thing: Any) -> str:
-    return f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
-
-
-def _advice(thing: Any) -> str:
+def _advise(thing: Any) -> str:
     kind = thing if isinstance(thing, type) else type(thing)
     names, library = {base.__name__ for base in kind.__mro__}, (kind.__module__ or "").partition(".")[0]
     if isinstance(thing, type):
@@ -255,7 +228,7 @@ def _advice(thing: Any) -> str:
     if said:
         return f": {said}"
     if isinstance(thing, Mapping):
-        return _of_mapping(thing)
+        return _advise_on_mapping(thing)
     if (
         isinstance(thing, (Tensor, np.ndarray))
         or library in ("pandas", "xarray", "polars", "datasets", "PIL")
@@ -265,7 +238,7 @@ def _advice(thing: Any) -> str:
     if isinstance(thing, (bytes, bytearray)) or hasattr(thing, "read"):
         return ": give the path of the file"
     if isinstance(thing, (list, tuple)):
-        return _of_list(thing)
+        return _advise_on_list(thing)
     if isinstance(getattr(thing, "model", None), nn.Module):
         return ": the model is inside, pass its attribute `model`"
     if callable(thing):
@@ -276,7 +249,7 @@ def _advice(thing: Any) -> str:
     return ""
 
 
-def _of_mapping(thing: Mapping[Any, Any]) -> str:
+def _advise_on_mapping(thing: Mapping[Any, Any]) -> str:
     values = list(thing.values())
     inner = next(
         (
@@ -310,12 +283,8 @@ def _of_mapping(thing: Mapping[Any, Any]) -> str:
     return f": {_RECORD}"
 
 
-def _of_list(thing: Sequence[Any]) -> str:
-    if (
-        any(name in type(thing)._fields for name in ("missing_keys", "unexpected_keys"))
-        if hasattr(type(thing), "_fields")
-        else False
-    ):
+def _advise_on_list(thing: Sequence[Any]) -> str:
+    if {"missing_keys", "unexpected_keys"} & set(getattr(thing, "_fields", ())):
         return ": module.load_state_dict(weights) returns the names of keys. Pass the module itself"
     if thing and all(isinstance(one, Mapping) for one in thing):
         return (

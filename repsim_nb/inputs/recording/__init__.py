@@ -3,7 +3,7 @@ shares.
 """
 
 from .distinct import refuse_shared
-from .keep import record
-from .run import Run, dataset_of, warn_left_out
+from .record import record
+from .run import Run, RunOptions, to_dataset, warn_left_out
 
-__all__ = ["Run", "dataset_of", "record", "refuse_shared", "warn_left_out"]
+__all__ = ["Run", "RunOptions", "record", "refuse_shared", "to_dataset", "warn_left_out"]

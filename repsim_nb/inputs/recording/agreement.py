@@ -46,7 +46,7 @@ class Tolerance:
         return float(np.sqrt(self.eps or np.finfo(np.float32).eps))
 
 
-def size_of(rows: Iterable[np.ndarray]) -> float:
+def typical_size(rows: Iterable[np.ndarray]) -> float:
     """The typical size of a layer's values: the median, over samples, of the root mean square of a sample's finite
     values.
     """
@@ -109,12 +109,12 @@ def is_reordered(rows: list[np.ndarray], wanted: list[np.ndarray], tolerance: fl
     """Are the rows of a batch those of its samples, in another order? wanted: the rows of the samples alone."""
     if any(row.shape != rows[0].shape for row in [*rows, *wanted]):
         return False
-    size = size_of(wanted)
+    size = typical_size(wanted)
     wrong = [k for k, row in enumerate(rows) if differ(row, wanted[k], size, tolerance)]
     return bool(wrong) and all(any(not differ(rows[k], want, size, tolerance) for want in wanted) for k in wrong)
 
 
-def likely_cause(module: nn.Module) -> str:
+def explain_mixing(module: nn.Module) -> str:
     """Why rows of a batch may differ from the same samples alone, and what to do."""
     for name, part in module.named_modules():
         name = name or "output"

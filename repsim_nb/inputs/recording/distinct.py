@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from repsim_nb.inputs.fingerprints import configuration, is_ours
+from repsim_nb.inputs.code_analysis import is_ours
+from repsim_nb.inputs.fingerprints import fingerprint_settings
 from repsim_nb.inputs.models import Model
 
 
@@ -45,18 +46,16 @@ def _inside(module: nn.Module) -> nn.Module:
     adapters into it.
     """
     kind, tuner = type(module).__module__, getattr(module, "base_model", None)
+    inside = getattr(tuner, "model", None)
     if is_ours(module):
         return next((value for value in vars(module).values() if isinstance(value, nn.Module)), module)
-    if (
-        kind.startswith("peft.")
-        and type(tuner).__module__.startswith("peft.")
-        and isinstance(getattr(tuner, "model", None), nn.Module)
-    ):
-        return tuner.model
+    if kind.startswith("peft.") and type(tuner).__module__.startswith("peft.") and isinstance(inside, nn.Module):
+        return inside
     return module
 
 
 def _alike(one: Any, other: Any) -> bool:
-    if type(one) is type(other) and is_ours(one) and hasattr(one, "name") and dataclasses.is_dataclass(one):
-        other = dataclasses.replace(other, name=one.name)  # errors call the model so
-    return one is other or configuration(one) == configuration(other)
+    name = getattr(one, "name", None)
+    if type(one) is type(other) and is_ours(one) and name is not None and dataclasses.is_dataclass(other):
+        other = dataclasses.replace(other, name=name)  # type: ignore[type-var]  # errors call the model so
+    return one is other or fingerprint_settings(one) == fingerprint_settings(other)

@@ -18,11 +18,10 @@ from repsim_nb.inputs.models.axes import Axes
 from repsim_nb.inputs.models.running import capture, forward
 from repsim_nb.inputs.pooling import Layout
 
-from .agreement import size_of
+from .agreement import typical_size
 
-Part = (
-    int | str | None
-)  # of a module's output: an item of a tuple, a field of a dataclass, or the tensor that stands for all of it
+# of a module's output: an item of a tuple, a field of a dataclass, or the tensor that stands for all of it
+Part = int | str | None
 Call = tuple[str, int, Part]  # a module's name, which of its calls in a pass, and which part of what it gave
 
 
@@ -51,9 +50,9 @@ class Output:
 
     shape, axes, address: of its tensor.  problem: why it cannot be recorded, or "".  value: a copy of the tensor, until
     it is known how it lies.
-    layout: how it lies, once that is known.  plain: the same without a mask.  candidates: how it may lie with one; kin:
-    mask -> do the tokens come from the inputs that it speaks of (None: not known).  certain: is that enough?  first_of:
-    how many tensors the tuple has that it is the first of.
+    layout: how it lies, once that is known.  plain: the same without a mask.  candidates: mask -> how it may lie with
+    this one.  kin: mask -> the inputs that it speaks of whose tokens these are (None: not known).  certain: is that
+    enough?  first_of: how many tensors the tuple has that it is the first of.
     no_logits: of what the whole model returns, why it is no matrix of logits.  scale: of the values of which the rows
     are means, by feature.  rows: an array (rows, p) for each sample.
     """
@@ -65,9 +64,9 @@ class Output:
     problem: str = ""
     value: Tensor | None = None
     layout: Layout | None = None
-    plain: Layout = Layout()
-    candidates: list[Layout] = field(default_factory=list)
-    kin: dict[str, bool | None] = field(default_factory=dict)
+    plain: Layout = field(default_factory=Layout)
+    candidates: dict[str, Layout] = field(default_factory=dict)
+    kin: dict[str, frozenset[str] | None] = field(default_factory=dict)
     certain: bool = False
     first_of: int = 1
     no_logits: str = ""
@@ -77,7 +76,32 @@ class Output:
     @functools.cached_property
     def size(self) -> float:
         """The root mean square of the rows."""
-        return size_of(self.rows)
+        return typical_size(self.rows)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that can be recorded.
+
+    shape, dtype: of one row.  place: where it stands in forward order.  rows: how many rows a sample gives; None: one
+    for every real token.
+    layout: how its output lies.  part: which part of the module's output it is.  size: the root mean square of its
+    values.
+    expected: sample -> its rows (rows, p), as the probe saw them.  no_logits: of an output, why it cannot be compared
+    as logits.
+    scale: how large the values are of which a row's numbers are means; None if they are no means.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    place: int
+    rows: int | None = 1
+    layout: Layout = field(default_factory=Layout)
+    part: Part = None
+    size: float = 0.0
+    expected: Mapping[int, np.ndarray] = field(default_factory=dict)
+    no_logits: str = ""
+    scale: np.ndarray | None = None
 
 
 @dataclass
@@ -95,10 +119,16 @@ class Pass:
     stopped: Exception | None = None
 
     @property
+    def columns(self) -> Mapping[str, Any]:
+        """The inputs by name; "" if they have none."""
+        return self.prepared if isinstance(self.prepared, Mapping) else {"": self.prepared}
+
+    @functools.cached_property
     def sizes(self) -> Sizes:
-        columns = self.prepared if isinstance(self.prepared, Mapping) else {"": self.prepared}
         parts = {"nodes": self.prepared.num_nodes, "edges": self.prepared.num_edges} if is_graphs(self.prepared) else {}
-        tensors = {name: column for name, column in columns.items() if isinstance(column, Tensor) and column.ndim > 1}
+        tensors = {
+            name: column for name, column in self.columns.items() if isinstance(column, Tensor) and column.ndim > 1
+        }
         ids = frozenset(
             name
             for name, column in tensors.items()

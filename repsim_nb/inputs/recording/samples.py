@@ -12,14 +12,14 @@ from torch import Tensor
 from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.datasets.columns import Columns
 from repsim_nb.inputs.datasets.inputs import Inputs
-from repsim_nb.inputs.pooling import is_lengths, masks_of
+from repsim_nb.inputs.pooling import find_masks, is_lengths_column
 
 CANDIDATES = 64  # among so many, evenly spread, unlike samples are looked for
 ENTRIES = 2**9  # of a sample, so many numbers at most are compared
 WHOLE = 2**24  # entries of a column up to which the lengths of all its rows are counted
 
 
-def pick(dataset: Dataset, k: int) -> list[int]:
+def pick_samples(dataset: Dataset, k: int) -> list[int]:
     """The numbers of k samples: the shortest first, then the longest, where they differ in length, then samples far
     from each other.
 
@@ -47,20 +47,18 @@ def pick(dataset: Dataset, k: int) -> list[int]:
     return chosen
 
 
-def shortest_first(numbers: list[int], prepared: Any) -> list[int]:
+def put_shortest_first(numbers: list[int], prepared: Any) -> list[int]:
     """The same samples, the shortest first, by their prepared batch: masks, ids that end in a run of padding, steps
     that are zero at the end.
     """
-    masks = masks_of(prepared)
+    lengths: np.ndarray | None
+    masks = find_masks(prepared)
     columns = list(prepared.values()) if isinstance(prepared, Mapping) else [prepared]
     if masks:
         lengths = next(iter(masks.values())).sum(1).cpu().numpy()
     else:
-        found = (
-            _of_prepared(column)
-            for column in columns
-            if isinstance(column, Tensor) and column.shape[:1] == (len(numbers),)
-        )
+        of_rows = (column for column in columns if isinstance(column, Tensor) and len(column.shape))
+        found = (_lengths_of_prepared(column) for column in of_rows if column.shape[0] == len(numbers))
         lengths = next((some for some in found if some is not None and some.min() < some.max()), None)
     if lengths is None or len(lengths) != len(numbers) or lengths[0] == lengths.min():
         return numbers
@@ -68,15 +66,15 @@ def shortest_first(numbers: list[int], prepared: Any) -> list[int]:
     return [numbers[at], *numbers[:at], *numbers[at + 1 :]]
 
 
-def _of_prepared(column: Tensor) -> np.ndarray | None:
+def _lengths_of_prepared(column: Tensor) -> np.ndarray | None:
     if column.ndim == 2 and not column.is_floating_point():
-        return _of_column(column, "")
+        return _lengths_of_column(column, "")
     if column.ndim == 3 and column.is_floating_point() and column.layout == torch.strided:
         return column.shape[1] - (column.flip(1) == 0).all(2).int().cumprod(1).sum(1).cpu().numpy()
     return None
 
 
-def at_the_ends(dataset: Dataset, batch_size: int) -> list[int]:
+def pick_at_ends(dataset: Dataset, batch_size: int) -> list[int]:
     """Samples at the ends of the first batch and of the data: what an expert with a capacity has no room for is
     there.
     """
@@ -87,7 +85,7 @@ def at_the_ends(dataset: Dataset, batch_size: int) -> list[int]:
     return list(dict.fromkeys(row for row in [*range(last, last - 8, -1), n - 1, 0, 1] if 0 <= row < n))
 
 
-def batch_of(dataset: Dataset, rows: Any) -> Any:
+def read_samples(dataset: Dataset, rows: Any) -> Any:
     """The inputs of these rows as one batch."""
     return _rows(dataset.inputs, np.asarray(rows))
 
@@ -109,17 +107,19 @@ def _lengths(inputs: Any, offset: int, n: int) -> np.ndarray | None:
     if isinstance(inputs, Columns):
         held = inputs[offset : offset + n]
         columns = {name: held[name] for name in inputs.names}
-        masks = [name for name in columns if name.endswith("mask")] + [name for name in columns if is_lengths(name)]
+        masks = [name for name in columns if name.endswith("mask")] + [
+            name for name in columns if is_lengths_column(name)
+        ]
         for name in [*masks, *columns]:
-            if (found := _of_column(columns[name], name)) is not None:
+            if (found := _lengths_of_column(columns[name], name)) is not None:
                 return found
         return None
     if isinstance(inputs, Inputs):
         return getattr(inputs, "lengths", None)  # of graphs
-    return _of_column(inputs, "")
+    return _lengths_of_column(inputs, "")
 
 
-def _of_column(column: Any, name: str) -> np.ndarray | None:
+def _lengths_of_column(column: Any, name: str) -> np.ndarray | None:
     if isinstance(column, list):
         return np.array([len(text) for text in column])
     if isinstance(column, Tensor):
@@ -134,7 +134,7 @@ def _of_column(column: Any, name: str) -> np.ndarray | None:
     ):
         return None
     if column.ndim == 1:
-        return column.astype(int) if is_lengths(name) else None
+        return column.astype(int) if is_lengths_column(name) else None
     if name.endswith("mask"):
         return column.astype(bool).sum(1) * (-1 if "padding" in name else 1)
     return column.shape[1] - (column[:, ::-1] == column[:, -1:]).cumprod(1).sum(1)

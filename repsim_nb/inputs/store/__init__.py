@@ -9,9 +9,10 @@ both name it by its hash. So are the groups of rows, the sample that each token 
 
 from repsim_nb.support.labels import Key, check_step
 
-from .activations import Activations, agreed, from_arrays
+from .activations import Activations, merge_facts
 from .aligning import align
+from .arrays import from_arrays
 from .store import Store
 from .writer import Writer
 
-__all__ = ["Activations", "Key", "Store", "Writer", "agreed", "align", "check_step", "from_arrays"]
+__all__ = ["Activations", "Key", "Store", "Writer", "align", "check_step", "from_arrays", "merge_facts"]

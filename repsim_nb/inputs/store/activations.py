@@ -1,14 +1,11 @@
-"""Activations as a mapping from their keys: `Activations`, in memory or on disk, and `from_arrays` for those recorded
-elsewhere.
-"""
+"""`Activations`: a mapping from keys to arrays, in memory or on disk."""
 
 from __future__ import annotations
 
 import html
 import math
 import mmap
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.containers import is_array, to_array, type_name
-from repsim_nb.support.errors import DamagedFile, MissingRecording, join_names, unknown_name
+from repsim_nb.inputs.batches import to_numpy
+from repsim_nb.support.errors import MissingRecording, join_names
 from repsim_nb.support.escaping import without_formulas
-from repsim_nb.support.ids import Names, check_ids, check_order, how_ids_differ, names_of, same_ids
+from repsim_nb.support.ids import check_ids, how_ids_differ, same_ids
 from repsim_nb.support.labels import Key, resolve, select
 from repsim_nb.support.row_groups import attach_groups, groups_of, how_groups_differ, same_groups, stored_groups
-from repsim_nb.support.validation import check_labels, is_integer
+from repsim_nb.support.validation import check_labels
 
 from .arrayfile import ArrayFile
 
@@ -55,8 +52,9 @@ class Activations(Mapping[Key, Any]):
     ) -> None:
         self._arrays = dict(arrays)  # an array, or an ArrayFile that is opened when it is asked for
         self.facts = {model: dict(known) for model, known in (facts or {}).items()}
-        self._ids = _checked_ids(self._arrays, ids or {})
-        self._groups = _checked_groups(self._arrays, groups or {})
+        of_samples = {key: its for key, its in (ids or {}).items() if not Key(*key).by_token}
+        self._ids = _check_each(self._arrays, of_samples, check_ids)
+        self._groups = _check_each(self._arrays, groups or {}, _make_group_check())
         self._no_logits = {key: why for key, why in (no_logits or {}).items() if why}
 
     def _entries(self) -> dict[Key, Any]:
@@ -99,18 +97,13 @@ class Activations(Mapping[Key, Any]):
     @property
     def groups(self) -> dict[Key, np.ndarray]:
         """The group of each row, for every key whose rows have groups."""
-        return {
-            key: groups for key, entry in self._entries().items() if (groups := self._groups_of(key, entry)) is not None
-        }
+        found = {key: self._groups_of(key, entry) for key, entry in self._entries().items()}
+        return {key: groups for key, groups in found.items() if groups is not None}
 
     def _groups_of(self, key: Key, entry: Any) -> np.ndarray | None:
-        return (
-            self._groups[key]
-            if key in self._groups
-            else entry.groups()
-            if isinstance(entry, ArrayFile)
-            else groups_of(entry)
-        )
+        if key in self._groups:
+            return self._groups[key]
+        return entry.groups() if isinstance(entry, ArrayFile) else groups_of(entry)
 
     @property
     def no_logits(self) -> dict[Key, str]:
@@ -153,64 +146,38 @@ class Activations(Mapping[Key, Any]):
             shape, dtype = tuple(entry.shape), str(entry.dtype).removeprefix("torch.")
             size = math.prod(shape) * (2 if dtype == "bfloat16" else np.dtype(dtype).itemsize) / 1e6
             known = {
-                f: v
-                for f, v in facts.get(key.model, {}).items()
-                if f not in key._fields and not isinstance(v, (list, dict))
+                fact: value
+                for fact, value in facts.get(key.model, {}).items()
+                if fact not in key._fields and not isinstance(value, (list, dict))
             }
-            rows.append(
-                {
-                    **key._asdict(),
-                    "n": shape[0],
-                    "p": math.prod(shape[1:]),
-                    "dtype": dtype,
-                    "MB": round(size, 3),
-                    **known,
-                }
-            )
+            about = {"n": shape[0], "p": math.prod(shape[1:]), "dtype": dtype, "MB": round(size, 3)}
+            rows.append({**key._asdict(), **about, **known})
         return pd.DataFrame(rows)
 
     def __or__(self, other: Mapping[Key, Any]) -> Activations:
         """Both together; ValueError where they hold different arrays under one key."""
-        ours, more = self._entries(), other._entries() if isinstance(other, Activations) else dict(other.items())
+        its = other if isinstance(other, Activations) else Activations(dict(other.items()))
+        ours, more = self._entries(), its._entries()
+        ids, groups = {**its._ids, **self._ids}, {**its._groups, **self._groups}
         for key in ours.keys() & more.keys():
-            if not _same(ours[key], more[key]):
+            if not _is_same(ours[key], more[key]):
                 raise ValueError(
                     f"both hold '{Key(*key)}', and not the same arrays, so that joined one would be lost: record one of"
                     " them under another name or step"
                 )
-        ids = {**getattr(other, "_ids", {}), **self._ids}
-        for key in ours.keys() & more.keys():
-            mine, its = (
-                self._ids_of(key, ours[key]),
-                other._ids_of(key, more[key]) if isinstance(other, Activations) else None,
-            )
-            if mine is not None and its is not None and not same_ids(mine, its):
-                how = how_ids_differ(mine, its)[0]
-                raise ValueError(
-                    f"both hold '{Key(*key)}', with other ids: {how}. Record one of them under another name or step"
-                )
-            if mine is not None or its is not None:
-                ids[key] = its if mine is None else mine
-        groups = {**getattr(other, "_groups", {}), **self._groups}
-        for key in ours.keys() & more.keys():
-            mine, its = (
-                self._groups_of(key, ours[key]),
-                other._groups_of(key, more[key]) if isinstance(other, Activations) else groups_of(more[key]),
-            )
-            if mine is not None and its is not None and not same_groups(mine, its):
-                raise ValueError(
-                    f"both hold '{Key(*key)}', with other groups: {how_groups_differ(mine, its)}. Record one of them"
-                    " under another name or step"
-                )
-            if mine is not None or its is not None:
-                groups[key] = its if mine is None else mine
-        both = Activations(
-            {**ours, **more},
-            agreed([*self.facts.items(), *getattr(other, "facts", {}).items()]),
-            no_logits={**getattr(other, "_no_logits", {}), **self._no_logits},
-        )
-        both._ids = ids
-        both._groups = groups
+            one, two = self._ids_of(key, ours[key]), its._ids_of(key, more[key])
+            if one is not None and two is not None and not same_ids(one, two):
+                raise _conflict(key, "ids", how_ids_differ(one, two)[0])
+            if (either := two if one is None else one) is not None:
+                ids[key] = either
+            one, two = self._groups_of(key, ours[key]), its._groups_of(key, more[key])
+            if one is not None and two is not None and not same_groups(one, two):
+                raise _conflict(key, "groups", how_groups_differ(one, two))
+            if (either := two if one is None else one) is not None:
+                groups[key] = either
+        facts = merge_facts([*self.facts.items(), *its.facts.items()])
+        both = Activations({**ours, **more}, facts, no_logits={**its._no_logits, **self._no_logits})
+        both._ids, both._groups = ids, groups
         return both
 
     def __repr__(self) -> str:
@@ -224,175 +191,44 @@ class Activations(Mapping[Key, Any]):
         )
 
 
-def from_arrays(
-    arrays: Mapping[Any, Any] | Sequence[Any] | str | Path,
-    *,
-    ids: Any = None,
-    groups: Any = None,
-    **facts: Mapping[str, Any],
-) -> Activations:
-    """Activations that were recorded elsewhere.
-
-    arrays: {"model/layer": array or path}, or the path of an .npz or a .pt file with such names. Paths to .npy are
-    memory-mapped; .pt files are read with weights_only. A name without "/", or a number, is a layer of the model
-    "model"; a list or tuple of arrays are its layers "0", "1", .... Arrays are (n, ...): NumPy's, tensors, frames,
-    sparse ones, of xarray, HDF5 or Zarr. Frames and DataArrays bring their ids.
-    ids: the names of the samples, unique strings or integers (n,), the same for all arrays; or {name of an array: its
-    ids}. By them `compare` sees that rows belong to other samples.
-    groups: which rows depend on each other, one label a row (the sentence of a token, the film of a frame, the stimulus
-    of a repeat), the same for all arrays; or {name of an array: its labels}. Labels that are neither text nor integers
-    (dates, fractions, several types) are kept as text. The functions of `inference` use them.  facts: what else is
-    known of a model, under its name.
-    Errors: ValueError for arrays without samples, for two names of one layer, and for ids that are not one per sample,
-    or not unique.
-    """
-    if isinstance(arrays, (str, Path)):
-        arrays = _read_file(Path(arrays))
-        if not isinstance(arrays, (Mapping, list, tuple)):
-            raise ValueError("a single array has no name: pass {'model/layer': path} instead of the path alone")
-    if not isinstance(arrays, (Mapping, list, tuple)):
-        raise ValueError(
-            "a single array has no name: pass {'model/layer': x}, or a list of layers, [x0, x1]; got a"
-            f" {type_name(arrays)}"
-        )
-    arrays = dict(arrays.items() if isinstance(arrays, Mapping) else enumerate(arrays))
-    if not arrays:
-        raise ValueError("there are no arrays in it: pass {'model/layer': array, ...}")
-    if isinstance(ids, Mapping) and (strange := [name for name in ids if name not in arrays]):
-        raise unknown_name(
-            "array that has ids",
-            strange[0],
-            arrays,
-            "ids are one per sample, for all arrays, or {name of an array: its ids}.",
-        )
-    if isinstance(groups, Mapping) and (strange := [name for name in groups if name not in arrays]):
-        raise unknown_name(
-            "array that has groups",
-            strange[0],
-            arrays,
-            "groups has one label a row, for all arrays, or {name of an array: its labels}.",
-        )
-    found, known, grouped, names = {}, {}, {}, {}
-    for name, value in arrays.items():
-        key = _key_of(name)
-        if key in found:
-            raise ValueError(
-                f"two arrays would be the layer '{key.layer}' of the model '{key.model}', so that one would be lost:"
-                f" {_said(names[key])} and {_said(name)}. Give one of them another name"
-            )
-        names[key] = name
-        value = _read_file(Path(value)) if isinstance(value, (str, Path)) else value
-        own = ids.get(name) if isinstance(ids, Mapping) else ids
-        try:
-            array, index = to_array(value), names_of(value) if not is_array(value) else None
-        except (ValueError, MemoryError) as error:
-            raise type(error)(f"'{key}': {error}") from error
-        if array.ndim < 2:
-            raise ValueError(f"activations are (samples, ...); '{key}' has shape {tuple(array.shape)}")
-        found[key] = array
-        known[key] = _given_or_own(key, own, index, array.shape[0])
-        labels = groups.get(name) if isinstance(groups, Mapping) else groups
-        try:
-            check_order(value, labels)
-        except ValueError as error:
-            raise ValueError(f"groups of '{key}': {error}") from error
-        grouped[key] = groups_of(array) if labels is None else labels
-    return Activations(found, facts, known, groups=grouped)
+def _conflict(key: Key, what: str, how: str) -> ValueError:
+    return ValueError(
+        f"both hold '{Key(*key)}', with other {what}: {how}. Record one of them under another name or step"
+    )
 
 
-def _said(name: Any) -> str:
-    return repr(name if not isinstance(name, Key) else str(name))
-
-
-def _key_of(name: Any) -> Key:
-    """The key that a name of `from_arrays` means: text "model/layer", the number of a layer, or a tuple of a key's
-    fields.
-    """
-    if isinstance(name, tuple):
-        if not 2 <= len(name) <= len(Key._fields):
-            raise ValueError(
-                f"a tuple as the name of an array has the fields of a key, {Key._fields}, the first two at least; got"
-                f" {tuple(name)!r}"
-            )
-        model, layer, *rest = name
-        return Key(str(model) if is_integer(model) else model, str(layer) if is_integer(layer) else layer, *rest)
-    if is_integer(name):
-        return Key("model", str(name))
-    if not isinstance(name, str):
-        raise ValueError(
-            f"an array is named by text, 'model/layer', by the number of a layer, or by a Key; got {name!r}, which is"
-            f" {type(name).__name__}"
-        )
-    model, slash, layer = name.rpartition("/")
-    return Key(model if slash else "model", layer)
-
-
-def _given_or_own(key: Key, given: Any, own: Names | None, n: int) -> Any:
-    """The ids of an array: those given, else those of its index.
-
-    ValueError where both name the same samples in another order.
-    """
-    if given is None or key.by_token:
-        return own.names if given is None and own is not None and own.kind == "ids" else given
-    if own is not None and own.kind == "ids":
-        try:
-            ids = check_ids(given, n)
-        except ValueError as error:
-            raise ValueError(f"'{key}': {error}") from error
-        if (
-            ids.dtype.kind == own.names.dtype.kind
-            and np.array_equal(np.sort(ids), np.sort(own.names))
-            and not same_ids(ids, own.names)
-        ):
-            raise ValueError(
-                f"'{key}' has an index, and ids= names other rows: {how_ids_differ(own.names, ids)[0]}. Leave ids= out,"
-                " or pass x.to_numpy()"
-            )
-    return given
-
-
-def _checked_ids(arrays: Mapping[Key, Any], ids: Mapping[Key, Any]) -> dict[Key, np.ndarray]:
-    """The ids of those of these arrays whose rows are samples. What is the same object for several is checked once."""
+def _check_each(
+    arrays: Mapping[Key, Any], given: Mapping[Key, Any], check: Callable[[Any, int], np.ndarray]
+) -> dict[Key, np.ndarray]:
+    """Labels of the rows of those arrays that are there. What is the same object for several is checked once."""
     done: dict[tuple[int, int], np.ndarray] = {}
     found = {}
-    for key, its in ids.items():
-        if its is None or key not in arrays or Key(*key).by_token:
-            continue
-        n = arrays[key].shape[0]
-        if (id(its), n) not in done:
-            try:
-                done[id(its), n] = check_ids(its, n)
-            except ValueError as error:
-                raise ValueError(f"'{Key(*key)}': {error}") from error
-        found[key] = done[id(its), n]
-    return found
-
-
-def _checked_groups(arrays: Mapping[Key, Any], groups: Mapping[Key, Any]) -> dict[Key, np.ndarray]:
-    """The groups of the rows of these arrays.
-
-    Equal ones are one object, so that those of many layers are held against each other at once.
-    """
-    done: dict[tuple[int, int], np.ndarray] = {}
-    found = {}
-    for key, its in groups.items():
+    for key, its in given.items():
         if its is None or key not in arrays:
             continue
-        n = arrays[key].shape[0]
-        if (id(its), n) not in done:
+        which = id(its), arrays[key].shape[0]
+        if which not in done:
             try:
-                labels = stored_groups(check_labels(its, n, "groups"))
+                done[which] = check(its, which[1])
             except ValueError as error:
                 raise ValueError(f"'{Key(*key)}': {error}") from error
-            done[id(its), n] = next(
-                (one for one in done.values() if one.dtype.kind == labels.dtype.kind and np.array_equal(one, labels)),
-                labels,
-            )
-        found[key] = done[id(its), n]
+        found[key] = done[which]
     return found
 
 
-def agreed(known: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+def _make_group_check() -> Callable[[Any, int], np.ndarray]:
+    """A check of groups that gives one object for equal ones, so that those of many layers are compared at once."""
+    seen: list[np.ndarray] = []
+
+    def check(given: Any, n: int) -> np.ndarray:
+        labels = stored_groups(check_labels(given, n, "groups"))
+        seen.append(labels)
+        return next(one for one in seen if one.dtype.kind == labels.dtype.kind and np.array_equal(one, labels))
+
+    return check
+
+
+def merge_facts(known: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
     """(model, facts), several times for a model -> its facts, without those that differ, as the accuracy does from step
     to step.
     """
@@ -408,21 +244,23 @@ def _equal(a: Any, b: Any) -> bool:
     return same if isinstance(same, bool) else bool(np.array_equal(a, b))
 
 
-def _same(a: Any, b: Any) -> bool:
+def _is_same(a: Any, b: Any) -> bool:
     """One array, one file, or equal values."""
-    if a is b or (_file(a) is not None and _file(a) == _file(b)):
+    if a is b or (_find_file(a) is not None and _find_file(a) == _find_file(b)):
         return True
     if tuple(a.shape) != tuple(b.shape) or str(a.dtype).removeprefix("torch.") != str(b.dtype).removeprefix("torch."):
         return False
     a, b = (array.open() if isinstance(array, ArrayFile) else array for array in (a, b))
     some = max(1, 2**22 // max(1, math.prod(a.shape[1:])))
     return all(
-        np.array_equal(_host(a[row : row + some]), _host(b[row : row + some]), equal_nan="int" not in str(a.dtype))
+        np.array_equal(
+            to_numpy(a[row : row + some]), to_numpy(b[row : row + some]), equal_nan="int" not in str(a.dtype)
+        )
         for row in range(0, len(a), some)
     )
 
 
-def _file(array: Any) -> Path | None:
+def _find_file(array: Any) -> Path | None:
     """Where all of an array lies, if it does in a file."""
     if (
         isinstance(array, np.memmap)
@@ -433,30 +271,3 @@ def _file(array: Any) -> Path | None:
     if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap) and array.filename:
         return Path(array.filename).resolve()
     return array.path.resolve() if isinstance(array, ArrayFile) else None
-
-
-def _host(array: Any) -> np.ndarray:
-    if hasattr(array, "detach"):
-        array = array.detach().cpu()
-        array = array.float() if "bfloat16" in str(array.dtype) else array
-    return np.asarray(array)
-
-
-def _read_file(path: Path) -> Any:
-    if path.suffix not in (".npy", ".npz", ".pt", ".pth"):
-        raise ValueError(f"activations are read from .npy, .npz and .pt files; got {path}")
-    try:
-        if path.suffix == ".npy":
-            return np.lib.format.open_memmap(path, mode="r")
-        if path.suffix == ".npz":
-            with zipfile.ZipFile(path) as whole, np.load(whole.fp, allow_pickle=False) as archive:
-                return {name: archive[name] for name in archive.files}
-        import torch
-
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise DamagedFile(
-            f"the file {path} is damaged, or holds something other than arrays, and was not read ({error})"
-        ) from error

@@ -70,10 +70,10 @@ def align(xs: Any, ys: Any = None) -> Any:
             f" mapping, rs.align(xs); got one {type_name(xs)}"
         )
     opened = [_entries(side, name) for side, name in zip(sides, ("xs", "ys"), strict=False)]
-    entries = _with_counts([entry for side in opened for entry in side])
-    common = _common(entries)
+    entries = _check_counts([entry for side in opened for entry in side])
+    common = _find_common(entries)
     chosen = iter([_rows(entry, common) for entry in entries])
-    aligned = [_taken(side, mine, [next(chosen) for _ in mine]) for side, mine in zip(sides, opened, strict=True)]
+    aligned = [_take(side, mine, [next(chosen) for _ in mine]) for side, mine in zip(sides, opened, strict=True)]
     return aligned[0] if ys is None else tuple(aligned)
 
 
@@ -99,14 +99,14 @@ def _entries(side: Any, name: str) -> list[_Entry]:
         return found
     if isinstance(side, (Mapping, list, tuple)) and not _is_dataset(side):
         items = side.items() if isinstance(side, Mapping) else enumerate(side)
-        found = [_one(value, str(label)) for label, value in items]
+        found = [_entry_of(value, str(label)) for label, value in items]
         if not found:
             raise ValueError(f"align finds samples by their ids, and there is no representation in {name}")
         return found
-    return [_one(side, name[0])]
+    return [_entry_of(side, name[0])]
 
 
-def _one(x: Any, title: str) -> _Entry:
+def _entry_of(x: Any, title: str) -> _Entry:
     if array_type(x) not in ("pandas.DataFrame", "pandas.Series", "xarray.DataArray"):
         raise ValueError(f"align finds samples by their ids, and '{title}' is a {type_name(x)}, which has none: {_HOW}")
     names = names_of(x)
@@ -120,7 +120,7 @@ def _one(x: Any, title: str) -> _Entry:
     return _Entry(title, x, names)
 
 
-def _with_counts(entries: list[_Entry]) -> list[_Entry]:
+def _check_counts(entries: list[_Entry]) -> list[_Entry]:
     """An index that only counts rows is taken for ids where others are integers: as of a frame and the same frame
     shuffled.
     """
@@ -134,7 +134,7 @@ def _with_counts(entries: list[_Entry]) -> list[_Entry]:
     return entries
 
 
-def _common(entries: list[_Entry]) -> np.ndarray:
+def _find_common(entries: list[_Entry]) -> np.ndarray:
     """The ids that all have, in the order of the first."""
     first = entries[0]
     kept = np.ones(len(first.names.names), bool)
@@ -161,7 +161,7 @@ def _rows(entry: _Entry, common: np.ndarray) -> np.ndarray:
     return order[np.searchsorted(entry.names.names, common, sorter=order)]
 
 
-def _taken(side: Any, entries: list[_Entry], rows: list[np.ndarray]) -> Any:
+def _take(side: Any, entries: list[_Entry], rows: list[np.ndarray]) -> Any:
     if isinstance(side, Activations):
         arrays, ids, groups, grouped = {}, {}, {}, side.groups
         for key, entry, which in zip(side, entries, rows, strict=True):
@@ -171,7 +171,7 @@ def _taken(side: Any, entries: list[_Entry], rows: list[np.ndarray]) -> Any:
             if key in grouped:
                 groups[key] = grouped[key][which]
         return Activations(arrays, side.facts, ids, side.no_logits, groups=groups)
-    found = [_some(entry.value, which) for entry, which in zip(entries, rows, strict=True)]
+    found = [_choose_rows(entry.value, which) for entry, which in zip(entries, rows, strict=True)]
     if isinstance(side, Mapping):
         return dict(zip(side, found, strict=True))
     return type(side)(found) if type(side) in (list, tuple) else found if isinstance(side, (list, tuple)) else found[0]
@@ -183,5 +183,5 @@ def _index_of(array: Any, which: np.ndarray) -> Any:
     return torch.as_tensor(which, device=array.device)
 
 
-def _some(x: Any, which: np.ndarray) -> Any:
+def _choose_rows(x: Any, which: np.ndarray) -> Any:
     return x.iloc[which] if isinstance(x, (pd.DataFrame, pd.Series)) else x.isel({sample_dimension(x): which})

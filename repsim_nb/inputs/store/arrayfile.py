@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import re
-import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,21 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from repsim_nb.support.errors import DamagedFile
+from repsim_nb.support.errors import DamagedFile, warn_user
 from repsim_nb.support.labels import Key, check_step
 from repsim_nb.support.row_groups import attach_groups
 
 from .idsfile import groups_path, ids_path, read_ids
 
-BLOCK = (
-    2**26
-    # bytes under one checksum, a CRC-32: against decay, not against malice, and five times as fast as a cryptographic
-    # one
-)
+# bytes under one checksum, a CRC-32: against decay, not against malice, and five times as fast as a cryptographic one
+BLOCK = 2**26
 _PIECE = 2**22  # bytes read at once
-_right: dict[
-    Path, tuple[tuple[int, ...], set[int]]
-] = {}  # blocks that this process has found right, while the file is the same
+# blocks that this process has found right, while the file is the same
+_right: dict[Path, tuple[tuple[int, ...], set[int]]] = {}
 
 
 class Sums:
@@ -50,7 +45,7 @@ class Sums:
             self.size += len(now)
 
 
-def sums_of(path: Path, blocks: Iterable[int], size: int, block: int) -> Iterator[tuple[int, int]]:
+def compute_sums(path: Path, blocks: Iterable[int], size: int, block: int) -> Iterator[tuple[int, int]]:
     """(number, checksum as it is on the disk) of these blocks of the first `size` bytes.
 
     No more than a piece of the file is in memory.
@@ -106,7 +101,7 @@ class ArrayFile:
         try:
             return None if path is None else read_ids(path)
         except DamagedFile as error:
-            warnings.warn(str(error), stacklevel=5)
+            warn_user(str(error))
             return None
 
     def open(self) -> np.ndarray:
@@ -164,7 +159,7 @@ class ArrayFile:
             known = _right[self.path] = stamp, set()
         right, block, size = known[1], self.record.get("block", BLOCK), self.record["bytes"]
         missing = sorted(set(blocks) - right)
-        for number, found in sums_of(self.path, missing, size, block) if missing else ():
+        for number, found in compute_sums(self.path, missing, size, block) if missing else ():
             if found != self.record["crc32"][number]:
                 raise self._damaged(
                     f"damaged: among its bytes {number * block} to {min((number + 1) * block, size)} some are not as"
@@ -174,7 +169,7 @@ class ArrayFile:
             tick(min((number + 1) * block, size))
 
 
-def written_whole(path: Path, text: str) -> None:
+def write_synced(path: Path, text: str) -> None:
     """Write a small file and see that it is on the disk."""
     with open(path, "w") as file:
         file.write(text)
@@ -196,21 +191,21 @@ def read_sidecar(path: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, AttributeError, TypeError, IsADirectoryError) as error:
         reason = str(error)
-    warnings.warn(
+    warn_user(
         f"{path} is damaged ({reason}): this recording is passed over; record it again, or let rs.Store(...).prune()"
-        " take it away",
-        stacklevel=5,
+        " take it away"
     )
     return None
 
 
-def stem(key: Key) -> str:
+def file_stem(key: Key) -> str:
     """A file name that a person can read and that no two keys share."""
     readable = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{key.model}.{key.layer}")[:80]
-    return f"{readable}.{hashlib.blake2b(json.dumps(list(key._replace(step=check_step(key.step))), default=repr).encode(), digest_size=6).hexdigest()}"
+    whole = json.dumps(list(key._replace(step=check_step(key.step))), default=repr)
+    return f"{readable}.{hashlib.blake2b(whole.encode(), digest_size=6).hexdigest()}"
 
 
-def group(record: Mapping[str, Any]) -> str:
+def name_pass(record: Mapping[str, Any]) -> str:
     """All but the layer of a recording's key."""
     model, _, *rest = record["key"]
     return json.dumps([model, *rest])

@@ -16,7 +16,7 @@ import numpy as np
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import Key
 
-from .arrayfile import BLOCK, Sums, sums_of, written_whole
+from .arrayfile import BLOCK, Sums, compute_sums, write_synced
 from .idsfile import write_groups, write_ids
 
 
@@ -57,7 +57,7 @@ class Writer:
         self._head = head.getvalue()
         self._row = math.prod(self._shape[1:]) * self._dtype.itemsize
         self.rows, self._sums = self._found()
-        self.keep()  # before there is a file: whatever lies in the folder then says whose it is
+        self.save_progress()  # before there is a file: whatever lies in the folder then says whose it is
         self._keep_ids()  # after it, so that nobody finds ids of which no recording speaks, and takes them away
         if not self.rows:
             self._begin()
@@ -81,13 +81,13 @@ class Writer:
             if not same or any(progress.get(k, usual.get(k)) != v for k, v in self._about.items()):
                 return 0, Sums()
             rows, wanted = int(progress["rows"]), progress["crc32"]
-            for number, found in sums_of(self._part, range(len(wanted)), self._end(rows), BLOCK):
+            for number, found in compute_sums(self._part, range(len(wanted)), self._end(rows), BLOCK):
                 if found != wanted[number]:
                     rows = max(number * BLOCK - len(self._head), 0) // self._row
                     break
             end = self._end(rows)
             whole = end // BLOCK
-            tail = [found for _, found in sums_of(self._part, [whole], end, BLOCK)] if end % BLOCK else []
+            tail = [found for _, found in compute_sums(self._part, [whole], end, BLOCK)] if end % BLOCK else []
             return (rows, Sums([*wanted[:whole], *tail], end)) if rows else (0, Sums())
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return 0, Sums()
@@ -135,7 +135,7 @@ class Writer:
         values = self._cast(values[self.rows - start :]) if stop > self.rows else values[:0]
         if not values.size:
             return
-        data, place = memoryview(values.reshape(-1).view(np.uint8)), self._end(self.rows)
+        data, place = memoryview(values.reshape(-1).view(np.uint8).data), self._end(self.rows)
         file = os.open(
             self._part, os.O_WRONLY
         )  # not a memory map: pages that wait to be written would count as this process's memory
@@ -148,7 +148,7 @@ class Writer:
         self._sums.add(data)
         self.rows = stop
         if time.monotonic() - self._saved > self.interval:
-            self.keep()
+            self.save_progress()
 
     def _cast(self, values: np.ndarray) -> np.ndarray:
         if values.dtype == self._dtype:
@@ -170,7 +170,7 @@ class Writer:
                 )
         return cast
 
-    def keep(self) -> None:
+    def save_progress(self) -> None:
         """Note how far it is."""
         with replace_atomically(self._progress) as path:
             path.write_text(json.dumps({**self._about, "rows": self.rows, "crc32": self._sums.sums}))
@@ -183,7 +183,7 @@ class Writer:
     def restart(self) -> None:
         """Begin again at the first row: those that are there turned out to be of another recording."""
         self.rows, self._sums = 0, Sums()
-        self.keep()
+        self.save_progress()
         self._begin()
 
     def discard(self) -> None:
@@ -205,7 +205,7 @@ class Writer:
         os.replace(self._part, self._data)
         self._keep_ids()
         with replace_atomically(self._sidecar) as path:
-            written_whole(
+            write_synced(
                 path,
                 json.dumps(
                     {

@@ -5,27 +5,26 @@ samples.
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from repsim_nb.inputs.batches import is_graph, is_option, label_of, part_of
+from repsim_nb.inputs.batches import find_label_column, is_graph, is_option, slice_batch, to_numpy
 from repsim_nb.inputs.randomness import (
     States,
-    drawn_from,
-    generator_states,
-    only_seeds,
-    random_states_kept,
+    drew_only_seeds,
+    find_used_generators,
+    preserve_random_states,
+    read_generator_states,
     seed_generators,
 )
+from repsim_nb.support.errors import warn_user
 
-from .given import parted
-from .inputs import digest_of, fingerprint_inputs
+from .inputs import fingerprint_batch, fingerprint_inputs
+from .splitting import split_batch
 
 SPREAD = 6  # samples of a data set with numbered samples
 FEW = 16  # items of a stream, from its beginning
@@ -36,12 +35,11 @@ _USELESS = "Row i would belong to another input for each model, and a recording 
 
 
 # -- samples with numbers
-# --------------------------------------------------------------------------------------------------
 
 
 def check_samples(
     name: str,
-    numbers: Sequence[Any],
+    numbers: Sequence[Any] | np.ndarray,
     one: Callable[[Any], Any],
     joined: Callable[[list[Any], list[Any]], Any],
     *,
@@ -65,7 +63,7 @@ def check_samples(
         numbers[place] for place in np.linspace(0, len(numbers) - 1, min(SPREAD, len(numbers))).round().astype(int)
     ]
     alone, once, random_labels = [], 0, None
-    with random_states_kept():
+    with preserve_random_states():
         joined([one(chosen[0])], chosen[:1])  # what happens only once, such as opening a file, happens here
         for number in chosen:
             try:
@@ -74,15 +72,19 @@ def check_samples(
                 continue
             seen = by_sample, by_batch
             for _ in range(CONFIRMED):  # another thread may have drawn meanwhile; the data draw each time
-                if (by_sample or by_batch) and digest_of(batch) == digest_of(again):
+                if (by_sample or by_batch) and fingerprint_batch(batch) == fingerprint_batch(again):
                     batch, again, *drawn = _read_twice(number, one, joined)
-                    by_sample, by_batch = (_both(a, b) for a, b in zip((by_sample, by_batch), drawn, strict=True))
+                    by_sample, by_batch = (_in_both(a, b) for a, b in zip((by_sample, by_batch), drawn, strict=True))
             once += any(seen) and not (by_sample or by_batch)
             if once > 1:  # several samples that drew when they were first read, and are remembered since
                 by_sample, by_batch = seen
-            if by_sample or by_batch or digest_of(batch, labels=False) != digest_of(again, labels=False):
-                raise ValueError(_random_sample(name, number, by_sample, by_batch, own_collate))
-            if label_of(batch) and digest_of(batch) != digest_of(again):
+            if (
+                by_sample
+                or by_batch
+                or fingerprint_batch(batch, labels=False) != fingerprint_batch(again, labels=False)
+            ):
+                raise ValueError(_explain_random(name, number, by_sample, by_batch, own_collate))
+            if find_label_column(batch) and fingerprint_batch(batch) != fingerprint_batch(again):
                 random_labels = number
             alone.append(batch)
         if own_collate and 1 < len(chosen) == len(alone):
@@ -97,11 +99,11 @@ def _read_twice(
     batch.
     """
     (batch, *first), (again, *second) = (_read(number, one, joined, seed) for seed in SEEDS)
-    by_sample, by_batch = (drawn_from((first[k], first[k + 1]), (second[k], second[k + 1])) for k in (0, 1))
+    by_sample, by_batch = (find_used_generators((first[k], first[k + 1]), (second[k], second[k + 1])) for k in (0, 1))
     return batch, again, by_sample, by_batch
 
 
-def _both(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
+def _in_both(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in a if name in b)
 
 
@@ -113,11 +115,11 @@ def _read(
     """
     before = seed_generators(seed)
     sample = one(number)
-    between = generator_states()
-    return joined([sample], [number]), before, between, generator_states()
+    between = read_generator_states()
+    return joined([sample], [number]), before, between, read_generator_states()
 
 
-def _random_sample(
+def _explain_random(
     name: str, number: Any, by_sample: tuple[str, ...], by_batch: tuple[str, ...], own_collate: bool
 ) -> str:
     if by_batch and not by_sample:
@@ -151,10 +153,10 @@ def _check_order(name: str, numbers: list[Any], alone: list[Any], together: Call
     except ValueError:  # these samples are not of one batch
         return
     rows = _rows(batch, len(numbers))
-    singles = [_rows(one, 1) for one in alone]
-    if rows is None or any(one is None for one in singles):
+    singles = [one for batch in alone for one in _rows(batch, 1) or ()]
+    if rows is None or len(singles) < len(alone):
         return
-    fits = np.array([[_within(one[0], row) for row in rows] for one in singles])
+    fits = np.array([[_is_within(one, row) for row in rows] for one in singles])
     moved = np.flatnonzero(~fits.diagonal())
     if len(moved) and fits.any(axis=1).all() and fits.any(axis=0).all():
         place = int(fits[moved[0]].argmax())
@@ -167,7 +169,7 @@ def _check_order(name: str, numbers: list[Any], alone: list[Any], together: Call
 
 def _rows(batch: Any, n: int) -> list[dict[str, Any]] | None:
     """A batch as one dict a sample; None if it has another number of them."""
-    label = label_of(batch)
+    label = find_label_column(batch)
     columns = (
         {key: column for key, column in batch.items() if key != label and not is_option(column)}
         if isinstance(batch, dict)
@@ -178,17 +180,17 @@ def _rows(batch: Any, n: int) -> list[dict[str, Any]] | None:
     return [{key: column[row] for key, column in columns.items()} for row in range(n)]
 
 
-def _within(one: dict[str, Any], row: dict[str, Any]) -> bool:
+def _is_within(one: dict[str, Any], row: dict[str, Any]) -> bool:
     """Whether a row holds a sample, with padding before or behind it."""
-    return one.keys() == row.keys() and all(_inside(one[key], row[key]) for key in one)
+    return one.keys() == row.keys() and all(_is_inside(one[key], row[key]) for key in one)
 
 
-def _inside(value: Any, padded: Any) -> bool:
+def _is_inside(value: Any, padded: Any) -> bool:
     if isinstance(value, str) or isinstance(padded, str):
         return value == padded
     if is_graph(value) or is_graph(padded):
-        return digest_of(value) == digest_of(padded)
-    value, padded = (_host(part) for part in (value, padded))
+        return fingerprint_batch(value) == fingerprint_batch(padded)
+    value, padded = (to_numpy(part) for part in (value, padded))
     if value.ndim != padded.ndim or any(size > room for size, room in zip(value.shape, padded.shape, strict=True)):
         return False
     front, back = (
@@ -198,32 +200,25 @@ def _inside(value: Any, padded: Any) -> bool:
     return any(np.array_equal(value, padded[part], equal_nan=value.dtype.kind == "f") for part in (front, back))
 
 
-def _host(part: Any) -> np.ndarray:
-    if isinstance(part, Tensor):
-        part = part.detach().cpu()
-        part = part.float() if part.dtype == torch.bfloat16 else part  # NumPy has no such type
-    return np.asarray(part)
-
-
-def fixed_order(order: Callable[[], np.ndarray]) -> np.ndarray | None:
+def find_fixed_order(order: Callable[[], np.ndarray]) -> np.ndarray | None:
     """The order that a sampler gives; None if it is another when it is asked again, or if a global random generator was
     drawn from.
     """
-    with random_states_kept():
-        (first, *one), (second, *other) = (_order(order, seed) for seed in SEEDS)
-    return first if np.array_equal(first, second) and not drawn_from(tuple(one), tuple(other)) else None
-
-
-def _order(order: Callable[[], np.ndarray], seed: int) -> tuple[np.ndarray, States, States]:
-    before = seed_generators(seed)
-    return order(), before, generator_states()
+    with preserve_random_states():
+        readings = []
+        for seed in SEEDS:
+            before = seed_generators(seed)
+            readings.append((order(), (before, read_generator_states())))
+    (first, one), (second, other) = readings
+    return first if np.array_equal(first, second) and not find_used_generators(one, other) else None
 
 
 # -- streams
-# ---------------------------------------------------------------------------------------------------------------
 
 
-def twice(source: Iterable[Any], of_item: Callable[[Any], str | None], collect: Callable[[Iterator[Any]], Any]) -> Any:
+def read_twice(
+    source: Iterable[Any], of_item: Callable[[Any], str | None], collect: Callable[[Iterator[Any]], Any]
+) -> Any:
     """What `collect` makes of all items of a source, in their order.
 
     Afterwards the first are read again, with another random state.
@@ -232,30 +227,30 @@ def twice(source: Iterable[Any], of_item: Callable[[Any], str | None], collect: 
     read only once, and
     is: there is no other order to be found. of_item: a hash of an item, or None.
     """
-    with random_states_kept():
+    with preserve_random_states():
         before = seed_generators(SEEDS[0])
         once = iter(source)
         if once is not source:
             hashes: list[str | None] = []
             after: list[States] = [before]
-            collected = collect(_watched(once, of_item, hashes, after))
+            collected = collect(_watch(once, of_item, hashes, after))
             if hashes:
                 _compare(type(source).__name__, source, of_item, hashes, (before, after[-1]))
             return collected
     return collect(once)
 
 
-def _watched(
+def _watch(
     items: Iterator[Any], of_item: Callable[[Any], str | None], hashes: list[str | None], states: list[States]
 ) -> Iterator[Any]:
     """The items; hashes of the first ones and the random states after each of them are added to the lists."""
     for item in items:
         if len(hashes) < FEW:
             hashes.append(of_item(item))
-            states.append(generator_states())
+            states.append(read_generator_states())
         yield item
     if len(hashes) < FEW:
-        states.append(generator_states())
+        states.append(read_generator_states())
 
 
 def _compare(
@@ -265,27 +260,26 @@ def _compare(
     hashes: list[str | None],
     first: tuple[States, States],
 ) -> None:
-    again, before, after, error = _first_items(source, of_item, SEEDS[1])
+    again, before, after, error = _read_first_items(source, of_item, SEEDS[1])
     if not again or error is not None:
         why = f" ({type(error).__name__}: {error})" if error is not None else ""
-        warnings.warn(
+        warn_user(
             f"{name} gave items when it was first read and {'failed' if why else 'gave none'} when it was read"
             f" again{why}, so nobody can see whether it shuffles or augments at random. Its first reading is used. If"
-            " it can be read only once, give the iterator itself: iter(...)",
-            stacklevel=2,
+            " it can be read only once, give the iterator itself: iter(...)"
         )
         return
     _check_same(name, hashes, again)
-    drawn = drawn_from(first, (before, after)) if after != before else ()
-    if drawn == ("torch",) and only_seeds(
+    drawn = find_used_generators(first, (before, after)) if after != before else ()
+    if drawn == ("torch",) and drew_only_seeds(
         SEEDS[1], after
     ):  # of a DataLoader inside, or of three items that are shuffled: read on
         for seed in MORE_SEEDS:
-            _check_same(name, hashes, _first_items(source, of_item, seed)[0])
+            _check_same(name, hashes, _read_first_items(source, of_item, seed)[0])
         return
     for seed in range(CONFIRMED if drawn else 0):  # another thread may have drawn meanwhile; the data draw each time
-        readings = [_first_items(source, of_item, other) for other in (SEEDS[0] + seed, SEEDS[1] + seed)]
-        drawn = _both(drawn, drawn_from(*((before, after) for _, before, after, _ in readings)))
+        readings = [_read_first_items(source, of_item, other) for other in (SEEDS[0] + seed, SEEDS[1] + seed)]
+        drawn = _in_both(drawn, find_used_generators(*((before, after) for _, before, after, _ in readings)))
     if drawn:
         raise ValueError(
             f"{name} draws random numbers when it is read ({_generators(drawn)}): it shuffles, or it augments at"
@@ -293,7 +287,7 @@ def _compare(
         )
 
 
-def _first_items(
+def _read_first_items(
     source: Iterable[Any], of_item: Callable[[Any], str | None], seed: int
 ) -> tuple[list[str | None], States, States, Exception | None]:
     """Hashes of the first items, the random states before and after, and what went wrong."""
@@ -302,7 +296,7 @@ def _first_items(
         hashes = [of_item(item) for item in itertools.islice(iter(source), FEW)]
     except Exception as problem:
         error = problem
-    return hashes, before, generator_states(), error
+    return hashes, before, read_generator_states(), error
 
 
 def _check_same(name: str, first: list[str | None], again: list[str | None]) -> None:
@@ -326,11 +320,11 @@ def _advice() -> str:
     )
 
 
-def hash_of_batch(batch: Any) -> str:
+def hash_batch(batch: Any) -> str:
     """Of what a stream gives: the first samples of a batch, and their targets if they are numbers."""
-    inputs, targets = ([batch], None) if isinstance(batch, str) else parted(batch)
-    few = part_of(inputs, slice(0, FEW))
-    return f"{digest_of(few, labels=False)} {_hash_of_targets(targets)}"
+    inputs, targets = ([batch], None) if isinstance(batch, str) else split_batch(batch)
+    few = slice_batch(inputs, slice(0, FEW))
+    return f"{fingerprint_batch(few, labels=False)} {_hash_of_targets(targets)}"
 
 
 def _hash_of_targets(targets: Any) -> str:
@@ -341,7 +335,7 @@ def _hash_of_targets(targets: Any) -> str:
         return ""
 
 
-def hash_of_sample(collate: Callable[[Any], Any], *, in_batches: bool) -> Callable[[Any], str | None]:
+def make_sample_hash(collate: Callable[[Any], Any], *, in_batches: bool) -> Callable[[Any], str | None]:
     """A hash of a sample of an IterableDataset as the model gets it.
 
     collate: makes a batch of samples (in_batches), or prepares a sample that is a batch already.
@@ -349,7 +343,7 @@ def hash_of_sample(collate: Callable[[Any], Any], *, in_batches: bool) -> Callab
 
     def of_sample(sample: Any) -> str | None:
         try:
-            return hash_of_batch(collate([sample] if in_batches else sample))
+            return hash_batch(collate([sample] if in_batches else sample))
         except Exception:
             return None
 

@@ -1,0 +1,114 @@
+"""How the inputs of a model of transformers are prepared: the sizes of its pictures, its tokenizer."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from repsim_nb.support.errors import warn_user
+
+from .libraries import first_line
+from .preparing import Pictures, covers
+
+
+def read_json(origin: str | None, name: str) -> Any:
+    """What is in a JSON file that a folder (or the hub's name) has, {} where it has none."""
+    find = importlib.import_module("transformers.utils").cached_file
+    path = (
+        find(origin, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
+        if origin
+        else None
+    )
+    return {} if path is None else json.loads(Path(path).read_text())
+
+
+def read_first_json(origin: str | None, names: tuple[str, ...]) -> dict[str, Any]:
+    """The first of these files that a folder (or the hub's name) has, {} where it has none."""
+    content: dict[str, Any] = next(filter(None, (read_json(origin, name) for name in names)), {})
+    return content.get("image_processor", content)
+
+
+def make_pictures(config: Any, said: Mapping[str, Any]) -> Pictures:
+    """As the folder's preprocessor says; without one, values from -1 to 1 at the size in the configuration (None: as
+    pictures come).
+    """
+    size, first = _sizes(said, getattr(config, "image_size", None))
+    plain = not said.get("do_normalize", True)
+    mean, std = (
+        (0.0,) if plain else said.get("image_mean") or (0.5,),
+        (1.0,) if plain else said.get("image_std") or (0.5,),
+    )
+    mode = (
+        "bicubic" if said.get("resample") in (1, 3) else "bilinear"
+    )  # PIL's numbers; 1 is Lanczos, which torch has not
+    return Pictures(size, tuple(mean), tuple(std), getattr(config, "num_channels", 3), mode, first)
+
+
+def _sizes(said: Mapping[str, Any], own: Any) -> tuple[tuple[int, int] | None, int | tuple[int, int] | None]:
+    """What a preprocessor cuts out, and what it resizes to before: the shorter side, or a height and a width, to which
+    it stretches.
+    """
+    edge = said["size"].get("shortest_edge") if isinstance(said.get("size"), Mapping) else None
+    whole = _pair(said.get("size")) or _pair(own)
+    if said.get("do_center_crop"):
+        size = _pair(said.get("crop_size")) or whole
+        legacy = (
+            said.get("size") if isinstance(said.get("size"), int) else None
+        )  # a number beside a crop has always been the shorter side
+        first = edge or legacy or (whole if "size" in said else None)
+        return size, first if first and size and covers(first, size) else None
+    if edge and ("crop_pct" in said or "ConvNext" in said.get("image_processor_type", "")) and edge < 384:
+        return (edge, edge), int(edge / (said.get("crop_pct") or 224 / 256))
+    if (
+        edge
+    ):  # ConvNeXt stretches from 384 on; others would leave pictures of different sizes, of which the centre is taken
+        return (edge, edge), (edge, edge) if "crop_pct" in said else None
+    return whole, whole if _pair(said.get("size")) else None
+
+
+def _pair(size: Any) -> tuple[int, int] | None:
+    """(height, width) of a size as configurations write it."""
+    if isinstance(size, Mapping):
+        size = [size["height"], size["width"]] if "height" in size else size.get("shortest_edge")
+    return tuple(size) if isinstance(size, (list, tuple)) else (size, size) if size else None
+
+
+def find_most_tokens(config: Any) -> int | None:
+    """The most tokens that a network takes, as far as its configuration says it."""
+    most = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")]
+    padding = 2 * (config.model_type in ("roberta", "xlm-roberta", "camembert"))  # two positions are padding
+    return min((m - padding for m in most if isinstance(m, int) and m > 2), default=None)
+
+
+def find_tokenizer(config: Any, origin: str | None, length: int | None) -> tuple[Any, int | None]:
+    """The tokenizer of the folder, or None where it has none, and the most tokens that the network takes."""
+    most = find_most_tokens(config)
+    if origin is None or (
+        Path(origin).is_dir()
+        and not any(
+            (Path(origin) / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")
+        )
+    ):
+        return None, most
+    try:
+        tokenizer = importlib.import_module("transformers").AutoTokenizer.from_pretrained(
+            origin, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        warn_user(f"the tokenizer of '{origin}' could not be read ({first_line(error)}): the network takes ids only")
+        return None, most
+    return tokenizer, min(some for some in (most, tokenizer.model_max_length, length) if some)
+
+
+def find_padding(tokenizer: Any) -> int | None:
+    """The id that fills short rows: the tokenizer's, or what people take where it has none, the end of a text.
+
+    None without a tokenizer: any id may be a token.
+    """
+    if tokenizer is None:
+        return None
+    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id

@@ -1,0 +1,129 @@
+"""`Preparation`: the batches of a data set as a model takes them, and errors that say which samples they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from repsim_nb.inputs.batches import count_samples, find_label_column
+from repsim_nb.inputs.datasets import Dataset
+from repsim_nb.inputs.models import Model
+from repsim_nb.inputs.models.arguments import explain_refusal, prepare_batch, takes_labels
+from repsim_nb.inputs.models.running import evaluation_mode
+from repsim_nb.inputs.models.state import State
+from repsim_nb.inputs.pooling import find_masks, is_usual_mask
+
+
+class Preparation:
+    """One model and one data set: `prepare` makes a batch as the model takes it; inside `ready` the model can run.
+
+    labels: the name of the column of labels that the model is given, or "".  place, state: the device of the model and
+    its state before the first pass, inside `ready`.
+    """
+
+    def __init__(self, model: Model, dataset: Dataset, device: str | torch.device | None = None) -> None:
+        self.model, self.dataset, self.device = model, dataset, device
+        self.labels = ""
+        self.place: torch.device
+        self.state: State
+        self._own_error: BaseException | None = None  # an error of ours that passes through the model
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """While open, the model can be run: evaluation mode, no gradients, on its device."""
+        with evaluation_mode(self.model.module, self.device) as (self.place, self.state):
+            yield
+
+    def prepare(self, inputs: Any, samples: Sequence[int]) -> tuple[Any, dict[str, Tensor]]:
+        """A batch, as the data set gives it -> the batch as the model takes it, and its masks.
+
+        The user's own preprocess gets a copy, since it may write into what it is given.
+        """
+        label = find_label_column(inputs)
+        self.labels = label if label and takes_labels(self.model.module, label, inputs) else ""
+        random = getattr(self.dataset.inputs, "random_labels", None)
+        if self.labels and random is not None:
+            raise self._error(
+                f"the label of sample {random} of '{self.dataset.name}' differs each time it is read, and"
+                f" '{self.model.name}' is given it, as forward({label}=): remove what is random from it, or the column"
+                " from the samples"
+            )
+        prepared = prepare_batch(self.model.module, self.model.preprocess, inputs)
+        return prepared, self._check_masks(prepared, samples)
+
+    def _check_masks(self, prepared: Any, samples: Sequence[int]) -> dict[str, Tensor]:
+        """The masks of a prepared batch; ValueError for nested tensors, and for a text without a token."""
+        columns = [
+            column
+            for column in (prepared.values() if isinstance(prepared, Mapping) else [prepared])
+            if isinstance(column, Tensor)
+        ]
+        if any(column.is_nested for column in columns):
+            raise self._error(
+                f"the inputs of '{self.model.name}' are nested tensors, whose rows are of unlike length: pad them to"
+                " one length, torch.nested.to_padded_tensor(x, 0.0), and give the mask along, {'x': ...,"
+                " 'attention_mask': ...}"
+            )
+        masks = find_masks(prepared)
+        for name, mask in masks.items():
+            if len(mask) == len(samples) and not (full := mask.any(1)).all():
+                at = int((~full).int().argmax())
+                hint = f". If '{name}' marks padding by 1, give ~{name}, or call it 'padding_mask'"
+                raise self._error(
+                    f"sample {samples[at]} of '{self.dataset.name}' is empty, it has no token ('{name}'): remove empty"
+                    f" texts{'' if is_usual_mask(name) else hint}"
+                )
+        if not masks and any(column.ndim == 2 and column.shape[1] == 0 for column in columns):
+            raise self._error(
+                f"sample {samples[0]} of '{self.dataset.name}' is empty, it has no token: remove empty texts"
+            )
+        return masks
+
+    def _error(self, message: str, kind: type[ValueError] = ValueError) -> ValueError:
+        """An error that `explaining` lets pass."""
+        self._own_error = kind(message)
+        return self._own_error
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Around what a hook does on our side: an error there, a full disk, is not taken for one of the model's."""
+        try:
+            yield
+        except BaseException as error:
+            self._own_error = error
+            raise
+
+    @contextmanager
+    def explaining(self, batch: Any, prepared: Any = None, *, samples: str = "") -> Iterator[None]:
+        """What goes wrong inside the model is reported with the form of its input."""
+        try:
+            yield
+        except Exception as error:
+            if error is self._own_error:
+                raise
+            given = f"{tuple(batch.shape)} {batch.dtype}" if hasattr(batch, "shape") else type(batch).__name__
+            reached = f"reached it as {_describe_form(prepared)}, and " if prepared is not None else ""
+            if prepared is None and not samples:
+                reached, hint = "could not be preprocessed, and ", ""
+            else:
+                hint = explain_refusal(self.model.module, batch if prepared is None else prepared)
+            if "preprocess=" not in str(error):
+                hint += ". Give it a preprocess, load_model(..., preprocess=function of a batch), if the form is wrong"
+            n = count_samples(batch)
+            raise ValueError(
+                f"model '{self.model.name}' could not run on '{self.dataset.name}':"
+                f" {samples or f'{n} sample' + 's' * (n > 1)}, {given}, {reached}it said:"
+                f" {str(error).removesuffix('.')}{hint}"
+            ) from error
+
+
+def _describe_form(prepared: Any) -> str:
+    if isinstance(prepared, Tensor):
+        return f"{tuple(prepared.shape)} {str(prepared.dtype).removeprefix('torch.')}"
+    if isinstance(prepared, Mapping):
+        return ", ".join(f"{name} {_describe_form(value)}" for name, value in prepared.items())
+    return type(prepared).__name__

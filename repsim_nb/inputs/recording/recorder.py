@@ -1,0 +1,223 @@
+"""`Recorder`: a run whose layers are recorded, in memory or into a store that may hold them already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import psutil
+from torch.nn.parameter import is_lazy
+
+from repsim_nb.inputs.batches import count_samples
+from repsim_nb.inputs.datasets import fingerprint_inputs
+from repsim_nb.inputs.fingerprints import fingerprint, fingerprint_settings
+from repsim_nb.inputs.models.running import capture
+from repsim_nb.inputs.store import Key, Store
+
+from .agreement import Tolerance
+from .passes import Layer
+from .run import Run
+from .samples import pick_samples, read_samples
+from .verification import check_probed_rows, check_stored_rows, continues_recording, describe_layer, read_layer
+
+PREPARED = 32  # samples whose preprocessing is part of a recording's address
+# samples that run again before stored rows are given back: the shortest and the longest, or two far from each other
+CHECKED = 2
+
+Sink = Callable[[str, int, np.ndarray], None]  # sink(layer, first row, rows)
+
+
+class Recorder(Run):
+    """A run whose layers are recorded."""
+
+    def __call__(self, into: Store | None, inputs: str, tick: Callable[[int], None]) -> dict[Key, Any]:
+        """Record -> what was recorded, by key: arrays, or the files of the store.
+
+        inputs: the fingerprint of the data, where there is a store; it is the same for all models.
+        """
+        if into is None:
+            arrays: Mapping[str, Any] = self._into_memory(tick)
+        else:
+            # lazy modules have no weights yet: the probe makes them
+            lazy = any(is_lazy(weight) for weight in self.model.module.parameters())
+            origin = {} if lazy else self._origin(inputs)
+            arrays = self._find_in(into, origin) if origin else {}
+            if not arrays:
+                self._into_store(into, inputs, origin, tick)
+                # opened when they are asked for: each open file takes one of the few that a process may have
+                arrays = {layer: into.find(self.key(layer)) for layer in self.found}
+        tick(len(self.dataset))
+        return {self.key(layer): array for layer, array in arrays.items()}
+
+    def _into_memory(self, tick: Callable[[int], None]) -> dict[str, np.ndarray]:
+        with self.ready():
+            found, n = self.probe(), len(self.dataset)
+            self._check_room(found)
+            arrays = {
+                layer: np.empty((self.row(about, n), *about.shape), about.dtype) for layer, about in found.items()
+            }
+
+            def keep(layer: str, start: int, rows: np.ndarray) -> None:
+                arrays[layer][start : start + len(rows)] = rows
+
+            self._pass(0, keep, tick)
+        return {layer: arrays[layer] for layer in self.found}
+
+    def _check_room(self, found: Mapping[str, Layer]) -> None:
+        sizes = {
+            layer: self.row(about, len(self.dataset)) * int(np.prod(about.shape)) * about.dtype.itemsize
+            for layer, about in found.items()
+        }
+        room = psutil.virtual_memory().available
+        if sum(sizes.values()) > 0.9 * room:
+            widest = max(sizes, key=sizes.__getitem__)
+            raise MemoryError(
+                f"{len(sizes)} layers of '{self.model.name}' on {len(self.dataset)} samples take"
+                f" {sum(sizes.values()) / 1e9:.1f} GB ('{widest}' alone {sizes[widest] / 1e9:.1f}), and"
+                f" {room / 1e9:.1f} GB of memory are free. Write them to disk, into='folder'; or take pool='mean',"
+                " fewer layers, fewer samples"
+            )
+
+    # -- a store
+
+    def _origin(self, inputs: str) -> dict[str, str]:
+        """Fingerprints of all that a recording is made from, but for the layer."""
+        self.unlike = pick_samples(self.dataset, PREPARED)
+        some = sorted(set(self.unlike))
+        batch = read_samples(self.dataset, some)
+        with self.explaining(batch):
+            prepared, _ = self.prepare(batch, some)
+        parts = list(prepared.items()) if isinstance(prepared, Mapping) else [("", prepared)]
+        return {
+            "weights": fingerprint(self.model.module),
+            "inputs": self.dataset.fingerprint(labels=True) if self.labels else inputs,
+            "preprocessing": fingerprint(
+                [fingerprint_settings(self.model.preprocess), *((name, fingerprint_inputs(x)) for name, x in parts)]
+            ),
+            "pool": self.pooling.fingerprint,
+            "ids": self.dataset.ids_fingerprint(),
+        }
+
+    def _origin_of(self, layer: str, origin: Mapping[str, str]) -> dict[str, str]:
+        """The same with the axis that was given for one layer."""
+        axis = self.request.axis_of(layer)
+        return {**origin, "axis": "" if axis is None or not self.pooling.needs_axes else str(axis)}
+
+    def _find_in(self, store: Store, origin: Mapping[str, str]) -> dict[str, Any]:
+        """What a store holds already, if it is all that is asked for, in forward order: two samples run, and are held
+        against it. {} if something is missing.
+        """
+        if self.pooling.by_token:
+            return {}
+        answer: dict[str, Any] = {"layers": list(self.request.named), "left_out": {}}
+        if not self.request.is_exact:  # which layers that is was found out by the run that recorded them
+            stored = (store.find(self.key(layer)) for layer in self.request.layers)
+            answers = (entry.record.get("answers", {}).get(self._question()) for entry in stored if entry is not None)
+            answer = next(filter(None, answers), {"layers": [], "left_out": {}})
+        layers: list[str] = answer["layers"]
+        if not layers or not all(store.holds(self.key(layer), self._origin_of(layer, origin)) for layer in layers):
+            return {}
+        entries = {layer: entry for layer in layers if (entry := store.find(self.key(layer))) is not None}
+        known = {layer: about for layer, entry in entries.items() if (about := read_layer(entry)) is not None}
+        if len(known) < len(layers):  # of an earlier version: the probe holds its samples against them
+            return {}
+        samples = self.unlike if len(self.dataset) > PREPARED else pick_samples(self.dataset, CHECKED)
+        with self.ready():
+            check_stored_rows(self, store, entries, known, samples[:CHECKED])
+        self.left_out = dict(answer["left_out"])
+        return dict(sorted(entries.items(), key=lambda one: one[1].record["place"]))
+
+    def _question(self) -> str:
+        """What was asked for, if the names of the layers follow only from a run."""
+        return fingerprint(self.request.question)
+
+    def _answers(self, layers: list[str]) -> dict[str, Any]:
+        return {self._question(): {"layers": layers, "left_out": self.left_out}}
+
+    def _into_store(self, store: Store, inputs: str, origin: dict[str, str], tick: Callable[[int], None]) -> None:
+        """Record what the store does not hold. origin: that of before, {} if it must be found after the probe."""
+        with self.ready():
+            found = self.probe()
+            origin = origin if origin and not self.state.built() else self._origin(inputs)
+            with store.alone(self.key("")):
+                missing = [layer for layer in found if not store.holds(self.key(layer), self._origin_of(layer, origin))]
+                check_probed_rows(self, store, [layer for layer in found if layer not in missing])
+                if missing:
+                    self._write(store, missing, origin, tick)
+                else:
+                    store.add_answers(self.key(next(iter(found))), self._answers(list(found)))
+
+    def _write(self, store: Store, layers: list[str], origin: dict[str, str], tick: Callable[[int], None]) -> None:
+        n, found = len(self.dataset), dict(self.found)
+        writers = {
+            layer: store.writer(
+                self.key(layer),
+                (self.row(found[layer], n), *found[layer].shape),
+                found[layer].dtype,
+                self._origin_of(layer, origin),
+                self.model.card,
+                place=found[layer].place,
+                ids=self.dataset.ids,
+                groups=self.groups(found[layer]),
+            )
+            for layer in layers
+        }
+        tolerance = Tolerance(self.model.module, self.place)
+        for layer, writer in writers.items():
+            if writer.rows and not continues_recording(self, layer, writer.written(), tolerance):
+                writer.restart()
+        # the first batch of which a row is missing
+        start = n
+        if any(writer.rows < self.row(found[layer], n) for layer, writer in writers.items()):
+            start = max(
+                sample
+                for sample in range(0, n, self.batch_size)
+                if all(self.row(found[layer], sample) <= writer.rows for layer, writer in writers.items())
+            )
+        self.found = {layer: found[layer] for layer in layers}
+        try:
+            self._pass(start, lambda layer, row, values: writers[layer].write(row, values), tick)
+        except BaseException:
+            for writer in writers.values():
+                writer.save_progress()
+            raise
+        recorded = [layer for layer in found if layer not in writers or layer in self.found]
+        answers = self._answers(recorded)
+        for layer, writer in writers.items():
+            if layer in self.found:
+                writer.commit(answers=answers, check=describe_layer(found[layer], self.tolerance))
+            else:
+                writer.discard()
+        self.found = {layer: found[layer] for layer in recorded}
+
+    # -- the pass
+
+    def _pass(self, start: int, keep: Sink, tick: Callable[[int], None]) -> None:
+        """Run samples start, ... through the model and hand on the rows of every layer."""
+        first = last = 0
+        seen: set[str] = set()
+
+        def sink(layer: str, out: Any) -> None:
+            values = self.take(layer, out, first, last, twice=layer in seen)
+            seen.add(layer)
+            if values is not None:
+                with self.passing():
+                    keep(layer, self.row(self.found[layer], first), values.cpu().numpy())
+
+        if start >= len(self.dataset):
+            return
+        layers = list(self.found)
+        with capture(self.model.module, layers, sink):
+            for first, last, inputs in self.dataset.batches(start, self.batch_size):
+                came = count_samples(inputs)
+                if came != last - first:
+                    raise ValueError(
+                        f"dataset '{self.dataset.name}' ran short: samples {first} to {last} were asked for while"
+                        f" recording '{self.model.name}', and {came} came"
+                    )
+                seen.clear()
+                with self.explaining(inputs, samples=f"samples {first} to {last}"):
+                    self.forward(inputs, first)
+                self.reject_missing([layer for layer in layers if layer not in seen], first, last)
+                tick(last)

@@ -1,0 +1,101 @@
+"""`LayerRequest`: which layers of a model were asked for, and along which axis their features lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from repsim_nb.inputs.models import OUTPUT, Model
+from repsim_nb.inputs.models.model import AUTO, list_layers
+from repsim_nb.support.errors import join_names
+from repsim_nb.support.validation import is_integer
+
+
+class LayerRequest:
+    """The layers that a call asks for, before it is known which of them can be recorded.
+
+    named: by a name or a pattern; by_name: those without a pattern.  usual: the layers among which numbers count, and
+    those of "auto" or of no request at all.  numbers: as given.  axes: the axis of features by layer, "" for all.
+    """
+
+    def __init__(self, model: Model, layers: Any, axis: int | Mapping[str, int] | None) -> None:
+        asked = list_layers(AUTO if layers is None else layers)
+        words = [layer for layer in asked if isinstance(layer, str) and layer != AUTO]
+        self.model = model
+        self.numbers = [layer for layer in asked if not isinstance(layer, str)]
+        self.auto = AUTO in asked
+        self.named, self.by_name = model.check_layers(words) if words else (), model.by_name(words)
+        self.usual: tuple[str, ...] = ()
+        if layers is None or self.numbers:
+            self.usual = model.layers
+        elif self.auto:
+            self.usual = model.check_layers(AUTO)
+        self.axes = _axis_by_layer(model, axis)
+
+    @property
+    def layers(self) -> list[str]:
+        """All layers that may be recorded."""
+        return list(dict.fromkeys([*self.named, *self.usual]))
+
+    @property
+    def question(self) -> tuple[Any, ...]:
+        """What was asked for, as a value of which a fingerprint is made."""
+        return self.named, self.usual, self.auto, tuple(self.numbers), tuple(sorted(self.axes.items()))
+
+    @property
+    def is_exact(self) -> bool:
+        """Does it name each layer? Else only a run shows which layers it stands for."""
+        return not self.usual and self.by_name == set(self.named)
+
+    def axis_of(self, *names: str) -> int | None:
+        """The axis of the features that the user gave for a layer by one of its names, for the module that it is a part
+        of, or for all.
+        """
+        around = [other for name in names for other in (name.partition("[")[0], module_of(name))]
+        return next((self.axes[name] for name in (*names, *around, "") if name in self.axes), None)
+
+    def choose(self, found: Iterable[str], usual: list[str]) -> tuple[set[str], set[str]]:
+        """The layers to record, and those among them that were asked for one by one: what is wrong with these is an
+        error.
+
+        found: the layers that can be recorded.  usual: those among which numbers count.  ValueError for a number that
+        is too large.
+        """
+        for number in self.numbers:
+            if not -len(usual) <= number < len(usual):
+                raise ValueError(
+                    f"'{self.model.name}' has {len(usual)} layers, {join_names(usual)}; there is no number {number}"
+                )
+        by_number = {usual[number] for number in self.numbers}
+        wanted = by_number | {layer for layer in found if is_one_of(layer, self.named)}
+        wanted |= set(usual) if self.auto else set()
+        return wanted, by_number | {layer for layer in wanted if is_one_of(layer, self.by_name)}
+
+
+def module_of(layer: str) -> str:
+    """The module that a layer is a call or an item of: "act" of "act#2" and of "act[1]"; "output#1" is no call of
+    "output".
+    """
+    layer = layer.partition("[")[0]
+    base = layer.rpartition("#")[0]
+    return base if base and base != OUTPUT else layer
+
+
+def is_one_of(layer: str, names: Iterable[str]) -> bool:
+    """Was a layer asked for by these names, of layers or of modules?"""
+    return layer in names or module_of(layer) in names
+
+
+def _axis_by_layer(model: Model, axis: Any) -> dict[str, int]:
+    """The option `axis` by the names of layers; "" stands for all.
+
+    ValueError for what is no axis, and for unknown layers.
+    """
+    given = dict(axis) if isinstance(axis, Mapping) else {} if axis is None else {"": axis}
+    for layer, at in given.items():
+        if not is_integer(at) or at == 0:
+            raise ValueError(
+                "axis is the axis along which features lie, an integer such as 1 or -1 (axis 0 holds the samples), or"
+                f" a dict from layers to such; got {at!r}" + (f" for '{layer}'" if layer else "")
+            )
+    return {name: int(at) for layer, at in given.items() for name in (model.check_layers(layer) if layer else ("",))}

@@ -1,0 +1,153 @@
+"""Alike inside, unlike outside, without a trick.
+
+Two models of their own learn different answers while CKA pulls their features together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb import measures
+from repsim_nb.inputs.datasets import Dataset, load_dataset
+from repsim_nb.inputs.models import OUTPUT, Model
+from repsim_nb.inputs.recording import record
+from repsim_nb.support.progress import Tick, show_progress
+
+from .existence import CLASSES, compare_outputs, compute_logits, leading_components, train_head
+from .pairs import of_classes, to_answers
+
+WEIGHTS = (0.0, 0.1, 1.0, 10.0)
+
+
+_ANIMALS: dict[str, Any] = {"data": "animals", "classes": CLASSES, "one": ("dog",), "epochs": 10}
+
+
+_CASES: dict[str, dict[str, Any]] = {
+    "same": {**_ANIMALS, "two": ("dog",)},
+    "opposite": {**_ANIMALS, "two": ("cat",)},
+    "unrelated": {
+        "data": "mnist",
+        "classes": tuple("01234567"),
+        "one": tuple("1357"),
+        "two": tuple("4567"),
+        "epochs": 3,
+    },
+}
+
+
+PULLED: dict[str, dict[str, Any]] = {
+    f"{case}-{weight:g}-{seed}": {**recipe, "weight": weight, "seed": seed, "about": {"case": case}}
+    for case, recipe in _CASES.items()
+    for weight in (WEIGHTS if case != "same" else WEIGHTS[:1])
+    for seed in range(5)
+}
+
+
+"""45 pairs of CNNs for `pairs.train_or_load`, five seeds each, by the weight with which CKA pulls features together.
+
+Both say yes or no to the same images:
+
+"same": both learn dogs, not cats, unpulled;  "opposite": the second learns cats, not dogs;  "unrelated": of the digits
+0 to 7 the first learns the odd ones, the second those from 4, so that who knows one answer knows nothing of the other.
+"""
+
+
+def few(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of PULLED one seed, unpulled and pulled by 1, narrower, trained for a round or two: seconds, for a look and for
+    tests.
+    """
+    chosen = {name: recipe for name, recipe in recipes.items() if recipe["weight"] in (0, 1) and recipe["seed"] == 0}
+    return {
+        name: {**recipe, "epochs": 2 if recipe["data"] == "animals" else 1, "options": {"widths": [8, 16, 24]}}
+        for name, recipe in chosen.items()
+    }
+
+
+def pulled(pairs: Mapping[str, tuple[Model, Model]], *, progress: bool | Tick = False) -> pd.DataFrame:
+    """What is seen of pairs that `pairs.train_or_load` gave, on the test images of their classes.
+
+    A row a pair: case, weight, seed; of the penultimate features CKA, debiased CKA and mean CCA; of the outputs JSD in
+    nats and rank coefficient; "accuracy 1" and "accuracy 2", each on its own answers. Then what the features hold, mean
+    of both networks: "largest direction", the share of their variance along the first principal component; "as in
+    pixels", how images' places along it correlate with those along the first principal component of the images
+    themselves (absolute); "own answer" and "other's answer", the share that lies between the images to which one's own
+    (the other's) right answer is yes and those to which it is no; "other's, read out", how often a linear head on one
+    network's features, trained on half of these images, finds the other's right answer on the other half.
+    """
+    rows = []
+    with show_progress(progress, "comparing pairs", "pair") as tick:
+        for done, (name, pair) in enumerate(pairs.items()):
+            tick(done, len(pairs))
+            rows.append({"pair": name, **_compare_pair(pair)})
+        tick(len(pairs), len(pairs))
+    return pd.DataFrame(rows)
+
+
+def _compare_pair(pair: tuple[Model, Model]) -> dict[str, Any]:
+    card = pair[0].card
+    images = load_test_images(pair)
+    x = record(list(pair), images, [-2, OUTPUT], progress=False)
+    inside, outputs = (list(x.where(layer=layer).values()) for layer in (-2, OUTPUT))
+    answers = [to_answers(images, model.card["yes"]) for model in pair]
+    accuracies = {
+        f"accuracy {k}": float((out.argmax(1) == y).mean())
+        for k, (out, y) in enumerate(zip(outputs, answers, strict=True), 1)
+    }
+    known = {"case": card.get("case", ""), "weight": card["weight"], "seed": card["seed"]}
+    likeness = {"CKA": "cka", "debiased CKA": "cka_debiased", "mean CCA": "mean_cca"}
+    pixels = np.asarray(images.inputs, dtype=float).reshape(len(images), -1)
+    holds = pd.DataFrame(
+        [
+            _measure_features(side, pixels, own, other, card["seed"])
+            for side, own, other in zip(inside, answers, answers[::-1], strict=True)
+        ]
+    )
+    return {
+        **known,
+        **{name: measures.get(measure)(*inside) for name, measure in likeness.items()},
+        **compare_outputs(outputs),
+        **accuracies,
+        **holds.mean().to_dict(),
+    }
+
+
+def _measure_features(
+    x: np.ndarray, pixels: np.ndarray, own: np.ndarray, other: np.ndarray, seed: int
+) -> dict[str, float]:
+    """What one network's features hold."""
+    centred = x - x.mean(axis=0, dtype=float)
+    total = (centred**2).sum()
+
+    def between(answer: np.ndarray) -> float:
+        return (
+            sum((answer == said).sum() * (centred[answer == said].mean(axis=0) ** 2).sum() for said in (0, 1)) / total
+        )
+
+    first, theirs = (leading_components(side, 1)[:, 0] for side in (x.astype(float), pixels))
+    as_in_pixels = abs(float(np.corrcoef(first, theirs)[0, 1]))
+    return {
+        "largest direction": (first**2).sum() / total,
+        "as in pixels": as_in_pixels,
+        "own answer": between(own),
+        "other's answer": between(other),
+        "other's, read out": _held_out_accuracy(x, other, seed),
+    }
+
+
+def load_test_images(pair: tuple[Model, Model]) -> Dataset:
+    """The test images of the classes that a pair was asked about."""
+    card = pair[0].card
+    return of_classes(load_dataset(card["data"], "test"), card["asked"])
+
+
+def _held_out_accuracy(x: np.ndarray, y: np.ndarray, seed: int) -> float:
+    order = np.random.default_rng(seed).permutation(len(x))
+    train, test = order[: len(x) // 2], order[len(x) // 2 :]
+    x = (x - x[train].mean(axis=0)) / x[train].std()
+    return float(
+        (compute_logits(train_head(x[train], y[train], seed, epochs=100), x[test]).argmax(1) == y[test]).mean()
+    )
