@@ -12,7 +12,18 @@ PACKAGE = ROOT / "repsim_nb"
 # in the order of the data; a file imports from wings above its own, and in its wing from rooms that stand earlier
 WINGS = {
     "support": [
-        *("errors", "escaping", "progress", "containers", "ids", "dependence", "row_groups", "validation", "labels"),
+        *(
+            "errors",
+            "escaping",
+            "progress",
+            "dimensions",
+            "containers",
+            "ids",
+            "dependence",
+            "row_groups",
+            "validation",
+            "labels",
+        ),
         *("files", "transport", "workers"),
     ],
     "measures": [],  # one room; its files are ordered by their imports alone

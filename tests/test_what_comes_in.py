@@ -17,7 +17,8 @@ import xarray as xr
 import zarr
 
 import repsim_nb as rs
-from repsim_nb.support.containers import sample_dimension, to_array
+from repsim_nb.support.containers import to_array
+from repsim_nb.support.dimensions import sample_dimension
 from repsim_nb.support.labels import values_per_item
 from repsim_nb.support.validation import check_labels, check_representation
 

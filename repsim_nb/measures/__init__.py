@@ -12,13 +12,14 @@ from repsim_nb.support.errors import DegenerateComparisonError, UndefinedError, 
 from .alignment import NBS, Procrustes, SoftMatching
 from .base import Measure
 from .cca import CCA
+from .cka import CKA, DistanceCorrelation
 from .cost import estimate_cost
 from .deconfounded import Deconfounded, deconfounded
 from .function import FromFunction, from_function
 from .functional import JSD, KL, AccuracyGap, Disagreement, Kappa, OutputRank
 from .neighbours import CKNNA, JaccardKNN, MutualKNN
 from .prediction import GULP, LinearPredictivity
-from .rsm import CKA, RSA, DistanceCorrelation, first_order
+from .rsa import RSA, first_order
 from .sides import check_same_samples, to_device
 from .tables import Table
 

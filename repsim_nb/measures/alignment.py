@@ -12,8 +12,9 @@ import array_api_compat
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, check_representation, to_numpy
+from repsim_nb.support.validation import check_representation, to_numpy
 from repsim_nb.support.workers import check_stopped
 
 from .arrays import centred_unit, reduce_features

@@ -7,8 +7,9 @@ import math
 import array_api_compat
 import numpy as np
 
+from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, to_numpy
+from repsim_nb.support.validation import to_numpy
 
 
 def eps(x: Array) -> float:
@@ -94,7 +95,8 @@ def reduce_features(x: Array) -> Array:
         return x
     if array_api_compat.is_torch_array(x):
         return array_api_compat.array_namespace(x).linalg.qr(x.T)[1].T
-    return np.linalg.qr(x.T, mode="r").T  # without the basis, which costs as much again
+    upper: np.ndarray = np.linalg.qr(x.T, mode="r")  # type: ignore[assignment]  # without the basis, half of the cost
+    return upper.T
 
 
 def permute_matrix(matrix: Array, order: np.ndarray) -> Array:

@@ -65,8 +65,8 @@ class Measure:
 
     @property
     def recentring(self) -> str | None:
-        """How the matrix of `gram_matrix` is centred anew when samples are left out: "double", "unbiased" (U-centred) or
-        "pairs" (their mean out). None where other entries change too.
+        """How the matrix of `gram_matrix` is centred again without some samples: "double", "unbiased" (U-centred) or
+        "pairs" (their mean out). None if other entries change too.
         """
         return None
 

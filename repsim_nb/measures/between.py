@@ -18,8 +18,9 @@ from repsim_nb.support.validation import check_representation, to_numpy
 
 from .arrays import centred_unit, eps
 from .base import Measure
+from .cka import CKA, DistanceCorrelation
 from .deconfounded import Deconfounded
-from .rsm import CKA, RSA, DistanceCorrelation
+from .rsa import RSA
 
 FEWEST_GROUPS = 4  # a term of HSIC is a mean over four different ones
 Between = Callable[
@@ -88,6 +89,7 @@ def matrices_between(measure: Measure, x: Any, y: Any, codes: np.ndarray) -> tup
             matrix[which] = to_numpy(between.prepare(side)) * 0.5**0.5  # each pair stands there twice and counts once
             found.append(matrix + matrix.T)
         return found[0], found[1]
+    assert isinstance(measure, (CKA, DistanceCorrelation))
     a, b = (_entries(measure, side, order, codes) for side in (x, y))
     length = (_hsic(a, a) * _hsic(b, b)) ** 0.5
     return (_gradient(a) / length)[np.ix_(back, back)], b.matrix[np.ix_(back, back)]

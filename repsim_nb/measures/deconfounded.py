@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -11,15 +12,16 @@ from typing import Any, ClassVar
 import array_api_compat
 import numpy as np
 
-from repsim_nb.support.containers import to_array, type_name
+from repsim_nb.support.containers import Array, to_array, type_name
 from repsim_nb.support.errors import UndefinedError, format_label
 from repsim_nb.support.ids import names_of
-from repsim_nb.support.validation import Array, check_representation, check_shape, to_numpy
+from repsim_nb.support.validation import check_representation, check_shape, to_numpy
 
 from . import cost
 from .arrays import centred_unit, reduce_features
 from .base import Measure
-from .rsm import RSA, Cosine
+from .cosine import Cosine
+from .rsa import RSA
 from .tables import Job, Reasons
 
 NEAR = 256  # spacings of the precision by which a squared correlation with the inputs must stay below 1
@@ -42,7 +44,7 @@ class Inputs:
         digest = hashlib.blake2b(f"{self.values.dtype} {self.values.shape}".encode(), digest_size=16)
         step = max(1, 2**24 // self.values.shape[1])
         for first in range(0, len(self.values), step):
-            digest.update(np.ascontiguousarray(self.values[first : first + step]).view(np.uint8))
+            digest.update(np.ascontiguousarray(self.values[first : first + step]).data.cast("B"))
         return digest.hexdigest()
 
     @functools.cached_property
@@ -51,9 +53,8 @@ class Inputs:
         n, p = self.values.shape
         if p <= n:
             return self.values
-        return reduce_features(
-            centred_unit(self.values.astype(np.float64, copy=False) if n * p <= _WIDE else self.values)
-        )
+        values = self.values.astype(np.float64, copy=False) if n * p <= _WIDE else self.values
+        return reduce_features(centred_unit(values))
 
     def prepared(self, base: Measure, like: Array, values: np.ndarray) -> Any:
         """What `base` prepares of `values`, in the library, on the device and in the precision of `like`; the last is
@@ -192,10 +193,8 @@ class Deconfounded(Measure):
         """The spacing of the coarsest precision of these arrays, and the inputs as one of them, in their finest."""
         xp, kinds = array_api_compat.array_namespace(arrays[0]), []
         for x in arrays:
-            try:
+            with contextlib.suppress(UndefinedError):  # the base says of which
                 kinds.append(check_shape(x, 1)[1])
-            except UndefinedError:  # the base says of which
-                continue
         kinds = kinds or [xp.float64]
         return max(float(xp.finfo(kind).eps) for kind in kinds), _like(
             self.values, arrays[0], functools.reduce(xp.result_type, kinds)
@@ -205,8 +204,8 @@ class Deconfounded(Measure):
         if n != len(self.inputs.values):
             raise ValueError(
                 f"{self.name}: the inputs are {len(self.inputs.values)} samples, and {whose} has {n} rows. Give the"
-                " inputs of the same samples, in the same order; for some of them measure.select_rows(rows) takes the same"
-                " rows of the inputs"
+                " inputs of the same samples, in the same order; for some of them measure.select_rows(rows)"
+                " takes the same rows of the inputs"
             )
 
     def _check_left(self, r: float, tolerance: float) -> None:
@@ -239,10 +238,9 @@ def partial(both: Any, one: Any, other: Any, tolerance: float = 0.0) -> Any:
     """The partial correlation of two things, from their correlation and those of each with a third; NaN if a side is
     the third up to a tolerance of 1 - r².
     """
-    left, right = (
-        np.where(1 - r * r > tolerance, 1 - r * r, np.nan) for r in (np.asarray(one, float), np.asarray(other, float))
-    )
-    return (both - np.asarray(one) * other) / np.sqrt(left * right)
+    one, other = np.asarray(one, float), np.asarray(other, float)
+    left, right = (np.where(1 - r * r > tolerance, 1 - r * r, np.nan) for r in (one, other))
+    return (both - one * other) / np.sqrt(left * right)
 
 
 class _Side(dict[str, Any]):
@@ -276,9 +274,9 @@ def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
     """A measure with the similarity of the inputs taken out: what two representations have in common beyond what both
     have of their inputs.
 
-    Two networks can agree only because both see the same images: images that look alike have similar representations,
-    even in random networks. This measure regresses the similarity matrix of the inputs out of the similarity matrix of
-    each representation and compares the residuals.
+    Two models can agree only because both see the same images: images that look alike have similar representations,
+    even in random models. The similarity matrix of the inputs is regressed out of that of each representation, and the
+    residuals are compared.
 
     Parameters
     ----------
@@ -296,8 +294,8 @@ def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
     Measure
         A similarity, for `compare`, `grounding.specificity`, `grounding.benchmark`, `inference.interval`,
         `sample_size`, `influence`, `block_means` and `sample_sets`; if these take some of the samples, the same rows of
-        the inputs are taken (`measure.select_rows(rows)`). Range -1 to 1. It needs one sample more than `measure`. Measures
-        of the same base and inputs with the same numbers are equal. A saved comparison is loaded with
+        the inputs are taken (`measure.select_rows(rows)`). Range -1 to 1. It needs one sample more than `measure`.
+        Measures of the same base and inputs with the same numbers are equal. A saved comparison is loaded with
         `Comparison.load(path, measure=...)`.
 
     Raises
@@ -330,9 +328,9 @@ def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
     share more than that, so 0 is no lower limit of what architecture alone gives. And a network that computes its
     features from the inputs alone loses what the inputs explain, even if it learned it.
 
-    `permutation_test`, `null_moments`, `null_table`, `chance_corrected` and `unrelated` refuse such a measure. If both
-    sides depend on the inputs, permuted residuals scatter less than those of unrelated representations. Simulated (1,
-    "cka_debiased"; x and y are rotated inputs plus independent noise, 5 or 20 features; 200 nulls each), permuting
+    `permutation_test`, `null_moments`, `null_table`, `chance_corrected` and `chance_values` refuse such a measure: if
+    both sides depend on the inputs, permuted residuals scatter less than those of unrelated representations. Simulated
+    (1, "cka_debiased"; x and y are rotated inputs plus independent noise, 5 or 20 features; 200 nulls each), permuting
     residual matrices rejects at level .05 in .20 and .10 of 100 samples, in .40 of 400 samples of 5 features, and in
     .28 to .42 if the inputs are in 10 classes. `interval` keeps its level: simulated for "cka_debiased" with 200
     samples (normal inputs of 5 and 20 features, or inputs in 10 classes with 5; with and without something that x and y
@@ -348,11 +346,12 @@ def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
     --------
     >>> rng = np.random.default_rng(0)
     >>> inputs = rng.normal(size=(200, 10))
-    >>> xs = {name: inputs @ np.linalg.qr(rng.normal(size=(10, 10)))[0] + 0.5 * rng.normal(size=(200, 10)) for name in "ab"}
+    >>> rotations = [np.linalg.qr(rng.normal(size=(10, 10)))[0] for _ in range(2)]
+    >>> x, y = (inputs @ rotation + 0.5 * rng.normal(size=(200, 10)) for rotation in rotations)
     >>> measure = rs.measures.deconfounded("cka_debiased", inputs)
     >>> rs.measures.short_name(measure)
     'cka_debiased without inputs'
-    >>> bool(rs.compare("cka_debiased", xs).values.loc["a", "b"] > 0.6), bool(abs(rs.compare(measure, xs).values.loc["a", "b"]) < 0.2)
+    >>> rs.measures.get("cka_debiased")(x, y) > 0.6, abs(measure(x, y)) < 0.2
     (True, True)
     """
     from . import ALL, get
@@ -370,9 +369,8 @@ def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
         values = to_numpy(check_representation(values, min_samples=base.min_samples + 1))
     except UndefinedError as error:
         raise ValueError(f"deconfounded, of the inputs: {error}") from error
-    values = (
-        values.copy() if values.flags.writeable else values
-    )  # equality and what is prepared stay true if the caller writes into the array
+    # equality and what is prepared stay true if the caller writes into the array
+    values = values.copy() if values.flags.writeable else values
     return Deconfounded(base=base, inputs=Inputs(np.asarray(values), ids))
 
 

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
+from repsim_nb.support.containers import Array
 from repsim_nb.support.transport import pack, unpack
-from repsim_nb.support.validation import Array, to_numpy
+from repsim_nb.support.validation import to_numpy
 from repsim_nb.support.workers import Workers, check_stopped
 
 from . import cost

@@ -9,7 +9,8 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from repsim_nb.support.validation import Array, to_numpy
+from repsim_nb.support.containers import Array
+from repsim_nb.support.validation import to_numpy
 from repsim_nb.support.workers import check_stopped
 
 from .ties import FEW, spacing

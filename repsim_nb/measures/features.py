@@ -9,9 +9,10 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
+from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.transport import Deferred, has_address, pack, unpack
-from repsim_nb.support.validation import Array, check_shape, not_finite_error
+from repsim_nb.support.validation import check_shape, not_finite_error
 from repsim_nb.support.workers import check_stopped
 
 from . import cost

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from repsim_nb.support.validation import Array, check_representation
+from repsim_nb.support.containers import Array
+from repsim_nb.support.validation import check_representation
 
 from .base import TRANSFORMS, Measure
 
@@ -64,7 +65,7 @@ class FromFunction(Measure):
         return f"from_function({', '.join(said)})"
 
 
-def from_function(
+def from_function(  # noqa: PLR0913 (the facts of a measure, one by one)
     f: Callable[[Any, Any], Any],
     *,
     kind: Literal["similarity", "dissimilarity"],
@@ -76,16 +77,39 @@ def from_function(
     compares: Literal["activations", "outputs"] = "activations",
     prepare: Callable[[Any], Any] | None = None,
 ) -> Measure:
-    """A Measure around f(x, y) -> a number, x and y of shape (n, p): for compare, explorers and pictures like any
-    other.
+    """A measure of a function f(x, y) -> number, for compare, explorers and pictures like any other.
 
-    The arrays are checked first and come as they were given, NumPy or torch, at least in float32. kind: whether larger
-    is more alike ("similarity") or less. symmetric: f(x, y) == f(y, x), so that half a table is enough. name: how it is
-    called in pictures; else f's own. invariant_to: of "permutation", "orthogonal", "scaling", "translation", "linear"
-    those that leave the value alone. range: for colours; infinite ends are fine. compares: "activations" or "outputs". prepare: a
-    function of one array, done once per representation; f then takes what it returns. Where there is no value f raises
-    `UndefinedError`; NaN counts as that. For processes f must be picklable: a function of a module, no lambda. Options
-    of its own: write a class, CONTRIBUTING.md shows how.
+    Parameters
+    ----------
+    f : function(x, y)
+        x and y are of shape (n, p): checked, NumPy or torch as they were given, at least in float32. Where there is no
+        value f raises `UndefinedError`; NaN counts as that. For processes it must be picklable: a function of a module.
+    kind : "similarity" or "dissimilarity"
+        Whether larger is more alike, or less.
+    symmetric : bool
+        Whether f(x, y) == f(y, x), so that half a table is enough.
+    name : str, optional
+        Its name in pictures; None is that of f.
+    invariant_to : some of "permutation", "orthogonal", "scaling", "translation", "linear"
+        What leaves the value alone.
+    is_metric : bool
+        Whether it obeys the triangle inequality.
+    range : (low, high)
+        For colors; infinite ends are fine.
+    compares : "activations" or "outputs"
+    prepare : function(x), optional
+        Done once per representation; f then takes what it returns.
+
+    Returns
+    -------
+    Measure
+
+    Examples
+    --------
+    >>> def gap(x, y):
+    ...     return abs(x.mean() - y.mean())
+    >>> from_function(gap, kind="dissimilarity", symmetric=True)(np.array([[1], [2], [3]]), np.array([[3], [4], [5]]))
+    2.0
     """
     from . import ALL  # at call time: the table of names is made of the classes of all files
 
@@ -109,12 +133,21 @@ def from_function(
     low, high = map(float, range)
     if not low < high:
         raise ValueError(f"range is (lowest, highest); got {range}")
-    name = name or getattr(f, "__name__", "")
+    name = name or str(getattr(f, "__name__", ""))
     if name in ("", "<lambda>"):
         raise ValueError(
             "pictures and tables call a measure by its name, and this function has none: from_function(f, name='...')"
         )
     if name in ALL:
         raise ValueError(f"'{name}' is the short name of a measure of this package: from_function(f, name='my_{name}')")
-    declared = {"invariant_to": transforms, "is_metric": bool(is_metric), "range": (low, high), "compares": compares}
-    return FromFunction(function=f, name=name, kind=kind, symmetric=bool(symmetric), once=prepare, **declared)
+    return FromFunction(
+        function=f,
+        name=name,
+        kind=kind,
+        symmetric=bool(symmetric),
+        invariant_to=transforms,
+        is_metric=bool(is_metric),
+        range=(low, high),
+        compares=compares,
+        once=prepare,
+    )

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import array_api_compat
 import numpy as np
 
+from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, check_labels, check_representation, to_numpy
+from repsim_nb.support.validation import check_labels, check_representation, to_numpy
 
 from .arrays import eps
 from .base import Measure
@@ -291,7 +292,7 @@ class AccuracyGap(_Functional):
     is_metric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        given = self.targets
+        given: Any = self.targets
         many = given.shape[0] if getattr(given, "ndim", 0) else len(given) if hasattr(given, "__len__") else 0
         targets = check_labels(given, many, "targets")
         if targets.ndim != 1 or not targets.size or targets.dtype.kind not in "iu" or targets.min() < 0:

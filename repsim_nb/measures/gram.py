@@ -8,8 +8,9 @@ from typing import Any, NamedTuple, Protocol
 import array_api_compat
 import numpy as np
 
+from repsim_nb.support.containers import Array
 from repsim_nb.support.transport import pack, unpack
-from repsim_nb.support.validation import Array, to_numpy
+from repsim_nb.support.validation import to_numpy
 from repsim_nb.support.workers import check_stopped
 
 from . import cost

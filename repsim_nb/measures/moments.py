@@ -80,25 +80,26 @@ def sums_of(matrix: np.ndarray, *, overwrite: bool = False) -> Sums:
         fourths += dot(squares, squares)
     triangles = _cube(rest)
     by_d, by_r = (rest @ np.stack([d, r], axis=1).astype(rest.dtype)).astype(float).T
-    return _sums(diagonal, off, d, r, q, by_d, by_r, triangles, cubes, fourths, eps)
+    return _sums(diagonal, off, _Rest(d, r, q, by_d, by_r, triangles, cubes, fourths), eps)
 
 
-def _sums(
-    diagonal: float,
-    off: float,
-    d: np.ndarray,
-    r: np.ndarray,
-    q: np.ndarray,
-    by_d: np.ndarray,
-    by_r: np.ndarray,
-    triangles: float,
-    cubes: float,
-    fourths: float,
-    eps: float,
-) -> Sums:
-    """From what is left of a matrix: its diagonal, the sums of its rows and of their squares, its products with the
-    first two, "a a a", "a³" and the sum of a⁴.
+class _Rest(NamedTuple):
+    """What is left of a matrix: its diagonal, the sums of its rows and of their squares, its products with the first
+    two, "a a a", "a³" and the sum of a⁴.
     """
+
+    d: np.ndarray
+    r: np.ndarray
+    q: np.ndarray
+    by_d: np.ndarray
+    by_r: np.ndarray
+    triangles: float
+    cubes: float
+    fourths: float
+
+
+def _sums(diagonal: float, off: float, rest: _Rest, eps: float) -> Sums:
+    d, r, q, by_d, by_r, triangles, cubes, fourths = rest
     n = len(d)
     q = np.maximum(q, 0.0)  # where next to nothing is left, rounding
     pairs = np.array([d @ d, d @ r, r @ r, q.sum()])
@@ -227,19 +228,9 @@ def _of_features(kernel: Kernel) -> Sums:
     def times(v: np.ndarray) -> np.ndarray:
         return (x @ (x.T @ v.astype(x.dtype))).astype(float) - rest * v.sum() - m @ v + (d - own + u) * v
 
-    return _sums(
-        diagonal,
-        off,
-        d,
-        r,
-        q,
-        times(d),
-        times(r),
-        _cubed(kernel, x, products, diagonal, q),
-        cubes,
-        max(float(fourths), 0.0),
-        float(np.finfo(x.dtype).eps),
-    )
+    triangles = _cubed(kernel, x, products, diagonal, q)
+    what_is_left = _Rest(d, r, q, times(d), times(r), triangles, cubes, max(float(fourths), 0.0))
+    return _sums(diagonal, off, what_is_left, float(np.finfo(x.dtype).eps))
 
 
 def _powers(kernel: Kernel, x: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, float, float]:

@@ -15,9 +15,10 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import hypergeom
 
+from repsim_nb.support.containers import Array
 from repsim_nb.support.dependence import shared_places
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import Array, check_integer, check_representation, to_numpy
+from repsim_nb.support.validation import check_integer, check_representation, to_numpy
 from repsim_nb.support.workers import check_stopped
 
 from .arrays import centred_unit, eps, normalize_rows
@@ -131,9 +132,8 @@ def _places(order: np.ndarray) -> np.ndarray:
 
 
 def _search_flops(n: int, p: int) -> float:
-    return (
-        4.0 * n * n * p + 800.0 * n * n
-    )  # the product in float64; to find the k-th of every row takes longer than it looks
+    # the product in float64; to find the k-th of every row takes longer than it looks
+    return 4.0 * n * n * p + 800.0 * n * n
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,12 +162,10 @@ class _KNN(Measure):
         """-> the k nearest others of every sample, tied ones with their weight."""
         x = check_representation(x, min_samples=self.min_samples)
         xp, spacing = array_api_compat.array_namespace(x), eps(x)
-        x = xp.astype(
-            x, xp.float64, copy=False
-        )  # the data's precision says what is tied, and no rounding of ours adds to it
-        if (
-            self.metric == "cosine"
-        ):  # of unit vectors the nearest are those with the largest cosine, and differences keep their digits
+        # the data's precision says what is tied, and no rounding of ours adds to it
+        x = xp.astype(x, xp.float64, copy=False)
+        if self.metric == "cosine":
+            # of unit vectors the nearest are those with the largest cosine, and differences keep their digits
             x = normalize_rows(x, "its activations are all 0, so its cosine with others is undefined")
             if float(xp.max(xp.abs(x - x[:1]))) <= 8 * eps(x):
                 raise UndefinedError("all samples point the same way, so no cosine is larger than another")
@@ -251,7 +249,7 @@ class MutualKNN(_KNN):
     Range 0 to 1. Needs n ≥ k + 1; cosine: no sample whose activations are all 0.  [Huh, Cheung, Wang, Isola 2024]
     """
 
-    def pair(self, a: np.ndarray, b: np.ndarray) -> float:
+    def pair(self, a: Neighbours, b: Neighbours) -> float:
         return float(np.mean(self._common(a, b)) / self.k)
 
     def chance(self, n: int) -> float:
@@ -272,7 +270,7 @@ class JaccardKNN(_KNN):
     Lemmerich, Bachmann, Grohe 2021]
     """
 
-    def pair(self, a: np.ndarray, b: np.ndarray) -> float:
+    def pair(self, a: Neighbours, b: Neighbours) -> float:
         common = self._common(a, b)
         return float(np.mean(common / (2 * self.k - common)))
 

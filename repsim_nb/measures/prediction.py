@@ -12,8 +12,9 @@ from typing import ClassVar, Literal, NamedTuple
 import array_api_compat
 import numpy as np
 
+from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import DegenerateComparisonError
-from repsim_nb.support.validation import Array, check_integer, check_positive, check_representation
+from repsim_nb.support.validation import check_integer, check_positive, check_representation
 
 from .arrays import centred_unit, eps, reduce_features, smallest_direction
 from .base import NO_LINEAR, Measure

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import array_api_compat
 import numpy as np
 
-from repsim_nb.support.containers import Array, check_dimensions, is_array, to_array
+from repsim_nb.support.containers import Array, is_array, to_array
+from repsim_nb.support.dimensions import check_dimensions
 from repsim_nb.support.errors import format_label
 from repsim_nb.support.ids import Names, compare_names, names_of
 from repsim_nb.support.row_groups import check_groups
@@ -78,14 +79,12 @@ def check_sides(
                 continue
             for other, its in firsts.values():
                 if found := compare_names(its, names):
+                    how, common = found
+                    todo = "takes the common samples in one order" if common else "takes the common samples"
                     raise ValueError(
-                        f"the same samples are needed in every representation, in one order, and of '{format_label(other)}'"
-                        f" and '{format_label(label)}' {found[0]}. "
-                        + (
-                            f"{call} takes the common samples in one order"
-                            if found[1]
-                            else f"Give both the same ids; then {call} takes the common samples"
-                        )
+                        "the same samples are needed in every representation, in one order, and of"
+                        f" '{format_label(other)}' and '{format_label(label)}' {how}."
+                        f" {'' if common else 'Give both the same ids; then '}{call} {todo}"
                     )
             firsts.setdefault(names.kind, (label, names))
 
@@ -94,17 +93,17 @@ def _check_classes(first: tuple[Any, Any], other: tuple[Any, Any]) -> None:
     one, two = list(first[1].columns), list(other[1].columns)
     if one != two and len(one) == len(two) and set(one) == set(two):
         i = next(i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
+        labels = [format_label(label) for label, _ in (first, other)]
         raise ValueError(
-            f"a measure of outputs compares class with class, and '{format_label(first[0])}' and '{format_label(other[0])}' have the"
-            f" same columns in another order (column {i} is {one[i]!r} and {two[i]!r}): y[x.columns] puts them in one"
+            f"a measure of outputs compares class with class, and '{labels[0]}' and '{labels[1]}' have the same columns"
+            f" in another order (column {i} is {one[i]!r} and {two[i]!r}): y[x.columns] puts them in one"
         )
 
 
 def check_same_samples(*sides: Mapping[Any, Array]) -> int:
     """The number of samples that all share; ValueError names two that differ."""
-    counts = [
-        (label, x.shape[0]) for side in sides for label, x in side.items() if x.ndim
-    ]  # what is no array at all is refused by `check_representation`
+    # what has no axis is refused by `check_representation`
+    counts = [(label, x.shape[0]) for side in sides for label, x in side.items() if x.ndim]
     if not counts:
         return 0
     (first, n), *rest = counts

@@ -289,7 +289,7 @@ def compare(
     Examples
     --------
     >>> x = np.random.default_rng(0).normal(size=(50, 5))
-    >>> compare("cka", {"a": x, "b": 2 * x}).values.loc["a", "b"].round(6)
+    >>> float(compare("cka", {"a": x, "b": 2 * x}).values.loc["a", "b"].round(6))
     1.0
     """
     measure = measures.get(measure)

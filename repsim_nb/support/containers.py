@@ -16,59 +16,11 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from repsim_nb.support.dimensions import has_method, is_of, sample_dimension
 from repsim_nb.support.errors import UndefinedError, join_names
 
 Array = Any  # a NumPy array or a torch tensor
 ON_DISK = ("h5py", "zarr", "tables", "netCDF4")  # arrays that are read by slices
-SAMPLES = frozenset(
-    {
-        "sample",
-        "stimulus",
-        "presentation",
-        "image",
-        "picture",
-        "item",
-        "observation",
-        "obs",
-        "example",
-        "instance",
-        "trial",
-        "text",
-        "sentence",
-        "condition",
-        "row",
-        "dim_0",
-    }
-)
-FEATURES = frozenset(
-    {
-        "feature",
-        "neuroid",
-        "neuron",
-        "unit",
-        "channel",
-        "voxel",
-        "electrode",
-        "sensor",
-        "vertex",
-        "cell",
-        "class",
-        "column",
-        "component",
-        "hidden",
-        "embedding",
-        "logit",
-        "height",
-        "width",
-        "x",
-        "y",
-        "z",
-        "dim_1",
-        "dim_2",
-        "dim_3",
-        "dim_4",
-    }
-)
 
 
 def to_array(x: Any) -> Array:
@@ -90,28 +42,28 @@ def to_array(x: Any) -> Array:
         return _of_columns([str(x.name or "values")], [x], len(x))[:, 0]
     if isinstance(x, (list, tuple)):
         return _of_list(x)
-    if _is(x, "xarray"):
+    if is_of(x, "xarray"):
         return _of_xarray(x)
-    if _is(x, "polars"):
+    if is_of(x, "polars"):
         return _of_polars(x)
-    if _is(x, "pyarrow", "Table", "RecordBatch") or _has(x, "to_pandas", "cudf", "pyspark"):
+    if is_of(x, "pyarrow", "Table", "RecordBatch") or has_method(x, "to_pandas", "cudf", "pyspark"):
         return to_array(x.to_pandas())
-    if _is(x, "modin"):
+    if is_of(x, "modin"):
         return to_array(x._to_pandas())
-    if _is(x, "scipy") and hasattr(x, "toarray"):
+    if is_of(x, "scipy") and hasattr(x, "toarray"):
         _check_room(x.shape, x.dtype.itemsize, x)
         return np.asarray(x.toarray())
-    if _is(x, "sparse") and hasattr(x, "todense"):
+    if is_of(x, "sparse") and hasattr(x, "todense"):
         _check_room(x.shape, x.dtype.itemsize, x)
         return to_array(x.todense())
-    if _is(x, "dask") and hasattr(x, "compute"):
+    if is_of(x, "dask") and hasattr(x, "compute"):
         return to_array(x.compute())
-    if _has(x, "get", "cupy", "cupyx"):
+    if has_method(x, "get", "cupy", "cupyx"):
         return to_array(x.get())
     if (
-        _is(x, *ON_DISK[:1], "Dataset")
-        or _is(x, "zarr", "Array")
-        or (any(_is(x, library) for library in ON_DISK[2:]) and hasattr(x, "shape"))
+        is_of(x, *ON_DISK[:1], "Dataset")
+        or is_of(x, "zarr", "Array")
+        or (any(is_of(x, library) for library in ON_DISK[2:]) and hasattr(x, "shape"))
     ):
         _check_room(x.shape, getattr(x.dtype, "itemsize", 8), x)
         return to_array(x[...])
@@ -128,7 +80,7 @@ def array_type(x: Any) -> str:
     "xarray.DataArray", "xarray.Dataset"; else "".
     """
     kinds = (("pandas", "DataFrame"), ("pandas", "Series"), ("xarray", "DataArray"), ("xarray", "Dataset"))
-    return next((f"{library}.{name}" for library, name in kinds if _is(x, library, name)), "")
+    return next((f"{library}.{name}" for library, name in kinds if is_of(x, library, name)), "")
 
 
 def type_name(x: Any) -> str:
@@ -139,101 +91,6 @@ def type_name(x: Any) -> str:
         if kind.__module__ == "builtins"
         else f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
     )
-
-
-def sample_index(x: Any) -> pd.Index | None:
-    """What a container calls its samples: the index of a frame, the coordinate of xarray along its samples; None if it
-    gives them no names.
-    """
-    if isinstance(x, (pd.DataFrame, pd.Series)):
-        return x.index
-    if _is(x, "xarray", "DataArray") and x.ndim:
-        dimension = sample_dimension(x)
-        if dimension in x.indexes:
-            return x.indexes[dimension]
-        names = [
-            str(name)
-            for name, c in x.coords.items()
-            if c.dims == (dimension,)
-            and str(name).lower().split("_")[-1] in ("id", "ids")
-            and pd.Index(c.values).is_unique
-        ]
-        return pd.Index(x.coords[names[0]].values) if len(names) == 1 else None
-    if _is(x, "pyarrow", "Table") and x.schema.pandas_metadata:
-        return x.to_pandas().index
-    if _has(x, "to_pandas", "cudf", "pyspark"):
-        return x.to_pandas().index
-    if _is(x, "modin"):
-        return x._to_pandas().index
-    if _is(x, "dask") and hasattr(x, "index"):
-        return x.index.compute()
-    return None
-
-
-def sample_dimension(x: Any) -> str:
-    """The dimension of an xarray DataArray that are the samples, by its name; ValueError where names do not tell it.
-
-    It is the one called "sample"; else the only one with another usual name of samples; else the only one without a
-    usual name of features.
-    """
-    names = {dimension: _singular(str(dimension)) for dimension in x.dims}
-    for fits in (lambda name: name == "sample", lambda name: name in SAMPLES):
-        found = [dimension for dimension, name in names.items() if fits(name)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            break
-    others = [dimension for dimension, name in names.items() if name not in FEATURES]
-    if not found and len(others) == 1:
-        return others[0]
-    shown = ", ".join(map(repr, x.dims))
-    raise ValueError(
-        f"the samples of an xarray DataArray are read by the name of a dimension, and of ({shown}) it is not clear"
-        f" which are the samples: call that dimension 'sample', x.rename({{{x.dims[0]!r}: 'sample'}}), or pass the"
-        f" plain array, samples first: x.transpose({shown}).values"
-    )
-
-
-def check_dimensions(first: Any, other: Any, names: tuple[str, str]) -> None:
-    """ValueError where two DataArrays that meet call their samples differently, or have their other dimensions in
-    another order.
-    """
-    if not all(_is(x, "xarray", "DataArray") and x.ndim > 1 for x in (first, other)):
-        return
-    one, two = sample_dimension(first), sample_dimension(other)
-    if one != two:
-        raise ValueError(
-            f"the samples of '{names[0]}' are its dimension {one!r}, those of '{names[1]}' its dimension {two!r}: if"
-            f" these are the same samples, give them one name, y.rename({{{two!r}: {one!r}}}), else turn one of them,"
-            " y.transpose(...)"
-        )
-    rest, others = ([d for d in x.dims if d != one] for x in (first, other))
-    if rest != others and sorted(map(str, rest)) == sorted(map(str, others)):
-        raise ValueError(
-            f"'{names[0]}' and '{names[1]}' have the same dimensions in another order, {tuple(rest)} and"
-            f" {tuple(others)}, so that features would meet others: y.transpose({', '.join(map(repr, [one, *rest]))})"
-        )
-
-
-def _singular(name: str) -> str:
-    name = name.lower()
-    for end in ("_id", "_ids", "_index", "_idx", "_number", "_name"):
-        name = name.removesuffix(end)
-    return {"stimuli": "stimulus", "images": "image", "classes": "class", "vertices": "vertex"}.get(
-        name, name[:-1] if name.endswith("s") and name not in ("obs", "class", "stimulus") else name
-    )
-
-
-def _is(x: Any, library: str, *names: str) -> bool:
-    """Whether its type, or one that it is derived from, is of this library (and has one of these names)."""
-    return any(
-        base.__module__.partition(".")[0] == library and (not names or base.__name__ in names)
-        for base in type(x).__mro__
-    )
-
-
-def _has(x: Any, method: str, *libraries: str) -> bool:
-    return hasattr(x, method) and any(_is(x, library) for library in libraries)
 
 
 def _check_room(shape: tuple[int, ...], itemsize: int, x: Any) -> None:
@@ -372,7 +229,7 @@ def _of_list(x: Any) -> Array:
 
 
 def _of_xarray(x: Any) -> Array:
-    if not _is(x, "xarray", "DataArray", "Variable"):
+    if not is_of(x, "xarray", "DataArray", "Variable"):
         names = join_names(x.data_vars, 4) if hasattr(x, "data_vars") else ""
         raise _refused(x, f"which holds several arrays{f' ({names})' if names else ''}", "take one of them, x['name']")
     if x.ndim < 2:
@@ -381,9 +238,9 @@ def _of_xarray(x: Any) -> Array:
 
 
 def _of_polars(x: Any) -> np.ndarray:
-    if _is(x, "polars", "LazyFrame"):
+    if is_of(x, "polars", "LazyFrame"):
         raise _refused(x, "which was not computed yet", "x.collect()")
-    if not _is(x, "polars", "DataFrame"):
+    if not is_of(x, "polars", "DataFrame"):
         return np.asarray(x.to_numpy())
     columns = []
     for column in x.get_columns():

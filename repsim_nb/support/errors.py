@@ -95,11 +95,11 @@ def unknown_name(what: str, name: object, known: Iterable[object], hint: str = "
             f"unknown {what} {name!r} ({kinds[0]}). Did you mean {like!r} ({kinds[1]})? The two are the same as text,"
             f" but not as labels. {hint}".strip()
         )
-    known = [str(k) for k in known]
-    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
-    lower = {k.lower(): k for k in known}
+    texts = [str(k) for k in known]
+    near = difflib.get_close_matches(str(name), texts, n=3, cutoff=0.5)
+    lower = {text.lower(): text for text in texts}
     near = near or [lower[k] for k in difflib.get_close_matches(str(name).lower(), lower, n=3, cutoff=0.5)]
     sentence = f"unknown {what} '{name}'."
     sentence += f" Did you mean {' or '.join(repr(k) for k in near)}?" if near else ""
-    sentence += f" Known: {join_names(known, 30)}." if known else ""
+    sentence += f" Known: {join_names(texts, 30)}." if texts else ""
     return ValueError(f"{sentence} {hint}".strip())

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from repsim_nb.support.containers import sample_index
+from repsim_nb.support.dimensions import sample_index
 from repsim_nb.support.errors import join_names
 
 
@@ -139,10 +139,10 @@ def compare_names(a: Names, b: Names) -> tuple[str, int] | None:
         return None  # another error says so
     if "count" in (a.kind, b.kind) and not all(_are_integers(side.names) for side in (a, b)):
         return None
-    names = [side.names.astype(str) for side in (a, b)]
-    if np.array_equal(*names):
+    one, other = a.names.astype(str), b.names.astype(str)
+    if np.array_equal(one, other):
         return None
-    how, common = _how_names_differ(*names)
+    how, common = _how_names_differ(one, other)
     if "count" not in (a.kind, b.kind):
         return how, common
     return (

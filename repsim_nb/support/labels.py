@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,8 @@ from repsim_nb.support.errors import MissingRecording, join_names, unknown_name
 from repsim_nb.support.validation import check_labels, is_integer
 
 Labels = tuple[str, ...]
-Choice = (
-    str | Mapping[Any, Any] | pd.Series | Sequence[Any]
-)  # a field of the labels, {model: value}, or one value an item
+Choice: TypeAlias = str | Mapping[Any, Any] | pd.Series | Sequence[Any]
+"""A field of the labels, {model: value}, or one value an item."""
 
 
 class Key(NamedTuple):
@@ -237,14 +236,16 @@ def values_per_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
         raise TypeError(f"{what} is a field of the labels, {{model: value}}, or one value an item; got {choice!r}")
     heading = getattr(choice, "name", None) or what
     models = axis.get_level_values("model" if "model" in names else 0)
-    series = isinstance(choice, pd.Series)
-    by_label = series and (isinstance(choice.index, pd.MultiIndex) or set(axis) <= set(choice.index))
+    by_label = isinstance(choice, pd.Series) and (
+        isinstance(choice.index, pd.MultiIndex) or set(axis) <= set(choice.index)
+    )
     by_model = not by_label and (
-        isinstance(choice, Mapping) or (series and not isinstance(choice.index, pd.RangeIndex))
+        isinstance(choice, Mapping) or (isinstance(choice, pd.Series) and not isinstance(choice.index, pd.RangeIndex))
     )
     if by_label or by_model:
         of, given = list(axis if by_label else models), check_one_value(choice, what, "label" if by_label else "model")
-        missing = list(dict.fromkeys(item for item in of if item not in given.keys()))
+        known = set(given.keys())
+        missing = list(dict.fromkeys(item for item in of if item not in known))
         if missing:
             raise ValueError(
                 f"{what} has no value for {join_names(missing, 3)}; it has values for"

@@ -97,7 +97,7 @@ def _line_in_a_cell(what: str, unit: str) -> Iterator[Tick]:
         shown = now
         text = {"text/plain": tqdm.format_meter(done, total, now - start, ncols=100, prefix=what, unit=unit)}
         if line is None:
-            line = display(text, raw=True, display_id=True)
+            line = display(text, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
             line.update(text, raw=True)
 

@@ -80,11 +80,11 @@ def same_groups(a: np.ndarray, b: np.ndarray) -> bool:
         return True
     if a.dtype.kind == b.dtype.kind or len(a) != len(b):
         return False
-    codes = [_codes(groups) for groups in (a, b)]
+    codes = _codes(a), _codes(b)
     counted = any(
         groups.dtype.kind == "i" and np.array_equal(groups, its) for groups, its in zip((a, b), codes, strict=True)
     )
-    return counted and np.array_equal(*codes)
+    return counted and np.array_equal(codes[0], codes[1])
 
 
 def how_groups_differ(a: np.ndarray, b: np.ndarray) -> str:
@@ -120,8 +120,8 @@ def check_groups(sides: Mapping[str, Any], labels: Collection[Any] | None = None
             continue
         raise ValueError(
             f"the same rows are needed in every representation, in one order, and those of '{format_label(other)}' and"
-            f" '{format_label(label)}' are of other groups: {how_groups_differ(its, groups)}. Record both on one data set with"
-            " one cut into tokens (all layers of one model have it), or pooled, one row a sample: record(...,"
+            f" '{format_label(label)}' are of other groups: {how_groups_differ(its, groups)}. Record both on one data"
+            " set with one cut into tokens (all layers of one model have it), or pooled, one row a sample: record(...,"
             " pool='mean')"
         )
 
@@ -132,7 +132,7 @@ def check_groups(sides: Mapping[str, Any], labels: Collection[Any] | None = None
 _WRITE = {np.copyto, np.putmask, np.place}  # into their first argument
 
 
-class _Carrying:
+class _WithGroups:
     """An array whose attribute `groups` has one label a row, or is None.
 
     Results carry it only where row i is known to come from row i, or rows are chosen. What may move rows in place
@@ -148,7 +148,7 @@ class _Carrying:
 
     def __array_finalize__(self, whole: Any) -> None:
         super().__array_finalize__(whole)  # type: ignore[misc]
-        if isinstance(whole, _Carrying) and self.base is not None:  # type: ignore[attr-defined]
+        if isinstance(whole, _WithGroups) and self.base is not None:  # type: ignore[attr-defined]
             self._viewed = (*(one for one in whole._viewed if one() is not None), weakref.ref(whole))
 
     def _clear(self) -> None:
@@ -158,7 +158,7 @@ class _Carrying:
                 whole.groups = None
 
     def copy(self, order: Any = "C") -> Any:
-        return _carried(super().copy(order), self.groups)  # type: ignore[misc]
+        return _set_groups(super().copy(order), self.groups)  # type: ignore[misc]
 
     def __copy__(self) -> Any:
         return self.copy("K")
@@ -167,10 +167,10 @@ class _Carrying:
         return self.copy("K")
 
     def astype(self, *args: Any, **kwargs: Any) -> Any:
-        return _carried(super().astype(*args, **kwargs), self.groups)  # type: ignore[misc]
+        return _set_groups(super().astype(*args, **kwargs), self.groups)  # type: ignore[misc]
 
     def reshape(self, *args: Any, **kwargs: Any) -> Any:
-        return _carried(super().reshape(*args, **kwargs), self.groups)  # type: ignore[misc]
+        return _set_groups(super().reshape(*args, **kwargs), self.groups)  # type: ignore[misc]
 
     def sort(self, *args: Any, **kwargs: Any) -> None:
         self._clear()  # rows change their places, or their numbers do
@@ -193,14 +193,14 @@ class _Carrying:
         super().setfield(*args, **kwargs)  # type: ignore[misc]
 
     def take(self, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:
-        if isinstance(out, _Carrying):
+        if isinstance(out, _WithGroups):
             out._clear()
         return super().take(indices, axis=axis, out=out, mode=mode)  # type: ignore[misc]
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         written = [kwargs.get("out"), *([kwargs.get("dst", kwargs.get("a")), *args[:1]] if function in _WRITE else [])]
         for array in written:
-            if isinstance(array, _Carrying):
+            if isinstance(array, _WithGroups):
                 array._clear()
         return super().__array_function__(function, types, args, kwargs)  # type: ignore[misc]
 
@@ -222,13 +222,13 @@ class _Carrying:
         if (
             isinstance(first, slice) and sum(not isinstance(part, slice) for part in rest) <= 1
         ):  # several lists would change the order of axes
-            return _carried(result, self.groups[first])
+            return _set_groups(result, self.groups[first])
         one_list = (
             isinstance(first, (list, np.ndarray))
             and np.ndim(first) == 1
             and all(isinstance(part, slice) for part in rest)
         )
-        return _carried(result, self.groups[first]) if one_list else result
+        return _set_groups(result, self.groups[first]) if one_list else result
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         if array is self:  # written in place, from rows of the same groups or it carries none
@@ -250,55 +250,57 @@ class _Carrying:
             return plain
         others = [groups for value in context[1] if (groups := groups_of(value)) is not None]
         agree = all(same_groups(self.groups, groups) for groups in others)
-        return _carried(plain.view(GroupedArray), self.groups) if agree and len(plain) == len(self.groups) else plain
+        return _set_groups(plain.view(GroupedArray), self.groups) if agree and len(plain) == len(self.groups) else plain
 
     def __reduce__(self) -> Any:
-        made, given, state = super().__reduce__()
-        return made, given, (state, self.groups)
+        function, arguments, state = super().__reduce__()  # type: ignore[str-unpack]
+        return function, arguments, (state, self.groups)
 
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(state[0])  # type: ignore[misc]
         self.groups = state[1]
 
 
-class GroupedArray(_Carrying, np.ndarray):
-    """An array in memory that carries its rows' groups."""
+class GroupedArray(_WithGroups, np.ndarray):
+    """An array in memory with the groups of its rows."""
 
 
-class GroupedMap(_Carrying, np.memmap):
-    """A memory-mapped array that carries its rows' groups."""
+class GroupedMap(_WithGroups, np.memmap):
+    """A memory-mapped array with the groups of its rows."""
 
 
-def _carried(array: Any, groups: np.ndarray | None) -> Any:
-    if groups is not None and isinstance(array, _Carrying) and array.ndim and len(array) == len(groups):
+def _set_groups(array: Any, groups: np.ndarray | None) -> Any:
+    if (
+        groups is not None
+        and isinstance(array, (GroupedArray, GroupedMap))
+        and array.ndim
+        and len(array) == len(groups)
+    ):
         array.groups = groups
     return array
 
 
 def groups_of(array: Any) -> np.ndarray | None:
-    """The labels that an array carries; None if it carries none.
+    """The labels of the groups of its rows; None if it has none.
 
     A table may have a column of the name `groups`, which is something else.
     """
-    groups, shape = getattr(array, "groups", None), getattr(array, "shape", ())
-    return (
-        groups if isinstance(groups, np.ndarray) and len(shape) and shape[0] == len(groups) else None
-    )  # `x.shape = ...` changes the number of rows
+    groups, shape = getattr(array, "groups", None), tuple(getattr(array, "shape", ()))
+    # `x.shape = ...` changes the number of rows
+    return groups if isinstance(groups, np.ndarray) and shape[:1] == (len(groups),) else None
 
 
 def attach_groups(array: Any, groups: np.ndarray | None) -> Any:
-    """The same numbers as an array whose `groups` are these; an array that cannot carry any, or groups=None: the array
+    """The same numbers as an array whose `groups` are these; an array that cannot have any, or groups=None: the array
     as it is.
     """
     if groups is None:
         return array
     if isinstance(array, np.memmap):
-        return _carried(array.view(GroupedMap), groups)
+        return _set_groups(array.view(GroupedMap), groups)
     if isinstance(array, np.ndarray) and not isinstance(array, np.ma.MaskedArray):
-        return _carried(array.view(GroupedArray), groups)
-    if hasattr(
-        array, "detach"
-    ):  # a torch tensor: another view of it, since attributes of the user's own are not ours to set
-        array = array[:]
+        return _set_groups(array.view(GroupedArray), groups)
+    if hasattr(array, "detach"):
+        array = array[:]  # a view of a torch tensor: attributes of the user's own are not ours to set
         array.groups = groups
     return array

@@ -88,7 +88,8 @@ class Deferred:
 
     def value(self) -> Any:
         with _lock:
-            entry = CACHE[self.key] = CACHE.pop(self.key, None) or _Entry()  # the last is the most recent
+            entry = CACHE.setdefault(self.key, _Entry())
+            CACHE.move_to_end(self.key)  # the last is the most recent
         with entry.lock:  # whoever else wants it waits
             if entry.value is None:
                 entry.value = self.f(unpack(self.x))

@@ -209,13 +209,13 @@ def check_labels(values: Any, n: int, what: str, *, undefined: bool = False) -> 
     whether NaN and None are allowed.  ValueError for another number of them, for what has no order, and for an
     undefined label, with its row.
     """
-    if not isinstance(values, Iterable) and getattr(values, "ndim", 0) and hasattr(values, "__getitem__"):
+    if not isinstance(values, Iterable) and getattr(values, "ndim", None) and hasattr(values, "__getitem__"):
         values = to_array(values)  # as Zarr's
     if (
         values is None
         or isinstance(values, (str, bytes, Mapping, set, frozenset))
         or not isinstance(values, Iterable)
-        or getattr(values, "ndim", 1) == 0
+        or getattr(values, "ndim", None) == 0
     ):
         raise ValueError(
             f"{what} needs one label for each of {n}, in their order; got {type_name(values)}"

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.containers import array_type, sample_dimension, type_name
+from repsim_nb.support.containers import array_type, type_name
+from repsim_nb.support.dimensions import sample_dimension
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.ids import Names, check_unique_ids, names_of
 from repsim_nb.support.labels import Key

@@ -1,0 +1,120 @@
+"""Measures that are the cosine between two sample-by-sample matrices.
+
+Each matrix has a standard form in which the value of a pair is a cosine. Prepared, a representation is that form as one
+unit vector of n² numbers or fewer, and a pair is one dot product. A table does not write the vectors down if the engine
+can make them tile by tile.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import array_api_compat
+import numpy as np
+
+from repsim_nb.support.containers import Array
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.validation import to_numpy
+from repsim_nb.support.workers import Workers
+
+from . import engine, moments
+from .arrays import inner_product, normalize, permute_matrix
+from .base import Measure
+from .engine import Products
+from .gram import Source, Vector
+from .tables import Job
+
+_NONE_WHOLE = 2**62  # of so many representations no matrix is kept whole
+
+
+class Cosine(Measure):
+    """The cosine between two matrices in standard form.
+
+    A member says what its matrix is (`_source`); a table is the engine's work.
+    """
+
+    kind: ClassVar = "similarity"
+    nothing: ClassVar[str] = (
+        "all samples are equally far from one another, so nothing is left of its matrix once it is centred"
+    )
+
+    def _source(self, x: Array, number: int = 0) -> Source:
+        """The matrix of one of `number` representations of a table (0: of one alone, to be written down whole)."""
+        raise NotImplementedError(f"{type(self).__name__} defines no _source(x, number)")
+
+    def _value(self, cosine: Any) -> Any:
+        return cosine
+
+    def prepare(self, x: Array) -> Array:
+        """-> the matrix in standard form as one unit vector."""
+        source = self._source(x)
+        return normalize(source.flat(), self.nothing, source.floor)
+
+    def pair(self, a: Array, b: Array) -> float:
+        return float(self._value(inner_product(a, b)))
+
+    def permute(self, a: Array, order: np.ndarray) -> Array:
+        n = math.isqrt(a.shape[0])
+        return array_api_compat.array_namespace(a).reshape(permute_matrix(a.reshape(n, n), order), (-1,))
+
+    def gram_matrix(self, a: Array) -> np.ndarray:
+        self.check_gram_matrix()
+        n = math.isqrt(a.shape[0])
+        return to_numpy(a).reshape(n, n)
+
+    def check_gram_matrix(self) -> None:
+        """Its standard form is one, but where an option says otherwise."""
+
+    def _sums(self, of_kernel: moments.KernelSums, source: Any) -> moments.Sums:
+        return (
+            moments.sums_of(self.gram_matrix(source.values), overwrite=True)
+            if isinstance(source, Vector)
+            else of_kernel(source)
+        )
+
+    @property
+    def _by_tiles(self) -> bool:
+        """Can its matrix be made piece by piece wherever a piece is needed, rather than written down?"""
+        return True
+
+    def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
+        sides = [xs] if ys is None else [xs, ys]
+        number = sum(map(len, sides))
+        if job.run.separate_memory and not self._by_tiles:
+            return super()._table(xs, ys, job)  # a vector of n² numbers is no message
+        steps = 5 * number  # of which a fifth is reading
+        values = np.full((len(xs), len(sides[-1])), np.nan)
+        with job.keeper() as keep:
+            source = functools.partial(self._source, number=_NONE_WHOLE if job.run.separate_memory else number)
+            sources = [job.prepare(source, side, k, (k * len(xs), steps), keep) for k, side in enumerate(sides)]
+            which = [[i for i, s in enumerate(side) if not isinstance(s, UndefinedError)] for side in sources]
+            if not all(which):
+                return values
+            good = [[side[i] for i in some] for side, some in zip(sources, which, strict=True)]
+            if job.moments is not None:
+                sums = functools.partial(self._sums, moments.KernelSums(number))
+                for k, side in enumerate(good):
+                    found = job.run(sums, side, idle=lambda: job.tick(number, steps))
+                    job.moments.update({(k, i): one for i, one in zip(which[k], found, strict=True)})
+            between, *squares = self._products(
+                good[0],
+                None if ys is None else good[1],
+                job.run,
+                lambda share: job.tick(number + round(share * (steps - number)), steps),
+            )
+        lengths = []
+        for k, side in enumerate(good):
+            enough = squares[k] > np.array([s.floor for s in side]) ** 2
+            for i in np.flatnonzero(~enough):
+                job.reasons.add_representation(k, which[k][i], UndefinedError(self.nothing))
+            lengths.append(np.sqrt(np.where(enough, squares[k], np.nan)))
+        values[np.ix_(which[0], which[-1])] = self._value(between / np.outer(lengths[0], lengths[-1]))
+        return values
+
+    def _products(
+        self, left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
+    ) -> Products:
+        return engine.by_tiles(left, right, run, tick)

@@ -1,0 +1,152 @@
+"""Containers that name their samples: which index or dimension these names are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+SAMPLES = frozenset(
+    {
+        "sample",
+        "stimulus",
+        "presentation",
+        "image",
+        "picture",
+        "item",
+        "observation",
+        "obs",
+        "example",
+        "instance",
+        "trial",
+        "text",
+        "sentence",
+        "condition",
+        "row",
+        "dim_0",
+    }
+)
+FEATURES = frozenset(
+    {
+        "feature",
+        "neuroid",
+        "neuron",
+        "unit",
+        "channel",
+        "voxel",
+        "electrode",
+        "sensor",
+        "vertex",
+        "cell",
+        "class",
+        "column",
+        "component",
+        "hidden",
+        "embedding",
+        "logit",
+        "height",
+        "width",
+        "x",
+        "y",
+        "z",
+        "dim_1",
+        "dim_2",
+        "dim_3",
+        "dim_4",
+    }
+)
+
+
+def is_of(x: Any, library: str, *names: str) -> bool:
+    """Whether its type, or one that it is derived from, is of this library (and has one of these names)."""
+    return any(
+        base.__module__.partition(".")[0] == library and (not names or base.__name__ in names)
+        for base in type(x).__mro__
+    )
+
+
+def has_method(x: Any, method: str, *libraries: str) -> bool:
+    return hasattr(x, method) and any(is_of(x, library) for library in libraries)
+
+
+def sample_index(x: Any) -> pd.Index | None:
+    """What a container calls its samples: the index of a frame, the coordinate of xarray along its samples; None if it
+    gives them no names.
+    """
+    if isinstance(x, (pd.DataFrame, pd.Series)):
+        return x.index
+    if is_of(x, "xarray", "DataArray") and x.ndim:
+        dimension = sample_dimension(x)
+        if dimension in x.indexes:
+            return x.indexes[dimension]
+        names = [
+            str(name)
+            for name, c in x.coords.items()
+            if c.dims == (dimension,)
+            and str(name).lower().split("_")[-1] in ("id", "ids")
+            and pd.Index(c.values).is_unique
+        ]
+        return pd.Index(x.coords[names[0]].values) if len(names) == 1 else None
+    if is_of(x, "pyarrow", "Table") and x.schema.pandas_metadata:
+        return x.to_pandas().index
+    if has_method(x, "to_pandas", "cudf", "pyspark"):
+        return x.to_pandas().index
+    if is_of(x, "modin"):
+        return x._to_pandas().index
+    if is_of(x, "dask") and hasattr(x, "index"):
+        return x.index.compute()
+    return None
+
+
+def sample_dimension(x: Any) -> str:
+    """The dimension of an xarray DataArray that are the samples, by its name; ValueError where names do not tell it.
+
+    It is the one called "sample"; else the only one with another usual name of samples; else the only one without a
+    usual name of features.
+    """
+    names = {dimension: _singular(str(dimension)) for dimension in x.dims}
+    for fits in (lambda name: name == "sample", lambda name: name in SAMPLES):
+        found = [dimension for dimension, name in names.items() if fits(name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            break
+    others = [dimension for dimension, name in names.items() if name not in FEATURES]
+    if not found and len(others) == 1:
+        return others[0]
+    shown = ", ".join(map(repr, x.dims))
+    raise ValueError(
+        f"the samples of an xarray DataArray are read by the name of a dimension, and of ({shown}) it is not clear"
+        f" which are the samples: call that dimension 'sample', x.rename({{{x.dims[0]!r}: 'sample'}}), or pass the"
+        f" plain array, samples first: x.transpose({shown}).values"
+    )
+
+
+def check_dimensions(first: Any, other: Any, names: tuple[str, str]) -> None:
+    """ValueError where two DataArrays that meet call their samples differently, or have their other dimensions in
+    another order.
+    """
+    if not all(is_of(x, "xarray", "DataArray") and x.ndim > 1 for x in (first, other)):
+        return
+    one, two = sample_dimension(first), sample_dimension(other)
+    if one != two:
+        raise ValueError(
+            f"the samples of '{names[0]}' are its dimension {one!r}, those of '{names[1]}' its dimension {two!r}: if"
+            f" these are the same samples, give them one name, y.rename({{{two!r}: {one!r}}}), else turn one of them,"
+            " y.transpose(...)"
+        )
+    rest, others = ([d for d in x.dims if d != one] for x in (first, other))
+    if rest != others and sorted(map(str, rest)) == sorted(map(str, others)):
+        raise ValueError(
+            f"'{names[0]}' and '{names[1]}' have the same dimensions in another order, {tuple(rest)} and"
+            f" {tuple(others)}, so that features would meet others: y.transpose({', '.join(map(repr, [one, *rest]))})"
+        )
+
+
+def _singular(name: str) -> str:
+    name = name.lower()
+    for end in ("_id", "_ids", "_index", "_idx", "_number", "_name"):
+        name = name.removesuffix(end)
+    return {"stimuli": "stimulus", "images": "image", "classes": "class", "vertices": "vertex"}.get(
+        name, name[:-1] if name.endswith("s") and name not in ("obs", "class", "stimulus") else name
+    )
