@@ -21,15 +21,29 @@ from repsim_nb.support.progress import Tick, show_progress
 
 
 def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | Tick = False) -> pd.DataFrame:
-    """How each step of training compares with the last of the same model -> DataFrame, index "step", a column a
-    model, by its model's name where that tells them apart.
+    """Compare each step of training with the last of the same model.
 
-    xs: {key: array (n, ...)}, keys with a `step`; those that differ in nothing else are one model (so a column is one
-    layer of a model on one data set), and one of a single step is left out. Only what is needed is compared:
-    measure(step, last), one value a step; a step that a model has not is NaN. Steps that are numbers stand in their
-    order and before those that are names, which stand as they come in xs.
-    Errors: ValueError where nothing has several steps, or labels have none; UndefinedError where the measure has no
-    value.
+    Parameters
+    ----------
+    measure : str or Measure
+        Only what is needed is compared: measure(step, last), one value a step.
+    xs : {key: array (n, ...)}
+        Keys with a `step`. Those that differ in nothing else are one model (so a column is one layer of a model on one
+        data set); one of a single step is left out.
+    progress : bool or function(done, total)
+
+    Returns
+    -------
+    DataFrame, index "step"
+        A column a model, by its name if that distinguishes them; NaN for a step that a model does not have. Steps that
+        are numbers stand in their order and before those that are names, which stand as they come in xs.
+
+    Raises
+    ------
+    ValueError
+        If nothing has several steps, or labels have none.
+    UndefinedError
+        If the measure has no value.
     """
     measure = measures.get(measure)
     bare = (
@@ -80,12 +94,24 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
 def correlate_runs(
     a: pd.DataFrame, b: pd.DataFrame, kind: str = "spearman", alternative: str = "two-sided"
 ) -> pd.DataFrame:
-    """The rank correlation of two things along each run of training, without its last step (which stands against
-    itself) -> DataFrame, a row a run: statistic, p_value, n.
+    """Correlate two things along each run of training, without its last step (which is compared with itself).
 
-    a, b: frames of `compare_to_final`, a column a run; a step that either lacks does not count. Steps of one run follow
-    each other, and p takes them as independent. Errors: ValueError for other runs or steps, and for a run without a
-    rank correlation, by its name.
+    Parameters
+    ----------
+    a, b : DataFrame (steps, runs)
+        As `compare_to_final` returns them; a step that either lacks does not count.
+    kind : {"spearman", "kendall"}
+    alternative : {"two-sided", "greater", "less"}
+
+    Returns
+    -------
+    DataFrame
+        A row a run: statistic, p_value, n. Steps of one run follow each other, and p takes them as independent.
+
+    Raises
+    ------
+    ValueError
+        For other runs or steps, and for a run without a rank correlation, by its name.
     """
     if not (a.columns.equals(b.columns) and a.index.equals(b.index)):
         raise ValueError(

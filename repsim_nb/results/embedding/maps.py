@@ -31,13 +31,40 @@ def mds(
     *,
     progress: bool | Tick = False,
 ) -> Embedding:
-    """Multidimensional scaling of a square comparison, or of a symmetric frame of dissimilarities -> Embedding.
+    """Multidimensional scaling of a square comparison, or of a symmetric frame of dissimilarities.
 
-    kind: "smacof" minimises the stress, starting from the classical solution and from random ones (`seed`), the best is
-    kept; "classical" takes the leading eigenvectors of the double-centred squared dissimilarities. A measure that is
-    not symmetric enters as the mean of both directions. Axes are principal axes of the points; their signs are fixed.
-    Errors: ValueError for fewer than 3 items, undefined cells, a table that is not square or holds something negative.
-    [Torgerson 1952; Kruskal 1964; de Leeuw 1977]
+    Parameters
+    ----------
+    comparison : Comparison or DataFrame (items, items)
+        A measure that is not symmetric enters as the mean of both directions.
+    n_components : int
+        The number of dimensions.
+    kind : {"smacof", "classical"}
+        "smacof" minimises the stress, starting from the classical solution and from random ones, and takes the best;
+        "classical" takes the leading eigenvectors of the double-centred squared dissimilarities.
+    seed : int
+        Of the random starts.
+    progress : bool or function(done, total)
+
+    Returns
+    -------
+    Embedding
+        Axes are principal axes of the points; their signs are fixed.
+
+    Raises
+    ------
+    ValueError
+        For fewer than 3 items, undefined cells, and a table that is not square or holds something negative.
+
+    References
+    ----------
+    Torgerson 1952; Kruskal 1964; de Leeuw 1977.
+
+    Examples
+    --------
+    >>> d = pd.DataFrame([[0.0, 3, 4], [3, 0, 5], [4, 5, 0]], index=list("abc"), columns=list("abc"))
+    >>> bool(mds(d).stress < 1e-6)
+    True
     """
     if kind not in KINDS:
         raise unknown_name("kind of MDS", kind, KINDS, "tsne is a function of its own." if kind == "tsne" else "")
@@ -53,17 +80,39 @@ def mds(
 def tsne(
     source: Comparison | pd.DataFrame | Any, n_components: int = 2, perplexity: float | None = None, seed: int = 0
 ) -> Embedding:
-    """t-SNE: a map that keeps neighbours together -> Embedding.
+    """t-SNE: a map that keeps neighbours together; distances between groups and sizes of groups mean nothing on it.
 
-    Distances between groups, and sizes of groups, mean nothing on it.
+    Parameters
+    ----------
+    source : Comparison, DataFrame (items, items) or array (n, ...)
+        A square comparison or a frame of dissimilarities maps its items. An array or tensor maps its samples by their
+        Euclidean distances (index "sample", 0 to n - 1), wide ones by their first 50 principal components.
+    n_components : int
+        1, 2 or 3.
+    perplexity : float, optional
+        About how many neighbours each point heeds, from 1 to (points - 1) / 3. By default the largest integer up to 30
+        that is allowed.
+    seed : int
+        Moves the start a little, which is the classical solution, of samples the principal components.
 
-    source: a square comparison or a frame of dissimilarities maps its items; an array or tensor (n, ...) maps its
-    samples by their Euclidean distances (index "sample", 0 to n - 1), wide ones by their first 50 principal components.
-    perplexity: about how many neighbours each point heeds, from 1 to (points - 1) / 3; None is the largest whole number
-    up to 30 that is allowed. It starts from the classical solution, of samples from the principal components; `seed`
-    moves that by a hair.
-    Errors: ValueError for fewer than 7 points, a perplexity too large for them, and as `mds`.  [van der Maaten and
-    Hinton 2008]
+    Returns
+    -------
+    Embedding
+
+    Raises
+    ------
+    ValueError
+        For fewer than 7 points, a perplexity too large for them, and as `mds`.
+
+    References
+    ----------
+    van der Maaten and Hinton 2008.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(20, 3))
+    >>> tsne(x, perplexity=3).points.shape
+    (20, 2)
     """
     if n_components not in (1, 2, 3):
         raise ValueError(

@@ -122,17 +122,33 @@ def label_at(index: pd.Index, i: int | np.integer) -> str:
 class Embedding:
     """Points on a map, and how far to trust it.
 
-    points: DataFrame (items, n_components), columns "x", "y", ... and the items' labels as its index.
-    stress: sqrt(Σ(d - δ)² / Σδ²) over pairs (d on the map, δ the dissimilarity), as scikit-learn has it (Kruskal's
-    stress-1 divides by Σd² instead, which is a little less): 0 is a faithful map, above about 0.2 a poor one. A t-SNE
-    has no scale of its own: its stress is that after the best one.
-    negative_fraction: Σ|negative eigenvalues| / Σ|eigenvalues| of the double-centred squared dissimilarities: 0 if they
-    are Euclidean distances at all.
-    trustworthiness: how far the nearest on the map are near at all (1: all of them), of the min(5, (m - 1) // 2)
-    nearest of each [Venna and Kaski 2001].
-    placed: labels of the points that `add_points` added, and misfits: the stress of each one's distances alone; all
-    else is that of the map before.
-    dissimilarities: DataFrame (points, the items the map was made from); None for a map of samples.
+    Attributes
+    ----------
+    points : DataFrame (items, n_components)
+        Columns "x", "y", ... and the labels of the items as its index.
+    stress : float
+        sqrt(Σ(d - δ)² / Σδ²) over pairs (d on the map, δ the dissimilarity), as scikit-learn has it (Kruskal's stress-1
+        divides by Σd² instead, which is a little less): 0 is a faithful map, above about 0.2 a poor one. A t-SNE has no
+        scale of its own: its stress is that after the best one.
+    negative_fraction : float
+        Σ|negative eigenvalues| / Σ|eigenvalues| of the double-centred squared dissimilarities: 0 if they are Euclidean
+        distances.
+    kind : {"smacof", "classical", "tsne"}
+    seed : int
+    name : str
+        The measure; empty for a frame or samples.
+    n : int or None
+        The number of samples that were compared.
+    trustworthiness : float
+        How far the nearest on the map are near at all (1: all of them), of the min(5, (m - 1) // 2) nearest of each
+        [Venna and Kaski 2001].
+    perplexity : float or None
+        Of a t-SNE.
+    placed, misfits : tuple
+        The labels of the points that `add_points` added, and the stress of each one's distances alone; all else is that
+        of the map before.
+    dissimilarities : DataFrame (points, the items that the map was made from) or None
+        None for a map of samples.
     """
 
     points: pd.DataFrame
@@ -163,16 +179,38 @@ class Embedding:
         )
 
     def add_points(self, new: Comparison | pd.DataFrame) -> Embedding:
-        """The map with new points after the old ones, which stay exactly where they are.
+        """Add new points after the old ones, which stay exactly where they are.
 
-        new: rows are the new items, columns the items that the map was made from, in any order: `rs.compare(measure,
-        new, old)`, or a frame of dissimilarities. Of a measure that is not symmetric only this direction is known. New
-        points do not see one another.
-        Each lies where its distances to the old ones fit best: for SMACOF by least squares, for classical MDS by
-        projection on the map's axes. (Something unlike all that is there would have had an axis of its own in a map
-        made with it; it has none here.)
-        Errors: ValueError for a t-SNE, other columns, undefined or negative cells, another measure or number of
-        samples.  [Gower 1968]
+        Parameters
+        ----------
+        new : Comparison or DataFrame (new items, items that the map was made from)
+            ``rs.compare(measure, new, old)``, or a frame of dissimilarities; columns in any order. Of a measure that
+            is not symmetric only this direction is known.
+
+        Returns
+        -------
+        Embedding
+            Each new point lies where its distances to the old ones fit best: for SMACOF by least squares, for
+            classical MDS by projection on the axes of the map. New points do not see one another. (Something unlike
+            all that is there would have had an axis of its own in a map made with it; it has none here.)
+
+        Raises
+        ------
+        ValueError
+            For a t-SNE, other columns, undefined or negative cells, another measure or number of samples.
+
+        References
+        ----------
+        Gower 1968.
+
+        Examples
+        --------
+        >>> from repsim_nb import embedding
+        >>> square = [[0, 0], [1, 0], [0, 1], [1, 1]]
+        >>> d = pd.DataFrame(cdist(square, square), index=list("abcd"), columns=list("abcd"))
+        >>> new = pd.DataFrame(cdist([[0.5, 0.5]], square), index=["middle"], columns=list("abcd"))
+        >>> embedding.mds(d, kind="classical").add_points(new).points.loc["middle"].abs().round(6).tolist()
+        [0.0, 0.0]
         """
         if self.kind == "tsne" or self.dissimilarities is None:
             raise ValueError(
@@ -201,12 +239,34 @@ class Embedding:
         )
 
     def align_to(self, like: Embedding) -> Embedding:
-        """The same map, moved, rotated and reflected (never scaled) to lie on `like` as well as it can, by the points
-        with labels that both have.
+        """Move, rotate and reflect the map (never scale it) to lie on another as well as it can.
 
-        Where fewer than two labels are the same, those count that are the same in the fields that vary: so maps of two
-        layers lie on each other by model.
-        Errors: ValueError for maps of different dimensions, or with fewer than two labels in common.  [Schönemann 1966]
+        Parameters
+        ----------
+        like : Embedding
+            Maps are aligned by the points with labels that both have. If fewer than two labels are the same, by those
+            that are the same in the fields that vary: so maps of two layers lie on each other by model.
+
+        Returns
+        -------
+        Embedding
+
+        Raises
+        ------
+        ValueError
+            For maps of different dimensions, or with fewer than two labels in common.
+
+        References
+        ----------
+        Schönemann 1966.
+
+        Examples
+        --------
+        >>> from repsim_nb import embedding
+        >>> d = pd.DataFrame([[0.0, 3, 4], [3, 0, 5], [4, 5, 0]], index=list("abc"), columns=list("abc"))
+        >>> one, other = embedding.mds(d), embedding.mds(d.iloc[::-1, ::-1])
+        >>> bool(np.allclose(other.align_to(one).points.loc[list("abc")], one.points))
+        True
         """
         if self.points.shape[1] != like.points.shape[1]:
             raise ValueError(

@@ -13,15 +13,28 @@ from repsim_nb.support.errors import join_names, unknown_name
 
 
 def reference_pairs(pairs: pd.DataFrame, gap: str, *, model: str = "seed", per: str = "layer") -> pd.DataFrame:
-    """Of all pairs those of a reference: for each layer, the model that scores best there -> DataFrame of the same
-    columns, the reference written first, its layers in
-    order.
+    """Select the pairs of a reference: for each layer, the model that scores best there.
 
-    pairs: a row an unordered pair; columns {model}1, {per}1, {model}2, {per}2 name its two items, and `gap` holds
-    |F - F'|. What F is follows from the gaps, see `functionality`. A pair of the reference with itself stays where the
-    frame has it. Columns that belong to no side, such as distances, stay as they are: of a measure whose two directions
-    differ the frame holds one. Then `correlate(..., by="layer1")` averages over the references.  Errors: as in
-    `functionality`; ValueError for a pair that is there twice.
+    Parameters
+    ----------
+    pairs : DataFrame
+        A row an unordered pair; columns {model}1, {per}1, {model}2, {per}2 name its two items. Columns that belong to
+        no side, such as distances, stay as they are: of a measure whose two directions differ the frame holds one.
+    gap : str
+        The column |F - F'|. What F is follows from the gaps, see `functionality`.
+    model, per : str
+        What columns are called.
+
+    Returns
+    -------
+    DataFrame
+        The same columns, the reference written first, its layers in order. A pair of the reference with itself stays if
+        the frame has it. ``correlate(..., by="layer1")`` then averages over the references.
+
+    Raises
+    ------
+    ValueError
+        As `functionality`, and for a pair that is there twice.
     """
     f = functionality(pairs, gap, model=model, per=per)
     first, second = [f"{model}1", f"{per}1"], [f"{model}2", f"{per}2"]
@@ -45,13 +58,26 @@ def reference_pairs(pairs: pd.DataFrame, gap: str, *, model: str = "seed", per: 
 
 
 def functionality(pairs: pd.DataFrame, gap: str, *, model: str = "seed", per: str = "layer") -> pd.Series:
-    """What F must be where only the gaps |F - F'| of all pairs are known -> Series by (model, per), 0 for the lowest.
+    """Compute what F must be if only the gaps |F - F'| of all pairs are known.
 
-    The two items furthest apart are the ends, and every other lies between them. Which end is the upper one gaps cannot
-    tell: F is turned so that it grows with `per` (probes read more from later layers).  Columns as in
-    `reference_pairs`.
-    Errors: ValueError for missing columns, a pair that is not there, gaps that are no differences of one number an
-    item, F that neither grows nor falls with `per`.
+    The two items furthest apart are the ends, and every other lies between them. Gaps do not show which end is the
+    upper one: F is turned so that it grows with `per` (probes read more from later layers).
+
+    Parameters
+    ----------
+    pairs, gap, model, per
+        As in `reference_pairs`.
+
+    Returns
+    -------
+    Series
+        By (model, per), 0 for the lowest.
+
+    Raises
+    ------
+    ValueError
+        For missing columns, a pair that is not there, gaps that are no differences of one number an item, F that
+        neither grows nor falls with `per`.
     """
     unsigned = functionality_up_to_sign(pairs, gap, model=model, per=per)
     f, items = unsigned.to_numpy(), unsigned.index
@@ -141,19 +167,45 @@ def correlate(
     by: str | Sequence[str] | None = None,
     alternative: str = "greater",
 ) -> pd.DataFrame:
-    """How well distances go with a gap in functionality -> DataFrame, a row a distance: spearman (ρ), spearman_p,
-    kendall (τ-b), kendall_p, n (pairs in all).
+    """Correlate distances with a gap in functionality.
 
-    pairs: a row a pair.  distances: the columns to judge, larger is less alike.  gap: the column |F - F'|.
-    by: the column (or columns) that tell the references apart. Statistics are then computed for each reference and
-    averaged over them; p is twice the mean of the p-values, at most 1, which holds however they depend on each other
-    (their mean itself is no p-value).
-    alternative: "greater" asks whether the gap grows with the distance: p is half the two-sided one where the statistic
-    is above 0, else one less that half. It takes the pairs of one reference as independent, which the layers of one
-    model are not: `benchmark` has another that does not.
-    Errors: ValueError for a column that is not there (the nearest names), that holds NaN or no numbers, or is constant
-    (for which reference). [Ding, Denain, Steinhardt 2021; the combination of p-values: Rüschendorf 1982, Vovk and Wang
-    2020]
+    Parameters
+    ----------
+    pairs : DataFrame
+        A row a pair.
+    distances : str or sequence of str
+        The columns to judge; larger is less alike.
+    gap : str
+        The column |F - F'|.
+    by : str or sequence of str, optional
+        The columns that distinguish the references. Statistics are then computed for each reference and averaged over
+        them; p is twice the mean of the p-values, at most 1, which holds however they depend on each other (their mean
+        itself is no p-value).
+    alternative : {"greater", "less", "two-sided"}
+        "greater" asks whether the gap grows with the distance: p is half the two-sided one if the statistic is above 0,
+        else one less that half. It takes the pairs of one reference as independent, which the layers of one model are
+        not: `benchmark` has another that does not.
+
+    Returns
+    -------
+    DataFrame
+        A row a distance: spearman (ρ), spearman_p, kendall (τ-b), kendall_p, n (pairs in all).
+
+    Raises
+    ------
+    ValueError
+        For a column that is not there (with the nearest names), that holds NaN or no numbers, or is constant (for which
+        reference).
+
+    References
+    ----------
+    Ding, Denain, Steinhardt 2021; the combination of p-values: Rüschendorf 1982, Vovk and Wang 2020.
+
+    Examples
+    --------
+    >>> pairs = pd.DataFrame({"distance": [1, 2, 3, 4], "gap": [0.1, 0.2, 0.4, 0.3]})
+    >>> round(float(correlate(pairs, "distance", "gap").loc["distance", "spearman"]), 3)
+    0.8
     """
     names = [distances] if isinstance(distances, str) else list(distances)
     keys = [] if by is None else [by] if isinstance(by, str) else list(by)

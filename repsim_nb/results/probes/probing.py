@@ -41,25 +41,56 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> DatasetProbe:
-    """Can a linear SVM tell from which network, and on which data, a representation was recorded? -> DatasetProbe,
-    on held-out images.
+    """Test whether a probe can tell from which model, and on which data, a representation was recorded.
 
-    sets: {label: array (n, ...)}, all of one width; a set is a class. Labels that are keys (a recording's) have fields,
-    so that `bias.by_field("model")` names the network alone.
-    groups: which image a row is, {label: ids (n,)}, or the ids alone where all sets have the same images. None: with
-    keys, row i of all sets of one data set is image i; with plain labels row i is image i in every set. No image is on
-    both sides, for any set; test_fraction of the images are held out.
-    n: at most so many images of each data set, drawn by seed; None takes all.
-    scaling: features to mean 0 and variance 1, fitted on the training rows, "pooled" over all sets; "per_set" for each
-    set by itself, which hides what only shifts or stretches a set, and needs to know the set of a held-out row (so its
-    p-value is not exact, and a little small); None leaves them as they are.
-    probe: "linear", one SVM (squared hinge loss) a set against the rest, the highest score is named; "rbf", the same on
-    600 features of a Gaussian kernel (Nyström), to see what a linear one misses.  cost: of a row on the wrong side, C
-    of scikit-learn; of the kernel's features, which are shorter, as many times that as there are features. The p-value
-    takes rows of one image as one: a label that is the same for all rows of an image moves with it, others are
-    exchanged between images that occur as often, and within.
-    Errors: ValueError naming the set for another width, too few rows, NaN; for a single set.  [Torralba and Efros 2011;
-    Yellapragada 2020, 3.1]
+    Parameters
+    ----------
+    sets : {label: array (n, ...)}
+        All of one width; a set is a class. Labels that are keys (those of a recording) have fields, so that
+        ``bias.by_field("model")`` names the model alone.
+    groups : {label: ids (n,)} or ids (n,), optional
+        Which image a row is; ids alone if all sets have the same images. By default, with keys, row i of all sets of
+        one data set is image i; with plain labels row i is image i in every set. No image is on both sides, for any set.
+    n : int, optional
+        At most so many images of each data set, drawn by seed; all by default.
+    test_fraction : float
+        The fraction of images that are held out.
+    scaling : {"pooled", "per_set", None}
+        Features to mean 0 and variance 1, fitted on the training rows: over all sets; for each set by itself, which
+        hides what only shifts or stretches a set, and needs to know the set of a held-out row (so its p-value is not
+        exact, and a little small); or not at all.
+    probe : {"linear", "rbf"}
+        "linear": one SVM (squared hinge loss) a set against the rest, the highest score is named. "rbf": the same on 600
+        features of a Gaussian kernel (Nyström), to see what a linear one misses.
+    cost : float
+        Of a row on the wrong side, C of scikit-learn; of the features of the kernel, which are shorter, as many times
+        that as there are features.
+    n_permutations : int
+        For the p-value. It takes rows of one image as one: a label that is the same for all rows of an image moves with
+        it, others are permuted between images that occur as often, and within.
+    seed : int
+    progress : bool or function(done, total)
+
+    Returns
+    -------
+    DatasetProbe
+        On held-out images.
+
+    Raises
+    ------
+    ValueError
+        Naming the set, for another width, too few rows, NaN; for a single set.
+
+    References
+    ----------
+    Torralba and Efros 2011; Yellapragada 2020, 3.1.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> bias = dataset_bias({"a": rng.normal(size=(60, 4)), "b": rng.normal(1, 1, size=(60, 4))}, n_permutations=99)
+    >>> bool(bias.balanced_accuracy > 0.7 and bias.p_value <= 0.05)
+    True
     """
     if not isinstance(sets, Mapping):
         raise TypeError(f"sets come by label, {{'a': x, 'b': y}}, or as a recording; got {type(sets).__name__}")
@@ -155,15 +186,48 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
     n_permutations: int = 999,
     seed: int = 0,
 ) -> Probe:
-    """How well a logistic regression reads targets from a representation -> Probe, on held-out rows.
+    """Measure how well a logistic regression reads targets from a representation.
 
-    x: array (n, ...).  targets: (n,), any labels.  test: (x, targets) to be tested on instead of a share of the rows,
-    which are drawn within each class.
-    groups: (n,) ids of rows that must stay on one side.  classes: names of the targets 0, 1, ....  scaling: features to
-    mean 0 and variance 1, fitted on the training rows.
-    cost: the inverse of the L2 penalty, C of scikit-learn.
-    Errors: ValueError for a single class, one with too few rows (by its name), other widths or lengths.  [Alain and
-    Bengio 2016]
+    Parameters
+    ----------
+    x : array (n, ...)
+    targets : labels (n,)
+    test : (x, targets), optional
+        What to test on, in place of a fraction of the rows, which are drawn within each class.
+    groups : ids (n,), optional
+        Rows with one id stay on one side.
+    classes : sequence of str, optional
+        Names of the targets 0, 1, ....
+    test_fraction : float
+        The fraction of rows that are held out.
+    scaling : bool
+        Features to mean 0 and variance 1, fitted on the training rows.
+    cost : float
+        The inverse of the L2 penalty, C of scikit-learn.
+    n_permutations : int
+        For the p-value.
+    seed : int
+
+    Returns
+    -------
+    Probe
+        On held-out rows.
+
+    Raises
+    ------
+    ValueError
+        For a single class, one with too few rows (by its name), other widths or lengths.
+
+    References
+    ----------
+    Alain and Bengio 2016.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> targets = np.arange(100) % 2
+    >>> linear_probe(rng.normal(size=(100, 3)) + 9 * targets[:, None], targets, n_permutations=99).accuracy
+    1.0
     """
     check_options(test_fraction, cost, n_permutations, seed)
     sides = [(x, targets)] if test is None else [(x, targets), test]
