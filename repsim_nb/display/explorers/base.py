@@ -59,6 +59,8 @@ class Explorer(widgets.VBox):
         Of failed drawings, oldest first.
     """
 
+    children: Any  # of ipywidgets, which has no types
+
     def __init__(
         self,
         draw: Callable[..., Any],

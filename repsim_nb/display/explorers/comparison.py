@@ -117,7 +117,7 @@ class Comparing(Detailed):
         self._note_functional(controls)
         controls["measure"].observe(lambda _: self._note_functional(controls), "value")
         super().__init__(self._compared, controls, self._code_of)
-        self.children = (*self.children[:-3], self._note, *self.children[-3:])
+        self.children = (*self.children[:-2], self._note, *self.children[-2:])
         self._say(f"<i>{self.hint}</i>")
         self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
 

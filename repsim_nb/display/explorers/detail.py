@@ -37,16 +37,15 @@ class Detailed(Explorer):
     def __init__(
         self, draw: Callable[..., Any], controls: Mapping[str, widgets.Widget], code: Callable[..., str]
     ) -> None:
-        self._detail, self._detail_matrix = widgets.HTML(), MatrixView(layout={"display": "none"})
-        self._detail_image = widgets.Image(
-            format="png", layout={"max_width": "100%", "align_self": "flex-start", "display": "none"}
-        )
+        self._detail, self._below = widgets.HTML(), widgets.VBox()
+        self._detail_matrix = MatrixView()
+        self._detail_image = widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
         self.detail_spec: FigureSpec | None = None
         self._detail_error: BaseException | None = None
         self._unfinished = False  # whether what is chosen waits for its detail
         self._say(f"<i>{self.hint}</i>")
         super().__init__(draw, controls, code)
-        self.children = (*self.children, self._detail, self._detail_matrix, self._detail_image)
+        self.children = (*self.children, self._detail, self._below)
 
     @property
     def detail(self) -> str:
@@ -61,16 +60,15 @@ class Detailed(Explorer):
         return self
 
     def _say(self, text: str, shown: FigureSpec | None = None, *, unfinished: bool = False) -> None:
+        views = []
         if isinstance(shown, MatrixSpec):
             self._detail_matrix.show(shown)
+            views.append(self._detail_matrix)
         elif shown is not None:
             self._detail_image.value = plots.png(shown)
+            views.append(self._detail_image)
+        self._below.children = views
         self._detail.value = f"<div style='line-height:1.45'>{text}</div>" if text else ""
-        for view, seen in (
-            (self._detail_matrix, isinstance(shown, MatrixSpec)),
-            (self._detail_image, shown is not None and not isinstance(shown, MatrixSpec)),
-        ):
-            view.layout.display = "" if seen else "none"
         self.detail_spec, self._detail_error, self._unfinished = shown, None, unfinished
 
     def _is_passing(self, made: str = "A new picture is being computed: click a cell of that one") -> bool:

@@ -94,10 +94,11 @@ def embeddings(
     columns: int = 3,
     titles: Sequence[str] | None = None,
     figure: Figure | None = None,
-    equal: bool = True,
     **looks: Any,
 ) -> list[Axes]:
     """Draw several maps with one legend: the same value has the same color and shape on all.
+
+    One unit of dissimilarity is equally long on all maps of a measure. A t-SNE has no such unit, and its own scale.
 
     Parameters
     ----------
@@ -108,9 +109,6 @@ def embeddings(
         One for each map.
     figure : Figure, optional
         Where to draw.
-    equal : bool
-        One unit of dissimilarity is equally long on all maps of a measure. A t-SNE has no such unit, and a scale of its
-        own.
     **looks
         color, shape, path, until and labels, as for `embedding`. More than 8 paths are named only if `labels` says so.
 
@@ -137,7 +135,7 @@ def embeddings(
         raise ValueError("there are no maps to draw: pass a list of what rs.embedding.mds returns")
     if titles is not None and len(titles) != len(results):
         raise ValueError(f"one title a map is needed: {len(results)} maps, {len(titles)} titles")
-    return draw_maps(embedding_specs(results, titles=titles, **looks), columns=columns, equal=equal, figure=figure)
+    return draw_maps(embedding_specs(results, titles=titles, **looks), columns=columns, figure=figure)
 
 
 # -- the painter
@@ -151,11 +149,9 @@ def draw_map(shown: MapSpec, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def draw_maps(
-    shown: Sequence[MapSpec], *, columns: int = 3, equal: bool = True, figure: Figure | None = None
-) -> list[Axes]:
+def draw_maps(shown: Sequence[MapSpec], *, columns: int = 3, figure: Figure | None = None) -> list[Axes]:
     """Draw several maps that share their legend."""
-    axes, written = _several(shown, columns, equal, figure=figure)
+    axes, written = _several(shown, columns, figure=figure)
     spread(axes, written)
     return axes
 
@@ -181,11 +177,11 @@ def _one(shown: MapSpec, *, ax: Axes | None) -> tuple[Axes, list[Annotation]]:
 
 @as_written
 def _several(
-    shown: Sequence[MapSpec], columns: int, equal: bool, *, figure: Figure | None
+    shown: Sequence[MapSpec], columns: int, *, figure: Figure | None
 ) -> tuple[list[Axes], list[list[Annotation]]]:
     """Maps, and the labels of each still to be spread."""
     rows, columns = side_by_side(columns, len(shown))
-    limits = _limits(shown, equal)
+    limits = _limits(shown)
     tallest = max((high[1] - low[1]) / (high[0] - low[0]) for low, high in limits)
     width = 3.9 if columns > 2 else 4.6
     figure = new_figure(figure, columns * width + 1.9, rows * (width * 0.86 * tallest + 1.35), pad=0.1)
@@ -206,14 +202,14 @@ def _several(
     return axes, written
 
 
-def _limits(shown: Sequence[MapSpec], equal: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+def _limits(shown: Sequence[MapSpec]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Lower left and upper right corner of each map.
 
-    All have one size if scales are equal, and none is much wider than high.
+    Maps of one unit have one scale, and none is much wider than high.
     """
     boxes = [(np.min(one.points, axis=0), np.max(one.points, axis=0)) for one in shown]
     sizes = np.array([high - low for low, high in boxes])
-    for unit in dict.fromkeys(one.unit for one in shown) if equal else ():
+    for unit in dict.fromkeys(one.unit for one in shown):
         same = [i for i, one in enumerate(shown) if one.unit == unit]
         sizes[same] = sizes[same].max(axis=0, initial=0)
     sizes *= 1.2
