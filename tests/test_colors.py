@@ -12,7 +12,7 @@ from scipy.spatial.distance import pdist
 
 import repsim_nb as rs
 from repsim_nb import plots
-from repsim_nb.display.plots import CLASS_COLORS, COLORS, MEASURE_COLORS, MODEL_COLORS, family_of, fixed_color
+from repsim_nb.display.specs import CLASS_COLORS, COLORS, MEASURE_COLORS, MODEL_COLORS, family_of, fixed_color
 from repsim_nb.display.specs.colors import LINE_COLORS, group_colors, line_colors
 from tests.test_plots import lab
 
@@ -142,7 +142,7 @@ def test_points_keep_their_entry_in_the_legend_whatever_their_name():
 
 
 def test_the_examples_give_what_they_say():
-    for function in (plots.intervals, plots.sensitivity, plots.family_of, plots.fixed_color):
+    for function in (plots.intervals, plots.sensitivity, family_of, plots.fixed_color):
         (test,) = doctest.DocTestFinder(recurse=False).find(function, globs={"np": np, "pd": pd})
         assert test.examples and doctest.DocTestRunner().run(test).failed == 0, test.name
     plt.close("all")

@@ -4,7 +4,7 @@ In every picture bright is alike and dark is unlike, whichever way the measure c
 written: dollar signs begin no formula. A formula of your own: ax.set_title(r"$\\rho$", parse_math=True).
 """
 
-from repsim_nb.display.specs import CLASS_COLORS, COLORS, MARKERS, MEASURE_COLORS, MODEL_COLORS, family_of, fixed_color
+from repsim_nb.display.specs import COLORS, MEASURE_COLORS, MODEL_COLORS, fixed_color
 
 from .drawing import draw, png
 from .frames import band, curves, intervals, null, scatter, to_final
@@ -14,9 +14,7 @@ from .maps import embedding, embeddings
 from .matrices import answers, confusion, grid, heatmap, heatmaps, samples
 
 __all__ = [
-    "CLASS_COLORS",
     "COLORS",
-    "MARKERS",
     "MEASURE_COLORS",
     "MODEL_COLORS",
     "answers",
@@ -27,7 +25,6 @@ __all__ = [
     "draw",
     "embedding",
     "embeddings",
-    "family_of",
     "fixed_color",
     "grid",
     "heatmap",

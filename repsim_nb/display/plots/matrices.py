@@ -168,9 +168,10 @@ def samples(
     targets: np.ndarray | None = None,
     classes: Sequence[str] = (),
     figure: Figure | None = None,
-    most: int = 300,
 ) -> list[Axes]:
     """Draw similarity matrices (samples, samples) next to each other, one a representation.
+
+    Of more than 300 samples 300 are drawn, evenly taken.
 
     Parameters
     ----------
@@ -181,8 +182,6 @@ def samples(
         Names of the classes 0, 1, ....
     figure : Figure, optional
         Where to draw.
-    most : int
-        Draw at most so many samples, evenly taken.
 
     Returns
     -------
@@ -195,7 +194,7 @@ def samples(
     >>> [ax.get_title() for ax in plots.samples({"mine": measures.first_order(x)})]
     ['mine']
     """
-    return draw_samples(samples_specs(matrices, targets=targets, classes=classes, most=most), figure=figure)
+    return draw_samples(samples_specs(matrices, targets=targets, classes=classes), figure=figure)
 
 
 def confusion(

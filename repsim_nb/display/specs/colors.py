@@ -104,8 +104,8 @@ def family_of(name: object) -> str | None:
 
     Examples
     --------
-    >>> from repsim_nb import plots
-    >>> plots.family_of("debiased CKA"), plots.family_of("ResNets"), plots.family_of("CKA and PWCCA")
+    >>> from repsim_nb.display.specs import family_of
+    >>> family_of("debiased CKA"), family_of("ResNets"), family_of("CKA and PWCCA")
     ('cka', 'residual', None)
     """
     if not isinstance(name, str):

@@ -20,6 +20,8 @@ from repsim_nb.support.validation import check_labels, to_numpy
 from .base import Cells, FigureSpec, Labels, Spec, finite, spec
 from .colors import color_map
 
+_MOST_SAMPLES = 300  # in a matrix of samples by samples
+
 
 @dataclass(frozen=True)
 class Ticks(Spec):
@@ -303,18 +305,14 @@ def answers_spec(frame: pd.DataFrame, *, title: str = "") -> MatrixSpec:
 
 
 def samples_specs(
-    matrices: Mapping[str, np.ndarray],
-    *,
-    targets: np.ndarray | None = None,
-    classes: Sequence[str] = (),
-    most: int = 300,
+    matrices: Mapping[str, np.ndarray], *, targets: np.ndarray | None = None, classes: Sequence[str] = ()
 ) -> tuple[MatrixSpec, ...]:
     """Decide what figures of samples by samples show, one a representation; options as for `plots.samples`."""
     matrices = {name: to_numpy(to_array(matrix)) for name, matrix in matrices.items()}
     n = len(next(iter(matrices.values())))
     targets = None if targets is None else check_labels(targets, n, "targets")
     order = np.argsort(targets, kind="stable") if targets is not None else np.arange(n)
-    order = order[np.linspace(0, n - 1, min(most, n)).astype(int)]
+    order = order[np.linspace(0, n - 1, min(_MOST_SAMPLES, n)).astype(int)]
     labels = () if targets is None else tuple(_class_name(target, classes) for target in targets[order])
     return tuple(
         MatrixSpec(
