@@ -50,7 +50,7 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
         ``bias.by_field("model")`` names the model alone.
     groups : {label: ids (n,)} or ids (n,), optional
         Which image a row is; ids alone if all sets have the same images. By default, with keys, row i of all sets of
-        one data set is image i; with plain labels row i is image i in every set. No image is on both sides, for any set.
+        one data set is image i; with plain labels row i is image i in every set. No image is on both sides.
     n : int, optional
         At most so many images of each data set, drawn by seed; all by default.
     test_fraction : float
@@ -60,8 +60,8 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
         hides what only shifts or stretches a set, and needs to know the set of a held-out row (so its p-value is not
         exact, and a little small); or not at all.
     probe : {"linear", "rbf"}
-        "linear": one SVM (squared hinge loss) a set against the rest, the highest score is named. "rbf": the same on 600
-        features of a Gaussian kernel (Nyström), to see what a linear one misses.
+        "linear": one SVM (squared hinge loss) a set against the rest, the highest score is named. "rbf": the same on
+        600 features of a Gaussian kernel (Nyström), to see what a linear one misses.
     cost : float
         Of a row on the wrong side, C of scikit-learn; of the features of the kernel, which are shorter, as many times
         that as there are features.
