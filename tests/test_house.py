@@ -39,7 +39,18 @@ WINGS = {
         "recording",
     ],
     "results": [
-        *("comparison", "streaming", "reliability", "embedding", "inference", "trajectories", "probes", "grounding")
+        *(
+            "saved",
+            "sides",
+            "comparison",
+            "streaming",
+            "reliability",
+            "embedding",
+            "inference",
+            "trajectories",
+            "probes",
+            "grounding",
+        )
     ],
     "display": ["specs", "plots", "views", "reports", "explorers"],
     "studies": [],

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import html
-import json
-import re
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb import measures
-from repsim_nb.measures import Measure, Table, check_same_samples, to_device
-from repsim_nb.measures.sides import check_sides, to_arrays
-from repsim_nb.support.errors import check_name, format_label, join_names
+from repsim_nb.measures import Measure, Table, to_device
+from repsim_nb.results.saved import read_comparison, write_comparison
+from repsim_nb.results.sides import open_sides
+from repsim_nb.support.errors import join_names
 from repsim_nb.support.escaping import without_formulas
-from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import (
     Labels,
     constant_fields,
@@ -135,7 +133,9 @@ class Comparison:
         block = np.ix_(
             *(np.arange(size)[which] for size, which in zip(self.values.shape, (rows, columns), strict=True))
         )
-        others = ~np.eye(*self.values.shape, dtype=bool) if self.is_square else np.ones(self.values.shape, bool)
+        others = np.ones(self.values.shape, bool)
+        if self.is_square:
+            np.fill_diagonal(others, False)
         found = self.values.to_numpy(float)[block][others[block]]
         return float(found.mean()) if found.size else None
 
@@ -152,65 +152,14 @@ class Comparison:
 
         Of a measure whose options are no plain data (a function) only the name is kept.
         """
-        path = Path(path)
-        content = {
-            "format": "repsim_nb.Comparison/1",
-            "n": self.n,
-            "measure": {
-                "class": type(self.measure).__name__,
-                "name": str(self.measure),
-                "options": _options_to_json(self.measure),
-            },
-            "rows": _axis_to_json(self.values.index),
-            "columns": _axis_to_json(self.values.columns),
-            "values": [[None if np.isnan(v) else v for v in row] for row in self.values.to_numpy().tolist()],
-            "undefined": [
-                [int(self.values.index.get_loc(r)), int(self.values.columns.get_loc(c)), why]
-                for (r, c), why in self.undefined.items()
-            ],
-        }
-        with replace_atomically(path) as temporary:
-            temporary.write_text(json.dumps(content))
-        return path
+        return write_comparison(Path(path), self.values, self.measure, self.n, self.undefined)
 
     @classmethod
     def load(cls, path: str | Path, measure: Measure | None = None) -> Comparison:
         """Read what `save` wrote. measure: needed only for one that is not part of this package, or whose options could
         not be written.
         """
-        try:
-            content = json.loads(Path(path).read_text())
-            if content["format"] != "repsim_nb.Comparison/1":
-                raise KeyError("format")
-            index, columns = _axis_from_json(content["rows"]), _axis_from_json(content["columns"])
-            values = pd.DataFrame(np.array(content["values"], dtype=float), index=index, columns=columns)
-            undefined = {(index[i], columns[j]): why for i, j, why in content["undefined"]}
-            name, options, n = content["measure"]["class"], content["measure"]["options"], int(content["n"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise ValueError(f"the file {path} does not hold a comparison, or is damaged ({error!r})") from error
-        if measure is not None and content["measure"].get("name", str(measure)) != str(measure):
-            raise ValueError(f"{path} was made with {content['measure']['name']}, not with {measure}")
-        if measure is None:
-            kind = getattr(measures, name, None)
-            if options is None:
-                raise ValueError(
-                    f"{path} was made with {content['measure']['name']}, whose options (a {name}'s) a file cannot hold:"
-                    " pass it, Comparison.load(path, measure=...)"
-                )
-            if not (isinstance(kind, type) and issubclass(kind, Measure)):
-                raise ValueError(
-                    f"{path} was made with a measure of your own, {name}: pass it, Comparison.load(path, measure=...)"
-                )
-            try:
-                measure = kind(**options)
-            except TypeError as error:
-                raise ValueError(
-                    f"{path} was made with options that {name} does not know here ({error}): pass the measure,"
-                    " Comparison.load(path, measure=...)"
-                ) from error
-        return cls(values, measure, n, undefined)
+        return cls(*read_comparison(Path(path), measure))
 
     def __repr__(self) -> str:
         shape = " × ".join(map(str, self.values.shape))
@@ -219,7 +168,8 @@ class Comparison:
 
     def __str__(self) -> str:
         rows, columns = self.labels()
-        return f"{self!r}\n{self.values.set_axis(rows, axis=0).set_axis(columns, axis=1).round(3).to_string(na_rep='–', max_rows=30, max_cols=20)}"
+        table = self.values.set_axis(rows, axis=0).set_axis(columns, axis=1).round(3)
+        return f"{self!r}\n{table.to_string(na_rep='–', max_rows=30, max_cols=20)}"
 
     def _repr_html_(self) -> str:
         rows, columns = self.labels()
@@ -293,7 +243,7 @@ def compare(
     1.0
     """
     measure = measures.get(measure)
-    xs, ys = _check_sides(measure, xs, ys, on_undefined)
+    xs, ys = open_sides(measure, xs, ys, on_undefined)
     if executor is not None and not hasattr(executor, "submit"):
         raise TypeError(
             "executor is an Executor of concurrent.futures (or Dask's client.get_executor()), or None for a thread a"
@@ -317,28 +267,9 @@ def compare_with_moments(
     progress: bool | Tick = False,
 ) -> tuple[Comparison, dict[tuple[int, int], Sums]]:
     """`compare`, and what the moments of permuted samples depend on, as `measures.Table` has it."""
-    xs, ys = _check_sides(measure, xs, ys, on_undefined)
+    xs, ys = open_sides(measure, xs, ys, on_undefined)
     comparison, table = _compare(measure, xs, ys, on_undefined, moments=True, progress=progress)
     return comparison, table.moments
-
-
-def _check_sides(
-    measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, on_undefined: str
-) -> tuple[dict[Any, Any], dict[Any, Any] | None]:
-    """Both sides as arrays of the same samples, or the error that says what is wrong."""
-    check_name("on_undefined", on_undefined, ("raise", "mask"))
-    for name, side in (("xs", xs), ("ys", ys)):
-        if side is not None and not isinstance(side, Mapping):
-            raise TypeError(
-                f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}"
-            )
-    _check_keys(measure, [*xs, *(ys or ())])
-    _check_outputs(measure, xs, ys or {})
-    check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
-    # opened once: a store maps a file at every look
-    left, right = to_arrays(xs), None if ys is None else to_arrays(ys)
-    check_same_samples(left, right or {})
-    return left, right
 
 
 def _compare(
@@ -430,55 +361,6 @@ def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
     )
 
 
-def _check_keys(measure: Measure, labels: list[Any]) -> None:
-    """What the labels already tell: recordings of other samples, or hidden layers where outputs are compared."""
-    data: dict[str, Any] = {}
-    for label in labels:
-        if getattr(label, "dataset", ""):
-            data.setdefault(label.dataset, label)
-    if len(data) > 1:
-        (one, first), (other, second), *_ = data.items()
-        raise ValueError(
-            f"compare needs the same samples in every representation: '{format_label(first)}' was recorded on"
-            f" '{one}', '{format_label(second)}' on '{other}'. Choose one, x.where(dataset=...); if their samples do"
-            " correspond, record both under one dataset name"
-        )
-    cuts = {
-        getattr(label, "pool", ""): label for label in labels if str(getattr(label, "pool", "")).startswith("tokens")
-    }
-    if len(cuts) > 1:
-        first, second, *_ = cuts.values()
-        raise ValueError(
-            f"compare needs the same samples in every representation: '{format_label(first)}' and"
-            f" '{format_label(second)}' cut the texts into other tokens, so that token does not stand beside token."
-            " Record them pooled, one row a text: record(..., pool='mean')"
-        )
-    hidden = [
-        label for label in labels if not re.fullmatch(r"output(\.\w+|\[\d+\])?", getattr(label, "layer", "output"))
-    ]
-    if measure.compares == "outputs" and hidden:
-        raise ValueError(
-            f"{measures.short_name(measure)} compares what networks put out, and '{format_label(hidden[0])}' is a"
-            " hidden layer: take x.where(layer='output')"
-        )
-
-
-def _check_outputs(measure: Measure, *sides: Mapping[Any, Any]) -> None:
-    """A measure of outputs takes logits or probabilities (samples, classes); recordings know if what a model returns is
-    something else.
-    """
-    if measure.compares != "outputs":
-        return
-    for side in sides:
-        known = getattr(side, "no_logits", {})
-        for label in side:
-            if label in known:
-                raise ValueError(
-                    f"{measures.short_name(measure)} compares logits (samples, classes), and '{format_label(label)}'"
-                    f" is not such: {known[label]}"
-                )
-
-
 # -- labels
 # ----------------------------------------------------------------------------------------------------------------
 
@@ -494,24 +376,3 @@ def check_diagonal(frame: pd.DataFrame) -> None:
             f"a frame holds dissimilarities, 0 on its diagonal; this one has {np.nanmax(diagonal):.3g} there. Are they"
             " similarities? Pass the Comparison itself, or its .dissimilarity()"
         )
-
-
-def _options_to_json(measure: Measure) -> dict[str, Any] | None:
-    """The options as JSON holds them, or None where it cannot."""
-    try:
-        options = asdict(measure)
-        json.dumps(options)
-    except (TypeError, ValueError):
-        return None
-    return options
-
-
-def _axis_to_json(axis: pd.Index) -> dict[str, Any]:
-    frame = frame_of(axis)
-    return {"names": list(frame), "labels": [list(row) for row in frame.astype(object).itertuples(index=False)]}
-
-
-def _axis_from_json(axis: Mapping[str, Any]) -> pd.Index:
-    if axis["names"] == ["label"]:
-        return pd.Index([label for (label,) in axis["labels"]], name="label")
-    return pd.MultiIndex.from_tuples([tuple(label) for label in axis["labels"]], names=axis["names"])

@@ -10,7 +10,8 @@ from .group_tests import anosim, centre_test
 from .intervals import interval, rank_interval
 from .judging import cannot_ask, judge, judge_exact, judge_p
 from .levels import chance_values, sample_sets
-from .nulls import NullTable, chance_corrected, null_moments, null_table
+from .null_tables import NullTable, null_table
+from .nulls import chance_corrected, null_moments
 from .permutations import permutation_test
 from .rank_correlations import rank_correlation
 from .results import GroupTest, Interval, Moments, Test

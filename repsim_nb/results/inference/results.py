@@ -118,7 +118,7 @@ def quantile_of(values: np.ndarray, level: float) -> float:
     return float(np.sort(values)[min(math.ceil(level * (len(values) + 1)), len(values)) - 1])
 
 
-def tail(z: Any, skewness: Any, least: float) -> Any:
+def tail(z: Any, skewness: Any, least: Any) -> Any:
     """The upper tail of Pearson's type III curve at z standard deviations, never below `least`."""
     return np.clip(stats.pearson3.sf(z, skewness), least, 1.0)
 

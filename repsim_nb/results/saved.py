@@ -1,0 +1,99 @@
+"""A comparison as a file of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from repsim_nb import measures
+from repsim_nb.measures import Measure
+from repsim_nb.support.files import replace_atomically
+from repsim_nb.support.labels import frame_of
+
+FORMAT = "repsim_nb.Comparison/1"
+
+
+def write_comparison(
+    path: Path, values: pd.DataFrame, measure: Measure, n: int, undefined: Mapping[tuple[Any, Any], str]
+) -> Path:
+    """Write everything to one file, in one step."""
+    content = {
+        "format": FORMAT,
+        "n": n,
+        "measure": {"class": type(measure).__name__, "name": str(measure), "options": _options_to_json(measure)},
+        "rows": _axis_to_json(values.index),
+        "columns": _axis_to_json(values.columns),
+        "values": [[None if np.isnan(v) else v for v in row] for row in values.to_numpy().tolist()],
+        "undefined": [
+            [int(values.index.get_loc(r)), int(values.columns.get_loc(c)), why] for (r, c), why in undefined.items()
+        ],
+    }
+    with replace_atomically(path) as temporary:
+        temporary.write_text(json.dumps(content))
+    return path
+
+
+def read_comparison(
+    path: Path, measure: Measure | None
+) -> tuple[pd.DataFrame, Measure, int, dict[tuple[Any, Any], str]]:
+    """-> values, measure, n and undefined, as `write_comparison` wrote them."""
+    try:
+        content = json.loads(path.read_text())
+        if content["format"] != FORMAT:
+            raise KeyError("format")
+        index, columns = _axis_from_json(content["rows"]), _axis_from_json(content["columns"])
+        values = pd.DataFrame(np.array(content["values"], dtype=float), index=index, columns=columns)
+        undefined = {(index[i], columns[j]): why for i, j, why in content["undefined"]}
+        name, options, n = content["measure"]["class"], content["measure"]["options"], int(content["n"])
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"the file {path} does not hold a comparison, or is damaged ({error!r})") from error
+    if measure is not None and content["measure"].get("name", str(measure)) != str(measure):
+        raise ValueError(f"{path} was made with {content['measure']['name']}, not with {measure}")
+    if measure is None:
+        kind = getattr(measures, name, None)
+        if options is None:
+            raise ValueError(
+                f"{path} was made with {content['measure']['name']}, whose options (a {name}'s) a file cannot hold:"
+                " pass it, Comparison.load(path, measure=...)"
+            )
+        if not (isinstance(kind, type) and issubclass(kind, Measure)):
+            raise ValueError(
+                f"{path} was made with a measure of your own, {name}: pass it, Comparison.load(path, measure=...)"
+            )
+        try:
+            measure = kind(**options)
+        except TypeError as error:
+            raise ValueError(
+                f"{path} was made with options that {name} does not know here ({error}): pass the measure,"
+                " Comparison.load(path, measure=...)"
+            ) from error
+    return values, measure, n, undefined
+
+
+def _options_to_json(measure: Measure) -> dict[str, Any] | None:
+    """The options as JSON holds them, or None where it cannot."""
+    try:
+        options = asdict(measure)
+        json.dumps(options)
+    except (TypeError, ValueError):
+        return None
+    return options
+
+
+def _axis_to_json(axis: pd.Index) -> dict[str, Any]:
+    frame = frame_of(axis)
+    return {"names": list(frame), "labels": [list(row) for row in frame.astype(object).itertuples(index=False)]}
+
+
+def _axis_from_json(axis: Mapping[str, Any]) -> pd.Index:
+    if axis["names"] == ["label"]:
+        return pd.Index([label for (label,) in axis["labels"]], name="label")
+    return pd.MultiIndex.from_tuples([tuple(label) for label in axis["labels"]], names=axis["names"])
