@@ -7,26 +7,14 @@ import os
 import platform
 import sys
 
-from repsim_nb.display import reports
-from repsim_nb.inputs import models
+from repsim_nb.support.files import shipped_folder
 
 USAGE = """usage: python -m repsim_nb COMMAND
   report NOTEBOOK OUT [name=value ...]   run a notebook with parameters and write an HTML report
   doctor                                 print the versions that matter when something does not show"""
 SHOWN = (
-    "repsim_nb",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-    "torch",
-    "matplotlib",
-    "ipywidgets",
-    "anywidget",
-    "jupyterlab",
-    "ipykernel",
-    "papermill",
-    "nbconvert",
+    *("repsim_nb", "numpy", "scipy", "scikit-learn", "pandas", "torch", "matplotlib"),
+    *("ipywidgets", "anywidget", "jupyterlab", "ipykernel", "papermill", "nbconvert"),
 )
 
 
@@ -38,13 +26,16 @@ def doctor() -> int:
             print(f"{name:14}{importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             print(f"{name:14}not installed")
-    print(f"zoo           {len(models.zoo_names())} networks")
+    zoo = (shipped_folder("data") / "zoo").glob("*.safetensors")
+    print(f"zoo           {len(list(zoo))} models")
     return 0
 
 
 def main() -> int:
     command, *rest = sys.argv[1:] or [""]
     if command == "report":
+        from repsim_nb.display import reports  # what it needs may be what the doctor finds missing
+
         return reports.main(rest)
     if command == "doctor":
         return doctor()

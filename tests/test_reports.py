@@ -162,7 +162,7 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path):
     assert wrong.returncode == 1 and wrong.stderr.count("\n") == 1 and "Did you mean 'models'" in wrong.stderr
     assert call("report").returncode == 2 and "usage" in call("report").stderr and call().returncode == 2
     doctor = call("doctor")
-    assert doctor.returncode == 0 and "torch" in doctor.stdout and "25 networks" in doctor.stdout
+    assert doctor.returncode == 0 and "torch" in doctor.stdout and "25 models" in doctor.stdout
 
 
 def test_widgets_fall_back_to_their_pictures(tmp_path):

@@ -124,7 +124,8 @@ def _measure_features(
 
     def between(answer: np.ndarray) -> float:
         return (
-            sum((answer == said).sum() * (centred[answer == said].mean(axis=0) ** 2).sum() for said in (0, 1)) / total
+            sum((answer == group).sum() * (centred[answer == group].mean(axis=0) ** 2).sum() for group in (0, 1))
+            / total
         )
 
     first, theirs = (leading_components(side, 1)[:, 0] for side in (x.astype(float), pixels))

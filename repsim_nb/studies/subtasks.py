@@ -102,9 +102,9 @@ def shifted(test: str) -> Dataset:
     return Dataset(f"mnist/{test}", inputs, targets, sides[0].classes)
 
 
-def _load_rest(networks: str) -> Dataset:
+def _load_rest(models: str) -> Dataset:
     """The rows of the training split that these networks were not trained on."""
-    whole, first = load_dataset("mnist", "train"), LEARNED[networks]
+    whole, first = load_dataset("mnist", "train"), LEARNED[models]
     return whole.take(range(first, len(whole)), f"mnist/from{first}")
 
 

@@ -163,8 +163,8 @@ def _hash_code(*more: Any) -> str:
     """The training code, that of more modules too, and the release of torch as a hash: where that is another, so may
     the networks be.
     """
-    said = [torch.__version__, *(_strip_comments(inspect.getsource(part)) for part in (*_CODE, *more))]
-    return hashlib.blake2b("\n".join(said).encode(), digest_size=8).hexdigest()
+    parts = [torch.__version__, *(_strip_comments(inspect.getsource(part)) for part in (*_CODE, *more))]
+    return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
 
 
 def _strip_comments(source: str) -> str:

@@ -102,9 +102,9 @@ def check_alike(one: Mapping[str, Any], first: Mapping[str, Any], what: str, wha
     for name, value in one.items():
         options = is_option(value), is_option(first[name])
         if any(options) and (not all(options) or fingerprint_batch(value) != fingerprint_batch(first[name])):
-            said = [repr(part) if is_option(part) else "a column" for part in (first[name], value)]
+            shown = [repr(part) if is_option(part) else "a column" for part in (first[name], value)]
             raise ValueError(
-                f"'{name}' is {said[0]} in {what_first} and {said[1]} in {what}. What is the same for all samples is"
+                f"'{name}' is {shown[0]} in {what_first} and {shown[1]} in {what}. What is the same for all samples is"
                 " one value in every batch; give others as a column, a value for each sample"
             )
 

@@ -17,7 +17,7 @@ from .pillow import GREY, decode_picture, is_pillow, iterate_pictures
 def describe_items(items: Iterable[Any]) -> str:
     """What a list holds, in a few words: '(3, 4), (5, 4)' or 'str, int'."""
 
-    def said(item: Any) -> str:
+    def describe(item: Any) -> str:
         if is_pillow(item):
             return f"{item.height}×{item.width} in mode {item.mode}"
         return (
@@ -28,7 +28,7 @@ def describe_items(items: Iterable[Any]) -> str:
             else type(item).__name__
         )
 
-    return ", ".join(dict.fromkeys(map(said, items)))
+    return ", ".join(dict.fromkeys(map(describe, items)))
 
 
 def explain_padding(items: Any) -> str:

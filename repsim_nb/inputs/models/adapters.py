@@ -138,8 +138,8 @@ def _base_class(transformers: ModuleType, config: Mapping[str, Any], base: Path,
     """The class of the base, on which the names of the weights in an adapter depend."""
     if config.get("task_type") in AUTO:
         return getattr(transformers, AUTO[config["task_type"]])
-    said = config.get("auto_mapping") or {}
-    kind = getattr(transformers, str(said.get("base_model_class")), None)
+    mapping = config.get("auto_mapping") or {}
+    kind = getattr(transformers, str(mapping.get("base_model_class")), None)
     if isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel):
         return kind
     return encoder_kind(transformers, read_config(transformers, str(base), spec))
@@ -148,7 +148,7 @@ def _base_class(transformers: ModuleType, config: Mapping[str, Any], base: Path,
 def _put_in(peft: ModuleType, module: nn.Module, folder: Path, tensors: Mapping[str, Tensor], spec: str) -> Any:
     """The base with the adapter in it. ValueError if a weight of the adapter has no place, or a place has no weight."""
     try:
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             model = peft.PeftModel.from_pretrained(module, str(folder), torch_device="cpu")
             there = peft.get_peft_model_state_dict(model, save_embedding_layers=True)
@@ -156,8 +156,8 @@ def _put_in(peft: ModuleType, module: nn.Module, folder: Path, tensors: Mapping[
         raise ValueError(
             f"the adapter of '{spec}' could not be put into a {type(module).__name__}: {first_line(error)}"
         ) from error
-    lacking = [str(one.message) for one in said if "missing adapter keys" in str(one.message)]
-    for one in said:
+    lacking = [str(one.message) for one in caught if "missing adapter keys" in str(one.message)]
+    for one in caught:
         if not issubclass(one.category, (FutureWarning, DeprecationWarning)) and str(one.message) not in lacking:
             warn_user(f"peft said of the adapter of '{spec}': {one.message}")
     strange = sorted(name for name, tensor in tensors.items() if name not in there or there[name].shape != tensor.shape)

@@ -140,11 +140,11 @@ def prepare_batch(module: nn.Module, preprocess: Callable[[Any], Any], batch: An
     if isinstance(batch, (list, tuple)) and batch and all(map(is_graph, batch)):
         batch = join_graphs(batch)
     if label := find_label_column(batch):
-        kept = takes_labels(module, label, batch)
+        is_taken = takes_labels(module, label, batch)
         batch = {
             name: _class_numbers(column) if name == label else column
             for name, column in batch.items()
-            if kept or name != label
+            if is_taken or name != label
         }
     if is_ours(getattr(preprocess, "func", preprocess)):
         return batch if is_graphs(batch) else preprocess(batch)  # ours know pictures and sentences
@@ -206,31 +206,31 @@ def explain_refusal(module: nn.Module, batch: Any) -> str:
     """What may be wrong with the columns of a batch that forward failed on, as sentences; "" if nothing is known."""
     if not isinstance(batch, Mapping):
         return ""
-    found, said = _explicit_arguments(module), ""
+    found, hints = _explicit_arguments(module), ""
     strange = (
         []
         if any(one.any_name for one in _iterate_receivers(module))
         else [name for name in batch if name not in found.names]
     )
     if takes_dict(module, batch):
-        said += (
+        hints += (
             f". Its forward takes one argument, '{found.required[0]}', and was given the dict of the columns"
             f" {join_names(list(batch))}; if it takes an array, call the column '{found.required[0]}'"
         )
     elif strange:
-        said += (
+        hints += (
             f". Its forward takes {join_names(found.names, 12)}, and no {join_names(strange)}: leave out what it does"
             " not take; targets are given as rs.Dataset(name, inputs, targets=...)"
         )
     for name, value in batch.items():
         if is_option(value) and not isinstance(value, (str, bool, type(None))):
-            said += (
+            hints += (
                 f". '{name}' is one value for all samples; if the model needs one for each, give a column, {{'{name}':"
                 f" np.full(n, {float(value):g})}}"
             )
     if (label := find_label_column(batch)) and takes_labels(module, label, batch):
-        said += (
+        hints += (
             f". The column '{label}' reached forward({label}=). If it is not meant for the model, take it out of the"
             f" columns and give it as targets, rs.Dataset(name, columns, targets={label})"
         )
-    return said + missing_inputs(module, batch)
+    return hints + missing_inputs(module, batch)

@@ -174,11 +174,11 @@ def _explain_refusal(file: Path) -> str:
 def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(file, framework="pt") as content:
-            said = content.metadata() or {}
+            metadata = content.metadata() or {}
             weights = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118  # it is no dict
-        if "digest" in said and said["digest"] != hash_weights(weights):
+        if "digest" in metadata and metadata["digest"] != hash_weights(weights):
             raise ValueError("the weights are not those that were written")
-        return weights, json.loads(said.get("card", "{}"))
+        return weights, json.loads(metadata.get("card", "{}"))
     except (SafetensorError, ValueError, OSError) as error:
         raise ValueError(
             f"the file {file} is damaged or not in safetensors format ({error}): nothing of it was read"

@@ -55,8 +55,8 @@ def fill_module(module: nn.Module, weights: Mapping[str, Tensor], file: Path) ->
         "torch said:": [trouble] if trouble and not other else [],
     }
     if any(problems.values()):
-        said = "; ".join(f"{word} {join_names(names, 4)}" for word, names in problems.items() if names)
-        raise ValueError(f"the checkpoint {file} does not fit {type(module).__name__}: {said}")
+        found = "; ".join(f"{word} {join_names(names, 4)}" for word, names in problems.items() if names)
+        raise ValueError(f"the checkpoint {file} does not fit {type(module).__name__}: {found}")
 
 
 def _fit_names(weights: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:

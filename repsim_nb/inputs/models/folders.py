@@ -161,11 +161,11 @@ def _describe_pipeline(folder: Path) -> str:
         if "_class_name" in config and "model_type" not in config
     }
     theirs = [f"diffusers.{kind}.from_pretrained('{folder / name}')" for name, kind in others.items()]
-    said = [
+    texts = [
         f"load {_list_specs(ours)}" if ours else "",
         f"make a module and pass it, load_model(module): {join_names(theirs, 4)}" if theirs else "",
     ]
-    return f"It is a pipeline of diffusers, which is several models: {'; or '.join(filter(None, said))}"
+    return f"It is a pipeline of diffusers, which is several models: {'; or '.join(filter(None, texts))}"
 
 
 def _describe_parts(folder: Path) -> str:
@@ -194,11 +194,11 @@ def _describe_lightning(folder: Path) -> str:
     places = ("", "checkpoints/", "version_*/checkpoints/", "lightning_logs/version_*/checkpoints/")
     found = [file for place in places for file in folder.glob(f"{place}*.ckpt")]
     newest = sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
-    said = (
+    advice = (
         f"It holds checkpoints of Lightning, newest first: {join_names(newest, 4)}. Load one of these with"
         " architecture= your module"
     )
-    return said if newest else ""
+    return advice if newest else ""
 
 
 def _describe_files(folder: Path) -> str:
@@ -213,8 +213,8 @@ def _describe_files(folder: Path) -> str:
     others = (
         describe_other_file(file) for file in sorted(folder.iterdir()) if file.is_file() and file.suffix not in SETTINGS
     )
-    said = next(filter(None, others), "")
-    return f"It holds other files: {said}" if said else ""
+    advice = next(filter(None, others), "")
+    return f"It holds other files: {advice}" if advice else ""
 
 
 def _describe_subfolders(folder: Path) -> str:

@@ -294,16 +294,16 @@ def _load_weights(
         "ignore_mismatched_sizes": True,
         **where,
     }
-    module, told = kind.from_pretrained(name, **read)
-    if told["missing_keys"] and all(key.split(".")[0] == "pooler" for key in told["missing_keys"]):
-        module, told = kind.from_pretrained(name, add_pooling_layer=False, **read)
-    if told["mismatched_keys"]:
-        other = [f"{key} {tuple(file)} for {tuple(ours)}" for key, file, ours in sorted(told["mismatched_keys"])]
+    module, report = kind.from_pretrained(name, **read)
+    if report["missing_keys"] and all(key.split(".")[0] == "pooler" for key in report["missing_keys"]):
+        module, report = kind.from_pretrained(name, add_pooling_layer=False, **read)
+    if report["mismatched_keys"]:
+        other = [f"{key} {tuple(file)} for {tuple(ours)}" for key, file, ours in sorted(report["mismatched_keys"])]
         raise ValueError(
             f"the weights of '{spec}' do not fit the {type(module).__name__} of its"
             f" config.json{' and of options=' if options else ''}; other shapes: {join_names(other, 4)}"
         )
-    if lacking := sorted(key for key in told["missing_keys"] if not (may_lack and may_lack(module, key))):
+    if lacking := sorted(key for key in report["missing_keys"] if not (may_lack and may_lack(module, key))):
         raise ValueError(
             f"the weights of '{spec}' do not fill {type(module).__name__}: they lack {join_names(lacking, 4)}, which"
             " would be random"

@@ -32,42 +32,42 @@ def read_first_json(origin: str | None, names: tuple[str, ...]) -> dict[str, Any
     return content.get("image_processor", content)
 
 
-def make_pictures(config: Any, said: Mapping[str, Any]) -> Pictures:
+def make_pictures(config: Any, settings: Mapping[str, Any]) -> Pictures:
     """As the folder's preprocessor says; without one, values from -1 to 1 at the size in the configuration (None: as
     pictures come).
     """
-    size, first = _sizes(said, getattr(config, "image_size", None))
-    plain = not said.get("do_normalize", True)
+    size, first = _sizes(settings, getattr(config, "image_size", None))
+    plain = not settings.get("do_normalize", True)
     mean, std = (
-        (0.0,) if plain else said.get("image_mean") or (0.5,),
-        (1.0,) if plain else said.get("image_std") or (0.5,),
+        (0.0,) if plain else settings.get("image_mean") or (0.5,),
+        (1.0,) if plain else settings.get("image_std") or (0.5,),
     )
     mode = (
-        "bicubic" if said.get("resample") in (1, 3) else "bilinear"
+        "bicubic" if settings.get("resample") in (1, 3) else "bilinear"
     )  # PIL's numbers; 1 is Lanczos, which torch has not
     return Pictures(size, tuple(mean), tuple(std), getattr(config, "num_channels", 3), mode, first)
 
 
-def _sizes(said: Mapping[str, Any], own: Any) -> tuple[tuple[int, int] | None, int | tuple[int, int] | None]:
+def _sizes(settings: Mapping[str, Any], own: Any) -> tuple[tuple[int, int] | None, int | tuple[int, int] | None]:
     """What a preprocessor cuts out, and what it resizes to before: the shorter side, or a height and a width, to which
     it stretches.
     """
-    edge = said["size"].get("shortest_edge") if isinstance(said.get("size"), Mapping) else None
-    whole = _pair(said.get("size")) or _pair(own)
-    if said.get("do_center_crop"):
-        size = _pair(said.get("crop_size")) or whole
+    edge = settings["size"].get("shortest_edge") if isinstance(settings.get("size"), Mapping) else None
+    whole = _pair(settings.get("size")) or _pair(own)
+    if settings.get("do_center_crop"):
+        size = _pair(settings.get("crop_size")) or whole
         legacy = (
-            said.get("size") if isinstance(said.get("size"), int) else None
+            settings.get("size") if isinstance(settings.get("size"), int) else None
         )  # a number beside a crop has always been the shorter side
-        first = edge or legacy or (whole if "size" in said else None)
+        first = edge or legacy or (whole if "size" in settings else None)
         return size, first if first and size and covers(first, size) else None
-    if edge and ("crop_pct" in said or "ConvNext" in said.get("image_processor_type", "")) and edge < 384:
-        return (edge, edge), int(edge / (said.get("crop_pct") or 224 / 256))
+    if edge and ("crop_pct" in settings or "ConvNext" in settings.get("image_processor_type", "")) and edge < 384:
+        return (edge, edge), int(edge / (settings.get("crop_pct") or 224 / 256))
     if (
         edge
     ):  # ConvNeXt stretches from 384 on; others would leave pictures of different sizes, of which the centre is taken
-        return (edge, edge), (edge, edge) if "crop_pct" in said else None
-    return whole, whole if _pair(said.get("size")) else None
+        return (edge, edge), (edge, edge) if "crop_pct" in settings else None
+    return whole, whole if _pair(settings.get("size")) else None
 
 
 def _pair(size: Any) -> tuple[int, int] | None:

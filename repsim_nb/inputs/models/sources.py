@@ -87,10 +87,10 @@ def available(inputs: Any) -> list[str]:
     return ours + [f"pretrained:{name}" for name in carried.index[carried.installed & (carried.kind == kind)]]
 
 
-def _load_zoo(network: str) -> Model:
-    if network not in zoo_names():
-        raise unknown_name("zoo network", network, zoo_names())
-    return _load_checkpoint(str(_zoo_folder() / f"{network}.safetensors"))
+def _load_zoo(name: str) -> Model:
+    if name not in zoo_names():
+        raise unknown_name("zoo network", name, zoo_names())
+    return _load_checkpoint(str(_zoo_folder() / f"{name}.safetensors"))
 
 
 def _load_checkpoint(

@@ -90,7 +90,7 @@ TORCH_TAR = (".pth.tar", ".pt.tar")  # torch.save writes these
 def describe_other_file(file: Path) -> str:
     """What to say of a file of another kind than torch and safetensors write; "" for those, whatever their name."""
     name = file.name.lower()
-    what = next((said for ends, said in OTHER_FILES.items() if name.endswith(ends)), "")
+    what = next((advice for ends, advice in OTHER_FILES.items() if name.endswith(ends)), "")
     kind = _find_writer(file)
     if kind == "torch.save" or name.endswith((*TORCH_TAR, ".index.json")):
         return ""
@@ -222,11 +222,16 @@ def _advise(thing: Any) -> str:
             f": a pipeline is several models. Pass one of its parts, load_model(pipe.{parts[0] if parts else 'PART'});"
             f" it has {join_names(parts)}"
         )
-    said = next(
-        (said for libraries, classes, said in _OBJECTS if library in libraries and (not classes or classes & names)), ""
+    advice = next(
+        (
+            advice
+            for libraries, classes, advice in _OBJECTS
+            if library in libraries and (not classes or classes & names)
+        ),
+        "",
     )
-    if said:
-        return f": {said}"
+    if advice:
+        return f": {advice}"
     if isinstance(thing, Mapping):
         return _advise_on_mapping(thing)
     if (

@@ -130,11 +130,13 @@ class Activations(Mapping[Key, Any]):
     def only(self, keys: Iterable[Key]) -> Activations:
         """The recordings with these keys, in this order."""
         entries = self._entries()
-        kept = {key: entries[key] for key in (resolve(key, entries) for key in keys)}
-        facts = {model: known for model, known in self.facts.items() if any(key.model == model for key in kept)}
-        selected = Activations(kept, facts, no_logits={key: why for key, why in self._no_logits.items() if key in kept})
-        selected._ids = {key: self._ids[key] for key in kept if key in self._ids}  # checked before
-        selected._groups = {key: self._groups[key] for key in kept if key in self._groups}
+        chosen = {key: entries[key] for key in (resolve(key, entries) for key in keys)}
+        facts = {model: known for model, known in self.facts.items() if any(key.model == model for key in chosen)}
+        selected = Activations(
+            chosen, facts, no_logits={key: why for key, why in self._no_logits.items() if key in chosen}
+        )
+        selected._ids = {key: self._ids[key] for key in chosen if key in self._ids}  # checked before
+        selected._groups = {key: self._groups[key] for key in chosen if key in self._groups}
         return selected
 
     def table(self) -> pd.DataFrame:

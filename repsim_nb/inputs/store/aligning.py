@@ -138,7 +138,7 @@ def _check_counts(entries: list[_Entry]) -> list[_Entry]:
 def _find_common(entries: list[_Entry]) -> np.ndarray:
     """The ids that all have, in the order of the first."""
     first = entries[0]
-    kept = np.ones(len(first.names.names), bool)
+    is_common = np.ones(len(first.names.names), bool)
     for entry in entries[1:]:
         one, other = first.names.names, entry.names.names
         if one.dtype.kind != other.dtype.kind and len(one) and len(other):
@@ -148,13 +148,13 @@ def _find_common(entries: list[_Entry]) -> np.ndarray:
                 f" '{numbers.title}' integers, such as {numbers.names.names[0].item()!r}: make both the same, as by"
                 " x.index = x.index.astype(str)"
             )
-        kept &= np.isin(one, other)
-        if not kept.any():
+        is_common &= np.isin(one, other)
+        if not is_common.any():
             raise ValueError(
                 f"there is no common sample: '{first.title}' has ids such as {join_names(one[:3])}, and '{entry.title}'"
                 f" such as {join_names(other[:3])}" + (" (none that all before it have)" if len(entries) > 2 else "")
             )
-    return first.names.names[kept]
+    return first.names.names[is_common]
 
 
 def _rows(entry: _Entry, common: np.ndarray) -> np.ndarray:

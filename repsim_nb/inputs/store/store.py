@@ -295,12 +295,12 @@ class Store(Activations):
 
     def __repr__(self) -> str:
         begun, size = len(self.unfinished()), self.size
-        said = [
+        parts = [
             f"{len(self)} recordings of {len(self.facts)} models",
             *([f"{begun} unfinished"] if begun else []),
             f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB",
         ]
-        return f"Store('{self.path}', {', '.join(said)})" + (
+        return f"Store('{self.path}', {', '.join(parts)})" + (
             "" if self.path.is_dir() else " (there is no such folder yet)"
         )
 
