@@ -53,7 +53,7 @@ class Columns(Inputs):
             several = {name for name, column in self.parts[0].items() if isinstance(column, Flat)}
             return {name: column if name in several or is_option(column) else column[0] for name, column in one.items()}
         pieces = self._pieces(rows)
-        with self.naming():
+        with self.name_owner():
             one = pieces[0] if len(pieces) == 1 else _pad_columns(pieces)
         return unflatten(one) | self.options
 

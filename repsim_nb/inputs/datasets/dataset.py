@@ -98,7 +98,7 @@ class Dataset:
         except ValueError as error:
             raise ValueError(f"dataset '{self.name}': {error}") from error
         if isinstance(inputs, Inputs):
-            inputs = inputs.of(self.name)
+            inputs = inputs.with_owner(self.name)
         for attribute, value in (("inputs", inputs), ("targets", targets), ("classes", classes), ("ids", ids)):
             object.__setattr__(self, attribute, value)
 

@@ -114,14 +114,14 @@ class Inputs:
     def __init__(self, n: int) -> None:
         self.rows = np.arange(n)
 
-    def of(self, owner: str) -> Inputs:
+    def with_owner(self, owner: str) -> Inputs:
         """The same inputs, whose errors name the dataset that they are of."""
         owned = copy.copy(self)
         owned.owner = owner
         return owned
 
     @contextmanager
-    def naming(self) -> Iterator[None]:
+    def name_owner(self) -> Iterator[None]:
         try:
             yield
         except ValueError as error:
@@ -134,7 +134,7 @@ class Inputs:
 
     def __getitem__(self, key: Any) -> Any:
         rows = self.rows[key]
-        with self.naming():
+        with self.name_owner():
             one = self.read(np.atleast_1d(rows))
         if np.ndim(rows):
             return one

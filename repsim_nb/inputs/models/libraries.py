@@ -197,6 +197,13 @@ def make_card(spec: str, module: nn.Module, weights: str, seed: int, **more: Any
     return {**known, **({"seed": seed} if weights == "random" else {}), **more}
 
 
+def _wrap(spec: str, module: nn.Module, prepare: Pictures, weights: str, seed: int) -> Model:
+    """The Model of a library's module that takes pictures of one size."""
+    card = make_card(spec, module, weights, seed, input_shape=(*(prepare.size or ()), prepare.channels))
+    name = name_model(spec.partition(":")[2], weights, seed)
+    return Model(name, module.eval(), prepare, default_layers(module), card)
+
+
 def load_timm(
     name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
 ) -> Model:
@@ -230,14 +237,7 @@ def load_timm(
         mode,
         (height, width) if config["crop_mode"] == "squash" else min(height, width),
     )
-    shape = (*size, channels)
-    return Model(
-        name_model(name, weights, seed),
-        module.eval(),
-        prepare,
-        default_layers(module),
-        make_card(spec, module, weights, seed, input_shape=shape),
-    )
+    return _wrap(spec, module, prepare, weights, seed)
 
 
 def load_torchvision(
@@ -300,10 +300,4 @@ def load_torchvision(
         mode,
         first,
     )
-    return Model(
-        name_model(name, weights, seed),
-        module.eval(),
-        prepare,
-        default_layers(module),
-        make_card(spec, module, weights, seed, input_shape=(side, side, 3)),
-    )
+    return _wrap(spec, module, prepare, weights, seed)

@@ -124,14 +124,13 @@ class Model:
         inputs: a small batch as `record` would take it; most networks know one of their own.  layers: as for `record`;
         "**" is every module.
         """
-        given, inputs = inputs is not None, self.example() if inputs is None else inputs
-        wanted, seen = self.check_layers(layers), {}
-        try:
-            seen = {} if inputs is None else _find_shapes(self, inputs, wanted)
-        except Exception:
-            if given:
-                raise
-            inputs = None  # what its card says was not enough: the table comes without shapes
+        wanted = self.check_layers(layers)
+        seen: dict[str, tuple[int, ...] | None] = {}
+        if inputs is not None:
+            seen = _find_shapes(self, inputs, wanted)
+        elif (example := self.example()) is not None:
+            with suppress(Exception):  # what its card says may not be enough, and a model can raise anything
+                seen = _find_shapes(self, example, wanted)
         order = {name: place for place, name in enumerate(seen)}
         modules = dict(self.module.named_modules(remove_duplicate=False))
         rows: dict[str, dict[str, Any]] = {}
@@ -143,7 +142,7 @@ class Model:
                 "type": type(module).__name__ + (" (whole)" if whole else ""),
                 "parameters": sum(p.numel() for p in module.parameters()),
             }
-            if inputs is not None:
+            if inputs is not None or seen:
                 rows[name]["shape"] = seen.get(name)
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
 

@@ -80,21 +80,17 @@ class ArrayFile:
         """The file with the ids of its samples; None where they are unknown."""
         return ids_path(self.path.parent, self.record["ids"]) if self.record.get("ids") else None
 
-    def ids(self) -> np.ndarray | None:
-        """The ids of its samples, if they are known and their file is there and right; a warning says so if it is
-        not.
-        """
-        return self._read(self.ids_path)
-
     @property
     def groups_path(self) -> Path | None:
         """The file with the groups of its rows; None where each row is a sample."""
         return groups_path(self.path.parent, self.record["groups"]) if self.record.get("groups") else None
 
+    def ids(self) -> np.ndarray | None:
+        """The ids of its samples; None, with a warning, if their file is gone or damaged."""
+        return self._read(self.ids_path)
+
     def groups(self) -> np.ndarray | None:
-        """The group of each row, if rows have groups and their file is there and right; a warning says so if it is
-        not.
-        """
+        """The group of each row; None, with a warning, if their file is gone or damaged."""
         return self._read(self.groups_path)
 
     def _read(self, path: Path | None) -> np.ndarray | None:
