@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import repsim_nb as rs
 from repsim_nb.inputs.models.checkpoints import name_checkpoint, read_checkpoint
-from repsim_nb.inputs.models.filling import fill_module
+from repsim_nb.inputs.models.state_dicts import fill_module
 
 
 @pytest.fixture(autouse=True)

@@ -215,9 +215,9 @@ def test_photographs_are_crops_that_are_read_when_asked_for():
     assert len(pickle.dumps(data)) < 20_000
     from PIL import Image
 
-    corner = np.asarray(Image.open(packages.find_in_package("scikit-image", "skimage/data/coffee.png", "make carriers")))[
-        -224:, -224:
-    ]
+    corner = np.asarray(
+        Image.open(packages.find_in_package("scikit-image", "skimage/data/coffee.png", "make carriers"))
+    )[-224:, -224:]
     assert np.array_equal(data.inputs[64 * 3 + 63], corner)
 
 

@@ -4,7 +4,7 @@ column of labels, graphs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,3 +82,20 @@ def join_graphs(graphs: Iterable[Any]) -> Any:
     from torch_geometric.data import Batch
 
     return Batch.from_data_list(list(graphs))
+
+
+def split_graphs(batch: Any) -> list[Any]:
+    """The graphs of a `Batch`."""
+    try:
+        return batch.to_data_list()
+    except RuntimeError as error:
+        raise ValueError(f"this Batch cannot be taken apart into graphs ({error}): give a list of graphs") from error
+
+
+def find_graph_targets(graphs: Sequence[Any]) -> np.ndarray | None:
+    """The `y` of each graph, if it is one number in all of them."""
+    found: list[Any] = [getattr(graph, "y", None) for graph in graphs]
+    values = [y.reshape(-1).tolist() if hasattr(y, "detach") else [y] for y in found]
+    if not all(len(value) == 1 and isinstance(value[0], (bool, int, float)) for value in values):
+        return None
+    return np.asarray([value[0] for value in values])

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from repsim_nb.inputs.batches import count_samples, is_graph, is_graphs, is_option
+from repsim_nb.inputs.batches import count_samples, find_graph_targets, is_graph, is_graphs, is_option, split_graphs
 
 from .columns import Columns, join
-from .graphs import find_graph_targets, split_graphs
 from .inputs import fingerprint_batch
 from .pillow import find_colored_places, is_pillow
 from .splitting import is_strings, split_batch, to_array

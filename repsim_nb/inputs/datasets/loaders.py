@@ -18,13 +18,12 @@ from torch.utils.data import (
     default_collate,
 )
 
-from repsim_nb.inputs.batches import is_graph, is_option, is_torch_geometric
+from repsim_nb.inputs.batches import find_graph_targets, is_graph, is_option, is_torch_geometric
 from repsim_nb.inputs.fingerprints import fingerprint
 from repsim_nb.inputs.randomness import preserve_random_states
 
 from .collecting import check_alike, collect_batches
 from .columns import unflatten
-from .graphs import find_graph_targets
 from .inputs import Inputs, cut_spans, fingerprint_graphs
 from .rereading import check_samples, find_fixed_order
 from .splitting import split_batch

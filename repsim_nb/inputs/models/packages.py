@@ -16,12 +16,12 @@ from repsim_nb.support.errors import check_name
 from repsim_nb.support.files import find_in_package
 
 from .checkpoints import read_checkpoint
-from .filling import fill_module
 from .huggingface import import_transformers, make_model, silence
 from .libraries import check_weights, import_library, make_card, make_untrained, name_model, offline
 from .model import Model
 from .preparing import Pictures
 from .running import OUTPUT
+from .state_dicts import fill_module
 
 HOW = "make pretrained"
 LENGTH = 256  # tokens: what MiniLM-L6 was made for; L3 reads as many, so that both see the same tokens

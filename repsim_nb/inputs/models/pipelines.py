@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from .filling import unwrap
 from .layers import default_layers
 from .model import Model, images
 from .preparing import Texts
 from .preprocessors import find_most_tokens, find_padding, make_pictures
+from .state_dicts import unwrap
 
 
 def is_pipeline(thing: Any) -> bool:

@@ -22,7 +22,6 @@ from repsim_nb.support.files import shipped_folder
 from .architectures import ARCHITECTURES
 from .channels import check_pictures, is_bytes
 from .checkpoints import INDEX, PICKLES, name_checkpoint, read_checkpoint
-from .filling import fill_module, unwrap
 from .folders import describe_folder_of, describe_other_folder, load_folder
 from .layers import default_layers
 from .libraries import load_timm, load_torchvision
@@ -32,6 +31,7 @@ from .pipelines import WithoutTokenizer, is_pipeline, make_pipeline_model, takes
 from .preparing import no_sentences
 from .running import OUTPUT
 from .sentences import is_of_library, make_sentence_model
+from .state_dicts import fill_module, unwrap
 from .unsupported import TORCH_TAR, describe_other_file, explain_other_object
 
 FILES = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", *TORCH_TAR)

@@ -1,4 +1,4 @@
-"""State dicts: which one of a file is meant, its names without a prefix, its hash."""
+"""State dicts: which one of a file is meant, its hash, and its weights into a module, every one into its place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from repsim_nb.support.errors import join_names, unknown_name
 
@@ -98,3 +99,144 @@ def rename_weights(weights: Mapping[str, Tensor], rename: Callable[[str], str | 
         metadata = OrderedDict((path, about) for path, about in paths if path is not None)
         setattr(renamed, "_metadata", metadata)  # noqa: B010  # a name that torch gives to a dict
     return renamed
+
+
+# parts of names that torch.compile and others put in
+WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
+
+
+def fill_module(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
+    """Load every weight into its place; a weight too many, too few or of another shape is an error.
+
+    torch's `load_state_dict` decides, with all hooks of the module. What it misses is forgiven only if that cannot
+    change an output: a weight that shares its memory with one that was loaded, and the number of batches that a batch
+    normalization has seen. What it finds besides is forgiven if the module has that buffer, with these values, and does
+    not save it.
+    """
+    if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        raise ValueError(
+            f"the architecture {type(module).__name__} is on the device 'meta', where weights have no values: "
+            "make it on the CPU"
+        )
+    weights = _fit_names(weights, module)
+    missing: list[str] = []
+    besides: list[str] = []
+
+    def note(_: nn.Module, keys: Any) -> None:
+        missing[:], besides[:] = keys.missing_keys, keys.unexpected_keys
+
+    trouble, hook = "", module.register_load_state_dict_post_hook(note)
+    try:
+        module.load_state_dict(weights, strict=False)
+    except Exception as error:  # hooks can raise anything
+        trouble = " ".join(str(error).split()) or type(error).__name__
+    finally:
+        hook.remove()
+    own = {name: value for name, value in module.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
+    other = [name for name in own if name in weights and f"size mismatch for {name}:" in trouble]
+    problems = {
+        "it lacks": [name for name in missing if not _is_harmless(name, module, own, own.keys() - set(missing))],
+        "it has besides": [name for name in besides if not _has_buffer(module, name, weights.get(name))],
+        "other shapes:": [f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}" for name in other],
+        "other values under names that are one tensor here:": _find_torn(own, weights),
+        "torch said:": [trouble] if trouble and not other else [],
+    }
+    if any(problems.values()):
+        found = "; ".join(f"{word} {join_names(names, 4)}" for word, names in problems.items() if names)
+        raise ValueError(f"the checkpoint {file} does not fit {type(module).__name__}: {found}")
+
+
+def _fit_names(weights: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
+    """The weights without what wrappers put into all names ("module.", "_orig_mod.", "model."), if more of the names
+    fit without it.
+    """
+    own, owners = set(module.state_dict()), {name for name, _ in module.named_modules(remove_duplicate=False)}
+
+    def fit(names: Mapping[str, Tensor]) -> tuple[int, int]:
+        # owners too: hooks can change the last part, as from old to new weight_norm
+        return sum(name in own for name in names), sum(name.rpartition(".")[0] in owners for name in names)
+
+    plain = rename_weights(weights, lambda path: ".".join(part for part in path.split(".") if part not in WRAPPERS))
+    return max(
+        (*_iterate_stripped(weights), *(_iterate_stripped(plain) if len(plain) == len(weights) else ())), key=fit
+    )  # the first of the best
+
+
+def _iterate_stripped(weights: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    """The weights as they are, and without the first part of their names as long as all share it."""
+    while True:
+        yield weights
+        names = [name for name in weights if name != "n_averaged"]  # AveragedModel puts it next to "module."
+        begins = {name.partition(".")[0] for name in names}
+        if (
+            len(begins) != 1
+            or not all("." in name for name in names)
+            or (len(names) < len(weights) and begins != {"module"})
+        ):
+            return
+        weights = strip_prefix(weights, f"{begins.pop()}.")
+
+
+def _is_harmless(name: str, module: nn.Module, own: Mapping[str, Tensor], loaded: set[str]) -> bool:
+    """Whether a weight that the file lacks cannot change an output."""
+    owner, _, last = name.rpartition(".")
+    if last == "num_batches_tracked" and isinstance(
+        dict(module.named_modules(remove_duplicate=False)).get(owner), _NormBase
+    ):
+        return True  # it counts, and only in training
+    return name in own and any(_covers(own[other], own[name]) for other in loaded)
+
+
+def _covers(whole: Tensor, part: Tensor) -> bool:
+    """Whether each value of one tensor lies in the memory of another, and this one fills all of its memory."""
+    if any(nn.parameter.is_lazy(t) or t.layout != torch.strided or t.numel() == 0 for t in (whole, part)):
+        return False
+    (start, end), (first, last) = _memory_span(whole), _memory_span(part)
+    dense = whole.permute(sorted(range(whole.ndim), key=whole.stride, reverse=True)).is_contiguous()
+    return dense and whole.device == part.device and start <= first and last <= end
+
+
+def _memory_span(tensor: Tensor) -> tuple[int, int]:
+    """Where the first value of a tensor begins, and where its last one ends."""
+    values = 1 + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + values * tensor.element_size()
+
+
+def _has_buffer(module: nn.Module, name: str, value: Any) -> bool:
+    buffer = dict(module.named_buffers(remove_duplicate=False)).get(name)
+    if buffer is None or not isinstance(value, Tensor) or buffer.shape != value.shape:
+        return False
+    return torch.equal(buffer, value.to(buffer)) and torch.equal(value, buffer.to(value))
+
+
+def _find_torn(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    """Pairs of names that are one tensor in the module and have different values in the file; only the last would be in
+    the module.
+    """
+    first: dict[Any, str] = {}
+    torn = []
+    for name, value in own.items():
+        if (
+            isinstance(weights.get(name), Tensor)
+            and not nn.parameter.is_lazy(value)
+            and value.layout == torch.strided
+            and value.numel()
+        ):
+            other = first.setdefault((value.data_ptr(), value.shape, value.stride()), name)
+            a, b = (weights[which].to(value.dtype) for which in (other, name))
+            if other != name and not torch.equal(a, b) and hash_weights({"": a}) != hash_weights({"": b}):
+                torn.append(f"{other} and {name}")
+    return torn
+
+
+def unwrap(module: nn.Module) -> nn.Module:
+    """The network itself: out of nn.DataParallel, DistributedDataParallel and torch.compile, which put a prefix before
+    all names.
+    """
+    while True:
+        if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            module = module.module
+        elif isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
+            module = inner
+        else:
+            return module
