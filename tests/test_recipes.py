@@ -373,7 +373,8 @@ def test_no_process_outlives_a_kernel_that_is_killed(tmp_path):
     code = f"""
 from repsim_nb.studies.training import train_or_load
 if __name__ == "__main__":
-    train_or_load({{"endless": {ENDLESS!r}}}, folder={str(tmp_path)!r}, progress=lambda done, total: print(done, flush=True))
+    report = lambda done, total: print(done, flush=True)
+    train_or_load({{"endless": {ENDLESS!r}}}, folder={str(tmp_path)!r}, progress=report)
 """
     (tmp_path / "script.py").write_text(code)
     with subprocess.Popen(
