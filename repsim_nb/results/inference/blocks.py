@@ -50,7 +50,7 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
     groups : as in `anosim`
         Groups of items.
     over : {"samples", "items", "both"}
-        What the intervals are for: these items with other samples, other items (networks) with these samples, or other
+        What the intervals are for: these items with other samples, other items (models) with these samples, or other
         items with other samples.
     row_groups : labels (n,), optional
         Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus).
@@ -99,9 +99,9 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
     2,000 samples of 8 features, and 85 to 92 at 40 samples. At 100 samples of 200 features it was 94 to 100 for
     debiased CKA and 89 to 96 for CKA. Intervals of shared neighbours are half as wide again as needed.
 
-    For other items, simulated (two groups of 3, 4 or 6 networks that share 6 directions, debiased CKA, 100 or 1,000
-    samples, 100 or 200 times each): of 100 intervals at level 0.95 for the mean over all networks and samples, 93 to 97
-    contained it with over="both", 90 to 97 with over="items", and 18 to 81 with over="samples". With 3 networks a group
+    For other items, simulated (two groups of 3, 4 or 6 models that share 6 directions, debiased CKA, 100 or 1,000
+    samples, 100 or 200 times each): of 100 intervals at level 0.95 for the mean over all models and samples, 93 to 97
+    contained it with over="both", 90 to 97 with over="items", and 18 to 81 with over="samples". With 3 models a group
     they are long.
 
     References

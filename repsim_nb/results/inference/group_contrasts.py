@@ -12,7 +12,7 @@ from repsim_nb.support.labels import Choice
 
 from .dispersion import dispersion_test
 from .group_tests import anosim_r
-from .labelled_items import NoOtherLabelling, label_items
+from .labelled_items import LabelledItems, NoOtherLabelling, label_items
 from .results import ROUNDING, compare_with_null
 from .square_tables import Table, with_ties
 from .units import holm
@@ -134,7 +134,7 @@ def contrasts(
 
 
 def _contrast(
-    every: Any,
+    every: LabelledItems,
     tied: np.ndarray,
     two: tuple[np.ndarray, np.ndarray],
     parts: list[np.ndarray],

@@ -37,7 +37,7 @@ def anosim(
         Labels are permuted within a stratum, and only pairs within one stratum count. R is then the mean over the
         strata that have pairs of both kinds (the two-way crossed design).
     units : as groups, optional
-        Items of one unit depend on each other (layers of one network, learning rates from one seed). Labels are
+        Items of one unit depend on each other (layers of one model, learning rates from one seed). Labels are
         exchanged among whole units: those that have the same number of items in each stratum. All items of a unit are
         in one group.
     n_permutations : int

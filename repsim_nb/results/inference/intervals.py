@@ -51,7 +51,7 @@ def interval(
         Whole groups are left out, and pairs of rows within a group do not count. Recordings by token know the groups of
         their rows. Measures that can do this: debiased CKA, debiased distance correlation, RSA.
     level : float
-        The share of such intervals that contain the population value.
+        The fraction of such intervals that contain the population value.
     parts : int
         The number of parts into which samples (or groups) are divided, from 5.
 
@@ -62,7 +62,7 @@ def interval(
     part shows its standard error; for that every two parts are left out together. Student's t has (parts - 1) degrees
     of freedom. So the estimate may lie outside what was measured, where that is biased at n samples, and the interval
     is not cut at the ends of the measure's range. It takes 1 + parts (parts + 1) / 2 calls of the measure, 56. (A
-    bootstrap draws samples twice, and to a measure of pairs two copies are a perfect likeness.)
+    bootstrap draws samples twice, and to a measure of pairs two copies have a perfect similarity.)
 
     Simulated, 400 times each, against the value at 20,000 samples (benchmarks/CALIBRATION.md): of 100 intervals at
     level 0.95 92 to 96 held it, of

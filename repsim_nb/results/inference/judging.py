@@ -248,7 +248,7 @@ def cannot_ask(why: str, *, unit: str = "") -> Verdict:
     Parameters
     ----------
     why : str
-        What the data lack, such as "three networks a kind: no p-value can be below 0.1".
+        What the data lack, such as "three models a kind: no p-value can be below 0.1".
     unit : str
         The unit that is too few, such as "models (3 + 3)".
 
@@ -265,7 +265,7 @@ def cannot_ask(why: str, *, unit: str = "") -> Verdict:
     Examples
     --------
     >>> from repsim_nb import inference
-    >>> inference.cannot_ask("three networks a kind: no p-value can be below 0.1").outcome
+    >>> inference.cannot_ask("three models a kind: no p-value can be below 0.1").outcome
     'undecided'
     """
     if not isinstance(why, str) or not why.strip():

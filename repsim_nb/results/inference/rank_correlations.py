@@ -58,7 +58,7 @@ def rank_correlation(  # noqa: PLR0913 - keyword-only, independent of each other
         t for ρ, the normal distribution for τ. "exact": all orders of up to 9 values (of any number for τ without
         ties). None is "mantel" for tables, "asymptotic" for sequences.
     groups : one value an item, {model: group}, a field of the labels, or a DataFrame, optional
-        Items of one group depend on each other (seeds of one architecture, networks from one pre-training). Whole
+        Items of one group depend on each other (seeds of one architecture, models from one pre-training). Whole
         groups of one size are then permuted, their items in the order in which they stand. A DataFrame has a column for
         each crossed grouping. Only for tables with p="mantel".
     given : of the kind of a and b, optional

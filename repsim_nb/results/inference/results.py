@@ -99,7 +99,7 @@ class Moments:
         return max(float((1 + np.sum(counted >= value - self.rounding)) / (1 + len(counted))), self.least)
 
     def quantile(self, level: float) -> float:
-        """The value below which a share `level` of the orders lie."""
+        """The value below which a fraction `level` of the orders lie."""
         check_level(level)
         if (counted := self.counted) is not None:
             return quantile_of(counted, level)
@@ -125,7 +125,7 @@ def tail(z: Any, skewness: Any, least: Any) -> Any:
 
 @dataclass(frozen=True, repr=False)
 class Interval:
-    """From low to high, made so that a share `level` of such intervals hold what they estimate; `estimate` is the best
+    """From low to high, made so that a fraction `level` of such intervals holds what they estimate; `estimate` is the best
     single guess. `0.5 in interval` asks whether it is a value that fits.
     """
 
@@ -161,19 +161,19 @@ def compare_with_null(
 
 
 def least_backed(n: int) -> float:
-    """The smallest p-value that a curve of three moments can back for n samples; not less than the share of one order
+    """The smallest p-value that a curve of three moments can back for n samples; not less than the fraction of one order
     of all.
     """
     return max(one_order(n), BACKED)
 
 
 def one_order(n: int) -> float:
-    """1/n!, the share of one order of n things, or the smallest number there is."""
+    """1/n!, the fraction of one order of n things, or the smallest number there is."""
     return max(math.exp(-math.lgamma(n + 1)), sys.float_info.min)
 
 
 def percentile_interval(values: Any, level: float) -> tuple[float, float]:
-    """The two ends that hold a share `level` of the values, by quantiles."""
+    """The two ends that hold a fraction `level` of the values, by quantiles."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
@@ -187,7 +187,7 @@ def check_level(level: float) -> None:
 
 
 def check_draws(n_bootstrap: int, level: float) -> None:
-    """ValueError for numbers that no interval over networks can be made of."""
+    """ValueError for numbers that no interval over models can be made of."""
     check_level(level)
     check_integer(
         n_bootstrap, "n_bootstrap", minimum=20, hint="such as 999 for an interval that does not change with the seed"

@@ -21,8 +21,8 @@ from repsim_nb.support.validation import check_integer
 class Probe:
     """What a classifier made of rows that it was not fitted to.
 
-    confusion: DataFrame (classes, classes), of each true class (row) the share of its held-out rows that was named so
-    (column); rows sum to 1.
+    confusion: DataFrame (classes, classes), of each true class (row) the fraction of its held-out rows that was named
+    so (column); rows sum to 1.
     balanced_accuracy: the mean of the diagonal, held-out.  chance: what naming at random gives.
     p_value: how often the balanced accuracy is as high when labels are exchanged between images and within them, (1 +
     #) / (permutations + 1).  null: those values.
@@ -44,7 +44,7 @@ class Probe:
 
     @property
     def accuracy(self) -> float:
-        """The share of held-out rows named rightly; other than the balanced one where classes differ in size."""
+        """The fraction of held-out rows named rightly; other than the balanced one where classes differ in size."""
         return float((self.predictions["true"] == self.predictions["predicted"]).mean())
 
     @property
@@ -89,7 +89,7 @@ class Probe:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DatasetProbe(Probe):
-    """A probe whose classes are sets of representations: of which network, on which data.
+    """A probe whose classes are sets of representations: of which model, on which data.
 
     The levels of the confusion's index are the fields of the keys.
 
@@ -99,7 +99,7 @@ class DatasetProbe(Probe):
     ordered_by: str | None = None
 
     def labels(self) -> Labels:
-        """Short labels, the data first where it varies: "[test set]_[network]"."""
+        """Short labels, the data first where it varies: "[test set]_[model]"."""
         fields = sorted(varying_fields(self.confusion.index), key=lambda name: name != "dataset")
         frame = self.confusion.index.to_frame(index=False).astype(str)
         if "dataset" not in fields or len(fields) < 2:
