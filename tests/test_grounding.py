@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 import repsim_nb as rs
-from repsim_nb.results.grounding.damage import Components
+from repsim_nb.measures.arrays import PrincipalComponents
 from repsim_nb.studies.published import GROUNDING_BERT, layer_experiment
 
 grounding = rs.grounding
@@ -541,13 +541,13 @@ def test_a_measure_notices_at_the_first_deletion_above_the_mean_of_two_models():
 
 def test_what_is_left_is_in_the_columns_that_were():
     xs, _ = spectrum(models=2)
-    parts = Components(xs["n0"])
-    np.testing.assert_allclose(parts.first(10), xs["n0"], atol=1e-12)
+    parts = PrincipalComponents(xs["n0"])
+    np.testing.assert_allclose(parts.leading(10), xs["n0"], atol=1e-12)
     assert (
-        np.linalg.matrix_rank(parts.first(5) - parts.first(5).mean(0), tol=1e-10) == 5
+        np.linalg.matrix_rank(parts.leading(5) - parts.leading(5).mean(0), tol=1e-10) == 5
         and parts.rank == len(parts.squares) == 10
     )
-    np.testing.assert_allclose(parts.first(5).mean(0), xs["n0"].mean(0), atol=1e-12)
+    np.testing.assert_allclose(parts.leading(5).mean(0), xs["n0"].mean(0), atol=1e-12)
 
 
 def full(rank):

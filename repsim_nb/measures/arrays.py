@@ -102,3 +102,28 @@ def reduce_features(x: Array) -> Array:
 def permute_matrix(matrix: Array, order: np.ndarray) -> Array:
     """Rows and columns in this order; `take` is thrice as fast as one index of both."""
     return matrix.take(order, 0).take(order, 1) if isinstance(matrix, np.ndarray) else matrix[order][:, order]
+
+
+class PrincipalComponents:
+    """A representation (n, p) by its principal components.
+
+    s: all singular values of the centred columns, largest first; squares: those of the components up to the rank, the
+    eigenvalues of n times its covariance.
+    """
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.mean = x.mean(axis=0)
+        self.u, self.s, self.vt = np.linalg.svd(x - self.mean, full_matrices=False)
+        self.rank = int((self.s > self.s[0] * max(x.shape) * np.finfo(float).eps).sum())
+        self.squares = self.s[: self.rank] ** 2
+
+    def leading(self, number: int) -> np.ndarray:
+        """x with all but so many components deleted, in its own columns."""
+        return self.mean + (self.u[:, :number] * self.s[:number]) @ self.vt[:number]
+
+
+def fewest_components(s: Array, variance: float) -> int:
+    """How many leading components have this fraction of the variance; s: singular values, largest first."""
+    xp = array_api_compat.array_namespace(s)
+    fractions = xp.cumulative_sum(s * s) / xp.sum(s * s)
+    return 1 + int(xp.sum(xp.astype(fractions < variance - 1e-12, xp.int64)))

@@ -13,7 +13,7 @@ from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import DegenerateComparisonError
 from repsim_nb.support.validation import check_fraction, check_representation
 
-from .arrays import centred_unit, eps, reduce_features, smallest_direction
+from .arrays import centred_unit, eps, fewest_components, reduce_features, smallest_direction
 from .base import NO_LINEAR, TRANSFORMS, Measure
 
 
@@ -97,10 +97,7 @@ class CCA(Measure):
         """
         xp = array_api_compat.array_namespace(s)
         rank = min(int(xp.sum(xp.astype(s > smallest, xp.int64))), n - 1)
-        if self.variance is None:
-            return rank
-        share = xp.cumulative_sum(s * s) / xp.sum(s * s)
-        return min(rank, 1 + int(xp.sum(xp.astype(share < self.variance - 1e-12, xp.int64))))
+        return rank if self.variance is None else min(rank, fewest_components(s, self.variance))
 
     def _by_gram(self, x: Array, smallest: float) -> Array | None:
         """The basis from the eigenvectors of the smaller Gram matrix, twice as fast as from an SVD.

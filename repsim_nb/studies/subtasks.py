@@ -20,6 +20,7 @@ from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import OUTPUT, Model
 from repsim_nb.inputs.recording import record
 from repsim_nb.inputs.store import Key
+from repsim_nb.measures.arrays import PrincipalComponents
 from repsim_nb.results.grounding import paired_sd
 from repsim_nb.results.probes import linear_probe
 from repsim_nb.support.errors import unknown_name
@@ -273,8 +274,8 @@ def _leading(before: np.ndarray, after: np.ndarray) -> dict[int, tuple[np.ndarra
     float64.
     """
     before, after = before.astype(float), after.astype(float)
-    mean = after.mean(axis=0)
-    axes = np.linalg.svd(after - mean, full_matrices=False)[2]
+    components = PrincipalComponents(after)
+    mean, axes = components.mean, components.vt
     kept = {k: axes[:k].T @ axes[:k] for k in KEPT if k < after.shape[1]}
     return {after.shape[1]: (before, after)} | {
         k: (mean + (before - mean) @ onto, mean + (after - mean) @ onto) for k, onto in kept.items()

@@ -13,6 +13,7 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
+from repsim_nb.measures.arrays import PrincipalComponents, fewest_components
 
 Transformation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -41,10 +42,8 @@ def moved(x: np.ndarray, distance: float = 30.0) -> np.ndarray:
 
 def leading(x: np.ndarray, share: float) -> np.ndarray:
     """Only the fewest leading principal components with this share of the variance; the others deleted."""
-    mean = x.mean(axis=0)
-    u, s, vt = np.linalg.svd(x - mean, full_matrices=False)
-    kept = 1 + int(np.sum(np.cumsum(s**2) / np.sum(s**2) < share - 1e-12))
-    return u[:, :kept] * s[:kept] @ vt[:kept] + mean
+    components = PrincipalComponents(x)
+    return components.leading(fewest_components(components.s, share))
 
 
 TRANSFORMATIONS: dict[str, Transformation] = {

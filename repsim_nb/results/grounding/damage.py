@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from repsim_nb.measures.arrays import PrincipalComponents
 from repsim_nb.support.errors import unknown_name
 
 DELETED = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.97, 0.98, 0.99)
@@ -223,28 +224,12 @@ def rms_distance(x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.sum((x - x.mean(axis=0)) ** 2, axis=1))))
 
 
-class Components:
-    """A representation by its principal components: squares, the eigenvalues of n times its covariance, largest first,
-    as many as its rank.
-    """
-
-    def __init__(self, x: np.ndarray) -> None:
-        self.mean = x.mean(axis=0)
-        self.u, self.s, self.vt = np.linalg.svd(x - self.mean, full_matrices=False)
-        self.rank = int((self.s > self.s[0] * max(x.shape) * np.finfo(float).eps).sum())
-        self.squares = self.s[: self.rank] ** 2
-
-    def first(self, kept: int) -> np.ndarray:
-        """What is left of x, in its own columns, if all but so many components are deleted."""
-        return self.mean + (self.u[:, :kept] * self.s[:kept]) @ self.vt[:kept]
-
-
 # -- the kinds
 # -------------------------------------------------------------------------------------------------------------
 
 
-def _delete_components(whole: Components, amount: float, rng: np.random.Generator) -> np.ndarray:
-    return whole.first(left_of(amount, whole.rank))
+def _delete_components(whole: PrincipalComponents, amount: float, rng: np.random.Generator) -> np.ndarray:
+    return whole.leading(left_of(amount, whole.rank))
 
 
 def _varying_units(x: np.ndarray) -> np.ndarray:
@@ -318,8 +303,8 @@ DAMAGES: Mapping[str, Damage] = {
         DELETED,
         "principal components deleted, the smallest first",
         text=_percent,
-        parts=lambda x: Components(x).rank,
-        prepare=lambda x, targets, draw, seed: Components(x),
+        parts=lambda x: PrincipalComponents(x).rank,
+        prepare=lambda x, targets, draw, seed: PrincipalComponents(x),
     ),
     "noise": Damage("noise", _add_noise, NOISE, "standard deviation of noise, in that of the representation", draws=3),
     "units": Damage(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.measures import CCA, CKA, NBS, Measure, Procrustes
+from repsim_nb.measures.arrays import PrincipalComponents
 from repsim_nb.results.comparison import compare
 from repsim_nb.results.inference.samples import representations_of
 from repsim_nb.results.probes import linear_probe
@@ -20,7 +21,7 @@ from repsim_nb.support.labels import short_labels, to_axis
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer, check_labels
 
-from .damage import DAMAGES, Components, Damage, damage_of, left_of
+from .damage import DAMAGES, Damage, damage_of, left_of
 from .model_benchmark import Measures, choose_measures
 from .sensitivity_result import Sensitivity, first_above
 from .specificity_result import NEVER
@@ -285,7 +286,7 @@ def closed_forms(
 ) -> pd.DataFrame:
     found: dict[str, list[float]] = {}
     for x in xs:
-        squares = Components(x).squares
+        squares = PrincipalComponents(x).squares
         for short, measure in chosen.items():
             values = [closed_form(measure, squares, left_of(amount, len(squares))) for amount in amounts]
             if values[0] is not None:
