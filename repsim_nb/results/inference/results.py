@@ -125,8 +125,9 @@ def tail(z: Any, skewness: Any, least: Any) -> Any:
 
 @dataclass(frozen=True, repr=False)
 class Interval:
-    """From low to high, made so that a fraction `level` of such intervals holds what they estimate; `estimate` is the best
-    single guess. `0.5 in interval` asks whether it is a value that fits.
+    """A confidence interval from low to high; `estimate` is the best single guess.
+
+    A fraction `level` of such intervals holds what they estimate. `0.5 in interval` asks whether that value fits.
     """
 
     low: float
@@ -161,9 +162,7 @@ def compare_with_null(
 
 
 def least_backed(n: int) -> float:
-    """The smallest p-value that a curve of three moments can back for n samples; not less than the fraction of one order
-    of all.
-    """
+    """The smallest p-value that a curve of three moments can back for n samples; at least that of one order of all."""
     return max(one_order(n), BACKED)
 
 
