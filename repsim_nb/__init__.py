@@ -35,6 +35,6 @@ def __getattr__(name: str) -> object:
     try:
         return _load(name)
     except ModuleNotFoundError as error:
-        from repsim_nb.support.errors import explain_missing_torch
+        from repsim_nb.support.errors import explain_missing
 
-        raise explain_missing_torch(error, name) from error
+        raise explain_missing(error, name) from error

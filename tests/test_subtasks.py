@@ -21,14 +21,9 @@ TUNING = {"data": "mnist", "start": START, "rows": (0, 200), "epochs": 2, "seed"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("trained")
-
-
-@pytest.fixture(scope="module")
-def loaded(folder):
-    """All four, in short."""
-    return {name: subtasks.load(name, fast=True, folder=folder, progress=False) for name in SUBTASKS}
+def loaded():
+    """All four, in short, of the models that the lessons train in short."""
+    return {name: subtasks.load(name, fast=True, progress=False) for name in SUBTASKS}
 
 
 def same(a, b):
@@ -217,17 +212,15 @@ def test_deletion_keeps_the_leading_components(loaded):
     assert by_kept[32] > by_kept[8] > by_kept[2] > by_kept[1] > 0.1
 
 
-def test_the_functionality_of_a_fine_tuned_network_is_its_accuracy_on_the_shifted_test(loaded, folder):
+def test_the_functionality_of_a_fine_tuned_network_is_its_accuracy_on_the_shifted_test(loaded):
     functionality = loaded["pretraining"][1]
-    models = {
-        model.name: model for model in subtasks.load_models("pretraining", fast=True, folder=folder, progress=False)
-    }
+    models = {model.name: model for model in subtasks.load_models("pretraining", fast=True, progress=False)}
     assert set(models) == {f"pre{start}-tune{seed}" for start in range(2) for seed in range(5)}
     name = "pre1-tune3"
     assert models[name].card["pretraining"] == 1 and models[name].card["seed"] == 3
     for test, found in (
         (None, functionality),
-        ("faint", subtasks.load("pretraining", test="faint", fast=True, folder=folder, progress=False)[1]),
+        ("faint", subtasks.load("pretraining", test="faint", fast=True, progress=False)[1]),
     ):
         data = shifted(test or SUBTASKS["pretraining"].test)
         with torch.inference_mode():

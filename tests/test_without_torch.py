@@ -101,3 +101,27 @@ def test_what_needs_torch_says_what_to_install():
     said = run_without_torch(code).splitlines()
     assert len(said) == 3 and all("pip install 'repsim_nb[torch]'" in line for line in said)
     assert "load_model needs torch" in said[0]
+
+
+def test_what_needs_the_notebook_says_what_to_install():
+    code = """
+    import sys
+
+    import repsim_nb as rs
+
+    class NoNotebook:
+        def find_spec(self, name, path=None, target=None):
+            if name.split(".")[0] in ("ipywidgets", "anywidget", "papermill", "nbconvert"):
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    sys.meta_path.insert(0, NoNotebook())
+    for attempt in (lambda: rs.explorers, lambda: rs.reports.run("00_tour", "out"), lambda: rs.reports.to_html("a.ipynb")):
+        try:
+            attempt()
+        except ModuleNotFoundError as error:
+            print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    said = done.stdout.splitlines()
+    assert len(said) == 3 and all("not installed: pip install 'repsim_nb[notebook]'" in line for line in said)
+    assert said[0].startswith("repsim_nb.explorers needs ")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.errors import explain_missing, join_names, unknown_name
 from repsim_nb.support.escaping import literal as literal  # for notebooks that write names into Markdown
 from repsim_nb.support.files import replace_atomically, shipped_folder
 
@@ -43,7 +45,7 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     and TypeError for a value that is not plain data; RuntimeError with the failing cell's message if the notebook
     fails.
     """
-    import papermill  # heavy, and needed only here
+    papermill = _import("papermill")
 
     source = notebook_path(notebook)
     declared = _declared(source)
@@ -83,10 +85,17 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     return to_html(executed)
 
 
+def _import(library: str) -> ModuleType:
+    """One that is heavy, and needed only here."""
+    try:
+        return importlib.import_module(library)
+    except ModuleNotFoundError as error:
+        raise explain_missing(error, "reports") from error
+
+
 def _declared(source: Path) -> dict[str, Any]:
     """The parameters that a notebook declares in its cell tagged `parameters`."""
-    import papermill
-
+    papermill = _import("papermill")
     return {name: about["inferred_type_name"] for name, about in papermill.inspect_notebook(str(source)).items()}
 
 
@@ -111,12 +120,10 @@ def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
 
     code: show the cells' code; None hides it in notebooks named report_*.
     """
-    import nbformat
-    from nbconvert import HTMLExporter
-
+    nbformat, exporters = _import("nbformat"), _import("nbconvert")
     path = Path(notebook)
     content = _without_widgets(nbformat.read(path, as_version=4))
-    exporter = HTMLExporter(
+    exporter = exporters.HTMLExporter(
         embed_images=True,
         exclude_input=path.stem.startswith("report_") if code is None else not code,
         exclude_input_prompt=True,

@@ -20,7 +20,7 @@ from repsim_nb.measures import CKA
 from repsim_nb.measures.arrays import split_range
 from repsim_nb.measures.gram import batches
 from repsim_nb.results.comparison import Comparison
-from repsim_nb.support.errors import UndefinedError, explain_missing_torch
+from repsim_nb.support.errors import UndefinedError, explain_missing
 from repsim_nb.support.labels import Key
 from repsim_nb.support.progress import Tick, show_progress
 
@@ -81,7 +81,7 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
         from repsim_nb.inputs.pooling import TOKENS, Pooling
         from repsim_nb.inputs.recording import Run, RunOptions, refuse_shared, to_dataset, warn_left_out
     except ModuleNotFoundError as error:
-        raise explain_missing_torch(error, "stream") from error
+        raise explain_missing(error, "stream") from error
     data, measure, pooling = to_dataset(dataset), CKA(batch_size=batch_size), Pooling(pool)
     if pooling.by_token:
         raise ValueError(

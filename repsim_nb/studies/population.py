@@ -202,16 +202,14 @@ _FEW = (
 
 
 def few(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
-    """About a dozen of POPULATION or FAMILIES, or four of RUNS at six epochs, trained for a short time: seconds, for a
-    look at the study and for tests.
-    """
+    """About a dozen of POPULATION or FAMILIES, or four of RUNS, trained for a moment: for a look, and for tests."""
     return {name: _shorten(recipe) for name, recipe in recipes.items() if name in _FEW}
 
 
 def _shorten(recipe: Recipe) -> Recipe:
     if "checkpoints" in recipe:
-        return {**recipe, "epochs": 8, "checkpoints": (0, 1, 2, 4, 6, 8)}
-    return {**recipe, "epochs": min(recipe["epochs"], 30 if recipe["architecture"] == "mlp" else 20), "rows": (0, 500)}
+        return {**recipe, "epochs": 4, "checkpoints": (0, 1, 2, 3, 4), "rows": (0, 400)}
+    return {**recipe, "epochs": min(recipe["epochs"], 20 if recipe["architecture"] == "mlp" else 6), "rows": (0, 300)}
 
 
 def held_out() -> Dataset:

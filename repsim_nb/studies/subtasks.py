@@ -230,7 +230,7 @@ def load_models(
 
 
 def _few(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
-    small = {"options": {"depth": DEPTH, "width": WIDTH // 2}, "rows": (0, 500), "epochs": 4, "learning_rate": 3e-3}
+    small = {"options": {"depth": DEPTH, "width": WIDTH // 2}, "rows": (0, 320), "epochs": 2, "learning_rate": 5e-3}
     few = [item for item in recipes.items() if item[0] in ("vit6-0", "vit6-1", "vit6-2", "pre0-from0", "pre1-from0")]
     return {
         name: (

@@ -37,12 +37,19 @@ class Stopped(Exception):
     """Long work was asked to stop by the person who started it."""
 
 
-def explain_missing_torch(error: ModuleNotFoundError, name: str) -> ModuleNotFoundError:
-    """The error for a public name that needs torch, where torch is what is missing; else the error as it is."""
-    if (error.name or "").partition(".")[0] != "torch":
-        return error
-    sentence = f"repsim_nb.{name} needs torch, which is not installed: pip install 'repsim_nb[torch]'"
-    return ModuleNotFoundError(sentence, name=error.name)
+EXTRAS = {"torch": ("torch", "safetensors")} | {
+    "notebook": ("IPython", "anywidget", "ipywidgets", "nbconvert", "nbformat", "papermill", "traitlets")
+}
+
+
+def explain_missing(error: ModuleNotFoundError, name: str) -> ModuleNotFoundError:
+    """The error for a public name that needs a library of an extra which is not installed; else the error as it is."""
+    library = (error.name or "").partition(".")[0]
+    for extra, libraries in EXTRAS.items():
+        if library in libraries:
+            sentence = f"repsim_nb.{name} needs {library}, which is not installed: pip install 'repsim_nb[{extra}]'"
+            return ModuleNotFoundError(sentence, name=error.name)
+    return error
 
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:
