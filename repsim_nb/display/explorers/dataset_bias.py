@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -15,7 +14,8 @@ from matplotlib.figure import Figure
 from repsim_nb.display import plots
 from repsim_nb.display.plots.images import dataset_images
 from repsim_nb.display.specs import spec
-from repsim_nb.inputs.datasets import Dataset, load_dataset
+from repsim_nb.inputs.datasets import Dataset
+from repsim_nb.inputs.datasets.sources import load_named
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, from_arrays
 from repsim_nb.results import probes
@@ -32,9 +32,6 @@ SHOWN = 12  # images of a cell
 SCALINGS = {"pooled": "pooled", "each set by itself": "per_set", "none": None}
 PROBES = {"linear SVM": "linear", "SVM with a Gaussian kernel": "rbf"}
 GROUPS = {"data set": "dataset", "network": "model"}
-_SET = re.compile(
-    r"(?P<name>[^/]+)/(?P<split>\w+)(\[n=(?P<n>\d+),seed=(?P<seed>\d+)\])?"
-)  # what load_dataset calls its sets
 
 
 def dataset_bias(
@@ -137,15 +134,9 @@ def _named(datasets: Any, xs: Activations) -> dict[str, Dataset]:
                 " rows"
             )
     for name in names:
-        told = _SET.fullmatch(name)
-        if name not in found and told:
-            try:
-                options = {what: int(told[what]) for what in ("n", "seed") if told[what]}
-                one = load_dataset(told["name"], told["split"], **options)
-            except (ValueError, FileNotFoundError):  # of their own
-                continue
-            if len(one) == sizes[name]:  # else it is another set of that name, or a part of this one
-                found[name] = one
+        one = load_named(name) if name not in found else None
+        if one is not None and len(one) == sizes[name]:  # else it is another set of that name, or a part of this one
+            found[name] = one
     return found
 
 

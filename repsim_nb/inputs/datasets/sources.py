@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -169,3 +170,17 @@ def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int
     check_integer(n, "n", minimum=1, maximum=len(whole), hint=f"the size of '{whole.name}'")
     rows = np.random.default_rng(seed).choice(len(whole), n, replace=False)
     return whole.take(rows, f"{whole.name}[n={n},seed={seed}]")
+
+
+_NAME = re.compile(r"(?P<name>[^/]+)/(?P<split>\w+)(\[n=(?P<n>\d+),seed=(?P<seed>\d+)\])?")
+
+
+def load_named(name: str) -> Dataset | None:
+    """The data set that `load_dataset` calls so, as "mnist/test[n=200,seed=0]"; None if it has none of this name."""
+    if not (parts := _NAME.fullmatch(name)):
+        return None
+    options = {option: int(parts[option]) for option in ("n", "seed") if parts[option]}
+    try:
+        return load_dataset(parts["name"], parts["split"], **options)
+    except (ValueError, FileNotFoundError):
+        return None

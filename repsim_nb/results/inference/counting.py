@@ -110,7 +110,8 @@ def _block(
     """`counted`, of matrices that are all in memory."""
     n = len(next(iter(matrices.values())))
     rounding = 32 * max(eps(next(iter(squares.values()))), eps(next(iter(matrices.values()))))
-    hits, found, drawn = dict.fromkeys(cells, 0), {}, 0
+    hits, drawn = dict.fromkeys(cells, 0), 0
+    found: dict[tuple[int, int], Count] = {}
     least = max(1 / (many + 1), one_order(n))
     while drawn < many and len(found) < len(cells):
         orders = [rng.permutation(n) for _ in range(min(max(1, _STACKED // (n * n)), many - drawn))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,7 @@ def _bare(x: Any) -> Any:
     return np.asarray(x) if isinstance(x, np.ndarray) else x[:]
 
 
-def sample_sets(
+def sample_sets(  # noqa: PLR0913 (what is compared, and options of their own)
     measure: str | Measure,
     xs: Mapping[Any, Any],
     reference: Comparison,
@@ -177,10 +177,9 @@ def sample_sets(
     codes = codes_of(groups, [*given.values(), *xs.values()], n_rows)
     rows = np.bincount(codes) if codes is not None else np.ones(n_rows, dtype=int)
     most, drawn = len(rows), "samples" if codes is None else "groups"
-    least = (
-        int(np.searchsorted(np.cumsum(np.sort(rows)), measure.min_samples)) + 1
-    )  # so many have enough rows, whichever they are
-    sizes = [sizes] if is_integer(sizes) else list(sizes)
+    # so many have enough rows, whichever they are
+    least = int(np.searchsorted(np.cumsum(np.sort(rows)), measure.min_samples)) + 1
+    sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
     if not sizes or not all(map(is_integer, sizes)) or min(sizes) < least or max(sizes) > most:
         raise ValueError(
             f"sizes are numbers of {drawn} from {least}, the fewest for {measures.short_name(measure)}, to {most}; got"

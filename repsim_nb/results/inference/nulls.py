@@ -177,7 +177,8 @@ def chance_corrected(
         q = null.quantile(level)  # of similarities: no other measure has a closed form
     except NotImplementedError:
         test = permutation_test(measure, x, y, groups=range(len(x)), n_permutations=n_permutations, seed=seed)
-        value, q = test.statistic, quantile_of(test.null, level) if alike else -quantile_of(-test.null, level)
+        sign = 1 if alike else -1
+        value, q = test.statistic, sign * quantile_of(sign * np.asarray(test.null), level)
     if not (best - q) * (1 if alike else -1) > 1e-9:
         raise UndefinedError(
             f"shuffled samples have a {measures.short_name(measure)} of {q:.3g}, and no value is better than"

@@ -48,7 +48,7 @@ def moments_of(left: Sequence[Sums], right: Sequence[Sums]) -> tuple[np.ndarray,
 @functools.lru_cache(maxsize=64)
 def _weights(edges: int, n: int) -> np.ndarray:
     """The matrix between the sums of two sides whose bilinear form is the mean of T², or T³."""
-    return sum(counts / math.perm(n, many) for many, counts in _counts(edges).items() if many <= n)
+    return np.sum([counts / math.perm(n, many) for many, counts in _counts(edges).items() if many <= n], axis=0)
 
 
 @functools.cache

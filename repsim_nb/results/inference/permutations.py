@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -184,10 +184,8 @@ class Permuted:
             self.squares = matrices_between(measure, x, y, codes)
             return
         self.a, self.b = measure.prepare(x), measure.prepare(y)
-        try:
+        with suppress(NotImplementedError):
             self.squares = measure.gram_matrix(self.a), measure.gram_matrix(self.b)
-        except NotImplementedError:
-            pass
 
     def __call__(self, orders: list[np.ndarray]) -> list[float]:
         return [self._value(order) for order in orders]

@@ -46,9 +46,9 @@ def pair_of(x: Any, y: Any, measure: Measure | None = None) -> tuple[Any, Any, i
     something of each.
     """
     check_sides({"x": {"x": x}, "y": {"y": y}}, measure)
-    left, right = _with_rows(to_arrays({"x": x})), _with_rows(to_arrays({"y": y}))
-    n = measures.check_same_samples(left, right)
-    left, right = to_one_library(left, right)
+    given = _with_rows(to_arrays({"x": x})), _with_rows(to_arrays({"y": y}))
+    n = measures.check_same_samples(*given)
+    left, right = to_one_library(*given)
     return left["x"], right["y"], n
 
 
