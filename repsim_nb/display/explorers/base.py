@@ -296,7 +296,6 @@ class Explorer(widgets.VBox):
         self._listing.layout.display = "" if self._show_code.value else "none"
 
     # -- showing it
-    # --------------------------------------------------------------------------------------------------------
 
     def _text(self) -> str:
         if self._last_error is not None:

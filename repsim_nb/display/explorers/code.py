@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from repsim_nb import measures
-from repsim_nb.inputs.store import Activations
+from repsim_nb.inputs.store import Activations, from_arrays
 
 Name = TypeVar("Name")
 Found = TypeVar("Found")
@@ -48,6 +48,16 @@ def given_code(given: Mapping[Any, Any]) -> tuple[str, list[str]]:
 def where(name: str, fields: Mapping[str, Any]) -> str:
     """Code that chooses activations by their fields."""
     return f"{name}.where({', '.join(f'{field}={value!r}' for field, value in fields.items())})" if fields else name
+
+
+def as_activations(xs: Any) -> Activations:
+    """What an explorer was given, by key; TypeError if it is no mapping."""
+    if not isinstance(xs, Mapping):
+        raise TypeError(
+            "the explorer takes activations by key: what rs.record returns, a Store, or {'model/layer': array}; got"
+            f" {type(xs).__name__}"
+        )
+    return xs if isinstance(xs, Activations) else from_arrays(xs)
 
 
 def found_again(found: dict[Name, Found], key: Name, make: Callable[[], Found]) -> Found:

@@ -16,7 +16,7 @@ from repsim_nb.display import plots
 from repsim_nb.display.specs import FigureSpec, spec
 from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.models import OUTPUT
-from repsim_nb.inputs.store import Activations, Key, from_arrays
+from repsim_nb.inputs.store import Activations, Key
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.results.reliability import Diagnosis, diagnose, summarize_findings
 from repsim_nb.support.errors import UndefinedError, check_name, format_label, join_names
@@ -24,7 +24,7 @@ from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick, show_progress
 
 from .base import Drawn, Explorer
-from .code import found_again, given_code, measure_code, where
+from .code import as_activations, found_again, given_code, measure_code, where
 from .detail import Detail, Detailed
 
 BESIDE = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # what the detail of a pair lists
@@ -49,12 +49,7 @@ def comparison(
     xs: activations of the same samples (what `record` returns, a Store, or {"model/layer": array}).
     dataset: what they were recorded on: then the detail sorts samples by class.  measure, a, b: the first choice.
     """
-    if not isinstance(xs, Mapping):
-        raise TypeError(
-            "the explorer takes activations by key: what rs.record returns, a Store, or {'model/layer': array}; got"
-            f" {type(xs).__name__}"
-        )
-    found = xs if isinstance(xs, Activations) else from_arrays(xs)
+    found = as_activations(xs)
     if not len(found):
         raise ValueError("there is nothing to explore: no activations were given")
     if dataset is not None and not any(
@@ -157,7 +152,6 @@ class Comparing(Detailed):
         raise NotImplementedError
 
     # -- the note below a table: what is off with its layers
-    # -----------------------------------------------------------------
 
     def _deliver(self, settings: dict[str, Any], drawn: Drawn | None, error: BaseException | None) -> None:
         super()._deliver(settings, drawn, error)
@@ -215,7 +209,6 @@ class Comparing(Detailed):
             super()._stopped()
 
     # -- the detail of one pair
-    # --------------------------------------------------------------------------------------------
 
     def choose(self, row: str, column: str) -> None:
         """Show the detail of a pair of layers, as a click on its cell does."""

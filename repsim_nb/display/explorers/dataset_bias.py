@@ -17,7 +17,7 @@ from repsim_nb.display.specs import spec
 from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.datasets.sources import load_named
 from repsim_nb.inputs.models import OUTPUT
-from repsim_nb.inputs.store import Activations, from_arrays
+from repsim_nb.inputs.store import Activations
 from repsim_nb.results import probes
 from repsim_nb.results.probes import DatasetProbe
 from repsim_nb.support.errors import check_name, join_names
@@ -25,7 +25,7 @@ from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 
 from .base import Drawn, Explorer
-from .code import found_again, given_code, where
+from .code import as_activations, found_again, given_code, where
 from .detail import Detail, Detailed
 
 SHOWN = 12  # images of a cell
@@ -59,12 +59,7 @@ def dataset_bias(
     Errors, before anything is drawn: ValueError for a single set, several steps or pools, an unknown choice (with the
     nearest).
     """
-    if not isinstance(xs, Mapping):
-        raise TypeError(
-            "the explorer takes activations by key: what rs.record returns, a Store, or {Key: array}; got"
-            f" {type(xs).__name__}"
-        )
-    found = xs if isinstance(xs, Activations) else from_arrays(xs)
+    found = as_activations(xs)
     for field in ("step", "pool"):
         different = list(dict.fromkeys(getattr(key, field) for key in found))
         if len(different) > 1:

@@ -14,7 +14,7 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.display.specs import CLASS_COLORS, MARKERS, MapSpec, embedding_spec, is_amount, spec
 from repsim_nb.inputs.models import OUTPUT
-from repsim_nb.inputs.store import Activations, Key, from_arrays
+from repsim_nb.inputs.store import Activations, Key
 from repsim_nb.results import embedding, inference
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.results.embedding import Embedding
@@ -23,7 +23,7 @@ from repsim_nb.support.labels import step_order
 from repsim_nb.support.progress import Tick
 
 from .base import Drawn, Explorer
-from .code import found_again, given_code, measure_code, name_of, where
+from .code import as_activations, found_again, given_code, measure_code, name_of, where
 from .detail import Detail, Detailed
 from .map_choices import ALL, FIELDS, FIRST, LAST, METHODS, NONE, Attributes, known_attributes, layer_choices
 
@@ -56,12 +56,7 @@ def embedding_map(
     before anything is drawn, for fewer than three networks, several data sets or pools, an unknown choice (with the
     nearest).
     """
-    if not isinstance(xs, Mapping):
-        raise TypeError(
-            "the explorer takes activations by key: what rs.record returns, a Store, or {'model/layer': array}; got"
-            f" {type(xs).__name__}"
-        )
-    found = xs if isinstance(xs, Activations) else from_arrays(xs)
+    found = as_activations(xs)
     for field, what in (("dataset", "data sets, so that their samples do not correspond"), ("pool", "pools")):
         different = list(dict.fromkeys(getattr(key, field) for key in found))
         if len(different) > 1:
@@ -126,7 +121,6 @@ class _Map(Detailed):
         )
 
     # -- the controls
-    # ------------------------------------------------------------------------------------------------------
 
     def _controls(self, measure: str, first: Mapping[str, Any]) -> dict[str, widgets.Widget]:
         wide = {"style": {"description_width": "initial"}}
@@ -140,7 +134,7 @@ class _Map(Detailed):
             "kind": widgets.Dropdown(options=list(METHODS.items()), value=kind, description="map", **wide),
         }
         for role, most in (("color", len(CLASS_COLORS)), ("shape", len(MARKERS))):
-            options = [NONE, *self._tell_apart(most, amounts=role == "color")]
+            options = [NONE, *self._distinguishing(most, amounts=role == "color")]
             chosen = NONE if first[role] is None else check_name(role, first[role], options)
             controls[role] = widgets.Dropdown(options=options, value=chosen, description=role, **wide)
         if self._steps:
@@ -152,14 +146,14 @@ class _Map(Detailed):
         self._note_idle(controls)
         return controls
 
-    def _tell_apart(self, most: int, *, amounts: bool) -> list[str]:
+    def _distinguishing(self, most: int, *, amounts: bool) -> list[str]:
         """Fields and attributes that have different values for different points, and not too many."""
-        told = {field: pd.Series([getattr(key, field) for key in self._xs], name=field) for field in FIELDS} | {
+        candidates = {field: pd.Series([getattr(key, field) for key in self._xs], name=field) for field in FIELDS} | {
             name: self._known[name] for name in self._known
         }
         return [
             name
-            for name, values in told.items()
+            for name, values in candidates.items()
             if values.nunique() > 1 and (values.nunique() <= most or (amounts and is_amount(values)))
         ]
 
@@ -175,7 +169,6 @@ class _Map(Detailed):
             controls["step"].disabled = self._layer_of(measure, layer) == ALL
 
     # -- the map
-    # -----------------------------------------------------------------------------------------------------------
 
     def _mapped(
         self, measure: str, layer: str, kind: str, color: str, shape: str, progress: Tick, step: int | None = None
@@ -241,7 +234,7 @@ class _Map(Detailed):
     def _spec_of(self, result: Embedding, values: Mapping[str, Any]) -> MapSpec:
         layer = self._layer_of(values["measure"], values["layer"])
         looks: dict[str, Any] = {
-            role: self._choice(values[role]) for role in ("color", "shape") if self._tells(values[role], layer)
+            role: self._choice(values[role]) for role in ("color", "shape") if self._has_meaning(values[role], layer)
         }
         if layer == ALL or self._several:
             looks["path"] = "model"
@@ -254,7 +247,7 @@ class _Map(Detailed):
         )
 
     @staticmethod
-    def _tells(choice: str, layer: str) -> bool:
+    def _has_meaning(choice: str, layer: str) -> bool:
         if choice == "step":
             return layer != ALL  # where layers are mapped all are of one step
         return choice != NONE and (choice != "layer" or layer in (ALL, LAST, FIRST))
@@ -276,7 +269,6 @@ class _Map(Detailed):
         )
 
     # -- points that were clicked
-    # ------------------------------------------------------------------------------------------
 
     def choose(self, *labels: str) -> None:
         """Choose one or two points by their labels, as clicks on them do."""
@@ -355,7 +347,6 @@ class _Map(Detailed):
         )
 
     # -- code
-    # --------------------------------------------------------------------------------------------------------------
 
     def _code_of(self, measure: str, layer: str, kind: str, color: str, shape: str, step: int | None = None) -> str:
         layer = self._layer_of(measure, layer)
@@ -381,7 +372,7 @@ class _Map(Detailed):
         given = name_of(self._attributes) if self._attributes is not None else None
         framed = isinstance(self._attributes, pd.DataFrame)
         for role, choice in (("color", color), ("shape", shape)):
-            if not self._tells(choice, layer):
+            if not self._has_meaning(choice, layer):
                 continue
             if choice in self._known:
                 known = given if given and framed else "known"

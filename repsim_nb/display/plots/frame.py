@@ -61,7 +61,6 @@ def side_by_side(columns: int, number: int) -> tuple[int, int]:
 
 
 # -- texts
-# -----------------------------------------------------------------------------------------------------------------
 
 _SPECIAL = re.compile(r"[^A-Za-z0-9 \n.,:;()=+*/-]")  # what TeX reads as more than a character, or not at all
 

@@ -160,7 +160,7 @@ def scatter(frame: pd.DataFrame, x: str, y: str, *, ax: Axes | None = None, **op
     >>> from repsim_nb import plots
     >>> frame = pd.DataFrame({"CKA": [0.1, 0.5, 0.9], "JSD": [0.8, 0.4, 0.2]})
     >>> [text.get_text() for text in plots.scatter(frame, "CKA", "JSD", fit=True).get_legend().get_texts()]
-    ['slope −0.75']
+    ['slope −0.750']
     """
     return draw(scatter_spec(frame, x, y, **options), ax=ax)
 

@@ -230,8 +230,8 @@ def confusion(
     Examples
     --------
     >>> from repsim_nb import plots
-    >>> plots.confusion(pd.DataFrame([[0.9, 0.1], [0.2, 0.8]], list("ab"), list("ab"))).get_title()
-    'balanced accuracy 0.850 (chance 0.500)\n2 sets'
+    >>> plots.confusion(pd.DataFrame([[0.9, 0.1], [0.2, 0.8]], list("ab"), list("ab"))).get_title().splitlines()
+    ['balanced accuracy 0.850 (chance 0.500)', '2 sets']
     """
     expect(
         result,
