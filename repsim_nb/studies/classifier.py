@@ -68,7 +68,7 @@ def check_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(about or {})
 
 
-def check_checkpoints(checkpoints: Iterable[int], epochs: int) -> tuple[int, ...]:
+def check_checkpoints(checkpoints: Any, epochs: int) -> tuple[int, ...]:
     """Epochs as integers, of a range or an array too; ValueError names the first that is none."""
     if isinstance(checkpoints, str) or not isinstance(checkpoints, Iterable):
         raise ValueError(

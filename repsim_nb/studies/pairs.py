@@ -16,6 +16,7 @@ from repsim_nb.inputs.datasets import Dataset, load_dataset
 from repsim_nb.inputs.models import Model, normalise
 from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.validation import is_number
 
 from . import training
 from .classifier import Descent, accuracy, descend, initialise, measure_brightness
@@ -79,7 +80,7 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
             raise ValueError(
                 f"{who} names some of the classes that are shown, {join_names(names)}, and not all of them; got {yes!r}"
             )
-    if not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
+    if not is_number(weight) or not 0 <= weight < float("inf"):
         raise ValueError(f"weight says how hard features are pulled together, a number from 0; got {weight!r}")
     if batch_size < 4:
         raise ValueError(f"CKA needs batches of at least 4 images; got batch_size={batch_size}")

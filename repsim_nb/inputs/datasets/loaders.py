@@ -140,7 +140,8 @@ def from_loader(loader: DataLoader) -> tuple[Samples, np.ndarray | None]:
     """A DataLoader's samples, in its order and by its collate_fn and workers; the batches are ours, so drop_last drops
     nothing.
     """
-    source, sampler = loader.dataset, loader.sampler
+    source: Any = loader.dataset
+    sampler = loader.sampler
     if loader.batch_sampler is not None and type(loader.batch_sampler) is not BatchSampler:
         sampler = loader.batch_sampler
     elif loader.batch_sampler is not None:

@@ -165,11 +165,9 @@ def tabulate_cards(cards: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFra
     return pd.DataFrame(rows, index=pd.Index([name for name, _ in named], name="model"))
 
 
-def list_layers(layers: str | int | Sequence[str | int]) -> tuple[str | int, ...]:
+def list_layers(layers: Any) -> tuple[str | int, ...]:
     """What was asked for as a tuple; TypeError where that is neither names nor numbers."""
-    found = (
-        (layers,) if isinstance(layers, (str, int)) else tuple(layers) if isinstance(layers, Iterable) else (layers,)
-    )
+    found = tuple(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else (layers,)
     for layer in found:
         if not isinstance(layer, (str, int)) or isinstance(layer, bool):
             raise TypeError(f"layers are names, patterns or whole numbers; got {layer!r}")

@@ -215,7 +215,7 @@ SOURCES: dict[str, Callable[..., Model | nn.Module]] = {
 }
 
 
-def load_model(spec: str | Path | nn.Module | Model, **options: Any) -> Model:
+def load_model(spec: str | Path | nn.Module | Model | Any, **options: Any) -> Model:
     """Load a network.
 
     spec: any nn.Module, a SentenceTransformer (its "output" is what `encode` gives), a pipeline of transformers, or one
