@@ -115,7 +115,8 @@ def test_what_needs_the_notebook_says_what_to_install():
                 raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     sys.meta_path.insert(0, NoNotebook())
-    for attempt in (lambda: rs.explorers, lambda: rs.reports.run("00_tour", "out"), lambda: rs.reports.to_html("a.ipynb")):
+    attempts = lambda: rs.explorers, lambda: rs.reports.run("00_tour", "out"), lambda: rs.reports.to_html("a.ipynb")
+    for attempt in attempts:
         try:
             attempt()
         except ModuleNotFoundError as error:

@@ -113,7 +113,7 @@ def from_function(  # noqa: PLR0913 (the facts of a measure, one by one)
     """
     from . import ALL  # at call time: the table of names is made of the classes of all files
 
-    if not callable(f) or not (prepare is None or callable(prepare)):
+    if not callable(f) or not (prepare is None or callable(prepare)):  # type: ignore[redundant-expr]
         raise TypeError(
             f"from_function takes a function f(x, y), and as prepare a function of one array; got {type(f).__name__}"
             f" and {type(prepare).__name__}"

@@ -316,10 +316,10 @@ def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
     Errors: ValueError for a table that is not square, fewer than 2 shared items, a column that would be called "row" or
     "column".
     """
-    if not isinstance(tables, Mapping) or not tables:
+    if not isinstance(tables, Mapping) or not tables:  # type: ignore[redundant-expr]
         raise TypeError(
             "pairs takes comparisons by name, {'CKA': table}; got"
-            f" {'none' if isinstance(tables, Mapping) else type(tables).__name__}"
+            f" {'none' if isinstance(tables, Mapping) else type(tables).__name__}"  # type: ignore[redundant-expr]
         )
     for name, table in tables.items():
         if not isinstance(table, Comparison):

@@ -48,7 +48,7 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
     measure = measures.get(measure)
     bare = (
         next((label for label in xs if "step" not in getattr(label, "_fields", ())), None)
-        if isinstance(xs, Mapping)
+        if isinstance(xs, Mapping)  # type: ignore[redundant-expr]
         else type(xs).__name__
     )
     if bare is not None:

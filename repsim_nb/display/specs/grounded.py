@@ -65,7 +65,7 @@ def _check_limits(table: pd.DataFrame, limits: tuple[float, float] | None) -> No
         return
     shown = table[["low", "high", "spearman", "kendall"]]
     least, most = float(shown.min(axis=None)), float(shown.max(axis=None))
-    if not (isinstance(limits, (tuple, list)) and len(limits) == 2 and limits[0] <= least and most <= limits[1]):
+    if not (isinstance(limits, (tuple, list)) and len(limits) == 2 and limits[0] <= least and most <= limits[1]):  # type: ignore[redundant-expr]
         raise ValueError(
             f"limits are the ends of the axis, (low, high), and all that is drawn is between {least:.2f} and"
             f" {most:.2f}; got {limits!r}"

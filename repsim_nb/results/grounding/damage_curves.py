@@ -110,7 +110,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     damage.check(amounts)
     draws = damage.draws if draws is None else draws
     check_integer(draws, "draws", minimum=1, hint="the number of random draws to average over")
-    first = next(iter(representations.values()), None) if isinstance(representations, Mapping) else None
+    first = next(iter(representations.values()), None) if isinstance(representations, Mapping) else None  # type: ignore[redundant-expr]
     check_order(first, targets)
     representations, n = representations_of(representations)
     labels, classes = list(representations), None if targets is None else check_labels(targets, n, "targets")

@@ -200,7 +200,8 @@ def _by_name(others: Specificity | Mapping[str, Specificity] | Iterable[Specific
     else:
         several = [others] if isinstance(others, Specificity) else others
         pairs = [
-            (measures.short_name(other.measure) if isinstance(other, Specificity) else "", other) for other in several
+            (measures.short_name(other.measure) if isinstance(other, Specificity) else "", other)  # type: ignore[redundant-expr]
+            for other in several
         ]
     for _, other in pairs:
         if not isinstance(other, Specificity):

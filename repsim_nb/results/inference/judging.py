@@ -268,7 +268,7 @@ def cannot_ask(why: str, *, unit: str = "") -> Verdict:
     >>> inference.cannot_ask("three models a kind: no p-value can be below 0.1").outcome
     'undecided'
     """
-    if not isinstance(why, str) or not why.strip():
+    if not isinstance(why, str) or not why.strip():  # type: ignore[redundant-expr]
         raise ValueError(f"why says what the data lack, in words; got {why!r}")
     return Verdict(OUTCOMES[1], threshold="cannot be asked here", unit=unit, why=why.strip())
 

@@ -179,7 +179,7 @@ def sample_sets(  # noqa: PLR0913 (what is compared, and options of their own)
     most, drawn = len(rows), "samples" if codes is None else "groups"
     # so many have enough rows, whichever they are
     least = int(np.searchsorted(np.cumsum(np.sort(rows)), measure.min_samples)) + 1
-    sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]
+    sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]  # type: ignore[redundant-expr]
     if not sizes or not all(map(is_integer, sizes)) or min(sizes) < least or max(sizes) > most:
         raise ValueError(
             f"sizes are numbers of {drawn} from {least}, the fewest for {measures.short_name(measure)}, to {most}; got"

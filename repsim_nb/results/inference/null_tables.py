@@ -225,7 +225,7 @@ def _means_of_groups(
 ) -> tuple[Mapping[Any, Any], Mapping[Any, Any] | None, str]:
     """Both sides, of rows in groups the means of these; and what they are, "samples" or "group means"."""
     sides = [xs] if ys is None else [xs, ys]
-    if not all(isinstance(side, Mapping) and side for side in sides):
+    if not all(isinstance(side, Mapping) and side for side in sides):  # type: ignore[redundant-expr]
         return xs, ys, "samples"  # compare says what is wrong
     check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
     arrays = [to_arrays(side) for side in sides]

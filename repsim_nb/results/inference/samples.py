@@ -18,10 +18,10 @@ def representations_of(xs: Mapping[Any, Any], measure: Measure | None = None) ->
     """-> ({label: array whose rows are samples}, the number of samples that all share, and that the measure has, if it
     holds something of each)
     """
-    if not isinstance(xs, Mapping) or not xs:
+    if not isinstance(xs, Mapping) or not xs:  # type: ignore[redundant-expr]
         raise TypeError(
             "representations come by label, {'a': x, 'b': y}, or as a recording; got"
-            f" {'none' if isinstance(xs, Mapping) else type(xs).__name__}"
+            f" {'none' if isinstance(xs, Mapping) else type(xs).__name__}"  # type: ignore[redundant-expr]
         )
     check_sides({"xs": xs}, measure)
     arrays = _with_rows(to_arrays(xs))
