@@ -1,5 +1,6 @@
 """A real JupyterLab and a real Chromium. Everything is copied first; nothing is written into the checkout."""
 
+import functools
 import json
 import os
 import secrets
@@ -36,7 +37,7 @@ def free_port():
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
     """-> url(notebook name), of a JupyterLab that serves copies of the notebooks, in the folder url.root, on
-    127.0.0.1.
+    127.0.0.1. Notebooks have one kernel together, which imports everything once; with own_kernel=True it is their own.
     """
     home = tmp_path_factory.mktemp("lab")
     root = home / "root"
@@ -83,7 +84,22 @@ def lab(tmp_path_factory):
                 except OSError:
                     time.sleep(0.1)
 
-            def url(notebook):
+            def ask(what, content):
+                request = urllib.request.Request(
+                    f"http://127.0.0.1:{port}/api/{what}?token={token}",
+                    json.dumps(content).encode(),
+                    {"Content-Type": "application/json"},
+                )
+                return json.load(urllib.request.urlopen(request, timeout=60))
+
+            @functools.cache
+            def kernel():
+                return ask("kernels", {"name": "python3"})["id"]
+
+            def url(notebook, own_kernel=False):
+                if not own_kernel:  # JupyterLab finds the session of a notebook that it opens
+                    session = {"path": notebook, "name": notebook, "type": "notebook", "kernel": {"id": kernel()}}
+                    ask("sessions", session)
                 return f"http://127.0.0.1:{port}/doc/tree/{notebook}?reset&token={token}"
 
             url.root = root

@@ -25,5 +25,16 @@ def run_all(page):
     )  # resolves when all cells are done
 
 
+def leave(page):
+    """Empty the kernel, which the next notebook has too."""
+    page.evaluate(
+        """async () => {
+      const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+      await kernel.requestExecute({ code: "from ipywidgets import Widget; Widget.close_all(); get_ipython().reset()" }).done;
+    }"""
+    )
+
+
 def shut_down(page):
+    """End a kernel that no other notebook has."""
     page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")

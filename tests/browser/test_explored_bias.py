@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from steps import opened, run_all, shut_down
+from steps import leave, opened, run_all
 
 CELLS = [
     """import repsim_nb as rs
@@ -26,7 +26,7 @@ def page_with_bias(lab, page):
     page.locator(CANVAS).wait_for(state="visible", timeout=60_000)
     yield page
     assert page.locator(".rs-error").count() == 0 and page.outside == [] and page.errors == []
-    shut_down(page)
+    leave(page)
 
 
 def idle(page):

@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from steps import opened, run_all, shut_down
+from steps import leave, opened, run_all
 
 CELLS = [
     """import numpy as np
@@ -105,7 +105,7 @@ def map_page(lab, page):
     yield shown(lab, page, "maps.ipynb", CELLS)
     assert page.locator(".rs-error").count() == 0 and page.outside == [] and page.errors == []
     assert told(page, "print(e.errors)") == "[]"
-    shut_down(page)
+    leave(page)
 
 
 def test_a_map_answers_the_mouse(map_page, tmp_path):
@@ -237,7 +237,7 @@ e"""
     page.mouse.click(*points["far"])
     page.wait_for_timeout(150)
     assert told(page, "print(e.chosen, e.presses)") == "[0, 2] 4" and page.outside == [] and page.errors == []
-    shut_down(page)
+    leave(page)
 
 
 def test_a_point_without_a_value_is_a_small_dot_and_a_placed_one_has_a_ring(lab, page, tmp_path):
@@ -267,4 +267,4 @@ e"""
     page.mouse.click(x, y)
     page.wait_for_timeout(300)
     assert page.outside == [] and page.errors == []
-    shut_down(page)
+    leave(page)

@@ -2,11 +2,12 @@
 
 import nbformat
 import pytest
-from steps import opened, run_all, shut_down
+from steps import leave, opened, run_all, shut_down
 
 CELLS = [
     """import repsim_nb as rs
-x = rs.record(["zoo:mnist-cnn-0", "zoo:mnist-cnn-1", "zoo:mnist-resnet-0", "zoo:mnist-vit-0"], rs.load_dataset("mnist"))""",
+names = ["zoo:mnist-cnn-0", "zoo:mnist-cnn-1", "zoo:mnist-resnet-0", "zoo:mnist-vit-0"]
+x = rs.record(names, rs.load_dataset("mnist"))""",
     "rs.explorers.comparison(x)",
     (
         "rs.explorers.explore(lambda kind: rs.embedding.mds(rs.compare('cka', x), kind=kind), kind=['smacof',"
@@ -30,7 +31,7 @@ def small(lab):
 
 def test_a_notebook_opened_again_shows_its_pictures(lab, page, small):
     page.set_viewport_size({"width": 1280, "height": 2000})
-    opened(page, lab("small.ipynb"))
+    opened(page, lab("small.ipynb", own_kernel=True))
     run_all(page)
     page.locator(".rs-matrix canvas").wait_for()
     assert [size for size in page.evaluate(PICTURES) if any(size)] == [], "nothing is shown twice while it is live"
@@ -42,13 +43,13 @@ def test_a_notebook_opened_again_shows_its_pictures(lab, page, small):
 
     saved = nbformat.read(small, as_version=4)
     recorded, *explorers = saved.cells
-    assert all(
+    assert recorded.outputs and all(
         set(output.data) == {"text/html", "text/plain"} and not output.data["text/html"] for output in recorded.outputs
     ), "the progress bar is gone"
     assert [len(cell.outputs) for cell in explorers] == [2, 2, 2]
 
     page.goto("about:blank")
-    opened(page, lab("small.ipynb"))
+    opened(page, lab("small.ipynb", own_kernel=True))
     pictures = page.locator(".rs-saved")
     for i in range(3):
         pictures.nth(i).wait_for(state="visible")
@@ -74,7 +75,7 @@ def test_a_notebook_from_someone_else_shows_each_picture_once(lab, page, small):
     opened(page, lab("small.ipynb"))
     run_all(page)
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
-    shut_down(page)
+    leave(page)
     notebook = nbformat.read(small, as_version=4)
     notebook.cells.append(nbformat.v4.new_markdown_cell("as changed on another machine: JupyterLab does not trust it"))
     nbformat.write(notebook, lab.root / "foreign.ipynb")
@@ -84,4 +85,4 @@ def test_a_notebook_from_someone_else_shows_each_picture_once(lab, page, small):
     pictures.nth(1).wait_for(state="visible")
     assert pictures.count() == 2 and [size for size in page.evaluate(PICTURES) if size[1]] == []
     assert page.get_by_text("Error displaying widget").count() == 0
-    shut_down(page)
+    leave(page)

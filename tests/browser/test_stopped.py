@@ -5,7 +5,7 @@ it has come.
 import json
 
 import nbformat
-from steps import opened, run_all, shut_down
+from steps import leave, opened, run_all
 
 CELLS = [
     """import time
@@ -74,7 +74,7 @@ def test_stop_works_during_the_first_picture_and_the_next_one_is_saved(lab, page
         and told(page) == "2; k = 2; draw(k=2); ''"
     )
     assert page.locator(".widget-dropdown select").input_value() == "2" and page.errors == []
-    shut_down(page)
+    leave(page)
 
 
 def test_a_first_picture_that_comes_later_is_saved(lab, page):
@@ -85,7 +85,7 @@ def test_a_first_picture_that_comes_later_is_saved(lab, page):
         "() => 'image/png' in window.jupyterapp.shell.currentWidget.context.model.toJSON().cells[1].outputs[0].data"
     )
     assert len(outputs(page)) == 2 and told(page) == "1; k = 1; draw(k=1); ''" and page.errors == []
-    shut_down(page)
+    leave(page)
 
 
 def test_clicks_that_a_busy_kernel_hears_late_leave_everything_in_agreement(lab, page):
@@ -110,4 +110,4 @@ def test_clicks_that_a_busy_kernel_hears_late_leave_everything_in_agreement(lab,
     page.wait_for_timeout(6_000)
     k = told(page)[0]
     assert told(page).startswith(f"{k}; k = {k}; draw(k={k})") and choice.input_value() == k and page.errors == []
-    shut_down(page)
+    leave(page)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from steps import opened, run_all, shut_down
+from steps import leave, opened, run_all
 
 CANVAS = ".rs-matrix canvas"
 
@@ -25,7 +25,7 @@ def tour(lab, page):
     opened(page, lab("00_tour.ipynb"))
     run_all(page)
     yield page
-    shut_down(page)
+    leave(page)
 
 
 def test_a_changed_drop_down_redraws_and_a_click_shows_the_detail(tour, tmp_path):
