@@ -164,7 +164,7 @@ def test_stop_acts_at_once_and_the_picture_before_stays(told):
     e.stop()
     e.wait()
     assert (
-        time.perf_counter() - start < 0.2
+        time.perf_counter() - start < 1  # of the two seconds that it would take
         and not e.busy
         and e.status == "stopped"
         and e.png() == before
