@@ -11,7 +11,7 @@ from scipy import stats
 
 import repsim_nb as rs
 from repsim_nb import grounding, inference
-from repsim_nb.results.grounding.items import residuals
+from repsim_nb.results.grounding.item_values import residuals
 from repsim_nb.results.grounding.noise import shrink
 from repsim_nb.results.grounding.pair_sets import PairSets
 from repsim_nb.results.inference.units import holm, simultaneous, units_of, widen_level
@@ -447,13 +447,15 @@ def test_references_and_all_pairs_do_not_mix():
 def test_reliability_is_what_another_test_set_would_show_again(rng):
     truth = pd.Series(0.8 + 0.02 * rng.normal(size=3000), index=pd.Index([f"n{k}" for k in range(3000)], name="model"))
     seen, again = (pd.Series(rng.binomial(500, truth) / 500, index=truth.index) for _ in range(2))
-    found = grounding.reliability(seen, grounding.binomial_sd(seen, 500)).loc["all"]
+    found = grounding.accuracy_reliability(seen, grounding.binomial_sd(seen, 500)).loc["all"]
     assert (
         found["reliability"] == pytest.approx(np.corrcoef(seen, again)[0, 1], abs=0.05)
         and 0.4 < found["reliability"] < 0.7
     )
     chance = pd.Series(rng.binomial(500, 0.8, size=3000) / 500, index=truth.index)
-    assert abs(grounding.reliability(chance, grounding.binomial_sd(chance, 500)).loc["all", "reliability"]) < 0.1
+    assert (
+        abs(grounding.accuracy_reliability(chance, grounding.binomial_sd(chance, 500)).loc["all", "reliability"]) < 0.1
+    )
 
 
 def test_images_that_all_models_see_make_no_difference_between_them(rng):
@@ -498,21 +500,21 @@ def test_exchanged_models_have_what_depth_gives():
 def test_reliability_is_within_layers_if_layers_differ():
     index = pd.MultiIndex.from_product([["a", "b", "c"], ["l0", "l1"]], names=["model", "layer"])
     f = pd.Series([0.5, 0.7, 0.52, 0.72, 0.54, 0.74], index=index)
-    found = grounding.reliability(f, 0.01)
+    found = grounding.accuracy_reliability(f, 0.01)
     assert (
         list(found.index) == ["l0", "l1"]
         and found["sd"].to_numpy() == pytest.approx([0.02, 0.02])
         and found["reliability"].to_numpy() == pytest.approx([0.75, 0.75])
     )
-    pd.testing.assert_frame_equal(grounding.reliability(f, 0.01, by="layer"), found)
+    pd.testing.assert_frame_equal(grounding.accuracy_reliability(f, 0.01, by="layer"), found)
     with pytest.raises(ValueError, match="unknown field for by 'layr'. Did you mean 'layer'"):
-        grounding.reliability(f, 0.01, by=("layr",))
+        grounding.accuracy_reliability(f, 0.01, by=("layr",))
     with pytest.raises(ValueError, match="a has several: name more fields in by="):
-        grounding.reliability(f, 0.01, by=())
+        grounding.accuracy_reliability(f, 0.01, by=())
     with pytest.raises(ValueError, match="no field 'net'"):
-        grounding.reliability(f, 0.01, model="net")
+        grounding.accuracy_reliability(f, 0.01, model="net")
     with pytest.raises(ValueError, match="standard deviation of the error"):
-        grounding.reliability(f, -0.01)
+        grounding.accuracy_reliability(f, -0.01)
     with pytest.raises(ValueError, match="fraction from 0 to 1; got 80"):
         grounding.binomial_sd(80.0, 100)
     np.testing.assert_allclose(grounding.binomial_sd([0.5, 0.9], 100), [0.05, 0.03])
@@ -684,11 +686,11 @@ def test_items_that_do_not_correspond_do_not_change_places():
 def test_reliability_needs_two_models_and_numbers():
     f = pd.Series([0.8, np.nan, 0.9], index=pd.Index(list("abc"), name="model"))
     with pytest.raises(ValueError, match="some are undefined"):
-        grounding.reliability(f, 0.01)
+        grounding.accuracy_reliability(f, 0.01)
     for few in (f[:1], f[:0]):
         with pytest.raises(ValueError, match="there are fewer than two"):
-            grounding.reliability(few, 0.01)
+            grounding.accuracy_reliability(few, 0.01)
     with pytest.raises(TypeError, match="functionality is a Series"):
-        grounding.reliability({"a": 0.8, "b": 0.9}, 0.01)
+        grounding.accuracy_reliability({"a": 0.8, "b": 0.9}, 0.01)
     with pytest.raises(ValueError, match="correct.T"):
         grounding.paired_sd(np.eye(4)[:, :2])

@@ -9,7 +9,7 @@ from sizes import sized
 
 import repsim_nb as rs
 from repsim_nb.results.reliability import diagnose, summarize_findings
-from repsim_nb.support.dependence import by_distance, neighbour_fractions
+from repsim_nb.support.row_dependence import by_distance, neighbour_fractions
 
 
 def whats(d):

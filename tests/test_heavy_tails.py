@@ -12,7 +12,7 @@ from sizes import most, sized
 import repsim_nb as rs
 from benchmarks import hard_nulls
 from repsim_nb.results.inference import null_moments, null_table, permutation_test
-from repsim_nb.results.inference.counting import FEWEST, HITS, MOST, counted, permutations_for
+from repsim_nb.results.inference.counted_p_values import FEWEST, HITS, MOST, counted, permutations_for
 from repsim_nb.results.inference.results import BACKED, tail
 from repsim_nb.support.workers import SERIAL
 

@@ -19,7 +19,7 @@ WINGS = {
             "dimensions",
             "containers",
             "ids",
-            "dependence",
+            "row_dependence",
             "row_groups",
             "validation",
             "labels",
@@ -41,7 +41,7 @@ WINGS = {
     "results": [
         *(
             "saved",
-            "sides",
+            "comparison_inputs",
             "comparison",
             "streaming",
             "reliability",

@@ -265,7 +265,7 @@ def test_what_is_not_looked_at_is_not_read(tmp_path, rng, monkeypatch):
         diagnose(mapped)
     with pytest.raises(UndefinedError, match="diagnose of 'x' among the 399 of 400 samples looked at: it holds"):
         diagnose(torch.tensor(x), max_samples=399)
-    monkeypatch.setattr(reliability.sides, "MAX_MULTIPLICATIONS", 400 * 20 * 20 / 2)
+    monkeypatch.setattr(reliability.representation_facts, "MAX_MULTIPLICATIONS", 400 * 20 * 20 / 2)
     assert fact(diagnose(np.nan_to_num(x)), "samples looked at") == 200
 
 

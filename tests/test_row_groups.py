@@ -25,7 +25,7 @@ from repsim_nb.results.inference import (
     permutation_test,
     sample_size,
 )
-from repsim_nb.results.inference.dependent_rows import group_means, permute_groups, rows_by_group
+from repsim_nb.results.inference.grouped_rows import group_means, permute_groups, rows_by_group
 from repsim_nb.support.row_groups import attach_groups
 
 PAIRWISE = [

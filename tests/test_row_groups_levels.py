@@ -9,7 +9,7 @@ from sizes import sized
 import repsim_nb as rs
 from repsim_nb.measures.between import between_groups
 from repsim_nb.results.inference import block_means, chance_values, interval, rank_correlation, sample_sets
-from repsim_nb.results.inference.dependent_rows import codes_of
+from repsim_nb.results.inference.grouped_rows import codes_of
 from repsim_nb.support.row_groups import attach_groups, groups_of, stored_groups
 from repsim_nb.support.validation import check_labels
 

@@ -20,7 +20,7 @@ from .functional import JSD, KL, AccuracyGap, Disagreement, Kappa, OutputRank
 from .neighbours import CKNNA, JaccardKNN, MutualKNN
 from .prediction import GULP, LinearPredictivity
 from .rsa import RSA, first_order
-from .sides import check_same_samples, to_device
+from .table_inputs import check_same_samples, to_device
 from .tables import Table
 
 REPRESENTATIONAL: dict[str, Measure] = {

@@ -18,7 +18,7 @@ from repsim_nb.support.containers import Array
 from repsim_nb.support.workers import SERIAL, Workers
 
 from .cost import Cost
-from .sides import check_same_samples, check_sides, label_arrays, to_one_library
+from .table_inputs import check_same_samples, check_sides, label_arrays, to_one_library
 from .tables import Job, Reasons, Table, pair_by_pair
 
 TRANSFORMS = frozenset({"permutation", "orthogonal", "scaling", "translation", "linear"})

@@ -16,8 +16,8 @@ from scipy import sparse
 from scipy.stats import hypergeom
 
 from repsim_nb.support.containers import Array
-from repsim_nb.support.dependence import shared_places
 from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.row_dependence import shared_places
 from repsim_nb.support.validation import check_integer, check_representation, to_numpy
 from repsim_nb.support.workers import check_stopped
 

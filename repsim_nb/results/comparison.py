@@ -16,8 +16,8 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure, Table, to_device
+from repsim_nb.results.comparison_inputs import open_sides
 from repsim_nb.results.saved import read_comparison, write_comparison
-from repsim_nb.results.sides import open_sides
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.labels import (

@@ -12,7 +12,7 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.sides import check_sides
+from repsim_nb.measures.table_inputs import check_sides
 from repsim_nb.results.comparison import compare
 from repsim_nb.results.inference import rank_correlation
 from repsim_nb.support.errors import join_names

@@ -1,6 +1,6 @@
 """Maps: points whose distances stand for dissimilarities."""
 
 from .maps import mds, tsne
-from .result import Embedding
+from .results import Embedding
 
 __all__ = ["Embedding", "mds", "tsne"]

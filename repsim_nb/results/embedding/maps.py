@@ -17,7 +17,7 @@ from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 
 from .layout import classical_points, one_thread, smacof_points, stress_of, to_principal_axes, tsne_points
-from .result import Embedding, check_distances, check_perplexity, check_samples, read_table, rescale
+from .results import Embedding, check_distances, check_perplexity, check_samples, read_table, rescale
 
 KINDS = ("smacof", "classical")
 WIDE = 50  # t-SNE looks at this many principal components of samples [van der Maaten and Hinton 2008]

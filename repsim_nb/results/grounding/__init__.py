@@ -9,7 +9,7 @@ from .damage_curves import closed_form, sensitivity
 from .layer_matching import specificity
 from .means_over_pairs import PairMeans, pair_means
 from .model_benchmark import MEASURES, benchmark
-from .noise import binomial_sd, paired_sd, reliability
+from .noise import accuracy_reliability, binomial_sd, paired_sd
 from .pairs import correlate, functionality, reference_pairs
 from .ranking import rank_pairs
 from .sensitivity_result import Sensitivity
@@ -23,6 +23,7 @@ __all__ = [
     "PairMeans",
     "Sensitivity",
     "Specificity",
+    "accuracy_reliability",
     "benchmark",
     "binomial_sd",
     "closed_form",
@@ -32,7 +33,6 @@ __all__ = [
     "paired_sd",
     "rank_pairs",
     "reference_pairs",
-    "reliability",
     "sensitivity",
     "specificity",
 ]

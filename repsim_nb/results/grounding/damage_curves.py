@@ -12,7 +12,7 @@ import pandas as pd
 from repsim_nb.measures import CCA, CKA, NBS, Measure, Procrustes
 from repsim_nb.measures.arrays import PrincipalComponents
 from repsim_nb.results.comparison import compare
-from repsim_nb.results.inference.samples import representations_of
+from repsim_nb.results.inference.representations import representations_of
 from repsim_nb.results.probes import linear_probe
 from repsim_nb.results.probes.features import check_set
 from repsim_nb.support.errors import format_label, join_names

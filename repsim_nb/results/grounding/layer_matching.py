@@ -13,15 +13,15 @@ from repsim_nb.measures import Measure
 from repsim_nb.measures.ties import merge_table
 from repsim_nb.results.comparison import compare
 from repsim_nb.results.inference import Interval
+from repsim_nb.results.inference.representations import representations_of
 from repsim_nb.results.inference.results import check_draws
-from repsim_nb.results.inference.samples import representations_of
 from repsim_nb.results.inference.square_tables import require_values_per_item, tolerance_of_sums
 from repsim_nb.results.inference.units import Groups, Units, interval_over_units
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import Choice, to_axis
 from repsim_nb.support.progress import Tick
 
-from .items import units_of_models
+from .item_values import units_of_models
 from .specificity_result import NEVER, Specificity
 
 

@@ -14,7 +14,7 @@ from repsim_nb.results.inference.units import Groups, interval_over_units, simul
 from repsim_nb.support.errors import UndefinedError, join_names, unknown_name
 from repsim_nb.support.escaping import without_formulas
 
-from .items import check_groups_named
+from .item_values import check_groups_named
 
 
 @dataclass(frozen=True, eq=False, repr=False)

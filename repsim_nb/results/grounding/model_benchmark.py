@@ -12,7 +12,7 @@ from repsim_nb import measures
 from repsim_nb.measures import CCA, Measure
 from repsim_nb.measures.ties import merge_ties
 from repsim_nb.results.comparison import compare
-from repsim_nb.results.inference.samples import representations_of
+from repsim_nb.results.inference.representations import representations_of
 from repsim_nb.results.inference.square_tables import require_values_per_item, tolerance_of_sums
 from repsim_nb.results.inference.units import Groups
 from repsim_nb.support.errors import join_names
@@ -20,7 +20,7 @@ from repsim_nb.support.labels import Choice, short_labels, to_axis
 from repsim_nb.support.progress import Tick, show_progress
 
 from .benchmark_result import Benchmark
-from .items import (
+from .item_values import (
     best_items,
     check_models,
     functionality_of,

@@ -14,7 +14,7 @@ from repsim_nb.results.inference.partial_correlation import standardize_ranks
 from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.validation import check_integer, is_number
 
-from .items import gaps_between, item_values
+from .item_values import gaps_between, item_values
 from .pair_sets import Ends
 
 SIMULATED = 200  # draws of the errors of F, for the ceiling
@@ -112,7 +112,7 @@ def paired_sd(correct: Any) -> float:
     return float(np.sqrt((left**2).sum() / ((models - 1) * (images - 1)) / images))
 
 
-def reliability(
+def accuracy_reliability(
     functionality: pd.Series, noise: float | pd.Series, *, model: str = "model", by: str | Iterable[str] | None = None
 ) -> pd.DataFrame:
     """How much of the spread of a functionality over models is not the chance of its test images.
@@ -155,7 +155,7 @@ def reliability(
     Examples
     --------
     >>> F = pd.Series([0.80, 0.85, 0.90], index=pd.Index(["a", "b", "c"], name="model"))
-    >>> reliability(F, binomial_sd(F, 1000)).round(3).loc["all", ["sd", "noise", "reliability"]].to_dict()
+    >>> accuracy_reliability(F, binomial_sd(F, 1000)).round(3).loc["all", ["sd", "noise", "reliability"]].to_dict()
     {'sd': 0.05, 'noise': 0.011, 'reliability': 0.95}
     """
     if not isinstance(functionality, pd.Series):

@@ -18,7 +18,7 @@ from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.labels import explain_same_text
 
 from .benchmark_result import Benchmark
-from .items import check_groups_named, check_models, units_of_models
+from .item_values import check_groups_named, check_models, units_of_models
 from .noise import TrueFunctionality, noise_of
 from .pair_sets import PairSets, pair_sets
 from .pairs import KINDS, check_columns, check_numbers, combine_p_values, correlate_pairs, functionality_up_to_sign

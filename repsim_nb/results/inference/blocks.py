@@ -12,16 +12,16 @@ import pandas as pd
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.measures.between import FEWEST_GROUPS, Between, between_groups
-from repsim_nb.measures.sides import to_one_library
+from repsim_nb.measures.table_inputs import to_one_library
 from repsim_nb.results.comparison import compare
 from repsim_nb.support.errors import add_context, format_label, join_names, unknown_name
 from repsim_nb.support.labels import Choice, to_axis
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
 
-from .dependent_rows import codes_of, require_form
+from .grouped_rows import codes_of, require_form
+from .representations import representations_of, rows_of
 from .results import add_variances, check_level, jackknife, student_interval
-from .samples import representations_of, rows_of
 from .square_tables import require_values_per_item, symmetric
 
 OVER = ("samples", "items", "both")

@@ -17,7 +17,7 @@ from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 from repsim_nb.support.workers import map_with_progress
 
-from .dependent_rows import SampleUnits
+from .grouped_rows import SampleUnits
 from .partial_correlation import align_all, check_left, correlation
 from .rank_correlations import RANKS, check_values
 from .results import Interval, add_variances, check_level, jackknife, student_interval

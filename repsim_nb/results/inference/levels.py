@@ -10,15 +10,15 @@ import pandas as pd
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.sides import to_one_library
+from repsim_nb.measures.table_inputs import to_one_library
 from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_fraction, check_integer, is_integer
 
-from .dependent_rows import codes_of, group_means, have_equal_sizes, permute_groups, rows_by_group, without_pairs_within
+from .grouped_rows import codes_of, group_means, have_equal_sizes, permute_groups, rows_by_group, without_pairs_within
 from .rank_correlations import rank_correlation
+from .representations import representations_of, rows_of
 from .results import percentile_interval
-from .samples import representations_of, rows_of
 
 
 def chance_values(

@@ -13,7 +13,7 @@ from scipy import stats
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.sides import check_sides, to_arrays
+from repsim_nb.measures.table_inputs import check_sides, to_arrays
 from repsim_nb.results.comparison import Comparison, OnUndefined, compare_with_moments
 from repsim_nb.support.errors import UndefinedError, format_label
 from repsim_nb.support.escaping import without_formulas
@@ -21,12 +21,12 @@ from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_fraction
 from repsim_nb.support.workers import workers
 
-from .counting import counted, needs_counting, permutations_for
-from .dependent_rows import check_number, codes_of, group_means
+from .counted_p_values import counted, needs_counting, permutations_for
+from .grouped_rows import check_number, codes_of, group_means
 from .nulls import closed_form, same_in_every_order
-from .orders import moments_of
+from .permutation_moments import moments_of
+from .representations import representations_of
 from .results import TESTED, check_permutations, least_backed, p_text, tail
-from .samples import representations_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -14,12 +14,12 @@ from repsim_nb.measures.moments import sums_of
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.progress import Tick
 
-from .counting import MOST, needs_counting
-from .dependent_rows import check_number, codes_of, group_means
-from .orders import moments_of
+from .counted_p_values import MOST, needs_counting
+from .grouped_rows import check_number, codes_of, group_means
+from .permutation_moments import moments_of
 from .permutations import Permuted, permutation_test, rounding_between, values_of_orders
+from .representations import pair_of
 from .results import Moments, check_level, check_permutations, least_backed, one_order, quantile_of
-from .samples import pair_of
 
 
 def null_moments(

@@ -20,7 +20,7 @@ from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_representation
 from repsim_nb.support.workers import SERIAL, workers
 
-from .dependent_rows import (
+from .grouped_rows import (
     check_number,
     codes_of,
     group_means,
@@ -29,8 +29,8 @@ from .dependent_rows import (
     rows_by_group,
     without_pairs_within,
 )
+from .representations import pair_of, rows_of
 from .results import ROUNDING, Test, check_permutations, compare_with_null
-from .samples import pair_of, rows_of
 
 ALL_SAMPLES = 7  # of no more samples (5,040 orders) all orders are gone through
 _PIECE = 0.05  # seconds of work after which it can be stopped

@@ -14,7 +14,7 @@ from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_representation, to_numpy
 from repsim_nb.support.workers import map_with_progress
 
-from .dependent_rows import SampleUnits
+from .grouped_rows import SampleUnits
 
 FAINT = 1e-6  # of a sum: what is left after all else was taken out of it has ten digits
 

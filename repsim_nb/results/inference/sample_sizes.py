@@ -18,7 +18,7 @@ from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_positive, is_integer
 from repsim_nb.support.workers import map_with_progress
 
-from .dependent_rows import SampleUnits
+from .grouped_rows import SampleUnits
 from .intervals import FEWEST_SAMPLES, interval
 from .results import check_level
 

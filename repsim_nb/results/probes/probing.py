@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from repsim_nb.measures.sides import check_sides, to_arrays
+from repsim_nb.measures.table_inputs import check_sides, to_arrays
 from repsim_nb.support.errors import UndefinedError, format_label, join_names, unknown_name
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.labels import to_axis

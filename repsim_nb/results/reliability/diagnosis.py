@@ -22,14 +22,14 @@ from repsim_nb.measures import (
     Procrustes,
     check_same_samples,
 )
-from repsim_nb.measures.sides import check_sides
+from repsim_nb.measures.table_inputs import check_sides
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import add_context, join_names
 from repsim_nb.support.validation import check_integer, check_labels, check_shape
 
-from .dependent_rows import describe_rows, labels_of_rows
 from .findings import Diagnosis, Finding
-from .sides import DOMINANT_FRACTION, Side, affordable_samples, describe_side
+from .representation_facts import DOMINANT_FRACTION, Side, affordable_samples, describe_side
+from .row_findings import describe_rows, labels_of_rows
 
 MIN_SAMPLES = 4  # as debiased CKA needs
 # cka of unrelated data from which on "alike" and "few samples" are confused: layers of the zoo are at .01 to .08 with

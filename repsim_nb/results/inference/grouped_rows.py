@@ -15,13 +15,13 @@ import pandas as pd
 from repsim_nb.measures import Measure
 from repsim_nb.measures.between import Between, between_groups, form_between
 from repsim_nb.support.containers import to_array
-from repsim_nb.support.dependence import near_rows
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.ids import check_order
+from repsim_nb.support.row_dependence import near_rows
 from repsim_nb.support.row_groups import groups_of
 from repsim_nb.support.validation import check_labels, check_representation, to_numpy
 
-from .samples import pair_of, rows_of
+from .representations import pair_of, rows_of
 
 LOOKED_AT = 1000  # rows: whether they look grouped
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure, check_same_samples
-from repsim_nb.measures.sides import check_sides, to_arrays
+from repsim_nb.measures.table_inputs import check_sides, to_arrays
 from repsim_nb.support.errors import check_name, format_label
 
 

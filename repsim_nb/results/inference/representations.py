@@ -9,7 +9,7 @@ import numpy as np
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure
-from repsim_nb.measures.sides import check_sides, to_arrays, to_one_library
+from repsim_nb.measures.table_inputs import check_sides, to_arrays, to_one_library
 from repsim_nb.support.containers import to_array
 from repsim_nb.support.errors import UndefinedError, format_label
 

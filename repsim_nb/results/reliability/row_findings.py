@@ -11,13 +11,13 @@ from scipy.special import ndtr, ndtri
 
 from repsim_nb.measures.arrays import eps
 from repsim_nb.support.containers import Array
-from repsim_nb.support.dependence import FOLLOWING, NEARLY, near_repeats, near_rows, neighbour_fractions
 from repsim_nb.support.ids import check_order
+from repsim_nb.support.row_dependence import FOLLOWING, NEARLY, near_repeats, near_rows, neighbour_fractions
 from repsim_nb.support.row_groups import groups_of
 from repsim_nb.support.validation import to_numpy
 
 from .findings import Finding
-from .sides import MAX_MULTIPLICATIONS, Side
+from .representation_facts import MAX_MULTIPLICATIONS, Side
 
 QUERIES = 300  # samples whose neighbours are looked for, among all
 # a hub is among the nearest of so many others, and beyond what so rare a chance allows; from so many samples on
