@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config, items):
         name = function_of(item.nodeid)
         if name in slow:
             item.add_marker("slow")
-        if getattr(config.option, "dist", "no") == "loadgroup":
+        if getattr(config.option, "loadgroup", False):
             item.add_marker(pytest.mark.xdist_group(unit_of(item)))
     items.sort(key=lambda item: min((k for k, name in enumerate(FIRST) if name in item.nodeid), default=len(FIRST)))
 

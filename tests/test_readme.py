@@ -72,8 +72,8 @@ def test_make_report(tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "a folder/report_comparison.html").read_text()
     assert all(name.removeprefix("zoo:") in page for name in models.split())
-    wrong = make("report", "MODELS=zoo:mnist-cnn-0 zoo:nothing", f"OUT={tmp_path}", "PARAMETERS=fast=true")
-    assert wrong.returncode != 0 and "unknown zoo network 'nothing'" in wrong.stderr
+    wrong = make("report", "NOTEBOOK=00_tuor", f"OUT={tmp_path}", "PARAMETERS=fast=true")
+    assert wrong.returncode != 0 and "unknown notebook '00_tuor'" in wrong.stderr
 
 
 @in_checkout

@@ -160,7 +160,8 @@ def test_the_command_line_says_what_is_wrong_in_one_line(tmp_path):
 
     wrong = call("report", "report_comparison", str(tmp_path), "modls=a")
     assert wrong.returncode == 1 and wrong.stderr.count("\n") == 1 and "Did you mean 'models'" in wrong.stderr
-    assert call("report").returncode == 2 and "usage" in call("report").stderr and call().returncode == 2
+    usage = call("report")
+    assert usage.returncode == 2 and "usage" in usage.stderr and call().returncode == 2
     doctor = call("doctor")
     assert doctor.returncode == 0 and "torch" in doctor.stdout and "25 models" in doctor.stdout
 
