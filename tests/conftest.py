@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # test files run side by side in two processes
 
+import functools
 import signal
 from pathlib import Path
 
@@ -41,8 +42,7 @@ class Timing:
         self.seconds = {}
 
     def pytest_runtest_logreport(self, report):
-        case = report.nodeid.partition("@")[0]
-        self.seconds[case] = self.seconds.get(case, 0) + report.duration
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
 
     def pytest_sessionfinish(self):
         slow = {function_of(case) for case, seconds in self.seconds.items() if seconds >= SECONDS}
@@ -54,28 +54,41 @@ def function_of(case):
     return case.partition("[")[0].removeprefix("tests/")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config, items):
-    """Functions of slow.txt are marked `slow`. A file stays in one process, with what it shares; each lesson is a unit
-    of its own, and the longest files come first.
-    """
-    slow = set(SLOW.read_text().split())
-    for item in items:
-        name = function_of(item.nodeid)
-        if name in slow:
-            item.add_marker("slow")
-        if getattr(config.option, "loadgroup", False):
-            item.add_marker(pytest.mark.xdist_group(unit_of(item)))
+def pytest_itemcollected(item):
+    """Functions of slow.txt are marked `slow`."""
+    if function_of(item.nodeid) in slow_functions():
+        item.add_marker("slow")
+
+
+@functools.cache
+def slow_functions():
+    return set(SLOW.read_text().split())
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files come first."""
     items.sort(key=lambda item: min((k for k, name in enumerate(FIRST) if name in item.nodeid), default=len(FIRST)))
 
 
-def unit_of(item):
-    file, _, test = item.nodeid.removeprefix("tests/").partition("::")
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A file stays in one process, with what it shares; each lesson is a unit of its own."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Units(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return unit_of(nodeid)
+
+    return Units(config, log) if config.option.dist == "loadfile" else None
+
+
+def unit_of(case):
+    file, _, test = case.removeprefix("tests/").partition("::")
     if file.startswith("browser/"):
         return "browser"  # one JupyterLab
-    if test.startswith("test_it_runs[") and not any(lesson in test for lesson in SUBTASKS):
-        return test
-    return "test_subtasks.py" if test.startswith("test_it_runs[") else file
+    if test.startswith("test_it_runs["):
+        return "test_subtasks.py" if any(lesson in test for lesson in SUBTASKS) else test
+    return file
 
 
 SUBTASKS = ("03_", "09_", "10_")  # lessons on what test_subtasks.py trains
