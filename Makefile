@@ -135,6 +135,6 @@ $(OLDEST)/.made: $(VENV)/.made pyproject.toml oldest.txt
 $(BENCH)/.made: $(VENV)/.made benchmarks/needs.txt benchmarks/peers.txt pyproject.toml constraints.txt
 	@echo "Installing repsim_nb and the packages that it is measured against into $(BENCH) (about 1.5 GB; two to five minutes)"
 	@$(RUN) -m venv $(BENCH) || { echo "make bench: the virtual environment could not be made"; exit 1; }
-	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . -r benchmarks/needs.txt || { echo "make bench: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[torch]" -r benchmarks/needs.txt || { echo "make bench: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
 	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers.txt || { echo "make bench: a package to compare with could not be fetched; see the lines above, then call make again"; exit 1; }
 	@touch $@

@@ -1,8 +1,8 @@
-"""The examples in the docstrings of public functions run, and give what they say."""
+"""The examples in docstrings run, and give what they say."""
 
 import doctest
-import inspect
-import sys
+import importlib
+import pkgutil
 
 import numpy as np
 import pandas as pd
@@ -10,28 +10,28 @@ import pytest
 
 import repsim_nb as rs
 
-NEEDED = {"interval", "permutation_test", "null_moments", "null_table", "influence", "anosim", "align"}
-
-
-def public():
-    """{name: object} of what users call: all names of `__all__`, or all that a module without one defines itself."""
-    found = {"rs.align": rs.align}
-    for name in ("grounding", "inference", "measures", "reliability"):
-        module = getattr(rs, name)
-        own = [
-            n
-            for n, value in vars(module).items()
-            if not n.startswith("_") and getattr(value, "__module__", None) == module.__name__
-        ]
-        found |= {f"rs.{name}.{n}": getattr(module, n) for n in getattr(module, "__all__", own)}
-    return {name: value for name, value in found.items() if inspect.isclass(value) or inspect.isfunction(value)}
+NEEDED = {
+    "interval",
+    "permutation_test",
+    "null_moments",
+    "null_table",
+    "influence",
+    "anosim",
+    "align",
+    "mds",
+    "heatmap",
+}
 
 
 def examples():
+    """{name: example} of all modules of the package."""
     finder, found = doctest.DocTestFinder(exclude_empty=True), {}
-    for name, value in public().items():
-        names = {**vars(sys.modules[value.__module__]), "np": np, "pd": pd, "rs": rs}
-        found |= {test.name: test for test in finder.find(value, name, globs=names) if test.examples}
+    for info in pkgutil.walk_packages(rs.__path__, "repsim_nb."):
+        if not info.name.endswith("__main__"):
+            module = importlib.import_module(info.name)
+            for test in finder.find(module, globs={**vars(module), "np": np, "pd": pd, "rs": rs}):
+                if test.examples:
+                    found[test.name] = test
     return found
 
 

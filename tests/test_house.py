@@ -1,6 +1,7 @@
-"""The house as data: which room stands on which floor, who may import what."""
+"""The house as data: which rooms a wing has, in which order, and who may import what."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -127,6 +128,43 @@ def test_a_file_imports_from_wings_above_and_from_earlier_rooms(path):
         assert library not in others or room in rooms, f"{library} is at home in {rooms}, not in {room}"
 
 
+def drawn_house():
+    """The import graph of the rooms as Mermaid; an arrow that follows from two others is left out."""
+    uses = {}
+    for path in FILES:
+        room = room_of(module_of(path))
+        if room.split(".")[0] in WINGS:
+            uses.setdefault(room, set()).update({room_of(name) for name in imports(path)[0]} - {room, ""})
+    rooms = [f"{wing}.{room}" for wing, inside in WINGS.items() for room in inside] + [w for w in WINGS if not WINGS[w]]
+    reach = {}
+
+    def reached(room):
+        if room not in reach:
+            reach[room] = set().union(*({other} | reached(other) for other in uses.get(room, ())))
+        return reach[room]
+
+    lines = ["flowchart LR"]
+    for wing, inside in WINGS.items():
+        names = [f"{wing}.{room}" for room in inside] or [wing]
+        lines += [f"  subgraph {wing}_wing [{wing}]", *(f'    {n}["{n.split(".")[-1]}"]' for n in names), "  end"]
+    for room in rooms:
+        direct = uses.get(room, set())
+        lines += [f"  {room} --> {o}" for o in rooms if o in direct and not any(o in reached(x) for x in direct - {o})]
+    return "\n".join(lines)
+
+
+def test_the_docs_show_the_house_as_it_is():
+    page = (ROOT / "docs" / "house.md").read_text()
+    assert drawn_house() in page, "python tests/test_house.py writes docs/house.md again"
+
+
+def test_contributing_names_the_rooms_in_their_order():
+    rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE))
+    assert list(rows) == list(WINGS)
+    for wing, rooms in WINGS.items():
+        assert not rooms or rows[wing].split(", ") == rooms, wing
+
+
 HEAVY_MODULES = ("torch", "matplotlib", "ipywidgets", "anywidget", "sklearn", "scipy", "pandas", "papermill", "IPython")
 
 
@@ -158,3 +196,11 @@ def test_views_reach_for_no_network():
     for file in (PACKAGE / "display" / "views").glob("*.js"):
         text = file.read_text()
         assert "http" not in text and "import " not in text
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "house.md").write_text(
+        "# The house\n\nThe rooms of the package and who imports whom, without arrows that follow from two others.\n"
+        "`python tests/test_house.py`\nwrites this page; CONTRIBUTING.md says what belongs where.\n\n"
+        f"```mermaid\n{drawn_house()}\n```\n"
+    )
