@@ -165,7 +165,8 @@ def _side(folder: str) -> Any:
         said = rs.measures.estimate_cost(rs.measures.get(MEASURE), x).seconds()
         return {"seconds": clock.middle(seconds), "calls": len(seconds), "announced": said}
 
-    cost.HELD = 0  # keep no rows in memory: on a cluster, where representations are many, there is no room for all
+    # keep no rows in memory: on a cluster, where representations are many, there is no room for all
+    cost.MATRIX_BYTES = 0
     rs.compare(
         MEASURE,
         {"a": np.random.default_rng(0).normal(size=(50, 4)), "b": np.random.default_rng(1).normal(size=(50, 4))},

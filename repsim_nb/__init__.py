@@ -32,9 +32,7 @@ _load, __dir__, __all__ = lazy_loader.attach(
 
 
 def __getattr__(name: str) -> object:
-    try:
-        return _load(name)
-    except ModuleNotFoundError as error:
-        from repsim_nb.support.errors import explain_missing
+    from repsim_nb.support.errors import explain_missing  # at call time: the import of it would call `__getattr__`
 
-        raise explain_missing(error, name) from error
+    with explain_missing(name):
+        return _load(name)

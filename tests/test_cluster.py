@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 import repsim_nb as rs
-from repsim_nb.measures import CCA, cost, engine, tables
+from repsim_nb.measures import CCA, engine, tables
 from repsim_nb.support import transport
+from repsim_nb.support.scratch import open_scratch
 from repsim_nb.support.transport import Deferred
 
 distributed = pytest.importorskip("distributed")
@@ -184,8 +185,8 @@ def test_what_is_as_long_as_the_samples_is_not_sent(client, tmp_path):
         assert len(pickle.dumps(rs.measures.get(name)._source(x, 2**62))) < 5000
     distances = rs.measures.DistanceCorrelation()._source(x[:2000], 2**62)
     assert len(pickle.dumps(distances)) < 2000 * 8 + 5000, "row means, which take n² to make, and nothing else"
-    with cost.keeper(tmp_path, 2**13) as keep:
-        assert len(pickle.dumps(keep(distances))) < 5000
+    with open_scratch(tmp_path, 2**13) as store:
+        assert len(pickle.dumps(store(distances))) < 5000
 
 
 def test_by_tiles_the_means_of_features_are_found_where_they_are_needed(client, tmp_path):

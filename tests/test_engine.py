@@ -48,7 +48,7 @@ def some(rng):
 def tiny_tiles(monkeypatch):
     """So small that 150 samples make many tiles, and nothing may be kept whole."""
     monkeypatch.setattr(gram, "ROWS", 32)
-    monkeypatch.setattr(cost, "HELD", 0)
+    monkeypatch.setattr(cost, "MATRIX_BYTES", 0)
     monkeypatch.setattr(cost, "columns_within", lambda *_: 50)
 
 
@@ -396,7 +396,7 @@ import resource, sys, numpy as np
 import repsim_nb as rs
 from repsim_nb.measures import cost, engine
 rs.compare("cka", {"a": np.random.default_rng(0).normal(size=(64, 4)).astype("f4")})
-cost.HELD = 0
+cost.MATRIX_BYTES = 0
 engine.cheaper_by_features = lambda *_: sys.argv[1] == "features"
 x = {str(k): np.load(f"{sys.argv[2]}/{k}.npy", mmap_mode="r") for k in range(2)}
 def own():

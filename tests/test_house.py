@@ -25,7 +25,7 @@ WINGS = {
             "validation",
             "labels",
         ),
-        *("files", "transport", "workers"),
+        *("files", "transport", "workers", "scratch"),
     ],
     "measures": [],  # one room; its files are ordered by their imports alone
     "inputs": [

@@ -293,8 +293,9 @@ def test_constant_outputs_are_left_out_and_counted():
     flat = x.copy()
     flat[[1, 5]] = 7.0
     keep = np.delete(np.arange(len(x)), [1, 5])
-    with pytest.warns(UserWarning, match="2 of 50 samples have constant outputs"):
+    with pytest.warns(UserWarning, match="2 of 50 samples have constant outputs") as issued:
         assert OutputRank()(flat, y) == pytest.approx(OutputRank()(x[keep], y[keep]))
+    assert issued[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         OutputRank()(x, y)

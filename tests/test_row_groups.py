@@ -228,8 +228,9 @@ def test_rows_that_look_grouped_are_asked_for():
     x, y = sides(25, 8, correlation=0.9)
     z = np.random.default_rng(0).normal(size=x.shape)
     for function in (interval, permutation_test, null_moments, chance_corrected):
-        with pytest.warns(UserWarning, match="groups="):
+        with pytest.warns(UserWarning, match="groups=") as issued:
             function("cka_debiased", x, y)
+        assert [one.filename for one in issued] == [__file__] * len(issued), "the line of the caller"
     with pytest.warns(UserWarning, match="groups="):
         null_table("cka_debiased", {"x": x, "y": y})
     with warnings.catch_warnings():

@@ -4,6 +4,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 BLOCKED = """
 import sys
 
@@ -126,3 +128,12 @@ def test_what_needs_the_notebook_says_what_to_install():
     said = done.stdout.splitlines()
     assert len(said) == 3 and all("not installed: pip install 'repsim_nb[notebook]'" in line for line in said)
     assert said[0].startswith("repsim_nb.explorers needs ")
+
+
+def test_the_error_of_a_library_that_belongs_to_no_extra_stays_as_it_is():
+    from repsim_nb.support.errors import explain_missing
+
+    missing = ModuleNotFoundError("No module named 'unheard_of'", name="unheard_of")
+    with pytest.raises(ModuleNotFoundError) as caught, explain_missing("compare"):
+        raise missing
+    assert caught.value is missing and missing.__cause__ is None

@@ -87,10 +87,8 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
 
 def _import(library: str) -> ModuleType:
     """One that is heavy, and needed only here."""
-    try:
+    with explain_missing("reports"):
         return importlib.import_module(library)
-    except ModuleNotFoundError as error:
-        raise explain_missing(error, "reports") from error
 
 
 def _declared(source: Path) -> dict[str, Any]:

@@ -38,14 +38,6 @@ def count_samples(batch: Any) -> int:
     return len(columns[0]) if columns else 0
 
 
-def to_numpy(array: Any) -> np.ndarray:
-    """An array or a tensor, wherever it is, as NumPy's; bfloat16, which NumPy lacks, as float32."""
-    if hasattr(array, "detach"):
-        array = array.detach().cpu()
-        array = array.float() if "bfloat16" in str(array.dtype) else array
-    return np.asarray(array)
-
-
 def slice_batch(batch: Any, rows: slice) -> Any:
     """Some samples of a batch."""
     if isinstance(batch, Mapping):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -10,7 +9,7 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.containers import Array
-from repsim_nb.support.errors import DegenerateComparisonError
+from repsim_nb.support.errors import DegenerateComparisonError, warn_user
 from repsim_nb.support.validation import check_fraction, check_representation
 
 from .arrays import centred_unit, eps, fewest_components, reduce_features, smallest_direction
@@ -190,4 +189,4 @@ class CCA(Measure):
         )
         if self.degenerate == "raise":
             raise DegenerateComparisonError(sentence)
-        warnings.warn(f"CCA: {sentence}", RuntimeWarning, stacklevel=4)
+        warn_user(f"CCA: {sentence}", RuntimeWarning)

@@ -115,7 +115,8 @@ class CKA(Cosine):
             widths = [side.p for side in one], None if other is None else [side.p for side in other]
             if self.batch_size is None and engine.cheaper_by_features(features[0].n, *widths):
                 return engine.by_features(one, other, run, tick, unbiased=self.debiased)
-            if not run.separate_memory and sum(side.n * side.p * side.itemsize for side in features) <= cost.HELD:
+            size = sum(side.n * side.p * side.itemsize for side in features)
+            if not run.separate_memory and size <= cost.MATRIX_BYTES:
                 for side in features:
                     side.hold()
         return super()._products(left, right, run, tick)
@@ -135,7 +136,7 @@ class CKA(Cosine):
             if self.batch_size
             else min(by_tiles, cost.flops_by_features(n, ps, qs))
         )
-        return cost.Cost(flops, held if held <= cost.HELD else 0, 4 * 2**26)
+        return cost.Cost(flops, held if held <= cost.MATRIX_BYTES else 0, 4 * 2**26)
 
 
 class _Gaussian:
@@ -212,7 +213,7 @@ def _cost_of_distances(n: int, ps: Sequence[int], qs: Sequence[int] | None, item
     """A table of matrices that are made from distances: kept where they fit, else made again in every pass."""
     number = len(ps) + len(qs or ())
     whole = number * n * n * itemsize
-    kept = whole <= cost.HELD
+    kept = whole <= cost.MATRIX_BYTES
     entries = 60.0 * n * n * number
     return cost.Cost(
         (1 if kept else passes) * (cost.flops_by_tiles(n, ps, qs) + entries),

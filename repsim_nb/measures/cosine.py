@@ -87,9 +87,9 @@ class Cosine(Measure):
             return super()._table(xs, ys, job)  # a vector of n² numbers is no message
         steps = 5 * number  # of which a fifth is reading
         values = np.full((len(xs), len(sides[-1])), np.nan)
-        with job.keeper() as keep:
+        with job.open_scratch() as store:
             source = functools.partial(self._source, number=_NONE_WHOLE if job.run.separate_memory else number)
-            sources = [job.prepare(source, side, k, (k * len(xs), steps), keep) for k, side in enumerate(sides)]
+            sources = [job.prepare(source, side, k, (k * len(xs), steps), store) for k, side in enumerate(sides)]
             which = [[i for i, s in enumerate(side) if not isinstance(s, UndefinedError)] for side in sources]
             if not all(which):
                 return values

@@ -7,27 +7,22 @@ from __future__ import annotations
 import functools
 import math
 import shutil
-import tempfile
 import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import array_api_compat
 import numpy as np
 import psutil
 
-from repsim_nb.support.transport import map_items
-from repsim_nb.support.workers import check_stopped, single_threaded_blas
+from repsim_nb.support.workers import single_threaded_blas
 
 if TYPE_CHECKING:
     from repsim_nb.support.containers import Array
 
     from .base import Measure
 
-HELD = 2**29  # bytes of prepared matrices that a table may keep in memory where it can also do without
+MATRIX_BYTES = 2**29  # bytes of prepared matrices that a table may keep in memory where it can also do without
 MUCH_TIME, MUCH_MEMORY = 30.0, 2**30  # seconds and bytes that are worth a sentence
 
 
@@ -70,7 +65,7 @@ class Cost(NamedTuple):
         matrix = float(itemsize) * n * n
         return Cost(
             self.flops + number * (float(n) ** 3 + 20.0 * n * n),
-            max(self.held, min(number * matrix, HELD)),
+            max(self.held, min(number * matrix, MATRIX_BYTES)),
             self.working + 3 * matrix,
         )
 
@@ -152,40 +147,6 @@ def _time(work: Callable[[], Any]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
-
-
-@contextmanager
-def keeper(scratch: Path | None, least: int = 2**20) -> Iterator[Callable[[Any], Any]]:
-    """Yield `keep(prepared)`: the same value with its large arrays in files of a folder inside `scratch`, gone at the
-    end; or as it is.
-    """
-    if scratch is None:
-        yield _as_it_is
-        return
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="repsim_nb-", ignore_cleanup_errors=True) as folder:
-        yield functools.partial(_kept, Path(folder), least)
-
-
-def _as_it_is(prepared: Any) -> Any:
-    return prepared
-
-
-def _kept(folder: Path, least: int, prepared: Any) -> Any:
-    check_stopped()  # a stopped table's folder is gone
-    if isinstance(prepared, (tuple, list)):
-        return map_items(functools.partial(_kept, folder, least), prepared)
-    if hasattr(prepared, "kept"):
-        return prepared.kept(functools.partial(_kept, folder, least))
-    tensor = array_api_compat.is_torch_array(prepared) and prepared.device.type == "cpu"
-    if not (tensor or isinstance(prepared, np.ndarray)) or prepared.nbytes < least or isinstance(prepared, np.memmap):
-        return prepared
-    path = folder / f"{uuid.uuid4().hex}.npy"
-    np.save(path, prepared)
-    if not tensor:
-        return np.load(path, mmap_mode="r")
-    import torch
-
-    return torch.from_numpy(np.load(path, mmap_mode="c"))  # torch wants to be able to write, and nobody does
 
 
 def columns_within(number: float, rows: int, itemsize: int, p: int = 0) -> int:

@@ -112,7 +112,7 @@ class Features:
         """Squared distances of all samples (n, n), where as many matrices as there are representations may be kept at
         once; else None.
         """
-        if number * self.n**2 * self.itemsize > cost.HELD:
+        if number * self.n**2 * self.itemsize > cost.MATRIX_BYTES:
             return None
         return self.distances(slice(0, self.n), slice(0, self.n))
 

@@ -5,7 +5,6 @@ The columns mean something, so nothing may rotate them.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -13,7 +12,7 @@ import array_api_compat
 import numpy as np
 
 from repsim_nb.support.containers import Array
-from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.errors import UndefinedError, warn_user
 from repsim_nb.support.validation import check_labels, check_representation, to_numpy
 
 from .arrays import eps
@@ -368,9 +367,8 @@ class OutputRank(_Functional):
         if not valid.any():
             raise UndefinedError("every sample has constant outputs on one side, and a constant has no ranks")
         if not valid.all():
-            warnings.warn(
+            warn_user(
                 f"output_rank: {(~valid).sum()} of {len(valid)} samples have constant outputs on one side and are"
-                " left out",
-                stacklevel=4,
+                " left out"
             )
         return float(np.mean(np.sum(a.unit[valid] * b.unit[valid], axis=1)))

@@ -93,10 +93,10 @@ class Kernel:
             else self.means[rows]
         )
 
-    def kept(self, keep: Callable[[Any], Any]) -> Kernel:
-        """Itself, its row means kept where `keep` keeps them."""
+    def store_arrays(self, store: Callable[[Any], Any]) -> Kernel:
+        """Itself, its row means replaced by what `store` returns for them."""
         if self.means is not None:
-            self.means = keep(self.means)
+            self.means = store(self.means)
         return self
 
     def detach(self) -> None:

@@ -164,7 +164,7 @@ class KernelSums:
         pieces later.
         """
         everything, linear = slice(0, kernel.n), kernel.entry is None
-        if linear and kernel.p >= ROWS and self.number * kernel.n**2 * kernel.features.itemsize <= cost.HELD:
+        if linear and kernel.p >= ROWS and self.number * kernel.n**2 * kernel.features.itemsize <= cost.MATRIX_BYTES:
             kernel.whole = kernel.features.gram(everything, everything)
         if linear and kernel.p <= 0.55 * kernel.n:
             return _of_features(kernel)

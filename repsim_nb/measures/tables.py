@@ -14,10 +14,11 @@ import numpy as np
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError, format_label
+from repsim_nb.support.scratch import open_scratch
 from repsim_nb.support.transport import CACHE_BYTES, Deferred, has_address
 from repsim_nb.support.workers import Workers
 
-from .cost import keeper, rate
+from .cost import rate
 
 if TYPE_CHECKING:
     from .base import Measure
@@ -51,11 +52,10 @@ class Job(NamedTuple):
     reasons: Reasons
     moments: dict[Cell, Sums] | None
 
-    def keeper(self) -> AbstractContextManager[Callable[[Any], Any]]:
-        """Where prepared values are stored. For other processes even small ones are better in a file than in every
-        message.
-        """
-        return keeper(self.scratch, 2**14) if self.run.separate_memory else keeper(self.scratch)
+    def open_scratch(self) -> AbstractContextManager[Callable[[Any], Any]]:
+        """The files for prepared values, while a table is computed."""
+        # for other processes even small arrays are better in a file than in every message
+        return open_scratch(self.scratch, 2**14 if self.run.separate_memory else 2**20)
 
     def prepare(
         self,
@@ -63,7 +63,7 @@ class Job(NamedTuple):
         xs: list[Array],
         side: int,
         steps: tuple[int, int],
-        keep: Callable[[Any], Any],
+        store: Callable[[Any], Any],
     ) -> list[Any]:
         """`prepare` of each; if it raises an UndefinedError, that is the value, and is noted.
 
@@ -71,7 +71,7 @@ class Job(NamedTuple):
         """
         values: list[Any] = []
         done, total = steps
-        found = self.run(_Prepare(prepare, keep), xs, idle=lambda: self.tick(done + len(values), total))
+        found = self.run(_Prepare(prepare, store), xs, idle=lambda: self.tick(done + len(values), total))
         for value in found:
             if isinstance(value, UndefinedError):
                 self.reasons.add_representation(side, len(values), value)
@@ -133,14 +133,14 @@ def pair_by_pair(measure: Measure, xs: list[Array], ys: list[Array] | None, job:
     cells = [(i, j) for i in range(len(xs)) for j in range(i if mirrored else 0, len(sides[-1]))]
     before = sum(map(len, sides))
     steps = before + len(cells)
-    with job.keeper() as keep:
+    with job.open_scratch() as store:
         if job.run.separate_memory and job.scratch is None and all(has_address(x) for side in sides for x in side):
             # with a scratch folder all can read what one has prepared
             prepared = job.defer(measure.prepare, sides)
             job.tick(before, steps)
         else:
             prepared = [
-                job.prepare(measure.prepare, side, k, (k * len(xs), steps), keep) for k, side in enumerate(sides)
+                job.prepare(measure.prepare, side, k, (k * len(xs), steps), store) for k, side in enumerate(sides)
             ]
         left, right = prepared[0], prepared[-1]
         cells = [
@@ -215,12 +215,12 @@ class _Try:
 class _Prepare(_Try):
     """The same, with the value stored where it was computed."""
 
-    def __init__(self, function: Callable[..., Any], keep: Callable[[Any], Any]) -> None:
+    def __init__(self, function: Callable[..., Any], store: Callable[[Any], Any]) -> None:
         super().__init__(function)
-        self.keep = keep
+        self.store = store
 
     def __call__(self, *arguments: Any) -> Any:
-        return self.keep(super().__call__(*arguments))
+        return self.store(super().__call__(*arguments))
 
 
 class _Unprepared(NamedTuple):

@@ -359,20 +359,3 @@ def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
         columns,
         index=pd.MultiIndex.from_arrays([[names[i] for i in one], [names[j] for j in other]], names=["row", "column"]),
     )
-
-
-# -- labels
-# ----------------------------------------------------------------------------------------------------------------
-
-
-def check_diagonal(frame: pd.DataFrame) -> None:
-    """A plain frame says nothing of what its numbers are; similarities show on the diagonal, where dissimilarities are
-    0. A diagonal without values (NaN) is one of dissimilarities.
-    """
-    sizes = np.abs(frame.to_numpy(float, na_value=np.nan))
-    diagonal = np.diag(sizes)
-    if (diagonal > max(1e-6 * np.nanmax(sizes, initial=0), 1e-14)).any():  # 1 - similarity may be rounding everywhere
-        raise ValueError(
-            f"a frame holds dissimilarities, 0 on its diagonal; this one has {np.nanmax(diagonal):.3g} there. Are they"
-            " similarities? Pass the Comparison itself, or its .dissimilarity()"
-        )

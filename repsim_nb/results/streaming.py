@@ -76,12 +76,10 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
     Errors: ValueError for layers as in `record`; UndefinedError naming model, layer and samples where there is NaN or
     infinity, and model and layer where one is constant.  [Nguyen, Raghu, Kornblith 2021]
     """
-    try:  # here, not above: what imports torch waits until it is needed
+    with explain_missing("stream"):  # here, not above: what imports torch waits until it is needed
         from repsim_nb.inputs.models import load_model
         from repsim_nb.inputs.pooling import TOKENS, Pooling
         from repsim_nb.inputs.recording import Run, RunOptions, refuse_shared, to_dataset, warn_left_out
-    except ModuleNotFoundError as error:
-        raise explain_missing(error, "stream") from error
     data, measure, pooling = to_dataset(dataset), CKA(batch_size=batch_size), Pooling(pool)
     if pooling.by_token:
         raise ValueError(

@@ -42,14 +42,18 @@ EXTRAS = {"torch": ("torch", "safetensors")} | {
 }
 
 
-def explain_missing(error: ModuleNotFoundError, name: str) -> ModuleNotFoundError:
-    """The error for a public name that needs a library of an extra which is not installed; else the error as it is."""
-    library = (error.name or "").partition(".")[0]
-    for extra, libraries in EXTRAS.items():
-        if library in libraries:
-            sentence = f"repsim_nb.{name} needs {library}, which is not installed: pip install 'repsim_nb[{extra}]'"
-            return ModuleNotFoundError(sentence, name=error.name)
-    return error
+@contextmanager
+def explain_missing(name: str) -> Iterator[None]:
+    """Say how to install the extra of a library that is missing, in the error of an import that a public name needs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        for extra, libraries in EXTRAS.items():
+            if library in libraries:
+                sentence = f"repsim_nb.{name} needs {library}, which is not installed: pip install 'repsim_nb[{extra}]'"
+                raise ModuleNotFoundError(sentence, name=error.name) from error
+        raise
 
 
 def warn_user(message: str, category: type[Warning] = UserWarning) -> None:

@@ -85,8 +85,11 @@ def not_finite_error(x: Array) -> UndefinedError:
 
 
 def to_numpy(x: Array) -> np.ndarray:
-    """As a NumPy array, wherever it was."""
-    return np.asarray(array_api_compat.to_device(x, "cpu"))
+    """An array or a tensor, on any device, as a NumPy array; bfloat16, which NumPy lacks, as float32."""
+    if array_api_compat.is_torch_array(x):
+        x = x.detach().cpu()
+        x = x.float() if "bfloat16" in str(x.dtype) else x
+    return np.asarray(x)
 
 
 def is_integer(value: object) -> bool:
@@ -303,3 +306,16 @@ def _unwrapped(item: Any, row: int) -> Any:
 
 def _is_missing(item: Any) -> bool:
     return item is None or item is pd.NA or item is pd.NaT or (isinstance(item, float) and math.isnan(item))
+
+
+def check_diagonal(frame: pd.DataFrame) -> None:
+    """A plain frame says nothing of what its numbers are; similarities show on the diagonal, where dissimilarities are
+    0. A diagonal without values (NaN) is one of dissimilarities.
+    """
+    sizes = np.abs(frame.to_numpy(float, na_value=np.nan))
+    diagonal = np.diag(sizes)
+    if (diagonal > max(1e-6 * np.nanmax(sizes, initial=0), 1e-14)).any():  # 1 - similarity may be rounding everywhere
+        raise ValueError(
+            f"a frame holds dissimilarities, 0 on its diagonal; this one has {np.nanmax(diagonal):.3g} there. Are they"
+            " similarities? Pass the Comparison itself, or its .dissimilarity()"
+        )

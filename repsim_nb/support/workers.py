@@ -18,7 +18,7 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-from repsim_nb.support.errors import Stopped
+from repsim_nb.support.errors import Stopped, warn_user
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.transport import pack, unpack
 
@@ -64,7 +64,7 @@ class Workers:
                     for kind, sentence in issued:
                         if (kind, sentence) not in heard:
                             heard.add((kind, sentence))
-                            warnings.warn(sentence, kind, stacklevel=2)
+                            warn_user(sentence, kind)
                 yield result
         finally:
             stop.set()

@@ -13,7 +13,7 @@ from repsim_nb.inputs.batches import count_samples, find_graph_targets, is_graph
 from .columns import Columns, join
 from .inputs import fingerprint_batch
 from .pillow import find_colored_places, is_pillow
-from .splitting import is_strings, split_batch, to_array
+from .splitting import is_strings, split_batch, stack_items
 from .stacking import describe_items, explain_padding, stack_samples
 
 
@@ -32,7 +32,7 @@ def from_list(items: Sequence[Any]) -> tuple[Any, Any]:
         return to_inputs(
             *split_batch(stack_samples(items, numbers=range(len(items)), colored=find_colored_places(items)))
         )
-    return to_array(items, "a list of samples", "for batches give a generator, (batch for batch in batches)"), None
+    return stack_items(items, "a list of samples", "for batches give a generator, (batch for batch in batches)"), None
 
 
 def to_inputs(inputs: Any, targets: Any) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from repsim_nb.inputs.batches import find_label_column, is_graph, is_option, slice_batch, to_numpy
+from repsim_nb.inputs.batches import find_label_column, is_graph, is_option, slice_batch
 from repsim_nb.inputs.randomness import (
     States,
     drew_only_seeds,
@@ -22,6 +22,7 @@ from repsim_nb.inputs.randomness import (
     seed_generators,
 )
 from repsim_nb.support.errors import warn_user
+from repsim_nb.support.validation import to_numpy
 
 from .inputs import fingerprint_batch, fingerprint_inputs
 from .splitting import split_batch

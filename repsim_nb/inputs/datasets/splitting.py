@@ -23,7 +23,7 @@ def split_batch(batch: Any) -> tuple[Any, Any]:
     if isinstance(batch, Mapping):
         return _split_columns(batch)
     if isinstance(batch, list) and batch and all(map(is_pillow, batch)):
-        return to_array(batch, "a batch", ""), None
+        return stack_items(batch, "a batch", ""), None
     if isinstance(batch, (tuple, list)) and batch and all(map(is_graph, batch)):
         return join_graphs(batch), None
     if isinstance(batch, (tuple, list)) and not is_strings(batch):
@@ -72,7 +72,7 @@ def _split_columns(batch: Mapping[str, Any]) -> tuple[Any, Any]:
 
 def _to_column(batch: Mapping[str, Any], name: str, column: Any) -> Any:
     if not hasattr(column, "shape") and not is_strings(column):
-        column = to_array(
+        column = stack_items(
             column,
             f"column '{name}'",
             "a tokenizer or a feature extractor gives such with padding=True, return_tensors='pt'",
@@ -130,7 +130,7 @@ def _to_batch(batch: Any) -> Any:
     if is_graphs(batch):
         return batch
     if isinstance(batch, (tuple, list)):
-        return list(batch) if is_strings(batch) else to_array(batch, "a batch", "")
+        return list(batch) if is_strings(batch) else stack_items(batch, "a batch", "")
     if np.ndim(batch) == 0 or not hasattr(batch, "shape"):
         raise ValueError(f"a batch must hold samples along its first axis; got {_describe(batch)}")
     return check_unmasked(batch)
@@ -146,7 +146,7 @@ def is_strings(items: Any) -> bool:
     return isinstance(items, (list, tuple)) and all(isinstance(item, str) for item in items)
 
 
-def to_array(items: Any, what: str, hint: str) -> np.ndarray:
+def stack_items(items: Any, what: str, hint: str) -> np.ndarray:
     """A list (of lists) of numbers, or of pictures of Pillow, as one array."""
     if isinstance(items, Mapping):
         raise ValueError(

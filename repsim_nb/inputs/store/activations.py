@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.inputs.batches import to_numpy
 from repsim_nb.support.errors import MissingRecording, join_names
 from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.ids import check_ids, how_ids_differ, same_ids
 from repsim_nb.support.labels import Key, resolve, select
 from repsim_nb.support.row_groups import attach_groups, groups_of, how_groups_differ, same_groups, stored_groups
-from repsim_nb.support.validation import check_labels
+from repsim_nb.support.validation import check_labels, to_numpy
 
 from .arrayfile import ArrayFile
 

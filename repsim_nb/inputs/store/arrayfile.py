@@ -29,7 +29,7 @@ _PIECE = 2**22  # bytes read at once
 _right: dict[Path, tuple[tuple[int, ...], set[int]]] = {}
 
 
-class Sums:
+class Checksums:
     """The checksums of a file's blocks, from bytes that come in order."""
 
     def __init__(self, sums: Iterable[int] = (), size: int = 0) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from repsim_nb.support.files import replace_atomically
 from repsim_nb.support.labels import Key
 
-from .arrayfile import BLOCK, Sums, compute_sums, write_synced
+from .arrayfile import BLOCK, Checksums, compute_sums, write_synced
 from .idsfile import write_groups, write_ids
 
 
@@ -65,7 +65,7 @@ class Writer:
     def _end(self, rows: int) -> int:
         return len(self._head) + rows * self._row
 
-    def _found(self) -> tuple[int, Sums]:
+    def _found(self) -> tuple[int, Checksums]:
         """How many rows an earlier attempt at this very recording left: those up to the first block that is not as it
         was written.
         """
@@ -79,7 +79,7 @@ class Writer:
                 )
             usual = {field: self._about.get(field) for field in ("ids", "groups")}  # an earlier version wrote none
             if not same or any(progress.get(k, usual.get(k)) != v for k, v in self._about.items()):
-                return 0, Sums()
+                return 0, Checksums()
             rows, wanted = int(progress["rows"]), progress["crc32"]
             for number, found in compute_sums(self._part, range(len(wanted)), self._end(rows), BLOCK):
                 if found != wanted[number]:
@@ -88,9 +88,9 @@ class Writer:
             end = self._end(rows)
             whole = end // BLOCK
             tail = [found for _, found in compute_sums(self._part, [whole], end, BLOCK)] if end % BLOCK else []
-            return (rows, Sums([*wanted[:whole], *tail], end)) if rows else (0, Sums())
+            return (rows, Checksums([*wanted[:whole], *tail], end)) if rows else (0, Checksums())
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return 0, Sums()
+            return 0, Checksums()
 
     def _keep_ids(self) -> None:
         if self._ids is not None:
@@ -182,7 +182,7 @@ class Writer:
 
     def restart(self) -> None:
         """Begin again at the first row: those that are there turned out to be of another recording."""
-        self.rows, self._sums = 0, Sums()
+        self.rows, self._sums = 0, Checksums()
         self.save_progress()
         self._begin()
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import cdist
 
-from repsim_nb.results.comparison import Comparison, check_diagonal
+from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import explain_same_text, match_labels
-from repsim_nb.support.validation import check_representation, to_numpy
+from repsim_nb.support.validation import check_diagonal, check_representation, to_numpy
 
 from .layout import fit_point, one_thread, project, squared_radii
 

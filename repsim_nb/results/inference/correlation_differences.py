@@ -18,20 +18,20 @@ from .intervals import leave_out, left_out_units
 from .partial_correlation import align_all
 from .rank_correlations import RANKS
 from .results import check_level
-from .square_tables import Direction, Table
+from .square_tables import Direction, SquareTable
 from .units import Groups, simultaneous
 
 DRAWS = 9_999
 
 
 def rank_differences(  # noqa: PLR0913 - keyword-only, independent of each other
-    tables: Mapping[str, Table],
-    b: Table,
+    tables: Mapping[str, SquareTable],
+    b: SquareTable,
     *,
     against: str | None = None,
     kind: str = "spearman",
     groups: Groups = None,
-    given: Table | None = None,
+    given: SquareTable | None = None,
     direction: Direction | None = None,
     level: float = 0.95,
     seed: int = 0,

@@ -11,7 +11,7 @@ import numpy as np
 
 from repsim_nb.measures import Measure
 from repsim_nb.measures.arrays import eps, permute_matrix, split_range
-from repsim_nb.measures.cost import HELD
+from repsim_nb.measures.cost import MATRIX_BYTES
 from repsim_nb.measures.moments import Sums
 from repsim_nb.support.workers import Workers, check_stopped
 
@@ -67,7 +67,7 @@ def counted(
     20th order. [Besag, Clifford 1991]
     """
     n = len(left[0])
-    room = max(1, int(HELD / 2 // (8 * n * n)))
+    room = max(1, int(MATRIX_BYTES / 2 // (8 * n * n)))
     found: dict[tuple[int, int], Count] = {}
     rows, columns = (sorted({cell[axis] for cell in cells}) for axis in (0, 1))
     for some in (rows[part] for part in split_range(len(rows), room)):

@@ -13,7 +13,7 @@ from repsim_nb.support.labels import Choice
 
 from .labelled_items import label_items
 from .results import ROUNDING, Test, compare_with_null
-from .square_tables import Table
+from .square_tables import SquareTable
 
 FEWEST_SPREAD_UNITS = 4  # of a group, for a test of spreads: with three it rejects up to a quarter of nulls
 
@@ -35,7 +35,7 @@ class SpreadTest(Test):
 
 
 def dispersion_test(
-    table: Table,
+    table: SquareTable,
     groups: Choice,
     *,
     strata: Choice | None = None,

@@ -14,14 +14,14 @@ from .dispersion import dispersion_test
 from .group_tests import anosim_r
 from .labelled_items import LabelledItems, NoOtherLabelling, label_items
 from .results import ROUNDING, compare_with_null
-from .square_tables import Table, with_ties
+from .square_tables import SquareTable, with_ties
 from .units import holm
 
 FEWEST_SPREAD = 3  # items of a group in each stratum, for a test of dispersion
 
 
 def contrasts(
-    table: Table,
+    table: SquareTable,
     groups: Choice,
     base: Any,
     *,

@@ -12,11 +12,11 @@ from repsim_nb.support.labels import Choice
 
 from .labelled_items import LabelledItems, label_items
 from .results import ROUNDING, GroupTest, compare_with_null
-from .square_tables import Table, with_ties
+from .square_tables import SquareTable, with_ties
 
 
 def anosim(
-    table: Table,
+    table: SquareTable,
     groups: Choice,
     *,
     strata: Choice | None = None,
@@ -116,7 +116,7 @@ def anosim_r(tied: np.ndarray, codes: np.ndarray, parts: list[np.ndarray]) -> np
 
 
 def centre_test(
-    table: Table,
+    table: SquareTable,
     groups: Choice,
     *,
     strata: Choice | None = None,

@@ -4,7 +4,6 @@ group.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ import pandas as pd
 from repsim_nb.measures import Measure
 from repsim_nb.measures.between import Between, between_groups, form_between
 from repsim_nb.support.containers import to_array
-from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.errors import UndefinedError, warn_user
 from repsim_nb.support.ids import check_order
 from repsim_nb.support.row_dependence import near_rows
 from repsim_nb.support.row_groups import groups_of
@@ -59,13 +58,11 @@ def _warn_if_grouped(sides: list[Any], every: bool) -> None:
     except UndefinedError:
         return  # the measure says what is wrong
     if all(found) if every else any(found):
-        warnings.warn(
+        warn_user(
             "rows that follow one another are more alike than chance allows. If they depend on each other (tokens,"
             " frames, repeats), p-values are too small and intervals too short: say which belong together, groups=[one"
             " label a row]. If only the order of independent samples shows (sorted by class, say), say groups=range(n),"
-            " or permute the rows",
-            UserWarning,
-            stacklevel=4,
+            " or permute the rows"
         )
 
 

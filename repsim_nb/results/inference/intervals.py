@@ -21,7 +21,7 @@ from .grouped_rows import SampleUnits
 from .partial_correlation import align_all, check_left, correlation
 from .rank_correlations import RANKS, check_values
 from .results import Interval, add_variances, check_level, jackknife, student_interval
-from .square_tables import Direction, Table, require_values_per_item
+from .square_tables import Direction, SquareTable, require_values_per_item
 from .units import Groups, Units, units_of
 
 FEWEST_ITEMS = 6  # items: with 5 the interval held a ρ of .95 in 83 of 100 simulations only
@@ -131,12 +131,12 @@ def interval(
 
 
 def rank_interval(
-    a: Table,
-    b: Table,
+    a: SquareTable,
+    b: SquareTable,
     kind: str = "spearman",
     *,
     groups: Groups = None,
-    given: Table | None = None,
+    given: SquareTable | None = None,
     direction: Direction | None = None,
     level: float = 0.95,
 ) -> Interval:

@@ -14,7 +14,7 @@ from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import Choice
 
 from .results import GroupTest, Test, check_permutations
-from .square_tables import Table, frame_of, require_values_per_item, symmetric
+from .square_tables import SquareTable, frame_of, require_values_per_item, symmetric
 from .units import EVERY
 
 
@@ -160,7 +160,7 @@ class LabelledItems(NamedTuple):
 
 
 def label_items(
-    table: Table, groups: Choice, strata: Choice | None, units: Choice | None, n_permutations: int
+    table: SquareTable, groups: Choice, strata: Choice | None, units: Choice | None, n_permutations: int
 ) -> LabelledItems:
     frame = frame_of(table)
     check_permutations(n_permutations)

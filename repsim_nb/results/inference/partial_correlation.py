@@ -14,13 +14,13 @@ from scipy import stats
 from repsim_nb.measures.deconfounded import partial
 from repsim_nb.measures.ties import ranks_with_ties
 
-from .square_tables import Direction, Table, align_tables
+from .square_tables import Direction, SquareTable, align_tables
 
 NOTHING_LEFT = 1e-12  # 1 - r² of a side with what is held constant: less is rounding
 
 
 def align_all(
-    a: Table, others: list[Table], direction: Direction | None = None
+    a: SquareTable, others: list[SquareTable], direction: Direction | None = None
 ) -> tuple[list[np.ndarray], pd.Index, np.ndarray]:
     """Tables over the same items as arrays (m, m), all in one order, a's first; the items of a as they stand, and the
     places of the arrays' items among them.

@@ -17,7 +17,7 @@ from repsim_nb.support.errors import join_names, unknown_name
 
 from .partial_correlation import align_all, check_left, correlation, standardize_ranks, statistic_by_order
 from .results import Test, check_permutations, compare_with_null, one_order
-from .square_tables import Direction, Table, as_numbers, precision_of
+from .square_tables import Direction, SquareTable, as_numbers, precision_of
 from .units import Groups, Units, units_of
 
 RANKS = ("spearman", "kendall")
@@ -27,14 +27,14 @@ MOST_EXACT = 500  # values without ties, for Kendall's exact distribution
 
 
 def rank_correlation(  # noqa: PLR0913 - keyword-only, independent of each other
-    a: Sequence[float] | Table,
-    b: Sequence[float] | Table,
+    a: Sequence[float] | SquareTable,
+    b: Sequence[float] | SquareTable,
     kind: str = "spearman",
     alternative: str = "two-sided",
     p: str | None = None,
     *,
     groups: Groups = None,
-    given: Sequence[float] | Table | None = None,
+    given: Sequence[float] | SquareTable | None = None,
     direction: Direction | None = None,
     n_permutations: int = 999,
     seed: int = 0,

@@ -9,19 +9,23 @@ import pandas as pd
 
 from repsim_nb.measures import Measure
 from repsim_nb.measures.ties import merge_table, spacing, tolerance_of
-from repsim_nb.results.comparison import Comparison, check_diagonal
+from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.labels import Choice, explain_same_text, match_labels, values_per_item
+from repsim_nb.support.validation import check_diagonal
 
-Table: TypeAlias = Comparison | pd.DataFrame
+SquareTable: TypeAlias = Comparison | pd.DataFrame
 Direction = Literal["dissimilarity", "similarity"]
 DIRECTIONS = ("dissimilarity", "similarity")
 HALF = ("torch.float32", "torch.float16", "torch.bfloat16", "Float32")  # precisions that are no dtype of NumPy
 
 
-def align_tables(a: Table, b: Table, direction: Direction | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two tables over the same items as arrays (m, m) in one order of items, Comparisons as dissimilarities, equal
-    values made so (`ties`); and the places of those items in a.
+def align_tables(
+    a: SquareTable, b: SquareTable, direction: Direction | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two tables over the same items as arrays (m, m) in one order of items; and the places of these items in a.
+
+    Comparisons become dissimilarities, and values that are equal up to rounding become equal (`with_ties`).
 
     direction: what plain frames hold, to be given where their diagonal does not tell.
     """
@@ -38,7 +42,7 @@ def align_tables(a: Table, b: Table, direction: Direction | None = None) -> tupl
     return with_ties(symmetric(x), a), with_ties(symmetric(y), b), mine
 
 
-def frame_of(table: Table) -> pd.DataFrame:
+def frame_of(table: SquareTable) -> pd.DataFrame:
     """A square table as a frame of dissimilarities, 0 on the diagonal: that of a Comparison, or a frame that has 0 or
     nothing (NaN) there; similarities are refused.
     """
@@ -61,7 +65,7 @@ def frame_of(table: Table) -> pd.DataFrame:
     return pd.DataFrame(values, index=frame.index, columns=frame.columns)
 
 
-def _apply_direction(table: Table, direction: Direction | None) -> pd.DataFrame:
+def _apply_direction(table: SquareTable, direction: Direction | None) -> pd.DataFrame:
     """`frame_of`, for functions that compare the order of two tables: a frame whose diagonal says nothing (NaN) needs a
     direction, and similarities that are said to be some are turned.
     """
@@ -90,7 +94,7 @@ def _apply_direction(table: Table, direction: Direction | None) -> pd.DataFrame:
     return frame_of(table)
 
 
-def with_ties(square: np.ndarray, table: Table) -> np.ndarray:
+def with_ties(square: np.ndarray, table: SquareTable) -> np.ndarray:
     """The cells of a table, those equal up to rounding made equal.
 
     A Comparison holds sums over samples, whose last digits are worth less than those of single numbers.
@@ -142,7 +146,7 @@ def as_numbers(values: Any) -> np.ndarray:
 
 
 def require_values_per_item(index: pd.Index, choice: Choice, what: str) -> pd.Series:
-    """One value an item, as in `comparison.by_item`; ValueError where one is undefined."""
+    """One value an item, as in `values_per_item`; ValueError where one is undefined."""
     values = values_per_item(index, choice, what)
     if values.isna().any():
         raise ValueError(
