@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import normal
+from sizes import sized
 from torch import nn
 from torch.nn import functional as F
 
@@ -706,7 +707,7 @@ def walk(x, steps):
     return x
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=sized(60, 200), deadline=None)
 @given(steps=STEPS)
 def test_axes_are_followed_whatever_their_sizes(steps):
     """If one size is far larger than the others, the axes can be read off the result; with equal sizes the trace must

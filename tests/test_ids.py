@@ -15,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from sizes import sized
 
 import repsim_nb as rs
 from repsim_nb.inputs.store import Activations, Key
@@ -124,7 +125,7 @@ def test_ids_are_no_part_of_the_fingerprint_of_the_inputs():
     assert len(set(marks)) == 5 and marks[0] == "" and all(len(mark) == 32 for mark in marks[1:])
 
 
-@settings(max_examples=100, deadline=None, database=None)
+@settings(max_examples=sized(40, 100), deadline=None, database=None)
 @given(
     ids=st.lists(st.text(st.characters(exclude_characters="\0"), max_size=8), unique=True, max_size=8)
     | st.lists(st.integers(-(2**63), 2**63 - 1), unique=True, max_size=8),

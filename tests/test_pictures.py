@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageSequence
+from sizes import sized
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -352,7 +353,7 @@ def test_pictures_whose_channels_can_be_on_either_side_are_refused(shape):
     assert images(floats) is floats and Pictures()(floats) is floats
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=sized(60, 200), deadline=None)
 @given(st.tuples(*[st.integers(1, 40)] * 3))
 def test_the_axis_of_the_channels_turns_with_the_axes(sides):
     """(n, h, w, c) and (n, c, h, w) of one picture are read alike, or both are refused."""
