@@ -10,7 +10,7 @@ from torch import nn
 
 import repsim_nb as rs
 from repsim_nb.inputs.models.state import State
-from repsim_nb.inputs.recording.agreement import Tolerance, differ, explain_mixing, is_reordered, typical_size
+from repsim_nb.inputs.recording.row_agreement import Tolerance, differ, explain_mixing, is_reordered, typical_size
 from repsim_nb.inputs.recording.samples import pick_at_ends, pick_samples, read_samples
 
 

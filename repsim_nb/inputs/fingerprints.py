@@ -35,7 +35,7 @@ _FIXED = (type(None), bool, int, float, complex, str)
 _VALUES = (*_FIXED, bytes, type(...), np.generic, np.dtype, torch.dtype, torch.device)
 _PIECE = 2**20  # numbers that are copied at once
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
-_OF_EVERY_MODULE = {*vars(nn.Module()), "name_or_path"}  # the second says where a network of transformers was read from
+_OF_EVERY_MODULE = {*vars(nn.Module()), "name_or_path"}  # the second says where a model of transformers was read from
 
 
 def fingerprint(thing: Any) -> str:
@@ -282,7 +282,7 @@ def _plain_tensors(tensor: Tensor) -> list[Tensor]:
 
 
 def _update_with_module(module: nn.Module, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
-    """A network: how it prints, every parameter and buffer, what its `forward` does, and the plain values and functions
+    """A model: how it prints, every parameter and buffer, what its `forward` does, and the plain values and functions
     that its modules hold.
 
     Of dicts and of objects such as a config the plain values count that a `forward` reads, if nothing that it reaches

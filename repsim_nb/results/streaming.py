@@ -148,7 +148,7 @@ def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
             values = run.take(layer, out, rows.start, rows.stop, twice=sums.times[place] > 0)
             if values is None:
                 return
-            with run.passing():
+            with run.pass_own_errors():
                 try:
                     sums.take(place, values)
                 except UndefinedError as error:
@@ -182,7 +182,7 @@ def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
                 )
             for run, place_of in zip(runs, places, strict=True):
                 now = run, rows
-                with run.explaining(inputs, samples=f"samples {rows.start} to {rows.stop}"):
+                with run.explain_errors(inputs, samples=f"samples {rows.start} to {rows.stop}"):
                     run.forward(inputs, rows.start)
                 run.reject_missing(
                     [layer for layer, place in place_of.items() if not sums.times[place]], rows.start, rows.stop

@@ -32,7 +32,7 @@ class Claims:
     >>> from repsim_nb import inference
     >>> from repsim_nb.studies.claims import Claims
     >>> claims = Claims()
-    >>> verdict = inference.judge((0.65, 0.52, 0.79), above=0.17, unit="networks (10)")
+    >>> verdict = inference.judge((0.65, 0.52, 0.79), above=0.17, unit="models (10)")
     >>> claims.add("CKA tells layers apart", "65 % of layers", verdict, published="99 %")
     >>> claims.frame()["verdict"].tolist()
     ['reproduced']

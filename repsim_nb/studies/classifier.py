@@ -1,4 +1,4 @@
-"""Train one small image classifier, reproducibly: the same arguments give the same network on the same machine."""
+"""Train one small image classifier, reproducibly: the same arguments give the same model on the same machine."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Descent:
 
 
 def initialise(architecture: str, seed: int, **options: Any) -> nn.Module:
-    """A fresh network; equal seeds give equal weights, and the global random state is left as it was."""
+    """A fresh model; equal seeds give equal weights, and the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(architecture, **options)
 
 
 def accuracy(module: nn.Module, inputs: Tensor, targets: Tensor) -> float:
-    """The share of samples whose largest logit is the target's."""
+    """The fraction of samples whose largest logit is the target's."""
     module.eval()
     with torch.inference_mode():
         predicted = torch.cat([module(part).argmax(1) for part in inputs.split(500)])
@@ -97,7 +97,7 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
     keep: Callable[[nn.Module, dict[str, Any]], None] | None = None,
     tick: Tick = lambda done, total: None,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """Train a network on the training split of a shipped data set -> (module in eval mode, its card).
+    """Train a model on the training split of a shipped data set -> (module in eval mode, its card).
 
     Adam, cross-entropy. `epochs=0` gives the untrained twin of the same seed.
     options: of the architecture, {"widths": (64, 32)}.  rows: (start, stop) of the training split; None is all of it.
@@ -163,7 +163,7 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
 
 def measure_brightness(dataset: Dataset) -> tuple[float, float]:
     """Mean and standard deviation of its pixels, white being 1: of the whole split, whatever rows are taken, so that
-    all networks see a picture alike.
+    all models see a picture alike.
     """
     pixels = dataset.inputs / 255
     return round(float(pixels.mean()), 4), round(float(pixels.std()), 4)
@@ -181,7 +181,7 @@ def check_rows(rows: tuple[int, int] | None, dataset: Dataset) -> tuple[int, int
 
 
 def to_tensors(dataset: Dataset, mean: float, std: float) -> tuple[Tensor, Tensor]:
-    """Pictures as networks take them, (n, 1, h, w), and their targets."""
+    """Pictures as models take them, (n, 1, h, w), and their targets."""
     return normalise(dataset.inputs, mean, std), torch.from_numpy(np.asarray(dataset.targets))
 
 

@@ -35,7 +35,7 @@ _INSIDE = {"CKA": "cka", "debiased CKA": "cka_debiased", "CCA": "mean_squared_cc
 
 
 def base(*, small: bool = False) -> Model:
-    """The network that is frozen: EfficientNet-lite0, trained on ImageNet, where its package is installed; else, or if
+    """The model that is frozen: EfficientNet-lite0, trained on ImageNet, where its package is installed; else, or if
     small, a CNN of the zoo, trained on animals.
     """
     installed = pretrained()["installed"]["efficientnet-lite0"]
@@ -43,10 +43,10 @@ def base(*, small: bool = False) -> Model:
 
 
 def pictures(model: Model, *, data: str = "animals") -> Dataset:
-    """All cats and dogs of a data set that the network was not trained on: both splits, or the test split where it
+    """All cats and dogs of a data set that the model was not trained on: both splits, or the test split where it
     learned from the other. Targets: 0 a cat, 1 a dog.
 
-    data: "animals", or "animals-full" where its carrier is installed; ValueError where the network learned from another
+    data: "animals", or "animals-full" where its carrier is installed; ValueError where the model learned from another
     choice of the same images.
     """
     learned = str(model.card.get("data", ""))
@@ -71,7 +71,7 @@ def features(model: Model, data: Dataset, *, progress: bool | Tick = True) -> np
 
 
 def masks(width: int, d: float) -> tuple[np.ndarray, np.ndarray]:
-    """The units that stay: the first (1 - d) · width, and as many of the last, as two arrays of bool. d is the share
+    """The units that stay: the first (1 - d) · width, and as many of the last, as two arrays of bool. d is the fraction
     that is masked.
     """
     stay = round((1 - d) * width) if 0 <= d < 1 else 0
@@ -98,11 +98,11 @@ def masked(
     learns the labels, one the last and learns them flipped.
 
     A row a d and seed; the seed decides which images are held out, and the weights with which the heads begin. Columns:
-    CKA, debiased CKA and CCA (mean squared) of the features before the masks, "CKA before", where both networks hold
+    CKA, debiased CKA and CCA (mean squared) of the features before the masks, "CKA before", where both models hold
     the same matrix, and after them, "CKA after"; JSD in nats and rank coefficient of the outputs; "accuracy 1" and
     "accuracy 2", each on its own labels; "held out", the images of which all these are. CCA is undefined where the
     held-out images are not more than 2 · width + 1; then it is, for every d alike, that of the leading principal
-    components, a tenth as many as images: "CCA components" says how many, "CCA variance" their share of the variance
+    components, a tenth as many as images: "CCA components" says how many, "CCA variance" their fraction of the variance
     before the masks.
     A head is one linear map: softmax cross-entropy, Adam with weight decay, `epochs` rounds; longer training makes
     surer heads, and a larger JSD.
@@ -187,7 +187,7 @@ def _two_heads(
 
 
 def _compare_before(x: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
-    """Both networks hold these features of the held-out images -> (how alike they are, what CCA is made of)."""
+    """Both models hold these features of the held-out images -> (how alike they are, what CCA is made of)."""
     led = _for_cca(x)
     share = float(np.var(led, axis=0).sum() / np.var(x, axis=0).sum())
     return _compare_features("before", (x, x), (led, led)), {

@@ -1,4 +1,4 @@
-"""Two networks trained at once on the same images, each to its own answers, their penultimate features pulled
+"""Two models trained at once on the same images, each to its own answers, their penultimate features pulled
 together.
 """
 
@@ -61,13 +61,13 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
     keep: Callable[[nn.Module, dict[str, Any]], None] | None = None,
     tick: Tick = lambda done, total: None,
 ) -> list[tuple[nn.Module, dict[str, Any]]]:
-    """Train two networks that say yes or no to the same images of a shipped data set -> [(module in eval mode, its
+    """Train two models that say yes or no to the same images of a shipped data set -> [(module in eval mode, its
     card)] of both; keep is told of each.
 
     The loss is the cross-entropies of both - weight · debiased CKA of their features (what their heads read), batch by
     batch; Adam, the learning rate up and down again.
     one, two: the classes to which each says yes.  classes: of whose images (None: all).
-    The networks start from different weights: those that 2 · seed and 2 · seed + 1 give.
+    The models start from different weights: those that 2 · seed and 2 · seed + 1 give.
     """
     sides = {split: load_dataset(data, split) for split in ("train", "test")}
     known = sides["train"].classes

@@ -1,4 +1,4 @@
-"""The networks of the lessons: POPULATION varies one thing at a time, RUNS are seen at many epochs of their training,
+"""The models of the lessons: POPULATION varies one thing at a time, RUNS are seen at many epochs of their training,
 KINDS differ in what they were trained on, FAMILIES in architecture;
 `training.train_or_load` makes them.
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from repsim_nb.inputs.datasets import Dataset, load_dataset
 
-IMAGES = 2000  # the rows of the training split that any of these networks may see
+IMAGES = 2000  # the rows of the training split that any of these models may see
 Recipe = dict[str, Any]
 
 _WIDTHS: dict[str, tuple[int, ...]] = {"mlp": (128, 96, 64), "cnn": (16, 32, 48)}
@@ -37,7 +37,7 @@ def _recipe(
     widths: tuple[int, ...] | None = None,
     **changes: Any,
 ) -> Recipe:
-    """Fewer images are seen as often more, so that all networks take the same number of steps."""
+    """Fewer images are seen as often more, so that all models take the same number of steps."""
     base = _BASE[architecture]
     its = widths if widths is not None else _WIDTHS.get(architecture, (64,) * 4)
     depth = len(its) + (architecture == "cnn")  # the fully connected layer after the convolutions
@@ -56,7 +56,7 @@ def _recipe(
 
 
 def _varied(architecture: str) -> dict[str, Recipe]:
-    """Two seeds, 0 and 1, of everything but the base: each begins with the weights of the base network of its seed
+    """Two seeds, 0 and 1, of everything but the base: each begins with the weights of the base model of its seed
     where the shapes are the same.
     """
     widths = _WIDTHS[architecture]
@@ -90,7 +90,7 @@ POPULATION: dict[str, Recipe] = {
     **_varied("mlp"),
     **_varied("cnn"),
 }
-"""53 networks: five seeds of an MLP and of a CNN, three of a transformer, and MLPs and CNNs that differ from those in
+"""53 models: five seeds of an MLP and of a CNN, three of a transformer, and MLPs and CNNs that differ from those in
 one thing.
 
 Their cards say `varied` (initialisation, data, labels, depth, width, training), `variant`, `depth` (hidden layers) and
@@ -133,7 +133,7 @@ KINDS: dict[str, Recipe] = {
 }
 """18 CNNs, the recipe of the zoo's: six trained on MNIST, six on Fashion-MNIST, six before their first step.
 
-No two start from the same weights, so that networks are independent of each other.
+No two start from the same weights, so that models are independent of each other.
 
 Their cards say `kind`."""
 
@@ -165,7 +165,7 @@ FAMILIES: dict[str, Recipe] = {
     for seed in range(2)
 }
 """Two seeds of ten architectures (plain, residual, depthwise, attention, fully connected), trained on Fashion-MNIST,
-and each before its first step: 40 networks.
+and each before its first step: 40 models.
 
 Their cards say `family` and `train_or_load`."""
 
@@ -213,6 +213,6 @@ def _shorten(recipe: Recipe) -> Recipe:
 
 
 def held_out() -> Dataset:
-    """The 2,000 MNIST images of the training split that no network of POPULATION or RUNS was trained on."""
+    """The 2,000 MNIST images of the training split that no model of POPULATION or RUNS was trained on."""
     whole = load_dataset("mnist", "train")
     return whole.take(range(IMAGES, len(whole)), "mnist/held-out")

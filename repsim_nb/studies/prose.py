@@ -26,7 +26,7 @@ character, with at least one number. It comes with one of
 or in brackets; the number of a lesson, figure, table, chapter, section or equation; the name of a block, a layer or a
 seed ("block 3"; whether a claim
    about block 3 holds is for a check all the same), but not the last of several that counts something ("in block 3, 12
-   networks"); the number of an item in a list; a number inside a name ("conv2", "MiniLM-L6") or inside code, a link or
+   models"); the number of an item in a list; a number inside a name ("conv2", "MiniLM-L6") or inside code, a link or
    a formula.
 
 Numbers that are spelled out ("seven in ten") are not looked at.

@@ -3,7 +3,7 @@
 S. Yellapragada 2020, *Are the proposed similarity metrics also a measure of functional similarity?*, New York
 University, called the thesis here;
 and the pairs of F. Ding, J.-S. Denain, J. Steinhardt 2021, *Grounding Representation Similarity with Statistical
-Testing*; and the distances between ImageNet networks of E. Boix-Adserà, H. Lawrence, G. Stepaniants, P. Rigollet 2022,
+Testing*; and the distances between ImageNet models of E. Boix-Adserà, H. Lawrence, G. Stepaniants, P. Rigollet 2022,
 *GULP: a prediction-based metric between representations*.
 """
 
@@ -19,7 +19,7 @@ TABLE_3_1 = pd.DataFrame(
     {"CKA and JSD": (-0.75, -0.721, -0.781), "CKA and rank coefficient": (0.703, 0.58, 0.602)},
     index=pd.Index(("Cifar: trained nets", "MiniGrid (average)", "MiniGrid with bottleneck"), name="experiment"),
 )
-"""Table 3.1: Spearman correlation, over pairs of networks, of the CKA of their features with the JSD and with the rank
+"""Table 3.1: Spearman correlation, over pairs of models, of the CKA of their features with the JSD and with the rank
 coefficient of their outputs.
 
 Perfect agreement would be -1 for the JSD, a dissimilarity, and +1 for the rank coefficient; the text has these two
@@ -36,11 +36,11 @@ TABLE_4_1 = pd.DataFrame(
     },
     index=pd.Index((0.0, 0.25, 0.5, 0.8, 0.9), name="d"),
 )
-"""Table 4.1: two heads on one frozen network, the second with flipped labels, by d; accuracy on the validation images,
-as a share (printed in per cent).
+"""Table 4.1: two heads on one frozen model, the second with flipped labels, by d; accuracy on the validation images,
+as a fraction (printed in per cent).
 
-d is the share of the features that is masked: with d = 0 all are active and the accuracy is highest. (The text calls d
-the share of the unmasked ones.)
+d is the fraction of the features that is masked: with d = 0 all are active and the accuracy is highest. (The text calls
+d the fraction of the unmasked ones.)
 """
 
 _NETWORKS = ("cifar_s1", "cifar_s2", "imagenet_s1", "imagenet_s2", "random_s1", "random_s2")
@@ -108,11 +108,11 @@ CONFUSION = pd.DataFrame(
     index=pd.Index(_SETS, name="true"),
     columns=pd.Index(_SETS, name="predicted"),
 )
-"""Figure 3.1: the shares of each of 18 sets of features (rows) that a linear SVM took for each of them (columns),
+"""Figure 3.1: the fractions of each of 18 sets of features (rows) that a linear SVM took for each of them (columns),
 printed to two decimals, so that rows sum to 1 within .02.
 
-Mean of the diagonal .593. With each row divided by its sum, the network is the right one for a share of .989 and the
-test set for .600. A set is [test set]_[network]: "cifar_imagenet_s1" are features of Cifar100 images in the network
+Mean of the diagonal .593. With each row divided by its sum, the model is the right one for a fraction of .989 and the
+test set for .600. A set is [test set]_[model]: "cifar_imagenet_s1" are features of Cifar100 images in the model
 that was trained on Imagenet32 with seed 1. (The caption's example says it the other way round.)
 """
 
@@ -128,8 +128,8 @@ pairs of `layer_experiment`.
 def layer_experiment() -> pd.DataFrame:
     """All 7,260 pairs of 10 seeds × 12 layers of BERT -> DataFrame, a row a pair: seed1, layer1, seed2, layer2; the
     distances PWCCA, mean_sq_cca, mean_cca, CKA, Procrustes;
-    the gaps in probe accuracy QNLI_diff, SST2_diff, as absolute shares. [Ding et al. 2021; computed by Boix-Adserà et
-    al. 2022, MIT licence]
+    the gaps in probe accuracy QNLI_diff, SST2_diff, as absolute fractions. [Ding et al. 2021; computed by Boix-Adserà
+    et al. 2022, MIT licence]
     """
     return pd.read_csv(shipped_folder("data") / "published_scores" / "layer_exp_full_df.csv.gz")
 
@@ -163,12 +163,12 @@ _FAMILIES = {
 
 
 def imagenet_distances(images: str = "imagenet", measure: str = "CKA") -> pd.DataFrame:
-    """Published distances between 37 torchvision networks that were trained on ImageNet.
+    """Published distances between 37 torchvision models that were trained on ImageNet.
 
     Parameters
     ----------
     images : {"imagenet", "mnist", "faces"}
-        The images that the networks saw; "faces" are those of UTKFace.
+        The images that the models saw; "faces" are those of UTKFace.
     measure : str
         A name in `IMAGENET_MEASURES`, such as "CKA" (1 - CKA), "Procrustes" (squared) or "GULP, ridge .01".
 
@@ -202,7 +202,7 @@ def imagenet_distances(images: str = "imagenet", measure: str = "CKA") -> pd.Dat
 
 
 def imagenet_families() -> pd.Series:
-    """The architecture family of each of the 37 networks of `imagenet_distances`: convnext, efficientnet, regnet,
+    """The architecture family of each of the 37 models of `imagenet_distances`: convnext, efficientnet, regnet,
     mobilenet, residual, inception or plain (AlexNet, VGG).
     """
     names = imagenet_distances().index

@@ -72,11 +72,11 @@ def pulled(pairs: Mapping[str, tuple[Model, Model]], *, progress: bool | Tick = 
 
     A row a pair: case, weight, seed; of the penultimate features CKA, debiased CKA and mean CCA; of the outputs JSD in
     nats and rank coefficient; "accuracy 1" and "accuracy 2", each on its own answers. Then what the features hold, mean
-    of both networks: "largest direction", the share of their variance along the first principal component; "as in
+    of both models: "largest direction", the fraction of their variance along the first principal component; "as in
     pixels", how images' places along it correlate with those along the first principal component of the images
-    themselves (absolute); "own answer" and "other's answer", the share that lies between the images to which one's own
-    (the other's) right answer is yes and those to which it is no; "other's, read out", how often a linear head on one
-    network's features, trained on half of these images, finds the other's right answer on the other half.
+    themselves (absolute); "own answer" and "other's answer", the fraction that lies between the images to which one's
+    own (the other's) right answer is yes and those to which it is no; "other's, read out", how often a linear head on
+    one model's features, trained on half of these images, finds the other's right answer on the other half.
     """
     rows = []
     with show_progress(progress, "comparing pairs", "pair") as tick:
@@ -118,7 +118,7 @@ def _compare_pair(pair: tuple[Model, Model]) -> dict[str, Any]:
 def _measure_features(
     x: np.ndarray, pixels: np.ndarray, own: np.ndarray, other: np.ndarray, seed: int
 ) -> dict[str, float]:
-    """What one network's features hold."""
+    """What one model's features hold."""
     centred = x - x.mean(axis=0, dtype=float)
     total = (centred**2).sum()
 

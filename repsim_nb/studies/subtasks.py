@@ -1,7 +1,7 @@
-"""The four subtasks of the grounding benchmark on networks of our own: what varies in each, and what its networks can
+"""The four subtasks of the grounding benchmark on models of our own: what varies in each, and what its models can
 do [Ding, Denain, Steinhardt 2021].
 
-`load` trains a subtask's networks, or finds them again, and gives what `grounding.benchmark` asks for: representations,
+`load` trains a subtask's models, or finds them again, and gives what `grounding.benchmark` asks for: representations,
 the functionality of each, and its error.
 """
 
@@ -36,7 +36,7 @@ KEPT = (24, 16, 12, 8, 6, 4, 2, 1)
 LEARNED = {
     "seeds": 2500,
     "tuning": 2000,
-}  # rows of the training split of MNIST that its networks may see; those after them are for probes and tests
+}  # rows of the training split of MNIST that its models may see; those after them are for probes and tests
 Recipe = dict[str, Any]
 
 SEEDS: dict[str, Recipe] = {
@@ -85,13 +85,13 @@ SHIFTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "noisy": lambda pictures: pictures + np.random.default_rng(0).normal(0, 80, pictures.shape),
     "faint": lambda pictures: 0.4 * pictures,
 }
-"""MNIST as no network was trained on it: turned by 30 degrees; with Gaussian noise of standard deviation 80, of 255;
+"""MNIST as no model was trained on it: turned by 30 degrees; with Gaussian noise of standard deviation 80, of 255;
 with 40 % of the contrast.
 """
 
 
 def shifted(test: str) -> Dataset:
-    """One of SHIFTS of the 3,000 MNIST images that no network of TUNED was trained on, the test split among them; or
+    """One of SHIFTS of the 3,000 MNIST images that no model of TUNED was trained on, the test split among them; or
     "plain", as they are.
     """
     if test not in (*SHIFTS, "plain"):
@@ -104,7 +104,7 @@ def shifted(test: str) -> Dataset:
 
 
 def _load_rest(models: str) -> Dataset:
-    """The rows of the training split that these networks were not trained on."""
+    """The rows of the training split that these models were not trained on."""
     whole, first = load_dataset("mnist", "train"), LEARNED[models]
     return whole.take(range(first, len(whole)), f"mnist/from{first}")
 
@@ -116,8 +116,8 @@ def _load_rest(models: str) -> Dataset:
 class Subtask:
     """One of four.
 
-    varies: what tells its representations apart.  functionality: what F of each is.  recipes: of its networks.
-    networks: how many of them it takes.
+    varies: what tells its representations apart.  functionality: what F of each is.  recipes: of its models.
+    models: how many of them it takes.
     test: of SHIFTS; None is a probe.
     """
 
@@ -132,7 +132,7 @@ class Loaded(NamedTuple):
     """representations: {Key: array (1000, p)} of the MNIST test images.  functionality: F of each, a Series over the
     fields of the keys.
 
-    noise: the standard deviation of the error of F, a Series of the same index: all networks are tested on the same
+    noise: the standard deviation of the error of F, a Series of the same index: all models are tested on the same
     images, see `grounding.paired_sd`.
     """
 
@@ -171,7 +171,7 @@ SUBTASKS: dict[str, Subtask] = {
 }
 """The subtasks by name, in the order of the published ones.
 
-Training the networks of all four takes about eleven minutes of one core.
+Training the models of all four takes about eleven minutes of one core.
 
 Of SHIFTS the test of fine-tunings is the one on which they differ most, measured in binomial standard deviations: 6.4
 for noisy images, 2.8 for faint and 2.0 for rotated ones, 1.2 as they are.
@@ -215,7 +215,7 @@ def load(
 def load_models(
     name: str, *, fast: bool = False, folder: str | Path | None = None, progress: bool | Tick = True
 ) -> list[Model]:
-    """The networks of a subtask, trained or found again."""
+    """The models of a subtask, trained or found again."""
     if name not in SUBTASKS:
         raise unknown_name("subtask", name, SUBTASKS)
     recipes = _few(SUBTASKS[name].recipes) if fast else SUBTASKS[name].recipes
@@ -293,7 +293,7 @@ def _test(models: list[Model], test: Dataset, progress: bool | Tick) -> Loaded:
 def _make_loaded(found: dict[Key, np.ndarray], correct: list[np.ndarray]) -> Loaded:
     """correct: which test images each of these representations gets right.
 
-    The error of F is that of the networks in one layer and step.
+    The error of F is that of the models in one layer and step.
     """
     index, rows = to_axis(found), np.array(correct)
     places = index.droplevel("model")

@@ -65,20 +65,20 @@ def train_or_load(
     train: Train = classifier.train,
     parts: Sequence[int | str] = (),
 ) -> list[Model]:
-    """Every network of {name: options of classifier.train}, in their order, found again or trained now.
+    """Every model of {name: options of classifier.train}, in their order, found again or trained now.
 
     A recipe with checkpoints=(0, 1, ...) gives a Model an epoch, all of its name, the epoch in their cards
-    (`card["epoch"]`). Networks are trained in processes, one thread each; in a script that asks for `if __name__ ==
+    (`card["epoch"]`). Models are trained in processes, one thread each; in a script that asks for `if __name__ ==
     "__main__":`. Stopped at any time (by an interrupt, or by a progress function that raises), what is finished stays,
-    and asked again only the others are trained. What was found is a network of the same name, recipe, training code,
-    data and release of torch; a damaged file is trained anew with a warning. `about` is not among these: the cards say
+    and asked again only the others are trained. What was found is a model of the same name, recipe, training code,
+    data and release of torch; a damaged file is trained again with a warning. `about` is not among these: the cards say
     what is asked now.
     folder: where their files are; None is in the cache (`support.files.cache_folder() / "trained"`).  progress: a bar
     that counts epochs, or a function(done, total).
     train: another function of a module, with the options data, seed, epochs, learning_rate, batch_size, keep and tick,
-    and what else it likes; its module belongs to the training code.  parts: where it trains several networks at once,
+    and what else it likes; its module belongs to the training code.  parts: where it trains several models at once,
     what `card["part"]` says of each that it hands to keep(module, card); each is a Model, NAME-PART.
-    Errors: ValueError names the network and what in its recipe is wrong; RuntimeError, a process that was killed.
+    Errors: ValueError names the model and what in its recipe is wrong; RuntimeError, a process that was killed.
     """
     folder = Path(folder).expanduser() if folder is not None else cache_folder() / "trained"
     files = {name: _find_paths(folder, name, recipe, train, parts) for name, recipe in recipes.items()}
@@ -96,7 +96,7 @@ def train_or_load(
 def train_or_load_groups(
     recipes: Mapping[str, Recipe], *, train: Train, parts: Sequence[int | str], **options: Any
 ) -> dict[str, list[Model]]:
-    """The networks of each recipe by its name, in the order of `parts`: of a function that trains several at once.
+    """The models of each recipe by its name, in the order of `parts`: of a function that trains several at once.
     options: as in `train_or_load`.
     """
     models = train_or_load(recipes, train=train, parts=parts, **options)
@@ -111,7 +111,7 @@ def _read_about(recipe: Recipe) -> dict[str, Any]:
 def _find_paths(
     folder: Path, name: str, recipe: Recipe, train: Train, parts: Sequence[int | str]
 ) -> dict[int | str | None, Path]:
-    """Where a network is kept, by epoch or part (None: the last, where nothing is said of checkpoints).
+    """Where a model is kept, by epoch or part (None: the last, where nothing is said of checkpoints).
 
     The path tells all that it is made from.
     """
@@ -161,7 +161,7 @@ def _find_paths(
 @functools.cache
 def _hash_code(*more: Any) -> str:
     """The training code, that of more modules too, and the release of torch as a hash: where that is another, so may
-    the networks be.
+    the models be.
     """
     parts = [torch.__version__, *(_strip_comments(inspect.getsource(part)) for part in (*_CODE, *more))]
     return hashlib.blake2b("\n".join(parts).encode(), digest_size=8).hexdigest()
@@ -194,7 +194,7 @@ def _hash_data(name: str) -> str:
 
 
 def _load_found(name: str, paths: Files) -> list[Model] | None:
-    """None where any of a network's files is missing or damaged."""
+    """None where any of a model's files is missing or damaged."""
     if not all(path.exists() for path in paths.values()):
         return None
     try:
@@ -208,7 +208,7 @@ def _load_found(name: str, paths: Files) -> list[Model] | None:
 
 
 def _train(recipes: Mapping[str, Recipe], files: Mapping[str, Files], progress: bool | Tick, train: Train) -> None:
-    """One task a network. Whatever ends this ends the processes: those at work stop at their next batch."""
+    """One task a model. Whatever ends this ends the processes: those at work stop at their next batch."""
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads, a notebook's kernel, may hang
     stop, epochs = context.Event(), context.Value("q", 0)
     total = sum(max(1, _count_epochs(recipe, train)) for recipe in recipes.values())

@@ -41,7 +41,7 @@ def moved(x: np.ndarray, distance: float = 30.0) -> np.ndarray:
 
 
 def leading(x: np.ndarray, share: float) -> np.ndarray:
-    """Only the fewest leading principal components with this share of the variance; the others deleted."""
+    """Only the fewest leading principal components with this fraction of the variance; the others deleted."""
     components = PrincipalComponents(x)
     return components.leading(fewest_components(components.s, share))
 

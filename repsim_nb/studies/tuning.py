@@ -33,7 +33,7 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
     keep: Callable[[nn.Module, dict[str, Any]], None] | None = None,
     tick: Tick = lambda done, total: None,
 ) -> list[tuple[nn.Module, dict[str, Any]]]:
-    """Train the network that `start` tells, then five times from its weights on the training split of `data` ->
+    """Train the model that `start` tells, then five times from its weights on the training split of `data` ->
     [(module in eval mode, its card)]; keep is told of each.
 
     start: options of `classifier.train`, {"architecture": "vit", "data": "fashion", "seed": 3}; all its weights are

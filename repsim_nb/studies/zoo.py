@@ -1,7 +1,7 @@
 """Train the zoo: `python -m repsim_nb.studies.zoo [names] [--out FOLDER]` ('make zoo').
 
-A network's name says what it was trained on, its architecture and its seed: mnist-cnn-0. "untrained" is the same
-network before its first step (the twin of the MNIST network of that seed); "shuffled" is trained to fit MNIST images
+A model's name says what it was trained on, its architecture and its seed: mnist-cnn-0. "untrained" is the same
+model before its first step (the twin of the MNIST model of that seed); "shuffled" is trained to fit MNIST images
 with permuted labels.
 """
 
@@ -57,7 +57,7 @@ ZOO: dict[str, dict[str, Any]] = {
 
 
 def build(name: str, out: Path) -> dict[str, Any]:
-    """Train one network of the zoo and write it, card inside, to out/NAME.safetensors."""
+    """Train one model of the zoo and write it, card inside, to out/NAME.safetensors."""
     torch.set_num_threads(1)
     module, card = train(**ZOO[name])
     save(out / f"{name}.safetensors", name, module, card)

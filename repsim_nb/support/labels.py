@@ -1,6 +1,4 @@
-"""Labels: the key of a recording, and which labels are meant by a field, a pattern, a short name or a table of
-values.
-"""
+"""Labels: the key of a recording, and labels selected by a field, a pattern, a short name or a table of values."""
 
 from __future__ import annotations
 
@@ -22,7 +20,24 @@ Choice: TypeAlias = str | Mapping[Any, Any] | pd.Series | Sequence[Any]
 
 
 class Key(NamedTuple):
-    """The address of a recording: which model, which layer, on which data, at which step of training, pooled how."""
+    """The address of a recording.
+
+    Parameters
+    ----------
+    model : str
+    layer : str
+    dataset : str
+    step : int or str
+        The step of training.
+    pool : str
+        How the output of the layer became rows, as in `record`.
+
+    Examples
+    --------
+    >>> import repsim_nb as rs
+    >>> print(rs.Key("mnist-cnn-0", "fc", "mnist/test", step=5))
+    mnist-cnn-0/fc (mnist/test, 5)
+    """
 
     model: str
     layer: str

@@ -22,7 +22,7 @@ class Columns(Inputs):
     one batch.
 
     Batches of different shapes stay apart: `batches` never crosses from one to the next, and a slice that does is
-    padded with zeros on the right, which is sound only beside an attention mask. Labels of different shapes keep
+    padded with zeros on the right, which is sound only next to an attention mask. Labels of different shapes keep
     nothing apart: they are filled up with -100, which losses pass over.
     options: what is the same for all samples, by name; every slice holds it too.
     """

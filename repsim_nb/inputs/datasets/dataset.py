@@ -28,43 +28,63 @@ from .stacking import stack_samples
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Inputs in a fixed order, and what is known of them.
+    """Inputs in a fixed order, with their targets, classes and ids.
 
-    inputs, one of:
-    - an array or tensor (n, ...); pictures are uint8 (n, h, w) or (n, h, w, channels)
-    - a list of str; another list holds samples, which are stacked
-    - a dict of arrays (n, ...), as a tokenizer gives: its names are arguments of the model's forward. One number, a
-    truth value, a string or None is the same for all
-      samples, {"sample": x, "timestep": 10}. A column called labels or label holds the targets; a model is given it too
-      if its forward names it
-    - a list of graphs of torch_geometric, a `Batch` of them, or its DataLoader: each graph is a sample
-    - a folder of images, str or Path: subfolders are the classes; decoded when they are needed to uint8 (n, h, w, 3),
-    or (n, h, w) where all are grey; in
-      natural order (2 before 10). size=(h, w), or one number, is needed where they differ in size: resize until the
-      shorter side fits, crop in the centre
-    - a torch Dataset, or anything with `len` and `[i]`, of inputs, (input, target) pairs or dicts: read when they are
-    needed. Only targets that it knows
-      unread are taken (its `.targets`); give others as targets=
-    - a DataLoader: its samples in its order, by its collate_fn and num_workers; one that shuffles is an error. Batches
-    are cut anew, so drop_last drops nothing.
-      Of an IterableDataset it is read in this process, without its workers: each of those would give all samples again,
-      unless the set shares them out
-    - a generator or other iterable of str or of batches, each inputs, a pair or a dict, whose first axis is the
-    samples: (x[None] for x in samples) where there is
-      one at a time. What can be read only once is kept in memory
+    Parameters
+    ----------
+    name : str
+        Recordings know it.
+    inputs
+        One of these:
 
-    What is read with `[i]`, a DataLoader, and an iterable that can be read again are read twice: about six samples, or
-    the first 16 items, with other random states. It is an error if they differ, or if a global random generator was
-    drawn from: if they are shuffled or augmented at random, no row belongs to a sample.
+        - an array or tensor (n, ...); pictures are uint8 (n, h, w) or (n, h, w, channels)
+        - a list of str; another list holds samples, which are stacked
+        - a dict of arrays (n, ...), as a tokenizer returns: its names are arguments of the model's forward. A number, a
+          truth value, a string or None is the same for all samples, {"sample": x, "timestep": 10}. A column called
+          labels or label holds the targets; a model gets it too if its forward names it
+        - a list of graphs of torch_geometric, a `Batch` of them, or its DataLoader: each graph is a sample
+        - a folder of images, str or Path: subfolders are the classes. Images are decoded when they are needed, to uint8
+          (n, h, w, 3), or (n, h, w) if all are grey, in natural order (2 before 10)
+        - a torch Dataset, or anything with `len` and `[i]`, of inputs, (input, target) pairs or dicts: read when they
+          are needed. Only targets that it knows without reading (its `.targets`) are taken; give others as targets=
+        - a DataLoader: its samples in its order, by its collate_fn and num_workers; one that shuffles is an error.
+          Batches are cut again, so drop_last drops nothing. An IterableDataset is read in this process, without the
+          loader's workers
+        - a generator or another iterable of str or of batches, each inputs, a pair or a dict, whose first axis is the
+          samples: (x[None] for x in samples) for one sample at a time. What can be read only once stays in memory
+    targets : array of int (n,), optional
+        The class of each input, from 0. Targets that come with the inputs and are not classes (floats, boxes, texts)
+        are left out.
+    classes : sequence of str
+        The name of each target value.
+    ids : array of str or int (n,), optional
+        The unique names of the samples: `compare` sees by them that two recordings are of different samples, or of the
+        same ones in another order. Without ids, those of a folder are its file names, those of a DataFrame its index.
+    size : int or (h, w), optional
+        For a folder of images whose sizes differ: resize until the shorter side fits, then crop the center.
 
-    targets: the class of each input, integers (n,) from 0; or None. What comes along with the inputs and is no such
-    (floats, boxes, texts) is left out.
-    classes: the name of each target value.
-    ids: the names of the samples, strings or integers (n,), unique; or None. By them `compare` sees that two recordings
-    are of other samples, or of the same ones in another order. If none are given, a folder of images has the names of
-    its files, and a DataFrame its index; a set of `load_dataset` has the row numbers in its split.
-    Errors: ValueError, with the dataset's name, for inputs that are none of these, for targets that are no class
-    numbers or not one per input, and for ids that are not unique or not one per input.
+    Raises
+    ------
+    ValueError
+        With the name of the data set: for inputs that are none of these or are random, for targets that are not class
+        numbers or not one for each input, and for ids that are not unique or not one for each input.
+
+    Notes
+    -----
+    Inputs that are read with `[i]`, a DataLoader, and an iterable that can be read again are read twice: about six
+    samples, or the first 16 items, with other random states. It is an error if they differ, or if a global random
+    generator was drawn from: if data are shuffled or augmented at random, no row belongs to a sample.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import repsim_nb as rs
+    >>> images = np.zeros((4, 8, 8), np.uint8)
+    >>> data = rs.Dataset("mine", images, targets=[0, 1, 0, 1], classes=("cat", "dog"))
+    >>> data
+    Dataset('mine', (4, 8, 8) uint8, 2 classes)
+    >>> data.take([0, 2], "cats")
+    Dataset('cats', (2, 8, 8) uint8, 2 classes)
     """
 
     name: str
@@ -113,8 +133,9 @@ class Dataset:
         return f"Dataset('{self.name}', {what}, {len(self.classes)} classes)"
 
     def batches(self, start: int = 0, batch_size: int = 250) -> Iterator[tuple[int, int, Any]]:
-        """(first, last, inputs[first:last]) from row `start` to the end, at most `batch_size` rows each; what is read
-        lazily is read ahead.
+        """Yield (first, last, inputs[first:last]) from row `start` on, at most `batch_size` rows each.
+
+        Inputs that are read lazily are read ahead.
         """
         return (
             self.inputs.batches(start, batch_size)
@@ -123,12 +144,18 @@ class Dataset:
         )
 
     def fingerprint(self, *, labels: bool = False) -> str:
-        """32 hex digits: a hash of the inputs' type, shape and bytes. labels: whether a column of labels counts; it
-        does for a model that takes it.
+        """Compute a hash of the inputs' type, shape and bytes, 32 hex digits.
 
-        Of lazily read inputs: of their type and number, and of up to 16 samples evenly spread, the first and last among
-        them; of a folder of images also of every file's name and size. A change to other samples that leaves all this
-        alone is not seen, nor is one after the first call.
+        Parameters
+        ----------
+        labels : bool
+            Whether a column of labels counts; it does for a model that takes it.
+
+        Notes
+        -----
+        The hash of lazily read inputs is of their type and number, and of up to 16 samples evenly spread, the first and
+        the last among them; for a folder of images also of the name and size of every file. It does not see a change to
+        other samples, nor a change after the first call.
         """
         if not isinstance(self.inputs, Inputs):
             return fingerprint_inputs(self.inputs)
@@ -144,8 +171,7 @@ class Dataset:
         return ids_fingerprint(self.ids)
 
     def take(self, rows: Sequence[int] | np.ndarray, name: str) -> Dataset:
-        """The rows of these numbers, in that order, or those where a mask is true, under a name of their own
-        (recordings know it).
+        """Select rows by their numbers, in that order, or by a mask, as a data set with a name of its own.
 
         They keep their ids; a set with the same row twice has none.
         """

@@ -45,7 +45,7 @@ PHOTOGRAPHS = {
 
 
 def photographs(_split: str) -> Split:
-    """An 8×8 grid of 224×224 crops of each of the colour photographs inside scikit-learn and scikit-image; the crops of
+    """An 8×8 grid of 224×224 crops of each of the color photographs inside scikit-learn and scikit-image; the crops of
     one overlap.
     """
     files = [find_in_package(package, file, HOW) for package, file in PHOTOGRAPHS.values()]

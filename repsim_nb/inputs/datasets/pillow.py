@@ -13,7 +13,7 @@ import torch
 from repsim_nb.inputs.batches import LABELS
 
 GREY = {"1", "L", "LA", "La"}  # the modes of Pillow without color
-DEEP = {"F", "I"}  # those with more than 8 bits, beside all that begin with "I;"
+DEEP = {"F", "I"}  # those with more than 8 bits, next to all that begin with "I;"
 
 
 def is_pillow(item: Any) -> bool:

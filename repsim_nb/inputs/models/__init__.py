@@ -1,4 +1,4 @@
-"""Networks: `load_model(spec)` gives a `Model`; `zoo()` lists those that ship, `pretrained()` those that packages
+"""Models: `load_model(spec)` gives a `Model`; `zoo()` lists those that ship, `pretrained()` those that packages
 carry, `cards` what is known of some.
 """
 

@@ -1,4 +1,4 @@
-"""The five small networks of the zoo: 28×28 grey image in, ten logits out.
+"""The five small models of the zoo: 28×28 grey image in, ten logits out.
 
 Each names the submodules worth recording in `layers`, in forward order; `head` makes the logits, recorded as "output".
 A layer is a whole step (convolution, normalisation, ReLU, pooling), so that its activations are what the next step

@@ -161,7 +161,7 @@ class AxesByTensor(Protocol):
 
 
 @dataclass(frozen=True)
-class Call:
+class OperationCall:
     """One call of an operation of torch: its arguments, its output, and the axes of its first argument before it ran
     (None: it is no tensor).
     """
@@ -203,4 +203,4 @@ class Call:
 
 
 # a call -> the axes of its output, a list of them for several outputs, or None if nothing is known
-Rule = Callable[[Call], Any]
+Rule = Callable[[OperationCall], Any]

@@ -26,7 +26,7 @@ CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 def load_folder(
     name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
 ) -> Model:
-    """A network of transformers, by the name of a folder, of a kind of network, or on the hub; see `load_transformers`.
+    """A model of transformers, by the name of a folder, of a kind of model, or on the hub; see `load_transformers`.
 
     A folder of sentence_transformers gives all its modules, and one with an adapter of peft its base with the adapter
     in it.

@@ -1,4 +1,4 @@
-"""Networks of transformers: a folder with config and weights, a kind of network with random weights, or a name on the
+"""Models of transformers: a folder with config and weights, a kind of model with random weights, or a name on the
 hub.
 """
 
@@ -38,7 +38,7 @@ from .unsupported import describe_other_file
 HEADS = (
     "ForSequenceClassification",
     "ForImageClassification",
-)  # kept: their logits are the network's output; other heads are left off
+)  # kept: their logits are the model's output; other heads are left off
 
 
 MayLack = Callable[[nn.Module, str], bool]
@@ -68,9 +68,9 @@ def import_transformers() -> ModuleType:
 def load_transformers(
     name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
 ) -> Model:
-    """A network of transformers.
+    """A model of transformers.
 
-    name: a folder (its weights are loaded unless weights="random"), a kind of network ("bert", "vit"; random weights
+    name: a folder (its weights are loaded unless weights="random"), a kind of model ("bert", "vit"; random weights
     only), or a name on the hub.
     options: of its configuration (num_hidden_layers=2).  No code of a folder or of the hub runs; weights are read as
     tensors only, as float32.
@@ -156,7 +156,7 @@ def make_model(
 
 
 def _config(transformers: ModuleType, name: str, spec: str, options: Mapping[str, Any]) -> Any:
-    """The configuration of a folder, of a kind of network, or of a name that the hub's cache on this machine has; the
+    """The configuration of a folder, of a kind of model, or of a name that the hub's cache on this machine has; the
     hub is not asked.
     """
     if not Path(name).is_dir() and name in transformers.CONFIG_MAPPING:
@@ -210,7 +210,7 @@ def _check_options(spec: str, config: Any, options: Mapping[str, Any]) -> None:
 
 
 def _auto_class(transformers: ModuleType, config: Any) -> Any:
-    """The Auto class that makes the network: with the head for classification where the configuration names one, else
+    """The Auto class that makes the model: with the head for classification where the configuration names one, else
     without a head.
     """
     kinds = (config.architectures or [""])[0]
@@ -220,7 +220,7 @@ def _auto_class(transformers: ModuleType, config: Any) -> Any:
 
 
 def encoder_kind(transformers: ModuleType, config: Any) -> Any:
-    """The Auto class that makes the network without a head, and of some with a decoder the encoder alone."""
+    """The Auto class that makes the model without a head, and of some with a decoder the encoder alone."""
     text = transformers.models.auto.modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING
     return (
         transformers.AutoModelForTextEncoding
@@ -237,11 +237,11 @@ def from_folder(
     kind: Any = None,
     may_lack: MayLack | None = None,
 ) -> nn.Module:
-    """The network of a folder with its trained weights, read as tensors only; ValueError if the folder does not hold
+    """The model of a folder with its trained weights, read as tensors only; ValueError if the folder does not hold
     all of them.
 
     kind: the class that makes it; None: the one that its configuration asks for.
-    may_lack: (network, name of a weight) -> need the folder not hold it?
+    may_lack: (model, name of a weight) -> need the folder not hold it?
     """
     tensors, pickled = (
         sorted(file.name for file in folder.glob(pattern)) for pattern in ("*.safetensors", "pytorch_model*.bin")
@@ -280,7 +280,7 @@ def _load_weights(
     may_lack: MayLack | None = None,
     **where: Any,
 ) -> nn.Module:
-    """The network with its trained weights, float32, every one of them from the file; a pooler that the file lacks is
+    """The model with its trained weights, float32, every one of them from the file; a pooler that the file lacks is
     left off.
     """
     config = _apply_options(spec, read_config(transformers, name, spec), options)

@@ -1,4 +1,4 @@
-"""Which layers a network has, and how they are asked for: by exact name, by pattern, or "auto", one a block."""
+"""Which layers a model has, and how they are asked for: by exact name, by pattern, or "auto", one a block."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .running import OUTPUT, name_layer
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 WHOLE = (nn.MultiheadAttention,)  # what is inside is not called as a module
 QUIET = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity, nn.Flatten)  # while recording they change no number
-MANY = 6  # no network has so many stages: as many alike in a row are blocks, whatever is inside
+MANY = 6  # no model has so many stages: as many alike in a row are blocks, whatever is inside
 
 
 def default_layers(module: nn.Module) -> tuple[str, ...]:
-    """What is recorded of a network unless told: its own `layers` attribute, else one layer a block; then the
+    """What is recorded of a model unless told: its own `layers` attribute, else one layer a block; then the
     output.
     """
     own, known = getattr(module, "layers", None), dict(module.named_modules())
@@ -27,10 +27,10 @@ def default_layers(module: nn.Module) -> tuple[str, ...]:
 
 
 def find_blocks(module: nn.Module) -> tuple[str, ...]:
-    """The names of a network's blocks, in the order in which it registers them.
+    """The names of a model's blocks, in the order in which it registers them.
 
     A block is an element of a row of alike modules (the residual blocks of a stage, the layers of a transformer), and
-    outside such rows any part of the network; of a plain chain of convolutions or linear layers, a step: from one
+    outside such rows any part of the model; of a plain chain of convolutions or linear layers, a step: from one
     weighted module to just before the next.
     """
     return tuple(_expand(module, "", in_row=False, root=True))

@@ -1,4 +1,4 @@
-"""Networks that other libraries make: timm and torchvision; and what all such sources share.
+"""Models that other libraries make: timm and torchvision; and what all such sources share.
 
 A library is imported inside its source only; random weights are made on this machine; a hub is asked only for
 weights="pretrained".
@@ -159,7 +159,7 @@ def first_line(error: BaseException) -> str:
 
 
 def check_weights(spec: str, weights: str | None, note: str = "") -> str:
-    """Which weights: there is no default, since one choice asks the network and the other is no trained network."""
+    """Which weights: there is no default, since one choice asks the network and the other is no trained model."""
     if weights is None:
         raise ValueError(
             f"'{spec}' needs to know which weights: weights='pretrained' asks a hub over the network (or finds them in"
@@ -171,7 +171,7 @@ def check_weights(spec: str, weights: str | None, note: str = "") -> str:
 
 
 def make_untrained(spec: str, make: Callable[[], nn.Module], options: Mapping[str, Any], seed: int) -> nn.Module:
-    """Let a library draw a network's weights by `seed`; what it complains about is said."""
+    """Let a library draw a model's weights by `seed`; what it complains about is said."""
     try:
         with seeded(seed), offline():
             return make()
@@ -180,13 +180,13 @@ def make_untrained(spec: str, make: Callable[[], nn.Module], options: Mapping[st
 
 
 def name_model(name: str, weights: str, seed: int) -> str:
-    """As the zoo calls its networks: an untrained twin has a name of its own, so that both can be recorded together."""
+    """As the zoo calls its models: an untrained twin has a name of its own, so that both can be recorded together."""
     name = name.rpartition("/")[2]
     return name if weights == "pretrained" else f"untrained-{name}-{seed}"
 
 
 def make_card(spec: str, module: nn.Module, weights: str, seed: int, **more: Any) -> dict[str, Any]:
-    """What is known of a network of a library."""
+    """What is known of a model of a library."""
     source, _, name = spec.partition(":")
     known = {
         "architecture": name,
@@ -207,7 +207,7 @@ def _wrap(spec: str, module: nn.Module, prepare: Pictures, weights: str, seed: i
 def load_timm(
     name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
 ) -> Model:
-    """A network of timm; pictures are resized and cropped as timm does it; options: those of `timm.create_model`
+    """A model of timm; pictures are resized and cropped as timm does it; options: those of `timm.create_model`
     (num_classes=10, in_chans=1, img_size=64).
     """
     spec, options, timm = f"timm:{name}", dict(options or {}), import_library("timm", "timm")
@@ -243,7 +243,7 @@ def load_timm(
 def load_torchvision(
     name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
 ) -> Model:
-    """A network of torchvision; pictures are resized and cropped as its trained weights ask; options: those of its
+    """A model of torchvision; pictures are resized and cropped as its trained weights ask; options: those of its
     builder (num_classes=10). Random weights have a random backbone too.
     """
     spec, options, models = (

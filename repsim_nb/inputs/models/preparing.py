@@ -1,4 +1,4 @@
-"""From what a person has, pictures or sentences, to what a network takes: two `preprocess` objects that print and
+"""From what a person has, pictures or sentences, to what a model takes: two `preprocess` objects that print and
 pickle.
 """
 
@@ -22,7 +22,7 @@ LUMA = (0.299, 0.587, 0.114)  # how much red, green and blue weigh in a grey pic
 
 
 def no_sentences(batch: Any, who: str) -> None:
-    """TypeError where text comes to a network that sees."""
+    """TypeError where text comes to a model that sees."""
     first = (
         next(iter(batch), None)
         if isinstance(batch, (list, tuple))
@@ -47,13 +47,13 @@ def covers(resize: int | tuple[int, int], size: tuple[int, int]) -> bool:
 class Pictures:
     """uint8 pictures (n, h, w), (n, h, w, c) or (n, c, h, w) -> float32 (n, channels, *size), (x / 255 - mean) / std.
 
-    As libraries do when they test a network: a picture is resized (antialiased, its proportions kept) and the centre is
+    As libraries do when they test a model: a picture is resized (antialiased, its proportions kept) and the centre is
     cut out of it, so its rim is left off.
     size: (height, width) of what comes out, or None to leave pictures as they come.  resize: how long the shorter side
     is before the cut (torchvision: 256 for 224), or a (height, width) that pictures are stretched to; None: as small as
     still covers `size`.  mode: "bilinear" or "bicubic".
     mean, std: of values in [0, 1], one for each channel or one for all.
-    channels: 3 repeats a grey picture; 1 makes a coloured one grey; a fourth channel (transparency) is dropped.
+    channels: 3 repeats a grey picture; 1 makes a color picture grey; a fourth channel (transparency) is dropped.
     A list holds pictures of different sizes, arrays or pictures of Pillow. Floats are taken as prepared already and
     pass unchanged. In a dict, columns of uint8 pictures are prepared, and others are not.
     """
@@ -163,12 +163,12 @@ class Texts:
     """Sentences, a list of str -> {"input_ids", "attention_mask"}: int64 (n, tokens), padded on the right to the
     longest of the batch.
 
-    tokenizer: one of transformers, or None where the network came without: then only ids are taken, integers (n,
+    tokenizer: one of transformers, or None where the model came without: then only ids are taken, integers (n,
     tokens), or a mapping that holds them.
     In a mapping, what is no array stays as it is: options such as return_dict=False, lists.
     pad: the id that fills short rows: where ids come without a mask, runs of it at either end of a row are no tokens;
     None: every id is a token.
-    length: the most tokens that the network takes; what is longer is cut.  name: the network's, for errors.
+    length: the most tokens that the model takes; what is longer is cut.  name: the model's, for errors.
     """
 
     tokenizer: Any = field(default=None, repr=False, compare=False)
@@ -199,7 +199,7 @@ class Texts:
         return {"input_ids": ids.long(), "attention_mask": self._mask(ids.long())}
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-        """On the right, whatever side the tokenizer prefers: there positions count from the first word, and a network
+        """On the right, whatever side the tokenizer prefers: there positions count from the first word, and a model
         that looks back never sees it.
         """
         longest = max(map(len, rows))
@@ -238,7 +238,7 @@ class Texts:
         )
 
     def fingerprint(self) -> str | None:
-        """What the tokenizer is, in 16 letters: networks that share it see the same tokens; None without one."""
+        """What the tokenizer is, in 16 letters: models that share it see the same tokens; None without one."""
         if self.tokenizer is None:
             return None
         backend = getattr(self.tokenizer, "backend_tokenizer", None)

@@ -58,7 +58,7 @@ def _sizes(settings: Mapping[str, Any], own: Any) -> tuple[tuple[int, int] | Non
         size = _pair(settings.get("crop_size")) or whole
         legacy = (
             settings.get("size") if isinstance(settings.get("size"), int) else None
-        )  # a number beside a crop has always been the shorter side
+        )  # a number next to a crop has always been the shorter side
         first = edge or legacy or (whole if "size" in settings else None)
         return size, first if first and size and covers(first, size) else None
     if edge and ("crop_pct" in settings or "ConvNext" in settings.get("image_processor_type", "")) and edge < 384:
@@ -78,14 +78,14 @@ def _pair(size: Any) -> tuple[int, int] | None:
 
 
 def find_most_tokens(config: Any) -> int | None:
-    """The most tokens that a network takes, as far as its configuration says it."""
+    """The most tokens that a model takes, as far as its configuration says it."""
     most = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")]
     padding = 2 * (config.model_type in ("roberta", "xlm-roberta", "camembert"))  # two positions are padding
     return min((m - padding for m in most if isinstance(m, int) and m > 2), default=None)
 
 
 def find_tokenizer(config: Any, origin: str | None, length: int | None) -> tuple[Any, int | None]:
-    """The tokenizer of the folder, or None where it has none, and the most tokens that the network takes."""
+    """The tokenizer of the folder, or None where it has none, and the most tokens that the model takes."""
     most = find_most_tokens(config)
     if origin is None or (
         Path(origin).is_dir()

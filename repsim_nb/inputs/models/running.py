@@ -25,7 +25,7 @@ from .state import State
 
 # the fields of a structure that stand for all of it, if they are there
 _FIRST = ("logits", "last_hidden_state", "sentence_embedding", "token_embeddings")
-OUTPUT = "output"  # the name of what the whole network returns (for a classifier: its logits)
+OUTPUT = "output"  # the name of what the whole model returns (for a classifier: its logits)
 Sink = Callable[[str, Any], None]
 
 

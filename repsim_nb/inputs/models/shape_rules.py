@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .axes import BOTH, FEATURES, PART, PLACES, Axes, Axis, Call, Rule, unknown_axes
+from .axes import BOTH, FEATURES, PART, PLACES, Axes, Axis, OperationCall, Rule, unknown_axes
 
 MASKS = (torch.bool, torch.uint8)  # types of an index that chooses places by true and false
 
@@ -17,24 +17,24 @@ def _list_dims(dims: Any, n: int) -> list[int]:
     return [at % n for at in (dims if isinstance(dims, (tuple, list)) else [dims])]
 
 
-def permutation(order: Callable[[int, Call], Sequence[int]]) -> Rule:
+def permutation(order: Callable[[int, OperationCall], Sequence[int]]) -> Rule:
     """order(number of axes, call): the old places of the axes of the output."""
     return lambda call: tuple(call.axes[at] for at in order(len(call.axes), call))
 
 
-def swap(n: int, call: Call) -> list[int]:
+def swap(n: int, call: OperationCall) -> list[int]:
     a, b = (call.get(at + 1, f"dim{at}", f"axis{at}") % n for at in (0, 1))
     order = list(range(n))
     order[a], order[b] = b, a
     return order
 
 
-def permute(n: int, call: Call) -> list[int]:
+def permute(n: int, call: OperationCall) -> list[int]:
     given = call.kwargs.get("dims", call.args[1:])
     return _list_dims(given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given, n)
 
 
-def move(n: int, call: Call) -> list[int]:
+def move(n: int, call: OperationCall) -> list[int]:
     source, to = (_list_dims(call.get(at, name), n) for at, name in ((1, "source"), (2, "destination")))
     order = [at for at in range(n) if at not in source]
     for place, at in sorted(zip(to, source, strict=True)):
@@ -42,7 +42,7 @@ def move(n: int, call: Call) -> list[int]:
     return order
 
 
-def reshape(call: Call) -> Axes:
+def reshape(call: OperationCall) -> Axes:
     """The axes of a tensor whose numbers stay in their order: equal axes stay; several become one, one becomes
     several.
     """
@@ -93,12 +93,12 @@ def _role_of_group(roles: set[str | None], into: int) -> str | None:
     return PLACES if roles == {PLACES} else PART if roles in ({FEATURES}, {PART}) else None
 
 
-def unsqueeze(call: Call) -> Axes:
+def unsqueeze(call: OperationCall) -> Axes:
     at = call.get(1, "dim") % call.out.ndim
     return (*call.axes[:at], Axis(), *call.axes[at:])
 
 
-def squeeze(call: Call) -> Axes:
+def squeeze(call: OperationCall) -> Axes:
     n, dims = len(call.axes), call.get(1, "dim")
     if dims is None:
         return tuple(axis for axis, size in zip(call.axes, call.x.shape, strict=True) if size != 1)
@@ -106,7 +106,7 @@ def squeeze(call: Call) -> Axes:
     return call.axes if call.out.ndim == n else tuple(axis for at, axis in enumerate(call.axes) if at not in gone)
 
 
-def reduce(call: Call) -> Any:
+def reduce(call: OperationCall) -> Any:
     """A sum, a mean or a maximum over some axes."""
     n, dims = len(call.axes), call.get(1, "dim", "axis")
     if isinstance(dims, (Tensor, bool)):
@@ -119,7 +119,7 @@ def reduce(call: Call) -> Any:
     return axes if isinstance(call.out, Tensor) else [axes] * len(call.out)
 
 
-def join(call: Call) -> Axes:
+def join(call: OperationCall) -> Axes:
     tensors = [x for x in call.get(0, "tensors") if x.ndim == call.out.ndim and x.numel()]
     dim = call.get(1, "dim", "axis", default=0) % call.out.ndim
     found = []
@@ -143,37 +143,37 @@ def _grow_by_joining(parts: Axes, sizes: list[int], whole: int) -> Axis:
     return new
 
 
-def stack(call: Call) -> Axes:
+def stack(call: OperationCall) -> Axes:
     axes = call.trace.axes(call.get(0, "tensors")[0])
     at = call.get(1, "dim", default=0) % call.out.ndim
     return (*axes[:at], Axis(), *axes[at:])
 
 
-def drop_axis(call: Call) -> Any:
+def drop_axis(call: OperationCall) -> Any:
     """One place of an axis (select), or each of them (unbind)."""
     dim = call.get(1, "dim", default=0) % len(call.axes)
     axes = (*call.axes[:dim], *call.axes[dim + 1 :])
     return axes if isinstance(call.out, Tensor) else [axes] * len(call.out)
 
 
-def cut(call: Call) -> list[Axes]:
+def cut(call: OperationCall) -> list[Axes]:
     """Along one axis in pieces."""
     return resize(call) if isinstance(call.get(2, "dim", "axis", default=0), int) else []
 
 
-def resize(call: Call) -> Any:
+def resize(call: OperationCall) -> Any:
     """As many axes as before: those whose length is another were made from the old ones (narrow, pooling,
     interpolation).
     """
     return call.of_each(lambda at, axis, out: axis if out.shape[at] == call.x.shape[at] else axis.derive())
 
 
-def reorder(call: Call) -> Any:
+def reorder(call: OperationCall) -> Any:
     """As many axes as before, and the places along some of them are others (sort, gather, index_select, flip)."""
     return call.of_each(lambda at, axis, out: axis.derive())
 
 
-def pad(call: Call) -> Axes:
+def pad(call: OperationCall) -> Axes:
     pads, found = list(call.get(1, "pad")), list(call.trace.axes(call.x))
     for at, before, after in zip(range(len(found) - 1, -1, -1), pads[::2], pads[1::2], strict=False):
         if before or after:
@@ -186,7 +186,7 @@ def pad(call: Call) -> Axes:
 def pooling(places: int) -> Rule:
     """Pooling over so many of the last axes, which are places."""
 
-    def rule(call: Call) -> Any:
+    def rule(call: OperationCall) -> Any:
         for axis in call.axes[-places:]:
             axis.show(PLACES)
         return resize(call)
@@ -194,7 +194,7 @@ def pooling(places: int) -> Rule:
     return rule
 
 
-def unfold(call: Call) -> Axes:
+def unfold(call: OperationCall) -> Axes:
     axes = call.axes
     if call.out.ndim == len(axes) + 1:  # x.unfold(dimension, size, step): windows along one axis
         dim = call.get(1, "dimension") % len(axes)
@@ -202,12 +202,12 @@ def unfold(call: Call) -> Axes:
     return (axes[0], Axis(FEATURES, axes[1].sources), Axis(PLACES, axes[-1].sources))  # patches of pictures
 
 
-def gate(call: Call) -> Axes:
+def gate(call: OperationCall) -> Axes:
     dim = call.get(1, "dim", default=-1) % len(call.axes)
     return tuple(axis.derive() if at == dim else axis for at, axis in enumerate(call.axes))
 
 
-def index(call: Call) -> Axes:
+def index(call: OperationCall) -> Axes:
     """x[...]: slices keep an axis, whole or in part; a number takes it away; None is a new one; arrays choose
     places.
     """
@@ -254,7 +254,7 @@ def _slice(axis: Axis, size: int, which: slice) -> Axis:
     return axis.derive()
 
 
-def expand(call: Call) -> Axes:
+def expand(call: OperationCall) -> Axes:
     """Axes of length 1 become longer, new ones come in front."""
     new = call.out.ndim - call.x.ndim
     sizes = zip(call.axes, call.x.shape, call.out.shape[new:], strict=True)

@@ -1,4 +1,4 @@
-"""Where networks come from: `load_model(spec)` and the dict of sources behind it."""
+"""Where models come from: `load_model(spec)` and the dict of sources behind it."""
 
 from __future__ import annotations
 
@@ -52,13 +52,22 @@ def _zoo_folder() -> Path:
 
 
 def zoo_names() -> list[str]:
-    """The networks that ship."""
+    """The models that ship."""
     return sorted(path.stem for path in _zoo_folder().glob("*.safetensors"))
 
 
 def zoo() -> pd.DataFrame:
-    """The cards of the networks that ship, a row each: architecture, data, labels, seed, epochs, accuracies,
-    parameters.
+    """List the models that ship, one row each: architecture, data, labels, seed, epochs, accuracies, parameters.
+
+    Returns
+    -------
+    DataFrame
+
+    Examples
+    --------
+    >>> from repsim_nb import models
+    >>> models.zoo().loc["mnist-cnn-0", ["architecture", "data"]].tolist()
+    ['cnn', 'mnist']
     """
     columns = [
         "architecture",
@@ -77,8 +86,23 @@ def zoo() -> pd.DataFrame:
 
 
 def available(inputs: Any) -> list[str]:
-    """The specs of the networks that are here already and take such inputs: strings, or pictures (n, h, w[, c]); the
-    zoo's are 28×28 and grey.
+    """List the specs of the installed models that take such inputs.
+
+    Parameters
+    ----------
+    inputs : list of str, or array (n, h, w) or (n, h, w, c)
+        The models of the zoo take grey pictures of 28×28.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from repsim_nb import models
+    >>> models.available(np.zeros((2, 28, 28), np.uint8))[:2]
+    ['zoo:animals-cnn-0', 'zoo:animals-cnn-1']
     """
     shape = getattr(inputs, "shape", None)
     kind = "pictures" if shape is not None and len(shape) in (3, 4) else "text" if isinstance(inputs, list) else None
@@ -126,7 +150,7 @@ def _load_checkpoint(
 
 
 def _make_architecture(what: str | nn.Module | Callable[[], nn.Module], options: Mapping[str, Any] | None) -> Model:
-    """A network to be filled, never the one that was handed in."""
+    """A model to be filled, never the one that was handed in."""
     source, colon, _ = what.partition(":") if isinstance(what, str) else ("", "", "")
     if colon and source in SOURCES:
         known = inspect.signature(SOURCES[source]).parameters
@@ -158,7 +182,7 @@ def _copy_module(module: nn.Module) -> nn.Module:
 
 
 def build(architecture: str, **options: Any) -> nn.Module:
-    """A fresh network of one of the zoo's architectures; options: what its class takes, widths=(64, 32).
+    """A fresh model of one of the zoo's architectures; options: what its class takes, widths=(64, 32).
 
     ValueError names the nearest of both.
     """
@@ -174,8 +198,21 @@ def build(architecture: str, **options: Any) -> nn.Module:
 
 
 def cards(models: Iterable[str | nn.Module | Model]) -> pd.DataFrame:
-    """What is known of networks, a row each in their order, by name: the fields of their cards, but for lists and
-    dicts.
+    """List what is known of models, one row each, in their order: the fields of their cards, but for lists and dicts.
+
+    Parameters
+    ----------
+    models : iterable of Model, module or spec
+
+    Returns
+    -------
+    DataFrame
+
+    Examples
+    --------
+    >>> from repsim_nb import models
+    >>> models.cards(["zoo:mnist-cnn-0", "zoo:mnist-vit-0"])["parameters"].tolist()
+    [47130, 138890]
     """
     return tabulate_cards((model.name, model.card) for model in map(load_model, models))
 
@@ -216,33 +253,52 @@ SOURCES: dict[str, Callable[..., Model | nn.Module]] = {
 
 
 def load_model(spec: str | Path | nn.Module | Model | Any, **options: Any) -> Model:
-    """Load a network.
+    """Load a model by its spec, or take a module that you have.
 
-    spec: any nn.Module, a SentenceTransformer (its "output" is what `encode` gives), a pipeline of transformers, or one
-    of these: "zoo:NAME"                     a network that ships (`models.zoo()` lists them) "pretrained:NAME"
-    a trained network out of an installed package (`models.pretrained()`), or with weights="random" its untrained twin
-    "timm:NAME", "torchvision:NAME"  with weights="random" (seed=0), or "pretrained", which asks a hub over the network
-    "transformers:FOLDER"          a folder with config.json and weights, or weights="random"; "transformers:KIND"
-    ("bert", "vit") with weights="random".
-                                   A head for classification is kept and its logits are "output"; of all others "output"
-                                   is the last hidden state, the head is left off.
-                                   A folder of sentence_transformers: all its modules; one with an adapter of peft: its
-                                   base with the adapter in it
-    "checkpoint:PATH"              or a path to .safetensors, .pt, .pth, .ckpt or .bin, with architecture= the module,
-    or the spec, that the weights belong to.
-                                   Of weights in shards: the path of their index (.index.json) or of one shard. If a
-                                   file has several
-                                   state dicts inside: key= the name of one, key="ema"
-    Your own source: `models.SOURCES["mine"] = function`, from NAME (and its keyword options) to a module or a Model.
+    Parameters
+    ----------
+    spec : nn.Module, Model, str, Path, SentenceTransformer, or pipeline of transformers
+        A SentenceTransformer's "output" is what its `encode` returns. A string is one of these:
 
-    What a library's network takes: uint8 pictures (n, h, w[, 3]), which are resized and cropped at the centre as that
-    library does when it tests (`models.Pictures`), or sentences or ids (`models.Texts`).
+        - "zoo:NAME": a model that ships (`models.zoo()` lists them)
+        - "pretrained:NAME": a trained model from an installed package (`models.pretrained()`), or with
+          weights="random" its untrained twin
+        - "timm:NAME", "torchvision:NAME": with weights="random" (seed=0), or "pretrained", which asks a hub over the
+          network
+        - "transformers:FOLDER": a folder with config.json and weights, or weights="random"; "transformers:KIND"
+          ("bert", "vit") with weights="random". A head for classification stays and its logits are "output"; of all
+          others "output" is the last hidden state. A folder of sentence_transformers: all its modules; one with an
+          adapter of peft: its base with the adapter
+        - "checkpoint:PATH", or a path to .safetensors, .pt, .pth, .ckpt or .bin: with architecture= the module, or the
+          spec, that the weights belong to. Weights in shards: the path of their index (.index.json) or of one shard. A
+          file with several state dicts: key= the name of one, key="ema"
+        - your own source: `models.SOURCES["mine"] = function`, from NAME (and its keyword options) to a module or a
+          Model
+    **options
+        For every source: name (empty: the model's own), preprocess (a function from a batch of raw inputs to what the
+        module takes), layers (what to record by default). options={...} goes to the library that makes the model,
+        options={"num_classes": 10}.
 
-    options of all: name (empty: the network's own), preprocess (a batch of raw inputs -> what the module takes), layers
-    (what to record by default); options={...} is handed to the library that makes the network, options={"num_classes":
-    10}.
-    Errors: ValueError names the nearest known spec, a library to install, a hub out of reach, a damaged file, weights
-    that do not fit, a file that would have to run code.
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        Names the nearest known spec, a library to install, a hub out of reach, a damaged file, weights that do not fit,
+        or a file that would have to run code.
+
+    Notes
+    -----
+    A library's model takes uint8 pictures (n, h, w[, 3]), which are resized and cropped at the center as that library
+    does when it tests (`models.Pictures`), or sentences or ids (`models.Texts`).
+
+    Examples
+    --------
+    >>> import repsim_nb as rs
+    >>> rs.load_model("zoo:mnist-cnn-0")
+    Model(name='mnist-cnn-0', layers=('conv1', 'conv2', 'conv3', 'fc', 'output'))
     """
     if isinstance(spec, Model):
         return _apply_options(spec, _check_options(options, ()))

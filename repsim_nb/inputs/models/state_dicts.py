@@ -230,7 +230,7 @@ def _find_torn(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list
 
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """The network itself: out of nn.DataParallel, DistributedDataParallel and torch.compile, which put a prefix before
+    """The model itself: out of nn.DataParallel, DistributedDataParallel and torch.compile, which put a prefix before
     all names.
     """
     while True:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .axes import PARAMETER, Axes, Axis, Call, iterate_tensors
+from .axes import PARAMETER, Axes, Axis, OperationCall, iterate_tensors
 from .operations import IGNORED, RULES
 
 
@@ -53,10 +53,10 @@ class Trace(TorchFunctionMode):
         before = self.axes(args[0]) if args and isinstance(args[0], Tensor) else None
         out = function(*args, **kwargs)
         with suppress(Exception):  # nothing of the model may fail because of what is noted here
-            self._follow(name, Call(self, args, kwargs, out, before))
+            self._follow(name, OperationCall(self, args, kwargs, out, before))
         return out
 
-    def _follow(self, name: str, call: Call) -> None:
+    def _follow(self, name: str, call: OperationCall) -> None:
         rule, out = RULES.get(name), call.out
         found = rule(call) if rule is not None else None
         if found is None:
@@ -69,7 +69,7 @@ class Trace(TorchFunctionMode):
                 if isinstance(tensor, Tensor) and axes is not None and len(axes) == tensor.ndim:
                     self._known[tensor] = tuple(axes)
 
-    def _elementwise(self, name: str, out: Tensor, call: Call) -> Axes:
+    def _elementwise(self, name: str, out: Tensor, call: OperationCall) -> Axes:
         """The axes of an output of an operation without a rule: aligned with the inputs if these are broadcast, or all
         of its shape; else nothing is known.
         """

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .axes import BOTH, FEATURES, PARAMETER, PLACES, Axes, Axis, Call, Rule, iterate_tensors, unknown_axes
+from .axes import BOTH, FEATURES, PARAMETER, PLACES, Axes, Axis, OperationCall, Rule, iterate_tensors, unknown_axes
 
 
 def _mix(axes: Axes, over: int, others: Iterable[Axis]) -> Axis:
@@ -27,11 +27,11 @@ def _mix(axes: Axes, over: int, others: Iterable[Axis]) -> Axis:
     return old.derive(FEATURES)
 
 
-def linear(call: Call) -> Axes:
+def linear(call: OperationCall) -> Axes:
     return (*call.axes[:-1], _mix(call.axes, -1, call.axes[1:-1]))
 
 
-def convolution(call: Call) -> Axes:
+def convolution(call: OperationCall) -> Axes:
     x, out, axes, weight = call.x, call.out, call.axes, call.get(1, "weight")
     channels = 1 if len(axes) == out.ndim and x.ndim == weight.ndim else 0
     along = axes[channels + 1 :]
@@ -48,7 +48,7 @@ def convolution(call: Call) -> Axes:
     return (*axes[:channels], new, *(old if before == after else old.derive(role) for old, before, after in sizes))
 
 
-def embedding(call: Call) -> Axes:
+def embedding(call: OperationCall) -> Axes:
     axes = call.trace.axes(call.x)
     for axis in axes[1:]:
         axis.show(PLACES)
@@ -58,7 +58,7 @@ def embedding(call: Call) -> Axes:
 def along(axis: int, others: str | None = None) -> Rule:
     """A layer that works on each feature by itself, which lie along this axis."""
 
-    def rule(call: Call) -> Axes:
+    def rule(call: OperationCall) -> Axes:
         if len(call.axes) > 1:
             _show_weakly(call.axes, axis)
         for other in call.axes[2:]:
@@ -69,7 +69,7 @@ def along(axis: int, others: str | None = None) -> Rule:
     return rule
 
 
-def layer_norm(call: Call) -> Axes:
+def layer_norm(call: OperationCall) -> Axes:
     if len(call.get(1, "normalized_shape")) == 1:
         _show_weakly(call.axes, -1)
     return call.axes
@@ -81,23 +81,23 @@ def _show_weakly(axes: Axes, axis: int) -> None:
         axes[axis].show(FEATURES, weak=True)
 
 
-def recurrent(call: Call) -> list[Axes]:
+def recurrent(call: OperationCall) -> list[Axes]:
     return [(*call.axes[:-1], _mix(call.axes, -1, ()))]
 
 
-def pack(call: Call) -> list[Axes]:
+def pack(call: OperationCall) -> list[Axes]:
     one, other, *rest = call.axes
     steps = Axis(PLACES, one.sources | other.sources)
     steps.packed = (one, other) if call.get(2, "batch_first") else (other, one)
     return [(steps, *rest)]
 
 
-def unpack(call: Call) -> list[Axes]:
+def unpack(call: OperationCall) -> list[Axes]:
     steps = next((axis.packed for axis in call.axes[:1] if axis.packed), None) or (Axis(), Axis())
     return [(*(steps if call.get(2, "batch_first") else steps[::-1]), *call.axes[1:])]
 
 
-def attention(call: Call) -> Axes:
+def attention(call: OperationCall) -> Axes:
     """softmax(q kᵀ) v: the places are those of q, the features those of v."""
     key, value, mask = (call.get(at, name) for at, name in ((1, "key"), (2, "value"), (3, "attn_mask")))
     k, v = call.trace.axes(key), call.trace.axes(value)
@@ -108,26 +108,26 @@ def attention(call: Call) -> Axes:
     return (*call.axes[:-1], v[-1])
 
 
-def multi_head(call: Call) -> list[Axes]:
+def multi_head(call: OperationCall) -> list[Axes]:
     mask = call.get(99, "key_padding_mask")
     if isinstance(mask, Tensor):
         call.trace.axes(mask)[-1].join(call.trace.axes(call.get(1, "key"))[0])
     return [(*call.axes[:-1], call.axes[-1].derive(FEATURES))]
 
 
-def product(call: Call) -> Axes:
+def product(call: OperationCall) -> Axes:
     return _multiply(call, call.get(0, "input", "self"), call.get(1, "other", "mat2", "vec2"))
 
 
-def reversed_product(call: Call) -> Axes:
+def reversed_product(call: OperationCall) -> Axes:
     return _multiply(call, call.args[1], call.args[0])
 
 
-def added_product(call: Call) -> Axes:
+def added_product(call: OperationCall) -> Axes:
     return _multiply(call, call.get(1, "mat1", "batch1"), call.get(2, "mat2", "batch2"))
 
 
-def _multiply(call: Call, x: Tensor, y: Tensor) -> Axes:
+def _multiply(call: OperationCall, x: Tensor, y: Tensor) -> Axes:
     a, b = call.trace.axes(x), call.trace.axes(y)
     if x.ndim < 2 or y.ndim < 2:
         return a[:-1] if y.ndim == 1 else (*b[:-2], b[-1])
@@ -145,7 +145,7 @@ def _multiply(call: Call, x: Tensor, y: Tensor) -> Axes:
     return (*(a[:-2] if x.ndim >= y.ndim else b[:-2]), a[-2], b[-1])
 
 
-def einsum(call: Call) -> Axes:
+def einsum(call: OperationCall) -> Axes:
     equation, operands = call.args[0], list(iterate_tensors(call.args[1:]))
     left, arrow, right = equation.replace(" ", "").partition("->")
     if not arrow or "." in equation:
@@ -173,6 +173,6 @@ def einsum(call: Call) -> Axes:
     return tuple(found[letter] for letter in right)
 
 
-def make(call: Call) -> Any:
+def make(call: OperationCall) -> Any:
     """New numbers, aligned with nothing."""
     return unknown_axes(call.out) if isinstance(call.out, Tensor) else []

@@ -2,8 +2,8 @@
 shares.
 """
 
-from .distinct import refuse_shared
 from .record import record
 from .run import Run, RunOptions, to_dataset, warn_left_out
+from .shared_modules import refuse_shared
 
 __all__ = ["Run", "RunOptions", "record", "refuse_shared", "to_dataset", "warn_left_out"]

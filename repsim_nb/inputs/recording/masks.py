@@ -12,8 +12,8 @@ from torch import Tensor
 from repsim_nb.inputs.models.running import OUTPUT, find_tensor
 from repsim_nb.inputs.pooling import Layout, Pooling, explain_unlike_mask, is_usual_mask
 
-from .layout import UNKNOWN, layout_without_mask
-from .passes import Call, Output, Pass, Runner
+from .output_axes import UNKNOWN, layout_without_mask
+from .probe_outputs import ModuleCall, Output, Pass, Runner
 
 
 def resolve_masks(
@@ -263,7 +263,7 @@ def _shorten_mask(column: Tensor, mask: Tensor, of_padding: bool) -> Tensor:
 
 def _find_changes(
     runner: Runner, company: Pass, names: list[str], columns: list[str], where: Tensor, tolerance: float
-) -> dict[Call, Tensor] | None:
+) -> dict[ModuleCall, Tensor] | None:
     """Where the outputs change, (n, ...) of bool, when these columns of the inputs change at these places; None if
     nothing could be changed.
 
@@ -287,7 +287,7 @@ def _find_changes(
 
 def _find_changes_at_once(
     runner: Runner, company: Pass, names: list[str], columns: list[str], where: Tensor, tolerance: float
-) -> dict[Call, Tensor] | None:
+) -> dict[ModuleCall, Tensor] | None:
     """The same for all columns at once; None also if the model does not run."""
     batch = dict(company.prepared)
     for name in columns:

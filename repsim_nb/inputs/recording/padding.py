@@ -28,7 +28,7 @@ def warn_about_padding(model: Model, layers: Sequence[str], probe: Probe) -> Non
     if pooling.own is not None:
         return
     for name, ids in columns.items():
-        if name in probe.masked or name in company.masks or not isinstance(ids, Tensor) or ids.ndim < 2:
+        if name in probe.mask_columns or name in company.masks or not isinstance(ids, Tensor) or ids.ndim < 2:
             continue
         is_ids = ids.ndim == 2 and ids.dtype in (torch.int32, torch.int64)
         padding = _find_padding(ids, model.module) if is_ids else None

@@ -84,12 +84,12 @@ class Preparation:
         return masks
 
     def _error(self, message: str, kind: type[ValueError] = ValueError) -> ValueError:
-        """An error that `explaining` lets pass."""
+        """An error that `explain_errors` lets pass."""
         self._own_error = kind(message)
         return self._own_error
 
     @contextmanager
-    def passing(self) -> Iterator[None]:
+    def pass_own_errors(self) -> Iterator[None]:
         """Around what a hook does on our side: an error there, a full disk, is not taken for one of the model's."""
         try:
             yield
@@ -98,7 +98,7 @@ class Preparation:
             raise
 
     @contextmanager
-    def explaining(self, batch: Any, prepared: Any = None, *, samples: str = "") -> Iterator[None]:
+    def explain_errors(self, batch: Any, prepared: Any = None, *, samples: str = "") -> Iterator[None]:
         """What goes wrong inside the model is reported with the form of its input."""
         try:
             yield

@@ -8,13 +8,13 @@ import numpy as np
 
 from repsim_nb.inputs.pooling import TOKENS, Layout, Pooling
 
-from .agreement import REORDERED, all_agree, differ, explain_mixing, is_reordered
 from .masks import resolve_masks
-from .passes import Call, Layer, Pass
 from .preparation import Preparation
 from .probe_layers import ProbeLayers
+from .probe_outputs import ModuleCall, Pass, RecordableLayer
 from .probe_passes import are_equal, first_sentence
 from .request import LayerRequest
+from .row_agreement import REORDERED, all_agree, differ, explain_mixing, is_reordered
 from .samples import pick_at_ends, pick_samples, put_shortest_first
 
 SAMPLES = 8  # in a batch of the probe
@@ -39,15 +39,15 @@ class Probe(ProbeLayers):
     def __init__(self, run: Preparation, request: LayerRequest, pooling: Pooling, given_size: int | None) -> None:
         super().__init__(run, request, pooling, given_size)
         self.changes_itself = False  # does a pass leave something behind in the model: a counter, a cache, a state
-        self.masked: set[str] = set()  # the columns that masks speak of
+        self.mask_columns: set[str] = set()  # the columns that masks speak of
         self.single_rows: dict[str, np.ndarray] = {}  # of layers that mix samples, where each batch is one sample
         self.seen: dict[str, dict[int, np.ndarray]] = {}  # layer -> the rows of samples that are not in `numbers`
 
-    def __call__(self) -> dict[str, Layer]:
+    def __call__(self) -> dict[str, RecordableLayer]:
         most = max(2, min(SAMPLES, self.given_size or SAMPLES))
         numbers = pick_samples(self.dataset, most)
         self.one, *others = put_shortest_first(numbers, self._start(numbers)[1].prepared)
-        alone = self._look([self.one])
+        alone = self._run_batch([self.one])
         most = min(most, max(2, PROBE_BYTES // self.largest))  # fewer samples where activations are large
         if most > 4:
             others = others[: most - 3]
@@ -55,15 +55,17 @@ class Probe(ProbeLayers):
         else:
             others = others[: most - 1]
             self.numbers = [*others[::2], self.one, *others[1::2]]
-        self.company = self._look(self.numbers, alone)
+        self.company = self._run_batch(self.numbers, alone)
         if self.company.stopped and self.given_size == 1 and not alone.stopped:  # it may take one sample at a time only
             self.numbers, others = [self.one], []
-            self.company = self._look(self.numbers, alone)
+            self.company = self._run_batch(self.numbers, alone)
         if self.company.stopped:
             raise self.company.stopped
         self.batch_size = self.given_size or max(1, min(MAX_BATCH, BATCH_BYTES // self.largest))
         if self.company.masks:
-            self.masked = resolve_masks(self.runner, self.company, self.pooling, self._take_rows, self.tolerance())
+            self.mask_columns = resolve_masks(
+                self.runner, self.company, self.pooling, self._take_rows, self.tolerance()
+            )
         self._name_layers(alone)
         self._compare(self._check_alone(alone))
         self._check_company(others)
@@ -71,7 +73,7 @@ class Probe(ProbeLayers):
         found = {layer: self._layer(layer) for layer in self.calls if layer not in self.problems}
         return dict(sorted(found.items(), key=lambda item: item[1].place))
 
-    def _layer(self, layer: str) -> Layer:
+    def _layer(self, layer: str) -> RecordableLayer:
         output = self.company.given[self.calls[layer]]
         layout = output.layout or Layout()
         expected = self.seen[layer] | dict(zip(self.numbers, output.rows, strict=True))
@@ -79,7 +81,7 @@ class Probe(ProbeLayers):
             expected = {self.one: self.single_rows[layer]}
         # a pool that gives the rows of one place
         chosen = self.pooling.own is not None or self.pooling.name in ("first", "last", TOKENS)
-        return Layer(
+        return RecordableLayer(
             output.rows[0].shape[1:],
             output.rows[0].dtype,
             output.place,
@@ -152,7 +154,7 @@ class Probe(ProbeLayers):
         for samples in (mixed, last):
             if len(samples) < 2:
                 continue
-            again = self._again(samples)
+            again = self._run_samples(samples)
             if again.stopped and self._stops_at(samples):
                 raise again.stopped
             self._compare(self._check_again(again))
@@ -188,7 +190,7 @@ class Probe(ProbeLayers):
         Then it is no state of its own that stops it, but something in the samples.
         """
         self.state.restore()
-        return self._again(samples).stopped is not None
+        return self._run_samples(samples).stopped is not None
 
     def _compare(self, checks: Checks) -> None:
         """A layer whose rows differ gets a problem."""
@@ -208,9 +210,9 @@ class Probe(ProbeLayers):
             return
         # the whole batch from the model's first state, once more after that, and from its first state again
         self.state.restore()
-        first, again = self._again(self.numbers), self._again(self.numbers)
+        first, again = self._run_samples(self.numbers), self._run_samples(self.numbers)
         self.state.restore()
-        fresh = self._again(self.numbers)
+        fresh = self._run_samples(self.numbers)
         for layer, (one, at, place, gap) in different.items():
             call = self.calls[layer]
             if not are_equal(first, again):
@@ -229,19 +231,19 @@ class Probe(ProbeLayers):
                     " they depend on what came before. Reset the state at the start of forward, or in a forward"
                     " pre-hook"
                 )
-            elif self.given_size == 1 and (rows := self._single(self.one, call)) is not None:
+            elif self.given_size == 1 and (rows := self._rows_alone(self.one, call)) is not None:
                 self.single_rows[layer] = rows  # every batch will be one sample, so there is nothing to mix
             else:
                 self.problems[layer] = self._explain_mixing(call, one, at, place, gap)
 
-    def _is_unequal(self, x: Pass, y: Pass, call: Call) -> bool:
+    def _is_unequal(self, x: Pass, y: Pass, call: ModuleCall) -> bool:
         a, b = x.given.get(call), y.given.get(call)
         if a is None or b is None or len(a.rows) != len(b.rows):
             return a is not None or b is not None
         size = self.company.given[call].size
         return any(differ(u, v, size, self.tolerance()) for u, v in zip(a.rows, b.rows, strict=True))
 
-    def _explain_mixing(self, call: Call, one: Pass, at: int, place: int, gap: float) -> str:
+    def _explain_mixing(self, call: ModuleCall, one: Pass, at: int, place: int, gap: float) -> str:
         rows, n, size = self.company.given[call].rows, len(self.numbers), self.company.given[call].size
         got, wanted = one.given[call].rows[at].shape, rows[place].shape
         columns, all_columns = one.sizes.columns, self.company.sizes.columns
@@ -276,7 +278,7 @@ class Probe(ProbeLayers):
                 f"{head}The preprocess computes its outputs over the batch, or changes the order: have it treat each"
                 " sample alone"
             )
-        singles = [self._single(sample, call) for sample in self.numbers]
+        singles = [self._rows_alone(sample, call) for sample in self.numbers]
         alone = [np.empty((0, 0)) if single is None else single for single in singles]
         cause = REORDERED if is_reordered(rows, alone, self.tolerance()) else explain_mixing(self.module)
         return f"{head}{cause}" + (

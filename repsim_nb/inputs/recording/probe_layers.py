@@ -7,8 +7,8 @@ from repsim_nb.inputs.models.layers import CONTAINERS
 from repsim_nb.inputs.models.running import list_parents
 from repsim_nb.inputs.pooling import Pooling
 
-from .passes import Call, Part, Pass
 from .preparation import Preparation
+from .probe_outputs import ModuleCall, Part, Pass
 from .probe_passes import ProbePasses, label_part
 from .request import LayerRequest
 
@@ -22,7 +22,7 @@ class ProbeLayers(ProbePasses):
 
     def __init__(self, run: Preparation, request: LayerRequest, pooling: Pooling, given_size: int | None) -> None:
         super().__init__(run, request, pooling, given_size)
-        self.calls: dict[str, Call] = {}
+        self.calls: dict[str, ModuleCall] = {}
         self.problems: dict[str, str] = {}
         self.silent: set[str] = set()
 
@@ -79,7 +79,7 @@ class ProbeLayers(ProbePasses):
         alike = (which for which in others if type(self.modules[which[0]]) is kind)
         return found if any(len(representations(which)) > 1 for which in alike) else []
 
-    def _is_representation(self, call: Call, alone: Pass) -> bool:
+    def _is_representation(self, call: ModuleCall, alone: Pass) -> bool:
         output, single = self.company.given[call], alone.given.get(call)
         if single is None or output.problem.startswith("has no sample axis"):
             return False

@@ -22,20 +22,22 @@ from repsim_nb.inputs.models.running import (
 from repsim_nb.inputs.models.tracing import Trace
 from repsim_nb.inputs.pooling import Pooling, find_masks
 
-from .agreement import Tolerance, differ
-from .layout import find_layout
-from .passes import Call, Output, Part, Pass, Runner
+from .output_axes import find_layout
 from .preparation import Preparation
+from .probe_outputs import ModuleCall, Output, Part, Pass, Runner
 from .request import LayerRequest
+from .row_agreement import Tolerance, differ
 from .samples import read_samples
 
 
 class ProbePasses:
-    """The passes of a probe: `_look` runs a batch and notes what every module gives, `_again` takes the rows of other
-    samples of the layers that are known by then.
+    """The passes of a probe.
 
-    run: inside `ready`, its model in its first state.  given_size: the user's batch_size, or None.  company: the pass
-    of all samples.
+    `_run_batch` runs a batch and notes what every module gives; `_run_samples` takes the rows of other samples, of the
+    layers that are known by then.
+
+    run: inside `ready`, its model in its first state.  given_size: the user's batch_size, or None.  company: the pass of
+    all samples.
     """
 
     company: Pass
@@ -55,11 +57,11 @@ class ProbePasses:
                 self.fields.setdefault(address.module, []).extend([] if address.part is None else [address.part])
         self.asked = sorted(self.fields)
         names = [name for name, _ in self.module.named_modules() if not self.is_scripted(name)]
-        self.runner = Runner(self.module, run.place, [name_layer(name) or OUTPUT for name in names], run.explaining)
+        self.runner = Runner(self.module, run.place, [name_layer(name) or OUTPUT for name in names], run.explain_errors)
         self.tolerance = Tolerance(self.module, run.place)
         self.largest = 1  # bytes of a sample's largest activation
         self.mask_inside = False  # does the model make a mask of its tokens that its inputs lack
-        self._singles: dict[int, Pass] = {}
+        self._alone: dict[int, Pass] = {}
 
     def is_scripted(self, name: str) -> bool:
         """Did torch.jit compile it?"""
@@ -74,11 +76,11 @@ class ProbePasses:
 
     def _start(self, samples: list[int]) -> tuple[Any, Pass]:
         batch = read_samples(self.dataset, samples)
-        with self.run.explaining(batch):
+        with self.run.explain_errors(batch):
             prepared, masks = self.run.prepare(batch, samples)
         return batch, Pass(samples, prepared, masks)
 
-    def _look(self, samples: list[int], alone: Pass | None = None) -> Pass:
+    def _run_batch(self, samples: list[int], alone: Pass | None = None) -> Pass:
         """Run a batch and note what every module gives.
 
         With `alone`, the same of one sample, it is known at once how most outputs lie, and their rows are taken.
@@ -122,7 +124,7 @@ class ProbePasses:
         for name in {parse_layer(part, self.modules).module for part in self.runner.parts} - {OUTPUT}:
             stack.callback(self.modules[name].register_forward_pre_hook(notice, with_kwargs=True).remove)
 
-    def _note_part(self, call: Call, out: Any, one: Pass, alone: Pass | None, trace: Trace | None) -> None:
+    def _note_part(self, call: ModuleCall, out: Any, one: Pass, alone: Pass | None, trace: Trace | None) -> None:
         """Note what one part of a module's output is, and its rows if it is known how it lies."""
         name, number, part = call
         output = one.given[call] = Output(len(one.given))
@@ -160,19 +162,19 @@ class ProbePasses:
             else column
             for name, column in self._start([self.numbers[place]])[1].columns.items()
         }
-        one = self._run_again(Pass([self.numbers[place]], prepared, find_masks(prepared)), prepared)
+        one = self._run_pass(Pass([self.numbers[place]], prepared, find_masks(prepared)), prepared)
         known = {call: self.company.given[call] for call, output in one.given.items() if output.rows}
         return not known or any(
             differ(one.given[call].rows[0], output.rows[place], output.size, self.tolerance())
             for call, output in known.items()
         )
 
-    def _again(self, samples: list[int]) -> Pass:
+    def _run_samples(self, samples: list[int]) -> Pass:
         """Run other company, and take the rows of the layers that can be recorded so far."""
         batch, one = self._start(samples)
-        return self._run_again(one, batch)
+        return self._run_pass(one, batch)
 
-    def _run_again(self, one: Pass, batch: Any) -> Pass:
+    def _run_pass(self, one: Pass, batch: Any) -> Pass:
         def note(name: str, number: int, out: Any) -> None:
             for part in self.company.parts.get((name, number), ()):
                 known = self.company.given[name, number, part]
@@ -189,11 +191,11 @@ class ProbePasses:
         one.calls, one.stopped = self.runner(one.prepared, self.asked, note, batch)
         return one
 
-    def _single(self, sample: int, call: Call) -> np.ndarray | None:
+    def _rows_alone(self, sample: int, call: ModuleCall) -> np.ndarray | None:
         """The rows that a call gives for one sample alone; None if there are none."""
-        if sample not in self._singles:
-            self._singles[sample] = self._again([sample])
-        output = self._singles[sample].given.get(call)
+        if sample not in self._alone:
+            self._alone[sample] = self._run_samples([sample])
+        output = self._alone[sample].given.get(call)
         return output.rows[0] if output is not None and output.rows else None
 
     def _take_rows(self, output: Output, one: Pass) -> None:

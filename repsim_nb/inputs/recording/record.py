@@ -20,9 +20,9 @@ from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
 from repsim_nb.support.workers import workers
 
-from .distinct import refuse_shared
 from .recorder import Recorder
 from .run import RunOptions, to_dataset, warn_left_out
+from .shared_modules import refuse_shared
 
 
 def record(  # noqa: PLR0913
@@ -39,39 +39,65 @@ def record(  # noqa: PLR0913
     executor: Executor | None = None,
     progress: bool | Tick = True,
 ) -> Activations:
-    """Run the data through a model once and return the activations of the selected layers -> Activations, Key -> array
-    (n, p).
+    """Run the data through a model once and return the activations of the selected layers.
 
-        x = rs.record(my_module, images)                                          # your own; images (n, h, w, 3), uint8
-        x = rs.record("transformers:path/to/folder", sentences, pool="mean")      # a Hugging Face folder; sentences a
-        list of str
+    Parameters
+    ----------
+    model : Model, nn.Module, spec of `load_model`, or a list of them
+    data : str, Dataset, or inputs
+        The name of a set, a Dataset, or inputs: an array (n, ...), a list of str, a folder of images, a torch Dataset,
+        a DataLoader that does not shuffle, a generator of batches.
+    layers : str, int, or a list of them, optional
+        Names, patterns ("blocks.*.mlp"), "auto" (one a block), or numbers among the default layers (-2 is the layer
+        before the output); None is `model.layers`. A layer that only returns the output is recorded as "output"; one
+        that runs k times in a pass as name#1 to name#k. Of a mapping or a dataclass the logits are taken, the
+        last_hidden_state, else the first tensor; "output.NAME" is another of its fields. If a module returns several
+        representations in a tuple, such as the streams of text and image, each is a layer: name[0], name[1].
+    into : Store, str or Path, optional
+        A Store, or its folder: needed if activations are larger than memory. If it has the recording, two samples run
+        again, to see that the model still computes it; an unfinished recording goes on.
+    pool : {"flatten", "mean", "first", "last", "tokens"} or function
+        "flatten" keeps everything; "mean" averages over space (n, c, h, w) or tokens (n, tokens, p), without padding;
+        "first" and "last" take one token; "tokens" makes every token (every place of a picture) a sample; or a function
+        of the tensor, or of the tensor and the mask.
+    axis : int or {layer: int}, optional
+        The axis of the features: 1 as in (n, channels, time), -1 as in (n, tokens, p). It is needed only if the model's
+        own operations do not show it.
+    step : int, str, or a list of them
+        The step of training, for checkpoints of one model; for a list of models a list with one step each. Names may
+        repeat if steps differ.
+    batch_size : int, optional
+        Samples in a pass; None is as many as keep the largest activation under 64 MB, at most 250. Results depend on it
+        in rounding only.
+    device : str or torch.device, optional
+        Where to run; None is where the model is.
+    executor : concurrent.futures.Executor, optional
+        Workers for many models, one each (processes, `client.get_executor()` of dask.distributed); it needs `into`, a
+        store that all workers reach.
+    progress : bool or function(done, total)
+        A bar, or a function that may raise to stop.
 
-    model: a Model, a module, a spec of `load_model`, or a list of them.
-    data: the name of a set, a Dataset, or inputs: an array (n, ...), a list of str, a folder of images, a torch
-    Dataset, a DataLoader that does not shuffle, a generator of batches.
-    layers: names, patterns ("blocks.*.mlp"), "auto" (one a block), or numbers among those of None (-2 is the layer
-    before the output); None is `model.layers`. A layer that only returns the output is recorded as "output"; one that
-    runs k times in a pass as name#1 to name#k. Of a mapping or a dataclass the logits are taken, the last_hidden_state,
-    else the first tensor; "output.NAME" is another of its fields. If a module returns several representations in a
-    tuple, such as the streams of text and image, each is a layer: name[0], name[1]. What a pattern finds and cannot be
-    recorded is left out with a warning.
-    into: a Store, or its folder: needed where activations are larger than memory; of what it holds two samples run
-    again, to see that the model still computes it, and what was begun goes on.
-    pool: "flatten" keeps everything; "mean" averages over space (n, c, h, w) or tokens (n, tokens, p), padding left
-    out; "first", "last" take one token; "tokens" makes every token (every place of a picture) a sample; or a function
-    of the tensor, or of the tensor and the mask.
-    axis: the axis along which features lie, 1 as in (n, channels, time) or -1 as in (n, tokens, p), or a dict from
-    layers to such. It is needed only if the model's own operations do not show it.
-    step: the step of training, for checkpoints of one network; for a list of them a list of steps, one a model, and
-    then names may repeat where steps differ.
-    batch_size: samples a pass; None is as many as keep the largest activation under 64 MB, at most 250. Results depend
-    on it in rounding only.
-    device: where to run; None is where the model is.  executor: workers for many models, one each (processes,
-    `client.get_executor()` of dask.distributed); what they record goes into a store that all reach.  progress: a bar,
-    or a function(done, total) that may raise to stop.
-    Errors: ValueError for an unknown layer (with the nearest), and for one that was asked for by name and never ran,
-    has no sample axis, mixes samples, keeps a state, is random or gives NaN. Default layers of which that is true are
-    left out, with one warning.
+    Returns
+    -------
+    Activations
+        {Key: array (n, p)}
+
+    Raises
+    ------
+    ValueError
+        For an unknown layer (with the nearest), and for a layer that was asked for by name and never ran, has no sample
+        axis, mixes samples, keeps a state, is random or gives NaN. Default layers and layers of a pattern for which
+        this is so are left out, with one warning.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import repsim_nb as rs
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> x = rs.record(model, np.ones((6, 4), "float32"), progress=False)
+    >>> {str(key): array.shape for key, array in x.items()}
+    {'Sequential/1 (inputs)': (6, 3), 'Sequential/output (inputs)': (6, 2)}
     """
     given: list[Any] = list(model) if isinstance(model, (list, tuple)) else [model]
     if not given:

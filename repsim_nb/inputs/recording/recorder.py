@@ -15,8 +15,8 @@ from repsim_nb.inputs.fingerprints import fingerprint, fingerprint_settings
 from repsim_nb.inputs.models.running import capture
 from repsim_nb.inputs.store import Key, Store
 
-from .agreement import Tolerance
-from .passes import Layer
+from .probe_outputs import RecordableLayer
+from .row_agreement import Tolerance
 from .run import Run
 from .samples import pick_samples, read_samples
 from .verification import check_probed_rows, check_stored_rows, continues_recording, describe_layer, read_layer
@@ -64,7 +64,7 @@ class Recorder(Run):
             self._pass(0, keep, tick)
         return {layer: arrays[layer] for layer in self.found}
 
-    def _check_room(self, found: Mapping[str, Layer]) -> None:
+    def _check_room(self, found: Mapping[str, RecordableLayer]) -> None:
         sizes = {
             layer: self.row(about, len(self.dataset)) * int(np.prod(about.shape)) * about.dtype.itemsize
             for layer, about in found.items()
@@ -86,7 +86,7 @@ class Recorder(Run):
         self.unlike = pick_samples(self.dataset, PREPARED)
         some = sorted(set(self.unlike))
         batch = read_samples(self.dataset, some)
-        with self.explaining(batch):
+        with self.explain_errors(batch):
             prepared, _ = self.prepare(batch, some)
         parts = list(prepared.items()) if isinstance(prepared, Mapping) else [("", prepared)]
         return {
@@ -110,7 +110,7 @@ class Recorder(Run):
         """
         if self.pooling.by_token:
             return {}
-        answer: dict[str, Any] = {"layers": list(self.request.named), "left_out": {}}
+        answer: dict[str, Any] = {"layers": list(self.request.names), "left_out": {}}
         if not self.request.is_exact:  # which layers that is was found out by the run that recorded them
             stored = (store.find(self.key(layer)) for layer in self.request.layers)
             answers = (entry.record.get("answers", {}).get(self._question()) for entry in stored if entry is not None)
@@ -202,7 +202,7 @@ class Recorder(Run):
             values = self.take(layer, out, first, last, twice=layer in seen)
             seen.add(layer)
             if values is not None:
-                with self.passing():
+                with self.pass_own_errors():
                     keep(layer, self.row(self.found[layer], first), values.cpu().numpy())
 
         if start >= len(self.dataset):
@@ -217,7 +217,7 @@ class Recorder(Run):
                         f" recording '{self.model.name}', and {came} came"
                     )
                 seen.clear()
-                with self.explaining(inputs, samples=f"samples {first} to {last}"):
+                with self.explain_errors(inputs, samples=f"samples {first} to {last}"):
                     self.forward(inputs, first)
                 self.reject_missing([layer for layer in layers if layer not in seen], first, last)
                 tick(last)

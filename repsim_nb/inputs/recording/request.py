@@ -14,7 +14,7 @@ from repsim_nb.support.validation import is_integer
 class LayerRequest:
     """The layers that a call asks for, before it is known which of them can be recorded.
 
-    named: by a name or a pattern; by_name: those without a pattern.  usual: the layers among which numbers count, and
+    names: by a name or a pattern; by_name: those without a pattern.  usual: the layers among which numbers count, and
     those of "auto" or of no request at all.  numbers: as given.  axes: the axis of features by layer, "" for all.
     """
 
@@ -24,7 +24,7 @@ class LayerRequest:
         self.model = model
         self.numbers = [layer for layer in asked if not isinstance(layer, str)]
         self.auto = AUTO in asked
-        self.named, self.by_name = model.check_layers(words) if words else (), model.by_name(words)
+        self.names, self.by_name = model.check_layers(words) if words else (), model.by_name(words)
         self.usual: tuple[str, ...] = ()
         if layers is None or self.numbers:
             self.usual = model.layers
@@ -35,17 +35,17 @@ class LayerRequest:
     @property
     def layers(self) -> list[str]:
         """All layers that may be recorded."""
-        return list(dict.fromkeys([*self.named, *self.usual]))
+        return list(dict.fromkeys([*self.names, *self.usual]))
 
     @property
     def question(self) -> tuple[Any, ...]:
         """What was asked for, as a value of which a fingerprint is made."""
-        return self.named, self.usual, self.auto, tuple(self.numbers), tuple(sorted(self.axes.items()))
+        return self.names, self.usual, self.auto, tuple(self.numbers), tuple(sorted(self.axes.items()))
 
     @property
     def is_exact(self) -> bool:
         """Does it name each layer? Else only a run shows which layers it stands for."""
-        return not self.usual and self.by_name == set(self.named)
+        return not self.usual and self.by_name == set(self.names)
 
     def axis_of(self, *names: str) -> int | None:
         """The axis of the features that the user gave for a layer by one of its names, for the module that it is a part
@@ -67,7 +67,7 @@ class LayerRequest:
                     f"'{self.model.name}' has {len(usual)} layers, {join_names(usual)}; there is no number {number}"
                 )
         by_number = {usual[number] for number in self.numbers}
-        wanted = by_number | {layer for layer in found if is_one_of(layer, self.named)}
+        wanted = by_number | {layer for layer in found if is_one_of(layer, self.names)}
         wanted |= set(usual) if self.auto else set()
         return wanted, by_number | {layer for layer in wanted if is_one_of(layer, self.by_name)}
 

@@ -20,14 +20,14 @@ from repsim_nb.inputs.pooling import Pooling
 from repsim_nb.inputs.store import Key
 from repsim_nb.support.errors import UndefinedError, join_names, warn_user
 
-from .agreement import all_agree, differ, explain_mixing
 from .padding import warn_about_padding
-from .passes import Layer
 from .preparation import Preparation
 from .probe import Probe
+from .probe_outputs import RecordableLayer
 from .request import LayerRequest, is_one_of
+from .row_agreement import all_agree, differ, explain_mixing
 from .samples import read_samples
-from .unused import find_unused_columns, warn_unused
+from .unused_columns import find_unused_columns, warn_unused
 
 
 def to_dataset(data: Any) -> Dataset:
@@ -67,7 +67,7 @@ class Run(Preparation):
         super().__init__(model, dataset, options.device)
         self.options, self.pooling, self.request = options, options.pooling, LayerRequest(model, layers, options.axis)
         self.batch_size = options.batch_size or 1  # the probe chooses it if the user did not
-        self.found: dict[str, Layer] = {}
+        self.found: dict[str, RecordableLayer] = {}
         self.left_out: dict[str, str] = {}
         self.required: set[str] = set()  # layers that were asked for one by one: what is wrong with them is an error
         self.pool_name = self.pooling.name
@@ -81,7 +81,7 @@ class Run(Preparation):
 
     # -- what can be recorded
 
-    def probe(self) -> dict[str, Layer]:
+    def probe(self) -> dict[str, RecordableLayer]:
         """Run a few samples in several batches -> the layers to record, in the order in which they run.
 
         A layer that cannot be recorded is an error if it was asked for by name; else it is left out (`left_out`).
@@ -124,7 +124,7 @@ class Run(Preparation):
                 raise (UndefinedError if layer in not_finite else ValueError)(
                     f"layer '{layer}' of '{self.model.name}' {why}"
                 )
-            if layer not in probe.silent or (layer in self.request.named and not why.startswith("did not run")):
+            if layer not in probe.silent or (layer in self.request.names and not why.startswith("did not run")):
                 self.leave_out(layer, why)
         if not self.found:
             layer, why = next(iter(self.left_out.items() or probe.problems.items()))
@@ -133,7 +133,7 @@ class Run(Preparation):
                 + (f" (none of its {len(self.left_out)} layers can be recorded)" if len(self.left_out) > 1 else "")
             )
 
-    def _usual_layers(self, found: Mapping[str, Layer], probe: Probe) -> list[str]:
+    def _usual_layers(self, found: Mapping[str, RecordableLayer], probe: Probe) -> list[str]:
         """The layers that are recorded by default, in forward order; of several that give the very output, untouched,
         only "output".
         """
@@ -205,14 +205,14 @@ class Run(Preparation):
             self.state.restore(our_hooks=True)  # every batch begins from the model's first state
         forward(self.model.module, prepared, self.place)
 
-    def row(self, layer: Layer, sample: int) -> int:
+    def row(self, layer: RecordableLayer, sample: int) -> int:
         """The row at which a sample's rows begin."""
         return sample * layer.rows if layer.rows is not None else int(self._ends_of(layer)[sample])
 
-    def _ends_of(self, layer: Layer) -> np.ndarray:
+    def _ends_of(self, layer: RecordableLayer) -> np.ndarray:
         return self.ends[layer.layout.mask or ""]
 
-    def groups(self, layer: Layer) -> np.ndarray | None:
+    def groups(self, layer: RecordableLayer) -> np.ndarray | None:
         """The sample that each row of a layer is from, by its id or its number, if rows are tokens or places; else
         None.
         """
@@ -244,7 +244,7 @@ class Run(Preparation):
             self.reject(layer, f"(samples {first} to {last}) {error}", error)
             return None
 
-    def rows_of(self, about: Layer, out: Any, n: int) -> Tensor:
+    def rows_of(self, about: RecordableLayer, out: Any, n: int) -> Tensor:
         """The rows of a layer's output for a batch of n samples, whose masks are `self.masks`."""
         name = about.layout.mask
         if name and name not in self.masks:
@@ -267,7 +267,7 @@ class Run(Preparation):
             if layer in self.found:
                 self.reject(layer, f"did not run for samples {first} to {last}, though it did for others")
 
-    def _check_rows(self, layer: Layer, values: Tensor, first: int, last: int) -> None:
+    def _check_rows(self, layer: RecordableLayer, values: Tensor, first: int, last: int) -> None:
         start = self.row(layer, first)
         expected = self.row(layer, last) - start, *layer.shape
         if tuple(values.shape) != expected:
@@ -306,7 +306,7 @@ def warn_left_out(runs: Sequence[Run]) -> None:
             warn_user(run.describe_left_out())
 
 
-def _explain_not_finite(layer: Layer) -> str:
+def _explain_not_finite(layer: RecordableLayer) -> str:
     """What is wrong with the values of the first samples, "" if nothing is."""
     for sample, rows in sorted(layer.expected.items()):
         if rows.dtype.kind in "fc" and (bad := int((~np.isfinite(rows)).sum())):
@@ -314,7 +314,7 @@ def _explain_not_finite(layer: Layer) -> str:
     return ""
 
 
-def _is_constant(layer: Layer) -> bool:
+def _is_constant(layer: RecordableLayer) -> bool:
     """Are the rows of all samples that were tried the same, but for rounding?"""
     first, *others = layer.expected.values()
     # of integers, as classes are, few can be the same by chance

@@ -18,15 +18,15 @@ from repsim_nb.inputs.store import Store
 from repsim_nb.inputs.store.arrayfile import ArrayFile
 from repsim_nb.support.errors import join_names
 
-from .agreement import Tolerance, differ
-from .passes import Layer
+from .probe_outputs import RecordableLayer
+from .row_agreement import Tolerance, differ
 from .run import Run
 from .samples import read_samples
 
 COARSE = 0.01  # the tolerance of float32 is 3e-4, that of float16 0.03
 
 
-def describe_layer(layer: Layer, tolerance: float) -> dict[str, Any]:
+def describe_layer(layer: RecordableLayer, tolerance: float) -> dict[str, Any]:
     """What the record of a layer holds, so that later rows can be compared with its own without a probe."""
     return {
         "layout": dataclasses.asdict(layer.layout),
@@ -37,7 +37,7 @@ def describe_layer(layer: Layer, tolerance: float) -> dict[str, Any]:
     }
 
 
-def read_layer(entry: ArrayFile) -> tuple[Layer, float] | None:
+def read_layer(entry: ArrayFile) -> tuple[RecordableLayer, float] | None:
     """A stored layer and the tolerance it was recorded with; None if its record does not say how its output lies, as in
     an earlier version.
     """
@@ -46,7 +46,7 @@ def read_layer(entry: ArrayFile) -> tuple[Layer, float] | None:
         layout: dict[str, Any] = {  # JSON has no tuples
             name: tuple(value) if isinstance(value, list) else value for name, value in check["layout"].items()
         }
-        layer = Layer(
+        layer = RecordableLayer(
             entry.shape[1:],
             entry.dtype,
             entry.record["place"],
@@ -81,7 +81,7 @@ def check_stored_rows(
     run: Run,
     store: Store,
     entries: Mapping[str, ArrayFile],
-    known: Mapping[str, tuple[Layer, float]],
+    known: Mapping[str, tuple[RecordableLayer, float]],
     samples: Iterable[int],
 ) -> None:
     """Run samples, each alone, and compare them with the stored rows of these layers: ValueError if the model computes
@@ -126,7 +126,7 @@ def continues_recording(run: Run, layer: str, part: np.ndarray, tolerance: Toler
 
 
 def compute_rows(
-    run: Run, layers: Mapping[str, Layer], sample: int, tolerance: Tolerance
+    run: Run, layers: Mapping[str, RecordableLayer], sample: int, tolerance: Tolerance
 ) -> dict[str, np.ndarray | str]:
     """The rows that layers give for one sample alone; for a layer that gives none, what it does instead."""
     batch = read_samples(run.dataset, [sample])
@@ -142,9 +142,9 @@ def compute_rows(
         except (ValueError, TypeError, RuntimeError) as error:
             found[layer] = f"it {error}"
 
-    with run.explaining(batch):
+    with run.explain_errors(batch):
         prepared, run.masks = run.prepare(batch, [sample])
-    with capture(run.model.module, list(layers), note), run.explaining(batch, prepared):
+    with capture(run.model.module, list(layers), note), run.explain_errors(batch, prepared):
         forward(run.model.module, prepared, run.place)
     return {layer: found.get(layer, "it does not run") for layer in layers}
 
@@ -156,7 +156,7 @@ class _Check:
     run: Run
     store: Store
     layer: str
-    about: Layer
+    about: RecordableLayer
     tolerance: float
 
     def __call__(self, sample: int, now: np.ndarray | str, stored: np.ndarray) -> None:

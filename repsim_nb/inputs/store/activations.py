@@ -24,17 +24,33 @@ from .arrayfile import ArrayFile
 
 
 class Activations(Mapping[Key, Any]):
-    """Recorded activations: Key -> array (n, p), models and layers in the order in which they were recorded.
+    """Recorded activations: a mapping from Key to array (n, p), in the order in which they were recorded.
 
-    x["conv1"] or x["mnist-cnn-0/conv1"] works where exactly one key fits; `a | b` joins two.
-    facts: {model: what else is known of it}, shown by `table`; of a model recorded at several steps, that on which all
-    agree.
-    ids: {key: the ids of its samples, (n,) strings or integers}, where they are known; what a store holds knows its
-    own. If every token is a row there are none.
-    groups: {key: the group of each row, (rows,) strings or integers}, where rows depend on each other: of a token, the
-    sample that it is from.
-    The arrays carry them: x[key].groups.
-    no_logits: {key: why it cannot be compared as logits}, for outputs of models that are not (samples, classes).
+    x["conv1"] or x["mnist-cnn-0/conv1"] works if exactly one key fits; `a | b` joins two.
+
+    Parameters
+    ----------
+    arrays : {Key: array (n, p)}
+    facts : {model: {field: value}}, optional
+        What else is known of the models; `table` shows it. For a model that was recorded at several steps, the fields
+        that are equal at all of them.
+    ids : {Key: array of str or int (n,)}, optional
+        The names of the samples. If every token is a row there are none.
+    no_logits : {Key: str}, optional
+        For outputs of models that are not (samples, classes): why they cannot be compared as logits.
+    groups : {Key: array of str or int (n,)}, optional
+        The group of each row, if rows depend on each other: of a token, the sample that it is from. The arrays have
+        them too, as x[key].groups.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import repsim_nb as rs
+    >>> x = rs.Activations({rs.Key("a", "fc"): np.ones((5, 3)), rs.Key("b", "fc"): np.ones((5, 2))})
+    >>> x.where(model="b")
+    Activations(1 recordings of 1 models: 'b')
+    >>> x.table()[["model", "layer", "n", "p"]].to_numpy().tolist()
+    [['a', 'fc', 5, 3], ['b', 'fc', 5, 2]]
     """
 
     _ids: Mapping[Key, np.ndarray] = MappingProxyType({})  # a store's are in its files
@@ -115,10 +131,17 @@ class Activations(Mapping[Key, Any]):
         return {key: why for key, why in {**of_files, **self._no_logits}.items() if why}
 
     def where(self, **fields: Any) -> Activations:
-        """Those whose key has the given fields: a value, a pattern with * and ?, or a list of either; layer=-2 is each
-        network's last but one.
+        """Select the recordings whose key has the given fields.
 
-        ValueError names the nearest values where nothing fits.
+        Parameters
+        ----------
+        **fields
+            A value, a pattern with * and ?, or a list of either; layer=-2 is the last but one layer of each model.
+
+        Raises
+        ------
+        ValueError
+            Names the nearest values if nothing fits.
         """
         entries = self._entries()
         if not entries:
@@ -139,8 +162,9 @@ class Activations(Mapping[Key, Any]):
         return selected
 
     def table(self) -> pd.DataFrame:
-        """A row a recording: the fields of its key, samples n, features p, dtype, megabytes, and what is known of its
-        model.
+        """List the recordings, one row each.
+
+        Columns are the fields of the key, samples n, features p, dtype, megabytes, and what is known of the model.
         """
         rows, facts = [], self.facts
         for key, entry in self._entries().items():

@@ -123,7 +123,7 @@ def _entry_of(x: Any, title: str) -> _Entry:
 
 def _check_counts(entries: list[_Entry]) -> list[_Entry]:
     """An index that only counts rows is taken for ids where others are integers: as of a frame and the same frame
-    shuffled.
+    permuted.
     """
     counted = [entry for entry in entries if entry.names.kind == "count"]
     named = [entry for entry in entries if entry.names.kind == "ids"]

@@ -106,9 +106,9 @@ class ArrayFile:
 
         The array carries the groups of its rows, as `groups`.
         """
-        array = self._mapped()
+        array = self._map_file()
         count = len(self.record.get("crc32", ()))
-        self._look({0, count - 1} if count else ())
+        self._check_blocks({0, count - 1} if count else ())
         return attach_groups(array, self.groups())
 
     def check(self, tick: Callable[[int], None] = lambda done: None, *, again: bool = False) -> None:
@@ -117,13 +117,13 @@ class ArrayFile:
         """
         if again:
             _right.pop(self.path, None)
-        self._mapped()
-        self._look(range(len(self.record.get("crc32", ()))), tick)  # a recording of an earlier version has none
+        self._map_file()
+        self._check_blocks(range(len(self.record.get("crc32", ()))), tick)  # a recording of an earlier version has none
 
     def _damaged(self, what: str) -> DamagedFile:
         return DamagedFile(f"{self.path} ('{Key(*self.record['key'])}') is {what}. It was not read; record it again")
 
-    def _mapped(self) -> np.ndarray:
+    def _map_file(self) -> np.ndarray:
         written = self.record["bytes"]
         try:
             size = self.path.stat().st_size
@@ -147,7 +147,7 @@ class ArrayFile:
             )
         return array
 
-    def _look(self, blocks: Iterable[int], tick: Callable[[int], None] = lambda done: None) -> None:
+    def _check_blocks(self, blocks: Iterable[int], tick: Callable[[int], None] = lambda done: None) -> None:
         stat = self.path.stat()
         stamp = stat.st_ino, stat.st_mtime_ns, stat.st_size
         known = _right.get(self.path)

@@ -26,20 +26,44 @@ def from_arrays(
     groups: Any = None,
     **facts: Mapping[str, Any],
 ) -> Activations:
-    """Activations that were recorded elsewhere.
+    """Make Activations of arrays that were recorded elsewhere.
 
-    arrays: {"model/layer": array or path}, or the path of an .npz or a .pt file with such names. Paths to .npy are
-    memory-mapped; .pt files are read with weights_only. A name without "/", or a number, is a layer of the model
-    "model"; a list or tuple of arrays are its layers "0", "1", .... Arrays are (n, ...): NumPy's, tensors, frames,
-    sparse ones, of xarray, HDF5 or Zarr. Frames and DataArrays bring their ids.
-    ids: the names of the samples, unique strings or integers (n,), the same for all arrays; or {name of an array: its
-    ids}. By them `compare` sees that rows belong to other samples.
-    groups: which rows depend on each other, one label a row (the sentence of a token, the film of a frame, the stimulus
-    of a repeat), the same for all arrays; or {name of an array: its labels}. Labels that are neither text nor integers
-    (dates, fractions, several types) are kept as text. The functions of `inference` use them.  facts: what else is
-    known of a model, under its name.
-    Errors: ValueError for arrays without samples, for two names of one layer, and for ids that are not one per sample,
-    or not unique.
+    Parameters
+    ----------
+    arrays : {"model/layer": array or path}, list of arrays, or path
+        Arrays are (n, ...): NumPy's, tensors, frames, sparse ones, of xarray, HDF5 or Zarr. A path is that of an .npz
+        or a .pt file with such names; paths to .npy are memory-mapped, .pt files are read with weights_only. A name
+        without "/", or a number, is a layer of the model "model"; a list or tuple of arrays are its layers "0", "1",
+        ....
+    ids : array of str or int (n,), or {name of an array: its ids}, optional
+        The unique names of the samples: `compare` sees by them that rows belong to other samples. Frames and DataArrays
+        bring their own.
+    groups : array (n,), or {name of an array: its labels}, optional
+        Which rows depend on each other, one label a row (the sentence of a token, the film of a frame, the stimulus of
+        a repeat); the functions of `inference` use them. Labels that are neither text nor integers (dates, fractions,
+        several types) become text.
+    **facts : {field: value}
+        What else is known of a model, under its name.
+
+    Returns
+    -------
+    Activations
+
+    Raises
+    ------
+    ValueError
+        For arrays without samples, for two names of one layer, and for ids that are not unique or not one for each
+        sample.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import repsim_nb as rs
+    >>> x = rs.from_arrays({"mine/layer1": np.eye(5), "mine/layer2": np.ones((5, 2))}, ids=list("abcde"))
+    >>> x
+    Activations(2 recordings of 1 models: 'mine')
+    >>> x["layer2"].shape
+    (5, 2)
     """
     if isinstance(arrays, (str, Path)):
         arrays = _read_file(Path(arrays))

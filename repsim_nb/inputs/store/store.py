@@ -31,22 +31,47 @@ PRECISIONS = ("float16", "float32", "float64")
 
 
 class Store(Activations):
-    """Activations in a folder: memory-mapped to read, written batch by batch, safe to interrupt or kill at any moment,
-    shared by processes.
+    """Activations in a folder: memory-mapped, written batch by batch, safe to interrupt or kill, shared by processes.
 
-    dtype: the precision in which floating activations are written: "float16" (half the disk; values keep 11 bits, fewer
-    below 6e-5, and those beyond 65504 are an error), "float32" or "float64"; None writes them as they come. It rules
-    what this Store writes: what the folder holds already counts as held, in whatever precision it has (`table` says
-    which).
+    Parameters
+    ----------
+    path : str or Path
+        The folder; it is created when something is recorded into it.
+    dtype : {"float16", "float32", "float64"}, optional
+        The precision in which floating activations are written; None writes them as they come. "float16" takes half the
+        disk: values have 11 bits, fewer below 6e-5, and those beyond 65504 are an error. Recordings that the folder has
+        already stay valid, whatever their precision (`table` shows it).
 
-    An unfinished recording is invisible to readers (`unfinished` lists them); asked for again it goes on where it
-    stopped. Files are held against the checksums (CRC-32) of what was written; one that differs is named, not read, and
-    recorded anew. At an opening that means size, shape, type and, once a process, the first and the last 64 MiB, hence
-    all of a file up to 128 MiB; `record`, looking for
-    what is there, and `verify` read every byte: 1 to 4 GB a second from the system's cache, else as fast as the disk
-    gives them. The ids of samples, where a data set has some, are in one small file a data set, which goes with the
-    last recording on these samples; so are the groups of rows that are tokens. Locks are flock's: Linux and macOS; a
-    shared disk must know them.
+    Raises
+    ------
+    ValueError
+        If the path is a file, or for an unknown precision.
+
+    Notes
+    -----
+    Readers do not see an unfinished recording (`unfinished` lists them); if it is recorded again, it goes on at the
+    batch at which it stopped.
+
+    Files are compared with the checksums (CRC-32) of what was written; one that differs is named, not read, and
+    recorded again. Opening a file checks its size, shape and type and, once in a process, its first and last 64 MiB,
+    which is all of a file up to 128 MiB. `record` and `verify` read every byte: 1 to 4 GB a second from the system's
+    cache, else as fast as the disk.
+
+    The ids of samples are in one small file for each data set, which is deleted with the last recording on these
+    samples; so are the groups of rows that are tokens. Locks are those of flock, on Linux and macOS; a shared disk must
+    know them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import repsim_nb as rs
+    >>> from torch import nn
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = rs.Store(folder)
+    ...     x = rs.record(nn.Linear(3, 2), np.ones((4, 3), "float32"), into=store, progress=False)
+    ...     print([str(key) for key in store])
+    ['Linear/output (inputs)']
     """
 
     def __init__(self, path: str | Path, *, dtype: Any = None) -> None:
@@ -141,8 +166,9 @@ class Store(Activations):
         return True
 
     def describe_conflict(self, key: Key, how: str, give: str) -> str:
-        """The sentence of an error: another recording has this key; how it is another one, and what to give another
-        name.
+        """Write the sentence of an error: another recording has this key.
+
+        how: in what it differs.  give: what to give another name.
         """
         fields = ", ".join(f"{field}={value!r}" for field, value in key._asdict().items())
         return (
@@ -151,8 +177,9 @@ class Store(Activations):
         )
 
     def add_answers(self, key: Key, answers: Mapping[str, Any]) -> None:
-        """Note beside a recording (inside `alone`) which layers a question stands for; nothing happens in a folder that
-        we may not write to.
+        """Write next to a recording (inside `alone`) which layers a question stands for.
+
+        Nothing happens in a folder that we may not write to.
         """
         name = f"{file_stem(key)}.json"
         record = self.folder.record(name)
@@ -162,10 +189,10 @@ class Store(Activations):
             write_synced(path, json.dumps({**record, "answers": {**record.get("answers", {}), **answers}}))
 
     def unfinished(self) -> dict[Key, tuple[int, int]]:
-        """Recordings that were begun and not ended, by someone at work now or by one that was stopped: {key: (samples
-        done, samples in all)}.
+        """List recordings that were begun and not ended: {key: (samples done, samples in all)}.
 
-        Recorded again they go on. Of one at work the number is at most a second old.
+        A process may be at work on them now, or was stopped. Recorded again, they go on. For one at work the number is
+        at most a second old.
         """
         begun = self.folder.records(".part.json")
         found = {Key(*record["key"]): (record["rows"], record["shape"][0]) for record in begun}
@@ -173,17 +200,18 @@ class Store(Activations):
 
     @property
     def size(self) -> int:
-        """Bytes that everything in the folder takes: recordings, those that are unfinished (all their room is taken at
-        once), leftovers.
+        """The bytes of everything in the folder.
+
+        These are recordings, leftovers, and unfinished recordings, which take all their room at once.
         """
         return sum(size_of(Path(entry)) for entry in os.scandir(self.path)) if self.path.is_dir() else 0
 
     def verify(self, *, progress: bool | Tick = True) -> dict[Key | str, str]:
-        """Read every byte of every recording -> {key: what is wrong} of the damaged ones; `record` makes those anew,
-        `prune` removes them.
+        """Read every byte of every recording and return {key: what is wrong} of the damaged ones.
 
-        If the file that says the key is damaged, its name stands for the key, and so does that of a file with ids of
-        samples or groups of rows. Arrays that have lost theirs are named in a warning.
+        `record` records them again, `prune` removes them. If the file that says the key is damaged, its name stands for
+        the key, and so does that of a file with ids of samples or groups of rows. Arrays without such a file are named
+        in a warning.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged sidecars are named below

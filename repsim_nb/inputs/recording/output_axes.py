@@ -17,7 +17,7 @@ from repsim_nb.inputs.pooling import (
     is_usual_mask,
 )
 
-from .passes import Output, Sizes
+from .probe_outputs import Output, Sizes
 
 UNKNOWN = "Record it with a pool function of your own, or inputs of one length"
 

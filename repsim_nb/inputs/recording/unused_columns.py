@@ -12,7 +12,7 @@ from repsim_nb.inputs.models.arguments import find_unnamed_columns, list_names
 from repsim_nb.support.errors import join_names, warn_user
 
 from .masks import change_values, sum_outputs
-from .passes import Runner
+from .probe_outputs import Runner
 
 
 def find_unused_columns(model: Model, prepared: Any, runner: Runner) -> list[str]:

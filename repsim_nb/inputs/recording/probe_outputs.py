@@ -18,11 +18,11 @@ from repsim_nb.inputs.models.axes import Axes
 from repsim_nb.inputs.models.running import capture, forward
 from repsim_nb.inputs.pooling import Layout
 
-from .agreement import typical_size
+from .row_agreement import typical_size
 
 # of a module's output: an item of a tuple, a field of a dataclass, or the tensor that stands for all of it
 Part = int | str | None
-Call = tuple[str, int, Part]  # a module's name, which of its calls in a pass, and which part of what it gave
+ModuleCall = tuple[str, int, Part]  # a module's name, which of its calls in a pass, and which part of what it gave
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Layer:
+class RecordableLayer:
     """A layer that can be recorded.
 
     shape, dtype: of one row.  place: where it stands in forward order.  rows: how many rows a sample gives; None: one
@@ -113,7 +113,7 @@ class Pass:
     samples: list[int]
     prepared: Any
     masks: Mapping[str, Tensor]
-    given: dict[Call, Output] = field(default_factory=dict)
+    given: dict[ModuleCall, Output] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
     parts: dict[tuple[str, int], list[Part]] = field(default_factory=dict)
     stopped: Exception | None = None

@@ -42,7 +42,7 @@ def refuse_shared(models: Sequence[Model], steps: Sequence[Any] = ()) -> None:
 
 
 def _inside(module: nn.Module) -> nn.Module:
-    """The module that runs: inside one of ours, which is made anew each time, and inside the models of PEFT that put
+    """The module that runs: inside one of ours, which is made again each time, and inside the models of PEFT that put
     adapters into it.
     """
     kind, tuner = type(module).__module__, getattr(module, "base_model", None)
