@@ -20,6 +20,8 @@ NEEDED = {
     "align",
     "mds",
     "heatmap",
+    *("load_dataset", "Dataset", "load_model", "Model", "record", "from_arrays", "Store", "Activations", "Key"),
+    *("zoo", "available", "cards"),
 }
 
 

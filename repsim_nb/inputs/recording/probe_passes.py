@@ -36,8 +36,8 @@ class ProbePasses:
     `_run_batch` runs a batch and notes what every module gives; `_run_samples` takes the rows of other samples, of the
     layers that are known by then.
 
-    run: inside `ready`, its model in its first state.  given_size: the user's batch_size, or None.  company: the pass of
-    all samples.
+    run: inside `ready`, its model in its first state.  given_size: the user's batch_size, or None.  company: the pass
+    of all samples.
     """
 
     company: Pass
