@@ -34,7 +34,7 @@ NOTEBOOK ?= report_comparison
 OUT ?= reports/$(NOTEBOOK)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab check test full oldest bench calibration report zoo carriers pretrained data clear doctor clean
+.PHONY: help lab lint check test full oldest bench calibration report zoo carriers pretrained data clear doctor clean
 
 help:  ## this list
 	@echo "repsim_nb: compare neural networks by what they represent"; echo
@@ -49,18 +49,20 @@ help:  ## this list
 lab: $(VENV)/.lab  ## JupyterLab on the tour (the first call installs: a few minutes)
 	$(VENV)/bin/jupyter lab --ServerApp.root_dir="$(CURDIR)" notebooks/00_tour.ipynb $(AS_ROOT) $(ARGS)
 
-check: $(VENV)/.check  ## style, types, examples in docstrings, and the fast tests (three minutes)
+lint: $(VENV)/.check  ## style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	@$(VENV)/bin/sp-repo-review . --format json | $(RUN) -c "$$REVIEWED"
+
+check: lint  ## style, types, examples in docstrings, and the fast tests (three minutes)
 	$(RUN) -m pytest $(FAST) $(SIDE_BY_SIDE) $(ARGS)
 
 test: $(VENV)/.test  ## all tests: every room, the notebooks under papermill, a real browser (ten minutes)
 	$(RUN) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 full: $(VENV)/.test oldest  ## all of make test, long simulations, all architectures, whole lessons, the oldest versions
-	REPSIM_NB_FULL=1 $(RUN) -m pytest -m "" $(SIDE_BY_SIDE) $(ARGS)
+	REPSIM_NB_FULL=1 REPSIM_NB_CLUSTER_GB=5 $(RUN) -m pytest -m "" $(SIDE_BY_SIDE) $(ARGS)
 
 oldest: $(OLDEST)/.made  ## the fast tests with the oldest versions that pyproject.toml allows
 	$(OLDEST)/bin/python -m pytest $(FAST) $(SIDE_BY_SIDE) $(ARGS)
