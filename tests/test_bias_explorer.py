@@ -94,18 +94,18 @@ def test_every_control_makes_another_picture(explorer):
     assert explorer.wait().result.probe == "rbf"
     explorer.controls["layer"].value = "fc"
     assert set(explorer.wait().result.confusion.index.get_level_values("layer")) == {"fc"}
-    explorer.controls["networks"].value = ("mnist-cnn-0", "untrained-cnn-0")
+    explorer.controls["models"].value = ("mnist-cnn-0", "untrained-cnn-0")
     assert len(explorer.wait().result.confusion) == 4
     explorer.controls["datasets"].value = ("fashion/test[n=60,seed=0]",)
     assert explorer.wait().result.labels() == ("mnist-cnn-0", "untrained-cnn-0") and explorer.view.row_breaks == []
 
 
 def test_nothing_chosen_is_a_sentence_where_the_picture_would_be(explorer):
-    explorer.controls["networks"].value = ()
-    with pytest.raises(ValueError, match="choose at least one network"):
+    explorer.controls["models"].value = ()
+    with pytest.raises(ValueError, match="choose at least one model"):
         explorer.wait()
-    assert "choose at least one network" in explorer.message and explorer.png() is None
-    explorer.controls["networks"].value = ("mnist-cnn-0",)
+    assert "choose at least one model" in explorer.message and explorer.png() is None
+    explorer.controls["models"].value = ("mnist-cnn-0",)
     assert len(explorer.wait().result.confusion) == 2
     explorer.controls["datasets"].value = explorer.controls["datasets"].options[:1]
     with pytest.raises(ValueError, match="there must be two or more"):
@@ -166,7 +166,7 @@ def test_images_of_ones_own_and_texts():
 
 
 def test_the_code_makes_the_same_picture(explorer, recorded, monkeypatch):
-    explorer.controls["networks"].value = ("mnist-cnn-0", "untrained-cnn-0")
+    explorer.controls["models"].value = ("mnist-cnn-0", "untrained-cnn-0")
     explorer.controls["scaling"].value = "per_set"
     explorer.controls["group"].value = "model"
     explorer.wait()

@@ -21,7 +21,7 @@ from repsim_nb.measures.features import Features
 from repsim_nb.measures.ties import ranks_with_ties
 from repsim_nb.support.errors import Stopped
 from repsim_nb.support.transport import Address, pack, unpack
-from repsim_nb.support.workers import workers
+from repsim_nb.support.workers import open_workers
 
 GRAM = {
     "linear": CKA(),
@@ -323,13 +323,13 @@ def test_workers_keep_blas_to_one_thread_and_give_it_back():
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
     before = threads()
-    first, second = workers(), workers()  # two tables at a time, as an explorer's and a cell's
+    first, second = open_workers(), open_workers()  # two tables at a time, as an explorer's and a cell's
     first.__enter__(), second.__enter__()
     first.__exit__(None, None, None)
     assert set(threads()) == {1}, "the second is still at work"
     second.__exit__(None, None, None)
     assert threads() == before
-    with workers() as run:
+    with open_workers() as run:
         assert (
             set(threads()) == {1} and run.number == len(os.sched_getaffinity(0)) and list(run(abs, [-1, -2])) == [1, 2]
         )

@@ -2,7 +2,6 @@
 
 import html
 import re
-import sys
 import time
 from pathlib import Path
 
@@ -15,12 +14,11 @@ from matplotlib.figure import Figure
 
 import repsim_nb as rs
 from repsim_nb.display import views
+from repsim_nb.display.explorers import layer_tables
 from repsim_nb.display.explorers.worker import Worker
 from repsim_nb.display.specs import ImageSpec
 from repsim_nb.display.views import MatrixView, ScatterView
 from repsim_nb.support.progress import ProgressReport, show_progress
-
-comparison_module = sys.modules["repsim_nb.display.explorers.comparison"]  # the package has a function of that name
 
 
 def figure_of(k):
@@ -411,7 +409,7 @@ def test_a_choice_seen_before_is_found_again(comparing, monkeypatch):
     comparing.controls["b"].value = "mnist-mlp-0"
     comparing.wait()
     shown = comparing.result
-    monkeypatch.setattr(comparison_module, "compare", lambda *a, **k: pytest.fail("computed again"))
+    monkeypatch.setattr(layer_tables, "compare", lambda *a, **k: pytest.fail("computed again"))
     comparing.controls["b"].value = "mnist-cnn-1"
     comparing.wait()
     comparing.controls["b"].value = "mnist-mlp-0"

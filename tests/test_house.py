@@ -1,6 +1,8 @@
 """The house as data: which rooms a wing has, in which order, and who may import what."""
 
 import ast
+import importlib
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -61,13 +63,17 @@ APART = {
     ("display", "studies"),
     ("studies", "display"),
 }  # (wing, a wing that it does not import)
+# a library -> where it is imported; any import counts, also one within a function and one by name
 HEAVY = {
-    "matplotlib": {"display.plots", "display.explorers"},
-    "ipywidgets": {"display.explorers", "display.views"},
-    "anywidget": {"display.explorers", "display.views"},
+    "matplotlib": {"display.plots"},
+    "ipywidgets": {"display.explorers"},
+    "anywidget": {"display.views"},
     "papermill": {"display.reports"},
+    "nbconvert": {"display.reports"},
     "sklearn": {"inputs.datasets", "results.embedding", "results.probes"},
+    "torch": {"inputs", "studies", "measures", "results.streaming"},
 }
+TORCH_AT_THE_TOP = {"inputs", "studies"}  # wings whose files import torch as they are imported; others wait
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -81,14 +87,25 @@ def module_of(path):
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
+def is_for_types(node):
+    """Whether this is `if TYPE_CHECKING:`, which no run of the program enters."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def running(node, top=True):
+    """-> (node, whether it runs as the file is imported) of a tree, without what stands under TYPE_CHECKING."""
+    yield node, top
+    top = top and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+    for child in node.orelse if is_for_types(node) else ast.iter_child_nodes(node):
+        yield from running(child, top)
+
+
 def imports(path):
-    """-> (modules of ours, top-level names of others) that a file imports, at any depth of its code."""
-    ours, others = set(), set()
+    """-> modules of ours that a file imports, at any depth of its code, also for types."""
+    ours = set()
     package = module_of(path).split(".") if path.name == "__init__.py" else module_of(path).split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            others |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             name = (
                 ".".join([*base, *([node.module] if node.module else [])]).removeprefix("repsim_nb").removeprefix(".")
@@ -100,9 +117,23 @@ def imports(path):
                     if name in ("", *WINGS)
                     else {name}
                 )
-            else:
-                others.add(name.split(".")[0])
-    return ours, others
+    return ours
+
+
+def libraries(code):
+    """-> {(library, whether it is imported as the file is)}; also by name: import_module("papermill")."""
+    found = set()
+    for node, top in running(ast.parse(code)):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module]
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            names = [node.args[0].value] if "import" in function and isinstance(node.args[0].value, str) else []
+        found |= {(name.split(".")[0], top) for name in names}
+    return found
 
 
 def test_every_room_has_its_place():
@@ -113,7 +144,7 @@ def test_every_room_has_its_place():
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_file_imports_from_wings_above_and_from_earlier_rooms(path):
     order, room = list(WINGS), room_of(module_of(path))
-    wing, (ours, others) = room.split(".")[0], imports(path)
+    wing, ours = room.split(".")[0], imports(path)
     if wing in WINGS:
         for other in {room_of(name) for name in ours} - {room}:
             above = other.split(".")[0]
@@ -124,8 +155,49 @@ def test_a_file_imports_from_wings_above_and_from_earlier_rooms(path):
                 assert places[0] < places[1], f"{room} imports {other}, which stands later in {wing}"
             else:
                 assert order.index(above) < order.index(wing), f"{room} imports {other}, a wing further down"
-    for library, rooms in HEAVY.items():
-        assert library not in others or room in rooms, f"{library} is at home in {rooms}, not in {room}"
+
+
+def test_every_way_to_import_is_seen():
+    assert libraries("import torch.nn\ndef f():\n    from papermill import x\n") == {
+        ("torch", True),
+        ("papermill", False),
+    }
+    assert libraries("class A:\n    import torch") == {("torch", True)}
+    assert libraries("f = lambda: importlib.import_module('nbconvert')\nx = _import_library('torch')") == {
+        ("nbconvert", False),
+        ("torch", True),
+    }
+    assert libraries("if TYPE_CHECKING:\n    import torch\nelse:\n    import a") == {("a", True)}
+    assert libraries("from . import torch\nfrom .torch import x") == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_heavy_libraries_are_imported_where_they_are_at_home(path):
+    room = room_of(module_of(path))
+    wing = room.split(".")[0]
+    for library, top in libraries(path.read_text()):
+        homes = HEAVY.get(library, {room})
+        assert {room, wing} & homes, f"{library} is at home in {homes}, not in {room}"
+        assert library != "torch" or not top or wing in TORCH_AT_THE_TOP, f"{room} imports torch in functions only"
+
+
+def test_every_heavy_library_is_imported_somewhere():
+    found = {(library, room_of(module_of(path))) for path in FILES for library, _ in libraries(path.read_text())}
+    for library, homes in HEAVY.items():
+        for home in homes:
+            rooms = {room for name, room in found if name == library}
+            assert any(home in (room, room.split(".")[0]) for room in rooms), f"{home} imports no {library}"
+
+
+def test_no_module_has_the_name_of_a_function_of_its_package():
+    for path in FILES:
+        functions = {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+        assert path.stem not in functions, f"{module_of(path)} has the name of its function"
+    for file in PACKAGE.rglob("__init__.py"):
+        package = importlib.import_module(".".join(("repsim_nb", *file.parent.relative_to(PACKAGE).parts)))
+        stems = {path.stem for path in file.parent.iterdir() if path.suffix == ".py" or path.is_dir()}
+        hidden = [name for name in stems & set(dir(package)) if not inspect.ismodule(getattr(package, name))]
+        assert not hidden, f"{package.__name__} exports a function that hides the module {hidden}"
 
 
 def drawn_house():
@@ -134,7 +206,7 @@ def drawn_house():
     for path in FILES:
         room = room_of(module_of(path))
         if room.split(".")[0] in WINGS:
-            uses.setdefault(room, set()).update({room_of(name) for name in imports(path)[0]} - {room, ""})
+            uses.setdefault(room, set()).update({room_of(name) for name in imports(path)} - {room, ""})
     rooms = [f"{wing}.{room}" for wing, inside in WINGS.items() for room in inside] + [w for w in WINGS if not WINGS[w]]
     reach = {}
 

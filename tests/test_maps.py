@@ -2,7 +2,6 @@
 mouse.
 """
 
-import sys
 import threading
 import time
 
@@ -14,11 +13,11 @@ from explorer_state import button, name_things, slowly, texts
 
 import repsim_nb as rs
 import repsim_nb.display.explorers
+from repsim_nb.display.explorers import model_maps
 from repsim_nb.display.specs import MapSpec, MatrixSpec
 from repsim_nb.display.views import ScatterView
 from repsim_nb.support.errors import Stopped
 
-mapping = sys.modules["repsim_nb.display.explorers.embedding_map"]  # the package has a function of that name
 NAMES = ("mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "mnist-vit-0")
 
 
@@ -194,7 +193,7 @@ def test_what_was_compared_is_found_again(several, monkeypatch):
     first = e.result
     e.controls["kind"].value = "classical"
     assert e.wait().result.kind == "classical"
-    monkeypatch.setattr(mapping, "compare", lambda *a, **k: pytest.fail("compared again"))
+    monkeypatch.setattr(model_maps, "compare", lambda *a, **k: pytest.fail("compared again"))
     e.controls["kind"].value = "smacof"
     assert e.wait().result is first
     e.controls["color"].value = "architecture"
@@ -533,7 +532,7 @@ def test_stop_reaches_the_map_itself(several, monkeypatch, part):
     of leaving it to run unseen.
     """
     e, at, ended = rs.explorers.embedding_map(several, measure="cka").wait(), threading.Event(), threading.Event()
-    home, name = (mapping.embedding, "mds") if part == "map" else (mapping.inference, "chance_values")
+    home, name = (model_maps.embedding, "mds") if part == "map" else (model_maps.inference, "chance_values")
     make = getattr(home, name)
 
     def stopped_midway(*given, progress, **options):
@@ -574,7 +573,7 @@ def test_stop_during_the_detail_leaves_the_map(several):
 
 
 def test_a_failed_detail_is_a_sentence_and_the_map_stays(steps, monkeypatch):
-    monkeypatch.setattr(mapping, "spec", lambda *a: 1 / 0)
+    monkeypatch.setattr(model_maps, "spec", lambda *a: 1 / 0)
     click(steps, 0, 7)
     with pytest.raises(ZeroDivisionError):
         steps.wait()

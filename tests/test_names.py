@@ -139,7 +139,7 @@ def test_the_table_holds_every_function_that_draws():
         and inspect.signature(f).return_annotation in ("Axes", "list[Axes]")
     }
     assert drawing - {"draw"} == set(TABLE), (
-        "a function that draws belongs into the table above, and is to be decorated with as_written"
+        "a function that draws belongs into the table above, and is to be decorated with without_markup"
     )
 
 

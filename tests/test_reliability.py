@@ -3,7 +3,6 @@ peace.
 """
 
 import math
-import sys
 import threading
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 
 import repsim_nb as rs
 from repsim_nb import reliability
+from repsim_nb.display.explorers import layer_tables
 from repsim_nb.results.reliability import Diagnosis, diagnose, summarize_findings
 from repsim_nb.support.errors import UndefinedError
 
@@ -340,12 +340,10 @@ def test_the_explorer_notes_what_is_off_below_the_table(recorded):
 def test_a_click_before_the_note_does_not_lose_it(recorded, monkeypatch):
     looked = []
     monkeypatch.setattr(
-        sys.modules["repsim_nb.display.explorers.comparison"],  # the face has a function of that name
-        "diagnose",
-        lambda *given, **options: looked.append(options) or diagnose(*given, **options),
+        layer_tables, "diagnose", lambda *given, **options: looked.append(options) or diagnose(*given, **options)
     )
     e = rs.explorers.comparison(recorded.where(model="mnist-cnn-*"), measure="cka").wait()
-    e._noted = None
+    e._table_of_note = None
     e._say_note(())
     once = len(looked)
     e.choose("fc", "fc")
@@ -356,7 +354,7 @@ def test_a_click_before_the_note_does_not_lose_it(recorded, monkeypatch):
 def test_a_stop_that_comes_during_the_note_is_late(recorded, monkeypatch):
     looking, go_on = threading.Event(), threading.Event()
     monkeypatch.setattr(
-        sys.modules["repsim_nb.display.explorers.comparison"],  # the face has a function of that name
+        layer_tables,
         "diagnose",
         lambda *given, **options: looking.set() or (go_on.wait(60) and diagnose(*given, **options)),
     )

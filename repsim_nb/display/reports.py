@@ -45,10 +45,10 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     and TypeError for a value that is not plain data; RuntimeError with the failing cell's message if the notebook
     fails.
     """
-    papermill = _import("papermill")
+    papermill = _import_library("papermill")
 
     source = notebook_path(notebook)
-    declared = _declared(source)
+    declared = _declared_parameters(source)
     for name, value in parameters.items():
         if name not in declared:
             raise unknown_name(f"parameter of {source.name}", name, declared)
@@ -85,15 +85,15 @@ def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **para
     return to_html(executed)
 
 
-def _import(library: str) -> ModuleType:
+def _import_library(library: str) -> ModuleType:
     """One that is heavy, and needed only here."""
     with explain_missing("reports"):
         return importlib.import_module(library)
 
 
-def _declared(source: Path) -> dict[str, Any]:
+def _declared_parameters(source: Path) -> dict[str, Any]:
     """The parameters that a notebook declares in its cell tagged `parameters`."""
-    papermill = _import("papermill")
+    papermill = _import_library("papermill")
     return {name: about["inferred_type_name"] for name, about in papermill.inspect_notebook(str(source)).items()}
 
 
@@ -118,7 +118,7 @@ def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
 
     code: show the cells' code; None hides it in notebooks named report_*.
     """
-    nbformat, exporters = _import("nbformat"), _import("nbconvert")
+    nbformat, exporters = _import_library("nbformat"), _import_library("nbconvert")
     path = Path(notebook)
     content = _without_widgets(nbformat.read(path, as_version=4))
     exporter = exporters.HTMLExporter(
@@ -162,7 +162,7 @@ def _without_widgets(content: Any) -> Any:
     for cell in content.cells:
         if cell.cell_type != "code":
             continue
-        kept = []
+        outputs = []
         for output in cell.outputs:
             data = output.get("data", {})
             if view in data:
@@ -171,8 +171,8 @@ def _without_widgets(content: Any) -> Any:
                     continue
             if output.output_type == "stream" and output.name == "stderr":
                 continue
-            kept.append(output)
-        cell.outputs = kept
+            outputs.append(output)
+        cell.outputs = outputs
     return content
 
 

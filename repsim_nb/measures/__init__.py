@@ -13,8 +13,8 @@ from .alignment import NBS, Procrustes, SoftMatching
 from .base import Measure
 from .cca import CCA
 from .cka import CKA, DistanceCorrelation
+from .confounds import Deconfounded, deconfounded
 from .cost import estimate_cost
-from .deconfounded import Deconfounded, deconfounded
 from .function import FromFunction, from_function
 from .functional import JSD, KL, AccuracyGap, Disagreement, Kappa, OutputRank
 from .neighbours import CKNNA, JaccardKNN, MutualKNN

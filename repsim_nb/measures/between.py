@@ -19,7 +19,7 @@ from repsim_nb.support.validation import check_representation, to_numpy
 from .arrays import centred_unit, eps
 from .base import Measure
 from .cka import CKA, DistanceCorrelation
-from .deconfounded import Deconfounded
+from .confounds import Deconfounded
 from .rsa import RSA
 
 FEWEST_GROUPS = 4  # a term of HSIC is a mean over four different ones

@@ -32,7 +32,7 @@ from repsim_nb.support.labels import (
 )
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.transport import has_address
-from repsim_nb.support.workers import has_separate_memory, workers
+from repsim_nb.support.workers import has_separate_memory, open_workers
 
 if TYPE_CHECKING:
     from repsim_nb.measures.moments import Sums
@@ -292,7 +292,7 @@ def _compare(
     if cost and scratch is None and has_separate_memory(executor) and all(map(has_address, arrays)):
         cost = cost.elsewhere()
     index, columns = (to_axis(side) if side else pd.Index([]) for side in (xs, xs if ys is None else ys))
-    with workers(executor, cost.affordable(scratch) if cost else 1) as run:
+    with open_workers(executor, cost.affordable(scratch) if cost else 1) as run:
         sentence = cost.sentence(run.number, scratch is not None) if cost else ""
         if sentence:
             print(f"{measure}, {len(index)} × {len(columns)} representations: {sentence}", file=sys.stderr)

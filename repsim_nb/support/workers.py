@@ -111,7 +111,7 @@ def has_separate_memory(executor: Executor | None) -> bool:
 
 
 @contextmanager
-def workers(executor: Executor | None = None, at_most: int = 2**16) -> Iterator[Workers]:
+def open_workers(executor: Executor | None = None, at_most: int = 2**16) -> Iterator[Workers]:
     """The workers of an executor; without one, a thread a core (`at_most` so many).
 
     BLAS keeps to one thread in each, so that they do not compete.
@@ -144,7 +144,7 @@ def map_with_progress(
     """
     calls = list(zip(*items, strict=True))
     found: list[Any] = []
-    with workers() as run, show_progress(progress, what, unit) as tick:
+    with open_workers() as run, show_progress(progress, what, unit) as tick:
         tick(0, len(calls))
         for value in run(lambda call: f(*call), calls, idle=lambda: tick(len(found), len(calls))):
             found.append(value)

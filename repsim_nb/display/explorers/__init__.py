@@ -4,10 +4,10 @@
 """
 
 from .base import Explorer
-from .comparison import comparison
-from .dataset_bias import dataset_bias
-from .embedding_map import embedding_map
-from .explore import explore
-from .model_pair import model_pair
+from .confusions import dataset_bias
+from .functions import explore
+from .layer_tables import comparison
+from .model_maps import embedding_map
+from .model_pairs import model_pair
 
 __all__ = ["Explorer", "comparison", "dataset_bias", "embedding_map", "explore", "model_pair"]

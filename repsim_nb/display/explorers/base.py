@@ -30,8 +30,8 @@ from . import saved
 from .worker import Worker
 
 # s that a cell waits for its first picture where a person is at the notebook: its kernel hears no click meanwhile
-HELD = 3
-Drawn = tuple[Any, FigureSpec, bytes | None]  # a result, what is shown of it, and its PNG if that has no view
+FIRST_PICTURE_TIMEOUT = 3
+Drawing = tuple[Any, FigureSpec, bytes | None]  # a result, what is shown of it, and its PNG if that has no view
 
 
 class Explorer(widgets.VBox):
@@ -76,11 +76,11 @@ class Explorer(widgets.VBox):
         self.spec: FigureSpec | None = None
         self._image: bytes | None = None  # of a spec that has no view of its own
         self._last_error: BaseException | None = None
-        self._settled: dict[str, Any] | None = None  # the values of the controls for what is shown
+        self._shown_values: dict[str, Any] | None = None  # the values of the controls for what is shown
         self._drawing = self._going_back = False
         self._display_id = f"repsim-{uuid.uuid4().hex}"
         self._displayed = self._delivered = False
-        self._awaited: Callable[[], None] | None = None  # puts the first picture into a notebook that did not wait
+        self._on_first_picture: Callable[[], None] | None = None  # where a notebook did not wait
         self._last_report = 0.0
         self._worker = Worker(self._report)
         # a message lies over the picture, whose place stays open: the page never jumps
@@ -166,7 +166,7 @@ class Explorer(widgets.VBox):
 
         Late, it does nothing.
         """
-        self._worker.stop(after=self._stopped)
+        self._worker.stop(after=self._after_stop)
 
     def snapshot(self) -> None:
         """Put the present picture into the notebook's file, for readers without a running explorer."""
@@ -180,7 +180,7 @@ class Explorer(widgets.VBox):
 
     def png(self) -> bytes | None:
         """The present picture as PNG; None if there is none, or an error in its place."""
-        shown, image = self._worker.held(lambda: (self.spec, self._image))
+        shown, image = self._worker.call_locked(lambda: (self.spec, self._image))
         return image if image is not None or shown is None else plots.png(shown)
 
     def _answer(self, view: MatrixView | ScatterView, trait: str, call: Callable[[], None]) -> None:
@@ -194,7 +194,7 @@ class Explorer(widgets.VBox):
             elif self._last_error is None:
                 call()
 
-        view.observe(lambda _: self._worker.held(answer), trait)
+        view.observe(lambda _: self._worker.call_locked(answer), trait)
 
     def _spec_of(self, result: Any, values: Mapping[str, Any]) -> FigureSpec:
         """What is shown of a result with these values of the controls."""
@@ -213,7 +213,7 @@ class Explorer(widgets.VBox):
         values, settings = self.values(), {name: control.value for name, control in self.controls.items()}
         self._list_code()
 
-        def job(tick: Tick) -> Drawn:
+        def job(tick: Tick) -> Drawing:
             result = self._draw(**values, progress=tick) if self._ticks else self._draw(**values)
             shown = self._spec_of(result, values)
             return result, shown, None if type(shown) in VIEWS else plots.png(shown)
@@ -224,30 +224,30 @@ class Explorer(widgets.VBox):
         self._drawing = True
         self._busy(True, "computing …")
 
-    def _stopped(self) -> None:
+    def _after_stop(self) -> None:
         self._busy(False, "stopped")
         if not self._drawing:
             return
         self._drawing = False
-        if self._settled is None:
+        if self._shown_values is None:
             self._show(None, "<p>Stopped before there was a picture: change a control, or run the cell again.</p>")
             return
         self._going_back = True
         try:
-            for name, value in self._settled.items():
+            for name, value in self._shown_values.items():
                 with contextlib.suppress(traitlets.TraitError):  # a widget of the user's own may not take it any more
                     self.controls[name].value = value
         finally:
             self._going_back = False
         self._list_code()
 
-    def _report(self, done: int, total: int, said: str) -> None:
+    def _report(self, done: int, total: int, text: str) -> None:
         now = time.monotonic()
         if now - self._last_report > 0.1:
             self._last_report = now
-            self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", html.escape(said)
+            self._bar.value, self._bar.layout.display, self._status.value = done / max(total, 1), "", html.escape(text)
 
-    def _deliver(self, settings: dict[str, Any], drawn: Drawn | None, error: BaseException | None) -> None:
+    def _deliver(self, settings: dict[str, Any], drawn: Drawing | None, error: BaseException | None) -> None:
         if drawn is None:
             assert error is not None
             self.errors.append(error)
@@ -262,12 +262,12 @@ class Explorer(widgets.VBox):
                 self.view.value = image
             self._show(self.view)
             self.result, self.spec, self._image = result, shown, image
-        self._last_error, self._settled, self._drawing = error, settings, False
+        self._last_error, self._shown_values, self._drawing = error, settings, False
         self._busy(False, "")
         self._delivered = True
-        if self._awaited is not None:
-            self._awaited()
-            self._awaited = None
+        if self._on_first_picture is not None:
+            self._on_first_picture()
+            self._on_first_picture = None
 
     def _show(self, picture: widgets.Widget | None, message: str = "") -> None:
         """A picture; or a message, over the place of the picture before."""
@@ -323,11 +323,11 @@ class Explorer(widgets.VBox):
     def _ipython_display_(self) -> None:
         """The cell waits for the first picture, so that a saved notebook or a report holds it.
 
-        Where a person is at the notebook it waits for HELD seconds only, so that Stop and the controls work; the
-        picture is put there when it comes.
+        Where a person is at the notebook it waits for FIRST_PICTURE_TIMEOUT seconds only, so that Stop and the
+        controls work; the picture is put there when it comes.
         """
 
-        def settled(timeout: float | None) -> bool:
+        def finish(timeout: float | None) -> bool:
             try:
                 self.wait(timeout)
             except TimeoutError:
@@ -336,15 +336,15 @@ class Explorer(widgets.VBox):
                 return True
             return True
 
-        at_once = settled(HELD)
-        self._awaited = None if at_once else _later(lambda: self._put(update=True))
-        nobody = not at_once and self._awaited is None
+        at_once = finish(FIRST_PICTURE_TIMEOUT)
+        self._on_first_picture = None if at_once else _later(lambda: self._put(update=True))
+        nobody = not at_once and self._on_first_picture is None
         if self._delivered:  # meanwhile: what is put now holds it
-            self._awaited = None
+            self._on_first_picture = None
         self._put(update=False)
         self._displayed = True
         if nobody:
-            settled(None)
+            finish(None)
             self._put(update=True)
 
 

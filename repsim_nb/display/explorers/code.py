@@ -9,7 +9,7 @@ from repsim_nb import measures
 from repsim_nb.inputs.store import Activations, from_arrays
 
 Name = TypeVar("Name")
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
 def name_of(thing: Any) -> str | None:
@@ -35,22 +35,22 @@ def measure_code(measure: measures.Measure) -> str:
     return name_of(measure) or ("rs.measures." if ours else "") + (repr(measure) if function else str(measure))
 
 
-def given_code(given: Mapping[Any, Any]) -> tuple[str, list[str]]:
+def activations_code(source: Mapping[Any, Any]) -> tuple[str, list[str]]:
     """The name of the activations that an explorer was given, and the first lines of its code."""
-    name = name_of(given)
+    name = name_of(source)
     lines = ["import repsim_nb as rs"]
     if name is None:
         lines.append("# activations: what was given to this explorer")
     name = name or "activations"
-    return name, lines + ([] if isinstance(given, Activations) else [f"{name} = rs.from_arrays({name})"])
+    return name, lines + ([] if isinstance(source, Activations) else [f"{name} = rs.from_arrays({name})"])
 
 
-def where(name: str, fields: Mapping[str, Any]) -> str:
+def where_code(name: str, fields: Mapping[str, Any]) -> str:
     """Code that chooses activations by their fields."""
     return f"{name}.where({', '.join(f'{field}={value!r}' for field, value in fields.items())})" if fields else name
 
 
-def as_activations(xs: Any) -> Activations:
+def to_activations(xs: Any) -> Activations:
     """What an explorer was given, by key; TypeError if it is no mapping."""
     if not isinstance(xs, Mapping):
         raise TypeError(
@@ -60,8 +60,8 @@ def as_activations(xs: Any) -> Activations:
     return xs if isinstance(xs, Activations) else from_arrays(xs)
 
 
-def found_again(found: dict[Name, Found], key: Name, make: Callable[[], Found]) -> Found:
+def get_or_make(cache: dict[Name, Value], key: Name, make: Callable[[], Value]) -> Value:
     """What was made before for this key, or what `make` returns: nobody waits twice."""
-    if key not in found:
-        found[key] = make()
-    return found[key]
+    if key not in cache:
+        cache[key] = make()
+    return cache[key]

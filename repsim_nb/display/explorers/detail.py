@@ -18,7 +18,7 @@ from .saved import explain
 Detail = tuple[str, FigureSpec | None]  # HTML, and what is shown below it
 
 
-class Detailed(Explorer):
+class DetailExplorer(Explorer):
     """An explorer with a detail below its picture: a text, and a picture if there is one.
 
     The detail is computed in the background, as the picture is: the last request counts, and Stop ends it. A subclass
@@ -71,10 +71,10 @@ class Detailed(Explorer):
         self._detail.value = f"<div style='line-height:1.45'>{text}</div>" if text else ""
         self.detail_spec, self._detail_error, self._unfinished = shown, None, unfinished
 
-    def _is_passing(self, made: str = "A new picture is being computed: click a cell of that one") -> bool:
+    def _is_being_replaced(self, event: str = "A new picture is being computed: click a cell of that one") -> bool:
         """Whether what was clicked is about to be replaced, which is said then."""
         if self._drawing:
-            self._say(f"<i>{made}, or press Stop to go back to this one.</i>", unfinished=True)
+            self._say(f"<i>{event}, or press Stop to go back to this one.</i>", unfinished=True)
         return self._drawing
 
     def _ask(self, text: str, job: Callable[[Tick], Detail], status: str) -> None:
@@ -86,10 +86,10 @@ class Detailed(Explorer):
 
         self._worker.submit(job, self._deliver_detail, before=begin)
 
-    def _stopped(self) -> None:
+    def _after_stop(self) -> None:
         if self._unfinished:
             self._say(f"<i>Stopped. {self.hint}</i>")
-        super()._stopped()
+        super()._after_stop()
 
     def _deliver_detail(self, detail: Detail | None, error: BaseException | None) -> None:
         self._busy(False, "")

@@ -22,22 +22,22 @@ FIELDS = ("model", "step", "layer")  # of a key, by which points can be told apa
 def known_attributes(xs: Activations, attributes: Attributes | None) -> pd.DataFrame:
     """A row a model, of what tells models apart."""
     models = list(dict.fromkeys(key.model for key in xs))
-    given = xs.facts if attributes is None else attributes
-    if not isinstance(given, (pd.DataFrame, pd.Series, Mapping)):
+    table = xs.facts if attributes is None else attributes
+    if not isinstance(table, (pd.DataFrame, pd.Series, Mapping)):
         raise TypeError(
-            f"attributes are a DataFrame with a row a model, or {{model: value}}; got {type(given).__name__}"
+            f"attributes are a DataFrame with a row a model, or {{model: value}}; got {type(table).__name__}"
         )
-    if isinstance(given, pd.Series) or (
-        len(given) and not isinstance(given, pd.DataFrame) and not isinstance(next(iter(given.values())), Mapping)
+    if isinstance(table, pd.Series) or (
+        len(table) and not isinstance(table, pd.DataFrame) and not isinstance(next(iter(table.values())), Mapping)
     ):  # one value a model
-        given = pd.DataFrame(
-            {getattr(given, "name", None) or "attribute": given if isinstance(given, pd.Series) else pd.Series(given)}
+        table = pd.DataFrame(
+            {getattr(table, "name", None) or "attribute": table if isinstance(table, pd.Series) else pd.Series(table)}
         )
     frame = (
-        given
-        if isinstance(given, pd.DataFrame)
+        table
+        if isinstance(table, pd.DataFrame)
         else pd.DataFrame.from_dict(
-            {model: dict(known) for model, known in given.items()}, orient="index"
+            {model: dict(known) for model, known in table.items()}, orient="index"
         ).infer_objects()
     )
     if not frame.index.is_unique:

@@ -11,8 +11,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-_OURS = str(Path(__file__).parents[2]) + os.sep
-_NOT_THEIRS = (_OURS, *(sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib", "purelib", "platlib")))
+_PACKAGE_FOLDER = str(Path(__file__).parents[2]) + os.sep
+_LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
+_LIBRARY_FOLDERS = (_PACKAGE_FOLDER, *(sysconfig.get_path(name) + os.sep for name in _LIBRARIES))
 
 # JupyterLab prefers the widget of an output to its picture, and shows an error where the widget's kernel is gone. A
 # style that is saved
@@ -22,12 +23,12 @@ _NOT_THEIRS = (_OURS, *(sysconfig.get_path(name) + os.sep for name in ("stdlib",
 _WIDGET = (  # a live one holds elements; a dead one is text ("model not found"), or nothing
     ".jp-OutputArea-output.lm-Panel"
 )
-_GONE = f".jp-OutputArea-child:has(> {_WIDGET}):not(:has(> {_WIDGET} > *))"
+_DEAD_WIDGET = f".jp-OutputArea-child:has(> {_WIDGET}):not(:has(> {_WIDGET} > *))"
 _STYLE = f"""
 .rs-saved {{ display: none; }}
-{_GONE} + .jp-OutputArea-child .rs-saved {{ display: block; }}
-{_GONE}:has(+ .jp-OutputArea-child .rs-saved) {{ display: none; }}
-.jp-OutputArea-child:has(.rs-saved):not({_GONE} + .jp-OutputArea-child) {{ display: none; }}
+{_DEAD_WIDGET} + .jp-OutputArea-child .rs-saved {{ display: block; }}
+{_DEAD_WIDGET}:has(+ .jp-OutputArea-child .rs-saved) {{ display: none; }}
+.jp-OutputArea-child:has(.rs-saved):not({_DEAD_WIDGET} + .jp-OutputArea-child) {{ display: none; }}
 """
 
 
@@ -37,17 +38,17 @@ def stand_in(name: str, text: str, image: bytes | None) -> dict[str, Any]:
     """
     if image is None:
         quoted = "".join(f"\\{ord(c):x} " if c in '"\\<\n' else c for c in text)
-        held = f'#{name}::before {{ content: "{quoted}"; white-space: pre-wrap; font-family: monospace; }}'
+        rule = f'#{name}::before {{ content: "{quoted}"; white-space: pre-wrap; font-family: monospace; }}'
     else:
         width, height = (
             int.from_bytes(image[at : at + 4], "big") for at in (16, 20)
         )  # where a PNG says how large it is
-        held = (
+        rule = (
             f"#{name} {{ width: {width}px; max-width: 100%; aspect-ratio: {width} / {height}; "
             f"background: url(data:image/png;base64,{base64.b64encode(image).decode()}) 0 0 / contain no-repeat; }}"
         )
     place = f"<div class='rs-saved' id='{name}' role='img' aria-label='{html.escape(text, quote=True)}'></div>"
-    return {"text/html": f"{place}<style>{_STYLE}{held}\n</style>", "text/plain": ""}
+    return {"text/html": f"{place}<style>{_STYLE}{rule}\n</style>", "text/plain": ""}
 
 
 def explain(error: BaseException | None) -> str:
@@ -69,12 +70,12 @@ def _place(error: BaseException | None) -> tuple[str, str] | None:
     """(which file or cell and line, the line's text) of the innermost call that is neither ours nor a library's."""
     for frame in reversed(traceback.extract_tb(error.__traceback__ if error else None)):
         text = linecache.getline(frame.filename, frame.lineno or 0).strip()
-        if text and not frame.filename.startswith(_NOT_THEIRS):
-            return f"{_called(frame.filename)}, line {frame.lineno}", text
+        if text and not frame.filename.startswith(_LIBRARY_FOLDERS):
+            return f"{_display_name(frame.filename)}, line {frame.lineno}", text
     return None
 
 
-def _called(filename: str) -> str:
+def _display_name(filename: str) -> str:
     """A file as people call it: a cell of a notebook by its number."""
     try:
         from IPython import get_ipython

@@ -49,7 +49,7 @@ class Worker:
             after()
             self._changed.notify_all()
 
-    def held(self, call: Callable[[], Any]) -> Any:
+    def call_locked(self, call: Callable[[], Any]) -> Any:
         """What `call` returns, with nothing delivered or reported meanwhile: for whoever reads, or answers to, what a
         delivery sets.
         """
@@ -83,11 +83,11 @@ class Worker:
                 number, job, deliver = self._pending
                 self._pending = None
 
-            def tick(done: int, total: int, said: str, number: int = number) -> None:
+            def tick(done: int, total: int, text: str, number: int = number) -> None:
                 with self._changed:  # a report that came after a stop would stand there for good
                     if number != self._newest:
                         raise Stopped
-                    self._report(done, total, said)
+                    self._report(done, total, text)
 
             try:
                 result, error = job(ProgressReport(tick)), None

@@ -7,9 +7,9 @@ written: dollar signs begin no formula. A formula of your own: ax.set_title(r"$\
 from repsim_nb.display.specs import COLORS, MEASURE_COLORS, MODEL_COLORS, fixed_color
 
 from .drawing import draw, png
-from .frames import band, curves, intervals, null, scatter, to_final
 from .grounded import benchmark, sensitivity, specificity
 from .images import influential, pictures
+from .line_plots import band, curves, intervals, null, scatter, to_final
 from .maps import embedding, embeddings
 from .matrices import answers, confusion, grid, heatmap, heatmaps, samples
 

@@ -50,7 +50,7 @@ def _place(ax: Axes, labels: list[Annotation], pixel: float) -> None:
         else np.empty((0, 2))
     )
     lines_at = (
-        np.concatenate([_sampled(ax.transData.transform(line.get_xydata()), 6 * pixel) for line in ax.lines])
+        np.concatenate([_sample(ax.transData.transform(line.get_xydata()), 6 * pixel) for line in ax.lines])
         if ax.lines
         else np.empty((0, 2))
     )
@@ -109,10 +109,10 @@ def _lead(ax: Axes, point: np.ndarray, move: np.ndarray, half: np.ndarray) -> No
     )
 
 
-def _sampled(way: np.ndarray, apart: float) -> np.ndarray:
+def _sample(way: np.ndarray, spacing: float) -> np.ndarray:
     """Points on a polyline, so far apart."""
     pieces = [
-        np.linspace(a, b, max(2, int(np.hypot(*(b - a)) / apart)), endpoint=False) for a, b in itertools.pairwise(way)
+        np.linspace(a, b, max(2, int(np.hypot(*(b - a)) / spacing)), endpoint=False) for a, b in itertools.pairwise(way)
     ]
     return np.concatenate(pieces) if pieces else way
 

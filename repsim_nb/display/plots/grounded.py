@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from repsim_nb.display.specs import LineSpec, PanelsSpec, spec
 from repsim_nb.results.grounding import Benchmark, Sensitivity, Specificity
 
+from .axes import drop_none, expect
 from .drawing import draw
-from .frame import expect, given
 from .lines import draw_panels
 
 
@@ -57,7 +57,7 @@ def benchmark(
     ['cka']
     """
     expect(result, (Benchmark, LineSpec), "this picture shows what grounding.benchmark returns")
-    return draw(spec(result, **given(title=title, limits=limits)), ax=ax)
+    return draw(spec(result, **drop_none(title=title, limits=limits)), ax=ax)
 
 
 def specificity(result: Specificity | LineSpec, *, ax: Axes | None = None, title: str | None = None) -> Axes:
@@ -95,7 +95,7 @@ def specificity(result: Specificity | LineSpec, *, ax: Axes | None = None, title
     'dissimilarity (cka)'
     """
     expect(result, (Specificity, LineSpec), "this picture shows what grounding.specificity returns")
-    return draw(spec(result, **given(title=title)), ax=ax)
+    return draw(spec(result, **drop_none(title=title)), ax=ax)
 
 
 def sensitivity(
@@ -143,6 +143,6 @@ def sensitivity(
     ['standard deviation of noise, in that of the representation']
     """
     expect(result, (Sensitivity, PanelsSpec), "this picture shows what grounding.sensitivity returns")
-    shown = spec(result, **given(title=title))
+    shown = spec(result, **drop_none(title=title))
     assert isinstance(shown, PanelsSpec)
     return draw_panels(shown, figure=figure)

@@ -14,7 +14,7 @@ from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.validation import check_integer
 
-from .frame import as_written, new_figure, side_by_side
+from .axes import grid_shape, new_figure, without_markup
 
 
 def as_images(inputs: Any) -> np.ndarray | None:
@@ -42,14 +42,14 @@ def dataset_images(dataset: Dataset) -> np.ndarray | None:
     return as_images(inputs) if hasattr(inputs, "dtype") else None
 
 
-@as_written
+@without_markup
 def pictures(
     images: np.ndarray, captions: Sequence[str] = (), *, columns: int = 6, figure: Figure | None = None
 ) -> list[Axes]:
     """Images (n, h, w) or (n, h, w, 3) of uint8 side by side, each above its caption."""
     if not len(images):
         raise ValueError("there are no images to draw")
-    rows, columns = side_by_side(columns, len(images))
+    rows, columns = grid_shape(columns, len(images))
     figure = new_figure(
         figure, 1.25 * columns, (1.2 + 0.2 * (1 + max((c.count("\n") for c in captions), default=-1))) * rows
     )
@@ -64,7 +64,7 @@ def pictures(
     return axes[: len(images)]
 
 
-@as_written
+@without_markup
 def influential(
     dataset: Dataset, values: np.ndarray, *, most: int = 10, columns: int = 5, figure: Figure | None = None
 ) -> list[Axes]:

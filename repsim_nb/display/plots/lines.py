@@ -16,12 +16,12 @@ from matplotlib.transforms import ScaledTranslation
 
 from repsim_nb.display.specs.lines import Layer, LineSpec, PanelsSpec
 
+from .axes import legend, legend_handles, new_axes, new_figure, without_markup
 from .drawing import draw
-from .frame import as_written, labelled, legend, new_axes, new_figure
 
 
 @draw.register
-@as_written
+@without_markup
 def draw_lines(shown: LineSpec, *, ax: Axes | None = None) -> Axes:
     """Draw layers as their spec says."""
     return _draw(shown, new_axes(ax, *shown.size), title_size=11)
@@ -36,7 +36,7 @@ def draw_first(shown: PanelsSpec, *, ax: Axes | None = None) -> Axes:
     return draw_panels(shown, figure=figure)[0]
 
 
-@as_written
+@without_markup
 def draw_panels(shown: PanelsSpec, *, figure: Figure | None = None) -> list[Axes]:
     """Draw several panels."""
     figure = new_figure(figure, *shown.size)
@@ -70,7 +70,7 @@ def _draw(shown: LineSpec, ax: Axes, title_size: float) -> Axes:
     if shown.legend_title:
         where |= {"title": shown.legend_title, "title_fontsize": 9, "alignment": "left"}
     if handles:
-        legend(ax, labelled(ax, handles), loc="upper left", frameon=False, **where)
+        legend(ax, legend_handles(ax, handles), loc="upper left", frameon=False, **where)
     return ax
 
 
@@ -101,46 +101,46 @@ def _set_axes(ax: Axes, shown: LineSpec) -> None:
 # -- marks
 
 
-def _line_look(layer: Layer) -> dict[str, Any]:
+def _line_style(layer: Layer) -> dict[str, Any]:
     dash: Any = layer.dash or "None"
     if " " in layer.dash:
         dash = (0, tuple(float(length) for length in layer.dash.split()))
-    look: dict[str, Any] = {"color": layer.colors[0], "linestyle": dash, "linewidth": layer.width}
-    look |= {"marker": layer.marker or "None", "markersize": layer.size, "alpha": layer.opacity}
+    style: dict[str, Any] = {"color": layer.colors[0], "linestyle": dash, "linewidth": layer.width}
+    style |= {"marker": layer.marker or "None", "markersize": layer.size, "alpha": layer.opacity}
     if layer.rim is not None:
-        look |= {"markeredgecolor": "white", "markeredgewidth": layer.rim}
+        style |= {"markeredgecolor": "white", "markeredgewidth": layer.rim}
     if layer.open:
-        look["markerfacecolor"] = "none"
+        style["markerfacecolor"] = "none"
     if layer.halo:
-        look["path_effects"] = [patheffects.withStroke(linewidth=4, foreground="white")]
-    return _ordered(look, layer)
+        style["path_effects"] = [patheffects.withStroke(linewidth=4, foreground="white")]
+    return _with_order(style, layer)
 
 
-def _ordered(look: dict[str, Any], layer: Layer) -> dict[str, Any]:
-    return look if layer.order is None else {**look, "zorder": layer.order}
+def _with_order(style: dict[str, Any], layer: Layer) -> dict[str, Any]:
+    return style if layer.order is None else {**style, "zorder": layer.order}
 
 
 def _entry(layer: Layer) -> Line2D:
     """What is only in the legend."""
-    look = {"ls": ""} if layer.mark == "heading" else _line_look(layer)
-    return Line2D([], [], label=layer.label, **look)
+    style = {"ls": ""} if layer.mark == "heading" else _line_style(layer)
+    return Line2D([], [], label=layer.label, **style)
 
 
 def _line(ax: Axes, layer: Layer) -> Artist:
-    look = _line_look(layer)
+    style = _line_style(layer)
     if layer.raised:
-        look["transform"] = ax.transData + ScaledTranslation(0, layer.raised / 72, ax.figure.dpi_scale_trans)
-    return ax.plot(_floats(layer.x), _floats(layer.y), label=layer.label, **look)[0]
+        style["transform"] = ax.transData + ScaledTranslation(0, layer.raised / 72, ax.figure.dpi_scale_trans)
+    return ax.plot(_floats(layer.x), _floats(layer.y), label=layer.label, **style)[0]
 
 
 def _points(ax: Axes, layer: Layer) -> Artist:
-    look: dict[str, Any] = {"color": layer.colors}
+    style: dict[str, Any] = {"color": layer.colors}
     if layer.open:
-        look = {"facecolors": "none", "edgecolors": layer.colors}
+        style = {"facecolors": "none", "edgecolors": layer.colors}
     if layer.rim is not None:
-        look |= {"edgecolors": "white", "linewidths": layer.rim}
-    look = _ordered({**look, "marker": layer.marker, "alpha": layer.opacity, "label": layer.label}, layer)
-    return ax.scatter(_floats(layer.x), _floats(layer.y), s=layer.size**2, **look)
+        style |= {"edgecolors": "white", "linewidths": layer.rim}
+    style = _with_order({**style, "marker": layer.marker, "alpha": layer.opacity, "label": layer.label}, layer)
+    return ax.scatter(_floats(layer.x), _floats(layer.y), s=layer.size**2, **style)
 
 
 def _ranges(ax: Axes, layer: Layer) -> Artist:
@@ -149,21 +149,21 @@ def _ranges(ax: Axes, layer: Layer) -> Artist:
 
 
 def _area(ax: Axes, layer: Layer) -> Artist:
-    look: dict[str, Any] = {"color": layer.colors[0], "alpha": layer.opacity, "linewidth": 0}
-    return ax.fill_between(_floats(layer.x), _floats(layer.low), _floats(layer.high), **look)
+    style: dict[str, Any] = {"color": layer.colors[0], "alpha": layer.opacity, "linewidth": 0}
+    return ax.fill_between(_floats(layer.x), _floats(layer.low), _floats(layer.high), **style)
 
 
 def _bars(ax: Axes, layer: Layer) -> BarContainer:
-    look: dict[str, Any] = {"width": layer.width, "color": layer.colors[0], "alpha": layer.opacity}
+    style: dict[str, Any] = {"width": layer.width, "color": layer.colors[0], "alpha": layer.opacity}
     if layer.rim is not None:
-        look |= {"edgecolor": "white", "linewidth": layer.rim}
-    return ax.bar(_floats(layer.x), _floats(layer.y), label=layer.label, **look)
+        style |= {"edgecolor": "white", "linewidth": layer.rim}
+    return ax.bar(_floats(layer.x), _floats(layer.y), label=layer.label, **style)
 
 
 def _texts(ax: Axes, layer: Layer) -> None:
-    look: dict[str, Any] = {"fontsize": layer.size, "fontweight": "bold" if layer.bold else "normal"}
+    style: dict[str, Any] = {"fontsize": layer.size, "fontweight": "bold" if layer.bold else "normal"}
     for x, y, text in zip(_floats(layer.x), _floats(layer.y), layer.texts, strict=True):
-        ax.text(x, y, text, ha="center", va="center", color=layer.colors[0], **look)
+        ax.text(x, y, text, ha="center", va="center", color=layer.colors[0], **style)
 
 
 def _flag(ax: Axes, layer: Layer) -> None:
@@ -186,12 +186,12 @@ def _flag(ax: Axes, layer: Layer) -> None:
 
 def _vertical(ax: Axes, layer: Layer) -> None:
     for x in _floats(layer.x):
-        ax.axvline(x, **_line_look(layer))
+        ax.axvline(x, **_line_style(layer))
 
 
 def _horizontal(ax: Axes, layer: Layer) -> None:
     for y in _floats(layer.y):
-        ax.axhline(y, **_line_look(layer))
+        ax.axhline(y, **_line_style(layer))
 
 
 _PAINTERS: dict[str, Any] = {

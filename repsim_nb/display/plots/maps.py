@@ -21,9 +21,9 @@ from repsim_nb.display.specs.colors import NEUTRAL
 from repsim_nb.results.embedding import Embedding
 from repsim_nb.support.labels import Choice
 
+from .axes import drop_none, expect, grid_shape, legend, new_axes, new_figure, without_markup
 from .clear_labels import spread
 from .drawing import draw
-from .frame import as_written, expect, given, legend, new_axes, new_figure, side_by_side
 
 _HALO = (patheffects.withStroke(linewidth=2.2, foreground="white"),)
 _RING = "#222222"
@@ -84,7 +84,7 @@ def embedding(
     ['model', 'a', 'b', 'c']
     """
     expect(result, (Embedding, MapSpec), "this picture shows an Embedding, what rs.embedding.mds returns")
-    options = given(color=color, shape=shape, path=path, until=until, labels=labels, title=title)
+    options = drop_none(color=color, shape=shape, path=path, until=until, labels=labels, title=title)
     return draw(spec(result, **options), ax=ax)
 
 
@@ -94,7 +94,7 @@ def embeddings(
     columns: int = 3,
     titles: Sequence[str] | None = None,
     figure: Figure | None = None,
-    **looks: Any,
+    **options: Any,
 ) -> list[Axes]:
     """Draw several maps with one legend: the same value has the same color and shape on all.
 
@@ -109,7 +109,7 @@ def embeddings(
         One for each map.
     figure : Figure, optional
         Where to draw.
-    **looks
+    **options
         color, shape, path, until and labels, as for `embedding`. More than 8 paths are named only if `labels` says so.
 
     Returns
@@ -135,7 +135,7 @@ def embeddings(
         raise ValueError("there are no maps to draw: pass a list of what rs.embedding.mds returns")
     if titles is not None and len(titles) != len(results):
         raise ValueError(f"one title a map is needed: {len(results)} maps, {len(titles)} titles")
-    return draw_maps(embedding_specs(results, titles=titles, **looks), columns=columns, figure=figure)
+    return draw_maps(embedding_specs(results, titles=titles, **options), columns=columns, figure=figure)
 
 
 # -- the painter
@@ -156,7 +156,7 @@ def draw_maps(shown: Sequence[MapSpec], *, columns: int = 3, figure: Figure | No
     return axes
 
 
-@as_written
+@without_markup
 def _one(shown: MapSpec, *, ax: Axes | None) -> tuple[Axes, list[Annotation]]:
     """A map, and its labels still to be spread: that takes a finished layout."""
     ax = new_axes(ax, *shown.size)
@@ -164,7 +164,7 @@ def _one(shown: MapSpec, *, ax: Axes | None) -> tuple[Axes, list[Annotation]]:
     lines = "\n".join([shown.title, shown.subtitle, shown.remark]).strip("\n").split("\n")
     room = 70 if shown.remark else 62
     ax.set_title("\n".join(textwrap.fill(line, room) for line in lines if line), fontsize=11)
-    ax.set_xlabel(f"{shown.meaning}\n{_wrapped(shown.footer, 84)}", fontsize=9)
+    ax.set_xlabel(f"{shown.meaning}\n{_wrap(shown.footer, 84)}", fontsize=9)
     ax.set_aspect("equal", adjustable="datalim")
     handles = _handles([shown])
     legend(ax, handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, handletextpad=0.4)
@@ -175,12 +175,12 @@ def _one(shown: MapSpec, *, ax: Axes | None) -> tuple[Axes, list[Annotation]]:
     return ax, written
 
 
-@as_written
+@without_markup
 def _several(
     shown: Sequence[MapSpec], columns: int, *, figure: Figure | None
 ) -> tuple[list[Axes], list[list[Annotation]]]:
     """Maps, and the labels of each still to be spread."""
-    rows, columns = side_by_side(columns, len(shown))
+    rows, columns = grid_shape(columns, len(shown))
     limits = _limits(shown)
     tallest = max((high[1] - low[1]) / (high[0] - low[0]) for low, high in limits)
     width = 3.9 if columns > 2 else 4.6
@@ -195,7 +195,7 @@ def _several(
         ax.set_aspect("equal", adjustable="box")
         lines = [textwrap.fill(line, 44) for line in (one.title, one.subtitle) if line]
         ax.set_title("\n".join(lines), fontsize=10)
-        ax.set_xlabel(f"{one.meaning}\n{_wrapped(one.footer, 54)}", fontsize=8)
+        ax.set_xlabel(f"{one.meaning}\n{_wrap(one.footer, 54)}", fontsize=8)
     if shown[0].scale is not None:
         _bar(figure, shown[0], ax=axes, shrink=0.8, pad=0.02, aspect=28)
     legend(figure, _handles(shown), loc="outside right upper", frameon=False, fontsize=9, handletextpad=0.4)
@@ -225,7 +225,7 @@ def _draw(ax: Axes, shown: MapSpec) -> list[Annotation]:
     points, visible = np.array(shown.points), np.array(shown.shown)
     size = float(np.clip(62 * np.sqrt(30 / len(points)), 13, 62))
     colors = np.array(shown.colors)
-    sizes, faces = np.full(len(points), size), colors.copy()
+    sizes, fills = np.full(len(points), size), colors.copy()
     edges, widths = np.full(len(points), "#ffffff"), np.full(len(points), 0.7 if size > 30 else 0.4)
     if shown.runs:
         sizes[:] = min(size, 26)
@@ -235,7 +235,7 @@ def _draw(ax: Axes, shown: MapSpec) -> list[Annotation]:
             _join(ax, points, rows, shown)
             sizes[[rows[0], rows[-1]]] = 58
         if len(rows) > 1:
-            faces[rows[0]], edges[rows[0]], widths[rows[0]] = "#ffffff", colors[rows[0]], 1.6
+            fills[rows[0]], edges[rows[0]], widths[rows[0]] = "#ffffff", colors[rows[0]], 1.6
     if shown.scale is not None:
         edges[edges == "#ffffff"] = "#555555"  # the bright end of a scale can be seen on white by its rim
     new = np.isin(np.arange(len(points)), shown.ringed)
@@ -247,7 +247,7 @@ def _draw(ax: Axes, shown: MapSpec) -> list[Annotation]:
                 points[rows, 0],
                 points[rows, 1],
                 s=sizes[rows] * _AREA.get(marker, 1),
-                facecolor=faces[rows],
+                facecolor=fills[rows],
                 edgecolor=edges[rows],
                 linewidth=widths[rows],
                 marker=marker,
@@ -272,12 +272,12 @@ def _draw(ax: Axes, shown: MapSpec) -> list[Annotation]:
     ax.set_axisbelow(True)
     ax.tick_params(labelsize=8, length=2, color="0.6")
     ax.spines[:].set_color("0.75")
-    look: dict[str, Any] = {
+    style: dict[str, Any] = {
         "fontsize": 8 if len(shown.names) <= 20 else 7 if len(shown.names) <= 45 else 6.2,
         "color": "0.15",
     }
-    look |= {"textcoords": "offset points", "ha": "center", "va": "center", "zorder": 5, "path_effects": _HALO}
-    return [ax.annotate(text, points[i], xytext=(0, 0), **look) for i, text in shown.names]
+    style |= {"textcoords": "offset points", "ha": "center", "va": "center", "zorder": 5, "path_effects": _HALO}
+    return [ax.annotate(text, points[i], xytext=(0, 0), **style) for i, text in shown.names]
 
 
 def _join(ax: Axes, points: np.ndarray, rows: list[int], shown: MapSpec) -> None:
@@ -343,7 +343,7 @@ def _handles(shown: Sequence[MapSpec]) -> list[Line2D]:
     if any(one.ringed for one in shown):
         ring = {"markersize": 11, "markerfacecolor": "none", "markeredgecolor": _RING, "markeredgewidth": 1.3}
         parts.append(("ring", [{**mark, **ring, "label": "placed into the map"}]))
-    return [Line2D([], [], **look) for heading, looks in parts for look in ({"ls": "", "label": heading}, *looks)]
+    return [Line2D([], [], **style) for heading, entries in parts for style in ({"ls": "", "label": heading}, *entries)]
 
 
 def _bar(figure: Figure | SubFigure, shown: MapSpec, **where: Any) -> None:
@@ -353,7 +353,7 @@ def _bar(figure: Figure | SubFigure, shown: MapSpec, **where: Any) -> None:
     figure.colorbar(scale, **where).set_label(heading, fontsize=10)
 
 
-def _wrapped(text: str, width: int) -> str:
+def _wrap(text: str, width: int) -> str:
     """Broken after a comma or semicolon, so that numbers stay with their words."""
     lines = [""]
     for part in text.replace("; ", ";\0").replace(", ", ",\0").split("\0"):

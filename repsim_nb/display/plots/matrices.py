@@ -18,8 +18,8 @@ from repsim_nb.results.inference import NullTable
 from repsim_nb.results.probes import Probe
 from repsim_nb.support.labels import Choice
 
+from .axes import drop_none, expect, grid_shape, new_axes, new_figure, without_markup
 from .drawing import draw
-from .frame import as_written, expect, given, new_axes, new_figure, side_by_side
 
 _LEAST_GAP = 9.5  # points from one label of an axis to the next
 _LEAST_TEXT = 5.0  # points, of the smallest text that is written into a cell
@@ -74,7 +74,7 @@ def heatmap(
         (Comparison, NullTable, MatrixSpec),
         "a heatmap shows a Comparison, what rs.compare returns, or a NullTable",
     )
-    options = given(annotate=annotate, title=title, marks=marks, marks_mean=marks_mean)
+    options = drop_none(annotate=annotate, title=title, marks=marks, marks_mean=marks_mean)
     return draw(spec(result, **options), ax=ax)
 
 
@@ -86,8 +86,8 @@ def heatmaps(
     figure: Figure | None = None,
 ) -> list[Axes]:
     """Draw several comparisons in one figure, `columns` next to each other; see `heatmap`."""
-    rows, columns = side_by_side(columns, len(comparisons))
-    shown = [spec(comparison, **given(annotate=annotate)) for comparison in comparisons]
+    rows, columns = grid_shape(columns, len(comparisons))
+    shown = [spec(comparison, **drop_none(annotate=annotate)) for comparison in comparisons]
     width, height = (max(lengths) for lengths in zip(*(one.size for one in shown), strict=True))
     figure = new_figure(figure, columns * width, rows * height, pad=0.12)
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
@@ -238,7 +238,7 @@ def confusion(
         (Probe, pd.DataFrame, MatrixSpec),
         "confusion shows what probes.dataset_bias returns, or a frame of row shares",
     )
-    options = given(by=by, title=title)
+    options = drop_none(by=by, title=title)
     return draw(
         confusion_frame_spec(result, **options) if isinstance(result, pd.DataFrame) else spec(result, **options), ax=ax
     )
@@ -248,7 +248,7 @@ def confusion(
 
 
 @draw.register
-@as_written
+@without_markup
 def draw_matrix(shown: MatrixSpec, *, ax: Axes | None = None) -> Axes:
     """Draw a matrix as its spec says, with a color bar."""
     ax = new_axes(ax, *shown.size)
@@ -271,7 +271,7 @@ def draw_matrix(shown: MatrixSpec, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-@as_written
+@without_markup
 def draw_samples(shown: Sequence[MatrixSpec], *, figure: Figure | None = None) -> list[Axes]:
     """Draw several matrices of one color map in one row, with one color bar."""
     figure = new_figure(figure, shown[0].size[0] * len(shown) + 0.6, shown[0].size[1])
@@ -358,7 +358,7 @@ def _write_titles(ax: Axes, shown: MatrixSpec, width: float) -> None:
     lines = [shown.title, *([shown.subtitle + hatched] if shown.subtitle else [])]
     if shown.wrap:
         room = _title_room(width, max(map(len, shown.row_labels)))
-        lines = [_wrapped(line, room) for line in lines]
+        lines = [_wrap(line, room) for line in lines]
     if shown.marks and shown.mark_meaning:
         lines.append(f"• {shown.mark_meaning}")
     ax.set_title(
@@ -377,11 +377,11 @@ def _title_room(width: float, longest: int) -> int:
 
     The title stands above the middle of the cells, between the labels on the left and the color bar on the right.
     """
-    beside = 0.07 * longest + 0.5
-    return max(30, int((1.55 * width - beside - 1.2 + 2 * min(beside, 1.0)) / 0.072))
+    outside = 0.07 * longest + 0.5
+    return max(30, int((1.55 * width - outside - 1.2 + 2 * min(outside, 1.0)) / 0.072))
 
 
-def _wrapped(line: str, room: int) -> str:
+def _wrap(line: str, room: int) -> str:
     """A line broken after a semicolon or before a bracket; within a phrase only if that is not enough."""
     phrases = (
         line.replace(" ", "\N{NO-BREAK SPACE}")

@@ -7,8 +7,8 @@ from .grounded import benchmark_spec, sensitivity_spec, specificity_spec
 from .lines import Layer, LineSpec, PanelsSpec, band_spec, curves_spec, intervals_spec, permutation_test_spec
 from .maps import MapSpec, embedding_spec, embedding_specs, is_amount
 from .matrices import MatrixSpec, Ticks, answers_spec, comparison_spec, grid_spec, null_table_spec, samples_specs
-from .points import scatter_spec
-from .runs import to_final_spec
+from .scatter import scatter_spec
+from .to_final import to_final_spec
 
 __all__ = [
     "CLASS_COLORS",

@@ -11,7 +11,7 @@ from repsim_nb.support.labels import Choice, short_labels, values_per_item
 from .base import spec
 from .matrices import MatrixSpec, Ticks, cells
 
-BARE = 0.005  # smaller shares are 0.00: their cells have no text
+SMALLEST_SHOWN = 0.005  # smaller shares are 0.00: their cells have no text
 _NOUNS = {"model": "network", "dataset": "data set"}
 _PROBES = {"linear": "linear SVM", "rbf": "SVM with a Gaussian kernel", "logistic": "logistic regression"}
 _SCALINGS = {"pooled": "pooled scaling", "per_set": "each set scaled by itself", None: "no scaling"}
@@ -83,8 +83,8 @@ def _confusion_spec(
         title=heading[0] if title is None else title,
         subtitle=heading[1] if title is None else "",
         bar_label="share of the row",
-        texts=tuple(tuple(f"{value:.2f}" if value >= BARE else "" for value in row) for row in values),
-        bare_below=BARE,
+        texts=tuple(tuple(f"{value:.2f}" if value >= SMALLEST_SHOWN else "" for value in row) for row in values),
+        bare_below=SMALLEST_SHOWN,
         row_breaks=breaks,
         column_breaks=breaks,
         ticks=Ticks(all=True, smallest=4, slanted_from=4, upright_from=25),

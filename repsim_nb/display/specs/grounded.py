@@ -12,7 +12,7 @@ from repsim_nb.results.grounding import Benchmark, Sensitivity, Specificity
 
 from .base import spec
 from .colors import COLORS, LINE_COLORS, OTHER, fixed_color
-from .lines import Layer, LineSpec, PanelsSpec, line_looks, numbers
+from .lines import Layer, LineSpec, PanelsSpec, line_styles, numbers
 
 _DELETED = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # where the axis of what is deleted has numbers
 _SAME = 0.03  # curves that differ by less all along are on each other in the picture
@@ -126,11 +126,11 @@ def sensitivity_spec(result: Sensitivity, *, title: str | None = None) -> Panels
     amounts, parts = result.curves.index.to_numpy(float), result.damage.parts is not None
     x = numbers(1 - amounts if parts else range(len(amounts)))
     scaled = result.curves / result.table["threshold"].reindex(result.curves.columns)
-    layers, raised = [], _raised(scaled)
-    for name, look, up in zip(scaled, line_looks(scaled, len(x)), raised, strict=True):
-        noticed, color = result.table.loc[name, "noticed"], look.colors[0].replace("#000000", "0.55")
+    layers, raised = [], _find_offsets(scaled)
+    for name, style, up in zip(scaled, line_styles(scaled, len(x)), raised, strict=True):
+        noticed, color = result.table.loc[name, "noticed"], style.colors[0].replace("#000000", "0.55")
         label = f"{name}: {'never' if noticed == 'never' else f'at {result.text(noticed)}'}"
-        layers.append(replace(look, x=x, y=numbers(scaled[name]), label=label, raised=up, colors=(color,)))
+        layers.append(replace(style, x=x, y=numbers(scaled[name]), label=label, raised=up, colors=(color,)))
         if name in result.closed_form:
             exact = result.closed_form[name] / result.table.loc[name, "threshold"]
             layers.append(replace(_CLOSED, x=x, y=numbers(exact), label=""))
@@ -167,7 +167,7 @@ def sensitivity_spec(result: Sensitivity, *, title: str | None = None) -> Panels
     return PanelsSpec(tuple(panels), shared_x=True, size=(8.4, 5.8 if len(panels) > 1 else 4.2))
 
 
-def _raised(curves: pd.DataFrame) -> list[float]:
+def _find_offsets(curves: pd.DataFrame) -> list[float]:
     """By how many points each curve is moved up: 4 for each curve before it that it is on all along."""
     groups: list[list[str]] = []
     for name in curves:

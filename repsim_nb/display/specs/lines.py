@@ -146,7 +146,7 @@ def numbers(values: Iterable[float]) -> Numbers:
     return tuple(finite(float(value)) for value in values)
 
 
-def line_looks(names: Iterable[Hashable], points: int) -> list[Layer]:
+def line_styles(names: Iterable[Hashable], points: int) -> list[Layer]:
     """An empty line for each name, told apart by color (fixed for measures and families of models) and marker.
 
     If a color comes again, the dashes differ.
@@ -190,8 +190,9 @@ def along(indexes: Sequence[pd.Index]) -> tuple[Numbers, Ticks]:
 def curves_spec(frame: pd.DataFrame, *, xlabel: str = "", ylabel: str = "dissimilarity", title: str = "") -> LineSpec:
     """Decide what the figure of a line a column shows; options as for `plots.curves`."""
     x, ticks = along([frame.index])
+    styles = line_styles(frame, len(frame))
     return LineSpec(
-        tuple(replace(look, x=x, y=numbers(frame.iloc[:, k])) for k, look in enumerate(line_looks(frame, len(frame)))),
+        tuple(replace(style, x=x, y=numbers(frame.iloc[:, k])) for k, style in enumerate(styles)),
         title=title,
         x_title=xlabel or str(frame.index.name or ""),
         y_title=ylabel,
@@ -206,12 +207,12 @@ def band_spec(frames: Mapping[str, pd.DataFrame], *, xlabel: str = "", ylabel: s
     indexes = [frame.index for frame in frames.values()]
     places, ticks = along(indexes)
     layers = []
-    for frame, look in zip(frames.values(), line_looks(frames, max(map(len, indexes))), strict=True):
+    for frame, style in zip(frames.values(), line_styles(frames, max(map(len, indexes))), strict=True):
         x = places if ticks else numbers(frame.index)
         area = Layer(
-            "area", x, low=numbers(frame["low"]), high=numbers(frame["high"]), colors=look.colors, opacity=0.18
+            "area", x, low=numbers(frame["low"]), high=numbers(frame["high"]), colors=style.colors, opacity=0.18
         )
-        layers += [area, replace(look, x=x, y=numbers(frame["mean"]))]
+        layers += [area, replace(style, x=x, y=numbers(frame["mean"]))]
     return LineSpec(
         tuple(layers),
         title=title,
@@ -239,8 +240,8 @@ def intervals_spec(
     fixed = [fixed_color(name) for name in index] if len(frames) == 1 else []
     rows = tuple(color or OTHER for color in fixed) if any(fixed) else None
     layers = [] if line is None else [Layer("vertical", (line,), colors=("0.35",), dash="--", width=1, order=0)]
-    looks = zip(frames.items(), shifts, line_colors(frames, LINE_COLORS), itertools.cycle(MARKERS), strict=False)
-    for (name, frame), shift, (color, _), marker in looks:
+    styles = zip(frames.items(), shifts, line_colors(frames, LINE_COLORS), itertools.cycle(MARKERS), strict=False)
+    for (name, frame), shift, (color, _), marker in styles:
         y, colors = numbers(np.arange(len(index)) + shift), rows or (color,)
         layers += [
             Layer("ranges", y=y, low=numbers(frame["low"]), high=numbers(frame["high"]), colors=colors),

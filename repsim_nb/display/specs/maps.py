@@ -73,7 +73,7 @@ class MapSpec(FigureSpec):
 
 
 @dataclass(frozen=True)
-class _Looks:
+class _Styles:
     """Colors and shapes of points, with their legend."""
 
     colors: tuple[str, ...]
@@ -128,24 +128,24 @@ def embedding_specs(
         else pd.concat([values_per_item(result.points.index, choice, role) for result in results], ignore_index=True)
         for choice, role in ((color, "color"), (shape, "shape"))
     )
-    looks, start, specs = _looks(sum(len(result.points) for result in results), by_color, by_shape), 0, []
+    styles, start, specs = _style_points(sum(len(result.points) for result in results), by_color, by_shape), 0, []
     for k, result in enumerate(results):
         index, title = result.points.index, _heading(result)
         span = slice(start, start := start + len(index))
-        shown, runs = _shown(result.points, until), _runs(result.points, path)
+        shown, runs = _find_visible(result.points, until), _runs(result.points, path)
         specs.append(
             MapSpec(
                 points=tuple((float(x), float(y)) for x, y in flat(result.points)),
                 labels=short_labels(index),
-                colors=looks.colors[span],
-                shapes=looks.shapes[span],
+                colors=styles.colors[span],
+                shapes=styles.shapes[span],
                 shown=shown,
-                names=_names(index, shown, runs, path, labels, looks.legend, most_paths),
+                names=_names(index, shown, runs, path, labels, styles.legend, most_paths),
                 runs=runs,
                 path=path or "",
                 ringed=tuple(range(len(index) - len(result.placed), len(index))),
-                legend=looks.legend,
-                scale=looks.scale,
+                legend=styles.legend,
+                scale=styles.scale,
                 title=title[0] if titles is None else titles[k],
                 subtitle=title[1] if titles is None else "",
                 meaning=_meaning(result),
@@ -198,25 +198,25 @@ def _names(
 # -- colors, shapes and paths
 
 
-def _looks(count: int, by_color: pd.Series | None, by_shape: pd.Series | None) -> _Looks:
-    looks, legend = _Looks((COLORS[0],) * count, ("o",) * count), []
+def _style_points(count: int, by_color: pd.Series | None, by_shape: pd.Series | None) -> _Styles:
+    styles, legend = _Styles((COLORS[0],) * count, ("o",) * count), []
     if by_color is not None and is_amount(by_color):
-        colors, scale = _scaled(by_color)
-        looks = replace(looks, colors=colors, scale=scale)
+        colors, scale = _scale_colors(by_color)
+        styles = replace(styles, colors=colors, scale=scale)
     elif by_color is not None:
         palette = COLORS if by_color.nunique() <= len(COLORS) else CLASS_COLORS
-        colors, entries = _grouped(by_color, "color", palette, MISSING)
-        looks = replace(looks, colors=colors)
+        colors, entries = _group_signs(by_color, "color", palette, MISSING)
+        styles = replace(styles, colors=colors)
         legend.append((str(by_color.name), tuple((label, color, "o") for label, color in entries)))
     if by_shape is not None:
-        shapes, markers = _grouped(by_shape, "shape", MARKERS, ".")
-        looks = replace(looks, shapes=shapes)
+        shapes, markers = _group_signs(by_shape, "shape", MARKERS, ".")
+        styles = replace(styles, shapes=shapes)
         if legend and by_color is not None and by_color.name == by_shape.name and by_color.equals(by_shape):
             both = zip(legend.pop()[1], markers, strict=True)  # one legend for both
             legend.append((str(by_shape.name), tuple((label, color, m) for (label, color, _), (_, m) in both)))
         else:
             legend.append((str(by_shape.name), tuple((label, NEUTRAL, marker) for label, marker in markers)))
-    return replace(looks, legend=tuple(legend))
+    return replace(styles, legend=tuple(legend))
 
 
 def is_amount(values: pd.Series) -> bool:
@@ -234,7 +234,7 @@ def is_amount(values: pd.Series) -> bool:
     return not classes or str(values.name).lower() in _TIMES
 
 
-def _scaled(values: pd.Series) -> tuple[tuple[str, ...], tuple[str, float, float, tuple[str, ...]]]:
+def _scale_colors(values: pd.Series) -> tuple[tuple[str, ...], tuple[str, float, float, tuple[str, ...]]]:
     finite = values[np.isfinite(values)]
     low, high = float(finite.min()), float(finite.max())
     palette = color_map("viridis")
@@ -247,7 +247,7 @@ def _scaled(values: pd.Series) -> tuple[tuple[str, ...], tuple[str, float, float
     )
 
 
-def _grouped(
+def _group_signs(
     values: pd.Series, role: str, palette: Sequence[str], missing: str
 ) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
     """The sign of every point, and (label, sign) of every group: numbers in order of size, other groups in order of
@@ -269,7 +269,7 @@ def _grouped(
     return tuple(missing if pd.isna(v) else signs[v] for v in values), entries
 
 
-def _shown(points: pd.DataFrame, until: float | None) -> tuple[bool, ...]:
+def _find_visible(points: pd.DataFrame, until: float | None) -> tuple[bool, ...]:
     if until is None:
         return (True,) * len(points)
     if "step" not in points.index.names:
@@ -320,11 +320,11 @@ def _heading(result: Embedding) -> tuple[str, str]:
 
 def _trust(result: Embedding) -> str:
     """How far to trust a map, in words and numbers."""
-    kept = result.trustworthiness
+    trust = result.trustworthiness
     if result.kind == "tsne":
-        word = "faithful" if kept >= 0.9 else "fair" if kept >= 0.75 else "poor"
+        word = "faithful" if trust >= 0.9 else "fair" if trust >= 0.75 else "poor"
         return (
-            f"trustworthiness {kept:.2f} ({word}), perplexity {result.perplexity:g}, seed {result.seed}; distances"
+            f"trustworthiness {trust:.2f} ({word}), perplexity {result.perplexity:g}, seed {result.seed}; distances"
             " between groups mean nothing"
         )
     words = "faithful" if result.stress < 0.1 else "fair" if result.stress < 0.2 else "poor: distances mislead"
@@ -332,7 +332,7 @@ def _trust(result: Embedding) -> str:
     of = f" of all {dimensions} axes, of which two are drawn" if dimensions > 2 else ""
     placed = f"; placed points: misfit up to {max(result.misfits):.2f}" if result.misfits else ""
     return (
-        f"stress {result.stress:.2f} ({words}){of}, trustworthiness {kept:.2f}, negative eigenvalues"
+        f"stress {result.stress:.2f} ({words}){of}, trustworthiness {trust:.2f}, negative eigenvalues"
         f" {result.negative_fraction:.0%}, seed {result.seed}{placed}"
     )
 

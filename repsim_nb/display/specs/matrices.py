@@ -175,7 +175,7 @@ def comparison_spec(
         texts=texts_of(values, low, high),
         annotate=values.size <= 100 if annotate is None else annotate,
         notes=tuple((i, j, reason) for (i, j), reason in reasons.items()),
-        marks=() if marks is None else _marked(marks, result.values),
+        marks=() if marks is None else _find_marked(marks, result.values),
         mark_meaning=marks_mean or "",
         size=_size(rows, columns),
     )
@@ -231,7 +231,7 @@ def _heading(name: str, n: int, fixed: tuple[dict[str, Any], dict[str, Any]], si
     )
 
 
-def _marked(marks: pd.DataFrame, table: pd.DataFrame) -> tuple[tuple[int, int], ...]:
+def _find_marked(marks: pd.DataFrame, table: pd.DataFrame) -> tuple[tuple[int, int], ...]:
     """The cells that get a mark."""
     if not isinstance(marks, pd.DataFrame) or not all(pd.api.types.is_bool_dtype(kind) for kind in marks.dtypes):
         raise TypeError(
@@ -333,5 +333,5 @@ def samples_specs(
 
 
 def _class_name(target: Any, classes: Sequence[str]) -> str:
-    named = isinstance(target, (int, np.integer)) and len(classes) > target
-    return str(classes[target]) if named else str(target)
+    known = isinstance(target, (int, np.integer)) and len(classes) > target
+    return str(classes[target]) if known else str(target)

@@ -3,7 +3,7 @@ carry, `cards` what is known of some.
 """
 
 from .architectures import ARCHITECTURES
-from .model import Model
+from .model import Model, is_model
 from .packages import pretrained
 from .preparing import Pictures, Texts
 from .running import OUTPUT
@@ -19,6 +19,7 @@ __all__ = [
     "available",
     "build",
     "cards",
+    "is_model",
     "load_model",
     "normalise",
     "pretrained",

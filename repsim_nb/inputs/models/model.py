@@ -230,3 +230,8 @@ def _find_shapes(model: Model, inputs: Any, layers: Sequence[str]) -> dict[str, 
         return shape[1:] if rows and shape is not None else None
 
     return {name: of_sample(name) for name in many}
+
+
+def is_model(thing: object) -> bool:
+    """Return whether `load_model` takes this as a loaded model: a Model, or a module of torch."""
+    return isinstance(thing, (nn.Module, Model))

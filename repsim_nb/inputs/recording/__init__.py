@@ -2,7 +2,7 @@
 shares.
 """
 
-from .record import record
+from .record_models import record
 from .run import Run, RunOptions, to_dataset, warn_left_out
 from .shared_modules import refuse_shared
 

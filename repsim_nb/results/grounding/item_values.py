@@ -83,7 +83,7 @@ def check_models(known: Sequence[Any]) -> None:
 
 def functionality_of(labels: list[Any], index: pd.Index, given: Mapping[Any, float] | pd.Series) -> np.ndarray:
     """F of each item, which is not the same for all."""
-    values = item_values(labels, index, given, "functionality")
+    values = read_item_values(labels, index, given, "functionality")
     if np.ptp(values) == 0:
         raise ValueError(
             f"functionality is {values[0]:.4g} for all {len(values)} items: there is nothing for a measure to see"
@@ -91,7 +91,7 @@ def functionality_of(labels: list[Any], index: pd.Index, given: Mapping[Any, flo
     return values
 
 
-def item_values(labels: list[Any], index: pd.Index, given: Any, what: str) -> np.ndarray:
+def read_item_values(labels: list[Any], index: pd.Index, given: Any, what: str) -> np.ndarray:
     """One number an item, from {label: value}, {model: value}, or a Series over fields that both have."""
     if isinstance(given, pd.Series) and given.index.nlevels > 1 and index.nlevels > 1:
         if given.index.nlevels == index.nlevels and not any(given.index.names):  # pd.Series({key: F})

@@ -25,13 +25,13 @@ from .item_values import (
     check_models,
     functionality_of,
     gaps_between,
-    item_values,
+    read_item_values,
     residuals,
     spread_to_items,
     units_of_models,
 )
 from .noise import TrueFunctionality, noise_of
-from .pair_sets import Ends, pair_sets
+from .pair_sets import Ends, make_pair_sets
 from .ranking import Pairing, Resampling, check_pairing, rank
 
 MEASURES: dict[str, Measure] = {
@@ -191,7 +191,7 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
     if across is None:
         across = bool((pd.Series(f).groupby(models.to_numpy()).nunique() > 1).any())
     if given is not None:
-        f = residuals(f, item_values(labels, index, spread_to_items(models, index, given), "given"), places)
+        f = residuals(f, read_item_values(labels, index, spread_to_items(models, index, given), "given"), places)
     if pairs == "reference":
         ends, values = _with_references(best_items(labels, f, layers, among), layers, across, self_pairs)
     else:
@@ -212,7 +212,7 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
         sd = noise_of(spread_to_items(models, index, noise), index)
         truth = TrueFunctionality.estimate(f, sd, places, ends, fitted=1 if given is None else 2)
     distances, undefined = _distances(chosen, representations, ends, values, pairs, progress)
-    found = pair_sets(codes, places, ends, values, frame["gap"].to_numpy(float), units, pairs, unclear)
+    found = make_pair_sets(codes, places, ends, values, frame["gap"].to_numpy(float), units, pairs, unclear)
     frame = frame.assign(**distances)
     merged = {
         name: merge_ties(distance, tolerance_of_sums(distance, chosen[name])) for name, distance in distances.items()

@@ -14,7 +14,7 @@ from repsim_nb.results.inference.partial_correlation import standardize_ranks
 from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.validation import check_integer, is_number
 
-from .item_values import gaps_between, item_values
+from .item_values import gaps_between, read_item_values
 from .pair_sets import Ends
 
 SIMULATED = 200  # draws of the errors of F, for the ceiling
@@ -217,7 +217,7 @@ def noise_of(noise: float | pd.Series | Mapping[Any, float], index: pd.Index) ->
     elif isinstance(noise, pd.Series) and noise.index.equals(index):
         values = noise.to_numpy(float)
     else:
-        values = item_values(list(index), index, noise, "noise")
+        values = read_item_values(list(index), index, noise, "noise")
     if not (np.isfinite(values) & (values >= 0)).all():
         raise ValueError(
             "noise is the standard deviation of the error of F, a number >= 0 for every item, such as"

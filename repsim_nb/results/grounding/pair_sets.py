@@ -108,7 +108,7 @@ class PairSets:
         return moved
 
 
-def pair_sets(
+def make_pair_sets(
     codes: np.ndarray,
     places: np.ndarray,
     ends: Ends,

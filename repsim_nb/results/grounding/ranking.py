@@ -20,7 +20,7 @@ from repsim_nb.support.labels import explain_same_text
 from .benchmark_result import Benchmark
 from .item_values import check_groups_named, check_models, units_of_models
 from .noise import TrueFunctionality, noise_of
-from .pair_sets import PairSets, pair_sets
+from .pair_sets import PairSets, make_pair_sets
 from .pairs import KINDS, check_columns, check_numbers, combine_p_values, correlate_pairs, functionality_up_to_sign
 
 Pairing = Literal["reference", "all"]
@@ -299,7 +299,7 @@ def rank_pairs(  # noqa: PLR0913 - keyword-only, independent of each other
         for name in [*names, gap]
     }
     values = np.full(len(frame), "all", dtype=object) if pairs == "all" and across else own_set
-    found = pair_sets(codes, places, (one, other), values, merged[gap], units, pairs)
+    found = make_pair_sets(codes, places, (one, other), values, merged[gap], units, pairs)
     return rank(frame, (gap, model, per), {name: merged[name] for name in names}, found, resampling, truth)
 
 

@@ -19,7 +19,7 @@ from repsim_nb.support.errors import UndefinedError, format_label
 from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_fraction
-from repsim_nb.support.workers import workers
+from repsim_nb.support.workers import open_workers
 
 from .counted_p_values import counted, needs_counting, permutations_for
 from .grouped_rows import check_number, codes_of, group_means
@@ -280,7 +280,7 @@ def _p_values(
     if cells:
         sides = [list(representations_of(side)[0].values()) for side in ([xs] if ys is None else [xs, ys])]
         with (
-            workers() as run,
+            open_workers() as run,
             show_progress(
                 progress, f"permutations for {len(cells)} cells of {measures.short_name(measure)}", "cell"
             ) as tick,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from repsim_nb.measures.deconfounded import partial
+from repsim_nb.measures.confounds import partial
 from repsim_nb.measures.ties import ranks_with_ties
 
 from .square_tables import Direction, SquareTable, align_tables

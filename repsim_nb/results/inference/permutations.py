@@ -18,7 +18,7 @@ from repsim_nb.measures.between import form_between, matrices_between
 from repsim_nb.measures.moments import dot
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_representation
-from repsim_nb.support.workers import SERIAL, workers
+from repsim_nb.support.workers import SERIAL, open_workers
 
 from .grouped_rows import (
     check_number,
@@ -159,7 +159,7 @@ def values_of_orders(
         found.extend(permuted([next(orders)]))
         each = max(time.perf_counter() - began, 1e-6)
         at_once = max(1, int(_PIECE / each))
-        with workers() if total * each > _PIECE else nullcontext(SERIAL) as run:
+        with open_workers() if total * each > _PIECE else nullcontext(SERIAL) as run:
             while some := list(itertools.islice(orders, at_once * run.number)):
                 for values in run(
                     permuted,

@@ -8,7 +8,7 @@ import numpy as np
 
 from repsim_nb import measures
 from repsim_nb.measures import Deconfounded, Measure
-from repsim_nb.measures.deconfounded import partial
+from repsim_nb.measures.confounds import partial
 from repsim_nb.support.errors import UndefinedError, add_context
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_representation, to_numpy

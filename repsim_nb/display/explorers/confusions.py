@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ipywidgets as widgets
-from matplotlib.figure import Figure
 
 from repsim_nb.display import plots
+from repsim_nb.display.plots.axes import blank_figure
 from repsim_nb.display.plots.images import dataset_images
 from repsim_nb.display.specs import spec
 from repsim_nb.inputs.datasets import Dataset
@@ -24,14 +24,14 @@ from repsim_nb.support.errors import check_name, join_names
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
 
-from .base import Drawn, Explorer
-from .code import as_activations, found_again, given_code, where
-from .detail import Detail, Detailed
+from .base import Drawing, Explorer
+from .code import activations_code, get_or_make, to_activations, where_code
+from .detail import Detail, DetailExplorer
 
 SHOWN = 12  # images of a cell
 SCALINGS = {"pooled": "pooled", "each set by itself": "per_set", "none": None}
 PROBES = {"linear SVM": "linear", "SVM with a Gaussian kernel": "rbf"}
-GROUPS = {"data set": "dataset", "network": "model"}
+GROUPS = {"data set": "dataset", "model": "model"}
 
 
 def dataset_bias(
@@ -59,7 +59,7 @@ def dataset_bias(
     Errors, before anything is drawn: ValueError for a single set, several steps or pools, an unknown choice (with the
     nearest).
     """
-    found = as_activations(xs)
+    found = to_activations(xs)
     for field in ("step", "pool"):
         different = list(dict.fromkeys(getattr(key, field) for key in found))
         if len(different) > 1:
@@ -104,17 +104,17 @@ def dataset_bias(
         "probe": check_name("probe", probe, PROBES.values()),
         "group": check_name("group", group, GROUPS.values()),
     }
-    return _Biased(xs, found, layers, _named(datasets, found), chosen, n, seed)
+    return _DatasetBiasExplorer(xs, found, layers, _datasets_by_name(datasets, found), chosen, n, seed)
 
 
-def _named(datasets: Any, xs: Activations) -> dict[str, Dataset]:
+def _datasets_by_name(datasets: Any, xs: Activations) -> dict[str, Dataset]:
     """The data sets whose images can be shown, by the name that keys have."""
     datasets = [datasets] if isinstance(datasets, Dataset) else datasets
-    given = list(datasets.values()) if isinstance(datasets, Mapping) else list(datasets or ())
-    for one in given:
+    values = list(datasets.values()) if isinstance(datasets, Mapping) else list(datasets or ())
+    for one in values:
         if not isinstance(one, Dataset):
             raise TypeError(f"datasets are Datasets, {{name: Dataset}} or a list; got {type(one).__name__}")
-    found = dict(datasets) if isinstance(datasets, Mapping) else {one.name: one for one in given}
+    found = dict(datasets) if isinstance(datasets, Mapping) else {one.name: one for one in values}
     names = {key.dataset: key for key in xs}
     if strange := [name for name in found if name not in names]:
         raise ValueError(
@@ -135,12 +135,12 @@ def _named(datasets: Any, xs: Activations) -> dict[str, Dataset]:
     return found
 
 
-class _Biased(Detailed):
+class _DatasetBiasExplorer(DetailExplorer):
     hint = "Click a cell for the images of the row's set that were taken for the column's."
 
     def __init__(
         self,
-        given: Mapping[Any, Any],
+        source: Mapping[Any, Any],
         xs: Activations,
         layers: list[str],
         datasets: Mapping[str, Dataset],
@@ -148,17 +148,17 @@ class _Biased(Detailed):
         n: int | None,
         seed: int,
     ) -> None:
-        self._given, self._xs, self._datasets, self._n, self._seed = given, xs, datasets, n, seed
-        self._found: dict[tuple[Any, ...], DatasetProbe] = {}
+        self._source, self._xs, self._datasets, self._n, self._seed = source, xs, datasets, n, seed
+        self._probes: dict[tuple[Any, ...], DatasetProbe] = {}
         models, data = (list(dict.fromkeys(getattr(key, field) for key in xs)) for field in ("model", "dataset"))
         wide = {"style": {"description_width": "initial"}}
 
-        def several(names: list[str], said: str) -> widgets.SelectMultiple:
+        def several(names: list[str], text: str) -> widgets.SelectMultiple:
             return widgets.SelectMultiple(
                 options=names,
                 value=names,
                 rows=min(len(names), 9),
-                description=said,
+                description=text,
                 tooltip="Hold Ctrl or Shift to choose several",
                 **wide,
             )
@@ -169,19 +169,19 @@ class _Biased(Detailed):
             )
 
         controls = {
-            "networks": several(models, "networks"),
+            "models": several(models, "models"),
             "datasets": several(data, "data sets"),
             "layer": one("layer", layers),
             "scaling": one("scaling", list(SCALINGS.items())),
             "probe": one("probe", list(PROBES.items())),
             "group": one("group", list(GROUPS.items())),
         }
-        super().__init__(self._probed, controls, self._code_of)
+        super().__init__(self._run_probe, controls, self._code_of)
         self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
 
-    def _probed(
+    def _run_probe(
         self,
-        networks: tuple[str, ...],
+        models: tuple[str, ...],
         datasets: tuple[str, ...],
         layer: str,
         scaling: str | None,
@@ -189,19 +189,19 @@ class _Biased(Detailed):
         group: str,
         progress: Tick,
     ) -> DatasetProbe:
-        if not networks or not datasets:
+        if not models or not datasets:
             raise ValueError(
-                f"choose at least one {'network' if not networks else 'data set'}, and two sets in all (hold Ctrl or"
+                f"choose at least one {'model' if not models else 'data set'}, and two sets in all (hold Ctrl or"
                 " Shift to choose several)"
             )
 
         def make() -> DatasetProbe:
-            sets = self._xs.where(model=list(networks), dataset=list(datasets), layer=layer)
+            sets = self._xs.where(model=list(models), dataset=list(datasets), layer=layer)
             return probes.dataset_bias(
                 sets, n=self._n, scaling=scaling, probe=probe, seed=self._seed, progress=progress
             )
 
-        return found_again(self._found, (networks, datasets, layer, scaling, probe), make).order_by(group)
+        return get_or_make(self._probes, (models, datasets, layer, scaling, probe), make).order_by(group)
 
     def choose(self, row: str, column: str) -> None:
         """Show the images of a cell, as a click on it does; labels as they stand in the picture."""
@@ -209,7 +209,7 @@ class _Biased(Detailed):
         labels = list(self.result.labels())
         self._matrix.press([labels.index(check_name("set", one, labels)) for one in (row, column)])
 
-    def _deliver(self, settings: dict[str, Any], drawn: Drawn | None, error: BaseException | None) -> None:
+    def _deliver(self, settings: dict[str, Any], drawn: Drawing | None, error: BaseException | None) -> None:
         super()._deliver(settings, drawn, error)
         self._say("" if error is not None else f"<i>{self.hint}</i>")
 
@@ -217,7 +217,7 @@ class _Biased(Detailed):
         shown = self.result
         if not isinstance(shown, DatasetProbe) or max(row, column) >= len(shown.confusion):
             return
-        if self._is_passing():
+        if self._is_being_replaced():
             return
         self._ask(
             "<i>looking for the images …</i>",
@@ -230,14 +230,14 @@ class _Biased(Detailed):
         labels, name = shown.labels(), shown.confusion.index.get_level_values("dataset")[row]
         ids, many = shown.confused_samples(row, column), int((shown.predictions["true"] == row).sum())
         what = "named rightly" if row == column else f"taken for <b>{html.escape(labels[column])}</b>"
-        said = f"<b>{html.escape(labels[row])}</b> {what}: {len(ids) or 'none'} of {many} held-out images"
+        text = f"<b>{html.escape(labels[row])}</b> {what}: {len(ids) or 'none'} of {many} held-out images"
         if not len(ids):
-            return said + ".", None
+            return text + ".", None
         dataset = self._datasets.get(name)
         if dataset is None:
             return (
                 (
-                    f"{said}, rows {join_names(ids.tolist(), SHOWN)}. To see them pass"
+                    f"{text}, rows {join_names(ids.tolist(), SHOWN)}. To see them pass"
                     f" datasets={{{html.escape(repr(name))}: its Dataset}} to the explorer."
                 ),
                 None,
@@ -248,7 +248,7 @@ class _Biased(Detailed):
             else []
         )
         if classes:
-            said += f" of {html.escape(name)}: " + ", ".join(
+            text += f" of {html.escape(name)}: " + ", ".join(
                 f"{html.escape(one)} {count}" for one, count in Counter(classes).most_common()
             )
         first = dataset.take(ids[:SHOWN], "shown")
@@ -262,32 +262,32 @@ class _Biased(Detailed):
             )
             return (
                 (
-                    f"{said}{more}<ul style='margin:4px"
+                    f"{text}{more}<ul style='margin:4px"
                     f" 0'>{''.join(f'<li>{html.escape(str(text))}</li>' for text in texts)}</ul>"
                 ),
                 None,
             )
-        figure = Figure(layout="constrained")
+        figure = blank_figure()
         plots.pictures(images, classes[: len(images)], columns=min(len(images), SHOWN // 2), figure=figure)
-        return said + more, spec(figure, dpi=90)
+        return text + more, spec(figure, dpi=90)
 
     def _code_of(
         self,
-        networks: tuple[str, ...],
+        models: tuple[str, ...],
         datasets: tuple[str, ...],
         layer: str,
         scaling: str | None,
         probe: str,
         group: str,
     ) -> str:
-        name, lines = given_code(self._given)
+        name, lines = activations_code(self._source)
         fields = {
             field: list(chosen)
-            for field, chosen in (("model", networks), ("dataset", datasets))
+            for field, chosen in (("model", models), ("dataset", datasets))
             if set(chosen) != {getattr(key, field) for key in self._xs}
         }
         lines += [
-            f"sets = {where(name, {**fields, 'layer': layer})}",
+            f"sets = {where_code(name, {**fields, 'layer': layer})}",
             f"bias = rs.probes.dataset_bias(sets, n={self._n}, scaling={scaling!r}, probe={probe!r},"
             f" seed={self._seed})",
             f"rs.plots.confusion(bias, by={group!r});",

@@ -29,7 +29,7 @@ def expect(result: object, kinds: tuple[type, ...], sentence: str) -> None:
         raise TypeError(f"{sentence}; got {type(result).__name__}")
 
 
-def given(**options: Any) -> dict[str, Any]:
+def drop_none(**options: Any) -> dict[str, Any]:
     """The options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
 
@@ -54,7 +54,12 @@ def new_figure(figure: Figure | None, width: float, height: float, pad: float | 
     return figure
 
 
-def side_by_side(columns: int, number: int) -> tuple[int, int]:
+def blank_figure() -> Figure:
+    """Return a figure that pyplot does not know, so that no notebook shows it; safe in any thread."""
+    return Figure(layout="constrained")
+
+
+def grid_shape(columns: int, number: int) -> tuple[int, int]:
     """Rows and columns of a figure of so many pictures."""
     columns = min(check_integer(columns, "columns", minimum=1), number)
     return -(-number // columns), columns
@@ -65,7 +70,7 @@ def side_by_side(columns: int, number: int) -> tuple[int, int]:
 _SPECIAL = re.compile(r"[^A-Za-z0-9 \n.,:;()=+*/-]")  # what TeX reads as more than a character, or not at all
 
 
-def as_written(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
+def without_markup(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
     """A function that draws, with every text that it puts into the figure shown character by character.
 
     Names hold $ and \\, from which matplotlib makes formulas. Texts that were in the figure before keep their own
@@ -77,12 +82,12 @@ def as_written(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
     @functools.wraps(draw)
     def drawing(*args: Arguments.args, **options: Arguments.kwargs) -> Drawn:
         place = next((options[name] for name in ("ax", "figure") if options.get(name) is not None), None)
-        before = {} if place is None else {part: _said(part) for part in _parts(_figure_of(place))}
+        before = {} if place is None else {part: _content(part) for part in _parts(_figure_of(place))}
         drawn = draw(*args, **options)
         for part in _parts(_figure_of(drawn)):
-            if before.get(part) != _said(part):
+            if before.get(part) != _content(part):
                 for text in _names_along(part) if isinstance(part, Axis) else [part]:
-                    _show_as_written(text)
+                    _disable_markup(text)
         return drawn
 
     return drawing
@@ -105,18 +110,18 @@ def _parts(artist: Artist) -> Iterator[Text | Axis]:
             yield from _parts(child)
 
 
-def _said(part: Text | Axis) -> Any:
+def _content(part: Text | Axis) -> Any:
     """What changes where a text is set anew."""
     return part.get_text() if isinstance(part, Text) else part.get_major_formatter()
 
 
 def _names_along(axis: Axis) -> list[Text]:
     """The names that stand along an axis; none where numbers do, which are matplotlib's business."""
-    named = isinstance(axis.get_major_formatter(), (FixedFormatter, FuncFormatter))
-    return [label for tick in axis.get_major_ticks() for label in (tick.label1, tick.label2)] if named else []
+    has_names = isinstance(axis.get_major_formatter(), (FixedFormatter, FuncFormatter))
+    return [label for tick in axis.get_major_ticks() for label in (tick.label1, tick.label2)] if has_names else []
 
 
-def _show_as_written(text: Text) -> None:
+def _disable_markup(text: Text) -> None:
     if "$" in text.get_text() or "\\" in text.get_text():
         text.set_parse_math(False)
     if text.get_usetex() and _SPECIAL.search(text.get_text()):
@@ -126,7 +131,7 @@ def _show_as_written(text: Text) -> None:
 _ours: WeakSet[Artist] = WeakSet()  # lines and points that have an entry in a legend of ours, whatever they are called
 
 
-def labelled(ax: Axes, drawn: Sequence[Any]) -> list[Any]:
+def legend_handles(ax: Axes, drawn: Sequence[Any]) -> list[Any]:
     """What a legend of these axes shows: what had an entry before, then what was drawn now, also if its name begins
     with an underscore.
     """
@@ -135,7 +140,7 @@ def labelled(ax: Axes, drawn: Sequence[Any]) -> list[Any]:
     return [*(handle for handle in dict.fromkeys(earlier) if handle not in drawn), *drawn]
 
 
-def legend(place: Axes | Figure, handles: Sequence[Any], **looks: Any) -> None:
+def legend(place: Axes | Figure, handles: Sequence[Any], **options: Any) -> None:
     """A legend of these handles, if there are any, each with its label; matplotlib alone would drop those that begin
     with an underscore.
 
@@ -143,8 +148,8 @@ def legend(place: Axes | Figure, handles: Sequence[Any], **looks: Any) -> None:
     """
     if not handles:
         return
-    made = place.legend(handles=handles, labels=["name"] * len(handles), **looks)
-    for handle, text in zip(handles, made.get_texts(), strict=True):
+    box = place.legend(handles=handles, labels=["name"] * len(handles), **options)
+    for handle, text in zip(handles, box.get_texts(), strict=True):
         text.set_text(handle.get_label())
         text.set_fontweight(
             "bold"

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from repsim_nb import measures
 from repsim_nb.inputs.datasets import Dataset, load_dataset
-from repsim_nb.inputs.models import OUTPUT, SOURCES, Model, available, load_model, pretrained, zoo_names
+from repsim_nb.inputs.models import OUTPUT, SOURCES, Model, available, is_model, load_model, pretrained, zoo_names
 from repsim_nb.inputs.pooling import Pooling
 from repsim_nb.inputs.recording import record, refuse_shared
 from repsim_nb.inputs.store import Activations, Key, Store
@@ -18,8 +16,11 @@ from repsim_nb.results.comparison import Comparison, compare
 from repsim_nb.support.progress import Tick
 
 from .base import Explorer
-from .code import found_again, measure_code, name_of
-from .comparison import Comparing
+from .code import get_or_make, measure_code, name_of
+from .layer_tables import LayerTableExplorer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def model_pair(
@@ -56,7 +57,7 @@ def model_pair(
                 f"no network that can be had here takes the inputs of '{dataset.name}': name some, models=[...]; 'make"
                 " pretrained' installs four more"
             )
-    if isinstance(models, (str, Path, nn.Module, Model)):
+    if isinstance(models, (str, Path)) or is_model(models):
         models = [models]
     if not len(models):
         raise ValueError(
@@ -64,7 +65,7 @@ def model_pair(
             " had here"
         )
     _check_specs(models.values() if isinstance(models, Mapping) else models)
-    names = list(models) if isinstance(models, Mapping) else [_called(m) for m in models]
+    names = list(models) if isinstance(models, Mapping) else [_model_name(m) for m in models]
     if len(set(names)) < len(names):
         raise ValueError(
             f"models to choose from need different names; got {names}. Name them: load_model(..., name=...), or"
@@ -73,21 +74,16 @@ def model_pair(
     if pool is not None:
         Pooling(pool)
     specs = models if isinstance(models, Mapping) else dict(zip(names, models, strict=True))
-    refuse_shared(
-        [
-            load_model(load_model(spec), name=name)
-            for name, spec in specs.items()
-            if isinstance(spec, (nn.Module, Model))
-        ]
-    )
-    given = {"data": data, "models": models, "into": into}
-    return _Pair(dataset, specs, given, pool, Store(into) if isinstance(into, (str, Path)) else into, measure, a, b)
+    refuse_shared([load_model(load_model(spec), name=name) for name, spec in specs.items() if is_model(spec)])
+    arguments = {"data": data, "models": models, "into": into}
+    store = Store(into) if isinstance(into, (str, Path)) else into
+    return _ModelPairExplorer(dataset, specs, arguments, pool, store, measure, a, b)
 
 
 def _check_specs(specs: Iterable[Any]) -> None:
     """What can be told without loading a network; where it cannot be had, load_model has the sentence for it."""
-    carried = pretrained()
-    known = {"zoo": zoo_names(), "pretrained": list(carried.index[carried.installed])}
+    packages = pretrained()
+    known = {"zoo": zoo_names(), "pretrained": list(packages.index[packages.installed])}
     for spec in specs:
         source, _, name = spec.partition(":") if isinstance(spec, str) else ("", "", "")
         there = (
@@ -95,31 +91,31 @@ def _check_specs(specs: Iterable[Any]) -> None:
             if source in SOURCES
             else (isinstance(spec, (str, Path)) and Path(spec).is_file()) or (isinstance(spec, Path) and spec.is_dir())
         )
-        if not there and not isinstance(spec, (nn.Module, Model)):
+        if not there and not is_model(spec):
             load_model(spec)
 
 
-def _called(model: Any) -> str:
+def _model_name(model: Any) -> str:
     """The name of a network in a drop-down: of a spec what follows the source."""
     if isinstance(model, (str, Path)):
         return str(model).partition(":")[2] or str(model)
     return model.name if isinstance(model, Model) else type(model).__name__
 
 
-class _Pair(Comparing):
+class _ModelPairExplorer(LayerTableExplorer):
     def __init__(
         self,
         dataset: Dataset,
         specs: Mapping[str, Any],
-        given: Mapping[str, Any],
+        arguments: Mapping[str, Any],
         pool: str | Callable[[Tensor], Tensor] | None,
         into: Store | None,
         measure: str | measures.Measure,
         a: str | None,
         b: str | None,
     ) -> None:
-        self._specs, self._given, self._pool, self._into = specs, given, pool, into
-        self._recorded: dict[str, Activations] = {}
+        self._specs, self._arguments, self._pool, self._into = specs, arguments, pool, into
+        self._activations: dict[str, Activations] = {}
         groups = {name: Key(name, "", dataset.name, 0, Pooling(self._pool_of(name)).name) for name in specs}
         super().__init__(Activations({}), groups, dataset, measure, a, b)
 
@@ -127,14 +123,14 @@ class _Pair(Comparing):
         return self._pool or ("flatten" if str(self._specs[name]).startswith("zoo:") else "mean")
 
     def _side(self, name: str) -> Activations:
-        return self._recorded[name]
+        return self._activations[name]
 
-    def _compared(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
+    def _make_table(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
         for name in (a, b):
             self._xs = self._xs | self._record(name, progress)
         if self._measures[measure].compares != "outputs":
-            return super()._compared(a, b, measure, progress)
-        outputs = [self._recorded[name].where(layer=OUTPUT) for name in dict.fromkeys((a, b))]
+            return super()._make_table(a, b, measure, progress)
+        outputs = [self._activations[name].where(layer=OUTPUT) for name in dict.fromkeys((a, b))]
         return compare(self._measures[measure], outputs[0] | outputs[-1], on_undefined="mask", progress=progress)
 
     def _record(self, name: str, progress: Tick) -> Activations:
@@ -144,7 +140,7 @@ class _Pair(Comparing):
             model, pool = load_model(load_model(self._specs[name]), name=name), self._pool_of(name)
             return record(model, self._dataset, into=self._into, pool=pool, progress=progress)
 
-        return found_again(self._recorded, name, make)
+        return get_or_make(self._activations, name, make)
 
     def _note_functional(self, controls: Mapping[str, Any]) -> None:
         """Both networks count, whatever the measure."""
@@ -152,53 +148,54 @@ class _Pair(Comparing):
     def _code_of(self, a: str, b: str, measure: str) -> str:
         notes: list[str] = []  # on what the notebook has no name for
 
-        def named(thing: Any, otherwise: str, what: str) -> str:
+        def name_or_note(thing: Any, otherwise: str, what: str) -> str:
             found = name_of(thing)
             if found is None:
                 notes.append(f"# {otherwise}: {what}, as given to this explorer")
             return found or otherwise
 
-        data = self._given["data"]
-        data = repr(data) if isinstance(data, str) else named(data, "data", f"the Dataset '{data.name}'")
-        into = self._given["into"]
+        data = self._arguments["data"]
+        data = repr(data) if isinstance(data, str) else name_or_note(data, "data", f"the Dataset '{data.name}'")
+        into = self._arguments["into"]
         if into is not None:
             store = repr(str(into)) if isinstance(into, (str, Path)) else name_of(into)
             into = f", into={store or f'rs.Store({str(into.path)!r})'}"
 
-        def recorded(side: str, name: str) -> str:
+        def record_code(side: str, name: str) -> str:
             spec, pool = self._specs[name], self._pool_of(name)
             model = (
                 repr(str(spec))
                 if isinstance(spec, (str, Path))
                 else name_of(spec)
-                or self._among(name)
-                or named(spec, f"model_{side}", f"the {type(spec).__name__} '{name}'")
+                or self._item_code(name)
+                or name_or_note(spec, f"model_{side}", f"the {type(spec).__name__} '{name}'")
             )
             if not (isinstance(spec, Model) and spec.name == name) and not (
-                isinstance(spec, str) and spec.startswith(("zoo:", "pretrained:")) and _called(spec) == name
+                isinstance(spec, str) and spec.startswith(("zoo:", "pretrained:")) and _model_name(spec) == name
             ):
                 model = f"rs.load_model({model}, name={name!r})"
             pooled = (
                 ""
                 if pool == "flatten"
-                else f", pool={repr(pool) if isinstance(pool, str) else named(pool, 'pool', 'the function')}"
+                else f", pool={repr(pool) if isinstance(pool, str) else name_or_note(pool, 'pool', 'the function')}"
             )
             return f"{side} = rs.record({model}, {data}{pooled}{into or ''})"
 
-        sides = [recorded("a", a), recorded("b", b)]
-        given = (
+        sides = [record_code("a", a), record_code("b", b)]
+        sides_code = (
             f"a.where(layer={OUTPUT!r}) | b.where(layer={OUTPUT!r})"
             if self._measures[measure].compares == "outputs"
             else "a, b"
         )
-        table = f"rs.plots.heatmap(rs.compare({measure_code(self._measures[measure])}, {given}, on_undefined='mask'));"
+        code = measure_code(self._measures[measure])
+        table = f"rs.plots.heatmap(rs.compare({code}, {sides_code}, on_undefined='mask'));"
         return "\n".join(["import repsim_nb as rs", *dict.fromkeys(notes), *sides, table])
 
-    def _among(self, name: str) -> str | None:
+    def _item_code(self, name: str) -> str | None:
         """A network by its place in the list or dict that the notebook has a name for."""
-        models = name_of(self._given["models"])
+        models = name_of(self._arguments["models"])
         return (
             models and f"{models}[{name!r}]"
-            if isinstance(self._given["models"], Mapping)
+            if isinstance(self._arguments["models"], Mapping)
             else models and f"{models}[{list(self._specs).index(name)}]"
         )

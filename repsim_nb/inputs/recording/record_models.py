@@ -18,7 +18,7 @@ from repsim_nb.inputs.pooling import Pooling
 from repsim_nb.inputs.store import Activations, Key, Store, check_step, merge_facts
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
-from repsim_nb.support.workers import workers
+from repsim_nb.support.workers import open_workers
 
 from .recorder import Recorder
 from .run import RunOptions, to_dataset, warn_left_out
@@ -198,7 +198,7 @@ def _record_with_executor(
     store = Store(into.path.absolute(), dtype=into.dtype)
     recorded: dict[tuple[str, int | str], list[Key]] = {}
     facts: list[tuple[str, Mapping[str, Any]]] = []
-    with workers(executor) as run, show_progress(progress, f"recording {many} models", "model") as tick:
+    with open_workers(executor) as run, show_progress(progress, f"recording {many} models", "model") as tick:
         tasks = [_Task(task.dataset, task.layers, store, task.options)] * many
         for keys, known in run(_Task.__call__, tasks, given, steps, idle=lambda: tick(len(facts), many)):
             recorded[keys[0].model, keys[0].step] = keys

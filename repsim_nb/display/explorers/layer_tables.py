@@ -9,10 +9,10 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from repsim_nb import measures
 from repsim_nb.display import plots
+from repsim_nb.display.plots.axes import blank_figure
 from repsim_nb.display.specs import FigureSpec, spec
 from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.inputs.models import OUTPUT
@@ -23,14 +23,12 @@ from repsim_nb.support.errors import UndefinedError, check_name, format_label, j
 from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick, show_progress
 
-from .base import Drawn, Explorer
-from .code import as_activations, found_again, given_code, measure_code, where
-from .detail import Detail, Detailed
+from .base import Drawing, Explorer
+from .code import activations_code, get_or_make, measure_code, to_activations, where_code
+from .detail import Detail, DetailExplorer
 
-BESIDE = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # what the detail of a pair lists
-GLANCE = (
-    256  # samples of each layer that are looked at for the note below a table, a few hundredths of a second a layer
-)
+DETAIL_MEASURES = ("cka", "cka_debiased", "cka_rbf", "procrustes", "mean_cca", "svcca", "rsa")  # of a pair
+NOTE_SAMPLES = 256  # of each layer, for the note below a table: a few hundredths of a second a layer
 
 
 def comparison(
@@ -49,7 +47,7 @@ def comparison(
     xs: activations of the same samples (what `record` returns, a Store, or {"model/layer": array}).
     dataset: what they were recorded on: then the detail sorts samples by class.  measure, a, b: the first choice.
     """
-    found = as_activations(xs)
+    found = to_activations(xs)
     if not len(found):
         raise ValueError("there is nothing to explore: no activations were given")
     if dataset is not None and not any(
@@ -65,10 +63,10 @@ def comparison(
         if len({g.model for g in groups}) < len(groups)
         else tuple(g.model for g in groups)
     )
-    return _Recorded(xs, found, dict(zip(names, groups, strict=True)), dataset, measure, a, b)
+    return _RecordedExplorer(xs, found, dict(zip(names, groups, strict=True)), dataset, measure, a, b)
 
 
-class Comparing(Detailed):
+class LayerTableExplorer(DetailExplorer):
     """Two networks by their drop-downs, one measure, a table of layers × layers, and the detail of a pair.
 
     groups: {name in the drop-downs: key of a recording, without its layer}.  xs: the recordings; a subclass may add to
@@ -87,12 +85,12 @@ class Comparing(Detailed):
         b: str | None,
     ) -> None:
         self._xs, self._groups, self._dataset = xs, dict(groups), dataset
-        self._done: dict[tuple[str, str, str], Comparison] = {}
-        self._looked_at: dict[Key, Diagnosis | None] = {}
-        self._noted: Comparison | None = None  # the table that the note is about
+        self._tables: dict[tuple[str, str, str], Comparison] = {}
+        self._diagnoses: dict[Key, Diagnosis | None] = {}
+        self._table_of_note: Comparison | None = None  # the table that the note is about
         self._note = widgets.HTML(layout={"display": "none"})
-        given = measures.get(measure)
-        self._measures = {**measures.ALL, measures.short_name(given): given}
+        chosen = measures.get(measure)
+        self._measures = {**measures.ALL, measures.short_name(chosen): chosen}
         wide = {"style": {"description_width": "initial"}}
         names = list(self._groups)
         first = check_name("choice", a if a is not None else names[0], names)
@@ -106,12 +104,12 @@ class Comparing(Detailed):
             "a": widgets.Dropdown(options=names, value=first, description="model A (rows)", **wide),
             "b": widgets.Dropdown(options=names, value=second, description="model B (columns)", **wide),
             "measure": widgets.Dropdown(
-                options=list(self._measures), value=measures.short_name(given), description="measure", **wide
+                options=list(self._measures), value=measures.short_name(chosen), description="measure", **wide
             ),
         }
         self._note_functional(controls)
         controls["measure"].observe(lambda _: self._note_functional(controls), "value")
-        super().__init__(self._compared, controls, self._code_of)
+        super().__init__(self._make_table, controls, self._code_of)
         self.children = (*self.children[:-2], self._note, *self.children[-2:])
         self._say(f"<i>{self.hint}</i>")
         self._answer(self._matrix, "presses", lambda: self._choose(*self._matrix.chosen))
@@ -120,15 +118,15 @@ class Comparing(Detailed):
         group = self._groups[name]
         return self._xs.only(key for key in self._xs if key._replace(layer="") == group)
 
-    def _compared(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
+    def _make_table(self, a: str, b: str, measure: str, progress: Tick) -> Comparison:
         of_outputs = self._measures[measure].compares == "outputs"
         sides = (self._groups[a].dataset, OUTPUT) if of_outputs else (a, b)
 
         def make() -> Comparison:
-            given = [self._outputs(sides[0])] if of_outputs else [self._side(a), self._side(b)]
-            return compare(self._measures[measure], *given, on_undefined="mask", progress=progress)
+            arrays = [self._outputs(sides[0])] if of_outputs else [self._side(a), self._side(b)]
+            return compare(self._measures[measure], *arrays, on_undefined="mask", progress=progress)
 
-        return found_again(self._done, (*sides, measure), make)
+        return get_or_make(self._tables, (*sides, measure), make)
 
     def _outputs(self, dataset: str) -> Activations:
         found = [key for key in self._xs if key.dataset == dataset and key.layer == OUTPUT]
@@ -153,23 +151,23 @@ class Comparing(Detailed):
 
     # -- the note below a table: what is off with its layers
 
-    def _deliver(self, settings: dict[str, Any], drawn: Drawn | None, error: BaseException | None) -> None:
+    def _deliver(self, settings: dict[str, Any], drawn: Drawing | None, error: BaseException | None) -> None:
         super()._deliver(settings, drawn, error)
-        self._noted = None
+        self._table_of_note = None
         self._say_note(())
-        self._look()
+        self._request_note()
 
     def _deliver_detail(self, detail: Detail | None, error: BaseException | None) -> None:
         super()._deliver_detail(detail, error)
-        self._look()  # where the click came before the note
+        self._request_note()  # where the click came before the note
 
-    def _look(self) -> None:
+    def _request_note(self) -> None:
         """Look at the layers of the table that is shown, after everything that somebody waits for."""
         shown = self.result
         if (
             self._last_error is None
             and shown is not None
-            and shown is not self._noted
+            and shown is not self._table_of_note
             and shown.measure.compares != "outputs"
         ):
             self._worker.submit(lambda tick: (shown, self._notes_on(shown, tick)), self._deliver_note)
@@ -178,20 +176,20 @@ class Comparing(Detailed):
         keys = [Key(*label) for label in dict.fromkeys([*shown.values.index, *shown.values.columns])]
         for done, key in enumerate(keys):
             tick(done, len(keys))
-            if key not in self._looked_at:
+            if key not in self._diagnoses:
                 try:
-                    self._looked_at[key] = diagnose(self._xs[key], names=format_label(key), max_samples=GLANCE)
+                    self._diagnoses[key] = diagnose(self._xs[key], names=format_label(key), max_samples=NOTE_SAMPLES)
                 except UndefinedError:
-                    self._looked_at[key] = None  # its cells are masked, and say why
-        found = {format_label(key): diagnosis for key in keys if (diagnosis := self._looked_at[key]) is not None}
+                    self._diagnoses[key] = None  # its cells are masked, and say why
+        found = {format_label(key): diagnosis for key in keys if (diagnosis := self._diagnoses[key]) is not None}
         return summarize_findings(shown.measure, found)
 
-    def _deliver_note(self, made: tuple[Comparison, tuple[str, ...]] | None, error: BaseException | None) -> None:
-        if made is None:
+    def _deliver_note(self, note: tuple[Comparison, tuple[str, ...]] | None, error: BaseException | None) -> None:
+        if note is None:
             assert error is not None
             self.errors.append(error)
         else:
-            self._noted, lines = made
+            self._table_of_note, lines = note
             self._say_note(lines)
 
     def _say_note(self, lines: tuple[str, ...]) -> None:
@@ -200,13 +198,13 @@ class Comparing(Detailed):
         self._note.value = f"<div style='line-height:1.45;max-width:760px'>{text}{more}</div>" if lines else ""
         self._note.layout.display = "" if lines else "none"
 
-    def _report(self, done: int, total: int, said: str) -> None:
+    def _report(self, done: int, total: int, text: str) -> None:
         if not self._stop.disabled:  # nobody waits for the note
-            super()._report(done, total, said)
+            super()._report(done, total, text)
 
-    def _stopped(self) -> None:
+    def _after_stop(self) -> None:
         if not self._stop.disabled:
-            super()._stopped()
+            super()._after_stop()
 
     # -- the detail of one pair
 
@@ -233,7 +231,7 @@ class Comparing(Detailed):
         shown = self.result
         if not isinstance(shown, Comparison) or row >= shown.values.shape[0] or column >= shown.values.shape[1]:
             return
-        if self._is_passing():
+        if self._is_being_replaced():
             return
         keys = Key(*shown.values.index[row]), Key(*shown.values.columns[column])
 
@@ -244,15 +242,12 @@ class Comparing(Detailed):
 
     def _detail_of(self, keys: tuple[Key, Key], shown: Comparison, progress: Tick) -> Detail:
         with show_progress(progress, "detail", "step") as tick:
-            return self._detailed(keys, shown, tick)
+            return self._compute_detail(keys, shown, tick)
 
-    def _detailed(self, keys: tuple[Key, Key], shown: Comparison, tick: Tick) -> Detail:
+    def _compute_detail(self, keys: tuple[Key, Key], shown: Comparison, tick: Tick) -> Detail:
         x, y = self._xs[keys[0]], self._xs[keys[1]]
-        names = list(
-            dict.fromkeys(
-                [shown.name, *BESIDE, *(measures.FUNCTIONAL if keys[0].layer == keys[1].layer == OUTPUT else ())]
-            )
-        )
+        functional = measures.FUNCTIONAL if keys[0].layer == keys[1].layer == OUTPUT else ()
+        names = list(dict.fromkeys([shown.name, *DETAIL_MEASURES, *functional]))
         titles = [f"{key.model} / {key.layer}" for key in keys]
         rows, reasons = [], list[str]()
         for done, name in enumerate(names):
@@ -294,30 +289,30 @@ class Comparing(Detailed):
             pair = {title: measures.first_order(v) for title, v in zip(titles, (x, y), strict=True)}
         except UndefinedError:
             return None  # the row of rsa says why
-        figure = Figure(layout="constrained")
+        figure = blank_figure()
         targets, classes = (known.targets, known.classes) if known else (None, ())
         plots.samples(pair, targets=targets, classes=classes, figure=figure)
         return spec(figure, dpi=90)
 
 
-class _Recorded(Comparing):
+class _RecordedExplorer(LayerTableExplorer):
     """Of activations that are there already."""
 
-    def __init__(self, given: Mapping[Any, Any], *options: Any) -> None:
-        self._given = given
+    def __init__(self, source: Mapping[Any, Any], *options: Any) -> None:
+        self._source = source
         super().__init__(*options)
 
     def _code_of(self, a: str, b: str, measure: str) -> str:
-        name, lines = given_code(self._given)
+        name, lines = activations_code(self._source)
         if self._measures[measure].compares == "outputs":
             several = len({group.dataset for group in self._groups.values()}) > 1
             of_data = {"dataset": self._groups[a].dataset} if several else {}
-            lines.append(f"outputs = {where(name, {'layer': OUTPUT, **of_data})}")
+            lines.append(f"outputs = {where_code(name, {'layer': OUTPUT, **of_data})}")
         else:
-            lines += [f"{side} = {where(name, self._fields_of(group))}" for side, group in (("a", a), ("b", b))]
-        given = "outputs" if self._measures[measure].compares == "outputs" else "a, b"
+            lines += [f"{side} = {where_code(name, self._fields_of(group))}" for side, group in (("a", a), ("b", b))]
+        sides_code = "outputs" if self._measures[measure].compares == "outputs" else "a, b"
         code = measure_code(self._measures[measure])
-        return "\n".join([*lines, f"rs.plots.heatmap(rs.compare({code}, {given}, on_undefined='mask'));"])
+        return "\n".join([*lines, f"rs.plots.heatmap(rs.compare({code}, {sides_code}, on_undefined='mask'));"])
 
     def _fields_of(self, name: str) -> dict[str, Any]:
         group, groups = self._groups[name], self._groups.values()

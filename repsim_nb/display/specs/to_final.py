@@ -13,7 +13,7 @@ from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import check_one_value
 
 from .colors import DASHES, LINE_COLORS, group_colors
-from .lines import Layer, LineSpec, PanelsSpec, along, line_looks, minus, numbers
+from .lines import Layer, LineSpec, PanelsSpec, along, line_styles, minus, numbers
 
 ByRun: TypeAlias = Mapping[str, object] | pd.Series | None  # {run: value}
 
@@ -32,18 +32,18 @@ def to_final_spec(
     _check_frames(similarity, dissimilarity)
     runs = list(similarity.columns)
     groups = [_groups(runs, color, LINE_COLORS, "color"), _groups(runs, dash, DASHES, "dash")]
-    looks = []
-    for run, alone in zip(runs, line_looks(runs, 0), strict=True):
+    styles = []
+    for run, alone in zip(runs, line_styles(runs, 0), strict=True):
         first = alone.colors[0] if dash is None else LINE_COLORS[0]
-        look = replace(alone, colors=(groups[0][1].get(run, first),), width=1.3, marker="o", size=2.6, rim=None)
+        style = replace(alone, colors=(groups[0][1].get(run, first),), width=1.3, marker="o", size=2.6, rim=None)
         dashes = groups[1][1].get(run, alone.dash if color is None else "-")
-        looks.append(replace(look, dash=dashes, opacity=0.85, label=""))
+        styles.append(replace(style, dash=dashes, opacity=0.85, label=""))
     step, (x, ticks) = xlabel or str(similarity.index.name or "step"), along([similarity.index])
     axis = _dense_first(similarity.index, step) if not ticks else LineSpec((), x_title=step, x_ticks=ticks)
     panels = [
         replace(
             axis,
-            layers=tuple(replace(look, x=x, y=numbers(frame[run])) for run, look in zip(runs, looks, strict=True)),
+            layers=tuple(replace(style, x=x, y=numbers(frame[run])) for run, style in zip(runs, styles, strict=True)),
             title=f"{name} by {step}",
             y_title=f"{name} to the final network",
         )
@@ -51,8 +51,8 @@ def to_final_spec(
     ]
     against = LineSpec(
         tuple(
-            replace(look, x=numbers(similarity[run].iloc[before]), y=numbers(dissimilarity[run].iloc[before]))
-            for run, look in zip(runs, looks, strict=True)
+            replace(style, x=numbers(similarity[run].iloc[before]), y=numbers(dissimilarity[run].iloc[before]))
+            for run, style in zip(runs, styles, strict=True)
             for before in [_before_last(similarity[run], dissimilarity[run])]
         ),
         title="" if rho is None else f"median ρ {minus(np.median(rho))} ({minus(min(rho))} to {minus(max(rho))})",
@@ -68,8 +68,8 @@ def to_final_spec(
     labels = [str(run) if rho is None else f"{minus(rho[run])}  {run}" for run in runs]
     legend.append(Layer("heading", label="run" if rho is None else "rank correlation ρ"))
     legend += [
-        Layer("line", label=name, colors=look.colors, dash=look.dash, width=1.5)
-        for name, look in zip(labels, looks, strict=True)
+        Layer("line", label=name, colors=style.colors, dash=style.dash, width=1.5)
+        for name, style in zip(labels, styles, strict=True)
     ]
     return PanelsSpec((*panels, against), tuple(legend), size=(13.2, max(4.2, 0.4 + 0.178 * len(legend))))
 

@@ -22,12 +22,12 @@ from repsim_nb.support.errors import UndefinedError, check_name, join_names
 from repsim_nb.support.labels import step_order
 from repsim_nb.support.progress import Tick
 
-from .base import Drawn, Explorer
-from .code import as_activations, found_again, given_code, measure_code, name_of, where
-from .detail import Detail, Detailed
+from .base import Drawing, Explorer
+from .code import activations_code, get_or_make, measure_code, name_of, to_activations, where_code
+from .detail import Detail, DetailExplorer
 from .map_choices import ALL, FIELDS, FIRST, LAST, METHODS, NONE, Attributes, known_attributes, layer_choices
 
-PAIRS = 10  # shuffled, for the level of having nothing in common
+CHANCE_PAIRS = 10  # permuted, for the chance level
 
 
 def embedding_map(
@@ -56,7 +56,7 @@ def embedding_map(
     before anything is drawn, for fewer than three networks, several data sets or pools, an unknown choice (with the
     nearest).
     """
-    found = as_activations(xs)
+    found = to_activations(xs)
     for field, what in (("dataset", "data sets, so that their samples do not correspond"), ("pool", "pools")):
         different = list(dict.fromkeys(getattr(key, field) for key in found))
         if len(different) > 1:
@@ -73,10 +73,10 @@ def embedding_map(
             " layers"
         )
     first = {"measure": measure, "layer": layer, "kind": kind, "color": color, "shape": shape}
-    return _Map(xs, found, first, known_attributes(found, attributes), attributes, seed)
+    return _EmbeddingMapExplorer(xs, found, first, known_attributes(found, attributes), attributes, seed)
 
 
-class _Map(Detailed):
+class _EmbeddingMapExplorer(DetailExplorer):
     hint = (
         "Click a point to learn what is known of it, and another for the layers × layers of the two. Draw a line around"
         " several to learn how alike they are."
@@ -84,14 +84,14 @@ class _Map(Detailed):
 
     def __init__(
         self,
-        given: Mapping[Any, Any],
+        source: Mapping[Any, Any],
         xs: Activations,
         first: Mapping[str, Any],
         known: pd.DataFrame,
         attributes: Any,
         seed: int,
     ) -> None:
-        self._given, self._xs, self._known, self._attributes, self._seed = given, xs, known, attributes, seed
+        self._source, self._xs, self._known, self._attributes, self._seed = source, xs, known, attributes, seed
         one = measures.get(first["measure"])
         self._measures = {**measures.ALL, measures.short_name(one): one}
         self._layers = layer_choices(xs)
@@ -111,13 +111,13 @@ class _Map(Detailed):
         self._tables: dict[
             tuple[str, str], tuple[Comparison, tuple[str, ...], str]
         ] = {}  # what is mapped, who is left out of it, what is said of it
-        self._found: dict[tuple[str, str, str], Embedding] = {}
-        self._made_from: dict[Embedding, tuple[str, Comparison]] = {}  # of each map its measure and its table
-        super().__init__(self._mapped, self._controls(measures.short_name(one), first), self._code_of)
+        self._maps: dict[tuple[str, str, str], Embedding] = {}
+        self._origins: dict[Embedding, tuple[str, Comparison]] = {}  # of each map its measure and its table
+        super().__init__(self._make_map, self._controls(measures.short_name(one), first), self._code_of)
         self._answer(self._scatter, "presses", self._choose)
         self._answer(self._scatter, "selected", self._select)
         self._scatter.observe(
-            lambda change: change["new"] or self._worker.held(lambda: self._say(f"<i>{self.hint}</i>")), "chosen"
+            lambda change: change["new"] or self._worker.call_locked(lambda: self._say(f"<i>{self.hint}</i>")), "chosen"
         )
 
     # -- the controls
@@ -142,8 +142,8 @@ class _Map(Detailed):
                 options=self._steps, value=self._steps[-1], description="up to step", continuous_update=True, **wide
             )
         for name in ("measure", "layer"):
-            controls[name].observe(lambda _: self._note_idle(controls), "value")
-        self._note_idle(controls)
+            controls[name].observe(lambda _: self._disable_idle(controls), "value")
+        self._disable_idle(controls)
         return controls
 
     def _distinguishing(self, most: int, *, amounts: bool) -> list[str]:
@@ -161,7 +161,7 @@ class _Map(Detailed):
         """The layer that is mapped: functional measures have only one."""
         return OUTPUT if self._measures[measure].compares == "outputs" else layer
 
-    def _note_idle(self, controls: Mapping[str, widgets.Widget]) -> None:
+    def _disable_idle(self, controls: Mapping[str, widgets.Widget]) -> None:
         """Controls that would change nothing cannot be changed."""
         measure, layer = controls["measure"].value, controls["layer"].value
         controls["layer"].disabled = self._measures[measure].compares == "outputs"
@@ -170,19 +170,19 @@ class _Map(Detailed):
 
     # -- the map
 
-    def _mapped(
+    def _make_map(
         self, measure: str, layer: str, kind: str, color: str, shape: str, progress: Tick, step: int | None = None
     ) -> Embedding:
         layer = self._layer_of(measure, layer)
-        table = found_again(self._tables, (measure, layer), lambda: self._table_of(measure, layer, progress))[0]
+        table = get_or_make(self._tables, (measure, layer), lambda: self._table_of(measure, layer, progress))[0]
 
         def make() -> Embedding:
             if kind == "tsne":
                 return embedding.tsne(table, seed=self._seed)
             return embedding.mds(table, kind=kind, seed=self._seed, progress=progress)
 
-        found = found_again(self._found, (measure, layer, kind), make)
-        self._made_from[found] = measure, table
+        found = get_or_make(self._maps, (measure, layer, kind), make)
+        self._origins[found] = measure, table
         return found
 
     def _table_of(self, measure: str, layer: str, progress: Tick) -> tuple[Comparison, tuple[str, ...], str]:
@@ -225,7 +225,7 @@ class _Map(Detailed):
         """Where representations stand that have nothing in common but their shapes, in words."""
         try:
             values = inference.chance_values(
-                self._measures[measure], xs, n_pairs=PAIRS, seed=self._seed, progress=progress
+                self._measures[measure], xs, n_pairs=CHANCE_PAIRS, seed=self._seed, progress=progress
             )
         except UndefinedError:
             return ""
@@ -233,15 +233,15 @@ class _Map(Detailed):
 
     def _spec_of(self, result: Embedding, values: Mapping[str, Any]) -> MapSpec:
         layer = self._layer_of(values["measure"], values["layer"])
-        looks: dict[str, Any] = {
+        options: dict[str, Any] = {
             role: self._choice(values[role]) for role in ("color", "shape") if self._has_meaning(values[role], layer)
         }
         if layer == ALL or self._several:
-            looks["path"] = "model"
+            options["path"] = "model"
         if "step" in values and layer != ALL:
-            looks["until"] = values["step"]
+            options["until"] = values["step"]
         return replace(
-            embedding_spec(result, **looks),
+            embedding_spec(result, **options),
             notes=tuple(self._note(Key(*label)) for label in result.points.index),
             remark=self._tables[values["measure"], layer][2],
         )
@@ -279,7 +279,7 @@ class _Map(Detailed):
         for many in range(1, len(places) + 1):
             self._scatter.press(places[:many])
 
-    def _deliver(self, settings: dict[str, Any], drawn: Drawn | None, error: BaseException | None) -> None:
+    def _deliver(self, settings: dict[str, Any], drawn: Drawing | None, error: BaseException | None) -> None:
         before = self.result
         super()._deliver(settings, drawn, error)
         self._list_code()  # who is left out is known now
@@ -297,7 +297,7 @@ class _Map(Detailed):
         shown, chosen = self.result, list(self._scatter.chosen)
         if not isinstance(shown, Embedding) or not chosen or max(chosen) >= len(shown.points):
             return
-        if self._is_passing("A new map is being made: click its points"):
+        if self._is_being_replaced("A new map is being made: click its points"):
             return
         keys = [Key(*shown.points.index[i]) for i in chosen]
         if len(keys) == 1:
@@ -307,7 +307,7 @@ class _Map(Detailed):
                 " of the two, or this one again for its own.</i>"
             )
             return
-        measure, names = self._made_from[shown][0], html.escape(" × ".join(self._scatter.labels[i] for i in chosen))
+        measure, names = self._origins[shown][0], html.escape(" × ".join(self._scatter.labels[i] for i in chosen))
 
         def job(tick: Tick) -> Detail:
             return f"<b>{names}</b>, layers × layers", spec(self._between(keys, measure, tick))
@@ -331,13 +331,13 @@ class _Map(Detailed):
         if not inside or max(inside) >= len(shown.points):
             self._say(f"<i>{self.hint}</i>")
             return
-        measure, table = self._made_from[shown]
+        measure, table = self._origins[shown]
         within = np.isin(np.arange(len(shown.points)), inside)
         parts = [
             ("among themselves", table.mean_of(within, within)),
             ("with the rest", table.mean_of(within, np.array(self._scatter.shown) & ~within)),
         ]
-        words = ", ".join(f"{where} {mean:.3f}" for where, mean in parts if mean is not None)
+        words = ", ".join(f"{relation} {mean:.3f}" for relation, mean in parts if mean is not None)
         more = "more" if table.kind == "similarity" else "less"
         names = join_names([self._scatter.labels[i] for i in inside], 14)
         number = f"{len(inside)} point{'s' if len(inside) > 1 else ''}"
@@ -350,11 +350,11 @@ class _Map(Detailed):
 
     def _code_of(self, measure: str, layer: str, kind: str, color: str, shape: str, step: int | None = None) -> str:
         layer = self._layer_of(measure, layer)
-        name, lines = given_code(self._given)
+        name, lines = activations_code(self._source)
         fields, ends = dict(self._layers.get(layer, {"layer": OUTPUT})), dict.fromkeys(self._last.values())
         if layer == ALL and self._several and len(ends) == 1:
             fields["step"] = next(iter(ends))
-        chosen = where(name, fields)
+        chosen = where_code(name, fields)
         if layer == ALL and len(ends) > 1:
             lines.append(f"last = {self._last!r}")
             chosen = f"{{key: {name}[key] for key in {name} if key.step == last[key.model]}}"
@@ -368,19 +368,19 @@ class _Map(Detailed):
             if kind == "tsne"
             else f"points = rs.embedding.mds(table, kind={kind!r}, seed={self._seed})"
         )
-        looks, known = [], ""
-        given = name_of(self._attributes) if self._attributes is not None else None
+        options, known = [], ""
+        table_name = name_of(self._attributes) if self._attributes is not None else None
         framed = isinstance(self._attributes, pd.DataFrame)
         for role, choice in (("color", color), ("shape", shape)):
             if not self._has_meaning(choice, layer):
                 continue
             if choice in self._known:
-                known = given if given and framed else "known"
-                looks.append(f"{role}={known}[{choice!r}]")
+                known = table_name if table_name and framed else "known"
+                options.append(f"{role}={known}[{choice!r}]")
             else:
-                looks.append(f"{role}={choice!r}")
+                options.append(f"{role}={choice!r}")
         if known == "known":
-            facts = f"{name}.facts" if self._attributes is None else given
+            facts = f"{name}.facts" if self._attributes is None else table_name
             if facts:
                 lines[0] = "import pandas as pd\n" + lines[0]
             partial = (
@@ -394,7 +394,7 @@ class _Map(Detailed):
                 else "# known: the attributes given to this explorer, a row a model"
             )
         if layer == ALL or self._several:
-            looks.append("path='model'")
+            options.append("path='model'")
         if step is not None and layer != ALL:
-            looks.append(f"until={step}")
-        return "\n".join([*lines, f"rs.plots.embedding({', '.join(['points', *looks])});"])
+            options.append(f"until={step}")
+        return "\n".join([*lines, f"rs.plots.embedding({', '.join(['points', *options])});"])

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from repsim_nb.display.specs import LineSpec, spec
 from repsim_nb.display.specs.lines import band_spec, curves_spec, intervals_spec
-from repsim_nb.display.specs.points import scatter_spec
-from repsim_nb.display.specs.runs import to_final_spec
+from repsim_nb.display.specs.scatter import scatter_spec
+from repsim_nb.display.specs.to_final import to_final_spec
 from repsim_nb.results.inference import Test
 
+from .axes import drop_none, expect
 from .drawing import draw
-from .frame import expect, given
 from .lines import draw_panels
 
 
@@ -197,7 +197,7 @@ def null(test: Test | LineSpec, *, ax: Axes | None = None, xlabel: str = "", tit
     'p = 0.01 (greater, 99 permutations)'
     """
     expect(test, (Test, LineSpec), "this picture shows a Test, such as rs.inference.anosim returns")
-    return draw(spec(test, **given(xlabel=xlabel or None, title=title or None)), ax=ax)
+    return draw(spec(test, **drop_none(xlabel=xlabel or None, title=title or None)), ax=ax)
 
 
 def to_final(
