@@ -71,7 +71,7 @@ HEAVY = {
     "papermill": {"display.reports"},
     "nbconvert": {"display.reports"},
     "sklearn": {"inputs.datasets", "results.embedding", "results.probes"},
-    "torch": {"inputs", "studies", "measures", "results.streaming"},
+    "torch": {"inputs", "studies", "measures", "results.streaming", "support.scratch"},
 }
 TORCH_AT_THE_TOP = {"inputs", "studies"}  # wings whose files import torch as they are imported; others wait
 FILES = sorted(PACKAGE.rglob("*.py"))
