@@ -12,7 +12,7 @@ from sizes import most, sized
 import repsim_nb as rs
 from benchmarks import hard_nulls
 from repsim_nb.results.inference import null_moments, null_table, permutation_test
-from repsim_nb.results.inference.counted_p_values import FEWEST, HITS, MOST, counted, permutations_for
+from repsim_nb.results.inference.counted_p_values import FEWEST, HITS, MOST, count_p_values, permutations_for
 from repsim_nb.results.inference.results import BACKED, tail
 from repsim_nb.support.workers import SERIAL
 
@@ -133,7 +133,9 @@ def test_counting_ends_with_the_twentieth_order_that_is_as_extreme():
         (np.quantile(values, 0.999), 2000),
         (values.max() + 0.1, 300),
     ):
-        count = counted(DEBIASED, [x], [y], {(0, 0): float(threshold)}, many, 4, SERIAL, lambda done, total: None)[0, 0]
+        count = count_p_values(
+            DEBIASED, [x], [y], {(0, 0): float(threshold)}, many, 4, SERIAL, lambda done, total: None
+        )[0, 0]
         extreme = np.flatnonzero(values[:many] >= threshold - 1e-12)
         assert count.p_value == pytest.approx(
             HITS / (extreme[HITS - 1] + 1) if len(extreme) >= HITS else (1 + len(extreme)) / (many + 1)

@@ -1,6 +1,6 @@
 """Measures by their short names.
 
-If you are not sure: "cka_debiased" when samples are few, and always a second, different one beside it.
+If you are not sure: "cka_debiased" when samples are few, and always a second, different one next to it.
 """
 
 from collections.abc import Mapping
@@ -73,8 +73,9 @@ def get(measure: str | Measure) -> Measure:
 
 
 def short_name(measure: Measure) -> str:
-    """The short name that `get` knows it by, that of a deconfounded measure without its inputs' hash, else how it
-    prints.
+    """The short name that `get` knows a measure by, else how it prints.
+
+    The name of a deconfounded measure is without the hash of its inputs.
     """
     if isinstance(measure, Deconfounded):
         return measure.name
@@ -82,10 +83,10 @@ def short_name(measure: Measure) -> str:
 
 
 def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
-    """What each measure says of itself, a row a short name: what it compares, kind, range; ✓ under each transformation
-    that leaves its value
-    alone, whichever side alone is transformed; whether its sides may be swapped, whether it is a metric, how many
-    samples it needs.
+    """Return the properties of each measure as a frame, with one row for each short name.
+
+    What it compares, kind, range; ✓ under each transformation of one side that does not change its value; whether its
+    sides may be swapped, whether it is a metric, how many samples it needs.
     """
 
     def facts(measure: Measure) -> dict[str, object]:

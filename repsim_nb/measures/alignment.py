@@ -87,8 +87,9 @@ class Procrustes(_Aligned):
 
 @dataclass(frozen=True, kw_only=True)
 class NBS(_Aligned):
-    """Normalised Bures similarity: ‖XᵀY‖* of the centred representations at unit Frobenius norm, the cosine of
-    Procrustes' angle.
+    """Normalised Bures similarity: the cosine of Procrustes' angle.
+
+    ‖XᵀY‖* of the centred representations at unit Frobenius norm.
 
     Range 0 to 1. Needs n ≥ 3.  [Tang, Maddox, Dickens, Diethe, Damianou 2020]
     """

@@ -57,16 +57,18 @@ class Measure:
         raise NotImplementedError(f"{self} cannot reorder the samples of what it prepared")
 
     def gram_matrix(self, a: Any) -> np.ndarray:
-        """A prepared value as a symmetric matrix (n, n) of samples, reordered as they are, whose inner product with
-        another's is the value of the
-        pair. NotImplementedError where a value is none."""
+        """A prepared value as a symmetric matrix (n, n) of samples; the inner product of two is the value of the pair.
+
+        The matrix is reordered as the samples are. NotImplementedError where a value is no inner product.
+        """
         self.check_gram_matrix()
         raise NotImplementedError(f"{type(self).__name__} defines no gram_matrix(a)")
 
     @property
     def recentring(self) -> str | None:
-        """How the matrix of `gram_matrix` is centred again without some samples: "double", "unbiased" (U-centred) or
-        "pairs" (their mean out). None if other entries change too.
+        """How the matrix of `gram_matrix` is centred again without some samples.
+
+        "double", "unbiased" (U-centred) or "pairs" (their mean out). None if other entries change too.
         """
         return None
 
@@ -76,8 +78,9 @@ class Measure:
 
     @property
     def sample_data(self) -> Mapping[str, Any]:
-        """What it holds of each sample itself, as sides whose rows must be those of the representations, {name: {label:
-        array}}; nothing but for `deconfounded`.
+        """Data of each sample that the measure itself has, as {name: {label: array}}; only `deconfounded` has any.
+
+        Its rows must be those of the representations.
         """
         return {}
 
@@ -158,9 +161,7 @@ class Measure:
     # -- what it costs; a measure that returns NaN is not estimated
 
     def prepare_flops(self, n: int, p: int) -> float:
-        """Work of `prepare`, counted as the flops of a matrix product that would take as long; NaN where a measure does
-        not say.
-        """
+        """Work of `prepare`, as the flops of a matrix product that takes as long; NaN if a measure does not say."""
         return math.nan
 
     def pair_flops(self, n: int, p: int, q: int) -> float:

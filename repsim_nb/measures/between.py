@@ -1,5 +1,5 @@
-"""Measures without the pairs of samples within a group: rows of one group depend on each other, so their likeness is no
-evidence.
+"""Measures without the pairs of samples within a group: rows of one group depend on each other, so their similarity is
+no evidence.
 
 In debiased CKA and distance correlation the entries within a group count as the diagonal does: every term is a mean
 over samples of different groups. RSA leaves those pairs out. Groups of one sample each give the measure itself.
@@ -126,9 +126,9 @@ def _kernel(measure: CKA | DistanceCorrelation, x: np.ndarray, sizes: np.ndarray
     if isinstance(measure, DistanceCorrelation):
         return np.sqrt(squared)
     of_group = np.repeat(np.arange(len(sizes)), sizes)
-    apart = of_group[:, None] != of_group[None]
+    between = of_group[:, None] != of_group[None]
     middle = float(
-        np.median(np.where(apart, squared, 0.0) if measure.median == "with_diagonal" else squared[apart])
+        np.median(np.where(between, squared, 0.0) if measure.median == "with_diagonal" else squared[between])
     )  # within a group as on the diagonal
     if middle <= 8 * eps(x) * x.shape[1] ** 0.5 * float(np.median(own)):
         raise UndefinedError(

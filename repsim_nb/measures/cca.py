@@ -33,7 +33,7 @@ class CCA(Measure):
     ρ = the singular values of Q_xᵀ Q_y, Q orthonormal bases of the centred columns at their numerical rank.
     summary: "mean" of ρ or "mean_squared", over the smaller rank; "projection_weighted" (PWCCA): the mean of ρ weighted
     by how much of one side's activations lies along each canonical direction, α_i = Σ_j |<h_i, x_j>|.
-    variance: keep only the fewest principal components with this share of the variance on each side first (SVCCA:
+    variance: keep only the fewest principal components with this fraction of the variance on each side first (SVCCA:
     0.99).
     weights: the side, "x" or "y", that gives PWCCA its weights: it is not symmetric. normalise: over the directions
     that have a partner ("kept"), or over all directions of the weighting side, a missing partner counting as ρ = 0
@@ -78,7 +78,7 @@ class CCA(Measure):
         return TRANSFORMS if self.variance is None else NO_LINEAR
 
     def prepare(self, x: Array) -> Basis:
-        """-> an orthonormal basis of the centred columns, at numerical rank or at the share of variance asked for."""
+        """An orthonormal basis of the centred columns, at numerical rank or at the fraction of variance asked for."""
         x = check_representation(x, min_samples=self.min_samples)
         xp, n = array_api_compat.array_namespace(x), x.shape[0]
         smallest = smallest_direction(x)
@@ -87,10 +87,10 @@ class CCA(Measure):
         q = self._by_gram(x, smallest)
         if q is None:
             u, s, _ = xp.linalg.svd(reduce_features(x), full_matrices=False)
-            q = u[:, : self._kept(s, smallest, n)]
+            q = u[:, : self._count_components(s, smallest, n)]
         return Basis(q, q.T @ x if self.summary == "projection_weighted" else None, n)
 
-    def _kept(self, s: Array, smallest: float, n: int) -> int:
+    def _count_components(self, s: Array, smallest: float, n: int) -> int:
         """How many of the singular values s, largest first; of n centred samples one direction is nothing, whatever
         rounding left of it.
         """
@@ -112,12 +112,12 @@ class CCA(Measure):
         ):  # of n centred samples one direction is always nothing
             return None
         s = xp.clip(squares, 0, None) ** 0.5
-        kept = self._kept(s, smallest, n)
+        rank = self._count_components(s, smallest, n)
         if p > n:
-            return vectors[:, :kept]
-        q = x @ (vectors[:, :kept] / s[:kept])
+            return vectors[:, :rank]
+        q = x @ (vectors[:, :rank] / s[:rank])
         return q @ (
-            1.5 * xp.eye(kept, dtype=q.dtype, device=array_api_compat.device(q)) - 0.5 * (q.T @ q)
+            1.5 * xp.eye(rank, dtype=q.dtype, device=array_api_compat.device(q)) - 0.5 * (q.T @ q)
         )  # orthonormal to the last digit again
 
     def permute(self, a: Basis, order: np.ndarray) -> Basis:

@@ -151,8 +151,9 @@ class _Gaussian:
 
 @dataclass(frozen=True, kw_only=True)
 class DistanceCorrelation(Cosine):
-    """Distance correlation: the cosine between two double-centred matrices of Euclidean distances; in the population 0
-    only for independent data.
+    """Distance correlation: the cosine between two double-centred matrices of Euclidean distances.
+
+    In the population it is 0 only for independent data.
 
     dCov²(x, y) / sqrt(dVar²(x) dVar²(y)), the square of the correlation; squared=False gives its root.
     debiased: U-centred matrices (the bias-corrected estimator of the square; it can be below 0, so it has no root).

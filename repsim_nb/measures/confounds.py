@@ -271,8 +271,7 @@ def _is_cosine(measure: Measure) -> bool:
 
 
 def deconfounded(measure: str | Measure, inputs: Any) -> Measure:
-    """A measure with the similarity of the inputs taken out: what two representations have in common beyond what both
-    have of their inputs.
+    """A measure of what two representations have in common beyond the similarity of their inputs.
 
     Two models can agree only because both see the same images: images that look alike have similar representations,
     even in random models. The similarity matrix of the inputs is regressed out of that of each representation, and the

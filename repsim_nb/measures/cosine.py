@@ -103,7 +103,7 @@ class Cosine(Measure):
                 good[0],
                 None if ys is None else good[1],
                 job.run,
-                lambda share: job.tick(number + round(share * (steps - number)), steps),
+                lambda fraction: job.tick(number + round(fraction * (steps - number)), steps),
             )
         lengths = []
         for k, side in enumerate(good):

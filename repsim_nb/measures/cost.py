@@ -1,5 +1,5 @@
-"""What a table will take, said before it starts: time by what this machine multiplies in a second, memory by what is
-held at once.
+"""Time and memory that a table will take: time by what this machine multiplies in a second, memory by what exists at
+once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MUCH_TIME, MUCH_MEMORY = 30.0, 2**30  # seconds and bytes that are worth a sente
 
 
 class Cost(NamedTuple):
-    """What one table takes beside its inputs.
+    """What one table takes in addition to its inputs.
 
     NaN stands where a measure does not say.
 
@@ -76,13 +76,13 @@ class Cost(NamedTuple):
         """
         held, free = 0 if scratch or math.isnan(self.held) else self.held, psutil.virtual_memory().available
         if held + self.working > free:
-            kept = (
+            stored = (
                 f", {size(self.held)} of them for what is prepared once and kept: scratch='a folder' keeps that on disk"
                 if not scratch and self.working < free
                 else ""
             )
             raise MemoryError(
-                f"this table takes {size(held + self.working)} of memory, and {size(free)} are free{kept}. Fewer"
+                f"this table takes {size(held + self.working)} of memory, and {size(free)} are free{stored}. Fewer"
                 " samples or fewer representations at a time take less"
             )
         if scratch and self.held > shutil.disk_usage(scratch).free:

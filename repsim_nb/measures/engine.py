@@ -28,9 +28,8 @@ from .arrays import split_range, to_float64
 from .features import Features
 from .gram import Grid, Source
 
-BLOCK = (
-    1024  # features on a side of one product: large enough to be fast, small enough for memory and to stop between two
-)
+# features on a side of one product: large enough to be fast, small enough for memory and to stop between two
+BLOCK = 1024
 
 
 class Products(NamedTuple):
@@ -44,7 +43,7 @@ class Products(NamedTuple):
 def by_tiles(
     left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
 ) -> Products:
-    """Inner products of all pairs (without `right`: of `left` with itself), summed over the pieces. tick(share
+    """Inner products of all pairs (without `right`: of `left` with itself), summed over the pieces. tick(fraction
     done).
     """
     total = _zeros(len(left), None if right is None else len(right))

@@ -117,7 +117,7 @@ class Features:
         return self.distances(slice(0, self.n), slice(0, self.n))
 
     def part(self, rows: slice) -> Features:
-        """Some of the samples as a representation of their own, centred anew."""
+        """Some of the samples as a representation of their own, centred again."""
         block = self[rows]
         mean = self.xp.sum(block, axis=0, dtype=self.xp.float64) / block.shape[0]
         part = object.__new__(Features)

@@ -51,7 +51,7 @@ class FromFunction(Measure):
     def __repr__(self) -> str:
         """The call that makes it, functions by their names."""
         own = getattr(self.function, "__name__", repr(self.function))
-        said = (
+        texts = (
             [own]
             + ([] if self.name == own else [f"name={self.name!r}"])
             + [f"kind={self.kind!r}", f"symmetric={self.symmetric}"]
@@ -60,9 +60,9 @@ class FromFunction(Measure):
             value = getattr(self, option)
             shown = repr(sorted(value) if isinstance(value, frozenset) else value)
             shown = shown.replace("inf", "float('inf')") if option == "range" else shown
-            said += [] if value == getattr(FromFunction, option) else [f"{option}={shown}"]
-        said += [] if self.once is None else [f"prepare={getattr(self.once, '__name__', repr(self.once))}"]
-        return f"from_function({', '.join(said)})"
+            texts += [] if value == getattr(FromFunction, option) else [f"{option}={shown}"]
+        texts += [] if self.once is None else [f"prepare={getattr(self.once, '__name__', repr(self.once))}"]
+        return f"from_function({', '.join(texts)})"
 
 
 def from_function(  # noqa: PLR0913 (the facts of a measure, one by one)

@@ -1,4 +1,4 @@
-"""Functional measures: how alike are two networks' outputs (n, classes)?
+"""Functional measures: how similar are the outputs (n, classes) of two models?
 
 The columns mean something, so nothing may rotate them.
 """
@@ -21,7 +21,7 @@ from .ties import FEW, row_ranks
 
 
 def _outputs(x: Array) -> Array:
-    """(n, classes) in float64; a network may give all samples the same output."""
+    """(n, classes) in float64; a model may give all samples the same output."""
     x = check_representation(x, double=True, constant=True)
     if x.shape[1] < 2:
         raise UndefinedError("outputs are (samples, classes) with at least 2 classes; it has 1 column")
@@ -240,7 +240,7 @@ class KL(_Functional):
 
 @dataclass(frozen=True, kw_only=True)
 class Disagreement(_OfDecisions):
-    """The share of samples to which the two networks give different classes (the largest output; of equals the first).
+    """The fraction of samples to which two models give different classes (the largest output; of equals the first).
 
     Range 0 to 1; obeys the triangle inequality.
     """
@@ -254,7 +254,7 @@ class Disagreement(_OfDecisions):
 
 @dataclass(frozen=True, kw_only=True)
 class Kappa(_OfDecisions):
-    """Cohen's κ: how far the two networks' classes agree beyond what their frequencies make likely.
+    """Cohen's κ: how far the classes of two models agree beyond what their frequencies make likely.
 
     (agreement - expected) / (1 - expected), expected = Σ over classes of the product of both frequencies; of equal
     outputs the first is the class. Range -1 to 1; 0 is what independent predictions of these frequencies give.
@@ -277,8 +277,9 @@ class Kappa(_OfDecisions):
 
 @dataclass(frozen=True, repr=False)
 class AccuracyGap(_Functional):
-    """The difference between the two networks' accuracies, |accuracy x - accuracy y|, on these targets: class numbers,
-    one a sample.
+    """The difference between the accuracies of two models, |accuracy x - accuracy y|.
+
+    targets: class numbers, one a sample.
 
     The class is the largest output, of equals the first. 0 does not mean that they are right on the same samples: see
     Disagreement. Range 0 to 1; obeys the triangle inequality. ValueError where targets and samples differ in number.

@@ -1,6 +1,4 @@
-"""Sums of a symmetric matrix of samples: all that the moments of its inner product with another, shuffled, depend
-on.
-"""
+"""Sums of a symmetric matrix of samples: all that the moments of its inner product with a permuted one depend on."""
 
 from __future__ import annotations
 
@@ -17,9 +15,8 @@ from .arrays import split_range
 from .gram import ROWS, Kernel
 
 # The sums over i, j, ... of products of two or three entries of a matrix without trace and total, each as a graph: an
-# entry a_ij is an edge, an index a point, d = diagonal,
-# r = sums of rows, q = of their squares. A point is told by its (loops, other ends of edges); graphs in which an edge
-# stands alone are 0.
+# entry a_ij is an edge, an index a point, d = diagonal, r = sums of rows, q = of their squares. A point is identified
+# by its (loops, other ends of edges); graphs in which an edge stands alone are 0.
 PAIRS = {"d²": ((2, 0),), "d r": ((0, 1), (1, 1)), "r²": ((0, 1), (0, 1), (0, 2)), "a²": ((0, 2), (0, 2))}
 TRIPLES = {
     "d³": ((3, 0),),
@@ -167,7 +164,7 @@ class KernelSums:
         if linear and kernel.p >= ROWS and self.number * kernel.n**2 * kernel.features.itemsize <= cost.MATRIX_BYTES:
             kernel.whole = kernel.features.gram(everything, everything)
         if linear and kernel.p <= 0.55 * kernel.n:
-            return _of_features(kernel)
+            return _sum_features(kernel)
         return sums_of(self._matrix(kernel), overwrite=True)
 
     def _matrix(self, kernel: Kernel) -> np.ndarray:
@@ -189,7 +186,7 @@ class KernelSums:
         return room
 
 
-def _of_features(kernel: Kernel) -> Sums:
+def _sum_features(kernel: Kernel) -> Sums:
     """`sums_of` a linear kernel of few features, from products of features; the matrix itself is seen once, tile by
     tile, for sums of its squares and cubes.
 

@@ -101,11 +101,11 @@ def _nearest(
         def slack(some: np.ndarray, start: int = start, block: np.ndarray = block) -> np.ndarray:
             return rounding(start + some, np.where(np.isfinite(block[some]), block[some], 0))
 
-        near, share, weight[start:stop] = shared_places(block, k, slack, most[start:stop, None])
+        near, some_tied, weight[start:stop] = shared_places(block, k, slack, most[start:stop, None])
         counts[start:stop] = near.sum(axis=1)
         others.append(np.nonzero(near)[1].astype(np.int32))
         values.append(block[near])
-        tied.append(share[near])
+        tied.append(some_tied[near])
     return Neighbours(
         np.concatenate([[0], np.cumsum(counts)]), np.concatenate(others), np.concatenate(tied), weight
     ), np.concatenate(values)
@@ -236,8 +236,7 @@ def _runs(n: int, *starts: np.ndarray) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, kw_only=True)
 class MutualKNN(_KNN):
-    """Mutual k-nearest neighbours: the share of a sample's k nearest others that are the same in both, mean over
-    samples.
+    """Mutual k-nearest neighbours: the mean fraction of a sample's k nearest others that are the same in both.
 
     |N_x(i) ∩ N_y(i)| / k. metric: what is near, the largest "cosine" of activations as they are, or the least
     "euclidean" distance. Others tied at the k-th distance (equal up to rounding) share the last places: each counts (k
@@ -259,8 +258,9 @@ class MutualKNN(_KNN):
 
 @dataclass(frozen=True, kw_only=True)
 class JaccardKNN(_KNN):
-    """Jaccard similarity of neighbourhoods: of those near a sample in either, the share that are near it in both, mean
-    over samples.
+    """Jaccard similarity of neighbourhoods, mean over samples.
+
+    Of the others near a sample in either representation, the fraction that are near it in both.
 
     |N_x(i) ∩ N_y(i)| / |N_x(i) ∪ N_y(i)|. metric, ties: as in MutualKNN; with ties s / (2k - s), s the number in both
     by weight. What unrelated representations reach by

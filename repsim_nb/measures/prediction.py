@@ -81,9 +81,8 @@ class LinearPredictivity(Measure):
 
     kind: ClassVar = "similarity"
     symmetric: ClassVar[bool] = False
-    invariant_to: ClassVar[frozenset[str]] = (
-        NO_LINEAR  # a linear map of the predicted side gives its features other weights
-    )
+    # a linear map of the predicted side gives its features other weights
+    invariant_to: ClassVar[frozenset[str]] = NO_LINEAR
 
     def __post_init__(self) -> None:
         if self.predict not in ("y", "x"):

@@ -47,7 +47,7 @@ def check_sides(
     known, and named dimensions agree.
 
     sides: representations by label, by the names that they have in the error.  measure: of outputs, whose columns are
-    classes, frames need one order of columns too; what it holds of each sample is a side, too.
+    classes, frames need one order of columns too; its `sample_data` are a side, too.
     """
     sides = {**sides, **(measure.sample_data if measure is not None else {})}
     check_groups(sides, labels)
@@ -122,13 +122,13 @@ def to_one_library(*sides: Mapping[Any, Array]) -> list[Mapping[Any, Array]]:
     if all(tensors) or not any(tensors):
         return list(sides)
 
-    def moved(x: Array) -> Array:
+    def move(x: Array) -> Array:
         if not array_api_compat.is_torch_array(x):
             return x
         x = x.detach().cpu()
         return (x.float() if x.element_size() < 4 and x.is_floating_point() else x).numpy()
 
-    return [{label: moved(x) for label, x in side.items()} for side in sides]
+    return [{label: move(x) for label, x in side.items()} for side in sides]
 
 
 def to_device(x: Any, device: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 FEW = 8  # spacings of the precision by which equal numbers may differ
-LARGE_TIE = 0.05  # the share of all numbers that makes a tie a large one
+LARGE_TIE = 0.05  # the fraction of all numbers that makes a tie a large one
 NARROW = (
     1 / 8
     # the middle half of a tie is narrower than this times the tolerance, one spacing, where its numbers differ by
@@ -176,14 +176,15 @@ def _ends(first: np.ndarray, starts: np.ndarray, places: np.ndarray | None, m: i
 
 
 def coarsely_tied(values: np.ndarray, ranks: np.ndarray, tolerance: float | np.ndarray) -> float:
-    """The share of numbers in large ties that hold different numbers: as wide as the tolerance allows, where rounding
-    alone leaves a tie narrow.
+    """The fraction of numbers in large ties that hold different numbers.
+
+    Such a tie is as wide as the tolerance allows; rounding alone leaves a tie narrow.
     """
     codes = np.rint(2 * ranks).astype(np.int64)
     many = np.bincount(codes)
-    share = 0
+    number = 0
     for code in np.flatnonzero(many >= max(2.0, LARGE_TIE * len(values))):
         tied = codes == code
         allowed = tolerance if np.ndim(tolerance) == 0 else np.median(tolerance[tied])  # type: ignore[index]
-        share += many[code] if np.subtract(*np.percentile(values[tied], [75, 25])) > NARROW * allowed else 0
-    return share / len(values)
+        number += many[code] if np.subtract(*np.percentile(values[tied], [75, 25])) > NARROW * allowed else 0
+    return number / len(values)

@@ -75,8 +75,9 @@ class Comparison:
         return self.measure.dissimilarity(self.values)
 
     def tidy(self) -> pd.DataFrame:
-        """A row a cell: the fields of both labels (with _row, _column behind them), `value`, and `undefined`, the
-        reason of a masked one.
+        """One row for each cell: the fields of both labels (with _row or _column appended), `value` and `undefined`.
+
+        `undefined` is the reason of a masked cell.
         """
         rows, columns = (frame_of(axis).reset_index(drop=True) for axis in (self.values.index, self.values.columns))
         i, j = (m.ravel() for m in np.indices(self.values.shape))
@@ -90,8 +91,10 @@ class Comparison:
         return pd.concat([left, right], axis=1).assign(value=self.values.to_numpy().ravel(), undefined=reasons)
 
     def where(self, **fields: Any) -> Comparison:
-        """The rows and columns whose labels have these fields: a value, a pattern with * and ?, or a list of either;
-        layer=-2 is each network's last but one.
+        """The rows and columns whose labels have these fields.
+
+        A field is given as a value, a pattern with * and ?, or a list of either; layer=-2 is the last but one of each
+        model.
         """
         return self.take(select_from_axis(self.values.index, fields), select_from_axis(self.values.columns, fields))
 
@@ -110,9 +113,7 @@ class Comparison:
         return Comparison(values, self.measure, self.n, kept)
 
     def drop_undefined(self) -> tuple[Comparison, Labels]:
-        """Of a square table the items that have a value with all others, and the short labels of those left out for
-        that, those with most undefined cells first.
-        """
+        """Drop items, most undefined cells first, until all pairs are defined; return also the dropped labels."""
         if not self.is_square:
             raise ValueError(
                 f"items can be left out of a square table; this one has {self.values.shape[0]} rows and"
@@ -127,8 +128,9 @@ class Comparison:
         return (self.take(kept, kept) if out else self), tuple(labels[i] for i in out)
 
     def mean_of(self, rows: np.ndarray, columns: np.ndarray) -> float | None:
-        """The mean value of rows and columns (numbers, or masks), without the cells of an item with itself; None where
-        there are no others.
+        """The mean value of rows and columns (numbers, or masks), without the cells of an item with itself.
+
+        None where there are no others.
         """
         block = np.ix_(
             *(np.arange(size)[which] for size, which in zip(self.values.shape, (rows, columns), strict=True))
@@ -156,8 +158,9 @@ class Comparison:
 
     @classmethod
     def load(cls, path: str | Path, measure: Measure | None = None) -> Comparison:
-        """Read what `save` wrote. measure: needed only for one that is not part of this package, or whose options could
-        not be written.
+        """Read what `save` wrote.
+
+        measure: needed only for one that is not part of this package, or whose options could not be written.
         """
         return cls(*read_comparison(Path(path), measure))
 
@@ -306,8 +309,7 @@ def _compare(
 
 
 def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
-    """What several measures say of the same pairs -> DataFrame, a row a pair of different items that all tables share,
-    a column a table.
+    """The values of several measures for the same pairs, with one row for each pair and one column for each table.
 
     tables: {name of the column: square Comparison}; items are found by whole labels, else by the fields that vary (a
     network's penultimate layer stands beside its output), in the order of the first table. Index "row", "column": the

@@ -1,4 +1,4 @@
-"""`stream`: two networks, every layer with every layer, in one pass over the data with nothing stored.
+"""`stream`: two models, every layer with every layer, in one pass over the data with nothing stored.
 
 A hook turns a layer's activations at once into their matrix of samples by samples, and lets go of them; when both
 networks have seen a batch, the matrices are multiplied, all pairs in one product, and only sums are kept. So memory is
@@ -59,8 +59,7 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
     device: str | torch.device | None = None,
     progress: bool | Tick = True,
 ) -> Comparison:
-    """Compare every layer of one model with every layer of another in one pass over the data, storing nothing ->
-    Comparison.
+    """Compare every layer of one model with every layer of another in one pass, without storing activations.
 
     The measure is `CKA(batch_size=...)`: Σ m HSIC₁(K, L) / sqrt(Σ m HSIC₁(K, K) · Σ m HSIC₁(L, L)) over batches of m
     samples, and the values are those of `compare` over two recordings. Close to "cka_debiased", which it estimates,
@@ -68,10 +67,9 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
 
     model_a, model_b: a Model, a module or a spec of `load_model`; the same model on both sides runs once.  dataset: as
     `record` takes it, in its own order; both models see the same batches.  layers: as `record` takes them, for both
-    models, or a pair of lists, one for each
-    model: (["conv1", "conv2"], ["layer1.*"]); None in a pair is all of that model.  batch_size: at least 4; a last
-    batch of fewer joins the one before. Memory is the larger of one forward pass and (layers of both) · batch_size²
-    numbers.
+    models, or a pair of lists, one for each model: (["conv1", "conv2"], ["layer1.*"]); None in a pair is all of that
+    model.  batch_size: at least 4; a last batch of fewer joins the one before. Memory is the larger of one forward
+    pass and (layers of both) · batch_size² numbers.
     pool, axis, device, progress: as in `record`.
     Errors: ValueError for layers as in `record`; UndefinedError naming model, layer and samples where there is NaN or
     infinity, and model and layer where one is constant.  [Nguyen, Raghu, Kornblith 2021]

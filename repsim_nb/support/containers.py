@@ -31,21 +31,21 @@ def to_array(x: Any) -> Array:
     the type for what cannot be read, MemoryError where it would not fit.
     """
     if isinstance(x, np.ndarray):
-        return _of_numpy(x)
+        return _read_numpy(x)
     if array_api_compat.is_torch_array(x):
-        return _of_torch(x)
+        return _read_torch(x)
     if isinstance(x, pd.DataFrame):
-        return _of_columns(
+        return _read_columns(
             [str(name) for name in x.columns], [x.iloc[:, i] for i in range(x.shape[1])], len(x), whole=x
         )
     if isinstance(x, (pd.Series, pd.Index)):
-        return _of_columns([str(x.name or "values")], [x], len(x))[:, 0]
+        return _read_columns([str(x.name or "values")], [x], len(x))[:, 0]
     if isinstance(x, (list, tuple)):
-        return _of_list(x)
+        return _read_list(x)
     if is_of(x, "xarray"):
-        return _of_xarray(x)
+        return _read_xarray(x)
     if is_of(x, "polars"):
-        return _of_polars(x)
+        return _read_polars(x)
     if is_of(x, "pyarrow", "Table", "RecordBatch") or has_method(x, "to_pandas", "cudf", "pyspark"):
         return to_array(x.to_pandas())
     if is_of(x, "modin"):
@@ -67,7 +67,7 @@ def to_array(x: Any) -> Array:
     ):
         _check_room(x.shape, getattr(x.dtype, "itemsize", 8), x)
         return to_array(x[...])
-    return _of_others(x)
+    return _read_others(x)
 
 
 def is_array(x: Any) -> bool:
@@ -109,7 +109,7 @@ def _refused(x: Any, why: str, hint: str) -> UndefinedError:
     )
 
 
-def _of_numpy(x: np.ndarray) -> np.ndarray:
+def _read_numpy(x: np.ndarray) -> np.ndarray:
     if isinstance(x, np.ma.MaskedArray):
         if np.ma.is_masked(x):
             raise UndefinedError(
@@ -132,7 +132,7 @@ def _of_numpy(x: np.ndarray) -> np.ndarray:
     )  # what carries the groups of its rows stays
 
 
-def _of_torch(x: Any) -> Any:
+def _read_torch(x: Any) -> Any:
     if getattr(x, "is_nested", False):
         raise _refused(x, "nested, whose rows have different lengths", "pool each row, or pad them all to one length")
     if x.device.type == "meta":
@@ -152,7 +152,7 @@ def _of_torch(x: Any) -> Any:
     return x
 
 
-def _of_columns(names: list[str], columns: list[Any], n: int, whole: pd.DataFrame | None = None) -> np.ndarray:
+def _read_columns(names: list[str], columns: list[Any], n: int, whole: pd.DataFrame | None = None) -> np.ndarray:
     """Columns of pandas side by side, in one dtype that holds them all."""
     for name, column in zip(names, columns, strict=True):
         dtype = column.dtype
@@ -208,7 +208,7 @@ def check_digits(x: Array, what: str = "it") -> None:
         )
 
 
-def _of_list(x: Any) -> Array:
+def _read_list(x: Any) -> Array:
     parts = [
         part if np.isscalar(part) or isinstance(part, (list, tuple)) or part is None else to_array(part) for part in x
     ]
@@ -228,7 +228,7 @@ def _of_list(x: Any) -> Array:
     return array
 
 
-def _of_xarray(x: Any) -> Array:
+def _read_xarray(x: Any) -> Array:
     if not is_of(x, "xarray", "DataArray", "Variable"):
         names = join_names(x.data_vars, 4) if hasattr(x, "data_vars") else ""
         raise _refused(x, f"which holds several arrays{f' ({names})' if names else ''}", "take one of them, x['name']")
@@ -237,7 +237,7 @@ def _of_xarray(x: Any) -> Array:
     return to_array(x.transpose(sample_dimension(x), ...).data)
 
 
-def _of_polars(x: Any) -> np.ndarray:
+def _read_polars(x: Any) -> np.ndarray:
     if is_of(x, "polars", "LazyFrame"):
         raise _refused(x, "which was not computed yet", "x.collect()")
     if not is_of(x, "polars", "DataFrame"):
@@ -256,13 +256,13 @@ def _of_polars(x: Any) -> np.ndarray:
             check_digits(kept.to_numpy(), f"the column '{column.name}'")
         columns.append(pd.Series(values))
     return (
-        _of_columns(list(x.columns), columns, len(x), whole=None)
+        _read_columns(list(x.columns), columns, len(x), whole=None)
         if len({column.dtype for column in columns}) != 1
         else np.column_stack(columns)
     )
 
 
-def _of_others(x: Any) -> np.ndarray:
+def _read_others(x: Any) -> np.ndarray:
     if x is None or isinstance(x, (str, bytes, Mapping, set, frozenset)):
         hint = "take one of what it holds, x['name']" if isinstance(x, Mapping) else "pass an array"
         raise _refused(x, "which is not one", hint)
@@ -272,4 +272,4 @@ def _of_others(x: Any) -> np.ndarray:
         raise _refused(x, f"which NumPy cannot read ({error})", "convert it, np.asarray(...), and pass that") from error
     if array.dtype.kind == "O" or (hasattr(x, "shape") and tuple(x.shape) != array.shape):
         raise _refused(x, "which NumPy does not read as numbers", "convert it and pass the array")
-    return _of_numpy(array)
+    return _read_numpy(array)

@@ -81,17 +81,17 @@ def index_ids(frame: Any) -> np.ndarray | None:
 
     None if it only counts rows or is not unique.
     """
-    return _of_index(getattr(frame, "index", None))
+    return _read_index(getattr(frame, "index", None))
 
 
 def ids_of(x: Any) -> np.ndarray | None:
     """The ids that a container gives to its samples: the index of a frame, the coordinate of an xarray DataArray; None
     as in `index_ids`, and for plain arrays.
     """
-    return _of_index(sample_index(x))
+    return _read_index(sample_index(x))
 
 
-def _of_index(index: Any) -> np.ndarray | None:
+def _read_index(index: Any) -> np.ndarray | None:
     if index is None or not index.is_unique or _counts_rows(index):
         return None
     for items in (list(index), list(map(str, index))):
@@ -122,7 +122,7 @@ def names_of(x: Any) -> Names | None:
         return None
     if _counts_rows(index):
         return Names(np.arange(len(index)), "count")
-    ids = _of_index(index)
+    ids = _read_index(index)
     return Names(np.array(list(map(str, index))), "repeated") if ids is None else Names(ids, "ids")
 
 
@@ -177,7 +177,7 @@ def check_order(x: Any, labels: Any) -> None:
 
 
 def ids_fingerprint(ids: np.ndarray | None) -> str:
-    """32 hex digits: a hash of ids that `checked_ids` returned; "" for None."""
+    """32 hex digits: a hash of ids that `check_ids` returned; "" for None."""
     if ids is None:
         return ""
     digest = hashlib.blake2b(f"{ids.dtype.kind} {len(ids)}".encode(), digest_size=16)

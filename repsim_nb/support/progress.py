@@ -1,4 +1,4 @@
-"""One way to show how far long work is: a bar, silence, or a function that is told."""
+"""One way to show how far long work is: a bar, silence, or a function that is called."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Tick = Callable[[int, int], None]  # tick(done, total); it may raise to stop the
 class ProgressReport:
     """A tick that has words for it: it calls report(done, total, "recording a: 500 of 1000 samples, 3 s left").
 
-    Work that goes through `ticking` says what is counted; of other work only the numbers are known. The time left is
-    that of the count it stands in, from its pace so far; it is said once there is a second of it.
+    Work that goes through `show_progress` says what is counted; of other work only the numbers are known. The time left
+    is that of the current count, from its pace so far; it is reported once there is a second of it.
     """
 
     def __init__(self, report: Callable[[int, int, str], None]) -> None:
@@ -36,12 +36,12 @@ class ProgressReport:
         ):  # a new count; one that goes on from a half-finished recording does not begin at 0
             self._since, self._first = now, done
         self._last = done, total
-        said = (f"{self._what}: " if self._what else "") + f"{done} of {total}"
+        text = (f"{self._what}: " if self._what else "") + f"{done} of {total}"
         if self._unit:
-            said += f" {self._unit}" if total == 1 or self._unit.isupper() else f" {self._unit}s"  # MB has no plural
+            text += f" {self._unit}" if total == 1 or self._unit.isupper() else f" {self._unit}s"  # MB has no plural
         if self._first < done < total and now - self._since >= 1:
-            said += f", {_lasting((now - self._since) / (done - self._first) * (total - done))} left"
-        self._report(done, total, said)
+            text += f", {_lasting((now - self._since) / (done - self._first) * (total - done))} left"
+        self._report(done, total, text)
 
 
 def _lasting(seconds: float) -> str:

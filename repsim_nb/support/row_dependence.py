@@ -7,26 +7,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-FOLLOWING = (
-    20,
-    2000,
-)  # the fewest rows, and the most that follow one another, of which it is asked whether near rows are more alike
-GROUPED = (
-    4.0,
-    8.0,
-    0.05,
-    # near rows are more alike by so many standard errors that permutations are asked; that they need not be; and by a
-    # difference of so much cosine
-)
+# the fewest rows, and the most that follow one another, of which it is asked whether near rows are more alike
+FOLLOWING = (20, 2000)
+# near rows are more alike by so many standard errors that permutations are asked; that they need not be; and by a
+# difference of so much cosine
+GROUPED = (4.0, 8.0, 0.05)
 PERMUTATIONS = 499
-NEARLY = (
-    0.003,
-    0.25,
-    20,
-    # a near repeat is nearer than this fraction of the distance to the 20th; that fraction of samples is worth a word.
-    # On a
-    # line it is 6 % by chance
-)
+# a near repeat is nearer than this fraction of the distance to the 20th; that fraction of samples is reported. On a
+# line it is 6 % by chance
+NEARLY = (0.003, 0.25, 20)
 
 
 def near_rows(x: np.ndarray | None) -> tuple[dict[int, float], int]:
@@ -52,9 +41,8 @@ def near_rows(x: np.ndarray | None) -> tuple[dict[int, float], int]:
         seen = by_distance(few)[0].max()
         if any(by_distance(few[g.permutation(len(few))])[0].max() >= seen for _ in range(PERMUTATIONS)):
             return {0: usual, 1: float(cosines[0])}, 0
-    at = (
-        int(np.argmax(cosines - usual >= (cosines.max() - usual) / 2)) + 1
-    )  # the first of the large ones: where a period is, its multiples are too
+    # the first of the large ones: where a period is, its multiples are too
+    at = int(np.argmax(cosines - usual >= (cosines.max() - usual) / 2)) + 1
     enough = cosines[at - 1] - usual >= GROUPED[2] * (1 - usual)
     return {0: usual, 1: float(cosines[0]), at: float(cosines[at - 1])}, at if enough else 0
 

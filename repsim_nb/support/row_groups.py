@@ -141,9 +141,8 @@ class _WithGroups:
     """
 
     __array_priority__ = 1.0  # that of a memory map is lower than an array's
-    groups: np.ndarray | None = (
-        None  # __array_finalize__ does not hand them on: it cannot know whether rows are the same
-    )
+    # __array_finalize__ does not pass them on: it cannot know whether rows are the same
+    groups: np.ndarray | None = None
     _viewed: tuple[weakref.ref[Any], ...] = ()  # the arrays whose memory this one is a view of
 
     def __array_finalize__(self, whole: Any) -> None:

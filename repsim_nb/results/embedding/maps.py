@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import pdist, squareform
 from sklearn.decomposition import PCA
-from sklearn.manifold import trustworthiness as kept_neighbours
+from sklearn.manifold import trustworthiness
 
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import unknown_name
@@ -155,7 +155,7 @@ def _embedding(
         points=pd.DataFrame(points * unit, index=labels, columns=columns),
         stress=stress_of(points, d, free_scale=facts["kind"] == "tsne"),
         negative_fraction=float(np.abs(eigenvalues[eigenvalues < 0]).sum() / np.abs(eigenvalues).sum()),
-        trustworthiness=float(kept_neighbours(d, points, n_neighbors=min(5, (len(d) - 1) // 2), metric="precomputed")),
+        trustworthiness=float(trustworthiness(d, points, n_neighbors=min(5, (len(d) - 1) // 2), metric="precomputed")),
         dissimilarities=pd.DataFrame(d * unit, index=labels, columns=labels),
         **facts,
     )

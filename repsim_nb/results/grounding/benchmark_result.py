@@ -117,9 +117,7 @@ class Benchmark:
 
     @property
     def differences(self) -> pd.DataFrame:
-        """`compare_with` for every pair of measures, the higher one first, as one list -> DataFrame, index (higher,
-        lower).
-        """
+        """`compare_with` for every pair of measures, as a frame with the index (higher, lower)."""
         names = list(self.table.index)
         return self._differences([(one, other) for i, one in enumerate(names) for other in names[i + 1 :]])
 

@@ -158,7 +158,7 @@ class Damage:
                 f"damage '{self.name}' deletes parts and leaves one at least; representation {numbers.index(fewest)}"
                 f" has {fewest}, so that there is nothing to delete"
             )
-        found = {left_of(amount, fewest): amount for amount in reversed(asked)}
+        found = {count_left(amount, fewest): amount for amount in reversed(asked)}
         return sorted((fewest - left) / fewest if len(set(numbers)) == 1 else amount for left, amount in found.items())
 
     def check(self, amounts: Sequence[float]) -> None:
@@ -214,7 +214,7 @@ def damage_of(given: str | Damage) -> Damage:
     return given
 
 
-def left_of(amount: float, number: int) -> int:
+def count_left(amount: float, number: int) -> int:
     """How many of so many parts are left if this fraction is deleted: whole ones, at least one."""
     return max(1, round((1 - amount) * number))
 
@@ -229,7 +229,7 @@ def rms_distance(x: np.ndarray) -> float:
 
 
 def _delete_components(whole: PrincipalComponents, amount: float, rng: np.random.Generator) -> np.ndarray:
-    return whole.leading(left_of(amount, whole.rank))
+    return whole.leading(count_left(amount, whole.rank))
 
 
 def _varying_units(x: np.ndarray) -> np.ndarray:
@@ -239,7 +239,7 @@ def _varying_units(x: np.ndarray) -> np.ndarray:
 def _choose_units(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
     """The units that are deleted: the first in a random order of those that are not constant."""
     order = rng.permutation(_varying_units(x))
-    return order[: len(order) - left_of(amount, len(order))]
+    return order[: len(order) - count_left(amount, len(order))]
 
 
 def _delete_units(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:

@@ -21,7 +21,7 @@ from repsim_nb.support.labels import short_labels, to_axis
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer, check_labels
 
-from .damage import DAMAGES, Damage, damage_of, left_of
+from .damage import DAMAGES, Damage, count_left, damage_of
 from .model_benchmark import Measures, choose_measures
 from .sensitivity_result import Sensitivity, first_above
 from .specificity_result import NEVER
@@ -44,8 +44,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> Sensitivity:
-    """At which amount of damage a measure sees more than the difference between two models, and what a probe then
-    reads.
+    """Find the damage at which a measure sees more than the difference between two models, and the probe's loss there.
 
     Parameters
     ----------
@@ -288,7 +287,7 @@ def closed_forms(
     for x in xs:
         squares = PrincipalComponents(x).squares
         for short, measure in chosen.items():
-            values = [closed_form(measure, squares, left_of(amount, len(squares))) for amount in amounts]
+            values = [closed_form(measure, squares, count_left(amount, len(squares))) for amount in amounts]
             if values[0] is not None:
                 found.setdefault(short, []).extend(float(value) for value in values if value is not None)
     return pd.DataFrame(found, index=index)

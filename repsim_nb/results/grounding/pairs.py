@@ -98,9 +98,7 @@ def functionality(pairs: pd.DataFrame, gap: str, *, model: str = "seed", per: st
 
 
 def functionality_up_to_sign(pairs: pd.DataFrame, gap: str, *, model: str, per: str) -> pd.Series:
-    """`functionality`, but which end is the upper one is left open: the item that comes first in the largest gap has
-    0.
-    """
+    """`functionality` up to its sign: the item that comes first in the largest gap has 0."""
     first, second = [f"{model}1", f"{per}1"], [f"{model}2", f"{per}2"]
     check_columns(pairs, [*first, *second, gap])
     check_numbers(pairs, [gap])
@@ -244,9 +242,7 @@ def correlate(
 
 
 def combine_p_values(p_values: Sequence[float]) -> float:
-    """One p-value of several, which may depend on each other in any way: twice their mean, at most 1; a single one as
-    it is.
-    """
+    """One p-value of several, which may depend on each other: twice their mean, at most 1; a single one as it is."""
     return float(p_values[0]) if len(p_values) == 1 else min(1.0, 2 * float(np.mean(p_values)))
 
 

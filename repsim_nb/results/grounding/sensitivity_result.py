@@ -151,8 +151,7 @@ class Sensitivity:
         return (highest[None] <= thresholds[:, :, None]).sum(axis=2)
 
     def accuracy_loss(self, name: str, level: float = 0.95) -> Interval:
-        """How much less a probe reads at the amount at which a measure notices than without damage, with its interval
-        over models.
+        """The accuracy that a probe loses where a measure notices damage, with its interval over models.
 
         Parameters
         ----------

@@ -81,8 +81,9 @@ class Specificity:
 
     @property
     def layers_to_move(self) -> float:
-        """The median over all layers; a layer with "never" counts as more than any number, so infinity means that half
-        of the layers have no such number.
+        """The median over all layers; a layer with "never" counts as more than any number.
+
+        Infinity means that half of the layers have no such number.
         """
         steps = sorted(math.inf if value == NEVER else float(value) for value in self.by_layer["layers_to_move"])
         return (steps[(len(steps) - 1) // 2] + steps[len(steps) // 2]) / 2

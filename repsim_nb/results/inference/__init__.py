@@ -1,6 +1,4 @@
-"""What a number is worth: what chance alone gives, how far it moves with other samples or other items, rank
-correlations, groups, and what each sample adds to it.
-"""
+"""How far a number can be trusted: chance levels, intervals, rank correlations, tests of groups, influence."""
 
 from .blocks import block_means
 from .correlation_differences import rank_differences

@@ -36,8 +36,7 @@ def rank_differences(  # noqa: PLR0913 - keyword-only, independent of each other
     level: float = 0.95,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Compare the rank correlations of several square tables with one other table, with simultaneous intervals for the
-    differences.
+    """Compare the rank correlations of several square tables with another, with simultaneous intervals.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ class Count(NamedTuple):
     least: float
 
 
-def counted(
+def count_p_values(
     measure: Measure,
     left: Sequence[Any],
     right: Sequence[Any],
@@ -107,7 +107,7 @@ def _block(
     run: Workers,
     idle: Callable[[], None],
 ) -> dict[tuple[int, int], Count]:
-    """`counted`, of matrices that are all in memory."""
+    """`count_p_values`, of matrices that are all in memory."""
     n = len(next(iter(matrices.values())))
     rounding = 32 * max(eps(next(iter(squares.values()))), eps(next(iter(matrices.values()))))
     hits, drawn = dict.fromkeys(cells, 0), 0

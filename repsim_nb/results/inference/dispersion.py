@@ -20,8 +20,9 @@ FEWEST_SPREAD_UNITS = 4  # of a group, for a test of spreads: with three it reje
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SpreadTest(Test):
-    """A test of dispersion: `statistic` is F. spreads: {group: mean distance of its items from its centre}. groups:
-    {group: number of items}.
+    """A test of dispersion; `statistic` is F.
+
+    spreads: {group: mean distance of its items from its centre}. groups: {group: number of items}.
     """
 
     spreads: Mapping[Any, float] = field(default_factory=dict)

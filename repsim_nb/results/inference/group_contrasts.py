@@ -30,8 +30,7 @@ def contrasts(
     n_permutations: int = 999,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Test for each group whether its items are farther from the items of a base group than base items are from each
-    other, one-sided.
+    """Test for each group whether its items are farther from base items than those are from each other, one-sided.
 
     Parameters
     ----------
@@ -47,23 +46,22 @@ def contrasts(
         Items of one unit depend on each other. Labels are exchanged among whole units that have the same number of
         items in each stratum.
     n_permutations : int
-        The number of random permute_labels, if there are more than 5,040 different ones.
+        The number of random labellings, if there are more than 5,040 different ones.
     seed : int
-        Of the random permute_labels.
+        Of the random labellings.
 
     Returns
     -------
     DataFrame
         Index group. Columns:
 
-        - to_base: mean dissimilarity of the group's items to base items, and base: mean dissimilarity within base (each
-        the mean over the strata that
-          count for this group).
+        - to_base: mean dissimilarity of the group's items to base items, the mean over the strata that count for it.
+        - base: mean dissimilarity within base, over the same strata.
         - within: mean dissimilarity within the group, missing for one item in each stratum.
         - difference: to_base - base.
         - p_value: one-sided, the labels of the group and of base exchanged within strata.
         - p_holm: p_value adjusted for the number of groups.
-        - least: the smallest p_value that so many items allow (1 / number of permute_labels).
+        - least: the smallest p_value that so many items allow (1 / number of labellings).
         - R: ANOSIM's R of the group and base, without a p-value (with few items it is mostly the tightness of base).
         - spread_p: p-value of `dispersion_test` of the group and base, missing for fewer than 3 items in a stratum.
         - items: the number of items of the group that count.
@@ -77,11 +75,10 @@ def contrasts(
     Notes
     -----
     The question is how far a change moves items, in units of how far base items are from each other anyway. Items of a
-    group may be far
-    from base and from each other, each in its own direction: then *within* is as large as *to_base*, and the group is
-    no cluster. The test is exact if items of the group are drawn as base items are. It also rejects if a group is only
-    more spread out around the same centre, since its items are
-    then farther from base items, too: *spread_p* and *within* show it, and `centre_test` compares centres alone.
+    group may be far from base and from each other, each in its own direction: then *within* is as large as *to_base*,
+    and the group is no cluster. The test is exact if items of the group are drawn as base items are. It also rejects if
+    a group is only more spread out around the same centre, since its items are then farther from base items, too:
+    *spread_p* and *within* show it, and `centre_test` compares centres alone.
 
     Simulated (base of 5 items and two groups of 2 or 3, in one or two strata, 400 times each): where groups are as
     base, .03 to .08 of p_value are <= .05, and the smallest p_holm in .00 to .05. A group twice as spread out around

@@ -1,4 +1,4 @@
-"""Groups of items: whether they lie apart, whether their centres differ, and whether their spreads differ."""
+"""Groups of items: whether they are separate (ANOSIM), and whether their centres differ."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def anosim(
         exchanged among whole units: those that have the same number of items in each stratum. All items of a unit are
         in one group.
     n_permutations : int
-        All different permute_labels are gone through if there are no more than 5,040. Otherwise so many are drawn.
+        All different labellings are used if there are no more than 5,040. Otherwise so many are drawn at random.
     seed : int
 
     Returns
@@ -100,7 +100,7 @@ def anosim(
     _check_pairs(found, parts)
     labels, every = found.permute_labels(parts, n_permutations, seed)
     tied = with_ties(d, table)
-    seen, null = (anosim_r(tied, rows_of_codes, parts) for rows_of_codes in (codes[None], labels))
+    seen, null = (anosim_r(tied, labelling, parts) for labelling in (codes[None], labels))
     return found.group_test(compare_with_null(float(seen[0]), null, "greater", every), parts)
 
 
@@ -213,9 +213,8 @@ def _welch(squared: np.ndarray, codes: np.ndarray) -> np.ndarray:
     smallest = np.finfo(float).eps * max(float(squared.max()), np.finfo(float).tiny)
     weights = sizes / np.maximum(variance, smallest)
     total = weights.sum(axis=1)
-    between = (
-        sums / np.outer(sizes, sizes) - (own / sizes)[:, :, None] - (own / sizes)[:, None, :]
-    )  # squared distances of centres
+    # squared distances of centres
+    between = sums / np.outer(sizes, sizes) - (own / sizes)[:, :, None] - (own / sizes)[:, None, :]
     first, second = np.triu_indices(len(groups), 1)
     top = (weights[:, first] * weights[:, second] * between[:, first, second]).sum(axis=1) / total / (len(groups) - 1)
     bottom = 1 + 2 * (len(groups) - 2) / (len(groups) ** 2 - 1) * (

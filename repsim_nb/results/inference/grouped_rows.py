@@ -22,7 +22,7 @@ from repsim_nb.support.validation import check_labels, check_representation, to_
 
 from .representations import pair_of, rows_of
 
-LOOKED_AT = 1000  # rows: whether they look grouped
+MAX_ROWS = 1000  # of which it is asked whether near rows are more alike
 
 
 def codes_of(groups: Any, sides: Sequence[Any], n: int, *, every: bool = False) -> np.ndarray | None:
@@ -53,7 +53,7 @@ def _warn_if_grouped(sides: list[Any], every: bool) -> None:
         return
     try:
         found = [
-            near_rows(to_numpy(check_representation(side[:LOOKED_AT], double=True, constant=True)))[1] for side in sides
+            near_rows(to_numpy(check_representation(side[:MAX_ROWS], double=True, constant=True)))[1] for side in sides
         ]
     except UndefinedError:
         return  # the measure says what is wrong

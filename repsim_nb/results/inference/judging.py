@@ -196,8 +196,7 @@ def judge_p(p: Any, level: float = 0.05, *, unit: str = "") -> Verdict:
 
 
 def judge_exact(value: float, expected: float, tolerance: float, *, unit: str = "") -> Verdict:
-    """Judge a deterministic recomputation of a published number: "reproduced" if it is within the tolerance, otherwise
-    "not reproduced".
+    """Judge a deterministic recomputation of a published number by a tolerance: "reproduced" or "not reproduced".
 
     Parameters
     ----------

@@ -30,8 +30,7 @@ def chance_values(
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> np.ndarray:
-    """Values of random pairs after the samples of one side are permuted: the chance level of the measure for
-    representations of these shapes.
+    """Values of random pairs after the samples of one side are permuted: the chance level for these shapes.
 
     Parameters
     ----------
@@ -118,8 +117,7 @@ def sample_sets(  # noqa: PLR0913 (what is compared, and options of their own)
     kind: str = "spearman",
     progress: bool | Tick = False,
 ) -> pd.DataFrame:
-    """Rank correlations of tables over random sets of samples with a reference table: how far a table moves with its
-    samples.
+    """Rank correlations of tables over random sets of samples with a reference table.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_fraction
 from repsim_nb.support.workers import open_workers
 
-from .counted_p_values import counted, needs_counting, permutations_for
+from .counted_p_values import count_p_values, needs_counting, permutations_for
 from .grouped_rows import check_number, codes_of, group_means
 from .nulls import closed_form, same_in_every_order
 from .permutation_moments import moments_of
@@ -65,8 +65,9 @@ class NullTable:
         return (self.value - self.mean) / self.sd
 
     def adjusted(self) -> pd.DataFrame:
-        """p-values adjusted for their number: cells at most r are, of all such, mistaken in a share r at most on
-        average. 1 of an item with itself, which is no test, and where p is undefined.
+        """p-values adjusted for their number: of the cells at most r, a fraction r at most is mistaken on average.
+
+        1 of an item with itself, which is no test, and where p is undefined.
 
         [Benjamini, Hochberg 1995; it holds for tests that depend on each other positively]
         """
@@ -96,7 +97,7 @@ class NullTable:
     def _what(self) -> str:
         return "" if self.permuted == "samples" else f" {self.permuted}"
 
-    def _said(self) -> str:
+    def _summary(self) -> str:
         above, size = self.above(), self.value.shape
         found, tests = (
             (int(above.to_numpy().sum()), above.size)
@@ -108,7 +109,7 @@ class NullTable:
     def __repr__(self) -> str:
         return (
             f"NullTable({self.comparison.measure}, {' × '.join(map(str, self.value.shape))},"
-            f" n={self.comparison.n}{self._what()}: {self._said()})"
+            f" n={self.comparison.n}{self._what()}: {self._summary()})"
         )
 
     def _repr_html_(self) -> str:
@@ -120,7 +121,7 @@ class NullTable:
         ]
         head = (
             f"<p><b>{html.escape(str(self.comparison.measure))}</b>, n = {self.comparison.n}{self._what()}:"
-            f" {self._said()}, marked •</p>"
+            f" {self._summary()}, marked •</p>"
         )
         return without_formulas(
             head + pd.DataFrame(cells, index=rows, columns=columns).to_html(max_rows=40, max_cols=30)
@@ -138,8 +139,7 @@ def null_table(
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> NullTable:
-    """`compare`, and for every cell the mean, sd and skewness that permuted samples would give, with a p-value ->
-    NullTable.
+    """`compare`, and for every cell a p-value and the mean, sd and skewness over permuted samples.
 
     Parameters
     ----------
@@ -285,7 +285,7 @@ def _p_values(
                 progress, f"permutations for {len(cells)} cells of {measures.short_name(measure)}", "cell"
             ) as tick,
         ):
-            for (i, j), count in counted(measure, sides[0], sides[-1], cells, many, seed, run, tick).items():
+            for (i, j), count in count_p_values(measure, sides[0], sides[-1], cells, many, seed, run, tick).items():
                 for cell in {(i, j), (j, i)} if ys is None else {(i, j)}:
                     p[cell], least[cell], by_count[cell] = count.p_value, count.least, True
     return p, least, by_count

@@ -44,8 +44,8 @@ def null_moments(
         Rows with the same label depend on each other. The means of groups are compared and permuted, each of as many
         rows as the smallest group has, evenly spaced. Recordings by token know the groups of their rows.
     n_permutations : int
-        If a few samples outweigh all others, tails are counted in so many random orders (`Moments.counted`): three
-        moments say nothing of them.
+        If a few samples outweigh all others, tails are counted in so many random orders
+        (`Moments.random_values`), since three moments do not describe them.
 
     Raises
     ------

@@ -84,7 +84,7 @@ def statistic_by_order(
     """The rank correlation of two tables (m, m) if the items of the second are exchanged, as a function of their order.
 
     With z the residuals of y's ranks given z's are exchanged, then y's ranks are what z predicts plus these residuals,
-    and the partial correlation is taken anew [Legendre 2000, method 2].
+    and the partial correlation is computed again [Legendre 2000, method 2].
     """
     upper = np.triu_indices(len(x), 1)
     if z is None and kind == "kendall":

@@ -1,5 +1,4 @@
-"""Over all orders of the samples: mean, variance and skewness of the inner product of two matrices, one of them
-shuffled, without shuffling.
+"""Mean, variance and skewness of the inner product of two matrices over all permutations of one, in closed form.
 
 T = Σ_ij a_ij b_o(i)o(j) for an order o, all n! as likely. T to the third power is a sum over six indices, and its mean
 over o depends only on which of the six are the same: for each such pattern, the sum over a of what has it, times the

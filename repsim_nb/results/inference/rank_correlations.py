@@ -1,4 +1,4 @@
-"""Rank correlations of sequences, of tables, and along runs of training."""
+"""Rank correlations of two sequences or of two tables, with p-values."""
 
 from __future__ import annotations
 
@@ -93,8 +93,7 @@ def rank_correlation(  # noqa: PLR0913 - keyword-only, independent of each other
     liberal, since items that are alike in `given` share their residuals, too. A p near .05 decides nothing there.
     Sequences (6 to 100 values, 1,000 each): ρ .05 to .07 if `given` explains up to half of both sides, .08 to .10 if it
     explains nine tenths, because ranks are no linear functions of each other; τ .01 to .04, but a partial τ is above 0
-    (.11 at 10 values) if `given`
-    explains half of both sides: prefer ρ.
+    (.11 at 10 values) if `given` explains half of both sides: prefer ρ.
 
     References
     ----------
@@ -133,11 +132,11 @@ def rank_correlation(  # noqa: PLR0913 - keyword-only, independent of each other
             + ("these are sequences" if not all(tables) else f"here p is {p!r}")
         )
     if all(tables):
-        squares_, index, place = align_all(a, sides[1:], direction)
+        squares, index, place = align_all(a, sides[1:], direction)
         if p in (None, "mantel"):
-            return _mantel(squares_, kind, alternative, n_permutations, seed, groups, index, place)
+            return _mantel(squares, kind, alternative, n_permutations, seed, groups, index, place)
         upper = np.triu_indices(len(place), 1)
-        values = [square[upper] for square in squares_]
+        values = [square[upper] for square in squares]
     else:
         if direction is not None:
             raise ValueError(

@@ -51,8 +51,9 @@ class Test:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GroupTest(Test):
-    """An ANOSIM: `statistic` is R. within, between: mean dissimilarities of the pairs that count. groups: {group:
-    number of items}.
+    """A test of groups of items; `statistic` is R for ANOSIM.
+
+    within, between: mean dissimilarities of the pairs that count. groups: {group: number of items}.
     """
 
     within: float | None = None
@@ -72,7 +73,7 @@ class Moments:
 
     p-values and quantiles are those of Pearson's type III curve (a shifted gamma distribution) with these three
     moments. Where a few samples outweigh all others that curve says nothing of
-    its tails: then p-values and quantiles are counted in `counted`, the values of random orders (None: the curve
+    its tails: then p-values and quantiles are counted in `random_values`, the values of random orders (None: the curve
     holds).
     least: the smallest p-value that can be backed. A p-value that equals it is an upper bound.
     """
@@ -85,7 +86,7 @@ class Moments:
     rounding: float = field(default=ROUNDING, repr=False)
 
     @functools.cached_property
-    def counted(self) -> np.ndarray | None:
+    def random_values(self) -> np.ndarray | None:
         return None if self.count is None else self.count()
 
     @property
@@ -94,15 +95,15 @@ class Moments:
 
     def p_value(self, value: float) -> float:
         """How often an order gives this value or more; at most that often if it is `least`."""
-        if (counted := self.counted) is None:
+        if (values := self.random_values) is None:
             return float(tail((value - self.mean) / self.sd, self.skewness, self.least))
-        return max(float((1 + np.sum(counted >= value - self.rounding)) / (1 + len(counted))), self.least)
+        return max(float((1 + np.sum(values >= value - self.rounding)) / (1 + len(values))), self.least)
 
     def quantile(self, level: float) -> float:
         """The value below which a fraction `level` of the orders lie."""
         check_level(level)
-        if (counted := self.counted) is not None:
-            return quantile_of(counted, level)
+        if (values := self.random_values) is not None:
+            return quantile_of(values, level)
         return self.mean + self.sd * float(stats.pearson3(self.skewness).ppf(level))
 
 

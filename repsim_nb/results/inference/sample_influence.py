@@ -61,7 +61,7 @@ def influence(
     measure = measures.get(measure)
     units = SampleUnits(measure, x, y, groups, "influence", strict=False)
     if units.codes is not None:
-        return _of_each(units, measure, units.value(), np.full(units.number, np.nan), progress)
+        return _leave_each_out(units, measure, units.value(), np.full(units.number, np.nan), progress)
     with add_context("influence, of 'x'"):
         x = units.x = check_representation(units.x, double=True)
     with add_context("influence, of 'y'"):
@@ -82,10 +82,10 @@ def influence(
     elif measure.recentring is not None:
         a, b = (to_numpy(measure.gram_matrix(measure.prepare(side))) for side in (x, y))
         values = _by_sums(a, b, measure.recentring)
-    return _of_each(units, measure, seen, values, progress)
+    return _leave_each_out(units, measure, seen, values, progress)
 
 
-def _of_each(
+def _leave_each_out(
     units: SampleUnits, measure: Measure, seen: float, values: np.ndarray, progress: bool | Tick
 ) -> np.ndarray:
     """seen less the values without each unit; those that are NaN are asked for."""
@@ -103,7 +103,7 @@ def _of_each(
 
 
 def _by_sums(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:
-    """The cosine of two matrices without each sample (n,), brought to standard form anew: what centring took out of
+    """The cosine of two matrices without each sample (n,), brought to standard form again: what centring took out of
     them before, it takes out again.
 
     NaN where next to nothing is left of one side: a difference of large sums would be rounding.

@@ -148,8 +148,8 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
                 return math.nan
             raise UndefinedError(f"of a set of {n} {units.name}: {error} Choose larger sizes=[...]") from error
 
-    if sizes is None and len(enough_samples := [n for n in chosen if _has_value(of, draw_rows(n, most, seed)[0])]) > 1:
-        chosen = enough_samples
+    if sizes is None and len(defined := [n for n in chosen if _has_value(of, draw_rows(n, most, seed)[0])]) > 1:
+        chosen = defined
     checks = most, most // 2, most // 4
     drawn = [(n, rows) for n in sorted({*chosen, *checks}) for rows in draw_rows(n, most, seed)]
     found = map_with_progress(

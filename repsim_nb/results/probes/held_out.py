@@ -52,12 +52,10 @@ def number_images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[
 
 
 def hold_out(
-    true: np.ndarray, image: np.ndarray, share: float, names: Sequence[str], rng: np.random.Generator
+    true: np.ndarray, image: np.ndarray, fraction: float, names: Sequence[str], rng: np.random.Generator
 ) -> np.ndarray:
-    """Which rows are held out: a share of the images, whole ones, and as evenly as can be of those that occur in the
-    same classes.
-    """
-    held = draw_images(true, image, round(share * len(np.unique(image))), rng)
+    """Which rows are held out: a fraction of the images, evenly over those that occur in the same classes."""
+    held = draw_images(true, image, round(fraction * len(np.unique(image))), rng)
     check_counts(true, held, names)
     return held
 

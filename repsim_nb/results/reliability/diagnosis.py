@@ -41,7 +41,7 @@ TWIN_FRACTION = 0.1  # of units that repeat another one: borders and background 
 
 _FEWER = "Read cka_debiased instead of cka, or take more samples"
 _SMALLER = "Take more samples than both ranks together, or keep fewer components: svcca, CCA(variance=0.9)"
-_BESIDE = "Look at mean_cca beside it, which weighs directions alike, and at cka without that component"
+_OTHER_CKA_ADVICE = "Look at mean_cca beside it, which weighs directions alike, and at cka without that component"
 
 
 def diagnose(
@@ -221,7 +221,7 @@ def check_one(side: Side) -> list[Finding]:
                 f"one component holds {facts['first component, of cka']:.0%} of what cka sees of {name} "
                 f"({facts['first component, of variance']:.0%} of its variance), so cka says whether that one is"
                 " shared",
-                _BESIDE,
+                _OTHER_CKA_ADVICE,
             )
         )
     if p >= n and facts["rank"] >= facts["samples looked at"] - 1:
@@ -274,7 +274,7 @@ def describe_pair(a: Side, b: Side) -> dict[str, Any]:
 def check_both(a: Side, b: Side, together: Mapping[str, Any]) -> list[Finding]:
     found = []
     names, n, cka = f"{a.name} and {b.name}", a.n, together["cka"]
-    debiased, level, share = (
+    debiased, level, fraction = (
         together.get("cka_debiased"),
         together["cka of unrelated data"],
         together["fraction of cka by first components"],
@@ -295,10 +295,12 @@ def check_both(a: Side, b: Side, together: Mapping[str, Any]) -> list[Finding]:
         else f"without the first of each side it is {together['cka without them']:.2f}"
     )
     heaviest = max(a, b, key=lambda side: (side.is_dominated, side.facts["first component, of cka"]))
-    if share >= DOMINANT_FRACTION and cka >= HIGH_CHANCE_CKA:
+    if fraction >= DOMINANT_FRACTION and cka >= HIGH_CHANCE_CKA:
         found.append(
             Finding(
-                "one component", f"{share:.0%} of the cka of {cka:.2f} comes from one component a side; {rest}", _BESIDE
+                "one component",
+                f"{fraction:.0%} of the cka of {cka:.2f} comes from one component a side; {rest}",
+                _OTHER_CKA_ADVICE,
             )
         )
     elif heaviest.is_dominated:
@@ -307,7 +309,7 @@ def check_both(a: Side, b: Side, together: Mapping[str, Any]) -> list[Finding]:
                 "one component",
                 f"one component holds {heaviest.facts['first component, of cka']:.0%} of what cka sees of"
                 f" {heaviest.name}: cka is {cka:.2f}; {rest}",
-                _BESIDE,
+                _OTHER_CKA_ADVICE,
             )
         )
     certain = together["both ranks"] - (n - 1)

@@ -24,9 +24,12 @@ OUTLIER_MEDIANS, OUTLIER_DEVIATIONS = 5.0, 8.0
 
 
 class Side(NamedTuple):
-    """A representation, as it is (raw); centred, at unit norm (s, p) so that its variances sum to 1; its inner
-    products, of samples or of features, whichever are fewer; the first component's
-    share of variance and its samples' scores; n samples there are in all."""
+    """One representation of a comparison, with what `diagnose` computes of it.
+
+    n: the number of samples in all.  raw: the samples looked at, as they are.  x: centred, at unit norm (s, p), so that
+    the variances sum to 1.  products: inner products of samples or of features, whichever are fewer.  first, scores:
+    the fraction of variance of the first component, and the scores of the samples on it.
+    """
 
     name: str
     n: int
