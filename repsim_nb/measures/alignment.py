@@ -160,11 +160,8 @@ class SoftMatching(Measure):
         return 4.0 * n * p * q + matching
 
 
-_QUICK, _COPIES, _CELLS = (
-    1024,
-    8192,
-    2**21,
-)  # copies that are assigned at once; the most of them, and of pairs of units, that end in time
+# copies that are assigned at once; the most of them, and of pairs of units, that end in time
+_QUICK, _COPIES, _CELLS = (1024, 8192, 2**21)
 
 
 def _copies(p: int, q: int) -> tuple[int, bool]:

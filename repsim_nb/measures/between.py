@@ -23,9 +23,8 @@ from .confounds import Deconfounded
 from .rsa import RSA
 
 FEWEST_GROUPS = 4  # a term of HSIC is a mean over four different ones
-Between = Callable[
-    [Any, Any, np.ndarray], float
-]  # two representations and the groups of their rows, 0, 1, ... -> the value
+# two representations and the groups of their rows, 0, 1, ... -> the value
+Between = Callable[[Any, Any, np.ndarray], float]
 
 
 def form_between(measure: Measure) -> Between | None:
@@ -127,9 +126,10 @@ def _kernel(measure: CKA | DistanceCorrelation, x: np.ndarray, sizes: np.ndarray
         return np.sqrt(squared)
     of_group = np.repeat(np.arange(len(sizes)), sizes)
     between = of_group[:, None] != of_group[None]
+    # pairs within a group count as the diagonal does
     middle = float(
         np.median(np.where(between, squared, 0.0) if measure.median == "with_diagonal" else squared[between])
-    )  # within a group as on the diagonal
+    )
     if middle <= 8 * eps(x) * x.shape[1] ** 0.5 * float(np.median(own)):
         raise UndefinedError(
             "the median distance between samples of different groups is 0, so the RBF kernel has no width"
@@ -160,9 +160,8 @@ def _hsic(a: _Entries, b: _Entries) -> float:
     """
     sizes, n, squares = a.sizes, a.sizes.sum(), a.sizes @ a.sizes
     left, both = n - sizes, np.multiply.outer(sizes, np.ones_like(sizes))
-    more = (left[:, None] - sizes[None]) ** 2 - (
-        squares - both**2 - both.T**2
-    )  # two further samples, of two further groups
+    # two further samples, of two further groups
+    more = (left[:, None] - sizes[None]) ** 2 - (squares - both**2 - both.T**2)
     if (sizes == sizes[0]).all():
         two = more[0, -1] * np.vdot(a.matrix, b.matrix)
     else:

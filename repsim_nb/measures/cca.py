@@ -107,18 +107,16 @@ class CCA(Measure):
         squares, vectors = xp.linalg.eigh(x.T @ x if p <= n else x @ x.T)
         squares, vectors = xp.flip(squares), xp.flip(vectors, axis=1)
         floor = 1e-10 * float(squares[0])
-        if (
-            smallest**2 < floor and float(squares[-1 if p <= n else n - 2]) < floor
-        ):  # of n centred samples one direction is always nothing
+        # of n centred samples one direction is always nothing
+        if smallest**2 < floor and float(squares[-1 if p <= n else n - 2]) < floor:
             return None
         s = xp.clip(squares, 0, None) ** 0.5
         rank = self._count_components(s, smallest, n)
         if p > n:
             return vectors[:, :rank]
         q = x @ (vectors[:, :rank] / s[:rank])
-        return q @ (
-            1.5 * xp.eye(rank, dtype=q.dtype, device=array_api_compat.device(q)) - 0.5 * (q.T @ q)
-        )  # orthonormal to the last digit again
+        # orthonormal to the last digit again
+        return q @ (1.5 * xp.eye(rank, dtype=q.dtype, device=array_api_compat.device(q)) - 0.5 * (q.T @ q))
 
     def permute(self, a: Basis, order: np.ndarray) -> Basis:
         return a._replace(q=a.q[order])
@@ -130,9 +128,8 @@ class CCA(Measure):
         xp = array_api_compat.array_namespace(a.q)
         if self.summary == "mean":
             return float(xp.mean(xp.linalg.svdvals(a.q.T @ b.q)))
-        if (
-            self.summary == "mean_squared"
-        ):  # no decomposition: the squares of singular values sum to those of the entries
+        # no decomposition: the squares of singular values sum to those of the entries
+        if self.summary == "mean_squared":
             product = a.q.T @ b.q
             return float(xp.sum(product * product)) / min(product.shape)
         first, second = (a, b) if self.weights == "x" else (b, a)
@@ -140,9 +137,8 @@ class CCA(Measure):
         return self._weighted(u, rho, first)
 
     def pair_both(self, a: Basis, b: Basis) -> tuple[float, float]:
-        unlike = (
-            self.normalise == "all" and a.q.shape[1] != b.q.shape[1]
-        )  # directions without a partner: as `pair` finds them
+        # directions without a partner: as `pair` finds them
+        unlike = self.normalise == "all" and a.q.shape[1] != b.q.shape[1]
         if self.summary != "projection_weighted" or a is b or unlike:
             return super().pair_both(a, b)
         self._check_ranks(a, b)

@@ -98,9 +98,8 @@ class CKA(Cosine):
             return Kernel(features, unbiased=unbiased)
         whole = features.all_distances(number)
         middle = median_distance(features, whole, diagonal=self.median == "with_diagonal")
-        if middle <= 8 * eps(features.sizes) * features.p**0.5 * float(
-            np.median(to_numpy(features.sizes))
-        ):  # what rounding leaves of the distance of copies
+        # what rounding leaves of the distance of copies
+        if middle <= 8 * eps(features.sizes) * features.p**0.5 * float(np.median(to_numpy(features.sizes))):
             raise UndefinedError(
                 "the median distance between samples is 0 (half of them are copies), so the RBF kernel has no width"
             )
@@ -187,9 +186,8 @@ class DistanceCorrelation(Cosine):
         return Kernel(features, _root, whole=features.all_distances(number), unbiased=self.debiased)
 
     def _value(self, cosine: Any) -> Any:
-        return (
-            cosine if self.squared else np.sqrt(np.where(np.asarray(cosine) > 0, cosine, cosine * 0))
-        )  # dCov² is never below 0 but by rounding
+        # dCov² is never below 0 but by rounding
+        return cosine if self.squared else np.sqrt(np.where(np.asarray(cosine) > 0, cosine, cosine * 0))
 
     @property
     def recentring(self) -> str | None:

@@ -45,10 +45,8 @@ class Features:
             raise UndefinedError(f"it is constant: all {self.n} samples have the same activations")
         mean = total / self.n
         short = self.xp.astype(mean, self.dtype)
-        self._centre: Any = (
-            short,
-            self.xp.astype(mean - self.xp.astype(short, self.xp.float64), self.dtype),
-        )  # and what the precision of the work cannot hold
+        # the mean in the precision of the work, and what this cannot hold of it
+        self._centre: Any = (short, self.xp.astype(mean - self.xp.astype(short, self.xp.float64), self.dtype))
         self.itemsize = short.dtype.itemsize
         self._scale = float(self.xp.max(self.xp.maximum(high - short, short - low)))
         if not 0 < self._scale < math.inf:

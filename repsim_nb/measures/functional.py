@@ -301,9 +301,8 @@ class AccuracyGap(_Functional):
                 f" dtype {targets.dtype}"
                 + (f", smallest {targets.min()}" if targets.size and targets.dtype.kind in "if" else "")
             )
-        object.__setattr__(
-            self, "targets", tuple(targets.tolist())
-        )  # a tuple: the measure stays comparable and hashable
+        # a tuple: the measure stays comparable and hashable
+        object.__setattr__(self, "targets", tuple(targets.tolist()))
 
     def prepare(self, x: Array) -> float:
         """-> the accuracy."""

@@ -74,9 +74,8 @@ class Kernel:
         self.mean = 0.0
         if entry is None and not unbiased:  # centred features make a centred matrix
             return
-        sums = (
-            self._row_sums() if entry else -to_float64(features.sizes)
-        )  # rows of a centred Gram matrix sum to 0, without its diagonal to minus that
+        # rows of a centred Gram matrix sum to 0, without its diagonal to minus that
+        sums = self._row_sums() if entry else -to_float64(features.sizes)
         if entry is not None:
             self.means = self._as_features(sums / (n - 2 if unbiased else n))
         self.mean = float(sums.sum() / ((n - 1) * (n - 2) if unbiased else n * n))
@@ -222,14 +221,12 @@ def median_distance(features: Features, whole: Array | None, *, diagonal: bool) 
     """
     n = features.n
     many = n * n if diagonal else n * (n - 1)
-    ranks = [
-        max(rank - n if diagonal else rank, -1) for rank in ((many - 1) // 2, many // 2)
-    ]  # among the others; -1 is on the diagonal
+    # ranks among the other entries; -1 is one on the diagonal
+    ranks = [max(rank - n if diagonal else rank, -1) for rank in ((many - 1) // 2, many // 2)]
     ranks = [rank // 2 for rank in ranks]  # each pair once
     if whole is None:
-        found = {
-            rank: _ranked(features, rank) if rank >= 0 else 0.0 for rank in set(ranks)
-        }  # mostly one and the same: no pass is made twice
+        # mostly one and the same: no pass is made twice
+        found = {rank: _ranked(features, rank) if rank >= 0 else 0.0 for rank in set(ranks)}
         return sum(found[rank] for rank in ranks) / 2
     values, (low, high) = to_numpy(whole)[np.tri(n, k=-1, dtype=bool)], ranks
     if high < 0:

@@ -178,9 +178,8 @@ class RSA(Cosine):
         matrix[which] = values * values.dtype.type(0.5**0.5)  # each pair stands there twice and counts once
         matrix += matrix.T
         if self.diagonal:
-            matrix[np.diag_indices(len(matrix))] *= values.dtype.type(
-                0.5**0.5
-            )  # this stands there once, and was just doubled
+            # the diagonal stands there once, and was just doubled
+            matrix[np.diag_indices(len(matrix))] *= values.dtype.type(0.5**0.5)
         return matrix
 
     def _samples(self, a: Array) -> int:

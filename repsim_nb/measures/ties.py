@@ -156,9 +156,8 @@ def _too_wide(ordered: np.ndarray, tolerance: float | np.ndarray, starts: np.nda
         above, half = ordered[places] - np.repeat(ordered[starts], many), tolerance[places] / 2  # type: ignore[index]
         cuts = np.concatenate([[0], np.cumsum(many)[:-1]])
         highest, lowest = np.maximum.reduceat(above - half, cuts), np.minimum.reduceat(above + half, cuts)
-        return (highest > lowest) & (
-            above[np.cumsum(many) - 1] > 0
-        )  # numbers that are the same are one tie whatever their tolerance
+        # numbers that are the same are one tie whatever their tolerance
+        return (highest > lowest) & (above[np.cumsum(many) - 1] > 0)
 
 
 def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:

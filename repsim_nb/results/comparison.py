@@ -312,7 +312,7 @@ def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
     """The values of several measures for the same pairs, with one row for each pair and one column for each table.
 
     tables: {name of the column: square Comparison}; items are found by whole labels, else by the fields that vary (a
-    network's penultimate layer stands beside its output), in the order of the first table. Index "row", "column": the
+    model's penultimate layer stands next to its output), in the order of the first table. Index "row", "column": the
     items' short labels, the model's name where that tells them apart. Values stay as measured (similarities stay
     similarities), both directions of a pair averaged; NaN where either is undefined.
     Errors: ValueError for a table that is not square, fewer than 2 shared items, a column that would be called "row" or
@@ -334,9 +334,8 @@ def pairs(tables: Mapping[str, Comparison]) -> pd.DataFrame:
         if name in ("row", "column"):
             raise ValueError(f"'{name}' is a level of the index of pairs: give the table another name")
     first = next(iter(tables.values())).values.index
-    places = [
-        dict(zip(*match_labels(first, table.values.index), strict=True)) for table in tables.values()
-    ]  # {place in the first: place in this one}
+    # {place in the first: place in this one}
+    places = [dict(zip(*match_labels(first, table.values.index), strict=True)) for table in tables.values()]
     items = [place for place in range(len(first)) if all(place in found for found in places)]
     if len(items) < 2:
         each = join_names(

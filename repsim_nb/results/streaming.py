@@ -1,7 +1,7 @@
 """`stream`: two models, every layer with every layer, in one pass over the data with nothing stored.
 
 A hook turns a layer's activations at once into their matrix of samples by samples, and lets go of them; when both
-networks have seen a batch, the matrices are multiplied, all pairs in one product, and only sums are kept. So memory is
+models have seen a batch, the matrices are multiplied, all pairs in one product, and only sums are kept. So memory is
 bounded by the batch, whatever n and the widths are. Taking narrow layers by features instead would not be felt: their
 matrices are the cheap ones.
 """
@@ -230,9 +230,8 @@ class _Sums:
         self.traces[i] += trace * self.scales[i]
         self.varied[i] |= trace > 0
         out.fill_diagonal_(0)
-        means = out.sum(1) / (
-            m - 2
-        )  # of what is there: however well the features were centred, this takes out the rest
+        # means of what is there: however well the features were centred, this takes out the rest
+        means = out.sum(1) / (m - 2)
         out -= means[:, None]
         out -= means - means.sum() / (m - 1)
         out.fill_diagonal_(0)
@@ -273,9 +272,8 @@ class _Sums:
         vanish.
         """
         scaled = size * self.scales[i]
-        if (
-            not 0 < scaled < ORDINARY
-        ):  # the first batch, or one of far larger numbers: what was summed so far shrinks beside it
+        # the first batch, or one of far larger numbers: what was summed so far shrinks in comparison
+        if not 0 < scaled < ORDINARY:
             scale = 1.0 if 1 / ORDINARY < size < ORDINARY else 2.0 ** -round(math.log2(size))
             self._rescale(i, scale / self.scales[i] if self.scales[i] else 1.0)
             self.scales[i] = scale

@@ -127,9 +127,8 @@ def _read_numpy(x: np.ndarray) -> np.ndarray:
         if "complex" in name:
             raise UndefinedError(f"a representation holds real numbers; it has dtype {name}")
         return x.astype(np.int8 if name.startswith("int") else np.uint8 if name.startswith("uint") else np.float32)
-    return (
-        x if type(x) in (np.ndarray, np.memmap) or hasattr(x, "groups") else np.asarray(x)
-    )  # what carries the groups of its rows stays
+    # what carries the groups of its rows stays
+    return x if type(x) in (np.ndarray, np.memmap) or hasattr(x, "groups") else np.asarray(x)
 
 
 def _read_torch(x: Any) -> Any:

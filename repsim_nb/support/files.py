@@ -15,11 +15,11 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def shipped_folder(folder: str) -> Path:
-    """A folder that ships with the project ('data', 'notebooks'): inside an installed package, beside it in a
+    """A folder that ships with the project ('data', 'notebooks'): inside an installed package, next to it in a
     checkout.
     """
-    inside, beside = _PACKAGE / folder, _PACKAGE.parent / folder
-    return inside if inside.is_dir() else beside
+    inside, outside = _PACKAGE / folder, _PACKAGE.parent / folder
+    return inside if inside.is_dir() else outside
 
 
 def cache_folder() -> Path:
@@ -45,7 +45,7 @@ def find_in_package(package: str, file: str, how: str) -> Path:
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it becomes `path` in one step, on failure it goes away.
+    """Yield a temporary path next to `path`; on success it becomes `path` in one step, on failure it goes away.
 
     A reader sees the old file or the new one, never half of either.
     """

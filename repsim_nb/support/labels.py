@@ -104,7 +104,7 @@ def select(
 
     Text that is one of the values is that value and no pattern. Of `layer` a whole number counts among the labels that
     agree in all other
-    fields: -2 is each network's last but one.
+    fields: -2 is the last but one of each model.
     ValueError names the nearest field or value where one is unknown, and says so where no label has all.
     """
     if not isinstance(wanted, Mapping):
@@ -195,7 +195,7 @@ def select_from_axis(axis: pd.Index, wanted: Mapping[str, Any]) -> np.ndarray:
 def varying_fields(axis: pd.Index) -> list[str]:
     """The fields that tell the labels of an axis apart.
 
-    The layer is none of them where labels of several models differ without it: networks call the same layer
+    The layer is none of them where labels of several models differ without it: models call the same layer
     differently.
     """
     frame = frame_of(axis)

@@ -31,9 +31,8 @@ class ProgressReport:
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if (
-            done < self._last[0] or total != self._last[1]
-        ):  # a new count; one that goes on from a half-finished recording does not begin at 0
+        # a new count; one that goes on from a half-finished recording does not begin at 0
+        if done < self._last[0] or total != self._last[1]:
             self._since, self._first = now, done
         self._last = done, total
         text = (f"{self._what}: " if self._what else "") + f"{done} of {total}"

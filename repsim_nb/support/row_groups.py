@@ -20,9 +20,8 @@ def stored_groups(labels: np.ndarray) -> np.ndarray:
     they are equal.
     """
     kind = labels.dtype.kind
-    whole = kind in "uf" and bool(
-        np.all((labels == np.round(labels)) & (np.abs(labels) < 2.0**63))
-    )  # a column of integers is often read as floats
+    # a column of integers is often read as floats
+    whole = kind in "uf" and bool(np.all((labels == np.round(labels)) & (np.abs(labels) < 2.0**63)))
     if kind in "ib" or whole:
         stored = labels.astype(np.int64)
     elif kind == "U":
@@ -204,9 +203,8 @@ class _WithGroups:
         return super().__array_function__(function, types, args, kwargs)  # type: ignore[misc]
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        one_number = np.ndim(value) == 0 and not isinstance(
-            value, np.ndarray
-        )  # written to many places it moves no rows; one by one it may
+        # written to many places it moves no rows; one by one it may
+        one_number = np.ndim(value) == 0 and not isinstance(value, np.ndarray)
         if not one_number or (self.groups is not None and self.size <= len(self)):  # type: ignore[attr-defined, arg-type]
             self._clear()
         super().__setitem__(index, value)  # type: ignore[misc]
@@ -218,9 +216,8 @@ class _WithGroups:
         first, *rest = (
             index if isinstance(index, tuple) and index else (slice(None),) if isinstance(index, tuple) else (index,)
         )
-        if (
-            isinstance(first, slice) and sum(not isinstance(part, slice) for part in rest) <= 1
-        ):  # several lists would change the order of axes
+        # several lists would change the order of axes
+        if isinstance(first, slice) and sum(not isinstance(part, slice) for part in rest) <= 1:
             return _set_groups(result, self.groups[first])
         one_list = (
             isinstance(first, (list, np.ndarray))

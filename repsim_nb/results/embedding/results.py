@@ -50,7 +50,7 @@ def check_distances(frame: pd.DataFrame, *, plain: bool) -> np.ndarray:
         check_diagonal(frame)
     if len(d) < 3:
         raise ValueError(f"a map needs at least 3 items; there are {len(d)}")
-    np.fill_diagonal(d, 0)  # an item beside itself is no pair: NaN there is none that is missing
+    np.fill_diagonal(d, 0)  # an item with itself is no pair: NaN there is not missing
     if not np.isfinite(d).all():
         missing = ~np.isfinite(d)
         i, j = np.argwhere(missing)[0]

@@ -255,8 +255,7 @@ def correlate_pairs(part: pd.DataFrame, name: str, gap: str, kind: str, alternat
                 " to correlate"
             )
     try:
-        return asymptotic_test(
-            part[name].to_numpy(float), part[gap].to_numpy(float), kind, alternative
-        )  # the published figures are of the digits as they stand
+        # the published figures are of the digits as they are
+        return asymptotic_test(part[name].to_numpy(float), part[gap].to_numpy(float), kind, alternative)
     except ValueError as error:
         raise ValueError(f"for {where}, '{name}' against '{gap}': {error}") from error

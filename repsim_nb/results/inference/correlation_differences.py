@@ -131,15 +131,13 @@ def rank_differences(  # noqa: PLR0913 - keyword-only, independent of each other
     for k in range(len(units.groupings)):
         values = np.stack([found[name][1][k] for name in names], axis=1)  # (groups, tables)
         moved = (values - values.mean(axis=0)) * math.sqrt(1 - 1 / len(values))
-        parts.append(
-            moved[:, chosen[:, 0]] - moved[:, chosen[:, 1]]
-        )  # the jackknife covariance is the sum of their products
+        # the jackknife covariance is the sum of their products
+        parts.append(moved[:, chosen[:, 0]] - moved[:, chosen[:, 1]])
     moved = np.concatenate(parts)
     draws = rng.standard_normal((DRAWS, len(moved))) @ moved
     sd, drawn = np.sqrt((moved**2).sum(axis=0)), draws.std(axis=0, ddof=1)
-    scale = np.divide(sd, drawn, out=np.zeros_like(sd), where=drawn > 0) * math.sqrt(
-        1 - 1 / units.number
-    )  # that `simultaneous` widens as the bootstrap needs it
+    # `simultaneous` widens this scale as the bootstrap needs it
+    scale = np.divide(sd, drawn, out=np.zeros_like(sd), where=drawn > 0) * math.sqrt(1 - 1 / units.number)
     estimates = pd.Series([seen[one] - seen[other] for one, other in pairs], index=pd.MultiIndex.from_tuples(pairs))
     table = simultaneous(
         estimates, pd.DataFrame((draws - draws.mean(axis=0)) * scale, columns=estimates.index), units.number, level

@@ -25,14 +25,8 @@ from .verdicts import (
     without_final_zeros,
 )
 
-ESTIMATES = (
-    "estimate",
-    "difference",
-    "mean",
-    "value",
-    "statistic",
-    "spearman",
-)  # names of the estimate in a row that has a low and a high end
+# names of the estimate in a row that has a low and a high end
+ESTIMATES = ("estimate", "difference", "mean", "value", "statistic", "spearman")
 
 
 def judge(

@@ -36,9 +36,8 @@ def moments_of(left: Sequence[Sums], right: Sequence[Sums]) -> tuple[np.ndarray,
         )
         for side in (left, right)
     )
-    mean = n * (np.outer(a, c) + np.outer(a, d) + np.outer(b, c)) + n * n * np.outer(
-        b, d
-    )  # what is left of either side has the mean 0
+    # what is left of either side has the mean 0
+    mean = n * (np.outer(a, c) + np.outer(a, d) + np.outer(b, c)) + n * n * np.outer(b, d)
     variance, third = x2 @ _weights(2, n) @ y2.T, x3 @ _weights(3, n) @ y3.T
     moves = variance > 1e-12 * np.outer(x2[:, 3], y2[:, 3]) / n**2
     return mean, np.where(moves, variance, 0.0), np.where(moves, third, 0.0)

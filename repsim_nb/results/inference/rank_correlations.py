@@ -181,9 +181,8 @@ def asymptotic_test(x: np.ndarray, y: np.ndarray, kind: str, alternative: str) -
     check_values(x, y)
     found = stats.spearmanr(x, y) if kind == "spearman" else stats.kendalltau(x, y, method="asymptotic")
     statistic = float(found.statistic)
-    two_sided = max(
-        float(found.pvalue), 2 * one_order(len(x))
-    )  # the formula's 0 at ρ = 1 is less than one order of all, on either side
+    # the formula's 0 at ρ = 1 is less than one order of all, on either side
+    two_sided = max(float(found.pvalue), 2 * one_order(len(x)))
     return Test(statistic, _one_sided(two_sided, statistic, alternative), None, alternative)
 
 

@@ -129,9 +129,8 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
     )
     x = scale(x, held) if scaling == "pooled" else x
     fit, test = expand(x[~held], x[held], seed) if probe == "rbf" else reduce(x[~held], x[held])
-    cost = (
-        cost * x.shape[1] if probe == "rbf" else cost
-    )  # a row of p features of variance 1 is √p long, of the kernel's 1
+    # a row of p features of variance 1 is √p long, of the kernel's 1
+    cost = cost * x.shape[1] if probe == "rbf" else cost
     scores = _score_against_rest(fit, true[~held], test, labels, cost, progress)
     predictions = pd.DataFrame(
         {"true": true[held], "predicted": scores[1].argmax(1), "sample": sample[held], "image": image[held]}

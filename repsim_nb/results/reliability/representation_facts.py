@@ -107,9 +107,8 @@ def describe_side(name: str, given: Array, n: int, places: np.ndarray) -> Side:
 def _repeats(rows: np.ndarray) -> list[tuple[int, int]]:
     """(row, the first one that it equals to the last bit)."""
     seen: dict[int, int] = {}
-    firsts = [
-        seen.setdefault(hash(row.tobytes()), i) for i, row in enumerate(rows + np.zeros((), rows.dtype))
-    ]  # + 0: -0 is 0
+    # adding 0 turns -0 into 0
+    firsts = [seen.setdefault(hash(row.tobytes()), i) for i, row in enumerate(rows + np.zeros((), rows.dtype))]
     return [(i, first) for i, first in enumerate(firsts) if first != i]
 
 

@@ -136,9 +136,8 @@ def _neighbours(side: Side) -> tuple[dict[str, Any], list[Finding], float]:
     hub = int(fractions.argmax())
     others = np.where(np.isfinite(cosines), cosines, np.nan)
     levels = np.nanmean(others, axis=0)
-    spread = 1.4826 * float(
-        np.median(np.abs(levels - np.median(levels)))
-    )  # of samples, between those that are near to all and those that are far
+    # the spread between samples that are near to all and those that are far
+    spread = 1.4826 * float(np.median(np.abs(levels - np.median(levels))))
     noise = float(np.nanstd(others - levels - np.nanmean(others - levels, axis=1, keepdims=True)))
     bound = HUB_FRACTION
     if noise > 0:  # samples with normal levels: the nearest of all of them
