@@ -263,8 +263,7 @@ class JaccardKNN(_KNN):
     Of the others near a sample in either representation, the fraction that are near it in both.
 
     |N_x(i) ∩ N_y(i)| / |N_x(i) ∪ N_y(i)|. metric, ties: as in MutualKNN; with ties s / (2k - s), s the number in both
-    by weight. What unrelated representations reach by
-    accident: `chance`.
+    by weight. What unrelated representations reach by accident: `chance`.
 
     Range 0 to 1. Needs n ≥ k + 1; cosine: no sample whose activations are all 0.  [Schumacher, Wolf, Ritzert,
     Lemmerich, Bachmann, Grohe 2021]
@@ -293,8 +292,8 @@ def _enough(measure: Measure, n: int) -> int:
 
 class Mutual(NamedTuple):
     """pairs: i < j, each among the other's k nearest, as increasing i·n + j; entries: of the Gram matrix; weights: the
-    product of both weights; itself: the HSIC of
-    the weighted entries with themselves."""
+    product of both weights; itself: the HSIC of the weighted entries with themselves.
+    """
 
     pairs: np.ndarray
     entries: np.ndarray

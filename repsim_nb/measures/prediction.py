@@ -66,9 +66,8 @@ class LinearPredictivity(Measure):
     to fold i mod `folds`, every fold is predicted from the others by least squares of minimum norm, both sides centred
     by the means of the fitted samples, and R² = 1 - Σ (y - prediction)² / Σ (y - mean of the fitted samples)², each sum
     over all folds. Samples that depend on their neighbours in order (frames of a video) leak from fold to fold.
-    folds=None: in sample, ‖Q_xᵀY‖²/‖Y‖² of the centred sides, which grows
-    with the width of the predicting side: a different measure. ridge: a penalty, as a multiple of the mean squared
-    singular value of the predicting side.
+    folds=None: in sample, ‖Q_xᵀY‖²/‖Y‖² of the centred sides, which grows with the width of the predicting side: a
+    different measure. ridge: a penalty, as a multiple of the mean squared singular value of the predicting side.
 
     Range up to 1; held out it is below 0 where a map does worse than the mean. Needs n ≥ 4 and n ≥ folds; in sample,
     without ridge, a predicting side of rank below n - 1.  [Kornblith, Norouzi, Lee, Hinton 2019, eq. 12; Schrimpf et

@@ -29,10 +29,9 @@ class RSA(Cosine):
 
     first: how two samples are compared within a representation: "correlation", "cosine" and "dot" as similarities,
     "euclidean" as a distance. second: how the two matrices are compared: "spearman", "pearson" or "cosine" of all pairs
-    of samples, each once; or
-    "row_cosine", "row_pearson": of matching rows, then the mean over rows. diagonal: whether a sample's comparison with
-    itself counts; then the whole matrix does, each pair twice (so "dot" with "cosine" of centred features is linear
-    CKA).
+    of samples, each once; or "row_cosine", "row_pearson": of matching rows, then the mean over rows. diagonal: whether
+    a sample's comparison with itself counts; then the whole matrix does, each pair twice (so "dot" with "cosine" of
+    centred features is linear CKA).
     Spearman: numbers that differ by rounding only, a few spacings of the two samples' own numbers, are tied and share
     their mean rank.
 

@@ -103,8 +103,7 @@ def select(
     """Which labels have these fields: {name: a value, a pattern with * and ?, or a list of either}.
 
     Text that is one of the values is that value and no pattern. Of `layer` a whole number counts among the labels that
-    agree in all other
-    fields: -2 is the last but one of each model.
+    agree in all other fields: -2 is the last but one of each model.
     ValueError names the nearest field or value where one is unknown, and says so where no label has all.
     """
     if not isinstance(wanted, Mapping):
@@ -229,9 +228,8 @@ def model_names(axis: pd.Index) -> Labels:
 
 def values_per_item(axis: pd.Index, choice: Choice, what: str) -> pd.Series:
     """One value an item of an axis: from a field of its labels, {model: value} or a Series by model (the first level,
-    where labels have no model; the cards of many checkpoints
-    may say the same many times) or by whole label, or the values themselves. Its name is that of the field or the
-    Series, else `what`.
+    where labels have no model; the cards of many checkpoints may say the same many times) or by whole label, or the
+    values themselves. Its name is that of the field or the Series, else `what`.
 
     ValueError names the items without a value, the nearest field, a model with several values.
     """

@@ -86,8 +86,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     -----
     The threshold of a measure is its mean dissimilarity over ordered pairs of models. Curves are means over draws and
     models. A measure notices at the first amount whose mean is above the threshold, so `noticed` is as fine as the
-    grid of amounts. Damage need not raise a dissimilarity
-    steadily: it can fall below the threshold again.
+    grid of amounts. Damage need not raise a dissimilarity steadily: it can fall below the threshold again.
 
     References
     ----------

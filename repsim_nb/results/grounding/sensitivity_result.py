@@ -103,8 +103,7 @@ class Sensitivity:
         two measures that are each earlier in half of all models): with 10 models it held one half in 98 % if
         models do not differ in how far they are from others, in 97 % and 96 % if distances vary by 10 and by 30 %
         with each model; with 20 models in 98, 97 and 96 %, with 5 always. Models of one group (fine-tunings of
-        one pre-training) are no independent
-        draws: give one of each group.
+        one pre-training) are no independent draws: give one of each group.
 
         References
         ----------
@@ -142,8 +141,8 @@ class Sensitivity:
 
     def _in_resamples(self, name: str, counts: np.ndarray) -> np.ndarray:
         """The place of the amount at which each model notices (resamples, models), by its threshold in each
-        resample; one past the last if it
-        never does."""
+        resample; one past the last if it never does.
+        """
         thresholds = counts @ self.pairs[name] / np.maximum(counts.sum(axis=1, keepdims=True) - counts, 1)
         highest = np.maximum.accumulate(
             self.each[name].unstack("amount", sort=False).loc[self.noticed_by_model.index].to_numpy(float), axis=1

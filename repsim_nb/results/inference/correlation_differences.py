@@ -77,12 +77,11 @@ def rank_differences(  # noqa: PLR0913 - keyword-only, independent of each other
     Notes
     -----
     All correlations are computed without each item (or group) in turn, the same one for all tables. The jackknife
-    covariance of these
-    values is that of the correlations: what two tables owe to the draw of items cancels in their difference.
-    Differences are drawn from a normal distribution with this covariance, and the interval is the difference ± c · its
-    standard error, with c the quantile of the largest standardised difference among the draws (max-t), on the scale of
-    Student's t with (items - 1) degrees of freedom. For crossed groupings the covariances are added, and the grouping
-    with the fewest levels gives the degrees of freedom.
+    covariance of these values is that of the correlations: what two tables owe to the draw of items cancels in their
+    difference. Differences are drawn from a normal distribution with this covariance, and the interval is the
+    difference ± c · its standard error, with c the quantile of the largest standardised difference among the draws
+    (max-t), on the scale of Student's t with (items - 1) degrees of freedom. For crossed groupings the covariances are
+    added, and the grouping with the fewest levels gives the degrees of freedom.
 
     Simulated (two to five tables over 6, 8, 12 or 25 items, 60 to 400 times each): of 100 studies at level 0.95 93 to
     100 had all intervals right, with `against` and without. With tables that are equally good, 0 to 3 in 100 had a

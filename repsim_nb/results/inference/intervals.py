@@ -65,13 +65,12 @@ def interval(
     bootstrap draws samples twice, and to a measure of pairs two copies have a perfect similarity.)
 
     Simulated, 400 times each, against the value at 20,000 samples (benchmarks/CALIBRATION.md): of 100 intervals at
-    level 0.95 92 to 96 held it, of
-    sides that are related, of up to 50 features: for debiased CKA, Procrustes and RSA at 200 and 1,000 samples, and for
-    debiased CKA of 25 and 100 groups of 8 rows. It fails where the bias falls slower than 1/n: under Procrustes, NBS
-    and CCA, of sides that share some directions and have nothing in common in others (80 at 200 samples, 93 at 1,000),
-    and of unrelated sides altogether (5 and 48); there CKA and RSA have intervals that are too wide (98 to 100).
-    Procrustes of 300 features at 200 samples never held it. The value of shared neighbours belongs to n samples and has
-    no limit. Intervals of predictions are far too wide.
+    level 0.95 92 to 96 held it, of sides that are related, of up to 50 features: for debiased CKA, Procrustes and RSA
+    at 200 and 1,000 samples, and for debiased CKA of 25 and 100 groups of 8 rows. It fails where the bias falls slower
+    than 1/n: under Procrustes, NBS and CCA, of sides that share some directions and have nothing in common in others
+    (80 at 200 samples, 93 at 1,000), and of unrelated sides altogether (5 and 48); there CKA and RSA have intervals
+    that are too wide (98 to 100). Procrustes of 300 features at 200 samples never held it. The value of shared
+    neighbours belongs to n samples and has no limit. Intervals of predictions are far too wide.
 
     Raises
     ------

@@ -72,9 +72,8 @@ class Moments:
     """What permuting the samples of one side makes of a value, over all n! orders: its mean, variance and skewness.
 
     p-values and quantiles are those of Pearson's type III curve (a shifted gamma distribution) with these three
-    moments. Where a few samples outweigh all others that curve says nothing of
-    its tails: then p-values and quantiles are counted in `random_values`, the values of random orders (None: the curve
-    holds).
+    moments. Where a few samples outweigh all others that curve says nothing of its tails: then p-values and quantiles
+    are counted in `random_values`, the values of random orders (None: the curve holds).
     least: the smallest p-value that can be backed. A p-value that equals it is an upper bound.
     """
 

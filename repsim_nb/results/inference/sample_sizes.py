@@ -29,12 +29,12 @@ SETS = 20  # of each size
 class SampleSize:
     """How a value moves as samples grow in number, and how many are enough.
 
-    curve: DataFrame, index n (samples, or groups): mean (over sets of n samples), low and high (between which a fraction
-    `level` of sets of so many fresh samples lie), sets.
-    limit: where the value goes as n grows, the estimate of `interval`.  enough: the least number of samples of which a
-    fraction `level` of sets give the limit to within ±within; None where fewer samples tell of another limit, or a quarter
-    of them has no value to tell by, so that nobody knows yet where the value goes.  seen: how many samples there were;
-    where `enough` is above half of it, it was extrapolated.
+    curve: DataFrame, index n (samples, or groups): mean (over sets of n samples), low and high (between which a
+    fraction `level` of sets of so many fresh samples lie), sets.
+    limit: where the value goes as n grows, the estimate of `interval`.
+    enough: the least number of samples of which a fraction `level` of sets give the limit to within ±within; None if
+    fewer samples give another limit, or if a quarter of them has no value, so that the limit is not known yet.
+    seen: the number of samples there were; if `enough` is above half of it, it was extrapolated.
     """
 
     measure: str

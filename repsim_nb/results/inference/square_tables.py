@@ -115,8 +115,9 @@ def tolerance_of_sums(dissimilarities: np.ndarray, measure: Measure) -> float:
 def _from_similarities(square: np.ndarray, eps: float) -> bool:
     """Are these numbers differences from numbers near 1 (1 - similarity), so that their rounding is that of 1?
 
-    Then all are whole multiples of the spacing just below 1, or of half of it, as the mean
-    of two such. Smaller numbers of the same precision that were stored as they are have digits beyond that."""
+    Then all are whole multiples of the spacing just below 1, or of half of it, as the mean of two such. Smaller numbers
+    of the same precision that were stored as they are have digits beyond that.
+    """
     steps = np.abs(square[np.isfinite(square)]) * (4 / eps)
     return bool(len(steps) and 0 < steps.max() < 4 / eps and (steps == np.floor(steps)).all())
 

@@ -197,9 +197,8 @@ def units_of(index: pd.Index, groups: Groups, what: str = "items") -> Units:
 
 def widen_level(level: float, units: int) -> float:
     """The level of a percentile interval over so few units that it is as wide as one with Student's t: quantiles of a
-    bootstrap are too narrow by the factor that a
-    standard deviation of n values is, and by what t is beyond the normal distribution [Hesterberg 2015, expanded
-    percentile].
+    bootstrap are too narrow by the factor that a standard deviation of n values is, and by what t is beyond the normal
+    distribution [Hesterberg 2015, expanded percentile].
     """
     return 1 - 2 * float(stats.norm.sf(math.sqrt(units / (units - 1)) * stats.t.ppf((1 + level) / 2, units - 1)))
 

@@ -70,8 +70,9 @@ def draw_some(true: np.ndarray, image: np.ndarray, data: np.ndarray, n: int, rng
 
 
 def draw_images(true: np.ndarray, image: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
-    """The rows of so many images, drawn at random; of images that occur in the same classes each sort gives its fraction,
-    what is left over goes by lot.
+    """The rows of so many images, drawn at random, in proportion from each set of images with the same classes.
+
+    What is left over by rounding is drawn by lot.
     """
     occurs = pd.Series(true).groupby(image).agg(lambda own: tuple(sorted(set(own))))
     sorts = [occurs.index.get_indexer(alike.index) for _, alike in occurs.groupby(occurs, sort=False)]

@@ -196,8 +196,8 @@ def balanced_accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
 
 def permute_labels(true: np.ndarray, image: np.ndarray, times: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """Labels as they might as well be if rows told nothing of them: rows of one image are no independent rows, so an
-    image takes the label of another; where it has several, those of one
-    that occurs as often, in any order."""
+    image takes the label of another; where it has several, those of one that occurs as often, in any order.
+    """
     number = pd.factorize(image)[0]
     own = np.zeros(number.max() + 1, dtype=true.dtype)
     own[number] = true
