@@ -225,7 +225,8 @@ def test_costs_grow_as_the_theory_says():
         one, two = (rs.measures.get(name).cost(n, [64] * 6) for n in (20_000, 40_000))
         assert 2**n_power * 0.7 < two.flops / one.flops < 2**n_power * 1.4, name
     assert (
-        CKA().cost(50_000, [256] * 24).held == 0 and RSA().cost(1000, [8] * 4, itemsize=8).held == 4 * 8 * 1000**2 / 2
+        CKA().cost(50_000, [256] * 24).table_bytes == 0
+        and RSA().cost(1000, [8] * 4, itemsize=8).table_bytes == 4 * 8 * 1000**2 / 2
     )
     assert 0.2 < CKA().cost(2000, [64, 64]).seconds() / CKA().cost(4000, [64, 64]).seconds(2) < 2
 
@@ -427,9 +428,9 @@ def test_memory_does_not_grow_with_the_width_either(tmp_path, rng, ways, shape):
 
 def test_costs_say_what_batches_of_rbf_keep_and_nothing_where_nothing_is_known():
     known = CKA(kernel="rbf", batch_size=256).cost(100_000, [8] * 4)
-    assert known.held == 4 * 100_000 * 256 * 4
+    assert known.table_bytes == 4 * 100_000 * 256 * 4
     mine = rs.measures.from_function(lambda x, y: 1.0, name="one", kind="similarity", symmetric=True)
-    assert np.isnan(mine.cost(100, [3]).held) and mine.cost(10**9, [10**3]).sentence() == ""
+    assert np.isnan(mine.cost(100, [3]).table_bytes) and mine.cost(10**9, [10**3]).sentence() == ""
 
 
 def test_scratch_takes_torch_tensors_too(tmp_path, rng, monkeypatch):

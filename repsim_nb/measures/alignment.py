@@ -196,13 +196,13 @@ def _best_plan(agreement: np.ndarray) -> float:
         left = supply
         while left:
             end, path = _cheapest_chain(unit, cost, placed, price, room)
-            moved = min(left, room[end], *(placed[who, out] for who, out, _ in path if out >= 0))
+            flow = min(left, room[end], *(placed[who, out] for who, out, _ in path if out >= 0))
             for who, out, into in path:
-                placed[who, into] += moved
+                placed[who, into] += flow
                 if out >= 0:
-                    placed[who, out] -= moved
-            room[end] -= moved
-            left -= moved
+                    placed[who, out] -= flow
+            room[end] -= flow
+            left -= flow
     return -float(np.sum(placed * cost)) / (p * supply)
 
 

@@ -129,13 +129,13 @@ class CKA(Cosine):
             )
         if self.kernel == "rbf":
             return _cost_of_distances(n, ps, qs, itemsize, passes=2 + itemsize // 2)
-        held = n * (sum(ps) + sum(qs or ())) * itemsize
+        table_bytes = n * (sum(ps) + sum(qs or ())) * itemsize
         flops = (
             by_tiles * min(self.batch_size / n, 1)
             if self.batch_size
             else min(by_tiles, cost.flops_by_features(n, ps, qs))
         )
-        return cost.Cost(flops, held if held <= cost.MATRIX_BYTES else 0, 4 * 2**26)
+        return cost.Cost(flops, table_bytes if table_bytes <= cost.MATRIX_BYTES else 0, 4 * 2**26)
 
 
 class _Gaussian:
@@ -212,10 +212,10 @@ def _cost_of_distances(n: int, ps: Sequence[int], qs: Sequence[int] | None, item
     """A table of matrices that are made from distances: kept where they fit, else made again in every pass."""
     number = len(ps) + len(qs or ())
     whole = number * n * n * itemsize
-    kept = whole <= cost.MATRIX_BYTES
+    fits = whole <= cost.MATRIX_BYTES
     entries = 60.0 * n * n * number
     return cost.Cost(
-        (1 if kept else passes) * (cost.flops_by_tiles(n, ps, qs) + entries),
-        whole if kept else 0,
-        4.0 * n * n * itemsize if kept else 4 * 2**26,
+        (1 if fits else passes) * (cost.flops_by_tiles(n, ps, qs) + entries),
+        whole if fits else 0,
+        4.0 * n * n * itemsize if fits else 4 * 2**26,
     )

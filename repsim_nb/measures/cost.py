@@ -32,13 +32,13 @@ class Cost(NamedTuple):
     NaN stands where a measure does not say.
 
     flops: counted as the multiplications and additions of matrix products (a decomposition counts more, as it is
-    slower).  held: bytes that are kept until the table is done, which `scratch` moves to a disk.  working: bytes in use
-    at once besides, per worker.
+    slower).  table_bytes: those of prepared values, until the table is done; `scratch` moves them to a disk.
+    worker_bytes: those in use at once in addition, for each worker.
     """
 
     flops: float
-    held: float
-    working: float = 0.0
+    table_bytes: float
+    worker_bytes: float = 0.0
 
     def seconds(self, workers: int = 1) -> float:
         """About how long it takes on this machine; NaN where that is not known."""
@@ -46,27 +46,26 @@ class Cost(NamedTuple):
 
     def sentence(self, workers: int = 1, scratch: bool = False) -> str:
         """Time and memory in words; empty where neither is much."""
-        seconds, memory = self.seconds(workers), (0 if scratch else self.held) + workers * self.working
+        seconds, memory = self.seconds(workers), (0 if scratch else self.table_bytes) + workers * self.worker_bytes
         parts = [f"about {_span(seconds)}"] if seconds > MUCH_TIME else []
         parts += [f"{size(memory)} of memory"] if memory > MUCH_MEMORY else []
-        parts += [f"{size(self.held)} on disk"] if scratch and self.held > MUCH_MEMORY else []
+        parts += [f"{size(self.table_bytes)} on disk"] if scratch and self.table_bytes > MUCH_MEMORY else []
         return " and ".join(parts)
 
     def elsewhere(self) -> Cost:
-        """The same where every worker prepares what it needs and keeps some of it: nothing is held here, and what they
-        have we cannot ask.
-        """
-        return self._replace(held=0.0, working=0.0)
+        """The same if every worker prepares what it needs: this process has nothing in memory, theirs is not known."""
+        return self._replace(table_bytes=0.0, worker_bytes=0.0)
 
     def with_moments(self, n: int, number: int, itemsize: int) -> Cost:
-        """The same and the sums of so many n × n matrices, at most: each is written down, its cube made, and all are
-        kept where they fit.
+        """The same with the sums of so many n × n matrices, at most.
+
+        Each is computed, and its cube; all stay in memory if they fit.
         """
         matrix = float(itemsize) * n * n
         return Cost(
             self.flops + number * (float(n) ** 3 + 20.0 * n * n),
-            max(self.held, min(number * matrix, MATRIX_BYTES)),
-            self.working + 3 * matrix,
+            max(self.table_bytes, min(number * matrix, MATRIX_BYTES)),
+            self.worker_bytes + 3 * matrix,
         )
 
     def affordable(self, scratch: Path | None) -> int:
@@ -74,23 +73,25 @@ class Cost(NamedTuple):
 
         MemoryError where there is not even room for one, OSError where the disk has none.
         """
-        held, free = 0 if scratch or math.isnan(self.held) else self.held, psutil.virtual_memory().available
-        if held + self.working > free:
+        memory, free = (
+            0 if scratch or math.isnan(self.table_bytes) else self.table_bytes,
+            psutil.virtual_memory().available,
+        )
+        if memory + self.worker_bytes > free:
             stored = (
-                f", {size(self.held)} of them for what is prepared once and kept: scratch='a folder' keeps that on disk"
-                if not scratch and self.working < free
+                f", {prepared} of them for what is prepared once and kept: scratch='a folder' keeps that on disk"
+                if not scratch and self.worker_bytes < free
                 else ""
             )
             raise MemoryError(
-                f"this table takes {size(held + self.working)} of memory, and {size(free)} are free{stored}. Fewer"
-                " samples or fewer representations at a time take less"
+                f"this table takes {size(memory + self.worker_bytes)} of memory, and {size(free)} are free{stored}."
+                " Fewer samples or fewer representations at a time take less"
             )
-        if scratch and self.held > shutil.disk_usage(scratch).free:
+        if scratch and self.table_bytes > shutil.disk_usage(scratch).free:
             raise OSError(
-                f"this table keeps {size(self.held)} in {scratch}, where {size(shutil.disk_usage(scratch).free)} are"
-                " free"
+                f"this table keeps {prepared} in {scratch}, where {size(shutil.disk_usage(scratch).free)} are free"
             )
-        return max(1, int((free - held) // max(self.working, 1)))
+        return max(1, int((free - memory) // max(self.worker_bytes, 1)))
 
 
 def estimate_cost(

@@ -204,8 +204,8 @@ class GULP(Measure):
         x, smallest = _centred_features(x, self.min_samples)
         xp = array_api_compat.array_namespace(x)
         u, s, _ = _directions(x, smallest)
-        kept = s * s / (s * s + self.ridge)
-        return Readout(u * xp.sqrt(kept), float(xp.sum(kept * kept)))
+        shrinkage = s * s / (s * s + self.ridge)
+        return Readout(u * xp.sqrt(shrinkage), float(xp.sum(shrinkage * shrinkage)))
 
     def permute(self, a: Readout, order: np.ndarray) -> Readout:
         return a._replace(factor=a.factor[order])

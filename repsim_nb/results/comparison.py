@@ -105,12 +105,12 @@ class Comparison:
     def take(self, rows: np.ndarray, columns: np.ndarray) -> Comparison:
         """The rows and columns of these numbers, or where a mask is true."""
         values = self.values.iloc[rows, columns]
-        kept = {
+        undefined = {
             cell: reason
             for cell, reason in self.undefined.items()
             if cell[0] in values.index and cell[1] in values.columns
         }
-        return Comparison(values, self.measure, self.n, kept)
+        return Comparison(values, self.measure, self.n, undefined)
 
     def drop_undefined(self) -> tuple[Comparison, Labels]:
         """Drop items, most undefined cells first, until all pairs are defined; return also the dropped labels."""
@@ -121,11 +121,11 @@ class Comparison:
             )
         missing, labels, out = ~np.isfinite(self.values.to_numpy(float)), self.labels()[0], []
         missing |= missing.T
-        kept = np.ones(len(missing), bool)
-        while missing[np.ix_(kept, kept)].any():
-            out.append(int(np.where(kept, (missing & kept).sum(axis=1), -1).argmax()))
-            kept[out[-1]] = False
-        return (self.take(kept, kept) if out else self), tuple(labels[i] for i in out)
+        keep = np.ones(len(missing), bool)
+        while missing[np.ix_(keep, keep)].any():
+            out.append(int(np.where(keep, (missing & keep).sum(axis=1), -1).argmax()))
+            keep[out[-1]] = False
+        return (self.take(keep, keep) if out else self), tuple(labels[i] for i in out)
 
     def mean_of(self, rows: np.ndarray, columns: np.ndarray) -> float | None:
         """The mean value of rows and columns (numbers, or masks), without the cells of an item with itself.

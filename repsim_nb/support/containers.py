@@ -251,8 +251,8 @@ def _read_polars(x: Any) -> np.ndarray:
         values = column.to_numpy()
         if values.dtype.kind == "O":  # missing values among true and false, decimals
             values = np.array([np.nan if value is None else float(value) for value in values])
-        if str(column.dtype) in ("Int64", "UInt64") and column.null_count() and len(kept := column.drop_nulls()):
-            check_digits(kept.to_numpy(), f"the column '{column.name}'")
+        if str(column.dtype) in ("Int64", "UInt64") and column.null_count() and len(present := column.drop_nulls()):
+            check_digits(present.to_numpy(), f"the column '{column.name}'")
         columns.append(pd.Series(values))
     return (
         _read_columns(list(x.columns), columns, len(x), whole=None)

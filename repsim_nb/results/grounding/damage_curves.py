@@ -225,7 +225,7 @@ def _row(curve: pd.Series, threshold: float, by_model: pd.Series, accuracy: pd.S
     return *row, left, None if left is None else float(accuracy.iloc[0]) - left
 
 
-def closed_form(measure: Measure, squares: np.ndarray, kept: int) -> float | None:
+def closed_form(measure: Measure, squares: np.ndarray, n_components: int) -> float | None:
     """Dissimilarity of a representation and its first principal components, by formula.
 
     Parameters
@@ -233,7 +233,7 @@ def closed_form(measure: Measure, squares: np.ndarray, kept: int) -> float | Non
     measure : Measure
     squares : ndarray (components,)
         The eigenvalues λ of the covariance, largest first.
-    kept : int
+    n_components : int
         The number k of components that are left.
 
     Returns
@@ -257,11 +257,11 @@ def closed_form(measure: Measure, squares: np.ndarray, kept: int) -> float | Non
     >>> round(closed_form(CKA(), np.array([4.0, 2.0, 1.0]), 1), 4)
     0.1271
     """
-    retained = float(np.sqrt(squares[:kept].sum() / squares.sum()))
-    if kept == len(squares):
+    retained = float(np.sqrt(squares[:n_components].sum() / squares.sum()))
+    if n_components == len(squares):
         retained = 1.0
     if measure == CKA():
-        return 1 - float(np.sqrt((squares[:kept] ** 2).sum() / (squares**2).sum()))
+        return 1 - float(np.sqrt((squares[:n_components] ** 2).sum() / (squares**2).sum()))
     if isinstance(measure, Procrustes):
         return {
             "squared": 2 - 2 * retained,

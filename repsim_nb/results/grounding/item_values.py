@@ -29,8 +29,8 @@ def spread_to_items(models: pd.Series, index: pd.Index, given: Any) -> Any:
     if isinstance(given, (pd.Series, pd.DataFrame)):
         unnamed = isinstance(given.index, pd.RangeIndex)
         by_item = unnamed and len(given) == len(models) != len(known)
-        named = given.index.nlevels == 1 and given.index.is_unique and set(known) <= set(given.index)
-        if named and not by_item:
+        has_names = given.index.nlevels == 1 and given.index.is_unique and set(known) <= set(given.index)
+        if has_names and not by_item:
             return given.loc[list(models)].set_axis(index)
         if unnamed and len(given) == len(known) != len(models):
             return given.iloc[places].set_axis(index)
@@ -62,10 +62,10 @@ def check_groups_named(known: pd.Index, groups: Any) -> None:
     """TypeError for groups of the models of pairs that do not name the models: the order of these would be that in
     which pairs come.
     """
-    named = groups is None or isinstance(groups, Mapping)
+    has_names = groups is None or isinstance(groups, Mapping)
     if isinstance(groups, (pd.Series, pd.DataFrame)):
-        named = not isinstance(groups.index, pd.RangeIndex) or set(known) <= set(groups.index)
-    if not named:
+        has_names = not isinstance(groups.index, pd.RangeIndex) or set(known) <= set(groups.index)
+    if not has_names:
         raise TypeError(
             "groups of the models of pairs are named: {model: group}, or a Series or DataFrame by model. Without"
             " names they would depend on the order of the pairs"

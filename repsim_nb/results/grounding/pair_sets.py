@@ -77,10 +77,10 @@ class PairSets:
             number = self._numbers(rows)
             step = max(1, BLOCK // len(rows))
             for start in range(0, len(orders), step):
-                moved = number(orders[start : start + step])
-                if moved is None:
+                places = number(orders[start : start + step])
+                if places is None:
                     raise NoOrder("models do not have the same items, so that they cannot change places")
-                total[start : start + step] += gap[moved] @ x / len(self.sets)
+                total[start : start + step] += gap[places] @ x / len(self.sets)
         return total, every
 
     def _weights(self, levels: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
@@ -101,11 +101,11 @@ class PairSets:
         ends = a * many + p, b * many + q
         table[ends] = table[ends[::-1]] = np.arange(len(rows))
 
-        def moved(orders: np.ndarray) -> np.ndarray | None:
+        def number(orders: np.ndarray) -> np.ndarray | None:
             found = table[orders[:, a] * many + p, orders[:, b] * many + q]
             return None if (found < 0).any() else found
 
-        return moved
+        return number
 
 
 def make_pair_sets(

@@ -49,11 +49,11 @@ def reference_pairs(pairs: pd.DataFrame, gap: str, *, model: str = "seed", per: 
     parts = []
     for best in f.groupby(level=per).idxmax():
         turned = (other == best) & (one != best)
-        kept = pairs[(one == best) | turned].copy()
+        half = pairs[(one == best) | turned].copy()
         swap = turned[(one == best) | turned]
         for a, b in zip(first, second, strict=True):
-            kept[a], kept[b] = kept[a].where(~swap, kept[b]), kept[b].where(~swap, kept[a])
-        parts.append(kept)
+            half[a], half[b] = half[a].where(~swap, half[b]), half[b].where(~swap, half[a])
+        parts.append(half)
     return pd.concat(parts, ignore_index=True)
 
 

@@ -145,12 +145,12 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
                 f" each; too few are in {join_names(few, 4)}. over='samples' gives intervals for these items only"
             )
 
-    def table_of(some: Mapping[Any, Any], kept: np.ndarray) -> np.ndarray:
-        its = measure.select_rows(kept)
+    def table_of(some: Mapping[Any, Any], chosen: np.ndarray) -> np.ndarray:
+        its = measure.select_rows(chosen)
         return (
             symmetric(compare(its, some).values)
             if between is None or of_rows is None
-            else _square_between(between_groups(its), some, of_rows[kept])
+            else _square_between(between_groups(its), some, of_rows[chosen])
         )
 
     units, name = (n, "samples") if of_rows is None else (int(of_rows.max()) + 1, "groups of rows")
@@ -166,11 +166,11 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
         table = table_of(xs, np.arange(n))
         for k in range(many):
             tick(k + 1, many + 1)
-            kept = np.flatnonzero(part_of_row != k)
-            some = {label: rows_of(xs[label], kept) for label in labels}
+            rest = np.flatnonzero(part_of_row != k)
+            some = {label: rows_of(xs[label], rest) for label in labels}
             left_out = f"{(part == k).sum()} of {units} {name} left out"
             with add_context(f"with {left_out}, as the interval needs it (parts={parts})"):
-                found = table_of(some, kept)
+                found = table_of(some, rest)
             without[k] = [found[which].mean() for which in blocks.values()]
         tick(many + 1, many + 1)
     rows = []
@@ -189,8 +189,8 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
 
 
 def _mean_without(table: np.ndarray, which: tuple[np.ndarray, np.ndarray], item: Any) -> float:
-    kept = (which[0] != item) & (which[1] != item)
-    return float(table[which[0][kept], which[1][kept]].mean())
+    others = (which[0] != item) & (which[1] != item)
+    return float(table[which[0][others], which[1][others]].mean())
 
 
 def _square_between(between: Between, xs: Mapping[Any, Any], codes: np.ndarray) -> np.ndarray:

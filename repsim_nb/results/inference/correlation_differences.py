@@ -129,12 +129,12 @@ def rank_differences(  # noqa: PLR0913 - keyword-only, independent of each other
     rng, parts = np.random.default_rng(seed), []
     for k in range(len(units.groupings)):
         values = np.stack([found[name][1][k] for name in names], axis=1)  # (groups, tables)
-        moved = (values - values.mean(axis=0)) * math.sqrt(1 - 1 / len(values))
+        deviations = (values - values.mean(axis=0)) * math.sqrt(1 - 1 / len(values))
         # the jackknife covariance is the sum of their products
-        parts.append(moved[:, chosen[:, 0]] - moved[:, chosen[:, 1]])
-    moved = np.concatenate(parts)
-    draws = rng.standard_normal((DRAWS, len(moved))) @ moved
-    sd, drawn = np.sqrt((moved**2).sum(axis=0)), draws.std(axis=0, ddof=1)
+        parts.append(deviations[:, chosen[:, 0]] - deviations[:, chosen[:, 1]])
+    deviations = np.concatenate(parts)
+    draws = rng.standard_normal((DRAWS, len(deviations))) @ deviations
+    sd, drawn = np.sqrt((deviations**2).sum(axis=0)), draws.std(axis=0, ddof=1)
     # `simultaneous` widens this scale as the bootstrap needs it
     scale = np.divide(sd, drawn, out=np.zeros_like(sd), where=drawn > 0) * math.sqrt(1 - 1 / units.number)
     estimates = pd.Series([seen[one] - seen[other] for one, other in pairs], index=pd.MultiIndex.from_tuples(pairs))

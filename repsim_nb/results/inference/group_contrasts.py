@@ -142,9 +142,11 @@ def _contrast(
     labels, exact = every.permute_labels(parts, n_permutations, seed)
     code = int(every.codes[two[0]][0])
     to_base, own = _means(tied, every.codes[None] == code, parts)
-    moved, still = _means(tied, labels == code, parts)
+    null_to_base, null_own = _means(tied, labels == code, parts)
     seen = float(to_base[0] - own[0])
-    test = compare_with_null(seen, moved - still, "greater", exact, rounding=ROUNDING * max(1.0, float(tied.max())))
+    test = compare_with_null(
+        seen, null_to_base - null_own, "greater", exact, rounding=ROUNDING * max(1.0, float(tied.max()))
+    )
     inside = [
         tied[np.ix_(its, its)][np.triu_indices(len(its), 1)].mean()
         for its in (rows[two[1][rows]] for rows in parts)

@@ -105,10 +105,10 @@ def interval(
     left_out = [(k, other) for k in range(parts) for other in range(k, parts)]
 
     def without(pair: tuple[int, int]) -> float:
-        kept = np.flatnonzero(~np.isin(part, pair))
-        left_out = f"{units.number - len(kept)} of {units.number} {units.name} left out"
+        rest = np.flatnonzero(~np.isin(part, pair))
+        left_out = f"{units.number - len(rest)} of {units.number} {units.name} left out"
         with add_context(f"with {left_out}, as the interval needs it (parts={parts})"):
-            return units.value(kept)
+            return units.value(rest)
 
     seen = units.value()
     found = map_with_progress(
@@ -246,8 +246,8 @@ def leave_out(
         for group in range(len(values)):
             inside = codes[pairs[0]] == group
             inside |= codes[pairs[1]] == group
-            kept = [side[~inside] for side in (x, y, *given)]
-            values[group] = correlation(kept[0], kept[1], kind, *kept[2:]) if len(kept[0]) else math.nan
+            rest = [side[~inside] for side in (x, y, *given)]
+            values[group] = correlation(rest[0], rest[1], kind, *rest[2:]) if len(rest[0]) else math.nan
         if not np.isfinite(values).all():
             group = int(np.argmin(np.isfinite(values)))
             name = join_names((names[k] for k in np.flatnonzero(codes == group).tolist()), 3)

@@ -109,9 +109,9 @@ def statistic_by_order(
     size = math.sqrt(float(a @ a))
 
     def statistic(order: np.ndarray) -> float:
-        moved = left[np.ix_(order, order)][upper]
-        moved = moved - float(moved @ c) * c
-        length = math.sqrt(float(moved @ moved))
-        return float(a @ moved) / (size * length) if length > 1e-9 else 0.0
+        residual = left[np.ix_(order, order)][upper]
+        residual = residual - float(residual @ c) * c
+        length = math.sqrt(float(residual @ residual))
+        return float(a @ residual) / (size * length) if length > 1e-9 else 0.0
 
     return statistic

@@ -23,12 +23,12 @@ def check_set(label: Any, x: Any, *, constant: bool = True) -> np.ndarray:
         return to_numpy(check_representation(x, constant=constant)).astype(float)
 
 
-def scale(x: np.ndarray, held: np.ndarray) -> np.ndarray:
+def scale(x: np.ndarray, is_test: np.ndarray) -> np.ndarray:
     """By mean and standard deviation of the rows that are not held out; a feature that is constant there is only
     centred.
     """
     x = x / max(np.abs(x).max(), np.finfo(float).tiny)  # no square of it can overflow or vanish
-    mean, spread = x[~held].mean(axis=0), x[~held].std(axis=0)
+    mean, spread = x[~is_test].mean(axis=0), x[~is_test].std(axis=0)
     return (x - mean) / np.where(spread > 1e-12 * np.abs(mean).clip(min=1e-300), spread, 1)
 
 

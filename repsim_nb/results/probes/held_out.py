@@ -55,9 +55,9 @@ def hold_out(
     true: np.ndarray, image: np.ndarray, fraction: float, names: Sequence[str], rng: np.random.Generator
 ) -> np.ndarray:
     """Which rows are held out: a fraction of the images, evenly over those that occur in the same classes."""
-    held = draw_images(true, image, round(fraction * len(np.unique(image))), rng)
-    check_counts(true, held, names)
-    return held
+    is_test = draw_images(true, image, round(fraction * len(np.unique(image))), rng)
+    check_counts(true, is_test, names)
+    return is_test
 
 
 def draw_some(true: np.ndarray, image: np.ndarray, data: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -85,8 +85,8 @@ def draw_images(true: np.ndarray, image: np.ndarray, number: int, rng: np.random
     return taken[occurs.index.get_indexer(image)]
 
 
-def check_counts(true: np.ndarray, held: np.ndarray, names: Sequence[str]) -> None:
-    for side, what in ((~held, "to be fitted to"), (held, "to be held out")):
+def check_counts(true: np.ndarray, is_test: np.ndarray, names: Sequence[str]) -> None:
+    for side, what in ((~is_test, "to be fitted to"), (is_test, "to be held out")):
         many = np.bincount(true[side], minlength=len(names))
         if many.min() < MIN_ROWS:
             k = int(many.argmin())

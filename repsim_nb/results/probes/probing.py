@@ -121,23 +121,23 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
     }
     _check_widths(xs)
     true, image, sample = true[drawn], image[drawn], sample[drawn]
-    held = hold_out(true, image, test_fraction, labels, np.random.default_rng(seed))
+    is_test = hold_out(true, image, test_fraction, labels, np.random.default_rng(seed))
     x = (
-        np.concatenate([scale(part, held[true == k]) for k, part in enumerate(xs.values())])
+        np.concatenate([scale(part, is_test[true == k]) for k, part in enumerate(xs.values())])
         if scaling == "per_set"
         else np.concatenate(list(xs.values()))
     )
-    x = scale(x, held) if scaling == "pooled" else x
-    fit, test = expand(x[~held], x[held], seed) if probe == "rbf" else reduce(x[~held], x[held])
+    x = scale(x, is_test) if scaling == "pooled" else x
+    fit, test = expand(x[~is_test], x[is_test], seed) if probe == "rbf" else reduce(x[~is_test], x[is_test])
     # a row of p features of variance 1 is √p long, of the kernel's 1
     cost = cost * x.shape[1] if probe == "rbf" else cost
-    scores = _score_against_rest(fit, true[~held], test, labels, cost, progress)
+    scores = _score_against_rest(fit, true[~is_test], test, labels, cost, progress)
     predictions = pd.DataFrame(
-        {"true": true[held], "predicted": scores[1].argmax(1), "sample": sample[held], "image": image[held]}
+        {"true": true[is_test], "predicted": scores[1].argmax(1), "sample": sample[is_test], "image": image[is_test]}
     )
     return DatasetProbe(
         **score(predictions, index, n_permutations, seed),
-        fitted=pd.DataFrame({"true": true[~held], "predicted": scores[0].argmax(1)}),
+        fitted=pd.DataFrame({"true": true[~is_test], "predicted": scores[0].argmax(1)}),
         chance=1 / len(xs),
         probe=probe,
         scaling=scaling,
@@ -256,28 +256,28 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
         raise ValueError("groups are for drawing held-out rows; here test= gives them")
     image = np.arange(len(true)) if groups is None else pd.factorize(check_labels(groups, len(true), "groups"))[0]
     if test is None:
-        held = hold_out(true, image, test_fraction, names, np.random.default_rng(seed))
+        is_test = hold_out(true, image, test_fraction, names, np.random.default_rng(seed))
     else:
-        held = np.arange(len(true)) >= len(parts[0])
-        check_counts(true, held, names)
-    x = scale(np.concatenate(parts), held) if scaling else np.concatenate(parts)
-    fit, tested = reduce(x[~held], x[held])
+        is_test = np.arange(len(true)) >= len(parts[0])
+        check_counts(true, is_test, names)
+    x = scale(np.concatenate(parts), is_test) if scaling else np.concatenate(parts)
+    fit, tested = reduce(x[~is_test], x[is_test])
     model = LogisticRegression(C=cost, max_iter=2000)
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         try:
-            model.fit(fit, true[~held])
+            model.fit(fit, true[~is_test])
         except ConvergenceWarning as error:
             raise UndefinedError(
                 f"the probe did not come to its optimum within {model.max_iter} steps: a smaller cost than {cost:g}"
                 " helps, or scaling=True"
             ) from error
     predictions = pd.DataFrame(
-        {"true": true[held], "predicted": model.predict(tested), "sample": rows[held], "image": image[held]}
+        {"true": true[is_test], "predicted": model.predict(tested), "sample": rows[is_test], "image": image[is_test]}
     )
     return Probe(
         **score(predictions, pd.Index(names, name="class"), n_permutations, seed),
-        fitted=pd.DataFrame({"true": true[~held], "predicted": model.predict(fit)}),
+        fitted=pd.DataFrame({"true": true[~is_test], "predicted": model.predict(fit)}),
         chance=1 / len(names),
         probe="logistic",
         scaling="pooled" if scaling else None,

@@ -42,16 +42,16 @@ def translation_limit(x: Array, rows: Sequence[bool]) -> float:
     0.874
     """
     x = to_numpy(check_representation(x)).astype(float)
-    moved = np.asarray(rows, dtype=bool)
-    if moved.shape != (len(x),) or not 0 < moved.sum() < len(x):
+    mask = np.asarray(rows, dtype=bool)
+    if mask.shape != (len(x),) or not 0 < mask.sum() < len(x):
         raise ValueError(
             f"rows say of each of {len(x)} samples whether it is moved, some True and some False; "
-            f"got the shape {moved.shape} with {int(moved.sum())} True"
+            f"got the shape {mask.shape} with {int(mask.sum())} True"
         )
     x = x - x.mean(axis=0)
     values = np.linalg.svd(x, compute_uv=False) ** 2
-    fraction = moved.mean()
-    mean = x[moved].mean(axis=0)
+    fraction = mask.mean()
+    mean = x[mask].mean(axis=0)
     return float(
         fraction / (1 - fraction) * (mean @ mean) / (values.sum() / len(x)) * values.sum() / np.sqrt((values**2).sum())
     )
