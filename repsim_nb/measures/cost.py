@@ -73,10 +73,8 @@ class Cost(NamedTuple):
 
         MemoryError where there is not even room for one, OSError where the disk has none.
         """
-        memory, free = (
-            0 if scratch or math.isnan(self.table_bytes) else self.table_bytes,
-            psutil.virtual_memory().available,
-        )
+        memory = 0 if scratch or math.isnan(self.table_bytes) else self.table_bytes
+        free, prepared = psutil.virtual_memory().available, size(self.table_bytes)
         if memory + self.worker_bytes > free:
             stored = (
                 f", {prepared} of them for what is prepared once and kept: scratch='a folder' keeps that on disk"
