@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pkgutil
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -46,6 +47,7 @@ def test_an_example_gives_what_it_says(name):
     found = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(
         EXAMPLES[name], out=said.append, clear_globs=False
     )
+    plt.close("all")
     assert found.failed == 0 and found.attempted > 0, "".join(said)
 
 

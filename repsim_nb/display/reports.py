@@ -25,7 +25,7 @@ body.jp-Notebook { max-width: 60rem; margin: 0 auto; padding: 1rem 1.5rem 3rem; 
 
 
 def notebook_path(notebook: str | Path) -> Path:
-    """A notebook by its path, or by the name of one that ships ("report_comparison")."""
+    """Return the path of a notebook; of one that ships, by its name ("report_comparison")."""
     path = Path(notebook).expanduser()
     if path.suffix == ".ipynb" and path.is_file():
         return path
@@ -36,14 +36,43 @@ def notebook_path(notebook: str | Path) -> Path:
 
 
 def run(notebook: str | Path, out: str | Path, *, progress: bool = False, **parameters: Any) -> Path:
-    """Run a notebook with these parameters -> the path of its HTML report, in the folder `out`.
+    """Run a notebook with these parameters, and write its report as HTML.
 
-    The executed notebook is kept beside it. A notebook that declares `out_dir` is told the folder, for tables and
+    The executed notebook is next to the report. A notebook that declares `out_dir` gets the folder, for tables and
     pictures of its own.
-    parameters: plain data (text, numbers, True and False, None, lists and dicts of them); never code.
-    Errors: before anything runs, ValueError for a parameter that the notebook does not declare (the nearest are named)
-    and TypeError for a value that is not plain data; RuntimeError with the failing cell's message if the notebook
-    fails.
+
+    Parameters
+    ----------
+    notebook : str or Path
+        A path, or the name of a notebook that ships, such as "report_comparison".
+    out : str or Path
+        The folder of the report.
+    progress : bool
+        Show a bar of the cells.
+    **parameters
+        Plain data (text, numbers, True and False, None, lists and dicts of them); never code.
+
+    Returns
+    -------
+    Path
+        Of the HTML file.
+
+    Raises
+    ------
+    TypeError
+        Before anything runs: if a value is not plain data.
+    ValueError
+        Before anything runs: if the notebook does not declare a parameter, or `out` is the folder of the notebook.
+    RuntimeError
+        With the message of the cell that failed.
+
+    Examples
+    --------
+    >>> from repsim_nb import reports
+    >>> reports.run("report_comparison", "out", model="mine")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: unknown parameter of report_comparison.ipynb 'model'...
     """
     papermill = _import_library("papermill")
 
@@ -113,10 +142,32 @@ def _check_plain(name: str, value: Any) -> None:
 
 
 def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
-    """An executed notebook as one HTML file beside it: pictures inside, static pictures in place of widgets, nothing
-    fetched.
+    """Write an executed notebook as one HTML file next to it, which fetches nothing.
 
-    code: show the cells' code; None hides it in notebooks named report_*.
+    Pictures are inside; static pictures are in place of widgets.
+
+    Parameters
+    ----------
+    notebook : str or Path
+    code : bool, optional
+        Show the code of cells; None hides it in notebooks named report_*.
+
+    Returns
+    -------
+    Path
+        Of the HTML file.
+
+    Examples
+    --------
+    >>> import nbformat, tempfile
+    >>> from pathlib import Path
+    >>> from repsim_nb import reports
+    >>> notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Mine")])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "mine.ipynb"
+    ...     nbformat.write(notebook, path)
+    ...     "<title>Mine</title>" in reports.to_html(path).read_text()
+    True
     """
     nbformat, exporters = _import_library("nbformat"), _import_library("nbconvert")
     path = Path(notebook)
@@ -177,8 +228,9 @@ def _without_widgets(content: Any) -> Any:
 
 
 def parse_parameters(words: list[str]) -> dict[str, Any]:
-    """["n=500", "models=a,b"] -> {"n": 500, "models": ["a", "b"]}: numbers, True, False, None and lists by commas; all
-    else is text.
+    """Read parameters: ["n=500", "models=a,b"] -> {"n": 500, "models": ["a", "b"]}.
+
+    Numbers, True, False, None and lists with commas are read as such; all else is text.
     """
     parameters = {}
     for word in words:

@@ -7,10 +7,8 @@ same picture.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
-import contextvars
 import html
 import inspect
 import time
@@ -27,6 +25,7 @@ from repsim_nb.display.views import VIEWS, MatrixView, ScatterView
 from repsim_nb.support.progress import Tick
 
 from . import saved
+from .kernel import call_later
 from .worker import Worker
 
 # s that a cell waits for its first picture where a person is at the notebook: its kernel hears no click meanwhile
@@ -35,12 +34,15 @@ Drawing = tuple[Any, FigureSpec, bytes | None]  # a result, what is shown of it,
 
 
 class Explorer(widgets.VBox):
-    """Controls and the picture they ask for.
+    """Controls and the picture that they ask for, drawn in the background.
+
+    `explore` makes one of a function; `comparison`, `model_pair`, `embedding_map` and `dataset_bias` are ready-made. A
+    cell that ends with an explorer shows it.
 
     Attributes
     ----------
-    controls : dict
-        The widgets, by name.
+    controls : dict of str to Widget
+        By name. To set the `value` of one draws again.
     result : object
         What the last drawing returned.
     spec : FigureSpec or None
@@ -52,11 +54,23 @@ class Explorer(widgets.VBox):
     status : str
         What is being done, or was done last.
     progress : float or None
-        How far it is, from 0 to 1; None if that is not known.
+        The fraction that is done, from 0 to 1; None if that is not known.
     busy : bool
         Whether something is computed that `stop` would end.
     errors : list of Exception
         Of failed drawings, oldest first.
+
+    Examples
+    --------
+    >>> import repsim_nb as rs
+    >>> rng = np.random.default_rng(0)
+    >>> x = rs.from_arrays({f"{model}/{layer}": rng.normal(size=(20, 3)) for model in "ab" for layer in ("one", "two")})
+    >>> explorer = rs.explorers.comparison(x, measure="cka").wait()
+    >>> explorer.result.values.shape, explorer.spec.title
+    ((2, 2), 'cka: a × b')
+    >>> explorer.controls["measure"].value = "procrustes"
+    >>> print(explorer.wait().code().splitlines()[-1])
+    rs.plots.heatmap(rs.compare('procrustes', a, b, on_undefined='mask'));
     """
 
     children: Any  # of ipywidgets, which has no types
@@ -117,7 +131,7 @@ class Explorer(widgets.VBox):
         self._request()
 
     def values(self) -> dict[str, Any]:
-        """What the controls say now."""
+        """Return the present values of the controls, by name."""
         return {
             name: self._objects.get(name, {}).get(control.value, control.value)
             for name, control in self.controls.items()
@@ -144,9 +158,24 @@ class Explorer(widgets.VBox):
         return not self._stop.disabled
 
     def wait(self, timeout: float | None = None) -> Explorer:
-        """Until the last request is drawn.
+        """Wait until the last request is drawn.
 
-        Raises what it raised; TimeoutError after `timeout` seconds; an interrupt stops it.
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds.
+
+        Returns
+        -------
+        Explorer
+            This one.
+
+        Raises
+        ------
+        Exception
+            What the drawing raised.
+        TimeoutError
+            If it takes longer than `timeout`. An interrupt stops the drawing.
         """
         try:
             self._worker.join(timeout)
@@ -158,13 +187,13 @@ class Explorer(widgets.VBox):
         return self
 
     def code(self) -> str:
-        """Python that makes the picture of the present controls."""
+        """Return the Python code that makes the picture of the present controls."""
         return self._code(**{name: control.value for name, control in self.controls.items()})
 
     def stop(self) -> None:
-        """Give up what is being computed: the picture before stays, and the controls go back to what it shows.
+        """Stop what is being computed: the picture before stays, and the controls go back to what it shows.
 
-        Late, it does nothing.
+        Nothing happens if nothing is being computed.
         """
         self._worker.stop(after=self._after_stop)
 
@@ -179,14 +208,12 @@ class Explorer(widgets.VBox):
             self._status.value = "picture kept: save the notebook"
 
     def png(self) -> bytes | None:
-        """The present picture as PNG; None if there is none, or an error in its place."""
+        """Return the present picture as a PNG file; None if there is none, or an error in its place."""
         shown, image = self._worker.call_locked(lambda: (self.spec, self._image))
         return image if image is not None or shown is None else plots.png(shown)
 
     def _answer(self, view: MatrixView | ScatterView, trait: str, call: Callable[[], None]) -> None:
-        """Have a change of this trait answered between deliveries, and not at all where the picture it is about is
-        gone.
-        """
+        """Have a change of this trait answered between deliveries, unless the picture that it is about was replaced."""
 
         def answer() -> None:
             if view.is_late:
@@ -303,7 +330,7 @@ class Explorer(widgets.VBox):
         return f"Explorer: {'there was no picture yet when this was saved' if self.spec is None else repr(self.result)}"
 
     def bundle(self) -> dict[str, Any]:
-        """What a notebook keeps of the explorer, by MIME type: the widget, its picture, and a line of text."""
+        """Return what a notebook saves of the explorer, by MIME type: the widget, its picture, a line of text."""
         bundle = {**(widgets.VBox._repr_mimebundle_(self) or {}), "text/plain": self._text()}
         image = self.png()
         return bundle | ({} if image is None else {"image/png": base64.b64encode(image).decode()})
@@ -337,7 +364,7 @@ class Explorer(widgets.VBox):
             return True
 
         at_once = finish(FIRST_PICTURE_TIMEOUT)
-        self._on_first_picture = None if at_once else _later(lambda: self._put(update=True))
+        self._on_first_picture = None if at_once else call_later(lambda: self._put(update=True))
         nobody = not at_once and self._on_first_picture is None
         if self._delivered:  # meanwhile: what is put now holds it
             self._on_first_picture = None
@@ -352,31 +379,8 @@ def _button(text: str, icon: str, tooltip: str, width: str, *, disabled: bool = 
     return widgets.Button(description=text, icon=icon, tooltip=tooltip, layout={"width": width}, disabled=disabled)
 
 
-def _later(call: Callable[[], None]) -> Callable[[], None] | None:
-    """What any thread may call to have `call` called by the kernel as a part of this cell; None where the cell is all
-    that will be.
-
-    Whoever runs a notebook unattended (papermill, nbconvert) tells the kernel that nobody can be asked for input.
-    """
-    try:
-        from IPython import get_ipython
-
-        parent = get_ipython().get_parent()
-        loop, context = asyncio.get_running_loop(), contextvars.copy_context()
-    except (ImportError, AttributeError, RuntimeError):  # no IPython, no kernel, no loop
-        return None
-    if not parent.get("content", {}).get("allow_stdin"):
-        return None
-
-    def soon() -> None:
-        with contextlib.suppress(RuntimeError):  # the kernel is going
-            loop.call_soon_threadsafe(call, context=context)
-
-    return soon
-
-
 def parameters(draw: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
-    """The arguments that a function takes, by name; None where it does not tell."""
+    """Return the parameters of a function by name; None if it cannot be asked for them."""
     try:
         return inspect.signature(draw).parameters
     except ValueError:  # some functions written in C

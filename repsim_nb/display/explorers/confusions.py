@@ -45,19 +45,47 @@ def dataset_bias(
     n: int | None = 300,
     seed: int = 0,
 ) -> Explorer:
-    """Can a probe tell which network made a feature, and on which data?
+    """Explore whether a probe can tell which model a feature came from, and on which data.
 
-    Choose networks, data sets, layer and scaling; click a cell for the images that were confused.
+    Choose models, data sets, layer and scaling; click a cell for the images that were confused.
 
-    xs: activations of several networks, several data sets or both: `rs.record(models, a) | rs.record(models, b)`, a
-    Store, or {Key: array}; of a data set row i is image i for every network.
-    datasets: what they were recorded on, to show images: {name: Dataset} or a list; None loads those that
-    `load_dataset` knows.
-    layer: the first choice; None is the last before the output that all have in one width.  scaling, probe: as
-    `probes.dataset_bias` takes them.  group: "dataset" or "model", what rows are grouped by.
-    n: at most so many images of each data set, drawn by `seed`; None takes all.
-    Errors, before anything is drawn: ValueError for a single set, several steps or pools, an unknown choice (with the
-    nearest).
+    Parameters
+    ----------
+    xs : {Key: array (n, ...)}
+        Activations of several models, several data sets or both: `rs.record(models, a) | rs.record(models, b)`, or a
+        Store. Row i of a data set is image i for every model.
+    datasets : {name: Dataset} or iterable of Dataset, optional
+        What they were recorded on, to show images. None loads those that `rs.load_dataset` knows.
+    layer : str, optional
+        The first choice; None is the last before the output that all have in one width.
+    scaling : "pooled", "per_set" or None
+        As for `probes.dataset_bias`.
+    probe : "linear" or "rbf"
+        As for `probes.dataset_bias`.
+    group : "dataset" or "model"
+        What rows are grouped by.
+    n : int, optional
+        At most so many images of each data set; None takes all.
+    seed : int
+        Of the images that are drawn.
+
+    Returns
+    -------
+    Explorer
+
+    Raises
+    ------
+    ValueError
+        Before anything is drawn: for a single set, several steps or pools, an unknown choice.
+
+    Examples
+    --------
+    >>> import repsim_nb as rs
+    >>> rng = np.random.default_rng(0)
+    >>> x = rs.from_arrays({rs.Key("m", "fc", name): rng.normal(size=(40, 3)) for name in ("one", "two")})
+    >>> explorer = rs.explorers.dataset_bias(x).wait()
+    >>> explorer.spec.row_labels
+    ('one', 'two')
     """
     found = to_activations(xs)
     for field in ("step", "pool"):

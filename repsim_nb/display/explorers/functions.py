@@ -55,14 +55,40 @@ def _check_arguments(draw: Callable[..., Any], controls: dict[str, Any]) -> None
 
 
 def explore(draw: Callable[..., Any], **controls: Any) -> Explorer:
-    """Controls for the arguments of `draw`, and the picture it returns, redrawn at every change.
+    """Explore any function that draws: controls for its arguments, and the picture that it returns.
 
-    draw(**values) returns a matplotlib Figure, or a result that `rs.spec` knows, such as a Comparison or an Embedding.
-    If it has an argument `progress` it is given a function (done, total): pass it on to `compare` or `record` and the
-    explorer shows how far it is and can stop it midway.
-    controls: a list or {label: value} becomes a drop-down, (low, high) a slider, True or False a tick, a widget itself.
-    Errors: TypeError for a control that draw does not take (the nearest are named), and for an argument that no control
-    gives.
+    Parameters
+    ----------
+    draw : function
+        draw(**values) returns a matplotlib Figure, or a result that `rs.spec` knows, such as a Comparison or an
+        Embedding. If it has a parameter `progress`, it gets a function (done, total): pass it on to `compare` or
+        `record`, and the explorer shows how far it is and can stop it midway.
+    **controls
+        One for each argument: a list or {label: value} is a drop-down, (low, high) or (low, high, step) a slider, True
+        or False a tick, a widget itself.
+
+    Returns
+    -------
+    Explorer
+        It draws again at every change.
+
+    Raises
+    ------
+    TypeError
+        If `draw` is no function, has no parameter of a control, or needs an argument that no control gives.
+    ValueError
+        If a control is none of the above.
+
+    Examples
+    --------
+    >>> import repsim_nb as rs
+    >>> rng = np.random.default_rng(0)
+    >>> x, noise = rng.normal(size=(20, 3)), rng.normal(size=(20, 3))
+    >>> def noisy(amount):
+    ...     return rs.compare("cka", {"x": x, "noisy": x + amount * noise})
+    >>> explorer = rs.explorers.explore(noisy, amount=[0.1, 1.0]).wait()
+    >>> explorer.code(), explorer.spec.row_labels
+    ('noisy(amount=0.1)', ('x', 'noisy'))
     """
     if not callable(draw):
         raise TypeError(f"explore takes a function first, explore(draw, layer=[...]); got {type(draw).__name__}")

@@ -39,13 +39,41 @@ def comparison(
     a: str | None = None,
     b: str | None = None,
 ) -> Explorer:
-    """Layers of one network against layers of another: choose both, and the measure; click a cell for the detail of
-    that pair.
+    """Explore the layers of one model against the layers of another.
 
-    A functional measure compares outputs only: it shows those of all networks that were recorded on the same data, each
-    against each.
-    xs: activations of the same samples (what `record` returns, a Store, or {"model/layer": array}).
-    dataset: what they were recorded on: then the detail sorts samples by class.  measure, a, b: the first choice.
+    Choose both models and the measure; click a cell for the detail of that pair of layers.
+
+    Parameters
+    ----------
+    xs : {Key or str: array (n, ...)}
+        Activations of the same samples: what `rs.record` returns, a Store, or {"model/layer": array}.
+    dataset : Dataset, optional
+        What they were recorded on: then the detail sorts samples by class.
+    measure : str or Measure
+        The first choice. A functional measure compares outputs only: it shows the outputs of all models that were
+        recorded on the same data, each against each.
+    a, b : str, optional
+        The models of the rows and of the columns that are chosen first.
+
+    Returns
+    -------
+    Explorer
+
+    Raises
+    ------
+    TypeError
+        If `xs` is no mapping.
+    ValueError
+        If there are no activations, `dataset` fits none of them, or a choice is unknown.
+
+    Examples
+    --------
+    >>> import repsim_nb as rs
+    >>> rng = np.random.default_rng(0)
+    >>> x = rs.from_arrays({f"{model}/{layer}": rng.normal(size=(20, 3)) for model in "ab" for layer in ("one", "two")})
+    >>> explorer = rs.explorers.comparison(x, a="a", b="b").wait()
+    >>> explorer.spec.row_labels
+    ('one', 'two')
     """
     found = to_activations(xs)
     if not len(found):
@@ -139,8 +167,9 @@ class LayerTableExplorer(DetailExplorer):
         return self._xs.only(found)
 
     def _note_functional(self, controls: Mapping[str, widgets.Dropdown]) -> None:
-        """With a functional measure all networks are shown: then A only says on which data, where there are several,
-        and B nothing.
+        """Disable what has no effect with a functional measure, which shows all models.
+
+        Then A only chooses the data, if there are several data sets, and B nothing.
         """
         functional = self._measures[controls["measure"].value].compares == "outputs"
         controls["a"].disabled = functional and len({group.dataset for group in self._groups.values()}) == 1

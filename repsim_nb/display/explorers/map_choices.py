@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from repsim_nb.display.specs import is_amount
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key
 from repsim_nb.support.errors import join_names
@@ -79,3 +80,42 @@ def layer_choices(xs: Activations) -> dict[str, dict[str, Any]]:
             " Record the same ones of each, such as layers=-2"
         )
     return choices
+
+
+def list_distinguishing(xs: Activations, known: pd.DataFrame, most: int, *, amounts: bool) -> list[str]:
+    """Fields and attributes that have different values for different points, and not too many."""
+    candidates = {field: pd.Series([getattr(key, field) for key in xs], name=field) for field in FIELDS} | {
+        name: known[name] for name in known
+    }
+    return [
+        name
+        for name, values in candidates.items()
+        if values.nunique() > 1 and (values.nunique() <= most or (amounts and is_amount(values)))
+    ]
+
+
+def has_meaning(choice: str, layer: str) -> bool:
+    """Return whether a color or shape by this choice tells points of a layer apart."""
+    if choice == "step":
+        return layer != ALL  # where layers are mapped all are of one step
+    return choice != NONE and (choice != "layer" or layer in (ALL, LAST, FIRST))
+
+
+def describe_point(key: Key, known: pd.DataFrame, *, several_steps: bool) -> str:
+    """Return lines of what is known of a point and differs between models."""
+    facts = {
+        name: value for name, value in known.loc[key.model].items() if known[name].nunique() > 1 and pd.notna(value)
+    }
+    if several_steps:
+        facts = {"step": key.step, **facts}
+    return "\n".join(
+        f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}"
+        for name, value in {"layer": key.layer, **facts}.items()
+    )
+
+
+def describe_ends(last: Mapping[str, Any]) -> str:
+    """Return which steps a map of all layers shows, if models end at different ones; "" otherwise."""
+    if len(set(last.values())) == 1:
+        return ""
+    return f"each at its own last step: {join_names([f'{model} at {step}' for model, step in last.items()], 4)}"

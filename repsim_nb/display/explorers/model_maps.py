@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb import measures
-from repsim_nb.display.specs import CLASS_COLORS, MARKERS, MapSpec, embedding_spec, is_amount, spec
+from repsim_nb.display.specs import CLASS_COLORS, MARKERS, MapSpec, embedding_spec, spec
 from repsim_nb.inputs.models import OUTPUT
 from repsim_nb.inputs.store import Activations, Key
 from repsim_nb.results import embedding, inference
@@ -25,7 +25,19 @@ from repsim_nb.support.progress import Tick
 from .base import Drawing, Explorer
 from .code import activations_code, get_or_make, measure_code, name_of, to_activations, where_code
 from .detail import Detail, DetailExplorer
-from .map_choices import ALL, FIELDS, FIRST, LAST, METHODS, NONE, Attributes, known_attributes, layer_choices
+from .map_choices import (
+    ALL,
+    LAST,
+    METHODS,
+    NONE,
+    Attributes,
+    describe_ends,
+    describe_point,
+    has_meaning,
+    known_attributes,
+    layer_choices,
+    list_distinguishing,
+)
 
 CHANCE_PAIRS = 10  # permuted, for the chance level
 
@@ -41,20 +53,50 @@ def embedding_map(
     attributes: Attributes | None = None,
     seed: int = 0,
 ) -> Explorer:
-    """Networks on a map: near is alike.
+    """Explore a map of models: what is near is alike.
 
-    Choose the measure, the layer, the method, and what color and shape tell; click two for their layers × layers.
+    Choose the measure, the layer, the method, and what color and shape stand for; click two points for their layers ×
+    layers.
 
-    xs: activations of the same samples of at least three networks (what `record` returns, a Store, or {"model/layer":
-    array}); of several steps of training: then paths join them, and a slider says up to which one they are shown. The
-    map is always one of all steps.
-    measure, layer, kind, color, shape: the first choice. layer: a name that all networks have; "last hidden" or "first
-    hidden" where they name them differently; "all layers", all in one map, joined in order. kind: "smacof", "classical"
-    or "tsne". color, shape: "model", "step", "layer", or an attribute; None tells nothing.
-    attributes: what is known of the networks, a row a model, or a Series or {model: value} for one attribute; None
-    takes what their cards say. A functional measure compares outputs, whatever the layer says. Errors: ValueError,
-    before anything is drawn, for fewer than three networks, several data sets or pools, an unknown choice (with the
-    nearest).
+    Parameters
+    ----------
+    xs : {Key or str: array (n, ...)}
+        Activations of the same samples of at least three models: what `rs.record` returns, a Store, or {"model/layer":
+        array}. Several steps of training are joined by paths, and a slider chooses up to which one they are shown; the
+        map is always one of all steps.
+    measure : str or Measure
+        The first choice. A functional measure compares outputs, whatever the layer is.
+    layer : str, optional
+        A name that all models have; "last hidden" or "first hidden" if their names differ; "all layers", all in one
+        map, joined in order.
+    kind : "smacof", "classical" or "tsne"
+        The method.
+    color, shape : str, optional
+        "model", "step", "layer" or an attribute.
+    attributes : DataFrame, Series or {model: value}, optional
+        What is known of the models, a row a model. None takes what their cards have.
+    seed : int
+        Of the map and of the chance level.
+
+    Returns
+    -------
+    Explorer
+
+    Raises
+    ------
+    TypeError
+        If `xs` is no mapping, or `attributes` are no table.
+    ValueError
+        Before anything is drawn: for fewer than three models, several data sets or pools, an unknown choice.
+
+    Examples
+    --------
+    >>> import repsim_nb as rs
+    >>> rng = np.random.default_rng(0)
+    >>> x = rs.from_arrays({f"{model}/fc": rng.normal(size=(20, 3)) for model in "abc"})
+    >>> explorer = rs.explorers.embedding_map(x, measure="cka", color="model").wait()
+    >>> explorer.spec.labels
+    ('a', 'b', 'c')
     """
     found = to_activations(xs)
     for field, what in (("dataset", "data sets, so that their samples do not correspond"), ("pool", "pools")):
@@ -96,21 +138,15 @@ class _EmbeddingMapExplorer(DetailExplorer):
         self._measures = {**measures.ALL, measures.short_name(one): one}
         self._layers = layer_choices(xs)
         steps = list(dict.fromkeys(key.step for key in xs))
-        self._steps = (
-            sorted(steps)
-            if len(steps) > 1 and all(isinstance(step, (int, float, np.integer)) for step in steps)
-            else []
-        )
         self._several = len(steps) > 1
+        ordered = self._several and all(isinstance(step, (int, float, np.integer)) for step in steps)
+        self._steps = sorted(steps) if ordered else []
         ends: dict[str, list[Any]] = {}
         for key in xs:
             ends.setdefault(key.model, []).append(key.step)
-        self._last = {
-            model: max(reversed(dict.fromkeys(own)), key=step_order) for model, own in ends.items()
-        }  # each network's own
-        self._tables: dict[
-            tuple[str, str], tuple[Comparison, tuple[str, ...], str]
-        ] = {}  # what is mapped, who is left out of it, what is said of it
+        self._last = {model: max(reversed(dict.fromkeys(own)), key=step_order) for model, own in ends.items()}
+        # {(measure, layer): (what is mapped, who is left out of it, the remark on it)}
+        self._tables: dict[tuple[str, str], tuple[Comparison, tuple[str, ...], str]] = {}
         self._maps: dict[tuple[str, str, str], Embedding] = {}
         self._origins: dict[Embedding, tuple[str, Comparison]] = {}  # of each map its measure and its table
         super().__init__(self._make_map, self._controls(measures.short_name(one), first), self._code_of)
@@ -134,7 +170,7 @@ class _EmbeddingMapExplorer(DetailExplorer):
             "kind": widgets.Dropdown(options=list(METHODS.items()), value=kind, description="map", **wide),
         }
         for role, most in (("color", len(CLASS_COLORS)), ("shape", len(MARKERS))):
-            options = [NONE, *self._distinguishing(most, amounts=role == "color")]
+            options = [NONE, *list_distinguishing(self._xs, self._known, most, amounts=role == "color")]
             chosen = NONE if first[role] is None else check_name(role, first[role], options)
             controls[role] = widgets.Dropdown(options=options, value=chosen, description=role, **wide)
         if self._steps:
@@ -145,17 +181,6 @@ class _EmbeddingMapExplorer(DetailExplorer):
             controls[name].observe(lambda _: self._disable_idle(controls), "value")
         self._disable_idle(controls)
         return controls
-
-    def _distinguishing(self, most: int, *, amounts: bool) -> list[str]:
-        """Fields and attributes that have different values for different points, and not too many."""
-        candidates = {field: pd.Series([getattr(key, field) for key in self._xs], name=field) for field in FIELDS} | {
-            name: self._known[name] for name in self._known
-        }
-        return [
-            name
-            for name, values in candidates.items()
-            if values.nunique() > 1 and (values.nunique() <= most or (amounts and is_amount(values)))
-        ]
 
     def _layer_of(self, measure: str, layer: str) -> str:
         """The layer that is mapped: functional measures have only one."""
@@ -202,7 +227,8 @@ class _EmbeddingMapExplorer(DetailExplorer):
             )
         left_out = f"left out, since {measure} has no value for them: {join_names(without, 4)}" if without else ""
         chance = self._chance(measure, xs.only(map(Key._make, table.values.index)), progress)
-        return table, without, "; ".join(filter(None, (chance, self._ends(layer), left_out)))
+        ends = describe_ends(self._last) if layer == ALL else ""
+        return table, without, "; ".join(filter(None, (chance, ends, left_out)))
 
     def _chosen_layers(self, layer: str) -> Activations:
         if layer == OUTPUT and OUTPUT not in self._layers:
@@ -212,14 +238,6 @@ class _EmbeddingMapExplorer(DetailExplorer):
             )
         xs = self._xs.where(**self._layers[layer]) if self._layers[layer] else self._xs
         return xs.only(key for key in xs if key.step == self._last[key.model]) if layer == ALL and self._several else xs
-
-    def _ends(self, layer: str) -> str:
-        """Which steps a map of all layers shows, where networks end at different ones."""
-        if layer != ALL or len(set(self._last.values())) == 1:
-            return ""
-        return (
-            f"each at its own last step: {join_names([f'{model} at {step}' for model, step in self._last.items()], 4)}"
-        )
 
     def _chance(self, measure: str, xs: Activations, progress: Tick) -> str:
         """Where representations stand that have nothing in common but their shapes, in words."""
@@ -234,7 +252,9 @@ class _EmbeddingMapExplorer(DetailExplorer):
     def _spec_of(self, result: Embedding, values: Mapping[str, Any]) -> MapSpec:
         layer = self._layer_of(values["measure"], values["layer"])
         options: dict[str, Any] = {
-            role: self._choice(values[role]) for role in ("color", "shape") if self._has_meaning(values[role], layer)
+            role: self._known.get(values[role], values[role])
+            for role in ("color", "shape")
+            if has_meaning(values[role], layer)
         }
         if layer == ALL or self._several:
             options["path"] = "model"
@@ -242,30 +262,10 @@ class _EmbeddingMapExplorer(DetailExplorer):
             options["until"] = values["step"]
         return replace(
             embedding_spec(result, **options),
-            notes=tuple(self._note(Key(*label)) for label in result.points.index),
+            notes=tuple(
+                describe_point(Key(*label), self._known, several_steps=self._several) for label in result.points.index
+            ),
             remark=self._tables[values["measure"], layer][2],
-        )
-
-    @staticmethod
-    def _has_meaning(choice: str, layer: str) -> bool:
-        if choice == "step":
-            return layer != ALL  # where layers are mapped all are of one step
-        return choice != NONE and (choice != "layer" or layer in (ALL, LAST, FIRST))
-
-    def _choice(self, name: str) -> Any:
-        return name if name in FIELDS and name not in self._known else self._known[name]
-
-    def _note(self, key: Key) -> str:
-        facts = {
-            name: value
-            for name, value in self._known.loc[key.model].items()
-            if self._known[name].nunique() > 1 and pd.notna(value)
-        }
-        if self._several:
-            facts = {"step": key.step, **facts}
-        return "\n".join(
-            f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}"
-            for name, value in {"layer": key.layer, **facts}.items()
         )
 
     # -- points that were clicked
@@ -285,9 +285,8 @@ class _EmbeddingMapExplorer(DetailExplorer):
         self._list_code()  # who is left out is known now
         if error is not None:
             self._say("")
-        elif self._unfinished or (
-            self.result is before and not self.detail
-        ):  # the same map in another color, or back from an error: its points are still chosen
+        elif self._unfinished or (self.result is before and not self.detail):
+            # the same map in another color, or back from an error: its points are still chosen
             self._say(f"<i>{self.hint}</i>")
             self._choose()
         elif self.result is not before:
@@ -372,7 +371,7 @@ class _EmbeddingMapExplorer(DetailExplorer):
         table_name = name_of(self._attributes) if self._attributes is not None else None
         framed = isinstance(self._attributes, pd.DataFrame)
         for role, choice in (("color", color), ("shape", shape)):
-            if not self._has_meaning(choice, layer):
+            if not has_meaning(choice, layer):
                 continue
             if choice in self._known:
                 known = table_name if table_name and framed else "known"

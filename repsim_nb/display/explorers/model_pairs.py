@@ -33,17 +33,42 @@ def model_pair(
     pool: str | Callable[[Tensor], Tensor] | None = None,
     into: Store | str | Path | None = None,
 ) -> Explorer:
-    """Choose two networks, and see layers × layers: each is recorded on the data when it is first chosen, and found
-    again after.
+    """Explore the layers of two models, each recorded when it is first chosen.
 
-    data: a Dataset or the name of one.  models: specs or Models, or {name: spec or Model}; None is every network that
-    can be had here and
-    takes such data: the zoo, and the pretrained networks that are installed.
-    measure, a, b: the first choice.  pool: as for `record`; None is "flatten" for networks of the zoo, "mean" for
-    others, whose layers are wide.
-    into: a store, or its folder: then a recording is found again by the next notebook too.
-    Errors, before anything is recorded: ValueError for two networks of one name, for none, for a pool or a spec that is
-    not there.
+    Parameters
+    ----------
+    data : str or Dataset
+        What the models are recorded on, or its name.
+    models : sequence, or {name: str, Path, Module or Model}, optional
+        What can be chosen, as `rs.load_model` takes it. None is every model that can be had here and takes such data:
+        the zoo, and the pretrained models that are installed.
+    measure : str or Measure
+        The first choice.
+    a, b : str, optional
+        The models of the rows and of the columns that are chosen first.
+    pool : str or function, optional
+        As for `rs.record`. None is "flatten" for models of the zoo, and "mean" for others, whose layers are wide.
+    into : Store, str or Path, optional
+        A store, or its folder: then the next notebook finds the recordings, too.
+
+    Returns
+    -------
+    Explorer
+
+    Raises
+    ------
+    TypeError
+        If `data` is neither a Dataset nor the name of one.
+    ValueError
+        Before anything is recorded: if two models have one name, or there is none, or a pool or model is unknown.
+
+    Examples
+    --------
+    >>> import repsim_nb as rs
+    >>> data = rs.load_dataset("mnist", n=20)
+    >>> explorer = rs.explorers.model_pair(data, ["zoo:mnist-mlp-0", "zoo:mnist-mlp-1"]).wait()
+    >>> explorer.spec.title
+    'cka_debiased: mnist-mlp-0 × mnist-mlp-1'
     """
     dataset = load_dataset(data) if isinstance(data, str) else data
     if not isinstance(dataset, Dataset):

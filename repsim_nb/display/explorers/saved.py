@@ -33,8 +33,9 @@ _STYLE = f"""
 
 
 def stand_in(name: str, text: str, image: bytes | None) -> dict[str, Any]:
-    """A second output, to stand beside an explorer's own: invisible until the explorer is a dead widget, then its
-    picture (or text).
+    """Return a second output, to stand below the explorer's own: invisible until the explorer is a dead widget.
+
+    Then it is the explorer's picture, or text if there is none.
     """
     if image is None:
         quoted = "".join(f"\\{ord(c):x} " if c in '"\\<\n' else c for c in text)

@@ -23,10 +23,10 @@ class Worker:
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Callable[[Tick], Any], deliver: Deliver, before: Callable[[], None] = lambda: None) -> None:
-        """Do this instead of whatever is waiting or running; `before` is called when nothing older can deliver any
-        more.
+        """Do this job instead of whatever is waiting or running.
 
-        deliver(result, error) is told the outcome; one that fails is called again, with its own failure.
+        `before` is called when nothing older can deliver any more; deliver(result, error) with the outcome. If it fails
+        it is called again, with its own error.
         """
         with self._changed:
             self._newest += 1
@@ -37,9 +37,9 @@ class Worker:
                 self._thread.start()
 
     def stop(self, after: Callable[[], None] = lambda: None) -> None:
-        """Forget the running job; a job that calls its tick ends there, any other ends unseen.
+        """Forget the running job; a job that calls its tick ends there, the result of any other is dropped.
 
-        Nothing happens where nothing waits or runs.
+        Nothing happens if nothing waits or runs.
         """
         with self._changed:
             if self._thread is None:  # the job that it was meant for has ended meanwhile
@@ -50,14 +50,15 @@ class Worker:
             self._changed.notify_all()
 
     def call_locked(self, call: Callable[[], Any]) -> Any:
-        """What `call` returns, with nothing delivered or reported meanwhile: for whoever reads, or answers to, what a
-        delivery sets.
+        """Return what `call` returns; nothing is delivered or reported meanwhile.
+
+        For code that reads, or answers to, what a delivery sets.
         """
         with self._changed:
             return call()
 
     def join(self, timeout: float | None = None) -> None:
-        """Return when nothing waits or runs; TimeoutError otherwise."""
+        """Return when nothing waits or runs; TimeoutError after `timeout` seconds."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._thread is None, timeout):
                 raise TimeoutError(f"the explorer is still working after {timeout} s")

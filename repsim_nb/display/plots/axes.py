@@ -30,7 +30,7 @@ def expect(result: object, kinds: tuple[type, ...], sentence: str) -> None:
 
 
 def drop_none(**options: Any) -> dict[str, Any]:
-    """The options that are not None."""
+    """Return the options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
 
 
@@ -60,7 +60,7 @@ def blank_figure() -> Figure:
 
 
 def grid_shape(columns: int, number: int) -> tuple[int, int]:
-    """Rows and columns of a figure of so many pictures."""
+    """Return how many rows and columns a figure of so many pictures has."""
     columns = min(check_integer(columns, "columns", minimum=1), number)
     return -(-number // columns), columns
 
@@ -132,8 +132,9 @@ _ours: WeakSet[Artist] = WeakSet()  # lines and points that have an entry in a l
 
 
 def legend_handles(ax: Axes, drawn: Sequence[Any]) -> list[Any]:
-    """What a legend of these axes shows: what had an entry before, then what was drawn now, also if its name begins
-    with an underscore.
+    """Return what a legend of these axes shows: what had an entry before, then what was drawn now.
+
+    An entry whose name begins with an underscore counts, too.
     """
     earlier = [*ax.get_legend_handles_labels()[0], *(part for part in (*ax.lines, *ax.collections) if part in _ours)]
     _ours.update(handle for handle in drawn if isinstance(handle, (Line2D, Collection)))
@@ -141,10 +142,10 @@ def legend_handles(ax: Axes, drawn: Sequence[Any]) -> list[Any]:
 
 
 def legend(place: Axes | Figure, handles: Sequence[Any], **options: Any) -> None:
-    """A legend of these handles, if there are any, each with its label; matplotlib alone would drop those that begin
-    with an underscore.
+    """Draw a legend of these handles, if there are any, each with its label.
 
-    A line that shows neither line nor mark is the heading of the entries after it.
+    matplotlib alone would drop labels that begin with an underscore. A line that shows neither line nor mark is the
+    heading of the entries after it.
     """
     if not handles:
         return

@@ -31,8 +31,9 @@ _ROUNDS = 3
 
 
 def spread(axes: Iterable[Axes], written: Iterable[list[Annotation]]) -> None:
-    """Move each label beside its point to where it covers no other label, as few marks as can be, and stays inside; one
-    that had to go far gets a thin line.
+    """Move each label next to its point to where it covers no other label, and as few marks as possible.
+
+    It stays inside of the axes; a label that had to go far gets a thin line.
     """
     written = list(written)
     if not any(written):

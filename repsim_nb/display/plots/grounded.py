@@ -20,8 +20,9 @@ def benchmark(
     title: str | None = None,
     limits: tuple[float, float] | None = None,
 ) -> Axes:
-    """Draw measures ranked by Spearman's ρ, the highest on top: points with their intervals over units, Kendall's τ as
-    open diamonds, no correlation as a dashed line.
+    """Draw measures ranked by Spearman's ρ, the highest on top, with their intervals over units.
+
+    Kendall's τ is an open diamond, no correlation a dashed line.
 
     Parameters
     ----------

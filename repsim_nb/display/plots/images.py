@@ -18,7 +18,7 @@ from .axes import grid_shape, new_figure, without_markup
 
 
 def as_images(inputs: Any) -> np.ndarray | None:
-    """Inputs of a network (n, ...) as pictures (n, h, w) or (n, h, w, 3) of uint8; None where they are none.
+    """Return inputs of a model (n, ...) as pictures (n, h, w) or (n, h, w, 3) of uint8; None if they are none.
 
     Numbers other than uint8 are stretched, their smallest black.
     """
@@ -37,7 +37,7 @@ def as_images(inputs: Any) -> np.ndarray | None:
 
 
 def dataset_images(dataset: Dataset) -> np.ndarray | None:
-    """The inputs of a data set as `as_images` makes them; None where they are texts or graphs, or come by name."""
+    """Return the inputs of a data set as `as_images` does; None if they are texts or graphs, or come by name."""
     inputs = dataset.inputs[:]
     return as_images(inputs) if hasattr(inputs, "dtype") else None
 
@@ -46,7 +46,34 @@ def dataset_images(dataset: Dataset) -> np.ndarray | None:
 def pictures(
     images: np.ndarray, captions: Sequence[str] = (), *, columns: int = 6, figure: Figure | None = None
 ) -> list[Axes]:
-    """Images (n, h, w) or (n, h, w, 3) of uint8 side by side, each above its caption."""
+    """Draw images next to each other, each above its caption.
+
+    Parameters
+    ----------
+    images : array (n, h, w) or (n, h, w, 3) of uint8
+    captions : sequence of str
+        One for each image, or none.
+    columns : int
+        How many images are next to each other.
+    figure : Figure, optional
+        Where to draw.
+
+    Returns
+    -------
+    list of Axes
+        One for each image.
+
+    Raises
+    ------
+    ValueError
+        If there are no images.
+
+    Examples
+    --------
+    >>> from repsim_nb import plots
+    >>> [ax.get_xlabel() for ax in plots.pictures(np.zeros((2, 8, 8), np.uint8), ["one", "two"])]
+    ['one', 'two']
+    """
     if not len(images):
         raise ValueError("there are no images to draw")
     rows, columns = grid_shape(columns, len(images))
@@ -68,10 +95,41 @@ def pictures(
 def influential(
     dataset: Dataset, values: np.ndarray, *, most: int = 10, columns: int = 5, figure: Figure | None = None
 ) -> list[Axes]:
-    """The images that add most to a value, whichever way, the strongest first: each above its class and what it adds.
+    """Draw the images that change a value most, in either direction, the strongest first.
 
-    dataset: what was recorded, row by row.  values: of `inference.influence`, (n,).
-    Errors: ValueError for another number of images, values that are NaN or infinite, for what is no picture.
+    Each is above its class and what it adds.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        What was recorded, row by row.
+    values : array (n,)
+        What each sample adds: what `inference.influence` returns.
+    most : int
+        How many images are shown.
+    columns : int
+        How many images are next to each other.
+    figure : Figure, optional
+        Where to draw.
+
+    Returns
+    -------
+    list of Axes
+        One for each image.
+
+    Raises
+    ------
+    TypeError
+        If `dataset` is no Dataset.
+    ValueError
+        If there is another number of images, a value is NaN or infinite, or the inputs are no pictures.
+
+    Examples
+    --------
+    >>> import repsim_nb as rs
+    >>> data = rs.Dataset("mine", np.zeros((3, 8, 8), np.uint8))
+    >>> [ax.get_xlabel() for ax in rs.plots.influential(data, np.array([0.1, -0.5, 0.2]), most=2)]
+    ['row 1\\n−0.5', 'row 2\\n+0.2']
     """
     if not isinstance(dataset, Dataset):
         raise TypeError(

@@ -24,6 +24,7 @@ from repsim_nb.support.labels import Choice
 from .axes import drop_none, expect, grid_shape, legend, new_axes, new_figure, without_markup
 from .clear_labels import spread
 from .drawing import draw
+from .wrapping import wrap_footer
 
 _HALO = (patheffects.withStroke(linewidth=2.2, foreground="white"),)
 _RING = "#222222"
@@ -164,7 +165,7 @@ def _one(shown: MapSpec, *, ax: Axes | None) -> tuple[Axes, list[Annotation]]:
     lines = "\n".join([shown.title, shown.subtitle, shown.remark]).strip("\n").split("\n")
     room = 70 if shown.remark else 62
     ax.set_title("\n".join(textwrap.fill(line, room) for line in lines if line), fontsize=11)
-    ax.set_xlabel(f"{shown.meaning}\n{_wrap(shown.footer, 84)}", fontsize=9)
+    ax.set_xlabel(f"{shown.meaning}\n{wrap_footer(shown.footer, 84)}", fontsize=9)
     ax.set_aspect("equal", adjustable="datalim")
     handles = _handles([shown])
     legend(ax, handles, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9, handletextpad=0.4)
@@ -195,7 +196,7 @@ def _several(
         ax.set_aspect("equal", adjustable="box")
         lines = [textwrap.fill(line, 44) for line in (one.title, one.subtitle) if line]
         ax.set_title("\n".join(lines), fontsize=10)
-        ax.set_xlabel(f"{one.meaning}\n{_wrap(one.footer, 54)}", fontsize=8)
+        ax.set_xlabel(f"{one.meaning}\n{wrap_footer(one.footer, 54)}", fontsize=8)
     if shown[0].scale is not None:
         _bar(figure, shown[0], ax=axes, shrink=0.8, pad=0.02, aspect=28)
     legend(figure, _handles(shown), loc="outside right upper", frameon=False, fontsize=9, handletextpad=0.4)
@@ -351,14 +352,3 @@ def _bar(figure: Figure | SubFigure, shown: MapSpec, **where: Any) -> None:
     heading, low, high, palette = shown.scale
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), mpl.colors.ListedColormap(palette))
     figure.colorbar(scale, **where).set_label(heading, fontsize=10)
-
-
-def _wrap(text: str, width: int) -> str:
-    """Broken after a comma or semicolon, so that numbers stay with their words."""
-    lines = [""]
-    for part in text.replace("; ", ";\0").replace(", ", ",\0").split("\0"):
-        if lines[-1] and len(lines[-1]) + len(part) + 1 > width:
-            lines.append(part)
-        else:
-            lines[-1] = f"{lines[-1]} {part}".strip()
-    return "\n".join(lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,6 +19,7 @@ from repsim_nb.support.labels import Choice
 
 from .axes import drop_none, expect, grid_shape, new_axes, new_figure, without_markup
 from .drawing import draw
+from .wrapping import title_room, wrap_title
 
 _LEAST_GAP = 9.5  # points from one label of an axis to the next
 _LEAST_TEXT = 5.0  # points, of the smallest text that is written into a cell
@@ -85,7 +85,31 @@ def heatmaps(
     annotate: bool | None = None,
     figure: Figure | None = None,
 ) -> list[Axes]:
-    """Draw several comparisons in one figure, `columns` next to each other; see `heatmap`."""
+    """Draw several comparisons in one figure.
+
+    Parameters
+    ----------
+    comparisons : sequence of Comparison, NullTable or MatrixSpec
+    columns : int
+        How many are next to each other.
+    annotate : bool, optional
+        Write the values into the cells; None does if there are at most 100.
+    figure : Figure, optional
+        Where to draw.
+
+    Returns
+    -------
+    list of Axes
+        One for each comparison; see `heatmap`.
+
+    Examples
+    --------
+    >>> import repsim_nb as rs
+    >>> x = np.random.default_rng(0).normal(size=(20, 3))
+    >>> tables = [rs.compare(name, {"a": x, "b": x**2}) for name in ("cka", "procrustes")]
+    >>> [ax.get_title().splitlines()[0] for ax in rs.plots.heatmaps(tables)]
+    ['cka', 'procrustes']
+    """
     rows, columns = grid_shape(columns, len(comparisons))
     shown = [spec(comparison, **drop_none(annotate=annotate)) for comparison in comparisons]
     width, height = (max(lengths) for lengths in zip(*(one.size for one in shown), strict=True))
@@ -357,8 +381,8 @@ def _write_titles(ax: Axes, shown: MatrixSpec, width: float) -> None:
     hatched = f", {len(shown.notes)} hatched cells undefined" if shown.subtitle and shown.notes else ""
     lines = [shown.title, *([shown.subtitle + hatched] if shown.subtitle else [])]
     if shown.wrap:
-        room = _title_room(width, max(map(len, shown.row_labels)))
-        lines = [_wrap(line, room) for line in lines]
+        room = title_room(width, max(map(len, shown.row_labels)))
+        lines = [wrap_title(line, room) for line in lines]
     if shown.marks and shown.mark_meaning:
         lines.append(f"• {shown.mark_meaning}")
     ax.set_title(
@@ -370,23 +394,3 @@ def _ink_on(image: AxesImage, value: float | None) -> str:
     """The color in which a text can be read on the color of a value."""
     red, green, blue, _ = image.to_rgba(np.array([value], float))[0]
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
-
-
-def _title_room(width: float, longest: int) -> int:
-    """How many characters of a title fit above a matrix whose row labels have so many.
-
-    The title stands above the middle of the cells, between the labels on the left and the color bar on the right.
-    """
-    outside = 0.07 * longest + 0.5
-    return max(30, int((1.55 * width - outside - 1.2 + 2 * min(outside, 1.0)) / 0.072))
-
-
-def _wrap(line: str, room: int) -> str:
-    """A line broken after a semicolon or before a bracket; within a phrase only if that is not enough."""
-    phrases = (
-        line.replace(" ", "\N{NO-BREAK SPACE}")
-        .replace(";\N{NO-BREAK SPACE}", "; ")
-        .replace("\N{NO-BREAK SPACE}(", " (")
-    )
-    lines = textwrap.wrap(phrases, room, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(textwrap.fill(part.replace("\N{NO-BREAK SPACE}", " "), room) for part in lines)

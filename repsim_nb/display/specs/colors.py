@@ -141,10 +141,9 @@ def fixed_color(name: object) -> str | None:
 
 
 def group_colors(names: Sequence[Hashable], palette: Sequence[str]) -> list[str]:
-    """A different color for each name: the fixed one of those that are alone in their family, for the others those of
-    the palette that are left, in order.
+    """Return a different color for each name, the fixed one if a name is alone in its family.
 
-    palette: at least as many colors as names.
+    The others get the colors of the palette that are left, in order; it has at least as many colors as there are names.
     """
     fixed = [fixed_color(name) for name in names]
     fixed = [color if color is not None and fixed.count(color) == 1 else None for color in fixed]
@@ -153,12 +152,11 @@ def group_colors(names: Sequence[Hashable], palette: Sequence[str]) -> list[str]
 
 
 def line_colors(names: Iterable[Hashable], palette: Sequence[str]) -> list[tuple[str, int]]:
-    """A color for each name, and how many names before it have the same one, by which lines of one color are told
-    apart.
+    """Return a color for each name, and how many names before it have the same one.
 
-    The names of one family share its color. If all known names are of one family, its color says nothing: then the
-    first name has it and the others the palette.
-    Errors: none; colors of the palette come again when they are used up.
+    By the number, lines of one color can differ. The names of one family share its color. If all known names are of one
+    family, its color says nothing: then the first name has it and the others the palette. Colors of the palette come
+    again when they are used up.
     """
     names = list(names)
     fixed = [fixed_color(name) for name in names]

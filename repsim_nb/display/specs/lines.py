@@ -105,6 +105,13 @@ class LineSpec(FigureSpec):
         Which places have a thin line.
     framed : bool
         Whether there are lines on all four sides.
+
+    Examples
+    --------
+    >>> from repsim_nb import plots, specs
+    >>> shown = specs.LineSpec((specs.Layer("line", (0.0, 1.0), (2.0, None), label="mine"),), y_title="value")
+    >>> plots.draw(shown).get_ylabel(), specs.LineSpec.from_json(shown.to_json()) == shown
+    ('value', True)
     """
 
     layers: tuple[Layer, ...]
@@ -142,7 +149,7 @@ class PanelsSpec(FigureSpec):
 
 
 def numbers(values: Iterable[float]) -> Numbers:
-    """Numbers as a spec holds them."""
+    """Return numbers as a spec holds them."""
     return tuple(finite(float(value)) for value in values)
 
 
@@ -308,5 +315,5 @@ def permutation_test_spec(result: Test, *, xlabel: str = "statistic", title: str
 
 
 def minus(value: float, places: int = 3) -> str:
-    """A number with a minus sign as wide as a plus."""
+    """Return a number as text with a minus sign as wide as a plus."""
     return f"{value:z.{places}f}".replace("-", "\N{MINUS SIGN}")

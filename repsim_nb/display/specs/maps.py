@@ -38,7 +38,9 @@ class MapSpec(FigureSpec):
     names : tuple of (point, text)
         What a picture writes next to points.
     runs : tuple of tuple of int
-        Points that a path joins, in order.  path : what a path is of, such as "model".
+        Points that a path joins, in order.
+    path : str
+        What a path is of, such as "model".
     ringed : tuple of int
         Points that were placed into the map.
     legend : tuple of (heading, tuple of (label, color, marker))
@@ -50,6 +52,14 @@ class MapSpec(FigureSpec):
         Lines below: what near means, and how far to trust the map.
     unit : str
         Maps of the same unit can share a scale; "" has no unit of its own.
+
+    Examples
+    --------
+    >>> from repsim_nb import specs
+    >>> blue = ("#0072B2", "#0072B2")
+    >>> shown = specs.MapSpec(((0.0, 0.0), (1.0, 0.5)), ("a", "b"), blue, ("o", "o"), (True, True), title="mine")
+    >>> specs.MapSpec.from_json(shown.to_json()) == shown
+    True
     """
 
     points: tuple[tuple[float, float], ...]
@@ -158,7 +168,7 @@ def embedding_specs(
 
 
 def flat(points: pd.DataFrame) -> np.ndarray:
-    """The first two axes of points; the second is 0 if there is only one."""
+    """Return the first two axes of points; the second is 0 if there is only one."""
     values = points.to_numpy(float)
     return values[:, :2] if values.shape[1] > 1 else np.column_stack([values[:, 0], np.zeros(len(values))])
 
@@ -220,8 +230,9 @@ def _style_points(count: int, by_color: pd.Series | None, by_shape: pd.Series | 
 
 
 def is_amount(values: pd.Series) -> bool:
-    """Whether values are an amount (a continuous color) and no names of groups: numbers, more than 8 different, and
-    not classes 0, 1, ... up to 11.
+    """Return whether values are an amount, with a continuous color, and no names of groups.
+
+    An amount has numbers, more than 8 different, and not classes 0, 1, ... up to 11.
     """
     if (
         not pd.api.types.is_numeric_dtype(values)
@@ -250,8 +261,9 @@ def _scale_colors(values: pd.Series) -> tuple[tuple[str, ...], tuple[str, float,
 def _group_signs(
     values: pd.Series, role: str, palette: Sequence[str], missing: str
 ) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
-    """The sign of every point, and (label, sign) of every group: numbers in order of size, other groups in order of
-    appearance.
+    """Return the sign of every point, and (label, sign) of every group.
+
+    Numbers are in order of size, other groups in order of appearance.
     """
     groups = list(dict.fromkeys(values.dropna()))
     if pd.api.types.is_numeric_dtype(values):

@@ -72,7 +72,9 @@ class MatrixSpec(FigureSpec):
     notes : tuple of (row, column, text)
         Why cells are undefined.
     marks : tuple of (row, column)
-        Cells with a dot.  mark_meaning : what a dot means.
+        Cells with a dot.
+    mark_meaning : str
+        What a dot means.
     row_breaks, column_breaks : tuple of int
         Before which rows and columns a line is drawn.
     bar_ticks : tuple of (value, text)
@@ -82,6 +84,13 @@ class MatrixSpec(FigureSpec):
         Whether cells are squares, whatever the room.
     wrap : bool
         Whether a picture breaks the lines of the heading.
+
+    Examples
+    --------
+    >>> from repsim_nb import specs
+    >>> shown = specs.MatrixSpec(((0.0, None),), ("a",), ("b", "c"), notes=((0, 1, "no value"),))
+    >>> shown.colors[0], specs.MatrixSpec.from_json(shown.to_json()) == shown
+    ('#440154', True)
     """
 
     values: Cells

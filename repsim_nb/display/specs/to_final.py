@@ -94,8 +94,9 @@ def _before_last(similarity: pd.Series, dissimilarity: pd.Series) -> np.ndarray:
 
 
 def _dense_first(steps: pd.Index, title: str) -> LineSpec:
-    """The axis of steps. If they begin evenly and grow sparse (0, 1, ..., 10, 15, ..., 100), it is even at first and
-    logarithmic after.
+    """Return the axis of steps.
+
+    If they begin evenly and grow sparse (0, 1, ..., 10, 15, ..., 100), it is even at first and logarithmic after.
     """
     even = LineSpec((), x_title=title)
     if len(steps) < 6:

@@ -1,0 +1,36 @@
+"""Titles and footers broken into lines."""
+
+from __future__ import annotations
+
+import textwrap
+
+
+def title_room(width: float, longest: int) -> int:
+    """How many characters of a title fit above a matrix whose row labels have so many.
+
+    The title stands above the middle of the cells, between the labels on the left and the color bar on the right.
+    """
+    outside = 0.07 * longest + 0.5
+    return max(30, int((1.55 * width - outside - 1.2 + 2 * min(outside, 1.0)) / 0.072))
+
+
+def wrap_title(line: str, room: int) -> str:
+    """A line broken after a semicolon or before a bracket; within a phrase only if that is not enough."""
+    phrases = (
+        line.replace(" ", "\N{NO-BREAK SPACE}")
+        .replace(";\N{NO-BREAK SPACE}", "; ")
+        .replace("\N{NO-BREAK SPACE}(", " (")
+    )
+    lines = textwrap.wrap(phrases, room, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(textwrap.fill(part.replace("\N{NO-BREAK SPACE}", " "), room) for part in lines)
+
+
+def wrap_footer(text: str, width: int) -> str:
+    """Broken after a comma or semicolon, so that numbers stay with their words."""
+    lines = [""]
+    for part in text.replace("; ", ";\0").replace(", ", ",\0").split("\0"):
+        if lines[-1] and len(lines[-1]) + len(part) + 1 > width:
+            lines.append(part)
+        else:
+            lines[-1] = f"{lines[-1]} {part}".strip()
+    return "\n".join(lines)
