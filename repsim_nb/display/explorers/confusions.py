@@ -299,25 +299,17 @@ class _DatasetBiasExplorer(DetailExplorer):
         plots.pictures(images, classes[: len(images)], columns=min(len(images), SHOWN // 2), figure=figure)
         return text + more, spec(figure, dpi=90)
 
-    def _code_of(
-        self,
-        models: tuple[str, ...],
-        datasets: tuple[str, ...],
-        layer: str,
-        scaling: str | None,
-        probe: str,
-        group: str,
-    ) -> str:
+    def _code_of(self, **chosen: Any) -> str:
         name, lines = activations_code(self._source)
         fields = {
-            field: list(chosen)
-            for field, chosen in (("model", models), ("dataset", datasets))
-            if set(chosen) != {getattr(key, field) for key in self._xs}
+            field: list(chosen[control])
+            for field, control in (("model", "models"), ("dataset", "datasets"))
+            if set(chosen[control]) != {getattr(key, field) for key in self._xs}
         }
         lines += [
-            f"sets = {where_code(name, {**fields, 'layer': layer})}",
-            f"bias = rs.probes.dataset_bias(sets, n={self._n}, scaling={scaling!r}, probe={probe!r},"
-            f" seed={self._seed})",
-            f"rs.plots.confusion(bias, by={group!r});",
+            f"sets = {where_code(name, {**fields, 'layer': chosen['layer']})}",
+            f"bias = rs.probes.dataset_bias(sets, n={self._n}, scaling={chosen['scaling']!r},"
+            f" probe={chosen['probe']!r}, seed={self._seed})",
+            f"rs.plots.confusion(bias, by={chosen['group']!r});",
         ]
         return "\n".join(lines)

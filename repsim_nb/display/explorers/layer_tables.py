@@ -1,4 +1,4 @@
-"""The comparison explorer: layers of one network against layers of another, and the detail of a pair."""
+"""The comparison explorer: layers of one model against layers of another, and the detail of a pair."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def comparison(
 
 
 class LayerTableExplorer(DetailExplorer):
-    """Two networks by their drop-downs, one measure, a table of layers × layers, and the detail of a pair.
+    """Two models by their drop-downs, one measure, a table of layers × layers, and the detail of a pair.
 
     groups: {name in the drop-downs: key of a recording, without its layer}.  xs: the recordings; a subclass may add to
     them later.

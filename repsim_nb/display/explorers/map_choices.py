@@ -16,7 +16,7 @@ from repsim_nb.support.errors import join_names
 Attributes: TypeAlias = pd.DataFrame | pd.Series | Mapping[str, Any]  # a row a model, or one value a model
 METHODS = {"MDS (SMACOF)": "smacof", "classical MDS": "classical", "t-SNE": "tsne"}
 ALL, NONE = "all layers", "none"
-LAST, FIRST = "last hidden", "first hidden"  # of each network, where they name their layers differently
+LAST, FIRST = "last hidden", "first hidden"  # of each model, if the names of their layers differ
 FIELDS = ("model", "step", "layer")  # of a key, by which points can be told apart
 
 

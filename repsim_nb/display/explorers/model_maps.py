@@ -212,7 +212,7 @@ class _EmbeddingMapExplorer(DetailExplorer):
 
     def _table_of(self, measure: str, layer: str, progress: Tick) -> tuple[Comparison, tuple[str, ...], str]:
         """What is mapped, the labels that are left out of it, and what is said of it."""
-        xs = self._chosen_layers(layer)
+        xs = self._choose_layers(layer)
         whole = compare(self._measures[measure], xs, on_undefined="mask", progress=progress)
         table, without = whole.drop_undefined()
         if len(table.values) < 3 and without:
@@ -230,7 +230,7 @@ class _EmbeddingMapExplorer(DetailExplorer):
         ends = describe_ends(self._last) if layer == ALL else ""
         return table, without, "; ".join(filter(None, (chance, ends, left_out)))
 
-    def _chosen_layers(self, layer: str) -> Activations:
+    def _choose_layers(self, layer: str) -> Activations:
         if layer == OUTPUT and OUTPUT not in self._layers:
             raise ValueError(
                 "functional measures compare what networks put out, and not all of these were recorded with the layer"

@@ -1,4 +1,4 @@
-"""`model_pair`: any two networks that can be had here, recorded when they are chosen."""
+"""`model_pair`: any two models that can be had here, recorded when they are chosen."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def model_pair(
 
 
 def _check_specs(specs: Iterable[Any]) -> None:
-    """What can be told without loading a network; where it cannot be had, load_model has the sentence for it."""
+    """What can be checked without loading a model; if it cannot be had, load_model has the sentence for it."""
     packages = pretrained()
     known = {"zoo": zoo_names(), "pretrained": list(packages.index[packages.installed])}
     for spec in specs:
@@ -121,7 +121,7 @@ def _check_specs(specs: Iterable[Any]) -> None:
 
 
 def _model_name(model: Any) -> str:
-    """The name of a network in a drop-down: of a spec what follows the source."""
+    """The name of a model in a drop-down: of a spec what follows the source."""
     if isinstance(model, (str, Path)):
         return str(model).partition(":")[2] or str(model)
     return model.name if isinstance(model, Model) else type(model).__name__
@@ -168,7 +168,7 @@ class _ModelPairExplorer(LayerTableExplorer):
         return get_or_make(self._activations, name, make)
 
     def _note_functional(self, controls: Mapping[str, Any]) -> None:
-        """Both networks count, whatever the measure."""
+        """Both models count, whatever the measure."""
 
     def _code_of(self, a: str, b: str, measure: str) -> str:
         notes: list[str] = []  # on what the notebook has no name for
@@ -217,7 +217,7 @@ class _ModelPairExplorer(LayerTableExplorer):
         return "\n".join(["import repsim_nb as rs", *dict.fromkeys(notes), *sides, table])
 
     def _item_code(self, name: str) -> str | None:
-        """A network by its place in the list or dict that the notebook has a name for."""
+        """A model by its place in the list or dict that the notebook has a name for."""
         models = name_of(self._arguments["models"])
         return (
             models and f"{models}[{name!r}]"

@@ -20,7 +20,7 @@ from matplotlib.ticker import FixedFormatter, FuncFormatter
 from repsim_nb.support.validation import check_integer
 
 Arguments = ParamSpec("Arguments")
-Drawn = TypeVar("Drawn")
+Result = TypeVar("Result")
 
 
 def expect(result: object, kinds: tuple[type, ...], sentence: str) -> None:
@@ -70,8 +70,8 @@ def grid_shape(columns: int, number: int) -> tuple[int, int]:
 _SPECIAL = re.compile(r"[^A-Za-z0-9 \n.,:;()=+*/-]")  # what TeX reads as more than a character, or not at all
 
 
-def without_markup(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Drawn]:
-    """A function that draws, with every text that it puts into the figure shown character by character.
+def without_markup(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Return a function that draws, with each text that it puts into the figure shown character by character.
 
     Names hold $ and \\, from which matplotlib makes formulas. Texts that were in the figure before keep their own
     setting, and so do numbers along axes. draw takes `ax` or `figure` as keywords and returns Axes, or a sequence whose
@@ -80,7 +80,7 @@ def without_markup(draw: Callable[Arguments, Drawn]) -> Callable[Arguments, Draw
     """
 
     @functools.wraps(draw)
-    def drawing(*args: Arguments.args, **options: Arguments.kwargs) -> Drawn:
+    def drawing(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
         place = next((options[name] for name in ("ax", "figure") if options.get(name) is not None), None)
         before = {} if place is None else {part: _content(part) for part in _parts(_figure_of(place))}
         drawn = draw(*args, **options)
@@ -128,7 +128,9 @@ def _disable_markup(text: Text) -> None:
         text.set_usetex(False)
 
 
-_ours: WeakSet[Artist] = WeakSet()  # lines and points that have an entry in a legend of ours, whatever they are called
+_legend_artists: WeakSet[Artist] = (
+    WeakSet()
+)  # lines and points that have an entry in a legend of ours, whatever they are called
 
 
 def legend_handles(ax: Axes, drawn: Sequence[Any]) -> list[Any]:
@@ -136,8 +138,11 @@ def legend_handles(ax: Axes, drawn: Sequence[Any]) -> list[Any]:
 
     An entry whose name begins with an underscore counts, too.
     """
-    earlier = [*ax.get_legend_handles_labels()[0], *(part for part in (*ax.lines, *ax.collections) if part in _ours)]
-    _ours.update(handle for handle in drawn if isinstance(handle, (Line2D, Collection)))
+    earlier = [
+        *ax.get_legend_handles_labels()[0],
+        *(part for part in (*ax.lines, *ax.collections) if part in _legend_artists),
+    ]
+    _legend_artists.update(handle for handle in drawn if isinstance(handle, (Line2D, Collection)))
     return [*(handle for handle in dict.fromkeys(earlier) if handle not in drawn), *drawn]
 
 

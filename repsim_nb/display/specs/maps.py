@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -93,27 +94,10 @@ class _Styles:
 
 
 @spec.register
-def embedding_spec(
-    result: Embedding,
-    *,
-    color: Choice | None = None,
-    shape: Choice | None = None,
-    path: str | None = None,
-    until: float | None = None,
-    labels: bool | str | None = None,
-    title: str | None = None,
-) -> MapSpec:
+def embedding_spec(result: Embedding, *, title: str | None = None, **options: Any) -> MapSpec:
     """Decide what the figure of a map shows; options as for `plots.embedding`."""
-    return embedding_specs(
-        [result],
-        color=color,
-        shape=shape,
-        path=path,
-        until=until,
-        labels=labels,
-        titles=None if title is None else [title],
-        most_paths=_MOST_PATHS,
-    )[0]
+    titles = None if title is None else [title]
+    return embedding_specs([result], titles=titles, most_paths=_MOST_PATHS, **options)[0]
 
 
 def embedding_specs(
