@@ -128,9 +128,8 @@ def _disable_markup(text: Text) -> None:
         text.set_usetex(False)
 
 
-_legend_artists: WeakSet[Artist] = (
-    WeakSet()
-)  # lines and points that have an entry in a legend of ours, whatever they are called
+# lines and points that have an entry in a legend of ours, whatever their names are
+_legend_artists: WeakSet[Artist] = WeakSet()
 
 
 def legend_handles(ax: Axes, drawn: Sequence[Any]) -> list[Any]:
