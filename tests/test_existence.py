@@ -5,10 +5,17 @@ import torch
 
 import repsim_nb as rs
 from repsim_nb.studies import classifier, existence, pairs, pulling, training
-from repsim_nb.studies.existence import MASKED, base, features, masked, masks, pictures
+from repsim_nb.studies.existence import (
+    FRACTIONS,
+    choose_units,
+    load_frozen_model,
+    load_pictures,
+    record_features,
+    train_masked_heads,
+)
 from repsim_nb.studies.frames import bands, mean_sd
 from repsim_nb.studies.published import CONFUSION, TABLE_3_1, TABLE_4_1
-from repsim_nb.studies.pulling import PULLED, few, pulled
+from repsim_nb.studies.pulling import RECIPES, compare_pairs, shorten
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -39,7 +46,7 @@ def test_the_published_confusion_has_the_published_shares():
 
 def test_the_published_tables():
     assert (TABLE_3_1["CKA and JSD"] < 0).all() and (TABLE_3_1["CKA and rank coefficient"] > 0).all()
-    assert tuple(TABLE_4_1.index) == MASKED
+    assert tuple(TABLE_4_1.index) == FRACTIONS
     assert TABLE_4_1["accuracy"].is_monotonic_decreasing, "d is the masked share"
     assert (TABLE_4_1["JSD"] < np.log(2)).all(), "nats"
 
@@ -48,8 +55,8 @@ def test_the_published_tables():
 
 
 def test_d_is_the_masked_share():
-    for d, stay in zip(MASKED, (512, 384, 256, 102, 51), strict=True):  # the thesis's width
-        first, last = masks(512, d)
+    for d, stay in zip(FRACTIONS, (512, 384, 256, 102, 51), strict=True):  # the thesis's width
+        first, last = choose_units(512, d)
         assert first.sum() == last.sum() == stay
         assert first[:stay].all() and last[-stay:].all()
         assert (first & last).sum() == max(0, 2 * stay - 512), "from one half on no unit is read by both"
@@ -61,12 +68,12 @@ def test_a_d_that_leaves_nothing_is_a_sentence(d):
         ValueError,
         match=r"d is the share of the 64 units that is masked, from 0 to 0.9844, so that one at least is left; got",
     ):
-        masks(64, d)
+        choose_units(64, d)
 
 
 def test_what_the_table_says(told):
-    table = masked(*told, seeds=range(3))
-    assert list(table["d"].unique()) == list(MASKED) and len(table) == 15
+    table = train_masked_heads(*told, seeds=range(3))
+    assert list(table["d"].unique()) == list(FRACTIONS) and len(table) == 15
     for name in ("CKA before", "debiased CKA before", "CCA before"):
         assert (abs(table[name] - 1) < 1e-12).all(), "one and the same matrix"
     unmasked = table[table["d"] == 0]
@@ -82,7 +89,7 @@ def test_the_rank_coefficient_of_two_classes_is_agreement(told, monkeypatch):
     outputs = []
     outside = existence.compare_outputs
     monkeypatch.setattr(existence, "compare_outputs", lambda both: outputs.append(both) or outside(both))
-    table = masked(*told, d=(0.8,), seeds=range(4))
+    table = train_masked_heads(*told, d=(0.8,), seeds=range(4))
     agreement = [np.mean(a.argmax(1) == b.argmax(1)) for a, b in outputs]
     assert np.allclose(table["rank coefficient"], 2 * np.array(agreement) - 1) and len(set(agreement)) > 1
 
@@ -90,13 +97,15 @@ def test_the_rank_coefficient_of_two_classes_is_agreement(told, monkeypatch):
 def test_all_figures_are_of_held_out_images(told):
     """Labels that mean nothing are learned by heart, and held-out accuracy does not notice."""
     rng = np.random.default_rng(1)
-    table = masked(rng.normal(size=(160, 150)), rng.permutation(160) % 2, d=(0.0,), seeds=range(5), epochs=100)
+    table = train_masked_heads(
+        rng.normal(size=(160, 150)), rng.permutation(160) % 2, d=(0.0,), seeds=range(5), epochs=100
+    )
     assert abs(table["accuracy 1"].mean() - 0.5) < 0.12
 
 
 def test_the_seed_decides_the_images_and_the_weights(told):
     before = torch.get_rng_state()
-    a, b = (masked(*told, d=(0.5,), seeds=(3, 4)) for _ in range(2))
+    a, b = (train_masked_heads(*told, d=(0.5,), seeds=(3, 4)) for _ in range(2))
     assert torch.equal(before, torch.get_rng_state())
     pd.testing.assert_frame_equal(a, b)
     assert a["CKA after"].nunique() == a["JSD"].nunique() == 2
@@ -106,10 +115,10 @@ def test_the_seed_decides_the_images_and_the_weights(told):
 
 def test_cca_is_of_the_leading_components_where_images_are_few_and_says_so(told):
     x, targets = told
-    few_units = masked(x, targets, d=(0.5,), seeds=(0,)).iloc[0]  # 60 > 2 · 20 + 1
+    few_units = train_masked_heads(x, targets, d=(0.5,), seeds=(0,)).iloc[0]  # 60 > 2 · 20 + 1
     assert few_units["CCA components"] == 20 and few_units["CCA variance"] == pytest.approx(1)
     wide = np.hstack([x, x + np.random.default_rng(2).normal(size=x.shape)])
-    many_units = masked(wide, targets, d=(0.5,), seeds=(0,)).iloc[0]
+    many_units = train_masked_heads(wide, targets, d=(0.5,), seeds=(0,)).iloc[0]
     assert many_units["CCA components"] == 6 and 0.2 < many_units["CCA variance"] < 0.9
     assert many_units["CCA before"] == pytest.approx(1, abs=1e-12) and 0 < many_units["CCA after"] < 1
 
@@ -146,7 +155,7 @@ def test_leading_components_are_those_of_an_svd(shape, rng):
 def test_what_cannot_be_is_a_sentence(told, changes, said):
     x, targets = told
     with pytest.raises(ValueError, match=said):
-        masked(x, **{"targets": targets, **changes})
+        train_masked_heads(x, **{"targets": targets, **changes})
 
 
 @pytest.mark.parametrize("installed", [True, False])
@@ -156,15 +165,15 @@ def test_the_base_is_what_is_here(installed, monkeypatch):
     )
     monkeypatch.setattr(existence, "load_model", str)
     assert (
-        base() == ("pretrained:efficientnet-lite0" if installed else "zoo:animals-cnn-0")
-        and base(small=True) == "zoo:animals-cnn-0"
+        load_frozen_model() == ("pretrained:efficientnet-lite0" if installed else "zoo:animals-cnn-0")
+        and load_frozen_model(small=True) == "zoo:animals-cnn-0"
     )
 
 
 def test_a_frozen_base_has_not_seen_the_pictures(tmp_path, monkeypatch):
     monkeypatch.setenv("REPSIM_NB_CACHE", str(tmp_path))
-    model = base(small=True)
-    data = pictures(model)
+    model = load_frozen_model(small=True)
+    data = load_pictures(model)
     assert len(data) == 200 and data.classes == ("cat", "dog") and data.targets.sum() == 100, (
         "the test split: it was trained on the other"
     )
@@ -174,20 +183,20 @@ def test_a_frozen_base_has_not_seen_the_pictures(tmp_path, monkeypatch):
             "'animals-cnn-0' was trained on 'animals', and 'animals-full' has images of that, too: take data='animals'"
         ),
     ):
-        pictures(model, data="animals-full")
-    whole = pictures(rs.load_model("zoo:mnist-cnn-0"))
+        load_pictures(model, data="animals-full")
+    whole = load_pictures(rs.load_model("zoo:mnist-cnn-0"))
     assert len(whole) == 1000 and whole.targets.sum() == 500
     animals = rs.load_dataset("animals", "test")
     assert np.array_equal(
         data.inputs[data.targets == 1], animals.inputs[animals.targets == animals.classes.index("dog")]
     )
-    x = features(model, data, progress=False)
+    x = record_features(model, data, progress=False)
     assert x.shape == (200, 64) and x.dtype == float
     forward = model.module.forward
     monkeypatch.setattr(
         model.module, "forward", lambda batch: forward(batch) if len(batch) <= 2 else pytest.fail("recorded again")
     )  # two say what there is
-    assert np.array_equal(features(model, data, progress=False), x)
+    assert np.array_equal(record_features(model, data, progress=False), x)
 
 
 # -- pairs
@@ -223,7 +232,7 @@ def test_pulled_features_are_alike_and_answers_are_not():
         assert [card["part"] for _, card in pair] == ["one", "two"] and all(
             card["test_accuracy"] > 0.85 for _, card in pair
         )
-        images = pairs.of_classes(rs.load_dataset("mnist", "test"), tuple("0123"))
+        images = pairs.take_classes(rs.load_dataset("mnist", "test"), tuple("0123"))
         assert len(images) == 400 and set(images.targets) == {0, 1, 2, 3}
         inside, said = [], []
         for module, card in pair:
@@ -288,7 +297,7 @@ def test_pairs_are_found_again(tmp_path, monkeypatch):
     monkeypatch.setattr(pairs, "__doc__", "edited")  # not the code
     with pytest.raises(pytest.fail.Exception, match=r"\['b'\] are trained again"):
         pairs.train_or_load({**recipes, "b": {**TINY, "weight": 2.0}}, folder=tmp_path, progress=False)
-    frame = pulled(made)
+    frame = compare_pairs(made)
     assert (
         list(frame["pair"]) == ["a", "b"]
         and list(frame["case"]) == ["opposite", ""]
@@ -350,12 +359,12 @@ def test_an_unknown_option_of_a_pair_is_named(tmp_path):
 
 
 def test_of_unrelated_answers_one_says_nothing_of_the_other():
-    recipe = PULLED["unrelated-0-0"]
+    recipe = RECIPES["unrelated-0-0"]
     digits = rs.load_dataset("mnist", "test")
     both = [{name for name in recipe["classes"] if name in recipe[which]} for which in ("one", "two")]
     assert len(recipe["classes"]) == 8 and len(both[0]) == len(both[1]) == 4 and len(both[0] & both[1]) == 2
     assert set(recipe["classes"]) < set(digits.classes)
-    assert len(PULLED) == 45 and len(few(PULLED)) == 5
+    assert len(RECIPES) == 45 and len(shorten(RECIPES)) == 5
 
 
 # -- many rows in few

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 import repsim_nb as rs
 from repsim_nb.studies import classifier, training, zoo
-from repsim_nb.studies.population import FAMILIES, GRID, POPULATION, RUNS, few, held_out
+from repsim_nb.studies.population import FAMILIES, GRID, POPULATION, RUNS, load_held_out, shorten
 from repsim_nb.studies.training import train_or_load
 from repsim_nb.support.errors import Stopped
 from repsim_nb.support.files import shipped_folder as shipped_folder
@@ -451,7 +451,7 @@ def test_the_population_varies_one_thing_at_a_time():
 def test_held_out_images_were_seen_by_none():
     rows = max(recipe["rows"][1] for recipe in [*POPULATION.values(), *RUNS.values()])
     seen = {image.tobytes() for image in rs.load_dataset("mnist", "train").inputs[:rows]}
-    data = held_out()
+    data = load_held_out()
     assert (
         len(data) >= 1000
         and data.name == "mnist/held-out"
@@ -460,7 +460,7 @@ def test_held_out_images_were_seen_by_none():
 
 
 def test_few_is_a_part_that_is_trained_for_a_short_time():
-    some, runs = few(POPULATION), few(RUNS)
+    some, runs = shorten(POPULATION), shorten(RUNS)
     assert (
         10 <= len(some) <= 16
         and len(runs) == 4
@@ -483,7 +483,7 @@ def test_families_are_pairs_of_a_network_and_its_untrained_twin():
         assert {**recipe, "epochs": 0, "about": 0} == {**twin, "epochs": 0, "about": 0} and bool(
             recipe["epochs"]
         ) == recipe["about"]["trained"] != twin["about"]["trained"]
-    some = few(FAMILIES)
+    some = shorten(FAMILIES)
     assert (
         sum(recipe["about"]["trained"] for recipe in some.values()) >= 7
         and sum(not recipe["about"]["trained"] for recipe in some.values()) >= 3

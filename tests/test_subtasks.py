@@ -6,7 +6,7 @@ import repsim_nb as rs
 from repsim_nb.inputs.models import build
 from repsim_nb.measures import get
 from repsim_nb.studies import classifier, subtasks, training, tuning
-from repsim_nb.studies.subtasks import BLOCKS, KEPT, LEARNED, SEEDS, SHIFTS, SUBTASKS, TUNED, shifted
+from repsim_nb.studies.subtasks import BLOCKS, COMPONENTS, SEEDS, SHIFTS, SUBTASKS, TRAINING_ROWS, TUNED, load_shifted
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 START = {
@@ -118,23 +118,23 @@ def test_what_cannot_be_fine_tuned_is_said(change, sentence):
 
 
 def test_images_of_tests_and_probes_were_learned_by_no_network():
-    for recipes, most in ((SEEDS, LEARNED["seeds"]), (TUNED, LEARNED["tuning"])):
+    for recipes, most in ((SEEDS, TRAINING_ROWS["seeds"]), (TUNED, TRAINING_ROWS["tuning"])):
         assert all(recipe["data"] == "mnist" and recipe["rows"] == (0, most) for recipe in recipes.values())
-    seen = {image.tobytes() for image in rs.load_dataset("mnist", "train").inputs[: LEARNED["tuning"]]}
-    plain = shifted("plain")
+    seen = {image.tobytes() for image in rs.load_dataset("mnist", "train").inputs[: TRAINING_ROWS["tuning"]]}
+    plain = load_shifted("plain")
     assert len(plain) == 3000 and not any(image.tobytes() in seen for image in plain.inputs)
 
 
 def test_shifted_images_are_the_same_digits_shown_otherwise():
-    plain = shifted("plain")
-    sets = {name: shifted(name) for name in SHIFTS}
+    plain = load_shifted("plain")
+    sets = {name: load_shifted(name) for name in SHIFTS}
     for name, data in sets.items():
         assert (
             data.inputs.dtype == np.uint8
             and data.inputs.shape == plain.inputs.shape
             and (data.targets == plain.targets).all()
         ), name
-        assert (shifted(name).inputs == data.inputs).all(), "always the same"
+        assert (load_shifted(name).inputs == data.inputs).all(), "always the same"
     assert abs(sets["faint"].inputs - 0.4 * plain.inputs).max() <= 0.5
     assert np.isclose(sets["noisy"].inputs[plain.inputs == 128].astype(float).std(), 80, rtol=0.15)
     upright = np.zeros((1, 28, 28))
@@ -142,17 +142,19 @@ def test_shifted_images_are_the_same_digits_shown_otherwise():
     y, x = np.nonzero(SHIFTS["rotated"](upright)[0] > 100)
     assert np.isclose(abs(np.degrees(np.arctan(np.polyfit(y, x, 1)[0]))), 30, atol=2)
     with pytest.raises(ValueError, match="unknown test 'noise'. Did you mean 'noisy'"):
-        shifted("noise")
+        load_shifted("noise")
 
 
 # -- the subtasks
 
 
 def test_there_are_as_many_networks_as_are_said():
-    assert list(SUBTASKS) == ["layers", "deletion", "tuning", "pretraining"] and len(KEPT) == 8 and len(BLOCKS) == 6
+    assert (
+        list(SUBTASKS) == ["layers", "deletion", "tuning", "pretraining"] and len(COMPONENTS) == 8 and len(BLOCKS) == 6
+    )
     for subtask in SUBTASKS.values():
         made = len(subtask.recipes) * (1 if subtask.recipes is SEEDS else len(tuning.PARTS))
-        assert made == subtask.networks >= 10
+        assert made == subtask.models >= 10
     assert {recipe["start"]["seed"] for recipe in SUBTASKS["pretraining"].recipes.values()} == set(range(5))
     assert len({recipe["start"]["seed"] for recipe in SUBTASKS["tuning"].recipes.values()}) == 1
     for recipes in (SEEDS, TUNED):  # trained identically but for seeds
@@ -207,7 +209,7 @@ def test_deletion_keeps_the_leading_components(loaded):
         assert np.isclose(get("cka")(whole, kept), np.sqrt((values[:k] ** 2).sum() / (values**2).sum())), (
             "the closed form"
         )
-    assert {key.step for key in x} == {32, *KEPT}
+    assert {key.step for key in x} == {32, *COMPONENTS}
     by_kept = functionality.groupby("step").mean()
     assert by_kept[32] > by_kept[8] > by_kept[2] > by_kept[1] > 0.1
 
@@ -222,7 +224,7 @@ def test_the_functionality_of_a_fine_tuned_network_is_its_accuracy_on_the_shifte
         (None, functionality),
         ("faint", subtasks.load("pretraining", test="faint", fast=True, progress=False)[1]),
     ):
-        data = shifted(test or SUBTASKS["pretraining"].test)
+        data = load_shifted(test or SUBTASKS["pretraining"].test)
         with torch.inference_mode():
             right = models[name].module(models[name].preprocess(data.inputs)).argmax(1).numpy() == data.targets
         assert np.allclose(found[name], right.mean(), atol=1e-3) and found[name].nunique() == 1, "alike for all layers"

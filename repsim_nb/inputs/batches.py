@@ -1,6 +1,4 @@
-"""What a batch of inputs can be: columns with a row for each sample, options that are the same for all samples, a
-column of labels, graphs.
-"""
+"""A batch of inputs: columns with a row for each sample, options, a column of labels, or graphs."""
 
 from __future__ import annotations
 

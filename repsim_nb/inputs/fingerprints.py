@@ -1,6 +1,5 @@
-"""What a function, an object or a model is made of, as a hash: the same in every process, another where it would do
-something else.
-"""
+"""Hash what a function, an object or a model computes: equal in every process, different if it computes something
+else."""
 
 from __future__ import annotations
 

@@ -162,8 +162,9 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
 
 
 def measure_brightness(dataset: Dataset) -> tuple[float, float]:
-    """Mean and standard deviation of its pixels, white being 1: of the whole split, whatever rows are taken, so that
-    all models see a picture alike.
+    """Compute mean and standard deviation of the pixels of a data set, white being 1.
+
+    They are of the whole split, whatever rows are taken, so that all models get equal pictures.
     """
     pixels = dataset.inputs / 255
     return round(float(pixels.mean()), 4), round(float(pixels.std()), 4)

@@ -1,6 +1,6 @@
-"""Alike inside, unlike outside, made on purpose: chapter 4 of the thesis (`published`).
+"""Build two models with similar features and different outputs: chapter 4 of the thesis (`published`).
 
-Two heads read different units of one frozen model, the second learns flipped labels. All figures are of held-out
+Two heads read different units of one frozen model; the second learns flipped labels. All figures are of held-out
 images.
 """
 
@@ -23,31 +23,30 @@ from repsim_nb.support.files import cache_folder
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
 
-from .pairs import of_classes, to_answers
+from .pairs import take_classes, to_answers
 
 CLASSES = ("cat", "dog")
-
-
-MASKED = (0.0, 0.25, 0.5, 0.8, 0.9)
-
-
+FRACTIONS = (0.0, 0.25, 0.5, 0.8, 0.9)
 _INSIDE = {"CKA": "cka", "debiased CKA": "cka_debiased", "CCA": "mean_squared_cca"}
 
 
-def base(*, small: bool = False) -> Model:
-    """The model that is frozen: EfficientNet-lite0, trained on ImageNet, where its package is installed; else, or if
-    small, a CNN of the zoo, trained on animals.
+def load_frozen_model(*, small: bool = False) -> Model:
+    """Load the model whose features both heads read.
+
+    It is EfficientNet-lite0, trained on ImageNet, if its package is installed; else, or if small, a CNN of the zoo,
+    trained on animals.
     """
     installed = pretrained()["installed"]["efficientnet-lite0"]
     return load_model("pretrained:efficientnet-lite0" if installed and not small else "zoo:animals-cnn-0")
 
 
-def pictures(model: Model, *, data: str = "animals") -> Dataset:
-    """All cats and dogs of a data set that the model was not trained on: both splits, or the test split where it
-    learned from the other. Targets: 0 a cat, 1 a dog.
+def load_pictures(model: Model, *, data: str = "animals") -> Dataset:
+    """Load all cats and dogs of a data set that the model was not trained on, with targets 0 (cat) and 1 (dog).
 
-    data: "animals", or "animals-full" where its carrier is installed; ValueError where the model learned from another
-    choice of the same images.
+    These are both splits, or the test split if the model learned from the other.
+
+    data: "animals", or "animals-full" if its carrier is installed; ValueError if the model learned from another choice
+    of the same images.
     """
     learned = str(model.card.get("data", ""))
     if learned != data and learned.partition("-")[0] == data.partition("-")[0]:
@@ -56,7 +55,7 @@ def pictures(model: Model, *, data: str = "animals") -> Dataset:
             " whose test split is new to it"
         )
     splits = ("test",) if learned == data else ("train", "test")
-    sides = [of_classes(load_dataset(data, split), CLASSES) for split in splits]
+    sides = [take_classes(load_dataset(data, split), CLASSES) for split in splits]
     inputs, targets = (
         np.concatenate(parts)
         for parts in ([side.inputs for side in sides], [to_answers(side, CLASSES[1:]) for side in sides])
@@ -64,15 +63,16 @@ def pictures(model: Model, *, data: str = "animals") -> Dataset:
     return Dataset(f"{data}/{'-'.join(CLASSES)}", inputs, targets, CLASSES)
 
 
-def features(model: Model, data: Dataset, *, progress: bool | Tick = True) -> np.ndarray:
-    """What the penultimate layer says, (n, width), float64; recorded once, then found again in the cache."""
+def record_features(model: Model, data: Dataset, *, progress: bool | Tick = True) -> np.ndarray:
+    """Record the penultimate layer, (n, width), float64, into the cache; later calls read it from there."""
     (found,) = record(model, data, -2, into=cache_folder() / "recorded", progress=progress).values()
     return np.asarray(found, dtype=float)
 
 
-def masks(width: int, d: float) -> tuple[np.ndarray, np.ndarray]:
-    """The units that stay: the first (1 - d) · width, and as many of the last, as two arrays of bool. d is the fraction
-    that is masked.
+def choose_units(width: int, d: float) -> tuple[np.ndarray, np.ndarray]:
+    """Choose the units that each head reads: the first (1 - d) · width, and as many of the last, as two arrays of bool.
+
+    d is the fraction that is masked.
     """
     stay = round((1 - d) * width) if 0 <= d < 1 else 0
     if not stay:
@@ -84,30 +84,52 @@ def masks(width: int, d: float) -> tuple[np.ndarray, np.ndarray]:
     return first, first[::-1]
 
 
-def masked(
+def train_masked_heads(
     x: np.ndarray,
     targets: np.ndarray,
     *,
-    d: Iterable[float] = MASKED,
+    d: Iterable[float] = FRACTIONS,
     seeds: Iterable[int] = range(5),
     held_out: float = 0.4,
     epochs: int = 30,
     progress: bool | Tick = False,
 ) -> pd.DataFrame:
-    """Two heads on the features x (n, width) of images of two classes: one reads the first (1 - d) · width units and
-    learns the labels, one the last and learns them flipped.
+    """Train two heads on the features of images of two classes, on different units and opposite labels.
 
-    A row a d and seed; the seed decides which images are held out, and the weights with which the heads begin. Columns:
-    CKA, debiased CKA and CCA (mean squared) of the features before the masks, "CKA before", where both models hold
-    the same matrix, and after them, "CKA after"; JSD in nats and rank coefficient of the outputs; "accuracy 1" and
-    "accuracy 2", each on its own labels; "held out", the images of which all these are. CCA is undefined where the
-    held-out images are not more than 2 · width + 1; then it is, for every d alike, that of the leading principal
-    components, a tenth as many as images: "CCA components" says how many, "CCA variance" their fraction of the variance
-    before the masks.
-    A head is one linear map: softmax cross-entropy, Adam with weight decay, `epochs` rounds; longer training makes
-    surer heads, and a larger JSD.
-    Errors: ValueError for a d that leaves no unit, targets that are not two classes, too few images; UndefinedError of
-    a measure.
+    One head reads the first (1 - d) · width units and learns the labels, the other reads the last and learns them
+    flipped. A head is one linear map: softmax cross-entropy, Adam with weight decay.
+
+    Parameters
+    ----------
+    x : array (n, width)
+        Features.
+    targets : array (n,)
+        0 or 1.
+    d : iterable of float
+        The fractions of the units that are masked.
+    seeds : iterable of int
+        Each decides which images are held out, and the weights with which the heads begin.
+    held_out : float
+        The fraction of images that is held out.
+    epochs : int
+        Longer training makes surer heads, and a larger JSD.
+
+    Returns
+    -------
+    DataFrame
+        A row for each d and seed. CKA, debiased CKA and CCA (mean squared) of the features before the masks, "CKA
+        before", where both models have the same matrix, and after them, "CKA after"; JSD in nats and rank coefficient
+        of the outputs; "accuracy 1" and "accuracy 2", each on its own labels; "held out", the images of which all these
+        are. CCA is undefined if the held-out images are not more than 2 · width + 1; then it is, for every d alike,
+        that of the leading principal components, a tenth as many as images: "CCA components" says how many, "CCA
+        variance" their fraction of the variance before the masks.
+
+    Raises
+    ------
+    ValueError
+        For a d that leaves no unit, targets that are not two classes, too few images.
+    UndefinedError
+        Of a measure.
     """
     x, targets = _check_features(x, targets)
     n, width = x.shape
@@ -121,12 +143,12 @@ def masked(
         if not isinstance(given, Iterable):
             raise TypeError(f"{what} is a list, {what}=({given!r},); got {given!r}")
     check_integer(epochs, "epochs", minimum=1)
-    cells = [(share, masks(width, share), seed) for share in d for seed in seeds]
+    cells = [(share, choose_units(width, share), seed) for share in d for seed in seeds]
     if not cells:
         raise ValueError("there is nothing to do: give at least one d and one seed")
     rows, before = [], {}
     with show_progress(progress, "training heads", "pair") as tick:
-        for done, (share, kept, seed) in enumerate(cells):
+        for done, (share, units, seed) in enumerate(cells):
             tick(done, len(cells))
             order = np.random.default_rng(seed).permutation(n)
             test, train = order[:number], order[number:]
@@ -138,7 +160,7 @@ def masked(
                     "d": share,
                     "seed": seed,
                     **figures,
-                    **_two_heads(x, targets, kept, test, train, seed, epochs),
+                    **_two_heads(x, targets, units, test, train, seed, epochs),
                     **facts,
                 }
             )
@@ -162,7 +184,7 @@ def _check_features(x: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.
 def _two_heads(
     x: np.ndarray,
     targets: np.ndarray,
-    kept: tuple[np.ndarray, np.ndarray],
+    units: tuple[np.ndarray, np.ndarray],
     test: np.ndarray,
     train: np.ndarray,
     seed: int,
@@ -171,10 +193,10 @@ def _two_heads(
     labels = targets, 1 - targets
     heads = [
         train_head((x * mask)[train], y[train], 2 * seed + k, epochs)
-        for k, (mask, y) in enumerate(zip(kept, labels, strict=True))
+        for k, (mask, y) in enumerate(zip(units, labels, strict=True))
     ]
-    outputs = [compute_logits(head, (x * mask)[test]) for head, mask in zip(heads, kept, strict=True)]
-    sides = [(x * mask)[test] for mask in kept]
+    outputs = [compute_logits(head, (x * mask)[test]) for head, mask in zip(heads, units, strict=True)]
+    sides = [(x * mask)[test] for mask in units]
     accuracies = {
         f"accuracy {k}": float((out.argmax(1) == y[test]).mean())
         for k, (out, y) in enumerate(zip(outputs, labels, strict=True), 1)
@@ -188,18 +210,19 @@ def _two_heads(
 
 def _compare_before(x: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
     """Both models hold these features of the held-out images -> (how alike they are, what CCA is made of)."""
-    led = _for_cca(x)
-    share = float(np.var(led, axis=0).sum() / np.var(x, axis=0).sum())
-    return _compare_features("before", (x, x), (led, led)), {
+    components = _for_cca(x)
+    share = float(np.var(components, axis=0).sum() / np.var(x, axis=0).sum())
+    return _compare_features("before", (x, x), (components, components)), {
         "held out": len(x),
         "CCA components": _components(x),
         "CCA variance": share,
     }
 
 
-def _compare_features(when: str, sides: Sequence[np.ndarray], led: Sequence[np.ndarray]) -> dict[str, float]:
+def _compare_features(when: str, sides: Sequence[np.ndarray], components: Sequence[np.ndarray]) -> dict[str, float]:
     return {
-        f"{name} {when}": measures.get(measure)(*(led if name == "CCA" else sides)) for name, measure in _INSIDE.items()
+        f"{name} {when}": measures.get(measure)(*(components if name == "CCA" else sides))
+        for name, measure in _INSIDE.items()
     }
 
 
@@ -218,8 +241,9 @@ def compare_outputs(outputs: Sequence[np.ndarray]) -> dict[str, float]:
 
 
 def leading_components(x: np.ndarray, components: int) -> np.ndarray:
-    """The samples along the first principal components, those that there are; found from the smaller of their products,
-    x xᵀ or xᵀ x.
+    """Compute the samples along the first principal components, or along all if there are fewer.
+
+    They are found from the smaller of the products x xᵀ and xᵀ x.
     """
     x = x - x.mean(axis=0)
     if len(x) <= x.shape[1]:

@@ -1,4 +1,4 @@
-"""Many rows in few: mean and standard deviation of groups of rows."""
+"""Summarize many rows in few: mean and standard deviation of groups of rows."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def mean_sd(frame: pd.DataFrame, by: str | Sequence[str], columns: Sequence[str]
 
 
 def bands(frame: pd.DataFrame, by: str, columns: Sequence[str]) -> dict[str, pd.DataFrame]:
-    """{figure: frame of mean, low and high (a standard deviation to either side; none where a group has one row) over
-    the groups}, as `plots.band` takes them.
+    """Compute {figure: frame of mean, low and high} over the groups, as `plots.band` takes them.
+
+    low and high are a standard deviation to either side; none if a group has one row.
     """
     found = {}
     for name in columns:

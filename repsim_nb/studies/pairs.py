@@ -1,6 +1,4 @@
-"""Two models trained at once on the same images, each to its own answers, their penultimate features pulled
-together.
-"""
+"""Train two models at once on the same images, each on its own answers, with their features made similar."""
 
 from __future__ import annotations
 
@@ -25,8 +23,9 @@ PARTS = ("one", "two")
 
 
 def cka(x: Tensor, y: Tensor) -> Tensor:
-    """Debiased linear CKA of two batches of features (n, p), (n, q), n of at least 4, as a tensor that has a gradient:
-    `measures.get("cka_debiased")` as a loss.
+    """Compute debiased linear CKA of two batches of features as a tensor that has a gradient.
+
+    x, y: (n, p) and (n, q), with n of at least 4. It is `measures.get("cka_debiased")` as a loss.
     """
     a, b = _centred_gram(x), _centred_gram(y)
     return (a * b).sum() / (a.norm() * b.norm()).clamp_min(
@@ -61,12 +60,12 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
     keep: Callable[[nn.Module, dict[str, Any]], None] | None = None,
     tick: Tick = lambda done, total: None,
 ) -> list[tuple[nn.Module, dict[str, Any]]]:
-    """Train two models that say yes or no to the same images of a shipped data set -> [(module in eval mode, its
-    card)] of both; keep is told of each.
+    """Train two models that say yes or no to the same images of a shipped data set: [(module in eval mode, its card)].
 
     The loss is the cross-entropies of both - weight · debiased CKA of their features (what their heads read), batch by
     batch; Adam, the learning rate up and down again.
-    one, two: the classes to which each says yes.  classes: of whose images (None: all).
+    one, two: the classes to which each says yes.  classes: of whose images (None: all).  keep(module, card) is called
+    for each.
     The models start from different weights: those that 2 · seed and 2 · seed + 1 give.
     """
     sides = {split: load_dataset(data, split) for split in ("train", "test")}
@@ -85,7 +84,7 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
     if batch_size < 4:
         raise ValueError(f"CKA needs batches of at least 4 images; got batch_size={batch_size}")
     mean, std = measure_brightness(sides["train"])
-    sides = {split: of_classes(side, names) for split, side in sides.items()}
+    sides = {split: take_classes(side, names) for split, side in sides.items()}
     options = {**(options or {}), "classes": 2}
     modules = [initialise(architecture, 2 * seed + k, **options) for k in range(2)]
     x, tested = (normalise(sides[split].inputs, mean, std) for split in ("train", "test"))
@@ -140,7 +139,7 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
     return pair
 
 
-def of_classes(data: Dataset, names: Sequence[str]) -> Dataset:
+def take_classes(data: Dataset, names: Sequence[str]) -> Dataset:
     """The images of these classes, in their order; named after them."""
     wanted = {data.classes.index(name) for name in names}
     rows = np.flatnonzero(np.isin(np.asarray(data.targets), list(wanted)))

@@ -1,9 +1,8 @@
-"""The models of the lessons: POPULATION varies one thing at a time, RUNS are seen at many epochs of their training,
-KINDS differ in what they were trained on, FAMILIES in architecture;
-`training.train_or_load` makes them.
+"""The recipes of the lessons' models, which `training.train_or_load` trains.
 
-POPULATION and RUNS are trained on MNIST, on rows 0 to 2,000 of its training split at most; `held_out()` are the rows
-after them.
+POPULATION varies one thing at a time, RUNS are seen at many epochs of their training, KINDS differ in what they were
+trained on, FAMILIES in architecture. POPULATION and RUNS are trained on MNIST, on rows 0 to 2,000 of its training split
+at most; `load_held_out()` are the rows after them.
 """
 
 from __future__ import annotations
@@ -169,7 +168,7 @@ and each before its first step: 40 models.
 
 Their cards say `family` and `train_or_load`."""
 
-_FEW = (
+_SHORTENED = (
     "mlp-0",
     "mlp-1",
     "mlp-2",
@@ -201,18 +200,18 @@ _FEW = (
 )
 
 
-def few(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
-    """About a dozen of POPULATION or FAMILIES, or four of RUNS, trained for a moment: for a look, and for tests."""
-    return {name: _shorten(recipe) for name, recipe in recipes.items() if name in _FEW}
+def shorten(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
+    """Select about a dozen of POPULATION or FAMILIES, or four of RUNS, trained for a moment: for tests."""
+    return {name: _shorten_recipe(recipe) for name, recipe in recipes.items() if name in _SHORTENED}
 
 
-def _shorten(recipe: Recipe) -> Recipe:
+def _shorten_recipe(recipe: Recipe) -> Recipe:
     if "checkpoints" in recipe:
         return {**recipe, "epochs": 4, "checkpoints": (0, 1, 2, 3, 4), "rows": (0, 400)}
     return {**recipe, "epochs": min(recipe["epochs"], 20 if recipe["architecture"] == "mlp" else 6), "rows": (0, 300)}
 
 
-def held_out() -> Dataset:
-    """The 2,000 MNIST images of the training split that no model of POPULATION or RUNS was trained on."""
+def load_held_out() -> Dataset:
+    """Load the 2,000 MNIST images of the training split that no model of POPULATION or RUNS was trained on."""
     whole = load_dataset("mnist", "train")
     return whole.take(range(IMAGES, len(whole)), "mnist/held-out")

@@ -9,25 +9,23 @@ A number is accounted for in one of three ways.
 
 1. A code cell displays the sentence as Markdown, with the number put in by an f-string. There is nothing to annotate.
 2. The metadata of the Markdown cell have a list ``checks`` of dicts. ``text`` is a part of the cell, character by
-character, with at least one number. It comes with one of
+   character, with at least one number. It comes with one of
 
    - ``value``: a Python expression in the names of the notebook, the number in the text, or a tuple with one value for
-   each number in it. It agrees if it rounds to the
-     printed digits. A number before % is compared with 100 times the value. ``tolerance`` replaces half a unit of the
-     last printed digit, for "some 700 images".
+     each number in it. It agrees if it rounds to the printed digits. A number before % is compared with 100 times the
+     value. ``tolerance`` replaces half a unit of the last printed digit, for "some 700 images".
    - ``holds``: a Python expression that is true if the text is, for "more than 20 %": it compares a name with the
-   number itself (20, .2), and is evaluated as it stands.
-   - ``source``: for a number that is no result of the run. It begins with one of published, scale, setting, definition,
-   example: "published: Ding 2021, table 2".
+     number itself (20, .2), and is evaluated as it stands.
+   - ``source``: for a number that is no result of the run. It begins with one of published, scale, setting,
+     definition, example: "published: Ding 2021, table 2".
 
-   ``value`` and ``holds`` are evaluated where the cell stands, after the code above it; with ``"at": "end"`` after the
-   last cell.
-3. It is no result at all: 0, 1 and -1 without decimals, the ends of scales; a year after a name or a word such as "in",
-or in brackets; the number of a lesson, figure, table, chapter, section or equation; the name of a block, a layer or a
-seed ("block 3"; whether a claim
-   about block 3 holds is for a check all the same), but not the last of several that counts something ("in block 3, 12
-   models"); the number of an item in a list; a number inside a name ("conv2", "MiniLM-L6") or inside code, a link or
-   a formula.
+   ``value`` and ``holds`` are evaluated at the place of the cell, after the code above it; with ``"at": "end"`` after
+   the last cell.
+3. It is no result at all: 0, 1 and -1 without decimals, the ends of scales; a year after a name or a word such as
+   "in", or in brackets; the number of a lesson, figure, table, chapter, section or equation; the name of a block, a
+   layer or a seed ("block 3"; whether a claim about block 3 holds is for a check all the same), but not the last of
+   several that counts something ("in block 3, 12 models"); the number of an item in a list; a number inside a name
+   ("conv2", "MiniLM-L6") or inside code, a link or a formula.
 
 Numbers that are spelled out ("seven in ten") are not looked at.
 """
@@ -233,8 +231,10 @@ def _context(text: str, number: Number) -> str:
 
 
 def add_checks(notebook: Mapping[str, Any], fast: bool = False) -> dict[str, Any]:
-    """A copy of a notebook with a cell that evaluates the annotations after each Markdown cell that has some, and one
-    at the end; the added cells are tagged ``prose``.
+    """Copy a notebook with a cell after each Markdown cell that has annotations, which evaluates them, and one at the
+    end.
+
+    The added cells are tagged ``prose``.
     """
     cells, late = [], []
     for place, cell in enumerate(copy.deepcopy(notebook["cells"])):

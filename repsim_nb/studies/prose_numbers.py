@@ -57,9 +57,7 @@ class Number:
     percent: bool
 
     def agrees(self, value: float, tolerance: float | None = None) -> bool:
-        """Whether a value rounds to the printed digits, or is as near as the tolerance, which is in the unit of the
-        text.
-        """
+        """Check that a value rounds to the printed digits, or is within the tolerance (in the unit of the text)."""
         seen = 100 * value if self.percent else value
         allowed = 0.5 * 10.0**-self.decimals if tolerance is None else tolerance
         return math.isfinite(seen) and abs(seen - self.value) <= allowed * (1 + 1e-9) + 1e-12

@@ -1,10 +1,9 @@
-"""What others printed, as data: M.
+"""Published results as data.
 
-S. Yellapragada 2020, *Are the proposed similarity metrics also a measure of functional similarity?*, New York
-University, called the thesis here;
-and the pairs of F. Ding, J.-S. Denain, J. Steinhardt 2021, *Grounding Representation Similarity with Statistical
-Testing*; and the distances between ImageNet models of E. Boix-Adserà, H. Lawrence, G. Stepaniants, P. Rigollet 2022,
-*GULP: a prediction-based metric between representations*.
+M. S. Yellapragada 2020, *Are the proposed similarity metrics also a measure of functional similarity?*, New York
+University, called the thesis here; the pairs of F. Ding, J.-S. Denain, J. Steinhardt 2021, *Grounding Representation
+Similarity with Statistical Testing*; and the distances between ImageNet models of E. Boix-Adserà, H. Lawrence,
+G. Stepaniants, P. Rigollet 2022, *GULP: a prediction-based metric between representations*.
 """
 
 from __future__ import annotations
@@ -43,11 +42,11 @@ d is the fraction of the features that is masked: with d = 0 all are active and 
 d the fraction of the unmasked ones.)
 """
 
-_NETWORKS = ("cifar_s1", "cifar_s2", "imagenet_s1", "imagenet_s2", "random_s1", "random_s2")
-_SETS = tuple(f"{test_set}_{network}" for test_set in ("cifar", "imagenet", "voc") for network in _NETWORKS)
+_MODELS = ("cifar_s1", "cifar_s2", "imagenet_s1", "imagenet_s2", "random_s1", "random_s2")
+_SETS = tuple(f"{test_set}_{model}" for test_set in ("cifar", "imagenet", "voc") for model in _MODELS)
 
 # Per cent; all that is not here was printed as 0.00.
-_NAMED: dict[str, dict[str, int]] = {
+_PERCENT: dict[str, dict[str, int]] = {
     "cifar_cifar_s1": {"cifar_cifar_s1": 68, "imagenet_cifar_s1": 13, "voc_cifar_s1": 18},
     "cifar_cifar_s2": {"cifar_cifar_s2": 71, "imagenet_cifar_s2": 12, "voc_cifar_s2": 15},
     "cifar_imagenet_s1": {
@@ -104,7 +103,7 @@ _NAMED: dict[str, dict[str, int]] = {
     "voc_random_s2": {"cifar_random_s2": 100},
 }
 CONFUSION = pd.DataFrame(
-    [[_NAMED[true].get(predicted, 0) / 100 for predicted in _SETS] for true in _SETS],
+    [[_PERCENT[true].get(predicted, 0) / 100 for predicted in _SETS] for true in _SETS],
     index=pd.Index(_SETS, name="true"),
     columns=pd.Index(_SETS, name="predicted"),
 )
@@ -126,10 +125,14 @@ pairs of `layer_experiment`.
 
 
 def layer_experiment() -> pd.DataFrame:
-    """All 7,260 pairs of 10 seeds × 12 layers of BERT -> DataFrame, a row a pair: seed1, layer1, seed2, layer2; the
-    distances PWCCA, mean_sq_cca, mean_cca, CKA, Procrustes;
-    the gaps in probe accuracy QNLI_diff, SST2_diff, as absolute fractions. [Ding et al. 2021; computed by Boix-Adserà
-    et al. 2022, MIT licence]
+    """Read all 7,260 pairs of 10 seeds × 12 layers of BERT, one row each.
+
+    Columns: seed1, layer1, seed2, layer2; the distances PWCCA, mean_sq_cca, mean_cca, CKA, Procrustes; the gaps in
+    probe accuracy QNLI_diff, SST2_diff, as absolute fractions.
+
+    References
+    ----------
+    Ding et al. 2021; computed by Boix-Adserà et al. 2022, MIT licence.
     """
     return pd.read_csv(shipped_folder("data") / "published_scores" / "layer_exp_full_df.csv.gz")
 
@@ -202,8 +205,9 @@ def imagenet_distances(images: str = "imagenet", measure: str = "CKA") -> pd.Dat
 
 
 def imagenet_families() -> pd.Series:
-    """The architecture family of each of the 37 models of `imagenet_distances`: convnext, efficientnet, regnet,
-    mobilenet, residual, inception or plain (AlexNet, VGG).
+    """List the architecture family of each of the 37 models of `imagenet_distances`.
+
+    A family is convnext, efficientnet, regnet, mobilenet, residual, inception or plain (AlexNet, VGG).
     """
     names = imagenet_distances().index
     return pd.Series(

@@ -1,6 +1,7 @@
-"""Alike inside, unlike outside, without a trick.
+"""Train pairs of models whose features are alike and whose outputs differ, with CKA in the loss.
 
-Two models of their own learn different answers while CKA pulls their features together.
+Two models, each with its own weights, learn different answers to the same images while CKA makes their features
+similar.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from repsim_nb.inputs.recording import record
 from repsim_nb.support.progress import Tick, show_progress
 
 from .existence import CLASSES, compare_outputs, compute_logits, leading_components, train_head
-from .pairs import of_classes, to_answers
+from .pairs import take_classes, to_answers
 
 WEIGHTS = (0.0, 0.1, 1.0, 10.0)
 
-
+# Both models of a pair say yes or no to the same images.
+# "same": both learn dogs, not cats, without CKA in the loss.  "opposite": the second learns cats, not dogs.
+# "unrelated": of the digits 0 to 7 the first learns the odd ones, the second those from 4, so that one answer says
+# nothing about the other.
 _ANIMALS: dict[str, Any] = {"data": "animals", "classes": CLASSES, "one": ("dog",), "epochs": 10}
-
-
 _CASES: dict[str, dict[str, Any]] = {
     "same": {**_ANIMALS, "two": ("dog",)},
     "opposite": {**_ANIMALS, "two": ("cat",)},
@@ -38,8 +40,8 @@ _CASES: dict[str, dict[str, Any]] = {
     },
 }
 
-
-PULLED: dict[str, dict[str, Any]] = {
+# 45 pairs of CNNs for `pairs.train_or_load`, five seeds each, by the weight of CKA in the loss
+RECIPES: dict[str, dict[str, Any]] = {
     f"{case}-{weight:g}-{seed}": {**recipe, "weight": weight, "seed": seed, "about": {"case": case}}
     for case, recipe in _CASES.items()
     for weight in (WEIGHTS if case != "same" else WEIGHTS[:1])
@@ -47,19 +49,8 @@ PULLED: dict[str, dict[str, Any]] = {
 }
 
 
-"""45 pairs of CNNs for `pairs.train_or_load`, five seeds each, by the weight with which CKA pulls features together.
-
-Both say yes or no to the same images:
-
-"same": both learn dogs, not cats, unpulled;  "opposite": the second learns cats, not dogs;  "unrelated": of the digits
-0 to 7 the first learns the odd ones, the second those from 4, so that who knows one answer knows nothing of the other.
-"""
-
-
-def few(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Of PULLED one seed, unpulled and pulled by 1, narrower, trained for a round or two: seconds, for a look and for
-    tests.
-    """
+def shorten(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Select one seed of RECIPES, without CKA and with weight 1, narrower and trained for a round or two: for tests."""
     chosen = {name: recipe for name, recipe in recipes.items() if recipe["weight"] in (0, 1) and recipe["seed"] == 0}
     return {
         name: {**recipe, "epochs": 2 if recipe["data"] == "animals" else 1, "options": {"widths": [8, 16, 24]}}
@@ -67,16 +58,24 @@ def few(recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def pulled(pairs: Mapping[str, tuple[Model, Model]], *, progress: bool | Tick = False) -> pd.DataFrame:
-    """What is seen of pairs that `pairs.train_or_load` gave, on the test images of their classes.
+def compare_pairs(pairs: Mapping[str, tuple[Model, Model]], *, progress: bool | Tick = False) -> pd.DataFrame:
+    """Measure the pairs that `pairs.train_or_load` returned, on the test images of their classes.
 
-    A row a pair: case, weight, seed; of the penultimate features CKA, debiased CKA and mean CCA; of the outputs JSD in
-    nats and rank coefficient; "accuracy 1" and "accuracy 2", each on its own answers. Then what the features hold, mean
-    of both models: "largest direction", the fraction of their variance along the first principal component; "as in
-    pixels", how images' places along it correlate with those along the first principal component of the images
-    themselves (absolute); "own answer" and "other's answer", the fraction that lies between the images to which one's
-    own (the other's) right answer is yes and those to which it is no; "other's, read out", how often a linear head on
-    one model's features, trained on half of these images, finds the other's right answer on the other half.
+    Parameters
+    ----------
+    pairs : {name: (Model, Model)}
+
+    Returns
+    -------
+    DataFrame
+        A row a pair: case, weight, seed; CKA, debiased CKA and mean CCA of the penultimate features; JSD in nats and
+        rank coefficient of the outputs; "accuracy 1" and "accuracy 2", each on its own answers. Then figures of the
+        features, mean of both models: "largest direction", the fraction of their variance along the first principal
+        component; "as in pixels", the absolute correlation of the images' places along it with those along the first
+        principal component of the images themselves; "own answer" and "other's answer", the fraction of the variance
+        that lies between the images to which one's own (the other's) right answer is yes and those to which it is no;
+        "other's, read out", how often a linear head on one model's features, trained on half of these images, finds the
+        other's right answer on the other half.
     """
     rows = []
     with show_progress(progress, "comparing pairs", "pair") as tick:
@@ -142,7 +141,7 @@ def _measure_features(
 def load_test_images(pair: tuple[Model, Model]) -> Dataset:
     """The test images of the classes that a pair was asked about."""
     card = pair[0].card
-    return of_classes(load_dataset(card["data"], "test"), card["asked"])
+    return take_classes(load_dataset(card["data"], "test"), card["asked"])
 
 
 def _held_out_accuracy(x: np.ndarray, y: np.ndarray, seed: int) -> float:

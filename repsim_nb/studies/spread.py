@@ -1,6 +1,4 @@
-"""Intervals of the lessons: means over units, and how much pairs of models with equal values of one measure differ in
-another.
-"""
+"""Intervals of the lessons: for means over units, and for the spread of one measure at equal values of another."""
 
 from __future__ import annotations
 

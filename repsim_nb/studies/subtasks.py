@@ -1,8 +1,7 @@
-"""The four subtasks of the grounding benchmark on models of our own: what varies in each, and what its models can
-do [Ding, Denain, Steinhardt 2021].
+"""The four subtasks of the grounding benchmark, on models of our own [Ding, Denain, Steinhardt 2021].
 
-`load` trains a subtask's models, or finds them again, and gives what `grounding.benchmark` asks for: representations,
-the functionality of each, and its error.
+`load` trains a subtask's models, or reads them from the cache, and returns what `grounding.benchmark` takes:
+representations, the functionality of each, and its error.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ from . import training, tuning
 
 DEPTH, WIDTH = 6, 64
 BLOCKS = tuple(f"block{number}" for number in range(1, DEPTH + 1))
-KEPT = (24, 16, 12, 8, 6, 4, 2, 1)
-LEARNED = {
+COMPONENTS = (24, 16, 12, 8, 6, 4, 2, 1)
+TRAINING_ROWS = {
     "seeds": 2500,
     "tuning": 2000,
 }  # rows of the training split of MNIST that its models may see; those after them are for probes and tests
@@ -44,7 +43,7 @@ SEEDS: dict[str, Recipe] = {
         "architecture": "vit",
         "options": {"depth": DEPTH, "width": WIDTH},
         "data": "mnist",
-        "rows": (0, LEARNED["seeds"]),
+        "rows": (0, TRAINING_ROWS["seeds"]),
         "seed": seed,
         "epochs": 10,
         "learning_rate": 1.5e-3,
@@ -56,7 +55,7 @@ SEEDS: dict[str, Recipe] = {
 TUNED: dict[str, Recipe] = {
     f"pre{start}-from{first}": {
         "data": "mnist",
-        "rows": (0, LEARNED["tuning"]),
+        "rows": (0, TRAINING_ROWS["tuning"]),
         "seed": first,
         "epochs": 8,
         "learning_rate": 2e-3,
@@ -90,9 +89,10 @@ with 40 % of the contrast.
 """
 
 
-def shifted(test: str) -> Dataset:
-    """One of SHIFTS of the 3,000 MNIST images that no model of TUNED was trained on, the test split among them; or
-    "plain", as they are.
+def load_shifted(test: str) -> Dataset:
+    """Load 3,000 MNIST images that no model of TUNED was trained on, changed by one of SHIFTS; or "plain", as they are.
+
+    The test split is among them.
     """
     if test not in (*SHIFTS, "plain"):
         raise unknown_name("test", test, (*SHIFTS, "plain"))
@@ -105,7 +105,7 @@ def shifted(test: str) -> Dataset:
 
 def _load_rest(models: str) -> Dataset:
     """The rows of the training split that these models were not trained on."""
-    whole, first = load_dataset("mnist", "train"), LEARNED[models]
+    whole, first = load_dataset("mnist", "train"), TRAINING_ROWS[models]
     return whole.take(range(first, len(whole)), f"mnist/from{first}")
 
 
@@ -114,7 +114,7 @@ def _load_rest(models: str) -> Dataset:
 
 @dataclass(frozen=True)
 class Subtask:
-    """One of four.
+    """One of the four subtasks.
 
     varies: what tells its representations apart.  functionality: what F of each is.  recipes: of its models.
     models: how many of them it takes.
@@ -124,16 +124,16 @@ class Subtask:
     varies: str
     functionality: str
     recipes: Mapping[str, Recipe]
-    networks: int
+    models: int
     test: str | None = None
 
 
 class Loaded(NamedTuple):
-    """representations: {Key: array (1000, p)} of the MNIST test images.  functionality: F of each, a Series over the
-    fields of the keys.
+    """What `load` returns.
 
-    noise: the standard deviation of the error of F, a Series of the same index: all models are tested on the same
-    images, see `grounding.paired_sd`.
+    representations: {Key: array (1000, p)} of the MNIST test images.  functionality: F of each, a Series over the
+    fields of the keys. noise: the standard deviation of the error of F, a Series of the same index: all models are
+    tested on the same images, see `grounding.paired_sd`.
     """
 
     representations: dict[Key, np.ndarray]
@@ -149,7 +149,7 @@ SUBTASKS: dict[str, Subtask] = {
     "layers": Subtask("the seed of a transformer, and the layer", _PROBED, SEEDS, 10),
     "deletion": Subtask(
         "the seed, the layer, and how many of its leading principal components are kept: all,"
-        f" {', '.join(map(str, KEPT))}",
+        f" {', '.join(map(str, COMPONENTS))}",
         f"{_PROBED}, of what is kept",
         SEEDS,
         10,
@@ -209,7 +209,7 @@ def load(
     models = load_models(name, fast=fast, folder=folder, progress=progress)
     if subtask.test is None:
         return _probe(models, name == "deletion", progress)
-    return _test(models, shifted(test or subtask.test), progress)
+    return _test(models, load_shifted(test or subtask.test), progress)
 
 
 def load_models(
@@ -218,7 +218,7 @@ def load_models(
     """The models of a subtask, trained or found again."""
     if name not in SUBTASKS:
         raise unknown_name("subtask", name, SUBTASKS)
-    recipes = _few(SUBTASKS[name].recipes) if fast else SUBTASKS[name].recipes
+    recipes = _shorten(SUBTASKS[name].recipes) if fast else SUBTASKS[name].recipes
     if SUBTASKS[name].recipes is SEEDS:
         return training.train_or_load(recipes, folder=folder, progress=progress)
     tuned = tuning.train_or_load(recipes, folder=folder, progress=progress)
@@ -229,9 +229,9 @@ def load_models(
     ]
 
 
-def _few(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
+def _shorten(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
     small = {"options": {"depth": DEPTH, "width": WIDTH // 2}, "rows": (0, 320), "epochs": 2, "learning_rate": 5e-3}
-    few = [item for item in recipes.items() if item[0] in ("vit6-0", "vit6-1", "vit6-2", "pre0-from0", "pre1-from0")]
+    chosen = [item for item in recipes.items() if item[0] in ("vit6-0", "vit6-1", "vit6-2", "pre0-from0", "pre1-from0")]
     return {
         name: (
             {**recipe, **small}
@@ -242,7 +242,7 @@ def _few(recipes: Mapping[str, Recipe]) -> dict[str, Recipe]:
                 "start": {**recipe["start"], **small},
             }
         )
-        for name, recipe in few
+        for name, recipe in chosen
     }
 
 
@@ -254,9 +254,9 @@ def _probe(models: list[Model], deleted: bool, progress: bool | Tick) -> Loaded:
     known = record(models, fitted, BLOCKS, pool="mean", progress=progress)
     x = record(models, tested, BLOCKS, pool="mean", progress=progress)
     sides = {
-        key._replace(step=kept): pair
+        key._replace(step=components): pair
         for before, (key, after) in zip(known.values(), x.items(), strict=True)
-        for kept, pair in (_leading(before, after) if deleted else {key.step: (before, after)}).items()
+        for components, pair in (_project_on_leading(before, after) if deleted else {key.step: (before, after)}).items()
     }
 
     def probed(sides: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -269,16 +269,16 @@ def _probe(models: list[Model], deleted: bool, progress: bool | Tick) -> Loaded:
     return _make_loaded({key: seen for key, (_, seen) in sides.items()}, correct)
 
 
-def _leading(before: np.ndarray, after: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+def _project_on_leading(before: np.ndarray, after: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Both sides by how many principal components of `after` are kept, all of them first; in their own coordinates,
     float64.
     """
     before, after = before.astype(float), after.astype(float)
     components = PrincipalComponents(after)
     mean, axes = components.mean, components.vt
-    kept = {k: axes[:k].T @ axes[:k] for k in KEPT if k < after.shape[1]}
+    projections = {k: axes[:k].T @ axes[:k] for k in COMPONENTS if k < after.shape[1]}
     return {after.shape[1]: (before, after)} | {
-        k: (mean + (before - mean) @ onto, mean + (after - mean) @ onto) for k, onto in kept.items()
+        k: (mean + (before - mean) @ onto, mean + (after - mean) @ onto) for k, onto in projections.items()
     }
 
 

@@ -1,6 +1,4 @@
-"""Many models, trained once and found again: `train_or_load({name: options of classifier.train})`, or of another
-function that trains.
-"""
+"""Train many models once and read them from files later: `train_or_load({name: options})`."""
 
 from __future__ import annotations
 
@@ -47,9 +45,7 @@ Files = Mapping[int | str | None, Path]  # of one recipe, by epoch or part; None
 
 
 def save(path: Path, name: str, module: nn.Module, card: Mapping[str, Any]) -> None:
-    """Weights with their card inside, which `load_model(path)` needs nothing else to read, and the hash that it holds
-    them against.
-    """
+    """Write weights with their card, and a hash of the weights, into a file that `load_model(path)` reads."""
     weights = {key: value.contiguous() for key, value in module.state_dict().items()}
     with replace_atomically(path) as temporary:
         save_file(
@@ -96,8 +92,9 @@ def train_or_load(
 def train_or_load_groups(
     recipes: Mapping[str, Recipe], *, train: Train, parts: Sequence[int | str], **options: Any
 ) -> dict[str, list[Model]]:
-    """The models of each recipe by its name, in the order of `parts`: of a function that trains several at once.
-    options: as in `train_or_load`.
+    """Train or load the models of each recipe, for a function that trains several at once.
+
+    Returns {name: models in the order of `parts`}. options: as in `train_or_load`.
     """
     models = train_or_load(recipes, train=train, parts=parts, **options)
     return {name: models[k * len(parts) : (k + 1) * len(parts)] for k, name in enumerate(recipes)}

@@ -1,6 +1,4 @@
-"""What one can do to a representation while watching what a measure says: the reference page of measures is made of
-these.
-"""
+"""Transform a representation and see what measures say of it: the data of the reference page of measures."""
 
 from __future__ import annotations
 
@@ -18,56 +16,57 @@ from repsim_nb.measures.arrays import PrincipalComponents, fewest_components
 Transformation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def _rotation(p: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_rotation(p: int, rng: np.random.Generator) -> np.ndarray:
     return np.linalg.qr(rng.normal(size=(p, p)))[0]
 
 
-def _stretched(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _stretch(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Units mixed and stretched unequally, up to 10 times: any invertible linear map."""
-    return x @ _rotation(x.shape[1], rng) @ np.diag(np.geomspace(1, 10, x.shape[1])) @ _rotation(x.shape[1], rng)
+    return (
+        x @ _draw_rotation(x.shape[1], rng) @ np.diag(np.geomspace(1, 10, x.shape[1])) @ _draw_rotation(x.shape[1], rng)
+    )
 
 
-def _noisy(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _add_noise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Independent noise of the same variance as the activations have on average."""
     return x + rng.normal(size=x.shape) * x.std(axis=0).mean()
 
 
-def moved(x: np.ndarray, distance: float = 30.0) -> np.ndarray:
-    """The first sample moved away, by so many times the typical length of a centred sample [Davari et al. 2023]."""
+def move_sample(x: np.ndarray, distance: float = 30.0) -> np.ndarray:
+    """Move the first sample away, by so many times the typical length of a centered sample [Davari et al. 2023]."""
     x = x.copy()
     away = x[0] - x.mean(axis=0)
     x[0] += distance * np.linalg.norm(x - x.mean(axis=0), axis=1).mean() * away / np.linalg.norm(away)
     return x
 
 
-def leading(x: np.ndarray, share: float) -> np.ndarray:
-    """Only the fewest leading principal components with this fraction of the variance; the others deleted."""
+def take_leading_components(x: np.ndarray, share: float) -> np.ndarray:
+    """Take the fewest leading principal components with this fraction of the variance; delete the others."""
     components = PrincipalComponents(x)
     return components.leading(fewest_components(components.s, share))
 
 
 TRANSFORMATIONS: dict[str, Transformation] = {
     "permute units": lambda x, rng: x[:, rng.permutation(x.shape[1])],
-    "rotate": lambda x, rng: x @ _rotation(x.shape[1], rng),
+    "rotate": lambda x, rng: x @ _draw_rotation(x.shape[1], rng),
     "scale × 2.7": lambda x, rng: 2.7 * x,
     "shift": lambda x, rng: x + 3 * x.std() * rng.normal(size=x.shape[1]),
-    "stretch": _stretched,
-    "add noise": _noisy,
-    "move one sample": lambda x, rng: moved(x),
-    "keep 90 % of variance": lambda x, rng: leading(x, 0.9),
+    "stretch": _stretch,
+    "add noise": _add_noise,
+    "move one sample": lambda x, rng: move_sample(x),
+    "keep 90 % of variance": lambda x, rng: take_leading_components(x, 0.9),
     "shuffle samples": lambda x, rng: x[rng.permutation(len(x))],
 }
 
 
-def answers(
+def apply_measures(
     x: np.ndarray,
     names: Iterable[str],
     transformations: Mapping[str, Transformation] = TRANSFORMATIONS,
     *,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """What each measure says of x and of x transformed: a row a measure, a column a transformation; missing where it
-    has no value.
+    """Compare x with x transformed: a row a measure, a column a transformation; missing if a measure has no value.
 
     x: (samples, features). "shuffle samples" is the baseline: the same numbers with nothing in common.
     """
@@ -84,10 +83,10 @@ def _row(measure: Measure, x: np.ndarray, changed: Mapping[Any, np.ndarray]) -> 
     return pd.Series(values, index=list(changed))
 
 
-def curve(
+def trace_measures(
     x: np.ndarray, names: Iterable[str], change: Callable[[np.ndarray, float], np.ndarray], amounts: Sequence[float]
 ) -> pd.DataFrame:
-    """Each measure's dissimilarity of x and change(x, amount): a row an amount, a column a measure."""
+    """Compute each measure's dissimilarity of x and change(x, amount): a row an amount, a column a measure."""
     changed = {amount: change(x, amount) for amount in amounts}
     rows = {name: measures.get(name).dissimilarity(_row(measures.get(name), x, changed)) for name in names}
     return pd.DataFrame(rows).rename_axis(index="amount", columns="measure")

@@ -1,6 +1,4 @@
-"""Pre-train one classifier, then fine-tune it several times: each time a new head, another order of batches, and
-everything else alike.
-"""
+"""Pre-train one classifier, then fine-tune it several times, with a new head and another order of batches each time."""
 
 from __future__ import annotations
 
@@ -33,9 +31,9 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
     keep: Callable[[nn.Module, dict[str, Any]], None] | None = None,
     tick: Tick = lambda done, total: None,
 ) -> list[tuple[nn.Module, dict[str, Any]]]:
-    """Train the model that `start` tells, then five times from its weights on the training split of `data` ->
-    [(module in eval mode, its card)]; keep is told of each.
+    """Train the model of the recipe `start`, then fine-tune it five times on the training split of `data`.
 
+    Returns [(module in eval mode, its card)]; keep(module, card) is called for each.
     start: options of `classifier.train`, {"architecture": "vit", "data": "fashion", "seed": 3}; all its weights are
     trained further, but for the head, which is new.
     seed: of the first fine-tuning, the others have those after it; it decides the weights of the head and the order of
@@ -108,7 +106,8 @@ def train(  # noqa: PLR0913  # these are the options of a recipe
 
 
 def train_or_load(recipes: Mapping[str, Mapping[str, Any]], **options: Any) -> dict[str, list[Model]]:
-    """The five models of each of {name: options of `train`}, found again or trained now. options: of
-    `training.train_or_load`.
+    """Train or load the five models of each of {name: options of `train`}.
+
+    options: of `training.train_or_load`.
     """
     return training.train_or_load_groups(recipes, train=train, parts=PARTS, **options)

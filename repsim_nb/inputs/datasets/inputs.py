@@ -1,6 +1,4 @@
-"""What inputs can be: arrays and strings as they are, or `Inputs`, of which a slice reads what it needs; and their
-fingerprints.
-"""
+"""`Inputs`, of which a slice reads what it needs, and the fingerprints of all kinds of inputs."""
 
 from __future__ import annotations
 

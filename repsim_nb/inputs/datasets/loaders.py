@@ -50,9 +50,8 @@ class Samples(Inputs):
         **options: Any,
     ) -> None:
         super().__init__(len(source))
-        self.form: dict[str, Any] | None = (
-            None  # of a batch: its columns, and the options that are the same for all samples
-        )
+        # of a batch: its columns, and the options that are the same for all samples
+        self.form: dict[str, Any] | None = None
         self.source, self.collate, self.options = source, collate, options
         self.rows = self.rows if rows is None else rows
         own_collate = collate is not default_collate

@@ -1,6 +1,4 @@
-"""Pictures of Pillow as arrays: those of a list, of a torch Dataset, in a pair or a dict, as a folder of files gives
-them.
-"""
+"""Pictures of Pillow as arrays, as a folder of image files gives them."""
 
 from __future__ import annotations
 

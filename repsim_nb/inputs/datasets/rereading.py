@@ -1,6 +1,4 @@
-"""Data are read twice before they are used: what comes out differently the second time has no rows that belong to
-samples.
-"""
+"""Read data twice and refuse what comes out differently the second time: its rows belong to no sample."""
 
 from __future__ import annotations
 

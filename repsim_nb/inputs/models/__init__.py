@@ -1,6 +1,4 @@
-"""Models: `load_model(spec)` gives a `Model`; `zoo()` lists those that ship, `pretrained()` those that packages
-carry, `cards` what is known of some.
-"""
+"""Load models: `load_model(spec)` returns a `Model`; `zoo()`, `pretrained()` and `cards` list what is known of some."""
 
 from .architectures import ARCHITECTURES
 from .model import Model, is_model

@@ -1,6 +1,4 @@
-"""Folders that hold an adapter of peft: its base is loaded from the folder that the adapter names, and the adapter is
-put into it.
-"""
+"""Load a folder with an adapter of peft: the base that the adapter names, with the adapter put into it."""
 
 from __future__ import annotations
 

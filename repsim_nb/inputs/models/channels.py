@@ -1,6 +1,4 @@
-"""uint8 as models take it: pictures become float32 in [0, 1] with their channels first; features become floats of the
-same value.
-"""
+"""uint8 inputs as models take them: pictures as float32 in [0, 1], channels first; features as floats."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What a folder holds: a model of transformers, of sentence_transformers, an adapter of peft; or what to say of other
-folders.
-"""
+"""Find out what a folder holds: a model of transformers or sentence_transformers, an adapter, or something else."""
 
 from __future__ import annotations
 

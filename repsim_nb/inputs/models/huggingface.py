@@ -1,6 +1,4 @@
-"""Models of transformers: a folder with config and weights, a kind of model with random weights, or a name on the
-hub.
-"""
+"""Models of transformers: from a folder, by their kind with random weights, or by a name on the hub."""
 
 from __future__ import annotations
 

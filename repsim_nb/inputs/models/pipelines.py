@@ -1,6 +1,4 @@
-"""Models of transformers that are handed over as they are: a pipeline, with its tokenizer or its image processor, or a
-module alone.
-"""
+"""Models of transformers that a user passes as they are: a pipeline with its preprocessor, or a module alone."""
 
 from __future__ import annotations
 

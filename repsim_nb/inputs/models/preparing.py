@@ -1,6 +1,4 @@
-"""From what a person has, pictures or sentences, to what a model takes: two `preprocess` objects that print and
-pickle.
-"""
+"""`Pictures` and `Texts`: `preprocess` objects from pictures or sentences to what a model takes."""
 
 from __future__ import annotations
 

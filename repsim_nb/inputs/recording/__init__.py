@@ -1,6 +1,4 @@
-"""Running models over data and recording the activations of their layers: `record`; and the `Run` that streaming
-shares.
-"""
+"""Run models over data and record the activations of their layers: `record`, and `Run`, which streaming uses too."""
 
 from .record_models import record
 from .run import Run, RunOptions, to_dataset, warn_left_out

@@ -1,4 +1,4 @@
-"""How a layer's output lies: which axes hold its samples, its features and its tokens."""
+"""Which axes of a layer's output hold its samples, its features and its tokens: `find_layout`."""
 
 from __future__ import annotations
 

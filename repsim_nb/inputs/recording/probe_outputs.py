@@ -1,4 +1,4 @@
-"""A forward pass of the probe: what each call of each module gave."""
+"""What one forward pass of the probe gave: the output of each call of each module."""
 
 from __future__ import annotations
 

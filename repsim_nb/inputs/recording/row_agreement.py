@@ -1,4 +1,4 @@
-"""Is a sample's row the same alone and in company? How far two rows may differ, and why they may."""
+"""How far two rows of a sample may differ, alone and in a batch, and why rows may be mixed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Two models of one call must be two: a module that stands in both is recorded as it is now, and not as it was when
-each was loaded.
-"""
+"""Refuse two models of one call that are the same module: both would be recorded as it is now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns that a model swallows: its forward takes any names, and does nothing with these."""
+"""Warn of columns that a model accepts and does nothing with."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""One committed recording on disk: an array file, and the record that says what was written into it, down to the
-checksums.
-"""
+"""One recording on disk: the array file, and the record of what was written into it, with its checksums."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The ids of a data set's samples, and the groups of rows, in a store: one small file for all recordings that share
-them, named by a hash of what is in it.
-"""
+"""Ids of samples and groups of rows in a store: one file for all recordings with the same ones, named by its hash."""
 
 from __future__ import annotations
 
