@@ -270,6 +270,12 @@ def test_views_reach_for_no_network():
         assert "http" not in text and "import " not in text
 
 
+def test_slow_tests_are_there_under_their_names():
+    for name in (ROOT / "tests" / "slow.txt").read_text().split():
+        file, _, function = name.partition("::")
+        assert f"def {function}(" in (ROOT / "tests" / file).read_text(), name
+
+
 if __name__ == "__main__":
     (ROOT / "docs" / "house.md").write_text(
         "# The house\n\nThe rooms of the package and who imports whom, without arrows that follow from two others.\n"
