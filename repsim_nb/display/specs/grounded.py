@@ -126,7 +126,7 @@ def sensitivity_spec(result: Sensitivity, *, title: str | None = None) -> Panels
     amounts, parts = result.curves.index.to_numpy(float), result.damage.parts is not None
     x = numbers(1 - amounts if parts else range(len(amounts)))
     scaled = result.curves / result.table["threshold"].reindex(result.curves.columns)
-    layers, raised = [], _find_offsets(scaled)
+    layers, raised = [], find_offsets(scaled)
     for name, style, up in zip(scaled, line_styles(scaled, len(x)), raised, strict=True):
         noticed, color = result.table.loc[name, "noticed"], style.colors[0].replace("#000000", "0.55")
         label = f"{name}: {'never' if noticed == 'never' else f'at {result.text(noticed)}'}"
@@ -167,7 +167,7 @@ def sensitivity_spec(result: Sensitivity, *, title: str | None = None) -> Panels
     return PanelsSpec(tuple(panels), shared_x=True, size=(8.4, 5.8 if len(panels) > 1 else 4.2))
 
 
-def _find_offsets(curves: pd.DataFrame) -> list[float]:
+def find_offsets(curves: pd.DataFrame) -> list[float]:
     """By how many points each curve is moved up: 4 for each curve before it that it is on all along."""
     groups: list[list[str]] = []
     for name in curves:
