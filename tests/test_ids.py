@@ -270,7 +270,7 @@ def written(store, key, ids=None, rows=GRID, origin=None, stop=None):
         if stop is None:
             writer.commit()
         else:
-            writer.keep()
+            writer.save_progress()
 
 
 def ids_files(folder):
