@@ -51,6 +51,20 @@ def test_every_measure_gives_what_it_gives_with_torch():
         assert np.isclose(float.fromhex(found[name]), measure(a, b), rtol=1e-12, atol=1e-14), name
 
 
+def test_results_are_drawn():
+    code = """
+    import matplotlib
+    matplotlib.use("Agg")
+    table = rs.compare("cka", xs)
+    rs.plots.heatmap(table)
+    rs.plots.heatmap(rs.inference.null_table("cka", xs))
+    rs.plots.embedding(rs.embedding.mds(table, seed=0))
+    rs.plots.curves(table.values)
+    print("torch" in sys.modules)
+    """
+    assert run_without_torch(code) == "False"
+
+
 def test_tables_inference_maps_probes_and_grounding():
     code = """
     table = rs.compare("cka", xs)

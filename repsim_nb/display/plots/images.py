@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from repsim_nb.inputs.datasets import Dataset
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.validation import check_integer
 
 from .axes import grid_shape, new_figure, without_markup
+
+if TYPE_CHECKING:
+    from repsim_nb.inputs.datasets import Dataset
 
 
 def as_images(inputs: Any) -> np.ndarray | None:
@@ -131,6 +133,8 @@ def influential(
     >>> [ax.get_xlabel() for ax in rs.plots.influential(data, np.array([0.1, -0.5, 0.2]), most=2)]
     ['row 1\\n−0.5', 'row 2\\n+0.2']
     """
+    from repsim_nb.inputs.datasets import Dataset  # here: it needs torch, and no other plot does
+
     if not isinstance(dataset, Dataset):
         raise TypeError(
             f"the images come as a Dataset, of arrays rs.Dataset('mine', images); got {type(dataset).__name__}"

@@ -20,9 +20,7 @@ from .drawing import draw
 from .lines import draw_panels
 
 
-def curves(
-    frame: pd.DataFrame, *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "dissimilarity", title: str = ""
-) -> Axes:
+def curves(frame: pd.DataFrame, *, ax: Axes | None = None, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
     """Draw a line for each column of a frame, over its index.
 
     Parameters

@@ -194,7 +194,7 @@ def along(indexes: Sequence[pd.Index]) -> tuple[Numbers, Ticks]:
 
 
 @spec.register
-def curves_spec(frame: pd.DataFrame, *, xlabel: str = "", ylabel: str = "dissimilarity", title: str = "") -> LineSpec:
+def curves_spec(frame: pd.DataFrame, *, xlabel: str = "", ylabel: str = "", title: str = "") -> LineSpec:
     """Decide what the figure of a line a column shows; options as for `plots.curves`."""
     x, ticks = along([frame.index])
     styles = line_styles(frame, len(frame))
