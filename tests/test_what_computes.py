@@ -305,7 +305,7 @@ def test_a_folder_that_cannot_be_written_to_is_checked_too(tmp_path, monkeypatch
     module, x = factory(1.0), torch.randn(20, 8)
     rec(module, x, into=tmp_path)
     rec(module, x, ["fc"], into=tmp_path)
-    monkeypatch.setattr(rs.Store, "_read_only", lambda store: True)
+    monkeypatch.setattr("repsim_nb.inputs.store.folder.StoreFolder.is_read_only", lambda folder: True)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert len(rec(module, x, ["fc", "output"], into=tmp_path)) == len(rec(module, x, into=tmp_path)) == 2
     add_hook(module)
