@@ -37,8 +37,9 @@ class Stopped(Exception):
     """Long work was asked to stop by the person who started it."""
 
 
-EXTRAS = {"torch": ("torch", "safetensors")} | {
-    "notebook": ("IPython", "anywidget", "ipywidgets", "nbconvert", "nbformat", "papermill", "traitlets")
+EXTRAS = {
+    "torch": ("torch", "safetensors"),
+    "notebook": ("IPython", "anywidget", "ipywidgets", "nbconvert", "nbformat", "papermill", "traitlets"),
 }
 
 

@@ -181,13 +181,18 @@ def ids_fingerprint(ids: np.ndarray | None) -> str:
     if ids is None:
         return ""
     digest = hashlib.blake2b(f"{ids.dtype.kind} {len(ids)}".encode(), digest_size=16)
-    if ids.dtype.kind == "i":
-        digest.update(np.ascontiguousarray(ids, dtype="<i8").tobytes())
+    hash_values(digest, ids)
+    return digest.hexdigest()
+
+
+def hash_values(digest: hashlib.blake2b, values: np.ndarray) -> None:
+    """Put integers or texts into a hash, each text with its length, so that no two lists give the same bytes."""
+    if values.dtype.kind == "i":
+        digest.update(np.ascontiguousarray(values, dtype="<i8").tobytes())
     else:
-        for item in ids.tolist():
+        for item in values.tolist():
             raw = item.encode(errors="surrogatepass")
             digest.update(b"%d " % len(raw) + raw)
-    return digest.hexdigest()
 
 
 def same_ids(a: np.ndarray, b: np.ndarray) -> bool:

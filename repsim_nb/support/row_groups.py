@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.support.errors import format_label
+from repsim_nb.support.ids import hash_values
 
 
 def stored_groups(labels: np.ndarray) -> np.ndarray:
@@ -54,12 +55,7 @@ def groups_fingerprint(groups: np.ndarray | None) -> str:
     labels, rows = runs_of(groups)
     digest = hashlib.blake2b(f"groups {groups.dtype.kind} {len(rows)}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(rows, dtype="<i8").tobytes())
-    if groups.dtype.kind == "i":
-        digest.update(np.ascontiguousarray(labels, dtype="<i8").tobytes())
-    else:
-        for label in labels.tolist():
-            raw = label.encode(errors="surrogatepass")
-            digest.update(b"%d " % len(raw) + raw)
+    hash_values(digest, labels)
     return digest.hexdigest()
 
 

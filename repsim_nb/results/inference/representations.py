@@ -35,12 +35,6 @@ def _with_rows(arrays: dict[Any, Any]) -> dict[Any, Any]:
     return arrays
 
 
-def labels_of(xs: Mapping[Any, Any]) -> tuple[list[Any], int]:
-    """-> (labels, the number of samples that all share)"""
-    arrays, n = representations_of(xs)
-    return list(arrays), n
-
-
 def pair_of(x: Any, y: Any, measure: Measure | None = None) -> tuple[Any, Any, int]:
     """Both sides as arrays of one library, and how many samples they share, and share with the measure, if it holds
     something of each.
