@@ -21,7 +21,9 @@ THINGS = (
     "points?|arrays?|features?|activations?|representations?|results?|intervals?|rows?|columns?|cells?|pairs?|curves?|"
     "tests?|distances?|matrix|matrices|store|recording|card|spec|package|function|data|it|they"
 )
-KINDS = "neural|convolutional|recurrent|residual|graph|deep|adversarial|attention|isomorphism|prediction|highway|siamese"
+KINDS = (
+    "neural|convolutional|recurrent|residual|graph|deep|adversarial|attention|isomorphism|prediction|highway|siamese"
+)
 IDIOMS = {  # pattern: what to write
     r"\banew\b": "again",
     r"\bbeside\b": "next to",
@@ -46,7 +48,9 @@ IDIOMS = {  # pattern: what to write
     r"\bgravest\b|\bgrave\b": "most serious",
     r"\bcolour": "color",
 }
-NAMES = re.compile(r"^(told|said|kept|made|named|faces|carried|apart|departing|later|here|networks?|shares?|shuffled|colour)$")
+NAMES = re.compile(
+    r"^(told|said|kept|made|named|faces|carried|apart|departing|later|here|networks?|shares?|shuffled|colour)$"
+)
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:

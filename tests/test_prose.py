@@ -10,9 +10,7 @@ from repsim_nb.studies import prose
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted(
-    path
-    for path in (ROOT / "notebooks").glob("*.ipynb")
-    if path.stem[:2] in {f"{k:02d}" for k in range(1, 14)}
+    path for path in (ROOT / "notebooks").glob("*.ipynb") if path.stem[:2] in {f"{k:02d}" for k in range(1, 14)}
 )
 
 
