@@ -1,4 +1,4 @@
-"""List idioms that plain English replaces: `python tests/language.py [FILE ...]` prints each with what to write instead.
+"""List idioms that plain English replaces: `python tests/language.py [FILE ...]` prints each, and what to write.
 
 Read are docstrings, comments and strings of Python files, Markdown and code of notebooks, and Markdown files.
 """
@@ -41,8 +41,8 @@ IDIOMS = {  # pattern: what to write
     r"\bnewcomers?\b": "new models, new points",
     r"\bby heart\b|\bat the door\b|\bthe door\b": "a plain noun",
     rf"\b(?:{THINGS}) (?:says?|tells?|knows?|speaks?)\b": "shows, gives, contains, reports; 'activations of a layer'",
-    rf"\b(?:say|says|tell|tells) (?:of|about) (?:the same|a|an|the|its|each)\b": "give for",
-    r"(?:^|[.:;] |\n *)Of (?:a|an|the|all|two|each|every|which|these|those)\b[^.]{0,60}\b(?:the|that|those|what|which)\b": "subject first",
+    r"\b(?:say|says|tell|tells) (?:of|about) (?:the same|a|an|the|its|each)\b": "give for",
+    r"(?:^|[.:;] |\n *)(?-i:Of) (?:a|an|the|all|two|each|every|which|these|those)\b[^.]{0,60}\b(?:the|that|those|what|which)\b": "subject first",
     rf"(?<!{')(?<!'.join(kind + ' ' for kind in KINDS.split('|'))})\bnetworks?\b(?! file| access| connection| analysis)": "model",
     r"\bill-?omened\b|\bhenceforth\b|\bthereof\b|\bwhereof\b|\bhitherto\b|\bnought\b|\bof old\b|\bof late\b|\btwain\b": "plain words",
     r"\bgravest\b|\bgrave\b": "most serious",
@@ -93,7 +93,7 @@ def hits(paths: list[Path]) -> list[str]:
         where = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         for line, text in texts(path):
             for pattern, instead in IDIOMS.items():
-                for match in re.finditer(pattern, text, re.IGNORECASE if pattern[0] == "\\" else 0):
+                for match in re.finditer(pattern, text, re.IGNORECASE):
                     at = line + text[: match.start()].count("\n") * (path.suffix != ".ipynb")
                     found.append(f"{where}:{at}: {' '.join(match.group().split())!r}: write {instead}")
         if path.suffix == ".py" and "repsim_nb" in path.parts:

@@ -35,7 +35,7 @@ def test_a_docstring_is_complete(name):
     value = PUBLIC[name]
     doc = parse(value)
     lines = inspect.cleandoc(value.__doc__).splitlines()
-    assert lines[0].endswith((".", "?")) and len(lines) == 1 or not lines[1], (
+    assert (lines[0].endswith((".", "?")) and len(lines) == 1) or not lines[1], (
         "the summary is one line, then a blank one"
     )
     if isinstance(value, PROPERTY):
