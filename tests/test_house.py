@@ -17,6 +17,7 @@ WINGS = {
     "support": [
         "errors",
         "escaping",
+        "summaries",
         "progress",
         "dimensions",
         "containers",

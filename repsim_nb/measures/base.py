@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from repsim_nb.support.containers import Array
+from repsim_nb.support.summaries import summarize
 from repsim_nb.support.workers import SERIAL, Workers
 
 from .cost import Cost
@@ -186,3 +187,20 @@ class Measure:
     def __str__(self) -> str:
         changed = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default]
         return f"{type(self).__name__}({', '.join(changed)})" if changed else type(self).__name__
+
+    def _repr_html_(self) -> str:
+        low, high = self.range
+        return summarize(
+            "Measure",
+            str(self),
+            [
+                f"{self.kind}: larger is {'more' if self.kind == 'similarity' else 'less'} alike",
+                f"from {low:g} to {high:g}",
+                f"of {self.compares}",
+                "symmetric" if self.symmetric else "not symmetric",
+                "a metric" if self.is_metric else "",
+                f"at least {self.min_samples} samples",
+            ],
+            notes=[f"invariant to: {', '.join(sorted(self.invariant_to)) or 'no transform'}"],
+            page=f"measures.{type(self).__name__}",
+        )

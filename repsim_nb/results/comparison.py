@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -19,7 +18,6 @@ from repsim_nb.measures import Measure, Table, to_device
 from repsim_nb.results.comparison_inputs import open_sides
 from repsim_nb.results.saved import read_comparison, write_comparison
 from repsim_nb.support.errors import join_names
-from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.labels import (
     Labels,
     constant_fields,
@@ -31,6 +29,7 @@ from repsim_nb.support.labels import (
     to_axis,
 )
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.summaries import summarize
 from repsim_nb.support.transport import has_address
 from repsim_nb.support.workers import has_separate_memory, open_workers
 
@@ -176,16 +175,22 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         rows, columns = self.labels()
-        table = self.values.set_axis(rows, axis=0).set_axis(columns, axis=1)
-        larger = "larger is more alike" if self.kind == "similarity" else "larger is less alike"
-        fixed = " × ".join(", ".join(map(str, c.values())) for c in self.constants())
-        head = (
-            f"<p><b>{html.escape(str(self.measure))}</b> ({self.kind}: {larger}), n ="
-            f" {self.n}{': ' + html.escape(fixed) if fixed.strip(' ×') else ''}</p>"
+        sides = self.constants()
+        shared = {name: value for name, value in sides[0].items() if sides[1].get(name) == value}
+        own = [", ".join(str(value) for name, value in side.items() if name not in shared) for side in sides]
+        return summarize(
+            "Comparison",
+            str(self.measure),
+            [
+                f"{self.kind}: larger is {'more' if self.kind == 'similarity' else 'less'} alike",
+                f"n = {self.n}",
+                " × ".join(filter(None, own)),
+                ", ".join(map(str, shared.values())),
+            ],
+            table=self.values.set_axis(rows, axis=0).set_axis(columns, axis=1),
+            notes=dict.fromkeys(self.undefined.values()),
+            page="comparison.Comparison",
         )
-        reasons = "".join(f"<li>{html.escape(why)}</li>" for why in dict.fromkeys(self.undefined.values()))
-        body = table.to_html(float_format="{:.3f}".format, na_rep="–", max_rows=40, max_cols=30)
-        return without_formulas(head + body + (f"<ul>{reasons}</ul>" if reasons else ""))
 
 
 def compare(

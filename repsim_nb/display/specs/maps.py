@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.results.embedding import Embedding
+from repsim_nb.results.embedding.trust import rate_map
 from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.labels import Choice, constant_fields, short_labels, step_order, values_per_item
 
@@ -317,13 +318,13 @@ def _heading(result: Embedding) -> tuple[str, str]:
 def _trust(result: Embedding) -> str:
     """How far to trust a map, in words and numbers."""
     trust = result.trustworthiness
+    word = rate_map(result.kind, result.stress, trust)
     if result.kind == "tsne":
-        word = "faithful" if trust >= 0.9 else "fair" if trust >= 0.75 else "poor"
         return (
             f"trustworthiness {trust:.2f} ({word}), perplexity {result.perplexity:g}, seed {result.seed}; distances"
             " between groups mean nothing"
         )
-    words = "faithful" if result.stress < 0.1 else "fair" if result.stress < 0.2 else "poor: distances mislead"
+    words = "poor: distances mislead" if word == "poor" else word
     dimensions = result.points.shape[1]
     of = f" of all {dimensions} axes, of which two are drawn" if dimensions > 2 else ""
     placed = f"; placed points: misfit up to {max(result.misfits):.2f}" if result.misfits else ""

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 
 from repsim_nb.inputs.batches import is_graph, is_graphs
 from repsim_nb.support.ids import check_ids, ids_fingerprint, index_ids
+from repsim_nb.support.summaries import summarize
 from repsim_nb.support.transport import Address, pack, unpack
 
 from .checks import check_dense, check_no_single_graph, check_pair, check_unmasked
@@ -131,6 +132,29 @@ class Dataset:
         else:
             what = f"{len(self)} strings" if isinstance(self.inputs, list) else repr(self.inputs)
         return f"Dataset('{self.name}', {what}, {len(self.classes)} classes)"
+
+    def _repr_html_(self) -> str:
+        shape = getattr(self.inputs, "shape", None)
+        classes = (
+            f"{len(self.classes)} classes: {', '.join(map(str, self.classes[:10]))}{' …' * (len(self.classes) > 10)}"
+            if self.classes
+            else "no classes"
+        )
+        return summarize(
+            "Dataset",
+            self.name,
+            [
+                f"{len(self)} samples",
+                f"inputs {' × '.join(map(str, shape[1:]))} {str(self.inputs.dtype).removeprefix('torch.')}"
+                if shape is not None
+                else "texts"
+                if isinstance(self.inputs, list)
+                else repr(self.inputs),
+                classes if self.targets is not None else "no targets",
+                "with ids" if self.ids is not None else "",
+            ],
+            page="datasets.Dataset",
+        )
 
     def batches(self, start: int = 0, batch_size: int = 250) -> Iterator[tuple[int, int, Any]]:
         """Yield (first, last, inputs[first:last]) from row `start` on, at most `batch_size` rows each.

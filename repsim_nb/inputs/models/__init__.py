@@ -6,6 +6,7 @@ from .packages import pretrained
 from .preparing import Pictures, Texts
 from .running import OUTPUT
 from .sources import SOURCES, available, build, cards, load_model, normalise, zoo, zoo_names
+from .untrained import untrained_twin
 
 __all__ = [
     "ARCHITECTURES",
@@ -21,6 +22,7 @@ __all__ = [
     "load_model",
     "normalise",
     "pretrained",
+    "untrained_twin",
     "zoo",
     "zoo_names",
 ]

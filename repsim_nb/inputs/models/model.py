@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from repsim_nb.inputs.batches import count_samples, slice_batch
 from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.summaries import summarize
 
 from .arguments import prepare_batch
 from .channels import is_bytes, is_picture, to_floats
@@ -177,6 +178,17 @@ class Model:
         if hasattr(self.preprocess, "example"):
             return self.preprocess.example()
         return np.zeros((2, *self.card["input_shape"]), np.uint8) if "input_shape" in self.card else None
+
+    def _repr_html_(self) -> str:
+        plain = {name: value for name, value in self.card.items() if isinstance(value, (str, int, float))}
+        facts = [f"{name.replace('_', ' ')} {value}" for name, value in plain.items() if name != "name"]
+        return summarize(
+            "Model",
+            self.name,
+            facts or [type(self.module).__name__],
+            notes=[f"layers: {', '.join(self.layers)}"],
+            page="models.Model",
+        )
 
 
 def tabulate_cards(cards: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb.support.errors import MissingRecording, join_names
-from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.ids import check_ids, how_ids_differ, same_ids
 from repsim_nb.support.labels import Key, resolve, select
 from repsim_nb.support.row_groups import attach_groups, groups_of, how_groups_differ, same_groups, stored_groups
+from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_labels, to_numpy
 
 from .arrayfile import ArrayFile
@@ -211,8 +210,14 @@ class Activations(Mapping[Key, Any]):
         return f"{type(self).__name__}({len(keys)} recordings of {len(models)} models: {join_names(models, 4)})"
 
     def _repr_html_(self) -> str:
-        return without_formulas(
-            f"<p>{html.escape(repr(self))}</p>{self.table().iloc[:, :9].to_html(index=False, max_rows=20)}"
+        models = dict.fromkeys(key.model for key in self)
+        return summarize(
+            type(self).__name__,
+            f"{len(self)} recordings of {len(models)} models",
+            [f"{', '.join(list(models)[:6])}{' …' * (len(models) > 6)}"],
+            table=self.table().iloc[:, :9],
+            index=False,
+            page=f"store.{type(self).__name__}",
         )
 
 

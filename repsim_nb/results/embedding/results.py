@@ -12,10 +12,12 @@ from scipy.spatial.distance import cdist
 
 from repsim_nb.results.comparison import Comparison
 from repsim_nb.support.errors import join_names
-from repsim_nb.support.labels import explain_same_text, match_labels
+from repsim_nb.support.labels import explain_same_text, match_labels, short_labels
+from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_diagonal, check_representation, to_numpy
 
 from .layout import fit_point, one_thread, project, squared_radii
+from .trust import rate_map
 
 
 def read_table(source: Comparison | pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -128,7 +130,7 @@ class Embedding:
         Columns "x", "y", ... and the labels of the items as its index.
     stress : float
         sqrt(Σ(d - δ)² / Σδ²) over pairs (d on the map, δ the dissimilarity), as scikit-learn has it (Kruskal's stress-1
-        divides by Σd² instead, which is a little less): 0 is a faithful map, above about 0.2 a poor one. A t-SNE has no
+        divides by Σd² instead, which is a little less): 0 is a faithful map, above 0.2 a poor one. A t-SNE has no
         scale of its own: its stress is that after the best one.
     negative_fraction : float
         Σ|negative eigenvalues| / Σ|eigenvalues| of the double-centred squared dissimilarities: 0 if they are Euclidean
@@ -176,6 +178,23 @@ class Embedding:
         return (
             f"Embedding({self.method} of {len(self.points)} points{by}: stress {self.stress:.3f}, negative eigenvalues"
             f" {self.negative_fraction:.1%}, trustworthiness {self.trustworthiness:.3f}, seed {self.seed})"
+        )
+
+    def _repr_html_(self) -> str:
+        return summarize(
+            "Embedding",
+            f"{self.method} of {len(self.points)} points{f' by {self.name}' if self.name else ''}",
+            [
+                f"{rate_map(self.kind, self.stress, self.trustworthiness)} map",
+                f"stress {self.stress:.2f}",
+                f"trustworthiness {self.trustworthiness:.2f}",
+                f"negative eigenvalues {self.negative_fraction:.0%}",
+                f"seed {self.seed}",
+                f"{len(self.placed)} points placed into the map" if self.placed else "",
+            ],
+            table=self.points.set_axis(short_labels(self.points.index), axis=0),
+            max_rows=8,
+            page="embedding.Embedding",
         )
 
     def add_points(self, new: Comparison | pd.DataFrame) -> Embedding:

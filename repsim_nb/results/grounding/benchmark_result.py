@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,7 +9,7 @@ import pandas as pd
 
 from repsim_nb.results.inference.units import simultaneous
 from repsim_nb.support.errors import unknown_name
-from repsim_nb.support.escaping import without_formulas
+from repsim_nb.support.summaries import summarize
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -166,20 +165,24 @@ class Benchmark:
         )
 
     def _repr_html_(self) -> str:
-        ps = {name: "{:.2g}".format for name in ("spearman_p", "model_p", "model_p_adjusted", "kendall_p")}
+        ps = ("spearman_p", "model_p", "model_p_adjusted", "kendall_p")
         units = "" if self.units == self.models else f" in {self.units} units"
-        pairs = "pairs with references" if self.pairing == "reference" else "all pairs"
-        head = (
-            f"<p>Rank correlation of dissimilarity with the gap in functionality, {pairs}, {self.models}"
-            f" models{units}; intervals at level {self.level:g}, over units."
-            f" {html.escape(self.about[0].upper() + self.about[1:])}.</p>"
-        )
-        return without_formulas(
-            head + self.table.to_html(float_format="{:.3f}".format, formatters=ps) + undefined_to_html(self.undefined)
+        return summarize(
+            "Benchmark",
+            "rank correlation of dissimilarity with the gap in functionality",
+            [
+                f"{self.models} models{units}",
+                "pairs with references" if self.pairing == "reference" else "all pairs",
+                f"{self.level:.0%} intervals over {'models' if self.units == self.models else 'units'}",
+                self.about,
+            ],
+            table=self.table,
+            notes=list_undefined(self.undefined),
+            formatters=dict.fromkeys(ps, "{:.2g}".format),
+            page="grounding.Benchmark",
         )
 
 
-def undefined_to_html(undefined: Mapping[str, str]) -> str:
-    """HTML: which measures have no row, and why; empty where all have one."""
-    reasons = "".join(f"<li>{html.escape(name)}: {html.escape(why)}</li>" for name, why in undefined.items())
-    return f"<p>undefined:</p><ul>{reasons}</ul>" if reasons else ""
+def list_undefined(undefined: Mapping[str, str]) -> list[str]:
+    """Lines that name the measures without a row, and why."""
+    return [f"undefined: {name}: {why}" for name, why in undefined.items()]

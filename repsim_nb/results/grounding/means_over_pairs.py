@@ -12,7 +12,7 @@ import pandas as pd
 from repsim_nb.results.inference.results import check_draws, student_interval
 from repsim_nb.results.inference.units import Groups, interval_over_units, simultaneous, units_of
 from repsim_nb.support.errors import UndefinedError, join_names, unknown_name
-from repsim_nb.support.escaping import without_formulas
+from repsim_nb.support.summaries import summarize
 
 from .item_values import check_groups_named
 
@@ -88,8 +88,8 @@ class PairMeans:
         return f"PairMeans({len(self.table)} statistics, {self.unit})"
 
     def _repr_html_(self) -> str:
-        head = f"<p>Means over pairs of models; intervals at level {self.level:g}, over {self.unit}.</p>"
-        return without_formulas(head + self.table.to_html(float_format="{:.3f}".format))
+        facts = [f"{self.level:.0%} intervals over {self.unit}"]
+        return summarize("PairMeans", "means over pairs of models", facts, table=self.table, page="grounding.PairMeans")
 
 
 def pair_means(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,9 +14,9 @@ from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.results import check_draws, check_level, percentile_interval, student_interval
 from repsim_nb.results.inference.units import FEWEST_UNITS, widen_level
 from repsim_nb.support.errors import unknown_name
-from repsim_nb.support.escaping import without_formulas
+from repsim_nb.support.summaries import summarize
 
-from .benchmark_result import undefined_to_html
+from .benchmark_result import list_undefined
 from .damage import DAMAGES, Damage
 from .specificity_result import NEVER
 
@@ -199,12 +198,15 @@ class Sensitivity:
         return f"Sensitivity({self.damage.name}, {self.models} models; noticed at {rows})"
 
     def _repr_html_(self) -> str:
-        shown = self.table.assign(
-            **{name: self.table[name].map(self.text) for name in ("noticed", "earliest", "latest")}
+        words = {name: self.table[name].map(self.text) for name in ("noticed", "earliest", "latest")}
+        return summarize(
+            "Sensitivity",
+            self.damage.name,
+            [f"{self.models} models"],
+            table=self.table.assign(**words),
+            notes=list_undefined(self.undefined),
+            page="grounding.Sensitivity",
         )
-        table = shown.to_html(float_format="{:.3f}".format, na_rep="–")
-        head = html.escape(f"{self.damage.name}, {self.models} models")
-        return without_formulas(f"<p>{head}</p>{table}{undefined_to_html(self.undefined)}")
 
 
 def first_above(curve: pd.Series, threshold: float) -> float | str:

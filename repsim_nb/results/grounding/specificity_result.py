@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.units import Units, simultaneous
 from repsim_nb.support.errors import join_names
-from repsim_nb.support.escaping import without_formulas
+from repsim_nb.support.summaries import summarize
 
 NEVER = "never"
 
@@ -190,8 +189,19 @@ class Specificity:
         )
 
     def _repr_html_(self) -> str:
-        return without_formulas(
-            f"<p>{html.escape(repr(self))}</p>{self.by_layer.to_html(float_format='{:.3f}'.format)}"
+        interval = f" [{self.interval.low:.3f}, {self.interval.high:.3f}]" if self.interval else ""
+        return summarize(
+            "Specificity",
+            measures.short_name(self.measure),
+            [
+                f"same layer found {self.accuracy:.3f}{interval}",
+                f"chance {self.chance:.3f}",
+                f"{self.layers_to_move_text} layers to move"
+                + (f", {NEVER} for {self.never} of {len(self.by_layer)} layers" if self.never else ""),
+                f"{len(self.pairs)} models",
+            ],
+            table=self.by_layer,
+            page="grounding.Specificity",
         )
 
 

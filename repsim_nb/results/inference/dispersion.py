@@ -28,11 +28,9 @@ class SpreadTest(Test):
     spreads: Mapping[Any, float] = field(default_factory=dict)
     groups: Mapping[Any, int] = field(default_factory=dict)
 
-    def __repr__(self) -> str:
-        return (
-            f"{super().__repr__()[:-1]}, spreads:"
-            f" {', '.join(f'{name} {value:.4g}' for name, value in self.spreads.items())})"
-        )
+    def _facts(self) -> list[str]:
+        spreads = ", ".join(f"{name} {value:.4g}" for name, value in self.spreads.items())
+        return [*super()._facts(), f"spreads: {spreads}"]
 
 
 def dispersion_test(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,8 +15,8 @@ from repsim_nb.measures import Measure
 from repsim_nb.measures.table_inputs import check_sides, to_arrays
 from repsim_nb.results.comparison import Comparison, OnUndefined, compare_with_moments
 from repsim_nb.support.errors import UndefinedError, format_label
-from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.progress import Tick, show_progress
+from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_fraction
 from repsim_nb.support.workers import open_workers
 
@@ -119,12 +118,12 @@ class NullTable:
             [f"{value:.3f}{mark}" for value, mark in zip(*row, strict=True)]
             for row in zip(self.value.to_numpy(), marks, strict=True)
         ]
-        head = (
-            f"<p><b>{html.escape(str(self.comparison.measure))}</b>, n = {self.comparison.n}{self._what()}:"
-            f" {self._summary()}, marked •</p>"
-        )
-        return without_formulas(
-            head + pd.DataFrame(cells, index=rows, columns=columns).to_html(max_rows=40, max_cols=30)
+        return summarize(
+            "NullTable",
+            str(self.comparison.measure),
+            [f"n = {self.comparison.n}{self._what()}", f"{self._summary()}, marked •"],
+            table=pd.DataFrame(cells, index=rows, columns=columns),
+            page="inference.NullTable",
         )
 
 

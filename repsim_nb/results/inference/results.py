@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_fraction, check_integer
 
 ROUNDING = 1e-10  # of one statistic, summed in another order in float64
@@ -40,13 +41,19 @@ class Test:
     n_permutations: int | None = None
     permuted: str = field(default="samples", kw_only=True)
 
-    def __repr__(self) -> str:
+    def _facts(self) -> list[str]:
+        """What text and HTML say after statistic and p-value."""
         by = f"{self.n_permutations} permutations" if self.n_permutations else "no permutations"
-        by += f" of {self.permuted}" if self.n_permutations and self.permuted != "samples" else ""
-        return (
-            f"{type(self).__name__}(statistic={self.statistic:.4g}, p_value={self.p_value:.3g}, {self.alternative},"
-            f" {by})"
-        )
+        of = f" of {self.permuted}" if self.n_permutations and self.permuted != "samples" else ""
+        return [self.alternative, by + of]
+
+    def __repr__(self) -> str:
+        found = f"statistic={self.statistic:.4g}, p_value={self.p_value:.3g}"
+        return f"{type(self).__name__}({', '.join([found, *self._facts()])})"
+
+    def _repr_html_(self) -> str:
+        found = f"statistic {self.statistic:.4g}, p = {self.p_value:.3g}"
+        return summarize(type(self).__name__, found, self._facts(), page=f"inference.{type(self).__name__}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,11 +67,9 @@ class GroupTest(Test):
     between: float | None = None
     groups: Mapping[Any, int] = field(default_factory=dict)
 
-    def __repr__(self) -> str:
-        return (
-            f"{super().__repr__()[:-1]}, within={self.within:.4g}, between={self.between:.4g}, {len(self.groups)}"
-            " groups)"
-        )
+    def _facts(self) -> list[str]:
+        means = [f"within={self.within:.4g}", f"between={self.between:.4g}"]
+        return [*super()._facts(), *means, f"{len(self.groups)} groups"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +96,10 @@ class Moments:
     @property
     def sd(self) -> float:
         return math.sqrt(self.variance)
+
+    def _repr_html_(self) -> str:
+        facts = [f"mean {self.mean:.4g}", f"sd {self.sd:.4g}", f"skewness {self.skewness:.3g}"]
+        return summarize("Moments", "of a value under permuted samples", facts, page="inference.Moments")
 
     def p_value(self, value: float) -> float:
         """How often an order gives this value or more; at most that often if it is `least`."""
@@ -141,6 +150,11 @@ class Interval:
     def __repr__(self) -> str:
         middle = "" if self.estimate is None else f", estimate={self.estimate:.4g}"
         return f"Interval(low={self.low:.4g}, high={self.high:.4g}, level={self.level:g}{middle})"
+
+    def _repr_html_(self) -> str:
+        ends = f"[{self.low:.3f}, {self.high:.3f}]"
+        name = ends if self.estimate is None else f"{self.estimate:.3f} {ends}"
+        return summarize("Interval", name, [f"{self.level:.0%} confidence"], page="inference.Interval")
 
 
 def compare_with_null(

@@ -15,6 +15,7 @@ from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_positive, is_integer
 from repsim_nb.support.workers import map_with_progress
 
@@ -66,6 +67,17 @@ class SampleSize:
         return (
             f"SampleSize({self.measure} goes to {self.limit:.3f}; {self.enough:,} {self.unit} are enough for"
             f" ±{self.within:g}{how})"
+        )
+
+    def _repr_html_(self) -> str:
+        extrapolated = f", extrapolated from {self.seen}" if self.is_extrapolated else ""
+        enough = "not known yet" if self.enough is None else f"{self.enough} {self.unit}{extrapolated}"
+        return summarize(
+            "SampleSize",
+            self.measure,
+            [f"enough for ±{self.within:g}: {enough}", f"limit {self.limit:.3f}", f"level {self.level:.0%}"],
+            table=self.curve,
+            page="inference.SampleSize",
         )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from repsim_nb.support.errors import join_names
+from repsim_nb.support.summaries import summarize
 
 Limits = tuple[float, float]  # a threshold as given, and as printed
 
@@ -175,6 +176,11 @@ class Verdict:
         places = decimals_of_interval(self.low, self.high)
         middle = "" if self.estimate is None else f"{format_number(self.estimate, places)} "
         return f"{middle}({format_number(self.low, places)} to {format_number(self.high, places)})"
+
+    def _repr_html_(self) -> str:
+        estimate = "" if self.estimate is None else f"{self.estimate:.4g}"
+        facts = [self.interval or estimate, self.threshold, self.unit, self.why]
+        return summarize("Verdict", self.outcome, facts, page="inference.Verdict")
 
 
 def _join(between: str, texts: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +11,8 @@ import pandas as pd
 
 from repsim_nb.results.inference.results import compare_with_null
 from repsim_nb.support.errors import unknown_name
-from repsim_nb.support.escaping import without_formulas
 from repsim_nb.support.labels import Labels, short_labels, varying_fields
+from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_integer
 
 
@@ -81,9 +80,18 @@ class Probe:
         )
 
     def _repr_html_(self) -> str:
-        table = self.confusion.set_axis(self.labels(), axis=0).set_axis(self.labels(), axis=1)
-        return without_formulas(
-            f"<p>{html.escape(repr(self))}</p>" + table.to_html(float_format="{:.2f}".format, max_rows=30, max_cols=30)
+        return summarize(
+            type(self).__name__,
+            f"{len(self.confusion)} classes",
+            [
+                f"held-out balanced accuracy {self.balanced_accuracy:.3f}",
+                f"chance {self.chance:.3f}",
+                f"p = {self.p_value:.2g}",
+                f"{self.n_train} rows fitted, {self.n_test} held out",
+            ],
+            table=self.confusion.set_axis(self.labels(), axis=0).set_axis(self.labels(), axis=1),
+            float_format="{:.2f}".format,
+            page=f"probes.{type(self).__name__}",
         )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from repsim_nb.support.escaping import without_formulas
+from repsim_nb.support.summaries import summarize
 
 
 @dataclass(frozen=True)
@@ -54,19 +53,16 @@ class Diagnosis:
         return "\n".join([f"Diagnosis of {' and '.join(self.facts)}", found, *(table.to_string() for table in tables)])
 
     def _repr_html_(self) -> str:
-        found = "".join(
-            f"<li><b>{html.escape(f.title)}</b>: {html.escape(f.sentence)}. <i>{html.escape(f.advice)}.</i></li>"
-            for f in self.findings
-        )
-        tables = self.facts.map(_format_fact).to_html() + (
-            self.together.map(_format_fact).to_frame(" × ".join(self.facts)).to_html() if len(self.together) else ""
-        )
-        head = (
-            f"<p><b>Diagnosis of {html.escape(' and '.join(self.facts))}</b>{'' if found else ': nothing is off'}</p>"
-        )
-        listing = f"<ul style='max-width:760px'>{found}</ul>" if found else ""
-        return without_formulas(
-            f"{head}{listing}<div style='display:flex;gap:24px;align-items:flex-start'>{tables}</div>"
+        together = self.together.to_frame(" × ".join(self.facts)) if len(self.together) else pd.DataFrame()
+        return summarize(
+            "Diagnosis",
+            " and ".join(self.facts),
+            [] if self.findings else ["nothing is off"],
+            table=pd.concat([self.facts, together]).map(_format_fact, na_action="ignore"),
+            notes=map(str, self.findings),
+            na_rep="",
+            max_rows=None,
+            page="reliability.Diagnosis",
         )
 
 
