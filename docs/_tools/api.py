@@ -1,0 +1,246 @@
+"""The API reference: which names are public, which lessons and pages use them, and a page for each."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import lessons
+
+import repsim_nb as rs
+
+PACKAGE = "repsim_nb"
+ORDER = (
+    *("datasets", "models", "store", "measures", "comparison", "reliability", "embedding", "trajectories"),
+    *("inference", "probes", "grounding", "specs", "plots", "explorers", "reports"),
+)
+
+
+@dataclass
+class Name:
+    """A public name: where its page is, and what is there."""
+
+    path: str  # below the package: "compare", "inference.interval"
+    value: Any
+    page: str = ""  # the document; "" if the name is described in another place
+    used_in: list[str] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """The directive of autodoc."""
+        return "class" if inspect.isclass(self.value) else "function" if callable(self.value) else "data"
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the docstring; of a constant, its type."""
+        if self.kind == "data":
+            return f"A constant, {type(self.value).__name__}."
+        text = inspect.getdoc(self.value) or ""
+        return " ".join(text.split("\n\n")[0].split())
+
+
+def modules() -> dict[str, ModuleType]:
+    """The public modules by name, in the order of the reference."""
+    found = {name: getattr(rs, name) for name in rs.__all__ if inspect.ismodule(getattr(rs, name))}
+    return {
+        name: found[name] for name in sorted(found, key=lambda n: (n not in ORDER, ORDER.index(n) if n in ORDER else n))
+    }
+
+
+def members(module: ModuleType) -> list[str]:
+    """The public names of a module, without modules."""
+    names = getattr(module, "__all__", None) or [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and str(getattr(value, "__module__", "")).startswith(PACKAGE)
+    ]
+    return sorted((name for name in names if not inspect.ismodule(getattr(module, name))), key=str.casefold)
+
+
+def collect() -> dict[str, Name]:
+    """All public names by path. An object with several names has its page under the shortest one."""
+    names = {name: Name(name, getattr(rs, name)) for name in sorted(rs.__all__, key=str.casefold)}
+    names = {path: name for path, name in names.items() if not inspect.ismodule(name.value)}
+    for module_name, module in modules().items():
+        for member in members(module):
+            names[f"{module_name}.{member}"] = Name(f"{module_name}.{member}", getattr(module, member))
+    pages: dict[int, str] = {}
+    taken: set[str] = set()
+    for name in names.values():
+        if id(name.value) in pages and name.kind != "data":
+            name.page = ""
+            continue
+        module_name, _, member = name.path.rpartition(".")
+        page = f"api/{module_name or 'top'}/{member}"
+        page += "_function" if page.casefold() in taken else ""
+        taken.add(page.casefold())
+        name.page = pages[id(name.value)] = page
+    return names
+
+
+def page_of(name: Name, names: dict[str, Name]) -> str:
+    """The page that describes a name."""
+    return name.page or next(other.page for other in names.values() if other.value is name.value and other.page)
+
+
+# -- which lessons use them
+
+
+def attribute_chains(code: str) -> Iterator[str]:
+    """Dotted names that begin with `rs`, without it; and names that are imported from the package."""
+    code = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in code.splitlines())
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
+            base = (node.module or "").removeprefix(PACKAGE).removeprefix(".")
+            yield from (f"{base}.{alias.name}".removeprefix(".") for alias in node.names)
+        parts: list[str] = []
+        while isinstance(node, ast.Attribute):
+            parts, node = [node.attr, *parts], node.value
+        if parts and isinstance(node, ast.Name) and node.id == "rs":
+            yield ".".join(parts)
+
+
+def used_names(code: str, names: dict[str, Name]) -> set[str]:
+    """The public names that code uses, by path."""
+    found = set()
+    for chain in attribute_chains(code):
+        parts = chain.split(".")
+        for length in range(len(parts), 0, -1):
+            path = ".".join(parts[:length])
+            if path in names:
+                found.add(path)
+                break
+    return found
+
+
+def code_of(path: Path) -> str:
+    """The code of a notebook, or of the Python blocks of a page."""
+    text = path.read_text()
+    if path.suffix == ".ipynb":
+        return "\n".join(source for kind, source in lessons.cells(json.loads(text)) if kind == "code")
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", text, re.M | re.S))
+
+
+def note_uses(names: dict[str, Name], documents: dict[str, Path]) -> dict[str, list[str]]:
+    """Write into each name the documents that use it; return for each document the names, in alphabetical order."""
+    described = {}
+    for document, path in documents.items():
+        used = used_names(code_of(path), names)
+        described[document] = sorted(used, key=str.casefold)
+        pages = {page_of(names[one], names) for one in used}
+        for name in names.values():
+            if name.page and name.page in pages:
+                name.used_in.append(document)
+    return described
+
+
+# -- pages
+
+
+def heading(text: str, line: str = "=") -> str:
+    """A heading in reStructuredText."""
+    return f"{text}\n{line * len(text)}\n"
+
+
+def name_page(name: Name, titles: dict[str, str]) -> str:
+    """The page of one public name."""
+    lines = [heading(f"rs.{name.path}"), f".. auto{name.kind}:: {PACKAGE}.{name.path}"]
+    if name.kind == "class":
+        own = [
+            member
+            for member, value in vars(name.value).items()
+            if not member.startswith("_")
+            and (inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod)))
+            and inspect.getdoc(getattr(name.value, member))
+        ]
+        lines += [f"   :members: {', '.join(own)}"] if own else []
+        bases = [base for base in name.value.__mro__[1:] if base.__module__.startswith(PACKAGE)]
+        lines += ["   :show-inheritance:"] if any(not base.__name__.startswith("_") for base in bases[:1]) else []
+    if name.kind == "data":
+        lines += ["   :no-value:", ""]
+        lines += ["   .. code-block:: text", "", *(f"      {line}" for line in shown_value(name.value))]
+    if name.used_in:
+        lines += ["", ".. rubric:: Used in", "", *(f"- :doc:`{titles[one]} </{one}>`" for one in name.used_in)]
+    return "\n".join(lines) + "\n"
+
+
+def shown_value(value: Any, most: int = 60) -> list[str]:
+    """A constant as lines of text."""
+    if isinstance(value, dict):
+        lines = [
+            f"{key}: {one if isinstance(one, str) else getattr(one, '__name__', one)}" for key, one in value.items()
+        ]
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        lines = [str(one) for one in value]
+    else:
+        lines = str(value).splitlines()
+    lines = [re.sub(r" at 0x[0-9a-f]+", "", line)[:160] for line in lines]
+    return lines[:most] + ([f"... and {len(lines) - most} more"] if len(lines) > most else [])
+
+
+def escape(text: str) -> str:
+    """A summary that stands in a table."""
+    return text.replace("\\", "\\\\").replace("*", "\\*").replace("|", "\\|").replace("``", "`").replace("_ ", "\\_ ")
+
+
+def table(names: list[Name], every: dict[str, Name]) -> list[str]:
+    """A table of names and their summaries."""
+    lines = [".. list-table::", "   :class: api-table", "   :widths: 35 65", ""]
+    for name in names:
+        short = name.path.rpartition(".")[2]
+        lines += [f"   * - :doc:`{short} </{page_of(name, every)}>`", f"     - {escape(name.summary)}"]
+    return lines
+
+
+def module_page(title: str, text: str, names: list[Name], every: dict[str, Name]) -> str:
+    """The page of one module: what it is for, and its names."""
+    lines = [heading(title), text, ""]
+    groups = {"Functions": "function", "Classes": "class", "Constants": "data"}
+    for group, kind in groups.items():
+        inside = [name for name in names if name.kind == kind]
+        if inside:
+            lines += [heading(group, "-"), *table(inside, every), ""]
+    own = [name.page.rpartition("/")[2] for name in names if name.page]
+    lines += [".. toctree::", "   :hidden:", "", *(f"   {page}" for page in own)] if own else []
+    return "\n".join(lines) + "\n"
+
+
+def module_text(module: ModuleType) -> str:
+    """The docstring of a module, as it stands in its file."""
+    return inspect.cleandoc(module.__doc__ or "")
+
+
+def build(names: dict[str, Name], titles: dict[str, str]) -> dict[str, str]:
+    """All pages of the reference, by document."""
+    pages = {f"{name.page}.rst": name_page(name, titles) for name in names.values() if name.page}
+    top = [name for name in names.values() if "." not in name.path]
+    intro = "The names that most programs need. All of them, and the modules, are loaded when they are first used."
+    pages["api/top/index.rst"] = module_page("repsim_nb", intro, top, names)
+    rows = [("top", "repsim_nb", intro.split(". ")[0] + ".")]
+    for module_name, module in modules().items():
+        inside = [name for name in names.values() if name.path.rpartition(".")[0] == module_name]
+        pages[f"api/{module_name}/index.rst"] = module_page(f"rs.{module_name}", module_text(module), inside, names)
+        summary = " ".join((module_text(module).split("\n\n") or [""])[0].split())
+        rows.append((module_name, f"rs.{module_name}", summary))
+    lines = [
+        heading("API reference"),
+        "``import repsim_nb as rs`` gives all of these. Each page lists the lessons and the how-to pages that use it.",
+        "",
+        *(".. list-table::", "   :class: api-table", "   :widths: 25 75", ""),
+    ]
+    for folder, title, summary in rows:
+        lines += [f"   * - :doc:`{title} </api/{folder}/index>`", f"     - {escape(summary)}"]
+    lines += ["", ".. toctree::", "   :hidden:", "", *(f"   {folder}/index" for folder, _, _ in rows)]
+    pages["api/index.rst"] = "\n".join(lines) + "\n"
+    return pages

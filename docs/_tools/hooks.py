@@ -1,0 +1,97 @@
+"""What the site adds to Sphinx: formulas without a script, links from text to pages."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import lessons
+import pages
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+from sphinx.util.nodes import make_refnode
+
+
+def inline_math(self: Any, node: nodes.math) -> None:
+    """A formula in a line, as MathML."""
+    self.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def block_math(self: Any, node: nodes.math_block) -> None:
+    """A formula in a line of its own, as MathML."""
+    self.body.append(f"<p>{tex2mathml(node.astext(), as_block=True)}</p>")
+    raise nodes.SkipNode
+
+
+def resolve(app: Sphinx, env: Any, node: Any, content: nodes.Node) -> nodes.Node | None:
+    """`rs.compare`, `.interval` and `interval` in text lead to the page of that name, if there is one such name."""
+    if node.get("refdomain") != "py" or node.get("reftype") not in (
+        "obj",
+        "func",
+        "class",
+        "meth",
+        "attr",
+        "data",
+        "mod",
+    ):
+        return None
+    target = node["reftarget"].removesuffix("()").removeprefix("~")
+    objects = env.get_domain("py").objects
+    if target.startswith("rs."):
+        candidates = [name for name in (f"repsim_nb.{target[3:]}",) if name in objects]
+    elif "." in target.strip("."):
+        candidates = [name for name in objects if name.endswith(f".{target.strip('.')}")]
+    else:
+        short = target.strip(".")
+        candidates = [name for name in objects if name.rpartition(".")[2] == short and name.count(".") <= 2]
+    if len(candidates) != 1:
+        return None
+    found = objects[candidates[0]]
+    return make_refnode(app.builder, node["refdoc"], found.docname, found.node_id, content, candidates[0])
+
+
+def lesson_role(
+    name: str, rawtext: str, text: str, line: int, inliner: Any, options: Any = None, content: Any = ()
+) -> Any:
+    """{lesson}`measures` is a link to the lesson of that name, whatever its number."""
+    from sphinx import addnodes
+
+    stems = [path.stem for path in lessons.notebooks()]
+    found = [stem for stem in stems if stem.lstrip("0123456789_") == text] or [s for s in stems if text in s]
+    if len(found) != 1:
+        message = inliner.reporter.warning(
+            f"{len(found)} lessons have the name {text!r}: {', '.join(stems)}", line=line
+        )
+        return [inliner.problematic(rawtext, rawtext, message)], [message]
+    label = f"lesson {pages.lesson_label(found[0])}"
+    reference = addnodes.pending_xref(
+        "", nodes.inline("", label), reftype="doc", refdomain="std", reftarget=f"/lessons/{found[0]}",
+        refexplicit=True, refwarn=True, refdoc=inliner.document.settings.env.docname,
+    )  # fmt: skip
+    return [reference], []
+
+
+def escape_bars(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings write |a - b| for a size: in reStructuredText that would be a substitution."""
+    for number, line in enumerate(lines):
+        parts = re.split(r"(``.*?``|`[^`]*`)", line)
+        lines[number] = "".join(part if part.startswith("`") else part.replace("|", "\\|") for part in parts)
+
+
+def add(app: Sphinx) -> None:
+    """Register all of it."""
+    app.connect("autodoc-process-docstring", escape_bars, priority=900)
+    app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
+    app.connect("missing-reference", resolve)
+    app.add_role("lesson", lesson_role)
+
+    def source_read(app: Sphinx, document: str, source: list[str]) -> None:
+        if (lessons.ROOT / "docs" / f"{document}.md").exists() and f"{document}.md" not in (
+            *pages.ELSEWHERE.values(),
+            "measures.md",
+        ):
+            source[0] = pages.read(source[0], document)
+
+    app.connect("source-read", source_read)
