@@ -1,6 +1,7 @@
 """Every notebook runs from top to bottom under papermill, reads well, and carries no outputs."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,7 @@ TRACKED = subprocess.run(
 NOTEBOOKS = [ROOT / name for name in TRACKED] or sorted(
     (ROOT / "notebooks").glob("*.ipynb")
 )  # a reader's own are nobody's business
+OPENED = ("00", "01", "02")  # the numbers of lessons that open with what one learns, the time, what to read before
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -41,6 +43,30 @@ def test_it_is_for_reading(path):
     for cell in code:
         assert len([line for line in cell.source.splitlines() if line.strip()]) <= 10, cell.source
     assert any("would change your mind" in cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+@pytest.mark.parametrize("name", OPENED, ids=str)
+def test_it_opens_with_what_a_reader_needs_to_choose_it(name):
+    (path,) = (ROOT / "notebooks").glob(f"{name}_*.ipynb")
+    first = nbformat.read(path, as_version=4).cells[0].source
+    title, _, rest = first.partition("\n")
+    assert title.startswith("# ") and len(title) < 80
+    learnt = rest.partition("**What you will learn**")[2].partition("**Time:**")[0]
+    assert 3 <= sum(line.startswith("- ") for line in learnt.splitlines()) <= 4
+    assert re.search(r"\*\*Time:\*\* .*minute", rest) and "**Before this lesson:**" in rest
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_links_to_other_lessons_lead_somewhere(path):
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+    for name in re.findall(r"(\w+\.ipynb)", text):
+        assert (ROOT / "notebooks" / name).exists(), name
+
+
+def test_the_tour_leads_to_every_lesson():
+    last = nbformat.read(ROOT / "notebooks" / "00_tour.ipynb", as_version=4).cells[-1].source
+    lessons = [path.name for path in NOTEBOOKS if path.name[:2].isdigit() and path.name != "00_tour.ipynb"]
+    assert re.findall(r"^\| \[[^]]+\]\((\w+\.ipynb)\) \| .+\? \|$", last, re.MULTILINE) == sorted(lessons)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -80,3 +106,21 @@ def test_the_reference_page_describes_every_measure():
         assert "mislead" in part and "ource" in part and ("**In words:**" in part or "**They mislead**" in part), part[
             :60
         ]
+
+
+def test_the_reference_page_agrees_with_the_table_of_measures():
+    """Its text names the directed measures and the metrics; if these lists change, read the page again."""
+    import repsim_nb as rs
+
+    facts = rs.measures.describe()
+    directed, metrics = (
+        list(facts.index[facts[name] == value]) for name, value in (("symmetric", ""), ("metric", "✓"))
+    )
+    assert directed == ["pwcca", "linear_predictivity", "kl"]
+    assert metrics == ["procrustes_distance", "angular_shape", "disagreement"]
+    without = {
+        change: list(facts.index[(facts.compares == "activations") & (facts[change] == "")])
+        for change in facts.columns[3:8]
+    }
+    assert without["orthogonal"] == ["pwcca", "rsa", "soft_matching"]
+    assert [name for name in facts.index if facts.linear[name]] == ["mean_cca", "mean_squared_cca"]

@@ -10,7 +10,7 @@ from repsim_nb.studies import prose
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted(
-    path for path in (ROOT / "notebooks").glob("*.ipynb") if path.stem[:2] in {f"{k:02d}" for k in range(1, 14)}
+    path for path in (ROOT / "notebooks").glob("*.ipynb") if path.stem[:2] in {f"{k:02d}" for k in range(14)}
 )
 
 
@@ -44,7 +44,7 @@ def code(source, *tags):
 
 
 def test_the_lessons_are_numbered_without_a_hole():
-    assert [path.stem[:2] for path in LESSONS] == [f"{k:02d}" for k in range(1, 14)]
+    assert [path.stem[:2] for path in LESSONS] == [f"{k:02d}" for k in range(14)]
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
