@@ -59,8 +59,8 @@ The reference uses plain torch hooks and layouts that are written down by hand i
 Recording has a fixed cost: it runs a few samples alone and in company before it starts. These models are tiny, so that cost is most of the time. In a larger
 one, a BERT of six layers of width 384 with 200 texts of 32 tokens, the same ratio is {larger}.
 
-A cell says *equal*, *left out* (a default layer is not recorded; a warning names it and says why), *refused* (a `ValueError` says why), or **WRONG**.
-An architecture appears twice if its second entry has two axes of one length, so that sizes alone do not say which axis holds the features.
+The entries are *equal*, *left out* (a default layer is not recorded; a warning names it and the reason), *refused* (a `ValueError` gives the reason), or **WRONG**.
+An architecture appears twice if its second entry has two axes of one length, so that sizes alone do not show which axis holds the features.
 """
 AFTER = """## What is refused or left out, and what to do
 

@@ -27,8 +27,8 @@ SIZE = {"n": 4000, "width": 64, "depth": 13}
 FAST = {"n": 40, "width": 2, "depth": 3}
 
 
-def network(width: int, depth: int) -> nn.Module:
-    """3×3 convolutions with ReLU that keep all 28×28 places: each layer says 784 numbers a channel of every picture.
+def build_model(width: int, depth: int) -> nn.Module:
+    """3×3 convolutions with ReLU that keep all 28×28 positions: a layer has 784 values a channel for each image.
 
     Random weights (He's).
     """
@@ -89,7 +89,7 @@ def _limited_side(what: str, folder: str, size: dict[str, int]) -> Any:
         resource.setrlimit(resource.RLIMIT_DATA, (LIMIT, LIMIT))
 
     def record() -> dict[str, Any]:
-        model = rs.load_model(network(size["width"], size["depth"]), name="wide")
+        model = rs.load_model(build_model(size["width"], size["depth"]), name="wide")
         layers = [str(k) for k in range(size["depth"])]
         rs.record(model, data.pictures(size["n"]), layers, into=folder, batch_size=100, progress=False)
         return {"disk": rs.Store(folder).size}
@@ -109,9 +109,9 @@ def _limited_side(what: str, folder: str, size: dict[str, int]) -> Any:
 
     def call() -> dict[str, Any]:
         with clock.Own() as own:
-            said, seconds, _ = clock.timed({"record": record, "compare": compare}[what])
+            result, seconds, _ = clock.timed({"record": record, "compare": compare}[what])
         return {
-            **said,
+            **result,
             "seconds": seconds,
             "own": own.peak_seen,
             "all": clock.Peak._read("VmHWM"),
@@ -122,9 +122,9 @@ def _limited_side(what: str, folder: str, size: dict[str, int]) -> Any:
 
 
 def measure(*, fast: bool, out: Path) -> dict[str, Any]:
-    """-> sizes, and what each of the two processes said.
+    """Return sizes, and what each of the two processes reported.
 
-    Where the disk has no room nothing is done, and that is told.
+    If the disk has no room nothing is measured, and "error" says so.
     """
     size = FAST if fast else SIZE
     found: dict[str, Any] = {"size": size, "bytes": taken(**size), "limit": LIMIT}

@@ -1,4 +1,4 @@
-"""`make calibration`: do intervals hold the true value as often as they say, and are p-values uniform where nothing is
+"""`make calibration`: do intervals hold the true value as often as they promise, and are p-values uniform where nothing is
 related?
 
 Simulates, keeps the counts in calibration.json and writes CALIBRATION.md from them. `--fast` sees that it runs; `rest`
@@ -71,8 +71,8 @@ GENERATORS: dict[str, tuple[Callable[[int, np.random.Generator], Pair], str]] = 
     "near": (near, "50 features, y is x turned, with a little noise"),
     "decaying": (decaying, "50 and 30 features, variances as 1/k², noise"),
     "heavy": (heavy, "20 and 10 features, Student's t with 5 degrees of freedom, noise"),
-    "apart": (apart, "20 and 20 features, 5 directions in common, 15 with nothing in common"),
-    "unrelated": (unrelated, "20 and 20 features, nothing in common"),
+    "apart": (apart, "20 and 20 features, 5 directions in common, 15 unrelated"),
+    "unrelated": (unrelated, "20 and 20 features, unrelated"),
 }
 
 
@@ -83,9 +83,9 @@ class Case(NamedTuple):
 
     @property
     def promised(self) -> bool:
-        """Is the interval said to hold here?
+        """Does the documentation promise that the interval holds here?
 
-        Not for Procrustes where directions have nothing in common, nor for sides that have nothing in common at all.
+        Not for Procrustes if some directions are unrelated, nor for unrelated sides.
         """
         return self.generator != "unrelated" and not (self.measure == "procrustes" and self.generator == "apart")
 
@@ -138,7 +138,7 @@ def one(case: Case, many: int) -> dict[str, Any]:
 
 
 def p_values(measure: str, by: str, many: int) -> np.ndarray:
-    """Of pairs of 30 samples that have nothing in common."""
+    """Return the p-values of unrelated pairs of 30 samples."""
     found = []
     for seed in range(many):
         rng = np.random.default_rng(seed)
@@ -235,7 +235,7 @@ def report(found: dict[str, Any]) -> str:
         "# Calibration",
         "",
         (
-            "Do intervals hold the true value as often as they say, and are p-values uniform where nothing is related?"
+            "Do intervals hold the true value as often as they promise, and are p-values uniform where nothing is related?"
             " Written by `make calibration`."
         ),
         "",
@@ -265,10 +265,10 @@ def report(found: dict[str, Any]) -> str:
         lines += [
             "",
             (
-                "Where it fails, as its docstring says: sides that have nothing in common at all (too wide for CKA and"
-                " RSA, for which there are tests), and Procrustes of sides of which whole directions"
+                "Intervals fail, as the docstring states, for unrelated sides (too wide for CKA and"
+                " RSA; use a test there), and for Procrustes of sides of which some directions are"
             ),
-            "have nothing in common, since its bias falls slower than 1/n.",
+            "unrelated, since its bias falls slower than 1/n.",
             "",
             "| measure | data | n | value | held | width | off | spread | simulations |",
             "|---|---|---|---|---|---|---|---|---|",
@@ -278,13 +278,13 @@ def report(found: dict[str, Any]) -> str:
         "",
         "The data:",
         "",
-        *(f"- {name}: {said}" for name, (_, said) in GENERATORS.items()),
+        *(f"- {name}: {description}" for name, (_, description) in GENERATORS.items()),
         "",
         "## p-values where nothing is related",
         "",
         (
             "30 samples of 8 and 5 features, the same in all rows, so that these err together. Below .05, below .01:"
-            " the share of such p-values. KS: the p-value of a Kolmogorov-Smirnov test of uniformity."
+            " the fraction of such p-values. KS: the p-value of a Kolmogorov-Smirnov test of uniformity."
         ),
         "",
         "| measure | p by | nulls | below .05 | below .01 | KS |",

@@ -22,7 +22,7 @@ from .peers import ADAPTERS, Adapter
 class Case:
     """One row of the benchmark.
 
-    inputs(size) -> what both sides get: {"xs": {label: array}, "ys": the same or absent} or, of networks, {"a", "b",
+    inputs(size) -> what both sides get: {"xs": {label: array}, "ys": the same or absent} or, of models, {"a", "b",
     "pictures", "batch"}.
     size and fast: the arguments of inputs, in earnest and for a quick look.  targets: peer -> how many times faster we
     want to be.
@@ -44,15 +44,15 @@ class Case:
     def ours(self, given: Mapping[str, Any], measure: Measure | None = None) -> np.ndarray:
         """Our side, as a user would write it."""
         measure = measure or self.measure
-        if self.kind != "networks":
+        if self.kind != "models":
             return rs.compare(measure, given["xs"], given.get("ys")).values.to_numpy()
         return streamed(given["a"], given["b"], given["pictures"], given["batch"])
 
     def fresh(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The inputs of one timed call: networks are copied, since some peers leave their hooks on them."""
+        """The inputs of one timed call: models are copied, since some peers leave their hooks on them."""
         return (
             given
-            if self.kind != "networks"
+            if self.kind != "models"
             else {**given, "a": copy.deepcopy(given["a"]), "b": copy.deepcopy(given["b"])}
         )
 
@@ -83,7 +83,7 @@ def zoo(n: int) -> dict[str, Any]:
     return {"xs": data.zoo_activations(n)}
 
 
-def networks(build: str, n: int, batch: int, width: int) -> dict[str, Any]:
+def models(build: str, n: int, batch: int, width: int) -> dict[str, Any]:
     make = {"mlp": data.mlp, "cnn": data.cnn}[build]
     return {"a": make(0, width), "b": make(1, width), "pictures": data.pictures(n), "batch": batch}
 
@@ -189,15 +189,15 @@ CASES = [
     ),
     *(
         Case(
-            name=f"networks_{build}",
+            name=f"models_{build}",
             part="minibatch",
             title=(
                 f"Minibatch CKA of two 12-layer {build.upper()}s, 2,000 inputs in batches of 250, forward passes"
                 " included"
             ),
             measure=CKA(batch_size=250),
-            kind="networks",
-            inputs=networks,
+            kind="models",
+            inputs=models,
             size={"build": build, "n": 2000, "batch": 250, "width": width},
             fast={"build": build, "n": 40, "batch": 20, "width": 16},
             peers=(

@@ -1,5 +1,5 @@
 """Fair timing: each side in a process of its own, all on one core with one thread, called in turn; memory above the
-inputs; failures told.
+inputs; failures are reported.
 """
 
 from __future__ import annotations
@@ -87,12 +87,12 @@ class Own:
         return self.peak_seen - self.before
 
 
-def bound_memory(share: float = 0.6) -> None:
-    """Let this process fail with an error of its own, rather than the machine, when it wants more than a share of all
+def bound_memory(fraction: float = 0.6) -> None:
+    """Let this process fail with an error of its own, rather than the machine, when it wants more than a fraction of all
     memory.
     """
     if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_DATA, (int(all_memory() * share),) * 2)
+        resource.setrlimit(resource.RLIMIT_DATA, (int(all_memory() * fraction),) * 2)
 
 
 def all_memory() -> int:
@@ -101,7 +101,7 @@ def all_memory() -> int:
 
 class Side:
     """A process that holds its inputs and answers calls. make() -> call() -> dict is run there; a dict with "error" is
-    a failure told.
+    a failure that is reported.
     """
 
     def __init__(self, make: Callable[..., Callable[..., dict[str, Any]]], *arguments: Any) -> None:

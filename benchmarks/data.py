@@ -1,4 +1,4 @@
-"""What is compared: synthetic activations with a decaying spectrum, and two plain networks of twelve layers.
+"""What is compared: synthetic activations with a decaying spectrum, and two plain models of twelve layers.
 
 All from fixed seeds.
 """
@@ -78,7 +78,7 @@ class Tap(nn.Module):
 
 
 def _started(blocks: list[nn.Module]) -> Net:
-    """He's initialisation: with torch's default the signal of a deep plain network dies, and there is nothing left to
+    """He's initialisation: with torch's default the signal of a deep plain model dies, and there is nothing left to
     compare.
     """
     for block in blocks:

@@ -65,7 +65,7 @@ def related(n: int = 500, p: int = 64, offset: float = 0.0, seed: int = 0) -> tu
     return tuple(((shared + rng.normal(size=(n, p))) * falling + offset).astype(np.float32) for _ in range(2))
 
 
-def network(seed: int = 0, *, inplace: bool = False) -> nn.Sequential:
+def build_model(seed: int = 0, *, inplace: bool = False) -> nn.Sequential:
     torch.manual_seed(seed)
     return nn.Sequential(
         nn.Linear(20, 32), nn.ReLU(inplace), nn.Linear(32, 16), nn.ReLU(inplace), nn.Linear(16, 8)
@@ -190,7 +190,7 @@ def _assert_false() -> str:
 def _epsilon() -> str:
     from cka_pytorch import CKACalculator
 
-    model = network()
+    model = build_model()
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(0.5)
@@ -200,13 +200,13 @@ def _epsilon() -> str:
     return f"CKA(X, X) = {got:.3g}"
 
 
-# -- networks
+# -- models
 
 
 def _self_and_true(run: Callable[[nn.Module, nn.Module, torch.Tensor], float]) -> tuple[float, float]:
     x = inputs(256)
-    got = run(network(0, inplace=True), network(1, inplace=True), x)
-    return got, true_minibatch(network(0), network(1), "0", x, 64)
+    got = run(build_model(0, inplace=True), build_model(1, inplace=True), x)
+    return got, true_minibatch(build_model(0), build_model(1), "0", x, 64)
 
 
 def _inplace(run: Callable[[nn.Module, nn.Module, torch.Tensor], float]) -> str:
@@ -264,10 +264,13 @@ def _last_batch(run: Callable[..., float]) -> str:
         x = torch.cat([inputs(256), inputs(4, seed)])
         moved.append(
             (
-                abs(run(network(0), network(1), loader(x, 64)) - run(network(0), network(1), loader(x[:256], 64))),
                 abs(
-                    true_minibatch(network(0), network(1), "0", x, 64)
-                    - true_minibatch(network(0), network(1), "0", x[:256], 64)
+                    run(build_model(0), build_model(1), loader(x, 64))
+                    - run(build_model(0), build_model(1), loader(x[:256], 64))
+                ),
+                abs(
+                    true_minibatch(build_model(0), build_model(1), "0", x, 64)
+                    - true_minibatch(build_model(0), build_model(1), "0", x[:256], 64)
                 ),
             )
         )
@@ -295,7 +298,7 @@ def _tiny_batch(run: Callable[..., float]) -> str:
     seen = {}
     for extra in (1, 2, 3):
         try:
-            value = run(network(0), network(1), loader(inputs(128 + extra), 64))
+            value = run(build_model(0), build_model(1), loader(inputs(128 + extra), 64))
             seen[extra] = "NaN" if np.isnan(value) else f"value {value:.3f}"
         except Exception as error:
             seen[extra] = told(error)
@@ -320,40 +323,40 @@ def _tiny_cka_pytorch() -> str:
 
 @defect(
     "torch-cka",
-    "a shuffled loader gives each side other samples: the CKA of a network with itself is about 0, without a warning"
+    "a loader that shuffles gives each side other samples: the CKA of a model with itself is about 0, without a warning"
     " that says so",
 )
 def _shuffled() -> str:
     torch.manual_seed(0)
-    model = network(0)
-    got = _torch_cka(model, network(0), loader(inputs(512), 64, shuffle=True))
+    model = build_model(0)
+    got = _torch_cka(model, build_model(0), loader(inputs(512), 64, shuffle=True))
     assert got < 0.5, f"value {got:.4f}"
-    return f"the CKA of a network with itself is {got:.3f}"
+    return f"the CKA of a model with itself is {got:.3f}"
 
 
 def _left_on(make: Callable[[nn.Module], Any]) -> str:
-    model = network(0)
+    model = build_model(0)
     make(model)
     left = hooks(model)
     assert left > 0, "no hook is left"
-    return f"{left} hook{'s' * (left > 1)} left on the network afterwards"
+    return f"{left} hook{'s' * (left > 1)} left on the model afterwards"
 
 
 @defect("torch-cka", "hooks stay on the model")
 def _hooks_torch_cka() -> str:
-    return _left_on(lambda model: _torch_cka(model, network(1), loader(inputs(64), 64)))
+    return _left_on(lambda model: _torch_cka(model, build_model(1), loader(inputs(64), 64)))
 
 
 @defect("cka-pytorch", "hooks stay on the model until reset() is called by hand")
 def _hooks_cka_pytorch() -> str:
-    return _left_on(lambda model: _cka_pytorch(model, network(1), loader(inputs(64), 64)))
+    return _left_on(lambda model: _cka_pytorch(model, build_model(1), loader(inputs(64), 64)))
 
 
 @defect("ckatorch", "hooks stay on the model")
 def _hooks_ckatorch() -> str:
     from ckatorch import CKA as CKATorch
 
-    return _left_on(lambda model: CKATorch(model, network(1), layers=["0"]))
+    return _left_on(lambda model: CKATorch(model, build_model(1), layers=["0"]))
 
 
 @defect("ultimate-anatome", "hooks stay on the model")
@@ -364,7 +367,7 @@ def _hooks_anatome() -> str:
 
 
 class Tapped(nn.Module):
-    """A network whose hidden layer comes out as (1, n, p), the only shape that ckatorch reads."""
+    """A model whose hidden layer comes out as (1, n, p), the only shape that ckatorch reads."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The floor: the bare matrix products that a table of linear CKA needs, in plain NumPy, beside our table.
+"""The floor: the bare matrix products that a table of linear CKA needs, in plain NumPy, next to our table.
 
 No centring, no check, no sum.
 

@@ -1,5 +1,5 @@
 """How our time and memory grow with samples n, features p and representations K, each alone: measured, drawn, and the
-slope beside the theory's.
+slope next to the theory's.
 """
 
 from __future__ import annotations

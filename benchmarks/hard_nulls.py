@@ -138,7 +138,7 @@ def report(found: dict[str, Any]) -> list[str]:
         "",
         (
             "`rs.inference.null_table` of debiased CKA, unrelated sides, the norm of a sample lognormal with σ, on both"
-            " sides or on one beside codes of n / 2 classes: the shares of p-values at or below .05, .01 and .001, and"
+            " sides or on one next to codes of n / 2 classes: the fractions of p-values at or below .05, .01 and .001, and"
             " of those that were counted in random orders."
         ),
         "",
@@ -153,7 +153,7 @@ def report(found: dict[str, Any]) -> list[str]:
     lines += [
         "",
         (
-            f"Tables of {ITEMS} items of 100 samples and 10 features with nothing in them: the share in which"
+            f"Tables of {ITEMS} items of 100 samples and 10 features with nothing in them: the fraction in which"
             " `.above(.05)` finds something."
         ),
         "",
@@ -170,8 +170,8 @@ def report(found: dict[str, Any]) -> list[str]:
         "",
         (
             f"Groups of 8 rows; 6 and 5 features. Held: how many of 100 intervals of debiased CKA at level {LEVEL:g}"
-            " with `groups` hold the value of rows that are all of other groups. Then, of sides that have nothing in"
-            " common, the shares of p-values at or below .05 and .01: `permutation_test` (groups are exchanged) and"
+            " with `groups` hold the value of rows that are all of other groups. Then, for unrelated sides,"
+            " the fractions of p-values at or below .05 and .01: `permutation_test` (groups are exchanged) and"
             " `null_table` (means of groups)."
         ),
         "",

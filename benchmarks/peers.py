@@ -37,7 +37,7 @@ PEERS = {
     "mne-rsa": ("1.0", "mne_rsa"),
     "ultimate-anatome": ("0.1.1", "anatome"),
 }
-NO_PACKAGES = ("forward passes alone", "record, then compare")  # what stands beside packages for comparison
+NO_PACKAGES = ("forward passes alone", "record, then compare")  # what stands next to packages for comparison
 PAST_INIT = (
     "thingsvision",
     "mne_rsa",
@@ -114,7 +114,7 @@ def find_spec_or_none(name: str) -> Any:
 class Adapter:
     """One peer doing one kind of work.
 
-    load() -> a function. by "pair": f(x, y) -> float; by "table": f(xs, ys or None) -> (len, len); by "networks": f(a,
+    load() -> a function. by "pair": f(x, y) -> float; by "table": f(xs, ys or None) -> (len, len); by "models": f(a,
     b, pictures, batch size).
     comparable: whether the value should be ours; same_as: our measure that it should equal where that is not the row's
     own.
@@ -123,7 +123,7 @@ class Adapter:
     peer: str
     kind: str
     load: Callable[[], Callable[..., Any]]
-    by: Literal["pair", "table", "networks"] = "pair"
+    by: Literal["pair", "table", "models"] = "pair"
     takes: Literal["torch", "numpy"] = "torch"
     comparable: bool = True
     same_as: Measure | None = None
@@ -330,15 +330,15 @@ def _things_pearson():
     return _things_rsa("pearson")
 
 
-# -- two networks, forward passes included
+# -- two models, forward passes included
 
 
 def loader(pictures: torch.Tensor, batch: int, **options: Any) -> DataLoader:
     return DataLoader(TensorDataset(pictures, torch.zeros(len(pictures))), batch_size=batch, **options)
 
 
-@adapter("pytorch-cka", "networks", by="networks")
-def _pytorch_cka_networks():
+@adapter("pytorch-cka", "models", by="models")
+def _pytorch_cka_models():
     from cka import compute_cka
 
     return lambda a, b, x, batch: (
@@ -346,8 +346,8 @@ def _pytorch_cka_networks():
     )
 
 
-@adapter("torch-cka", "networks", by="networks")
-def _torch_cka_networks():
+@adapter("torch-cka", "models", by="models")
+def _torch_cka_models():
     from torch_cka import CKA as TorchCKA
 
     def run(a, b, x, batch):
@@ -361,11 +361,11 @@ def _torch_cka_networks():
 
 @adapter(
     "cka-pytorch",
-    "networks",
-    by="networks",
+    "models",
+    by="models",
     note="as it is, adds 1e-4 under the root of the denominator; set to 0 here, so that values can be compared",
 )
-def _cka_pytorch_networks():
+def _cka_pytorch_models():
     from cka_pytorch import CKACalculator
 
     def run(a, b, x, batch):
@@ -377,15 +377,15 @@ def _cka_pytorch_networks():
 
 @adapter(
     "ckatorch",
-    "networks",
-    by="networks",
+    "models",
+    by="models",
     comparable=False,
     note=(
         "reads (1, n, p) only: on a layer's own (n, p) it raises IndexError, so a tap adds the axis; and only the last"
         " batch counts"
     ),
 )
-def _ckatorch_networks():
+def _ckatorch_models():
     from ckatorch import CKA as CKATorch
 
     def run(a, b, x, batch):
@@ -398,10 +398,10 @@ def _ckatorch_networks():
 
 @adapter(
     "forward passes alone",
-    "networks",
-    by="networks",
+    "models",
+    by="models",
     comparable=False,
-    note="what no package can avoid: both networks over all inputs",
+    note="what no package can avoid: both models over all inputs",
 )
 def _forward():
     def run(a, b, x, batch):
@@ -413,7 +413,7 @@ def _forward():
 
 
 @adapter(
-    "record, then compare", "networks", by="networks", note="ours too, and the activations are there for other measures"
+    "record, then compare", "models", by="models", note="ours too, and the activations are there for other measures"
 )
 def _recorded():
     import repsim_nb as rs

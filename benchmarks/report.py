@@ -1,4 +1,4 @@
-"""results.json -> RESULTS.md: the tables, and beside each target what was reached."""
+"""results.json -> RESULTS.md: the tables, and next to each target what was reached."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ BOUNDS: dict[str, str] = {
         " products of that half are most of our time."
     ),
     "grid_debiased": "The 13 × 13 grid, debiased: as for the biased one.",
-    "networks_mlp": (
+    "models_mlp": (
         "Minibatch CKA of two MLPs: the forward passes, which are the same on both sides, are over two thirds of our"
         " time; half of each Gram matrix, at the speed of the BLAS, is most of the rest, and three passes that look"
         " whether the layers can be compared at all are a fortieth."
     ),
-    "networks_cnn": (
+    "models_cnn": (
         "Minibatch CKA of two CNNs: forward passes and the halves of the Gram matrices are nearly all of our time, both"
         " at the speed of the library."
     ),
@@ -61,7 +61,7 @@ def written(results: dict[str, Any]) -> str:
     return "\n\n".join(piece for piece in pieces if piece) + "\n"
 
 
-# -- how things are said
+# -- how numbers are written
 
 
 def _seconds(s: float) -> str:
@@ -129,7 +129,7 @@ def _head(parts: dict[str, Any], note: str) -> str:
             f" Python {at['python']}, {libraries}; BLAS of NumPy: {at['blas']}."
         )
     took = sum(part["took"] for part in parts.values()) / 60
-    return f"""# Speed, memory and values beside other packages
+    return f"""# Speed, memory and values next to other packages
 {note and chr(10) + note + chr(10)}
 `make bench` made this page; it took {took:.0f} minutes. The raw numbers are in results.json; `make bench ARGS="cka growth"` measures two parts again.
 
@@ -173,7 +173,7 @@ def _targets(parts: dict[str, Any]) -> str:
             reached = ratio >= wanted
             rows.append([case.title, peer, f"≥ {_times(wanted)}", _times(ratio), "yes" if reached else "**no**"])
             if not reached:
-                because.append(BOUNDS.get(case.name, f"{case.title}: not yet said what bounds it."))
+                because.append(BOUNDS.get(case.name, f"{case.title}: its bound is not explained yet."))
     for row in parts.get("floor", {}).get("found", []):
         if row["which"] == "gram":
             ratio = middle(row["rows"]["cka"]["seconds"]) / middle(row["rows"]["floor"]["seconds"])
@@ -187,7 +187,7 @@ def _targets(parts: dict[str, Any]) -> str:
                 ]
             )
             if ratio > FLOOR_TARGET:
-                because.append(BOUNDS.get("floor", "The floor: not yet said what bounds it."))
+                because.append(BOUNDS.get("floor", "The floor: its bound is not explained yet."))
     for row in parts.get("memory", {}).get("found", []):
         peak = row.get("own")
         rows.append(
@@ -318,10 +318,10 @@ def _big(parts: dict[str, Any]) -> str:
     size, gigabytes = found["size"], found["bytes"] / 1e9
     head = (
         f"## More than memory holds\n\n{gigabytes:.3g} GB of activations, {size['depth']} layers × ({size['n']:,},"
-        f" {784 * size['width']:,}) of a random convolutional network on MNIST's images,\nare recorded into a Store and"
+        f" {784 * size['width']:,}) of a random convolutional model on MNIST's images,\nare recorded into a Store and"
         f" compared from there (`{MEASURE}`, all pairs of layers), each by a process of its own, on one core, that may"
-        f" have {found['limit'] / 1e9:.3g} GB:\nthe system refuses it more (RLIMIT_DATA; on Linux). Of the files that"
-        " it maps no more than 1 GB stays in memory: what passes that is dropped, out of the system's cache too,"
+        f" have {found['limit'] / 1e9:.3g} GB:\nthe system refuses it more (RLIMIT_DATA; on Linux). At most 1 GB of"
+        " the mapped files stays in memory: pages above that are dropped, out of the system's cache too,"
         " and\nread from the disk again, as on a machine that has no room. *Own* is the most that the process had,"
         " *all* counts the pages of mapped files too; both with Python, torch and all\nother libraries. Rows that were"
         " written and that the system has not yet put on the disk are in neither.\n\n"
@@ -331,14 +331,14 @@ def _big(parts: dict[str, Any]) -> str:
     done = {"record": "forward passes, checksums, files", "compare": "from the memory-mapped files"}
     rows = [
         [
-            f"{what}: {said}",
+            f"{what}: {description}",
             _seconds(row.get("seconds", math.nan)),
             _mega(row.get("own")),
             _mega(row.get("all")),
             f"{row['load']:.1f}" if "load" in row else "–",
             row.get("error", ""),
         ]
-        for what, said in done.items()
+        for what, description in done.items()
         if (row := found.get(what))
     ]
     disk, dropped = found["record"].get("disk", 0), found.get("compare", {}).get("dropped", 0)
@@ -352,7 +352,7 @@ def _big(parts: dict[str, Any]) -> str:
 def _growth(parts: dict[str, Any]) -> str:
     if "growth" not in parts:
         return ""
-    theory = "\n".join(f"- `{name}`: {said}." for name, said in THEORY.items())
+    theory = "\n".join(f"- `{name}`: {description}." for name, description in THEORY.items())
     ended = [
         f"`{row['measure']}` at {'K' if row['axis'] == 'count' else row['axis']} = {row['size']:,}: {row['error']}."
         for row in parts["growth"]["found"]
@@ -361,7 +361,7 @@ def _growth(parts: dict[str, Any]) -> str:
     base = ", ".join(f"{'K' if k == 'count' else k} = {v:,}" for k, v in BASE.items())
     return (
         "## Growth\n\n![Time and peak memory against samples, features and representations](growth.png)\n\nEach alone,"
-        f" the others at {base}; a fresh process for each point, one thread. What the theory says of the"
+        f" the others at {base}; a fresh process for each point, one thread. What theory predicts for the"
         f" time:\n\n{theory}" + ("\n\n" + "\n".join(f"- {line}" for line in ended) if ended else "")
     )
 
@@ -415,7 +415,7 @@ def _scaling(parts: dict[str, Any]) -> str:
         f" {len(small)} small tables (their errors: {max(small):.0%} at most) and checked on larger ones.\n*Announced*"
         f" is what `compare` itself says beforehand. {verdict}; the largest error is {worst:.0%}.\n\n"
         + _table(["way", "size", "predicted", "measured", "announced", "error"], rows)
-        + f"\n\nPrices: {said}.\n\nWhat follows for a million samples of a thousand networks, if cores do not hinder"
+        + f"\n\nPrices: {said}.\n\nWhat follows for a million samples of a thousand models, if cores do not hinder"
         " each other and the disks keep up:\n\n"
         + _table(
             [
@@ -462,7 +462,7 @@ def _defects(parts: dict[str, Any]) -> str:
         "## Wrong or broken in peers\n\nEach is a small program in benchmarks/defects.py; that ours has none of these"
         " is tested in tests/test_peer_defects.py.\n\n"
         + _table(["peer", "claim", "", "what was seen"], rows)
-        + "\n\nTwo more are often told of SVCCA, and are in none of these packages: one that keeps a single component,"
+        + "\n\nTwo more defects are often reported of SVCCA, and are in none of these packages: one that keeps a single component,"
         " and one whose value changes from call to call. Ours is tested for both."
     )
 

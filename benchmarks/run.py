@@ -108,7 +108,7 @@ def measure_case(case: Any, *, fast: bool, rounds: int, limit: float) -> dict[st
             row["error"] = "no finite value came out"
             continue
         row["difference"] = float(np.nanmax(gap))
-    if mine is not None and case.kind != "networks":
+    if mine is not None and case.kind != "models":
         exact = sides["repsim_nb"].call(600, None, True).get("values")
         if exact is not None:
             rows["repsim_nb"]["difference"] = float(np.abs(mine - exact).max())
@@ -199,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     raw = out / "results.json"
     results = json.loads(raw.read_text()) if raw.exists() and not asked.fast else {"parts": {}}
     if not asked.parts:
-        results.pop("note", None)  # whatever was said of older numbers
+        results.pop("note", None)  # a remark on older numbers
     for part in asked.parts or parts:
         if part == "write":
             continue

@@ -1,5 +1,5 @@
 """How far a table of linear CKA scales: a model of its time, fitted on small tables, checked on larger ones, and what
-it says of very large ones.
+it predicts for very large ones.
 
 Debiased linear CKA of K representations (n, p) in files. The engine goes one of two ways: by features (products of
 groups of features, streamed over the samples) or by tiles (of the sample-by-sample matrices). For each way the model is
@@ -65,7 +65,7 @@ FAST_LARGE = {"features": [(1600, 8, 4)], "tiles": [(160, 128, 4)]}
 FORECAST = [(1_000_000, 256, 1000), (1_000_000, 768, 1000)]
 CORES = (2, 1600)
 # bytes of a task and its result for each representation that it names, besides 8 for each of its features where means
-# are told
+# are sent
 MESSAGE = 700
 
 
@@ -134,7 +134,7 @@ def forecast(constants: dict[str, dict[str, float]], n: int, p: int, number: int
                 "read": 4 * at["numbers"],
                 "sent": (
                     pieces * named * MESSAGE + (pieces * named if way == "features" else number) * 8 * p
-                ),  # by tiles a mean a feature is told once
+                ),  # by tiles a mean a feature is sent once
                 "inputs": 4.0 * n * p * number,
             }
         )

@@ -38,7 +38,7 @@ def made():
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_our_side_of_every_row(case, made):
     given, values = made(case)
-    sides = (data.LAYERS, data.LAYERS) if case.kind == "networks" else (given["xs"], given.get("ys") or given["xs"])
+    sides = (data.LAYERS, data.LAYERS) if case.kind == "models" else (given["xs"], given.get("ys") or given["xs"])
     assert values.shape == tuple(map(len, sides))
     assert np.isfinite(values).all()
 
@@ -64,7 +64,7 @@ def test_an_installed_peer_that_is_right_agrees(peer, made):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             function = adapter.load()
-            if adapter.by == "networks":
+            if adapter.by == "models":
                 now = case.fresh(given)
                 theirs = function(now["a"], now["b"], now["pictures"], now["batch"])
             else:

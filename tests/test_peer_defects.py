@@ -20,7 +20,7 @@ def related(n=500, p=64, offset=0.0):
     return [(shared + rng.normal(size=(n, p))) * np.arange(1, p + 1) ** -0.5 * 0.1 + offset for _ in range(2)]
 
 
-def network(seed=0, *, inplace=False):
+def build_model(seed=0, *, inplace=False):
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(20, 32), nn.ReLU(inplace), nn.Linear(32, 16), nn.ReLU(inplace), nn.Linear(16, 8))
 
@@ -126,19 +126,19 @@ def test_pwcca_whitens_and_centres():
     assert rs.measures.get("pwcca")(x, y) == pytest.approx(alpha @ rho / alpha.sum(), abs=1e-10)
 
 
-# -- networks
+# -- models
 
 
 def test_a_layer_is_recorded_before_a_following_inplace_relu():
     x = inputs(100)
-    seen, true = recorded(network(inplace=True), x), recorded(network(), x)
+    seen, true = recorded(build_model(inplace=True), x), recorded(build_model(), x)
     assert (seen < 0).any()
     np.testing.assert_array_equal(seen, true)
 
 
 def test_a_last_batch_of_4_rows_weighs_little():
     x = torch.cat([inputs(256), inputs(4, 1)])
-    a, b = recorded(network(0), x), recorded(network(1), x)
+    a, b = recorded(build_model(0), x), recorded(build_model(1), x)
     assert CKA(batch_size=64)(a, b) == pytest.approx(minibatch(a, b, [0, 64, 128, 192, 256, 260]), abs=1e-5)
     assert abs(CKA(batch_size=64)(a, b) - CKA(batch_size=64)(a[:256], b[:256])) < 0.02
 
@@ -146,13 +146,13 @@ def test_a_last_batch_of_4_rows_weighs_little():
 @pytest.mark.parametrize("extra", [1, 2, 3])
 def test_a_last_batch_under_4_rows_joins_the_one_before(extra):
     x = inputs(128 + extra)
-    a, b = recorded(network(0), x), recorded(network(1), x)
+    a, b = recorded(build_model(0), x), recorded(build_model(1), x)
     assert CKA(batch_size=64)(a, b) == pytest.approx(minibatch(a, b, [0, 64, 128 + extra]), abs=1e-5)
 
 
 def test_all_batches_count():
     x = inputs(256)
-    a, b = recorded(network(0), x), recorded(network(1), x)
+    a, b = recorded(build_model(0), x), recorded(build_model(1), x)
     whole = CKA(batch_size=64)(a, b)
     assert whole == pytest.approx(minibatch(a, b, [0, 64, 128, 192, 256]), abs=1e-5)
     assert all(abs(whole - CKA(batch_size=64)(a[i : i + 64], b[i : i + 64])) > 1e-4 for i in range(0, 256, 64))
@@ -160,7 +160,7 @@ def test_all_batches_count():
 
 def test_both_sides_see_the_same_samples_and_a_network_is_like_itself():
     x = inputs(256)
-    a, again = recorded(network(0), x), recorded(network(0), x, batch=50)
+    a, again = recorded(build_model(0), x), recorded(build_model(0), x, batch=50)
     np.testing.assert_allclose(a, again, atol=1e-5)
     assert CKA(batch_size=64)(a, again) == pytest.approx(1, abs=1e-5)
     shuffled = again[np.random.default_rng(0).permutation(256)]
@@ -184,7 +184,7 @@ class Stumbles(nn.Module):
 
 
 def test_hooks_come_off_also_after_an_exception():
-    model = network()
+    model = build_model()
     recorded(model, inputs(100))
     assert not any(m._forward_hooks for m in model.modules())
     model = Stumbles()
