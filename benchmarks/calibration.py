@@ -1,5 +1,5 @@
-"""`make calibration`: do intervals hold the true value as often as they promise, and are p-values uniform where nothing is
-related?
+"""`make calibration`: do intervals hold the true value as often as they promise, and are p-values uniform if nothing
+is related?
 
 Simulates, keeps the counts in calibration.json and writes CALIBRATION.md from them. `--fast` sees that it runs; `rest`
 simulates only what is not there yet, `write` only writes the page again.
@@ -235,8 +235,8 @@ def report(found: dict[str, Any]) -> str:
         "# Calibration",
         "",
         (
-            "Do intervals hold the true value as often as they promise, and are p-values uniform where nothing is related?"
-            " Written by `make calibration`."
+            "Do intervals hold the true value as often as they promise, and are p-values uniform where nothing is"
+            " related? Written by `make calibration`."
         ),
         "",
         f"## Intervals at level {found['level']:g}",

@@ -88,9 +88,7 @@ class Own:
 
 
 def bound_memory(fraction: float = 0.6) -> None:
-    """Let this process fail with an error of its own, rather than the machine, when it wants more than a fraction of all
-    memory.
-    """
+    """Bound the memory of this process to a fraction of all memory, so that it fails and not the machine."""
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_DATA, (int(all_memory() * fraction),) * 2)
 

@@ -138,8 +138,8 @@ def report(found: dict[str, Any]) -> list[str]:
         "",
         (
             "`rs.inference.null_table` of debiased CKA, unrelated sides, the norm of a sample lognormal with σ, on both"
-            " sides or on one next to codes of n / 2 classes: the fractions of p-values at or below .05, .01 and .001, and"
-            " of those that were counted in random orders."
+            " sides or on one next to codes of n / 2 classes: the fractions of p-values at or below .05, .01 and .001,"
+            " and of those that were counted in random orders."
         ),
         "",
         "| n | features | σ | other side | pairs | p ≤ .05 | p ≤ .01 | p ≤ .001 | counted |",
