@@ -295,7 +295,7 @@ def test_why_models_cannot_change_places_is_said():
     sizes = {name: "abbccccc"[k] for k, name in enumerate(f)}
     for given, groups, sentence in (
         (lacking, None, "models do not have the same items"),
-        (xs, crossed, "every combination of a x b is there once; here are 8 items"),
+        (xs, crossed, "every combination of a x b exactly once; there are 8 items"),
         (xs, sizes, "no two of these 3 have the same number of items"),
     ):
         found = grounding.benchmark(given, f, measures=["cka"], pairs="all", groups=groups, n_bootstrap=50)

@@ -140,10 +140,10 @@ def test_contrasts_that_are_not_there_are_errors(rng):
     d, groups, _ = families(rng)
     with pytest.raises(ValueError, match="unknown base group 'bas'.*Did you mean 'base'"):
         contrasts(d, groups, "bas")
-    with pytest.raises(ValueError, match="'a' is compared with 'b' by the pairs within 'b', and it has one item"):
+    with pytest.raises(ValueError, match="'a' is compared with 'b' by the pairs within 'b', but it has one item"):
         contrasts(distances(rng.normal(size=(4, 2))), list("aaab"), "b")
     with pytest.raises(
-        ValueError, match="'x' is compared with 'base' within strata by the pairs within 'base', and in no stratum"
+        ValueError, match="'x' is compared with 'base' within strata by the pairs within 'base', but in no stratum"
     ):
         contrasts(
             distances(rng.normal(size=(5, 2))), ["base", "base", "base", "x", "x"], "base", strata=[0, 0, 0, 1, 1]
@@ -170,16 +170,16 @@ def test_a_group_with_one_pair_is_refused(rng):
     far from each other as from all others.
     """
     x = np.concatenate([0.01 * rng.normal(size=(6, 8)), 10 * np.eye(8)[:2]])
-    groups = ["true"] * 6 + ["shuffled"] * 2
+    groups = ["true"] * 6 + ["permuted"] * 2
     for which in (slice(None), slice(0, 7)):
         with pytest.raises(
-            ValueError, match=r"one pair or none \('shuffled'\).*tightness of the other groups.*inference.contrasts"
+            ValueError, match=r"one pair or none \('permuted'\).*tightness of the other groups.*inference.contrasts"
         ):
             anosim(distances(x[which]), groups[which])
     twice = distances(np.concatenate([x, x + 50]))
-    with pytest.raises(ValueError, match=r"one pair or none within any stratum \('shuffled'\)"):
+    with pytest.raises(ValueError, match=r"one pair or none within any stratum \('permuted'\)"):
         anosim(twice, groups * 2, strata=np.repeat([0, 1], 8))
-    found = contrasts(distances(x), groups, "true").loc["shuffled"]
+    found = contrasts(distances(x), groups, "true").loc["permuted"]
     assert found["R"] > 0.8 and found["within"] > 0.9 * found["to_base"], "far from base, and from each other"
 
 
@@ -229,7 +229,7 @@ def test_spreads_are_about_the_centre_within_a_stratum(rng):
     )
     parts = [dispersion_test(distances(x[strata == s]), list("aaabbb")).statistic for s in (0, 1)]
     assert near.statistic == pytest.approx(np.mean(parts))
-    with pytest.raises(ValueError, match="a group of one item in a stratum has no spread: leave out 'b'"):
+    with pytest.raises(ValueError, match="a group of one item in a stratum has no spread. Leave out 'b'"):
         dispersion_test(distances(x[:10]), list("aaabbbaaab"), strata=strata[:10])
     with pytest.raises(
         ValueError,
@@ -281,7 +281,7 @@ def test_units_over_strata_move_in_all_of_them(rng):
 
 def test_units_that_cannot_be_exchanged_are_errors(rng):
     d = distances(rng.normal(size=(8, 3)))
-    with pytest.raises(ValueError, match="a unit is in one group.*'u1' has items in 'a', 'b'"):
+    with pytest.raises(ValueError, match="all items of a unit must be in one group.*'u1' has items in 'a', 'b'"):
         anosim(d, list("aaaabbbb"), units=["u0"] * 3 + ["u1"] * 2 + ["u2"] * 3)
     with pytest.raises(ValueError, match="there is no other labelling"):
         anosim(d, list("aaaaabbb"), units=[0] * 5 + [1] * 3)

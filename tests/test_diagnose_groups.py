@@ -102,25 +102,27 @@ def test_near_repeats_in_any_order_are_noticed():
 def test_labels_of_an_index_that_repeat_are_named():
     g = np.random.default_rng(5)
     frame = pd.DataFrame(g.normal(size=(60, 5)), index=np.repeat([f"s{i}" for i in range(20)], 3))
-    assert "index labels of x repeat: the 60 rows of x are of 20 groups (3 rows each on average)" in str(
+    assert "index labels of x repeat: the 60 rows of x are in 20 groups (3 rows each on average)" in str(
         finding(diagnose(frame), "rows look grouped")
     )
     assert whats(diagnose(frame.reset_index(drop=True))) == []
 
 
-def test_groups_that_are_known_are_said_to_be_used():
+def test_known_groups_are_reported_to_be_used():
     g = np.random.default_rng(6)
     values, labels = in_groups(g, 96, 10, 0.7), np.arange(96) // 8
     x = rs.from_arrays({"m/l": values}, groups=labels)["m/l"]
     d = diagnose(x)
     assert (
         whats(d) == ["grouped rows"]
-        and "The array carries the groups, and rs.inference.interval" in str(d.findings[0])
+        and "The array has these groups, and rs.inference.interval" in str(d.findings[0])
         and "use them" in str(d.findings[0])
     )
     assert d.facts.loc["groups of rows", "x"] == 12 and d.ok is False and d.grave == ()
     given = diagnose(values, groups=labels)
-    assert whats(given) == ["grouped rows"] and "Give them the same groups=" in str(given.findings[0])
+    assert whats(given) == ["grouped rows"] and "Pass the same groups= to rs.inference.interval" in str(
+        given.findings[0]
+    )
     assert whats(diagnose(g.normal(size=(96, 10)), groups=np.arange(96))) == []
     both = diagnose(x, values)
     assert whats(both) == ["rows look grouped", "grouped rows"]

@@ -173,7 +173,7 @@ def test_welch_of_one_feature_is_the_square_of_his_t():
 
 
 @pytest.mark.parametrize("spreads", [(1, 3), (3, 1)])
-def test_centres_that_agree_are_not_told_apart_by_spread(spreads):
+def test_centres_that_agree_are_not_distinguished_by_spread(spreads):
     rng, codes, small = np.random.default_rng(1), np.repeat([0, 1], (8, 24)), {"centre": 0, "anosim": 0, "spread": 0}
     draws = sized(100, 300)
     for seed in range(draws):

@@ -41,7 +41,7 @@ def test_unrelated_pairs_have_p_values_that_permutations_confirm():
         ) == pytest.approx(other, rel=0.7)
 
 
-def test_one_side_with_heavy_tails_beside_equal_classes_is_counted():
+def test_one_side_with_heavy_tails_next_to_equal_classes_is_counted():
     """The product of what both sides have of heavy rows is 0 then, and the curve ends inside the data."""
     table = null_table(
         "cka_debiased",

@@ -84,7 +84,7 @@ def test_similarities_in_a_frame_are_not_taken_for_dissimilarities(rng):
 
 
 def slowly(a, b, kind, alternative):
-    """By the definition: the share of all orders of b that are as extreme."""
+    """By the definition: the fraction of all orders of b that are as extreme."""
     f = {
         "spearman": lambda x, y: stats.spearmanr(x, y).statistic,
         "kendall": lambda x, y: stats.kendalltau(x, y).statistic,
@@ -185,30 +185,30 @@ def test_mantel_holds_its_level_where_the_formula_does_not(rng):
 
 def test_a_rank_correlation_that_is_not_there_is_an_error(rng):
     for wrong, says in (
-        (([1, 1, 1], [1, 2, 3]), "all 3 values of one side are 1, so there is no order"),
+        (([1, 1, 1], [1, 2, 3]), "all 3 values of one side are 1 up to rounding, so there is no order"),
         (([1, 2, np.nan], [1, 2, 3]), r"1 of 3 values are undefined \(NaN\)"),
         (([1, 2], [1, 2]), "at least 3 values; there are 2"),
         (([1, 2, 3], [1, 2, 3, 4]), r"shapes \(3,\) and \(4,\)"),
-        ((["a", "b", "c"], [1, 2, 3]), "need numbers; something else is there"),
+        ((["a", "b", "c"], [1, 2, 3]), "must be numbers; got something else"),
         (
             (pd.Series([1, 2, 3]), pd.Series([1, 2, 3], [1, 2, 3])),
-            "these have different ones: '0', '1', '2' and '1', '2', '3'",
+            "the same unique ones; got '0', '1', '2' and '1', '2', '3'",
         ),
         (
             (pd.DataFrame({"a": [1, 2, 3]}),) * 2,
-            r"this one is 3 × 1 with other labels: for a column of numbers give it alone, frame\['name'\]",
+            r"got 3 × 1 with other labels. Pass a single column of numbers as a Series, frame\['name'\]",
         ),
         ((square(1 - np.eye(4)), of_points(rng.normal(size=(4, 2)))), "all 6 pairs of one side are 1"),
         (
             (of_points(rng.normal(size=(4, 2))), of_points(rng.normal(size=(5, 2)))),
-            "these have 4 and 5, 4 of them in common",
+            "got 4 and 5 items, 4 of them in common",
         ),
     ):
         with pytest.raises(ValueError, match=says):
             rank_correlation(*wrong)
     for options, says in (
-        ({"p": "exact"}, "of up to 9 values; there are 12: take p='asymptotic'"),
-        ({"p": "mantel"}, "'mantel' permutes the items of tables"),
+        ({"p": "exact"}, "of up to 9 values; there are 12. Use p='asymptotic'"),
+        ({"p": "mantel"}, "p='mantel' permutes the items of tables"),
         ({"kind": "spearmann"}, "Did you mean 'spearman'"),
         ({"alternative": "larger"}, "unknown alternative 'larger'"),
         ({"p": "exakt"}, "Did you mean 'exact'"),
@@ -220,7 +220,7 @@ def test_a_rank_correlation_that_is_not_there_is_an_error(rng):
         rank_correlation(a, square(1 - np.eye(9)), p="mantel")
     with pytest.raises(ValueError, match="n_permutations must be an integer >= 1"):
         rank_correlation(a, a, p="mantel", n_permutations=0)
-    with pytest.raises(TypeError, match="a table stands beside a sequence"):
+    with pytest.raises(TypeError, match="got a table and a sequence"):
         rank_correlation(a, range(36))
 
 
@@ -260,7 +260,7 @@ def test_r_is_that_of_a_slow_loop_and_one_where_all_within_is_nearer(rng):
     assert repr(apart).startswith("GroupTest(statistic=1, p_value=0.") and "\n" not in repr(apart)
 
 
-def test_the_null_is_that_of_shuffled_labels(rng):
+def test_the_null_is_that_of_permuted_labels(rng):
     d, codes = of_points(rng.normal(size=(9, 2))), list("aaabbbccc")
     every = {labels: directly(d.to_numpy(), labels) for labels in set(itertools.permutations(codes))}
     found = anosim(d, codes, n_permutations=20, seed=5)
@@ -347,7 +347,7 @@ def test_groups_that_cannot_be_compared_are_errors(recorded):
         (list("aaaaa"), "there is only one, 'a', for all 5 items"),
         (list("aabb"), "groups needs one label for each of 5; there are 4"),
         (list("abcde"), "each group has one item, so that no pair is within"),
-        (["a", "a", "b", "b", None], "groups is undefined for 'i4'"),
+        (["a", "a", "b", "b", None], "groups must have a value for each item; it is undefined for 'i4'"),
         ({"i0": 1, "i1": 2}, "groups has no value for 'i2', 'i3', 'i4'; it has values for 'i0', 'i1'"),
         ("modle", "unknown field for groups 'modle'"),
         (
@@ -357,15 +357,13 @@ def test_groups_that_cannot_be_compared_are_errors(recorded):
     ):
         with pytest.raises(ValueError, match=says):
             anosim(d, groups)
-    with pytest.raises(
-        ValueError, match="in no stratum are there pairs of both sorts; groups: 'a \\(3\\)', 'b \\(2\\)'"
-    ):
+    with pytest.raises(ValueError, match="no stratum has pairs of both kinds; groups: 'a \\(3\\)', 'b \\(2\\)'"):
         anosim(d, list("aaabb"), strata=list("xxxyy"))
     with pytest.raises(ValueError, match="strata needs one label for each of 5; there are 1"):
         anosim(d, list("aaabb"), strata=["x"])
     with pytest.raises(ValueError, match="1 pairs are undefined"):
         anosim(d.where(~((d.index.to_numpy()[:, None] == "i0") & (d.columns == "i1"))), list("aaabb"))
-    with pytest.raises(ValueError, match="this one is 5 × 4 with other labels"):
+    with pytest.raises(ValueError, match="got 5 × 4 with other labels"):
         anosim(d.iloc[:, :4], list("aaabb"))
     with pytest.raises(ValueError, match="Did you mean 'model'"):
         anosim(rs.compare("cka", recorded), "modle")
@@ -394,7 +392,7 @@ def test_unrelated_is_high_for_cosine_rsa_and_zero_for_debiased_cka(rng):
     )
 
 
-def test_what_is_alike_is_unrelated_once_shuffled(recorded):
+def test_what_is_alike_is_unrelated_once_permuted(recorded):
     one = recorded.where(model="mnist-cnn-0", layer="fc")
     (x,) = one.values()
     assert (
@@ -408,7 +406,7 @@ def test_what_is_alike_is_unrelated_once_shuffled(recorded):
     )
     with pytest.raises(ValueError, match="n_pairs must be an integer >= 1"):
         chance_values("cka", layers, n_pairs=0)
-    with pytest.raises(TypeError, match="representations come by label"):
+    with pytest.raises(TypeError, match="representations must be a recording or a mapping"):
         chance_values("cka", list(layers.values()))
     with pytest.raises(ValueError, match="the same samples"):
         chance_values("cka", {"a": x, "b": x[:50]})
@@ -422,14 +420,14 @@ def torch_of(x):
 
 def test_sample_sets_come_nearer_the_reference_as_they_grow(recorded):
     reference = rs.compare("cka_debiased", recorded)
-    told = []
+    calls = []
     found = sample_sets(
         "cka_debiased",
         recorded,
         reference,
         [20, 60, 200],
         n_sets=8,
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: calls.append((done, total)),
     )
     assert (
         found.index.name == "n"
@@ -446,7 +444,7 @@ def test_sample_sets_come_nearer_the_reference_as_they_grow(recorded):
         and (found["mean"] <= found["high"]).all()
         and found.loc[60, "low"] > found.loc[20, "low"]
     )
-    assert told[0] == (0, 17) and told[-1] == (17, 17)
+    assert calls[0] == (0, 17) and calls[-1] == (17, 17)
     again = sample_sets("cka_debiased", recorded, reference, [20], n_sets=8)
     assert again.loc[20].equals(found.loc[20]) and not sample_sets(
         "cka_debiased", recorded, reference, [20], n_sets=8, seed=1
@@ -457,11 +455,11 @@ def test_sample_sets_come_nearer_the_reference_as_they_grow(recorded):
 
 def test_sample_sets_say_what_is_wrong_and_can_be_stopped(recorded):
     reference = rs.compare("cka", recorded)
-    with pytest.raises(ValueError, match="from 3, the fewest for cka, to 200; got \\[50, 201\\]"):
+    with pytest.raises(ValueError, match="from 3, the minimum for cka, to 200; got \\[50, 201\\]"):
         sample_sets("cka", recorded, reference, [50, 201])
     with pytest.raises(ValueError, match="level must be a number between 0 and 1; got 95"):
         sample_sets("cka", recorded, reference, [50], level=95)
-    with pytest.raises(ValueError, match="these have 10 and 14, 10 of them in common"):
+    with pytest.raises(ValueError, match="got 10 and 14 items, 10 of them in common"):
         sample_sets("cka", recorded.where(model="mnist-cnn-*"), reference, [50])
 
     def stop(done, total):

@@ -101,7 +101,7 @@ def test_groups_come_as_for_anosim(recorded):
     kinds = {"mnist-cnn-0": "cnn", "mnist-cnn-1": "cnn", "mnist-mlp-0": "mlp"}
     frame = block_means("cka", last, kinds)
     assert rs.inference.judge(frame.iloc[0], above=0).level == 0.95
-    assert list(frame.index) == [("cnn", "cnn"), ("cnn", "mlp")], "one network has no pair within"
+    assert list(frame.index) == [("cnn", "cnn"), ("cnn", "mlp")], "one model has no pair within"
     assert (
         frame["mean"].between(0, 1).all()
         and (frame["low"] < frame["mean"]).all()
@@ -138,9 +138,9 @@ def test_both_directions_of_a_pair_are_averaged(rng):
 
 
 def test_the_seed_draws_the_parts_and_progress_counts_tables(rng):
-    xs, told = draw(50, rng), []
-    first = block_means("cka", xs, KIND, parts=5, progress=lambda done, total: told.append((done, total)))
-    assert told == [(k, 6) for k in range(7)]
+    xs, calls = draw(50, rng), []
+    first = block_means("cka", xs, KIND, parts=5, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(k, 6) for k in range(7)]
     pd.testing.assert_frame_equal(first, block_means("cka", xs, KIND, parts=5))
     other = block_means("cka", xs, KIND, parts=5, seed=1)
     assert np.allclose(first["mean"], other["mean"]) and not np.allclose(first["low"], other["low"])
@@ -151,26 +151,26 @@ def test_the_seed_draws_the_parts_and_progress_counts_tables(rng):
     [
         ({"parts": 1}, "parts must be an integer >= 2.*got 1"),
         ({"parts": 2.5}, "parts must be an integer >= 2.*got 2.5"),
-        ({"parts": 31}, "left out in 31 parts, and there are 30 samples: parts is at most 30"),
+        ({"parts": 31}, "parts must be at most 30, the number of samples; got 31"),
         ({"level": 95}, "between 0 and 1, such as 0.95; got 95"),
         ({"groups": {"a": 1, "b": 1, "c": 2}}, "groups has no value for 'd'"),
-        ({"groups": [1, 2, None, 1]}, "groups is undefined for 'c'"),
+        ({"groups": [1, 2, None, 1]}, "groups must have a value for each item; it is undefined for 'c'"),
         ({"groups": "kind"}, "unknown field for groups 'kind'"),
         ({"measure": "cka_debaised"}, "Did you mean 'cka_debiased'"),
     ],
 )
-def test_what_cannot_be_is_said(rng, options, sentence):
+def test_what_cannot_be_is_an_error(rng, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         block_means(**{"measure": "cka", "xs": draw(30, rng), "groups": KIND} | options)
 
 
 def test_samples_and_items_must_suffice(rng):
     xs = draw(5, rng)
-    with pytest.raises(ValueError, match="without one of 2 parts 2 of 5 samples are left, and cka needs at least 3"):
+    with pytest.raises(ValueError, match="without one of 2 parts 2 of 5 samples are left, but cka needs at least 3"):
         block_means("cka", xs, KIND, parts=2)
     with pytest.raises(ValueError, match="there is one item, 'a'"):
         block_means("cka", {"a": xs["a"]}, ["p"], parts=3)
-    with pytest.raises(TypeError, match="by label"):
+    with pytest.raises(TypeError, match="a recording or a mapping"):
         block_means("cka", [xs["a"]], ["p"])
     with pytest.raises(ValueError, match="same samples|samples"):
         block_means("cka", xs | {"d": xs["d"][:4]}, KIND)

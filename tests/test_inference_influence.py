@@ -142,7 +142,7 @@ def test_the_most_influential_images_stand_first_with_their_class_and_sign(mnist
     )
 
 
-def test_of_real_networks(mnist, recorded):
+def test_of_real_models(mnist, recorded):
     x, y = (recorded.where(model=f"mnist-cnn-{k}")["conv2"] for k in (0, 1))
     found = influence("cka", x, y)
     assert found == pytest.approx(

@@ -86,7 +86,7 @@ def test_intervals_cover_the_correlation_over_all_items(items, alpha):
 
 
 def test_items_of_one_group_are_left_out_together():
-    """Two seeds of each network: taken for independent items they promise too much."""
+    """Two seeds of each model: intervals that treat them as independent items are too short."""
     alpha, groups, rng = 0.45, list(np.repeat(range(10), 2)), np.random.default_rng(3)
     true, held = rank_correlation(*two_spaces(400, alpha, np.random.default_rng(0), copies=2)).statistic, [0, 0]
     draws = sized(50, 100)
@@ -112,7 +112,7 @@ def test_comparisons_are_taken_as_dissimilarities(recorded):
         and found == rank_interval(alike.dissimilarity(), unlike.values)
         and rank_correlation(alike, unlike).statistic in found
     )
-    with pytest.raises(ValueError, match="groups needs at least 6 of them; these tables share 2"):
+    with pytest.raises(ValueError, match="groups needs at least 6 of them; these tables have 2 in common"):
         rank_interval(alike, unlike, groups="model")
 
 
@@ -123,20 +123,20 @@ def test_intervals_that_are_not_there_are_errors(rng):
     lone = one.copy()
     lone.iloc[3, :3] = lone.iloc[:3, 3] = 2
     for sides, says in (
-        ((a.iloc[:5, :5], b.iloc[:5, :5]), "leaving out items needs at least 6 of them; these tables share 5"),
-        ((a, b.iloc[:7, :7]), "these have 8 and 7, 7 of them in common"),
+        ((a.iloc[:5, :5], b.iloc[:5, :5]), "leaves out items needs at least 6 of them; these tables have 5 in common"),
+        ((a, b.iloc[:7, :7]), "got 8 and 7 items, 7 of them in common"),
         ((hole, b), "1 of 28 pairs are undefined"),
         ((a, one), "all 28 pairs of one side are 1"),
-        ((a, lone), "without 'i3' all pairs of one side are the same"),
-        ((a, 2 * a), "order all 28 pairs alike, a rank correlation of 1, which no item moves"),
-        ((a, (9 - a) * (1 - np.eye(8))), "in reverse, a rank correlation of -1"),
+        ((a, lone), "no interval: without 'i3', all pairs of one side have the same value"),
+        ((a, 2 * a), "order all 28 pairs alike: a rank correlation of 1 is the same whichever item is left out"),
+        ((a, (9 - a) * (1 - np.eye(8))), "in reverse: a rank correlation of -1"),
     ):
         with pytest.raises(ValueError, match=says):
             rank_interval(*sides)
     for options, says in (
         ({"kind": "spearmann"}, "Did you mean 'spearman'"),
         ({"level": 95}, "between 0 and 1, such as 0.95; got 95"),
-        ({"groups": list("aabbccdd")}, "these tables share 4"),
+        ({"groups": list("aabbccdd")}, "these tables have 4 in common"),
     ):
         with pytest.raises(ValueError, match=says):
             rank_interval(a, b, **options)

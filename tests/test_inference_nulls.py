@@ -1,4 +1,4 @@
-"""What shuffled samples give: by permutation, in closed form, for whole tables; and that p-values are what they say."""
+"""Null distributions by permutation, in closed form and for whole tables; and that p-values are calibrated."""
 
 import itertools
 import math
@@ -115,7 +115,7 @@ def test_random_orders_are_reproducible_and_never_give_0():
 
 
 @pytest.mark.parametrize("name", list(EVERYTHING))
-def test_every_measure_can_be_shuffled(name):
+def test_every_measure_can_be_permuted(name):
     measure = EVERYTHING[name]
     x, y = outputs(n=50) if measure.compares == "outputs" else pair_of(n=50)
     y = y[np.random.default_rng(2).permutation(len(y))]
@@ -140,7 +140,7 @@ def test_orders_of_equal_value_are_counted_in_float32_too(name):
         assert found.p_value == fine.p_value > 0.02
 
 
-def test_torch_and_half_precision_are_shuffled_too():
+def test_torch_and_half_precision_are_permuted_too():
     x, y = pair_of(n=30)
     value = permutation_test("procrustes", x, y, n_permutations=9).null
     assert np.allclose(permutation_test("procrustes", torch.tensor(x), y, n_permutations=9).null, value, atol=1e-9)
@@ -162,7 +162,7 @@ def test_permutations_can_be_stopped_and_say_what_is_wrong():
         permutation_test("cka", x, y, progress=stop)
     with pytest.raises(ValueError, match="n_permutations must be an integer >= 1"):
         permutation_test("cka", x, y, n_permutations=0)
-    with pytest.raises(ValueError, match="exact is True"):
+    with pytest.raises(ValueError, match="exact must be True"):
         permutation_test("cka", x, y, exact="yes")
     with pytest.raises(ValueError, match="of up to 9 samples .*; there are 30"):
         permutation_test("cka", x, y, exact=True)
@@ -239,7 +239,7 @@ def test_other_measures_take_permutations(name):
     measure = NOT_CLOSED[name]
     x, y = outputs() if measure.compares == "outputs" else pair_of()
     for call in (lambda: null_moments(measure, x, y), lambda: null_table(measure, {"x": x, "y": y})):
-        with pytest.raises(NotImplementedError, match="has no closed form here: .* Take permutation_test"):
+        with pytest.raises(NotImplementedError, match="has no closed form here: .* Use permutation_test"):
             call()
 
 
@@ -399,7 +399,7 @@ def test_calibrated_values_of_other_widths_and_numbers_of_samples_can_be_compare
 def test_what_cannot_be_calibrated_says_so():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 10, 40))
-    with pytest.raises(UndefinedError, match="no value is better"):
+    with pytest.raises(UndefinedError, match="as good as the best possible value"):
         chance_corrected(MutualKNN(k=9), x, y)
     unbounded = rs.measures.from_function(
         lambda a, b: float((a * b[:, :1]).sum()),
@@ -412,7 +412,7 @@ def test_what_cannot_be_calibrated_says_so():
         chance_corrected(unbounded, x, y)
 
 
-# -- p-values are what they say
+# -- p-values are calibrated
 
 
 @pytest.mark.parametrize("name", ["cka", "cka_debiased", "distance_correlation", "rsa"])
@@ -496,9 +496,7 @@ def test_marks_have_the_labels_of_the_table():
 
 
 def test_one_outlier_is_counted_and_named():
-    """The two outliers meet in a share 1/n of all orders, of which a curve of three moments knows nothing: its p is
-    .005.
-    """
+    """The outliers meet in a fraction 1/n of all orders, which a curve of three moments does not show (p .005)."""
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(2, 40, 5))
     x[3], y[3] = 100 * x[3], 100 * y[3]

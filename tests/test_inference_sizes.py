@@ -72,7 +72,7 @@ def test_where_nobody_knows_yet_it_says_so():
         assert (
             found.enough is None
             and not found.is_extrapolated
-            and f"{measure} still moves at 200 samples" in repr(found)
+            and f"{measure} still changes at 200 samples" in repr(found)
             and "or it has no limit" in repr(found)
         )
 
@@ -108,18 +108,18 @@ def test_what_cannot_be_is_an_error(rng):
     x, y = rng.normal(size=(60, 12)), rng.normal(size=(60, 4))
     for options, kind, says in (
         ({"within": 0}, ValueError, "a number above 0, the distance of a value to its limit, such as 0.02; got 0"),
-        ({"sizes": [30, 61]}, ValueError, "to 60, one of them below 60"),
-        ({"sizes": []}, ValueError, "sizes are numbers of samples from 3"),
-        ({"sizes": [2]}, ValueError, "sizes are numbers of samples from 3"),
-        ({"sizes": [60]}, ValueError, "one of them below 60"),
-        ({"sizes": [20.5]}, ValueError, "sizes are numbers of samples"),
+        ({"sizes": [30, 61]}, ValueError, "to 60, with one below 60"),
+        ({"sizes": []}, ValueError, "sizes must be integers from 3"),
+        ({"sizes": [2]}, ValueError, "sizes must be integers from 3"),
+        ({"sizes": [60]}, ValueError, "with one below 60"),
+        ({"sizes": [20.5]}, ValueError, "sizes must be integers"),
         ({"level": 2}, ValueError, "between 0 and 1"),
     ):
         with pytest.raises(kind, match=says):
             sample_size("cka", x, y, **options)
-    with pytest.raises(rs.measures.UndefinedError, match=r"of a set of 10 samples: .*Choose larger sizes"):
+    with pytest.raises(rs.measures.UndefinedError, match=r"a set of 10 samples: .*Choose larger sizes"):
         sample_size("mean_cca", x, y, sizes=[10, 40])
-    with pytest.raises(ValueError, match="how many samples are enough is told from at least 20"):
+    with pytest.raises(ValueError, match="sample_size needs at least 20 samples; there are 19"):
         sample_size("cka", x[:19], y[:19])
 
 

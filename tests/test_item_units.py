@@ -98,10 +98,10 @@ def test_groups_that_cannot_be_exchanged_are_errors(rng):
         rank_correlation(a, b, groups=list("aaabbb"))
     with pytest.raises(
         ValueError,
-        match="groups are exchanged whole among the items of two tables, with p='mantel'; here p is 'asymptotic'",
+        match="groups= is for two tables with p='mantel', which exchanges whole groups of items; got p='asymptotic'",
     ):
         rank_correlation(a, b, p="asymptotic", groups=list("aabbcc"))
-    with pytest.raises(ValueError, match="these are sequences"):
+    with pytest.raises(ValueError, match="got two sequences"):
         rank_correlation([1, 2, 3, 4], [2, 1, 3, 4], groups=[1, 1, 2, 3])
 
 
@@ -187,7 +187,7 @@ def test_p_of_partial_correlations_of_sequences_is_uniform():
     assert stats.kstest(ps, "uniform").pvalue > 0.01 and 4 <= np.sum(np.array(kendall) <= 0.05) <= 24
 
 
-def test_what_cannot_be_held_constant_is_said(rng):
+def test_what_cannot_be_held_constant_is_an_error(rng):
     a, b, c = three(rng, 6)
     for given, says in (
         (a, "as the first side does .rank correlation 1., so that nothing is left of that side"),
@@ -197,7 +197,7 @@ def test_what_cannot_be_held_constant_is_said(rng):
         for call in (rank_correlation, rank_interval):
             with pytest.raises(ValueError, match=says):
                 call(a, b, given=given)
-    with pytest.raises(TypeError, match="a table stands beside a sequence .given is of the kind of both."):
+    with pytest.raises(TypeError, match="got a table and a sequence .given must be like both."):
         rank_correlation(a, b, given=upper(c))
     with pytest.raises(ValueError, match="at least 4 values; there are 3"):
         rank_correlation([1, 2, 3], [2, 1, 3], given=[1, 3, 2])
@@ -248,7 +248,7 @@ def test_variances_of_crossed_groups_are_added(rng):
         a, b, groups=list(groups["pretraining"])
     )
     with pytest.raises(
-        ValueError, match="leaving out levels of 'tuning' needs at least 5 of them; these tables share 4"
+        ValueError, match="leaves out levels of 'tuning' needs at least 5 of them; these tables have 4 in common"
     ):
         rank_interval(a, b, groups=groups.assign(tuning=np.arange(30) % 4))
 
@@ -370,13 +370,13 @@ def test_equal_tables_do_not_differ(rng):
     assert (
         found["difference"] == found["low"] == found["high"] == 0 and found["p_value"] == 1 and not found["significant"]
     )
-    with pytest.raises(ValueError, match="differences are between two tables or more; there is 1"):
+    with pytest.raises(ValueError, match="rank_differences needs at least two tables; there is 1"):
         rank_differences({"one": tables["t0"]}, distances(points))
     with pytest.raises(ValueError, match="unknown table 't2'"):
         rank_differences(tables, distances(points), against="t2")
     with pytest.raises(ValueError, match="'t0' and the other table order all 28 pairs alike"):
         rank_differences(tables, tables["t0"])
-    with pytest.raises(TypeError, match="by their names"):
+    with pytest.raises(TypeError, match="tables must be named"):
         rank_differences(list(tables.values()), distances(points))
     with pytest.raises(
         ValueError, match=r"unknown table '0' \(str\). Did you mean 0 \(int\)\? The two are the same as text"
@@ -466,17 +466,17 @@ def test_both_sources_are_added(rng):
     ), "parts are of samples"
 
 
-def test_too_few_items_are_said(rng):
+def test_too_few_items_are_an_error(rng):
     xs = {name: x for name, x in recordings(rng).items() if name != "q2"}
     for over in ("items", "both"):
-        with pytest.raises(ValueError, match=r"at least 3 of them in each; too few are in 'q \(2\)'. over='samples'"):
+        with pytest.raises(ValueError, match=r"at least 3 of them in each; too few are in 'q \(2\)'. Use over='samples'"):
             block_means("cka", xs, {name: name[0] for name in xs}, over=over)
     with pytest.raises(ValueError, match="unknown source of variation 'images'"):
         block_means("cka", xs, {name: name[0] for name in xs}, over="images")
 
 
 def test_intervals_over_items_hold_for_other_items():
-    """Over samples only, an interval says nothing of other networks."""
+    """An interval over samples only does not cover other models."""
     rng = np.random.default_rng(0)
     shared = np.random.default_rng(3).normal(size=(2, 6, 8))[0]
     maps = [shared + 0.6 * rng.normal(size=(6, 8)) for _ in range(200)]

@@ -78,8 +78,8 @@ def test_facts_of_a_pair_are_what_the_measures_say(rng, p, q):
 
 def test_unrelated_data_have_the_cka_that_it_foretells(rng):
     x, y = rng.normal(size=(40, 60)), rng.normal(size=(40, 30)) * np.linspace(0.1, 3, 30)
-    shuffled = [rs.measures.get("cka")(x, y[rng.permutation(40)]) for _ in range(200)]
-    assert abs(diagnose(x, y).together["cka of unrelated data"] - np.mean(shuffled)) < 4 * np.std(shuffled) / math.sqrt(
+    permuted = [rs.measures.get("cka")(x, y[rng.permutation(40)]) for _ in range(200)]
+    assert abs(diagnose(x, y).together["cka of unrelated data"] - np.mean(permuted)) < 4 * np.std(permuted) / math.sqrt(
         200
     )
 
@@ -102,7 +102,7 @@ def test_nothing_is_off_with_plain_data(x, rng):
         diagnose(rng.normal(size=(3000, 1))),
         diagnose(np.round(x, 3)),
     ):
-        assert d.ok and d.findings == () and "nothing is off" in repr(d) and "nothing is off" in d._repr_html_()
+        assert d.ok and d.findings == () and "no problem found" in repr(d) and "no problem found" in d._repr_html_()
 
 
 def planted(x, fault):
@@ -136,7 +136,7 @@ def planted(x, fault):
         "more features than samples",
     ],
 )
-def test_a_planted_fault_is_found_and_told(x, fault):
+def test_a_planted_fault_is_found_and_reported(x, fault):
     d = diagnose(planted(x, fault), names="layer 3")
     assert (
         fault in whats(d)
@@ -144,15 +144,18 @@ def test_a_planted_fault_is_found_and_told(x, fault):
         and set(whats(d))
         <= {fault, "few samples", "more features than samples", *(["one component"] if fault == "outliers" else [])}
     )
-    told = next(f for f in d.findings if f.title == fault)
-    assert "layer 3" in told.sentence and told.advice and told.advice in repr(d) and told.title in d._repr_html_()
-    if fault not in (
-        "few samples",
-        "more features than samples",
-    ):  # what a pair says of its sides it says of the right one
+    planted_fault = next(f for f in d.findings if f.title == fault)
+    assert (
+        "layer 3" in planted_fault.sentence
+        and planted_fault.advice
+        and planted_fault.advice in repr(d)
+        and planted_fault.title in d._repr_html_()
+    )
+    if fault not in ("few samples", "more features than samples"):  # findings of a pair name the right side
         both = diagnose(x, planted(x, fault), names=("a", "b"))
         assert any(
-            f.title == fault and ("of b" in f.sentence or "one component a side" in f.sentence) for f in both.findings
+            f.title == fault and ("of b" in f.sentence or "one component of each side" in f.sentence)
+            for f in both.findings
         )
 
 
@@ -180,11 +183,11 @@ def test_one_component_that_two_share_rules_their_cka(rng):
     (finding,) = d.findings
     assert finding.title == "one component" and d.together["cka"] > 0.95 and d.together["cka without them"] < 0.1
     alone = diagnose(x, rng.normal(size=(200, 5)))
-    assert whats(alone) == ["one component"] and "sees of x" in alone.findings[0].sentence, (
+    assert whats(alone) == ["one component"] and "the weight of x in cka" in alone.findings[0].sentence, (
         "one that is not shared hides the rest"
     )
     one = diagnose(common, y)
-    assert "cka without them" not in one.together and "there is no other on one side" in one.findings[0].sentence
+    assert "cka without them" not in one.together and "one side has no other" in one.findings[0].sentence
 
 
 def moved(names, before, after):
@@ -219,7 +222,7 @@ def test_cca_is_undefined_where_cca_says_so(rng):
         rs.measures.get("mean_cca")(x, wider)
 
 
-def test_layers_of_trained_networks_are_well_and_few_samples_are_told():
+def test_layers_of_trained_models_are_well_and_few_samples_are_reported():
     names = ["mnist-cnn-0", "mnist-mlp-0", "mnist-resnet-0", "mnist-vit-0"]
     recorded = rs.record([f"zoo:{name}" for name in names], rs.load_dataset("mnist", n=500), progress=False)
     for key, layer in recorded.items():
@@ -277,7 +280,7 @@ def test_errors_say_whose(x):
     with pytest.raises(ValueError, match="'x' has 300 rows, 'y' has 299"):
         diagnose(x, x[1:])
     for names in (("a",), ("a", "a"), "ab"):
-        with pytest.raises(ValueError, match="one name a side, 2 here"):
+        with pytest.raises(ValueError, match="2 different names, one a side"):
             diagnose(x, x, names=names)
     for most in (3, 0.5):
         with pytest.raises(ValueError, match="max_samples must be an integer >= 4"):
@@ -294,15 +297,15 @@ def test_names_are_text_on_the_page(x):
 # -- notes below a table
 
 
-def test_notes_are_the_grave_findings_that_matter_for_the_measure(x):
+def test_notes_are_the_serious_findings_that_matter_for_the_measure(x):
     found: dict[str, Diagnosis] = {f"l{i}": diagnose(planted(x, "few samples")) for i in range(6)} | {
         "fc": diagnose(planted(x, "one component")),
         "in": diagnose(planted(x, "outliers")),
     }
     few, one, outliers = summarize_findings("cka", found)
     assert (
-        few.startswith("few samples: l0, l1, l2, l3 and 2 more. Read cka_debiased")
-        and one.startswith("one component: fc. Look")
+        few.startswith("few samples: l0, l1, l2, l3 and 2 more. Use cka_debiased")
+        and one.startswith("one component: fc. Compare")
         and outliers.startswith("outliers: in. ")
     )
     assert [line.partition(":")[0] for line in summarize_findings("cka_debiased", found)] == [
@@ -348,7 +351,7 @@ def test_a_click_before_the_note_does_not_lose_it(recorded, monkeypatch):
     once = len(looked)
     e.choose("fc", "fc")
     e.wait()
-    assert "few samples" in e._note.value and len(looked) == once + 1, "each layer is looked at once; the pair besides"
+    assert "few samples" in e._note.value and len(looked) == once + 1, "each layer is looked at once, and the pair too"
 
 
 def test_a_stop_that_comes_during_the_note_is_late(recorded, monkeypatch):

@@ -248,7 +248,7 @@ def test_tensors_with_gradients_are_read():
     assert permutation_test("cka", x, y, groups=labels, n_permutations=9).p_value == 0.1
 
 
-def test_what_cannot_be_is_said():
+def test_what_cannot_be_is_an_error():
     x, y = sides(24, 3)
     labels = np.repeat(np.arange(24), 3)
     with pytest.raises(ValueError, match="Procrustes has no form without the pairs of rows within a group.*groupby"):
@@ -257,9 +257,9 @@ def test_what_cannot_be_is_said():
         interval("cka_debiased", x[:54], y[:54], groups=labels[:54])
     with pytest.raises(ValueError, match="groups (holds|needs) one label for each of 72; there are 70"):
         permutation_test("cka", x, y, groups=labels[:70])
-    with pytest.raises(ValueError, match="at least 4; the 72 rows are in 2 groups"):
+    with pytest.raises(ValueError, match="at least 4 groups, .*the 72 rows are in 2 groups"):
         null_moments("cka_debiased", x, y, groups=labels // 12)
-    with pytest.raises(ValueError, match="at least 20 of them; there are 1"):
+    with pytest.raises(ValueError, match="at least 20 .*; there are 1"):
         sample_size("cka_debiased", x, y, groups=[0] * 72)
     with pytest.raises(NotImplementedError, match="RSA"):
         between_groups(RSA(diagonal=True))

@@ -78,10 +78,10 @@ def test_block_means_of_a_measure_without_that_form_are_refused(measure):
 
 
 def test_block_means_count_groups_for_parts():
-    with pytest.raises(ValueError, match="groups of rows are left out in 25 parts, and there are 24 groups of rows"):
+    with pytest.raises(ValueError, match="parts must be at most 24, the number of groups of rows; got 25"):
         block_means("rsa", recording(grouped()), ITEMS, parts=25)
     with pytest.raises(
-        ValueError, match="without one of 2 parts 3 of 6 groups of rows are left, and rsa needs at least 4"
+        ValueError, match="without one of 2 parts 3 of 6 groups of rows are left, but rsa needs at least 4"
     ):
         block_means("rsa", grouped(), ITEMS, row_groups=ROWS // 4, parts=2)
 
@@ -150,7 +150,7 @@ def test_unrelated_rows_that_are_independent_all_the_same():
         chance_values("procrustes", recording(xs), n_pairs=30).mean() < single.mean() - 0.05
     )  # a distance, and of fewer units
     with pytest.raises(
-        ValueError, match=r"all 96 rows are of one group. If rows are independent, give groups=range\(n\)"
+        ValueError, match=r"all 96 rows are in one group. If rows are independent, pass groups=range\(n\)"
     ):
         chance_values("cka", xs, groups=["s"] * len(ROWS))
 
@@ -182,7 +182,9 @@ def test_sample_sets_draw_whole_groups(codes):
 def test_sizes_of_sample_sets_are_numbers_of_groups():
     xs = recording(grouped())
     table = rs.compare("cka", xs)
-    with pytest.raises(ValueError, match="sizes are numbers of groups from 1, the fewest for cka, to 24; got \\[25\\]"):
+    with pytest.raises(
+        ValueError, match="sizes must be numbers of groups from 1, the minimum for cka, to 24; got \\[25\\]"
+    ):
         sample_sets("cka", xs, table, [25])
     assert sample_sets("cka", xs, table, [96], groups=range(96)).loc[96, "sets"] == 1
 
@@ -271,7 +273,7 @@ def test_labels_that_print_alike_are_refused():
 MOVES = {
     "shuffle": lambda x: np.random.default_rng(1).shuffle(x),
     "old shuffle": lambda x: np.random.RandomState(1).shuffle(x),
-    "a view shuffled": lambda x: np.random.default_rng(1).shuffle(x[1:]),
+    "a view permuted": lambda x: np.random.default_rng(1).shuffle(x[1:]),
     "a view of a view": lambda x: np.random.default_rng(1).shuffle(x[:, :][1:]),
     "the transpose": lambda x: np.random.default_rng(1).shuffle(x.T, axis=1),
     "flat rows": lambda x: np.random.default_rng(1).shuffle(x[:, 0]),

@@ -14,7 +14,7 @@ from repsim_nb.studies.spread import mean_interval, pair_interval, residual_fact
 
 
 def pairs_of(seed, groups=10, noise=0.3, of_group=0.0):
-    """Two networks in each group; log y is a line in x, plus noise of pairs and of groups."""
+    """Two models in each group; log y is a line in x, plus noise of pairs and of groups."""
     rng = np.random.default_rng(seed)
     group = np.repeat(np.arange(groups), 2)
     one, other = np.triu_indices(len(group), 1)
@@ -62,7 +62,7 @@ def test_what_has_no_interval_says_so():
 def test_what_leaves_no_value_is_named():
     """A value that is missing without one group would be an interval without ends."""
     points, groups = pairs_of(1)
-    only = points.assign(seen=[2 in pair or 3 in pair for pair in points.index])  # the networks of group 1
+    only = points.assign(seen=[2 in pair or 3 in pair for pair in points.index])  # the models of group 1
     with pytest.raises(ValueError, match="the statistic has no value without '1'"):
         pair_interval(lambda some: some.loc[some["seen"], "y"].mean(), only, groups)
     with pytest.raises(ValueError, match="the statistic of all 190 pairs has no value; got nan"):
@@ -113,6 +113,6 @@ def test_a_mean_has_students_interval():
             mean_interval(bad)
 
 
-def test_no_two_networks_of_the_kinds_start_from_the_same_weights():
+def test_no_two_models_of_the_kinds_start_from_the_same_weights():
     assert len(KINDS) == 18 and len({recipe["seed"] for recipe in KINDS.values()}) == 18
     assert {recipe["about"]["kind"] for recipe in KINDS.values()} == {"mnist", "fashion", "untrained"}

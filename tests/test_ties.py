@@ -113,7 +113,7 @@ def test_order_of_rows_columns_and_kinds_of_integers_change_nothing():
         assert measure(counts.astype(np.float16), y) == pytest.approx(value, abs=1e-6)
 
 
-def test_equal_rows_have_equal_distances_beside_a_large_mean():
+def test_equal_rows_have_equal_distances_next_to_a_large_mean():
     rng = np.random.default_rng(0)
     groups = np.arange(40) % 4
     centres = rng.normal(size=(4, 300))
@@ -417,7 +417,7 @@ def test_p_values_of_unrelated_categories_are_uniform():
 # -- tables and sequences
 
 
-def test_a_regular_pentagon_beside_itself():
+def test_a_regular_pentagon_next_to_itself():
     one, other = (frame(squareform(pdist(polygon(5, turn)))) for turn in (0.0, 0.3))
     for kind in ("spearman", "kendall"):
         found = rank_correlation(one, other, kind, "greater")

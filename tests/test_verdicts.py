@@ -74,7 +74,7 @@ HOLDS = {
 
 
 def outcomes_of(turns, threshold_text):
-    """What the text says of the threshold that it has: the outcomes that follow from its turning points."""
+    """The outcomes of a threshold that follow from the other thresholds in the text."""
     threshold = [
         float(number) for number in re.findall(NUMBER, threshold_text.replace("within ±", "").replace(" to ", " "))
     ]
@@ -83,11 +83,11 @@ def outcomes_of(turns, threshold_text):
             float, re.fullmatch(rf"reproduced for a range from {NUMBER} or lower to {NUMBER} or higher", turns).groups()
         )
         return {"reproduced"} if threshold[0] <= low and high <= threshold[1] else {"undecided", "not reproduced"}
-    said = {}
+    reported = {}
     for words, number in re.findall(rf"((?:not )?reproduced (?:below|above|from|up to)) [±]?{NUMBER}", turns):
-        said[words.rsplit("reproduced", 1)[0] + "reproduced"] = HOLDS[words](threshold[-1], float(number))
-    assert said.get("not reproduced") is not None or "no margin" in turns
-    return {outcome for outcome, holds in said.items() if holds} or {"undecided"}
+        reported[words.rsplit("reproduced", 1)[0] + "reproduced"] = HOLDS[words](threshold[-1], float(number))
+    assert reported.get("not reproduced") is not None or "no margin" in turns
+    return {outcome for outcome, holds in reported.items() if holds} or {"undecided"}
 
 
 def claims_near(rng, found):
@@ -200,7 +200,7 @@ def test_what_may_be_judged():
     assert judge(interval, above=0.5) == judge({"estimate": 0.67, "low": 0.61, "high": 0.72}, above=0.5, level=0.9)
     row = pd.DataFrame({"difference": [0.67], "low": [0.61], "high": [0.72], "p_value": [0.001], "real": [True]}).loc[0]
     assert judge(np.array(FOUND), above=0.5) == judge(list(FOUND), above=0.5) == judge(FOUND, above=0.5)
-    assert judge(row, above=0.5, unit="networks (10)") == judge(FOUND, above=0.5, unit="networks (10)")
+    assert judge(row, above=0.5, unit="models (10)") == judge(FOUND, above=0.5, unit="models (10)")
     assert judge(row, above=0.5, level=0.9) == judge(interval, above=0.5)
 
 
@@ -264,18 +264,18 @@ def test_a_table_of_claims_names_a_level_only_if_it_is_that_of_all_its_intervals
     ("found", "claim", "error", "words"),
     [
         (0.8, {"above": 0.5}, TypeError, "judge_exact"),
-        (np.float64(0.8), {"above": 0.5}, TypeError, "judge takes a value with its interval"),
+        (np.float64(0.8), {"above": 0.5}, TypeError, "judge needs a value with its interval"),
         ((0.8, 0.9), {"above": 0.5}, TypeError, r"\(estimate, low, high\)"),
         ({"estimate": 0.8, "low": 0.2}, {"above": 0.5}, TypeError, "'estimate', 'low'"),
         ({"kendall": 0.8, "low": 0.2, "high": 0.9}, {"above": 0.5}, TypeError, "one of 'estimate'"),
-        ((0.8, np.nan, 0.9), {"above": 0.5}, ValueError, "low is a number; got nan"),
-        ((0.2, 0.8, 0.3), {"above": 0.5}, ValueError, "from low to high"),
+        ((0.8, np.nan, 0.9), {"above": 0.5}, ValueError, "low must be a number; got nan"),
+        ((0.2, 0.8, 0.3), {"above": 0.5}, ValueError, "low must not be above high"),
         (FOUND, {}, ValueError, "one threshold.*got none"),
         (FOUND, {"above": 0.5, "below": 0.9}, ValueError, "got 'above', 'below'.*&"),
         (FOUND, {"within": -0.1}, ValueError, "margin above 0"),
         (FOUND, {"within": (0.5, 0.1)}, ValueError, "low < high"),
-        (FOUND, {"above": np.nan}, ValueError, "above is a number"),
-        (FOUND, {"above": True}, ValueError, "above is a number; got True"),
+        (FOUND, {"above": np.nan}, ValueError, "above must be a number"),
+        (FOUND, {"above": True}, ValueError, "above must be a number; got True"),
         (FOUND, {"above": 0.5, "level": 95}, ValueError, "level"),
         (Interval(0, 1, 0.9, 0.5), {"above": 0.5, "level": 0.95}, ValueError, "level 0.9"),
         (Interval(0, 1, 0.9, 0.5), {"above": 0.5, "level": "0.9"}, ValueError, "between 0 and 1.*got '0.9'"),
@@ -294,7 +294,7 @@ def test_a_large_p_value_is_no_evidence_of_absence():
         "undecided",
     ]
     test = Test(0.4, 0.03)
-    assert judge_p(test, unit="networks").outcome == "reproduced" and judge_p(test, level=0.01).outcome == "undecided"
+    assert judge_p(test, unit="models").outcome == "reproduced" and judge_p(test, level=0.01).outcome == "undecided"
     assert judge_p(test).other_thresholds == "reproduced from a level of 0.03"
     for wrong in (0, -0.1, 1.2, np.nan, None, True, "0.05"):
         with pytest.raises(ValueError, match="a p-value must be a number above 0 and at most 1"):
@@ -317,14 +317,14 @@ def test_published_digits():
     )
     with pytest.raises(ValueError, match="0 or more; got -1"):
         judge_exact(1, 1, -1)
-    with pytest.raises(ValueError, match="value is a number; got nan"):
+    with pytest.raises(ValueError, match="value must be a number; got nan"):
         judge_exact(np.nan, 1, 0.1)
 
 
 def test_all_parts_must_hold():
     yes, no, open_ = (
-        judge(FOUND, above=0.5, unit="networks"),
-        judge(FOUND, above=0.9, unit="networks"),
+        judge(FOUND, above=0.5, unit="models"),
+        judge(FOUND, above=0.9, unit="models"),
         judge_p(0.4, unit="images"),
     )
     assert (yes & yes).outcome == "reproduced" and (yes & open_).outcome == (open_ & yes).outcome == "undecided"
@@ -332,7 +332,7 @@ def test_all_parts_must_hold():
     whole = yes & open_ & no
     assert (
         whole.parts == (yes, open_, no) == (yes & (open_ & no)).parts
-        and whole.unit == "networks, images"
+        and whole.unit == "models, images"
         and whole.low is None
     )
     assert (
@@ -345,21 +345,22 @@ def test_all_parts_must_hold():
 
 
 def test_what_cannot_be_asked_is_undecided_and_says_why():
-    verdict = cannot_ask("three networks a kind", unit="networks (3 + 3)")
-    assert verdict.outcome == "undecided" and (verdict & judge(FOUND, above=0.5)).why == "three networks a kind"
-    with pytest.raises(ValueError, match="in words; got ''"):
+    verdict = cannot_ask("three models a kind", unit="models (3 + 3)")
+    assert verdict.outcome == "undecided" and (verdict & judge(FOUND, above=0.5)).why == "three models a kind"
+    with pytest.raises(ValueError, match="what the data lack; got ''"):
         cannot_ask("")
     with pytest.raises(
-        ValueError, match="the outcome of a verdict is 'not reproduced', 'undecided', 'reproduced'; got 'yes'"
+        ValueError,
+        match="the outcome of a verdict must be one of 'not reproduced', 'undecided', 'reproduced'; got 'yes'",
     ):
         Verdict("yes")
 
 
 def test_claims_have_their_unit_threshold_and_where_they_turn():
     claims = Claims()
-    claims.add("it <b> grows", "ρ = .67", judge(FOUND, above=0.5, unit="networks (10)", level=0.95), published=".70")
-    claims.add("it is linear", "R² = .66", judge((0.66, 0.6, 0.7), above=0.9, unit="networks (10)"))
-    claims.add("it depends", "", cannot_ask("one network of each"))
+    claims.add("it <b> grows", "ρ = .67", judge(FOUND, above=0.5, unit="models (10)", level=0.95), published=".70")
+    claims.add("it is linear", "R² = .66", judge((0.66, 0.6, 0.7), above=0.9, unit="models (10)"))
+    claims.add("it depends", "", cannot_ask("one model of each"))
     frame = claims.frame()
     assert tuple(frame.columns) == COLUMNS and frame.map(lambda cell: isinstance(cell, str)).all(axis=None)
     assert list(frame["verdict"]) == ["reproduced", "not reproduced", "undecided"] and list(frame["published"]) == [
@@ -369,7 +370,7 @@ def test_claims_have_their_unit_threshold_and_where_they_turn():
     ]
     assert (
         frame.loc[0, "interval"] == "0.67 (0.61 to 0.72)"
-        and frame.loc[2, "here"] == "one network of each"
+        and frame.loc[2, "here"] == "one model of each"
         and frame.loc[2, "threshold"] == "cannot be asked here"
     )
     page = claims._repr_html_()
@@ -380,7 +381,7 @@ def test_claims_have_their_unit_threshold_and_where_they_turn():
         "?&nbsp;undecided",
         "published: .70",
         "interval (95%): 0.67",
-        "unit: networks (10)",
+        "unit: models (10)",
         "threshold: &gt; 0.5",
         "reproduced below 0.61, not reproduced from 0.72",
     ):
@@ -400,8 +401,8 @@ def test_statements_that_one_hears_hold_or_do_not():
         and "source: nobody" in claims._repr_html_()
         and "reproduced" not in claims._repr_html_()
     )
-    with pytest.raises(ValueError, match="kind is 'published' or 'heard'; got 'said'"):
-        Claims("said")
+    with pytest.raises(ValueError, match="kind is 'published' or 'heard'; got 'spoken'"):
+        Claims("spoken")
 
 
 @pytest.mark.parametrize("wrong", [True, np.bool_(False), 0.97, "reproduced", None])
@@ -415,9 +416,9 @@ def test_a_claim_needs_a_verdict(wrong):
 
 def test_the_order_of_a_tuple_and_the_level_of_a_test_are_checked():
     for wrong in ((0.1, 0.5, 0.9), (0.9, 0.1, 0.2)):
-        with pytest.raises(ValueError, match=r"the order is \(estimate, low, high\)"):
+        with pytest.raises(ValueError, match=r"The order is \(estimate, low, high\)"):
             judge(wrong, above=0.05)
-    with pytest.raises(ValueError, match="level of an interval is the other one"):
+    with pytest.raises(ValueError, match="an interval has the level 0.95"):
         judge_p(0.3, 0.95)
     for wrong in (0.5, None):
         with pytest.raises(TypeError, match="here is text"):

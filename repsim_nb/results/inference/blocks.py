@@ -1,4 +1,4 @@
-"""Means of a measure within groups of items and between them, with intervals over samples, over items, or over both."""
+"""Means of a measure within and between groups of items, with intervals over samples, over items, or over both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from repsim_nb.measures import Measure
 from repsim_nb.measures.between import FEWEST_GROUPS, Between, between_groups
 from repsim_nb.measures.table_inputs import to_one_library
 from repsim_nb.results.comparison import compare
-from repsim_nb.support.errors import add_context, format_label, join_names, unknown_name
+from repsim_nb.support.errors import add_context, check_name, format_label, join_names
 from repsim_nb.support.labels import Choice, to_axis
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.validation import check_integer
@@ -25,7 +25,7 @@ from .results import add_variances, check_level, jackknife, student_interval
 from .square_tables import require_values_per_item, symmetric
 
 OVER = ("samples", "items", "both")
-FEWEST_ITEMS = 3  # of a group, to leave one out
+FEWEST_ITEMS = 3  # in each group, so that one can be left out
 
 
 def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
@@ -40,73 +40,82 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> pd.DataFrame:
-    """Means of a measure over the pairs of items within each group and between two groups, with confidence intervals.
+    """Return the mean of a measure within each group of items and between groups, with confidence intervals.
+
+    It answers: are models of one group more similar to each other than to models of another group, and by how much?
 
     Parameters
     ----------
     measure : str or Measure
+        A name, such as "cka_debiased", or a configured measure.
     xs : {label: array (n, ...)}
-        The items, all of the same samples.
-    groups : as in `anosim`
-        Groups of items.
+        The items (models or layers), representations of the same n samples.
+    groups : mapping, Series, str, or sequence
+        The group of each item: {model: group}, a Series by model, a field of the labels such as "model", or one value
+        an item.
     over : {"samples", "items", "both"}
-        What the intervals are for: these items with other samples, other items (models) with these samples, or other
-        items with other samples.
+        What varies between studies: the samples (with these items), the items (with these samples), or both. For a
+        statement about models, use "items" or "both".
     row_groups : labels (n,), optional
         Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus).
-        Whole groups of rows are left out, and pairs of rows within a group do not count. Measures that can do this:
-        debiased CKA, debiased distance correlation, RSA. Recordings by token carry the groups of their rows. range(n)
-        if rows are independent.
+        Whole groups of rows are left out, and pairs of rows within a group do not count. Only for debiased CKA,
+        debiased distance correlation and RSA. Recordings by token have the groups of their rows. Pass range(n) if rows
+        are independent.
     level : float
-        The fraction of intervals that contain the population value.
+        The confidence level, the fraction of intervals that contain the population value.
     parts : int
         The number of parts into which samples (or groups of rows) are divided. Not used with over="items".
     seed : int
+        The seed of this division.
     progress : bool or function(done, total)
+        Show a progress bar, or call the function, which may raise an exception to stop.
 
     Returns
     -------
     DataFrame
-        Index (group, other), the same group twice for pairs within it, in the order of first appearance. Columns mean,
-        low, high, smallest and largest (of the pairs), and pairs (their number). Both directions of a pair are
-        averaged. Pairs of an item with itself do not count, so a group of one item has no row of its own. The level is
-        in ``.attrs["level"]``.
+        One row for each pair of groups, with the index (group, other) in the order of first appearance; the same group
+        twice for pairs within it. The level is in ``.attrs["level"]``. Columns (in the units of the measure):
+
+        - mean: over the pairs of items. Both directions of a pair are averaged, and pairs of an item with itself do not
+          count, so a group of one item has no row for pairs within it.
+        - low, high: the confidence interval of the mean.
+        - smallest, largest: of the pairs.
+        - pairs: their number.
 
     Raises
     ------
     ValueError
-        For too few samples for so many parts, too few items in a group (over="items" or "both": 3 are needed, for a
-        mean within a group and between two), no pairs, and groups of rows with a measure that cannot leave out the
-        pairs within them.
+        For too few samples for so many parts, fewer than 3 items in a group with over="items" or "both", a single item,
+        and groups of rows with a measure that cannot leave out the pairs within them.
     UndefinedError
         If the measure has no value for a pair.
 
     Notes
     -----
-    The interval is mean ± t · sqrt((parts - 1) / parts · Σ (mean without part k - mean of these means)²), with t of
-    Student's distribution with parts - 1 degrees of freedom (the jackknife). Samples are permuted (seed) and divided
-    into parts. With over="samples" the interval is for the mean of these items with other samples, drawn independently
-    (or in groups). It does not cover other models or seeds. It is not cut at the ends of the measure's range, and it
-    does not take out the bias that the measure has at n samples.
+    All intervals are those of the jackknife. With over="samples", samples are divided at random into parts, and the
+    interval is mean ± t · sqrt((parts - 1) / parts · Σ (mean without part k - mean of these means)²), with t of
+    Student's distribution with parts - 1 degrees of freedom. It is for these items and other samples, drawn
+    independently (or in groups), and does not cover other models or seeds. It is not clipped to the range of the
+    measure, and the bias of the measure at n samples is not corrected.
 
-    With over="items" each item of a group is left out in turn, with all its pairs: the variance is (m - 1) / m · Σ
-    (mean without item i - mean of these means)² for a group of m items, and for the mean between two groups the sum of
-    that of each. Student's t has the degrees of freedom of Satterthwaite, from m - 1 for each group. With over="both"
-    the variances over samples and over items are added, with the degrees of freedom of Satterthwaite from parts - 1 and
-    m - 1.
+    With over="items" each item of a group is left out in turn, with all its pairs. The variance is (m - 1) / m · Σ
+    (mean without item i - mean of these means)² for a group of m items, and the sum of both variances for the mean
+    between two groups. With over="both" the variances over samples and over items are added. The degrees of freedom of
+    sums are those of Satterthwaite.
 
-    Simulated (four items in two groups): of 100 intervals at level 0.95, 92 to 97 contained the true CKA at 100 to
-    2,000 samples of 8 features, and 85 to 92 at 40 samples. At 100 samples of 200 features it was 94 to 100 for
-    debiased CKA and 89 to 96 for CKA. Intervals of shared neighbours are half as wide again as needed.
+    Simulations over samples (four items in two groups): of 100 intervals at level 0.95, 92 to 97 contained the true CKA
+    at 100 to 2,000 samples of 8 features, and 85 to 92 at 40 samples. At 100 samples of 200 features it was 94 to 100
+    for debiased CKA and 89 to 96 for CKA. Intervals of shared neighbours are 1.5 times as wide as needed.
 
-    For other items, simulated (two groups of 3, 4 or 6 models that share 6 directions, debiased CKA, 100 or 1,000
-    samples, 100 or 200 times each): of 100 intervals at level 0.95 for the mean over all models and samples, 93 to 97
-    contained it with over="both", 90 to 97 with over="items", and 18 to 81 with over="samples". With 3 models a group
-    they are long.
+    Simulations over items (two groups of 3, 4 or 6 models that share 6 directions, debiased CKA, 100 or 1,000 samples):
+    of 100 intervals at level 0.95 for the mean over all models and samples, 93 to 97 contained it with over="both", 90
+    to 97 with over="items", and 18 to 81 with over="samples". With 3 models a group the intervals are long.
 
     References
     ----------
-    Quenouille 1956; Tukey 1958; Arvesen 1969; Satterthwaite 1946.
+    M. H. Quenouille 1956, Notes on bias in estimation, Biometrika 43.
+    J. N. Arvesen 1969, Jackknifing U-statistics, Annals of Mathematical Statistics 40.
+    F. E. Satterthwaite 1946, An approximate distribution of estimates of variance components, Biometrics Bulletin 2.
 
     Examples
     --------
@@ -121,19 +130,18 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
     """
     measure = measures.get(measure)
     check_level(level)
-    if over not in OVER:
-        raise unknown_name("source of variation", over, OVER)
+    check_name("source of variation", over, OVER)
     given = xs
     xs, n = representations_of(given, measure)
     labels = list(xs)
     codes, names = pd.factorize(require_values_per_item(to_axis(xs), groups, "groups"))
     if len(labels) < 2:
-        raise ValueError(f"means are of pairs of items, and there is one item, '{format_label(labels[0])}'")
+        raise ValueError(f"block means need at least two items; there is one item, '{format_label(labels[0])}'.")
     of_rows = codes_of(row_groups, [*given.values(), *xs.values()], n)
     between = (
         None
         if of_rows is None
-        else require_form(measure, "block means", ". If rows are independent all the same, give row_groups=range(n)")
+        else require_form(measure, "block means", ". If rows are independent, pass row_groups=range(n).")
     )
     blocks = {pair: _pairs_of(codes, *pair) for pair in itertools.combinations_with_replacement(range(len(names)), 2)}
     blocks = {pair: which for pair, which in blocks.items() if len(which[0])}
@@ -142,10 +150,11 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
         if few:
             raise ValueError(
                 f"an interval over items leaves out each item of a group, and needs at least {FEWEST_ITEMS} of them in"
-                f" each; too few are in {join_names(few, 4)}. over='samples' gives intervals for these items only"
+                f" each; too few are in {join_names(few, 4)}. Use over='samples' for intervals for these items only."
             )
 
     def table_of(some: Mapping[Any, Any], chosen: np.ndarray) -> np.ndarray:
+        """Return the table of some samples, both directions of each pair averaged."""
         its = measure.select_rows(chosen)
         return (
             symmetric(compare(its, some).values)
@@ -189,15 +198,13 @@ def block_means(  # noqa: PLR0913 - keyword-only, independent of each other
 
 
 def _mean_without(table: np.ndarray, which: tuple[np.ndarray, np.ndarray], item: Any) -> float:
+    """Return the mean of the pairs without one item."""
     others = (which[0] != item) & (which[1] != item)
     return float(table[which[0][others], which[1][others]].mean())
 
 
 def _square_between(between: Between, xs: Mapping[Any, Any], codes: np.ndarray) -> np.ndarray:
-    """The values of all pairs of different items without the pairs of rows within a group.
-
-    The diagonal is not computed.
-    """
+    """Return the values of all pairs of different items without the pairs of rows within a group."""
     (xs,), table = to_one_library(xs), np.full((len(xs), len(xs)), np.nan)
     for (i, one), (j, other) in itertools.combinations(enumerate(xs), 2):
         with add_context(f"'{format_label(one)}' and '{format_label(other)}'"):
@@ -206,18 +213,22 @@ def _square_between(between: Between, xs: Mapping[Any, Any], codes: np.ndarray) 
 
 
 def _check_parts(parts: int, n: int, what: str, least: int, measure: str) -> None:
+    """Check that enough samples are left without one part."""
     check_integer(parts, "parts", minimum=2, hint="such as 20 for an interval that does not change with the seed")
     if parts > n:
-        raise ValueError(f"{what} are left out in {parts} parts, and there are {n} {what}: parts is at most {n}")
+        raise ValueError(
+            f"{what} are left out in parts, so parts must be at most {n}, the number of {what}; got {parts}."
+        )
     left = n - -(-n // parts)
     if left < least:
         raise ValueError(
-            f"without one of {parts} parts {left} of {n} {what} are left, and {measure} needs at least {least}"
+            f"without one of {parts} parts {left} of {n} {what} are left, but {measure} needs at least {least}. Use"
+            " more parts."
         )
 
 
 def _pairs_of(codes: np.ndarray, one: int, other: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the pairs of different items of two groups, or of one."""
+    """Return rows and columns of the pairs of different items of two groups, or of one."""
     rows, columns = np.triu_indices(len(codes), 1)
     which = np.sort(np.stack([codes[rows], codes[columns]]), axis=0)
     found = (which[0] == one) & (which[1] == other)

@@ -1,6 +1,4 @@
-"""Which of several tables goes best with another: differences of rank correlations, with intervals that hold for all of
-them at once.
-"""
+"""Differences of the rank correlations of several tables with another, with simultaneous intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.errors import check_name
 from repsim_nb.support.labels import short_labels
 
 from .intervals import leave_out, left_out_units
@@ -38,58 +36,68 @@ def rank_differences(  # noqa: PLR0913 - keyword-only, independent of each other
 ) -> pd.DataFrame:
     """Compare the rank correlations of several square tables with another, with simultaneous intervals.
 
+    It answers: which measure agrees best with a given table, and are the others really worse?
+
     Parameters
     ----------
-    tables : {name: Comparison or square DataFrame}
+    tables : {name: Comparison or DataFrame, square}
         Two or more tables over the items of `b`, such as one for each measure.
-    b : Comparison or square DataFrame
+    b : Comparison or DataFrame, square
         The table that all of them are correlated with.
     against : str, optional
-        The table whose correlation the others are compared with. None is the one with the highest correlation. Since it
-        is then chosen by these data, the intervals and p-values are those of the differences of all pairs of tables.
+        The table that the others are compared with. By default the one with the highest correlation. Since this choice
+        is made with the same data, the intervals and p-values are then those of the differences of all pairs of tables.
     kind : {"spearman", "kendall"}
         The rank correlation.
     groups : one value an item, {model: group}, a field of the labels, or a DataFrame, optional
-        As in `rank_interval`: items of one group are left out together.
-    given : Comparison or square DataFrame, optional
-        As in `rank_interval`: a table whose ranks are held constant.
+        Items of one group are left out together, as in `rank_interval`.
+    given : Comparison or DataFrame, square, optional
+        A table whose ranks are held constant, as in `rank_interval`.
     direction : {"dissimilarity", "similarity"}, optional
-        What plain frames hold, all of them, if their diagonal does not show it.
+        What all plain frames contain, needed if they have NaN on the diagonal.
     level : float
         The fraction of studies in which all intervals contain their population values.
     seed : int
-        Of the draws that the simultaneous intervals come from.
+        The seed of the draws for the simultaneous intervals.
 
     Returns
     -------
     DataFrame
-        A row for each table but `against`, whose name is in ``.attrs["against"]`` (and in the name of the index); the
-        level is in ``.attrs["level"]``. Columns: correlation (of that table with `b`); difference (correlation of
-        `against` minus this one); low and high (of the difference); p_value (adjusted for the number of differences,
-        never 0); detectable (the difference that one such interval would distinguish from 0 in 8 of 10 studies with so
-        many items); significant (whether 0 is outside the interval).
+        One row for each table but `against`, whose name is in ``.attrs["against"]`` (and in the name of the index). The
+        level is in ``.attrs["level"]``. Columns:
+
+        - correlation: of this table with `b`.
+        - difference: the correlation of `against` minus this one.
+        - low, high: the interval of the difference.
+        - p_value: adjusted for the number of differences, never 0.
+        - detectable: the difference that one such interval distinguishes from 0 in 8 of 10 studies with so many items.
+        - significant: whether 0 is outside the interval.
 
     Raises
     ------
+    TypeError
+        If `tables` is not a mapping.
     ValueError
         For fewer than two tables, an unknown `against`, and as `rank_interval`.
 
     Notes
     -----
-    All correlations are computed without each item (or group) in turn, the same one for all tables. The jackknife
-    covariance of these values is that of the correlations: what two tables owe to the draw of items cancels in their
-    difference. Differences are drawn from a normal distribution with this covariance, and the interval is the
-    difference ± c · its standard error, with c the quantile of the largest standardised difference among the draws
-    (max-t), on the scale of Student's t with (items - 1) degrees of freedom. For crossed groupings the covariances are
-    added, and the grouping with the fewest levels gives the degrees of freedom.
+    All correlations are computed without each item (or group) in turn, the same one for all tables. This gives the
+    jackknife covariance of the correlations, so an effect of the draw of items on two tables cancels in their
+    difference. Differences are drawn from a normal distribution with this covariance. The interval is difference ± c ·
+    standard error, with c the quantile of the largest standardised difference in the draws (max-t), on the scale of
+    Student's t with items - 1 degrees of freedom. For crossed groupings the covariances are added, and the grouping
+    with the fewest levels gives the degrees of freedom.
 
-    Simulated (two to five tables over 6, 8, 12 or 25 items, 60 to 400 times each): of 100 studies at level 0.95 93 to
-    100 had all intervals right, with `against` and without. With tables that are equally good, 0 to 3 in 100 had a
-    difference that is significant.
+    Simulations (two to five tables over 6, 8, 12 or 25 items, 60 to 400 each): in 93 to 100 of 100 studies at level
+    0.95 all intervals contained their values, with `against` and without. If all tables are equally good, 0 to 3 in 100
+    had a significant difference.
 
     References
     ----------
-    Arvesen 1969; Westfall, Young 1993; Hothorn, Bretz, Westfall 2008.
+    J. N. Arvesen 1969, Jackknifing U-statistics, Annals of Mathematical Statistics 40.
+    P. H. Westfall, S. S. Young 1993, Resampling-based multiple testing, Wiley.
+    T. Hothorn, F. Bretz, P. Westfall 2008, Simultaneous inference in general parametric models, Biometrical Journal 50.
 
     Examples
     --------
@@ -101,16 +109,15 @@ def rank_differences(  # noqa: PLR0913 - keyword-only, independent of each other
     >>> found.attrs["against"], list(found.index), bool(found.loc["far", "significant"])
     ('near', ['far'], True)
     """
-    if kind not in RANKS:
-        raise unknown_name("rank correlation", kind, RANKS)
+    check_name("rank correlation", kind, RANKS)
     check_level(level)
     if not isinstance(tables, Mapping):
-        raise TypeError(f"tables are compared by their names: {{'cka': table, ...}}; got {type(tables).__name__}")
+        raise TypeError(f"tables must be named, {{'cka': table, ...}}; got {type(tables).__name__}.")
     names = list(tables)
     if len(names) < 2:
-        raise ValueError(f"differences are between two tables or more; there {'is 1' if names else 'are none'}")
-    if against is not None and against not in names:
-        raise unknown_name("table", against, names)
+        raise ValueError(f"rank_differences needs at least two tables; there {'is 1' if names else 'are none'}.")
+    if against is not None:
+        check_name("table", against, names)
     constant = [] if given is None else [given]
     (own, *arrays), index, place = align_all(b, [*tables.values(), *constant], direction)
     units = left_out_units(index, groups, place)
@@ -129,13 +136,13 @@ def rank_differences(  # noqa: PLR0913 - keyword-only, independent of each other
     rng, parts = np.random.default_rng(seed), []
     for k in range(len(units.groupings)):
         values = np.stack([found[name][1][k] for name in names], axis=1)  # (groups, tables)
+        # the sum of products of these deviations is the jackknife covariance
         deviations = (values - values.mean(axis=0)) * math.sqrt(1 - 1 / len(values))
-        # the jackknife covariance is the sum of their products
         parts.append(deviations[:, chosen[:, 0]] - deviations[:, chosen[:, 1]])
     deviations = np.concatenate(parts)
     draws = rng.standard_normal((DRAWS, len(deviations))) @ deviations
     sd, drawn = np.sqrt((deviations**2).sum(axis=0)), draws.std(axis=0, ddof=1)
-    # `simultaneous` widens this scale as the bootstrap needs it
+    # undo what `simultaneous` does to widen the standard deviation of bootstrap draws
     scale = np.divide(sd, drawn, out=np.zeros_like(sd), where=drawn > 0) * math.sqrt(1 - 1 / units.number)
     estimates = pd.Series([seen[one] - seen[other] for one, other in pairs], index=pd.MultiIndex.from_tuples(pairs))
     table = simultaneous(

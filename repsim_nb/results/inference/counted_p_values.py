@@ -1,6 +1,4 @@
-"""p-values of the cells of a table by counting: for those of which a curve cannot tell, because a few samples outweigh
-all others.
-"""
+"""p-values by counting random orders, for cells of a table in which a few samples outweigh all others."""
 
 from __future__ import annotations
 
@@ -17,18 +15,20 @@ from repsim_nb.support.workers import Workers, check_stopped
 
 from .results import one_order
 
-FEW_ROWS = 30  # effective rows of either side, below which a few samples decide the tails
+FEW_ROWS = 30  # effective number of rows of a side, below which a few samples determine the tails
 MEETING_ROWS = 0.01  # relative variance, over all orders, of the conditional variance of a value given which rows meet
 MEETING_CELLS = 0.3  # the same of single entries: 2 n² (Σ a⁴ / (Σ a²)²) (Σ b⁴ / (Σ b²)²)
 MOST, FEWEST = 9999, 199  # permutations
 WORK = 2e12  # multiplications: about a minute, for all cells
-HITS = 20  # orders as extreme as the value: after so many a p-value is known to a fifth, and counting ends
-_STACKED = 2**24  # numbers of permuted matrices at a time
+HITS = 20  # orders as extreme as the value, after which counting ends: the p-value has an error of about a fifth
+_STACKED = 2**24  # entries of permuted matrices at a time
 
 
 def needs_counting(left: Sequence[Sums], right: Sequence[Sums]) -> np.ndarray:
-    """For all pairs, whether a curve of three moments has other tails: where a few rows or entries outweigh the others,
-    or where both sides have few kinds of rows, so that values are few.
+    """Return for all pairs whether a curve of three moments has the wrong tails.
+
+    It has if a few rows or entries outweigh the others, or if both sides have few different rows, so that values are
+    few.
     """
     n = left[0].n
     rows, others = (np.array([s.rows for s in side]) for side in (left, right))
@@ -39,12 +39,12 @@ def needs_counting(left: Sequence[Sums], right: Sequence[Sums]) -> np.ndarray:
 
 
 def permutations_for(cells: int, n: int) -> int:
-    """So many permutations for each of these cells that all take about a minute; from 199 to 9,999."""
+    """Return the number of permutations for each cell, so that all take about a minute; from 199 to 9,999."""
     return int(np.clip(WORK / (2.0 * n * n * max(cells, 1)), FEWEST, MOST))
 
 
 class Count(NamedTuple):
-    """A p-value, and the smallest that so many permutations can back: if they are equal, it is an upper bound."""
+    """A p-value, and the smallest one that the permutations support: if they are equal, it is an upper bound."""
 
     p_value: float
     least: float
@@ -60,11 +60,10 @@ def count_p_values(
     run: Workers,
     tick: Callable[[int, int], None],
 ) -> dict[tuple[int, int], Count]:
-    """For each of these cells {(row, column): value} how often an order of the column's samples gives that value or
-    more.
+    """Return for each of these cells, {(row, column): value}, how often a random order gives that value or more.
 
-    All cells see the same orders. A cell that has seen 20 orders as extreme ends there: p is 20 over the number of the
-    20th order. [Besag, Clifford 1991]
+    All cells use the same orders. Counting for a cell ends at the 20th order that is as extreme, and p is 20 over the
+    number of orders so far (Besag, Clifford 1991).
     """
     n = len(left[0])
     room = max(1, int(MATRIX_BYTES / 2 // (8 * n * n)))
@@ -107,7 +106,7 @@ def _block(
     run: Workers,
     idle: Callable[[], None],
 ) -> dict[tuple[int, int], Count]:
-    """`count_p_values`, of matrices that are all in memory."""
+    """Run `count_p_values` for matrices that are all in memory."""
     n = len(next(iter(matrices.values())))
     rounding = 32 * max(eps(next(iter(squares.values()))), eps(next(iter(matrices.values()))))
     hits, drawn = dict.fromkeys(cells, 0), 0

@@ -1,4 +1,4 @@
-"""Groups of items against a base group, one by one."""
+"""Comparison of each group of items with a base group."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.errors import check_name, join_names
 from repsim_nb.support.labels import Choice
 
 from .dispersion import dispersion_test
@@ -16,8 +16,6 @@ from .labelled_items import LabelledItems, NoOtherLabelling, label_items
 from .results import ROUNDING, compare_with_null
 from .square_tables import SquareTable, with_ties
 from .units import holm
-
-FEWEST_SPREAD = 3  # items of a group in each stratum, for a test of dispersion
 
 
 def contrasts(
@@ -30,64 +28,70 @@ def contrasts(
     n_permutations: int = 999,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Test for each group whether its items are farther from base items than those are from each other, one-sided.
+    """Test for each group whether its items are farther from a base group than base items are from each other.
+
+    It answers: does a change (other data, another width) move models farther than another seed does?
 
     Parameters
     ----------
     table : Comparison or DataFrame, square
-        A comparison (taken as dissimilarities), or a frame of dissimilarities.
+        A comparison (used as dissimilarities), or a frame of dissimilarities.
     groups : mapping, Series, str, or sequence
-        As in `anosim`. A group may have a single item.
+        The group of each item, as in `anosim`. A group may have a single item.
     base : label of a group
         The group that all others are compared with. Only strata in which it has two items or more count.
     strata : as groups, optional
         Labels are permuted within a stratum, and only pairs within one stratum count.
     units : as groups, optional
-        Items of one unit depend on each other. Labels are exchanged among whole units that have the same number of
-        items in each stratum.
+        Items of one unit depend on each other. Whole units exchange their labels if they have the same number of items
+        in each stratum.
     n_permutations : int
-        The number of random labellings, if there are more than 5,040 different ones.
+        The number of random labellings. All different labellings are used if there are no more than 5,040.
     seed : int
-        Of the random labellings.
+        The seed of the random labellings.
 
     Returns
     -------
     DataFrame
-        Index group. Columns:
+        One row for each group but base, the index "group". Columns (dissimilarities are in the units of the table):
 
-        - to_base: mean dissimilarity of the group's items to base items, the mean over the strata that count for it.
+        - to_base: mean dissimilarity between items of the group and base items, the mean over the strata that count.
         - base: mean dissimilarity within base, over the same strata.
-        - within: mean dissimilarity within the group, missing for one item in each stratum.
+        - within: mean dissimilarity within the group, missing if it has one item in each stratum.
         - difference: to_base - base.
-        - p_value: one-sided, the labels of the group and of base exchanged within strata.
-        - p_holm: p_value adjusted for the number of groups.
+        - p_value: one-sided; the labels of the group and of base are exchanged within strata.
+        - p_holm: p_value adjusted for the number of groups (`holm`).
         - least: the smallest p_value that so many items allow (1 / number of labellings).
-        - R: ANOSIM's R of the group and base, without a p-value (with few items it is mostly the tightness of base).
+        - R: ANOSIM's R of the group and base, without a p-value (with few items it shows how compact base is).
         - spread_p: p-value of `dispersion_test` of the group and base, missing for fewer than 3 items in a stratum.
         - items: the number of items of the group that count.
 
     Raises
     ------
     ValueError
-        For an unknown base, a group that shares no stratum with two base items, a group without a unit of the same size
-        as one of base, and as `anosim`.
+        For an unknown base, a group that has no stratum in common with two base items, a group without a unit of the
+        same size as one of base, and as `anosim`.
 
     Notes
     -----
-    The question is how far a change moves items, in units of how far base items are from each other anyway. Items of a
-    group may be far from base and from each other, each in its own direction: then *within* is as large as *to_base*,
-    and the group is no cluster. The test is exact if items of the group are drawn as base items are. It also rejects if
-    a group is only more spread out around the same centre, since its items are then farther from base items, too:
-    *spread_p* and *within* show it, and `centre_test` compares centres alone.
+    Items of a group may be far from base and from each other, each in its own direction. Then *within* is as large as
+    *to_base*, and the group is no cluster.
 
-    Simulated (base of 5 items and two groups of 2 or 3, in one or two strata, 400 times each): where groups are as
-    base, .03 to .08 of p_value are <= .05, and the smallest p_holm in .00 to .05. A group twice as spread out around
-    the same centre has p_value <= .05 in .46 (2 items) to .92 (3 items in two strata), one half as spread out in none.
-    spread_p is approximate: <= .05 in .06 to .10 of nulls.
+    The test is exact if items of the group are drawn like base items. It also rejects if a group is more spread out
+    around the same centre, since its items are then farther from base items. Look at *spread_p* and *within*, or use
+    `centre_test`, which compares centres alone.
+
+    Simulations (base of 5 items and two groups of 2 or 3, in one or two strata, 400 each): if groups are drawn like
+    base, a fraction of .03 to .08 had p_value <= .05, and .00 to .05 a smallest p_holm <= .05. A group twice as spread
+    out around the same centre had p_value <= .05 in .46 (2 items) to .92 (3 items in two strata), one half as spread
+    out in none. spread_p is approximate: <= .05 in .06 to .10 of nulls.
 
     References
     ----------
-    Clarke 1993; Anderson 2006; Holm 1979.
+    K. R. Clarke 1993, Non-parametric multivariate analyses of changes in community structure, Australian Journal of
+    Ecology 18.
+    M. J. Anderson 2006, Distance-based tests for homogeneity of multivariate dispersions, Biometrics 62.
+    S. Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6.
 
     Examples
     --------
@@ -98,8 +102,7 @@ def contrasts(
     (['1.000', '0.048'], '0.048')
     """
     every = label_items(table, groups, strata, units, n_permutations)
-    if base not in every.names:
-        raise unknown_name("base group", base, list(every.names))
+    check_name("base group", base, list(every.names))
     tied = with_ties(every.d, table)
     rows, alone = {}, []
     for name in every.names.drop(base):
@@ -113,7 +116,7 @@ def contrasts(
             few = "it has one item" if strata is None else "in no stratum with an item of the group it has two items"
             raise ValueError(
                 f"'{name}' is compared with '{base}' {'' if strata is None else 'within strata '}by the pairs within"
-                f" '{base}', and {few}: leave '{name}' out, or take another base"
+                f" '{base}', but {few}. Leave '{name}' out, or use another base."
             )
         try:
             rows[name] = _contrast(every, tied, two, parts, n_permutations, seed)
@@ -121,9 +124,10 @@ def contrasts(
             alone.append(name)
     if alone:
         raise ValueError(
-            f"{join_names(alone)} cannot be compared with '{base}': labels are exchanged among units with the same"
-            f" number of items{'' if strata is None else ' in each stratum'}, and no unit of '{alone[0]}' has as many"
-            f" as a unit of '{base}'. Leave {join_names(alone)} out, or give no units if items are independent"
+            f"{join_names(alone)} cannot be compared with '{base}': units with the same number of"
+            f" items{'' if strata is None else ' in each stratum'} exchange their labels, but no unit of '{alone[0]}'"
+            f" has as many as a unit of '{base}'. Leave {join_names(alone)} out, or give no units if items are"
+            " independent."
         )
     found = pd.DataFrame.from_dict(rows, orient="index").rename_axis("group")
     found.insert(list(found).index("least"), "p_holm", holm(found["p_value"]))
@@ -138,6 +142,7 @@ def _contrast(
     n_permutations: int,
     seed: int,
 ) -> dict[str, Any]:
+    """Return the row of one group. two: which items are in base, and in the group (m,). parts: the items of strata."""
     counted = np.concatenate(parts)
     labels, exact = every.permute_labels(parts, n_permutations, seed)
     code = int(every.codes[two[0]][0])
@@ -152,23 +157,17 @@ def _contrast(
         for its in (rows[two[1][rows]] for rows in parts)
         if len(its) > 1
     ]
-    spread = None
-    if (
-        min(int(two[1][rows].sum()) for rows in parts) >= FEWEST_SPREAD
-        and min(int(two[0][rows].sum()) for rows in parts) >= FEWEST_SPREAD
-    ):
-        frame = pd.DataFrame(every.d[np.ix_(counted, counted)])
-        try:
-            spread = dispersion_test(
-                frame,
-                list(every.codes[counted]),
-                strata=list(every.strata[counted]),
-                units=None if every.units is None else list(every.units[counted]),
-                n_permutations=n_permutations,
-                seed=seed,
-            ).p_value
-        except ValueError:
-            spread = None  # all items equally far from their centre
+    try:
+        spread = dispersion_test(
+            pd.DataFrame(every.d[np.ix_(counted, counted)]),
+            list(every.codes[counted]),
+            strata=list(every.strata[counted]),
+            units=None if every.units is None else list(every.units[counted]),
+            n_permutations=n_permutations,
+            seed=seed,
+        ).p_value
+    except ValueError:
+        spread = None  # too few items, or all equally far from their centre
     return {
         "to_base": float(to_base[0]),
         "base": float(own[0]),
@@ -183,8 +182,9 @@ def _contrast(
 
 
 def _means(d: np.ndarray, is_base: np.ndarray, parts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean dissimilarities of pairs of a base item with another, and of pairs of base items, the mean over parts, for
-    each row of is_base (k, m).
+    """Return mean dissimilarities (k,) of base items to others, and to each other, for each row of is_base (k, m).
+
+    Both are means over parts, the items of a stratum each.
     """
     across, own = np.zeros(len(is_base)), np.zeros(len(is_base))
     for rows in parts:

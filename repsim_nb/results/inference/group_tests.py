@@ -1,4 +1,4 @@
-"""Groups of items: whether they are separate (ANOSIM), and whether their centres differ."""
+"""Tests of groups of items: whether they are separate (ANOSIM), and whether their centres differ."""
 
 from __future__ import annotations
 
@@ -24,88 +24,93 @@ def anosim(
     n_permutations: int = 999,
     seed: int = 0,
 ) -> GroupTest:
-    """Test whether items of one group are nearer to each other than to items of other groups (ANOSIM), one-sided.
+    """Test whether items of one group are more similar to each other than to items of other groups (ANOSIM).
 
     Parameters
     ----------
     table : Comparison or DataFrame, square
-        A comparison (taken as dissimilarities), or a frame of dissimilarities.
+        A comparison (used as dissimilarities), or a frame of dissimilarities.
     groups : mapping, Series, str, or sequence
         {model: group}, a Series by model (by label if labels have no model), a field of the labels such as "model", or
         one value an item.
     strata : as groups, optional
         Labels are permuted within a stratum, and only pairs within one stratum count. R is then the mean over the
-        strata that have pairs of both kinds (the two-way crossed design).
+        strata that have pairs within and between groups (the two-way crossed design).
     units : as groups, optional
-        Items of one unit depend on each other (layers of one model, learning rates from one seed). Labels are
-        exchanged among whole units: those that have the same number of items in each stratum. All items of a unit are
-        in one group.
+        Items of one unit depend on each other (layers of one model, learning rates from one seed). Whole units exchange
+        their labels if they have the same number of items in each stratum. All items of a unit are in one group.
     n_permutations : int
-        All different labellings are used if there are no more than 5,040. Otherwise so many are drawn at random.
+        The number of random labellings. All different labellings are used if there are no more than 5,040.
     seed : int
+        The seed of the random labellings.
 
     Returns
     -------
     GroupTest
-        statistic is R. within, between: mean dissimilarities of the pairs that count. groups: {group: number of items}.
-        permuted is "units" if there are any.
+        One-sided; `statistic` is R. `within` and `between` are the mean dissimilarities of the pairs that count.
+        `permuted` is "units" if units are given.
 
     Raises
     ------
     ValueError
-        For one group only, no pair within a group or none between groups, undefined cells, a unit in two groups, and
-        nothing to exchange. Also for a group that has fewer than two pairs within it in every stratum (fewer than 3
-        items), unless each group has exactly one: the pairs within groups are then those of the other groups, and R
-        says how tight those are. `contrasts` compares such groups with a base group.
+        For a single group, no pair within a group or none between groups, undefined cells, a unit in two groups, and no
+        labels to exchange. Also for a group with fewer than two pairs in every stratum (fewer than 3 items), unless
+        each group has exactly one pair: R would then show how compact the other groups are. Use `contrasts` to compare
+        such groups with a base group.
 
     Notes
     -----
-    R = (mean rank of dissimilarities between groups - mean rank within groups) / (number of pairs / 2). R is 1 if every
-    pair within a group is nearer than every pair between groups, 0 if groups make no difference, and negative if items
-    are nearer to other groups. Dissimilarities that are equal up to rounding are tied. Group labels are permuted.
+    R = (mean rank of dissimilarities between groups - mean rank within groups) / (number of pairs / 2). R is 1 if all
+    pairs within groups are more similar than all pairs between groups, about 0 if groups make no difference, and
+    negative if items are more similar to other groups. Dissimilarities that are equal up to rounding are tied.
 
-    ANOSIM rejects if groups lie apart, and also if one group is only more spread out than the others around the same
-    centre. `dispersion_test` tests whether spreads differ. `centre_test` keeps its error rate if centres agree,
-    whatever the spreads are. Both tests are of all groups together: one group may be the reason. `contrasts` takes each
-    group by itself.
+    ANOSIM rejects if the centres of groups differ, and also if one group is more spread out than the others around the
+    same centre. Use `dispersion_test` to test whether spreads differ, and `centre_test` to test centres whatever the
+    spreads are. All three test all groups together, so one group may be the reason; `contrasts` tests each group.
 
-    Simulated with 8 to 10 units of 3 or 4 items that share what they have (150 nulls each): .04 to .05 had p <= .05
-    with `units`, also across strata, and .13 to .65 without.
+    Simulations with 8 to 10 units of 3 or 4 equal items (150 nulls each): a fraction of .04 to .05 had p <= .05 with
+    `units`, also across strata, and .13 to .65 without.
 
     References
     ----------
-    Clarke 1993.
+    K. R. Clarke 1993, Non-parametric multivariate analyses of changes in community structure, Australian Journal of
+    Ecology 18.
 
     Examples
     --------
     >>> positions = np.array([0.0, 1.0, 2.5, 10.0, 11.0, 13.0])
     >>> items = list("abcdef")
     >>> table = pd.DataFrame(abs(positions[:, None] - positions), items, items)
-    >>> anosim(table, groups=["left"] * 3 + ["right"] * 3).statistic
-    1.0
+    >>> found = anosim(table, groups=["left"] * 3 + ["right"] * 3)
+    >>> found.statistic, found.p_value
+    (1.0, 0.1)
     """
     found = label_items(table, groups, strata, units, n_permutations)
     d, codes, names, within = found.d, found.codes, found.names, found.within
-    parts = [rows for rows in found.items_of_strata if _has_both(within[np.ix_(rows, rows)])]
+    parts = [
+        rows  # with pairs within groups and pairs between groups
+        for rows in found.items_of_strata
+        if np.unique(within[np.ix_(rows, rows)][np.triu_indices(len(rows), 1)]).size == 2
+    ]
     if not parts:
         where = (
-            "in no stratum are there pairs of both sorts"
+            "no stratum has pairs of both kinds"
             if strata is not None
             else "each group has one item, so that no pair is within a group"
         )
         raise ValueError(
-            f"pairs within groups are compared with pairs between them, and {where}; groups:"
-            f" {join_names(f'{name} ({(codes == k).sum()})' for k, name in enumerate(names))}"
+            f"ANOSIM compares pairs within groups with pairs between groups, but {where}; groups:"
+            f" {join_names(f'{name} ({(codes == k).sum()})' for k, name in enumerate(names))}."
         )
     _check_pairs(found, parts)
     labels, every = found.permute_labels(parts, n_permutations, seed)
     tied = with_ties(d, table)
     seen, null = (anosim_r(tied, labelling, parts) for labelling in (codes[None], labels))
-    return found.group_test(compare_with_null(float(seen[0]), null, "greater", every), parts)
+    return found.group_test(compare_with_null(float(seen[0]), null, "greater", every, permuted=found.permuted), parts)
 
 
 def anosim_r(tied: np.ndarray, codes: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
-    """R, the mean over parts (the items of a stratum each), for each row of group codes (k, m)."""
+    """Return R, the mean over parts (the items of a stratum each), for each row of group codes (k, m)."""
     total = np.zeros(len(codes))
     for rows in parts:
         ranks = np.zeros((len(rows), len(rows)))
@@ -124,38 +129,48 @@ def centre_test(
     n_permutations: int = 999,
     seed: int = 0,
 ) -> GroupTest:
-    """Test whether the centres of groups differ, whatever the spreads of the groups are, one-sided.
+    """Test whether the centres of groups differ, whatever the spreads of the groups are.
 
     Parameters
     ----------
-    table, groups, strata, units, n_permutations, seed
-        As in `anosim`. Every group needs two items (in every stratum too). With strata the statistic is the mean over
-        those that have at least two groups.
+    table : Comparison or DataFrame, square
+        A comparison (used as dissimilarities), or a frame of dissimilarities.
+    groups : mapping, Series, str, or sequence
+        The group of each item, as in `anosim`. Every group needs two items or more (in every stratum too).
+    strata : as groups, optional
+        Labels are permuted within a stratum. The statistic is the mean over the strata with at least two groups.
+    units : as groups, optional
+        Items of one unit depend on each other, as in `anosim`.
+    n_permutations : int
+        The number of random labellings. All different labellings are used if there are no more than 5,040.
+    seed : int
+        The seed of the random labellings.
 
     Returns
     -------
     GroupTest
-        statistic is Welch's W of distances. within, between: mean dissimilarities of the pairs that count. groups:
-        {group: number of items}.
+        One-sided; `statistic` is Welch's W of distances. `within` and `between` are the mean dissimilarities of the
+        pairs that count.
 
     Raises
     ------
     ValueError
-        As `anosim`, for a group of one item, and for a group whose items are all alike.
+        As `anosim`, for a group of one item, and for a group whose items are all equal.
 
     Notes
     -----
-    W = squared distances between the centres of groups, each weighted by the sizes of the groups over their variances,
-    over the expectation of that sum. The variance of a group is half the mean squared dissimilarity of its pairs. A
-    group that is more spread out than others, for which `anosim` rejects as well, is no evidence here. Group labels are
-    permuted.
+    W is the sum of squared distances between the centres of groups, weighted by the sizes of the groups over their
+    variances, divided by its expectation. The variance of a group is half the mean squared dissimilarity of its pairs.
+    A group that is more spread out than others does not make W large (`anosim` would reject).
 
-    Simulated (two groups of 8 and 24 items, 2 to 20 features, equal centres, one group three times as spread out as the
-    other): .042 to .065 of 1,000 nulls each had p <= .05. With ANOSIM it was between none and all of them.
+    Simulations (two groups of 8 and 24 items, 2 to 20 features, equal centres, one group three times as spread out as
+    the other): a fraction of .042 to .065 of 1,000 nulls each had p <= .05. With ANOSIM it was between 0 and 1.
 
     References
     ----------
-    Alekseyenko 2016; Hamidi, Wallace, Vasu, Alekseyenko 2019.
+    A. V. Alekseyenko 2016, Multivariate Welch t-test on distances, Bioinformatics 32.
+    B. Hamidi, K. Wallace, C. Vasu, A. V. Alekseyenko 2019, W*d-test: robust distance-based multivariate analysis of
+    variance, Microbiome 7.
 
     Examples
     --------
@@ -167,7 +182,7 @@ def centre_test(
     """
     found = label_items(table, groups, strata, units, n_permutations)
     parts = found.strata_to_compare()
-    found.check_spreads(parts, "and centres are compared by the spread of their groups")
+    found.check_spreads(parts, "which centre_test compares centres by")
     labels, every = found.permute_labels(parts, n_permutations, seed)
     squared = found.d**2
     seen, null = (
@@ -177,16 +192,15 @@ def centre_test(
     statistic = float(seen[0])
     if not np.isfinite(statistic):
         raise ValueError(
-            "all items of one group are alike (every dissimilarity within it is 0), so it has no spread that centres"
-            " could be compared by"
+            "centre_test needs groups with a spread, but all items of one group are alike (every dissimilarity within"
+            " it is 0). Leave this group out."
         )
-    return found.group_test(
-        compare_with_null(statistic, null, "greater", every, rounding=ROUNDING * max(1.0, abs(statistic))), parts
-    )
+    rounding = ROUNDING * max(1.0, abs(statistic))
+    return found.group_test(compare_with_null(statistic, null, "greater", every, rounding, found.permuted), parts)
 
 
 def _check_pairs(found: LabelledItems, parts: list[np.ndarray]) -> None:
-    """ValueError for a group with too few pairs within it, which would leave R to the other groups."""
+    """Check that no group has too few pairs within it, so that R would depend on the other groups alone."""
     most = np.max(
         [[math.comb(int((found.codes[rows] == k).sum()), 2) for k in range(len(found.names))] for rows in parts], axis=0
     )
@@ -195,15 +209,15 @@ def _check_pairs(found: LabelledItems, parts: list[np.ndarray]) -> None:
     if few and not all(most[k] == 1 for k in np.flatnonzero(present)):
         many = "one pair or none" if len(found.items_of_strata) == 1 else "one pair or none within any stratum"
         raise ValueError(
-            f"R compares pairs within groups with pairs between them, and some groups have {many}"
-            f" ({join_names(found.names[few], 3)}), so that R would be the tightness of the other groups. Give such"
-            " groups 3 items or more, leave them out, or compare each with a base group: inference.contrasts(table,"
-            " groups, base)"
+            f"ANOSIM compares pairs within groups with pairs between groups, but some groups have {many}"
+            f" ({join_names(found.names[few], 3)}), so R would be the tightness of the other groups. Use 3 items or"
+            " more in each group, leave these groups out, or compare each with a base group: inference.contrasts(table,"
+            " groups, base)."
         )
 
 
 def _welch(squared: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """Welch's W of distances for each row of group codes (k, m); infinite where a group has no spread."""
+    """Return Welch's W of distances for each row of group codes (k, m); infinite if a group has no spread."""
     groups = np.unique(codes[0])
     sizes = np.array([(codes[0] == g).sum() for g in groups])
     members = np.stack([(codes == g).astype(float) for g in groups])  # (groups, k, m)
@@ -223,13 +237,8 @@ def _welch(squared: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return np.where((variance <= smallest).any(axis=1), np.inf, top / bottom)
 
 
-def _has_both(within: np.ndarray) -> bool:
-    pairs = within[np.triu_indices(len(within), 1)]
-    return bool(pairs.any() and not pairs.all())
-
-
 def _contrast(ranks: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """R for each row of group codes (k, m). All sums are of halves, so they are exact in any order."""
+    """Return R for each row of group codes (k, m). All sums are of halves, so they are exact in any order."""
     m, inside = len(ranks), np.zeros(len(codes))
     pairs = m * (m - 1) // 2
     for group in np.unique(codes[0]):

@@ -1,6 +1,4 @@
-"""Rows that depend on each other: which group each belongs to, means of groups, and values without the pairs within a
-group.
-"""
+"""Rows in groups that depend on each other: group codes, means of groups, and values without pairs within a group."""
 
 from __future__ import annotations
 
@@ -22,17 +20,15 @@ from repsim_nb.support.validation import check_labels, check_representation, to_
 
 from .representations import pair_of, rows_of
 
-MAX_ROWS = 1000  # of which it is asked whether near rows are more alike
+MAX_ROWS = 1000  # the first rows, among which dependence is looked for
 
 
 def codes_of(groups: Any, sides: Sequence[Any], n: int, *, every: bool = False) -> np.ndarray | None:
-    """The group of each of n rows as a number, in the order of first appearance.
+    """Return the group of each of n rows as a number, or None if every row is a group of its own.
 
-    None if every row is a group of its own.
-
-    groups: one label a row; None takes what a recording by token knows of its rows, and warns if rows look grouped all
-    the same.  sides: the representations, as they were given and as arrays; they agree in their groups as far as they
-    know them.  every: whether groups only matter if all sides have them, as for permutations of one of them.
+    Numbers are in the order of first appearance. groups: one label a row; None takes the groups of a recording by
+    token, or warns if rows look grouped. sides: the representations, as given and as arrays. every: whether groups
+    matter only if all sides have them, as for permutations of one side.
     """
     if groups is None:
         labels = next((its for side in sides if (its := groups_of(side)) is not None), None)
@@ -48,7 +44,7 @@ def codes_of(groups: Any, sides: Sequence[Any], n: int, *, every: bool = False) 
 
 
 def _warn_if_grouped(sides: list[Any], every: bool) -> None:
-    """Two sides are looked at: which rows belong together is the same for all others."""
+    """Warn if rows that follow one another are more alike than chance allows. Two sides represent all others."""
     if len(sides[0]) != len(sides[1]):
         return
     try:
@@ -56,31 +52,31 @@ def _warn_if_grouped(sides: list[Any], every: bool) -> None:
             near_rows(to_numpy(check_representation(side[:MAX_ROWS], double=True, constant=True)))[1] for side in sides
         ]
     except UndefinedError:
-        return  # the measure says what is wrong
+        return  # the measure raises the error
     if all(found) if every else any(found):
         warn_user(
             "rows that follow one another are more alike than chance allows. If they depend on each other (tokens,"
-            " frames, repeats), p-values are too small and intervals too short: say which belong together, groups=[one"
-            " label a row]. If only the order of independent samples shows (sorted by class, say), say groups=range(n),"
-            " or permute the rows"
+            " frames, repeats), p-values are too small and intervals are too short: pass groups=[one label a row]. If"
+            " rows are independent but sorted (by class, for example), pass groups=range(n) or permute the rows."
         )
 
 
 def check_number(codes: np.ndarray, measure: Measure) -> None:
-    """ValueError where there are fewer groups than the measure needs samples."""
+    """Check that there are as many groups as the measure needs samples."""
     many = int(codes.max()) + 1
     if many < measure.min_samples:
         raise ValueError(
-            f"groups are exchanged as samples are, and {measure} needs at least {measure.min_samples}; the"
-            f" {len(codes)} rows are in {many} group{'s' * (many > 1)}"
+            f"{measure} needs at least {measure.min_samples} groups, since groups are exchanged like samples; the"
+            f" {len(codes)} rows are in {many} group{'s' * (many > 1)}. Use more groups, or groups=range(n) if rows are"
+            " independent."
         )
 
 
 def group_means(x: Any, codes: np.ndarray) -> Any:
-    """One row a group, in the order of the codes (groups, features): the mean of its rows.
+    """Return the mean row of each group (groups, features), in the order of the codes.
 
-    If groups differ in size the mean is of as many rows of each as the smallest has, evenly spaced: a mean of more rows
-    varies less, on both sides alike, so that means of unlike groups could not be exchanged.
+    If groups differ in size, each mean is of as many rows as the smallest group has, evenly spaced. A mean of more rows
+    varies less, on both sides alike, so means of different numbers of rows could not be exchanged.
     """
     x = x.detach() if hasattr(x, "detach") else x
     xp = array_api_compat.array_namespace(x)
@@ -94,29 +90,29 @@ def group_means(x: Any, codes: np.ndarray) -> Any:
 
 
 def require_form(measure: Measure, what: str, hint: str = "") -> Between:
-    """The measure without the pairs of rows within a group. ValueError if it has no such form, with what to do."""
+    """Return the measure without the pairs of rows within a group. ValueError if it has no such form."""
     try:
         return between_groups(measure)
     except NotImplementedError as error:
-        raise ValueError(f"{what}, of rows in groups: {error}{hint}") from None
+        raise ValueError(f"{what} of rows in groups: {error}{hint}") from None
 
 
 def without_pairs_within(measure: Measure, codes: np.ndarray | None) -> Callable[[Any, Any], float]:
-    """The measure without the pairs of rows within a group, if it has that form and there are groups; else as it is."""
+    """Return the measure without the pairs of rows within a group, if there are groups and it has that form."""
     if codes is None or (form := form_between(measure)) is None:
         return measure
     return lambda x, y: form(x, y, codes)
 
 
 class SampleUnits:
-    """What a sample set is drawn in: single samples, or whole groups of rows.
+    """The units in which samples are drawn or left out: single samples, or whole groups of rows.
 
-    number: how many there are.  name: "samples" or "groups".  value(which): the measure of the rows of these units;
-    with groups without the pairs of rows within one.
+    number: how many there are. name: "samples" or "groups". value(which): the measure of the rows of these units,
+    without the pairs of rows within a group.
     """
 
     def __init__(self, measure: Measure, x: Any, y: Any, groups: Any, what: str, *, strict: bool = True) -> None:
-        """strict: whether a measure without a form for groups is an error; else all pairs of rows count."""
+        """Find the units. strict: whether a measure without a form for groups is an error, or uses all pairs."""
         self.x, self.y, n = pair_of(x, y, measure)
         self.codes = codes_of(groups, (x, y, self.x, self.y), n)
         self.number, self.name = (n, "samples") if self.codes is None else (int(self.codes.max()) + 1, "groups")
@@ -126,6 +122,7 @@ class SampleUnits:
         )
 
     def value(self, which: np.ndarray | None = None) -> float:
+        """Return the measure of the rows of some units, or of all."""
         if which is None:
             which = np.arange(self.number)
         rows = which if self.codes is None else np.flatnonzero(np.isin(self.codes, which))
@@ -136,18 +133,18 @@ class SampleUnits:
 
 
 def have_equal_sizes(codes: np.ndarray) -> bool:
-    """Whether all groups have the same number of rows."""
+    """Return whether all groups have the same number of rows."""
     return len(set(np.bincount(codes).tolist())) == 1
 
 
 def rows_by_group(codes: np.ndarray) -> np.ndarray:
-    """The rows of groups of one size, in order (groups, size)."""
+    """Return the rows of groups of one size, in order (groups, size)."""
     order = np.argsort(codes, kind="stable")
     return order.reshape(int(codes.max()) + 1, -1)
 
 
 def permute_groups(rows: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """An order of samples in which whole groups are exchanged: the rows of group k are those of group order[k]."""
+    """Return an order of samples that exchanges whole groups: the rows of group k are those of group order[k]."""
     found = np.empty(rows.size, dtype=np.int64)
     found[rows.ravel()] = rows[order].ravel()
     return found

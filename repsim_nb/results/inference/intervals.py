@@ -1,4 +1,4 @@
-"""How far a number would move with other samples, or with other items."""
+"""Confidence intervals of a measure over samples, and of a rank correlation of two tables over items."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from repsim_nb import measures
-from repsim_nb.measures import Measure
-from repsim_nb.support.errors import UndefinedError, add_context, join_names, unknown_name
+from repsim_nb.measures import CKNNA, JaccardKNN, LinearPredictivity, Measure, MutualKNN
+from repsim_nb.support.errors import UndefinedError, add_context, check_name, join_names, warn_user
 from repsim_nb.support.labels import short_labels
 from repsim_nb.support.progress import Tick
 from repsim_nb.support.validation import check_integer
@@ -24,9 +24,20 @@ from .results import Interval, add_variances, check_level, jackknife, student_in
 from .square_tables import Direction, SquareTable, require_values_per_item
 from .units import Groups, Units, units_of
 
-FEWEST_ITEMS = 6  # items: with 5 the interval held a ρ of .95 in 83 of 100 simulations only
-FEWEST_LEVELS = 5  # levels of each of several crossed groupings, whose added variances are on the safe side
+FEWEST_ITEMS = 6  # with 5 items the interval contained a ρ of .95 in only 83 of 100 simulations
+FEWEST_LEVELS = 5  # levels of each crossed grouping: the sum of their variances is conservative
 FEWEST_SAMPLES = 20
+# measures whose intervals are not calibrated, and why
+UNRELIABLE: dict[tuple[type[Measure], ...], str] = {
+    (MutualKNN, JaccardKNN, CKNNA): (
+        "the value depends on the number of samples, because k is fixed, so there is no population value that the"
+        " interval could contain. Report the value with its chance level, measure.chance(n), or use permutation_test."
+    ),
+    (LinearPredictivity,): (
+        "leaving out samples changes the regression, so the interval is not calibrated: it is too wide, and may go"
+        " beyond the largest possible value. Report the held-out value, and compare it with permutation_test."
+    ),
+}
 
 
 def interval(
@@ -40,65 +51,109 @@ def interval(
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> Interval:
-    """Confidence interval for the population value of a measure, from n samples that were drawn one by one, or in
-    groups -> Interval, with the estimate in its middle.
+    """Confidence interval for the population value of a measure.
+
+    It answers: which values would the measure have with infinitely many samples like these? It covers other samples for
+    the same two models, not other models.
 
     Parameters
     ----------
-    x, y : arrays (n, ...)
+    measure : str or Measure
+        A name, such as "cka_debiased", or a configured measure. The interval is calibrated for debiased CKA, Procrustes
+        and RSA of related sides.
+    x, y : array (n, ...)
+        Two representations of the same n samples, in the same order. Samples (or groups) are drawn independently.
     groups : labels (n,), optional
         Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus).
-        Whole groups are left out, and pairs of rows within a group do not count. Recordings by token know the groups of
-        their rows. Measures that can do this: debiased CKA, debiased distance correlation, RSA.
+        Whole groups are left out, and pairs of rows within a group do not count. Only for debiased CKA, debiased
+        distance correlation and RSA. Recordings by token have the groups of their rows. Pass range(n) if rows are
+        independent.
     level : float
-        The fraction of such intervals that contain the population value.
+        The confidence level, the fraction of such intervals that contain the population value.
     parts : int
-        The number of parts into which samples (or groups) are divided, from 5.
+        The number of parts into which samples (or groups) are divided, 5 or more.
+    seed : int
+        The seed of this division.
+    progress : bool or function(done, total)
+        Show a progress bar, or call the function, which may raise an exception to stop.
 
-    Notes
-    -----
-    The jackknife, twice: samples are permuted (seed) and divided into `parts` parts. What the measure loses without
-    each part shows its bias, which falls as 1/n and is taken out. What the estimate without bias loses without each
-    part shows its standard error; for that every two parts are left out together. Student's t has (parts - 1) degrees
-    of freedom. So the estimate may lie outside what was measured, where that is biased at n samples, and the interval
-    is not cut at the ends of the measure's range. It takes 1 + parts (parts + 1) / 2 calls of the measure, 56. (A
-    bootstrap draws samples twice, and to a measure of pairs two copies have a perfect similarity.)
-
-    Simulated, 400 times each, against the value at 20,000 samples (benchmarks/CALIBRATION.md): of 100 intervals at
-    level 0.95 92 to 96 held it, of sides that are related, of up to 50 features: for debiased CKA, Procrustes and RSA
-    at 200 and 1,000 samples, and for debiased CKA of 25 and 100 groups of 8 rows. It fails where the bias falls slower
-    than 1/n: under Procrustes, NBS and CCA, of sides that share some directions and have nothing in common in others
-    (80 at 200 samples, 93 at 1,000), and of unrelated sides altogether (5 and 48); there CKA and RSA have intervals
-    that are too wide (98 to 100). Procrustes of 300 features at 200 samples never held it. The value of shared
-    neighbours belongs to n samples and has no limit. Intervals of predictions are far too wide.
+    Returns
+    -------
+    Interval
+        With `low`, `high`, `level`, and the bias-corrected `estimate` in the middle. The interval is not clipped to the
+        range of the measure.
 
     Raises
     ------
     ValueError
-        For fewer than 20 samples or groups, other n, or groups with a measure that cannot leave out the pairs within
-        them.
+        For fewer than 20 samples or groups, sides with other samples, or groups with a measure that cannot leave out
+        the pairs within them.
     UndefinedError
-        Where the measure has no value without two parts, or no part moves it.
+        If the measure has no value without two of the parts, or has the same value whichever part is left out.
+
+    Warns
+    -----
+    UserWarning
+        For `mutual_knn`, `jaccard_knn`, `cknna` and `linear_predictivity`: see Notes.
+
+    Notes
+    -----
+    The interval is that of a jackknife that is used twice. Samples are divided at random into `parts` parts. The values
+    without each part estimate the bias of the measure, which falls as 1/n, and it is subtracted: estimate = parts ·
+    value - (parts - 1) · mean of the values without one part. The same estimates without each part (for which every two
+    parts are left out together) give the standard error, with Student's t of parts - 1 degrees of freedom. So the
+    estimate may differ from the measured value, if that is biased at n samples. The cost is 1 + parts (parts + 1) / 2
+    values of the measure, 56 by default. (A bootstrap is not used, because it draws samples twice, and two copies of a
+    sample are perfectly similar.)
+
+    In simulations (400 each, benchmarks/CALIBRATION.md), 92 to 96 of 100 intervals at level 0.95 contained the value at
+    20,000 samples, for debiased CKA, Procrustes and RSA of related sides of up to 50 features at 200 and 1,000 samples.
+
+    The interval is not reliable in these cases:
+
+    - Procrustes, NBS and CCA of sides that are unrelated in some directions (80 of 100 at 200 samples, 93 at 1,000) or
+      in all (5 and 48), because the bias falls more slowly than 1/n. Procrustes of 300 features at 200 samples never
+      contained the value.
+    - CKA and RSA of unrelated sides: the intervals are too wide (98 to 100). Use `permutation_test`.
+    - Shared neighbours (`mutual_knn`, `jaccard_knn`, `cknna`): with a fixed k the value depends on n and has no
+      population value. The function warns.
+    - Predictions (`linear_predictivity`): with a tenth of the samples left out the regression is another one, so the
+      interval is too wide and may go beyond 1. The function warns.
 
     References
     ----------
-    Quenouille 1956; Tukey 1958.
+    M. H. Quenouille 1956, Notes on bias in estimation, Biometrika 43.
+    J. W. Tukey 1958, Bias and confidence in not-quite large samples (abstract), Annals of Mathematical Statistics 29.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(200, 5))
     >>> found = interval("cka_debiased", x, x + rng.normal(size=(200, 5)))
+    >>> print(f"{found.estimate:.2f} ({found.low:.2f} to {found.high:.2f})")
+    0.50 (0.46 to 0.54)
     >>> 0.5 in found
     True
     """
     measure = measures.get(measure)
+    base = getattr(measure, "base", measure)  # of a deconfounded measure
+    for kinds, why in UNRELIABLE.items():
+        if isinstance(base, kinds):
+            warn_user(f"interval of {measures.short_name(measure)}: {why}")
+    return corrected_interval(measure, x, y, groups, level, parts, seed, progress)
+
+
+def corrected_interval(
+    measure: Measure, x: Any, y: Any, groups: Any, level: float, parts: int, seed: int, progress: bool | Tick
+) -> Interval:
+    """Return the interval of a jackknife that is used twice, without the warnings of `interval`."""
     check_level(level)
     check_integer(parts, "parts", minimum=5, hint="such as 10 for 56 calls of the measure")
     units = SampleUnits(measure, x, y, groups, "an interval")
     if units.number < FEWEST_SAMPLES:
         raise ValueError(
-            f"an interval needs at least {FEWEST_SAMPLES} {units.name} to leave some out; there are {units.number}"
+            f"an interval needs at least {FEWEST_SAMPLES} {units.name}, so that some can be left out; there are"
+            f" {units.number}. Use more {units.name}."
         )
     parts = min(parts, units.number)
     part = np.random.default_rng(seed).permutation(units.number) % parts
@@ -123,8 +178,8 @@ def interval(
     variance, df = jackknife(without_one)
     if math.sqrt(variance) <= 1e-12 * max(1.0, abs(seen)):
         raise UndefinedError(
-            f"{measures.short_name(measure)} is {seen:.4g} whichever {units.name} are left out, so no interval can be"
-            " told from them (are the two sides the same?)"
+            f"{measures.short_name(measure)} has no interval: it is {seen:.4g} whichever {units.name} are left out. Are"
+            " the two sides the same?"
         )
     return student_interval(middle, variance, df, level)
 
@@ -139,64 +194,73 @@ def rank_interval(
     direction: Direction | None = None,
     level: float = 0.95,
 ) -> Interval:
-    """Confidence interval for the rank correlation of two square tables over all items like these.
+    """Confidence interval for the rank correlation of two square tables, over other items like these.
+
+    It answers: how strongly are two measures (or distances) correlated over the pairs of a population of models, of
+    which these are a sample?
 
     Parameters
     ----------
-    a, b, kind, given, direction
-        As in `rank_correlation`: tables over the same items. With `given` the interval is that of the partial
-        correlation.
+    a, b : Comparison or DataFrame, square
+        Tables over the same items, as in `rank_correlation`.
+    kind : {"spearman", "kendall"}
+        The rank correlation.
     groups : one value an item, {model: group}, a field of the labels, or a DataFrame, optional
-        Items of one group are left out together: seeds of one architecture are no independent draws, architectures are.
-        A DataFrame has a column for each crossed grouping (pre-training seed and fine-tuning seed).
+        Items of one group are left out together. Seeds of one architecture, for example, are not independent draws, but
+        architectures are. A DataFrame has a column for each crossed grouping (pre-training seed and fine-tuning seed).
+    given : Comparison or DataFrame, square, optional
+        A third table that is held constant. The interval is then that of the partial correlation.
+    direction : {"dissimilarity", "similarity"}, optional
+        What plain frames contain, needed if they have NaN on the diagonal.
     level : float
-        The fraction of intervals that contain the population value.
+        The confidence level, the fraction of such intervals that contain the population value.
 
     Returns
     -------
     Interval
+        Its `estimate` is the rank correlation of the tables.
 
     Raises
     ------
     ValueError
         For fewer than 6 items or groups (5 levels of each of several crossed groupings), undefined pairs, a side that
-        is constant (also without one of them), and for a correlation of ±1, which no item moves.
+        is constant (also without one of the items), and a correlation of ±1, which is the same whichever item is left
+        out.
 
     Notes
     -----
-    Pairs that share an item are not independent, so whole items (or groups) are left out, one at a time: the
-    jackknife's standard error of the correlation, on Fisher's scale artanh ρ, times Student's t with (items - 1)
-    degrees of freedom. The p-value of no correlation at all is that of `rank_correlation`.
+    Pairs that share an item are not independent, so whole items (or groups) are left out, one at a time. The interval
+    is artanh ρ ± t · standard error, brought back to the scale of ρ. The standard error is that of the jackknife, and t
+    is Student's with items - 1 degrees of freedom. For a p-value, use `rank_correlation`.
 
-    For crossed groupings the jackknife variances of the groupings are added, and Student's t has the degrees of freedom
-    of Satterthwaite. What each combination of levels adds by itself is in both variances, so the interval is
-    conservative.
+    For crossed groupings the jackknife variances of the groupings are added, and t has the degrees of freedom of
+    Satterthwaite. The variation of single combinations of levels is in both variances, so the interval is conservative.
 
-    The interval is for the correlation over all pairs of a population from which the items were drawn independently. It
-    does not cover items of another kind or other samples.
+    The interval assumes that items were drawn independently. It does not cover items of another kind or other samples.
 
-    Simulated (distances of points in two spaces, 6 to 53 items, ρ from 0.2 to 0.95): of 100 intervals at level 0.95 93
-    to 99 contained it, at 8 to 12 items rather too often; with heavy tails and ρ = 0.95 91. If each item came two or
-    three times, a little apart, only 60 to 88 did, and with these as `groups` 91 to 97. With 5 x 5, 6 x 6 and 10 x 5
-    crossed groups 95 to 100 did, and 54 to 78 with the items of 5 x 5 as units (200 each); with a third table held
-    constant 95 to 99 (6 to 25 items).
+    Simulations with distances of points in two spaces (6 to 53 items, ρ from 0.2 to 0.95): of 100 intervals at level
+    0.95, 93 to 99 contained the population value (with heavy tails and ρ = 0.95, 91). If each item came two or three
+    times, with small differences, only 60 to 88 did, and 91 to 97 with these as `groups`. With 5 × 5, 6 × 6 and 10 × 5
+    crossed groups, 95 to 100 did, and 54 to 78 with the items of 5 × 5 as units. With a third table held constant, 95
+    to 99 did.
 
     References
     ----------
-    Arvesen 1969; Satterthwaite 1946; Owen 2007.
+    J. N. Arvesen 1969, Jackknifing U-statistics, Annals of Mathematical Statistics 40.
+    F. E. Satterthwaite 1946, An approximate distribution of estimates of variance components, Biometrics Bulletin 2.
+    A. B. Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics 1.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> points = rng.normal(size=(12, 3))
-    >>> sides = points, points + rng.normal(size=(12, 3))
+    >>> sides = points, points + 0.5 * rng.normal(size=(12, 3))
     >>> a, b = (pd.DataFrame(np.linalg.norm(x[:, None] - x, axis=2)) for x in sides)
     >>> found = rank_interval(a, b)
-    >>> found.estimate in found
-    True
+    >>> print(f"{found.estimate:.2f} ({found.low:.2f} to {found.high:.2f})")
+    0.55 (0.08 to 0.82)
     """
-    if kind not in RANKS:
-        raise unknown_name("rank correlation", kind, RANKS)
+    check_name("rank correlation", kind, RANKS)
     check_level(level)
     tables, index, place = align_all(a, [b] if given is None else [b, given], direction)
     units = left_out_units(index, groups, place)
@@ -207,7 +271,7 @@ def rank_interval(
 
 
 def left_out_units(index: pd.Index, groups: Groups, place: np.ndarray) -> Units:
-    """What is left out of tables whose items stand at these places of the index. ValueError for too few."""
+    """Return the units that are left out of tables with the items at these positions of the index."""
     few = FEWEST_ITEMS if not isinstance(groups, pd.DataFrame) or len(groups.columns) == 1 else FEWEST_LEVELS
     given = {} if groups is None else dict(groups) if isinstance(groups, pd.DataFrame) else {None: groups}
     numbers = {
@@ -218,7 +282,8 @@ def left_out_units(index: pd.Index, groups: Groups, place: np.ndarray) -> Units:
         if number < few:
             what = "items" if groups is None else "groups" if name is None else f"levels of '{name}'"
             raise ValueError(
-                f"an interval from leaving out {what} needs at least {few} of them; these tables share {number}"
+                f"an interval that leaves out {what} needs at least {few} of them; these tables have {number} in"
+                " common. Add models, or give the value without an interval."
             )
     return Units({name: pd.factorize(codes[place])[0] for name, codes in units_of(index, groups).groupings.items()})
 
@@ -226,8 +291,9 @@ def left_out_units(index: pd.Index, groups: Groups, place: np.ndarray) -> Units:
 def leave_out(
     tables: list[np.ndarray], kind: str, units: Units, names: Sequence[str], what: str = "the two tables"
 ) -> tuple[float, list[np.ndarray]]:
-    """The rank correlation of the first two tables (the third held constant), and for each grouping the correlations
-    without each of its groups (groups,).
+    """Return the rank correlation of two tables, and for each grouping those without each of its groups (groups,).
+
+    A third table is held constant.
     """
     pairs = np.triu_indices(len(tables[0]), 1)
     x, y, *given = (table[pairs] for table in tables)
@@ -237,8 +303,8 @@ def leave_out(
     seen = correlation(x, y, kind, *given)
     if 1 - abs(seen) < 1e-12:
         raise ValueError(
-            f"{what} order all {len(pairs[0])} pairs {'alike' if seen > 0 else 'in reverse'}, a rank correlation of"
-            f" {seen:.0f}, which no item moves: it has no interval"
+            f"{what} order all {len(pairs[0])} pairs {'alike' if seen > 0 else 'in reverse'}: a rank correlation of"
+            f" {seen:.0f} is the same whichever item is left out, so it has no interval."
         )
     found = []
     for grouping, codes in units.groupings.items():
@@ -252,8 +318,8 @@ def leave_out(
             group = int(np.argmin(np.isfinite(values)))
             name = join_names((names[k] for k in np.flatnonzero(codes == group).tolist()), 3)
             raise ValueError(
-                f"without {name}{'' if len(units.groupings) == 1 else f' ({grouping})'} all pairs of one side are the"
-                " same, so that all order hangs on it: there is no interval"
+                f"the rank correlation has no interval: without {name}"
+                f"{'' if len(units.groupings) == 1 else f' ({grouping})'}, all pairs of one side have the same value."
             )
         found.append(values)
     return seen, found

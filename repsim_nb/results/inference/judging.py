@@ -1,4 +1,4 @@
-"""Claims judged by an interval, a p-value or an exact number."""
+"""Verdicts on claims, from an interval, a p-value or an exact number."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .verdicts import (
     without_final_zeros,
 )
 
-# names of the estimate in a row that has a low and a high end
+# names of the estimate in a row with an interval
 ESTIMATES = ("estimate", "difference", "mean", "value", "statistic", "spearman")
 
 
@@ -43,47 +43,47 @@ def judge(
     Parameters
     ----------
     found : Interval, (estimate, low, high) or a row
-        The value with its interval. A row (a Series or a mapping) has ``low``, ``high`` and one of ``estimate``,
+        The value with its interval. A row (a Series or a mapping) must have ``low``, ``high`` and one of ``estimate``,
         ``difference``, ``mean``, ``value``, ``statistic``, ``spearman``.
     above, below : float, optional
         The claim is that the value is above, or below, this threshold.
     within : float or (float, float), optional
         The claim is that the value does not differ: it is between -margin and margin, or between the two numbers.
     unit : str
-        What the interval was drawn over, such as "models (10)".
+        What the interval was computed over, such as "models (10)". It is only shown.
     level : float, optional
-        The level of the interval. An `Interval` has its own, and so has a row with an entry ``level`` or with
-        ``.attrs["level"]``, as rows of the tables of this package have. Without any, the level of the verdict is None.
+        The level of the interval. It is not needed for an `Interval`, and for a row with an entry ``level`` or with
+        ``.attrs["level"]``, as in the tables of this package. Without a level, that of the verdict is None.
 
     Returns
     -------
     Verdict
-        "reproduced" if the whole interval is where the claim says, "not reproduced" if the whole interval is elsewhere,
-        otherwise "undecided".
+        "reproduced" if the whole interval is on the claimed side of the threshold, "not reproduced" if it is on the
+        other side, otherwise "undecided".
 
     Raises
     ------
     TypeError
         If `found` has no interval. (`judge_exact` judges a deterministic value.)
     ValueError
-        If not exactly one of `above`, `below` and `within` is given, the interval is undefined, or `level` is not the
-        level that the interval has.
+        If not exactly one of `above`, `below` and `within` is given, if the interval is undefined, or if the interval
+        has another level than `level`.
 
     Notes
     -----
-    With a 95 % interval, `above` and `below` are one-sided tests at 2.5 %, and `within` is the two one-sided tests of
-    equivalence at 2.5 % each [1]_. "not reproduced" is the opposite test, also at 2.5 %: an interval that holds the
-    threshold gives "undecided", never "not reproduced". In 20,000 simulated studies (Student's t interval of the mean
-    of 12 values with standard deviation 1) with the true value on the threshold, 2.7 % were "reproduced" and 2.4 % "not
-    reproduced" (`above`); 2.6 % and 2.3 % (`below`). With the true value on the end of a margin of 1.5, 2.6 % and 2.5
-    %. Of true values inside a margin that is much narrower than the interval, up to 5 % are "not reproduced", since
-    both ends can miss it.
+    With a 95 % interval, `above` and `below` are one-sided tests at 2.5 %, and `within` is two one-sided tests of
+    equivalence at 2.5 % each [1]_. "not reproduced" is the opposite test, also at 2.5 %. An interval that contains the
+    threshold gives "undecided", never "not reproduced".
+
+    In 20,000 simulated studies (Student's t interval of the mean of 12 values with standard deviation 1) with the true
+    value on the threshold, 2.7 % were "reproduced" and 2.4 % "not reproduced" (`above`), or 2.6 % and 2.3 % (`below`).
+    With the true value on the end of a margin of 1.5 it was 2.6 % and 2.5 %. If the margin is much narrower than the
+    interval, up to 5 % of true values inside it are "not reproduced", since both ends can miss it.
 
     References
     ----------
     .. [1] D. J. Schuirmann 1987, *A comparison of the two one-sided tests procedure and the power approach for
-    assessing the equivalence of average bioavailability*,
-       Journal of Pharmacokinetics and Biopharmaceutics 15.
+       assessing the equivalence of average bioavailability*, Journal of Pharmacokinetics and Biopharmaceutics 15.
 
     Examples
     --------
@@ -100,8 +100,8 @@ def judge(
     given = [name for name, value in (("above", above), ("below", below), ("within", within)) if value is not None]
     if len(given) != 1:
         raise ValueError(
-            f"a claim has one threshold: above=, below= or within=; got {join_names(given) if given else 'none'}."
-            " Claims that must all hold are joined: judge(...) & judge(...)"
+            f"a claim must have one threshold: above=, below= or within=; got {join_names(given) if given else 'none'}."
+            " Combine claims that must all hold with &: judge(...) & judge(...)."
         )
     places = decimals_of_interval(low, high)
     if above is not None:
@@ -144,9 +144,9 @@ def judge_p(p: Any, level: float = 0.05, *, unit: str = "") -> Verdict:
     p : float or a test
         The p-value, in (0, 1], or a result that has a ``p_value``.
     level : float
-        The level of the test, 0.05 unless given.
+        The level of the test, between 0 and 0.5.
     unit : str
-        What the test exchanged, such as "models (10)".
+        What the test exchanged, such as "models (10)". It is only shown.
 
     Returns
     -------
@@ -160,9 +160,9 @@ def judge_p(p: Any, level: float = 0.05, *, unit: str = "") -> Verdict:
 
     Notes
     -----
-    A large p-value is no evidence of absence, so that "not reproduced" does not come from here. For "does not differ",
-    ask `judge` with ``within=``. If the null hypothesis is true, a valid test gives "reproduced" in a fraction of at
-    most `level` of the studies.
+    A large p-value is no evidence of absence, so the verdict is never "not reproduced". For "does not differ", use
+    `judge` with ``within=``. If the null hypothesis is true, a valid test gives "reproduced" in a fraction of at most
+    `level` of the studies.
 
     Examples
     --------
@@ -173,10 +173,7 @@ def judge_p(p: Any, level: float = 0.05, *, unit: str = "") -> Verdict:
     value = getattr(p, "p_value", p)
     value = check_fraction(value, "a p-value", maximum=1, hint="or a test that has one")
     level = check_fraction(
-        level,
-        "level",
-        maximum=0.5,
-        hint="the level of the test, such as 0.05 (the level of an interval is the other one)",
+        level, "level", maximum=0.5, hint="the level of the test, such as 0.05 (an interval has the level 0.95)"
     )
     text, limits = format_threshold(level, (value,))
     lowest = format_end(value, decimals_of_two_digits(value), operator.ge, limits)
@@ -201,7 +198,7 @@ def judge_exact(value: float, expected: float, tolerance: float, *, unit: str = 
     tolerance : float
         The largest difference that counts as the same, such as half a unit of the last printed digit.
     unit : str
-        What was computed, if a reader would not know.
+        What was computed. It is only shown.
 
     Returns
     -------
@@ -221,7 +218,9 @@ def judge_exact(value: float, expected: float, tolerance: float, *, unit: str = 
     """
     value, expected, tolerance = _number(value, "value"), _number(expected, "expected"), _number(tolerance, "tolerance")
     if tolerance < 0:
-        raise ValueError(f"tolerance is the largest difference that counts as the same, 0 or more; got {tolerance:g}")
+        raise ValueError(
+            f"tolerance must be the largest difference that counts as equal, 0 or more; got {tolerance:g}."
+        )
     rounding = tolerance * 1e-9 + 1e-12 * max(1.0, abs(expected))  # of the difference
     off = max(0.0, abs(value - expected) - rounding)
     text, limits = format_threshold(tolerance, (off,))
@@ -236,14 +235,14 @@ def judge_exact(value: float, expected: float, tolerance: float, *, unit: str = 
 
 
 def cannot_ask(why: str, *, unit: str = "") -> Verdict:
-    """The verdict on a claim that these data cannot decide, whatever they show: "undecided", with the reason.
+    """Give the verdict "undecided" on a claim that the data cannot decide, with the reason.
 
     Parameters
     ----------
     why : str
         What the data lack, such as "three models a kind: no p-value can be below 0.1".
     unit : str
-        The unit that is too few, such as "models (3 + 3)".
+        The units that are too few, such as "models (3 + 3)". It is only shown.
 
     Returns
     -------
@@ -262,12 +261,12 @@ def cannot_ask(why: str, *, unit: str = "") -> Verdict:
     'undecided'
     """
     if not isinstance(why, str) or not why.strip():  # type: ignore[redundant-expr]
-        raise ValueError(f"why says what the data lack, in words; got {why!r}")
+        raise ValueError(f"why must be a text, what the data lack; got {why!r}.")
     return Verdict(OUTCOMES[1], threshold="cannot be asked here", unit=unit, why=why.strip())
 
 
 def _interval_of(found: Any, level: float | None) -> tuple[float | None, float, float, float | None]:
-    """-> (estimate, low, high, level)"""
+    """Return estimate, low, high and level of a value with its interval."""
     own: Any
     if isinstance(found, Interval):
         estimate, low, high, own = found.estimate, found.low, found.high, found.level
@@ -275,8 +274,8 @@ def _interval_of(found: Any, level: float | None) -> tuple[float | None, float, 
         names = [name for name in ESTIMATES if name in found]
         if "low" not in found or "high" not in found or not names:
             raise TypeError(
-                f"a row to be judged has low, high and one of {join_names(ESTIMATES)}; this one has"
-                f" {join_names([str(name) for name in dict(found)], 12)}"
+                f"a row to be judged must have low, high and one of {join_names(ESTIMATES)}; got a row with"
+                f" {join_names([str(name) for name in dict(found)], 12)}."
             )
         estimate, low, high = found[names[0]], found["low"], found["high"]
         own = found.get("level") if "level" in found else getattr(found, "attrs", {}).get("level")
@@ -284,49 +283,51 @@ def _interval_of(found: Any, level: float | None) -> tuple[float | None, float, 
         (estimate, low, high), own = found, None
     else:
         raise TypeError(
-            "judge takes a value with its interval: an Interval, (estimate, low, high) or a row with low and high; got"
-            f" {found!r}. A number without an interval can be judged only if it is deterministic: judge_exact(value,"
-            " expected, tolerance)"
+            "judge needs a value with its interval: an Interval, (estimate, low, high) or a row with low and high; got"
+            f" {found!r}. For a deterministic number without an interval, use judge_exact(value, expected, tolerance)."
         )
     own = None if own is None or pd.isna(own) else own
     for one in (level, own):
         if one is not None:
             check_level(one)
     if own is not None and level is not None and not math.isclose(own, level):
-        raise ValueError(f"this interval has the level {own:g}; got level={level:g}")
+        raise ValueError(f"this interval has the level {own:g}; got level={level:g}. Leave level out.")
     level = level if own is None else own
     low, high = _number(low, "low", endless=True), _number(high, "high", endless=True)
     if low > high:
         raise ValueError(
-            f"an interval goes from low to high; got low={low:g}, high={high:g}. The order is (estimate, low, high)"
+            f"low must not be above high; got low={low:g}, high={high:g}. The order is (estimate, low, high)."
         )
     estimate = None if estimate is None else _number(estimate, "estimate")
     if estimate is not None and isinstance(found, (tuple, list, np.ndarray)) and not low <= estimate <= high:
         raise ValueError(
-            f"the order is (estimate, low, high), and the estimate {estimate:g} is not between {low:g} and {high:g}"
+            f"the estimate must be between low and high; got {estimate:g}, {low:g} and {high:g}. The order is"
+            " (estimate, low, high)."
         )
     return estimate, low, high, None if level is None else float(level)
 
 
 def _range_of(within: Any) -> tuple[float, float]:
+    """Return the lower and upper end of a margin or a range."""
     if is_number(within):
         margin = _number(within, "within")
         if margin <= 0:
-            raise ValueError(f"within is a margin above 0, or (low, high); got {within!r}")
+            raise ValueError(f"within must be a margin above 0, or (low, high); got {within!r}.")
         return -margin, margin
     if isinstance(within, (tuple, list)) and len(within) == 2:
         first, last = _number(within[0], "within"), _number(within[1], "within")
         if first < last:
             return first, last
-    raise ValueError(f"within is a margin above 0, or (low, high) with low < high; got {within!r}")
+    raise ValueError(f"within must be a margin above 0, or (low, high) with low < high; got {within!r}.")
 
 
 def _number(value: Any, name: str, *, endless: bool = False) -> float:
+    """Check a number, which may be infinite only if it is `endless`, and return it as float."""
     if (
         isinstance(value, bool)
         or not isinstance(value, Real)
         or math.isnan(value)
         or (math.isinf(value) and not endless)
     ):
-        raise ValueError(f"{name} is a number; got {value!r}")
+        raise ValueError(f"{name} must be a number; got {value!r}.")
     return float(value)

@@ -25,32 +25,25 @@ class NoOtherLabelling(ValueError):
 def relabel(
     codes: np.ndarray, strata: np.ndarray, units: np.ndarray | None, n: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, bool]:
-    """Group codes (n or fewer, m) with labels exchanged, and whether they are all the different ones there are, the
-    given codes among them.
+    """Return group codes with labels exchanged (n or fewer, m), and whether these are all different labellings.
 
-    codes, strata: the group and the stratum of each item as a number (m,).  units: the unit of each item (m,), None for
-    each by itself; all items of a unit are in one group. Units with the same number of items in each stratum exchange
-    their labels. NoOtherLabelling if no two of these are in different groups.
+    All labellings include the given one. codes, strata: the group and the stratum of each item as a number (m,). units:
+    the unit of each item (m,), None if each item is one; all items of a unit are in one group. Units with the same
+    number of items in each stratum exchange their labels. NoOtherLabelling if no two of these are in different groups.
     """
-    own, strata = (
-        (np.arange(len(codes)) if units is None else np.unique(units, return_inverse=True)[1]),
-        np.unique(strata, return_inverse=True)[1],
-    )
-    first = np.unique(own, return_index=True)[1]
-    labels = codes[first]
-    if strata.max() == 0 and units is None:
-        classes = np.zeros(len(labels), int)
-    else:
-        composition = np.zeros((len(labels), strata.max() + 1), int)
-        np.add.at(composition, (own, strata), 1)
-        classes = np.unique(composition, axis=0, return_inverse=True)[1].ravel()
+    own = np.arange(len(codes)) if units is None else np.unique(units, return_inverse=True)[1]
+    strata = np.unique(strata, return_inverse=True)[1]
+    labels = codes[np.unique(own, return_index=True)[1]]
+    composition = np.zeros((len(labels), strata.max() + 1), int)  # items of each unit in each stratum
+    np.add.at(composition, (own, strata), 1)
+    classes = np.unique(composition, axis=0, return_inverse=True)[1].ravel()
     places = [np.flatnonzero(classes == k) for k in range(classes.max() + 1)]
     total = math.prod(_number(labels[where]) for where in places)
     if total == 1:
         what = "items" if units is None else "units (with the same number of items in each stratum)"
         raise NoOtherLabelling(
-            f"labels are exchanged among {what}, within strata, and wherever two could be exchanged they are in the"
-            " same group: there is no other labelling"
+            f"a test exchanges labels among {what}, within strata, but all that could be exchanged have the same label:"
+            " there is no other labelling. Add items or groups, or leave out strata and units."
         )
     if total <= EVERY:
         orders = [np.array(list(_arrangements(labels[where].tolist())), dtype=codes.dtype) for where in places]
@@ -67,14 +60,14 @@ def relabel(
 
 
 def _number(labels: np.ndarray) -> int:
-    """How many different orders these labels have."""
+    """Return the number of different orders of these labels."""
     return math.factorial(len(labels)) // math.prod(
         math.factorial(int(many)) for many in np.unique(labels, return_counts=True)[1]
     )
 
 
 def _arrangements(labels: list[int]) -> Iterator[list[int]]:
-    """All different orders of these labels."""
+    """Yield all different orders of these labels."""
     if len(set(labels)) <= 1:
         yield labels
         return
@@ -90,8 +83,11 @@ def _arrangements(labels: list[int]) -> Iterator[list[int]]:
 
 
 class LabelledItems(NamedTuple):
-    """A table of items in groups: dissimilarities (m, m), the group of each item as a number, the groups' names, which
-    pairs are within one, the stratum and the unit of each item, the strata's items.
+    """A table of items in groups.
+
+    d: dissimilarities (m, m). codes: the group of each item as a number. names: of the groups. within: whether a pair
+    is within a group (m, m). strata, units: the stratum and the unit of each item. items_of_strata: the items of each
+    stratum.
     """
 
     d: np.ndarray
@@ -104,31 +100,31 @@ class LabelledItems(NamedTuple):
 
     @property
     def permuted(self) -> str:
+        """What a permutation exchanges, as in `Test`."""
         return "samples" if self.units is None else "units"
 
     def counts(self) -> dict[Any, int]:
+        """Return the number of items of each group."""
         return {name: int((self.codes == k).sum()) for k, name in enumerate(self.names)}
 
     def strata_to_compare(self) -> list[np.ndarray]:
-        """The items of each stratum that has two groups."""
+        """Return the items of each stratum that has two groups."""
         parts = [rows for rows in self.items_of_strata if len(np.unique(self.codes[rows])) > 1]
         if not parts:
-            raise ValueError("in no stratum are there items of two groups")
+            raise ValueError("groups are compared within strata, but no stratum has items of two groups.")
         return parts
 
     def check_spreads(self, parts: list[np.ndarray], why: str) -> None:
-        """ValueError for a group that has one item in a stratum."""
+        """Check that no group has a single item in a stratum."""
         few = {str(self.names[k]): None for rows in parts for k in np.flatnonzero(np.bincount(self.codes[rows]) == 1)}
         if few:
             raise ValueError(
                 f"a group of one item {'' if len(self.items_of_strata) == 1 else 'in a stratum '}has no"
-                f" spread{f', {why}' if why else ''}: leave out {join_names(few, 3)}"
+                f" spread{f', {why}' if why else ''}. Leave out {join_names(few, 3)}, or add items."
             )
 
     def permute_labels(self, parts: list[np.ndarray], n: int, seed: int) -> tuple[np.ndarray, bool]:
-        """Group codes (n or fewer, m) with labels exchanged among the items of these parts, the others as they are; and
-        whether they are all.
-        """
+        """Return group codes (n or fewer, m) with labels exchanged within these parts, and whether these are all."""
         rows = np.concatenate(parts)
         its, every = relabel(
             self.codes[rows],
@@ -142,26 +138,19 @@ class LabelledItems(NamedTuple):
         return found, every
 
     def group_test(self, test: Test, parts: list[np.ndarray]) -> GroupTest:
-        upper, counted = np.triu_indices(len(self.d), 1), np.zeros(self.d.shape, bool)
+        """Return a test with the mean dissimilarities within and between groups, over the pairs within these parts."""
+        pairs = np.zeros(self.d.shape, bool)
         for rows in parts:
-            counted[np.ix_(rows, rows)] = True
-        pairs, inside, d = counted[upper], self.within[upper], self.d[upper]
-        return GroupTest(
-            test.statistic,
-            test.p_value,
-            test.null,
-            "greater",
-            test.n_permutations,
-            float(d[pairs & inside].mean()),
-            float(d[pairs & ~inside].mean()),
-            self.counts(),
-            permuted=self.permuted,
-        )
+            pairs[np.ix_(rows, rows)] = True
+        pairs = np.triu(pairs, 1)
+        within, between = (float(self.d[pairs & its].mean()) for its in (self.within, ~self.within))
+        return GroupTest(**vars(test), within=within, between=between, groups=self.counts())
 
 
 def label_items(
     table: SquareTable, groups: Choice, strata: Choice | None, units: Choice | None, n_permutations: int
 ) -> LabelledItems:
+    """Check a table with its groups, strata and units."""
     frame = frame_of(table)
     check_permutations(n_permutations)
     d = symmetric(frame)
@@ -169,13 +158,13 @@ def label_items(
     bad = int((~np.isfinite(d[upper])).sum())
     if bad:
         raise ValueError(
-            f"groups are compared by all pairs, and {bad} pairs are undefined: leave those items out, or take a measure"
-            " that is defined for all"
+            f"a test of groups needs the dissimilarities of all pairs; {bad} pairs are undefined. Leave their items"
+            " out, or use a measure that is defined for all."
         )
     codes, names = pd.factorize(require_values_per_item(frame.index, groups, "groups"))
     if len(names) < 2:
         raise ValueError(
-            f"groups are compared with one another, and there is only one, '{names[0]}', for all {len(d)} items"
+            f"a test of groups needs at least two groups; there is only one, '{names[0]}', for all {len(d)} items."
         )
     layers = (
         np.zeros(len(d), int)
@@ -187,8 +176,8 @@ def label_items(
         whole, of_units = pd.factorize(require_values_per_item(frame.index, units, "units"))
         for k in np.flatnonzero(pd.Series(codes).groupby(whole).nunique() > 1):
             raise ValueError(
-                f"a unit is in one group, whose label it exchanges with other units; '{of_units[k]}' has items in"
-                f" {join_names((names[g] for g in np.unique(codes[whole == k])), 3)}"
+                f"all items of a unit must be in one group; '{of_units[k]}' has items in"
+                f" {join_names((names[g] for g in np.unique(codes[whole == k])), 3)}."
             )
     return LabelledItems(
         d,

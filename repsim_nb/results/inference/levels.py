@@ -1,4 +1,4 @@
-"""Chance levels of a measure, and how far tables move with other samples."""
+"""Chance levels of a measure by permutation, and tables over random sets of samples."""
 
 from __future__ import annotations
 
@@ -30,38 +30,45 @@ def chance_values(
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> np.ndarray:
-    """Values of random pairs after the samples of one side are permuted: the chance level for these shapes.
+    """Return values of random pairs with the samples of one side permuted: the chance level of a measure.
+
+    It answers: which values would unrelated representations with these shapes and spectra have?
 
     Parameters
     ----------
     measure : str or Measure
+        A name, such as "cka", or a configured measure.
     xs : {label: array (n, ...)}
-        Of one representation alone: its values with itself, permuted.
+        Representations of the same n samples. A single one is compared with itself, permuted.
     groups : labels (n,), optional
         Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus).
-        Groups of one size are exchanged as they are, row by row in their order, and pairs of rows within a group do not
-        count, for the measures that can leave them out (`interval`). If sizes differ, the means of groups are compared
-        and permuted, each of as many rows as the smallest group has. Recordings by token carry the groups of their
-        rows. range(n) if rows are independent.
+        Groups of one size are exchanged whole, row by row in their order. Pairs of rows within a group do not count if
+        the measure can leave them out (`interval` lists these measures). If sizes differ, the means of groups are
+        compared and permuted, each of as many rows as the smallest group has. Recordings by token have the groups of
+        their rows. Pass range(n) if rows are independent.
     n_pairs : int
+        The number of pairs to draw.
     seed : int
+        The seed of the pairs and the permutations.
     progress : bool or function(done, total)
+        Show a progress bar, or call the function, which may raise an exception to stop.
 
     Returns
     -------
     array (n_pairs,)
+        In the units of the measure.
 
     Raises
     ------
     ValueError
-        If all rows are of one group.
+        If all rows are in one group.
     UndefinedError
         If the measure has no value for a pair.
 
     Notes
     -----
-    Each value is measure(x_i, y_π(i)), where x and y are two different representations drawn at random, and π is a
-    random permutation of the samples.
+    Each value is measure(x, y with its rows in a random order), for two different representations x and y drawn at
+    random. For the p-value of one pair use `permutation_test`, and for a whole table `null_table`.
 
     Examples
     --------
@@ -79,11 +86,13 @@ def chance_values(
     codes = codes_of(groups, [*given.values(), *xs.values()], n, every=True)
     if codes is not None and codes.max() == 0:
         raise ValueError(
-            f"groups of rows are exchanged, and all {n} rows are of one group. If rows are independent, give"
-            " groups=range(n)"
+            f"a permutation exchanges groups of rows, but all {n} rows are in one group. If rows are independent, pass"
+            " groups=range(n)."
         )
     labels = list(xs)
-    (xs,) = to_one_library({label: _bare(x) for label, x in xs.items()})
+    # without the groups of an array: permuted rows are compared with rows of other groups
+    bare = {label: np.asarray(x) if isinstance(x, np.ndarray) else x[:] for label, x in xs.items()}
+    (xs,) = to_one_library(bare)
     if codes is not None and not have_equal_sizes(codes):
         xs, n, codes = {label: group_means(x, codes) for label, x in xs.items()}, int(codes.max()) + 1, None
     rows = np.arange(n)[:, None] if codes is None else rows_by_group(codes)
@@ -99,11 +108,6 @@ def chance_values(
     return np.array(values)
 
 
-def _bare(x: Any) -> Any:
-    """Without the groups that it carries: permuted rows are compared with those of other groups."""
-    return np.asarray(x) if isinstance(x, np.ndarray) else x[:]
-
-
 def sample_sets(  # noqa: PLR0913 (what is compared, and options of their own)
     measure: str | Measure,
     xs: Mapping[Any, Any],
@@ -117,45 +121,52 @@ def sample_sets(  # noqa: PLR0913 (what is compared, and options of their own)
     kind: str = "spearman",
     progress: bool | Tick = False,
 ) -> pd.DataFrame:
-    """Rank correlations of tables over random sets of samples with a reference table.
+    """Return how well tables of random sets of samples agree with a reference table, by rank correlation.
+
+    It answers: would another, or a smaller, set of samples order the pairs of models in the same way?
 
     Parameters
     ----------
     measure : str or Measure
+        A name, such as "cka", or a configured measure.
     xs : {label: array (N, ...)}
-        The items of `reference`, in any order.
+        The items of `reference`, in any order, as representations of the same N samples.
     reference : Comparison
+        The table that the others are correlated with, such as that of all samples.
     sizes : sequence of int
-        Numbers of samples, or of groups of rows, that are drawn without replacement.
+        The numbers of samples (or of groups of rows) that are drawn without replacement.
     groups : labels (N,), optional
         Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus).
-        Whole groups are drawn, and `sizes` counts groups. Recordings by token carry the groups of their rows. range(N)
-        if rows are independent.
+        Whole groups are drawn, and `sizes` counts groups. Recordings by token have the groups of their rows. Pass
+        range(N) if rows are independent.
     n_sets : int
-        Number of sets of each size. Of all samples there is one set.
+        The number of sets of each size. There is one set of all samples.
     level : float
-        The fraction of sets whose rank correlation lies from low to high.
+        The fraction of sets whose rank correlation is between low and high.
     seed : int
-    kind : str
-        The rank correlation, as in `rank_correlation`.
+        The seed of the sets.
+    kind : {"spearman", "kendall"}
+        The rank correlation.
     progress : bool or function(done, total)
+        Show a progress bar, or call the function, which may raise an exception to stop.
 
     Returns
     -------
     DataFrame
-        Index "n", the sizes. Columns mean, low and high (quantiles of the sets), and sets.
+        One row for each size, the index "n". Columns: mean, low and high (mean and quantiles of the rank correlations
+        of the sets) and sets (their number).
 
     Raises
     ------
     ValueError
-        For a size outside the possible range, and if the items are others than those of `reference`.
+        For a size outside the possible range, and if `reference` has other items.
     UndefinedError
-        If the measure has no value on a set.
+        If the measure has no value for a set.
 
     Notes
     -----
-    A value is ρ(table of n samples, reference). All pairs of rows count in each table, as in `compare`, also those
-    within a group of rows.
+    A value is the rank correlation of the table of n samples with the reference, over pairs of items. All pairs of rows
+    count in each table, as in `compare`, also those within a group of rows.
 
     Examples
     --------
@@ -175,13 +186,13 @@ def sample_sets(  # noqa: PLR0913 (what is compared, and options of their own)
     codes = codes_of(groups, [*given.values(), *xs.values()], n_rows)
     rows = np.bincount(codes) if codes is not None else np.ones(n_rows, dtype=int)
     most, drawn = len(rows), "samples" if codes is None else "groups"
-    # so many have enough rows, whichever they are
+    # so many units have enough rows, whichever they are
     least = int(np.searchsorted(np.cumsum(np.sort(rows)), measure.min_samples)) + 1
     sizes = list(sizes) if isinstance(sizes, Iterable) else [sizes]  # type: ignore[redundant-expr]
     if not sizes or not all(map(is_integer, sizes)) or min(sizes) < least or max(sizes) > most:
         raise ValueError(
-            f"sizes are numbers of {drawn} from {least}, the fewest for {measures.short_name(measure)}, to {most}; got"
-            f" {sizes}"
+            f"sizes must be numbers of {drawn} from {least}, the minimum for {measures.short_name(measure)}, to {most};"
+            f" got {sizes}."
         )
     check_integer(n_sets, "n_sets", minimum=1)
     check_fraction(level, "level")

@@ -1,4 +1,4 @@
-"""A table of values with what permuted samples would give in each cell."""
+"""A table of values with the null distribution of each cell."""
 
 from __future__ import annotations
 
@@ -30,13 +30,39 @@ from .results import TESTED, check_permutations, least_backed, p_text, tail
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NullTable:
-    """A table of values with what permuted samples would give in each cell.
+    """A table of values with the mean, sd, skewness and p-value of each cell under permutation of the samples.
 
-    Frames labelled as the values are: `value`, `mean`, `sd`, `skewness`, `z` (value less mean, over sd), `p_value`;
-    `least`, the smallest p-value that can be backed in this cell: where they are equal, `at_most`, p is an upper bound;
-    `counted`, whether p was counted in random orders.
-    undefined: {(row, column): why a cell has no value, or no null distribution}; such cells are NaN.
-    permuted: what was compared and permuted, "samples" or "group means".
+    All frames have the rows and columns of the comparison, a number in each cell.
+
+    Attributes
+    ----------
+    comparison : Comparison
+        The values, as `compare` gives them.
+    mean, sd, skewness : DataFrame
+        The moments of the value of a cell over all orders of the samples of one side.
+    p_value : DataFrame
+        The probability that a random order gives the value of the cell or a larger one.
+    least : DataFrame
+        The smallest p-value that the method supports in this cell. If `p_value` equals it, it is an upper bound.
+    counted : DataFrame of bool
+        Whether the p-value was counted in random orders (otherwise it is that of Pearson's type III curve).
+    mirrored : bool
+        Whether rows and columns are the same items, so that each pair is in the table twice.
+    undefined : {(row, column): str}
+        Why a cell has no value, or no null distribution. These cells are NaN.
+    permuted : str
+        What was compared and permuted, "samples" or "group means".
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(60, 5))
+    >>> xs = {"a": x, "b": x + rng.normal(size=(60, 5)), "c": rng.normal(size=(60, 5))}
+    >>> found = rs.inference.null_table("cka", xs)
+    >>> found.z.round(1).loc["a", ["b", "c"]].to_dict()
+    {'b': 22.3, 'c': -0.8}
+    >>> found.above().loc["a", ["b", "c"]].to_dict()
+    {'b': True, 'c': False}
     """
 
     comparison: Comparison
@@ -52,66 +78,89 @@ class NullTable:
 
     @property
     def at_most(self) -> pd.DataFrame:
-        """Whether a p-value is an upper bound: p or less."""
+        """Whether the p-value of a cell is an upper bound (DataFrame of bool)."""
         return self.p_value <= self.least
 
     @property
     def value(self) -> pd.DataFrame:
+        """The values of the measure (DataFrame)."""
         return self.comparison.values
 
     @property
     def z(self) -> pd.DataFrame:
+        """The value minus the mean of its null distribution, in standard deviations (DataFrame)."""
         return (self.value - self.mean) / self.sd
 
     def adjusted(self) -> pd.DataFrame:
-        """p-values adjusted for their number: of the cells at most r, a fraction r at most is mistaken on average.
+        """Return p-values adjusted for their number (false discovery rate).
 
-        1 of an item with itself, which is no test, and where p is undefined.
+        Among the cells whose adjusted p-value is at most r, on average a fraction of at most r is unrelated.
 
-        [Benjamini, Hochberg 1995; it holds for tests that depend on each other positively]
+        Returns
+        -------
+        DataFrame
+            1 for an item with itself, which is no test, and if the p-value is undefined.
+
+        Notes
+        -----
+        The procedure of Benjamini and Hochberg. It is valid for tests that are independent or depend on each other
+        positively.
+
+        References
+        ----------
+        Y. Benjamini, Y. Hochberg 1995, Controlling the false discovery rate, Journal of the Royal Statistical Society
+        B 57.
         """
         p, adjusted = self.p_value.to_numpy(), np.ones(self.p_value.shape)
         which = np.isfinite(p) & (np.triu(np.ones(p.shape, bool), 1) if self.mirrored else np.ones(p.shape, bool))
         if which.any():
             adjusted[which] = stats.false_discovery_control(p[which], method="bh")
-        return self._frame(np.minimum(adjusted, adjusted.T) if self.mirrored else adjusted)
+        adjusted = np.minimum(adjusted, adjusted.T) if self.mirrored else adjusted
+        return pd.DataFrame(adjusted, index=self.value.index, columns=self.value.columns)
 
     def above(self, rate: float = 0.05) -> pd.DataFrame:
-        """Which cells stand above their null, at this rate of false discoveries."""
+        """Return which cells are above chance.
+
+        Parameters
+        ----------
+        rate : float
+            The false discovery rate: the fraction of these cells that may be unrelated, on average.
+
+        Returns
+        -------
+        DataFrame of bool
+
+        Raises
+        ------
+        ValueError
+            If `rate` is not between 0 and 1.
+        """
         check_fraction(rate, "rate", hint="the fraction of false discoveries, such as 0.05")
         return self.adjusted() <= rate
 
-    def _frame(self, values: np.ndarray) -> pd.DataFrame:
-        return pd.DataFrame(values, index=self.value.index, columns=self.value.columns)
-
     @property
     def p_text(self) -> pd.DataFrame:
-        """p-values as text, upper bounds with "≤"."""
-        texts = [
-            [p_text(p, bound) for p, bound in zip(*row, strict=True)]
-            for row in zip(self.p_value.to_numpy(), self.at_most.to_numpy(), strict=True)
-        ]
+        """The p-values as text, upper bounds with "≤" (DataFrame of str)."""
+        texts = np.vectorize(p_text, otypes=[object])(self.p_value, self.at_most)
         return pd.DataFrame(texts, index=self.value.index, columns=self.value.columns)
 
-    def _what(self) -> str:
-        return "" if self.permuted == "samples" else f" {self.permuted}"
-
-    def _summary(self) -> str:
-        above, size = self.above(), self.value.shape
-        found, tests = (
-            (int(above.to_numpy().sum()), above.size)
-            if not self.mirrored
-            else (int(above.to_numpy().sum()) // 2, size[0] * (size[0] - 1) // 2)
-        )
-        return f"{found} of {tests} {'pairs' if self.mirrored else 'cells'} above their null (false discovery rate 5 %)"
+    def _summary(self) -> tuple[str, str]:
+        """Return the number of samples, and of cells above chance, as texts."""
+        found, tests = int(self.above().to_numpy().sum()), self.value.size
+        if self.mirrored:
+            found, tests = found // 2, (tests - len(self.value)) // 2
+        what = "" if self.permuted == "samples" else f" {self.permuted}"
+        kind = "pairs" if self.mirrored else "cells"
+        above = f"{found} of {tests} {kind} above their null (false discovery rate 5 %)"
+        return f"{self.comparison.n}{what}", above
 
     def __repr__(self) -> str:
-        return (
-            f"NullTable({self.comparison.measure}, {' × '.join(map(str, self.value.shape))},"
-            f" n={self.comparison.n}{self._what()}: {self._summary()})"
-        )
+        """Return the measure, the shape and the number of cells above chance as text."""
+        n, above = self._summary()
+        return f"NullTable({self.comparison.measure}, {' × '.join(map(str, self.value.shape))}, n={n}: {above})"
 
     def _repr_html_(self) -> str:
+        n, above = self._summary()
         rows, columns = self.comparison.labels()
         marks = np.where(self.above().to_numpy(), " •", "")
         cells = [
@@ -121,7 +170,7 @@ class NullTable:
         return summarize(
             "NullTable",
             str(self.comparison.measure),
-            [f"n = {self.comparison.n}{self._what()}", f"{self._summary()}, marked •"],
+            [f"n = {n}", f"{above}, marked •"],
             table=pd.DataFrame(cells, index=rows, columns=columns),
             page="inference.NullTable",
         )
@@ -138,41 +187,60 @@ def null_table(
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> NullTable:
-    """`compare`, and for every cell a p-value and the mean, sd and skewness over permuted samples.
+    """Compare all pairs, with a p-value and the null distribution of every cell.
+
+    Use it instead of `compare` if you ask which cells are above chance. It is nearly as fast, because no sample is
+    permuted for most cells.
 
     Parameters
     ----------
     measure : str or Measure
-        As in `null_moments`.
+        A measure as in `null_moments`.
     xs, ys : {label: array (n, ...)}
+        The rows and the columns of the table; without `ys`, all pairs of `xs`.
     groups : labels (n,), optional
         Rows with the same label depend on each other: all values are then of the means of groups. Recordings by token
-        know the groups of their rows.
+        have the groups of their rows. Pass range(n) if rows are independent.
     on_undefined : "raise" or "mask"
-        At a cell that has no value, or whose value is the same in every order: raise, or leave it out, with the reason
-        in `undefined`.
+        What to do with a cell that has no value, or the same value in every order: raise an error, or leave it out and
+        give the reason in `undefined`.
     n_permutations : int, optional
-        How many random orders are counted for the cells that need it; None: as many as take about a minute for all of
+        The number of random orders for the cells that need them. By default as many as take about a minute for all of
         them, 199 to 9,999.
+    seed : int
+        The seed of these orders.
+    progress : bool or function(done, total)
+        Show a progress bar, or call the function, which may raise an exception to stop.
 
-    Notes
-    -----
-    Moments are exact, from a few sums of each representation, and p-values are those of Pearson's type III curve, upper
-    tail. That curve is too short where a few samples or pairs of samples outweigh all others (sample norms with heavy
-    tails, outliers). With a and b the proportions of the samples in the sums of squares of both matrices: where 1 / Σ
-    a² or 1 / Σ b² is below 30, or n (Σ a² - 1/n) (Σ b² - 1/n) above .01, or the same of pairs of samples above .3; and
-    it is smooth, where values of two sides with repeated samples (codes) are few. Such a cell is counted in random
-    orders if the curve gives less than .05, unless the inequality of Cantelli settles it: then p is at most 1 / (1 +
-    z²). No p-value is smaller than what can be backed (`least`): 1e-9 by the curve, 1 in (n_permutations + 1) by
-    counting. Simulated (benchmarks/CALIBRATION.md): with lognormal sample norms of σ up to 1, p ≤ .001 in at most .002
-    of unrelated pairs.
-
-    Of 100 representations of 1,000 samples it takes about 1.5 times as long as `compare`, more where n is larger (the
-    cube of an n × n matrix is in it) and where cells are counted; memory for a few such a thread.
+    Returns
+    -------
+    NullTable
 
     Raises
     ------
-    Those of `compare` and `null_moments`.
+    NotImplementedError
+        For a measure without a closed form: use `permutation_test` for each pair.
+    UndefinedError
+        For on_undefined="raise", if a cell has no value or the same value in every order.
+    ValueError, TypeError
+        As `compare`.
+
+    Notes
+    -----
+    Moments are exact and computed from a few sums of each representation. p-values are the upper tail of Pearson's type
+    III curve with these moments. That curve is wrong in two cases. If a few samples or pairs of samples outweigh all
+    others (heavy tails, outliers), its tail is too short. If both sides repeat few different samples (codes), values
+    are few and the curve is smooth. With the fractions a and b of each sample in the sums of squares of both matrices,
+    the first case is that 1 / Σ a² or 1 / Σ b² is below 30, or n (Σ a² - 1/n) (Σ b² - 1/n) is above .01, or the same
+    for pairs of samples is above .3.
+
+    These cells are counted in random orders if the curve gives p < .05, unless Cantelli's inequality, p ≤ 1 / (1 + z²),
+    gives less than counting can. No p-value is smaller than the method supports (`least`): 1e-9 by the curve, 1 /
+    (n_permutations + 1) by counting. In simulations with lognormal sample norms (σ up to 1), at most .002 of unrelated
+    pairs had p ≤ .001 (benchmarks/CALIBRATION.md).
+
+    For 100 representations of 1,000 samples it takes about 1.5 times as long as `compare`. It takes longer for larger n
+    (the cost has a term n³) and if cells are counted. Each thread needs memory for a few n × n matrices.
 
     Examples
     --------
@@ -222,10 +290,10 @@ def null_table(
 def _means_of_groups(
     measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, groups: Any
 ) -> tuple[Mapping[Any, Any], Mapping[Any, Any] | None, str]:
-    """Both sides, of rows in groups the means of these; and what they are, "samples" or "group means"."""
+    """Return both sides, as the means of groups if rows are in groups, and "samples" or "group means"."""
     sides = [xs] if ys is None else [xs, ys]
     if not all(isinstance(side, Mapping) and side for side in sides):  # type: ignore[redundant-expr]
-        return xs, ys, "samples"  # compare says what is wrong
+        return xs, ys, "samples"  # compare raises the error
     check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
     arrays = [to_arrays(side) for side in sides]
     n = measures.check_same_samples(*arrays)
@@ -243,7 +311,7 @@ def _means_of_groups(
 
 
 class _Cells(NamedTuple):
-    """Of every cell its value, z, the skewness of its null, and whether a few samples outweigh all others."""
+    """The value, z and skewness of every cell, and whether a few samples outweigh all others."""
 
     values: np.ndarray
     z: np.ndarray
@@ -260,7 +328,7 @@ def _p_values(
     seed: int,
     progress: bool | Tick,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """-> p-values, the least that can be backed, and whether they were counted."""
+    """Return p-values, the smallest that are supported, and whether they were counted."""
     values, z, skewness, heavy = table
     n = representations_of(xs)[1]
     least = np.full(z.shape, least_backed(n))
@@ -268,12 +336,12 @@ def _p_values(
         p = np.where(np.isfinite(z), tail(z, skewness, least), np.nan)
         below = heavy & (p < TESTED)
     by_count = np.zeros(z.shape, bool)
-    bound = 1 / (1 + z**2)  # Cantelli: true of any distribution
+    bound = 1 / (1 + z**2)  # Cantelli: valid for any distribution
     tested = below & np.triu(np.ones(z.shape, bool), 1) if ys is None else below
     many = n_permutations or permutations_for(int(tested.sum()), n)
     settled = below & (z > 0) & (bound <= 1 / (many + 1))
     if ys is None:
-        settled |= below & np.eye(len(z), dtype=bool)  # of an item with itself, which is no test
+        settled |= below & np.eye(len(z), dtype=bool)  # an item with itself is no test
     p[settled] = least[settled] = bound[settled]
     cells = {(i, j): float(values[i, j]) for i, j in np.argwhere(tested & ~settled).tolist()}
     if cells:

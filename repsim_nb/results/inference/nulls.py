@@ -1,4 +1,4 @@
-"""What chance alone would give: the samples of one side permuted, in closed form, for a pair and for a whole table."""
+"""The null distribution of one pair in closed form, and values corrected for the chance level."""
 
 from __future__ import annotations
 
@@ -32,31 +32,50 @@ def null_moments(
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> Moments:
-    """Mean, variance and skewness of a pair's value over all n! orders of the samples of one side, exactly -> Moments.
+    """Return the exact mean, variance and skewness of a value over all permutations of the samples of one side.
+
+    They describe the values that unrelated representations with these shapes and spectra have. No permutation is drawn.
 
     Parameters
     ----------
     measure : str or Measure
-        One whose values are inner products of two matrices of samples: CKA (not in batches), distance correlation (not
-        its root), RSA whose second order is "pearson", "spearman" or "cosine".
-    x, y : arrays (n, ...)
+        A measure whose values are inner products of two matrices of samples: CKA (not in batches), distance correlation
+        (not its root), or RSA with the second order "pearson", "spearman" or "cosine".
+    x, y : array (n, ...)
+        Two representations of the same n samples, in the same order.
     groups : labels (n,), optional
-        Rows with the same label depend on each other. The means of groups are compared and permuted, each of as many
-        rows as the smallest group has, evenly spaced. Recordings by token know the groups of their rows.
+        Rows with the same label depend on each other. The means of groups are compared and permuted. Each mean is of as
+        many rows as the smallest group has, evenly spaced. Recordings by token have the groups of their rows. Pass
+        range(n) if rows are independent.
     n_permutations : int
-        If a few samples outweigh all others, tails are counted in so many random orders
-        (`Moments.random_values`), since three moments do not describe them.
+        The number of random orders in which tails are counted, if a few samples outweigh all others, because three
+        moments do not describe the tails then (`Moments.random_values`).
+    seed : int
+        The seed of these orders.
+    progress : bool or function(done, total)
+        Show a progress bar, or call the function, which may raise an exception to stop.
+
+    Returns
+    -------
+    Moments
+        With `mean`, `sd`, `skewness`, `p_value(value)` and `quantile(level)`.
 
     Raises
     ------
     NotImplementedError
-        For other measures, which take `permutation_test`.
+        For other measures: use `permutation_test`.
     UndefinedError
-        Where the measure has no value, or every order gives the same one.
+        If the measure has no value, or all orders give the same value.
 
     References
     ----------
-    Mantel 1967; Siemiatycki 1978; Kazi-Aoual, Hitier, Sabatier, Lebreton 1995; Josse, Pagès, Husson 2008.
+    N. Mantel 1967, The detection of disease clustering and a generalized regression approach, Cancer Research 27.
+    J. Siemiatycki 1978, Mantel's space-time clustering statistic: computing higher moments and a comparison of various
+    data transforms, Journal of Statistical Computation and Simulation 7.
+    F. Kazi-Aoual, S. Hitier, R. Sabatier, J.-D. Lebreton 1995, Refined approximations to permutation tests for
+    multivariate inference, Computational Statistics & Data Analysis 20.
+    J. Josse, J. Pagès, F. Husson 2008, Testing the significance of the RV coefficient, Computational Statistics & Data
+    Analysis 53.
 
     Examples
     --------
@@ -71,7 +90,7 @@ def null_moments(
 
 
 def _units(measure: Measure, x: Any, y: Any, groups: Any) -> tuple[Any, Any]:
-    """Both sides, a row a sample; of rows in groups the means of these."""
+    """Return both sides with one row a sample, or one row a group (its mean) if rows are in groups."""
     given = x, y
     x, y, n = pair_of(x, y)
     codes = codes_of(groups, (*given, x, y), n, every=True)
@@ -84,7 +103,8 @@ def _units(measure: Measure, x: Any, y: Any, groups: Any) -> tuple[Any, Any]:
 def _value_and_null(
     measure: Measure, x: Any, y: Any, n_permutations: int, seed: int, progress: bool | Tick = False
 ) -> tuple[float, Moments]:
-    value = measure(x, y)  # says what is wrong with either
+    """Return the value of a pair and its null distribution."""
+    value = measure(x, y)  # also checks both sides
     sums = [sums_of(measure.gram_matrix(measure.prepare(side))) for side in (x, y)]
     mean, variance, third = (float(moment[0, 0]) for moment in moments_of(sums[:1], sums[1:]))
     if not variance > 0:
@@ -97,7 +117,7 @@ def _value_and_null(
 
 
 def _orders(measure: Measure, x: Any, y: Any, n_permutations: int, seed: int, progress: bool | Tick) -> np.ndarray:
-    """The values of random orders."""
+    """Return the values of random orders (n_permutations,)."""
     rng = np.random.default_rng(seed)
     orders = (rng.permutation(len(x)) for _ in range(n_permutations))
     return values_of_orders(
@@ -115,39 +135,44 @@ def chance_corrected(
     n_permutations: int = 199,
     seed: int = 0,
 ) -> float:
-    """A value on a scale on which the chance level is 0 and the best possible value is 1.
+    """Return a value on a scale from 0, the chance level, to 1, the best possible value.
+
+    Values of layers of other widths, and of other numbers of samples, can then be compared.
 
     Parameters
     ----------
     measure : str or Measure
-    x, y : arrays (n, ...)
+        A measure whose best value is finite.
+    x, y : array (n, ...)
+        Two representations of the same n samples, in the same order.
     groups : labels (n,), optional
         Rows with the same label depend on each other: the means of groups are compared, as in `null_moments`.
     level : float
-        The chance level is this quantile of the null distribution (of a dissimilarity 1 - level), so a fraction 1 -
+        The chance level is this quantile of the null distribution (1 - level for a dissimilarity). So a fraction 1 -
         level of unrelated pairs have a value above 0.
     n_permutations : int
-        For measures without a closed form (`null_moments`).
+        The number of permutations, for measures without a closed form (`null_moments`) and for tails that are counted.
+    seed : int
+        The seed of the permutations.
 
     Returns
     -------
     float
-        (s - q) / (best - q), 0 if that is below 0. q: the chance level; best: the end of the measure's range, 1 for
-        CKA.
-
-    Notes
-    -----
-    Values at other widths and other n can be compared: CKA of sides with .3 of their variance in common is 0.40, 0.62,
-    0.84 at 10, 50 and 200 features of 60 samples, corrected 0.27, 0.27, 0.28. Measures of other shape gain less
-    (Procrustes: 0.34 to 0.26). It is no estimate of the value at infinitely many samples; for that take a debiased
-    measure.
+        (value - q) / (best - q), or 0 if that is negative, with the chance level q and the best value of the measure (1
+        for CKA).
 
     Raises
     ------
     UndefinedError
         If permuted samples reach the best value: use more samples or fewer features.
     ValueError
-        For a measure whose best value is infinite, and a level that so few permutations cannot tell.
+        For a measure whose best value is infinite, and if `level` needs more permutations.
+
+    Notes
+    -----
+    CKA of two sides with 0.3 of their variance in common is 0.40, 0.62 and 0.84 for 10, 50 and 200 features of 60
+    samples. Corrected it is 0.27, 0.27 and 0.28. Other measures gain less (Procrustes: 0.34 to 0.26). The corrected
+    value does not estimate the value at infinitely many samples: use a debiased measure for that.
 
     Examples
     --------
@@ -161,15 +186,15 @@ def chance_corrected(
     check_permutations(n_permutations)
     if level > n_permutations / (n_permutations + 1):
         raise ValueError(
-            f"the quantile {level:g} of a null distribution needs more than {n_permutations} permutations:"
-            f" n_permutations={math.ceil(level / (1 - level))} or more"
+            f"the quantile {level:g} of a null distribution needs more than {n_permutations} permutations. Use"
+            f" n_permutations={math.ceil(level / (1 - level))} or more."
         )
     alike = measure.kind == "similarity"
     best = measure.range[1 if alike else 0]
     if not math.isfinite(best):
         raise ValueError(
-            f"a chance-corrected value lies between what chance gives and the best value, and that of {measure} is"
-            " infinite"
+            f"a chance-corrected value needs a measure whose best value is finite; that of {measure} is infinite. Use"
+            " permutation_test."
         )
     x, y = _units(measure, x, y, groups)
     try:
@@ -181,27 +206,29 @@ def chance_corrected(
         value, q = test.statistic, sign * quantile_of(sign * np.asarray(test.null), level)
     if not (best - q) * (1 if alike else -1) > 1e-9:
         raise UndefinedError(
-            f"shuffled samples have a {measures.short_name(measure)} of {q:.3g}, and no value is better than"
-            f" {best:.3g}: use more samples or fewer features"
+            f"{measures.short_name(measure)} has no chance-corrected value: the null quantile ({q:.3g}) is as good as"
+            f" the best possible value ({best:.3g}). Use more samples or fewer features."
         )
     return max((value - q) / (best - q), 0.0)
 
 
 def closed_form(measure: str | Measure) -> Measure:
+    """Return the measure if its null distribution has a closed form. NotImplementedError otherwise."""
     measure = measures.get(measure)
     measure.check_exchange()
     try:
         measure.check_gram_matrix()
     except NotImplementedError as error:
         raise NotImplementedError(
-            f"the null distribution of {measures.short_name(measure)} has no closed form here: {error}. Take"
-            " permutation_test"
+            f"the null distribution of {measures.short_name(measure)} has no closed form here: {error}. Use"
+            " permutation_test."
         ) from None
     return measure
 
 
 def same_in_every_order(measure: Measure, whom: str) -> str:
+    """Return the message for a pair that has no null distribution."""
     return (
-        f"{measure} of {whom}: every order of the samples gives the same value, so none stands above chance (one side's"
-        " samples are all equally alike)"
+        f"{measure} of {whom}: every order of the samples gives the same value, so there is no null distribution (the"
+        " samples of one side are all equally alike)"
     )

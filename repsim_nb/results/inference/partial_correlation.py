@@ -1,6 +1,4 @@
-"""Rank correlations of pairs of items with a third table held constant: the formula, and what permuting the items of
-one table makes of it.
-"""
+"""Rank correlations, also with a third table held constant, and their values if items of one table are permuted."""
 
 from __future__ import annotations
 
@@ -16,14 +14,15 @@ from repsim_nb.measures.ties import ranks_with_ties
 
 from .square_tables import Direction, SquareTable, align_tables
 
-NOTHING_LEFT = 1e-12  # 1 - r² of a side with what is held constant: less is rounding
+NOTHING_LEFT = 1e-12  # 1 - r² of a side and what is held constant: less is rounding
 
 
 def align_all(
     a: SquareTable, others: list[SquareTable], direction: Direction | None = None
 ) -> tuple[list[np.ndarray], pd.Index, np.ndarray]:
-    """Tables over the same items as arrays (m, m), all in one order, a's first; the items of a as they stand, and the
-    places of the arrays' items among them.
+    """Return tables over the same items as arrays (m, m) in one order, a first.
+
+    Also returned are the index of a, and the positions of the items of the arrays in that index.
     """
     found: list[np.ndarray] = []
     place = np.zeros(0, int)
@@ -36,8 +35,9 @@ def align_all(
 
 
 def standardize_ranks(values: np.ndarray, kind: str) -> np.ndarray:
-    """What has the rank correlation as inner product: ranks, centred and of unit length; for Kendall the signs of all
-    pairs' differences, of unit length.
+    """Return a vector of unit length such that the inner product of two is their rank correlation.
+
+    These are centred ranks, or, for Kendall, the signs of the differences of all pairs.
     """
     if kind == "spearman":
         ranks = ranks_with_ties(values) - (len(values) + 1) / 2
@@ -48,13 +48,14 @@ def standardize_ranks(values: np.ndarray, kind: str) -> np.ndarray:
 
 
 def remove_third(xy: float, xz: float, yz: float) -> float:
-    """(xy - xz · yz) / √((1 - xz²)(1 - yz²)); NaN if x or y is z over again, so that nothing is left of it."""
+    """Return (xy - xz · yz) / √((1 - xz²)(1 - yz²)); NaN if z determines x or y."""
     return float(np.clip(partial(xy, xz, yz, NOTHING_LEFT), -1, 1))
 
 
 def correlation(x: np.ndarray, y: np.ndarray, kind: str, z: np.ndarray | None = None) -> float:
-    """The rank correlation of values (k,) in which equal values up to rounding are equal, with z held constant if it is
-    given; NaN if one side is constant.
+    """Return the rank correlation of values (k,), with z held constant if it is given; NaN if one side is constant.
+
+    Values that are equal up to rounding must be equal.
     """
     if z is not None:
         return remove_third(correlation(x, y, kind), correlation(x, z, kind), correlation(y, z, kind))
@@ -66,25 +67,23 @@ def correlation(x: np.ndarray, y: np.ndarray, kind: str, z: np.ndarray | None = 
 
 
 def check_left(x: np.ndarray, y: np.ndarray, z: np.ndarray, kind: str, what: str = "values") -> None:
-    """ValueError if z orders all values as one side does, so that nothing is left of that side when z is held
-    constant.
-    """
+    """Check that z does not order all values as one side does, so that something is left when z is held constant."""
     for side, values in (("first", x), ("second", y)):
         r = correlation(values, z, kind)
         if 1 - r**2 < NOTHING_LEFT:
             raise ValueError(
                 f"what is held constant (given) orders all {len(x)} {what} {'as' if r > 0 else 'in reverse of how'} the"
-                f" {side} side does (rank correlation {r:.0f}), so that nothing is left of that side"
+                f" {side} side does (rank correlation {r:.0f}), so that nothing is left of that side."
             )
 
 
 def statistic_by_order(
     x: np.ndarray, y: np.ndarray, kind: str, z: np.ndarray | None = None
 ) -> Callable[[np.ndarray], float]:
-    """The rank correlation of two tables (m, m) if the items of the second are exchanged, as a function of their order.
+    """Return a function from an order of the items of the second table (m, m) to the rank correlation of both.
 
-    With z the residuals of y's ranks given z's are exchanged, then y's ranks are what z predicts plus these residuals,
-    and the partial correlation is computed again [Legendre 2000, method 2].
+    With z, the ranks of y are regressed on those of z, the residuals are permuted and added to the prediction, and the
+    partial correlation is computed again (Legendre 2000, method 2).
     """
     upper = np.triu_indices(len(x), 1)
     if z is None and kind == "kendall":
@@ -100,6 +99,7 @@ def statistic_by_order(
         xz, digits = correlation(x[upper], z[upper], kind), 1e-9
 
         def partial_statistic(order: np.ndarray) -> float:
+            """Return the partial τ of one order."""
             values = ranks_with_ties(slope * c + left[np.ix_(order, order)][upper], digits / len(c))
             found = remove_third(correlation(x[upper], values, kind), xz, correlation(values, z[upper], kind))
             return 0.0 if math.isnan(found) else found
@@ -109,6 +109,7 @@ def statistic_by_order(
     size = math.sqrt(float(a @ a))
 
     def statistic(order: np.ndarray) -> float:
+        """Return ρ, or the partial ρ, of one order."""
         residual = left[np.ix_(order, order)][upper]
         residual = residual - float(residual @ c) * c
         length = math.sqrt(float(residual @ residual))

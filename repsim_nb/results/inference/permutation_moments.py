@@ -1,11 +1,13 @@
 """Mean, variance and skewness of the inner product of two matrices over all permutations of one, in closed form.
 
-T = Σ_ij a_ij b_o(i)o(j) for an order o, all n! as likely. T to the third power is a sum over six indices, and its mean
-over o depends only on which of the six are the same: for each such pattern, the sum over a of what has it, times the
-same sum over b, over the number of ways to choose that many different samples. Patterns are gone through by program (15
-of four indices, 203 of six), which gives for every n a small matrix between the sums of a and the sums of b. [Mantel
-1967; Siemiatycki 1978 for the third moment of matrices without diagonal; Kazi-Aoual, Hitier, Sabatier, Lebreton 1995
-for centred ones]
+The statistic is T = Σ_ij a_ij b_o(i)o(j) for an order o, and all n! orders are equally likely. T³ is a sum over six
+indices. Its mean over o depends only on which of the six indices are equal. For each such pattern it is the sum over
+the entries of a with this pattern, times the same sum over b, divided by the number of ways to choose that many
+different samples. A program lists the patterns (15 of four indices, 203 of six), which gives for each n a small matrix
+between the sums of a and the sums of b.
+
+References: Mantel 1967; Siemiatycki 1978 (third moment of matrices without diagonal); Kazi-Aoual, Hitier, Sabatier,
+Lebreton 1995 (centred matrices).
 """
 
 from __future__ import annotations
@@ -19,12 +21,13 @@ import numpy as np
 
 from repsim_nb.measures.moments import PAIRS, TRIPLES, Sums
 
-Pattern = tuple[int, ...]  # of each index, which of the different ones it is
+Pattern = tuple[int, ...]  # for each index, the number of its block of equal indices
 
 
 def moments_of(left: Sequence[Sums], right: Sequence[Sums]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """-> mean, variance and third central moment of every pair, (len(left), len(right)) each; exactly 0 where every
-    order gives the same.
+    """Return mean, variance and third central moment of every pair, (len(left), len(right)) each.
+
+    Variance and third moment are exactly 0 if all orders give the same value.
     """
     n = left[0].n
     (a, b, x2, x3), (c, d, y2, y3) = (
@@ -36,7 +39,7 @@ def moments_of(left: Sequence[Sums], right: Sequence[Sums]) -> tuple[np.ndarray,
         )
         for side in (left, right)
     )
-    # what is left of either side has the mean 0
+    # the rest of each side, without these two levels, has the mean 0
     mean = n * (np.outer(a, c) + np.outer(a, d) + np.outer(b, c)) + n * n * np.outer(b, d)
     variance, third = x2 @ _weights(2, n) @ y2.T, x3 @ _weights(3, n) @ y3.T
     moves = variance > 1e-12 * np.outer(x2[:, 3], y2[:, 3]) / n**2
@@ -45,14 +48,15 @@ def moments_of(left: Sequence[Sums], right: Sequence[Sums]) -> tuple[np.ndarray,
 
 @functools.lru_cache(maxsize=64)
 def _weights(edges: int, n: int) -> np.ndarray:
-    """The matrix between the sums of two sides whose bilinear form is the mean of T², or T³."""
+    """Return the matrix between the sums of two sides whose bilinear form is the mean of T² (two edges) or T³."""
     return np.sum([counts / math.perm(n, many) for many, counts in _counts(edges).items() if many <= n], axis=0)
 
 
 @functools.cache
 def _counts(edges: int) -> dict[int, np.ndarray]:
-    """By the number of different indices: the sum over patterns of both sides' sums over *different* indices, each
-    written in the sums of PAIRS or TRIPLES.
+    """Return sums over patterns of the products of both sides' sums, by the number of different indices.
+
+    The sum of a side over different indices is written in the sums of PAIRS or TRIPLES.
     """
     known = {graph: place for place, graph in enumerate((PAIRS if edges == 2 else TRIPLES).values())}
     found: dict[int, np.ndarray] = {}
@@ -70,7 +74,7 @@ def _counts(edges: int) -> dict[int, np.ndarray]:
 
 
 def _patterns(size: int) -> Iterator[Pattern]:
-    """Every way in which some of so many indices may be the same."""
+    """Yield every way in which some of `size` indices may be equal."""
 
     def longer(start: Pattern) -> Iterator[Pattern]:
         if len(start) == size:
@@ -83,8 +87,9 @@ def _patterns(size: int) -> Iterator[Pattern]:
 
 
 def _graph(ends: Sequence[int]) -> tuple[tuple[int, int], ...] | None:
-    """(loops, other ends) of each point of the graph whose edges join ends 0 and 1, 2 and 3, ...; None where an edge
-    stands alone, so that its sum is the trace or the total, 0.
+    """Return (loops, other ends) of each point of the graph whose edges join ends 0 and 1, 2 and 3, ...
+
+    None if an edge is isolated, so that its sum is the trace or the total, which is 0.
     """
     edges = list(zip(ends[::2], ends[1::2], strict=True))
     for k, edge in enumerate(edges):

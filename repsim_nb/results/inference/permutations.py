@@ -32,8 +32,8 @@ from .grouped_rows import (
 from .representations import pair_of, rows_of
 from .results import ROUNDING, Test, check_permutations, compare_with_null
 
-ALL_SAMPLES = 7  # of no more samples (5,040 orders) all orders are gone through
-_PIECE = 0.05  # seconds of work after which it can be stopped
+ALL_SAMPLES = 7  # all orders are used for up to so many samples (5,040 orders)
+_PIECE = 0.05  # seconds of work between two looks at whether to stop
 
 
 def permutation_test(
@@ -47,54 +47,69 @@ def permutation_test(
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> Test:
-    """Is the value of a pair more than chance gives?
+    """Test whether two representations are more alike than chance, by permuting the samples of one side.
 
-    The samples of y are permuted, which leaves all that is not about which sample is which -> Test, one-sided.
+    The null hypothesis is that the rows of x and the rows of y are unrelated. A permutation keeps everything but the
+    correspondence of the samples.
 
     Parameters
     ----------
-    x, y : arrays (n, ...)
+    measure : str or Measure
+        A name, such as "cka_debiased", or a configured measure.
+    x, y : array (n, ...)
+        Two representations of the same n samples, in the same order.
     groups : labels (n,), optional
         Rows with the same label depend on each other (tokens of a sentence, frames of a film, repeats of a stimulus).
-        Groups of one size are exchanged as they are, row by row in their order, and pairs of rows within a group do not
-        count, for the measures that can leave them out (`interval`). If sizes differ, the means of groups are compared
-        and permuted, each of as many rows as the smallest group has, evenly spaced. Recordings by token know the groups
-        of their rows.
+        Groups of one size are exchanged whole, row by row in their order. Pairs of rows within a group do not count if
+        the measure can leave them out (`interval` lists these measures). If sizes differ, the means of groups are
+        compared and permuted. Each mean is of as many rows as the smallest group has, evenly spaced. Recordings by
+        token have the groups of their rows. Pass range(n) if rows are independent.
     n_permutations : int
+        The number of random orders. The smallest possible p-value is 1 / (n_permutations + 1).
     exact : bool or "auto"
-        All orders (True, of up to 9 samples or groups), random ones (False), or "auto": all orders of up to 7.
+        True uses all orders of up to 9 samples or groups, False uses random ones, and "auto" uses all orders of up to
+        7.
+    seed : int
+        The seed of the random orders.
     progress : bool or function(done, total)
-        A function may raise to stop.
+        Show a progress bar, or call the function, which may raise an exception to stop.
 
     Returns
     -------
     Test
-        alternative "greater" for a similarity, "less" for a dissimilarity: extreme is what is more alike. statistic,
-        null: values as measured. permuted: "samples", "groups" or "group means".
-
-    Notes
-    -----
-    Samples, or groups, must be interchangeable. Rows that depend on each other (frames of a video, words of one text)
-    need `groups`: without them p-values are far too small (`reliability.diagnose` looks for such rows). Nothing is
-    prepared again unless a measure needs it (`Measure.permute`). For many pairs: `null_table`.
+        One-sided: `alternative` is "greater" for a similarity and "less" for a dissimilarity. `statistic` is the value
+        of the pair, and `null` contains the values of the permutations. `permuted` is "samples", "groups" or "group
+        means".
 
     Raises
     ------
+    ValueError
+        If the sides have other samples, for an illegal option, and for too many samples for exact=True.
     UndefinedError
-        Where the measure has no value for the pair, or for one of its orders.
+        If the measure has no value for the pair, or for one of the orders.
+
+    Notes
+    -----
+    p = (1 + number of permutations at least as alike) / (n_permutations + 1).
+
+    Samples (or groups) must be exchangeable. Rows that depend on each other need `groups`: without them p-values are
+    far too small (`reliability.diagnose` looks for such rows). For many pairs, use `null_table`.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(60, 5))
-    >>> permutation_test("cka", x, x + rng.normal(size=(60, 5))).p_value
-    0.001
+    >>> found = permutation_test("cka", x, x + rng.normal(size=(60, 5)))
+    >>> found.p_value, found.alternative
+    (0.001, 'greater')
     """
     measure = measures.get(measure)
     measure.check_exchange()
     check_permutations(n_permutations)
     if exact not in (True, False, "auto"):
-        raise ValueError(f"exact is True (all orders of the samples), False (random ones) or 'auto'; got {exact!r}")
+        raise ValueError(
+            f"exact must be True (all orders of the samples), False (random orders) or 'auto'; got {exact!r}."
+        )
     given = x, y
     x, y, n = pair_of(x, y)
     codes = codes_of(groups, (*given, x, y), n, every=True)
@@ -110,12 +125,11 @@ def permutation_test(
     every = n <= ALL_SAMPLES if exact == "auto" else bool(exact)
     if every and n > 9:
         raise ValueError(
-            f"exact=True goes through all orders, of up to 9 {permuted} (362,880 orders); there are {n}: take"
-            " exact=False"
+            f"exact=True uses all orders of up to 9 {permuted} (362,880 orders); there are {n}. Use exact=False."
         )
     within = codes if rows is not None else None
     statistic = without_pairs_within(measure, within)(x, y)
-    if every:  # as finely as can be: equal values of different orders count as equal
+    if every:  # in double precision, so that equal values of different orders are equal
         x, y = (check_representation(side, double=True, constant=True) for side in (x, y))
     rng = np.random.default_rng(seed)
     orders: Iterator[np.ndarray] = (
@@ -140,7 +154,7 @@ def permutation_test(
 
 
 def rounding_between(x: Any, y: Any) -> float:
-    """By how much values of different orders may differ and be equal: float32 would tell them apart."""
+    """Return by how much equal values of different orders may differ in the precision of the data."""
     return max(ROUNDING, *(16 * eps(check_representation(side[:2], constant=True)) for side in (x, y)))
 
 
@@ -151,7 +165,7 @@ def values_of_orders(
     what: str,
     progress: bool | Tick,
 ) -> np.ndarray:
-    """`permuted` of all orders, by all cores where that takes longer than a moment."""
+    """Return `permuted` of all orders (total,), on all cores if that takes longer than a moment."""
     found: list[float] = []
     with show_progress(progress, what, "permutation") as tick:
         tick(0, total)
@@ -172,13 +186,13 @@ def values_of_orders(
 
 
 class Permuted:
-    """The values of x with y reordered, for some orders: of matrices by one inner product, else by pairs of what was
-    prepared.
+    """The values of x with y reordered.
 
-    codes: the groups of the rows, all of one size, of which whole ones are exchanged.
+    A value is an inner product if the measure has Gram matrices, otherwise that of a pair of prepared representations.
     """
 
     def __init__(self, measure: Measure, x: Any, y: Any, codes: np.ndarray | None = None) -> None:
+        """Prepare both sides. codes: the groups of the rows, all of one size; whole groups are exchanged."""
         self.measure, self.y, self.squares = measure, y, None
         if codes is not None and form_between(measure) is not None:
             self.squares = matrices_between(measure, x, y, codes)
@@ -188,6 +202,7 @@ class Permuted:
             self.squares = measure.gram_matrix(self.a), measure.gram_matrix(self.b)
 
     def __call__(self, orders: list[np.ndarray]) -> list[float]:
+        """Return the value of each order."""
         return [self._value(order) for order in orders]
 
     def _value(self, order: np.ndarray) -> float:

@@ -15,13 +15,11 @@ from repsim_nb.support.errors import UndefinedError, format_label
 
 
 def representations_of(xs: Mapping[Any, Any], measure: Measure | None = None) -> tuple[dict[Any, Any], int]:
-    """-> ({label: array whose rows are samples}, the number of samples that all share, and that the measure has, if it
-    holds something of each)
-    """
+    """Return {label: array with one row a sample}, and the number of samples, the same in all and in the measure."""
     if not isinstance(xs, Mapping) or not xs:  # type: ignore[redundant-expr]
         raise TypeError(
-            "representations come by label, {'a': x, 'b': y}, or as a recording; got"
-            f" {'none' if isinstance(xs, Mapping) else type(xs).__name__}"  # type: ignore[redundant-expr]
+            "representations must be a recording or a mapping, {'a': x, 'b': y}; got"
+            f" {'an empty one' if isinstance(xs, Mapping) else type(xs).__name__}."  # type: ignore[redundant-expr]
         )
     check_sides({"xs": xs}, measure)
     arrays = _with_rows(to_arrays(xs))
@@ -29,6 +27,7 @@ def representations_of(xs: Mapping[Any, Any], measure: Measure | None = None) ->
 
 
 def _with_rows(arrays: dict[Any, Any]) -> dict[Any, Any]:
+    """Check that arrays have rows, and return them."""
     for label, x in arrays.items():
         if x.ndim == 0:
             raise UndefinedError(f"'{format_label(label)}': a representation is (samples, features); it has shape ()")
@@ -36,9 +35,7 @@ def _with_rows(arrays: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def pair_of(x: Any, y: Any, measure: Measure | None = None) -> tuple[Any, Any, int]:
-    """Both sides as arrays of one library, and how many samples they share, and share with the measure, if it holds
-    something of each.
-    """
+    """Return both sides as arrays of one library, and their number of samples, the same in the measure's own data."""
     check_sides({"x": {"x": x}, "y": {"y": y}}, measure)
     given = _with_rows(to_arrays({"x": x})), _with_rows(to_arrays({"y": y}))
     n = measures.check_same_samples(*given)
@@ -47,5 +44,5 @@ def pair_of(x: Any, y: Any, measure: Measure | None = None) -> tuple[Any, Any, i
 
 
 def rows_of(x: Any, which: np.ndarray) -> Any:
-    """Some samples of a representation, as an array."""
+    """Return some samples of a representation, as an array."""
     return to_array(x)[which]

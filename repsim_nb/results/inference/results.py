@@ -1,4 +1,4 @@
-"""What inference gives: a statistic with its p-value, moments of a null distribution, intervals."""
+"""Results of inference: tests, moments of a null distribution and intervals, with what their functions share."""
 
 from __future__ import annotations
 
@@ -16,20 +16,37 @@ from repsim_nb.support.summaries import summarize
 from repsim_nb.support.validation import check_fraction, check_integer
 
 ROUNDING = 1e-10  # of one statistic, summed in another order in float64
-TESTED = 0.05  # curves of three moments hold up to here, whatever the data
-BACKED = 1e-9  # six standard deviations: further out three moments say nothing of how often an order comes
+TESTED = 0.05  # curves of three moments are accurate for larger p-values, whatever the data
+BACKED = 1e-9  # six standard deviations: further out three moments do not determine the tail
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Test:
-    """A statistic, and how often chance alone would give one like it.
+    """A statistic with its p-value.
 
-    p_value: by permutation (1 + #{null at least as extreme}) / (n_permutations + 1), never 0; #{...} / n_permutations
-    where all orders were gone through.
-    null: the statistics under permutation (n_permutations,), None where a formula gave the p-value.
-    alternative: what counts as extreme: "greater", "less", or "two-sided" (by size, whatever the sign).
-    permuted: what was permuted: "samples" (or values, or items), "groups" of rows, "group means", of which the
-    statistic is then a value, or "units" of items.
+    Attributes
+    ----------
+    statistic : float
+        The statistic of the data as they are.
+    p_value : float
+        The probability of a statistic at least as extreme if there is no relation, in (0, 1]. By permutation it is
+        (1 + number of permutations at least as extreme) / (n_permutations + 1), or, if all orders were used, the
+        fraction of orders that are at least as extreme.
+    null : array (n_permutations,) or None
+        The statistics of the permutations; None if a formula gave the p-value.
+    alternative : str
+        Which statistics are extreme: "greater", "less", or "two-sided" (large in size, whatever the sign).
+    n_permutations : int or None
+        The number of permutations; None if a formula gave the p-value.
+    permuted : str
+        What was permuted: "samples" (or values, or items), "groups" of rows, "group means" (the statistic is then a
+        value of these means), or "units" of items.
+
+    Examples
+    --------
+    >>> rank_test = rs.inference.rank_correlation([1, 2, 3, 4], [1, 3, 2, 4], p="exact")
+    >>> rank_test.statistic, rank_test.n_permutations
+    (0.8, 24)
     """
 
     __test__ = False  # no test of pytest's
@@ -42,12 +59,13 @@ class Test:
     permuted: str = field(default="samples", kw_only=True)
 
     def _facts(self) -> list[str]:
-        """What text and HTML say after statistic and p-value."""
+        """Return what text and HTML show after statistic and p-value."""
         by = f"{self.n_permutations} permutations" if self.n_permutations else "no permutations"
         of = f" of {self.permuted}" if self.n_permutations and self.permuted != "samples" else ""
         return [self.alternative, by + of]
 
     def __repr__(self) -> str:
+        """Return the statistic, p-value and permutations as text."""
         found = f"statistic={self.statistic:.4g}, p_value={self.p_value:.3g}"
         return f"{type(self).__name__}({', '.join([found, *self._facts()])})"
 
@@ -58,9 +76,25 @@ class Test:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GroupTest(Test):
-    """A test of groups of items; `statistic` is R for ANOSIM.
+    """A test of groups of items: the fields of a `Test`, and mean dissimilarities.
 
-    within, between: mean dissimilarities of the pairs that count. groups: {group: number of items}.
+    Attributes
+    ----------
+    statistic : float
+        R of `anosim`, or Welch's W of `centre_test`.
+    within : float
+        Mean dissimilarity of the pairs of items of one group.
+    between : float
+        Mean dissimilarity of the pairs of items of two groups. Both means are over the pairs that the test counts.
+    groups : {group: int}
+        The number of items of each group.
+
+    Examples
+    --------
+    >>> positions = np.array([0.0, 1.0, 2.5, 10.0, 11.0, 13.0])
+    >>> found = rs.inference.anosim(pd.DataFrame(abs(positions[:, None] - positions)), list("aaabbb"))
+    >>> round(found.within, 2), round(found.between, 2), found.groups
+    (1.83, 10.17, {'a': 3, 'b': 3})
     """
 
     within: float | None = None
@@ -68,18 +102,38 @@ class GroupTest(Test):
     groups: Mapping[Any, int] = field(default_factory=dict)
 
     def _facts(self) -> list[str]:
+        """Return the facts of a test, the means and the number of groups."""
         means = [f"within={self.within:.4g}", f"between={self.between:.4g}"]
         return [*super()._facts(), *means, f"{len(self.groups)} groups"]
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What permuting the samples of one side makes of a value, over all n! orders: its mean, variance and skewness.
+    """The null distribution of a value: its mean, variance and skewness over all n! orders of the samples of one side.
 
-    p-values and quantiles are those of Pearson's type III curve (a shifted gamma distribution) with these three
-    moments. Where a few samples outweigh all others that curve says nothing of its tails: then p-values and quantiles
-    are counted in `random_values`, the values of random orders (None: the curve holds).
-    least: the smallest p-value that can be backed. A p-value that equals it is an upper bound.
+    Attributes
+    ----------
+    mean, variance, skewness : float
+        Exact moments of the value over all orders.
+    least : float
+        The smallest p-value that the method supports. A p-value that equals it is an upper bound.
+    count : function or None
+        Computes `random_values`; None if p-values come from the curve.
+    rounding : float
+        Values that differ by less are equal when they are counted.
+
+    Notes
+    -----
+    p-values and quantiles are those of Pearson's type III curve (a shifted gamma distribution) with these moments. If a
+    few samples outweigh all others, that curve has the wrong tails. p-values and quantiles are then counted in
+    `random_values`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> null = rs.inference.null_moments("cka", rng.normal(size=(60, 5)), rng.normal(size=(60, 8)))
+    >>> round(null.quantile(0.95), 2), round(null.p_value(0.2), 4)
+    (0.13, 0.0001)
     """
 
     mean: float
@@ -91,10 +145,12 @@ class Moments:
 
     @functools.cached_property
     def random_values(self) -> np.ndarray | None:
+        """The values of random orders (n_permutations,) if tails are counted; None if the curve is used."""
         return None if self.count is None else self.count()
 
     @property
     def sd(self) -> float:
+        """The standard deviation of the value over all orders."""
         return math.sqrt(self.variance)
 
     def _repr_html_(self) -> str:
@@ -102,13 +158,38 @@ class Moments:
         return summarize("Moments", "of a value under permuted samples", facts, page="inference.Moments")
 
     def p_value(self, value: float) -> float:
-        """How often an order gives this value or more; at most that often if it is `least`."""
+        """Return the probability that a random order gives this value or a larger one.
+
+        Parameters
+        ----------
+        value : float
+
+        Returns
+        -------
+        float
+            At least `least`; a p-value that equals `least` is an upper bound.
+        """
         if (values := self.random_values) is None:
             return float(tail((value - self.mean) / self.sd, self.skewness, self.least))
         return max(float((1 + np.sum(values >= value - self.rounding)) / (1 + len(values))), self.least)
 
     def quantile(self, level: float) -> float:
-        """The value below which a fraction `level` of the orders lie."""
+        """Return the value that a fraction `level` of the orders do not exceed.
+
+        Parameters
+        ----------
+        level : float
+            Between 0 and 1.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If `level` is not between 0 and 1.
+        """
         check_level(level)
         if (values := self.random_values) is not None:
             return quantile_of(values, level)
@@ -116,27 +197,43 @@ class Moments:
 
 
 def p_text(p: float, at_most: bool) -> str:
-    """A p-value as text: "≤ 1e-09" if it is an upper bound."""
+    """Format a p-value: "≤ 1e-09" if it is an upper bound."""
     return f"{'≤ ' if at_most else ''}{p:.2g}"
 
 
 def quantile_of(values: np.ndarray, level: float) -> float:
-    """The value that one more of the same kind exceeds with a probability of at most 1 - level (the largest where there
-    are too few to tell).
+    """Return the value that one more random value exceeds with a probability of at most 1 - level.
+
+    It is the largest value if there are too few.
     """
     return float(np.sort(values)[min(math.ceil(level * (len(values) + 1)), len(values)) - 1])
 
 
 def tail(z: Any, skewness: Any, least: Any) -> Any:
-    """The upper tail of Pearson's type III curve at z standard deviations, never below `least`."""
+    """Return the upper tail of Pearson's type III curve at z standard deviations, never below `least`."""
     return np.clip(stats.pearson3.sf(z, skewness), least, 1.0)
 
 
 @dataclass(frozen=True, repr=False)
 class Interval:
-    """A confidence interval from low to high; `estimate` is the best single guess.
+    """A confidence interval.
 
-    A fraction `level` of such intervals holds what they estimate. `0.5 in interval` asks whether that value fits.
+    `value in interval` is whether the value is between the two ends.
+
+    Attributes
+    ----------
+    low, high : float
+        The ends of the interval, in the units of the measure.
+    level : float
+        The confidence level: the fraction of such intervals that contain the population value, such as 0.95.
+    estimate : float or None
+        The point estimate; None if there is none.
+
+    Examples
+    --------
+    >>> interval = Interval(low=0.25, high=0.75, level=0.95)
+    >>> 0.5 in interval, 0.8 in interval
+    (True, False)
     """
 
     low: float
@@ -145,9 +242,11 @@ class Interval:
     estimate: float | None = None
 
     def __contains__(self, value: float) -> bool:
+        """Return whether a value is between the two ends."""
         return self.low <= value <= self.high
 
     def __repr__(self) -> str:
+        """Return the ends, the level and the estimate as text."""
         middle = "" if self.estimate is None else f", estimate={self.estimate:.4g}"
         return f"Interval(low={self.low:.4g}, high={self.high:.4g}, level={self.level:g}{middle})"
 
@@ -165,8 +264,10 @@ def compare_with_null(
     rounding: float = ROUNDING,
     permuted: str = "samples",
 ) -> Test:
-    """The test by counting in the null; `every`: it holds all orders, the one that was seen among them.  rounding:
-    statistics that differ by less are the same.
+    """Test a statistic by counting in its null distribution.
+
+    every: whether the null has all orders, the given one among them. rounding: statistics that differ by less are
+    equal.
     """
     sizes = {"two-sided": (np.abs(null), abs(statistic)), "greater": (null, statistic), "less": (-null, -statistic)}
     values, seen = sizes[alternative]
@@ -176,31 +277,33 @@ def compare_with_null(
 
 
 def least_backed(n: int) -> float:
-    """The smallest p-value that a curve of three moments can back for n samples; at least that of one order of all."""
+    """Return the smallest p-value that a curve of three moments supports for n samples, at least that of one order."""
     return max(one_order(n), BACKED)
 
 
 def one_order(n: int) -> float:
-    """1/n!, the fraction of one order of n things, or the smallest number there is."""
+    """Return 1/n!, the fraction of one order of n things, or the smallest positive number."""
     return max(math.exp(-math.lgamma(n + 1)), sys.float_info.min)
 
 
 def percentile_interval(values: Any, level: float) -> tuple[float, float]:
-    """The two ends that hold a fraction `level` of the values, by quantiles."""
+    """Return the two quantiles between which a fraction `level` of the values lie."""
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def check_permutations(n: int) -> None:
+    """Check a number of permutations."""
     check_integer(n, "n_permutations", minimum=1, hint="999 or more for a p-value of 0.001")
 
 
 def check_level(level: float) -> None:
+    """Check a confidence level."""
     check_fraction(level, "level", hint="such as 0.95")
 
 
 def check_draws(n_bootstrap: int, level: float) -> None:
-    """ValueError for numbers that no interval over models can be made of."""
+    """Check the number of resamples and the level of an interval over models."""
     check_level(level)
     check_integer(
         n_bootstrap, "n_bootstrap", minimum=20, hint="such as 999 for an interval that does not change with the seed"
@@ -208,14 +311,15 @@ def check_draws(n_bootstrap: int, level: float) -> None:
 
 
 def jackknife(without: np.ndarray) -> tuple[float, int]:
-    """The variance of a statistic from its values without each part (parts,), and its degrees of freedom."""
+    """Return the variance of a statistic from its values without each part (parts,), and its degrees of freedom."""
     parts = len(without)
     return (parts - 1) / parts * float(((without - without.mean()) ** 2).sum()), parts - 1
 
 
 def add_variances(variances: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """The sum of variances that are independent of each other, with the degrees of freedom of Satterthwaite; the fewest
-    of them if all variances are 0.
+    """Return the sum of independent variances, with the degrees of freedom of Satterthwaite.
+
+    If all variances are 0, the degrees of freedom are the fewest of them.
     """
     each, df = np.array(variances, float).T
     bottom = float((each**2 / df).sum())
@@ -223,6 +327,6 @@ def add_variances(variances: Sequence[tuple[float, int]]) -> tuple[float, float]
 
 
 def student_interval(estimate: float, variance: float, df: float, level: float) -> Interval:
-    """The estimate plus and minus Student's t times its standard error."""
+    """Return the estimate plus and minus Student's t times its standard error."""
     reach = float(stats.t.ppf((1 + level) / 2, df)) * math.sqrt(variance)
     return Interval(float(estimate - reach), float(estimate + reach), level, float(estimate))

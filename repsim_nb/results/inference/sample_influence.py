@@ -1,4 +1,4 @@
-"""What each sample adds to a value."""
+"""The influence of each sample on a value."""
 
 from __future__ import annotations
 
@@ -16,47 +16,63 @@ from repsim_nb.support.workers import map_with_progress
 
 from .grouped_rows import SampleUnits
 
-FAINT = 1e-6  # of a sum: what is left after all else was taken out of it has ten digits
+FAINT = 1e-6  # a remainder of this fraction of a sum still has ten digits
 
 
 def influence(
     measure: str | Measure, x: Any, y: Any, *, groups: Any = None, progress: bool | Tick = False
 ) -> np.ndarray:
-    """What each sample adds: the value of all samples less the value without that one -> (n,) in float64.
+    """Return the influence of each sample: the value of all samples minus the value without that sample.
 
-    A positive value means that the sample makes the value larger: more alike for a similarity, less alike for a
-    dissimilarity.
+    It answers: does the value depend on a few samples? A positive number means that the sample makes the value larger:
+    more alike for a similarity, less alike for a dissimilarity.
 
     Parameters
     ----------
-    x, y : arrays (n, ...)
+    measure : str or Measure
+        A name, such as "cka", or a configured measure.
+    x, y : array (n, ...)
+        Two representations of the same n samples, in the same order.
     groups : labels (n,), optional
-        Rows with the same label depend on each other, and are left out together: what each group adds (groups,), in the
-        order in which the groups first appear. Pairs of rows within a group do not count, for the measures that can
-        leave them out (`interval`). Recordings by token know the groups of their rows.
+        Rows with the same label depend on each other and are left out together. Pairs of rows within a group do not
+        count if the measure can leave them out (`interval` lists these measures). Recordings by token have the groups
+        of their rows. Pass range(n) if rows are independent.
+    progress : bool or function(done, total)
+        Show a progress bar, or call the function, which may raise an exception to stop.
 
-    Notes
-    -----
-    Linear CKA (but for batches), distance correlation (but for its root) and RSA with second="pearson" take O(n²) in
-    all: without a sample the sums over their matrices change by what stood in its row; so do these with the inputs
-    taken out (`measures.deconfounded`). Every other measure is computed n times. So are the values without a sample
-    that holds nearly all of one side. Both ways are exact.
+    Returns
+    -------
+    array (n,)
+        In float64, in the units of the measure. With groups, one number for each group (groups,), in the order of
+        their first appearance.
 
     Raises
     ------
+    ValueError
+        If the sides have other samples.
     UndefinedError
-        Where the measure has no value without some sample, which it names.
+        If the measure has no value without one of the samples, which the message names.
+
+    Notes
+    -----
+    For linear CKA (not in batches), distance correlation (not its root) and RSA with second="pearson" the cost is O(n²)
+    for all samples together: the values follow from the sums of the rows of two matrices. This holds for the same
+    measures in `measures.deconfounded`. Other measures are computed n times, and so are values without a sample that
+    has nearly all the variance of one side. Both ways are exact.
 
     References
     ----------
-    The jackknife's values, Tukey 1958.
+    J. W. Tukey 1958, Bias and confidence in not-quite large samples (abstract), Annals of Mathematical Statistics 29.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(30, 5))
-    >>> influence("cka", x, x + rng.normal(size=(30, 5))).shape
-    (30,)
+    >>> y = x + rng.normal(size=(30, 5))
+    >>> y[7] = 20
+    >>> found = influence("cka", x, y)
+    >>> found.shape, int(found.argmin())
+    ((30,), 7)
     """
     measure = measures.get(measure)
     units = SampleUnits(measure, x, y, groups, "influence", strict=False)
@@ -70,7 +86,7 @@ def influence(
     if n <= measure.min_samples:
         raise UndefinedError(
             f"{measures.short_name(measure)} needs at least {measure.min_samples} samples, so that one can be left out"
-            f" of {measure.min_samples + 1} or more; there are {n}"
+            f" of {measure.min_samples + 1} or more; there are {n}. Use more samples."
         )
     seen = measure(x, y)
     values = np.full(n, np.nan)
@@ -88,7 +104,7 @@ def influence(
 def _leave_each_out(
     units: SampleUnits, measure: Measure, seen: float, values: np.ndarray, progress: bool | Tick
 ) -> np.ndarray:
-    """seen less the values without each unit; those that are NaN are asked for."""
+    """Return `seen` minus the values without each unit, and compute those that are NaN."""
     n, one = units.number, units.name.removesuffix("s")
     ask = np.flatnonzero(np.isnan(values))
 
@@ -103,10 +119,9 @@ def _leave_each_out(
 
 
 def _by_sums(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:
-    """The cosine of two matrices without each sample (n,), brought to standard form again: what centring took out of
-    them before, it takes out again.
+    """Return the cosine of two matrices without each sample (n,), centred again.
 
-    NaN where next to nothing is left of one side: a difference of large sums would be rounding.
+    NaN if nearly nothing is left of one side, so that a difference of large sums would be rounding.
     """
     both, own, other = (_products(one, two, recentring) for one, two in ((a, b), (a, a), (b, b)))
     faint = np.minimum(own / np.einsum("ij,ij->", a, a), other / np.einsum("ij,ij->", b, b)) < FAINT
@@ -114,7 +129,7 @@ def _by_sums(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:
 
 
 def _products(a: np.ndarray, b: np.ndarray, recentring: str) -> np.ndarray:
-    """<a, b> in standard form without each sample (n,), from the sums over all and those of the sample's own row."""
+    """Return <a, b> of the centred matrices without each sample (n,), from sums over all samples and over its row."""
     m = len(a) - 1
     rows_a, rows_b, own_a, own_b = a.sum(axis=1), b.sum(axis=1), a.diagonal(), b.diagonal()
     product = np.einsum("ij,ij->i", a, b)

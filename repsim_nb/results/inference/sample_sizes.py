@@ -1,4 +1,4 @@
-"""How many samples a value needs."""
+"""How many samples the value of a measure needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from repsim_nb.support.validation import check_positive, is_integer
 from repsim_nb.support.workers import map_with_progress
 
 from .grouped_rows import SampleUnits
-from .intervals import FEWEST_SAMPLES, interval
+from .intervals import FEWEST_SAMPLES, corrected_interval
 from .results import check_level
 
 SETS = 20  # of each size
@@ -28,14 +28,37 @@ SETS = 20  # of each size
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SampleSize:
-    """How a value moves as samples grow in number, and how many are enough.
+    """How a value changes with the number of samples, and how many samples are enough.
 
-    curve: DataFrame, index n (samples, or groups): mean (over sets of n samples), low and high (between which a
-    fraction `level` of sets of so many fresh samples lie), sets.
-    limit: where the value goes as n grows, the estimate of `interval`.
-    enough: the least number of samples of which a fraction `level` of sets give the limit to within ±within; None if
-    fewer samples give another limit, or if a quarter of them has no value, so that the limit is not known yet.
-    seen: the number of samples there were; if `enough` is above half of it, it was extrapolated.
+    Attributes
+    ----------
+    measure : str
+        The name of the measure.
+    curve : DataFrame
+        One row for each number of samples (or groups), the index "n". Columns: mean (of the values of sets of n
+        samples), low and high (a fraction `level` of sets of n new samples have a value between them) and sets (the
+        number of sets).
+    limit : float
+        The value for infinitely many samples, the estimate of `interval`.
+    enough : int or None
+        The smallest number of samples at which a fraction `level` of sets have a value within ±`within` of the limit.
+        None if the limit is not known yet: fewer samples have another limit, or a quarter of the samples has no value.
+    within : float
+        The distance from the limit that was asked for, in the units of the measure.
+    level : float
+        The fraction of sets.
+    seen : int
+        The number of samples in the data.
+    unit : str
+        What the numbers count: "samples" or "groups" of rows.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(100, 3))
+    >>> found = sample_size("cka_debiased", x, x + rng.normal(size=(100, 3)), within=0.1, sizes=[25, 100])
+    >>> found.seen, found.unit, list(found.curve.index)
+    (100, 'samples', [25, 100])
     """
 
     measure: str
@@ -49,13 +72,15 @@ class SampleSize:
 
     @property
     def is_extrapolated(self) -> bool:
+        """Whether `enough` is above half of the samples, so that it is an extrapolation."""
         return self.enough is not None and self.enough > self.seen // 2
 
     def __repr__(self) -> str:
+        """Return the limit and the number of samples that are enough as text."""
         if self.enough is None:
             return (
-                f"SampleSize({self.measure} still moves at {self.seen} {self.unit}, {self.curve['mean'].iloc[-1]:.3f}:"
-                " more are needed to know where it goes, or it has no limit)"
+                f"SampleSize({self.measure} still changes at {self.seen} {self.unit},"
+                f" {self.curve['mean'].iloc[-1]:.3f}: its limit needs more of them, or it has none)"
             )
         how = (
             f", extrapolated from {self.seen}"
@@ -65,7 +90,7 @@ class SampleSize:
             else ""
         )
         return (
-            f"SampleSize({self.measure} goes to {self.limit:.3f}; {self.enough:,} {self.unit} are enough for"
+            f"SampleSize({self.measure} has the limit {self.limit:.3f}; {self.enough:,} {self.unit} are enough for"
             f" ±{self.within:g}{how})"
         )
 
@@ -93,52 +118,65 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> SampleSize:
-    """How a value moves with the number of samples, and how many samples are enough to know it to ±within.
+    """Return how a value changes with the number of samples, and how many samples are enough.
+
+    It answers: are my samples enough to know the value of this measure to ±`within`?
 
     Parameters
     ----------
     measure : str or Measure
-    x, y : arrays (N, ...)
+        A name, such as "cka_debiased", or a configured measure.
+    x, y : array (N, ...)
+        Two representations of the same N samples, in the same order.
     groups : labels (N,), optional
-        Rows with the same label depend on each other, as in `interval`. Whole groups are drawn, and all numbers are
-        numbers of groups.
+        Rows with the same label depend on each other, as in `interval`. Whole groups are drawn, and all numbers count
+        groups.
     within : float
+        The distance from the limit that you accept, in the units of the measure.
     sizes : sequence of int, optional
-        Numbers of samples. None: eight up to N/2, evenly on a logarithmic scale, and N, without those too small to have
-        a value.
+        The numbers of samples to try. By default eight up to N/2, evenly spaced on a logarithmic scale, and N, without
+        those that are too few for a value.
     level : float
-        The fraction of sample sets that are to be within ±within of the limit.
+        The fraction of sample sets whose value must be within ±`within` of the limit.
+    seed : int
+        The seed of the sets.
+    progress : bool or function(done, total)
+        Show a progress bar, or call the function, which may raise an exception to stop.
 
     Returns
     -------
     SampleSize
-
-    Notes
-    -----
-    Sets of each size are drawn without replacement. They overlap the more the larger they are, so their spread is
-    divided by sqrt(1 - n/N) to be that of fresh samples; at N itself it is that of the largest size below, falling as
-    1/√n. A set misses the limit by its bias, which falls as 1/n, and by its spread. Enough are so many samples that
-    |bias| + z · spread is at most `within`, on the measured sizes up to N/2 and beyond by those laws.
-
-    The laws are checked: the limit told by halves and quarters of the samples is compared with that told by all and
-    halves. If they differ by more than `within`, and by more than chance, there is no such number (layers wider than N
-    under Procrustes; shared neighbours, whose value belongs to n). Simulated, 30 times each, 200 to 400 samples: seen
-    for 30 unrelated pairs under Procrustes, 23 of shared neighbours, and 2 of pairs that have a limit. For 3 only if
-    some directions have nothing in common; their limit under Procrustes is too low by .03.
+        `enough` is the number of samples, `limit` the value for infinitely many, and `curve` the values of the sets.
 
     Raises
     ------
     ValueError
-        For sizes outside the measure's least and N, and fewer than 20 samples or groups.
+        For sizes below the minimum of the measure or above N, and for fewer than 20 samples or groups.
     UndefinedError
         If a set has no value.
+
+    Notes
+    -----
+    Sets of each size are drawn without replacement. Large sets overlap, so their standard deviation is divided by
+    sqrt(1 - n/N) to be that of new samples. At N itself it is that of the largest smaller size, reduced as 1/√n. The
+    value of a set differs from the limit by its bias, which falls as 1/n, and by its spread. So many samples are enough
+    that |bias| + z · standard deviation is at most `within`. For sizes up to N/2 both are measured, beyond they are
+    extrapolated by these laws.
+
+    The laws are checked: the limit from halves and quarters of the samples is compared with the limit from all and
+    halves. `enough` is None if they differ by more than `within` and by more than chance. This happens for layers wider
+    than N under Procrustes, and for shared neighbours, whose value depends on n. In simulations (30 each, 200 to 400
+    samples) it was None for 30 unrelated pairs under Procrustes, 23 under shared neighbours, and 2 pairs that have a
+    limit. It was None for only 3 pairs that are unrelated in some directions, whose limit under Procrustes is too low
+    by .03.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(200, 5))
-    >>> sample_size("cka_debiased", x, x + rng.normal(size=(200, 5)), within=0.1).seen
-    200
+    >>> found = sample_size("cka_debiased", x, x + rng.normal(size=(200, 5)), within=0.1, sizes=[25, 50, 100, 200])
+    >>> found.enough <= 200, list(found.curve.columns)
+    (True, ['mean', 'low', 'high', 'sets'])
     """
     measure = measures.get(measure)
     check_level(level)
@@ -147,10 +185,10 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
     most = units.number
     if most < FEWEST_SAMPLES:
         raise ValueError(
-            f"how many {units.name} are enough is told from at least {FEWEST_SAMPLES} of them; there are {most}"
+            f"sample_size needs at least {FEWEST_SAMPLES} {units.name}; there are {most}. Use more {units.name}."
         )
     chosen = _sizes(sizes, measure, most)
-    limit = float(interval(measure, x, y, groups=groups, level=level, seed=seed, progress=progress).estimate)  # type: ignore[arg-type]
+    limit = float(corrected_interval(measure, x, y, groups, level, 10, seed, progress).estimate)  # type: ignore[arg-type]
 
     def of(n: int, drawn: np.ndarray) -> float:
         try:
@@ -158,7 +196,7 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
         except UndefinedError as error:
             if n not in chosen:
                 return math.nan
-            raise UndefinedError(f"of a set of {n} {units.name}: {error} Choose larger sizes=[...]") from error
+            raise UndefinedError(f"a set of {n} {units.name}: {error}. Choose larger sizes=[...].") from error
 
     if sizes is None and len(defined := [n for n in chosen if _has_value(of, draw_rows(n, most, seed)[0])]) > 1:
         chosen = defined
@@ -187,6 +225,7 @@ def sample_size(  # noqa: PLR0913 - keyword-only, independent of each other
 
 
 def _has_value(of: Callable[[int, np.ndarray], float], rows: np.ndarray) -> bool:
+    """Return whether a set of samples has a value."""
     try:
         of(len(rows), rows)
     except UndefinedError:
@@ -195,10 +234,10 @@ def _has_value(of: Callable[[int, np.ndarray], float], rows: np.ndarray) -> bool
 
 
 def _agree_on_limit(values: list[np.ndarray], within: float, z: float) -> bool:
-    """Does the bias fall as 1/n?
+    """Return whether the bias falls as 1/n.
 
-    Then all samples with halves of them, and halves with quarters, tell of one limit. Not where one of them is NaN:
-    nothing is seen there.
+    The limit from all samples and halves of them is then that from halves and quarters, up to chance. False if one of
+    these values is NaN.
     """
     whole, half, quarter = (float(some.mean()) for some in values)
     chance = z * math.sqrt(9 * values[1].var() / len(values[1]) + values[2].var() / len(values[2]))
@@ -206,7 +245,7 @@ def _agree_on_limit(values: list[np.ndarray], within: float, z: float) -> bool:
 
 
 def draw_rows(n: int, most: int, seed: int) -> list[np.ndarray]:
-    """Sets of n of `most` samples, in order; all of them are one set."""
+    """Return sets of n of `most` samples, in order; one set if n is `most`."""
     if n == most:
         return [np.arange(most)]
     rng = np.random.default_rng([seed, n])
@@ -214,13 +253,14 @@ def draw_rows(n: int, most: int, seed: int) -> list[np.ndarray]:
 
 
 def _sizes(sizes: Sequence[int] | None, measure: Measure, most: int) -> list[int]:
+    """Check the numbers of samples to try, or choose them."""
     if sizes is None:
         low = max(measure.min_samples + 1, min(20, most // 4))
         return sorted({*np.geomspace(low, most // 2, 8).round().astype(int).tolist(), most})
     if not np.iterable(sizes):
         raise TypeError(
-            f"sizes are several numbers of samples, such as [{max(measure.min_samples, most // 4)}, {most // 2},"
-            f" {most}]; got {sizes!r}"
+            f"sizes must be several numbers of samples, such as [{max(measure.min_samples, most // 4)}, {most // 2},"
+            f" {most}]; got {sizes!r}."
         )
     found = sorted({*sizes})
     if (
@@ -231,15 +271,17 @@ def _sizes(sizes: Sequence[int] | None, measure: Measure, most: int) -> list[int
         or found[0] == most
     ):
         raise ValueError(
-            f"sizes are numbers of samples from {measure.min_samples}, the fewest for {measures.short_name(measure)},"
-            f" to {most}, one of them below {most}; got {list(sizes)}"
+            f"sizes must be integers from {measure.min_samples}, the minimum for {measures.short_name(measure)}, to"
+            f" {most}, with one below {most}; got {list(sizes)}."
         )
     return [int(n) for n in found]
 
 
 def _enough(bias: pd.Series, reach: pd.Series, within: float, most: int) -> int:
-    """The least n that is near enough: where a measured size up to half of all is, between it and the one before; else
-    further on, by the laws of both.
+    """Return the smallest n that is near enough to the limit.
+
+    It is between two measured sizes, if one of those up to half of all samples is near enough; otherwise it is
+    extrapolated.
     """
     measured = [n for n in bias.index if n <= max(most // 2, bias.index[0])]
     near = [n for n in measured if bias[n] + reach[n] <= within]

@@ -10,7 +10,7 @@ import pandas as pd
 from repsim_nb.measures import Measure
 from repsim_nb.measures.ties import merge_table, spacing, tolerance_of
 from repsim_nb.results.comparison import Comparison
-from repsim_nb.support.errors import join_names, unknown_name
+from repsim_nb.support.errors import check_name, join_names
 from repsim_nb.support.labels import Choice, explain_same_text, match_labels, values_per_item
 from repsim_nb.support.validation import check_diagonal
 
@@ -23,39 +23,40 @@ HALF = ("torch.float32", "torch.float16", "torch.bfloat16", "Float32")  # precis
 def align_tables(
     a: SquareTable, b: SquareTable, direction: Direction | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two tables over the same items as arrays (m, m) in one order of items; and the places of these items in a.
+    """Return two tables over the same items as arrays (m, m) in one order, and the positions of these items in a.
 
-    Comparisons become dissimilarities, and values that are equal up to rounding become equal (`with_ties`).
-
-    direction: what plain frames hold, to be given where their diagonal does not tell.
+    Comparisons become dissimilarities, and values that are equal up to rounding become equal (`with_ties`). direction:
+    what plain frames contain, needed if their diagonal does not show it.
     """
-    if direction is not None and direction not in DIRECTIONS:
-        raise unknown_name("direction", direction, DIRECTIONS)
+    if direction is not None:
+        check_name("direction", direction, DIRECTIONS)
     x, y = (_apply_direction(table, direction) for table in (a, b))
     mine, other = match_labels(x.index, y.index)
     if not len(mine) == len(x) == len(y):
         raise ValueError(
-            f"two tables are correlated over the same items; these have {len(x)} and {len(y)}, {len(mine)} of them in"
-            f" common. Choose with .where(...){explain_same_text(y.index, x.index)}"
+            f"both tables must have the same items; got {len(x)} and {len(y)} items, {len(mine)} of them in common."
+            f" Select items with .where(...){explain_same_text(y.index, x.index)}."
         )
     x, y = x.iloc[mine, mine], y.iloc[other, other]
     return with_ties(symmetric(x), a), with_ties(symmetric(y), b), mine
 
 
 def frame_of(table: SquareTable) -> pd.DataFrame:
-    """A square table as a frame of dissimilarities, 0 on the diagonal: that of a Comparison, or a frame that has 0 or
-    nothing (NaN) there; similarities are refused.
+    """Return a square table as a frame of dissimilarities with 0 on the diagonal.
+
+    A frame must have 0 or NaN there: similarities are refused.
     """
     frame = table.dissimilarity() if isinstance(table, Comparison) else table
     if not isinstance(frame, pd.DataFrame):
         raise TypeError(
-            f"a table is a Comparison or a DataFrame, the same items in rows and columns; got {type(table).__name__}"
+            "a table must be a Comparison or a DataFrame with the same items in rows and columns; got"
+            f" {type(table).__name__}."
         )
     if not frame.index.equals(frame.columns):
-        hint = ": for a column of numbers give it alone, frame['name']" if min(frame.shape) == 1 else ""
+        hint = ". Pass a single column of numbers as a Series, frame['name']" if min(frame.shape) == 1 else ""
         raise ValueError(
-            f"a table of pairs is square, the same items in rows and columns; this one is {frame.shape[0]} ×"
-            f" {frame.shape[1]} with other labels{hint or explain_same_text(frame.columns, frame.index)}"
+            f"a table of pairs must be square, with the same items in rows and columns; got {frame.shape[0]} ×"
+            f" {frame.shape[1]} with other labels{hint or explain_same_text(frame.columns, frame.index)}."
         )
     if not isinstance(table, Comparison):
         as_numbers(frame)
@@ -66,8 +67,9 @@ def frame_of(table: SquareTable) -> pd.DataFrame:
 
 
 def _apply_direction(table: SquareTable, direction: Direction | None) -> pd.DataFrame:
-    """`frame_of`, for functions that compare the order of two tables: a frame whose diagonal says nothing (NaN) needs a
-    direction, and similarities that are said to be some are turned.
+    """Return `frame_of` for functions that compare the order of two tables.
+
+    A frame with NaN on its diagonal needs a direction, and the sign of similarities is reversed.
     """
     if not isinstance(table, pd.DataFrame) or not table.index.equals(table.columns):
         return frame_of(table)
@@ -78,26 +80,25 @@ def _apply_direction(table: SquareTable, direction: Direction | None) -> pd.Data
             and (np.abs(diagonal) <= max(1e-6 * np.nanmax(np.abs(as_numbers(table)), initial=0), 1e-14)).all()
         ):
             raise ValueError(
-                "direction='similarity' says that a frame holds similarities, and this one has 0 on its whole diagonal,"
-                " as dissimilarities have: is it one of them? Then leave direction out, or turn the other frame"
-                " yourself. (Similarities whose diagonal was left out have NaN there, not 0.)"
+                "direction='similarity' is for frames of similarities; got a frame with 0 on its whole diagonal, as"
+                " dissimilarities have. If it contains dissimilarities, leave direction out, and pass 1 - frame for a"
+                " frame of similarities. If its diagonal was left out, put NaN there, not 0."
             )
         values = -as_numbers(table)
         np.fill_diagonal(values, np.nan)
         return frame_of(pd.DataFrame(values, index=table.index, columns=table.columns))
     if direction is None and len(diagonal) and np.isnan(diagonal).all():
         raise ValueError(
-            "the order of two tables is compared, and a frame without values (NaN) on its diagonal does not tell"
-            " whether it holds dissimilarities or similarities: say direction='dissimilarity' or"
-            " direction='similarity', or pass the Comparison itself"
+            "a frame with NaN on its whole diagonal may contain dissimilarities or similarities. Pass"
+            " direction='dissimilarity' or direction='similarity', or pass the Comparison itself."
         )
     return frame_of(table)
 
 
 def with_ties(square: np.ndarray, table: SquareTable) -> np.ndarray:
-    """The cells of a table, those equal up to rounding made equal.
+    """Make cells of a table that are equal up to rounding equal.
 
-    A Comparison holds sums over samples, whose last digits are worth less than those of single numbers.
+    Values of a Comparison are sums over samples, so their last digits are less exact than those of single numbers.
     """
     if isinstance(table, Comparison):
         return merge_table(square, tolerance_of_sums(square, table.measure))
@@ -106,24 +107,22 @@ def with_ties(square: np.ndarray, table: SquareTable) -> np.ndarray:
 
 
 def tolerance_of_sums(dissimilarities: np.ndarray, measure: Measure) -> float:
-    """By how much equal dissimilarities of a measure may differ: they are sums over samples, whose last digits are
-    worth less than those of single numbers.
-    """
+    """Return by how much equal dissimilarities of a measure may differ, being sums over samples."""
     return tolerance_of(dissimilarities, 8 * spacing(np.float64), 1.0 if measure.kind == "similarity" else 0.0)
 
 
 def _from_similarities(square: np.ndarray, eps: float) -> bool:
-    """Are these numbers differences from numbers near 1 (1 - similarity), so that their rounding is that of 1?
+    """Return whether numbers are differences from numbers near 1 (1 - similarity), whose rounding is that of 1.
 
-    Then all are whole multiples of the spacing just below 1, or of half of it, as the mean of two such. Smaller numbers
-    of the same precision that were stored as they are have digits beyond that.
+    All are then integer multiples of half the spacing just below 1 (half, for the mean of two of them). Small numbers
+    that were stored as they are have more digits.
     """
     steps = np.abs(square[np.isfinite(square)]) * (4 / eps)
     return bool(len(steps) and 0 < steps.max() < 4 / eps and (steps == np.floor(steps)).all())
 
 
 def precision_of(values: Any) -> float:
-    """The spacing of numbers near 1 in what was given: a frame is as coarse as the coarsest of its columns."""
+    """Return the spacing of numbers near 1 in the given precision, that of the coarsest column of a frame."""
     kinds = list(values.dtypes) if isinstance(values, pd.DataFrame) else [getattr(values, "dtype", None)]
     return max(
         (spacing(kind) for kind in kinds if isinstance(kind, np.dtype)),
@@ -132,26 +131,28 @@ def precision_of(values: Any) -> float:
 
 
 def symmetric(frame: pd.DataFrame) -> np.ndarray:
+    """Return a square table as an array, the two directions of each pair averaged."""
     square = as_numbers(frame)
     return (square + square.T) / 2
 
 
 def as_numbers(values: Any) -> np.ndarray:
+    """Return values as an array of float, missing ones as NaN."""
     try:
         return np.asarray(
             values.to_numpy(float, na_value=np.nan) if isinstance(values, (pd.Series, pd.DataFrame)) else values,
             dtype=float,
         )
     except (TypeError, ValueError) as error:
-        raise ValueError(f"statistics need numbers; something else is there ({error})") from error
+        raise ValueError(f"values must be numbers; got something else ({error}).") from error
 
 
 def require_values_per_item(index: pd.Index, choice: Choice, what: str) -> pd.Series:
-    """One value an item, as in `values_per_item`; ValueError where one is undefined."""
+    """Return one value an item, as `values_per_item` does. ValueError if one is undefined."""
     values = values_per_item(index, choice, what)
     if values.isna().any():
         raise ValueError(
-            f"{what} is undefined for {join_names((index[i] for i in np.flatnonzero(values.isna())), 3)}: leave those"
-            " items out"
+            f"{what} must have a value for each item; it is undefined for"
+            f" {join_names((index[i] for i in np.flatnonzero(values.isna())), 3)}. Leave these items out."
         )
     return values

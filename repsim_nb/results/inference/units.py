@@ -1,4 +1,4 @@
-"""The units of a study: which items are drawn and exchanged together, in one grouping or in crossed ones."""
+"""Units of a study: items that are drawn and exchanged together, in one grouping or in crossed ones."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from .results import percentile_interval
 from .square_tables import require_values_per_item
 
 Groups: TypeAlias = Choice | pd.DataFrame | None  # a frame has a column for each of several crossed groupings
-EVERY = 5040  # all orders are gone through if there are no more: those of 7 units
+EVERY = 5040  # all orders are used if there are no more than those of 7 units
 FEWEST_UNITS = 3
-# resamples of fewer do not say how much a value varies: simulated intervals at level 0.95 held it in 46 to 91 %, so
-# theirs have no ends
+# with fewer units resamples do not show how much a value varies (46 to 91 % of simulated intervals at level 0.95
+# contained it), so their intervals have no ends
 ENOUGH_UNITS = 5
 
 
 class NoOrder(ValueError):
-    """Units cannot change places; the message says why."""
+    """No two units can change places, for the reason in the message."""
 
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """Items (m) in groups that are independent of each other; each grouping is one array of codes (m,), by its name.
+    """Items in independent groups; `groupings` is {name: codes (m,)}.
 
-    With one grouping, whole groups are drawn and exchanged. With several crossed ones (pre-training seed and
-    fine-tuning seed), the levels of each are.
+    With one grouping, whole groups are drawn and exchanged. With several crossed groupings (pre-training seed and
+    fine-tuning seed), the levels of each are drawn and exchanged.
     """
 
     groupings: dict[str, np.ndarray]
@@ -47,6 +47,7 @@ class Units:
 
     @property
     def name(self) -> str:
+        """The name of the grouping, or of all of them."""
         return " x ".join(self.groupings)
 
     @property
@@ -55,23 +56,23 @@ class Units:
         return f"{self.name} ({self.number})"
 
     def differ(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """Whether two items, by their positions, are in different groups in every grouping."""
+        """Return whether two items, by their positions, are in different groups in every grouping."""
         return np.logical_and.reduce([codes[one] != codes[other] for codes in self.groupings.values()])
 
     def draw_levels(self, rng: np.random.Generator, n: int) -> list[np.ndarray]:
-        """How often each group comes (n, groups) if groups are drawn with replacement, for each grouping."""
+        """Return how often each group comes in n draws with replacement (n, groups), for each grouping."""
         numbers = [int(codes.max()) + 1 for codes in self.groupings.values()]
         return [rng.multinomial(number, np.full(number, 1 / number), size=n) for number in numbers]
 
     def counts(self, levels: list[np.ndarray]) -> np.ndarray:
-        """How often each item comes (n, m) in these draws; of crossed groupings the product [Owen 2007]."""
+        """Return how often each item comes in these draws (n, m), the product over crossed groupings (Owen 2007)."""
         return np.prod([drawn[:, codes] for drawn, codes in zip(levels, self.groupings.values(), strict=True)], axis=0)
 
     def pair_counts(self, levels: list[np.ndarray], one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        """How often each pair of items (one, other) comes (n, pairs) in these draws.
+        """Return how often each pair of items (one, other) comes in these draws (n, pairs).
 
-        A group that is drawn twice has its own pairs twice. Pairs of one copy with the other do not count: they would
-        be pairs between two groups that are as near as one.
+        The pairs within a group that is drawn twice come twice. Pairs of one copy with the other do not count: they
+        would be pairs between two groups that are as similar as one.
         """
         found = np.ones((len(levels[0]), len(one)), dtype=np.int64)
         for drawn, codes in zip(levels, self.groupings.values(), strict=True):
@@ -80,13 +81,11 @@ class Units:
         return found
 
     def draw(self, rng: np.random.Generator, n: int) -> np.ndarray:
-        """`counts` of n draws, (n, m)."""
+        """Return `counts` of n draws (n, m)."""
         return self.counts(self.draw_levels(rng, n))
 
     def draw_nonempty(self, rng: np.random.Generator, n: int, counts: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        """`draw` of n draws in which something counts: `counts` gives one number a draw, and draws with 0 are drawn
-        again.
-        """
+        """Return `draw` of n draws for which `counts` is above 0; others are drawn again."""
         found = np.zeros((0, len(next(iter(self.groupings.values())))))
         while len(found) < n:
             drawn = self.draw(rng, n).astype(float)
@@ -96,19 +95,18 @@ class Units:
     def orders(
         self, rng: np.random.Generator, n: int, fixed: Sequence[int] | np.ndarray = ()
     ) -> tuple[np.ndarray, bool]:
-        """Orders of the items (n or fewer, m) that exchange whole groups, and whether they are all that there are, the
-        first one the order as it is.
+        """Return orders of the items (n or fewer, m) that exchange whole groups, and whether these are all orders.
 
-        Groups of one size change places, their items in the order in which they stand. Of crossed groupings each level
-        changes places with all its items. Groups with a `fixed` item stay.
+        If they are all orders, the first is the identity. Groups of one size change places and keep the order of their
+        items. Levels of crossed groupings change places with all their items. Groups with a `fixed` item stay.
         """
         exchanges = self._exchange_groups(fixed) if len(self.groupings) == 1 else self._exchange_levels(fixed)
         total = math.prod(math.factorial(len(rows)) for rows in exchanges)
         if total == 1:
             raise NoOrder(
-                f"groups of one size change places, and no two of these {self.number}"
-                f" {'that may move ' if len(fixed) else ''}have the same number of items ({self.name}): there is no"
-                " other order"
+                f"a permutation exchanges groups of one size, but no two of these {self.number}"
+                f" {'that may move ' if len(fixed) else ''}have the same number of items ({self.name}). Use groups of"
+                " one size, or leave groups out."
             )
         m = len(next(iter(self.groupings.values())))
         if total <= EVERY:
@@ -122,7 +120,7 @@ class Units:
         )
 
     def _exchange_groups(self, fixed: Sequence[int] | np.ndarray) -> list[list[np.ndarray]]:
-        """Classes of groups that may change places, each group as the places of its items."""
+        """Return classes of groups that may change places, each group as the positions of its items."""
         (codes,) = self.groupings.values()
         sizes: dict[int, list[np.ndarray]] = {}
         for code in np.setdiff1d(np.arange(codes.max() + 1), codes[list(fixed)]):
@@ -131,13 +129,13 @@ class Units:
         return list(sizes.values())
 
     def _exchange_levels(self, fixed: Sequence[int] | np.ndarray) -> list[list[np.ndarray]]:
-        """For each grouping: the item positions of every level, with the other levels in the same order."""
+        """Return for each grouping the item positions of every level, in the order of the other groupings."""
         table = pd.DataFrame(self.groupings)
         if table.duplicated().any() or len(table) != math.prod(table.nunique()):
             raise NoOrder(
-                f"levels of crossed groupings change places if every combination of {self.name} is there once; here are"
-                f" {len(table)} items, {len(table.drop_duplicates())} different combinations of"
-                f" {math.prod(table.nunique())}. Give one grouping, whose groups then change places whole"
+                f"a permutation of crossed groupings needs every combination of {self.name} exactly once; there are"
+                f" {len(table)} items and {len(table.drop_duplicates())} of {math.prod(table.nunique())} combinations."
+                " Use one grouping, whose groups are then exchanged whole."
             )
         found = []
         for name in table:
@@ -154,6 +152,7 @@ class Units:
 
     @staticmethod
     def _compose(exchanges: list[list[np.ndarray]], chosen: Iterable[Iterable[int]], m: int) -> np.ndarray:
+        """Return one order of the items from an order of the groups of each class."""
         order = np.arange(m)
         for rows, places in zip(exchanges, chosen, strict=True):
             step = np.arange(m)
@@ -164,20 +163,19 @@ class Units:
 
 
 def units_of(index: pd.Index, groups: Groups, what: str = "items") -> Units:
-    """The units of these items: None takes each item for itself.
+    """Return the units of these items; None makes each item a unit.
 
-    groups: one value an item (a field of the labels, {model: group}, a Series, a sequence); or a frame with a column
-    for each crossed grouping, by model or by label.
-    Errors: ValueError for fewer than 3 groups, and where one is undefined.
+    groups: one value an item (a field of the labels, {model: group}, a Series, a sequence), or a frame with a column
+    for each crossed grouping, by model or by label. ValueError for fewer than 3 groups, and if one is undefined.
     """
     if groups is None:
         found = {what: (np.arange(len(index)), index)}
     elif isinstance(groups, pd.DataFrame):
         if not len(groups.columns):
-            raise ValueError("a frame of groups has a column for each grouping; this one has none")
+            raise ValueError("a frame of groups must have a column for each grouping; got one without columns.")
         if not groups.columns.map(str).is_unique:
             raise ValueError(
-                f"each grouping has a name of its own; the columns of this frame are {join_names(groups.columns)}"
+                f"the columns of a frame of groups must have different names; got {join_names(groups.columns)}."
             )
         found = {
             str(name): pd.factorize(require_values_per_item(index, groups[name], f"groups['{name}']"))
@@ -189,16 +187,17 @@ def units_of(index: pd.Index, groups: Groups, what: str = "items") -> Units:
     for name, (_, levels) in found.items():
         if len(levels) < FEWEST_UNITS:
             raise ValueError(
-                f"{name}: intervals and tests over units need at least {FEWEST_UNITS} of them, 10 or more to say much;"
-                f" there {'is' if len(levels) == 1 else 'are'} {len(levels)} ({join_names(levels, 3)})"
+                f"{name}: intervals and tests over units need at least {FEWEST_UNITS} of them, and 10 or more to be"
+                f" useful; there {'is' if len(levels) == 1 else 'are'} {len(levels)} ({join_names(levels, 3)})."
             )
     return Units({name: codes for name, (codes, _) in found.items()})
 
 
 def widen_level(level: float, units: int) -> float:
-    """The level of a percentile interval over so few units that it is as wide as one with Student's t: quantiles of a
-    bootstrap are too narrow by the factor that a standard deviation of n values is, and by what t is beyond the normal
-    distribution [Hesterberg 2015, expanded percentile].
+    """Return the level at which a percentile interval over few units is as wide as one with Student's t.
+
+    Quantiles of a bootstrap are too narrow by the factor sqrt((n - 1) / n), and because they are those of a normal
+    distribution (Hesterberg 2015, expanded percentile).
     """
     return 1 - 2 * float(stats.norm.sf(math.sqrt(units / (units - 1)) * stats.t.ppf((1 + level) / 2, units - 1)))
 
@@ -206,10 +205,10 @@ def widen_level(level: float, units: int) -> float:
 def interval_over_units(
     draws: np.ndarray, units: int, level: float, ends: tuple[float, float] = (-math.inf, math.inf), widen: bool = True
 ) -> tuple[float, float]:
-    """The percentile interval of draws, widened for few units; from the lowest to the highest possible value (ends) if
-    units are too few for one.
+    """Return the percentile interval of draws, widened for few units; `ends` for fewer than 5 units.
 
-    Draws that are all the same say nothing either if units are so few that most resamples hold the same ones.
+    `ends` are the lowest and the highest possible value. With 5 units, `ends` are also returned if all draws are equal,
+    since most resamples then contain the same units.
     """
     if units < ENOUGH_UNITS or (units == ENOUGH_UNITS and np.ptp(draws) == 0):
         return ends
@@ -219,28 +218,33 @@ def interval_over_units(
 def simultaneous(
     estimates: pd.Series, draws: pd.DataFrame, units: int, level: float = 0.95, *, widen: bool = True
 ) -> pd.DataFrame:
-    """Intervals of differences that all hold at once, from paired draws (max-t).
+    """Return simultaneous intervals of differences from paired draws (max-t).
 
     Parameters
     ----------
     estimates : Series
         The differences.
     draws : DataFrame (draws, estimates)
-        The same differences in resamples; a row is one resample. A column that never varies has the interval of its one
+        The same differences in resamples; a row is one resample. The interval of a column that never varies is its one
         value.
     units : int
-        The number of independent units. With fewer than 5 intervals have no ends, and nothing is significant.
+        The number of independent units. With fewer than 5, intervals have no ends, and nothing is significant.
     level : float
+        The fraction of studies in which all intervals contain their population values.
     widen : bool
-        Widen intervals for few units, as draws with replacement need it; False for draws that are wide enough by
-        themselves.
+        Widen intervals for few units, as draws with replacement need it; False for draws that are wide enough.
 
     Returns
     -------
-    DataFrame, index of `estimates`
-        difference; low, high; p_value, adjusted for the length of the list, never 0; detectable, the size of a single
-        difference that such an interval distinguishes from 0 in 8 of 10 studies of so many units; significant, whether
-        0 is outside the interval.
+    DataFrame
+        The index is that of `estimates`, and the level is in ``.attrs["level"]``. Columns:
+
+        - difference: the estimate.
+        - low, high: the interval.
+        - p_value: adjusted for the number of differences, never 0.
+        - detectable: the size of a single difference that such an interval distinguishes from 0 in 8 of 10 studies with
+          so many units.
+        - significant: whether 0 is outside the interval.
 
     Notes
     -----
@@ -250,7 +254,7 @@ def simultaneous(
 
     References
     ----------
-    Westfall and Young 1993.
+    P. H. Westfall, S. S. Young 1993, Resampling-based multiple testing, Wiley.
     """
     values, size = draws[list(estimates.index)].to_numpy(float), np.abs(estimates.to_numpy(float))
     few = stats.t(units - 1) if widen else stats.norm
@@ -284,7 +288,30 @@ def simultaneous(
 
 
 def holm(p_values: pd.Series) -> pd.Series:
-    """p-values adjusted for their number, at most 1 [Holm 1979]."""
+    """Return p-values adjusted for their number by the method of Holm.
+
+    If each adjusted p-value up to 0.05 is called significant, the probability of one or more false results is at most
+    0.05, whatever the dependence of the tests.
+
+    Parameters
+    ----------
+    p_values : Series
+        One p-value a test.
+
+    Returns
+    -------
+    Series
+        The adjusted p-values, at most 1, with the index of `p_values`.
+
+    References
+    ----------
+    S. Holm 1979, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6.
+
+    Examples
+    --------
+    >>> holm(pd.Series({"a": 0.01, "b": 0.04, "c": 0.02})).to_dict()
+    {'a': 0.03, 'b': 0.04, 'c': 0.04}
+    """
     order = np.argsort(p_values.to_numpy(), kind="stable")
     adjusted = np.maximum.accumulate(p_values.to_numpy()[order] * np.arange(len(p_values), 0, -1))
     found = np.empty(len(p_values))

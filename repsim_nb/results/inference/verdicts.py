@@ -15,19 +15,20 @@ Limits = tuple[float, float]  # a threshold as given, and as printed
 
 
 def decimals_of_interval(low: float, high: float) -> int:
-    """Decimals that show the width of an interval to two digits: two, and more for narrow ones."""
+    """Return the number of decimals that show the width of an interval to two digits, 2 or more."""
     width = high - low
     return min(max(2, decimals_of_two_digits(width)), 12) if 0 < width < math.inf else 3
 
 
 def decimals_of_two_digits(value: float) -> int:
-    """Decimals that show two digits of a value."""
+    """Return the number of decimals that show two digits of a value."""
     return 1 - math.floor(math.log10(value)) if value > 0 else 2
 
 
 def format_threshold(value: float, ends: Iterable[float]) -> tuple[str, Limits]:
-    """A threshold as text, with as many digits as it takes to be on its side of the ends; and the numbers it stands
-    for.
+    """Return a threshold as text, and as a number before and after rounding.
+
+    It has as many digits as it needs to be on the right side of the ends.
     """
     sides = [(value > end) - (value < end) for end in ends]
     for digits in range(6, 18):
@@ -40,10 +41,10 @@ def format_threshold(value: float, ends: Iterable[float]) -> tuple[str, Limits]:
 def format_end(
     end: float, places: int, compare: Callable[[float, float], bool], limits: Limits, *, positive: bool = False
 ) -> str:
-    """An end as text, rounded to so many decimals if that is what it rounds to anyway, else to one more; and to still
-    more until a threshold compares with it as with the end itself.
+    """Return an end as text, rounded outward.
 
-    compare: of `operator`; ends of lt and le are rounded down, those of gt and ge up.
+    It has `places` decimals, or as many more as it needs so that a threshold compares with it as with the end itself.
+    compare: a function of `operator`; ends of lt and le are rounded down, those of gt and ge up.
     """
     if math.isinf(end):
         return f"{end:g}"
@@ -59,7 +60,7 @@ def format_end(
 
 
 def format_number(value: float, places: int) -> str:
-    """A number as text, rounded to so many decimals; of large ones to five digits."""
+    """Return a number as text, rounded to so many decimals; large ones to five digits."""
     if math.isinf(value):
         return f"{value:g}"
     exact = Decimal(repr(value))
@@ -67,16 +68,17 @@ def format_number(value: float, places: int) -> str:
 
 
 def without_final_zeros(text: str) -> str:
-    """A number as text, without zeros at its end."""
+    """Return a number as text without zeros at its end."""
     return _plain(Decimal(text).normalize())
 
 
 def _decimals(value: Decimal, places: int) -> int:
-    """So many decimals below 1,000; five digits from there on."""
+    """Return `places` for values below 1,000, otherwise as many decimals as give five digits."""
     return places if abs(value) < 1000 else min(places, 4 - value.adjusted())
 
 
 def _plain(value: Decimal) -> str:
+    """Return a decimal number as text without an exponent, unless it is very small or large."""
     return f"{abs(value) if value == 0 else value:{'f' if value == 0 or -7 < value.adjusted() < 12 else 'g'}}"
 
 
@@ -85,7 +87,7 @@ OUTCOMES = ("not reproduced", "undecided", "reproduced")  # the worst first
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether figures bear out a claim.
+    """Whether a result supports a claim.
 
     Attributes
     ----------
@@ -97,22 +99,22 @@ class Verdict:
         The threshold, such as "> 0.5".
     other_thresholds : str
         The thresholds at which the verdict would change: the ends of the interval, rounded outward, with as many digits
-        as it takes to be on the right side of the threshold.
+        as they need to be on the right side of the threshold.
     unit : str
-        What the interval was drawn over or the test exchanged, such as "models (10)".
+        What the interval was computed over or the test exchanged, such as "models (10)".
     level : float or None
         The level of the interval; None if it is not known.
     why : str
-        Why there is no verdict, if the claim cannot be asked with these data.
+        Why the data cannot decide the claim, from `cannot_ask`; otherwise empty.
     parts : tuple of Verdict
         The verdicts that were combined with ``&``, in order; empty for a single one.
 
     Notes
     -----
-    ``first & second`` is the claim that both hold. Its outcome is the worst of the two ("not reproduced", then
+    ``first & second`` is the claim that both are true. Its outcome is the worse of the two ("not reproduced", then
     "undecided", then "reproduced"). "reproduced" needs no correction for the number of parts, since each of them must
-    pass by itself [1]_. "not reproduced" has none either: of k parts whose true values are on their thresholds, up to k
-    times 2.5 % are "not reproduced".
+    pass by itself [1]_. "not reproduced" is not corrected: if the true values of k parts are on their thresholds, up to
+    k times 2.5 % of such claims are "not reproduced".
 
     References
     ----------
@@ -140,16 +142,18 @@ class Verdict:
     parts: tuple[Verdict, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
+        """Check the outcome."""
         if self.outcome not in OUTCOMES:
-            raise ValueError(f"the outcome of a verdict is {join_names(OUTCOMES)}; got {self.outcome!r}")
+            raise ValueError(f"the outcome of a verdict must be one of {join_names(OUTCOMES)}; got {self.outcome!r}.")
 
     def __bool__(self) -> bool:
+        """Raise TypeError, since there are three outcomes."""
         raise TypeError(
-            "a verdict has three outcomes and is neither true nor false; ask for its .outcome, which is"
-            f" {self.outcome!r}"
+            f"a verdict has three outcomes and is neither true nor false. Use its .outcome, which is {self.outcome!r}."
         )
 
     def __and__(self, other: Verdict) -> Verdict:
+        """Return the verdict on the claim that both are true."""
         if not isinstance(other, Verdict):
             return NotImplemented
         parts = (*(self.parts or (self,)), *(other.parts or (other,)))
@@ -166,8 +170,9 @@ class Verdict:
 
     @property
     def interval(self) -> str:
-        """The estimate and its interval as text, such as "0.67 (0.61 to 0.72)"; of a combined verdict those of its
-        parts; empty if there is no interval.
+        """The estimate and its interval as text, such as "0.67 (0.61 to 0.72)", or those of the parts.
+
+        Empty if there is no interval.
         """
         if self.parts:
             return _join("; ", (part.interval for part in self.parts))
@@ -184,4 +189,5 @@ class Verdict:
 
 
 def _join(between: str, texts: Iterable[str]) -> str:
+    """Join different texts that are not empty."""
     return between.join(dict.fromkeys(text for text in texts if text))

@@ -1,4 +1,4 @@
-"""Can the number be trusted? What a representation has that makes a measure mislead."""
+"""Checks of representations for properties that make measures mislead."""
 
 from .diagnosis import diagnose, summarize_findings
 from .findings import Diagnosis, Finding

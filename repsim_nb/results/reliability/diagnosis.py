@@ -1,4 +1,4 @@
-"""What a representation, or a pair of them, has that makes a measure mislead: `diagnose`."""
+"""`diagnose`: problems of a representation, or of a pair, that make measures mislead."""
 
 from __future__ import annotations
 
@@ -32,16 +32,15 @@ from .representation_facts import DOMINANT_FRACTION, Side, affordable_samples, d
 from .row_findings import describe_rows, labels_of_rows
 
 MIN_SAMPLES = 4  # as debiased CKA needs
-# cka of unrelated data from which on "alike" and "few samples" are confused: layers of the zoo are at .01 to .08 with
-# 500 samples, at .1 to .3 with 100
+# cka of unrelated data that is reported: layers of the zoo are at .01 to .08 with 500 samples, and at .1 to .3 with 100
 HIGH_CHANCE_CKA = 0.1
-REPEATED_FRACTION, REPEATED_GRAVE = 0.01, 0.1  # of samples that repeat another one: to be reported, and grave
-DEAD_FRACTION = 0.5  # of units that never move: a quarter is usual behind a ReLU
-TWIN_FRACTION = 0.1  # of units that repeat another one: borders and background make .4 % of a convolution's
+REPEATED_FRACTION, REPEATED_SERIOUS = 0.01, 0.1  # of samples that repeat another one: reported, and serious
+DEAD_FRACTION = 0.5  # of units that are constant: a quarter is usual after a ReLU
+TWIN_FRACTION = 0.1  # of units that repeat another one: .4 % of a convolution's do, at borders and in the background
 
-_FEWER = "Read cka_debiased instead of cka, or take more samples"
-_SMALLER = "Take more samples than both ranks together, or keep fewer components: svcca, CCA(variance=0.9)"
-_OTHER_CKA_ADVICE = "Look at mean_cca beside it, which weighs directions alike, and at cka without that component"
+_FEWER = "Use cka_debiased instead of cka, or more samples"
+_SMALLER = "Use more samples than both ranks together, or keep fewer components: svcca, CCA(variance=0.9)"
+_OTHER_CKA_ADVICE = "Compare with mean_cca, which weighs all directions equally, and with cka without that component"
 
 
 def diagnose(
@@ -52,38 +51,35 @@ def diagnose(
     max_samples: int | None = None,
     groups: Any = None,
 ) -> Diagnosis:
-    """Find what is wrong with a representation, or with a pair of the same samples, and say what to do.
+    """Find problems of a representation, or of a pair, that make similarity measures mislead.
+
+    It looks for outliers, repeated samples and units, dead units, one component that dominates, too few samples for the
+    number of features, rows that depend on each other, and a sample that is a neighbour of very many others.
 
     Parameters
     ----------
     x, y : array (n, ...)
-        One representation, or two of the same samples; n is 4 or more.
+        One representation, or two of the same samples, with n >= 4.
     names : str or sequence of str, optional
-        What the sides are called; x and y by default.
+        The names of the sides in the findings, "x" and "y" by default.
     max_samples : int, optional
-        The most samples to look at, evenly spaced. By default as many as take about a second. Others are not read, and
-        the facts say how many were.
+        The number of samples to look at, evenly spaced. By default as many as take about a second.
     groups : labels (n,), optional
-        Which rows depend on each other. By default those that the arrays carry (`x.groups`, as recordings of tokens
-        do). Without any, signs of groups are looked for: rows near each other in the order, or a fixed number of rows
-        apart, that are more alike than any two (groups in random order are found only if their rows are nearly equal),
-        and index labels that repeat.
+        Rows with the same label depend on each other. By default the groups of the arrays are used (`x.groups`, as in
+        recordings by token). Without any, signs of groups are looked for: rows in sequence, or a fixed number of rows
+        apart, that are more similar than any two rows, nearly equal rows in any order, and repeated index labels.
 
     Returns
     -------
     Diagnosis
-        Of each side: n and p, rank, participation ratio (Σλ)²/Σλ² (the number of directions that share the variance),
-        fraction of the first component, outliers, exact repeats of samples and units, dead units, whether rows look
-        grouped (tokens of a sentence, frames of a film, repeats of a stimulus), and a sample that is a neighbour of
-        very many others. Of a pair also: whether CCA is defined, biased and debiased cka, how much of cka the first
-        components give and what it is without them.
+        `findings`, each with advice, and the tables `facts` (for each side) and `together` (for a pair).
 
     Raises
     ------
     ValueError
-        If n differs.
+        If the sides have different numbers of samples, or `names` does not match them.
     UndefinedError
-        For NaN, infinity, too few samples, or a constant representation.
+        For NaN, infinity, fewer than 4 samples, or a constant representation.
 
     Examples
     --------
@@ -99,7 +95,8 @@ def diagnose(
     names = (names,) if isinstance(names, str) else tuple(map(str, names))
     if len(names) != len(given) or len(set(names)) < len(names):
         raise ValueError(
-            f"names has one name a side, {len(given)} here, all different; got {join_names(names) or 'none'}"
+            f"names must be {len(given)} different name{'s' * (len(given) > 1)}, one a side; got"
+            f" {join_names(names) or 'none'}."
         )
     if max_samples is not None:
         check_integer(
@@ -125,16 +122,34 @@ def diagnose(
     rows = {side.name: describe_rows(side, flat[side.name], labels[side.name]) for side in sides}
     facts = pd.DataFrame({side.name: side.facts | rows[side.name][0] for side in sides}, dtype=object)
     findings = [finding for side in sides for finding in [*check_units_and_samples(side), *rows[side.name][1]]]
-    if y is None:
-        return Diagnosis(_sort(findings + check_one(sides[0])), facts)
-    one, other = sides
-    together = describe_pair(one, other)
-    return Diagnosis(_sort(findings + check_both(one, other, together)), facts, pd.Series(together, dtype=object))
+    together = {} if y is None else describe_pair(sides[0], sides[1])
+    findings += check_one(sides[0]) if y is None else check_both(sides[0], sides[1], together)
+    findings.sort(key=lambda finding: not finding.grave)
+    return Diagnosis(tuple(findings), facts, pd.Series(together, dtype=object))
 
 
 def summarize_findings(measure: str | Measure, found: Mapping[str, Diagnosis], max_lines: int = 3) -> tuple[str, ...]:
-    """The grave findings that matter for a measure, in a line each: what, with whom, what to do. found: {label:
-    Diagnosis of one representation}.
+    """Summarize the serious findings that matter for a measure, one line each.
+
+    Parameters
+    ----------
+    measure : str or Measure
+        The measure that is used.
+    found : {label: Diagnosis}
+        The diagnosis of each representation.
+    max_lines : int
+        The largest number of lines.
+
+    Returns
+    -------
+    tuple of str
+        Each with the problem, the labels that have it, and advice. Empty for measures of outputs.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(20, 30))
+    >>> rs.reliability.summarize_findings("cka", {"layer 1": diagnose(x)})
+    ('few samples: layer 1. Use cka_debiased instead of cka, or more samples.',)
     """
     measure = measures.get(measure)
     if measure.compares == "outputs":
@@ -151,6 +166,7 @@ def summarize_findings(measure: str | Measure, found: Mapping[str, Diagnosis], m
 
 
 def check_units_and_samples(side: Side) -> list[Finding]:
+    """Look for outliers, repeated samples, dead units and repeated units."""
     facts, name, found = side.facts, side.name, []
     outliers, repeated, looked = facts["outliers"], facts["repeated samples"], facts["samples looked at"]
     if outliers:
@@ -161,8 +177,8 @@ def check_units_and_samples(side: Side) -> list[Finding]:
                 "outliers",
                 f"{many} sample{'s lie' if many > 1 else ' lies'} far from the rest of {name}: sample {outliers[0]} at"
                 f" {facts['its distance in medians']:.3g} times the median distance from the mean{others}",
-                "Look at what went in, and compare again without; rsa, mutual_knn and cka_rbf hardly notice single"
-                " samples",
+                "Look at the inputs of these samples, and compare again without them. rsa, mutual_knn and cka_rbf"
+                " hardly depend on single samples",
             )
         )
     if len(repeated) >= REPEATED_FRACTION * looked:
@@ -172,9 +188,9 @@ def check_units_and_samples(side: Side) -> list[Finding]:
                 "repeated samples",
                 f"{len(repeated)} of {looked} samples of {name} repeat another one to the last bit (the first: sample"
                 f" {row} is sample {first} again)",
-                "Leave repeats out, or say which rows belong together, groups=: they count twice, and p-values and"
-                " intervals take them for new evidence",
-                len(repeated) >= REPEATED_GRAVE * looked,
+                "Leave repeats out, or pass groups=, with one label for rows that belong together. Otherwise they count"
+                " twice, and p-values and intervals treat them as new samples",
+                len(repeated) >= REPEATED_SERIOUS * looked,
             )
         )
     dead, units, twins = facts["dead units"], facts["features"], facts["repeated units"]
@@ -183,8 +199,8 @@ def check_units_and_samples(side: Side) -> list[Finding]:
             Finding(
                 "dead units",
                 f"{dead} of {units} units of {name} are the same for all {looked} samples",
-                "Is it the layer you mean, with trained weights, and are inputs prepared as in training? Centred"
-                f" measures see only the other {units - dead}",
+                "Check that it is the right layer, with trained weights, and that inputs are prepared as in training."
+                f" Centred measures depend only on the other {units - dead}",
                 False,
             )
         )
@@ -193,8 +209,8 @@ def check_units_and_samples(side: Side) -> list[Finding]:
             Finding(
                 "repeated units",
                 f"{twins} of {units - dead} live units of {name} repeat another one to the last bit",
-                "cka, procrustes and rsa count a direction as often as it is there: keep one of each, or take a measure"
-                " by directions (mean_cca)",
+                "cka, procrustes and rsa count repeated units several times. Keep one of each, or use a measure that"
+                " weighs directions equally (mean_cca)",
                 False,
             )
         )
@@ -202,6 +218,7 @@ def check_units_and_samples(side: Side) -> list[Finding]:
 
 
 def check_one(side: Side) -> list[Finding]:
+    """Look for few samples, one component, and more features than samples in one representation."""
     facts, name, n, p = side.facts, side.name, side.n, side.facts["features"]
     found = []
     level = side.spread / (n - 1)
@@ -209,8 +226,8 @@ def check_one(side: Side) -> list[Finding]:
         found.append(
             Finding(
                 "few samples",
-                f"{n} samples for the {side.spread:.3g} directions that share the variance of {name} ({p} features): "
-                f"unrelated data of such spread would have a cka of {level:.2f}",
+                f"{n} samples for the {side.spread:.3g} directions that share the variance of {name} ({p} features):"
+                f" unrelated data with so many directions would have a cka of {level:.2f}",
                 _FEWER,
             )
         )
@@ -218,9 +235,9 @@ def check_one(side: Side) -> list[Finding]:
         found.append(
             Finding(
                 "one component",
-                f"one component holds {facts['first component, of cka']:.0%} of what cka sees of {name} "
-                f"({facts['first component, of variance']:.0%} of its variance), so cka says whether that one is"
-                " shared",
+                f"one component has {facts['first component, of cka']:.0%} of the weight of {name} in cka"
+                f" ({facts['first component, of variance']:.0%} of its variance), so cka shows mostly whether that"
+                " component is shared",
                 _OTHER_CKA_ADVICE,
             )
         )
@@ -228,8 +245,8 @@ def check_one(side: Side) -> list[Finding]:
         found.append(
             Finding(
                 "more features than samples",
-                f"{p} features of {name} fill all directions that {n} samples have: "
-                "CCA has no value with anything, and a regression on it fits anything",
+                f"{p} features of {name} fill all directions of {n} samples, so CCA is undefined, and a regression on"
+                " them fits any target",
                 _SMALLER,
                 False,
             )
@@ -238,7 +255,7 @@ def check_one(side: Side) -> list[Finding]:
 
 
 def _hsic(a: Side, b: Side) -> float:
-    """Σ K·L of the centred matrices of inner products between samples."""
+    """Return Σ K·L of the centred matrices of inner products between samples."""
     if a.by_samples or b.by_samples:
         k, m = (side.products if side.by_samples else side.x @ side.x.T for side in (a, b))
         return float(np.vdot(k, m))
@@ -247,14 +264,16 @@ def _hsic(a: Side, b: Side) -> float:
 
 
 def _debias(hsic: float, k: np.ndarray, m: np.ndarray) -> float:
-    """HSIC₁ [Song et al. 2012, eq. 5] up to its factor 1/(n(n-3)), of centred matrices with these diagonals: off the
-    diagonal their rows sum to minus it.
+    """Return HSIC₁ (Song et al. 2012, eq. 5) without its factor 1/(n(n-3)), for centred matrices with these diagonals.
+
+    The rows of a centred matrix without the diagonal sum to minus the diagonal.
     """
     n = len(k)
     return hsic - n / (n - 2) * float(k @ m) + float(k.sum() * m.sum()) / ((n - 1) * (n - 2))
 
 
 def describe_pair(a: Side, b: Side) -> dict[str, Any]:
+    """Return the facts of a pair, as in `Diagnosis.together`."""
     hsic, norms = _hsic(a, b), 1 / math.sqrt(a.spread * b.spread)
     k, m = (np.einsum("ij,ij->i", side.x, side.x) for side in (a, b))
     own = _debias(1 / a.spread, k, k) * _debias(1 / b.spread, m, m)
@@ -272,6 +291,7 @@ def describe_pair(a: Side, b: Side) -> dict[str, Any]:
 
 
 def check_both(a: Side, b: Side, together: Mapping[str, Any]) -> list[Finding]:
+    """Look for few samples, one component, and undefined CCA in a pair."""
     found = []
     names, n, cka = f"{a.name} and {b.name}", a.n, together["cka"]
     debiased, level, fraction = (
@@ -283,14 +303,14 @@ def check_both(a: Side, b: Side, together: Mapping[str, Any]) -> list[Finding]:
         found.append(
             Finding(
                 "few samples",
-                f"{n} samples for {a.facts['features']} and {b.facts['features']} features: unrelated data spread like"
-                f" {names} would have a cka of {level:.2f}; here cka is {cka:.2f}, cka_debiased"
+                f"{n} samples for {a.facts['features']} and {b.facts['features']} features: unrelated data with the"
+                f" spectra of {names} would have a cka of {level:.2f}; here cka is {cka:.2f}, cka_debiased"
                 f" {'undefined' if debiased is None else f'{debiased:.2f}'}",
                 _FEWER,
             )
         )
     rest = (
-        "there is no other on one side"
+        "one side has no other"
         if "cka without them" not in together
         else f"without the first of each side it is {together['cka without them']:.2f}"
     )
@@ -299,7 +319,7 @@ def check_both(a: Side, b: Side, together: Mapping[str, Any]) -> list[Finding]:
         found.append(
             Finding(
                 "one component",
-                f"{fraction:.0%} of the cka of {cka:.2f} comes from one component a side; {rest}",
+                f"{fraction:.0%} of the cka of {cka:.2f} comes from one component of each side; {rest}",
                 _OTHER_CKA_ADVICE,
             )
         )
@@ -307,8 +327,8 @@ def check_both(a: Side, b: Side, together: Mapping[str, Any]) -> list[Finding]:
         found.append(
             Finding(
                 "one component",
-                f"one component holds {heaviest.facts['first component, of cka']:.0%} of what cka sees of"
-                f" {heaviest.name}: cka is {cka:.2f}; {rest}",
+                f"one component has {heaviest.facts['first component, of cka']:.0%} of the weight of {heaviest.name} in"
+                f" cka: cka is {cka:.2f}; {rest}",
                 _OTHER_CKA_ADVICE,
             )
         )
@@ -326,15 +346,12 @@ def check_both(a: Side, b: Side, together: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
-def _sort(findings: list[Finding]) -> tuple[Finding, ...]:
-    return tuple(sorted(findings, key=lambda finding: not finding.grave))
-
-
 def _concerns(finding: Finding, measure: Measure) -> bool:
-    """Few samples raise the biased similarities of matrices and spaces; one component rules what weighs directions by
-    their variance.
+    """Return whether a finding changes the values of a measure.
+
+    Few samples raise biased similarities, and one component dominates measures that weigh directions by variance.
     """
-    if finding.title == "rows look grouped":  # pairs of rows within a group raise it
+    if finding.title == "rows look grouped":  # pairs of rows within a group raise debiased measures
         return bool(getattr(measure, "debiased", False))
     if finding.title == "a neighbour of all":
         return isinstance(measure, (MutualKNN, JaccardKNN, CKNNA))

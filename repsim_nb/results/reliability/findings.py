@@ -1,4 +1,4 @@
-"""What `diagnose` gives: findings with advice, and the facts they follow from."""
+"""Results of `diagnose`: findings with advice, and the facts behind them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,23 @@ from repsim_nb.support.summaries import summarize
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is off: `title` in two words, the `sentence` with its figures, the `advice` what to do. grave: it
-    changes what usual measures say.
+    """One problem that `diagnose` found.
+
+    Attributes
+    ----------
+    title : str
+        The problem in a few words, such as "outliers".
+    sentence : str
+        The problem with its numbers.
+    advice : str
+        What to do.
+    grave : bool
+        Whether it changes the values of usual measures.
+
+    Examples
+    --------
+    >>> print(Finding("outliers", "1 sample lies far from the rest", "Compare again without it"))
+    outliers: 1 sample lies far from the rest. Compare again without it.
     """
 
     title: str
@@ -22,15 +37,52 @@ class Finding:
     grave: bool = True
 
     def __str__(self) -> str:
+        """Return the finding as sentences."""
         return f"{self.title}: {self.sentence}. {self.advice}."
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis:
-    """What `diagnose` found.
+    """The result of `diagnose`.
 
-    findings: the gravest first.  facts: DataFrame, a row a fact, a column a side.  together: Series of the facts of a
-    pair, empty for one representation.
+    Attributes
+    ----------
+    findings : tuple of Finding
+        The problems, the most serious first; empty if none was found.
+    facts : DataFrame
+        One column for each side, one row for each fact:
+
+        - samples, samples looked at: numbers of rows.
+        - features: the number of features p.
+        - rank: the numerical rank of the centred data.
+        - participation ratio: (Σλ)² / Σλ² of the eigenvalues λ of the covariance, the number of directions that share
+          the variance.
+        - first component, of variance; first component, of cka: the fraction of the variance, and of the squared norm
+          of the Gram matrix, in the first principal component.
+        - furthest sample, its distance in medians: the row farthest from the mean, and its distance in units of the
+          median distance.
+        - outliers: the rows that are far from the rest, the farthest first.
+        - repeated samples: pairs of a row and an earlier row that is equal to it.
+        - dead units, repeated units: the number of features that are constant, and that equal an earlier one.
+        - mean cosine of rows next to each other: of the centred data.
+        - most often a neighbour, among the k nearest of: the row that is a nearest neighbour of most others (by
+          cosine), and the fraction of others.
+        - groups of rows: their number, if groups are known.
+    together : Series
+        Facts of a pair, empty for one representation:
+
+        - cka, cka_debiased: linear CKA.
+        - cka of unrelated data: the expected biased CKA of unrelated data with these participation ratios.
+        - fraction of cka by first components: from the first principal component of each side alone.
+        - cka without them: CKA without these components.
+        - both ranks, room for CCA (n - 1): CCA is undefined if the sum of the ranks is above n - 1.
+
+    Examples
+    --------
+    >>> x = np.random.default_rng(0).normal(size=(100, 5))
+    >>> found = rs.reliability.diagnose(x)
+    >>> found.ok, found.facts.loc["rank", "x"]
+    (True, 5)
     """
 
     findings: tuple[Finding, ...]
@@ -39,16 +91,17 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Nothing was found."""
+        """Whether nothing was found."""
         return not self.findings
 
     @property
     def grave(self) -> tuple[Finding, ...]:
-        """The findings that change what usual measures say."""
+        """The findings that change the values of usual measures (tuple of Finding)."""
         return tuple(finding for finding in self.findings if finding.grave)
 
     def __repr__(self) -> str:
-        found = "\n".join(f"- {finding}" for finding in self.findings) or "- nothing is off"
+        """Return the findings and the tables of facts as text."""
+        found = "\n".join(f"- {finding}" for finding in self.findings) or "- no problem found"
         tables = [self.facts.map(_format_fact), *([self.together.map(_format_fact)] if len(self.together) else [])]
         return "\n".join([f"Diagnosis of {' and '.join(self.facts)}", found, *(table.to_string() for table in tables)])
 
@@ -57,7 +110,7 @@ class Diagnosis:
         return summarize(
             "Diagnosis",
             " and ".join(self.facts),
-            [] if self.findings else ["nothing is off"],
+            [] if self.findings else ["no problem found"],
             table=pd.concat([self.facts, together]).map(_format_fact, na_action="ignore"),
             notes=map(str, self.findings),
             na_rep="",
@@ -67,6 +120,7 @@ class Diagnosis:
 
 
 def _format_fact(value: Any) -> str:
+    """Return a fact as text: the number and the first of several rows, or a number."""
     if isinstance(value, tuple):
         first = ", ".join(str(v[0] if isinstance(v, tuple) else v) for v in value[:3])
         return f"{len(value)}" + (f" ({first}{' …' if len(value) > 3 else ''})" if value else "")

@@ -1,4 +1,4 @@
-"""One representation as `diagnose` looks at it: its spectrum, its distances, its repeats."""
+"""Facts of one representation for `diagnose`: spectrum, distances from the mean, repeats."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from repsim_nb.measures.arrays import centred_unit, eps, reduce_features, smalle
 from repsim_nb.support.containers import Array
 from repsim_nb.support.validation import check_representation, to_numpy
 
-# multiplications for the inner products of one side, about a second on one core with all that follows: more samples
-# than that allows are not looked at
+# the most multiplications for the inner products of one side, about a second on one core with all that follows
 MAX_MULTIPLICATIONS = 1e10
-# fraction of one component in cka: then cka of the data with that component alone is .95. Trained layers on their own
-# data reach .86 (an output of 10 classes)
+# fraction of cka from one component, at which cka of the data and that component alone is .95. Trained layers on their
+# own data reach .86 (an output of 10 classes)
 DOMINANT_FRACTION = 0.9
-# an outlier is this many median distances from the mean, and above the median by so many standard deviations (from the
-# median deviation): layers of the zoo reach 4.1 and 11
+# an outlier is at least so many median distances from the mean, and above the median distance by so many standard
+# deviations (estimated from the median deviation). Layers of the zoo reach 4.1 and 11
 OUTLIER_MEDIANS, OUTLIER_DEVIATIONS = 5.0, 8.0
 
 
 class Side(NamedTuple):
-    """One representation of a comparison, with what `diagnose` computes of it.
+    """One representation with the quantities that `diagnose` needs.
 
-    n: the number of samples in all.  raw: the samples looked at, as they are.  x: centred, at unit norm (s, p), so that
-    the variances sum to 1.  products: inner products of samples or of features, whichever are fewer.  first, scores:
-    the fraction of variance of the first component, and the scores of the samples on it.
+    n: the number of samples in all. raw: the samples looked at. x: the same, centred and of unit norm (s, p), so that
+    the variances sum to 1. products: inner products of samples or of features, whichever are fewer. first, scores: the
+    fraction of variance of the first component, and the scores of the samples on it.
     """
 
     name: str
@@ -48,11 +47,12 @@ class Side(NamedTuple):
 
     @property
     def by_samples(self) -> bool:
+        """Whether `products` are of samples."""
         return self.x.shape[1] >= self.x.shape[0]
 
     @property
     def is_dominated(self) -> bool:
-        """One component of several units is nearly all that cka sees."""
+        """Whether cka depends almost only on one component, of several units."""
         return (
             self.facts["first component, of cka"] >= DOMINANT_FRACTION
             and self.facts["features"] - self.facts["dead units"] > 1
@@ -60,7 +60,7 @@ class Side(NamedTuple):
 
 
 def affordable_samples(n: int, p: int) -> int:
-    """The number of samples whose inner products, or those of their features, take MAX_MULTIPLICATIONS or fewer."""
+    """Return the number of samples whose inner products take MAX_MULTIPLICATIONS or fewer."""
     if n * p * min(n, p) <= MAX_MULTIPLICATIONS:
         return n
     by_features = MAX_MULTIPLICATIONS / p**2
@@ -68,6 +68,7 @@ def affordable_samples(n: int, p: int) -> int:
 
 
 def describe_side(name: str, given: Array, n: int, places: np.ndarray) -> Side:
+    """Compute the facts of one representation. given: the samples looked at. places: their rows among all n."""
     entered = check_representation(given)
     smallest = smallest_direction(entered)
     raw = to_numpy(entered)
@@ -105,7 +106,7 @@ def describe_side(name: str, given: Array, n: int, places: np.ndarray) -> Side:
 
 
 def _repeats(rows: np.ndarray) -> list[tuple[int, int]]:
-    """(row, the first one that it equals to the last bit)."""
+    """Return each row that equals an earlier one exactly, with the first of these."""
     seen: dict[int, int] = {}
     # adding 0 turns -0 into 0
     firsts = [seen.setdefault(hash(row.tobytes()), i) for i, row in enumerate(rows + np.zeros((), rows.dtype))]
@@ -113,7 +114,7 @@ def _repeats(rows: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _rank(x: np.ndarray, values: np.ndarray, smallest: float) -> int:
-    """The numerical rank of centred samples, as CCA finds it; by singular values where the squares cannot tell."""
+    """Return the numerical rank of centred samples, as CCA does; by singular values if squares are too coarse."""
     most = min(x.shape[0] - 1, x.shape[1])
     if values[most - 1] > 1e-10 * values[0]:
         return most

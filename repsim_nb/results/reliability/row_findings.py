@@ -1,4 +1,4 @@
-"""Whether rows of a representation depend on each other: groups, rows that follow one another, neighbours."""
+"""Checks of whether rows of a representation depend on each other: groups, rows in sequence, neighbours."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from .findings import Finding
 from .representation_facts import MAX_MULTIPLICATIONS, Side
 
 QUERIES = 300  # samples whose neighbours are looked for, among all
-# a hub is among the nearest of so many others, and beyond what so rare a chance allows; from so many samples on
+# a hub is among the nearest of at least this fraction of the others, and of more than this small probability allows;
+# hubs are looked for from this number of samples
 HUB_FRACTION, HUB_CHANCE, HUB_MIN_SAMPLES = 1 / 3, 0.001, 50
 _USE = "rs.inference.interval, sample_size, influence, permutation_test, null_table and chance_corrected"
 
 
 def labels_of_rows(x: Any, groups: Any) -> tuple[str, Any]:
-    """(how the groups of its rows are known, the labels); ("", None) if they are not."""
+    """Return where the groups of the rows come from ("given", "array", "index" or "") and their labels, or None."""
     if groups is not None:
         check_order(x, groups)
         return "given", groups
-    if (carried := groups_of(x)) is not None:
-        return "carried", carried
+    if (own := groups_of(x)) is not None:
+        return "array", own
     index: Any = getattr(x, "index", None)
     if not hasattr(index, "is_unique") and hasattr(x, "indexes") and x.dims:  # xarray
         index = x.indexes.get(x.dims[0])
@@ -41,7 +42,7 @@ def labels_of_rows(x: Any, groups: Any) -> tuple[str, Any]:
 
 
 def describe_rows(side: Side, v: Array, labels: tuple[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
-    """What the rows of one side, all of which are v, have to do with each other -> (facts, findings)."""
+    """Return facts and findings about the dependence of the rows of one side, which are all in v."""
     how, groups = labels
     if how:
         facts, found = _describe_groups(side.name, how, groups)
@@ -50,7 +51,7 @@ def describe_rows(side: Side, v: Array, labels: tuple[str, Any]) -> tuple[dict[s
         some = min(side.n, side.facts["samples looked at"], FOLLOWING[1])
         start = (side.n - some) // 2
         near, where = near_rows(_finite(v[start : start + some]))
-        facts |= {"mean cosine of rows next to each other": near[1]} if 1 in near else {}  # of few rows it says nothing
+        facts |= {"mean cosine of rows next to each other": near[1]} if 1 in near else {}  # not for few rows
         if where:
             found.append(
                 _report_groups(
@@ -72,48 +73,47 @@ def describe_rows(side: Side, v: Array, labels: tuple[str, Any]) -> tuple[dict[s
 
 
 def _report_groups(name: str, why: str) -> Finding:
+    """Return the finding that rows look grouped."""
     return Finding(
         "rows look grouped",
-        f"{why}. So rows of {name} may not be independent samples: tokens of one sentence, frames of one film, repeats"
-        " of one stimulus. Samples that are sorted by class look like this too; in a random order they do not",
-        f"If rows depend on each other, give groups=, one label a row, to {_USE}, or keep one row a group: else"
-        " p-values and intervals are far too small",
+        f"{why}. So rows of {name} may not be independent samples, such as tokens of one sentence, frames of one film"
+        " or repeats of one stimulus. Samples that are sorted by class look like this too, but not in a random order",
+        f"If rows depend on each other, pass groups=, one label a row, to {_USE}, or keep one row of each group."
+        " Otherwise p-values and intervals are far too small",
     )
 
 
 def _describe_groups(name: str, how: str, groups: np.ndarray) -> tuple[dict[str, Any], list[Finding]]:
+    """Return facts and findings about known groups of rows."""
     number = len(pd.unique(groups))
     facts = {"groups of rows": number}
     if number == len(groups):
         return facts, []
-    cut = f"the {len(groups)} rows of {name} are of {number} groups ({len(groups) / number:.3g} rows each on average)"
+    cut = f"the {len(groups)} rows of {name} are in {number} groups ({len(groups) / number:.3g} rows each on average)"
     if how == "index":
         return facts, [
             Finding(
                 "rows look grouped",
                 f"index labels of {name} repeat: {cut}, if rows with one label belong together",
-                f"If they do, give groups=x.index to {_USE}: rows of a group are no independent samples",
+                f"If they do, pass groups=x.index to {_USE}: rows of a group are not independent samples",
             )
         ]
-    known = "The array carries the groups, and" if how == "carried" else "Give them the same groups=:"
-    return facts, [
-        Finding(
-            "grouped rows",
-            f"{cut}, and rows of a group are no independent samples",
-            f"{known} {_USE} {'use them' if how == 'carried' else 'need them'}",
-            False,
-        )
-    ]
+    advice = (
+        f"The array has these groups, and {_USE} use them" if how == "array" else f"Pass the same groups= to {_USE}"
+    )
+    return facts, [Finding("grouped rows", f"{cut}, and rows of a group are not independent samples", advice, False)]
 
 
 def _finite(v: Array) -> np.ndarray | None:
+    """Return an array in float64, None if some number is not finite."""
     x = to_numpy(v.float() if "bfloat16" in str(v.dtype) and hasattr(v, "detach") else v)
     return x.astype(np.float64) if np.isfinite(x).all() else None
 
 
 def _neighbours(side: Side) -> tuple[dict[str, Any], list[Finding], float]:
-    """Who is among the nearest of how many others -> (facts, findings, the fraction of samples with a near repeat if it
-    is worth a word, else 0).
+    """Return facts and findings about hubs of the neighbour graph, and the fraction of samples with a near repeat.
+
+    A hub is a sample that is among the nearest neighbours of many others. The fraction is 0 if it is small.
     """
     looked = len(side.raw)
     if looked < HUB_MIN_SAMPLES:
@@ -136,11 +136,11 @@ def _neighbours(side: Side) -> tuple[dict[str, Any], list[Finding], float]:
     hub = int(fractions.argmax())
     others = np.where(np.isfinite(cosines), cosines, np.nan)
     levels = np.nanmean(others, axis=0)
-    # the spread between samples that are near to all and those that are far
+    # the spread between samples that are near to all others and those that are far
     spread = 1.4826 * float(np.median(np.abs(levels - np.median(levels))))
     noise = float(np.nanstd(others - levels - np.nanmean(others - levels, axis=1, keepdims=True)))
     bound = HUB_FRACTION
-    if noise > 0:  # samples with normal levels: the nearest of all of them
+    if noise > 0:  # the nearest sample if the levels of samples are normally distributed
         bound = max(
             bound,
             float(ndtr((-ndtri(HUB_CHANCE / looked) * spread + math.hypot(spread, noise) * ndtri(k / looked)) / noise)),
@@ -148,7 +148,7 @@ def _neighbours(side: Side) -> tuple[dict[str, Any], list[Finding], float]:
     sample = int(np.linspace(0, side.n - 1, looked).round()[hub])
     facts = {"most often a neighbour": sample, f"among the {k} nearest of": float(fractions[hub])}
     inner = side.x[places] @ side.x.T
-    nearly = near_repeats(side.x, inner, places) if side.rank >= 8 else 0.0  # in fewer dimensions it may be chance
+    nearly = near_repeats(side.x, inner, places) if side.rank >= 8 else 0.0  # may be chance in fewer dimensions
     if not fractions[hub] > bound:
         return facts, [], nearly
     many = int(np.sum(fractions > bound))
@@ -161,9 +161,8 @@ def _neighbours(side: Side) -> tuple[dict[str, Any], list[Finding], float]:
                 "a neighbour of all",
                 f"sample {sample} of {side.name} is among the {k} nearest of {fractions[hub]:.0%} of the others by"
                 f" cosine, where {k / (looked - 1):.1%} is usual{rest}",
-                "mutual_knn and jaccard_knn count it as a shared neighbour over and"
-                f" over{', and so does cknna' if cknna > HUB_FRACTION else ''}: compare again without it, or centre the"
-                " features first",
+                f"mutual_knn{', cknna' if cknna > HUB_FRACTION else ''} and jaccard_knn count it as a shared neighbour"
+                " of many samples. Compare again without it, or centre the features first",
             )
         ],
         nearly,

@@ -1,4 +1,4 @@
-"""What translating some samples does to linear CKA."""
+"""The effect of a translation of some samples on linear CKA."""
 
 from __future__ import annotations
 
@@ -11,29 +11,38 @@ from repsim_nb.support.validation import check_representation, to_numpy
 
 
 def translation_limit(x: Array, rows: Sequence[bool]) -> float:
-    """The CKA of a representation and the same one with some samples translated, if they are moved infinitely far.
+    """Return the linear CKA of a representation and a copy in which some samples are moved infinitely far.
+
+    It answers: how low can CKA become if a subset of the samples is translated, although a classifier could still
+    separate them?
 
     Parameters
     ----------
     x : array (n, p)
-    rows : (n,) of bool
-        The samples that are moved, all by the same vector. Its direction does not matter, and moving the others instead
-        gives the same.
+        The representation.
+    rows : sequence of bool (n,)
+        Which samples are moved, all by the same vector. The result does not depend on its direction, and is the same if
+        the other samples are moved.
 
     Returns
     -------
     float
-        ρ / (1 - ρ) · ‖mean of the moved‖² / mean ‖x‖² · √(participation ratio), with x centred and ρ the fraction that
-        is moved.
+        The limit of CKA, between 0 and 1.
 
     Raises
     ------
     ValueError
         If no sample is moved or all are, or `rows` has another length.
 
+    Notes
+    -----
+    The limit is ρ / (1 - ρ) · ‖mean of the moved samples‖² / mean ‖x‖² · √(participation ratio), with x centred and ρ
+    the fraction of samples that are moved.
+
     References
     ----------
-    Davari, Horoi, Natik, Lajoie, Wolf, Belilovsky 2023, theorem 1.
+    M. Davari, S. Horoi, A. Natik, G. Lajoie, G. Wolf, E. Belilovsky 2023, Reliability of CKA as a similarity measure in
+    deep learning, ICLR, theorem 1.
 
     Examples
     --------
@@ -45,8 +54,8 @@ def translation_limit(x: Array, rows: Sequence[bool]) -> float:
     mask = np.asarray(rows, dtype=bool)
     if mask.shape != (len(x),) or not 0 < mask.sum() < len(x):
         raise ValueError(
-            f"rows say of each of {len(x)} samples whether it is moved, some True and some False; "
-            f"got the shape {mask.shape} with {int(mask.sum())} True"
+            f"rows must have one value a sample, {len(x)} in all, some True (moved) and some False; got the shape"
+            f" {mask.shape} with {int(mask.sum())} True."
         )
     x = x - x.mean(axis=0)
     values = np.linalg.svd(x, compute_uv=False) ** 2
