@@ -29,7 +29,7 @@ IDIOMS = {  # pattern: what to write
     r"\bbeside\b": "next to",
     r"\bforet(ell|old|elling)\w*": "predict",
     r"\blikeness": "similarity",
-    r"\bshuffled\b": "permuted",
+    r"(?<![-\"'*`])\bshuffled\b(?![-\"'*`])": "permuted; random (labels); the name of a kind of model in quotes",
     r"\bshares? of\b|\b(?:what|which|the|a|this|as|their) share\b": "fraction, proportion",
     r"\b(?:what|how much)\b[^.;:]{0,40}\b(?:is|are|were|was) worth\b|\bworth of\b": "reliability; how far ... can be trusted",
     r"\b(?:its|their|the|of|by|in) looks\b": "style",
