@@ -103,7 +103,7 @@ doctor: $(VENV)/.lab  ## print the versions that matter when something does not 
 	@$(RUN) -m repsim_nb doctor
 
 clean:  ## remove .venv, caches and reports
-	rm -rf $(VENV) .cache reports build dist .pytest_cache .ruff_cache docs/_build docs/api docs/lessons docs/benchmarks
+	rm -rf $(VENV) .cache reports build dist .pytest_cache .ruff_cache docs/_build docs/about docs/api docs/lessons docs/measures
 
 $(VENV)/.made:
 	@test -n '$(PYTHON)' || { echo "make: no python3 was found; repsim_nb needs Python 3.11 or newer"; exit 1; }

@@ -44,7 +44,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_sidebars = {"index": [], "api/**": ["api-modules.html"], "changelog": [], "architectures": []}
+html_sidebars = {"index": [], "api/**": ["api-modules.html"], "about/changelog": [], "architectures": []}
 html_theme_options = {
     "logo": {"text": "repsim_nb"},
     "navbar_align": "left",

@@ -14,7 +14,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 READ = ("repsim_nb", "notebooks", "docs", "tests", "benchmarks", "README.md", "CONTRIBUTING.md", "CHANGELOG.md")
-LEFT_OUT = ("tests/language.py", "tests/test_language.py", "docs/_build", "docs/api", "benchmarks/RESULTS.md")
+LEFT_OUT = (
+    "tests/language.py",
+    "tests/test_language.py",
+    "docs/_build",
+    "docs/about",
+    "docs/api",
+    "docs/lessons",
+    "docs/measures",
+    "benchmarks/RESULTS.md",
+)
 
 THINGS = (
     "layers?|models?|networks?|measures?|tables?|numbers?|figures?|pictures?|plots?|maps?|probes?|files?|names?|values?|"

@@ -1,4 +1,4 @@
-"""What the README says is run: its Python, its make targets, its links."""
+"""What the README shows is run: its Python, its make targets, its links; and `make report` of docs/howto/report.md."""
 
 import os
 import re
@@ -16,13 +16,15 @@ import repsim_nb as rs
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+REPORT = (ROOT / "docs/howto/report.md").read_text()
+START = (ROOT / "docs/start.md").read_text()
 in_checkout = pytest.mark.skipif(
     not (ROOT / ".venv/.lab").exists(), reason="make targets need the .venv that `make test` makes"
 )
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+def blocks(language, text=README):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
 
 
 FRESH = {
@@ -40,13 +42,21 @@ def test_its_python_runs(monkeypatch, tmp_path):
     names = {}
     exec(code, names)
     names["rs"].explorers.comparison(names["x"]).wait()
-    assert names["alike"].values.shape == (5, 5) and sum(bool(line.strip()) for line in code.splitlines()) <= 10
+    assert names["table"].values.shape == (5, 5) and sum(bool(line.strip()) for line in code.splitlines()) <= 10
 
 
 def test_every_measure_it_names_exists():
-    table = README[README.index("## Which measure first?") : README.index("## Terminology")]
-    named = set(re.findall(r"`([a-z_]+)`", table))
-    assert len(named) > 10 and named <= set(rs.measures.ALL)
+    for text in (README, (ROOT / "docs/choose.md").read_text()):
+        start = text.index("## Which measure first?" if text is README else "## By question")
+        named = set(re.findall(r"`([a-z_]+)`", text[start : text.index("\n## ", start + 3)]))
+        named -= {"output"}  # the layer
+        assert len(named) > 8 and named <= set(rs.measures.ALL), named - set(rs.measures.ALL)
+
+
+def test_it_is_one_screen_and_lists_every_lesson():
+    assert len(README.splitlines()) <= 90
+    lessons = sorted(path.name for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    assert re.findall(r"\(notebooks/([^)]+)\)", README) == lessons
 
 
 def test_its_files_are_there():
@@ -58,15 +68,19 @@ def test_its_files_are_there():
 
 def test_every_make_target_it_names_is_explained_by_help():
     shown = make("help").stdout
-    for target in set(
-        re.findall(r"make ([a-z]+)", "\n".join(blocks("sh")) + " ".join(re.findall(r"`(make [^`]+)`", README)))
-    ):
+    for target in {
+        target
+        for text in (README, START, REPORT)
+        for target in re.findall(
+            r"make ([a-z]+)", "\n".join([*blocks("sh", text), *re.findall(r"`(make [^`]+)`", text)])
+        )
+    }:
         assert f"make {target} " in shown, target
 
 
 @in_checkout
 def test_make_report(tmp_path):
-    (line,) = [line for line in "\n".join(blocks("sh")).splitlines() if line.startswith("make report")]
+    (line,) = [line for line in "\n".join(blocks("sh", REPORT)).splitlines() if "MODELS=" in line]
     models = re.search(r'MODELS="([^"]+)"', line)[1]
     done = make("report", f"MODELS={models}", f"OUT={tmp_path / 'a folder'}", "PARAMETERS=fast=true")
     assert done.returncode == 0, done.stderr

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
+import api
 import lessons
 import pages
 from docutils import nodes
@@ -80,6 +82,25 @@ def escape_bars(app: Sphinx, what: str, name: str, thing: Any, options: Any, lin
         lines[number] = "".join(part if part.startswith("`") else part.replace("|", "\\|") for part in parts)
 
 
+@functools.cache
+def sidebar() -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """The modules of the reference: folder, title, and (page, name) of what is in each."""
+    names = api.collect()
+    shown = [("top", "repsim_nb"), *((module, f"rs.{module}") for module in api.modules())]
+    return [
+        (
+            folder,
+            title,
+            [
+                (name.page, name.path.rpartition(".")[2])
+                for name in names.values()
+                if name.page.startswith(f"api/{folder}/")
+            ],
+        )
+        for folder, title in shown
+    ]
+
+
 def add(app: Sphinx) -> None:
     """Register all of it."""
     app.connect("autodoc-process-docstring", escape_bars, priority=900)
@@ -88,10 +109,13 @@ def add(app: Sphinx) -> None:
     app.add_role("lesson", lesson_role)
 
     def source_read(app: Sphinx, document: str, source: list[str]) -> None:
-        if (lessons.ROOT / "docs" / f"{document}.md").exists() and f"{document}.md" not in (
-            *pages.ELSEWHERE.values(),
-            "measures.md",
-        ):
+        if document.partition("/")[0] not in pages.FOLDERS:
             source[0] = pages.read(source[0], document)
 
     app.connect("source-read", source_read)
+
+    def page_context(app: Sphinx, document: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+        if document.startswith("api/"):
+            context["api_modules"] = sidebar()
+
+    app.connect("html-page-context", page_context)

@@ -16,14 +16,13 @@ import nbformat
 
 ROOT = lessons.ROOT
 ELSEWHERE = {  # files outside docs/ that are pages of the site
-    "CHANGELOG.md": "changelog.md",
-    "CONTRIBUTING.md": "contributing.md",
-    "benchmarks/RESULTS.md": "benchmarks/results.md",
-    "benchmarks/CALIBRATION.md": "benchmarks/calibration.md",
-    "data/README.md": "data.md",
+    "CHANGELOG.md": "about/changelog.md",
+    "CONTRIBUTING.md": "about/contributing.md",
+    "benchmarks/RESULTS.md": "about/results.md",
+    "benchmarks/CALIBRATION.md": "about/calibration.md",
+    "data/README.md": "about/data.md",
 }
-FOLDERS = ("api", "lessons", "benchmarks")
-TITLES = {"benchmarks/RESULTS.md": "Speed, memory and values", "data/README.md": "Data that ships"}
+FOLDERS = ("api", "lessons", "about", "measures")
 
 
 def site_page(file: str) -> str | None:
@@ -85,7 +84,6 @@ def written_documents() -> dict[str, Path]:
     return {
         str(path.relative_to(docs).with_suffix("")): path
         for path in sorted([*docs.glob("howto/*.md"), *docs.glob("*.md")])
-        if path.name not in ELSEWHERE.values() and path.name not in ("measures.md",)
     }
 
 
@@ -161,7 +159,7 @@ def generated() -> dict[str, str]:
     pages = api.build(names, titles)
     pages |= {f"{doc}.ipynb": lesson_page(path, names, used[doc]) for doc, path in own.items()}
     pages["lessons/index.md"] = lessons_index(own)
-    pages["measures.md"] = measures.page()
+    pages["measures/index.rst"] = measures.page(names)
     for file, target in ELSEWHERE.items():
         pages[target] = relink((ROOT / file).read_text(), file, target)
     return pages
@@ -171,7 +169,7 @@ def write(docs: str | Path) -> None:
     """Write what has changed; delete generated pages that are no longer there."""
     docs = Path(docs)
     pages = generated()
-    pictures = {"benchmarks/growth.png": (ROOT / "benchmarks/growth.png").read_bytes()}
+    pictures = {"about/growth.png": (ROOT / "benchmarks/growth.png").read_bytes()}
     for name, text in {**pages, **pictures}.items():
         path = docs / name
         content = text if isinstance(text, bytes) else text.encode()
