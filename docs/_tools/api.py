@@ -72,16 +72,15 @@ def collect() -> dict[str, Name]:
         for member in members(module):
             names[f"{module_name}.{member}"] = Name(f"{module_name}.{member}", getattr(module, member))
     pages: dict[int, str] = {}
-    taken: set[str] = set()
     for name in names.values():
         if id(name.value) in pages and name.kind != "data":
-            name.page = ""
             continue
         module_name, _, member = name.path.rpartition(".")
-        page = f"api/{module_name or 'top'}/{member}"
-        page += "_function" if page.casefold() in taken else ""
-        taken.add(page.casefold())
-        name.page = pages[id(name.value)] = page
+        twin = any(
+            other != name.path and other.casefold() == name.path.casefold() for other in names
+        )  # on some disks the names of their files would be one
+        name.page = f"api/{module_name or 'top'}/{member}{'_class' if twin and name.kind == 'class' else ''}"
+        pages[id(name.value)] = name.page
     return names
 
 

@@ -75,11 +75,16 @@ def lesson_role(
     return [reference], []
 
 
-def escape_bars(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings write |a - b| for a size: in reStructuredText that would be a substitution."""
+def escape_signs(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings write |a - b| for a size, and f(**options): these are no markup."""
     for number, line in enumerate(lines):
-        parts = re.split(r"(``.*?``|`[^`]*`)", line)
-        lines[number] = "".join(part if part.startswith("`") else part.replace("|", "\\|") for part in parts)
+        parts = re.split(r"(``.*?``|`[^`]*`|:\w+:`[^`]*`)", line)
+        plain = parts[::2]
+        for signs in (r"(?<!\*)\*\*(?!\*)", r"(?<![\s*]|^)\*(?![\s*])|(?<=\s)\*(?=\w)"):
+            if sum(len(re.findall(signs, part)) for part in plain) % 2:
+                plain = [re.sub(signs, lambda found: found[0].replace("*", "\\*"), part) for part in plain]
+        parts[::2] = [part.replace("|", "\\|") for part in plain]
+        lines[number] = "".join(parts)
 
 
 @functools.cache
@@ -103,7 +108,7 @@ def sidebar() -> list[tuple[str, str, list[tuple[str, str]]]]:
 
 def add(app: Sphinx) -> None:
     """Register all of it."""
-    app.connect("autodoc-process-docstring", escape_bars, priority=900)
+    app.connect("autodoc-process-docstring", escape_signs, priority=900)
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
     app.connect("missing-reference", resolve)
     app.add_role("lesson", lesson_role)

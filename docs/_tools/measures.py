@@ -16,7 +16,8 @@ N, P, LAYERS = 1000, 512, 12  # the table whose cost is stated
 # family: (question, {measure: when to choose it}, when it misleads)
 FAMILIES: dict[str, tuple[str, dict[str, str], str]] = {
     "Centred kernel alignment": (
-        "Are samples that are similar in one representation similar in the other? Directions of large variance count most.",
+        "Are samples that are similar in one representation similar in the other? Directions of large variance count"
+        " most.",
         {
             "cka_debiased": "The default. Right on average at any number of samples and features.",
             "cka": "To compare with published values.",
@@ -24,8 +25,8 @@ FAMILIES: dict[str, tuple[str, dict[str, str], str]] = {
             "cka_rbf": "If one outlier must not decide the value, or if similarity is local.",
         },
         "``cka`` is high for unrelated data if features outnumber samples. All variants hardly react if directions of"
-        " small variance are removed, and all but ``cka_rbf`` may be decided by a single sample that is far from the others."
-        " 1 − CKA is no metric.",
+        " small variance are removed, and all but ``cka_rbf`` may be decided by a single sample that is far from the"
+        " others. 1 − CKA is no metric.",
     ),
     "Distance correlation": (
         "Do distances between samples go together?",
@@ -60,7 +61,7 @@ FAMILIES: dict[str, tuple[str, dict[str, str], str]] = {
             "rsa": "To compare with brain data or behaviour.",
             "rsa_cosine": "To compare with values that were published with it.",
         },
-        "``rsa_cosine`` is high for unrelated data: its chance level is far above 0. Ranks ignore the size of differences.",
+        "``rsa_cosine`` is high for unrelated data: its chance level is far above 0. ``rsa`` uses ranks only.",
     ),
     "Neighbours": (
         "Are the same samples neighbours, whatever is far away?",

@@ -1,0 +1,208 @@
+"""The site builds without running lessons, asks no other host, its links lead somewhere; the code of its pages runs."""
+
+import functools
+import http.server
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import unquote
+
+import nbformat
+import pytest
+
+import repsim_nb as rs
+
+pytest.importorskip("sphinx", reason="builds the site: pip install .[docs]")
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+WRITTEN = sorted([*DOCS.glob("howto/*.md"), *DOCS.glob("*.md")])
+CHROMIUM = shutil.which("chromium")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+SHOWN = (
+    "index",
+    "start",
+    "choose",
+    "measures/index",
+    "lessons/index",
+    "lessons/00_tour",
+    "howto/p_values",
+    "api/index",
+)
+SHOWN += ("api/inference/index", "api/top/compare", "api/measures/CKA", "recording", "about/results", "house", "search")
+
+
+def executed_tour(tools):
+    """The tour as if it had been run: its first explorer has a live view, a picture, and what stands in for it."""
+    path = ROOT / "notebooks" / "00_tour.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    x = rs.record("zoo:mnist-mlp-0", rs.load_dataset("mnist", n=50), progress=False)
+    bundle = rs.explorers.comparison(x).wait().bundle()
+    cell = next(cell for cell in notebook.cells if "explorers." in cell.source and cell.cell_type == "code")
+    stand_in = "<div class='rs-saved' role='img'></div><style>.rs-saved { display: none; }</style>"
+    cell.outputs = [
+        nbformat.v4.new_output("display_data", bundle),
+        nbformat.v4.new_output("display_data", {"text/html": stand_in, "text/plain": ""}),
+        nbformat.v4.new_output("stream", name="stderr", text="a progress bar"),
+    ]
+    state = {"state": {"a": {"model_name": "VBoxModel", "model_module": "@jupyter-widgets/controls", "state": {}}}}
+    notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": state}
+    sys.path.insert(0, str(tools))
+    try:
+        import lessons
+    finally:
+        sys.path.remove(str(tools))
+    target = lessons.copy_of(path)
+    target.parent.mkdir(parents=True)
+    nbformat.write(notebook, target)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site: one lesson with outputs, the others without."""
+    folder = tmp_path_factory.mktemp("site")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REPSIM_NB_CACHE", str(folder / "cache"))
+        executed_tour(DOCS / "_tools")
+        command = [sys.executable, DOCS / "_tools/build.py", "--no-run", "--strict", "--out", folder / "html"]
+        done = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    """The text of each page, by its path below the site."""
+    return {str(path.relative_to(site)): path.read_text() for path in sorted(site.rglob("*.html"))}
+
+
+def test_every_lesson_and_every_public_name_has_a_page(pages):
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        assert f"lessons/{path.stem}.html" in pages
+    for name in ("top/compare", "inference/interval", "measures/CKA", "plots/heatmap", "explorers/comparison"):
+        assert f"api/{name}.html" in pages
+    for name in rs.measures.ALL:
+        assert f'id="measure-{name.replace("_", "-")}"' in pages["measures/index.html"], name
+
+
+def test_a_function_lists_the_lessons_that_use_it(pages):
+    assert "../../lessons/00_tour.html" in pages["api/top/compare.html"]
+    assert "../../lessons/11_inference.html" in pages["api/inference/interval.html"]
+    assert "../api/top/compare.html" in pages["lessons/00_tour.html"]
+
+
+def test_links_lead_to_pages_and_places_that_exist(site, pages):
+    places = {name: set(re.findall(r'\bid="([^"]+)"', text)) for name, text in pages.items()}
+    for name, text in pages.items():
+        for link in re.findall(r'<a\b[^>]*?\bhref="([^"]+)"', text):
+            if re.match(r"[a-z]+:", link):
+                continue
+            target, _, place = link.partition("#")
+            path = (site / name).parent / unquote(target) if target else site / name
+            assert path.exists(), f"{name} links to {link}"
+            inside = str(path.resolve().relative_to(site.resolve()))
+            if place and inside in places:
+                assert unquote(place) in places[inside], f"{name} links to {link}"
+
+
+def test_pictures_have_a_description(pages):
+    for name, text in pages.items():
+        for picture in re.findall(r"<img\b[^>]*>", text):
+            alt = re.search(r'\balt="([^"]*)"', picture)
+            assert alt and len(alt[1]) > 10 and "_images" not in alt[1], f"{name}: {picture[:200]}"
+
+
+def test_pages_load_nothing_from_another_host(site, pages):
+    loaded = r'<(?:script|img|iframe|source|embed)\b[^>]*?\bsrc="(?:https?:)?//|<link\b[^>]*?\bhref="(?:https?:)?//'
+    for name, text in pages.items():
+        assert not re.search(loaded, text), name
+    for path in site.rglob("*.css"):
+        assert not re.search(r"url\(['\"]?(?:https?:)?//|@import ['\"](?:https?:)?//", path.read_text()), path
+
+
+def test_an_explorer_is_shown_by_its_picture(pages):
+    text = pages["lessons/00_tour.html"]
+    assert text.count("<img") >= 1 and "rs-saved" not in text and "a progress bar" not in text
+    assert "application/vnd.jupyter.widget" not in text and "not run for this copy" not in text
+    assert "not run for this copy" in pages["lessons/01_record.html"]
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *words):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium (apt-get install chromium)")
+def test_a_browser_asks_this_host_only_and_a_phone_shows_whole_pages(address):
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        outside, errors = [], []
+        page.on(
+            "request", lambda r: outside.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None
+        )
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        for name in SHOWN:
+            page.goto(f"{address}/{name}.html", wait_until="networkidle")
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width <= 390, f"{name} is {width} pixels wide on a phone"
+        page.goto(f"{address}/search.html?q=procrustes", wait_until="networkidle")
+        assert page.locator("#search-results li").count() > 2
+        browser.close()
+    assert outside == [] and errors == []
+
+
+# -- the code of written pages
+
+
+def parts(path):
+    """The Python blocks of a page; a comment `<!-- setup ... -->` defines what its blocks use."""
+    return re.findall(r"^(?:```python\n(.*?)^```|<!-- setup\n(.*?)-->)", path.read_text(), re.M | re.S)
+
+
+@pytest.mark.parametrize("path", [path for path in WRITTEN if parts(path)], ids=lambda p: p.stem)
+def test_the_code_of_a_page_runs(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
+    for shown, setup in parts(path):
+        exec(compile(shown or setup, str(path), "exec"), names)
+
+
+def test_every_how_to_page_is_listed():
+    index = (DOCS / "howto/index.md").read_text()
+    for path in DOCS.glob("howto/*.md"):
+        assert path.stem == "index" or f"]({path.name})" in index, path.name
+
+
+def test_lessons_are_kept_by_their_cells_and_by_the_package(tmp_path, monkeypatch):
+    monkeypatch.setenv("REPSIM_NB_CACHE", str(tmp_path))
+    monkeypatch.syspath_prepend(str(DOCS / "_tools"))
+    import lessons
+
+    path = tmp_path / "00_small.ipynb"
+    cells = [nbformat.v4.new_markdown_cell("# A question?"), nbformat.v4.new_code_cell("fast = False", id="c")]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    first = lessons.copy_of(path)
+    assert lessons.find_copy(path) == (None, False)
+    first.parent.mkdir(exist_ok=True)
+    older = first.with_name(first.name.replace(lessons.package_hash(), "0" * 12))
+    older.write_text(json.dumps({"cells": []}))
+    assert lessons.find_copy(path) == (older, True)
+    first.write_text(older.read_text())
+    assert lessons.find_copy(path) == (first, False)
+    cells[1].source = "fast = True"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    assert lessons.find_copy(path) == (None, False)
