@@ -599,6 +599,12 @@ def test_holm_is_that_of_statsmodels_by_hand():
     assert holm(pd.Series([0.01, 0.04, 0.03, 0.5], index=list("abcd"))).to_dict() == pytest.approx(
         {"a": 0.04, "c": 0.09, "b": 0.09, "d": 0.5}
     )
+    assert holm([0.01, 0.04, 0.03, 0.5]).tolist() == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    twice = holm(pd.Series([0.02, np.nan, 0.01], index=["a", "b", "a"]))  # a test without a p-value counts as a test
+    assert list(twice.index) == ["a", "b", "a"] and np.allclose(twice, [0.04, np.nan, 0.03], equal_nan=True)
+    for wrong in (-0.1, 1.2):
+        with pytest.raises(ValueError, match=f"from 0 to 1; got {wrong:g}"):
+            holm([0.5, wrong])
 
 
 # -- few units, groups by name, wrong input

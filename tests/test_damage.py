@@ -123,6 +123,11 @@ def test_a_class_moved_far_away_leaves_the_cka_of_the_theorem():
     for rows in (np.zeros(120, bool), np.ones(120, bool), np.ones(7, bool)):
         with pytest.raises(ValueError, match="some True and some False"):
             reliability.translation_limit(X, rows)
+    with pytest.raises(ValueError, match=r"got other values. For indices of rows, use np.isin"):
+        reliability.translation_limit(X, np.arange(120))
+    assert reliability.translation_limit(X, (TARGETS == 1).astype(int)) == reliability.translation_limit(
+        X, TARGETS == 1
+    )
 
 
 def test_rounding_leaves_as_many_levels_as_it_says():

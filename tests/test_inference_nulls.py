@@ -505,3 +505,11 @@ def test_one_outlier_is_counted_and_named():
     assert table.counted.iloc[0, 0] and tail(table.z.iloc[0, 0], table.skewness.iloc[0, 0], 0) < 0.006
     assert table.p_value.iloc[0, 0] == pytest.approx(by_permutation, rel=0.5) and 0.01 < by_permutation < 1 / 40
     assert sum(finding.title == "outliers" for finding in rs.reliability.diagnose(x, y).findings) == 2
+
+
+def test_the_p_value_of_an_undefined_value_is_undefined():
+    """Also if tails are counted, in which no random value is NaN or more."""
+    by_curve = Moments(0.0, 1.0, 0.0)
+    by_count = Moments(0.0, 1.0, 0.0, 0.01, lambda: np.arange(99.0))
+    assert np.isnan(by_curve.p_value(np.nan)) and np.isnan(by_count.p_value(np.nan))
+    assert by_count.p_value(100.0) == 0.01 and by_count.p_value(49.0) == pytest.approx(51 / 100)

@@ -469,7 +469,7 @@ def test_both_sources_are_added(rng):
 def test_too_few_items_are_an_error(rng):
     xs = {name: x for name, x in recordings(rng).items() if name != "q2"}
     for over in ("items", "both"):
-        with pytest.raises(ValueError, match=r"at least 3 of them in each; too few are in 'q \(2\)'. Use over='samples'"):
+        with pytest.raises(ValueError, match=r"at least 3 of them in each; .* 'q \(2\)'. Use over='samples'"):
             block_means("cka", xs, {name: name[0] for name in xs}, over=over)
     with pytest.raises(ValueError, match="unknown source of variation 'images'"):
         block_means("cka", xs, {name: name[0] for name in xs}, over="images")

@@ -117,9 +117,8 @@ class SampleUnits:
         self.codes = codes_of(groups, (x, y, self.x, self.y), n)
         self.number, self.name = (n, "samples") if self.codes is None else (int(self.codes.max()) + 1, "groups")
         self._measure = measure
-        self._has_form = (
-            self.codes is not None and (require_form(measure, what) if strict else form_between(measure)) is not None
-        )
+        if self.codes is not None and strict:
+            require_form(measure, what)
 
     def value(self, which: np.ndarray | None = None) -> float:
         """Return the measure of the rows of some units, or of all."""
@@ -127,9 +126,7 @@ class SampleUnits:
             which = np.arange(self.number)
         rows = which if self.codes is None else np.flatnonzero(np.isin(self.codes, which))
         x, y, measure = rows_of(self.x, rows), rows_of(self.y, rows), self._measure.select_rows(rows)
-        if self.codes is None or not self._has_form:
-            return measure(x, y)
-        return between_groups(measure)(x, y, self.codes[rows])
+        return without_pairs_within(measure, None if self.codes is None else self.codes[rows])(x, y)
 
 
 def have_equal_sizes(codes: np.ndarray) -> bool:

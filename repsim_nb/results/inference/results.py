@@ -167,9 +167,9 @@ class Moments:
         Returns
         -------
         float
-            At least `least`; a p-value that equals `least` is an upper bound.
+            At least `least`; a p-value that equals `least` is an upper bound. NaN for NaN.
         """
-        if (values := self.random_values) is None:
+        if (values := self.random_values) is None or math.isnan(value):
             return float(tail((value - self.mean) / self.sd, self.skewness, self.least))
         return max(float((1 + np.sum(values >= value - self.rounding)) / (1 + len(values))), self.least)
 

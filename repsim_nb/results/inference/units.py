@@ -287,7 +287,7 @@ def simultaneous(
     return found
 
 
-def holm(p_values: pd.Series) -> pd.Series:
+def holm(p_values: pd.Series | Sequence[float]) -> pd.Series:
     """Return p-values adjusted for their number by the method of Holm.
 
     If each adjusted p-value up to 0.05 is called significant, the probability of one or more false results is at most
@@ -295,13 +295,18 @@ def holm(p_values: pd.Series) -> pd.Series:
 
     Parameters
     ----------
-    p_values : Series
-        One p-value a test.
+    p_values : Series, or sequence of float
+        One p-value a test, from 0 to 1. NaN is allowed for a test without a p-value, and counts as a test.
 
     Returns
     -------
     Series
-        The adjusted p-values, at most 1, with the index of `p_values`.
+        The adjusted p-values, at most 1, with the index of `p_values`. NaN stays NaN.
+
+    Raises
+    ------
+    ValueError
+        For numbers below 0 or above 1.
 
     References
     ----------
@@ -312,8 +317,10 @@ def holm(p_values: pd.Series) -> pd.Series:
     >>> holm(pd.Series({"a": 0.01, "b": 0.04, "c": 0.02})).to_dict()
     {'a': 0.03, 'b': 0.04, 'c': 0.04}
     """
-    order = np.argsort(p_values.to_numpy(), kind="stable")
-    adjusted = np.maximum.accumulate(p_values.to_numpy()[order] * np.arange(len(p_values), 0, -1))
-    found = np.empty(len(p_values))
-    found[order] = np.minimum(adjusted, 1.0)
-    return pd.Series(found, index=p_values.index)
+    series = pd.Series(p_values)
+    p = series.to_numpy(float, na_value=np.nan)
+    if bad := [f"{value:g}" for value in p if value < 0 or value > 1]:
+        raise ValueError(f"p-values must be numbers from 0 to 1; got {', '.join(bad[:3])}.")
+    order, found = np.argsort(p, kind="stable"), np.empty(len(p))
+    found[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return pd.Series(found, index=series.index)

@@ -32,7 +32,7 @@ def translation_limit(x: Array, rows: Sequence[bool]) -> float:
     Raises
     ------
     ValueError
-        If no sample is moved or all are, or `rows` has another length.
+        If no sample is moved or all are, or `rows` is no mask of n values, such as indices of rows.
 
     Notes
     -----
@@ -51,10 +51,16 @@ def translation_limit(x: Array, rows: Sequence[bool]) -> float:
     0.874
     """
     x = to_numpy(check_representation(x)).astype(float)
-    mask = np.asarray(rows, dtype=bool)
+    mask = np.asarray(rows)
+    if not np.isin(mask, (False, True)).all():
+        raise ValueError(
+            f"rows must be True or False for each of {len(x)} samples; got other values. For indices of rows, use"
+            " np.isin(np.arange(n), indices)."
+        )
+    mask = mask.astype(bool)
     if mask.shape != (len(x),) or not 0 < mask.sum() < len(x):
         raise ValueError(
-            f"rows must have one value a sample, {len(x)} in all, some True (moved) and some False; got the shape"
+            f"rows must have one value a sample, {len(x)} in all, some True and some False; got the shape"
             f" {mask.shape} with {int(mask.sum())} True."
         )
     x = x - x.mean(axis=0)
