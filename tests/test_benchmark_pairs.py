@@ -184,7 +184,7 @@ def test_what_is_held_constant_is_a_line_in_each_layer():
     )
     with pytest.raises(ValueError, match="nothing is left"):
         grounding.benchmark(xs, f, measures=["cka"], pairs="all", given=f)
-    with pytest.raises(ValueError, match="whose values differ"):
+    with pytest.raises(ValueError, match="at least four models in each layer, with different values"):
         grounding.benchmark(xs, f, measures=["cka"], pairs="all", given=dict.fromkeys(f, 0.9))
 
 
@@ -275,7 +275,7 @@ def test_models_of_one_group_are_one_unit():
     with pytest.raises(ValueError, match="b: .* at least 3"):
         grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=crossed, n_bootstrap=50)
     few = grounding.benchmark(xs, f, measures=["cka"], groups=groups, n_bootstrap=50)
-    assert few.n_permutations == 6 and "cannot be asked here" in few.about and few.table["detectable"].isna().all()
+    assert few.n_permutations == 6 and "data cannot show whether" in few.about and few.table["detectable"].isna().all()
     uneven = {name: "one" if k < 5 else f"g{k}" for k, name in enumerate(f)}
     assert (
         grounding.benchmark(xs, f, measures=["cka"], pairs="all", groups=uneven, n_bootstrap=50).n_permutations == 6
@@ -396,7 +396,7 @@ def test_groups_and_functionality_by_the_models_that_were_chosen():
 def test_pairs_name_their_groups_and_have_one_reference_a_layer():
     xs, f = population()
     pairs = grounding.benchmark(xs, f, measures=["cka"], pairs="all", n_bootstrap=50).pairs
-    with pytest.raises(TypeError, match="groups of the models of pairs are named"):
+    with pytest.raises(TypeError, match="groups of the models of pairs must name the models"):
         grounding.rank_pairs(
             pairs, ["cka"], "gap", model="model", pairs="all", across=False, groups=[0, 0, 1, 1, 2, 2, 3, 3]
         )
@@ -404,9 +404,9 @@ def test_pairs_name_their_groups_and_have_one_reference_a_layer():
         ValueError, match="pairs='reference' needs one first item for each layer, the reference; layer l0 has 7"
     ):
         grounding.rank_pairs(pairs, ["cka"], "gap", model="model")
-    with pytest.raises(ValueError, match=r"that of \('n0', 'l0'\) and \('n1', 'l0'\) is there again"):
+    with pytest.raises(ValueError, match=r"that of \('n0', 'l0'\) and \('n1', 'l0'\) occurs twice"):
         grounding.rank_pairs(pd.concat([pairs, pairs.iloc[:1]]), ["cka"], "gap", model="model", pairs="all")
-    with pytest.raises(ValueError, match="only measure with a row"):
+    with pytest.raises(ValueError, match="'cka' is the only one with a row"):
         grounding.rank_pairs(
             pairs, ["cka"], "gap", model="model", pairs="all", across=False, n_bootstrap=50
         ).compare_with()
@@ -479,7 +479,7 @@ def test_images_that_all_models_see_make_no_difference_between_them(rng):
     again = np.mean([np.corrcoef(accuracies[k], accuracies[k + 1])[0, 1] for k in range(0, 200, 2)])
     variance = np.mean([row.var(ddof=1) for row in accuracies])
     assert 1 - error**2 / variance == pytest.approx(again, abs=0.05)
-    with pytest.raises(ValueError, match="other numbers"):
+    with pytest.raises(ValueError, match="got other numbers"):
         grounding.paired_sd([[0.5, 1], [0, 1]])
     with pytest.raises(ValueError, match="two or more models by two or more images"):
         grounding.paired_sd([0, 1, 1])
@@ -509,7 +509,7 @@ def test_reliability_is_within_layers_if_layers_differ():
     pd.testing.assert_frame_equal(grounding.accuracy_reliability(f, 0.01, by="layer"), found)
     with pytest.raises(ValueError, match="unknown field for by 'layr'. Did you mean 'layer'"):
         grounding.accuracy_reliability(f, 0.01, by=("layr",))
-    with pytest.raises(ValueError, match="a has several: name more fields in by="):
+    with pytest.raises(ValueError, match="a has several. Name more fields in by="):
         grounding.accuracy_reliability(f, 0.01, by=())
     with pytest.raises(ValueError, match="no field 'net'"):
         grounding.accuracy_reliability(f, 0.01, model="net")
@@ -562,8 +562,8 @@ def test_with_a_functionality_that_is_chance_a_high_p_says_nothing():
     found = grounding.benchmark(xs, f, measures=["cka"], pairs="all", noise=1.0, n_bootstrap=50)
     assert (
         found.reliability < 0
-        and "a high model_p says nothing" in found.about
-        and "a high model_p says nothing" in found._repr_html_()
+        and "a high model_p is no evidence" in found.about
+        and "a high model_p is no evidence" in found._repr_html_()
     )
     good = grounding.benchmark(xs, f, measures=["cka"], pairs="all", noise=0.001, n_bootstrap=50)
     assert good.reliability > 0.99 and good.ceiling > 0.98 and "reaches ρ = " in good.about
@@ -637,7 +637,7 @@ def test_groups_of_models_are_by_name_whatever_names_are():
         pd.testing.assert_frame_equal(
             grounding.rank_pairs(number, ["d"], "gap", groups=groups, **options).table, first.table
         )
-    with pytest.raises(TypeError, match="groups of the models of pairs are named"):
+    with pytest.raises(TypeError, match="groups of the models of pairs must name the models"):
         grounding.rank_pairs(text, ["d"], "gap", groups=pd.Series(list(by_text.values())), **options)
 
 
@@ -672,11 +672,11 @@ def test_intervals_over_very_few_units_have_no_ends_that_say_something(models):
 def test_gaps_are_sizes_and_names_of_one_kind():
     frame, _ = nested(0)
     with pytest.raises(
-        ValueError, match=r"'gap' is the size of a difference, \|F - F'\|, and it is below 0 in 300 of 300"
+        ValueError, match=r"'gap' must be the size of a difference, \|F - F'\|; it is below 0 in 300 of 300"
     ):
         grounding.rank_pairs(frame.assign(gap=-frame["gap"] - 1), ["d"], "gap", pairs="all")
     number, _ = nested(0, int)
-    with pytest.raises(ValueError, match="'seed1' and 'seed2' name the same things.*are the same as text"):
+    with pytest.raises(ValueError, match="'seed1' and 'seed2' need labels of one type.*are the same as text"):
         grounding.rank_pairs(number.assign(seed2=number["seed2"].astype(str)), ["d"], "gap", pairs="all")
 
 
@@ -696,7 +696,7 @@ def test_reliability_needs_two_models_and_numbers():
     for few in (f[:1], f[:0]):
         with pytest.raises(ValueError, match="there are fewer than two"):
             grounding.accuracy_reliability(few, 0.01)
-    with pytest.raises(TypeError, match="functionality is a Series"):
+    with pytest.raises(TypeError, match="functionality must be a Series"):
         grounding.accuracy_reliability({"a": 0.8, "b": 0.9}, 0.01)
     with pytest.raises(ValueError, match="correct.T"):
         grounding.paired_sd(np.eye(4)[:, :2])

@@ -106,9 +106,7 @@ def test_recordings_of_other_data_or_of_hidden_layers_are_refused(recorded):
         match=r"'mnist-cnn-0/conv1' was recorded on 'mnist/test\[n=200,seed=0\]', 'mnist-mlp-0/fc1' on 'fashion",
     ):
         rs.compare("cka", recorded, other)
-    with pytest.raises(
-        ValueError, match="jsd compares what networks put out, and 'mnist-cnn-0/conv1' is a hidden layer"
-    ):
+    with pytest.raises(ValueError, match="jsd compares outputs of models, and 'mnist-cnn-0/conv1' is a hidden layer"):
         rs.compare("jsd", recorded)
     assert rs.compare("jsd", recorded.where(layer="output")).values.shape == (3, 3)
 
@@ -233,7 +231,7 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, three, recorded):
         whole.replace('"undefined": [', '"undefined": [[99, 0, "?"]'),
     ):
         (tmp_path / "c.json").write_text(content)
-        with pytest.raises(ValueError, match="c.json does not hold a comparison, or is damaged"):
+        with pytest.raises(ValueError, match="c.json contains no comparison, or is damaged"):
             rs.Comparison.load(tmp_path / "c.json")
     with pytest.raises(FileNotFoundError):
         rs.Comparison.load(tmp_path / "absent.json")
@@ -258,8 +256,8 @@ def test_a_measure_whose_options_are_no_data_is_saved_by_its_name(tmp_path, rng)
     with pytest.raises(
         ValueError,
         match=(
-            r"made with furthest, whose options .a FromFunction's. a file cannot hold: pass it, Comparison.load\(path,"
-            r" measure=...\)"
+            r"written with furthest, whose options .of FromFunction. are not plain data. Pass the measure:"
+            r" Comparison.load\(path, measure=...\)"
         ),
     ):
         rs.Comparison.load(tmp_path / "c.json")
@@ -267,12 +265,42 @@ def test_a_measure_whose_options_are_no_data_is_saved_by_its_name(tmp_path, rng)
     assert loaded.values.equals(c.values) and loaded.measure == measure and loaded.name == "furthest"
 
 
+def test_two_comparisons_are_equal_if_their_content_is(tmp_path, three):
+    three["d"] = np.ones((50, 3))
+    c = rs.compare("cka", three, on_undefined="mask")
+    same = rs.Comparison.load(c.save(tmp_path / "c.json"))
+    assert (c == same) is True and hash(c) == hash(same) and len({c, same}) == 1
+    others = (
+        rs.compare("nbs", three, on_undefined="mask"),
+        rs.compare("cka", {name: x[:40] for name, x in three.items()}, on_undefined="mask"),
+        c.take([0, 1, 2, 3], [1, 0, 2, 3]),
+        rs.Comparison(c.values, c.measure, c.n),
+        rs.Comparison(c.values + 1e-12, c.measure, c.n, c.undefined),
+    )
+    assert [(c == other) is False for other in others] == [True] * 5
+    assert (c == 1) is False and (c == c.values.to_numpy().tolist()) is False
+
+
+def test_a_measure_and_representations_in_the_wrong_order_are_explained_in_one_line(three):
+    with pytest.raises(TypeError, match="takes the measure first.*got dict as the measure") as caught:
+        rs.compare(three, "cka")
+    assert len(str(caught.value)) < 200
+
+
+def test_a_device_that_is_not_there_is_named(three):
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(ValueError, match="'cuda'.*'cpu'"):
+        rs.compare("cka", three, device="cuda")
+
+
 # -- steps of training
 
 
 @pytest.fixture
 def steps(rng):
-    """Two networks that come nearer their end, two layers each; b has no step 2; c has one step only."""
+    """Two models that approach their end, two layers each; b has no step 2; c has one step only."""
     z = rng.normal(size=(60, 8))
     trained = {("a", 10): 10, ("a", 2): 2, ("a", "last"): 20, ("a", 0): 0, ("b", 10): 10, ("b", 0): 0}
     made = {
@@ -331,7 +359,7 @@ def test_columns_are_named_by_what_differs_and_only_what_is_needed_is_compared(s
 
 
 def test_networks_without_steps_are_an_error(steps, three):
-    with pytest.raises(ValueError, match="steps of training are told by keys, .* here is 'a'"):
+    with pytest.raises(ValueError, match="needs keys with a step, .* got 'a'"):
         rs.trajectories.compare_to_final("cka", three)
     with pytest.raises(ValueError, match="among 1 recording no two are steps of one model .*'0'"):
         rs.trajectories.compare_to_final("cka", {key: x for key, x in steps.items() if key.model == "c"})
@@ -381,6 +409,13 @@ def test_items_without_a_value_are_left_out_and_blocks_have_means():
     )
 
 
+def test_runs_are_correlated_as_frames(steps):
+    found = rs.trajectories.compare_to_final("cka", steps)
+    for a, b in ((found, found.to_numpy()), (found.to_numpy(), found)):
+        with pytest.raises(TypeError, match="two DataFrames .steps, runs., as compare_to_final.* got ndarray"):
+            rs.trajectories.correlate_runs(a, b)
+
+
 # -- pairs
 
 
@@ -417,12 +452,12 @@ def test_pairs_are_of_what_all_tables_share_and_what_is_undefined_stays_so(three
 def test_pairs_teach(three):
     table = rs.compare("cka", three)
     for wrong, says in (
-        ({"CKA": rs.compare("cka", three, {"z": three["a"]})}, "in a square table, and 'CKA' has 3 rows and 1 columns"),
+        ({"CKA": rs.compare("cka", three, {"z": three["a"]})}, "square comparisons; 'CKA' has 3 rows and 1 columns"),
         (
             {"one": table, "two": table.where(label="b")},
-            "1 is shared by .one .3 items, such as a.., .two .1 items, such as b..",
+            "1 is common to .one .3 items, such as a.., .two .1 items, such as b..",
         ),
-        ({"row": table}, "'row' is a level of the index of pairs: give the table another name"),
+        ({"row": table}, "'row' is a level of the index of pairs. Give the comparison another name"),
     ):
         with pytest.raises(ValueError, match=says):
             rs.comparison.pairs(wrong)

@@ -132,10 +132,15 @@ def test_errors_teach(recorded):
         mds(frame(1 - np.eye(4)), n_components=4)
     with pytest.raises(ValueError, match="n_components must be an integer from 1 to 3"):
         mds(frame(1 - np.eye(4)), n_components=0)
-    with pytest.raises(ValueError, match="numbers as dissimilarities; the table holds something else .*'far'"):
+    with pytest.raises(ValueError, match="numbers as dissimilarities; the table has other values .*'far'"):
         mds(frame(1 - np.eye(4)).astype(object).replace({1.0: "far"}))
-    with pytest.raises(TypeError, match="frame of dissimilarities; got ndarray; .* needs its labels"):
+    with pytest.raises(TypeError, match="frame of dissimilarities; got ndarray; .* needs labels"):
         mds(1 - np.eye(4))
+    for seed in ("a", None, -1, 0.5):
+        with pytest.raises(ValueError, match="seed must be an integer >= 0; got"):
+            mds(frame(1 - np.eye(4)), seed=seed)
+        with pytest.raises(ValueError, match="seed must be an integer >= 0; got"):
+            tsne(frame(1 - np.eye(8)), seed=seed)
     with pytest.raises(ValueError, match="tsne is a function of its own"):
         mds(frame(1 - np.eye(4)), kind="tsne")
 
@@ -219,7 +224,7 @@ def test_a_map_is_the_same_with_one_thread_and_with_two(make, far):
 
 @pytest.fixture(scope="module")
 def zoo(mnist):
-    """The layer before the output of all networks of the zoo that know these images, and of the untrained."""
+    """The layer before the output of all models of the zoo that were trained on these images, or not at all."""
     names = [
         "mnist-cnn-0",
         "mnist-cnn-1",
@@ -246,7 +251,7 @@ def without(xs, model):
 
 @pytest.mark.parametrize("kind", ["smacof", "classical"])
 def test_a_held_out_network_is_placed_within_the_stress_of_where_a_full_fit_puts_it(kind, mnist):
-    """All layers of six networks; each network in turn is held out, and two of its sort stay."""
+    """All layers of six models; each model in turn is held out, and two of its sort stay."""
     xs = rs.record([f"zoo:mnist-{sort}-{seed}" for sort in ("cnn", "mlp") for seed in range(3)], mnist, progress=False)
     full = mds(rs.compare("cka_debiased", xs), kind=kind)
     rms = np.sqrt(np.mean(pdist(full.points) ** 2))
@@ -317,23 +322,22 @@ def test_placing_says_what_is_wrong(recorded):
     square = frame([[0, 3, 4], [3, 0, 5], [4, 5, 0]])
     e, row = mds(square), pd.DataFrame([[1.0, 2, 3]], index=["d"], columns=list("abc"))
     with pytest.raises(
-        ValueError,
-        match="the 3 items of the map are needed, a column each; the table has no column for 1 of the map's items: 'c'",
+        ValueError, match="for each of the 3 items of the map; the table has no column for 1 items of the map: 'c'"
     ):
         e.add_points(row[["a", "b"]])
-    with pytest.raises(ValueError, match="has 1 columns that the map was not made from: 'd'"):
+    with pytest.raises(ValueError, match="has 1 columns that are not items of the map: 'd'"):
         e.add_points(row).add_points(row.assign(d=0.0))
     with pytest.raises(ValueError, match="'d' to 'b' is undefined"):
         e.add_points(row.assign(b=np.nan))
     with pytest.raises(ValueError, match="that of 'd' and 'b' is -1"):
         e.add_points(row.assign(b=-1.0))
-    with pytest.raises(ValueError, match="nothing to place"):
+    with pytest.raises(ValueError, match="at least one new item"):
         e.add_points(row.iloc[:0])
     with pytest.raises(ValueError, match="have the fields"):
         mds(rs.compare("cka", recorded)).add_points(row)
-    with pytest.raises(ValueError, match="made by cka of 200 samples, the new distances by nbs of 200"):
+    with pytest.raises(ValueError, match="computed by cka of 200 samples; the new ones are by nbs of 200"):
         mds(rs.compare("cka", recorded)).add_points(rs.compare("nbs", recorded))
-    with pytest.raises(ValueError, match="a t-SNE has no place for new points"):
+    with pytest.raises(ValueError, match="cannot add points to a t-SNE"):
         tsne(rs.compare("cka", recorded)).add_points(rs.compare("cka", recorded))
 
 
@@ -381,8 +385,10 @@ def test_maps_of_two_layers_lie_on_each_other_by_model(mnist):
         np.sum((turned.points.to_numpy() - b.points.to_numpy()) ** 2)
         <= np.sum((a.points.to_numpy() - b.points.to_numpy()) ** 2) + 1e-12
     )
-    with pytest.raises(ValueError, match="share fewer than two labels"):
+    with pytest.raises(ValueError, match="have fewer than two labels in common"):
         a.align_to(mds(frame(1 - np.eye(3))))
+    with pytest.raises(TypeError, match="takes another Embedding, .* got ndarray"):
+        a.align_to(b.points.to_numpy())
     with pytest.raises(ValueError, match="this one has 2, the other 1"):
         a.align_to(mds(frame(1 - np.eye(3)), 1))
 
@@ -437,14 +443,14 @@ def test_points_on_a_line_do_not_stay_on_it_for_want_of_a_start(rng):
 
 def test_tsne_says_what_is_wrong(rng):
     x = rng.normal(size=(20, 3))
-    with pytest.raises(ValueError, match="at least 7 points, .* there are 6: mds maps 3 or more"):
+    with pytest.raises(ValueError, match="at least 7 points; there are 6. Use mds"):
         tsne(frame(1 - np.eye(6)))
     with pytest.raises(ValueError, match="at least 7 points"):
         tsne(x[:3])
     for wrong in (7, 0.5, np.nan):
-        with pytest.raises(ValueError, match="t-SNE of 20 points is from 1 to 6 .*; got"):
+        with pytest.raises(ValueError, match="t-SNE of 20 points must be from 1 to 6.*; got"):
             tsne(x, perplexity=wrong)
-    with pytest.raises(ValueError, match="1, 2 or 3 dimensions; got n_components=4"):
+    with pytest.raises(ValueError, match="must be 1, 2 or 3; got n_components=4"):
         tsne(x, 4)
     with pytest.raises(ValueError, match="NaN or infinite"):
         tsne(np.where(x > 1, np.nan, x))
@@ -455,7 +461,8 @@ def test_tsne_says_what_is_wrong(rng):
     with pytest.raises(ValueError, match="dtype <U1"):
         tsne(np.full((20, 3), "a"))
     with pytest.raises(
-        TypeError, match=r"frame of dissimilarities or an array .*; got dict; of a recording take one layer, x\['fc'\]"
+        TypeError,
+        match=r"frame of dissimilarities or an array .*; got dict. Select one layer of a recording: x\['fc'\]",
     ):
         tsne({"a": x})
     with pytest.raises(ValueError, match="square table"):

@@ -1,4 +1,4 @@
-"""Grounding: rank correlations with functionality, the benchmark, layers told apart, deletions noticed."""
+"""Grounding: rank correlations with functionality, the benchmark, layers distinguished, deletions noticed."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -85,12 +85,12 @@ def test_functionality_follows_from_gaps_but_for_its_level(rng):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda p: p.assign(gap=p["gap"] ** 2), "holds no differences of one number an item"),
-        (lambda p: p[(p["seed1"] != 1) | (p["layer1"] != 0) | (p["layer2"] != 2)], "there is none of"),
+        (lambda p: p.assign(gap=p["gap"] ** 2), "must be differences of one number for each item"),
+        (lambda p: p[(p["seed1"] != 1) | (p["layer1"] != 0) | (p["layer2"] != 2)], "there is none for"),
         (lambda p: p.assign(gap=0.0), "is 0 or less in all"),
         (lambda p: p.assign(gap=np.nan), "undefined"),
         (lambda p: p.rename(columns={"layer2": "layer_2"}), "Did you mean 'layer_2'"),
-        (lambda p: pd.concat([p, p.iloc[[1]]]), "again"),
+        (lambda p: pd.concat([p, p.iloc[[1]]]), "must occur once, .* twice"),
     ],
 )
 def test_frames_that_hold_no_gaps_are_told(change, sentence):
@@ -105,8 +105,8 @@ def test_frames_that_hold_no_gaps_are_told(change, sentence):
         (("CKa", "gap"), "unknown column of pairs 'CKa'. Did you mean 'CKA'"),
         (("same", "gap"), "'same' is 1 in all 6 pairs"),
         (("hole", "gap"), r"'hole' is undefined \(NaN\) or infinite in 1 of 6"),
-        (("word", "gap"), "'word' is to hold numbers"),
-        (([], "gap"), "no distance to judge"),
+        (("word", "gap"), "column 'word' must be numbers"),
+        (([], "gap"), "at least one column of distances"),
     ],
 )
 def test_columns_that_cannot_be_judged_are_told(arguments, sentence):
@@ -125,7 +125,7 @@ def test_columns_that_cannot_be_judged_are_told(arguments, sentence):
     with pytest.raises(ValueError, match="for k=1, 'gap'|for k=1 'still'"):
         grounding.correlate(frame.assign(still=[1, 2, 3, 4, 4, 4]), "still", "gap", by="k")
     for by in (None, "k"):
-        with pytest.raises(ValueError, match="no pairs to judge"):
+        with pytest.raises(ValueError, match="correlate needs pairs"):
             grounding.correlate(frame[:0], "CKA", "gap", by=by)
     with pytest.raises(ValueError, match="2 columns 'CKA'"):
         grounding.correlate(pd.concat([frame, frame[["CKA"]]], axis=1), "CKA", "gap")
@@ -302,11 +302,11 @@ def test_a_measure_without_values_has_a_reason():
     found = grounding.benchmark(xs, f, measures=["cka", "mean_cca"], n_bootstrap=20)
     assert (
         list(found.table.index) == ["cka"]
-        and "60 of 60 pairs have no value" in found.undefined["mean_cca"]
+        and "60 of 60 pairs are undefined" in found.undefined["mean_cca"]
         and "canonical correlations are 1" in found.undefined["mean_cca"]
     )
     assert "mean_cca: 60 of 60" in found._repr_html_() and "1 undefined" in repr(found)
-    with pytest.raises(ValueError, match="'mean_cca' has no value: 60 of 60"):
+    with pytest.raises(ValueError, match="'mean_cca' is undefined: 60 of 60"):
         found.compare_with("mean_cca")
     with pytest.raises(ValueError, match="unknown measure of this benchmark 'ckaa'. Did you mean 'cka'"):
         found.compare_with("ckaa")
@@ -317,23 +317,45 @@ def test_a_measure_without_values_has_a_reason():
     )
 
 
+def test_too_few_pairs_are_refused_before_anything_is_computed():
+    rng = np.random.default_rng(0)
+    computed = []
+
+    def counting(x, y):
+        computed.append(1)
+        return float(np.abs(x - y).mean())
+
+    measure = rs.measures.from_function(counting, kind="dissimilarity", symmetric=True)
+    F = {f"n{k}": 0.1 * k for k in range(3)}
+    xs = rs.from_arrays({f"{name}/fc": rng.normal(size=(20, 3)) for name in F})
+    with pytest.raises(ValueError, match="reference of layer=fc needs 3 pairs or more .*; it has 2"):
+        grounding.benchmark(xs, F, measures=[measure], n_bootstrap=20)
+    with pytest.raises(ValueError, match="needs 3 pairs or more .*; it has 3, and the first gap is 0.5"):
+        grounding.benchmark(
+            xs, {"n0": 0.5, "n1": 0.0, "n2": 0.0}, measures=[measure], pairs="all", among=None, given=None
+        )
+    assert not computed
+    assert grounding.benchmark(xs, F, measures=[measure], pairs="all", n_bootstrap=20).models == 3 and computed
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda xs, f: (xs, dict.fromkeys(f, 0.5), {}), "functionality is 0.5 for all 21 items"),
+        (lambda xs, f: (xs, dict.fromkeys(f, 0.5), {}), "functionality must differ .*; it is 0.5 for all 21 items"),
         (lambda xs, f: (xs, f | {next(iter(f)): np.nan}, {}), "functionality is undefined .* for 'n0/l0"),
-        (lambda xs, f: (xs, f | {next(iter(f)): "high"}, {}), "functionality is a number an item, .*'high'"),
+        (lambda xs, f: (xs, f | {next(iter(f)): "high"}, {}), "functionality needs one number for each item, .*'high'"),
         (
             lambda xs, f: (xs, {key: v for key, v in f.items() if key.model != "n2"}, {}),
             "functionality has no value for 'n",
         ),
-        (lambda xs, f: (xs, pd.Series(f).rename_axis(list("abcde")), {}), "none is in both"),
+        (lambda xs, f: (xs, pd.Series(f).rename_axis(list("abcde")), {}), "at least one field that both have"),
         (lambda xs, f: ({key: x for key, x in xs.items() if key.model < "n2"}, f, {}), "there are 2"),
         (lambda xs, f: (xs, f, {"per": "layr"}), "Did you mean 'layer'"),
-        (lambda xs, f: (xs, f, {"among": ["n9"]}), "'n9' is none"),
+        (lambda xs, f: (xs, f, {"among": ["n9"]}), "among must be labels of representations; got 'n9'"),
         (lambda xs, f: (xs, f, {"among": list(xs)[:2]}), "has no label with 'l2'"),
         (lambda xs, f: (xs, f, {"n_bootstrap": 1}), "n_bootstrap must be an integer >= 20"),
-        (lambda xs, f: (xs, f, {"measures": []}), "no measure to judge"),
+        (lambda xs, f: (xs, f, {"measures": []}), "at least one measure; got none"),
+        (lambda xs, f: (xs, f, {"seed": "a"}), "seed must be an integer >= 0; got 'a'"),
         (lambda xs, f: (xs, f, {"measures": ["ckaa"]}), "unknown measure 'ckaa'"),
         (lambda xs, f: (xs, f, {"measures": {"gap": "cka"}}), "'gap' is a column of the pairs"),
     ],
@@ -432,7 +454,10 @@ def test_layers_that_never_are_as_far_as_a_seed_are_told():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda xs: {key: x for key, x in xs.items() if key.model == "n0"}, "two models and two layers or more"),
+        (
+            lambda xs: {key: x for key, x in xs.items() if key.model == "n0"},
+            "two or more models and two or more layers",
+        ),
         (lambda xs: {key: x for key, x in xs.items() if key[:2] != ("n1", "l2")}, "there is no 'l2 of n1'"),
         (
             lambda xs: xs | {rs.Key("n0", "l0", "d", 3, "flatten"): xs[rs.Key("n0", "l0", "d", 0, "flatten")]},
@@ -450,7 +475,7 @@ def test_models_without_the_same_layers_are_told(change, sentence):
 
 
 def test_a_choice_that_names_nothing_is_told():
-    with pytest.raises(TypeError, match="model is a field of the labels, .* got <function"):
+    with pytest.raises(TypeError, match="got <function"):
         grounding.specificity(layered(0.1), model=lambda key: key.model)
 
 
@@ -531,7 +556,7 @@ def test_a_measure_notices_at_the_first_deletion_above_the_mean_of_two_models():
         )
     assert (
         found.accuracy.loc[0.1] > 0.95 and found.accuracy.loc[0.5] < 0.75
-    )  # what told the classes apart is among the first to go
+    )  # what distinguishes the classes is deleted among the first
     assert (
         found.models == 3
         and found.each.loc[("n1", 0.3), "accuracy"] <= 1
@@ -569,27 +594,27 @@ def test_fractions_are_of_whole_components():
 @pytest.mark.parametrize(
     ("change", "options", "sentence"),
     [
-        (lambda xs: {"n0": xs["n0"]}, {}, "two or more; here is n0"),
+        (lambda xs: {"n0": xs["n0"]}, {}, "two or more models, .*; got n0"),
         (lambda xs: xs, {"amounts": [0.5, 1.0]}, "numbers from 0 to below 1"),
         (lambda xs: xs, {"targets": [0, 1]}, "targets needs one label for each of"),
         (
             lambda xs: {rs.Key("n0", name, "d", 0, "flatten"): x for name, x in xs.items()},
             {},
-            "of each model one layer is compared",
+            "needs one layer of each model",
         ),
         (lambda xs: xs | {"n1": np.ones((120, 4))}, {}, "'n1': .*constant"),
         (lambda xs: {"n0": xs["n0"], "n1": xs["n0"]}, {}, "the models do not differ by it"),
         (
             lambda xs: {name: np.random.default_rng(k).normal(size=(12, 30)) for k, name in enumerate(xs)},
             {"measures": ["mean_cca"]},
-            "pairs of models have no value",
+            "pairs of models are undefined",
         ),
     ],
 )
 def test_what_has_no_threshold_is_told(change, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         grounding.sensitivity(change(spectrum()[0]), **({"measures": ["cka"]} | options))
-    with pytest.raises(TypeError, match="several numbers such as .* got 0.5"):
+    with pytest.raises(TypeError, match="a list of numbers, such as .* got 0.5"):
         grounding.sensitivity(spectrum()[0], amounts=0.5)
 
 

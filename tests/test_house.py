@@ -44,8 +44,6 @@ WINGS = {
         "recording",
     ],
     "results": [
-        "saved",
-        "comparison_inputs",
         "comparison",
         "streaming",
         "reliability",

@@ -1,4 +1,4 @@
-"""Masks of unusual names, and other columns of integers beside a mask."""
+"""Masks of unusual names, and other columns of integers next to a mask."""
 
 import numpy as np
 import pytest

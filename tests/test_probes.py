@@ -1,4 +1,4 @@
-"""Probes: held-out and in-sample, what scaling hides, what chance gives, and what is said of bad sets."""
+"""Probes: held-out and in-sample, what scaling hides, what chance gives, and the messages for bad sets."""
 
 import numpy as np
 import pandas as pd
@@ -262,11 +262,11 @@ def test_the_fit_of_one_field_is_its_own():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"b": np.zeros((60, 7))}, r"they need one width; 'a' has 5 features, but 'b: 7'"),
-        ({"b": np.ones((2, 5)) * [[1], [2]]}, r"'b' has too few samples: of its 2 rows"),
+        ({"b": np.zeros((60, 7))}, r"the same number of features in all sets; 'a' has 5, but 'b: 7'"),
+        ({"b": np.ones((2, 5)) * [[1], [2]]}, r"'b' has too few samples: \d of its 2 rows"),
         ({"b": np.full((60, 5), np.nan)}, r"'b': .*NaN"),
         ({"b": [[1.0, 2.0], [3.0]]}, r"'b': .*all samples need the same number of features"),
-        ({"b": None}, "there must be two or more; here is 'a'"),
+        ({"b": None}, "needs two or more sets to distinguish; got 'a'"),
     ],
 )
 def test_bad_sets_are_named(change, sentence):
@@ -303,14 +303,14 @@ def test_bad_options_are_explained(options, sentence):
 def test_sets_of_one_data_set_hold_the_same_images():
     sets = keyed()
     key = rs.Key("b", "conv", "v/test")
-    with pytest.raises(ValueError, match="of 'v/test' there are sets of 60 and of 50 rows. Say which image"):
+    with pytest.raises(ValueError, match="for 'v/test' there are sets of 60 and of 50 rows. Pass the image"):
         probes.dataset_bias({**sets, key: sets[key][:50]})
 
 
 def test_fields_of_plain_labels_are_explained():
     with pytest.raises(ValueError, match="unknown field 'model'.*plain text"):
         probes.dataset_bias(blobs({"a": 0, "b": 1})).by_field("model")
-    with pytest.raises(ValueError, match="needs two values of it; here all 2 sets have 'conv'"):
+    with pytest.raises(ValueError, match="needs two or more values of it; all 2 sets have 'conv'"):
         probes.dataset_bias({k: x for k, x in keyed().items() if k.dataset == "u/test"}).by_field("layer")
 
 
@@ -330,7 +330,7 @@ def test_a_linear_probe_is_logistic_regression_on_held_out_rows():
     theirs = LogisticRegression(max_iter=2000).fit(x[~held], y[~held])
     np.testing.assert_array_equal(probe.predictions["predicted"], theirs.predict(x[held]))
     assert probe.accuracy == pytest.approx(theirs.score(x[held], y[held])) and probe.chance == pytest.approx(1 / 3)
-    assert (y[held] == 0).sum() == (y[held] == 1).sum() == 30, "a share of every class"
+    assert (y[held] == 0).sum() == (y[held] == 1).sum() == 30, "a fraction of every class"
 
 
 def test_targets_may_be_anything_and_rows_to_test_on_may_be_given():
@@ -358,12 +358,18 @@ def test_groups_stay_on_one_side_for_a_probe_too():
     [
         ({"targets": np.zeros(300)}, "all 300 targets are '0.0'"),
         ({"targets": np.arange(299)}, r"targets needs one label for each of 300; there are 299"),
-        ({"targets": np.r_[np.zeros(298), 1, 1]}, "'1.0' has too few samples: of its 2 rows"),
+        ({"targets": np.r_[np.zeros(298), 1, 1]}, r"'1.0' has too few samples: \d of its 2 rows"),
+        ({"targets": np.linspace(0, 1, 300)}, "must be classes .*; got numbers such as 0.0033.*linear_predictivity"),
+        ({"targets": np.repeat([0.5, 1.5], 150)}, "must be classes .*; got numbers such as 0.5.*pd.qcut"),
+        ({"test": (np.zeros((4, 8)), np.full(4, 0.25))}, "must be classes .*; got numbers such as 0.25"),
         ({"targets": np.r_[np.full(5, np.nan), np.ones(295)]}, "5 of 300 targets are undefined"),
         ({"groups": [None] * 300}, "300 of 300 groups are undefined"),
-        ({"classes": ["no", "yes"]}, "classes name the targets 0 to 1; these targets are '0', '1', '2'"),
+        ({"classes": ["no", "yes"]}, "classes has names of the targets 0 to 1; these targets are '0', '1', '2'"),
         ({"targets": np.tile(["a", "b"], 150), "classes": ["no", "yes"]}, "these targets are 'a', 'b'"),
-        ({"test": (np.zeros((4, 3)), np.zeros(4))}, "have 3 features, those to be fitted to 8"),
+        (
+            {"test": (np.arange(12.0).reshape(4, 3), np.zeros(4))},
+            "as many features as x, 8; the rows to test on have 3",
+        ),
         ({"groups": [1, 2, 3]}, "groups needs one label for each of 300; there are 3"),
     ],
 )
@@ -374,7 +380,7 @@ def test_bad_probes_are_explained(change, sentence):
 
 
 def test_a_real_network_carries_its_training_set_in_its_features():
-    """Features of networks on images that neither was trained on: whose they are is read off, held out."""
+    """Features of models on images that neither was trained on: a probe predicts the model, held out."""
     data = rs.load_dataset("animals", n=200)
     x = rs.record(["zoo:mnist-cnn-0", "zoo:fashion-cnn-0", "zoo:untrained-cnn-0"], data, "conv3", progress=False)
     bias = probes.dataset_bias(x)

@@ -754,7 +754,9 @@ def test_tokens_of_unlike_tokenizers_are_not_compared(tmp_path):
             rs.load_model(Reader(), name="twin", preprocess=tokens), WORDS, "layer", pool="tokens", progress=False
         ),
     ).values.iloc[0, 0] == pytest.approx(1)
-    with pytest.raises(ValueError, match="'reader/layer.* and 'b/layer.* cut the texts into other tokens.*pool='mean'"):
+    with pytest.raises(
+        ValueError, match="'reader/layer.* and 'b/layer.* split the texts into diff.* tokens.*pool='mean'"
+    ):
         rs.compare("cka", a, b)
     into = rs.record(reader(), WORDS, ["embed", "layer"], pool="tokens", batch_size=2, into=tmp_path, progress=False)
     assert np.allclose(into["layer"], a["layer"], atol=1e-5) and list(

@@ -137,19 +137,19 @@ def test_differences_are_of_the_same_resamples():
     ("other", "sentence"),
     [
         (lambda xs: grounding.specificity(xs, seed=1, n_bootstrap=50), "one seed= and n_bootstrap="),
-        (lambda xs: grounding.specificity(xs, n_bootstrap=60), "one seed= and n_bootstrap="),
-        (lambda xs: grounding.specificity(xs, level=0.9, n_bootstrap=50), "both need one level="),
+        (lambda xs: grounding.specificity(xs, n_bootstrap=60), "the same seed= and n_bootstrap="),
+        (lambda xs: grounding.specificity(xs, level=0.9, n_bootstrap=50), "the same level="),
         (
             lambda xs: grounding.specificity(xs, groups={f"n{k}": k // 2 for k in range(6)}, n_bootstrap=50),
             "same groups=",
         ),
         (
             lambda xs: grounding.specificity({key: x for key, x in xs.items() if key.model != "n5"}, n_bootstrap=50),
-            "of the same models in the same order",
+            "needs the same models in the same order",
         ),
         (
             lambda xs: grounding.specificity({key: x for key, x in xs.items() if key.layer != "l3"}, n_bootstrap=50),
-            "of the same layers",
+            "needs the same layers",
         ),
         (
             lambda xs: grounding.specificity({key: x for key, x in xs.items() if key.model < "n2"}, n_bootstrap=50),
@@ -167,10 +167,36 @@ def test_what_is_no_specificity_is_refused():
     found = grounding.specificity(layered(4), n_bootstrap=50)
     with pytest.raises(TypeError, match="what grounding.specificity returns; got float"):
         found.compare_with({"cka": 0.7})
-    with pytest.raises(ValueError, match="nothing to compare with"):
+    with pytest.raises(ValueError, match="needs another measure"):
         found.compare_with({})
-    with pytest.raises(ValueError, match="a name of its own"):
+    with pytest.raises(ValueError, match="'cka' occurs twice"):
         found.compare_with([found, found])
+    with pytest.raises(ValueError, match="unknown measure 'procrusts'. Did you mean 'procrustes'"):
+        found.compare_with("procrusts")
+
+
+def test_measures_given_by_name_are_tested_on_the_same_models():
+    xs = layered(6)
+    found, other = (grounding.specificity(xs, measure, n_bootstrap=50, seed=3) for measure in ("cka", "procrustes"))
+    wanted = found.compare_with(other)
+    pd.testing.assert_frame_equal(found.compare_with("procrustes"), wanted)
+    pd.testing.assert_frame_equal(found.compare_with(rs.measures.get("procrustes")), wanted)
+    both = found.compare_with({"by name": "procrustes", "result": other})
+    assert both.loc["by name"].equals(both.loc["result"]) and list(both.index) == ["by name", "result"]
+    benchmark = grounding.benchmark(
+        xs, {f"n{k}": k for k in range(6)}, measures=["cka", "procrustes"], pairs="all", n_bootstrap=50
+    )
+    pd.testing.assert_frame_equal(
+        benchmark.compare_with(rs.measures.get("procrustes")), benchmark.compare_with("procrustes")
+    )
+
+
+def test_representations_that_have_changed_are_not_compared():
+    xs = {key: np.array(x) for key, x in layered(6).items()}
+    found = grounding.specificity(xs, n_bootstrap=50)
+    next(iter(xs.values()))[:10] *= 5
+    with pytest.raises(ValueError, match="have changed since this result"):
+        found.compare_with("procrustes")
 
 
 def test_never_counts_as_more_than_all_layers_in_the_median():

@@ -146,7 +146,7 @@ def test_layers_for_both_or_for_each():
         ["head"],
         ["narrow"],
     ]
-    with pytest.raises(ValueError, match="one list for both models, or a pair of lists, one for each; got 3"):
+    with pytest.raises(ValueError, match="one list for both models, or a pair of lists, one for each; got 3 lists"):
         layers([["wide"], ["wide"], None])
     with pytest.raises(ValueError, match=r"unknown layer 'narow'. Did you mean 'narrow'"):
         layers((None, ["narow"]))

@@ -322,10 +322,10 @@ def test_an_output_that_is_no_matrix_of_logits_is_not_compared_as_one(make, x, w
     for _ in range(1 + stored):
         got = two(make, x, **options)
         with pytest.raises(
-            ValueError, match=rf"jsd compares logits \(samples, classes\), and 'a/output.*' is not such: {why}"
+            ValueError, match=rf"jsd compares logits \(samples, classes\); 'a/output.*' is something else: {why}"
         ):
             rs.compare("jsd", got, progress=False)
-        with pytest.raises(ValueError, match="is not such"):
+        with pytest.raises(ValueError, match="is something else"):
             rs.compare("jsd", got.where(model="a") | got.where(model="b"), progress=False)
         assert np.isfinite(rs.compare("cka", got, progress=False).values.to_numpy()).all()
 

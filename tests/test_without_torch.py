@@ -34,6 +34,18 @@ def run_without_torch(code, *arguments):
     return done.stdout.strip()
 
 
+def test_a_device_needs_torch_and_the_error_names_what_to_install():
+    out = run_without_torch(
+        """
+        try:
+            rs.compare("cka", xs, device="cuda")
+        except ModuleNotFoundError as error:
+            print(error)
+        """
+    )
+    assert "compare(device=...) needs torch" in out and "pip install 'repsim_nb[torch]'" in out
+
+
 def test_every_measure_gives_what_it_gives_with_torch():
     import numpy as np
 

@@ -1,9 +1,8 @@
-"""`stream`: two models, every layer with every layer, in one pass over the data with nothing stored.
+"""`stream`: compare all layers of two models in one pass over the data, with nothing stored.
 
-A hook turns a layer's activations at once into their matrix of samples by samples, and lets go of them; when both
-models have seen a batch, the matrices are multiplied, all pairs in one product, and only sums are kept. So memory is
-bounded by the batch, whatever n and the widths are. Taking narrow layers by features instead would not be felt: their
-matrices are the cheap ones.
+A hook turns the activations of a layer at once into its matrix of samples by samples, and drops them. When both models
+have processed a batch, the matrices of all pairs are multiplied in one product, and only sums are kept. So memory is
+bounded by the batch, whatever the number of samples and the widths are.
 """
 
 from __future__ import annotations
@@ -34,14 +33,13 @@ if TYPE_CHECKING:
 
 # Parts of a dot product are summed in their precision, the parts then in float64: a BLAS loses digits on longer ones.
 LENGTH = 2**12
-ROOM = 2**20  # centred numbers at a time, of a layer whose batch has more
-# Numbers between the rows of a matrix: with rows of 256 or 512 numbers and nothing between, columns share one place in
-# the cache.
+ROOM = 2**20  # centred numbers at a time, for a layer whose batch has more
+# Numbers between the rows of a matrix: with rows of 256 or 512 numbers and no gap, columns share places in the cache.
 GAP = 8
-# Features are centred first if their mean has more than this fraction of the mean squared length; else the matrix is,
-# which is as right, and faster.
+# Features are centred first if their mean has more than this fraction of the mean squared length; otherwise the matrix
+# is centred, which is as exact, and faster.
 MEAN = 0.9
-# A layer's numbers are scaled if the squared length of a sample is above this, or below its inverse.
+# Matrices of a layer are scaled if the squared length of a sample is above this, or below its inverse.
 ORDINARY = 2.0**26
 
 Layers = str | int | Sequence[str | int] | None
@@ -61,18 +59,54 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
 ) -> Comparison:
     """Compare every layer of one model with every layer of another in one pass, without storing activations.
 
-    The measure is `CKA(batch_size=...)`: Σ m HSIC₁(K, L) / sqrt(Σ m HSIC₁(K, K) · Σ m HSIC₁(L, L)) over batches of m
-    samples, and the values are those of `compare` over two recordings. Close to "cka_debiased", which it estimates,
-    from a few hundred samples a batch.
+    The measure is ``CKA(batch_size=...)``, minibatch CKA; values equal those of `compare` over two recordings.
 
-    model_a, model_b: a Model, a module or a spec of `load_model`; the same model on both sides runs once.  dataset: as
-    `record` takes it, in its own order; both models see the same batches.  layers: as `record` takes them, for both
-    models, or a pair of lists, one for each model: (["conv1", "conv2"], ["layer1.*"]); None in a pair is all of that
-    model.  batch_size: at least 4; a last batch of fewer joins the one before. Memory is the larger of one forward
-    pass and (layers of both) · batch_size² numbers.
-    pool, axis, device, progress: as in `record`.
-    Errors: ValueError for layers as in `record`; UndefinedError naming model, layer and samples where there is NaN or
-    infinity, and model and layer where one is constant.  [Nguyen, Raghu, Kornblith 2021]
+    Parameters
+    ----------
+    model_a, model_b : Model, torch module or str
+        A text is a name that `load_model` takes, such as "zoo:mnist-cnn-0". The same model on both sides runs once.
+    dataset : Dataset or array (n, ...)
+        As in `record`. Both models get the same batches, in the order of the data set.
+    layers : str, int, list of them, or pair of lists, optional
+        The layers of both models, as in `record`; or a pair with one list for each model, such as
+        ``(["conv1", "conv2"], ["layer1.*"])``. None, also in a pair, means all layers.
+    batch_size : int
+        At least 4. A last batch of fewer samples is joined to the one before. Memory is the larger of one forward pass
+        and (layers of both models) · batch_size² numbers.
+    pool : str or function
+        As in `record`, without "tokens".
+    axis, device, progress
+        As in `record`.
+
+    Returns
+    -------
+    Comparison
+        Rows are the layers of `model_a`, columns those of `model_b`.
+
+    Raises
+    ------
+    ValueError
+        For layers that `record` refuses, and for two models with one name.
+    UndefinedError
+        If a layer is constant, or has NaN or infinity; the message names model, layer and samples.
+
+    Notes
+    -----
+    With batches of m samples, the value is Σ m HSIC₁(K, L) / sqrt(Σ m HSIC₁(K, K) · Σ m HSIC₁(L, L)), the sums over
+    batches. From a few hundred samples in a batch it is close to "cka_debiased", which it estimates.
+
+    References
+    ----------
+    Nguyen, Raghu, Kornblith 2021, Do wide and deep networks learn the same things?, ICLR.
+
+    Examples
+    --------
+    >>> import torch
+    >>> first, second = (torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2)) for _ in range(2))
+    >>> models = rs.load_model(first, name="first"), rs.load_model(second, name="second")
+    >>> x = np.random.default_rng(0).normal(size=(64, 4)).astype("float32")
+    >>> rs.stream(*models, x, batch_size=32, progress=False)
+    Comparison(CKA(batch_size=32), 2 × 2, n=64)
     """
     with explain_missing("stream"):  # here, not above: what imports torch waits until it is needed
         from repsim_nb.inputs.models import load_model
@@ -81,18 +115,17 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
     data, measure, pooling = to_dataset(dataset), CKA(batch_size=batch_size), Pooling(pool)
     if pooling.by_token:
         raise ValueError(
-            f"stream takes batches of samples, and with pool='{TOKENS}' each sample would be many: record the tokens,"
-            " or take pool='mean'"
+            f"stream compares samples, and pool='{TOKENS}' makes many rows of each. Use pool='mean', or record the"
+            " tokens and compare."
         )
     if len(data) < measure.min_samples:
-        raise UndefinedError(f"{measure} needs at least {measure.min_samples} samples; '{data.name}' has {len(data)}")
+        raise UndefinedError(f"{measure} needs at least {measure.min_samples} samples; '{data.name}' has {len(data)}.")
     same = model_b is model_a or (isinstance(model_a, str) and model_b == model_a)
     a = load_model(model_a)
     b = a if same else load_model(model_b)
     if not same and a.name == b.name:
         raise ValueError(
-            f"models compared with each other need different names; both are '{a.name}'. Name them: load_model(...,"
-            " name=...)"
+            f"stream needs models with different names; both are '{a.name}'. Name them: load_model(..., name=...)."
         )
     if not same:
         refuse_shared([a, b])
@@ -112,18 +145,18 @@ def stream(  # noqa: PLR0913 (two models, the data, and options of their own)
 
 
 def _for_each(layers: Any) -> tuple[Any, Any]:
-    """The layers of either model: a pair is told from a list of layers by what is in it, None or lists."""
+    """Return the layers of each model: a pair has None or a list in it, a list of layers has not."""
     if isinstance(layers, (tuple, list)) and any(some is None or isinstance(some, (tuple, list)) for some in layers):
         if len(layers) != 2:
             raise ValueError(
-                f"layers is one list for both models, or a pair of lists, one for each; got {len(layers)} of them"
+                f"layers must be one list for both models, or a pair of lists, one for each; got {len(layers)} lists."
             )
         return layers[0], layers[1]
     return layers, layers
 
 
 def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
-    """Every batch through every model, each layer's matrix taken as it runs."""
+    """Run every batch through every model, and take the matrix of each layer as it runs."""
     from repsim_nb.inputs.batches import count_samples
     from repsim_nb.inputs.models.running import capture
 
@@ -140,7 +173,7 @@ def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
     def sink(run: Run, place_of: Mapping[str, int]) -> Callable[[str, Any], None]:
         def take(layer: str, out: Any) -> None:
             turn, rows = now
-            if turn is not run or layer not in run.found:  # networks may share modules
+            if turn is not run or layer not in run.found:  # models may share modules
                 return
             place = place_of[layer]
             values = run.take(layer, out, rows.start, rows.stop, twice=sums.times[place] > 0)
@@ -173,11 +206,9 @@ def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
         for rows in grid:
             first, last, inputs = next(read, (0, 0, None))
             inputs = inputs if (first, last) == (rows.start, rows.stop) else data.inputs[rows.start : rows.stop]
-            if (came := count_samples(inputs)) != rows.stop - rows.start:
-                raise ValueError(
-                    f"dataset '{data.name}' ran short: samples {rows.start} to {rows.stop} were asked for, and {came}"
-                    " came"
-                )
+            if (number := count_samples(inputs)) != rows.stop - rows.start:
+                asked = f"samples {rows.start} to {rows.stop}"
+                raise ValueError(f"data set '{data.name}' gave {number} inputs for {asked}. Check its inputs.")
             for run, place_of in zip(runs, places, strict=True):
                 now = run, rows
                 with run.explain_errors(inputs, samples=f"samples {rows.start} to {rows.stop}"):
@@ -194,10 +225,9 @@ def _pass(runs: list[Run], measure: CKA, batch_size: int, tick: Tick) -> _Sums:
 
 
 class _Sums:
-    """Sums over batches of m · HSIC₁ of all pairs of layers, and room for every layer's matrix of one batch, side by
-    side.
+    """Sums over batches of m · HSIC₁ for all pairs of layers, with space for the matrices of one batch.
 
-    Layers up to `border` are rows of the table, those from there its columns; without a border all are both.
+    Layers before `border` are rows of the table, the others its columns; without a border all layers are both.
     """
 
     def __init__(
@@ -216,10 +246,10 @@ class _Sums:
         self.dropped: set[int] = set()  # layers that are left out from some batch on
 
     def take(self, i: int, x: Tensor) -> None:
-        """The activations (m, p) of layer i in this batch -> its matrix: U-centred, 0 on the diagonal."""
+        """Turn activations (m, p) of layer i in this batch into its matrix: U-centred, 0 on the diagonal."""
         if x.shape[0] != self._m:
             self._m = x.shape[0]
-            self._room.zero_()  # what lies between rows, and behind them, must be 0
+            self._room.zero_()  # gaps between rows, and the end, must be 0
         self.times[i] += 1
         x = x if x.is_floating_point() else x.double()
         m = x.shape[0]
@@ -230,23 +260,21 @@ class _Sums:
         self.traces[i] += trace * self.scales[i]
         self.varied[i] |= trace > 0
         out.fill_diagonal_(0)
-        # means of what is there: however well the features were centred, this takes out the rest
+        # exact U-centring, however well the features were centred
         means = out.sum(1) / (m - 2)
         out -= means[:, None]
         out -= means - means.sum() / (m - 1)
         out.fill_diagonal_(0)
 
     def _directly(self, i: int, x: Tensor, out: Tensor) -> float | None:
-        """Inner products of the samples as they are -> the sum of their diagonal; None, from then on for this layer,
-        where the mean is most of them.
-        """
+        """Multiply the samples as they are; return the trace, or None from then on if most of it is the mean."""
         _multiply(x, out)
         trace = float(out.trace())
         self.centre[i] = not (2.0**-80 < trace < 2.0**80 and float(out.sum()) < MEAN * trace * x.shape[0])
         return None if self.centre[i] else self._scaled(i, trace, out)
 
     def _centred(self, i: int, x: Tensor, out: Tensor) -> float | None:
-        """The same of centred samples; None where a float32 would overflow, vanish, or hold little but rounding."""
+        """Multiply centred samples; None if a float32 would overflow, vanish, or contain little but rounding."""
         import torch
 
         means, first = x.mean(0), True
@@ -263,16 +291,15 @@ class _Sums:
         return self._scaled(i, trace, out) if max(2.0**-80, rounding) < trace < 2.0**80 else None
 
     def _scaled(self, i: int, trace: float, out: Tensor) -> float:
+        """Scale the matrix of layer i if it needs it, and return its trace before that."""
         if self._scale(i, trace / out.shape[0]) != 1:
             out *= self.scales[i]
         return trace
 
     def _scale(self, i: int, size: float) -> float:
-        """What layer i's matrices are multiplied by, from its first batch on: products of two must neither overflow nor
-        vanish.
-        """
+        """Return the factor of the matrices of layer i, so that products of two neither overflow nor vanish."""
         scaled = size * self.scales[i]
-        # the first batch, or one of far larger numbers: what was summed so far shrinks in comparison
+        # the first batch, or one of far larger numbers, next to which the sums so far are small
         if not 0 < scaled < ORDINARY:
             scale = 1.0 if 1 / ORDINARY < size < ORDINARY else 2.0 ** -round(math.log2(size))
             self._rescale(i, scale / self.scales[i] if self.scales[i] else 1.0)
@@ -280,6 +307,7 @@ class _Sums:
         return self.scales[i]
 
     def _rescale(self, i: int, factor: float) -> None:
+        """Multiply all sums of layer i."""
         self.traces[i] *= factor
         self.squares[i] *= factor**2
         if self.border is None:
@@ -291,16 +319,13 @@ class _Sums:
             self.between[:, i - self.border] *= factor
 
     def _carefully(self, i: int, x: Tensor, out: Tensor) -> float:
-        """The same in float64, where a float32 would overflow, vanish, or hold little but rounding -> sum of the
-        diagonal, 0 where constant.
-        """
+        """Multiply in float64 what a float32 cannot represent, and return the sum of the diagonal: 0 if constant."""
         x = x.double()
         bad = ~x.isfinite()
         if bool(bad.any()):
             row, column = bad.nonzero()[0].tolist()
             raise UndefinedError(
-                f"it holds {int(bad.sum())} values that are NaN or infinite, the first in row {row} of these, feature"
-                f" {column}"
+                f"{int(bad.sum())} values are NaN or infinite, the first in row {row} of these, feature {column}"
             )
         if bool((x == x[:1]).all()):
             out.zero_()
@@ -309,15 +334,12 @@ class _Sums:
         matrix = centred @ centred.T
         trace = float(matrix.diagonal().sum())
         if not 0 < trace < math.inf:
-            raise UndefinedError("its values are too far apart, or too small, for their precision")
+            raise UndefinedError("values are too far apart, or too small, for their precision")
         out.copy_(matrix * self._scale(i, trace / x.shape[0]))
         return trace
 
     def add(self, rows: slice) -> None:
-        """The batch is over: multiply the matrices of all pairs.
-
-        A batch of m counts 1/(m - 3), which makes its sum of products m · HSIC₁.
-        """
+        """Multiply the matrices of all pairs at the end of a batch: with weight 1/(m - 3) this adds m · HSIC₁."""
         import torch
 
         m = rows.stop - rows.start
@@ -331,7 +353,7 @@ class _Sums:
         )
 
     def values(self) -> np.ndarray:
-        """The table; UndefinedError names the first layer of which nothing is left."""
+        """Return the table, or raise UndefinedError that names the first layer without variation."""
         floors = 8 * self._eps * self.traces
         keep = np.array([place for place in range(len(self.labels)) if place not in self.dropped])
         for label, square, floor, varied in (
@@ -340,7 +362,7 @@ class _Sums:
             if not varied:
                 raise UndefinedError(
                     f"{self.measure} of {label}: it is constant: in every batch all samples have the same activations."
-                    " Leave it out: layers=[...]"
+                    " Leave it out with layers=[...]."
                 )
             if not square > floor**2:
                 raise UndefinedError(f"{self.measure} of {label}: {self.measure.nothing}")
@@ -350,23 +372,24 @@ class _Sums:
 
 
 def _padded(m: int) -> int:
-    """What an m × m matrix takes, with what keeps its rows apart, up to the next whole part."""
+    """Return the numbers that an m × m matrix takes, with gaps between its rows, rounded up to whole parts."""
     return -(-m * (m + GAP) // LENGTH) * LENGTH
 
 
 def _summed(parts: Tensor) -> np.ndarray:
+    """Sum parts in float64."""
     return parts.double().sum(0).cpu().numpy()
 
 
 def _multiply(x: Tensor, out: Tensor, *, add: bool = False) -> None:
-    """x xᵀ into `out`. NumPy knows on a CPU that half of it is enough, and torch does not."""
+    """Write x xᵀ into `out`. On a CPU NumPy computes only half of it, and torch all."""
     import torch
 
     if x.device.type != "cpu":
         product = x @ x.T
     else:
         rows = x.numpy()
-        with np.errstate(all="ignore"):  # what is not finite is looked at by who called
+        with np.errstate(all="ignore"):  # the caller checks for values that are not finite
             if x.dtype == out.dtype and not add and out.device == x.device:
                 np.matmul(rows, rows.T, out=out.numpy())
                 return

@@ -1,6 +1,4 @@
-"""Training trajectories: how each step of training compares with the last, and whether two measures agree along a
-run.
-"""
+"""Training trajectories: each step of training compared with the last one, and two measures correlated along runs."""
 
 from __future__ import annotations
 
@@ -21,29 +19,38 @@ from repsim_nb.support.progress import Tick, show_progress
 
 
 def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress: bool | Tick = False) -> pd.DataFrame:
-    """Compare each step of training with the last of the same model.
+    """Compare each step of training with the last step of the same run.
 
     Parameters
     ----------
     measure : str or Measure
-        Only what is needed is compared: measure(step, last), one value a step.
+        Only the pairs (step, last step) are computed.
     xs : {key: array (n, ...)}
-        Keys with a `step`. Those that differ in nothing else are one model (so a column is one layer of a model on one
-        data set); one of a single step is left out.
+        Keys with a `step`, as in recordings. Keys that differ in nothing else are one run: one layer of a model on one
+        data set. A run with a single step is left out.
     progress : bool or function(done, total)
+        Show a bar, or call this function.
 
     Returns
     -------
-    DataFrame, index "step"
-        A column a model, by its name if that distinguishes them; NaN for a step that a model does not have. Steps that
-        are numbers stand in their order and before those that are names, which stand as they come in xs.
+    DataFrame (steps, runs)
+        Index "step": numbers in increasing order, then names in the order of xs. Columns "model": the model of the
+        run if models are unique, else its short label. NaN for a step that a run does not have.
 
     Raises
     ------
     ValueError
-        If nothing has several steps, or labels have none.
+        If no run has several steps, or if labels have no step.
     UndefinedError
-        If the measure has no value.
+        If the measure is undefined for a pair.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> start, end = rng.normal(size=(2, 50, 3))
+    >>> xs = {rs.Key("m", "fc", "d", step): (4 - step) * start + step * end for step in range(5)}
+    >>> compare_to_final("cka", xs)["m"].round(2).tolist()
+    [0.07, 0.13, 0.54, 0.92, 1.0]
     """
     measure = measures.get(measure)
     bare = (
@@ -53,8 +60,8 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
     )
     if bare is not None:
         raise ValueError(
-            "steps of training are told by keys, as a recording has them: rs.record(model, data, step=5); here is"
-            f" {bare!r}"
+            "compare_to_final needs keys with a step, as recordings have them: rs.record(model, data, step=5); got"
+            f" {bare!r}."
         )
     steps = sorted(dict.fromkeys(label.step for label in xs), key=step_order)
     runs: dict[Any, dict[Any, Any]] = {}
@@ -64,11 +71,10 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
         run: {step: labels[step] for step in steps if step in labels} for run, labels in runs.items() if len(labels) > 1
     }
     if not runs:
+        seen = f" (steps: {join_names(steps, 6)})" if steps else ""
         raise ValueError(
-            f"there is nothing to compare with a last step: among {len(xs)} recording{'s' * (len(xs) != 1)} no two are"
-            " steps of one model"
-            + (f" (steps: {join_names(steps, 6)})" if steps else "")
-            + ". Record checkpoints under one name, each with its step"
+            f"compare_to_final needs two steps of one model; among {len(xs)} recording{'s' * (len(xs) != 1)} no two are"
+            f" steps of one model{seen}. Record checkpoints under one name, each with its step."
         )
     rows = [step for step in steps if any(step in labels for labels in runs.values())]
     values = np.full((len(rows), len(runs)), np.nan)
@@ -94,29 +100,52 @@ def compare_to_final(measure: str | Measure, xs: Mapping[Any, Any], *, progress:
 def correlate_runs(
     a: pd.DataFrame, b: pd.DataFrame, kind: str = "spearman", alternative: str = "two-sided"
 ) -> pd.DataFrame:
-    """Correlate two things along each run of training, without its last step (which is compared with itself).
+    """Correlate two quantities along each run of training, without its last step.
 
     Parameters
     ----------
     a, b : DataFrame (steps, runs)
-        As `compare_to_final` returns them; a step that either lacks does not count.
+        As `compare_to_final` returns them. Left out are steps that are NaN in either, and the last step of each run,
+        which was compared with itself.
     kind : {"spearman", "kendall"}
+        The rank correlation, ρ or τ-b.
     alternative : {"two-sided", "greater", "less"}
+        What counts as extreme.
 
     Returns
     -------
-    DataFrame
-        A row a run: statistic, p_value, n. Steps of one run follow each other, and p takes them as independent.
+    DataFrame, index "run"
+        Columns: statistic (ρ or τ-b), p_value, n (the number of steps).
 
     Raises
     ------
+    TypeError
+        If `a` or `b` is not a DataFrame.
     ValueError
-        For other runs or steps, and for a run without a rank correlation, by its name.
+        If the two frames have other runs or steps, or if a run has no rank correlation; the message names the run.
+
+    Notes
+    -----
+    The p-value takes the steps of a run as independent. They are not, so it is too small: read it as a description.
+
+    Examples
+    --------
+    >>> steps = pd.Index([0, 1, 2, 3, 4], name="step")
+    >>> cka = pd.DataFrame({"m": [0.1, 0.4, 0.6, 0.9, 1.0]}, index=steps)
+    >>> jsd = pd.DataFrame({"m": [0.6, 0.5, 0.2, 0.1, 0.0]}, index=steps)
+    >>> correlate_runs(cka, jsd).loc["m", ["statistic", "n"]].tolist()
+    [-1.0, 4.0]
     """
+    for frame in (a, b):
+        if not isinstance(frame, pd.DataFrame):
+            raise TypeError(
+                "correlate_runs takes two DataFrames (steps, runs), as compare_to_final returns them; got"
+                f" {type(frame).__name__}. Use pd.DataFrame(values, index=steps, columns=runs)."
+            )
     if not (a.columns.equals(b.columns) and a.index.equals(b.index)):
         raise ValueError(
-            f"both frames need the same runs and steps; these have {join_names(a.columns, 4)} and"
-            f" {join_names(b.columns, 4)}, {len(a)} and {len(b)} steps"
+            f"correlate_runs needs the same runs and steps in both frames; got {join_names(a.columns, 4)} and"
+            f" {join_names(b.columns, 4)}, {len(a)} and {len(b)} steps."
         )
     rows = {}
     for run in a.columns:

@@ -1,4 +1,4 @@
-"""Maps: points whose distances stand for dissimilarities."""
+"""Maps: points whose distances approximate dissimilarities."""
 
 from .maps import mds, tsne
 from .results import Embedding

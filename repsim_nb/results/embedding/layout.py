@@ -1,4 +1,4 @@
-"""Where points lie: classical scaling, SMACOF, t-SNE, and new points among old ones."""
+"""Positions of points: classical scaling, SMACOF, t-SNE, and new points among old ones."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from repsim_nb.support.workers import single_threaded_blas
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums in one order, whatever the machine: the same map for the same seed."""
+    """Sum in one order on every machine: the same map for the same seed."""
     with single_threaded_blas(), threadpool_limits(1, user_api="openmp"):
         yield
 
 
 def stress_of(points: np.ndarray, d: np.ndarray, free_scale: bool = False) -> float:
+    """Return the stress of points; `free_scale`: after the best scale of the map."""
     fitted, wanted = pdist(points), d[np.triu_indices(len(d), 1)]
     scale = np.sum(fitted * wanted) / np.sum(fitted**2) if free_scale else 1
     return float(np.sqrt(np.sum((scale * fitted - wanted) ** 2) / np.sum(wanted**2)))
 
 
 def classical_points(d: np.ndarray, n_components: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the leading axes of double-centred squared dissimilarities, and all eigenvalues."""
     centre = np.eye(len(d)) - 1 / len(d)
     eigenvalues, vectors = np.linalg.eigh(-0.5 * centre @ (d**2) @ centre)
     top = np.argsort(eigenvalues)[::-1][:n_components]
@@ -37,9 +39,9 @@ def classical_points(d: np.ndarray, n_components: int) -> tuple[np.ndarray, np.n
 
 
 def smacof_points(d: np.ndarray, start: np.ndarray, seed: int, progress: bool | Tick, restarts: int = 4) -> np.ndarray:
-    """The best of several starts.
+    """Return the best of several starts.
 
-    Majorisation comes near quickly and then creeps, so a quasi-Newton method goes the rest of the way.
+    Majorisation comes near quickly and then creeps, so a quasi-Newton method follows.
     """
     rng = np.random.default_rng(seed)
     begins, found = (start, *(rng.normal(scale=d.mean(), size=start.shape) for _ in range(restarts))), [start]
@@ -62,7 +64,7 @@ def smacof_points(d: np.ndarray, start: np.ndarray, seed: int, progress: bool | 
 
 
 def _misfit(flat: np.ndarray, d: np.ndarray) -> tuple[float, np.ndarray]:
-    """Σ(distance - δ)² over pairs, and its gradient."""
+    """Return Σ(distance - δ)² over pairs, and its gradient."""
     points = flat.reshape(len(d), -1)
     fitted = squareform(pdist(points))
     pull = np.divide(fitted - d, fitted, out=np.zeros_like(d), where=fitted > 0)
@@ -70,8 +72,10 @@ def _misfit(flat: np.ndarray, d: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def tsne_points(x: np.ndarray, start: np.ndarray, perplexity: float, seed: int, metric: str) -> np.ndarray:
+    """Return a t-SNE that begins at `start`, moved a little by the seed."""
     start = 1e-4 * start / max(start[:, 0].std(), np.finfo(float).tiny)
-    start = start + np.random.default_rng(seed).normal(scale=1e-6, size=start.shape)  # an axis of zeros would stay one
+    # an axis of zeros would stay one
+    start = start + np.random.default_rng(seed).normal(scale=1e-6, size=start.shape)
     points = TSNE(
         start.shape[1], perplexity=perplexity, metric=metric, init=start.astype(np.float32), random_state=seed
     ).fit_transform(x.copy())
@@ -79,18 +83,17 @@ def tsne_points(x: np.ndarray, start: np.ndarray, perplexity: float, seed: int, 
 
 
 def squared_radii(d: np.ndarray) -> np.ndarray:
-    """Squared distances of the items from their centre, in all dimensions that the dissimilarities need."""
+    """Return squared distances of the items from their centre, in all dimensions that the dissimilarities need."""
     return (d**2).mean(axis=1) - (d**2).mean() / 2
 
 
 def project(old: np.ndarray, d: np.ndarray, squared_radii: np.ndarray) -> np.ndarray:
+    """Return the point with dissimilarities d to the old ones, projected on the axes of a classical map."""
     return np.linalg.pinv(old - old.mean(axis=0)) @ (squared_radii - d**2) / 2 + old.mean(axis=0)
 
 
 def fit_point(old: np.ndarray, d: np.ndarray) -> np.ndarray:
-    """The point whose distances to the old ones fit d best: from the likeliest of many starts downhill, the best is
-    kept.
-    """
+    """Return the point whose distances to the old ones fit d best: the best of several descents."""
 
     def misfit(point: np.ndarray) -> np.ndarray:
         return np.linalg.norm(point - old, axis=1) - d
@@ -110,9 +113,7 @@ def fit_point(old: np.ndarray, d: np.ndarray) -> np.ndarray:
 
 
 def to_principal_axes(points: np.ndarray) -> np.ndarray:
-    """Turn the map so that the first axis varies most; each axis points to its largest coordinate: the same data, the
-    same picture.
-    """
+    """Rotate the map to its principal axes; each axis points to its largest coordinate, so that signs are fixed."""
     points = points - points.mean(axis=0)
     points = points @ np.linalg.svd(points, full_matrices=False)[2].T
     largest = points[np.abs(points).argmax(axis=0), np.arange(points.shape[1])]

@@ -20,7 +20,7 @@ from .layout import classical_points, one_thread, smacof_points, stress_of, to_p
 from .results import Embedding, check_distances, check_perplexity, check_samples, read_table, rescale
 
 KINDS = ("smacof", "classical")
-WIDE = 50  # t-SNE looks at this many principal components of samples [van der Maaten and Hinton 2008]
+WIDE = 50  # t-SNE uses this many principal components of samples [van der Maaten and Hinton 2008]
 
 
 def mds(
@@ -36,15 +36,17 @@ def mds(
     Parameters
     ----------
     comparison : Comparison or DataFrame (items, items)
-        A measure that is not symmetric enters as the mean of both directions.
+        A Comparison of similarities is converted to dissimilarities. If the measure is not symmetric, both directions
+        are averaged. A frame contains dissimilarities, with 0 on its diagonal.
     n_components : int
         The number of dimensions.
     kind : {"smacof", "classical"}
-        "smacof" minimises the stress, starting from the classical solution and from random ones, and takes the best;
+        "smacof" minimises the stress; it takes the best of several starts, the classical solution among them.
         "classical" takes the leading eigenvectors of the double-centred squared dissimilarities.
     seed : int
-        Of the random starts.
+        Seed of the random starts, >= 0.
     progress : bool or function(done, total)
+        Show a bar, or call this function.
 
     Returns
     -------
@@ -53,17 +55,24 @@ def mds(
 
     Raises
     ------
+    TypeError
+        For anything else than a Comparison or a DataFrame.
     ValueError
-        For fewer than 3 items, undefined cells, and a table that is not square or holds something negative.
+        For fewer than 3 items, undefined cells, a table that is not square, or negative dissimilarities.
 
     References
     ----------
-    Torgerson 1952; Kruskal 1964; de Leeuw 1977.
+    Torgerson 1952, Multidimensional scaling: I. Theory and method, Psychometrika. Kruskal 1964, Multidimensional
+    scaling by optimizing goodness of fit to a nonmetric hypothesis, Psychometrika. de Leeuw 1977, Applications of
+    convex analysis to multidimensional scaling.
 
     Examples
     --------
     >>> d = pd.DataFrame([[0.0, 3, 4], [3, 0, 5], [4, 5, 0]], index=list("abc"), columns=list("abc"))
-    >>> bool(mds(d).stress < 1e-6)
+    >>> found = mds(d)
+    >>> bool(found.stress < 1e-6), found.points.columns.tolist()
+    (True, ['x', 'y'])
+    >>> bool(np.isclose(np.linalg.norm(found.points.loc["a"] - found.points.loc["b"]), 3))
     True
     """
     if kind not in KINDS:
@@ -71,6 +80,7 @@ def mds(
     frame, facts = read_table(comparison)
     d, unit = rescale(check_distances(frame, plain=not facts))
     check_integer(n_components, "n_components", minimum=1, maximum=len(d) - 1, hint=f"for {len(d)} items")
+    check_integer(seed, "seed", minimum=0)
     with one_thread():
         start, eigenvalues = classical_points(d, n_components)
         points = to_principal_axes(start if kind == "classical" else smacof_points(d, start, seed, progress))
@@ -80,44 +90,52 @@ def mds(
 def tsne(
     source: Comparison | pd.DataFrame | Any, n_components: int = 2, perplexity: float | None = None, seed: int = 0
 ) -> Embedding:
-    """t-SNE: a map that keeps neighbours together; distances between groups and sizes of groups mean nothing on it.
+    """t-SNE: a map that keeps neighbors together.
+
+    Distances between groups, and sizes of groups, have no meaning on it.
 
     Parameters
     ----------
     source : Comparison, DataFrame (items, items) or array (n, ...)
-        A square comparison or a frame of dissimilarities maps its items. An array or tensor maps its samples by their
-        Euclidean distances (index "sample", 0 to n - 1), wide ones by their first 50 principal components.
+        A square comparison or a frame of dissimilarities maps its items, as in `mds`. An array or tensor maps its
+        samples by Euclidean distances; with more than 50 features, those of the first 50 principal components.
     n_components : int
         1, 2 or 3.
     perplexity : float, optional
-        About how many neighbours each point heeds, from 1 to (points - 1) / 3. By default the largest integer up to 30
-        that is allowed.
+        About the number of neighbors that each point takes into account, from 1 to (points - 1) / 3. By default the
+        largest integer up to 30 that is allowed.
     seed : int
-        Moves the start a little, which is the classical solution, of samples the principal components.
+        Seed, >= 0, of a small shift of the start, which is the classical solution (for samples, the principal
+        components).
 
     Returns
     -------
     Embedding
+        The index of `points` for samples is "sample", 0 to n - 1.
 
     Raises
     ------
+    TypeError
+        For anything else than a Comparison, a DataFrame or an array.
     ValueError
-        For fewer than 7 points, a perplexity too large for them, and as `mds`.
+        For fewer than 7 points, a perplexity that is too large, and as in `mds`.
 
     References
     ----------
-    van der Maaten and Hinton 2008.
+    van der Maaten and Hinton 2008, Visualizing data using t-SNE, Journal of Machine Learning Research.
 
     Examples
     --------
     >>> x = np.random.default_rng(0).normal(size=(20, 3))
-    >>> tsne(x, perplexity=3).points.shape
-    (20, 2)
+    >>> found = tsne(x, perplexity=3)
+    >>> found.points.shape, found.method
+    ((20, 2), 't-SNE (perplexity 3)')
     """
     if n_components not in (1, 2, 3):
         raise ValueError(
-            f"a t-SNE has 1, 2 or 3 dimensions; got n_components={n_components!r}. mds has as many as you like"
+            f"n_components of a t-SNE must be 1, 2 or 3; got n_components={n_components!r}. mds allows more dimensions."
         )
+    check_integer(seed, "seed", minimum=0)
     if isinstance(source, (Comparison, pd.DataFrame)):
         frame, facts = read_table(source)
         d, unit = rescale(check_distances(frame, plain=not facts))
@@ -125,8 +143,8 @@ def tsne(
         with one_thread():
             start, eigenvalues = classical_points(d, n_components)
             points = tsne_points(d, start, perplexity, seed, metric="precomputed")
-        made = _embedding(points, d, frame.index, eigenvalues, kind="tsne", seed=seed, perplexity=perplexity, **facts)
-        return replace(made, dissimilarities=pd.DataFrame(d * unit, index=frame.index, columns=frame.index))
+        found = _embedding(points, d, frame.index, eigenvalues, kind="tsne", seed=seed, perplexity=perplexity, **facts)
+        return replace(found, dissimilarities=pd.DataFrame(d * unit, index=frame.index, columns=frame.index))
     x = check_samples(source)
     perplexity = check_perplexity(perplexity, len(x))
     with one_thread():
@@ -134,22 +152,15 @@ def tsne(
         start = PCA(min(n_components, x.shape[1]), random_state=seed).fit_transform(x)
         start = np.pad(start, ((0, 0), (0, n_components - start.shape[1])))
         points = tsne_points(x, start, perplexity, seed, metric="euclidean")
-    made = _embedding(
-        points,
-        squareform(pdist(x)),
-        pd.RangeIndex(len(x), name="sample"),
-        np.ones(1),
-        kind="tsne",
-        seed=seed,
-        perplexity=perplexity,
-    )
-    return replace(made, dissimilarities=None)
+    labels = pd.RangeIndex(len(x), name="sample")
+    found = _embedding(points, squareform(pdist(x)), labels, np.ones(1), kind="tsne", seed=seed, perplexity=perplexity)
+    return replace(found, dissimilarities=None)
 
 
 def _embedding(
     points: np.ndarray, d: np.ndarray, labels: pd.Index, eigenvalues: np.ndarray, unit: float = 1, **facts: Any
 ) -> Embedding:
-    """unit: points and d are in this unit of the dissimilarities."""
+    """Return the Embedding of points and dissimilarities d, both in this unit of the dissimilarities."""
     columns = [*"xyz"[: points.shape[1]]] if points.shape[1] <= 3 else [f"axis{i + 1}" for i in range(points.shape[1])]
     return Embedding(
         points=pd.DataFrame(points * unit, index=labels, columns=columns),

@@ -1,4 +1,4 @@
-"""Points on a map, the tables that they are made of, and points that are added."""
+"""Points on a map, the tables that they are computed from, and points that are added."""
 
 from __future__ import annotations
 
@@ -21,136 +21,153 @@ from .trust import rate_map
 
 
 def read_table(source: Comparison | pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """-> (a frame of dissimilarities, what is known of it)"""
+    """Return a frame of dissimilarities, and what is known about it."""
     if isinstance(source, Comparison):
         return source.dissimilarity(), {"name": source.name, "n": source.n}
     if isinstance(source, pd.DataFrame):
         return source, {}
     hint = (
-        "; an array of dissimilarities needs its labels, pd.DataFrame(d, index=labels, columns=labels)"
+        "; an array of dissimilarities needs labels: pd.DataFrame(d, index=labels, columns=labels)"
         if hasattr(source, "shape")
         else ""
     )
-    raise TypeError(f"a map is made of a Comparison or a frame of dissimilarities; got {type(source).__name__}{hint}")
+    raise TypeError(f"a map needs a Comparison or a frame of dissimilarities; got {type(source).__name__}{hint}.")
 
 
 def to_numbers(frame: pd.DataFrame) -> np.ndarray:
+    """Return the numbers of a frame as float64."""
     try:
         return frame.to_numpy(float, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"a map needs numbers as dissimilarities; the table holds something else ({error})") from error
+        raise ValueError(f"a map needs numbers as dissimilarities; the table has other values ({error}).") from error
 
 
 def check_distances(frame: pd.DataFrame, *, plain: bool) -> np.ndarray:
+    """Return the checked dissimilarities (items, items), both directions averaged."""
     if not frame.index.equals(frame.columns):
         raise ValueError(
             "a map needs a square table, the same items in rows and columns; this one is "
-            f"{frame.shape[0]} × {frame.shape[1]} with other labels{explain_same_text(frame.columns, frame.index)}"
+            f"{frame.shape[0]} × {frame.shape[1]} with other labels{explain_same_text(frame.columns, frame.index)}."
         )
     d = to_numbers(frame).copy()
     if plain:
         check_diagonal(frame)
     if len(d) < 3:
-        raise ValueError(f"a map needs at least 3 items; there are {len(d)}")
-    np.fill_diagonal(d, 0)  # an item with itself is no pair: NaN there is not missing
+        raise ValueError(f"a map needs at least 3 items; there are {len(d)}.")
+    np.fill_diagonal(d, 0)  # an item with itself is no pair, so NaN there is not a missing value
     if not np.isfinite(d).all():
         missing = ~np.isfinite(d)
         i, j = np.argwhere(missing)[0]
         raise ValueError(
             f"a map needs every pair; {int(missing.sum())} cells are undefined, the first '{label_at(frame.index, i)}'"
-            f" and '{label_at(frame.columns, j)}', and most of them lie with"
-            f" '{label_at(frame.index, int(missing.sum(1).argmax()))}': leave that out, or take a measure that is"
-            " defined for all"
+            f" and '{label_at(frame.columns, j)}'; most belong to"
+            f" '{label_at(frame.index, int(missing.sum(1).argmax()))}'. Leave items out with"
+            " comparison.drop_undefined()[0], or use a measure that is defined for all pairs."
         )
     check_sign(d, frame)
     d = (d + d.T) / 2
     if not d.max() > 0:
-        raise ValueError("all items are alike (every dissimilarity is 0), so there is nothing to map")
+        raise ValueError("a map needs items that differ; all items are alike (every dissimilarity is 0).")
     return d.clip(min=0)  # rounding below 0
 
 
 def rescale(d: np.ndarray) -> tuple[np.ndarray, float]:
-    """d in a unit near its largest: no square can overflow, and no tolerance is too coarse.
+    """Return d in a unit near its largest value, and the unit, so that no square can overflow.
 
-    (A power of two: no digit is lost.)
+    The unit is a power of two: no digit is lost.
     """
     unit = 2.0 ** int(np.frexp(d.max())[1] - 1)
     return d / unit, unit
 
 
 def check_sign(d: np.ndarray, frame: pd.DataFrame) -> None:
+    """Refuse negative dissimilarities, except rounding below 0."""
     if d.min() < -1e-6 * np.abs(d).max():
         i, j = np.unravel_index(d.argmin(), d.shape)
         raise ValueError(
             f"a dissimilarity cannot be negative; that of '{label_at(frame.index, i)}' and"
-            f" '{label_at(frame.columns, j)}' is {d.min():.3g}"
+            f" '{label_at(frame.columns, j)}' is {d.min():.3g}."
         )
 
 
 def check_samples(source: Any) -> np.ndarray:
+    """Return samples (n, p) in float64, scaled so that no square can overflow."""
     if not hasattr(source, "shape") or not hasattr(source, "dtype"):
         raise TypeError(
-            "a t-SNE is made of a Comparison, a frame of dissimilarities or an array (samples, features); got"
-            f" {type(source).__name__}"
-            + ("; of a recording take one layer, x['fc']" if isinstance(source, Mapping) else "")
+            "a t-SNE needs a Comparison, a frame of dissimilarities or an array (samples, features); got"
+            f" {type(source).__name__}."
+            + (" Select one layer of a recording: x['fc']." if isinstance(source, Mapping) else "")
         )
     x = to_numpy(check_representation(source)).astype(float)
     return x / max(np.abs(x).max(), np.finfo(float).tiny)  # no square of it can overflow
 
 
 def check_perplexity(perplexity: float | None, points: int) -> float:
+    """Return the perplexity for this number of points."""
     if points < 7:
-        raise ValueError(
-            "a t-SNE needs at least 7 points, since each must have two neighbours and others beside; there are"
-            f" {points}: mds maps 3 or more"
-        )
+        raise ValueError(f"a t-SNE needs at least 7 points; there are {points}. Use mds, which needs 3.")
     most = (points - 1) / 3
     if perplexity is None:
         return min(30, int(most))
     if not 1 <= perplexity <= most:
         raise ValueError(
-            f"the perplexity of a t-SNE of {points} points is from 1 to {int(most)} (three times as many neighbours"
-            f" must be there); got {perplexity:g}"
+            f"perplexity of a t-SNE of {points} points must be from 1 to {int(most)}, a third of the neighbors; got"
+            f" {perplexity:g}."
         )
     return float(perplexity)
 
 
 def label_at(index: pd.Index, i: int | np.integer) -> str:
+    """Return the label at position i as text."""
     label = index[i]
     return "/".join(map(str, label[:2])) if isinstance(label, tuple) else str(label)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Embedding:
-    """Points on a map, and how far to trust it.
+    """Points on a map, and how far the map can be trusted.
 
     Attributes
     ----------
     points : DataFrame (items, n_components)
-        Columns "x", "y", ... and the labels of the items as its index.
+        Coordinates in columns "x", "y", "z" ("axis1", ... with more than three). The index has the labels of the items.
     stress : float
-        sqrt(Σ(d - δ)² / Σδ²) over pairs (d on the map, δ the dissimilarity), as scikit-learn has it (Kruskal's stress-1
-        divides by Σd² instead, which is a little less): 0 is a faithful map, above 0.2 a poor one. A t-SNE has no
-        scale of its own: its stress is that after the best one.
+        sqrt(Σ(d - δ)² / Σδ²) over pairs, with d the distance on the map and δ the dissimilarity, as in scikit-learn
+        (Kruskal's stress-1 divides by Σd² and is a little smaller). 0 is a faithful map, above 0.2 a poor one.
+        For a t-SNE, whose scale is arbitrary, the stress after the best scaling.
     negative_fraction : float
         Σ|negative eigenvalues| / Σ|eigenvalues| of the double-centred squared dissimilarities: 0 if they are Euclidean
         distances.
     kind : {"smacof", "classical", "tsne"}
+        The method.
     seed : int
+        The seed.
     name : str
-        The measure; empty for a frame or samples.
+        The short name of the measure; empty for a frame or samples.
     n : int or None
-        The number of samples that were compared.
+        The number of samples that were compared; None for a frame or samples.
     trustworthiness : float
-        How far the nearest on the map are near at all (1: all of them), of the min(5, (m - 1) // 2) nearest of each
-        [Venna and Kaski 2001].
+        How far neighbors on the map are neighbors in the data, for the min(5, (m - 1) // 2) nearest of each of m points
+        [1]_; 1 if all of them are.
     perplexity : float or None
-        Of a t-SNE.
-    placed, misfits : tuple
-        The labels of the points that `add_points` added, and the stress of each one's distances alone; all else is that
-        of the map before.
-    dissimilarities : DataFrame (points, the items that the map was made from) or None
+        The perplexity of a t-SNE.
+    placed : tuple
+        The labels of the points that `add_points` added. All other attributes but `points` describe the map before.
+    misfits : tuple of float
+        For each added point, the stress of its own distances.
+    dissimilarities : DataFrame (points, items that the map was computed from) or None
         None for a map of samples.
+
+    References
+    ----------
+    .. [1] Venna and Kaski 2001, Neighborhood preservation in nonlinear projection methods, ICANN.
+
+    Examples
+    --------
+    >>> from repsim_nb import embedding
+    >>> d = pd.DataFrame([[0.0, 3, 4], [3, 0, 5], [4, 5, 0]], index=list("abc"), columns=list("abc"))
+    >>> embedding.mds(d, kind="classical")
+    Embedding(classical MDS of 3 points: stress 0.000, negative eigenvalues 0.0%, trustworthiness 1.000, seed 0)
     """
 
     points: pd.DataFrame
@@ -168,7 +185,12 @@ class Embedding:
 
     @property
     def method(self) -> str:
-        """How the map was made, in words: "MDS (SMACOF)", "classical MDS", "t-SNE (perplexity 10)"."""
+        """Method of the map in words: "MDS (SMACOF)", "classical MDS" or "t-SNE (perplexity 10)".
+
+        Returns
+        -------
+        str
+        """
         return {"smacof": "MDS (SMACOF)", "classical": "classical MDS"}.get(
             self.kind
         ) or f"t-SNE (perplexity {self.perplexity:g})"
@@ -202,25 +224,29 @@ class Embedding:
 
         Parameters
         ----------
-        new : Comparison or DataFrame (new items, items that the map was made from)
-            ``rs.compare(measure, new, old)``, or a frame of dissimilarities; columns in any order. Of a measure that
-            is not symmetric only this direction is known.
+        new : Comparison or DataFrame (new items, items that the map was computed from)
+            ``rs.compare(measure, new, old)``, or a frame of dissimilarities; columns in any order. For a measure that
+            is not symmetric this is the only direction that is used.
 
         Returns
         -------
         Embedding
-            Each new point lies where its distances to the old ones fit best: for SMACOF by least squares, for
-            classical MDS by projection on the axes of the map. New points do not see one another. (Something unlike
-            all that is there would have had an axis of its own in a map made with it; it has none here.)
+            The same map with the new points after the old ones; see `placed` and `misfits`.
 
         Raises
         ------
         ValueError
             For a t-SNE, other columns, undefined or negative cells, another measure or number of samples.
 
+        Notes
+        -----
+        Each new point lies where its distances to the old ones fit best: for SMACOF by least squares, for classical MDS
+        by projection on the axes of the map [1]_. Distances between new points are not used. An item that is unlike all
+        others would have an axis of its own in a new map; here it has none, and a large misfit.
+
         References
         ----------
-        Gower 1968.
+        .. [1] Gower 1968, Adding a point to vector diagrams in multivariate analysis, Biometrika.
 
         Examples
         --------
@@ -228,13 +254,14 @@ class Embedding:
         >>> square = [[0, 0], [1, 0], [0, 1], [1, 1]]
         >>> d = pd.DataFrame(cdist(square, square), index=list("abcd"), columns=list("abcd"))
         >>> new = pd.DataFrame(cdist([[0.5, 0.5]], square), index=["middle"], columns=list("abcd"))
-        >>> embedding.mds(d, kind="classical").add_points(new).points.loc["middle"].abs().round(6).tolist()
-        [0.0, 0.0]
+        >>> found = embedding.mds(d, kind="classical").add_points(new)
+        >>> found.placed, found.points.loc["middle"].abs().round(6).tolist()
+        (('middle',), [0.0, 0.0])
         """
         if self.kind == "tsne" or self.dissimilarities is None:
             raise ValueError(
-                "a t-SNE has no place for new points, since each point's place hangs on all others: make one of old and"
-                " new together, or take mds(...).add_points(new)"
+                "add_points cannot add points to a t-SNE, since the position of each point depends on all others. Make"
+                " one t-SNE with all points, or use mds(...).add_points(new)."
             )
         rows = check_new_rows(self, self.dissimilarities.columns, new)
         old = self.points.to_numpy()[: rows.shape[1]]
@@ -258,26 +285,29 @@ class Embedding:
         )
 
     def align_to(self, like: Embedding) -> Embedding:
-        """Move, rotate and reflect the map (never scale it) to lie on another as well as it can.
+        """Move, rotate and reflect the map (never scale it) to lie on another one as well as possible.
 
         Parameters
         ----------
         like : Embedding
-            Maps are aligned by the points with labels that both have. If fewer than two labels are the same, by those
-            that are the same in the fields that vary: so maps of two layers lie on each other by model.
+            The other map. Points with the same label correspond. If fewer than two labels are the same, points
+            correspond by the fields that vary, so that maps of two layers are aligned by model.
 
         Returns
         -------
         Embedding
+            This map with new coordinates.
 
         Raises
         ------
+        TypeError
+            For anything else than an Embedding.
         ValueError
             For maps of different dimensions, or with fewer than two labels in common.
 
         References
         ----------
-        Schönemann 1966.
+        Schönemann 1966, A generalized solution of the orthogonal Procrustes problem, Psychometrika.
 
         Examples
         --------
@@ -287,16 +317,18 @@ class Embedding:
         >>> bool(np.allclose(other.align_to(one).points.loc[list("abc")], one.points))
         True
         """
+        if not isinstance(like, Embedding):
+            raise TypeError(f"align_to takes another Embedding, such as mds(...); got {type(like).__name__}.")
         if self.points.shape[1] != like.points.shape[1]:
             raise ValueError(
-                f"a map is turned to one of as many dimensions; this one has {self.points.shape[1]}, the other"
-                f" {like.points.shape[1]}"
+                f"align_to needs two maps with the same number of dimensions; this one has {self.points.shape[1]}, the"
+                f" other {like.points.shape[1]}. Use the same n_components."
             )
         mine, other = match_labels(self.points.index, like.points.index)
         if len(mine) < 2:
             raise ValueError(
-                "a map is turned by points that both have, and these two share fewer than two labels: "
-                f"'{label_at(self.points.index, 0)}', ... and '{label_at(like.points.index, 0)}', ..."
+                "align_to needs points that both maps have; these two have fewer than two labels in common:"
+                f" '{label_at(self.points.index, 0)}', ... and '{label_at(like.points.index, 0)}', ..."
             )
         a, b = self.points.to_numpy(), like.points.to_numpy()
         with one_thread():
@@ -306,45 +338,46 @@ class Embedding:
 
 
 def check_new_rows(embedding: Embedding, items: pd.Index, new: Comparison | pd.DataFrame) -> pd.DataFrame:
-    """The dissimilarities (new items, the items that the map was made from), in the map's order, checked."""
+    """Return the checked dissimilarities (new items, items that the map was computed from), in the order of the map."""
     frame, facts = read_table(new)
     if embedding.name and facts and (facts["name"], facts["n"]) != (embedding.name, embedding.n):
         raise ValueError(
-            f"the map was made by {embedding.name} of {embedding.n} samples, the new distances by {facts['name']} of"
-            f" {facts['n']}: they are not on one scale"
+            f"add_points needs dissimilarities on the scale of the map, which was computed by {embedding.name} of"
+            f" {embedding.n} samples; the new ones are by {facts['name']} of {facts['n']}."
         )
     if not len(frame):
-        raise ValueError("there is nothing to place: the table has no row")
+        raise ValueError("add_points needs at least one new item; the table has no row.")
     if frame.index.nlevels != items.nlevels or frame.columns.nlevels != items.nlevels:
         raise ValueError(
             f"labels on the map have the fields {list(items.names)}; those of the new table have"
-            f" {list(frame.index.names)} (rows) and {list(frame.columns.names)} (columns)"
+            f" {list(frame.index.names)} (rows) and {list(frame.columns.names)} (columns)."
         )
     if not frame.columns.equals(items):
         for these, those, sentence in (
-            (items, frame.columns, "has no column for {} of the map's items: {}"),
-            (frame.columns, items, "has {} columns that the map was not made from: {}"),
+            (items, frame.columns, "has no column for {} items of the map: {}"),
+            (frame.columns, items, "has {} columns that are not items of the map: {}"),
         ):
             lacking = these[~these.isin(those)]
             if len(lacking):
                 raise ValueError(
-                    f"to place points, their distances to the {len(items)} items of the map are needed, a column each;"
-                    " the table "
+                    f"add_points needs one column of dissimilarities for each of the {len(items)} items of the map; the"
+                    " table "
                     + sentence.format(len(lacking), join_names((label_at(lacking, i) for i in range(len(lacking))), 3))
                     + explain_same_text(lacking, those)
+                    + "."
                 )
         if not (frame.columns.is_unique and items.is_unique):
             raise ValueError(
-                "labels of the map's items are there twice, so that columns can be told by their order only: give them"
-                " in that of the map"
+                "some items of the map have the same label, so only their order distinguishes columns. Give the columns"
+                " in the order of the map."
             )
         frame = frame.loc[:, items]
     d = to_numbers(frame)
     if not np.isfinite(d).all():
         i, j = np.argwhere(~np.isfinite(d))[0]
         raise ValueError(
-            f"to place a point all its distances to the map's items are needed; that of '{label_at(frame.index, i)}' to"
-            f" '{label_at(items, j)}' is undefined"
+            "add_points needs all dissimilarities of a new item to the items of the map; that of"
+            f" '{label_at(frame.index, i)}' to '{label_at(items, j)}' is undefined."
         )
     check_sign(d, frame)
     return pd.DataFrame(d.clip(min=0), index=frame.index, columns=items)

@@ -1,7 +1,4 @@
-"""Can the number be trusted?
-
-Whether a measure goes with what models can do, distinguishes layers, and notices what is taken away.
-"""
+"""Tests of measures: whether they follow what models can do, distinguish layers, and detect damage."""
 
 from .benchmark_result import Benchmark
 from .damage import DAMAGES, Damage

@@ -1,4 +1,4 @@
-"""Ways to damage a representation by amounts: components or units deleted, noise, a class translated, rounding."""
+"""Ways to damage a representation by amounts: deleted components or units, noise, a translated class, rounding."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ NOISE = (0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1, 1
 TRANSLATED = (0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 7, 10)
 LEVELS = (256, 64, 32, 16, 12, 10, 8, 7, 6, 5, 4, 3, 2)
 
-Damaged = Callable[[float], np.ndarray]  # what is left of a representation, by the amount of damage
+Damaged = Callable[[float], np.ndarray]  # the damaged representation by the amount of damage
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A way to damage a representation, from 0 (nothing) to more.
+    """A way to damage a representation, from amount 0 (none) to more.
 
     Attributes
     ----------
     name : str
+        The name.
     change : function (x, amount, rng) -> array (n, q)
-        The damaged representation of x, a copy of an array (n, p) in float64. At every amount `rng` gives the same
-        random numbers, so that amounts of one draw differ in nothing else.
+        Returns the damaged representation; x is a copy in float64 (n, p). For every amount of one draw `rng` gives the
+        same random numbers, so that amounts differ in nothing else.
     amounts : sequence of float
-        The amounts that are tried unless others are given, from 0 on.
+        The default amounts, from 0 on.
     axis : str
-        What an amount is, for the axis of a picture.
+        What an amount is, for the axis of a figure.
     draws : int
         The number of random draws that are averaged; 1 if nothing is random.
     text : function (amount) -> str
@@ -44,9 +45,9 @@ class Damage:
     parts : function (x) -> int, optional
         The number of parts of x, if amounts are fractions of parts that are deleted; at least one part is left.
     prepare : function (x, targets, draw, seed) -> anything, optional
-        What `change` gets in place of x, computed once for all amounts. The seed is the model's own.
+        Its result replaces x in `change`; computed once for all amounts. The seed belongs to the model.
     nearest : function (amount) -> float, optional
-        The amount that is reached if this one is asked for, if not all amounts can be: levels are whole numbers.
+        The nearest amount that exists, if not all amounts do, such as an integer number of levels.
 
     Examples
     --------
@@ -83,9 +84,9 @@ class Damage:
         draw : int
             The number of the draw.
         seed : int
-            Of the random numbers.
+            Seed of the random numbers.
         model : int
-            The place of the model among those that are compared. Random numbers of two models are independent.
+            The position of the model among those that are compared. Random numbers of two models are independent.
 
         Returns
         -------
@@ -94,7 +95,7 @@ class Damage:
         Raises
         ------
         ValueError
-            If `prepare` lacks the targets; and by the function, if the damaged representation has other samples.
+            If targets are missing; and by the function, if `change` returns other samples, or changes x at amount 0.
 
         Examples
         --------
@@ -112,34 +113,36 @@ class Damage:
             )
             if found.ndim != 2 or len(found) != len(x):
                 raise ValueError(
-                    f"damage '{self.name}' returns the same {len(x)} samples, an array ({len(x)}, features); "
-                    f"at {self.text(amount)} it returned the shape {found.shape}"
+                    f"damage '{self.name}' must return the same {len(x)} samples, an array ({len(x)}, features);"
+                    f" at {self.text(amount)} it returned the shape {found.shape}."
                 )
             if amount == 0 and (
                 found.shape != x.shape or not np.allclose(found, x, rtol=1e-6, atol=1e-9 * np.abs(x).max(initial=0))
             ):
-                raise ValueError(
-                    f"damage '{self.name}' leaves a representation as it is at amount 0; this one changes it there"
-                )
+                raise ValueError(f"damage '{self.name}' must not change a representation at amount 0; this one does.")
             return found
 
         return apply
 
     def reachable(self, amounts: Sequence[float], xs: Sequence[np.ndarray]) -> list[float]:
-        """Return the amounts that are tried, in increasing order: 0 and those asked for.
+        """Return the amounts that are used for these representations, in increasing order, 0 included.
 
         Parameters
         ----------
         amounts : sequence of float
             The amounts asked for.
         xs : sequence of arrays (n, p)
-            The representations. If they all have the same number of parts, fractions become those that whole parts
-            make.
+            The representations. If they all have the same number of parts, fractions become those of whole parts.
 
         Returns
         -------
         list of float
-            Each once. Of fractions that leave as many parts of the smallest representation the smallest.
+            Each once; the smallest of several fractions that leave equally many parts of the smallest representation.
+
+        Raises
+        ------
+        ValueError
+            If a representation has fewer than two parts.
 
         Examples
         --------
@@ -155,8 +158,8 @@ class Damage:
         fewest = min(numbers)
         if fewest < 2:
             raise ValueError(
-                f"damage '{self.name}' deletes parts and leaves one at least; representation {numbers.index(fewest)}"
-                f" has {fewest}, so that there is nothing to delete"
+                f"damage '{self.name}' needs two or more parts, since one is left; representation"
+                f" {numbers.index(fewest)} has {fewest}."
             )
         found = {count_left(amount, fewest): amount for amount in reversed(asked)}
         return sorted((fewest - left) / fewest if len(set(numbers)) == 1 else amount for left, amount in found.items())
@@ -167,31 +170,32 @@ class Damage:
         Parameters
         ----------
         amounts : sequence of float
+            The amounts to check.
 
         Raises
         ------
         TypeError
-            If there is no sequence of amounts.
+            If `amounts` is not a sequence.
         ValueError
             If there is no amount, or one is not a number in the range of this damage.
 
         Examples
         --------
-        >>> DAMAGES["units"].check([0.5, 1])
+        >>> DAMAGES["quantisation"].check([0.5, 2])
         Traceback (most recent call last):
-        ValueError: amounts of 'units' are numbers from 0 to below 1, the fraction that is deleted, such as 0.1, 0.2,
-        0.3; got [0.5, 1]
+        ValueError: amounts of 'quantisation' must be numbers from 0 to 1, such as 0.0159, 0.0323, 0.0667; got [0.5, 2].
         """
         some = ", ".join(f"{amount:.3g}" for amount in list(self.amounts)[1:4])
         if not np.iterable(amounts):
-            raise TypeError(f"amounts of '{self.name}' are several numbers such as {some}; got {amounts!r}")
+            raise TypeError(f"amounts of '{self.name}' must be a list of numbers, such as {some}; got {amounts!r}.")
         allowed = [self._allows(amount) for amount in amounts]
         if not allowed or not all(allowed):
             most = "finite numbers from 0 on" if math.isinf(self.most) else f"numbers from 0 to {self.most:g}"
             rule = "numbers from 0 to below 1, the fraction that is deleted" if self.parts else most
-            raise ValueError(f"amounts of '{self.name}' are {rule}, such as {some}; got {list(amounts)[:6]}")
+            raise ValueError(f"amounts of '{self.name}' must be {rule}, such as {some}; got {list(amounts)[:6]}.")
 
     def _allows(self, amount: Any) -> bool:
+        """Return whether this damage has that amount."""
         try:
             value = math.nan if isinstance(amount, (str, bytes)) else float(amount)
         except (TypeError, ValueError):
@@ -200,83 +204,83 @@ class Damage:
 
 
 def damage_of(given: str | Damage) -> Damage:
-    """A Damage by its name in DAMAGES, or as it is."""
+    """Return a Damage by its name in DAMAGES, or as it is."""
     if isinstance(given, str):
         if given not in DAMAGES:
             raise unknown_name(
-                "damage", given, DAMAGES, "For a damage of your own pass grounding.Damage(name, change, amounts)."
+                "damage", given, DAMAGES, "For your own damage pass grounding.Damage(name, change, amounts)."
             )
         return DAMAGES[given]
     if not isinstance(given, Damage):
         raise TypeError(
-            f"damage is one of {', '.join(DAMAGES)}, or a grounding.Damage of your own; got {type(given).__name__}"
+            f"damage must be one of {', '.join(DAMAGES)}, or a grounding.Damage; got {type(given).__name__}."
         )
     return given
 
 
 def count_left(amount: float, number: int) -> int:
-    """How many of so many parts are left if this fraction is deleted: whole ones, at least one."""
+    """Return how many of these parts are left if this fraction is deleted: at least one."""
     return max(1, round((1 - amount) * number))
 
 
 def rms_distance(x: np.ndarray) -> float:
-    """The root of the mean squared distance of samples (n, p) from their mean."""
+    """Return the root mean squared distance of samples (n, p) from their mean."""
     return float(np.sqrt(np.mean(np.sum((x - x.mean(axis=0)) ** 2, axis=1))))
 
 
-# -- the kinds
-# -------------------------------------------------------------------------------------------------------------
-
-
 def _delete_components(whole: PrincipalComponents, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """Delete the smallest principal components."""
     return whole.leading(count_left(amount, whole.rank))
 
 
 def _varying_units(x: np.ndarray) -> np.ndarray:
+    """Return the positions of units that are not constant."""
     return np.flatnonzero(np.ptp(x, axis=0) > 0)
 
 
 def _choose_units(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """The units that are deleted: the first in a random order of those that are not constant."""
+    """Return the units that are deleted: the first in a random order of those that are not constant."""
     order = rng.permutation(_varying_units(x))
     return order[: len(order) - count_left(amount, len(order))]
 
 
 def _delete_units(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """Delete units."""
     return np.delete(x, _choose_units(x, amount, rng), axis=1)
 
 
 def _units_to_mean(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """Set units to their mean."""
     gone = _choose_units(x, amount, rng)
     x[:, gone] = x[:, gone].mean(axis=0)
     return x
 
 
 def _add_noise(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """Add independent Gaussian noise."""
     return x + amount * rms_distance(x) / math.sqrt(x.shape[1]) * rng.normal(size=x.shape)
 
 
 def _choose_class(x: np.ndarray, targets: np.ndarray | None, draw: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """x, and the rows of the class that this draw moves: classes take turns, in a random order."""
+    """Return x, and which rows are of the class that this draw moves: classes take turns, in random order."""
     if targets is None:
-        raise ValueError("damage='class' moves the samples of one class: pass targets, one label a sample")
+        raise ValueError("damage='class' needs targets, one label for each sample.")
     values = list(dict.fromkeys(targets.tolist()))
     if len(values) < 2:
-        raise ValueError(
-            f"damage='class' moves one class away from the others, and all {len(targets)} targets are '{values[0]}'"
-        )
+        raise ValueError(f"damage='class' needs two or more classes; all {len(targets)} targets are '{values[0]}'.")
     chosen = np.random.default_rng(seed).permutation(len(values))[draw % len(values)]
     return x, targets == values[chosen]
 
 
 def _translate(given: tuple[np.ndarray, np.ndarray], amount: float, rng: np.random.Generator) -> np.ndarray:
+    """Move the samples of one class in a random direction."""
     x, rows = given
     direction = rng.normal(size=x.shape[1])
     return x + amount * rms_distance(x) * np.outer(rows, direction / np.linalg.norm(direction))
 
 
 def _round(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
-    """Each unit rounded to the nearest of 1 + 1 / amount levels, evenly from its lowest to its highest value."""
+    """Round each unit to the nearest of 1 + 1 / amount levels, evenly from its lowest to its highest value."""
     if amount:
         moving, steps = _varying_units(x), round(1 / amount)
         low, reach = x[:, moving].min(axis=0), np.ptp(x[:, moving], axis=0)
@@ -285,14 +289,17 @@ def _round(x: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray
 
 
 def _percent(amount: float) -> str:
+    """Return a fraction as text."""
     return f"{100 * amount:.3g} %"
 
 
 def _levels(amount: float) -> str:
+    """Return the number of levels as text."""
     return f"{1 + round(1 / amount)} levels" if amount else "none"
 
 
 def _whole_levels(amount: float) -> float:
+    """Return the nearest amount with an integer number of levels."""
     return 1 / round(1 / amount) if amount else 0.0
 
 
@@ -345,14 +352,12 @@ DAMAGES: Mapping[str, Damage] = {
 }
 """Kinds of damage by name.
 
-components: a fraction of the principal components of the centred representation, smallest first; means and columns
-stay.
-noise: independent Gaussian noise; an amount of 1 adds as much variance as the representation has in all, evenly over
-units.
-units: a fraction of the units that are not constant, in random order. units_to_mean sets them to their mean instead, so
-that the number of units stays.
-class: the samples of one class, along a random direction, by multiples of the root mean squared distance of samples
+components: deletes a fraction of the principal components of the centred representation, smallest first; means and
+columns stay.
+noise: adds independent Gaussian noise; amount 1 adds as much variance as the representation has, evenly over units.
+units: deletes a fraction of the units that are not constant, in random order.
+units_to_mean: sets those units to their mean instead, so that the number of units stays.
+class: moves the samples of one class in a random direction, by multiples of the root mean squared distance of samples
 from their mean; needs targets.
-quantisation: every unit is rounded to evenly spaced levels; an amount is the step in ranges of the unit, 1 / (levels -
-1).
+quantisation: rounds every unit to evenly spaced levels; an amount is the step in ranges of the unit, 1 / (levels - 1).
 """

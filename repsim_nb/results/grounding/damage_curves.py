@@ -44,33 +44,34 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> Sensitivity:
-    """Find the damage at which a measure sees more than the difference between two models, and the probe's loss there.
+    """Find the damage at which a measure exceeds the difference between two models, and the accuracy of a probe there.
 
     Parameters
     ----------
     representations : {label: array (n, p)}
-        One layer of two or more models, of the same samples.
-    targets : (n,), optional
-        Labels for a linear probe, and for the damage "class".
+        One layer of two or more models, for the same n samples.
+    targets : labels (n,), optional
+        Classes for a linear probe, and for the damage "class".
     damage : str or Damage
         "components" (principal components deleted, smallest first), "noise" (Gaussian), "units" (deleted in random
-        order), "units_to_mean", "class" (one class translated), "quantisation" (fewer levels of rounding), as
-        `grounding.DAMAGES` defines them; or a `grounding.Damage` of your own.
-    measures : as in `benchmark`
-        The whole representation is the first argument: "pwcca_all" and "pwcca" weigh by its directions, those with
-        "_other" by what is left.
+        order), "units_to_mean" (set to their mean), "class" (one class translated), "quantisation" (fewer levels), as
+        in `grounding.DAMAGES`; or a `grounding.Damage` of your own.
+    measures : list of str or Measure, or {name: Measure}
+        As in `benchmark`. The whole representation is the first argument: "pwcca_all" and "pwcca" are weighted by its
+        directions, those with "_other" by the damaged one.
     amounts : sequence of float, optional
-        The amounts of damage; those of the damage by default. 0 is always among them. Fractions are those of whole
-        components or units, at least one is left.
+        The amounts of damage; by default those of the damage. 0 is always included. Fractions are rounded to whole
+        components or units, of which at least one is left.
     draws : int, optional
-        The number of random draws that are averaged; that of the damage by default.
+        The number of random draws that are averaged; by default that of the damage.
     probe : bool
-        Whether targets are probed.
+        Whether to probe targets.
     test_fraction, cost : float
         As in `probes.linear_probe`.
     seed : int
-        Of the random draws, which are independent between models, and of the held-out samples.
-    progress : bool or callable
+        Seed of the random draws, which are independent between models, and of the held-out samples, >= 0.
+    progress : bool or function(done, total)
+        Show a bar, or call this function.
 
     Returns
     -------
@@ -78,50 +79,52 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
 
     Raises
     ------
+    TypeError
+        If `representations` is not a mapping of labels to arrays, or `amounts` not a sequence.
     ValueError
-        For fewer than two models, amounts that this damage does not have, targets that cannot be read, or if no
-        measure has a value. A single measure without a value has no row, and a reason.
+        For fewer than two models, several layers of one model, amounts that this damage does not have, targets that
+        cannot be probed, and if no measure is defined for all damaged representations.
 
-    Notes
-    -----
-    The threshold of a measure is its mean dissimilarity over ordered pairs of models. Curves are means over draws and
-    models. A measure notices at the first amount whose mean is above the threshold, so `noticed` is as fine as the
-    grid of amounts. Damage need not raise a dissimilarity steadily: it can fall below the threshold again.
+    Notes ----- The threshold of a measure is its mean dissimilarity over ordered pairs of models. Curves are means over
+    draws and models. A measure notices at the first amount whose mean is above the threshold, so `noticed` is as fine
+    as the grid of amounts. More damage does not always raise a dissimilarity: it can fall below the threshold again. A
+    measure that is undefined for a damaged representation has no row; `undefined` has the reason.
 
-    References
-    ----------
-    Ding, Denain, Steinhardt 2021; a translated class: Davari, Horoi, Natik, Lajoie, Wolf, Belilovsky 2023.
+    References ---------- Ding, Denain, Steinhardt 2021, Grounding representation similarity through statistical
+    testing, NeurIPS. A translated class: Davari, Horoi, Natik, Lajoie, Wolf, Belilovsky 2023, Reliability of CKA as a
+    similarity measure in deep learning, ICLR.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(80, 6)) * 2.0 ** -np.arange(6)
-    >>> models = {name: x + 0.1 * rng.normal(size=x.shape) for name in "abc"}
-    >>> found = sensitivity(models, measures=["cka", "procrustes"], damage="noise")
-    >>> found.curves.iloc[0].abs().round(9).tolist()
-    [0.0, 0.0]
-    >>> found.compare_with("procrustes").columns.tolist()
-    ['earlier', 'same', 'later', 'estimate', 'low', 'high']
+    >>> xs = {name: x + 0.1 * rng.normal(size=x.shape) for name in "abc"}
+    >>> sensitivity(xs, measures=["cka", "procrustes"], damage="noise").table.round(2)
+                threshold  noticed  earliest  latest
+    measure
+    cka              0.02      0.3       0.3     0.4
+    procrustes       0.08      0.4       0.3     0.4
     """
     chosen, damage = choose_measures(measures), damage_of(damage)
     amounts = damage.amounts if amounts is None else amounts
     damage.check(amounts)
     draws = damage.draws if draws is None else draws
     check_integer(draws, "draws", minimum=1, hint="the number of random draws to average over")
+    check_integer(seed, "seed", minimum=0)
     first = next(iter(representations.values()), None) if isinstance(representations, Mapping) else None  # type: ignore[redundant-expr]
     check_order(first, targets)
     representations, n = representations_of(representations)
     labels, classes = list(representations), None if targets is None else check_labels(targets, n, "targets")
     if len(labels) < 2:
         raise ValueError(
-            "the threshold is the difference between models, so there are two or more; here is"
-            f" {format_label(labels[0])}"
+            "sensitivity needs two or more models, since the threshold is the difference between models; got"
+            f" {format_label(labels[0])}."
         )
     index = to_axis(representations)
     if "model" in index.names and index.get_level_values("model").has_duplicates:
         raise ValueError(
-            f"of each model one layer is compared, and some have several here ({join_names(short_labels(index), 4)}): "
-            "choose one with .where(layer=...)"
+            f"sensitivity needs one layer of each model; some have several ({join_names(short_labels(index), 4)})."
+            " Select one with .where(layer=...)."
         )
     names = short_labels(index)
     xs = {label: check_set(label, representations[label], constant=False) for label in labels}
@@ -145,7 +148,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
                 if found.undefined:
                     why = next(iter(found.undefined.values()))
                     undefined[short] = (
-                        f"{len(found.undefined)} of {len(left)} damaged representations of {name} have no value: {why}"
+                        f"{len(found.undefined)} of {len(left)} damaged representations of {name} are undefined: {why}"
                     )
                 seen[name, short] = seen.get((name, short), 0) + found.dissimilarity().to_numpy(float)[0] / draws
             for k, x in enumerate(left.values() if probed else (), len(chosen)):
@@ -158,8 +161,8 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     defined = [short for short in chosen if short not in undefined]
     if not defined:
         raise ValueError(
-            "no measure has a value for all damaged representations:"
-            f" {'; '.join(f'{short}: {why}' for short, why in undefined.items())}"
+            "no measure is defined for all damaged representations:"
+            f" {'; '.join(f'{short}: {why}' for short, why in undefined.items())}."
         )
     index = pd.MultiIndex.from_product([names, amounts], names=["model", "amount"])
     each = pd.DataFrame(
@@ -192,8 +195,9 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
 
 
 def _pairs(chosen: Mapping[str, Measure], xs: Mapping[Any, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Of each measure the dissimilarities of pairs of models, both orders averaged, 0 on the diagonal; and why a
-    measure has none.
+    """Return the dissimilarity of each pair of models by each measure, and why a measure has none.
+
+    Both directions are averaged; the diagonal is 0.
     """
     pairs, undefined = {}, {}
     other = ~np.eye(len(xs), dtype=bool)
@@ -201,7 +205,7 @@ def _pairs(chosen: Mapping[str, Measure], xs: Mapping[Any, np.ndarray]) -> tuple
         found = compare(measure, xs, on_undefined="mask")
         if found.undefined:
             undefined[short] = (
-                f"{len(found.undefined)} of {other.sum()} pairs of models have no value:"
+                f"{len(found.undefined)} of {other.sum()} pairs of models are undefined:"
                 f" {next(iter(found.undefined.values()))}"
             )
             continue
@@ -209,13 +213,14 @@ def _pairs(chosen: Mapping[str, Measure], xs: Mapping[Any, np.ndarray]) -> tuple
         pairs[short] = (table + table.T) / 2
         if table[other].mean() < 1e-12:
             undefined[short] = (
-                f"the models do not differ by it (mean dissimilarity {table[other].mean():.2g}), so that there is no"
+                f"the models do not differ by it (mean dissimilarity {table[other].mean():.2g}), so there is no"
                 " threshold"
             )
     return pairs, undefined
 
 
 def _row(curve: pd.Series, threshold: float, by_model: pd.Series, accuracy: pd.Series | None) -> tuple[Any, ...]:
+    """Return the row of a measure in the table."""
     amount = first_above(curve, threshold)
     ordered = sorted(by_model, key=lambda noticed: math.inf if noticed == NEVER else noticed)
     row = threshold, amount, ordered[0], ordered[-1]
@@ -226,11 +231,12 @@ def _row(curve: pd.Series, threshold: float, by_model: pd.Series, accuracy: pd.S
 
 
 def closed_form(measure: Measure, squares: np.ndarray, n_components: int) -> float | None:
-    """Dissimilarity of a representation and its first principal components, by formula.
+    """Compute the dissimilarity of a representation and its first principal components, by formula.
 
     Parameters
     ----------
     measure : Measure
+        The measure.
     squares : ndarray (components,)
         The eigenvalues λ of the covariance, largest first.
     n_components : int
@@ -241,11 +247,9 @@ def closed_form(measure: Measure, squares: np.ndarray, n_components: int) -> flo
     float or None
         None if there is no formula for this measure.
 
-    Notes
-    -----
-    CKA: 1 - √(Σ_{i≤k} λ² / Σ λ²). Procrustes: with r = Σ_{i≤k} λ / Σ λ, the nuclear norm of XᵀX_k is √r for matrices of
-    unit norm; this gives 2 - 2√r, its root, or arccos √r. NBS: 1 - √r. CCA over the directions that are left, or
-    weighted by them: every correlation is 1, so 0.
+    Notes ----- CKA: 1 - √(Σ_{i≤k} λ² / Σ λ²). Procrustes: with r = Σ_{i≤k} λ / Σ λ, the nuclear norm of XᵀX_k is √r for
+    matrices of unit norm; this gives 2 - 2√r, its root, or arccos √r. NBS: 1 - √r. CCA over the directions that are
+    left, or weighted by them: every correlation is 1, so 0.
 
     References
     ----------
@@ -282,6 +286,7 @@ def closed_form(measure: Measure, squares: np.ndarray, n_components: int) -> flo
 def closed_forms(
     chosen: Mapping[str, Measure], xs: Sequence[np.ndarray], amounts: Sequence[float], index: pd.MultiIndex
 ) -> pd.DataFrame:
+    """Return `closed_form` of each measure for each representation and amount; measures without one have no column."""
     found: dict[str, list[float]] = {}
     for x in xs:
         squares = PrincipalComponents(x).squares

@@ -14,11 +14,11 @@ from repsim_nb.support.labels import values_per_item
 
 
 def spread_to_items(models: pd.Series, index: pd.Index, given: Any) -> Any:
-    """What is given by model, as one value for each item; anything else unchanged.
+    """Return what is given by model as one value for each item; anything else unchanged.
 
-    models: the model of each item (m,).  index: the labels of the items, which those of a returned Series or
-    DataFrame are.  given: {model: value}, a Series or DataFrame by model, or one value for each model without
-    names, in the order in which models first appear.
+    models: the model of each item (m,).  index: the labels of the items, which become those of a returned Series or
+    DataFrame.  given: {model: value}, a Series or DataFrame by model, or one value for each model without names, in the
+    order in which models first appear.
     """
     known = list(dict.fromkeys(models))
     if isinstance(given, Mapping):
@@ -38,9 +38,9 @@ def spread_to_items(models: pd.Series, index: pd.Index, given: Any) -> Any:
 
 
 def units_of_models(index: pd.Index, models: pd.Series, groups: Groups) -> Units:
-    """The units that models are in, models in the order in which they first appear among these items.
+    """Return the units of models, with models in the order in which they first appear among these items.
 
-    Errors: ValueError for a group that splits the items of one model, and as in `units_of`.
+    ValueError if a group splits the items of one model, and as in `units_of`.
     """
     codes, known = pd.factorize(models)
     if groups is None:
@@ -50,8 +50,8 @@ def units_of_models(index: pd.Index, models: pd.Series, groups: Groups) -> Units
         split = [known[k] for k in range(len(known)) if len(np.unique(values[codes == k])) > 1]
         if split:
             raise ValueError(
-                f"a group consists of whole models, and items of {join_names(split, 3)} are in several groups ({name}):"
-                " pass {model: group}"
+                f"a group consists of whole models, and items of {join_names(split, 3)} are in several groups ({name})."
+                " Pass {model: group}."
             )
         first = np.unique(codes, return_index=True)[1]
         found[name] = pd.factorize(values[first])[0]
@@ -59,48 +59,44 @@ def units_of_models(index: pd.Index, models: pd.Series, groups: Groups) -> Units
 
 
 def check_groups_named(known: pd.Index, groups: Any) -> None:
-    """TypeError for groups of the models of pairs that do not name the models: the order of these would be that in
-    which pairs come.
-    """
+    """Refuse groups that do not name the models of pairs: their order would be that in which pairs come."""
     has_names = groups is None or isinstance(groups, Mapping)
     if isinstance(groups, (pd.Series, pd.DataFrame)):
         has_names = not isinstance(groups.index, pd.RangeIndex) or set(known) <= set(groups.index)
     if not has_names:
         raise TypeError(
-            "groups of the models of pairs are named: {model: group}, or a Series or DataFrame by model. Without"
-            " names they would depend on the order of the pairs"
+            "groups of the models of pairs must name the models: {model: group}, or a Series or DataFrame by model."
+            " Without names they would depend on the order of the pairs."
         )
 
 
 def check_models(known: Sequence[Any]) -> None:
-    """ValueError for too few models."""
+    """Refuse too few models."""
     if len(known) < FEWEST_UNITS:
         raise ValueError(
-            f"models are drawn for intervals, and there {'is' if len(known) == 1 else 'are'} {len(known)}"
-            f" ({join_names(known)}): {FEWEST_UNITS} are the least, 10 or more say something"
+            f"intervals over models need at least {FEWEST_UNITS} models, better 10 or more; there"
+            f" {'is' if len(known) == 1 else 'are'} {len(known)} ({join_names(known)})."
         )
 
 
 def functionality_of(labels: list[Any], index: pd.Index, given: Mapping[Any, float] | pd.Series) -> np.ndarray:
-    """F of each item, which is not the same for all."""
+    """Return F of each item, which must differ."""
     values = read_item_values(labels, index, given, "functionality")
     if np.ptp(values) == 0:
-        raise ValueError(
-            f"functionality is {values[0]:.4g} for all {len(values)} items: there is nothing for a measure to see"
-        )
+        raise ValueError(f"functionality must differ between items; it is {values[0]:.4g} for all {len(values)} items.")
     return values
 
 
 def read_item_values(labels: list[Any], index: pd.Index, given: Any, what: str) -> np.ndarray:
-    """One number an item, from {label: value}, {model: value}, or a Series over fields that both have."""
+    """Return one number for each item, from {label: value}, {model: value}, or a Series over fields that both have."""
     if isinstance(given, pd.Series) and given.index.nlevels > 1 and index.nlevels > 1:
         if given.index.nlevels == index.nlevels and not any(given.index.names):  # pd.Series({key: F})
             given = given.rename_axis(index.names)
         common = [name for name in index.names if name in given.index.names]
         if not common:
             raise ValueError(
-                f"{what} is by {join_names(given.index.names)}, and labels have the fields {join_names(index.names)}:"
-                " none is in both"
+                f"{what} is by {join_names(given.index.names)}, and labels have the fields {join_names(index.names)}."
+                " Use at least one field that both have."
             )
         series, own = (
             given.droplevel([name for name in given.index.names if name not in common]),
@@ -109,13 +105,13 @@ def read_item_values(labels: list[Any], index: pd.Index, given: Any, what: str) 
         series = series.reorder_levels(common) if series.index.nlevels > 1 else series
         if series.index.has_duplicates:
             raise ValueError(
-                f"{what} is one number an item; it has several for {series.index[series.index.duplicated()][0]}, by"
-                f" {join_names(common)}"
+                f"{what} needs one number for each item; it has several for"
+                f" {series.index[series.index.duplicated()][0]}, by {join_names(common)}."
             )
         missing = own[~own.isin(series.index)]
         if len(missing):
             raise ValueError(
-                f"{what} has no value for {join_names(missing, 3)}; it has values for {join_names(series.index, 3)}"
+                f"{what} has no value for {join_names(missing, 3)}; it has values for {join_names(series.index, 3)}."
             )
         values = series.loc[own].to_numpy()
     elif isinstance(given, Mapping) and all(label in given for label in labels):
@@ -126,19 +122,20 @@ def read_item_values(labels: list[Any], index: pd.Index, given: Any, what: str) 
         values = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{what} is a number an item, such as an accuracy; something else is there ({error})"
+            f"{what} needs one number for each item, such as an accuracy; it has other values ({error})."
         ) from error
     if not np.isfinite(values).all():
         bad = [labels[i] for i in np.flatnonzero(~np.isfinite(values))]
         raise ValueError(
-            f"{what} is undefined (NaN) or infinite for {join_names(map(format_label, bad), 3)}: leave those items out"
+            f"{what} is undefined (NaN) or infinite for {join_names(map(format_label, bad), 3)}. Leave those items out."
         )
     return values
 
 
 def gaps_between(f: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """|F - F'|: accuracies are fractions of the same few samples, so gaps tie often, and the last digits of a
-    difference would put them in an order.
+    """Return |F - F'|, with gaps that differ by rounding made equal.
+
+    Accuracies are fractions of the same few samples, so gaps often tie, and rounding of a difference would order them.
     """
     scale = max(np.abs(f).max(), np.abs(other).max())
     return (
@@ -149,15 +146,15 @@ def gaps_between(f: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def best_items(labels: list[Any], f: np.ndarray, layers: pd.Series, among: Iterable[Any] | None) -> dict[Any, int]:
-    """For each layer the place of the item with the highest F among those that may be references."""
+    """Return for each layer the position of the item with the highest F among those that may be references."""
     allowed = np.ones(len(labels), bool)
     if among is not None:
         wanted = list(among)
         strange = [label for label in wanted if label not in labels]
         if strange:
             raise ValueError(
-                "references are chosen among the labels of representations;"
-                f" {join_names(map(format_label, strange), 3)} is none"
+                f"among must be labels of representations; got {join_names(map(format_label, strange), 3)}, which is"
+                " none."
             )
         allowed = np.array([label in wanted for label in labels])
     found = {}
@@ -165,26 +162,26 @@ def best_items(labels: list[Any], f: np.ndarray, layers: pd.Series, among: Itera
         places = np.flatnonzero((layers == layer).to_numpy() & allowed)
         if not len(places):
             raise ValueError(
-                f"every value of '{layers.name}' needs a reference, and among={{...}} has no label with '{layer}'"
+                f"every value of '{layers.name}' needs a reference, and among= has no label with '{layer}'."
             )
         found[layer] = int(places[f[places].argmax()])
     return found
 
 
 def residuals(f: np.ndarray, given: np.ndarray, cells: np.ndarray) -> np.ndarray:
-    """F without what a straight line in another number says of it, within each cell (layer, step)."""
+    """Return F without what a straight line in another number explains, within each cell (layer, step)."""
     found = f.copy()
     for cell in np.unique(cells):
         rows = np.flatnonzero(cells == cell)
         x, y = given[rows] - given[rows].mean(), f[rows] - f[rows].mean()
         if len(rows) < 4 or not np.ptp(given[rows]):
             raise ValueError(
-                "what is held constant needs four models or more in each layer, whose values differ; here are"
-                f" {len(rows)}, from {given[rows].min():.4g} to {given[rows].max():.4g}"
+                "given needs at least four models in each layer, with different values; there are"
+                f" {len(rows)}, from {given[rows].min():.4g} to {given[rows].max():.4g}."
             )
         found[rows] = y - x * (x @ y) / (x @ x)
     if np.abs(found).max() <= 1e-9 * np.ptp(f):
         raise ValueError(
-            "functionality is a straight line in what is held constant, so nothing is left for a measure to see"
+            "functionality is a straight line in given, so nothing is left of it if given is held constant."
         )
     return found

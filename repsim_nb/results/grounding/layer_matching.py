@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ from repsim_nb.results.inference.units import Groups, Units, interval_over_units
 from repsim_nb.support.errors import join_names
 from repsim_nb.support.labels import Choice, to_axis
 from repsim_nb.support.progress import Tick
+from repsim_nb.support.validation import check_integer
 
 from .item_values import units_of_models
 from .specificity_result import NEVER, Specificity
@@ -37,27 +39,28 @@ def specificity(  # noqa: PLR0913 - keyword-only, independent of each other
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> Specificity:
-    """How often the nearest layer of another model is the same layer.
+    """Measure how often the nearest layer of another model is the same layer.
 
     Parameters
     ----------
     representations : {label: array (n, p)}
-        The same layers of two or more models, in their order, of the same n samples.
+        The same layers of two or more models, in order of depth, for the same n samples.
     measure : str or Measure
-    model, per : field of the labels, or a choice as `inference.anosim` takes it
+        The measure to test.
+    model, per : field of the labels, {label: value} or one value for each item
         Which model and which layer an item is.
-    groups : choice of one group a model, or DataFrame with a column for each crossed grouping, optional
-        Models of one group depend on each other (fine-tunings of one pre-training, seeds of one architecture). The
-        interval then draws whole groups, and only pairs of models that differ in every grouping count, in all that is
-        returned but `pairs` and `within`: models of one group are near to each other, and how many such pairs there
-        are is up to the design.
+    groups : {model: group}, one group for each model, or DataFrame, optional
+        Models of one group depend on each other (fine-tunings of one pre-trained model, seeds of one architecture). The
+        interval then draws whole groups, and only pairs of models of different groups count (in all attributes but
+        `pairs` and `within`). A DataFrame has one column for each crossed grouping.
     n_bootstrap : int
-        The number of resamples of models or groups, from 20.
+        The number of resamples of models or groups, at least 20.
     level : float
-        Of the interval.
+        The level of the interval, between 0 and 1.
     seed : int
-        Of the resamples.
-    progress : bool or callable
+        Seed of the resamples, >= 0.
+    progress : bool or function(done, total)
+        Show a bar, or call this function.
 
     Returns
     -------
@@ -66,43 +69,55 @@ def specificity(  # noqa: PLR0913 - keyword-only, independent of each other
     Raises
     ------
     ValueError
-        For one model or one layer, a layer that a model lacks or has twice, a group that changes within a model,
-        fewer than 3 groups.
+        For fewer than two models or layers, a layer that a model lacks or has twice, a group that splits the items of a
+        model, and fewer than 3 groups.
     UndefinedError
-        If the measure has no value for a pair.
+        If the measure is undefined for a pair.
 
-    Notes
-    -----
-    Each layer of the first model of an ordered pair looks for the nearest layer of the second; ties count in equal
-    parts. Layers at either end have neighbors on one side only.
+    Notes ----- For each ordered pair of models, each layer of the first is matched with the nearest layer of the
+    second. Ties count in equal parts. The first and the last layer have neighbors on one side only.
 
-    The interval is of percentiles, widened for few units; with fewer than 5 it is 0 to 1. Units are drawn with
-    replacement, and pairs of different ones count. Simulated (CKA, four layers, models with different amounts of
-    noise, 1,000 sets of models each): of 100 intervals at level 0.95, 97 held the accuracy of the population with 5
-    and with 10 models, 93 with 5 and with 10 groups of three models (plain percentiles: 83 and 90), 96 with 5 x 5
-    crossed levels and 98 with 10 x 5.
+    The interval is a percentile interval, widened for few units [1]_; with fewer than 5 units it is 0 to 1. Units are
+    drawn with replacement, and pairs of different units count. Simulated at level 0.95 (CKA, four layers, models with
+    different amounts of noise, 1,000 sets of models each): of 100 intervals, 97 contained the accuracy of the
+    population with 5 and with 10 models, 93 with 5 and with 10 groups of three models (plain percentiles: 83 and 90),
+    96 with 5 x 5 crossed levels [2]_ and 98 with 10 x 5.
 
     References
     ----------
-    Kornblith, Norouzi, Lee, Hinton 2019; Ding, Denain, Steinhardt 2021. The interval: Hesterberg 2015; crossed
-    groupings: Owen 2007.
+    Kornblith, Norouzi, Lee, Hinton 2019, Similarity of neural network representations revisited, ICML. Ding, Denain,
+    Steinhardt 2021, Grounding representation similarity through statistical testing, NeurIPS.
+
+    .. [1] Hesterberg 2015, What teachers should know about the bootstrap, The American Statistician.
+    .. [2] Owen 2007, The pigeonhole bootstrap, Annals of Applied Statistics.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> first, second = rng.normal(size=(2, 50, 4))
     >>> layers = {"in": first, "middle": first + second, "out": second}
-    >>> xs = {(net, layer): x + 0.5 * rng.normal(size=x.shape) for net in "abcd" for layer, x in layers.items()}
-    >>> nets, names = zip(*xs)
-    >>> found = specificity({"/".join(key): x for key, x in xs.items()}, "cka", model=nets, per=names)
+    >>> xs = rs.from_arrays(
+    ...     {f"{net}/{layer}": x + 0.5 * rng.normal(size=x.shape) for net in "abcd" for layer, x in layers.items()}
+    ... )
+    >>> found = specificity(xs, "cka")
     >>> found.accuracy, found.layers_to_move_text
     (1.0, '1')
-    >>> weak = specificity({"/".join(key): x for key, x in xs.items()}, "mean_cca", model=nets, per=names)
-    >>> list(found.compare_with(weak).columns)
+    >>> found.compare_with("mean_cca").columns.tolist()
     ['difference', 'low', 'high', 'p_value', 'detectable', 'significant']
     """
     measure = measures.get(measure)
     check_draws(n_bootstrap, level)
+    check_integer(seed, "seed", minimum=0)
+    repeat = functools.partial(
+        specificity,
+        representations,
+        model=model,
+        per=per,
+        groups=groups,
+        n_bootstrap=n_bootstrap,
+        level=level,
+        seed=seed,
+    )
     representations, _ = representations_of(representations)
     labels = list(representations)
     index = to_axis(representations)
@@ -148,40 +163,41 @@ def specificity(  # noqa: PLR0913 - keyword-only, independent of each other
         draws,
         seed,
         units if len(draws) else None,
+        repeat,
     )
 
 
 def _grid(nets: pd.Series, layers: pd.Series, names: list[Any], depth: list[Any]) -> np.ndarray:
-    """The place of each layer (columns) of each model (rows)."""
+    """Return the position of each layer (columns) of each model (rows)."""
     if len(names) < 2 or len(depth) < 2:
         raise ValueError(
-            "layers are looked for in other models, so there are two models and two layers or more; "
-            f"here are {len(names)} ({join_names(names, 3)}) and {len(depth)} ({join_names(depth, 3)})"
+            "specificity needs two or more models and two or more layers; got"
+            f" {len(names)} ({join_names(names, 3)}) and {len(depth)} ({join_names(depth, 3)})."
         )
     at: dict[tuple[Any, Any], int] = {}
     for i, key in enumerate(zip(nets, layers, strict=True)):
         if key in at:
             raise ValueError(
-                f"each model has a layer once; '{key[0]}' has '{key[1]}' twice: choose one with .where(...)"
+                f"each model needs each layer once; '{key[0]}' has '{key[1]}' twice. Select one with .where(...)."
             )
         at[key] = i
     lacking = [f"{layer} of {net}" for net in names for layer in depth if (net, layer) not in at]
     if lacking:
         raise ValueError(
-            f"the same layers are needed of all models; there is no {join_names(lacking, 3)}. If layers have other"
-            " names, pass per= as one depth an item"
+            f"specificity needs the same layers of all models; there is no {join_names(lacking, 3)}. If layers have"
+            " other names, pass per= with one depth for each item."
         )
     return np.array([[at[net, layer] for layer in depth] for net in names])
 
 
 def differing_pairs(units: Units) -> np.ndarray:
-    """Which pairs of models differ in every grouping (models, models)."""
+    """Return which pairs of models differ in every grouping (models, models)."""
     everyone = np.arange(len(next(iter(units.groupings.values()))))
     other = units.differ(everyone[:, None], everyone)
     if not other.any():
         raise ValueError(
-            f"pairs count if their models differ in every grouping, and no pair does ({units.name}): leave a"
-            " grouping out"
+            f"pairs count if their models differ in every grouping, and no pair does ({units.name}). Leave a grouping"
+            " out."
         )
     return other
 
@@ -189,8 +205,9 @@ def differing_pairs(units: Units) -> np.ndarray:
 def resample_accuracy(
     hits: np.ndarray, other: np.ndarray, units: Units, n_bootstrap: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Mean accuracies (n_bootstrap,) of the pairs that count, of units drawn with replacement; a draw without such a
-    pair is drawn again.
+    """Return mean accuracies (n_bootstrap,) of the pairs that count, for units drawn with replacement.
+
+    A draw without such a pair is drawn again.
     """
     many = units.draw_nonempty(
         rng, n_bootstrap, lambda drawn: np.einsum("ka,ab,kb->k", drawn, other.astype(float), drawn)
@@ -201,9 +218,7 @@ def resample_accuracy(
 
 
 def _away(within: np.ndarray, depth: pd.Index) -> pd.DataFrame:
-    """Mean dissimilarity of each layer (row) to those k layers away (column), one or two; missing where there is
-    none.
-    """
+    """Return the mean dissimilarity of each layer (row) to those k layers away (column); missing if there is none."""
     size = len(depth)
     frame = pd.DataFrame(index=depth, columns=pd.RangeIndex(1, size, name="layers away"), dtype=float)
     for at in range(size):
@@ -213,6 +228,7 @@ def _away(within: np.ndarray, depth: pd.Index) -> pd.DataFrame:
 
 
 def _by_layer(away: pd.DataFrame, threshold: np.ndarray) -> pd.DataFrame:
+    """Return the table `by_layer`; threshold: the mean dissimilarity of each layer in two models."""
     first = [
         next((k for k in away if far[k] > limit), NEVER)
         for (_, far), limit in zip(away.iterrows(), threshold, strict=True)

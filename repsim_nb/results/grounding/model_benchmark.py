@@ -1,4 +1,4 @@
-"""The benchmark of representations: their pairs, the distances of these by each measure, and the ranking."""
+"""The benchmark of representations: their pairs, the distance of each pair by each measure, and the ranking."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .item_values import (
 )
 from .noise import TrueFunctionality, noise_of
 from .pair_sets import Ends, make_pair_sets
-from .ranking import Pairing, Resampling, check_pairing, rank
+from .ranking import Pairing, Resampling, check_gaps, check_pairing, rank
 
 MEASURES: dict[str, Measure] = {
     "pwcca_all": CCA(
@@ -46,7 +46,7 @@ Measures = Mapping[str, str | Measure] | Iterable[str | Measure] | None
 
 
 def choose_measures(chosen: Measures) -> dict[str, Measure]:
-    """Measures by the names that tables have them under; None is all of MEASURES."""
+    """Return measures by the names that tables have for them; None means all of MEASURES."""
     if chosen is None:
         return dict(MEASURES)
     if isinstance(chosen, (str, Measure)):
@@ -58,14 +58,14 @@ def choose_measures(chosen: Measures) -> dict[str, Measure]:
         measure = measures.get(given) if measure is None else measures.get(measure)
         name = item if isinstance(item, str) else measures.short_name(measure)
         if name in found and found[name] is not measure:
-            raise ValueError(f"two measures have the name '{name}': pass {{name: measure}}")
+            raise ValueError(f"two measures have the name '{name}'. Pass {{name: measure}}.")
         found[name] = measure
     if not found:
-        raise ValueError("there is no measure to judge: name one or several")
+        raise ValueError("measures must have at least one measure; got none.")
     return found
 
 
-AT_ONCE = 64  # items of a table: what is prepared of them must fit into memory; references are prepared again for each
+AT_ONCE = 64  # items of a table, whose prepared forms must fit into memory; references are prepared again for each
 
 
 def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
@@ -88,50 +88,53 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> Benchmark:
-    """Rank measures by how well their dissimilarities go with differences in what models can do.
+    """Rank measures by how well their dissimilarities follow differences in what models can do.
+
+    For pairs of representations, the rank correlation ρ of dissimilarity with the gap in functionality |F - F'|.
 
     Parameters
     ----------
     representations : {label: array (n, p)}
-        All of the same samples.
-    functionality : mapping or Series
-        F, such as an accuracy: {label: F}, {model: F}, or a Series over the labels (of levels, those that both have).
-    measures : names, Measures, or {name: Measure}, optional
-        None is `grounding.MEASURES`: all representational measures, and PWCCA as published ("pwcca_all": the reference
-        gives the weights, over all its directions) and with the weights of the other item ("pwcca_all_other",
-        "pwcca_other").
-    pairs : "reference" or "all"
-        "reference": for each value of `per` the item with the highest F makes a pair with every other item. "all":
-        every pair of items, for each value of `per`, or of all layers at once if `across`. Both directions of a measure
-        are then averaged.
-    model, per : field of the labels, or a choice as in `inference.anosim`
-        Which model an item is of, and what there is a set of pairs for. per=None makes one set of all.
+        Representations of the same n samples, as in `rs.compare`.
+    functionality : {label: F}, {model: F} or Series
+        F, a number for each item or model such as an accuracy. A Series is by label, or by fields of the labels.
+    measures : list of str or Measure, or {name: Measure}, optional
+        The measures to rank. By default `grounding.MEASURES`: all representational measures, and PWCCA as published
+        ("pwcca_all": the reference gives the weights, over all its directions) and with the weights of the other item
+        ("pwcca_all_other", "pwcca_other").
+    pairs : {"reference", "all"}
+        "reference": for each value of `per` the item with the highest F, paired with every other item. "all": every
+        pair of items, for each value of `per` (or of all layers at once if `across`); both directions of a measure are
+        averaged.
+    model : field of the labels, {label: model} or one model for each item
+        Which model an item belongs to.
+    per : like `model`, or None
+        What there is a set of pairs for, such as the layer. None makes one set of all pairs.
     among : labels, optional
-        The labels that may be references (the undeleted ones). Only with references.
+        The labels that may be references. Only with pairs="reference".
     across : bool, optional
-        Pairs of different layers, too. None: if layers of a model differ in F (if F is the model's, depth would
-        only blur it).
+        Whether to use pairs of different layers. By default only if layers of a model differ in F.
     self_pairs : bool
-        Also the reference with itself, as in the published code.
-    groups : one value a model or item, or a DataFrame, optional
-        Models that are not independent of each other (of one pre-training seed): intervals draw, and tests exchange,
-        whole groups. A DataFrame by model has a column for each of several crossed groupings (pre-training seed and
-        fine-tuning seed). Pairs within a group are near in everything, so that they would make ρ high by themselves:
-        they do not count.
+        Whether to add the pair of each reference with itself, as in the published code. Only with pairs="reference".
+    groups : {model: group}, one group for each model or item, or DataFrame, optional
+        Models of one group depend on each other, such as fine-tunings of one pre-trained model. Intervals then draw,
+        and tests exchange, whole groups, and pairs within a group are left out (their members are alike in everything,
+        which raises ρ by itself). A DataFrame by model has one column for each of several crossed groupings.
     noise : float, mapping or Series, optional
-        Standard deviation of the error of each F, such as `grounding.paired_sd(correct)` if all are tested on the same
-        images. The result then has the reliability of F and the ρ that it allows at most.
-    given : as functionality, optional
-        Another number of each item that is held constant (the accuracy on the training distribution): F is replaced by
-        its residuals from a straight line in it, within each layer. The error of this number itself is not allowed for.
+        The standard deviation of the error of each F, such as ``grounding.paired_sd(correct)`` for models that were
+        tested on the same images. The result then has the reliability of F and the highest ρ that it allows.
+    given : like `functionality`, optional
+        A number that is held constant, such as the accuracy on the training distribution: F is replaced by its
+        residuals from a straight line in `given`, within each layer. The error of `given` itself is not taken into
+        account.
     n_bootstrap : int
-        The number of resamples, from 20.
+        The number of resamples of models, at least 20.
     n_permutations : int
-        The number of orders of models, if not all of them are gone through (there are 5,040 or fewer).
+        The number of random orders of models; all orders are used if there are 5,040 or fewer.
     level : float
-        Of the intervals.
+        The level of the intervals, between 0 and 1.
     seed : int
-        Of resamples and orders.
+        Seed of resamples and orders, >= 0.
     progress : bool or function(done, total)
         Show a bar, or call this function.
 
@@ -141,46 +144,52 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
 
     Raises
     ------
+    TypeError
+        If `representations` is not a mapping of labels to arrays.
     ValueError
-        For F that is missing or the same for all, fewer than 3 models or groups, and if no measure has a value for
-        all pairs.
+        For F that is missing or the same for all items, fewer than 3 models or groups, a set of fewer than 3 pairs or
+        without different gaps (one layer with pairs="reference" needs 4 models), and if no measure is defined for all
+        pairs.
 
-    Notes
-    -----
-    Dissimilarities are computed in float64. A measure without a value for one of the pairs has no row, and a reason.
+    Notes ----- Dissimilarities are computed in float64. A measure that is undefined for one of the pairs has no row;
+    `undefined` has the reason.
 
-    low, high: units are drawn with replacement. With references these stay, the interval says nothing of other
-    references, and percentiles are widened for few units. With all pairs both ends are drawn, which by itself makes
-    intervals rather too wide. Simulated at level 0.95 (ρ from .02 to .35, 100 to 150 studies each): of 100 intervals
-    they held ρ in 97 to 100 with references (10 and 25 models), in 97 to 99 with all pairs (10 models) and in 93 to
-    98 with 5 groups of 5 models; intervals of a difference in 97 to 100.
+    low, high: units are drawn with replacement. With references, these stay, so the interval does not cover other
+    references, and percentiles are widened for few units. With all pairs both ends are drawn, which makes intervals
+    rather too wide. Simulated at level 0.95 (ρ from .02 to .35, 100 to 150 studies each): of 100 intervals, 97 to 100
+    contained ρ with references (10 and 25 models), 97 to 99 with all pairs (10 models) and 93 to 98 with 5 groups of 5
+    models; 97 to 100 of the intervals of a difference.
 
-    model_p: one-sided, how often the mean ρ is as high if models change places, the same way in all sets, each with
-    the F of all its items. References keep their place. What depth alone does to ρ is the same in every order, so that
-    a high ρ with a high model_p is about layers and not about models. Simulated with F that has nothing to do with
-    representations (400 nulls each): p <= .05 in .05 to .06 of them. Where models come in 5 groups of 5 that are
-    alike, it was in .23 to .24 with models as units, and in .04 to .05 with `groups`; with `given` in .03 (300 nulls)
-    where both follow another accuracy, and without it in .76. spearman_p and kendall_p take the pairs of a reference as
-    independent.
+    model_p: one-sided, the fraction of orders with a mean ρ at least as high if models change places, the same way in
+    all sets, each with the F of all its items. References keep their place. What depth alone does to ρ is the same in
+    every order, so a high ρ with a high model_p is about layers and not about models. Simulated with F that is
+    unrelated to representations (400 nulls each): p <= .05 in .05 to .06 of them. With 5 groups of 5 similar models, it
+    was .23 to .24 with models as units, and .04 to .05 with `groups`; with `given` .03 (300 nulls) if both follow
+    another accuracy, and without it .76.
 
-    References
-    ----------
-    Ding, Denain, Steinhardt 2021; Mantel 1967; Westfall, Young 1993; Owen 2007; Hesterberg 2015.
+    spearman_p and kendall_p take the pairs of a reference as independent.
+
+    References ---------- Ding, Denain, Steinhardt 2021, Grounding representation similarity through statistical
+    testing, NeurIPS. Mantel 1967; Westfall, Young 1993 (max-T); Owen 2007 (crossed groupings); Hesterberg 2015 (widened
+    percentiles).
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> F = {f"net{k}": k / 10 for k in range(6)}
-    >>> shared = rng.normal(size=(60, 4))
-    >>> xs = {name: np.hstack([shared, 4 * f * shared**2]) for name, f in F.items()}
-    >>> found = benchmark(xs, F, measures=["cka_debiased"], pairs="all", model=list(F), per=None)
-    >>> bool(found.table.loc["cka_debiased", "model_p"] < 0.05)
-    True
+    >>> common = rng.normal(size=(60, 4))
+    >>> xs = {name: np.hstack([common, 4 * f * common**2]) for name, f in F.items()}
+    >>> found = benchmark(xs, F, measures=["cka_debiased", "nbs"], pairs="all", model=list(F), per=None)
+    >>> found.table[["spearman", "rank"]].round(2)
+                  spearman  rank
+    measure
+    cka_debiased      0.84     1
+    nbs               0.80     2
     """
     chosen, resampling = choose_measures(measures), Resampling(n_bootstrap, n_permutations, level, seed)
     check_pairing(pairs)
     if pairs == "all" and (among is not None or self_pairs):
-        raise ValueError("among= and self_pairs= are about references, and pairs='all' has none: leave them out")
+        raise ValueError("among= and self_pairs= are for references, and pairs='all' has none. Leave them out.")
     representations, _ = representations_of(representations)
     labels, index = list(representations), to_axis(representations)
     models = require_values_per_item(index, model, "model")
@@ -203,7 +212,7 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
         | {"other": [short[j] for j in ends[1]], "gap": gaps_between(f[ends[0]], f[ends[1]])}
     )
     if taken := [name for name in chosen if name in frame]:
-        raise ValueError(f"{join_names(taken)} is a column of the pairs: give the measure another name")
+        raise ValueError(f"{join_names(taken)} is a column of the pairs. Give the measure another name.")
     codes, known = pd.factorize(models)
     check_models(known)
     units = units_of_models(index, models, groups)
@@ -211,8 +220,9 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
     if noise is not None:
         sd = noise_of(spread_to_items(models, index, noise), index)
         truth = TrueFunctionality.estimate(f, sd, places, ends, fitted=1 if given is None else 2)
-    distances, undefined = _distances(chosen, representations, ends, values, pairs, progress)
     found = make_pair_sets(codes, places, ends, values, frame["gap"].to_numpy(float), units, pairs, unclear)
+    check_gaps(frame["gap"], str(layers.name), found)
+    distances, undefined = _distances(chosen, representations, ends, values, pairs, progress)
     frame = frame.assign(**distances)
     merged = {
         name: merge_ties(distance, tolerance_of_sums(distance, chosen[name])) for name, distance in distances.items()
@@ -224,10 +234,9 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
 def _correspondence(
     models: pd.Series, layers: pd.Series, rest: pd.Index | None, one_set: bool
 ) -> tuple[np.ndarray, str]:
-    """Which item of its model each is, as a number that is the same for items of two models that correspond, and why
-    these are unclear, if they are.
+    """Return a number for each item, the same for corresponding items of two models, and why it is unclear, if it is.
 
-    rest: the labels without the model. Without these items correspond by their layer, and within it by their order.
+    rest: the labels without the model. Without these, items correspond by layer, and within it by their order.
     """
     if rest is not None:
         return pd.factorize(rest)[0], ""
@@ -236,15 +245,15 @@ def _correspondence(
     if not number.any():
         return places, ""
     return places, (
-        f"'{models[number.to_numpy().argmax()]}' has several items {'' if one_set else f'of one {layers.name}'}, and"
-        " which of them correspond to which of another model is unknown: name them by per="
+        f"'{models[number.to_numpy().argmax()]}' has several items {'' if one_set else f'of one {layers.name}'}, and it"
+        " is unknown which of them correspond to which of another model (name them by per=)"
     )
 
 
 def _with_references(
     best: Mapping[Any, int], layers: pd.Series, across: bool, self_pairs: bool
 ) -> tuple[Ends, np.ndarray]:
-    """The ends of the pairs of each reference with the other items, and the set of each pair."""
+    """Return the ends of the pairs of each reference with the other items, and the set of each pair."""
     one, other, values = list[int](), list[int](), list[Any]()
     for value, i in best.items():
         others = [j for j in range(len(layers)) if (self_pairs or j != i) and (across or layers[j] == layers[i])]
@@ -253,7 +262,7 @@ def _with_references(
 
 
 def _every_pair(layers: pd.Series, across: bool) -> tuple[Ends, np.ndarray]:
-    """The ends of all pairs, or of those within a layer, and the set of each pair."""
+    """Return the ends of all pairs, or of those within a layer, and the set of each pair."""
     one, other = np.triu_indices(len(layers), 1)
     if across:
         return (one, other), np.full(len(one), "all", dtype=object)
@@ -270,7 +279,7 @@ def _distances(
     pairs: Pairing,
     progress: bool | Tick,
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The dissimilarity of each pair by each measure, and why a measure has none."""
+    """Return the dissimilarity of each pair by each measure, and why a measure has none."""
     labels, index, (one, other) = list(representations), to_axis(representations), ends
     if pairs == "reference":
         first = list(dict.fromkeys(one))
@@ -297,7 +306,7 @@ def _distances(
             if len(missing):
                 pair = index[one[missing[0]]], index[other[missing[0]]]
                 undefined[name] = (
-                    f"{len(missing)} of {len(distance)} pairs have no value:"
+                    f"{len(missing)} of {len(distance)} pairs are undefined:"
                     f" {reasons.get(pair) or reasons.get(pair[::-1])}"
                 )
             else:
@@ -307,7 +316,7 @@ def _distances(
 
 
 def _exact(x: Any) -> np.ndarray:
-    """In float64, as NumPy; what holds no real numbers stays, and the measure says so."""
+    """Return x in float64, as NumPy; other than real numbers stay, and the measure refuses them."""
     if hasattr(x, "detach"):
         return x.detach().cpu().double().numpy() if not x.is_complex() else x
     return np.asarray(x, dtype=np.float64) if x.dtype.kind in "fiub" else x

@@ -1,4 +1,4 @@
-"""The noise of functionality: how reliable accuracies are, and what that allows a measure to see."""
+"""The noise of functionality: how reliable accuracies are, and the highest ρ that they allow."""
 
 from __future__ import annotations
 
@@ -23,29 +23,27 @@ SIMULATED = 200  # draws of the errors of F, for the ceiling
 def binomial_sd(
     accuracy: pd.Series | Mapping[Any, float] | Sequence[float] | float, images: int
 ) -> pd.Series | np.ndarray | float:
-    """Standard deviation that an accuracy has because its test images are a sample: sqrt(a (1 - a) / images).
+    """Standard deviation of an accuracy because its test images are a sample: sqrt(a (1 - a) / images).
 
     Parameters
     ----------
-    accuracy : Series, mapping, sequence or float
+    accuracy : float, sequence, mapping or Series
         Fractions from 0 to 1.
     images : int
         The number of test images.
 
     Returns
     -------
-    Series, array or float
-        As `accuracy`: a Series for a mapping, an array for a sequence.
+    float, array or Series
+        As `accuracy`: an array for a sequence, a Series for a mapping.
 
     Raises
     ------
     ValueError
-        For an accuracy outside 0 to 1, undefined ones too, and for images that are no integer >= 1.
+        For an accuracy that is undefined or outside 0 to 1, and if `images` is not an integer >= 1.
 
-    Notes
-    -----
-    If all models are tested on the same images, equal models differ by less, so this is an upper bound of the error
-    of a difference: `paired_sd` is the one to take then.
+    Notes ----- If all models are tested on the same images, this is an upper bound of the error of a difference; use
+    `paired_sd` then.
 
     Examples
     --------
@@ -55,7 +53,8 @@ def binomial_sd(
     check_integer(images, "images", minimum=1, hint="the number of test images")
     series = pd.Series(accuracy, dtype=float)
     if not series.between(0, 1).all():
-        raise ValueError(f"an accuracy is a fraction from 0 to 1; got {series[~series.between(0, 1)].iloc[0]:.4g}")
+        bad = series[~series.between(0, 1)].iloc[0]
+        raise ValueError(f"accuracy must be a fraction from 0 to 1; got {bad:.4g}. Divide percentages by 100.")
     found = np.sqrt(series * (1 - series) / images)
     if isinstance(accuracy, (pd.Series, Mapping)):
         return found
@@ -68,27 +67,26 @@ def paired_sd(correct: Any) -> float:
     Parameters
     ----------
     correct : array or DataFrame (models, images)
-        1 or True for the images that a model gets right, else 0.
+        1 or True for the images that a model classifies correctly, else 0.
 
     Returns
     -------
     float
-        sqrt(m / images), m the mean square of what is left when the means of models and of images are taken out.
-        `reliability` with it is that of Hoyt 1941.
+        sqrt(m / images), with m the mean square of the residuals without the means of models and of images.
 
     Raises
     ------
     ValueError
-        For fewer than two models or images, and for anything else than 0 and 1.
+        For fewer than two models or images, more models than images, and values other than 0 and 1.
 
     Notes
     -----
-    Images that are difficult for all models move all accuracies together. That is no error of a difference between
-    models, but `binomial_sd` counts it.
+    Images that are difficult for all models change all accuracies together. That is no error of a difference between
+    models, but `binomial_sd` counts it. The reliability computed from this value is that of Hoyt [1]_.
 
     References
     ----------
-    Hoyt 1941, Test reliability estimated by analysis of variance.
+    .. [1] Hoyt 1941, Test reliability estimated by analysis of variance, Psychometrika.
 
     Examples
     --------
@@ -97,17 +95,17 @@ def paired_sd(correct: Any) -> float:
     """
     values = np.asarray(correct, dtype=float)
     if values.ndim != 2 or min(values.shape) < 2:
-        raise ValueError(f"correct is a table of two or more models by two or more images; its shape is {values.shape}")
-    if not np.isin(values, (0, 1)).all():
         raise ValueError(
-            "correct holds 1 for an image that a model gets right and 0 for another; it holds other numbers"
+            f"correct must be a table of two or more models by two or more images; its shape is {values.shape}."
         )
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError("correct must be 1 for an image that a model classifies correctly, else 0; got other numbers.")
     left = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
     models, images = values.shape
     if models > images:
         raise ValueError(
-            f"a row is a model and a column an image; here are {models} rows and {images} columns. Give correct.T"
-            " if it is turned"
+            f"correct needs one row for each model and one column for each image; it has {models} rows and {images}"
+            " columns. Use correct.T if it is transposed."
         )
     return float(np.sqrt((left**2).sum() / ((models - 1) * (images - 1)) / images))
 
@@ -115,42 +113,41 @@ def paired_sd(correct: Any) -> float:
 def accuracy_reliability(
     functionality: pd.Series, noise: float | pd.Series, *, model: str = "model", by: str | Iterable[str] | None = None
 ) -> pd.DataFrame:
-    """How much of the spread of a functionality over models is not the chance of its test images.
+    """Fraction of the variance of functionality between models that is not chance of the test images.
 
     Parameters
     ----------
     functionality : Series
         F by the fields of its items, `model` among them, or by model alone.
     noise : float or Series
-        Standard deviation of the error of each F, such as `paired_sd(correct)`, or `binomial_sd(functionality, 1000)`
-        if each model has images of its own.
+        The standard deviation of the error of each F, such as ``paired_sd(correct)``, or ``binomial_sd(functionality,
+        1000)`` if each model has images of its own.
     model : str
         The field that names the model.
-    by : field or fields, optional
-        Models are compared within the values of these fields. By default all other fields that vary; if all items of
-        a model have the same F there is one row.
+    by : str or sequence of str, optional
+        Models are compared within the values of these fields. By default all other fields that vary; if all items of a
+        model have the same F, there is one row.
 
     Returns
     -------
     DataFrame
-        A row a value of `by`. Columns: models, min, mean, max, sd (over models), noise (root mean square),
-        reliability = 1 - noise² / sd².
+        One row for each value of `by`. Columns: models (their number); min, mean, max, sd of F over models; noise (root
+        mean square); reliability = 1 - noise² / sd².
 
     Raises
     ------
+    TypeError
+        If `functionality` is not a Series.
     ValueError
-        For a field that is not there, a model that has several F in one row, and for other items in `noise` than in
-        `functionality`.
+        For a missing field, a model with several F in one row, and other items in `noise` than in `functionality`.
 
-    Notes
-    -----
-    The reliability is the fraction of the variance between models that another test set of the same size would show
-    again. It is negative if models differ by less than chance alone gives; then nothing that correlates with F can be
-    about models.
+    Notes ----- The reliability is the fraction of the variance between models that another test set of the same size
+    would show again. It is negative if models differ by less than chance alone gives; then nothing that correlates with
+    F is about models.
 
     References
     ----------
-    Spearman 1904.
+    Spearman 1904, The proof and measurement of association between two things, American Journal of Psychology.
 
     Examples
     --------
@@ -160,19 +157,19 @@ def accuracy_reliability(
     """
     if not isinstance(functionality, pd.Series):
         raise TypeError(
-            f"functionality is a Series by the fields of its items; got {type(functionality).__name__}. {{model: F}}:"
-            f" pd.Series(F).rename_axis('{model}')"
+            f"functionality must be a Series by the fields of its items; got {type(functionality).__name__}. For"
+            f" {{model: F}} use pd.Series(F).rename_axis('{model}')."
         )
     series = functionality.rename("F")
     if model not in series.index.names:
         raise ValueError(
             f"functionality has no field '{model}' that names the model; its fields are"
-            f" {join_names(series.index.names)}"
+            f" {join_names(series.index.names)}."
         )
     if not pd.api.types.is_numeric_dtype(series) or not np.isfinite(series.to_numpy(float, na_value=np.nan)).all():
         raise ValueError(
-            "functionality is a number for every item; some are undefined (NaN), infinite or no numbers: leave"
-            " those out"
+            "functionality needs a number for every item; some are undefined (NaN), infinite or no numbers. Leave those"
+            " items out."
         )
     noises = noise_of(noise, series.index)
     frame = series.reset_index().assign(squared=noises**2)
@@ -190,15 +187,15 @@ def accuracy_reliability(
     several = frame[frame.duplicated([model, *fields])]
     if len(several):
         raise ValueError(
-            f"each model has one F in a row of the result; {several.iloc[0][model]} has"
-            f" several{f' for one {join_names(fields)}' if fields else ''}: name more fields in by= (there are"
-            f" {join_names(others) or 'none'}), or average them first"
+            f"each model needs one F in a row of the result; {several.iloc[0][model]} has"
+            f" several{f' for one {join_names(fields)}' if fields else ''}. Name more fields in by= (there are"
+            f" {join_names(others) or 'none'}), or average them first."
         )
     groups = frame.groupby(fields, sort=False) if fields else frame.assign(all="all").groupby("all")
     if len(alone := groups["F"].count().loc[lambda many: many < 2]) or not len(series):
         raise ValueError(
-            "reliability is about differences between models, and there are fewer than"
-            f" two{f' for {join_names(alone.index, 3)}' if fields else ''}"
+            "reliability needs two or more models; there are fewer than"
+            f" two{f' for {join_names(alone.index, 3)}' if fields else ''}."
         )
     table = groups["F"].agg(models="count", min="min", mean="mean", max="max", sd="std")
     table = table.assign(noise=np.sqrt(groups["squared"].mean()))
@@ -211,7 +208,7 @@ def accuracy_reliability(
 
 
 def noise_of(noise: float | pd.Series | Mapping[Any, float], index: pd.Index) -> np.ndarray:
-    """The standard deviation of the error of F of each item."""
+    """Return the standard deviation of the error of F of each item."""
     if isinstance(noise, (int, float, np.number)) and is_number(noise):
         values = np.full(len(index), float(noise))
     elif isinstance(noise, pd.Series) and noise.index.equals(index):
@@ -220,8 +217,8 @@ def noise_of(noise: float | pd.Series | Mapping[Any, float], index: pd.Index) ->
         values = read_item_values(list(index), index, noise, "noise")
     if not (np.isfinite(values) & (values >= 0)).all():
         raise ValueError(
-            "noise is the standard deviation of the error of F, a number >= 0 for every item, such as"
-            " grounding.binomial_sd(functionality, images)"
+            "noise must be the standard deviation of the error of F, a number >= 0 for every item, such as"
+            " grounding.binomial_sd(functionality, images)."
         )
     return values
 
@@ -243,16 +240,16 @@ class TrueFunctionality:
     def estimate(
         cls, f: np.ndarray, noise: np.ndarray, places: np.ndarray, ends: Ends, fitted: int = 1
     ) -> TrueFunctionality:
-        """places: the layer (and step) of each item.  fitted: how many numbers were fitted to F within each layer, its
+        """Estimate from F of each item.
+
+        places: the layer (and step) of each item.  fitted: how many numbers were fitted to F within each layer, its
         mean included. Errors of what is held constant are not counted.
         """
         values, reliability = shrink(f, noise, places, fitted)
         return cls(values, noise, ends, reliability)
 
     def ceiling(self, sets: Mapping[Any, np.ndarray], seed: int) -> float:
-        """The mean ρ, over sets of pairs, of the gaps of the true F with those that another test set of the same size
-        would show.
-        """
+        """Return the mean ρ over sets of the gaps of the true F with those of another test set of the same size."""
         one, other = self.ends
         true = gaps_between(self.values[one], self.values[other])
         seen = self.values + np.random.default_rng(seed).normal(size=(SIMULATED, len(self.values))) * self.noise
@@ -267,11 +264,10 @@ class TrueFunctionality:
 
 
 def shrink(f: np.ndarray, noise: np.ndarray, cells: np.ndarray, fitted: int = 1) -> tuple[np.ndarray, float | None]:
-    """F without its chance, as far as a model of normal errors can say, and the mean reliability of the cells (layer,
-    step) that have several items.
+    """Return F without its chance, and the mean reliability of the cells (layer, step) that have several items.
 
-    Within each cell values are moved towards their mean by the root of the reliability. fitted: how many numbers were
-    fitted to F there, its mean included.
+    By a model of normal errors: within each cell values are moved towards their mean by the root of the reliability.
+    fitted: how many numbers were fitted to F there, its mean included.
     """
     found, known = f.copy(), []
     for cell in np.unique(cells):

@@ -1,6 +1,4 @@
-"""Rank correlations over pairs of items: one order of models for all pairs at once, and resamples in which both ends
-of a pair are drawn.
-"""
+"""Rank correlations over pairs of items: one order of models for all pairs, and resamples of both ends of a pair."""
 
 from __future__ import annotations
 
@@ -25,10 +23,9 @@ class PairSets:
 
     Values that are equal up to rounding are equal already.
 
-    one, other: the model at either end, as a number.  places: which item of its model it is, at either end.  sets:
-    {value: rows}.  gap: of functionality.
-    units: of models.  fixed: models that do not change places (the references); None if both ends are drawn.
-    unclear: why items of two models do not correspond, if they do not.
+    one, other: the number of the model at either end.  places: which item of its model it is, at either end.  sets:
+    {value: rows}.  gap: |F - F'|.  units: of models.  fixed: models that do not change places (the references); None if
+    both ends are drawn.  unclear: why items of two models do not correspond, if they do not.
     """
 
     one: np.ndarray
@@ -42,10 +39,11 @@ class PairSets:
 
     @property
     def has_references(self) -> bool:
+        """Whether one end of each pair is a reference."""
         return self.fixed is not None
 
     def draws(self, xs: Mapping[str, np.ndarray], n: int, seed: int) -> pd.DataFrame:
-        """The mean ρ over sets in n resamples of models (n, measures); NaN where a side of a set is constant."""
+        """Return the mean ρ over sets in n resamples of models (n, measures); NaN if a side of a set is constant."""
         levels = self.units.draw_levels(np.random.default_rng(seed), n)
         total = np.zeros((n, len(xs)))
         for rows in self.sets.values():
@@ -59,10 +57,10 @@ class PairSets:
         return pd.DataFrame(total, columns=list(xs))
 
     def null(self, xs: Mapping[str, np.ndarray], n: int, seed: int) -> tuple[np.ndarray, bool]:
-        """The mean ρ over sets when models change places, the same way for all sets (orders, measures); and whether
-        these are all orders, the first one as it is.
+        """Return the mean ρ over sets if models change places, the same way in all sets (orders, measures).
 
-        A model takes the gaps of all its items along. Errors: NoOrder.
+        The second value is whether these are all orders, the first of them the original one. A model takes the gaps of
+        all its items with it. NoOrder if models cannot change places.
         """
         if self.unclear:
             raise NoOrder(self.unclear)
@@ -84,13 +82,15 @@ class PairSets:
         return total, every
 
     def _weights(self, levels: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
+        """Return how often each of these pairs occurs in each draw (draws, rows)."""
         if self.fixed is None:
             return self.units.pair_counts(levels, self.one[rows], self.other[rows])
         return self.units.counts(levels)[:, self.other[rows]]
 
     def _numbers(self, rows: np.ndarray) -> Any:
-        """A function from orders (k, models) to the positions (k, rows), among these rows, of the pairs whose gaps
-        the rows get; it gives None if a pair is missing.
+        """Return a function from orders (k, models) to the positions of the pairs whose gaps these rows get (k, rows).
+
+        It returns None if a pair is missing.
         """
         models = int(max(self.one.max(), self.other.max())) + 1
         many = int(max(self.places[0].max(), self.places[1].max())) + 1
@@ -118,7 +118,7 @@ def make_pair_sets(
     pairing: str,
     unclear: str = "",
 ) -> PairSets:
-    """The pairs of each set, without those of two models in one group.
+    """Return the pairs of each set, without those of two models in one group.
 
     codes, places: the model of each item, and which of its items it is.  ends: the items of each pair.  values: the set
     of each pair.
@@ -131,7 +131,7 @@ def make_pair_sets(
 
 
 def _weigh_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Centred ranks of values that come weights (draws, pairs) times each."""
+    """Return centred ranks of values that occur weights (draws, pairs) times each."""
     order = np.argsort(values, kind="stable")
     start = np.flatnonzero(tie_starts(values[order], 0.0))
     many = np.add.reduceat(weights[:, order], start, axis=1)
@@ -142,7 +142,7 @@ def _weigh_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _correlation(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The correlation in each draw of centred ranks (draws, pairs); NaN where a side is constant."""
+    """Return the correlation in each draw of centred ranks (draws, pairs); NaN if a side is constant."""
     weighted = weights * x
     with np.errstate(invalid="ignore", divide="ignore"):
         return (weighted * y).sum(1) / np.sqrt((weighted * x).sum(1) * (weights * y * y).sum(1))

@@ -1,4 +1,4 @@
-"""Distances of pairs ranked by how well they go with gaps in functionality, with tests and intervals over models."""
+"""Rank distances of pairs by how well they follow gaps in functionality, with tests and intervals over models."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from repsim_nb.results.inference.square_tables import precision_of
 from repsim_nb.results.inference.units import Groups, NoOrder, interval_over_units
 from repsim_nb.support.errors import join_names, unknown_name
 from repsim_nb.support.labels import explain_same_text
+from repsim_nb.support.validation import check_integer
 
 from .benchmark_result import Benchmark
 from .item_values import check_groups_named, check_models, units_of_models
@@ -24,13 +25,13 @@ from .pair_sets import PairSets, make_pair_sets
 from .pairs import KINDS, check_columns, check_numbers, combine_p_values, correlate_pairs, functionality_up_to_sign
 
 Pairing = Literal["reference", "all"]
-POWER = 0.8  # of the study for which `detectable` is the ρ that it finds
+POWER = 0.8  # `detectable` is the ρ that a study detects with this probability
 FEWEST_ORDERS = 20  # of models, for a p-value of .05
 
 
 @dataclass(frozen=True)
 class Resampling:
-    """How often models are drawn and exchanged, the level of the intervals, and the seed of both."""
+    """The numbers of resamples and of orders, the level of the intervals, and the seed."""
 
     n_bootstrap: int
     n_permutations: int
@@ -40,10 +41,11 @@ class Resampling:
     def __post_init__(self) -> None:
         check_draws(self.n_bootstrap, self.level)
         check_permutations(self.n_permutations)
+        check_integer(self.seed, "seed", minimum=0)
 
 
 def check_pairing(pairs: str) -> None:
-    """ValueError for another choice of pairs than "reference" and "all"."""
+    """Refuse another choice of pairs than "reference" and "all"."""
     if pairs not in ("reference", "all"):
         raise unknown_name("choice of pairs", pairs, ("reference", "all"))
 
@@ -57,27 +59,26 @@ def rank(
     truth: TrueFunctionality | None = None,
     undefined: Mapping[str, str] | None = None,
 ) -> Benchmark:
-    """The benchmark of pairs.
+    """Return the Benchmark of pairs.
 
-    frame: a row a pair.  names: its columns of gaps, models and layers, these two without 1 and 2.  distances: one
-    array a measure, values that are equal up to rounding made equal, as in pairs.gap.  undefined: measures without
-    distances, and why.
+    frame: one row for each pair.  names: its columns of gaps, models and layers, these two without 1 and 2.  distances:
+    one array for each measure, with values that are equal up to rounding made equal, as in pairs.gap.  undefined:
+    measures without distances, and why.
     """
-    model, per = names[1:]
-    _check_gaps(frame[names[0]], per, pairs)
+    model = names[1]
     sets, failed = _correlate_sets(frame, names, distances, pairs)
     undefined = {**(undefined or {}), **failed}
     if not len(sets):
         raise ValueError(
-            f"no measure has a value for all pairs: {join_names(f'{name}: {why}' for name, why in undefined.items())}"
+            f"no measure is defined for all pairs: {join_names(f'{name}: {why}' for name, why in undefined.items())}."
         )
     xs = {name: distances[name] for name in sets.index.unique("measure")}
     draws = pairs.draws(xs, resampling.n_bootstrap, resampling.seed)
     defined = np.isfinite(draws.to_numpy()).all(axis=1)
     if defined.mean() < 0.5:
         raise ValueError(
-            f"in {(~defined).sum()} of {len(defined)} resamples of {pairs.units.number} {pairs.units.name} all gaps or"
-            " all distances were the same: there are too few models for an interval"
+            f"too few models for an interval: in {(~defined).sum()} of {len(defined)} resamples of"
+            f" {pairs.units.number} {pairs.units.name} all gaps or all distances were the same."
         )
     draws = draws[defined].reset_index(drop=True)
     means = {
@@ -115,7 +116,7 @@ def rank(
         sets=sets,
         pairs=frame,
         undefined=undefined,
-        # a model that is the reference of all is in no pair as the other
+        # a model that is the reference of all layers is never the other item
         models=pd.concat([frame[f"{model}1"], frame[f"{model}2"]]).nunique(),
         level=resampling.level,
         draws=draws[list(table.index)],
@@ -135,21 +136,22 @@ _COLUMNS = (
 )
 
 
-def _check_gaps(gaps: pd.Series, per: str, pairs: PairSets) -> None:
+def check_gaps(gaps: pd.Series, per: str, pairs: PairSets) -> None:
+    """Refuse sets with fewer than 3 pairs, or without different gaps, before distances are computed."""
     for value, rows in pairs.sets.items():
         if len(rows) < 3 or np.ptp(pairs.gap[rows]) == 0:
             what = f"the reference of {per}={value}" if pairs.has_references else f"{per}={value}"
             what += "" if list(pairs.units.groupings) == ["models"] else ", without pairs of one group,"
             raise ValueError(
-                f"{what} needs 3 pairs or more whose gaps in functionality differ; it has {len(rows)}, and the first"
-                f" gap is {gaps.iloc[rows[0]]:.4g}"
+                f"{what} needs 3 pairs or more whose gaps in functionality differ; it has {len(rows)}"
+                f"{f', and the first gap is {gaps.iloc[rows[0]]:.4g}' if len(rows) else ''}. Add models."
             )
 
 
 def _correlate_sets(
     frame: pd.DataFrame, names: tuple[str, str, str], distances: Mapping[str, np.ndarray], pairs: PairSets
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """The rank correlations of each measure in each set of pairs; and measures that have none, with the reason."""
+    """Return the rank correlations of each measure in each set of pairs, and why a measure has none."""
     gap, model, per = names
     merged = pd.DataFrame({**distances, gap: pairs.gap})
     rows: list[dict[str, Any]] = []
@@ -168,7 +170,7 @@ def _correlate_sets(
                 row |= {f"{kind}_p": test.p_value for kind, test in tests.items() if pairs.has_references}
                 own.append(row | {"n": len(places)})
             rows += own
-        except ValueError as error:  # gaps were seen to differ, so it is the distances that do not
+        except ValueError as error:  # gaps differ (`check_gaps`), so distances do not
             failed[name] = str(error)
     return pd.DataFrame(rows).set_index(["measure", per]) if rows else pd.DataFrame(), failed
 
@@ -176,9 +178,7 @@ def _correlate_sets(
 def _test_jointly(
     seen: np.ndarray, null: np.ndarray, every: bool, draws: np.ndarray, pairs: PairSets
 ) -> dict[str, Any]:
-    """What the joint permutation says of each measure: its p, that of the list by max-T, and what it could have
-    found.
-    """
+    """Return the columns of the joint permutation: p-values, also adjusted by max-T, and the detectable ρ."""
     p = [compare_with_null(float(value), null[:, k], "greater", every).p_value for k, value in enumerate(seen)]
     mean, sd = null.mean(axis=0), np.maximum(null.std(axis=0), 1e-12)
     furthest = ((null - mean) / sd).max(axis=1)
@@ -212,27 +212,36 @@ def rank_pairs(  # noqa: PLR0913 - keyword-only, independent of each other
     level: float = 0.95,
     seed: int = 0,
 ) -> Benchmark:
-    """Rank distances by how well they go with gaps in functionality, for pairs that are there already.
+    """Rank distances by how well they follow gaps in functionality, for a frame of pairs.
 
     Parameters
     ----------
     frame : DataFrame
-        A row a pair. Columns {model}1, {per}1 and {model}2, {per}2 name its two items.
-    distances : columns of distances, larger is less alike
+        One row for each pair. Columns {model}1, {per}1 and {model}2, {per}2 name its two items.
+    distances : str or sequence of str
+        The columns with distances; larger is less alike.
     gap : str
-        The column |F - F'|.
-    pairs : "reference" or "all"
-        "reference": the pairs of `reference_pairs`, whose first item is the reference of its layer. "all": every pair
-        once; pairs of an item with itself are left out.
+        The column with |F - F'|.
+    pairs : {"reference", "all"}
+        "reference": the frame has the pairs of `reference_pairs`, whose first item is the reference of its layer.
+        "all": every pair once; pairs of an item with itself are left out.
     model, per : str
-        What columns are called.
+        The names of the columns, without 1 and 2.
     across : bool
-        With all pairs: those of different layers, too, as one set; otherwise one set a layer.
+        With all pairs: True makes one set of all pairs, those of different layers too; False makes one set for each
+        layer.
     groups : {model: group}, Series or DataFrame by model, optional
         As in `benchmark`.
     noise : float, or Series by the fields of the items or by model, optional
-        As in `benchmark`; F follows from all gaps, so it needs pairs="all" and across=True.
-    n_bootstrap, n_permutations, level, seed : as in `benchmark`
+        As in `benchmark`. F follows from all gaps, so it needs pairs="all" and across=True.
+    n_bootstrap : int
+        The number of resamples of models, at least 20.
+    n_permutations : int
+        The number of random orders of models; all orders are used if there are 5,040 or fewer.
+    level : float
+        The level of the intervals, between 0 and 1.
+    seed : int
+        Seed of resamples and orders, >= 0.
 
     Returns
     -------
@@ -240,11 +249,11 @@ def rank_pairs(  # noqa: PLR0913 - keyword-only, independent of each other
 
     Raises
     ------
-    ValueError
-        For columns that are not there or hold no numbers, a pair that is there twice, several references in one layer,
-        fewer than 3 models.
     TypeError
-        For groups without names of models.
+        For groups that do not name the models, or if `frame` is not a DataFrame.
+    ValueError
+        For a column that is missing or not numeric, a pair that occurs twice, several references in one layer, fewer
+        than 3 models, or a set of fewer than 3 pairs or without different gaps.
 
     References
     ----------
@@ -252,13 +261,14 @@ def rank_pairs(  # noqa: PLR0913 - keyword-only, independent of each other
 
     Examples
     --------
-    >>> rng = np.random.default_rng(0)
-    >>> F = rng.normal(size=8)
+    >>> F = np.random.default_rng(0).normal(size=8)
     >>> one, other = np.triu_indices(8, 1)
     >>> frame = pd.DataFrame({"seed1": one, "layer1": 0, "seed2": other, "layer2": 0, "gap": abs(F[one] - F[other])})
     >>> frame["distance"] = frame["gap"] ** 2
-    >>> round(float(rank_pairs(frame, ["distance"], "gap", pairs="all").table.loc["distance", "spearman"]), 3)
-    1.0
+    >>> rank_pairs(frame, ["distance"], "gap", pairs="all").table[["spearman", "n"]].round(2)
+              spearman   n
+    measure
+    distance       1.0  28
     """
     resampling = Resampling(n_bootstrap, n_permutations, level, seed)
     check_pairing(pairs)
@@ -278,14 +288,14 @@ def rank_pairs(  # noqa: PLR0913 - keyword-only, independent of each other
         if (firsts > 1).any():
             raise ValueError(
                 f"pairs='reference' needs one first item for each {per}, the reference; {per} {firsts.idxmax()} has"
-                f" {firsts.max()}. Use grounding.reference_pairs, or pairs='all'"
+                f" {firsts.max()}. Use grounding.reference_pairs, or pairs='all'."
             )
     codes, known = pd.factorize(items.get_level_values(model))
     places = pd.factorize(items.get_level_values(per))[0]
     truth = None
     if noise is not None:
         if pairs != "all" or not across:
-            raise ValueError("F follows from the gaps of all pairs, so noise= needs pairs='all' and across=True")
+            raise ValueError("noise= needs pairs='all' and across=True, since F follows from the gaps of all pairs.")
         f = functionality_up_to_sign(frame, gap, model=model, per=per).loc[items].to_numpy()
         truth = TrueFunctionality.estimate(f, noise_of(noise, items), places, (one, other))
     check_models(known)
@@ -300,33 +310,35 @@ def rank_pairs(  # noqa: PLR0913 - keyword-only, independent of each other
     }
     values = np.full(len(frame), "all", dtype=object) if pairs == "all" and across else own_set
     found = make_pair_sets(codes, places, (one, other), values, merged[gap], units, pairs)
+    check_gaps(frame[gap], per, found)
     return rank(frame, (gap, model, per), {name: merged[name] for name in names}, found, resampling, truth)
 
 
 def _labels_of(frame: pd.DataFrame, model: str, per: str) -> list[pd.MultiIndex]:
-    """The labels of the first items and of the other items."""
+    """Return the labels of the first items and of the other items."""
     return [pd.MultiIndex.from_frame(frame[[f"{model}{end}", f"{per}{end}"]], names=[model, per]) for end in (1, 2)]
 
 
 def _check_frame(frame: pd.DataFrame, names: list[str], gap: str, model: str, per: str) -> None:
+    """Refuse missing columns, negative gaps, and names that are the same as text only."""
     check_columns(frame, [*names, gap, *(f"{side}{end}" for side in (model, per) for end in (1, 2))])
     check_numbers(frame, [*names, gap])
     if (frame[gap] < 0).any():
         raise ValueError(
-            f"'{gap}' is the size of a difference, |F - F'|, and it is below 0 in {int((frame[gap] < 0).sum())} of"
-            f" {len(frame)} pairs"
+            f"'{gap}' must be the size of a difference, |F - F'|; it is below 0 in {int((frame[gap] < 0).sum())} of"
+            f" {len(frame)} pairs."
         )
     for side in (model, per):
         one_side, other_side = (set(frame[f"{side}{end}"]) for end in (1, 2))
         if text := explain_same_text(one_side - other_side, other_side - one_side):
-            raise ValueError(f"'{side}1' and '{side}2' name the same things{text}")
+            raise ValueError(f"'{side}1' and '{side}2' need labels of one type{text}")
 
 
 def _check_once(items: pd.Index, one: np.ndarray, other: np.ndarray, own_set: np.ndarray) -> None:
-    """ValueError for a pair that is in one set twice, whichever item stands first."""
+    """Refuse a pair that is in one set twice, whichever item is first."""
     ends = pd.DataFrame({"set": own_set, "first": np.minimum(one, other), "last": np.maximum(one, other)})
     if (twice := ends.duplicated().to_numpy()).any():
         raise ValueError(
-            f"a pair is there once, whichever item stands first; that of {items[one[twice][0]]} and"
-            f" {items[other[twice][0]]} is there again"
+            f"each pair must occur once, whichever item is first; that of {items[one[twice][0]]} and"
+            f" {items[other[twice][0]]} occurs twice."
         )

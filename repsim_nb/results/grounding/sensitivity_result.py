@@ -1,4 +1,4 @@
-"""What the test of sensitivity gives: when measures notice damage, and what is lost by then."""
+"""The result of the test of sensitivity: when measures detect damage, and what is lost by then."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from repsim_nb import measures
+from repsim_nb.measures import Measure
 from repsim_nb.results.inference import Interval
 from repsim_nb.results.inference.results import check_draws, check_level, percentile_interval, student_interval
 from repsim_nb.results.inference.units import FEWEST_UNITS, widen_level
 from repsim_nb.support.errors import unknown_name
 from repsim_nb.support.summaries import summarize
+from repsim_nb.support.validation import check_integer
 
 from .benchmark_result import list_undefined
 from .damage import DAMAGES, Damage
@@ -23,31 +26,43 @@ from .specificity_result import NEVER
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sensitivity:
-    """At which amount of damage measures see more than the difference between two models.
+    """The amount of damage at which measures exceed the difference between two models.
 
     Attributes
     ----------
-    table : DataFrame
-        A row a measure. threshold: the mean dissimilarity of two models. noticed: the first amount of damage whose
-        mean dissimilarity is above it, "never" if there is none. earliest, latest: the range of `noticed_by_model`.
-        accuracy: of a probe on what is left at `noticed`. accuracy_loss: how much less that is than without damage
-        (both missing without a probe, or if the measure never notices).
+    table : DataFrame, index "measure"
+        One row for each measure. Columns:
+
+        - threshold: the mean dissimilarity of two models; - noticed: the first amount of damage with a mean
+        dissimilarity above it, "never" if there is none; - earliest, latest: the range of `noticed_by_model`; -
+        accuracy: of a probe on what is left at `noticed`; accuracy_loss: how much lower that is than without damage.
+        Both
+          are missing if nothing was probed or the measure never notices.
     curves : DataFrame (amounts, measures)
-        Mean dissimilarity of the whole representation and the damaged one.
-    closed_form : DataFrame
-        The same by formula, for the measures that have one (damage "components").
+        The mean dissimilarity of the whole representation and the damaged one.
+    closed_form : DataFrame (amounts, measures)
+        The same by formula, for measures that have one (damage "components").
     accuracy : Series or None
-        Mean held-out accuracy of the probe by amount; None without targets.
-    each : DataFrame
-        All of these by model and amount, before they are averaged.
+        The mean held-out accuracy of the probe by amount; None without targets.
+    each : DataFrame, index (model, amount)
+        Curves and accuracy of each model.
     noticed_by_model : DataFrame (models, measures)
-        The first amount at which the model's own dissimilarity is above its own threshold, the mean dissimilarity of
-        this model and the others; or "never".
+        The first amount at which the dissimilarity of a model is above its own threshold, its mean dissimilarity to the
+        other models; or "never".
     pairs : {measure: ndarray (models, models)}
-        The dissimilarity of each pair of models, both orders averaged, 0 on the diagonal.
+        The dissimilarity of each pair of models, both directions averaged, 0 on the diagonal.
     damage : Damage
+        The kind of damage.
     undefined : dict
         {measure: why it has no row}.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(80, 6)) * 2.0 ** -np.arange(6)
+    >>> xs = {name: x + 0.1 * rng.normal(size=x.shape) for name in "abc"}
+    >>> rs.grounding.sensitivity(xs, measures=["cka", "procrustes"], damage="noise")
+    Sensitivity(noise, 3 models; noticed at cka: 0.3, procrustes: 0.4)
     """
 
     table: pd.DataFrame
@@ -62,56 +77,85 @@ class Sensitivity:
 
     @property
     def models(self) -> int:
-        """The number of models."""
+        """Number of models."""
         return len(self.noticed_by_model)
 
     def text(self, noticed: float | str) -> str:
-        """An amount of damage as text, such as "97 %"; "never" stays."""
-        return noticed if isinstance(noticed, str) else self.damage.text(float(noticed))
-
-    def compare_with(self, name: str, *, n_bootstrap: int = 999, level: float = 0.95, seed: int = 0) -> pd.DataFrame:
-        """In how many models one measure notices earlier than each other measure.
+        """Return an amount of damage as text, such as "97 %"; "never" stays.
 
         Parameters
         ----------
-        name : str
-            The measure.
-        n_bootstrap, seed : int
-            Resamples of models.
+        noticed : float or "never"
+            An amount.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> xs = dict(zip("ab", rng.normal(size=(2, 40, 5))))
+        >>> rs.grounding.sensitivity(xs, measures=["cka"]).text(0.8)
+        '80 %'
+        """
+        return noticed if isinstance(noticed, str) else self.damage.text(float(noticed))
+
+    def compare_with(
+        self, name: str | Measure, *, n_bootstrap: int = 999, level: float = 0.95, seed: int = 0
+    ) -> pd.DataFrame:
+        """Count in how many models one measure notices damage earlier than each other measure.
+
+        Parameters
+        ----------
+        name : str or Measure
+            A measure of the table.
+        n_bootstrap : int
+            The number of resamples of models, at least 20.
         level : float
-            Of the intervals.
+            The level of the intervals, between 0 and 1.
+        seed : int
+            Seed of the resamples, >= 0.
 
         Returns
         -------
         DataFrame, index "measure"
-            earlier, same, later: numbers of models in which `name` notices at a smaller, the same or a larger amount
-            ("never" is larger than any).
-            estimate, low, high: the fraction in which it is earlier, with its interval over models; the same amount
-            does not count as earlier.
+            Columns: earlier, same, later (the number of models in which `name` notices at a smaller, the same or a
+            larger amount, with "never" larger than any); estimate (the fraction of models in which it is earlier), low,
+            high (its interval over models).
 
         Raises
         ------
         ValueError
             If the measure has no row, or for fewer than 3 models.
 
-        Notes
-        -----
-        Each model is judged by its own curve and its own threshold. The exact interval of a fraction (Clopper and
-        Pearson) takes models as independent, but thresholds share pairs of models. So models are also resampled,
-        with new thresholds, and the interval reaches as far as the wider of the two. Simulated (500 sets of models,
-        two measures that are each earlier in half of all models): with 10 models it held one half in 98 % if
-        models do not differ in how far they are from others, in 97 % and 96 % if distances vary by 10 and by 30 %
-        with each model; with 20 models in 98, 97 and 96 %, with 5 always. Models of one group (fine-tunings of
-        one pre-training) are no independent draws: give one of each group.
+        Notes ----- Each model has its own curve and its own threshold. The exact interval of a fraction (Clopper and
+        Pearson) takes models as independent, but thresholds have pairs of models in common. So models are also
+        resampled, with new thresholds, and the interval is the union of both. Simulated (500 sets of models, two
+        measures that are each earlier in half of all models): with 10 models it contained one half in 98 % if models do
+        not differ in their distance from others, in 97 % and 96 % if distances vary by 10 and by 30 % with each model;
+        with 20 models in 98, 97 and 96 %, with 5 always. Models of one group (fine-tunings of one pre-trained model)
+        are no independent draws: use one model of each group.
 
-        References
-        ----------
-        Clopper and Pearson 1934; Hesterberg 2015 (widened percentiles).
+        References ---------- Clopper and Pearson 1934, The use of confidence or fiducial limits, Biometrika. Hesterberg
+        2015 (widened percentiles).
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=(80, 6)) * 2.0 ** -np.arange(6)
+        >>> xs = {name: x + 0.1 * rng.normal(size=x.shape) for name in "abc"}
+        >>> found = rs.grounding.sensitivity(xs, measures=["cka", "procrustes"], damage="noise")
+        >>> found.compare_with("cka")[["earlier", "same", "later"]]
+                    earlier  same  later
+        measure
+        procrustes        1     2      0
         """
         check_draws(n_bootstrap, level)
-        self._check_row(name)
+        check_integer(seed, "seed", minimum=0)
+        name = self._check_row(name)
         if self.models < FEWEST_UNITS:
-            raise ValueError(f"a fraction of models needs at least {FEWEST_UNITS} of them; there are {self.models}")
+            raise ValueError(f"compare_with needs at least {FEWEST_UNITS} models; there are {self.models}.")
         steps = self.noticed_by_model.replace(NEVER, math.inf).astype(float)
         counts = np.random.default_rng(seed).multinomial(
             self.models, np.full(self.models, 1 / self.models), size=n_bootstrap
@@ -139,8 +183,9 @@ class Sensitivity:
         return table
 
     def _in_resamples(self, name: str, counts: np.ndarray) -> np.ndarray:
-        """The place of the amount at which each model notices (resamples, models), by its threshold in each
-        resample; one past the last if it never does.
+        """Return the position of the amount at which each model notices (resamples, models), with resampled thresholds.
+
+        It is one past the last amount if the model never notices.
         """
         thresholds = counts @ self.pairs[name] / np.maximum(counts.sum(axis=1, keepdims=True) - counts, 1)
         highest = np.maximum.accumulate(
@@ -148,50 +193,61 @@ class Sensitivity:
         )
         return (highest[None] <= thresholds[:, :, None]).sum(axis=2)
 
-    def accuracy_loss(self, name: str, level: float = 0.95) -> Interval:
-        """The accuracy that a probe loses where a measure notices damage, with its interval over models.
+    def accuracy_loss(self, name: str | Measure, level: float = 0.95) -> Interval:
+        """Return the accuracy that a probe loses by the amount at which a measure notices damage.
 
         Parameters
         ----------
-        name : str
-            The measure. All models are taken at its `noticed` in the table.
+        name : str or Measure
+            A measure of the table. All models are taken at its `noticed` there.
         level : float
-            Of the interval.
+            The level of the interval, between 0 and 1.
 
         Returns
         -------
         Interval
-            The mean difference of accuracies, with Student's t over models. All models are probed on the same
-            samples, so it does not cover other samples.
+            The mean difference of accuracies over models, with Student's t. All models are probed on the same samples,
+            so the interval does not cover other samples.
 
         Raises
         ------
         ValueError
             Without targets, or if the measure never notices or has no row.
 
-        Notes
-        -----
-        Simulated (4,000 sets of models; the amount is chosen by the same models): of 100 intervals at level 0.95,
-        95 held the loss of the population at that amount with 5 and with 10 models, and 90 and 91 if models differ
-        by a skewed (exponential) distribution.
+        Notes ----- Simulated (4,000 sets of models; the amount is chosen by the same models): of 100 intervals at level
+        0.95, 95 contained the loss of the population at that amount with 5 and with 10 models, and 90 and 91 if models
+        differ by a skewed (exponential) distribution.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> targets = np.arange(120) % 2
+        >>> x = rng.normal(size=(120, 6)) + targets[:, None]
+        >>> xs = {name: x + rng.normal(size=x.shape) for name in "abc"}
+        >>> found = rs.grounding.sensitivity(xs, targets, measures=["cka"], damage="noise", amounts=[1, 2], draws=1)
+        >>> loss = found.accuracy_loss("cka")
+        >>> bool(loss.low < loss.estimate < loss.high)
+        True
         """
         check_level(level)
-        self._check_row(name)
+        name = self._check_row(name)
         noticed = self.table.loc[name, "noticed"]
-        if self.accuracy is None or noticed == NEVER:
-            raise ValueError(
-                f"nothing was probed where {name} notices: "
-                + ("there were no targets" if self.accuracy is None else "it never does")
-            )
+        if self.accuracy is None:
+            raise ValueError("accuracy_loss needs a probe. Pass targets to grounding.sensitivity.")
+        if noticed == NEVER:
+            raise ValueError(f"accuracy_loss needs a measure that notices damage; {name} never does.")
         accuracy = self.each["accuracy"].unstack("amount")
         lost = (accuracy.iloc[:, 0] - accuracy[noticed]).to_numpy(float)
         return student_interval(lost.mean(), lost.var(ddof=1) / len(lost), len(lost) - 1, level)
 
-    def _check_row(self, name: str) -> None:
+    def _check_row(self, name: str | Measure) -> str:
+        """Return the name of a measure that has a row."""
+        name = name if isinstance(name, str) else measures.short_name(measures.get(name))
         if name in self.undefined:
-            raise ValueError(f"'{name}' has no value: {self.undefined[name]}")
+            raise ValueError(f"measure '{name}' is undefined: {self.undefined[name]}")
         if name not in self.table.index:
             raise unknown_name("measure of this result", name, self.table.index)
+        return name
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{name}: {self.text(noticed)}" for name, noticed in self.table["noticed"].items())
@@ -210,6 +266,6 @@ class Sensitivity:
 
 
 def first_above(curve: pd.Series, threshold: float) -> float | str:
-    """The first amount of damage whose dissimilarity is above the threshold, or "never"."""
+    """Return the first amount of damage with a dissimilarity above the threshold, or "never"."""
     above = curve.index[curve.to_numpy() > threshold]
     return float(above[0]) if len(above) else NEVER

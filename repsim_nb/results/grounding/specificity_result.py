@@ -1,10 +1,11 @@
-"""What the test of specificity gives, and how measures compare by it."""
+"""The result of the test of specificity, and differences between measures."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -21,39 +22,49 @@ NEVER = "never"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Specificity:
-    """Whether layers at one depth of different models are nearer than layers of one model.
+    """Whether the same layers of different models are nearer than different layers of one model.
 
     Attributes
     ----------
     measure : Measure
+        The measure that was tested.
     accuracy : float
-        How often the nearest layer of another model is the same one, over all layers and ordered pairs of models.
+        The fraction of cases in which the nearest layer of another model is the same layer, over all layers and ordered
+        pairs of models.
     interval : Interval or None
-        Interval of the accuracy over units (models, or groups of them), with the accuracy as its estimate. None for
-        two models.
+        The interval of the accuracy over units (models, or groups of them). None for two models.
     chance : float
-        1 / number of layers.
+        The accuracy of random matches, 1 / number of layers.
     pairs : DataFrame (models, models)
-        The accuracy of each model (row) with each other (column), 1 for itself.
+        The accuracy of each model (row) with each other one (column); 1 for itself.
     matches : DataFrame (layers, layers)
-        The fraction of cases in which a layer (row) found each layer of another model (column); rows sum to 1.
+        The fraction of cases in which a layer (row) was matched with each layer of another model (column); rows sum to
+        1.
     by_layer : DataFrame
-        A row a layer: across_models, the mean dissimilarity of that layer in two models; one_away, the mean within
-        models to the layers next to it; layers_to_move, how many layers away one has to go within a model before
-        the mean dissimilarity is above across_models ("never" if no layer is that far).
-    by_steps : DataFrame
-        Those means for every number of layers away (columns).
+        One row for each layer. Columns: across_models, the mean dissimilarity of that layer in two models; one_away,
+        the mean dissimilarity to the adjacent layers of the same model; layers_to_move, how many layers away the mean
+        dissimilarity within a model is first above across_models ("never" if no layer is that far).
+    by_steps : DataFrame (layers, layers away)
+        The mean dissimilarity within models for each number of layers away.
     within, across : DataFrame (layers, layers)
-        Mean dissimilarities of all pairs of layers, within models and between two.
+        Mean dissimilarities of all pairs of layers, within models and between two models.
     draws : ndarray (n_bootstrap,)
         The accuracy in each resample of units; empty for two models. Resamples are the same for all measures with the
         same models, groups and seed.
-    units : int
-        The number of independent units that were drawn, 0 for two models.
-    unit : str
-        What was drawn, such as "models (10)".
     seed : int
-        Of the resamples.
+        The seed of the resamples.
+
+    Notes
+    -----
+    The result keeps a reference to the representations, which `compare_with` uses for measures given by name.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> layers = dict(zip(("in", "out"), rng.normal(size=(2, 50, 4))))
+    >>> xs = {f"{m}/{k}": x + 0.5 * rng.normal(size=x.shape) for m in "abc" for k, x in layers.items()}
+    >>> rs.grounding.specificity(rs.from_arrays(xs), "cka")
+    Specificity(cka, accuracy=1.000 [0.000, 1.000], chance=0.500, 1 layers to move, 3 models)
     """
 
     measure: Measure
@@ -69,73 +80,88 @@ class Specificity:
     draws: np.ndarray = field(default_factory=lambda: np.zeros(0))
     seed: int = 0
     _units: Units | None = None
+    _repeat: Callable[[str | Measure], Specificity] | None = None
 
     @property
     def units(self) -> int:
+        """Number of independent units that were drawn; 0 for two models."""
         return 0 if self._units is None else self._units.number
 
     @property
     def unit(self) -> str:
+        """What was drawn, such as "models (10)"; empty for two models."""
         return "" if self._units is None else self._units.text
 
     @property
     def layers_to_move(self) -> float:
-        """The median over all layers; a layer with "never" counts as more than any number.
+        """Median of layers_to_move over all layers, with "never" larger than any number.
 
-        Infinity means that half of the layers have no such number.
+        Infinity if half of the layers have no such number.
         """
         steps = sorted(math.inf if value == NEVER else float(value) for value in self.by_layer["layers_to_move"])
         return (steps[(len(steps) - 1) // 2] + steps[len(steps) // 2]) / 2
 
     @property
     def layers_to_move_text(self) -> str:
-        """The median as text: "3", or "more than 5" if there are six layers and it is more than that."""
+        """Median as text: "3", or "more than 5" if there are six layers and it is infinite."""
         return (
             f"{self.layers_to_move:g}" if math.isfinite(self.layers_to_move) else f"more than {len(self.by_layer) - 1}"
         )
 
     @property
     def never(self) -> int:
-        """The number of layers for which no other layer of the model is as far as the same layer of another
-        model.
-        """
+        """Number of layers for which no layer of the same model is as far as the same layer of another model."""
         return int((self.by_layer["layers_to_move"] == NEVER).sum())
 
-    def compare_with(self, others: Specificity | Mapping[str, Specificity] | Iterable[Specificity]) -> pd.DataFrame:
-        """By how much the accuracy of this measure is above that of others, in the same resamples of models.
+    def compare_with(self, others: Other | Mapping[str, Other] | Iterable[Other]) -> pd.DataFrame:
+        """Compare the accuracy of this measure with that of others, in the same resamples of models.
 
         Parameters
         ----------
-        others : Specificity, list of them, or {name: Specificity}
-            Of the same models, layers, groups and seed, with as many resamples and the same level. Without names rows
-            have the short names of the measures.
+        others : str, Measure or Specificity, a list of them, or {name: one of them}
+            The other measures. A name or a Measure is tested on the same representations with the same options. A
+            Specificity must be of the same models, layers, groups, seed, number of resamples and level. Without names
+            of their own, rows have the short names of the measures.
 
         Returns
         -------
         DataFrame, index "measure"
-            difference (this one minus the other), low, high (all rows hold at once, max-t), p_value (adjusted for the
-            number of rows), detectable (the difference that so many units would show in 8 of 10 studies), significant
-            (0 is outside low to high).
+            Columns: difference (this accuracy minus the other); low, high (simultaneous intervals, max-T); p_value
+            (adjusted for the number of rows); detectable (the difference that such an interval distinguishes from 0 in
+            8 of 10 studies); significant (0 is outside the interval).
 
         Raises
         ------
+        TypeError
+            For anything else than measures and results of `specificity`.
         ValueError
-            If there is no other measure, if two have one name, or if they are of other models, layers, groups,
-            resamples or another level.
+            If there is no other measure, if two have one name, for results that do not match, for two models, and if
+            the representations have changed since this result was computed.
 
-        Notes
-        -----
-        Both measures see the same models, so most of what the draw of models does falls out of the difference: two
-        separate intervals that overlap say nothing about it. Resamples of pairs vary more than new models would, so
-        intervals are rather too wide. Simulated (two measures that are as specific as each other, four layers, 1,000
-        sets of models each): `significant` in 0.4 % with 5 models and in 1.1 % with 10, and for one or more of three
-        measures in 0.4 % and 0.2 %. The intervals at level 0.95 held a difference of .11 in more than 99 of 100.
+        Notes ----- Both measures are tested on the same models, so most of what the draw of models does cancels in the
+        difference. Two separate intervals that overlap are no evidence about it. Resamples of pairs vary more than new
+        models would, so intervals are rather too wide. Simulated (two measures that are equally specific, four layers,
+        1,000 sets of models each): `significant` in 0.4 % with 5 models and in 1.1 % with 10, and for one or more of
+        three measures in 0.4 % and 0.2 %. The intervals at level 0.95 contained a difference of .11 in more than 99 of
+        100.
 
         References
         ----------
-        Westfall and Young 1993 (max-t).
+        Westfall and Young 1993, Resampling-based multiple testing (max-T).
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> layers = dict(zip(("in", "out"), rng.normal(size=(2, 50, 4))))
+        >>> xs = {f"{m}/{k}": x + 0.5 * rng.normal(size=x.shape) for m in "abcdef" for k, x in layers.items()}
+        >>> found = rs.grounding.specificity(rs.from_arrays(xs), "cka")
+        >>> found.compare_with(["procrustes", "mean_cca"])[["difference", "significant"]]
+                    difference  significant
+        measure
+        procrustes         0.0        False
+        mean_cca           0.0        False
         """
-        chosen = _by_name(others)
+        chosen = self._test_others(_by_name(others))
         for name, other in chosen.items():
             self._check_pairing(name, other)
         index = pd.Index(list(chosen), name="measure")
@@ -144,38 +170,52 @@ class Specificity:
         assert self.interval is not None
         return simultaneous(estimates, draws, self.units, self.interval.level)
 
+    def _test_others(self, others: dict[str, Other]) -> dict[str, Specificity]:
+        """Test the measures among others on the same representations, if these are still the same."""
+        found = {name: other for name, other in others.items() if isinstance(other, Specificity)}
+        if len(found) < len(others):
+            if self._repeat is None:
+                raise ValueError("this result has no representations. Pass results of grounding.specificity.")
+            if not np.allclose(self._repeat(self.measure).across, self.across, rtol=1e-6, atol=1e-9):
+                raise ValueError(
+                    "the representations have changed since this result was computed, so other measures cannot be"
+                    " tested on the same ones. Call grounding.specificity again."
+                )
+        return {
+            name: other if isinstance(other, Specificity) else self._repeat(other)  # type: ignore[misc]
+            for name, other in others.items()
+        }
+
     def _check_pairing(self, name: str, other: Specificity) -> None:
+        """Refuse a result with other models, layers or resamples."""
         for side, of in (("this one", self), (f"'{name}'", other)):
             if not len(of.draws):
-                raise ValueError(
-                    f"differences are over resamples of models, and {side} has two models, so there is nothing to"
-                    " draw: pass three or more"
-                )
+                raise ValueError(f"compare_with needs three or more models to draw; {side} has two models.")
         for what, mine, theirs in (
             ("models", self.pairs.index, other.pairs.index),
             ("layers", self.by_layer.index, other.by_layer.index),
         ):
             if not mine.equals(theirs):
                 raise ValueError(
-                    f"differences are of the same {what} in the same order; this one has {join_names(mine, 4)},"
-                    f" '{name}' has {join_names(theirs, 4)}"
+                    f"compare_with needs the same {what} in the same order; this one has {join_names(mine, 4)},"
+                    f" '{name}' has {join_names(theirs, 4)}."
                 )
         assert self._units is not None and other._units is not None
         ours, others = self._units.groupings, other._units.groupings
         if list(ours) != list(others) or any(not np.array_equal(ours[key], others[key]) for key in ours):
             raise ValueError(
-                f"differences are of the same resamples, so both need the same groups=; this one draws {self.unit}, "
-                f"'{name}' draws {other.unit}"
+                f"compare_with needs the same groups= in both; this one draws {self.unit}, '{name}' draws {other.unit}."
             )
         if self.seed != other.seed or len(self.draws) != len(other.draws):
             raise ValueError(
-                "differences are of the same resamples, so both need one seed= and n_bootstrap=; this one has"
-                f" {self.seed} and {len(self.draws)}, '{name}' has {other.seed} and {len(other.draws)}"
+                "compare_with needs the same seed= and n_bootstrap= in both; this one has"
+                f" {self.seed} and {len(self.draws)}, '{name}' has {other.seed} and {len(other.draws)}."
             )
         assert self.interval is not None and other.interval is not None
         if self.interval.level != other.interval.level:
             raise ValueError(
-                f"both need one level=; this one has {self.interval.level:g}, '{name}' has {other.interval.level:g}"
+                f"compare_with needs the same level= in both; this one has {self.interval.level:g},"
+                f" '{name}' has {other.interval.level:g}."
             )
 
     def __repr__(self) -> str:
@@ -205,24 +245,25 @@ class Specificity:
         )
 
 
-def _by_name(others: Specificity | Mapping[str, Specificity] | Iterable[Specificity]) -> dict[str, Specificity]:
-    if isinstance(others, Mapping):
-        pairs = [(str(name), other) for name, other in others.items()]
-    else:
-        several = [others] if isinstance(others, Specificity) else others
-        pairs = [
-            (measures.short_name(other.measure) if isinstance(other, Specificity) else "", other)  # type: ignore[redundant-expr]
-            for other in several
-        ]
-    for _, other in pairs:
-        if not isinstance(other, Specificity):
-            raise TypeError(f"the difference is to what grounding.specificity returns; got {type(other).__name__}")
-    names = [name for name, _ in pairs]
-    if not names:
-        raise ValueError("there is nothing to compare with: pass a Specificity, several, or {name: Specificity}")
-    if len(set(names)) < len(names):
-        raise ValueError(
-            f"each row of differences has a name of its own; here are {join_names(names, 4)}: pass"
-            f" {{name: Specificity}}"
-        )
-    return dict(pairs)
+Other: TypeAlias = str | Measure | Specificity
+
+
+def _by_name(others: Other | Mapping[str, Other] | Iterable[Other]) -> dict[str, Other]:
+    """Return measures and results by the names of their rows."""
+    several = [others] if isinstance(others, (str, Measure, Specificity)) else others
+    pairs = list(several.items()) if isinstance(several, Mapping) else [("", other) for other in several]
+    found = {}
+    for name, other in pairs:
+        if not isinstance(other, (str, Measure, Specificity)):
+            raise TypeError(
+                "compare_with takes measures, such as 'procrustes', or what grounding.specificity returns; got"
+                f" {type(other).__name__}."
+            )
+        measure = other.measure if isinstance(other, Specificity) else measures.get(other)
+        name = str(name) or measures.short_name(measure)
+        if name in found:
+            raise ValueError(f"each row needs a different name; '{name}' occurs twice. Pass {{name: measure}}.")
+        found[name] = other
+    if not found:
+        raise ValueError("compare_with needs another measure: a name, a Measure or a Specificity, or several of them.")
+    return found

@@ -1,6 +1,6 @@
 """Linear probes: what a classifier reads from representations.
 
-`dataset_bias` asks which model, and which data, they came from; `linear_probe` reads any targets.
+`dataset_bias` predicts which model, and which data, they come from; `linear_probe` predicts any classes.
 """
 
 from .probing import dataset_bias, linear_probe

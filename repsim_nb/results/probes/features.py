@@ -1,4 +1,4 @@
-"""Options and features of a probe: checked, scaled by the rows that it is fitted to, reduced or expanded."""
+"""Options and features of a probe: checked, scaled by the training rows, reduced or expanded."""
 
 from __future__ import annotations
 
@@ -16,24 +16,20 @@ LANDMARKS = 600  # of the kernel probe
 
 
 def check_set(label: Any, x: Any, *, constant: bool = True) -> np.ndarray:
-    """One representation, checked -> float64 (n, p); an error names it.  constant: whether all rows may be
-    alike.
-    """
+    """Return one checked representation as float64 (n, p); an error names it. `constant`: allow equal rows."""
     with add_context(f"'{format_label(label)}'", ValueError, MemoryError):
         return to_numpy(check_representation(x, constant=constant)).astype(float)
 
 
 def scale(x: np.ndarray, is_test: np.ndarray) -> np.ndarray:
-    """By mean and standard deviation of the rows that are not held out; a feature that is constant there is only
-    centred.
-    """
+    """Standardise by mean and standard deviation of the training rows; features that are constant there are centred."""
     x = x / max(np.abs(x).max(), np.finfo(float).tiny)  # no square of it can overflow or vanish
     mean, spread = x[~is_test].mean(axis=0), x[~is_test].std(axis=0)
     return (x - mean) / np.where(spread > 1e-12 * np.abs(mean).clip(min=1e-300), spread, 1)
 
 
 def reduce(fit: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """More features than rows: the rows' own directions, which hold all that a linear probe can use."""
+    """Project on the span of the training rows if there are more features than rows; a linear probe needs no more."""
     if fit.shape[1] <= fit.shape[0]:
         return fit, test
     basis = np.linalg.qr(fit.T)[0]
@@ -41,6 +37,7 @@ def reduce(fit: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def expand(fit: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Map rows to features of a Gaussian kernel (Nyström)."""
     variance = fit.var()
     kernel = Nystroem(
         gamma=1 / (fit.shape[1] * (variance if variance > 0 else 1)),
@@ -51,6 +48,7 @@ def expand(fit: np.ndarray, test: np.ndarray, seed: int) -> tuple[np.ndarray, np
 
 
 def check_options(test_fraction: float, cost: float, n_permutations: int, seed: int, **more: int) -> None:
+    """Check the options that both probes have; `more` are numbers of rows."""
     check_fraction(test_fraction, "test_fraction", hint="the fraction of images held out")
     check_positive(cost, "cost")
     for what, number, least in (

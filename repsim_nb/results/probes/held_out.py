@@ -1,4 +1,4 @@
-"""Which rows are held out: whole images, as evenly as can be."""
+"""Which rows are held out: whole images, as evenly as possible."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MIN_ROWS = 2  # of a class on either side
 
 
 def image_ids(sizes: Mapping[Any, int], groups: Any) -> list[np.ndarray]:
-    """Of each set the id of the image of each row."""
+    """Return, for each set, the image id of each row."""
     if groups is None:
         return [np.arange(size) for size in sizes.values()]
     if isinstance(groups, Mapping):
         lacking = [format_label(label) for label in sizes if label not in groups]
         if lacking:
-            raise ValueError(f"groups hold the image ids of every set; there are none for {join_names(lacking, 3)}")
+            raise ValueError(f"groups needs the image ids of every set; there are none for {join_names(lacking, 3)}.")
     return [
         check_labels(
             groups[label] if isinstance(groups, Mapping) else groups, size, f"groups of '{format_label(label)}'"
@@ -31,14 +31,14 @@ def image_ids(sizes: Mapping[Any, int], groups: Any) -> list[np.ndarray]:
 
 
 def number_images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each row -> (one number an image, wherever it occurs; its id; the number of its data set)"""
+    """Return for each row: one number for each image, wherever it occurs; its id; the number of its data set."""
     data = index.get_level_values("dataset") if groups is None and "dataset" in index.names else [""] * len(ids)
     sizes: dict[str, int] = {}
     for name, own in zip(data, ids, strict=True):
         if name and sizes.setdefault(name, len(own)) != len(own):
             raise ValueError(
-                f"sets of one data set hold the same images row by row; of '{name}' there are sets of {sizes[name]} and"
-                f" of {len(own)} rows. Say which image each row is, groups={{label: ids}}"
+                f"sets of one data set need the same images in the same rows; for '{name}' there are sets of"
+                f" {sizes[name]} and of {len(own)} rows. Pass the image of each row: groups={{label: ids}}."
             )
     alike = len({own.dtype.kind for own in ids}) == 1  # else 1 would become "1"
     sample = (
@@ -54,14 +54,14 @@ def number_images(index: pd.Index, ids: list[np.ndarray], groups: Any) -> tuple[
 def hold_out(
     true: np.ndarray, image: np.ndarray, fraction: float, names: Sequence[str], rng: np.random.Generator
 ) -> np.ndarray:
-    """Which rows are held out: a fraction of the images, evenly over those that occur in the same classes."""
+    """Return which rows are held out: a fraction of the images, evenly over those that occur in the same classes."""
     is_test = draw_images(true, image, round(fraction * len(np.unique(image))), rng)
     check_counts(true, is_test, names)
     return is_test
 
 
 def draw_some(true: np.ndarray, image: np.ndarray, data: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """The rows of at most n images of each data set."""
+    """Return which rows belong to at most n images of each data set."""
     taken = np.zeros(len(true), bool)
     for one in np.unique(data):
         rows = np.flatnonzero(data == one)
@@ -70,9 +70,9 @@ def draw_some(true: np.ndarray, image: np.ndarray, data: np.ndarray, n: int, rng
 
 
 def draw_images(true: np.ndarray, image: np.ndarray, number: int, rng: np.random.Generator) -> np.ndarray:
-    """The rows of so many images, drawn at random, in proportion from each set of images with the same classes.
+    """Draw images at random, in proportion from each set of images with the same classes; return which rows they have.
 
-    What is left over by rounding is drawn by lot.
+    Remainders of rounding are drawn at random.
     """
     occurs = pd.Series(true).groupby(image).agg(lambda own: tuple(sorted(set(own))))
     sorts = [occurs.index.get_indexer(alike.index) for _, alike in occurs.groupby(occurs, sort=False)]
@@ -86,11 +86,12 @@ def draw_images(true: np.ndarray, image: np.ndarray, number: int, rng: np.random
 
 
 def check_counts(true: np.ndarray, is_test: np.ndarray, names: Sequence[str]) -> None:
-    for side, what in ((~is_test, "to be fitted to"), (is_test, "to be held out")):
+    """Refuse a class with too few rows on either side."""
+    for side, what in ((~is_test, "for training"), (is_test, "for testing")):
         many = np.bincount(true[side], minlength=len(names))
         if many.min() < MIN_ROWS:
             k = int(many.argmin())
             raise ValueError(
-                f"'{names[k]}' has too few samples: of its {(true == k).sum()} rows {many[k]} would be left {what}, and"
-                f" {MIN_ROWS} are the least"
+                f"'{names[k]}' has too few samples: {many[k]} of its {(true == k).sum()} rows would be left {what}; at"
+                f" least {MIN_ROWS} are needed."
             )

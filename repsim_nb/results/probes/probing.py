@@ -1,4 +1,4 @@
-"""Linear probes: from which model and data a representation comes, and what targets can be read from it."""
+"""Linear probes: which model and data a representation comes from, and which classes can be read from it."""
 
 from __future__ import annotations
 
@@ -41,59 +41,68 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
     seed: int = 0,
     progress: bool | Tick = False,
 ) -> DatasetProbe:
-    """Test whether a probe can tell from which model, and on which data, a representation was recorded.
+    """Test whether a probe can predict which model, and which data, representations come from.
 
     Parameters
     ----------
     sets : {label: array (n, ...)}
-        All of one width; a set is a class. Labels that are keys (those of a recording) have fields, so that
-        ``bias.by_field("model")`` names the model alone.
+        Sets of representations, all with the same number of features; each set is a class. With keys as labels, as in
+        recordings, ``bias.by_field("model")`` gives the result for the model alone.
     groups : {label: ids (n,)} or ids (n,), optional
-        Which image a row is; ids alone if all sets have the same images. By default, with keys, row i of all sets of
-        one data set is image i; with plain labels row i is image i in every set. No image is on both sides.
+        The image of each row; ids alone if all sets have the same images. By default row i is image i: with keys, in
+        all sets of one data set; with plain labels, in every set. An image is never both in training and test rows.
     n : int, optional
-        At most so many images of each data set, drawn by seed; all by default.
+        Use at most n images of each data set, drawn by `seed`. By default all.
     test_fraction : float
-        The fraction of images that are held out.
+        The fraction of images that are held out, between 0 and 1.
     scaling : {"pooled", "per_set", None}
-        Features to mean 0 and variance 1, fitted on the training rows: over all sets; for each set by itself, which
-        hides what only shifts or stretches a set, and needs to know the set of a held-out row (so its p-value is not
-        exact, and a little small); or not at all.
+        Standardise features with mean and standard deviation of the training rows: "pooled" over all sets; "per_set"
+        for each set by itself, which removes what only shifts or scales a set. "per_set" uses the set of a held-out
+        row, so its p-value is a little too small. None leaves features as they are.
     probe : {"linear", "rbf"}
-        "linear": one SVM (squared hinge loss) a set against the rest, the highest score is named. "rbf": the same on
-        600 features of a Gaussian kernel (Nyström), to see what a linear one misses.
+        "linear": one SVM (squared hinge loss) for each set against the others; the highest score is the prediction.
+        "rbf": the same on 600 features of a Gaussian kernel (Nyström), to find what a linear one misses.
     cost : float
-        Of a row on the wrong side, C of scikit-learn; of the features of the kernel, which are shorter, as many times
-        that as there are features.
+        C of scikit-learn's LinearSVC, > 0. With "rbf", whose features are shorter, C is `cost` times the number of
+        features.
     n_permutations : int
-        For the p-value. It takes rows of one image as one: a label that is the same for all rows of an image moves with
-        it, others are permuted between images that occur as often, and within.
+        The number of permutations for the p-value.
     seed : int
+        Seed of the held-out images, the permutations and the kernel features, >= 0.
     progress : bool or function(done, total)
+        Show a bar, or call this function.
 
     Returns
     -------
     DatasetProbe
-        On held-out images.
+        Results on held-out images.
 
     Raises
     ------
+    TypeError
+        If `sets` is not a mapping.
     ValueError
-        Naming the set, for another width, too few rows, NaN; for a single set.
+        For fewer than two sets, and for a set with another number of features, too few rows or NaN; the message names
+        it.
+
+    Notes ----- The permutation test treats rows of one image as one unit: a label that all rows of an image have is
+    permuted between images; otherwise labels are permuted between images that occur equally often, and within them.
 
     References
     ----------
-    Torralba and Efros 2011; Yellapragada 2020, 3.1.
+    Torralba and Efros 2011, Unbiased look at dataset bias, CVPR. Yellapragada 2020, section 3.1.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> bias = dataset_bias({"a": rng.normal(size=(60, 4)), "b": rng.normal(1, 1, size=(60, 4))}, n_permutations=99)
-    >>> bool(bias.balanced_accuracy > 0.7 and bias.p_value <= 0.05)
-    True
+    >>> sets = {"a": rng.normal(size=(60, 4)), "b": rng.normal(3, 1, size=(60, 4))}
+    >>> dataset_bias(sets, n_permutations=99)
+    DatasetProbe(2 classes, held-out balanced accuracy=1.000, chance=0.500, p_value=0.01, n_train=84, n_test=36)
     """
     if not isinstance(sets, Mapping):
-        raise TypeError(f"sets come by label, {{'a': x, 'b': y}}, or as a recording; got {type(sets).__name__}")
+        raise TypeError(
+            f"dataset_bias takes sets by label, {{'a': x, 'b': y}}, or a recording; got {type(sets).__name__}."
+        )
     if scaling not in SCALINGS:
         raise unknown_name("scaling", scaling, SCALINGS)
     if probe not in PROBES:
@@ -101,11 +110,10 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
     check_options(test_fraction, cost, n_permutations, seed, **({} if n is None else {"n": n}))
     if len(sets) < 2:
         raise ValueError(
-            "sets are told from one another, so there must be two or more; here is"
-            f" {join_names(map(format_label, sets)) or 'none'}"
+            f"dataset_bias needs two or more sets to distinguish; got {join_names(map(format_label, sets)) or 'none'}."
         )
     index = to_axis(sets)
-    if groups is None:  # row i is image i, of all sets of one data set
+    if groups is None:  # row i is image i in all sets of one data set
         for data in dict.fromkeys(getattr(label, "dataset", "") for label in sets):
             check_sides({"sets": sets}, labels=[label for label in sets if getattr(label, "dataset", "") == data])
     given = to_arrays(sets)
@@ -129,7 +137,7 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
     )
     x = scale(x, is_test) if scaling == "pooled" else x
     fit, test = expand(x[~is_test], x[is_test], seed) if probe == "rbf" else reduce(x[~is_test], x[is_test])
-    # a row of p features of variance 1 is √p long, of the kernel's 1
+    # the length of a row is √p for p features of variance 1, and 1 for the features of the kernel
     cost = cost * x.shape[1] if probe == "rbf" else cost
     scores = _score_against_rest(fit, true[~is_test], test, labels, cost, progress)
     predictions = pd.DataFrame(
@@ -146,21 +154,22 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
 
 
 def _check_widths(xs: Mapping[Any, np.ndarray]) -> None:
+    """Refuse sets with different numbers of features."""
     widths = {label: x.shape[1] for label, x in xs.items()}
     usual = max(set(widths.values()), key=list(widths.values()).count)
     others = [f"{format_label(label)}: {width}" for label, width in widths.items() if width != usual]
     if others:
         same = next(label for label, width in widths.items() if width == usual)
         raise ValueError(
-            f"one SVM reads all sets, so they need one width; '{format_label(same)}' has {usual} features, but"
-            f" {join_names(others, 4)}. Take layers of one width, or reduce them first"
+            f"dataset_bias needs the same number of features in all sets; '{format_label(same)}' has {usual}, but"
+            f" {join_names(others, 4)}. Select layers of one width, or reduce them first."
         )
 
 
 def _score_against_rest(
     fit: np.ndarray, true: np.ndarray, test: np.ndarray, names: Sequence[str], cost: float, progress: bool | Tick
 ) -> tuple[np.ndarray, np.ndarray]:
-    """-> scores of the rows fitted to and of the others (rows, classes), each class against all others."""
+    """Return scores (rows, classes) of the training rows and of the test rows, each class against all others."""
 
     def one(k: int) -> tuple[np.ndarray, np.ndarray]:
         svm = LinearSVC(C=cost, dual=False).fit(fit, true == k)  # the primal: as many rows as features, or more
@@ -185,48 +194,55 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
     n_permutations: int = 999,
     seed: int = 0,
 ) -> Probe:
-    """Measure how well a logistic regression reads targets from a representation.
+    """Measure how well a logistic regression predicts classes from a representation.
 
     Parameters
     ----------
     x : array (n, ...)
+        The representation; features are flattened.
     targets : labels (n,)
+        The class of each row: integers, text, True and False. Continuous numbers are refused.
     test : (x, targets), optional
-        What to test on, in place of a fraction of the rows, which are drawn within each class.
+        Rows to test on. By default a fraction of the rows is held out, drawn within each class.
     groups : ids (n,), optional
-        Rows with one id stay on one side.
+        Rows with the same id are never both in training and test rows.
     classes : sequence of str, optional
         Names of the targets 0, 1, ....
     test_fraction : float
-        The fraction of rows that are held out.
+        The fraction of rows that are held out, between 0 and 1.
     scaling : bool
-        Features to mean 0 and variance 1, fitted on the training rows.
+        Whether to standardise features with mean and standard deviation of the training rows.
     cost : float
-        The inverse of the L2 penalty, C of scikit-learn.
+        The inverse of the L2 penalty, C of scikit-learn's LogisticRegression, > 0.
     n_permutations : int
-        For the p-value.
+        The number of permutations for the p-value.
     seed : int
+        Seed of the held-out rows and the permutations, >= 0.
 
     Returns
     -------
     Probe
-        On held-out rows.
+        Results on held-out rows.
 
     Raises
     ------
     ValueError
-        For a single class, one with too few rows (by its name), other widths or lengths.
+        For continuous targets, a single class, a class with too few rows (the message names it), and other numbers of
+        features or labels.
+    UndefinedError
+        If the fit does not converge, or if `x` has NaN.
 
     References
     ----------
-    Alain and Bengio 2016.
+    Alain and Bengio 2016, Understanding intermediate layers using linear classifier probes.
 
     Examples
     --------
     >>> rng = np.random.default_rng(0)
     >>> targets = np.arange(100) % 2
-    >>> linear_probe(rng.normal(size=(100, 3)) + 9 * targets[:, None], targets, n_permutations=99).accuracy
-    1.0
+    >>> probe = linear_probe(rng.normal(size=(100, 3)) + 9 * targets[:, None], targets, n_permutations=99)
+    >>> probe.accuracy, probe.p_value
+    (1.0, 0.01)
     """
     check_options(test_fraction, cost, n_permutations, seed)
     sides = [(x, targets)] if test is None else [(x, targets), test]
@@ -236,8 +252,15 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
     wanted = [check_labels(side[1], len(part), "targets") for side, part in zip(sides, parts, strict=True)]
     if test is not None and parts[1].shape[1] != parts[0].shape[1]:
         raise ValueError(
-            f"the rows to be tested on have {parts[1].shape[1]} features, those to be fitted to {parts[0].shape[1]}"
+            f"test needs as many features as x, {parts[0].shape[1]}; the rows to test on have {parts[1].shape[1]}."
         )
+    for target in wanted:
+        if target.dtype.kind == "f" and (fractions := target[target != np.round(target)]).size:
+            raise ValueError(
+                f"targets must be classes (integers, text, True or False); got numbers such as {fractions[0]:g}. To"
+                " predict numbers use rs.measures.get('linear_predictivity'), or make classes: pd.qcut(targets, 4,"
+                " labels=False)."
+            )
     targets = (
         wanted[0]
         if test is None
@@ -246,14 +269,14 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
     true, values = pd.factorize(targets, sort=True)
     if len(values) < 2:
         raise ValueError(
-            f"a probe tells classes from one another, and all {len(true)} targets are '{values[0]}'"
+            f"a probe needs two or more classes; all {len(true)} targets are '{values[0]}'."
             if len(values)
-            else "a probe needs targets; there are none"
+            else "a probe needs targets; there are none."
         )
     names = [str(value) for value in values] if classes is None else _class_names(values, classes)
     rows = np.concatenate([np.arange(len(part)) for part in parts])
     if groups is not None and test is not None:
-        raise ValueError("groups are for drawing held-out rows; here test= gives them")
+        raise ValueError("groups is for drawing held-out rows, and test= gives them. Leave one of both out.")
     image = np.arange(len(true)) if groups is None else pd.factorize(check_labels(groups, len(true), "groups"))[0]
     if test is None:
         is_test = hold_out(true, image, test_fraction, names, np.random.default_rng(seed))
@@ -269,8 +292,8 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
             model.fit(fit, true[~is_test])
         except ConvergenceWarning as error:
             raise UndefinedError(
-                f"the probe did not come to its optimum within {model.max_iter} steps: a smaller cost than {cost:g}"
-                " helps, or scaling=True"
+                f"the probe did not converge within {model.max_iter} steps. Use scaling=True, or a smaller cost than"
+                f" {cost:g}."
             ) from error
     predictions = pd.DataFrame(
         {"true": true[is_test], "predicted": model.predict(tested), "sample": rows[is_test], "image": image[is_test]}
@@ -286,6 +309,7 @@ def linear_probe(  # noqa: PLR0913 - keyword-only, independent of each other
 
 
 def _class_names(values: np.ndarray, classes: Sequence[str]) -> list[str]:
+    """Return the names of classes for targets 0, 1, ...."""
     whole = (
         values.dtype.kind in "iufb"
         and (values == np.floor(values)).all()
@@ -293,5 +317,7 @@ def _class_names(values: np.ndarray, classes: Sequence[str]) -> list[str]:
         and values.max() < len(classes)
     )
     if not whole:
-        raise ValueError(f"classes name the targets 0 to {len(classes) - 1}; these targets are {join_names(values, 6)}")
+        raise ValueError(
+            f"classes has names of the targets 0 to {len(classes) - 1}; these targets are {join_names(values, 6)}."
+        )
     return [str(classes[int(value)]) for value in values]

@@ -1,4 +1,4 @@
-"""What a probe made of rows that it was not fitted to: confusion, accuracy, p-value."""
+"""Predictions of a probe for rows that it was not fitted to: confusion, accuracy, p-value."""
 
 from __future__ import annotations
 
@@ -18,16 +18,44 @@ from repsim_nb.support.validation import check_integer
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Probe:
-    """What a classifier made of rows that it was not fitted to.
+    """Predictions of a classifier for rows that it was not fitted to.
 
-    confusion: DataFrame (classes, classes), of each true class (row) the fraction of its held-out rows that was named
-    so (column); rows sum to 1.
-    balanced_accuracy: the mean of the diagonal, held-out.  chance: what naming at random gives.
-    p_value: how often the balanced accuracy is as high when labels are exchanged between images and within them, (1 +
-    #) / (permutations + 1).  null: those values.
-    predictions: a row a held-out row: `true` and `predicted` (numbers of classes), `sample` (its row number, or the id
-    that was given), `image` (one number an image).
-    fitted: `true` and `predicted` of the rows that it was fitted to.  n_train, n_test: how many rows those are.
+    Attributes
+    ----------
+    confusion : DataFrame (classes, classes)
+        For each true class (row) the fraction of its held-out rows that were predicted as each class (column); rows sum
+        to 1.
+    balanced_accuracy : float
+        The mean of the diagonal of `confusion`.
+    chance : float
+        The balanced accuracy of random predictions, 1 / number of classes.
+    p_value : float
+        The fraction of permutations with a balanced accuracy at least as high, (1 + #) / (permutations + 1). Labels are
+        permuted between images, and within images that have several labels.
+    null : ndarray (n_permutations,)
+        The balanced accuracy in each permutation.
+    predictions : DataFrame (held-out rows)
+        Columns: true and predicted (class numbers), sample (the row number, or the id that was given), image (one
+        number for each image).
+    fitted : DataFrame (training rows)
+        Columns: true and predicted (class numbers).
+    probe : {"linear", "rbf", "logistic"}
+        The classifier.
+    scaling : {"pooled", "per_set", None}
+        How features were standardised.
+    seed : int
+        The seed.
+
+    Examples
+    --------
+    >>> targets = np.arange(90) % 3
+    >>> x = np.random.default_rng(0).normal(size=(90, 2)) + 2 * targets[:, None]
+    >>> rs.probes.linear_probe(x, targets, classes=["cat", "dog", "cow"], n_permutations=99).confusion.round(1)
+    class  cat  dog  cow
+    class
+    cat    0.8  0.2  0.0
+    dog    0.0  1.0  0.0
+    cow    0.0  0.0  1.0
     """
 
     confusion: pd.DataFrame
@@ -43,30 +71,68 @@ class Probe:
 
     @property
     def accuracy(self) -> float:
-        """The fraction of held-out rows named rightly; other than the balanced one where classes differ in size."""
+        """Fraction of held-out rows that were predicted correctly.
+
+        It differs from the balanced accuracy if classes differ in size.
+        """
         return float((self.predictions["true"] == self.predictions["predicted"]).mean())
 
     @property
     def in_sample_balanced_accuracy(self) -> float:
-        """On the rows that it was fitted to: how far above the held-out one it is says how much was learned by
-        heart.
-        """
+        """Balanced accuracy on the training rows; much above the held-out one means overfitting."""
         return balanced_accuracy(self.fitted["true"].to_numpy(), self.fitted["predicted"].to_numpy())
 
     @property
     def n_train(self) -> int:
+        """Number of training rows."""
         return len(self.fitted)
 
     @property
     def n_test(self) -> int:
+        """Number of held-out rows."""
         return len(self.predictions)
 
     def labels(self) -> Labels:
-        """The names of the classes."""
+        """Return the names of the classes.
+
+        Returns
+        -------
+        tuple of str
+
+        Examples
+        --------
+        >>> x, targets = np.arange(40.0)[:, None], np.repeat(["low", "high"], 20)
+        >>> rs.probes.linear_probe(x, targets, n_permutations=99).labels()
+        ('high', 'low')
+        """
         return short_labels(self.confusion.index)
 
     def confused_samples(self, row: int, column: int) -> np.ndarray:
-        """Which samples of class number `row` were taken for class number `column`: their ids, without repetition."""
+        """Return which samples of one class were predicted as another.
+
+        Parameters
+        ----------
+        row, column : int
+            The numbers of the true and of the predicted class: positions in `labels()`.
+
+        Returns
+        -------
+        ndarray
+            Ids of the samples (row numbers if no ids were given), each once.
+
+        Raises
+        ------
+        ValueError
+            For a class number that does not exist.
+
+        Examples
+        --------
+        >>> x, targets = np.arange(40.0)[:, None], np.repeat([0, 1], 20)
+        >>> targets[[30, 35]] = 0
+        >>> probe = rs.probes.linear_probe(x, targets, test=(x[25:], targets[25:]), n_permutations=99)
+        >>> probe.confused_samples(0, 1)
+        array([ 5, 10])
+        """
         for number in (row, column):
             check_integer(number, "a class", minimum=0, maximum=len(self.confusion) - 1, hint="its place in labels()")
         of = self.predictions
@@ -97,17 +163,42 @@ class Probe:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DatasetProbe(Probe):
-    """A probe whose classes are sets of representations: of which model, on which data.
+    """A probe whose classes are sets of representations.
 
-    The levels of the confusion's index are the fields of the keys.
+    The levels of the index of `confusion` are the fields of the keys.
 
-    ordered_by: the field by which `order_by` put its rows together; None is the order in which sets came.
+    Attributes
+    ----------
+    ordered_by : str or None
+        The field by which `order_by` grouped rows; None for the order in which sets were passed. All other attributes
+        are those of `Probe`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> sets = {rs.Key(m, "fc", d): rng.normal([3 * (m == "b"), 0], 1, (40, 2)) for d in ("u", "v") for m in ("a", "b")}
+    >>> bias = rs.probes.dataset_bias(sets, n_permutations=99)
+    >>> bias.labels()
+    ('u_a', 'u_b', 'v_a', 'v_b')
+    >>> round(bias.by_field("model").balanced_accuracy, 1), bias.by_field("model").chance
+    (0.9, 0.5)
     """
 
     ordered_by: str | None = None
 
     def labels(self) -> Labels:
-        """Short labels, the data first where it varies: "[test set]_[model]"."""
+        """Return short labels, the data first if they vary: "[test set]_[model]".
+
+        Returns
+        -------
+        tuple of str
+
+        Examples
+        --------
+        >>> sets = {rs.Key(m, "fc", "u"): np.arange(40.0)[:, None] + 99 * (m == "b") for m in ("a", "b")}
+        >>> rs.probes.dataset_bias(sets, n_permutations=99).labels()
+        ('a', 'b')
+        """
         fields = sorted(varying_fields(self.confusion.index), key=lambda name: name != "dataset")
         frame = self.confusion.index.to_frame(index=False).astype(str)
         if "dataset" not in fields or len(fields) < 2:
@@ -117,19 +208,66 @@ class DatasetProbe(Probe):
         return tuple("_".join(map(str, row)) for row in frame[fields].itertuples(index=False))
 
     def by_field(self, field: str) -> DatasetProbe:
-        """The same predictions, asked for one field only, with a chance level and a p-value of their own.
+        """Return the same predictions for one field only, with a chance level and a p-value of their own.
 
-        `by_field("model")` names the model, `by_field("dataset")` the data.
+        Parameters
+        ----------
+        field : str
+            A field of the keys, such as "model" or "dataset". Sets with the same value of it become one class.
+
+        Returns
+        -------
+        DatasetProbe
+
+        Raises
+        ------
+        ValueError
+            For a field that does not exist, or that is the same for all sets.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> sets = {rs.Key(m, "fc", d): rng.normal(9 * (m == "b"), 1, (40, 2)) for d in ("u", "v") for m in ("a", "b")}
+        >>> bias = rs.probes.dataset_bias(sets, n_permutations=99)
+        >>> bias.by_field("model").confusion
+        model    a    b
+        model
+        a      1.0  0.0
+        b      0.0  1.0
         """
         values = self._values(field)
         numbers, names = pd.factorize(values)
         if len(names) < 2:
-            raise ValueError(f"naming '{field}' needs two values of it; here all {len(values)} sets have '{names[0]}'")
+            raise ValueError(
+                f"by_field('{field}') needs two or more values of it; all {len(values)} sets have '{names[0]}'."
+            )
         found = score(renumber(self.predictions, numbers), pd.Index(names, name=field), len(self.null), self.seed)
         return replace(self, **found, fitted=renumber(self.fitted, numbers), chance=1 / len(names), ordered_by=None)
 
     def order_by(self, field: str) -> DatasetProbe:
-        """The same with rows and columns grouped by a field, values and sets in the order of their first appearance."""
+        """Return the same result with rows and columns grouped by a field.
+
+        Parameters
+        ----------
+        field : str
+            A field of the keys. Values, and sets of one value, keep the order of their first appearance.
+
+        Returns
+        -------
+        DatasetProbe
+
+        Raises
+        ------
+        ValueError
+            For a field that does not exist.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> sets = {rs.Key(m, "fc", d): rng.normal(size=(40, 2)) for d in ("u", "v") for m in ("a", "b")}
+        >>> rs.probes.dataset_bias(sets, n_permutations=99).order_by("model").labels()
+        ('u_a', 'v_a', 'u_b', 'v_b')
+        """
         order = np.argsort(pd.factorize(self._values(field))[0], kind="stable")
         place = np.argsort(order)
         return replace(
@@ -141,12 +279,35 @@ class DatasetProbe(Probe):
         )
 
     def breaks(self, field: str) -> list[int]:
-        """Before which rows another value of the field begins; none where values have one row each, or come back
-        further down.
+        """Return the rows of `confusion` at which another value of a field begins, to draw lines there.
+
+        Parameters
+        ----------
+        field : str
+            A field of the keys.
+
+        Returns
+        -------
+        list of int
+            Empty if each value has one row, or if a value occurs in several places.
+
+        Raises
+        ------
+        ValueError
+            For a field that does not exist.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> sets = {rs.Key(m, "fc", d): rng.normal(size=(40, 2)) for d in ("u", "v") for m in ("a", "b")}
+        >>> bias = rs.probes.dataset_bias(sets, n_permutations=99)
+        >>> bias.breaks("dataset"), bias.breaks("model"), bias.order_by("model").breaks("model")
+        ([2], [], [2])
         """
         return group_breaks(self._values(field))
 
     def _values(self, field: str) -> pd.Index:
+        """Return the value of a field for each set."""
         names = list(self.confusion.index.names)
         if field not in names:
             raise unknown_name(
@@ -154,7 +315,7 @@ class DatasetProbe(Probe):
                 field,
                 names,
                 (
-                    "Sets whose labels are plain text have no fields: rs.Key(model, layer, dataset) has."
+                    "Sets whose labels are plain text have no fields. Use labels rs.Key(model, layer, dataset)."
                     if names == ["label"]
                     else ""
                 ),
@@ -163,18 +324,35 @@ class DatasetProbe(Probe):
 
 
 def group_breaks(values: Any) -> list[int]:
-    """Before which places another value begins; none where values have one place each, or come back further down."""
+    """Return the positions at which another value begins.
+
+    Parameters
+    ----------
+    values : array or Index
+        One value for each row.
+
+    Returns
+    -------
+    list of int
+        Empty if each value has one row, or if a value occurs in several places.
+
+    Examples
+    --------
+    >>> group_breaks(np.array(["u", "u", "v", "v", "v"])), group_breaks(np.array(["u", "v", "u"]))
+    ([2], [])
+    """
     codes = pd.factorize(values)[0]
     begins = np.flatnonzero(codes[1:] != codes[:-1]) + 1
     return begins.tolist() if len(begins) == codes.max() < len(codes) - 1 else []
 
 
 def renumber(rows: pd.DataFrame, numbers: np.ndarray) -> pd.DataFrame:
+    """Replace class numbers by other ones."""
     return rows.assign(true=numbers[rows["true"]], predicted=numbers[rows["predicted"]])
 
 
 def score(predictions: pd.DataFrame, index: pd.Index, n_permutations: int, seed: int) -> dict[str, Any]:
-    """Confusion, accuracy and test of these predictions of the classes in `index`."""
+    """Return confusion, accuracy and test of predictions of the classes in `index`."""
     true, predicted = (predictions[column].to_numpy() for column in ("true", "predicted"))
     counts = np.zeros((len(index), len(index)))
     np.add.at(counts, (true, predicted), 1)
@@ -198,18 +376,21 @@ def score(predictions: pd.DataFrame, index: pd.Index, n_permutations: int, seed:
 
 
 def balanced_accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the mean over classes of the fraction of rows that were predicted correctly."""
     many = np.bincount(true)
     return float(np.mean(np.bincount(true[true == predicted], minlength=len(many))[many > 0] / many[many > 0]))
 
 
 def permute_labels(true: np.ndarray, image: np.ndarray, times: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Labels as they might as well be if rows told nothing of them: rows of one image are no independent rows, so an
-    image takes the label of another; where it has several, those of one that occurs as often, in any order.
+    """Yield labels as they could be if rows had no information about them.
+
+    Rows of one image are not independent, so an image gets the label of another one; if it has several labels, it gets
+    those of an image that occurs equally often, in any order.
     """
     number = pd.factorize(image)[0]
     own = np.zeros(number.max() + 1, dtype=true.dtype)
     own[number] = true
-    if (own[number] == true).all():  # one label an image, however often it occurs
+    if (own[number] == true).all():  # each image has one label
         for _ in range(times):
             yield rng.permutation(own)[number]
         return

@@ -1,4 +1,4 @@
-"""A comparison as a file of JSON."""
+"""A comparison as a JSON file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORMAT = "repsim_nb.Comparison/1"
 def write_comparison(
     path: Path, values: pd.DataFrame, measure: Measure, n: int, undefined: Mapping[tuple[Any, Any], str]
 ) -> Path:
-    """Write everything to one file, in one step."""
+    """Write a comparison to one file, in one step."""
     content = {
         "format": FORMAT,
         "n": n,
@@ -42,7 +42,7 @@ def write_comparison(
 def read_comparison(
     path: Path, measure: Measure | None
 ) -> tuple[pd.DataFrame, Measure, int, dict[tuple[Any, Any], str]]:
-    """-> values, measure, n and undefined, as `write_comparison` wrote them."""
+    """Return values, measure, n and undefined, as `write_comparison` wrote them."""
     try:
         content = json.loads(path.read_text())
         if content["format"] != FORMAT:
@@ -52,34 +52,28 @@ def read_comparison(
         undefined = {(index[i], columns[j]): why for i, j, why in content["undefined"]}
         name, options, n = content["measure"]["class"], content["measure"]["options"], int(content["n"])
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"the file {path} does not hold a comparison, or is damaged ({error!r})") from error
-    if measure is not None and content["measure"].get("name", str(measure)) != str(measure):
-        raise ValueError(f"{path} was made with {content['measure']['name']}, not with {measure}")
-    if measure is None:
-        kind = getattr(measures, name, None)
-        if options is None:
-            raise ValueError(
-                f"{path} was made with {content['measure']['name']}, whose options (a {name}'s) a file cannot hold:"
-                " pass it, Comparison.load(path, measure=...)"
-            )
-        if not (isinstance(kind, type) and issubclass(kind, Measure)):
-            raise ValueError(
-                f"{path} was made with a measure of your own, {name}: pass it, Comparison.load(path, measure=...)"
-            )
-        try:
-            measure = kind(**options)
-        except TypeError as error:
-            raise ValueError(
-                f"{path} was made with options that {name} does not know here ({error}): pass the measure,"
-                " Comparison.load(path, measure=...)"
-            ) from error
-    return values, measure, n, undefined
+        raise ValueError(f"the file {path} contains no comparison, or is damaged ({error!r}).") from error
+    written = content["measure"].get("name", name)
+    if measure is not None:
+        if "name" in content["measure"] and written != str(measure):
+            raise ValueError(f"{path} was written with the measure {written}; got {measure}.")
+        return values, measure, n, undefined
+    todo = "Pass the measure: Comparison.load(path, measure=...)."
+    kind = getattr(measures, name, None)
+    if options is None:
+        raise ValueError(f"{path} was written with {written}, whose options (of {name}) are not plain data. {todo}")
+    if not (isinstance(kind, type) and issubclass(kind, Measure)):
+        raise ValueError(f"{path} was written with a measure of your own, {name}. {todo}")
+    try:
+        return values, kind(**options), n, undefined
+    except TypeError as error:
+        raise ValueError(
+            f"{path} was written with options that {name} does not have in this version ({error}). {todo}"
+        ) from error
 
 
 def _options_to_json(measure: Measure) -> dict[str, Any] | None:
-    """The options as JSON holds them, or None where it cannot."""
+    """Return the options of a measure if JSON can represent them, else None."""
     try:
         options = asdict(measure)
         json.dumps(options)
@@ -89,11 +83,13 @@ def _options_to_json(measure: Measure) -> dict[str, Any] | None:
 
 
 def _axis_to_json(axis: pd.Index) -> dict[str, Any]:
+    """Return field names and labels of an axis as plain data."""
     frame = frame_of(axis)
     return {"names": list(frame), "labels": [list(row) for row in frame.astype(object).itertuples(index=False)]}
 
 
 def _axis_from_json(axis: Mapping[str, Any]) -> pd.Index:
+    """Return the axis that `_axis_to_json` wrote."""
     if axis["names"] == ["label"]:
         return pd.Index([label for (label,) in axis["labels"]], name="label")
     return pd.MultiIndex.from_tuples([tuple(label) for label in axis["labels"]], names=axis["names"])

@@ -1,38 +1,40 @@
-"""What `compare` checks before it starts: its two sides, and what their labels tell already."""
+"""Checks of `compare` before it starts: its two sides, and what their labels show already."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from repsim_nb import measures
 from repsim_nb.measures import Measure, check_same_samples
 from repsim_nb.measures.table_inputs import check_sides, to_arrays
 from repsim_nb.support.errors import check_name, format_label
 
+OnUndefined = Literal["raise", "mask"]
+
 
 def open_sides(
     measure: Measure, xs: Mapping[Any, Any], ys: Mapping[Any, Any] | None, on_undefined: str
 ) -> tuple[dict[Any, Any], dict[Any, Any] | None]:
-    """Both sides as arrays of the same samples, or the error that says what is wrong."""
+    """Return both sides as arrays of the same samples, or raise the error that explains what is wrong."""
     check_name("on_undefined", on_undefined, ("raise", "mask"))
     for name, side in (("xs", xs), ("ys", ys)):
         if side is not None and not isinstance(side, Mapping):
             raise TypeError(
-                f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}"
+                f"compare takes {name} as a mapping of labels to arrays, such as {{'a': x}}; got {type(side).__name__}."
             )
     _check_keys(measure, [*xs, *(ys or ())])
     _check_outputs(measure, xs, ys or {})
     check_sides({"xs": xs} if ys is None else {"xs": xs, "ys": ys}, measure)
-    # opened once: a store maps a file at every look
+    # opened once: a store maps a file at each access
     left, right = to_arrays(xs), None if ys is None else to_arrays(ys)
     check_same_samples(left, right or {})
     return left, right
 
 
 def _check_keys(measure: Measure, labels: list[Any]) -> None:
-    """What the labels already tell: recordings of other samples, or hidden layers where outputs are compared."""
+    """Refuse recordings of other samples, and hidden layers if the measure compares outputs, by their labels."""
     data: dict[str, Any] = {}
     for label in labels:
         if getattr(label, "dataset", ""):
@@ -41,8 +43,8 @@ def _check_keys(measure: Measure, labels: list[Any]) -> None:
         (one, first), (other, second), *_ = data.items()
         raise ValueError(
             f"compare needs the same samples in every representation: '{format_label(first)}' was recorded on"
-            f" '{one}', '{format_label(second)}' on '{other}'. Choose one, x.where(dataset=...); if their samples do"
-            " correspond, record both under one dataset name"
+            f" '{one}', '{format_label(second)}' on '{other}'. Select one with x.where(dataset=...). If their samples"
+            " correspond, record both under one dataset name."
         )
     cuts = {
         getattr(label, "pool", ""): label for label in labels if str(getattr(label, "pool", "")).startswith("tokens")
@@ -51,23 +53,21 @@ def _check_keys(measure: Measure, labels: list[Any]) -> None:
         first, second, *_ = cuts.values()
         raise ValueError(
             f"compare needs the same samples in every representation: '{format_label(first)}' and"
-            f" '{format_label(second)}' cut the texts into other tokens, so that token does not stand beside token."
-            " Record them pooled, one row a text: record(..., pool='mean')"
+            f" '{format_label(second)}' split the texts into different tokens, so their rows do not correspond. Record"
+            " them with one row for each text: record(..., pool='mean')."
         )
     hidden = [
         label for label in labels if not re.fullmatch(r"output(\.\w+|\[\d+\])?", getattr(label, "layer", "output"))
     ]
     if measure.compares == "outputs" and hidden:
         raise ValueError(
-            f"{measures.short_name(measure)} compares what networks put out, and '{format_label(hidden[0])}' is a"
-            " hidden layer: take x.where(layer='output')"
+            f"{measures.short_name(measure)} compares outputs of models, and '{format_label(hidden[0])}' is a hidden"
+            " layer. Use x.where(layer='output')."
         )
 
 
 def _check_outputs(measure: Measure, *sides: Mapping[Any, Any]) -> None:
-    """A measure of outputs takes logits or probabilities (samples, classes); recordings know if what a model returns is
-    something else.
-    """
+    """Refuse outputs that recordings marked as something else than logits or probabilities (samples, classes)."""
     if measure.compares != "outputs":
         return
     for side in sides:
@@ -75,6 +75,6 @@ def _check_outputs(measure: Measure, *sides: Mapping[Any, Any]) -> None:
         for label in side:
             if label in known:
                 raise ValueError(
-                    f"{measures.short_name(measure)} compares logits (samples, classes), and '{format_label(label)}'"
-                    f" is not such: {known[label]}"
+                    f"{measures.short_name(measure)} compares logits (samples, classes); '{format_label(label)}' is"
+                    f" something else: {known[label]}"
                 )
