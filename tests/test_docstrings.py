@@ -21,7 +21,7 @@ def arguments(value: object) -> list[str]:
     """The names of the parameters of a function, method or class."""
     function = getattr(value, "__func__", value)
     names = [name.lstrip("*") for name in inspect.signature(function).parameters]
-    return [name for name in names if name not in ("self", "cls")]
+    return [name for name in names if name not in ("self", "cls") and not name.startswith("_")]
 
 
 def documented(doc: NumpyDocString) -> set[str]:

@@ -1,14 +1,11 @@
 """Specificity: units of the interval, paired differences of measures, medians with never."""
 
-import doctest
-
 import numpy as np
 import pandas as pd
 import pytest
 from sizes import sized
 
 import repsim_nb as rs
-from repsim_nb.results.grounding import layer_matching
 from repsim_nb.results.grounding.layer_matching import differing_pairs, resample_accuracy
 from repsim_nb.results.inference.results import percentile_interval
 from repsim_nb.results.inference.units import Units, simultaneous, widen_level
@@ -247,9 +244,3 @@ def test_a_difference_that_is_none_is_seldom_real():
         )
         real.append(found.loc["other", "p_value"] <= 0.05)
     assert np.mean(real) <= 0.08
-
-
-def test_the_examples_give_what_they_say():
-    names = {**vars(layer_matching), "np": np}
-    for test in doctest.DocTestFinder(exclude_empty=True).find(layer_matching.specificity, "specificity", globs=names):
-        assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed == 0

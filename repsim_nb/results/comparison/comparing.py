@@ -64,6 +64,7 @@ def compare(
     Returns
     -------
     Comparison
+        The values, with labels of rows (xs) and columns (ys).
 
     Raises
     ------

@@ -133,6 +133,7 @@ class Comparison:
         Returns
         -------
         Comparison
+            Those rows and columns, with the same measure.
 
         Raises
         ------
@@ -159,6 +160,7 @@ class Comparison:
         Returns
         -------
         Comparison
+            Those rows and columns, with the same measure.
 
         Raises
         ------
@@ -185,6 +187,7 @@ class Comparison:
         Returns
         -------
         Comparison
+            Those rows and columns, with the same measure.
 
         Examples
         --------
@@ -271,6 +274,7 @@ class Comparison:
         Returns
         -------
         rows, columns : tuple of str
+            One label for each row, and for each column.
 
         Examples
         --------
@@ -303,7 +307,8 @@ class Comparison:
 
         Parameters
         ----------
-        path : path
+        path : str or Path
+            The file, such as "c.json".
 
         Returns
         -------
@@ -332,13 +337,15 @@ class Comparison:
 
         Parameters
         ----------
-        path : path
+        path : str or Path
+            The file.
         measure : Measure, optional
             Needed only for a measure that is not part of this package, or whose options are not plain data.
 
         Returns
         -------
         Comparison
+            Equal to the one that was saved.
 
         Raises
         ------

@@ -23,12 +23,13 @@ class Benchmark:
     table : DataFrame, index "measure"
         One row for each measure, the highest ρ first. Columns:
 
-        - spearman: ρ, the mean over sets of pairs (one for each reference, or for each layer); - low, high: its
-        interval over units; - model_p: p-value of the joint permutation of models; - model_p_adjusted: the same,
-        adjusted for the number of measures (max-T); - permuted: the mean ρ under permutation of models, which is what
-        layers and depth alone give; - detectable: the ρ that this test detects at .05 in 8 of 10 studies with so many
-        units; missing with fewer than 20
-          orders;
+        - spearman: ρ, the mean over sets of pairs (one for each reference, or for each layer);
+        - low, high: its interval over units;
+        - model_p: p-value of the joint permutation of models;
+        - model_p_adjusted: the same, adjusted for the number of measures (max-T);
+        - permuted: the mean ρ under permutation of models, which is what layers and depth alone give;
+        - detectable: the ρ that this test detects at .05 in 8 of 10 studies with so many units; missing with fewer than
+          20 orders;
         - spearman_p, kendall_p: only with references. They take pairs as independent, as published;
         - kendall: τ-b;
         - n: the number of pairs;

@@ -91,6 +91,7 @@ class Damage:
         Returns
         -------
         function (amount) -> array (n, q)
+            The amounts of one draw differ in nothing but the amount.
 
         Raises
         ------

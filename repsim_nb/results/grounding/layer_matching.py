@@ -65,6 +65,7 @@ def specificity(  # noqa: PLR0913 - keyword-only, independent of each other
     Returns
     -------
     Specificity
+        The accuracy with its interval, and tables by layer and by pair of models.
 
     Raises
     ------
@@ -74,7 +75,9 @@ def specificity(  # noqa: PLR0913 - keyword-only, independent of each other
     UndefinedError
         If the measure is undefined for a pair.
 
-    Notes ----- For each ordered pair of models, each layer of the first is matched with the nearest layer of the
+    Notes
+    -----
+    For each ordered pair of models, each layer of the first is matched with the nearest layer of the
     second. Ties count in equal parts. The first and the last layer have neighbors on one side only.
 
     The interval is a percentile interval, widened for few units [1]_; with fewer than 5 units it is 0 to 1. Units are

@@ -146,6 +146,7 @@ def pair_means(
     Returns
     -------
     PairMeans
+        A table with one row for each statistic.
 
     Raises
     ------
@@ -157,7 +158,9 @@ def pair_means(
     UndefinedError
         If a derived statistic is undefined in a resample.
 
-    Notes ----- Pairs have models in common, so models are drawn with replacement, and the weight of a pair is the
+    Notes
+    -----
+    Pairs have models in common, so models are drawn with replacement, and the weight of a pair is the
     product of how often its two models were drawn. A pair of a model with itself never counts. Intervals are
     percentiles, widened for few units, or Student's t if that is wider; with fewer than 5 units they have no ends.
     Simulated at level 0.95 (effects of both models and noise of the pair, 300 sets each): of 100 intervals, 98

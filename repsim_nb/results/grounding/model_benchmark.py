@@ -141,6 +141,7 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
     Returns
     -------
     Benchmark
+        A table with one row for each measure, the highest ρ first.
 
     Raises
     ------
@@ -151,7 +152,9 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
         without different gaps (one layer with pairs="reference" needs 4 models), and if no measure is defined for all
         pairs.
 
-    Notes ----- Dissimilarities are computed in float64. A measure that is undefined for one of the pairs has no row;
+    Notes
+    -----
+    Dissimilarities are computed in float64. A measure that is undefined for one of the pairs has no row;
     `undefined` has the reason.
 
     low, high: units are drawn with replacement. With references, these stay, so the interval does not cover other
@@ -169,7 +172,9 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
 
     spearman_p and kendall_p take the pairs of a reference as independent.
 
-    References ---------- Ding, Denain, Steinhardt 2021, Grounding representation similarity through statistical
+    References
+    ----------
+    Ding, Denain, Steinhardt 2021, Grounding representation similarity through statistical
     testing, NeurIPS. Mantel 1967; Westfall, Young 1993 (max-T); Owen 2007 (crossed groupings); Hesterberg 2015 (widened
     percentiles).
 

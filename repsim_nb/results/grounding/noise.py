@@ -42,7 +42,9 @@ def binomial_sd(
     ValueError
         For an accuracy that is undefined or outside 0 to 1, and if `images` is not an integer >= 1.
 
-    Notes ----- If all models are tested on the same images, this is an upper bound of the error of a difference; use
+    Notes
+    -----
+    If all models are tested on the same images, this is an upper bound of the error of a difference; use
     `paired_sd` then.
 
     Examples
@@ -141,7 +143,9 @@ def accuracy_reliability(
     ValueError
         For a missing field, a model with several F in one row, and other items in `noise` than in `functionality`.
 
-    Notes ----- The reliability is the fraction of the variance between models that another test set of the same size
+    Notes
+    -----
+    The reliability is the fraction of the variance between models that another test set of the same size
     would show again. It is negative if models differ by less than chance alone gives; then nothing that correlates with
     F is about models.
 

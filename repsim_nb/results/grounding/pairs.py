@@ -88,7 +88,9 @@ def functionality(pairs: pd.DataFrame, gap: str, *, model: str = "seed", per: st
         For missing columns, a missing pair, gaps that are no differences of one number for each item, or F that neither
         grows nor falls with `per`.
 
-    Notes ----- The two items with the largest gap are the ends, and every other item lies between them. Gaps do not
+    Notes
+    -----
+    The two items with the largest gap are the ends, and every other item lies between them. Gaps do not
     show which end is the upper one: the sign of F is chosen so that F grows with `per` (probes improve with depth).
 
     Examples
@@ -215,7 +217,9 @@ def correlate(
     The p-values take the pairs of one reference as independent, which the layers of one model are not. `benchmark` and
     `rank_pairs` have a p-value for that case.
 
-    References ---------- Ding, Denain, Steinhardt 2021, Grounding representation similarity through statistical
+    References
+    ----------
+    Ding, Denain, Steinhardt 2021, Grounding representation similarity through statistical
     testing, NeurIPS. Combination of p-values: Vovk and Wang 2020, Combining p-values via averaging, Biometrika.
 
     Examples

@@ -246,6 +246,7 @@ def rank_pairs(  # noqa: PLR0913 - keyword-only, independent of each other
     Returns
     -------
     Benchmark
+        A table with one row for each column of distances, the highest ρ first.
 
     Raises
     ------

@@ -33,11 +33,11 @@ class Sensitivity:
     table : DataFrame, index "measure"
         One row for each measure. Columns:
 
-        - threshold: the mean dissimilarity of two models; - noticed: the first amount of damage with a mean
-        dissimilarity above it, "never" if there is none; - earliest, latest: the range of `noticed_by_model`; -
-        accuracy: of a probe on what is left at `noticed`; accuracy_loss: how much lower that is than without damage.
-        Both
-          are missing if nothing was probed or the measure never notices.
+        - threshold: the mean dissimilarity of two models;
+        - noticed: the first amount of damage with a mean dissimilarity above it, "never" if there is none;
+        - earliest, latest: the range of `noticed_by_model`;
+        - accuracy: of a probe on what is left at `noticed`; accuracy_loss: how much lower that is than without damage.
+          Both are missing if nothing was probed or the measure never notices.
     curves : DataFrame (amounts, measures)
         The mean dissimilarity of the whole representation and the damaged one.
     closed_form : DataFrame (amounts, measures)
@@ -91,6 +91,7 @@ class Sensitivity:
         Returns
         -------
         str
+            As figures show it.
 
         Examples
         --------
@@ -129,7 +130,9 @@ class Sensitivity:
         ValueError
             If the measure has no row, or for fewer than 3 models.
 
-        Notes ----- Each model has its own curve and its own threshold. The exact interval of a fraction (Clopper and
+        Notes
+        -----
+        Each model has its own curve and its own threshold. The exact interval of a fraction (Clopper and
         Pearson) takes models as independent, but thresholds have pairs of models in common. So models are also
         resampled, with new thresholds, and the interval is the union of both. Simulated (500 sets of models, two
         measures that are each earlier in half of all models): with 10 models it contained one half in 98 % if models do
@@ -137,7 +140,9 @@ class Sensitivity:
         with 20 models in 98, 97 and 96 %, with 5 always. Models of one group (fine-tunings of one pre-trained model)
         are no independent draws: use one model of each group.
 
-        References ---------- Clopper and Pearson 1934, The use of confidence or fiducial limits, Biometrika. Hesterberg
+        References
+        ----------
+        Clopper and Pearson 1934, The use of confidence or fiducial limits, Biometrika. Hesterberg
         2015 (widened percentiles).
 
         Examples
@@ -214,7 +219,9 @@ class Sensitivity:
         ValueError
             Without targets, or if the measure never notices or has no row.
 
-        Notes ----- Simulated (4,000 sets of models; the amount is chosen by the same models): of 100 intervals at level
+        Notes
+        -----
+        Simulated (4,000 sets of models; the amount is chosen by the same models): of 100 intervals at level
         0.95, 95 contained the loss of the population at that amount with 5 and with 10 models, and 90 and 91 if models
         differ by a skewed (exponential) distribution.
 

@@ -138,7 +138,9 @@ class Specificity:
             If there is no other measure, if two have one name, for results that do not match, for two models, and if
             the representations have changed since this result was computed.
 
-        Notes ----- Both measures are tested on the same models, so most of what the draw of models does cancels in the
+        Notes
+        -----
+        Both measures are tested on the same models, so most of what the draw of models does cancels in the
         difference. Two separate intervals that overlap are no evidence about it. Resamples of pairs vary more than new
         models would, so intervals are rather too wide. Simulated (two measures that are equally specific, four layers,
         1,000 sets of models each): `significant` in 0.4 % with 5 models and in 1.1 % with 10, and for one or more of

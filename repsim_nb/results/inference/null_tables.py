@@ -13,7 +13,9 @@ from scipy import stats
 from repsim_nb import measures
 from repsim_nb.measures import Measure
 from repsim_nb.measures.table_inputs import check_sides, to_arrays
-from repsim_nb.results.comparison import Comparison, OnUndefined, compare_with_moments
+from repsim_nb.results.comparison import Comparison
+from repsim_nb.results.comparison.comparing import compare_with_moments
+from repsim_nb.results.comparison.inputs import OnUndefined
 from repsim_nb.support.errors import UndefinedError, format_label
 from repsim_nb.support.progress import Tick, show_progress
 from repsim_nb.support.summaries import summarize

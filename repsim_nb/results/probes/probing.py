@@ -22,7 +22,8 @@ from repsim_nb.support.workers import map_with_progress
 
 from .features import check_options, check_set, expand, reduce, scale
 from .held_out import check_counts, draw_some, hold_out, image_ids, number_images
-from .results import DatasetProbe, Probe, score
+from .results import DatasetProbe, Probe
+from .scoring import score
 
 SCALINGS = ("pooled", "per_set", None)
 PROBES = ("linear", "rbf")
@@ -85,7 +86,9 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
         For fewer than two sets, and for a set with another number of features, too few rows or NaN; the message names
         it.
 
-    Notes ----- The permutation test treats rows of one image as one unit: a label that all rows of an image have is
+    Notes
+    -----
+    The permutation test treats rows of one image as one unit: a label that all rows of an image have is
     permuted between images; otherwise labels are permuted between images that occur equally often, and within them.
 
     References
