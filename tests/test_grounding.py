@@ -330,10 +330,10 @@ def test_too_few_pairs_are_refused_before_anything_is_computed():
     xs = rs.from_arrays({f"{name}/fc": rng.normal(size=(20, 3)) for name in F})
     with pytest.raises(ValueError, match="reference of layer=fc needs 3 pairs or more .*; it has 2"):
         grounding.benchmark(xs, F, measures=[measure], n_bootstrap=20)
-    with pytest.raises(ValueError, match="needs 3 pairs or more .*; it has 3, and the first gap is 0.5"):
-        grounding.benchmark(
-            xs, {"n0": 0.5, "n1": 0.0, "n2": 0.0}, measures=[measure], pairs="all", among=None, given=None
-        )
+    both = rs.from_arrays({f"{name}/{layer}": rng.normal(size=(20, 3)) for name in F for layer in ("fc", "out")})
+    flat = {key: F[key.model] * (key.layer == "fc") for key in both}
+    with pytest.raises(ValueError, match="layer=out needs 3 pairs or more .*; it has 3, and the first gap is 0"):
+        grounding.benchmark(both, flat, measures=[measure], pairs="all", across=False, n_bootstrap=20)
     assert not computed
     assert grounding.benchmark(xs, F, measures=[measure], pairs="all", n_bootstrap=20).models == 3 and computed
 

@@ -133,7 +133,7 @@ def test_differences_are_of_the_same_resamples():
 @pytest.mark.parametrize(
     ("other", "sentence"),
     [
-        (lambda xs: grounding.specificity(xs, seed=1, n_bootstrap=50), "one seed= and n_bootstrap="),
+        (lambda xs: grounding.specificity(xs, seed=1, n_bootstrap=50), "the same seed= and n_bootstrap="),
         (lambda xs: grounding.specificity(xs, n_bootstrap=60), "the same seed= and n_bootstrap="),
         (lambda xs: grounding.specificity(xs, level=0.9, n_bootstrap=50), "the same level="),
         (

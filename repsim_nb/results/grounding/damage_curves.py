@@ -104,7 +104,7 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(80, 6)) * 2.0 ** -np.arange(6)
     >>> xs = {name: x + 0.1 * rng.normal(size=x.shape) for name in "abc"}
-    >>> sensitivity(xs, measures=["cka", "procrustes"], damage="noise").table.round(2)
+    >>> sensitivity(xs, measures=["cka", "procrustes"], damage="noise", amounts=[0.3, 0.4]).table.round(2)
                 threshold  noticed  earliest  latest
     measure
     cka              0.02      0.3       0.3     0.4

@@ -61,7 +61,7 @@ class Sensitivity:
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(80, 6)) * 2.0 ** -np.arange(6)
     >>> xs = {name: x + 0.1 * rng.normal(size=x.shape) for name in "abc"}
-    >>> rs.grounding.sensitivity(xs, measures=["cka", "procrustes"], damage="noise")
+    >>> rs.grounding.sensitivity(xs, measures=["cka", "procrustes"], damage="noise", amounts=[0.3, 0.4])
     Sensitivity(noise, 3 models; noticed at cka: 0.3, procrustes: 0.4)
     """
 
@@ -150,7 +150,7 @@ class Sensitivity:
         >>> rng = np.random.default_rng(0)
         >>> x = rng.normal(size=(80, 6)) * 2.0 ** -np.arange(6)
         >>> xs = {name: x + 0.1 * rng.normal(size=x.shape) for name in "abc"}
-        >>> found = rs.grounding.sensitivity(xs, measures=["cka", "procrustes"], damage="noise")
+        >>> found = rs.grounding.sensitivity(xs, measures=["cka", "procrustes"], damage="noise", amounts=[0.3, 0.4])
         >>> found.compare_with("cka")[["earlier", "same", "later"]]
                     earlier  same  later
         measure

@@ -98,8 +98,7 @@ class Specificity:
 
         Infinity if half of the layers have no such number.
         """
-        steps = sorted(math.inf if value == NEVER else float(value) for value in self.by_layer["layers_to_move"])
-        return (steps[(len(steps) - 1) // 2] + steps[len(steps) // 2]) / 2
+        return float(np.median([math.inf if value == NEVER else value for value in self.by_layer["layers_to_move"]]))
 
     @property
     def layers_to_move_text(self) -> str:
@@ -163,6 +162,8 @@ class Specificity:
         procrustes         0.0        False
         mean_cca           0.0        False
         """
+        if not len(self.draws):
+            raise ValueError("compare_with needs three or more models to draw; this one has two models.")
         chosen = self._test_others(_by_name(others))
         for name, other in chosen.items():
             self._check_pairing(name, other)
@@ -190,9 +191,8 @@ class Specificity:
 
     def _check_pairing(self, name: str, other: Specificity) -> None:
         """Refuse a result with other models, layers or resamples."""
-        for side, of in (("this one", self), (f"'{name}'", other)):
-            if not len(of.draws):
-                raise ValueError(f"compare_with needs three or more models to draw; {side} has two models.")
+        if not len(other.draws):
+            raise ValueError(f"compare_with needs three or more models to draw; '{name}' has two models.")
         for what, mine, theirs in (
             ("models", self.pairs.index, other.pairs.index),
             ("layers", self.by_layer.index, other.by_layer.index),
