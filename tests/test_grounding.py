@@ -334,8 +334,13 @@ def test_too_few_pairs_are_refused_before_anything_is_computed():
     flat = {key: F[key.model] * (key.layer == "fc") for key in both}
     with pytest.raises(ValueError, match="layer=out needs 3 pairs or more .*; it has 3, and the first gap is 0"):
         grounding.benchmark(both, flat, measures=[measure], pairs="all", across=False, n_bootstrap=20)
+    with pytest.raises(ValueError, match="too few models for an interval: .* all gaps were the same"):
+        grounding.benchmark(xs, F, measures=[measure], pairs="all", n_bootstrap=20)
     assert not computed
-    assert grounding.benchmark(xs, F, measures=[measure], pairs="all", n_bootstrap=20).models == 3 and computed
+    F |= {"n3": 0.4}
+    xs = rs.from_arrays({f"{name}/fc": rng.normal(size=(20, 3)) for name in F})
+    for pairs in ("reference", "all"):
+        assert grounding.benchmark(xs, F, measures=[measure], pairs=pairs, n_bootstrap=20).models == 4 and computed
 
 
 @pytest.mark.parametrize(

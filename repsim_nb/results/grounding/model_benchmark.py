@@ -149,7 +149,7 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
         If `representations` is not a mapping of labels to arrays.
     ValueError
         For F that is missing or the same for all items, fewer than 3 models or groups, a set of fewer than 3 pairs or
-        without different gaps (one layer with pairs="reference" needs 4 models), and if no measure is defined for all
+        without different gaps, also in resamples (so one layer needs 4 models), and if no measure is defined for all
         pairs.
 
     Notes
@@ -226,7 +226,7 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
         sd = noise_of(spread_to_items(models, index, noise), index)
         truth = TrueFunctionality.estimate(f, sd, places, ends, fitted=1 if given is None else 2)
     found = make_pair_sets(codes, places, ends, values, frame["gap"].to_numpy(float), units, pairs, unclear)
-    check_gaps(frame["gap"], str(layers.name), found)
+    check_gaps(frame["gap"], str(layers.name), found, resampling)
     distances, undefined = _distances(chosen, representations, ends, values, pairs, progress)
     frame = frame.assign(**distances)
     merged = {

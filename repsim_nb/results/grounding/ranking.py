@@ -74,12 +74,7 @@ def rank(
         )
     xs = {name: distances[name] for name in sets.index.unique("measure")}
     draws = pairs.draws(xs, resampling.n_bootstrap, resampling.seed)
-    defined = np.isfinite(draws.to_numpy()).all(axis=1)
-    if defined.mean() < 0.5:
-        raise ValueError(
-            f"too few models for an interval: in {(~defined).sum()} of {len(defined)} resamples of"
-            f" {pairs.units.number} {pairs.units.name} all gaps or all distances were the same."
-        )
+    defined = _check_draws_defined(draws, pairs, "all gaps or all distances")
     draws = draws[defined].reset_index(drop=True)
     means = {
         column: np.array([sets.loc[name, column].to_numpy().mean() for name in xs])
@@ -136,8 +131,8 @@ _COLUMNS = (
 )
 
 
-def check_gaps(gaps: pd.Series, per: str, pairs: PairSets) -> None:
-    """Refuse sets with fewer than 3 pairs, or without different gaps, before distances are computed."""
+def check_gaps(gaps: pd.Series, per: str, pairs: PairSets, resampling: Resampling) -> None:
+    """Refuse too few pairs, or pairs without different gaps (also in resamples), before distances are computed."""
     for value, rows in pairs.sets.items():
         if len(rows) < 3 or np.ptp(pairs.gap[rows]) == 0:
             what = f"the reference of {per}={value}" if pairs.has_references else f"{per}={value}"
@@ -146,6 +141,18 @@ def check_gaps(gaps: pd.Series, per: str, pairs: PairSets) -> None:
                 f"{what} needs 3 pairs or more whose gaps in functionality differ; it has {len(rows)}"
                 f"{f', and the first gap is {gaps.iloc[rows[0]]:.4g}' if len(rows) else ''}. Add models."
             )
+    _check_draws_defined(pairs.draws({"gap": pairs.gap}, resampling.n_bootstrap, resampling.seed), pairs, "all gaps")
+
+
+def _check_draws_defined(draws: pd.DataFrame, pairs: PairSets, what: str) -> np.ndarray:
+    """Return which resamples have a correlation; refuse if fewer than half of them have."""
+    defined = np.isfinite(draws.to_numpy()).all(axis=1)
+    if defined.mean() < 0.5:
+        raise ValueError(
+            f"too few models for an interval: in {(~defined).sum()} of {len(defined)} resamples of"
+            f" {pairs.units.number} {pairs.units.name} {what} were the same. Add models."
+        )
+    return defined
 
 
 def _correlate_sets(
@@ -311,7 +318,7 @@ def rank_pairs(  # noqa: PLR0913 - keyword-only, independent of each other
     }
     values = np.full(len(frame), "all", dtype=object) if pairs == "all" and across else own_set
     found = make_pair_sets(codes, places, (one, other), values, merged[gap], units, pairs)
-    check_gaps(frame[gap], per, found)
+    check_gaps(frame[gap], per, found, resampling)
     return rank(frame, (gap, model, per), {name: merged[name] for name in names}, found, resampling, truth)
 
 
