@@ -205,7 +205,7 @@ def test_a_table_that_cannot_fit_says_so_before_it_starts(tmp_path):
     with pytest.raises(OSError, match=r"keeps 16000\.0 GB in .*, where .* are free"):
         rs.compare(RSA(second="pearson"), many(20_000, 20_000), scratch=tmp_path)
     assert time.process_time() - start < 10
-    with pytest.raises(ValueError, match="scratch is a folder that exists"):
+    with pytest.raises(ValueError, match="scratch must be an existing folder"):
         rs.compare("rsa", {"a": np.eye(5)}, scratch=tmp_path / "nowhere")
 
 
@@ -447,7 +447,7 @@ def test_scratch_takes_torch_tensors_too(tmp_path, rng, monkeypatch):
 
 
 def test_arguments_that_are_no_workers_no_device_no_measure(some):
-    with pytest.raises(TypeError, match="executor is an Executor"):
+    with pytest.raises(TypeError, match="executor must be an Executor"):
         rs.compare("cka", some, executor=4)
     with pytest.raises(ValueError, match="there is no device 'gpu' here"):
         rs.compare("cka", some, device="gpu")

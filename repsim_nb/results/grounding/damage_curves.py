@@ -88,16 +88,16 @@ def sensitivity(  # noqa: PLR0913 - keyword-only, independent of each other
 
     Notes
     -----
-    The threshold of a measure is its mean dissimilarity over ordered pairs of models. Curves are means over
-    draws and models. A measure notices at the first amount whose mean is above the threshold, so `noticed` is as fine
-    as the grid of amounts. More damage does not always raise a dissimilarity: it can fall below the threshold again. A
-    measure that is undefined for a damaged representation has no row; `undefined` has the reason.
+    The threshold of a measure is its mean dissimilarity over ordered pairs of models. Curves are means over draws and
+    models. A measure notices at the first amount whose mean is above the threshold, so `noticed` is as fine as the grid
+    of amounts. More damage does not always raise a dissimilarity: it can fall below the threshold again. A measure that
+    is undefined for a damaged representation has no row; `undefined` has the reason.
 
     References
     ----------
-    Ding, Denain, Steinhardt 2021, Grounding representation similarity through statistical
-    testing, NeurIPS. A translated class: Davari, Horoi, Natik, Lajoie, Wolf, Belilovsky 2023, Reliability of CKA as a
-    similarity measure in deep learning, ICLR.
+    Ding, Denain, Steinhardt 2021, Grounding representation similarity through statistical testing, NeurIPS. A
+    translated class: Davari, Horoi, Natik, Lajoie, Wolf, Belilovsky 2023, Reliability of CKA as a similarity measure in
+    deep learning, ICLR.
 
     Examples
     --------
@@ -254,9 +254,9 @@ def closed_form(measure: Measure, squares: np.ndarray, n_components: int) -> flo
 
     Notes
     -----
-    CKA: 1 - √(Σ_{i≤k} λ² / Σ λ²). Procrustes: with r = Σ_{i≤k} λ / Σ λ, the nuclear norm of XᵀX_k is √r for
-    matrices of unit norm; this gives 2 - 2√r, its root, or arccos √r. NBS: 1 - √r. CCA over the directions that are
-    left, or weighted by them: every correlation is 1, so 0.
+    CKA: 1 - √(Σ_{i≤k} λ² / Σ λ²). Procrustes: with r = Σ_{i≤k} λ / Σ λ, the nuclear norm of XᵀX_k is √r for matrices of
+    unit norm; this gives 2 - 2√r, its root, or arccos √r. NBS: 1 - √r. CCA over the directions that are left, or
+    weighted by them: every correlation is 1, so 0.
 
     References
     ----------

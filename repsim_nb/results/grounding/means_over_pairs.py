@@ -160,13 +160,13 @@ def pair_means(
 
     Notes
     -----
-    Pairs have models in common, so models are drawn with replacement, and the weight of a pair is the
-    product of how often its two models were drawn. A pair of a model with itself never counts. Intervals are
-    percentiles, widened for few units, or Student's t if that is wider; with fewer than 5 units they have no ends.
-    Simulated at level 0.95 (effects of both models and noise of the pair, 300 sets each): of 100 intervals, 98
-    contained the mean with 5 models, 94 with 8 and 96 with 10, 92 with 5 groups of three and 95 with 10 of them; with
-    effects a third of the noise 95 to 100. Of three differences between equal statistics, one or more was `significant`
-    in 2 % with 5 models, 7 % with 8 and 6 % with 10.
+    Pairs have models in common, so models are drawn with replacement, and the weight of a pair is the product of how
+    often its two models were drawn. A pair of a model with itself never counts. Intervals are percentiles, widened for
+    few units, or Student's t if that is wider; with fewer than 5 units they have no ends. Simulated at level 0.95
+    (effects of both models and noise of the pair, 300 sets each): of 100 intervals, 98 contained the mean with 5
+    models, 94 with 8 and 96 with 10, 92 with 5 groups of three and 95 with 10 of them; with effects a third of the
+    noise 95 to 100. Of three differences between equal statistics, one or more was `significant` in 2 % with 5 models,
+    7 % with 8 and 6 % with 10.
 
     References
     ----------

@@ -90,7 +90,8 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
 ) -> Benchmark:
     """Rank measures by how well their dissimilarities follow differences in what models can do.
 
-    For pairs of representations, the rank correlation ρ of dissimilarity with the gap in functionality |F - F'|.
+    The score of a measure is ρ: the rank correlation, over pairs of representations, of its dissimilarity with the gap
+    in functionality |F - F'|.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
     model : field of the labels, {label: model} or one model for each item
         Which model an item belongs to.
     per : like `model`, or None
-        What there is a set of pairs for, such as the layer. None makes one set of all pairs.
+        Which set of pairs an item belongs to, such as its layer. None makes one set of all pairs.
     among : labels, optional
         The labels that may be references. Only with pairs="reference".
     across : bool, optional
@@ -154,14 +155,14 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
 
     Notes
     -----
-    Dissimilarities are computed in float64. A measure that is undefined for one of the pairs has no row;
-    `undefined` has the reason.
+    Dissimilarities are computed in float64. A measure that is undefined for one of the pairs has no row; `undefined`
+    has the reason.
 
     low, high: units are drawn with replacement. With references, these stay, so the interval does not cover other
     references, and percentiles are widened for few units. With all pairs both ends are drawn, which makes intervals
     rather too wide. Simulated at level 0.95 (ρ from .02 to .35, 100 to 150 studies each): of 100 intervals, 97 to 100
     contained ρ with references (10 and 25 models), 97 to 99 with all pairs (10 models) and 93 to 98 with 5 groups of 5
-    models; 97 to 100 of the intervals of a difference.
+    models. Intervals of a difference contained it in 97 to 100.
 
     model_p: one-sided, the fraction of orders with a mean ρ at least as high if models change places, the same way in
     all sets, each with the F of all its items. References keep their place. What depth alone does to ρ is the same in
@@ -174,9 +175,8 @@ def benchmark(  # noqa: PLR0913 - keyword-only, independent of each other
 
     References
     ----------
-    Ding, Denain, Steinhardt 2021, Grounding representation similarity through statistical
-    testing, NeurIPS. Mantel 1967; Westfall, Young 1993 (max-T); Owen 2007 (crossed groupings); Hesterberg 2015 (widened
-    percentiles).
+    Ding, Denain, Steinhardt 2021, Grounding representation similarity through statistical testing, NeurIPS. Mantel
+    1967; Westfall, Young 1993 (max-T); Owen 2007 (crossed groupings); Hesterberg 2015 (widened percentiles).
 
     Examples
     --------

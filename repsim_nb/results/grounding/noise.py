@@ -44,8 +44,8 @@ def binomial_sd(
 
     Notes
     -----
-    If all models are tested on the same images, this is an upper bound of the error of a difference; use
-    `paired_sd` then.
+    If all models are tested on the same images, this is an upper bound of the error of a difference; use `paired_sd`
+    then.
 
     Examples
     --------
@@ -145,9 +145,9 @@ def accuracy_reliability(
 
     Notes
     -----
-    The reliability is the fraction of the variance between models that another test set of the same size
-    would show again. It is negative if models differ by less than chance alone gives; then nothing that correlates with
-    F is about models.
+    The reliability is the fraction of the variance between models that another test set of the same size would show
+    again. It is negative if models differ by less than chance alone gives; then nothing that correlates with F is about
+    models.
 
     References
     ----------

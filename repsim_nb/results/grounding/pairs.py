@@ -90,8 +90,8 @@ def functionality(pairs: pd.DataFrame, gap: str, *, model: str = "seed", per: st
 
     Notes
     -----
-    The two items with the largest gap are the ends, and every other item lies between them. Gaps do not
-    show which end is the upper one: the sign of F is chosen so that F grows with `per` (probes improve with depth).
+    The two items with the largest gap are the ends, and every other item lies between them. Gaps do not show which end
+    is the upper one: the sign of F is chosen so that F grows with `per` (probes improve with depth).
 
     Examples
     --------
@@ -219,8 +219,8 @@ def correlate(
 
     References
     ----------
-    Ding, Denain, Steinhardt 2021, Grounding representation similarity through statistical
-    testing, NeurIPS. Combination of p-values: Vovk and Wang 2020, Combining p-values via averaging, Biometrika.
+    Ding, Denain, Steinhardt 2021, Grounding representation similarity through statistical testing, NeurIPS. Combination
+    of p-values: Vovk and Wang 2020, Combining p-values via averaging, Biometrika.
 
     Examples
     --------

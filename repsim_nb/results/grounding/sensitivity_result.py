@@ -132,18 +132,18 @@ class Sensitivity:
 
         Notes
         -----
-        Each model has its own curve and its own threshold. The exact interval of a fraction (Clopper and
-        Pearson) takes models as independent, but thresholds have pairs of models in common. So models are also
-        resampled, with new thresholds, and the interval is the union of both. Simulated (500 sets of models, two
-        measures that are each earlier in half of all models): with 10 models it contained one half in 98 % if models do
-        not differ in their distance from others, in 97 % and 96 % if distances vary by 10 and by 30 % with each model;
-        with 20 models in 98, 97 and 96 %, with 5 always. Models of one group (fine-tunings of one pre-trained model)
-        are no independent draws: use one model of each group.
+        Each model has its own curve and its own threshold. The exact interval of a fraction (Clopper and Pearson) takes
+        models as independent, but thresholds have pairs of models in common. So models are also resampled, with new
+        thresholds, and the interval is the union of both. Simulated (500 sets of models, two measures that are each
+        earlier in half of all models): with 10 models it contained one half in 98 % if models do not differ in their
+        distance from others, in 97 % and 96 % if distances vary by 10 and by 30 % with each model; with 20 models in
+        98, 97 and 96 %, with 5 always. Models of one group (fine-tunings of one pre-trained model) are no independent
+        draws: use one model of each group.
 
         References
         ----------
-        Clopper and Pearson 1934, The use of confidence or fiducial limits, Biometrika. Hesterberg
-        2015 (widened percentiles).
+        Clopper and Pearson 1934, The use of confidence or fiducial limits, Biometrika. Hesterberg 2015 (widened
+        percentiles).
 
         Examples
         --------
@@ -221,9 +221,9 @@ class Sensitivity:
 
         Notes
         -----
-        Simulated (4,000 sets of models; the amount is chosen by the same models): of 100 intervals at level
-        0.95, 95 contained the loss of the population at that amount with 5 and with 10 models, and 90 and 91 if models
-        differ by a skewed (exponential) distribution.
+        Simulated (4,000 sets of models; the amount is chosen by the same models): of 100 intervals at level 0.95, 95
+        contained the loss of the population at that amount with 5 and with 10 models, and 90 and 91 if models differ by
+        a skewed (exponential) distribution.
 
         Examples
         --------

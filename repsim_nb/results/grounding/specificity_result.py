@@ -139,12 +139,11 @@ class Specificity:
 
         Notes
         -----
-        Both measures are tested on the same models, so most of what the draw of models does cancels in the
-        difference. Two separate intervals that overlap are no evidence about it. Resamples of pairs vary more than new
-        models would, so intervals are rather too wide. Simulated (two measures that are equally specific, four layers,
-        1,000 sets of models each): `significant` in 0.4 % with 5 models and in 1.1 % with 10, and for one or more of
-        three measures in 0.4 % and 0.2 %. The intervals at level 0.95 contained a difference of .11 in more than 99 of
-        100.
+        Both measures are tested on the same models, so most of what the draw of models does cancels in the difference.
+        Two separate intervals that overlap are no evidence about it. Resamples of pairs vary more than new models
+        would, so intervals are rather too wide. Simulated (two measures that are equally specific, four layers, 1,000
+        sets of models each): `significant` in 0.4 % with 5 models and in 1.1 % with 10, and for one or more of three
+        measures in 0.4 % and 0.2 %. The intervals at level 0.95 contained a difference of .11 in more than 99 of 100.
 
         References
         ----------

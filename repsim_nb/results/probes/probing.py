@@ -88,8 +88,8 @@ def dataset_bias(  # noqa: PLR0913 - keyword-only, independent of each other
 
     Notes
     -----
-    The permutation test treats rows of one image as one unit: a label that all rows of an image have is
-    permuted between images; otherwise labels are permuted between images that occur equally often, and within them.
+    The permutation test treats rows of one image as one unit: a label that all rows of an image have is permuted
+    between images; otherwise labels are permuted between images that occur equally often, and within them.
 
     References
     ----------
