@@ -21,7 +21,15 @@ import repsim_nb as rs
 HERE = Path(__file__).parent
 SLOW = HERE / "slow.txt"
 SECONDS = 0.25
-FIRST = ("test_notebooks.py", "browser", "test_subtasks.py", "test_readme.py", "test_recipes.py", "test_reports.py")
+FIRST = (
+    "test_notebooks.py",
+    "browser",
+    "test_subtasks.py",
+    "test_readme.py",
+    "test_docs.py",
+    "test_recipes.py",
+    "test_reports.py",
+)
 
 
 def pytest_addoption(parser):

@@ -17,7 +17,7 @@ import pytest
 
 import repsim_nb as rs
 
-pytest.importorskip("sphinx", reason="builds the site: pip install .[docs]")
+pytest.importorskip("myst_nb", reason="builds the site: pip install .[docs]")
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 WRITTEN = sorted([*DOCS.glob("howto/*.md"), *DOCS.glob("*.md")])

@@ -80,7 +80,7 @@ def escape_signs(app: Sphinx, what: str, name: str, thing: Any, options: Any, li
     for number, line in enumerate(lines):
         parts = re.split(r"(``.*?``|`[^`]*`|:\w+:`[^`]*`)", line)
         plain = parts[::2]
-        for signs in (r"(?<!\*)\*\*(?!\*)", r"(?<![\s*]|^)\*(?![\s*])|(?<=\s)\*(?=\w)"):
+        for signs in (r"(?<!\*)\*\*(?!\*)", r"(?<!\*)\*(?![\s*])|(?<=[^\s*])\*(?!\*)"):
             if sum(len(re.findall(signs, part)) for part in plain) % 2:
                 plain = [re.sub(signs, lambda found: found[0].replace("*", "\\*"), part) for part in plain]
         parts[::2] = [part.replace("|", "\\|") for part in plain]
