@@ -76,15 +76,22 @@ def lesson_role(
 
 
 def escape_signs(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings write |a - b| for a size, and f(**options): these are no markup."""
+    """Docstrings write |a - b| for a size, f(**options), and initials of authors: these are no markup."""
+    in_code, literal = False, None  # an example up to a blank line; a literal block as long as it is indented
     for number, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        in_code = bool(line.strip()) and (in_code or line.lstrip().startswith(">>>"))
+        literal = None if literal is not None and line.strip() and indent <= literal else literal
+        if in_code or literal is not None:
+            continue
+        literal = indent if line.endswith("::") else None
         parts = re.split(r"(``.*?``|`[^`]*`|:\w+:`[^`]*`)", line)
         plain = parts[::2]
         for signs in (r"(?<!\*)\*\*(?!\*)", r"(?<!\*)\*(?![\s*])|(?<=[^\s*])\*(?!\*)"):
             if sum(len(re.findall(signs, part)) for part in plain) % 2:
                 plain = [re.sub(signs, lambda found: found[0].replace("*", "\\*"), part) for part in plain]
         parts[::2] = [part.replace("|", "\\|") for part in plain]
-        lines[number] = "".join(parts)
+        lines[number] = re.sub(r"^(\s*)([A-Z]\. )(?=[A-Z])", r"\1\\\2", "".join(parts))  # initials are no list
 
 
 @functools.cache

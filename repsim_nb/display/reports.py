@@ -150,7 +150,7 @@ def to_html(notebook: str | Path, *, code: bool | None = None) -> Path:
     ----------
     notebook : str or Path
     code : bool, optional
-        Show the code of cells; None hides it in notebooks named report_*.
+        Show the code of cells; None hides it in notebooks whose names begin with ``report_``.
 
     Returns
     -------
