@@ -13,7 +13,7 @@ import repsim_nb
 
 project, author = "repsim_nb", "repsim_nb contributors"
 version = release = repsim_nb.__version__
-project_copyright = "MIT licence"
+project_copyright = "repsim_nb contributors (MIT licence)"
 language = "en"
 
 extensions = ["sphinx.ext.autodoc", "numpydoc", "myst_nb"]
