@@ -26,6 +26,16 @@ class SpreadTest(Test):
     ----------
     statistic : float
         F of `dispersion_test`.
+    p_value : float
+        The p-value, as in `Test`.
+    null : array (n_permutations,)
+        The statistics of the permutations.
+    alternative : str
+        "greater": the test is one-sided.
+    n_permutations : int
+        The number of labellings.
+    permuted : str
+        What exchanged its label, "samples" (items) or "units" of items.
     spreads : {group: float}
         The mean distance of the items of each group from its centre, in the units of the dissimilarities.
     groups : {group: int}

@@ -112,6 +112,14 @@ class NullTable:
         ----------
         Y. Benjamini, Y. Hochberg 1995, Controlling the false discovery rate, Journal of the Royal Statistical Society
         B 57.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=(60, 5))
+        >>> found = rs.inference.null_table("cka", {"a": x}, {"b": x + rng.normal(size=(60, 5)), "c": x[::-1]})
+        >>> found.adjusted().round(2).loc["a"].to_dict()
+        {'b': 0.0, 'c': 0.2}
         """
         p, adjusted = self.p_value.to_numpy(), np.ones(self.p_value.shape)
         which = np.isfinite(p) & (np.triu(np.ones(p.shape, bool), 1) if self.mirrored else np.ones(p.shape, bool))
@@ -131,11 +139,20 @@ class NullTable:
         Returns
         -------
         DataFrame of bool
+            Whether the adjusted p-value of a cell is at most `rate`.
 
         Raises
         ------
         ValueError
             If `rate` is not between 0 and 1.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.normal(size=(60, 5))
+        >>> found = rs.inference.null_table("cka", {"a": x}, {"b": x + rng.normal(size=(60, 5)), "c": x[::-1]})
+        >>> found.above(0.01).loc["a"].to_dict()
+        {'b': True, 'c': False}
         """
         check_fraction(rate, "rate", hint="the fraction of false discoveries, such as 0.05")
         return self.adjusted() <= rate
@@ -217,6 +234,7 @@ def null_table(
     Returns
     -------
     NullTable
+        With the frames `value`, `z`, `p_value`, `mean`, `sd` and `skewness`, and `above()`, the cells above chance.
 
     Raises
     ------

@@ -82,6 +82,16 @@ class GroupTest(Test):
     ----------
     statistic : float
         R of `anosim`, or Welch's W of `centre_test`.
+    p_value : float
+        The p-value, as in `Test`.
+    null : array (n_permutations,)
+        The statistics of the permutations.
+    alternative : str
+        "greater": the test is one-sided.
+    n_permutations : int
+        The number of labellings.
+    permuted : str
+        What exchanged its label, "samples" (items) or "units" of items.
     within : float
         Mean dissimilarity of the pairs of items of one group.
     between : float
@@ -163,11 +173,18 @@ class Moments:
         Parameters
         ----------
         value : float
+            A value of the measure.
 
         Returns
         -------
         float
             At least `least`; a p-value that equals `least` is an upper bound. NaN for NaN.
+
+        Examples
+        --------
+        >>> null = Moments(mean=0.1, variance=0.0004, skewness=1.0)
+        >>> round(null.p_value(0.15), 3)
+        0.021
         """
         if (values := self.random_values) is None or math.isnan(value):
             return float(tail((value - self.mean) / self.sd, self.skewness, self.least))
@@ -184,11 +201,18 @@ class Moments:
         Returns
         -------
         float
+            The quantile, in the units of the measure.
 
         Raises
         ------
         ValueError
             If `level` is not between 0 and 1.
+
+        Examples
+        --------
+        >>> null = Moments(mean=0.1, variance=0.0004, skewness=1.0)
+        >>> round(null.quantile(0.95), 3)
+        0.138
         """
         check_level(level)
         if (values := self.random_values) is not None:
