@@ -108,7 +108,7 @@ def test_nothing_chosen_is_a_sentence_where_the_picture_would_be(explorer):
     explorer.controls["models"].value = ("mnist-cnn-0",)
     assert len(explorer.wait().result.confusion) == 2
     explorer.controls["datasets"].value = explorer.controls["datasets"].options[:1]
-    with pytest.raises(ValueError, match="there must be two or more"):
+    with pytest.raises(ValueError, match="needs two or more sets"):
         explorer.wait()
 
 
