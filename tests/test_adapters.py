@@ -173,7 +173,7 @@ def written(folder, base, **settings):
 def test_an_adapter_whose_base_is_not_here_says_what_to_do(name, moved, tmp_path):
     folder = written(tmp_path / "lora", name)
     words = (
-        r"holds an adapter \(LORA\) of the base '.*', which is no folder of transformers here. Load"
+        r"has an adapter \(LORA\) of the base model '.*', which is no folder of transformers on this machine. Load"
         r" both.*peft.PeftModel.from_pretrained\(transformers.AutoModelForCausalLM"
         r".*load_model\(module\). Or save the merged model once,"
         r" module.merge_and_unload\(\).save_pretrained\(new_folder\)"
@@ -194,8 +194,8 @@ def test_an_adapter_without_peft_says_what_to_do(base, tmp_path, monkeypatch):
     with pytest.raises(
         ValueError,
         match=(
-            r"peft, which puts it into the base, is not installed: pip install peft. Or, where it is, save the merged"
-            r" model once.*merge_and_unload"
+            r"peft, which puts it into the base model, is not installed: pip install peft. Or, on a machine that has"
+            r" peft, save the merged model once.*merge_and_unload"
         ),
     ):
         rs.load_model(folder)
@@ -208,8 +208,8 @@ def test_an_adapter_beside_a_whole_model_is_not_guessed(base, tmp_path):
     with pytest.raises(
         ValueError,
         match=(
-            r"next to it a whole model \('model.safetensors'\). Which is meant is not known: move adapter_config.json"
-            r" elsewhere"
+            r"next to it a whole model \('model.safetensors'\). It is not clear which one is meant. Move"
+            r" adapter_config.json to another folder"
         ),
     ):
         rs.load_model(folder)

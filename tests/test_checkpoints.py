@@ -141,14 +141,14 @@ def test_a_weight_between_the_numbers_of_another_is_missed(tmp_path):
     torch.save({k: v.clone() for k, v in module.state_dict().items()}, tmp_path / "t.pt")
     same(tmp_path / "t.pt", module, torch.randn(5, 4), architecture=Interleaved)
     torch.save({"even": module.even.detach().clone()}, tmp_path / "t.pt")
-    with pytest.raises(ValueError, match="does not fit Interleaved: it lacks 'odd'$"):
+    with pytest.raises(ValueError, match="does not fit Interleaved: it lacks 'odd'.$"):
         rs.load_model(tmp_path / "t.pt", architecture=Interleaved)
 
 
 def test_weights_that_are_not_tied_are_missed(tmp_path):
     module = PartlyTied()
     torch.save({k: v for k, v in module.state_dict().items() if k != "head.weight"}, tmp_path / "t.pt")
-    with pytest.raises(ValueError, match="does not fit PartlyTied: it lacks 'head.weight'$"):
+    with pytest.raises(ValueError, match="does not fit PartlyTied: it lacks 'head.weight'.$"):
         rs.load_model(tmp_path / "t.pt", architecture=PartlyTied(whole=False))
 
 
@@ -198,7 +198,7 @@ def test_batch_normalization_without_its_count(tmp_path, saved_by):
     same(file, module, X, architecture=Convolutional)
     for lacking in ("running_var", "running_mean", "weight"):
         torch.save({k: v for k, v in weights.items() if k != f"body.1.{lacking}"}, file.with_suffix(".pth"))
-        with pytest.raises(ValueError, match=f"it lacks 'body.1.{lacking}'$"):
+        with pytest.raises(ValueError, match=f"it lacks 'body.1.{lacking}'.$"):
             rs.load_model(file.with_suffix(".pth"), architecture=Convolutional)
 
 
@@ -277,7 +277,7 @@ def test_a_prefix_is_taken_off_only_if_more_names_fit_without_it(tmp_path):
         same(tmp_path / "t.pt", module, x, architecture=Nested)
         same(tmp_path / "t.pt", module.model, x, architecture=lambda: nn.Sequential(nn.Linear(4, 4)))
     torch.save(nn.DataParallel(Convolutional()).state_dict(), tmp_path / "t.pt")
-    with pytest.raises(ValueError, match="it lacks 'more.weight', 'more.bias'$"):  # and says nothing of the prefix
+    with pytest.raises(ValueError, match="it lacks 'more.weight', 'more.bias'.$"):  # and says nothing of the prefix
         larger = Convolutional()
         larger.more = nn.Linear(2, 2)
         rs.load_model(tmp_path / "t.pt", architecture=larger)
@@ -308,7 +308,7 @@ def test_a_prefix_is_taken_off_only_if_more_names_fit_without_it(tmp_path):
 )
 def test_no_weight_is_lost_when_names_are_shortened(tmp_path, change, besides):
     torch.save(change(nn.Linear(3, 2).state_dict()), tmp_path / "t.pt")
-    with pytest.raises(ValueError, match=f"it has besides '{besides}'$"):
+    with pytest.raises(ValueError, match=f"it has in addition '{besides}'.$"):
         rs.load_model(tmp_path / "t.pt", architecture=lambda: nn.Linear(3, 2))
 
 
@@ -361,7 +361,8 @@ def test_new_weight_norm_does_not_go_into_old_weight_norm_in_torch_and_so_not_he
     with pytest.raises(
         ValueError,
         match=(
-            "does not fit Normed: it lacks 'conv.weight_g', .*it has besides 'conv.parametrizations.weight.original0'"
+            "does not fit Normed: it lacks 'conv.weight_g', .*it has in addition"
+            " 'conv.parametrizations.weight.original0'"
         ),
     ):
         rs.load_model(tmp_path / "t.pt", architecture=OLD)
@@ -418,7 +419,7 @@ def test_extra_state_and_buffers_that_are_not_saved(tmp_path):
     weights = module.state_dict()
     del weights["_extra_state"]
     torch.save(weights, tmp_path / "t.pt")
-    with pytest.raises(ValueError, match="it lacks '_extra_state'$"):
+    with pytest.raises(ValueError, match="it lacks '_extra_state'.$"):
         rs.load_model(tmp_path / "t.pt", architecture=Stateful)
 
 
@@ -433,7 +434,7 @@ def test_a_buffer_that_is_no_longer_saved_may_be_in_the_file_with_the_same_value
         torch.ones(2),
     ):
         torch.save({**module.state_dict(), "positions": other}, tmp_path / "t.pt")
-        with pytest.raises(ValueError, match="it has besides 'positions'$"):
+        with pytest.raises(ValueError, match="it has in addition 'positions'.$"):
             rs.load_model(tmp_path / "t.pt", architecture=Stateful)
 
 
@@ -459,7 +460,7 @@ def test_hooks_of_the_architecture_have_their_say(tmp_path):
     torch.save(weights, tmp_path / "t.pt")
     same(tmp_path / "t.pt", module, x, architecture=hooked)
     torch.save(module.state_dict(), tmp_path / "t.pt")
-    with pytest.raises(ValueError, match="does not fit Stateful: torch said: .*offset"):
+    with pytest.raises(ValueError, match="does not fit Stateful: torch reported: .*offset"):
         rs.load_model(tmp_path / "t.pt", architecture=hooked)
 
 
@@ -481,7 +482,7 @@ def test_lazy_architectures_take_their_shapes_from_the_file(tmp_path):
     torch.save(plain.state_dict(), tmp_path / "plain.pt")
     same(tmp_path / "plain.pt", plain, X, architecture=nn.Sequential(nn.Flatten(), nn.LazyLinear(5)))
     torch.save({k: v for k, v in module.state_dict().items() if k != "3.weight"}, tmp_path / "t.pt")
-    with pytest.raises(ValueError, match="it lacks '3.weight'$"):
+    with pytest.raises(ValueError, match="it lacks '3.weight'.$"):
         rs.load_model(tmp_path / "t.pt", architecture=lazy)
     save_file(module.state_dict(), tmp_path / "t.safetensors")
     got = rs.record(rs.load_model(tmp_path / "t.safetensors", architecture=lazy), X, progress=False)["output"]
@@ -496,7 +497,7 @@ def test_lazy_architectures_take_their_shapes_from_the_file(tmp_path):
 )
 def test_an_architecture_that_torch_cannot_copy_is_asked_for_as_a_function(tmp_path, architecture):
     torch.save({"weight": torch.ones(1)}, tmp_path / "t.pt")
-    with pytest.raises(ValueError, match="cannot be copied.*give a function that makes it, architecture=lambda"):
+    with pytest.raises(ValueError, match="cannot be copied.*Give a function that creates it, architecture=lambda"):
         rs.load_model(tmp_path / "t.pt", architecture=architecture())
 
 
@@ -536,7 +537,7 @@ def test_an_architecture_without_memory_is_refused(tmp_path):
     with torch.device("meta"):
         empty = Convolutional()
     with pytest.raises(
-        ValueError, match="Convolutional is on the device 'meta', where weights have no values: make it on the CPU"
+        ValueError, match="Convolutional is on the device 'meta', where weights have no values. Create it on the CPU"
     ):
         rs.load_model(tmp_path / "t.pt", architecture=empty)
 
@@ -545,12 +546,12 @@ def test_what_does_not_fit_is_listed_by_name(tmp_path):
     module = Convolutional()
     weights = module.state_dict()
     for change, said in (
-        ({"fc.bias": None}, "it lacks 'fc.bias'$"),
-        ({"extra.w": torch.ones(2)}, "it has besides 'extra.w'$"),
-        ({"fc.bias": torch.ones(7)}, r"other shapes: 'fc.bias \(7,\) for \(5,\)'$"),
+        ({"fc.bias": None}, "it lacks 'fc.bias'.$"),
+        ({"extra.w": torch.ones(2)}, "it has in addition 'extra.w'.$"),
+        ({"fc.bias": torch.ones(7)}, r"other shapes: 'fc.bias \(7,\) for \(5,\)'.$"),
         (
             {"fc.bias": None, "fc.b": torch.ones(5), "fc.weight": torch.ones(5)},
-            r"it lacks 'fc.bias'; it has besides 'fc.b'; other shapes: 'fc.weight \(5,\) for \(5, 4\)'$",
+            r"it lacks 'fc.bias'; it has in addition 'fc.b'; other shapes: 'fc.weight \(5,\) for \(5, 4\)'.$",
         ),
     ):
         torch.save({k: v for k, v in {**weights, **change}.items() if v is not None}, tmp_path / "t.pt")
@@ -641,7 +642,7 @@ def test_several_state_dicts_are_named_and_one_is_chosen_by_key(tmp_path, names)
         with pytest.raises(
             ValueError,
             match=(
-                f"has 2 state dicts inside, '{names[0]}', '{names[1]}': say which one, load_model\\(...,"
+                f"has 2 state dicts inside, '{names[0]}', '{names[1]}'. Choose one, load_model\\(...,"
                 f" key='{names[0]}'\\)"
             ),
         ):
@@ -674,7 +675,7 @@ def test_one_of_several_models_in_a_state_dict_is_chosen_by_key(tmp_path, file):
     )
     same(tmp_path / file, both["generator"], X, architecture=Convolutional, key="generator")
     same(tmp_path / file, both["critic"], torch.randn(4, 3), architecture=nn.Linear(3, 2), key="critic")
-    with pytest.raises(ValueError, match="it has besides"):
+    with pytest.raises(ValueError, match="it has in addition"):
         rs.load_model(tmp_path / file, architecture=Convolutional)
     with pytest.raises(ValueError, match="unknown state dict in the checkpoint .*Did you mean 'generator'"):
         rs.load_model(tmp_path / file, architecture=Convolutional, key="generators")
@@ -683,10 +684,10 @@ def test_one_of_several_models_in_a_state_dict_is_chosen_by_key(tmp_path, file):
 def test_a_file_without_a_state_dict_says_what_it_holds(tmp_path):
     optimizer = torch.optim.Adam(Convolutional().parameters())
     for content, said in (
-        ([1, 2], "it holds list"),
-        ({"epoch": 3, "best": 0.5}, "it holds dict with 'epoch', 'best'"),
-        ({}, "it holds dict$"),
-        (torch.ones(3), "it holds Tensor"),
+        ([1, 2], "it contains list"),
+        ({"epoch": 3, "best": 0.5}, "it contains dict with 'epoch', 'best'"),
+        ({}, "it contains dict.$"),
+        (torch.ones(3), "it contains Tensor"),
         ({"weight": torch.ones(3), "epoch": 3}, "with 'weight', 'epoch'"),
         ({"optimizer": optimizer.state_dict()}, "with 'optimizer'"),
     ):
@@ -757,7 +758,7 @@ def test_what_is_wrong_with_shards_is_named_and_nothing_is_half_read(tmp_path):
         refused(f"the file .*{shards[1]} is damaged")
         refused(f"the file .*{shards[1]} is damaged", tmp_path / shards[0])
     (tmp_path / shards[1]).unlink()
-    refused(f"lists 3 shards, and its folder lacks '{shards[1]}': nothing was read")
+    refused(f"lists 3 shards, and its folder lacks '{shards[1]}'. Nothing was read")
     (tmp_path / shards[2]).unlink()
     refused(f"its folder lacks '{shards[1]}', '{shards[2]}'", tmp_path / shards[0])
     with pytest.raises(FileNotFoundError, match=f"no checkpoint file .*{shards[1]}"):
@@ -877,5 +878,5 @@ def test_the_digest_of_a_card_is_still_held_against_the_weights(tmp_path):
         tmp_path / "t.safetensors",
         metadata={"digest": hash_weights(weights)},
     )
-    with pytest.raises(ValueError, match="t.safetensors is damaged .*the weights are not those that were written"):
+    with pytest.raises(ValueError, match="t.safetensors is damaged .*the weights differ from those that were written"):
         rs.load_model(tmp_path / "t.safetensors", architecture=Convolutional)

@@ -326,7 +326,7 @@ def test_labels_may_be_anything():
 
     model = Detector(2, 3).eval()
     np.testing.assert_allclose(rec(model, data)["output"], model(torch.ones(3, 2), boxes).detach(), atol=1e-6)
-    with pytest.raises(ValueError, match="column 'labels' must hold a label for each sample; it is dict"):
+    with pytest.raises(ValueError, match="column 'labels' must have a label for each sample; got dict"):
         rs.Dataset("d", {"x": torch.ones(3, 2), "labels": {"a": torch.ones(3)}})
     with pytest.raises(ValueError, match=r"columns of one length; got \{'x': 3, 'labels': 2\}"):
         rs.Dataset("d", {"x": torch.ones(3, 2), "labels": [1, 2]})
@@ -401,7 +401,7 @@ def test_a_column_that_forward_refuses_is_named():
     with pytest.raises(
         ValueError,
         match=(
-            "Its forward takes one argument, 'z', and was given the dict of the columns 'x'; if it takes an array, call"
+            "Its forward takes one argument, 'z', and got the dict of the columns 'x'; if it takes an array, name"
             " the column 'z'"
         ),
     ):
@@ -566,10 +566,7 @@ def test_a_store_tells_options_apart(tmp_path):
         ({"timestep": 10, "mode": "plain"}, "column 'timestep' needs samples along its first axis; got one number, 10"),
         (
             ({"z": Z[i : i + 10], "timestep": i} for i in (0, 10)),
-            (
-                "'timestep' is 0 in batch 0 and 10 in batch 1. What is the same for all samples is one value in every"
-                " batch"
-            ),
+            ("'timestep' is 0 in batch 0 and 10 in batch 1. A value for all samples must be the same in every batch"),
         ),
         (
             ({"z": Z[:2], "timestep": t} for t in (3, torch.ones(2))),
@@ -577,7 +574,7 @@ def test_a_store_tells_options_apart(tmp_path):
         ),
         (
             {"z": Z, "more": {"text": Z}},
-            "column 'more' is a dict. Give its columns by themselves and put them into a dict in a preprocess",
+            "column 'more' is a dict. Give its columns separately and join them into a dict in a preprocess",
         ),
         ({"train": Rows(ROWS)}, r"column 'train' is a data set of its own \(Rows\): take one of them"),
     ],
@@ -673,7 +670,7 @@ def test_lists_of_numbers_in_rows_are_no_columns(make):
         ),
         (
             [{"x": 1.0} if i == 3 else {"x": 1.0, "mask": 1} for i in range(6)],
-            r"sample 3 has the columns \['x'\], and sample 0 has \['x', 'mask'\]: all samples need the same",
+            r"sample 3 has the columns \['x'\], and sample 0 has \['x', 'mask'\]. All samples need the same",
         ),
         (
             [{"x": 1.0} if i == 0 else {"x": 1.0, "mask": 1} for i in range(6)],
@@ -706,8 +703,8 @@ def test_a_mask_as_the_second_of_a_pair_is_refused():
         with pytest.raises(
             ValueError,
             match=(
-                "dataset 'd': the second of a pair are its targets, which no model is given, and these look like a"
-                " mask: give a dict"
+                "dataset 'd': the second of a pair is taken as targets, which no model gets, and these look like a"
+                " mask. Give a dict"
             ),
         ):
             rs.Dataset("d", pair)
@@ -727,13 +724,13 @@ def test_a_mask_as_the_second_of_a_pair_is_refused():
 def test_clips_of_unlike_length_come_with_the_lines_that_pad_them(clips):
     with pytest.raises(
         ValueError,
-        match="dataset 'd': .*Pad them to one length, and give the mask along.*extractor.samples, sampling_rate",
+        match="dataset 'd': .*Pad them to one length, and give them with the mask.*extractor.samples, sampling",
     ) as error:
         rs.Dataset("d", clips)
     lines = str(error.value)
     first, second = (
         lines[lines.index("n = max(") : lines.index("; {'input")],
-        lines[lines.index("{'input_values'") : lines.index(". For clips of sound")],
+        lines[lines.index("{'input_values'") : lines.index(". For sounds")],
     )
     scope = {"np": np, "samples": [np.asarray(clip) for clip in clips]}
     exec(first, scope)  # the lines are the advice: they must run
@@ -746,13 +743,11 @@ def test_clips_of_unlike_length_come_with_the_lines_that_pad_them(clips):
 
 def test_what_a_tokenizer_made_without_padding_is_refused():
     tf = pytest.importorskip("transformers")
-    with pytest.raises(
-        ValueError, match="column 'input_ids' must be an array.*padding=True.*This holds 2 values, 3 values"
-    ):
+    with pytest.raises(ValueError, match="column 'input_ids' must be an array.*padding=True.*Got 2 values, 3 values"):
         rs.Dataset("d", tf.BatchEncoding({"input_ids": [[1, 2], [1, 2, 3]], "attention_mask": [[1, 1], [1, 1, 1]]}))
     with pytest.raises(ValueError, match="column 'input_values' must be an array.*padding=True"):
         rs.Dataset("d", tf.BatchFeature({"input_values": [np.zeros(4), np.zeros(5)]}))
-    with pytest.raises(ValueError, match="the tokenizer was given one text.*give it a list"):
+    with pytest.raises(ValueError, match="the tokenizer got one text.*Give it a list"):
         rs.Dataset("d", tf.BatchEncoding({"input_ids": [1, 2, 3]}))
     for made in (
         tf.BatchEncoding({"input_ids": IDS}),
@@ -808,7 +803,7 @@ def test_patches_of_pictures_belong_to_their_samples():
     with pytest.raises(
         ValueError,
         match=(
-            r"columns of one length; got .*'pixel_values': 168.* It holds 8 pictures.*load_model\(model,"
+            r"columns of one length; got .*'pixel_values': 168.* It has 8 pictures.*load_model\(model,"
             r" preprocess=lambda rows: processor"
         ),
     ):
@@ -1094,7 +1089,7 @@ def test_what_is_no_list_of_graphs_is_refused(pyg):
     with pytest.raises(
         ValueError,
         match=(
-            "its forward needs 'input1', 'input2', and the graphs hold 'batch', .*Give a module with forward.self,"
+            "its forward needs 'input1', 'input2', and the graphs have 'batch', .*Give a module with forward.self,"
             " data."
         ),
     ):

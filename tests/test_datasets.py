@@ -59,7 +59,9 @@ def test_errors_teach():
     for seed in (None, "x", -1, 1.5):
         with pytest.raises(ValueError, match="seed must be an integer >= 0; got"):
             rs.load_dataset("mnist", n=5, seed=seed)
-    with pytest.raises(ValueError, match=r"one target per input: it has 3 inputs, and targets of shape \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"targets must be one for each input; it has 3 inputs, and targets of shape \(2,\)"
+    ):
         rs.Dataset("mine", np.zeros((3, 4)), np.zeros(2))
 
 
@@ -393,7 +395,7 @@ def test_batches_of_different_lengths_stay_apart_and_are_padded_only_beside_a_ma
     bare = rs.Dataset("bare", batches(False))
     assert bare.inputs[3:7]["input_ids"].shape == (4, 6)
     with pytest.raises(
-        ValueError, match="batches of different shapes .*4.*6.* without an 'attention_mask' .* pad them"
+        ValueError, match="batches of different shapes .*4.*6.* without an 'attention_mask' .* Pad them"
     ):
         bare.inputs[1:5]
 
@@ -551,8 +553,8 @@ def test_a_loader_that_shuffles_is_refused(options):
     with pytest.raises(
         ValueError,
         match=(
-            r"dataset 'mine': the DataLoader shuffles \(\w+\): .*rows of two models would not correspond. Make it with"
-            r" shuffle=False"
+            r"dataset 'mine': the DataLoader shuffles \(\w+\): .*rows of two models would not correspond. Create it"
+            r" with shuffle=False"
         ),
     ):
         rs.Dataset("mine", DataLoader(Counted(), **options))
@@ -585,7 +587,7 @@ def test_what_can_be_read_once_is_kept():
         ValueError,
         match=(
             "dataset 'mine': the generator gave nothing: it is empty, or it was read before .a generator can be read"
-            " once only"
+            " only once"
         ),
     ):
         rs.Dataset("mine", used)
@@ -609,26 +611,26 @@ def test_a_stream_is_not_read_by_several_workers():
 @pytest.mark.parametrize(
     ("inputs", "sentence"),
     [
-        ("no-such-folder", "there is no folder 'no-such-folder' to read images from; strings as inputs come as a list"),
-        (3, "inputs are an array or tensor .n, ....*got int"),
+        (
+            "no-such-folder",
+            "there is no folder 'no-such-folder' to read images from. To use strings as inputs, give a list",
+        ),
+        (3, "inputs must be an array or tensor .n, ....*got int"),
         (b"bytes", "inputs are .*got bytes"),
         (None, "got NoneType"),
         (np.float32(3), "samples along their first axis; got one number"),
         (torch.tensor(3), "samples along their first axis"),
-        (["a", 3], "a list of strings holds strings only; its item 1 is int"),
+        (["a", 3], "a list of strings must contain strings only; its item 1 is int"),
         (
             [np.zeros(3), np.zeros(4)],
-            r"a list of samples must be an array, .*for batches give a generator.*This holds \(3,\), \(4,\)",
+            r"a list of samples must be an array, .*for batches give a generator.*Got \(3,\), \(4,\)",
         ),
         (
             [torch.zeros(3), torch.zeros(4)],
             r"samples cannot be stacked into one batch \(sample 0 is \(3,\), sample 1 is \(4,\)\).*collate_fn",
         ),
-        ([(np.zeros(2), 1, 2)], "a pair .inputs, targets.; this one is a .* of 3 parts.*travel as a dict"),
-        (
-            {"input_ids": [[1, 2], [3]]},
-            "column 'input_ids' must be an array.*padding=True.*This holds 2 values, 1 values",
-        ),
+        ([(np.zeros(2), 1, 2)], "a pair .inputs, targets.; got a .* of 3 parts.*as a dict"),
+        ({"input_ids": [[1, 2], [3]]}, "column 'input_ids' must be an array.*padding=True.*Got 2 values, 1 values"),
         ({"a": np.zeros(3), "b": np.zeros(4)}, "columns of one length; got {'a': 3, 'b': 4}"),
         ((np.zeros((2, k)) for k in (3, 4)), r"batch 1 has samples of shape \(4,\), and batch 0 of \(3,\)"),
         (
@@ -644,26 +646,26 @@ def test_a_stream_is_not_read_by_several_workers():
             r"batch 1 has the columns \['b'\], and batch 0 has \['a'\]",
         ),
         (pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), "inputs hold object in shape .2, 2."),
-        ({3, 4}, "a set has no order"),
-        (np.ma.masked_array(GRID, GRID > 5), "a masked array holds values that are not there"),
-        (iter([np.ma.masked_array(GRID, GRID > 5)]), "a masked array holds"),
-        ({"a": np.ma.masked_array(GRID, GRID > 5)}, "a masked array holds"),
+        ({3, 4}, "inputs must have an order; got a set"),
+        (np.ma.masked_array(GRID, GRID > 5), "a masked array has missing values"),
+        (iter([np.ma.masked_array(GRID, GRID > 5)]), "a masked array has missing values"),
+        ({"a": np.ma.masked_array(GRID, GRID > 5)}, "a masked array has missing values"),
         (
             {"a": 3},
-            "column 'a' needs samples along its first axis; got one number, 3. One value is the same for all samples",
+            "column 'a' needs samples along its first axis; got one number, 3. One value for all samples needs a",
         ),
         ({"a": torch.tensor(3)}, "column 'a' needs samples"),
-        ({0: GRID}, "named as the arguments of the model's forward; got the name 0, which is int"),
+        ({0: GRID}, "have the names of arguments of the model's forward; got the name 0, which is int"),
         (
             DataLoader(TensorDataset(torch.from_numpy(GRID), torch.arange(20)), batch_size=None),
             r"batch 0 needs one target per sample: its inputs are \(3,\), its targets \(\).*batch_size=None",
         ),
         (
             ((row, 1) for row in GRID),
-            "batch 0 needs one target per sample.* A generator, .* gives batches, whose first axis is the samples",
+            "batch 0 needs one target per sample.* A generator, .* must yield batches, whose first axis is the samples",
         ),
         (iter([{"x": GRID, "labels": [1, 2]}]), "columns of one length; got {'x': 20, 'labels': 2}"),
-        (iter([1, 2, 3]), "a batch must hold samples along its first axis; got one number, 1"),
+        (iter([1, 2, 3]), "a batch must have samples along its first axis; got one number, 1"),
         (Plain(5, lambda i: 1 / (i - i)), "sample 0 of Plain could not be read: ZeroDivisionError"),
         (Plain(5, lambda i: object()), r"samples cannot be stacked into one batch \(object\)"),
     ],
@@ -674,9 +676,11 @@ def test_other_inputs_are_an_error_that_names_the_dataset(inputs, sentence):
 
 
 def test_names_targets_and_sizes_are_checked():
-    with pytest.raises(TypeError, match="a dataset's name comes first"):
+    with pytest.raises(TypeError, match="name must be a str and comes first"):
         rs.Dataset(GRID, "mine")
-    with pytest.raises(ValueError, match=r"one target per input: it has 20 inputs, and targets of shape \(\)"):
+    with pytest.raises(
+        ValueError, match=r"targets must be one for each input; it has 20 inputs, and targets of shape \(\)"
+    ):
         rs.Dataset("mine", Counted(), 5)
     with pytest.raises(ValueError, match="size is for a folder of images, and the inputs are ndarray"):
         rs.Dataset("mine", GRID, size=3)
@@ -685,13 +689,13 @@ def test_names_targets_and_sizes_are_checked():
 @pytest.mark.parametrize(
     ("targets", "sentence"),
     [
-        (np.arange(20) + 0.5, "integers from 0; one of these is 0.5"),
+        (np.arange(20) + 0.5, "integers >= 0; one of these is 0.5"),
         ([float("nan")] * 20, "one of these is nan"),
         (list("ab") * 10, "one of these is 'a'"),
-        (np.zeros((20, 2)), r"it needs one target per input: it has 20 inputs, and targets of shape \(20, 2\)"),
+        (np.zeros((20, 2)), r"targets must be one for each input; it has 20 inputs, and targets of shape \(20, 2\)"),
         ([[1], [2, 3]] * 10, r"targets of shape \(\)"),
-        ([-1] + [0] * 19, "integers from 0; one of these is -1"),
-        ([2] * 20, "it has 2 classes, so targets go from 0 to 1; one of these is 2"),
+        ([-1] + [0] * 19, "integers >= 0; one of these is -1"),
+        ([2] * 20, "targets must be from 0 to 1, since it has 2 classes; one of these is 2"),
     ],
 )
 def test_targets_are_class_numbers(targets, sentence):
@@ -716,7 +720,9 @@ def test_targets_that_fit_are_kept_as_integers():
 
 @pytest.mark.parametrize("classes", ["ab", 3])
 def test_classes_are_names(classes):
-    with pytest.raises(ValueError, match="dataset 'mine': classes are the names of the target values, such as .*; got"):
+    with pytest.raises(
+        ValueError, match="dataset 'mine': classes must be the names of the target values, such as .*; got"
+    ):
         rs.Dataset("mine", GRID, [0] * 20, classes)
 
 
@@ -724,11 +730,12 @@ def test_rows_to_take_are_numbers_of_rows_or_a_mask():
     data = rs.Dataset("mine", GRID)
     for rows in (slice(0, 3), 3, [[1, 2]], [1.5], ["a"]):
         with pytest.raises(
-            ValueError, match=r"dataset 'mine': take needs the numbers of rows, such as \[0, 2\] or range\(3\); got"
+            ValueError,
+            match=r"dataset 'mine': rows must be row numbers, such as \[0, 2\] or range\(3\), or a mask; got",
         ):
             data.take(rows, "some")
     for rows in ([40], [True, False]):
-        with pytest.raises(ValueError, match="dataset 'mine' has 20 rows, numbered from 0; take was asked for others"):
+        with pytest.raises(ValueError, match="dataset 'mine': rows must be from 0 to 19, since it has 20 rows"):
             data.take(rows, "some")
     for rows in ([0, 2], range(0, 3, 2), torch.tensor([0, 2]), np.isin(np.arange(20), [0, 2])):
         assert np.array_equal(data.take(rows, "some").inputs, GRID[[0, 2]])
@@ -927,20 +934,22 @@ def test_pictures_of_different_sizes_need_a_size(tmp_path):
         [ramp[0, 14 + 2 * i : 16 + 2 * i].mean() for i in range(15)], abs=1
     )  # 15×30, its middle
     for size in (0, -1, (3,), "big", True, (2.5, 3)):
-        with pytest.raises(ValueError, match="size is .height, width. in pixels, or one number for both; got"):
+        with pytest.raises(
+            ValueError, match="size must be .height, width. in pixels, or one integer for both, each >= 1; got"
+        ):
             rs.Dataset("mine", tmp_path, size=size)
     assert rs.Dataset("mine", tmp_path, size=8).fingerprint() != rs.Dataset("mine", tmp_path, size=9).fingerprint()
 
 
 def test_what_is_wrong_in_a_folder_is_named(tmp_path):
-    with pytest.raises(ValueError, match=r"holds no images; those with these endings are read: .*\.jpg.*\.png"):
+    with pytest.raises(ValueError, match=r"contains no images. Files with these endings are read: .*\.jpg.*\.png"):
         rs.Dataset("mine", tmp_path)
     paint(tmp_path / "a/1.png", 1)
     (tmp_path / "b").mkdir()
-    with pytest.raises(ValueError, match="the subfolders are the classes, and 'b' holds no images"):
+    with pytest.raises(ValueError, match="the subfolders are the classes, and 'b' contains no images"):
         rs.Dataset("mine", tmp_path)
     paint(tmp_path / "2.png", 1)
-    with pytest.raises(ValueError, match=r"holds images \('2.png'\) beside folders of images \('a', 'b'\)"):
+    with pytest.raises(ValueError, match=r"contains images \('2.png'\) next to folders of images \('a', 'b'\)"):
         rs.Dataset("mine", tmp_path)
     (tmp_path / "2.png").rename(tmp_path / "b/2.png")
     (tmp_path / "b/3.png").write_text("no image")
@@ -953,7 +962,7 @@ def test_what_is_wrong_in_a_folder_is_named(tmp_path):
     assert data.inputs[0:2].shape == (2, 4, 6, 3)
     with pytest.raises(
         ValueError,
-        match="^dataset 'mine': the image .*b/3.png cannot be read .*take it out of the folder or replace it",
+        match="^dataset 'mine': the image .*b/3.png cannot be read .*Remove it from the folder or replace it",
     ):
         data.inputs[0:3]
     paint(tmp_path / "b/3.png", 999, mode="I;16")

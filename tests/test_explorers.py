@@ -742,10 +742,10 @@ def test_pair_refuses_at_once_what_cannot_be_had(mnist, tmp_path):
     with pytest.raises(ValueError, match="unknown pool 'maen'. Did you mean 'mean'"):
         rs.explorers.model_pair(mnist, pool="maen")
     wrong = {
-        "zoo:mnist-mlp-00": "unknown zoo network 'mnist-mlp-00'. Did you mean 'mnist-mlp-0'",
-        "pretrained:minilm-l9": "unknown pretrained network",
+        "zoo:mnist-mlp-00": "unknown zoo model 'mnist-mlp-00'. Did you mean 'mnist-mlp-0'",
+        "pretrained:minilm-l9": "unknown pretrained model",
         "zo:mnist-mlp-0": "unknown model source 'zo'",
-        "mnist-mlp-0": "'mnist-mlp-0' is no network. Did you mean 'zoo:mnist-mlp-0'",
+        "mnist-mlp-0": "'mnist-mlp-0' is no model. Did you mean 'zoo:mnist-mlp-0'",
         str(tmp_path / "gone.pt"): "gone.pt",
     }
     for spec, sentence in wrong.items():

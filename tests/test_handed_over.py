@@ -92,7 +92,7 @@ FILES = {
     "m.tflite": "TensorFlow writes it.*rs.from_arrays",
     "m.pb": "TensorFlow writes it",
     "m.ckpt.index": "TensorFlow writes it",
-    "m.mlmodel": "Pass the module that it was made of",
+    "m.mlmodel": "Pass the module that was compiled",
     "m.npz": r"rs.from_arrays\(file\).*module.load_state_dict",
     "m.joblib": "refused: it is a pickle, so reading it could run code.*scikit-learn.*rs.from_arrays",
     "config.json": "configuration.*give its folder, 'transformers:FOLDER'",
@@ -147,7 +147,7 @@ def test_a_file_of_weights_inside_a_folder_names_the_folder(bert, tmp_path):
     ):
         with pytest.raises(
             ValueError,
-            match=f"load its folder, load_model\\('transformers:{file.parent}'\\).*Or say which network.*architecture=",
+            match=f"load its folder, load_model\\('transformers:{file.parent}'\\).*Or name the model.*architecture=",
         ):
             rs.load_model(file)
         loaded = rs.load_model(str(file), architecture=tf.BertModel(tf.BertConfig(**TEXT)))
@@ -241,7 +241,7 @@ def test_other_objects_are_refused_with_their_names(value, tmp_path):
     with pytest.raises(
         ValueError,
         match=(
-            r"refused: it holds Python objects"
+            r"refused: it contains Python objects"
             r" .*\('(builtins.(print|len)|torch.nn.modules.loss.CrossEntropyLoss)'\).*load_from_checkpoint"
         ),
     ):
@@ -271,7 +271,7 @@ class WithState(nn.Linear):
 
 def test_settings_that_a_module_needs_are_refused(tmp_path):
     torch.save(WithState(3, 2).state_dict(), tmp_path / "t.pt")
-    with pytest.raises(ValueError, match="refused: it holds Python objects"):
+    with pytest.raises(ValueError, match="refused: it contains Python objects"):
         rs.load_model(tmp_path / "t.pt", architecture=WithState(3, 2))
 
 
@@ -324,7 +324,7 @@ def layout(folder, **files):
                 "text__config_dot_json": '{"model_type": "bert"}',
             },
             (
-                r"pipeline of diffusers.*load 'transformers:.*text'; or make a"
+                r"pipeline of diffusers.*load 'transformers:.*text'; or create a"
                 r" module.*diffusers.UNet2DModel.from_pretrained\('.*unet'\)"
             ),
         ),
@@ -340,13 +340,13 @@ def layout(folder, **files):
         ({"global_step10__x": ""}, "get_fp32_state_dict_from_zero_checkpoint"),
         ({"saved_model_dot_pb": ""}, "model of TensorFlow.*rs.from_arrays"),
         ({"version_0__checkpoints__last_dot_ckpt": ""}, "checkpoints of Lightning, newest first: '.*last.ckpt'"),
-        ({"weights_dot_pt": ""}, "weights alone, '.*weights.pt': load the file, with architecture="),
+        ({"weights_dot_pt": ""}, "weights alone, '.*weights.pt'. Load the file, with architecture="),
         ({"model_dot_onnx": ""}, "graph for ONNX Runtime"),
         (
             {"snapshots__abc__config_dot_json": '{"model_type": "bert"}'},
             "hub's cache; the model is in 'transformers:.*snapshots/abc'",
         ),
-        ({"inner__config_dot_json": '{"model_type": "bert"}'}, "Folders in it hold models: 'transformers:.*inner'"),
+        ({"inner__config_dot_json": '{"model_type": "bert"}'}, "Folders in it contain models: 'transformers:.*inner'"),
     ],
 )
 def test_a_folder_of_another_kind_says_what_to_do(files, words, tmp_path):
@@ -368,7 +368,7 @@ def objects():
             r"state dict, weights without a model.*module.load_state_dict\(weights\)",
         ),
         "a checkpoint": ({"state_dict": module.state_dict(), "epoch": 1}, r"checkpoint\['state_dict'\]"),
-        "state dicts": ([module.state_dict()] * 2, "these are state dicts.*Make a module for each"),
+        "state dicts": ([module.state_dict()] * 2, "these are state dicts.*Create a module for each"),
         "what load_state_dict returns": (
             module.load_state_dict(module.state_dict()),
             "names of keys. Pass the module itself",
@@ -384,14 +384,14 @@ def objects():
         "bytes": (b"weights", "give the path of the file"),
         "an auto class": (
             tf.AutoModel,
-            r"the class AutoModel: make a model first, AutoModel.from_pretrained\(folder\)",
+            r"the class AutoModel: create a model first, AutoModel.from_pretrained\(folder\)",
         ),
         "a class of models": (
             tf.BertModel,
-            r"BertModel is a class: make one first, load_model\(BertModel.from_pretrained\(folder\)\)",
+            r"BertModel is a class. Create one first, load_model\(BertModel.from_pretrained\(folder\)\)",
         ),
-        "a class of modules": (nn.Linear, r"Linear is a class: make one first, load_model\(Linear\(...\)\)"),
-        "a configuration": (config, r"AutoModel.from_config\(config\) makes an untrained model"),
+        "a class of modules": (nn.Linear, r"Linear is a class. Create one first, load_model\(Linear\(...\)\)"),
+        "a configuration": (config, r"AutoModel.from_config\(config\) creates an untrained model"),
         "modules without a forward": (nn.ModuleList([module]), "has no forward.*one of the modules in it"),
         "nothing": (None, "it got NoneType"),
     }

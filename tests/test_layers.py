@@ -199,7 +199,9 @@ def test_names_patterns_and_numbers():
     ) and model.check_layers(-2) == ("fc",)
     assert model.by_name(["fc", -1, "layer1.*", "auto"]) == {"fc", "output"} and model.by_name(None) == frozenset()
     assert rs.load_model(model, layers="layer1.*").layers == ("layer1.0", "layer1.1", "output")
-    with pytest.raises(ValueError, match=r"no layer of 'm' fits the pattern 'layer2.\*' .* There are 'stem', 'stem.0'"):
+    with pytest.raises(
+        ValueError, match=r"no layer of 'm' matches the pattern 'layer2.\*' .* The layers are 'stem', 'stem.0'"
+    ):
         model.check_layers("layer2.*")
     with pytest.raises(ValueError, match="unknown layer 'layer1.0.conv3'. Did you mean 'layer1.0.conv"):
         model.check_layers("layer1.0.conv3")

@@ -71,7 +71,7 @@ def test_a_checkpoint_never_touches_the_module_it_is_for(tmp_path):
 def test_options_are_checked_and_a_model_can_be_changed():
     with pytest.raises(ValueError, match="unknown option of load_model 'nam'. Did you mean 'name'"):
         rs.load_model("zoo:mnist-cnn-0", nam="x")
-    with pytest.raises(TypeError, match="Small is a class: make one first"):
+    with pytest.raises(TypeError, match="Small is a class. Create one first"):
         rs.load_model(Small)
     with pytest.raises(ValueError, match="end in .safetensors, .pt, .pth, .ckpt or .bin; got 'weights.data'"):
         rs.load_model("weights.data")
@@ -98,7 +98,7 @@ def test_any_module_and_how_its_layers_are_found():
     assert model.check_layers(["act", -1]) == ("act", "output") and model.check_layers(-2) == ("last",)
     with pytest.raises(ValueError, match="unknown layer 'frist'. Did you mean 'first'"):
         model.check_layers("frist")
-    with pytest.raises(ValueError, match="no number 7"):
+    with pytest.raises(ValueError, match="no layer number 7"):
         model.check_layers(7)
     with pytest.raises(ValueError, match="all different"):
         model.check_layers(["first", 0])
@@ -107,7 +107,7 @@ def test_any_module_and_how_its_layers_are_found():
 @pytest.mark.parametrize(
     "spec, words",
     [
-        ("zoo:mnist-cnn-9", "unknown zoo network 'mnist-cnn-9'. Did you mean 'mnist-cnn-"),
+        ("zoo:mnist-cnn-9", "unknown zoo model 'mnist-cnn-9'. Did you mean 'mnist-cnn-"),
         ("zo:mnist-cnn-0", "unknown model source 'zo'. Did you mean 'zoo'"),
         ("mnist-cnn-0", "Did you mean 'zoo:mnist-cnn-0'"),
     ],
@@ -236,9 +236,9 @@ def test_damaged_and_unfitting_files_are_named(tmp_path):
         rs.load_model(tmp_path / "empty.pt", architecture=Small)
     with pytest.raises(FileNotFoundError, match="no checkpoint file"):
         rs.load_model(tmp_path / "absent.pt", architecture=Small)
-    with pytest.raises(ValueError, match="weights alone: say which network"):
+    with pytest.raises(ValueError, match="weights alone: name the model"):
         rs.load_model(tmp_path / "good.pt")
-    with pytest.raises(ValueError, match="does not fit Linear: it lacks 'weight', 'bias'; it has besides"):
+    with pytest.raises(ValueError, match="does not fit Linear: it lacks 'weight', 'bias'; it has in addition"):
         rs.load_model(tmp_path / "good.pt", architecture=nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r"first.weight \(5, 4\) for \(6, 4\)"):
         other = Small()

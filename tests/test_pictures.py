@@ -170,7 +170,7 @@ def test_more_than_eight_bits_are_refused_in_every_container(mode, name):
         ValueError,
         match=(
             "^dataset 'd': .*(sample|picture) 2( of a batch)?( of column 'image')? has more than 8 bits a pixel"
-            f" \\(mode {mode}\\); save it with 8"
+            f" \\(mode {mode}\\). Save it with 8"
         ),
     ):
         pixels(rs.Dataset("d", container(name, pictures)))
@@ -180,14 +180,14 @@ def test_a_folder_says_the_same(tmp_path):
     noise("L", 1)[0].save(tmp_path / "0.png")
     noise("I;16", 1)[0].save(tmp_path / "1.png")
     with pytest.raises(
-        ValueError, match=r"the image .*1.png has more than 8 bits a pixel \(mode I;16\); save it with 8"
+        ValueError, match=r"the image .*1.png has more than 8 bits a pixel \(mode I;16\). Save it with 8"
     ):
         rs.Dataset("d", tmp_path)
     noise("L", 1)[0].save(tmp_path / "1.png")
     data = rs.Dataset("d", tmp_path)
     noise("I;16", 1)[0].save(tmp_path / "1.png")  # after its header was read
     with pytest.raises(
-        ValueError, match=r"^dataset 'd': the image .*1.png has more than 8 bits a pixel \(mode I;16\); save it with 8"
+        ValueError, match=r"^dataset 'd': the image .*1.png has more than 8 bits a pixel \(mode I;16\). Save it with 8"
     ):
         data.inputs[:]
 
@@ -260,7 +260,7 @@ def test_a_damaged_picture_is_named(tmp_path):
     for name in ("list", "Dataset", "Dataset of dicts", "dict"):
         with pytest.raises(
             ValueError,
-            match="^dataset 'd': .*(sample|picture) 1.* cannot be read .*: it is damaged; leave it out or replace it",
+            match="^dataset 'd': .*(sample|picture) 1.* cannot be read .*: it is damaged. Leave it out or replace it",
         ):
             pixels(rs.Dataset("d", container(name, [Image.open(file) for file in sorted(tmp_path.iterdir())])))
 
@@ -384,7 +384,7 @@ def test_features_in_bytes_are_floats_of_the_same_value():
     for prepare in (Pictures(), lambda batch: normalise(batch, 0.5, 0.5), rs.load_model("zoo:mnist-mlp-0").preprocess):
         for batch in both(random_bytes(5, 784)):
             with pytest.raises(
-                ValueError, match=r"pictures are uint8 \(n, height, width\).*these have the shape \(5, 784\)"
+                ValueError, match=r"pictures must be uint8 \(n, height, width\).*these have the shape \(5, 784\)"
             ):
                 prepare(batch)
 
@@ -397,7 +397,7 @@ def test_bytes_with_more_axes_are_refused():
             ):
                 read(batch)
         for read in (Pictures(), lambda x: normalise(x, 0.5, 0.5)):
-            with pytest.raises(ValueError, match=r"pictures are uint8 .*these have the shape \(2, 4, 3, 8, 8\)"):
+            with pytest.raises(ValueError, match=r"pictures must be uint8 .*these have the shape \(2, 4, 3, 8, 8\)"):
                 read(batch)
 
 

@@ -558,7 +558,7 @@ def test_an_object_with_other_settings_is_another_preprocess(tmp_path):
 @pytest.mark.parametrize(
     "inputs, words",
     [
-        (torch.eye(4).to_sparse(), "make them dense, x.to_dense()"),
+        (torch.eye(4).to_sparse(), "Convert them, x.to_dense()"),
         (
             {"x": torch.eye(4), "extra": torch.eye(1)},
             "If 'extra' is the same for all samples, give one value and no column",

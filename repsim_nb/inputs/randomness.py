@@ -1,4 +1,4 @@
-"""The global random generators of torch, NumPy and Python: kept as they are, and watched while something is read."""
+"""The global random generators of torch, NumPy and Python: preserve their states, find out which were used."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 GENERATORS = ("torch", "NumPy", "Python")
-SEEDS_AT_MOST = 4  # of DataLoaders inside DataLoaders
+SEEDS_AT_MOST = 4  # for DataLoaders inside DataLoaders
 States = tuple[Any, ...]  # one state a generator, in that order; they can be compared
 
 
 @contextmanager
 def preserve_random_states(gpus: Sequence[int] = ()) -> Iterator[None]:
-    """The random states of torch (of these GPUs too), NumPy and Python are as before when it closes."""
+    """Restore the random states of torch (also of these GPUs), NumPy and Python afterwards."""
     before = np.random.get_state(), random.getstate()
     try:
         with torch.random.fork_rng(devices=gpus):
@@ -28,29 +28,29 @@ def preserve_random_states(gpus: Sequence[int] = ()) -> Iterator[None]:
 
 
 def seed_generators(seed: int) -> States:
-    """Set the three generators (torch's of the CPU only) to a known state -> their states.
+    """Seed the three generators (torch's of the CPU only) -> their states.
 
-    To be used inside `preserve_random_states`.
+    Use it inside `preserve_random_states`.
     """
     torch.default_generator.manual_seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed % 2**32)
     random.seed(seed)
     return read_generator_states()
 
 
 def read_generator_states() -> States:
-    """The present states."""
+    """Return the present states."""
     kind, key, *rest = np.random.get_state(legacy=True)
     state = kind, np.asarray(key).tobytes(), *rest
     return torch.random.get_rng_state().numpy().tobytes(), state, random.getstate()
 
 
 def find_used_generators(first: tuple[States, States], second: tuple[States, States]) -> tuple[str, ...]:
-    """The generators from which numbers were drawn -> a part of GENERATORS.
+    """Find the generators from which numbers were drawn -> a part of GENERATORS.
 
-    first, second: the states before and after the same work, begun with different states. If the state after depends on
-    the state before, numbers were drawn. A generator that the work sets to a state of its own choice gives the same
-    numbers each time.
+    first, second: the states before and after the same work, started with different states. If the state after depends
+    on the state before, numbers were drawn. A generator that the work sets to a fixed state gives the same numbers each
+    time.
     """
     found = zip(GENERATORS, *first, *second, strict=True)
     return tuple(
@@ -59,8 +59,9 @@ def find_used_generators(first: tuple[States, States], second: tuple[States, Sta
 
 
 def drew_only_seeds(seed: int, after: States) -> bool:
-    """Whether torch's generator, set by this seed, gave just a few seeds until this state: a DataLoader takes one when
-    it is read.
+    """Return whether torch's generator, set by this seed, gave just a few seeds until this state.
+
+    A DataLoader draws one seed when it is read.
     """
     seed_generators(seed)
     for _ in range(SEEDS_AT_MOST):

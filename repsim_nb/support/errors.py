@@ -87,10 +87,10 @@ def join_names(names: Iterable[object], most: int = 12) -> str:
     return shown + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def check_name(what: str, name: Any, known: Iterable[Any]) -> Any:
-    """The name, if it is there; else the error that names the nearest ones."""
+def check_name(what: str, name: Any, known: Iterable[Any], hint: str = "") -> Any:
+    """Return the name if it is known; else raise the error that names the nearest ones."""
     if name not in known:
-        raise unknown_name(what, name, known)
+        raise unknown_name(what, name, known, hint)
     return name
 
 

@@ -1,4 +1,4 @@
-"""Data in a fixed order: your own as a `Dataset`, and real sets that need no network by `load_dataset(name)`."""
+"""Data in a fixed order: your own as a `Dataset`, and data sets without a download by `load_dataset(name)`."""
 
 from .dataset import Dataset
 from .inputs import fingerprint_inputs

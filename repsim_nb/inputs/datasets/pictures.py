@@ -1,4 +1,4 @@
-"""Pictures on disk, decoded when they are asked for: a folder of them, or crops of a few large ones."""
+"""Pictures on disk, decoded when they are needed: a folder of them, or crops of a few large ones."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".ti
 
 
 class Folder(Inputs):
-    """Files below `root` as uint8 (n, h, w, 3), or (n, h, w) where every one of them is grey.
+    """Files below `root` as uint8 (n, h, w, 3), or (n, h, w) if all are grey.
 
-    size: (h, w) to bring them to, or a number for both: resized (bilinear) until the shorter side fits, then cropped in
-    the centre; None where all are of one size. The making reads every file's header: its size and whether it is grey;
-    turning marks (EXIF) and transparency are not applied.
+    size: (h, w), or a number for both: pictures are resized (bilinear) until they cover it, then the center is cropped;
+    None if all have one size. The header of every file is read at once, for its size and whether it is grey. Rotation
+    marks (EXIF) and transparency are ignored.
     """
 
     def __init__(self, root: Path, names: Sequence[str], size: int | tuple[int, int] | None = None) -> None:
@@ -46,7 +46,7 @@ class Folder(Inputs):
                     raise ValueError(
                         f"the images in {self.root} differ in size: {self.names[0]} is {wanted[0]}×{wanted[1]}, {name}"
                         f" is {other[0]}×{other[1]} (height×width). Give size=({wanted[0]}, {wanted[1]}), or one number"
-                        " such as size=224, to resize and crop them in the centre"
+                        " such as size=224, to resize them and crop their center."
                     )
         self.size = wanted
 
@@ -78,7 +78,7 @@ class Folder(Inputs):
         return out
 
     def batches(self, start: int, batch_size: int) -> Iterator[tuple[int, int, Any]]:
-        """The next batch is decoded while the last one is at work."""
+        """Yield batches; the next one is decoded while the last one is in use."""
         with ThreadPoolExecutor(1) as ahead:
             cut = cut_spans(self, start, batch_size)
             coming = [ahead.submit(self.__getitem__, span) for span in cut[:1]]
@@ -88,7 +88,7 @@ class Folder(Inputs):
                 yield span.start, span.stop, batch
 
     def fingerprint(self, *, labels: bool = False) -> str:
-        """That of lazily read inputs, and every file's name and size on disk."""
+        """Compute the hash of lazily read inputs, with the name and size on disk of every file."""
         digest = hashlib.blake2b(super().fingerprint(labels=labels).encode(), digest_size=16)
         for name in self.names[self.rows]:
             digest.update(f"{name}\0{(self.root / name).stat().st_size}\0".encode())
@@ -114,8 +114,9 @@ class Folder(Inputs):
 
 
 class Crops(Inputs):
-    """Square crops of a few pictures as uint8 (n, edge, edge, 3): a grid of per_side × per_side, spread evenly over
-    each, row by row.
+    """Square crops of a few pictures as uint8 (n, edge, edge, 3).
+
+    Each picture has per_side × per_side crops in an even grid, row by row.
     """
 
     dtype = np.dtype(np.uint8)
@@ -154,9 +155,9 @@ def _decode(path: str) -> np.ndarray:
 
 
 def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Folder, np.ndarray | None, tuple[str, ...]]:
-    """-> (pictures, targets or None, classes).
+    """Find the pictures of a folder -> (pictures, targets or None, classes).
 
-    Subfolders are the classes, sorted; files come in natural order (2 before 10); hidden ones are passed over.
+    Subfolders are the classes, sorted; files are in natural order (2 before 10); hidden ones are ignored.
     """
     inside = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
     loose = _sort_naturally(name for name in inside if name.lower().endswith(ENDINGS) and (folder / name).is_file())
@@ -164,12 +165,12 @@ def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Folde
     within = {name: _find_pictures(folder, name) for name in classes}
     if loose and any(within.values()):
         raise ValueError(
-            f"the folder {folder} holds images ({join_names(loose, 2)}) beside folders of images"
-            f" ({join_names(classes, 3)}): a class is a folder, so move them into one"
+            f"the folder {folder} contains images ({join_names(loose, 2)}) next to folders of images"
+            f" ({join_names(classes, 3)}). A class is a folder, so move them into one."
         )
     if not loose and not any(within.values()):
         raise ValueError(
-            f"the folder {folder} holds no images; those with these endings are read: {', '.join(ENDINGS)}"
+            f"the folder {folder} contains no images. Files with these endings are read: {', '.join(ENDINGS)}."
         )
     if loose:
         return Folder(folder, loose, size), None, ()
@@ -177,14 +178,14 @@ def from_folder(folder: Path, size: int | tuple[int, int] | None) -> tuple[Folde
     if empty:
         raise ValueError(
             f"in the folder {folder} the subfolders are the classes, and {join_names(empty, 3)}"
-            f" {'holds' if len(empty) == 1 else 'hold'} no images ({', '.join(ENDINGS)})"
+            f" {'contains' if len(empty) == 1 else 'contain'} no images ({', '.join(ENDINGS)})."
         )
     targets = np.repeat(np.arange(len(classes)), [len(within[name]) for name in classes])
     return Folder(folder, [name for of_class in within.values() for name in of_class], size), targets, classes
 
 
 def _find_pictures(root: Path, folder: str) -> list[str]:
-    """All images in a folder and the folders in it, relative to the root."""
+    """List all images in a folder and its subfolders, relative to the root."""
     found = []
     for place, folders, files in os.walk(root / folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -211,12 +212,12 @@ def _check_size(size: Any) -> tuple[int, int] | None:
         return None
     pair = (size, size) if is_integer(size) else size
     if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(is_integer(side) and side > 0 for side in pair):
-        raise ValueError(f"size is (height, width) in pixels, or one number for both; got {size!r}")
+        raise ValueError(f"size must be (height, width) in pixels, or one integer for both, each >= 1; got {size!r}.")
     return int(pair[0]), int(pair[1])
 
 
 def _fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Resized until it just covers (h, w), then cropped in the centre."""
+    """Resize a picture until it just covers (h, w), then crop its center."""
     (height, width), scale = size, max(size[0] / image.height, size[1] / image.width)
     if (image.height, image.width) == size:
         return image
@@ -229,6 +230,6 @@ def _fit(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _read_error(path: Any, error: Exception) -> ValueError:
     return ValueError(
-        f"the image {path} cannot be read ({error}): it is damaged, or no image; take it out of the folder or"
-        " replace it"
+        f"the image {path} cannot be read ({error}): it is damaged, or no image. Remove it from the folder or replace"
+        " it."
     )

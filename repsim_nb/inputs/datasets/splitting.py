@@ -1,4 +1,4 @@
-"""From a batch to inputs and targets."""
+"""Split a batch into inputs and targets."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from .stacking import describe_items, explain_padding
 
 
 def split_batch(batch: Any) -> tuple[Any, Any]:
-    """A batch as (inputs, targets or None): a pair is both; the column 'labels' or 'label' of a dict holds the targets,
-    and stays in the inputs.
+    """Split a batch -> (inputs, targets or None).
+
+    A pair is both; the column 'labels' or 'label' of a dict is the targets, and also stays in the inputs.
     """
     if isinstance(batch, Mapping):
         return _split_columns(batch)
@@ -29,8 +30,8 @@ def split_batch(batch: Any) -> tuple[Any, Any]:
     if isinstance(batch, (tuple, list)) and not is_strings(batch):
         if len(batch) not in (1, 2):
             raise ValueError(
-                f"a batch is inputs, or a pair (inputs, targets); this one is a {type(batch).__name__} of {len(batch)}"
-                " parts. Several inputs travel as a dict, whose names are the arguments of the model's forward"
+                f"a batch must be inputs, or a pair (inputs, targets); got a {type(batch).__name__} of {len(batch)}"
+                " parts. Give several inputs as a dict, whose names are the arguments of the model's forward."
             )
         if len(batch) == 2:
             check_pair(*batch)
@@ -39,20 +40,20 @@ def split_batch(batch: Any) -> tuple[Any, Any]:
 
 
 def _split_columns(batch: Mapping[str, Any]) -> tuple[Any, Any]:
-    """A dict: columns with a row for each sample, then labels, then options, which are the same for all samples."""
+    """Split a dict into columns with a row for each sample, labels, and options for all samples."""
     for name, column in batch.items():
         check_dense(column)
         if not isinstance(name, str):
             raise ValueError(
-                f"the columns of a dict are named as the arguments of the model's forward; got the name {name!r}, which"
-                f" is {type(name).__name__}"
+                f"the columns of a dict must have the names of arguments of the model's forward; got the name {name!r},"
+                f" which is {type(name).__name__}."
             )
     options = {name: value for name, value in batch.items() if is_option(value)}
     if options and len(options) == len(batch):
         name, value = next(iter(options.items()))
         raise ValueError(
-            f"column '{name}' needs samples along its first axis; got {_describe(value)}. One value is the same for all"
-            " samples, and stands next to a column of them"
+            f"column '{name}' needs samples along its first axis; got {_describe(value)}. One value for all samples"
+            " needs a column of samples next to it."
         )
     label = find_label_column(batch)
     columns = {
@@ -75,36 +76,34 @@ def _to_column(batch: Mapping[str, Any], name: str, column: Any) -> Any:
         column = stack_items(
             column,
             f"column '{name}'",
-            "a tokenizer or a feature extractor gives such with padding=True, return_tensors='pt'",
+            "a tokenizer or a feature extractor returns them with padding=True, return_tensors='pt'",
         )
     if type(batch).__name__ == "BatchEncoding" and name == "input_ids" and len(column.shape) == 1:
         raise ValueError(
-            "the tokenizer was given one text, so its ids have no samples along their first axis: give it a list,"
-            " tokenizer([text, ...], padding=True)"
+            "the tokenizer got one text, so its ids have no samples along their first axis. Give it a list,"
+            " tokenizer([text, ...], padding=True)."
         )
     return check_unmasked(column)
 
 
 def _to_labels(name: str, column: Any) -> Any:
-    """A column of labels: an array if it can be one, else a list. What a model makes of them is its own business."""
+    """Convert a column of labels to an array if possible, else to a list."""
     if hasattr(column, "shape"):
         return check_unmasked(column)
     if isinstance(column, Mapping) or not hasattr(column, "__len__"):
-        raise ValueError(f"column '{name}' must hold a label for each sample; it is {type(column).__name__}")
+        raise ValueError(f"column '{name}' must have a label for each sample; got {type(column).__name__}.")
     items = [decode_label(one) for one in column]
     try:
         array = np.asarray(
             [np.asarray(one) for one in items] if items and all(isinstance(one, Tensor) for one in items) else items
         )
-    except (TypeError, ValueError):  # of unlike length
+    except (TypeError, ValueError):  # they differ in length
         return items
     return array if array.dtype.kind in "biufc" else items
 
 
 def _find_flat(columns: dict[str, Any]) -> dict[str, Any]:
-    """Patches of pictures that lie one after the other are a column with several rows a sample, if each sample has one
-    picture.
-    """
+    """Convert patches of pictures to a column with several rows for each sample, if each sample has one picture."""
     found = {}
     for pixels, grid in PATCHES.items():
         others = {len(column) for name, column in columns.items() if name not in PATCHES}
@@ -132,7 +131,7 @@ def _to_batch(batch: Any) -> Any:
     if isinstance(batch, (tuple, list)):
         return list(batch) if is_strings(batch) else stack_items(batch, "a batch", "")
     if np.ndim(batch) == 0 or not hasattr(batch, "shape"):
-        raise ValueError(f"a batch must hold samples along its first axis; got {_describe(batch)}")
+        raise ValueError(f"a batch must have samples along its first axis; got {_describe(batch)}.")
     return check_unmasked(batch)
 
 
@@ -147,14 +146,14 @@ def is_strings(items: Any) -> bool:
 
 
 def stack_items(items: Any, what: str, hint: str) -> np.ndarray:
-    """A list (of lists) of numbers, or of pictures of Pillow, as one array."""
+    """Stack a list (of lists) of numbers, or of pictures of Pillow, into one array."""
     if isinstance(items, Mapping):
         raise ValueError(
-            f"{what} is a dict. Give its columns by themselves and put them into a dict in a preprocess,"
-            " rs.load_model(model, preprocess=lambda batch: {...})"
+            f"{what} is a dict. Give its columns separately and join them into a dict in a preprocess,"
+            " rs.load_model(model, preprocess=lambda batch: {...})."
         )
     if hasattr(items, "column_names"):
-        raise ValueError(f"{what} is a data set of its own ({type(items).__name__}): take one of them")
+        raise ValueError(f"{what} is a data set of its own ({type(items).__name__}). Give one column.")
     if isinstance(items, (list, tuple)) and any(map(is_pillow, items)):
         items = [np.asarray(decode_picture(item, f"picture {number} of {what}")) for number, item in enumerate(items)]
     try:
@@ -164,7 +163,7 @@ def stack_items(items: Any, what: str, hint: str) -> np.ndarray:
     if array.dtype.kind not in "biufc":
         advice = "" if what.startswith("column") else explain_padding(items)
         raise ValueError(
-            f"{what} must be an array, or lists of numbers of one length{f'; {hint}' if hint else ''}. This holds"
-            f" {describe_items(items)}{advice}"
+            f"{what} must be an array, or lists of numbers of one length{f'; {hint}' if hint else ''}. Got"
+            f" {describe_items(items)}{advice}."
         )
     return array

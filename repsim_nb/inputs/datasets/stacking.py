@@ -1,4 +1,4 @@
-"""From samples to one batch."""
+"""Stack samples into one batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .pillow import GREY, decode_picture, is_pillow, iterate_pictures
 
 
 def describe_items(items: Iterable[Any]) -> str:
-    """What a list holds, in a few words: '(3, 4), (5, 4)' or 'str, int'."""
+    """Describe the items of a list in a few words: '(3, 4), (5, 4)' or 'str, int'."""
 
     def describe(item: Any) -> str:
         if is_pillow(item):
@@ -32,9 +32,7 @@ def describe_items(items: Iterable[Any]) -> str:
 
 
 def explain_padding(items: Any) -> str:
-    """For samples that differ in their first axis only, such as clips of sound or ids of tokens: the lines that make
-    one array of them.
-    """
+    """Return how to pad samples that differ in their first axis only, such as sounds or ids of tokens; else ""."""
     items = (
         [np.asarray(item) if is_numbers(item) else item for item in items] if isinstance(items, (list, tuple)) else []
     )
@@ -49,16 +47,16 @@ def explain_padding(items: Any) -> str:
         return ""
     if all(item.ndim == 1 and str(item.dtype).removeprefix("torch.").startswith(("int32", "int64")) for item in arrays):
         return (
-            ". If they are ids of tokens, have the tokenizer pad them, tokenizer(texts, padding=True,"
+            ". If they are ids of tokens, let the tokenizer pad them, tokenizer(texts, padding=True,"
             " return_tensors='pt'); for rows of ids give a DataLoader whose collate_fn pads them and returns the"
             " attention_mask, such as transformers.DataCollatorWithPadding(tokenizer)"
         )
     return (
-        ". Pad them to one length, and give the mask along in a dict whose names are arguments of the model's forward:"
-        " n = max(map(len, samples)); {'input_values': np.stack([np.pad(x, [(0, n - len(x))] + [(0, 0)] * (x.ndim - 1))"
-        " for x in samples]), 'attention_mask': np.stack([np.arange(n) < len(x) for x in samples]).astype(int)}. For"
-        " clips of sound the feature extractor of a model of transformers gives such a dict: extractor(samples,"
-        " sampling_rate=16000, padding=True, return_tensors='pt')"
+        ". Pad them to one length, and give them with the mask in a dict whose names are arguments of the model's"
+        " forward: n = max(map(len, samples)); {'input_values': np.stack([np.pad(x, [(0, n - len(x))] + [(0, 0)] *"
+        " (x.ndim - 1)) for x in samples]), 'attention_mask': np.stack([np.arange(n) < len(x) for x in"
+        " samples]).astype(int)}. For sounds the feature extractor of a model of transformers returns this dict:"
+        " extractor(samples, sampling_rate=16000, padding=True, return_tensors='pt')"
     )
 
 
@@ -68,11 +66,9 @@ def stack_samples(
     numbers: Sequence[Any] | None = None,
     colored: Collection[str] = (),
 ) -> Any:
-    """Samples as one batch.
+    """Stack samples into one batch.
 
-    If torch's default_collate joins them, they may also be pictures of Pillow, graphs, lists of numbers, and dicts with
-    None.
-
+    With torch's default_collate, they may also be pictures of Pillow, graphs, lists of numbers, and dicts with None.
     numbers: the number of each sample, for errors; None: they count within the batch.  colored: see `decode_picture`.
     """
     of_batch, numbers = ("", numbers) if numbers is not None else (" of a batch", range(len(items)))
@@ -104,13 +100,13 @@ def stack_samples(
         mixed = " (for grey pictures next to colored ones: picture.convert('RGB'))" if len(kinds) > 1 else ""
         raise ValueError(
             f"samples cannot be stacked into one batch ({which}): {error}. Give them one shape{mixed}, or give a"
-            f" DataLoader whose collate_fn joins them{explain_padding(parts)}"
+            f" DataLoader whose collate_fn joins them{explain_padding(parts)}."
         ) from error
     return batch | absent if absent else batch
 
 
 def _arrays_for_lists(item: Any) -> Any:
-    """Lists of numbers as arrays: default_collate would take what stands at one place in each list for one sample."""
+    """Convert lists of numbers to arrays; default_collate would take the first items of all lists for one sample."""
     if isinstance(item, Mapping):
         return {name: _arrays_for_lists(np.asarray(part) if is_numbers(part) else part) for name, part in item.items()}
     if isinstance(item, tuple) and item:
@@ -122,20 +118,20 @@ def _arrays_for_lists(item: Any) -> Any:
 def is_numbers(part: Any) -> bool:
     try:
         return isinstance(part, (list, tuple)) and np.asarray(part).dtype.kind in "biufc"
-    except (TypeError, ValueError):  # of unlike length
+    except (TypeError, ValueError):  # they differ in length
         return False
 
 
 def _find_absent(items: Sequence[dict[str, Any]], numbers: Sequence[Any]) -> list[str]:
-    """The columns that are None in all samples.
+    """Find the columns that are None in all samples.
 
     ValueError if samples have different columns: default_collate takes those of the first.
     """
     for number, item in zip(numbers, items, strict=True):
         if item.keys() != items[0].keys():
             raise ValueError(
-                f"sample {number} has the columns {list(item)}, and sample {numbers[0]} has {list(items[0])}: all"
-                " samples need the same"
+                f"sample {number} has the columns {list(item)}, and sample {numbers[0]} has {list(items[0])}. All"
+                " samples need the same columns."
             )
     found = []
     for name in items[0]:
@@ -143,7 +139,7 @@ def _find_absent(items: Sequence[dict[str, Any]], numbers: Sequence[Any]) -> lis
         if any(empty) and not all(empty):
             raise ValueError(
                 f"column '{name}' is None in sample {numbers[empty.index(True)]}, and not in sample"
-                f" {numbers[empty.index(False)]}: leave it out of all samples, or fill it in"
+                f" {numbers[empty.index(False)]}. Leave it out of all samples, or fill it in."
             )
         found += [name] if all(empty) else []
     return found

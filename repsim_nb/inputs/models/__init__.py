@@ -1,11 +1,12 @@
-"""Load models: `load_model(spec)` returns a `Model`; `zoo()`, `pretrained()` and `cards` list what is known of some."""
+"""Load models: `load_model(spec)` returns a `Model`; `zoo()` and `pretrained()` list models that are installed."""
 
 from .architectures import ARCHITECTURES
 from .model import Model, is_model
 from .packages import pretrained
 from .preparing import Pictures, Texts
 from .running import OUTPUT
-from .sources import SOURCES, available, build, cards, load_model, normalise, zoo, zoo_names
+from .shipped import available, zoo, zoo_names
+from .sources import SOURCES, build, cards, load_model, normalise
 from .untrained import untrained_twin
 
 __all__ = [

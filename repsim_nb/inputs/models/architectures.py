@@ -1,8 +1,8 @@
 """The five small models of the zoo: 28×28 grey image in, ten logits out.
 
-Each names the submodules worth recording in `layers`, in forward order; `head` makes the logits, recorded as "output".
-A layer is a whole step (convolution, normalisation, ReLU, pooling), so that its activations are what the next step
-sees.
+Each lists in `layers` the submodules to record, in forward order; `head` computes the logits, recorded as "output".
+A layer is a whole step (convolution, normalisation, ReLU, pooling), so its activations are the inputs of the next
+step.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ def _conv(inputs: int, outputs: int, *, stride: int = 1, groups: int = 1, kernel
 
 
 class CNN(_Chain):
-    """One to four convolutions with pooling (conv1, conv2, ...: 28 pixels become 14, 7, 3, 1), one fully connected
-    layer.
+    """One to four convolutions with pooling, then one fully connected layer.
+
+    The convolutions are conv1, conv2, ...; 28 pixels become 14, 7, 3, 1.
     """
 
     def __init__(self, widths: Sequence[int] = (16, 32, 48), classes: int = 10) -> None:
@@ -83,7 +84,7 @@ class _Residual(nn.Module):
 
 
 class _Pooled(nn.Module):
-    """The mean over space, the usual features before a head."""
+    """The mean over height and width, the usual features before a head."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3))
@@ -159,9 +160,7 @@ class _Block(nn.Module):
 
 
 class ViT(_Chain):
-    """A vision transformer: 7×7 patches (16 tokens), as many blocks as its depth (block1, block2, ...), the mean
-    token.
-    """
+    """A vision transformer: 7×7 patches (16 tokens), blocks (block1, block2, ...), the mean token."""
 
     def __init__(self, width: int = 64, heads: int = 4, classes: int = 10, depth: int = 4) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What a model's forward takes, seen through the wrappers around a model, and how a batch is handed to it."""
+"""The arguments that a model's forward takes, also inside wrappers, and a batch as these arguments."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .unsupported import missing_inputs
 
 @dataclass(frozen=True)
 class Arguments:
-    """Of a forward: the arguments without a default, those with one, and whether it takes any number (*args) and any
-    names (**kwargs).
+    """The arguments of a forward.
 
-    unnamed: those that can only be given by their place.
+    required, optional: names without and with a default.  unnamed: names that can only be given by position.
+    any_number: whether it takes *args.  any_name: whether it takes **kwargs.
     """
 
     required: tuple[str, ...] = ()
@@ -36,14 +36,14 @@ class Arguments:
 
     @property
     def names(self) -> list[str]:
-        """Those that can be given by name."""
+        """The arguments that can be given by name."""
         return [name for name in (*self.required, *self.optional) if name not in self.unnamed]
 
 
 def read_arguments(module: nn.Module) -> Arguments:
-    """The arguments of a module's forward.
+    """Return the arguments of a module's forward.
 
-    Where the forward of an instance was replaced by one that names none, those of its class count.
+    If the forward of an instance was replaced by one without named arguments, those of its class count.
     """
     found = _read(module.forward)
     if not found.names and found.any_name and "forward" in vars(module):
@@ -54,7 +54,7 @@ def read_arguments(module: nn.Module) -> Arguments:
 def _read(function: Callable[..., Any]) -> Arguments:
     try:
         parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # it has none that Python knows of
+    except (TypeError, ValueError):  # Python cannot read its signature
         return Arguments(any_number=True, any_name=True)
     places = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     kinds = {p.kind for p in parameters}
@@ -68,7 +68,7 @@ def _read(function: Callable[..., Any]) -> Arguments:
 
 
 def find_wrapped(module: nn.Module) -> nn.Module | None:
-    """What a module wraps: the base model of an adapter, or the one child that holds all the parameters."""
+    """Return what a module wraps: the base model of an adapter, or the one child with all the parameters."""
     base = getattr(module, "get_base_model", lambda: None)()
     if isinstance(base, nn.Module) and base is not module:
         return base
@@ -78,7 +78,7 @@ def find_wrapped(module: nn.Module) -> nn.Module | None:
 
 
 def _iterate_receivers(module: nn.Module) -> Iterator[Arguments]:
-    """The arguments of a module, and of those inside it to which it hands on names that it does not know."""
+    """Yield the arguments of a module, and of the modules inside to which it passes any other names."""
     seen: set[int] = set()
     part: nn.Module | None = module
     while part is not None and id(part) not in seen:
@@ -89,7 +89,7 @@ def _iterate_receivers(module: nn.Module) -> Iterator[Arguments]:
 
 
 def _explicit_arguments(module: nn.Module) -> Arguments:
-    """The arguments of a module, or of the first one inside it whose forward is more than *args and **kwargs."""
+    """Return the arguments of a module, or of the first one inside it that takes more than *args and **kwargs."""
     found = Arguments(any_number=True, any_name=True)
     for found in _iterate_receivers(module):
         if found.required or found.optional or not found.any_number:
@@ -98,8 +98,10 @@ def _explicit_arguments(module: nn.Module) -> Arguments:
 
 
 def takes_labels(module: nn.Module, label: str, names: Any) -> bool:
-    """Does forward take the column of labels: does it name it, take a whole dict of columns (names) as its only
-    argument, or hand on any names to a part that names it?
+    """Return whether forward takes the column of labels.
+
+    It does if it names the column, takes the whole dict of columns (names) as its only argument, or passes any names
+    on to a part that names it.
     """
     receiving = list(_iterate_receivers(module))
     hands_on = receiving[-1].any_name and any(
@@ -109,21 +111,21 @@ def takes_labels(module: nn.Module, label: str, names: Any) -> bool:
 
 
 def takes_dict(module: nn.Module, names: Any) -> bool:
-    """Does forward take a batch as one argument, a dict of these columns?
+    """Return whether forward takes a batch as one argument, a dict of these columns.
 
-    It does if it needs one argument and knows none of the names.
+    It does if it needs one argument and has none of the names.
     """
     found = _explicit_arguments(module)
     return len(found.required) == 1 and not set(names) & set(found.names)
 
 
 def list_names(module: nn.Module) -> list[str]:
-    """All names that forward, and what it hands names on to, knows."""
+    """List all names that forward takes, also through what it passes names on to."""
     return list(dict.fromkeys(name for found in _iterate_receivers(module) for name in found.names))
 
 
 def find_unnamed_columns(module: nn.Module, batch: Mapping[str, Any]) -> list[str]:
-    """The columns of a batch that forward takes without knowing their names; none if it knows no names at all."""
+    """List the columns of a batch that forward does not name; none if it has no named arguments at all."""
     known = list_names(module)
     return [name for name in batch if name not in known] if known and not takes_dict(module, batch) else []
 
@@ -132,10 +134,10 @@ def find_unnamed_columns(module: nn.Module, batch: Mapping[str, Any]) -> list[st
 
 
 def prepare_batch(module: nn.Module, preprocess: Callable[[Any], Any], batch: Any) -> Any:
-    """A batch, as the data set gives it -> the batch as the model takes it.
+    """Convert a batch of the data set into the batch that the model takes.
 
     The column of labels is left out unless forward takes it. A user's own preprocess gets a copy, since it may write
-    into what it is given.
+    into its argument.
     """
     if isinstance(batch, (list, tuple)) and batch and all(map(is_graph, batch)):
         batch = join_graphs(batch)
@@ -147,19 +149,19 @@ def prepare_batch(module: nn.Module, preprocess: Callable[[Any], Any], batch: An
             if is_taken or name != label
         }
     if is_ours(getattr(preprocess, "func", preprocess)):
-        return batch if is_graphs(batch) else preprocess(batch)  # ours know pictures and sentences
+        return batch if is_graphs(batch) else preprocess(batch)  # ours take pictures and sentences
     return preprocess(copy_batch(batch))
 
 
 def copy_batch(batch: Any) -> Any:
-    """A batch that can be written to."""
+    """Return a copy of a batch, which can be written to."""
     if isinstance(batch, Tensor) or is_graphs(batch):
         return batch.clone()
     return batch.copy() if isinstance(batch, (np.ndarray, list)) else copy.deepcopy(batch)
 
 
 def _class_numbers(column: Any) -> Any:
-    """Labels that are integers as int64, which embeddings and losses need."""
+    """Convert integer labels to int64, which embeddings and losses need."""
     if isinstance(column, np.ndarray) and column.dtype.kind in "iu":
         return column.astype(np.int64, copy=False)
     if not isinstance(column, Tensor) or column.is_floating_point() or column.is_complex():
@@ -168,10 +170,10 @@ def _class_numbers(column: Any) -> Any:
 
 
 def graph_arguments(module: nn.Module, graphs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """A `Batch` of graphs as the arguments of forward: as its only one, or by the names x, edge_index, batch, edge_attr
-    and so on.
+    """Return a `Batch` of graphs as the arguments of forward (args, kwargs).
 
-    ValueError if forward needs an argument that the graphs lack.
+    It is the only argument, or its parts are arguments by name: x, edge_index, batch, edge_attr and so on. ValueError
+    if forward needs an argument that the graphs lack.
     """
     held = list(graphs.keys() if callable(graphs.keys) else graphs.keys)
     known = (
@@ -192,18 +194,18 @@ def graph_arguments(module: nn.Module, graphs: Any) -> tuple[tuple[Any, ...], di
         return (graphs,), {}
     if missing:
         raise ValueError(
-            f"its forward needs {join_names(missing)}, and the graphs hold {join_names(sorted(known))}. Give a module"
+            f"its forward needs {join_names(missing)}, and the graphs have {join_names(sorted(known))}. Give a module"
             " with forward(self, data), or load_model(..., preprocess=function of a Batch that returns a dict of the"
-            " arguments)"
+            " arguments)."
         )
     return (), by_name
 
 
-# -- what to say if forward fails
+# -- hints if forward fails
 
 
 def explain_refusal(module: nn.Module, batch: Any) -> str:
-    """What may be wrong with the columns of a batch that forward failed on, as sentences; "" if nothing is known."""
+    """Return what may be wrong with a batch that forward failed on, as sentences; "" if nothing was found."""
     if not isinstance(batch, Mapping):
         return ""
     found, hints = _explicit_arguments(module), ""
@@ -214,13 +216,13 @@ def explain_refusal(module: nn.Module, batch: Any) -> str:
     )
     if takes_dict(module, batch):
         hints += (
-            f". Its forward takes one argument, '{found.required[0]}', and was given the dict of the columns"
-            f" {join_names(list(batch))}; if it takes an array, call the column '{found.required[0]}'"
+            f". Its forward takes one argument, '{found.required[0]}', and got the dict of the columns"
+            f" {join_names(list(batch))}; if it takes an array, name the column '{found.required[0]}'"
         )
     elif strange:
         hints += (
             f". Its forward takes {join_names(found.names, 12)}, and no {join_names(strange)}: leave out what it does"
-            " not take; targets are given as rs.Dataset(name, inputs, targets=...)"
+            " not take. Give targets as rs.Dataset(name, inputs, targets=...)"
         )
     for name, value in batch.items():
         if is_option(value) and not isinstance(value, (str, bool, type(None))):

@@ -1,4 +1,4 @@
-"""The axes of tensors in a forward pass: which hold features, which hold places, and from which input each comes."""
+"""The axes of tensors in a forward pass: features or positions, and the input that each axis comes from."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from typing import Any, Protocol
 from torch import Tensor
 
 FEATURES, PLACES = "features", "places"
-PART = "part of the features"  # of features that lie along several axes now, as those of attention heads do
+PART = "part of the features"  # features that lie along several axes, as those of attention heads
 BOTH = "features and places"  # features of several places in a row, as those of a patch are
 PARAMETER = ""  # a source that is no input
 _clock = count()
 
 
 class Axis:
-    """One axis of the tensors of a pass. Tensors that an operation leaves aligned share it.
+    """One axis of the tensors of a forward pass. Tensors that an operation leaves aligned share it.
 
-    role: FEATURES, PLACES (tokens, time, pixels), PART, BOTH, or None if nothing has shown it; what is shown first
-    stays.
-    weak: it was shown by a normalisation only, which some models also apply to places.
-    columns: the inputs (name, axis) that it is an axis of.  sources: the names of all inputs that it was made from,
-    PARAMETER for weights.
-    grown: (axis, places before, places after, operation) if places were added to another one.
+    role: FEATURES, PLACES (tokens, time, pixels), PART, BOTH, or None if not yet found; the first one found stays.
+    weak: found from a normalisation only, which some models also apply to places.
+    columns: the inputs (name, axis) that it is an axis of.  sources: the names of all inputs that it was computed
+    from, PARAMETER for weights.
+    grown: (axis, places before, places after, operation) if places were added to another axis.
     """
 
     def __init__(
@@ -34,7 +33,7 @@ class Axis:
         self._role, self._since, self._weak = role, next(_clock), False
         self._columns, self._sources = set(columns), set(sources)
         self._grown: tuple[Axis, int, int, str] | None = None
-        self.packed: tuple[Axis, Axis] | None = None  # of the rows of a packed sequence: the samples and the steps
+        self.packed: tuple[Axis, Axis] | None = None  # for the rows of a packed sequence: the samples and the steps
 
     def _root(self) -> Axis:
         root = self
@@ -62,7 +61,7 @@ class Axis:
 
     @property
     def of_inputs(self) -> bool:
-        """Was it made from inputs, and not from weights and constants only?"""
+        """Return whether it was computed from inputs, and not from weights and constants only."""
         return bool(self._root()._sources - {PARAMETER})
 
     @property
@@ -70,7 +69,7 @@ class Axis:
         return self._root()._grown
 
     def grow(self, old: Axis, before: int, after: int, operation: str) -> None:
-        """Note that it is another axis to which places were added."""
+        """Note that places were added to another axis to get this one."""
         self._root()._grown = old, before, after, operation
 
     def show(self, role: str, *, weak: bool = False) -> None:
@@ -81,7 +80,7 @@ class Axis:
             root._weak &= weak
 
     def join(self, other: Axis) -> None:
-        """Both are one axis: an operation works on them element by element.
+        """Make both one axis: an operation works on them element by element.
 
         A constant that two inputs share does not make these one.
         """
@@ -102,7 +101,7 @@ class Axis:
         a._grown = a._grown or b._grown
 
     def derive(self, role: str | None = None) -> Axis:
-        """A new axis that was made from this one, by a choice or a weighted sum of its places."""
+        """Return a new axis, computed from this one by a choice or a weighted sum of its places."""
         new = Axis(role or self.role, self.sources)
         new._weak = self.weak and role is None
         return new
@@ -118,9 +117,9 @@ Axes = tuple[Axis, ...]
 
 
 def find_features(axes: Axes, shape: Sequence[int], samples: int = 0) -> tuple[int, ...] | None:
-    """The axes of a tensor's features, without the one of its samples; None if that is not certain.
+    """Return the axes of a tensor's features, without the one of its samples; None if that is not certain.
 
-    It is certain if one axis holds features, or if several do, or parts of them, and all others hold places.
+    It is certain if exactly one axis is of features, or if several are (or of parts) and all others are of places.
     """
     others = [at for at in range(len(shape)) if at != samples]
     if len(others) == 1:
@@ -133,7 +132,7 @@ def find_features(axes: Axes, shape: Sequence[int], samples: int = 0) -> tuple[i
 
 
 def find_inputs(axis: Axis) -> Iterator[tuple[str, int]]:
-    """The inputs (name, axis) whose places these are, also if others were added."""
+    """Yield the inputs (name, axis) with the same places, also if places were added."""
     seen: set[int] = set()
     while id(axis) not in seen:
         seen.add(id(axis))
@@ -142,7 +141,7 @@ def find_inputs(axis: Axis) -> Iterator[tuple[str, int]]:
 
 
 def unknown_axes(tensor: Tensor) -> Axes:
-    """Axes of which nothing is known."""
+    """Return axes without any role or source."""
     return tuple(Axis() for _ in range(tensor.ndim))
 
 
@@ -155,15 +154,16 @@ def iterate_tensors(values: Iterable[Any]) -> Iterator[Tensor]:
 
 
 class AxesByTensor(Protocol):
-    """What is known so far of the axes of tensors: a trace."""
+    """A trace, which gives the axes of tensors found so far."""
 
     def axes(self, tensor: Tensor) -> Axes: ...
 
 
 @dataclass(frozen=True)
 class OperationCall:
-    """One call of an operation of torch: its arguments, its output, and the axes of its first argument before it ran
-    (None: it is no tensor).
+    """One call of an operation of torch: its arguments, its output, and the axes of its first argument before it.
+
+    before: None if the first argument is no tensor.
     """
 
     trace: AxesByTensor
@@ -173,7 +173,7 @@ class OperationCall:
     before: Axes | None
 
     def get(self, place: int, *names: str, default: Any = None) -> Any:
-        """An argument, by its name or its place."""
+        """Return an argument by its name or its position."""
         given = self.args[place] if len(self.args) > place else default
         return next((self.kwargs[name] for name in names if name in self.kwargs), given)
 
@@ -187,7 +187,7 @@ class OperationCall:
         return self.before or self.trace.axes(self.x)
 
     def of_each(self, rule: Callable[[int, Axis, Tensor], Axis]) -> Any:
-        """The axes of each output, those of the input one by one; unknown if there are more or fewer of them.
+        """Apply a rule to each axis of the input -> the axes of each output; unknown if their number differs.
 
         rule(place, axis of the input, output): the axis of the output.
         """

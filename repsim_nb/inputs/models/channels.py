@@ -13,21 +13,21 @@ from repsim_nb.inputs.batches import LABELS
 
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB with transparency
 HOW = (
-    "Give floats as the model takes them, x.astype('float32') / 255 with the axes in its order, or a preprocess: "
-    "load_model(..., preprocess=function of a batch)"
+    "Give floats as the model takes them, x.astype('float32') / 255 with the axes in its order, or a preprocess:"
+    " load_model(..., preprocess=function of a batch)."
 )
 
 
 def is_bytes(batch: Any) -> bool:
-    """Whether a batch is an array or a tensor of uint8."""
+    """Return whether a batch is an array or a tensor of uint8."""
     return (batch if isinstance(batch, (Tensor, np.ndarray)) else np.asarray(batch)).dtype in (torch.uint8, np.uint8)
 
 
 def is_picture(name: str, column: Any) -> bool:
-    """Whether a named column of a batch holds uint8 pictures.
+    """Return whether a named column of a batch holds uint8 pictures.
 
     It does if it has four axes or more and is no mask and no label. With three axes it does only under the name
-    "pixel_values": others may be a matrix for each sample.
+    "pixel_values"; other columns may be a matrix for each sample.
     """
     if not isinstance(column, (Tensor, np.ndarray)) or not is_bytes(column) or name in LABELS:
         return False
@@ -35,19 +35,19 @@ def is_picture(name: str, column: Any) -> bool:
 
 
 def check_pictures(batch: Any) -> None:
-    """ValueError for uint8 that is no picture."""
+    """Raise a ValueError if uint8 inputs are no pictures."""
     if np.ndim(batch) not in (3, 4):
         raise ValueError(
-            "pictures are uint8 (n, height, width), (n, height, width, channels) or (n, channels, height, width); "
-            f"these have the shape {tuple(np.shape(batch))}"
+            "pictures must be uint8 (n, height, width), (n, height, width, channels) or (n, channels, height, width);"
+            f" these have the shape {tuple(np.shape(batch))}."
         )
 
 
 def channels_axis(shape: Sequence[int]) -> int:
-    """The axis of the channels in uint8 pictures of four axes: 1 or 3.
+    """Return the axis of the channels of uint8 pictures with four axes: 1 or 3.
 
     It is the one of length 1, 3 or 4. If neither has such a length, it is the one that is shorter than both other axes.
-    ValueError if that leaves both.
+    ValueError if it could still be either one.
     """
     _, first, middle, last = shape
     at_first, at_last = first in CHANNELS, last in CHANNELS
@@ -62,21 +62,22 @@ def channels_axis(shape: Sequence[int]) -> int:
 
 
 def to_floats(batch: Tensor | np.ndarray) -> Tensor:
-    """uint8 as float32: pictures (n, h, w), (n, h, w, c) and (n, c, h, w) -> (n, c, h, w) / 255; features (n,) and (n,
-    p) keep their values.
+    """Convert uint8 to float32: pictures to (n, c, h, w) / 255, features with their values.
 
-    ValueError for other shapes, and for pictures whose channels can be on either side.
+    Pictures are (n, h, w), (n, h, w, c) or (n, c, h, w), features are (n,) or (n, p). ValueError for other shapes, and
+    for pictures whose channels can be either axis.
     """
     tensor = batch
     if not isinstance(tensor, Tensor):
         tensor = torch.from_numpy(
             np.require(batch, requirements=("C", "W"))
-        )  # torch warns of what cannot be written to
+        )  # torch warns about arrays that cannot be written to
     if tensor.ndim < 3:
         return tensor.float()
     if tensor.ndim > 4:
         raise ValueError(
-            f"uint8 of the shape {tuple(tensor.shape)} is no picture, and how the model takes it is not known. {HOW}"
+            f"uint8 of the shape {tuple(tensor.shape)} is no picture, so its preparation for the model is not known."
+            f" {HOW}"
         )
     if tensor.ndim == 3:
         tensor = tensor.unsqueeze(1)

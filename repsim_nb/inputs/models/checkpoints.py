@@ -1,4 +1,4 @@
-"""Weights in a file: safetensors, in one file or in shards, or what torch.save wrote, read with weights_only.
+"""Read weights from files of safetensors, in one file or in shards, or of torch.save, with weights_only.
 
 No code of a file ever runs.
 """
@@ -27,30 +27,28 @@ from .state_dicts import choose_state_dict, hash_weights
 from .unsupported import ARRAYS, TORCH_TAR, describe_other_file
 
 PICKLES = (".pkl", ".pickle", ".joblib")
-INDEX = ".index.json"  # how the name of a file ends that lists the shards of a checkpoint
+INDEX = ".index.json"  # the end of the name of a file that lists the shards of a checkpoint
 SHARD = re.compile(r"-\d+-of-\d+\.")
 
 
 class Discarded:
-    """What is put in place of a plain object that was saved next to the weights: it takes whatever it is given and
-    keeps nothing.
-    """
+    """A stand-in for a plain object that was saved next to the weights; it takes any arguments and drops them."""
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         return super().__new__(cls)
 
     def __setstate__(self, state: Any) -> None:
-        """Forget it."""
+        """Drop the state."""
 
 
 def _make_empty(*_: Any) -> OrderedDict[Any, Any]:
     return OrderedDict()
 
 
-# Settings that people save next to the weights, by the names under which a pickle asks for their classes. Reading such
-# a file runs no code of these classes: in place of each of them torch's reader calls `Discarded`, or makes an empty
-# dictionary, which drop what they are given. It looks names up in its own list only and imports nothing. Any other name
-# is refused as before, so a file cannot bring a function of its choice.
+# Settings that people save next to the weights, by the names under which a pickle asks for their classes. No code of
+# these classes runs when the file is read: in place of each of them torch's reader calls `Discarded`, or creates an
+# empty dictionary, which drop their arguments. It looks names up in its own list only and imports nothing. Any other
+# name is refused, so a file cannot call a function of its choice.
 _MODULES = {
     "argparse": ["Namespace"],
     "types": ["SimpleNamespace"],
@@ -100,9 +98,11 @@ def _allow(allowed: list[Any]) -> None:
 
 @contextmanager
 def _allow_stand_ins() -> Iterator[None]:
-    """The stand-ins on torch's list, which is one for the whole process, and alone under their names: torch_geometric
-    puts list, dict and
-    defaultdict there, and which of two classes of one name torch takes is left to chance."""
+    """Put the stand-ins on torch's list of safe classes, as the only ones of their names.
+
+    The list is one for the whole process. torch_geometric puts list, dict and defaultdict there, and torch takes
+    either of two classes with one name.
+    """
     names = {name for _, name in _STAND_INS}
     before = torch.serialization.get_safe_globals()
     same_name = [
@@ -119,16 +119,16 @@ _stand_ins = SharedContext(_allow_stand_ins)
 
 
 def read_checkpoint(file: Path, key: str | None = None) -> tuple[Mapping[str, Tensor], dict[str, Any]]:
-    """The weights of a file and its card, {} if it has none.
+    """Read the weights of a file and its card, {} if it has none.
 
     file: also the index of a checkpoint in shards, or one of these shards; then all shards are read.
-    key: the name of a state dict inside the file, or how the names of one of several models in a state dict begin.
+    key: the name of a state dict inside the file, or the begin of the names of one of several models in a state dict.
     Errors: FileNotFoundError; ValueError: damaged, refused, no state dict, several of them and no key.
     """
     if why := describe_other_file(file):
-        raise ValueError(why)
+        raise ValueError(f"{why}.")
     if not file.is_file():
-        raise FileNotFoundError(f"there is no checkpoint file {file.absolute()}")
+        raise FileNotFoundError(f"there is no checkpoint file {file.absolute()}.")
     index = _find_index(file)
     content, card = _read_content(file) if index is None else (_read_shards(index), {})
     weights = choose_state_dict(content, key, file)
@@ -138,36 +138,36 @@ def read_checkpoint(file: Path, key: str | None = None) -> tuple[Mapping[str, Te
 
 
 def name_checkpoint(file: Path) -> str:
-    """The name of a model whose weights are in this file."""
+    """Return the name of a model whose weights are in this file."""
     name = (_find_index(file) or file).name.removesuffix(INDEX)
     return Path(name.removesuffix(".tar") if name.endswith(TORCH_TAR) else name).stem
 
 
 def _read_content(file: Path) -> tuple[Any, dict[str, Any]]:
-    """What is in one file, and its card."""
+    """Return the content of one file, and its card."""
     if file.stat().st_size == 0:
-        raise ValueError(f"the file {file} is damaged: it is empty")
+        raise ValueError(f"the file {file} is damaged: it is empty.")
     if file.suffix in PICKLES and not zipfile.is_zipfile(file):  # torch.save writes a zip, whatever its name
         raise ValueError(_explain_refusal(file))
     return _read_safetensors(file) if file.suffix == ".safetensors" else (_read_torch(file), {})
 
 
 def _explain_refusal(file: Path) -> str:
-    what = "it is a pickle" if file.suffix in PICKLES else "it holds Python objects and not only tensors"
+    what = "it is a pickle" if file.suffix in PICKLES else "it contains Python objects and not only tensors"
     objects: list[str] = []
     with (
         suppress(Exception),
         _stand_ins,
-    ):  # only a file in today's format says it; what a damaged one holds does not matter here
+    ):  # only files in the present format list them; an error of a damaged file does not matter here
         objects = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     which = f" ({join_names(objects, 4)})" if objects else ""
     how = "pickle.load or joblib.load" if file.suffix in PICKLES else "torch.load(file, weights_only=False)"
     how = "MyModule.load_from_checkpoint(file) if Lightning wrote it" if file.suffix == ".ckpt" else how
     more = f". For a model of scikit-learn: {ARRAYS}" if file.suffix in PICKLES else ""
     return (
-        f"the checkpoint {file} is refused: {what}{which}, so reading it could run code. Where you trust it, open it"
+        f"the checkpoint {file} is refused: {what}{which}, so reading it could run code. If you trust it, open it"
         f" yourself, {how}. Then pass the module, load_model(module), or save the weights alone,"
-        f" torch.save(module.state_dict(), 'mine.pt') or safetensors, and pass architecture={more}"
+        f" torch.save(module.state_dict(), 'mine.pt') or safetensors, and pass architecture={more}."
     )
 
 
@@ -177,11 +177,11 @@ def _read_safetensors(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = content.metadata() or {}
             weights = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118  # it is no dict
         if "digest" in metadata and metadata["digest"] != hash_weights(weights):
-            raise ValueError("the weights are not those that were written")
+            raise ValueError("the weights differ from those that were written")
         return weights, json.loads(metadata.get("card", "{}"))
     except (SafetensorError, ValueError, OSError) as error:
         raise ValueError(
-            f"the file {file} is damaged or not in safetensors format ({error}): nothing of it was read"
+            f"the file {file} is damaged or not in safetensors format ({error}). Nothing was read."
         ) from error
 
 
@@ -192,42 +192,40 @@ def _read_torch(file: Path) -> Any:
         with suppress(Exception), _stand_ins:
             return _load_torch(file)
         raise ValueError(_explain_refusal(file)) from error
-    except Exception as error:  # of damaged bytes anything can come
+    except Exception as error:  # damaged bytes can raise anything
         raise ValueError(
-            f"the checkpoint {file} is damaged or was not written by torch.save ({error}): nothing of it was read"
+            f"the checkpoint {file} is damaged or was not written by torch.save ({error}). Nothing was read."
         ) from error
 
 
 def _load_torch(file: Path) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pickles: what is refused is said elsewhere
+        warnings.simplefilter("ignore")  # about pickles; a refusal is reported in an error
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _find_index(file: Path) -> Path | None:
-    """The index of a checkpoint in shards: this file, or one next to it that lists this file; None if it is no
-    shard.
-    """
+    """Return the index of a checkpoint in shards: this file, or one that lists it; None if it is no shard."""
     if file.name.endswith(INDEX):
         return file
-    beside = sorted(file.parent.glob(f"*{INDEX}")) if SHARD.search(file.name) else ()
-    return next((index for index in beside if file.name in _read_index(index).values()), None)
+    indexes = sorted(file.parent.glob(f"*{INDEX}")) if SHARD.search(file.name) else ()
+    return next((index for index in indexes if file.name in _read_index(index).values()), None)
 
 
 def _read_index(index: Path) -> dict[str, str]:
-    """The file that holds each weight, as an index says."""
+    """Return the file of each weight, as listed in an index."""
     try:
         files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         if not files or not all(isinstance(name, str) and Path(name).name == name for name in files.values()):
             raise ValueError("its weight_map must give, for each weight, the name of a file in the same folder")
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         what = "it has no 'weight_map'" if isinstance(error, KeyError) else error
-        raise ValueError(f"the index {index} is damaged or lists no shards ({what}): nothing was read") from error
+        raise ValueError(f"the index {index} is damaged or lists no shards ({what}). Nothing was read.") from error
     return files
 
 
 def _read_shards(index: Path) -> dict[str, Tensor]:
-    """The weights in all shards of an index.
+    """Read the weights in all shards of an index.
 
     ValueError names a shard that is missing, damaged, or not the one that was listed.
     """
@@ -236,8 +234,8 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     missing = [shard for shard in shards if not (index.parent / shard).is_file()]
     if missing:
         raise ValueError(
-            f"the index {index} lists {len(shards)} shards, and its folder lacks {join_names(missing, 4)}: nothing"
-            " was read"
+            f"the index {index} lists {len(shards)} shards, and its folder lacks {join_names(missing, 4)}. Nothing was"
+            " read."
         )
     weights: dict[str, Tensor] = {}
     for shard in shards:
@@ -245,15 +243,15 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
         content = choose_state_dict(_read_content(file)[0], None, file)
         if odd := {name for name, place in listing.items() if place == shard} ^ content.keys():
             raise ValueError(
-                f"the shard {file} is not the one that {index.name} lists: only one of them has "
-                f"{join_names(sorted(odd), 4)}. Nothing was read"
+                f"the shard {file} is not the one that {index.name} lists: only one of them has"
+                f" {join_names(sorted(odd), 4)}. Nothing was read."
             )
         weights.update(content)
     return weights
 
 
 def _holds_discarded(value: Any) -> bool:
-    """Whether an object that was not read stands in it: a module would be given another one than it saved."""
+    """Return whether a stand-in is inside: a module would get another object than it saved."""
     if isinstance(value, (Mapping, list, tuple)):
         return any(map(_holds_discarded, value.values() if isinstance(value, Mapping) else value))
     return isinstance(value, Discarded)

@@ -1,10 +1,10 @@
-"""Find out what a folder holds: a model of transformers or sentence_transformers, an adapter, or something else."""
+"""Find out what a folder contains: a model of transformers or sentence_transformers, an adapter, or other things."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +12,23 @@ from repsim_nb.support.errors import join_names
 
 from .adapters import ADAPTER, load_adapter
 from .huggingface import load_transformers
+from .libraries import read_settings
 from .model import Model
 from .sentences import MODULES, load_sentences
 from .unsupported import describe_other_file
 
 CONFIG = "config.json"
-SETTINGS = (".json", ".yaml", ".yml", ".toml")  # files that hold no weights
+SETTINGS = (".json", ".yaml", ".yml", ".toml")  # files without weights
 CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
 def load_folder(
     name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
 ) -> Model:
-    """A model of transformers, by the name of a folder, of a kind of model, or on the hub; see `load_transformers`.
+    """Load a model of transformers from a folder, by a kind of model, or from the hub; see `load_transformers`.
 
-    A folder of sentence_transformers gives all its modules, and one with an adapter of peft its base with the adapter
-    in it.
+    A folder of sentence_transformers gives all its modules, and one with an adapter of peft the base model with the
+    adapter in it.
     """
     folder, spec, options = Path(name).expanduser(), f"transformers:{name}", dict(options or {})
     if (folder / MODULES).is_file():
@@ -44,26 +45,25 @@ def load_folder(
 
 
 def describe_other_folder(folder: Path) -> str:
-    """What to say of a folder that holds no model of transformers, and what to do with it; "" for a folder that
-    does.
-    """
+    """Return what a folder without a model of transformers contains and what to do with it; "" if it has one."""
     config = _read_settings(folder / CONFIG)
     if "model_type" in config:
         return ""
     if "_class_name" in config:
         return (
-            f"the folder {folder} holds a {config['_class_name']} of diffusers: load it there, module = "
-            f"diffusers.{config['_class_name']}.from_pretrained('{folder}'), and pass it, load_model(module)"
+            f"the folder {folder} contains a {config['_class_name']} of diffusers. Load it there, module ="
+            f" diffusers.{config['_class_name']}.from_pretrained('{folder}'), and pass it, load_model(module)."
         )
     if "architecture" in config:
+        files = [*sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*.bin")), folder / "model.safetensors"]
+        classes = config.get("num_classes")
+        options = f", options={{'num_classes': {classes}}}" if isinstance(classes, int) else ""
         return (
-            f"the folder {folder} holds a model of timm: "
-            f"load_model('{folder / _first_file(folder, ('*.safetensors', '*.bin'), 'model.safetensors')}', "
-            f"architecture='timm:{config['architecture']}'"
-            f"{_classes_option(config)})"
+            f"the folder {folder} contains a model of timm: load_model('{files[0]}',"
+            f" architecture='timm:{config['architecture']}'{options})."
         )
     if (folder / CONFIG).is_file():
-        return ""  # what is wrong with it is said where it is read
+        return ""  # an error in it is reported when it is loaded
     found = next(
         filter(
             None,
@@ -83,36 +83,26 @@ def describe_other_folder(folder: Path) -> str:
         "",
     )
     return (
-        f"the folder {folder} has no config.json, so it is not one that transformers saved "
-        f"(model.save_pretrained(folder)){f'. {found}' if found else ''}"
+        f"the folder {folder} has no config.json, so it was not saved by transformers"
+        f" (model.save_pretrained(folder)).{f' {found}.' if found else ''}"
     )
 
 
 def describe_folder_of(file: Path) -> str:
-    """What to do with a file of weights whose folder says which model they are for; "" if it does not."""
+    """Return what to do with a file of weights if its folder names their model; "" if it does not."""
     folder = file.parent
     config = _read_settings(folder / CONFIG)
     if (folder / ADAPTER).is_file() or (folder / MODULES).is_file() or "model_type" in config:
-        return f"load its folder, load_model('transformers:{folder}'), which says which network they are for"
+        return f"load its folder, load_model('transformers:{folder}'), which names the model that they are for."
     return describe_other_folder(folder) if "architecture" in config else ""
 
 
 def _read_settings(file: Path) -> dict[str, Any]:
-    """What is in a configuration, {} if there is none or it is damaged, which is said where it is read."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except (ValueError, OSError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _first_file(folder: Path, patterns: Iterable[str], otherwise: str) -> str:
-    return next((file.name for pattern in patterns for file in sorted(folder.glob(pattern))), otherwise)
-
-
-def _classes_option(config: Mapping[str, Any]) -> str:
-    number = config.get("num_classes")
-    return f", options={{'num_classes': {number}}}" if isinstance(number, int) else ""
+    """Read a configuration, {} if there is none or it is damaged, which is reported when it is loaded."""
+    with suppress(ValueError):
+        content = read_settings(file)
+        return content if isinstance(content, dict) else {}
+    return {}
 
 
 def _list_specs(folders: Iterable[Path]) -> str:
@@ -120,7 +110,7 @@ def _list_specs(folders: Iterable[Path]) -> str:
 
 
 def _describe_checkpoints(folder: Path) -> str:
-    """A Trainer's folder: its checkpoints, newest first."""
+    """Describe a folder of a Trainer: its checkpoints, newest first."""
     steps = {
         int(found[1]): inside
         for inside in folder.iterdir()
@@ -129,7 +119,7 @@ def _describe_checkpoints(folder: Path) -> str:
     newest = [steps[step] for step in sorted(steps, reverse=True)]
     loadable = [inside for inside in newest if any((inside / file).is_file() for file in (CONFIG, ADAPTER, MODULES))]
     if loadable:
-        return f"It holds the checkpoints of a Trainer, newest first: {_list_specs(loadable)}. Load one of these"
+        return f"It contains the checkpoints of a Trainer, newest first: {_list_specs(loadable)}. Load one of these"
     weights = [
         inside / file
         for inside in newest
@@ -139,7 +129,7 @@ def _describe_checkpoints(folder: Path) -> str:
     if not weights:
         return ""
     return (
-        f"It holds the checkpoints of a Trainer, newest first: {join_names(weights, 4)}. Load one of these, with"
+        f"It contains the checkpoints of a Trainer, newest first: {join_names(weights, 4)}. Load one of these, with"
         " architecture= the module"
     )
 
@@ -161,13 +151,13 @@ def _describe_pipeline(folder: Path) -> str:
     theirs = [f"diffusers.{kind}.from_pretrained('{folder / name}')" for name, kind in others.items()]
     texts = [
         f"load {_list_specs(ours)}" if ours else "",
-        f"make a module and pass it, load_model(module): {join_names(theirs, 4)}" if theirs else "",
+        f"create a module and pass it, load_model(module): {join_names(theirs, 4)}" if theirs else "",
     ]
     return f"It is a pipeline of diffusers, which is several models: {'; or '.join(filter(None, texts))}"
 
 
 def _describe_parts(folder: Path) -> str:
-    """Checkpoints that several processes wrote."""
+    """Describe checkpoints that several processes wrote."""
     if (folder / "zero_to_fp32.py").is_file() or any(folder.glob("global_step*")):
         return (
             "DeepSpeed wrote it in parts. Join them,"
@@ -193,7 +183,7 @@ def _describe_lightning(folder: Path) -> str:
     found = [file for place in places for file in folder.glob(f"{place}*.ckpt")]
     newest = sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
     advice = (
-        f"It holds checkpoints of Lightning, newest first: {join_names(newest, 4)}. Load one of these with"
+        f"It contains checkpoints of Lightning, newest first: {join_names(newest, 4)}. Load one of these with"
         " architecture= your module"
     )
     return advice if newest else ""
@@ -203,7 +193,7 @@ def _describe_files(folder: Path) -> str:
     weights = [file for ending in ("safetensors", "pt", "pth", "bin") for file in sorted(folder.glob(f"*.{ending}"))]
     if weights:
         return (
-            f"It holds weights alone, {join_names(weights, 4)}: load the file, with architecture= the module or the"
+            f"It contains weights alone, {join_names(weights, 4)}. Load the file, with architecture= the module or the"
             " spec that the weights belong to"
         )
     if (folder / "saved_model.pb").is_file():
@@ -212,11 +202,11 @@ def _describe_files(folder: Path) -> str:
         describe_other_file(file) for file in sorted(folder.iterdir()) if file.is_file() and file.suffix not in SETTINGS
     )
     advice = next(filter(None, others), "")
-    return f"It holds other files: {advice}" if advice else ""
+    return f"It contains other files: {advice}" if advice else ""
 
 
 def _describe_subfolders(folder: Path) -> str:
     inside = sorted(
         found for found in folder.iterdir() if found.is_dir() and "model_type" in _read_settings(found / CONFIG)
     )
-    return f"Folders in it hold models: {_list_specs(inside)}" if inside else ""
+    return f"Folders in it contain models: {_list_specs(inside)}" if inside else ""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from repsim_nb.support.errors import join_names, unknown_name, warn_user
+from repsim_nb.support.errors import check_name, join_names, unknown_name, warn_user
 
 from .layers import default_layers
 from .libraries import (
@@ -36,20 +36,20 @@ from .unsupported import describe_other_file
 HEADS = (
     "ForSequenceClassification",
     "ForImageClassification",
-)  # kept: their logits are the model's output; other heads are left off
+)  # these stay: their logits are the model's output; other heads are left off
 
 
 MayLack = Callable[[nn.Module, str], bool]
 
 
 def import_transformers() -> ModuleType:
-    """transformers; a torchvision that cannot be imported is hidden from it, since it does without one."""
+    """Import transformers; a torchvision that cannot be imported is hidden from it, since it works without one."""
     if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
         return import_library("transformers", "transformers")
     try:
         importlib.import_module("torchvision")
     except (ImportError, RuntimeError, OSError, AttributeError):  # built for another torch
-        # what Python reads as "there is none"; asked once, transformers keeps the answer
+        # Python takes None for "not installed"; transformers caches the answer
         sys.modules["torchvision"] = None  # type: ignore[assignment]
         try:
             found = import_library("transformers", "transformers")
@@ -66,7 +66,7 @@ def import_transformers() -> ModuleType:
 def load_transformers(
     name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
 ) -> Model:
-    """A model of transformers.
+    """Load a model of transformers.
 
     name: a folder (its weights are loaded unless weights="random"), a kind of model ("bert", "vit"; random weights
     only), or a name on the hub.
@@ -77,25 +77,25 @@ def load_transformers(
     local = folder.is_dir() and ((folder / "config.json").is_file() or "/" in name or weights != "random")
     if local and not (folder / "config.json").is_file():
         raise ValueError(
-            f"the folder {folder} has no config.json, so it is not one that transformers saved"
-            " (model.save_pretrained(folder))"
+            f"the folder {folder} has no config.json, so it was not saved by transformers"
+            " (model.save_pretrained(folder))."
         )
     if not local and (
         name.startswith(("/", "./", "../", "~"))
         or name.count("/") > 1
         or (weights is None and "/" in name and folder.parent.is_dir())
     ):
-        raise ValueError(f"there is no folder {folder.absolute()}")
+        raise ValueError(f"there is no folder {folder.absolute()}.")
     transformers = import_transformers()
     if not local and weights is None and "/" not in name and name not in transformers.CONFIG_MAPPING:
         raise unknown_name(
-            "kind of transformers network",
+            "kind of transformers model",
             name,
             transformers.CONFIG_MAPPING,
-            f"There is no folder '{name}' here either; a network on the hub takes weights='pretrained'.",
+            f"There is no folder '{name}' either; a model on the hub needs weights='pretrained'.",
         )
-    here = f"; there is no folder {name} here" if "/" in name else ""
-    weights = check_weights(spec, weights or ("pretrained" if local else None), here)
+    no_folder = f" There is no folder {name}." if "/" in name else ""
+    weights = check_weights(spec, weights or ("pretrained" if local else None), no_folder)
     origin = str(folder) if local else name if name not in transformers.CONFIG_MAPPING else None
     called = folder.resolve().name if local else name
     hub = weights == "pretrained" and not local
@@ -111,8 +111,8 @@ def load_transformers(
                 others = join_names(str(one.get("type")).rpartition(".")[2] for one in modules[1:])
                 warn_user(
                     f"only the transformer of '{spec}' was loaded, without {others}, so \"output\" is the states of its"
-                    " tokens and not the sentence embedding: to record all modules, pass"
-                    f" SentenceTransformer('{name}')"
+                    " tokens and not the sentence embedding. To record all modules, pass"
+                    f" SentenceTransformer('{name}')."
                 )
             return model
         with offline():
@@ -129,8 +129,9 @@ def load_transformers(
 def make_model(
     module: Any, name: str, spec: str, weights: str, seed: int, origin: str | None, length: int | None = None
 ) -> Model:
-    """The Model of a module of transformers; origin: the folder, or the name on the hub, that holds its tokenizer or
-    the sizes of its pictures.
+    """Create the Model of a module of transformers.
+
+    origin: the folder, or the name on the hub, of its tokenizer or of the sizes of its pictures.
     """
     prepare: Any = images
     more: dict[str, Any] = {}
@@ -154,27 +155,25 @@ def make_model(
 
 
 def _config(transformers: ModuleType, name: str, spec: str, options: Mapping[str, Any]) -> Any:
-    """The configuration of a folder, of a kind of model, or of a name that the hub's cache on this machine has; the
-    hub is not asked.
-    """
+    """Read the configuration of a folder, a kind of model, or a name in the hub's cache; the hub is not asked."""
     if not Path(name).is_dir() and name in transformers.CONFIG_MAPPING:
         kind = transformers.CONFIG_MAPPING[name]
         _check_options(spec, kind(), options)
         try:
-            return kind(**options)  # so that sizes which follow from others do
+            return kind(**options)  # sizes that follow from others are computed there
         except Exception as error:
             raise ValueError(
-                f"'{spec}' cannot be configured with options={dict(options)}: {first_line(error)}"
+                f"'{spec}' cannot be configured with options={dict(options)}: {first_line(error)}."
             ) from error
     try:
         return _apply_options(spec, read_config(transformers, name, spec), options)
     except OSError as error:
         raise unknown_name(
-            "kind of transformers network",
+            "kind of transformers model",
             name,
             transformers.CONFIG_MAPPING,
-            f"Random weights need no hub, so '{spec}' names a kind of network "
-            "(its sizes by options=), a folder with a config.json, or a network that is in the hub's cache here.",
+            f"Random weights need no hub, so '{spec}' must be a kind of model (its sizes by options=), a folder with a"
+            " config.json, or a model in the hub's cache on this machine.",
         ) from error
 
 
@@ -185,12 +184,12 @@ def read_config(transformers: ModuleType, name: str, spec: str) -> Any:
         if isinstance(error, OSError) and not Path(name).is_dir():
             raise
         why = (
-            "it brings Python code of its own, which is not run: make the network yourself and pass it,"
+            "it comes with Python code of its own, which is not run. Create the model yourself and pass it,"
             " load_model(module)"
             if "trust_remote_code" in str(error)
             else first_line(error)
         )
-        raise ValueError(f"the configuration of '{spec}', config.json, could not be read: {why}") from error
+        raise ValueError(f"the configuration of '{spec}', config.json, could not be read: {why}.") from error
 
 
 def _apply_options(spec: str, config: Any, options: Mapping[str, Any]) -> Any:
@@ -203,14 +202,11 @@ def _apply_options(spec: str, config: Any, options: Mapping[str, Any]) -> Any:
 def _check_options(spec: str, config: Any, options: Mapping[str, Any]) -> None:
     known = {**config.to_dict(), **dict.fromkeys(config.attribute_map), "num_labels": None}
     for option in options:
-        if option not in known:
-            raise unknown_name(f"option of '{spec}'", option, known)
+        check_name(f"option of '{spec}'", option, known)
 
 
 def _auto_class(transformers: ModuleType, config: Any) -> Any:
-    """The Auto class that makes the model: with the head for classification where the configuration names one, else
-    without a head.
-    """
+    """Return the Auto class of the model, with a head only if the configuration names one for classification."""
     kinds = (config.architectures or [""])[0]
     if kinds.endswith(HEADS):
         return getattr(transformers, "AutoModel" + next(head for head in HEADS if kinds.endswith(head)))
@@ -218,7 +214,7 @@ def _auto_class(transformers: ModuleType, config: Any) -> Any:
 
 
 def encoder_kind(transformers: ModuleType, config: Any) -> Any:
-    """The Auto class that makes the model without a head, and of some with a decoder the encoder alone."""
+    """Return the Auto class of the model without a head; for some with a decoder, of the encoder alone."""
     text = transformers.models.auto.modeling_auto.MODEL_FOR_TEXT_ENCODING_MAPPING
     return (
         transformers.AutoModelForTextEncoding
@@ -235,11 +231,10 @@ def from_folder(
     kind: Any = None,
     may_lack: MayLack | None = None,
 ) -> nn.Module:
-    """The model of a folder with its trained weights, read as tensors only; ValueError if the folder does not hold
-    all of them.
+    """Load the model of a folder with its trained weights, read as tensors only.
 
-    kind: the class that makes it; None: the one that its configuration asks for.
-    may_lack: (model, name of a weight) -> need the folder not hold it?
+    kind: its class; None: the one that its configuration asks for.
+    may_lack: (model, name of a weight) -> whether the folder may lack it. ValueError if any other weight is missing.
     """
     tensors, pickled = (
         sorted(file.name for file in folder.glob(pattern)) for pattern in ("*.safetensors", "pytorch_model*.bin")
@@ -249,9 +244,9 @@ def from_folder(
             filter(None, (describe_other_file(file) for file in sorted(folder.iterdir()) if file.suffix != ".json")), ""
         )
         raise ValueError(
-            f"the folder {folder} has a configuration and no weights (model.safetensors): weights='random' makes the"
-            f" untrained network; it holds {join_names(sorted(file.name for file in folder.iterdir()))}"
-            + (f"; {others}" if others else "")
+            f"the folder {folder} has a configuration and no weights (model.safetensors); weights='random' creates the"
+            f" untrained model. It contains {join_names(sorted(file.name for file in folder.iterdir()))}"
+            + (f"; {others}." if others else ".")
         )
     try:
         return _load_weights(transformers, str(folder), options, spec, kind, may_lack, use_safetensors=bool(tensors))
@@ -260,12 +255,12 @@ def from_folder(
     except Exception as error:
         refused = "Weights only" in str(error) or "weights_only" in str(error) or "Unpickling" in type(error).__name__
         why = (
-            "it holds Python objects and not only tensors, so reading it could run code"
+            "they contain Python objects and not only tensors, so reading them could run code"
             if refused
-            else f"damaged ({first_line(error)})"
+            else f"they are damaged ({first_line(error)})"
         )
         raise ValueError(
-            f"the weights in {folder} were not read: {why}. Save them as safetensors, model.save_pretrained(folder)"
+            f"the weights in {folder} were not read: {why}. Save them as safetensors, model.save_pretrained(folder)."
         ) from error
 
 
@@ -278,9 +273,7 @@ def _load_weights(
     may_lack: MayLack | None = None,
     **where: Any,
 ) -> nn.Module:
-    """The model with its trained weights, float32, every one of them from the file; a pooler that the file lacks is
-    left off.
-    """
+    """Load the model with all its trained weights as float32; a pooler that the file lacks is left off."""
     config = _apply_options(spec, read_config(transformers, name, spec), options)
     kind = kind or _auto_class(transformers, config)
     read = {
@@ -299,21 +292,19 @@ def _load_weights(
         other = [f"{key} {tuple(file)} for {tuple(ours)}" for key, file, ours in sorted(report["mismatched_keys"])]
         raise ValueError(
             f"the weights of '{spec}' do not fit the {type(module).__name__} of its"
-            f" config.json{' and of options=' if options else ''}; other shapes: {join_names(other, 4)}"
+            f" config.json{' and of options=' if options else ''}; other shapes: {join_names(other, 4)}."
         )
     if lacking := sorted(key for key in report["missing_keys"] if not (may_lack and may_lack(module, key))):
         raise ValueError(
             f"the weights of '{spec}' do not fill {type(module).__name__}: they lack {join_names(lacking, 4)}, which"
-            " would be random"
+            " would be random."
         )
     return module
 
 
 @contextmanager
 def silence(transformers: ModuleType, bars: bool = False) -> Iterator[None]:
-    """While open, transformers prints no reports, and draws bars only if asked to: what matters is an error or a
-    warning of ours.
-    """
+    """Keep transformers from printing reports, and progress bars unless asked; our errors report what matters."""
     logs = transformers.utils.logging
     level, quiet = logs.get_verbosity(), logs.is_progress_bar_enabled() and not bars
     logs.set_verbosity_error()

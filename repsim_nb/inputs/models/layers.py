@@ -1,4 +1,4 @@
-"""Which layers a model has, and how they are asked for: by exact name, by pattern, or "auto", one a block."""
+"""Find the layers of a model: by exact name, by pattern, or "auto", one a block."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from .running import OUTPUT, name_layer
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 WHOLE = (nn.MultiheadAttention,)  # what is inside is not called as a module
-QUIET = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity, nn.Flatten)  # while recording they change no number
-MANY = 6  # no model has so many stages: as many alike in a row are blocks, whatever is inside
+QUIET = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity, nn.Flatten)  # they change no value while recording
+MANY = 6  # no model has so many stages: as many of one class in a row are blocks, whatever is inside
 
 
 def default_layers(module: nn.Module) -> tuple[str, ...]:
-    """What is recorded of a model unless told: its own `layers` attribute, else one layer a block; then the
-    output.
-    """
+    """Return the layers that are recorded by default: the module's `layers`, else one a block; then the output."""
     own, known = getattr(module, "layers", None), dict(module.named_modules())
     if isinstance(own, (tuple, list)) and own and all(isinstance(name, str) and name in known for name in own):
         return (*map(name_layer, own), OUTPUT)
@@ -27,11 +25,11 @@ def default_layers(module: nn.Module) -> tuple[str, ...]:
 
 
 def find_blocks(module: nn.Module) -> tuple[str, ...]:
-    """The names of a model's blocks, in the order in which it registers them.
+    """List the names of a model's blocks, in the order of their registration.
 
-    A block is an element of a row of alike modules (the residual blocks of a stage, the layers of a transformer), and
-    outside such rows any part of the model; of a plain chain of convolutions or linear layers, a step: from one
-    weighted module to just before the next.
+    A block is an element of a row of modules of one class (the residual blocks of a stage, the layers of a
+    transformer), and outside such rows any part of the model. In a plain chain of convolutions or linear layers it is a
+    step: from one weighted module to just before the next.
     """
     return tuple(_expand(module, "", in_row=False, root=True))
 
@@ -44,7 +42,7 @@ def _expand(module: nn.Module, name: str, *, in_row: bool, root: bool = False) -
             yield name
     elif type(module) is nn.Sequential and all(_count_weighted(child) <= 1 for _, child in children):
         yield from [name] if in_row else _iterate_steps(module, name)
-    elif root or plain or _has_row(module):
+    elif root or plain or any(_find_row(part)[0] for part in module.modules()):
         row, length = _find_row(module)
         for part, child in children:
             final = length >= MANY and type(child) is row and type(child) not in CONTAINERS
@@ -55,7 +53,7 @@ def _expand(module: nn.Module, name: str, *, in_row: bool, root: bool = False) -
 
 
 def _iterate_steps(chain: nn.Sequential, name: str) -> Iterator[str]:
-    """Of each step of a chain its last module, which gives what the next step sees."""
+    """Yield the last module of each step of a chain, whose output is the input of the next step."""
     last = None
     for part, child in chain.named_children():
         if _count_weighted(child) and last is not None:
@@ -67,7 +65,7 @@ def _iterate_steps(chain: nn.Sequential, name: str) -> Iterator[str]:
 
 
 def _count_weighted(module: nn.Module) -> int:
-    """How many modules in it own a weight matrix or a filter (normalisation has none)."""
+    """Count the modules inside that own a weight matrix or a filter (normalisation has none)."""
     if isinstance(module, WHOLE):
         return 1
     own = any(
@@ -77,9 +75,7 @@ def _count_weighted(module: nn.Module) -> int:
 
 
 def _find_row(module: nn.Module) -> tuple[type | None, int]:
-    """The class of the alike modules that stand in a row in it, and how many there are; (None, 0) where there is no
-    row.
-    """
+    """Return the class of the modules in a row inside, and their number; (None, 0) if there is no row."""
     kinds = Counter(type(child) for child in module.children() if _count_weighted(child) > 1)
     if not kinds:
         return None, 0
@@ -93,17 +89,14 @@ def _find_row(module: nn.Module) -> tuple[type | None, int]:
     return (kind, number) if in_row else (None, 0)
 
 
-def _has_row(module: nn.Module) -> bool:
-    return any(_find_row(part)[0] for part in module.modules())
-
-
 def is_pattern(name: str) -> bool:
     return "*" in name or "?" in name
 
 
 def match_layers(pattern: str, names: list[str]) -> list[str]:
-    """The names that fit a pattern: * stands for anything within one part of a dotted name, ** for any number of parts,
-    ? for a character.
+    """Return the names that match a pattern.
+
+    * stands for anything within one part of a dotted name, ** for any number of parts, ? for a character.
     """
     pieces = {"**": ".*", "*": "[^.]*", "?": "[^.]"}
     expression = re.compile(

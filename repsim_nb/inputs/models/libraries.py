@@ -1,6 +1,6 @@
-"""Models that other libraries make: timm and torchvision; and what all such sources share.
+"""Load models of timm and torchvision; functions that all sources of other libraries share.
 
-A library is imported inside its source only; random weights are made on this machine; a hub is asked only for
+A library is imported inside its source only; random weights are drawn on this machine; a hub is asked only for
 weights="pretrained".
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import math
 import os
-import random
 import socket
 import urllib.request
 import warnings
@@ -20,12 +20,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from repsim_nb.inputs.randomness import preserve_random_states
-from repsim_nb.support.errors import unknown_name
+from repsim_nb.inputs.randomness import preserve_random_states, seed_generators
+from repsim_nb.support.errors import check_name, unknown_name
 
 from .layers import default_layers
 from .model import Model
@@ -34,11 +33,11 @@ from .preparing import Pictures
 HUB = "huggingface.co"
 WEIGHTS = ("pretrained", "random")
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-WAIT = 5.0  # seconds until a hub that does not answer counts as absent
+WAIT = 5.0  # seconds to wait for the answer of a hub
 
 
 def import_library(name: str, extra: str) -> ModuleType:
-    """Import a library, or say what to install."""
+    """Import a library; ValueError says what to install."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -52,36 +51,30 @@ def import_library(name: str, extra: str) -> ModuleType:
             ""
             if extra == "transformers"
             else (
-                ". Where torch is a CPU build, 'pip install --no-deps timm torchvision' keeps it: with their "
-                f"dependencies they may replace the torch {torch.__version__} that is here"
+                ". If torch is a CPU build, 'pip install --no-deps timm torchvision' keeps it: with their dependencies"
+                f" they may replace the installed torch {torch.__version__}"
             )
         )
-        raise ValueError(f'this source needs {what}: pip install "repsim_nb[{extra}]"{keep}') from error
+        raise ValueError(f'this source needs {what}: pip install "repsim_nb[{extra}]"{keep}.') from error
     except Exception as error:  # a library that was built for another torch fails in many ways
         raise ValueError(
-            f'{name} is installed and cannot be imported: it said "{first_line(error)}". Mostly it, or a torchvision'
-            f" that it uses, was built for another torch than the {torch.__version__} here: install the torchvision"
-            " that belongs to this torch"
+            f"{name} is installed and cannot be imported: '{first_line(error)}'. Most likely it, or the torchvision"
+            f" that it uses, was built for another torch than the installed {torch.__version__}. Install the"
+            " torchvision that belongs to this torch."
         ) from error
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """While open, weights are drawn by `seed`; the random states of torch, NumPy and Python are as before when it
-    closes.
-    """
+    """Draw weights by `seed` while open; restore the random states of torch, NumPy and Python afterwards."""
     with preserve_random_states():
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' generators too
-        np.random.seed(seed % 2**32)
-        random.seed(seed)
+        seed_generators(seed)
         yield
 
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """While open, Hugging Face's hub is not asked: what lies in its cache is found, anything else is an OSError at
-    once.
-    """
+    """Keep Hugging Face's hub from being asked: files in its cache are found, others are an OSError at once."""
     try:
         constants = importlib.import_module("huggingface_hub.constants")
     except ImportError:
@@ -96,7 +89,7 @@ def offline() -> Iterator[None]:
 
 @contextmanager
 def weights_only() -> Iterator[None]:
-    """While open, torch.load runs no code of a file, whatever a library asks of it."""
+    """Make torch.load read weights only, and run no code of a file, whatever a library asks for."""
     before = os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     try:
@@ -110,10 +103,9 @@ def weights_only() -> Iterator[None]:
 def fetch_weights(
     spec: str, fetch: Callable[[], Any], options: Mapping[str, Any], host: str = HUB, cached: bool = False
 ) -> Any:
-    """`fetch()`, which may use the network: first from the cache alone, then from the hub.
+    """Call `fetch()`, first with the cache alone, then with access to the hub.
 
-    ValueError with the cause and what to do instead, where the hub cannot be reached (within seconds) or does not have
-    the weights.
+    ValueError with the cause and what to do instead if the hub cannot be reached (within seconds) or lacks the weights.
     """
     with weights_only():
         try:
@@ -125,22 +117,20 @@ def fetch_weights(
             return fetch()
         except OSError as error:
             raise ValueError(
-                f"the trained weights of '{spec}' could not be had from {host}: {first_line(error)}. Without a network:"
-                f" weights='random' makes the untrained network; load_model('checkpoint:FILE', architecture='{spec}')"
-                " reads a file; load_model('transformers:FOLDER') a folder; 'make pretrained' installs trained"
-                " networks, listed by models.pretrained()"
+                f"the trained weights of '{spec}' could not be fetched from {host}: {first_line(error)}. Without"
+                " internet access: weights='random' creates the untrained model; load_model('checkpoint:FILE',"
+                f" architecture='{spec}') reads a file; load_model('transformers:FOLDER') reads a folder; 'make"
+                " pretrained' installs trained models, listed by models.pretrained()."
             ) from error
         except Exception as error:
             raise _make_error(spec, options, error) from error
 
 
 def _reach(host: str) -> None:
-    """OSError where the host does not answer within seconds: left to themselves, libraries try again for half a minute
-    and more.
-    """
+    """Raise an OSError if the host does not answer within seconds; libraries would try for half a minute or more."""
     address = os.environ.get("HF_ENDPOINT", host).partition("://")[2].partition("/")[0] or host if host == HUB else host
     name, _, port = address.partition(":")
-    if not urllib.request.getproxies():  # behind a proxy the host itself may be out of reach, and is not needed
+    if not urllib.request.getproxies():  # behind a proxy the host itself may be out of reach and is not needed
         try:
             socket.create_connection((name, int(port or 443)), timeout=WAIT).close()
         except OSError as error:
@@ -149,29 +139,35 @@ def _reach(host: str) -> None:
 
 def _make_error(spec: str, options: Mapping[str, Any], error: Exception) -> ValueError:
     given = f" with options={dict(options)}" if options else ""
-    return ValueError(f"'{spec}' could not be made{given}: {first_line(error)}")
+    return ValueError(f"'{spec}' could not be created{given}: {first_line(error)}.")
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, short enough to stand inside a sentence."""
+    """Return the text of an error, short enough for a sentence."""
     first, *rest = str(error).strip().splitlines() or [type(error).__name__]
     return (f"{first} {rest[0].strip()}" if first.endswith(":") and rest else first).rstrip(".")[:300]
 
 
+def read_settings(file: Path) -> Any:
+    """Return the content of a JSON file, {} if there is no such file. ValueError if it is damaged."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{file} is damaged ({first_line(error)}). Nothing was read.") from error
+
+
 def check_weights(spec: str, weights: str | None, note: str = "") -> str:
-    """Which weights: there is no default, since one choice asks the network and the other is no trained model."""
+    """Check `weights`; it has no default, since one choice needs internet access and the other is not trained."""
     if weights is None:
         raise ValueError(
-            f"'{spec}' needs to know which weights: weights='pretrained' asks a hub over the network (or finds them in"
-            f" its cache), weights='random' makes the untrained network, with seed=0{note}"
+            f"'{spec}' needs weights=: 'pretrained' asks a hub over the internet (or finds them in its cache), 'random'"
+            f" creates the untrained model, with seed=0.{note}"
         )
-    if weights not in WEIGHTS:
-        raise unknown_name("weights", weights, WEIGHTS)
-    return weights
+    return str(check_name("weights", weights, WEIGHTS))
 
 
 def make_untrained(spec: str, make: Callable[[], nn.Module], options: Mapping[str, Any], seed: int) -> nn.Module:
-    """Let a library draw a model's weights by `seed`; what it complains about is said."""
+    """Create a model of a library with weights drawn by `seed`; ValueError if the library fails."""
     try:
         with seeded(seed), offline():
             return make()
@@ -180,13 +176,13 @@ def make_untrained(spec: str, make: Callable[[], nn.Module], options: Mapping[st
 
 
 def name_model(name: str, weights: str, seed: int) -> str:
-    """As the zoo calls its models: an untrained twin has a name of its own, so that both can be recorded together."""
+    """Return a model's name; an untrained twin gets a name of its own, so both can be recorded together."""
     name = name.rpartition("/")[2]
     return name if weights == "pretrained" else f"untrained-{name}-{seed}"
 
 
 def make_card(spec: str, module: nn.Module, weights: str, seed: int, **more: Any) -> dict[str, Any]:
-    """What is known of a model of a library."""
+    """Return the card of a model of a library."""
     source, _, name = spec.partition(":")
     known = {
         "architecture": name,
@@ -198,7 +194,7 @@ def make_card(spec: str, module: nn.Module, weights: str, seed: int, **more: Any
 
 
 def _wrap(spec: str, module: nn.Module, prepare: Pictures, weights: str, seed: int) -> Model:
-    """The Model of a library's module that takes pictures of one size."""
+    """Create the Model of a library's module that takes pictures of one size."""
     card = make_card(spec, module, weights, seed, input_shape=(*(prepare.size or ()), prepare.channels))
     name = name_model(spec.partition(":")[2], weights, seed)
     return Model(name, module.eval(), prepare, default_layers(module), card)
@@ -207,14 +203,15 @@ def _wrap(spec: str, module: nn.Module, prepare: Pictures, weights: str, seed: i
 def load_timm(
     name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
 ) -> Model:
-    """A model of timm; pictures are resized and cropped as timm does it; options: those of `timm.create_model`
-    (num_classes=10, in_chans=1, img_size=64).
+    """Load a model of timm; pictures are resized and cropped as timm does it.
+
+    options: those of `timm.create_model` (num_classes=10, in_chans=1, img_size=64).
     """
     spec, options, timm = f"timm:{name}", dict(options or {}), import_library("timm", "timm")
     if not timm.is_model(name.partition(".")[0]) and not (
         weights != "random" and name.startswith(("hf-hub:", "hf_hub:"))
     ):
-        raise unknown_name("timm network", name, timm.list_models(), "timm.list_models() lists all.")
+        raise unknown_name("timm model", name, timm.list_models(), "timm.list_models() lists all.")
     weights = check_weights(spec, weights)
     if weights == "random":
         module = make_untrained(spec, lambda: timm.create_model(name, pretrained=False, **options), options, seed)
@@ -243,8 +240,9 @@ def load_timm(
 def load_torchvision(
     name: str, *, weights: str | None = None, seed: int = 0, options: Mapping[str, Any] | None = None
 ) -> Model:
-    """A model of torchvision; pictures are resized and cropped as its trained weights ask; options: those of its
-    builder (num_classes=10). Random weights have a random backbone too.
+    """Load a model of torchvision; pictures are resized and cropped as its trained weights need.
+
+    options: those of its builder (num_classes=10). Random weights have a random backbone too.
     """
     spec, options, models = (
         f"torchvision:{name}",
@@ -252,7 +250,7 @@ def load_torchvision(
         import_library("torchvision", "torchvision").models,
     )
     if name not in models.list_models():
-        raise unknown_name("torchvision network", name, models.list_models())
+        raise unknown_name("torchvision model", name, models.list_models())
     weights = check_weights(spec, weights)
     published = list(models.get_model_weights(name))
     trained = models.get_model_weights(name).DEFAULT if published else None
@@ -265,13 +263,13 @@ def load_torchvision(
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", FutureWarning
-            )  # GoogLeNet's and Inception's, of weights that a later version will draw in another way
+            )  # GoogLeNet and Inception warn that a later version will draw weights in another way
             module = make_untrained(
                 spec, lambda: models.get_model(name, weights=None, **{**backbone, **options}), options, seed
             )
     elif trained is None:
         raise ValueError(
-            f"torchvision has no trained weights for '{name}': weights='random' makes the untrained network"
+            f"torchvision has no trained weights for '{name}'; weights='random' creates the untrained model."
         )
     else:
         with seeded(seed):

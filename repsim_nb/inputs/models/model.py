@@ -26,15 +26,14 @@ AUTO = "auto"
 
 
 def images(batch: Any) -> Any:
-    """The default `preprocess`: uint8 pictures become float32 in [0, 1], channels first; other arrays become tensors of
-    their type.
+    """Convert uint8 pictures to float32 in [0, 1], channels first, and other arrays to tensors of their type.
 
-    uint8 (n, h, w) -> (n, 1, h, w);  (n, h, w, c) or (n, c, h, w) -> (n, c, h, w).
+    This is the default `preprocess`. uint8 (n, h, w) -> (n, 1, h, w);  (n, h, w, c) or (n, c, h, w) -> (n, c, h, w).
     The axis of the channels is the one of length 1, 3 or 4; if neither has such a length, the one that is shorter than
     both other axes. uint8 (n,) and (n, p) are features: floats of the same value. In a dict, uint8 columns of four axes
     are pictures too, and "pixel_values" also with three; masks and other columns keep their type. Other tensors, and
-    lists, pass unchanged. (Numbers take the precision of the weights when they enter the model.)
-    Errors: ValueError for uint8 pictures whose channels can be on either side, such as (n, 3, 8, 3), and for uint8 with
+    lists, pass unchanged. (Floats take the precision of the weights when they enter the model.)
+    Errors: ValueError for uint8 pictures whose channels can be either axis, such as (n, 3, 8, 3), and for uint8 with
     more axes.
     """
     if isinstance(batch, Mapping):
@@ -53,18 +52,27 @@ def images(batch: Any) -> Any:
 class Model:
     """A named model, ready to record.
 
+    `load_model` creates it; the class is rarely called by hand.
+
     Parameters
     ----------
     name : str
-        Recordings know it.
+        The name of the model in recordings.
     module : nn.Module
-    preprocess : function of a batch
-        From raw inputs to what the module takes; `images` by default.
+        The torch module that runs.
+    preprocess : callable, optional
+        Function from a batch of raw inputs to the inputs of the module. By default uint8 pictures become floats in
+        [0, 1], channels first, and other arrays become tensors of their type.
     layers : tuple of str
-        What `record` takes by default (one a block). The last is "output", what the model returns. Any other module can
-        be recorded too, by its name.
+        The layers that `record` takes by default (one a block). The last is "output", the value that the model returns.
+        Any other module can be recorded too, by its name.
     card : dict
-        What is known of the model: architecture, data, seed, accuracy, ...
+        Facts about the model: architecture, data, seed, accuracy, ...
+
+    See Also
+    --------
+    load_model : Create a Model from a spec or a module.
+    record : Record its activations.
 
     Examples
     --------
@@ -85,14 +93,40 @@ class Model:
     card: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def check_layers(self, layers: str | int | Sequence[str | int] | None) -> tuple[str, ...]:
-        """The names of the layers asked for; None is `self.layers`.
+        """Return the names of the selected layers.
 
-        Each is a name of a module, "output", a number that counts in `self.layers` (-2 is the one before the output),
-        "auto" (one a block),
-        or a pattern: "blocks.*.mlp" (* within a part of the name, ** for any number of parts). "act#2" is the second
-        call of act in one pass; "output" is what the whole model returns, and a part of it that is called "output" too
-        is "output#1". "block[1]" is an item of the tuple that block returns, "output.logits" a field of what the model
-        returns. ValueError with the nearest names where one is unknown, or is asked for twice by name.
+        Parameters
+        ----------
+        layers : str, int, or sequence of these, optional
+            Layers to select; None is `self.layers`. Each is one of these:
+
+            - the name of a module, "blocks.0"; "output" is the value that the whole model returns, and a part of the
+              model with the name "output" is "output#1"
+            - an int that counts in `self.layers`: -2 is the layer before the output
+            - "auto": one layer a block
+            - a pattern, "blocks.*.mlp": * stands for any characters within one part of the name, ** for any number of
+              parts, ? for one character
+            - "act#2": the second call of act in one forward pass
+            - "block[1]": an item of the tuple that block returns
+            - "output.logits": a field of the value that the model returns
+
+        Returns
+        -------
+        tuple of str
+
+        Raises
+        ------
+        ValueError
+            If a name is unknown (the message has the nearest names), is given twice, or if a pattern matches nothing.
+        TypeError
+            If a layer is neither a str nor an int.
+
+        Examples
+        --------
+        >>> import repsim_nb as rs
+        >>> model = rs.load_model("zoo:mnist-cnn-0")
+        >>> model.check_layers(["conv*", -1])
+        ('conv1', 'conv2', 'conv3', 'output')
         """
         if layers is None:
             return self.layers
@@ -103,7 +137,9 @@ class Model:
         for layer in layers:
             if isinstance(layer, int):
                 if not -len(self.layers) <= layer < len(self.layers):
-                    raise ValueError(f"'{self.name}' has {len(self.layers)} layers; there is no number {layer}")
+                    raise ValueError(
+                        f"'{self.name}' has {len(self.layers)} layers, so there is no layer number {layer}."
+                    )
                 names = [self.layers[layer]]
             elif layer == AUTO and AUTO not in modules:
                 names = [*map(name_layer, find_blocks(self.module)), OUTPUT]
@@ -111,8 +147,8 @@ class Model:
                 names = match_layers(layer, [*known, OUTPUT])
                 if not names:
                     raise ValueError(
-                        f"no layer of '{self.name}' fits the pattern '{layer}' (* stands for one part of a name, ** for"
-                        f" any number). There are {join_names(known, 20)}"
+                        f"no layer of '{self.name}' matches the pattern '{layer}' (* stands for one part of a name, **"
+                        f" for any number). The layers are {join_names(known, 20)}."
                     )
             else:
                 if not layer or ((base := parse_layer(layer, modules).module) != OUTPUT and base not in modules):
@@ -121,16 +157,31 @@ class Model:
                     )
                 names = [layer]
             if not is_pattern(str(layer)) and any(name in found for name in names):
-                raise ValueError(f"layers of '{self.name}' must be all different; got {list(layers)}")
+                raise ValueError(f"layers of '{self.name}' must be all different; got {list(layers)}.")
             found += [name for name in names if name not in found]
         if not found:
-            raise ValueError(f"layers of '{self.name}' must be at least one; got {list(layers)}")
+            raise ValueError(f"layers of '{self.name}' must be at least one; got {list(layers)}.")
         return tuple(found)
 
     def by_name(self, layers: str | int | Sequence[str | int] | None) -> frozenset[str]:
-        """Select those of the layers that were asked for one by one.
+        """Return the layers that were selected by name or by number, not by a pattern or "auto".
 
-        It is an error if one of these cannot be recorded, not so with the layers of a pattern.
+        `record` raises an error if one of these cannot be recorded, and leaves out other layers that cannot.
+
+        Parameters
+        ----------
+        layers : str, int, or sequence of these, optional
+            As for `check_layers`.
+
+        Returns
+        -------
+        frozenset of str
+
+        Examples
+        --------
+        >>> import repsim_nb as rs
+        >>> rs.load_model("zoo:mnist-cnn-0").by_name(["conv*", "fc"])
+        frozenset({'fc'})
         """
         one = [
             layer
@@ -140,23 +191,37 @@ class Model:
         return frozenset(self.check_layers(one)) if one else frozenset()
 
     def describe(self, inputs: Any = None, layers: str | int | Sequence[str | int] | None = None) -> pd.DataFrame:
-        """List the layers with their type and parameters, one row each.
-
-        If an input is known, rows are in forward order and have the shape of one sample's activation.
+        """List the layers with their type, parameters and shape, one row each.
 
         Parameters
         ----------
-        inputs : optional
-            A small batch as `record` takes it; most models know one of their own.
-        layers : optional
-            As for `record`; "**" is every module.
+        inputs : array, tensor, list of str, or dict of arrays, optional
+            A small batch as `record` takes it, to find the shapes. By default `example()`, if the model has one.
+        layers : str, int, or sequence of these, optional
+            Layers to list, as for `check_layers`; "**" is every module. By default `self.layers`.
+
+        Returns
+        -------
+        DataFrame
+            Indexed by layer, in forward order if a batch was run. Columns: type (the class of the module), parameters
+            (their number) and, if a batch was run, shape (of one sample's activation; None if the layer has no row for
+            each sample).
+
+        Examples
+        --------
+        >>> import repsim_nb as rs
+        >>> rs.load_model("zoo:mnist-cnn-0").describe(layers=["conv1", "output"])
+                        type  parameters         shape
+        layer
+        conv1     Sequential         176  (16, 14, 14)
+        output   CNN (whole)       47130         (10,)
         """
         wanted = self.check_layers(layers)
         seen: dict[str, tuple[int, ...] | None] = {}
         if inputs is not None:
             seen = _find_shapes(self, inputs, wanted)
         elif (example := self.example()) is not None:
-            with suppress(Exception):  # what its card says may not be enough, and a model can raise anything
+            with suppress(Exception):  # the card may not be enough, and a model can raise anything
                 seen = _find_shapes(self, example, wanted)
         order = {name: place for place, name in enumerate(seen)}
         modules = dict(self.module.named_modules(remove_duplicate=False))
@@ -174,7 +239,20 @@ class Model:
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("layer")
 
     def example(self) -> Any:
-        """Two inputs of the form that the model takes, as far as that is known; else None."""
+        """Return two inputs of the form that the model takes, or None if the form is not known.
+
+        Returns
+        -------
+        array, list of str, or None
+            A batch as `record` takes it: from `preprocess.example()` if it has this method, else zeros of the card's
+            input_shape.
+
+        Examples
+        --------
+        >>> import repsim_nb as rs
+        >>> rs.load_model("zoo:mnist-cnn-0").example().shape
+        (2, 28, 28)
+        """
         if hasattr(self.preprocess, "example"):
             return self.preprocess.example()
         return np.zeros((2, *self.card["input_shape"]), np.uint8) if "input_shape" in self.card else None
@@ -192,30 +270,26 @@ class Model:
 
 
 def tabulate_cards(cards: Iterable[tuple[str, Mapping[str, Any]]]) -> pd.DataFrame:
-    """(name, card) one by one as a row each, in their order: the fields of the cards, but for lists, dicts and the
-    name, which is the index.
-    """
-    named = list(cards)
+    """Tabulate (name, card) pairs, one row each: the fields of the cards except lists and dicts; indexed by name."""
+    pairs = list(cards)
     rows = [
         {key: value for key, value in card.items() if key != "name" and not isinstance(value, (list, tuple, Mapping))}
-        for _, card in named
+        for _, card in pairs
     ]
-    return pd.DataFrame(rows, index=pd.Index([name for name, _ in named], name="model"))
+    return pd.DataFrame(rows, index=pd.Index([name for name, _ in pairs], name="model"))
 
 
 def list_layers(layers: Any) -> tuple[str | int, ...]:
-    """What was asked for as a tuple; TypeError where that is neither names nor numbers."""
+    """Return the given layers as a tuple; TypeError if one is neither a name nor a number."""
     found = tuple(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else (layers,)
     for layer in found:
         if not isinstance(layer, (str, int)) or isinstance(layer, bool):
-            raise TypeError(f"layers are names, patterns or whole numbers; got {layer!r}")
+            raise TypeError(f"layers must be names, patterns or integers; got {layer!r}.")
     return found
 
 
 def _find_shapes(model: Model, inputs: Any, layers: Sequence[str]) -> dict[str, tuple[int, ...] | None]:
-    """The shape of one sample's activation at each layer, in the order in which the layers first end; None if it gives
-    no row a sample.
-    """
+    """Return the shape of one sample's activation at each layer, in forward order; None if there is no row a sample."""
     found: list[dict[str, tuple[int, ...] | None]] = []
     modules = dict(model.module.named_modules(remove_duplicate=False))
 
@@ -245,5 +319,22 @@ def _find_shapes(model: Model, inputs: Any, layers: Sequence[str]) -> dict[str, 
 
 
 def is_model(thing: object) -> bool:
-    """Return whether `load_model` takes this as a loaded model: a Model, or a module of torch."""
+    """Return whether `load_model` takes an object as a loaded model: a Model, or a module of torch.
+
+    Parameters
+    ----------
+    thing : object
+        Anything.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from repsim_nb import models
+    >>> models.is_model(nn.ReLU()), models.is_model("zoo:mnist-cnn-0")
+    (True, False)
+    """
     return isinstance(thing, (nn.Module, Model))

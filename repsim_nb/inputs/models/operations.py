@@ -1,4 +1,4 @@
-"""Which rule says what an operation of torch does to axes, by the name of the operation."""
+"""The rules for what operations of torch do to axes, by the name of the operation."""
 
 from __future__ import annotations
 

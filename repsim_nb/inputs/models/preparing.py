@@ -1,4 +1,4 @@
-"""`Pictures` and `Texts`: `preprocess` objects from pictures or sentences to what a model takes."""
+"""`Pictures` and `Texts`: `preprocess` objects from pictures or sentences to the inputs of a model."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from .channels import check_pictures, is_bytes, is_picture
 from .model import images
 
-LUMA = (0.299, 0.587, 0.114)  # how much red, green and blue weigh in a grey picture
+LUMA = (0.299, 0.587, 0.114)  # the weights of red, green and blue in a grey picture
 
 
 def no_sentences(batch: Any, who: str) -> None:
-    """TypeError where text comes to a model that sees."""
+    """Raise a TypeError if a model of pictures gets text."""
     first = (
         next(iter(batch), None)
         if isinstance(batch, (list, tuple))
@@ -29,11 +30,11 @@ def no_sentences(batch: Any, who: str) -> None:
         else batch
     )
     if isinstance(first, str):
-        raise TypeError(f"{who} takes pictures, and these are sentences")
+        raise TypeError(f"{who} takes pictures; got sentences.")
 
 
 def covers(resize: int | tuple[int, int], size: tuple[int, int]) -> bool:
-    """Whether `size` can be cut out of what was resized so."""
+    """Return whether a crop of `size` fits into pictures resized in this way."""
     return (
         all(have >= want for have, want in zip(resize, size, strict=True))
         if isinstance(resize, tuple)
@@ -43,17 +44,47 @@ def covers(resize: int | tuple[int, int], size: tuple[int, int]) -> bool:
 
 @dataclass(frozen=True)
 class Pictures:
-    """uint8 pictures (n, h, w), (n, h, w, c) or (n, c, h, w) -> float32 (n, channels, *size), (x / 255 - mean) / std.
+    """A `preprocess` that resizes, crops and normalises uint8 pictures.
 
-    As libraries do when they test a model: a picture is resized (antialiased, its proportions kept) and the centre is
-    cut out of it, so its rim is left off.
-    size: (height, width) of what comes out, or None to leave pictures as they come.  resize: how long the shorter side
-    is before the cut (torchvision: 256 for 224), or a (height, width) that pictures are stretched to; None: as small as
-    still covers `size`.  mode: "bilinear" or "bicubic".
-    mean, std: of values in [0, 1], one for each channel or one for all.
-    channels: 3 repeats a grey picture; 1 makes a color picture grey; a fourth channel (transparency) is dropped.
-    A list holds pictures of different sizes, arrays or pictures of Pillow. Floats are taken as prepared already and
-    pass unchanged. In a dict, columns of uint8 pictures are prepared, and others are not.
+    It does what libraries do when they test a model: a picture is resized (antialiased, with its proportions), then its
+    center is cropped, so its margin is lost. Values become (x / 255 - mean) / std.
+
+    Parameters
+    ----------
+    size : (int, int), optional
+        Height and width of the result, in pixels. By default pictures keep their size.
+    mean, std : tuple of float
+        Mean and standard deviation of values in [0, 1], one for each channel or one for all.
+    channels : int
+        Number of channels of the result. 3 repeats a grey picture; 1 converts a color picture to grey; a fourth channel
+        (transparency) is dropped.
+    mode : {"bilinear", "bicubic"}
+        Interpolation.
+    resize : int or (int, int), optional
+        Length of the shorter side before the crop (torchvision: 256 for a crop of 224), or a (height, width) to which
+        pictures are stretched. By default the smallest size that covers `size`.
+
+    Raises
+    ------
+    ValueError
+        If `size` is larger than `resize`; when called, for uint8 that are no pictures, for another number of channels,
+        and for a list of pictures of different sizes without `size`.
+    TypeError
+        When called with sentences.
+
+    Notes
+    -----
+    A call takes uint8 (n, h, w), (n, h, w, c) or (n, c, h, w) and returns a float32 tensor (n, channels, *size). It
+    also takes a list of pictures, which may differ in size: arrays, or pictures of Pillow. Floats pass unchanged, as
+    prepared already. In a dict, columns of uint8 pictures are prepared, and others are not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from repsim_nb import models
+    >>> prepare = models.Pictures(size=(24, 24), channels=3)
+    >>> prepare(np.zeros((2, 32, 40), np.uint8)).shape
+    torch.Size([2, 3, 24, 24])
     """
 
     size: tuple[int, int] | None = None
@@ -66,12 +97,12 @@ class Pictures:
     def __post_init__(self) -> None:
         if self.resize is not None and (self.size is None or not covers(self.resize, self.size)):
             raise ValueError(
-                f"the size that is cut out, {self.size}, must be within the size that pictures are resized to,"
-                f" resize={self.resize}"
+                f"size={self.size}, the size of the crop, must be within resize={self.resize}, the size of pictures"
+                " before it."
             )
 
     def __call__(self, batch: Any) -> Any:
-        no_sentences(batch, "this network")
+        no_sentences(batch, "this model")
         if isinstance(batch, Mapping):
             return images(
                 {name: self(column) if is_picture(name, column) else column for name, column in batch.items()}
@@ -81,7 +112,7 @@ class Pictures:
         if not is_bytes(batch):
             return images(batch)
         check_pictures(batch)
-        x = self._coloured(images(batch))
+        x = self._match_channels(images(batch))
         if self.size is not None:
             x = self._resize_and_cut(x, self.size)
         mean, std = (torch.tensor(self._each(values)).reshape(1, -1, 1, 1) for values in (self.mean, self.std))
@@ -95,9 +126,7 @@ class Pictures:
         return x[:, :, top : top + size[0], left : left + size[1]]
 
     def _size_before_cut(self, size: tuple[int, int], height: int, width: int) -> tuple[int, int]:
-        """To what a picture of that height and width is resized; rounded as torchvision rounds for squares, and timm
-        for the rest.
-        """
+        """Return the size of a picture before the crop, rounded as torchvision does for squares and timm for others."""
         if isinstance(self.resize, tuple):
             return self.resize
         edge = self.resize or min(size)
@@ -107,7 +136,7 @@ class Pictures:
         ratio = min(height / cover[0], width / cover[1])
         return max(round(height / ratio), size[0]), max(round(width / ratio), size[1])
 
-    def _coloured(self, x: Tensor) -> Tensor:
+    def _match_channels(self, x: Tensor) -> Tensor:
         x = x[:, :3] if x.shape[1] == 4 and self.channels < 4 else x
         if x.shape[1] == self.channels:
             return x
@@ -115,32 +144,32 @@ class Pictures:
             return x.expand(-1, self.channels, -1, -1)
         if x.shape[1] == 3 and self.channels == 1:
             return (x * torch.tensor(LUMA).reshape(1, 3, 1, 1)).sum(1, keepdim=True)
-        raise ValueError(f"these pictures have {x.shape[1]} channels, and the network takes {self.channels}")
+        raise ValueError(f"these pictures have {x.shape[1]} channels, and the model takes {self.channels}.")
 
     def _each(self, values: Sequence[float]) -> list[float]:
-        """One value a channel; where there are more or fewer than channels, their mean."""
+        """Return one value for each channel; if there are more or fewer values than channels, their mean."""
         return list(values) if len(values) == self.channels else [float(np.mean(values))] * self.channels
 
     def _together(self, pictures: list[Tensor]) -> Tensor:
         shapes = {tuple(p.shape[1:]) for p in pictures}
         if len(shapes) > 1:
             raise ValueError(
-                f"pictures of different sizes cannot be one batch: {sorted(shapes)[:3]}; say to which size,"
-                " preprocess=models.Pictures(size=(height, width), ...)"
+                f"pictures of different sizes cannot be one batch: {sorted(shapes)[:3]}. Choose one size,"
+                " preprocess=models.Pictures(size=(height, width), ...)."
             )
         return torch.cat(pictures)
 
 
 def _pixels(one: Any, what: str) -> Any:
-    """A picture as an array; one of Pillow in grey or RGB.
+    """Return a picture as an array, one of Pillow in grey or RGB.
 
-    ValueError for those with more than 8 bits, which Pillow would clip.
+    ValueError for more than 8 bits, which Pillow would clip.
     """
     mode = getattr(one, "mode", None) if hasattr(one, "convert") else None
     if mode in ("I", "F") or str(mode).startswith("I;"):
         raise ValueError(
-            f"{what} has more than 8 bits a pixel (mode {mode}); convert it to 8, or give the pixels as an array of"
-            " floats"
+            f"{what} has more than 8 bits a pixel (mode {mode}). Convert it to 8 bits, or give the pixels as an array"
+            " of floats."
         )
     return (
         one if isinstance(one, Tensor) else np.array(one if mode in (None, "L", "RGB", "RGBA") else one.convert("RGB"))
@@ -148,25 +177,47 @@ def _pixels(one: Any, what: str) -> Any:
 
 
 def to_tensor(value: Any) -> Any:
-    """An array or a list of numbers as a tensor, ids of int32 as int64; anything else as it is."""
+    """Convert an array or a list of numbers to a tensor, ids of int32 to int64; return anything else as it is."""
     try:
         value = torch.as_tensor(value) if isinstance(value, (np.ndarray, list)) else value
-    except (TypeError, ValueError, RuntimeError):  # texts, dicts, rows of unlike length
+    except (TypeError, ValueError, RuntimeError):  # texts, dicts, rows of different lengths
         return value
     return value.long() if isinstance(value, Tensor) and value.dtype == torch.int32 else value
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Sentences, a list of str -> {"input_ids", "attention_mask"}: int64 (n, tokens), padded on the right to the
-    longest of the batch.
+    """A `preprocess` from sentences to the ids of their tokens.
 
-    tokenizer: one of transformers, or None where the model came without: then only ids are taken, integers (n,
-    tokens), or a mapping that holds them.
-    In a mapping, what is no array stays as it is: options such as return_dict=False, lists.
-    pad: the id that fills short rows: where ids come without a mask, runs of it at either end of a row are no tokens;
-    None: every id is a token.
-    length: the most tokens that the model takes; what is longer is cut.  name: the model's, for errors.
+    Parameters
+    ----------
+    tokenizer : tokenizer of transformers, optional
+        Without one, only ids are taken.
+    length : int, optional
+        The largest number of tokens that the model takes; longer sentences are cut.
+    name : str
+        Name of the model, for errors.
+    pad : int, optional
+        The id that fills short rows. If ids come without a mask, runs of it at either end of a row are no tokens. By
+        default every id is a token.
+
+    Raises
+    ------
+    ValueError
+        When called with sentences without a tokenizer, or with an array that is not of integers (n, tokens).
+
+    Notes
+    -----
+    A call takes a list of str, ids as integers (n, tokens), or a mapping with such ids. It returns a dict of int64
+    tensors (n, tokens), "input_ids" and "attention_mask", padded on the right to the longest sentence of the batch. In
+    a mapping, values that are no arrays stay as they are, such as lists and return_dict=False.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from repsim_nb import models
+    >>> models.Texts(pad=0)(np.array([[5, 7, 0], [6, 0, 0]]))["attention_mask"].tolist()
+    [[1, 1, 0], [1, 0, 0]]
     """
 
     tokenizer: Any = field(default=None, repr=False, compare=False)
@@ -180,8 +231,8 @@ class Texts:
         if isinstance(batch, (list, tuple, np.ndarray)) and len(batch) and all(isinstance(one, str) for one in batch):
             if self.tokenizer is None:
                 raise ValueError(
-                    f"'{self.name}' has no tokenizer, so it cannot read sentences: give it ids, an array of integers"
-                    " (n, tokens), or load it from a folder that holds its tokenizer too"
+                    f"'{self.name}' has no tokenizer, so it cannot read sentences. Give it ids, an array of integers"
+                    " (n, tokens), or load it from a folder that contains its tokenizer too."
                 )
             return self._padded(
                 self.tokenizer([str(one) for one in batch], truncation=self.length is not None, max_length=self.length)[
@@ -191,23 +242,21 @@ class Texts:
         ids = batch if isinstance(batch, Tensor) else torch.as_tensor(np.asarray(batch))
         if ids.is_floating_point() or ids.ndim != 2:
             raise ValueError(
-                f"'{self.name}' reads text: it takes a list of str, or ids, integers (n, tokens); it got {ids.dtype}"
-                f" {tuple(ids.shape)}"
+                f"'{self.name}' reads text: inputs must be a list of str, or ids, integers (n, tokens); got {ids.dtype}"
+                f" {tuple(ids.shape)}."
             )
         return {"input_ids": ids.long(), "attention_mask": self._mask(ids.long())}
 
     def _padded(self, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
-        """On the right, whatever side the tokenizer prefers: there positions count from the first word, and a model
-        that looks back never sees it.
+        """Pad on the right, whatever side the tokenizer prefers.
+
+        Positions then count from the first word, and a model that looks back never sees the padding.
         """
-        longest = max(map(len, rows))
-        ids = [
-            [*row, *[self.pad or 0] * (longest - len(row))] for row in rows
-        ]  # where no id is for padding any will do: it is never attended to
-        mask = [[1] * len(row) + [0] * (longest - len(row)) for row in rows]
+        ids = [torch.tensor(row, dtype=torch.long) for row in rows]
+        # if no id is for padding, any will do: it is never attended to
         return {
-            "input_ids": torch.tensor(ids, dtype=torch.long),
-            "attention_mask": torch.tensor(mask, dtype=torch.long),
+            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.pad or 0),
+            "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
         }
 
     def _mapping(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -218,8 +267,9 @@ class Texts:
         return batch if len(out) == len(batch) and all(out[key] is batch[key] for key in out) else out
 
     def _mask(self, ids: Tensor) -> Tensor:
-        """1 for tokens, 0 for runs of the padding id at both ends of a row; an id inside a row is a token, whichever it
-        is, and so is a row of nothing else.
+        """Return 1 for tokens and 0 for runs of the padding id at both ends of a row.
+
+        An id inside a row is always a token, and so are all ids of a row that has nothing but padding.
         """
         if self.pad is None:
             return torch.ones_like(ids)
@@ -228,7 +278,19 @@ class Texts:
         return (inside | ~token.bool().any(1, keepdim=True)).long()
 
     def example(self) -> Any:
-        """A small batch."""
+        """Return a small batch, for `Model.describe`.
+
+        Returns
+        -------
+        list of str, or array
+            Two sentences, or ids if there is no tokenizer.
+
+        Examples
+        --------
+        >>> from repsim_nb import models
+        >>> models.Texts().example().shape
+        (2, 4)
+        """
         return (
             ["One sentence.", "Another sentence, a little longer."]
             if self.tokenizer is not None
@@ -236,7 +298,19 @@ class Texts:
         )
 
     def fingerprint(self) -> str | None:
-        """What the tokenizer is, in 16 letters: models that share it see the same tokens; None without one."""
+        """Compute a hash of the tokenizer: models with the same hash get the same tokens.
+
+        Returns
+        -------
+        str or None
+            16 hex digits; None without a tokenizer.
+
+        Examples
+        --------
+        >>> from repsim_nb import models
+        >>> models.Texts().fingerprint() is None
+        True
+        """
         if self.tokenizer is None:
             return None
         backend = getattr(self.tokenizer, "backend_tokenizer", None)

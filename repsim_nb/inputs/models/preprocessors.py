@@ -1,4 +1,4 @@
-"""How the inputs of a model of transformers are prepared: the sizes of its pictures, its tokenizer."""
+"""Find how a model of transformers prepares its inputs: the sizes of its pictures, its tokenizer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .preparing import Pictures, covers
 
 
 def read_json(origin: str | None, name: str) -> Any:
-    """What is in a JSON file that a folder (or the hub's name) has, {} where it has none."""
+    """Read a JSON file of a folder (or of a name on the hub), {} if it has no such file."""
     find = importlib.import_module("transformers.utils").cached_file
     path = (
         find(origin, name, _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False)
@@ -27,14 +27,15 @@ def read_json(origin: str | None, name: str) -> Any:
 
 
 def read_first_json(origin: str | None, names: tuple[str, ...]) -> dict[str, Any]:
-    """The first of these files that a folder (or the hub's name) has, {} where it has none."""
+    """Read the first of these files that a folder (or a name on the hub) has, {} if it has none."""
     content: dict[str, Any] = next(filter(None, (read_json(origin, name) for name in names)), {})
     return content.get("image_processor", content)
 
 
 def make_pictures(config: Any, settings: Mapping[str, Any]) -> Pictures:
-    """As the folder's preprocessor says; without one, values from -1 to 1 at the size in the configuration (None: as
-    pictures come).
+    """Create Pictures with the settings of a preprocessor.
+
+    Without settings, values are from -1 to 1 and the size is the one of the configuration (None: pictures keep theirs).
     """
     size, first = _sizes(settings, getattr(config, "image_size", None))
     plain = not settings.get("do_normalize", True)
@@ -44,48 +45,44 @@ def make_pictures(config: Any, settings: Mapping[str, Any]) -> Pictures:
     )
     mode = (
         "bicubic" if settings.get("resample") in (1, 3) else "bilinear"
-    )  # PIL's numbers; 1 is Lanczos, which torch has not
+    )  # numbers of Pillow; 1 is Lanczos, which torch lacks
     return Pictures(size, tuple(mean), tuple(std), getattr(config, "num_channels", 3), mode, first)
 
 
 def _sizes(settings: Mapping[str, Any], own: Any) -> tuple[tuple[int, int] | None, int | tuple[int, int] | None]:
-    """What a preprocessor cuts out, and what it resizes to before: the shorter side, or a height and a width, to which
-    it stretches.
-    """
+    """Return the size of the crop and the size before it: the shorter side, or (height, width) to stretch to."""
     edge = settings["size"].get("shortest_edge") if isinstance(settings.get("size"), Mapping) else None
     whole = _pair(settings.get("size")) or _pair(own)
     if settings.get("do_center_crop"):
         size = _pair(settings.get("crop_size")) or whole
         legacy = (
             settings.get("size") if isinstance(settings.get("size"), int) else None
-        )  # a number next to a crop has always been the shorter side
+        )  # a number next to a crop is the shorter side
         first = edge or legacy or (whole if "size" in settings else None)
         return size, first if first and size and covers(first, size) else None
     if edge and ("crop_pct" in settings or "ConvNext" in settings.get("image_processor_type", "")) and edge < 384:
         return (edge, edge), int(edge / (settings.get("crop_pct") or 224 / 256))
-    if (
-        edge
-    ):  # ConvNeXt stretches from 384 on; others would leave pictures of different sizes, of which the centre is taken
+    if edge:  # ConvNeXt stretches from 384 on; pictures of others would differ in size, so their center is cropped
         return (edge, edge), (edge, edge) if "crop_pct" in settings else None
     return whole, whole if _pair(settings.get("size")) else None
 
 
 def _pair(size: Any) -> tuple[int, int] | None:
-    """(height, width) of a size as configurations write it."""
+    """Return (height, width) of a size in the form of a configuration."""
     if isinstance(size, Mapping):
         size = [size["height"], size["width"]] if "height" in size else size.get("shortest_edge")
     return tuple(size) if isinstance(size, (list, tuple)) else (size, size) if size else None
 
 
 def find_most_tokens(config: Any) -> int | None:
-    """The most tokens that a model takes, as far as its configuration says it."""
+    """Return the largest number of tokens that a model takes, None if its configuration does not contain it."""
     most = [getattr(config, key, None) for key in ("max_position_embeddings", "n_positions")]
     padding = 2 * (config.model_type in ("roberta", "xlm-roberta", "camembert"))  # two positions are padding
     return min((m - padding for m in most if isinstance(m, int) and m > 2), default=None)
 
 
 def find_tokenizer(config: Any, origin: str | None, length: int | None) -> tuple[Any, int | None]:
-    """The tokenizer of the folder, or None where it has none, and the most tokens that the model takes."""
+    """Load the tokenizer of a folder, None if it has none -> (tokenizer, the largest number of tokens)."""
     most = find_most_tokens(config)
     if origin is None or (
         Path(origin).is_dir()
@@ -99,13 +96,13 @@ def find_tokenizer(config: Any, origin: str | None, length: int | None) -> tuple
             origin, trust_remote_code=False
         )
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
-        warn_user(f"the tokenizer of '{origin}' could not be read ({first_line(error)}): the network takes ids only")
+        warn_user(f"the tokenizer of '{origin}' could not be read ({first_line(error)}), so the model takes ids only.")
         return None, most
     return tokenizer, min(some for some in (most, tokenizer.model_max_length, length) if some)
 
 
 def find_padding(tokenizer: Any) -> int | None:
-    """The id that fills short rows: the tokenizer's, or what people take where it has none, the end of a text.
+    """Return the id that fills short rows: the tokenizer's, or else its end of a text, which is the usual choice.
 
     None without a tokenizer: any id may be a token.
     """

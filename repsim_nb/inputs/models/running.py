@@ -1,4 +1,4 @@
-"""Running a model to look at it: hooks that always come off, a state that is always restored."""
+"""Run a model to look inside: hooks that are always removed, a state that is always restored."""
 
 from __future__ import annotations
 
@@ -23,23 +23,19 @@ from repsim_nb.support.workers import SharedContext
 from .arguments import graph_arguments, takes_dict
 from .state import State
 
-# the fields of a structure that stand for all of it, if they are there
+# the first of these fields that an output has stands for all of it
 _FIRST = ("logits", "last_hidden_state", "sentence_embedding", "token_embeddings")
 OUTPUT = "output"  # the name of what the whole model returns (for a classifier: its logits)
 Sink = Callable[[str, Any], None]
 
 
 def name_layer(name: str) -> str:
-    """A module's name as a layer's: "output" means what the whole model returns, so a part of that name goes by its
-    first call.
-    """
+    """Return the layer of a module; a part with the name "output" is "output#1", its first call."""
     return f"{OUTPUT}#1" if name == OUTPUT else name
 
 
 class Address(NamedTuple):
-    """The module that a layer is the output of, which of its calls in one pass (None: any), and which part of that
-    output (None: the tensor of it).
-    """
+    """The module whose output a layer is, which call in one pass (None: any), and which part of it (None: all)."""
 
     module: str
     call: int | None = None
@@ -47,8 +43,10 @@ class Address(NamedTuple):
 
 
 def parse_layer(layer: str, modules: Mapping[str, nn.Module]) -> Address:
-    """Read a layer's name: "act#2" is the second call of act, "block[1]" an item of the tuple that block returns,
-    "output.logits" a field of what the model returns.
+    """Parse the name of a layer.
+
+    "act#2" is the second call of act, "block[1]" an item of the tuple that block returns, "output.logits" a field of
+    the value that the model returns.
     """
     if layer in modules or layer == OUTPUT:
         return Address(layer)
@@ -63,12 +61,12 @@ def parse_layer(layer: str, modules: Mapping[str, nn.Module]) -> Address:
 
 @contextmanager
 def capture(module: nn.Module, layers: Sequence[str], sink: Sink) -> Iterator[None]:
-    """While open, every forward pass calls `sink(layer, output)` for each layer; the hooks always come off again.
+    """Call `sink(layer, output)` for each layer in every forward pass while open; then remove the hooks.
 
-    A layer is "output" (what the whole model returns), the name of a module (the sink is called for each of its calls),
-    or name#k, its k-th call in one pass; "output#1" is the first call of a part that is called "output". Of a layer
+    A layer is "output" (the value of the whole model), the name of a module (the sink is called for each of its calls),
+    or name#k, its k-th call in one pass; "output#1" is the first call of a part with the name "output". For a layer
     that is a part of an output, "block[1]", the sink gets the whole output. The sink is called inside the hook and must
-    copy what it keeps: a following in-place operation may overwrite the tensor.
+    copy the values: an operation in place may overwrite the tensor later.
     """
     modules = dict(module.named_modules(remove_duplicate=False))
     wanted: dict[tuple[str, bool], dict[int | None, list[str]]] = defaultdict(
@@ -112,11 +110,10 @@ _FAST = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttentio
 
 @contextmanager
 def eager(module: nn.Module) -> Iterator[None]:
-    """While open, the model runs module by module, so that hooks see every layer: without torch's fast path for
-    attention, without torch.compile.
+    """Run the model module by module while open, so that hooks see every layer.
 
-    The fast path also sets padding to zero and so gives other values than the modules; whether it is taken must not
-    depend on which layers are asked for.
+    That is without torch's fast path for attention and without torch.compile. The fast path also sets padding to zero,
+    so its values differ from those of the modules; it must not depend on the selected layers.
     """
     with ExitStack() as stack:
         if any(isinstance(part, _FAST) for part in module.modules()):
@@ -127,7 +124,7 @@ def eager(module: nn.Module) -> Iterator[None]:
 
 
 def list_parents(name: str) -> list[str]:
-    """The names of the modules that a module is in: "a.b.c" is in "a.b" and "a"."""
+    """List the names of the modules that contain a module: "a" and "a.b" for "a.b.c"."""
     parts = name.split(".")
     return [".".join(parts[:k]) for k in range(1, len(parts))]
 
@@ -136,12 +133,11 @@ def list_parents(name: str) -> list[str]:
 def evaluation_mode(
     module: nn.Module, device: str | torch.device | None = None
 ) -> Iterator[tuple[torch.device, State]]:
-    """While open, the model is in evaluation mode and records no gradients -> (its device, its state before).
+    """Put the model into evaluation mode without gradients while open -> (its device, its state before).
 
-    Afterwards all is as before: its state (see `State`), training flags, device, random states.
-
-    Gradients are off by `no_grad` and not by inference mode, whose tensors could never be trained again where a model
-    caches them.
+    Afterwards all is as before: its state (see `State`), training flags, device, random states. Gradients are turned
+    off by `no_grad` and not by inference mode: tensors of inference mode that a model caches could never be trained
+    again.
     """
     flags = {m: m.training for m in module.modules()}
     home = _find_device(module)
@@ -149,22 +145,22 @@ def evaluation_mode(
     place = dispatched if dispatched is not None else _check_device(device) if device is not None else home
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            f"device '{place}' was asked for, but torch sees no CUDA device here; leave device=None to run where the"
-            f" model is ({home})"
+            f"device must be one that torch finds on this machine, which has no CUDA device; got '{place}'. Leave"
+            f" device=None to run on the device of the model ({home})."
         )
     if dispatched is not None and device is not None and not _is_same_device(_check_device(device), place):
         warn_user(
             f"{type(module).__name__} runs on '{place}', where accelerate's hooks bring its weights:"
-            f" device={str(device)!r} was not used"
+            f" device={str(device)!r} was not used."
         )
     moved = dispatched is None and not _is_same_device(place, home)
     sharded = {name for name, weight in module.named_parameters() if hasattr(weight, "full_tensor")}
-    module.eval()  # which may do more than to set flags: merge adapters, for instance; train() undoes it
+    module.eval()  # this may do more than set flags, such as merge adapters; train() undoes it
     first = state = State(module)
     try:
         if moved:
             module.to(place)
-            state = State(module)  # of the tensors that are there
+            state = State(module)  # for the tensors on that device
         with (
             torch.inference_mode(False),
             torch.no_grad(),
@@ -186,7 +182,7 @@ def evaluation_mode(
 
 
 def _find_device(module: nn.Module) -> torch.device:
-    """Where a model's weights are. ValueError if they are nowhere."""
+    """Return the device of a model's weights. ValueError if they have no values."""
     found = next((weight.device for weight in (*module.parameters(), *module.buffers()) if not weight.is_meta), None)
     if (
         _find_execution_device(module) is None
@@ -194,8 +190,8 @@ def _find_device(module: nn.Module) -> torch.device:
         and all(weight.is_meta for weight in module.parameters())
     ):
         raise ValueError(
-            f"{type(module).__name__} is on the device 'meta', where weights have no values: make it on the CPU, or"
-            " load its weights"
+            f"{type(module).__name__} is on the device 'meta', where weights have no values. Create it on the CPU, or"
+            " load its weights."
         )
     return found or torch.device("cpu")
 
@@ -205,8 +201,10 @@ def _is_same_device(place: torch.device, home: torch.device) -> bool:
 
 
 def _find_execution_device(module: nn.Module) -> torch.device | None:
-    """The device on which accelerate's hooks run a model whose weights they bring along for each pass, or spread over
-    devices; None if it has none. Such a model must not be moved.
+    """Return the device on which accelerate's hooks run a model; None if it has no such hooks.
+
+    The hooks bring its weights to that device for each pass, or spread them over devices, so the model must not be
+    moved.
     """
     for part in module.modules():
         hook = getattr(part, "_hf_hook", None)
@@ -217,8 +215,9 @@ def _find_execution_device(module: nn.Module) -> torch.device | None:
 
 
 def _reshard(module: nn.Module, sharded: set[str]) -> None:
-    """Give a model of `torch.distributed.fsdp.fully_shard` its sharded parameters back, which an optimizer holds: the
-    outermost module keeps the whole ones after a pass.
+    """Restore the sharded parameters of a model of `torch.distributed.fsdp.fully_shard`, which an optimizer needs.
+
+    After a pass the outermost module has the whole parameters.
     """
     if any(name in sharded and not hasattr(weight, "full_tensor") for name, weight in module.named_parameters()):
         for part in module.modules():
@@ -230,21 +229,23 @@ def _check_device(device: str | int | torch.device) -> torch.device:
     try:
         place = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device is one that torch knows, 'cpu', 'cuda', 'cuda:1' or 'mps'; got {device!r}") from error
+        raise ValueError(
+            f"device must be a device of torch, 'cpu', 'cuda', 'cuda:1' or 'mps'; got {device!r}."
+        ) from error
     if place.type == "meta":
         raise ValueError(
-            "on the device 'meta' a network has no weights, so nothing can be recorded there; leave device=None to run"
-            " where the model is"
+            "device must not be 'meta', where a model has no weights, so nothing can be recorded. Leave device=None to"
+            " run on the device of the model."
         )
     return place
 
 
 def forward(module: nn.Module, batch: Any, place: torch.device) -> Any:
-    """One forward pass; floating numbers enter in the precision of the weights.
+    """Run one forward pass; floats enter in the precision of the weights.
 
-    A mapping enters as keyword arguments (tokenizers make such), or as it is if forward takes one dict of columns; a
-    `Batch` of graphs by the names of what it holds, or as it is.
-    Tensors are copied, since a layer may write into its input: the batch stays as it is.
+    A mapping, such as the output of a tokenizer, enters as keyword arguments, or as it is if forward takes one dict of
+    columns; a `Batch` of graphs enters by the names of its parts, or as it is. Tensors are copied, since a layer may
+    write into its input: the batch stays as it is.
     """
     precision = next((p.dtype for p in module.parameters() if p.is_floating_point()), None)
 
@@ -273,30 +274,29 @@ def forward(module: nn.Module, batch: Any, place: torch.device) -> Any:
 
 
 def find_tensor(out: Any, part: int | str | None = None) -> Tensor:
-    """The tensor of a module's output: itself, the first of a tuple, the logits or the states of a mapping or a
-    dataclass.
+    """Return the tensor of a module's output.
 
+    It is the output itself, the first tensor of a tuple, or the logits or the states of a mapping or a dataclass.
     part: an item of a tuple or a list, or a field of a mapping or a dataclass, in place of all of it.
-    A quantised tensor is given as float32. ValueError where there is none, or where it is nested or sparse.
+    A quantised tensor becomes float32. ValueError if there is no tensor, or if it is nested or sparse.
     """
     out = out if part is None else _get_part(out, part)
     tensors = list(_iterate_tensors(out))
     found = next((tensor for tensor in tensors if tensor.ndim), next(iter(tensors), None))  # a loss is no activation
     if found is None:
         raise ValueError(
-            f"returns {type(out).__name__} with no tensor in it, so there is nothing to record; record a layer"
-            " inside it"
+            f"returns {type(out).__name__} without a tensor, so there is nothing to record; record a layer inside it"
         )
     if found.is_nested or found.layout != torch.strided:
         raise ValueError(
-            f"gives a {'nested' if found.is_nested else 'sparse'} tensor, which has no rows of one length; record a"
-            " layer before or after it"
+            f"gives a {'nested' if found.is_nested else 'sparse'} tensor, whose rows differ in length; record a layer"
+            " before or after it"
         )
     return found.dequantize() if found.is_quantized else found
 
 
 def _get_part(out: Any, part: int | str) -> Any:
-    """An item or a field of an output. ValueError, with what there is, if there is no such one."""
+    """Return an item or a field of an output. ValueError with the existing ones if there is no such one."""
     fields = _list_fields(out)
     if isinstance(part, int) and isinstance(out, (tuple, list)):
         if part < len(out):
@@ -314,7 +314,7 @@ def _get_part(out: Any, part: int | str) -> Any:
 
 
 def _list_fields(out: Any) -> dict[str, Any]:
-    """The named parts of an output: of a mapping, a dataclass or a named tuple."""
+    """Return the named parts of an output that is a mapping, a dataclass or a named tuple."""
     if isinstance(out, Mapping):
         return dict(out)
     if dataclasses.is_dataclass(out) and not isinstance(out, type):
@@ -323,9 +323,9 @@ def _list_fields(out: Any) -> dict[str, Any]:
 
 
 def explain_no_logits(out: Any, part: int | str | None = None) -> str:
-    """Why what a model returns is no matrix of logits (n, classes), in words; "" if it may be one.
+    """Explain why an output of a model is no matrix of logits (n, classes); "" if it may be one.
 
-    Of a structure the logits are, and a field or an item that was chosen by name.
+    In a structure it may be the field "logits", or a field or an item that was chosen by name.
     """
     tensor, fields = find_tensor(out, part), _list_fields(out)
     name = part if isinstance(part, str) else next((name for name, value in fields.items() if value is tensor), "")
@@ -334,20 +334,21 @@ def explain_no_logits(out: Any, part: int | str | None = None) -> str:
             f"'{OUTPUT}.{other}'" for other, value in fields.items() if isinstance(value, Tensor) and value.ndim > 1
         ]
         return f"it is {f'the {name}' if name else 'a part'} of {type(out).__name__}, which has no logits" + (
-            f". Record the field that holds them, one of {', '.join(others)}" if len(others) > 1 else ""
+            f". Record the field of the logits, one of {', '.join(others)}" if len(others) > 1 else ""
         )
     if tensor.ndim > 2:
         return (
-            f"it has the shape (samples, {', '.join(map(str, tensor.shape[1:]))}), with logits for every place. Record"
-            " each place as a sample, pool='tokens', one of them, pool='first' or 'last', or take a pool function of"
-            " your own that gives (samples, classes)"
+            f"it has the shape (samples, {', '.join(map(str, tensor.shape[1:]))}), with logits for each position."
+            " Record each position as a sample, pool='tokens', one of them, pool='first' or 'last', or use a pool"
+            " function of your own that returns (samples, classes)"
         )
     return ""
 
 
 def find_parts(module: nn.Module, out: Any) -> list[int]:
-    """The items of a tuple or a list that can each be a representation, if one alone would stand for all: tensors of as
-    many axes as the first, and as wide if they are matrices.
+    """Return the items of a tuple or a list that can each be a representation.
+
+    They are tensors with as many axes as the first one, and of the same width if they are matrices.
     """
     if not isinstance(out, (tuple, list)) or isinstance(module, (nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)):
         return []  # torch's own layers return states and weights of attention next to their output

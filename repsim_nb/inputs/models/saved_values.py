@@ -1,9 +1,10 @@
-"""What an object holds, saved and restored: tensors, arrays, containers, random generators, plain objects."""
+"""Save and restore the contents of objects: tensors, arrays, containers, random generators, plain objects."""
 
 from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,29 +13,29 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-# bytes: weights up to that size together, and any other tensor or array up to that size, are copied beforehand
+# bytes: weights of at most this size together, and any other tensor or array of at most this size, are copied
 COPIED = 2**26
-EMPTY = ()  # what most dicts of hooks hold
+EMPTY = ()  # the contents of most dicts of hooks
 CONTAINERS = (list, dict, set, deque)
-# objects of these are not taken apart; accelerate's hold the weights of offloaded models
+# objects of these are not taken apart; those of accelerate contain the weights of offloaded models
 _FOREIGN = ("torch", "numpy", "builtins", "functools", "threading", "accelerate")
 
 
 class Versions:
-    """How often a large tensor was written to; of one that wraps others, how often these were."""
+    """Counts how often a large tensor, or the tensors that it wraps, were written to."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensors = find_plain_tensors(tensor)
         self.seen = [_read_version(one) for one in self.tensors]
 
     def changed(self) -> bool:
-        """Was it written to since this was last asked?"""
+        """Return whether it was written to since the last call."""
         before, self.seen = self.seen, [_read_version(one) for one in self.tensors]
         return before != self.seen
 
 
 def list_contents(value: Any) -> list[Any]:
-    """The objects in a container, or in the attributes of an object."""
+    """List the objects in a container, or in the attributes of an object."""
     if isinstance(value, dict):
         return list(value.values())
     if isinstance(value, (tuple, *CONTAINERS)):
@@ -43,14 +44,14 @@ def list_contents(value: Any) -> list[Any]:
 
 
 def is_plain(value: Any) -> bool:
-    """Is it an object of somebody's own class, with attributes?"""
+    """Return whether it is an object with attributes, of a class outside the common libraries."""
     return hasattr(value, "__dict__") and type(value).__module__.partition(".")[0] not in _FOREIGN
 
 
 def save_value(value: Any, most: float | None = None) -> Any:
-    """What an object holds now, in the form that `restore_value` takes; None if it cannot be put back.
+    """Return the contents of an object, in the form that `restore_value` takes; None if they cannot be restored.
 
-    Of a tensor of more than `most` bytes (None: COPIED) the versions.
+    For a tensor of more than `most` bytes (None: COPIED) only its versions are counted.
     """
     most = COPIED if most is None else most
     if isinstance(value, CONTAINERS):
@@ -76,7 +77,7 @@ def save_value(value: Any, most: float | None = None) -> Any:
 
 
 def _copy_tensor(tensor: Tensor) -> Any:
-    """A copy of a tensor; of one that wraps others, as quantised weights do, copies of these."""
+    """Copy a tensor; if it wraps others, as quantised weights do, copy these."""
     if is_traceable_wrapper_subclass(tensor):
         return [(one, _copy_tensor(one)) for one in find_plain_tensors(tensor)]
     try:
@@ -86,17 +87,17 @@ def _copy_tensor(tensor: Tensor) -> Any:
 
 
 def find_plain_tensors(tensor: Tensor) -> list[Tensor]:
-    """The ordinary tensors that a tensor is made of: itself, or what it wraps."""
+    """Return the ordinary tensors of a tensor: itself, or those that it wraps."""
     if isinstance(tensor, UninitializedTensorMixin) or not is_traceable_wrapper_subclass(tensor):
         return [tensor]
     parts = [getattr(tensor, name) for name in tensor.__tensor_flatten__()[0]]
     return [
         one for part in parts if isinstance(part, Tensor) for one in find_plain_tensors(part)
-    ]  # a DTensor names the mesh of its devices too
+    ]  # a DTensor lists the mesh of its devices too
 
 
 def restore_value(value: Any, saved: Any) -> bool:
-    """Make an object hold again what it held, unless it got weights since -> whether it held something else."""
+    """Restore the contents of an object, unless it got weights since -> whether they differed."""
     if isinstance(saved, list):
         return any([restore_value(one, its) for one, its in saved])
     if (
@@ -148,25 +149,15 @@ def restore_value(value: Any, saved: Any) -> bool:
 
 
 def has_new_weights(now: list[Any], before: Any) -> bool:
-    """Do these objects, or what they hold, include modules or parameters that were not there before?
+    """Return whether these objects, or their contents, include modules or parameters that a forward pass built."""
 
-    A forward pass built them.
-    """
-    weights = [
-        part
-        for value in now
-        for part in (value, *(list_contents(value) if isinstance(value, (tuple, *CONTAINERS)) else ()))
-        if isinstance(part, (nn.Module, nn.Parameter))
-    ]
-    if not weights:
-        return False
-    known = list(before.values()) if isinstance(before, dict) else list(before) if isinstance(before, tuple) else []
-    ids = {
-        id(part)
-        for value in known
-        for part in (value, *(list_contents(value) if isinstance(value, (tuple, *CONTAINERS)) else ()))
-    }
-    return any(id(part) not in ids for part in weights)
+    def parts(values: Iterable[Any]) -> Iterator[Any]:
+        for value in values:
+            yield from (value, *(list_contents(value) if isinstance(value, (tuple, *CONTAINERS)) else ()))
+
+    weights = [part for part in parts(now) if isinstance(part, (nn.Module, nn.Parameter))]
+    known = before.values() if isinstance(before, dict) else before if isinstance(before, tuple) else ()
+    return bool(weights) and not {id(part) for part in weights} <= {id(part) for part in parts(known)}
 
 
 def _read_version(tensor: Tensor) -> int:

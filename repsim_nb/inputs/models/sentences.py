@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,49 +19,57 @@ from repsim_nb.support.errors import join_names, warn_user
 
 from .huggingface import encoder_kind, from_folder, import_transformers, load_transformers, read_config, silence
 from .layers import default_layers
-from .libraries import check_weights, first_line, import_library, make_card, name_model, offline, seeded, weights_only
+from .libraries import (
+    check_weights,
+    first_line,
+    import_library,
+    make_card,
+    name_model,
+    offline,
+    read_settings,
+    seeded,
+    weights_only,
+)
 from .model import Model
 from .preparing import to_tensor
 from .running import OUTPUT
 
 LIBRARY = "sentence_transformers"
 EMBEDDING = "sentence_embedding"
-MODULES = "modules.json"  # how a folder says which modules follow each other
+MODULES = "modules.json"  # the file of a folder that lists its modules in order
 WHOLE = ("SentenceTransformer", "SparseEncoder")  # kinds of models that give an embedding
-TRANSFORMERS = (".Transformer", ".CLIPModel", ".MLMTransformer")  # modules that hold a model of transformers
+TRANSFORMERS = (".Transformer", ".CLIPModel", ".MLMTransformer")  # modules that contain a model of transformers
 
 
 class SentenceEmbedder(nn.Module):
-    """A SentenceTransformer that takes the columns of a batch by their names and returns the sentence embedding, as
-    `encode` does.
+    """A SentenceTransformer that takes the columns of a batch by name and returns the sentence embedding.
 
-    It has the same parts under the same names. The module that it was made of is not changed.
+    The embedding is that of `encode`. It has the same parts under the same names. The wrapped module is not changed.
     """
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self._modules = encoder._modules
         self.encoder: Any
-        self.__dict__["encoder"] = encoder  # no part of its own: it would come before all names
+        self.__dict__["encoder"] = encoder  # not registered as a part: it would be put before all names
         self.truncate_dim = getattr(encoder, "truncate_dim", None)
 
     def forward(self, **columns: Any) -> Tensor:
-        """The embedding (n, p) of each sentence."""
+        """Compute the embeddings (n, p) of the sentences."""
         out = self.encoder(columns)
         if EMBEDDING not in out:
             raise ValueError(
-                f"the modules give no {EMBEDDING}, but {join_names(out)}: a module that pools the tokens is missing"
+                f"the modules return no {EMBEDDING}, but {join_names(out)}. A module that pools the tokens is missing."
             )
         return out[EMBEDDING] if self.truncate_dim is None else out[EMBEDDING][..., : self.truncate_dim]
 
 
 @dataclass(frozen=True)
 class Sentences:
-    """Sentences, a list of str -> the columns that a SentenceTransformer takes, padded on the right to the longest of
-    the batch.
+    """The `preprocess` from sentences to the columns that a SentenceTransformer takes, padded on the right.
 
     encoder: the SentenceTransformer; its default prompt is put before each sentence, as `encode` does.  name: the
-    model's, for errors. A mapping holds columns that it made before, encoder.preprocess(sentences).
+    model's, for errors. Columns of encoder.preprocess(sentences) may be passed as a mapping.
     """
 
     encoder: Any = field(repr=False, compare=False)
@@ -75,9 +82,9 @@ class Sentences:
         if not texts or not all(isinstance(text, str) for text in texts):
             got = f"{tuple(batch.shape)} {batch.dtype}" if hasattr(batch, "shape") else type(batch).__name__
             raise ValueError(
-                f"'{self.name}' reads sentences: it takes a list of str, or a dict of the columns that "
-                f"model.preprocess(sentences) gives; it got {got}. For inputs that are no text record "
-                "the transformer inside it, rs.record(model[0].auto_model, {'pixel_values': ...})"
+                f"'{self.name}' reads sentences: inputs must be a list of str, or a dict of the columns of"
+                f" model.preprocess(sentences); got {got}. For inputs that are no text record the transformer inside"
+                " it, rs.record(model[0].auto_model, {'pixel_values': ...})."
             )
         left = getattr(getattr(self.encoder, "tokenizer", None), "padding_side", "right") == "left"
         texts = [str(text) for text in texts]
@@ -86,8 +93,8 @@ class Sentences:
         )
         if "cu_seq_lens_q" in columns:
             raise ValueError(
-                f"'{self.name}' joins the sentences of a batch into one row, so no layer has a row a sentence: set "
-                "model[0].unpad_inputs = False"
+                f"'{self.name}' joins the sentences of a batch into one row, so no layer has a row for each sentence."
+                " Set model[0].unpad_inputs = False."
             )
         return columns
 
@@ -102,7 +109,7 @@ class Sentences:
         return columns
 
     def _joined(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """On the right, whatever side the tokenizer prefers: there positions count from the first word."""
+        """Join rows, padded on the right, whatever side the tokenizer prefers: positions count from the first word."""
         columns: dict[str, Any] = {}
         for name, first in rows[0].items():
             parts = [row[name] for row in rows]
@@ -119,12 +126,12 @@ class Sentences:
         return columns
 
     def example(self) -> list[str]:
-        """A small batch."""
+        """Return a small batch."""
         return ["One sentence.", "Another sentence, a little longer."]
 
 
 def _drop_modality(columns: dict[str, Any]) -> dict[str, Any]:
-    """The columns without the word that they are text, which is taken where nothing is said."""
+    """Return the columns without modality="text", which is the default."""
     return {
         name: column
         for name, column in columns.items()
@@ -137,33 +144,34 @@ def is_of_library(module: nn.Module) -> bool:
 
 
 def make_sentence_model(encoder: nn.Module, name: str | None = None, known: Mapping[str, Any] | None = None) -> Model:
-    """The Model of a module of sentence_transformers. TypeError for modules whose samples are no sentences."""
+    """Create the Model of a module of sentence_transformers. TypeError if its samples are no sentences."""
     kinds = {base.__name__ for base in type(encoder).__mro__}
     inside = "model[0].auto_model" if isinstance(encoder, nn.Sequential) else "model.model"
     if "CrossEncoder" in kinds:
         raise TypeError(
-            f"a {type(encoder).__name__} takes pairs of sentences. Record the transformer inside it, with the pairs as"
-            f" its tokenizer makes them: rs.record({inside}, dict(model.tokenizer(firsts, seconds, padding=True,"
-            " truncation=True, return_tensors='pt')))"
+            f"a {type(encoder).__name__} takes pairs of sentences. Record the transformer inside it, with the pairs"
+            f" from its tokenizer: rs.record({inside}, dict(model.tokenizer(firsts, seconds, padding=True,"
+            " truncation=True, return_tensors='pt')))."
         )
     if "MultiVectorEncoder" in kinds:
         raise TypeError(
-            f"a {type(encoder).__name__} gives several vectors a sentence and no embedding. Record the transformer"
-            f" inside it: rs.record({inside}, dict(model.tokenizer(sentences, padding=True, truncation=True,"
-            " return_tensors='pt')))"
+            f"a {type(encoder).__name__} returns several vectors for each sentence and no embedding. Record the"
+            f" transformer inside it: rs.record({inside}, dict(model.tokenizer(sentences, padding=True,"
+            " truncation=True, return_tensors='pt')))."
         )
     if not kinds & set(WHOLE):
         raise TypeError(
-            f"a {type(encoder).__name__} is one module of a SentenceTransformer, and takes a dict that the modules"
-            " before it made. Pass SentenceTransformer(modules=[...]); its layers include this module"
+            f"a {type(encoder).__name__} is one module of a SentenceTransformer, and takes a dict from the modules"
+            " before it. Pass SentenceTransformer(modules=[...]); its layers include this module."
         )
     name, module = name or type(encoder).__name__, SentenceEmbedder(encoder)
     return Model(name, module, Sentences(encoder, name), _list_layers(module), dict(known or {}))
 
 
 def _list_layers(module: SentenceEmbedder) -> tuple[str, ...]:
-    """The blocks of the transformer, then each module after it; a pooler that the embedding does not come from is left
-    out.
+    """List the blocks of the transformer, then each module after it.
+
+    A pooler is left out if the embedding does not come from it.
     """
     first, *others = module._modules
     unused = "pooler_output" not in str(getattr(module._modules[first], "modality_config", ""))
@@ -179,16 +187,15 @@ def _list_layers(module: SentenceEmbedder) -> tuple[str, ...]:
 
 
 def load_sentences(folder: Path, spec: str, *, weights: str | None, seed: int, options: Mapping[str, Any]) -> Model:
-    """The model in a folder that sentence_transformers saved: all its modules, or, if these cannot be had, its
-    transformer and a warning.
+    """Load the model in a folder of sentence_transformers: all its modules, or its transformer with a warning.
 
-    Modules that are no part of the library are refused, since their code would come from the folder. Weights are read
-    as tensors only.
+    The warning comes if the library is not installed or the model has no sentence embedding. Modules that are no part
+    of the library are refused, since their code would come from the folder. Weights are read as tensors only.
     """
     listing, weights = _read_listing(folder), check_weights(spec, weights or "pretrained")
     first, *others = ((one["type"].rpartition(".")[2], one["path"]) for one in listing)
-    written_by = _json(folder / "config_sentence_transformers.json").get("model_type", "SentenceTransformer")
-    why = "" if written_by in WHOLE else f"a {written_by} gives no embedding of a sentence"
+    written_by = read_settings(folder / "config_sentence_transformers.json").get("model_type", "SentenceTransformer")
+    why = "" if written_by in WHOLE else f"a {written_by} returns no embedding of a sentence"
     if not why and importlib.util.find_spec(LIBRARY) is None:
         why = "sentence_transformers is not installed. To load all modules: pip install sentence-transformers"
     if not why:
@@ -199,35 +206,32 @@ def load_sentences(folder: Path, spec: str, *, weights: str | None, seed: int, o
         warn_user(
             f"only the transformer of '{spec}' was loaded, and {join_names(kinds)}"
             f" {'are' if len(kinds) > 1 else 'is'} not applied, "
-            f'so "output" is the states of its tokens or its own head, not what the whole model gives: {why}'
+            f'so "output" is the states of its tokens or its own head, not the output of the whole model: {why}.'
         )
     return replace(model, name=name_model(folder.resolve().name, weights, seed))
 
 
 def _read_listing(folder: Path) -> list[dict[str, str]]:
-    """The modules of a folder, in their order."""
-    listing = _json(folder / MODULES)
-    if not isinstance(listing, list) or not listing or not all(map(_names_module, listing)):
+    """Read the list of the modules of a folder, in their order."""
+    listing = read_settings(folder / MODULES)
+    if not (
+        isinstance(listing, list)
+        and listing
+        and all(
+            isinstance(one, dict) and isinstance(one.get("type"), str) and isinstance(one.get("path"), str)
+            for one in listing
+        )
+    ):
         raise ValueError(
             f"{folder / MODULES} is damaged or was not written by sentence_transformers (it lists no modules with a"
-            " type and a path): nothing was read"
+            " type and a path). Nothing was read."
         )
     outside = [one["path"] for one in listing if Path(one["path"]).is_absolute() or ".." in Path(one["path"]).parts]
     if outside:
-        raise ValueError(f"{folder / MODULES} names folders outside, {join_names(outside)}: nothing was read")
+        raise ValueError(
+            f"{folder / MODULES} lists folders outside of its own, {join_names(outside)}. Nothing was read."
+        )
     return listing
-
-
-def _names_module(one: Any) -> bool:
-    return isinstance(one, dict) and isinstance(one.get("type"), str) and isinstance(one.get("path"), str)
-
-
-def _json(file: Path) -> Any:
-    """What is in a file, {} if there is none."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except (ValueError, OSError) as error:
-        raise ValueError(f"{file} is damaged ({first_line(error)}): nothing was read") from error
 
 
 def _load_with_library(
@@ -248,17 +252,17 @@ def _load_with_library(
             task = (
                 "fill-mask"
                 if listing[0]["type"].endswith("MLMTransformer")
-                else _json(inside / "sentence_bert_config.json").get("transformer_task")
+                else read_settings(inside / "sentence_bert_config.json").get("transformer_task")
             )
             masked, plain = (
                 transformers.AutoModelForMaskedLM,
                 encoder_kind(transformers, read_config(transformers, str(inside), spec)),
             )
-            # for its checks alone: the library draws what a folder lacks, and does not say so
+            # for its checks alone: the library draws missing weights without a warning
             from_folder(transformers, inside, spec, options, masked if task == "fill-mask" else plain)
         elif options:
             raise ValueError(
-                f"options={dict(options)} are for the configuration of a transformer, and '{spec}' has none"
+                f"options={dict(options)} are for the configuration of a transformer, and '{spec}' has no transformer."
             )
         try:
             settings = {"model_kwargs": reading, "config_kwargs": dict(options) or None}
@@ -267,8 +271,8 @@ def _load_with_library(
             )
         except Exception as error:
             raise ValueError(
-                f"'{spec}' could not be loaded by sentence_transformers {found.__version__}: {first_line(error)}. Or"
-                " make the model yourself and pass it, load_model(model)"
+                f"'{spec}' could not be loaded by sentence_transformers {found.__version__}: {first_line(error)}. You"
+                " can create the model yourself and pass it, load_model(model)."
             ) from error
         if weights == "random":
             _draw_weights(encoder)
@@ -282,11 +286,11 @@ def _load_with_library(
 
 
 def _check_harmless(folder: Path, listing: Sequence[Mapping[str, str]], spec: str) -> None:
-    """ValueError if loading or running the model would call what the folder names."""
+    """Raise a ValueError if loading or running the model would call code that the folder names."""
     strange = [one["type"] for one in listing if not re.fullmatch(rf"{LIBRARY}(\.\w+)*", one["type"])]
     for one in listing:
         for file in sorted((folder / one["path"]).glob("*config.json")):
-            content = _json(file)
+            content = read_settings(file)
             activation = content.get("activation_function") if isinstance(content, dict) else None
             foreign = (
                 isinstance(activation, str) and "." in activation and not re.fullmatch(r"torch\.nn(\.\w+)*", activation)
@@ -302,12 +306,12 @@ def _check_harmless(folder: Path, listing: Sequence[Mapping[str, str]], spec: st
     if strange:
         raise ValueError(
             f"'{spec}' asks for {join_names(strange)}, which is no part of sentence_transformers, and code that a"
-            " folder names is not run: make the model yourself and pass it, load_model(model)"
+            " folder names is not run. Create the model yourself and pass it, load_model(model)."
         )
 
 
 def _draw_weights(encoder: nn.Module) -> None:
-    """Random weights in every module, as they are before training."""
+    """Draw random weights for every module, as before training."""
     done: set[nn.Module] = set()
     for part in list(encoder.modules()):
         if part not in done and hasattr(part, "init_weights") and hasattr(part, "config"):  # a model of transformers

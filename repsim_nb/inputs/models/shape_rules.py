@@ -1,4 +1,4 @@
-"""What operations that move, cut and join axes do to them: one rule each, from the call to the axes of its output."""
+"""Rules for operations that move, cut and join axes, each from the call to the axes of its output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .axes import BOTH, FEATURES, PART, PLACES, Axes, Axis, OperationCall, Rule, unknown_axes
 
-MASKS = (torch.bool, torch.uint8)  # types of an index that chooses places by true and false
+MASKS = (torch.bool, torch.uint8)  # types of an index that selects places by true and false
 
 
 def _list_dims(dims: Any, n: int) -> list[int]:
@@ -18,7 +18,7 @@ def _list_dims(dims: Any, n: int) -> list[int]:
 
 
 def permutation(order: Callable[[int, OperationCall], Sequence[int]]) -> Rule:
-    """order(number of axes, call): the old places of the axes of the output."""
+    """Make a rule for moved axes; order(number of axes, call): the old places of the axes of the output."""
     return lambda call: tuple(call.axes[at] for at in order(len(call.axes), call))
 
 
@@ -43,9 +43,7 @@ def move(n: int, call: OperationCall) -> list[int]:
 
 
 def reshape(call: OperationCall) -> Axes:
-    """The axes of a tensor whose numbers stay in their order: equal axes stay; several become one, one becomes
-    several.
-    """
+    """Return the axes of a tensor whose values stay in their order: axes stay, are merged, or are split."""
     old, new = list(call.x.shape), list(call.out.shape)
     found: list[Axis] = []
     at = to = 0
@@ -85,7 +83,7 @@ def _regroup(axes: Axes, old: list[int], new: list[int]) -> list[Axis]:
 
 
 def _role_of_group(roles: set[str | None], into: int) -> str | None:
-    """The role of each of the axes that axes of these roles become."""
+    """Return the role of each axis that axes of these roles become."""
     if into == 1:  # several became one
         if roles & {FEATURES, BOTH}:
             return FEATURES if roles <= {FEATURES, PART} else BOTH
@@ -107,7 +105,7 @@ def squeeze(call: OperationCall) -> Axes:
 
 
 def reduce(call: OperationCall) -> Any:
-    """A sum, a mean or a maximum over some axes."""
+    """Return the axes of a sum, a mean or a maximum over some axes."""
     n, dims = len(call.axes), call.get(1, "dim", "axis")
     if isinstance(dims, (Tensor, bool)):
         return None
@@ -150,26 +148,24 @@ def stack(call: OperationCall) -> Axes:
 
 
 def drop_axis(call: OperationCall) -> Any:
-    """One place of an axis (select), or each of them (unbind)."""
+    """Return the axes of one place of an axis (select), or of each place (unbind)."""
     dim = call.get(1, "dim", default=0) % len(call.axes)
     axes = (*call.axes[:dim], *call.axes[dim + 1 :])
     return axes if isinstance(call.out, Tensor) else [axes] * len(call.out)
 
 
 def cut(call: OperationCall) -> list[Axes]:
-    """Along one axis in pieces."""
+    """Return the axes of pieces along one axis."""
     return resize(call) if isinstance(call.get(2, "dim", "axis", default=0), int) else []
 
 
 def resize(call: OperationCall) -> Any:
-    """As many axes as before: those whose length is another were made from the old ones (narrow, pooling,
-    interpolation).
-    """
+    """Derive the axes whose length changed; others stay (narrow, pooling, interpolation)."""
     return call.of_each(lambda at, axis, out: axis if out.shape[at] == call.x.shape[at] else axis.derive())
 
 
 def reorder(call: OperationCall) -> Any:
-    """As many axes as before, and the places along some of them are others (sort, gather, index_select, flip)."""
+    """Derive all axes, since places along some of them moved (sort, gather, index_select, flip)."""
     return call.of_each(lambda at, axis, out: axis.derive())
 
 
@@ -184,7 +180,7 @@ def pad(call: OperationCall) -> Axes:
 
 
 def pooling(places: int) -> Rule:
-    """Pooling over so many of the last axes, which are places."""
+    """Make a rule for pooling over so many of the last axes, which are places."""
 
     def rule(call: OperationCall) -> Any:
         for axis in call.axes[-places:]:
@@ -208,8 +204,9 @@ def gate(call: OperationCall) -> Axes:
 
 
 def index(call: OperationCall) -> Axes:
-    """x[...]: slices keep an axis, whole or in part; a number takes it away; None is a new one; arrays choose
-    places.
+    """Return the axes of x[...].
+
+    A slice keeps an axis, whole or in part; a number removes it; None adds one; an array selects places.
     """
     x, key, axes = call.args[0], call.args[1], call.axes
     key = list(key) if isinstance(key, tuple) else [key]
@@ -250,12 +247,12 @@ def _slice(axis: Axis, size: int, which: slice) -> Axis:
         return axis
     grown = axis.grown
     if grown and step == 1 and start == grown[1] and stop == size - grown[2]:
-        return grown[0]  # what was added is taken away again
+        return grown[0]  # the added places are removed again
     return axis.derive()
 
 
 def expand(call: OperationCall) -> Axes:
-    """Axes of length 1 become longer, new ones come in front."""
+    """Return the axes of a broadcast: axes of length 1 become longer, new ones are in front."""
     new = call.out.ndim - call.x.ndim
     sizes = zip(call.axes, call.x.shape, call.out.shape[new:], strict=True)
     return (*(Axis() for _ in range(new)), *(axis if have == want else axis.derive() for axis, have, want in sizes))

@@ -1,4 +1,4 @@
-"""What running a model may change in it, apart from its outputs: noted beforehand, put back afterwards."""
+"""Save the parts of a model that a forward pass may change, and restore them afterwards."""
 
 from __future__ import annotations
 
@@ -33,13 +33,12 @@ _HOOKS = frozenset(
 class State:
     """The buffers, attributes and hooks of a model's modules as they are now; `restore` puts them back.
 
-    Attributes are noted with what they hold: tensors and arrays by value, lists, dicts, sets, random generators and
-    plain objects part by part. Weights are put back up to 64 MB together, and other tensors up to 64 MB each; of larger
-    weights those that the code of a `forward` may write to. All others are watched (`check_large`); once one of them
-    was written to, attributes that may say so stay as they are then.
-    Parameters and modules that a forward pass built stay: a lazy layer that has its weights now keeps them, since the
-    next pass would draw others. What a model changes outside itself (globals, attributes of a class, files) is not
-    seen.
+    Attributes are saved with their contents: tensors and arrays by value, lists, dicts, sets, random generators and
+    plain objects part by part. Weights are restored up to 64 MB together, and other tensors up to 64 MB each; larger
+    weights are restored if the code of a `forward` may write to them. All others are watched (`check_large`); once one
+    of them was written to, attributes that may depend on that stay as they are then.
+    Parameters and modules that a forward pass built stay: a lazy layer keeps its new weights, since the next pass would
+    draw others. Changes outside of the model (globals, attributes of a class, files) are not found.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -55,7 +54,7 @@ class State:
         self._seen: dict[int, Any] = {}  # objects that were noted, by their ids
         self.parts: list[_ModuleState] = []
         waiting = deque(module.modules())
-        while waiting:  # with modules that stand in a plain list, which the model does not count as its own
+        while waiting:  # also modules in a plain list, which the model does not register
             part = waiting.popleft()
             if id(part) not in self._seen:
                 self._seen[id(part)] = part
@@ -64,11 +63,14 @@ class State:
         self._large = [(thing, saved) for thing, saved in held if isinstance(saved, Versions)]
 
     def built(self) -> bool:
-        """Did a forward pass build parts of the model: weights of lazy layers, new modules?"""
+        """Return whether a forward pass built parts of the model: weights of lazy layers, new modules."""
         return any(part.built() for part in self.parts)
 
     def restore(self, *, our_hooks: bool = False) -> bool:
-        """-> whether anything had changed. our_hooks: those of this package stay on; all others that came since go."""
+        """Restore the state -> whether anything had changed.
+
+        our_hooks: hooks of this package stay; all other new ones are removed.
+        """
         self._accept_written()
         with torch.no_grad():
             changed = [
@@ -80,17 +82,18 @@ class State:
         return any(changed)
 
     def check_large(self) -> None:
-        """Warn if a forward pass wrote to tensors of which there is no copy."""
+        """Warn if a forward pass wrote to tensors that were not copied."""
         self._accept_written()
         if self._written:
             warn_user(
                 f"running {type(self.module).__name__} wrote to {len(self._written)} of its large tensors, which are no"
-                " longer as they were: its forward changes them in place"
+                " longer as they were: its forward changes them in place."
             )
 
     def _accept_written(self) -> None:
-        """If large tensors were written to, take the modules that hold them, and those around these, as they are now:
-        their attributes may say that all weights were rescaled.
+        """If large tensors were written to, accept the present state of the modules that contain them.
+
+        The attributes of these modules may record that all weights were rescaled.
         """
         written = {id(thing): thing for thing, saved in self._large if saved.changed()}
         self._written |= written
@@ -109,7 +112,7 @@ class State:
 
 
 class _ModuleState:
-    """One module of a model: its buffers and attributes as they are now, and what these hold."""
+    """One module of a model: its buffers and attributes as they are now, with their contents."""
 
     def __init__(self, module: nn.Module, seen: dict[int, Any], modules: deque[nn.Module]) -> None:
         self.module, self.scripted = module, isinstance(module, torch.jit.ScriptModule)
@@ -118,7 +121,7 @@ class _ModuleState:
             name
             for name, weight in weights.items()
             if weight is not None and (weight.is_meta or hasattr(weight, "full_tensor"))
-        }  # offloaded or sharded: a pass brings others along
+        }  # offloaded or sharded: a pass replaces them
         self.structure = _structure(module, self.exchanged)
         self.buffers = {name: (buffer, save_value(buffer)) for name, buffer in module.named_buffers(recurse=False)}
         self.slots = {} if self.scripted else dict(module._buffers)  # with those that are None
@@ -126,7 +129,7 @@ class _ModuleState:
             {} if self.scripted else {name: value for name, value in vars(module).items() if name not in _STRUCTURE}
         )
         self.hooks = [(value, save_value(value)) for name, value in self.attributes.items() if name in _HOOKS]
-        self.held: list[tuple[Any, Any]] = []  # an object, and what it held
+        self.held: list[tuple[Any, Any]] = []  # an object, and its contents
         self._note(seen, modules)
 
     def built(self) -> bool:
@@ -161,8 +164,10 @@ class _ModuleState:
         )
         for thing, saved in self.hooks:
             if saved is not EMPTY or len(thing):
-                kept = tuple(item for item in thing.items() if item[0] in ours and item not in saved) if ours else ()
-                changed.append(restore_value(thing, (*saved, *kept)))
+                new_ours = (
+                    tuple(item for item in thing.items() if item[0] in ours and item not in saved) if ours else ()
+                )
+                changed.append(restore_value(thing, (*saved, *new_ours)))
         return any(changed)
 
     def accept_flags(self) -> None:
@@ -195,7 +200,7 @@ class _ModuleState:
         return True
 
     def _note(self, seen: dict[int, Any], modules: deque[nn.Module]) -> None:
-        """Note what the attributes hold, each object once."""
+        """Save the contents of the attributes, each object once."""
         waiting = [value for name, value in self.attributes.items() if name not in _HOOKS]
         while waiting:
             value = waiting.pop()
@@ -215,9 +220,9 @@ class _ModuleState:
 
 
 def _structure(module: nn.Module, exchanged: set[str]) -> tuple[Any, ...]:
-    """Which parameters and modules a module has; a forward pass that changes this has built a part of the model.
+    """Return the parameters and modules of a module; a forward pass that changes them has built a part of the model.
 
-    Of the parameters `exchanged` only their names count.
+    exchanged: parameters that count by their names only.
     """
     if isinstance(module, torch.jit.ScriptModule):
         return ()
@@ -233,8 +238,9 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def _weights_that_change(module: nn.Module) -> set[int]:
-    """Weights, by their ids, that a `forward` may write to and of which there is room for a copy: those of embeddings
-    with max_norm, and those that code with an in-place operation names.
+    """Return the ids of weights that a `forward` may write to, if there is room for copies.
+
+    They are the weights of embeddings with max_norm, and those named in code with an operation in place.
     """
     scaled = [
         part.weight
@@ -247,13 +253,13 @@ def _weights_that_change(module: nn.Module) -> set[int]:
         for kind in kinds
     }
     written = {kind: {name for code in codes[kind] for name in code.co_names} for kind in kinds if codes[kind]}
-    named = [
+    used = [
         weight
         for part in module.modules()
         for path, weight in part.named_parameters()
         if path.rpartition(".")[2] in written.get(type(part), ())
     ]
-    unique = {id(weight): weight for weight in named}
+    unique = {id(weight): weight for weight in used}
     room = _bytes(unique.values()) < psutil.virtual_memory().available / 4
     return {id(weight) for weight in scaled} | (unique.keys() if room else set())
 

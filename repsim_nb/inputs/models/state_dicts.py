@@ -1,4 +1,4 @@
-"""State dicts: which one of a file is meant, its hash, and its weights into a module, every one into its place."""
+"""State dicts: choose one in a file, hash it, and load every weight into its place in a module."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from repsim_nb.support.errors import join_names, unknown_name
 
 # what Lightning writes next to the weights
 NOT_WEIGHTS = {"hyper_parameters", "datamodule_hyper_parameters", "callbacks", "loops"}
-# parts of names under which modules, also quantized ones, save other things
+# parts of names under which modules, also quantized ones, save other objects
 NO_TENSORS = {"_extra_state", "_packed_params"}
 
 
 def hash_weights(weights: Mapping[str, Tensor]) -> str:
-    """What a file's weights are held against: a hash of their names, types, shapes and bytes."""
+    """Compute a hash of the names, types, shapes and bytes of weights, to verify a file."""
     whole = hashlib.blake2b(digest_size=16)
     for name in sorted(weights):
         tensor = weights[name].detach().cpu().contiguous()
@@ -31,22 +31,22 @@ def hash_weights(weights: Mapping[str, Tensor]) -> str:
 
 
 def choose_state_dict(content: Any, key: str | None, file: Path) -> Mapping[str, Tensor]:
-    """The state dict that is meant: the only one, or the one that `key` names."""
+    """Return the only state dict of a file, or the one with the name `key`."""
     every = dict(_state_dicts(content))
     found = {name: weights for name, weights in every.items() if any(map(_is_weight, weights.values()))} or every
     if not found:
         inside = f" with {join_names(content, 6)}" if isinstance(content, Mapping) and content else ""
         raise ValueError(
-            f"the checkpoint {file} is not a state dict (names -> tensors), and none is inside; "
-            f"it holds {type(content).__name__}{inside}"
+            f"the checkpoint {file} is not a state dict (names -> tensors), and has none inside; it contains"
+            f" {type(content).__name__}{inside}."
         )
     first, *others = found.values()
     if key is None and not others:
         return first
     if key is None:
         raise ValueError(
-            f"the checkpoint {file} has {len(found)} state dicts inside, {join_names(found)}: "
-            f"say which one, load_model(..., key='{next(iter(found))}')"
+            f"the checkpoint {file} has {len(found)} state dicts inside, {join_names(found)}. Choose one,"
+            f" load_model(..., key='{next(iter(found))}')."
         )
     if key in every:
         return every[key]
@@ -57,9 +57,9 @@ def choose_state_dict(content: Any, key: str | None, file: Path) -> Mapping[str,
 
 
 def _state_dicts(content: Any, name: str = "") -> Iterator[tuple[str, Mapping[str, Tensor]]]:
-    """(name in the file, state dict) for each state dict of a model, "" for the whole file.
+    """Yield (name in the file, state dict) for each state dict of a model, "" for the whole file.
 
-    What an optimizer saves is none.
+    The state of an optimizer is none.
     """
     if isinstance(content, Mapping) and _is_state_dict(content):
         yield name, content
@@ -78,21 +78,19 @@ def _is_state_dict(content: Mapping[Any, Any]) -> bool:
 
 
 def _is_weight(value: Any) -> bool:
-    """Whether it cannot be a loss, a count or a random state, which are saved next to weights."""
+    """Return whether it may be a weight, and no loss, count or random state, which are saved next to weights."""
     return not isinstance(value, Tensor) or (
         value.ndim > 0 and (value.is_floating_point() or value.is_complex() or value.is_quantized)
     )
 
 
 def strip_prefix(weights: Mapping[str, Tensor], begin: str) -> Mapping[str, Tensor]:
-    """The weights whose names begin so, without the beginning."""
+    """Return the weights whose names begin with a prefix, without the prefix."""
     return rename_weights(weights, lambda path: f"{path}."[len(begin) : -1] if f"{path}.".startswith(begin) else None)
 
 
 def rename_weights(weights: Mapping[str, Tensor], rename: Callable[[str], str | None]) -> Mapping[str, Tensor]:
-    """Weights under other names (None leaves them out), and with them the versions of modules that torch keeps in
-    `_metadata`.
-    """
+    """Rename weights (None leaves one out), and with them the versions of modules in the `_metadata` of torch."""
     renamed = OrderedDict((new, value) for name, value in weights.items() if (new := rename(name)))
     if hasattr(weights, "_metadata"):
         paths = ((rename(path), about) for path, about in weights._metadata.items())
@@ -106,17 +104,17 @@ WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
 
 
 def fill_module(module: nn.Module, weights: Mapping[str, Tensor], file: Path) -> None:
-    """Load every weight into its place; a weight too many, too few or of another shape is an error.
+    """Load every weight into its place; a weight too many, too few or of another shape is a ValueError.
 
-    torch's `load_state_dict` decides, with all hooks of the module. What it misses is forgiven only if that cannot
-    change an output: a weight that shares its memory with one that was loaded, and the number of batches that a batch
-    normalization has seen. What it finds besides is forgiven if the module has that buffer, with these values, and does
-    not save it.
+    torch's `load_state_dict` decides, with all hooks of the module. A missing weight is accepted only if it cannot
+    change an output: a weight that shares its memory with a loaded one, and the number of batches of a batch
+    normalization. An additional weight is accepted if the module has that buffer, with these values, and does not save
+    it.
     """
     if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
         raise ValueError(
-            f"the architecture {type(module).__name__} is on the device 'meta', where weights have no values: "
-            "make it on the CPU"
+            f"the architecture {type(module).__name__} is on the device 'meta', where weights have no values. Create it"
+            " on the CPU."
         )
     weights = _fit_names(weights, module)
     missing: list[str] = []
@@ -136,20 +134,18 @@ def fill_module(module: nn.Module, weights: Mapping[str, Tensor], file: Path) ->
     other = [name for name in own if name in weights and f"size mismatch for {name}:" in trouble]
     problems = {
         "it lacks": [name for name in missing if not _is_harmless(name, module, own, own.keys() - set(missing))],
-        "it has besides": [name for name in besides if not _has_buffer(module, name, weights.get(name))],
+        "it has in addition": [name for name in besides if not _has_buffer(module, name, weights.get(name))],
         "other shapes:": [f"{name} {tuple(weights[name].shape)} for {tuple(own[name].shape)}" for name in other],
         "other values under names that are one tensor here:": _find_torn(own, weights),
-        "torch said:": [trouble] if trouble and not other else [],
+        "torch reported:": [trouble] if trouble and not other else [],
     }
     if any(problems.values()):
         found = "; ".join(f"{word} {join_names(names, 4)}" for word, names in problems.items() if names)
-        raise ValueError(f"the checkpoint {file} does not fit {type(module).__name__}: {found}")
+        raise ValueError(f"the checkpoint {file} does not fit {type(module).__name__}: {found}.")
 
 
 def _fit_names(weights: Mapping[str, Tensor], module: nn.Module) -> Mapping[str, Tensor]:
-    """The weights without what wrappers put into all names ("module.", "_orig_mod.", "model."), if more of the names
-    fit without it.
-    """
+    """Strip what wrappers put into all names ("module.", "_orig_mod.", "model."), if more names fit without it."""
     own, owners = set(module.state_dict()), {name for name, _ in module.named_modules(remove_duplicate=False)}
 
     def fit(names: Mapping[str, Tensor]) -> tuple[int, int]:
@@ -163,7 +159,7 @@ def _fit_names(weights: Mapping[str, Tensor], module: nn.Module) -> Mapping[str,
 
 
 def _iterate_stripped(weights: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
-    """The weights as they are, and without the first part of their names as long as all share it."""
+    """Yield the weights as they are, then without the first part of their names as long as it is common to all."""
     while True:
         yield weights
         names = [name for name in weights if name != "n_averaged"]  # AveragedModel puts it next to "module."
@@ -178,7 +174,7 @@ def _iterate_stripped(weights: Mapping[str, Tensor]) -> Iterator[Mapping[str, Te
 
 
 def _is_harmless(name: str, module: nn.Module, own: Mapping[str, Tensor], loaded: set[str]) -> bool:
-    """Whether a weight that the file lacks cannot change an output."""
+    """Return whether a weight that the file lacks cannot change an output."""
     owner, _, last = name.rpartition(".")
     if last == "num_batches_tracked" and isinstance(
         dict(module.named_modules(remove_duplicate=False)).get(owner), _NormBase
@@ -188,7 +184,7 @@ def _is_harmless(name: str, module: nn.Module, own: Mapping[str, Tensor], loaded
 
 
 def _covers(whole: Tensor, part: Tensor) -> bool:
-    """Whether each value of one tensor lies in the memory of another, and this one fills all of its memory."""
+    """Return whether a tensor lies in the memory of another, which fills all of its memory."""
     if any(nn.parameter.is_lazy(t) or t.layout != torch.strided or t.numel() == 0 for t in (whole, part)):
         return False
     (start, end), (first, last) = _memory_span(whole), _memory_span(part)
@@ -197,7 +193,7 @@ def _covers(whole: Tensor, part: Tensor) -> bool:
 
 
 def _memory_span(tensor: Tensor) -> tuple[int, int]:
-    """Where the first value of a tensor begins, and where its last one ends."""
+    """Return the addresses where the first value of a tensor begins and its last one ends."""
     values = 1 + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
     return tensor.data_ptr(), tensor.data_ptr() + values * tensor.element_size()
 
@@ -210,8 +206,9 @@ def _has_buffer(module: nn.Module, name: str, value: Any) -> bool:
 
 
 def _find_torn(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
-    """Pairs of names that are one tensor in the module and have different values in the file; only the last would be in
-    the module.
+    """List pairs of names that are one tensor in the module and have different values in the file.
+
+    Only the last of them would be in the module.
     """
     first: dict[Any, str] = {}
     torn = []
@@ -230,9 +227,7 @@ def _find_torn(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list
 
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """The model itself: out of nn.DataParallel, DistributedDataParallel and torch.compile, which put a prefix before
-    all names.
-    """
+    """Return the model inside nn.DataParallel, DistributedDataParallel and torch.compile, which add a prefix."""
     while True:
         if isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module

@@ -1,7 +1,7 @@
 """Follow the axes of tensors through a forward pass.
 
-Sizes do not tell the axes of (n, 16, 16) apart; the operations that made it do: a convolution puts features along axis
-1, a matrix of weights along the last one, a transposition moves them, an addition leaves them where they are.
+Sizes cannot distinguish the axes of (n, 16, 16), but operations can: a convolution puts features along axis 1, a matrix
+of weights along the last one, a transposition moves them, an addition leaves them in place.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -21,10 +22,9 @@ from .operations import IGNORED, RULES
 
 
 class Trace(TorchFunctionMode):
-    """While open, every operation of torch is followed; `axes(tensor)` then says what is known of a tensor's axes.
+    """Follow every operation of torch while open; `axes(tensor)` then returns the axes of a tensor.
 
-    An operation that is not known gives axes of which nothing is known, never wrong ones. It does not change what is
-    computed.
+    An unknown operation gives axes without roles, never wrong ones. Values do not change.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class Trace(TorchFunctionMode):
         self._known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
     def enter(self, name: str, tensor: Tensor) -> None:
-        """An input of the model, by its name."""
+        """Register an input of the model by its name."""
         self._known[tensor] = tuple(Axis(None, [name], [(name, axis)]) for axis in range(tensor.ndim))
 
     def axes(self, tensor: Tensor) -> Axes:
@@ -52,7 +52,7 @@ class Trace(TorchFunctionMode):
         # an operation in place may change the axes of its input
         before = self.axes(args[0]) if args and isinstance(args[0], Tensor) else None
         out = function(*args, **kwargs)
-        with suppress(Exception):  # nothing of the model may fail because of what is noted here
+        with suppress(Exception):  # the model must not fail because of this trace
             self._follow(name, OperationCall(self, args, kwargs, out, before))
         return out
 
@@ -70,8 +70,9 @@ class Trace(TorchFunctionMode):
                     self._known[tensor] = tuple(axes)
 
     def _elementwise(self, name: str, out: Tensor, call: OperationCall) -> Axes:
-        """The axes of an output of an operation without a rule: aligned with the inputs if these are broadcast, or all
-        of its shape; else nothing is known.
+        """Return the axes of an output of an operation without a rule.
+
+        They are aligned with the inputs if these are broadcast, or all of its shape; else they have no role.
         """
         inputs = [
             (x, call.before if x is call.args[0] and call.before is not None else self.axes(x))
@@ -80,7 +81,7 @@ class Trace(TorchFunctionMode):
         ]
         shapes = [x.shape for x, _ in inputs]
         aligned = all(shape == out.shape for shape in shapes)
-        if inputs and (aligned or (is_pointwise(name) and _broadcast_shape(shapes) == out.shape)):
+        if inputs and (aligned or (is_pointwise(name) and np.broadcast_shapes(*shapes) == out.shape)):
             return self._broadcast(out, inputs)
         sources = {source for _, axes in inputs for axis in axes for source in axis.sources}
         return tuple(Axis(None, sources) for _ in range(out.ndim))
@@ -88,14 +89,14 @@ class Trace(TorchFunctionMode):
     def _broadcast(self, out: Tensor, inputs: list[tuple[Tensor, Axes]]) -> Axes:
         found = []
         for back in range(out.ndim, 0, -1):
-            here = [
+            candidates = [
                 (axes[-back], x.ndim)
                 for x, axes in inputs
                 if x.ndim >= back and len(axes) == x.ndim and x.shape[-back] == out.shape[-back]
             ]
             if out.shape[-back] == 1:  # axes of length 1 are aligned only if all tensors have as many axes
-                here = [(axis, ndim) for axis, ndim in here if ndim == out.ndim]
-            aligned = [axis for axis, _ in here]
+                candidates = [(axis, ndim) for axis, ndim in candidates if ndim == out.ndim]
+            aligned = [axis for axis, _ in candidates]
             axis = next((axis for axis in aligned if axis.of_inputs), aligned[0] if aligned else Axis())
             for other in aligned:
                 axis.join(other)
@@ -103,18 +104,9 @@ class Trace(TorchFunctionMode):
         return tuple(found)
 
 
-def _broadcast_shape(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """As torch.broadcast_shapes, which takes a second to import what it needs."""
-    most = max(map(len, shapes))
-    return tuple(
-        max((size for size in sizes if size != 1), default=1)
-        for sizes in zip(*((1,) * (most - len(shape)) + tuple(shape) for shape in shapes), strict=True)
-    )
-
-
 @functools.cache
 def is_pointwise(name: str) -> bool:
-    """Does an operation work element by element on tensors that are broadcast? torch marks such ones."""
+    """Return whether an operation works element by element on broadcast tensors, as marked by torch."""
     name = name.strip("_")
     for core in (
         name,

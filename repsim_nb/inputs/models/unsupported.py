@@ -1,4 +1,4 @@
-"""What is no model that can be loaded: files and objects of other kinds, and what to do with each."""
+"""Files and objects that cannot be loaded as a model, and what to do with each."""
 
 from __future__ import annotations
 
@@ -9,86 +9,87 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from repsim_nb.support.errors import join_names
 
-ARRAYS = "record there, and bring the activations along as arrays (n, ...): rs.from_arrays({'model/layer': array})"
+ARRAYS = "record there, and load the activations as arrays (n, ...): rs.from_arrays({'model/layer': array})"
 _KERAS = (
-    f"Keras and h5py write it. Load it in Keras, {ARRAYS}; keras.Model(model.inputs, [layer.output for layer in "
-    "model.layers]).predict(x) gives them"
+    f"Keras and h5py write it. Load it in Keras, {ARRAYS}; keras.Model(model.inputs, [layer.output for layer in"
+    " model.layers]).predict(x) returns them"
 )
 _TENSORFLOW = f"TensorFlow writes it. Load it there, {ARRAYS}"
 _ONNX = (
     "it is a graph for ONNX Runtime, which does not run layer by layer in torch. Pass the module that was exported; the"
-    " package onnx2torch makes a module of many graphs: onnx2torch.convert(file)"
+    " package onnx2torch converts many graphs to modules: onnx2torch.convert(file)"
 )
 _DEVICE = (
-    "it is a program for one kind of device, and its layers cannot be watched. Pass the module that it was made of, "
-    "load_model(module)"
+    "it is a program for one kind of device, and its layers cannot be recorded. Pass the module that was compiled,"
+    " load_model(module)"
 )
 _EXPORTED = (
-    "it is an exported program. torch.export.unflatten(torch.export.load(file)) makes a module of it that can be"
-    " recorded, if it was exported with a dynamic first axis (dynamic_shapes=); pass that, load_model(module)"
+    "it is an exported program. torch.export.unflatten(torch.export.load(file)) returns a module that can be recorded,"
+    " if it was exported with a dynamic first axis (dynamic_shapes=); pass that, load_model(module)"
 )
 _ARCHIVE = "it is an archive. Unpack it, and give the file or the folder of weights inside"
 _CONFIGURATION = (
-    "it is a configuration and holds no weights. If transformers wrote it, give its folder, 'transformers:FOLDER'; else"
-    " give the file of the weights, with architecture="
+    "it is a configuration without weights. If transformers wrote it, give its folder, 'transformers:FOLDER'; else give"
+    " the file of the weights, with architecture="
 )
-_OTHER_LIBRARY = f"another library than torch wrote it. Load it there, {ARRAYS}"
+_OTHER_LIBRARY = f"it was written by another library than torch. Load it there, {ARRAYS}"
 
-# how the name of a file ends -> what it is and what to do with it; the first that fits
+# the end of the name of a file -> its kind and what to do with it; the first match counts
 OTHER_FILES: dict[tuple[str, ...], str] = {
     (".onnx", ".ort"): _ONNX,
     ("tf_model.h5",): (
-        "it holds weights for TensorFlow, and transformers 5 reads none. Convert it with transformers 4, "
-        "AutoModel.from_pretrained(folder, from_tf=True).save_pretrained(new_folder), "
-        "and load 'transformers:NEW_FOLDER'"
+        "it contains weights for TensorFlow, and transformers 5 reads none. Convert it with transformers 4,"
+        " AutoModel.from_pretrained(folder, from_tf=True).save_pretrained(new_folder), and load"
+        " 'transformers:NEW_FOLDER'"
     ),
     (".keras", ".h5", ".hdf5"): _KERAS,
     (".mat", ".csv", ".parquet", ".feather", ".nc"): (
-        "it holds data, not weights. If these are activations, read the file and give the "
-        "arrays: rs.from_arrays({'model/layer': array})"
+        "it contains data, not weights. If these are activations, read the file and give the arrays:"
+        " rs.from_arrays({'model/layer': array})"
     ),
     (".pb", ".ckpt.index", ".ckpt.meta", ".data-00000-of-00001", ".tflite", ".lite"): _TENSORFLOW,
     (".msgpack",): (
-        "Flax writes it, and transformers 5 reads no Flax weights. Convert it with transformers 4, "
-        "AutoModel.from_pretrained(folder, from_flax=True).save_pretrained(new_folder), and "
-        f"load 'transformers:NEW_FOLDER'; or load it in JAX, {ARRAYS}"
+        "Flax writes it, and transformers 5 reads no Flax weights. Convert it with transformers 4,"
+        " AutoModel.from_pretrained(folder, from_flax=True).save_pretrained(new_folder), and load"
+        f" 'transformers:NEW_FOLDER'; or load it in JAX, {ARRAYS}"
     ),
     (".orbax", ".orbax-checkpoint"): f"JAX writes it. Load it there, {ARRAYS}",
     (".gguf", ".ggml"): (
-        "its weights are quantized for llama.cpp. transformers turns many of them back into floats (with the packages "
-        "gguf and accelerate): "
-        "module = AutoModel.from_pretrained(folder, gguf_file='NAME.gguf'); then load_model(module)"
+        "its weights are quantized for llama.cpp. transformers turns many of them back into floats (with the packages"
+        " gguf and accelerate): module = AutoModel.from_pretrained(folder, gguf_file='NAME.gguf'); then"
+        " load_model(module)"
     ),
     (".pt2",): _EXPORTED,
     (".mlmodel", ".mlpackage", ".engine", ".plan", ".trt", ".pte", ".rknn"): _DEVICE,
     (".npz", ".npy"): (
-        "it holds arrays. If they are activations: rs.from_arrays(file), and no model is needed. If they are weights:"
+        "it contains arrays. If they are activations, no model is needed: rs.from_arrays(file). If they are weights,"
         " put them into the module, module.load_state_dict({name: torch.from_numpy(array) for name, array in"
         " np.load(file).items()}), and pass it, load_model(module)"
     ),
     (".params", ".pdparams", ".pdmodel", ".caffemodel", ".prototxt"): _OTHER_LIBRARY,
     (".weights", ".t7", ".ot", ".xml", ".skops"): _OTHER_LIBRARY,
     (".nemo",): (
-        "it is an archive of NeMo. Load it there, module = nemo.core.ModelPT.restore_from(file), and pass the module, "
-        "load_model(module)"
+        "it is an archive of NeMo. Load it there, module = nemo.core.ModelPT.restore_from(file), and pass the module,"
+        " load_model(module)"
     ),
     (".mar", ".zip", ".tar.gz", ".tgz", ".tar", ".whl", ".7z"): _ARCHIVE,
     (".json", ".yaml", ".yml", ".toml"): _CONFIGURATION,
     (".distcp",): (
-        "it is one part of a distributed checkpoint. Join the parts: "
-        "torch.distributed.checkpoint.format_utils.dcp_to_torch_save(folder, 'mine.pt'); then load 'mine.pt' "
-        "with architecture="
+        "it is one part of a distributed checkpoint. Join the parts:"
+        " torch.distributed.checkpoint.format_utils.dcp_to_torch_save(folder, 'mine.pt'); then load 'mine.pt' with"
+        " architecture="
     ),
 }
-TORCH_TAR = (".pth.tar", ".pt.tar")  # torch.save writes these
+TORCH_TAR = (".pth.tar", ".pt.tar")  # these are written by torch.save
 
 
 def describe_other_file(file: Path) -> str:
-    """What to say of a file of another kind than torch and safetensors write; "" for those, whatever their name."""
+    """Return what a file of another library is and what to do; "" for files of torch and safetensors."""
     name = file.name.lower()
     what = next((advice for ends, advice in OTHER_FILES.items() if name.endswith(ends)), "")
     kind = _find_writer(file)
@@ -96,20 +97,20 @@ def describe_other_file(file: Path) -> str:
         return ""
     if kind == "torch.jit.save":
         return (
-            f"load_model cannot read the file {file}: torch.jit compiled this model, and what it compiled cannot be"
-            f" watched. Take its weights, torch.save(torch.jit.load('{file.name}').state_dict(), 'mine.pt'), and load"
-            " these with architecture= the module that was compiled"
+            f"load_model cannot read the file {file}: torch.jit compiled this model, and the layers of a compiled model"
+            f" cannot be recorded. Take its weights, torch.save(torch.jit.load('{file.name}').state_dict(), 'mine.pt'),"
+            " and load these with architecture= the module that was compiled"
         )
     what = _EXPORTED if kind == "torch.export.save" else what
     return f"load_model cannot read the file {file}: {what}" if what else ""
 
 
 def _find_writer(file: Path) -> str:
-    """Which function of torch wrote a zip file, "" for other files."""
+    """Return the function of torch that wrote a zip file, "" for other files."""
     if not file.is_file() or not zipfile.is_zipfile(file):
         return ""
     inside: set[str] = set()
-    with suppress(Exception), zipfile.ZipFile(file) as whole:  # a damaged one is found where it is read
+    with suppress(Exception), zipfile.ZipFile(file) as whole:  # a damaged file is reported when it is read
         inside = {name.partition("/")[2] for name in whole.namelist()}
     if "constants.pkl" in inside and "data.pkl" in inside:
         return "torch.jit.save"
@@ -118,7 +119,7 @@ def _find_writer(file: Path) -> str:
 
 # -- inputs
 
-# an input of a model with several kinds of inputs -> what the part of the model may be called that takes it
+# an input of a model with several kinds of inputs -> possible names of the part of the model that takes it
 _PARTS = {
     "pixel_values": ("vision_model", "vision_tower", "visual"),
     "input_ids": ("text_model", "language_model"),
@@ -128,7 +129,7 @@ _PARTS = {
 
 
 def missing_inputs(module: nn.Module, batch: Any) -> str:
-    """What a model of transformers with several inputs may lack, as a sentence; "" if that is not known."""
+    """Return what a model of transformers with several inputs may lack, as a sentence; "" if it is not known."""
     config = getattr(module, "config", None)
     if not isinstance(batch, Mapping) or not hasattr(config, "model_type"):
         return ""
@@ -150,23 +151,23 @@ def missing_inputs(module: nn.Module, batch: Any) -> str:
 
 _RECORD = "the model comes first and the data second, rs.record(model, data)"
 _TOKENIZER = (
-    "a tokenizer or processor prepares inputs and is no model. Pass the model, and what the tokenizer makes of the"
-    " texts as data: rs.record(model, dict(tokenizer(texts, padding=True, return_tensors='pt')))"
+    "a tokenizer or processor prepares inputs and is no model. Pass the model, and the output of the tokenizer as data:"
+    " rs.record(model, dict(tokenizer(texts, padding=True, return_tensors='pt')))"
 )
 _RUNTIME = (
-    "it does not run as modules of torch, so its layers cannot be watched. Pass the module that it was exported from;"
+    "it does not run as modules of torch, so its layers cannot be recorded. Pass the module that it was exported from;"
     f" or {ARRAYS}"
 )
 _SETTINGS = (
-    "a configuration has no weights: AutoModel.from_config(config) makes an untrained model,"
+    "a configuration has no weights: AutoModel.from_config(config) creates an untrained model,"
     " AutoModel.from_pretrained(folder) a trained one"
 )
 _ADAPTER = (
     "a configuration of an adapter has no weights: peft.get_peft_model(module, config) or"
-    " peft.PeftModel.from_pretrained(module, folder) makes the model"
+    " peft.PeftModel.from_pretrained(module, folder) creates the model"
 )
-_WEIGHTS = "these are the name of weights: make the model, torchvision.models.resnet18(weights=...), and pass it"
-_LAYERS_OF_KERAS = "keras.Model(model.inputs, [layer.output for layer in model.layers]).predict(x) gives them"
+_WEIGHTS = "it is the name of weights: create the model, torchvision.models.resnet18(weights=...), and pass it"
+_LAYERS_OF_KERAS = "keras.Model(model.inputs, [layer.output for layer in model.layers]).predict(x) returns them"
 _TOKENIZERS = {"PreTrainedTokenizerBase", "ProcessorMixin", "ImageProcessingMixin", "FeatureExtractionMixin"}
 _RUNTIMES = {
     *("onnxruntime", "onnx", "openvino", "tensorrt", "coremltools", "llama_cpp", "vllm", "ctransformers", "gguf"),
@@ -177,32 +178,53 @@ _OBJECTS: list[tuple[set[str], set[str], str]] = [
     (
         {"transformers", "trl", "sentence_transformers", "setfit"},
         {"Trainer"},
-        "a Trainer holds the model: pass trainer.model",
+        "the model is inside the Trainer: pass trainer.model",
     ),
-    ({"lightning", "pytorch_lightning"}, {"Trainer"}, "a Trainer holds the model: pass trainer.lightning_module"),
+    ({"lightning", "pytorch_lightning"}, {"Trainer"}, "the model is inside the Trainer: pass trainer.lightning_module"),
     ({"transformers"}, {"PreTrainedConfig", "PretrainedConfig"}, _SETTINGS),
     ({"transformers"}, _TOKENIZERS, _TOKENIZER),
     ({"peft"}, {"PeftConfigMixin"}, _ADAPTER),
     ({"torchvision"}, {"WeightsEnum"}, _WEIGHTS),
-    ({"fastai"}, {"Learner"}, "a Learner holds the model: pass learner.model"),
+    ({"fastai"}, {"Learner"}, "the model is inside the Learner: pass learner.model"),
     ({"setfit"}, {"SetFitModel"}, "its encoder is a SentenceTransformer: pass model.model_body"),
-    ({"skorch"}, {"NeuralNet"}, "skorch holds the module: pass net.module_"),
-    ({"stable_baselines3"}, {"BaseAlgorithm"}, "the networks are in its policy: pass model.policy"),
+    ({"skorch"}, {"NeuralNet"}, "the module is inside: pass net.module_"),
+    ({"stable_baselines3"}, {"BaseAlgorithm"}, "the modules are in its policy: pass model.policy"),
     ({"keras", "tensorflow", "tf_keras"}, set(), f"its layers do not run in torch: {ARRAYS}; {_LAYERS_OF_KERAS}"),
     ({"flax", "jax", "haiku", "equinox", "jaxlib"}, set(), f"its layers do not run in torch: {ARRAYS}"),
-    ({"sklearn", "xgboost", "lightgbm", "catboost"}, set(), f"a model of another library than torch: {ARRAYS}"),
+    ({"sklearn", "xgboost", "lightgbm", "catboost"}, set(), f"it is a model of another library than torch: {ARRAYS}"),
     (_RUNTIMES, set(), _RUNTIME),
     ({"optimum"}, {"ORTModel", "OVBaseModel"}, _RUNTIME),
     ({"torch"}, {"Optimizer"}, "an optimizer is no model: pass the module whose weights it trains"),
 ]
 
 
+def check_forward(module: nn.Module) -> None:
+    """Raise a TypeError for a module whose layers cannot be recorded, with what to pass instead."""
+    if isinstance(module, torch.fx.GraphModule) and "range_constraints" in vars(module):  # torch.export's
+        raise TypeError(
+            "this module comes from torch.export, program.module(), and its layers do not run one by one, so nothing of"
+            " it can be recorded. Pass torch.export.unflatten(program), of a program that was exported with a dynamic"
+            " first axis (dynamic_shapes=), or the module that was exported."
+        )
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TypeError(
+            f"torch.jit compiled this {module.original_name}, and the layers of a compiled module cannot be recorded."
+            " Pass the module that was compiled, with the weights of the compiled one,"
+            " module.load_state_dict(compiled.state_dict())."
+        )
+    if type(module).forward is nn.Module.forward and "forward" not in vars(module):  # a ModuleList, for one
+        raise TypeError(
+            f"a {type(module).__name__} has no forward, so it cannot run. Pass the model that it is a part of, or one"
+            " of the modules in it."
+        )
+
+
 def explain_other_object(thing: Any) -> TypeError:
-    """The error for something that is no model."""
+    """Return the error for an object that is no model."""
     called = f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
     return TypeError(
-        "load_model takes a spec ('zoo:NAME', 'timm:NAME', 'checkpoint:PATH', ...) or an nn.Module; it got "
-        f"{called}{_advise(thing)}"
+        "load_model takes a spec ('zoo:NAME', 'timm:NAME', 'checkpoint:PATH', ...) or an nn.Module; got"
+        f" {called}{_advise(thing)}."
     )
 
 
@@ -212,9 +234,9 @@ def _advise(thing: Any) -> str:
     if isinstance(thing, type):
         factory = "_BaseAutoModelClass" in names or hasattr(thing, "from_pretrained")
         return (
-            f": make a model first, {thing.__name__}.from_pretrained(folder)"
+            f": create a model first, {thing.__name__}.from_pretrained(folder)"
             if factory
-            else (f": make a model first, {thing.__name__}(...)")
+            else (f": create a model first, {thing.__name__}(...)")
         )
     if "DiffusionPipeline" in names:
         parts = [name for name, part in getattr(thing, "components", {}).items() if isinstance(part, nn.Module)]
@@ -247,10 +269,7 @@ def _advise(thing: Any) -> str:
     if isinstance(getattr(thing, "model", None), nn.Module):
         return ": the model is inside, pass its attribute `model`"
     if callable(thing):
-        return (
-            ": a function has no layers. Put what it calls into an nn.Module; a function that makes a model must be"
-            " called first"
-        )
+        return ": a function has no layers. Put its code into an nn.Module; call a function that creates a model first"
     return ""
 
 
@@ -266,7 +285,7 @@ def _advise_on_mapping(thing: Mapping[Any, Any]) -> str:
     )
     if inner is not None:
         return (
-            ": that is what a checkpoint holds. Put the weights into your module,"
+            ": that is the content of a checkpoint. Put the weights into your module,"
             f" module.load_state_dict(checkpoint['{inner}']), and pass the module; or give load_model the path of the"
             " file, with architecture="
         )
@@ -293,8 +312,8 @@ def _advise_on_list(thing: Sequence[Any]) -> str:
         return ": module.load_state_dict(weights) returns the names of keys. Pass the module itself"
     if thing and all(isinstance(one, Mapping) for one in thing):
         return (
-            ": these are state dicts, weights without a model. Make a module for each, load its weights, "
-            "module.load_state_dict(weights), and pass the modules, rs.record([a, b], data)"
+            ": these are state dicts, weights without a model. Create a module for each, load its weights,"
+            " module.load_state_dict(weights), and pass the modules, rs.record([a, b], data)"
         )
     if any(isinstance(one, nn.Module) for one in thing):
         return (

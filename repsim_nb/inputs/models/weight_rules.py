@@ -1,4 +1,4 @@
-"""What operations with weights do to axes: one rule each, from the call to the axes of its output."""
+"""Rules for operations with weights, each from the call to the axes of its output."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from .axes import BOTH, FEATURES, PARAMETER, PLACES, Axes, Axis, OperationCall, 
 
 
 def _mix(axes: Axes, over: int, others: Iterable[Axis]) -> Axis:
-    """What a matrix of weights makes of an axis: features, unless features lie along another axis; then it mixes
-    places.
+    """Return the axis that a matrix of weights gives: features, or mixed places if features lie along another axis.
 
     An axis of an input itself does not count: the first layer of a mixer may work along time, and the second along the
     variables.
@@ -56,7 +55,7 @@ def embedding(call: OperationCall) -> Axes:
 
 
 def along(axis: int, others: str | None = None) -> Rule:
-    """A layer that works on each feature by itself, which lie along this axis."""
+    """Make a rule for a layer that works on each feature by itself; features lie along this axis."""
 
     def rule(call: OperationCall) -> Axes:
         if len(call.axes) > 1:
@@ -76,7 +75,7 @@ def layer_norm(call: OperationCall) -> Axes:
 
 
 def _show_weakly(axes: Axes, axis: int) -> None:
-    """A normalisation works along features, unless these are known to lie elsewhere."""
+    """Mark an axis as features, weakly, for a normalisation, unless features lie along another axis."""
     if not any(other.role in (FEATURES, BOTH) for other in axes[1:] if other is not axes[axis]):
         axes[axis].show(FEATURES, weak=True)
 
@@ -98,7 +97,7 @@ def unpack(call: OperationCall) -> list[Axes]:
 
 
 def attention(call: OperationCall) -> Axes:
-    """softmax(q kᵀ) v: the places are those of q, the features those of v."""
+    """Return the axes of softmax(q kᵀ) v: places of q, features of v."""
     key, value, mask = (call.get(at, name) for at, name in ((1, "key"), (2, "value"), (3, "attn_mask")))
     k, v = call.trace.axes(key), call.trace.axes(value)
     if len(k) == len(v) and len(v) > 2:
@@ -174,5 +173,5 @@ def einsum(call: OperationCall) -> Axes:
 
 
 def make(call: OperationCall) -> Any:
-    """New numbers, aligned with nothing."""
+    """Return axes of new values, aligned with nothing."""
     return unknown_axes(call.out) if isinstance(call.out, Tensor) else []
