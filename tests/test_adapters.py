@@ -150,7 +150,7 @@ def test_an_adapter_that_does_not_fit_is_refused(peft, base, tmp_path):
         rs.load_model(folder)
 
 
-# -- what is said without peft, or without the base
+# -- errors without peft, or without the base model
 
 
 def written(folder, base, **settings):

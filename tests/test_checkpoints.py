@@ -338,7 +338,7 @@ def test_old_weight_norm_goes_into_new_weight_norm(tmp_path, wrapped, old, new):
     with torch.no_grad():
         module.conv.weight_g *= 2
         module.fc.weight_v += 0.1
-    module(x)  # the old form makes its weight anew before each pass
+    module(x)  # the old form computes its weight again before each pass
     if wrapped is not AveragedModel:  # that copies a module, which old weight_norm does not allow
         torch.save(wrapped(module).state_dict(), tmp_path / "t.pt")
     else:

@@ -105,7 +105,7 @@ def test_a_column_called_label_is_an_input_too():
     np.testing.assert_allclose(rec(model, data)["output"], model(Z, Y).detach(), atol=1e-6)
     np.testing.assert_allclose(
         rec(Conditional().eval(), data)["output"], Conditional()(Z).detach(), atol=1e-6
-    )  # it knows no 'label'
+    )  # it has no argument 'label'
 
 
 def test_a_fingerprint_counts_labels_only_if_asked():
@@ -436,7 +436,7 @@ def test_kinds_of_tokens_do_not_hide_the_mask(model, kinds):
         )
     ).eval()
     if model == "RobertaModel" and kinds.any():
-        kinds = torch.zeros_like(kinds)  # it knows one kind
+        kinds = torch.zeros_like(kinds)  # it has one kind
     ids, mask = torch.randint(3, 49, (20, 7)), (torch.arange(7) < 3 + torch.arange(20)[:, None] % 5).long()
     got = rec(
         module, {"input_ids": ids * mask, "token_type_ids": kinds * mask, "attention_mask": mask}, "output", pool="mean"

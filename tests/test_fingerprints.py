@@ -1,4 +1,4 @@
-"""What counts as the same pool function, the same network."""
+"""What counts as the same pool function, the same model."""
 
 import functools
 import hashlib
@@ -124,7 +124,7 @@ def test_it_is_the_same_in_every_process():
     )
     code = (
         f"import sys; sys.path.insert(0, 'tests'); from test_fingerprints import *; print(fingerprint(made({pool!r})),"
-        " fingerprint(network()))"
+        " fingerprint(small_model()))"
     )
     environment = {
         "PYTHONHASHSEED": "1",
@@ -139,7 +139,7 @@ def test_it_is_the_same_in_every_process():
         text=True,
         check=True,
     ).stdout
-    assert found == f"{fingerprint(made(pool))} {fingerprint(network())}\n"
+    assert found == f"{fingerprint(made(pool))} {fingerprint(small_model())}\n"
 
 
 NETWORK = """
@@ -161,7 +161,7 @@ class Net(nn.Module):
 """
 
 
-def network(old="", new=""):
+def small_model(old="", new=""):
     assert old in NETWORK
     return made(NETWORK.replace(old, new) if old else NETWORK, "Net")()
 
@@ -181,17 +181,17 @@ def network(old="", new=""):
     ],
 )
 def test_a_network_that_does_something_else_has_another_fingerprint(old, new):
-    assert fingerprint(network()) != fingerprint(network(old, new))
+    assert fingerprint(small_model()) != fingerprint(small_model(old, new))
 
 
 def test_running_training_and_hooks_do_not_change_it():
-    net = network()
+    net = small_model()
     before = fingerprint(net)
     net.register_forward_hook(lambda *_: None)
     net.train(not net.training)
     net.called_back = lambda: None
     net(torch.ones(2, 3))
-    assert net.calls == 1 and net.kept is not None and fingerprint(net) == before == fingerprint(network())
+    assert net.calls == 1 and net.kept is not None and fingerprint(net) == before == fingerprint(small_model())
 
 
 HELD = """

@@ -1,4 +1,4 @@
-"""Which layers of a network are its blocks, and how others are asked for."""
+"""Which layers of a model are its blocks, and how others are selected."""
 
 from collections import OrderedDict
 

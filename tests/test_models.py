@@ -73,7 +73,7 @@ def test_options_are_checked_and_a_model_can_be_changed():
         rs.load_model("zoo:mnist-cnn-0", nam="x")
     with pytest.raises(TypeError, match="Small is a class. Create one first"):
         rs.load_model(Small)
-    with pytest.raises(ValueError, match="end in .safetensors, .pt, .pth, .ckpt or .bin; got 'weights.data'"):
+    with pytest.raises(ValueError, match="ends in .safetensors, .pt, .pth, .ckpt or .bin; got 'weights.data'"):
         rs.load_model("weights.data")
     model = rs.load_model("zoo:mnist-cnn-0")
     twin = rs.load_model(model, name="twin", layers=["fc"])

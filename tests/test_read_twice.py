@@ -277,7 +277,7 @@ def test_a_collate_function_that_pads_is_taken(side):
 
 
 def test_a_collate_function_may_change_values():
-    """Where no row can be found again, nothing is said of their order."""
+    """If no row can be found again, no error concerns their order."""
     data = rs.Dataset(
         "d",
         DataLoader(

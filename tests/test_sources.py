@@ -1,4 +1,4 @@
-"""Networks of other libraries: loaded, every layer found, recorded, compared; what is said where one cannot be had."""
+"""Models of other libraries: loaded, every layer found, recorded, compared; errors if one cannot be loaded."""
 
 import importlib
 import importlib.metadata
@@ -164,7 +164,7 @@ def test_what_a_library_makes_can_be_changed_by_its_own_options():
 
 
 def test_a_random_detector_has_a_random_backbone_too():
-    """torchvision fetches a trained backbone where weights=None alone is said."""
+    """torchvision fetches a trained backbone if only weights=None is given."""
     model = rs.load_model("torchvision:lraspp_mobilenet_v3_large", weights="random")
     assert model.card["weights"] == "random" and model.card["parameters"] > 3e6
 
@@ -230,7 +230,7 @@ def no_network(monkeypatch, tmp_path):
 
 
 def cached(home, name):
-    """Where the hub's cache keeps the files of a network."""
+    """The folder of a model in the cache of the hub."""
     home = home / f"models--{name.replace('/', '--')}"
     (home / "snapshots" / "abc").mkdir(parents=True)
     (home / "refs").mkdir()
@@ -331,7 +331,7 @@ def test_the_face_imports_no_library_of_networks():
     )
 
 
-# -- one's own source, checkpoints of a library, wrapped networks
+# -- a source of one's own, checkpoints of a library, wrapped models
 
 
 def test_a_source_is_one_function(monkeypatch):
@@ -537,7 +537,7 @@ def test_folders_that_cannot_be_loaded_say_why(folder, tmp_path, capfd):
         rs.load_model(f"transformers:{sizes}")
     with pytest.raises(ValueError, match="do not fit the BertModel of its config.json and of options="):
         rs.load_model(f"transformers:{folder}", options={"intermediate_size": 48})
-    assert "REPORT" not in "".join(capfd.readouterr()), "what transformers prints of it is said by the error"
+    assert "REPORT" not in "".join(capfd.readouterr()), "the error contains what transformers prints"
     for k, wrong in enumerate(("{bad", '{"hidden_size": 3}', '{"model_type": "bert", "hidden_size": "x"}')):
         (copied(f"wrong{k}", "model.safetensors") / "config.json").write_text(wrong)
         for options in ({}, {"weights": "random"}):
@@ -559,7 +559,7 @@ def test_the_sizes_of_pictures_come_from_the_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said, size, resize, mode",
+    "settings, size, resize, mode",
     [
         (
             {
@@ -587,15 +587,15 @@ def test_the_sizes_of_pictures_come_from_the_folder(tmp_path):
         ({}, (28, 28), None, "bilinear"),
     ],
 )
-def test_a_preprocessor_says_what_is_resized_and_what_is_cropped(said, size, resize, mode, tmp_path):
-    vit(tmp_path, said)
+def test_a_preprocessor_says_what_is_resized_and_what_is_cropped(settings, size, resize, mode, tmp_path):
+    vit(tmp_path, settings)
     prepare = rs.load_model(f"transformers:{tmp_path}").preprocess
     assert (prepare.size, prepare.resize, prepare.mode) == (size, resize, mode)
     assert prepare(np.zeros((1, 60, 80), np.uint8)).shape[2:] == size
 
 
 def vit(folder, said):
-    """A small network for pictures in a folder, with what its preprocessor says."""
+    """A small model of pictures in a folder, with settings of its preprocessor."""
     rs.load_model("transformers:vit", weights="random", options=PICTURE).module.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(said))
 
@@ -701,7 +701,7 @@ def test_what_torch_jit_compiled_is_refused_with_the_way_out():
         ("torchvision:resnt18", "unknown torchvision model 'resnt18'. Did you mean 'resnet18'"),
         (
             "transformers:brt",
-            "unknown kind of transformers model 'brt'. Did you mean 'bert'.*on the hub needs weights='pretrained'",
+            "unknown kind of transformers model 'brt'. Did you mean 'bert'.*on the hub takes weights='pretrained'",
         ),
         (
             "resnet18",
@@ -887,7 +887,7 @@ def test_pictures_with_their_channels_first_are_prepared_as_with_their_channels_
         )
 
 
-# -- trained networks inside packages
+# -- trained models inside packages
 
 RELATED = [
     ("A man is eating food.", "A man is eating a piece of bread."),

@@ -40,7 +40,7 @@ def rec(module, data=X, layers=None, *, name="m", **options):
 
 
 class Wrapper(torch.Tensor):
-    """A quantised weight, of the form of torchao's: whole numbers and a scale a row. It knows few operations."""
+    """A quantised weight, in the form of torchao: integers and a scale for each row. It has few operations."""
 
     flat = True
 
@@ -161,7 +161,7 @@ class Packed(nn.Parameter):
 
 
 class Unpacking(nn.Module):
-    """Whole numbers as weights, and a scale in an attribute of the parameter."""
+    """Integers as weights, and a scale in an attribute of the parameter."""
 
     def __init__(self):
         super().__init__()

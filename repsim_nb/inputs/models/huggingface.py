@@ -92,7 +92,7 @@ def load_transformers(
             "kind of transformers model",
             name,
             transformers.CONFIG_MAPPING,
-            f"There is no folder '{name}' either; a model on the hub needs weights='pretrained'.",
+            f"There is no folder '{name}' either; a model on the hub takes weights='pretrained'.",
         )
     no_folder = f" There is no folder {name}." if "/" in name else ""
     weights = check_weights(spec, weights or ("pretrained" if local else None), no_folder)

@@ -28,13 +28,36 @@ AUTO = "auto"
 def images(batch: Any) -> Any:
     """Convert uint8 pictures to float32 in [0, 1], channels first, and other arrays to tensors of their type.
 
-    This is the default `preprocess`. uint8 (n, h, w) -> (n, 1, h, w);  (n, h, w, c) or (n, c, h, w) -> (n, c, h, w).
+    This is the default `preprocess` of a model.
+
+    Parameters
+    ----------
+    batch : array, tensor, list, or dict of these
+        uint8 (n, h, w), (n, h, w, c) or (n, c, h, w) are pictures; uint8 (n,) and (n, p) are features.
+
+    Returns
+    -------
+    tensor, list or dict
+        Pictures as float32 (n, c, h, w), uint8 features as floats of the same value. Other tensors, and lists, pass
+        unchanged.
+
+    Raises
+    ------
+    ValueError
+        For uint8 pictures whose channels can be either axis, such as (n, 3, 8, 3), and for uint8 with more axes.
+
+    Notes
+    -----
     The axis of the channels is the one of length 1, 3 or 4; if neither has such a length, the one that is shorter than
-    both other axes. uint8 (n,) and (n, p) are features: floats of the same value. In a dict, uint8 columns of four axes
-    are pictures too, and "pixel_values" also with three; masks and other columns keep their type. Other tensors, and
-    lists, pass unchanged. (Floats take the precision of the weights when they enter the model.)
-    Errors: ValueError for uint8 pictures whose channels can be either axis, such as (n, 3, 8, 3), and for uint8 with
-    more axes.
+    both other axes. In a dict, uint8 columns of four axes are pictures, and "pixel_values" also with three; masks and
+    other columns keep their type. Floats take the precision of the weights when they enter the model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import repsim_nb as rs
+    >>> rs.Model.preprocess(np.zeros((2, 8, 6, 3), np.uint8)).shape
+    torch.Size([2, 3, 8, 6])
     """
     if isinstance(batch, Mapping):
         columns = {name: to_floats(column) if is_picture(name, column) else column for name, column in batch.items()}
@@ -113,6 +136,7 @@ class Model:
         Returns
         -------
         tuple of str
+            The names, each once, in the order of the selection.
 
         Raises
         ------
@@ -176,6 +200,7 @@ class Model:
         Returns
         -------
         frozenset of str
+            The names of these layers.
 
         Examples
         --------
@@ -329,6 +354,7 @@ def is_model(thing: object) -> bool:
     Returns
     -------
     bool
+        True for a Model or a module of torch, False for specs and everything else.
 
     Examples
     --------

@@ -52,6 +52,7 @@ def normalise(batch: np.ndarray, mean: float, std: float) -> Tensor:
     Returns
     -------
     Tensor of float32 (n, 1, h, w)
+        (pixels / 255 - mean) / std.
 
     Raises
     ------
