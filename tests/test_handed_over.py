@@ -393,7 +393,7 @@ def objects():
         "a class of modules": (nn.Linear, r"Linear is a class. Create one first, load_model\(Linear\(...\)\)"),
         "a configuration": (config, r"AutoModel.from_config\(config\) creates an untrained model"),
         "modules without a forward": (nn.ModuleList([module]), "has no forward.*one of the modules in it"),
-        "nothing": (None, "it got NoneType"),
+        "nothing": (None, "got NoneType"),
     }
 
 
