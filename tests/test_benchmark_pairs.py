@@ -611,7 +611,7 @@ def test_holm_is_that_of_statsmodels_by_hand():
 
 
 def nested(seed, name=str, groups=5, each=5):
-    """Networks in groups that are alike in F and in their distances, which have nothing to do with each other."""
+    """Models in groups that are alike in F and in their distances, which have nothing to do with each other."""
     rng = np.random.default_rng(seed)
     m = groups * each
     z, f = (np.repeat(rng.normal(size=groups), each) + 0.3 * rng.normal(size=m) for _ in range(2))

@@ -23,13 +23,13 @@ NAMES = ("mnist-cnn-0", "mnist-cnn-1", "mnist-mlp-0", "mnist-vit-0")
 
 @pytest.fixture(scope="module")
 def several(mnist):
-    """Four networks that call their layers differently."""
+    """Four models that name their layers differently."""
     return rs.record([f"zoo:{name}" for name in NAMES], mnist, progress=False)
 
 
 @pytest.fixture(scope="module")
 def trained():
-    """Three networks of two layers, at the steps 0, 1, 2, 5: from noise to a shape that two of them share."""
+    """Three models of two layers, at the steps 0, 1, 2, 5: from noise to a shape that two of them share."""
     rng, found = np.random.default_rng(0), {}
     goals = [rng.normal(size=(60, 6)) for _ in range(2)]
     for m, model in enumerate(("a", "b", "c")):
@@ -354,7 +354,7 @@ def test_an_amount_has_a_scale(rng):
     assert e.controls["color"].options == ("none", "width", "half") and e.controls["shape"].options == (
         "none",
         "half",
-    ), "twenty names cannot be told apart"
+    ), "twenty names cannot be distinguished"
     e.controls["shape"].value = "half"
     assert len(e.wait().view.legend) == 1 and e.png()[:4] == b"\x89PNG"
 
@@ -528,7 +528,7 @@ def test_stop_during_the_map_goes_back_to_the_one_before(several):
 
 @pytest.mark.parametrize("part", ["map", "shuffled"])
 def test_stop_reaches_the_map_itself(several, monkeypatch, part):
-    """Of a long comparison the map and its level of nothing in common come last: there Stop ends the job too, instead
+    """The map and its chance level come last in a long comparison: there Stop ends the job too, instead
     of leaving it to run unseen.
     """
     e, at, ended = rs.explorers.embedding_map(several, measure="cka").wait(), threading.Event(), threading.Event()
@@ -649,7 +649,7 @@ def test_late_clicks_are_about_a_map_that_is_gone(several):
 
 @pytest.mark.parametrize("trait", ["presses", "selected"])
 def test_clicks_wait_for_a_delivery(several, monkeypatch, trait):
-    """A click that comes in the middle of a delivery is answered after it: of a new map nothing is told under the old
+    """A click that comes in the middle of a delivery is answered after it: nothing about a new map is shown under the old
     one's labels.
     """
     e = rs.explorers.embedding_map(several).wait()

@@ -16,7 +16,7 @@ grounding = rs.grounding
 def layered(models=6, noise=1.0, seed=0, apart=0.0, together=0):
     """Four layers that move away from each other step by step.
 
-    Networks come in groups of `together` that share a part of their noise.
+    Models come in groups of `together` that share a part of their noise.
     """
     rng = np.random.default_rng(seed)
     base, away = rng.normal(size=(40, 6)), 0.6 * rng.normal(size=(3, 40, 6))
