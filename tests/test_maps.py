@@ -649,8 +649,8 @@ def test_late_clicks_are_about_a_map_that_is_gone(several):
 
 @pytest.mark.parametrize("trait", ["presses", "selected"])
 def test_clicks_wait_for_a_delivery(several, monkeypatch, trait):
-    """A click that comes in the middle of a delivery is answered after it: nothing about a new map is shown under the old
-    one's labels.
+    """A click that comes in the middle of a delivery is answered after it: nothing about a new map is shown under
+    the labels of the old one.
     """
     e = rs.explorers.embedding_map(several).wait()
     filling, done, show = threading.Event(), [], ScatterView.show
