@@ -152,20 +152,29 @@ def heading(text: str, line: str = "=") -> str:
     return f"{text}\n{line * len(text)}\n"
 
 
-def name_page(name: Name, titles: dict[str, str]) -> str:
+def own_text(member: Any) -> str:
+    """The docstring of a method or property itself; "" for other attributes."""
+    function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+    return (function.__doc__ or "") if inspect.isfunction(function) else ""
+
+
+def shown_members(kind: type, public: set[int]) -> list[str]:
+    """The methods and properties on the page of a class: its own, and those of bases that have no page."""
+    bases = [base for base in kind.__mro__ if base.__module__.startswith(PACKAGE)]
+    bases = [base for base in bases if base is kind or id(base) not in public]
+    own = {name: None for base in bases for name, value in vars(base).items() if name[0] != "_" and own_text(value)}
+    is_measure = issubclass(kind, rs.measures.Measure) and kind is not rs.measures.Measure
+    return [name for name in own if not (is_measure and hasattr(rs.measures.Measure, name))]
+
+
+def name_page(name: Name, titles: dict[str, str], public: set[int]) -> str:
     """The page of one public name."""
     lines = [heading(f"rs.{name.path}"), f".. auto{name.kind}:: {PACKAGE}.{name.path}"]
     if name.kind == "class":
-        own = [
-            member
-            for member, value in vars(name.value).items()
-            if not member.startswith("_")
-            and (inspect.isfunction(value) or isinstance(value, (property, classmethod, staticmethod)))
-            and inspect.getdoc(getattr(name.value, member))
-        ]
+        own = shown_members(name.value, public)
         lines += [f"   :members: {', '.join(own)}"] if own else []
-        bases = [base for base in name.value.__mro__[1:] if base.__module__.startswith(PACKAGE)]
-        lines += ["   :show-inheritance:"] if any(not base.__name__.startswith("_") for base in bases[:1]) else []
+        if issubclass(name.value, rs.measures.Measure) and name.value is not rs.measures.Measure:
+            lines += ["", "Its other methods are those of every :doc:`Measure </api/measures/Measure>`."]
     if name.kind == "data":
         lines += ["   :no-value:", ""]
         lines += ["   .. code-block:: text", "", *(f"      {line}" for line in shown_value(name.value))]
@@ -222,7 +231,8 @@ def module_text(module: ModuleType) -> str:
 
 def build(names: dict[str, Name], titles: dict[str, str]) -> dict[str, str]:
     """All pages of the reference, by document."""
-    pages = {f"{name.page}.rst": name_page(name, titles) for name in names.values() if name.page}
+    public = {id(name.value) for name in names.values()}
+    pages = {f"{name.page}.rst": name_page(name, titles, public) for name in names.values() if name.page}
     top = [name for name in names.values() if "." not in name.path]
     intro = "The names that most programs need. All of them, and the modules, are loaded when they are first used."
     pages["api/top/index.rst"] = module_page("repsim_nb", intro, top, names)
