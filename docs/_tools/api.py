@@ -93,21 +93,23 @@ def page_of(name: Name, names: dict[str, Name]) -> str:
 
 
 def attribute_chains(code: str) -> Iterator[str]:
-    """Dotted names that begin with `rs`, without it; and names that are imported from the package."""
+    """The names of the package that code uses, dotted, whether it writes `rs.plots.heatmap` or imports `plots`."""
     code = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in code.splitlines())
     try:
         tree = ast.parse(code)
     except SyntaxError:
         return
+    known = {"rs": ""}  # what a name in the code stands for
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE):
             base = (node.module or "").removeprefix(PACKAGE).removeprefix(".")
-            yield from (f"{base}.{alias.name}".removeprefix(".") for alias in node.names)
+            known |= {alias.asname or alias.name: f"{base}.{alias.name}".removeprefix(".") for alias in node.names}
+    for node in ast.walk(tree):
         parts: list[str] = []
         while isinstance(node, ast.Attribute):
             parts, node = [node.attr, *parts], node.value
-        if parts and isinstance(node, ast.Name) and node.id == "rs":
-            yield ".".join(parts)
+        if isinstance(node, ast.Name) and node.id in known:
+            yield ".".join(filter(None, [known[node.id], *parts]))
 
 
 def used_names(code: str, names: dict[str, Name]) -> set[str]:
