@@ -204,7 +204,7 @@ def test_datasets_and_ids():
     ):
         with pytest.raises(ValueError, match="'inputs'.*in another order"):
             call()
-    with pytest.raises(ValueError, match="numbers with one row a sample"):
+    with pytest.raises(ValueError, match="must be numbers with one row for each sample"):
         deconfounded("cka", rs.Dataset("texts", ["one", "two"] * 10))
 
 
@@ -219,13 +219,16 @@ def test_what_is_refused():
         DistanceCorrelation(squared=False),
         deconfounded("cka", c),
     ):
-        with pytest.raises(ValueError, match="cka, cka_debiased, cka_rbf, distance_correlation, rsa, and these"):
+        with pytest.raises(
+            ValueError,
+            match="Use one of cka, cka_debiased, cka_rbf, distance_correlation, rsa, also with other options",
+        ):
             deconfounded(base, c)
     allowed = [name for name, measure in ALL.items() if not _refused(measure, c)]
     assert allowed == ["cka", "cka_debiased", "cka_rbf", "distance_correlation", "rsa"]
     with pytest.raises(ValueError, match="one array"):
         deconfounded("cka", {"a": c})
-    with pytest.raises(ValueError, match="of the inputs: it is constant"):
+    with pytest.raises(ValueError, match="inputs of deconfounded: it is constant"):
         deconfounded("cka", np.ones((60, 3)))
     measure = deconfounded("cka", c)
     with pytest.raises(ValueError, match=r"the inputs are 60 samples, and 'x' has 50 rows.*select_rows"):

@@ -455,3 +455,15 @@ def test_arguments_that_are_no_workers_no_device_no_measure(some):
         rs.compare(CKA, some)
     with pytest.raises(TypeError, match="from_function"):
         rs.compare(np.dot, some)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.tensor])
+@pytest.mark.parametrize("n, p", [(13, 3), (14, 2), (20, 5)])
+def test_copies_of_a_sample_are_at_distance_zero(kind, n, p):
+    x = np.ones((n, p))
+    x[0] += np.arange(1, p + 1)  # all samples but one are the same, so U-centring leaves nothing
+    y = np.random.default_rng(0).normal(size=(n, 4))
+    distances = Features(kind(x), 3).distances(slice(0, n), slice(0, n))
+    assert not np.asarray(distances)[1:, 1:].any()
+    with pytest.raises(UndefinedError, match="'x': all samples are equally far from one another"):
+        DistanceCorrelation(debiased=True)(kind(x), kind(y))

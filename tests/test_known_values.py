@@ -364,7 +364,7 @@ def test_chance_is_the_mean_over_all_orders():
         values = [measure(x, y[list(order)]) for order in itertools.permutations(range(6))]
         assert np.mean(values) == pytest.approx(measure.chance(6), abs=1e-12)
     assert MutualKNN().chance(1000) == 10 / 999 and JaccardKNN(k=5).chance(6) == 1
-    with pytest.raises(UndefinedError, match="MutualKNN needs at least 11 samples; there are 10"):
+    with pytest.raises(UndefinedError, match="MutualKNN needs at least 11 samples; got 10"):
         MutualKNN().chance(10)
 
 
@@ -378,7 +378,7 @@ def test_too_many_neighbours_or_no_direction_is_undefined():
     with pytest.raises(UndefinedError, match="'x': sample 3 .* activations are all 0"):
         MutualKNN(k=2)(dead, y)
     assert 0 <= MutualKNN(k=2, metric="euclidean")(dead, y) <= 1
-    with pytest.raises(UndefinedError, match="point the same way"):
+    with pytest.raises(UndefinedError, match="all samples have the same direction"):
         MutualKNN(k=2)(np.outer(np.arange(1.0, 11), [1, 2, 3]), y)
 
 
@@ -459,7 +459,7 @@ def test_in_sample_predictivity_is_kornbliths_and_refuses_full_rank():
     )
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 19)), rng.normal(size=(20, 3))
-    with pytest.raises(DegenerateComparisonError, match="rank 19, as much as 20 samples allow"):
+    with pytest.raises(DegenerateComparisonError, match="rank 19, the largest that 20 samples allow"):
         LinearPredictivity(folds=None)(x, y)
     assert LinearPredictivity(folds=None)(y, x) < 0.5 and LinearPredictivity(folds=None)(x[:, :18], y) < 1
     with pytest.raises(DegenerateComparisonError):
@@ -572,7 +572,7 @@ def test_kl_by_scipy_and_at_its_ends():
         assert KL(inputs="probabilities")(form(sure), form(half)) == pytest.approx(math.log(2) / 2)
         with pytest.raises(
             UndefinedError,
-            match=r"'x' and 'y': at sample 1 the second gives class 1 the probability 0 and the first 0.5",
+            match=r"'x' and 'y': at sample 1 the second side gives class 1 the probability 0 and the first side 0.5",
         ):
             KL(inputs="probabilities")(form(half), form(sure))
 
@@ -604,7 +604,7 @@ def test_accuracy_gap_by_hand(tmp_path):
     )
     with pytest.raises(ValueError, match="there are 4 targets and 3 samples"):
         measure(x[:3], y[:3])
-    with pytest.raises(UndefinedError, match="'x': the targets go up to class 2, and its outputs are over 2 classes"):
+    with pytest.raises(UndefinedError, match="'x': the targets go up to class 2, and the outputs have 2 classes"):
         measure(x[:, :2], y)
     c = rs.compare(measure, {"a": x, "b": y})
     assert rs.Comparison.load(c.save(tmp_path / "gap.json")).measure == measure

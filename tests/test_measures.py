@@ -533,11 +533,17 @@ def test_a_function_is_held_to_the_same_rules():
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"kind": "distance"}, "kind is 'similarity' .larger is more alike. or 'dissimilarity' .*got 'distance'"),
-        ({"compares": "layers"}, "compares is 'activations' or 'outputs'"),
-        ({"invariant_to": ["rotation"]}, "invariant_to holds some of linear, orthogonal, .*; got 'rotation'"),
+        (
+            {"kind": "distance"},
+            "kind must be 'similarity' or 'dissimilarity', the first if larger values are more alike; got 'distance'",
+        ),
+        ({"compares": "layers"}, "compares must be 'activations' or 'outputs'; got 'layers'"),
+        (
+            {"invariant_to": ["rotation"]},
+            "invariant_to must be a list of some of 'linear', 'orthogonal', .*; got 'rotation'",
+        ),
         ({"invariant_to": "shift"}, "got 'shift'"),
-        ({"range": (1, 0)}, "range is .lowest, highest."),
+        ({"range": (1, 0)}, "range must be .lowest, highest."),
         ({"name": "cka"}, "'cka' is the short name of a measure of this package: from_function.f, name='my_cka'"),
     ],
 )

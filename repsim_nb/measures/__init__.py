@@ -13,11 +13,13 @@ from .alignment import NBS, Procrustes, SoftMatching
 from .base import Measure
 from .cca import CCA
 from .cka import CKA, DistanceCorrelation
+from .cknna import CKNNA
 from .confounds import Deconfounded, deconfounded
 from .cost import estimate_cost
+from .decisions import AccuracyGap, Disagreement, Kappa, OutputRank
 from .function import FromFunction, from_function
-from .functional import JSD, KL, AccuracyGap, Disagreement, Kappa, OutputRank
-from .neighbours import CKNNA, JaccardKNN, MutualKNN
+from .functional import JSD, KL
+from .neighbours import JaccardKNN, MutualKNN
 from .prediction import GULP, LinearPredictivity
 from .rsa import RSA, first_order
 from .table_inputs import check_same_samples, to_device

@@ -1,5 +1,6 @@
-"""Measures that lay one representation onto the other: by a rotation (Procrustes, its cosine NBS), or unit by unit
-(SoftMatching).
+"""Measures of what is left after one representation is aligned to the other.
+
+The alignment is a rotation (Procrustes, and its cosine NBS) or a matching of single units (SoftMatching).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import check_representation, to_numpy
+from repsim_nb.support.validation import check_choice, check_representation, to_numpy
 from repsim_nb.support.workers import check_stopped
 
 from .arrays import centred_unit, reduce_features
@@ -22,12 +23,12 @@ from .base import NO_LINEAR, Measure
 
 
 class _Aligned(Measure):
-    """Prepared: centred, unit Frobenius norm, float64, at most n features wide. A pair is one nuclear norm."""
+    """A measure that depends on two representations by the nuclear norm of their product."""
 
     invariant_to: ClassVar[frozenset[str]] = NO_LINEAR
 
     def prepare(self, x: Array) -> Array:
-        """-> (n, min(n, p)) float64, centred, unit norm."""
+        """Return the centred representation at unit Frobenius norm, (n, min(n, p)) in float64."""
         return reduce_features(centred_unit(check_representation(x, min_samples=self.min_samples, double=True)))
 
     def permute(self, a: Array, order: np.ndarray) -> Array:
@@ -45,7 +46,7 @@ class _Aligned(Measure):
 
 
 def _overlap(a: Array, b: Array) -> float:
-    """‖aᵀb‖*: the most that a rotation can make the two agree. Unequal widths need no padding."""
+    """Return the nuclear norm of aᵀb: the inner product of both after the best rotation, whatever their widths."""
     xp = array_api_compat.array_namespace(a, b)
     if a is b:  # aᵀa has no negative eigenvalue, so its nuclear norm is its trace
         return float(xp.sum(a * a))
@@ -54,12 +55,45 @@ def _overlap(a: Array, b: Array) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Procrustes(_Aligned):
-    """Orthogonal Procrustes: how far apart are two representations after the best rotation of one onto the other?
+    """Orthogonal Procrustes: how far two representations are apart after the best rotation of one onto the other.
 
-    With X, Y centred and at unit Frobenius norm and s = ‖XᵀY‖* (nuclear norm): form "squared" is 2 - 2s, in [0, 2];
-    "distance" its root; "angle" is arccos s, in radians. Distance and angle obey the triangle inequality. Rounding that
-    leaves [0, 1] by a hair is clipped in the root and the angle; a root makes 1e-8 of a rounding of 1e-16, so identical
-    sides may be that far apart. Needs n ≥ 3.  [Schönemann 1966; Ding, Denain, Steinhardt 2021; Williams et al. 2021]
+    The widths of the two representations may differ.
+
+    Parameters
+    ----------
+    form : {"squared", "distance", "angle"}
+        "squared" is the squared distance, in [0, 2]; "distance" its root, in [0, 1.41]; "angle" the angle between both
+        in radians, in [0, 1.57]. The distance and the angle are metrics (they obey the triangle inequality).
+
+    Notes
+    -----
+    Both representations are centred (the mean of each feature is subtracted) and scaled to Frobenius norm 1. With s the
+    nuclear norm of XᵀY (the sum of its singular values), the squared distance is 2 - 2s, and the angle is arccos s. It
+    is computed in float64. Rounding beyond 1 is clipped in the root and in the angle, and a root makes 1e-8 of a
+    rounding of 1e-16, so two equal representations may be that far apart.
+
+    Range from 0 to 2, 1.41 or 1.57, by the form; larger is less alike. Invariant to permutations and rotations of the
+    features, scaling and translation. Needs at least 3 samples. Cost: a singular value decomposition of a matrix of
+    features by features (at most samples by samples) for each pair.
+
+    Misleads when features outnumber samples: two unrelated representations then come close to each other, since a
+    rotation finds agreement everywhere. Directions with a large variance decide the value, and changes in small ones
+    hardly show.
+
+    References
+    ----------
+    Schönemann 1966, "A generalized solution of the orthogonal Procrustes problem", Psychometrika.
+    Ding, Denain, Steinhardt 2021, "Grounding representation similarity with statistical testing", NeurIPS.
+    Williams, Kunz, Kornblith, Linderman 2021, "Generalized shape metrics on neural representations", NeurIPS.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(100, 5))
+    >>> rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    >>> measure = rs.measures.Procrustes()
+    >>> round(measure(x, 3 * x @ rotation), 6), round(measure(x, rng.normal(size=(100, 5))), 1)
+    (0.0, 1.6)
     """
 
     form: Literal["squared", "distance", "angle"] = "squared"
@@ -67,8 +101,7 @@ class Procrustes(_Aligned):
     kind: ClassVar = "dissimilarity"
 
     def __post_init__(self) -> None:
-        if self.form not in ("squared", "distance", "angle"):
-            raise ValueError(f"Procrustes comes in the forms 'squared', 'distance' and 'angle'; got {self.form!r}")
+        check_choice(self.form, "form of Procrustes", ("squared", "distance", "angle"))
 
     @property
     def is_metric(self) -> bool:  # type: ignore[override]
@@ -87,11 +120,33 @@ class Procrustes(_Aligned):
 
 @dataclass(frozen=True, kw_only=True)
 class NBS(_Aligned):
-    """Normalised Bures similarity: the cosine of Procrustes' angle.
+    """Normalized Bures similarity: how well two representations agree after the best rotation of one onto the other.
 
-    ‖XᵀY‖* of the centred representations at unit Frobenius norm.
+    It is the cosine of the angle of `Procrustes`. It has no options.
 
-    Range 0 to 1. Needs n ≥ 3.  [Tang, Maddox, Dickens, Diethe, Damianou 2020]
+    Notes
+    -----
+    The nuclear norm of XᵀY (the sum of its singular values), where both representations are centred and scaled to
+    Frobenius norm 1.
+
+    Range 0 to 1; larger is more alike. Invariant to permutations and rotations of the features, scaling and
+    translation. Needs at least 3 samples. Cost: a singular value decomposition of a matrix of features by features (at
+    most samples by samples) for each pair.
+
+    Misleads when features outnumber samples: two unrelated representations then have a value near 1, since a rotation
+    finds agreement everywhere. Directions with a large variance decide the value.
+
+    References
+    ----------
+    Tang, Maddox, Dickens, Diethe, Damianou 2020, "Similarity of neural networks with gradients", arXiv 2003.11498.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> measure = rs.measures.NBS()
+    >>> few, many = rng.normal(size=(2, 100, 5)), rng.normal(size=(2, 100, 1000))
+    >>> round(measure(*few), 1), round(measure(*many), 1)  # unrelated, with few and with many features
+    (0.2, 1.0)
     """
 
     kind: ClassVar = "similarity"
@@ -102,20 +157,49 @@ class NBS(_Aligned):
 
 @dataclass(frozen=True, kw_only=True)
 class SoftMatching(Measure):
-    """Soft matching: how far apart are two representations after the best matching of their single units (columns)?
+    """Soft matching: how far two representations are apart after the best matching of single units, without rotation.
 
-    Squared distance.
+    A unit is a feature (a column). A squared distance.
 
-    The least Σ T_ij ‖x_i - y_j‖² over transport plans T, whose rows sum to 1/p and columns to 1/q; of equal widths that
-    is the best permutation, mean over units. preprocess: columns centred and the matrix at unit Frobenius norm first,
-    else as they are. The norm is shared out over all units, so values fall as 1/width: compare them between
-    representations of one size. A rotation of the units changes it, unlike Procrustes. Its root obeys the triangle
-    inequality.
+    Parameters
+    ----------
+    preprocess : bool
+        Whether the columns are centred and the matrix is scaled to Frobenius norm 1 first; False takes them as they
+        are.
 
-    Range from 0; with preprocessing and equal widths up to 4/p. Needs n ≥ 3. Exact, and slow where layers are wide: a
-    pair of 1000 units each takes a tenth of a second, of 4000 some seconds, of 1000 and 768 up to half a minute;
-    undefined above 8192 units of equal or nearly equal width and where otherwise p·q > 2,097,152.  [Khosla, Williams
-    2024]
+    Raises
+    ------
+    UndefinedError
+        If the units are too many: more than 8192 of one (or nearly one) width, or more than 2,097,152 pairs of units
+        of other widths.
+
+    Notes
+    -----
+    The smallest value of the sum over units i, j of T_ij ‖x_i - y_j‖², over all transport plans T (rows sum to 1/p,
+    columns to 1/q). For equal widths it is the mean over units after the best permutation. The root of the value obeys
+    the triangle inequality.
+
+    Range from 0, at most 4/p with preprocessing and equal widths; larger is less alike. Invariant to permutations of
+    the features, and with preprocessing to scaling and translation; not to rotations. Needs at least 3 samples. Cost:
+    exact and slow for wide layers. A pair of 1000 units each takes a tenth of a second, of 4000 some seconds, of 1000
+    and 768 up to half a minute.
+
+    Misleads when values of layers with different widths are compared: with preprocessing they fall as 1/width. With
+    few samples many units match well by chance.
+
+    References
+    ----------
+    Khosla, Williams 2024, "Soft matching distance: a metric on neural representations that captures single-neuron
+    tuning", UniReps.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(100, 5))
+    >>> rotation = np.linalg.qr(rng.normal(size=(5, 5)))[0]
+    >>> measure = rs.measures.SoftMatching()
+    >>> abs(measure(x, x[:, ::-1])) < 1e-9, measure(x, x @ rotation) > 0.1
+    (True, True)
     """
 
     preprocess: bool = True
@@ -128,7 +212,7 @@ class SoftMatching(Measure):
         return frozenset({"permutation", "scaling", "translation"} if self.preprocess else {"permutation"})
 
     def prepare(self, x: Array) -> Array:
-        """-> (n, p) float64; centred at unit norm where asked for."""
+        """Return the representation (n, p) in float64, centred at unit norm if `preprocess` is set."""
         x = check_representation(x, min_samples=self.min_samples, double=True)
         return centred_unit(x) if self.preprocess else x
 
@@ -141,8 +225,8 @@ class SoftMatching(Measure):
         copies, few = _copies(p, q)
         if not few and p * q > _CELLS:
             raise UndefinedError(
-                f"to match {p} units with {q} takes too long (at most {_COPIES} units of one width, at most {_CELLS}"
-                " pairs of units of different widths). Pool the activations, or choose a sample of the units"
+                f"matching {p} units with {q} takes too long (at most {_COPIES} units of one width, at most {_CELLS}"
+                " pairs of units of different widths). Pool the activations, or choose a sample of the units."
             )
         agreement = to_numpy(a.T @ b)
         best = _best_assignment(agreement, copies) if few else _best_plan(agreement)
@@ -160,19 +244,20 @@ class SoftMatching(Measure):
         return 4.0 * n * p * q + matching
 
 
-# copies that are assigned at once; the most of them, and of pairs of units, that end in time
+# the number of copies that are always assigned; the largest number of copies, and of pairs of units
 _QUICK, _COPIES, _CELLS = (1024, 8192, 2**21)
 
 
 def _copies(p: int, q: int) -> tuple[int, bool]:
-    """How many copies on each side make p units comparable with q, and whether these are few enough to be assigned."""
+    """Return how many copies on each side make p units comparable with q, and whether they can be assigned in time."""
     copies = math.lcm(p, q)
     return copies, copies <= _QUICK or copies <= min(4 * min(p, q), _COPIES)
 
 
 def _best_assignment(agreement: np.ndarray, copies: int) -> float:
-    """The most Σ T_ij agreement_ij over transport plans T: units are cut into equal copies, and some best plan moves
-    these whole.
+    """Return the largest sum of T_ij agreement_ij over transport plans T.
+
+    Units are split into equal copies, and one of the best plans moves each copy as a whole.
     """
     p, q = agreement.shape
     cut = np.repeat(np.repeat(agreement, copies // p, axis=0), copies // q, axis=1)
@@ -180,12 +265,12 @@ def _best_assignment(agreement: np.ndarray, copies: int) -> float:
 
 
 def _best_plan(agreement: np.ndarray) -> float:
-    """The same without copies, where widths differ much: units of the wider side are placed one by one, along cheapest
-    chains of moves.
+    """Return the same as `_best_assignment` without copies, for widths that differ much.
 
-    Every unit of the wider side has `supply` parts, every one of the narrower `room` for parts. A part goes where there
-    is room, or into another's place, whose part moves on: Dijkstra's shortest paths over the narrower side, with prices
-    that keep all steps at or above 0 (the assignment method of Jonker and Volgenant, with room for several).
+    Units of the wider side are placed one by one. Each has `supply` parts, and each unit of the narrower side has
+    `room` for parts. A part goes to a unit with room, or it takes the place of another part, which moves on: Dijkstra's
+    shortest paths over the narrower side, with prices that keep all steps at or above 0. It is the assignment method of
+    Jonker and Volgenant with room for several parts.
     """
     cost = -np.ascontiguousarray(agreement if agreement.shape[0] >= agreement.shape[1] else agreement.T)
     (p, q), common = cost.shape, math.gcd(*cost.shape)
@@ -209,9 +294,10 @@ def _best_plan(agreement: np.ndarray) -> float:
 def _cheapest_chain(
     unit: int, cost: np.ndarray, placed: np.ndarray, price: np.ndarray, room: np.ndarray
 ) -> tuple[int, list[Any]]:
-    """-> the place with room at the chain's end, and its moves (who, out of, into; out of -1: the new unit).
+    """Find the cheapest chain of moves that places one more part of a unit, and update the prices.
 
-    Prices are kept up to date.
+    Returns the place with room at the end of the chain, and the moves (who, out of, into); -1 for `out of` is the new
+    unit.
     """
     q = len(price)
     distance, done = cost[unit] - price, np.zeros(q, dtype=bool)

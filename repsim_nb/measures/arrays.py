@@ -56,6 +56,20 @@ def centred_unit(x: Array) -> Array:
     return x / norm
 
 
+def squared_distances(products: Array, left: Array, right: Array, p: int) -> Array:
+    """Compute squared distances ‖x_i‖² + ‖y_j‖² - 2⟨x_i, y_j⟩ from products of p features, which it overwrites.
+
+    left, right: the squared lengths of both sides. What may be rounding of these lengths becomes 0: copies are at
+    distance 0, although their terms are not rounded alike, and a root of rounding would look like a distance.
+    """
+    xp = array_api_compat.array_namespace(products)
+    lengths = left[:, None] + right[None, :]
+    products *= -2
+    products += lengths
+    lengths *= 8 * eps(products) * p**0.5
+    return xp.where(products > lengths, products, xp.zeros_like(products))
+
+
 def inner_product(a: Array, b: Array, block: int = 4096) -> float:
     """The inner product of two vectors: blocks in their precision, the sum of the blocks in float64."""
     xp = array_api_compat.array_namespace(a, b)

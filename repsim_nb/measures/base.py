@@ -1,7 +1,7 @@
-"""What a measure is.
+"""The base class of all measures.
 
-A measure is a frozen set of options with two methods: `prepare`, once per representation, and `pair`, once per pair of
-prepared values. Everything else (checking, labelling, tables) is written here, once.
+A measure is a frozen set of options with two methods: `prepare`, once for each representation, and `pair`, once for
+each pair of prepared representations. Everything else (checks, labels, tables) is defined here, once.
 """
 
 from __future__ import annotations
@@ -30,79 +30,216 @@ NO_LINEAR = TRANSFORMS - {"linear"}
 class Measure:
     """A configured comparison of two representations of the same samples.
 
-    A subclass is a frozen dataclass whose fields are its options. It says what it is in the class attributes below
-    (properties, where an option decides) and defines `prepare` and `pair`.
+    Call it with two arrays for a single value, or give it to `compare` for a table. A subclass is a frozen dataclass
+    whose fields are its options. It sets the attributes below (as properties, if they depend on an option) and defines
+    `prepare` and `pair`.
+
+    Attributes
+    ----------
+    kind : {"similarity", "dissimilarity"}
+        Whether a larger value means more alike, or less alike.
+    symmetric : bool
+        Whether the value of (x, y) is that of (y, x).
+    invariant_to : frozenset of str
+        The transformations of one side that leave the value unchanged, among "permutation" and "orthogonal" (of the
+        features), "scaling", "translation" and "linear" (every invertible linear map of the features).
+    is_metric : bool
+        Whether the value obeys the triangle inequality.
+    compares : {"activations", "outputs"}
+        Whether it is a representational or a functional measure.
+    range : (float, float)
+        The smallest and the largest value, for color scales; estimates may lie slightly outside.
+    min_samples : int
+        The smallest number of samples that has a value.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(100, 10))
+    >>> measure = rs.measures.get("cka_debiased")
+    >>> measure.kind, measure.range, measure.min_samples
+    ('similarity', (-1.0, 1.0), 4)
+    >>> round(measure(x, 2 * x), 6)
+    1.0
     """
 
     kind: ClassVar[Literal["similarity", "dissimilarity"]]
     symmetric: ClassVar[bool] = True
     invariant_to: ClassVar[frozenset[str]] = frozenset()
     is_metric: ClassVar[bool] = False
-    compares: ClassVar[Literal["activations", "outputs"]] = "activations"  # representational, or functional
-    range: ClassVar[tuple[float, float]] = (0.0, 1.0)  # for colour scales; estimators may leave it a little
-    min_samples: ClassVar[int] = 3  # the fewest samples with which it says anything
+    compares: ClassVar[Literal["activations", "outputs"]] = "activations"
+    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    min_samples: ClassVar[int] = 3
 
     def prepare(self, x: Array) -> Any:
-        """What this measure needs of one representation (samples, features); opaque to everyone else."""
+        """Compute what the measure needs of one representation.
+
+        Parameters
+        ----------
+        x : array (n, ...)
+            The representation, samples first.
+
+        Returns
+        -------
+        object
+            An input of `pair`; its type is private to the measure.
+
+        Raises
+        ------
+        UndefinedError
+            If the representation has no value with any other: it is constant, has a NaN, or has too few samples.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines no prepare(x)")
 
     def pair(self, a: Any, b: Any) -> float:
-        """The value for two prepared representations; free of side effects."""
+        """Compute the value of two prepared representations.
+
+        Parameters
+        ----------
+        a, b : object
+            What `prepare` returned for x and y.
+
+        Returns
+        -------
+        float
+            The same as `self(x, y)`.
+
+        Raises
+        ------
+        UndefinedError
+            If this pair has no value.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines no pair(a, b)")
 
     def permute(self, a: Any, order: np.ndarray) -> Any:
-        """A prepared value with its samples in another order: prepare(x[order]), but for rounding.
+        """Reorder the samples of a prepared representation.
 
-        NotImplementedError where only x can be reordered.
+        Parameters
+        ----------
+        a : object
+            What `prepare` returned for x.
+        order : int array (n,)
+            The new order of the samples.
+
+        Returns
+        -------
+        object
+            `prepare(x[order])`, up to rounding.
+
+        Raises
+        ------
+        NotImplementedError
+            If only x itself can be reordered.
         """
-        raise NotImplementedError(f"{self} cannot reorder the samples of what it prepared")
+        raise NotImplementedError(
+            f"{self} cannot reorder the samples of a prepared representation. Prepare x[order] instead."
+        )
 
     def gram_matrix(self, a: Any) -> np.ndarray:
-        """A prepared value as a symmetric matrix (n, n) of samples; the inner product of two is the value of the pair.
+        """Return a prepared representation as a matrix of samples; the inner product of two is the value of the pair.
 
-        The matrix is reordered as the samples are. NotImplementedError where a value is no inner product.
+        Reordering the samples reorders rows and columns of the matrix.
+
+        Parameters
+        ----------
+        a : object
+            What `prepare` returned.
+
+        Returns
+        -------
+        array (n, n)
+            A symmetric matrix.
+
+        Raises
+        ------
+        NotImplementedError
+            If the value of a pair is not an inner product of two such matrices.
         """
         self.check_gram_matrix()
         raise NotImplementedError(f"{type(self).__name__} defines no gram_matrix(a)")
 
     @property
     def recentring(self) -> str | None:
-        """How the matrix of `gram_matrix` is centred again without some samples.
+        """How `gram_matrix` is centred, so that it can be centred again without some samples.
 
-        "double", "unbiased" (U-centred) or "pairs" (their mean out). None if other entries change too.
+        "double" (row and column means subtracted), "unbiased" (U-centred) or "pairs" (mean of all pairs subtracted).
+        None if leaving out samples changes other entries too.
         """
         return None
 
     def check_gram_matrix(self) -> None:
-        """NotImplementedError where `gram_matrix` has no matrix to give, and says why."""
-        raise NotImplementedError(f"a value of {self} is no inner product of two symmetric matrices of samples")
+        """Raise NotImplementedError, with the reason, if `gram_matrix` has no matrix to return."""
+        raise NotImplementedError(f"a value of {self} is not an inner product of two symmetric matrices of samples")
 
     @property
     def sample_data(self) -> Mapping[str, Any]:
-        """Data of each sample that the measure itself has, as {name: {label: array}}; only `deconfounded` has any.
+        """Data of each sample that are part of the measure, as {name: {label: array}}.
 
-        Its rows must be those of the representations.
+        Their rows must be those of the representations. Only the measures of `deconfounded` have any.
         """
         return {}
 
     def select_rows(self, rows: Any) -> Measure:
-        """The measure for these rows of the representations: itself, if it holds nothing of each sample."""
+        """Return the measure for some rows of the representations: itself, unless it has `sample_data`.
+
+        Parameters
+        ----------
+        rows : array
+            Row numbers, or a mask.
+
+        Returns
+        -------
+        Measure
+        """
         return self
 
     def check_exchange(self) -> None:
-        """ValueError if permuted samples of one side do not show what chance gives."""
+        """Raise ValueError if permuting the samples of one side does not give the chance level."""
 
     def pair_both(self, a: Any, b: Any) -> tuple[float, float]:
-        """The values of (a, b) and of (b, a), where a table needs the two."""
+        """Return the values of (a, b) and of (b, a), for a table that needs both."""
         value = self.pair(a, b)
         return value, value if self.symmetric or a is b else self.pair(b, a)
 
     def dissimilarity(self, value: Any) -> Any:
-        """A value (or an array of them) as a dissimilarity: 1 - s for a similarity, itself otherwise."""
+        """Convert a value, or an array of values, into a dissimilarity.
+
+        Parameters
+        ----------
+        value : float or array
+            Values of this measure.
+
+        Returns
+        -------
+        float or array
+            1 - value for a similarity; the value itself for a dissimilarity.
+
+        Examples
+        --------
+        >>> rs.measures.get("cka").dissimilarity(0.75), rs.measures.get("jsd").dissimilarity(0.75)
+        (0.25, 0.75)
+        """
         return 1 - value if self.kind == "similarity" else value
 
     def __call__(self, x: Array, y: Array) -> float:
-        """The value for two arrays, tensors or frames (n, ...) of the same n samples in the same order."""
+        """Compute the value of two representations of the same n samples in the same order.
+
+        Parameters
+        ----------
+        x, y : array, tensor or frame (n, ...)
+            The representations. The axes after the first are flattened into features.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        UndefinedError
+            If there is no value, with the reason.
+        ValueError
+            If the ids or the numbers of samples differ.
+        """
         check_sides({"x": {"x": x}, "y": {"y": y}}, self)
         return float(self.table({"x": x}, {"y": y}).values[0, 0])
 
@@ -117,31 +254,35 @@ class Measure:
         tick: Callable[[int, int], None] = lambda done, total: None,
         scratch: Path | None = None,
     ) -> Table:
-        """All pairs; without ys, of xs with itself.
+        """Compute the values of all pairs; without ys, of xs with itself.
+
+        `compare` returns the same as a labelled `Comparison`.
 
         Parameters
         ----------
         xs, ys : {label: array (n, ...)} or list of arrays
-        on_undefined : "raise" or "mask"
-            At the first cell that has no value, raise; or leave it NaN and return the reason.
+            The representations.
+        on_undefined : {"raise", "mask"}
+            Raise at the first cell without a value, or leave the cell NaN and return the reason.
         moments : bool
-            Return also the sums that the moments of permuted samples depend on (`Table.moments`), if the measure has a
-            `gram_matrix`; not between processes.
+            Return also the sums that the moments under permuted samples depend on (`Table.moments`), if the measure
+            has a `gram_matrix`; not with other processes.
         run : Workers
-            Who does the work.
+            The workers that compute.
         tick : function(done, total)
-            It is called along the way and may raise to stop.
+            Called during the work; it may raise to stop it.
         scratch : Path, optional
-            A folder for what is prepared, during the work.
+            A folder for prepared representations, during the work.
 
         Returns
         -------
         Table
+            The values, and the reasons of cells without one.
 
         Raises
         ------
         UndefinedError
-            It names the pair that has no value.
+            If a pair has no value; the error names the pair.
         """
         if moments:
             self.check_gram_matrix()
@@ -156,25 +297,40 @@ class Measure:
         return Table(values, reasons.fill(values, mirrored=ys is None), job.moments or {})
 
     def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
-        """The values of checked arrays. A family that can do better than pair by pair overrides it."""
+        """Return the values of checked arrays; measures that can do better than pair by pair override it."""
         return pair_by_pair(self, xs, ys, job)
 
-    # -- what it costs; a measure that returns NaN is not estimated
+    # -- estimates of the cost; NaN if a measure defines none
 
     def prepare_flops(self, n: int, p: int) -> float:
-        """Work of `prepare`, as the flops of a matrix product that takes as long; NaN if a measure does not say."""
+        """Estimate the work of `prepare` for (n, p), as the flops of a matrix product that takes as long."""
         return math.nan
 
     def pair_flops(self, n: int, p: int, q: int) -> float:
-        """Work of `pair`, likewise."""
+        """Estimate the work of `pair` for widths p and q, as the flops of a matrix product that takes as long."""
         return math.nan
 
     def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
-        """What one prepared representation takes in memory; NaN where a measure does not say."""
+        """Estimate the memory of one prepared representation (n, p) in bytes."""
         return math.nan
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> Cost:
-        """What a table of representations (n, p), p in ps, with those of widths qs (or with themselves) will take."""
+        """Estimate time and memory of a table.
+
+        Parameters
+        ----------
+        n : int
+            The number of samples.
+        ps, qs : sequence of int
+            The widths of the representations of both sides; without qs, of ps with itself.
+        itemsize : int
+            Bytes of one number.
+
+        Returns
+        -------
+        Cost
+            With NaN for what the measure does not estimate.
+        """
         both = [*ps, *(qs or ())]
         pairs = [
             (p, q)
@@ -185,6 +341,7 @@ class Measure:
         return Cost(flops, sum(self.prepared_bytes(n, p, itemsize) for p in both), 16.0 * n * max(both))
 
     def __str__(self) -> str:
+        """Return the class and the options that differ from their defaults."""
         changed = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default]
         return f"{type(self).__name__}({', '.join(changed)})" if changed else type(self).__name__
 

@@ -16,7 +16,7 @@ import numpy as np
 from repsim_nb.support.errors import UndefinedError
 from repsim_nb.support.validation import check_representation, to_numpy
 
-from .arrays import centred_unit, eps
+from .arrays import centred_unit, eps, squared_distances
 from .base import Measure
 from .cka import CKA, DistanceCorrelation
 from .confounds import Deconfounded
@@ -61,7 +61,7 @@ class _RSABetween(RSA):
 
     codes: Any = None
 
-    def _lower(self, n: int) -> np.ndarray:
+    def _cells(self, n: int) -> np.ndarray:
         return np.tri(n, k=-1, dtype=bool) & (self.codes[:, None] != self.codes[None])
 
 
@@ -82,7 +82,7 @@ def matrices_between(measure: Measure, x: Any, y: Any, codes: np.ndarray) -> tup
     back = np.argsort(order, kind="stable")
     if isinstance(measure, RSA):
         between = _RSABetween(first=measure.first, second=measure.second, codes=codes)
-        which, found = between._lower(len(codes)), []
+        which, found = between._cells(len(codes)), []
         for side in (x, y):
             matrix = np.zeros(which.shape)
             matrix[which] = to_numpy(between.prepare(side)) * 0.5**0.5  # each pair stands there twice and counts once
@@ -120,8 +120,8 @@ def _kernel(measure: CKA | DistanceCorrelation, x: np.ndarray, sizes: np.ndarray
     products = x @ x.T
     if isinstance(measure, CKA) and measure.kernel == "linear":
         return products
-    own = products.diagonal()
-    squared = np.clip(own[:, None] + own[None] - 2 * products, 0, None)
+    own = products.diagonal().copy()
+    squared = squared_distances(products, own, own, x.shape[1])
     if isinstance(measure, DistanceCorrelation):
         return np.sqrt(squared)
     of_group = np.repeat(np.arange(len(sizes)), sizes)

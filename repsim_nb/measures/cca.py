@@ -1,4 +1,4 @@
-"""The family of canonical correlations: all in float64, from one orthonormal basis a representation."""
+"""Measures of canonical correlations, in float64, from one orthonormal basis for each representation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,23 @@ import numpy as np
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import DegenerateComparisonError, warn_user
-from repsim_nb.support.validation import check_fraction, check_representation
+from repsim_nb.support.validation import check_choice, check_fraction, check_representation
 
 from .arrays import centred_unit, eps, fewest_components, reduce_features, smallest_direction
 from .base import NO_LINEAR, TRANSFORMS, Measure
 
 
 class Basis(NamedTuple):
-    """q: orthonormal columns (n, rank); coordinates: the original columns in it (rank, p), for projection weights only;
-    n.
+    """An orthonormal basis of the centred features.
+
+    Attributes
+    ----------
+    q : array (n, rank)
+        Orthonormal columns.
+    coordinates : array (rank, p) or None
+        The original features in this basis, for projection weights only.
+    n : int
+        The number of samples.
     """
 
     q: Array
@@ -28,22 +36,66 @@ class Basis(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CCA(Measure):
-    """Canonical correlation analysis, summed up in one number.
+    """Canonical correlation analysis (CCA): correlation of the best-matching directions, averaged over all of them.
 
-    ρ = the singular values of Q_xᵀ Q_y, Q orthonormal bases of the centred columns at their numerical rank.
-    summary: "mean" of ρ or "mean_squared", over the smaller rank; "projection_weighted" (PWCCA): the mean of ρ weighted
-    by how much of one side's activations lies along each canonical direction, α_i = Σ_j |<h_i, x_j>|.
-    variance: keep only the fewest principal components with this fraction of the variance on each side first (SVCCA:
-    0.99).
-    weights: the side, "x" or "y", that gives PWCCA its weights: it is not symmetric. normalise: over the directions
-    that have a partner ("kept"), or over all directions of the weighting side, a missing partner counting as ρ = 0
-    ("all", the published grounding code; where ranks differ, the directions without a partner are fixed only as a
-    space, so the value is reproducible to the basis that the SVD returns).
-    degenerate: when rank x + rank y > n - 1 some ρ are 1 whatever the data, so the value is no evidence: "raise" or
-    "allow" (warns).
+    The first canonical correlation is the largest correlation between a linear combination of the features of one
+    representation and one of the other; each further one is the largest that is uncorrelated with those before. The
+    measure averages them.
 
-    Range 0 to 1. Needs more samples than the two ranks together.
-    [Hotelling 1936; Raghu et al. 2017 (SVCCA); Morcos, Raghu, Bengio 2018 (PWCCA)]
+    Parameters
+    ----------
+    summary : {"mean", "mean_squared", "projection_weighted"}
+        The average. "mean" and "mean_squared" weigh all directions alike. "projection_weighted" (PWCCA) weighs a
+        direction by how much of the activations of one side lies along it.
+    variance : float or None
+        Keep only the leading principal components with this fraction of the variance, on each side, first; 0.99 is
+        SVCCA. None keeps all.
+    weights : {"x", "y"}
+        The side that gives the weights of "projection_weighted".
+    normalise : {"kept", "all"}
+        What the weights of "projection_weighted" sum over, if the ranks differ: "kept", the directions that have a
+        partner on the other side; "all", all directions of the weighting side, one without a partner counting as
+        correlation 0. With "all" the value can depend on the basis that the decomposition returns.
+    degenerate : {"raise", "allow"}
+        What happens if the two ranks sum to n or more, so that some correlations are 1 whatever the data: an exception,
+        or a warning and the value.
+
+    Raises
+    ------
+    DegenerateComparisonError
+        If the two ranks sum to n or more, unless `degenerate="allow"`.
+
+    Notes
+    -----
+    The canonical correlations are the singular values of Q_xᵀ Q_y, where Q_x and Q_y are orthonormal bases of the
+    centred features, at their numerical rank. There are as many as the smaller of the two ranks. The weight of a
+    direction h in "projection_weighted" is the sum over features x_j of |⟨h, x_j⟩|.
+
+    Range 0 to 1; larger is more alike. Invariant to every invertible linear map of the features, scaling and
+    translation; with `variance` not to linear maps in general, but to rotations; "projection_weighted" to permutations,
+    scaling and translation only, and it is not symmetric. Needs more samples than the two ranks together. Cost: a
+    singular value decomposition for each representation, and one of rank by rank for each pair.
+
+    Misleads when samples are not many more than features: the correlations of unrelated data are then high. And since
+    directions with almost no variance count as much as the largest, "mean" does not notice that small directions were
+    deleted, and noise in them lowers it.
+
+    References
+    ----------
+    Hotelling 1936, "Relations between two sets of variates", Biometrika.
+    Raghu, Gilmer, Yosinski, Sohl-Dickstein 2017, "SVCCA", NeurIPS.
+    Morcos, Raghu, Bengio 2018, "Insights on representational similarity in neural networks with canonical correlation",
+    NeurIPS (PWCCA).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(500, 4))
+    >>> y = x @ rng.normal(size=(4, 4))  # another linear map of the same features
+    >>> round(rs.measures.CCA()(x, y), 6)
+    1.0
+    >>> round(rs.measures.CCA()(x, rng.normal(size=(500, 4))), 2)
+    0.08
     """
 
     summary: Literal["mean", "mean_squared", "projection_weighted"] = "mean"
@@ -55,15 +107,10 @@ class CCA(Measure):
     kind: ClassVar = "similarity"
 
     def __post_init__(self) -> None:
-        legal = {
-            "summary": ("mean", "mean_squared", "projection_weighted"),
-            "weights": ("x", "y"),
-            "normalise": ("kept", "all"),
-            "degenerate": ("raise", "allow"),
-        }
-        for option, values in legal.items():
-            if getattr(self, option) not in values:
-                raise ValueError(f"CCA's {option} is one of {values}; got {getattr(self, option)!r}")
+        check_choice(self.summary, "summary of CCA", ("mean", "mean_squared", "projection_weighted"))
+        check_choice(self.weights, "weights of CCA", ("x", "y"))
+        check_choice(self.normalise, "normalise of CCA", ("kept", "all"))
+        check_choice(self.degenerate, "degenerate of CCA", ("raise", "allow"))
         if self.variance is not None:
             check_fraction(self.variance, "variance of CCA", maximum=1)
 
@@ -78,7 +125,7 @@ class CCA(Measure):
         return TRANSFORMS if self.variance is None else NO_LINEAR
 
     def prepare(self, x: Array) -> Basis:
-        """An orthonormal basis of the centred columns, at numerical rank or at the fraction of variance asked for."""
+        """Return an orthonormal basis of the centred features."""
         x = check_representation(x, min_samples=self.min_samples)
         xp, n = array_api_compat.array_namespace(x), x.shape[0]
         smallest = smallest_direction(x)
@@ -91,23 +138,24 @@ class CCA(Measure):
         return Basis(q, q.T @ x if self.summary == "projection_weighted" else None, n)
 
     def _count_components(self, s: Array, smallest: float, n: int) -> int:
-        """How many of the singular values s, largest first; of n centred samples one direction is nothing, whatever
-        rounding left of it.
+        """Return how many of the singular values s of n samples count, largest first.
+
+        Centred samples have rank n - 1 at most, whatever rounding left of the last direction.
         """
         xp = array_api_compat.array_namespace(s)
         rank = min(int(xp.sum(xp.astype(s > smallest, xp.int64))), n - 1)
         return rank if self.variance is None else min(rank, fewest_components(s, self.variance))
 
     def _by_gram(self, x: Array, smallest: float) -> Array | None:
-        """The basis from the eigenvectors of the smaller Gram matrix, twice as fast as from an SVD.
+        """Return the basis from the eigenvectors of the smaller Gram matrix, twice as fast as from an SVD.
 
-        Squaring halves the digits: None where a singular value is too small to tell it from nothing this way.
+        None if a singular value is too small to be distinguished from 0 this way, since squaring halves the digits.
         """
         xp, (n, p) = array_api_compat.array_namespace(x), x.shape
         squares, vectors = xp.linalg.eigh(x.T @ x if p <= n else x @ x.T)
         squares, vectors = xp.flip(squares), xp.flip(vectors, axis=1)
         floor = 1e-10 * float(squares[0])
-        # of n centred samples one direction is always nothing
+        # centred samples have rank n - 1 at most
         if smallest**2 < floor and float(squares[-1 if p <= n else n - 2]) < floor:
             return None
         s = xp.clip(squares, 0, None) ** 0.5
@@ -181,7 +229,7 @@ class CCA(Measure):
         )
         sentence = (
             f"ranks {ranks[0]} + {ranks[1]} exceed n - 1 = {a.n - 1}, so {certain} canonical correlations are 1"
-            f" whatever the data; take more samples than the two ranks together, or keep fewer components ({fewer})"
+            f" whatever the data. Take more samples than the two ranks together, or keep fewer components ({fewer})."
         )
         if self.degenerate == "raise":
             raise DegenerateComparisonError(sentence)

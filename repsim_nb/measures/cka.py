@@ -11,7 +11,7 @@ import numpy as np
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import UndefinedError
-from repsim_nb.support.validation import check_integer, check_positive, to_numpy
+from repsim_nb.support.validation import check_choice, check_integer, check_positive, to_numpy
 from repsim_nb.support.workers import Workers
 
 from . import cost, engine
@@ -25,18 +25,60 @@ from .gram import Batches, Kernel, Source, Vector, median_distance
 
 @dataclass(frozen=True, kw_only=True)
 class CKA(Cosine):
-    """Centred kernel alignment: the cosine between two centred sample-by-sample kernel matrices.
+    """Centred kernel alignment (CKA): agreement of the similarities between samples in two representations.
 
-    HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) with K = XXᵀ ("linear") or exp(-d²/(2 b² median d²)) ("rbf", b =
-    bandwidth). The biased estimator grows with p/n: for independent Gaussians it is about sqrt(pq/((n+p)(n+q))).
-    `debiased` uses the unbiased HSIC of Song et al. in all three places (their ratio is no longer unbiased; it can be
-    below 0). `batch_size` sums that HSIC over batches of consecutive samples, weighted by their size, before the ratio
-    is taken; a last batch of under 4 joins the one before.
-    median: Kornblith's reference code includes the zero diagonal in the median distance ("with_diagonal").
+    If you do not know which measure to use, take `CKA(debiased=True)` ("cka_debiased").
 
-    Range 0 to 1 (debiased: may be below 0). Needs n ≥ 3, debiased n ≥ 4. A table needs memory for tiles only, whatever
-    n is (an RBF kernel in batches: n · batch_size numbers a representation). [Kornblith, Norouzi, Lee, Hinton 2019;
-    Song, Smola, Gretton, Bedo, Borgwardt 2012, eq. 5; Nguyen, Raghu, Kornblith 2021]
+    Parameters
+    ----------
+    kernel : {"linear", "rbf"}
+        How similar two samples are within one representation: the inner product of their centred activations, or
+        exp(-d² / (2 b² m)), with d their Euclidean distance, b the bandwidth and m the median of d².
+    bandwidth : float
+        The bandwidth of the RBF kernel, as a multiple of the median distance.
+    median : {"with_diagonal", "off_diagonal"}
+        Whether the distances of samples to themselves, which are 0, count in the median. The reference code of
+        Kornblith and others counts them.
+    debiased : bool
+        Use unbiased estimates of HSIC, in all three places. The value can then be below 0.
+    batch_size : int or None
+        Sum the unbiased HSIC over batches of so many consecutive samples, weighted by their size, before the ratio is
+        taken (minibatch CKA); at least 4. A last batch of fewer than 4 samples joins the one before. Permute samples
+        that are sorted (by class, say) first, since only samples of one batch are compared.
+
+    Notes
+    -----
+    K and L are the matrices of similarities of all pairs of samples, one for each representation. The value is
+    HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), with HSIC (Hilbert-Schmidt independence criterion) the inner product of
+    the two matrices after their row and column means are subtracted: a cosine. The unbiased HSIC is that of Song and
+    others, equation 5; a ratio of unbiased estimates still has some bias.
+
+    Range 0 to 1, debiased or in batches possibly below 0; larger is more alike. Invariant to permutations and rotations
+    of the features, scaling and translation. Needs at least 3 samples, debiased or in batches 4. Cost: a table of many
+    representations is one matrix product over the n² pairs of samples, or over pairs of features if these are fewer;
+    memory for tiles of it only (an RBF kernel in batches: n · batch_size numbers for each representation).
+
+    Misleads when a few directions with a large variance, or a few samples far from the others, decide both kernels: the
+    value then stays near 1 while the rest changes. Without `debiased` also when features outnumber samples: independent
+    Gaussian data of p and q features give about sqrt(pq / ((n + p)(n + q))).
+
+    References
+    ----------
+    Kornblith, Norouzi, Lee, Hinton 2019, "Similarity of neural network representations revisited", ICML.
+    Song, Smola, Gretton, Bedo, Borgwardt 2012, "Feature selection via dependence maximization", JMLR.
+    Nguyen, Raghu, Kornblith 2021, "Do wide and deep networks learn the same things?", ICLR (batches).
+    Davari, Horoi, Natik, Lajoie, Wolf, Belilovsky 2023, "Reliability of CKA as a similarity measure in deep learning",
+    ICLR.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.normal(size=(100, 500)), rng.normal(size=(100, 500))  # unrelated, with many features
+    >>> round(rs.measures.CKA()(x, y), 2), round(abs(rs.measures.CKA(debiased=True)(x, y)), 1)
+    (0.83, 0.0)
+    >>> rotation = np.linalg.qr(rng.normal(size=(500, 500)))[0]
+    >>> round(rs.measures.CKA(kernel="rbf")(x, 2 * x @ rotation + 1), 6)
+    1.0
     """
 
     kernel: Literal["linear", "rbf"] = "linear"
@@ -52,11 +94,8 @@ class CKA(Cosine):
         return (-1.0 if self.debiased or self.batch_size else 0.0), 1.0
 
     def __post_init__(self) -> None:
-        if self.kernel not in ("linear", "rbf") or self.median not in ("with_diagonal", "off_diagonal"):
-            raise ValueError(
-                f"CKA takes kernel 'linear' or 'rbf' and median 'with_diagonal' or 'off_diagonal'; got {self.kernel!r},"
-                f" {self.median!r}"
-            )
+        check_choice(self.kernel, "kernel of CKA", ("linear", "rbf"))
+        check_choice(self.median, "median of CKA", ("with_diagonal", "off_diagonal"))
         check_positive(self.bandwidth, "bandwidth of CKA", hint="1 for the median distance")
         if self.batch_size is not None:
             check_integer(self.batch_size, "batch_size of CKA", minimum=4, hint="or None for no batches")
@@ -82,7 +121,8 @@ class CKA(Cosine):
     def check_gram_matrix(self) -> None:
         if self.batch_size is not None:
             raise NotImplementedError(
-                f"{self} compares batches of consecutive samples, and another order of samples makes other batches"
+                f"{self} compares batches of consecutive samples, and another order of samples changes the batches."
+                " Use batch_size=None."
             )
 
     def _source(self, x: Array, number: int = 0) -> Source:
@@ -139,7 +179,7 @@ class CKA(Cosine):
 
 
 class _Gaussian:
-    """Squared distances -> exp(slope · d²) less 1: centring takes the 1 out again, here without cancellation."""
+    """Turn squared distances into exp(slope · d²) - 1; centring takes the 1 out again, here without cancellation."""
 
     def __init__(self, slope: float) -> None:
         self.slope = slope
@@ -150,15 +190,46 @@ class _Gaussian:
 
 @dataclass(frozen=True, kw_only=True)
 class DistanceCorrelation(Cosine):
-    """Distance correlation: the cosine between two double-centred matrices of Euclidean distances.
+    """Distance correlation: agreement of the distances between samples in two representations.
 
-    In the population it is 0 only for independent data.
+    Parameters
+    ----------
+    squared : bool
+        True gives the squared correlation, False its root.
+    debiased : bool
+        Use U-centred matrices: the bias-corrected estimate of the squared correlation. It can be below 0, so it has no
+        root.
 
-    dCov²(x, y) / sqrt(dVar²(x) dVar²(y)), the square of the correlation; squared=False gives its root.
-    debiased: U-centred matrices (the bias-corrected estimator of the square; it can be below 0, so it has no root).
+    Raises
+    ------
+    ValueError
+        For `debiased=True` with `squared=False`.
 
-    Range 0 to 1 (debiased: may be below 0). The plain estimate is above 0 for unrelated data, more so the wider they
-    are. Needs n ≥ 3, debiased n ≥ 4.  [Székely, Rizzo, Bakirov 2007; Székely, Rizzo 2014]
+    Notes
+    -----
+    The cosine between the two matrices of Euclidean distances of all pairs of samples, after their row and column means
+    are subtracted: dCov²(x, y) / sqrt(dVar²(x) dVar²(y)). In the population it is 0 only for independent data.
+
+    Range 0 to 1, debiased possibly below 0; larger is more alike. Invariant to permutations and rotations of the
+    features, scaling and translation. Needs at least 3 samples, debiased 4. Cost: as `CKA`, with the distances of all
+    pairs of samples for each representation; matrices that fit into memory are kept, others are computed again in each
+    pass.
+
+    Misleads when it is not debiased and features outnumber samples: unrelated data then have values far above 0. A few
+    samples far from the others can decide all large distances.
+
+    References
+    ----------
+    Székely, Rizzo, Bakirov 2007, "Measuring and testing dependence by correlation of distances", Annals of Statistics.
+    Székely, Rizzo 2014, "Partial distance correlation with methods for dissimilarities", Annals of Statistics.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.normal(size=(100, 500)), rng.normal(size=(100, 500))  # unrelated, with many features
+    >>> plain, debiased = rs.measures.DistanceCorrelation(), rs.measures.DistanceCorrelation(debiased=True)
+    >>> round(plain(x, y), 2), round(abs(debiased(x, y)), 1)
+    (0.95, 0.0)
     """
 
     squared: bool = True
@@ -173,8 +244,8 @@ class DistanceCorrelation(Cosine):
     def __post_init__(self) -> None:
         if self.debiased and not self.squared:
             raise ValueError(
-                "the bias-corrected distance correlation can be below 0 and has no root:"
-                " DistanceCorrelation(debiased=True) comes with squared=True"
+                "the bias-corrected distance correlation can be below 0, so it has no root: use"
+                " DistanceCorrelation(debiased=True, squared=True)."
             )
 
     @property
@@ -186,7 +257,7 @@ class DistanceCorrelation(Cosine):
         return Kernel(features, _root, whole=features.all_distances(number), unbiased=self.debiased)
 
     def _value(self, cosine: Any) -> Any:
-        # dCov² is never below 0 but by rounding
+        # dCov² is below 0 by rounding only
         return cosine if self.squared else np.sqrt(np.where(np.asarray(cosine) > 0, cosine, cosine * 0))
 
     @property
@@ -196,8 +267,8 @@ class DistanceCorrelation(Cosine):
     def check_gram_matrix(self) -> None:
         if not self.squared:
             raise NotImplementedError(
-                f"a value of {self} is the root of an inner product of two matrices, 'distance_correlation' without"
-                " options"
+                f"a value of {self} is the root of an inner product of two matrices. Use 'distance_correlation', which"
+                " is the inner product."
             )
 
     def cost(self, n: int, ps: Sequence[int], qs: Sequence[int] | None = None, itemsize: int = 4) -> cost.Cost:
@@ -209,7 +280,7 @@ def _root(squared: Array) -> Array:
 
 
 def _cost_of_distances(n: int, ps: Sequence[int], qs: Sequence[int] | None, itemsize: int, passes: int) -> cost.Cost:
-    """A table of matrices that are made from distances: kept where they fit, else made again in every pass."""
+    """Estimate a table of matrices of distances: kept if they fit into memory, else computed again in every pass."""
     number = len(ps) + len(qs or ())
     whole = number * n * n * itemsize
     fits = whole <= cost.MATRIX_BYTES

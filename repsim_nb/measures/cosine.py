@@ -1,8 +1,8 @@
 """Measures that are the cosine between two sample-by-sample matrices.
 
-Each matrix has a standard form in which the value of a pair is a cosine. Prepared, a representation is that form as one
-unit vector of n² numbers or fewer, and a pair is one dot product. A table does not write the vectors down if the engine
-can make them tile by tile.
+Each matrix has a standard form in which the value of a pair is a cosine. A prepared representation is that form as one
+unit vector of at most n² numbers, and a pair is one dot product. A table does not write the vectors out if the engine
+can compute them tile by tile.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .engine import Products
 from .gram import Source, Vector
 from .tables import Job
 
-_NONE_WHOLE = 2**62  # of so many representations no matrix is kept whole
+_NONE_WHOLE = 2**62  # as a number of representations: so many that no matrix is kept as a whole
 
 
 class Cosine(Measure):
-    """The cosine between two matrices in standard form.
+    """A measure that is the cosine between two matrices in standard form.
 
-    A member says what its matrix is (`_source`); a table is the engine's work.
+    A subclass defines the matrix (`_source`); the engine computes tables.
     """
 
     kind: ClassVar = "similarity"
@@ -42,14 +42,14 @@ class Cosine(Measure):
     )
 
     def _source(self, x: Array, number: int = 0) -> Source:
-        """The matrix of one of `number` representations of a table (0: of one alone, to be written down whole)."""
+        """Return the matrix of one of `number` representations of a table; 0 is a single one, written out whole."""
         raise NotImplementedError(f"{type(self).__name__} defines no _source(x, number)")
 
     def _value(self, cosine: Any) -> Any:
         return cosine
 
     def prepare(self, x: Array) -> Array:
-        """-> the matrix in standard form as one unit vector."""
+        """Return the matrix in standard form as one unit vector."""
         source = self._source(x)
         return normalize(source.flat(), self.nothing, source.floor)
 
@@ -66,7 +66,7 @@ class Cosine(Measure):
         return to_numpy(a).reshape(n, n)
 
     def check_gram_matrix(self) -> None:
-        """Its standard form is one, but where an option says otherwise."""
+        """Pass: the standard form is such a matrix, except with some options of subclasses."""
 
     def _sums(self, of_kernel: moments.KernelSums, source: Any) -> moments.Sums:
         return (
@@ -77,15 +77,15 @@ class Cosine(Measure):
 
     @property
     def _by_tiles(self) -> bool:
-        """Can its matrix be made piece by piece wherever a piece is needed, rather than written down?"""
+        """Whether any piece of the matrix can be computed when it is needed, without writing out the whole."""
         return True
 
     def _table(self, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
         sides = [xs] if ys is None else [xs, ys]
         number = sum(map(len, sides))
         if job.run.separate_memory and not self._by_tiles:
-            return super()._table(xs, ys, job)  # a vector of n² numbers is no message
-        steps = 5 * number  # of which a fifth is reading
+            return super()._table(xs, ys, job)  # a vector of n² numbers is too large to send
+        steps = 5 * number  # a fifth of the steps is reading
         values = np.full((len(xs), len(sides[-1])), np.nan)
         with job.open_scratch() as store:
             source = functools.partial(self._source, number=_NONE_WHOLE if job.run.separate_memory else number)

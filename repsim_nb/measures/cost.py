@@ -7,8 +7,8 @@ from __future__ import annotations
 import functools
 import math
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+import timeit
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -139,13 +139,7 @@ def rate() -> float:
     a = np.ones((384, 384), np.float32)
     with single_threaded_blas():
         a @ a
-        return 2 * 384**3 / min(_time(lambda: a @ a) for _ in range(3))
-
-
-def _time(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+        return 2 * 384**3 / min(timeit.repeat(lambda: a @ a, number=1, repeat=3))
 
 
 def columns_within(number: float, rows: int, itemsize: int, p: int = 0) -> int:

@@ -16,7 +16,7 @@ from repsim_nb.support.validation import check_shape, not_finite_error
 from repsim_nb.support.workers import check_stopped
 
 from . import cost
-from .arrays import off_diagonal, split_range
+from .arrays import split_range, squared_distances
 
 
 class Features:
@@ -98,13 +98,8 @@ class Features:
         return some @ others.T if out is None else np.matmul(some, others.T, out=out)
 
     def distances(self, rows: slice, columns: slice) -> Array:
-        """Squared distances of samples; exactly 0 of each to itself."""
-        squared = self.gram(rows, columns)
-        squared *= -2
-        squared += self.sizes[rows, None]
-        squared += self.sizes[None, columns]
-        squared = self.xp.clip(squared, 0, None)
-        return squared * off_diagonal(squared) if rows == columns else squared
+        """Squared distances of samples; exactly 0 from a sample to itself and to its copies."""
+        return squared_distances(self.gram(rows, columns), self.sizes[rows], self.sizes[columns], self.p)
 
     def all_distances(self, number: int) -> Array | None:
         """Squared distances of all samples (n, n), where as many matrices as there are representations may be kept at

@@ -1,4 +1,4 @@
-"""A measure out of a plain function: what someone has already joins in one line."""
+"""Measures made of a plain function of two arrays."""
 
 from __future__ import annotations
 
@@ -7,14 +7,32 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from repsim_nb.support.containers import Array
-from repsim_nb.support.validation import check_representation
+from repsim_nb.support.validation import check_choice, check_representation
 
 from .base import TRANSFORMS, Measure
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class FromFunction(Measure):
-    """What `from_function` makes."""
+    """A measure made of a plain function; `from_function` creates it.
+
+    Parameters
+    ----------
+    function : function(x, y)
+        It computes the value of a pair.
+    name : str
+        The name in tables and pictures.
+    kind, symmetric, invariant_to, is_metric, range, compares
+        As the attributes of `Measure`.
+    once : function(x), optional
+        Computed once for each representation; `function` then takes its results.
+
+    Notes
+    -----
+    Kind, range and invariances are declared by the caller and not checked. The cost is not estimated.
+
+    Misleads when the declared facts are wrong: tables of a function that is not symmetric show one half only.
+    """
 
     function: Callable[[Any, Any], Any]
     name: str
@@ -28,10 +46,11 @@ class FromFunction(Measure):
 
     @property
     def min_samples(self) -> int:  # type: ignore[override]
+        """The smallest number of samples: 1 for outputs, else 3."""
         return 1 if self.compares == "outputs" else Measure.min_samples
 
     def prepare(self, x: Array) -> Any:
-        """-> the checked array (n, p), or what the function given as `prepare` makes of it."""
+        """Return the checked array (n, p), or the result of `once`."""
         x = check_representation(x, min_samples=self.min_samples, constant=self.compares == "outputs")
         return x if self.once is None else self.once(x)
 
@@ -43,13 +62,14 @@ class FromFunction(Measure):
         try:
             return float(value)
         except (TypeError, ValueError) as error:
-            raise TypeError(f"{self.name} must return a number; it returned {type(value).__name__}") from error
+            raise TypeError(f"{self.name} must return a number; it returned {type(value).__name__}.") from error
 
     def __str__(self) -> str:
+        """Return the name."""
         return self.name
 
     def __repr__(self) -> str:
-        """The call that makes it, functions by their names."""
+        """Return the call that creates the measure, with functions by their names."""
         own = getattr(self.function, "__name__", repr(self.function))
         texts = (
             [own]
@@ -77,69 +97,78 @@ def from_function(  # noqa: PLR0913 (the facts of a measure, one by one)
     compares: Literal["activations", "outputs"] = "activations",
     prepare: Callable[[Any], Any] | None = None,
 ) -> Measure:
-    """A measure of a function f(x, y) -> number, for compare, explorers and pictures like any other.
+    """Create a measure from a function f(x, y) that returns a number, for `compare`, explorers and pictures.
 
     Parameters
     ----------
     f : function(x, y)
-        x and y are of shape (n, p): checked, NumPy or torch as they were given, at least in float32. Where there is no
-        value f raises `UndefinedError`; NaN counts as that. For processes it must be picklable: a function of a module.
-    kind : "similarity" or "dissimilarity"
-        Whether larger is more alike, or less.
+        x and y are arrays (n, p): checked, NumPy or torch as they were given, in float32 or float64. If there is no
+        value, f raises `UndefinedError`; NaN counts as that. For work in other processes f must be a function of a
+        module, so that it can be pickled.
+    kind : {"similarity", "dissimilarity"}
+        Whether a larger value means more alike, or less alike.
     symmetric : bool
-        Whether f(x, y) == f(y, x), so that half a table is enough.
+        Whether f(x, y) equals f(y, x), so that half of a table is enough.
     name : str, optional
-        Its name in pictures; None is that of f.
-    invariant_to : some of "permutation", "orthogonal", "scaling", "translation", "linear"
-        What leaves the value alone.
+        The name in tables and pictures; by default that of f.
+    invariant_to : iterable of str
+        The transformations of one side that leave the value unchanged: "permutation", "orthogonal", "scaling",
+        "translation", "linear".
     is_metric : bool
         Whether it obeys the triangle inequality.
-    range : (low, high)
-        For colors; infinite ends are fine.
-    compares : "activations" or "outputs"
+    range : (float, float)
+        The smallest and the largest value, for color scales; either may be infinite.
+    compares : {"activations", "outputs"}
+        What x and y are. Outputs may be constant.
     prepare : function(x), optional
-        Done once per representation; f then takes what it returns.
+        Computed once for each representation; f then takes its results.
 
     Returns
     -------
     Measure
 
+    Raises
+    ------
+    TypeError
+        If f or `prepare` is not a function.
+    ValueError
+        If an option is not one of the above, or if f has no name or that of a measure of this package.
+
     Examples
     --------
     >>> def gap(x, y):
     ...     return abs(x.mean() - y.mean())
-    >>> from_function(gap, kind="dissimilarity", symmetric=True)(np.array([[1], [2], [3]]), np.array([[3], [4], [5]]))
+    >>> measure = rs.measures.from_function(gap, kind="dissimilarity", symmetric=True)
+    >>> measure(np.array([[1], [2], [3]]), np.array([[3], [4], [5]]))
     2.0
     """
-    from . import ALL  # at call time: the table of names is made of the classes of all files
+    from . import ALL  # at call time, since ALL is built from the classes of all files
 
     if not callable(f) or not (prepare is None or callable(prepare)):  # type: ignore[redundant-expr]
         raise TypeError(
-            f"from_function takes a function f(x, y), and as prepare a function of one array; got {type(f).__name__}"
-            f" and {type(prepare).__name__}"
+            "from_function takes a function f(x, y), and optionally prepare, a function of one array; got"
+            f" {type(f).__name__} and {type(prepare).__name__}."
         )
-    if kind not in ("similarity", "dissimilarity"):
-        raise ValueError(
-            f"kind is 'similarity' (larger is more alike) or 'dissimilarity' (larger is less alike); got {kind!r}"
-        )
-    if compares not in ("activations", "outputs"):
-        raise ValueError(f"compares is 'activations' or 'outputs'; got {compares!r}")
+    check_choice(kind, "kind", ("similarity", "dissimilarity"), hint="the first if larger values are more alike")
+    check_choice(compares, "compares", ("activations", "outputs"))
     transforms = frozenset([invariant_to] if isinstance(invariant_to, str) else invariant_to)
     if not transforms <= TRANSFORMS:
         raise ValueError(
-            f"invariant_to holds some of {', '.join(sorted(TRANSFORMS))}; got"
-            f" {', '.join(map(repr, sorted(transforms - TRANSFORMS)))}"
+            f"invariant_to must be a list of some of {', '.join(map(repr, sorted(TRANSFORMS)))}; got"
+            f" {', '.join(map(repr, sorted(transforms - TRANSFORMS)))}."
         )
     low, high = map(float, range)
     if not low < high:
-        raise ValueError(f"range is (lowest, highest); got {range}")
+        raise ValueError(f"range must be (lowest, highest); got {range}.")
     name = name or str(getattr(f, "__name__", ""))
     if name in ("", "<lambda>"):
         raise ValueError(
-            "pictures and tables call a measure by its name, and this function has none: from_function(f, name='...')"
+            "a measure needs a name for tables and pictures, and this function has none: from_function(f, name='...')."
         )
     if name in ALL:
-        raise ValueError(f"'{name}' is the short name of a measure of this package: from_function(f, name='my_{name}')")
+        raise ValueError(
+            f"'{name}' is the short name of a measure of this package: from_function(f, name='my_{name}')."
+        )
     return FromFunction(
         function=f,
         name=name,

@@ -1,35 +1,33 @@
 """Functional measures: how similar are the outputs (n, classes) of two models?
 
-The columns mean something, so nothing may rotate them.
+Each column is one class, in the same order on both sides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import array_api_compat
 import numpy as np
 
 from repsim_nb.support.containers import Array
-from repsim_nb.support.errors import UndefinedError, warn_user
-from repsim_nb.support.validation import check_labels, check_representation, to_numpy
+from repsim_nb.support.errors import UndefinedError
+from repsim_nb.support.validation import check_choice, check_representation, to_numpy
 
-from .arrays import eps
 from .base import Measure
-from .ties import FEW, row_ranks
 
 
-def _outputs(x: Array) -> Array:
-    """(n, classes) in float64; a model may give all samples the same output."""
+def check_outputs(x: Array) -> Array:
+    """Check outputs (n, classes) and return them in float64; all samples may have the same output."""
     x = check_representation(x, double=True, constant=True)
     if x.shape[1] < 2:
-        raise UndefinedError("outputs are (samples, classes) with at least 2 classes; it has 1 column")
+        raise UndefinedError("outputs are (samples, classes) with at least 2 classes; these have 1 column")
     return x
 
 
-class _Functional(Measure):
-    """Compares outputs, so it has no meaning on a hidden layer."""
+class Functional(Measure):
+    """A measure of outputs; it has no meaning for a hidden layer."""
 
     compares: ClassVar = "outputs"
     min_samples: ClassVar[int] = 1
@@ -44,100 +42,103 @@ class _Functional(Measure):
         return 8.0 * n * p
 
 
-def _same_classes(a: Array, b: Array) -> None:
-    if a.shape[1] != b.shape[1]:
-        raise UndefinedError(f"outputs must be over the same classes; they have {a.shape[1]} and {b.shape[1]} columns")
-
-
-class Decisions(NamedTuple):
-    """classes: the predicted one of each sample (n,), the largest output, of equals the first; number: of classes there
-    are.
-    """
-
-    classes: np.ndarray
-    number: int
-
-
-def _decisions(x: Array) -> Decisions:
-    x = to_numpy(_outputs(x))
-    return Decisions(x.argmax(axis=1), x.shape[1])
-
-
-def _differ(a: Decisions, b: Decisions) -> np.ndarray:
-    """Whether the two differ, sample by sample."""
-    if a.number != b.number:
-        raise UndefinedError(f"outputs must be over the same classes; they have {a.number} and {b.number} columns")
-    return a.classes != b.classes
-
-
-def _check_inputs(measure: Measure, inputs: str) -> None:
-    if inputs not in ("logits", "probabilities"):
-        raise ValueError(f"{type(measure).__name__} takes inputs='logits' or 'probabilities'; got {inputs!r}")
+def check_same_classes(p: int, q: int) -> None:
+    if p != q:
+        raise UndefinedError(f"outputs must be over the same classes; they have {p} and {q} columns")
 
 
 def _probabilities(measure: Measure, x: Array) -> Array:
-    """x, if every row is a distribution, up to its digits: then it is brought to the sum 1."""
+    """Check that every row is a distribution, up to two digits of each number, and bring its sum to 1."""
     xp = array_api_compat.array_namespace(x)
     total = xp.sum(x, axis=1)
     if bool(xp.any(x < 0)) or float(xp.max(xp.abs(total - 1))) > _rounded(x):
         hint = (
-            "These look like percent: divide by 100"
+            "These look like percent: divide them by 100."
             if _sum_to(x, 100)
-            else f"For logits use {type(measure).__name__}(inputs='logits')"
+            else f"For logits use {type(measure).__name__}(inputs='logits')."
         )
         raise UndefinedError(
-            f"probabilities are at least 0 and sum to 1 in every row; here the smallest is {float(xp.min(x)):.3g} and"
+            f"probabilities must be at least 0 and sum to 1 in every row; the smallest is {float(xp.min(x)):.3g} and"
             f" rows sum to {float(xp.min(total)):.3g} up to {float(xp.max(total)):.3g}. {hint}"
         )
     return x / total[:, None]
 
 
 def _logits(measure: Measure, x: Array) -> Array:
-    """x, unless its rows are distributions, also if they were rounded or are percent: the softmax of probabilities is
-    another, flatter distribution.
-    """
+    """Refuse logits that look like probabilities or percent, since their softmax is another, flatter distribution."""
     name = type(measure).__name__
     for whole, what, then in ((1, "probabilities", ""), (100, "percent", " after dividing by 100")):
         if _sum_to(x, whole):
             raise UndefinedError(
-                f"{name} takes logits here, and these outputs look like {what}: none is below 0, and every row sums to"
+                f"{name} expects logits; these outputs look like {what}: none is below 0, and every row sums to"
                 f" {whole}. Use {name}(inputs='probabilities'){then}. (If they are logits by chance, subtract 1 from"
-                " them: it changes no softmax.)"
+                " them: that changes no softmax.)"
             )
     return x
 
 
 def _sum_to(x: Array, whole: float) -> bool:
-    """Whether no number is below 0 and every row sums to `whole`, up to two digits of each number."""
+    """Return whether no number is below 0 and every row sums to `whole`, up to two digits of each number."""
     xp = array_api_compat.array_namespace(x)
     return not bool(xp.any(x < 0)) and float(xp.max(xp.abs(xp.sum(x, axis=1) / whole - 1))) <= _rounded(x)
 
 
 def _rounded(x: Array) -> float:
-    """By how much a row of probabilities with two digits each may miss its sum."""
+    """Return by how much a row of probabilities with two digits each may miss its sum."""
     return min(0.001 + 0.005 * x.shape[1], 0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class JSD(_Functional):
-    """Jensen-Shannon divergence of the predicted distributions, mean over samples, in nats.
-
-    (KL(p‖m) + KL(q‖m))/2 with m = (p + q)/2 and 0·log 0 = 0. inputs: "logits" (softmax is taken here) or
-    "probabilities"; rows that are probabilities are refused as logits. Range 0 to log 2 = 0.693 nats. (SciPy's
-    `jensenshannon` is its square root.)  [Lin 1991]
-    """
+class _Divergence(Functional):
+    """A divergence between predicted distributions, mean over samples."""
 
     inputs: Literal["logits", "probabilities"] = "logits"
 
     kind: ClassVar = "dissimilarity"
-    range: ClassVar[tuple[float, float]] = (0.0, float(np.log(2)))
 
     def __post_init__(self) -> None:
-        _check_inputs(self, self.inputs)
+        check_choice(self.inputs, f"inputs of {type(self).__name__}", ("logits", "probabilities"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class JSD(_Divergence):
+    """Jensen-Shannon divergence between the class probabilities that two models predict.
+
+    A functional measure: it compares outputs (samples, classes). It is symmetric and always finite.
+
+    Parameters
+    ----------
+    inputs : {"logits", "probabilities"}
+        What the outputs are. Of logits the softmax is taken. Rows that look like probabilities are refused as logits.
+
+    Notes
+    -----
+    The mean over samples of (KL(p, m) + KL(q, m)) / 2, where p and q are the two distributions of a sample and
+    m = (p + q) / 2; 0 · log 0 counts as 0. The unit is nats. `scipy.spatial.distance.jensenshannon` is the square root.
+
+    Range 0 to log 2 = 0.693; larger is less alike. No transformation of the outputs leaves it unchanged, except one
+    order of classes for both sides. One sample is enough. Cost: time and memory proportional to samples times classes.
+
+    Misleads when two models differ in confidence only: the same predicted classes with a sharper softmax give a large
+    divergence. Two models that are sure and right on easy samples are close, whatever else they compute.
+
+    References
+    ----------
+    Lin 1991, "Divergence measures based on the Shannon entropy", IEEE Transactions on Information Theory.
+
+    Examples
+    --------
+    >>> x = np.array([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0]])
+    >>> y = np.array([[1.0, 1.0, 0.0], [0.0, 3.0, 0.0]])
+    >>> round(rs.measures.JSD()(x, y), 3)
+    0.04
+    """
+
+    range: ClassVar[tuple[float, float]] = (0.0, float(np.log(2)))
 
     def prepare(self, x: Array) -> Array:
-        """-> probabilities (n, classes), float64."""
-        x = _outputs(x)
+        """Return the probabilities (n, classes) in float64."""
+        x = check_outputs(x)
         if self.inputs == "probabilities":
             return _probabilities(self, x)
         x, xp = _logits(self, x), array_api_compat.array_namespace(x)
@@ -148,7 +149,7 @@ class JSD(_Functional):
         return a[order]
 
     def pair(self, a: Array, b: Array) -> float:
-        _same_classes(a, b)
+        check_same_classes(a.shape[1], b.shape[1])
         xp = array_api_compat.array_namespace(a, b)
         m = (a + b) / 2
         m = xp.where(m > 0, m, xp.ones_like(m))
@@ -159,54 +160,68 @@ class JSD(_Functional):
         return float(xp.mean(kl(a) + kl(b)) / 2)
 
 
-class _OfDecisions(_Functional):
-    """Prepared: the predicted classes."""
-
-    invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
-
-    def prepare(self, x: Array) -> Decisions:
-        """-> the predicted classes."""
-        return _decisions(x)
-
-    def permute(self, a: Decisions, order: np.ndarray) -> Decisions:
-        return a._replace(classes=a.classes[order])
-
-    def pair_flops(self, n: int, p: int, q: int) -> float:
-        return 200.0 * n
-
-    def prepared_bytes(self, n: int, p: int, itemsize: int) -> float:
-        return 8.0 * n
-
-
 class Distribution(NamedTuple):
-    """p: probabilities (n, classes); log: their logarithms, -inf only where a probability given was 0."""
+    """Predicted distributions.
+
+    Attributes
+    ----------
+    p : array (n, classes)
+        Probabilities.
+    log : array (n, classes)
+        Their logarithms; -inf only if a given probability is 0.
+    """
 
     p: Array
     log: Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class KL(_Functional):
-    """Kullback-Leibler divergence of y's predicted distributions from x's, mean over samples, in nats.
+class KL(_Divergence):
+    """Kullback-Leibler divergence of the class probabilities of model y from those of model x.
 
-    KL(p‖q) = Σ p·log(p/q), p from x, q from y, 0·log 0 = 0: what it costs to take q for p; not symmetric. inputs:
-    "logits" (logarithms are taken of the softmax as a whole, so no probability is 0; rows that are probabilities are
-    refused) or "probabilities". Range from 0, unbounded. Undefined where y gives probability 0 to a class to which x
-    does not.  [Kullback, Leibler 1951]
+    A functional measure: it compares outputs (samples, classes). It is not symmetric.
+
+    Parameters
+    ----------
+    inputs : {"logits", "probabilities"}
+        What the outputs are. Logits are turned into logarithms of probabilities in one step, so that no probability is
+        rounded to 0. Rows that look like probabilities are refused as logits.
+
+    Raises
+    ------
+    UndefinedError
+        If y gives probability 0 to a class of a sample to which x does not: the divergence is infinite.
+
+    Notes
+    -----
+    The mean over samples of the sum over classes of p · log(p / q), where p comes from x and q from y; 0 · log 0 counts
+    as 0. The unit is nats. It is the cost of predicting q when p is right.
+
+    Range from 0, without an upper end; larger is less alike. No transformation of the outputs leaves it unchanged,
+    except one order of classes for both sides. One sample is enough. Cost: time and memory proportional to samples
+    times classes.
+
+    Misleads when a few samples have a very small probability on the y side: each adds without bound, so that the mean
+    shows these few. `JSD` is bounded.
+
+    References
+    ----------
+    Kullback, Leibler 1951, "On information and sufficiency", Annals of Mathematical Statistics.
+
+    Examples
+    --------
+    >>> x = np.array([[2.0, 0.0, 0.0], [0.0, 3.0, 0.0]])
+    >>> y = np.array([[1.0, 1.0, 0.0], [0.0, 3.0, 0.0]])
+    >>> round(rs.measures.KL()(x, y), 3), round(rs.measures.KL()(y, x), 3)
+    (0.151, 0.189)
     """
 
-    inputs: Literal["logits", "probabilities"] = "logits"
-
-    kind: ClassVar = "dissimilarity"
     symmetric: ClassVar[bool] = False
     range: ClassVar[tuple[float, float]] = (0.0, float("inf"))
 
-    def __post_init__(self) -> None:
-        _check_inputs(self, self.inputs)
-
     def prepare(self, x: Array) -> Distribution:
-        """-> probabilities and their logarithms (n, classes), float64."""
-        x = _outputs(x)
+        """Return the probabilities and their logarithms (n, classes) in float64."""
+        x = check_outputs(x)
         xp = array_api_compat.array_namespace(x)
         if self.inputs == "logits":
             x = _logits(self, x)
@@ -223,152 +238,16 @@ class KL(_Functional):
         return 16.0 * n * p
 
     def pair(self, a: Distribution, b: Distribution) -> float:
-        _same_classes(a.p, b.p)
+        check_same_classes(a.p.shape[1], b.p.shape[1])
         xp = array_api_compat.array_namespace(a.p)
         impossible = (a.p > 0) & (b.log == -xp.inf)
         if bool(xp.any(impossible)):
             sample, label = (int(i) for i in np.argwhere(to_numpy(impossible))[0])
             raise UndefinedError(
-                f"at sample {sample} the second gives class {label} the probability 0 and the first"
+                f"at sample {sample} the second side gives class {label} the probability 0 and the first side"
                 f" {float(a.p[sample, label]):.3g}, so the divergence is infinite"
-                f" ({int(xp.sum(xp.astype(impossible, xp.int64)))} such cells in all); jsd is always finite"
+                f" ({int(xp.sum(xp.astype(impossible, xp.int64)))} such cells in all). jsd is always finite."
             )
         zero = xp.zeros_like(a.p)
         log_ratio = xp.where(a.p > 0, a.log, zero) - xp.where(a.p > 0, b.log, zero)
         return float(xp.mean(xp.sum(a.p * log_ratio, axis=1)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Disagreement(_OfDecisions):
-    """The fraction of samples to which two models give different classes (the largest output; of equals the first).
-
-    Range 0 to 1; obeys the triangle inequality.
-    """
-
-    kind: ClassVar = "dissimilarity"
-    is_metric: ClassVar[bool] = True
-
-    def pair(self, a: Decisions, b: Decisions) -> float:
-        return float(np.mean(_differ(a, b)))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kappa(_OfDecisions):
-    """Cohen's κ: how far the classes of two models agree beyond what their frequencies make likely.
-
-    (agreement - expected) / (1 - expected), expected = Σ over classes of the product of both frequencies; of equal
-    outputs the first is the class. Range -1 to 1; 0 is what independent predictions of these frequencies give.
-    Undefined where both always predict one and the same class.  [Cohen 1960]
-    """
-
-    kind: ClassVar = "similarity"
-    range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-
-    def pair(self, a: Decisions, b: Decisions) -> float:
-        agreement = 1 - float(np.mean(_differ(a, b)))
-        often = [np.bincount(side.classes, minlength=side.number) / len(side.classes) for side in (a, b)]
-        expected = float(often[0] @ often[1])
-        if expected == 1:
-            raise UndefinedError(
-                "both always predict one and the same class, so agreement is certain and tells nothing"
-            )
-        return (agreement - expected) / (1 - expected)
-
-
-@dataclass(frozen=True, repr=False)
-class AccuracyGap(_Functional):
-    """The difference between the accuracies of two models, |accuracy x - accuracy y|.
-
-    targets: class numbers, one a sample.
-
-    The class is the largest output, of equals the first. 0 does not mean that they are right on the same samples: see
-    Disagreement. Range 0 to 1; obeys the triangle inequality. ValueError where targets and samples differ in number.
-    """
-
-    targets: tuple[int, ...]
-
-    kind: ClassVar = "dissimilarity"
-    invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
-    is_metric: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        given: Any = self.targets
-        many = given.shape[0] if getattr(given, "ndim", 0) else len(given) if hasattr(given, "__len__") else 0
-        targets = check_labels(given, many, "targets")
-        if targets.ndim != 1 or not targets.size or targets.dtype.kind not in "iu" or targets.min() < 0:
-            raise ValueError(
-                f"AccuracyGap takes the targets as class numbers from 0 on, one a sample; got shape {targets.shape},"
-                f" dtype {targets.dtype}"
-                + (f", smallest {targets.min()}" if targets.size and targets.dtype.kind in "if" else "")
-            )
-        # a tuple: the measure stays comparable and hashable
-        object.__setattr__(self, "targets", tuple(targets.tolist()))
-
-    def prepare(self, x: Array) -> float:
-        """-> the accuracy."""
-        predicted = _decisions(x)
-        if len(self.targets) != len(predicted.classes):
-            raise ValueError(
-                f"AccuracyGap needs a target for every sample: there are {len(self.targets)} targets and"
-                f" {len(predicted.classes)} samples"
-            )
-        if max(self.targets) >= predicted.number:
-            raise UndefinedError(
-                f"the targets go up to class {max(self.targets)}, and its outputs are over {predicted.number} classes"
-            )
-        return float(np.mean(predicted.classes == np.array(self.targets)))
-
-    def pair(self, a: float, b: float) -> float:
-        return abs(a - b)
-
-    def __str__(self) -> str:
-        return f"AccuracyGap({len(self.targets)} targets)"
-
-    __repr__ = __str__
-
-
-class Ranks(NamedTuple):
-    """unit: each sample's ranks, centred and at unit length (n, classes); valid: False where all outputs of a sample
-    are equal.
-    """
-
-    unit: np.ndarray
-    valid: np.ndarray
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputRank(_Functional):
-    """The thesis's rank coefficient: Spearman's ρ between the two output vectors of each sample, mean over samples.
-
-    Outputs of a sample that are equal up to rounding are tied. A sample whose outputs are all equal has no ranks: it is
-    left out, and a warning counts how many were. With two classes each sample gives ±1, so the mean is 2·agreement - 1.
-    Range -1 to 1.  [Yellapragada 2020]
-    """
-
-    kind: ClassVar = "similarity"
-    range: ClassVar[tuple[float, float]] = (-1.0, 1.0)
-    invariant_to: ClassVar[frozenset[str]] = frozenset({"scaling"})
-
-    def prepare(self, x: Array) -> Ranks:
-        spacing = eps(check_representation(x, constant=True))
-        x = to_numpy(_outputs(x))
-        ranks = row_ranks(x, FEW * spacing * np.abs(x).max(axis=1))
-        ranks -= ranks.mean(axis=1, keepdims=True)
-        lengths = np.linalg.norm(ranks, axis=1, keepdims=True)
-        valid = lengths[:, 0] > 0
-        return Ranks(ranks / np.where(lengths > 0, lengths, 1), valid)
-
-    def permute(self, a: Ranks, order: np.ndarray) -> Ranks:
-        return Ranks(a.unit[order], a.valid[order])
-
-    def pair(self, a: Ranks, b: Ranks) -> float:
-        _same_classes(a.unit, b.unit)
-        valid = a.valid & b.valid
-        if not valid.any():
-            raise UndefinedError("every sample has constant outputs on one side, and a constant has no ranks")
-        if not valid.all():
-            warn_user(
-                f"output_rank: {(~valid).sum()} of {len(valid)} samples have constant outputs on one side and are"
-                " left out"
-            )
-        return float(np.mean(np.sum(a.unit[valid] * b.unit[valid], axis=1)))

@@ -1,7 +1,4 @@
-"""Measures of what a linear readout can do: does one representation predict the other, do both predict the same?
-
-All in float64.
-"""
+"""Measures of linear readouts: does one representation predict the other, do both predict the same? In float64."""
 
 from __future__ import annotations
 
@@ -14,15 +11,16 @@ import numpy as np
 
 from repsim_nb.support.containers import Array
 from repsim_nb.support.errors import DegenerateComparisonError
-from repsim_nb.support.validation import check_integer, check_positive, check_representation
+from repsim_nb.support.validation import check_choice, check_integer, check_positive, check_representation
 
 from .arrays import centred_unit, eps, reduce_features, smallest_direction
 from .base import NO_LINEAR, Measure
 
 
 def _centred_features(x: Array, least: int) -> tuple[Array, float]:
-    """-> (n, at most n) float64, centred, unit Frobenius norm; and the size below which its singular values are
-    rounding of x's numbers.
+    """Return the centred features at unit Frobenius norm, (n, at most n) in float64, and the size of their rounding.
+
+    Singular values below that size are rounding of the numbers of x.
     """
     x = check_representation(x, min_samples=least)
     xp = array_api_compat.array_namespace(x)
@@ -30,7 +28,7 @@ def _centred_features(x: Array, least: int) -> tuple[Array, float]:
 
 
 def _directions(x: Array, smallest: float) -> tuple[Array, Array, Array]:
-    """The singular value decomposition at numerical rank, of all or some rows of centred features of unit norm."""
+    """Decompose all or some rows of centred features of unit norm, at numerical rank."""
     xp = array_api_compat.array_namespace(x)
     u, s, vt = xp.linalg.svd(x, full_matrices=False)
     floor = max(smallest, eps(x) * max(x.shape))  # features that are constant in these rows leave rounding of the whole
@@ -39,8 +37,16 @@ def _directions(x: Array, smallest: float) -> tuple[Array, Array, Array]:
 
 
 class Fold(NamedTuple):
-    """tested, fitted: samples; factors: their product takes what the fitted say to predictions for the tested; rank: of
-    the fitted.
+    """One fold of a cross-validation.
+
+    Attributes
+    ----------
+    tested, fitted : array
+        Sample numbers.
+    factors : tuple of array
+        Their product turns the values of the fitted samples into predictions for the tested ones.
+    rank : int
+        The rank of the fitted samples.
     """
 
     tested: Array
@@ -50,7 +56,15 @@ class Fold(NamedTuple):
 
 
 class Predictor(NamedTuple):
-    """features: centred (n, at most n); folds: how each fold is predicted from the others."""
+    """A representation that predicts, or is predicted.
+
+    Attributes
+    ----------
+    features : array (n, at most n)
+        Centred features.
+    folds : list of Fold
+        How each fold is predicted from the others.
+    """
 
     features: Array
     folds: list[Fold]
@@ -58,20 +72,50 @@ class Predictor(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LinearPredictivity(Measure):
-    """How much of one representation's variance does the best linear map from the other explain?
+    """Linear predictivity: fraction of the variance of one representation that a linear map from the other explains.
 
-    R², over all features together.
+    Parameters
+    ----------
+    predict : {"y", "x"}
+        The side that is predicted, from the other one.
+    folds : int or None
+        The number of folds of the cross-validation; sample i is in fold i mod `folds`. None fits and tests on all
+        samples, which is a different measure: it grows with the width of the predicting side.
+    ridge : float or None
+        A ridge penalty, as a multiple of the mean squared singular value of the predicting side; None is least squares
+        of minimum norm.
 
-    predict: the side that is predicted, "y" (from x) or "x" (from y); not symmetric. folds: held out; sample i belongs
-    to fold i mod `folds`, every fold is predicted from the others by least squares of minimum norm, both sides centred
-    by the means of the fitted samples, and R² = 1 - Σ (y - prediction)² / Σ (y - mean of the fitted samples)², each sum
-    over all folds. Samples that depend on their neighbours in order (frames of a video) leak from fold to fold.
-    folds=None: in sample, ‖Q_xᵀY‖²/‖Y‖² of the centred sides, which grows with the width of the predicting side: a
-    different measure. ridge: a penalty, as a multiple of the mean squared singular value of the predicting side.
+    Raises
+    ------
+    DegenerateComparisonError
+        In sample without ridge, if the rank of the predicting side is n - 1, so that it predicts anything.
 
-    Range up to 1; held out it is below 0 where a map does worse than the mean. Needs n ≥ 4 and n ≥ folds; in sample,
-    without ridge, a predicting side of rank below n - 1.  [Kornblith, Norouzi, Lee, Hinton 2019, eq. 12; Schrimpf et
-    al. 2018, held out]
+    Notes
+    -----
+    R² = 1 - Σ (y - prediction)² / Σ (y - mean)², with both sums over all features and all held-out samples, and the
+    mean of the samples that the map was fitted to. In sample it is ‖Q_xᵀY‖² / ‖Y‖², with Q_x an orthonormal basis of
+    the centred predicting side.
+
+    Range up to 1, held out without a lower end (below 0 the map is worse than the mean), in sample from 0; larger is
+    more alike. Not symmetric. Invariant to permutations and rotations of the features, scaling and translation. Needs
+    at least 4 samples, and as many as folds. Cost: a singular value decomposition for each fold of each representation.
+
+    Misleads when neighbouring samples depend on each other (frames of a video): they leak from fold to fold, so permute
+    whole groups first. A few directions with a large variance on the predicted side decide the value.
+
+    References
+    ----------
+    Kornblith, Norouzi, Lee, Hinton 2019, "Similarity of neural network representations revisited", ICML, equation 12.
+    Schrimpf and others 2018, "Brain-Score", bioRxiv 407007 (held out).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(200, 10))
+    >>> y = x[:, :3] + 0.5 * rng.normal(size=(200, 3))
+    >>> to_y, to_x = rs.measures.LinearPredictivity(), rs.measures.LinearPredictivity(predict="x")
+    >>> round(to_y(x, y), 2), round(to_x(x, y), 2)
+    (0.77, 0.23)
     """
 
     predict: Literal["y", "x"] = "y"
@@ -84,8 +128,7 @@ class LinearPredictivity(Measure):
     invariant_to: ClassVar[frozenset[str]] = NO_LINEAR
 
     def __post_init__(self) -> None:
-        if self.predict not in ("y", "x"):
-            raise ValueError(f"LinearPredictivity predicts 'y' (from x) or 'x' (from y); got {self.predict!r}")
+        check_choice(self.predict, "predict of LinearPredictivity", ("y", "x"))
         if self.folds is not None:
             check_integer(self.folds, "folds of LinearPredictivity", minimum=2, hint="or None (in sample)")
         if self.ridge is not None:
@@ -102,9 +145,7 @@ class LinearPredictivity(Measure):
         return max(4, self.folds or 0)  # at least two samples to fit on
 
     def prepare(self, x: Array) -> Predictor:
-        """-> the features, and for every fold the factors of its prediction (in sample: one fold, all samples on both
-        sides).
-        """
+        """Return the features, and the factors of the prediction of each fold (in sample: one fold of all samples)."""
         x, smallest = _centred_features(x, self.min_samples)
         xp = array_api_compat.array_namespace(x)
         index = xp.arange(x.shape[0], device=array_api_compat.device(x))
@@ -148,9 +189,9 @@ class LinearPredictivity(Measure):
         n = target.features.shape[0]
         if self.folds is None and self.ridge is None and source.folds[0].rank >= n - 1:
             raise DegenerateComparisonError(
-                f"the predicting side has rank {source.folds[0].rank}, as much as {n} samples allow, so in sample it"
-                " predicts everything and R² is 1 whatever the data; hold samples out, LinearPredictivity(folds=5), or"
-                " take more of them"
+                f"the predicting side has rank {source.folds[0].rank}, the largest that {n} samples allow, so in sample"
+                " it predicts everything and R² is 1 whatever the data. Hold samples out, LinearPredictivity(folds=5),"
+                " or take more samples."
             )
         xp = array_api_compat.array_namespace(target.features)
         missed = total = 0.0
@@ -166,8 +207,14 @@ class LinearPredictivity(Measure):
 
 
 class Readout(NamedTuple):
-    """factor @ factor.T: the matrix that takes targets to their ridge predictions (n, rank); itself: its squared
-    norm.
+    """The ridge predictions from one representation.
+
+    Attributes
+    ----------
+    factor : array (n, rank)
+        factor @ factor.T turns targets into their ridge predictions.
+    itself : float
+        The squared Frobenius norm of that matrix.
     """
 
     factor: Array
@@ -176,14 +223,41 @@ class Readout(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class GULP(Measure):
-    """How far apart are the ridge regressions from two representations, over all targets alike? A squared distance.
+    """GULP: how differently ridge regressions from two representations predict, averaged over all targets.
 
-    X, Y centred, at Frobenius norm √n; Σ_x = XᵀX/n (trace 1), Σ_xy = XᵀY/n, λ = ridge:
-    tr(Σ_x^-λ Σ_x Σ_x^-λ Σ_x) + the same for y - 2 tr(Σ_x^-λ Σ_xy Σ_y^-λ Σ_yx) with Σ^-λ = (Σ + λI)⁻¹. It is ‖H_x -
-    H_y‖², H the matrix that takes targets to their ridge predictions. Its root obeys the triangle inequality. A small
-    ridge makes all linear recodings alike, and, where features outnumber samples, everything.
+    A squared distance.
 
-    Range 0 to 1/(2λ). Needs n ≥ 3.  [Boix-Adserà, Lawrence, Stepaniants, Rigollet 2022]
+    Parameters
+    ----------
+    ridge : float
+        The ridge penalty λ, above 0, for features of total variance 1.
+
+    Notes
+    -----
+    Both representations are centred and scaled to total variance 1. The value is ‖H_x - H_y‖², with H the matrix that
+    turns targets into their ridge predictions, H = X (XᵀX + nλI)⁻¹ Xᵀ. With covariances Σ_x = XᵀX / n and
+    Σ_xy = XᵀY / n, and Σ^-λ = (Σ + λI)⁻¹, it is tr(Σ_x^-λ Σ_x Σ_x^-λ Σ_x) + the same for y
+    - 2 tr(Σ_x^-λ Σ_xy Σ_y^-λ Σ_yx). Its root obeys the triangle inequality.
+
+    Range 0 to 1 / (2λ); larger is less alike. Invariant to permutations and rotations of the features, scaling and
+    translation. Needs at least 3 samples. Cost: a singular value decomposition for each representation, and one product
+    of features by features for each pair.
+
+    Misleads when the ridge is small: representations that are linear maps of each other then become alike, and where
+    features outnumber samples all representations do. Values with different ridges cannot be compared.
+
+    References
+    ----------
+    Boix-Adserà, Lawrence, Stepaniants, Rigollet 2022, "GULP: a prediction-based metric between representations",
+    NeurIPS.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(200, 10))
+    >>> measure = rs.measures.GULP(ridge=0.1)
+    >>> abs(measure(x, 2 * x + 1)) < 1e-9, round(measure(x, rng.normal(size=(200, 10))), 1)
+    (True, 4.7)
     """
 
     ridge: float = 1e-2
@@ -192,15 +266,14 @@ class GULP(Measure):
     invariant_to: ClassVar[frozenset[str]] = NO_LINEAR
 
     def __post_init__(self) -> None:
-        if not self.ridge > 0:
-            raise ValueError(f"GULP's ridge is above 0 (features have a total variance of 1); got {self.ridge}")
+        check_positive(self.ridge, "ridge of GULP", hint="as features have a total variance of 1")
 
     @property
     def range(self) -> tuple[float, float]:  # type: ignore[override]
         return 0.0, 1 / (2 * self.ridge)  # t²/(t + λ)² is at most t/(4λ), and the t of one side sum to 1
 
     def prepare(self, x: Array) -> Readout:
-        """-> the factor of its ridge predictions (n, rank)."""
+        """Return the factor of the ridge predictions (n, rank)."""
         x, smallest = _centred_features(x, self.min_samples)
         xp = array_api_compat.array_namespace(x)
         u, s, _ = _directions(x, smallest)

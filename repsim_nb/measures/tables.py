@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import uuid
 from collections.abc import Callable, Sequence
@@ -71,7 +72,9 @@ class Job(NamedTuple):
         """
         values: list[Any] = []
         done, total = steps
-        found = self.run(_Prepare(prepare, store), xs, idle=lambda: self.tick(done + len(values), total))
+        found = self.run(
+            functools.partial(_prepare, prepare, store), xs, idle=lambda: self.tick(done + len(values), total)
+        )
         for value in found:
             if isinstance(value, UndefinedError):
                 self.reasons.add_representation(side, len(values), value)
@@ -83,7 +86,8 @@ class Job(NamedTuple):
         """`prepare` of all, each in the processes that need it."""
         table = uuid.uuid4().hex  # what was in a file at the time of another table is not asked for again
         return [
-            [Deferred(_Try(prepare), x, (table, side, i)) for i, x in enumerate(xs)] for side, xs in enumerate(sides)
+            [Deferred(functools.partial(_try, prepare), x, (table, side, i)) for i, x in enumerate(xs)]
+            for side, xs in enumerate(sides)
         ]
 
 
@@ -156,7 +160,7 @@ def pair_by_pair(measure: Measure, xs: list[Array], ys: list[Array] | None, job:
         )
         done = steps - len(cells)
         tasks = zip(*(_gather(left, right, bundle) for bundle in bundles), strict=True) if bundles else ((), ())
-        pairs = _Pairs(measure.pair_both if mirrored else measure.pair)
+        pairs = functools.partial(_pairs, measure.pair_both if mirrored else measure.pair)
         results = job.run(pairs, *tasks, idle=lambda: job.tick(done, steps))
         for bundle, found in zip(bundles, results, strict=True):
             for (i, j), value in zip(bundle, found, strict=True):
@@ -199,28 +203,17 @@ def _pairs_at_once(measure: Measure, xs: list[Array], ys: list[Array] | None) ->
     return 1 if math.isnan(one) else int(min(max(0.05 / max(one, 1e-6), 1), 4096))
 
 
-class _Try:
-    """Call, and return an UndefinedError as a value (it must survive the way back from another process)."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-
-    def __call__(self, *arguments: Any) -> Any:
-        try:
-            return self.function(*arguments)
-        except UndefinedError as error:
-            return error
+def _try(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call, and return an UndefinedError as a value, since it must come back from another process."""
+    try:
+        return function(*arguments)
+    except UndefinedError as error:
+        return error
 
 
-class _Prepare(_Try):
-    """The same, with the value stored where it was computed."""
-
-    def __init__(self, function: Callable[..., Any], store: Callable[[Any], Any]) -> None:
-        super().__init__(function)
-        self.store = store
-
-    def __call__(self, *arguments: Any) -> Any:
-        return self.store(super().__call__(*arguments))
+def _prepare(function: Callable[[Array], Any], store: Callable[[Any], Any], x: Array) -> Any:
+    """Prepare one representation, and store the value where it was computed."""
+    return store(_try(function, x))
 
 
 class _Unprepared(NamedTuple):
@@ -240,19 +233,15 @@ def _gather(left: list[Any], right: list[Any], cells: list[Cell]) -> tuple[list[
     return [(left, right)[side][i] for side, i in needed], [(place[0, i], place[other, j]) for i, j in cells]
 
 
-class _Pairs:
-    """All of a bundle of pairs; an UndefinedError if one has no value, _Unprepared if one of its sides has none."""
+def _pairs(pair: Callable[[Any, Any], Any], prepared: list[Any], cells: list[Cell]) -> list[Any]:
+    """Compute a bundle of pairs; a pair without a value is its UndefinedError, or _Unprepared if one side has none."""
+    return [_one_pair(pair, prepared[i], prepared[j]) for i, j in cells]
 
-    def __init__(self, pair: Callable[[Any, Any], Any]) -> None:
-        self.pair = _Try(pair)
 
-    def __call__(self, prepared: list[Any], cells: list[Cell]) -> list[Any]:
-        return [self._one(prepared[i], prepared[j]) for i, j in cells]
-
-    def _one(self, a: Any, b: Any) -> Any:
-        x = a.value() if isinstance(a, Deferred) else a
-        y = x if a is b else b.value() if isinstance(b, Deferred) else b
-        for side, value in enumerate((x, y)):
-            if isinstance(value, UndefinedError):
-                return _Unprepared(side, value)
-        return self.pair(x, y)
+def _one_pair(pair: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    x = a.value() if isinstance(a, Deferred) else a
+    y = x if a is b else b.value() if isinstance(b, Deferred) else b
+    for side, value in enumerate((x, y)):
+        if isinstance(value, UndefinedError):
+            return _Unprepared(side, value)
+    return _try(pair, x, y)

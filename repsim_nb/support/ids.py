@@ -76,22 +76,11 @@ def _kind(item: Any) -> type:
     return type(item)
 
 
-def index_ids(frame: Any) -> np.ndarray | None:
-    """The index of a pandas object as ids; values other than strings and integers as text.
+def index_ids(index: Any) -> np.ndarray | None:
+    """Return an index of pandas as ids, values other than strings and integers as text.
 
-    None if it only counts rows or is not unique.
+    None if there is no index, or if it only counts rows or is not unique.
     """
-    return _read_index(getattr(frame, "index", None))
-
-
-def ids_of(x: Any) -> np.ndarray | None:
-    """The ids that a container gives to its samples: the index of a frame, the coordinate of an xarray DataArray; None
-    as in `index_ids`, and for plain arrays.
-    """
-    return _read_index(sample_index(x))
-
-
-def _read_index(index: Any) -> np.ndarray | None:
     if index is None or not index.is_unique or _counts_rows(index):
         return None
     for items in (list(index), list(map(str, index))):
@@ -122,7 +111,7 @@ def names_of(x: Any) -> Names | None:
         return None
     if _counts_rows(index):
         return Names(np.arange(len(index)), "count")
-    ids = _read_index(index)
+    ids = index_ids(index)
     return Names(np.array(list(map(str, index))), "repeated") if ids is None else Names(ids, "ids")
 
 

@@ -127,6 +127,16 @@ def check_groups(sides: Mapping[str, Any], labels: Collection[Any] | None = None
 _WRITE = {np.copyto, np.putmask, np.place}  # into their first argument
 
 
+def _clearing(name: str) -> Any:
+    """Make a method that clears the groups, then does what the method of the array does: rows may change places."""
+
+    def method(self: Any, *args: Any, **kwargs: Any) -> None:
+        self._clear()
+        getattr(super(_WithGroups, self), name)(*args, **kwargs)
+
+    return method
+
+
 class _WithGroups:
     """An array whose attribute `groups` has one label a row, or is None.
 
@@ -166,25 +176,7 @@ class _WithGroups:
     def reshape(self, *args: Any, **kwargs: Any) -> Any:
         return _set_groups(super().reshape(*args, **kwargs), self.groups)  # type: ignore[misc]
 
-    def sort(self, *args: Any, **kwargs: Any) -> None:
-        self._clear()  # rows change their places, or their numbers do
-        super().sort(*args, **kwargs)  # type: ignore[misc]
-
-    def partition(self, *args: Any, **kwargs: Any) -> None:
-        self._clear()
-        super().partition(*args, **kwargs)  # type: ignore[misc]
-
-    def put(self, *args: Any, **kwargs: Any) -> None:
-        self._clear()
-        super().put(*args, **kwargs)  # type: ignore[misc]
-
-    def resize(self, *args: Any, **kwargs: Any) -> None:
-        self._clear()
-        super().resize(*args, **kwargs)  # type: ignore[misc]
-
-    def setfield(self, *args: Any, **kwargs: Any) -> None:
-        self._clear()
-        super().setfield(*args, **kwargs)  # type: ignore[misc]
+    sort, partition, put, resize, setfield = map(_clearing, ("sort", "partition", "put", "resize", "setfield"))
 
     def take(self, indices: Any, axis: Any = None, out: Any = None, mode: Any = "raise") -> Any:
         if isinstance(out, _WithGroups):

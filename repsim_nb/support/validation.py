@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -201,6 +201,38 @@ def check_positive(value: Any, name: str, *, hint: str = "") -> float:
     if is_number(value) and 0 < value < math.inf:
         return float(value)
     raise ValueError(f"{name} must be a number above 0{hint and f', {hint}'}; got {value!r}")
+
+
+def check_choice(value: Any, name: str, choices: Sequence[str], *, hint: str = "") -> None:
+    """Check an option that is one of a few names.
+
+    Parameters
+    ----------
+    value : str
+        What the user gave.
+    name : str
+        The name of the option, for the error.
+    choices : sequence of str
+        All legal values.
+    hint : str
+        What else the error says about legal values.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them. The error lists all.
+
+    Examples
+    --------
+    >>> check_choice("x", "weights", ("x", "y"))
+    >>> check_choice("z", "weights", ("x", "y"))
+    Traceback (most recent call last):
+    ...
+    ValueError: weights must be 'x' or 'y'; got 'z'.
+    """
+    if not isinstance(value, str) or value not in choices:
+        *first, last = map(repr, choices)
+        raise ValueError(f"{name} must be {', '.join(first)} or {last}{hint and f', {hint}'}; got {value!r}.")
 
 
 def check_labels(values: Any, n: int, what: str, *, undefined: bool = False) -> np.ndarray:

@@ -112,7 +112,7 @@ class Dataset:
                 f"name must be a str and comes first, rs.Dataset(name, inputs); got {type(self.name).__name__}."
             )
         try:
-            known = index_ids(self.inputs) if is_pandas(self.inputs) else None
+            known = index_ids(self.inputs.index) if is_pandas(self.inputs) else None
             inputs, found, classes = convert_inputs(self.inputs, size)
             classes = _check_classes(self.classes) or classes
             targets = _check_targets(
