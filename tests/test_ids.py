@@ -503,7 +503,7 @@ def test_whatever_compares_rows_checks_the_ids(entrance):
     keys = [Key("a", layer, "d", step) for layer in ("l", "m") for step in (0, 1)]
     arrays = {key: np.random.default_rng(k).normal(size=(20, 4)) for k, key in enumerate(keys)}
     entrance(Activations(arrays, ids=dict.fromkeys(keys, NAMES)))
-    with pytest.raises(ValueError, match="the same samples are needed in every representation.*in another order"):
+    with pytest.raises(ValueError, match="every representation needs the same samples.*in another order"):
         entrance(Activations(arrays, ids={key: NAMES if key.step else NAMES[::-1] for key in keys}))
 
 

@@ -510,7 +510,7 @@ def test_a_function_is_held_to_the_same_rules():
     x, y = pair_of()
     with pytest.raises(UndefinedError, match="mean_gap of 'x': it holds 1 values that are NaN"):
         JOINED["function"](np.vstack([x[:-1], [[np.nan, *x[-1, 1:]]]]), y)
-    with pytest.raises(UndefinedError, match="nothing of 'x' and 'y': the value came out as nan"):
+    with pytest.raises(UndefinedError, match="nothing of 'x' and 'y': the measure returned nan"):
         from_function(lambda x, y: math.nan, name="nothing", kind="similarity", symmetric=True)(x, y)
     row_sizes.calls = 0
     rs.compare(JOINED["prepared"], {"x": x, "y": y, "z": x + y.mean()})

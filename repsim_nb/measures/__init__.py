@@ -1,8 +1,9 @@
 """Measures by their short names.
 
-If you are not sure: "cka_debiased" when samples are few, and always a second, different one next to it.
+If you do not know which to use, take "cka_debiased", and always a second, different measure next to it.
 """
 
+import inspect
 from collections.abc import Mapping
 
 import pandas as pd
@@ -59,36 +60,97 @@ ALL: dict[str, Measure] = {**REPRESENTATIONAL, **FUNCTIONAL}
 
 
 def get(measure: str | Measure) -> Measure:
-    """A measure from its short name; a Measure passes as it is. ValueError lists the nearest names."""
+    """Return a measure by its short name.
+
+    Parameters
+    ----------
+    measure : str or Measure
+        A name of `rs.measures.ALL`; a Measure is returned as it is.
+
+    Returns
+    -------
+    Measure
+
+    Raises
+    ------
+    ValueError
+        If there is no such name; the error lists the nearest ones.
+    TypeError
+        If it is neither a name nor a Measure.
+
+    Examples
+    --------
+    >>> rs.measures.get("svcca")
+    CCA(summary='mean', variance=0.99, weights='x', normalise='kept', degenerate='raise')
+    """
     if isinstance(measure, Measure):
         return measure
     if not isinstance(measure, str):
         hint = (
-            f"one of its instances, {measure.__name__}()"
+            f"Create an instance: {measure.__name__}()."
             if isinstance(measure, type) and issubclass(measure, Measure)
-            else "for a function of your own measures.from_function(f, ...)"
+            else "For a function of your own use measures.from_function(f, ...)."
         )
-        raise TypeError(f"a measure is a short name such as 'cka' or a Measure, {hint}; got {measure!r}")
+        raise TypeError(f"measure must be a short name such as 'cka' or a Measure; got {measure!r}. {hint}")
     if measure not in ALL:
         raise unknown_name("measure", measure, ALL)
     return ALL[measure]
 
 
 def short_name(measure: Measure) -> str:
-    """The short name that `get` knows a measure by, else how it prints.
+    """Return the short name of a measure.
 
-    The name of a deconfounded measure is without the hash of its inputs.
+    Parameters
+    ----------
+    measure : Measure
+
+    Returns
+    -------
+    str
+        The name that `get` takes; else the class with its options. The name of a deconfounded measure is without the
+        hash of its inputs.
+
+    Examples
+    --------
+    >>> rs.measures.short_name(rs.measures.CKA(debiased=True))
+    'cka_debiased'
+    >>> rs.measures.short_name(rs.measures.CKA(debiased=True, kernel="rbf"))
+    "CKA(kernel='rbf', debiased=True)"
     """
     if isinstance(measure, Deconfounded):
         return measure.name
     return next((name for name, known in ALL.items() if known == measure), str(measure))
 
 
-def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
-    """Return the properties of each measure as a frame, with one row for each short name.
+def _misleads_when(measure: Measure) -> str:
+    """Return when a measure misleads, from the docstring of its class; empty if that has no such paragraph."""
+    paragraphs = (inspect.getdoc(type(measure)) or "").split("\n\n")
+    found = next((text for text in paragraphs if text.startswith("Misleads when ")), "")
+    return " ".join(found.removeprefix("Misleads when ").split())
 
-    What it compares, kind, range; ✓ under each transformation of one side that does not change its value; whether its
-    sides may be swapped, whether it is a metric, how many samples it needs.
+
+def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
+    """Describe measures, one row for each.
+
+    Parameters
+    ----------
+    table : {name: Measure}
+        The measures; by default all with a short name.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by name. "compares": activations or outputs. "kind": similarity or dissimilarity. "range": the smallest
+        and the largest value. "permutation", "orthogonal", "scaling", "translation", "linear": ✓ if this
+        transformation of one side leaves the value unchanged. "symmetric": ✓ if the sides may be swapped. "metric": ✓
+        if it obeys the triangle inequality. "samples": how many it needs. "class": the class with its options.
+        "misleads when": the situations in which the class misleads. ``pd.set_option("display.max_colwidth", None)``
+        shows these sentences in full.
+
+    Examples
+    --------
+    >>> rs.measures.describe().loc["procrustes", ["kind", "range", "orthogonal", "linear", "samples"]].tolist()
+    ['dissimilarity', '0 to 2', '✓', '', '≥ 3']
     """
 
     def facts(measure: Measure) -> dict[str, object]:
@@ -105,6 +167,7 @@ def describe(table: Mapping[str, Measure] = ALL) -> pd.DataFrame:
             **{name: "✓" if yes else "" for name, yes in ticks.items()},
             "samples": f"≥ {measure.min_samples}",
             "class": str(measure),
+            "misleads when": _misleads_when(measure),
         }
 
     return pd.DataFrame({name: facts(measure) for name, measure in table.items()}).T.rename_axis("measure")

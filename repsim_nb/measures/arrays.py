@@ -1,4 +1,4 @@
-"""What is done to checked arrays, whatever the library."""
+"""Operations on checked arrays of NumPy or torch."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from repsim_nb.support.validation import to_numpy
 
 
 def eps(x: Array) -> float:
-    """The spacing of numbers near 1 in x's precision."""
+    """Return the spacing of numbers near 1 in the precision of x."""
     return float(array_api_compat.array_namespace(x).finfo(x.dtype).eps)
 
 
 def to_float64(x: Array) -> np.ndarray:
-    """As a NumPy array in float64."""
+    """Convert to a NumPy array in float64."""
     return to_numpy(x).astype(float)
 
 
 def split_range(n: int, step: int) -> list[slice]:
-    """0 to n in runs of `step`."""
+    """Split 0 to n into runs of `step`."""
     return [slice(i, min(i + max(step, 1), n)) for i in range(0, n, max(step, 1))]
 
 
 def off_diagonal(square: Array) -> Array:
-    """Ones, and 0 on the diagonal."""
+    """Return ones of the same shape, and 0 on the diagonal."""
     xp = array_api_compat.array_namespace(square)
     return 1 - xp.eye(square.shape[0], dtype=square.dtype, device=array_api_compat.device(square))
 
 
 def smallest_direction(x: Array) -> float:
-    """Singular values of `centred_unit(x)` below this are rounding of x's numbers: four times its spacing, more where
-    means are large.
+    """Return the size below which singular values of `centred_unit(x)` are rounding of the numbers of x.
+
+    It is four times the spacing of x, and more if the means are large.
     """
     xp = array_api_compat.array_namespace(x)
     scaled = xp.astype(x, xp.float64) / float(xp.max(xp.abs(x)))
@@ -44,7 +45,7 @@ def smallest_direction(x: Array) -> float:
 
 
 def centred_unit(x: Array) -> Array:
-    """Column means out (summed in float64), then unit Frobenius norm: no later square can overflow or vanish."""
+    """Subtract column means (summed in float64), and scale to unit Frobenius norm, so that no square can overflow."""
     xp = array_api_compat.array_namespace(x)
     mean = xp.sum(x, axis=0, dtype=xp.float64) / x.shape[0]
     x = x - xp.astype(mean, x.dtype)
@@ -71,7 +72,7 @@ def squared_distances(products: Array, left: Array, right: Array, p: int) -> Arr
 
 
 def inner_product(a: Array, b: Array, block: int = 4096) -> float:
-    """The inner product of two vectors: blocks in their precision, the sum of the blocks in float64."""
+    """Return the inner product of two vectors: blocks in their precision, the sum of the blocks in float64."""
     xp = array_api_compat.array_namespace(a, b)
     if a.dtype != b.dtype:
         a, b = (xp.astype(v, xp.result_type(a, b)) for v in (a, b))
@@ -79,7 +80,7 @@ def inner_product(a: Array, b: Array, block: int = 4096) -> float:
 
 
 def normalize(v: Array, reason: str, floor: float = 0.0) -> Array:
-    """A vector at unit length; UndefinedError with the reason where its length is not above `floor`."""
+    """Scale a vector to unit length; UndefinedError with the reason if its length is not above `floor`."""
     length = math.sqrt(inner_product(v, v))
     if not length > floor:
         raise UndefinedError(reason)
@@ -87,13 +88,14 @@ def normalize(v: Array, reason: str, floor: float = 0.0) -> Array:
 
 
 def normalize_rows(x: Array, reason: str, *, centre: bool = False) -> Array:
-    """Each row at unit length, `centre`: its mean out first; UndefinedError names the first row of which nothing is
-    left.
+    """Scale each row to unit length, with `centre` after its mean is subtracted.
+
+    UndefinedError names the first row of which nothing is left.
     """
     xp = array_api_compat.array_namespace(x)
     largest = xp.max(xp.abs(x), axis=1, keepdims=True)
     empty = largest == 0
-    x = x / xp.where(empty, xp.ones_like(largest), largest)  # each by its own size: a faint sample is no empty one
+    x = x / xp.where(empty, xp.ones_like(largest), largest)  # each by its own size, so that a faint sample is not empty
     x = x - xp.mean(x, axis=1, keepdims=True) if centre else x
     lengths = xp.linalg.vector_norm(x, axis=1, keepdims=True)
     empty = empty | (lengths <= (8 * eps(x) * x.shape[1] ** 0.5 if centre else 0))
@@ -104,7 +106,7 @@ def normalize_rows(x: Array, reason: str, *, centre: bool = False) -> Array:
 
 
 def reduce_features(x: Array) -> Array:
-    """(n, p) with p > n -> (n, n) with the same inner products between samples: a rotation of the features."""
+    """Rotate the features of (n, p) with p > n into (n, n), which keeps all inner products between samples."""
     if x.shape[1] <= x.shape[0]:
         return x
     if array_api_compat.is_torch_array(x):
@@ -114,15 +116,26 @@ def reduce_features(x: Array) -> Array:
 
 
 def permute_matrix(matrix: Array, order: np.ndarray) -> Array:
-    """Rows and columns in this order; `take` is thrice as fast as one index of both."""
+    """Reorder rows and columns; `take` is three times as fast as one index of both."""
     return matrix.take(order, 0).take(order, 1) if isinstance(matrix, np.ndarray) else matrix[order][:, order]
 
 
 class PrincipalComponents:
-    """A representation (n, p) by its principal components.
+    """The principal components of a representation.
 
-    s: all singular values of the centred columns, largest first; squares: those of the components up to the rank, the
-    eigenvalues of n times its covariance.
+    Parameters
+    ----------
+    x : array (n, p)
+        The representation.
+
+    Attributes
+    ----------
+    s : array
+        All singular values of the centred columns, largest first.
+    squares : array (rank,)
+        The squares up to the rank: the eigenvalues of n times the covariance.
+    rank : int
+        The numerical rank.
     """
 
     def __init__(self, x: np.ndarray) -> None:
@@ -132,12 +145,12 @@ class PrincipalComponents:
         self.squares = self.s[: self.rank] ** 2
 
     def leading(self, number: int) -> np.ndarray:
-        """x with all but so many components deleted, in its own columns."""
+        """Return x with all but the leading components deleted, in its own columns."""
         return self.mean + (self.u[:, :number] * self.s[:number]) @ self.vt[:number]
 
 
 def fewest_components(s: Array, variance: float) -> int:
-    """How many leading components have this fraction of the variance; s: singular values, largest first."""
+    """Return how many leading components have this fraction of the variance; s: singular values, largest first."""
     xp = array_api_compat.array_namespace(s)
     fractions = xp.cumulative_sum(s * s) / xp.sum(s * s)
     return 1 + int(xp.sum(xp.astype(fractions < variance - 1e-12, xp.int64)))

@@ -1,7 +1,6 @@
-"""Measures without the pairs of samples within a group: rows of one group depend on each other, so their similarity is
-no evidence.
+"""Measures without the pairs of samples within a group: rows of one group depend on each other.
 
-In debiased CKA and distance correlation the entries within a group count as the diagonal does: every term is a mean
+In debiased CKA and distance correlation the entries within a group are treated as the diagonal is: every term is a mean
 over samples of different groups. RSA leaves those pairs out. Groups of one sample each give the measure itself.
 """
 
@@ -22,13 +21,13 @@ from .cka import CKA, DistanceCorrelation
 from .confounds import Deconfounded
 from .rsa import RSA
 
-FEWEST_GROUPS = 4  # a term of HSIC is a mean over four different ones
+FEWEST_GROUPS = 4  # a term of HSIC is a mean over four different groups
 # two representations and the groups of their rows, 0, 1, ... -> the value
 Between = Callable[[Any, Any, np.ndarray], float]
 
 
 def form_between(measure: Measure) -> Between | None:
-    """The measure over samples of different groups; None if it has no such form."""
+    """Return the measure over samples of different groups; None if it has no such form."""
     if isinstance(measure, Deconfounded):
         form = form_between(measure.base)
         return None if form is None else measure.between(form)
@@ -44,13 +43,13 @@ def form_between(measure: Measure) -> Between | None:
 
 
 def between_groups(measure: Measure) -> Between:
-    """`form_between`, where one is needed. NotImplementedError if the measure has none, with what to do."""
+    """Return `form_between`; NotImplementedError, with what to do, if the measure has none."""
     form = form_between(measure)
     if form is None:
         raise NotImplementedError(
-            f"{measure} has no form without the pairs of rows within a group. Take one that has ('cka_debiased', 'rsa',"
-            " DistanceCorrelation(debiased=True)), or one row a group, such as its mean:"
-            " pd.DataFrame(x).groupby(groups, sort=False).mean()"
+            f"{measure} has no form without the pairs of rows within a group. Use 'cka_debiased', 'rsa' or"
+            " DistanceCorrelation(debiased=True), or take one row for each group, such as its mean:"
+            " pd.DataFrame(x).groupby(groups, sort=False).mean()."
         )
     return form
 
@@ -68,15 +67,16 @@ class _RSABetween(RSA):
 def _rsa(measure: RSA, x: Any, y: Any, codes: np.ndarray) -> float:
     if len(np.unique(codes)) < 3:
         raise UndefinedError(
-            f"pairs of different groups are compared, of at least 3 groups; there are {len(np.unique(codes))}"
+            f"pairs of different groups are compared, which needs at least 3 groups; got {len(np.unique(codes))}"
         )
     between = _RSABetween(first=measure.first, second=measure.second, codes=codes)
     return between.pair(between.prepare(x), between.prepare(y))
 
 
 def matrices_between(measure: Measure, x: Any, y: Any, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two symmetric matrices (n, n) whose inner product is the value of `between_groups`, and stays so if groups of one
-    size are exchanged in the second. Groups have one size.
+    """Return two symmetric matrices (n, n) whose inner product is `between_groups`, for groups of one size.
+
+    It stays so if groups are exchanged in the second matrix.
     """
     order = np.argsort(codes, kind="stable")
     back = np.argsort(order, kind="stable")
@@ -85,7 +85,7 @@ def matrices_between(measure: Measure, x: Any, y: Any, codes: np.ndarray) -> tup
         which, found = between._cells(len(codes)), []
         for side in (x, y):
             matrix = np.zeros(which.shape)
-            matrix[which] = to_numpy(between.prepare(side)) * 0.5**0.5  # each pair stands there twice and counts once
+            matrix[which] = to_numpy(between.prepare(side)) * 0.5**0.5  # each pair is there twice and counts once
             found.append(matrix + matrix.T)
         return found[0], found[1]
     assert isinstance(measure, (CKA, DistanceCorrelation))
@@ -98,12 +98,12 @@ def _debiased(measure: CKA | DistanceCorrelation, x: Any, y: Any, codes: np.ndar
     order = np.argsort(codes, kind="stable")
     sizes = np.unique(codes, return_counts=True)[1]
     if len(sizes) < FEWEST_GROUPS:
-        raise UndefinedError(f"at least {FEWEST_GROUPS} groups are needed; there are {len(sizes)}")
+        raise UndefinedError(f"at least {FEWEST_GROUPS} groups are needed; got {len(sizes)}")
     a, b = (_entries(measure, side, order, codes) for side in (x, y))
     own = _hsic(a, a), _hsic(b, b)
     if not min(own) > 0:
         raise UndefinedError(
-            "what samples of different groups have in common is not more than chance even with themselves: take more"
+            "the similarity of a representation with itself, between groups, is not above the chance level. Take more"
             " groups"
         )
     return _hsic(a, b) / (own[0] * own[1]) ** 0.5
@@ -115,7 +115,7 @@ def _entries(measure: CKA | DistanceCorrelation, x: Any, order: np.ndarray, code
 
 
 def _kernel(measure: CKA | DistanceCorrelation, x: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The matrix of samples (n, n) before it is centred, which the terms of HSIC do on their own."""
+    """Return the matrix of samples (n, n); the terms of HSIC centre it."""
     x = centred_unit(x)
     products = x @ x.T
     if isinstance(measure, CKA) and measure.kernel == "linear":
@@ -126,7 +126,7 @@ def _kernel(measure: CKA | DistanceCorrelation, x: np.ndarray, sizes: np.ndarray
         return np.sqrt(squared)
     of_group = np.repeat(np.arange(len(sizes)), sizes)
     between = of_group[:, None] != of_group[None]
-    # pairs within a group count as the diagonal does
+    # pairs within a group are treated as the diagonal is
     middle = float(
         np.median(np.where(between, squared, 0.0) if measure.median == "with_diagonal" else squared[between])
     )
@@ -138,8 +138,9 @@ def _kernel(measure: CKA | DistanceCorrelation, x: np.ndarray, sizes: np.ndarray
 
 
 class _Entries:
-    """A matrix of samples sorted by group, 0 within groups; by_group (n, groups): sums over the columns of each; groups
-    (groups, groups): over the rows as well.
+    """A matrix of samples sorted by group, 0 within groups, with its sums.
+
+    by_group (n, groups): sums over the columns of each group; groups (groups, groups): sums over the rows as well.
     """
 
     def __init__(self, matrix: np.ndarray, sizes: np.ndarray) -> None:
@@ -152,15 +153,15 @@ class _Entries:
 
 
 def _hsic(a: _Entries, b: _Entries) -> float:
-    """HSIC as a U-statistic: the mean of a_ij b_ij - 2 a_ij b_iq + a_ij b_qr over samples i, j, q, r of four different
-    groups.
+    """Return HSIC as a U-statistic.
 
-    A pair or a triple of samples counts as often as there are four with it, so that no term moves with the origin,
-    whatever the sizes of groups.
+    It is the mean of a_ij b_ij - 2 a_ij b_iq + a_ij b_qr over samples i, j, q, r of four different groups. A pair or a
+    triple of samples counts as often as there are four samples with it, so that no term depends on the origin, whatever
+    the sizes of the groups.
     """
     sizes, n, squares = a.sizes, a.sizes.sum(), a.sizes @ a.sizes
     left, both = n - sizes, np.multiply.outer(sizes, np.ones_like(sizes))
-    # two further samples, of two further groups
+    # the number of two further samples, of two further groups
     more = (left[:, None] - sizes[None]) ** 2 - (squares - both**2 - both.T**2)
     if (sizes == sizes[0]).all():
         two = more[0, -1] * np.vdot(a.matrix, b.matrix)
@@ -176,13 +177,14 @@ def _hsic(a: _Entries, b: _Entries) -> float:
 
 
 def _gradient(a: _Entries) -> np.ndarray:
-    """The symmetric matrix whose inner product with the entries of another is `_hsic`, for groups of one size; 0 within
-    groups.
+    """Return the symmetric matrix whose inner product with the entries of another is `_hsic`, for groups of one size.
+
+    It is 0 within groups.
     """
     sizes, n = a.sizes.astype(int), a.sizes.sum()
     one, many = a.sizes[0], len(a.sizes)
     rows, of_row = a.by_group.sum(axis=1), np.repeat(np.arange(many), sizes)
-    across = a.by_group[:, of_row]  # of sample i with the group of sample j
+    across = a.by_group[:, of_row]  # sums of sample i over the group of sample j
     groups = a.groups.sum(axis=1)[of_row]
     found = a.matrix * ((n - 2 * one) ** 2 - (many - 2) * one**2)
     found -= (n - 3 * one) * (rows[:, None] + rows[None] - across - across.T)
@@ -194,5 +196,5 @@ def _gradient(a: _Entries) -> np.ndarray:
 
 
 def _of_four(a: np.ndarray, b: np.ndarray) -> float:
-    """Σ a_gh b_qr over four different groups, of symmetric matrices that are 0 on the diagonal."""
+    """Return Σ a_gh b_qr over four different groups, for symmetric matrices that are 0 on the diagonal."""
     return float(a.sum() * b.sum() - 4 * a.sum(axis=1) @ b.sum(axis=1) + 2 * np.vdot(a, b))

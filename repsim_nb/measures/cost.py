@@ -1,6 +1,4 @@
-"""Time and memory that a table will take: time by what this machine multiplies in a second, memory by what exists at
-once.
-"""
+"""Time and memory of a table: time by the speed of matrix products on this machine, memory by what is kept at once."""
 
 from __future__ import annotations
 
@@ -23,17 +21,20 @@ if TYPE_CHECKING:
     from .base import Measure
 
 MATRIX_BYTES = 2**29  # bytes of prepared matrices that a table may keep in memory where it can also do without
-MUCH_TIME, MUCH_MEMORY = 30.0, 2**30  # seconds and bytes that are worth a sentence
+MUCH_TIME, MUCH_MEMORY = 30.0, 2**30  # seconds and bytes from which on they are announced
 
 
 class Cost(NamedTuple):
-    """What one table takes in addition to its inputs.
+    """Time and memory of one table, in addition to its inputs. NaN if a measure does not estimate it.
 
-    NaN stands where a measure does not say.
-
-    flops: counted as the multiplications and additions of matrix products (a decomposition counts more, as it is
-    slower).  table_bytes: those of prepared values, until the table is done; `scratch` moves them to a disk.
-    worker_bytes: those in use at once in addition, for each worker.
+    Attributes
+    ----------
+    flops : float
+        Multiplications and additions of matrix products that take as long.
+    table_bytes : float
+        Memory of prepared values until the table is done; `scratch` moves them to a disk.
+    worker_bytes : float
+        Further memory in use at once, for each worker.
     """
 
     flops: float
@@ -41,11 +42,11 @@ class Cost(NamedTuple):
     worker_bytes: float = 0.0
 
     def seconds(self, workers: int = 1) -> float:
-        """About how long it takes on this machine; NaN where that is not known."""
+        """Estimate the seconds on this machine; NaN if the flops are not known."""
         return self.flops / (rate() * workers)
 
     def sentence(self, workers: int = 1, scratch: bool = False) -> str:
-        """Time and memory in words; empty where neither is much."""
+        """Describe time and memory in words; empty if neither is large."""
         seconds, memory = self.seconds(workers), (0 if scratch else self.table_bytes) + workers * self.worker_bytes
         parts = [f"about {_span(seconds)}"] if seconds > MUCH_TIME else []
         parts += [f"{size(memory)} of memory"] if memory > MUCH_MEMORY else []
@@ -53,14 +54,11 @@ class Cost(NamedTuple):
         return " and ".join(parts)
 
     def elsewhere(self) -> Cost:
-        """The same if every worker prepares what it needs: this process has nothing in memory, theirs is not known."""
+        """Return the same for workers that prepare what they need: this process then keeps nothing."""
         return self._replace(table_bytes=0.0, worker_bytes=0.0)
 
     def with_moments(self, n: int, number: int, itemsize: int) -> Cost:
-        """The same with the sums of so many n × n matrices, at most.
-
-        Each is computed, and its cube; all stay in memory if they fit.
-        """
+        """Add the sums of `number` n × n matrices: each and its cube are computed, and all are kept if they fit."""
         matrix = float(itemsize) * n * n
         return Cost(
             self.flops + number * (float(n) ** 3 + 20.0 * n * n),
@@ -69,25 +67,23 @@ class Cost(NamedTuple):
         )
 
     def affordable(self, scratch: Path | None) -> int:
-        """How many workers there is memory for.
-
-        MemoryError where there is not even room for one, OSError where the disk has none.
-        """
+        """Return how many workers fit into memory; MemoryError if none does, OSError if the disk is too small."""
         memory = 0 if scratch or math.isnan(self.table_bytes) else self.table_bytes
         free, prepared = psutil.virtual_memory().available, size(self.table_bytes)
         if memory + self.worker_bytes > free:
             stored = (
-                f", {prepared} of them for what is prepared once and kept: scratch='a folder' keeps that on disk"
+                f", {prepared} of them for prepared values: scratch='a folder' keeps these on a disk"
                 if not scratch and self.worker_bytes < free
                 else ""
             )
             raise MemoryError(
                 f"this table takes {size(memory + self.worker_bytes)} of memory, and {size(free)} are free{stored}."
-                " Fewer samples or fewer representations at a time take less"
+                " Use fewer samples, or fewer representations at a time."
             )
         if scratch and self.table_bytes > shutil.disk_usage(scratch).free:
             raise OSError(
-                f"this table keeps {prepared} in {scratch}, where {size(shutil.disk_usage(scratch).free)} are free"
+                f"this table needs {prepared} in {scratch}, where {size(shutil.disk_usage(scratch).free)} are free. Use"
+                " another folder, or fewer representations at a time."
             )
         return max(1, int((free - memory) // max(self.worker_bytes, 1)))
 
@@ -95,7 +91,27 @@ class Cost(NamedTuple):
 def estimate_cost(
     measure: Measure, xs: Mapping[Any, Array], ys: Mapping[Any, Array] | None = None, *, moments: bool = False
 ) -> Cost | None:
-    """What `measure.table(xs, ys)` will take, with `moments` or without; None if the arrays cannot be compared."""
+    """Estimate time and memory of a table.
+
+    Parameters
+    ----------
+    measure : Measure
+    xs, ys : {label: array}
+        The representations; without ys, the table is of xs with itself.
+    moments : bool
+        Whether the moments of permuted samples are computed, too.
+
+    Returns
+    -------
+    Cost or None
+        None if these arrays cannot be compared.
+
+    Examples
+    --------
+    >>> xs = {"a": np.zeros((1000, 50)), "b": np.zeros((1000, 80))}
+    >>> rs.measures.estimate_cost(rs.measures.get("cka"), xs).flops
+    16900000.0
+    """
     arrays = [*xs.values(), *(ys or {}).values()]
     if not arrays or not all(hasattr(x, "dtype") and len(x.shape) > 1 and math.prod(x.shape) for x in arrays):
         return None
@@ -106,19 +122,20 @@ def estimate_cost(
 
 
 def flops_by_features(n: int, left: Sequence[int], right: Sequence[int] | None) -> float:
-    """Of all inner products of linear kernels from products of features; widths of both sides."""
+    """Return the flops of all inner products of linear kernels by products of features; left, right: widths."""
     if right is None:
         return n * float(sum(left)) ** 2
     return 2 * n * float(sum(left)) * sum(right) + n * float(sum(p * p for p in (*left, *right)))
 
 
 def flops_by_tiles(n: int, left: Sequence[int], right: Sequence[int] | None) -> float:
-    """Of the same from tiles of the sample-by-sample matrices."""
+    """Return the flops of the same by tiles of the sample-by-sample matrices."""
     rows, columns = len(left), len(right or ())
     return float(n) ** 2 * (sum(left) + sum(right or ()) + (rows * columns if right else rows * rows))
 
 
 def _span(seconds: float) -> str:
+    """Write a time in words."""
     return (
         f"{seconds:.0f} s"
         if seconds < 90
@@ -129,13 +146,13 @@ def _span(seconds: float) -> str:
 
 
 def size(number: float) -> str:
-    """Bytes in words."""
+    """Write a number of bytes in words."""
     return f"{number / 1e9:.1f} GB" if number >= 1e8 else f"{number / 1e6:.1f} MB"
 
 
 @functools.cache
 def rate() -> float:
-    """Floating-point operations a second of one core in float32 matrix products, measured once (a few milliseconds)."""
+    """Measure the flops a second of one core in float32 matrix products, once (a few milliseconds)."""
     a = np.ones((384, 384), np.float32)
     with single_threaded_blas():
         a @ a
@@ -143,7 +160,8 @@ def rate() -> float:
 
 
 def columns_within(number: float, rows: int, itemsize: int, p: int = 0) -> int:
-    """How many columns keep `number` blocks of this many rows, and the p features of those columns twice, within 64 MB
-    each; at least 64.
+    """Return how many columns keep `number` blocks of so many rows within 64 MB each, at least 64.
+
+    The p features of these columns are counted twice.
     """
     return max(64, math.floor(2**26 / (max(number * rows, 2 * p) * itemsize)))

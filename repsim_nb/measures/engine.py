@@ -1,10 +1,9 @@
-"""The engine: inner products of sample-by-sample matrices, all pairs of K representations at once.
+"""The engine: inner products of sample-by-sample matrices, for all pairs of K representations at once.
 
-A member of the Gram family compares two n × n matrices by the cosine between them, once each is brought to its standard
-form (centred, say). So a table is one product of K long rows with themselves. The rows are never written down: they are
-made tile by tile, the same tile of every representation at a time, multiplied, and dropped; memory is bounded by the
-tile, whatever n is. For linear kernels <XXᵀ, YYᵀ> = ‖XᵀY‖², which is cheaper where features are few:
-`cheaper_by_features` decides.
+Each measure of this family is a cosine between two n × n matrices in a standard form (centred, say). So a table is one
+product of K long rows with themselves. The rows are never written out: they are computed tile by tile, the same tile of
+every representation at a time, multiplied, and dropped. Memory is bounded by the tile, whatever n is. For linear
+kernels ⟨XXᵀ, YYᵀ⟩ = ‖XᵀY‖², which is cheaper if there are few features: `cheaper_by_features` decides.
 """
 
 from __future__ import annotations
@@ -33,7 +32,15 @@ BLOCK = 1024
 
 
 class Products(NamedTuple):
-    """between: <a_i, b_j> (K, L).  left, right: <a_i, a_i> (K,), <b_j, b_j> (L,). All float64."""
+    """Inner products of two lists of matrices, in float64.
+
+    Attributes
+    ----------
+    between : array (K, L)
+        ⟨a_i, b_j⟩.
+    left, right : array (K,), array (L,)
+        ⟨a_i, a_i⟩ and ⟨b_j, b_j⟩.
+    """
 
     between: np.ndarray
     left: np.ndarray
@@ -43,8 +50,9 @@ class Products(NamedTuple):
 def by_tiles(
     left: Sequence[Source], right: Sequence[Source] | None, run: Workers, tick: Callable[[float], None]
 ) -> Products:
-    """Inner products of all pairs (without `right`: of `left` with itself), summed over the pieces. tick(fraction
-    done).
+    """Compute the inner products of all pairs, summed over tiles; without `right`, of `left` with itself.
+
+    tick: a function of the fraction that is done.
     """
     total = _zeros(len(left), None if right is None else len(right))
     everything = [*left, *(right or ())]
@@ -54,24 +62,23 @@ def by_tiles(
     done, bundles = 0, run.bundles(list(grid))
     parts = run(_Bundle(left, right), bundles, idle=lambda: tick(done / len(grid)))
     for part, bundle in zip(parts, bundles, strict=True):
-        total = _add(total, part)  # in the order of the grid, however many workers there are
+        total = _add(total, part)  # in the order of the grid, for any number of workers
         done += len(bundle)
         tick(done / len(grid))
     return total
 
 
 def _add(total: Products, part: Products, weight: float = 1.0) -> Products:
+    """Add weighted products."""
     return Products(*(t + weight * v for t, v in zip(total, part, strict=True)))
 
 
 class _Bundle:
-    """Some pieces of the grid, multiplied: pieces in the precision of the finest representation, their sum in
-    float64.
-    """
+    """Multiply some pieces of the grid, in the precision of the finest representation; their sum is in float64."""
 
     def __init__(self, left: Sequence[Source], right: Sequence[Source] | None) -> None:
         self.left, self.right = left, right
-        # each worker stacks its pieces in the same place: new memory for every tile costs a tenth of the time
+        # each worker reuses the memory of its stack: new memory for every tile costs a tenth of the time
         self._rooms = threading.local()
 
     def __reduce__(self) -> Any:
@@ -92,7 +99,7 @@ class _Bundle:
         return total
 
     def _stack(self, sources: Sequence[Source], where: Any) -> Array:
-        """The same piece of every representation, one a row."""
+        """Return the same piece of every representation, one in each row."""
         first = sources[0].piece(where)
         xp = array_api_compat.array_namespace(first)
         finest = functools.reduce(xp.result_type, {s.dtype for s in sources})
@@ -131,11 +138,8 @@ def _lengths(a: Array) -> np.ndarray:
 
 
 def cheaper_by_features(n: int, left: Sequence[int], right: Sequence[int] | None) -> bool:
-    """Of the two ways to all inner products of linear kernels, is the one by features faster?
-
-    Widths of both sides go in.
-    """
-    # tiles have more to do than their products
+    """Return whether all inner products of linear kernels are faster by features than by tiles; left, right: widths."""
+    # tiles have other work than their products
     return cost.flops_by_features(n, left, right) < 1.4 * cost.flops_by_tiles(n, left, right)
 
 
@@ -147,7 +151,7 @@ def by_features(
     *,
     unbiased: bool,
 ) -> Products:
-    """The same products as `by_tiles` of linear kernels, from ‖XᵀY‖²."""
+    """Compute the same products as `by_tiles`, of linear kernels, as ‖XᵀY‖²."""
     everything = [*left, *(right or ())]
     groups = _groups([features.p for features in everything])
     border = len(left) if right is not None else None
@@ -166,7 +170,7 @@ def by_features(
 
 
 def _groups(widths: Sequence[int]) -> list[list[int]]:
-    """Neighbours together, up to a block of features; a wider one stands alone."""
+    """Group consecutive representations, up to a block of features; a wider one is alone."""
     groups: list[list[int]] = [[]]
     for i, width in enumerate(widths):
         if groups[-1] and sum(widths[j] for j in groups[-1]) + width > BLOCK:
@@ -176,13 +180,14 @@ def _groups(widths: Sequence[int]) -> list[list[int]]:
 
 
 def _wanted(a: list[int], b: list[int], border: int | None) -> bool:
-    """Whether this pair of groups holds anything of the table, or of its lengths."""
+    """Return whether a pair of groups has a cell of the table, or one of its lengths."""
     return border is None or a is b or (a[0] < border and b[-1] >= border)
 
 
 def _cross(a: Sequence[Features], b: Sequence[Features] | None, unbiased: bool = False) -> np.ndarray:
-    """‖XᵀY‖² for X in a and Y in b (or in a): (len(a), len(b)), streamed over rows and blocks of features; `unbiased`:
-    of U-centred kernels, whose diagonals are taken out afterwards.
+    """Return ‖XᵀY‖² for X in a and Y in b (or in a), (len(a), len(b)), streamed over rows and blocks of features.
+
+    unbiased: of U-centred kernels; their diagonals are subtracted at the end.
     """
     xp, n = a[0].xp, a[0].n
     finest = functools.reduce(xp.result_type, {features.dtype for features in (*a, *(b or ()))})
@@ -219,7 +224,7 @@ def _cross(a: Sequence[Features], b: Sequence[Features] | None, unbiased: bool =
                 for i, k in zip(cuts[0][:-1], cuts[0][1:], strict=True)
             ]
     rest = total + np.outer(*sums) / ((n - 1) * (n - 2)) - of_sizes * (1 + 2 / (n - 2)) if unbiased else total
-    if unbiased and b is None:  # a squared length that is rounding of what was taken out of it
+    if unbiased and b is None:  # a squared length that is rounding of what was subtracted
         np.fill_diagonal(
             rest, np.where(rest.diagonal() > 16 * float(xp.finfo(finest).eps) * total.diagonal(), rest.diagonal(), 0.0)
         )

@@ -1,5 +1,6 @@
-"""Distances between samples to the last digit, and by how much each entry of a matrix of samples may be rounding: what
-ranks of entries need.
+"""Exact distances between samples, and how much of each entry of a matrix of samples may be rounding.
+
+Ranks of entries need both.
 """
 
 from __future__ import annotations
@@ -20,13 +21,12 @@ _BLOCK = 2**21  # numbers held at a time
 
 
 def entry_tolerance(x: Array, first: str, coarse: float, which: np.ndarray) -> Any:
-    """By how much equal entries of "correlation", "cosine" or "dot" (of x over its largest number) may differ, one for
-    all or for each entry in `which` (n, n).
+    """Return by how much equal entries of "correlation", "cosine" or "dot" may differ, one for all or one for each.
 
-    x: in float64.  coarse: the spacing of the numbers it came in.  Each sample's numbers are as coarse as they are
-    large: before the mean of the sample is out, for "correlation".
+    x: in float64.  coarse: the spacing of the numbers before.  which: the cells (n, n) that count.  The numbers of a
+    sample are as coarse as they are large; for "correlation" before the mean of the sample is subtracted.
     """
-    own = FEW * FINE * x.shape[1] ** 0.5  # of the sums of products
+    own = FEW * FINE * x.shape[1] ** 0.5  # rounding of the sums of products
     if first == "cosine":
         return FEW * coarse + own
     x = to_numpy(x)
@@ -39,11 +39,11 @@ def entry_tolerance(x: Array, first: str, coarse: float, which: np.ndarray) -> A
 
 
 def exact_distances(x: Array, coarse: float, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The Euclidean distances in `which` (n, n), and by how much each may be rounding; both in units of x's largest
-    number.
+    """Return the Euclidean distances in `which` (n, n), and by how much each may be rounding.
 
-    From products of samples, x less the median of each feature (which no far sample moves), and where those are too
-    coarse from differences of the samples.
+    Both are in units of the largest number of x. Distances come from products of samples, after the median of each
+    feature is subtracted (a single far sample does not move it), and from differences of samples if products are too
+    coarse.
     """
     xp = array_api_compat.array_namespace(x)
     raw = to_numpy(x)

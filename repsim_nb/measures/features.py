@@ -1,4 +1,4 @@
-"""A representation as the engine reads it: checked in one pass, then handed out by rows, centred and scaled."""
+"""A representation as the engine reads it: checked in one pass, then read by rows, centred and scaled."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from .arrays import split_range, squared_distances
 
 
 class Features:
-    """A representation, checked in one pass and handed out by rows: centred (means summed in float64), scaled so that
-    nothing overflows.
+    """A representation, checked in one pass and read by rows: centred in float64, scaled so that nothing overflows.
 
-    x may be memory-mapped: no more of it than some rows is in memory at a time, unless `hold` was called.
+    x may be memory-mapped: only some rows are in memory at a time, unless `hold` was called.
     """
 
     def __init__(self, x: Array, least: int) -> None:
@@ -45,7 +44,7 @@ class Features:
             raise UndefinedError(f"it is constant: all {self.n} samples have the same activations")
         mean = total / self.n
         short = self.xp.astype(mean, self.dtype)
-        # the mean in the precision of the work, and what this cannot hold of it
+        # the mean in the precision of the work, and the rest that this precision lacks
         self._centre: Any = (short, self.xp.astype(mean - self.xp.astype(short, self.xp.float64), self.dtype))
         self.itemsize = short.dtype.itemsize
         self._scale = float(self.xp.max(self.xp.maximum(high - short, short - low)))
@@ -57,7 +56,7 @@ class Features:
             )
 
     def blocks(self) -> list[slice]:
-        """Runs of rows of about a million numbers each."""
+        """Split the rows into runs of about a million numbers each."""
         return split_range(self.n, 2**20 // self.p)
 
     def _raw(self, rows: slice) -> Array:
@@ -73,12 +72,12 @@ class Features:
         return block
 
     def hold(self) -> None:
-        """Keep all rows as they are handed out: for inputs that are asked for often and fit into memory."""
+        """Keep all rows, centred and scaled, in memory: for representations that are read often."""
         if self._held is None:
             self._held = self[slice(0, self.n)]
 
     def detach(self) -> None:
-        """Leave the means of the features to each process that needs them: each reads all rows anyhow."""
+        """Leave the means of the features to each process that needs them, since each reads all rows."""
         if has_address(self._x):
             self._centre = Deferred(_centre_of, self._x, uuid.uuid4().hex)
 
@@ -92,25 +91,23 @@ class Features:
         return self._sizes
 
     def gram(self, rows: slice, columns: slice, out: np.ndarray | None = None) -> Array:
-        """Inner products of samples, written into `out` where one is given."""
+        """Return inner products of samples, written into `out` if it is given."""
         some = self[rows]
         others = some if rows == columns else self[columns]  # the same array on both sides is half the work
         return some @ others.T if out is None else np.matmul(some, others.T, out=out)
 
     def distances(self, rows: slice, columns: slice) -> Array:
-        """Squared distances of samples; exactly 0 from a sample to itself and to its copies."""
+        """Return squared distances of samples; exactly 0 from a sample to itself and to its copies."""
         return squared_distances(self.gram(rows, columns), self.sizes[rows], self.sizes[columns], self.p)
 
     def all_distances(self, number: int) -> Array | None:
-        """Squared distances of all samples (n, n), where as many matrices as there are representations may be kept at
-        once; else None.
-        """
+        """Return the squared distances of all samples (n, n), or None if `number` of them do not fit in memory."""
         if number * self.n**2 * self.itemsize > cost.MATRIX_BYTES:
             return None
         return self.distances(slice(0, self.n), slice(0, self.n))
 
     def part(self, rows: slice) -> Features:
-        """Some of the samples as a representation of their own, centred again."""
+        """Return some of the samples as a representation, centred again."""
         block = self[rows]
         mean = self.xp.sum(block, axis=0, dtype=self.xp.float64) / block.shape[0]
         part = object.__new__(Features)
@@ -119,9 +116,7 @@ class Features:
         return part
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is as long as the samples are many is not sent: it is made again from the numbers, where those are read
-        anyhow.
-        """
+        """Leave out arrays of n numbers: the other process computes them again when it reads the rows."""
         return {
             **{k: v for k, v in vars(self).items() if k != "xp"},
             "_x": pack(self._x),

@@ -1,4 +1,4 @@
-"""Kernels: sample-by-sample matrices in their standard form, of which the engine asks any piece."""
+"""Kernels: sample-by-sample matrices in their standard form, of which the engine requests any piece."""
 
 from __future__ import annotations
 
@@ -22,41 +22,49 @@ Grid = Sequence[tuple[Any, float]]  # (where, how often it counts)
 
 
 class Source(Protocol):
-    """The matrix of one representation in standard form, of which any piece can be asked for."""
+    """The matrix of one representation in standard form, of which any piece can be requested."""
 
     @property
     def floor(self) -> float:
-        """A length below which nothing but rounding is left of the matrix."""
+        """The length below which the matrix is rounding only."""
 
     @property
     def dtype(self) -> Any: ...
 
     @property
     def p(self) -> int:
-        """How many features its pieces are made from."""
+        """The number of features that its pieces are computed from."""
 
     def grid(self, number: int) -> Grid:
-        """Which pieces make up the matrix, and how often each counts; small enough to stack those of `number`
-        representations.
+        """Return the pieces of the matrix, and how often each counts.
+
+        Pieces are small enough to stack those of `number` representations.
         """
 
     def piece(self, where: Any, out: np.ndarray | None = None) -> Array:
-        """One piece as numbers; written into `out`, and that returned, if it is computed anyhow."""
+        """Return one piece as numbers, written into `out` if it is computed."""
 
     def flat(self) -> Array:
-        """All of it as one vector."""
+        """Return the whole matrix as one vector."""
 
     def detach(self) -> None:
-        """Leave to each process what it can compute itself, before pieces are asked for in other processes."""
+        """Leave to other processes what they can compute themselves, before they request pieces."""
 
 
 class Kernel:
-    """A symmetric n × n matrix of a representation's samples, made tile by tile in its standard form.
+    """A symmetric n × n matrix of the samples of a representation, computed tile by tile in its standard form.
 
-    entry: from squared distances to the matrix, or None for inner products.  whole: all squared distances, where they
-    are at hand; then the matrix is kept instead of made again.  unbiased: U-centred, zero on the diagonal, so that <A,
-    B> / (n (n - 3)) is Song et al.'s unbiased HSIC (Székely, Rizzo 2014); else row and column means out.
-    floor: a length below which nothing but rounding is left of it.
+    Parameters
+    ----------
+    features : Features
+        The representation.
+    entry : function, optional
+        From squared distances to the matrix; None for inner products.
+    whole : array (n, n), optional
+        All squared distances, if they are at hand; the matrix is then kept.
+    unbiased : bool
+        U-centred, with zeros on the diagonal, so that ⟨A, B⟩ / (n (n - 3)) is the unbiased HSIC of Song and others
+        (Székely, Rizzo 2014); else row and column means are subtracted.
     """
 
     def __init__(
@@ -70,11 +78,11 @@ class Kernel:
         self.features, self.entry, self.unbiased, n = features, entry, unbiased, features.n
         self.n, self.p, self.dtype, self.floor = n, features.p, features.dtype, 0.0
         self.whole = None if whole is None or entry is None else entry(whole)
-        self.means: Array | None = None  # of inner products: `row_means` computes them
+        self.means: Array | None = None  # None for inner products: `row_means` computes them
         self.mean = 0.0
-        if entry is None and not unbiased:  # centred features make a centred matrix
+        if entry is None and not unbiased:  # centred features give a centred matrix
             return
-        # rows of a centred Gram matrix sum to 0, without its diagonal to minus that
+        # rows of a centred Gram matrix sum to 0, and without the diagonal to minus the diagonal
         sums = self._row_sums() if entry else -to_float64(features.sizes)
         if entry is not None:
             self.means = self._as_features(sums / (n - 2 if unbiased else n))
@@ -93,7 +101,7 @@ class Kernel:
         )
 
     def store_arrays(self, store: Callable[[Any], Any]) -> Kernel:
-        """Itself, its row means replaced by what `store` returns for them."""
+        """Replace the row means by what `store` returns for them, and return the kernel itself."""
         if self.means is not None:
             self.means = store(self.means)
         return self
@@ -108,7 +116,7 @@ class Kernel:
         vars(self).update({k: unpack(v) for k, v in state.items()})
 
     def _entries(self, rows: slice, columns: slice, out: np.ndarray | None = None) -> Array:
-        """The matrix before it is centred."""
+        """Return a piece of the matrix before it is centred."""
         if self.whole is not None:
             return self.whole[rows, columns]
         return (
@@ -150,9 +158,9 @@ class Kernel:
 
 
 class Batches:
-    """Matrices of consecutive batches, each by itself, side by side.
+    """Matrices of consecutive batches, side by side.
 
-    A batch of m counts 1/(m - 3), so that a sum of products is Σ m · HSIC₁.
+    The products of a batch of m samples count 1 / (m - 3), so that their sum over batches is Σ m · HSIC₁.
     """
 
     def __init__(self, features: Features, size: int, kernel: Callable[[Features], Kernel]) -> None:
@@ -183,7 +191,7 @@ class Batches:
 
 
 class Vector(NamedTuple):
-    """A matrix that was written down whole: each number that counts, once."""
+    """A matrix that is written out whole, each number that counts once."""
 
     values: Array
     floor: float
@@ -194,10 +202,10 @@ class Vector(NamedTuple):
 
     @property
     def p(self) -> int:
-        return 0  # nothing is made, it is there
+        return 0  # nothing is computed
 
     def detach(self) -> None:
-        """Its numbers are all there is."""
+        """Do nothing: its numbers are all there is."""
 
     def grid(self, number: int) -> Grid:
         return [
@@ -213,19 +221,21 @@ class Vector(NamedTuple):
 
 
 def median_distance(features: Features, whole: Array | None, *, diagonal: bool) -> float:
-    """The median of all squared distances between samples, each pair in both orders; `diagonal`: with those of each to
-    itself, which are 0.
+    """Return the median of all squared distances between samples, each pair in both orders.
 
-    Exact. Without the whole matrix it is found in passes over its tiles: each narrows the bit patterns of the two
-    middle numbers (which sort as the numbers do, none being negative) by 16 bits, so float32 takes two passes.
+    diagonal: whether the distances of samples to themselves, which are 0, count.
+
+    The median is exact. Without the whole matrix it is found in passes over the tiles. Each pass narrows the bit
+    patterns of the two middle numbers by 16 bits (bit patterns sort as the numbers do, since none is negative), so
+    float32 takes two passes.
     """
     n = features.n
     many = n * n if diagonal else n * (n - 1)
-    # ranks among the other entries; -1 is one on the diagonal
+    # ranks among the entries off the diagonal; -1 is an entry of the diagonal
     ranks = [max(rank - n if diagonal else rank, -1) for rank in ((many - 1) // 2, many // 2)]
     ranks = [rank // 2 for rank in ranks]  # each pair once
     if whole is None:
-        # mostly one and the same: no pass is made twice
+        # the two ranks are mostly the same, so no pass is done twice
         found = {rank: _ranked(features, rank) if rank >= 0 else 0.0 for rank in set(ranks)}
         return sum(found[rank] for rank in ranks) / 2
     values, (low, high) = to_numpy(whole)[np.tri(n, k=-1, dtype=bool)], ranks
@@ -236,9 +246,9 @@ def median_distance(features: Features, whole: Array | None, *, diagonal: bool) 
 
 
 def _ranked(features: Features, rank: int) -> float:
-    """The number with this rank among the squared distances above the diagonal."""
+    """Return the number with this rank among the squared distances above the diagonal."""
     kind = np.dtype(f"uint{8 * features.itemsize}")
-    found, fixed = 0, 0  # the leading bits that are known, and how many
+    found, fixed = 0, 0  # the leading bits found so far, and how many
     while fixed < 8 * features.itemsize:
         shift = 8 * features.itemsize - fixed - 16
         counts = np.zeros(2**16, np.int64)
@@ -258,9 +268,7 @@ def _ranked(features: Features, rank: int) -> float:
 
 
 def batches(n: int, size: int) -> list[slice]:
-    """0 to n in runs of `size`, as the minibatch estimator takes them: a last one of fewer than 4 joins the one
-    before.
-    """
+    """Split 0 to n into batches of `size`; a last one of fewer than 4 joins the one before."""
     found = split_range(n, size)
     if len(found) > 1 and n - found[-1].start < 4:
         found[-2:] = [slice(found[-2].start, n)]
@@ -268,8 +276,9 @@ def batches(n: int, size: int) -> list[slice]:
 
 
 def tiles(n: int, number: int, itemsize: int, p: int) -> Grid:
-    """The upper trapezoid of an n × n matrix: squares on the diagonal once, what lies right of them twice, for the part
-    below.
+    """Return the tiles of the upper part of an n × n matrix, with how often each counts.
+
+    Squares on the diagonal count once, tiles to the right of them twice, for the lower part.
     """
     wide = cost.columns_within(number, ROWS, itemsize, p)
     grid: list[tuple[Any, float]] = []

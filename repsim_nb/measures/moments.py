@@ -1,4 +1,4 @@
-"""Sums of a symmetric matrix of samples: all that the moments of its inner product with a permuted one depend on."""
+"""Sums of a symmetric matrix of samples, on which the moments of its inner product with a permuted one depend."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from . import cost
 from .arrays import split_range
 from .gram import ROWS, Kernel
 
-# The sums over i, j, ... of products of two or three entries of a matrix without trace and total, each as a graph: an
-# entry a_ij is an edge, an index a point, d = diagonal, r = sums of rows, q = of their squares. A point is identified
-# by its (loops, other ends of edges); graphs in which an edge stands alone are 0.
+# The sums over i, j, ... of products of two or three entries of a matrix whose trace and total are 0, each as a graph:
+# an entry a_ij is an edge, an index is a point; d = diagonal, r = sums of rows, q = sums of squares of rows. A point is
+# identified by its (loops, other ends of edges); graphs with an edge that touches no other are 0.
 PAIRS = {"d²": ((2, 0),), "d r": ((0, 1), (1, 1)), "r²": ((0, 1), (0, 1), (0, 2)), "a²": ((0, 2), (0, 2))}
 TRIPLES = {
     "d³": ((3, 0),),
@@ -31,18 +31,26 @@ TRIPLES = {
     "a³": ((0, 3), (0, 3)),
     "q r": ((0, 1), (0, 2), (0, 3)),
 }
-SMALL = 12  # features, of which products of three and four cost less than the pairs of samples
+SMALL = 12  # with so few features their products of three and four cost less than the pairs of samples
 _BLOCK = 96  # samples: smaller blocks save more products and make slower ones
 
 
 class Sums(NamedTuple):
     """Sums of a matrix at unit length.
 
-    diagonal, off: the parts of I and J (all ones) in it.  pairs (4,), triples (11,): sums of what is left, in the order
-    of PAIRS and TRIPLES.
-    rows, cells: how far what is left is concentrated in a few rows or entries: Σ q² / (Σ q)² of the sums of squares q
-    of rows (1 / n if all are alike), and Σ a⁴ / (Σ a²)².
-    kinds: how many kinds of rows there are, by their sums of squares: few where samples repeat each other, as codes do.
+    Attributes
+    ----------
+    n : int
+        The number of samples.
+    diagonal, off : float
+        The parts of I and of J (all ones) in the matrix.
+    pairs, triples : array (4,), array (11,)
+        Sums of what is left, in the order of PAIRS and TRIPLES.
+    rows, cells : float
+        How far what is left is concentrated in a few rows or entries: Σ q² / (Σ q)² of the sums of squares q of rows
+        (1 / n if all rows are alike), and Σ a⁴ / (Σ a²)².
+    kinds : int
+        How many kinds of rows there are, by their sums of squares; few if samples repeat each other.
     """
 
     n: int
@@ -56,10 +64,7 @@ class Sums(NamedTuple):
 
 
 def sums_of(matrix: np.ndarray, *, overwrite: bool = False) -> Sums:
-    """The sums of a symmetric matrix (n, n), brought to unit length.
-
-    Needs its memory once more, or, with `overwrite`, that of the matrix itself.
-    """
+    """Compute the sums of a symmetric matrix (n, n), scaled to unit length; `overwrite` reuses its memory."""
     n, eps = len(matrix), float(np.finfo(matrix.dtype).eps)
     trace, total = float(matrix.diagonal().sum(dtype=float)), float(matrix.sum(axis=1).sum(dtype=float))
     off = (total - trace) / (n * (n - 1))
@@ -81,8 +86,10 @@ def sums_of(matrix: np.ndarray, *, overwrite: bool = False) -> Sums:
 
 
 class _Rest(NamedTuple):
-    """What is left of a matrix: its diagonal, the sums of its rows and of their squares, its products with the first
-    two, "a a a", "a³" and the sum of a⁴.
+    """What is left of a matrix without the parts of I and J.
+
+    d: its diagonal; r, q: sums of its rows and of their squares; by_d, by_r: its products with d and r; triangles,
+    cubes: "a a a" and "a³"; fourths: the sum of a⁴.
     """
 
     d: np.ndarray
@@ -98,7 +105,7 @@ class _Rest(NamedTuple):
 def _sums(diagonal: float, off: float, rest: _Rest, eps: float) -> Sums:
     d, r, q, by_d, by_r, triangles, cubes, fourths = rest
     n = len(d)
-    q = np.maximum(q, 0.0)  # where next to nothing is left, rounding
+    q = np.maximum(q, 0.0)  # may be below 0 by rounding
     pairs = np.array([d @ d, d @ r, r @ r, q.sum()])
     triples = np.array(
         [
@@ -115,21 +122,22 @@ def _sums(diagonal: float, off: float, rest: _Rest, eps: float) -> Sums:
             q @ r,
         ]
     )
-    square = pairs[3] + n * (diagonal + off) ** 2 + n * (n - 1) * off**2  # the three parts are at right angles
+    square = pairs[3] + n * (diagonal + off) ** 2 + n * (n - 1) * off**2  # the three parts are orthogonal
     if pairs[3] <= (32 * eps) ** 2 * square:  # rounding of I and J
         pairs, triples = np.zeros_like(pairs), np.zeros_like(triples)
-    length = square**0.5 or 1.0  # of nothing at all the table says so
+    length = square**0.5 or 1.0  # a matrix of zeros is an error of the table
     rows, cells = (float(q @ q) / float(q.sum()) ** 2, fourths / float(q.sum()) ** 2) if pairs[3] else (1 / n, 0.0)
     kinds = 1 + int((np.diff(np.sort(q)) > 256 * eps * q.max()).sum())
     return Sums(n, diagonal / length, off / length, pairs / length**2, triples / length**3, rows, cells, kinds)
 
 
 def _cube(a: np.ndarray) -> float:
-    """The trace of the cube of a symmetric matrix: a sum over three blocks of samples, in whatever order these are
-    taken, so that each three are multiplied in one order only.
+    """Return the trace of the cube of a symmetric matrix.
+
+    It is a sum over three blocks of samples and does not depend on their order, so each three are multiplied once.
     """
     n, total = len(a), 0.0
-    room = np.empty((n // 2 + _BLOCK) ** 2, a.dtype)  # new memory for every product takes a third of the time
+    room = np.empty((n // 2 + _BLOCK) ** 2, a.dtype)  # new memory for every product would take a third of the time
     for block in split_range(n, _BLOCK):
         check_stopped()
         start, stop = block.start, block.stop
@@ -144,21 +152,20 @@ def _cube(a: np.ndarray) -> float:
 
 
 def dot(a: np.ndarray, b: np.ndarray) -> float:
-    """The inner product of two matrices: rows in their precision, the sum of the rows in float64."""
+    """Return the inner product of two matrices: rows in their precision, the sum of the rows in float64."""
     return float(np.vecdot(a, b).sum(dtype=float))
 
 
 class KernelSums:
-    """The sums of the matrices of one kernel after another, `number` in all; each thread writes them in one place,
-    which spares it half of the time.
-    """
+    """Compute the sums of `number` kernels, one after another; each thread reuses memory, which halves the time."""
 
     def __init__(self, number: int) -> None:
         self.number, self._rooms = number, threading.local()
 
     def __call__(self, kernel: Kernel) -> Sums:
-        """Where all matrices may be kept at once, and are slow to make, the kernel keeps its own, for whoever asks for
-        pieces later.
+        """Return the sums of a kernel.
+
+        If all matrices fit in memory and are slow to compute, the kernel keeps its own for later.
         """
         everything, linear = slice(0, kernel.n), kernel.entry is None
         if linear and kernel.p >= ROWS and self.number * kernel.n**2 * kernel.features.itemsize <= cost.MATRIX_BYTES:
@@ -187,11 +194,11 @@ class KernelSums:
 
 
 def _sum_features(kernel: Kernel) -> Sums:
-    """`sums_of` a linear kernel of few features, from products of features; the matrix itself is seen once, tile by
-    tile, for sums of its squares and cubes.
+    """Return `sums_of` a linear kernel with few features, from products of features.
 
-    Beside the diagonal what is left is k_ij - m_i - m_j + c, k = XXᵀ of centred X, so that the rows of k sum to 0; m,
-    c: what U-centring takes out, or only the part of J.
+    The matrix itself is computed once, tile by tile, for the sums of its squares and cubes. Off the diagonal what is
+    left is k_ij - m_i - m_j + c, with k = XXᵀ of centred X, so that rows of k sum to 0; m and c are what U-centring
+    subtracts, or only the part of J.
     """
     x, n = to_numpy(kernel.features[slice(0, kernel.n)]), kernel.n
     own = to_numpy(kernel.features.sizes).astype(float)
@@ -202,12 +209,11 @@ def _sum_features(kernel: Kernel) -> Sums:
         off = -own.sum() / (n * (n - 1))
         m, c, diagonal = np.zeros(n), -off, own.sum() / n - off
         d = own - off - diagonal
-    u = 2 * m - c  # taken out of k_ii
+    u = 2 * m - c  # subtracted from k_ii
     products = x.T @ x
     squares, all_cubes, fourths = _powers(kernel, x, products)
-    fourths += (d**4).sum() - (
-        own**4
-    ).sum()  # of entries beside the diagonal what is taken out is next to nothing: cells need no digits
+    # off the diagonal what is subtracted hardly changes fourth powers, and `cells` needs few digits
+    fourths += (d**4).sum() - (own**4).sum()
     along = (x.T @ m.astype(x.dtype)).astype(float)
     rest = m - c
     r = -own - (n - 2) * m - m.sum() + (n - 1) * c + d
@@ -231,9 +237,9 @@ def _sum_features(kernel: Kernel) -> Sums:
 
 
 def _powers(kernel: Kernel, x: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Σ_j k_ij² (n,), Σ k_ij³ and Σ k_ij⁴."""
+    """Return Σ_j k_ij² (n,), Σ k_ij³ and Σ k_ij⁴."""
     n, p = x.shape
-    if p <= SMALL:  # of the products of two and three features
+    if p <= SMALL:  # from the products of two features
         two = (x[:, :, None] * x[:, None]).reshape(n, p * p)
         third, fourth = x.T @ two, two.T @ two
         return np.vecdot(x @ products, x).astype(float), float(np.vdot(third, third)), float(np.vdot(fourth, fourth))
@@ -255,10 +261,11 @@ def _powers(kernel: Kernel, x: np.ndarray, products: np.ndarray) -> tuple[np.nda
 
 
 def _cubed(kernel: Kernel, x: np.ndarray, products: np.ndarray, diagonal: float, q: np.ndarray) -> float:
-    """ "a a a" of a linear kernel, from products of features.
+    """Return "a a a" of a linear kernel, from products of features.
 
-    Centred, XXᵀ has the eigenvalues of XᵀX, and 0 along the ones. U-centred it is L less L's diagonal,
-    L = XXᵀ - m1ᵀ - 1mᵀ + c11ᵀ, and L³ has the trace of the cube of [X, m, 1]ᵀ [X, -1, c1 - m]."""
+    Centred, XXᵀ has the eigenvalues of XᵀX, and 0 along the ones. U-centred it is L minus the diagonal of L, with
+    L = XXᵀ - m1ᵀ - 1mᵀ + c11ᵀ, and L³ has the trace of the cube of [X, m, 1]ᵀ [X, -1, c1 - m].
+    """
     n, p = x.shape
     product = products.copy()
     if not kernel.unbiased:

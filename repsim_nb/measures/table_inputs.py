@@ -1,4 +1,4 @@
-"""Two sides of a comparison: their representations as arrays of one library, with the same samples in one order."""
+"""The two sides of a comparison, as arrays of one library with the same samples in one order."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 
 
 def label_arrays(xs: Mapping[Any, Array] | Sequence[Array]) -> Mapping[Any, Array]:
+    """Return representations as {label: array}; the labels of a list are 0, 1, ..."""
     if not isinstance(xs, (Mapping, list, tuple)):
-        raise TypeError(f"a table takes arrays by label, {{'a': x}}, or a list of them; got {type(xs).__name__}")
+        raise TypeError(f"a table needs arrays by label, {{'a': x}}, or a list of arrays; got {type(xs).__name__}.")
     named_arrays = to_arrays(dict(xs.items() if isinstance(xs, Mapping) else enumerate(xs)))
     if not named_arrays:
-        raise ValueError("there is nothing to compare: no representation was given")
+        raise ValueError("there is nothing to compare: no representation was given.")
     return named_arrays
 
 
 def to_arrays(xs: Mapping[Any, Any]) -> dict[Any, Array]:
-    """Representations as arrays whose rows are samples; an error names the label."""
+    """Return representations as arrays whose rows are samples; an error names the label."""
     found = {}
     for label in xs:
         try:
@@ -43,11 +44,21 @@ def check_sides(
     measure: Measure | None = None,
     labels: Collection[Any] | None = None,
 ) -> None:
-    """ValueError unless row i is the same sample in all representations (with these labels), as far as their ids are
-    known, and named dimensions agree.
+    """Check that row i is the same sample in all representations, as far as ids, groups and dimensions show.
 
-    sides: representations by label, by the names that they have in the error.  measure: of outputs, whose columns are
-    classes, frames need one order of columns too; its `sample_data` are a side, too.
+    Parameters
+    ----------
+    sides : {name: {label: representation} or list}
+        The representations, by the names that the sides have in the error.
+    measure : Measure, optional
+        For outputs the columns of frames must be in one order, too. `sample_data` of the measure is one more side.
+    labels : collection, optional
+        Check only these labels.
+
+    Raises
+    ------
+    ValueError
+        If the samples differ, are in another order, or belong to other groups; or named dimensions do not agree.
     """
     sides = {**sides, **(measure.sample_data if measure is not None else {})}
     check_groups(sides, labels)
@@ -82,26 +93,47 @@ def check_sides(
                     how, common = found
                     todo = "takes the common samples in one order" if common else "takes the common samples"
                     raise ValueError(
-                        "the same samples are needed in every representation, in one order, and of"
+                        "every representation needs the same samples, in one order, and of"
                         f" '{format_label(other)}' and '{format_label(label)}' {how}."
-                        f" {'' if common else 'Give both the same ids; then '}{call} {todo}"
+                        f" {'' if common else 'Give both the same ids; then '}{call} {todo}."
                     )
             firsts.setdefault(names.kind, (label, names))
 
 
 def _check_classes(first: tuple[Any, Any], other: tuple[Any, Any]) -> None:
+    """Raise ValueError if two frames of outputs have the same columns in another order."""
     one, two = list(first[1].columns), list(other[1].columns)
     if one != two and len(one) == len(two) and set(one) == set(two):
         i = next(i for i, (a, b) in enumerate(zip(one, two, strict=True)) if a != b)
         labels = [format_label(label) for label, _ in (first, other)]
         raise ValueError(
             f"a measure of outputs compares class with class, and '{labels[0]}' and '{labels[1]}' have the same columns"
-            f" in another order (column {i} is {one[i]!r} and {two[i]!r}): y[x.columns] puts them in one"
+            f" in another order (column {i} is {one[i]!r} and {two[i]!r}). Use y[x.columns] for the other side."
         )
 
 
 def check_same_samples(*sides: Mapping[Any, Array]) -> int:
-    """The number of samples that all share; ValueError names two that differ."""
+    """Return the number of samples of all representations.
+
+    Parameters
+    ----------
+    *sides : {label: array}
+
+    Returns
+    -------
+    int
+        0 if there is no representation.
+
+    Raises
+    ------
+    ValueError
+        If two representations have different numbers of rows; the error names them.
+
+    Examples
+    --------
+    >>> rs.measures.check_same_samples({"a": np.zeros((5, 2))}, {"b": np.zeros((5, 3))})
+    5
+    """
     # what has no axis is refused by `check_representation`
     counts = [(label, x.shape[0]) for side in sides for label, x in side.items() if x.ndim]
     if not counts:
@@ -110,14 +142,14 @@ def check_same_samples(*sides: Mapping[Any, Array]) -> int:
     for label, m in rest:
         if m != n:
             raise ValueError(
-                f"compare needs the same samples in every representation: '{format_label(first)}' has {n} rows,"
-                f" '{format_label(label)}' has {m}"
+                f"compare needs the same samples in every representation; '{format_label(first)}' has {n} rows,"
+                f" '{format_label(label)}' has {m}."
             )
     return n
 
 
 def to_one_library(*sides: Mapping[Any, Array]) -> list[Mapping[Any, Array]]:
-    """The same arrays, all of one library: where NumPy arrays meet torch tensors, the tensors come to NumPy."""
+    """Return the same arrays, all of one library: if some are NumPy arrays, torch tensors are converted to NumPy."""
     tensors = [array_api_compat.is_torch_array(x) for side in sides for x in side.values()]
     if all(tensors) or not any(tensors):
         return list(sides)
@@ -132,7 +164,28 @@ def to_one_library(*sides: Mapping[Any, Array]) -> list[Mapping[Any, Array]]:
 
 
 def to_device(x: Any, device: Any) -> Any:
-    """As a torch tensor on that device; None leaves it as it is."""
+    """Return an array as a torch tensor on a device.
+
+    Parameters
+    ----------
+    x : array or tensor
+    device : str, torch.device or None
+        None returns x as it is.
+
+    Returns
+    -------
+    tensor or array
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+
+    Examples
+    --------
+    >>> rs.measures.to_device(np.zeros((2, 3)), "cpu").shape
+    torch.Size([2, 3])
+    """
     if device is None:
         return x
     import torch
@@ -142,8 +195,8 @@ def to_device(x: Any, device: Any) -> Any:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"there is no device {str(device)!r} here ({str(error).splitlines()[0]}): give 'cpu', or None for arrays as"
-            " they come"
+            f"device must be available; got {str(device)!r} ({str(error).splitlines()[0]}). Use 'cpu', or None for"
+            " arrays as they are."
         ) from error
     if isinstance(x, np.ndarray):
         x = np.ascontiguousarray(

@@ -30,11 +30,16 @@ Cell = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What `Measure.table` returns.
+    """Values of all pairs; `Measure.table` returns it.
 
-    values: float64 (rows, columns), NaN where a cell has no value. undefined: {(row, column): why} of those cells.
-    moments: {(0, row) or (1, column): `moments.Sums`} of the matrices that `gram_matrix` would give, if asked for
-    (without ys: of rows only).
+    Attributes
+    ----------
+    values : array (rows, columns)
+        In float64; NaN if a cell has no value.
+    undefined : {(row, column): str}
+        The reason of each cell without a value.
+    moments : {(side, row or column): Sums}
+        The sums of the matrices of `gram_matrix`, if they were requested; side 0 are rows, side 1 columns.
     """
 
     values: np.ndarray
@@ -43,8 +48,20 @@ class Table:
 
 
 class Job(NamedTuple):
-    """How a table is computed: by whom, whom to tell, where prepared values are stored, what collects the reasons of
-    undefined cells, and what collects moments, if these are asked for.
+    """How a table is computed.
+
+    Attributes
+    ----------
+    run : Workers
+        The workers that compute.
+    tick : function(done, total)
+        Called during the work.
+    scratch : Path or None
+        A folder for prepared values.
+    reasons : Reasons
+        Collects the reasons of undefined cells.
+    moments : dict or None
+        Collects the moments, if they were requested.
     """
 
     run: Workers
@@ -54,7 +71,7 @@ class Job(NamedTuple):
     moments: dict[Cell, Sums] | None
 
     def open_scratch(self) -> AbstractContextManager[Callable[[Any], Any]]:
-        """The files for prepared values, while a table is computed."""
+        """Open the files for prepared values, while a table is computed."""
         # for other processes even small arrays are better in a file than in every message
         return open_scratch(self.scratch, 2**14 if self.run.separate_memory else 2**20)
 
@@ -66,9 +83,9 @@ class Job(NamedTuple):
         steps: tuple[int, int],
         store: Callable[[Any], Any],
     ) -> list[Any]:
-        """`prepare` of each; if it raises an UndefinedError, that is the value, and is noted.
+        """Prepare each representation; an UndefinedError becomes the value and is noted as a reason.
 
-        steps: how many are done before these, and of how many in all.
+        steps: the number of steps done before, and of all steps.
         """
         values: list[Any] = []
         done, total = steps
@@ -83,8 +100,8 @@ class Job(NamedTuple):
         return values
 
     def defer(self, prepare: Callable[[Array], Any], sides: list[list[Array]]) -> list[list[Any]]:
-        """`prepare` of all, each in the processes that need it."""
-        table = uuid.uuid4().hex  # what was in a file at the time of another table is not asked for again
+        """Return values that are prepared later, in the processes that need them."""
+        table = uuid.uuid4().hex  # a value that another table cached is not reused, since the file may have changed
         return [
             [Deferred(functools.partial(_try, prepare), x, (table, side, i)) for i, x in enumerate(xs)]
             for side, xs in enumerate(sides)
@@ -92,7 +109,7 @@ class Job(NamedTuple):
 
 
 class Reasons:
-    """Why cells have no value. Unless they are masked, the first reason is raised."""
+    """The reasons of cells without a value. Unless they are masked, the first reason is raised."""
 
     def __init__(self, measure: Measure, rows: list[Any], columns: list[Any], *, mask: bool) -> None:
         self.measure, self.labels, self.mask = measure, (rows, columns), mask
@@ -100,11 +117,11 @@ class Reasons:
         self.cells: dict[Cell, str] = {}
 
     def add_representation(self, side: int, i: int, error: UndefinedError) -> None:
-        """No cell of this row (side 0) or column (side 1) has a value."""
+        """Note that no cell of this row (side 0) or column (side 1) has a value."""
         self.bad[side][i] = self._sentence(f"'{format_label(self.labels[side][i])}'", error)
 
     def add_pair(self, i: int, j: int, error: UndefinedError) -> None:
-        """This cell has no value."""
+        """Note that this cell has no value."""
         labels = f"'{format_label(self.labels[0][i])}' and '{format_label(self.labels[1][j])}'"
         self.cells[i, j] = self._sentence(labels, error)
 
@@ -115,15 +132,16 @@ class Reasons:
         return sentence
 
     def fill(self, values: np.ndarray, *, mirrored: bool) -> dict[Cell, str]:
-        """The reason of every cell without a value, which becomes NaN; one without a reason is a fault of the
-        measure.
+        """Return the reason of every cell without a value, and set the cell to NaN.
+
+        A measure that returned NaN or infinity gave no reason: the value is the reason.
         """
         undefined: dict[Cell, str] = {}
         rows, columns = self.bad[0], self.bad[0] if mirrored else self.bad[1]
         for i, j in np.argwhere(~np.isfinite(values)).tolist():
             why = rows.get(i) or columns.get(j) or self.cells.get((i, j)) or (mirrored and self.cells.get((j, i)))
             if not why:
-                self.add_pair(i, j, UndefinedError(f"the value came out as {values[i, j]}"))
+                self.add_pair(i, j, UndefinedError(f"the measure returned {values[i, j]}"))
                 why = self.cells[i, j]
             undefined[i, j] = why
             values[i, j] = np.nan
@@ -131,7 +149,7 @@ class Reasons:
 
 
 def pair_by_pair(measure: Measure, xs: list[Array], ys: list[Array] | None, job: Job) -> np.ndarray:
-    """The values of a table of checked arrays: prepare each, then every pair."""
+    """Compute a table of checked arrays: prepare each representation, then compute every pair."""
     mirrored = ys is None
     sides = [xs] if ys is None else [xs, ys]
     cells = [(i, j) for i in range(len(xs)) for j in range(i if mirrored else 0, len(sides[-1]))]
@@ -180,8 +198,9 @@ def pair_by_pair(measure: Measure, xs: list[Array], ys: list[Array] | None, job:
 def square_blocks(
     measure: Measure, cells: list[Cell], xs: Sequence[Array], ys: Sequence[Array] | None, number: int
 ) -> list[list[Cell]]:
-    """Cells in squares, about four a worker: the least to prepare, or to send, for so many pairs; and no more than a
-    process caches at once.
+    """Group cells in squares, about four for each worker.
+
+    A square needs the fewest prepared values for its number of pairs. It is no larger than the cache of a process.
     """
     one = measure.prepared_bytes(xs[0].shape[0], max(math.prod(x.shape[1:]) for x in (*xs, *(ys or ()))), 8)
     # a column of the square, and the row at work
@@ -194,9 +213,7 @@ def square_blocks(
 
 
 def _pairs_at_once(measure: Measure, xs: list[Array], ys: list[Array] | None) -> int:
-    """How many pairs take a twentieth of a second or less: long enough to be worth a call, short enough to stop
-    after.
-    """
+    """Return how many pairs take at most a twentieth of a second: worth a call, and short enough to stop after."""
     n = xs[0].shape[0] if xs[0].ndim else 0
     p, q = (max(math.prod(x.shape[1:]) for x in side) for side in (xs, ys or xs))
     one = measure.pair_flops(n, p, q) / rate()
@@ -217,15 +234,16 @@ def _prepare(function: Callable[[Array], Any], store: Callable[[Any], Any], x: A
 
 
 class _Unprepared(NamedTuple):
-    """One side of a pair (0 or 1) has no value, for this reason."""
+    """The UndefinedError of one side of a pair (0 or 1)."""
 
     side: int
     error: UndefinedError
 
 
 def _gather(left: list[Any], right: list[Any], cells: list[Cell]) -> tuple[list[Any], list[Cell]]:
-    """All that these cells need, each once, and the cells as places in that list: so it travels once, and both sides of
-    a pair with itself are one.
+    """Return the values that these cells need, each once, and the cells as places in that list.
+
+    So each value is sent once, and both sides of a pair with itself are the same object.
     """
     other = int(right is not left)
     needed = dict.fromkeys([(0, i) for i, _ in cells] + [(other, j) for _, j in cells])
@@ -234,11 +252,12 @@ def _gather(left: list[Any], right: list[Any], cells: list[Cell]) -> tuple[list[
 
 
 def _pairs(pair: Callable[[Any, Any], Any], prepared: list[Any], cells: list[Cell]) -> list[Any]:
-    """Compute a bundle of pairs; a pair without a value is its UndefinedError, or _Unprepared if one side has none."""
+    """Compute a bundle of pairs; one without a value gives its UndefinedError, or _Unprepared."""
     return [_one_pair(pair, prepared[i], prepared[j]) for i, j in cells]
 
 
 def _one_pair(pair: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    """Compute one pair, after preparing the sides that were deferred."""
     x = a.value() if isinstance(a, Deferred) else a
     y = x if a is b else b.value() if isinstance(b, Deferred) else b
     for side, value in enumerate((x, y)):

@@ -1,8 +1,8 @@
-"""Ties up to rounding: numbers that differ by rounding only are equal wherever their order matters.
+"""Ties up to rounding: numbers that differ by rounding only count as equal if their order matters.
 
-A tie is never wider than the tolerance. So a run of numbers, each near the next, does not become one tie: it is cut at
-its widest gaps until every part is narrow enough. The ties do not depend on the order of the numbers, and those of
--values are those of values.
+A tie is never wider than the tolerance. A run of numbers, each near the next, is not always one tie: it is cut at its
+widest gaps until every part is narrow enough. Ties do not depend on the order of the numbers, and the ties of -values
+are those of values.
 """
 
 from __future__ import annotations
@@ -12,20 +12,14 @@ from typing import Any
 import numpy as np
 
 FEW = 8  # spacings of the precision by which equal numbers may differ
-LARGE_TIE = 0.05  # the fraction of all numbers that makes a tie a large one
-NARROW = (
-    1 / 8
-    # the middle half of a tie is narrower than this times the tolerance, one spacing, where its numbers differ by
-    # rounding
-    # alone
-)
-_FINER = 8.0  # a run that is too wide is cut at gaps above the tolerance over this, then over its square, ...
+LARGE_TIE = 0.05  # the fraction of all numbers from which on a tie is a large one
+# rounding alone leaves the middle half of a tie narrower than this times the tolerance (one spacing)
+NARROW = 1 / 8
+_FINER = 8.0  # a run that is too wide is cut at gaps above the tolerance divided by this, then by its square, ...
 
 
 def spacing(dtype: Any) -> float:
-    """The spacing of numbers near 1 in a NumPy precision: integers and bool are float64, half precision counts as
-    float32.
-    """
+    """Return the spacing of numbers near 1 of a dtype; integers count as float64, half precision as float32."""
     dtype = np.dtype(dtype)
     return (
         float(np.finfo(dtype).eps)
@@ -35,20 +29,17 @@ def spacing(dtype: Any) -> float:
 
 
 def tolerance_of(values: np.ndarray, eps: float | None = None, scale: float = 0.0) -> float:
-    """By how much equal numbers among these may differ: a few spacings (`eps`, of their precision by default) times the
-    largest size, or times `scale` if that is more.
+    """Return by how much equal numbers among these may differ: a few spacings times the largest size.
 
-    scale: the size of the numbers that these came from, where a caller knows it: 1 for what is 1 - similarity.
+    eps: the spacing of their precision.  scale: the size of the numbers that they were computed from, if it is larger;
+    1 for 1 - similarity.
     """
     eps = spacing(values.dtype) if eps is None else eps
     return FEW * eps * max(float(np.abs(values[np.isfinite(values)]).astype(float).max(initial=0.0)), scale)
 
 
 def merge_ties(values: Any, tolerance: float) -> np.ndarray:
-    """The same numbers (m,), those of one tie replaced by its smallest, so that == and < are right of them.
-
-    NaN and infinity stay.
-    """
+    """Replace the numbers (m,) of a tie by its smallest, so that == and < are right; NaN and infinity stay."""
     values = np.asarray(values, dtype=float)
     order = np.argsort(values, kind="stable")
     ordered = values[order]
@@ -59,16 +50,15 @@ def merge_ties(values: Any, tolerance: float) -> np.ndarray:
 
 
 def merge_table(square: np.ndarray, tolerance: float) -> np.ndarray:
-    """`merge_ties` of all cells of a table."""
+    """Apply `merge_ties` to all cells of a table."""
     return merge_ties(square.ravel(), tolerance).reshape(square.shape)
 
 
 def ranks_with_ties(values: np.ndarray, tolerance: float | np.ndarray = 0.0) -> np.ndarray:
-    """Ranks from 1; the numbers of a tie share their mean rank.
+    """Return ranks from 1; the numbers of a tie share their mean rank.
 
-    With tolerance 0 they are SciPy's `rankdata`, four times as fast.
-
-    tolerance: of all, or of each.
+    tolerance: one for all numbers, or one for each. With 0 the ranks are those of `scipy.stats.rankdata`, four times as
+    fast.
     """
     order = np.argsort(values)
     first = tie_starts(values[order], tolerance if np.ndim(tolerance) == 0 else tolerance[order])  # type: ignore[index]
@@ -83,7 +73,7 @@ def ranks_with_ties(values: np.ndarray, tolerance: float | np.ndarray = 0.0) -> 
 
 
 def row_ranks(values: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
-    """`ranks_with_ties` of every row (n, m), each with its own tolerance (n,)."""
+    """Return `ranks_with_ties` of every row (n, m), with a tolerance for each row (n,)."""
     n, m = values.shape
     order = np.argsort(values, axis=1)
     ordered = np.take_along_axis(values, order, axis=1)
@@ -99,11 +89,10 @@ def row_ranks(values: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
 
 
 def tie_starts(ordered: np.ndarray, tolerance: float | np.ndarray, firsts: np.ndarray | None = None) -> np.ndarray:
-    """Which of these increasing numbers (m,) are the first of their tie -> bool (m,).
+    """Return which of these increasing numbers (m,) are the first of their tie, as bool (m,).
 
-    tolerance: of all, or of each: then the numbers of a tie have one value that is within half the tolerance of every
-    one of them.
-    firsts: where a tie starts in any case (bool, the first of all included), for several sequences in one array.
+    tolerance: one for all, or one for each; then some value is within half the tolerance of every number of a tie.
+    firsts: where a tie starts in any case (bool; the first number included), for several sequences in one array.
     """
     m = len(ordered)
     if not m:
@@ -111,16 +100,16 @@ def tie_starts(ordered: np.ndarray, tolerance: float | np.ndarray, firsts: np.nd
     with np.errstate(invalid="ignore"):  # infinity less infinity
         gaps = np.subtract(ordered[1:], ordered[:-1], dtype=float)
     each = None if np.ndim(tolerance) == 0 else np.asarray(tolerance, dtype=float)
-    finer: Any = tolerance if each is None else (each[1:] + each[:-1]) / 2  # of each gap
+    finer: Any = tolerance if each is None else (each[1:] + each[:-1]) / 2  # for each gap
     coarsest = float(np.max(tolerance))
     first = np.empty(m, bool)
     first[0] = True
     np.greater(gaps, finer, out=first[1:])
     if np.isnan(gaps[-1:]).any() or not np.isfinite(ordered[0]):
-        first[1:] |= np.isnan(gaps) & (ordered[1:] != ordered[:-1])  # equal infinities are a tie, NaN is none
+        first[1:] |= np.isnan(gaps) & (ordered[1:] != ordered[:-1])  # equal infinities are a tie, NaN is not
     if firsts is not None:
         first |= firsts
-    places: np.ndarray | None = None  # of all, then of the runs that are too wide
+    places: np.ndarray | None = None  # all places, then those of the runs that are too wide
     while not first.all():
         starts = np.flatnonzero(first) if places is None else places[first[places]]
         ends = _ends(first, starts, places, m)
@@ -139,7 +128,7 @@ def tie_starts(ordered: np.ndarray, tolerance: float | np.ndarray, firsts: np.nd
 
 
 def _too_wide(ordered: np.ndarray, tolerance: float | np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Which of these runs of numbers are more than one tie (bool)."""
+    """Return which of these runs of numbers are more than one tie, as bool."""
     if not len(starts):
         return np.zeros(0, bool)
     with np.errstate(invalid="ignore"):
@@ -154,13 +143,13 @@ def _too_wide(ordered: np.ndarray, tolerance: float | np.ndarray, starts: np.nda
 
 
 def _places(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The places of all numbers of these runs, one run after the other."""
+    """Return the places of all numbers of these runs, one run after the other."""
     many = ends - starts + 1
     return np.arange(many.sum()) + np.repeat(starts - np.concatenate([[0], np.cumsum(many)[:-1]]), many)
 
 
 def _ends(first: np.ndarray, starts: np.ndarray, places: np.ndarray | None, m: int) -> np.ndarray:
-    """The last place of each tie that starts at `starts`."""
+    """Return the last place of each tie that starts at `starts`."""
     if places is None:
         return np.append(starts[1:], m) - 1
     index = np.flatnonzero(first[places])
@@ -168,9 +157,9 @@ def _ends(first: np.ndarray, starts: np.ndarray, places: np.ndarray | None, m: i
 
 
 def coarsely_tied(values: np.ndarray, ranks: np.ndarray, tolerance: float | np.ndarray) -> float:
-    """The fraction of numbers in large ties that hold different numbers.
+    """Return the fraction of numbers that are in large ties of different numbers.
 
-    Such a tie is as wide as the tolerance allows; rounding alone leaves a tie narrow.
+    These ties are as wide as the tolerance allows; rounding alone leaves a tie narrow.
     """
     codes = np.rint(2 * ranks).astype(np.int64)
     many = np.bincount(codes)
